@@ -1,0 +1,1 @@
+"""The Dagster face of each stage, its checks beside it."""

@@ -1,0 +1,1 @@
+"""What a bar is, where bars come from, and which of them may be trusted."""

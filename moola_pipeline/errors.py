@@ -1,0 +1,25 @@
+"""The faults a user can meet, each with the exit code of the command that meets it."""
+
+
+class MoolaError(Exception):
+    """A fault with a name; its text is one line that a user can act on."""
+
+    exit_code = 1
+
+
+class BadInput(MoolaError, ValueError):
+    """A file, an option or a setting of the user's is not what it must be."""
+
+    exit_code = 2
+
+
+class IntegrityError(MoolaError):
+    """Something of ours is not what we recorded it to be."""
+
+
+class ChecksumMismatch(IntegrityError):
+    """The bytes of a file differ from the recorded SHA256."""
+
+
+class MissingArtifact(MoolaError):
+    """A stage was asked for whose input has not been made yet."""

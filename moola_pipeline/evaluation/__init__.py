@@ -1,0 +1,1 @@
+"""How any model is judged: arrays in, scores with intervals out."""

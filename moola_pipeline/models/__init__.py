@@ -1,0 +1,1 @@
+"""The networks and the rule: parameters and forward passes, nothing else."""

@@ -1,0 +1,1 @@
+"""The outside world: MLflow, the registry, stored artifacts, the device."""

@@ -1,0 +1,1 @@
+"""How the encoder is pretrained and the classifier fine-tuned."""

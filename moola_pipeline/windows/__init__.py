@@ -1,0 +1,1 @@
+"""Dense 105-bar views of the feature table."""

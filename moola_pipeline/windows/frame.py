@@ -1,0 +1,25 @@
+"""The frame of a window: its length, its context, and the bars where labels are complete."""
+
+import numpy as np
+
+WINDOW_BARS = 105
+CONTEXT_BARS = 20
+BARS_BEFORE = 40
+"""Bars of its own segment that must lie before bar 0 of a window."""
+CORE_FIRST, CORE_LAST = 30, 74
+"""Every expansion that starts in these bars (inclusive) of a labeled window is labeled."""
+PRETRAIN_STRIDE = 52
+
+
+def encode_span(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Center and length of spans start..end (inclusive), as shares of a window's bars."""
+    start, end = np.asarray(start, float), np.asarray(end, float)
+    return (start + end + 1) / (2 * WINDOW_BARS), (end - start + 1) / WINDOW_BARS
+
+
+def decode_span(center: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last bar (inclusive) of spans given as shares; inverse of `encode_span`."""
+    bars = np.maximum(np.rint(np.asarray(length, float) * WINDOW_BARS), 1)
+    start = np.rint(np.asarray(center, float) * WINDOW_BARS - bars / 2)
+    start = np.clip(start, 0, WINDOW_BARS - bars)
+    return start.astype(int), (start + bars - 1).astype(int)
