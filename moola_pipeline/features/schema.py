@@ -1,0 +1,74 @@
+"""The one table of features: order, declared range, and what mirroring the prices does to each."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Mirror = Literal["same", "negate", "complement", "swap"]
+STRUCTURE_BARS = (10, 20, 40)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the feature table.
+
+    Attributes:
+        name: Column name.
+        low, high: Declared range; values are clipped to it.
+        mirror: What the feature becomes when prices are turned upside down: x, -x, 1 - x, or
+            the value of `partner` ("swap").
+        partner: The feature that it swaps with, else empty.
+    """
+
+    name: str
+    low: float
+    high: float
+    mirror: Mirror
+    partner: str = ""
+
+
+RELATIVITY = (
+    Feature("open_norm", 0, 1, "complement"),
+    Feature("close_norm", 0, 1, "complement"),
+    Feature("body_pct", -1, 1, "negate"),
+    Feature("upper_wick_pct", 0, 1, "swap", "lower_wick_pct"),
+    Feature("lower_wick_pct", 0, 1, "swap", "upper_wick_pct"),
+    Feature("range_z", 0, 3, "same"),
+    Feature("dist_to_prev_swing_high", -8, 8, "swap", "dist_to_prev_swing_low"),
+    Feature("dist_to_prev_swing_low", -8, 8, "swap", "dist_to_prev_swing_high"),
+    Feature("bars_since_swing_high", 0, 3, "swap", "bars_since_swing_low"),
+    Feature("bars_since_swing_low", 0, 3, "swap", "bars_since_swing_high"),
+    Feature("expansion_proxy", -2, 2, "same"),
+    Feature("consolidation_proxy", 0, 1, "same"),
+)
+
+
+def _structure(n_bars: int) -> tuple[Feature, ...]:
+    widest = {10: 8.0, 20: 12.0, 40: 16.0}[n_bars]
+    return (
+        Feature(f"range_{n_bars}", 0, widest, "same"),
+        Feature(f"net_move_{n_bars}", -widest, widest, "negate"),
+        Feature(f"efficiency_{n_bars}", 0, 1, "same"),
+        Feature(f"position_{n_bars}", 0, 1, "complement"),
+    )
+
+
+STRUCTURE = tuple(feature for n_bars in STRUCTURE_BARS for feature in _structure(n_bars))
+FEATURES = RELATIVITY + STRUCTURE
+FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
+N_RELATIVITY = len(RELATIVITY)
+N_FEATURES = len(FEATURES)
+RANGE_LOW = np.array([feature.low for feature in FEATURES], np.float32)
+RANGE_HIGH = np.array([feature.high for feature in FEATURES], np.float32)
+
+MIRROR_SOURCE = np.array([FEATURE_NAMES.index(feature.partner or feature.name) for feature in FEATURES])
+MIRROR_SIGN = np.array(
+    [-1 if feature.mirror in ("negate", "complement") else 1 for feature in FEATURES], np.float32
+)
+MIRROR_SHIFT = np.array([1 if feature.mirror == "complement" else 0 for feature in FEATURES], np.float32)
+
+
+def mirrored(values: np.ndarray) -> np.ndarray:
+    """Features of the same bars with prices upside down; `values` is (..., F), the result too."""
+    return values[..., MIRROR_SOURCE] * MIRROR_SIGN + MIRROR_SHIFT
