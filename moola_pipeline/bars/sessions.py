@@ -1,0 +1,104 @@
+"""When the market trades: the trading day of a moment, and the opening hours of each session."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+NEW_YORK = "America/New_York"
+CALENDAR = "CME Globex Equity"
+
+_CLOSE_TO_MIDNIGHT = pd.Timedelta(hours=6)
+"""A session opens at 18:00 New York, six hours before the date it is named by."""
+
+NOT_SESSIONS = [date(2024, 3, 29), date(2025, 4, 18)]
+"""Good Fridays on which the exchange stayed shut although the calendar lists them."""
+CLOSED_EARLY = {date(2025, 1, 9): "09:30"}
+"""New York closing times that the calendar lacks (2025-01-09: a day of mourning)."""
+
+LAST_SESSION_WITH_HALT = date(2021, 6, 25)
+"""Until then trading paused each afternoon, 16:15 to 16:30 New York."""
+_SCHEDULE_DTYPES = {
+    "session": "datetime64[ns]",
+    "opened_at": "datetime64[ns, UTC]",
+    "closed_at": "datetime64[ns, UTC]",
+}
+_HALT_FIRST_MINUTE, _HALT_END_MINUTE = 16 * 60 + 15, 16 * 60 + 30
+
+
+def session_of(timestamps: pd.Series | pd.DatetimeIndex) -> pd.Series:
+    """The CME trading day of each moment: the date in New York six hours later.
+
+    The rule holds on the wall clock, so 18:00 New York begins a session in summer and winter.
+
+    Args:
+        timestamps: Time zone aware moments, in any order.
+
+    Returns:
+        datetime64[ns] without time zone, at midnight, on the index of a Series that came in.
+
+    Raises:
+        ValueError: If the timestamps carry no time zone.
+    """
+    moments = pd.DatetimeIndex(timestamps)
+    if moments.tz is None:
+        raise ValueError("timestamps must carry a time zone (UTC), got none")
+    local = moments.as_unit("ns").tz_convert(NEW_YORK).tz_localize(None)
+    sessions = (local + _CLOSE_TO_MIDNIGHT).normalize()
+    index = timestamps.index if isinstance(timestamps, pd.Series) else None
+    return pd.Series(sessions.to_numpy(), index=index, name="session")
+
+
+def session_schedule(first: date, last: date) -> pd.DataFrame:
+    """Opening hours of every session from `first` to `last`, both included.
+
+    Returns:
+        One row per session: `session` (datetime64[ns], no time zone), `opened_at` and
+        `closed_at` (datetime64[ns, UTC]); the last bar opens a minute before `closed_at`.
+
+    Raises:
+        ValueError: If `last` lies before `first`.
+
+    Source:
+        pandas_market_calendars, "CME Globex Equity", corrected where bars show otherwise.
+    """
+    if last < first:
+        raise ValueError(f"last session must not lie before the first ({first}), got {last}")
+    import pandas_market_calendars as calendars  # 0.2 s that only callers of this should pay
+
+    listed = calendars.get_calendar(CALENDAR).schedule(first, last).reset_index(names="session")
+    names = {"session": "session", "market_open": "opened_at", "market_close": "closed_at"}
+    schedule = listed[list(names)].rename(columns=names).astype(_SCHEDULE_DTYPES)
+    schedule = schedule[~schedule["session"].isin(pd.to_datetime(NOT_SESSIONS))].reset_index(drop=True)
+    for day, close in CLOSED_EARLY.items():
+        closed_at = pd.Timestamp(f"{day} {close}", tz=NEW_YORK).tz_convert("UTC").as_unit("ns")
+        schedule.loc[schedule["session"] == pd.Timestamp(day), "closed_at"] = closed_at
+    return schedule
+
+
+def session_minutes(first: date, last: date) -> pd.DatetimeIndex:
+    """The open of every minute that trades in the sessions from `first` to `last`.
+
+    Returns:
+        datetime64[ns, UTC], strictly increasing, without the daily halt while there was one.
+
+    Raises:
+        ValueError: If `last` lies before `first`.
+    """
+    schedule = session_schedule(first, last)
+    opened = schedule["opened_at"].dt.tz_localize(None).to_numpy("datetime64[m]")
+    closed = schedule["closed_at"].dt.tz_localize(None).to_numpy("datetime64[m]")
+    lengths = (closed - opened).astype(np.int64)
+    since_open = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    minutes = pd.DatetimeIndex(np.repeat(opened, lengths) + since_open, tz="UTC").as_unit("ns")
+    return minutes[~_in_halt(minutes)]
+
+
+def _in_halt(minutes: pd.DatetimeIndex) -> np.ndarray:
+    halted = np.zeros(len(minutes), bool)
+    resumed_for_good = pd.Timestamp(LAST_SESSION_WITH_HALT, tz=NEW_YORK) + pd.Timedelta(days=1)
+    n_before = int(minutes.searchsorted(resumed_for_good))
+    local = minutes[:n_before].tz_convert(NEW_YORK)
+    minute_of_day = local.hour * 60 + local.minute
+    halted[:n_before] = (minute_of_day >= _HALT_FIRST_MINUTE) & (minute_of_day < _HALT_END_MINUTE)
+    return halted
