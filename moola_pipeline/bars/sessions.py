@@ -18,11 +18,6 @@ CLOSED_EARLY = {date(2025, 1, 9): "09:30"}
 
 LAST_SESSION_WITH_HALT = date(2021, 6, 25)
 """Until then trading paused each afternoon, 16:15 to 16:30 New York."""
-_SCHEDULE_DTYPES = {
-    "session": "datetime64[ns]",
-    "opened_at": "datetime64[ns, UTC]",
-    "closed_at": "datetime64[ns, UTC]",
-}
 _HALT_FIRST_MINUTE, _HALT_END_MINUTE = 16 * 60 + 15, 16 * 60 + 30
 
 
@@ -66,10 +61,16 @@ def session_schedule(first: date, last: date) -> pd.DataFrame:
         raise ValueError(f"last session must not lie before the first ({first}), got {last}")
     import pandas_market_calendars as calendars  # 0.2 s that only callers of this should pay
 
-    listed = calendars.get_calendar(CALENDAR).schedule(first, last).reset_index(names="session")
-    names = {"session": "session", "market_open": "opened_at", "market_close": "closed_at"}
-    schedule = listed[list(names)].rename(columns=names).astype(_SCHEDULE_DTYPES)
-    schedule = schedule[~schedule["session"].isin(pd.to_datetime(NOT_SESSIONS))].reset_index(drop=True)
+    listed = calendars.get_calendar(CALENDAR).schedule(first, last)
+    schedule = pd.DataFrame(
+        {
+            "session": pd.DatetimeIndex(listed.index).as_unit("ns"),
+            "opened_at": pd.DatetimeIndex(listed["market_open"]).as_unit("ns"),
+            "closed_at": pd.DatetimeIndex(listed["market_close"]).as_unit("ns"),
+        }
+    )
+    shut = schedule["session"].dt.date.isin(NOT_SESSIONS)
+    schedule = schedule.loc[~shut].reset_index(drop=True)
     for day, close in CLOSED_EARLY.items():
         closed_at = pd.Timestamp(f"{day} {close}", tz=NEW_YORK).tz_convert("UTC").as_unit("ns")
         schedule.loc[schedule["session"] == pd.Timestamp(day), "closed_at"] = closed_at
@@ -95,10 +96,8 @@ def session_minutes(first: date, last: date) -> pd.DatetimeIndex:
 
 
 def _in_halt(minutes: pd.DatetimeIndex) -> np.ndarray:
-    halted = np.zeros(len(minutes), bool)
-    resumed_for_good = pd.Timestamp(LAST_SESSION_WITH_HALT, tz=NEW_YORK) + pd.Timedelta(days=1)
-    n_before = int(minutes.searchsorted(resumed_for_good))
-    local = minutes[:n_before].tz_convert(NEW_YORK)
-    minute_of_day = local.hour * 60 + local.minute
-    halted[:n_before] = (minute_of_day >= _HALT_FIRST_MINUTE) & (minute_of_day < _HALT_END_MINUTE)
-    return halted
+    local = minutes.tz_convert(NEW_YORK).tz_localize(None).to_numpy("datetime64[m]")
+    days = local.astype("datetime64[D]")
+    minute_of_day = (local - days).astype(np.int64)
+    in_pause = (minute_of_day >= _HALT_FIRST_MINUTE) & (minute_of_day < _HALT_END_MINUTE)
+    return in_pause & (days <= np.datetime64(LAST_SESSION_WITH_HALT))
