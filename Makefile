@@ -1,0 +1,42 @@
+# One environment, two depths: what `moola run` needs, and on top of it what the tests need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help run test install clean
+
+help:
+	@echo "make run      train and report, on registered bars if there are any, else on simulated ones"
+	@echo "make test     lint, types, layers and the quick tests"
+	@echo "make install  make .venv only (pinned by requirements.txt)"
+	@echo "make clean    remove .venv and caches; data and runs stay"
+
+run: $(VENV)/.run
+	$(BIN)/moola run
+
+test: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+install: $(VENV)/.run
+
+$(VENV)/.run: pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python must be >= 3.11, got $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages into $(VENV): minutes the first time"
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "Installing what the tests need"
+	@$(INSTALL) -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis *.egg-info
