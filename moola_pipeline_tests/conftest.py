@@ -34,5 +34,5 @@ def private_data() -> Path:
     chosen = os.environ.get(PRIVATE_DATA_VARIABLE)
     folder = Path(chosen) if chosen else PROJECT_ROOT.parent / "shared"
     if not (folder / "real").is_dir():
-        pytest.skip(f"needs private bars and labels: set {PRIVATE_DATA_VARIABLE} to the folder that holds real/")
+        pytest.skip(f"needs private bars and labels: {PRIVATE_DATA_VARIABLE} names the folder above real/")
     return folder
