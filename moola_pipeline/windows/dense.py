@@ -1,0 +1,97 @@
+"""An index of windows into the feature table: nothing is copied until a batch is gathered."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moola_pipeline.windows.frame import (
+    BARS_BEFORE,
+    CONTEXT_BARS,
+    CORE_FIRST,
+    CORE_LAST,
+    PRETRAIN_STRIDE,
+    WINDOW_BARS,
+)
+
+VIEW_BARS = CONTEXT_BARS + WINDOW_BARS
+"""Bars that the network reads of one window: 20 of context, then the window."""
+VIEW_OFFSETS = np.arange(-CONTEXT_BARS, WINDOW_BARS)
+
+
+def segment_bounds(segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First row and end row (exclusive) of each segment of a non-decreasing (n_bars,) column."""
+    starts = np.flatnonzero(np.diff(segment, prepend=segment[:1] - 1))
+    return starts, np.append(starts[1:], len(segment))
+
+
+def pretraining_windows(segment: np.ndarray, end_row: int, stride: int = PRETRAIN_STRIDE) -> np.ndarray:
+    """Rows of bar 0 of the windows that tile the segments before `end_row`.
+
+    Args:
+        segment: (n_bars,) int, non-decreasing.
+        end_row: Rows from here on are not touched (the end of the training period).
+        stride: Bars from one window to the next, >= 1.
+
+    Returns:
+        (n_windows,) int64, increasing; each window and its context lie inside one segment.
+    """
+    starts, ends = segment_bounds(segment)
+    rows = [
+        np.arange(start + BARS_BEFORE, min(end, end_row) - WINDOW_BARS + 1, stride)
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
+    return np.concatenate([np.empty(0, np.int64), *rows]).astype(np.int64)
+
+
+def scan_windows(segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows whose cores (bars 30-74) cover every bar that a core can cover, each bar once.
+
+    Returns:
+        bar0: (n_windows,) int64 rows.
+        owned_from: (n_windows,) int64, first core bar that a window answers for: 30, or later
+            for the last window of a segment, which is set back to end with the segment.
+    """
+    n_core = CORE_LAST - CORE_FIRST + 1
+    bar0, owned_from = [], []
+    for start, end in zip(*(bound.tolist() for bound in segment_bounds(segment)), strict=True):
+        last = end - WINDOW_BARS
+        row = start + BARS_BEFORE
+        while row <= last:
+            bar0.append(row)
+            owned_from.append(CORE_FIRST)
+            row += n_core
+        if bar0 and bar0[-1] >= start and bar0[-1] < last:
+            owned_from.append(CORE_FIRST + n_core - (last - bar0[-1]))
+            bar0.append(last)
+    return np.array(bar0, np.int64), np.array(owned_from, np.int64)
+
+
+def uncovered(segment: np.ndarray) -> np.ndarray:
+    """True for bars where no window can report an onset: (n_bars,) bool."""
+    covered = np.zeros(len(segment), bool)
+    for start, end in zip(*(bound.tolist() for bound in segment_bounds(segment)), strict=True):
+        covered[start + BARS_BEFORE + CORE_FIRST : max(end - (WINDOW_BARS - 1 - CORE_LAST), 0)] = (
+            end - start >= BARS_BEFORE + WINDOW_BARS
+        )
+    return ~covered
+
+
+def view_rows(bar0: np.ndarray) -> np.ndarray:
+    """Table rows of each window with its context: (B, 125) int64."""
+    return np.asarray(bar0)[:, None] + VIEW_OFFSETS
+
+
+def straddling(bar0: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    """True for windows that leave the table or their segment, or start too early in it: (B,) bool."""
+    bar0 = np.asarray(bar0, np.int64)
+    inside = (bar0 >= BARS_BEFORE) & (bar0 + WINDOW_BARS <= len(segment))
+    safe = np.where(inside, bar0, BARS_BEFORE if len(segment) > BARS_BEFORE else 0)
+    first = segment[np.clip(safe - BARS_BEFORE, 0, len(segment) - 1)]
+    last = segment[np.clip(safe + WINDOW_BARS - 1, 0, len(segment) - 1)]
+    return ~inside | (first != last)
+
+
+def density_by_position(values: np.ndarray, bar0: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """Share of non-zero values at each bar of the windows: (T, len(columns)) float64."""
+    rows = np.asarray(bar0)[:, None] + np.arange(WINDOW_BARS)
+    return (values[:, list(columns)][rows] != 0).mean(axis=0)

@@ -1,0 +1,129 @@
+"""Features of windows whose prices were changed: recomputed from the start of their segment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moola_pipeline.features.relativity import compute_features
+from moola_pipeline.windows.dense import VIEW_BARS, segment_bounds, view_rows
+from moola_pipeline.windows.frame import WINDOW_BARS
+
+
+@dataclass(frozen=True)
+class BarArrays:
+    """The columns of a bar table that windows are cut from.
+
+    Attributes:
+        prices: (n_bars, 4) float64 open, high, low, close, index points.
+        segment: (n_bars,) int, non-decreasing.
+        tick_points: Smallest price step, index points.
+    """
+
+    prices: np.ndarray
+    segment: np.ndarray
+    tick_points: float
+
+    def views(self, bar0: np.ndarray) -> np.ndarray:
+        """Prices of windows with their context: (B, 125, 4), a copy."""
+        return self.prices[view_rows(bar0)]
+
+    def segment_starts(self, bar0: np.ndarray) -> np.ndarray:
+        """First row of the segment of each window: (B,) int64."""
+        starts, _ = segment_bounds(self.segment)
+        return starts[np.searchsorted(starts, np.asarray(bar0), side="right") - 1]
+
+
+def repainted_features(bars: BarArrays, bar0: np.ndarray, views: np.ndarray) -> np.ndarray:
+    """Features of windows as if their bars had the prices in `views`.
+
+    Everything before a window's context keeps its prices; averages and swings are carried from
+    the start of the segment, so with unchanged prices the result is the feature table's.
+
+    Args:
+        bars: The table the windows lie in.
+        bar0: (B,) rows of bar 0.
+        views: (B, 125, 4) float64 prices, index points.
+
+    Returns:
+        (B, 125, F) float32.
+    """
+    starts = bars.segment_starts(bar0)
+    ends = np.asarray(bar0) + WINDOW_BARS
+    lengths = ends - starts
+    stops = np.cumsum(lengths)
+    prices = np.concatenate([bars.prices[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
+    rows = stops[:, None] - VIEW_BARS + np.arange(VIEW_BARS)
+    prices[rows] = views
+    runs = np.repeat(np.arange(len(lengths)), lengths)
+    return compute_features(prices, runs, bars.tick_points).values[rows]
+
+
+def flatten_hidden(views: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Prices in which every hidden bar repeats the last visible close before it.
+
+    Args:
+        views: (B, 125, 4) prices; hidden: (B, 125) bool, False in the first column.
+
+    Returns:
+        (B, 125, 4), a copy; no value of a hidden bar is left in it.
+    """
+    if hidden[:, 0].any():
+        raise ValueError("the first bar of a window must be visible, so that hidden bars can repeat its close")
+    last_visible = np.maximum.accumulate(np.where(hidden, 0, np.arange(hidden.shape[1])), axis=1)
+    close = np.take_along_axis(views[:, :, 3], last_visible, axis=1)
+    return np.where(hidden[:, :, None], close[:, :, None], views)
+
+
+def hidden_blocks(n_windows: int, ratio: float, block_bars: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw which bars of each window are hidden: blocks of equal length, never touching an edge.
+
+    The view is cut into equal strips with one block in each, so that a share `ratio` of the
+    bars is hidden and a visible bar stands on either side of every block.
+
+    Returns:
+        (B, 125) bool.
+    """
+    n_blocks = max(1, round(ratio * VIEW_BARS / block_bars))
+    strip = VIEW_BARS // n_blocks
+    if strip < block_bars + 2:
+        raise ValueError(f"hidden_ratio must leave a visible bar on each side of a block, got {ratio:g}")
+    offsets = rng.integers(1, strip - block_bars, size=(n_windows, n_blocks))
+    first = offsets + np.arange(n_blocks) * strip
+    bars = np.arange(VIEW_BARS)
+    return ((bars >= first[:, :, None]) & (bars < first[:, :, None] + block_bars)).any(axis=1)
+
+
+def augmented(
+    views: np.ndarray, atr: np.ndarray, jitter_atr: float, warp: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Prices of windows under magnitude warp and jitter, every candle kept legal.
+
+    A smooth curve around 1 stretches each bar's move from the close before it; then every price
+    is shifted by noise, and high and low are widened to hold open and close.
+
+    Args:
+        views: (B, 125, 4) prices, index points.
+        atr: (B,) ATR at bar 0, index points.
+        jitter_atr: Standard deviation of the noise, ATR.
+        warp: Standard deviation of the curve at its knots.
+        rng: Source of randomness.
+
+    Returns:
+        (B, 125, 4), a copy.
+    """
+    n_windows, n_bars = views.shape[:2]
+    knots = 1 + warp * rng.standard_normal((n_windows, 6))
+    at = np.linspace(0, 5, n_bars)
+    left = np.minimum(at.astype(int), 4)
+    curve = knots[:, left] * (left + 1 - at) + knots[:, left + 1] * (at - left)
+    before = np.concatenate([views[:, :1, 0], views[:, :-1, 3]], axis=1)
+    moves = (views - before[:, :, None]) * np.maximum(curve, 0.1)[:, :, None]
+    closes = views[:, :1, 0] + np.cumsum(moves[:, :, 3], axis=1)
+    bases = np.concatenate([views[:, :1, 0], closes[:, :-1]], axis=1)
+    changed = bases[:, :, None] + moves
+    changed += jitter_atr * atr[:, None, None] * rng.standard_normal(changed.shape)
+    changed[:, :, 1] = changed.max(axis=2)
+    changed[:, :, 2] = changed.min(axis=2)
+    return changed
+
+
