@@ -1,0 +1,104 @@
+"""No module writes a file but through `publish`: found in the syntax trees."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from moola_pipeline.home import PROJECT_ROOT
+
+MODULES = sorted((PROJECT_ROOT / "moola_pipeline").rglob("*.py"))
+WRITING_METHODS = {"write_text", "write_bytes"}
+TARGET_POSITION = {
+    **dict.fromkeys(("to_csv", "to_parquet", "to_json", "to_pickle", "savefig", "save", "savez"), 0),
+    **dict.fromkeys(("save_file", "write_table", "write_csv", "copyfile", "copytree", "copy2"), 1),
+}
+IN_MEMORY = ("BytesIO", "StringIO", "BufferOutputStream")
+TEMPORARY = {"publishing", "TemporaryDirectory"}
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _mode(call: ast.Call) -> str:
+    given = [word.value for word in call.keywords if word.arg == "mode"]
+    given += call.args[0 if isinstance(call.func, ast.Attribute) else 1 :]
+    return str(given[0].value) if given and isinstance(given[0], ast.Constant) else "r"
+
+
+def _target(call: ast.Call) -> ast.expr | None:
+    """What a call writes to, if it is one that writes."""
+    name = _called(call)
+    receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
+    if name == "open":
+        return (receiver or call.args[0]) if re.search("[wax+]", _mode(call)) else None
+    if name in WRITING_METHODS:
+        return receiver
+    if name in TARGET_POSITION:
+        named = [word.value for word in call.keywords if word.arg in ("path", "path_or_buf")]
+        return next(iter([*named, *call.args[TARGET_POSITION[name] :]]), None)
+    return None
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _safe_names(tree: ast.Module) -> Iterator[str]:
+    """Names bound by `with publishing(...) as name`, and names of buffers in memory."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.withitem(ast.Call() as call, ast.Name(name)) if _called(call) in TEMPORARY:
+                yield name
+            case ast.Assign([ast.Name(name)], ast.Call() as call) if _called(call) in IN_MEMORY:
+                yield name
+
+
+def _writes_past_publish(tree: ast.Module) -> list[int]:
+    safe = set(_safe_names(tree))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    targets = [(call.lineno, target) for call in calls if (target := _target(call)) is not None]
+    return [line for line, target in targets if not _names(target) & safe]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "path.write_text('x')",
+        "open(path, 'w')",
+        "path.open('ab')",
+        "path.open(mode='r+')",
+        "frame.to_parquet(path)",
+        "frame.to_csv(path_or_buf=folder / 'x')",
+        "save_file(tensors, path)",
+        "shutil.copyfile(source, path)",
+        "figure.savefig(folder / 'x.png')",
+    ],
+)
+def test_a_write_past_publish_is_seen(source: str):
+    assert _writes_past_publish(ast.parse(source)) == [1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "with publishing(path) as new:\n    frame.to_parquet(new)",
+        "with publishing(path) as new:\n    save_file(tensors, str(new))",
+        "with publishing(path) as new, new.open('wb') as stream:\n    stream.write(content)",
+        "buffer = io.BytesIO()\nframe.to_parquet(buffer)",
+        "text = frame.to_csv(index=False)",
+        "open(path)",
+        "path.open('rb')",
+        "path.open(encoding='utf-8')",
+    ],
+)
+def test_a_read_or_a_published_write_is_not_taken_for_one(source: str):
+    assert _writes_past_publish(ast.parse(source)) == []
+
+
+def test_files_are_written_through_publish_only():
+    others = [path for path in MODULES if path.name != "publish.py"]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in others}
+    assert not {str(path): lines for path, tree in trees.items() if (lines := _writes_past_publish(tree))}
