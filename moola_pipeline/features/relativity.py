@@ -7,7 +7,7 @@ import numpy as np
 import talib
 
 from moola_pipeline.features.schema import N_FEATURES, RANGE_HIGH, RANGE_LOW
-from moola_pipeline.features.zigzag import ZIGZAG_K, track_swings
+from moola_pipeline.features.zigzag import ZIGZAG_K, compiled_input, track_swings
 
 ATR_BARS = 10
 RANGE_EMA_BARS = 20
@@ -51,7 +51,7 @@ def compute_features(prices: np.ndarray, segment: np.ndarray, tick_points: float
         ATR (Wilder) and EMA from TA-Lib; zigzag as in `zigzag.causal_zigzag`.
     """
     _check(prices, segment, tick_points)
-    opens, high, low, close = (np.ascontiguousarray(prices[:, i]) for i in range(4))
+    opens, high, low, close = (compiled_input(prices[:, i]) for i in range(4))
     starts = np.flatnonzero(np.diff(segment, prepend=segment[:1] - 1))
     ends = np.append(starts[1:], len(segment))
     atr = np.full(len(close), np.nan)
@@ -64,7 +64,9 @@ def compute_features(prices: np.ndarray, segment: np.ndarray, tick_points: float
             range_ema[first:last] = talib.EMA(ranges[first:last], RANGE_EMA_BARS)
     np.maximum(atr, tick_points, out=atr)
     values = np.zeros((len(close), N_FEATURES), np.float32)
-    _fill(opens, high, low, close, atr, range_ema, starts, ends, tick_points, RANGE_LOW, RANGE_HIGH, values)
+    averages = compiled_input(atr), compiled_input(range_ema)
+    tick = float(tick_points)
+    _fill(opens, high, low, close, *averages, starts, ends, tick, RANGE_LOW, RANGE_HIGH, values)
     bars_in = np.arange(len(close)) - np.repeat(starts, ends - starts)
     return FeatureTable(
         values,

@@ -56,6 +56,7 @@ def causal_zigzag(
         raise ValueError(f"shapes must agree, got {high.shape}, {low.shape}, {close.shape}, {atr.shape}")
     if not (np.isfinite(high).all() and np.isfinite(low).all() and np.isfinite(close).all()):
         raise ValueError("prices must be finite, got NaN or infinity")
+    high, low, close, atr = (compiled_input(values) for values in (high, low, close, atr))
     n_bars = len(close)
     swings = Swings(
         np.zeros(n_bars, np.int8),
@@ -65,8 +66,19 @@ def causal_zigzag(
         np.empty(n_bars, np.int64),
         np.zeros(n_bars, np.bool_),
     )
-    track_swings(high, low, close, atr, k, *swings)
+    track_swings(high, low, close, atr, float(k), *swings)
     return swings
+
+
+def compiled_input(values: np.ndarray) -> np.ndarray:
+    """A (n,) series as contiguous, read-only float64, copied only where it is not.
+
+    numba compiles once for each dtype, layout and writability of its arguments, seconds each;
+    pandas gives read-only arrays, numpy writable ones.
+    """
+    values = np.ascontiguousarray(values, np.float64).view()
+    values.flags.writeable = False
+    return values
 
 
 @numba.njit(cache=True)
