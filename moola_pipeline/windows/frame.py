@@ -18,8 +18,11 @@ def encode_span(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def decode_span(center: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last bar (inclusive) of spans given as shares; inverse of `encode_span`."""
-    bars = np.maximum(np.rint(np.asarray(length, float) * WINDOW_BARS), 1)
+    """First and last bar (inclusive) of spans given as shares; inverse of `encode_span`.
+
+    Any finite shares give a legal span: it is cut to the window's length, then moved inside.
+    """
+    bars = np.clip(np.rint(np.asarray(length, float) * WINDOW_BARS), 1, WINDOW_BARS)
     start = np.rint(np.asarray(center, float) * WINDOW_BARS - bars / 2)
     start = np.clip(start, 0, WINDOW_BARS - bars)
     return start.astype(int), (start + bars - 1).astype(int)
