@@ -24,12 +24,14 @@ class Home:
             BadInput: If the path, or a parent of it, is a regular file, or cannot be written.
         """
         root = Path(chosen or os.environ.get(HOME_VARIABLE) or PROJECT_ROOT).expanduser().absolute()
+        named_by = "--home" if chosen else HOME_VARIABLE
         for place in (root, *root.parents):
-            if place.exists():
+            # Path.exists raises below a folder that may not be searched; this says False.
+            if os.path.exists(place):
                 if not place.is_dir():
-                    raise BadInput(f"--home must be a folder, but {place} is a file. Name another folder.")
-                if not os.access(place, os.W_OK):
-                    raise BadInput(f"--home must be writable, but {place} is not. Name another folder.")
+                    raise BadInput(f"{named_by} must be a folder, but {place} is a file. Name another folder.")
+                if not os.access(place, os.W_OK | os.X_OK):
+                    raise BadInput(f"{named_by} must be writable, but {place} is not. Name another folder.")
                 break
         return cls(root)
 
