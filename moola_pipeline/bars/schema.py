@@ -1,6 +1,7 @@
 """What a bar is: columns, dtypes, instruments, and the digest of a table's content."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -48,8 +49,9 @@ def _plain_values(column: pd.Series, missing: np.ndarray) -> tuple[str, bytes]:
         stamps = column.astype("int64").where(~missing, 0).to_numpy(np.int64)
         return f"time[{column.dtype}]", stamps.tobytes()
     if column.dtype.kind in "iufb":
-        numbers = column.fillna(0).to_numpy(column.dtype.name.lower()) if missing.any() else column.to_numpy()
-        return column.dtype.name.lower(), np.ascontiguousarray(numbers).tobytes()
+        storage = getattr(column.dtype, "numpy_dtype", column.dtype)  # of Int64 and boolean: int64 and bool
+        numbers = column.to_numpy(storage, na_value=0) if missing.any() else column.to_numpy(storage)
+        return storage.name, numbers.tobytes()
     codes, names = pd.factorize(column, sort=True)
-    listed = "\x1f".join(map(str, names))
+    listed = json.dumps([str(name) for name in names])
     return "text", listed.encode() + codes.astype(np.int64).tobytes()
