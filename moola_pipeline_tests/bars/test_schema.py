@@ -1,0 +1,137 @@
+"""The digest of a table's content."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars.schema import content_digest
+
+
+def small_table() -> pd.DataFrame:
+    """Three bars with every dtype of the canonical table, a missing volume and a missing contract."""
+    opened_at = pd.date_range("2024-03-08 14:30", periods=3, freq="min", tz="UTC").as_unit("ns")
+    return pd.DataFrame(
+        {
+            "timestamp": opened_at,
+            "close": [17_000.25, 17_001.0, 16_999.75],
+            "volume": pd.array([120, None, 0], dtype="Int64"),
+            "session": pd.Series(pd.Timestamp("2024-03-08"), index=range(3)).astype("datetime64[ns]"),
+            "contract": pd.Series(["NQH4", "NQM4", None], dtype="str"),
+            "segment": np.array([0, 1, 1], np.int32),
+        }
+    )
+
+
+def test_equal_tables_made_apart_have_one_digest_of_64_hex_digits():
+    digest = content_digest(small_table())
+
+    assert digest == content_digest(small_table())
+    assert len(digest) == 64
+    assert int(digest, 16)
+
+
+CHANGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "a price one tick up": lambda bars: bars.assign(close=bars["close"] + [0, 0.25, 0]),
+    "a minute later": lambda bars: bars.assign(timestamp=bars["timestamp"] + pd.Timedelta(minutes=1)),
+    "a volume filled with 0": lambda bars: bars.assign(volume=bars["volume"].fillna(0)),
+    "a volume of 0 made missing": lambda bars: bars.assign(volume=bars["volume"].replace(0, pd.NA)),
+    "a price made missing": lambda bars: bars.assign(close=bars["close"].where(bars["close"] > 17_000)),
+    "a contract filled in": lambda bars: bars.assign(contract=bars["contract"].fillna("NQM4")),
+    "a contract filled with nothing": lambda bars: bars.assign(contract=bars["contract"].fillna("")),
+    "contracts exchanged": lambda bars: bars.assign(
+        contract=bars["contract"].map({"NQH4": "NQM4", "NQM4": "NQH4"})
+    ),
+    "float32 prices": lambda bars: bars.astype({"close": "float32"}),
+    "wider segments": lambda bars: bars.astype({"segment": "int64"}),
+    "seconds": lambda bars: bars.assign(timestamp=bars["timestamp"].dt.as_unit("s")),
+    "no time zone": lambda bars: bars.assign(timestamp=bars["timestamp"].dt.tz_localize(None)),
+    "a bar less": lambda bars: bars.iloc[:2],
+    "no bar": lambda bars: bars.iloc[:0],
+    "bars in another order": lambda bars: bars.iloc[::-1],
+    "columns in another order": lambda bars: bars[list(bars.columns[::-1])],
+    "a column less": lambda bars: bars.drop(columns="segment"),
+    "another column name": lambda bars: bars.rename(columns={"close": "last"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_content_changes_the_digest(change: str):
+    bars = small_table()
+    changed = CHANGES[change](bars)
+
+    assert not changed.equals(bars)
+    assert content_digest(changed) != content_digest(bars)
+
+
+def test_the_row_index_is_no_part_of_the_content():
+    bars = small_table()
+
+    assert content_digest(bars.set_axis([7, 5, 5])) == content_digest(bars)
+    assert content_digest(bars.set_axis(["a", "b", "c"])) == content_digest(bars)
+
+
+@pytest.mark.parametrize("compression", ["snappy", "zstd", None])
+def test_a_trip_through_parquet_keeps_the_digest_whatever_the_writer_does(compression: str | None):
+    bars = small_table()
+    stream = io.BytesIO()
+    bars.to_parquet(stream, compression=compression, row_group_size=2)
+
+    assert content_digest(pd.read_parquet(stream)) == content_digest(bars)
+
+
+def test_bytes_beneath_a_missing_value_do_not_count():
+    missing = np.array([False, True])
+    one = pd.DataFrame({"volume": pd.arrays.IntegerArray(np.array([5, 1]), missing)})
+    other = pd.DataFrame({"volume": pd.arrays.IntegerArray(np.array([5, 9]), missing)})
+
+    assert content_digest(one) == content_digest(other)
+
+
+def test_sliced_and_strided_columns_count_by_their_values():
+    bars = small_table()
+    doubled = pd.DataFrame(np.repeat(bars[["close"]].to_numpy(), 2, axis=0), columns=["close"])
+
+    assert content_digest(doubled.iloc[::2]) == content_digest(bars, ("close",))
+
+
+def test_columns_can_be_chosen():
+    bars = small_table()
+    revised = bars.assign(segment=np.array([0, 0, 0], np.int32))
+
+    assert content_digest(bars, ("timestamp", "close")) == content_digest(revised, ("timestamp", "close"))
+    assert content_digest(bars, ("timestamp", "close")) == content_digest(bars[["timestamp", "close"]])
+    assert content_digest(bars, ("timestamp", "segment")) != content_digest(revised, ("timestamp", "segment"))
+
+
+def test_texts_that_differ_in_where_one_ends_differ_in_digest():
+    def of(*texts: str) -> str:
+        return content_digest(pd.DataFrame({"annotator": pd.Series(texts, dtype="str")}))
+
+    assert len({of("a\x1fb", "c"), of("a", "b\x1fc"), of('a", "b', "c"), of("a", 'b", "c')}) == 4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "filled"),
+    [
+        ("boolean", [True, None], [True, False]),
+        ("Int64", [1, None], [1, 0]),
+        ("float64", [1.5, None], [1.5, 0]),
+        ("datetime64[ns]", [pd.Timestamp(5), None], [pd.Timestamp(5), pd.Timestamp(0)]),
+        (
+            "datetime64[ns, UTC]",
+            [pd.Timestamp(5, tz="UTC"), None],
+            [pd.Timestamp(n, tz="UTC") for n in (5, 0)],
+        ),
+        ("str", ["a", None], ["a", ""]),
+    ],
+)
+def test_a_missing_value_of_every_dtype_differs_from_the_value_that_fills_it(
+    dtype: str, values: list[object], filled: list[object]
+):
+    gap, no_gap = (pd.DataFrame({"x": pd.Series(column, dtype=dtype)}) for column in (values, filled))
+
+    assert content_digest(gap) == content_digest(gap.copy())
+    assert content_digest(gap) != content_digest(no_gap)

@@ -1,0 +1,101 @@
+"""Which folder is the home, and what lies in it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+
+PARTS = ("data", "labels", "simulated", "store", "reports", "tracking", "dagster")
+
+
+def test_the_folder_chosen_wins_over_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "variable"))
+
+    assert Home.resolve(tmp_path / "chosen").root == tmp_path / "chosen"
+    assert Home.resolve(str(tmp_path / "chosen")).root == tmp_path / "chosen"
+
+
+def test_the_variable_wins_over_the_project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+
+    assert Home.resolve().root == tmp_path
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_either_the_home_is_the_project_root(value: str | None, monkeypatch: pytest.MonkeyPatch):
+    if value is None:
+        monkeypatch.delenv(HOME_VARIABLE)
+    else:
+        monkeypatch.setenv(HOME_VARIABLE, value)
+
+    assert Home.resolve().root == PROJECT_ROOT
+    assert (PROJECT_ROOT / "pyproject.toml").is_file()
+
+
+def test_a_relative_home_and_a_tilde_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+
+    assert Home.resolve("mine").root == tmp_path / "mine"
+    assert Home.resolve("~/mine").root == tmp_path / "user" / "mine"
+
+
+def test_naming_a_home_creates_nothing(tmp_path: Path):
+    home = Home.resolve(tmp_path / "new" / "home")
+
+    assert [getattr(home, part) for part in PARTS]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_homes_share_no_part(tmp_path: Path):
+    one, other = Home.resolve(tmp_path / "one"), Home.resolve(tmp_path / "other")
+    places = [{getattr(home, part) for part in PARTS} for home in (one, other)]
+
+    assert [len(parts) for parts in places] == [len(PARTS)] * 2
+    assert all(one.root in place.parents for place in places[0])
+    assert all(other.root in place.parents for place in places[1])
+
+
+@pytest.mark.parametrize("below", ["", "home", "a/home"])
+def test_a_home_at_or_below_a_file_is_refused_by_the_name_of_the_file(tmp_path: Path, below: str):
+    file = tmp_path / "notes.txt"
+    file.write_text("not a folder")
+    with pytest.raises(BadInput) as refused:
+        Home.resolve(file / below)
+
+    assert str(refused.value) == f"--home must be a folder, but {file} is a file. Name another folder."
+    assert refused.value.exit_code == 2
+
+
+def test_a_bad_variable_is_blamed_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "notes.txt"
+    file.write_text("not a folder")
+    monkeypatch.setenv(HOME_VARIABLE, str(file / "home"))
+    with pytest.raises(BadInput) as refused:
+        Home.resolve()
+
+    assert str(refused.value) == f"MOOLA_HOME must be a folder, but {file} is a file. Name another folder."
+
+
+def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path and may(place, mode))
+    with pytest.raises(BadInput) as refused:
+        Home.resolve(tmp_path / "new")
+
+    assert str(refused.value) == f"--home must be writable, but {tmp_path} is not. Name another folder."
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_home_below_a_closed_folder_is_refused(tmp_path: Path):
+    closed = tmp_path / "closed"
+    (closed / "home").mkdir(parents=True)
+    closed.chmod(0)
+    try:
+        with pytest.raises(BadInput, match=f"^--home must be writable, but {closed} is not"):
+            Home.resolve(closed / "home")
+    finally:
+        closed.chmod(0o755)

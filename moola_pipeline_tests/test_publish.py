@@ -1,0 +1,169 @@
+"""A file is the old one or the new one, never a part."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from filelock import Timeout
+
+from moola_pipeline.publish import file_sha256, locked, publish_bytes, publish_json, publishing
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from moola_pipeline.publish import publishing
+with publishing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half of the n")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_content_arrives_in_a_folder_that_did_not_exist(tmp_path: Path):
+    target = tmp_path / "new" / "folder" / "bars.bin"
+    publish_bytes(target, b"new")
+
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in target.parent.iterdir()] == ["bars.bin"]
+
+
+def test_until_the_block_ends_a_reader_sees_the_old_bytes(tmp_path: Path):
+    target = tmp_path / "bars.bin"
+    target.write_bytes(b"old")
+    with publishing(target) as temporary:
+        temporary.write_bytes(b"new")
+        assert target.read_bytes() == b"old"
+        assert temporary.parent == target.parent, "a rename is atomic within one file system only"
+        opened = target.open("rb")
+
+    assert target.read_bytes() == b"new"
+    with opened:
+        assert opened.read() == b"old"
+
+
+@pytest.mark.parametrize("fault", [ValueError, OSError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_bytes_and_nothing_beside_them(tmp_path: Path, fault: type[BaseException]):
+    target = tmp_path / "bars.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(fault), publishing(target) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise fault
+
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failure_before_the_first_version_leaves_nothing(tmp_path: Path):
+    with pytest.raises(RuntimeError), publishing(tmp_path / "bars.bin"):
+        raise RuntimeError
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_rename_leaves_the_old_bytes_and_nothing_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full_disk(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    target = tmp_path / "bars.bin"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        publish_bytes(target, b"new")
+
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_writer_killed_halfway_leaves_the_old_bytes(tmp_path: Path):
+    target = tmp_path / "bars.bin"
+    target.write_bytes(b"old")
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(target)], check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert target.read_bytes() == b"old"
+
+
+def test_of_two_writers_the_last_to_finish_stays_whole(tmp_path: Path):
+    target = tmp_path / "bars.bin"
+    with publishing(target) as first:
+        with publishing(target) as second:
+            assert first != second
+            first.write_bytes(b"first")
+            second.write_bytes(b"second")
+        assert target.read_bytes() == b"second"
+
+    assert target.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_reader_among_many_writers_never_sees_a_mixture(tmp_path: Path):
+    target = tmp_path / "bars.bin"
+    versions = [bytes([i]) * 100_000 for i in range(20)]
+    publish_bytes(target, versions[0])
+    with ThreadPoolExecutor(4) as writers:
+        written = [writers.submit(publish_bytes, target, version) for version in versions]
+        seen = {target.read_bytes()}
+        while not all(future.done() for future in written):
+            seen.add(target.read_bytes())
+        for future in written:
+            future.result()
+
+    assert seen <= set(versions)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_bytes_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    steps: list[str] = []
+    sync, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (steps.append("sync"), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda *names: (steps.append("rename"), rename(*names)))
+    publish_bytes(tmp_path / "bars.bin", b"new")
+
+    assert steps == ["sync", "rename", "sync"]
+
+
+def test_a_published_file_can_be_read_by_everyone_and_written_by_its_owner(tmp_path: Path):
+    target = tmp_path / "bars.bin"
+    publish_bytes(target, b"new")
+
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_json_is_indented_in_the_order_given_and_ends_with_a_line_break(tmp_path: Path):
+    target = tmp_path / "manifest.json"
+    publish_json(target, {"b": 1, "a": ["Größe", None]})
+
+    expected = '{\n  "b": 1,\n  "a": [\n    "Größe",\n    null\n  ]\n}\n'
+    assert target.read_text(encoding="utf-8") == expected
+
+
+def test_content_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path):
+    target = tmp_path / "manifest.json"
+    publish_json(target, {"a": 1})
+    with pytest.raises(TypeError):
+        publish_json(target, {"a": {1, 2}})
+
+    assert target.read_text() == '{\n  "a": 1\n}\n'
+
+
+def test_a_lock_keeps_a_second_holder_out_until_it_is_released(tmp_path: Path):
+    target = tmp_path / "new" / "manifest.json"
+    with locked(target):
+        with pytest.raises(Timeout):
+            locked(target).acquire(timeout=0)
+        with locked(tmp_path / "new" / "other.json").acquire(timeout=0):
+            pass
+    with locked(target).acquire(timeout=0):
+        assert not target.exists()
+
+
+def test_the_digest_of_a_file_is_that_of_the_published_test_vector(tmp_path: Path):
+    target = tmp_path / "abc"
+    target.write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+
+    assert file_sha256(target) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
