@@ -2,17 +2,28 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+
+from moola_pipeline.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from pandera.errors import SchemaError
+    from pandera.pandas import Check, DataFrameSchema
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 RAW_COLUMNS = ("timestamp", *PRICE_COLUMNS, "volume")
 BAR_COLUMNS = (*RAW_COLUMNS, "session", "contract", "segment")
 BAR_INTERVAL = timedelta(minutes=1)
 MAX_GAP = timedelta(minutes=10)
+GRID_TOLERANCE = 1e-6
+"""Share of a tick by which a price may miss the grid: room for decimal text, not for a price."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,144 @@ class Instrument:
 
 NQ = Instrument("NQ", 0.25)
 INSTRUMENTS = {"NQ": NQ, "ES": Instrument("ES", 0.25)}
+
+
+@dataclass(frozen=True)
+class BarRule:
+    """What every bar must do, how to find the bars that do not, and what their owner can do.
+
+    `broken` maps n_bars bars and their instrument to (n_bars,) bool.
+    """
+
+    requirement: str
+    broken: Callable[[pd.DataFrame, Instrument], np.ndarray]
+    remedy: str = "Correct the file, or export it again."
+
+
+def _any_price(bars: pd.DataFrame, is_broken: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    broken = np.zeros(len(bars), bool)
+    for name in PRICE_COLUMNS:
+        broken |= is_broken(bars[name].to_numpy())
+    return broken
+
+
+def _not_finite(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    return _any_price(bars, lambda price: ~np.isfinite(price))
+
+
+def _not_positive(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    return _any_price(bars, lambda price: price <= 0)
+
+
+def _disordered(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    high, low = bars["high"].to_numpy(), bars["low"].to_numpy()
+    return _any_price(bars, lambda price: (price > high) | (price < low))
+
+
+def _off_grid(bars: pd.DataFrame, instrument: Instrument) -> np.ndarray:
+    def misses(price: np.ndarray) -> np.ndarray:
+        ticks = price / instrument.tick_points
+        return np.abs(ticks - np.rint(ticks)) > GRID_TOLERANCE
+
+    return _any_price(bars, misses)
+
+
+def _negative_volume(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    return bars["volume"].lt(0).to_numpy(bool, na_value=False)
+
+
+def _not_later(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    return np.concatenate([[False], np.diff(nanoseconds(bars)) <= 0])
+
+
+def _skips_segment(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    segments = bars["segment"].to_numpy()
+    steps = np.diff(segments, prepend=0)
+    return (steps != 0) & ((steps != 1) | (np.arange(len(steps)) == 0))
+
+
+BAR_RULES = (
+    BarRule("have four finite prices", _not_finite),
+    BarRule("have prices above 0 points", _not_positive),
+    BarRule("have low <= open and close <= high", _disordered),
+    BarRule("have a volume of 0 or more, or none", _negative_volume),
+    BarRule(
+        "have prices on the tick grid",
+        _off_grid,
+        "Export unadjusted futures prices, or name the right instrument.",
+    ),
+)
+"""What holds for each bar by itself, in a vendor's file and in the canonical table."""
+TABLE_RULES = (
+    *BAR_RULES,
+    BarRule("open after the bar before", _not_later),
+    BarRule("lie in the segment of the bar before or the next one, from 0", _skips_segment),
+)
+"""What holds in the canonical table."""
+
+
+def broken_rule(rule: BarRule, bars: pd.DataFrame, instrument: Instrument) -> str | None:
+    """One sentence on the bars that break the rule: how many, and the first; None if none does."""
+    broken = np.flatnonzero(rule.broken(bars, instrument))
+    if not len(broken):
+        return None
+    opened_at = bars["timestamp"].iloc[broken[0]]
+    return (
+        f"every bar must {rule.requirement}, but {len(broken):,} of {len(bars):,} do not, first {opened_at}"
+    )
+
+
+@cache
+def bar_schema(instrument: Instrument = NQ) -> "DataFrameSchema":
+    """The canonical bar table as a pandera schema: columns, dtypes and TABLE_RULES."""
+    import pandera.pandas as pa  # takes longer to import than the table takes to check
+
+    def holds(rule: BarRule) -> "Check":
+        return pa.Check(lambda bars: not rule.broken(bars, instrument).any(), error=rule.requirement)
+
+    return pa.DataFrameSchema(
+        {
+            "timestamp": pa.Column("datetime64[ns, UTC]"),
+            **{name: pa.Column("float64", nullable=True) for name in PRICE_COLUMNS},
+            "volume": pa.Column("Int64", nullable=True),
+            "session": pa.Column("datetime64[ns]"),
+            "contract": pa.Column("str", nullable=True),
+            "segment": pa.Column("int32"),
+        },
+        checks=[holds(rule) for rule in TABLE_RULES],
+        strict=True,
+        ordered=True,
+    )
+
+
+def validate_bars(bars: pd.DataFrame, instrument: Instrument = NQ) -> None:
+    """Prove that a table is a canonical bar table of its instrument.
+
+    Raises:
+        IntegrityError: If a column or dtype is another, or a bar breaks a rule: it names the
+            rule, how many bars break it, and the first of them.
+    """
+    from pandera.errors import SchemaError, SchemaErrors
+
+    try:
+        bar_schema(instrument).validate(bars)
+    except SchemaErrors as faults:
+        raise IntegrityError(_table_fault(bars, instrument, faults.schema_errors[0])) from None
+    except SchemaError as fault:
+        raise IntegrityError(_table_fault(bars, instrument, fault)) from None
+
+
+def _table_fault(bars: pd.DataFrame, instrument: Instrument, fault: "SchemaError") -> str:
+    requirement = getattr(fault.check, "error", None)
+    for rule in TABLE_RULES:
+        if rule.requirement == requirement:
+            return f"{instrument.name} bar table: {broken_rule(rule, bars, instrument)}."
+    return f"{instrument.name} bar table: {str(fault).splitlines()[0]}."
+
+
+def nanoseconds(frame: pd.DataFrame, column: str = "timestamp") -> np.ndarray:
+    """A column of times of unit ns as (n,) int64 since 1970."""
+    return np.asarray(frame[column].astype("int64"))
 
 
 def content_digest(frame: pd.DataFrame, columns: tuple[str, ...] | None = None) -> str:

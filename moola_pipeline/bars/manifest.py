@@ -1,0 +1,199 @@
+"""Bars enter a market by `add_bars` alone, and leave it by `read_bars`, which proves them first."""
+
+import hashlib
+import itertools
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from moola_pipeline.bars.cleaning import RowCounts, find_conflict, in_order, without_repeats
+from moola_pipeline.bars.rolls import registered_rolls
+from moola_pipeline.bars.schema import content_digest
+from moola_pipeline.bars.store import (
+    BarStore,
+    Manifest,
+    ManifestEntry,
+    is_intact,
+    read_manifest,
+    require_plain_name,
+    verify_files,
+)
+from moola_pipeline.bars.table import build_table
+from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_vendor_file
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.publish import file_sha256, locked, publish_json, publishing
+
+
+@dataclass(frozen=True)
+class AddedBars:
+    """What adding a file did.
+
+    Attributes:
+        entry: The file as the manifest records it now.
+        counts: What became of its rows.
+        outcome: `registered` (new), `replaced` (its record is another now), `restored` (its
+            recorded bytes are back) or `unchanged` (all of it was registered already).
+    """
+
+    entry: ManifestEntry
+    counts: RowCounts
+    outcome: str
+
+
+def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) -> AddedBars:
+    """Register one vendor file; its bytes are copied untouched, the manifest is written last.
+
+    A file in the store's own raw/ folder is registered where it lies, so a change made there is
+    accepted by adding it again. A file whose name is that of a registered one that was changed or
+    lost takes its place. Bytes already registered are not stored twice. Any other file of a name
+    in use gets a number.
+
+    Raises:
+        BadInput: If the file is refused (see `read_vendor_file`), holds another instrument than
+            the store, or disagrees with a registered file about a bar.
+        IntegrityError: If the manifest is broken.
+    """
+    try:
+        sha256 = file_sha256(path)
+    except OSError as fault:
+        raise BadInput(
+            f"{path.name}: a bar file must be readable, got: {fault.strerror}. Check the path."
+        ) from None
+    bars = read_vendor_file(path, options)
+    with locked(store.manifest):
+        manifest = read_manifest(store)
+        name = _place(store, manifest, path, sha256)
+        before = next((entry for entry in manifest.files if entry.file == name), None)
+        others = tuple(entry for entry in manifest.files if entry.file != name)
+        _refuse_other_instrument(others, bars, path.name)
+        _refuse_conflicts(store, others, bars, path.name)
+        entry = _entry(name, sha256, path.stat().st_size, bars)
+        intact = before is not None and is_intact(store, before)
+        _copy(path, store.raw / name, sha256)
+        if before is not None and entry.model_copy(update={"added_at": before.added_at}) == before:
+            return AddedBars(before, bars.counts, "unchanged" if intact else "restored")
+        publish_json(store.manifest, Manifest(files=(*others, entry)).model_dump(mode="json"))
+    return AddedBars(entry, bars.counts, "replaced" if before else "registered")
+
+
+def read_bars(store: BarStore) -> pd.DataFrame:
+    """The canonical bar table of a store, its files proven first.
+
+    Returns:
+        BAR_COLUMNS, all registered files merged, with session, contract and segment.
+
+    Raises:
+        BadInput: If no bars are registered.
+        ChecksumMismatch: If a file's SHA256 is not the one recorded.
+        IntegrityError: If a file is missing or two files disagree, or the manifest or the rolls
+            are broken.
+    """
+    verify_files(store)
+    entries = read_manifest(store).files
+    if not entries:
+        raise BadInput('Bars must be registered, but none are. Add a file with "moola bars add FILE".')
+    merged = in_order(*(_read_entry(store, entry).frame for entry in entries))
+    if conflict := find_conflict(merged):
+        raise IntegrityError(
+            f"Registered files must agree, but of their minutes {conflict}. "
+            + store.remedy('Correct a file in raw/ and register it again with "moola bars add".')
+        )
+    return build_table(without_repeats(merged), registered_rolls(store))
+
+
+def manifest_digest(store: BarStore) -> str:
+    """SHA256 over what decides the bar table: files, how they are read, and rolls; reads no bar.
+
+    Raises:
+        IntegrityError: If the manifest or the rolls are broken.
+    """
+    kept = {"sha256", "format", "timezone", "stamp", "columns", "instrument"}
+    files = sorted(entry.model_dump_json(include=kept) for entry in read_manifest(store).files)
+    rolls = registered_rolls(store)
+    parts = [*files, "no rolls" if rolls is None else content_digest(rolls)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _place(store: BarStore, manifest: Manifest, path: Path, sha256: str) -> str:
+    """The name in raw/ under which the file is kept."""
+    registered = {entry.file: entry for entry in manifest.files}
+    same_name = registered.get(path.name)
+    if same_name and (path.resolve().parent == store.raw.resolve() or not is_intact(store, same_name)):
+        return path.name
+    for entry in manifest.files:
+        if entry.sha256 == sha256:
+            return entry.file
+    numbered = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(2))
+    names = (_plain(name) for name in itertools.chain([path.name], numbered))
+    return next(name for name in names if name not in registered and _is_free(store.raw / name, sha256))
+
+
+def _is_free(target: Path, sha256: str) -> bool:
+    return not target.exists() or file_sha256(target) == sha256
+
+
+def _plain(name: str) -> str:
+    try:
+        return require_plain_name(name)
+    except ValueError as fault:
+        raise BadInput(f"{fault}. Rename the file.") from None
+
+
+def _refuse_other_instrument(others: tuple[ManifestEntry, ...], bars: VendorBars, source: str) -> None:
+    came = bars.facts.instrument
+    if others and others[0].instrument != came:
+        raise BadInput(
+            f"{source}: one home holds one instrument, here {others[0].instrument}, got {came}. "
+            "Add it to another home with --home."
+        )
+
+
+def _refuse_conflicts(
+    store: BarStore, others: tuple[ManifestEntry, ...], bars: VendorBars, source: str
+) -> None:
+    first, last = bars.frame["timestamp"].iloc[0], bars.frame["timestamp"].iloc[-1]
+    for entry in others:
+        if entry.first > last or entry.last < first or not is_intact(store, entry):
+            continue  # a file that was changed is compared when it is registered again
+        if conflict := find_conflict(in_order(_read_entry(store, entry).frame, bars.frame)):
+            raise BadInput(
+                f"{source}: its bars must agree with those of {entry.file}, but of their minutes {conflict}. "
+                f"Correct {source}, or copy it over {store.raw / entry.file} and add that file again."
+            )
+
+
+def _entry(name: str, sha256: str, n_bytes: int, bars: VendorBars) -> ManifestEntry:
+    timestamps, facts = bars.frame["timestamp"], bars.facts
+    return ManifestEntry(
+        file=name,
+        sha256=sha256,
+        bytes=n_bytes,
+        rows=len(bars.frame),
+        first=timestamps.iloc[0].to_pydatetime(),
+        last=timestamps.iloc[-1].to_pydatetime(),
+        format=facts.format,
+        timezone=facts.timezone,
+        stamp=facts.stamp,
+        columns=facts.columns,
+        instrument=facts.instrument,
+        added_at=datetime.now(UTC).replace(microsecond=0),
+    )
+
+
+def _copy(path: Path, target: Path, sha256: str) -> None:
+    if target.exists() and file_sha256(target) == sha256:
+        return
+    with publishing(target) as temporary:
+        shutil.copyfile(path, temporary)
+        if file_sha256(temporary) != sha256:
+            raise BadInput(
+                f"{path.name}: a file must not change while it is added, but it did. Add it again."
+            )
+
+
+def _read_entry(store: BarStore, entry: ManifestEntry) -> VendorBars:
+    return read_vendor_file(store.raw / entry.file, entry.options)

@@ -1,0 +1,155 @@
+"""Contract rolls: when one contract gave way to the next, and which contract a bar belongs to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from moola_pipeline.bars.schema import nanoseconds
+from moola_pipeline.bars.stamps import utc_instants
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.publish import locked, publish_bytes
+
+ROLL_COLUMNS = ("time", "old", "new")
+ROLL_TIME_NAMES = ("time", "timestamp", "roll_ts_utc")
+
+
+@dataclass(frozen=True)
+class AddedRolls:
+    """How many rolls the store holds now, and how many it held before."""
+
+    n_rolls: int
+    n_before: int
+    changed: bool
+
+
+def read_rolls(path: Path) -> pd.DataFrame:
+    """Read a csv of rolls.
+
+    Args:
+        path: csv with columns `old`, `new` and one of ROLL_TIME_NAMES, in any case; others are
+            left aside. Times carry an offset, or stand in a column whose name ends in `_utc`.
+
+    Returns:
+        ROLL_COLUMNS: time (datetime64[ns, UTC], strictly increasing), old and new (str).
+
+    Raises:
+        BadInput: If a column or value is missing, a time proves no zone, the times do not
+            increase, or a roll does not start from the contract that the one before it led to.
+    """
+    table, columns = _read_table(path)
+    times, _ = utc_instants(
+        table.column(columns["time"]),
+        column=columns["time"],
+        timezone=None,
+        source=path.name,
+        remedy="Write them with their offset, as in 2024-12-16T23:00:00Z, or name the column roll_ts_utc.",
+    )
+    rolls = pd.DataFrame({"time": times})
+    for name in ("old", "new"):
+        rolls[name] = table.column(columns[name]).to_pandas().astype("str").str.strip()
+    _refuse_broken_chain(rolls, path.name)
+    return rolls
+
+
+def registered_rolls(store: BarStore) -> pd.DataFrame | None:
+    """The rolls registered in a store, or None if none are.
+
+    Raises:
+        IntegrityError: If the registered file is no longer what `add_rolls` wrote.
+    """
+    if not store.rolls.exists():
+        return None
+    try:
+        return read_rolls(store.rolls)
+    except BadInput as fault:
+        raise IntegrityError(
+            f'{fault} It was edited: register the rolls again with "moola bars rolls add".'
+        ) from None
+
+
+def add_rolls(store: BarStore, path: Path) -> AddedRolls:
+    """Register the rolls of a csv file in place of those registered before.
+
+    Raises:
+        BadInput: As `read_rolls`.
+    """
+    rolls = read_rolls(path)
+    with locked(store.manifest):
+        try:
+            before = registered_rolls(store)
+        except IntegrityError:
+            before = None  # the rolls being added replace the damaged ones
+        if before is not None and before.equals(rolls):
+            return AddedRolls(len(rolls), len(before), changed=False)
+        written = rolls.assign(time=rolls["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        publish_bytes(store.rolls, written.to_csv(index=False, lineterminator="\n").encode())
+    return AddedRolls(len(rolls), 0 if before is None else len(before), changed=True)
+
+
+def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
+    """The contract of each bar: `new` from the time of a roll on, `old` before the first.
+
+    Args:
+        timestamps: (n,) datetime64[ns, UTC], bar opens, in any order.
+        rolls: At least one row, as `read_rolls` returns them.
+
+    Returns:
+        (n,) str, on the index of `timestamps`.
+    """
+    names = pd.array([rolls["old"].iloc[0], *rolls["new"]], dtype="str")
+    opened_at = timestamps.astype("int64").to_numpy()
+    n_rolled = np.searchsorted(nanoseconds(rolls, "time"), opened_at, side="right")
+    return pd.Series(names.take(n_rolled), index=timestamps.index, name="contract")
+
+
+def _read_table(path: Path) -> tuple[pa.Table, dict[str, str]]:
+    try:
+        header = pyarrow.csv.open_csv(path).schema.names
+        text = {name: pa.string() for name in header if name.strip().lower() in ("old", "new")}
+        table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=text))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
+        raise BadInput(
+            f"{path.name}: rolls must be a csv file, got: {str(fault).splitlines()[0].rstrip('.')}. "
+            "Check the path."
+        ) from None
+    columns = {}
+    for role, known in (("time", ROLL_TIME_NAMES), ("old", ("old",)), ("new", ("new",))):
+        matches = [name for name in header if name.strip().lower() in known]
+        if len(matches) != 1:
+            raise BadInput(
+                f"{path.name}: rolls must have one column named {' or '.join(known)}, "
+                f"got {', '.join(header[:20])}. Write a header line such as time,old,new."
+            )
+        columns[role] = matches[0]
+    return table, columns
+
+
+def _refuse_broken_chain(rolls: pd.DataFrame, source: str) -> None:
+    if rolls.empty:
+        raise BadInput(
+            f"{source}: rolls must hold at least one roll, got no rows. Write one line for each roll."
+        )
+    blank = (rolls.isna() | (rolls == "")).any(axis=1).to_numpy()
+    if blank.any():
+        raise BadInput(
+            f"{source}: each roll must have a time, an old and a new contract, "
+            f"row {blank.argmax() + 1} lacks one. Fill it in."
+        )
+    old, new = rolls["old"].to_numpy(object), rolls["new"].to_numpy(object)
+    faults = (
+        ("must come later than the one before", np.diff(nanoseconds(rolls, "time")) <= 0),
+        ("must start from the contract that the one before led to", old[1:] != new[:-1]),
+        ("must lead to another contract", old == new),
+    )
+    for requirement, broken in faults:
+        if broken.any():
+            roll = rolls.iloc[len(rolls) - len(broken) + int(broken.argmax())]
+            raise BadInput(
+                f"{source}: each roll {requirement}, got {roll['old']} to {roll['new']} at {roll['time']}. "
+                "Correct the file."
+            )

@@ -1,0 +1,182 @@
+"""The folder of one market, and the record of what was registered in it, byte for byte."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from moola_pipeline.bars.vendor import VendorOptions
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError
+from moola_pipeline.publish import file_sha256
+
+NAME_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class BarStore:
+    """The folder of one market; registered and simulated bars never share one."""
+
+    root: Path
+    simulated: bool
+
+    @property
+    def raw(self) -> Path:
+        """The vendors' files, their bytes untouched."""
+        return self.root / "raw"
+
+    @property
+    def manifest(self) -> Path:
+        """What was registered: the SHA256 of each file and how it is read."""
+        return self.root / "manifest.json"
+
+    @property
+    def rolls(self) -> Path:
+        """The contract rolls as csv; absent where none are known."""
+        return self.root / "rolls.csv"
+
+    @property
+    def shown_manifest(self) -> str:
+        """The manifest as errors name it."""
+        return f"{self.root.name}/{self.manifest.name}"
+
+    def remedy(self, registered: str) -> str:
+        """What to do about a fault: as given for registered bars; simulated ones are made anew."""
+        return f"Delete the folder {self.root}: the next run makes it anew." if self.simulated else registered
+
+
+def require_plain_name(name: str) -> str:
+    """`name` if it names a file in a folder, and nothing outside it.
+
+    Raises:
+        ValueError: If it is empty, hidden, too long, holds a separator or an unprintable sign.
+    """
+    if (
+        not name
+        or name.startswith(".")
+        or len(name) > NAME_LENGTH
+        or not name.isprintable()
+        or set("/\\") & set(name)
+    ):
+        raise ValueError(
+            f"a file name must be plain: up to {NAME_LENGTH} printable signs, no path, got {name[:80]!r}"
+        )
+    return name
+
+
+class ManifestEntry(BaseModel):
+    """One registered file, and how its bars are read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Annotated[str, AfterValidator(require_plain_name)]
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0)
+    rows: int = Field(gt=0, description="bars kept")
+    first: AwareDatetime = Field(description="open of the first bar")
+    last: AwareDatetime = Field(description="open of the last bar")
+    format: str
+    timezone: str = Field(description="zone in which the file's times are read")
+    stamp: str
+    columns: dict[str, str] = Field(description="name in the file of each role")
+    instrument: str
+    added_at: AwareDatetime
+
+    @property
+    def options(self) -> VendorOptions:
+        """The options that read the file as it was read when it was added."""
+        return VendorOptions(self.format, self.timezone, self.stamp, self.columns, self.instrument)
+
+    @model_validator(mode="after")
+    def _readable(self) -> "ManifestEntry":
+        _ = self.options  # refuses a format, zone, stamp, role or instrument that does not exist
+        return self
+
+
+class Manifest(BaseModel):
+    """All registered files of one market."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: tuple[ManifestEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_entry_each(self) -> "Manifest":
+        names = [entry.file for entry in self.files]
+        if len(set(names)) < len(names):
+            raise ValueError("each file must be listed once")
+        if len({entry.instrument for entry in self.files}) > 1:
+            raise ValueError("all files must hold one instrument")
+        return self
+
+
+def read_manifest(store: BarStore) -> Manifest:
+    """What is registered in a store; empty where nothing is.
+
+    Raises:
+        IntegrityError: If the manifest is not what `add_bars` wrote.
+    """
+    try:
+        return Manifest.model_validate_json(store.manifest.read_bytes())
+    except FileNotFoundError:
+        return Manifest()
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        came = f"{place}: {first['msg']}" if place else first["msg"]
+    except OSError as fault:
+        came = fault.strerror or "no access"
+    raise IntegrityError(
+        f"{store.shown_manifest} must hold what was registered, but {' '.join(came.split())}. "
+        + store.remedy('Restore it, or delete it and register the files in raw/ again with "moola bars add".')
+    )
+
+
+def verify_files(store: BarStore) -> None:
+    """Prove that every registered file still holds the bytes that were registered.
+
+    Raises:
+        ChecksumMismatch: If the SHA256 of a file is another.
+        IntegrityError: If a file is missing, or the manifest is broken.
+    """
+    for entry in read_manifest(store).files:
+        verify_file(store, entry)
+
+
+def verify_file(store: BarStore, entry: ManifestEntry) -> None:
+    """Prove that one registered file still holds the bytes that were registered.
+
+    Raises:
+        ChecksumMismatch: If its SHA256 is another.
+        IntegrityError: If it is missing or cannot be read.
+    """
+    remedy = store.remedy(
+        'Restore the file, or register it again with "moola bars add" if the change is meant.'
+    )
+    try:
+        sha256 = file_sha256(store.raw / entry.file)
+    except OSError as fault:
+        raise IntegrityError(
+            f"{entry.file}: {store.shown_manifest} records it, but reading gave: {fault.strerror}. {remedy}"
+        ) from None
+    if sha256 != entry.sha256:
+        raise ChecksumMismatch(
+            f"{entry.file}: SHA256 is {sha256}, {store.shown_manifest} records {entry.sha256}. {remedy}"
+        )
+
+
+def is_intact(store: BarStore, entry: ManifestEntry) -> bool:
+    """True if a registered file still holds the bytes that were registered."""
+    try:
+        verify_file(store, entry)
+    except IntegrityError:
+        return False
+    return True

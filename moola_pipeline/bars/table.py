@@ -1,0 +1,47 @@
+"""The canonical bar table: each bar with its session, its contract and its segment."""
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.bars.rolls import contract_of
+from moola_pipeline.bars.schema import BAR_COLUMNS, MAX_GAP, RAW_COLUMNS, nanoseconds
+from moola_pipeline.bars.sessions import session_of
+
+
+def build_table(raw: pd.DataFrame, rolls: pd.DataFrame | None) -> pd.DataFrame:
+    """Give clean bars their session, contract and segment.
+
+    A segment ends where the session or the contract changes, or more than MAX_GAP lies between
+    two bar opens. A contract code that came with a bar stands; where none came, the rolls say.
+
+    Args:
+        raw: RAW_COLUMNS and optionally `contract`; timestamps in UTC, strictly increasing.
+        rolls: As `read_rolls` returns them, or None where nothing is known of rolls.
+
+    Returns:
+        BAR_COLUMNS, numbered from 0.
+
+    Raises:
+        ValueError: If the timestamps do not strictly increase.
+    """
+    steps = np.diff(nanoseconds(raw))  # (n_bars - 1,) ns
+    if (steps <= 0).any():
+        late = raw["timestamp"].iloc[int(np.argmax(steps <= 0)) + 1]
+        raise ValueError(f"timestamps must strictly increase, got {late} after a later bar or the same")
+    contract = _contracts(raw, rolls)
+    session = session_of(pd.DatetimeIndex(raw["timestamp"]))
+    table = raw[list(RAW_COLUMNS)].reset_index(drop=True).assign(session=session, contract=contract)
+    breaks = steps > pd.Timedelta(MAX_GAP).value
+    breaks |= np.diff(nanoseconds(table, "session")) != 0
+    breaks |= np.diff(pd.factorize(contract)[0]) != 0
+    segment = np.concatenate([[0], np.cumsum(breaks)])[: len(table)]
+    return table.assign(segment=segment.astype(np.int32)).loc[:, list(BAR_COLUMNS)]
+
+
+def _contracts(raw: pd.DataFrame, rolls: pd.DataFrame | None) -> pd.Series:
+    """Name of each bar's contract (n_bars,), null where neither the bar nor a roll knows it."""
+    timestamps = pd.Series(raw["timestamp"].array)
+    known = pd.Series(raw["contract"].array if "contract" in raw else np.nan, timestamps.index, dtype="str")
+    if rolls is None or not known.hasnans:
+        return known
+    return known.where(known.notna(), contract_of(timestamps, rolls))
