@@ -1,0 +1,78 @@
+"""Labels that cannot both be true, and what else must go when one row does."""
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.labels.schema import NONE, expansions
+
+READING = ["window_id", "pass"]
+"""One look at one window; within it the labels must agree."""
+
+
+def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that contradict another row to the faults.
+
+    Two expansions of different types contradict each other when they share more than half the
+    bars of the shorter one. A last bar that is also the next expansion's first is usual.
+
+    Args:
+        labels: LABEL_COLUMNS.
+        faults: `reason` and `detail` per row of `labels`, null where nothing is wrong yet.
+
+    Returns:
+        A copy of `faults`, with contradictions named where there was no fault.
+    """
+    faults = faults.copy()
+    sound = labels[faults["reason"].isna()]
+    starts = sound.groupby("window_id")["window_start"].transform("nunique")
+    _add(faults, sound[starts > 1], "window_id with two starts", "window {} has more than one window_start")
+    empty = sound["label"].eq(NONE).groupby([sound[name] for name in READING])
+    mixed = sound[empty.transform("any") & ~empty.transform("all")]
+    _add(faults, mixed, "none and labeled", "window {} is labeled none and has an expansion")
+    pairs = _pairs_on_same_bars(sound, sound)
+    clashing = pairs.loc[pairs["label_a"] != pairs["label_b"], "row_a"].unique()
+    _add(
+        faults, sound.loc[clashing], "same bars, both types", "window {} labels the same bars with both types"
+    )
+    return faults
+
+
+def second_opinions(known: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+    """Windows (ids, sorted) of `new` that `known` judges otherwise in the same pass.
+
+    Equal rows agree, and so do further expansions on other bars; a span moved, a class changed,
+    another start, or none against an expansion do not.
+    """
+    pairs = _pairs_on_same_bars(known, new)
+    judged = ["label", "expansion_start", "expansion_end", "grade"]
+    ours, theirs = (pairs[[f"{name}_{side}" for name in judged]].astype("str").fillna("") for side in "ab")
+    moved = pairs.loc[(ours.to_numpy() != theirs.to_numpy()).any(axis=1), "window_id"]
+    merged = pd.concat([known, new], ignore_index=True)
+    clean = pd.DataFrame({"reason": None, "detail": None}, index=merged.index, dtype="str")
+    torn = merged.loc[find_contradictions(merged, clean)["reason"].notna(), "window_id"]
+    return sorted({*moved, *torn})
+
+
+def whole_windows(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
+    """Extend faults to every row of the windows they touch, so that no window stays in part."""
+    faults = faults.copy()
+    touched = labels["window_id"].isin(labels.loc[faults["reason"].notna(), "window_id"].dropna())
+    rest = labels[touched & faults["reason"].isna()]
+    _add(faults, rest, "another row of its window refused", "another row of window {} is refused")
+    return faults
+
+
+def _add(faults: pd.DataFrame, rows: pd.DataFrame, reason: str, detail: str) -> None:
+    free = rows.index[faults.loc[rows.index, "reason"].isna()]
+    faults.loc[free, "reason"] = reason
+    faults.loc[free, "detail"] = [detail.format(window) for window in rows.loc[free, "window_id"]]
+
+
+def _pairs_on_same_bars(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of expansions of one reading that share more than half the bars of the shorter one."""
+    left, right = (side.assign(row=side.index) for side in (expansions(left), expansions(right)))
+    pairs = left.merge(right, on=READING, suffixes=("_a", "_b"))
+    starts = pairs[["expansion_start_a", "expansion_start_b"]].to_numpy(np.int64)
+    ends = pairs[["expansion_end_a", "expansion_end_b"]].to_numpy(np.int64)
+    shared = ends.min(axis=1) - starts.max(axis=1) + 1
+    return pairs[shared * 2 > (ends - starts + 1).min(axis=1)]

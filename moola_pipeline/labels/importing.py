@@ -1,0 +1,250 @@
+"""Reading a label file: csv or parquet in, typed rows out, with every row that cannot be used named."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.contradictions import find_contradictions, whole_windows
+from moola_pipeline.labels.schema import (
+    FIRST_PASS,
+    GRADES,
+    LABEL_COLUMNS,
+    LABEL_DTYPES,
+    LABELS,
+    NONE,
+    REQUIRED_COLUMNS,
+)
+from moola_pipeline.windows.frame import WINDOW_BARS
+
+PARQUET_MAGIC = b"PAR1"
+ZONED_TIME = r"\d:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$"
+SHOWN_FAULTS = 3
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """The rows of one label file.
+
+    Attributes:
+        labels: Usable rows, LABEL_COLUMNS; the index is the row's place in the file.
+        refused: Rows that cannot be used, with columns `reason` (a category) and `detail`.
+        duplicates: The number of exact repetitions left out.
+        rows: The number of rows in the file; equals the three parts together.
+        sha256: Digest of the file's bytes.
+    """
+
+    labels: pd.DataFrame
+    refused: pd.DataFrame
+    duplicates: int
+    rows: int
+    sha256: str
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read a label file all of whose rows can be used.
+
+    Returns:
+        LABEL_COLUMNS in the order of the file; exact duplicates left out. A missing `pass` is 1.
+
+    Raises:
+        BadInput: If the file is no table, lacks a column, or has a row that cannot be used.
+    """
+    file = inspect_labels(path)
+    if len(file.refused):
+        raise BadInput(f"{path.name}: {describe_faults(file.refused, file.rows)} Correct the file.")
+    return file.labels.reset_index(drop=True)
+
+
+def inspect_labels(path: Path) -> LabelFile:
+    """Read a label file and part its rows into usable, refused and repeated ones.
+
+    A row that contradicts another, or is malformed, takes its whole window with it: in a window
+    half of whose expansions are missing, a right prediction would count as a false one.
+
+    Raises:
+        BadInput: If the file is no table, is empty, or lacks a column.
+    """
+    content = _read_bytes(path)
+    table = _read_table(path, content)
+    missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
+    if missing:
+        raise BadInput(
+            f"{path.name}: a label file must have the columns {', '.join(REQUIRED_COLUMNS)}, "
+            f"but {', '.join(missing)} is missing from {', '.join(map(str, table.columns))}. Rename it."
+        )
+    if table.empty:
+        raise BadInput(
+            f"{path.name}: a label file must hold at least one row, but it holds none. Add labels."
+        )
+    labels, faults = _typed(table)
+    repeated = labels.duplicated() & faults["reason"].isna()
+    labels, faults = labels[~repeated], faults[~repeated]
+    faults = whole_windows(labels, find_contradictions(labels, faults))
+    bad = faults["reason"].notna()
+    return LabelFile(
+        labels=labels[~bad],
+        refused=pd.concat([labels[bad], faults[bad]], axis=1),
+        duplicates=int(repeated.sum()),
+        rows=len(table),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def describe_faults(refused: pd.DataFrame, rows: int) -> str:
+    """One sentence: how many rows cannot be used, and the first few by row and detail."""
+    named = [f"row {row}: {detail}" for row, detail in refused["detail"].head(SHOWN_FAULTS).items()]
+    more = len(refused) - len(named)
+    rest = f"; and {more} more" if more else ""
+    return f"{len(refused)} of {rows} rows cannot be used ({'; '.join(named)}{rest})."
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{path}: the label file must be readable, but: {error.strerror}. Check the path."
+        ) from error
+
+
+def _read_table(path: Path, content: bytes) -> pd.DataFrame:
+    """The file's cells; the index counts rows, a csv's header being row 1."""
+    if not content.strip():
+        raise BadInput(f"{path.name}: a label file must hold a table, but it is empty. Name another file.")
+    if content.startswith(PARQUET_MAGIC):
+        return _read_parquet(path, content)
+    return _read_csv(path, content)
+
+
+def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
+    try:
+        table = pq.read_table(io.BytesIO(content)).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _no_table(path) from error
+    return table.reset_index(drop=True).set_axis(range(1, len(table) + 1))
+
+
+def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
+    if b"\0" in content:
+        raise _no_table(path)
+    try:
+        table = pd.read_csv(
+            io.BytesIO(content),
+            dtype=str,
+            encoding="utf-8-sig",
+            skip_blank_lines=False,
+            keep_default_na=False,
+            na_values=["", "nan", "NaN", "NA", "null"],
+            skipinitialspace=True,
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise _no_table(path) from error
+    table = table.set_axis(range(2, len(table) + 2)).dropna(how="all")
+    return table.rename(columns=str.strip)
+
+
+def _no_table(path: Path) -> BadInput:
+    return BadInput(
+        f"{path.name}: a label file must be a csv or parquet table, but it cannot be read as one."
+    )
+
+
+def _typed(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows in LABEL_DTYPES, and for each its first fault (`reason` and `detail` null if none)."""
+    faults = pd.DataFrame({"reason": None, "detail": None}, index=table.index, dtype="str")
+    window_id = _text(table, "window_id")
+    _blame(faults, window_id.isna(), "no window_id", "window_id is empty")
+    start = _window_starts(table["window_start"], faults)
+    label = _text(table, "label")
+    allowed = f"{', '.join(LABELS[:-1])} or {LABELS[-1]}"
+    shown = '"' + label.fillna("") + '"'
+    _blame(faults, ~label.isin(LABELS), "unknown label class", f"label must be {allowed}, got " + shown)
+    first, last = _spans(table, label, faults)
+    grade = _text(table, "grade")
+    unknown = grade.notna() & ~grade.isin(GRADES)
+    _blame(faults, unknown, "unknown grade", f"grade must be {'..'.join(GRADES[::3])}, got " + grade)
+    number = _whole_numbers(table, "pass", faults).fillna(FIRST_PASS)
+    _blame(faults, number < 1, "pass below 1", "pass must count from 1")
+    columns = (window_id, start, label, first, last, grade)
+    others = (_text(table, "batch"), _text(table, "annotator"), number)
+    labels = pd.DataFrame(dict(zip(LABEL_COLUMNS, columns + others, strict=True)))
+    return labels.astype(LABEL_DTYPES), faults
+
+
+def _blame(faults: pd.DataFrame, wrong: pd.Series, reason: str, detail: str | pd.Series) -> None:
+    """Record a fault for the rows that are wrong and have none yet."""
+    new = wrong.fillna(False).astype(bool) & faults["reason"].isna()
+    faults.loc[new, "reason"] = reason
+    faults.loc[new, "detail"] = detail[new] if isinstance(detail, pd.Series) else detail
+
+
+def _text(table: pd.DataFrame, name: str) -> pd.Series:
+    if name not in table.columns:
+        return pd.Series(None, index=table.index, dtype="str")
+    stripped = table[name].astype("str").str.strip()
+    return stripped.mask(stripped == "")
+
+
+def _window_starts(column: pd.Series, faults: pd.DataFrame) -> pd.Series:
+    """UTC window starts in ns; a time without a zone is a fault, never taken for UTC."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        moments, zoned = column.dt.tz_convert("UTC"), pd.Series(True, index=column.index)
+    else:
+        text = column.astype("str").str.strip()
+        moments = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
+        zoned = text.str.contains(ZONED_TIME, regex=True) & (column.dtype.kind != "M")
+    in_reach = moments.between(pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC"))
+    shown = column.astype("str").fillna("nothing")
+    readable = moments.notna() & in_reach
+    _blame(faults, ~readable, "unreadable window_start", "window_start must be an ISO time, got " + shown)
+    zone_wanted = "window_start must carry its time zone (as 2024-05-06T14:30:00Z), got " + shown
+    _blame(faults, readable & ~zoned.fillna(False), "window_start without time zone", zone_wanted)
+    return moments.where(readable).dt.as_unit("ns")
+
+
+def _whole_numbers(table: pd.DataFrame, name: str, faults: pd.DataFrame) -> pd.Series:
+    if name not in table.columns:
+        return pd.Series(pd.NA, index=table.index, dtype="Int64")
+    numbers = pd.to_numeric(table[name], errors="coerce").astype("float64")
+    wrong = table[name].notna() & ~(np.isfinite(numbers) & (numbers % 1 == 0) & (numbers.abs() < 2**31))
+    shown = table[name].astype("str")
+    _blame(faults, wrong, f"{name} is no whole number", f"{name} must be a whole number, got " + shown)
+    return numbers.mask(wrong).astype("Int64")
+
+
+def _spans(table: pd.DataFrame, label: pd.Series, faults: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    first = _whole_numbers(table, "expansion_start", faults)
+    last = _whole_numbers(table, "expansion_end", faults)
+    given = first.notna() | last.notna()
+    empty = label == NONE
+    shown = first.astype("str").fillna("nothing") + ".." + last.astype("str").fillna("nothing")
+    _blame(
+        faults,
+        empty & given,
+        "span given for none",
+        f"a window labeled {NONE} must have no span, got " + shown,
+    )
+    partial = first.isna() | last.isna()
+    _blame(
+        faults,
+        ~empty & partial,
+        "expansion without span",
+        "an expansion must have start and end, got " + shown,
+    )
+    outside = (first < 0) | (last >= WINDOW_BARS)
+    limits = f"a span must lie in bars 0..{WINDOW_BARS - 1}, got "
+    _blame(faults, outside, "span outside the window", limits + shown)
+    _blame(
+        faults,
+        last < first,
+        "span ends before it starts",
+        "a span must not end before it starts, got " + shown,
+    )
+    return first, last

@@ -1,0 +1,164 @@
+"""The labels registered in a home: the user's bytes, the merged rows, and the ledger over both."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from moola_pipeline.bars.schema import content_digest
+from moola_pipeline.errors import BadInput, ChecksumMismatch
+from moola_pipeline.labels.contradictions import second_opinions
+from moola_pipeline.labels.importing import describe_faults, read_labels
+from moola_pipeline.labels.ledger import LabelLedger, account, kept_counts
+from moola_pipeline.labels.placement import GRADED_OUT
+from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES
+from moola_pipeline.publish import file_sha256, locked, publish_bytes, publish_json
+
+LABELS_NAME, LEDGER_NAME, RAW_NAME = "labels.csv", "ledger.json", "raw"
+REGISTERED = "already registered"
+NOTHING: dict[str, Any] = {"sha256": None, "files": []}
+
+
+def add_labels(folder: Path, path: Path, bars: pd.DataFrame, drop_bad: bool) -> LabelLedger:
+    """Register a label file: keep its bytes in raw/, merge its rows, record what became of each.
+
+    Rows registered before count as such. Rows graded D are registered too, so that their bars
+    stay known, but are placed nowhere.
+
+    Args:
+        folder: The label folder of a home.
+        path: The user's file, csv or parquet.
+        bars: BAR_COLUMNS that the labels must lie on.
+        drop_bad: Keep the rest when rows cannot be used, instead of refusing the file.
+
+    Raises:
+        BadInput: If a row cannot be used and `drop_bad` is False, if no row is left, or if the
+            file judges a registered window otherwise than the labels registered for it.
+        ChecksumMismatch: If the registered labels are not the bytes that were recorded.
+    """
+    ledger, rows = account(path, bars)
+    _refuse(path, ledger, drop_bad)
+    with locked(folder / LEDGER_NAME):
+        state = _state(folder)
+        known = _rows(folder, state)
+        torn = second_opinions(known, rows)
+        if torn:
+            raise BadInput(
+                f"{path.name}: a window must be labeled as it is registered, but {len(torn)} are not "
+                f'(first {torn[0]}). Correct the file, or number its rows 2 in the column "pass".'
+            )
+        merged = _merged(known, rows)
+        ledger = _without_known(ledger, rows, known)
+        return ledger if len(merged) == len(known) else _publish(folder, path, state, merged, ledger)
+
+
+def registered_labels(folder: Path) -> pd.DataFrame:
+    """All registered labels, LABEL_COLUMNS, by time; every pass and grade.
+
+    Raises:
+        BadInput: If none are registered.
+        ChecksumMismatch: If the file is not the one that was recorded.
+    """
+    labels = _rows(folder, _state(folder))
+    if labels.empty:
+        raise BadInput("Labels must be registered first, but there are none. Run: moola labels add FILE")
+    return labels
+
+
+def has_labels(folder: Path) -> bool:
+    """Whether labels are registered in the folder.
+
+    Raises:
+        ChecksumMismatch: If the file is not the one that was recorded.
+    """
+    return _state(folder)["sha256"] is not None
+
+
+def labels_digest(folder: Path) -> str:
+    """Content digest of the registered labels: their version."""
+    return content_digest(registered_labels(folder), LABEL_COLUMNS)
+
+
+def registered_files(folder: Path) -> list[LabelLedger]:
+    """The ledger of each registered file, oldest first."""
+    return [LabelLedger(**entry) for entry in _state(folder)["files"]]
+
+
+def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool) -> None:
+    faults = [row for row in ledger.refused if row["reason"] != GRADED_OUT]
+    if faults and not drop_bad:
+        named = pd.DataFrame(faults).set_index("row")
+        remedy = "Correct them, or keep the rest with --drop-bad."
+        raise BadInput(f"{path.name}: {describe_faults(named, ledger.rows)} {remedy}")
+    if not ledger.kept:
+        raise BadInput(
+            f"{path.name}: a label file must hold a usable row, but none of {ledger.rows} is left."
+        )
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    """The part of the ledger that describes the bytes of labels.csv as they are.
+
+    The ledger is published before labels.csv and remembers what it replaces: after a kill between
+    the two the labels of before are in force, whole.
+    """
+    ledger_path, labels_path = folder / LEDGER_NAME, folder / LABELS_NAME
+    actual = file_sha256(labels_path) if labels_path.exists() else None
+    ledger = json.loads(ledger_path.read_bytes()) if ledger_path.exists() else NOTHING
+    for state in (ledger, ledger.get("before", NOTHING)):
+        if state["sha256"] == actual:
+            return state
+    raise ChecksumMismatch(
+        f"{LABELS_NAME}: SHA256 is {actual or 'that of no file'}, {LEDGER_NAME} records {ledger['sha256']}. "
+        f"Restore the file, or move the folder {folder.name} away and register the files in its {RAW_NAME} "
+        'again with "moola labels add".'
+    )
+
+
+def _rows(folder: Path, state: dict[str, Any]) -> pd.DataFrame:
+    if state["sha256"] is None:
+        return pd.DataFrame(columns=list(LABEL_COLUMNS)).astype(LABEL_DTYPES)
+    return read_labels(folder / LABELS_NAME)
+
+
+def _merged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    merged = pd.concat([known, new], ignore_index=True)
+    merged = merged[~_keys(merged).duplicated()]
+    order = ["window_start", "window_id", "pass", "expansion_start", "expansion_end", "label"]
+    return merged.sort_values(order, ignore_index=True)
+
+
+def _without_known(ledger: LabelLedger, rows: pd.DataFrame, known: pd.DataFrame) -> LabelLedger:
+    """The ledger with the rows that were registered before counted apart."""
+    usable = rows[~rows.index.isin([row["row"] for row in ledger.refused])]
+    again = _keys(usable).isin(_keys(known))
+    if not again.any():
+        return ledger
+    dropped = ledger.dropped | {REGISTERED: int(again.sum())}
+    return dataclasses.replace(ledger, dropped=dropped, **kept_counts(usable[~again]))
+
+
+def _keys(labels: pd.DataFrame) -> pd.Series:
+    """One text for each row, equal where two rows are."""
+    return labels[list(LABEL_COLUMNS)].astype("str").fillna("").agg("\x1f".join, axis=1)
+
+
+def _publish(
+    folder: Path, path: Path, state: dict[str, Any], merged: pd.DataFrame, ledger: LabelLedger
+) -> LabelLedger:
+    raw = folder / RAW_NAME / path.name
+    if raw.exists() and file_sha256(raw) != ledger.sha256:
+        raw = raw.with_name(f"{path.stem}-{ledger.sha256[:8]}{path.suffix}")
+    publish_bytes(raw, path.read_bytes())
+    ledger = dataclasses.replace(ledger, file=raw.name)
+    stamps = merged["window_start"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    content = merged.assign(window_start=stamps).to_csv(index=False).encode()
+    before = {"sha256": state["sha256"], "files": state["files"]}
+    files = [*state["files"], dataclasses.asdict(ledger)]
+    after = {"sha256": hashlib.sha256(content).hexdigest(), "files": files, "before": before}
+    publish_json(folder / LEDGER_NAME, after)
+    publish_bytes(folder / LABELS_NAME, content)
+    return ledger

@@ -1,0 +1,46 @@
+"""What a label is: columns, dtypes, and the classes an annotator may give."""
+
+import pandas as pd
+
+LABEL_COLUMNS = (
+    "window_id",
+    "window_start",
+    "label",
+    "expansion_start",
+    "expansion_end",
+    "grade",
+    "batch",
+    "annotator",
+    "pass",
+)
+REQUIRED_COLUMNS = LABEL_COLUMNS[:5]
+LABEL_DTYPES = {
+    "window_id": "str",
+    "window_start": "datetime64[ns, UTC]",
+    "label": "str",
+    "expansion_start": "Int64",
+    "expansion_end": "Int64",
+    "grade": "str",
+    "batch": "str",
+    "annotator": "str",
+    "pass": "Int64",
+}
+TYPES = ("consolidation", "retracement")
+"""What the market was in before an expansion; the index is the class number, 1 the positive class."""
+NONE = "none"
+"""The label of a window that was looked at and holds no expansion."""
+LABELS = (*TYPES, NONE)
+GRADES = ("A", "B", "C", "D")
+EXCLUDED_GRADE = "D"
+FIRST_PASS = 1
+"""The pass a model learns from and is judged by; later passes measure the annotator."""
+
+
+def expansions(labels: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are expansions, without the empty windows."""
+    return labels[labels["label"] != NONE]
+
+
+def type_numbers(labels: pd.DataFrame) -> pd.Series:
+    """Class number of each row as int64: its index in `TYPES`, and -1 for an empty window."""
+    return labels["label"].map({name: i for i, name in enumerate(TYPES)}).fillna(-1).astype("int64")

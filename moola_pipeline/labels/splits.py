@@ -1,0 +1,226 @@
+"""Which labeled window serves which purpose: by time, whole windows, purged, never random."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.schema import LABELS, TYPES
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+
+SPLITS = ("train", "validation", "test")
+UNUSED = "unused"
+
+
+class UnsoundSplit(BadInput):
+    """A split that nothing can be learned from or judged by."""
+
+
+class SplitSettings(BaseModel):
+    """How labeled windows are split; dates are inclusive and refer to the window's start in UTC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: Literal["fixed", "rolling"] = Field(
+        "fixed", description="fixed: by the dates below; rolling: test on the newest labeled months"
+    )
+    train_end: date = Field(date(2024, 12, 31), description="last day of training")
+    validation_end: date = Field(date(2025, 3, 31), description="last day of validation")
+    test_end: date = Field(date(2025, 6, 30), description="last day of test")
+    embargo_bars: int = Field(WINDOW_BARS, ge=0, description="bars that must lie between two splits")
+    rolling_test_months: int = Field(3, ge=1, description="newest labeled months that are test")
+    rolling_validation_months: int = Field(3, ge=1, description="labeled months before them")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "SplitSettings":
+        if not self.train_end < self.validation_end < self.test_end:
+            raise ValueError(
+                "train_end, validation_end and test_end must follow each other, "
+                f"got {self.train_end}, {self.validation_end}, {self.test_end}"
+            )
+        return self
+
+    @property
+    def ends(self) -> tuple[date, date, date]:
+        """Last day of each split, in the order of SPLITS."""
+        return self.train_end, self.validation_end, self.test_end
+
+
+def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
+    """The settings with their dates worked out: rolling ones become fixed.
+
+    Raises:
+        UnsoundSplit: If there are too few labeled months to roll over.
+    """
+    if settings.rule == "fixed":
+        return settings
+    months = sorted(_months(placed).unique())
+    n_test, n_later = (
+        settings.rolling_test_months,
+        settings.rolling_test_months + settings.rolling_validation_months,
+    )
+    if len(months) <= n_later:
+        raise UnsoundSplit(
+            f"A rolling split must leave a labeled month for training, but of {len(months)} labeled months "
+            f"{n_later} are validation and test. {_per_month(placed)} Choose fewer months."
+        )
+    cuts = {
+        "train_end": months[-n_later].start_time.date() - timedelta(days=1),
+        "validation_end": months[-n_test].start_time.date() - timedelta(days=1),
+        "test_end": months[-1].end_time.date(),
+    }
+    return settings.model_copy(update={"rule": "fixed", **cuts})
+
+
+def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """Add the column `split`: train, validation, test, or unused.
+
+    All rows of a window go together. A window of an earlier split is unused when any bar it may
+    read (20 before bar 0 to bar 104) comes within the embargo of the first bar that a window of
+    the next split may read.
+
+    Args:
+        placed: The frame of `place_labels`.
+        bars: BAR_COLUMNS.
+        settings: Fixed or rolling.
+    """
+    settings = resolve_dates(settings, placed)
+    days = placed["window_start"].dt.tz_localize(None).dt.normalize()
+    choices = [days <= pd.Timestamp(end) for end in settings.ends]
+    split = pd.Series(np.select(choices, SPLITS, UNUSED), index=placed.index, dtype="str")
+    last_bar = placed["bar0"] + WINDOW_BARS - 1
+    for name in SPLITS[:-1]:
+        crowded = (split == name) & (last_bar >= used_rows_end(bars, settings, name))
+        split[crowded] = UNUSED
+    return placed.assign(split=split)
+
+
+def training_rows_end(bars: pd.DataFrame, settings: SplitSettings) -> int:
+    """Rows of the bar table below this one may be pretrained on and fitted to; see `used_rows_end`."""
+    return used_rows_end(bars, settings, "train")
+
+
+def used_rows_end(bars: pd.DataFrame, settings: SplitSettings, split: str) -> int:
+    """First row that a split and those before it must not touch.
+
+    For training and validation it lies one embargo before the first bar that a window of the
+    next split may read; for test, behind the last bar that its windows may read.
+
+    Raises:
+        ValueError: If the settings are rolling: `resolve_dates` must come first.
+    """
+    if settings.rule != "fixed":
+        raise ValueError(
+            "rows have an end only under fixed dates; resolve_dates(settings, placed) gives them"
+        )
+    after = pd.Timestamp(settings.ends[SPLITS.index(split)], tz="UTC") + pd.Timedelta(days=1)
+    boundary = int(bars["timestamp"].searchsorted(after))
+    if split == SPLITS[-1]:
+        return min(boundary + WINDOW_BARS - 1, len(bars))
+    return max(boundary - CONTEXT_BARS - settings.embargo_bars, 0) if boundary < len(bars) else boundary
+
+
+def check_splits(frame: pd.DataFrame, settings: SplitSettings) -> None:
+    """Stop unless each split holds expansions of both types in the bars where labels are complete.
+
+    Raises:
+        UnsoundSplit: Naming the split, the labels per month and the nearest dates that work.
+    """
+    settings = resolve_dates(settings, frame)
+    for name in SPLITS:
+        part = frame[(frame["split"] == name) & frame["in_core"]]
+        counts = [int((part["label"] == kind).sum()) for kind in TYPES]
+        if not all(counts):
+            held = " and ".join(f"{n} {kind}" for n, kind in zip(counts, TYPES, strict=True))
+            raise UnsoundSplit(
+                f"The {name} split ({_period(settings, name)}) must hold expansions of both types, "
+                f"but holds {held}. {_per_month(frame)} {_advice(frame, settings)}"
+            )
+
+
+def find_leakage(frame: pd.DataFrame, embargo_bars: int = WINDOW_BARS) -> list[str]:
+    """What one split could learn of another, one line each; empty when the splits are apart.
+
+    Args:
+        frame: The frame of `assign_splits`, or any with window_id, bar0 and split.
+        embargo_bars: Bars that must lie between the bars two splits may read.
+    """
+    windows = frame[["window_id", "bar0", "split"]].drop_duplicates()
+    found = []
+    for name, other in combinations(SPLITS, 2):
+        first, second = (windows[windows["split"] == part] for part in (name, other))
+        shared = sorted(set(first["window_id"]) & set(second["window_id"]))
+        found += [f"window {window} is in {name} and in {other}" for window in shared]
+        found += [
+            f"window {a} ({name}) lies {gap} bars from window {b} ({other}), embargo is {embargo_bars}"
+            for a, b, gap in _too_near(first, second, embargo_bars)
+            if a != b
+        ]
+        if len(first) and len(second) and first["bar0"].max() > second["bar0"].min():
+            found.append(f"a window of {name} starts after one of {other}")
+    return found
+
+
+def class_counts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows per split and month (index), one column per label class, and the number of windows."""
+    keys = [frame["split"], _months(frame).rename("month")]
+    counts = frame.groupby([*keys, "label"]).size().unstack("label", fill_value=0)
+    counts = counts.reindex(columns=list(LABELS), fill_value=0)
+    return counts.assign(windows=frame.groupby(keys)["window_id"].nunique()).rename_axis(columns=None)
+
+
+def _too_near(first: pd.DataFrame, second: pd.DataFrame, embargo_bars: int) -> Iterator[tuple[str, str, int]]:
+    """Pairs of windows with fewer than `embargo_bars` bars between the bars they may read."""
+    distance = np.abs(first["bar0"].to_numpy()[:, None] - second["bar0"].to_numpy()[None, :])
+    between = np.maximum(distance - CONTEXT_BARS - WINDOW_BARS, 0)
+    touching = (between < embargo_bars) | (distance < CONTEXT_BARS + WINDOW_BARS)
+    for row, column in zip(*np.nonzero(touching), strict=True):
+        yield first["window_id"].iloc[row], second["window_id"].iloc[column], int(between[row, column])
+
+
+def _months(frame: pd.DataFrame) -> pd.Series:
+    return frame["window_start"].dt.tz_localize(None).dt.to_period("M")
+
+
+def _period(settings: SplitSettings, split: str) -> str:
+    place = SPLITS.index(split)
+    if place == 0:
+        return f"to {settings.train_end}"
+    return f"{settings.ends[place - 1] + timedelta(days=1)} to {settings.ends[place]}"
+
+
+def _month_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Core expansions per month (index), one column per type; months without any are left out."""
+    core = frame[frame["in_core"]]
+    table = core.groupby([_months(core).rename("month"), "label"]).size().unstack("label", fill_value=0)
+    return table.reindex(columns=list(TYPES), fill_value=0)
+
+
+def _per_month(frame: pd.DataFrame) -> str:
+    table = _month_table(frame)
+    listed = ", ".join(f"{month} {a}/{b}" for month, a, b in table.itertuples())
+    return f"Labels per month ({'/'.join(TYPES)}): {listed or 'none'}."
+
+
+def _advice(frame: pd.DataFrame, settings: SplitSettings) -> str:
+    """The month ends nearest to the chosen dates that give every split both types."""
+    table = _month_table(frame)
+    totals = np.vstack([np.zeros(len(TYPES), int), table.to_numpy().cumsum(axis=0)])
+    wanted = [pd.Period(end, "M").ordinal for end in settings.ends]
+    ordinals = [month.ordinal for month in table.index]
+    options = []
+    for places in combinations(range(len(ordinals)), 3):
+        held = np.diff(totals[[0, *(place + 1 for place in places)]], axis=0)
+        if held.all():
+            moved = sum(abs(ordinals[place] - want) for place, want in zip(places, wanted, strict=True))
+            options.append((moved, places))
+    if not options:
+        return "No dates give every split both types: add labels."
+    ends = [table.index[place].end_time.date() for place in min(options)[1]]
+    named = zip(("train_end", "validation_end", "test_end"), ends, strict=True)
+    return f"Nearest dates that work: {', '.join(f'{name} {end}' for name, end in named)}."
