@@ -1,0 +1,118 @@
+"""Every metric, defined once; each also scores many weightings of the same rows at a time.
+
+`weights` are the counts of a bootstrap: (..., n), how often each row was drawn. A function then
+returns (...); without weights each row counts once and the result is 0-dimensional.
+Class 1 is retracement, the positive class. A ratio with nothing below the line is 0.
+"""
+
+import numpy as np
+
+THRESHOLD = 0.5
+N_TYPES = 2
+
+
+def type_f1_macro(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Macro F1 of the type, predicted as retracement where its probability is above 0.5.
+
+    Args:
+        y: (n,) class numbers, 0 or 1.
+        p_retracement: (n,) probabilities.
+        weights: (..., n) counts, or None.
+    """
+    tp, fp, fn, tn = _confusion(y, p_retracement, weights)
+    return (f1(tp, fp, fn) + f1(tn, fn, fp)) / N_TYPES
+
+
+def mcc(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Matthews correlation of predicted and labeled type; arguments as in `type_f1_macro`."""
+    tp, fp, fn, tn = _confusion(y, p_retracement, weights)
+    spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return _ratio(tp * tn - fp * fn, spread)
+
+
+def aucpr_retracement(
+    y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Average precision of the retracement probability; NaN where no row drawn is a retracement.
+
+    The sum over thresholds of precision times gain in recall; equal probabilities share one
+    threshold. Read it beside `prevalence`, which a constant probability scores.
+    """
+    order = np.argsort(-np.asarray(p_retracement, float), kind="stable")
+    positive, score = np.asarray(y)[order] == 1, np.asarray(p_retracement, float)[order]
+    drawn = _weights(weights, len(score))[..., order]
+    last_of_equals = np.diff(score, append=-np.inf) != 0
+    hits = np.cumsum(drawn * positive, axis=-1)[..., last_of_equals]
+    alarms = np.cumsum(drawn, axis=-1)[..., last_of_equals]
+    gained = np.diff(hits, axis=-1, prepend=0)
+    positives = (drawn * positive).sum(axis=-1)
+    return (gained * _ratio(hits, alarms)).sum(axis=-1) / np.where(positives > 0, positives, np.nan)
+
+
+def prevalence(y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Share of retracements among the rows."""
+    drawn = _weights(weights, len(y))
+    return _ratio(drawn @ (np.asarray(y) == 1).astype(float), drawn.sum(axis=-1))
+
+
+def brier(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Mean squared distance of the retracement probability from what was labeled, in [0, 1]."""
+    drawn = _weights(weights, len(y))
+    return _ratio(drawn @ np.square(np.asarray(p_retracement) - np.asarray(y)), drawn.sum(axis=-1))
+
+
+def event_f1_macro(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Event-based F1 per type over all windows, then the mean over the types.
+
+    Args:
+        counts: (n_windows, K, 3), tp, fp, fn per window and type: `matching.event_counts`.
+        weights: (..., n_windows) counts, or None.
+
+    Source:
+        Mesaros, Heittola and Virtanen (2016), Applied Sciences 6(6).
+    """
+    drawn = _weights(weights, len(counts))
+    totals = np.tensordot(drawn, np.asarray(counts, float), axes=([-1], [0]))  # (..., K, 3)
+    return f1(totals[..., 0], totals[..., 1], totals[..., 2]).mean(axis=-1)
+
+
+def event_f1_untyped(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Event-based F1 that ignores the type; `counts` is (n_windows, 1, 3), matched untyped.
+
+    Raises:
+        ValueError: If the counts tell types apart.
+    """
+    if np.shape(counts)[1] != 1:
+        raise ValueError(
+            f"untyped counts must have one column of types, got {np.shape(counts)[1]}; match with typed=False"
+        )
+    return event_f1_macro(counts, weights)
+
+
+def f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
+    """F1 from counts of true positives, false positives and false negatives; 0 without any."""
+    return _ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def _confusion(
+    y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, ...]:
+    """Weighted tp, fp, fn, tn, each (...)."""
+    labeled, predicted = np.asarray(y) == 1, np.asarray(p_retracement) > THRESHOLD
+    cells = (labeled & predicted, ~labeled & predicted, labeled & ~predicted, ~labeled & ~predicted)
+    totals = _weights(weights, len(labeled)) @ np.stack(cells, axis=-1).astype(float)  # (..., 4)
+    return tuple(np.moveaxis(totals, -1, 0))
+
+
+def _weights(weights: np.ndarray | None, n: int) -> np.ndarray:
+    drawn = np.ones(n) if weights is None else np.asarray(weights, float)
+    if drawn.shape[-1] != n:
+        raise ValueError(f"weights must have one column per row, {n}, got shape {drawn.shape}")
+    return drawn
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    above, below = np.asarray(above, float), np.asarray(below, float)
+    return np.divide(
+        above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below > 0
+    )
