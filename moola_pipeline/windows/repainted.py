@@ -58,20 +58,41 @@ def repainted_features(bars: BarArrays, bar0: np.ndarray, views: np.ndarray) -> 
     return compute_features(prices, runs, bars.tick_points).values[rows]
 
 
-def flatten_hidden(views: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Prices in which every hidden bar repeats the last visible close before it.
+def bridge_hidden(views: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Prices in which every hidden block is a plain walk between its visible neighbors.
+
+    The walk leads from the close before the block to the open after it, swaying from bar to bar
+    by the mean move of the window's visible bars, in candles of their mean height: so averages,
+    ranges and paths measured past the block keep their usual size. No price of a hidden bar has
+    any part in it.
 
     Args:
-        views: (B, 125, 4) prices; hidden: (B, 125) bool, False in the first column.
+        views: (B, 125, 4) prices.
+        hidden: (B, 125) bool, False in the first and last column.
 
     Returns:
-        (B, 125, 4), a copy; no value of a hidden bar is left in it.
+        (B, 125, 4), a copy.
+
+    Raises:
+        ValueError: If a window's first or last bar is hidden.
     """
-    if hidden[:, 0].any():
-        raise ValueError("the first bar of a window must be visible, so that hidden bars can repeat its close")
-    last_visible = np.maximum.accumulate(np.where(hidden, 0, np.arange(hidden.shape[1])), axis=1)
-    close = np.take_along_axis(views[:, :, 3], last_visible, axis=1)
-    return np.where(hidden[:, :, None], close[:, :, None], views)
+    if hidden[:, 0].any() or hidden[:, -1].any():
+        raise ValueError("the first and last bar of a window must be visible, so that blocks have neighbors")
+    bars = np.arange(hidden.shape[1])
+    before = np.maximum.accumulate(np.where(hidden, -1, bars), axis=1)
+    after = np.minimum.accumulate(np.where(hidden, len(bars), bars)[:, ::-1], axis=1)[:, ::-1]
+    left = np.take_along_axis(views[:, :, 3], before, axis=1)
+    right = np.take_along_axis(views[:, :, 0], after, axis=1)
+    n_visible = (~hidden).sum(axis=1)
+    height = np.where(hidden, 0.0, views[:, :, 1] - views[:, :, 2]).sum(axis=1) / n_visible
+    move = np.where(hidden, 0.0, np.abs(views[:, :, 3] - views[:, :, 0])).sum(axis=1) / n_visible
+    sway = np.where(hidden, move[:, None] / 2 * (-1.0) ** bars, 0.0)
+    close = left + (right - left) * (bars - before) / np.maximum(after - before, 1) + sway
+    opens = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
+    opens = np.where(np.roll(hidden, 1, axis=1), opens, left)
+    wick = np.maximum(height[:, None] - np.abs(close - opens), 0.0) / 2
+    walk = np.stack([opens, np.maximum(opens, close) + wick, np.minimum(opens, close) - wick, close], axis=2)
+    return np.where(hidden[:, :, None], walk, views)
 
 
 def hidden_blocks(n_windows: int, ratio: float, block_bars: int, rng: np.random.Generator) -> np.ndarray:
@@ -90,7 +111,8 @@ def hidden_blocks(n_windows: int, ratio: float, block_bars: int, rng: np.random.
     offsets = rng.integers(1, strip - block_bars, size=(n_windows, n_blocks))
     first = offsets + np.arange(n_blocks) * strip
     bars = np.arange(VIEW_BARS)
-    return ((bars >= first[:, :, None]) & (bars < first[:, :, None] + block_bars)).any(axis=1)
+    inside = (bars >= first[:, :, None]) & (bars < first[:, :, None] + block_bars)  # (B, blocks, 125)
+    return np.any(inside, axis=1)
 
 
 def augmented(
@@ -125,5 +147,3 @@ def augmented(
     changed[:, :, 1] = changed.max(axis=2)
     changed[:, :, 2] = changed.min(axis=2)
     return changed
-
-

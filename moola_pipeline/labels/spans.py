@@ -1,0 +1,64 @@
+"""Labeled windows as flat arrays, the form that rules are fitted on and networks trained on."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.labels.schema import expansions, type_numbers
+
+
+class LabeledSpans(NamedTuple):
+    """Labeled expansions of a set of windows, sorted by window and start; all (n_expansions,).
+
+    Attributes:
+        window: Index of the window in its set.
+        start, end: First and last bar, 0..104 inclusive.
+        direction: +1 or -1; 0 where price ended where it began.
+        type: Class number, index in `TYPES`.
+    """
+
+    window: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    direction: np.ndarray
+    type: np.ndarray
+
+
+class LabeledWindows(NamedTuple):
+    """The windows of one split.
+
+    Attributes:
+        window_id: (n_windows,) str.
+        bar0: (n_windows,) int64 row of bar 0 in the bar table, increasing.
+        session: (n_windows,) datetime64[ns], the trading day.
+        spans: Expansions that start in bars 30-74 of these windows.
+    """
+
+    window_id: np.ndarray
+    bar0: np.ndarray
+    session: np.ndarray
+    spans: LabeledSpans
+
+
+def labeled_windows(labels: pd.DataFrame, split: str) -> LabeledWindows:
+    """Collect the windows of one split from the labeled frame, empty ones included."""
+    chosen = labels.loc[labels["split"] == split]
+    windows = chosen.drop_duplicates("window_id").sort_values(["bar0", "window_id"])
+    index = {name: i for i, name in enumerate(windows["window_id"])}
+    found = expansions(chosen)
+    found = found.loc[found["in_core"]]
+    found = found.assign(window=found["window_id"].map(index)).sort_values(["window", "expansion_start"])
+    spans = LabeledSpans(
+        found["window"].to_numpy(np.int64),
+        found["expansion_start"].to_numpy(np.int64),
+        found["expansion_end"].to_numpy(np.int64),
+        found["direction"].to_numpy(np.int8),
+        type_numbers(found).to_numpy(np.int64),
+    )
+    return LabeledWindows(
+        windows["window_id"].to_numpy(object),
+        windows["bar0"].to_numpy(np.int64),
+        windows["session"].to_numpy("datetime64[ns]"),
+        spans,
+    )

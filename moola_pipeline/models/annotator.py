@@ -1,0 +1,150 @@
+"""The whole model: rule, network and decisions, as it is served; and how it is kept on disk."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load, save
+
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.models.classifier import Classifier, n_parameters
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.rule import Rule
+from moola_pipeline.publish import publish_bytes, publish_json
+
+FORMAT = 1
+WEIGHTS_FILE, CONFIG_FILE = "weights.safetensors", "config.json"
+
+
+class Decisions(BaseModel):
+    """What turns logits into answers; fitted on validation windows, never on test."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    expansion_scale: float = Field(gt=0, description="probability = sigmoid(scale * logit + shift)")
+    expansion_shift: float
+    expansion_threshold: float = Field(ge=0, le=1, description="least probability that is reported")
+    retracement_scale: float = Field(gt=0)
+    retracement_shift: float
+    retracement_threshold: float = Field(ge=0, le=1, description="where both classes weigh the same")
+    refine: bool = Field(description="whether the pointer's span replaces the rule's")
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """A rule that proposes, a network that judges and types, and the decisions of both."""
+
+    classifier: Classifier
+    rule: Rule
+    decisions: Decisions
+
+    @property
+    def n_parameters(self) -> int:
+        """Network weights, rule thresholds and decisions, all counted."""
+        return n_parameters(self.classifier) + len(Rule.model_fields) + len(Decisions.model_fields)
+
+
+def save_annotator(folder: Path, annotator: Annotator, facts: dict[str, Any]) -> None:
+    """Write weights.safetensors, then config.json with rule, decisions and `facts` of its making."""
+    classifier = annotator.classifier
+    publish_bytes(folder / WEIGHTS_FILE, save(_tensors(classifier)))
+    config = {
+        "format": FORMAT,
+        "features": list(FEATURE_NAMES),
+        "hidden_units": classifier.encoder.hidden_units,
+        "head_units": classifier.head_units,
+        "dropout": classifier.dropout_share,
+        "rule": annotator.rule.model_dump(),
+        "decisions": annotator.decisions.model_dump(),
+        "facts": facts,
+    }
+    publish_json(folder / CONFIG_FILE, config)
+
+
+def load_annotator(folder: Path) -> tuple[Annotator, dict[str, Any]]:
+    """Read a model written by `save_annotator`; every tensor must be there and none besides.
+
+    Returns:
+        The annotator, in evaluation mode on the CPU, and the facts of its making.
+
+    Raises:
+        IntegrityError: If a file is missing or broken, or was made for another feature schema.
+    """
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        weights = load((folder / WEIGHTS_FILE).read_bytes())
+    except (OSError, ValueError) as fault:
+        raise IntegrityError(f"{folder.name}: the model cannot be read ({fault}). Train it again.") from fault
+    require_schema(folder.name, config)
+    encoder = Encoder(config["hidden_units"])
+    classifier = Classifier(encoder, config["head_units"], config["dropout"])
+    try:
+        classifier.load_state_dict(weights, strict=True)
+        rule, decisions = Rule(**config["rule"]), Decisions(**config["decisions"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as fault:
+        summary = str(fault).splitlines()[0]
+        raise IntegrityError(
+            f"{folder.name}: weights and config disagree ({summary}). Train it again."
+        ) from fault
+    return Annotator(classifier.eval(), rule, decisions), config["facts"]
+
+
+def save_encoder(folder: Path, encoder: Encoder, facts: dict[str, Any]) -> None:
+    """Write an encoder's weights, then its config with `facts` of its making."""
+    publish_bytes(folder / WEIGHTS_FILE, save(_tensors(encoder)))
+    config = {
+        "format": FORMAT,
+        "features": list(FEATURE_NAMES),
+        "hidden_units": encoder.hidden_units,
+        "facts": facts,
+    }
+    publish_json(folder / CONFIG_FILE, config)
+
+
+def load_encoder(folder: Path) -> tuple[Encoder, dict[str, Any]]:
+    """Read an encoder written by `save_encoder`; strict, as `load_annotator` is."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        weights = load((folder / WEIGHTS_FILE).read_bytes())
+    except (OSError, ValueError) as fault:
+        raise IntegrityError(
+            f"{folder.name}: the encoder cannot be read ({fault}). Train it again."
+        ) from fault
+    require_schema(folder.name, config)
+    encoder = Encoder(config["hidden_units"])
+    try:
+        encoder.load_state_dict(weights, strict=True)
+    except RuntimeError as fault:
+        summary = str(fault).splitlines()[0]
+        raise IntegrityError(
+            f"{folder.name}: weights and config disagree ({summary}). Train it again."
+        ) from fault
+    return encoder.eval(), config["facts"]
+
+
+def require_schema(name: str, config: dict[str, Any]) -> None:
+    """Refuse a model of another format or feature list, by name."""
+    if config.get("format") != FORMAT:
+        raise IntegrityError(
+            f"{name}: model format must be {FORMAT}, got {config.get('format')}. Train it again."
+        )
+    if config.get("features") != list(FEATURE_NAMES):
+        theirs = config.get("features") or []
+        strange = sorted(set(theirs) ^ set(FEATURE_NAMES)) or ["the order"]
+        raise IntegrityError(
+            f"{name}: the model reads {len(theirs)} features, this version has {len(FEATURE_NAMES)}; "
+            f"they differ in {', '.join(strange[:5])}. Train it again."
+        )
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probability of logits, float64."""
+    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+
+
+def _tensors(module: Classifier | Encoder) -> dict:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}

@@ -1,0 +1,124 @@
+"""The classifier: is this span an expansion, exactly where, and which type came before it."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from moola_pipeline.features.schema import N_FEATURES
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+
+TYPE_BARS = 45
+"""Bars before the start that the type is read from."""
+N_MEASURES = 3
+"""What the rule tells of a span: net move over ATR, efficiency, length over 10 bars."""
+
+
+class Spans(NamedTuple):
+    """Spans in a batch of windows, all turned so that they point up; every tensor is (N,).
+
+    Attributes:
+        window: Index of the window in the batch.
+        start, end: First and last bar, 0..104.
+        measures: (N, 3) what the rule measured.
+    """
+
+    window: Tensor
+    start: Tensor
+    end: Tensor
+    measures: Tensor
+
+
+class Heads(NamedTuple):
+    """What the classifier says of spans.
+
+    Attributes:
+        expansion: (N,) logit that the span is an expansion.
+        retracement: (N,) logit that a retracement, not a consolidation, came before it.
+        pointer: (N, 2) center and length, shares of 105 bars.
+    """
+
+    expansion: Tensor
+    retracement: Tensor
+    pointer: Tensor
+
+
+class Head(nn.Module):
+    """Two layers with dropout before each; (..., n_inputs) to (..., n_outputs)."""
+
+    def __init__(self, n_inputs: int, n_units: int, dropout: float, n_outputs: int):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.inner = nn.Linear(n_inputs, n_units)
+        self.outer = nn.Linear(n_units, n_outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits or shares, before any squashing."""
+        return self.outer(self.dropout(torch.relu(self.inner(self.dropout(inputs)))))
+
+
+class Classifier(nn.Module):
+    """Encoder with four heads: per-bar logits, the span's judge, its pointer, its type."""
+
+    def __init__(self, encoder: Encoder, head_units: int, dropout: float):
+        super().__init__()
+        states = 2 * encoder.hidden_units
+        self.encoder = encoder
+        self.head_units, self.dropout_share = head_units, dropout
+        self.dropout = nn.Dropout(dropout)
+        self.bar_head = nn.Linear(states, 1)
+        self.judge_head = Head(3 * states + N_MEASURES, head_units, dropout, 1)
+        self.pointer_head = Head(3 * states + N_MEASURES, head_units, dropout, 2)
+        self.type_head = Head(2 * states + N_FEATURES, head_units, dropout, 1)
+
+    def set_priors(self, bar: float, judge: float, retracement: float) -> None:
+        """Start each classification head at the prior of the batches that the loss will see."""
+        for layer, prior in (
+            (self.bar_head, bar),
+            (self.judge_head.outer, judge),
+            (self.type_head.outer, retracement),
+        ):
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias, float(torch.logit(torch.tensor(prior), eps=1e-4)))
+        nn.init.zeros_(self.pointer_head.outer.weight)
+        nn.init.zeros_(self.pointer_head.outer.bias)
+
+    def bar_logits(self, states: Tensor) -> Tensor:
+        """Logit that each bar of the window belongs to an expansion that points up: (B, T)."""
+        return self.bar_head(self.dropout(states[:, CONTEXT_BARS:]))[..., 0]
+
+    def forward(self, features: Tensor, spans: Spans) -> tuple[Tensor, Heads]:
+        """Read windows and judge spans in them.
+
+        Args:
+            features: (B, 125, F) raw features, mirrored where the span points down.
+            spans: N spans in these windows.
+
+        Returns:
+            Per-bar logits (B, 105), and what is said of each span.
+        """
+        states = self.encoder(features)  # (B, 125, 2H)
+        return self.bar_logits(states), self.read_spans(features, states, spans)
+
+    def read_spans(self, features: Tensor, states: Tensor, spans: Spans) -> Heads:
+        """Judge spans from states already computed; shapes as in `forward`."""
+        first, last = spans.start + CONTEXT_BARS, spans.end + CONTEXT_BARS
+        sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)  # (B, 126, 2H)
+        row = spans.window
+        inside = (sums[row, last + 1] - sums[row, first]) / (spans.end - spans.start + 1)[:, None]
+        since = (first - TYPE_BARS).clamp_min(0)
+        before = (sums[row, first] - sums[row, since]) / (first - since)[:, None]
+        eve = states[row, first - 1]
+        context = torch.cat([inside, eve, states[row, last], spans.measures], dim=1)
+        eve_features = self.encoder.standardized(features[row, first - 1])
+        kind = self.type_head(torch.cat([eve, before, eve_features], dim=1))[:, 0]
+        shift = 0.1 * self.pointer_head(context)
+        center = (spans.start + spans.end + 1) / (2 * WINDOW_BARS) + shift[:, 0]
+        length = (spans.end - spans.start + 1) / WINDOW_BARS + shift[:, 1]
+        return Heads(self.judge_head(context)[:, 0], kind, torch.stack([center, length], dim=1))
+
+
+def n_parameters(module: nn.Module) -> int:
+    """Trainable numbers of a network."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,149 @@
+"""The rule that proposes expansions: a net move in ATR along an efficient path, of bounded length."""
+
+from typing import Literal, NamedTuple
+
+import numba
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+
+MAX_LENGTH = 20
+MAX_PROPOSALS = 24
+ORDERINGS = ("net", "efficiency", "speed", "earliest")
+Ordering = Literal["net", "efficiency", "speed", "earliest"]
+
+
+class Rule(BaseModel):
+    """Thresholds of the rule; all five are fitted on training labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_net_atr: float = Field(gt=0, description="least net move of a span, ATR at the bar before it")
+    min_efficiency: float = Field(ge=0, le=1, description="least share of the path walked that is net move")
+    min_length: int = Field(ge=1, le=MAX_LENGTH, description="bars")
+    max_length: int = Field(ge=1, le=MAX_LENGTH, description="bars")
+    ordering: Ordering = Field(description="which of two overlapping spans is kept")
+
+
+class SpanMeasures(NamedTuple):
+    """Net move and efficiency of every span of a set of windows, (B, T, MAX_LENGTH) float32.
+
+    Entry [b, s, n] describes bars s..s+n of window b; NaN where the span leaves the window.
+    """
+
+    net_atr: np.ndarray
+    efficiency: np.ndarray
+
+
+class Proposals(NamedTuple):
+    """Spans proposed, flat over windows; every array is (n_proposals,).
+
+    Attributes:
+        window: Index of the window, non-decreasing.
+        start, end: First and last bar, 0..104 inclusive; increasing within a window.
+        direction: Sign of close[end] - open[start].
+        net_atr, efficiency: What the rule measured.
+    """
+
+    window: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    direction: np.ndarray
+    net_atr: np.ndarray
+    efficiency: np.ndarray
+
+
+def measure_spans(views: np.ndarray, atr: np.ndarray) -> SpanMeasures:
+    """Measure every span of up to 20 bars.
+
+    Args:
+        views: (B, 125, 4) prices with context, index points.
+        atr: (B, 125) ATR of the same bars, index points, > 0.
+
+    Returns:
+        Signed net move in ATR and efficiency in [0, 1].
+    """
+    shape = (len(views), WINDOW_BARS, MAX_LENGTH)
+    net, efficiency = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+    _measure(np.ascontiguousarray(views), np.asarray(atr, np.float64), net, efficiency)
+    return SpanMeasures(net, efficiency)
+
+
+@numba.njit(cache=True)
+def _measure(views, atr, net, efficiency):
+    for b in range(len(views)):
+        for s in range(WINDOW_BARS):
+            first = CONTEXT_BARS + s
+            opened = views[b, first, 0]
+            path = abs(views[b, first, 3] - opened)
+            for n in range(min(MAX_LENGTH, WINDOW_BARS - s)):
+                if n > 0:
+                    path += abs(views[b, first + n, 3] - views[b, first + n - 1, 3])
+                move = views[b, first + n, 3] - opened
+                net[b, s, n] = move / atr[b, first - 1]
+                efficiency[b, s, n] = abs(move) / path if path > 0 else 0.0
+
+
+def propose(measures: SpanMeasures, rule: Rule) -> Proposals:
+    """Spans that satisfy the rule, the better of two overlapping ones kept.
+
+    Returns:
+        At most 24 proposals a window, sorted by window and start.
+    """
+    out = np.empty((len(measures.net_atr) * MAX_PROPOSALS, 3), np.int64)
+    count = _propose(
+        measures.net_atr,
+        measures.efficiency,
+        rule.min_net_atr,
+        rule.min_efficiency,
+        rule.min_length,
+        rule.max_length,
+        ORDERINGS.index(rule.ordering),
+        out,
+    )
+    window, start, end = out[:count].T
+    order = np.lexsort((start, window))
+    window, start, end = window[order], start[order], end[order]
+    net = measures.net_atr[window, start, end - start]
+    direction = np.sign(net).astype(np.int8)
+    return Proposals(
+        window, start, end, direction, np.abs(net), measures.efficiency[window, start, end - start]
+    )
+
+
+@numba.njit(cache=True)
+def _propose(net, efficiency, min_net, min_efficiency, min_length, max_length, ordering, out):
+    count = 0
+    spans = np.empty((WINDOW_BARS * MAX_LENGTH, 2), np.int64)
+    score = np.empty(WINDOW_BARS * MAX_LENGTH)
+    for b in range(len(net)):
+        n_spans = 0
+        for s in range(WINDOW_BARS):
+            for n in range(min_length - 1, min(max_length, WINDOW_BARS - s)):
+                size = abs(net[b, s, n])
+                if not (size >= min_net and efficiency[b, s, n] >= min_efficiency):
+                    continue
+                spans[n_spans, 0], spans[n_spans, 1] = s, s + n
+                if ordering == 0:
+                    score[n_spans] = -size
+                elif ordering == 1:
+                    score[n_spans] = -size * efficiency[b, s, n]
+                elif ordering == 2:
+                    score[n_spans] = -size / np.sqrt(n + 1.0)
+                else:
+                    score[n_spans] = s - size / 1e3
+                n_spans += 1
+        taken = np.zeros(WINDOW_BARS, np.bool_)
+        kept = 0
+        for i in np.argsort(score[:n_spans], kind="mergesort"):
+            first, last = spans[i]
+            if taken[first : last + 1].any():
+                continue
+            taken[first : last + 1] = True
+            out[count, 0], out[count, 1], out[count, 2] = b, first, last
+            count += 1
+            kept += 1
+            if kept == MAX_PROPOSALS:
+                break
+    return count

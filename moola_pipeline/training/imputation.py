@@ -1,0 +1,85 @@
+"""What a hidden bar can be guessed from without a network: mean, last value, interpolation, ridge."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from moola_pipeline.windows.dense import VIEW_BARS
+
+
+class Hidden(NamedTuple):
+    """Hidden bars of a batch and the visible bars at the edges of their block; all (n_hidden,).
+
+    Attributes:
+        window, bar: Where the hidden bar stands.
+        before, after: Nearest visible bar on either side.
+    """
+
+    window: np.ndarray
+    bar: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
+def locate_hidden(hidden: np.ndarray) -> Hidden:
+    """List the hidden bars of (B, 125) masks, row by row."""
+    bars = np.arange(VIEW_BARS)
+    before = np.maximum.accumulate(np.where(hidden, -1, bars), axis=1)
+    after = np.minimum.accumulate(np.where(hidden, VIEW_BARS, bars)[:, ::-1], axis=1)[:, ::-1]
+    window, bar = np.nonzero(hidden)
+    return Hidden(window, bar, before[window, bar], after[window, bar])
+
+
+def edge_inputs(visible: np.ndarray, hidden: np.ndarray, where: Hidden) -> np.ndarray:
+    """What the ridge reads for each hidden bar.
+
+    The rows at both edges of the block, the same weighted by how far the bar lies between
+    them, the mean of the window's visible rows, the place itself, and 1.
+
+    Args:
+        visible: (B, 125, F) standardized features, computed without the hidden bars.
+        hidden: (B, 125) bool.
+        where: The hidden bars.
+
+    Returns:
+        (n_hidden, 5 F + 2) float32.
+    """
+    left = visible[where.window, where.before]
+    right = visible[where.window, where.after]
+    share = ((where.bar - where.before) / (where.after - where.before))[:, None].astype(np.float32)
+    shown = ~hidden[:, :, None]
+    mean = ((visible * shown).sum(axis=1) / shown.sum(axis=1))[where.window]
+    return np.concatenate(
+        [left, right, left * share, right * share, mean, share, np.ones_like(share)], axis=1, dtype=np.float32
+    )
+
+
+def fit_ridge(inputs: np.ndarray, targets: np.ndarray, penalty: float = 10.0) -> np.ndarray:
+    """Coefficients (n_inputs, F) of ridge regression on (n, n_inputs) and (n, F)."""
+    inputs, targets = inputs.astype(np.float64), targets.astype(np.float64)
+    gram = inputs.T @ inputs + penalty * np.eye(inputs.shape[1])
+    return np.linalg.solve(gram, inputs.T @ targets).astype(np.float32)
+
+
+def imputation_errors(
+    visible: np.ndarray, where: Hidden, inputs: np.ndarray, ridge: np.ndarray, targets: np.ndarray
+) -> dict[str, float]:
+    """Mean squared error at hidden bars, in training variances, of each way to guess them.
+
+    Args:
+        visible: (B, 125, F) standardized features computed without the hidden bars.
+        where: The hidden bars.
+        inputs: (n_hidden, n_inputs) from `edge_inputs`.
+        ridge: (n_inputs, F) coefficients.
+        targets: (n_hidden, F) standardized true features.
+    """
+    left = visible[where.window, where.before]
+    right = visible[where.window, where.after]
+    share = ((where.bar - where.before) / (where.after - where.before))[:, None]
+    guesses = {
+        "mean": np.zeros_like(targets),
+        "last_value": left,
+        "interpolation": left + share * (right - left),
+        "ridge": inputs @ ridge,
+    }
+    return {name: float(np.mean((guess - targets) ** 2)) for name, guess in guesses.items()}

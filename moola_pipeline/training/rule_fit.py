@@ -1,0 +1,123 @@
+"""Fitting the proposing rule on training labels: coordinate search over its five thresholds."""
+
+from itertools import product
+
+import numba
+import numpy as np
+
+from moola_pipeline.labels.spans import LabeledSpans
+from moola_pipeline.models.rule import MAX_LENGTH, ORDERINGS, Proposals, Rule, SpanMeasures, propose
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
+
+ONSET_COLLAR_BARS = 3
+"""An onset this near to a labeled one is the same expansion (event-based F1, see metrics)."""
+
+
+def matches(proposals: Proposals, labeled: LabeledSpans) -> np.ndarray:
+    """Index of the labeled expansion that each proposal finds, -1 where it finds none.
+
+    A pair agrees when onsets differ by at most 3 bars and ends by at most 3 bars or half the
+    labeled length; nearer onsets are paired first, and each label is found once.
+
+    Returns:
+        (n_proposals,) int64.
+    """
+    found = np.full(len(proposals.window), -1, np.int64)
+    _match(
+        proposals.window, proposals.start, proposals.end, labeled.window, labeled.start, labeled.end, found
+    )
+    return found
+
+
+@numba.njit(cache=True)
+def _match(window, start, end, label_window, label_start, label_end, found):
+    used = np.zeros(len(label_window), np.bool_)
+    for apart in range(ONSET_COLLAR_BARS + 1):
+        for i in range(len(window)):
+            if found[i] >= 0:
+                continue
+            low = np.searchsorted(label_window, window[i])
+            for j in range(low, len(label_window)):
+                if label_window[j] != window[i]:
+                    break
+                half = (label_end[j] - label_start[j] + 1) / 2
+                if (
+                    not used[j]
+                    and abs(start[i] - label_start[j]) == apart
+                    and abs(end[i] - label_end[j]) <= max(3.0, half)
+                ):
+                    found[i], used[j] = j, True
+                    break
+
+
+def f_beta(proposals: Proposals, labeled: LabeledSpans, beta: float) -> float:
+    """F-beta of untyped proposals against the labels; only false onsets in bars 30-74 count."""
+    found = matches(proposals, labeled)
+    hits = int((found >= 0).sum())
+    wrong = (found < 0) & (proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST)
+    missed = len(labeled.window) - hits
+    weighted = (1 + beta**2) * hits
+    total = weighted + beta**2 * missed + int(wrong.sum())
+    return weighted / total if total else 0.0
+
+
+def fit_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -> Rule:
+    """The rule with the best F-beta on these windows.
+
+    Starts from the spans of the labels themselves and improves one threshold at a time until
+    none improves, once for each ordering and length range.
+
+    Args:
+        measures: Of the training windows, empty ones included.
+        labeled: Their expansions, sorted by window.
+        beta: 1 for a rule that stands alone; larger to weigh recall, for a rule that proposes.
+
+    Raises:
+        ValueError: If there is no labeled expansion.
+    """
+    if len(labeled.window) == 0:
+        raise ValueError("labeled must hold at least one expansion, got none")
+    length = np.minimum(labeled.end - labeled.start, MAX_LENGTH - 1)
+    net = np.abs(measures.net_atr[labeled.window, labeled.start, length])
+    efficiency = measures.efficiency[labeled.window, labeled.start, length]
+    shares = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
+    choices = {
+        "min_net_atr": np.unique(np.quantile(net, shares).round(2)).clip(0.01).tolist(),
+        "min_efficiency": np.unique(np.quantile(efficiency, shares).round(2)).tolist(),
+        "min_length": sorted({int(q) + 1 for q in np.quantile(length, (0, 0.05, 0.1, 0.25), method="lower")}),
+        "max_length": sorted({int(q) + 1 for q in np.quantile(length, (0.8, 0.9, 0.95, 1), method="higher")}),
+    }
+    best, best_score = None, -1.0
+    for ordering, longest in product(ORDERINGS, choices["max_length"]):
+        start = {
+            "min_net_atr": choices["min_net_atr"][len(choices["min_net_atr"]) // 3],
+            "min_efficiency": choices["min_efficiency"][len(choices["min_efficiency"]) // 3],
+            "min_length": choices["min_length"][0],
+            "max_length": longest,
+            "ordering": ordering,
+        }
+        rule, score = _climb(measures, labeled, beta, start, choices)
+        if score > best_score:
+            best, best_score = rule, score
+    if best is None:
+        raise ValueError("no rule could be fitted")
+    return best
+
+
+def _climb(
+    measures: SpanMeasures, labeled: LabeledSpans, beta: float, settings: dict, choices: dict
+) -> tuple[Rule, float]:
+    rule = Rule(**settings)
+    score = f_beta(propose(measures, rule), labeled, beta)
+    improved = True
+    while improved:
+        improved = False
+        for name in ("min_net_atr", "min_efficiency", "min_length"):
+            for value in choices[name]:
+                tried = rule.model_copy(update={name: value})
+                if tried.min_length > tried.max_length:
+                    continue
+                reached = f_beta(propose(measures, tried), labeled, beta)
+                if reached > score + 1e-12:
+                    rule, score, improved = tried, reached, True
+    return rule, score
