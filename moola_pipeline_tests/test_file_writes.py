@@ -11,7 +11,7 @@ from moola_pipeline.home import PROJECT_ROOT
 MODULES = sorted((PROJECT_ROOT / "moola_pipeline").rglob("*.py"))
 WRITING_METHODS = {"write_text", "write_bytes"}
 TARGET_POSITION = {
-    **dict.fromkeys(("to_csv", "to_parquet", "to_json", "to_pickle", "savefig", "save", "savez"), 0),
+    **dict.fromkeys(("to_csv", "to_parquet", "to_json", "to_pickle", "savefig", "np.save", "np.savez"), 0),
     **dict.fromkeys(("save_file", "write_table", "write_csv", "copyfile", "copytree", "copy2"), 1),
 }
 IN_MEMORY = ("BytesIO", "StringIO", "BufferOutputStream")
@@ -36,6 +36,7 @@ def _target(call: ast.Call) -> ast.expr | None:
         return (receiver or call.args[0]) if re.search("[wax+]", _mode(call)) else None
     if name in WRITING_METHODS:
         return receiver
+    name = f"np.{name}" if name in ("save", "savez") and ast.unparse(call.func).startswith("np.") else name
     if name in TARGET_POSITION:
         named = [word.value for word in call.keywords if word.arg in ("path", "path_or_buf")]
         return next(iter([*named, *call.args[TARGET_POSITION[name] :]]), None)
@@ -74,6 +75,7 @@ def _writes_past_publish(tree: ast.Module) -> list[int]:
         "frame.to_csv(path_or_buf=folder / 'x')",
         "save_file(tensors, path)",
         "shutil.copyfile(source, path)",
+        "np.savez(path, scores=scores)",
         "figure.savefig(folder / 'x.png')",
     ],
 )
@@ -89,6 +91,7 @@ def test_a_write_past_publish_is_seen(source: str):
         "with publishing(path) as new, new.open('wb') as stream:\n    stream.write(content)",
         "buffer = io.BytesIO()\nframe.to_parquet(buffer)",
         "text = frame.to_csv(index=False)",
+        "content = save(tensors)",
         "open(path)",
         "path.open('rb')",
         "path.open(encoding='utf-8')",

@@ -1,0 +1,132 @@
+"""What a report holds: the JSON object of `moola report --json`, and what only the page shows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+HEADLINE_METRICS = {
+    "type_f1_macro": "Type F1, macro",
+    "event_f1_macro": "Event F1, macro",
+    "aucpr_retracement": "AUCPR, retracement",
+}
+"""The three scores of the front page, with their headings; all lie in 0..1, higher is better."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+
+class Score(_Part):
+    """A number with its 95 % interval and the count it stands on; None where it is undefined."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    @field_validator("estimate", "low", "high", mode="before")
+    @classmethod
+    def _undefined(cls, number: Any) -> Any:
+        """JSON has no NaN: an undefined number is null."""
+        return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+Scores = dict[str, Score]
+
+
+class Check(_Part):
+    """One verdict: an integrity check blocks, a score check withholds promotion."""
+
+    passed: bool
+    kind: Literal["integrity", "score"]
+    value: bool | int | float | str | None
+    limit: bool | int | float | str | None
+
+
+class DataFacts(_Part):
+    """Which bars and labels were scored, and how many model versions have looked at the test rows."""
+
+    simulated: bool
+    sha256: str
+    looks_at_test: int
+    labels_sha256: str | None = None
+    labels_note: str | None = None
+
+
+class RunFacts(_Part):
+    """Where the numbers come from."""
+
+    run_id: str
+    created_at: AwareDatetime
+    model_version: str | None
+    code_version: str
+    settings: dict[str, Any]
+
+
+class ReportData(_Part):
+    """All numbers of one report; `differences` hold model minus that baseline or peer, paired."""
+
+    data: DataFacts
+    device: str
+    profile: str
+    metrics: Scores
+    baselines: dict[str, Scores]
+    peers: dict[str, Scores]
+    ceiling: Scores
+    checks: dict[str, Check]
+    run: RunFacts
+    seeds: list[int]
+    differences: dict[str, Scores] = Field(default_factory=dict)
+
+    def best(self, among: dict[str, Scores], metric: str) -> tuple[str, Score] | None:
+        """The name and score of the highest estimate of `metric`; None if none has one."""
+        scored = {name: scores[metric] for name, scores in among.items() if metric in scores}
+        defined = [(score.estimate, name) for name, score in scored.items() if score.estimate is not None]
+        if not defined:
+            return None
+        name = max(defined)[1]
+        return name, scored[name]
+
+
+@dataclass(frozen=True)
+class GalleryWindow:
+    """One test window to draw.
+
+    Attributes:
+        session: Its trading day, as text.
+        started_at: UTC open of bar 0, as text.
+        open, high, low, close: (105,) float64, index points.
+        truth: Labeled expansions as (first bar, last bar, type, direction), bars inclusive.
+        predicted: The same and the probability in 0..1.
+    """
+
+    window_id: str
+    session: str
+    started_at: str
+    open: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    close: np.ndarray
+    truth: Sequence[tuple[int, int, str, int]]
+    predicted: Sequence[tuple[int, int, str, int, float]]
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """The loss of one training, one number per epoch, on the training and the validation rows."""
+
+    seed: int
+    train: Sequence[float]
+    validation: Sequence[float]
+
+
+@dataclass(frozen=True)
+class LossCurves:
+    """The curves of both trainings, one entry per seed."""
+
+    pretraining: Sequence[LossCurve] = field(default_factory=tuple)
+    finetuning: Sequence[LossCurve] = field(default_factory=tuple)
