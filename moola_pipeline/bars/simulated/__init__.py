@@ -1,0 +1,25 @@
+"""A market made by a seeded generator, for machines and tests without real bars."""
+
+from moola_pipeline.bars.simulated.market import (
+    GENERATOR_VERSION,
+    TRUTH_COLUMNS,
+    SimulatedMarket,
+    simulate,
+)
+from moola_pipeline.bars.simulated.settings import (
+    FULL_SETTINGS,
+    SMOKE_SETTINGS,
+    LabelPeriod,
+    SimulationSettings,
+)
+
+__all__ = [
+    "FULL_SETTINGS",
+    "GENERATOR_VERSION",
+    "SMOKE_SETTINGS",
+    "TRUTH_COLUMNS",
+    "LabelPeriod",
+    "SimulatedMarket",
+    "SimulationSettings",
+    "simulate",
+]

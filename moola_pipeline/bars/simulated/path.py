@@ -1,0 +1,126 @@
+"""The path of price: volatility that clusters, and bars cut from a walk of eight steps each."""
+
+import numpy as np
+import pandas as pd
+from numba import njit
+
+from moola_pipeline.bars.sessions import NEW_YORK
+from moola_pipeline.bars.simulated.plan import BarPlan
+
+STEPS_PER_BAR = 8
+MEDIAN_VOLATILITY = 2.0e-4
+"""Standard deviation of a one-minute log return at an ordinary hour of an ordinary day."""
+SESSION_MEMORY, SESSION_SPREAD = 0.93, 0.42
+MINUTE_MEMORY, MINUTE_SPREAD = 0.99, 0.3
+BAR_SPREAD = 0.22
+"""Log volatility: AR(1) over sessions, AR(1) over minutes, and a share of each bar's own."""
+NEWS_RATE, NEWS_REACH = 0.001, (0.5, 1.7)
+"""Share of bars struck by news, and the log volatility that news adds."""
+RANGE_PER_VOLATILITY = 1.6
+"""Mean range of a free bar over the standard deviation of its move."""
+UNSEEN_REACH = 0.58 / STEPS_PER_BAR**0.5
+"""Mean reach of price between two steps beyond the extreme of the steps, in standard deviations
+of a bar: Broadie, Glasserman and Kou (1997), Mathematical Finance 7(4)."""
+ATR_BARS = 10
+
+_PROFILE = {
+    "18:00": 1.6, "18:05": 0.75, "19:30": 0.6, "20:00": 0.9, "22:00": 0.65, "00:00": 0.5, "02:00": 0.75,
+    "02:59": 0.9, "03:00": 1.6, "03:30": 1.2, "05:00": 0.9, "07:00": 0.95, "08:29": 1.1, "08:30": 2.2,
+    "08:45": 1.4, "09:29": 1.6, "09:30": 4.8, "09:45": 3.8, "10:30": 3.0, "11:30": 2.1, "12:30": 1.7,
+    "14:00": 1.9, "15:30": 2.1, "15:50": 3.0, "16:00": 2.6, "16:05": 1.1, "16:30": 0.75, "17:00": 0.65,
+}  # fmt: skip
+"""Volatility by New York time over the median: quiet Asia, London at 03:00, New York at 09:30."""
+
+
+def volatility(minutes: pd.DatetimeIndex, session_number: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Standard deviation of each minute's log return, (n_bars,) float64.
+
+    Args:
+        minutes: Bar opens, UTC.
+        session_number: (n_bars,) int64, 0, 1, 2.. by session.
+        rng: Where the log volatilities come from.
+    """
+    n_bars, n_sessions = len(minutes), int(session_number[-1]) + 1
+    by_session = autoregression(rng.standard_normal(n_sessions), SESSION_MEMORY) * SESSION_SPREAD
+    by_minute = autoregression(rng.standard_normal(n_bars), MINUTE_MEMORY) * MINUTE_SPREAD
+    by_bar = rng.standard_normal(n_bars) * BAR_SPREAD
+    by_bar += (rng.random(n_bars) < NEWS_RATE) * rng.uniform(*NEWS_REACH, n_bars)
+    log_profile = _profile_by_minute()[_minute_of_day(minutes)]
+    return MEDIAN_VOLATILITY * np.exp(log_profile + by_session[session_number] + by_minute + by_bar)
+
+
+def opening_gaps(
+    minutes: pd.DatetimeIndex, sigma: np.ndarray, segment_start: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Log move from each close to the next open: a tick or none inside a segment, more across."""
+    minutes_since = np.diff(minutes.asi8, prepend=minutes.asi8[0]) / 60e9
+    closed_for = np.where(segment_start, np.minimum(minutes_since, 600), 0)
+    gaps = rng.standard_normal(len(minutes)) * sigma * 0.08
+    gaps += rng.standard_normal(len(minutes)) * MEDIAN_VOLATILITY * 0.6 * np.sqrt(closed_for)
+    gaps[0] = 0
+    return gaps
+
+
+def walk(
+    plan: BarPlan, sigma: np.ndarray, gaps: np.ndarray, segment_start: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Log open, high, low, close of every bar, from 0, (n_bars, 4) float64."""
+    steps = rng.standard_normal((len(sigma), STEPS_PER_BAR), np.float32)
+    steps /= np.float32(STEPS_PER_BAR**0.5)
+    reach = UNSEEN_REACH * rng.standard_exponential((len(sigma), 2))
+    return _walk(
+        plan.drift, plan.noise, plan.pull, plan.anew, plan.new_unit, sigma, gaps, segment_start, steps, reach
+    )
+
+
+@njit(cache=True)
+def autoregression(shocks: np.ndarray, memory: float) -> np.ndarray:
+    """AR(1) of unit variance driven by standard normal shocks, begun in its steady state."""
+    state = np.empty_like(shocks)
+    scale = np.sqrt(1 - memory * memory)
+    state[0] = shocks[0]
+    for t in range(1, len(shocks)):
+        state[t] = memory * state[t - 1] + scale * shocks[t]
+    return state
+
+
+@njit(cache=True)
+def _walk(drift, noise, pull, anew, new_unit, sigma, gaps, segment_start, steps, reach):
+    bars = np.empty((len(sigma), 4))
+    n_steps = steps.shape[1]
+    close, atr = 0.0, RANGE_PER_VOLATILITY * sigma[0]
+    anchor, unit = 0.0, atr
+    for t in range(len(sigma)):
+        before = close
+        price = close + gaps[t]
+        if segment_start[t]:
+            before = price
+            atr = RANGE_PER_VOLATILITY * sigma[t]
+        if anew[t]:
+            anchor = price
+        if new_unit[t]:
+            unit = max(atr, 1.2 * sigma[t])
+        move = drift[t] * unit / n_steps
+        bars[t, 0] = high = low = price
+        for step in range(n_steps):
+            anchor += move
+            price += move - pull[t] / n_steps * (price - anchor) + noise[t] * sigma[t] * steps[t, step]
+            high, low = max(high, price), min(low, price)
+        high += reach[t, 0] * noise[t] * sigma[t]
+        low -= reach[t, 1] * noise[t] * sigma[t]
+        bars[t, 1], bars[t, 2], bars[t, 3] = high, low, price
+        close = price
+        atr += (max(high, before) - min(low, before) - atr) / ATR_BARS
+    return bars
+
+
+def _profile_by_minute() -> np.ndarray:
+    at = [int(time[:2]) * 60 + int(time[3:]) for time in _PROFILE]
+    order = np.argsort(at)
+    values = np.log(list(_PROFILE.values()))[order]
+    return np.interp(np.arange(1440), np.array(at)[order], values, period=1440)
+
+
+def _minute_of_day(minutes: pd.DatetimeIndex) -> np.ndarray:
+    local = minutes.tz_convert(NEW_YORK).tz_localize(None).to_numpy("datetime64[m]")
+    return (local - local.astype("datetime64[D]")).astype(np.int64)

@@ -1,0 +1,65 @@
+"""What a simulated market is made from: dates, rates, and the windows an annotator looks at."""
+
+from datetime import date
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class LabelPeriod(BaseModel):
+    """A stretch of sessions, both ends included, and how many windows of it are labeled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first_session: date
+    last_session: date
+    windows: int = Field(gt=0)
+
+
+class SimulationSettings(BaseModel):
+    """A simulated market and its labels; equal settings make equal bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=12, ge=0)
+    first_session: date = date(2020, 9, 1)
+    last_session: date = date(2025, 6, 30)
+    pause_bars: float = Field(default=120.0, gt=0, description="mean bars between one pattern and the next")
+    decoy_share: float = Field(default=0.35, ge=0, lt=1, description="share of patterns that lead to nothing")
+    retracement_share: float = Field(
+        default=0.4, ge=0, le=1, description="share of expansions that follow a retracement"
+    )
+    label_periods: tuple[LabelPeriod, ...] = (
+        LabelPeriod(first_session=date(2020, 9, 1), last_session=date(2024, 12, 31), windows=207),
+        LabelPeriod(first_session=date(2025, 1, 1), last_session=date(2025, 3, 31), windows=100),
+        LabelPeriod(first_session=date(2025, 4, 1), last_session=date(2025, 6, 30), windows=140),
+    )
+    empty_share: float = Field(
+        default=0.28, ge=0, le=1, description="share of windows in which nothing starts"
+    )
+    miss_rate: float = Field(
+        default=0.05, ge=0, lt=1, description="share of expansions the annotator overlooks"
+    )
+    slip_rate: float = Field(default=0.2, ge=0, le=1, description="share of marked ends that are a bar off")
+    type_slip_rate: float = Field(default=0.04, ge=0, lt=0.5, description="share of types marked wrongly")
+
+    @model_validator(mode="after")
+    def _dates_in_order(self) -> Self:
+        ends = [self.first_session, *(p.first_session for p in self.label_periods)]
+        if self.last_session < self.first_session or min(ends) < self.first_session:
+            raise ValueError(f"sessions must lie between {self.first_session} and {self.last_session}")
+        for before, after in zip(self.label_periods, self.label_periods[1:], strict=False):
+            if after.first_session <= before.last_session:
+                raise ValueError(f"label periods must not overlap, {before.last_session} comes twice")
+        return self
+
+
+SMOKE_SETTINGS = SimulationSettings(
+    first_session=date(2025, 5, 1),
+    label_periods=(
+        LabelPeriod(first_session=date(2025, 5, 1), last_session=date(2025, 5, 31), windows=70),
+        LabelPeriod(first_session=date(2025, 6, 1), last_session=date(2025, 6, 15), windows=40),
+        LabelPeriod(first_session=date(2025, 6, 16), last_session=date(2025, 6, 30), windows=50),
+    ),
+)
+FULL_SETTINGS = SimulationSettings()
