@@ -69,11 +69,9 @@ def clean_bars(bars: pd.DataFrame, instrument: Instrument, source: str) -> tuple
         The bars kept, strictly increasing in time, and what became of the rows.
 
     Raises:
-        BadInput: If the file is empty, a time is missing, the bars are not of one minute, a bar
-            breaks one of BAR_RULES, or two bars of one minute disagree.
+        BadInput: If a time is missing, the bars are not of one minute or too few to prove it, a
+            bar breaks one of BAR_RULES, or two bars of one minute disagree.
     """
-    if bars.empty:
-        raise BadInput(f"{source}: a bar file must hold bars, got no rows. Export it again.")
     _refuse_missing_times(bars, source)
     moments = nanoseconds(bars)
     _refuse_other_interval(bars, moments, source)
@@ -149,7 +147,7 @@ def _refuse_other_interval(bars: pd.DataFrame, moments: np.ndarray, source: str)
     steps = np.diff(ordered)
     steps = steps[steps > 0]
     if not len(steps):
-        raise BadInput(f"{source}: at least 2 bars must prove the interval, got one. Export more of them.")
+        raise BadInput(f"{source}: at least 2 minutes must prove the interval, got fewer. Export more bars.")
     if np.mean(steps == MINUTE_NS) < 0.5:
         interval = timedelta(microseconds=float(np.median(steps)) / 1000)
         raise BadInput(

@@ -95,13 +95,15 @@ def read_columns(
     """The values of each role: float64 for prices and volume, text for contracts, times as they are.
 
     Raises:
-        BadInput: If the file is damaged, or a price or volume is no number.
+        BadInput: If the file is damaged or has no rows, or a price or volume is no number.
     """
     read = _read_parquet if format == "parquet" else _read_csv
     try:
         table = read(path, columns, source)
     except (pa.ArrowException, OSError) as fault:
         raise _unreadable(source, fault) from None
+    if not table.num_rows:
+        raise BadInput(f"{source}: a bar file must hold bars, got no rows. Export it again.")
     values = {role: table.column(name) for role, name in columns.items()}
     for role in NUMBER_ROLES:
         if role in values:

@@ -42,6 +42,10 @@ def read_rolls(path: Path) -> pd.DataFrame:
             increase, or a roll does not start from the contract that the one before it led to.
     """
     table, columns = _read_table(path)
+    if not table.num_rows:
+        raise BadInput(
+            f"{path.name}: a file of rolls must hold at least one, got no rows. Write a line for each."
+        )
     times, _ = utc_instants(
         table.column(columns["time"]),
         column=columns["time"],
@@ -130,10 +134,6 @@ def _read_table(path: Path) -> tuple[pa.Table, dict[str, str]]:
 
 
 def _refuse_broken_chain(rolls: pd.DataFrame, source: str) -> None:
-    if rolls.empty:
-        raise BadInput(
-            f"{source}: rolls must hold at least one roll, got no rows. Write one line for each roll."
-        )
     blank = (rolls.isna() | (rolls == "")).any(axis=1).to_numpy()
     if blank.any():
         raise BadInput(

@@ -108,8 +108,7 @@ def _not_times(times: pa.ChunkedArray, column: str, source: str) -> BadInput:
     came = times.drop_null()[:1].to_pylist()
     return BadInput(
         f"{source}: {column} must hold a date and a time (ISO 8601, or whole s, ms, us or ns since 1970), "
-        f"got {str(came[0]) if came else 'nothing'!r}. Write the times so, or name another column "
-        "with --columns time=NAME."
+        f"got {str(came[0]) if came else 'nothing'!r}. Write the times so, or name another column."
     )
 
 

@@ -1,4 +1,4 @@
-"""The digest of a table's content."""
+"""The digest of a table's content, and what a canonical table must be."""
 
 import io
 from collections.abc import Callable
@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.schema import content_digest
+from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS, Instrument, content_digest, validate_bars
+from moola_pipeline.bars.table import build_table
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline_tests.bars.examples import made_up_bars
 
 
 def small_table() -> pd.DataFrame:
@@ -135,3 +138,77 @@ def test_a_missing_value_of_every_dtype_differs_from_the_value_that_fills_it(
 
     assert content_digest(gap) == content_digest(gap.copy())
     assert content_digest(gap) != content_digest(no_gap)
+
+
+def canonical_table() -> pd.DataFrame:
+    return build_table(made_up_bars(30), rolls=None)
+
+
+def test_a_canonical_table_is_valid_and_left_as_it_is():
+    table = canonical_table()
+    before = table.copy(deep=True)
+
+    validate_bars(table)
+
+    pd.testing.assert_frame_equal(table, before)
+
+
+def with_value(column: str, value: object, row: int = 4) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[row, column] = value
+        return table
+
+    return change
+
+
+FAULTS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "a missing price": (
+        with_value("close", np.nan),
+        "have four finite prices, but 1 of 30 do not, first 2024-03-08 14:34",
+    ),
+    "a negative price": (with_value("low", -4.0), "have prices above 0 points"),
+    "a high below the close": (with_value("high", 1.0), "have low <= open and close <= high"),
+    "a price off the grid": (with_value("high", 18_100.1), "have prices on the tick grid"),
+    "a negative volume": (with_value("volume", -1), "have a volume of 0 or more, or none"),
+    "a time that comes twice": (
+        lambda table: with_value("timestamp", table["timestamp"][3])(table),
+        "open after the bar before, but 1 of 30 do not, first 2024-03-08 14:33",
+    ),
+    "a segment left out": (
+        lambda table: table.assign(segment=table["segment"].where(table.index < 9, 2).astype("int32")),
+        "the segment of the bar before or the next one, from 0, but 1 of 30 do not, first 2024-03-08 14:39",
+    ),
+    "segments that begin at 1": (
+        lambda table: table.assign(segment=table["segment"] + np.int32(1)),
+        "from 0",
+    ),
+    "a missing time": (with_value("timestamp", pd.NaT), "null values"),
+    "times of another unit": (
+        lambda table: table.assign(timestamp=table["timestamp"].dt.as_unit("us")),
+        "expected series 'timestamp' to have type datetime64[ns, UTC], got datetime64[us, UTC]",
+    ),
+    "a column more": (lambda table: table.assign(vwap=1.0), "column 'vwap' not in DataFrameSchema"),
+    "a column less": (lambda table: table.drop(columns="segment"), "column 'segment' not in dataframe"),
+    "columns in another order": (lambda table: table.loc[:, table.columns[::-1]], "out-of-order"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), FAULTS.values(), ids=FAULTS)
+def test_a_table_with_a_fault_is_refused_naming_it_and_the_first_bar(
+    change: Callable[[pd.DataFrame], pd.DataFrame], words: str
+):
+    with pytest.raises(IntegrityError) as caught:
+        validate_bars(change(canonical_table()))
+
+    text = str(caught.value)
+    assert text.startswith("NQ bar table: ")
+    assert words in text
+    assert "\n" not in text
+
+
+def test_the_grid_of_a_table_is_that_of_its_instrument():
+    halves = canonical_table().assign(**dict.fromkeys(PRICE_COLUMNS, 100.5))
+
+    validate_bars(halves, NQ)
+    with pytest.raises(IntegrityError, match="CRUDE bar table: every bar must have prices on the tick grid"):
+        validate_bars(halves, Instrument("CRUDE", 1.0))

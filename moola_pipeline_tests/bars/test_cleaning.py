@@ -1,0 +1,122 @@
+"""Which rows are kept, and which stop the import."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moola_pipeline.bars.cleaning import RowCounts, clean_bars
+from moola_pipeline.bars.schema import INSTRUMENTS, NQ
+from moola_pipeline.errors import BadInput
+from moola_pipeline_tests.bars.examples import made_up_bars
+
+
+def refusal(bars: pd.DataFrame) -> str:
+    with pytest.raises(BadInput) as caught:
+        clean_bars(bars, NQ, "bars.csv")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_late_row_is_sorted_in_and_a_repeated_one_dropped_both_counted():
+    made_up = made_up_bars(6)
+    rows = made_up.iloc[[0, 2, 1, 3, 3, 4, 5]]
+
+    bars, counts = clean_bars(rows.reset_index(drop=True), NQ, "bars.csv")
+
+    pd.testing.assert_frame_equal(bars, made_up)
+    assert counts == RowCounts(read=7, kept=6, duplicates=1, out_of_order=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 19), min_size=40, max_size=80), st.randoms())
+def test_any_order_and_any_repeats_of_bars_give_the_same_bars(rows: list[int], random):
+    made_up = made_up_bars(20)
+    shuffled = [*range(20), *rows]
+    random.shuffle(shuffled)
+
+    bars, counts = clean_bars(made_up.iloc[shuffled].reset_index(drop=True), NQ, "bars.csv")
+
+    pd.testing.assert_frame_equal(bars, made_up)
+    assert (counts.read, counts.kept, counts.duplicates) == (len(shuffled), 20, len(rows))
+
+
+def test_of_a_repeated_minute_the_row_that_knows_the_volume_is_kept():
+    made_up = made_up_bars(4)
+    without = made_up.assign(volume=pd.array([pd.NA] * 4, dtype="Int64"))
+
+    bars, counts = clean_bars(pd.concat([without, made_up], ignore_index=True), NQ, "bars.csv")
+
+    pd.testing.assert_frame_equal(bars, made_up)
+    assert counts.duplicates == 4
+
+
+def one_bar(column: str, value: object, row: int = 2) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def change(bars: pd.DataFrame) -> pd.DataFrame:
+        bars.loc[row, column] = value
+        return bars
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            one_bar("close", np.nan),
+            "every bar must have four finite prices, but 1 of 6 do not, first 2024-03-08 14:32",
+        ),
+        (one_bar("close", np.inf), "four finite prices"),
+        (one_bar("low", 0.0), "prices above 0 points"),
+        (one_bar("high", 1.0), "low <= open and close <= high, but 1 of 6"),
+        (one_bar("low", 99_000.0), "low <= open and close <= high"),
+        (one_bar("high", 18_100.1), "prices on the tick grid, but 1 of 6 do not, first 2024-03-08 14:32"),
+        (one_bar("volume", -1), "a volume of 0 or more"),
+        (one_bar("timestamp", pd.NaT), "every bar must have a time, but 1 of 6 have none, first in row 3"),
+        (lambda bars: bars.iloc[:0], "at least 2 minutes must prove the interval"),
+        (lambda bars: bars.iloc[[1, 1]].reset_index(drop=True), "at least 2 minutes must prove the interval"),
+        (lambda bars: bars.iloc[::5].reset_index(drop=True), "one minute, got one every 0:05:00 (median)"),
+        (
+            lambda bars: bars.assign(timestamp=bars["timestamp"] + pd.Timedelta(seconds=7)),
+            "open on a whole minute",
+        ),
+    ],
+)
+def test_a_bar_that_cannot_be_is_refused_with_the_count_and_the_first(change: Callable, words: str):
+    text = refusal(change(made_up_bars(6)))
+
+    assert text.startswith("bars.csv")
+    assert words in text
+
+
+def test_two_different_bars_of_one_minute_are_refused_with_both_values():
+    made_up = made_up_bars(6)
+    second = made_up.iloc[[2]].assign(volume=12_345)
+
+    text = refusal(pd.concat([made_up, second], ignore_index=True))
+
+    values = {
+        f"volume {one} and {other}"
+        for one, other in [(made_up["volume"][2], 12_345), (12_345, made_up["volume"][2])]
+    }
+    assert "1 disagree, first 2024-03-08 14:32:00+00:00" in text
+    assert any(value in text for value in values)
+
+
+def test_the_grid_is_that_of_the_instrument():
+    cents = made_up_bars(6).assign(high=lambda bars: bars["high"] + 0.1)
+
+    with pytest.raises(BadInput, match=r"bars.csv \(ES\).*tick grid.*name the right instrument"):
+        clean_bars(cents, INSTRUMENTS["ES"], "bars.csv")
+
+
+def test_the_callers_frame_stays_as_it_is():
+    rows = made_up_bars(6).iloc[::-1].reset_index(drop=True)
+    before = rows.copy(deep=True)
+
+    clean_bars(rows, NQ, "bars.csv")
+
+    pd.testing.assert_frame_equal(rows, before)

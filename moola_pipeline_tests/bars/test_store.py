@@ -1,0 +1,94 @@
+"""The record of a market: what it may say, and what a broken one costs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
+from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, require_plain_name, verify_files
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BarStore:
+    made = BarStore(tmp_path / "data", simulated=False)
+    add_bars(made, write_csv(tmp_path / "nq.csv", made_up_bars(60)))
+    return made
+
+
+def test_a_market_without_a_manifest_has_no_files(tmp_path: Path):
+    store = BarStore(tmp_path / "nothing", simulated=False)
+
+    assert read_manifest(store) == Manifest(files=())
+    verify_files(store)
+
+
+def test_what_was_recorded_reads_the_file_the_same_way_again(store: BarStore):
+    entry = read_manifest(store).files[0]
+
+    assert entry.options.columns["time"] == "timestamp"
+    assert (entry.options.format, entry.options.stamp, entry.options.timezone) == ("csv", "open", "UTC")
+
+
+CHANGES: dict[str, Callable[[dict], object]] = {
+    "a path that leads out": lambda entry: entry.update(file="../../elsewhere.csv"),
+    "an absolute path": lambda entry: entry.update(file="/elsewhere.csv"),
+    "a parent": lambda entry: entry.update(file=".."),
+    "a digest that is none": lambda entry: entry.update(sha256="3f2a"),
+    "rows that are no number": lambda entry: entry.update(rows="many"),
+    "a time without a zone": lambda entry: entry.update(first="2024-03-08T14:30:00"),
+    "a zone that does not exist": lambda entry: entry.update(timezone="Mars/Olympus"),
+    "an unknown instrument": lambda entry: entry.update(instrument="CL"),
+    "a format that does not exist": lambda entry: entry.update(format="pickle"),
+    "one key more": lambda entry: entry.update(command="rm"),
+    "one key less": lambda entry: entry.pop("sha256"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_manifest_that_moola_did_not_write_is_refused_in_one_line(
+    store: BarStore, change: Callable[[dict], object]
+):
+    content = json.loads(store.manifest.read_text())
+    change(content["files"][0])
+    store.manifest.write_text(json.dumps(content))
+
+    for read in (read_manifest, verify_files, read_bars, manifest_digest):
+        with pytest.raises(IntegrityError) as caught:
+            read(store)
+        text = str(caught.value)
+        assert "\n" not in text
+        assert text.startswith("data/manifest.json must hold what was registered, but files.0")
+        assert text.endswith('register the files in raw/ again with "moola bars add".')
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 1}', '{"files": [], "more": 1}', "\x00\xff"])
+def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(store: BarStore, content: str):
+    store.manifest.write_bytes(content.encode("latin-1"))
+
+    with pytest.raises(
+        IntegrityError, match=r"^data/manifest.json must hold what was registered, but [^\n]*$"
+    ):
+        read_manifest(store)
+
+
+def test_a_file_listed_twice_is_refused(store: BarStore):
+    content = json.loads(store.manifest.read_text())
+    store.manifest.write_text(json.dumps({"files": content["files"] * 2}))
+
+    with pytest.raises(IntegrityError, match="each file must be listed once"):
+        read_manifest(store)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\\b", "a\nb", "a\0b", "x" * 201])
+def test_a_name_that_is_not_plain_is_refused(name: str):
+    with pytest.raises(ValueError, match="a file name must be plain"):
+        require_plain_name(name)
+
+
+@pytest.mark.parametrize("name", ["nq.parquet", "NQ 03-25.Last.txt", "größe.csv"])
+def test_a_plain_name_is_kept(name: str):
+    assert require_plain_name(name) == name

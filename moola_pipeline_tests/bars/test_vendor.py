@@ -1,0 +1,303 @@
+"""What a vendor's file proves, what the user has to say, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moola_pipeline.bars.schema import RAW_COLUMNS
+from moola_pipeline.bars.vendor import VendorOptions, column_mapping, read_vendor_file
+from moola_pipeline.errors import BadInput
+from moola_pipeline_tests.bars.examples import made_up_bars, write_csv, write_parquet
+
+NEW_YORK = VendorOptions(timezone="America/New_York")
+
+
+def refusal(path: Path, options: VendorOptions | None = None) -> str:
+    with pytest.raises(BadInput) as caught:
+        read_vendor_file(path, options)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(path.name)
+    return text
+
+
+def text_file(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_csv_in_new_york_time_becomes_utc_bars_as_worked_by_hand(tmp_path: Path):
+    path = text_file(
+        tmp_path / "bars.csv",
+        "timestamp,open,high,low,close,volume",
+        "2023-11-19 18:00:00,15895.00,15903.75,15888.00,15893.25,571",
+        "2023-11-19 18:01:00,15893.00,15893.50,15877.75,15883.75,",
+    )
+
+    bars = read_vendor_file(path, NEW_YORK)
+
+    assert tuple(bars.frame.columns) == RAW_COLUMNS
+    assert list(bars.frame["timestamp"]) == [
+        pd.Timestamp("2023-11-19 23:00", tz="UTC"),
+        pd.Timestamp("2023-11-19 23:01", tz="UTC"),
+    ]
+    assert bars.frame["close"].tolist() == [15893.25, 15883.75]
+    assert bars.frame["volume"].tolist() == [571, pd.NA]
+    assert bars.frame.dtypes.astype(str).to_dict() == {
+        "timestamp": "datetime64[ns, UTC]",
+        **dict.fromkeys(("open", "high", "low", "close"), "float64"),
+        "volume": "Int64",
+    }
+    assert (bars.facts.format, bars.facts.timezone, bars.facts.stamp) == ("csv", "America/New_York", "open")
+
+
+def test_a_close_stamp_names_the_bar_that_opened_a_minute_earlier(tmp_path: Path):
+    made_up = made_up_bars()
+    path = write_parquet(tmp_path / "bars.parquet", made_up)
+
+    bars = read_vendor_file(path, VendorOptions(stamp="close"))
+
+    earlier = made_up.assign(timestamp=made_up["timestamp"] - pd.Timedelta(minutes=1))
+    pd.testing.assert_frame_equal(bars.frame, earlier)
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("name", ["timestamp", "Time", "DATETIME", "date_time", "ts", "ts_utc", "ts_event"])
+def test_known_time_names_are_recognized_in_any_case(tmp_path: Path, name: str, separator: str):
+    made_up = made_up_bars()
+    path = write_csv(
+        tmp_path / "bars.csv", made_up.rename(columns={"timestamp": name, "open": "Open"}), separator
+    )
+
+    bars = read_vendor_file(path)
+
+    pd.testing.assert_frame_equal(bars.frame, made_up)
+    assert bars.facts.columns["time"] == name
+
+
+def test_parquet_and_csv_of_the_same_bars_read_alike(tmp_path: Path):
+    made_up = made_up_bars(500)
+
+    from_csv = read_vendor_file(write_csv(tmp_path / "bars.csv", made_up)).frame
+    from_parquet = read_vendor_file(write_parquet(tmp_path / "bars.parquet", made_up)).frame
+
+    pd.testing.assert_frame_equal(from_csv, from_parquet)
+    pd.testing.assert_frame_equal(from_parquet, made_up)
+
+
+@pytest.mark.parametrize("index_name", [None, "Date"])
+def test_an_index_of_times_written_by_pandas_is_the_time(tmp_path: Path, index_name: str | None):
+    made_up = made_up_bars()
+    path = tmp_path / "bars.parquet"
+    made_up.set_index("timestamp").rename_axis(index_name).to_parquet(path)
+
+    pd.testing.assert_frame_equal(read_vendor_file(path).frame, made_up)
+
+
+def test_a_zone_carried_by_the_times_needs_no_option_and_tolerates_no_other(tmp_path: Path):
+    made_up = made_up_bars()
+    local = made_up.assign(timestamp=made_up["timestamp"].dt.tz_convert("America/Chicago"))
+    path = write_parquet(tmp_path / "bars.parquet", local)
+
+    bars = read_vendor_file(path)
+    pd.testing.assert_frame_equal(bars.frame, made_up)
+    assert bars.facts.timezone == "America/Chicago"
+    assert "Leave --timezone out" in refusal(path, VendorOptions(timezone="UTC"))
+
+
+def test_offsets_in_text_are_read_across_a_clock_change(tmp_path: Path):
+    path = text_file(
+        tmp_path / "bars.csv",
+        "time,open,high,low,close",
+        "2024-11-03T01:59:00-04:00,100,100,100,100",
+        "2024-11-03T01:00:00-05:00,100,100,100,100",
+    )
+
+    assert read_vendor_file(path).frame["timestamp"].diff().iloc[1] == pd.Timedelta(minutes=1)
+
+
+def test_a_local_time_that_comes_twice_is_refused_by_name(tmp_path: Path):
+    path = text_file(
+        tmp_path / "bars.csv",
+        "time,open,high,low,close",
+        "2024-11-03 00:59:00,100,100,100,100",
+        "2024-11-03 01:00:00,100,100,100,100",
+    )
+
+    text = refusal(path, NEW_YORK)
+    assert "1 fall on a clock change, the first 2024-11-03 01:00:00" in text
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_counts_since_1970_are_read_once_their_zone_is_known(tmp_path: Path, unit: str):
+    made_up = made_up_bars()
+    counts = made_up["timestamp"].dt.as_unit(unit).astype("int64")
+
+    named_utc = write_csv(
+        tmp_path / "utc.csv", made_up.assign(timestamp=counts).rename(columns={"timestamp": "ts_utc"})
+    )
+    unnamed = write_csv(tmp_path / "unnamed.csv", made_up.assign(timestamp=counts))
+
+    pd.testing.assert_frame_equal(read_vendor_file(named_utc).frame, made_up)
+    assert "must prove their time zone" in refusal(unnamed)
+    pd.testing.assert_frame_equal(read_vendor_file(unnamed, VendorOptions(timezone="UTC")).frame, made_up)
+
+
+def test_a_date_written_as_a_number_is_not_taken_for_a_count(tmp_path: Path):
+    path = text_file(tmp_path / "bars.csv", "time,open,high,low,close", "20240308143000,100,100,100,100")
+
+    assert "must hold a date and a time" in refusal(path, VendorOptions(timezone="UTC"))
+
+
+def test_times_without_a_zone_are_refused_naming_the_option(tmp_path: Path):
+    naive = made_up_bars().assign(timestamp=lambda bars: bars["timestamp"].dt.tz_localize(None))
+    path = write_csv(tmp_path / "bars.csv", naive)
+
+    assert refusal(path) == (
+        "bars.csv: the times in timestamp must prove their time zone, got none. "
+        "Name it with --timezone, for example --timezone America/New_York."
+    )
+
+
+def test_a_missing_column_is_refused_showing_what_came_and_how_to_name_it(tmp_path: Path):
+    path = write_csv(
+        tmp_path / "bars.csv", made_up_bars().rename(columns={"timestamp": "when", "close": "Last"})
+    )
+
+    assert refusal(path) == (
+        "bars.csv: columns must hold time, open, high, low, close, got when, open, high, low, Last, volume. "
+        "Name the missing ones with --columns time=NAME,close=NAME."
+    )
+    named = VendorOptions(columns=column_mapping("time=when, close=Last"))
+    pd.testing.assert_frame_equal(read_vendor_file(path, named).frame, made_up_bars())
+
+
+def test_two_columns_for_one_role_are_asked_about(tmp_path: Path):
+    path = write_csv(tmp_path / "bars.csv", made_up_bars().assign(Close=1.0))
+
+    assert "one column must hold the close, got close, Close. Choose with --columns close=close." in refusal(
+        path
+    )
+    assert len(read_vendor_file(path, VendorOptions(columns={"close": "close"})).frame) == 6
+
+
+def test_a_named_column_that_is_not_there_is_refused(tmp_path: Path):
+    path = write_csv(tmp_path / "bars.csv", made_up_bars())
+
+    assert "got Last. It has timestamp, open" in refusal(path, VendorOptions(columns={"close": "Last"}))
+
+
+def test_without_volume_every_volume_is_unknown(tmp_path: Path):
+    path = write_csv(tmp_path / "bars.csv", made_up_bars().drop(columns="volume"))
+
+    assert read_vendor_file(path).frame["volume"].isna().tolist() == [True] * 6
+
+
+def test_contract_codes_are_kept_and_a_continuous_symbol_is_not_one(tmp_path: Path):
+    coded = write_csv(tmp_path / "coded.csv", made_up_bars().assign(symbol=["NQH4"] * 3 + ["NQM4"] * 3))
+    continuous = write_csv(tmp_path / "continuous.csv", made_up_bars().assign(symbol="NQ1!"))
+
+    assert read_vendor_file(coded).frame["contract"].tolist() == ["NQH4"] * 3 + ["NQM4"] * 3
+    assert "contract" not in read_vendor_file(continuous).frame
+    assert "contract" not in read_vendor_file(continuous).facts.columns
+    named = read_vendor_file(continuous, VendorOptions(columns={"contract": "symbol"}))
+    assert named.frame["contract"].tolist() == ["NQ1!"] * 6
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "got an empty file"),
+        (b"\n\n", "got an empty file"),
+        (b"timestamp,open,high,low,close\n", "got no rows"),
+        (b"PAR1 and then nothing of use", "must be whole"),
+        (b"\x28\xb5\x2f\xfd\x00\x58DBN", "must be parquet or csv"),
+        ("Uhrzeit;Schluß\n".encode("latin-1"), "must be UTF-8 text"),
+        (b"timestamp,open,high,low,close\n2024-03-08T14:30Z,1,1,x,1\n", "invalid value 'x'"),
+        (b"timestamp,open,high,low,close\n2024-03-08T14:30Z,1,1,1\n", "Expected 5 columns, got 4"),
+        (b"time,open,high,low,close\n18:00,1,1,1,1\n", "must hold a date and a time"),
+        (b"time,open,high,low,close\nyesterday,1,1,1,1\n", "got 'yesterday'"),
+        (b"time,open,high,low,close,volume\n2024-03-08T14:30Z,1,1,1,1,1.5\n", "whole number of contracts"),
+    ],
+)
+def test_a_file_that_is_no_bar_file_is_refused_in_one_line(tmp_path: Path, content: bytes, words: str):
+    path = tmp_path / "bars.csv"
+    path.write_bytes(content)
+
+    assert words in refusal(path)
+
+
+def test_a_path_without_a_file_is_refused(tmp_path: Path):
+    assert "No such file" in refusal(tmp_path / "none.csv")
+    assert "directory" in refusal(tmp_path)
+
+
+def test_a_claimed_format_must_be_the_proven_one(tmp_path: Path):
+    path = write_csv(tmp_path / "bars.parquet", made_up_bars())
+
+    assert "--format says parquet, but the file is csv" in refusal(path, VendorOptions(format="parquet"))
+    assert read_vendor_file(path).facts.format == "csv"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"timezone": "America/Gotham"},
+            "--timezone must name a zone of the IANA database, got 'America/Gotham'",
+        ),
+        ({"timezone": "../../etc/passwd"}, "--timezone must name a zone"),
+        ({"stamp": "middle"}, "--stamp must be open or close, got 'middle'"),
+        ({"format": "xls"}, "--format must be parquet or csv, got 'xls'"),
+        ({"columns": {"price": "Last"}}, "--columns must name roles among time, open"),
+        ({"instrument": "CL"}, "must be one of NQ, ES, got 'CL'"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(options: dict, words: str):
+    with pytest.raises(BadInput, match=None) as caught:
+        VendorOptions(**options)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "close", "close=", "=Last", "close=Last,close=Close", "close=Last,"])
+def test_a_column_mapping_that_is_not_role_and_name_is_refused(text: str):
+    with pytest.raises(BadInput, match="role=NAME"):
+        column_mapping(text)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    ticks=st.lists(st.tuples(*[st.integers(4, 200_000)] * 4), min_size=2, max_size=20),
+    zone=st.sampled_from(["UTC", "America/New_York", "Asia/Tokyo", "Europe/London"]),
+)
+def test_any_legal_bars_survive_the_way_through_a_csv(
+    tmp_path_factory: pytest.TempPathFactory, ticks, zone: str
+):
+    prices = np.array(ticks) * 0.25
+    made_up = made_up_bars(len(ticks), start="2024-06-03 22:00").assign(
+        open=prices[:, 0], high=prices.max(axis=1), low=prices.min(axis=1), close=prices[:, 1]
+    )
+    local = made_up.assign(timestamp=made_up["timestamp"].dt.tz_convert(zone).dt.tz_localize(None))
+    path = write_csv(tmp_path_factory.mktemp("bars") / "bars.csv", local)
+
+    pd.testing.assert_frame_equal(read_vendor_file(path, VendorOptions(timezone=zone)).frame, made_up)
+
+
+def test_reading_again_by_the_recorded_facts_gives_the_same_bars(tmp_path: Path):
+    local = made_up_bars().assign(
+        timestamp=lambda bars: bars["timestamp"].dt.tz_convert("America/Chicago"), symbol="NQ"
+    )
+    path = write_parquet(tmp_path / "bars.parquet", local)
+    first = read_vendor_file(path, VendorOptions(stamp="close"))
+    facts = first.facts
+
+    again = read_vendor_file(
+        path, VendorOptions(facts.format, facts.timezone, facts.stamp, facts.columns, facts.instrument)
+    )
+
+    pd.testing.assert_frame_equal(again.frame, first.frame)
+    assert again.facts == facts
