@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from moola_pipeline.evaluation import svg
+from moola_pipeline.evaluation.bootstrap import Interval
 from moola_pipeline.evaluation.candles import candle_picture
 from moola_pipeline.evaluation.charts import loss_picture
 from moola_pipeline.evaluation.report import (
@@ -199,6 +200,11 @@ def test_json_keeps_the_contract_and_comes_back_whole():
 def test_an_undefined_number_is_null_in_json():
     undefined = Score(estimate=float("nan"), low=float("nan"), high=float("inf"), n=0)
     assert json.loads(undefined.model_dump_json()) == {"estimate": None, "low": None, "high": None, "n": 0}
+
+
+def test_an_interval_of_the_bootstrap_is_taken_as_a_score():
+    data = report_data(metrics={"type_f1_macro": Interval(0.7, 0.6, float("nan"), 147)})
+    assert data.metrics["type_f1_macro"] == Score(estimate=0.7, low=0.6, high=None, n=147)
 
 
 def test_an_unknown_key_is_refused():
