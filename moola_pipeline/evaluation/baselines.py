@@ -42,7 +42,7 @@ class TypePeer:
 
     def predict_proba(self, paths: np.ndarray) -> np.ndarray:
         """P(retracement) of (n, 45) paths: (n,) float64."""
-        return self.classifier.predict_proba(_inputs(self.name, paths))[:, 1]
+        return np.asarray(self.classifier.predict_proba(_inputs(self.name, paths)))[:, 1]
 
 
 def paths_before(close: np.ndarray, atr: np.ndarray, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -159,8 +159,8 @@ def _logistic(inputs: np.ndarray, y: np.ndarray) -> Pipeline:
 
     def left_out_precision(strength: float) -> float:
         model = _scaled_logistic(strength)
-        p = cross_val_predict(model, inputs, y, cv=folds, method="predict_proba")[:, 1]
-        return float(aucpr_retracement(y, p))
+        p = np.asarray(cross_val_predict(model, inputs, y, cv=folds, method="predict_proba"))
+        return float(aucpr_retracement(y, p[:, 1]))
 
     return _scaled_logistic(max(STRENGTHS, key=left_out_precision)).fit(inputs, y)
 

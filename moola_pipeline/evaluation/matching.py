@@ -35,17 +35,16 @@ def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = Tru
         Mesaros, Heittola and Virtanen (2016), Applied Sciences 6(6), event-based metrics.
     """
     keys = ["window_id", "type"]
-    truth = truth[truth["onset"].between(CORE_FIRST, CORE_LAST)]
+    truth = truth.loc[truth["onset"].between(CORE_FIRST, CORE_LAST)]
     if not typed:
         truth, predicted = truth.assign(type=ANY_TYPE), predicted.assign(type=ANY_TYPE)
-    labeled = {key: spans.to_numpy() for key, spans in truth.groupby(keys)[["onset", "offset"]]}
-    found = {key: spans.to_numpy() for key, spans in predicted.groupby(keys)[["onset", "offset"]]}
+    labeled, found = _spans_by_key(truth, keys), _spans_by_key(predicted, keys)
     none = np.empty((0, 2), dtype=np.int64)
     rows = [
         (*key, *_outcomes(labeled.get(key, none), found.get(key, none)))
-        for key in sorted(labeled.keys() | found.keys())
+        for key in dict.fromkeys([*labeled, *found])
     ]
-    return pd.DataFrame(rows, columns=[*keys, *OUTCOMES])
+    return pd.DataFrame(rows, columns=[*keys, *OUTCOMES]).sort_values(keys, ignore_index=True)
 
 
 def event_counts(matches: pd.DataFrame, windows: pd.Series, types: tuple[int, ...]) -> np.ndarray:
@@ -79,6 +78,15 @@ def may_match(labeled: np.ndarray, found: np.ndarray) -> np.ndarray:
     length = labeled[:, 1] - labeled[:, 0] + 1
     reach = np.maximum(OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE * length)
     return (onset <= ONSET_COLLAR_BARS) & (offset <= reach[:, None])
+
+
+def _spans_by_key(events: pd.DataFrame, keys: list[str]) -> dict[tuple[str, int], np.ndarray]:
+    """(n, 2) onsets and offsets for each window and type."""
+    spans = events.loc[:, ["onset", "offset"]].to_numpy(np.int64)
+    found: dict[tuple[str, int], list[np.ndarray]] = {}
+    for window, kind, span in zip(*(events[key] for key in keys), spans, strict=True):
+        found.setdefault((window, kind), []).append(span)
+    return {key: np.stack(group) for key, group in found.items()}
 
 
 def _outcomes(labeled: np.ndarray, found: np.ndarray) -> tuple[int, int, int]:

@@ -5,7 +5,6 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -85,12 +84,12 @@ def inspect_labels(path: Path) -> LabelFile:
         )
     labels, faults = _typed(table)
     repeated = labels.duplicated() & faults["reason"].isna()
-    labels, faults = labels[~repeated], faults[~repeated]
+    labels, faults = labels.loc[~repeated], faults.loc[~repeated]
     faults = whole_windows(labels, find_contradictions(labels, faults))
     bad = faults["reason"].notna()
     return LabelFile(
-        labels=labels[~bad],
-        refused=pd.concat([labels[bad], faults[bad]], axis=1),
+        labels=labels.loc[~bad],
+        refused=pd.concat([labels.loc[bad], faults.loc[bad]], axis=1),
         duplicates=int(repeated.sum()),
         rows=len(table),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -161,7 +160,7 @@ def _typed(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     faults = pd.DataFrame({"reason": None, "detail": None}, index=table.index, dtype="str")
     window_id = _text(table, "window_id")
     _blame(faults, window_id.isna(), "no window_id", "window_id is empty")
-    start = _window_starts(table["window_start"], faults)
+    start = _window_starts(table.loc[:, "window_start"], faults)
     label = _text(table, "label")
     allowed = f"{', '.join(LABELS[:-1])} or {LABELS[-1]}"
     shown = '"' + label.fillna("") + '"'
@@ -212,9 +211,10 @@ def _window_starts(column: pd.Series, faults: pd.DataFrame) -> pd.Series:
 def _whole_numbers(table: pd.DataFrame, name: str, faults: pd.DataFrame) -> pd.Series:
     if name not in table.columns:
         return pd.Series(pd.NA, index=table.index, dtype="Int64")
-    numbers = pd.to_numeric(table[name], errors="coerce").astype("float64")
-    wrong = table[name].notna() & ~(np.isfinite(numbers) & (numbers % 1 == 0) & (numbers.abs() < 2**31))
-    shown = table[name].astype("str")
+    column: pd.Series = table.loc[:, name]
+    numbers = pd.Series(pd.to_numeric(column, errors="coerce"), table.index, dtype="float64")
+    wrong = column.notna() & ~((numbers % 1 == 0) & (numbers.abs() < 2**31))
+    shown = column.astype("str")
     _blame(faults, wrong, f"{name} is no whole number", f"{name} must be a whole number, got " + shown)
     return numbers.mask(wrong).astype("Int64")
 

@@ -1,6 +1,6 @@
 """The account of a label file: what became of every row that came."""
 
-import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,28 +58,36 @@ def account(path: Path, bars: pd.DataFrame) -> tuple[LabelLedger, pd.DataFrame]:
     file = inspect_labels(path)
     placements = [place_labels(file.labels, bars, int(number)) for number in file.labels["pass"].unique()]
     refused = pd.concat([file.refused, *(placement.refused for placement in placements)]).sort_index()
-    faulty = refused.index[refused["reason"] != GRADED_OUT]
-    placed = file.labels[~file.labels.index.isin(refused.index)]
-    return _ledger(path, file, refused, placed), file.labels[~file.labels.index.isin(faulty)]
+    faulty = refused.loc[refused["reason"] != GRADED_OUT].index
+    placed = file.labels.loc[~file.labels.index.isin(refused.index)]
+    return _ledger(path, file, refused, placed), file.labels.loc[~file.labels.index.isin(faulty)]
 
 
 def _ledger(path: Path, file: LabelFile, refused: pd.DataFrame, kept: pd.DataFrame) -> LabelLedger:
-    dropped = {str(reason): int(n) for reason, n in refused["reason"].value_counts().items()}
-    named = refused.assign(row=refused.index)[["row", "window_id", "reason", "detail"]]
+    dropped = dict(Counter(refused["reason"]))
     return LabelLedger(
         file=path.name,
         sha256=file.sha256,
         rows=file.rows,
         dropped=dropped | ({DUPLICATE: file.duplicates} if file.duplicates else {}),
-        refused=json.loads(named.to_json(orient="records")),
+        refused=_listed(refused),
         **kept_counts(kept),
     )
+
+
+def _listed(refused: pd.DataFrame) -> list[dict[str, Any]]:
+    names = ("window_id", "reason", "detail")
+    columns = [refused[name].astype("str").fillna("") for name in names]
+    return [
+        {"row": int(row), **dict(zip(names, map(str, cells), strict=True))}
+        for row, *cells in zip(refused.index, *columns, strict=True)
+    ]
 
 
 def kept_counts(kept: pd.DataFrame) -> dict[str, Any]:
     """The fields of a ledger that describe the kept rows."""
     return {
         "kept": len(kept),
-        "counts": {label: int((kept["label"] == label).sum()) for label in LABELS},
-        "windows": int(kept["window_id"].nunique()),
+        "counts": {label: list(kept["label"]).count(label) for label in LABELS},
+        "windows": len(set(kept["window_id"])),
     }

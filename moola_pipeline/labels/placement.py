@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.labels.schema import EXCLUDED_GRADE, FIRST_PASS, LABEL_COLUMNS, NONE
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
@@ -48,7 +49,7 @@ def place_labels(labels: pd.DataFrame, bars: pd.DataFrame, pass_number: int = FI
 
 def _rows_of(moments: pd.Series, bars: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Row of each moment in the bar table, and whether the table has a bar at it."""
-    opened = bars["timestamp"].astype("int64").to_numpy()
+    opened = nanoseconds(bars)
     wanted = moments.astype("int64").to_numpy()
     rows = np.searchsorted(opened, wanted)
     found = rows < len(opened)

@@ -126,24 +126,25 @@ def _rows(folder: Path, state: dict[str, Any]) -> pd.DataFrame:
 
 def _merged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     merged = pd.concat([known, new], ignore_index=True)
-    merged = merged[~_keys(merged).duplicated()]
+    merged = merged.loc[~_keys(merged).duplicated()]
     order = ["window_start", "window_id", "pass", "expansion_start", "expansion_end", "label"]
     return merged.sort_values(order, ignore_index=True)
 
 
 def _without_known(ledger: LabelLedger, rows: pd.DataFrame, known: pd.DataFrame) -> LabelLedger:
     """The ledger with the rows that were registered before counted apart."""
-    usable = rows[~rows.index.isin([row["row"] for row in ledger.refused])]
+    usable = rows.loc[~rows.index.isin([row["row"] for row in ledger.refused])]
     again = _keys(usable).isin(_keys(known))
     if not again.any():
         return ledger
     dropped = ledger.dropped | {REGISTERED: int(again.sum())}
-    return dataclasses.replace(ledger, dropped=dropped, **kept_counts(usable[~again]))
+    return dataclasses.replace(ledger, dropped=dropped, **kept_counts(usable.loc[~again]))
 
 
 def _keys(labels: pd.DataFrame) -> pd.Series:
     """One text for each row, equal where two rows are."""
-    return labels[list(LABEL_COLUMNS)].astype("str").fillna("").agg("\x1f".join, axis=1)
+    texts = labels.loc[:, list(LABEL_COLUMNS)].astype("str").fillna("")
+    return pd.Series(["\x1f".join(row) for row in texts.itertuples(index=False)], labels.index, dtype="str")
 
 
 def _publish(

@@ -38,9 +38,10 @@ FIRST_PASS = 1
 
 def expansions(labels: pd.DataFrame) -> pd.DataFrame:
     """The rows that are expansions, without the empty windows."""
-    return labels[labels["label"] != NONE]
+    return labels.loc[labels["label"] != NONE]
 
 
 def type_numbers(labels: pd.DataFrame) -> pd.Series:
     """Class number of each row as int64: its index in `TYPES`, and -1 for an empty window."""
-    return labels["label"].map({name: i for i, name in enumerate(TYPES)}).fillna(-1).astype("int64")
+    numbers = {name: number for number, name in enumerate(TYPES)}
+    return pd.Series([numbers.get(label, -1) for label in labels["label"]], labels.index, dtype="int64")

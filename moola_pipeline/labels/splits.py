@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.schema import LABELS, TYPES
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
@@ -27,14 +28,14 @@ class SplitSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: Literal["fixed", "rolling"] = Field(
-        "fixed", description="fixed: by the dates below; rolling: test on the newest labeled months"
+        default="fixed", description="fixed: by the dates below; rolling: test on the newest labeled months"
     )
-    train_end: date = Field(date(2024, 12, 31), description="last day of training")
-    validation_end: date = Field(date(2025, 3, 31), description="last day of validation")
-    test_end: date = Field(date(2025, 6, 30), description="last day of test")
-    embargo_bars: int = Field(WINDOW_BARS, ge=0, description="bars that must lie between two splits")
-    rolling_test_months: int = Field(3, ge=1, description="newest labeled months that are test")
-    rolling_validation_months: int = Field(3, ge=1, description="labeled months before them")
+    train_end: date = Field(default=date(2024, 12, 31), description="last day of training")
+    validation_end: date = Field(default=date(2025, 3, 31), description="last day of validation")
+    test_end: date = Field(default=date(2025, 6, 30), description="last day of test")
+    embargo_bars: int = Field(default=WINDOW_BARS, ge=0, description="bars that must lie between two splits")
+    rolling_test_months: int = Field(default=3, ge=1, description="newest labeled months that are test")
+    rolling_validation_months: int = Field(default=3, ge=1, description="labeled months before them")
 
     @model_validator(mode="after")
     def _in_order(self) -> "SplitSettings":
@@ -118,8 +119,8 @@ def used_rows_end(bars: pd.DataFrame, settings: SplitSettings, split: str) -> in
         raise ValueError(
             "rows have an end only under fixed dates; resolve_dates(settings, placed) gives them"
         )
-    after = pd.Timestamp(settings.ends[SPLITS.index(split)], tz="UTC") + pd.Timedelta(days=1)
-    boundary = int(bars["timestamp"].searchsorted(after))
+    after = np.datetime64(settings.ends[SPLITS.index(split)] + timedelta(days=1), "ns").astype(np.int64)
+    boundary = int(np.searchsorted(nanoseconds(bars), after))
     if split == SPLITS[-1]:
         return min(boundary + WINDOW_BARS - 1, len(bars))
     return max(boundary - CONTEXT_BARS - settings.embargo_bars, 0) if boundary < len(bars) else boundary
@@ -133,8 +134,8 @@ def check_splits(frame: pd.DataFrame, settings: SplitSettings) -> None:
     """
     settings = resolve_dates(settings, frame)
     for name in SPLITS:
-        part = frame[(frame["split"] == name) & frame["in_core"]]
-        counts = [int((part["label"] == kind).sum()) for kind in TYPES]
+        part = frame.loc[(frame["split"] == name) & frame["in_core"]]
+        counts = [list(part["label"]).count(kind) for kind in TYPES]
         if not all(counts):
             held = " and ".join(f"{n} {kind}" for n, kind in zip(counts, TYPES, strict=True))
             raise UnsoundSplit(
@@ -150,10 +151,10 @@ def find_leakage(frame: pd.DataFrame, embargo_bars: int = WINDOW_BARS) -> list[s
         frame: The frame of `assign_splits`, or any with window_id, bar0 and split.
         embargo_bars: Bars that must lie between the bars two splits may read.
     """
-    windows = frame[["window_id", "bar0", "split"]].drop_duplicates()
+    windows = frame.loc[:, ["window_id", "bar0", "split"]].drop_duplicates()
     found = []
     for name, other in combinations(SPLITS, 2):
-        first, second = (windows[windows["split"] == part] for part in (name, other))
+        first, second = (windows.loc[windows["split"] == part] for part in (name, other))
         shared = sorted(set(first["window_id"]) & set(second["window_id"]))
         found += [f"window {window} is in {name} and in {other}" for window in shared]
         found += [
@@ -161,7 +162,7 @@ def find_leakage(frame: pd.DataFrame, embargo_bars: int = WINDOW_BARS) -> list[s
             for a, b, gap in _too_near(first, second, embargo_bars)
             if a != b
         ]
-        if len(first) and len(second) and first["bar0"].max() > second["bar0"].min():
+        if first["bar0"].max() > second["bar0"].min():
             found.append(f"a window of {name} starts after one of {other}")
     return found
 
@@ -169,8 +170,7 @@ def find_leakage(frame: pd.DataFrame, embargo_bars: int = WINDOW_BARS) -> list[s
 def class_counts(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows per split and month (index), one column per label class, and the number of windows."""
     keys = [frame["split"], _months(frame).rename("month")]
-    counts = frame.groupby([*keys, "label"]).size().unstack("label", fill_value=0)
-    counts = counts.reindex(columns=list(LABELS), fill_value=0)
+    counts = pd.crosstab(keys, frame["label"]).reindex(list(LABELS), axis="columns", fill_value=0)
     return counts.assign(windows=frame.groupby(keys)["window_id"].nunique()).rename_axis(columns=None)
 
 
@@ -196,9 +196,9 @@ def _period(settings: SplitSettings, split: str) -> str:
 
 def _month_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Core expansions per month (index), one column per type; months without any are left out."""
-    core = frame[frame["in_core"]]
-    table = core.groupby([_months(core).rename("month"), "label"]).size().unstack("label", fill_value=0)
-    return table.reindex(columns=list(TYPES), fill_value=0)
+    core = frame.loc[frame["in_core"]]
+    table = pd.crosstab(_months(core).rename("month"), core["label"])
+    return table.reindex(list(TYPES), axis="columns", fill_value=0)
 
 
 def _per_month(frame: pd.DataFrame) -> str:
@@ -211,8 +211,8 @@ def _advice(frame: pd.DataFrame, settings: SplitSettings) -> str:
     """The month ends nearest to the chosen dates that give every split both types."""
     table = _month_table(frame)
     totals = np.vstack([np.zeros(len(TYPES), int), table.to_numpy().cumsum(axis=0)])
-    wanted = [pd.Period(end, "M").ordinal for end in settings.ends]
-    ordinals = [month.ordinal for month in table.index]
+    wanted = [end.year * 12 + end.month for end in settings.ends]
+    ordinals = [month.year * 12 + month.month for month in table.index]
     options = []
     for places in combinations(range(len(ordinals)), 3):
         held = np.diff(totals[[0, *(place + 1 for place in places)]], axis=0)

@@ -1,0 +1,169 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.importing import inspect_labels, read_labels
+from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES
+
+HEADER = "window_id,window_start,label,expansion_start,expansion_end,grade"
+SOUND = (
+    "a,2024-05-06T14:30:00Z,consolidation,33,41,A",
+    "a,2024-05-06T14:30:00Z,retracement,68,70,A",
+    "b,2024-05-07T14:30:00Z,none,,,B",
+)
+
+
+def write(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def fault_of(tmp_path: Path, *rows: str) -> str:
+    with pytest.raises(BadInput) as caught:
+        read_labels(write(tmp_path, *rows))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_sound_file_comes_back_in_the_contracts_columns_and_dtypes(tmp_path):
+    labels = read_labels(write(tmp_path, *SOUND))
+    assert tuple(labels.columns) == LABEL_COLUMNS
+    assert labels.dtypes.astype(str).to_dict() == LABEL_DTYPES
+    assert labels["expansion_start"].tolist() == [33, 68, pd.NA]
+    assert labels["window_start"].iloc[0] == pd.Timestamp("2024-05-06 14:30", tz="UTC")
+    assert labels["pass"].tolist() == [1, 1, 1]
+
+
+def test_parquet_with_typed_times_reads_like_csv(tmp_path):
+    expected = read_labels(write(tmp_path, *SOUND))
+    path = tmp_path / "labels.parquet"
+    expected.drop(columns=["batch", "annotator"]).to_parquet(path)
+    pd.testing.assert_frame_equal(read_labels(path), expected)
+
+
+def test_a_time_with_an_offset_is_turned_to_utc(tmp_path):
+    labels = read_labels(write(tmp_path, "a,2024-05-06T10:30:00-04:00,none,,,"))
+    assert labels["window_start"].iloc[0] == pd.Timestamp("2024-05-06 14:30", tz="UTC")
+
+
+def test_a_naive_time_in_parquet_is_refused(tmp_path):
+    labels = read_labels(write(tmp_path, *SOUND))
+    path = tmp_path / "labels.parquet"
+    labels.assign(window_start=labels["window_start"].dt.tz_localize(None)).to_parquet(path)
+    with pytest.raises(BadInput, match="must carry its time zone"):
+        read_labels(path)
+
+
+def test_an_unknown_class_is_named_with_its_row_and_the_allowed_ones(tmp_path):
+    message = fault_of(tmp_path, *SOUND, "c,2024-05-08T14:30:00Z,expanion,33,41,A")
+    assert 'row 5: label must be consolidation, retracement or none, got "expanion"' in message
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("c,2024-05-08T14:30:00,none,,,", "window_start must carry its time zone"),
+        ("c,someday,none,,,", "window_start must be an ISO time, got someday"),
+        ("c,9999-05-08T14:30:00Z,none,,,", "window_start must be an ISO time"),
+        ("c,2024-05-08T14:30:00Z,retracement,,,", "an expansion must have start and end"),
+        ("c,2024-05-08T14:30:00Z,retracement,33,,", "an expansion must have start and end"),
+        ("c,2024-05-08T14:30:00Z,none,33,41,", "a window labeled none must have no span, got 33..41"),
+        ("c,2024-05-08T14:30:00Z,retracement,99,105,", "a span must lie in bars 0..104, got 99..105"),
+        ("c,2024-05-08T14:30:00Z,retracement,-1,4,", "a span must lie in bars 0..104, got -1..4"),
+        ("c,2024-05-08T14:30:00Z,retracement,41,33,", "a span must not end before it starts, got 41..33"),
+        ("c,2024-05-08T14:30:00Z,retracement,3.5,8,", "expansion_start must be a whole number, got 3.5"),
+        ("c,2024-05-08T14:30:00Z,retracement,x,8,", "expansion_start must be a whole number, got x"),
+        ("c,2024-05-08T14:30:00Z,none,,,E", "grade must be A..D, got E"),
+        (",2024-05-08T14:30:00Z,none,,,", "window_id is empty"),
+        ("c,2024-05-08T14:30:00Z,,,,", 'label must be consolidation, retracement or none, got ""'),
+    ],
+)
+def test_a_malformed_row_is_refused_in_one_line(tmp_path, row, expected):
+    message = fault_of(tmp_path, *SOUND, row)
+    assert f"row 5: {expected}" in message
+    assert message.startswith("labels.csv: 1 of 4 rows")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            ["c,2024-05-08T14:30:00Z,none,,,", "c,2024-05-09T14:30:00Z,none,,,"],
+            "window c has more than one window_start",
+        ),
+        (
+            ["c,2024-05-08T14:30:00Z,none,,,", "c,2024-05-08T14:30:00Z,retracement,40,44,"],
+            "window c is labeled none and has an expansion",
+        ),
+        (
+            ["c,2024-05-08T14:30:00Z,consolidation,40,45,", "c,2024-05-08T14:30:00Z,retracement,42,48,"],
+            "window c labels the same bars with both types",
+        ),
+    ],
+)
+def test_rows_that_cannot_both_be_true_are_refused(tmp_path, rows, expected):
+    assert expected in fault_of(tmp_path, *SOUND, *rows)
+
+
+def test_expansions_that_share_their_border_bar_are_no_contradiction(tmp_path):
+    rows = ("c,2024-05-08T14:30:00Z,consolidation,40,45,", "c,2024-05-08T14:30:00Z,retracement,45,48,")
+    assert len(read_labels(write(tmp_path, *rows))) == 2
+
+
+def test_a_later_pass_may_judge_a_window_otherwise(tmp_path):
+    header = HEADER + ",pass"
+    rows = ("c,2024-05-08T14:30:00Z,consolidation,40,45,,1", "c,2024-05-08T14:30:00Z,none,,,,2")
+    assert read_labels(write(tmp_path, *rows, header=header))["pass"].tolist() == [1, 2]
+
+
+def test_exact_duplicates_are_left_out_and_counted(tmp_path):
+    file = inspect_labels(write(tmp_path, *SOUND, SOUND[0]))
+    assert (file.rows, len(file.labels), file.duplicates) == (4, 3, 1)
+
+
+def test_a_refused_row_takes_its_whole_window_with_it(tmp_path):
+    file = inspect_labels(write(tmp_path, *SOUND, "a,2024-05-06T14:30:00Z,retracement,99,200,A"))
+    assert file.labels["window_id"].tolist() == ["b"]
+    assert file.refused["reason"].tolist() == ["another row of its window refused"] * 2 + [
+        "span outside the window"
+    ]
+    assert file.rows == len(file.labels) + len(file.refused) + file.duplicates
+
+
+def test_a_missing_column_is_named(tmp_path):
+    path = write(tmp_path, "a,2024-05-06T14:30:00Z", header="window_id,window_start")
+    with pytest.raises(BadInput, match=r"but label, expansion_start, expansion_end is missing"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"PAR1 and no more", b"a\0b", b"PK\x03\x04\0\0", b"\xff\xfe\xfa"]
+)
+def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_labels(path)
+    assert str(caught.value).startswith("labels.csv: a label file must")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_without_rows_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="must hold at least one row"):
+        read_labels(write(tmp_path))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="must be readable"):
+        read_labels(tmp_path / "nowhere.csv")
+
+
+def test_many_faults_are_summarised(tmp_path):
+    rows = [f"c{n},2024-05-08T14:30:00Z,what,1,2," for n in range(9)]
+    message = fault_of(tmp_path, *rows)
+    assert message.startswith("labels.csv: 9 of 9 rows cannot be used (row 2: ")
+    assert "and 6 more" in message

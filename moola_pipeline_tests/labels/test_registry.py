@@ -1,0 +1,212 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.errors import BadInput, ChecksumMismatch
+from moola_pipeline.labels.ledger import check_labels
+from moola_pipeline.labels.registry import (
+    add_labels,
+    has_labels,
+    labels_digest,
+    registered_files,
+    registered_labels,
+)
+from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    return weekly_bars(6)
+
+
+def write(path: Path, labels: pd.DataFrame) -> Path:
+    labels.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+    return path
+
+
+def state_of(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"}
+
+
+def test_an_added_file_keeps_its_bytes_its_rows_and_its_account(tmp_path, bars):
+    path = write(tmp_path / "mine.csv", weekly_labels(bars))
+    ledger = add_labels(tmp_path / "labels", path, bars, drop_bad=False)
+    assert (ledger.rows, ledger.kept, ledger.dropped, ledger.windows) == (6, 6, {}, 6)
+    assert ledger.counts == {"consolidation": 3, "retracement": 3, "none": 0}
+    assert (tmp_path / "labels/raw/mine.csv").read_bytes() == path.read_bytes()
+    pd.testing.assert_frame_equal(registered_labels(tmp_path / "labels"), weekly_labels(bars))
+    assert registered_files(tmp_path / "labels") == [ledger]
+
+
+def test_two_halves_of_a_file_register_as_the_whole(tmp_path, bars):
+    labels = label_frame(
+        [
+            label_row(bars, 360, "retracement", 40),
+            label_row(bars, 360, "consolidation", 60),
+            label_row(bars, 660, "none"),
+        ]
+    )
+    whole = write(tmp_path / "whole.csv", labels)
+    halves = [write(tmp_path / "a.csv", labels.iloc[:1]), write(tmp_path / "b.csv", labels.iloc[1:])]
+    add_labels(tmp_path / "one", whole, bars, drop_bad=False)
+    for half in reversed(halves):
+        add_labels(tmp_path / "two", half, bars, drop_bad=False)
+    assert labels_digest(tmp_path / "one") == labels_digest(tmp_path / "two")
+    assert [ledger.kept for ledger in registered_files(tmp_path / "two")] == [2, 1]
+
+
+def test_adding_a_file_again_changes_nothing_and_says_so(tmp_path, bars):
+    path = write(tmp_path / "mine.csv", weekly_labels(bars))
+    add_labels(tmp_path / "labels", path, bars, drop_bad=False)
+    before = state_of(tmp_path / "labels")
+    ledger = add_labels(tmp_path / "labels", path, bars, drop_bad=False)
+    assert ledger.kept == 0
+    assert ledger.dropped == {"already registered": 6}
+    assert state_of(tmp_path / "labels") == before
+
+
+def test_another_file_of_the_same_name_keeps_both_files_bytes(tmp_path, bars):
+    labels = weekly_labels(bars)
+    path = write(tmp_path / "mine.csv", labels.iloc[:2])
+    add_labels(tmp_path / "labels", path, bars, drop_bad=False)
+    write(path, labels.iloc[2:])
+    ledger = add_labels(tmp_path / "labels", path, bars, drop_bad=False)
+    assert ledger.file == f"mine-{ledger.sha256[:8]}.csv"
+    assert len(list((tmp_path / "labels/raw").glob("mine*.csv"))) == 2
+    assert len(registered_labels(tmp_path / "labels")) == 6
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"label": "consolidation", "start": 40},
+        {"label": "retracement", "start": 41},
+        {"label": "none"},
+        {"label": "retracement", "start": 40, "grade": "B"},
+    ],
+)
+def test_a_second_opinion_on_a_registered_window_is_refused_and_changes_nothing(tmp_path, bars, row):
+    first = label_frame([label_row(bars, 360, "retracement", 40)])
+    add_labels(tmp_path / "labels", write(tmp_path / "a.csv", first), bars, drop_bad=False)
+    before = state_of(tmp_path / "labels")
+    second = write(tmp_path / "b.csv", label_frame([label_row(bars, 360, **row)]))
+    with pytest.raises(BadInput, match=r'b.csv: .* 1 are not \(first w360\).* in the column "pass"'):
+        add_labels(tmp_path / "labels", second, bars, drop_bad=True)
+    assert state_of(tmp_path / "labels") == before
+
+
+def test_a_second_pass_is_registered_beside_the_first(tmp_path, bars):
+    add_labels(tmp_path / "labels", write(tmp_path / "a.csv", weekly_labels(bars)), bars, drop_bad=False)
+    again = weekly_labels(bars).assign(**{"pass": 2}, label="none", expansion_start=None, expansion_end=None)
+    add_labels(tmp_path / "labels", write(tmp_path / "b.csv", again), bars, drop_bad=False)
+    assert registered_labels(tmp_path / "labels")["pass"].value_counts().to_dict() == {1: 6, 2: 6}
+
+
+def bad_rows(bars: pd.DataFrame) -> pd.DataFrame:
+    return label_frame(
+        [
+            label_row(bars, 360, "retracement", 40),
+            label_row(bars, 360, "retracement", 40),
+            label_row(bars, 660, "none", window_start=pd.Timestamp("2031-01-01T00:00Z")),
+            label_row(bars, 920, "none"),
+            label_row(bars, 960, "none", grade="D"),
+            label_row(bars, 1260, "sideways", 40),
+        ]
+    )
+
+
+def test_bad_rows_refuse_the_file_and_write_nothing(tmp_path, bars):
+    path = write(tmp_path / "mine.csv", bad_rows(bars))
+    with pytest.raises(BadInput) as caught:
+        add_labels(tmp_path / "labels", path, bars, drop_bad=False)
+    message = str(caught.value)
+    assert message.startswith("mine.csv: 3 of 6 rows cannot be used (row 4: window w660 at 2031-01-01T00:00Z")
+    assert message.endswith("or keep the rest with --drop-bad.")
+    assert not (tmp_path / "labels").exists()
+
+
+def test_dropped_rows_are_accounted_for_one_by_one(tmp_path, bars):
+    path = write(tmp_path / "mine.csv", bad_rows(bars))
+    ledger = add_labels(tmp_path / "labels", path, bars, drop_bad=True)
+    assert ledger.dropped == {
+        "window_start is no bar": 1,
+        "too early in its segment": 1,
+        "grade D": 1,
+        "unknown label class": 1,
+        "exact duplicate": 1,
+    }
+    assert ledger.rows == ledger.kept + sum(ledger.dropped.values())
+    assert [row["row"] for row in ledger.refused] == [4, 5, 6, 7]
+    assert registered_labels(tmp_path / "labels")["grade"].fillna("").tolist() == ["", "D"]
+    assert registered_files(tmp_path / "labels") == [ledger]
+
+
+def test_checking_counts_the_same_and_writes_nothing(tmp_path, bars):
+    path = write(tmp_path / "mine.csv", bad_rows(bars))
+    checked = check_labels(path, bars)
+    assert list(tmp_path.iterdir()) == [path]
+    assert add_labels(tmp_path / "labels", path, bars, drop_bad=True) == checked
+
+
+def test_a_file_with_no_usable_row_is_refused(tmp_path, bars):
+    path = write(tmp_path / "mine.csv", bad_rows(bars).iloc[2:4])
+    with pytest.raises(BadInput, match="must hold a usable row, but none of 2 is left"):
+        add_labels(tmp_path / "labels", path, bars, drop_bad=True)
+
+
+def test_a_changed_byte_is_refused_with_both_digests(tmp_path, bars):
+    folder = tmp_path / "labels"
+    add_labels(folder, write(tmp_path / "mine.csv", weekly_labels(bars)), bars, drop_bad=False)
+    recorded = json.loads((folder / "ledger.json").read_text())["sha256"]
+    file = folder / "labels.csv"
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"retracement", b"retracemenT", 1))
+    with pytest.raises(
+        ChecksumMismatch, match=rf"SHA256 is [0-9a-f]{{64}}, ledger.json records {recorded}\."
+    ):
+        registered_labels(folder)
+    file.write_bytes(content)
+    assert len(registered_labels(folder)) == 6
+
+
+def test_a_kill_between_ledger_and_labels_leaves_the_labels_of_before(tmp_path, bars, monkeypatch):
+    folder, labels = tmp_path / "labels", weekly_labels(bars)
+    add_labels(folder, write(tmp_path / "a.csv", labels.iloc[:3]), bars, drop_bad=False)
+
+    from moola_pipeline.labels import registry
+
+    def killed(path: Path, content: bytes) -> None:
+        if path.name == "labels.csv":
+            raise KeyboardInterrupt
+        path.write_bytes(content)
+
+    monkeypatch.setattr(registry, "publish_bytes", killed)
+    second = write(tmp_path / "b.csv", labels.iloc[3:])
+    with pytest.raises(KeyboardInterrupt):
+        add_labels(folder, second, bars, drop_bad=False)
+    monkeypatch.undo()
+    assert len(registered_labels(folder)) == 3
+    assert len(registered_files(folder)) == 1
+    add_labels(folder, second, bars, drop_bad=False)
+    pd.testing.assert_frame_equal(registered_labels(folder), labels)
+
+
+def test_no_labels_names_the_command_that_adds_them(tmp_path):
+    assert not has_labels(tmp_path / "labels")
+    with pytest.raises(BadInput, match="moola labels add FILE"):
+        registered_labels(tmp_path / "labels")
+    with pytest.raises(BadInput, match="moola labels add FILE"):
+        labels_digest(tmp_path / "labels")
+
+
+def test_the_digest_follows_the_content_and_not_the_order_of_rows(tmp_path, bars):
+    labels = weekly_labels(bars)
+    moved = labels.copy()
+    moved.loc[0, "expansion_end"] += 1
+    digests = []
+    for name, frame in {"a": labels, "b": labels.iloc[::-1], "c": moved}.items():
+        add_labels(tmp_path / name, write(tmp_path / f"{name}.csv", frame), bars, drop_bad=False)
+        digests.append(labels_digest(tmp_path / name))
+    assert digests[0] == digests[1] != digests[2]

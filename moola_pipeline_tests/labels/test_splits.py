@@ -1,0 +1,206 @@
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from moola_pipeline.bars.rolls import read_rolls
+from moola_pipeline.bars.table import build_table
+from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.splits import (
+    SplitSettings,
+    UnsoundSplit,
+    assign_splits,
+    check_splits,
+    class_counts,
+    find_leakage,
+    resolve_dates,
+    training_rows_end,
+    used_rows_end,
+)
+from moola_pipeline_tests.labels.weekly_market import (
+    SESSION_BARS,
+    label_frame,
+    label_row,
+    weekly_bars,
+    weekly_labels,
+)
+
+FIXED = SplitSettings()
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    return weekly_bars()
+
+
+@pytest.fixture(scope="module")
+def placed(bars) -> pd.DataFrame:
+    return place_labels(weekly_labels(bars), bars).frame
+
+
+def test_windows_are_split_by_the_day_they_start(bars, placed):
+    frame = assign_splits(placed, bars, FIXED)
+    # 18 Mondays to 2024-12-30, 13 to 2025-03-31, 13 to 2025-06-30
+    assert frame["split"].tolist() == ["train"] * 18 + ["validation"] * 13 + ["test"] * 13
+    check_splits(frame, FIXED)
+    assert find_leakage(frame) == []
+
+
+def test_windows_behind_the_last_test_day_are_unused(bars, placed):
+    settings = SplitSettings(test_end=date(2025, 6, 16))
+    assert assign_splits(placed, bars, settings)["split"].tolist()[-3:] == ["test", "unused", "unused"]
+
+
+def test_rolling_takes_the_newest_labeled_months(bars, placed):
+    settings = SplitSettings(rule="rolling", rolling_test_months=2, rolling_validation_months=1)
+    gone = placed["window_start"].dt.month == 5  # no labels in May: April and June are the newest two
+    resolved = resolve_dates(settings, placed.loc[~gone])
+    assert resolved.ends == (date(2025, 2, 28), date(2025, 3, 31), date(2025, 6, 30))
+    frame = assign_splits(placed.loc[~gone], bars, settings)
+    assert frame.loc[frame["split"] == "test", "window_start"].min() == pd.Timestamp("2025-04-07T15:00Z")
+
+
+def test_rolling_needs_a_month_to_train_on(placed):
+    settings = SplitSettings(rule="rolling", rolling_test_months=5, rolling_validation_months=5)
+    with pytest.raises(UnsoundSplit, match="of 10 labeled months 10 are validation and test"):
+        resolve_dates(settings, placed)
+
+
+def late_window(bars: pd.DataFrame, bars_before_boundary: int) -> pd.DataFrame:
+    """One training window whose last bar lies so far before 2025, the bars being one segment."""
+    joined = bars.assign(segment=np.int32(0))
+    boundary = 18 * SESSION_BARS
+    row = label_row(bars, boundary - bars_before_boundary - 104, "none")
+    return assign_splits(place_labels(label_frame([row]), joined).frame, joined, FIXED)
+
+
+def test_a_training_window_stays_an_embargo_away_from_what_validation_may_read(bars):
+    assert late_window(bars, 20 + 105 + 1)["split"].tolist() == ["train"]
+    assert late_window(bars, 20 + 105)["split"].tolist() == ["unused"]
+
+
+def test_rows_end_one_embargo_before_the_next_splits_context(bars):
+    boundary = 18 * SESSION_BARS
+    assert bars["timestamp"].iloc[boundary].date() == date(2025, 1, 6)
+    assert training_rows_end(bars, FIXED) == boundary - 20 - 105
+    assert used_rows_end(bars, FIXED, "validation") == 31 * SESSION_BARS - 125
+    assert used_rows_end(bars, FIXED, "test") == len(bars)
+    early = FIXED.model_copy(update={"test_end": date(2025, 6, 15)})
+    assert used_rows_end(bars, early, "test") == 41 * SESSION_BARS + 104
+
+
+def test_bars_that_end_inside_training_may_all_be_trained_on(bars):
+    assert training_rows_end(bars[:900], FIXED) == 900
+
+
+def test_later_bars_never_change_which_rows_are_trained_on(bars):
+    ends = {training_rows_end(bars[: 19 * SESSION_BARS + more], FIXED) for more in (0, 1, 500, 5000)}
+    assert len(ends) == 1
+
+
+def test_rolling_rows_have_no_end_before_the_dates_are_known(bars):
+    with pytest.raises(ValueError, match="resolve_dates"):
+        training_rows_end(bars, SplitSettings(rule="rolling"))
+
+
+def test_an_empty_validation_split_stops_and_names_months_and_dates_that_work(bars, placed):
+    without = placed[~placed["window_start"].dt.strftime("%Y-%m").between("2025-01", "2025-03")]
+    with pytest.raises(UnsoundSplit) as caught:
+        check_splits(assign_splits(without, bars, FIXED), FIXED)
+    message = str(caught.value)
+    assert isinstance(caught.value, BadInput)
+    assert "\n" not in message
+    assert "The validation split (2025-01-01 to 2025-03-31)" in message
+    assert "holds 0 consolidation and 0 retracement" in message
+    assert "2024-12 2/3, 2025-04 2/2" in message
+    assert "2025-02" not in message
+    assert message.endswith(
+        "Nearest dates that work: train_end 2024-12-31, validation_end 2025-04-30, test_end 2025-06-30."
+    )
+    advised = FIXED.model_copy(update={"validation_end": date(2025, 4, 30)})
+    check_splits(assign_splits(without, bars, advised), advised)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_one_class_split_stops(bars, placed, split):
+    frame = assign_splits(placed, bars, FIXED)
+    frame.loc[frame["split"] == split, "label"] = "consolidation"
+    with pytest.raises(UnsoundSplit, match=rf"The {split} split .* 0 retracement"):
+        check_splits(frame, FIXED)
+
+
+def test_without_any_dates_that_work_it_says_so(bars, placed):
+    frame = assign_splits(placed.assign(label="retracement"), bars, FIXED)
+    with pytest.raises(UnsoundSplit, match="No dates give every split both types: add labels"):
+        check_splits(frame, FIXED)
+
+
+def test_expansions_outside_the_core_do_not_make_a_split_sound(bars, placed):
+    frame = assign_splits(placed, bars, FIXED)
+    with pytest.raises(UnsoundSplit, match="test split"):
+        check_splits(frame.assign(in_core=frame["in_core"] & (frame["split"] != "test")), FIXED)
+
+
+def test_a_planted_leak_is_found(bars, placed):
+    frame = assign_splits(placed, bars, FIXED)
+    leak = frame.iloc[[-1]].assign(window_id="copy", split="train", bar0=frame["bar0"].iloc[-1] + 200)
+    found = find_leakage(pd.concat([frame, leak], ignore_index=True))
+    assert f"window copy (train) lies 75 bars from window {frame['window_id'].iloc[-1]} (test)" in found[-2]
+    assert found[-1] == "a window of train starts after one of test"
+
+
+def test_a_window_on_both_sides_is_found(bars, placed):
+    frame = assign_splits(placed, bars, FIXED)
+    both = pd.concat([frame, frame.iloc[[20]].assign(split="train")])
+    assert f"window {frame['window_id'].iloc[20]} is in train and in validation" in find_leakage(both)
+
+
+def test_a_random_split_is_found(bars, placed):
+    shuffled = np.random.default_rng(0).permutation(assign_splits(placed, bars, FIXED)["split"])
+    assert find_leakage(placed.assign(split=shuffled))
+
+
+def test_splits_that_only_touch_are_found_without_an_embargo(bars, placed):
+    pair = placed.iloc[:2].assign(split=["train", "test"], bar0=[1000, 1125])
+    assert find_leakage(pair, embargo_bars=0) == []
+    assert len(find_leakage(pair.assign(bar0=[1000, 1124]), embargo_bars=0)) == 1
+    assert len(find_leakage(pair, embargo_bars=1)) == 1
+
+
+def test_class_counts_add_up_to_the_rows(bars, placed):
+    frame = assign_splits(placed, bars, FIXED)
+    counts = class_counts(frame)
+    assert counts.loc[("train", pd.Period("2024-09", "M"))].to_dict() == {
+        "consolidation": 3,
+        "retracement": 2,
+        "none": 0,
+        "windows": 5,
+    }
+    assert counts[["consolidation", "retracement", "none"]].to_numpy().sum() == len(frame)
+
+
+def test_dates_out_of_order_and_unknown_settings_are_refused():
+    with pytest.raises(ValidationError, match="must follow each other"):
+        SplitSettings(train_end=date(2025, 6, 1))
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        SplitSettings.model_validate({"embargo": 3})
+
+
+def test_the_real_labels_all_find_their_bars_and_split_without_loss(private_data):
+    raw = pd.read_parquet(private_data / "real" / "nq_1m_2020-09_2025-06.parquet")
+    rolls = read_rolls(private_data / "real" / "nq_rolls.csv")
+    bars = build_table(raw.rename(columns={"ts_utc": "timestamp"}), rolls)
+    placement = place_labels(read_labels(private_data / "real" / "labels.csv"), bars)
+    assert len(placement.refused) == 0
+    frame = assign_splits(placement.frame, bars, FIXED)
+    check_splits(frame, FIXED)
+    assert find_leakage(frame) == []
+    windows = frame.drop_duplicates("window_id")
+    assert windows["split"].value_counts().to_dict() == {"train": 207, "validation": 100, "test": 140}
+    core = frame.loc[frame["in_core"]]
+    assert core["split"].value_counts().to_dict() == {"train": 174, "validation": 110, "test": 147}
+    assert frame.loc[frame["split"] == "train", "bar0"].max() + 104 < training_rows_end(bars, FIXED)
