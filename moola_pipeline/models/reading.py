@@ -9,6 +9,7 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.rule import Proposals
 from moola_pipeline.windows.dense import view_rows
+from moola_pipeline.windows.frame import decode_span
 
 BATCH_WINDOWS = 256
 
@@ -77,6 +78,14 @@ def read_spans(
             said = torch.cat([heads.expansion[:, None], heads.retracement[:, None], heads.pointer], dim=1)
             out[chosen] = said.cpu().numpy()
     return Reading(out[:, 0], out[:, 1], out[:, 2:])
+
+
+def moved(proposals: Proposals, reading: Reading, refine: bool) -> Proposals:
+    """The proposals, or the same with the pointer's spans in place of the rule's."""
+    if not refine:
+        return proposals
+    start, end = decode_span(reading.pointer[:, 0], reading.pointer[:, 1])
+    return proposals._replace(start=start, end=end)
 
 
 def oriented(values: np.ndarray, bar0: np.ndarray, down: np.ndarray) -> np.ndarray:

@@ -5,10 +5,10 @@ from sklearn.linear_model import LogisticRegression
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.annotator import Decisions, sigmoid
-from moola_pipeline.models.reading import Reading
+from moola_pipeline.models.reading import Reading, moved
 from moola_pipeline.models.rule import Proposals
 from moola_pipeline.training.rule_fit import f_beta, matches
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, decode_span
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
 
 
 def fit_decisions(
@@ -48,14 +48,6 @@ def fit_decisions(
         retracement_threshold=float(sigmoid(np.array(type_shift))),
         refine=best[2],
     )
-
-
-def moved(proposals: Proposals, reading: Reading, refine: bool) -> Proposals:
-    """The proposals, or the same with the pointer's spans in place of the rule's."""
-    if not refine:
-        return proposals
-    start, end = decode_span(reading.pointer[:, 0], reading.pointer[:, 1])
-    return proposals._replace(start=start, end=end)
 
 
 def _calibration(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]:

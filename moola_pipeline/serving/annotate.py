@@ -1,0 +1,198 @@
+"""The model at work: windows in, expansions out; and whole tables of bars."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from moola_pipeline.features.relativity import FeatureTable, compute_features
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.models.annotator import Annotator, sigmoid
+from moola_pipeline.models.reading import Reading, moved, read_spans
+from moola_pipeline.models.rule import Proposals, measure_spans, propose
+from moola_pipeline.windows.dense import scan_windows, uncovered, view_rows
+from moola_pipeline.windows.frame import CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.repainted import BarArrays
+
+EXPANSION_COLUMNS = (
+    "window_start",
+    "started_at",
+    "ended_at",
+    "decided_at",
+    "direction",
+    "probability",
+    "label",
+    "p_retracement",
+    "mode",
+    "model_version",
+)
+HINDSIGHT = "hindsight"
+CHUNK_WINDOWS = 2048
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What the model says of a table of bars.
+
+    Attributes:
+        expansions: EXPANSION_COLUMNS, one row each, in order of time; times are UTC bar opens.
+        not_covered: from, to (UTC bar opens, inclusive) and bars of each stretch in which no
+            window can report an onset: the first 70 and the last 30 bars of a segment.
+        n_windows: Windows read.
+    """
+
+    expansions: pd.DataFrame
+    not_covered: pd.DataFrame
+    n_windows: int
+
+
+def table_features(table: pd.DataFrame, tick_points: float) -> tuple[BarArrays, FeatureTable]:
+    """The price arrays and the features of a canonical bar table."""
+    bars = BarArrays(
+        table[["open", "high", "low", "close"]].to_numpy(np.float64),
+        table["segment"].to_numpy(np.int64),
+        tick_points,
+    )
+    return bars, compute_features(bars.prices, bars.segment, tick_points)
+
+
+def find_events(
+    annotator: Annotator,
+    bars: BarArrays,
+    features: FeatureTable,
+    bar0: np.ndarray,
+    device: torch.device | str = "cpu",
+) -> pd.DataFrame:
+    """Expansions that the model reports in windows, each seen alone.
+
+    Args:
+        annotator: In evaluation mode, its network on `device`.
+        bars: The table the windows lie in.
+        features: Its features.
+        bar0: (n_windows,) rows of bar 0.
+        device: Where the network runs.
+
+    Returns:
+        window (index into `bar0`), onset, offset (bars 0..104, inclusive), direction (+1, -1),
+        type (class number), probability, p_retracement (calibrated), p_balanced (both types
+        weighing the same); sorted by window and onset.
+    """
+    parts = []
+    for first in range(0, len(bar0), CHUNK_WINDOWS):
+        rows = bar0[first : first + CHUNK_WINDOWS]
+        measures = measure_spans(bars.views(rows), features.atr[view_rows(rows)])
+        proposals = propose(measures, annotator.rule)
+        reading = read_spans(annotator.classifier, features.values, rows, proposals, device)
+        parts.append(
+            decided(annotator, proposals, reading).assign(window=lambda f, at=first: f["window"] + at)
+        )
+    if not parts:
+        return decided(annotator, *_nothing())
+    return pd.concat(parts, ignore_index=True)
+
+
+def decided(annotator: Annotator, proposals: Proposals, reading: Reading) -> pd.DataFrame:
+    """The proposals that the model accepts, with its answers; columns as `find_events`."""
+    decisions = annotator.decisions
+    probability = sigmoid(decisions.expansion_scale * reading.expansion + decisions.expansion_shift)
+    calibrated, balanced = type_probabilities(annotator, reading.retracement)
+    spans = moved(proposals, reading, decisions.refine)
+    events = pd.DataFrame(
+        {
+            "window": proposals.window,
+            "onset": spans.start,
+            "offset": spans.end,
+            "direction": proposals.direction.astype(np.int8),
+            "type": (calibrated >= decisions.retracement_threshold).astype(np.int64),
+            "probability": probability,
+            "p_retracement": calibrated,
+            "p_balanced": balanced,
+        }
+    )
+    kept = events.loc[probability >= decisions.expansion_threshold]
+    return kept.sort_values(["window", "onset"], ignore_index=True)
+
+
+def type_probabilities(annotator: Annotator, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """P(retracement) calibrated to the validation mix, and with both types weighing the same."""
+    decisions = annotator.decisions
+    scaled = decisions.retracement_scale * logits
+    return sigmoid(scaled + decisions.retracement_shift), sigmoid(scaled)
+
+
+def annotate(
+    annotator: Annotator,
+    table: pd.DataFrame,
+    tick_points: float,
+    model_version: str,
+    device: torch.device | str = "cpu",
+) -> Annotation:
+    """Mark every expansion in a table of bars, in hindsight.
+
+    Each segment is tiled so that the bars 30-74 of the windows cover it once; an expansion is
+    reported by the window whose core holds its onset, and of two that overlap the surer stays.
+
+    Args:
+        annotator: The model, on `device`.
+        table: BAR_COLUMNS.
+        tick_points: Smallest price step, index points.
+        model_version: Written into every row.
+        device: Where the network runs.
+    """
+    bars, features = table_features(table, tick_points)
+    bar0, owned_from = scan_windows(bars.segment)
+    events = find_events(annotator, bars, features, bar0, device)
+    window = events["window"].to_numpy(np.int64)
+    owned = (events["onset"] >= owned_from[window]) & (events["onset"] <= CORE_LAST)
+    events = _without_overlaps(events.loc[owned], bar0)
+    times = table["timestamp"]
+    first = bar0[events["window"].to_numpy(np.int64)]
+    onset, offset = events["onset"].to_numpy(np.int64), events["offset"].to_numpy(np.int64)
+    expansions = pd.DataFrame(
+        {
+            "window_start": times.iloc[first].array,
+            "started_at": times.iloc[first + onset].array,
+            "ended_at": times.iloc[first + offset].array,
+            "decided_at": times.iloc[first + WINDOW_BARS - 1].array,
+            "direction": np.where(events["direction"] > 0, "up", "down").astype(str),
+            "probability": events["probability"].to_numpy(float),
+            "label": np.array(TYPES)[events["type"].to_numpy(np.int64)],
+            "p_retracement": events["p_retracement"].to_numpy(float),
+            "mode": HINDSIGHT,
+            "model_version": model_version,
+        },
+        columns=list(EXPANSION_COLUMNS),
+    ).astype(dict.fromkeys(("direction", "label", "mode", "model_version"), "str"))
+    return Annotation(expansions, _stretches(table, uncovered(bars.segment)), len(bar0))
+
+
+def _without_overlaps(events: pd.DataFrame, bar0: np.ndarray) -> pd.DataFrame:
+    row = bar0[events["window"].to_numpy(np.int64)]
+    events = events.assign(first=row + events["onset"], last=row + events["offset"])
+    events = events.sort_values(["first", "last"], ignore_index=True)
+    kept: list[int] = []
+    first, last, sure = (events[name].to_numpy() for name in ("first", "last", "probability"))
+    for i in range(len(events)):
+        while kept and first[i] <= last[kept[-1]] and sure[i] > sure[kept[-1]]:
+            kept.pop()
+        if not kept or first[i] > last[kept[-1]]:
+            kept.append(i)
+    return events.iloc[kept].reset_index(drop=True)
+
+
+def _stretches(table: pd.DataFrame, missed: np.ndarray) -> pd.DataFrame:
+    """Runs of bars marked True, broken where the segment changes."""
+    segment = table["segment"].to_numpy()
+    begins = missed & (np.diff(missed, prepend=False) | (np.diff(segment, prepend=segment[:1]) != 0))
+    run = np.cumsum(begins)[missed]
+    times = table.loc[missed, "timestamp"]
+    grouped = times.groupby(run)
+    return pd.DataFrame(
+        {"from": grouped.first().array, "to": grouped.last().array, "bars": grouped.size().to_numpy(np.int64)}
+    )
+
+
+def _nothing() -> tuple[Proposals, Reading]:
+    whole, real = np.empty(0, np.int64), np.empty(0)
+    return Proposals(whole, whole, whole, whole, real, real), Reading(real, real, np.empty((0, 2)))

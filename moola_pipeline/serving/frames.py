@@ -1,0 +1,95 @@
+"""A frame of raw bars as people have it, turned into the canonical table."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from moola_pipeline.bars.cleaning import clean_bars, known_instrument
+from moola_pipeline.bars.columns import KNOWN_NAMES, REQUIRED_ROLES
+from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.stamps import utc_instants
+from moola_pipeline.bars.table import build_table
+from moola_pipeline.bars.vendor import VendorOptions, read_vendor_file
+from moola_pipeline.errors import BadInput
+from moola_pipeline.windows.frame import BARS_BEFORE, WINDOW_BARS
+
+FRAME = "bars"
+NEEDED_BARS = BARS_BEFORE + WINDOW_BARS
+
+
+def table_from_file(path: Path, options: VendorOptions | None = None) -> pd.DataFrame:
+    """The canonical table of one bar file, its contracts as the file names them.
+
+    Raises:
+        BadInput: If the file is refused, or too short for one window.
+    """
+    return _enough(build_table(read_vendor_file(path, options).frame, None), path.name)
+
+
+def table_from_frame(frame: pd.DataFrame, instrument: str, timezone: str | None = None) -> pd.DataFrame:
+    """The canonical table of a frame of raw one-minute bars.
+
+    Args:
+        frame: Time as a column (timestamp, time, datetime, ts, ...) or as the index; open, high,
+            low, close in index points; volume and contract optional; other columns are ignored.
+        instrument: Whose tick grid the prices lie on.
+        timezone: IANA zone of naive times; times with a zone carry their own.
+
+    Raises:
+        BadInput: If a column is missing or ambiguous, times are naive and no zone is given, a bar
+            is not legal, or there are too few bars for one window.
+    """
+    named = _by_role(frame)
+    times, _ = utc_instants(
+        pa.chunked_array([pa.array(named["time"])]),
+        column=str(named["time"].name),
+        timezone=timezone,
+        source=FRAME,
+        remedy='Pass params={"timezone": "America/New_York"}, or localize the times.',
+    )
+    raw = pd.DataFrame({"timestamp": times.array})
+    for name in PRICE_COLUMNS:
+        raw[name] = _numbers(named[name]).to_numpy(float)
+    raw["volume"] = _numbers(named["volume"]).astype("Int64").to_numpy() if "volume" in named else pd.NA
+    raw["volume"] = raw["volume"].astype("Int64")
+    if "contract" in named:
+        raw["contract"] = named["contract"].astype("str").to_numpy()
+    clean, _ = clean_bars(raw, known_instrument(instrument), FRAME)
+    return _enough(build_table(clean, None), FRAME)
+
+
+def _by_role(frame: pd.DataFrame) -> dict[str, pd.Series]:
+    columns = {str(name).strip().lower(): frame[name] for name in frame.columns}
+    found = {}
+    for role, names in KNOWN_NAMES.items():
+        matches = [name for name in names if name in columns]
+        if len(matches) > 1:
+            raise BadInput(f"{FRAME}: one column must hold the {role}, got {', '.join(matches)}. Drop one.")
+        if matches:
+            found[role] = columns[matches[0]]
+    if "time" not in found and isinstance(frame.index, pd.DatetimeIndex):
+        found["time"] = frame.index.to_series(name=frame.index.name or "index")
+    if missing := [role for role in REQUIRED_ROLES if role not in found]:
+        raise BadInput(
+            f"{FRAME}: columns must hold {', '.join(REQUIRED_ROLES)} (time may be the index), "
+            f"got {', '.join(columns) or 'none'}. Add {', '.join(missing)}."
+        )
+    return found
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    try:
+        return pd.Series(pd.to_numeric(column), column.index)
+    except (ValueError, TypeError):
+        raise BadInput(f"{FRAME}: {column.name} must hold numbers, got {column.dtype}.") from None
+
+
+def _enough(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    longest = int(table["segment"].value_counts().max())
+    if longest < NEEDED_BARS:
+        raise BadInput(
+            f"{source}: one window needs {NEEDED_BARS} bars of one segment ({BARS_BEFORE} before it, "
+            f"{WINDOW_BARS} in it, no gap over 10 minutes), got {longest}. Give more bars."
+        )
+    return table
