@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moola_pipeline.windows.dense import VIEW_BARS
+from moola_pipeline.windows.repainted import visible_neighbors
 
 
 class Hidden(NamedTuple):
@@ -23,9 +23,7 @@ class Hidden(NamedTuple):
 
 def locate_hidden(hidden: np.ndarray) -> Hidden:
     """List the hidden bars of (B, 125) masks, row by row."""
-    bars = np.arange(VIEW_BARS)
-    before = np.maximum.accumulate(np.where(hidden, -1, bars), axis=1)
-    after = np.minimum.accumulate(np.where(hidden, VIEW_BARS, bars)[:, ::-1], axis=1)[:, ::-1]
+    before, after = visible_neighbors(hidden)
     window, bar = np.nonzero(hidden)
     return Hidden(window, bar, before[window, bar], after[window, bar])
 

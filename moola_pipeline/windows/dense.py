@@ -70,9 +70,8 @@ def uncovered(segment: np.ndarray) -> np.ndarray:
     """True for bars where no window can report an onset: (n_bars,) bool."""
     covered = np.zeros(len(segment), bool)
     for start, end in zip(*(bound.tolist() for bound in segment_bounds(segment)), strict=True):
-        covered[start + BARS_BEFORE + CORE_FIRST : max(end - (WINDOW_BARS - 1 - CORE_LAST), 0)] = (
-            end - start >= BARS_BEFORE + WINDOW_BARS
-        )
+        if end - start >= BARS_BEFORE + WINDOW_BARS:
+            covered[start + BARS_BEFORE + CORE_FIRST : end - (WINDOW_BARS - 1 - CORE_LAST)] = True
     return ~covered
 
 
@@ -85,13 +84,14 @@ def straddling(bar0: np.ndarray, segment: np.ndarray) -> np.ndarray:
     """True for windows that leave the table or their segment, or start too early in it: (B,) bool."""
     bar0 = np.asarray(bar0, np.int64)
     inside = (bar0 >= BARS_BEFORE) & (bar0 + WINDOW_BARS <= len(segment))
-    safe = np.where(inside, bar0, BARS_BEFORE if len(segment) > BARS_BEFORE else 0)
-    first = segment[np.clip(safe - BARS_BEFORE, 0, len(segment) - 1)]
-    last = segment[np.clip(safe + WINDOW_BARS - 1, 0, len(segment) - 1)]
-    return ~inside | (first != last)
+    straddles = ~inside
+    first, last = bar0[inside] - BARS_BEFORE, bar0[inside] + WINDOW_BARS - 1
+    straddles[inside] = segment[first] != segment[last]
+    return straddles
 
 
 def density_by_position(values: np.ndarray, bar0: np.ndarray, columns: Sequence[int]) -> np.ndarray:
     """Share of non-zero values at each bar of the windows: (T, len(columns)) float64."""
-    rows = np.asarray(bar0)[:, None] + np.arange(WINDOW_BARS)
-    return (values[:, list(columns)][rows] != 0).mean(axis=0)
+    bar0, chosen = np.asarray(bar0), list(columns)
+    # One position at a time, so that the bars of all windows never lie in memory at once.
+    return np.stack([(values[bar0 + t][:, chosen] != 0).mean(axis=0) for t in range(WINDOW_BARS)])
