@@ -100,16 +100,16 @@ def read_columns(
     read = _read_parquet if format == "parquet" else _read_csv
     try:
         table = read(path, columns, source)
+        values = {role: table.column(name) for role, name in columns.items()}
+        if "contract" in values:
+            values["contract"] = values["contract"].cast(pa.string())
     except (pa.ArrowException, OSError) as fault:
         raise _unreadable(source, fault) from None
     if not table.num_rows:
         raise BadInput(f"{source}: a bar file must hold bars, got no rows. Export it again.")
-    values = {role: table.column(name) for role, name in columns.items()}
     for role in NUMBER_ROLES:
         if role in values:
             values[role] = _numbers(values[role], columns[role], source)
-    if "contract" in values:
-        values["contract"] = values["contract"].cast(pa.string())
     return values
 
 
@@ -165,7 +165,8 @@ def _numbers(values: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArr
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(repr(name)[1:-1] for name in names[:20]) + (", ..." if len(names) > 20 else "")
+    shown = ", ".join(repr(name)[1:-1] for name in names[:20]) or "none"
+    return shown + (", ..." if len(names) > 20 else "")
 
 
 def _unreadable(source: str, fault: Exception) -> BadInput:

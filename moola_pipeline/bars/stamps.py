@@ -62,7 +62,7 @@ def utc_instants(
             f"{source}: --timezone is for times without a zone, but {column} carries its own ({zone}), "
             f"got --timezone {timezone}. Leave --timezone out."
         )
-    return stamps.dt.tz_convert("UTC"), zone
+    return stamps, zone
 
 
 def _is_zone(name: str) -> bool:
@@ -80,6 +80,8 @@ def _timestamps(times: pa.ChunkedArray, column: str, source: str) -> pd.Series:
         times = _from_text(times, column, source)
     elif not pa.types.is_timestamp(times.type):
         raise _not_times(times, column, source)
+    if times.type.tz is not None:
+        times = times.cast(pa.timestamp(times.type.unit, "UTC"))  # the same instants under a zone that exists
     try:
         return times.to_pandas().dt.as_unit("ns")
     except pd.errors.OutOfBoundsDatetime:

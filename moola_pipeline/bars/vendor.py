@@ -44,6 +44,10 @@ class VendorOptions:
         _require_one_of("--format", self.format, FORMATS)
         _require_one_of("--stamp", self.stamp, STAMPS)
         known_instrument(self.instrument)
+        if len(set(self.columns.values())) < len(self.columns):
+            raise BadInput(
+                "--columns must give each role a column of its own, got one column twice. Write each once."
+            )
         if self.timezone is not None:
             require_zone(self.timezone)
         if unknown := set(self.columns) - set(COLUMN_ROLES):
@@ -90,15 +94,12 @@ def column_mapping(text: str) -> dict[str, str]:
     return mapping
 
 
-def read_vendor_file(
-    path: Path, options: VendorOptions | None = None, shown_as: str | None = None
-) -> VendorBars:
+def read_vendor_file(path: Path, options: VendorOptions | None = None) -> VendorBars:
     """Read one file of one-minute bars, prove what it says, and clean it.
 
     Args:
         path: parquet, or csv with `,` or `;` and one header line.
         options: What the user says about the file.
-        shown_as: Name of the file in errors, if not its own.
 
     Returns:
         Bars in UTC, stamped at their open, strictly increasing in time.
@@ -108,7 +109,7 @@ def read_vendor_file(
             hold, what came, and the option that settles it.
     """
     options = options or VendorOptions()
-    source = shown_as or path.name
+    source = path.name
     found = file_format(path, options.format, source)
     columns = find_columns(path, found, options.columns, source)
     table = read_columns(path, found, columns, source)

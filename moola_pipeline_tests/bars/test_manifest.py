@@ -1,6 +1,7 @@
 """Bars in and out of a market: what is registered, what is proven, what is refused."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -297,3 +298,29 @@ def test_private_bars_and_rolls_make_sound_segments(store: BarStore, private_dat
         | (after["timestamp"] - before["timestamp"] > MAX_GAP)
     )
     assert has_reason.all()
+
+
+def test_files_added_at_once_are_all_registered(store: BarStore, tmp_path: Path):
+    days = [f"2024-03-{day:02}" for day in (4, 5, 6, 7)]
+    files = [write_csv(tmp_path / f"{day}.csv", made_up_bars(60, start=f"{day} 14:30")) for day in days]
+
+    with ThreadPoolExecutor(len(files)) as pool:
+        outcomes = [added.outcome for added in pool.map(lambda path: add_bars(store, path), files)]
+
+    assert outcomes == ["registered"] * 4
+    assert len(read_bars(store)) == 240
+
+
+def test_an_import_cut_off_before_the_manifest_was_written_can_be_repeated(
+    store: BarStore, vendor_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("moola_pipeline.bars.manifest.publish_json", cut_off)
+        add_bars(store, vendor_file)
+    assert read_manifest(store).files == ()
+
+    assert add_bars(store, vendor_file).entry.file == "nq.parquet"
+    assert len(read_bars(store)) == 60

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,6 +109,18 @@ def test_a_zone_carried_by_the_times_needs_no_option_and_tolerates_no_other(tmp_
     pd.testing.assert_frame_equal(bars.frame, made_up)
     assert bars.facts.timezone == "America/Chicago"
     assert "Leave --timezone out" in refusal(path, VendorOptions(timezone="UTC"))
+
+
+def test_a_zone_that_no_database_knows_costs_nothing_as_the_instants_stand(tmp_path: Path):
+    made_up = made_up_bars()
+    odd = pq.read_table(write_parquet(tmp_path / "known.parquet", made_up))
+    odd = odd.set_column(0, "timestamp", odd["timestamp"].cast(pa.timestamp("ns", "Mars/Olympus")))
+    pq.write_table(odd, tmp_path / "bars.parquet")
+
+    bars = read_vendor_file(tmp_path / "bars.parquet")
+
+    pd.testing.assert_frame_equal(bars.frame, made_up)
+    assert bars.facts.timezone == "UTC"
 
 
 def test_offsets_in_text_are_read_across_a_clock_change(tmp_path: Path):
@@ -254,6 +268,7 @@ def test_a_claimed_format_must_be_the_proven_one(tmp_path: Path):
         ({"stamp": "middle"}, "--stamp must be open or close, got 'middle'"),
         ({"format": "xls"}, "--format must be parquet or csv, got 'xls'"),
         ({"columns": {"price": "Last"}}, "--columns must name roles among time, open"),
+        ({"columns": {"open": "Last", "close": "Last"}}, "a column of its own"),
         ({"instrument": "CL"}, "must be one of NQ, ES, got 'CL'"),
     ],
 )
@@ -301,3 +316,21 @@ def test_reading_again_by_the_recorded_facts_gives_the_same_bars(tmp_path: Path)
 
     pd.testing.assert_frame_equal(again.frame, first.frame)
     assert again.facts == facts
+
+
+def test_a_private_firstrate_file_is_read_once_its_zone_is_named(private_data: Path):
+    path = private_data / "vendor_samples" / "firstrate" / "NQ_1min_sample.csv"
+
+    assert "must prove their time zone" in refusal(path)
+    bars = read_vendor_file(path, NEW_YORK)
+    assert bars.counts.kept == bars.counts.read == len(bars.frame)
+    assert bars.frame["timestamp"].iloc[0] == pd.Timestamp("2023-11-19 23:00", tz="UTC")
+
+
+def test_private_tradingview_files_are_read_or_refused_by_their_interval(private_data: Path):
+    folder = private_data / "vendor_samples" / "tradingview"
+    utc_es = VendorOptions(timezone="UTC", instrument="ES")
+
+    assert "bars must be of one minute, got one every 0:05:00" in refusal(folder / "NQ1_5m.parquet")
+    assert "must prove their time zone" in refusal(folder / "ES_1m.parquet", VendorOptions(instrument="ES"))
+    assert set(read_vendor_file(folder / "ES_1m.parquet", utc_es).frame["volume"]) == {pd.NA}
