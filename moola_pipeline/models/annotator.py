@@ -1,6 +1,9 @@
 """The whole model: rule, network and decisions, as it is served; and how it is kept on disk."""
 
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +11,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load, save
+from torch import Tensor, nn
 
-from moola_pipeline.errors import IntegrityError
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
@@ -51,18 +55,14 @@ class Annotator:
 def save_annotator(folder: Path, annotator: Annotator, facts: dict[str, Any]) -> None:
     """Write weights.safetensors, then config.json with rule, decisions and `facts` of its making."""
     classifier = annotator.classifier
-    publish_bytes(folder / WEIGHTS_FILE, save(_tensors(classifier)))
-    config = {
-        "format": FORMAT,
-        "features": list(FEATURE_NAMES),
+    settings = {
         "hidden_units": classifier.encoder.hidden_units,
         "head_units": classifier.head_units,
         "dropout": classifier.dropout_share,
         "rule": annotator.rule.model_dump(),
         "decisions": annotator.decisions.model_dump(),
-        "facts": facts,
     }
-    publish_json(folder / CONFIG_FILE, config)
+    _save(folder, classifier, settings, facts)
 
 
 def load_annotator(folder: Path) -> tuple[Annotator, dict[str, Any]]:
@@ -73,57 +73,73 @@ def load_annotator(folder: Path) -> tuple[Annotator, dict[str, Any]]:
 
     Raises:
         IntegrityError: If a file is missing or broken, or was made for another feature schema.
+        ChecksumMismatch: If the weights are not those that the config was written for.
     """
-    try:
-        config = json.loads((folder / CONFIG_FILE).read_text())
-        weights = load((folder / WEIGHTS_FILE).read_bytes())
-    except (OSError, ValueError) as fault:
-        raise IntegrityError(f"{folder.name}: the model cannot be read ({fault}). Train it again.") from fault
-    require_schema(folder.name, config)
-    encoder = Encoder(config["hidden_units"])
-    classifier = Classifier(encoder, config["head_units"], config["dropout"])
-    try:
+    config, weights = _read(folder)
+    with _agreement(folder):
+        encoder = Encoder(config["hidden_units"])
+        classifier = Classifier(encoder, config["head_units"], config["dropout"])
         classifier.load_state_dict(weights, strict=True)
         rule, decisions = Rule(**config["rule"]), Decisions(**config["decisions"])
-    except (RuntimeError, ValueError, KeyError, TypeError) as fault:
-        summary = str(fault).splitlines()[0]
-        raise IntegrityError(
-            f"{folder.name}: weights and config disagree ({summary}). Train it again."
-        ) from fault
-    return Annotator(classifier.eval(), rule, decisions), config["facts"]
+        facts = config["facts"]
+    return Annotator(classifier.eval(), rule, decisions), facts
 
 
 def save_encoder(folder: Path, encoder: Encoder, facts: dict[str, Any]) -> None:
     """Write an encoder's weights, then its config with `facts` of its making."""
-    publish_bytes(folder / WEIGHTS_FILE, save(_tensors(encoder)))
-    config = {
-        "format": FORMAT,
-        "features": list(FEATURE_NAMES),
-        "hidden_units": encoder.hidden_units,
-        "facts": facts,
-    }
-    publish_json(folder / CONFIG_FILE, config)
+    _save(folder, encoder, {"hidden_units": encoder.hidden_units}, facts)
 
 
 def load_encoder(folder: Path) -> tuple[Encoder, dict[str, Any]]:
     """Read an encoder written by `save_encoder`; strict, as `load_annotator` is."""
+    config, weights = _read(folder)
+    with _agreement(folder):
+        encoder = Encoder(config["hidden_units"])
+        encoder.load_state_dict(weights, strict=True)
+        facts = config["facts"]
+    return encoder.eval(), facts
+
+
+def _save(folder: Path, module: nn.Module, settings: dict[str, Any], facts: dict[str, Any]) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    weights = save(tensors)
+    config = {
+        "format": FORMAT,
+        "features": list(FEATURE_NAMES),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        **settings,
+        "facts": facts,
+    }
+    publish_bytes(folder / WEIGHTS_FILE, weights)
+    publish_json(folder / CONFIG_FILE, config)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         config = json.loads((folder / CONFIG_FILE).read_text())
-        weights = load((folder / WEIGHTS_FILE).read_bytes())
+        content = (folder / WEIGHTS_FILE).read_bytes()
     except (OSError, ValueError) as fault:
-        raise IntegrityError(
-            f"{folder.name}: the encoder cannot be read ({fault}). Train it again."
-        ) from fault
+        raise IntegrityError(f"{folder.name}: the model cannot be read ({fault}). Train it again.") from fault
     require_schema(folder.name, config)
-    encoder = Encoder(config["hidden_units"])
+    # Two files cannot be replaced at once: a stop in between leaves new weights beside an old config.
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != config.get("weights_sha256"):
+        raise ChecksumMismatch(
+            f"{folder.name}/{WEIGHTS_FILE}: SHA256 is {digest}, {CONFIG_FILE} records "
+            f"{config.get('weights_sha256')}. Train it again."
+        )
+    return config, load(content)
+
+
+@contextmanager
+def _agreement(folder: Path) -> Iterator[None]:
     try:
-        encoder.load_state_dict(weights, strict=True)
-    except RuntimeError as fault:
-        summary = str(fault).splitlines()[0]
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError) as fault:
+        reason = " ".join(str(fault).split())
         raise IntegrityError(
-            f"{folder.name}: weights and config disagree ({summary}). Train it again."
+            f"{folder.name}: weights and config disagree ({reason}). Train it again."
         ) from fault
-    return encoder.eval(), config["facts"]
 
 
 def require_schema(name: str, config: dict[str, Any]) -> None:
@@ -144,7 +160,3 @@ def require_schema(name: str, config: dict[str, Any]) -> None:
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Probability of logits, float64."""
     return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-
-
-def _tensors(module: Classifier | Encoder) -> dict:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
