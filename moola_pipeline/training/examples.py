@@ -12,6 +12,9 @@ from moola_pipeline.training.rule_fit import matches
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 UNKNOWN = -1
+EMPTY = 2
+"""Kind of the rows of an empty window, after the two types."""
+N_KINDS = 3
 
 
 class SpanTargets(NamedTuple):
@@ -57,10 +60,6 @@ class Examples:
     spans: SpanTargets
 
 
-EMPTY = 2
-N_KINDS = 3
-
-
 def make_examples(windows: LabeledWindows, measures: SpanMeasures, proposals: Proposals) -> Examples:
     """Turn labeled windows and the rule's proposals in them into training rows."""
     labeled = windows.spans
@@ -68,11 +67,16 @@ def make_examples(windows: LabeledWindows, measures: SpanMeasures, proposals: Pr
     empty = np.flatnonzero(~has_expansion)
     window = np.concatenate([labeled.window, empty, empty])
     up = np.ones(len(empty), np.int8)
-    direction = np.concatenate([np.where(labeled.direction < 0, -1, 1).astype(np.int8), up, -up])
+    direction = np.concatenate([orientation(labeled.direction), up, -up])
     kind = np.concatenate([labeled.type, np.full(2 * len(empty), EMPTY)])
     spans = _span_targets(windows, measures, proposals, window, direction)
     target, known = _bar_targets(windows, window, direction)
     return Examples(windows.bar0[window], direction < 0, kind, target, known, spans)
+
+
+def orientation(direction: np.ndarray) -> np.ndarray:
+    """+1 or -1 as int8; a span that ends where it began counts as pointing up."""
+    return np.where(direction < 0, -1, 1).astype(np.int8)
 
 
 def _bar_targets(
@@ -82,8 +86,9 @@ def _bar_targets(
     known = np.zeros((len(window), WINDOW_BARS), bool)
     known[:, CORE_FIRST : CORE_LAST + 1] = True
     labeled = windows.spans
+    pointing = orientation(labeled.direction)
     for row, (w, d) in enumerate(zip(window, direction, strict=True)):
-        for i in np.flatnonzero((labeled.window == w) & (labeled.direction == d)):
+        for i in np.flatnonzero((labeled.window == w) & (pointing == d)):
             target[row, labeled.start[i] : labeled.end[i] + 1] = 1
             known[row, labeled.start[i] : labeled.end[i] + 1] = True
     return target, known
@@ -129,12 +134,11 @@ def labeled_proposals(windows: LabeledWindows, measures: SpanMeasures) -> Propos
     labeled = windows.spans
     length = np.minimum(labeled.end - labeled.start, measures.net_atr.shape[2] - 1)
     at = (labeled.window, labeled.start, length)
-    direction = np.where(labeled.direction < 0, -1, 1).astype(np.int8)
     return Proposals(
         labeled.window,
         labeled.start,
         labeled.end,
-        direction,
+        orientation(labeled.direction),
         np.abs(measures.net_atr[at]),
         measures.efficiency[at],
     )

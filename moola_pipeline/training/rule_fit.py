@@ -87,7 +87,7 @@ def fit_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -
         "min_length": sorted({int(q) + 1 for q in np.quantile(length, (0, 0.05, 0.1, 0.25), method="lower")}),
         "max_length": sorted({int(q) + 1 for q in np.quantile(length, (0.8, 0.9, 0.95, 1), method="higher")}),
     }
-    best, best_score = None, -1.0
+    climbs = []
     for ordering, longest in product(ORDERINGS, choices["max_length"]):
         start = {
             "min_net_atr": choices["min_net_atr"][len(choices["min_net_atr"]) // 3],
@@ -96,12 +96,8 @@ def fit_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -
             "max_length": longest,
             "ordering": ordering,
         }
-        rule, score = _climb(measures, labeled, beta, start, choices)
-        if score > best_score:
-            best, best_score = rule, score
-    if best is None:
-        raise ValueError("no rule could be fitted")
-    return best
+        climbs.append(_climb(measures, labeled, beta, start, choices))
+    return max(climbs, key=lambda climb: climb[1])[0]
 
 
 def _climb(
