@@ -7,7 +7,7 @@ import numpy as np
 import talib
 
 from moola_pipeline.features.schema import N_FEATURES, RANGE_HIGH, RANGE_LOW
-from moola_pipeline.features.zigzag import ZIGZAG_K, compiled_input, track_swings
+from moola_pipeline.features.zigzag import causal_zigzag, compiled_input
 
 ATR_BARS = 10
 RANGE_EMA_BARS = 20
@@ -64,9 +64,10 @@ def compute_features(prices: np.ndarray, segment: np.ndarray, tick_points: float
             range_ema[first:last] = talib.EMA(ranges[first:last], RANGE_EMA_BARS)
     np.maximum(atr, tick_points, out=atr)
     values = np.zeros((len(close), N_FEATURES), np.float32)
+    swings = causal_zigzag(high, low, close, atr, starts=starts)
     averages = compiled_input(atr), compiled_input(range_ema)
     tick = float(tick_points)
-    _fill(opens, high, low, close, *averages, starts, ends, tick, RANGE_LOW, RANGE_HIGH, values)
+    _fill(opens, high, low, close, *averages, swings, starts, ends, tick, RANGE_LOW, RANGE_HIGH, values)
     bars_in = np.arange(len(close)) - np.repeat(starts, ends - starts)
     return FeatureTable(
         values,
@@ -78,7 +79,9 @@ def compute_features(prices: np.ndarray, segment: np.ndarray, tick_points: float
 
 def _check(prices: np.ndarray, segment: np.ndarray, tick_points: float) -> None:
     if prices.ndim != 2 or prices.shape[1] != 4 or len(segment) != len(prices):
-        raise ValueError(f"prices must be (n_bars, 4) and segment (n_bars,), got {prices.shape}, {segment.shape}")
+        raise ValueError(
+            f"prices must be (n_bars, 4) and segment (n_bars,), got {prices.shape}, {segment.shape}"
+        )
     if not tick_points > 0:
         raise ValueError(f"tick_points must be > 0 index points, got {tick_points:g}")
     if len(prices) == 0:
@@ -93,35 +96,29 @@ def _check(prices: np.ndarray, segment: np.ndarray, tick_points: float) -> None:
         raise ValueError("segment must not decrease")
 
 
+# numba's cache of a function knows when its own file has changed, and no other: what is compiled
+# here calls nothing compiled elsewhere and takes the constants of other modules as arguments.
 @numba.njit(cache=True)
-def _fill(opens, high, low, close, atr, range_ema, starts, ends, tick, range_low, range_high, values):
+def _fill(opens, high, low, close, atr, range_ema, swings, starts, ends, tick, range_low, range_high, values):
     longest = 0
     for i in range(len(starts)):
         longest = max(longest, ends[i] - starts[i])
-    direction = np.empty(longest, np.int8)
-    confirmed = np.empty(longest, np.bool_)
-    swing_high, swing_low = np.empty(longest), np.empty(longest)
-    high_bar, low_bar = np.empty(longest, np.int64), np.empty(longest, np.int64)
     extremes = np.empty((longest, 6))
     steps = np.empty(longest)
     for i in range(len(starts)):
         first, last = starts[i], ends[i]
-        n_bars = last - first
-        h, lo, c, a = high[first:last], low[first:last], close[first:last], atr[first:last]
-        track_swings(
-            h, lo, c, a, ZIGZAG_K,
-            direction[:n_bars], swing_high[:n_bars], swing_low[:n_bars],
-            high_bar[:n_bars], low_bar[:n_bars], confirmed[:n_bars],
-        )  # fmt: skip
-        _rolling(h, lo, c, extremes, steps)
-        for t in range(VALID_FROM, n_bars):
-            row = values[first + t]
+        c = close[first:last]
+        _rolling(high[first:last], low[first:last], c, extremes, steps)
+        for t in range(VALID_FROM, last - first):
+            bar = first + t
+            row = values[bar]
             _relativity_row(
-                row, opens[first + t], h[t], lo[t], c[t], a[t], range_ema[first + t], tick, direction[t],
-                swing_high[t], swing_low[t], t - high_bar[t], t - low_bar[t],
+                row, opens[bar], high[bar], low[bar], close[bar], atr[bar], range_ema[bar], tick,
+                swings.direction[bar], swings.high[bar], swings.low[bar],
+                bar - swings.high_bar[bar], bar - swings.low_bar[bar],
             )  # fmt: skip
             if t >= STRUCTURE_VALID_FROM:
-                _structure_row(row, t, c, a[t], tick, extremes, steps)
+                _structure_row(row, t, c, atr[bar], tick, extremes, steps)
             for f in range(len(row)):
                 row[f] = min(max(row[f], range_low[f]), range_high[f])
             # The proxy of consolidation is built from clipped features, so it comes last.
@@ -130,7 +127,9 @@ def _fill(opens, high, low, close, atr, range_ema, starts, ends, tick, range_low
 
 
 @numba.njit(cache=True)
-def _relativity_row(row, o, h, lo, c, atr, range_ema, tick, leg, swing_high, swing_low, since_high, since_low):
+def _relativity_row(
+    row, o, h, lo, c, atr, range_ema, tick, leg, swing_high, swing_low, since_high, since_low
+):
     size = max(h - lo, tick)
     flat = h == lo
     row[0] = 0.5 if flat else (o - lo) / size

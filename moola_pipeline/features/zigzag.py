@@ -29,23 +29,30 @@ class Swings(NamedTuple):
 
 
 def causal_zigzag(
-    high: np.ndarray, low: np.ndarray, close: np.ndarray, atr: np.ndarray, k: float = ZIGZAG_K
+    high: np.ndarray,
+    low: np.ndarray,
+    close: np.ndarray,
+    atr: np.ndarray,
+    k: float = ZIGZAG_K,
+    starts: np.ndarray | None = None,
 ) -> Swings:
-    """Track the swing in progress; bar t sees bars 0..t and nothing later.
+    """Track the swing in progress; bar t sees the bars of its segment up to t and nothing later.
 
     A swing is reported from the bar that confirms it, not from the bar where it stood: in
     between, nobody could have known. A bar never confirms its own extreme.
 
     Args:
-        high, low, close: (n_bars,) float64, index points, one segment.
+        high, low, close: (n_bars,) float64, index points.
         atr: (n_bars,) float64, index points; NaN while it warms up.
         k: Retracement from the running extreme, in ATR, that confirms a swing, > 0.
+        starts: (n_segments,) int, increasing from 0: bars at which everything starts afresh;
+            one segment when not given.
 
     Returns:
         Swings with n_bars entries, aligned with the input bars.
 
     Raises:
-        ValueError: If the shapes differ, a price is not finite, or k <= 0.
+        ValueError: If the shapes differ, a price is not finite, k <= 0, or starts is not as above.
 
     Source:
         Directional-change events: Glattfelder, Dupuis and Olsen (2011), Quantitative Finance 11(4).
@@ -66,7 +73,10 @@ def causal_zigzag(
         np.empty(n_bars, np.int64),
         np.zeros(n_bars, np.bool_),
     )
-    track_swings(high, low, close, atr, float(k), *swings)
+    starts = np.zeros(1, np.int64) if starts is None else np.asarray(starts, np.int64)
+    if n_bars and (starts[0] != 0 or (np.diff(starts) <= 0).any() or starts[-1] >= n_bars):
+        raise ValueError("starts must increase from bar 0 and lie in the bars")
+    _track_segments(high, low, close, atr, float(k), starts, np.append(starts[1:], n_bars), *swings)
     return swings
 
 
@@ -82,18 +92,27 @@ def compiled_input(values: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True)
-def track_swings(  # noqa: PLR0913
-    high, low, close, atr, k, direction, swing_high, swing_low, high_bar, low_bar, confirmed
+def _track_segments(
+    high, low, close, atr, k, starts, ends, direction, swing_high, swing_low, high_bar, low_bar, confirmed
 ):
-    """Fill the arrays of `Swings` for one segment; compiled, so that features can call it."""
-    n_bars = len(close)
-    if n_bars == 0:
+    for i in range(len(starts)):
+        _track(
+            high, low, close, atr, k, starts[i], ends[i],
+            direction, swing_high, swing_low, high_bar, low_bar, confirmed,
+        )  # fmt: skip
+
+
+@numba.njit(cache=True)
+def _track(
+    high, low, close, atr, k, first, end, direction, swing_high, swing_low, high_bar, low_bar, confirmed
+):
+    if first == end:
         return
     leg = 0
-    extreme, extreme_bar = 0.0, 0
-    top, top_bar, bottom, bottom_bar = high[0], 0, low[0], 0
+    extreme, extreme_bar = 0.0, first
+    top, top_bar, bottom, bottom_bar = high[first], first, low[first], first
     top_confirmed, bottom_confirmed = False, False
-    for t in range(n_bars):
+    for t in range(first, end):
         if not top_confirmed and high[t] > top:
             top, top_bar = high[t], t
         if not bottom_confirmed and low[t] < bottom:
@@ -101,9 +120,9 @@ def track_swings(  # noqa: PLR0913
         reversal = k * atr[t]
         if leg == 0:
             # NaN while ATR warms up compares False both ways, so the direction stays open.
-            if close[t] - close[0] >= reversal:
+            if close[t] - close[first] >= reversal:
                 leg, extreme, extreme_bar = 1, top, top_bar
-            elif close[0] - close[t] >= reversal:
+            elif close[first] - close[t] >= reversal:
                 leg, extreme, extreme_bar = -1, bottom, bottom_bar
         elif leg == 1:
             if high[t] > extreme:

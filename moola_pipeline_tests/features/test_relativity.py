@@ -219,23 +219,6 @@ def test_the_callers_arrays_are_left_alone():
     assert prices.flags.writeable
 
 
-def test_layout_and_dtype_of_the_prices_change_nothing_and_compile_nothing_new():
-    prices = np.rint(random_bars(np.random.default_rng(7), 60))
-    plain = compute_features(prices, np.zeros(60, int), 1.0).values
-    compiled = len(relativity._fill.signatures)  # pyright: ignore[reportAttributeAccessIssue]
-    frozen = np.asfortranarray(prices)
-    frozen.flags.writeable = False
-
-    for variant in (
-        frozen,
-        prices.astype(np.float32),
-        prices.astype(np.int64),
-        np.repeat(prices, 2, axis=0)[::2],
-    ):
-        assert np.array_equal(compute_features(variant, np.zeros(60, np.int32), 1).values, plain)
-    assert len(relativity._fill.signatures) == compiled  # pyright: ignore[reportAttributeAccessIssue]
-
-
 @pytest.mark.parametrize("indicator", ["ATR", "EMA"])
 def test_a_fault_in_an_indicator_stops_the_computation(indicator: str, monkeypatch: pytest.MonkeyPatch):
     def fails(*_: object) -> np.ndarray:

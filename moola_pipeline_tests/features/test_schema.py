@@ -22,7 +22,7 @@ def in_range(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def test_a_mirrored_row_worked_by_hand():
-    row = {name: 0.0 for name in FEATURE_NAMES}
+    row = dict.fromkeys(FEATURE_NAMES, 0.0)
     row |= {"open_norm": 0.25, "close_norm": 0.875, "body_pct": 0.625}
     row |= {"upper_wick_pct": 0.125, "lower_wick_pct": 0.25, "range_z": 1.5}
     row |= {"dist_to_prev_swing_high": 2.0, "dist_to_prev_swing_low": -3.0}

@@ -56,11 +56,11 @@ def test_a_dozen_bars_worked_by_hand():
 @given(seeds, steps)
 def test_swings_equal_a_search_through_all_bars_at_every_bar(seed: int, step_ticks: float):
     prices = random_bars(np.random.default_rng(seed), 200, step_ticks)
-    columns = [prices[:, i].tolist() for i in (1, 2, 3)]
-    atr = [max(value, 0.25) for value in naive_atr(*columns)]
+    high, low, close = prices[:, 1:].T.tolist()
+    atr = [max(value, 0.25) for value in naive_atr(high, low, close)]
 
     swings = causal_zigzag(prices[:, 1], prices[:, 2], prices[:, 3], np.array(atr))
-    expected = naive_swings(*columns, atr, ZIGZAG_K)
+    expected = naive_swings(high, low, close, atr, ZIGZAG_K)
 
     for name in Swings._fields:
         assert getattr(swings, name).tolist() == [state[name] for state in expected], name
@@ -124,6 +124,20 @@ def test_prices_upside_down_give_the_same_swings_upside_down(seed: int, step_tic
     assert np.array_equal(mirrored.high, 2 * prices.max() - swings.low)
 
 
+@QUICK
+@given(seeds, st.lists(st.integers(1, 60), min_size=1, max_size=5))
+def test_each_segment_has_the_swings_it_has_alone(seed: int, lengths: list[int]):
+    high, low, close = random_bars(np.random.default_rng(seed), sum(lengths))[:, 1:].T
+    atr = np.full(len(close), 4.0)
+    ends = np.cumsum(lengths)
+    together = causal_zigzag(high, low, close, atr, starts=ends - lengths)
+
+    for first, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True):
+        alone = causal_zigzag(high[first:end], low[first:end], close[first:end], atr[first:end])
+        for name, part, whole in zip(Swings._fields, alone, together, strict=True):
+            assert np.array_equal(part + first if name.endswith("_bar") else part, whole[first:end]), name
+
+
 def test_legs_turn_many_times_a_session_but_far_less_than_once_a_bar():
     sessions = [random_bars(np.random.default_rng(seed), SESSION_BARS) for seed in range(5)]
     flips = [int(swings_of(prices).confirmed.sum()) for prices in sessions]
@@ -181,7 +195,14 @@ def test_columns_of_different_length_are_refused():
 @pytest.mark.parametrize("column", [0, 1, 2])
 @pytest.mark.parametrize("value", [NAN, np.inf])
 def test_a_price_that_is_not_finite_is_refused(column: int, value: float):
-    prices = [np.ones(3) for _ in range(3)]
-    prices[column][1] = value
-    with pytest.raises(ValueError, match="^prices must be finite, got NaN or infinity$"):
-        causal_zigzag(*prices, np.ones(3))
+    prices = np.ones((4, 3))
+    prices[column, 1] = value
+    with pytest.raises(ValueError, match=r"^prices must be finite, got NaN or infinity$"):
+        causal_zigzag(prices[0], prices[1], prices[2], prices[3])
+
+
+@pytest.mark.parametrize("starts", [[1], [0, 2, 2], [0, 2, 1], [0, 3]])
+def test_segments_that_do_not_increase_from_bar_0_are_refused(starts: list[int]):
+    three = np.ones(3)
+    with pytest.raises(ValueError, match=r"^starts must increase from bar 0 and lie in the bars$"):
+        causal_zigzag(three, three, three, three, starts=np.array(starts))
