@@ -29,7 +29,9 @@ class Home:
             # Path.exists raises below a folder that may not be searched; this says False.
             if os.path.exists(place):
                 if not place.is_dir():
-                    raise BadInput(f"{named_by} must be a folder, but {place} is a file. Name another folder.")
+                    raise BadInput(
+                        f"{named_by} must be a folder, but {place} is a file. Name another folder."
+                    )
                 if not os.access(place, os.W_OK | os.X_OK):
                     raise BadInput(f"{named_by} must be writable, but {place} is not. Name another folder.")
                 break

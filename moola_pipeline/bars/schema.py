@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -184,7 +184,7 @@ def content_digest(frame: pd.DataFrame, columns: tuple[str, ...] | None = None) 
     """
     digest = hashlib.sha256(f"{len(frame)}".encode())
     for name in columns or tuple(frame.columns):
-        column = frame[name]
+        column = pd.Series(frame[name])
         missing = column.isna().to_numpy()
         kind, values = _plain_values(column, missing)
         digest.update(f"|{name}:{kind}|".encode())
@@ -198,7 +198,7 @@ def _plain_values(column: pd.Series, missing: np.ndarray) -> tuple[str, bytes]:
         stamps = column.astype("int64").where(~missing, 0).to_numpy(np.int64)
         return f"time[{column.dtype}]", stamps.tobytes()
     if column.dtype.kind in "iufb":
-        storage = getattr(column.dtype, "numpy_dtype", column.dtype)  # of Int64 and boolean: int64 and bool
+        storage: Any = getattr(column.dtype, "numpy_dtype", column.dtype)  # int64 beneath Int64
         numbers = column.to_numpy(storage, na_value=0) if missing.any() else column.to_numpy(storage)
         return storage.name, numbers.tobytes()
     codes, names = pd.factorize(column, sort=True)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -44,9 +45,7 @@ CHANGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "a price made missing": lambda bars: bars.assign(close=bars["close"].where(bars["close"] > 17_000)),
     "a contract filled in": lambda bars: bars.assign(contract=bars["contract"].fillna("NQM4")),
     "a contract filled with nothing": lambda bars: bars.assign(contract=bars["contract"].fillna("")),
-    "contracts exchanged": lambda bars: bars.assign(
-        contract=bars["contract"].map({"NQH4": "NQM4", "NQM4": "NQH4"})
-    ),
+    "contracts exchanged": lambda bars: bars.assign(contract=bars["contract"].iloc[[1, 0, 2]].array),
     "float32 prices": lambda bars: bars.astype({"close": "float32"}),
     "wider segments": lambda bars: bars.astype({"segment": "int64"}),
     "seconds": lambda bars: bars.assign(timestamp=bars["timestamp"].dt.as_unit("s")),
@@ -54,7 +53,7 @@ CHANGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "a bar less": lambda bars: bars.iloc[:2],
     "no bar": lambda bars: bars.iloc[:0],
     "bars in another order": lambda bars: bars.iloc[::-1],
-    "columns in another order": lambda bars: bars[list(bars.columns[::-1])],
+    "columns in another order": lambda bars: bars.iloc[:, ::-1],
     "a column less": lambda bars: bars.drop(columns="segment"),
     "another column name": lambda bars: bars.rename(columns={"close": "last"}),
 }
@@ -77,7 +76,9 @@ def test_the_row_index_is_no_part_of_the_content():
 
 
 @pytest.mark.parametrize("compression", ["snappy", "zstd", None])
-def test_a_trip_through_parquet_keeps_the_digest_whatever_the_writer_does(compression: str | None):
+def test_a_trip_through_parquet_keeps_the_digest_whatever_the_writer_does(
+    compression: Literal["snappy", "zstd"] | None,
+):
     bars = small_table()
     stream = io.BytesIO()
     bars.to_parquet(stream, compression=compression, row_group_size=2)
@@ -105,7 +106,7 @@ def test_columns_can_be_chosen():
     revised = bars.assign(segment=np.array([0, 0, 0], np.int32))
 
     assert content_digest(bars, ("timestamp", "close")) == content_digest(revised, ("timestamp", "close"))
-    assert content_digest(bars, ("timestamp", "close")) == content_digest(bars[["timestamp", "close"]])
+    assert content_digest(bars, ("timestamp", "close")) == content_digest(bars.filter(["timestamp", "close"]))
     assert content_digest(bars, ("timestamp", "segment")) != content_digest(revised, ("timestamp", "segment"))
 
 
