@@ -1,7 +1,7 @@
 """Fine-tuning: from a pretrained encoder and a few hundred labels to a classifier."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +9,23 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.data import WeightedRandomSampler
 
-from moola_pipeline.features.schema import mirrored
-from moola_pipeline.models.classifier import Classifier, Spans
+from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.batches import (
+    Augmentation,
+    Batch,
+    Source,
+    batches,
+    expected_priors,
+    sampling_weights,
+)
 from moola_pipeline.training.examples import N_KINDS, Examples
-from moola_pipeline.training.losses import TASKS, TaskWeights, binary_loss, pointer_loss
+from moola_pipeline.training.losses import TASKS, TaskWeights, binary_loss, pointer_loss, require_finite
 from moola_pipeline.training.pretrain import initialize
-from moola_pipeline.windows.dense import view_rows
-from moola_pipeline.windows.frame import encode_span
-from moola_pipeline.windows.repainted import BarArrays, augmented, repainted_features
+from moola_pipeline.windows.repainted import BarArrays
+
+JUDGED_ROWS = 128
+"""Validation rows in a batch; the size changes the speed and nothing else."""
 
 
 class FinetuneSettings(BaseModel):
@@ -60,39 +68,6 @@ class FinetuneResult:
     best_epoch: int
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A batch on the device: features (B, 125, F), bar targets, spans and what is known of them."""
-
-    features: torch.Tensor
-    bar_target: torch.Tensor
-    bar_known: torch.Tensor
-    spans: Spans
-    expansion: torch.Tensor
-    type: torch.Tensor
-    center: torch.Tensor
-    length: torch.Tensor
-
-
-def sampling_weights(examples: Examples, balanced: bool) -> np.ndarray:
-    """Chance of each training row to be drawn: (n_rows,), sums to 1; each kind alike if balanced."""
-    counts = np.bincount(examples.kind, minlength=N_KINDS)
-    weights = 1 / counts[examples.kind] if balanced else np.ones(len(examples.kind))
-    return weights / weights.sum()
-
-
-def expected_priors(examples: Examples, weights: np.ndarray) -> dict[str, float]:
-    """Share of positive targets that each loss will see when rows are drawn by `weights`."""
-    spans = examples.spans
-    row_weight = weights[spans.row]
-    bars = (weights[:, None] * examples.bar_known * examples.bar_target).sum()
-    shares = {"bars": bars / (weights[:, None] * examples.bar_known).sum()}
-    for task, target in (("expansion", spans.expansion), ("type", spans.type)):
-        known = target >= 0
-        shares[task] = (row_weight * (target == 1))[known].sum() / row_weight[known].sum()
-    return {task: float(share) for task, share in shares.items()}
-
-
 def finetune(
     encoder: Encoder,
     bars: BarArrays,
@@ -119,54 +94,31 @@ def finetune(
         on_epoch: Called with each history entry.
 
     Raises:
-        ValueError: If a class is missing from the training rows, or there is less than a batch.
-        FloatingPointError: If the loss is not finite; names the windows of the batch.
+        ValueError: If a class is missing from the training rows, there is less than a batch, or
+            no expansion to validate on.
+        FloatingPointError: If a loss is not finite; names the windows of the first such batch.
     """
-    _check(train, settings)
+    _check(train, validation, settings)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
+    source = Source(bars, values, atr)
+    augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
     classifier = _new_classifier(encoder, train, settings, seed).to(device)
-    task_weights = TaskWeights().to(device)
-    heads = [p for name, p in classifier.named_parameters() if not name.startswith("encoder.")]
-    heads += list(task_weights.parameters())
     learned = list(classifier.encoder.parameters())
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": heads, "lr": settings.learning_rate},
-            {"params": learned, "lr": settings.encoder_learning_rate},
-        ],
-        weight_decay=settings.weight_decay,
-    )
-    weights = sampling_weights(train, settings.balanced)
+    task_weights = TaskWeights().to(device)
+    optimizer = _optimizer(classifier, task_weights, settings)
+    weights = sampling_weights(train, settings.balanced).tolist()
     drawing = torch.Generator().manual_seed(seed)
-    judged_on = _batches(bars, values, atr, validation, np.arange(len(validation.kind)), 128, device)
+    judged_on = list(batches(source, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best = float("inf"), 0, {}
     for epoch in range(settings.epochs):
         started = time.perf_counter()
         for parameter in learned:
             parameter.requires_grad_(epoch >= settings.frozen_epochs)
-        classifier.train()
-        drawn = np.array(list(WeightedRandomSampler(weights.tolist(), len(train.kind), generator=drawing)))
-        entry = {"epoch": float(epoch)}
-        terms = []
-        for batch in _batches(
-            bars, values, atr, train, drawn, settings.batch_windows, device, (settings, rng)
-        ):
-            total, parts = task_weights(losses(classifier, batch))
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            torch.nn.utils.clip_grad_norm_([*heads, *learned], 1.0)
-            optimizer.step()
-            terms.append(torch.stack([parts[task] for task in TASKS] + [total.detach()]))
-        mean = torch.stack(terms).mean(dim=0).cpu().numpy()
-        if not np.isfinite(mean).all():
-            first = ", ".join(map(str, train.bar0[drawn[:5]]))
-            raise FloatingPointError(
-                f"the loss must be finite, got {mean[-1]} in epoch {epoch} (rows {first}...)"
-            )
-        entry["train_loss"] = float(mean[-1])
-        entry |= {f"share_{task}": float(mean[i] / mean[:-1].sum()) for i, task in enumerate(TASKS)}
+        drawn = np.array(list(WeightedRandomSampler(weights, len(train.kind), generator=drawing)))
+        shown = batches(source, train, drawn, settings.batch_windows, device, augmentation)
+        entry = {"epoch": float(epoch), **_train_epoch(classifier, task_weights, optimizer, shown)}
         entry |= _judge(classifier, judged_on)
         entry["seconds"] = time.perf_counter() - started
         history.append(entry)
@@ -192,7 +144,7 @@ def losses(classifier: Classifier, batch: Batch) -> dict[str, torch.Tensor]:
     }
 
 
-def _check(train: Examples, settings: FinetuneSettings) -> None:
+def _check(train: Examples, validation: Examples, settings: FinetuneSettings) -> None:
     counts = np.bincount(train.kind, minlength=N_KINDS)
     if (counts[:2] == 0).any():
         raise ValueError(f"training rows must hold both types, got {counts[0]} and {counts[1]}")
@@ -201,6 +153,8 @@ def _check(train: Examples, settings: FinetuneSettings) -> None:
             f"training needs at least one batch of {settings.batch_windows} rows, got {len(train.kind)}. "
             "Label more windows or lower batch_windows."
         )
+    if not (validation.spans.type >= 0).any():
+        raise ValueError("validation rows must hold a labeled expansion, got none")
 
 
 def _new_classifier(encoder: Encoder, train: Examples, settings: FinetuneSettings, seed: int) -> Classifier:
@@ -214,69 +168,60 @@ def _new_classifier(encoder: Encoder, train: Examples, settings: FinetuneSetting
     return classifier
 
 
-def _batches(
-    bars: BarArrays,
-    values: np.ndarray,
-    atr: np.ndarray,
-    examples: Examples,
-    rows: np.ndarray,
-    size: int,
-    device: torch.device | str,
-    augmentation: tuple[FinetuneSettings, np.random.Generator] | None = None,
-) -> list[Batch]:
-    made = []
-    for i in range(0, len(rows), size):
-        chosen = rows[i : i + size]
-        bar0 = examples.bar0[chosen]
-        if augmentation is None:
-            features = values[view_rows(bar0)]
-        else:
-            settings, rng = augmentation
-            views = augmented(bars.views(bar0), atr[bar0], settings.jitter_atr, settings.warp, rng)
-            features = repainted_features(bars, bar0, views)
-        down = examples.down[chosen]
-        features[down] = mirrored(features[down])
-        made.append(_batch(examples, chosen, features, device))
-    return made
-
-
-def _batch(examples: Examples, rows: np.ndarray, features: np.ndarray, device: torch.device | str) -> Batch:
-    spans = examples.spans
-    begin, stop = (
-        np.searchsorted(spans.row, rows, side="left"),
-        np.searchsorted(spans.row, rows, side="right"),
-    )
-    picked = np.concatenate([np.arange(a, b) for a, b in zip(begin, stop, strict=True)])
-    window = np.repeat(np.arange(len(rows)), stop - begin)
-    center, length = encode_span(spans.true_start[picked], spans.true_end[picked])
-
-    def on_device(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
-    return Batch(
-        on_device(features),
-        on_device(examples.bar_target[rows]),
-        on_device(examples.bar_known[rows]),
-        Spans(
-            on_device(window),
-            on_device(spans.start[picked]),
-            on_device(spans.end[picked]),
-            on_device(spans.measures[picked]),
-        ),
-        on_device(spans.expansion[picked]),
-        on_device(spans.type[picked]),
-        on_device(center),
-        on_device(length),
+def _optimizer(
+    classifier: Classifier, task_weights: TaskWeights, settings: FinetuneSettings
+) -> torch.optim.Optimizer:
+    heads = [p for name, p in classifier.named_parameters() if not name.startswith("encoder.")]
+    return torch.optim.AdamW(
+        [
+            {"params": [*heads, *task_weights.parameters()], "lr": settings.learning_rate},
+            {"params": list(classifier.encoder.parameters()), "lr": settings.encoder_learning_rate},
+        ],
+        weight_decay=settings.weight_decay,
     )
 
 
-def _judge(classifier: Classifier, batches: list[Batch]) -> dict[str, float]:
-    """Log-loss on held-out rows, one weight a batch of known spans."""
+def _train_epoch(
+    classifier: Classifier,
+    task_weights: TaskWeights,
+    optimizer: torch.optim.Optimizer,
+    shown: Iterable[Batch],
+) -> dict[str, float]:
+    """One step a batch; the mean loss, and the share of each task in its weighted terms."""
+    classifier.train()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    rows, terms = [], []
+    for batch in shown:
+        total, parts = task_weights(losses(classifier, batch))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        rows.append(batch.bar0)
+        terms.append(torch.stack([*(parts[task] for task in TASKS), total.detach()]))
+    by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, K + 1)
+    # Looked at after the epoch: a look at every step would make the device wait for it.
+    require_finite(by_batch[:, -1], rows)
+    mean = by_batch.mean(axis=0)
+    shares = {f"share_{task}": float(mean[i] / mean[:-1].sum()) for i, task in enumerate(TASKS)}
+    return {"train_loss": float(mean[-1]), **shares}
+
+
+def _judge(classifier: Classifier, judged_on: list[Batch]) -> dict[str, float]:
+    """Log-loss of types and expansions over all known spans of held-out rows, and their sum."""
     classifier.eval()
     with torch.no_grad():
-        parts = [losses(classifier, batch) for batch in batches]
-    n_type = [int((batch.type >= 0).sum()) for batch in batches]
-    n_span = [int((batch.expansion >= 0).sum()) for batch in batches]
-    kind = float(np.average([float(part["type"]) for part in parts], weights=n_type))
-    span = float(np.average([float(part["expansion"]) for part in parts], weights=n_span))
-    return {"val_loss": kind + span, "val_type": kind, "val_expansion": span}
+        parts = [losses(classifier, batch) for batch in judged_on]
+    by_task = {}
+    for task, known in (
+        ("type", [batch.type >= 0 for batch in judged_on]),
+        ("expansion", [batch.expansion >= 0 for batch in judged_on]),
+    ):
+        by_batch = np.array([float(part[task]) for part in parts])
+        require_finite(by_batch, [batch.bar0 for batch in judged_on])
+        by_task[task] = float(np.average(by_batch, weights=[int(each.sum()) for each in known]))
+    return {
+        "val_loss": by_task["type"] + by_task["expansion"],
+        "val_type": by_task["type"],
+        "val_expansion": by_task["expansion"],
+    }

@@ -1,5 +1,8 @@
 """The four losses of fine-tuning and the one formula that weighs them."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -53,3 +56,22 @@ def pointer_loss(pointer: Tensor, center: Tensor, length: Tensor, known: Tensor)
         return pointer.sum() * 0
     targets = torch.stack([center, length], dim=1).to(pointer.dtype)
     return functional.huber_loss(pointer[known], targets[known], delta=HUBER_DELTA)
+
+
+def require_finite(by_batch: np.ndarray, rows: Sequence[np.ndarray]) -> None:
+    """Stop at a loss that is NaN or infinite.
+
+    Args:
+        by_batch: (n_batches,) losses in the order of training.
+        rows: Rows of bar 0 of the windows in each batch.
+
+    Raises:
+        FloatingPointError: Names the windows of the first such batch; later ones only inherit it.
+    """
+    finite = np.isfinite(by_batch)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        windows = ", ".join(map(str, rows[first]))
+        raise FloatingPointError(
+            f"the loss must be finite, got {by_batch[first]} for the windows at rows {windows}"
+        )

@@ -1,0 +1,140 @@
+"""What one step of fine-tuning sees: rows drawn by kind, augmented, turned up, and put on the device."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.models.classifier import Spans
+from moola_pipeline.training.examples import N_KINDS, Examples
+from moola_pipeline.windows.dense import view_rows
+from moola_pipeline.windows.frame import encode_span
+from moola_pipeline.windows.repainted import BarArrays, augmented, repainted_features
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the features of rows come from.
+
+    Attributes:
+        bars: The bar table that the rows lie in.
+        values: (n_bars, F) its feature table.
+        atr: (n_bars,) its ATR, index points.
+    """
+
+    bars: BarArrays
+    values: np.ndarray
+    atr: np.ndarray
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Noise on prices in ATR, and the spread of the magnitude warp; drawn from `rng`."""
+
+    jitter_atr: float
+    warp: float
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows on the device and what is known of them.
+
+    Attributes:
+        bar0: (B,) rows of bar 0 in the bar table, in memory.
+        features: (B, 125, F), mirrored where the row points down.
+        bar_target, bar_known: (B, 105).
+        spans: N spans in these windows.
+        expansion, type: (N,) as in `SpanTargets`.
+        center, length: (N,) the labeled span as shares of 105 bars; of no meaning where there is none.
+    """
+
+    bar0: np.ndarray
+    features: torch.Tensor
+    bar_target: torch.Tensor
+    bar_known: torch.Tensor
+    spans: Spans
+    expansion: torch.Tensor
+    type: torch.Tensor
+    center: torch.Tensor
+    length: torch.Tensor
+
+
+def sampling_weights(examples: Examples, balanced: bool) -> np.ndarray:
+    """Chance of each training row to be drawn: (n_rows,), sums to 1; each kind alike if balanced."""
+    counts = np.bincount(examples.kind, minlength=N_KINDS)
+    weights = 1 / counts[examples.kind] if balanced else np.ones(len(examples.kind))
+    return weights / weights.sum()
+
+
+def expected_priors(examples: Examples, weights: np.ndarray) -> dict[str, float]:
+    """Share of positive targets that each loss will see when rows are drawn by `weights`."""
+    spans = examples.spans
+    row_weight = weights[spans.row]
+    bars = (weights[:, None] * examples.bar_known * examples.bar_target).sum()
+    shares = {"bars": bars / (weights[:, None] * examples.bar_known).sum()}
+    for task, target in (("expansion", spans.expansion), ("type", spans.type)):
+        known = target >= 0
+        shares[task] = (row_weight * (target == 1))[known].sum() / row_weight[known].sum()
+    return {task: float(share) for task, share in shares.items()}
+
+
+def batches(
+    source: Source,
+    examples: Examples,
+    rows: np.ndarray,
+    size: int,
+    device: torch.device | str,
+    augmentation: Augmentation | None = None,
+) -> Iterator[Batch]:
+    """Cut (n,) indices of training rows into batches of `size`, the last one smaller."""
+    for i in range(0, len(rows), size):
+        chosen = rows[i : i + size]
+        features = _features(source, examples.bar0[chosen], augmentation)
+        down = examples.down[chosen]
+        features[down] = mirrored(features[down])
+        yield _batch(examples, chosen, features, device)
+
+
+def _features(source: Source, bar0: np.ndarray, augmentation: Augmentation | None) -> np.ndarray:
+    if augmentation is None:
+        return source.values[view_rows(bar0)]
+    views = augmented(
+        source.bars.views(bar0),
+        source.atr[bar0],
+        augmentation.jitter_atr,
+        augmentation.warp,
+        augmentation.rng,
+    )
+    return repainted_features(source.bars, bar0, views)
+
+
+def _batch(examples: Examples, rows: np.ndarray, features: np.ndarray, device: torch.device | str) -> Batch:
+    spans = examples.spans
+    begin = np.searchsorted(spans.row, rows, side="left")
+    stop = np.searchsorted(spans.row, rows, side="right")
+    picked = np.concatenate([np.arange(a, b) for a, b in zip(begin, stop, strict=True)])
+    window = np.repeat(np.arange(len(rows)), stop - begin)
+    center, length = encode_span(spans.true_start[picked], spans.true_end[picked])
+
+    def on_device(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    return Batch(
+        examples.bar0[rows],
+        on_device(features),
+        on_device(examples.bar_target[rows]),
+        on_device(examples.bar_known[rows]),
+        Spans(
+            on_device(window),
+            on_device(spans.start[picked]),
+            on_device(spans.end[picked]),
+            on_device(spans.measures[picked]),
+        ),
+        on_device(spans.expansion[picked]),
+        on_device(spans.type[picked]),
+        on_device(center),
+        on_device(length),
+    )
