@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,16 +135,24 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
     if b"\0" in content:
         raise _no_table(path)
     try:
-        table = pd.read_csv(
-            io.BytesIO(content),
-            dtype=str,
-            encoding="utf-8-sig",
-            skip_blank_lines=False,
-            keep_default_na=False,
-            na_values=["", "nan", "NaN", "NA", "null"],
-            skipinitialspace=True,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
+            table = pd.read_csv(
+                io.BytesIO(content),
+                dtype=str,
+                encoding="utf-8-sig",
+                index_col=False,
+                skip_blank_lines=False,
+                keep_default_na=False,
+                na_values=["", "nan", "NaN", "NA", "null"],
+                skipinitialspace=True,
+            )
+    except (
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+        pd.errors.EmptyDataError,
+        UnicodeDecodeError,
+    ) as error:
         raise _no_table(path) from error
     table = table.set_axis(range(2, len(table) + 2)).dropna(how="all")
     return table.rename(columns=str.strip)

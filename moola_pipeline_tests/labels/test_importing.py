@@ -152,6 +152,12 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
+def test_rows_longer_than_the_header_are_refused_and_not_shifted(tmp_path):
+    path = write(tmp_path, *(row + ",left over" for row in SOUND))
+    with pytest.raises(BadInput, match="cannot be read as one"):
+        read_labels(path)
+
+
 def test_a_header_without_rows_is_refused(tmp_path):
     with pytest.raises(BadInput, match="must hold at least one row"):
         read_labels(write(tmp_path))
