@@ -1,10 +1,14 @@
+import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch
+from moola_pipeline.labels import registry
 from moola_pipeline.labels.ledger import check_labels
 from moola_pipeline.labels.registry import (
     add_labels,
@@ -171,24 +175,30 @@ def test_a_changed_byte_is_refused_with_both_digests(tmp_path, bars):
     assert len(registered_labels(folder)) == 6
 
 
-def test_a_kill_between_ledger_and_labels_leaves_the_labels_of_before(tmp_path, bars, monkeypatch):
+@pytest.mark.parametrize(("writes_before_the_kill", "rows"), [(0, 3), (1, 3), (2, 3), (3, 6)])
+def test_a_kill_at_any_write_leaves_the_labels_of_before_or_after(
+    tmp_path, bars, monkeypatch, writes_before_the_kill, rows
+):
     folder, labels = tmp_path / "labels", weekly_labels(bars)
     add_labels(folder, write(tmp_path / "a.csv", labels.iloc[:3]), bars, drop_bad=False)
+    second, done = write(tmp_path / "b.csv", labels.iloc[3:]), []
 
-    from moola_pipeline.labels import registry
+    def killed(publish: Callable[[Path, Any], None]) -> Callable[[Path, Any], None]:
+        def publish_or_die(path: Path, content: Any) -> None:
+            if len(done) == writes_before_the_kill:
+                raise KeyboardInterrupt
+            publish(path, content)
+            done.append(path.name)
 
-    def killed(path: Path, content: bytes) -> None:
-        if path.name == "labels.csv":
-            raise KeyboardInterrupt
-        path.write_bytes(content)
+        return publish_or_die
 
-    monkeypatch.setattr(registry, "publish_bytes", killed)
-    second = write(tmp_path / "b.csv", labels.iloc[3:])
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        for name in ("publish_bytes", "publish_json"):
+            patched.setattr(registry, name, killed(getattr(registry, name)))
         add_labels(folder, second, bars, drop_bad=False)
-    monkeypatch.undo()
-    assert len(registered_labels(folder)) == 3
-    assert len(registered_files(folder)) == 1
+    assert len(done) == writes_before_the_kill
+    assert len(registered_labels(folder)) == rows
+    assert sum(ledger.kept for ledger in registered_files(folder)) == rows
     add_labels(folder, second, bars, drop_bad=False)
     pd.testing.assert_frame_equal(registered_labels(folder), labels)
 
