@@ -4,7 +4,6 @@ import time
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -113,4 +112,4 @@ def test_five_years_of_real_bars_open_in_session_minutes_only(private_data):
     minutes = session_minutes(date(2020, 9, 1), date(2025, 7, 1))
     assert real.isin(minutes).all()
     expected = minutes[minutes <= real[-1]]
-    assert np.isin(expected, real).mean() > 0.999
+    assert expected.isin(real).mean() > 0.999
