@@ -1,0 +1,212 @@
+"""The simulated market: legal bars in real sessions, and expansions that are where the truth says."""
+
+import time
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+from scipy.stats import kurtosis, mannwhitneyu
+
+from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS, RAW_COLUMNS, content_digest
+from moola_pipeline.bars.sessions import NEW_YORK, session_minutes, session_of
+from moola_pipeline.bars.simulated import (
+    FULL_SETTINGS,
+    SMOKE_SETTINGS,
+    TRUTH_COLUMNS,
+    LabelPeriod,
+    SimulatedMarket,
+    SimulationSettings,
+    simulate,
+)
+from moola_pipeline.bars.simulated.plan import (
+    APPROACH,
+    CONSOLIDATION,
+    EXPANSION,
+    PULLBACK,
+    RETRACEMENT,
+    SECOND_EXPANSION,
+    SETUP,
+    Patterns,
+    Phases,
+    draw_patterns,
+    expansions,
+    place_patterns,
+    plan_bars,
+)
+
+HALF_YEAR = SimulationSettings(
+    first_session=date(2021, 4, 1), last_session=date(2021, 9, 30), label_periods=()
+)
+
+
+@pytest.fixture(scope="module")
+def market() -> SimulatedMarket:
+    return simulate(HALF_YEAR)
+
+
+def two_patterns() -> Patterns:
+    """A bare surge of 2 bars, and a consolidation of 20 bars before a surge of 3."""
+    phases = Phases.none(2)
+    both, second = np.array([True, True]), np.array([False, True])
+    ones = np.ones(2)
+    phases.fill(SETUP, second, length=np.array([0, 20]), drift=0 * ones, noise=0.5 * ones, pull=0.2)
+    phases.fill(EXPANSION, both, length=np.array([2, 3]), drift=np.array([-2.0, 6.0]), noise=ones)
+    kind = np.array([2, CONSOLIDATION])
+    return Patterns(kind, np.array([-1, 1]), np.array([False, True]), np.array([5, 8]), phases)
+
+
+def test_patterns_are_laid_one_after_another_and_none_crosses_a_segment():
+    patterns = two_patterns()
+    assert place_patterns(patterns, np.array([100])).tolist() == [12 + 5, 12 + 5 + 2 + 8]
+    assert place_patterns(patterns, np.array([50, 100])).tolist() == [17, 50 + 12 + 8]
+    assert place_patterns(patterns, np.array([50, 40])).tolist() == [17]
+
+
+def test_a_plan_spreads_each_phase_over_its_own_bars():
+    plan = plan_bars(two_patterns(), np.array([17, 27]), 100, np.random.default_rng(0))
+    assert plan.drift[17:19].sum() == pytest.approx(-2)
+    assert plan.drift[47:50].sum() == pytest.approx(6)
+    assert np.flatnonzero(plan.drift).tolist() == [17, 18, 47, 48, 49]
+    assert np.flatnonzero(plan.pull).tolist() == list(range(27, 47))
+    assert np.flatnonzero(plan.noise == 0.5).tolist() == list(range(27, 47))
+    assert np.flatnonzero(plan.anew).tolist() == [17, 27, 47]
+
+
+def test_only_surges_that_count_are_expansions():
+    found = expansions(two_patterns(), np.array([17, 27]))
+    assert (found.onset.tolist(), found.offset.tolist()) == ([47], [49])
+    assert (found.kind.tolist(), found.direction.tolist()) == ([CONSOLIDATION], [1])
+
+
+def test_a_retracement_gives_back_part_of_its_leg_and_a_surge_follows_the_leg():
+    patterns = draw_patterns(4000, 60, 0.35, 0.4, np.random.default_rng(1))
+    drift, length = patterns.phases.drift, patterns.phases.length
+    legs = patterns.kind == RETRACEMENT
+    given_back = -drift[legs, SETUP] / drift[legs, APPROACH]
+    assert given_back.min() >= 0.25 and given_back.max() <= 0.65
+    again = length[:, SECOND_EXPANSION] > 0
+    assert again.any() and (length[again, PULLBACK] >= 5).all()
+    for rows, phase in ((legs, APPROACH), (patterns.complete, EXPANSION), (again, SECOND_EXPANSION)):
+        assert (np.sign(drift[rows, phase]) == patterns.direction[rows]).all()
+    assert patterns.phases.same_unit[legs, SETUP].all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.23, 0.4, 1.0])
+def test_the_share_of_retracements_is_the_one_asked_for(share: float):
+    patterns = draw_patterns(20_000, 60, 0.35, share, np.random.default_rng(2))
+    found = expansions(patterns, np.cumsum(patterns.phases.length.sum(axis=1)))
+    assert (found.kind == RETRACEMENT).mean() == pytest.approx(share, abs=0.015)
+
+
+def test_equal_settings_make_equal_bars_and_another_seed_makes_others(market: SimulatedMarket):
+    short = HALF_YEAR.model_copy(update={"last_session": date(2021, 4, 9)})
+    digests = [content_digest(simulate(s).bars) for s in (short, short, short.model_copy(update={"seed": 1}))]
+    assert digests[0] == digests[1] != digests[2]
+    assert content_digest(market.bars) == content_digest(simulate(HALF_YEAR).bars)
+
+
+def test_there_is_a_bar_in_every_session_minute_and_in_no_other(market: SimulatedMarket):
+    minutes = session_minutes(HALF_YEAR.first_session, HALF_YEAR.last_session)
+    assert tuple(market.bars.columns) == RAW_COLUMNS
+    assert pd.DatetimeIndex(market.bars["timestamp"]).equals(minutes)
+    assert market.bars["timestamp"].dtype == "datetime64[ns, UTC]"
+
+
+def test_segments_begin_at_sessions_and_after_the_afternoon_halt(market: SimulatedMarket):
+    session = session_of(pd.DatetimeIndex(market.bars["timestamp"])).to_numpy()
+    assert market.segment_start[np.flatnonzero(np.diff(session)) + 1].all()
+    starts = session[market.segment_start]
+    assert (starts == np.datetime64("2021-06-25")).sum() == 2
+    assert (starts == np.datetime64("2021-06-28")).sum() == 1
+
+
+def test_bars_are_legal_and_on_the_tick_grid(market: SimulatedMarket):
+    prices = market.bars[list(PRICE_COLUMNS)].to_numpy()
+    assert np.array_equal(np.round(prices / NQ.tick_points) * NQ.tick_points, prices)
+    assert (prices[:, 1] == prices.max(axis=1)).all()
+    assert (prices[:, 2] == prices.min(axis=1)).all()
+    assert market.bars["volume"].dtype == "Int64"
+    assert market.bars["volume"].to_numpy().min() > 0
+
+
+def test_expansions_lie_in_one_segment_and_move_as_planted(market: SimulatedMarket):
+    truth, bars = market.truth, market.bars
+    assert tuple(truth.columns) == TRUTH_COLUMNS
+    segment = np.cumsum(market.segment_start)
+    onset, offset = truth["onset"].to_numpy(), truth["offset"].to_numpy()
+    assert (segment[onset] == segment[offset]).all()
+    assert (onset[1:] > offset[:-1]).all()
+    assert (bars["timestamp"].to_numpy()[onset] == truth["started_at"].to_numpy()).all()
+    assert (bars["timestamp"].to_numpy()[offset] == truth["ended_at"].to_numpy()).all()
+    length = offset - onset + 1
+    assert length.min() >= 2 and length.max() <= 14 and np.median(length) in (4, 5)
+    moved = np.sign(bars["close"].to_numpy()[offset] - bars["open"].to_numpy()[onset])
+    assert (moved == truth["direction"]).mean() > 0.98
+
+
+def test_the_type_can_be_told_from_the_bars_before_and_not_from_one_of_them(market: SimulatedMarket):
+    truth, bars = market.truth, market.bars
+    onset = truth["onset"].to_numpy()
+    close, high, low = (bars[name].to_numpy() for name in ("close", "high", "low"))
+    before = onset[:, None] - np.arange(30, 0, -1)
+    reach = high[before].max(axis=1) - low[before].min(axis=1)
+    mean_range = (high[before] - low[before]).mean(axis=1)
+    retraced = (truth["type"] == "retracement").to_numpy()
+    pulled_back = (close[onset - 1] - close[onset - 10]) / mean_range * truth["direction"].to_numpy()
+    for statistic in (reach / mean_range, pulled_back):
+        assert mannwhitneyu(statistic[retraced], statistic[~retraced]).pvalue < 1e-9
+    last_bar = np.sign(close[onset - 1] - close[onset - 2]) == truth["direction"]
+    assert abs(last_bar[retraced].mean() - last_bar[~retraced].mean()) < 0.3
+
+
+def test_returns_are_fat_tailed_and_nearly_uncorrelated_while_their_size_clusters(market: SimulatedMarket):
+    log_close = np.log(market.bars["close"].to_numpy())
+    moves = pd.Series(np.diff(log_close, prepend=log_close[0])[~market.segment_start])
+    assert kurtosis(moves) > 8
+    assert abs(moves.autocorr(1)) < 0.06
+    assert moves.abs().autocorr(1) > 0.2
+    assert moves.abs().autocorr(30) > 0.15
+
+
+def test_new_york_opens_wilder_than_asia_and_price_stays_near_its_level(market: SimulatedMarket):
+    _, high, low, close = market.bars[list(PRICE_COLUMNS)].to_numpy().T
+    hour = pd.DatetimeIndex(market.bars["timestamp"]).tz_convert(NEW_YORK).hour
+    median_range = [np.median((high - low)[hour == h]) for h in (10, 0, 3, 1)]
+    assert median_range[0] > 3 * median_range[1]
+    assert median_range[2] > 1.5 * median_range[3]
+    assert close.min() > 8_000 and close.max() < 24_000
+
+
+def test_two_months_take_less_than_a_second():
+    simulate(SMOKE_SETTINGS)
+    started = time.process_time()
+    simulate(SMOKE_SETTINGS)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.slow
+def test_five_years_are_made_in_eight_seconds_and_rise_from_12_000_to_22_000():
+    started = time.process_time()
+    bars = simulate(FULL_SETTINGS).bars
+    assert time.process_time() - started < 8
+    assert len(bars) > 1_650_000
+    assert bars["close"].iloc[0] == pytest.approx(12_100, rel=0.1)
+    assert bars["close"].iloc[-1] == pytest.approx(22_500, rel=0.1)
+
+
+def test_settings_with_an_unknown_name_or_overlapping_periods_are_refused():
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        SimulationSettings.model_validate({"sed": 3})
+    june = LabelPeriod(first_session=date(2021, 6, 1), last_session=date(2021, 6, 30), windows=5)
+    with pytest.raises(ValidationError, match="label periods must not overlap, 2021-06-30 comes twice"):
+        SimulationSettings.model_validate({"label_periods": (june, june)})
+    with pytest.raises(ValidationError, match="must lie between 2025-07-01 and 2025-06-30"):
+        SimulationSettings.model_validate({"first_session": "2025-07-01", "label_periods": ()})
+
+
+def test_dates_without_a_session_are_refused():
+    weekend = {"first_session": date(2025, 6, 7), "last_session": date(2025, 6, 8)}
+    with pytest.raises(ValueError, match="no session from 2025-06-07 to 2025-06-08"):
+        simulate(HALF_YEAR.model_copy(update=weekend))

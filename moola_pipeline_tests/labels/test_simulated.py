@@ -1,0 +1,225 @@
+"""The simulated annotator: what is marked follows from the truth, and a market is published whole."""
+
+import collections
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import moola_pipeline.labels.simulated as published
+from moola_pipeline.bars.manifest import read_bars
+from moola_pipeline.bars.schema import content_digest
+from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings, simulate
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.schema import LABEL_COLUMNS, NONE, expansions
+from moola_pipeline.labels.simulated import draw_labels, ensure_simulated, labels_file
+from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
+
+
+def period(first: str, last: str, windows: int) -> LabelPeriod:
+    return LabelPeriod(
+        first_session=date.fromisoformat(first), last_session=date.fromisoformat(last), windows=windows
+    )
+
+
+YEAR = SimulationSettings(
+    first_session=date(2021, 1, 1),
+    last_session=date(2021, 12, 31),
+    label_periods=(period("2021-01-01", "2021-06-30", 300), period("2021-07-01", "2021-12-31", 300)),
+)
+EXACT = YEAR.model_copy(update={"miss_rate": 0.0, "slip_rate": 0.0, "type_slip_rate": 0.0})
+TINY = SimulationSettings(
+    first_session=date(2025, 6, 2),
+    last_session=date(2025, 6, 6),
+    label_periods=(period("2025-06-02", "2025-06-06", 10),),
+)
+
+
+@pytest.fixture(scope="module")
+def market() -> SimulatedMarket:
+    return simulate(YEAR)
+
+
+@pytest.fixture(scope="module")
+def labels(market: SimulatedMarket) -> pd.DataFrame:
+    return draw_labels(market, YEAR)
+
+
+def rows_of_windows(labels: pd.DataFrame, market: SimulatedMarket) -> np.ndarray:
+    return pd.DatetimeIndex(market.bars["timestamp"]).get_indexer(pd.DatetimeIndex(labels["window_start"]))
+
+
+def unmissed(marked: pd.DataFrame, true: pd.DataFrame) -> list[str]:
+    """Windows in which as many expansions are marked as there are."""
+    n_marked = collections.Counter(marked["window_id"])
+    n_true = collections.Counter(true["window_id"])
+    return [name for name, n in n_marked.items() if n == n_true[name]]
+
+
+def ints(frame: pd.DataFrame, name: str) -> np.ndarray:
+    return frame[name].to_numpy(np.int64)
+
+
+def first_bar_of(market: SimulatedMarket, moment: str) -> int:
+    return int(pd.DatetimeIndex(market.bars["timestamp"]).get_indexer([pd.Timestamp(moment, tz="UTC")])[0])
+
+
+def starts_in_core(labels: pd.DataFrame, market: SimulatedMarket) -> pd.DataFrame:
+    """Every true expansion that starts in bars 30-74 of a window, found window by window."""
+    found = []
+    windows = labels.drop_duplicates("window_id")
+    for window, bar0 in zip(windows["window_id"], rows_of_windows(windows, market), strict=True):
+        position = market.truth["onset"] - bar0
+        seen = market.truth[(position >= 30) & (position <= 74)]
+        found.append(seen.assign(window_id=window, start=seen["onset"] - bar0, end=seen["offset"] - bar0))
+    return pd.concat(found, ignore_index=True)
+
+
+def test_an_annotator_without_faults_marks_exactly_the_truth(market: SimulatedMarket):
+    labels = draw_labels(market, EXACT)
+    marked, true = expansions(labels), starts_in_core(labels, market)
+    assert marked["window_id"].tolist() == true["window_id"].tolist()
+    assert marked["expansion_start"].tolist() == true["start"].tolist()
+    assert marked["expansion_end"].tolist() == true["end"].tolist()
+    assert marked["label"].tolist() == true["type"].tolist()
+
+
+def test_an_annotator_misses_slips_by_a_bar_and_errs_at_the_rates_asked_for(
+    market: SimulatedMarket, labels: pd.DataFrame
+):
+    true = starts_in_core(labels, market)
+    marked = expansions(labels)
+    assert 1 - len(marked) / len(true) == pytest.approx(YEAR.miss_rate, abs=0.03)
+    whole = unmissed(marked, true)
+    seen = marked.set_index("window_id").loc[whole]
+    true = true.set_index("window_id").loc[whole]
+    slip = np.abs(ints(seen, "expansion_start") - ints(true, "start"))
+    assert slip.max() == 1
+    assert slip.mean() == pytest.approx(YEAR.slip_rate, abs=0.05)
+    erred = [marked_as != kind for marked_as, kind in zip(seen["label"], true["type"], strict=True)]
+    assert np.mean(erred) == pytest.approx(YEAR.type_slip_rate, abs=0.025)
+
+
+def test_labels_have_the_columns_of_every_label_file_and_lie_in_their_windows(labels: pd.DataFrame):
+    assert tuple(labels.columns) == LABEL_COLUMNS
+    assert labels["window_start"].is_monotonic_increasing
+    marked = expansions(labels)
+    start, end = ints(marked, "expansion_start"), ints(marked, "expansion_end")
+    assert start.min() >= CORE_FIRST and start.max() <= CORE_LAST
+    assert (end > start).all() and end.max() < WINDOW_BARS
+    assert labels["window_id"].iloc[0] == f"sim-{labels['window_start'].iloc[0]:%Y%m%dT%H%M}"
+
+
+def test_an_empty_window_has_no_other_row(labels: pd.DataFrame):
+    n_rows = collections.Counter(labels["window_id"])
+    empty = labels[labels["label"] == NONE]
+    assert pd.isna(empty[["expansion_start", "expansion_end"]].to_numpy()).all()
+    assert {n_rows[name] for name in empty["window_id"]} == {1}
+    assert 0.25 < len(empty) / len(n_rows) < 0.4
+
+
+def test_windows_lie_whole_in_a_segment_and_never_overlap(market: SimulatedMarket, labels: pd.DataFrame):
+    bar0 = np.unique(rows_of_windows(labels, market))
+    assert len(bar0) == 600
+    assert np.diff(bar0).min() >= WINDOW_BARS
+    segment = np.cumsum(market.segment_start)
+    assert (segment[bar0 - BARS_BEFORE] == segment[bar0 + WINDOW_BARS - 1]).all()
+
+
+def test_windows_of_two_periods_are_well_apart_and_counted_as_asked(
+    market: SimulatedMarket, labels: pd.DataFrame
+):
+    bar0 = np.unique(rows_of_windows(labels, market))
+    border = first_bar_of(market, "2021-06-30 22:00")
+    assert (bar0 < border).sum() == (bar0 > border).sum() == 300
+    assert bar0[bar0 > border].min() - (bar0[bar0 < border].max() + WINDOW_BARS) > 2 * WINDOW_BARS
+    july = pd.DatetimeIndex(market.bars["timestamp"])[bar0[bar0 > border]]
+    assert july.strftime("%Y-%m-%d").min() == "2021-07-01"
+
+
+def test_the_position_in_the_window_tells_neither_an_expansion_nor_its_type(labels: pd.DataFrame):
+    marked = expansions(labels)
+    start = ints(marked, "expansion_start")
+    retraced = marked["label"].to_numpy() == "retracement"
+    thirds = np.histogram(start, [30, 45, 60, 75])[0] / len(start)
+    assert np.abs(thirds - 1 / 3).max() < 0.07
+    assert abs(start[retraced].mean() - start[~retraced].mean()) < 4
+    assert retraced.mean() == pytest.approx(0.4, abs=0.07)
+
+
+def test_labels_are_the_same_each_time_and_do_not_move_the_bars(
+    market: SimulatedMarket, labels: pd.DataFrame
+):
+    assert content_digest(draw_labels(market, YEAR)) == content_digest(labels)
+    assert content_digest(draw_labels(market, EXACT)) != content_digest(labels)
+
+
+def test_more_windows_than_fit_are_refused(market: SimulatedMarket):
+    crowded = YEAR.model_copy(update={"label_periods": (period("2021-03-01", "2021-03-02", 40),)})
+    with pytest.raises(
+        ValueError, match=r"40 windows must fit into 2021-03-01\.\.2021-03-02, got room for \d+"
+    ):
+        draw_labels(market, crowded)
+
+
+def test_a_published_market_is_read_like_any_other(tmp_path: Path):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, TINY)
+    bars = read_bars(store)
+    made = simulate(TINY)
+    assert content_digest(bars, tuple(made.bars.columns)) == content_digest(made.bars)
+    assert content_digest(pd.read_parquet(store.root / "truth.parquet")) == content_digest(made.truth)
+    labels = read_labels(labels_file(store))
+    assert content_digest(labels) == content_digest(draw_labels(made, TINY))
+    placed = place_labels(labels, bars)
+    assert len(placed.refused) == 0 and len(placed.frame) == len(labels)
+
+
+def test_a_market_is_made_once_and_anew_for_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, TINY)
+    before = store.manifest.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(published, "simulate", lambda settings: pytest.fail("made again"))
+        ensure_simulated(store, TINY)
+    assert store.manifest.read_bytes() == before
+    ensure_simulated(store, TINY.model_copy(update={"seed": 99}))
+    assert json.loads(store.manifest.read_text())["files"][0] != json.loads(before)["files"][0]
+    assert len(read_bars(store)) == 5 * 1380
+    monkeypatch.setattr(published, "GENERATOR_VERSION", 0)
+    ensure_simulated(store, TINY)
+    assert json.loads((store.root / "settings.json").read_text())["generator_version"] == 0
+
+
+def test_a_market_half_made_is_no_market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, TINY)
+    other = TINY.model_copy(update={"seed": 99})
+    with monkeypatch.context() as patched:
+        patched.setattr(published, "draw_labels", lambda market, settings: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ensure_simulated(store, other)
+    assert not store.manifest.exists()
+    ensure_simulated(store, TINY)
+    assert len(read_bars(store)) == 5 * 1380
+
+
+def test_two_processes_that_ask_at_once_get_one_market(tmp_path: Path):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(ensure_simulated, [store] * 2, [TINY] * 2))
+    assert [path.name for path in store.raw.iterdir()] == ["bars.parquet"]
+    assert len(read_bars(store)) == 5 * 1380
+
+
+def test_registered_bars_are_never_mixed_with_simulated_ones(tmp_path: Path):
+    with pytest.raises(ValueError, match="must lie apart from registered bars, got data"):
+        ensure_simulated(BarStore(tmp_path / "data", simulated=False), TINY)
+    assert list(tmp_path.iterdir()) == []
