@@ -1,12 +1,12 @@
 """Pretraining: the encoder reconstructs bars that nothing visible was computed from."""
 
+import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder
@@ -17,31 +17,16 @@ from moola_pipeline.training.imputation import (
     imputation_errors,
     locate_hidden,
 )
+from moola_pipeline.training.losses import require_finite
+from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import view_rows
-from moola_pipeline.windows.frame import PRETRAIN_STRIDE, WINDOW_BARS
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
 from moola_pipeline.windows.repainted import BarArrays, bridge_hidden, hidden_blocks, repainted_features
 
-
-class PretrainSettings(BaseModel):
-    """How the encoder is pretrained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(0, ge=0, description="of every random choice")
-    hidden_units: int = Field(64, ge=4, le=128, description="LSTM units in each direction")
-    max_windows: int | None = Field(None, ge=64, description="windows drawn from the tiling; all when empty")
-    stride: int = Field(PRETRAIN_STRIDE, ge=1, description="bars from one window to the next")
-    epochs: int = Field(15, ge=1)
-    batch_windows: int = Field(64, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    dropout: float = Field(0.1, ge=0, lt=1, description="of encoder states, before the decoder")
-    hidden_ratio: float = Field(0.4, gt=0, lt=0.8, description="share of each window's bars hidden")
-    block_bars: int = Field(10, ge=1, le=40, description="length of a hidden block")
-    validation_share: float = Field(
-        0.1, gt=0, lt=0.5, description="last part of the training period, by windows"
-    )
-    mirror: bool = Field(True, description="turn half of the windows upside down")
+EMBARGO_BARS = WINDOW_BARS
+"""Bars that must lie between the last one trained on and the first one held out."""
+MAX_HELD_OUT = 2000
+"""Windows at most that choose and judge."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +36,9 @@ class PretrainResult:
     Attributes:
         encoder: In evaluation mode, on the CPU.
         errors: Mean squared error at hidden bars, in training variances, of the encoder with
-            its decoder ("encoder") and of each imputation.
-        history: One entry an epoch: epoch, train_loss, val_loss, seconds.
+            its decoder ("encoder") and of each imputation, on windows that had no say in which
+            epoch was kept.
+        history: One entry an epoch: epoch, train_loss, val_loss (by which it was kept), seconds.
         n_windows: Windows trained on.
         last_row: Last row of the bar table that any window touched.
     """
@@ -66,6 +52,7 @@ class PretrainResult:
 
 @dataclass(frozen=True)
 class _Batch:
+    bar0: np.ndarray
     visible: np.ndarray
     hidden: np.ndarray
     where: Hidden
@@ -111,26 +98,16 @@ def pretrain(
 
     Raises:
         ValueError: If there are too few windows for one batch and a held-out part.
+        FloatingPointError: If a loss is not finite; names the windows of the first such batch.
     """
     rng = np.random.default_rng(settings.seed)
-    train, held_out = _hold_out(windows, settings, rng)
-    encoder = Encoder(settings.hidden_units)
-    initialize(encoder, settings.seed)
-    rows = view_rows(train[:: max(1, len(train) // 2000)])
-    encoder.set_scale(torch.from_numpy(values[rows].reshape(-1, values.shape[1])))
+    train, choosing, judging = _parts(windows, settings, rng)
+    encoder = _new_encoder(values, train, settings)
     ridge = _fitted_ridge(encoder, bars, values, train, settings, rng)
-    decoder = RidgeDecoder(settings.hidden_units, len(ridge))
-    initialize(decoder.inner, settings.seed + 1)
-    decoder.ridge.copy_(torch.from_numpy(ridge))
-    judging = np.random.default_rng(settings.seed + 1)
-    judged_on = list(_batches(encoder, bars, values, held_out, settings, judging))
-    errors = _pooled(
-        [
-            imputation_errors(_standardized(encoder, b.visible), b.where, b.inputs, ridge, b.targets)
-            for b in judged_on
-        ],
-        [len(b.targets) for b in judged_on],
-    )
+    decoder = _new_decoder(ridge, settings)
+    fixed = np.random.default_rng(settings.seed + 1)
+    chosen_on = list(_batches(encoder, bars, values, choosing, settings, fixed))
+    judged_on = list(_batches(encoder, bars, values, judging, settings, fixed))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder}).to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -140,63 +117,69 @@ def pretrain(
     best_loss, best = float("inf"), {}
     for epoch in range(settings.epochs):
         started = time.perf_counter()
-        losses = []
-        for batch in _batches(encoder, bars, values, rng.permutation(train), settings, rng):
-            loss = _loss(encoder, decoder, batch, device, settings.dropout, dropping)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            losses.append(loss.detach())
-        with torch.no_grad():
-            judged = _pooled(
-                [{"encoder": float(_loss(encoder, decoder, batch, device))} for batch in judged_on],
-                [len(b.targets) for b in judged_on],
-            )["encoder"]
-        history.append(
-            {
-                "epoch": epoch,
-                "train_loss": float(torch.stack(losses).mean()),
-                "val_loss": judged,
-                "seconds": time.perf_counter() - started,
-            }
-        )
-        on_epoch(history[-1])
-        if judged < best_loss:
-            best_loss, best = judged, {k: v.detach().cpu().clone() for k, v in encoder.state_dict().items()}
-    encoder = encoder.cpu()
-    encoder.load_state_dict(best)
-    errors["encoder"] = best_loss
+        shown = _batches(encoder, bars, values, rng.permutation(train), settings, rng)
+        entry = {
+            "epoch": float(epoch),
+            "train_loss": _train_epoch(encoder, decoder, optimizer, shown, settings.dropout, dropping),
+            "val_loss": _error(encoder, decoder, chosen_on),
+        }
+        entry["seconds"] = time.perf_counter() - started
+        history.append(entry)
+        on_epoch(entry)
+        if entry["val_loss"] < best_loss:
+            best_loss, best = entry["val_loss"], copy.deepcopy(network.state_dict())
+    network.load_state_dict(best)
+    errors = _imputation_errors(encoder, judged_on, ridge) | {"encoder": _error(encoder, decoder, judged_on)}
     last_row = int(windows.max()) + WINDOW_BARS - 1
-    return PretrainResult(encoder.eval(), errors, history, len(train), last_row)
+    return PretrainResult(encoder.cpu().eval(), errors, history, len(train), last_row)
 
 
-def _hold_out(
+def _parts(
     windows: np.ndarray, settings: PretrainSettings, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """The last windows of the period to judge on, and the earlier ones, an embargo apart."""
-    n_held = max(int(len(windows) * settings.validation_share), 1)
-    first_held = windows[-n_held]
-    train = windows[windows + 2 * WINDOW_BARS + 1 <= first_held - (view_rows(np.zeros(1)).min() * -1)]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Windows to train on, then those that choose the epoch, then those that judge it."""
+    held_out = windows[-max(int(len(windows) * settings.validation_share), 2) :]
+    last_bar = windows + WINDOW_BARS - 1
+    train = windows[held_out[:1] - CONTEXT_BARS - last_bar > EMBARGO_BARS]
     if len(train) < settings.batch_windows:
         raise ValueError(
             f"pretraining needs at least one batch of {settings.batch_windows} windows, got {len(train)}. "
             "Register more bars or lower batch_windows."
         )
-    held_out = windows[-n_held:]
+    n_held = MAX_HELD_OUT
     if settings.max_windows is not None:
         train = np.sort(rng.permutation(train)[: settings.max_windows])
-        held_out = held_out[:: max(1, len(held_out) // max(settings.max_windows // 10, 1))]
-    return train, held_out[:2000]
+        n_held = min(n_held, settings.max_windows // 10)
+    held_out = held_out[np.linspace(0, len(held_out) - 1, min(n_held, len(held_out))).astype(int)]
+    half = len(held_out) // 2
+    return train, held_out[:half], held_out[half:]
+
+
+def _new_encoder(values: np.ndarray, train: np.ndarray, settings: PretrainSettings) -> Encoder:
+    encoder = Encoder(settings.hidden_units)
+    initialize(encoder, settings.seed)
+    rows = view_rows(train[:: max(1, len(train) // 2000)])
+    encoder.set_scale(torch.from_numpy(values[rows].reshape(-1, values.shape[1])))
+    return encoder
+
+
+def _new_decoder(ridge: np.ndarray, settings: PretrainSettings) -> RidgeDecoder:
+    decoder = RidgeDecoder(settings.hidden_units, len(ridge))
+    initialize(decoder.inner, settings.seed + 1)
+    decoder.ridge.copy_(torch.from_numpy(ridge))
+    return decoder
 
 
 def initialize(module: torch.nn.Module, seed: int) -> None:
     """Draw every weight uniformly within its fan-in; biases start at zero."""
     generator = torch.Generator().manual_seed(seed)
-    for parameter in module.parameters():
-        bound = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.0
-        with torch.no_grad():
-            parameter.uniform_(-bound, bound, generator=generator) if bound else parameter.zero_()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.dim() > 1:
+                bound = parameter.shape[-1] ** -0.5
+                parameter.uniform_(-bound, bound, generator=generator)
+            else:
+                parameter.zero_()
 
 
 def _fitted_ridge(
@@ -241,29 +224,70 @@ def _batch(
     where = locate_hidden(hidden)
     seen = _standardized(encoder, visible)
     targets = _standardized(encoder, true)[where.window, where.bar]
-    return _Batch(visible, hidden, where, edge_inputs(seen, hidden, where), targets)
+    return _Batch(bar0, visible, hidden, where, edge_inputs(seen, hidden, where), targets)
 
 
 def _standardized(encoder: Encoder, features: np.ndarray) -> np.ndarray:
     return (features - encoder.center.cpu().numpy()) / encoder.scale.cpu().numpy()
 
 
+def _train_epoch(
+    encoder: Encoder,
+    decoder: RidgeDecoder,
+    optimizer: torch.optim.Optimizer,
+    shown: Iterable[_Batch],
+    dropout: float,
+    dropping: torch.Generator,
+) -> float:
+    """One step a batch; the mean loss."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    rows, losses = [], []
+    for batch in shown:
+        loss = _loss(encoder, decoder, batch, dropout, dropping)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        rows.append(batch.bar0)
+        losses.append(loss.detach())
+    by_batch = torch.stack(losses).cpu().numpy()
+    require_finite(by_batch, rows)
+    return float(by_batch.mean())
+
+
 def _loss(
     encoder: Encoder,
     decoder: RidgeDecoder,
     batch: _Batch,
-    device: torch.device | str,
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
+    device = encoder.hidden_bar.device
     hidden = torch.from_numpy(batch.hidden).to(device)
     states = encoder(torch.from_numpy(batch.visible).to(device), hidden)[hidden]  # (n_hidden, 2H)
-    if dropout and generator is not None:
+    if generator is not None:
         kept = torch.rand(states.shape, generator=generator).to(device) >= dropout
         states = states * kept / (1 - dropout)
     guess = decoder(states, torch.from_numpy(batch.inputs).to(device))
     return torch.nn.functional.mse_loss(guess, torch.from_numpy(batch.targets).to(device))
 
 
-def _pooled(parts: list[dict[str, float]], weights: list[int]) -> dict[str, float]:
-    return {name: float(np.average([part[name] for part in parts], weights=weights)) for name in parts[0]}
+@torch.no_grad()
+def _error(encoder: Encoder, decoder: RidgeDecoder, batches: list[_Batch]) -> float:
+    """Mean squared error at the hidden bars of all batches."""
+    by_batch = np.array([float(_loss(encoder, decoder, batch)) for batch in batches])
+    require_finite(by_batch, [batch.bar0 for batch in batches])
+    return float(np.average(by_batch, weights=[len(batch.targets) for batch in batches]))
+
+
+def _imputation_errors(encoder: Encoder, batches: list[_Batch], ridge: np.ndarray) -> dict[str, float]:
+    by_batch = [
+        imputation_errors(
+            _standardized(encoder, batch.visible), batch.where, batch.inputs, ridge, batch.targets
+        )
+        for batch in batches
+    ]
+    sizes = [len(batch.targets) for batch in batches]
+    return {
+        name: float(np.average([errors[name] for errors in by_batch], weights=sizes)) for name in by_batch[0]
+    }
