@@ -1,0 +1,126 @@
+"""Small made markets: bars on the tick grid whose volatility clusters, with expansions planted in them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moola_pipeline.features.relativity import FeatureTable, compute_features
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.repainted import BarArrays
+
+TICK = 0.25
+SEGMENT_BARS = 400
+WINDOWS_A_SEGMENT = 3
+
+
+@dataclass(frozen=True)
+class Market:
+    """Bars, their features, and windows of which every expansion is labeled."""
+
+    bars: BarArrays
+    table: FeatureTable
+    windows: LabeledWindows
+
+
+def made_bars(n_segments: int, seed: int = 0, n_bars: int = SEGMENT_BARS) -> BarArrays:
+    """Segments of equal length without any expansion in them."""
+    rng = np.random.default_rng(seed)
+    return _bars(_moves(rng, n_segments * n_bars), n_bars)
+
+
+def made_market(n_segments: int, seed: int = 0) -> Market:
+    """Three windows a segment: most hold one planted surge, every sixth two, every fourth none.
+
+    A surge walks 10 to 14 ticks a bar, where other bars move 4. Before a retracement's surge
+    stand 12 bars that lean against it, before a consolidation's 20 bars of a third the size.
+    """
+    rng = np.random.default_rng(seed)
+    moves = _moves(rng, n_segments * SEGMENT_BARS)
+    segment = np.repeat(np.arange(n_segments), SEGMENT_BARS)
+    bar0 = pretraining_windows(segment, len(segment), stride=WINDOW_BARS)
+    spans = [
+        (window, start, start + int(rng.integers(5, 10)), int(rng.choice([-1, 1])), int(rng.integers(0, 2)))
+        for window in range(len(bar0))
+        for start in _starts(window, rng)
+    ]
+    for window, start, end, direction, kind in spans:
+        _plant(moves, bar0[window] + start, bar0[window] + end, direction, kind, rng)
+    bars = _bars(moves, SEGMENT_BARS)
+    labeled = LabeledSpans(*(np.array(column, np.int64) for column in zip(*spans, strict=True)))
+    names = np.array([f"w{i}" for i in range(len(bar0))], object)
+    session = np.datetime64("2024-01-01", "ns") + segment[bar0].astype("timedelta64[D]")
+    return Market(bars, features_of(bars), LabeledWindows(names, bar0, session, labeled))
+
+
+def features_of(bars: BarArrays) -> FeatureTable:
+    return compute_features(bars.prices, bars.segment, bars.tick_points)
+
+
+def some_windows(windows: LabeledWindows, chosen: np.ndarray) -> LabeledWindows:
+    """The windows at the given indices, increasing, with their expansions."""
+    spans = windows.spans
+    mine = np.isin(spans.window, chosen)
+    kept = LabeledSpans(np.searchsorted(chosen, spans.window[mine]), *(part[mine] for part in spans[1:]))
+    return LabeledWindows(windows.window_id[chosen], windows.bar0[chosen], windows.session[chosen], kept)
+
+
+def upside_down(bars: BarArrays) -> BarArrays:
+    """The same bars mirrored at a constant, on the grid and above 0."""
+    opens, high, low, close = (2 * bars.prices.max() - bars.prices[:, i] for i in range(4))
+    return BarArrays(np.column_stack([opens, low, high, close]), bars.segment, bars.tick_points)
+
+
+def with_prices(bars: BarArrays, rows: np.ndarray, rng: np.random.Generator) -> BarArrays:
+    """The bars with other, legal prices in some rows."""
+    prices = bars.prices.copy()
+    size = (len(rows), 4)
+    changed = prices[rows, :1] + TICK * rng.integers(-200, 200, size)
+    changed[:, 1], changed[:, 2] = changed.max(axis=1), changed.min(axis=1)
+    prices[rows] = changed
+    return BarArrays(prices, bars.segment, bars.tick_points)
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """Ticks of each bar: gap to its open, body, wicks above and below."""
+
+    gap: np.ndarray
+    body: np.ndarray
+    wicks: np.ndarray
+
+
+def _moves(rng: np.random.Generator, n_bars: int) -> _Moves:
+    body, variance = np.zeros(n_bars), 16.0
+    for t in range(n_bars):
+        body[t] = np.rint(rng.normal(0, np.sqrt(variance)))
+        variance = 1.6 + 0.1 * body[t] ** 2 + 0.8 * variance  # GARCH(1, 1) around 4 ticks
+    return _Moves(np.rint(rng.normal(0, 1, n_bars)), body, np.rint(rng.exponential(2, (n_bars, 2))))
+
+
+def _starts(window: int, rng: np.random.Generator) -> list[int]:
+    if window % 4 == 3:
+        return []
+    if window % 6 == 0:
+        return [int(rng.integers(30, 34)), int(rng.integers(65, 74))]
+    return [int(rng.integers(32, 72))]
+
+
+def _plant(moves: _Moves, first: int, last: int, direction: int, kind: int, rng: np.random.Generator) -> None:
+    surge = slice(first, last + 1)
+    moves.body[surge] = direction * rng.integers(10, 15, last + 1 - first)
+    moves.gap[surge] = 0
+    if kind == 1:
+        moves.body[first - 12 : first] = -direction * rng.integers(1, 5, 12)
+    else:
+        moves.body[first - 20 : first] = np.rint(moves.body[first - 20 : first] / 3)
+
+
+def _bars(moves: _Moves, n_bars: int) -> BarArrays:
+    close = 60_000 + np.cumsum(moves.gap + moves.body)
+    opens = close - moves.body
+    high = np.maximum(opens, close) + moves.wicks[:, 0]
+    low = np.minimum(opens, close) - moves.wicks[:, 1]
+    prices = np.column_stack([opens, high, low, close]) * TICK
+    return BarArrays(prices, np.repeat(np.arange(len(close) // n_bars, dtype=np.int32), n_bars), TICK)

@@ -1,0 +1,219 @@
+"""A model on disk: it comes back bit by bit, or it is refused by name."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load, save
+
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError
+from moola_pipeline.features.schema import FEATURE_NAMES, N_FEATURES
+from moola_pipeline.models.annotator import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Annotator,
+    Decisions,
+    load_annotator,
+    load_encoder,
+    save_annotator,
+    save_encoder,
+    sigmoid,
+)
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.rule import Rule
+
+torch.set_num_threads(1)
+RULE = Rule(min_net_atr=1.1, min_efficiency=0.3, min_length=3, max_length=17, ordering="speed")
+DECISIONS = Decisions(
+    expansion_scale=1 / 3,
+    expansion_shift=-0.1,
+    expansion_threshold=0.2,
+    retracement_scale=0.7,
+    retracement_shift=0.05,
+    retracement_threshold=0.55,
+    refine=True,
+)
+FACTS = {"seed": 3, "trained_to": "2024-12-31"}
+
+
+def made_annotator(seed: int = 0) -> Annotator:
+    torch.manual_seed(seed)
+    encoder = Encoder(8)
+    encoder.set_scale(torch.randn(50, N_FEATURES))
+    return Annotator(Classifier(encoder, 8, 0.25).eval(), RULE, DECISIONS)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    save_annotator(folder, made_annotator(), FACTS)
+    return folder
+
+
+def change_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    change(config)
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Other weights with the config that says so, as a careless copy or an older version leaves them."""
+    weights = load((folder / WEIGHTS_FILE).read_bytes())
+    change(weights)
+    content = save(weights)
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    change_config(folder, lambda config: config.update(weights_sha256=hashlib.sha256(content).hexdigest()))
+
+
+def test_every_parameter_is_counted():
+    annotator = made_annotator()
+    weights = sum(parameter.numel() for parameter in annotator.classifier.parameters())
+
+    assert annotator.n_parameters == weights + 5 + 7
+    assert len(Rule.model_fields) == 5 and len(Decisions.model_fields) == 7
+
+
+def test_the_default_annotator_has_at_most_100_000_parameters():
+    assert Annotator(Classifier(Encoder(64), 32, 0.5), RULE, DECISIONS).n_parameters <= 100_000
+
+
+def test_a_saved_model_comes_back_bit_by_bit(saved: Path):
+    annotator = made_annotator()
+    loaded, facts = load_annotator(saved)
+
+    assert facts == FACTS
+    assert loaded.rule == annotator.rule and loaded.decisions == annotator.decisions
+    assert not loaded.classifier.training
+    assert loaded.classifier.dropout_share == 0.25
+    before, after = annotator.classifier.state_dict(), loaded.classifier.state_dict()
+    assert list(before) == list(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    features = torch.randn(2, 125, N_FEATURES)
+    with torch.no_grad():
+        assert torch.equal(annotator.classifier.encoder(features), loaded.classifier.encoder(features))
+
+
+def test_a_saved_encoder_comes_back_bit_by_bit(tmp_path: Path):
+    encoder = made_annotator().classifier.encoder
+    save_encoder(tmp_path / "encoder", encoder, FACTS)
+    loaded, facts = load_encoder(tmp_path / "encoder")
+
+    assert facts == FACTS
+    assert not loaded.training
+    assert all(
+        torch.equal(encoder.state_dict()[name], tensor) for name, tensor in loaded.state_dict().items()
+    )
+
+
+def test_the_same_model_gives_the_same_bytes(saved: Path, tmp_path: Path):
+    save_annotator(tmp_path / "again", made_annotator(), FACTS)
+
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_a_model_of_another_feature_list_is_refused_by_name(saved: Path):
+    change_config(saved, lambda config: config.update(features=[*FEATURE_NAMES[:-1], "rsi_14"]))
+    with pytest.raises(IntegrityError) as refusal:
+        load_annotator(saved)
+
+    assert str(refusal.value) == (
+        f"model: the model reads {N_FEATURES} features, this version has {N_FEATURES}; "
+        f"they differ in {FEATURE_NAMES[-1]}, rsi_14. Train it again."
+    )
+
+
+def test_a_model_that_reads_the_features_in_another_order_is_refused(saved: Path):
+    change_config(saved, lambda config: config["features"].reverse())
+    with pytest.raises(IntegrityError, match="they differ in the order"):
+        load_annotator(saved)
+
+
+def test_a_missing_tensor_is_refused(saved: Path):
+    change_weights(saved, lambda weights: weights.pop("type_head.outer.bias"))
+    with pytest.raises(
+        IntegrityError, match=r'model: weights and config disagree .*"type_head\.outer\.bias"'
+    ):
+        load_annotator(saved)
+
+
+def test_an_encoder_that_lacks_a_tensor_is_refused(tmp_path: Path):
+    save_encoder(tmp_path, Encoder(8), {})
+    change_weights(tmp_path, lambda weights: weights.pop("lstm.weight_hh_l0_reverse"))
+    with pytest.raises(IntegrityError, match="Missing key.*weight_hh_l0_reverse"):
+        load_encoder(tmp_path)
+
+
+def test_a_tensor_too_many_is_refused(saved: Path):
+    change_weights(saved, lambda weights: weights.update(countdown_head=torch.zeros(1)))
+    with pytest.raises(IntegrityError, match="Unexpected key.*countdown_head"):
+        load_annotator(saved)
+
+
+def test_weights_of_another_size_are_refused(saved: Path):
+    change_config(saved, lambda config: config.update(hidden_units=16))
+    with pytest.raises(IntegrityError, match="size mismatch for encoder"):
+        load_annotator(saved)
+
+
+def test_weights_of_another_model_are_refused_with_both_digests(saved: Path, tmp_path: Path):
+    save_annotator(tmp_path / "other", made_annotator(seed=1), FACTS)
+    mine = hashlib.sha256((saved / WEIGHTS_FILE).read_bytes()).hexdigest()
+    other = (tmp_path / "other" / WEIGHTS_FILE).read_bytes()
+    (saved / WEIGHTS_FILE).write_bytes(other)
+    with pytest.raises(ChecksumMismatch) as refusal:
+        load_annotator(saved)
+
+    assert str(refusal.value) == (
+        f"model/weights.safetensors: SHA256 is {hashlib.sha256(other).hexdigest()}, "
+        f"config.json records {mine}. Train it again."
+    )
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, CONFIG_FILE])
+def test_a_missing_file_is_refused(saved: Path, name: str):
+    (saved / name).unlink()
+    with pytest.raises(IntegrityError, match=f"model cannot be read .*{name}"):
+        load_annotator(saved)
+
+
+def test_a_broken_config_is_refused(saved: Path):
+    (saved / CONFIG_FILE).write_text("{")
+    with pytest.raises(IntegrityError, match=r"model cannot be read .*Train it again\.$"):
+        load_annotator(saved)
+
+
+def test_another_format_is_refused(saved: Path):
+    change_config(saved, lambda config: config.update(format=0))
+    with pytest.raises(IntegrityError, match="model format must be 1, got 0"):
+        load_annotator(saved)
+
+
+@pytest.mark.parametrize("name", ["rule", "decisions", "hidden_units", "dropout", "facts"])
+def test_a_config_that_lacks_an_entry_is_refused(saved: Path, name: str):
+    change_config(saved, lambda config: config.pop(name))
+    with pytest.raises(IntegrityError, match=f"weights and config disagree .*{name}"):
+        load_annotator(saved)
+
+
+def test_a_decision_of_another_name_is_refused(saved: Path):
+    change_config(saved, lambda config: config["decisions"].update(countdown_scale=1.0))
+    with pytest.raises(IntegrityError, match="countdown_scale"):
+        load_annotator(saved)
+
+
+def test_decisions_out_of_bounds_are_refused():
+    with pytest.raises(ValidationError, match="expansion_threshold"):
+        Decisions(**{**DECISIONS.model_dump(), "expansion_threshold": 1.5})
+
+
+def test_probabilities_worked_by_hand():
+    assert sigmoid(np.array([0.0, np.log(3), -np.log(3)])) == pytest.approx([0.5, 0.75, 0.25])
+    assert sigmoid(np.array([-1e4, 1e4])) == pytest.approx([0, 1])

@@ -1,0 +1,157 @@
+"""The heads: where they start, what they read of a span, and how many numbers they hold."""
+
+import numpy as np
+import pytest
+import torch
+
+from moola_pipeline.features.schema import N_FEATURES
+from moola_pipeline.models.classifier import N_MEASURES, TYPE_BARS, Classifier, Head, Spans, n_parameters
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.finetune import FinetuneSettings
+from moola_pipeline.training.pretrain import PretrainSettings
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, decode_span, encode_span
+
+torch.set_num_threads(1)
+
+
+def random_classifier(dropout: float = 0.0) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(Encoder(8), 8, dropout).eval()
+
+
+def random_input(n_windows: int = 3, seed: int = 1) -> torch.Tensor:
+    return torch.randn(n_windows, 125, N_FEATURES, generator=torch.Generator().manual_seed(seed))
+
+
+def made_spans(rows: list[tuple[int, int, int]]) -> Spans:
+    window, start, end = (torch.tensor(column) for column in zip(*rows, strict=True))
+    return Spans(window, start, end, torch.linspace(-1, 1, 3 * len(rows)).reshape(-1, N_MEASURES))
+
+
+SPANS = made_spans([(0, 0, 4), (0, 30, 44), (2, 74, 104), (1, 50, 50)])
+
+
+def test_parameters_of_a_small_network_counted_by_hand():
+    f, h, u = N_FEATURES, 8, 4
+    lstm = 2 * (4 * h * f + 4 * h * h + 2 * 4 * h)
+    judge = (3 * 2 * h + 3) * u + u + u + 1
+    pointer = (3 * 2 * h + 3) * u + u + 2 * u + 2
+    kind = (2 * 2 * h + f) * u + u + u + 1
+
+    assert n_parameters(Classifier(Encoder(h), u, 0.5)) == f + lstm + (2 * h + 1) + judge + pointer + kind
+
+
+def test_the_default_network_has_at_most_100_000_parameters():
+    classifier = Classifier(Encoder(PretrainSettings().hidden_units), FinetuneSettings().head_units, 0.5)
+
+    assert n_parameters(classifier) <= 100_000
+
+
+def test_heads_start_at_the_prior_whatever_they_read():
+    classifier = random_classifier()
+    classifier.set_priors(bar=0.1, judge=0.3, retracement=0.45)
+    with torch.no_grad():
+        bars, heads = classifier(random_input(), SPANS)
+
+    assert torch.sigmoid(bars).numpy() == pytest.approx(np.full((3, WINDOW_BARS), 0.1), abs=1e-6)
+    assert torch.sigmoid(heads.expansion).numpy() == pytest.approx(np.full(4, 0.3), abs=1e-6)
+    assert torch.sigmoid(heads.retracement).numpy() == pytest.approx(np.full(4, 0.45), abs=1e-6)
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0])
+def test_a_prior_without_exceptions_gives_a_finite_logit(prior: float):
+    classifier = random_classifier()
+    classifier.set_priors(prior, prior, prior)
+    with torch.no_grad():
+        bars, heads = classifier(random_input(), SPANS)
+
+    assert torch.isfinite(bars).all() and torch.isfinite(heads.expansion).all()
+
+
+def test_the_pointer_starts_at_the_span_it_was_given():
+    classifier = random_classifier()
+    classifier.set_priors(0.5, 0.5, 0.5)
+    with torch.no_grad():
+        pointer = classifier(random_input(), SPANS)[1].pointer.numpy()
+
+    assert pointer == pytest.approx(np.stack(encode_span(SPANS.start.numpy(), SPANS.end.numpy()), axis=1))
+    start, end = decode_span(pointer[:, 0], pointer[:, 1])
+    assert start.tolist() == SPANS.start.tolist()
+    assert end.tolist() == SPANS.end.tolist()
+
+
+def test_two_passes_in_training_mode_differ():
+    classifier = random_classifier(dropout=0.5).train()
+    with torch.no_grad():
+        first, second = classifier(random_input(), SPANS), classifier(random_input(), SPANS)
+
+    assert not torch.equal(first[0], second[0])
+    for one, other in zip(first[1], second[1], strict=True):
+        assert not torch.equal(one, other)
+
+
+def test_two_passes_in_evaluation_mode_are_equal():
+    classifier = random_classifier(dropout=0.5)
+    with torch.no_grad():
+        first, second = classifier(random_input(), SPANS), classifier(random_input(), SPANS)
+
+    assert torch.equal(first[0], second[0])
+    assert all(torch.equal(one, other) for one, other in zip(first[1], second[1], strict=True))
+
+
+def test_a_head_drops_inputs_and_units():
+    head = Head(200, 50, 0.5, 1).train()
+    inputs = torch.ones(1, 200, requires_grad=True)
+    head(inputs).backward()
+
+    assert inputs.grad is not None
+    assert 50 < int((inputs.grad == 0).sum()) < 150
+    assert int((head.outer.weight.grad == 0).sum()) > 10
+
+
+def test_a_span_is_read_as_a_plain_loop_reads_it():
+    classifier, features = random_classifier(), random_input()
+    with torch.no_grad():
+        states = classifier.encoder(features)
+        heads = classifier.read_spans(features, states, SPANS)
+        for i in range(len(SPANS.window)):
+            w = int(SPANS.window[i])
+            first, last = int(SPANS.start[i]) + CONTEXT_BARS, int(SPANS.end[i]) + CONTEXT_BARS
+            mine, eve = states[w], states[w, first - 1]
+            inside = torch.stack([mine[t] for t in range(first, last + 1)]).mean(dim=0)
+            before = torch.stack([mine[t] for t in range(max(first - TYPE_BARS, 0), first)]).mean(dim=0)
+            context = torch.cat([inside, eve, mine[last], SPANS.measures[i]])
+            bar = classifier.encoder.standardized(features[w, first - 1])
+            span = torch.tensor(encode_span(SPANS.start[i].numpy(), SPANS.end[i].numpy()))
+
+            assert float(heads.expansion[i]) == pytest.approx(float(classifier.judge_head(context)), abs=1e-5)
+            assert float(heads.retracement[i]) == pytest.approx(
+                float(classifier.type_head(torch.cat([eve, before, bar]))), abs=1e-5
+            )
+            pointed = span + 0.1 * classifier.pointer_head(context)
+            assert heads.pointer[i].tolist() == pytest.approx(pointed.tolist(), abs=1e-5)
+
+
+def test_bar_logits_are_those_of_the_window_without_its_context():
+    classifier, features = random_classifier(), random_input()
+    with torch.no_grad():
+        bars, _ = classifier(features, SPANS)
+        states = classifier.encoder(features)
+
+    assert bars.shape == (3, WINDOW_BARS)
+    assert bars[1, 7].item() == pytest.approx(classifier.bar_head(states[1, 27]).item(), abs=1e-6)
+
+
+def test_a_span_is_judged_alike_wherever_it_stands_in_the_window():
+    # A head that had learned where annotators put expansions would tell bar 30 from bar 60.
+    classifier = random_classifier()
+    same = Spans(
+        torch.zeros(2, dtype=torch.int64), torch.tensor([45, 60]), torch.tensor([52, 67]), torch.ones(2, 3)
+    )
+    with torch.no_grad():
+        heads = classifier.read_spans(torch.ones(1, 125, N_FEATURES), torch.ones(1, 125, 16), same)
+
+    offsets = heads.pointer - torch.tensor([[49 / 105, 8 / 105], [64 / 105, 8 / 105]])
+    assert heads.expansion[0].item() == pytest.approx(heads.expansion[1].item(), abs=1e-5)
+    assert heads.retracement[0].item() == pytest.approx(heads.retracement[1].item(), abs=1e-5)
+    assert offsets[0].tolist() == pytest.approx(offsets[1].tolist(), abs=1e-6)
