@@ -1,0 +1,157 @@
+"""`moola bars`: vendor files and contract rolls in, and what is registered."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from moola_pipeline.bars.manifest import AddedBars, add_bars
+from moola_pipeline.bars.rolls import add_rolls, registered_rolls
+from moola_pipeline.bars.schema import INSTRUMENTS
+from moola_pipeline.bars.store import BarStore, ManifestEntry, is_intact, read_manifest
+from moola_pipeline.bars.vendor import FORMATS, STAMPS, VendorOptions, column_mapping
+from moola_pipeline.cli.next_steps import ADD_BARS, next_steps
+from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
+from moola_pipeline.errors import BadInput
+from moola_pipeline.home import Home
+
+SHOWN_DIGITS = 12
+
+
+@click.group()
+def bars() -> None:
+    """Add bars and contract rolls, and list them."""
+
+
+@bars.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--format", metavar="|".join(FORMATS), help="Format of the file, where it must be this one.")
+@click.option("--timezone", metavar="ZONE", help="IANA zone of times that carry none.")
+@click.option("--stamp", metavar="|".join(STAMPS), help="What the times are: bar opens (default) or closes.")
+@click.option("--columns", metavar="ROLE=NAME,...", help="Columns by role, as in time=ts,close=Last.")
+@click.option(
+    "--instrument", metavar="|".join(INSTRUMENTS), default=VendorOptions.instrument, show_default=True
+)
+@json_option
+@click.pass_obj
+def add(
+    home: Home,
+    files: tuple[Path, ...],
+    format: str | None,
+    timezone: str | None,
+    stamp: str | None,
+    columns: str | None,
+    instrument: str,
+    as_json: bool,
+) -> None:
+    """Register files of one-minute bars (parquet or csv), and say how each was read.
+
+    The bytes are kept as they are. A file that cannot be read without a guess is refused, with
+    the option that settles it; the files before it stay registered.
+    """
+    named = {} if columns is None else column_mapping(columns)
+    options = VendorOptions(format, timezone, stamp, named, instrument)
+    store = BarStore(home.data, simulated=False)
+    done: list[dict[str, Any]] = []
+    try:
+        for path in files:
+            added = add_bars(store, path, options)
+            done.append(_added_facts(path, added))
+            if not as_json:
+                click.echo("\n".join(_added_lines(path, added)))
+    except BadInput:
+        if as_json and done:
+            emit({"files": done}, (), as_json)
+        raise
+    steps = next_steps(home)
+    emit({"files": done, "next": steps}, next_lines(steps), as_json)
+
+
+@bars.command("list")
+@json_option
+@click.pass_obj
+def list_files(home: Home, as_json: bool) -> None:
+    """List the registered files, and whether their bytes are still those registered."""
+    store = BarStore(home.data, simulated=False)
+    entries = read_manifest(store).files
+    rolls = registered_rolls(store)
+    n_rolls = 0 if rolls is None else len(rolls)
+    intact = {entry.file: is_intact(store, entry) for entry in entries}
+    facts = {
+        "files": [entry.model_dump(mode="json") | {"intact": intact[entry.file]} for entry in entries],
+        "rolls": n_rolls,
+    }
+    lines = [_listed(entry, intact[entry.file]) for entry in entries]
+    lines = lines or [f'No bars are registered. Add a file with "{ADD_BARS["command"]}".']
+    emit(facts, [*lines, f"rolls: {n_rolls}"], as_json)
+
+
+@bars.group()
+def rolls() -> None:
+    """Contract rolls: when one contract gave way to the next."""
+
+
+@rolls.command("add")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def add_roll_file(home: Home, file: Path, as_json: bool) -> None:
+    """Register the rolls of a csv (time, old, new) in place of those registered before."""
+    added = add_rolls(BarStore(home.data, simulated=False), file)
+    outcome = "unchanged" if not added.changed else "replaced" if added.n_before else "registered"
+    steps = next_steps(home)
+    facts = {
+        "file": file.name,
+        "outcome": outcome,
+        "rolls": added.n_rolls,
+        "rolls_before": added.n_before,
+        "next": steps,
+    }
+    before = f" (before: {added.n_before})" if added.n_before else ""
+    emit(facts, [f"{file.name}: {outcome}, {added.n_rolls} rolls{before}", *next_lines(steps)], as_json)
+
+
+def _added_facts(path: Path, added: AddedBars) -> dict[str, Any]:
+    entry, counts = added.entry, added.counts
+    return {
+        "source": path.name,
+        "outcome": added.outcome,
+        "file": entry.file,
+        "sha256": entry.sha256,
+        "rows": {
+            "read": counts.read,
+            "kept": counts.kept,
+            "dropped": {"exact duplicate": counts.duplicates} if counts.duplicates else {},
+            "sorted_in": counts.out_of_order,
+        },
+        "format": entry.format,
+        "timezone": entry.timezone,
+        "stamp": entry.stamp,
+        "columns": entry.columns,
+        "instrument": entry.instrument,
+        "first": iso_time(entry.first),
+        "last": iso_time(entry.last),
+    }
+
+
+def _added_lines(path: Path, added: AddedBars) -> Iterator[str]:
+    entry, counts = added.entry, added.counts
+    name = "" if entry.file == path.name else f" as {entry.file}"
+    why = " (exact duplicates)" if counts.duplicates else ""
+    late = f"; {counts.out_of_order:,} out of order, sorted in" if counts.out_of_order else ""
+    yield f"{path.name}: {added.outcome}{name}"
+    yield f"  rows    {counts.read:,} read, {counts.kept:,} kept, {counts.duplicates:,} dropped{why}{late}"
+    yield f"  read    as {entry.instrument}, {entry.format}, times in {entry.timezone}, bar {entry.stamp}"
+    yield f"  columns {', '.join(f'{role}={name}' for role, name in entry.columns.items())}"
+    yield f"  bars    {shown_time(entry.first)} to {shown_time(entry.last)} UTC (bar opens)"
+    yield f"  sha256  {entry.sha256[:SHOWN_DIGITS]}..."
+
+
+def _listed(entry: ManifestEntry, intact: bool) -> str:
+    state = "intact" if intact else "CHANGED OR MISSING"
+    return (
+        f"{entry.file}  {entry.instrument}  {entry.rows:,} bars  "
+        f"{shown_time(entry.first)} to {shown_time(entry.last)} UTC  "
+        f"sha256 {entry.sha256[:SHOWN_DIGITS]}...  {state}"
+    )

@@ -1,0 +1,234 @@
+"""`moola doctor`: what is right and wrong with the installation and the home, and what to do about it."""
+
+import dataclasses
+import re
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from moola_pipeline.cli.output import emit, json_option, shown_time
+from moola_pipeline.cli.ports import is_free
+from moola_pipeline.errors import MoolaError
+from moola_pipeline.home import PROJECT_ROOT, Home
+
+OLDEST_PYTHON = (3, 11)
+WANTED_GIB = 2
+STALE_SECONDS = 3600
+PORTS = {"Dagster": 3000, "MLflow": 5000}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    status: Literal["ok", "warn", "fail"]
+    what: str
+    detail: str
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Check the installation and the home, and say what to do. Exits 1 if a check fails."""
+    home: Home = context.obj
+    findings = [_examined(what, check, home) for what, check in CHECKS.items()]
+    healthy = all(finding.status != "fail" for finding in findings)
+    facts = {
+        "healthy": healthy,
+        "home": str(home.root),
+        "checks": [dataclasses.asdict(finding) for finding in findings],
+    }
+    emit(facts, [f"{it.status:<4}  {it.what:<9}  {it.detail}" for it in findings], as_json)
+    context.exit(0 if healthy else MoolaError.exit_code)
+
+
+def _examined(what: str, check: Callable[[Home], Finding], home: Home) -> Finding:
+    try:
+        return check(home)
+    except (MoolaError, ImportError, OSError) as fault:
+        return Finding("fail", what, " ".join(str(fault).split()))
+
+
+def _python(_: Home) -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Finding("fail", "python", f"must be >= {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]}, got {version}")
+    return Finding("ok", "python", version)
+
+
+def _packages(_: Home) -> Finding:
+    """What is installed beside what requirements.txt pins; a pin that nothing here needs may be absent."""
+    pins = _pinned()
+    installed = {
+        _canonical(found.name): found.version.partition("+")[0] for found in metadata.distributions()
+    }
+    if missing := sorted(_needed() - installed.keys()):
+        return Finding("fail", "packages", f"{', '.join(missing)} must be installed. Run: make install")
+    others = [
+        f"{name} {installed[name]} ({pin} is pinned)"
+        for name, pin in pins.items()
+        if installed.get(name, pin) != pin
+    ]
+    if others:
+        return Finding("warn", "packages", f"{', '.join(others)}. Run: make install")
+    return Finding("ok", "packages", f"{len(pins.keys() & installed.keys())} installed as pinned")
+
+
+def _pinned() -> dict[str, str]:
+    lines = (PROJECT_ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.partition("#")[0].strip().partition("==") for line in lines)
+    return {_canonical(name): version for name, equals, version in pairs if equals}
+
+
+def _needed() -> set[str]:
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {_canonical(re.split(r"[<>=!~ \[]", line, maxsplit=1)[0]) for line in project["dependencies"]}
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _talib(_: Home) -> Finding:
+    """One ATR over bars that are all two points high."""
+    import numpy as np
+    import talib
+
+    low = np.arange(30.0)
+    atr = talib.ATR(low + 2, low, low + 1, timeperiod=10)[-1]
+    if atr != 2:
+        return Finding("fail", "TA-Lib", f"ATR(10) of 2-point bars must be 2, got {atr}. Run: make install")
+    return Finding("ok", "TA-Lib", f"{metadata.version('ta-lib')}, ATR(10) is right")
+
+
+def _device(_: Home) -> Finding:
+    import torch
+
+    from moola_pipeline.resources.compute import Compute
+
+    device = Compute().prepare()
+    name = torch.cuda.get_device_name() if device == "cuda" else "float32"
+    return Finding("ok", "device", f"{device} ({name}), torch {torch.__version__}")
+
+
+def _home(home: Home) -> Finding:
+    place = next(folder for folder in (home.root, *home.root.parents) if folder.exists())
+    with tempfile.TemporaryFile(dir=place) as probe:
+        probe.write(b"moola")
+    free = shutil.disk_usage(place).free / 2**30
+    detail = f"{home.root} is writable, {free:.1f} GiB free"
+    if free < WANTED_GIB:
+        return Finding("warn", "home", f"{detail}: make room, {WANTED_GIB} GiB are wanted")
+    return Finding("ok", "home", detail)
+
+
+def _bars(home: Home) -> Finding:
+    from moola_pipeline.bars.store import BarStore, read_manifest, verify_files
+
+    store = BarStore(home.data, simulated=False)
+    files = read_manifest(store).files
+    if not files:
+        return Finding(
+            "ok", "bars", "none registered, runs use simulated ones. Your own: moola bars add FILE"
+        )
+    verify_files(store)
+    first, last = min(entry.first for entry in files), max(entry.last for entry in files)
+    n_bars = sum(entry.rows for entry in files)
+    span = f"{shown_time(first)} to {shown_time(last)} UTC"
+    return Finding("ok", "bars", f"{n_bars:,} in {len(files)} files, {span}, every SHA256 as registered")
+
+
+def _rolls(home: Home) -> Finding:
+    from moola_pipeline.bars.rolls import registered_rolls
+    from moola_pipeline.bars.store import BarStore
+    from moola_pipeline.cli.next_steps import ADD_ROLLS, lacks_rolls
+
+    store = BarStore(home.data, simulated=False)
+    if lacks_rolls(store):
+        return Finding("warn", "rolls", f"{ADD_ROLLS['why']}. Run: {ADD_ROLLS['command']}")
+    rolls = registered_rolls(store)
+    return Finding("ok", "rolls", "none needed" if rolls is None else f"{len(rolls)} registered")
+
+
+def _labels(home: Home) -> Finding:
+    from moola_pipeline.bars.store import BarStore, read_manifest
+    from moola_pipeline.cli.next_steps import ADD_BARS, ADD_LABELS
+    from moola_pipeline.labels.registry import has_labels, registered_files, registered_labels
+
+    with_bars = bool(read_manifest(BarStore(home.data, simulated=False)).files)
+    if not has_labels(home.labels):
+        if with_bars:
+            return Finding("warn", "labels", f"{ADD_LABELS['why']}. Run: {ADD_LABELS['command']}")
+        return Finding("ok", "labels", "none registered")
+    detail = f"{len(registered_labels(home.labels)):,} rows of {len(registered_files(home.labels))} files"
+    if not with_bars:
+        return Finding("warn", "labels", f"{detail}, but {ADD_BARS['why']}. Run: {ADD_BARS['command']}")
+    return Finding("ok", "labels", detail)
+
+
+def _report(home: Home) -> Finding:
+    reports = sorted(home.reports.rglob("*.json"), key=lambda path: path.stat().st_mtime)
+    if not reports:
+        return Finding("ok", "report", "none yet. Run: moola run")
+    written = datetime.fromtimestamp(reports[-1].stat().st_mtime, UTC)
+    shown = reports[-1].relative_to(home.root)
+    return Finding("ok", "report", f"the last is {shown}, {shown_time(written)} UTC")
+
+
+def _ports(_: Home) -> Finding:
+    taken = [f"{port} ({server})" for server, port in PORTS.items() if not is_free(port)]
+    if taken:
+        return Finding("warn", "ports", f"{', '.join(taken)} taken: moola ui uses the next free one")
+    return Finding("ok", "ports", f"{' and '.join(map(str, PORTS.values()))} are free")
+
+
+def _leftovers(home: Home) -> Finding:
+    """Files that a killed command left half-written, and locks that one at work holds."""
+    oldest_wanted = datetime.now(UTC).timestamp() - STALE_SECONDS
+    old = [path for path in home.data.rglob(".*.tmp") if path.stat().st_mtime < oldest_wanted]
+    if old:
+        names = ", ".join(str(path.relative_to(home.root)) for path in old[:3])
+        return Finding(
+            "warn", "leftovers", f"{len(old)} half-written files of a killed command: delete {names}"
+        )
+    held = [path.name for path in home.data.rglob(".*.lock") if _is_held(path)]
+    if held:
+        return Finding("warn", "leftovers", f"{', '.join(held)} held: another command is at work")
+    return Finding("ok", "leftovers", "no half-written files, no lock held")
+
+
+def _is_held(lock_file: Path) -> bool:
+    from filelock import Timeout
+
+    from moola_pipeline.publish import locked
+
+    lock = locked(lock_file.with_name(lock_file.name.removeprefix(".").removesuffix(".lock")))
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+CHECKS: dict[str, Callable[[Home], Finding]] = {
+    "python": _python,
+    "packages": _packages,
+    "TA-Lib": _talib,
+    "device": _device,
+    "home": _home,
+    "bars": _bars,
+    "rolls": _rolls,
+    "labels": _labels,
+    "report": _report,
+    "ports": _ports,
+    "leftovers": _leftovers,
+}

@@ -1,0 +1,82 @@
+"""How a command ends: 0 done, 1 a run or an integrity check failed, 2 bad input, 130 interrupted."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+import click
+
+from moola_pipeline.errors import BadInput, MoolaError
+
+DEBUG_VARIABLE = "MOOLA_DEBUG"
+FAILED, BAD_INPUT, INTERRUPTED = MoolaError.exit_code, BadInput.exit_code, 130
+
+
+def exit_code_of(invoke: Callable[[], None]) -> int:
+    """Run a command and give its exit code; a fault that ends it becomes one line on stderr."""
+    try:
+        invoke()
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as fault:
+        fault.show()
+        return BAD_INPUT
+    except click.ClickException as fault:
+        _complain(_usage_fault(fault))
+        return fault.exit_code
+    except MoolaError as fault:
+        _complain(str(fault))
+        return fault.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence()
+        return FAILED
+    except Exception as fault:  # noqa: BLE001 - the last resort: whatever is left becomes a line, too
+        return _unforeseen(fault)
+    return 0
+
+
+def _complain(text: str) -> None:
+    click.echo(f"Error: {' '.join(text.split())}", err=True)
+
+
+def _usage_fault(fault: click.ClickException) -> str:
+    context = fault.ctx if isinstance(fault, click.UsageError) else None
+    remedy = f' Try "{context.command_path} --help".' if context else ""
+    return fault.format_message() + remedy
+
+
+def _unforeseen(fault: Exception) -> int:
+    if settings_fault := _settings_fault(fault):
+        _complain(settings_fault)
+        return BAD_INPUT
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(fault)
+    _complain(
+        f"unexpected fault: {type(fault).__name__}: {fault}, run with {DEBUG_VARIABLE}=1 for the traceback"
+    )
+    return FAILED
+
+
+def _settings_fault(fault: Exception) -> str | None:
+    """One sentence on a setting that pydantic refused; None for any other fault."""
+    if "pydantic" not in sys.modules:
+        return None
+    from pydantic import ValidationError  # slow: not for a command that validates nothing
+
+    if not isinstance(fault, ValidationError):
+        return None
+    first, *others = fault.errors(include_url=False)
+    place = ".".join(map(str, first["loc"])) or fault.title
+    more = f" ({len(others)} more)" if others else ""
+    return f"{place}: {first['msg']}, got {first['input']!r}{more}. Choose another value."
+
+
+def _silence() -> None:
+    """Let what is still buffered go nowhere: the reader of the pipe has left."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())

@@ -1,0 +1,34 @@
+"""What a home still lacks before `moola run` can train on registered bars."""
+
+from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.home import Home
+from moola_pipeline.labels.registry import LABELS_NAME
+
+ADD_BARS = {"command": "moola bars add FILE", "why": "no bars are registered"}
+ADD_ROLLS = {
+    "command": "moola bars rolls add FILE",
+    "why": "no contract rolls are known: a roll would look like a price move",
+}
+ADD_LABELS = {"command": "moola labels add FILE", "why": "no labels are registered"}
+RUN = {"command": "moola run", "why": "train on the bars and report"}
+
+
+def next_steps(home: Home) -> list[dict[str, str]]:
+    """Commands that lead on from here, in order, each with its reason.
+
+    Raises:
+        IntegrityError: If the manifest is broken.
+    """
+    store = BarStore(home.data, simulated=False)
+    steps = [ADD_ROLLS] if lacks_rolls(store) else []
+    if not read_manifest(store).files:
+        steps = [ADD_BARS]
+    if not (home.labels / LABELS_NAME).exists():
+        steps.append(ADD_LABELS)
+    return steps or [RUN]
+
+
+def lacks_rolls(store: BarStore) -> bool:
+    """True if a registered file names no contracts and no rolls say which they are."""
+    nameless = any("contract" not in entry.columns for entry in read_manifest(store).files)
+    return nameless and not store.rolls.exists()

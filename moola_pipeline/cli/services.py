@@ -1,0 +1,161 @@
+"""Servers that run beside each other until one of them ends or the user has enough."""
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moola_pipeline.cli.ports import LOOPBACK
+from moola_pipeline.errors import MoolaError
+
+KEPT_LINES = 15
+START_SECONDS = 180
+GRACE_SECONDS = 20
+POLL_SECONDS = 0.25
+
+
+class ServiceEnded(MoolaError):
+    """A server ended, or did not answer, while it was wanted."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server to start: `probe` is the path that it answers once it is up."""
+
+    name: str
+    command: Sequence[str]
+    port: int
+    probe: str
+
+    @property
+    def url(self) -> str:
+        """Its address on this machine."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+
+@dataclass
+class RunningService:
+    """A server in a process group of its own, and the last lines it wrote."""
+
+    service: Service
+    process: subprocess.Popen[str]
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+
+    def __post_init__(self) -> None:
+        # Read on, or the server would wait for room in the pipe.
+        self.reader = threading.Thread(target=self.lines.extend, args=(self.process.stdout,), daemon=True)
+        self.reader.start()
+
+    def require_alive(self) -> None:
+        """Raise ServiceEnded, after its last lines, if the server has ended."""
+        code = self.process.poll()
+        if code is not None:
+            self.reader.join(timeout=1)
+            raise ServiceEnded(f"{self.service.name} must keep running, but ended with exit code {code}.")
+
+    def answers(self) -> bool:
+        """True if the server answers its probe."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.service.port, timeout=5)
+        try:
+            connection.request("GET", self.service.probe)
+            return connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def finish(self) -> None:
+        """Give the server, and then what is left of its process group, time to end by itself."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE_SECONDS)
+        deadline = time.monotonic() + GRACE_SECONDS
+        self._signal_group(signal.SIGTERM)
+        while self._signal_group(0) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+    def kill(self) -> None:
+        """End what is left of the server's process group at once."""
+        self._signal_group(signal.SIGKILL)
+        self.process.wait()
+
+    def _signal_group(self, number: int) -> bool:
+        """Signal all processes of the group; False if none is left."""
+        self.process.poll()  # a server that ended counts until it is asked for
+        try:
+            os.killpg(self.process.pid, number)
+        except (ProcessLookupError, PermissionError):  # what macOS says of a group of zombies
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def running(
+    services: Sequence[Service], environment: Mapping[str, str], folder: Path
+) -> Iterator[list[RunningService]]:
+    """Start the servers in `folder`; on leaving, stop them, at once if interrupted again."""
+    started: list[RunningService] = []
+    try:
+        for service in services:
+            started.append(_start(service, environment, folder))
+        yield started
+    finally:
+        try:
+            for one in started:
+                one.process.terminate()
+            for one in started:
+                one.finish()
+        finally:
+            for one in started:
+                one.kill()
+
+
+def _start(service: Service, environment: Mapping[str, str], folder: Path) -> RunningService:
+    process = subprocess.Popen(
+        service.command,
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # a group of its own, and no Ctrl-C but through us
+    )
+    return RunningService(service, process)
+
+
+def wait_until_up(started: Sequence[RunningService]) -> None:
+    """Return once every server answers.
+
+    Raises:
+        ServiceEnded: If one ends first, or does not answer in START_SECONDS.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    waiting = list(started)
+    while waiting:
+        for one in started:
+            one.require_alive()
+        waiting = [one for one in waiting if not one.answers()]
+        if waiting and time.monotonic() > deadline:
+            names = " and ".join(one.service.name for one in waiting)
+            raise ServiceEnded(f"{names} must answer within {START_SECONDS} s, but did not. Try again.")
+        time.sleep(POLL_SECONDS)
+
+
+def wait_while_up(started: Sequence[RunningService]) -> None:
+    """Wait until a server ends.
+
+    Raises:
+        ServiceEnded: When one does.
+    """
+    while True:
+        for one in started:
+            one.require_alive()
+        time.sleep(POLL_SECONDS)

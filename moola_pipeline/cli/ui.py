@@ -1,0 +1,88 @@
+"""`moola ui`: Dagster and MLflow side by side, on this machine only."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+import click
+
+from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.cli.ports import LOOPBACK, next_free
+from moola_pipeline.cli.services import (
+    RunningService,
+    Service,
+    ServiceEnded,
+    running,
+    wait_until_up,
+    wait_while_up,
+)
+from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.resources.instance import prepare_instance
+from moola_pipeline.resources.tracking import URL_VARIABLE, artifacts_uri, open_store, tracking_uri
+
+DEFINITIONS = "moola_pipeline.definitions"
+DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
+PORT = click.IntRange(1, 65_535)
+
+
+@click.command()
+@click.option("--port", type=PORT, default=DAGSTER_PORT, show_default=True, help="Port of Dagster.")
+@click.option("--mlflow-port", type=PORT, default=MLFLOW_PORT, show_default=True, help="Port of MLflow.")
+@json_option
+@click.pass_obj
+def ui(home: Home, port: int, mlflow_port: int, as_json: bool) -> None:
+    """Serve Dagster and MLflow on this machine until Ctrl-C.
+
+    A port that is taken gives way to the next free one.
+    """
+    # A shell script starts its background jobs with Ctrl-C ignored, and their children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    prepare_instance(home)
+    open_store(home)
+    dagster_port = next_free(port)
+    tracking_port = next_free(mlflow_port, frozenset({dagster_port}))
+    services = (_dagster(dagster_port), _mlflow(home, tracking_port))
+    click.echo("Starting Dagster and MLflow ...", err=True)
+    with running(services, _environment(services[1].url), home.root) as started:
+        try:
+            wait_until_up(started)
+            _announce(services[0].url, f"{services[1].url}/#/experiments", as_json)
+            wait_while_up(started)
+        except ServiceEnded:
+            _show_last_lines(started)
+            raise
+
+
+def _dagster(port: int) -> Service:
+    command = [sys.executable, "-m", "dagster", "dev", "-h", LOOPBACK, "-p", str(port), "-m", DEFINITIONS]
+    return Service("Dagster", [*command, "-d", str(PROJECT_ROOT)], port, "/server_info")
+
+
+def _mlflow(home: Home, port: int) -> Service:
+    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port)]
+    stores = ["--backend-store-uri", tracking_uri(home), "--artifacts-destination", artifacts_uri(home)]
+    return Service("MLflow", [*command, "--workers", "1", *stores], port, "/health")
+
+
+def _environment(mlflow_url: str) -> Mapping[str, str]:
+    return {
+        **os.environ,
+        URL_VARIABLE: mlflow_url,
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job runner would be one more process
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _announce(dagster_url: str, mlflow_url: str, as_json: bool) -> None:
+    lines = [f"Dagster  {dagster_url}", f"MLflow   {mlflow_url}", "Ctrl-C stops both."]
+    emit({"dagster": dagster_url, "mlflow": mlflow_url}, lines, as_json)
+    sys.stdout.flush()
+
+
+def _show_last_lines(started: list[RunningService]) -> None:
+    for one in started:
+        if one.process.poll() is not None:
+            click.echo("".join(one.lines), err=True, nl=False)
