@@ -81,11 +81,11 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
             return
         store.manifest.unlink(missing_ok=True)
         market = simulate(settings)
+        labels = draw_labels(market, settings)
         bars_file = store.raw / "bars.parquet"
         _publish_parquet(bars_file, market.bars)
         _publish_parquet(store.root / "truth.parquet", market.truth)
         with publishing(labels_file(store)) as temporary:
-            labels = draw_labels(market, settings)
             labels.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
         publish_json(settings_file, recorded)
         add_bars(store, bars_file)
