@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -144,7 +144,7 @@ def _bars(home: Home) -> Finding:
     first, last = min(entry.first for entry in files), max(entry.last for entry in files)
     n_bars = sum(entry.rows for entry in files)
     span = f"{shown_time(first)} to {shown_time(last)} UTC"
-    return Finding("ok", "bars", f"{n_bars:,} in {len(files)} files, {span}, every SHA256 as registered")
+    return Finding("ok", "bars", f"{n_bars:,} in {_n_files(files)}, {span}, every SHA256 as registered")
 
 
 def _rolls(home: Home) -> Finding:
@@ -169,7 +169,7 @@ def _labels(home: Home) -> Finding:
         if with_bars:
             return Finding("warn", "labels", f"{ADD_LABELS['why']}. Run: {ADD_LABELS['command']}")
         return Finding("ok", "labels", "none registered")
-    detail = f"{len(registered_labels(home.labels)):,} rows of {len(registered_files(home.labels))} files"
+    detail = f"{len(registered_labels(home.labels)):,} rows of {_n_files(registered_files(home.labels))}"
     if not with_bars:
         return Finding("warn", "labels", f"{detail}, but {ADD_BARS['why']}. Run: {ADD_BARS['command']}")
     return Finding("ok", "labels", detail)
@@ -198,12 +198,16 @@ def _leftovers(home: Home) -> Finding:
     if old:
         names = ", ".join(str(path.relative_to(home.root)) for path in old[:3])
         return Finding(
-            "warn", "leftovers", f"{len(old)} half-written files of a killed command: delete {names}"
+            "warn", "leftovers", f"{_n_files(old, 'half-written ')} of a killed command, delete: {names}"
         )
     held = [path.name for path in home.data.rglob(".*.lock") if _is_held(path)]
     if held:
         return Finding("warn", "leftovers", f"{', '.join(held)} held: another command is at work")
     return Finding("ok", "leftovers", "no half-written files, no lock held")
+
+
+def _n_files(files: Sized, kind: str = "") -> str:
+    return f"{len(files)} {kind}file{'' if len(files) == 1 else 's'}"
 
 
 def _is_held(lock_file: Path) -> bool:

@@ -16,8 +16,10 @@ FAILED, BAD_INPUT, INTERRUPTED = MoolaError.exit_code, BadInput.exit_code, 130
 def exit_code_of(invoke: Callable[[], None]) -> int:
     """Run a command and give its exit code; a fault that ends it becomes one line on stderr."""
     try:
-        invoke()
-        sys.stdout.flush()
+        try:
+            invoke()
+        finally:
+            sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as fault:
@@ -56,9 +58,8 @@ def _unforeseen(fault: Exception) -> int:
         return BAD_INPUT
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(fault)
-    _complain(
-        f"unexpected fault: {type(fault).__name__}: {fault}, run with {DEBUG_VARIABLE}=1 for the traceback"
-    )
+    named = traceback.format_exception_only(fault)[-1].strip().rstrip(".")
+    _complain(f"unexpected fault: {named}, run with {DEBUG_VARIABLE}=1 for the traceback")
     return FAILED
 
 

@@ -84,6 +84,9 @@ class RunningService:
         """End what is left of the server's process group at once."""
         self._signal_group(signal.SIGKILL)
         self.process.wait()
+        self.reader.join(timeout=1)
+        if self.process.stdout and not self.reader.is_alive():
+            self.process.stdout.close()
 
     def _signal_group(self, number: int) -> bool:
         """Signal all processes of the group; False if none is left."""

@@ -52,6 +52,9 @@ def ui(home: Home, port: int, mlflow_port: int, as_json: bool) -> None:
         except ServiceEnded:
             _show_last_lines(started)
             raise
+        except KeyboardInterrupt:
+            click.echo("Stopping Dagster and MLflow ...", err=True)
+            raise
 
 
 def _dagster(port: int) -> Service:

@@ -1,0 +1,167 @@
+"""`moola bars`: what it says it understood, and that a refusal leaves nothing half-done."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.publish import file_sha256
+from moola_pipeline_tests.bars.examples import made_up_bars, write_csv, write_parquet
+from moola_pipeline_tests.cli.calls import call, complaint, facts
+
+
+@pytest.fixture
+def bar_file(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "nq.csv", made_up_bars(6))
+
+
+def files_below(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return sorted(str(path.relative_to(folder)) for path in files)
+
+
+def naive_file(path: Path) -> Path:
+    bars = made_up_bars(4)
+    return write_csv(path, bars.assign(timestamp=bars["timestamp"].dt.tz_localize(None)))
+
+
+def test_adding_a_file_says_what_was_understood_and_what_comes_next(bar_file: Path, isolated_home: Path):
+    result = call("bars", "add", bar_file)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "nq.csv: registered",
+        "  rows    6 read, 6 kept, 0 dropped",
+        "  read    as NQ, csv, times in UTC, bar open",
+        "  columns time=timestamp, open=open, high=high, low=low, close=close, volume=volume",
+        "  bars    2024-03-08 14:30 to 2024-03-08 14:35 UTC (bar opens)",
+        f"  sha256  {file_sha256(bar_file)[:12]}...",
+        "Next:",
+        "  moola bars rolls add FILE      no contract rolls are known: a roll would look like a price move",
+        "  moola labels add FILE          no labels are registered",
+    ]
+    assert files_below(isolated_home) == ["data/manifest.json", "data/raw/nq.csv"]
+
+
+def test_json_holds_the_same_and_nothing_else(bar_file: Path):
+    result = call("bars", "add", bar_file, "--json")
+    (file,) = facts(result)["files"]
+    assert file["sha256"] == file_sha256(bar_file)
+    assert file["rows"] == {"read": 6, "kept": 6, "dropped": {}, "sorted_in": 0}
+    assert (file["first"], file["last"]) == ("2024-03-08T14:30:00Z", "2024-03-08T14:35:00Z")
+    assert (file["outcome"], file["format"], file["timezone"]) == ("registered", "csv", "UTC")
+    assert result.stderr == ""
+
+
+def test_rows_left_out_are_counted_with_their_reason(tmp_path: Path):
+    bars = made_up_bars(5)
+    path = write_csv(tmp_path / "twice.csv", pd.concat([bars.iloc[[4]], bars]))
+    (file,) = facts(call("bars", "add", path, "--json"))["files"]
+    assert file["rows"]["read"] == file["rows"]["kept"] + sum(file["rows"]["dropped"].values())
+    assert file["rows"]["dropped"] == {"exact duplicate": 1}
+
+
+def test_options_reach_the_reader(tmp_path: Path):
+    bars = made_up_bars(4).rename(columns={"close": "Last", "timestamp": "ts"})
+    bars["ts"] = bars["ts"].dt.tz_localize(None)
+    path = write_csv(tmp_path / "other.csv", bars)
+    options = ["--timezone", "America/New_York", "--stamp", "close", "--columns", "close=Last"]
+    (file,) = facts(call("bars", "add", path, *options, "--instrument", "ES", "--json"))["files"]
+    assert file["first"] == "2024-03-08T19:29:00Z"
+    assert (file["timezone"], file["stamp"]) == ("America/New_York", "close")
+    assert (file["columns"]["close"], file["instrument"]) == ("Last", "ES")
+
+
+def test_adding_a_file_again_is_said_to_change_nothing(bar_file: Path):
+    call("bars", "add", bar_file)
+    assert call("bars", "add", bar_file).stdout.startswith("nq.csv: unchanged\n")
+
+
+def test_a_bad_file_stops_after_the_good_ones_before_it(tmp_path: Path, isolated_home: Path):
+    good = [
+        write_csv(tmp_path / f"{hour}.csv", made_up_bars(4, f"2024-03-08 {hour}:00")) for hour in (14, 16)
+    ]
+    bad = naive_file(tmp_path / "bad.csv")
+    result = call("bars", "add", good[0], bad, good[1])
+    assert result.exit_code == 2
+    assert "14.csv: registered" in result.stdout
+    assert complaint(result).startswith(
+        "bad.csv: the times in timestamp must prove their time zone, got none."
+    )
+    assert files_below(isolated_home) == ["data/manifest.json", "data/raw/14.csv"]
+
+
+def test_a_bad_file_leaves_one_json_object_on_the_files_before_it(bar_file: Path, tmp_path: Path):
+    result = call("bars", "add", bar_file, naive_file(tmp_path / "bad.csv"), "--json")
+    assert [file["file"] for file in facts(result)["files"]] == ["nq.csv"]
+    assert result.exit_code == 2
+    assert complaint(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "opening"),
+    [
+        ("no_time.csv", "open,high,low,close\n1,1,1,1\n", "no_time.csv: columns must hold time, open,"),
+        ("empty.csv", "", "empty.csv: a bar file must hold bars, got an empty file."),
+        ("other.csv", "\0\1\2", "other.csv: a bar file must be parquet or csv, got other bytes."),
+        ("absent.csv", None, "absent.csv: a bar file must be readable, got: No such file or directory."),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_state(
+    name: str, content: str | None, opening: str, tmp_path: Path, isolated_home: Path
+):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    result = call("bars", "add", tmp_path / name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert complaint(result).startswith(opening)
+    assert files_below(isolated_home) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "opening"),
+    [
+        (["--columns", "close"], "--columns must hold each role once as role=NAME, got 'close'."),
+        (["--stamp", "middle"], "--stamp must be open or close, got 'middle'."),
+        (["--timezone", "Mars"], "--timezone must name a zone of the IANA database, got 'Mars'."),
+        (["--instrument", "CL"], "The instrument must be one of NQ, ES, got 'CL'."),
+    ],
+)
+def test_a_bad_option_is_refused_before_any_file_is_read(option: list[str], opening: str):
+    result = call("bars", "add", "absent.csv", *option)
+    assert result.exit_code == 2
+    assert complaint(result).startswith(opening)
+
+
+def test_a_file_with_contract_codes_needs_no_rolls(tmp_path: Path):
+    path = write_parquet(tmp_path / "coded.parquet", made_up_bars(4).assign(symbol="NQH4"))
+    commands = [step["command"] for step in facts(call("bars", "add", path, "--json"))["next"]]
+    assert commands == ["moola labels add FILE"]
+
+
+def test_the_list_shows_every_file_and_whether_it_is_intact(bar_file: Path, isolated_home: Path):
+    assert "No bars are registered" in call("bars", "list").stdout
+    call("bars", "add", bar_file)
+    shown = facts(call("bars", "list", "--json"))
+    assert [(file["file"], file["rows"], file["intact"]) for file in shown["files"]] == [("nq.csv", 6, True)]
+    with (isolated_home / "data/raw/nq.csv").open("ab") as stream:
+        stream.write(b" ")
+    assert "CHANGED OR MISSING" in call("bars", "list").stdout
+
+
+def test_rolls_are_added_once_and_replaced_by_others(tmp_path: Path):
+    path = tmp_path / "rolls.csv"
+    path.write_text("time,old,new\n2024-03-11T22:00:00Z,NQH4,NQM4\n")
+    first = facts(call("bars", "rolls", "add", path, "--json"))
+    assert (first["outcome"], first["rolls"], first["rolls_before"]) == ("registered", 1, 0)
+    assert call("bars", "rolls", "add", path).stdout.startswith("rolls.csv: unchanged, 1 rolls (before: 1)")
+    path.write_text("time,old,new\n2024-03-12T22:00:00Z,NQH4,NQM4\n")
+    assert facts(call("bars", "rolls", "add", path, "--json"))["outcome"] == "replaced"
+    assert facts(call("bars", "list", "--json"))["rolls"] == 1
+
+
+def test_bad_rolls_are_refused_in_one_line(tmp_path: Path):
+    path = tmp_path / "rolls.csv"
+    path.write_text("when,old,new\n2024-03-11T22:00:00Z,NQH4,NQM4\n")
+    result = call("bars", "rolls", "add", path)
+    assert result.exit_code == 2
+    assert complaint(result).startswith("rolls.csv: rolls must have one column named time or timestamp")

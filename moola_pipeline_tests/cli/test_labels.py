@@ -1,0 +1,159 @@
+"""`moola labels`: the account of every row, the splits it makes, and refusals."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.schema import RAW_COLUMNS
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
+
+BARS = weekly_bars()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the weekly market's bars; each test registers labels below a copy of its own."""
+    folder = tmp_path_factory.mktemp("weekly")
+    path = folder / "weekly.parquet"
+    BARS[list(RAW_COLUMNS)].to_parquet(path, index=False)
+    add_bars(BarStore(folder / "home" / "data", simulated=False), path)
+    return folder / "home"
+
+
+@pytest.fixture
+def with_bars(home: Path, tmp_path: Path) -> Path:
+    own = tmp_path / "home"
+    own.mkdir()
+    (own / "data").mkdir()
+    for name in ("manifest.json", "raw"):
+        (own / "data" / name).symlink_to(home / "data" / name)
+    return own
+
+
+def label_file(path: Path, labels: pd.DataFrame) -> Path:
+    labels.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+    return path
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return label_file(tmp_path / "mine.csv", weekly_labels(BARS))
+
+
+@pytest.fixture
+def partly_bad(tmp_path: Path) -> Path:
+    labels = weekly_labels(BARS)
+    stray = label_row(BARS, 660, "none", window_id="stray", window_start=pd.Timestamp("2031-01-01T00:00Z"))
+    out = label_row(BARS, 360, "none", window_id="graded", grade="D")
+    odd = label_row(BARS, 960, "sideways", 40, window_id="odd")
+    rows = label_frame([stray, out, odd])
+    return label_file(tmp_path / "partly.csv", pd.concat([labels, rows], ignore_index=True))
+
+
+def test_added_labels_are_accounted_for_by_split_and_month(with_bars: Path, good: Path):
+    shown = facts(call("labels", "add", good, "--json", home=with_bars))
+    (ledger,) = shown["files"]
+    assert (ledger["rows"], ledger["kept"], ledger["dropped"]) == (44, 44, {})
+    assert list(shown["splits"]) == ["train", "validation", "test"]
+    train = shown["splits"]["train"]
+    assert (train["consolidation"], train["retracement"], train["windows"]) == (9, 9, 18)
+    assert train["months"]["2024-09"] == {"consolidation": 3, "retracement": 2, "none": 0, "windows": 5}
+    for split in shown["splits"].values():
+        assert split["windows"] == sum(month["windows"] for month in split["months"].values())
+    assert shown["warnings"] == []
+
+
+def test_the_text_says_the_same_in_a_few_lines(with_bars: Path, good: Path):
+    lines = call("labels", "add", good, home=with_bars).stdout.splitlines()
+    assert lines[:2] == [
+        "mine.csv: 44 rows, 44 kept, 0 dropped",
+        "  kept    22 consolidation, 22 retracement, 0 none, in 44 windows",
+    ]
+    assert "  train      9 consolidation, 9 retracement, 0 none, in 18 windows" in lines
+    assert "2024-09 3/2/0" in "\n".join(lines)
+    assert all(len(line) <= 100 for line in lines)
+
+
+def test_a_file_with_bad_rows_is_refused_and_nothing_is_kept_of_it(with_bars: Path, partly_bad: Path):
+    result = call("labels", "add", partly_bad, home=with_bars)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert complaint(result).startswith("partly.csv: 2 of 47 rows cannot be used (row 46: ")
+    assert not (with_bars / "data" / "labels").exists()
+
+
+def test_the_rest_is_kept_where_the_user_says_so(with_bars: Path, partly_bad: Path):
+    result = call("labels", "add", partly_bad, "--drop-bad", "--json", home=with_bars)
+    assert result.exit_code == 0
+    (ledger,) = facts(result)["files"]
+    assert ledger["rows"] == ledger["kept"] + sum(ledger["dropped"].values())
+    assert {row["window_id"] for row in ledger["refused"]} == {"stray", "graded", "odd"}
+
+
+def test_checking_a_file_lists_its_faults_exits_2_and_writes_nothing(with_bars: Path, partly_bad: Path):
+    result = call("labels", "check", partly_bad, home=with_bars)
+    assert result.exit_code == 2
+    assert result.stdout.startswith("partly.csv: 47 rows, 44 kept, 3 dropped (")
+    assert "row 46     window_start is no bar: window stray" in result.stdout
+    assert complaint(result) == (
+        "partly.csv: each row must be usable, but 2 of 47 are not. "
+        "Correct them, or keep the rest with: moola labels add partly.csv --drop-bad"
+    )
+    assert not (with_bars / "data" / "labels").exists()
+
+
+def test_checking_a_good_file_exits_0_and_writes_nothing(with_bars: Path, good: Path):
+    result = call("labels", "check", good, home=with_bars)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert not (with_bars / "data" / "labels").exists()
+
+
+def test_checking_without_a_file_accounts_for_the_registered_labels(with_bars: Path, good: Path):
+    assert complaint(call("labels", "check", home=with_bars)).endswith("Run: moola labels add FILE")
+    call("labels", "add", good, home=with_bars)
+    shown = facts(call("labels", "check", "--json", home=with_bars))
+    assert [file["kept"] for file in shown["files"]] == [44]
+    assert shown["splits"]["test"]["windows"] > 0
+
+
+def test_registered_labels_whose_bars_are_gone_fail_the_check(with_bars: Path, good: Path, tmp_path: Path):
+    call("labels", "add", good, home=with_bars)
+    for name in ("manifest.json", "raw"):
+        (with_bars / "data" / name).unlink()
+    half = tmp_path / "half.parquet"
+    BARS.loc[: len(BARS) // 2 - 1, list(RAW_COLUMNS)].to_parquet(half, index=False)
+    add_bars(BarStore(with_bars / "data", simulated=False), half)
+    result = call("labels", "check", home=with_bars)
+    assert result.exit_code == 1
+    assert complaint(result).startswith(
+        "Registered labels must lie on the registered bars, but 22 rows do not"
+    )
+
+
+def test_an_unsound_split_is_a_warning_here(with_bars: Path, tmp_path: Path):
+    path = label_file(tmp_path / "few.csv", weekly_labels(BARS).head(6))
+    result = call("labels", "add", path, home=with_bars)
+    assert result.exit_code == 0
+    (warning,) = [line for line in result.stdout.splitlines() if line.startswith("warning: ")]
+    assert warning.startswith("warning: The validation split (2025-01-01 to 2025-03-31) must hold expansions")
+
+
+@pytest.mark.parametrize("words", [("add", "labels.csv"), ("check", "labels.csv"), ("check",)])
+def test_without_bars_the_missing_command_is_named(words: tuple[str, ...], isolated_home: Path):
+    result = call("labels", *words)
+    assert result.exit_code == 2
+    assert 'Add a file with "moola bars add FILE".' in complaint(result)
+    assert not (isolated_home / "data" / "labels").exists()
+
+
+def test_a_changed_bar_file_stops_labels_with_exit_1(with_bars: Path, good: Path, home: Path):
+    (with_bars / "data" / "raw").unlink()
+    (with_bars / "data" / "raw").mkdir()
+    content = (home / "data" / "raw" / "weekly.parquet").read_bytes()
+    (with_bars / "data" / "raw" / "weekly.parquet").write_bytes(content + b" ")
+    result = call("labels", "add", good, home=with_bars)
+    assert result.exit_code == 1
+    assert complaint(result).startswith("weekly.parquet: SHA256 is ")
