@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.annotator import Annotator, sigmoid
@@ -47,13 +48,15 @@ class Annotation:
     n_windows: int
 
 
+def bar_arrays(table: pd.DataFrame, tick_points: float) -> BarArrays:
+    """The columns of a canonical bar table that windows are cut from."""
+    prices = table[list(PRICE_COLUMNS)].to_numpy(np.float64)
+    return BarArrays(prices, table["segment"].to_numpy(np.int64), tick_points)
+
+
 def table_features(table: pd.DataFrame, tick_points: float) -> tuple[BarArrays, FeatureTable]:
     """The price arrays and the features of a canonical bar table."""
-    bars = BarArrays(
-        table[["open", "high", "low", "close"]].to_numpy(np.float64),
-        table["segment"].to_numpy(np.int64),
-        tick_points,
-    )
+    bars = bar_arrays(table, tick_points)
     return bars, compute_features(bars.prices, bars.segment, tick_points)
 
 
@@ -87,9 +90,7 @@ def find_events(
         parts.append(
             decided(annotator, proposals, reading).assign(window=lambda f, at=first: f["window"] + at)
         )
-    if not parts:
-        return decided(annotator, *_nothing())
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else _nothing_decided()
 
 
 def decided(annotator: Annotator, proposals: Proposals, reading: Reading) -> pd.DataFrame:
@@ -141,15 +142,46 @@ def annotate(
         device: Where the network runs.
     """
     bars, features = table_features(table, tick_points)
+    return annotate_new(annotator, table, bars, features, 0, model_version, device)
+
+
+def annotate_new(
+    annotator: Annotator,
+    table: pd.DataFrame,
+    bars: BarArrays,
+    features: FeatureTable,
+    first_row: int,
+    model_version: str,
+    device: torch.device | str = "cpu",
+) -> Annotation:
+    """Mark the expansions whose windows begin at `first_row` or later; otherwise as `annotate`."""
     bar0, owned_from = scan_windows(bars.segment)
+    new = bar0 >= first_row
+    bar0, owned_from = bar0[new], owned_from[new]
     events = find_events(annotator, bars, features, bar0, device)
     window = events["window"].to_numpy(np.int64)
     owned = (events["onset"] >= owned_from[window]) & (events["onset"] <= CORE_LAST)
     events = _without_overlaps(events.loc[owned], bar0)
-    times = table["timestamp"]
+    missed = uncovered(bars.segment)[first_row:]
+    expansions = _expansion_rows(events, bar0, table["timestamp"], model_version)
+    return Annotation(expansions, _stretches(table.iloc[first_row:], missed), len(bar0))
+
+
+def nothing_found() -> Annotation:
+    """An annotation without windows, its frames with their columns."""
+    no_times = pd.Series(pd.DatetimeIndex([], tz="UTC").as_unit("ns"))
+    events = _nothing_decided()
+    expansions = _expansion_rows(events, np.empty(0, np.int64), no_times, "")
+    stretches = pd.DataFrame({"from": no_times, "to": no_times, "bars": np.empty(0, np.int64)})
+    return Annotation(expansions, stretches, 0)
+
+
+def _expansion_rows(
+    events: pd.DataFrame, bar0: np.ndarray, times: pd.Series, model_version: str
+) -> pd.DataFrame:
     first = bar0[events["window"].to_numpy(np.int64)]
     onset, offset = events["onset"].to_numpy(np.int64), events["offset"].to_numpy(np.int64)
-    expansions = pd.DataFrame(
+    return pd.DataFrame(
         {
             "window_start": times.iloc[first].array,
             "started_at": times.iloc[first + onset].array,
@@ -164,7 +196,6 @@ def annotate(
         },
         columns=list(EXPANSION_COLUMNS),
     ).astype(dict.fromkeys(("direction", "label", "mode", "model_version"), "str"))
-    return Annotation(expansions, _stretches(table, uncovered(bars.segment)), len(bar0))
 
 
 def _without_overlaps(events: pd.DataFrame, bar0: np.ndarray) -> pd.DataFrame:
@@ -193,6 +224,7 @@ def _stretches(table: pd.DataFrame, missed: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _nothing() -> tuple[Proposals, Reading]:
-    whole, real = np.empty(0, np.int64), np.empty(0)
-    return Proposals(whole, whole, whole, whole, real, real), Reading(real, real, np.empty((0, 2)))
+def _nothing_decided() -> pd.DataFrame:
+    whole = ("window", "onset", "offset", "direction", "type")
+    real = ("probability", "p_retracement", "p_balanced")
+    return pd.DataFrame({**dict.fromkeys(whole, np.empty(0, np.int64)), **dict.fromkeys(real, np.empty(0))})

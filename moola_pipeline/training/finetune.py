@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.data import WeightedRandomSampler
 
 from moola_pipeline.models.classifier import Classifier
@@ -22,34 +21,11 @@ from moola_pipeline.training.batches import (
 from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.training.losses import TASKS, TaskWeights, binary_loss, pointer_loss, require_finite
 from moola_pipeline.training.pretrain import initialize
+from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.repainted import BarArrays
 
 JUDGED_ROWS = 128
 """Validation rows in a batch; the size changes the speed and nothing else."""
-
-
-class FinetuneSettings(BaseModel):
-    """How the classifier is fine-tuned."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="one training each")
-    head_units: int = Field(32, ge=2, le=64)
-    dropout: float = Field(0.5, ge=0, lt=1)
-    epochs: int = Field(40, ge=1)
-    patience: int = Field(12, ge=1, description="epochs without a better validation loss before it stops")
-    batch_windows: int = Field(32, ge=2, le=64)
-    learning_rate: float = Field(1e-3, gt=0, description="of the heads")
-    encoder_learning_rate: float = Field(3e-4, gt=0, description="of the encoder, once unfrozen")
-    weight_decay: float = Field(1e-2, ge=0)
-    frozen_epochs: int = Field(4, ge=0, description="epochs before the encoder learns too")
-    jitter_atr: float = Field(0.03, ge=0, description="noise on prices, ATR")
-    warp: float = Field(0.2, ge=0, description="spread of the magnitude warp")
-    balanced: bool = Field(True, description="draw consolidation, retracement and empty windows alike")
-    proposal_beta: float = Field(4.0, gt=0, description="how much more the proposing rule weighs recall")
-    min_class_share: float = Field(
-        0.05, ge=0, le=0.5, description="least share of each type among validation answers"
-    )
 
 
 @dataclass(frozen=True)
@@ -66,6 +42,11 @@ class FinetuneResult:
     classifier: Classifier
     history: list[dict[str, float]]
     best_epoch: int
+
+    @property
+    def best_loss(self) -> float:
+        """Validation loss of the epoch that was kept."""
+        return self.history[self.best_epoch]["val_loss"]
 
 
 def finetune(

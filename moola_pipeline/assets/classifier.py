@@ -1,0 +1,127 @@
+"""finetuned_classifier: rule, network and decisions, one a training seed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from moola_pipeline.assets.stage import (
+    integrity,
+    launchpad_config,
+    open_stage,
+    settings_in_force,
+    verdict,
+)
+from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.labels.spans import labeled_windows
+from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassifiers
+from moola_pipeline.resources.compute import Compute
+from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.progress import show_epoch
+from moola_pipeline.resources.provenance import code_version
+from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.frame import WINDOW_BARS
+
+FinetuneConfig = launchpad_config(FinetuneSettings, "FinetuneConfig")
+
+
+@dg.asset(
+    group_name="model",
+    kinds={"pytorch", "mlflow"},
+    io_manager_key="classifiers",
+    pool="gpu",
+    code_version=code_version("finetuned_classifier"),
+    check_specs=[
+        integrity(
+            "finetuned_classifier",
+            "no_collapse",
+            "Every seed answers with both types, and not with one number, on validation.",
+        )
+    ],
+)
+def finetuned_classifier(
+    context: dg.AssetExecutionContext,
+    config: FinetuneConfig,
+    pipeline: Pipeline,
+    compute: Compute,
+    tracking: Tracking,
+    raw_nq_bars: pd.DataFrame,
+    labeled_expansions: pd.DataFrame,
+    relativity_features: FeatureTable,
+    pretrained_encoder: PretrainedEncoder,
+) -> Iterator[Any]:
+    """Finds expansions, judges them, and types each by what stood before it."""
+    from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.training.annotators import train_annotators
+
+    settings = settings_in_force(config, pipeline.chosen_profile().finetune)
+    with open_stage(context, pipeline, tracking, {"finetune": settings}) as stage:
+        device = compute.prepare()
+        train = labeled_windows(labeled_expansions, "train")
+        validation = labeled_windows(labeled_expansions, "validation")
+
+        def on_epoch(seed: int, entry: dict[str, float]) -> None:
+            stage.run.log_epoch(entry, f"seed{seed}.")
+            done = settings.seeds.index(seed) * settings.epochs + int(entry["epoch"]) + 1
+            show_epoch(
+                done, settings.epochs * len(settings.seeds), f"seed {seed} loss {entry['val_loss']:.4f}"
+            )
+
+        trained = train_annotators(
+            pretrained_encoder.encoder,
+            bar_arrays(raw_nq_bars, stage.market.instrument.tick_points),
+            relativity_features,
+            train,
+            validation,
+            settings,
+            device,
+            on_epoch,
+        )
+        losses = {
+            seed: one.result.history[one.result.best_epoch]["val_loss"] for seed, one in trained.items()
+        }
+        served = min(losses, key=losses.__getitem__)
+        shares = {seed: min(one.type_shares.values()) for seed, one in trained.items()}
+        worst = min(shares, key=shares.__getitem__)
+        last_row = int(validation.bar0.max()) + WINDOW_BARS - 1
+        facts = {
+            "seeds": list(trained),
+            "served": served,
+            "settings": settings.model_dump(mode="json"),
+            "histories": {seed: one.result.history for seed, one in trained.items()},
+            "type_shares": {seed: one.type_shares for seed, one in trained.items()},
+            "spreads": {seed: one.spread for seed, one in trained.items()},
+            "n_parameters": trained[served].annotator.n_parameters,
+            "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[last_row]),
+            "encoder": pretrained_encoder.facts,
+            "labels_sha256": {part: stage.sources[f"labels.{part}"] for part in ("train", "validation")},
+            "code_version": code_version("finetuned_classifier"),
+        }
+        one = trained[served].annotator
+        stage.run.log_params(one.rule.model_dump(), "rule.")
+        stage.run.log_params(one.decisions.model_dump(), "decisions.")
+        stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": losses[served]})
+        alive = min(spread for spread in facts["spreads"].values())
+        yield stage.result(
+            TrainedClassifiers({seed: one.annotator for seed, one in trained.items()}, facts),
+            {
+                "n_parameters": one.n_parameters,
+                "served_seed": served,
+                "val_loss": losses[served],
+                "type_shares": dg.MetadataValue.json({str(k): v for k, v in facts["type_shares"].items()}),
+                "rule": dg.MetadataValue.json(one.rule.model_dump()),
+            },
+            [
+                verdict(
+                    "no_collapse",
+                    shares[worst] >= settings.min_class_share and alive > 0.01,
+                    shares[worst],
+                    settings.min_class_share,
+                    f"least share of a type among validation answers (seed {worst}); "
+                    f"least spread of P(retracement) {alive:.3f}",
+                )
+            ],
+            device=device,
+        )

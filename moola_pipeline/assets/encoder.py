@@ -1,0 +1,113 @@
+"""pretrained_encoder: trained to reconstruct hidden bars of the training period."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.assets.stage import (
+    integrity,
+    launchpad_config,
+    open_stage,
+    settings_in_force,
+    verdict,
+)
+from moola_pipeline.assets.windows import PRETRAINING
+from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.labels.splits import resolve_dates, training_rows_end
+from moola_pipeline.resources.artifacts import PretrainedEncoder
+from moola_pipeline.resources.compute import Compute
+from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.progress import show_epoch
+from moola_pipeline.resources.provenance import code_version
+from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.training.settings import PretrainSettings
+
+PretrainConfig = launchpad_config(PretrainSettings, "PretrainConfig")
+
+
+@dg.asset(
+    group_name="model",
+    kinds={"pytorch", "mlflow"},
+    io_manager_key="encoders",
+    pool="gpu",
+    code_version=code_version("pretrained_encoder"),
+    check_specs=[
+        integrity(
+            "pretrained_encoder",
+            "beats_imputation",
+            "Hidden bars are reconstructed better than by mean, last value, interpolation or ridge.",
+        ),
+        integrity("pretrained_encoder", "training_period_only", "No bar after the training period was read."),
+    ],
+)
+def pretrained_encoder(
+    context: dg.AssetExecutionContext,
+    config: PretrainConfig,
+    pipeline: Pipeline,
+    compute: Compute,
+    tracking: Tracking,
+    raw_nq_bars: pd.DataFrame,
+    labeled_expansions: pd.DataFrame,
+    relativity_features: FeatureTable,
+    densified_windows: pd.DataFrame,
+) -> Iterator[Any]:
+    """A bidirectional LSTM that has learned to fill in bars from the bars around them."""
+    from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.training.pretrain import pretrain
+
+    settings = settings_in_force(config, pipeline.chosen_profile().pretrain)
+    with open_stage(context, pipeline, tracking, {"pretrain": settings}) as stage:
+        device = compute.prepare()
+        chosen = densified_windows.loc[densified_windows["purpose"] == PRETRAINING, "bar0"]
+        tick_points = stage.market.instrument.tick_points
+
+        def on_epoch(entry: dict[str, float]) -> None:
+            stage.run.log_epoch(entry)
+            show_epoch(int(entry["epoch"]) + 1, settings.epochs, f"loss {entry['val_loss']:.4f}")
+
+        result = pretrain(
+            bar_arrays(raw_nq_bars, tick_points),
+            relativity_features.values,
+            chosen.to_numpy(np.int64),
+            settings,
+            device,
+            on_epoch,
+        )
+        end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
+        errors = result.errors
+        rival = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
+        facts = {
+            "settings": settings.model_dump(mode="json"),
+            "errors": errors,
+            "history": result.history,
+            "n_windows": result.n_windows,
+            "first_bar_seen": str(raw_nq_bars["timestamp"].iloc[0]),
+            "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[result.last_row]),
+            "bars_sha256": stage.sources["bars.train"],
+            "code_version": code_version("pretrained_encoder"),
+        }
+        stage.run.log_metrics({f"error.{name}": error for name, error in errors.items()})
+        yield stage.result(
+            PretrainedEncoder(result.encoder, facts),
+            {
+                "n_windows": result.n_windows,
+                "epochs": len(result.history),
+                "errors": dg.MetadataValue.json(errors),
+                "last_bar_seen": facts["last_bar_seen"],
+                "val_loss": errors["encoder"],
+            },
+            [
+                verdict(
+                    "beats_imputation",
+                    errors["encoder"] < errors[rival],
+                    errors["encoder"],
+                    errors[rival],
+                    f"mean squared error at hidden bars, in training variances; best other guess: {rival}",
+                ),
+                verdict("training_period_only", result.last_row < end, result.last_row, end - 1),
+            ],
+            device=device,
+        )

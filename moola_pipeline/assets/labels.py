@@ -1,0 +1,72 @@
+"""labeled_expansions: labels found in the bars and split by time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from moola_pipeline.assets.stage import integrity, open_stage, verdict
+from moola_pipeline.bars.schema import content_digest
+from moola_pipeline.labels.placement import GRADED_OUT, place_labels
+from moola_pipeline.labels.splits import (
+    UnsoundSplit,
+    assign_splits,
+    check_splits,
+    class_counts,
+    find_leakage,
+    resolve_dates,
+)
+from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.provenance import code_version
+from moola_pipeline.resources.tracking import Tracking
+
+
+@dg.asset(
+    group_name="data",
+    kinds={"pandas", "parquet"},
+    io_manager_key="frames",
+    code_version=code_version("labeled_expansions"),
+    check_specs=[
+        integrity("labeled_expansions", "labels_on_bars", "Each labeled window lies on bars of one segment."),
+        integrity("labeled_expansions", "splits_sound", "Each split holds expansions of both types."),
+        integrity("labeled_expansions", "no_leakage", "Bars of different splits lie an embargo apart."),
+    ],
+)
+def labeled_expansions(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, tracking: Tracking, raw_nq_bars: pd.DataFrame
+) -> Iterator[Any]:
+    """One row for each labeled expansion or window looked at in vain, with its split."""
+    with open_stage(context, pipeline, tracking) as stage:
+        labels = stage.market.labels()
+        placement = place_labels(labels, raw_nq_bars)
+        refused = placement.refused.loc[placement.refused["reason"] != GRADED_OUT]
+        splits = resolve_dates(stage.market.splits, placement.frame)
+        frame = assign_splits(placement.frame, raw_nq_bars, splits)
+        leaks = find_leakage(frame, splits.embargo_bars)
+        sound, why = True, ""
+        try:
+            check_splits(frame, splits)
+        except UnsoundSplit as fault:
+            sound, why = False, str(fault)
+        digest = content_digest(labels)
+        counts = class_counts(frame)
+        stage.run.log_input("labels", digest, "labels.csv", {"rows": len(labels)})
+        stage.run.log_text(counts.to_csv(), "class_counts.csv")
+        first_refused = "" if refused.empty else str(refused["detail"].iloc[0])
+        yield stage.result(
+            frame,
+            {
+                "rows": len(frame),
+                "windows": int(frame["window_id"].nunique()),
+                "refused": len(refused),
+                "class_counts": dg.MetadataValue.md(f"```\n{counts.to_string()}\n```"),
+                "content_sha256": digest,
+            },
+            [
+                verdict("labels_on_bars", refused.empty, len(refused), 0, first_refused),
+                verdict("splits_sound", sound, sound, True, why),
+                verdict("no_leakage", not leaks, len(leaks), 0, "; ".join(leaks[:3])),
+            ],
+            data_version=content_digest(frame),
+        )

@@ -1,0 +1,153 @@
+"""What every asset does around its one room function: market, settings, run, metadata."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Optional, TypeVar
+
+import dagster as dg
+from pydantic import BaseModel, Field, create_model
+
+from moola_pipeline.profiles import Market, Profile
+from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.progress import show_stage
+from moola_pipeline.resources.provenance import (
+    FINGERPRINT,
+    STAGES,
+    fingerprint,
+    recorded_fingerprint,
+    source_digests,
+    stage_settings,
+)
+from moola_pipeline.resources.tracking import TrackedRun, Tracking
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def launchpad_config(settings: type[BaseModel], name: str) -> Any:
+    """A Dagster config with the fields of `settings`, each empty: what is filled in overrides the profile."""
+    fields: dict[str, Any] = {
+        key: (
+            Optional[list[int] if "tuple" in str(field.annotation) else field.annotation],  # noqa: UP045
+            Field(default=None, description=field.description),
+        )
+        for key, field in settings.model_fields.items()
+    }
+    return create_model(name, __base__=dg.Config, **fields)
+
+
+def settings_in_force(config: dg.Config, profile: Settings) -> Settings:
+    """The profile's settings with what the launchpad filled in.
+
+    Raises:
+        ValidationError: If an override is out of bounds.
+    """
+    given = {key: value for key, value in config.model_dump().items() if value is not None}
+    return type(profile).model_validate({**profile.model_dump(), **given})
+
+
+@dataclass(frozen=True)
+class OpenStage:
+    """An asset at work.
+
+    Attributes:
+        market, profile: What the run is about.
+        run: Its MLflow run.
+        fingerprint: Of everything that decides its result.
+        sources: Digests of the market's data.
+    """
+
+    asset: str
+    market: Market
+    profile: Profile
+    run: TrackedRun
+    fingerprint: str
+    sources: dict[str, str]
+
+    def result(
+        self,
+        value: Any,
+        metadata: Mapping[str, Any],
+        checks: list[dg.AssetCheckResult] | None = None,
+        data_version: str | None = None,
+        device: str = "cpu",
+    ) -> dg.MaterializeResult:
+        """The materialization: value, metadata common to all assets, checks."""
+        self.run.set_tags({FINGERPRINT: self.fingerprint, "device": device})
+        for check in checks or []:
+            self.run.set_tags({f"check.{check.check_name}": "passed" if check.passed else "FAILED"})
+        return dg.MaterializeResult(
+            value=value,
+            metadata={
+                "mlflow_run": dg.MetadataValue.url(self.run.url),
+                "mlflow_run_id": self.run.id,
+                "market": self.market.name,
+                "simulated": self.market.simulated,
+                "profile": self.profile.name,
+                "device": device,
+                FINGERPRINT: self.fingerprint,
+                **metadata,
+            },
+            check_results=checks or [],
+            data_version=dg.DataVersion(data_version or self.fingerprint),
+        )
+
+
+@contextmanager
+def open_stage(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    tracking: Tracking,
+    overrides: Mapping[str, BaseModel] | None = None,
+    params: Mapping[str, Any] | None = None,
+    upstream: Mapping[str, str | None] | None = None,
+) -> Iterator[OpenStage]:
+    """Open the asset's MLflow run and work out its fingerprint.
+
+    Args:
+        context: The asset's context.
+        pipeline: Which market and profile.
+        tracking: Where it is logged.
+        overrides: Settings in force where they may differ from the profile's, by their name in
+            `stage_settings`.
+        params: Logged beside the overrides.
+        upstream: Fingerprints that are not those of upstream assets.
+    """
+    asset = context.asset_key.to_user_string()
+    market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
+    show_stage(asset)
+    sources = source_digests(market)
+    in_force = {name: value.model_dump(mode="json") for name, value in (overrides or {}).items()}
+    settings = {**stage_settings(market, profile), **in_force}
+    known = {name: recorded_fingerprint(context.instance, name) for name in STAGES[asset].upstream}
+    own = fingerprint(asset, sources, settings, {**known, **(upstream or {})})
+    tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
+    with tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags) as run:
+        yield OpenStage(asset, market, profile, run, own, sources)
+
+
+def integrity(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
+    """A check that blocks what depends on the asset."""
+    return dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)
+
+
+def score(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
+    """A check that warns: a bad score is a result, not a fault."""
+    return dg.AssetCheckSpec(name, asset=asset, blocking=False, description=description)
+
+
+def verdict(
+    name: str, passed: bool, value: Any, limit: Any, description: str = "", warn: bool = False
+) -> dg.AssetCheckResult:
+    """The outcome of a check, with the value found and the limit it was held to."""
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=bool(passed),
+        severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
+        description=description or None,
+        metadata={"value": _plain(value), "limit": _plain(limit)},
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

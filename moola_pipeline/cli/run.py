@@ -1,0 +1,182 @@
+"""moola run: the main job, from bars to a registered model and its marks on new bars."""
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from moola_pipeline.cli.faults import DEBUG_VARIABLE
+from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.home import Home
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from moola_pipeline.automation import Step
+    from moola_pipeline.resources.pipeline import Pipeline
+
+
+@click.command()
+@click.option(
+    "--profile", type=click.Choice(["auto", "smoke", "demo", "full"]), default="auto", show_default=True
+)
+@click.option(
+    "--market", type=click.Choice(["auto", "registered", "simulated"]), default="auto", show_default=True
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cuda", "mps", "cpu"]), default="auto", show_default=True
+)
+@click.option("--force", is_flag=True, help="Make everything again, changed or not.")
+@json_option
+def run(profile: str, market: str, device: str, force: bool, as_json: bool) -> None:
+    """Train, score, register and predict; what has not changed is left alone."""
+    from moola_pipeline.resources.instance import prepare_instance
+
+    home = Home.resolve()
+    prepare_instance(home)
+    quiet_libraries()
+    started = time.monotonic()
+    import dagster as dg
+
+    from moola_pipeline.automation import everything, plan
+    from moola_pipeline.resources.pipeline import Pipeline
+
+    pipeline = Pipeline(profile=profile, market=market)  # pyright: ignore[reportArgumentType]
+    pipeline.chosen_market()
+    with dg.DagsterInstance.get() as instance:
+        steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)
+        stale = [step.asset for step in steps if step.stale]
+        if not as_json:
+            _show_plan(pipeline, steps)
+        if stale:
+            _materialize(instance, stale, {"profile": profile, "market": market}, device)
+    _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own logs for faults; what they would say stands in the Dagster run."""
+    import warnings
+
+    warnings.filterwarnings("ignore", module="dagster|mlflow")
+    for name in ("dagster", "mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _plan(plan: Any, instance: "dg.DagsterInstance", pipeline: "Pipeline") -> list["Step"]:
+    """The plan; bars that cannot be read make everything stale, so that the run itself says why."""
+    from moola_pipeline.automation import everything
+    from moola_pipeline.errors import IntegrityError
+
+    try:
+        return plan(instance, pipeline)
+    except IntegrityError as fault:
+        return everything(str(fault))
+
+
+def _show_plan(pipeline: "Pipeline", steps: list["Step"]) -> None:
+    market = pipeline.chosen_market()
+    marked = "SIMULATED bars" if market.simulated else f"registered {market.instrument.name} bars"
+    click.echo(f"moola run  {marked}, profile {pipeline.chosen_profile().name}")
+    unchanged = [step.asset for step in steps if not step.stale]
+    if unchanged:
+        click.echo(f"unchanged, left alone: {', '.join(unchanged)}")
+    for step in steps:
+        if step.stale and unchanged:
+            click.echo(f"made again: {step.asset} ({step.reason})")
+
+
+def _materialize(
+    instance: "dg.DagsterInstance", assets: list[str], pipeline_config: dict[str, str], device: str
+) -> None:
+    from moola_pipeline.automation import train_job
+    from moola_pipeline.definitions import defs
+    from moola_pipeline.resources.progress import finish
+
+    job = defs.resolve_job_def(train_job.name)
+    import dagster as dg
+
+    try:
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(asset) for asset in assets],
+            run_config={
+                "resources": {
+                    "pipeline": {"config": pipeline_config},
+                    "compute": {"config": {"device": device}},
+                },
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            raise_on_error=False,
+        )
+    finally:
+        finish()
+    if not result.success:
+        raise _fault(result)
+
+
+def _fault(result: Any) -> Exception:
+    """The first fault of a failed run as an error of ours, with its exit code."""
+    from moola_pipeline import errors
+    from moola_pipeline.labels.splits import UnsoundSplit
+
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed and evaluation.blocking and evaluation.check_name != "bars_match_manifest":
+            value = evaluation.metadata["value"].value
+            limit = evaluation.metadata["limit"].value
+            why = f" {evaluation.description}" if evaluation.description else ""
+            return errors.IntegrityError(
+                f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name} failed "
+                f"(value {value}, limit {limit}).{why}"
+            )
+    known = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    known[UnsoundSplit.__name__] = UnsoundSplit
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            error = event.step_failure_data.error
+            if os.environ.get(DEBUG_VARIABLE):
+                click.echo(error.to_string(), err=True)
+            while error.cause is not None:
+                error = error.cause
+            text = error.message.strip().removeprefix(f"{error.cls_name}: ").splitlines()[0]
+            text = text.split(f"{error.cls_name}: ", 1)[-1]
+            kind = known.get(str(error.cls_name))
+            return (
+                kind(text)
+                if kind
+                else errors.MoolaError(f"{event.step_key} failed: {error.cls_name}: {text}")
+            )
+    return errors.MoolaError("the run failed; its log is in the Dagster UI (moola ui)")
+
+
+def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:
+    from moola_pipeline.cli.report import read_report
+    from moola_pipeline.evaluation.report import summary_lines
+    from moola_pipeline.resources.tracking import tracking_uri
+
+    market = pipeline.chosen_market()
+    data = read_report(pipeline.report_folder)
+    page = pipeline.report_folder / "report.html"
+    notebook = _notebook_lines(tracking_uri(home), market.model_name)
+    if as_json:
+        facts = {"made": made, "seconds": round(seconds, 1), "report": str(page), "notebook": notebook}
+        emit({**data.model_dump(mode="json"), **facts}, [], as_json)
+        return
+    if not made:
+        click.echo("Nothing has changed since the last run; --force makes everything again.")
+    click.echo("")
+    for line in summary_lines(data):
+        click.echo(line)
+    click.echo(f"\nreport    {page}")
+    click.echo("notebook  " + "\n          ".join(notebook))
+    if market.simulated:
+        click.echo("your own  moola bars add FILE && moola labels add FILE, then moola run")
+    click.echo(f"done in {seconds:.1f} s")
+
+
+def _notebook_lines(uri: str, model: str) -> list[str]:
+    return [
+        f'import mlflow; mlflow.set_tracking_uri("{uri}")',
+        f'model = mlflow.pyfunc.load_model("models:/{model}@champion")',
+    ]

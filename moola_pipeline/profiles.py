@@ -1,0 +1,173 @@
+"""How much of everything: named settings of the whole pipeline, and the market they are run on."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from moola_pipeline.bars.manifest import manifest_digest, read_bars
+from moola_pipeline.bars.schema import INSTRUMENTS, NQ, Instrument
+from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, SimulationSettings
+from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.errors import BadInput
+from moola_pipeline.home import Home
+from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.registry import has_labels, registered_labels
+from moola_pipeline.labels.simulated import ensure_simulated
+from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.publish import file_sha256
+from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+
+ProfileName = Literal["auto", "smoke", "demo", "full"]
+MarketName = Literal["auto", "registered", "simulated"]
+
+
+class ReportSettings(BaseModel):
+    """How much the report draws and resamples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0, description="of resamples and of the peers' trees")
+    resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
+    gallery_windows: int = Field(default=12, ge=0, description="test windows drawn as candles")
+
+
+class Profile(BaseModel):
+    """The settings of every stage under one name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    simulation: SimulationSettings = FULL_SETTINGS
+    simulated_splits: SplitSettings = SplitSettings()
+    splits: SplitSettings = SplitSettings()
+    pretrain: PretrainSettings = PretrainSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    report: ReportSettings = ReportSettings()
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="smoke",
+            simulation=SMOKE_SETTINGS,
+            simulated_splits=SplitSettings(
+                train_end=date(2025, 5, 31), validation_end=date(2025, 6, 15), test_end=date(2025, 6, 30)
+            ),
+            pretrain=PretrainSettings(epochs=1, hidden_units=32, batch_windows=8),
+            finetune=FinetuneSettings(
+                seeds=(0,), epochs=8, frozen_epochs=1, patience=8, batch_windows=8, learning_rate=3e-3
+            ),
+            report=ReportSettings(resamples=500, gallery_windows=4),
+        ),
+        Profile(
+            name="demo",
+            pretrain=PretrainSettings(max_windows=6000, epochs=10),
+            finetune=FinetuneSettings(seeds=(0,)),
+        ),
+        Profile(name="full"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Market:
+    """Bars and labels that belong together, registered or simulated.
+
+    Attributes:
+        name: Folder of its stored artifacts.
+        store: Where its bars lie.
+        simulation: How it is made; None for registered bars.
+        splits: Where training, validation and test end.
+        model_name: Name of its models in the registry.
+        instrument: What is traded.
+    """
+
+    name: str
+    store: BarStore
+    simulation: SimulationSettings | None
+    splits: SplitSettings
+    model_name: str
+    instrument: Instrument
+    home: Home
+
+    @property
+    def simulated(self) -> bool:
+        """Whether everything made from it must be marked SIMULATED."""
+        return self.simulation is not None
+
+    def bars(self) -> pd.DataFrame:
+        """The canonical table; a simulated market is made first where it is missing.
+
+        Raises:
+            ChecksumMismatch: If a file is not what the manifest records.
+        """
+        self._make()
+        return read_bars(self.store)
+
+    def labels(self) -> pd.DataFrame:
+        """All labels, LABEL_COLUMNS."""
+        self._make()
+        return (
+            read_labels(self.store.root / "labels.csv")
+            if self.simulated
+            else registered_labels(self.home.labels)
+        )
+
+    def bars_digest(self) -> str:
+        """Digest of what decides the bar table, without reading a bar."""
+        self._make()
+        return manifest_digest(self.store)
+
+    def labels_digest(self) -> str:
+        """SHA256 of the labels as they are kept."""
+        self._make()
+        folder = self.store.root if self.simulated else self.home.labels
+        return file_sha256(folder / "labels.csv")
+
+    def _make(self) -> None:
+        if self.simulation is not None:
+            ensure_simulated(self.store, self.simulation)
+
+
+def has_bars(home: Home) -> bool:
+    """Whether bars are registered in a home."""
+    return bool(read_manifest(BarStore(home.data, simulated=False)).files)
+
+
+def choose_profile(home: Home, wanted: ProfileName, market: MarketName) -> Profile:
+    """The profile by name; `auto` is full on registered bars and demo on simulated ones."""
+    if wanted == "auto":
+        registered = market == "registered" or (market == "auto" and has_bars(home))
+        wanted = "full" if registered else "demo"
+    return PROFILES[wanted]
+
+
+def choose_market(home: Home, wanted: MarketName, profile: Profile) -> Market:
+    """The registered market if there is one (or it is wanted), else the simulated one.
+
+    Raises:
+        BadInput: If there are bars without labels or labels without bars; names the command.
+    """
+    registered = BarStore(home.data, simulated=False)
+    bars, labels = has_bars(home), has_labels(home.labels)
+    if wanted == "registered" or (wanted == "auto" and (bars or labels)):
+        if not bars:
+            raise BadInput(
+                'Bars must be registered, but none are. Run: moola bars add FILE (or leave "market" out).'
+            )
+        if not labels:
+            raise BadInput(
+                "Labels must be registered beside the bars, but none are. Run: moola labels add FILE"
+            )
+        instrument = INSTRUMENTS[read_manifest(registered).files[0].instrument]
+        name = instrument.name.lower()
+        return Market(name, registered, None, profile.splits, f"moola-{name}", instrument, home)
+    folder = "smoke" if profile.simulation == SMOKE_SETTINGS else "full"
+    store = BarStore(home.simulated / folder, simulated=True)
+    return Market(
+        "simulated", store, profile.simulation, profile.simulated_splits, "moola-simulated", NQ, home
+    )

@@ -1,0 +1,52 @@
+"""Which market and which profile a run is about; every asset asks here."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from moola_pipeline.home import Home
+from moola_pipeline.profiles import Market, MarketName, Profile, ProfileName, choose_market, choose_profile
+
+
+class Pipeline(dg.ConfigurableResource):
+    """The choice of market and profile, editable in the launchpad."""
+
+    profile: ProfileName = Field(
+        "auto", description="smoke, demo, full; auto: full on registered bars, else demo"
+    )
+    market: MarketName = Field(
+        "auto", description="registered, simulated; auto: registered bars if there are any"
+    )
+
+    @property
+    def home(self) -> Home:
+        """The home of this process."""
+        return Home.resolve()
+
+    def chosen_profile(self) -> Profile:
+        """The profile in force."""
+        return choose_profile(self.home, self.profile, self.market)
+
+    def chosen_market(self) -> Market:
+        """The market in force."""
+        return choose_market(self.home, self.market, self.chosen_profile())
+
+    @property
+    def label(self) -> str:
+        """Market and profile, as folders and messages name them."""
+        return f"{_market_name(self.home, self.market, self.profile)}-{self.chosen_profile().name}"
+
+    @property
+    def folder(self) -> Path:
+        """Where this market's and profile's assets are kept."""
+        return self.home.store / self.label
+
+    @property
+    def report_folder(self) -> Path:
+        """Where this market's and profile's report is kept."""
+        return self.home.reports / self.label
+
+
+def _market_name(home: Home, market: MarketName, profile: ProfileName) -> str:
+    return choose_market(home, market, choose_profile(home, profile, market)).name

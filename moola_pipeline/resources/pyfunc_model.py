@@ -1,0 +1,40 @@
+"""The model as MLflow serves it: raw bars in, expansions out. MLflow runs this file to load it."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+
+class ExpansionModel(PythonModel):
+    """Finds and types the expansions in a frame of raw one-minute bars."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read weights and config; nothing is unpickled."""
+        from moola_pipeline.models.annotator import load_annotator
+
+        self.annotator, self.facts = load_annotator(Path(context.artifacts["annotator"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Expansions in the bars, one row each; see `serving.annotate.EXPANSION_COLUMNS`.
+
+        Args:
+            context: MLflow's context.
+            model_input: Time as a column or the index; open, high, low, close; volume optional.
+            params: `timezone`, the IANA zone of naive times.
+        """
+        from moola_pipeline.bars.schema import INSTRUMENTS
+        from moola_pipeline.serving.annotate import annotate
+        from moola_pipeline.serving.frames import table_from_frame
+
+        instrument = INSTRUMENTS[self.facts["instrument"]]
+        timezone = (params or {}).get("timezone") or None
+        table = table_from_frame(model_input, instrument.name, timezone)
+        return annotate(self.annotator, table, instrument.tick_points, self.facts["model_version"]).expansions
+
+
+set_model(ExpansionModel())

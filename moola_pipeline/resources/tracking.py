@@ -1,0 +1,222 @@
+"""MLflow runs: one parent for each Dagster run, one nested run for each asset."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from moola_pipeline import __version__
+from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.publish import locked
+from moola_pipeline.resources.relocation import relocate
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+URL_VARIABLE = "MOOLA_MLFLOW_URL"
+DEFAULT_URL = "http://127.0.0.1:5000"
+PARENT_TAG = "mlflow.parentRunId"
+DAGSTER_RUN_TAG = "dagster.run_id"
+DATABASE_NAME = "mlflow.db"
+
+
+def tracking_uri(home: Home) -> str:
+    """The MLflow store of a home, for `mlflow.set_tracking_uri`."""
+    return f"sqlite:///{home.tracking / DATABASE_NAME}"
+
+
+def artifacts_uri(home: Home) -> str:
+    """Where the MLflow store of a home keeps artifacts."""
+    return (home.tracking / "artifacts").as_uri()
+
+
+def open_store(home: Home) -> "MlflowClient":
+    """A client of the home's store; makes the store if there is none.
+
+    Processes that open a fresh store at once wait for the one that makes it. A home that was
+    moved has its recorded artifact paths brought up to date.
+    """
+    from mlflow import MlflowClient
+
+    database = home.tracking / DATABASE_NAME
+    with locked(database):
+        (home.tracking / "artifacts").mkdir(parents=True, exist_ok=True)
+        relocate(home)
+        client = MlflowClient(tracking_uri(home), tracking_uri(home))
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: "MlflowClient", home: Home, name: str) -> str:
+    """The experiment of that name, made if there is none."""
+    with locked(home.tracking / DATABASE_NAME):
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        return client.create_experiment(name, artifact_location=f"{artifacts_uri(home)}/{name}")
+
+
+@cache
+def code_state() -> tuple[str, str]:
+    """Commit of the checkout and its uncommitted diff; the package version where there is none."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit.strip(), _git("diff", "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return f"moola {__version__}", ""
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(PROJECT_ROOT), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """An open nested run of one asset."""
+
+    client: "MlflowClient"
+    experiment: str
+    id: str
+
+    @property
+    def url(self) -> str:
+        """The run's page in the MLflow UI."""
+        base = os.environ.get(URL_VARIABLE, DEFAULT_URL)
+        return f"{base}/#/experiments/{self.experiment}/runs/{self.id}"
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log finite numbers under their names."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [Metric(name, float(value), now, step) for name, value in metrics.items() if value == value]
+        self.client.log_batch(self.id, metrics=entries)
+
+    def log_epoch(self, entry: Mapping[str, float], prefix: str = "") -> None:
+        """Log one epoch's entry of a training history."""
+        named = {prefix + name: value for name, value in entry.items() if name != "epoch"}
+        self.log_metrics(named, step=int(entry["epoch"]))
+
+    def log_params(self, params: Mapping[str, Any], prefix: str = "") -> None:
+        """Log settings, nested ones with dotted names; long values are cut at MLflow's limit."""
+        from mlflow.entities import Param
+
+        flat = _flattened(params, prefix)
+        entries = [Param(name, text[:6000]) for name, text in flat.items()]
+        for first in range(0, len(entries), 90):
+            self.client.log_batch(self.id, params=entries[first : first + 90])
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags as text."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
+
+    def log_input(self, name: str, digest: str, source: str, facts: Mapping[str, Any]) -> None:
+        """Log a data set by its digest (MLflow keeps 36 digits of it; the tag holds all)."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        profile = json.dumps(dict(facts))
+        dataset = Dataset(name, digest[:36], "local", json.dumps({"uri": source}), profile=profile)
+        self.client.log_inputs(self.id, [DatasetInput(dataset, [])])
+        self.set_tags({f"{name}.sha256": digest})
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file or a folder into the run."""
+        if path.is_dir():
+            self.client.log_artifacts(self.id, str(path), folder)
+        else:
+            self.client.log_artifact(self.id, str(path), folder)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text as a file of the run."""
+        self.client.log_text(self.id, text, name)
+
+
+class Tracking(dg.ConfigurableResource):
+    """Opens the nested run of an asset; nothing of MLflow's global state is touched."""
+
+    @contextmanager
+    def run(
+        self,
+        context: dg.AssetExecutionContext,
+        experiment: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, Any],
+    ) -> Iterator[TrackedRun]:
+        """A run for the asset, ended FINISHED, or FAILED with the fault as a tag.
+
+        Args:
+            context: The asset's context.
+            experiment: Name of the experiment.
+            params: Settings, logged as params.
+            tags: Market, digests and whatever else finds the run again.
+        """
+        home = Home.resolve()
+        client = open_store(home)
+        experiment_key = experiment_id(client, home, experiment)
+        dagster_run = context.run.run_id
+        parent = _parent_run(client, home, experiment_key, dagster_run)
+        asset = context.asset_key.to_user_string()
+        commit, _ = code_state()
+        all_tags = {
+            PARENT_TAG: parent,
+            DAGSTER_RUN_TAG: dagster_run,
+            "asset": asset,
+            "mlflow.source.name": "moola",
+            "mlflow.source.git.commit": commit,
+            **tags,
+        }
+        run_id = client.create_run(
+            experiment_key, tags={name: str(value) for name, value in all_tags.items()}, run_name=asset
+        ).info.run_id
+        tracked = TrackedRun(client, experiment_key, run_id)
+        tracked.log_params(params)
+        try:
+            yield tracked
+        except BaseException as fault:
+            client.set_tag(run_id, "fault", str(fault)[:5000])
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id, "FINISHED")
+
+
+def _parent_run(client: "MlflowClient", home: Home, experiment: str, dagster_run: str) -> str:
+    with locked(home.tracking / DATABASE_NAME):
+        query = f"tags.`{DAGSTER_RUN_TAG}` = '{dagster_run}' and tags.role = 'parent'"
+        found = client.search_runs([experiment], query, max_results=1)
+        if found:
+            return found[0].info.run_id
+        commit, diff = code_state()
+        tags = {DAGSTER_RUN_TAG: dagster_run, "role": "parent", "mlflow.source.git.commit": commit}
+        run = client.create_run(experiment, tags=tags, run_name=f"dagster {dagster_run[:8]}")
+        if diff:
+            client.log_text(run.info.run_id, diff, "uncommitted.diff")
+        client.set_terminated(run.info.run_id, "FINISHED")
+        return run.info.run_id
+
+
+def _flattened(params: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= _flattened(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = str(value)
+    return flat
+
+
+def epoch_logger(run: TrackedRun, prefix: str = "") -> Callable[[dict[str, float]], None]:
+    """A callback for trainings: each epoch's entry becomes metrics of the run."""
+    return lambda entry: run.log_epoch(entry, prefix)

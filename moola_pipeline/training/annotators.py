@@ -1,0 +1,107 @@
+"""From an encoder and labeled windows to whole annotators: rule, networks, decisions, one a seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.models.annotator import Annotator
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.reading import Reading, read_spans
+from moola_pipeline.models.rule import Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.training.decisions import fit_decisions
+from moola_pipeline.training.examples import labeled_proposals, make_examples
+from moola_pipeline.training.finetune import FinetuneResult, finetune
+from moola_pipeline.training.rule_fit import fit_rule
+from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.dense import view_rows
+from moola_pipeline.windows.repainted import BarArrays
+
+
+@dataclass(frozen=True)
+class TrainedAnnotator:
+    """One seed's annotator.
+
+    Attributes:
+        annotator: Rule, network and decisions.
+        result: How the network was trained.
+        type_shares: Share of each type among its answers for the labeled validation spans.
+        spread: Standard deviation of its P(retracement), uncalibrated, over those spans.
+    """
+
+    annotator: Annotator
+    result: FinetuneResult
+    type_shares: dict[str, float]
+    spread: float
+
+
+def train_annotators(
+    encoder: Encoder,
+    bars: BarArrays,
+    features: FeatureTable,
+    train: LabeledWindows,
+    validation: LabeledWindows,
+    settings: FinetuneSettings,
+    device: torch.device | str = "cpu",
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda seed, entry: None,
+) -> dict[int, TrainedAnnotator]:
+    """Fit the proposing rule on training windows, then a network and its decisions for each seed.
+
+    Args:
+        encoder: Pretrained; not changed.
+        bars, features: The table that the windows lie in.
+        train, validation: Labeled windows.
+        settings: See `FinetuneSettings`.
+        device: Where the networks run.
+        on_epoch: Called with the seed and each history entry.
+
+    Raises:
+        ValueError: If training holds too few rows, or one type only.
+    """
+    train_measures = _measures(bars, features, train)
+    check_measures = _measures(bars, features, validation)
+    rule = fit_rule(train_measures, train.spans, settings.proposal_beta)
+    proposals = propose(check_measures, rule)
+    labeled = labeled_proposals(validation, check_measures)
+    examples = make_examples(train, train_measures, propose(train_measures, rule))
+    checked = make_examples(validation, check_measures, proposals)
+    trained = {}
+    for seed in settings.seeds:
+        result = finetune(
+            encoder,
+            bars,
+            features.values,
+            features.atr,
+            examples,
+            checked,
+            settings,
+            seed,
+            device,
+            lambda entry, seed=seed: on_epoch(seed, entry),
+        )
+        network = result.classifier
+        proposed = read_spans(network, features.values, validation.bar0, proposals)
+        marked = read_spans(network, features.values, validation.bar0, labeled)
+        decisions = fit_decisions(validation, proposals, proposed, marked)
+        trained[seed] = _trained(Annotator(network, rule, decisions), result, marked)
+    return trained
+
+
+def _trained(annotator: Annotator, result: FinetuneResult, marked: Reading) -> TrainedAnnotator:
+    retracement = marked.retracement > 0
+    shares = {name: float((retracement == bool(number)).mean()) for number, name in enumerate(TYPES)}
+    spread = float(np.std(1 / (1 + np.exp(-marked.retracement))))
+    return TrainedAnnotator(annotator, result, shares, spread)
+
+
+def standalone_rule(bars: BarArrays, features: FeatureTable, train: LabeledWindows) -> Rule:
+    """The rule that finds expansions best by itself, for the peer that uses no network."""
+    return fit_rule(_measures(bars, features, train), train.spans)
+
+
+def _measures(bars: BarArrays, features: FeatureTable, windows: LabeledWindows) -> SpanMeasures:
+    return measure_spans(bars.views(windows.bar0), features.atr[view_rows(windows.bar0)])

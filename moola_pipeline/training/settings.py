@@ -1,0 +1,51 @@
+"""How the encoder is pretrained and the classifier fine-tuned: every choice, with its bounds."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from moola_pipeline.windows.frame import PRETRAIN_STRIDE
+
+
+class PretrainSettings(BaseModel):
+    """How the encoder is pretrained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0, description="of every random choice")
+    hidden_units: int = Field(default=64, ge=4, le=128, description="LSTM units in each direction")
+    max_windows: int | None = Field(default=None, ge=64, description="drawn from the tiling; all if null")
+    stride: int = Field(default=PRETRAIN_STRIDE, ge=1, description="bars from one window to the next")
+    epochs: int = Field(default=15, ge=1)
+    batch_windows: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="of encoder states, before the decoder")
+    hidden_ratio: float = Field(default=0.4, gt=0, lt=0.8, description="share of each window's bars hidden")
+    block_bars: int = Field(default=10, ge=1, le=40, description="length of a hidden block")
+    validation_share: float = Field(
+        default=0.1, gt=0, lt=0.5, description="last part of the training period, by windows"
+    )
+    mirror: bool = Field(default=True, description="turn half of the windows upside down")
+
+
+class FinetuneSettings(BaseModel):
+    """How the classifier is fine-tuned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1, description="one training each")
+    head_units: int = Field(default=32, ge=2, le=64)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    epochs: int = Field(default=40, ge=1)
+    patience: int = Field(default=12, ge=1, description="epochs without a better validation loss")
+    batch_windows: int = Field(default=32, ge=2, le=64)
+    learning_rate: float = Field(default=1e-3, gt=0, description="of the heads")
+    encoder_learning_rate: float = Field(default=3e-4, gt=0, description="of the encoder, once unfrozen")
+    weight_decay: float = Field(default=1e-2, ge=0)
+    frozen_epochs: int = Field(default=4, ge=0, description="epochs before the encoder learns too")
+    jitter_atr: float = Field(default=0.03, ge=0, description="noise on prices, ATR")
+    warp: float = Field(default=0.2, ge=0, description="spread of the magnitude warp")
+    balanced: bool = Field(default=True, description="draw both types and empty windows alike")
+    proposal_beta: float = Field(default=4.0, gt=0, description="weight of recall in the proposing rule")
+    min_class_share: float = Field(
+        default=0.05, ge=0, le=0.5, description="least share of each type among validation answers"
+    )
