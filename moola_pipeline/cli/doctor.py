@@ -16,7 +16,7 @@ import click
 
 from moola_pipeline.cli.output import emit, json_option, shown_time
 from moola_pipeline.cli.ports import is_free
-from moola_pipeline.errors import MoolaError
+from moola_pipeline.errors import MissingArtifact, MoolaError
 from moola_pipeline.home import PROJECT_ROOT, Home
 
 OLDEST_PYTHON = (3, 11)
@@ -176,12 +176,14 @@ def _labels(home: Home) -> Finding:
 
 
 def _report(home: Home) -> Finding:
-    reports = sorted(home.reports.rglob("*.json"), key=lambda path: path.stat().st_mtime)
-    if not reports:
+    from moola_pipeline.cli.report import latest_report_folder
+
+    try:
+        folder = latest_report_folder(home)
+    except MissingArtifact:
         return Finding("ok", "report", "none yet. Run: moola run")
-    written = datetime.fromtimestamp(reports[-1].stat().st_mtime, UTC)
-    shown = reports[-1].relative_to(home.root)
-    return Finding("ok", "report", f"the last is {shown}, {shown_time(written)} UTC")
+    written = datetime.fromtimestamp((folder / "report.json").stat().st_mtime, UTC)
+    return Finding("ok", "report", f"the last is {folder.relative_to(home.root)}, {shown_time(written)} UTC")
 
 
 def _ports(_: Home) -> Finding:

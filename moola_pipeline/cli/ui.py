@@ -9,6 +9,7 @@ import click
 
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.ports import LOOPBACK, next_free
+from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.services import (
     RunningService,
     Service,
@@ -39,6 +40,7 @@ def ui(home: Home, port: int, mlflow_port: int, as_json: bool) -> None:
     # A shell script starts its background jobs with Ctrl-C ignored, and their children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_instance(home)
+    quiet_libraries()
     open_store(home)
     dagster_port = next_free(port)
     tracking_port = next_free(mlflow_port, frozenset({dagster_port}))

@@ -151,11 +151,11 @@ def test_little_room_is_a_warning(monkeypatch: pytest.MonkeyPatch, isolated_home
 
 def test_the_last_report_is_named(isolated_home: Path):
     reports = isolated_home / "data" / "reports"
-    reports.mkdir(parents=True)
     for name, written in (("old", 1_699_999_900), ("new", 1_700_000_000)):
-        (reports / f"{name}.json").write_text("{}")
-        os.utime(reports / f"{name}.json", (written, written))
+        (reports / name).mkdir(parents=True)
+        (reports / name / "report.json").write_text("{}")
+        os.utime(reports / name / "report.json", (written, written))
     assert found("report", isolated_home) == (
         "ok",
-        "the last is data/reports/new.json, 2023-11-14 22:13 UTC",
+        "the last is data/reports/new, 2023-11-14 22:13 UTC",
     )

@@ -1,5 +1,6 @@
 """`moola ui`: both servers on loopback, in one home, until the user has enough."""
 
+import contextlib
 import http.client
 import importlib.util
 import json
@@ -20,9 +21,9 @@ UP_SECONDS = 240
 
 def status_of(url: str, path: str) -> int:
     host, _, port = url.removeprefix("http://").partition("/")[0].partition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    connection.request("GET", path)
-    return connection.getresponse().status
+    with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=30)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "web"])
