@@ -116,16 +116,21 @@ def _span_targets(
     hit = match[picked]
     start, end = everything.start[picked], everything.end[picked]
     in_core = (start >= CORE_FIRST) & (start <= CORE_LAST)
-    truth = np.maximum(hit, 0)
+
+    def of_label(column: np.ndarray) -> np.ndarray:
+        values = np.full(len(hit), UNKNOWN)
+        values[hit >= 0] = column[hit[hit >= 0]]
+        return values
+
     return SpanTargets(
         np.concatenate(rows),
         start,
         end,
         measures_of(everything)[picked],
         np.where(hit >= 0, 1, np.where(in_core, 0, UNKNOWN)),
-        np.where(hit >= 0, labeled.type[truth], UNKNOWN),
-        np.where(hit >= 0, labeled.start[truth], UNKNOWN),
-        np.where(hit >= 0, labeled.end[truth], UNKNOWN),
+        of_label(labeled.type),
+        of_label(labeled.start),
+        of_label(labeled.end),
     )
 
 
