@@ -1,0 +1,59 @@
+"""A made market whose expansions the tests of this folder learn, and the rows made of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.training.examples import Examples, make_examples
+from moola_pipeline.training.pretrain import initialize
+from moola_pipeline.windows.dense import view_rows
+from moola_pipeline_tests.made_bars import Market, made_market, some_windows
+
+torch.set_num_threads(1)
+RULE = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Windows of one split with what the rule says of them, and the rows to learn from."""
+
+    windows: LabeledWindows
+    measures: SpanMeasures
+    proposals: Proposals
+    rows: Examples
+
+
+def lesson(market: Market, windows: LabeledWindows) -> Lesson:
+    measures = measure_spans(market.bars.views(windows.bar0), market.table.atr[view_rows(windows.bar0)])
+    proposals = propose(measures, RULE)
+    return Lesson(windows, measures, proposals, make_examples(windows, measures, proposals))
+
+
+@pytest.fixture(scope="session")
+def market() -> Market:
+    """60 windows: 0-35 to train on, 36-47 to validate on, the rest for nobody."""
+    return made_market(20)
+
+
+@pytest.fixture(scope="session")
+def train(market: Market) -> Lesson:
+    return lesson(market, some_windows(market.windows, np.arange(36)))
+
+
+@pytest.fixture(scope="session")
+def validation(market: Market) -> Lesson:
+    return lesson(market, some_windows(market.windows, np.arange(36, 48)))
+
+
+@pytest.fixture(scope="session")
+def encoder(market: Market) -> Encoder:
+    """As pretraining leaves it, without having learned anything."""
+    made = Encoder(8)
+    initialize(made, 0)
+    made.set_scale(torch.from_numpy(market.table.values[market.table.structure_valid]))
+    return made.eval()

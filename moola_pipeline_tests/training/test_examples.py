@@ -1,0 +1,176 @@
+"""Training rows: the unit is the expansion, and what nobody looked at is never negative."""
+
+import numpy as np
+import pytest
+
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.models.rule import MAX_LENGTH, Proposals, SpanMeasures
+from moola_pipeline.training.examples import EMPTY, UNKNOWN, labeled_proposals, make_examples, orientation
+from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline_tests.made_bars import Market, upside_down
+from moola_pipeline_tests.training.conftest import Lesson, lesson
+
+
+def windows_with(*spans: tuple[int, int, int, int, int], n_windows: int = 3) -> LabeledWindows:
+    """Windows at rows 100, 300, ... with spans given as window, start, end, direction, type."""
+    columns = zip(*spans, strict=True) if spans else [()] * 5
+    return LabeledWindows(
+        np.array([f"w{i}" for i in range(n_windows)], object),
+        np.arange(n_windows) * 200 + 100,
+        np.full(n_windows, np.datetime64("2024-01-02", "ns")),
+        LabeledSpans(*(np.array(column, np.int64) for column in columns)),
+    )
+
+
+def measures_for(windows: LabeledWindows) -> SpanMeasures:
+    """Net move and efficiency of each span that tell its window, start and length apart."""
+    window, start, length = np.indices((len(windows.bar0), WINDOW_BARS, MAX_LENGTH))
+    net = (window + 1) + start / 1e3 + length / 1e6
+    return SpanMeasures(net.astype(np.float32), (net / 10).astype(np.float32))
+
+
+def proposals_of(*spans: tuple[int, int, int, int]) -> Proposals:
+    """Proposals given as window, start, end, direction."""
+    columns = zip(*spans, strict=True) if spans else [()] * 4
+    window, start, end, direction = (np.array(column, np.int64) for column in columns)
+    return Proposals(window, start, end, direction, window + 2.0, window + 0.5)
+
+
+TWO = windows_with((0, 32, 36, 1, 0), (0, 60, 70, -1, 1), (1, 40, 49, -1, 0))
+"""A window with two expansions, one with one, one empty."""
+
+
+def rows_of(windows: LabeledWindows, proposals: Proposals):
+    return make_examples(windows, measures_for(windows), proposals)
+
+
+def spans_in(examples, row: int) -> list[tuple[int, int, int, int, int, int]]:
+    s = examples.spans
+    mine = s.row == row
+    return sorted(
+        zip(*(part[mine].tolist() for part in (s.start, s.end, *s[4:])), strict=True),
+    )
+
+
+def test_each_expansion_is_a_row_and_each_empty_window_two():
+    examples = rows_of(TWO, proposals_of())
+
+    assert examples.bar0.tolist() == [100, 100, 300, 500, 500]
+    assert examples.down.tolist() == [False, True, True, False, True]
+    assert examples.kind.tolist() == [0, 1, 0, EMPTY, EMPTY]
+
+
+def test_a_window_with_two_expansions_counts_neither_as_negative():
+    examples = rows_of(TWO, proposals_of((0, 33, 36, 1), (0, 61, 69, -1)))
+
+    # start, end, expansion, type, true start, true end: the label itself and the proposal near it
+    assert spans_in(examples, 0) == [(32, 36, 1, 0, 32, 36), (33, 36, 1, 0, 32, 36)]
+    assert spans_in(examples, 1) == [(60, 70, 1, 1, 60, 70), (61, 69, 1, 1, 60, 70)]
+
+
+def test_two_expansions_that_point_one_way_are_both_positive_in_both_rows():
+    both = windows_with((0, 32, 36, 1, 0), (0, 60, 70, 1, 1), n_windows=1)
+    examples = rows_of(both, proposals_of())
+
+    for row in (0, 1):
+        assert spans_in(examples, row) == [(32, 36, 1, 0, 32, 36), (60, 70, 1, 1, 60, 70)]
+        assert np.flatnonzero(examples.bar_target[row]).tolist() == [*range(32, 37), *range(60, 71)]
+
+
+def test_bars_of_expansions_that_point_up_are_the_target():
+    examples = rows_of(TWO, proposals_of())
+
+    assert np.flatnonzero(examples.bar_target[0]).tolist() == list(range(32, 37))
+    assert np.flatnonzero(examples.bar_target[1]).tolist() == list(range(60, 71))
+    assert not examples.bar_target[3:].any()
+
+
+def test_unknown_bars_never_count():
+    late = windows_with((0, 70, 80, 1, 0), n_windows=1)
+    known = rows_of(late, proposals_of()).bar_known[0]
+
+    assert np.flatnonzero(known).tolist() == list(range(30, 81))
+
+
+def test_unknown_is_never_negative():
+    proposals = proposals_of(
+        (1, 10, 15, -1), (1, 41, 50, -1), (1, 60, 64, -1), (1, 90, 95, -1), (2, 29, 33, 1)
+    )
+    examples = rows_of(TWO, proposals)
+    unknown, nothing = (UNKNOWN,) * 4, (0, *(UNKNOWN,) * 3)
+
+    assert spans_in(examples, 2) == [
+        (10, 15, *unknown),
+        (40, 49, 1, 0, 40, 49),
+        (41, 50, 1, 0, 40, 49),
+        (60, 64, *nothing),
+        (90, 95, *unknown),
+    ]
+    assert spans_in(examples, 3) == [(29, 33, *unknown)]
+
+
+def test_a_proposal_before_the_core_that_finds_a_label_is_positive():
+    early = windows_with((0, 30, 36, 1, 1), n_windows=1)
+
+    assert (27, 36, 1, 1, 30, 36) in spans_in(rows_of(early, proposals_of((0, 27, 36, 1))), 0)
+
+
+def test_a_row_holds_only_the_spans_that_point_its_way():
+    proposals = proposals_of((1, 60, 64, 1), (2, 40, 44, 1), (2, 50, 55, -1))
+    examples = rows_of(TWO, proposals)
+
+    assert [span[:2] for span in spans_in(examples, 2)] == [(40, 49)]
+    assert [span[:2] for span in spans_in(examples, 3)] == [(40, 44)]
+    assert [span[:2] for span in spans_in(examples, 4)] == [(50, 55)]
+
+
+def test_spans_come_sorted_by_row_with_what_the_rule_measured():
+    examples = rows_of(TWO, proposals_of((1, 60, 64, -1)))
+
+    assert (np.diff(examples.spans.row) >= 0).all()
+    of_row = examples.spans.measures[examples.spans.row == 2].tolist()
+    assert sorted(of_row) == [
+        pytest.approx([2 + 0.040 + 9e-6, (2 + 0.040 + 9e-6) / 10, 1.0], rel=1e-6),
+        pytest.approx([3.0, 1.5, 0.5]),
+    ]
+
+
+def test_a_span_that_ends_where_it_began_points_up_everywhere():
+    flat = windows_with((0, 40, 44, 0, 1), n_windows=1)
+    examples = rows_of(flat, proposals_of())
+
+    assert orientation(np.array([-1, 0, 1], np.int8)).tolist() == [-1, 1, 1]
+    assert examples.down.tolist() == [False]
+    assert np.flatnonzero(examples.bar_target[0]).tolist() == list(range(40, 45))
+    assert spans_in(examples, 0) == [(40, 44, 1, 1, 40, 44)]
+
+
+def test_a_label_longer_than_the_rule_measures_keeps_its_length():
+    long = windows_with((0, 40, 70, 1, 1), n_windows=1)
+    own = labeled_proposals(long, measures_for(long))
+
+    assert (own.start.tolist(), own.end.tolist()) == ([40], [70])
+    assert own.net_atr.tolist() == pytest.approx([1 + 0.040 + 19e-6])
+
+
+def test_rows_of_the_market_upside_down_are_the_same_turned(market: Market, train: Lesson):
+    spans = train.windows.spans
+    turned = train.windows._replace(spans=spans._replace(direction=-spans.direction))
+    mirrored = lesson(Market(upside_down(market.bars), market.table, turned), turned).rows
+    by_row = list(range(len(spans.window)))  # of empty windows the rows change places
+
+    assert np.array_equal(mirrored.down[by_row], ~train.rows.down[by_row])
+    assert np.array_equal(mirrored.bar_target[by_row], train.rows.bar_target[by_row])
+    assert [spans_in(mirrored, row) for row in by_row] == [spans_in(train.rows, row) for row in by_row]
+
+
+def test_the_market_gives_rows_of_every_kind_and_spans_of_every_answer(train: Lesson):
+    assert (np.bincount(train.rows.kind) >= 8).all()
+    assert (np.bincount(train.rows.spans.expansion + 1) >= 8).all()
+
+
+def test_windows_without_any_expansion_give_empty_rows_alone():
+    examples = rows_of(windows_with(n_windows=2), proposals_of((1, 40, 44, -1)))
+
+    assert examples.kind.tolist() == [EMPTY] * 4
+    assert spans_in(examples, 3) == [(40, 44, 0, *(UNKNOWN,) * 3)]

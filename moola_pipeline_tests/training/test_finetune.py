@@ -1,0 +1,454 @@
+"""Fine-tuning: what learns when, from which rows, and that a planted difference of types is learned."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.utils.data import WeightedRandomSampler
+
+from moola_pipeline.labels.spans import LabeledSpans
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.reading import read_spans
+from moola_pipeline.training import finetune as finetuning
+from moola_pipeline.training.batches import Augmentation, Source, batches
+from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
+from moola_pipeline.training.finetune import (
+    FinetuneResult,
+    FinetuneSettings,
+    expected_priors,
+    finetune,
+    losses,
+    sampling_weights,
+)
+from moola_pipeline.training.losses import TASKS
+from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices
+from moola_pipeline_tests.training.conftest import Lesson, lesson
+
+SMALL = FinetuneSettings(
+    head_units=8, epochs=3, batch_windows=16, frozen_epochs=1, learning_rate=1e-2, encoder_learning_rate=1e-2
+)
+
+
+def small_with(**changes: object) -> FinetuneSettings:
+    return FinetuneSettings(**{**SMALL.model_dump(), **changes})
+
+
+class Trainer:
+    """Fine-tunes on the made market, with anything replaced."""
+
+    def __init__(self, market: Market, encoder: Encoder, train: Lesson, validation: Lesson):
+        self.market, self.encoder = market, encoder
+        self.train, self.validation = train.rows, validation.rows
+
+    def __call__(
+        self, settings: FinetuneSettings = SMALL, seed: int = 0, **changed: object
+    ) -> FinetuneResult:
+        given: dict = {
+            "encoder": self.encoder,
+            "bars": self.market.bars,
+            "values": self.market.table.values,
+            "atr": self.market.table.atr,
+            "train": self.train,
+            "validation": self.validation,
+            **changed,
+        }
+        return finetune(**given, settings=settings, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def trainer(market: Market, encoder: Encoder, train: Lesson, validation: Lesson) -> Trainer:
+    return Trainer(market, encoder, train, validation)
+
+
+@pytest.fixture(scope="module")
+def result(trainer: Trainer) -> FinetuneResult:
+    return trainer()
+
+
+def weights_of(network: torch.nn.Module) -> np.ndarray:
+    return np.concatenate([tensor.cpu().numpy().ravel() for tensor in network.state_dict().values()])
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
+    """Copies of the classifier as it is judged at the end of each epoch."""
+    seen: list[Classifier] = []
+    judge = finetuning._judge
+
+    def judged(classifier: Classifier, *arguments):
+        copied = Classifier(Encoder(8), classifier.head_units, 0.0)
+        copied.load_state_dict(classifier.state_dict())
+        seen.append(copied.eval())
+        return judge(classifier, *arguments)
+
+    monkeypatch.setattr(finetuning, "_judge", judged)
+    return seen
+
+
+@pytest.mark.parametrize("frozen_epochs", [0, 1, 2])
+def test_the_encoder_changes_only_after_the_unfreeze_epoch(
+    trainer: Trainer, encoder: Encoder, frozen_epochs: int, monkeypatch: pytest.MonkeyPatch
+):
+    seen = watch(monkeypatch)
+    trainer(small_with(frozen_epochs=frozen_epochs))
+
+    pretrained = encoder.state_dict()
+    for epoch, classifier in enumerate(seen):
+        for name, tensor in classifier.encoder.lstm.named_parameters():
+            same = torch.equal(tensor, pretrained[f"lstm.{name}"])
+            assert same == (epoch < frozen_epochs), (epoch, name)
+    assert len(seen) == 3
+
+
+def test_the_heads_learn_from_the_first_epoch(
+    trainer: Trainer, train: Lesson, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+):
+    seen = watch(monkeypatch)
+    trainer(small_with(frozen_epochs=9))
+
+    started = dict(finetuning._new_classifier(encoder, train.rows, SMALL, 0).named_parameters())
+    for name, tensor in seen[0].named_parameters():
+        assert torch.equal(tensor, started[name]) == name.startswith("encoder."), name
+
+
+def test_the_encoder_that_was_given_is_copied(trainer: Trainer, encoder: Encoder, result: FinetuneResult):
+    before = weights_of(encoder)
+    again = trainer()
+
+    assert np.array_equal(weights_of(encoder), before)
+    assert again.classifier.encoder is not encoder
+    assert not np.array_equal(weights_of(again.classifier.encoder), before)
+
+
+@pytest.fixture(scope="module")
+def lopsided(market: Market) -> Examples:
+    """Rows of every window with a consolidation or with nothing, and of three with a retracement."""
+    spans = market.windows.spans
+    retracements = np.unique(spans.window[spans.type == 1])
+    kept = np.setdiff1d(np.arange(len(market.windows.bar0)), retracements[3:])
+    return lesson(market, some_windows(market.windows, kept)).rows
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_before_training_the_mean_probability_is_the_prior_of_the_drawn_batches(
+    market: Market, encoder: Encoder, lopsided: Examples, balanced: bool
+):
+    settings = small_with(balanced=balanced)
+    classifier = finetuning._new_classifier(encoder, lopsided, settings, 0)
+    weights = sampling_weights(lopsided, balanced).tolist()
+    drawn = np.array(list(WeightedRandomSampler(weights, 4000, generator=torch.Generator().manual_seed(1))))
+    source = Source(market.bars, market.table.values, market.table.atr)
+    said: dict[str, list[torch.Tensor]] = {"bars": [], "expansion": [], "type": []}
+    true: dict[str, list[torch.Tensor]] = {task: [] for task in said}
+    with torch.no_grad():
+        for batch in batches(source, lopsided, drawn, 500, "cpu"):
+            bars, heads = classifier(batch.features, batch.spans)
+            for task, logits, target, known in (
+                ("bars", bars, batch.bar_target, batch.bar_known),
+                ("expansion", heads.expansion, batch.expansion, batch.expansion >= 0),
+                ("type", heads.retracement, batch.type, batch.type >= 0),
+            ):
+                said[task].append(torch.sigmoid(logits[known]))
+                true[task].append(target[known].float())
+
+    for task in said:
+        prior = torch.cat(true[task]).mean().item()
+        assert torch.cat(said[task]).mean().item() == pytest.approx(prior, abs=0.02)
+
+
+def test_the_prior_is_that_of_the_drawing_and_not_of_the_labels(lopsided: Examples):
+    drawn, plain = (expected_priors(lopsided, sampling_weights(lopsided, way)) for way in (True, False))
+
+    assert plain["type"] < 0.25
+    assert drawn["type"] > plain["type"] + 0.1
+
+
+def test_two_passes_in_training_mode_differ(market: Market, train: Lesson, result: FinetuneResult):
+    source = Source(market.bars, market.table.values, market.table.atr)
+    (batch,) = batches(source, train.rows, np.arange(8), 8, "cpu")
+    result.classifier.train()
+    with torch.no_grad():
+        first, second = losses(result.classifier, batch), losses(result.classifier, batch)
+    result.classifier.eval()
+
+    assert all(first[task] != second[task] for task in TASKS)
+
+
+def test_every_row_that_is_learned_from_is_augmented(
+    trainer: Trainer, market: Market, monkeypatch: pytest.MonkeyPatch
+):
+    given: list[Augmentation | None] = []
+    make = finetuning.batches
+
+    def noted(source, examples, rows, size, device, augmentation=None):
+        given.append(augmentation)
+        return make(source, examples, rows, size, device, augmentation)
+
+    monkeypatch.setattr(finetuning, "batches", noted)
+    trainer(small_with(jitter_atr=0.05, warp=0.1))
+
+    judged, *shown = given
+    assert judged is None  # validation rows are read as they are
+    assert [(each.jitter_atr, each.warp) for each in shown if each] == [(0.05, 0.1)] * 3
+
+
+def test_rows_are_drawn_anew_each_epoch_and_each_kind_alike(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[np.ndarray] = []
+    make = finetuning.batches
+
+    def noted(source, examples, rows, *rest):
+        drawn.append(rows)
+        return make(source, examples, rows, *rest)
+
+    monkeypatch.setattr(finetuning, "batches", noted)
+    trainer(small_with(epochs=12, frozen_epochs=12, patience=12))
+
+    _, *epochs = drawn
+    kinds = np.bincount(trainer.train.kind[np.concatenate(epochs)])
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert kinds / kinds.sum() == pytest.approx([1 / 3] * 3, abs=0.07)
+    assert {len(rows) for rows in epochs} == {len(trainer.train.kind)}
+
+
+def test_the_share_of_each_task_is_logged_and_none_rules(result: FinetuneResult):
+    for entry in result.history:
+        shares = [entry[f"share_{task}"] for task in TASKS]
+        assert sum(shares) == pytest.approx(1)
+        assert min(shares) >= 0
+        assert max(shares) < 0.8
+
+
+def test_each_epoch_is_reported_as_it_ends(trainer: Trainer):
+    told: list[dict[str, float]] = []
+    again = trainer(on_epoch=told.append)
+
+    assert told == again.history
+    assert [entry["epoch"] for entry in told] == [0, 1, 2]
+    assert set(told[0]) == {
+        "epoch",
+        "train_loss",
+        "val_loss",
+        "val_type",
+        "val_expansion",
+        "seconds",
+        *(f"share_{task}" for task in TASKS),
+    }
+
+
+def test_the_weights_kept_are_those_of_the_best_validation_epoch(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+):
+    seen = watch(monkeypatch)
+    kept = trainer(small_with(epochs=8, learning_rate=0.2, patience=8))
+
+    val_losses = [entry["val_loss"] for entry in kept.history]
+    assert kept.best_epoch == int(np.argmin(val_losses)) < len(val_losses) - 1
+    assert np.array_equal(weights_of(kept.classifier), weights_of(seen[kept.best_epoch]))
+
+
+def test_training_stops_when_validation_has_not_improved_for_a_while(trainer: Trainer):
+    stopped = trainer(small_with(epochs=40, learning_rate=0.5, patience=2))
+
+    assert len(stopped.history) < 40
+    assert len(stopped.history) - 1 == max(stopped.best_epoch + 2, SMALL.frozen_epochs + 1)
+
+
+def test_the_validation_loss_is_that_of_all_spans_whatever_the_batch(
+    trainer: Trainer, result: FinetuneResult, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(finetuning, "JUDGED_ROWS", 5)
+    again = trainer()
+
+    assert len(trainer.validation.kind) % 5
+    for entry, expected in zip(again.history, result.history, strict=True):
+        assert entry["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
+        assert entry["val_loss"] == pytest.approx(entry["val_type"] + entry["val_expansion"])
+
+
+def test_bars_of_windows_in_no_split_have_no_part(trainer: Trainer, market: Market, result: FinetuneResult):
+    # 36 training and 12 validation windows lie in the first 16 segments; the rest would be for the test.
+    later = np.flatnonzero(market.bars.segment >= 16)
+    bars = with_prices(market.bars, later, np.random.default_rng(0))
+    table = features_of(bars)
+
+    again = trainer(bars=bars, values=table.values, atr=table.atr)
+
+    assert not np.array_equal(table.values[later], market.table.values[later])
+    assert again.history[-1]["val_loss"] == result.history[-1]["val_loss"]
+    assert np.array_equal(weights_of(again.classifier), weights_of(result.classifier))
+
+
+def test_validation_rows_choose_the_epoch_and_teach_nothing(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+):
+    seen = watch(monkeypatch)
+    trainer()
+    spans = trainer.validation.spans
+    flipped = replace(
+        trainer.validation, spans=spans._replace(type=np.where(spans.type >= 0, 1 - spans.type, -1))
+    )
+    trainer(validation=flipped)
+
+    assert len(seen) == 6
+    for epoch in range(3):
+        assert np.array_equal(weights_of(seen[epoch]), weights_of(seen[epoch + 3]))
+
+
+def test_same_seed_same_weights(trainer: Trainer, result: FinetuneResult):
+    torch.manual_seed(123)  # whatever state the process is in
+    again = trainer()
+
+    assert np.array_equal(weights_of(again.classifier), weights_of(result.classifier))
+    assert not np.array_equal(weights_of(trainer(seed=1).classifier), weights_of(result.classifier))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head_units": 6},
+        {"dropout": 0.1},
+        {"epochs": 1},
+        {"batch_windows": 12},
+        {"learning_rate": 5e-3},
+        {"encoder_learning_rate": 5e-3},
+        {"weight_decay": 1.0},
+        {"frozen_epochs": 2},
+        {"jitter_atr": 0.1},
+        {"warp": 0.4},
+        {"balanced": False},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_changed_setting_changes_the_result(
+    trainer: Trainer, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
+):
+    seen = watch(monkeypatch)
+    trainer()
+    expected = weights_of(seen[-1])
+    trainer(small_with(**changes))
+
+    assert not np.array_equal(weights_of(seen[-1]), expected)
+
+
+def test_unknown_setting_is_refused():
+    with pytest.raises(ValidationError, match="unfreeze_epoch"):
+        small_with(unfreeze_epoch=3)
+
+
+@pytest.mark.parametrize("changes", [{"batch_windows": 65}, {"seeds": ()}, {"dropout": 1.0}, {"warp": -0.1}])
+def test_a_setting_out_of_bounds_is_refused(changes: dict[str, object]):
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        small_with(**changes)
+
+
+def broken(examples: Examples, row: int) -> Examples:
+    """The rows with a measure in one of them that is no number."""
+    measures = examples.spans.measures.copy()
+    measures[examples.spans.row == row] = np.nan
+    return replace(examples, spans=examples.spans._replace(measures=measures))
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
+    row = int(np.flatnonzero(trainer.train.kind == 0)[3])
+    with pytest.raises(FloatingPointError, match="the loss must be finite, got nan for the windows") as stop:
+        trainer(train=broken(trainer.train, row))
+
+    named = [int(bar0) for bar0 in str(stop.value).split("rows ")[1].split(", ")]
+    assert len(named) == SMALL.batch_windows
+    assert trainer.train.bar0[row] in named
+
+
+def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer):
+    with pytest.raises(FloatingPointError, match="the loss must be finite, got nan"):
+        trainer(validation=broken(trainer.validation, 0))
+
+
+def test_one_type_alone_is_refused(trainer: Trainer, train: Lesson):
+    spans = train.windows.spans
+    alike = train.windows._replace(spans=spans._replace(type=np.zeros_like(spans.type)))
+    rows = make_examples(alike, train.measures, train.proposals)
+    with pytest.raises(ValueError, match=f"must hold both types, got {len(spans.type)} and 0"):
+        trainer(train=rows)
+
+
+def test_less_than_a_batch_is_refused_with_the_way_out(trainer: Trainer):
+    n_rows = len(trainer.train.kind)
+    with pytest.raises(ValueError) as refusal:
+        trainer(small_with(batch_windows=n_rows + 1))
+
+    assert str(refusal.value) == (
+        f"training needs at least one batch of {n_rows + 1} rows, got {n_rows}. "
+        "Label more windows or lower batch_windows."
+    )
+
+
+def test_validation_without_an_expansion_is_refused(trainer: Trainer, validation: Lesson):
+    empty = validation.windows._replace(spans=LabeledSpans(*(part[:0] for part in validation.windows.spans)))
+    rows = make_examples(empty, validation.measures, validation.proposals)
+    with pytest.raises(ValueError, match="validation rows must hold a labeled expansion, got none"):
+        trainer(validation=rows)
+
+
+@pytest.fixture(scope="module")
+def learned(trainer: Trainer) -> FinetuneResult:
+    return trainer(small_with(epochs=30, dropout=0.2, patience=30))
+
+
+def test_planted_types_and_surges_are_learned(learned: FinetuneResult, validation: Lesson):
+    best = learned.history[learned.best_epoch]
+    share = np.mean(validation.windows.spans.type)
+    chance = -(share * np.log(share) + (1 - share) * np.log(1 - share))
+
+    assert best["val_type"] < 0.75 * chance
+    assert best["val_expansion"] < 0.5 * learned.history[0]["val_expansion"]
+
+
+def test_types_without_a_reason_are_not_learned(trainer: Trainer, train: Lesson, validation: Lesson):
+    rng = np.random.default_rng(5)
+    rows = []
+    for part in (train, validation):
+        spans = part.windows.spans
+        shuffled = part.windows._replace(spans=spans._replace(type=rng.permutation(spans.type)))
+        rows.append(make_examples(shuffled, part.measures, part.proposals))
+    by_chance = trainer(small_with(epochs=10, dropout=0.2, patience=30), train=rows[0], validation=rows[1])
+
+    assert by_chance.history[by_chance.best_epoch]["val_type"] > 0.9 * np.log(2)
+
+
+def test_predictions_move_with_the_bars_when_the_window_is_shifted(
+    learned: FinetuneResult, market: Market, validation: Lesson
+):
+    spans = labeled_proposals(validation.windows, validation.measures)
+    bar0 = validation.windows.bar0
+    later = market.bars.segment_starts(bar0) + 40 < bar0 - 6  # room to begin 6 bars earlier
+    inner = later[spans.window] & (spans.end <= 92)
+    spans = type(spans)(*(part[inner] for part in spans))
+    shifted = spans._replace(start=spans.start + 6, end=spans.end + 6)
+
+    here = read_spans(learned.classifier, market.table.values, bar0, spans)
+    there = read_spans(learned.classifier, market.table.values, np.where(later, bar0 - 6, bar0), shifted)
+
+    moved = (there.pointer[:, 0] - here.pointer[:, 0]) * 105
+    assert len(moved) >= 5
+    assert moved == pytest.approx(np.full(len(moved), 6.0), abs=0.5)
+    assert np.sign(there.retracement).tolist() == np.sign(here.retracement).tolist()
+
+
+def test_the_classifier_comes_back_ready_to_read(result: FinetuneResult):
+    assert not result.classifier.training
+    for parameter in result.classifier.parameters():
+        assert parameter.device.type == "cpu" and parameter.requires_grad
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_learns_nearly_what_the_cpu_learns(trainer: Trainer):
+    settings = small_with(dropout=0.0)
+    cpu, gpu = trainer(settings), trainer(settings, device="cuda")
+
+    for one, other in zip(cpu.history, gpu.history, strict=True):
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=0.01)
+    assert next(gpu.classifier.parameters()).device.type == "cpu"

@@ -1,0 +1,296 @@
+"""Pretraining: hidden bars reach nothing, held-out windows judge, and a seed decides the weights."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from moola_pipeline.models.encoder import Encoder, RidgeDecoder
+from moola_pipeline.training import pretrain as pretraining
+from moola_pipeline.training.pretrain import PretrainResult, PretrainSettings, hide, initialize, pretrain
+from moola_pipeline.windows.dense import pretraining_windows, view_rows
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+from moola_pipeline.windows.repainted import hidden_blocks
+from moola_pipeline_tests.made_bars import features_of, made_bars, with_prices
+
+SMALL = PretrainSettings(hidden_units=8, epochs=2, batch_windows=16)
+BARS = made_bars(16)
+VALUES = features_of(BARS).values
+WINDOWS = pretraining_windows(BARS.segment, len(VALUES))
+
+
+def small_with(**changes: object) -> PretrainSettings:
+    return PretrainSettings(**{**SMALL.model_dump(), **changes})
+
+
+def weights_of(result: PretrainResult) -> np.ndarray:
+    return np.concatenate([tensor.numpy().ravel() for tensor in result.encoder.state_dict().values()])
+
+
+@pytest.fixture(scope="module")
+def result() -> PretrainResult:
+    return pretrain(BARS, VALUES, WINDOWS, SMALL)
+
+
+@pytest.fixture(scope="module")
+def one_epoch() -> PretrainResult:
+    return pretrain(BARS, VALUES, WINDOWS, small_with(epochs=1))
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[Encoder, RidgeDecoder]:
+    """An encoder and a decoder whose every weight has a say."""
+    encoder, decoder = Encoder(8), RidgeDecoder(8, 5 * VALUES.shape[1] + 2)
+    initialize(encoder, 0)
+    initialize(decoder, 1)
+    encoder.set_scale(torch.from_numpy(VALUES[view_rows(WINDOWS)].reshape(-1, VALUES.shape[1])))
+    decoder.ridge.normal_(generator=torch.Generator().manual_seed(2))
+    return encoder, decoder
+
+
+def test_prices_of_hidden_bars_never_reach_the_encoder(networks: tuple[Encoder, RidgeDecoder]):
+    encoder, _ = networks
+    bar0 = WINDOWS[[0, 7, 13]]  # of three segments, so that one table can hold all changes
+    hidden = hidden_blocks(len(bar0), 0.4, 10, np.random.default_rng(0))
+    changed = with_prices(BARS, view_rows(bar0)[hidden], np.random.default_rng(1))
+    changed_values = features_of(changed).values
+
+    visible, true = hide(BARS, VALUES, bar0, hidden)
+    also_visible, also_true = hide(changed, changed_values, bar0, hidden)
+
+    assert not np.array_equal(true[hidden], also_true[hidden])
+    assert not np.array_equal(true[~hidden], also_true[~hidden])  # features carry a hidden bar on
+    assert np.array_equal(visible, also_visible)
+    with torch.no_grad():
+        states = encoder(torch.from_numpy(visible), torch.from_numpy(hidden))
+        assert torch.equal(states, encoder(torch.from_numpy(also_visible), torch.from_numpy(hidden)))
+
+
+def test_prices_of_hidden_bars_reach_no_input_of_the_decoder(
+    networks: tuple[Encoder, RidgeDecoder], monkeypatch: pytest.MonkeyPatch
+):
+    encoder, decoder = networks
+    bar0 = WINDOWS[[0, 7, 13]]
+    hidden = hidden_blocks(len(bar0), 0.4, 10, np.random.default_rng(0))
+    changed = with_prices(BARS, view_rows(bar0)[hidden], np.random.default_rng(1))
+    monkeypatch.setattr(pretraining, "hidden_blocks", lambda *_: hidden)
+    guesses, targets = [], []
+    for bars in (BARS, changed):
+        rng = np.random.default_rng(3)
+        (batch,) = pretraining._batches(encoder, bars, features_of(bars).values, bar0, SMALL, rng)
+        with torch.no_grad():
+            states = encoder(torch.from_numpy(batch.visible), torch.from_numpy(batch.hidden))
+            guesses.append(decoder(states[torch.from_numpy(batch.hidden)], torch.from_numpy(batch.inputs)))
+        targets.append(batch.targets)
+
+    assert torch.equal(guesses[0], guesses[1])
+    assert not np.array_equal(targets[0], targets[1])
+
+
+def test_prices_of_visible_bars_do_reach_the_encoder(networks: tuple[Encoder, RidgeDecoder]):
+    bar0 = WINDOWS[:1]
+    hidden = hidden_blocks(1, 0.4, 10, np.random.default_rng(0))
+    seen = np.flatnonzero(~hidden[0])[30:31]
+    changed = with_prices(BARS, view_rows(bar0)[0, seen], np.random.default_rng(1))
+
+    before, _ = hide(BARS, VALUES, bar0, hidden)
+    after, _ = hide(changed, features_of(changed).values, bar0, hidden)
+
+    assert not np.array_equal(before, after)
+
+
+def test_hiding_gives_the_true_features_beside_the_visible_ones():
+    hidden = hidden_blocks(4, 0.4, 10, np.random.default_rng(0))
+    visible, true = hide(BARS, VALUES, WINDOWS[:4], hidden)
+
+    assert np.array_equal(true, VALUES[view_rows(WINDOWS[:4])])
+    before_any = np.cumsum(hidden, axis=1) == 0
+    assert np.array_equal(visible[before_any], true[before_any])
+    assert not np.array_equal(visible, true)
+
+
+def test_half_of_the_windows_are_turned_upside_down_with_their_targets(
+    networks: tuple[Encoder, RidgeDecoder],
+):
+    encoder, _ = networks
+    bar0 = np.repeat(WINDOWS[5], 200)
+    (batch,) = pretraining._batches(
+        encoder, BARS, VALUES, bar0, small_with(batch_windows=200), np.random.default_rng(0)
+    )
+    (straight,) = pretraining._batches(
+        encoder, BARS, VALUES, bar0, small_with(batch_windows=200, mirror=False), np.random.default_rng(0)
+    )
+    turned = (batch.visible != straight.visible).any(axis=(1, 2))
+
+    assert 70 < turned.sum() < 130
+    rows = turned[batch.where.window]
+    assert np.array_equal(batch.targets[~rows], straight.targets[~rows])
+    assert not np.array_equal(batch.targets[rows], straight.targets[rows])
+
+
+def test_the_encoder_beats_every_imputation_on_windows_it_never_saw(result: PretrainResult):
+    assert set(result.errors) == {"mean", "last_value", "interpolation", "ridge", "encoder"}
+    assert result.errors["encoder"] < min(result.errors[name] for name in result.errors if name != "encoder")
+
+
+def test_training_windows_end_more_than_an_embargo_before_the_first_held_out_one():
+    for share in (0.05, 0.1, 0.3):
+        train, choosing, judging = pretraining._parts(
+            WINDOWS, small_with(validation_share=share), np.random.default_rng(0)
+        )
+        first_read = choosing[0] - CONTEXT_BARS
+        next_window = WINDOWS[len(train)]
+        assert first_read - (train[-1] + WINDOW_BARS - 1) > 105
+        assert first_read - (next_window + WINDOW_BARS - 1) <= 105
+        assert len(choosing) + len(judging) == int(len(WINDOWS) * share)
+
+
+def test_an_embargo_of_exactly_105_bars_between_is_enough():
+    # Bar 104 of a window at 0 is followed by 105 free bars when the first bar read is 210.
+    train, _, _ = pretraining._parts(
+        np.array([-1, 0, 1, 230, 335]),
+        small_with(batch_windows=2, validation_share=0.4),
+        np.random.default_rng(0),
+    )
+
+    assert train.tolist() == [-1, 0]
+
+
+def test_windows_that_choose_the_epoch_do_not_judge_it():
+    for max_windows in (None, 64):
+        train, choosing, judging = pretraining._parts(
+            WINDOWS, small_with(validation_share=0.2, max_windows=max_windows), np.random.default_rng(0)
+        )
+        assert train[-1] < choosing[0] and choosing[-1] < judging[0]
+        assert abs(len(choosing) - len(judging)) <= 1
+
+
+def test_bars_after_the_last_window_change_nothing(result: PretrainResult):
+    end = result.last_row + 1
+    changed = with_prices(BARS, np.arange(end, len(VALUES)), np.random.default_rng(0))
+    values = VALUES.copy()
+    values[end:] = np.nan
+
+    assert end < len(VALUES)
+    assert np.array_equal(weights_of(pretrain(changed, values, WINDOWS, SMALL)), weights_of(result))
+
+
+def test_the_last_row_is_that_of_the_last_window(result: PretrainResult):
+    assert result.last_row == WINDOWS[-1] + 104
+    assert result.n_windows == len(pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))[0])
+
+
+def test_held_out_windows_have_no_part_in_scale_or_ridge():
+    train, choosing, _ = pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))
+    values = VALUES.copy()
+    values[choosing[0] - CONTEXT_BARS :] = 7.0
+
+    one, other = (pretraining._new_encoder(table, train, SMALL) for table in (VALUES, values))
+    ridges = [
+        pretraining._fitted_ridge(one, BARS, table, train, SMALL, np.random.default_rng(0))
+        for table in (VALUES, values)
+    ]
+
+    assert torch.equal(one.center, other.center) and torch.equal(one.scale, other.scale)
+    assert np.array_equal(ridges[0], ridges[1])
+
+
+def test_same_seed_same_weights(result: PretrainResult):
+    torch.manual_seed(123)  # whatever state the process is in
+
+    assert np.array_equal(weights_of(pretrain(BARS, VALUES, WINDOWS, SMALL)), weights_of(result))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"max_windows": 64},
+        {"batch_windows": 20},
+        {"learning_rate": 2e-3},
+        {"weight_decay": 0.5},
+        {"dropout": 0.5},
+        {"hidden_ratio": 0.2},
+        {"block_bars": 5},
+        {"validation_share": 0.3},
+        {"mirror": False},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_changed_setting_changes_the_result(one_epoch: PretrainResult, changes: dict[str, object]):
+    changed = pretrain(BARS, VALUES, WINDOWS, small_with(epochs=1, **changes))
+
+    assert not np.allclose(weights_of(changed), weights_of(one_epoch), rtol=1e-6)
+
+
+def test_more_hidden_units_and_epochs_are_what_they_say(result: PretrainResult):
+    wider = pretrain(BARS, VALUES, WINDOWS, small_with(hidden_units=12, epochs=1))
+
+    assert wider.encoder.hidden_units == 12
+    assert len(wider.history) == 1 and len(result.history) == 2
+
+
+def test_unknown_setting_is_refused():
+    with pytest.raises(ValidationError, match="mask_ratio"):
+        small_with(mask_ratio=0.6)
+
+
+@pytest.mark.parametrize("changes", [{"hidden_ratio": 0.9}, {"epochs": 0}, {"dropout": 1.0}, {"seed": -1}])
+def test_a_setting_out_of_bounds_is_refused(changes: dict[str, object]):
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        small_with(**changes)
+
+
+def test_each_epoch_is_reported_as_it_ends(result: PretrainResult):
+    told: list[dict[str, float]] = []
+    again = pretrain(BARS, VALUES, WINDOWS, SMALL, on_epoch=told.append)
+
+    assert told == again.history
+    assert [set(entry) for entry in told] == [{"epoch", "train_loss", "val_loss", "seconds"}] * 2
+    assert [entry["val_loss"] for entry in told] == [entry["val_loss"] for entry in result.history]
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_windows():
+    with pytest.raises(
+        FloatingPointError, match=r"finite, got (nan|inf) for the windows at rows \d+, "
+    ) as stop:
+        pretrain(BARS, VALUES, WINDOWS, small_with(learning_rate=1e30))
+
+    named = [int(row) for row in str(stop.value).split("rows ")[1].split(", ")]
+    assert len(named) == SMALL.batch_windows
+    assert set(named) <= set(WINDOWS.tolist())
+
+
+def test_too_few_windows_are_refused_with_the_way_out():
+    with pytest.raises(ValueError) as refusal:
+        pretrain(BARS, VALUES, WINDOWS[:12], SMALL)
+
+    assert str(refusal.value) == (
+        "pretraining needs at least one batch of 16 windows, got 9. "
+        "Register more bars or lower batch_windows."
+    )
+
+
+@pytest.mark.parametrize("n_windows", [0, 1, 2])
+def test_hardly_any_windows_are_refused_alike(n_windows: int):
+    with pytest.raises(ValueError, match="at least one batch of 16 windows, got 0"):
+        pretrain(BARS, VALUES, WINDOWS[:n_windows], SMALL)
+
+
+def test_the_tables_are_left_as_they_were(result: PretrainResult):
+    assert np.array_equal(VALUES, features_of(BARS).values)
+    assert np.array_equal(BARS.prices, made_bars(16).prices)
+
+
+def test_initial_weights_lie_within_their_fan_in_and_depend_on_the_seed_alone():
+    first, second, third = Encoder(8), Encoder(8), Encoder(8)
+    for encoder, seed in ((first, 0), (second, 0), (third, 1)):
+        initialize(encoder, seed)
+
+    one, same, other = (encoder.state_dict() for encoder in (first, second, third))
+    inputs = "lstm.weight_ih_l0"
+    assert torch.equal(one[inputs], same[inputs])
+    assert not torch.equal(one[inputs], other[inputs])
+    bound = one[inputs].shape[1] ** -0.5
+    assert 0.9 * bound < one[inputs].abs().max() <= bound
+    assert not one["lstm.bias_ih_l0"].any() and not one["hidden_bar"].any()

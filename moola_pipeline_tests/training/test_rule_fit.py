@@ -1,0 +1,169 @@
+"""Which proposal finds which label, and the rule that finds most of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from moola_pipeline.labels.spans import LabeledSpans
+from moola_pipeline.models.rule import ORDERINGS, Proposals, Rule, SpanMeasures, propose
+from moola_pipeline.training.rule_fit import f_beta, fit_rule, matches
+from moola_pipeline_tests.training.conftest import Lesson
+
+Span = tuple[int, int, int]
+QUICK = settings(deadline=None, derandomize=True, max_examples=150)
+
+
+def labels_of(*spans: Span) -> LabeledSpans:
+    window, start, end = (np.array(column, np.int64) for column in zip(*sorted(spans), strict=True))
+    return LabeledSpans(window, start, end, np.ones(len(window), np.int8), np.zeros(len(window), np.int64))
+
+
+def proposals_of(*spans: Span) -> Proposals:
+    window, start, end = (np.array(column, np.int64) for column in zip(*sorted(spans), strict=True))
+    return Proposals(window, start, end, np.ones(len(window), np.int8), window + 1.0, window + 1.0)
+
+
+def agrees(proposal: Span, label: Span) -> bool:
+    length = label[2] - label[1] + 1
+    return (
+        proposal[0] == label[0]
+        and abs(proposal[1] - label[1]) <= 3
+        and abs(proposal[2] - label[2]) <= max(3, length / 2)
+    )
+
+
+spans = st.tuples(st.integers(0, 1), st.integers(30, 60), st.integers(1, 12)).map(
+    lambda drawn: (drawn[0], drawn[1], drawn[1] + drawn[2])
+)
+some_spans = st.lists(spans, min_size=1, max_size=6, unique_by=lambda span: span[:2])
+
+
+def test_matches_worked_by_hand():
+    labels = labels_of((0, 40, 44), (0, 70, 79), (1, 50, 52))
+    proposals = proposals_of(
+        (0, 37, 41),  # 3 and 3 bars off: the very edge
+        (0, 41, 44),  # nearer, so it has the label
+        (0, 70, 84),  # half the labeled length of 10 is 5
+        (1, 50, 56),  # ends 4 bars late, half of 3 is less
+        (2, 50, 52),
+    )
+
+    assert matches(proposals, labels).tolist() == [-1, 0, 1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "found"),
+    [(43, 44, 0), (44, 44, -1), (37, 41, 0), (36, 41, -1), (40, 47, 0), (40, 48, -1)],
+)
+def test_the_collar_ends_at_3_bars(start: int, end: int, found: int):
+    assert matches(proposals_of((0, start, end)), labels_of((0, 40, 44))).tolist() == [found]
+
+
+@QUICK
+@given(some_spans, some_spans)
+def test_each_match_agrees_and_each_label_is_found_once(proposed: list[Span], labeled: list[Span]):
+    proposals, labels = sorted(proposed), sorted(labeled)
+    found = matches(proposals_of(*proposals), labels_of(*labels))
+
+    hits = found[found >= 0].tolist()
+    assert len(hits) == len(set(hits))
+    assert all(agrees(proposals[i], labels[j]) for i, j in enumerate(found.tolist()) if j >= 0)
+
+
+@QUICK
+@given(some_spans, some_spans)
+def test_matches_against_an_optimal_assignment(proposed: list[Span], labeled: list[Span]):
+    proposals, labels = sorted(proposed), sorted(labeled)
+    agreement = np.array([[agrees(p, t) for t in labels] for p in proposals])
+    rows, columns = linear_sum_assignment(agreement, maximize=True)
+    best = int(agreement[rows, columns].sum())
+
+    n_found = int((matches(proposals_of(*proposals), labels_of(*labels)) >= 0).sum())
+
+    # Nearest onset first can block a chain: never by more than half, never where no span has
+    # two partners to choose from.
+    assert best / 2 <= n_found <= best
+    if agreement.sum(axis=0).max() <= 1 or agreement.sum(axis=1).max() <= 1:
+        assert n_found == best
+
+
+def test_f_beta_worked_by_hand():
+    labels = labels_of((0, 40, 44), (0, 60, 64), (1, 50, 54))
+    proposals = proposals_of((0, 40, 44), (1, 30, 34), (1, 70, 74), (1, 20, 24), (1, 80, 84))
+
+    # 1 hit, 2 misses, 2 false ones: those at 20 and 80 lie where nobody looked.
+    assert f_beta(proposals, labels, 1.0) == pytest.approx(2 / (2 + 2 + 2))
+    assert f_beta(proposals, labels, 2.0) == pytest.approx(5 / (5 + 4 * 2 + 2))
+
+
+def test_no_proposals_score_0():
+    none = Proposals(*(part[:0] for part in proposals_of((0, 40, 44))))
+
+    assert f_beta(none, labels_of((0, 40, 44)), 1.0) == 0
+
+
+def test_planted_surges_are_recovered(train: Lesson, validation: Lesson):
+    rule = fit_rule(train.measures, train.windows.spans)
+
+    assert f_beta(propose(train.measures, rule), train.windows.spans, 1.0) > 0.95
+    unseen = propose(validation.measures, rule)
+    assert f_beta(unseen, validation.windows.spans, 1.0) > 0.9
+    found = matches(unseen, validation.windows.spans)
+    labeled = validation.windows.spans
+    hit = found >= 0
+    assert np.array_equal(unseen.direction[hit], labeled.direction[found[hit]])
+    assert np.abs(unseen.start[hit] - labeled.start[found[hit]]).mean() < 1
+
+
+def test_surges_that_nobody_labeled_are_not_learned(train: Lesson):
+    spans = train.windows.spans
+    rng = np.random.default_rng(0)
+    start = rng.integers(30, 75, len(spans.start))
+    anywhere = spans._replace(start=start, end=start + (spans.end - spans.start))
+    order = np.lexsort((anywhere.start, anywhere.window))
+    chance = LabeledSpans(*(part[order] for part in anywhere))
+
+    assert f_beta(propose(train.measures, fit_rule(train.measures, chance)), chance, 1.0) < 0.5
+
+
+def test_the_fitted_rule_beats_nearly_every_random_one(train: Lesson):
+    spans = train.windows.spans
+    fitted = f_beta(propose(train.measures, fit_rule(train.measures, spans)), spans, 1.0)
+    rng = np.random.default_rng(0)
+    scores = []
+    for _ in range(200):
+        shortest = int(rng.integers(1, 8))
+        rule = Rule(
+            min_net_atr=rng.uniform(0.5, 8),
+            min_efficiency=rng.uniform(0, 1),
+            min_length=shortest,
+            max_length=int(rng.integers(max(shortest, 6), 21)),
+            ordering=ORDERINGS[rng.integers(4)],
+        )
+        scores.append(f_beta(propose(train.measures, rule), spans, 1.0))
+
+    assert np.mean(np.array(scores) > fitted) < 0.1
+    assert np.median(scores) < 0.9
+
+
+def test_a_rule_that_proposes_finds_at_least_what_a_rule_that_stands_alone_finds(train: Lesson):
+    spans = train.windows.spans
+    factor = np.random.default_rng(0).uniform(0.3, 1.7, (len(train.windows.bar0), 1, 1))
+    shaken = SpanMeasures(train.measures.net_atr * factor.astype(np.float32), train.measures.efficiency)
+    alone, proposing = (propose(shaken, fit_rule(shaken, spans, beta)) for beta in (1.0, 6.0))
+
+    hits = [int((matches(proposals, spans) >= 0).sum()) for proposals in (alone, proposing)]
+    assert hits[1] >= hits[0]
+    assert len(proposing.window) > len(alone.window)
+
+
+def test_the_same_windows_give_the_same_rule(train: Lesson):
+    assert fit_rule(train.measures, train.windows.spans) == fit_rule(train.measures, train.windows.spans)
+
+
+def test_no_expansion_to_fit_on_is_refused(train: Lesson):
+    none = LabeledSpans(*(part[:0] for part in train.windows.spans))
+    with pytest.raises(ValueError, match="labeled must hold at least one expansion, got none"):
+        fit_rule(train.measures, none)
