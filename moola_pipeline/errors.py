@@ -21,5 +21,5 @@ class ChecksumMismatch(IntegrityError):
     """The bytes of a file differ from the recorded SHA256."""
 
 
-class MissingArtifact(MoolaError):
-    """A stage was asked for whose input has not been made yet."""
+class MissingArtifact(BadInput):
+    """Something was asked for that has not been made yet; the text names the command that makes it."""

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import numpy as np
+import pandas as pd
 
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
 from moola_pipeline.bars.schema import content_digest, validate_bars
@@ -40,13 +42,11 @@ def raw_nq_bars(context: dg.AssetExecutionContext, pipeline: Pipeline, tracking:
         files = read_manifest(market.store).files
         facts = {
             "rows": len(bars),
-            "sessions": int(bars["session"].nunique()),
+            "sessions": len(np.unique(bars["session"].to_numpy())),
             "segments": int(bars["segment"].iloc[-1]) + 1,
             "first_bar": str(bars["timestamp"].iloc[0]),
             "last_bar": str(bars["timestamp"].iloc[-1]),
-            "rolls": int(bars["contract"].nunique()) - 1
-            if bars["contract"].notna().any()
-            else "none registered",
+            "rolls": _rolls(bars),
         }
         stage.run.log_input("bars", digest, market.store.shown_manifest, facts)
         stage.run.log_params({file.file: file.sha256 for file in files}, "file.")
@@ -65,3 +65,8 @@ def raw_nq_bars(context: dg.AssetExecutionContext, pipeline: Pipeline, tracking:
             ],
             data_version=digest,
         )
+
+
+def _rolls(bars: pd.DataFrame) -> int | str:
+    contracts = set(bars["contract"].dropna())
+    return len(contracts) - 1 if contracts else "none registered: a roll looks like a price move"

@@ -43,7 +43,7 @@ FinetuneConfig = launchpad_config(FinetuneSettings, "FinetuneConfig")
 )
 def finetuned_classifier(
     context: dg.AssetExecutionContext,
-    config: FinetuneConfig,
+    config: FinetuneConfig,  # pyright: ignore[reportInvalidTypeForm]
     pipeline: Pipeline,
     compute: Compute,
     tracking: Tracking,

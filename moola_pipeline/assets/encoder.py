@@ -45,7 +45,7 @@ PretrainConfig = launchpad_config(PretrainSettings, "PretrainConfig")
 )
 def pretrained_encoder(
     context: dg.AssetExecutionContext,
-    config: PretrainConfig,
+    config: PretrainConfig,  # pyright: ignore[reportInvalidTypeForm]
     pipeline: Pipeline,
     compute: Compute,
     tracking: Tracking,

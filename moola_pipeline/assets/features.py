@@ -41,11 +41,10 @@ def relativity_features(
         )
         figures = feature_table_figures(table.values[table.structure_valid])
         stage.run.log_params({"features": ",".join(FEATURE_NAMES)})
-        stage.run.log_metrics(
-            {f"non_zero.{name}": share for name, share in figures["non_zero_share"].items()}
-        )
-        stage.run.log_metrics({f"spread.{name}": share for name, share in figures["spread_share"].items()})
-        density, spread = figures["non_zero_share"], figures["spread_share"]
+        density = _by_feature(figures, "non_zero_share")
+        spread = _by_feature(figures, "spread_share")
+        stage.run.log_metrics({f"non_zero.{name}": share for name, share in density.items()})
+        stage.run.log_metrics({f"spread.{name}": share for name, share in spread.items()})
         yield stage.result(
             table,
             {
@@ -58,17 +57,21 @@ def relativity_features(
             [
                 verdict(
                     "non_zero_density",
-                    bool((density > MIN_NON_ZERO_SHARE).all()),
-                    float(density.min()),
+                    min(density.values()) > MIN_NON_ZERO_SHARE,
+                    min(density.values()),
                     MIN_NON_ZERO_SHARE,
-                    f"least: {density.idxmin()}",
+                    f"least: {min(density, key=density.__getitem__)}",
                 ),
                 verdict(
                     "feature_spread",
-                    bool((spread >= MIN_SPREAD_SHARE).all()),
-                    float(spread.min()),
+                    min(spread.values()) >= MIN_SPREAD_SHARE,
+                    min(spread.values()),
                     MIN_SPREAD_SHARE,
-                    f"least: {spread.idxmin()}",
+                    f"least: {min(spread, key=spread.__getitem__)}",
                 ),
             ],
         )
+
+
+def _by_feature(figures: pd.DataFrame, column: str) -> dict[str, float]:
+    return dict(zip(FEATURE_NAMES, figures[column].to_numpy(float).tolist(), strict=True))

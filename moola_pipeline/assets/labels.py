@@ -58,7 +58,7 @@ def labeled_expansions(
             frame,
             {
                 "rows": len(frame),
-                "windows": int(frame["window_id"].nunique()),
+                "windows": len(set(frame["window_id"])),
                 "refused": len(refused),
                 "class_counts": dg.MetadataValue.md(f"```\n{counts.to_string()}\n```"),
                 "content_sha256": digest,

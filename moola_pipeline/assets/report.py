@@ -12,6 +12,7 @@ from moola_pipeline.assets.stage import (
     integrity,
     launchpad_config,
     open_stage,
+    plain_value,
     score,
     settings_in_force,
     verdict,
@@ -62,7 +63,7 @@ _NAME = "bootstrap_ci_report"
 )
 def bootstrap_ci_report(
     context: dg.AssetExecutionContext,
-    config: ReportConfig,
+    config: ReportConfig,  # pyright: ignore[reportInvalidTypeForm]
     pipeline: Pipeline,
     compute: Compute,
     tracking: Tracking,
@@ -200,8 +201,8 @@ def _earlier_checks(context: dg.AssetExecutionContext) -> dict[str, Check]:
         one.check_name: Check(
             passed=one.passed,
             kind="integrity",
-            value=one.metadata["value"].value,
-            limit=one.metadata["limit"].value,
+            value=plain_value(one.metadata["value"]),
+            limit=plain_value(one.metadata["limit"]),
         )
         for one in evaluations(context.instance, sorted(chosen))
     }

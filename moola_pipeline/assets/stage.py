@@ -149,5 +149,11 @@ def verdict(
     )
 
 
+def plain_value(entry: dg.MetadataValue) -> bool | int | float | str | None:
+    """What stands in a check's metadata."""
+    value = entry.value
+    return value if isinstance(value, (bool, int, float, str)) else None
+
+
 def _plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -8,11 +8,10 @@ import click
 
 from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.rolls import add_rolls, registered_rolls
-from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import BarStore, ManifestEntry, is_intact, read_manifest
-from moola_pipeline.bars.vendor import FORMATS, STAMPS, VendorOptions, column_mapping
 from moola_pipeline.cli.next_steps import ADD_BARS, next_steps
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
+from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
 
@@ -26,32 +25,16 @@ def bars() -> None:
 
 @bars.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--format", metavar="|".join(FORMATS), help="Format of the file, where it must be this one.")
-@click.option("--timezone", metavar="ZONE", help="IANA zone of times that carry none.")
-@click.option("--stamp", metavar="|".join(STAMPS), help="What the times are: bar opens (default) or closes.")
-@click.option("--columns", metavar="ROLE=NAME,...", help="Columns by role, as in time=ts,close=Last.")
-@click.option(
-    "--instrument", metavar="|".join(INSTRUMENTS), default=VendorOptions.instrument, show_default=True
-)
+@vendor_options
 @json_option
 @click.pass_obj
-def add(
-    home: Home,
-    files: tuple[Path, ...],
-    format: str | None,
-    timezone: str | None,
-    stamp: str | None,
-    columns: str | None,
-    instrument: str,
-    as_json: bool,
-) -> None:
+def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> None:
     """Register files of one-minute bars (parquet or csv), and say how each was read.
 
     The bytes are kept as they are. A file that cannot be read without a guess is refused, with
     the option that settles it; the files before it stay registered.
     """
-    named = {} if columns is None else column_mapping(columns)
-    options = VendorOptions(format, timezone, stamp, named, instrument)
+    options = chosen_options(**vendor)
     store = BarStore(home.data, simulated=False)
     done: list[dict[str, Any]] = []
     try:

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import talib
 
-from moola_pipeline.features.schema import N_FEATURES, RANGE_HIGH, RANGE_LOW
+from moola_pipeline.features.schema import NEUTRAL, RANGE_HIGH, RANGE_LOW
 from moola_pipeline.features.zigzag import causal_zigzag, compiled_input
 
 ATR_BARS = 10
@@ -21,7 +21,7 @@ class FeatureTable:
     """Features of every bar of a table.
 
     Attributes:
-        values: (n_bars, F) float32, columns as `FEATURE_NAMES`; 0 where not valid.
+        values: (n_bars, F) float32, columns as `FEATURE_NAMES`; `NEUTRAL` where not warm.
         valid: (n_bars,) bool, True where the relativity features are warm.
         structure_valid: (n_bars,) bool, True where the structural set is warm too.
         atr: (n_bars,) float32, ATR(10), index points, at least one tick; 0 while it warms up.
@@ -63,7 +63,7 @@ def compute_features(prices: np.ndarray, segment: np.ndarray, tick_points: float
         if last - first >= RANGE_EMA_BARS:
             range_ema[first:last] = talib.EMA(ranges[first:last], RANGE_EMA_BARS)
     np.maximum(atr, tick_points, out=atr)
-    values = np.zeros((len(close), N_FEATURES), np.float32)
+    values = np.tile(NEUTRAL, (len(close), 1))
     swings = causal_zigzag(high, low, close, atr, starts=starts)
     averages = compiled_input(atr), compiled_input(range_ema)
     tick = float(tick_points)

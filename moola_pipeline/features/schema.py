@@ -68,6 +68,9 @@ MIRROR_SIGN = np.array(
 )
 MIRROR_SHIFT = np.array([1 if feature.mirror == "complement" else 0 for feature in FEATURES], np.float32)
 
+NEUTRAL = MIRROR_SHIFT / 2
+"""What stands in rows that are not warm yet: mirroring leaves it as it is."""
+
 
 def mirrored(values: np.ndarray) -> np.ndarray:
     """Features of the same bars with prices upside down; `values` is (..., F), the result too."""

@@ -66,18 +66,21 @@ def measure_spans(views: np.ndarray, atr: np.ndarray) -> SpanMeasures:
     """
     shape = (len(views), WINDOW_BARS, MAX_LENGTH)
     net, efficiency = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-    _measure(np.ascontiguousarray(views), np.asarray(atr, np.float64), net, efficiency)
+    _measure(np.ascontiguousarray(views), np.asarray(atr, np.float64), CONTEXT_BARS, net, efficiency)
     return SpanMeasures(net, efficiency)
 
 
+# numba's cache of a function knows when its own file has changed, and no other: constants of other
+# modules come as arguments.
 @numba.njit(cache=True)
-def _measure(views, atr, net, efficiency):
+def _measure(views, atr, context_bars, net, efficiency):
+    _, window_bars, max_length = net.shape
     for b in range(len(views)):
-        for s in range(WINDOW_BARS):
-            first = CONTEXT_BARS + s
+        for s in range(window_bars):
+            first = context_bars + s
             opened = views[b, first, 0]
             path = abs(views[b, first, 3] - opened)
-            for n in range(min(MAX_LENGTH, WINDOW_BARS - s)):
+            for n in range(min(max_length, window_bars - s)):
                 if n > 0:
                     path += abs(views[b, first + n, 3] - views[b, first + n - 1, 3])
                 move = views[b, first + n, 3] - opened
@@ -115,12 +118,13 @@ def propose(measures: SpanMeasures, rule: Rule) -> Proposals:
 @numba.njit(cache=True)
 def _propose(net, efficiency, min_net, min_efficiency, min_length, max_length, ordering, out):
     count = 0
-    spans = np.empty((WINDOW_BARS * MAX_LENGTH, 2), np.int64)
-    score = np.empty(WINDOW_BARS * MAX_LENGTH)
+    _, window_bars, longest = net.shape
+    spans = np.empty((window_bars * longest, 2), np.int64)
+    score = np.empty(window_bars * longest)
     for b in range(len(net)):
         n_spans = 0
-        for s in range(WINDOW_BARS):
-            for n in range(min_length - 1, min(max_length, WINDOW_BARS - s)):
+        for s in range(window_bars):
+            for n in range(min_length - 1, min(max_length, window_bars - s)):
                 size = abs(net[b, s, n])
                 if not (size >= min_net and efficiency[b, s, n] >= min_efficiency):
                     continue
@@ -134,7 +138,7 @@ def _propose(net, efficiency, min_net, min_efficiency, min_length, max_length, o
                 else:
                     score[n_spans] = s - size / 1e3
                 n_spans += 1
-        taken = np.zeros(WINDOW_BARS, np.bool_)
+        taken = np.zeros(window_bars, np.bool_)
         kept = 0
         for i in np.argsort(score[:n_spans], kind="mergesort"):
             first, last = spans[i]

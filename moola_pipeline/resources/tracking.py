@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 URL_VARIABLE = "MOOLA_MLFLOW_URL"
 DEFAULT_URL = "http://127.0.0.1:5000"
 PARENT_TAG = "mlflow.parentRunId"

@@ -163,7 +163,7 @@ def annotate_new(
     owned = (events["onset"] >= owned_from[window]) & (events["onset"] <= CORE_LAST)
     events = _without_overlaps(events.loc[owned], bar0)
     missed = uncovered(bars.segment)[first_row:]
-    expansions = _expansion_rows(events, bar0, table["timestamp"], model_version)
+    expansions = _expansion_rows(events, bar0, table.loc[:, "timestamp"], model_version)
     return Annotation(expansions, _stretches(table.iloc[first_row:], missed), len(bar0))
 
 

@@ -19,8 +19,10 @@ from moola_pipeline.features.relativity import (
 )
 from moola_pipeline.features.schema import (
     FEATURE_NAMES,
+    FEATURES,
     N_FEATURES,
     N_RELATIVITY,
+    NEUTRAL,
     RANGE_HIGH,
     RANGE_LOW,
     mirrored,
@@ -41,7 +43,8 @@ def one_segment(prices: np.ndarray, tick_points: float = TICK) -> FeatureTable:
 
 
 def stacked(rows: list[dict[str, float]]) -> np.ndarray:
-    return np.array([[row.get(name, 0.0) for name in FEATURE_NAMES] for row in rows])
+    neutral = {feature.name: 0.5 if feature.mirror == "complement" else 0.0 for feature in FEATURES}
+    return np.array([[row.get(name, neutral[name]) for name in FEATURE_NAMES] for row in rows])
 
 
 def test_the_21st_bar_of_a_climb_worked_by_hand():
@@ -70,7 +73,7 @@ def test_the_21st_bar_of_a_climb_worked_by_hand():
         "consolidation_proxy": (1 - 8 / range_ema / 3) * (1 - 4 / 8) * (20 / 30 / 2),
     }
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-6)
-    assert not any(table.values[20, N_RELATIVITY:])
+    assert np.array_equal(table.values[20, N_RELATIVITY:], NEUTRAL[N_RELATIVITY:])
     assert table.atr[20] == pytest.approx(atr)
 
 
@@ -148,15 +151,7 @@ def test_prices_upside_down_give_the_mirrored_features(seed: int, step_ticks: fl
     prices = random_bars(np.random.default_rng(seed), 160, step_ticks)
     plain, flipped = one_segment(prices), one_segment(upside_down(prices))
 
-    warm = plain.structure_valid
-    np.testing.assert_allclose(flipped.values[warm], mirrored(plain.values[warm]), rtol=0, atol=ROUNDING)
-    early = plain.valid & ~warm
-    np.testing.assert_allclose(
-        flipped.values[early, :N_RELATIVITY],
-        mirrored(plain.values[early])[:, :N_RELATIVITY],
-        rtol=0,
-        atol=ROUNDING,
-    )
+    np.testing.assert_allclose(flipped.values, mirrored(plain.values), rtol=0, atol=ROUNDING)
 
 
 @QUICK
@@ -190,8 +185,8 @@ def test_rows_are_valid_from_bar_20_and_structure_from_bar_40_of_each_segment():
     assert np.array_equal(table.valid, bar >= 20)
     assert np.array_equal(table.structure_valid, bar >= 40)
     assert (VALID_FROM, STRUCTURE_VALID_FROM) == (20, 40)
-    assert not table.values[~table.valid].any()
-    assert not table.values[~table.structure_valid, N_RELATIVITY:].any()
+    assert (table.values[~table.valid] == NEUTRAL).all()
+    assert (table.values[~table.structure_valid, N_RELATIVITY:] == NEUTRAL[N_RELATIVITY:]).all()
     assert (table.values[table.structure_valid] != 0).mean() > 0.8
 
 

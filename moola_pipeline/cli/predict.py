@@ -1,0 +1,103 @@
+"""moola predict: the expansions in any file of one-minute bars."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from moola_pipeline.cli.output import emit, iso_time, json_option
+from moola_pipeline.cli.vendor import chosen_options, vendor_options
+from moola_pipeline.errors import BadInput
+from moola_pipeline.home import Home
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from moola_pipeline.serving.annotate import Annotation
+
+DEFAULT_MODEL = "models:/moola-nq@champion"
+OUT_SUFFIXES = (".csv", ".parquet", ".json")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Or models:/NAME/VERSION.")
+@click.option("--mode", type=click.Choice(["hindsight"]), default="hindsight", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write a .csv, .parquet or .json file.")
+@vendor_options
+@json_option
+def predict(file: Path, model: str, mode: str, out: Path | None, as_json: bool, **vendor: Any) -> None:
+    """Mark the expansions in FILE; in hindsight each window is read whole."""
+    from moola_pipeline.bars.schema import INSTRUMENTS
+    from moola_pipeline.resources.registry import load_version
+    from moola_pipeline.serving.annotate import annotate
+    from moola_pipeline.serving.frames import table_from_file
+
+    _require_suffix(out)
+    options = chosen_options(**vendor)
+    table = table_from_file(file, options)
+    annotator, facts = load_version(Home.resolve(), model)
+    if facts["instrument"] != options.instrument:
+        raise BadInput(
+            f"{model} marks {facts['instrument']}, got bars of {options.instrument}. Choose another model."
+        )
+    tick_points = INSTRUMENTS[options.instrument].tick_points
+    found = annotate(annotator, table, tick_points, facts["model_version"])
+    if out is not None:
+        _write(out, found)
+    shown = {
+        "model": model,
+        "model_version": facts["model_version"],
+        "simulated_model": facts["simulated"],
+        "bars": len(table),
+        "windows": found.n_windows,
+        "expansions": _records(found.expansions),
+        "not_covered": _records(found.not_covered),
+    }
+    emit(shown, _lines(shown, found, out), as_json)
+
+
+def _require_suffix(out: Path | None) -> None:
+    if out is not None and out.suffix not in OUT_SUFFIXES:
+        raise BadInput(f"--out must end in {', '.join(OUT_SUFFIXES)}, got {out.name}. Choose one of them.")
+
+
+def _write(out: Path, found: "Annotation") -> None:
+    from moola_pipeline.publish import publish_bytes, publish_json, publishing
+
+    if out.suffix == ".json":
+        rows = {"expansions": _records(found.expansions), "not_covered": _records(found.not_covered)}
+        publish_json(out, rows)
+    elif out.suffix == ".csv":
+        publish_bytes(out, found.expansions.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
+    else:
+        with publishing(out) as temporary:
+            found.expansions.to_parquet(temporary)
+
+
+def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    return [
+        {name: iso_time(value) if hasattr(value, "isoformat") else value for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
+def _lines(shown: dict[str, Any], found: "Annotation", out: Path | None) -> list[str]:
+    marked = "SIMULATED model" if shown["simulated_model"] else "model"
+    missed = int(found.not_covered["bars"].to_numpy().sum())
+    lines = [
+        f"{marked} {shown['model']} (version {shown['model_version']}), {shown['bars']:,} bars, "
+        f"{shown['windows']:,} windows read in hindsight",
+        f"{len(found.expansions):,} expansions; {missed:,} bars at the edges of "
+        f"{len(found.not_covered):,} stretches are not covered by any window",
+    ]
+    if out is not None:
+        return [*lines, f"written to {out}"]
+    if len(found.expansions):
+        columns = ["started_at", "ended_at", "direction", "label", "probability", "p_retracement"]
+        table = found.expansions[columns].assign(
+            started_at=found.expansions["started_at"].dt.strftime("%Y-%m-%d %H:%M"),
+            ended_at=found.expansions["ended_at"].dt.strftime("%H:%M"),
+        )
+        lines += ["", table.to_string(index=False, float_format=lambda share: f"{share:.2f}")]
+    return lines
