@@ -195,7 +195,7 @@ def test_every_row_that_is_learned_from_is_augmented(
 
 
 def test_rows_are_drawn_anew_each_epoch_and_each_kind_alike(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, lopsided: Examples, monkeypatch: pytest.MonkeyPatch
 ):
     drawn: list[np.ndarray] = []
     make = finetuning.batches
@@ -205,13 +205,13 @@ def test_rows_are_drawn_anew_each_epoch_and_each_kind_alike(
         return make(source, examples, rows, *rest)
 
     monkeypatch.setattr(finetuning, "batches", noted)
-    trainer(small_with(epochs=12, frozen_epochs=12, patience=12))
+    trainer(small_with(epochs=12, frozen_epochs=12, patience=12), train=lopsided)
 
     _, *epochs = drawn
-    kinds = np.bincount(trainer.train.kind[np.concatenate(epochs)])
+    kinds = np.bincount(lopsided.kind[np.concatenate(epochs)])
     assert not np.array_equal(epochs[0], epochs[1])
     assert kinds / kinds.sum() == pytest.approx([1 / 3] * 3, abs=0.07)
-    assert {len(rows) for rows in epochs} == {len(trainer.train.kind)}
+    assert {len(rows) for rows in epochs} == {len(lopsided.kind)}
 
 
 def test_the_share_of_each_task_is_logged_and_none_rules(result: FinetuneResult):

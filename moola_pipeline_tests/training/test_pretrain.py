@@ -27,6 +27,15 @@ def weights_of(result: PretrainResult) -> np.ndarray:
     return np.concatenate([tensor.numpy().ravel() for tensor in result.encoder.state_dict().values()])
 
 
+def values_of(result: PretrainResult, name: str) -> list[float]:
+    return [entry[name] for entry in result.history]
+
+
+def pretrain_with_other_bars_from(row: int) -> PretrainResult:
+    changed = with_prices(BARS, np.arange(row, len(VALUES)), np.random.default_rng(0))
+    return pretrain(changed, features_of(changed).values, WINDOWS, SMALL)
+
+
 @pytest.fixture(scope="module")
 def result() -> PretrainResult:
     return pretrain(BARS, VALUES, WINDOWS, SMALL)
@@ -180,19 +189,22 @@ def test_the_last_row_is_that_of_the_last_window(result: PretrainResult):
     assert result.n_windows == len(pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))[0])
 
 
-def test_held_out_windows_have_no_part_in_scale_or_ridge():
-    train, choosing, _ = pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))
-    values = VALUES.copy()
-    values[choosing[0] - CONTEXT_BARS :] = 7.0
+def test_held_out_windows_teach_nothing(result: PretrainResult):
+    _, choosing, _ = pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))
+    again = pretrain_with_other_bars_from(choosing[0] - CONTEXT_BARS)
 
-    one, other = (pretraining._new_encoder(table, train, SMALL) for table in (VALUES, values))
-    ridges = [
-        pretraining._fitted_ridge(one, BARS, table, train, SMALL, np.random.default_rng(0))
-        for table in (VALUES, values)
-    ]
+    assert values_of(again, "train_loss") == values_of(result, "train_loss")
+    assert values_of(again, "val_loss") != values_of(result, "val_loss")
+    assert torch.equal(again.encoder.scale, result.encoder.scale)
 
-    assert torch.equal(one.center, other.center) and torch.equal(one.scale, other.scale)
-    assert np.array_equal(ridges[0], ridges[1])
+
+def test_windows_that_judge_have_no_say_in_which_epoch_is_kept(result: PretrainResult):
+    _, choosing, _ = pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))
+    again = pretrain_with_other_bars_from(choosing[-1] + WINDOW_BARS)
+
+    assert values_of(again, "val_loss") == values_of(result, "val_loss")
+    assert np.array_equal(weights_of(again), weights_of(result))
+    assert again.errors["encoder"] != result.errors["encoder"]
 
 
 def test_same_seed_same_weights(result: PretrainResult):
@@ -247,7 +259,7 @@ def test_each_epoch_is_reported_as_it_ends(result: PretrainResult):
 
     assert told == again.history
     assert [set(entry) for entry in told] == [{"epoch", "train_loss", "val_loss", "seconds"}] * 2
-    assert [entry["val_loss"] for entry in told] == [entry["val_loss"] for entry in result.history]
+    assert values_of(again, "val_loss") == values_of(result, "val_loss")
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_windows():
