@@ -450,5 +450,5 @@ def test_a_gpu_learns_nearly_what_the_cpu_learns(trainer: Trainer):
     cpu, gpu = trainer(settings), trainer(settings, device="cuda")
 
     for one, other in zip(cpu.history, gpu.history, strict=True):
-        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=0.01)
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=0.05)
     assert next(gpu.classifier.parameters()).device.type == "cpu"
