@@ -35,7 +35,7 @@ from moola_pipeline.profiles import ReportSettings
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import code_version
+from moola_pipeline.resources.provenance import STAGES, code_version, evaluations
 from moola_pipeline.resources.tracking import Tracking
 from moola_pipeline.windows.frame import WINDOW_BARS
 
@@ -193,8 +193,6 @@ def _checks(model: Scored, baselines: dict[str, Scored]) -> dict[str, Check]:
 
 def _earlier_checks(context: dg.AssetExecutionContext) -> dict[str, Check]:
     """Integrity checks of the assets upstream, as Dagster last evaluated them."""
-    from moola_pipeline.resources.provenance import evaluations
-
     upstream = context.assets_def.keys_by_input_name.values()
     chosen = {*(key.to_user_string() for key in upstream), "densified_windows", "pretrained_encoder"}
     return {
@@ -204,7 +202,7 @@ def _earlier_checks(context: dg.AssetExecutionContext) -> dict[str, Check]:
             value=plain_value(one.metadata["value"]),
             limit=plain_value(one.metadata["limit"]),
         )
-        for one in evaluations(context.instance, sorted(chosen))
+        for one in evaluations(context.instance, [asset for asset in STAGES if asset in chosen])
     }
 
 

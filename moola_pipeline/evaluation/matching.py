@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
+from moola_pipeline.windows.frame import (
+    CORE_FIRST,
+    CORE_LAST,
+    OFFSET_COLLAR_BARS,
+    OFFSET_COLLAR_SHARE,
+    ONSET_COLLAR_BARS,
+)
 
-ONSET_COLLAR_BARS = 3
-OFFSET_COLLAR_BARS = 3
-OFFSET_COLLAR_SHARE = 0.5
 ANY_TYPE = -1
 OUTCOMES = ["tp", "fp", "fn"]
 

@@ -94,16 +94,16 @@ def _against(data: ReportData, metric: str, score: Score, what: str, best: tuple
 
 
 def _checks_sentence(checks: dict[str, Check]) -> str:
-    withheld = [name for name, check in checks.items() if not check.passed]
+    failed = [name for name, check in checks.items() if not check.passed]
     parts = " and ".join(_counts(checks, kind) for kind in ("integrity", "score"))
     if not checks:
         return "No check was recorded, so nothing vouches for these numbers."
-    if not withheld:
+    if not failed:
         return f"Of the checks, {parts}."
-    broken = [name for name in withheld if checks[name].kind == "integrity"]
+    broken = [name for name in failed if checks[name].kind == "integrity"]
     if broken:
         return f"Of the checks, {parts}: {', '.join(broken)} failed, so these numbers cannot be trusted."
-    return f"Of the checks, {parts}: promotion is withheld because of {', '.join(withheld)}."
+    return f"Of the checks, {parts}: {', '.join(failed)} failed, so this version replaces no champion."
 
 
 def _counts(checks: dict[str, Check], kind: str) -> str:

@@ -7,10 +7,13 @@ import numpy as np
 
 from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.rule import MAX_LENGTH, ORDERINGS, Proposals, Rule, SpanMeasures, propose
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
-
-ONSET_COLLAR_BARS = 3
-"""An onset this near to a labeled one is the same expansion (event-based F1, see metrics)."""
+from moola_pipeline.windows.frame import (
+    CORE_FIRST,
+    CORE_LAST,
+    OFFSET_COLLAR_BARS,
+    OFFSET_COLLAR_SHARE,
+    ONSET_COLLAR_BARS,
+)
 
 
 def matches(proposals: Proposals, labeled: LabeledSpans) -> np.ndarray:
@@ -23,16 +26,17 @@ def matches(proposals: Proposals, labeled: LabeledSpans) -> np.ndarray:
         (n_proposals,) int64.
     """
     found = np.full(len(proposals.window), -1, np.int64)
-    _match(
-        proposals.window, proposals.start, proposals.end, labeled.window, labeled.start, labeled.end, found
-    )
+    reach = np.maximum(OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE * (labeled.end - labeled.start + 1))
+    spans = proposals.window, proposals.start, proposals.end
+    _match(*spans, labeled.window, labeled.start, labeled.end, reach, ONSET_COLLAR_BARS, found)
     return found
 
 
+# constants of other modules come as arguments: numba's cache would not see them change
 @numba.njit(cache=True)
-def _match(window, start, end, label_window, label_start, label_end, found):
+def _match(window, start, end, label_window, label_start, label_end, reach, collar, found):
     used = np.zeros(len(label_window), np.bool_)
-    for apart in range(ONSET_COLLAR_BARS + 1):
+    for apart in range(collar + 1):
         for i in range(len(window)):
             if found[i] >= 0:
                 continue
@@ -40,11 +44,10 @@ def _match(window, start, end, label_window, label_start, label_end, found):
             for j in range(low, len(label_window)):
                 if label_window[j] != window[i]:
                     break
-                half = (label_end[j] - label_start[j] + 1) / 2
                 if (
                     not used[j]
                     and abs(start[i] - label_start[j]) == apart
-                    and abs(end[i] - label_end[j]) <= max(3.0, half)
+                    and abs(end[i] - label_end[j]) <= reach[j]
                 ):
                     found[i], used[j] = j, True
                     break

@@ -9,6 +9,9 @@ BARS_BEFORE = 40
 CORE_FIRST, CORE_LAST = 30, 74
 """Every expansion that starts in these bars (inclusive) of a labeled window is labeled."""
 PRETRAIN_STRIDE = 52
+ONSET_COLLAR_BARS, OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE = 3, 3, 0.5
+"""Two spans mark one expansion when their onsets differ by at most the first, and their ends by at
+most the second or that share of the labeled length, whichever is more."""
 
 
 def encode_span(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

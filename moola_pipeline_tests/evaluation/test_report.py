@@ -167,7 +167,7 @@ def test_verdict_is_computed_from_the_numbers():
     assert "second pass reaches 0.67" in event_sentence
     assert checks_sentence == (
         "Of the checks, 2 of 2 integrity checks passed and 1 of 2 score checks passed: "
-        "promotion is withheld because of target_f1."
+        "target_f1 failed, so this version replaces no champion."
     )
 
 
