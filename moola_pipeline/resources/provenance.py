@@ -19,6 +19,8 @@ from moola_pipeline.windows.frame import WINDOW_BARS
 
 PACKAGE = Path(__file__).resolve().parent.parent
 FINGERPRINT = "fingerprint"
+PLACE = "place"
+"""Market and profile: what one of them made does not stand in the folder of another."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,16 @@ class Stage:
 _MODEL_ROOMS = ("features", "windows", "models", "training")
 STAGES = {
     "raw_nq_bars": Stage(("bars", "assets/bars.py"), ("bars",)),
-    "labeled_expansions": Stage(("labels", "assets/labels.py"), ("bars", "labels"), ("splits",)),
-    "relativity_features": Stage(("features", "assets/features.py"), ("bars",)),
-    "densified_windows": Stage(("windows", "assets/windows.py"), ("bars", "labels"), ("splits", "stride")),
+    "labeled_expansions": Stage(
+        ("labels", "assets/labels.py"), ("bars", "labels"), ("splits",), ("raw_nq_bars",)
+    ),
+    "relativity_features": Stage(("features", "assets/features.py"), ("bars",), upstream=("raw_nq_bars",)),
+    "densified_windows": Stage(
+        ("windows", "assets/windows.py"),
+        ("bars", "labels"),
+        ("splits", "stride"),
+        ("labeled_expansions", "relativity_features"),
+    ),
     "pretrained_encoder": Stage((*_MODEL_ROOMS, "assets/encoder.py"), ("bars.train",), ("pretrain",)),
     "finetuned_classifier": Stage(
         (*_MODEL_ROOMS, "labels", "assets/classifier.py"),
@@ -62,7 +71,10 @@ STAGES = {
         upstream=("bootstrap_ci_report",),
     ),
     "latest_expansions": Stage(
-        ("serving", "assets/predictions.py"), ("bars", "labels"), ("splits",), ("champion",)
+        ("serving", "windows", "assets/predictions.py"),
+        ("bars", "labels"),
+        ("splits",),
+        ("labeled_expansions", "relativity_features", "champion"),
     ),
 }
 """The nine assets in the order of the work."""
@@ -99,7 +111,7 @@ def fingerprint(
     Args:
         asset: Its name, one of `STAGES`.
         sources: At least the digests it depends on.
-        settings: At least the settings it depends on, as plain values.
+        settings: At least the settings it depends on and its place, as plain values.
         upstream: At least the fingerprints it depends on; None for one never made.
     """
     stage = STAGES[asset]
@@ -107,7 +119,7 @@ def fingerprint(
         "asset": asset,
         "code": code_version(asset),
         "sources": {name: sources[name] for name in stage.sources},
-        "settings": {name: settings[name] for name in stage.settings},
+        "settings": {name: settings[name] for name in (PLACE, *stage.settings)},
         "upstream": {name: upstream.get(name) for name in stage.upstream},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -116,6 +128,7 @@ def fingerprint(
 def stage_settings(market: Market, profile: Profile) -> dict[str, Any]:
     """The settings that fingerprints name."""
     return {
+        PLACE: f"{market.name}-{profile.name}",
         "splits": market.splits.model_dump(mode="json"),
         "stride": profile.pretrain.stride,
         "pretrain": profile.pretrain.model_dump(mode="json"),
