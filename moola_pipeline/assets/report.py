@@ -35,7 +35,7 @@ from moola_pipeline.profiles import ReportSettings
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import STAGES, code_version, evaluations
+from moola_pipeline.resources.provenance import STAGES, code_version, evaluations, recorded_fingerprint
 from moola_pipeline.resources.tracking import Tracking
 from moola_pipeline.windows.frame import WINDOW_BARS
 
@@ -94,11 +94,12 @@ def bootstrap_ci_report(
         checks = _checks(model, baselines)
         facts = finetuned_classifier.facts
         seen = stage.sources["labels.test"] + stage.sources["bars.test"]
+        scored = str(recorded_fingerprint(context.instance, "finetuned_classifier"))
         data = ReportData(
             data=DataFacts(
                 simulated=stage.market.simulated,
                 sha256=stage.sources["bars"],
-                looks_at_test=_looks(stage.run, seen, facts["code_version"] + str(facts["labels_sha256"])),
+                looks_at_test=_looks(stage.run, seen, scored),
                 labels_sha256=stage.sources["labels"],
                 labels_note=_labels_note(labeled_expansions, stage.market.simulated),
             ),
@@ -130,7 +131,7 @@ def bootstrap_ci_report(
         stage.run.log_text(report.page, "report.html")
         stage.run.log_text(data.model_dump_json(indent=2), "report.json")
         stage.run.log_metrics(_flat(data))
-        stage.run.set_tags({TEST_TAG: seen, MODEL_TAG: facts["code_version"] + str(facts["labels_sha256"])})
+        stage.run.set_tags({TEST_TAG: seen, MODEL_TAG: scored})
         summary = "\n".join(summary_lines(data))
         yield stage.result(
             report,
