@@ -25,7 +25,7 @@ from moola_pipeline.resources.provenance import code_version
 from moola_pipeline.resources.tracking import Tracking
 from moola_pipeline.training.settings import PretrainSettings
 
-PretrainConfig = launchpad_config(PretrainSettings, "PretrainConfig")
+PretrainConfig = launchpad_config(PretrainSettings, "PretrainConfig", fixed=("stride",))
 
 
 @dg.asset(

@@ -1,6 +1,6 @@
 """What every asset does around its one room function: market, settings, run, metadata."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar
@@ -24,14 +24,21 @@ from moola_pipeline.resources.tracking import TrackedRun, Tracking
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def launchpad_config(settings: type[BaseModel], name: str) -> Any:
-    """A Dagster config with the fields of `settings`, each empty: what is filled in overrides the profile."""
+def launchpad_config(settings: type[BaseModel], name: str, fixed: Container[str] = ()) -> Any:
+    """A Dagster config with the fields of `settings`, each empty: what is filled in overrides the profile.
+
+    Args:
+        settings: The room's settings.
+        name: Of the config.
+        fixed: Fields left out, because an asset upstream has acted on them already.
+    """
     fields: dict[str, Any] = {
         key: (
             Optional[list[int] if "tuple" in str(field.annotation) else field.annotation],  # noqa: UP045
             Field(default=None, description=field.description),
         )
         for key, field in settings.model_fields.items()
+        if key not in fixed
     }
     return create_model(name, __base__=dg.Config, **fields)
 
