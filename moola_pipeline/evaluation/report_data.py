@@ -39,7 +39,7 @@ Scores = dict[str, Score]
 
 
 class Check(_Part):
-    """One verdict: an integrity check blocks, a failed score check keeps a version from replacing a champion."""
+    """One verdict: a failed integrity check blocks; a failed score check warns and withholds promotion."""
 
     passed: bool
     kind: Literal["integrity", "score"]
