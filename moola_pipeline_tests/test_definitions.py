@@ -11,28 +11,28 @@ from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline_tests.cli.calls import start
 
 GRAPH = {
-    "raw_nq_bars": ("data", "frames", set()),
-    "labeled_expansions": ("data", "frames", {"raw_nq_bars"}),
-    "relativity_features": ("data", "features", {"raw_nq_bars"}),
-    "densified_windows": ("data", "frames", {"raw_nq_bars", "labeled_expansions", "relativity_features"}),
+    "raw_nq_bars": ("moola", "frames", set()),
+    "labeled_expansions": ("moola", "frames", {"raw_nq_bars"}),
+    "relativity_features": ("moola", "features", {"raw_nq_bars"}),
+    "densified_windows": ("moola", "frames", {"raw_nq_bars", "labeled_expansions", "relativity_features"}),
     "pretrained_encoder": (
-        "model",
+        "moola",
         "encoders",
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "densified_windows"},
     ),
     "finetuned_classifier": (
-        "model",
+        "moola",
         "classifiers",
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "pretrained_encoder"},
     ),
     "bootstrap_ci_report": (
-        "model",
+        "moola",
         "reports",
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "finetuned_classifier"},
     ),
-    "registered_model": ("serving", "facts", {"finetuned_classifier", "bootstrap_ci_report"}),
+    "registered_model": ("moola", "facts", {"finetuned_classifier", "bootstrap_ci_report"}),
     "latest_expansions": (
-        "serving",
+        "moola",
         "frames",
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "registered_model"},
     ),

@@ -17,7 +17,7 @@ from moola_pipeline.resources.tracking import Tracking
 
 
 @dg.asset(
-    group_name="data",
+    group_name="moola",
     kinds={"pandas", "parquet"},
     io_manager_key="frames",
     code_version=code_version("raw_nq_bars"),

@@ -28,7 +28,7 @@ FinetuneConfig = launchpad_config(FinetuneSettings, "FinetuneConfig")
 
 
 @dg.asset(
-    group_name="model",
+    group_name="moola",
     kinds={"pytorch", "mlflow"},
     io_manager_key="classifiers",
     pool="gpu",

@@ -29,7 +29,7 @@ PretrainConfig = launchpad_config(PretrainSettings, "PretrainConfig", fixed=("st
 
 
 @dg.asset(
-    group_name="model",
+    group_name="moola",
     kinds={"pytorch", "mlflow"},
     io_manager_key="encoders",
     pool="gpu",

@@ -18,7 +18,7 @@ from moola_pipeline.resources.tracking import Tracking
 
 
 @dg.asset(
-    group_name="data",
+    group_name="moola",
     kinds={"numpy", "talib"},
     io_manager_key="features",
     code_version=code_version("relativity_features"),

@@ -18,7 +18,7 @@ from moola_pipeline.resources.tracking import Tracking
 
 
 @dg.asset(
-    group_name="serving",
+    group_name="moola",
     kinds={"pytorch", "parquet"},
     io_manager_key="frames",
     pool="gpu",

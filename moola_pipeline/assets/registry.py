@@ -14,7 +14,7 @@ from moola_pipeline.resources.tracking import Tracking
 
 
 @dg.asset(
-    group_name="serving",
+    group_name="moola",
     kinds={"mlflow"},
     io_manager_key="facts",
     code_version=code_version("registered_model"),

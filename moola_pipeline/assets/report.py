@@ -50,7 +50,7 @@ _NAME = "bootstrap_ci_report"
 
 
 @dg.asset(
-    group_name="model",
+    group_name="moola",
     kinds={"scikitlearn", "mlflow"},
     io_manager_key="reports",
     pool="gpu",

@@ -22,7 +22,7 @@ POSITION_SAMPLE = 2000
 
 
 @dg.asset(
-    group_name="data",
+    group_name="moola",
     kinds={"numpy", "parquet"},
     io_manager_key="frames",
     code_version=code_version("densified_windows"),
