@@ -26,6 +26,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 URL_VARIABLE = "MOOLA_MLFLOW_URL"
 DEFAULT_URL = "http://127.0.0.1:5000"
+KIND_TAG = "mlflow.experimentKind"
+"""Tells the MLflow UI to open the page of training runs, not the one of language models."""
 PARENT_TAG = "mlflow.parentRunId"
 DAGSTER_RUN_TAG = "dagster.run_id"
 DATABASE_NAME = "mlflow.db"
@@ -64,7 +66,9 @@ def experiment_id(client: "MlflowClient", home: Home, name: str) -> str:
         found = client.get_experiment_by_name(name)
         if found is not None:
             return found.experiment_id
-        return client.create_experiment(name, artifact_location=f"{artifacts_uri(home)}/{name}")
+        return client.create_experiment(
+            name, f"{artifacts_uri(home)}/{name}", {KIND_TAG: "custom_model_development"}
+        )
 
 
 @cache
