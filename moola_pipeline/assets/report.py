@@ -54,6 +54,7 @@ _NAME = "bootstrap_ci_report"
     kinds={"scikitlearn", "mlflow"},
     io_manager_key="reports",
     pool="gpu",
+    deps=["densified_windows", "pretrained_encoder"],  # it states their checks
     code_version=code_version(_NAME),
     check_specs=[
         integrity(_NAME, "baselines_present", "Every required baseline stands beside the model."),
@@ -194,8 +195,7 @@ def _checks(model: Scored, baselines: dict[str, Scored]) -> dict[str, Check]:
 
 def _earlier_checks(context: dg.AssetExecutionContext) -> dict[str, Check]:
     """Integrity checks of the assets upstream, as Dagster last evaluated them."""
-    upstream = context.assets_def.keys_by_input_name.values()
-    chosen = {*(key.to_user_string() for key in upstream), "densified_windows", "pretrained_encoder"}
+    upstream = {key.to_user_string() for key in context.assets_def.asset_deps[context.asset_key]}
     return {
         one.check_name: Check(
             passed=one.passed,
@@ -203,7 +203,7 @@ def _earlier_checks(context: dg.AssetExecutionContext) -> dict[str, Check]:
             value=plain_value(one.metadata["value"]),
             limit=plain_value(one.metadata["limit"]),
         )
-        for one in evaluations(context.instance, [asset for asset in STAGES if asset in chosen])
+        for one in evaluations(context.instance, [asset for asset in STAGES if asset in upstream])
     }
 
 

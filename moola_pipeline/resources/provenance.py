@@ -10,6 +10,10 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecord,
+)
 
 from moola_pipeline.bars.schema import RAW_COLUMNS, content_digest
 from moola_pipeline.labels.placement import place_labels
@@ -188,7 +192,8 @@ class Recorded:
 def recorded(instance: dg.DagsterInstance, asset: str, check_names: tuple[str, ...]) -> Recorded | None:
     """What Dagster recorded of an asset's last materialization; None if there is none.
 
-    A check counts as passed only if its last evaluation belongs to that materialization's run.
+    A check counts as passed only if its last evaluation belongs to that materialization's run. A
+    run that ended before it came to a check takes nothing from the evaluation of before.
     """
     key = dg.AssetKey(asset)
     event = instance.get_latest_materialization_event(key)
@@ -196,13 +201,9 @@ def recorded(instance: dg.DagsterInstance, asset: str, check_names: tuple[str, .
         return None
     metadata = event.asset_materialization.metadata
     value = metadata.get(FINGERPRINT)
-    keys = [dg.AssetCheckKey(key, name) for name in check_names]
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    latest = [_last_evaluated(instance, asset, name) for name in check_names]
     passed = all(
-        (found := latest.get(check)) is not None
-        and found.run_id == event.run_id
-        and found.status.value == "SUCCEEDED"
-        for check in keys
+        one is not None and one.run_id == event.run_id and one.status.value == "SUCCEEDED" for one in latest
     )
     return Recorded(str(value.value) if value is not None else None, event.run_id, passed)
 
@@ -217,11 +218,17 @@ def evaluations(instance: dg.DagsterInstance, assets: list[str]) -> list[dg.Asse
     """The last evaluation of every check of some assets."""
     found = []
     for asset in assets:
-        keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for name in INTEGRITY_CHECKS[asset]]
-        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-        for key in keys:
-            record = latest.get(key)
+        for name in INTEGRITY_CHECKS[asset]:
+            record = _last_evaluated(instance, asset, name)
             event = record.event if record is not None else None
             if event is not None and event.dagster_event is not None:
                 found.append(event.dagster_event.asset_check_evaluation_data)
     return found
+
+
+def _last_evaluated(instance: dg.DagsterInstance, asset: str, check: str) -> AssetCheckExecutionRecord | None:
+    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+    found = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+    )
+    return found[0] if found else None
