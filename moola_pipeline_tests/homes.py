@@ -22,6 +22,7 @@ from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simul
 from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.labels.simulated import draw_labels
 from moola_pipeline.resources.instance import prepare_instance
+from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.surroundings import surroundings_kept
 
 SMOKE = ("run", "--profile", "smoke")
@@ -76,9 +77,10 @@ def make_registered_files(folder: Path) -> None:
 
 def make_registered_home(folder: Path, files: Path) -> None:
     """The first run of a person with bars and labels."""
-    run_moola(folder, "bars", "add", files / BARS)
-    run_moola(folder, "labels", "add", files / LABELS)
-    (folder / OUTCOME).write_text(run_moola(folder, *SMOKE, "--json"))
+    home = Home(folder)
+    moola(home, "bars", "add", files / BARS)
+    moola(home, "labels", "add", files / LABELS)
+    (folder / OUTCOME).write_text(moola(home, *SMOKE, "--json"))
 
 
 def run_moola(home: Path, *words: str | Path) -> str:
@@ -86,6 +88,15 @@ def run_moola(home: Path, *words: str | Path) -> str:
     command = [sys.executable, "-m", "moola_pipeline", "--home", str(home), *map(str, words)]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
+def moola(home: Home, *words: str | Path) -> str:
+    """What `moola WORDS` prints, run in this process; it must end well."""
+    with surroundings_kept():
+        done = call(*words, home=home.root)
+    assert done.exit_code == 0, done.stderr
     assert not done.stderr
     return done.stdout
 

@@ -11,33 +11,36 @@ from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline_tests.cli.calls import start
 
 GRAPH = {
-    "raw_nq_bars": ("moola", "frames", set()),
-    "labeled_expansions": ("moola", "frames", {"raw_nq_bars"}),
-    "relativity_features": ("moola", "features", {"raw_nq_bars"}),
-    "densified_windows": ("moola", "frames", {"raw_nq_bars", "labeled_expansions", "relativity_features"}),
+    "raw_nq_bars": ("frames", set()),
+    "labeled_expansions": ("frames", {"raw_nq_bars"}),
+    "relativity_features": ("features", {"raw_nq_bars"}),
+    "densified_windows": ("frames", {"raw_nq_bars", "labeled_expansions", "relativity_features"}),
     "pretrained_encoder": (
-        "moola",
         "encoders",
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "densified_windows"},
     ),
     "finetuned_classifier": (
-        "moola",
         "classifiers",
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "pretrained_encoder"},
     ),
     "bootstrap_ci_report": (
-        "moola",
         "reports",
-        {"raw_nq_bars", "labeled_expansions", "relativity_features", "finetuned_classifier"},
+        {
+            "raw_nq_bars",
+            "labeled_expansions",
+            "relativity_features",
+            "densified_windows",
+            "pretrained_encoder",
+            "finetuned_classifier",
+        },
     ),
-    "registered_model": ("moola", "facts", {"finetuned_classifier", "bootstrap_ci_report"}),
+    "registered_model": ("facts", {"finetuned_classifier", "bootstrap_ci_report"}),
     "latest_expansions": (
-        "moola",
         "frames",
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "registered_model"},
     ),
 }
-"""Group, IO manager and upstream assets of each."""
+"""IO manager and upstream assets of each."""
 BLOCKING = {
     "raw_nq_bars": {"bars_match_manifest", "bars_valid"},
     "labeled_expansions": {"labels_on_bars", "splits_sound", "no_leakage"},
@@ -68,13 +71,16 @@ def _checks(assets: dict[str, dg.AssetsDefinition], blocking: bool) -> dict[str,
 def test_nine_assets_stand_in_this_graph(assets: dict[str, dg.AssetsDefinition]):
     found = {
         name: (
-            asset.group_names_by_key[asset.key],
             asset.get_io_manager_key_for_asset_key(asset.key),
             {key.to_user_string() for key in asset.asset_deps[asset.key]},
         )
         for name, asset in assets.items()
     }
     assert found == GRAPH
+
+
+def test_one_group_holds_all_so_that_the_lineage_opens_whole(assets: dict[str, dg.AssetsDefinition]):
+    assert {group for asset in assets.values() for group in asset.group_names_by_key.values()} == {"moola"}
 
 
 def test_integrity_checks_block_and_score_checks_only_warn(assets: dict[str, dg.AssetsDefinition]):
@@ -113,7 +119,7 @@ def test_the_work_is_listed_in_an_order_in_which_it_can_be_done(assets: dict[str
 
 def test_an_asset_is_made_again_with_an_upstream_one_only_where_the_graph_says_so():
     def ancestors(name: str) -> set[str]:
-        return {one for direct in GRAPH[name][2] for one in {direct, *ancestors(direct)}}
+        return {one for direct in GRAPH[name][1] for one in {direct, *ancestors(direct)}}
 
     for name, stage in STAGES.items():
         assert set(stage.upstream) - {"champion"} <= ancestors(name)

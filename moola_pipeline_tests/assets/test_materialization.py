@@ -1,0 +1,220 @@
+"""The nine assets after one run: made, kept without pickle, logged, linked, and checked."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from moola_pipeline.bars.schema import BAR_COLUMNS, PRICE_COLUMNS, content_digest
+from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.home import Home
+from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.resources.provenance import INTEGRITY_CHECKS, STAGES, evaluations
+from moola_pipeline.resources.tracking import code_state, tracking_uri
+from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
+from moola_pipeline_tests.homes import instance_of, last_materialization, outcome
+
+ALL = list(STAGES)
+SUFFIXES = {".parquet", ".safetensors", ".json", ".html", ".csv"}
+LATEST = "data/store/simulated-smoke"
+
+
+@pytest.fixture(scope="module")
+def instance(smoke_home: Home) -> Iterator[dg.DagsterInstance]:
+    with instance_of(smoke_home) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def made(instance: dg.DagsterInstance) -> dict[str, dict]:
+    """The metadata of each asset, as plain values."""
+    events = {asset: last_materialization(instance, asset) for asset in ALL}
+    return {
+        asset: {name: entry.value for name, entry in event.metadata.items()}
+        for asset, event in events.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(smoke_home: Home) -> dict[str, Run]:
+    """The MLflow runs of the home by name."""
+    client = MlflowClient(tracking_uri(smoke_home))
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(experiments, max_results=100)
+    assert len({run.info.run_name for run in found}) == len(found)
+    return {str(run.info.run_name): run for run in found}
+
+
+def test_nine_assets_are_made_in_one_dagster_run(instance: dg.DagsterInstance):
+    events = {asset: instance.get_latest_materialization_event(dg.AssetKey(asset)) for asset in ALL}
+    assert all(events.values())
+    assert len({event.run_id for event in events.values() if event}) == 1
+    assert len(instance.get_runs()) == 1
+
+
+def test_every_integrity_check_was_evaluated_and_passed(instance: dg.DagsterInstance):
+    found = evaluations(instance, ALL)
+    expected = [name for names in INTEGRITY_CHECKS.values() for name in names]
+    assert [one.check_name for one in found] == expected
+    assert all(one.passed and {"value", "limit"} <= set(one.metadata) for one in found)
+
+
+def test_what_the_assets_hold_is_kept_in_named_formats_and_nothing_is_pickled(smoke_home: Home):
+    files = [path for path in smoke_home.data.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".joblib", ".pt", ".pth"}]
+    kept = [path for path in files if path.is_relative_to(smoke_home.store)]
+    assert {path.suffix for path in kept} <= SUFFIXES
+    assert {path.relative_to(smoke_home.store).parts[1].partition(".")[0] for path in kept} == (
+        set(ALL) - {"bootstrap_ci_report"}
+    )
+
+
+def test_no_file_of_the_home_opens_like_a_pickle(smoke_home: Home):
+    def is_pickled(head: bytes) -> bool:
+        return head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
+
+    heads = {path: path.read_bytes()[:2] for path in smoke_home.root.rglob("*") if path.is_file()}
+    assert not [path for path, head in heads.items() if is_pickled(head)]
+
+
+def test_the_report_and_its_page_stand_in_the_reports_folder(smoke_home: Home):
+    assert {path.name for path in (smoke_home.reports / "simulated-smoke").iterdir()} == {
+        "report.html",
+        "report.json",
+    }
+
+
+@pytest.mark.parametrize("asset", ALL)
+def test_an_asset_says_where_it_is_logged_and_what_it_was_made_on(
+    asset: str, made: dict[str, dict], runs: dict[str, Run]
+):
+    facts, run = made[asset], runs[asset]
+    assert facts["mlflow_run_id"] == run.info.run_id
+    assert facts["mlflow_run"].endswith(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
+    assert facts["device"] in {"cpu", "cuda", "mps"}
+    assert facts["simulated"] is True
+    assert (facts["market"], facts["profile"]) == ("simulated", "smoke")
+    assert len(facts["fingerprint"]) == 16
+
+
+@pytest.mark.parametrize("asset", ALL)
+def test_an_asset_logs_a_finished_run_under_the_parent_of_its_dagster_run(
+    asset: str, instance: dg.DagsterInstance, made: dict[str, dict], runs: dict[str, Run]
+):
+    [dagster_run] = instance.get_runs()
+    parent = runs[f"dagster {dagster_run.run_id[:8]}"]
+    tags = runs[asset].data.tags
+    assert runs[asset].info.status == "FINISHED"
+    assert tags["mlflow.parentRunId"] == parent.info.run_id
+    assert tags["dagster.run_id"] == parent.data.tags["dagster.run_id"] == dagster_run.run_id
+    assert tags["mlflow.source.git.commit"] == code_state()[0]
+    assert tags["fingerprint"] == made[asset]["fingerprint"]
+    assert tags["simulated"] == "True"
+    assert tags["device"] == made[asset]["device"]
+    assert {name: tags[f"check.{name}"] for name in INTEGRITY_CHECKS[asset]} == dict.fromkeys(
+        INTEGRITY_CHECKS[asset], "passed"
+    )
+
+
+def test_there_is_one_parent_and_nothing_beside_the_nine(runs: dict[str, Run]):
+    parents = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    assert parents[0].info.status == "FINISHED"
+    assert len(runs) == 10
+
+
+@pytest.mark.parametrize(("asset", "name"), [("raw_nq_bars", "bars"), ("labeled_expansions", "labels")])
+def test_bars_and_labels_are_logged_as_inputs_with_their_digest(
+    asset: str, name: str, smoke_home: Home, made: dict[str, dict], runs: dict[str, Run]
+):
+    folder = smoke_home.simulated / "smoke"
+    held = (
+        pd.read_parquet(smoke_home.root / LATEST / "raw_nq_bars.parquet")
+        if name == "bars"
+        else read_labels(folder / "labels.csv")
+    )
+    digest = content_digest(held)
+    inputs = runs[asset].inputs
+    assert inputs is not None
+    [given] = inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == (name, digest[:36])
+    assert runs[asset].data.tags[f"{name}.sha256"] == digest == made[asset]["content_sha256"]
+
+
+def test_the_files_of_the_bars_are_logged_with_their_sha256(smoke_home: Home, runs: dict[str, Run]):
+    [entry] = read_manifest(BarStore(smoke_home.simulated / "smoke", simulated=True)).files
+    assert runs["raw_nq_bars"].data.params == {f"file.{entry.file}": entry.sha256}
+
+
+def test_the_data_version_of_the_bars_is_their_content(instance: dg.DagsterInstance, made: dict[str, dict]):
+    event = last_materialization(instance, "raw_nq_bars")
+    assert event.tags is not None
+    assert event.tags["dagster/data_version"] == made["raw_nq_bars"]["content_sha256"]
+
+
+def test_trainings_log_their_settings_and_a_loss_for_each_epoch(runs: dict[str, Run], smoke_home: Home):
+    client = MlflowClient(tracking_uri(smoke_home))
+    encoder, classifier = runs["pretrained_encoder"], runs["finetuned_classifier"]
+    assert encoder.data.params["pretrain.epochs"] == "1"
+    assert classifier.data.params["finetune.learning_rate"] == "0.003"
+    losses = client.get_metric_history(classifier.info.run_id, "seed0.val_loss")
+    assert [one.step for one in losses] == list(range(int(classifier.data.params["finetune.epochs"])))
+    assert len(client.get_metric_history(encoder.info.run_id, "val_loss")) == 1
+
+
+def test_work_that_a_gpu_would_not_help_says_so(made: dict[str, dict]):
+    silent = {asset for asset, facts in made.items() if "why_cpu" not in facts}
+    assert silent == {
+        "labeled_expansions",
+        "pretrained_encoder",
+        "finetuned_classifier",
+        "bootstrap_ci_report",
+        "latest_expansions",
+    }
+
+
+def test_the_tables_have_the_shape_that_the_design_gives_them(smoke_home: Home, made: dict[str, dict]):
+    bars = pd.read_parquet(smoke_home.root / LATEST / "raw_nq_bars.parquet")
+    assert list(bars.columns) == list(BAR_COLUMNS)
+    assert all(bars[name].dtype == "float64" for name in PRICE_COLUMNS)
+    assert made["raw_nq_bars"]["rows"] == len(bars)
+    assert made["relativity_features"]["shape"] == str((len(bars), len(FEATURE_NAMES)))
+    assert made["relativity_features"]["dtype"] == "float32"
+
+
+def test_bars_without_rolls_say_so(made: dict[str, dict]):
+    assert made["raw_nq_bars"]["rolls"] == "none registered: a roll looks like a price move"
+
+
+def test_without_bars_behind_the_last_split_the_marks_are_empty_and_say_why(
+    smoke_home: Home, made: dict[str, dict]
+):
+    marks = pd.read_parquet(smoke_home.root / LATEST / "latest_expansions.parquet")
+    assert marks.empty
+    assert list(marks.columns) == list(EXPANSION_COLUMNS)
+    assert str(marks["started_at"].dtype) == "datetime64[ns, UTC]"
+    assert made["latest_expansions"]["note"] == "0 bars lie after the last split: too few for a window"
+
+
+def test_the_encoder_read_no_bar_behind_the_training_period(made: dict[str, dict]):
+    assert pd.Timestamp(made["pretrained_encoder"]["last_bar_seen"]) < pd.Timestamp("2025-06-01", tz="UTC")
+    last = pd.Timestamp(made["densified_windows"]["last_training_bar"])
+    assert pd.Timestamp(made["pretrained_encoder"]["last_bar_seen"]) <= last
+
+
+def test_the_model_counts_all_its_numbers_and_stays_under_a_hundred_thousand(made: dict[str, dict]):
+    assert 0 < made["finetuned_classifier"]["n_parameters"] <= 100_000
+
+
+def test_the_run_prints_the_scores_that_it_logs(smoke_home: Home, runs: dict[str, Run]):
+    printed = outcome(smoke_home)["metrics"]["type_f1_macro"]
+    logged = runs["bootstrap_ci_report"].data.metrics
+    assert [logged["type_f1_macro"], logged["type_f1_macro.low"], logged["type_f1_macro.high"]] == [
+        printed["estimate"],
+        printed["low"],
+        printed["high"],
+    ]

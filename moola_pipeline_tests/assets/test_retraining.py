@@ -1,0 +1,194 @@
+"""What new bars, new labels and new settings set going, and what they leave alone."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from moola_pipeline.bars.manifest import read_bars
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.cli.faults import FAILED
+from moola_pipeline.home import Home
+from moola_pipeline.profiles import PROFILES
+from moola_pipeline.resources.registry import load_version, version_of
+from moola_pipeline.resources.tracking import open_store
+from moola_pipeline.serving.annotate import EXPANSION_COLUMNS, annotate
+from moola_pipeline.training import annotators
+from moola_pipeline_tests.cli.calls import call, complaint
+from moola_pipeline_tests.homes import (
+    LABELS,
+    LATER_BARS,
+    LATER_SESSION,
+    SMOKE,
+    copied,
+    instance_of,
+    last_materialization,
+    moola,
+    outcome,
+)
+
+FIRST_UNUSED = pd.Timestamp("2025-07-01T01:44Z")
+"""A test window may start up to midnight UTC and reads 105 bars."""
+WEIGHTS = "finetuned_classifier/seed-0/weights.safetensors"
+
+
+def weights(home: Home) -> bytes:
+    [path] = home.store.glob(f"*/{WEIGHTS}")
+    return path.read_bytes()
+
+
+def run(home: Home) -> dict:
+    return json.loads(moola(home, *SMOKE, "--json"))
+
+
+def change_finetuning(monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
+    smoke = PROFILES["smoke"]
+    finetune = smoke.finetune.model_copy(update=settings)
+    monkeypatch.setitem(PROFILES, "smoke", smoke.model_copy(update={"finetune": finetune}))
+
+
+@pytest.fixture(scope="module")
+def with_another_day(
+    registered_home: Home, registered_files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Home, dict]:
+    """The registered home after a day of bars behind the test period came in, and what its run said."""
+    home = copied(registered_home, tmp_path_factory.mktemp("another") / "day")
+    moola(home, "bars", "add", registered_files / LATER_BARS)
+    return home, run(home)
+
+
+def test_a_day_of_bars_refreshes_tables_and_marks_and_retrains_nothing(with_another_day: tuple[Home, dict]):
+    home, said = with_another_day
+    assert said["made"] == [
+        "raw_nq_bars",
+        "labeled_expansions",
+        "relativity_features",
+        "densified_windows",
+        "latest_expansions",
+    ]
+    assert version_of(open_store(home), "moola-nq", "challenger") == "1"
+
+
+def test_a_day_of_bars_leaves_weights_and_scores_as_they_were(
+    with_another_day: tuple[Home, dict], registered_home: Home
+):
+    home, said = with_another_day
+    assert weights(home) == weights(registered_home)
+    assert said["metrics"] == outcome(registered_home)["metrics"]
+
+
+def test_the_new_day_is_marked_by_the_champion_as_predict_would(with_another_day: tuple[Home, dict]):
+    home, _ = with_another_day
+    marks = pd.read_parquet(home.store / "nq-smoke" / "latest_expansions.parquet")
+    bars = read_bars(BarStore(home.data, simulated=False))
+    day = bars.loc[bars["session"] == pd.Timestamp(LATER_SESSION)].reset_index(drop=True)
+    model, facts = load_version(home, "models:/moola-nq@champion")
+    expected = annotate(model, day, 0.25, facts["model_version"]).expansions
+    unused = expected.loc[expected["window_start"] >= FIRST_UNUSED].reset_index(drop=True)
+    assert len(marks) > 0
+    assert list(marks.columns) == list(EXPANSION_COLUMNS)
+    pd.testing.assert_frame_equal(marks, unused, check_exact=False, rtol=1e-5)
+    with instance_of(home) as instance:
+        metadata = last_materialization(instance, "latest_expansions").metadata
+    assert metadata["new_bars"].value == (day["timestamp"] >= FIRST_UNUSED).sum()
+    assert str(metadata["note"].value).endswith(" windows read")
+
+
+def test_after_the_new_day_nothing_is_left_to_do(with_another_day: tuple[Home, dict]):
+    home, _ = with_another_day
+    assert "Nothing has changed since the last run" in moola(home, *SMOKE)
+
+
+def test_fewer_labels_in_the_test_months_leave_encoder_and_classifier_alone(
+    registered_copy: Home, registered_files: Path, tmp_path: Path
+):
+    labels = pd.read_csv(registered_files / LABELS)
+    last_window = labels["window_id"].iloc[-1]
+    fewer = labels.loc[labels["window_id"] != last_window]
+    fewer.to_csv(tmp_path / LABELS, index=False)
+    (registered_copy.labels).rename(tmp_path / "before")
+    moola(registered_copy, "labels", "add", tmp_path / LABELS)
+    said = run(registered_copy)
+    assert said["made"] == [
+        "labeled_expansions",
+        "densified_windows",
+        "bootstrap_ci_report",
+        "registered_model",
+        "latest_expansions",
+    ]
+    assert said["data"]["looks_at_test"] == 1
+    assert said["metrics"]["event_f1_macro"]["n"] == 49
+
+
+def test_another_training_is_another_version_and_another_look_at_the_test_rows(
+    smoke_copy: Home, smoke_home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    assert outcome(smoke_home)["data"]["looks_at_test"] == 1
+    change_finetuning(monkeypatch, epochs=2)
+    said = run(smoke_copy)
+    assert said["made"] == ["finetuned_classifier", "bootstrap_ci_report", "registered_model"]
+    assert said["data"]["looks_at_test"] == 2
+    assert weights(smoke_copy) != weights(smoke_home)
+    client = open_store(smoke_copy)
+    assert version_of(client, "moola-simulated", "challenger") == "2"
+    assert version_of(client, "moola-simulated", "champion") == "1"
+    decision = json.loads((smoke_copy.store / "simulated-smoke" / "registered_model.json").read_bytes())
+    assert decision == {
+        "name": "moola-simulated",
+        "version": "2",
+        "aliases": ["challenger"],
+        "reason": "version 1 is champion; a comparison must show version 2 to be no worse",
+    }
+
+
+def _versions(home: Home) -> int:
+    client: MlflowClient = open_store(home)
+    return len(client.search_model_versions("name = 'moola-simulated'"))
+
+
+def test_a_collapsed_classifier_fails_the_run_and_registers_nothing(
+    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+):
+    train = annotators.train_annotators
+
+    def collapsed(*given, **named):
+        trained = train(*given, **named)
+        one_type = {"consolidation": 1.0, "retracement": 0.0}
+        return {
+            seed: annotators.TrainedAnnotator(one.annotator, one.result, one_type, one.spread)
+            for seed, one in trained.items()
+        }
+
+    monkeypatch.setattr(annotators, "train_annotators", collapsed)
+    change_finetuning(monkeypatch, epochs=2)
+    result = call(*SMOKE, home=smoke_copy.root)
+    assert result.exit_code == FAILED
+    assert complaint(result).startswith(
+        "finetuned_classifier: check no_collapse failed (value 0.0, limit 0.05). "
+        "least share of a type among validation answers (seed 0)"
+    )
+    assert _versions(smoke_copy) == 1
+    monkeypatch.setattr(annotators, "train_annotators", train)
+    cured = moola(smoke_copy, *SMOKE)
+    assert "made again: finetuned_classifier (an integrity check did not pass)" in cured
+    assert _versions(smoke_copy) == 2
+
+
+def test_one_answer_for_all_is_a_collapse_as_well(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
+    train = annotators.train_annotators
+
+    def flat(*given, **named):
+        trained = train(*given, **named)
+        return {
+            seed: annotators.TrainedAnnotator(one.annotator, one.result, one.type_shares, 0.001)
+            for seed, one in trained.items()
+        }
+
+    monkeypatch.setattr(annotators, "train_annotators", flat)
+    change_finetuning(monkeypatch, epochs=2)
+    result = call(*SMOKE, home=smoke_copy.root)
+    assert result.exit_code == FAILED
+    assert "least spread of P(retracement) 0.001" in complaint(result)
+    assert _versions(smoke_copy) == 1

@@ -1,0 +1,68 @@
+"""What all assets share: settings from the launchpad, and the verdict of a check."""
+
+import dagster as dg
+import pytest
+from pydantic import ValidationError
+
+from moola_pipeline.assets.stage import (
+    integrity,
+    launchpad_config,
+    plain_value,
+    score,
+    settings_in_force,
+    verdict,
+)
+from moola_pipeline.definitions import defs
+from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+
+Config = launchpad_config(FinetuneSettings, "Config")
+PROFILE = FinetuneSettings(seeds=(3,), epochs=7)
+
+
+def test_an_empty_launchpad_leaves_the_profile_as_it_is():
+    assert settings_in_force(Config(), PROFILE) == PROFILE
+
+
+def test_what_is_filled_in_overrides_the_profile_and_nothing_else():
+    chosen = settings_in_force(Config(epochs=2, seeds=[0, 1], balanced=False), PROFILE)
+    assert chosen == PROFILE.model_copy(update={"epochs": 2, "seeds": (0, 1), "balanced": False})
+
+
+def test_zero_is_a_choice_and_not_an_empty_field():
+    assert settings_in_force(Config(dropout=0.0, frozen_epochs=0), PROFILE).dropout == 0
+    assert settings_in_force(Config(dropout=0.0, frozen_epochs=0), PROFILE).frozen_epochs == 0
+
+
+def test_a_launchpad_value_out_of_bounds_is_refused():
+    with pytest.raises(ValidationError, match="epochs\n.*greater than or equal to 1"):
+        settings_in_force(Config(epochs=0), PROFILE)
+
+
+def test_the_launchpad_refuses_a_setting_that_does_not_exist():
+    job = defs.resolve_job_def("train_job")
+    assert dg.validate_run_config(job, {"ops": {"pretrained_encoder": {"config": {"epochs": 3}}}})
+    with pytest.raises(dg.DagsterInvalidConfigError, match='unexpected config entry "epoch"'):
+        dg.validate_run_config(job, {"ops": {"pretrained_encoder": {"config": {"epoch": 3}}}})
+
+
+def test_every_setting_is_offered_with_its_description():
+    config = launchpad_config(PretrainSettings, "PretrainConfig")
+    for name, field in PretrainSettings.model_fields.items():
+        assert config.model_fields[name].description == field.description
+
+
+def test_a_verdict_keeps_value_and_limit():
+    result = verdict("no_collapse", False, 0.01, 0.05, "least share")
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.ERROR
+    assert result.description == "least share"
+    assert {name: plain_value(entry) for name, entry in result.metadata.items()} == {
+        "value": 0.01,
+        "limit": 0.05,
+    }
+
+
+def test_a_bad_score_warns():
+    assert verdict("target_f1", False, 0.5, 0.75, warn=True).severity == dg.AssetCheckSeverity.WARN
+    assert score("report", "target_f1", "why").blocking is False
+    assert integrity("bars", "valid", "why").blocking is True

@@ -1,0 +1,197 @@
+"""What a run would make again: nothing that has not changed, and everything that depends on a change."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+
+import dagster as dg
+import pytest
+from pydantic import BaseModel
+
+from moola_pipeline.automation import Step, everything, plan
+from moola_pipeline.home import HOME_VARIABLE, Home
+from moola_pipeline.profiles import PROFILES, Profile, ProfileName
+from moola_pipeline.resources import provenance
+from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline_tests.homes import instance_of
+
+ALL = list(STAGES)
+AFTER_BARS = {
+    "raw_nq_bars",
+    "labeled_expansions",
+    "relativity_features",
+    "densified_windows",
+    "latest_expansions",
+}
+JUDGED = {"bootstrap_ci_report", "registered_model"}
+TRAINED = {"pretrained_encoder", "finetuned_classifier", *JUDGED}
+
+
+def planned(home: Home, profile: ProfileName = "smoke") -> list[Step]:
+    with instance_of(home) as instance:
+        return plan(instance, Pipeline(profile=profile, market="auto"))
+
+
+def stale(steps: list[Step]) -> set[str]:
+    return {step.asset for step in steps if step.stale}
+
+
+def reasons(steps: list[Step]) -> dict[str, str]:
+    return {step.asset: step.reason for step in steps}
+
+
+@pytest.fixture
+def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give a part of the smoke profile other settings."""
+
+    def set_part(part: str, **settings: object) -> None:
+        smoke = PROFILES["smoke"]
+        before: BaseModel = getattr(smoke, part)
+        after = type(before).model_validate({**before.model_dump(), **settings})
+        changed = Profile.model_validate({**dict(smoke), part: after})
+        monkeypatch.setitem(PROFILES, "smoke", changed)
+
+    return set_part
+
+
+@pytest.fixture
+def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Let the code of a room be another."""
+    as_it_is = provenance.code_version
+
+    def edit_room(room: str) -> None:
+        monkeypatch.setattr(
+            provenance,
+            "code_version",
+            lambda asset: "edited" if room in STAGES[asset].rooms else as_it_is(asset),
+        )
+
+    yield edit_room
+
+
+def test_in_an_empty_home_everything_has_never_been_made(isolated_home, smoke_home: Home, smoke_copy: Home):
+    for database in smoke_copy.dagster.rglob("*.db"):
+        database.unlink()
+    steps = planned(smoke_copy)
+    assert [step.asset for step in steps] == ALL
+    assert set(reasons(steps).values()) == {"never made"}
+
+
+def test_after_a_run_nothing_would_change(smoke_home: Home):
+    assert planned(smoke_home) == [Step(asset, False, "unchanged") for asset in ALL]
+
+
+def test_a_run_asked_for_makes_everything():
+    assert everything("asked for") == [Step(asset, True, "asked for") for asset in ALL]
+
+
+@pytest.mark.parametrize(
+    ("part", "settings", "expected"),
+    [
+        ("report", {"resamples": 600}, JUDGED),
+        ("finetune", {"epochs": 9}, {"finetuned_classifier", *JUDGED}),
+        ("pretrain", {"epochs": 2}, TRAINED),
+        ("pretrain", {"stride": 60}, {"densified_windows", *TRAINED}),
+        (
+            "simulated_splits",
+            {"test_end": date(2025, 6, 27)},
+            {"labeled_expansions", "densified_windows", "latest_expansions", *JUDGED},
+        ),
+        (
+            "simulated_splits",
+            {"train_end": date(2025, 5, 29)},
+            {"labeled_expansions", "densified_windows", "latest_expansions", *TRAINED},
+        ),
+    ],
+)
+def test_a_changed_setting_makes_what_depends_on_it_stale(
+    smoke_home: Home, change: Callable[..., None], part: str, settings: dict, expected: set[str]
+):
+    change(part, **settings)
+    assert stale(planned(smoke_home)) == expected
+
+
+def test_another_market_makes_everything_stale(smoke_copy: Home, change: Callable[..., None]):
+    change("simulation", seed=13)
+    assert stale(planned(smoke_copy)) == set(ALL)
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        ("bars", AFTER_BARS),
+        ("features", {"relativity_features", "densified_windows", "latest_expansions", *TRAINED}),
+        ("training", TRAINED),
+        ("evaluation", JUDGED),
+        ("labels", set(ALL) - {"raw_nq_bars", "relativity_features", "pretrained_encoder"}),
+        ("serving", {*JUDGED, "latest_expansions"}),
+    ],
+)
+def test_edited_code_makes_again_what_it_decides(
+    smoke_home: Home, edit: Callable[[str], None], room: str, expected: set[str]
+):
+    edit(room)
+    assert stale(planned(smoke_home)) == expected
+
+
+def test_a_stale_asset_says_why(smoke_home: Home, change: Callable[..., None]):
+    change("finetune", epochs=9)
+    why = reasons(planned(smoke_home))
+    assert why["finetuned_classifier"] == "its data, settings or code have changed"
+    assert why["bootstrap_ci_report"] == "finetuned_classifier is made again"
+    assert why["registered_model"] == "bootstrap_ci_report is made again"
+    assert why["pretrained_encoder"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("lost", "asset", "after"),
+    [
+        ("data/store/simulated-smoke/raw_nq_bars.parquet", "raw_nq_bars", AFTER_BARS),
+        ("data/reports/simulated-smoke/report.json", "bootstrap_ci_report", JUDGED),
+        ("data/store/simulated-smoke/latest_expansions.parquet", "latest_expansions", {"latest_expansions"}),
+    ],
+)
+def test_what_is_gone_is_made_again(smoke_copy: Home, lost: str, asset: str, after: set[str]):
+    (smoke_copy.root / lost).unlink()
+    steps = planned(smoke_copy)
+    assert reasons(steps)[asset] == "what it made is gone"
+    assert stale(steps) == after
+
+
+def test_an_asset_whose_check_did_not_pass_since_is_made_again(smoke_copy: Home):
+    failed = dg.AssetCheckEvaluation(dg.AssetKey("finetuned_classifier"), "no_collapse", passed=False)
+    with instance_of(smoke_copy) as instance:
+        instance.report_runless_asset_event(failed)
+    steps = planned(smoke_copy)
+    assert reasons(steps)["finetuned_classifier"] == "an integrity check did not pass"
+    assert stale(steps) == {"finetuned_classifier", *JUDGED}
+
+
+def test_what_one_profile_made_does_not_count_for_another(registered_home: Home):
+    assert not stale(planned(registered_home))
+    assert stale(planned(registered_home, "full")) == set(ALL)
+
+
+def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registered_copy: Home):
+    with instance_of(registered_copy) as instance:
+        pipeline = Pipeline(profile="full", market="auto")
+        market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
+        sources = provenance.source_digests(market)
+        made = provenance.fingerprint("raw_nq_bars", sources, provenance.stage_settings(market, profile), {})
+        event = dg.AssetMaterialization("raw_nq_bars", metadata={provenance.FINGERPRINT: made})
+        instance.report_runless_asset_event(event)
+    assert stale(planned(registered_copy)) == AFTER_BARS
+
+
+def test_a_champion_of_another_version_marks_the_new_bars_again(
+    smoke_home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("moola_pipeline.automation.champion_version", lambda home, name: "7")
+    assert stale(planned(smoke_home)) == {"latest_expansions"}
+
+
+def test_planning_writes_nothing_into_the_store(smoke_home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
+    kept = {path: path.stat().st_mtime_ns for path in smoke_home.store.rglob("*")}
+    planned(smoke_home)
+    assert {path: path.stat().st_mtime_ns for path in smoke_home.store.rglob("*")} == kept
