@@ -3,6 +3,8 @@
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +12,7 @@ import click
 from moola_pipeline.cli.faults import DEBUG_VARIABLE
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.home import Home
+from moola_pipeline.publish import locked
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -45,7 +48,7 @@ def run(profile: str, market: str, device: str, force: bool, as_json: bool) -> N
 
     pipeline = Pipeline(profile=profile, market=market)  # pyright: ignore[reportArgumentType]
     pipeline.chosen_market()
-    with dg.DagsterInstance.get() as instance:
+    with _alone_in(home), dg.DagsterInstance.get() as instance:
         steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]
         if not as_json:
@@ -53,6 +56,23 @@ def run(profile: str, market: str, device: str, force: bool, as_json: bool) -> N
         if stale:
             _materialize(instance, stale, {"profile": profile, "market": market}, device)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
+
+
+@contextmanager
+def _alone_in(home: Home) -> Iterator[None]:
+    """Wait, and say so, while another `moola run` is at work in the home."""
+    from filelock import Timeout
+
+    lock = locked(home.dagster / "run")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        click.echo("Another moola run is at work in this home; waiting for it to end ...", err=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def quiet_libraries() -> None:
@@ -80,7 +100,7 @@ def _show_plan(pipeline: "Pipeline", steps: list["Step"]) -> None:
     marked = "SIMULATED bars" if market.simulated else f"registered {market.instrument.name} bars"
     click.echo(f"moola run  {marked}, profile {pipeline.chosen_profile().name}")
     unchanged = [step.asset for step in steps if not step.stale]
-    if unchanged:
+    if 0 < len(unchanged) < len(steps):
         click.echo(f"unchanged, left alone: {', '.join(unchanged)}")
     for step in steps:
         if step.stale and unchanged:
@@ -164,7 +184,9 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
         emit({**data.model_dump(mode="json"), **facts}, [], as_json)
         return
     if not made:
-        click.echo("Nothing has changed since the last run; --force makes everything again.")
+        click.echo(
+            "Nothing has changed since the last run: all nine assets left alone. --force makes them again."
+        )
     click.echo("")
     for line in summary_lines(data):
         click.echo(line)
