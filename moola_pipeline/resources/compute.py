@@ -4,6 +4,8 @@ import os
 
 import dagster as dg
 
+from moola_pipeline.errors import BadInput
+
 
 class Compute(dg.ConfigurableResource):
     """Picks the device; float32 is kept to unless TF32 is asked for."""
@@ -16,7 +18,7 @@ class Compute(dg.ConfigurableResource):
         """Set precision and threads, and name the device: cuda, mps or cpu.
 
         Raises:
-            ValueError: If a device is asked for that is not there.
+            BadInput: If a device is asked for that is not there.
         """
         import torch
 
@@ -32,5 +34,7 @@ class Compute(dg.ConfigurableResource):
             return next(name for name, here in present.items() if here)
         if not present.get(self.device, False):
             here = ", ".join(name for name, there in present.items() if there)
-            raise ValueError(f"device must be auto or one of {here}, got {self.device}")
+            raise BadInput(
+                f"The device must be auto or one of {here}, got {self.device}. Choose one that is there."
+            )
         return self.device
