@@ -1,0 +1,40 @@
+"""Dagster's instance lies in the home, wherever the home lies."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from moola_pipeline.resources.instance import INSTANCE_FILE, prepare_instance
+
+
+def test_a_new_home_gets_the_projects_instance_file(tmp_path: Path):
+    home = Home(tmp_path / "new" / "home")
+    prepare_instance(home)
+    assert (home.root / INSTANCE_FILE).read_bytes() == (PROJECT_ROOT / INSTANCE_FILE).read_bytes()
+    assert os.environ["DAGSTER_HOME"] == os.environ[HOME_VARIABLE] == str(home.root)
+    assert Path.cwd() == home.root
+
+
+def test_an_instance_file_of_the_users_is_kept(tmp_path: Path):
+    (tmp_path / INSTANCE_FILE).write_text("telemetry: {enabled: false}\n")
+    prepare_instance(Home(tmp_path))
+    assert (tmp_path / INSTANCE_FILE).read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_what_dagster_records_stays_in_the_home(tmp_path: Path):
+    home = Home(tmp_path / "home")
+    prepare_instance(home)
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("files", ["a"])
+    assert list(home.dagster.rglob("*.db"))
+    assert {path.name for path in home.root.iterdir()} == {".dagster", INSTANCE_FILE}
+
+
+def test_a_home_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match=r"^--home must be a folder that can be written, got .*file/home \("):
+        prepare_instance(Home(tmp_path / "file" / "home"))

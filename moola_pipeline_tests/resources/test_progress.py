@@ -1,0 +1,68 @@
+"""What is shown while a run works: stage and epoch on a terminal, nothing anywhere else."""
+
+import os
+import pty
+import re
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from moola_pipeline.resources import progress
+
+
+def work() -> None:
+    progress.show_stage("pretrained_encoder")
+    progress.show_epoch(0, 3)
+    progress.show_epoch(1, 3, "loss 0.5000")
+    progress.show_epoch(2, 3, "loss 0.25")
+    progress.show_stage("finetuned_classifier")
+    progress.finish()
+
+
+def shown_on_a_terminal(act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> str:
+    outer, inner = pty.openpty()
+    try:
+        with os.fdopen(inner, "w") as terminal:
+            monkeypatch.setattr(sys, "stderr", terminal)
+            act()
+            terminal.flush()
+            shown = os.read(outer, 65_536).decode()
+            monkeypatch.undo()
+    finally:
+        os.close(outer)
+    return shown
+
+
+def test_nothing_is_shown_where_no_one_looks(capfd: pytest.CaptureFixture[str]):
+    work()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_terminal_shows_stage_epoch_time_left_and_loss(monkeypatch: pytest.MonkeyPatch):
+    lines = re.split(r"[\r\n]+", shown_on_a_terminal(work, monkeypatch))
+    steps = [line.rstrip() for line in lines if line.strip()]
+    assert steps[0] == "pretrained_encoder ..."
+    assert re.fullmatch(r"pretrained_encoder  epoch 1/3  \d+ s left  loss 0\.5000", steps[1])
+    assert re.fullmatch(r"pretrained_encoder  epoch 2/3  \d+ s left  loss 0\.25", steps[2])
+    assert re.fullmatch(r"pretrained_encoder  \d+\.\d s", steps[3])
+    assert steps[4] == "finetuned_classifier ..."
+    assert re.fullmatch(r"finetuned_classifier  \d+\.\d s", steps[5])
+
+
+def test_a_shorter_text_covers_the_longer_one_before_it(monkeypatch: pytest.MonkeyPatch):
+    parts = shown_on_a_terminal(work, monkeypatch).split("\r")
+    before, after = (next(part for part in parts if text in part) for text in ("loss 0.5000", "loss 0.25"))
+    assert len(after) == len(before)
+
+
+def test_each_finished_stage_keeps_its_line(monkeypatch: pytest.MonkeyPatch):
+    assert shown_on_a_terminal(work, monkeypatch).count("\n") == 2
+
+
+def test_finishing_without_a_stage_shows_nothing(monkeypatch: pytest.MonkeyPatch):
+    def nothing() -> None:
+        progress.finish()
+        sys.stderr.write("end")
+
+    assert shown_on_a_terminal(nothing, monkeypatch) == "end"

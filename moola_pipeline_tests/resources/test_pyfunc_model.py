@@ -1,0 +1,153 @@
+"""The model as a notebook loads it: any reasonable frame of bars in, the expansions of `predict` out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow.pyfunc
+import pandas as pd
+import pytest
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.home import Home
+from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
+from moola_pipeline_tests.cli.calls import call, facts, start
+from moola_pipeline_tests.homes import outcome
+
+MODEL = "models:/moola-simulated@champion"
+SESSIONS = 2
+Frame = pd.DataFrame
+
+
+@pytest.fixture(scope="module")
+def bars(smoke_home: Home) -> Frame:
+    """Two sessions of simulated bars: timestamp (UTC), open, high, low, close, volume."""
+    [path] = smoke_home.simulated.rglob("raw/bars.parquet")
+    return pd.read_parquet(path).iloc[: SESSIONS * 1380]
+
+
+@pytest.fixture(scope="module")
+def model(smoke_home: Home) -> mlflow.pyfunc.PyFuncModel:
+    [folder] = smoke_home.tracking.glob("artifacts/*/*/artifacts/model")
+    return mlflow.pyfunc.load_model(str(folder))
+
+
+@pytest.fixture(scope="module")
+def bar_file(bars: Frame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bars") / "bars.parquet"
+    bars.to_parquet(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(model: mlflow.pyfunc.PyFuncModel, bars: Frame) -> Frame:
+    return model.predict(bars)
+
+
+def with_times(bars: Frame, times: pd.Series) -> Frame:
+    return bars.assign(timestamp=times)
+
+
+VARIANTS: dict[str, Callable[[Frame], Frame]] = {
+    "time as the index": lambda bars: bars.set_index("timestamp"),
+    "time as an index without a name": lambda bars: bars.set_index("timestamp").rename_axis(None),
+    "time as text": lambda bars: with_times(bars, bars["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")),
+    "time under another name": lambda bars: bars.rename(columns={"timestamp": "datetime"}),
+    "microseconds": lambda bars: with_times(bars, bars["timestamp"].dt.as_unit("us")),
+    "times of New York": lambda bars: with_times(bars, bars["timestamp"].dt.tz_convert("America/New_York")),
+    "no volume": lambda bars: bars.drop(columns="volume"),
+    "volume as int64": lambda bars: bars.assign(volume=bars["volume"].astype("int64")),
+    "volume as float": lambda bars: bars.assign(volume=bars["volume"].astype("float64")),
+    "other columns": lambda bars: bars.assign(vwap=1.0, note="x", rsi=None),
+    "columns in another order": lambda bars: bars[["close", "low", "timestamp", "high", "open"]],
+    "rows in another order": lambda bars: bars.sample(frac=1, random_state=0),
+    "a row given twice": lambda bars: pd.concat([bars, bars.iloc[[5]]], ignore_index=True),
+    "prices as float32": lambda bars: bars.astype(dict.fromkeys(("open", "high", "low", "close"), "float32")),
+}
+
+
+def test_the_printed_lines_load_the_champion_and_it_marks_what_predict_marks(
+    smoke_home: Home, bar_file: Path
+):
+    marks = "print(model.predict(pd.read_parquet(sys.argv[1])).to_json(orient='records', date_format='iso'))"
+    lines = ["import sys, pandas as pd", *outcome(smoke_home)["notebook"], marks]
+    process = start("\n".join(lines), bar_file)
+    shown, errors = process.communicate()
+    assert process.returncode == 0, errors
+    in_the_notebook = pd.DataFrame(json.loads(shown))
+    on_the_shell = pd.DataFrame(
+        facts(call("predict", bar_file, "--model", MODEL, "--json", home=smoke_home.root))["expansions"]
+    )
+    assert len(on_the_shell) > 0
+    for name in ("window_start", "started_at", "ended_at", "decided_at"):
+        for frame in (in_the_notebook, on_the_shell):
+            frame[name] = pd.to_datetime(frame[name], utc=True).dt.as_unit("ns")
+    pd.testing.assert_frame_equal(in_the_notebook, on_the_shell, rtol=1e-6)
+
+
+def test_marks_have_the_columns_of_the_contract(expected: Frame):
+    assert list(expected.columns) == list(EXPANSION_COLUMNS)
+    assert len(expected) > 5
+    assert set(expected["direction"]) <= {"up", "down"}
+    assert set(expected["model_version"]) == {"1"}
+    assert set(expected["mode"]) == {"hindsight"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_form_of_the_frame_does_not_matter(
+    variant: str, model: mlflow.pyfunc.PyFuncModel, bars: Frame, expected: Frame
+):
+    pd.testing.assert_frame_equal(model.predict(VARIANTS[variant](bars)), expected)
+
+
+def test_naive_times_are_read_in_the_zone_that_is_named(
+    model: mlflow.pyfunc.PyFuncModel, bars: Frame, expected: Frame
+):
+    local = bars["timestamp"].dt.tz_convert("America/New_York").dt.tz_localize(None)
+    for frame in (with_times(bars, local), with_times(bars, local).set_index("timestamp")):
+        marks = model.predict(frame, params={"timezone": "America/New_York"})
+        pd.testing.assert_frame_equal(marks, expected)
+
+
+def test_the_frame_given_is_left_as_it_was(model: mlflow.pyfunc.PyFuncModel, bars: Frame):
+    before = bars.copy(deep=True)
+    model.predict(bars)
+    pd.testing.assert_frame_equal(bars, before)
+
+
+WRONG: dict[str, tuple[Callable[[Frame], Frame], str]] = {
+    "naive times": (
+        lambda bars: with_times(bars, bars["timestamp"].dt.tz_localize(None)),
+        "bars: the times in timestamp must prove their time zone, got none. "
+        'Pass params={"timezone": "America/New_York"}, or localize the times.',
+    ),
+    "no time": (
+        lambda bars: bars.drop(columns="timestamp"),
+        "bars: columns must hold time, open, high, low, close (time may be the index), "
+        "got open, high, low, close, volume. Add time.",
+    ),
+    "two times": (
+        lambda bars: bars.assign(time=bars["timestamp"]),
+        "bars: one column must hold the time, got timestamp, time. Drop one.",
+    ),
+    "too few bars": (
+        lambda bars: bars.iloc[:144],
+        "bars: one window needs 145 bars of one segment (40 before it, 105 in it, no gap over 10 minutes), "
+        "got 144. Give more bars.",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_frame_that_cannot_be_read_is_refused_in_one_line(
+    wrong: str, model: mlflow.pyfunc.PyFuncModel, bars: Frame
+):
+    spoil, text = WRONG[wrong]
+    with pytest.raises(BadInput) as fault:
+        model.predict(spoil(bars))
+    assert str(fault.value) == text
+
+
+def test_a_missing_price_is_refused_by_name(model: mlflow.pyfunc.PyFuncModel, bars: Frame):
+    with pytest.raises(Exception, match="close"):
+        model.predict(bars.drop(columns="close"))

@@ -1,0 +1,132 @@
+"""Versions of the model: how one is registered, which one serves, and how a wrong name is refused."""
+
+import re
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from moola_pipeline.errors import BadInput, MissingArtifact
+from moola_pipeline.home import Home
+from moola_pipeline.resources.registry import (
+    SERVING_PACKAGES,
+    champion_version,
+    load_version,
+    promote_if_first,
+    register,
+    version_of,
+)
+from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
+
+NAME = "moola-simulated"
+
+
+def model_folder(home: Home, version: str = "1") -> Path:
+    source = open_store(home).get_model_version(NAME, version).source
+    assert source is not None
+    return Path(source.removeprefix("file://"))
+
+
+@pytest.fixture
+def client(smoke_copy: Home) -> MlflowClient:
+    return open_store(smoke_copy)
+
+
+def registered_again(home: Home, name: str = NAME) -> str:
+    """The version of the champion's copy under a name."""
+    client = open_store(home)
+    experiment = experiment_id(client, home, NAME)
+    run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
+    annotator, facts = load_version(home, f"models:/{NAME}@champion")
+    return register(home, run, name, annotator, facts, {"simulated": True})
+
+
+def test_the_first_version_is_challenger_and_champion(smoke_home: Home):
+    client = open_store(smoke_home)
+    assert version_of(client, NAME, "challenger") == version_of(client, NAME, "champion") == "1"
+
+
+def test_a_version_carries_its_scores_and_the_digests_of_its_data(smoke_home: Home):
+    tags = open_store(smoke_home).get_model_version(NAME, "1").tags
+    assert re.fullmatch(r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]", tags["type_f1_macro"])
+    assert (tags["simulated"], tags["profile"]) == ("True", "smoke")
+    assert len(tags["data.sha256"]) == len(tags["labels.sha256"]) == 64
+
+
+def test_a_version_knows_what_it_was_made_from(smoke_home: Home):
+    _, facts = load_version(smoke_home, f"models:/{NAME}/1")
+    assert (facts["model"], facts["model_version"], facts["instrument"]) == (NAME, "1", "NQ")
+    assert facts["simulated"] is True
+    assert facts["settings"]["epochs"] == 8
+
+
+def test_the_model_folder_holds_weights_and_text_and_nothing_pickled(smoke_home: Home):
+    files = [path for path in model_folder(smoke_home).rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {
+        "MLmodel",
+        "conda.yaml",
+        "config.json",
+        "pyfunc_model.py",
+        "python_env.yaml",
+        "requirements.txt",
+        "weights.safetensors",
+    }
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80" and path.suffix != ".safetensors"]
+
+
+def test_the_model_names_the_versions_it_was_made_with(smoke_home: Home):
+    lines = (model_folder(smoke_home) / "requirements.txt").read_text().split()
+    assert [line.partition("==")[0] for line in lines] == list(SERVING_PACKAGES)
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines)
+
+
+def test_a_second_version_stays_challenger_and_says_why(smoke_copy: Home, client: MlflowClient):
+    assert registered_again(smoke_copy) == "2"
+    promoted, reason = promote_if_first(smoke_copy, NAME, "2", sound=True)
+    assert (promoted, reason) == (
+        False,
+        "version 1 is champion; a comparison must show version 2 to be no worse",
+    )
+    assert version_of(client, NAME, "challenger") == "2"
+    assert champion_version(smoke_copy, NAME) == "1"
+    assert load_version(smoke_copy, f"models:/{NAME}@challenger")[1]["model_version"] == "2"
+
+
+def test_without_a_champion_a_sound_version_takes_its_place(smoke_copy: Home, client: MlflowClient):
+    client.delete_registered_model_alias(NAME, "champion")
+    assert promote_if_first(smoke_copy, NAME, "1", sound=True) == (
+        True,
+        "there was no champion and every integrity check passed",
+    )
+    assert champion_version(smoke_copy, NAME) == "1"
+
+
+def test_an_unsound_version_serves_no_one(smoke_copy: Home, client: MlflowClient):
+    client.delete_registered_model_alias(NAME, "champion")
+    promoted, reason = promote_if_first(smoke_copy, NAME, "1", sound=False)
+    assert (promoted, reason) == (False, "there is no champion, but an integrity check of this run failed")
+    assert champion_version(smoke_copy, NAME) is None
+
+
+def test_two_models_count_their_versions_apart(smoke_copy: Home):
+    assert registered_again(smoke_copy, "moola-nq") == "1"
+    assert champion_version(smoke_copy, "moola-nq") is None
+    assert champion_version(smoke_copy, NAME) == "1"
+
+
+@pytest.mark.parametrize("uri", ["moola-nq", "models:/moola-nq", "models:/a/b", "runs:/1/model", ""])
+def test_a_text_that_is_no_model_uri_is_refused(uri: str, isolated_home: Path):
+    with pytest.raises(BadInput) as fault:
+        load_version(Home(isolated_home), uri)
+    assert str(fault.value) == (f"--model must be models:/NAME@ALIAS or models:/NAME/VERSION, got {uri!r}.")
+
+
+@pytest.mark.parametrize(
+    "uri", ["models:/moola-nq@champion", f"models:/{NAME}/7", f"models:/{NAME}@no-such-alias"]
+)
+def test_a_model_that_is_not_there_is_named_beside_those_that_are(uri: str, smoke_home: Home):
+    with pytest.raises(MissingArtifact) as fault:
+        load_version(smoke_home, uri)
+    assert str(fault.value) == (
+        f"{uri} must be a registered model, but it is not (registered: {NAME}). Run: moola run"
+    )
