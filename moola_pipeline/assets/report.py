@@ -17,6 +17,7 @@ from moola_pipeline.assets.stage import (
     settings_in_force,
     verdict,
 )
+from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.evaluation.bootstrap import Resampled
 from moola_pipeline.evaluation.report_data import (
     Check,
@@ -99,7 +100,7 @@ def bootstrap_ci_report(
         data = ReportData(
             data=DataFacts(
                 simulated=stage.market.simulated,
-                sha256=stage.sources["bars"],
+                sha256=content_digest(raw_nq_bars),
                 looks_at_test=_looks(stage.run, seen, scored),
                 labels_sha256=stage.sources["labels"],
                 labels_note=_labels_note(labeled_expansions, stage.market.simulated),
