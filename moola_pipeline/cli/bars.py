@@ -11,6 +11,7 @@ from moola_pipeline.bars.rolls import add_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore, ManifestEntry, is_intact, read_manifest
 from moola_pipeline.cli.next_steps import ADD_BARS, next_steps
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
+from moola_pipeline.cli.rolls import propose
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
@@ -73,6 +74,9 @@ def list_files(home: Home, as_json: bool) -> None:
 @bars.group()
 def rolls() -> None:
     """Contract rolls: when one contract gave way to the next."""
+
+
+rolls.add_command(propose)
 
 
 @rolls.command("add")
