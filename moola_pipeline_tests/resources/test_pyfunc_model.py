@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import mlflow.pyfunc
 import pandas as pd
 import pytest
+from mlflow.pyfunc import PyFuncModel, load_model
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
@@ -16,39 +16,38 @@ from moola_pipeline_tests.homes import outcome
 
 MODEL = "models:/moola-simulated@champion"
 SESSIONS = 2
-Frame = pd.DataFrame
 
 
 @pytest.fixture(scope="module")
-def bars(smoke_home: Home) -> Frame:
+def bars(smoke_home: Home) -> pd.DataFrame:
     """Two sessions of simulated bars: timestamp (UTC), open, high, low, close, volume."""
     [path] = smoke_home.simulated.rglob("raw/bars.parquet")
     return pd.read_parquet(path).iloc[: SESSIONS * 1380]
 
 
 @pytest.fixture(scope="module")
-def model(smoke_home: Home) -> mlflow.pyfunc.PyFuncModel:
+def model(smoke_home: Home) -> PyFuncModel:
     [folder] = smoke_home.tracking.glob("artifacts/*/*/artifacts/model")
-    return mlflow.pyfunc.load_model(str(folder))
+    return load_model(str(folder))
 
 
 @pytest.fixture(scope="module")
-def bar_file(bars: Frame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bar_file(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bars") / "bars.parquet"
     bars.to_parquet(path, index=False)
     return path
 
 
 @pytest.fixture(scope="module")
-def expected(model: mlflow.pyfunc.PyFuncModel, bars: Frame) -> Frame:
+def expected(model: PyFuncModel, bars: pd.DataFrame) -> pd.DataFrame:
     return model.predict(bars)
 
 
-def with_times(bars: Frame, times: pd.Series) -> Frame:
+def with_times(bars: pd.DataFrame, times: pd.Series) -> pd.DataFrame:
     return bars.assign(timestamp=times)
 
 
-VARIANTS: dict[str, Callable[[Frame], Frame]] = {
+VARIANTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "time as the index": lambda bars: bars.set_index("timestamp"),
     "time as an index without a name": lambda bars: bars.set_index("timestamp").rename_axis(None),
     "time as text": lambda bars: with_times(bars, bars["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")),
@@ -59,7 +58,7 @@ VARIANTS: dict[str, Callable[[Frame], Frame]] = {
     "volume as int64": lambda bars: bars.assign(volume=bars["volume"].astype("int64")),
     "volume as float": lambda bars: bars.assign(volume=bars["volume"].astype("float64")),
     "other columns": lambda bars: bars.assign(vwap=1.0, note="x", rsi=None),
-    "columns in another order": lambda bars: bars[["close", "low", "timestamp", "high", "open"]],
+    "columns in another order": lambda bars: bars.loc[:, ["close", "low", "timestamp", "high", "open"]],
     "rows in another order": lambda bars: bars.sample(frac=1, random_state=0),
     "a row given twice": lambda bars: pd.concat([bars, bars.iloc[[5]]], ignore_index=True),
     "prices as float32": lambda bars: bars.astype(dict.fromkeys(("open", "high", "low", "close"), "float32")),
@@ -85,7 +84,7 @@ def test_the_printed_lines_load_the_champion_and_it_marks_what_predict_marks(
     pd.testing.assert_frame_equal(in_the_notebook, on_the_shell, rtol=1e-6)
 
 
-def test_marks_have_the_columns_of_the_contract(expected: Frame):
+def test_marks_have_the_columns_of_the_contract(expected: pd.DataFrame):
     assert list(expected.columns) == list(EXPANSION_COLUMNS)
     assert len(expected) > 5
     assert set(expected["direction"]) <= {"up", "down"}
@@ -95,13 +94,13 @@ def test_marks_have_the_columns_of_the_contract(expected: Frame):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_form_of_the_frame_does_not_matter(
-    variant: str, model: mlflow.pyfunc.PyFuncModel, bars: Frame, expected: Frame
+    variant: str, model: PyFuncModel, bars: pd.DataFrame, expected: pd.DataFrame
 ):
     pd.testing.assert_frame_equal(model.predict(VARIANTS[variant](bars)), expected)
 
 
 def test_naive_times_are_read_in_the_zone_that_is_named(
-    model: mlflow.pyfunc.PyFuncModel, bars: Frame, expected: Frame
+    model: PyFuncModel, bars: pd.DataFrame, expected: pd.DataFrame
 ):
     local = bars["timestamp"].dt.tz_convert("America/New_York").dt.tz_localize(None)
     for frame in (with_times(bars, local), with_times(bars, local).set_index("timestamp")):
@@ -109,13 +108,13 @@ def test_naive_times_are_read_in_the_zone_that_is_named(
         pd.testing.assert_frame_equal(marks, expected)
 
 
-def test_the_frame_given_is_left_as_it_was(model: mlflow.pyfunc.PyFuncModel, bars: Frame):
+def test_the_frame_given_is_left_as_it_was(model: PyFuncModel, bars: pd.DataFrame):
     before = bars.copy(deep=True)
     model.predict(bars)
     pd.testing.assert_frame_equal(bars, before)
 
 
-WRONG: dict[str, tuple[Callable[[Frame], Frame], str]] = {
+WRONG: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "naive times": (
         lambda bars: with_times(bars, bars["timestamp"].dt.tz_localize(None)),
         "bars: the times in timestamp must prove their time zone, got none. "
@@ -140,7 +139,7 @@ WRONG: dict[str, tuple[Callable[[Frame], Frame], str]] = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_frame_that_cannot_be_read_is_refused_in_one_line(
-    wrong: str, model: mlflow.pyfunc.PyFuncModel, bars: Frame
+    wrong: str, model: PyFuncModel, bars: pd.DataFrame
 ):
     spoil, text = WRONG[wrong]
     with pytest.raises(BadInput) as fault:
@@ -148,6 +147,6 @@ def test_a_frame_that_cannot_be_read_is_refused_in_one_line(
     assert str(fault.value) == text
 
 
-def test_a_missing_price_is_refused_by_name(model: mlflow.pyfunc.PyFuncModel, bars: Frame):
+def test_a_missing_price_is_refused_by_name(model: PyFuncModel, bars: pd.DataFrame):
     with pytest.raises(Exception, match="close"):
         model.predict(bars.drop(columns="close"))

@@ -1,0 +1,211 @@
+"""Whole tables marked: every coverable bar by one window, each expansion once, nothing changed later."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.models.annotator import Annotator, Decisions
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.rule import Rule
+from moola_pipeline.serving import annotate as serving
+from moola_pipeline.serving.annotate import (
+    EXPANSION_COLUMNS,
+    Annotation,
+    annotate,
+    annotate_new,
+    find_events,
+    nothing_found,
+    table_features,
+)
+from moola_pipeline.windows.dense import scan_windows, uncovered
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline_tests.made_bars import TICK, made_bars, made_market
+
+RULE = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
+BAR = pd.Timedelta(minutes=1)
+OPENED = pd.Timestamp("2024-01-02T14:00Z")
+
+
+def decisions(**given: float) -> Decisions:
+    plain = {"expansion_scale": 1, "expansion_shift": 0, "expansion_threshold": 0}
+    plain |= {"retracement_scale": 1, "retracement_shift": 0, "retracement_threshold": 0.5, "refine": False}
+    return Decisions.model_validate({**plain, **given})
+
+
+@pytest.fixture(scope="module")
+def market_table() -> pd.DataFrame:
+    """Four segments of 400 bars with expansions planted in them."""
+    return table(made_market(4).bars)
+
+
+@pytest.fixture(scope="module")
+def annotator(market_table: pd.DataFrame) -> Annotator:
+    """A rule and an untrained network, which reports all that the rule proposes."""
+    torch.manual_seed(5)
+    _, features = table_features(market_table, TICK)
+    encoder = Encoder(8)
+    encoder.set_scale(torch.from_numpy(features.values[features.structure_valid]))
+    return Annotator(Classifier(encoder, 4, 0.1).eval(), RULE, decisions())
+
+
+def table(bars: BarArrays) -> pd.DataFrame:
+    """Canonical bars; a segment opens each day at 14:00 UTC."""
+    first = np.flatnonzero(np.diff(bars.segment, prepend=-1))
+    minute = np.arange(len(bars.segment)) - first[bars.segment]
+    opened = OPENED + pd.to_timedelta(bars.segment, unit="D") + pd.to_timedelta(minute, unit="min")
+    frame = pd.DataFrame(bars.prices, columns=["open", "high", "low", "close"])
+    frame.insert(0, "timestamp", pd.DatetimeIndex(opened).as_unit("ns"))
+    return frame.assign(segment=bars.segment.astype(np.int32))
+
+
+def marked(annotator: Annotator, bars: pd.DataFrame) -> Annotation:
+    return annotate(annotator, bars, TICK, "3")
+
+
+def rows_of(bars: pd.DataFrame, times: pd.DataFrame, name: str) -> np.ndarray:
+    """Row of the bar that opens at each time of a column."""
+    return np.searchsorted(bars["timestamp"].to_numpy(), times[name].to_numpy())
+
+
+def with_events(monkeypatch: pytest.MonkeyPatch, *events: tuple[int, int, int, float]) -> None:
+    """Let the model report these: window, onset, offset, probability."""
+    frame = pd.DataFrame(events, columns=["window", "onset", "offset", "probability"])
+    frame = frame.assign(direction=1, type=0, p_retracement=0.25, p_balanced=0.25)
+    monkeypatch.setattr(serving, "find_events", lambda *given: frame.astype({"window": np.int64}))
+
+
+def spans(annotation: Annotation) -> list[tuple[int, int]]:
+    """First and last bar of each expansion, in minutes from the opening of the first segment."""
+    found = annotation.expansions
+    first, last = ((found[name] - OPENED) // BAR for name in ("started_at", "ended_at"))
+    return list(zip(first.tolist(), last.tolist(), strict=True))
+
+
+def test_one_window_of_a_segment_worked_by_hand(annotator: Annotator, monkeypatch: pytest.MonkeyPatch):
+    with_events(monkeypatch, (0, 30, 36, 0.9), (0, 29, 33, 0.9), (0, 75, 80, 0.9), (0, 74, 104, 0.5))
+    found = marked(annotator, table(made_bars(1, n_bars=145)))
+    assert found.n_windows == 1
+    assert spans(found) == [(70, 76), (114, 144)]
+    first = found.expansions.iloc[0]
+    assert first["window_start"] == OPENED + 40 * BAR
+    assert first["decided_at"] == OPENED + 144 * BAR
+    assert first[["direction", "label", "mode", "model_version"]].tolist() == [
+        "up",
+        TYPES[0],
+        "hindsight",
+        "3",
+    ]
+    assert first[["probability", "p_retracement"]].tolist() == [0.9, 0.25]
+    assert found.not_covered.to_dict("list") == {
+        "from": [OPENED, OPENED + 115 * BAR],
+        "to": [OPENED + 69 * BAR, OPENED + 144 * BAR],
+        "bars": [70, 30],
+    }
+
+
+def test_a_segment_too_short_for_a_window_is_not_covered_at_all(annotator: Annotator):
+    found = marked(annotator, table(made_bars(2, n_bars=144)))
+    assert found.n_windows == 0
+    assert found.expansions.empty
+    assert found.not_covered["bars"].tolist() == [144, 144]
+    assert found.not_covered["from"].tolist() == [OPENED, OPENED + pd.Timedelta(days=1)]
+
+
+def test_columns_and_types_do_not_depend_on_how_much_was_found(
+    annotator: Annotator, market_table: pd.DataFrame
+):
+    some = marked(annotator, market_table)
+    none = marked(annotator, table(made_bars(1, n_bars=144)))
+    silent = Annotator(annotator.classifier, RULE, decisions(expansion_shift=-99, expansion_threshold=1))
+    unsure = marked(silent, market_table)
+    assert len(some.expansions) > 0
+    for empty in (none, unsure, nothing_found()):
+        assert empty.expansions.empty
+        assert list(empty.expansions.columns) == list(EXPANSION_COLUMNS)
+        pd.testing.assert_series_equal(empty.expansions.dtypes, some.expansions.dtypes)
+        pd.testing.assert_series_equal(empty.not_covered.dtypes, some.not_covered.dtypes)
+
+
+def test_expansions_come_in_order_of_time_and_never_overlap(annotator: Annotator, market_table: pd.DataFrame):
+    found = marked(annotator, market_table).expansions
+    started, ended = found["started_at"].to_numpy(), found["ended_at"].to_numpy()
+    assert len(found) > 8
+    assert (started <= ended).all()
+    assert (started[1:] > ended[:-1]).all()
+
+
+def test_every_onset_lies_where_a_window_can_report_it(annotator: Annotator, market_table: pd.DataFrame):
+    found = marked(annotator, market_table)
+    rows = rows_of(market_table, found.expansions, "started_at")
+    missed = uncovered(market_table["segment"].to_numpy())
+    assert not missed[rows].any()
+    assert found.not_covered["bars"].sum() == missed.sum()
+    onset = rows - rows_of(market_table, found.expansions, "window_start")
+    assert ((onset >= CORE_FIRST) & (onset <= CORE_LAST)).all()
+
+
+def test_each_onset_is_reported_by_one_window_only(annotator: Annotator, market_table: pd.DataFrame):
+    bar0, _ = scan_windows(market_table["segment"].to_numpy())
+    assert (np.diff(bar0) < CORE_LAST - CORE_FIRST + 1).any()  # the last window of a segment is set back
+    found = marked(annotator, market_table).expansions
+    assert not found["started_at"].duplicated().any()
+
+
+def test_what_a_window_reports_is_what_it_sees_alone(annotator: Annotator, market_table: pd.DataFrame):
+    bars, features = table_features(market_table, TICK)
+    bar0, _ = scan_windows(bars.segment)
+    together = find_events(annotator, bars, features, bar0)
+    for window in range(0, len(bar0), 5):
+        alone = find_events(annotator, bars, features, bar0[window : window + 1])
+        mine = together.loc[together["window"] == window].assign(window=0).reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone, mine, rtol=1e-5)
+
+
+def test_later_segments_never_change_what_was_said_of_earlier_ones(
+    annotator: Annotator, market_table: pd.DataFrame
+):
+    whole = marked(annotator, market_table)
+    for n_bars in (400, 800, 1200):
+        before = marked(annotator, market_table.iloc[:n_bars])
+        last = market_table["timestamp"].iloc[n_bars - 1]
+        then = whole.expansions.loc[whole.expansions["started_at"] <= last].reset_index(drop=True)
+        pd.testing.assert_frame_equal(before.expansions, then, rtol=1e-5)
+        missed = whole.not_covered.loc[whole.not_covered["to"] <= last].reset_index(drop=True)
+        pd.testing.assert_frame_equal(before.not_covered, missed)
+
+
+def test_of_two_that_overlap_the_surer_stays(annotator: Annotator, monkeypatch: pytest.MonkeyPatch):
+    bars = table(made_bars(1, n_bars=145))
+    with_events(monkeypatch, (0, 40, 50, 0.6), (0, 45, 55, 0.8), (0, 56, 60, 0.1))
+    assert spans(marked(annotator, bars)) == [(85, 95), (96, 100)]
+    with_events(monkeypatch, (0, 40, 50, 0.9), (0, 45, 55, 0.8))
+    assert spans(marked(annotator, bars)) == [(80, 90)]
+
+
+def test_marking_new_bars_is_marking_all_and_keeping_the_new_windows(
+    annotator: Annotator, market_table: pd.DataFrame
+):
+    bars, features = table_features(market_table, TICK)
+    new = annotate_new(annotator, market_table, bars, features, 800, "3")
+    whole = marked(annotator, market_table)
+    kept = whole.expansions.loc[whole.expansions["window_start"] >= market_table["timestamp"].iloc[800]]
+    pd.testing.assert_frame_equal(new.expansions, kept.reset_index(drop=True), rtol=1e-5)
+    assert new.n_windows == whole.n_windows // 2
+
+
+def test_more_windows_than_one_chunk_holds_are_numbered_through(
+    annotator: Annotator, market_table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+):
+    whole = marked(annotator, market_table).expansions
+    monkeypatch.setattr(serving, "CHUNK_WINDOWS", 3)
+    pd.testing.assert_frame_equal(marked(annotator, market_table).expansions, whole, rtol=1e-5)
+
+
+def test_a_window_ends_with_the_bars_it_was_decided_on(annotator: Annotator, market_table: pd.DataFrame):
+    found = marked(annotator, market_table).expansions
+    assert set(found["decided_at"] - found["window_start"]) == {(WINDOW_BARS - 1) * BAR}
+    assert (found["ended_at"] <= found["decided_at"]).to_numpy().all()

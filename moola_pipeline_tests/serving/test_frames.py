@@ -1,0 +1,126 @@
+"""Frames and files of bars as people have them, read into the one table or refused in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars.schema import BAR_COLUMNS
+from moola_pipeline.errors import BadInput
+from moola_pipeline.serving.frames import NEEDED_BARS, table_from_file, table_from_frame
+
+N_BARS = 150
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """150 bars of one session from 14:00 UTC (10:00 in New York): enough for one window."""
+    times = pd.date_range("2025-05-05 14:00", periods=N_BARS, freq="1min", tz="UTC").as_unit("ns")
+    close = 20_000 + 0.25 * np.arange(N_BARS)
+    prices = {"open": close, "high": close + 1, "low": close - 1, "close": close + 0.25}
+    return pd.DataFrame({"timestamp": times, **prices, "volume": np.arange(N_BARS)})
+
+
+def refused(frame: pd.DataFrame, timezone: str | None = None) -> str:
+    with pytest.raises(BadInput) as fault:
+        table_from_frame(frame, "NQ", timezone)
+    return str(fault.value)
+
+
+def test_a_frame_becomes_the_canonical_table(frame: pd.DataFrame):
+    table = table_from_frame(frame, "NQ")
+    assert list(table.columns) == list(BAR_COLUMNS)
+    assert str(table["timestamp"].dtype) == "datetime64[ns, UTC]"
+    assert table["volume"].tolist() == list(range(N_BARS))
+    assert set(table["session"]) == {pd.Timestamp("2025-05-05")}
+    assert set(table["segment"]) == {0}
+    assert table["contract"].isna().tolist() == [True] * N_BARS
+    np.testing.assert_array_equal(table["close"], frame["close"])
+
+
+def test_names_are_known_in_any_case_and_with_spaces(frame: pd.DataFrame):
+    named = frame.rename(columns={"timestamp": " Time ", "open": "OPEN", "volume": "Volume"})
+    pd.testing.assert_frame_equal(table_from_frame(named, "NQ"), table_from_frame(frame, "NQ"))
+
+
+def test_text_prices_are_numbers_all_the_same(frame: pd.DataFrame):
+    as_text = frame.assign(close=frame["close"].astype(str))
+    pd.testing.assert_frame_equal(table_from_frame(as_text, "NQ"), table_from_frame(frame, "NQ"))
+
+
+def test_naive_times_are_read_in_the_named_zone(frame: pd.DataFrame):
+    local = frame["timestamp"].dt.tz_convert("America/Chicago").dt.tz_localize(None)
+    table = table_from_frame(frame.assign(timestamp=local), "NQ", "America/Chicago")
+    pd.testing.assert_frame_equal(table, table_from_frame(frame, "NQ"))
+
+
+def test_contracts_part_the_segments(frame: pd.DataFrame):
+    codes = np.where(np.arange(N_BARS) < 2, "NQH5", "NQM5")
+    table = table_from_frame(frame.assign(symbol=codes), "NQ")
+    assert table["segment"].tolist() == [0] * 2 + [1] * (N_BARS - 2)
+    assert table["contract"].tolist() == codes.tolist()
+
+
+def test_missing_volume_is_unknown_and_not_zero(frame: pd.DataFrame):
+    assert table_from_frame(frame.drop(columns="volume"), "NQ")["volume"].isna().tolist() == [True] * N_BARS
+
+
+def test_as_many_bars_as_one_window_needs_are_enough(frame: pd.DataFrame):
+    assert NEEDED_BARS == 145
+    assert len(table_from_frame(frame.iloc[:145], "NQ")) == 145
+    assert refused(frame.iloc[:144]) == (
+        "bars: one window needs 145 bars of one segment (40 before it, 105 in it, no gap over 10 minutes), "
+        "got 144. Give more bars."
+    )
+
+
+def test_a_gap_leaves_too_few_bars_on_either_side(frame: pd.DataFrame):
+    assert "got 80." in refused(frame.drop(index=range(80, 95)))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "text"),
+    [
+        ("close", "a lot", "bars: close must hold numbers, got "),
+        ("close", 20_000.1, "bars (NQ): "),
+        ("high", 1.0, "bars (NQ): "),
+        ("close", np.nan, "bars (NQ): "),
+        ("timestamp", "tomorrow", "bars: timestamp must hold a date and a time "),
+        ("timestamp", pd.NaT, "bars: "),
+    ],
+)
+def test_a_bar_that_cannot_be_is_refused_by_name(frame: pd.DataFrame, column: str, values, text: str):
+    fault = refused(frame.assign(**{column: values}))
+    assert fault.startswith(text)
+    assert "\n" not in fault
+
+
+def test_a_frame_without_its_columns_is_told_which_are_missing(frame: pd.DataFrame):
+    assert refused(frame.loc[:, ["timestamp", "open"]]) == (
+        "bars: columns must hold time, open, high, low, close (time may be the index), "
+        "got timestamp, open. Add high, low, close."
+    )
+    assert "got none. Add time, open, high, low, close." in refused(pd.DataFrame())
+
+
+def test_a_frame_without_rows_is_refused(frame: pd.DataFrame):
+    assert refused(frame.iloc[:0]).startswith("bars: ")
+
+
+def test_a_zone_is_asked_for_where_times_have_none(frame: pd.DataFrame):
+    naive = frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None))
+    assert refused(naive) == (
+        "bars: the times in timestamp must prove their time zone, got none. "
+        'Pass params={"timezone": "America/New_York"}, or localize the times.'
+    )
+    assert "Mars/Olympus" in refused(naive, "Mars/Olympus")
+
+
+def test_a_file_is_read_as_the_same_frame_is(frame: pd.DataFrame, tmp_path: Path):
+    path = tmp_path / "bars.csv"
+    frame.to_csv(path, index=False)
+    pd.testing.assert_frame_equal(table_from_file(path), table_from_frame(frame, "NQ"))
+    frame.iloc[:100].to_csv(path, index=False)
+    with pytest.raises(BadInput, match=r"^bars\.csv: one window needs 145 bars .*, got 100\. Give more"):
+        table_from_file(path)
