@@ -1,20 +1,18 @@
 """Rolls proposed from the expiry calendar and the jump of price where one contract gave way to the next."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from moola_pipeline.bars.expiries import CHICAGO, contract_code, next_expiry, third_friday
 from moola_pipeline.bars.rolls import ROLL_COLUMNS
 from moola_pipeline.bars.schema import Instrument, nanoseconds
 from moola_pipeline.bars.sessions import session_of
 
-CHICAGO = "America/Chicago"
 PROPOSAL_COLUMNS = (*ROLL_COLUMNS, "boundary", "jump_points", "ordinary_points")
-MONTH_CODES = {3: "H", 6: "M", 9: "U", 12: "Z"}
-"""Months in which index futures expire."""
 BOUNDARIES = ("session open", "open after a weekend or holiday", "00:01 Chicago")
 """Where vendors roll; each has gaps of its own size."""
 _DAILY_PAUSE = pd.Timedelta(hours=2)
@@ -60,17 +58,6 @@ class Proposal(NamedTuple):
     unfound: tuple[Unfound, ...]
 
 
-def third_friday(year: int, month: int) -> date:
-    """The day on which the contract of a month expires."""
-    middle = date(year, month, 15)
-    return middle + timedelta(days=(4 - middle.weekday()) % 7)
-
-
-def contract_code(instrument: Instrument, expiry: date) -> str:
-    """The name of the contract that expires then, as NQH5 for March 2025."""
-    return f"{instrument.name}{MONTH_CODES[expiry.month]}{expiry.year % 10}"
-
-
 def propose_rolls(
     bars: pd.DataFrame, instrument: Instrument, settings: ProposalSettings | None = None
 ) -> Proposal:
@@ -95,7 +82,7 @@ def propose_rolls(
         earliest, latest = (_business_days_before(expiry, n) for n in (settings.earliest, settings.latest))
         near = jumps.loc[jumps["session"].between(earliest, latest) & jumps["jump"].notna()]
         largest = 0.0 if near.empty else float(near["jump"].max())
-        following = contract_code(instrument, _next_expiry(expiry))
+        following = contract_code(instrument, next_expiry(expiry))
         if largest >= settings.min_jump:
             found.append(near.loc[near["jump"].idxmax()])
             groups.append([following])
@@ -148,13 +135,8 @@ def _covered_expiries(jumps: pd.DataFrame, settings: ProposalSettings) -> list[d
     while _business_days_before(expiry, settings.latest) <= last:
         if _business_days_before(expiry, settings.earliest) >= first:
             expiries.append(expiry)
-        expiry = _next_expiry(expiry)
+        expiry = next_expiry(expiry)
     return expiries
-
-
-def _next_expiry(expiry: date) -> date:
-    year, month = (expiry.year + 1, 3) if expiry.month == 12 else (expiry.year, expiry.month + 3)
-    return third_friday(year, month)
 
 
 def _business_days_before(expiry: date, n_days: int) -> np.datetime64:

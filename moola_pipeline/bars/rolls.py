@@ -82,7 +82,11 @@ def add_rolls(store: BarStore, path: Path) -> AddedRolls:
     Raises:
         BadInput: As `read_rolls`.
     """
-    rolls = read_rolls(path)
+    return register_rolls(store, read_rolls(path))
+
+
+def register_rolls(store: BarStore, rolls: pd.DataFrame) -> AddedRolls:
+    """Register rolls, as `read_rolls` returns them, in place of those registered before."""
     with locked(store.manifest):
         try:
             before = registered_rolls(store)

@@ -1,6 +1,7 @@
 """The annotator of a simulated market, and the one place where such a market is published."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.rolls import register_rolls
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import GENERATOR_VERSION, SimulatedMarket, SimulationSettings, simulate
 from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, LABEL_DTYPES, NONE, TYPES
 from moola_pipeline.publish import locked, publish_json, publishing
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
@@ -18,18 +21,21 @@ from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WIN
 MARGIN_BARS = 240
 """Bars left alone at both ends of a period: a session opens on the evening before its date, and
 windows of different periods must lie well apart."""
-_SAME_FOR_ALL = ("A", "simulated", "simulated", FIRST_PASS)
-"""Grade, batch, annotator and pass of every row."""
+SECOND_PASS = FIRST_PASS + 1
+_SAME_FOR_ALL = ("A", "simulated", "simulated")
+"""Grade, batch and annotator of every row."""
 
 
 def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.DataFrame:
     """Look at windows of each period and mark the expansions that start in their bars 30-74.
 
     A window with expansions is laid around one drawn at random, whose onset falls evenly on
-    bars 30-74: its position says nothing. Windows do not overlap.
+    bars 30-74: its position says nothing. Windows do not overlap. In periods of two passes the
+    annotator looks at the same windows once more, and slips and misses elsewhere.
 
     Returns:
-        LABEL_COLUMNS in time order: one row per marked expansion or empty window.
+        LABEL_COLUMNS: one row per marked expansion or empty window, the first pass in time
+        order, then the second.
 
     Raises:
         ValueError: If a period has no room for its windows.
@@ -38,7 +44,7 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
     session = session_of(pd.DatetimeIndex(market.bars["timestamp"])).to_numpy("datetime64[D]")
     fits = _whole_windows(market.segment_start)
     onsets = market.truth["onset"].to_numpy()
-    bar0 = []
+    bar0, again = [], []
     for period in settings.label_periods:
         first = int(np.searchsorted(session, np.datetime64(period.first_session)))
         last = int(np.searchsorted(session, np.datetime64(period.last_session), side="right")) - 1
@@ -54,20 +60,36 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
                 f"got room for {len(chosen)}"
             )
         bar0 += sorted(chosen)
-    events = list(market.truth[["onset", "offset", "type"]].itertuples(index=False, name=None))
-    rows = []
-    for start, opened_at in zip(bar0, market.bars["timestamp"].iloc[bar0], strict=True):
-        seen = [events[number] for number in _in_core(onsets, start)]
-        marked = _mark(start, seen, settings, rng) or [(NONE, None, None)]
-        rows += [(f"sim-{opened_at:%Y%m%dT%H%M}", opened_at, *mark, *_SAME_FOR_ALL) for mark in marked]
+        again += sorted(chosen) if period.passes > 1 else []
+    looks = (
+        (bar0, FIRST_PASS, rng),
+        (again, SECOND_PASS, np.random.default_rng([settings.seed, SECOND_PASS])),
+    )
+    rows = [row for windows, number, hand in looks for row in _look(market, windows, number, settings, hand)]
     return pd.DataFrame(rows, columns=list(LABEL_COLUMNS)).astype(LABEL_DTYPES)
+
+
+def _look(
+    market: SimulatedMarket,
+    windows: list[int],
+    pass_number: int,
+    settings: SimulationSettings,
+    rng: np.random.Generator,
+) -> Iterator[tuple]:
+    """Rows of one pass over the windows that begin at these bars."""
+    events = list(market.truth[["onset", "offset", "type"]].itertuples(index=False, name=None))
+    onsets = market.truth["onset"].to_numpy()
+    for start, opened_at in zip(windows, market.bars["timestamp"].iloc[windows], strict=True):
+        seen = [events[number] for number in _in_core(onsets, start)]
+        for mark in _mark(start, seen, settings, rng) or [(NONE, None, None)]:
+            yield (f"sim-{opened_at:%Y%m%dT%H%M}", opened_at, *mark, *_SAME_FOR_ALL, pass_number)
 
 
 def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
     """Make the market of these settings and its labels in a store, unless it is there already.
 
-    The store then holds raw/bars.parquet, truth.parquet, labels.csv, settings.json and, written
-    last, manifest.json. Two processes that ask at once get one market.
+    The store then holds raw/bars.parquet, rolls.csv (where a contract rolls), truth.parquet,
+    labels.csv, settings.json and, written last, manifest.json. Two processes that ask at once get one market.
 
     Raises:
         ValueError: If the store is not for simulated bars, or the settings cannot be met.
@@ -87,8 +109,11 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
         _publish_parquet(store.root / "truth.parquet", market.truth)
         with publishing(labels_file(store)) as temporary:
             labels.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+        store.rolls.unlink(missing_ok=True)
+        if len(market.rolls):
+            register_rolls(store, market.rolls)
         publish_json(settings_file, recorded)
-        add_bars(store, bars_file)
+        add_bars(store, bars_file, VendorOptions(instrument=settings.instrument))
 
 
 def labels_file(store: BarStore) -> Path:

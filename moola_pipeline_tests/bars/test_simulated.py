@@ -9,10 +9,12 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import kurtosis, mannwhitneyu
 
+from moola_pipeline.bars.roll_proposals import propose_rolls
 from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS, RAW_COLUMNS, content_digest
 from moola_pipeline.bars.sessions import NEW_YORK, session_minutes, session_of
 from moola_pipeline.bars.simulated import (
     FULL_SETTINGS,
+    SCENARIOS,
     SMOKE_SETTINGS,
     TRUTH_COLUMNS,
     LabelPeriod,
@@ -35,6 +37,7 @@ from moola_pipeline.bars.simulated.plan import (
     place_patterns,
     plan_bars,
 )
+from moola_pipeline.bars.table import build_table
 
 HALF_YEAR = SimulationSettings(
     first_session=date(2021, 4, 1), last_session=date(2021, 9, 30), label_periods=()
@@ -107,11 +110,46 @@ def test_equal_settings_make_equal_bars_and_another_seed_makes_others(market: Si
     assert content_digest(market.bars) == content_digest(simulate(HALF_YEAR).bars)
 
 
-def test_there_is_a_bar_in_every_session_minute_and_in_no_other(market: SimulatedMarket):
+def test_bars_stand_in_session_minutes_and_few_quiet_ones_are_missing(market: SimulatedMarket):
     minutes = session_minutes(HALF_YEAR.first_session, HALF_YEAR.last_session)
+    missing = minutes[~minutes.isin(pd.DatetimeIndex(market.bars["timestamp"]))]
     assert tuple(market.bars.columns) == RAW_COLUMNS
-    assert pd.DatetimeIndex(market.bars["timestamp"]).equals(minutes)
     assert market.bars["timestamp"].dtype == "datetime64[ns, UTC]"
+    assert len(market.bars) + len(missing) == len(minutes)
+    assert 0 < len(missing) < 0.0005 * len(minutes)
+    assert (missing.tz_convert(NEW_YORK).hour != 10).all()
+    whole = simulate(HALF_YEAR.model_copy(update={"missing_share": 0.0}))
+    assert pd.DatetimeIndex(whole.bars["timestamp"]).equals(minutes)
+    assert whole.truth["started_at"].tolist() == market.truth["started_at"].tolist()
+
+
+def test_contracts_roll_with_a_step_of_price_that_begins_a_segment():
+    settings = SimulationSettings(
+        first_session=date(2023, 2, 1), last_session=date(2023, 6, 30), label_periods=()
+    )
+    market = simulate(settings)
+    assert market.rolls.to_numpy().tolist() == [
+        [pd.Timestamp("2023-03-13 05:01Z"), "NQH3", "NQM3"],
+        [pd.Timestamp("2023-06-12 05:01Z"), "NQM3", "NQU3"],
+    ]
+    row = pd.DatetimeIndex(market.bars["timestamp"]).get_indexer(pd.DatetimeIndex(market.rolls["time"]))
+    step = market.bars["open"].to_numpy()[row] / market.bars["close"].to_numpy()[row - 1] - 1
+    assert step == pytest.approx([0.0108, 0.0108], abs=0.0015)
+    assert market.segment_start[row].all()
+    table = build_table(market.bars, market.rolls)
+    assert np.array_equal(
+        np.flatnonzero(market.segment_start)[1:], np.flatnonzero(table["segment"].diff() > 0)
+    )
+
+
+def test_the_rolls_of_a_simulated_market_are_proposed_again_and_no_others():
+    settings = SimulationSettings(
+        first_session=date(2022, 5, 2), last_session=date(2023, 6, 30), label_periods=()
+    )
+    market = simulate(settings)
+    found = propose_rolls(market.bars, NQ)
+    assert found.rolls["time"].tolist() == market.rolls["time"].tolist()
+    assert found.unfound == ()
 
 
 def test_segments_begin_at_sessions_and_after_the_afternoon_halt(market: SimulatedMarket):
@@ -164,10 +202,22 @@ def test_the_type_can_be_told_from_the_bars_before_and_not_from_one_of_them(mark
 def test_returns_are_fat_tailed_and_nearly_uncorrelated_while_their_size_clusters(market: SimulatedMarket):
     log_close = np.log(market.bars["close"].to_numpy())
     moves = pd.Series(np.diff(log_close, prepend=log_close[0])[~market.segment_start])
-    assert kurtosis(moves) > 8
-    assert abs(moves.autocorr(1)) < 0.06
+    assert kurtosis(moves) > 20
+    assert abs(moves.autocorr(1)) < 0.04
     assert moves.abs().autocorr(1) > 0.2
     assert moves.abs().autocorr(30) > 0.15
+
+
+def test_sums_of_moves_spread_like_those_of_a_walk(market: SimulatedMarket):
+    """Variance ratio 1: neither the planted surges nor what follows them make a trend to be had."""
+    log_close = np.log(market.bars["close"].to_numpy())
+    segment = np.cumsum(market.segment_start)
+
+    def variance(n_bars: int) -> float:
+        return (log_close[n_bars:] - log_close[:-n_bars])[segment[n_bars:] == segment[:-n_bars]].var()
+
+    for n_bars in (2, 5, 15, 60):
+        assert variance(n_bars) / n_bars / variance(1) == pytest.approx(1, abs=0.1)
 
 
 def test_new_york_opens_wilder_than_asia_and_price_stays_near_its_level(market: SimulatedMarket):
@@ -210,3 +260,53 @@ def test_dates_without_a_session_are_refused():
     weekend = {"first_session": date(2025, 6, 7), "last_session": date(2025, 6, 8)}
     with pytest.raises(ValueError, match="no session from 2025-06-07 to 2025-06-08"):
         simulate(HALF_YEAR.model_copy(update=weekend))
+
+
+def of_half_a_year(name: str) -> SimulationSettings:
+    """A scenario over half a year whose break comes in its middle."""
+    breaks = {"break_session": date(2021, 7, 1)} if SCENARIOS[name].break_session else {}
+    dates = {"first_session": HALF_YEAR.first_session, "last_session": HALF_YEAR.last_session}
+    return SCENARIOS[name].model_copy(update={**dates, **breaks, "label_periods": ()})
+
+
+def retraced(market: SimulatedMarket) -> np.ndarray:
+    return (market.truth["type"] == "retracement").to_numpy()
+
+
+def test_without_signal_bars_are_the_same_and_types_say_nothing_of_what_came_before(market: SimulatedMarket):
+    aimless = simulate(of_half_a_year("no_signal"))
+    assert aimless.truth["onset"].tolist() == market.truth["onset"].tolist()
+    assert content_digest(aimless.bars) == content_digest(market.bars)
+    assert retraced(aimless).sum() == retraced(market).sum()
+    agree = (retraced(aimless) == retraced(market)).mean()
+    share = retraced(market).mean()
+    assert agree == pytest.approx(share**2 + (1 - share) ** 2, abs=0.05)
+
+
+def test_the_mix_of_types_drifts_to_23_percent():
+    drifting = retraced(simulate(SCENARIOS["drifting_mix"].model_copy(update={"label_periods": ()})))
+    tenth = len(drifting) // 10
+    assert drifting[:tenth].mean() == pytest.approx(0.42, abs=0.04)
+    assert drifting[-tenth:].mean() == pytest.approx(0.24, abs=0.04)
+
+
+def test_a_break_doubles_volatility_and_thins_expansions_out_from_its_session_on(market: SimulatedMarket):
+    broken = simulate(of_half_a_year("regime_break"))
+    after = (broken.bars["timestamp"] >= pd.Timestamp("2021-06-30 22:00Z")).to_numpy()
+    reach = ((broken.bars["high"] - broken.bars["low"]) / broken.bars["close"]).to_numpy()
+    usual = ((market.bars["high"] - market.bars["low"]) / market.bars["close"]).to_numpy()
+    assert np.median(reach[after]) / np.median(usual[-after.sum() :]) == pytest.approx(2, abs=0.2)
+    assert np.median(reach[~after]) / np.median(usual[: (~after).sum()]) == pytest.approx(1, abs=0.1)
+    onset = broken.truth["onset"].to_numpy()
+    assert after[onset].sum() / after.sum() < 0.75 * (~after[onset]).sum() / (~after).sum()
+
+
+def test_the_second_instrument_has_its_own_level_contracts_and_quieter_bars(market: SimulatedMarket):
+    other = simulate(of_half_a_year("second_instrument"))
+    assert np.median(other.bars["close"].to_numpy()) == pytest.approx(4_200, rel=0.1)
+    assert other.rolls["new"].tolist() == ["ESU1", "ESZ1"]
+
+    def size(bars: pd.DataFrame) -> float:
+        return float(np.median(np.abs(np.diff(np.log(bars["close"].to_numpy())))))
+
+    assert size(other.bars) < 0.9 * size(market.bars)

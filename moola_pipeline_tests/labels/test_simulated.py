@@ -15,7 +15,7 @@ import moola_pipeline.labels.simulated as published
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings, simulate
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, NONE, expansions
@@ -39,6 +39,7 @@ TINY = SimulationSettings(
     first_session=date(2025, 6, 2),
     last_session=date(2025, 6, 6),
     label_periods=(period("2025-06-02", "2025-06-06", 10),),
+    missing_share=0.0,
 )
 
 
@@ -160,6 +161,46 @@ def test_labels_are_the_same_each_time_and_do_not_move_the_bars(
 ):
     assert content_digest(draw_labels(market, YEAR)) == content_digest(labels)
     assert content_digest(draw_labels(market, EXACT)) != content_digest(labels)
+
+
+def test_a_second_pass_looks_at_the_same_windows_and_slips_elsewhere(
+    market: SimulatedMarket, labels: pd.DataFrame
+):
+    first_half, second_half = YEAR.label_periods
+    twice = second_half.model_copy(update={"passes": 2})
+    both = draw_labels(market, YEAR.model_copy(update={"label_periods": (first_half, twice)}))
+    first, second = both.loc[both["pass"] == 1], both.loc[both["pass"] == 2]
+
+    assert content_digest(first.reset_index(drop=True)) == content_digest(labels)
+    july = labels["window_start"] >= pd.Timestamp("2021-06-30 22:00Z")
+    assert set(second["window_id"]) == set(labels.loc[july, "window_id"])
+    in_common = pd.merge(
+        expansions(first), expansions(second), on=["window_id", "expansion_start", "expansion_end", "label"]
+    )
+    share = len(in_common) / len(expansions(second))
+    assert 0.3 < share < 0.8  # 4 ends of 5 unmoved, twice each, and both types right
+
+
+def test_the_rolls_of_a_market_are_published_with_it_and_go_when_it_has_none(tmp_path: Path):
+    store = BarStore(tmp_path / "rolling", simulated=True)
+    rolling = TINY.model_copy(
+        update={
+            "first_session": date(2025, 6, 12),
+            "last_session": date(2025, 6, 18),
+            "label_periods": (period("2025-06-12", "2025-06-18", 10),),
+        }
+    )
+    ensure_simulated(store, rolling)
+    assert read_bars(store)["contract"].unique().tolist() == ["NQM5", "NQU5"]
+    assert np.unique(read_bars(store)["segment"]).tolist() == [0, 1, 2, 3, 4, 5]
+    ensure_simulated(store, TINY)
+    assert not store.rolls.exists()
+
+
+def test_another_instrument_is_recorded_as_such(tmp_path: Path):
+    store = BarStore(tmp_path / "other", simulated=True)
+    ensure_simulated(store, TINY.model_copy(update={"instrument": "ES"}))
+    assert read_manifest(store).files[0].instrument == "ES"
 
 
 def test_more_windows_than_fit_are_refused(market: SimulatedMarket):

@@ -8,6 +8,7 @@ from moola_pipeline.bars.simulated.market import (
 )
 from moola_pipeline.bars.simulated.settings import (
     FULL_SETTINGS,
+    SCENARIOS,
     SMOKE_SETTINGS,
     LabelPeriod,
     SimulationSettings,
@@ -16,6 +17,7 @@ from moola_pipeline.bars.simulated.settings import (
 __all__ = [
     "FULL_SETTINGS",
     "GENERATOR_VERSION",
+    "SCENARIOS",
     "SMOKE_SETTINGS",
     "TRUTH_COLUMNS",
     "LabelPeriod",

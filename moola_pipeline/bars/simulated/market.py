@@ -1,13 +1,18 @@
 """A simulated market whose truth is known: NQ-like one-minute bars over the real CME sessions."""
 
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.schema import MAX_GAP, NQ
+from moola_pipeline.bars.schema import INSTRUMENTS, MAX_GAP
 from moola_pipeline.bars.sessions import session_minutes, session_of
+from moola_pipeline.bars.simulated.contracts import (
+    VOLATILITY,
+    on_price_levels,
+    roll_steps,
+    simulated_rolls,
+)
 from moola_pipeline.bars.simulated.plan import (
     CONSOLIDATION,
     RETRACEMENT,
@@ -19,23 +24,11 @@ from moola_pipeline.bars.simulated.plan import (
 )
 from moola_pipeline.bars.simulated.settings import SimulationSettings
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever equal settings would no longer make equal bars or labels."""
 
 TRUTH_COLUMNS = ("onset", "offset", "started_at", "ended_at", "type", "direction")
 _PLANTED_NAMES = {CONSOLIDATION: "consolidation", RETRACEMENT: "retracement"}
-
-_PRICE_LEVELS = (
-    (date(2020, 9, 1), 12_100),
-    (date(2021, 11, 19), 16_500),
-    (date(2022, 10, 12), 11_000),
-    (date(2023, 7, 18), 15_900),
-    (date(2024, 7, 10), 20_600),
-    (date(2025, 4, 7), 17_500),
-    (date(2025, 6, 30), 22_500),
-)
-"""Round levels, in index points, that the market passes; within a few percent."""
-_LEVEL_SPREAD = 0.03
 _MEDIAN_VOLUME = 150.0
 
 
@@ -48,11 +41,14 @@ class SimulatedMarket:
         truth: One row per expansion in time order: `onset` and `offset` (rows of `bars`, both
             included), `started_at` and `ended_at` (UTC opens of those bars), `type` (what came
             before) and `direction` (1 or -1).
-        segment_start: (n_bars,) bool, the first bar of each session and after each long gap.
+        rolls: `time`, `old` and `new` of each contract roll in the bars.
+        segment_start: (n_bars,) bool, the first bar of each session, of each contract, and after
+            each long gap.
     """
 
     bars: pd.DataFrame
     truth: pd.DataFrame
+    rolls: pd.DataFrame
     segment_start: np.ndarray
 
 
@@ -67,19 +63,37 @@ def simulate(settings: SimulationSettings) -> SimulatedMarket:
     minutes = session_minutes(settings.first_session, settings.last_session)
     if minutes.empty:
         raise ValueError(f"no session from {settings.first_session} to {settings.last_session}")
-    plan_rng, volatility_rng, path_rng, level_rng = np.random.default_rng(settings.seed).spawn(4)
-    session_number = pd.factorize(session_of(minutes))[0]
+    instrument = INSTRUMENTS[settings.instrument]
+    seeds = np.random.default_rng(settings.seed)
+    plan_rng, volatility_rng, path_rng, level_rng, roll_rng, type_rng, missing_rng = seeds.spawn(7)
+    session = session_of(minutes)
+    session_number = pd.factorize(session)[0]
+    rolls = simulated_rolls(minutes, instrument)
     segment_start = _segment_starts(minutes, session_number)
-    patterns, starts = _placed_patterns(settings, segment_start, plan_rng)
+    segment_start[rolls["row"]] = True
+    after_break = _after_break(settings, session)
+    patterns, starts = _placed_patterns(settings, segment_start, after_break, plan_rng)
     plan = plan_bars(patterns, starts, len(minutes), plan_rng)
-    sigma = path.volatility(minutes, session_number, volatility_rng)
+    sigma = path.volatility(minutes, session_number, volatility_rng) * VOLATILITY[instrument.name]
+    sigma[after_break] *= settings.volatility_after_break
     gaps = path.opening_gaps(minutes, sigma, segment_start, path_rng)
+    gaps[rolls["row"]] += roll_steps(rolls, instrument, roll_rng)
     log_prices = path.walk(plan, sigma, gaps, segment_start, path_rng)
-    prices = _on_grid(log_prices, minutes, level_rng)
+    prices = on_price_levels(log_prices, minutes, instrument, level_rng)
     bars = pd.DataFrame(prices, columns=["open", "high", "low", "close"])
     bars.insert(0, "timestamp", minutes)
     bars["volume"] = _volume(log_prices, level_rng)
-    return SimulatedMarket(bars, _truth(patterns, starts, minutes), segment_start)
+    truth = _truth(patterns, starts, minutes)
+    if not settings.type_shown:
+        truth["type"] = type_rng.permutation(truth["type"])
+    missing = _missing(settings.missing_share, sigma, plan.free & ~segment_start, missing_rng)
+    return _without(missing, SimulatedMarket(bars, truth, rolls.drop(columns="row"), segment_start))
+
+
+def _after_break(settings: SimulationSettings, session: pd.Series) -> np.ndarray:
+    if settings.break_session is None:
+        return np.zeros(len(session), bool)
+    return (session >= pd.Timestamp(settings.break_session)).to_numpy()
 
 
 def _segment_starts(minutes: pd.DatetimeIndex, session_number: np.ndarray) -> np.ndarray:
@@ -89,29 +103,44 @@ def _segment_starts(minutes: pd.DatetimeIndex, session_number: np.ndarray) -> np
 
 
 def _placed_patterns(
-    settings: SimulationSettings, segment_start: np.ndarray, rng: np.random.Generator
+    settings: SimulationSettings,
+    segment_start: np.ndarray,
+    after_break: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[Patterns, np.ndarray]:
-    lengths = np.diff(np.append(np.flatnonzero(segment_start), len(segment_start)))
-    n_enough = len(segment_start) // 20
-    patterns = draw_patterns(
-        n_enough, settings.pause_bars, settings.decoy_share, settings.retracement_share, rng
-    )
+    """Patterns in their places; shares that change in time are looked up where a first draw lies."""
+    n_bars = len(segment_start)
+    lengths = np.diff(np.append(np.flatnonzero(segment_start), n_bars))
+    n_enough = n_bars // 20
+    shares = settings.decoy_share, settings.retracement_share
+    patterns = draw_patterns(n_enough, settings.pause_bars, *shares, rng)
+    starts = place_patterns(patterns, lengths)
+    if settings.last_retracement_share is None and not after_break.any():
+        return patterns, starts
+    bar = np.full(n_enough, n_bars - 1)
+    bar[: len(starts)] = starts
+    decoys = np.where(after_break[bar], settings.decoy_share_after_break, settings.decoy_share)
+    last = settings.last_retracement_share
+    mix = (settings.retracement_share, settings.retracement_share if last is None else last)
+    patterns = draw_patterns(n_enough, settings.pause_bars, decoys, np.interp(bar, [0, n_bars], mix), rng)
     return patterns, place_patterns(patterns, lengths)
 
 
-def _on_grid(log_prices: np.ndarray, minutes: pd.DatetimeIndex, rng: np.random.Generator) -> np.ndarray:
-    """Bend the path so that it passes the price levels; on one bar that is far below a tick."""
-    bar_days = minutes.asi8 / pd.Timedelta(days=1).value
-    level_days = np.array([np.datetime64(day, "D").astype(int) for day, _ in _PRICE_LEVELS])
-    levels = np.log([level for _, level in _PRICE_LEVELS]) + _LEVEL_SPREAD * rng.standard_normal(
-        len(level_days)
+def _missing(share: float, sigma: np.ndarray, may_lack: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """True at minutes without a trade: the quieter, the likelier."""
+    quiet = sigma**-2 * may_lack
+    return rng.random(len(sigma)) < share * quiet / quiet.mean()
+
+
+def _without(missing: np.ndarray, market: SimulatedMarket) -> SimulatedMarket:
+    n_missing = np.cumsum(missing)
+    rows = {name: market.truth[name] - n_missing[market.truth[name]] for name in ("onset", "offset")}
+    return SimulatedMarket(
+        market.bars.loc[~missing].reset_index(drop=True),
+        market.truth.assign(**rows),
+        market.rolls,
+        market.segment_start[~missing],
     )
-    passed = level_days[(level_days > bar_days[0]) & (level_days < bar_days[-1])]
-    days = np.array([bar_days[0], *passed, bar_days[-1]])
-    rows = np.searchsorted(bar_days, days)
-    bend = np.interp(days, level_days, levels) - log_prices[rows, 3]
-    prices = np.exp(log_prices + np.interp(np.arange(len(minutes)), rows, bend)[:, None])
-    return np.round(prices / NQ.tick_points) * NQ.tick_points
 
 
 def _volume(log_prices: np.ndarray, rng: np.random.Generator) -> pd.Series:

@@ -8,14 +8,21 @@ from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.bars.simulated.plan import BarPlan
 
 STEPS_PER_BAR = 8
-MEDIAN_VOLATILITY = 2.0e-4
+MEDIAN_VOLATILITY = 1.88e-4
 """Standard deviation of a one-minute log return at an ordinary hour of an ordinary day."""
 SESSION_MEMORY, SESSION_SPREAD = 0.93, 0.42
-MINUTE_MEMORY, MINUTE_SPREAD = 0.99, 0.3
+MINUTE_MEMORY, MINUTE_SPREAD = 0.99, 0.28
 BAR_SPREAD = 0.22
 """Log volatility: AR(1) over sessions, AR(1) over minutes, and a share of each bar's own."""
-NEWS_RATE, NEWS_REACH = 0.001, (0.5, 1.7)
-"""Share of bars struck by news, and the log volatility that news adds."""
+NEWS_RATE, NEWS_REACH = 0.0007, 0.8
+"""Share of bars struck by news, and the mean log volatility that news adds, exponentially spread."""
+ANNOUNCEMENTS = {"08:30": (0.4, 0.8), "10:00": (0.35, 0.3), "14:00": (0.1, 0.8)}
+"""New York times of scheduled news: the share of sessions that have it, and its mean reach."""
+GREATEST_REACH = 3.0
+NEWS_MEMORY = 0.75
+"""What is left of the reach of news a bar later."""
+REVERSAL = 0.045
+"""Share of a free bar's move that the next free bar takes back."""
 RANGE_PER_VOLATILITY = 1.6
 """Mean range of a free bar over the standard deviation of its move."""
 UNSEEN_REACH = 0.58 / STEPS_PER_BAR**0.5
@@ -24,10 +31,10 @@ of a bar: Broadie, Glasserman and Kou (1997), Mathematical Finance 7(4)."""
 ATR_BARS = 10
 
 _PROFILE = {
-    "18:00": 1.6, "18:05": 0.75, "19:30": 0.6, "20:00": 0.9, "22:00": 0.65, "00:00": 0.5, "02:00": 0.75,
-    "02:59": 0.9, "03:00": 1.6, "03:30": 1.2, "05:00": 0.9, "07:00": 0.95, "08:29": 1.1, "08:30": 2.2,
-    "08:45": 1.4, "09:29": 1.6, "09:30": 4.8, "09:45": 3.8, "10:30": 3.0, "11:30": 2.1, "12:30": 1.7,
-    "14:00": 1.9, "15:30": 2.1, "15:50": 3.0, "16:00": 2.6, "16:05": 1.1, "16:30": 0.75, "17:00": 0.65,
+    "18:00": 2.2, "18:05": 0.9, "19:30": 0.72, "20:00": 1.05, "22:00": 0.74, "00:00": 0.58, "02:00": 0.85,
+    "02:59": 1.0, "03:00": 1.55, "03:30": 1.25, "05:00": 0.95, "07:00": 1.05, "08:29": 1.15, "08:30": 1.9,
+    "08:45": 1.45, "09:29": 1.55, "09:30": 4.2, "09:45": 3.5, "10:30": 2.75, "11:30": 2.05, "12:30": 1.7,
+    "14:00": 2.0, "15:30": 2.0, "15:50": 2.7, "16:00": 2.5, "16:05": 1.2, "16:30": 0.8, "17:00": 0.75,
 }  # fmt: skip
 """Volatility by New York time over the median: quiet Asia, London at 03:00, New York at 09:30."""
 
@@ -44,9 +51,21 @@ def volatility(minutes: pd.DatetimeIndex, session_number: np.ndarray, rng: np.ra
     by_session = autoregression(rng.standard_normal(n_sessions), SESSION_MEMORY) * SESSION_SPREAD
     by_minute = autoregression(rng.standard_normal(n_bars), MINUTE_MEMORY) * MINUTE_SPREAD
     by_bar = rng.standard_normal(n_bars) * BAR_SPREAD
-    by_bar += (rng.random(n_bars) < NEWS_RATE) * rng.uniform(*NEWS_REACH, n_bars)
-    log_profile = _profile_by_minute()[_minute_of_day(minutes)]
+    minute_of_day = _minute_of_day(minutes)
+    by_bar += _fading(_news(minute_of_day, rng), NEWS_MEMORY)
+    log_profile = _profile_by_minute()[minute_of_day]
     return MEDIAN_VOLATILITY * np.exp(log_profile + by_session[session_number] + by_minute + by_bar)
+
+
+def _news(minute_of_day: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Log volatility that news adds to the bar it strikes, (n_bars,); 0 on nearly all bars."""
+    share = np.full(len(minute_of_day), NEWS_RATE)
+    reach = np.full(len(minute_of_day), NEWS_REACH)
+    for time, (sessions, mean) in ANNOUNCEMENTS.items():
+        at = minute_of_day == _minute(time)
+        share[at], reach[at] = sessions, mean
+    struck = rng.random(len(share)) < share
+    return struck * np.minimum(reach * rng.standard_exponential(len(share)), GREATEST_REACH)
 
 
 def opening_gaps(
@@ -69,8 +88,18 @@ def walk(
     steps /= np.float32(STEPS_PER_BAR**0.5)
     reach = UNSEEN_REACH * rng.standard_exponential((len(sigma), 2))
     return _walk(
-        plan.drift, plan.noise, plan.pull, plan.anew, plan.new_unit, sigma, gaps, segment_start, steps, reach
-    )
+        plan.drift, plan.noise, plan.pull, plan.anew, plan.new_unit, plan.free * REVERSAL,
+        sigma, gaps, segment_start, steps, reach,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _fading(shocks: np.ndarray, memory: float) -> np.ndarray:
+    """Each shock and what is left of it on the bars after; a larger shock hides a smaller one."""
+    felt = shocks.copy()
+    for t in range(1, len(felt)):
+        felt[t] = max(felt[t], memory * felt[t - 1])
+    return felt
 
 
 @njit(cache=True)
@@ -85,22 +114,22 @@ def autoregression(shocks: np.ndarray, memory: float) -> np.ndarray:
 
 
 @njit(cache=True)
-def _walk(drift, noise, pull, anew, new_unit, sigma, gaps, segment_start, steps, reach):
+def _walk(drift, noise, pull, anew, new_unit, reversal, sigma, gaps, segment_start, steps, reach):
     bars = np.empty((len(sigma), 4))
     n_steps = steps.shape[1]
     close, atr = 0.0, RANGE_PER_VOLATILITY * sigma[0]
-    anchor, unit = 0.0, atr
+    anchor, unit, body = 0.0, atr, 0.0
     for t in range(len(sigma)):
         before = close
         price = close + gaps[t]
         if segment_start[t]:
-            before = price
+            before, body = price, 0.0
             atr = RANGE_PER_VOLATILITY * sigma[t]
         if anew[t]:
             anchor = price
         if new_unit[t]:
             unit = max(atr, 1.2 * sigma[t])
-        move = drift[t] * unit / n_steps
+        move = (drift[t] * unit - reversal[t] * body) / n_steps
         bars[t, 0] = high = low = price
         for step in range(n_steps):
             anchor += move
@@ -109,16 +138,21 @@ def _walk(drift, noise, pull, anew, new_unit, sigma, gaps, segment_start, steps,
         high += reach[t, 0] * noise[t] * sigma[t]
         low -= reach[t, 1] * noise[t] * sigma[t]
         bars[t, 1], bars[t, 2], bars[t, 3] = high, low, price
+        body = price - bars[t, 0]
         close = price
         atr += (max(high, before) - min(low, before) - atr) / ATR_BARS
     return bars
 
 
 def _profile_by_minute() -> np.ndarray:
-    at = [int(time[:2]) * 60 + int(time[3:]) for time in _PROFILE]
+    at = [_minute(time) for time in _PROFILE]
     order = np.argsort(at)
     values = np.log(list(_PROFILE.values()))[order]
     return np.interp(np.arange(1440), np.array(at)[order], values, period=1440)
+
+
+def _minute(time: str) -> int:
+    return int(time[:2]) * 60 + int(time[3:])
 
 
 def _minute_of_day(minutes: pd.DatetimeIndex) -> np.ndarray:

@@ -88,7 +88,7 @@ class BarPlan:
     """What the path of each bar obeys, (n_bars,) each; for the terms see `Phases`.
 
     `anew` is True where a phase begins: its anchor is the price there. `new_unit` is True where
-    the unit of the drift is measured there too.
+    the unit of the drift is measured there too. `free` is True where no pattern is.
     """
 
     drift: np.ndarray
@@ -96,6 +96,7 @@ class BarPlan:
     pull: np.ndarray
     anew: np.ndarray
     new_unit: np.ndarray
+    free: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,24 @@ class Expansions:
 
 
 def draw_patterns(
-    n_patterns: int, pause_bars: float, decoy_share: float, retracement_share: float, rng: np.random.Generator
+    n_patterns: int,
+    pause_bars: float,
+    decoy_share: float | np.ndarray,
+    retracement_share: float | np.ndarray,
+    rng: np.random.Generator,
 ) -> Patterns:
     """Draw patterns of every kind; a decoy is a setup without expansion or a surge without setup.
 
     Each measure of a pattern is drawn on its own and widely, so that none gives it away. After
     some expansions price pulls back and surges again, so fewer patterns begin with a retracement.
+
+    Args:
+        n_patterns: How many.
+        pause_bars: Mean bars between one pattern and the next.
+        decoy_share: Share of patterns that lead to nothing, one for all or (n_patterns,).
+        retracement_share: Share of expansions that follow a retracement, one for all or
+            (n_patterns,).
+        rng: Where everything is drawn from.
     """
     n = n_patterns
     again_share = retracement_share / 2
@@ -246,7 +259,9 @@ def plan_bars(patterns: Patterns, starts: np.ndarray, n_bars: int, rng: np.rando
     anew = np.zeros(n_bars, bool)
     anew[first[length > 0]] = True
     new_unit = anew & (on_bars(phases.same_unit, 0.0) == 0)
-    return BarPlan(drift, on_bars(phases.noise, 1.0), on_bars(phases.pull, 0.0), anew, new_unit)
+    free = np.ones(n_bars, bool)
+    free[rows] = False
+    return BarPlan(drift, on_bars(phases.noise, 1.0), on_bars(phases.pull, 0.0), anew, new_unit, free)
 
 
 def expansions(patterns: Patterns, starts: np.ndarray) -> Expansions:

@@ -1,7 +1,7 @@
 """What a simulated market is made from: dates, rates, and the windows an annotator looks at."""
 
 from datetime import date
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,7 @@ class LabelPeriod(BaseModel):
     first_session: date
     last_session: date
     windows: int = Field(gt=0)
+    passes: int = Field(default=1, ge=1, le=2, description="how often the annotator looks at each window")
 
 
 class SimulationSettings(BaseModel):
@@ -22,6 +23,7 @@ class SimulationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=12, ge=0)
+    instrument: Literal["NQ", "ES"] = "NQ"
     first_session: date = date(2020, 9, 1)
     last_session: date = date(2025, 6, 30)
     pause_bars: float = Field(default=120.0, gt=0, description="mean bars between one pattern and the next")
@@ -29,10 +31,20 @@ class SimulationSettings(BaseModel):
     retracement_share: float = Field(
         default=0.4, ge=0, le=1, description="share of expansions that follow a retracement"
     )
+    last_retracement_share: float | None = Field(
+        default=None, ge=0, le=1, description="the share at the last bar, drifted to evenly; None: no drift"
+    )
+    type_shown: bool = Field(default=True, description="a type follows from what stood before its expansion")
+    break_session: date | None = Field(default=None, description="session from which the market is another")
+    volatility_after_break: float = Field(default=1.0, gt=0, description="over the volatility before")
+    decoy_share_after_break: float = Field(default=0.35, ge=0, lt=1)
+    missing_share: float = Field(
+        default=0.0002, ge=0, lt=0.1, description="share of minutes without a trade, most of them at night"
+    )
     label_periods: tuple[LabelPeriod, ...] = (
         LabelPeriod(first_session=date(2020, 9, 1), last_session=date(2024, 12, 31), windows=207),
-        LabelPeriod(first_session=date(2025, 1, 1), last_session=date(2025, 3, 31), windows=100),
-        LabelPeriod(first_session=date(2025, 4, 1), last_session=date(2025, 6, 30), windows=140),
+        LabelPeriod(first_session=date(2025, 1, 1), last_session=date(2025, 3, 31), windows=100, passes=2),
+        LabelPeriod(first_session=date(2025, 4, 1), last_session=date(2025, 6, 30), windows=140, passes=2),
     )
     empty_share: float = Field(
         default=0.28, ge=0, le=1, description="share of windows in which nothing starts"
@@ -58,8 +70,17 @@ SMOKE_SETTINGS = SimulationSettings(
     first_session=date(2025, 5, 1),
     label_periods=(
         LabelPeriod(first_session=date(2025, 5, 1), last_session=date(2025, 5, 31), windows=70),
-        LabelPeriod(first_session=date(2025, 6, 1), last_session=date(2025, 6, 15), windows=40),
-        LabelPeriod(first_session=date(2025, 6, 16), last_session=date(2025, 6, 30), windows=50),
+        LabelPeriod(first_session=date(2025, 6, 1), last_session=date(2025, 6, 15), windows=40, passes=2),
+        LabelPeriod(first_session=date(2025, 6, 16), last_session=date(2025, 6, 30), windows=50, passes=2),
     ),
 )
 FULL_SETTINGS = SimulationSettings()
+SCENARIOS = {
+    "no_signal": SimulationSettings(type_shown=False),
+    "drifting_mix": SimulationSettings(retracement_share=0.43, last_retracement_share=0.23),
+    "regime_break": SimulationSettings(
+        break_session=date(2025, 1, 1), volatility_after_break=2.0, decoy_share_after_break=0.6
+    ),
+    "second_instrument": SimulationSettings(instrument="ES", seed=13),
+}
+"""Markets that are not like the default one, by what is other in them."""
