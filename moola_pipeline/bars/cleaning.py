@@ -1,16 +1,18 @@
-"""Which bars of a file are kept: order, duplicates, prices and the interval, counted and judged."""
+"""Which rows of a file are kept as bars: order, duplicates, prices and the interval, counted and judged."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.overlap import find_conflict, in_order, without_repeats
 from moola_pipeline.bars.schema import (
     BAR_INTERVAL,
     BAR_RULES,
     INSTRUMENTS,
-    PRICE_COLUMNS,
+    BarRule,
     Instrument,
     broken_rule,
     nanoseconds,
@@ -18,30 +20,35 @@ from moola_pipeline.bars.schema import (
 from moola_pipeline.errors import BadInput
 
 MINUTE_NS = BAR_INTERVAL // timedelta(microseconds=1) * 1000
+MOST_REJECTED = 0.01
+"""Share of a file's rows that may be no bars: above it the file is refused, not its rows."""
+FIRST_TIME, END_TIME = pd.Timestamp("1990-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What became of a file's rows: `read` = `kept` + `duplicates`; `out_of_order` were sorted in."""
+    """What became of a file's rows: `read` = `kept` + `duplicates` + `rejected`; some were sorted in."""
 
     read: int
     kept: int
     duplicates: int
     out_of_order: int
+    rejected: int = 0
 
 
 @dataclass(frozen=True)
-class Conflict:
-    """Two bars of one minute that disagree: the first of `n_minutes` such minutes."""
+class SiftedBars:
+    """A file's rows, told apart.
 
-    timestamp: pd.Timestamp
-    column: str
-    values: tuple[object, object]
-    n_minutes: int
+    Attributes:
+        bars: Those kept, strictly increasing in time.
+        counts: What became of the rows.
+        rejected: `row` (from 1, in the order of the file), `reason`, and the row as it was read.
+    """
 
-    def __str__(self) -> str:
-        one, other = self.values
-        return f"{self.n_minutes:,} disagree, first {self.timestamp}: {self.column} {one} and {other}"
+    bars: pd.DataFrame
+    counts: RowCounts
+    rejected: pd.DataFrame
 
 
 def known_instrument(name: str) -> Instrument:
@@ -58,91 +65,134 @@ def known_instrument(name: str) -> Instrument:
 
 
 def clean_bars(bars: pd.DataFrame, instrument: Instrument, source: str) -> tuple[pd.DataFrame, RowCounts]:
-    """Sort a vendor's bars, drop repeated rows, and refuse what would have to be guessed.
+    """Sort bars, drop repeated rows, and refuse all if any row is no bar.
 
     Args:
-        bars: RAW_COLUMNS and optionally `contract`, as they stand in the file.
+        bars: RAW_COLUMNS and optionally `contract`, as they came.
         instrument: Whose tick grid the prices must lie on.
-        source: Name of the file, for errors.
+        source: What the bars are called in errors.
 
     Returns:
         The bars kept, strictly increasing in time, and what became of the rows.
 
     Raises:
-        BadInput: If a time is missing, the bars are not of one minute or too few to prove it, a
-            bar breaks one of BAR_RULES, or two bars of one minute disagree.
+        BadInput: As `sift_bars` does, and for a single row that is no bar.
     """
-    _refuse_missing_times(bars, source)
+    sifted = sift_bars(bars, instrument, source, most_rejected=0)
+    return sifted.bars, sifted.counts
+
+
+def sift_bars(
+    bars: pd.DataFrame,
+    instrument: Instrument,
+    source: str,
+    *,
+    most_rejected: float = MOST_REJECTED,
+    interval_is_proven: bool = False,
+    also_broken: Mapping[str, np.ndarray] | None = None,
+) -> SiftedBars:
+    """Sort a vendor's bars, drop repeated rows, set aside a few that are no bars, refuse more.
+
+    Args:
+        bars: RAW_COLUMNS and optionally `contract`, as they stand in the file.
+        instrument: Whose tick grid the prices must lie on.
+        source: Name of the file, for errors.
+        most_rejected: Share of the rows that may be set aside.
+        interval_is_proven: True if the format itself says that the bars are of one minute.
+        also_broken: What bars must do, and (n,) bool where they do not, found while reading.
+
+    Raises:
+        BadInput: If the bars are not of one minute or too few to prove it, more of them than
+            `most_rejected` have no time or break a rule, or two bars of one minute disagree.
+    """
+    timed = bars["timestamp"].notna().to_numpy()
     moments = nanoseconds(bars)
-    _refuse_other_interval(bars, moments, source)
-    for rule in BAR_RULES:
-        if fault := broken_rule(rule, bars, instrument):
-            raise BadInput(f"{source} ({instrument.name}): {fault}. {rule.remedy}")
-    out_of_order = int((np.diff(moments) < 0).sum())
-    merged = in_order(bars)
+    if not interval_is_proven:
+        _refuse_other_interval(moments[timed], source)
+    reasons = _reasons(bars, instrument, also_broken or {})
+    rejected = np.any([*reasons.values()], axis=0)
+    if rejected.sum() > most_rejected * len(bars) or rejected.all():
+        raise BadInput(_refusal(bars, instrument, reasons, source))
+    kept = bars if not rejected.any() else bars.loc[~rejected].reset_index(drop=True)
+    out_of_order = int((np.diff(nanoseconds(kept)) < 0).sum())
+    merged = in_order(kept)
     if conflict := find_conflict(merged):
         raise BadInput(
             f"{source}: bars of one minute must agree, but {conflict}. Keep the right ones, or export again."
         )
-    kept = without_repeats(merged)
-    return kept, RowCounts(len(bars), len(kept), len(bars) - len(kept), out_of_order)
+    clean = without_repeats(merged)
+    counts = RowCounts(
+        read=len(bars),
+        kept=len(clean),
+        duplicates=len(kept) - len(clean),
+        out_of_order=out_of_order,
+        rejected=int(rejected.sum()),
+    )
+    return SiftedBars(clean, counts, _rejected_rows(bars, reasons, rejected))
 
 
-def in_order(*bars: pd.DataFrame) -> pd.DataFrame:
-    """The rows of all frames by time; of one minute, those that know more come first."""
-    joined = bars[0] if len(bars) == 1 else pd.concat(bars, ignore_index=True)
-    moments = nanoseconds(joined)
-    if (np.diff(moments) > 0).all():
-        return joined
-    unknown = [joined[name].isna().to_numpy() for name in ("contract", "volume") if name in joined]
-    return joined.iloc[np.lexsort([*unknown, moments])].reset_index(drop=True)
+def _no_time(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    return bars["timestamp"].isna().to_numpy()
 
 
-def find_conflict(ordered: pd.DataFrame) -> Conflict | None:
-    """The first minute for which `in_order` frames hold bars that disagree; None if all agree.
-
-    An unknown volume or contract agrees with any.
-    """
-    moments = nanoseconds(ordered)
-    later = np.flatnonzero(np.diff(moments) == 0) + 1
-    if not len(later):
-        return None
-    columns = [name for name in (*PRICE_COLUMNS, "volume", "contract") if name in ordered]
-    one = ordered.iloc[later - 1][columns].reset_index(drop=True)
-    other = ordered.iloc[later][columns].reset_index(drop=True)
-    differs = pd.DataFrame({name: _disagree(one[name], other[name]) for name in columns})
-    rows = np.flatnonzero(differs.any(axis=1))
-    if not len(rows):
-        return None
-    first = rows[0]
-    column = differs.columns[int(differs.iloc[first].to_numpy().argmax())]
-    values = (one[column].iloc[first], other[column].iloc[first])
-    n_minutes = len(np.unique(moments[later[rows]]))
-    return Conflict(ordered["timestamp"].iloc[later[first]], column, values, n_minutes)
+def _other_age(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    times = bars["timestamp"]
+    return ((times < FIRST_TIME) | (times >= END_TIME)).to_numpy()
 
 
-def without_repeats(ordered: pd.DataFrame) -> pd.DataFrame:
-    """The first row of each minute of `in_order` frames, numbered from 0."""
-    moments = nanoseconds(ordered)
-    first = np.concatenate([[True], np.diff(moments) > 0])
-    return ordered if first.all() else ordered.loc[first].reset_index(drop=True)
+def _off_minute(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
+    return (nanoseconds(bars) % MINUTE_NS != 0) & bars["timestamp"].notna().to_numpy()
 
 
-def _disagree(one: pd.Series, other: pd.Series) -> np.ndarray:
-    known = (one.notna() & other.notna()).to_numpy()
-    return known & (one != other).fillna(False).to_numpy(bool)
+ROW_RULES = (
+    BarRule("have a time", _no_time, "Export it again."),
+    BarRule("open from 1990 to 2099", _other_age, "Correct the times, or export it again."),
+    BarRule("open on a whole minute", _off_minute, "Export one-minute bars."),
+    *BAR_RULES,
+)
+"""What a row must do to be a bar; times first, as the rest is told by them."""
 
 
-def _refuse_missing_times(bars: pd.DataFrame, source: str) -> None:
-    missing = np.flatnonzero(bars["timestamp"].isna())
-    if len(missing):
-        raise BadInput(
-            f"{source}: every bar must have a time, but {len(missing):,} of {len(bars):,} have none, "
-            f"first in row {missing[0] + 1:,}. Export it again."
+def _reasons(
+    bars: pd.DataFrame, instrument: Instrument, also_broken: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Rows (n,) bool that break a rule, by what it requires; the first rule a row breaks is its reason."""
+    broken = {rule.requirement: rule.broken(bars, instrument) for rule in ROW_RULES}
+    return broken | dict(also_broken)
+
+
+def _rejected_rows(
+    bars: pd.DataFrame, reasons: Mapping[str, np.ndarray], rejected: np.ndarray
+) -> pd.DataFrame:
+    rows = np.flatnonzero(rejected)
+    texts = [f"a bar must {requirement}" for requirement in reasons]
+    first = np.argmax([broken[rows] for broken in reasons.values()], axis=0) if len(rows) else rows
+    found = bars.iloc[rows].reset_index(drop=True)
+    found.insert(0, "row", rows + 1)
+    found.insert(1, "reason", pd.Series([texts[i] for i in first], dtype="str"))
+    return found
+
+
+def _refusal(
+    bars: pd.DataFrame, instrument: Instrument, reasons: Mapping[str, np.ndarray], source: str
+) -> str:
+    """One line on the rule that most rows break."""
+    requirement = max(reasons, key=lambda name: int(reasons[name].sum()))
+    broken = reasons[requirement]
+    remedies = {rule.requirement: rule.remedy for rule in ROW_RULES}
+    rule = BarRule(
+        requirement, lambda *_: broken, remedies.get(requirement, "Correct it, or drop the column.")
+    )
+    if requirement == ROW_RULES[0].requirement:
+        first = int(np.argmax(broken)) + 1
+        return (
+            f"{source}: every bar must have a time, but {broken.sum():,} of {len(bars):,} have none, "
+            f"first in row {first:,}. {rule.remedy}"
         )
+    return f"{source} ({instrument.name}): {broken_rule(rule, bars, instrument)}. {rule.remedy}"
 
 
-def _refuse_other_interval(bars: pd.DataFrame, moments: np.ndarray, source: str) -> None:
+def _refuse_other_interval(moments: np.ndarray, source: str) -> None:
     ordered = moments if (np.diff(moments) > 0).all() else np.sort(moments)
     steps = np.diff(ordered)
     steps = steps[steps > 0]
@@ -152,11 +202,5 @@ def _refuse_other_interval(bars: pd.DataFrame, moments: np.ndarray, source: str)
         interval = timedelta(microseconds=float(np.median(steps)) / 1000)
         raise BadInput(
             f"{source}: bars must be of one minute, got one every {interval} (median), "
-            f"first {bars['timestamp'].min()}. Export one-minute bars."
-        )
-    odd = np.flatnonzero(moments % MINUTE_NS)
-    if len(odd):
-        raise BadInput(
-            f"{source}: bars must open on a whole minute, but {len(odd):,} of {len(bars):,} do not, "
-            f"first {bars['timestamp'].iloc[odd[0]]}. Export one-minute bars."
+            f"first {pd.Timestamp(ordered[0], tz='UTC')}. Export one-minute bars."
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from moola_pipeline.bars.cleaning import RowCounts, find_conflict, in_order, without_repeats
+from moola_pipeline.bars.overlap import confirmed, find_conflict, in_order, without_repeats
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import (
@@ -23,9 +23,9 @@ from moola_pipeline.bars.store import (
     verify_files,
 )
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_vendor_file
+from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file, read_vendor_file
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.publish import file_sha256, locked, publish_json, publishing
+from moola_pipeline.publish import file_sha256, locked, publish_bytes, publish_json, publishing
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,16 @@ class AddedBars:
 
     Attributes:
         entry: The file as the manifest records it now.
-        counts: What became of its rows.
+        bars: Its bars, and what became of its rows.
         outcome: `registered` (new), `replaced` (its record is another now), `restored` (its
             recorded bytes are back) or `unchanged` (all of it was registered already).
+        cut_short: Files whose last bar was cut off, and gives way to a file that goes on.
     """
 
     entry: ManifestEntry
-    counts: RowCounts
+    bars: VendorBars
     outcome: str
+    cut_short: tuple[str, ...] = ()
 
 
 def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) -> AddedBars:
@@ -70,14 +72,15 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         before = next((entry for entry in manifest.files if entry.file == name), None)
         others = tuple(entry for entry in manifest.files if entry.file != name)
         _refuse_other_instrument(others, bars, path.name)
-        _refuse_conflicts(store, others, bars, path.name)
+        cut_short = _refuse_conflicts(store, others, bars, path.name)
         entry = _entry(name, sha256, path.stat().st_size, bars)
         intact = before is not None and is_intact(store, before)
         _copy(path, store.raw / name, sha256)
+        _quarantine(store, entry, bars.rejected)
         if before is not None and entry.model_copy(update={"added_at": before.added_at}) == before:
-            return AddedBars(before, bars.counts, "unchanged" if intact else "restored")
+            return AddedBars(before, bars, "unchanged" if intact else "restored", cut_short)
         publish_json(store.manifest, Manifest(files=(*others, entry)).model_dump(mode="json"))
-    return AddedBars(entry, bars.counts, "replaced" if before else "registered")
+    return AddedBars(entry, bars, "replaced" if before else "registered", cut_short)
 
 
 def read_bars(store: BarStore) -> pd.DataFrame:
@@ -96,7 +99,7 @@ def read_bars(store: BarStore) -> pd.DataFrame:
     entries = read_manifest(store).files
     if not entries:
         raise BadInput('Bars must be registered, but none are. Add a file with "moola bars add FILE".')
-    merged = in_order(*(_read_entry(store, entry).frame for entry in entries))
+    merged = in_order(*confirmed([_read_entry(store, entry).frame for entry in entries]))
     if conflict := find_conflict(merged):
         raise IntegrityError(
             f"Registered files must agree, but of their minutes {conflict}. "
@@ -154,16 +157,24 @@ def _refuse_other_instrument(others: tuple[ManifestEntry, ...], bars: VendorBars
 
 def _refuse_conflicts(
     store: BarStore, others: tuple[ManifestEntry, ...], bars: VendorBars, source: str
-) -> None:
+) -> tuple[str, ...]:
+    """Names of the files, this one among them, whose last bar gives way to a file that goes on."""
     first, last = bars.frame["timestamp"].iloc[0], bars.frame["timestamp"].iloc[-1]
-    for entry in others:
-        if entry.first > last or entry.last < first or not is_intact(store, entry):
-            continue  # a file that was changed is compared when it is registered again
-        if conflict := find_conflict(in_order(_read_entry(store, entry).frame, bars.frame)):
+    near = [
+        entry for entry in others if entry.first <= last and entry.last >= first and is_intact(store, entry)
+    ]  # a file that was changed is compared when it is registered again
+    frames = [*(_read_entry(store, entry).frame for entry in near), bars.frame]
+    kept = confirmed(frames)
+    for entry, frame in zip(near, kept, strict=False):
+        if conflict := find_conflict(in_order(frame, kept[-1])):
             raise BadInput(
                 f"{source}: its bars must agree with those of {entry.file}, but of their minutes {conflict}. "
                 f"Correct {source}, or copy it over {store.raw / entry.file} and add that file again."
             )
+    names = [*(entry.file for entry in near), source]
+    return tuple(
+        name for name, frame, left in zip(names, frames, kept, strict=True) if len(left) < len(frame)
+    )
 
 
 def _entry(name: str, sha256: str, n_bytes: int, bars: VendorBars) -> ManifestEntry:
@@ -173,6 +184,7 @@ def _entry(name: str, sha256: str, n_bytes: int, bars: VendorBars) -> ManifestEn
         sha256=sha256,
         bytes=n_bytes,
         rows=len(bars.frame),
+        rejected=bars.counts.rejected,
         first=timestamps.iloc[0].to_pydatetime(),
         last=timestamps.iloc[-1].to_pydatetime(),
         format=facts.format,
@@ -195,5 +207,14 @@ def _copy(path: Path, target: Path, sha256: str) -> None:
             )
 
 
+def _quarantine(store: BarStore, entry: ManifestEntry, rejected: pd.DataFrame) -> None:
+    """Publish the rows of a file that are no bars, or remove those of the file it replaces."""
+    path = store.quarantined(entry)
+    if len(rejected):
+        publish_bytes(path, rejected.to_csv(index=False).encode())
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _read_entry(store: BarStore, entry: ManifestEntry) -> VendorBars:
-    return read_vendor_file(store.raw / entry.file, entry.options)
+    return read_recorded_file(store.raw / entry.file, entry.options)

@@ -1,10 +1,12 @@
 """What a column of times proves: its unit, its time zone, and the UTC instants it names."""
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from moola_pipeline.errors import BadInput
 
@@ -12,6 +14,9 @@ EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Ticks per second of each unit in which a vendor may count from 1970."""
 EPOCH_SECONDS = (631_152_000, 4_102_444_800)
 """1990 to 2100: within it the size of a count leaves one unit only."""
+DATE_LAYOUTS = ("%Y%m%d", "%Y.%m.%d", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
+"""Dates as vendors write them beside ISO 8601; text that fits two of them proves neither."""
+CLOCK_LAYOUTS = ("%H%M%S", "%H:%M", "%H:%M:%S")
 
 
 def require_zone(name: str) -> str:
@@ -34,16 +39,23 @@ def proves_utc(column: str) -> bool:
 
 
 def utc_instants(
-    times: pa.ChunkedArray, *, column: str, timezone: str | None, source: str, remedy: str
+    times: pa.ChunkedArray,
+    *,
+    column: str,
+    timezone: str | None,
+    source: str,
+    remedy: str,
+    usual_zone: str | None = None,
 ) -> tuple[pd.Series, str]:
     """The instants of a column of times, and the zone its values were read in.
 
     Args:
-        times: (n,) timestamps, ISO 8601 text, or whole counts since 1970.
+        times: (n,) timestamps, text in ISO 8601 or one of DATE_LAYOUTS, or whole counts since 1970.
         column: Name of the column; a name that ends in `_utc` proves the zone of naive times.
         timezone: IANA zone of naive times, where the user gave one.
         source: Name of the file, for errors.
         remedy: What a user whose naive times prove no zone has to do.
+        usual_zone: Zone of naive times in the vendor's format, where the user gives none.
 
     Returns:
         (n,) datetime64[ns, UTC] with NaT where no time stands, and the zone.
@@ -54,7 +66,7 @@ def utc_instants(
     """
     stamps = _timestamps(times, column, source)
     if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
-        zone = _zone_of_naive(column, timezone, source, remedy)
+        zone = _zone_of_naive(column, timezone, usual_zone, source, remedy)
         return _localized(stamps, zone, column, source), zone
     zone = times.type.tz if pa.types.is_timestamp(times.type) and _is_zone(times.type.tz) else "UTC"
     if timezone not in (None, zone):
@@ -94,7 +106,27 @@ def _from_text(times: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedAr
             return times.cast(kind)
         except pa.ArrowInvalid:
             continue
+    days = pc.unique(pc.list_element(pc.split_pattern(times.drop_null(), " "), 0)).to_pylist()  # type: ignore[attr-defined]
+    written = [layout for layout in DATE_LAYOUTS if days and all(_is_date(day, layout) for day in days)]
+    if len(written) > 1:
+        raise BadInput(
+            f"{source}: dates in {column} must be clear, but {days[0]} may be {' or '.join(written)}. "
+            "Write them as 2024-01-31, or add more days."
+        )
+    for clock in CLOCK_LAYOUTS if written else ():
+        try:
+            return pc.strptime(times, format=f"{written[0]} {clock}", unit="s")  # type: ignore[attr-defined]
+        except pa.ArrowInvalid:
+            continue
     raise _not_times(times, column, source)
+
+
+def _is_date(text: str, layout: str) -> bool:
+    try:
+        datetime.strptime(text, layout)
+    except ValueError:
+        return False
+    return True
 
 
 def _from_epoch(times: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArray:
@@ -114,11 +146,14 @@ def _not_times(times: pa.ChunkedArray, column: str, source: str) -> BadInput:
     )
 
 
-def _zone_of_naive(column: str, timezone: str | None, source: str, remedy: str) -> str:
+def _zone_of_naive(
+    column: str, timezone: str | None, usual_zone: str | None, source: str, remedy: str
+) -> str:
     if not proves_utc(column):
-        if timezone is None:
+        zone = timezone or usual_zone
+        if zone is None:
             raise BadInput(f"{source}: the times in {column} must prove their time zone, got none. {remedy}")
-        return require_zone(timezone)
+        return require_zone(zone)
     if timezone not in (None, "UTC"):
         raise BadInput(
             f"{source}: the name of {column} says UTC, got --timezone {timezone}. "

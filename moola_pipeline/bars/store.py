@@ -38,6 +38,10 @@ class BarStore:
         """What was registered: the SHA256 of each file and how it is read."""
         return self.root / "manifest.json"
 
+    def quarantined(self, entry: "ManifestEntry") -> Path:
+        """The rows of a registered file that are no bars, as csv with the reason of each."""
+        return self.root / "quarantine" / f"{entry.file}.csv"
+
     @property
     def rolls(self) -> Path:
         """The contract rolls as csv; absent where none are known."""
@@ -81,6 +85,7 @@ class ManifestEntry(BaseModel):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
     rows: int = Field(gt=0, description="bars kept")
+    rejected: int = Field(0, ge=0, description="rows that are no bars, set aside")
     first: AwareDatetime = Field(description="open of the first bar")
     last: AwareDatetime = Field(description="open of the last bar")
     format: str

@@ -1,22 +1,22 @@
 """`moola bars`: vendor files and contract rolls in, and what is registered."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from moola_pipeline.bars.manifest import AddedBars, add_bars
+from moola_pipeline.bars.cleaning import known_instrument
+from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.quality import review_bars
 from moola_pipeline.bars.rolls import add_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore, ManifestEntry, is_intact, read_manifest
+from moola_pipeline.cli.added import SHOWN_DIGITS, added_facts, added_lines
 from moola_pipeline.cli.next_steps import ADD_BARS, next_steps
-from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
+from moola_pipeline.cli.output import emit, json_option, next_lines, shown_time
 from moola_pipeline.cli.rolls import propose
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
-
-SHOWN_DIGITS = 12
 
 
 @click.group()
@@ -30,7 +30,7 @@ def bars() -> None:
 @json_option
 @click.pass_obj
 def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> None:
-    """Register files of one-minute bars (parquet or csv), and say how each was read.
+    """Register files of one-minute bars (parquet, csv or DBN, packed or not), and say how each was read.
 
     The bytes are kept as they are. A file that cannot be read without a guess is refused, with
     the option that settles it; the files before it stay registered.
@@ -41,9 +41,10 @@ def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> No
     try:
         for path in files:
             added = add_bars(store, path, options)
-            done.append(_added_facts(path, added))
+            review = review_bars(added.bars.frame, known_instrument(options.instrument))
+            done.append(added_facts(store, path, added, review))
             if not as_json:
-                click.echo("\n".join(_added_lines(path, added)))
+                click.echo("\n".join(added_lines(store, path, added, review)))
     except BadInput:
         if as_json and done:
             emit({"files": done}, (), as_json)
@@ -97,42 +98,6 @@ def add_roll_file(home: Home, file: Path, as_json: bool) -> None:
     }
     before = f" (before: {added.n_before})" if added.n_before else ""
     emit(facts, [f"{file.name}: {outcome}, {added.n_rolls} rolls{before}", *next_lines(steps)], as_json)
-
-
-def _added_facts(path: Path, added: AddedBars) -> dict[str, Any]:
-    entry, counts = added.entry, added.counts
-    return {
-        "source": path.name,
-        "outcome": added.outcome,
-        "file": entry.file,
-        "sha256": entry.sha256,
-        "rows": {
-            "read": counts.read,
-            "kept": counts.kept,
-            "dropped": {"exact duplicate": counts.duplicates} if counts.duplicates else {},
-            "sorted_in": counts.out_of_order,
-        },
-        "format": entry.format,
-        "timezone": entry.timezone,
-        "stamp": entry.stamp,
-        "columns": entry.columns,
-        "instrument": entry.instrument,
-        "first": iso_time(entry.first),
-        "last": iso_time(entry.last),
-    }
-
-
-def _added_lines(path: Path, added: AddedBars) -> Iterator[str]:
-    entry, counts = added.entry, added.counts
-    name = "" if entry.file == path.name else f" as {entry.file}"
-    why = " (exact duplicates)" if counts.duplicates else ""
-    late = f"; {counts.out_of_order:,} out of order, sorted in" if counts.out_of_order else ""
-    yield f"{path.name}: {added.outcome}{name}"
-    yield f"  rows    {counts.read:,} read, {counts.kept:,} kept, {counts.duplicates:,} dropped{why}{late}"
-    yield f"  read    as {entry.instrument}, {entry.format}, times in {entry.timezone}, bar {entry.stamp}"
-    yield f"  columns {', '.join(f'{role}={name}' for role, name in entry.columns.items())}"
-    yield f"  bars    {shown_time(entry.first)} to {shown_time(entry.last)} UTC (bar opens)"
-    yield f"  sha256  {entry.sha256[:SHOWN_DIGITS]}..."
 
 
 def _listed(entry: ManifestEntry, intact: bool) -> str:

@@ -9,10 +9,24 @@ from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.vendor import FORMATS, STAMPS, VendorOptions, column_mapping
 
 _OPTIONS = (
-    click.option("--format", metavar="|".join(FORMATS), help="What the file must be."),
-    click.option("--timezone", metavar="ZONE", help="IANA zone of times that carry none."),
-    click.option("--stamp", metavar="|".join(STAMPS), help="Times are bar opens (default) or closes."),
-    click.option("--columns", metavar="ROLE=NAME,...", help="Columns by role, as in time=ts,close=Last."),
+    click.option(
+        "--format",
+        metavar="NAME",
+        help=f"Vendor or layout, where the file does not prove it: {', '.join(FORMATS)}.",
+    ),
+    click.option(
+        "--timezone", metavar="ZONE", help="IANA zone of times that carry none, where the format fixes none."
+    ),
+    click.option(
+        "--stamp",
+        metavar="|".join(STAMPS),
+        help="Times are bar opens (the default, but for NinjaTrader) or closes.",
+    ),
+    click.option(
+        "--columns",
+        metavar="ROLE=NAME,...",
+        help="Columns by role, as in time=ts,close=Last; without a header by number.",
+    ),
     click.option(
         "--instrument", metavar="|".join(INSTRUMENTS), default=VendorOptions.instrument, show_default=True
     ),

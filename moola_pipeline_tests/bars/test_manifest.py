@@ -45,6 +45,7 @@ def test_a_file_is_kept_byte_for_byte_and_recorded(store: BarStore, vendor_file:
         "sha256": file_sha256(vendor_file),
         "bytes": vendor_file.stat().st_size,
         "rows": 60,
+        "rejected": 0,
         "first": "2024-03-08T14:30:00Z",
         "last": "2024-03-08T15:29:00Z",
         "format": "parquet",

@@ -31,9 +31,10 @@ def test_adding_a_file_says_what_was_understood_and_what_comes_next(bar_file: Pa
     assert result.stdout.splitlines() == [
         "nq.csv: registered",
         "  rows    6 read, 6 kept, 0 dropped",
-        "  read    as NQ, csv, times in UTC, bar open",
+        "  read    as NQ, csv, one-minute bars, times in UTC (the times), bar open (the default)",
         "  columns time=timestamp, open=open, high=high, low=low, close=close, volume=volume",
         "  bars    2024-03-08 14:30 to 2024-03-08 14:35 UTC (bar opens)",
+        "  missing none of the 6 minutes of its sessions",
         f"  sha256  {file_sha256(bar_file)[:12]}...",
         "Next:",
         "  moola bars rolls add FILE      no contract rolls are known: a roll would look like a price move",
@@ -102,7 +103,7 @@ def test_a_bad_file_leaves_one_json_object_on_the_files_before_it(bar_file: Path
     [
         ("no_time.csv", "open,high,low,close\n1,1,1,1\n", "no_time.csv: columns must hold time, open,"),
         ("empty.csv", "", "empty.csv: a bar file must hold bars, got an empty file."),
-        ("other.csv", "\0\1\2", "other.csv: a bar file must be parquet or csv, got other bytes."),
+        ("other.csv", "\0\1\2", "other.csv: a bar file must be parquet, csv or DBN, got other bytes."),
         ("absent.csv", None, "absent.csv: a bar file must be readable, got: No such file or directory."),
     ],
 )

@@ -1,0 +1,94 @@
+"""The bytes of a vendor's file: as they stand, or out of one gzip, zstd or zip wrapper, bounded."""
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+import pyarrow as pa
+
+from moola_pipeline.errors import BadInput
+
+LARGEST_CONTENT = 2**30
+"""Bytes a bar file may hold once unpacked: six times the csv of five years of minutes."""
+_CHUNK = 2**22
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile)
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60)))
+
+
+def file_content(path: Path, source: str) -> bytes:
+    """What a file holds, unpacked if it is one gzip, zstd or zip file with one member.
+
+    Args:
+        path: The vendor's file; its first bytes say how it is wrapped, its name says nothing.
+        source: Name of the file, for errors.
+
+    Raises:
+        BadInput: If it cannot be read, is damaged, holds nothing, several members, an encrypted
+            one, or more than LARGEST_CONTENT bytes.
+    """
+    try:
+        if path.stat().st_size > LARGEST_CONTENT:
+            raise _too_large(source)
+        packed = path.read_bytes()
+    except OSError as fault:
+        raise BadInput(
+            f"{source}: a bar file must be readable, got: {fault.strerror}. Check the path."
+        ) from None
+    content = _unpacked(packed, source)
+    if not content[:4096].strip():
+        raise BadInput(f"{source}: a bar file must hold bars, got an empty file. Export it again.")
+    return content
+
+
+def _unpacked(packed: bytes, source: str) -> bytes:
+    try:
+        if packed.startswith(_GZIP):
+            return _bounded(pa.CompressedInputStream(io.BytesIO(packed), "gzip"), source)
+        if packed.startswith(_ZSTD):
+            return _bounded(pa.CompressedInputStream(io.BytesIO(packed), "zstd"), source)
+        if packed.startswith(_ZIP):
+            return _only_member(packed, source)
+    except BadInput:
+        raise
+    except _DAMAGE as fault:
+        raise BadInput(
+            f"{source}: a packed bar file must be whole and not encrypted, got: {_first_line(fault)}. "
+            "Pack or export it again."
+        ) from None
+    return packed
+
+
+def _only_member(packed: bytes, source: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if len(members) != 1:
+            raise BadInput(
+                f"{source}: a zip must hold one bar file, got {len(members)}. Unpack it and add the files."
+            )
+        if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NotImplementedError("another method than deflate")
+        with archive.open(members[0]) as stream:
+            return _bounded(stream, source)
+
+
+def _bounded(stream: "io.IOBase | pa.NativeFile", source: str) -> bytes:
+    chunks, size = [], 0
+    while chunk := stream.read(_CHUNK):
+        size += len(chunk)
+        if size > LARGEST_CONTENT:
+            raise _too_large(source)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(source: str) -> BadInput:
+    return BadInput(
+        f"{source}: a bar file must hold at most {LARGEST_CONTENT // 2**20:,} MiB unpacked, got more. "
+        "Split it."
+    )
+
+
+def _first_line(fault: Exception) -> str:
+    return next(iter(str(fault).splitlines()), type(fault).__name__).rstrip(".")

@@ -1,0 +1,216 @@
+"""What bars prove about their own clock: the hours no bar can open in, and the 09:30 New York burst."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.bars.sessions import NEW_YORK
+from moola_pipeline.errors import BadInput
+
+LIKELY_ZONES = (
+    NEW_YORK,
+    "UTC",
+    "America/Chicago",
+    "Etc/GMT+5",
+    "Etc/GMT+6",
+    "America/Los_Angeles",
+    "Europe/London",
+    "Europe/Berlin",
+    "Europe/Athens",
+    "Asia/Tokyo",
+)
+"""Zones in which vendors and brokers stamp bars: what a contradiction is compared with."""
+MOST_SHUT = 0.005
+FEWEST_SHUT = 5
+"""More bars in shut hours than this share, and than this count, are no strays."""
+FEWEST_BREAKS = 2
+"""Daily breaks that a file must show, each to the minute, before it proves its zone and stamp."""
+FEWEST_MORNINGS = 5
+BURST, NO_BURST = 1.8, 1.15
+"""Median bar range after 09:30 New York over that before: 3.2 on NQ, about 1 at any other minute."""
+_DAY, _OPEN, _CLOSE, _BELL = 24 * 60, 18 * 60, 17 * 60, 9 * 60 + 30
+_SATURDAY, _SUNDAY, _FRIDAY, _THURSDAY_1970 = 5, 6, 4, 3
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where bars stand in the New York week.
+
+    Attributes:
+        minute: (n,) minute of the day.
+        day: (n,) days since 1970.
+        shut: (n,) bool, True where no bar can open: 17:00 to 18:00 and the weekend.
+    """
+
+    minute: np.ndarray
+    day: np.ndarray
+    shut: np.ndarray
+
+    def count(self, minute: int) -> int:
+        """How many bars open at that minute of the day."""
+        return int((self.minute == minute).sum())
+
+
+def new_york_clock(bars: pd.DataFrame) -> Clock:
+    """The New York clock and weekday at which bars open."""
+    local = pd.DatetimeIndex(bars["timestamp"]).tz_convert(NEW_YORK).tz_localize(None)
+    minutes = local.to_numpy().astype("M8[m]").astype(np.int64)
+    day, minute = np.divmod(minutes, _DAY)
+    weekday = (day + _THURSDAY_1970) % 7
+    shut = (minute >= _CLOSE) & (minute < _OPEN)
+    shut |= (weekday == _SATURDAY) | ((weekday == _SUNDAY) & (minute < _OPEN))
+    shut |= (weekday == _FRIDAY) & (minute >= _CLOSE)
+    return Clock(minute, day, shut)
+
+
+def daily_breaks(bars: pd.DataFrame) -> int:
+    """How many daily breaks run from a bar before 17:00 to one at 18:00 New York, to the minute.
+
+    0 as soon as any bar lies inside shut hours, or more breaks end elsewhere.
+
+    Args:
+        bars: With `timestamp`: UTC bar opens, increasing.
+    """
+    clock = new_york_clock(bars)
+    if clock.shut.any():
+        return 0
+    steps = np.diff(clock.day * _DAY + clock.minute)
+    after = np.flatnonzero(steps > 60) + 1
+    exact = (clock.minute[after] == _OPEN) & (clock.minute[after - 1] == _CLOSE - 1)
+    return int(exact.sum()) if 2 * exact.sum() >= len(after) else 0
+
+
+def refuse_contradictions(
+    bars: pd.DataFrame, zone: str, stamp: str, zone_is_stated: bool, source: str
+) -> None:
+    """Refuse bars whose own clock contradicts the zone or the stamp they were read with.
+
+    Args:
+        bars: RAW_COLUMNS, as read: UTC bar opens, increasing.
+        zone: In which the file's times were read.
+        stamp: open or close, as the file's times were read.
+        zone_is_stated: True if the times carry their zone, so that --timezone cannot change it.
+        source: Name of the file, for errors.
+
+    Raises:
+        BadInput: If bars lie in hours without trading, or the 09:30 burst stands elsewhere: the
+            text says which zone or stamp the file looks like instead.
+    """
+    clock = new_york_clock(bars)
+    _refuse_stamp(clock, stamp, source)
+    n_shut = int(clock.shut.sum())
+    if n_shut >= FEWEST_SHUT and n_shut > MOST_SHUT * len(bars):
+        first = bars["timestamp"].iloc[int(clock.shut.argmax())]
+        raise BadInput(
+            f"{source}: no bar can open from 17:00 to 18:00 New York or at the weekend, but {n_shut:,} of "
+            f"{len(bars):,} do, read as {zone}, first {first}. {_advice(bars, zone, zone_is_stated)}"
+        )
+    _refuse_stamp_of_bell(clock, bars, stamp, source)
+    ratio = _burst(clock, bars)
+    if ratio is not None and ratio < NO_BURST and (likely := _zone_with_burst(bars, zone)):
+        raise BadInput(
+            f"{source}: trading must burst at 09:30 New York, but read as {zone} it does not "
+            f"(range {ratio:.1f} times that before). {_try_zone(likely, zone_is_stated)}"
+        )
+
+
+def _refuse_stamp(clock: Clock, stamp: str, source: str) -> None:
+    opens, closes = clock.count(_OPEN), clock.count(_CLOSE)
+    late, early = clock.count(_OPEN + 1), clock.count(_OPEN - 1)
+    n_shut = int(clock.shut.sum())
+    if stamp == "open" and closes and late > 10 * opens and n_shut == closes:
+        looks, seen = "close", "17:00 and 18:01"
+    elif (
+        stamp == "close"
+        and early
+        and 10 * clock.count(_CLOSE - 1) < clock.count(_CLOSE - 2)
+        and n_shut <= early
+    ):
+        looks, seen = "open", "16:58 and 17:59"
+    else:
+        return
+    raise BadInput(
+        f"{source}: a session's bars must open from 18:00 to 16:59 New York, but read as bar {stamp}s they "
+        f"stand at {seen}. They look like bar {looks}s: give --stamp {looks}."
+    )
+
+
+def _refuse_stamp_of_bell(clock: Clock, bars: pd.DataFrame, stamp: str, source: str) -> None:
+    """Files of trading hours alone show no daily break: the minute of the burst tells their stamp."""
+    shift = 1 if stamp == "open" else -1
+    there, elsewhere = (_jump(clock, bars, _BELL + minutes) for minutes in (0, shift))
+    if there is not None and elsewhere is not None and there < NO_BURST and elsewhere >= BURST:
+        looks = "close" if stamp == "open" else "open"
+        raise BadInput(
+            f"{source}: trading must burst at 09:30 New York, but read as bar {stamp}s it bursts a minute "
+            f"{'later' if shift > 0 else 'earlier'}. They look like bar {looks}s: give --stamp {looks}."
+        )
+
+
+def _jump(clock: Clock, bars: pd.DataFrame, minute: int) -> float | None:
+    """Median over mornings of the range of one minute's bar over the one before it."""
+    ranges = (bars["high"] - bars["low"]).to_numpy()
+    at, before = (np.flatnonzero(clock.minute == one) for one in (minute, minute - 1))
+    _, i, j = np.intersect1d(clock.day[at], clock.day[before], return_indices=True)
+    if len(i) < FEWEST_MORNINGS:
+        return None
+    return float(np.median(ranges[at[i]] / np.maximum(ranges[before[j]], np.finfo(float).tiny)))
+
+
+def _burst(clock: Clock, bars: pd.DataFrame) -> float | None:
+    """Median over mornings of the mean bar range at 09:30-09:34 over that at 09:25-09:29.
+
+    None where fewer than FEWEST_MORNINGS hold all ten bars.
+    """
+    place = clock.minute - (_BELL - 5)
+    near = (place >= 0) & (place < 10)
+    ranges = (bars["high"] - bars["low"]).to_numpy()[near]
+    days, counts = np.unique(clock.day[near], return_counts=True)
+    whole = np.isin(clock.day[near], days[counts == 10])
+    if (counts == 10).sum() < FEWEST_MORNINGS:
+        return None
+    mornings = ranges[whole].reshape(-1, 10)  # (n_mornings, 10)
+    before, after = mornings[:, :5].mean(axis=1), mornings[:, 5:].mean(axis=1)
+    return float(np.median(after / np.maximum(before, np.finfo(float).tiny)))
+
+
+def _advice(bars: pd.DataFrame, zone: str, zone_is_stated: bool) -> str:
+    shares = {likely: _share_shut(bars, zone, likely) for likely in LIKELY_ZONES if likely != zone}
+    fitting = [likely for likely, share in shares.items() if share <= MOST_SHUT / 10]
+    if not fitting:
+        return "Give the right --timezone, or remove those bars."
+    bursts = [likely for likely in fitting if (_burst_in(bars, zone, likely) or 0) >= BURST]
+    return _try_zone((bursts or fitting)[0], zone_is_stated)
+
+
+def _zone_with_burst(bars: pd.DataFrame, zone: str) -> str | None:
+    for likely in LIKELY_ZONES:
+        if likely != zone and _share_shut(bars, zone, likely) <= MOST_SHUT / 10:
+            ratio = _burst_in(bars, zone, likely)
+            if ratio is not None and ratio >= BURST:
+                return likely
+    return None
+
+
+def _try_zone(likely: str, zone_is_stated: bool) -> str:
+    if zone_is_stated:
+        return f"The zone in the file is wrong: they look like {likely}. Export them again."
+    return f"They look like {likely}: give --timezone {likely}."
+
+
+def _reread(bars: pd.DataFrame, zone: str, other: str) -> pd.DataFrame:
+    """The bars, had their wall clock been another zone's; those on a clock change are left out."""
+    wall = bars["timestamp"].dt.tz_convert(zone).dt.tz_localize(None)
+    moments = wall.dt.tz_localize(other, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
+    return bars.assign(timestamp=moments).loc[moments.notna().to_numpy()]
+
+
+def _share_shut(bars: pd.DataFrame, zone: str, other: str) -> float:
+    moved = _reread(bars, zone, other)
+    return float(new_york_clock(moved).shut.mean()) if len(moved) else 1.0
+
+
+def _burst_in(bars: pd.DataFrame, zone: str, other: str) -> float | None:
+    moved = _reread(bars, zone, other)
+    return _burst(new_york_clock(moved), moved)

@@ -1,0 +1,118 @@
+"""What `moola bars add` says about one file: rows in, kept, dropped and why, and how it was read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from moola_pipeline.bars.manifest import AddedBars
+from moola_pipeline.bars.quality import Review
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.cli.output import iso_time, shown_time
+
+SHOWN_DIGITS = 12
+SHOWN_MOST = 3
+DUPLICATE = "exact duplicate"
+
+
+def added_facts(store: BarStore, path: Path, added: AddedBars, review: Review) -> dict[str, Any]:
+    """All that is known of an added file, for a program."""
+    entry, bars, missing = added.entry, added.bars, review.missing
+    return {
+        "source": path.name,
+        "outcome": added.outcome,
+        "file": entry.file,
+        "sha256": entry.sha256,
+        "rows": {
+            "read": bars.counts.read,
+            "kept": bars.counts.kept,
+            "dropped": _dropped(added),
+            "sorted_in": bars.counts.out_of_order,
+        },
+        "quarantine": _quarantine(store, added),
+        "format": entry.format,
+        "interval_minutes": 1,
+        "timezone": entry.timezone,
+        "timezone_known_by": bars.zone_known_by,
+        "stamp": entry.stamp,
+        "stamp_known_by": bars.stamp_known_by,
+        "columns": entry.columns,
+        "instrument": entry.instrument,
+        "first": iso_time(entry.first),
+        "last": iso_time(entry.last),
+        "cut_short": list(added.cut_short),
+        "missing": {
+            "minutes": missing.minutes,
+            "expected": missing.expected,
+            "by_session": missing.sessions,
+            "bars_outside_sessions": missing.outside,
+        },
+        "spikes": [
+            {"timestamp": iso_time(spike.timestamp), "points": spike.points} for spike in review.spikes
+        ],
+    }
+
+
+def added_lines(store: BarStore, path: Path, added: AddedBars, review: Review) -> Iterator[str]:
+    """The same for a person, with the longest lists cut."""
+    entry, bars = added.entry, added.bars
+    name = "" if entry.file == path.name else f" as {entry.file}"
+    yield f"{path.name}: {added.outcome}{name}"
+    yield f"  rows    {_rows(added)}"
+    if place := _quarantine(store, added):
+        yield f"  set aside in {place}, each with its reason"
+    yield (
+        f"  read    as {entry.instrument}, {entry.format}, one-minute bars, "
+        f"times in {entry.timezone} ({bars.zone_known_by}), bar {entry.stamp} ({bars.stamp_known_by})"
+    )
+    yield f"  columns {', '.join(f'{role}={name}' for role, name in entry.columns.items())}"
+    yield f"  bars    {shown_time(entry.first)} to {shown_time(entry.last)} UTC (bar opens)"
+    yield f"  missing {_missing(review)}"
+    if review.spikes:
+        yield f"  spikes  {_spikes(review)}"
+    for cut in added.cut_short:
+        yield f"  the last bar of {cut} was cut short: the file that goes on beyond it is right"
+    yield f"  sha256  {entry.sha256[:SHOWN_DIGITS]}..."
+
+
+def _dropped(added: AddedBars) -> dict[str, int]:
+    """Dropped rows by reason."""
+    n_duplicates = added.bars.counts.duplicates
+    reasons = added.bars.rejected["reason"].value_counts()
+    return ({DUPLICATE: n_duplicates} if n_duplicates else {}) | {
+        str(reason): int(count) for reason, count in reasons.items()
+    }
+
+
+def _rows(added: AddedBars) -> str:
+    counts = added.bars.counts
+    why = "; ".join(f"{count:,} {reason}" for reason, count in _dropped(added).items())
+    late = f"; {counts.out_of_order:,} out of order, sorted in" if counts.out_of_order else ""
+    return (
+        f"{counts.read:,} read, {counts.kept:,} kept, {counts.read - counts.kept:,} dropped"
+        f"{f' ({why})' if why else ''}{late}"
+    )
+
+
+def _quarantine(store: BarStore, added: AddedBars) -> str | None:
+    if not added.entry.rejected:
+        return None
+    return str(store.quarantined(added.entry).relative_to(store.root.parent))
+
+
+def _missing(review: Review) -> str:
+    missing = review.missing
+    outside = f"; {missing.outside:,} bars outside the calendar's sessions" if missing.outside else ""
+    if not missing.minutes:
+        return f"none of the {missing.expected:,} minutes of its sessions{outside}"
+    most = sorted(missing.sessions.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_MOST]
+    listed = ", ".join(f"{session} ({count:,})" for session, count in most)
+    return (
+        f"{missing.minutes:,} of the {missing.expected:,} minutes of its sessions, "
+        f"in {len(missing.sessions):,} sessions, most in {listed}{outside}"
+    )
+
+
+def _spikes(review: Review) -> str:
+    largest = sorted(review.spikes, key=lambda spike: -spike.points)[:SHOWN_MOST]
+    listed = ", ".join(f"{shown_time(spike.timestamp)} ({spike.points:g} points)" for spike in largest)
+    return f"{len(review.spikes):,} flagged and kept, largest {listed}"
