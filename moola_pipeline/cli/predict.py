@@ -44,7 +44,13 @@ def predict(file: Path, model: str, mode: str, out: Path | None, as_json: bool, 
     tick_points = INSTRUMENTS[options.instrument].tick_points
     found = annotate(annotator, table, tick_points, facts["model_version"])
     if out is not None:
-        _write(out, found)
+        try:
+            _write(out, found)
+        except OSError as fault:
+            raise BadInput(
+                f"--out must lie in a folder that can be written, got {out} ({fault.strerror}). "
+                "Name another place."
+            ) from fault
     shown = {
         "model": model,
         "model_version": facts["model_version"],
