@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.home import PROJECT_ROOT, Home
@@ -70,8 +71,9 @@ def make_registered_files(folder: Path) -> None:
     session = session_of(pd.DatetimeIndex(market.bars["timestamp"])).to_numpy("datetime64[D]")
     labeled = [(np.datetime64(it.first_session), np.datetime64(it.last_session)) for it in LABELED]
     chosen = np.logical_or.reduce([(session >= first) & (session <= last) for first, last in labeled])
-    market.bars.loc[chosen].to_parquet(folder / BARS, index=False)
-    market.bars.loc[session == np.datetime64(LATER_SESSION)].to_parquet(folder / LATER_BARS, index=False)
+    bars, later = market.bars.loc[:, list(RAW_COLUMNS)], session == np.datetime64(LATER_SESSION)
+    bars.loc[chosen].to_parquet(folder / BARS, index=False)
+    bars.loc[later].to_parquet(folder / LATER_BARS, index=False)
     draw_labels(market, settings).to_csv(folder / LABELS, index=False)
 
 
@@ -88,7 +90,7 @@ def run_moola(home: Path, *words: str | Path) -> str:
     command = [sys.executable, "-m", "moola_pipeline", "--home", str(home), *map(str, words)]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not done.stderr
+    assert not done.stderr, done.stderr
     return done.stdout
 
 
@@ -97,7 +99,7 @@ def moola(home: Home, *words: str | Path) -> str:
     with surroundings_kept():
         done = call(*words, home=home.root)
     assert done.exit_code == 0, done.stderr
-    assert not done.stderr
+    assert not done.stderr, done.stderr
     return done.stdout
 
 

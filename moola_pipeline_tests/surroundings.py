@@ -5,14 +5,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from moola_pipeline.home import HOME_VARIABLE
+
+CHANGED = (HOME_VARIABLE, "DAGSTER_HOME")
+
 
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
-    """Put back the working directory and the environment."""
-    place, variables = Path.cwd(), dict(os.environ)
+    """Put back the working directory, and the variables that tell processes their home."""
+    place, before = Path.cwd(), {name: os.environ.get(name) for name in CHANGED}
     try:
         yield
     finally:
         os.chdir(place)
-        os.environ.clear()
-        os.environ.update(variables)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,165 @@
+"""moola predict: the expansions in a file of bars, on screen, as JSON, or in a file."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.cli.faults import BAD_INPUT
+from moola_pipeline.home import Home
+from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
+from moola_pipeline_tests.cli.calls import call, complaint, facts
+
+MODEL = ("--model", "models:/moola-simulated@champion")
+TIMES = ["window_start", "started_at", "ended_at", "decided_at"]
+
+
+@pytest.fixture(scope="module")
+def bars(smoke_home: Home) -> pd.DataFrame:
+    """One session of simulated bars."""
+    [path] = smoke_home.simulated.rglob("raw/bars.parquet")
+    return pd.read_parquet(path).iloc[:1380]
+
+
+@pytest.fixture(scope="module")
+def bar_file(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bars") / "bars.csv"
+    bars.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def shown(smoke_home: Home, bar_file: Path) -> dict:
+    return facts(call("predict", bar_file, *MODEL, "--json", home=smoke_home.root))
+
+
+def test_json_says_which_model_marked_how_many_bars(shown: dict):
+    assert shown["model"] == MODEL[1]
+    assert (shown["model_version"], shown["simulated_model"]) == ("1", True)
+    assert shown["bars"] == 1380
+    assert shown["windows"] == 29  # every 45 bars from bar 40, and one that ends with the session
+
+
+def test_each_expansion_has_the_columns_of_the_contract(shown: dict):
+    assert len(shown["expansions"]) > 0
+    for expansion in shown["expansions"]:
+        assert list(expansion) == list(EXPANSION_COLUMNS)
+        assert expansion["window_start"] <= expansion["started_at"] <= expansion["ended_at"]
+        assert expansion["started_at"].endswith("Z")
+        assert expansion["label"] in {"consolidation", "retracement"}
+        assert 0 <= expansion["p_retracement"] <= 1
+
+
+def test_bars_that_no_window_covers_are_listed(shown: dict, bars: pd.DataFrame):
+    times = bars["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").tolist()
+    assert shown["not_covered"] == [
+        {"from": times[0], "to": times[69], "bars": 70},
+        {"from": times[-30], "to": times[-1], "bars": 30},
+    ]
+
+
+def test_a_person_sees_a_table_marked_simulated(smoke_home: Home, bar_file: Path, shown: dict):
+    lines = call("predict", bar_file, *MODEL, home=smoke_home.root).stdout.splitlines()
+    assert lines[0] == (f"SIMULATED model {MODEL[1]} (version 1), 1,380 bars, 29 windows read in hindsight")
+    assert lines[1] == (
+        f"{len(shown['expansions'])} expansions; 100 bars at the edges of 2 stretches "
+        "are not covered by any window"
+    )
+    assert len(lines) == 4 + len(shown["expansions"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_a_file_holds_what_the_screen_shows(
+    suffix: str, smoke_home: Home, bar_file: Path, shown: dict, tmp_path: Path
+):
+    out = tmp_path / f"marks{suffix}"
+    result = call("predict", bar_file, *MODEL, "--out", out, home=smoke_home.root)
+    assert result.stdout.splitlines()[-1] == f"written to {out}"
+    if suffix == ".json":
+        held = json.loads(out.read_text())
+        assert held == {name: shown[name] for name in ("expansions", "not_covered")}
+        return
+    found = pd.read_csv(out, dtype={"model_version": "str"}) if suffix == ".csv" else pd.read_parquet(out)
+    expected = pd.DataFrame(shown["expansions"])
+    for name in TIMES:
+        found[name] = pd.to_datetime(found[name], utc=True).dt.as_unit("ns")
+        expected[name] = pd.to_datetime(expected[name], utc=True).dt.as_unit("ns")
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
+
+
+def test_an_unknown_suffix_is_refused_before_anything_is_read(tmp_path: Path, bar_file: Path):
+    result = call("predict", bar_file, "--out", tmp_path / "marks.xlsx")
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == "--out must end in .csv, .parquet, .json, got marks.xlsx. Choose one of them."
+    assert not (tmp_path / "marks.xlsx").exists()
+
+
+def test_without_a_model_one_line_names_the_command(isolated_home: Path, bar_file: Path):
+    result = call("predict", bar_file)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == (
+        "models:/moola-nq@champion must be a registered model, but it is not (registered: none). "
+        "Run: moola run"
+    )
+
+
+def test_the_model_of_one_instrument_marks_no_other(smoke_home: Home, bar_file: Path):
+    result = call("predict", bar_file, *MODEL, "--instrument", "ES", home=smoke_home.root)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == f"{MODEL[1]} marks NQ, got bars of ES. Choose another model."
+
+
+def test_fewer_bars_than_one_window_are_refused(smoke_home: Home, bars: pd.DataFrame, tmp_path: Path):
+    bars.iloc[:144].to_csv(tmp_path / "few.csv", index=False)
+    result = call("predict", tmp_path / "few.csv", *MODEL, home=smoke_home.root)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result).startswith("few.csv: one window needs 145 bars of one segment")
+
+
+def test_naive_times_need_their_zone(smoke_home: Home, bars: pd.DataFrame, tmp_path: Path, shown: dict):
+    local = bars["timestamp"].dt.tz_convert("America/Chicago").dt.tz_localize(None)
+    path = tmp_path / "local.csv"
+    bars.assign(timestamp=local).to_csv(path, index=False)
+    result = call("predict", path, *MODEL, home=smoke_home.root)
+    assert result.exit_code == BAD_INPUT
+    assert "--timezone" in complaint(result)
+    zone = ("--timezone", "America/Chicago")
+    same = facts(call("predict", path, *MODEL, *zone, "--json", home=smoke_home.root))
+    assert same == shown
+
+
+def test_closing_stamps_are_bars_a_minute_earlier(
+    smoke_home: Home, bars: pd.DataFrame, tmp_path: Path, shown: dict
+):
+    path = tmp_path / "closes.csv"
+    bars.assign(timestamp=bars["timestamp"] + pd.Timedelta(minutes=1)).to_csv(path, index=False)
+    same = facts(call("predict", path, *MODEL, "--stamp", "close", "--json", home=smoke_home.root))
+    assert same["expansions"] == shown["expansions"]
+
+
+def test_a_file_that_is_not_there_is_refused_in_one_line(smoke_home: Home, tmp_path: Path):
+    result = call("predict", tmp_path / "none.csv", *MODEL, home=smoke_home.root)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result).startswith("none.csv: a bar file must be readable, got: No such file")
+
+
+def test_an_out_folder_that_cannot_be_is_refused_in_one_line(
+    smoke_home: Home, bar_file: Path, tmp_path: Path
+):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "marks.csv"
+    result = call("predict", bar_file, *MODEL, "--out", out, home=smoke_home.root)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result).startswith("--out must lie in a folder that can be written, got ")
+
+
+def test_bars_in_which_nothing_is_found_give_empty_files_with_columns(
+    smoke_home: Home, bars: pd.DataFrame, tmp_path: Path
+):
+    flat = bars.iloc[:150].assign(open=20_000.0, high=20_000.0, low=20_000.0, close=20_000.0)
+    flat.to_parquet(tmp_path / "flat.parquet", index=False)
+    out = tmp_path / "marks.csv"
+    done = call("predict", tmp_path / "flat.parquet", *MODEL, "--out", out, home=smoke_home.root)
+    assert done.exit_code == 0
+    assert out.read_text().splitlines() == [",".join(EXPANSION_COLUMNS)]

@@ -1,0 +1,209 @@
+"""moola run: what it prints, what it leaves alone, and how it refuses what it cannot run on."""
+
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.home import Home
+from moola_pipeline.publish import locked
+from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.homes import BARS, LABELS, SMOKE, moola, outcome
+
+HEADLINES = ("type_f1_macro", "event_f1_macro", "aucpr_retracement")
+OF_THE_RUN = ("run", "seconds", "made", "report", "notebook")
+
+
+def test_the_json_object_has_the_keys_of_the_contract(smoke_home: Home):
+    said = outcome(smoke_home)
+    assert {"data", "device", "profile", "metrics", "baselines", "peers", "ceiling", "checks"} <= said.keys()
+    assert {"simulated", "sha256", "looks_at_test"} <= said["data"].keys()
+    assert said["made"] == list(STAGES)
+    assert said["seconds"] > 0
+    assert Path(said["report"]).read_text().startswith("<!doctype html>")
+
+
+def test_every_score_has_an_interval_and_a_count(smoke_home: Home):
+    said = outcome(smoke_home)
+    for scores in (said["metrics"], *said["baselines"].values(), *said["peers"].values()):
+        for score in scores.values():
+            assert score.keys() == {"estimate", "low", "high", "n"}
+            assert score["n"] > 0
+    assert all(said["metrics"][name]["low"] <= said["metrics"][name]["high"] for name in HEADLINES)
+
+
+def test_baselines_and_peers_stand_beside_the_model(smoke_home: Home):
+    said = outcome(smoke_home)
+    assert {"majority", "always_consolidation", "always_retracement", "position_only"} <= said[
+        "baselines"
+    ].keys()
+    prefixes = ("logistic_", "extra_trees_", "minirocket_", "rule_", "scratch")
+    assert said["peers"].keys()
+    assert all(name.startswith(prefixes) for name in said["peers"])
+    assert {"logistic_21_summaries", "rule_extra_trees_21_summaries"} <= said["peers"].keys()
+
+
+def test_integrity_and_score_checks_are_told_apart(smoke_home: Home):
+    checks = outcome(smoke_home)["checks"]
+    assert all(check.keys() == {"passed", "kind", "value", "limit"} for check in checks.values())
+    scored = {name for name, check in checks.items() if check["kind"] == "score"}
+    assert scored == {"beats_baselines", "target_f1"}
+    assert all(check["passed"] for check in checks.values() if check["kind"] == "integrity")
+
+
+def test_the_second_run_skips_everything_and_says_so(smoke_copy: Home):
+    printed = moola(smoke_copy, *SMOKE)
+    assert printed.splitlines()[:2] == [
+        "moola run  SIMULATED bars, profile smoke",
+        "Nothing has changed since the last run: all nine assets left alone. --force makes them again.",
+    ]
+    again = json.loads(moola(smoke_copy, *SMOKE, "--json"))
+    assert again["made"] == []
+    assert again["run"] == outcome(smoke_copy)["run"]
+
+
+def test_the_end_of_a_run_tells_what_to_do_next(smoke_copy: Home):
+    printed = moola(smoke_copy, *SMOKE)
+    lines = printed.splitlines()
+    assert any(line.startswith("Type F1, macro") for line in lines)
+    assert f"report    {smoke_copy.reports / 'simulated-smoke' / 'report.html'}" in lines
+    assert "your own  moola bars add FILE && moola labels add FILE, then moola run" in lines
+    assert '          model = mlflow.pyfunc.load_model("models:/moola-simulated@champion")' in lines
+
+
+def test_a_run_on_registered_bars_is_not_marked_simulated(registered_copy: Home):
+    printed = moola(registered_copy, *SMOKE)
+    assert printed.startswith("moola run  registered NQ bars, profile smoke\n")
+    assert "SIMULATED" not in printed
+    assert "your own" not in printed
+    assert "models:/moola-nq@champion" in printed
+
+
+def _results(said: dict) -> dict:
+    """All that must be equal when the same is done again."""
+    return {name: value for name, value in said.items() if name not in OF_THE_RUN}
+
+
+def test_force_makes_everything_again_with_equal_numbers(smoke_copy: Home):
+    again = json.loads(moola(smoke_copy, *SMOKE, "--force", "--json"))
+    first = outcome(smoke_copy)
+    assert again["made"] == list(STAGES)
+    assert _results(again) == _results(first)
+    assert again["run"]["run_id"] != first["run"]["run_id"]
+    assert again["run"]["settings"] == first["run"]["settings"]
+    weights = list(smoke_copy.tracking.glob("artifacts/*/*/artifacts/model/**/weights.safetensors"))
+    assert len(weights) == 2
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_bars_without_labels_name_the_missing_command(isolated_home: Path, registered_files: Path):
+    assert call("bars", "add", registered_files / BARS).exit_code == 0
+    result = call(*SMOKE)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == (
+        "Labels must be registered beside the bars, but none are. Run: moola labels add FILE"
+    )
+
+
+def test_labels_without_bars_name_the_missing_command(isolated_home: Path, registered_home: Home):
+    home = Home(isolated_home)
+    shutil.copytree(registered_home.labels, home.labels)
+    result = call(*SMOKE)
+    assert result.exit_code == BAD_INPUT
+    assert "Run: moola bars add FILE" in complaint(result)
+    assert not home.store.exists()
+
+
+def test_a_home_below_a_file_is_refused(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    result = call(*SMOKE, home=tmp_path / "file" / "home")
+    assert result.exit_code == BAD_INPUT
+    assert (
+        complaint(result)
+        == f"--home must be a folder, but {tmp_path / 'file'} is a file. Name another folder."
+    )
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("option", ["--profile", "--market", "--device"])
+def test_a_choice_that_does_not_exist_is_refused(option: str):
+    result = call("run", option, "tiny")
+    assert result.exit_code == BAD_INPUT
+    assert "'tiny' is not one of 'auto'" in complaint(result)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_a_device_that_is_not_there_is_refused(smoke_copy: Home):
+    result = call(*SMOKE, "--force", "--device", "cuda", home=smoke_copy.root)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result).startswith("The device must be auto or one of ")
+    assert complaint(result).endswith(", got cuda. Choose one that is there.")
+
+
+def test_a_split_without_labels_stops_the_run_in_one_line(
+    isolated_home: Path, registered_files: Path, tmp_path: Path
+):
+    labels = pd.read_csv(registered_files / LABELS)
+    early = labels.loc[labels["window_start"] < "2025-04"]
+    early.to_csv(tmp_path / LABELS, index=False)
+    counts = early.groupby([early["window_start"].str[:7], "label"]).size()
+    months = [
+        f"{month} {counts[month, 'consolidation']}/{counts[month, 'retracement']}"
+        for month in ("2024-12", "2025-01")
+    ]
+    assert call("bars", "add", registered_files / BARS).exit_code == 0
+    assert call("labels", "add", tmp_path / LABELS).exit_code == 0
+    result = call(*SMOKE)
+    assert result.exit_code == FAILED
+    fault = complaint(result)
+    assert fault.startswith("labeled_expansions: check splits_sound failed (value False, limit True). ")
+    assert "The test split (2025-04-01 to 2025-06-30) must hold expansions of both types" in fault
+    assert f"Labels per month (consolidation/retracement): {', '.join(months)}." in fault
+    kept = {path.name for path in (Home(isolated_home).store / "nq-smoke").iterdir()}
+    assert kept <= {"raw_nq_bars.parquet", "labeled_expansions.parquet", "relativity_features.safetensors"}
+
+
+def test_labels_on_bars_that_have_gone_stop_the_run(
+    registered_copy: Home, registered_files: Path, tmp_path: Path
+):
+    bars = pd.read_parquet(registered_files / BARS)
+    shutil.rmtree(registered_copy.data / "raw")
+    (registered_copy.data / "manifest.json").unlink()
+    bars.loc[bars["timestamp"] < pd.Timestamp("2025-04-15", tz="UTC")].to_parquet(tmp_path / BARS)
+    moola(registered_copy, "bars", "add", tmp_path / BARS)
+    result = call(*SMOKE, home=registered_copy.root)
+    assert result.exit_code == FAILED
+    assert complaint(result).startswith("labeled_expansions: check labels_on_bars failed (value ")
+    assert "is no bar of these bars" in complaint(result)
+
+
+def test_a_second_run_in_the_same_home_waits_for_the_first(smoke_copy: Home):
+    held = threading.Event()
+
+    def first_run() -> None:
+        with locked(smoke_copy.dagster / "run"):
+            held.set()
+            time.sleep(0.5)
+
+    first = threading.Thread(target=first_run)
+    first.start()
+    held.wait()
+    result = call(*SMOKE, home=smoke_copy.root)
+    first.join()
+    assert result.exit_code == 0
+    assert result.stderr == "Another moola run is at work in this home; waiting for it to end ...\n"
+    assert "Nothing has changed" in result.stdout
+
+
+def test_nothing_but_the_result_is_printed(smoke_home: Home, smoke_copy: Home):
+    (smoke_copy.store / "simulated-smoke" / "latest_expansions.parquet").unlink()
+    result = call(*SMOKE, "--json", home=smoke_copy.root)
+    assert result.stderr == ""
+    assert facts(result)["made"] == ["latest_expansions"]
