@@ -41,8 +41,8 @@ def simulated_rolls(minutes: pd.DatetimeIndex, instrument: Instrument) -> pd.Dat
         bar of the new contract.
     """
     rolls = []
-    expiry, last = third_friday(LEVEL_DAYS[0].year, 3), minutes.max()
-    while pd.Timestamp(expiry, tz="UTC") <= last + pd.Timedelta(days=7):
+    expiry = third_friday(LEVEL_DAYS[0].year, 3)
+    while pd.Timestamp(expiry - _ROLL_BEFORE_EXPIRY).value <= minutes.asi8[-1]:
         following = next_expiry(expiry)
         rolled_at = pd.Timestamp(f"{expiry - _ROLL_BEFORE_EXPIRY} 00:01", tz=CHICAGO).tz_convert("UTC")
         row = int(minutes.get_indexer([rolled_at])[0])

@@ -1,0 +1,42 @@
+"""`moola bench`: how lifelike the simulated market is, and how fast the pipeline is, measured now."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.errors import BadInput
+from moola_pipeline.home import Home
+
+
+@click.group()
+def bench() -> None:
+    """Measure the simulated market and the speed of the pipeline."""
+
+
+@bench.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Write a page such as docs/simulated_market.md.")
+@json_option
+@click.pass_obj
+def market(home: Home, out: Path | None, as_json: bool) -> None:
+    """Compare the simulated market with the registered bars, figure by figure."""
+    from moola_pipeline.bench.market_page import compare_markets, market_lines, market_page
+    from moola_pipeline.publish import publish_bytes
+
+    _require_markdown(out)
+    found = compare_markets(BarStore(home.data, simulated=False))
+    if out is not None:
+        publish_bytes(out, market_page(found, _today()).encode())
+    facts = {**found._asdict(), "rule": found.rule.model_dump()}
+    emit(facts, [*market_lines(found), *([f"written to {out}"] if out else [])], as_json)
+
+
+def _require_markdown(out: Path | None) -> None:
+    if out is not None and out.suffix != ".md":
+        raise BadInput(f"--out must end in .md, got {out.name}. Name a Markdown file.")
+
+
+def _today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
