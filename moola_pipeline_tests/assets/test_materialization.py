@@ -85,6 +85,7 @@ def test_the_report_and_its_page_stand_in_the_reports_folder(smoke_home: Home):
     assert {path.name for path in (smoke_home.reports / "simulated-smoke").iterdir()} == {
         "report.html",
         "report.json",
+        "report.seal.json",
     }
 
 
@@ -186,8 +187,10 @@ def test_the_tables_have_the_shape_that_the_design_gives_them(smoke_home: Home, 
     assert made["relativity_features"]["dtype"] == "float32"
 
 
-def test_bars_without_rolls_say_so(made: dict[str, dict]):
-    assert made["raw_nq_bars"]["rolls"] == "none registered: a roll looks like a price move"
+def test_bars_without_rolls_say_so(registered_home: Home):
+    with instance_of(registered_home) as registered:
+        metadata = last_materialization(registered, "raw_nq_bars").metadata
+    assert metadata["rolls"].value == "none registered: a roll looks like a price move"
 
 
 def test_without_bars_behind_the_last_split_the_marks_are_empty_and_say_why(

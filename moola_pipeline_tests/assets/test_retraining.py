@@ -1,6 +1,7 @@
 """What new bars, new labels and new settings set going, and what they leave alone."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +12,13 @@ from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.cli.faults import FAILED
 from moola_pipeline.home import Home
+from moola_pipeline.models.annotator import load_annotator
 from moola_pipeline.profiles import PROFILES
 from moola_pipeline.resources.registry import load_version, version_of
 from moola_pipeline.resources.tracking import open_store
 from moola_pipeline.serving.annotate import EXPANSION_COLUMNS, annotate
 from moola_pipeline.training import annotators
+from moola_pipeline.training.finetune import FinetuneResult
 from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.homes import (
     LABELS,
@@ -126,7 +129,7 @@ def test_another_training_is_another_version_and_another_look_at_the_test_rows(
     smoke_copy: Home, smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     assert outcome(smoke_home)["data"]["looks_at_test"] == 1
-    change_finetuning(monkeypatch, epochs=2)
+    change_finetuning(monkeypatch, jitter_atr=0.031)
     said = run(smoke_copy)
     assert said["made"] == ["finetuned_classifier", "bootstrap_ci_report", "registered_model"]
     assert said["data"]["looks_at_test"] == 2
@@ -148,46 +151,41 @@ def _versions(home: Home) -> int:
     return len(client.search_model_versions("name = 'moola-simulated'"))
 
 
+@pytest.fixture
+def answering(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let training give back the weights it gave before, and say this of their answers."""
+    [folder] = smoke_copy.store.glob("*/finetuned_classifier")
+    annotator, _ = load_annotator(folder / "seed-0")
+    training = json.loads((folder / "training.json").read_bytes())
+    change_finetuning(monkeypatch, patience=9)
+
+    def answer(shares: dict[str, float], spread: float) -> None:
+        result = FinetuneResult(annotator.classifier, training["histories"]["0"], 0)
+        trained = annotators.TrainedAnnotator(annotator, result, shares, spread)
+        monkeypatch.setattr(annotators, "train_annotators", lambda *given: {0: trained})
+
+    return answer
+
+
 def test_a_collapsed_classifier_fails_the_run_and_registers_nothing(
-    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+    smoke_copy: Home, answering: Callable[..., None]
 ):
-    train = annotators.train_annotators
-
-    def collapsed(*given, **named):
-        trained = train(*given, **named)
-        one_type = {"consolidation": 1.0, "retracement": 0.0}
-        return {
-            seed: annotators.TrainedAnnotator(one.annotator, one.result, one_type, one.spread)
-            for seed, one in trained.items()
-        }
-
-    monkeypatch.setattr(annotators, "train_annotators", collapsed)
-    change_finetuning(monkeypatch, epochs=2)
+    answering({"consolidation": 1.0, "retracement": 0.0}, spread=0.2)
     result = call(*SMOKE, home=smoke_copy.root)
     assert result.exit_code == FAILED
-    assert complaint(result).startswith(
+    assert complaint(result) == (
         "finetuned_classifier: check no_collapse failed (value 0.0, limit 0.05). "
-        "least share of a type among validation answers (seed 0)"
+        "least share of a type among validation answers (seed 0); least spread of P(retracement) 0.200"
     )
     assert _versions(smoke_copy) == 1
-    monkeypatch.setattr(annotators, "train_annotators", train)
+    answering({"consolidation": 0.6, "retracement": 0.4}, spread=0.2)
     cured = moola(smoke_copy, *SMOKE)
     assert "made again: finetuned_classifier (an integrity check did not pass)" in cured
     assert _versions(smoke_copy) == 2
 
 
-def test_one_answer_for_all_is_a_collapse_as_well(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
-    train = annotators.train_annotators
-
-    def flat(*given, **named):
-        trained = train(*given, **named)
-        return {
-            seed: annotators.TrainedAnnotator(one.annotator, one.result, one.type_shares, 0.001)
-            for seed, one in trained.items()
-        }
-
-    monkeypatch.setattr(annotators, "train_annotators", flat)
-    change_finetuning(monkeypatch, epochs=2)
+def test_one_answer_for_all_is_a_collapse_as_well(smoke_copy: Home, answering: Callable[..., None]):
+    answering({"consolidation": 0.6, "retracement": 0.4}, spread=0.001)
     result = call(*SMOKE, home=smoke_copy.root)
     assert result.exit_code == FAILED
     assert "least spread of P(retracement) 0.001" in complaint(result)
