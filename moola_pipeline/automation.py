@@ -13,7 +13,8 @@ from moola_pipeline.resources.provenance import (
     source_digests,
     stage_settings,
 )
-from moola_pipeline.resources.registry import champion_version
+from moola_pipeline.resources.registry import champion_version, is_registered
+from moola_pipeline.resources.seals import damage
 
 PREDICTING = ("raw_nq_bars", "labeled_expansions", "relativity_features", "latest_expansions")
 
@@ -38,7 +39,7 @@ def plan(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step]:
     """Which of the nine assets a run would change, in the order of the work.
 
     An asset is left alone when everything that decides it is as it was when it was last made,
-    its integrity checks passed then, and what it made is still there.
+    its integrity checks passed then, and what it made is still there, byte for byte.
 
     Raises:
         MoolaError: If bars or labels cannot be read; the run itself then says so as well.
@@ -60,8 +61,10 @@ def plan(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step]:
             steps.append(Step(asset, True, "its data, settings or code have changed"))
         elif not before.checks_passed:
             steps.append(Step(asset, True, "an integrity check did not pass"))
-        elif not _kept(pipeline, asset):
-            steps.append(Step(asset, True, "what it made is gone"))
+        elif lost := damage(pipeline.place(asset)):
+            steps.append(Step(asset, True, lost))
+        elif asset == "registered_model" and not is_registered(pipeline.home, market.model_name):
+            steps.append(Step(asset, True, "the registry holds no version of it"))
         else:
             steps.append(Step(asset, False, "unchanged"))
     return steps
@@ -70,9 +73,3 @@ def plan(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step]:
 def everything(reason: str) -> list[Step]:
     """A plan that makes every asset."""
     return [Step(asset, True, reason) for asset in STAGES]
-
-
-def _kept(pipeline: Pipeline, asset: str) -> bool:
-    if asset == "bootstrap_ci_report":
-        return (pipeline.report_folder / "report.json").exists()
-    return any(pipeline.folder.glob(f"{asset}*"))

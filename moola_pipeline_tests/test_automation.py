@@ -195,3 +195,27 @@ def test_planning_writes_nothing_into_the_store(smoke_home: Home, monkeypatch: p
     kept = {path: path.stat().st_mtime_ns for path in smoke_home.store.rglob("*")}
     planned(smoke_home)
     assert {path: path.stat().st_mtime_ns for path in smoke_home.store.rglob("*")} == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "asset"),
+    [
+        ("store/simulated-smoke/relativity_features.safetensors", "relativity_features"),
+        ("store/simulated-smoke/pretrained_encoder/weights.safetensors", "pretrained_encoder"),
+        ("store/simulated-smoke/finetuned_classifier/training.json", "finetuned_classifier"),
+        ("reports/simulated-smoke/report.html", "bootstrap_ci_report"),
+    ],
+)
+def test_a_changed_or_lost_file_makes_its_asset_again(smoke_copy: Home, name: str, asset: str):
+    path = smoke_copy.data / name
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert reasons(planned(smoke_copy))[asset] == "what it made was changed"
+    path.unlink()
+    assert reasons(planned(smoke_copy))[asset] == "what it made is gone"
+
+
+def test_a_registry_without_the_model_registers_it_again(smoke_copy: Home):
+    (smoke_copy.tracking / "mlflow.db").unlink()
+    steps = planned(smoke_copy)
+    assert stale(steps) == {"registered_model", "latest_expansions"}
+    assert reasons(steps)["registered_model"] == "the registry holds no version of it"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.output import emit, iso_time, json_option
+from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
@@ -15,27 +16,35 @@ if TYPE_CHECKING:
 
     from moola_pipeline.serving.annotate import Annotation
 
-DEFAULT_MODEL = "models:/moola-nq@champion"
 OUT_SUFFIXES = (".csv", ".parquet", ".json")
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Or models:/NAME/VERSION.")
+@click.option(
+    "--model",
+    metavar="URI",
+    help="models:/NAME@ALIAS or models:/NAME/VERSION; else the instrument's champion.",
+)
 @click.option("--mode", type=click.Choice(["hindsight"]), default="hindsight", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write a .csv, .parquet or .json file.")
 @vendor_options
 @json_option
-def predict(file: Path, model: str, mode: str, out: Path | None, as_json: bool, **vendor: Any) -> None:
+def predict(file: Path, model: str | None, mode: str, out: Path | None, as_json: bool, **vendor: Any) -> None:
     """Mark the expansions in FILE; in hindsight each window is read whole."""
     from moola_pipeline.bars.schema import INSTRUMENTS
-    from moola_pipeline.resources.registry import load_version
-    from moola_pipeline.serving.annotate import annotate
     from moola_pipeline.serving.frames import table_from_file
 
     _require_suffix(out)
+    _require_other_file(out, file)
     options = chosen_options(**vendor)
     table = table_from_file(file, options)
+    # Slow to import: a wrong option or file is refused before.
+    quiet_libraries()
+    from moola_pipeline.resources.registry import load_version
+    from moola_pipeline.serving.annotate import annotate
+
+    model = model or f"models:/moola-{options.instrument.lower()}@champion"
     annotator, facts = load_version(Home.resolve(), model)
     if facts["instrument"] != options.instrument:
         raise BadInput(
@@ -68,6 +77,11 @@ def _require_suffix(out: Path | None) -> None:
         raise BadInput(f"--out must end in {', '.join(OUT_SUFFIXES)}, got {out.name}. Choose one of them.")
 
 
+def _require_other_file(out: Path | None, file: Path) -> None:
+    if out is not None and out.exists() and file.exists() and out.samefile(file):
+        raise BadInput(f"--out must be another file than the bars, got {out} for both. Name another place.")
+
+
 def _write(out: Path, found: "Annotation") -> None:
     from moola_pipeline.publish import publish_bytes, publish_json, publishing
 
@@ -95,7 +109,7 @@ def _lines(shown: dict[str, Any], found: "Annotation", out: Path | None) -> list
         f"{marked} {shown['model']} (version {shown['model_version']}), {shown['bars']:,} bars, "
         f"{shown['windows']:,} windows read in hindsight",
         f"{len(found.expansions):,} expansions; {missed:,} bars at the edges of "
-        f"{len(found.not_covered):,} stretches are not covered by any window",
+        f"{len(found.not_covered):,} stretches are not covered by any window; times are UTC bar opens",
     ]
     if out is not None:
         return [*lines, f"written to {out}"]

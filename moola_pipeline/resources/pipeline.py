@@ -8,6 +8,9 @@ from pydantic import Field
 from moola_pipeline.home import Home
 from moola_pipeline.profiles import Market, MarketName, Profile, ProfileName, choose_market, choose_profile
 
+REPORT = "bootstrap_ci_report"
+"""The one asset that is kept where a person looks for it."""
+
 
 class Pipeline(dg.ConfigurableResource):
     """The choice of market and profile, editable in the launchpad."""
@@ -46,6 +49,10 @@ class Pipeline(dg.ConfigurableResource):
     def report_folder(self) -> Path:
         """Where this market's and profile's report is kept."""
         return self.home.reports / self.label
+
+    def place(self, asset: str) -> Path:
+        """Where an asset of this market and profile is kept, without its suffix."""
+        return self.report_folder / "report" if asset == REPORT else self.folder / asset
 
 
 def _market_name(home: Home, market: MarketName, profile: ProfileName) -> str:

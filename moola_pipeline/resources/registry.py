@@ -113,6 +113,11 @@ def champion_version(home: Home, name: str) -> str | None:
     return version_of(open_store(home), name, CHAMPION)
 
 
+def is_registered(home: Home, name: str) -> bool:
+    """Whether the registry holds a version of the model."""
+    return version_of(open_store(home), name, CHALLENGER) is not None
+
+
 def version_of(client: "MlflowClient", name: str, alias: str) -> str | None:
     """The version that an alias names; None where there is no such model or alias."""
     from mlflow.exceptions import MlflowException
@@ -129,6 +134,7 @@ def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
     Raises:
         BadInput: If the text is no such URI.
         MissingArtifact: If there is no such model, alias or version.
+        IntegrityError: If its files are gone, or not those that were registered.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -144,13 +150,25 @@ def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
             found = client.get_model_version_by_alias(parts["name"], parts["alias"])
         else:
             found = client.get_model_version(parts["name"], parts["version"])
-        folder = download_artifacts(str(found.source), tracking_uri=client.tracking_uri)
     except MlflowException as fault:
-        known = ", ".join(sorted(model.name for model in client.search_registered_models())) or "none"
-        raise MissingArtifact(
-            f"{uri} must be a registered model, but it is not (registered: {known}). Run: moola run"
+        raise _not_registered(client, uri) from fault
+    try:
+        folder = download_artifacts(str(found.source), tracking_uri=client.tracking_uri)
+        return load_annotator(Path(folder) / "artifacts" / ANNOTATOR_FOLDER)
+    except (MlflowException, OSError, IntegrityError) as fault:
+        named = (
+            f": {str(fault).removesuffix(' Train it again.')}" if isinstance(fault, IntegrityError) else ""
+        )
+        raise IntegrityError(
+            f"{uri}: the files of version {found.version} must be as registered, but they are gone or "
+            f"changed{named.rstrip('.')}. Restore {home.tracking}, or move it away and run: moola run"
         ) from fault
-    return load_annotator(Path(folder) / "artifacts" / ANNOTATOR_FOLDER)
+
+
+def _not_registered(client: "MlflowClient", uri: str) -> MissingArtifact:
+    known = [f"models:/{model.name}@{CHAMPION}" for model in client.search_registered_models()]
+    choice = f"Choose one with --model {' or '.join(sorted(known))}, or run" if known else "Run"
+    return MissingArtifact(f"{uri} must be a registered model, but it is not. {choice}: moola run")
 
 
 def _versions(client: "MlflowClient", name: str) -> list[int]:

@@ -14,6 +14,7 @@ from moola_pipeline.errors import MissingArtifact
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.publish import publish_bytes, publish_json, publishing
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.seals import prove, seal
 
 
 class StoreIOManager(dg.ConfigurableIOManager):
@@ -29,23 +30,24 @@ class StoreIOManager(dg.ConfigurableIOManager):
     def read(self, place: Path) -> Any:
         """The value kept at `place`."""
 
-    def place(self, asset: str) -> Path:
-        """Where an asset is kept, without its suffix."""
-        return self.pipeline.folder / asset
-
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Keep an asset's value."""
-        self.write(self.place(context.asset_key.to_user_string()), obj)
+        """Keep an asset's value, and the digests of its files."""
+        place = self.pipeline.place(context.asset_key.to_user_string())
+        self.write(place, obj)
+        seal(place)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The value of an upstream asset.
 
         Raises:
             MissingArtifact: If it has not been materialized for this market and profile.
+            ChecksumMismatch: If its files are no longer those that were kept.
         """
         asset = context.asset_key.to_user_string()
+        place = self.pipeline.place(asset)
         try:
-            return self.read(self.place(asset))
+            prove(place)
+            return self.read(place)
         except FileNotFoundError as fault:
             raise MissingArtifact(
                 f"{asset} must be materialized first for {self.pipeline.label}, but it is not there. "
@@ -142,18 +144,16 @@ class ReportIOManager(StoreIOManager):
 
     def write(self, place: Path, value: Any) -> None:
         """Keep a `WrittenReport`; the page first, the numbers last."""
-        folder = self.pipeline.report_folder
-        publish_bytes(folder / "report.html", value.page.encode())
-        publish_bytes(folder / "report.json", value.data.model_dump_json(indent=2).encode())
+        publish_bytes(place.with_suffix(".html"), value.page.encode())
+        publish_bytes(place.with_suffix(".json"), value.data.model_dump_json(indent=2).encode())
 
     def read(self, place: Path) -> Any:
         """The `WrittenReport`."""
         from moola_pipeline.evaluation.report_data import ReportData
         from moola_pipeline.resources.artifacts import WrittenReport
 
-        folder = self.pipeline.report_folder
-        data = ReportData.model_validate_json((folder / "report.json").read_bytes())
-        return WrittenReport(data, (folder / "report.html").read_text())
+        data = ReportData.model_validate_json(place.with_suffix(".json").read_bytes())
+        return WrittenReport(data, place.with_suffix(".html").read_text())
 
 
 def _require(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.cli.faults import BAD_INPUT
+from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.home import Home
 from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
 from moola_pipeline_tests.cli.calls import call, complaint, facts
@@ -17,9 +17,9 @@ TIMES = ["window_start", "started_at", "ended_at", "decided_at"]
 
 @pytest.fixture(scope="module")
 def bars(smoke_home: Home) -> pd.DataFrame:
-    """One session of simulated bars."""
+    """1,000 bars of one session of the simulated market: 20 windows, one behind every 45th bar."""
     [path] = smoke_home.simulated.rglob("raw/bars.parquet")
-    return pd.read_parquet(path).iloc[:1380]
+    return pd.read_parquet(path).iloc[:1000]
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def shown(smoke_home: Home, bar_file: Path) -> dict:
 def test_json_says_which_model_marked_how_many_bars(shown: dict):
     assert shown["model"] == MODEL[1]
     assert (shown["model_version"], shown["simulated_model"]) == ("1", True)
-    assert shown["bars"] == 1380
-    assert shown["windows"] == 29  # every 45 bars from bar 40, and one that ends with the session
+    assert shown["bars"] == 1000
+    assert shown["windows"] == 20
 
 
 def test_each_expansion_has_the_columns_of_the_contract(shown: dict):
@@ -61,10 +61,10 @@ def test_bars_that_no_window_covers_are_listed(shown: dict, bars: pd.DataFrame):
 
 def test_a_person_sees_a_table_marked_simulated(smoke_home: Home, bar_file: Path, shown: dict):
     lines = call("predict", bar_file, *MODEL, home=smoke_home.root).stdout.splitlines()
-    assert lines[0] == (f"SIMULATED model {MODEL[1]} (version 1), 1,380 bars, 29 windows read in hindsight")
+    assert lines[0] == (f"SIMULATED model {MODEL[1]} (version 1), 1,000 bars, 20 windows read in hindsight")
     assert lines[1] == (
         f"{len(shown['expansions'])} expansions; 100 bars at the edges of 2 stretches "
-        "are not covered by any window"
+        "are not covered by any window; times are UTC bar opens"
     )
     assert len(lines) == 4 + len(shown["expansions"])
 
@@ -99,9 +99,43 @@ def test_without_a_model_one_line_names_the_command(isolated_home: Path, bar_fil
     result = call("predict", bar_file)
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
-        "models:/moola-nq@champion must be a registered model, but it is not (registered: none). "
-        "Run: moola run"
+        "models:/moola-nq@champion must be a registered model, but it is not. Run: moola run"
     )
+
+
+def test_after_a_simulated_run_one_line_names_its_model(smoke_home: Home, bar_file: Path):
+    result = call("predict", bar_file, home=smoke_home.root)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == (
+        "models:/moola-nq@champion must be a registered model, but it is not. "
+        f"Choose one with --model {MODEL[1]}, or run: moola run"
+    )
+
+
+def test_each_instrument_has_its_own_champion(isolated_home: Path, bar_file: Path):
+    result = call("predict", bar_file, "--instrument", "ES")
+    assert complaint(result).startswith("models:/moola-es@champion must be a registered model")
+
+
+def test_marks_do_not_take_the_place_of_the_bars(smoke_home: Home, bar_file: Path):
+    before = bar_file.read_bytes()
+    result = call("predict", bar_file, *MODEL, "--out", bar_file, home=smoke_home.root)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result).startswith("--out must be another file than the bars, got ")
+    assert bar_file.read_bytes() == before
+
+
+def test_changed_weights_of_a_registered_model_mark_nothing(smoke_copy: Home, bar_file: Path):
+    [weights] = smoke_copy.tracking.rglob("annotator/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    result = call("predict", bar_file, *MODEL, home=smoke_copy.root)
+    assert result.exit_code == FAILED
+    fault = complaint(result)
+    assert fault.startswith(f"{MODEL[1]}: the files of version 1 must be as registered, but they are gone or")
+    assert "SHA256 is" in fault
+    assert fault.endswith(f"Restore {smoke_copy.tracking}, or move it away and run: moola run")
+    weights.unlink()
+    assert call("predict", bar_file, *MODEL, home=smoke_copy.root).exit_code == FAILED
 
 
 def test_the_model_of_one_instrument_marks_no_other(smoke_home: Home, bar_file: Path):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.errors import MissingArtifact
+from moola_pipeline.errors import ChecksumMismatch, MissingArtifact
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.home import HOME_VARIABLE, Home
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
@@ -121,3 +121,14 @@ def test_what_was_never_made_is_said_in_one_line_that_names_the_command(
         f"{asset} must be materialized first for simulated-smoke, but it is not there. "
         "Materialize it, or run: moola run"
     )
+
+
+def test_a_changed_byte_is_not_handed_to_the_next_asset():
+    manager = FrameIOManager(pipeline=PIPELINE)
+    kept(manager, "raw_nq_bars", weekly_bars(2))
+    path = PIPELINE.folder / "raw_nq_bars.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ChecksumMismatch, match="raw_nq_bars.parquet: SHA256 is .* Make it again: moola run"):
+        manager.load_input(dg.build_input_context(asset_key="raw_nq_bars"))

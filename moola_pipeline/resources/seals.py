@@ -1,0 +1,71 @@
+"""Digests of what an asset holds: recorded when it is kept, proven before it is read."""
+
+import json
+from pathlib import Path
+
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError
+from moola_pipeline.publish import file_sha256, publish_json
+
+SEAL_SUFFIX = ".seal.json"
+REMEDY = "Make it again: moola run"
+
+
+def seal(place: Path) -> None:
+    """Record the SHA256 of every file of an asset, in a file beside them.
+
+    Args:
+        place: The asset's path without its suffix: `place.*` and all in the folder `place`.
+    """
+    publish_json(_seal_file(place), {_name(place, path): file_sha256(path) for path in _files(place)})
+
+
+def prove(place: Path) -> None:
+    """Prove that an asset's files are those that were sealed; one kept without a seal is not judged.
+
+    Raises:
+        FileNotFoundError: If a sealed file is missing.
+        ChecksumMismatch: If a file's SHA256 is another.
+        IntegrityError: If the seal cannot be read.
+    """
+    for name, recorded in _sealed(place).items():
+        actual = file_sha256(place.parent / name)
+        if actual != recorded:
+            raise ChecksumMismatch(
+                f"{name}: SHA256 is {actual}, {_seal_file(place).name} records {recorded}. {REMEDY}"
+            )
+
+
+def damage(place: Path) -> str | None:
+    """What has become of an asset since it was kept, in a few words; None if nothing has."""
+    if not _files(place):
+        return "what it made is gone"
+    try:
+        prove(place)
+    except FileNotFoundError:
+        return "what it made is gone"
+    except (IntegrityError, OSError):
+        return "what it made was changed"
+    return None
+
+
+def _sealed(place: Path) -> dict[str, str]:
+    path = _seal_file(place)
+    if not path.exists():
+        return {}
+    try:
+        return {str(name): str(digest) for name, digest in json.loads(path.read_bytes()).items()}
+    except (ValueError, AttributeError):
+        raise IntegrityError(f"{path.name} must hold digests, but it cannot be read. {REMEDY}") from None
+
+
+def _files(place: Path) -> list[Path]:
+    beside = [path for path in place.parent.glob(f"{place.name}.*") if path != _seal_file(place)]
+    return sorted(path for path in (*beside, *place.rglob("*")) if path.is_file() and path.name[0] != ".")
+
+
+def _name(place: Path, path: Path) -> str:
+    return path.relative_to(place.parent).as_posix()
+
+
+def _seal_file(place: Path) -> Path:
+    return place.with_name(place.name + SEAL_SUFFIX)

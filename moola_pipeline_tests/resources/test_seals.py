@@ -1,0 +1,79 @@
+"""Seals: what an asset holds is proven byte for byte before it is read."""
+
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError
+from moola_pipeline.publish import file_sha256
+from moola_pipeline.resources.seals import damage, prove, seal
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """An asset of one file beside and two files in its folder, sealed."""
+    (tmp_path / "encoder" / "seed-0").mkdir(parents=True)
+    (tmp_path / "encoder.json").write_text("facts")
+    (tmp_path / "encoder" / "config.json").write_text("config")
+    (tmp_path / "encoder" / "seed-0" / "weights").write_bytes(bytes(1000))
+    seal(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+def flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_what_was_not_touched_is_proven(place: Path):
+    prove(place)
+    assert damage(place) is None
+
+
+@pytest.mark.parametrize("name", ["encoder.json", "encoder/config.json", "encoder/seed-0/weights"])
+@pytest.mark.parametrize("position", [0, -1])
+def test_a_flipped_bit_in_any_file_is_refused_with_both_digests(place: Path, name: str, position: int):
+    path = place.parent / name
+    recorded = file_sha256(path)
+    flip(path, position)
+    with pytest.raises(ChecksumMismatch) as fault:
+        prove(place)
+    assert str(fault.value) == (
+        f"{name}: SHA256 is {file_sha256(path)}, encoder.seal.json records {recorded}. "
+        "Make it again: moola run"
+    )
+    assert damage(place) == "what it made was changed"
+
+
+def test_a_missing_file_is_told_from_a_changed_one(place: Path):
+    (place / "config.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        prove(place)
+    assert damage(place) == "what it made is gone"
+
+
+def test_a_broken_seal_proves_nothing(place: Path):
+    for content in ("{", "[]", '"text"'):
+        (place.parent / "encoder.seal.json").write_text(content)
+        with pytest.raises(IntegrityError, match="must hold digests"):
+            prove(place)
+        assert damage(place) == "what it made was changed"
+
+
+def test_an_asset_kept_before_there_were_seals_is_not_judged(place: Path):
+    (place.parent / "encoder.seal.json").unlink()
+    flip(place / "config.json", 0)
+    assert damage(place) is None
+
+
+def test_files_of_another_asset_and_half_written_ones_are_not_sealed(place: Path):
+    (place.parent / "encoder_two.json").write_text("another")
+    (place / ".config.json.x.tmp").write_text("half")
+    before = (place.parent / "encoder.seal.json").read_bytes()
+    seal(place)
+    assert (place.parent / "encoder.seal.json").read_bytes() == before
+
+
+def test_where_nothing_was_kept_everything_is_gone(tmp_path: Path):
+    assert damage(tmp_path / "encoder") == "what it made is gone"
