@@ -37,19 +37,37 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
     except BrokenPipeError:
         _silence()
         return FAILED
+    except OSError as fault:
+        return _unreachable(fault)
     except Exception as fault:  # noqa: BLE001 - the last resort: whatever is left becomes a line, too
         return _unforeseen(fault)
     return 0
 
 
 def _complain(text: str) -> None:
-    click.echo(f"Error: {' '.join(text.split())}", err=True)
+    line = " ".join(text.split())
+    # A file name may hold signs that a terminal obeys.
+    plain = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+    click.echo(f"Error: {plain}", err=True)
 
 
 def _usage_fault(fault: click.ClickException) -> str:
     context = fault.ctx if isinstance(fault, click.UsageError) else None
     remedy = f' Try "{context.command_path} --help".' if context else ""
     return fault.format_message() + remedy
+
+
+def _unreachable(fault: OSError) -> int:
+    """A file that the system would not open, write or rename; any other fault of the system is unforeseen."""
+    if fault.filename is None or fault.strerror is None:
+        return _unforeseen(fault)
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(fault)
+    _complain(
+        f"{fault.filename} must be open to this command, got: {fault.strerror}. "
+        "Check its path, its permissions and the room on its disk."
+    )
+    return FAILED
 
 
 def _unforeseen(fault: Exception) -> int:

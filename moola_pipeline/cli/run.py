@@ -35,20 +35,18 @@ if TYPE_CHECKING:
 @json_option
 def run(profile: str, market: str, device: str, force: bool, as_json: bool) -> None:
     """Train, score, register and predict; what has not changed is left alone."""
-    from moola_pipeline.resources.instance import prepare_instance
+    from moola_pipeline.resources.instance import open_instance, prepare_instance
 
     home = Home.resolve()
     prepare_instance(home)
     quiet_libraries()
     started = time.monotonic()
-    import dagster as dg
-
     from moola_pipeline.automation import everything, plan
     from moola_pipeline.resources.pipeline import Pipeline
 
     pipeline = Pipeline(profile=profile, market=market)  # pyright: ignore[reportArgumentType]
     pipeline.chosen_market()
-    with _alone_in(home), dg.DagsterInstance.get() as instance:
+    with _alone_in(home), open_instance(home) as instance:
         steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]
         if not as_json:
@@ -145,11 +143,10 @@ def _fault(result: Any) -> Exception:
         if not evaluation.passed and evaluation.blocking and evaluation.check_name != "bars_match_manifest":
             value = evaluation.metadata["value"].value
             limit = evaluation.metadata["limit"].value
+            measured = "" if isinstance(value, bool) else f" (value {value}, limit {limit})"
             why = f" {evaluation.description}" if evaluation.description else ""
-            return errors.IntegrityError(
-                f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name} failed "
-                f"(value {value}, limit {limit}).{why}"
-            )
+            asset = evaluation.asset_key.to_user_string()
+            return errors.IntegrityError(f"{asset}: check {evaluation.check_name} failed{measured}.{why}")
     known = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
     known[UnsoundSplit.__name__] = UnsoundSplit
     for event in result.all_events:
@@ -157,7 +154,7 @@ def _fault(result: Any) -> Exception:
             error = event.step_failure_data.error
             if os.environ.get(DEBUG_VARIABLE):
                 click.echo(error.to_string(), err=True)
-            while error.cause is not None:
+            while error.cause is not None and error.cls_name not in known:
                 error = error.cause
             text = error.message.strip().removeprefix(f"{error.cls_name}: ").splitlines()[0]
             text = text.split(f"{error.cls_name}: ", 1)[-1]

@@ -2,10 +2,15 @@
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from moola_pipeline.publish import publishing
+from moola_pipeline.resources.databases import require_database
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 INSTANCE_FILE = "dagster.yaml"
 
@@ -18,6 +23,7 @@ def prepare_instance(home: Home) -> None:
 
     Raises:
         BadInput: If the home cannot be made.
+        IntegrityError: If a database of Dagster's cannot be opened.
     """
     try:
         home.root.mkdir(parents=True, exist_ok=True)
@@ -30,7 +36,30 @@ def prepare_instance(home: Home) -> None:
     if not instance_file.exists():
         with publishing(instance_file) as temporary:
             shutil.copyfile(PROJECT_ROOT / INSTANCE_FILE, temporary)
+    for database in home.dagster.rglob("*.db"):
+        require_database(
+            database, f"Restore it, or move the folder {home.dagster} away: the next run makes everything."
+        )
     os.environ[HOME_VARIABLE] = str(home.root)
     os.environ["DAGSTER_HOME"] = str(home.root)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
     os.chdir(home.root)
+
+
+def open_instance(home: Home) -> "dg.DagsterInstance":
+    """Dagster's instance of a home that `prepare_instance` has prepared.
+
+    Raises:
+        BadInput: If its dagster.yaml cannot be read.
+    """
+    import dagster as dg
+    from yaml import YAMLError
+
+    try:
+        return dg.DagsterInstance.get()
+    except (YAMLError, dg.DagsterInvalidConfigError) as fault:
+        came = " ".join(str(fault).split()).partition(" Expected:")[0]
+        raise BadInput(
+            f"{home.root / INSTANCE_FILE} must hold Dagster's settings, got: {came}. "
+            "Correct it, or delete it: it is then written anew."
+        ) from fault

@@ -25,7 +25,7 @@ def relocate(home: Home) -> None:
     """
     place = home.tracking / PLACE_NAME
     here = home.tracking.as_uri()
-    before = place.read_text().strip() if place.exists() else None
+    before = place.read_text(errors="replace").strip() if place.exists() else None
     database = home.tracking / "mlflow.db"
     if before == here:
         return

@@ -16,6 +16,7 @@ import dagster as dg
 from moola_pipeline import __version__
 from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.publish import locked
+from moola_pipeline.resources.databases import require_database
 from moola_pipeline.resources.relocation import relocate
 
 if TYPE_CHECKING:
@@ -48,12 +49,20 @@ def open_store(home: Home) -> "MlflowClient":
 
     Processes that open a fresh store at once wait for the one that makes it. A home that was
     moved has its recorded artifact paths brought up to date.
+
+    Raises:
+        IntegrityError: If the database cannot be opened.
     """
     from mlflow import MlflowClient
 
     database = home.tracking / DATABASE_NAME
     with locked(database):
         (home.tracking / "artifacts").mkdir(parents=True, exist_ok=True)
+        require_database(
+            database,
+            f"Restore it, or move the folder {home.tracking} away and run: moola run "
+            "(its runs and models are listed no more)",
+        )
         relocate(home)
         client = MlflowClient(tracking_uri(home), tracking_uri(home))
         client.search_experiments(max_results=1)

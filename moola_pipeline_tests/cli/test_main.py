@@ -94,6 +94,13 @@ def test_the_module_and_the_command_are_one_program():
             "unexpected fault: OSError: [Errno 28] No space left on device, "
             "run with MOOLA_DEBUG=1 for the traceback",
         ),
+        (
+            PermissionError(13, "Permission denied", "labels.csv"),
+            1,
+            "labels.csv must be open to this command, got: Permission denied. "
+            "Check its path, its permissions and the room on its disk.",
+        ),
+        (BadInput("\x1b[31mred\u202e.csv: no bars."), 2, "\\x1b[31mred\\u202e.csv: no bars."),
         (click.UsageError("Nothing to do."), 2, 'Nothing to do. Try "moola act --help".'),
     ],
 )

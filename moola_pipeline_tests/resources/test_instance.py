@@ -6,9 +6,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from moola_pipeline.errors import BadInput
+from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
-from moola_pipeline.resources.instance import INSTANCE_FILE, prepare_instance
+from moola_pipeline.resources.instance import INSTANCE_FILE, open_instance, prepare_instance
 
 
 def test_a_new_home_gets_the_projects_instance_file(tmp_path: Path):
@@ -38,3 +38,29 @@ def test_a_home_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match=r"^--home must be a folder that can be written, got .*file/home \("):
         prepare_instance(Home(tmp_path / "file" / "home"))
+
+
+@pytest.mark.parametrize("content", ["a: [", "no_such_setting: 1"])
+def test_settings_that_dagster_cannot_read_are_refused_by_name(tmp_path: Path, content: str):
+    (tmp_path / INSTANCE_FILE).write_text(content)
+    prepare_instance(Home(tmp_path))
+    with pytest.raises(BadInput) as fault:
+        open_instance(Home(tmp_path))
+    assert str(fault.value).startswith(f"{tmp_path / INSTANCE_FILE} must hold Dagster's settings, got: ")
+    assert str(fault.value).endswith("Correct it, or delete it: it is then written anew.")
+    assert len(str(fault.value)) < 500
+
+
+def test_a_record_that_is_no_database_is_refused_by_name(tmp_path: Path):
+    home = Home(tmp_path)
+    prepare_instance(home)
+    with open_instance(home) as instance:
+        instance.add_dynamic_partitions("files", ["a"])
+    database = next(home.dagster.rglob("*.db"))
+    database.write_bytes(b"no database" * 500)
+    with pytest.raises(IntegrityError) as fault:
+        prepare_instance(home)
+    assert str(fault.value) == (
+        f"{database} must be an SQLite database that can be opened, got: file is not a database. "
+        f"Restore it, or move the folder {home.dagster} away: the next run makes everything."
+    )

@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from moola_pipeline.errors import IntegrityError
 from moola_pipeline.home import Home
 from moola_pipeline.resources.tracking import (
     DATABASE_NAME,
@@ -169,3 +170,13 @@ def test_all_is_kept_below_the_home(home: Home):
     client = open_store(home)
     assert client.get_run(track("b")).info.artifact_uri.startswith(home.tracking.as_uri())  # pyright: ignore
     assert tracking_uri(home) == f"sqlite:///{home.tracking}/mlflow.db"
+
+
+def test_a_file_that_is_no_database_is_refused_at_once(isolated_home: Path):
+    home = Home(isolated_home)
+    home.tracking.mkdir(parents=True)
+    (home.tracking / DATABASE_NAME).write_bytes(b"no database" * 500)
+    with pytest.raises(IntegrityError) as fault:
+        open_store(home)
+    assert "must be an SQLite database that can be opened, got: file is not a database." in str(fault.value)
+    assert f"move the folder {home.tracking} away" in str(fault.value)
