@@ -45,6 +45,7 @@ class Layout:
         clocks: Columns that hold a time of day.
         separator: Between the cells of a csv.
         first_row: The cells of the first line of a csv without header, else ().
+        sample: The cells of the first bar of a csv.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Layout:
     clocks: frozenset[str] = frozenset()
     separator: str = ","
     first_row: tuple[str, ...] = ()
+    sample: tuple[str, ...] = ()
 
 
 def file_layout(content: bytes, source: str) -> Layout:
@@ -180,7 +182,8 @@ def _csv_layout(content: bytes, source: str) -> Layout:
         names = tuple(str(number) for number in range(1, len(names) + 1))
     clocks = {name for name, cell in zip(names, rows[-1], strict=False) if _CLOCK.fullmatch(cell.strip())}
     first_row = rows[0] if headless else ()
-    return Layout("csv", names, (), frozenset(clocks), separator, first_row)
+    sample = rows[0] if headless else rows[-1]
+    return Layout("csv", names, (), frozenset(clocks), separator, first_row, sample)
 
 
 def _read_csv(content: bytes, layout: Layout, columns: Mapping[str, str]) -> pa.Table:

@@ -86,8 +86,11 @@ def recognized_format(layout: Layout, claimed: str | None, source: str) -> Vendo
 
 def may_be_firstrate(layout: Layout) -> bool:
     """True if a csv is laid out as FirstRate lays it out, which others do too."""
+    if layout.kind != "csv" or layout.separator != ",":
+        return False
     header = tuple(name.lower() for name in layout.names) == ("timestamp", *_BAR)
-    return layout.kind == "csv" and layout.separator == "," and (header or _row_fits(layout, FIRSTRATE))
+    naive = bool(layout.sample) and _ISO_TIME.fullmatch(layout.sample[0]) is not None
+    return (header and naive) or _row_fits(layout, FIRSTRATE)
 
 
 def _proven_format(layout: Layout) -> VendorFormat:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.cleaning import MINUTE_NS
 from moola_pipeline.bars.schema import Instrument, nanoseconds
 from moola_pipeline.bars.sessions import session_minutes, session_of
 
@@ -68,9 +69,8 @@ def find_spikes(bars: pd.DataFrame, instrument: Instrument) -> list[Spike]:
     above = high[1:-1] - np.maximum(high[:-2], high[2:])
     below = np.minimum(low[:-2], low[2:]) - low[1:-1]
     points = np.maximum(above, below)
-    minute = np.timedelta64(1, "m")
-    steps = np.diff(bars["timestamp"].to_numpy())
-    between = (steps[:-1] == minute) & (steps[1:] == minute)
+    steps = np.diff(nanoseconds(bars))
+    between = (steps[:-1] == MINUTE_NS) & (steps[1:] == MINUTE_NS)
     typical = np.maximum(_typical_ranges(high - low)[1:-1], instrument.tick_points)
     found = np.flatnonzero(between & (points > SPIKE_RANGES * typical)) + 1
     return [Spike(bars["timestamp"].iloc[row], float(points[row - 1])) for row in found]

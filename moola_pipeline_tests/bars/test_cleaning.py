@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.cleaning import RowCounts, clean_bars
+from moola_pipeline.bars.cleaning import RowCounts, clean_bars, sift_bars
 from moola_pipeline.bars.schema import INSTRUMENTS, NQ
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars
@@ -120,3 +120,48 @@ def test_the_callers_frame_stays_as_it_is():
     clean_bars(rows, NQ, "bars.csv")
 
     pd.testing.assert_frame_equal(rows, before)
+
+
+def test_a_few_rows_that_are_no_bars_are_set_aside_with_row_and_reason():
+    bars = made_up_bars(400)
+    bars.loc[10, "close"] = np.nan
+    bars.loc[20, "high"] += 0.1
+    bars.loc[30, "timestamp"] = pd.NaT
+    odd = np.zeros(400, bool)
+    odd[40] = True
+
+    sifted = sift_bars(bars, NQ, "bars.csv", also_broken={"have a whole volume": odd})
+
+    assert sifted.rejected[["row", "reason"]].to_numpy().tolist() == [
+        [11, "a bar must have four finite prices"],
+        [21, "a bar must have prices on the tick grid"],
+        [31, "a bar must have a time"],
+        [41, "a bar must have a whole volume"],
+    ]
+    assert sifted.counts == RowCounts(read=400, kept=396, duplicates=0, out_of_order=0, rejected=4)
+    expected = made_up_bars(400).drop(index=[10, 20, 30, 40]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(sifted.bars, expected)
+
+
+def test_more_than_one_row_in_a_hundred_refuses_the_file():
+    bars = made_up_bars(400)
+    bars.loc[:3, "low"] = -1.0
+    assert sift_bars(bars, NQ, "bars.csv").counts.rejected == 4
+    bars.loc[4, "low"] = -1.0
+    with pytest.raises(BadInput, match="prices above 0 points, but 5 of 400 do not"):
+        sift_bars(bars, NQ, "bars.csv")
+
+
+def test_a_frame_given_for_prediction_may_hold_no_bad_row_at_all():
+    bars = made_up_bars(400)
+    bars.loc[10, "close"] = np.nan
+    with pytest.raises(BadInput, match="four finite prices, but 1 of 400"):
+        clean_bars(bars, NQ, "bars")
+
+
+def test_disagreeing_minutes_are_listed():
+    bars = made_up_bars(10)
+    other = bars.iloc[2:9].assign(volume=bars["volume"].iloc[2:9] + 1)
+    text = refusal(pd.concat([bars, other], ignore_index=True))
+    assert "7 disagree, first 2024-03-08 14:32:00+00:00: volume" in text
+    assert "(then 2024-03-08 14:33, 2024-03-08 14:34, 2024-03-08 14:35, 2024-03-08 14:36, ...)" in text

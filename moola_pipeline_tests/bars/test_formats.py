@@ -128,7 +128,7 @@ def test_a_tradingview_parquet_carries_its_zone_or_is_asked_for_it(tmp_path: Pat
     if zone is None:
         assert "must prove their time zone" in refusal(path, VendorOptions(format="tradingview"))
     bars = read_vendor_file(path, None if zone else VendorOptions(timezone="UTC"))
-    pd.testing.assert_series_equal(bars.frame["timestamp"], BARS["timestamp"])
+    assert bars.frame["timestamp"].tolist() == BARS["timestamp"].tolist()
 
 
 def test_a_tradingview_csv_counts_seconds_in_utc(tmp_path: Path):
@@ -178,15 +178,14 @@ def test_columns_without_a_header_are_named_by_number(tmp_path: Path):
     path = made.saved(tmp_path / "nq.csv", lines)
     assert "with --columns time=1,open=2,high=3,low=4,close=5" in refusal(path)
     named = VendorOptions(columns={"time": "5", "open": "4", "high": "3", "low": "2", "close": "1"})
-    pd.testing.assert_frame_equal(read_vendor_file(path, named).frame[["close"]], BARS[["close"]])
+    assert read_vendor_file(path, named).frame["close"].tolist() == BARS["close"].tolist()
 
 
 @pytest.mark.parametrize("pack", [made.gzipped, made.zstd, made.zipped])
 def test_a_packed_file_reads_as_the_file_in_it(tmp_path: Path, pack: Callable[[bytes], bytes]):
-    path = made.saved(tmp_path / "nq.csv", pack(made.metatrader(BARS)))
-    pd.testing.assert_frame_equal(
-        read_vendor_file(path).frame[["timestamp", "close"]], BARS[["timestamp", "close"]]
-    )
+    plain = read_vendor_file(made.saved(tmp_path / "plain.csv", made.metatrader(BARS)))
+    packed = read_vendor_file(made.saved(tmp_path / "nq.csv", pack(made.metatrader(BARS))))
+    pd.testing.assert_frame_equal(packed.frame, plain.frame)
 
 
 def test_a_zip_of_several_files_is_refused(tmp_path: Path):

@@ -57,18 +57,14 @@ def dbn(bars: pd.DataFrame, schema: str = "ohlcv-1m", rtype: int = 33) -> bytes:
         for number, name in ((1, "NQH4"), (2, "NQM4"))
     ]
     start = int(bars["timestamp"].astype("int64").iloc[0])
-    types = (dbn.SType.RAW_SYMBOL, dbn.SType.INSTRUMENT_ID)
-    metadata = dbn.Metadata("GLBX.MDP3", start, *types, dbn.Schema.from_str(schema), mappings=mapped)
+    raw, number = dbn.SType.from_str("raw_symbol"), dbn.SType.from_str("instrument_id")
+    metadata = dbn.Metadata("GLBX.MDP3", start, raw, number, dbn.Schema.from_str(schema), mappings=mapped)
+    times = bars["timestamp"].astype("int64").tolist()
+    opens, highs, lows, closes = ((bars[name] * 1e9).astype("int64").tolist() for name in PRICE_COLUMNS)
+    volumes = bars["volume"].astype("int64").tolist()
     records = [
-        dbn.OHLCVMsg(
-            rtype,
-            1,
-            1 if row < len(bars) // 2 else 2,
-            int(bar.timestamp.value),
-            *(int(price * 1e9) for price in (bar.open, bar.high, bar.low, bar.close)),
-            int(bar.volume),
-        )
-        for row, bar in enumerate(bars.itertuples(index=False))
+        dbn.OHLCVMsg(rtype, 1, 1 + (2 * row >= len(bars)), *values)
+        for row, values in enumerate(zip(times, opens, highs, lows, closes, volumes, strict=True))
     ]
     return bytes(metadata) + b"".join(map(bytes, records))
 

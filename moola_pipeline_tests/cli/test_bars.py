@@ -7,7 +7,7 @@ import pytest
 
 from moola_pipeline.publish import file_sha256
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv, write_parquet
-from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.cli.calls import call, complaint, facts, start
 
 
 @pytest.fixture
@@ -166,3 +166,46 @@ def test_bad_rolls_are_refused_in_one_line(tmp_path: Path):
     result = call("bars", "rolls", "add", path)
     assert result.exit_code == 2
     assert complaint(result).startswith("rolls.csv: rolls must have one column named time or timestamp")
+
+
+def test_rows_set_aside_are_counted_by_reason_and_shown_where_they_lie(tmp_path: Path, isolated_home: Path):
+    bars = made_up_bars(300)
+    bars.loc[[5, 6], "low"] = -1.0
+    path = write_csv(tmp_path / "nq.csv", pd.concat([bars, bars.iloc[[9]]]))
+    result = call("bars", "add", path)
+    assert (
+        "  rows    301 read, 298 kept, 3 dropped (1 exact duplicate; 2 a bar must have prices above 0 points)"
+        in result.stdout
+    )
+    assert "  set aside in data/quarantine/nq.csv.csv, each with its reason" in result.stdout
+    assert files_below(isolated_home) == [
+        "data/manifest.json",
+        "data/quarantine/nq.csv.csv",
+        "data/raw/nq.csv",
+    ]
+    (file,) = facts(call("bars", "add", path, "--json"))["files"]
+    assert file["rows"]["dropped"] == {"exact duplicate": 1, "a bar must have prices above 0 points": 2}
+    assert file["quarantine"] == "data/quarantine/nq.csv.csv"
+    assert file["missing"]["by_session"] == {"2024-03-08": 2}
+
+
+def test_a_spike_is_flagged_with_bar_and_size_and_kept(tmp_path: Path):
+    bars = made_up_bars(200)
+    bars.loc[100, "high"] = bars["high"].iloc[[99, 101]].max() + 150
+    path = write_csv(tmp_path / "nq.csv", bars)
+    assert "1 flagged and kept, largest 2024-03-08 16:10 (150 points)" in call("bars", "add", path).stdout
+    (file,) = facts(call("bars", "add", path, "--json"))["files"]
+    assert file["spikes"] == [{"timestamp": "2024-03-08T16:10:00Z", "points": 150.0}]
+    assert file["rows"]["kept"] == 200
+
+
+def test_two_adds_at_once_both_land(tmp_path: Path, isolated_home: Path):
+    files = [write_csv(tmp_path / f"{day}.csv", made_up_bars(60, f"2024-03-0{day} 14:30")) for day in (5, 6)]
+    code = "from moola_pipeline.cli import main; main()"
+    running = [start(code, "bars", "add", path) for path in files]
+    for process in running:
+        _, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, "")
+    shown = facts(call("bars", "list", "--json"))["files"]
+    assert sorted(file["file"] for file in shown) == ["5.csv", "6.csv"]
+    assert all(file["intact"] for file in shown)

@@ -1,0 +1,78 @@
+"""The last bar of a file is provisional: a file that goes on beyond it is right."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars.manifest import add_bars, read_bars
+from moola_pipeline.bars.overlap import confirmed
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.errors import BadInput
+from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
+
+ALL = made_up_bars(60)
+
+
+def cut_off(n_bars: int) -> pd.DataFrame:
+    """The first bars, the last of them as it stood in the middle of its minute."""
+    bars = ALL.iloc[:n_bars].copy()
+    bars.loc[n_bars - 1, "volume"] = 0
+    bars.loc[n_bars - 1, "high"] += 5
+    return bars
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BarStore:
+    return BarStore(tmp_path / "data", simulated=False)
+
+
+@pytest.mark.parametrize("earlier_first", [True, False])
+def test_a_last_bar_gives_way_whichever_file_comes_first(
+    store: BarStore, tmp_path: Path, earlier_first: bool
+):
+    files = [
+        write_csv(tmp_path / "early.csv", cut_off(30)),
+        write_csv(tmp_path / "late.csv", ALL.iloc[20:]),
+    ]
+    added = [add_bars(store, path) for path in (files if earlier_first else files[::-1])]
+    assert [one.cut_short for one in added] == [(), ("early.csv",)]
+    pd.testing.assert_frame_equal(read_bars(store).loc[:, ALL.columns], ALL)
+
+
+def test_a_last_bar_that_is_confirmed_is_not_said_to_be_cut_short(store: BarStore, tmp_path: Path):
+    add_bars(store, write_csv(tmp_path / "early.csv", ALL.iloc[:30]))
+    assert add_bars(store, write_csv(tmp_path / "late.csv", ALL.iloc[20:])).cut_short == ()
+
+
+def test_any_other_bar_that_disagrees_is_refused(store: BarStore, tmp_path: Path):
+    add_bars(store, write_csv(tmp_path / "early.csv", cut_off(30)))
+    changed = ALL.iloc[20:].copy()
+    changed.loc[28, "high"] += 5
+    with pytest.raises(BadInput, match="its bars must agree with those of early.csv.* 1 disagree"):
+        add_bars(store, write_csv(tmp_path / "late.csv", changed))
+
+
+def test_two_files_that_end_on_one_minute_must_agree_on_it(store: BarStore, tmp_path: Path):
+    add_bars(store, write_csv(tmp_path / "one.csv", cut_off(30)))
+    with pytest.raises(BadInput, match="must agree"):
+        add_bars(store, write_csv(tmp_path / "two.csv", ALL.iloc[10:30]))
+
+
+def test_a_file_of_one_bar_may_give_way_whole():
+    alone, kept = confirmed([cut_off(30).iloc[29:], ALL])
+    assert len(alone) == 0
+    assert kept is ALL
+
+
+def test_rows_set_aside_lie_beside_the_manifest_until_the_file_is_mended(store: BarStore, tmp_path: Path):
+    broken = made_up_bars(200)
+    broken.loc[7, "close"] = float("nan")
+    entry = add_bars(store, write_csv(tmp_path / "nq.csv", broken)).entry
+    assert (entry.rows, entry.rejected) == (199, 1)
+    aside = pd.read_csv(store.quarantined(entry))
+    assert aside[["row", "reason"]].to_numpy().tolist() == [[8, "a bar must have four finite prices"]]
+    assert len(read_bars(store)) == 199
+    write_csv(store.raw / "nq.csv", made_up_bars(200))
+    assert add_bars(store, store.raw / "nq.csv").outcome == "replaced"
+    assert not store.quarantined(entry).exists()
