@@ -11,9 +11,23 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
 
 
-@click.group()
-def bench() -> None:
-    """Measure the simulated market and the speed of the pipeline."""
+@click.group(invoke_without_command=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write a page such as docs/benchmarks.md.")
+@json_option
+@click.pass_context
+def bench(context: click.Context, out: Path | None, as_json: bool) -> None:
+    """Time the import of a csv, the proof of its bytes, and the features, on 1.8M simulated bars."""
+    if context.invoked_subcommand is not None:
+        return
+    from moola_pipeline.bench.speed import measure_speed, speed_lines, speed_page
+    from moola_pipeline.publish import publish_bytes
+
+    _require_markdown(out)
+    report = measure_speed()
+    if out is not None:
+        publish_bytes(out, speed_page(report).encode())
+    facts = report._asdict() | {"timings": {name: it._asdict() for name, it in report.timings.items()}}
+    emit(facts | {"gpu": None}, [*speed_lines(report), *([f"written to {out}"] if out else [])], as_json)
 
 
 @bench.command()
