@@ -15,7 +15,7 @@ import dagster as dg
 
 from moola_pipeline import __version__
 from moola_pipeline.home import PROJECT_ROOT, Home
-from moola_pipeline.publish import locked
+from moola_pipeline.publish import locked, publishing
 from moola_pipeline.resources.databases import require_database
 from moola_pipeline.resources.relocation import relocate
 
@@ -63,10 +63,21 @@ def open_store(home: Home) -> "MlflowClient":
             f"Restore it, or move the folder {home.tracking} away and run: moola run "
             "(its runs and models are listed no more)",
         )
+        if not database.exists():
+            _make_database(database)
         relocate(home)
         client = MlflowClient(tracking_uri(home), tracking_uri(home))
         client.search_experiments(max_results=1)
     return client
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's tables elsewhere first: it cannot go on from tables that an interruption left halfway."""
+    from mlflow import MlflowClient
+
+    with publishing(path) as temporary:
+        uri = f"sqlite:///{temporary}"
+        MlflowClient(uri, uri).search_experiments(max_results=1)
 
 
 def experiment_id(client: "MlflowClient", home: Home, name: str) -> str:

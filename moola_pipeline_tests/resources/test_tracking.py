@@ -180,3 +180,19 @@ def test_a_file_that_is_no_database_is_refused_at_once(isolated_home: Path):
         open_store(home)
     assert "must be an SQLite database that can be opened, got: file is not a database." in str(fault.value)
     assert f"move the folder {home.tracking} away" in str(fault.value)
+
+
+def test_a_store_whose_making_was_interrupted_is_made_again(
+    isolated_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home = Home(isolated_home)
+
+    def interrupted(client: MlflowClient, **_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(MlflowClient, "search_experiments", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            open_store(home)
+    assert [path.name for path in home.tracking.iterdir() if path.is_file()] == [f".{DATABASE_NAME}.lock"]
+    assert open_store(home).search_experiments()
