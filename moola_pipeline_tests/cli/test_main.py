@@ -162,7 +162,7 @@ def test_a_reader_that_leaves_early_ends_it_quietly(words: tuple[str, ...]):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("teach",), "No such command 'teach'. Try \"moola --help\"."),
+        (("juggle",), "No such command 'juggle'. Try \"moola --help\"."),
         (("bar",), "No such command 'bar'. Did you mean 'bars'? Try \"moola --help\"."),
         (("bars", "add"), "Missing argument 'FILE...'. Try \"moola bars add --help\"."),
         (("doctor", "--fix"), "No such option '--fix'. Try \"moola doctor --help\"."),
