@@ -23,15 +23,20 @@ def work() -> None:
 def shown_on_a_terminal(act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> str:
     outer, inner = pty.openpty()
     try:
-        with os.fdopen(inner, "w") as terminal:
-            monkeypatch.setattr(sys, "stderr", terminal)
+        with os.fdopen(inner, "w") as terminal, monkeypatch.context() as patched:
+            patched.setattr(sys, "stderr", terminal)
             act()
-            terminal.flush()
-            shown = os.read(outer, 65_536).decode()
-            monkeypatch.undo()
+        return b"".join(iter(lambda: _read(outer), b"")).decode()
     finally:
         os.close(outer)
-    return shown
+
+
+def _read(terminal: int) -> bytes:
+    """What can be read at once; nothing once the other end is closed and all is read."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
 
 
 def test_nothing_is_shown_where_no_one_looks(capfd: pytest.CaptureFixture[str]):
