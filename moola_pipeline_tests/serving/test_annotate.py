@@ -148,11 +148,12 @@ def test_every_onset_lies_where_a_window_can_report_it(annotator: Annotator, mar
     assert ((onset >= CORE_FIRST) & (onset <= CORE_LAST)).all()
 
 
-def test_each_onset_is_reported_by_one_window_only(annotator: Annotator, market_table: pd.DataFrame):
-    bar0, _ = scan_windows(market_table["segment"].to_numpy())
-    assert (np.diff(bar0) < CORE_LAST - CORE_FIRST + 1).any()  # the last window of a segment is set back
-    found = marked(annotator, market_table).expansions
-    assert not found["started_at"].duplicated().any()
+def test_an_onset_that_two_windows_see_belongs_to_the_first(
+    annotator: Annotator, monkeypatch: pytest.MonkeyPatch
+):
+    bars = table(made_bars(1, n_bars=160))  # windows at bars 40 and 55: the second owns onsets from bar 115
+    with_events(monkeypatch, (0, 50, 55, 0.5), (1, 35, 45, 0.9), (1, 59, 64, 0.9), (1, 60, 70, 0.9))
+    assert spans(marked(annotator, bars)) == [(90, 95), (115, 125)]
 
 
 def test_what_a_window_reports_is_what_it_sees_alone(annotator: Annotator, market_table: pd.DataFrame):
