@@ -26,6 +26,7 @@ from moola_pipeline.windows.frame import WINDOW_BARS
 PARQUET_MAGIC = b"PAR1"
 ZONED_TIME = r"\d:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 SHOWN_FAULTS = 3
+SHOWN_SIGNS = 200
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ def inspect_labels(path: Path) -> LabelFile:
     table = _read_table(path, content)
     missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
     if missing:
+        remedy = "Separate the columns by commas." if len(table.columns) == 1 else "Rename it."
         raise BadInput(
             f"{path.name}: a label file must have the columns {', '.join(REQUIRED_COLUMNS)}, "
-            f"but {', '.join(missing)} is missing from {', '.join(map(str, table.columns))}. Rename it."
+            f"but {', '.join(missing)} is missing from {_cut(', '.join(map(str, table.columns)))}. {remedy}"
         )
     if table.empty:
         raise BadInput(
@@ -99,10 +101,16 @@ def inspect_labels(path: Path) -> LabelFile:
 
 def describe_faults(refused: pd.DataFrame, rows: int) -> str:
     """One sentence: how many rows cannot be used, and the first few by row and detail."""
-    named = [f"row {row}: {detail}" for row, detail in refused["detail"].head(SHOWN_FAULTS).items()]
+    named = [
+        f"row {row}: {_cut(str(detail))}" for row, detail in refused["detail"].head(SHOWN_FAULTS).items()
+    ]
     more = len(refused) - len(named)
     rest = f"; and {more} more" if more else ""
     return f"{len(refused)} of {rows} rows cannot be used ({'; '.join(named)}{rest})."
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_SIGNS else f"{text[:SHOWN_SIGNS]}..."
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -127,13 +135,13 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
     try:
         table = pq.read_table(io.BytesIO(content)).to_pandas()
     except (pa.ArrowException, OSError) as error:
-        raise _no_table(path) from error
+        raise _no_table(path, str(error)) from error
     return table.reset_index(drop=True).set_axis(range(1, len(table) + 1))
 
 
 def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
     if b"\0" in content:
-        raise _no_table(path)
+        raise _no_table(path, "it holds bytes that are no text")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
@@ -147,20 +155,18 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
                 na_values=["", "nan", "NaN", "NA", "null"],
                 skipinitialspace=True,
             )
-    except (
-        pd.errors.ParserError,
-        pd.errors.ParserWarning,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-    ) as error:
-        raise _no_table(path) from error
+    except UnicodeDecodeError as error:
+        raise _no_table(path, "it is no UTF-8 text") from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        raise _no_table(path, str(error).rpartition("C error: ")[2]) from error
     table = table.set_axis(range(2, len(table) + 2)).dropna(how="all")
     return table.rename(columns=str.strip)
 
 
-def _no_table(path: Path) -> BadInput:
+def _no_table(path: Path, why: str) -> BadInput:
     return BadInput(
-        f"{path.name}: a label file must be a csv or parquet table, but it cannot be read as one."
+        f"{path.name}: a label file must be a csv or parquet table, but it cannot be read as one: "
+        f"{_cut(' '.join(why.split())).rstrip('.')}. Correct it, or export it again."
     )
 
 

@@ -66,7 +66,9 @@ def _reasons(
     whole = found & (bar0 + WINDOW_BARS <= len(segment))
     whole[whole] = segment[bar0[whole] + WINDOW_BARS - 1] == segment[bar0[whole]]
     graded_out = labels["grade"].eq(EXCLUDED_GRADE).groupby(labels["window_id"]).transform("any")
-    shown = "window " + labels["window_id"] + " at " + labels["window_start"].dt.strftime("%Y-%m-%dT%H:%MZ")
+    shown = (
+        "window " + labels["window_id"] + " at " + labels["window_start"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
     reason = pd.Series(None, index=labels.index, dtype="str")
     detail = reason.copy()
     for wrong, category, text in (

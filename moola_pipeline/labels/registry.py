@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from moola_pipeline.bars.schema import content_digest
-from moola_pipeline.errors import BadInput, ChecksumMismatch
+from moola_pipeline.bars.store import require_plain_name
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.labels.contradictions import second_opinions
 from moola_pipeline.labels.importing import describe_faults, read_labels
 from moola_pipeline.labels.ledger import LabelLedger, account, kept_counts
@@ -35,10 +36,13 @@ def add_labels(folder: Path, path: Path, bars: pd.DataFrame, drop_bad: bool) -> 
         drop_bad: Keep the rest when rows cannot be used, instead of refusing the file.
 
     Raises:
-        BadInput: If a row cannot be used and `drop_bad` is False, if no row is left, or if the
-            file judges a registered window otherwise than the labels registered for it.
+        BadInput: If the file's name is not plain, if a row cannot be used and `drop_bad` is False,
+            if no row is left, or if the file judges a registered window otherwise than the labels
+            registered for it.
         ChecksumMismatch: If the registered labels are not the bytes that were recorded.
+        IntegrityError: If the ledger cannot be read.
     """
+    _require_plain_name(path)
     ledger, rows = account(path, bars)
     _refuse(path, ledger, drop_bad)
     with locked(folder / LEDGER_NAME):
@@ -87,6 +91,13 @@ def registered_files(folder: Path) -> list[LabelLedger]:
     return [LabelLedger(**entry) for entry in _state(folder)["files"]]
 
 
+def _require_plain_name(path: Path) -> None:
+    try:
+        require_plain_name(path.name)
+    except ValueError as fault:
+        raise BadInput(f"{fault}. Rename the file.") from None
+
+
 def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool) -> None:
     faults = [row for row in ledger.refused if row["reason"] != GRADED_OUT]
     if faults and not drop_bad:
@@ -107,15 +118,32 @@ def _state(folder: Path) -> dict[str, Any]:
     """
     ledger_path, labels_path = folder / LEDGER_NAME, folder / LABELS_NAME
     actual = file_sha256(labels_path) if labels_path.exists() else None
-    ledger = json.loads(ledger_path.read_bytes()) if ledger_path.exists() else NOTHING
+    remedy = (
+        f"Restore the file, or move the folder {folder} away and register the files in its {RAW_NAME} "
+        'again with "moola labels add".'
+    )
+    ledger = _read_ledger(ledger_path, remedy)
     for state in (ledger, ledger.get("before", NOTHING)):
         if state["sha256"] == actual:
             return state
     raise ChecksumMismatch(
         f"{LABELS_NAME}: SHA256 is {actual or 'that of no file'}, {LEDGER_NAME} records {ledger['sha256']}. "
-        f"Restore the file, or move the folder {folder.name} away and register the files in its {RAW_NAME} "
-        'again with "moola labels add".'
+        + remedy
     )
+
+
+def _read_ledger(path: Path, remedy: str) -> dict[str, Any]:
+    if not path.exists():
+        return NOTHING
+    try:
+        ledger = json.loads(path.read_bytes())
+        for state in (ledger, ledger.get("before", NOTHING)):
+            _ = state["sha256"], [LabelLedger(**entry) for entry in state["files"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise IntegrityError(
+            f"{path.name} must hold what was registered, but it cannot be read. {remedy}"
+        ) from None
+    return ledger
 
 
 def _rows(folder: Path, state: dict[str, Any]) -> pd.DataFrame:

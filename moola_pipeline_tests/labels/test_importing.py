@@ -152,6 +152,35 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"window_id,label\na,none\nb,none,x\n", "Expected 2 fields in line 3, saw 3"),
+        (b"window_id,label\ncaf\xe9,none\n", "it is no UTF-8 text"),
+        (b"PAR1 and no more", "Could not open Parquet"),
+    ],
+)
+def test_a_file_that_is_no_table_says_where_and_what_to_do(tmp_path, content, why):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_labels(path)
+    assert f"cannot be read as one: {why}" in str(caught.value)
+    assert str(caught.value).endswith("Correct it, or export it again.")
+
+
+def test_semicolons_are_named_as_what_is_wrong(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("window_id;window_start;label\na;2024-05-06T14:30:00Z;none\n")
+    with pytest.raises(BadInput, match=r"Separate the columns by commas\.$"):
+        read_labels(path)
+
+
+def test_an_endless_cell_is_cut_in_the_error(tmp_path):
+    message = fault_of(tmp_path, f"a,2024-05-08T14:30:00Z,{'what' * 10_000},1,2,")
+    assert len(message) < 500
+
+
 def test_rows_longer_than_the_header_are_refused_and_not_shifted(tmp_path):
     path = write(tmp_path, *(row + ",left over" for row in SOUND))
     with pytest.raises(BadInput, match="cannot be read as one"):

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from moola_pipeline.errors import BadInput, ChecksumMismatch
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.labels import registry
 from moola_pipeline.labels.ledger import check_labels
 from moola_pipeline.labels.registry import (
@@ -113,7 +113,7 @@ def bad_rows(bars: pd.DataFrame) -> pd.DataFrame:
         [
             label_row(bars, 360, "retracement", 40),
             label_row(bars, 360, "retracement", 40),
-            label_row(bars, 660, "none", window_start=pd.Timestamp("2031-01-01T00:00Z")),
+            label_row(bars, 660, "none", window_start=pd.Timestamp("2031-01-01T00:00:00Z")),
             label_row(bars, 920, "none"),
             label_row(bars, 960, "none", grade="D"),
             label_row(bars, 1260, "sideways", 40),
@@ -126,7 +126,7 @@ def test_bad_rows_refuse_the_file_and_write_nothing(tmp_path, bars):
     with pytest.raises(BadInput) as caught:
         add_labels(tmp_path / "labels", path, bars, drop_bad=False)
     message = str(caught.value)
-    assert message.startswith("mine.csv: 3 of 6 rows cannot be used (row 4: window w660 at 2031-01-01T00:00Z")
+    assert message.startswith("mine.csv: 3 of 6 rows cannot be used (row 4: window w660 at 2031-01-01T00:00:00Z")
     assert message.endswith("or keep the rest with --drop-bad.")
     assert not (tmp_path / "labels").exists()
 
@@ -220,3 +220,24 @@ def test_the_digest_follows_the_content_and_not_the_order_of_rows(tmp_path, bars
         add_labels(tmp_path / name, write(tmp_path / f"{name}.csv", frame), bars, drop_bad=False)
         digests.append(labels_digest(tmp_path / name))
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("name", ["two\nlines.csv", ".hidden.csv", "turned\u202e.csv"])
+def test_a_name_that_a_terminal_would_not_show_is_refused(tmp_path, bars, name):
+    path = write(tmp_path / name, weekly_labels(bars))
+    with pytest.raises(BadInput, match=r"a file name must be plain.* Rename the file\.$"):
+        add_labels(tmp_path / "labels", path, bars, drop_bad=False)
+    assert not (tmp_path / "labels").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"sha256": null}', '{"sha256": null, "files": [{}]}'])
+def test_a_broken_ledger_is_refused_with_its_remedy(tmp_path, bars, content):
+    folder = tmp_path / "labels"
+    add_labels(folder, write(tmp_path / "mine.csv", weekly_labels(bars)), bars, drop_bad=False)
+    (folder / "ledger.json").write_text(content)
+    with pytest.raises(IntegrityError) as caught:
+        registered_labels(folder)
+    assert str(caught.value) == (
+        "ledger.json must hold what was registered, but it cannot be read. Restore the file, or move the "
+        f'folder {folder} away and register the files in its raw again with "moola labels add".'
+    )
