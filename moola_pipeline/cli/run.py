@@ -1,5 +1,6 @@
 """moola run: the main job, from bars to a registered model and its marks on new bars."""
 
+import json
 import logging
 import os
 import time
@@ -44,16 +45,23 @@ def run(profile: str, market: str, device: str, force: bool, as_json: bool) -> N
     from moola_pipeline.automation import everything, plan
     from moola_pipeline.resources.pipeline import Pipeline
 
-    pipeline = Pipeline(profile=profile, market=market)  # pyright: ignore[reportArgumentType]
-    pipeline.chosen_market()
     with _alone_in(home), open_instance(home) as instance:
+        # Bars or labels added while it works must not turn the rest of a run to another market.
+        chosen = _resolved(Pipeline(profile=profile, market=market))  # pyright: ignore[reportArgumentType]
+        pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
         steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]
         if not as_json:
             _show_plan(pipeline, steps)
         if stale:
-            _materialize(instance, stale, {"profile": profile, "market": market}, device)
+            _materialize(instance, stale, chosen, device)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
+
+
+def _resolved(pipeline: "Pipeline") -> dict[str, str]:
+    """Profile and market by name, where `auto` leaves them to what is registered now."""
+    market = "simulated" if pipeline.chosen_market().simulated else "registered"
+    return {"profile": pipeline.chosen_profile().name, "market": market}
 
 
 @contextmanager
@@ -176,8 +184,15 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
     data = read_report(pipeline.report_folder)
     page = pipeline.report_folder / "report.html"
     notebook = _notebook_lines(tracking_uri(home), market.model_name)
+    model = _registered(home, pipeline)
     if as_json:
-        facts = {"made": made, "seconds": round(seconds, 1), "report": str(page), "notebook": notebook}
+        facts = {
+            "made": made,
+            "seconds": round(seconds, 1),
+            "report": str(page),
+            "model": model,
+            "notebook": notebook,
+        }
         emit({**data.model_dump(mode="json"), **facts}, [], as_json)
         return
     if not made:
@@ -188,10 +203,29 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
     for line in summary_lines(data):
         click.echo(line)
     click.echo(f"\nreport    {page}")
+    click.echo(f"model     {_standing(model)}")
     click.echo("notebook  " + "\n          ".join(notebook))
     if market.simulated:
         click.echo("your own  moola bars add FILE && moola labels add FILE, then moola run")
     click.echo(f"done in {seconds:.1f} s")
+
+
+def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
+    """The version that this market's and profile's run registered, beside the one that serves."""
+    from moola_pipeline.resources.registry import champion_version
+
+    kept = json.loads(pipeline.place("registered_model").with_suffix(".json").read_bytes())
+    name = pipeline.chosen_market().model_name
+    return {"name": name, "version": kept["version"], "champion": champion_version(home, name)}
+
+
+def _standing(model: dict[str, str | None]) -> str:
+    name, version, champion = model["name"], model["version"], model["champion"]
+    if version == champion:
+        return f"models:/{name}/{version} is champion"
+    if champion is None:
+        return f"models:/{name}/{version}; there is no champion"
+    return f"models:/{name}/{version} is challenger; the lines below load version {champion}, still champion"
 
 
 def _notebook_lines(uri: str, model: str) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from moola_pipeline.automation import everything
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked
@@ -18,7 +19,7 @@ from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.homes import BARS, LABELS, SMOKE, moola, outcome
 
 HEADLINES = ("type_f1_macro", "event_f1_macro", "aucpr_retracement")
-OF_THE_RUN = ("run", "seconds", "made", "report", "notebook")
+OF_THE_RUN = ("run", "seconds", "made", "report", "model", "notebook")
 
 
 def test_the_json_object_has_the_keys_of_the_contract(smoke_home: Home):
@@ -211,3 +212,29 @@ def test_nothing_but_the_result_is_printed(smoke_home: Home, smoke_copy: Home):
     result = call(*SMOKE, "--json", home=smoke_copy.root)
     assert result.stderr == ""
     assert facts(result)["made"] == ["latest_expansions"]
+
+
+def test_bars_added_while_a_run_works_do_not_change_its_market(
+    isolated_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settled = []
+
+    def materialize(_: object, __: object, chosen: dict[str, str], ___: object) -> None:
+        settled.append(chosen)
+
+    monkeypatch.setattr("moola_pipeline.cli.run._plan", lambda plan, *_: everything("never made"))
+    monkeypatch.setattr("moola_pipeline.cli.run._materialize", materialize)
+    call("run")
+    assert settled == [{"profile": "demo", "market": "simulated"}]
+
+
+def test_the_registered_version_stands_beside_the_champion(smoke_home: Home, smoke_copy: Home):
+    name = "moola-simulated"
+    assert outcome(smoke_home)["model"] == {"name": name, "version": "1", "champion": "1"}
+    assert f"model     models:/{name}/1 is champion\n" in call(*SMOKE, home=smoke_copy.root).stdout
+    (smoke_copy.store / "simulated-smoke" / "registered_model.json").unlink()
+    again = call(*SMOKE, home=smoke_copy.root)
+    assert (
+        f"model     models:/{name}/2 is challenger; the lines below load version 1, still champion\n"
+        in again.stdout
+    )
