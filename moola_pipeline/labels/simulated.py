@@ -12,12 +12,15 @@ from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.rolls import register_rolls
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import GENERATOR_VERSION, SimulatedMarket, SimulationSettings, simulate
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
+from moola_pipeline.errors import ChecksumMismatch
 from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, LABEL_DTYPES, NONE, TYPES
-from moola_pipeline.publish import locked, publish_json, publishing
+from moola_pipeline.publish import file_sha256, locked, publish_json, publishing
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
+DIGESTS = "files"
+"""Under this name the record of a market holds the SHA256 of its labels and rolls."""
 MARGIN_BARS = 240
 """Bars left alone at both ends of a period: a session opens on the evening before its date, and
 windows of different periods must lie well apart."""
@@ -93,13 +96,17 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
 
     Raises:
         ValueError: If the store is not for simulated bars, or the settings cannot be met.
+        ChecksumMismatch: If the labels or the rolls are no longer those that were made.
     """
     if not store.simulated:
         raise ValueError(f"a simulated market must lie apart from registered bars, got {store.root.name}")
     recorded = {"generator_version": GENERATOR_VERSION, **settings.model_dump(mode="json")}
     settings_file = store.root / "settings.json"
     with locked(settings_file):
-        if store.manifest.exists() and _read_record(settings_file) == recorded:
+        made = _read_record(settings_file)
+        digests = made.pop(DIGESTS, None)
+        if made == recorded and digests is not None and read_manifest(store).files:
+            _require_as_made(store, digests)
             return
         store.manifest.unlink(missing_ok=True)
         market = simulate(settings)
@@ -112,8 +119,21 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
         store.rolls.unlink(missing_ok=True)
         if len(market.rolls):
             register_rolls(store, market.rolls)
-        publish_json(settings_file, recorded)
+        beside = [path for path in (labels_file(store), store.rolls) if path.exists()]
+        digests = {path.name: file_sha256(path) for path in beside}
+        publish_json(settings_file, {**recorded, DIGESTS: digests})
         add_bars(store, bars_file, VendorOptions(instrument=settings.instrument))
+
+
+def _require_as_made(store: BarStore, digests: dict[str, str]) -> None:
+    for name, recorded in digests.items():
+        path = store.root / name
+        actual = file_sha256(path) if path.exists() else "that of no file"
+        if actual != recorded:
+            raise ChecksumMismatch(
+                f"{name}: SHA256 is {actual}, {store.root.name}/settings.json records {recorded}. "
+                + store.remedy("")
+            )
 
 
 def labels_file(store: BarStore) -> Path:
@@ -196,11 +216,13 @@ def _slip(settings: SimulationSettings, rng: np.random.Generator) -> int:
     return int(rng.choice((-1, 1))) if rng.random() < settings.slip_rate else 0
 
 
-def _read_record(path: Path) -> Any:
+def _read_record(path: Path) -> dict[str, Any]:
+    """What was recorded of the market; nothing where no record can be read."""
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _publish_parquet(path: Path, frame: pd.DataFrame) -> None:

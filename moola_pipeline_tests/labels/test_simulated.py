@@ -16,10 +16,12 @@ from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings, simulate
 from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.errors import ChecksumMismatch
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, NONE, expansions
 from moola_pipeline.labels.simulated import draw_labels, ensure_simulated, labels_file
+from moola_pipeline.publish import file_sha256
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 
@@ -251,6 +253,33 @@ def test_a_market_half_made_is_no_market(tmp_path: Path, monkeypatch: pytest.Mon
     assert not store.manifest.exists()
     ensure_simulated(store, TINY)
     assert len(read_bars(store)) == 5 * 1380
+
+
+@pytest.mark.parametrize("content", [None, b"window_id\n"])
+def test_changed_or_lost_labels_are_refused_and_not_learned_from(tmp_path: Path, content: bytes | None):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, TINY)
+    recorded = file_sha256(labels_file(store))
+    labels_file(store).unlink()
+    if content is not None:
+        labels_file(store).write_bytes(content)
+    actual = "that of no file" if content is None else file_sha256(labels_file(store))
+    with pytest.raises(ChecksumMismatch) as fault:
+        ensure_simulated(store, TINY)
+    assert str(fault.value) == (
+        f"labels.csv: SHA256 is {actual}, tiny/settings.json records {recorded}. "
+        f"Delete the folder {store.root}: the next run makes it anew."
+    )
+
+
+@pytest.mark.parametrize(("name", "content"), [("settings.json", "[]"), ("manifest.json", "{}")])
+def test_a_market_whose_record_says_nothing_is_made_again(tmp_path: Path, name: str, content: str):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, TINY)
+    before = read_manifest(store).files[0].sha256
+    (store.root / name).write_text(content)
+    ensure_simulated(store, TINY)
+    assert [entry.sha256 for entry in read_manifest(store).files] == [before]
 
 
 def test_two_processes_that_ask_at_once_get_one_market(tmp_path: Path):
