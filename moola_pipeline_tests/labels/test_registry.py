@@ -126,7 +126,8 @@ def test_bad_rows_refuse_the_file_and_write_nothing(tmp_path, bars):
     with pytest.raises(BadInput) as caught:
         add_labels(tmp_path / "labels", path, bars, drop_bad=False)
     message = str(caught.value)
-    assert message.startswith("mine.csv: 3 of 6 rows cannot be used (row 4: window w660 at 2031-01-01T00:00:00Z")
+    opening = "mine.csv: 3 of 6 rows cannot be used (row 4: window w660 at 2031-01-01T00:00:00Z"
+    assert message.startswith(opening)
     assert message.endswith("or keep the rest with --drop-bad.")
     assert not (tmp_path / "labels").exists()
 
