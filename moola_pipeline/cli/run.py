@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.faults import DEBUG_VARIABLE
+from moola_pipeline.cli.interrupts import insistent
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked
@@ -124,18 +125,21 @@ def _materialize(
     import dagster as dg
 
     try:
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey(asset) for asset in assets],
-            run_config={
-                "resources": {
-                    "pipeline": {"config": pipeline_config},
-                    "compute": {"config": {"device": device}},
+        with insistent():
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey(asset) for asset in assets],
+                run_config={
+                    "resources": {
+                        "pipeline": {"config": pipeline_config},
+                        "compute": {"config": {"device": device}},
+                    },
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-            raise_on_error=False,
-        )
+                raise_on_error=False,
+            )
+    except dg.DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
     finally:
         finish()
     if not result.success:
@@ -144,6 +148,8 @@ def _materialize(
 
 def _fault(result: Any) -> Exception:
     """The first fault of a failed run as an error of ours, with its exit code."""
+    import dagster as dg
+
     from moola_pipeline import errors
     from moola_pipeline.labels.splits import UnsoundSplit
 
@@ -159,11 +165,14 @@ def _fault(result: Any) -> Exception:
     known[UnsoundSplit.__name__] = UnsoundSplit
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error is not None:
-            error = event.step_failure_data.error
+            chain = [event.step_failure_data.error]
+            while chain[-1].cause is not None:
+                chain.append(chain[-1].cause)
+            if any(one.cls_name == dg.DagsterExecutionInterruptedError.__name__ for one in chain):
+                return click.Abort()
             if os.environ.get(DEBUG_VARIABLE):
-                click.echo(error.to_string(), err=True)
-            while error.cause is not None and error.cls_name not in known:
-                error = error.cause
+                click.echo(chain[0].to_string(), err=True)
+            error = next((one for one in chain if one.cls_name in known), chain[-1])
             text = error.message.strip().removeprefix(f"{error.cls_name}: ").splitlines()[0]
             text = text.split(f"{error.cls_name}: ", 1)[-1]
             kind = known.get(str(error.cls_name))

@@ -207,8 +207,8 @@ class Tracking(dg.ConfigurableResource):
             experiment_key, tags={name: str(value) for name, value in all_tags.items()}, run_name=asset
         ).info.run_id
         tracked = TrackedRun(client, experiment_key, run_id)
-        tracked.log_params(params)
         try:
+            tracked.log_params(params)
             yield tracked
         except BaseException as fault:
             client.set_tag(run_id, "fault", str(fault)[:5000])
