@@ -68,7 +68,7 @@ def _only_member(packed: bytes, source: str) -> bytes:
                 f"{source}: a zip must hold one bar file, got {len(members)}. Unpack it and add the files."
             )
         if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotImplementedError("another method than deflate")
+            raise zipfile.BadZipFile("another method than deflate")
         with archive.open(members[0]) as stream:
             return _bounded(stream, source)
 

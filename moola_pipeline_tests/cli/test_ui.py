@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import importlib.util
 import json
 import signal
 import socket
@@ -12,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.cli.ports import is_free
-from moola_pipeline.cli.ui import DEFINITIONS
 from moola_pipeline_tests.cli.calls import call, complaint, start
 
-WITHOUT_DEFINITIONS = importlib.util.find_spec(DEFINITIONS) is None
 UP_SECONDS = 240
 
 
@@ -34,7 +31,6 @@ def test_a_port_that_is_none_exits_2(port: str):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(WITHOUT_DEFINITIONS, reason=f"needs {DEFINITIONS}")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_both_servers_run_on_loopback_and_end_with_the_command(number: signal.Signals, tmp_path: Path):
     home = tmp_path / "home"
