@@ -67,6 +67,103 @@ class RunFacts(_Part):
     settings: dict[str, Any]
 
 
+class ReliabilityBin(_Part):
+    """One equal-mass bin of P(retracement): its mean, the share labeled so, and how many expansions."""
+
+    probability: float
+    share: float
+    n: int
+
+
+class Calibration(_Part):
+    """Reliability of one seed's P(retracement), and what a perfectly calibrated model would show.
+
+    Attributes:
+        bins: By rising probability.
+        ece_band: 95 % band of the debiased ECE of a perfect model at this n.
+    """
+
+    bins: list[ReliabilityBin]
+    ece_band: tuple[float, float]
+
+
+class MonthMix(_Part):
+    """Labels of one month: expansions of each type, windows in which nothing was found, split."""
+
+    month: str
+    split: str
+    consolidation: int
+    retracement: int
+    none: int
+
+
+class MeanPath(_Part):
+    """Mean close around the start of expansions, over ATR, turned so that they point up.
+
+    Attributes:
+        type: consolidation or retracement.
+        source: labeled, or predicted by the served seed.
+        bars: Bars from the start, negative before it.
+        mean, low, high: (len(bars),) mean and its 95 % interval by session.
+        n: Expansions.
+    """
+
+    type: str
+    source: Literal["labeled", "predicted"]
+    bars: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    n: int
+
+
+class LearningPoint(_Part):
+    """One point of the learning curve of the last study: labels trained on, and type F1."""
+
+    n_labels: int
+    pretrained: Score
+    scratch: Score | None = None
+
+
+class PreviousRun(_Part):
+    """The report before this one on the same market, for what changed since."""
+
+    run_id: str
+    created_at: AwareDatetime
+    metrics: Scores
+    bars_changed: bool
+    labels_changed: bool
+    settings_changed: bool
+
+
+class Details(_Part):
+    """What stands below the front page; an empty part was not measured.
+
+    Attributes:
+        breakdowns: "type", "hour" (New York), "session" part of the day, "direction": for each its
+            groups, for each of these its scores.
+        confusion: [labeled][predicted] expansions, types in the order of TYPES, span given.
+        by_seed: Estimates of each metric, one a seed.
+        smallest_difference: By metric, the paired difference that this many sessions resolve.
+        delay_curve: Event F1 live by bars waited after the onset.
+        null: Mean AUPRC minus prevalence over permuted labels.
+        not_measured: What this report leaves out, and why.
+    """
+
+    breakdowns: dict[str, dict[str, Scores]] = Field(default_factory=dict)
+    confusion: list[list[int]] = Field(default_factory=list)
+    calibration: Calibration | None = None
+    by_seed: dict[str, list[float]] = Field(default_factory=dict)
+    smallest_difference: dict[str, float] = Field(default_factory=dict)
+    class_mix: list[MonthMix] = Field(default_factory=list)
+    event_study: list[MeanPath] = Field(default_factory=list)
+    learning_curve: list[LearningPoint] = Field(default_factory=list)
+    delay_curve: dict[int, Score] = Field(default_factory=dict)
+    null: Score | None = None
+    previous: PreviousRun | None = None
+    not_measured: dict[str, str] = Field(default_factory=dict)
+
+
 class ReportData(_Part):
     """All numbers of one report; `differences` hold model minus that baseline or peer, paired."""
 
@@ -81,6 +178,7 @@ class ReportData(_Part):
     run: RunFacts
     seeds: list[int]
     differences: dict[str, Scores] = Field(default_factory=dict)
+    details: Details = Details()
 
     def best(self, among: dict[str, Scores], metric: str) -> tuple[str, Score] | None:
         """The name and score of the highest estimate of `metric`; None if none has one."""
