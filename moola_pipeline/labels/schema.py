@@ -32,8 +32,8 @@ NONE = "none"
 LABELS = (*TYPES, NONE)
 GRADES = ("A", "B", "C", "D")
 EXCLUDED_GRADE = "D"
-FIRST_PASS = 1
-"""The pass a model learns from and is judged by; later passes measure the annotator."""
+FIRST_PASS, SECOND_PASS = 1, 2
+"""A model learns from the first pass and is judged by it; the second measures the annotator."""
 
 
 def expansions(labels: pd.DataFrame) -> pd.DataFrame:
