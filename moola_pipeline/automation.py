@@ -1,22 +1,31 @@
 """What reruns, and when: the jobs, and which assets a run would change."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 import dagster as dg
 
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline.labels.simulated import is_simulated
+from moola_pipeline.resources.changes import changes
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import (
     INTEGRITY_CHECKS,
     STAGES,
-    fingerprint,
+    Ingredients,
+    Recorded,
+    ingredients,
+    read_sources,
     recorded,
-    source_digests,
     stage_settings,
 )
 from moola_pipeline.resources.registry import champion_version, is_registered
-from moola_pipeline.resources.seals import damage
+from moola_pipeline.resources.seals import GONE, damage
 
 PREDICTING = ("raw_nq_bars", "labeled_expansions", "relativity_features", "latest_expansions")
+State = Literal["up to date", "stale", "missing", "check failed"]
 
 train_job = dg.define_asset_job("train_job", selection="*", description="All nine assets.")
 predict_job = dg.define_asset_job(
@@ -28,48 +37,97 @@ predict_job = dg.define_asset_job(
 
 @dataclass(frozen=True)
 class Step:
-    """Whether an asset has to be made again, and why (or why not)."""
+    """Whether an asset has to be made again, and why (or why not).
+
+    Attributes:
+        made_at: When it was made last, UTC; None if never.
+    """
 
     asset: str
-    stale: bool
+    state: State
     reason: str
+    made_at: datetime | None = None
+
+    @property
+    def stale(self) -> bool:
+        """Whether a run makes it."""
+        return self.state != "up to date"
 
 
 def plan(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step]:
     """Which of the nine assets a run would change, in the order of the work.
 
     An asset is left alone when everything that decides it is as it was when it was last made,
-    its integrity checks passed then, and what it made is still there, byte for byte.
+    its integrity checks passed then, and what it made is still there, byte for byte. Nothing is
+    written. Data that is not what was recorded makes everything stale: the run then says so, too.
 
     Raises:
-        MoolaError: If bars or labels cannot be read; the run itself then says so as well.
+        BadInput: If bars or labels are missing or do not fit; the run itself then says so as well.
     """
     market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
-    sources, settings = source_digests(market), stage_settings(market, profile)
-    champion = champion_version(pipeline.home, market.model_name)
-    planned: dict[str, str | None] = {"champion": champion}
+    made = {asset: recorded(instance, asset, INTEGRITY_CHECKS[asset]) for asset in STAGES}
+    if market.simulation and not is_simulated(market.store, market.simulation):
+        return _all_steps(made, "its simulated market is made first")
+    try:
+        sources = read_sources(market)
+    except IntegrityError as fault:
+        return _all_steps(made, str(fault))
+    settings = stage_settings(market, profile)
+    planned: dict[str, str | None] = {"champion": champion_version(pipeline.home, market.model_name)}
     steps: list[Step] = []
     for asset, stage in STAGES.items():
-        planned[asset] = fingerprint(asset, sources, settings, planned)
-        before = recorded(instance, asset, INTEGRITY_CHECKS[asset])
-        redone = [step.asset for step in steps if step.stale and step.asset in stage.upstream]
-        if before is None:
-            steps.append(Step(asset, True, "never made"))
-        elif redone:
-            steps.append(Step(asset, True, f"{redone[0]} is made again"))
-        elif before.fingerprint != planned[asset]:
-            steps.append(Step(asset, True, "its data, settings or code have changed"))
-        elif not before.checks_passed:
-            steps.append(Step(asset, True, "an integrity check did not pass"))
-        elif lost := damage(pipeline.place(asset)):
-            steps.append(Step(asset, True, lost))
-        elif asset == "registered_model" and not is_registered(pipeline.home, market.model_name):
-            steps.append(Step(asset, True, "the registry holds no version of it"))
-        else:
-            steps.append(Step(asset, False, "unchanged"))
+        now = ingredients(asset, sources, settings, planned)
+        planned[asset] = now.fingerprint
+        renewed = [step for step in steps if step.stale and step.asset in stage.upstream]
+        steps.append(_step(made[asset], now, renewed, pipeline))
     return steps
 
 
 def everything(reason: str) -> list[Step]:
     """A plan that makes every asset."""
-    return [Step(asset, True, reason) for asset in STAGES]
+    return [Step(asset, "stale", reason) for asset in STAGES]
+
+
+def nothing_made() -> list[Step]:
+    """The plan for a home in which nothing has run."""
+    return [Step(asset, "missing", "never made") for asset in STAGES]
+
+
+def _all_steps(made: dict[str, Recorded | None], reason: str) -> list[Step]:
+    return [
+        Step(asset, "stale", reason, before.made_at) if before else Step(asset, "missing", "never made")
+        for asset, before in made.items()
+    ]
+
+
+def _step(before: Recorded | None, now: Ingredients, renewed: Sequence[Step], pipeline: Pipeline) -> Step:
+    if before is None:
+        return Step(now.asset, "missing", "never made")
+    reasons = _differences(before, now, renewed)
+    state: State = "stale" if reasons else "up to date"
+    if before.unpassed:
+        reasons.insert(0, f"check {', '.join(before.unpassed)} did not pass")
+        state = "check failed"
+    if not reasons and (lost := _loss(now.asset, pipeline)):
+        reasons, state = [lost], "missing" if lost == GONE else "stale"
+    return Step(now.asset, state, "; ".join(reasons) or "unchanged", before.made_at)
+
+
+def _differences(before: Recorded, now: Ingredients, renewed: Sequence[Step]) -> list[str]:
+    """Why it would come out different; what an upstream asset has said already is not repeated."""
+    names = tuple(step.asset for step in renewed)
+    own = changes(before.made_from, now, names) if before.made_from else []
+    said = {reason for step in renewed for reason in step.reason.split("; ")}
+    reasons = [reason for reason in own if reason not in said]
+    if renewed:
+        return [*reasons, f"{names[0]} is made again"]
+    if not reasons and before.fingerprint != now.fingerprint:
+        return ["its data, settings or code have changed"]
+    return reasons
+
+
+def _loss(asset: str, pipeline: Pipeline) -> str | None:
+    name = pipeline.chosen_market().model_name
+    if asset == "registered_model" and not is_registered(pipeline.home, name):
+        return "the registry holds no version of it"
+    return damage(pipeline.place(asset))

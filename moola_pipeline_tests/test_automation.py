@@ -57,13 +57,11 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Let the code of a room be another."""
-    as_it_is = provenance.code_version
+    as_it_is = provenance.room_digest
 
-    def edit_room(room: str) -> None:
+    def edit_room(edited: str) -> None:
         monkeypatch.setattr(
-            provenance,
-            "code_version",
-            lambda asset: "edited" if room in STAGES[asset].rooms else as_it_is(asset),
+            provenance, "room_digest", lambda room: "edited" if room == edited else as_it_is(room)
         )
 
     yield edit_room
@@ -78,11 +76,14 @@ def test_in_an_empty_home_everything_has_never_been_made(isolated_home, smoke_ho
 
 
 def test_after_a_run_nothing_would_change(smoke_home: Home):
-    assert planned(smoke_home) == [Step(asset, False, "unchanged") for asset in ALL]
+    steps = planned(smoke_home)
+    assert [(step.asset, step.state, step.reason) for step in steps] == [
+        (asset, "up to date", "unchanged") for asset in ALL
+    ]
 
 
 def test_a_run_asked_for_makes_everything():
-    assert everything("asked for") == [Step(asset, True, "asked for") for asset in ALL]
+    assert everything("asked for") == [Step(asset, "stale", "asked for") for asset in ALL]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_edited_code_makes_again_what_it_decides(
 def test_a_stale_asset_says_why(smoke_home: Home, change: Callable[..., None]):
     change("finetune", epochs=9)
     why = reasons(planned(smoke_home))
-    assert why["finetuned_classifier"] == "its data, settings or code have changed"
+    assert why["finetuned_classifier"] == "settings: finetune.epochs 8 -> 9"
     assert why["bootstrap_ci_report"] == "finetuned_classifier is made again"
     assert why["registered_model"] == "bootstrap_ci_report is made again"
     assert why["pretrained_encoder"] == "unchanged"
@@ -163,7 +164,7 @@ def test_an_asset_whose_check_did_not_pass_since_is_made_again(smoke_copy: Home)
     with instance_of(smoke_copy) as instance:
         instance.report_runless_asset_event(failed)
     steps = planned(smoke_copy)
-    assert reasons(steps)["finetuned_classifier"] == "an integrity check did not pass"
+    assert reasons(steps)["finetuned_classifier"] == "check no_collapse did not pass"
     assert stale(steps) == {"finetuned_classifier", *JUDGED}
 
 
@@ -176,9 +177,10 @@ def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registe
     with instance_of(registered_copy) as instance:
         pipeline = Pipeline(profile="full", market="auto")
         market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
-        sources = provenance.source_digests(market)
-        made = provenance.fingerprint("raw_nq_bars", sources, provenance.stage_settings(market, profile), {})
-        event = dg.AssetMaterialization("raw_nq_bars", metadata={provenance.FINGERPRINT: made})
+        settings = provenance.stage_settings(market, profile)
+        made = provenance.ingredients("raw_nq_bars", provenance.read_sources(market), settings, {})
+        metadata = {provenance.FINGERPRINT: made.fingerprint}
+        event = dg.AssetMaterialization("raw_nq_bars", metadata=metadata)
         instance.report_runless_asset_event(event)
     assert stale(planned(registered_copy)) == AFTER_BARS
 

@@ -13,10 +13,12 @@ from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_stage
 from moola_pipeline.resources.provenance import (
     FINGERPRINT,
+    MADE_FROM,
     STAGES,
-    fingerprint,
+    Ingredients,
+    ingredients,
+    read_sources,
     recorded_fingerprint,
-    source_digests,
     stage_settings,
 )
 from moola_pipeline.resources.tracking import TrackedRun, Tracking
@@ -60,16 +62,19 @@ class OpenStage:
     Attributes:
         market, profile: What the run is about.
         run: Its MLflow run.
-        fingerprint: Of everything that decides its result.
-        sources: Digests of the market's data.
+        made_from: Everything that decides its result.
     """
 
     asset: str
     market: Market
     profile: Profile
     run: TrackedRun
-    fingerprint: str
-    sources: dict[str, str]
+    made_from: Ingredients
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Digests of the market's data, as `read_sources` names it."""
+        return self.made_from.market.digests
 
     def result(
         self,
@@ -80,7 +85,8 @@ class OpenStage:
         device: str = "cpu",
     ) -> dg.MaterializeResult:
         """The materialization: value, metadata common to all assets, checks."""
-        self.run.set_tags({FINGERPRINT: self.fingerprint, "device": device})
+        made = self.made_from.fingerprint
+        self.run.set_tags({FINGERPRINT: made, "device": device})
         for check in checks or []:
             self.run.set_tags({f"check.{check.check_name}": "passed" if check.passed else "FAILED"})
         return dg.MaterializeResult(
@@ -92,11 +98,12 @@ class OpenStage:
                 "simulated": self.market.simulated,
                 "profile": self.profile.name,
                 "device": device,
-                FINGERPRINT: self.fingerprint,
+                FINGERPRINT: made,
+                MADE_FROM: dg.MetadataValue.json(self.made_from.model_dump(mode="json")),
                 **metadata,
             },
             check_results=checks or [],
-            data_version=dg.DataVersion(data_version or self.fingerprint),
+            data_version=dg.DataVersion(data_version or made),
         )
 
 
@@ -123,14 +130,13 @@ def open_stage(
     asset = context.asset_key.to_user_string()
     market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
     show_stage(asset)
-    sources = source_digests(market)
     in_force = {name: value.model_dump(mode="json") for name, value in (overrides or {}).items()}
     settings = {**stage_settings(market, profile), **in_force}
     known = {name: recorded_fingerprint(context.instance, name) for name in STAGES[asset].upstream}
-    own = fingerprint(asset, sources, settings, {**known, **(upstream or {})})
+    own = ingredients(asset, read_sources(market), settings, {**known, **(upstream or {})})
     tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
     with tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags) as run:
-        yield OpenStage(asset, market, profile, run, own, sources)
+        yield OpenStage(asset, market, profile, run, own)
 
 
 def integrity(asset: str, name: str, description: str) -> dg.AssetCheckSpec:

@@ -100,13 +100,10 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
     """
     if not store.simulated:
         raise ValueError(f"a simulated market must lie apart from registered bars, got {store.root.name}")
-    recorded = {"generator_version": GENERATOR_VERSION, **settings.model_dump(mode="json")}
-    settings_file = store.root / "settings.json"
+    settings_file = _settings_file(store)
     with locked(settings_file):
-        made = _read_record(settings_file)
-        digests = made.pop(DIGESTS, None)
-        if made == recorded and digests is not None and read_manifest(store).files:
-            _require_as_made(store, digests)
+        if is_simulated(store, settings):
+            _require_as_made(store, _read_record(settings_file)[DIGESTS])
             return
         store.manifest.unlink(missing_ok=True)
         market = simulate(settings)
@@ -121,8 +118,23 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
             register_rolls(store, market.rolls)
         beside = [path for path in (labels_file(store), store.rolls) if path.exists()]
         digests = {path.name: file_sha256(path) for path in beside}
-        publish_json(settings_file, {**recorded, DIGESTS: digests})
+        publish_json(settings_file, {**_recorded(settings), DIGESTS: digests})
         add_bars(store, bars_file, VendorOptions(instrument=settings.instrument))
+
+
+def is_simulated(store: BarStore, settings: SimulationSettings) -> bool:
+    """Whether the market of these settings has been made in a store; it may have been changed since."""
+    made = _read_record(_settings_file(store))
+    digests = made.pop(DIGESTS, None)
+    return made == _recorded(settings) and digests is not None and bool(read_manifest(store).files)
+
+
+def _settings_file(store: BarStore) -> Path:
+    return store.root / "settings.json"
+
+
+def _recorded(settings: SimulationSettings) -> dict[str, Any]:
+    return {"generator_version": GENERATOR_VERSION, **settings.model_dump(mode="json")}
 
 
 def _require_as_made(store: BarStore, digests: dict[str, str]) -> None:

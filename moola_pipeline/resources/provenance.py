@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecord,
 )
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moola_pipeline.bars.schema import RAW_COLUMNS, content_digest
 from moola_pipeline.labels.placement import place_labels
@@ -23,6 +25,8 @@ from moola_pipeline.windows.frame import WINDOW_BARS
 
 PACKAGE = Path(__file__).resolve().parent.parent
 FINGERPRINT = "fingerprint"
+MADE_FROM = "made_from"
+"""Under this name a materialization holds its `Ingredients`, so that a later change can be named."""
 PLACE = "place"
 """Market and profile: what one of them made does not stand in the folder of another."""
 
@@ -33,7 +37,7 @@ class Stage:
 
     Attributes:
         rooms: Parts of the package whose source decides the result.
-        sources: Digests of data, as `source_digests` names them.
+        sources: Data, as `read_sources` names it.
         settings: Parts of the profile.
         upstream: Assets whose own fingerprint counts.
     """
@@ -96,37 +100,77 @@ INTEGRITY_CHECKS: dict[str, tuple[str, ...]] = {
 """Checks that block; an asset counts as made only if its own have passed."""
 
 
+class Sources(BaseModel):
+    """A market's data by name, as `read_sources` names it: digests, and numbers of rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digests: dict[str, str]
+    rows: dict[str, int]
+
+
+class Ingredients(BaseModel):
+    """Everything that decides an asset.
+
+    Attributes:
+        code: Digest of each room whose source counts.
+        sources: Digests of data.
+        settings: Parts of the profile, and its place.
+        upstream: Fingerprints of assets; None for one never made.
+        market: All data at that time, so that a change can be put in words; decides nothing.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    asset: str
+    code: dict[str, str]
+    sources: dict[str, str]
+    settings: dict[str, Any]
+    upstream: dict[str, str | None]
+    market: Sources
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that decides: 16 hex digits."""
+        parts = self.model_dump(mode="json", exclude={"market"})
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
 @cache
-def code_version(asset: str) -> str:
-    """Digest of the source that decides an asset: 12 hex digits."""
-    digest = hashlib.sha256()
-    for room in STAGES[asset].rooms:
-        place = PACKAGE / room
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
+def room_digest(room: str) -> str:
+    """Digest of the source of a part of the package: 12 hex digits."""
+    digest, place = hashlib.sha256(), PACKAGE / room
+    for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def fingerprint(
-    asset: str, sources: Mapping[str, str], settings: Mapping[str, Any], upstream: Mapping[str, str | None]
-) -> str:
-    """Digest of everything that decides an asset: 16 hex digits.
+def code_version(asset: str) -> str:
+    """Digest of the source that decides an asset: 12 hex digits."""
+    rooms = [room_digest(room) for room in STAGES[asset].rooms]
+    return hashlib.sha256("".join(rooms).encode()).hexdigest()[:12]
+
+
+def ingredients(
+    asset: str, sources: Sources, settings: Mapping[str, Any], upstream: Mapping[str, str | None]
+) -> Ingredients:
+    """What decides an asset.
 
     Args:
         asset: Its name, one of `STAGES`.
-        sources: At least the digests it depends on.
+        sources: The market's data.
         settings: At least the settings it depends on and its place, as plain values.
         upstream: At least the fingerprints it depends on; None for one never made.
     """
     stage = STAGES[asset]
-    parts = {
-        "asset": asset,
-        "code": code_version(asset),
-        "sources": {name: sources[name] for name in stage.sources},
-        "settings": {name: settings[name] for name in (PLACE, *stage.settings)},
-        "upstream": {name: upstream.get(name) for name in stage.upstream},
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return Ingredients(
+        asset=asset,
+        code={room: room_digest(room) for room in stage.rooms},
+        sources={name: sources.digests[name] for name in stage.sources},
+        settings={name: settings[name] for name in (PLACE, *stage.settings)},
+        upstream={name: upstream.get(name) for name in stage.upstream},
+        market=sources,
+    )
 
 
 def stage_settings(market: Market, profile: Profile) -> dict[str, Any]:
@@ -141,34 +185,31 @@ def stage_settings(market: Market, profile: Profile) -> dict[str, Any]:
     }
 
 
-def source_digests(market: Market) -> dict[str, str]:
-    """Digests of the market's data: whole, and the part that each split may see.
+def read_sources(market: Market) -> Sources:
+    """The market's data as fingerprints see it: whole, and the part that each split may see.
 
     `bars` and `labels` are those of the files; `bars.train`, `bars.validation`, `bars.test` those
     of the rows up to the end of a split, and `labels.<split>` those of its labels, so that bars
     or labels beyond a split leave it as it was. Rows are read only when a file has changed.
     """
-    whole = (market.bars_digest(), market.labels_digest(), market.splits.model_dump_json())
-    return dict(_source_digests(market, *whole))
-
-
-_known_digests: dict[tuple[str, ...], dict[str, str]] = {}
-
-
-def _source_digests(market: Market, bars_digest: str, labels_digest: str, splits: str) -> dict[str, str]:
-    key = (str(market.store.root), bars_digest, labels_digest, splits)
-    if key not in _known_digests:
+    key = (str(market.store.root), market.bars_digest(), market.labels_digest(), repr(market.splits))
+    if key not in _known_sources:
         bars = market.bars()
         labels = assign_splits(place_labels(market.labels(), bars).frame, bars, market.splits)
-        split_digests = digests_by_split(bars, labels, market)
-        _known_digests[key] = {"bars": bars_digest, "labels": labels_digest, **split_digests}
-    return _known_digests[key]
+        by_split = sources_by_split(bars, labels, market)
+        digests = {"bars": key[1], "labels": key[2], **by_split.digests}
+        rows = {"bars": len(bars), "labels": len(labels), **by_split.rows}
+        _known_sources[key] = Sources(digests=digests, rows=rows)
+    return _known_sources[key]
 
 
-def digests_by_split(bars: pd.DataFrame, labels: pd.DataFrame, market: Market) -> dict[str, str]:
-    """Digests of the bars that training or the windows of a split may read, and of its labels."""
+_known_sources: dict[tuple[str, ...], Sources] = {}
+
+
+def sources_by_split(bars: pd.DataFrame, labels: pd.DataFrame, market: Market) -> Sources:
+    """The bars that training or the windows of a split may read, and its labels."""
     columns = (*RAW_COLUMNS, "segment")
-    digests = {}
+    digests, rows = {}, {}
     for split in SPLITS:
         chosen = labels.loc[labels["split"] == split]
         if split == SPLITS[0]:
@@ -177,16 +218,27 @@ def digests_by_split(bars: pd.DataFrame, labels: pd.DataFrame, market: Market) -
             end = int(chosen["bar0"].max()) + WINDOW_BARS if len(chosen) else 0
         digests[f"bars.{split}"] = content_digest(bars.iloc[:end], columns)
         digests[f"labels.{split}"] = content_digest(chosen.drop(columns=["bar0"]))
-    return digests
+        rows |= {f"bars.{split}": end, f"labels.{split}": len(chosen)}
+    return Sources(digests=digests, rows=rows)
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The last materialization of an asset: its fingerprint, run, and whether its checks passed."""
+    """The last materialization of an asset.
+
+    Attributes:
+        fingerprint: Of what it was made from.
+        run_id: The Dagster run that made it.
+        made_at: When, UTC.
+        unpassed: Its integrity checks that did not pass in that run.
+        made_from: What the fingerprint was taken of; None where that was not recorded.
+    """
 
     fingerprint: str | None
     run_id: str
-    checks_passed: bool
+    made_at: datetime
+    unpassed: tuple[str, ...]
+    made_from: Ingredients | None
 
 
 def recorded(instance: dg.DagsterInstance, asset: str, check_names: tuple[str, ...]) -> Recorded | None:
@@ -195,17 +247,31 @@ def recorded(instance: dg.DagsterInstance, asset: str, check_names: tuple[str, .
     A check counts as passed only if its last evaluation belongs to that materialization's run. A
     run that ended before it came to a check takes nothing from the evaluation of before.
     """
-    key = dg.AssetKey(asset)
-    event = instance.get_latest_materialization_event(key)
+    event = instance.get_latest_materialization_event(dg.AssetKey(asset))
     if event is None or event.asset_materialization is None:
         return None
     metadata = event.asset_materialization.metadata
     value = metadata.get(FINGERPRINT)
-    latest = [_last_evaluated(instance, asset, name) for name in check_names]
-    passed = all(
-        one is not None and one.run_id == event.run_id and one.status.value == "SUCCEEDED" for one in latest
+    latest = {name: _last_evaluated(instance, asset, name) for name in check_names}
+    unpassed = tuple(
+        name
+        for name, one in latest.items()
+        if one is None or one.run_id != event.run_id or one.status.value != "SUCCEEDED"
     )
-    return Recorded(str(value.value) if value is not None else None, event.run_id, passed)
+    return Recorded(
+        str(value.value) if value is not None else None,
+        event.run_id,
+        datetime.fromtimestamp(event.timestamp, UTC),
+        unpassed,
+        _made_from(metadata.get(MADE_FROM)),
+    )
+
+
+def _made_from(entry: dg.MetadataValue | None) -> Ingredients | None:
+    try:
+        return Ingredients.model_validate(entry.value) if entry is not None else None
+    except ValidationError:
+        return None
 
 
 def recorded_fingerprint(instance: dg.DagsterInstance, asset: str) -> str | None:

@@ -8,6 +8,7 @@ from moola_pipeline.publish import file_sha256, publish_json
 
 SEAL_SUFFIX = ".seal.json"
 REMEDY = "Make it again: moola run"
+GONE, CHANGED = "what it made is gone", "what it made was changed"
 
 
 def seal(place: Path) -> None:
@@ -38,13 +39,13 @@ def prove(place: Path) -> None:
 def damage(place: Path) -> str | None:
     """What has become of an asset since it was kept, in a few words; None if nothing has."""
     if not _files(place):
-        return "what it made is gone"
+        return GONE
     try:
         prove(place)
     except FileNotFoundError:
-        return "what it made is gone"
+        return GONE
     except (IntegrityError, OSError):
-        return "what it made was changed"
+        return CHANGED
     return None
 
 

@@ -1,0 +1,98 @@
+"""What has changed since an asset was made, in words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from moola_pipeline.labels.splits import SPLITS
+from moola_pipeline.resources.provenance import PLACE, Ingredients, Sources
+
+SHOWN_SETTINGS = 3
+
+
+def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()) -> list[str]:
+    """Reasons why an asset would come out different, one short phrase each; empty if there is none.
+
+    Args:
+        before: What it was made from.
+        now: What it would be made from.
+        renewed: Assets that are made again anyway; they are not named.
+    """
+    if before.settings[PLACE] != now.settings[PLACE]:
+        return [f"made last for {before.settings[PLACE]}"]
+    return [
+        *_data_changes(before, now),
+        *_settings_changes(before.settings, now.settings),
+        *_code_changes(before.code, now.code),
+        *_upstream_changes(before.upstream, now.upstream, renewed),
+    ]
+
+
+def _data_changes(before: Ingredients, now: Ingredients) -> Iterator[str]:
+    for name, digest in now.sources.items():
+        if before.sources.get(name) != digest:
+            yield _data_change(name, before.market, now.market)
+
+
+def _data_change(name: str, before: Sources, now: Sources) -> str:
+    kind, _, split = name.partition(".")
+    had, have = before.rows.get(name, 0), now.rows.get(name, 0)
+    if split:
+        whose = f"{kind} up to the end of the {_period(split)}" if kind == "bars" else f"{split} labels"
+        return f"{whose} changed" + (f": {had:,} -> {have:,} rows" if had != have else "")
+    if had == have:
+        return f"{kind} changed, rows as many as before"
+    done, n_rows = ("added", have - had) if have > had else ("removed", had - have)
+    return f"{kind} were {done}: {n_rows:,} row{'s'[: n_rows != 1]}{_beyond(kind, before, now)}"
+
+
+def _beyond(kind: str, before: Sources, now: Sources) -> str:
+    """Behind which split all that changed lies, if behind any."""
+    last = None
+    for split in SPLITS:
+        name = f"{kind}.{split}"
+        if before.digests.get(name) != now.digests.get(name):
+            break
+        last = split
+    return f" after the {_period(last)}" if last else ""
+
+
+def _period(split: str) -> str:
+    return "training period" if split == SPLITS[0] else f"{split} period"
+
+
+def _settings_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if changed:
+        shown = [f"{name} {old.get(name)} -> {new.get(name)}" for name in changed[:SHOWN_SETTINGS]]
+        more = [f"{len(changed) - len(shown)} more"] if len(changed) > len(shown) else []
+        yield "settings: " + ", ".join(shown + more)
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _code_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    rooms = [room for room in {**before, **now} if before.get(room) != now.get(room)]
+    if rooms:
+        yield "code changed in " + ", ".join(room if "." in room else f"{room}/" for room in rooms)
+
+
+def _upstream_changes(
+    before: Mapping[str, str | None], now: Mapping[str, str | None], renewed: tuple[str, ...]
+) -> Iterator[str]:
+    for name, made in now.items():
+        old = before.get(name)
+        if old == made or name in renewed:
+            continue
+        if name != "champion":
+            yield f"{name} was made again since"
+        elif made is None:
+            yield f"version {old} is champion no more"
+        else:
+            yield f"champion: version {old} -> {made}" if old else f"version {made} is champion now"
