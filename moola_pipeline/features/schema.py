@@ -1,4 +1,4 @@
-"""The one table of features: order, declared range, and what mirroring the prices does to each."""
+"""The one table of features: order, declared range, mirror, and what each must show to count as alive."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +19,8 @@ class Feature:
         mirror: What the feature becomes when prices are turned upside down: x, -x, 1 - x, or
             the value of `partner` ("swap").
         partner: The feature that it swaps with, else empty.
+        min_density: Share of its values that must not be 0; more than this passes.
+        min_spread: Least share of the declared range between its 1st and its 99th percentile.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Feature:
     high: float
     mirror: Mirror
     partner: str = ""
+    min_density: float = 0.5
+    min_spread: float = 0.2
 
 
 RELATIVITY = (
@@ -61,6 +65,8 @@ N_RELATIVITY = len(RELATIVITY)
 N_FEATURES = len(FEATURES)
 RANGE_LOW = np.array([feature.low for feature in FEATURES], np.float32)
 RANGE_HIGH = np.array([feature.high for feature in FEATURES], np.float32)
+MIN_DENSITY = np.array([feature.min_density for feature in FEATURES])
+MIN_SPREAD = np.array([feature.min_spread for feature in FEATURES])
 
 MIRROR_SOURCE = np.array([FEATURE_NAMES.index(feature.partner or feature.name) for feature in FEATURES])
 MIRROR_SIGN = np.array(

@@ -2,11 +2,30 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from moola_pipeline.features.averages import mean_true_range, segment_bounds
+from moola_pipeline.features.passes import compiled_input, track_segments
+
+ATR_BARS = 10
 ZIGZAG_K = 1.2
 """Retracement from the running extreme, in ATR, that confirms a swing."""
+
+
+class SwingList(NamedTuple):
+    """Confirmed swings in the order in which they were confirmed; every array is (n_swings,).
+
+    Attributes:
+        bar: Row of the bar where the extreme stood.
+        price: The extreme, index points.
+        is_high: True for a swing high, False for a swing low.
+        confirmed_bar: Row of the bar that confirmed it, a later one of the same segment.
+    """
+
+    bar: np.ndarray
+    price: np.ndarray
+    is_high: np.ndarray
+    confirmed_bar: np.ndarray
 
 
 class Swings(NamedTuple):
@@ -66,85 +85,43 @@ def causal_zigzag(
     high, low, close, atr = (compiled_input(values) for values in (high, low, close, atr))
     n_bars = len(close)
     swings = Swings(
-        np.zeros(n_bars, np.int8),
+        np.empty(n_bars, np.int8),
         np.empty(n_bars),
         np.empty(n_bars),
         np.empty(n_bars, np.int64),
         np.empty(n_bars, np.int64),
-        np.zeros(n_bars, np.bool_),
+        np.empty(n_bars, np.bool_),
     )
     starts = np.zeros(1, np.int64) if starts is None else np.asarray(starts, np.int64)
     if n_bars and (starts[0] != 0 or (np.diff(starts) <= 0).any() or starts[-1] >= n_bars):
         raise ValueError("starts must increase from bar 0 and lie in the bars")
-    _track_segments(high, low, close, atr, float(k), starts, np.append(starts[1:], n_bars), *swings)
+    track_segments(high, low, close, atr, float(k), starts, np.append(starts[1:], n_bars), *swings)
     return swings
 
 
-def compiled_input(values: np.ndarray) -> np.ndarray:
-    """A (n,) series as contiguous, read-only float64, copied only where it is not.
+def confirmed_swings(
+    prices: np.ndarray, segment: np.ndarray, tick_points: float, k: float = ZIGZAG_K, atr_bars: int = ATR_BARS
+) -> SwingList:
+    """List the swings of a table of bars; none reaches over the end of a segment.
 
-    numba compiles once for each dtype, layout and writability of its arguments, seconds each;
-    pandas gives read-only arrays, numpy writable ones.
+    Args:
+        prices: (n_bars, 4) float64 open, high, low, close, index points.
+        segment: (n_bars,) int, non-decreasing.
+        tick_points: Smallest price step, index points: ATR counts as one at least.
+        k: Retracement from the running extreme, in ATR, that confirms a swing, > 0.
+        atr_bars: Bars of the ATR, >= 1.
+
+    Raises:
+        ValueError: If `atr_bars` < 1, or as `causal_zigzag`.
     """
-    values = np.ascontiguousarray(values, np.float64).view()
-    values.flags.writeable = False
-    return values
-
-
-@numba.njit(cache=True)
-def _track_segments(
-    high, low, close, atr, k, starts, ends, direction, swing_high, swing_low, high_bar, low_bar, confirmed
-):
-    for i in range(len(starts)):
-        _track(
-            high, low, close, atr, k, starts[i], ends[i],
-            direction, swing_high, swing_low, high_bar, low_bar, confirmed,
-        )  # fmt: skip
-
-
-@numba.njit(cache=True)
-def _track(
-    high, low, close, atr, k, first, end, direction, swing_high, swing_low, high_bar, low_bar, confirmed
-):
-    if first == end:
-        return
-    leg = 0
-    extreme, extreme_bar = 0.0, first
-    top, top_bar, bottom, bottom_bar = high[first], first, low[first], first
-    top_confirmed, bottom_confirmed = False, False
-    for t in range(first, end):
-        if not top_confirmed and high[t] > top:
-            top, top_bar = high[t], t
-        if not bottom_confirmed and low[t] < bottom:
-            bottom, bottom_bar = low[t], t
-        reversal = k * atr[t]
-        if leg == 0:
-            # NaN while ATR warms up compares False both ways, so the direction stays open.
-            if close[t] - close[first] >= reversal:
-                leg, extreme, extreme_bar = 1, top, top_bar
-            elif close[first] - close[t] >= reversal:
-                leg, extreme, extreme_bar = -1, bottom, bottom_bar
-        elif leg == 1:
-            if high[t] > extreme:
-                extreme, extreme_bar = high[t], t
-            elif extreme - close[t] >= reversal:
-                top, top_bar, top_confirmed = extreme, extreme_bar, True
-                leg, confirmed[t] = -1, True
-                extreme_bar = top_bar + 1
-                extreme = low[extreme_bar]
-                for j in range(extreme_bar + 1, t + 1):
-                    if low[j] < extreme:
-                        extreme, extreme_bar = low[j], j
-        elif low[t] < extreme:
-            extreme, extreme_bar = low[t], t
-        elif close[t] - extreme >= reversal:
-            bottom, bottom_bar, bottom_confirmed = extreme, extreme_bar, True
-            leg, confirmed[t] = 1, True
-            extreme_bar = bottom_bar + 1
-            extreme = high[extreme_bar]
-            for j in range(extreme_bar + 1, t + 1):
-                if high[j] > extreme:
-                    extreme, extreme_bar = high[j], j
-        direction[t] = leg
-        swing_high[t], high_bar[t] = top, top_bar
-        swing_low[t], low_bar[t] = bottom, bottom_bar
+    if atr_bars < 1:
+        raise ValueError(f"atr_bars must be >= 1, got {atr_bars}")
+    high, low, close = (compiled_input(prices[:, i]) for i in (1, 2, 3))
+    starts, ends = segment_bounds(segment)
+    atr = mean_true_range(high, low, close, starts, ends, atr_bars)
+    swings = causal_zigzag(high, low, close, np.maximum(atr, tick_points), k, starts)
+    turned = np.flatnonzero(swings.confirmed)
+    is_high = swings.direction[turned] < 0
+    bar = np.where(is_high, swings.high_bar[turned], swings.low_bar[turned])
+    price = np.where(is_high, swings.high[turned], swings.low[turned])
+    return SwingList(bar, price, is_high, turned)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.windows.frame import (
     BARS_BEFORE,
     CONTEXT_BARS,
@@ -16,12 +17,6 @@ from moola_pipeline.windows.frame import (
 VIEW_BARS = CONTEXT_BARS + WINDOW_BARS
 """Bars that the network reads of one window: 20 of context, then the window."""
 VIEW_OFFSETS = np.arange(-CONTEXT_BARS, WINDOW_BARS)
-
-
-def segment_bounds(segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First row and end row (exclusive) of each segment of a non-decreasing (n_bars,) column."""
-    starts = np.flatnonzero(np.diff(segment, prepend=segment[:1] - 1))
-    return starts, np.append(starts[1:], len(segment))
 
 
 def pretraining_windows(segment: np.ndarray, end_row: int, stride: int = PRETRAIN_STRIDE) -> np.ndarray:

@@ -2,20 +2,22 @@
 
 import ast
 import inspect
-from types import ModuleType
+from pathlib import Path
 
 import numpy as np
-import pytest
 
-from moola_pipeline.features import relativity, zigzag
+from moola_pipeline.features import passes
 from moola_pipeline.features.relativity import compute_features
+from moola_pipeline.home import PROJECT_ROOT
 from moola_pipeline_tests.features.naive import random_bars
+
+PACKAGE = PROJECT_ROOT / "moola_pipeline"
 
 
 def test_layout_and_dtype_of_the_prices_change_nothing_and_compile_nothing_new():
     prices = np.rint(random_bars(np.random.default_rng(7), 60))
     plain = compute_features(prices, np.zeros(60, int), 1.0).values
-    compiled = len(relativity._fill.signatures)  # pyright: ignore[reportAttributeAccessIssue]
+    compiled = len(passes.fill_features.signatures)  # pyright: ignore[reportAttributeAccessIssue]
     frozen = np.asfortranarray(prices)
     frozen.flags.writeable = False
 
@@ -26,18 +28,17 @@ def test_layout_and_dtype_of_the_prices_change_nothing_and_compile_nothing_new()
         np.repeat(prices, 2, axis=0)[::2],
     ):
         assert np.array_equal(compute_features(variant, np.zeros(60, np.int32), 1).values, plain)
-    assert len(relativity._fill.signatures) == compiled  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(passes.fill_features.signatures) == compiled  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@pytest.mark.parametrize("module", [relativity, zigzag], ids=lambda module: module.__name__)
-def test_compiled_code_uses_nothing_of_another_module_so_that_its_cache_cannot_grow_stale(module: ModuleType):
-    tree = ast.parse(inspect.getsource(module))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    foreign = {name.name for node in imports if str(node.module).startswith("moola") for name in node.names}
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    compiled = [node for node in functions if any("njit" in ast.unparse(d) for d in node.decorator_list)]
+def test_compiled_code_uses_nothing_of_another_module_so_that_its_cache_cannot_grow_stale():
+    outside = {name.partition(".")[0] for name in imported(Path(inspect.getfile(passes)))}
+    assert outside == {"numba", "numpy"}
+    rooms = [path for room in ("features", "windows") for path in (PACKAGE / room).rglob("*.py")]
+    assert [path.name for path in rooms if "numba" in imported(path)] == ["passes.py"]
 
-    assert compiled
-    for function in compiled:
-        used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
-        assert not used & foreign, f"{function.name} would keep an old {used & foreign}"
+
+def imported(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moola_pipeline.bars.schema import MAX_GAP, PRICE_COLUMNS
 from moola_pipeline.bars.sessions import session_of
-from moola_pipeline.features import relativity
 from moola_pipeline.features.relativity import (
     STRUCTURE_VALID_FROM,
     VALID_FROM,
@@ -219,7 +219,7 @@ def test_a_fault_in_an_indicator_stops_the_computation(indicator: str, monkeypat
     def fails(*_: object) -> np.ndarray:
         raise RuntimeError("indicator out of order")
 
-    monkeypatch.setattr(relativity.talib, indicator, fails)
+    monkeypatch.setattr(talib, indicator, fails)
     with pytest.raises(RuntimeError, match="indicator out of order"):
         one_segment(random_bars(np.random.default_rng(8), 60))
 

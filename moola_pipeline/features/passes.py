@@ -1,0 +1,268 @@
+"""What is compiled: swings and features of one segment after another, while its bars are in the cache.
+
+numba's cache of a function knows when its own file has changed, and no other: nothing here calls
+what is compiled elsewhere, and the constants of other modules come in as arguments. A feature has a
+loop of its own, without a branch in it, over arrays without a gap: so the compiler can take eight
+bars at once. A division by zero is let through and replaced behind it, for the same reason.
+"""
+
+import numba
+import numpy as np
+
+compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+
+
+def compiled_input(values: np.ndarray) -> np.ndarray:
+    """A (n,) series as contiguous, read-only float64, copied only where it is not.
+
+    numba compiles once for each dtype, layout and writability of its arguments, seconds each;
+    pandas gives read-only arrays, numpy writable ones.
+    """
+    values = np.ascontiguousarray(values, np.float64).view()
+    values.flags.writeable = False
+    return values
+
+
+@compiled
+def first_illegal(opens, high, low, close):
+    """The first bar with a price that is not finite or a high below its low; -1 if there is none."""
+    for t in range(len(close)):
+        if not (high[t] >= low[t] and np.isfinite(opens[t] + high[t] + low[t] + close[t])):
+            return t
+    return -1
+
+
+@compiled
+def track_segments(
+    high, low, close, atr, k, starts, ends, direction, swing_high, swing_low, high_bar, low_bar, confirmed
+):
+    """Fill in what `zigzag.Swings` holds, bars numbered through the whole table."""
+    for i in range(len(starts)):
+        first, end = starts[i], ends[i]
+        _track(
+            high[first:end], low[first:end], close[first:end], atr[first:end], k,
+            direction[first:end], swing_high[first:end], swing_low[first:end],
+            high_bar[first:end], low_bar[first:end], confirmed[first:end],
+        )  # fmt: skip
+        for t in range(first, end):
+            high_bar[t] += first
+            low_bar[t] += first
+
+
+@compiled
+def fill_features(
+    opens, high, low, close, atr, range_ema, starts, ends, tick, k, warm, structure_warm,
+    lowest, highest, neutral, values, valid, structure_valid, size,
+):  # fmt: skip
+    """Fill in what `relativity.FeatureTable` holds; `atr` and `range_ema` are NaN while they warm up."""
+    longest = 0
+    for i in range(len(starts)):
+        longest = max(longest, ends[i] - starts[i])
+    columns = np.empty((len(neutral), longest), np.float32)
+    series = np.empty((12, longest))
+    direction, confirmed = np.empty(longest, np.int8), np.empty(longest, np.bool_)
+    bars = np.empty((2, longest), np.int64)
+    reach, swing_high, swing_low, high_bar, low_bar = series[0], series[1], series[2], bars[0], bars[1]
+    for i in range(len(starts)):
+        first, end = starts[i], ends[i]
+        h, lo, c = high[first:end], low[first:end], close[first:end]
+        _at_least_one_tick(atr[first:end], tick, reach, size[first:end])
+        _track(h, lo, c, reach, k, direction, swing_high, swing_low, high_bar, low_bar, confirmed)
+        _candle(opens[first:end], h, lo, c, range_ema[first:end], tick, columns)
+        _since_swings(c, reach, swing_high, swing_low, high_bar, low_bar, columns)
+        _structure(h, lo, c, reach, tick, series[3:], columns)
+        for f in range(len(neutral)):
+            _clip(columns[f], len(c), lowest[f], highest[f])
+        _proxies(direction, len(c), columns)
+        _clip(columns[10], len(c), lowest[10], highest[10])
+        _write_rows(
+            columns, warm, structure_warm, neutral,
+            values[first:end], valid[first:end], structure_valid[first:end],
+        )  # fmt: skip
+
+
+@compiled
+def _track(high, low, close, atr, k, direction, swing_high, swing_low, high_bar, low_bar, confirmed):
+    """One segment; bars are numbered from its first."""
+    leg = 0
+    extreme, extreme_bar = 0.0, 0
+    top, top_bar, bottom, bottom_bar = high[0], 0, low[0], 0
+    top_confirmed, bottom_confirmed = False, False
+    for t in range(len(close)):
+        if not top_confirmed and high[t] > top:
+            top, top_bar = high[t], t
+        if not bottom_confirmed and low[t] < bottom:
+            bottom, bottom_bar = low[t], t
+        reversal = k * atr[t]
+        confirmed[t] = False
+        if leg == 0:
+            # NaN while ATR warms up compares False both ways, so the direction stays open.
+            if close[t] - close[0] >= reversal:
+                leg, extreme, extreme_bar = 1, top, top_bar
+            elif close[0] - close[t] >= reversal:
+                leg, extreme, extreme_bar = -1, bottom, bottom_bar
+        elif leg == 1:
+            if high[t] > extreme:
+                extreme, extreme_bar = high[t], t
+            elif extreme - close[t] >= reversal:
+                top, top_bar, top_confirmed = extreme, extreme_bar, True
+                leg, confirmed[t] = -1, True
+                extreme_bar = top_bar + 1
+                extreme = low[extreme_bar]
+                for j in range(extreme_bar + 1, t + 1):
+                    if low[j] < extreme:
+                        extreme, extreme_bar = low[j], j
+        elif low[t] < extreme:
+            extreme, extreme_bar = low[t], t
+        elif close[t] - extreme >= reversal:
+            bottom, bottom_bar, bottom_confirmed = extreme, extreme_bar, True
+            leg, confirmed[t] = 1, True
+            extreme_bar = bottom_bar + 1
+            extreme = high[extreme_bar]
+            for j in range(extreme_bar + 1, t + 1):
+                if high[j] > extreme:
+                    extreme, extreme_bar = high[j], j
+        direction[t] = leg
+        swing_high[t], high_bar[t] = top, top_bar
+        swing_low[t], low_bar[t] = bottom, bottom_bar
+
+
+@compiled
+def _at_least_one_tick(atr, tick, reach, size):
+    for t in range(len(atr)):
+        reach[t] = tick if atr[t] < tick else atr[t]
+    for t in range(len(atr)):
+        size[t] = reach[t] if reach[t] > 0 else 0.0
+
+
+@compiled
+def _candle(o, h, lo, c, range_ema, tick, columns):
+    """Features 1-6."""
+    n = len(c)
+    row = columns[0]
+    for t in range(n):
+        share = (o[t] - lo[t]) / max(h[t] - lo[t], tick)
+        row[t] = 0.5 if h[t] == lo[t] else share
+    row = columns[1]
+    for t in range(n):
+        share = (c[t] - lo[t]) / max(h[t] - lo[t], tick)
+        row[t] = 0.5 if h[t] == lo[t] else share
+    row = columns[2]
+    for t in range(n):
+        row[t] = (c[t] - o[t]) / max(h[t] - lo[t], tick)
+    row = columns[3]
+    for t in range(n):
+        row[t] = (h[t] - max(o[t], c[t])) / max(h[t] - lo[t], tick)
+    row = columns[4]
+    for t in range(n):
+        row[t] = (min(o[t], c[t]) - lo[t]) / max(h[t] - lo[t], tick)
+    row = columns[5]
+    for t in range(n):
+        ratio = (h[t] - lo[t]) / range_ema[t]
+        row[t] = ratio if range_ema[t] > 0 else 0.0
+
+
+@compiled
+def _since_swings(c, reach, swing_high, swing_low, high_bar, low_bar, columns):
+    """Features 7-10."""
+    n = len(c)
+    row = columns[6]
+    for t in range(n):
+        row[t] = (swing_high[t] - c[t]) / reach[t]
+    row = columns[7]
+    for t in range(n):
+        row[t] = (c[t] - swing_low[t]) / reach[t]
+    row = columns[8]
+    for t in range(n):
+        row[t] = (t - high_bar[t]) / 30
+    row = columns[9]
+    for t in range(n):
+        row[t] = (t - low_bar[t]) / 30
+
+
+@compiled
+def _proxies(direction, n, columns):
+    """Features 11 and 12, which are built from the others once those are clipped."""
+    body, range_z, row = columns[2], columns[5], columns[10]
+    for t in range(n):
+        row[t] = range_z[t] * direction[t] * body[t]
+    since_high, since_low, row = columns[8], columns[9], columns[11]
+    for t in range(n):
+        age = min((since_high[t] + since_low[t]) / 2, 1.0)
+        row[t] = (1 - range_z[t] / 3) * (1 - abs(body[t])) * age
+
+
+@compiled
+def _structure(h, lo, c, reach, tick, series, columns):
+    """The structural set of the last 10, 20 and 40 bars."""
+    n = len(c)
+    walked, tops, depths = series[0], series[1:5], series[5:9]
+    walked[0] = 0.0
+    for t in range(1, n):
+        walked[t] = walked[t - 1] + abs(c[t] - c[t - 1])
+    for t in range(n):
+        tops[0, t] = h[t]
+    for t in range(n):
+        depths[0, t] = -lo[t]
+    _highest(tops, n)
+    _highest(depths, n)
+    for i in range(3):
+        _structure_of(c, tops[i], depths[i], reach, walked, tick, 10 << i, columns[12 + 4 * i : 16 + 4 * i])
+
+
+@compiled
+def _highest(rows, n):
+    """Turn row 0 into the highest of its last 10 values, rows 1 and 2 into those of 20 and 40."""
+    # The highest of n bars and the highest of n bars some way back cover both: 2, 4, 8, 10, 20, 40.
+    for source, target, back in ((0, 3, 1), (3, 0, 2), (0, 3, 4), (3, 0, 2), (0, 1, 10), (1, 2, 20)):
+        first = min(back, n)
+        for t in range(first):
+            rows[target, t] = rows[source, t]
+        before, now, out = rows[source], rows[source, first:], rows[target, first:]
+        for t in range(n - first):
+            out[t] = now[t] if now[t] > before[t] else before[t]
+
+
+@compiled
+def _structure_of(close, highest, depth, atr, walked, tick, n_bars, columns):
+    """Range, net move, efficiency and position over `n_bars`; `depth` is the lowest low, negated."""
+    first = min(n_bars, len(close))
+    n = len(close) - first
+    c, reach, top, below, path = close[first:], atr[first:], highest[first:], depth[first:], walked[first:]
+    row = columns[0, first:]
+    for t in range(n):
+        row[t] = (top[t] + below[t]) / reach[t]
+    row = columns[1, first:]
+    for t in range(n):
+        row[t] = (c[t] - close[t]) / reach[t]
+    row = columns[2, first:]
+    for t in range(n):
+        way = path[t] - walked[t]
+        share = abs(c[t] - close[t]) / way
+        row[t] = share if way > tick / 2 else 0.0
+    row = columns[3, first:]
+    for t in range(n):
+        share = (c[t] + below[t]) / (top[t] + below[t])
+        row[t] = share if top[t] + below[t] > 0 else 0.5
+
+
+@compiled
+def _clip(row, n, low, high):
+    for t in range(n):
+        row[t] = min(max(row[t], low), high)
+
+
+@compiled
+def _write_rows(columns, warm, structure_warm, neutral, values, valid, structure_valid):
+    """Turn columns into rows, neutral where a feature is not warm; the last 12 are the structural set."""
+    n, n_features = values.shape
+    for t in range(min(structure_warm, n)):
+        n_warm = n_features - 12 if t >= warm else 0
+        for f in range(n_features):
+            values[t, f] = columns[f, t] if f < n_warm else neutral[f]
+    for t in range(structure_warm, n):
+        for f in range(n_features):
+            values[t, f] = columns[f, t]
+    for t in range(n):
+        valid[t] = t >= warm
+        structure_valid[t] = t >= structure_warm
