@@ -13,6 +13,8 @@ from moola_pipeline.windows.dense import scan_windows, segment_bounds, view_rows
 from moola_pipeline.windows.frame import CORE_LAST
 
 KURTOSIS_BARS = (1, 5, 60)
+LARGEST_CUT = 5
+"""Moves that are cut down to the next largest before kurtosis is measured once more."""
 RATIO_BARS = (5, 60)
 LAGS = (1, 5, 30, 120, 390, 690, 1380)
 RANGE_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -22,18 +24,23 @@ SESSIONS_SCANNED = 100
 """Sessions, evenly spread, in which the rule looks for expansions."""
 
 BANDS = {
-    "excess kurtosis of returns, 1 minute": (40, 250),
-    "excess kurtosis of returns, 5 minutes": (20, 120),
-    "excess kurtosis of returns, 60 minutes": (10, 35),
+    "excess kurtosis of returns, 1 minute": (95, 230),
+    "excess kurtosis of returns, 5 minutes": (42, 105),
+    "excess kurtosis of returns, 60 minutes": (12, 33),
+    "excess kurtosis, five largest moves cut, 1 minute": (65, 105),
+    "excess kurtosis, five largest moves cut, 5 minutes": (35, 60),
+    "excess kurtosis, five largest moves cut, 60 minutes": (9, 18),
     "variance ratio, 5 minutes": (0.95, 1.07),
     "variance ratio, 60 minutes": (0.93, 1.09),
     "autocorrelation of absolute returns, lag 1": (0.33, 0.46),
     "autocorrelation of absolute returns, lag 30": (0.24, 0.36),
     "autocorrelation of absolute returns, lag 390": (0.05, 0.15),
     "autocorrelation of absolute returns, lag 1380": (0.2, 0.34),
-    "volatility at 03:00 New York, bp": (2.8, 4.0),
-    "volatility at 10:00 New York, bp": (5.8, 8.0),
-    "volatility at 20:00 New York, bp": (2.0, 3.0),
+    "volatility at 03:00 New York, bp": (2.9, 3.8),
+    "volatility at 08:00 New York, bp": (4.4, 5.8),
+    "volatility at 10:00 New York, bp": (6.0, 7.8),
+    "volatility at 16:00 New York, bp": (2.9, 3.8),
+    "volatility at 20:00 New York, bp": (2.1, 2.8),
     "range of a bar in ticks, 5 % quantile": (4, 6),
     "range of a bar in ticks, 50 % quantile": (15, 22),
     "range of a bar in ticks, 99 % quantile": (110, 155),
@@ -42,7 +49,7 @@ BANDS = {
     "ATR(10) over price in bp, 95 % quantile": (10, 13),
     "zigzag legs a session": (195, 240),
     "bars a zigzag leg, 50 % quantile": (4, 6),
-    "rule-found expansions a session": (12, 24),
+    "rule-found expansions a session": (15, 34),
 }
 """Where the simulated market must lie; around the real one, and wide where few bars decide."""
 
@@ -77,11 +84,23 @@ def returns_over(log_close: np.ndarray, segment: np.ndarray, n_bars: int) -> np.
     return (log_close[n_bars:] - log_close[:-n_bars])[segment[n_bars:] == segment[:-n_bars]]
 
 
+def without_largest(moves: np.ndarray, n_largest: int) -> np.ndarray:
+    """The moves, the `n_largest` of them by size cut down to the size of the next, (n_moves,)."""
+    if len(moves) <= n_largest:
+        return moves
+    limit = np.partition(np.abs(moves), -n_largest - 1)[-n_largest - 1]
+    return np.clip(moves, -limit, limit)
+
+
 def _return_facts(log_close: np.ndarray, segment: np.ndarray) -> dict[str, float]:
-    facts = {}
+    facts, facts_cut = {}, {}
     for n_bars in KURTOSIS_BARS:
-        name = f"excess kurtosis of returns, {n_bars} minute{'s' if n_bars > 1 else ''}"
-        facts[name] = float(kurtosis(returns_over(log_close, segment, n_bars)))
+        over = f"{n_bars} minute{'s' if n_bars > 1 else ''}"
+        moves = returns_over(log_close, segment, n_bars)
+        facts[f"excess kurtosis of returns, {over}"] = float(kurtosis(moves))
+        cut = without_largest(moves, LARGEST_CUT * n_bars)
+        facts_cut[f"excess kurtosis, five largest moves cut, {over}"] = float(kurtosis(cut))
+    facts |= facts_cut
     variance = returns_over(log_close, segment, 1).var()
     for n_bars in RATIO_BARS:
         ratio = returns_over(log_close, segment, n_bars).var() / (n_bars * variance)

@@ -10,7 +10,7 @@ from moola_pipeline.bars.simulated import simulate
 from moola_pipeline.bars.simulated.settings import SimulationSettings
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.bench.market_facts import BANDS, market_facts, returns_over
+from moola_pipeline.bench.market_facts import BANDS, market_facts, returns_over, without_largest
 from moola_pipeline.bench.market_page import compare_markets, market_lines, market_page
 from moola_pipeline.labels.simulated import ensure_simulated
 from moola_pipeline.models.rule import Rule
@@ -28,6 +28,12 @@ def test_returns_do_not_reach_over_the_end_of_a_segment():
     log_close, segment = np.array([0.0, 1.0, 3.0, 10.0, 10.5]), np.array([0, 0, 0, 1, 1])
     assert returns_over(log_close, segment, 1).tolist() == [1.0, 2.0, 0.5]
     assert returns_over(log_close, segment, 2).tolist() == [3.0]
+
+
+def test_the_largest_moves_are_cut_down_to_the_next_on_both_sides():
+    moves = np.array([1.0, -9.0, 2.0, 30.0, -4.0])
+    assert without_largest(moves, 2).tolist() == [1.0, -4.0, 2.0, 4.0, -4.0]
+    assert without_largest(moves, 5) is moves
 
 
 def test_a_plain_walk_has_the_facts_of_a_plain_walk():
@@ -73,6 +79,7 @@ def test_two_markets_of_one_generator_are_hardly_told_apart(tmp_path):
 @pytest.mark.slow
 def test_the_simulated_market_lies_in_its_bands(tmp_path):
     facts = compare_markets(BarStore(tmp_path / "data", simulated=False)).simulated
+    assert facts.keys() >= BANDS.keys()
     outside = {name: facts[name] for name, (low, high) in BANDS.items() if not low <= facts[name] <= high}
     assert outside == {}
 

@@ -8,19 +8,28 @@ from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.bars.simulated.plan import BarPlan
 
 STEPS_PER_BAR = 8
-MEDIAN_VOLATILITY = 1.88e-4
+MEDIAN_VOLATILITY = 1.80e-4
 """Standard deviation of a one-minute log return at an ordinary hour of an ordinary day."""
-SESSION_MEMORY, SESSION_SPREAD = 0.93, 0.42
-MINUTE_MEMORY, MINUTE_SPREAD = 0.99, 0.28
-BAR_SPREAD = 0.22
+SESSION_MEMORY, SESSION_SPREAD = 0.93, 0.45
+MINUTE_MEMORY, MINUTE_SPREAD = 0.991, 0.33
+BAR_SPREAD = 0.16
 """Log volatility: AR(1) over sessions, AR(1) over minutes, and a share of each bar's own."""
-NEWS_RATE, NEWS_REACH = 0.0007, 0.8
-"""Share of bars struck by news, and the mean log volatility that news adds, exponentially spread."""
-ANNOUNCEMENTS = {"08:30": (0.4, 0.8), "10:00": (0.35, 0.3), "14:00": (0.1, 0.8)}
-"""New York times of scheduled news: the share of sessions that have it, and its mean reach."""
-GREATEST_REACH = 3.0
-NEWS_MEMORY = 0.75
-"""What is left of the reach of news a bar later."""
+NEWS_RATE, LEAST_NEWS, NEWS_TAIL = 0.0017, 4.25, 3.0
+"""Share of bars struck by news, its least size, and the exponent of its tail, which is that of
+returns: Gopikrishnan, Plerou, Amaral, Meyer and Stanley (1999), Physical Review E 60(5). Sizes are
+volatilities of an ordinary minute: news strikes as hard at night, where it stands out more."""
+ANNOUNCEMENTS = (
+    ("08:30", 0.3, 4.5), ("08:30", 0.14, 20.0), ("10:00", 0.2, 7.0), ("14:00", 0.03, 13.0),
+    ("14:30", 0.03, 10.0), ("16:01", 0.06, 8.5), ("16:05", 0.06, 8.5), ("16:20", 0.03, 9.0),
+    ("16:30", 0.06, 9.0),
+)  # fmt: skip
+"""Scheduled news by New York time: the share of sessions that have it, and its median size. Data at
+08:30, the greatest on prices and jobs; the central bank at 14:00; earnings after the close."""
+ANNOUNCEMENT_SPREAD = 0.6
+"""Standard deviation of the log size of scheduled news."""
+GREATEST_NEWS = 120.0
+NEWS_MEMORY = 0.68
+"""What is left of the size of news a bar later."""
 REVERSAL = 0.045
 """Share of a free bar's move that the next free bar takes back."""
 RANGE_PER_VOLATILITY = 1.6
@@ -34,7 +43,7 @@ _PROFILE = {
     "18:00": 2.2, "18:05": 0.9, "19:30": 0.72, "20:00": 1.05, "22:00": 0.74, "00:00": 0.58, "02:00": 0.85,
     "02:59": 1.0, "03:00": 1.55, "03:30": 1.25, "05:00": 0.95, "07:00": 1.05, "08:29": 1.15, "08:30": 1.9,
     "08:45": 1.45, "09:29": 1.55, "09:30": 4.2, "09:45": 3.5, "10:30": 2.75, "11:30": 2.05, "12:30": 1.7,
-    "14:00": 2.0, "15:30": 2.0, "15:50": 2.7, "16:00": 2.5, "16:05": 1.2, "16:30": 0.8, "17:00": 0.75,
+    "14:00": 2.0, "15:30": 2.0, "15:50": 2.7, "16:00": 2.5, "16:05": 1.0, "16:30": 0.65, "17:00": 0.75,
 }  # fmt: skip
 """Volatility by New York time over the median: quiet Asia, London at 03:00, New York at 09:30."""
 
@@ -52,20 +61,22 @@ def volatility(minutes: pd.DatetimeIndex, session_number: np.ndarray, rng: np.ra
     by_minute = autoregression(rng.standard_normal(n_bars), MINUTE_MEMORY) * MINUTE_SPREAD
     by_bar = rng.standard_normal(n_bars) * BAR_SPREAD
     minute_of_day = _minute_of_day(minutes)
-    by_bar += _fading(_news(minute_of_day, rng), NEWS_MEMORY)
-    log_profile = _profile_by_minute()[minute_of_day]
-    return MEDIAN_VOLATILITY * np.exp(log_profile + by_session[session_number] + by_minute + by_bar)
+    of_the_session = np.exp(by_session)[session_number]
+    usual = of_the_session * np.exp(_profile_by_minute()[minute_of_day] + by_minute + by_bar)
+    news = np.minimum(of_the_session * _news(minute_of_day, rng), GREATEST_NEWS)
+    return MEDIAN_VOLATILITY * np.hypot(usual, _fading(news, NEWS_MEMORY))
 
 
 def _news(minute_of_day: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Log volatility that news adds to the bar it strikes, (n_bars,); 0 on nearly all bars."""
-    share = np.full(len(minute_of_day), NEWS_RATE)
-    reach = np.full(len(minute_of_day), NEWS_REACH)
-    for time, (sessions, mean) in ANNOUNCEMENTS.items():
-        at = minute_of_day == _minute(time)
-        share[at], reach[at] = sessions, mean
-    struck = rng.random(len(share)) < share
-    return struck * np.minimum(reach * rng.standard_exponential(len(share)), GREATEST_REACH)
+    """Size of the news that strikes each bar, (n_bars,); 0 on nearly all bars."""
+    n_bars = len(minute_of_day)
+    sizes = LEAST_NEWS * (1 - rng.random(n_bars)) ** (-1 / NEWS_TAIL)
+    news = np.where(rng.random(n_bars) < NEWS_RATE, sizes, 0.0)
+    for time, sessions, median in ANNOUNCEMENTS:
+        at = np.flatnonzero(minute_of_day == _minute(time))
+        sizes = median * rng.lognormal(0.0, ANNOUNCEMENT_SPREAD, len(at))
+        news[at] = np.maximum(news[at], np.where(rng.random(len(at)) < sessions, sizes, 0.0))
+    return news
 
 
 def opening_gaps(
