@@ -7,9 +7,8 @@ from typing import Literal
 
 import dagster as dg
 
-from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.simulated import is_simulated
-from moola_pipeline.resources.changes import changes
+from moola_pipeline.resources.changes import changes, made_elsewhere
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import (
     INTEGRITY_CHECKS,
@@ -58,20 +57,17 @@ def plan(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step]:
     """Which of the nine assets a run would change, in the order of the work.
 
     An asset is left alone when everything that decides it is as it was when it was last made,
-    its integrity checks passed then, and what it made is still there, byte for byte. Nothing is
-    written. Data that is not what was recorded makes everything stale: the run then says so, too.
+    its integrity checks passed then, and what it made is still there, byte for byte. No bar and
+    no asset is written.
 
     Raises:
-        BadInput: If bars or labels are missing or do not fit; the run itself then says so as well.
+        MoolaError: If bars or labels cannot be read; the run itself then says so as well.
     """
     market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
     made = {asset: recorded(instance, asset, INTEGRITY_CHECKS[asset]) for asset in STAGES}
     if market.simulation and not is_simulated(market.store, market.simulation):
-        return _all_steps(made, "its simulated market is made first")
-    try:
-        sources = read_sources(market)
-    except IntegrityError as fault:
-        return _all_steps(made, str(fault))
+        return [_after_market(asset, before, pipeline.label) for asset, before in made.items()]
+    sources = read_sources(market)
     settings = stage_settings(market, profile)
     planned: dict[str, str | None] = {"champion": champion_version(pipeline.home, market.model_name)}
     steps: list[Step] = []
@@ -93,11 +89,11 @@ def nothing_made() -> list[Step]:
     return [Step(asset, "missing", "never made") for asset in STAGES]
 
 
-def _all_steps(made: dict[str, Recorded | None], reason: str) -> list[Step]:
-    return [
-        Step(asset, "stale", reason, before.made_at) if before else Step(asset, "missing", "never made")
-        for asset, before in made.items()
-    ]
+def _after_market(asset: str, before: Recorded | None, place: str) -> Step:
+    if before is None:
+        return Step(asset, "missing", "never made")
+    elsewhere = made_elsewhere(before.made_from, place) if before.made_from else None
+    return Step(asset, "stale", elsewhere or "its simulated market is made first", before.made_at)
 
 
 def _step(before: Recorded | None, now: Ingredients, renewed: Sequence[Step], pipeline: Pipeline) -> Step:

@@ -28,6 +28,7 @@ class LazyCommand:
 COMMANDS = {
     "run": LazyCommand("moola_pipeline.cli.run", "run", "Train on the bars and report how good it is."),
     "ui": LazyCommand("moola_pipeline.cli.ui", "ui", "Open Dagster and MLflow on this machine."),
+    "status": LazyCommand("moola_pipeline.cli.status", "status", "Show what is stale, and why."),
     "report": LazyCommand("moola_pipeline.cli.report", "report", "Show the scores of the last run."),
     "predict": LazyCommand("moola_pipeline.cli.predict", "predict", "Mark expansions in a file of bars."),
     "bars": LazyCommand("moola_pipeline.cli.bars", "bars", "Add bars and contract rolls, and list them."),

@@ -18,6 +18,7 @@ from moola_pipeline.publish import locked
 
 if TYPE_CHECKING:
     import dagster as dg
+    from filelock import FileLock
 
     from moola_pipeline.automation import Step
     from moola_pipeline.resources.pipeline import Pipeline
@@ -70,7 +71,7 @@ def _alone_in(home: Home) -> Iterator[None]:
     """Wait, and say so, while another `moola run` is at work in the home."""
     from filelock import Timeout
 
-    lock = locked(home.dagster / "run")
+    lock = run_lock(home)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -80,6 +81,11 @@ def _alone_in(home: Home) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def run_lock(home: Home) -> "FileLock":
+    """The lock that a `moola run` holds while it is at work in the home."""
+    return locked(home.dagster / "run")
 
 
 def quiet_libraries() -> None:

@@ -17,14 +17,20 @@ def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()
         now: What it would be made from.
         renewed: Assets that are made again anyway; they are not named.
     """
-    if before.settings[PLACE] != now.settings[PLACE]:
-        return [f"made last for {before.settings[PLACE]}"]
+    if elsewhere := made_elsewhere(before, now.settings[PLACE]):
+        return [elsewhere]
     return [
         *_data_changes(before, now),
         *_settings_changes(before.settings, now.settings),
         *_code_changes(before.code, now.code),
         *_upstream_changes(before.upstream, now.upstream, renewed),
     ]
+
+
+def made_elsewhere(before: Ingredients, place: str) -> str | None:
+    """The market and profile that an asset was made for last, in words; None if it was this one."""
+    last = before.settings.get(PLACE)
+    return f"made last for {last}" if last != place else None
 
 
 def _data_changes(before: Ingredients, now: Ingredients) -> Iterator[str]:

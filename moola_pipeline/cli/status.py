@@ -1,0 +1,138 @@
+"""moola status: what is stale, what `moola run` would make, and why."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from moola_pipeline.cli.output import emit, iso_time, json_option, shown_time
+from moola_pipeline.home import Home
+
+if TYPE_CHECKING:
+    from moola_pipeline.automation import Step
+    from moola_pipeline.resources.pipeline import Pipeline
+
+LINE_WIDTH = 100
+COLUMNS = (("asset", 20), ("state", 12), ("last made, UTC", 16))
+"""Headings and widths; the reason takes what is left of a line."""
+
+
+@click.command()
+@click.option(
+    "--profile", type=click.Choice(["auto", "smoke", "demo", "full"]), default="auto", show_default=True
+)
+@click.option(
+    "--market", type=click.Choice(["auto", "registered", "simulated"]), default="auto", show_default=True
+)
+@json_option
+def status(profile: str, market: str, as_json: bool) -> None:
+    """Show what is stale, what `moola run` with the same options would make, and why. Changes nothing."""
+    from moola_pipeline.cli.run import quiet_libraries
+    from moola_pipeline.resources.pipeline import Pipeline
+
+    quiet_libraries()
+    home = Home.resolve()
+    pipeline = Pipeline(profile=profile, market=market)  # pyright: ignore[reportArgumentType]
+    steps = _planned(home, pipeline)
+    given = (("--profile", profile), ("--market", market))
+    command = " ".join(["moola run", *(f"{name} {choice}" for name, choice in given if choice != "auto")])
+    facts = {**_facts(home, pipeline, steps), "command": command}
+    emit(facts, _lines(facts, steps), as_json)
+
+
+def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
+    """The plan of `moola run`; a home without a Dagster database is not made into one."""
+    from moola_pipeline.automation import nothing_made, plan
+    from moola_pipeline.resources.instance import open_instance, prepare_instance
+
+    if not any(home.dagster.rglob("*.db")):
+        pipeline.chosen_market()  # refuses bars without labels, as the run does
+        return nothing_made()
+    prepare_instance(home)
+    with open_instance(home) as instance:
+        return plan(instance, pipeline)
+
+
+def _facts(home: Home, pipeline: "Pipeline", steps: Sequence["Step"]) -> dict[str, Any]:
+    from moola_pipeline.resources.registry import champion_version
+    from moola_pipeline.resources.tracking import DATABASE_NAME
+
+    market = pipeline.chosen_market()
+    kept = (home.tracking / DATABASE_NAME).exists()
+    return {
+        "home": str(home.root),
+        "market": market.name,
+        "simulated": market.simulated,
+        "profile": pipeline.chosen_profile().name,
+        "model": market.model_name,
+        "champion": champion_version(home, market.model_name) if kept else None,
+        "running": _is_running(home),
+        "would_make": [step.asset for step in steps if step.stale],
+        "assets": [
+            {
+                "asset": step.asset,
+                "state": step.state,
+                "made_at": iso_time(step.made_at) if step.made_at else None,
+                "reason": step.reason,
+            }
+            for step in steps
+        ],
+    }
+
+
+def _is_running(home: Home) -> bool:
+    """Whether a `moola run` is at work in the home."""
+    from filelock import Timeout
+
+    from moola_pipeline.cli.run import run_lock
+
+    if not home.dagster.exists():
+        return False
+    try:
+        with run_lock(home).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lines(facts: dict[str, Any], steps: Sequence["Step"]) -> list[str]:
+    bars = "SIMULATED bars" if facts["simulated"] else f"registered {facts['market'].upper()} bars"
+    champion = f"models:/{facts['model']}/{facts['champion']}" if facts["champion"] else "none yet"
+    said_once = steps[0].reason if len({step.reason for step in steps}) == 1 else None
+    return [
+        f"home      {facts['home']}",
+        f"market    {bars}, profile {facts['profile']}",
+        f"champion  {champion}",
+        *(["running   a moola run is at work here now: what it makes is not counted yet"] * facts["running"]),
+        "",
+        _row([*(name for name, _ in COLUMNS), "" if said_once else "why"]),
+        *(line for step in steps for line in _asset_lines(step, said_once)),
+        "",
+        *_outlook(steps, said_once, facts["command"]),
+    ]
+
+
+def _asset_lines(step: "Step", said_once: str | None) -> list[str]:
+    made = shown_time(step.made_at) if step.made_at else "never"
+    reason = "" if step.reason == said_once or not step.stale else step.reason
+    left = sum(width + 2 for _, width in COLUMNS)
+    first, *more = textwrap.wrap(reason, LINE_WIDTH - left) or [""]
+    return [_row([step.asset, step.state, made, first]), *(" " * left + line for line in more)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    widths = [width for _, width in COLUMNS]
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+    return "  ".join([*padded, *cells[len(widths) :]]).rstrip()
+
+
+def _outlook(steps: Sequence["Step"], said_once: str | None, command: str) -> list[str]:
+    stale = [step.asset for step in steps if step.stale]
+    if not stale:
+        return [f"{command} would change nothing."]
+    if len(stale) == len(steps):
+        outlook = f"{command} would make all {len(steps)} assets{f': {said_once}' if said_once else ''}."
+    else:
+        outlook = f"{command} would make {len(stale)} of {len(steps)} assets: {', '.join(stale)}."
+    return textwrap.wrap(outlook, LINE_WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -1,0 +1,133 @@
+"""What has changed since an asset was made, put in words."""
+
+from typing import Any
+
+import pytest
+
+from moola_pipeline.resources.changes import changes
+from moola_pipeline.resources.provenance import Ingredients, Sources
+
+SPLIT_DIGESTS = {
+    f"{kind}.{split}": f"{kind} {split}"
+    for kind in ("bars", "labels")
+    for split in ("train", "validation", "test")
+}
+
+
+def sources(rows: dict[str, int] | None = None, **digests: str) -> Sources:
+    known = {"bars": "b", "labels": "l", **SPLIT_DIGESTS}
+    changed = {name.replace("_", "."): digest for name, digest in digests.items()}
+    return Sources(digests=known | changed, rows={"bars": 10_000, "labels": 174} | (rows or {}))
+
+
+def made_from(market: Sources | None = None, uses: tuple[str, ...] = ("bars",), **parts: Any) -> Ingredients:
+    market = market or sources()
+    given = {
+        "asset": "an_asset",
+        "code": {"training": "c1", "assets/encoder.py": "c2"},
+        "settings": {"place": "nq-full", "finetune": {"epochs": 10, "seeds": [0, 1]}},
+        "upstream": {"raw_nq_bars": "u1"},
+    }
+    return Ingredients(
+        sources={name: market.digests[name] for name in uses}, market=market, **(given | parts)
+    )
+
+
+def test_what_is_as_it_was_gives_no_reason():
+    assert changes(made_from(), made_from()) == []
+    assert made_from().fingerprint == made_from().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("now", "uses", "reason"),
+    [
+        (sources({"bars": 11_380}, bars="new"), "bars", "bars were added: 1,380 rows after the test period"),
+        (
+            sources({"bars": 11_380}, bars="new", bars_test="new"),
+            "bars",
+            "bars were added: 1,380 rows after the validation period",
+        ),
+        (
+            sources({"bars": 11_380}, bars="new", bars_test="new", bars_validation="new"),
+            "bars",
+            "bars were added: 1,380 rows after the training period",
+        ),
+        (
+            sources({"bars": 10_001}, bars="new", bars_train="new"),
+            "bars",
+            "bars were added: 1 row",
+        ),
+        (sources({"bars": 9_000}, bars="new", bars_train="new"), "bars", "bars were removed: 1,000 rows"),
+        (sources(bars="new"), "bars", "bars changed, rows as many as before"),
+        (sources({"labels": 180}, labels="new"), "labels", "labels were added: 6 rows after the test period"),
+        (sources(labels_train="new"), "labels.train", "train labels changed"),
+        (
+            sources({"bars.train": 8_000}, bars_train="new"),
+            "bars.train",
+            "bars up to the end of the training period changed: 0 -> 8,000 rows",
+        ),
+    ],
+)
+def test_a_change_of_data_is_named_with_its_rows_and_place(now: Sources, uses: str, reason: str):
+    assert changes(made_from(uses=(uses,)), made_from(now, uses=(uses,))) == [reason]
+
+
+def test_data_that_an_asset_does_not_use_is_no_reason():
+    later = sources({"bars": 11_380}, bars="new")
+    before, now = made_from(uses=("bars.train",)), made_from(later, uses=("bars.train",))
+    assert changes(before, now) == []
+    assert before.fingerprint == now.fingerprint
+
+
+def test_a_changed_setting_is_named_with_both_values():
+    now = made_from(settings={"place": "nq-full", "finetune": {"epochs": 15, "seeds": [0, 1]}})
+    assert changes(made_from(), now) == ["settings: finetune.epochs 10 -> 15"]
+
+
+def test_of_many_settings_three_are_named():
+    before = made_from(settings={"place": "p", "report": dict.fromkeys("abcde", 0)})
+    now = made_from(settings={"place": "p", "report": dict.fromkeys("abcde", 1)})
+    assert changes(before, now) == ["settings: report.a 0 -> 1, report.b 0 -> 1, report.c 0 -> 1, 2 more"]
+
+
+def test_changed_code_is_named_by_room():
+    now = made_from(code={"training": "c3", "assets/encoder.py": "c4"})
+    assert changes(made_from(), now) == ["code changed in training/, assets/encoder.py"]
+
+
+def test_an_upstream_asset_made_since_is_named_unless_it_is_made_again_anyway():
+    now = made_from(upstream={"raw_nq_bars": "u2"})
+    assert changes(made_from(), now) == ["raw_nq_bars was made again since"]
+    assert changes(made_from(), now, renewed=("raw_nq_bars",)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        ("1", "2", "champion: version 1 -> 2"),
+        (None, "1", "version 1 is champion now"),
+        ("1", None, "version 1 is champion no more"),
+    ],
+)
+def test_another_champion_is_named(before: str | None, now: str | None, reason: str):
+    said = changes(made_from(upstream={"champion": before}), made_from(upstream={"champion": now}))
+    assert said == [reason]
+
+
+def test_another_profile_is_the_only_reason_given():
+    before = made_from(settings={"place": "simulated-smoke"}, code={})
+    assert changes(before, made_from()) == ["made last for simulated-smoke"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"asset": "another"},
+        {"code": {"training": "c9"}},
+        {"settings": {"place": "nq-full"}},
+        {"upstream": {}},
+        {"uses": ("labels",)},
+    ],
+)
+def test_each_part_decides_the_fingerprint(part: dict[str, Any]):
+    assert made_from(**part).fingerprint != made_from().fingerprint
