@@ -202,7 +202,7 @@ def test_planning_writes_nothing_into_the_store(smoke_home: Home, monkeypatch: p
 @pytest.mark.parametrize(
     ("name", "asset"),
     [
-        ("store/simulated-smoke/relativity_features.safetensors", "relativity_features"),
+        ("store/simulated-smoke/relativity_features.json", "relativity_features"),
         ("store/simulated-smoke/pretrained_encoder/weights.safetensors", "pretrained_encoder"),
         ("store/simulated-smoke/finetuned_classifier/training.json", "finetuned_classifier"),
         ("reports/simulated-smoke/report.html", "bootstrap_ci_report"),

@@ -45,7 +45,7 @@ BLOCKING = {
     "raw_nq_bars": {"bars_match_manifest", "bars_valid"},
     "labeled_expansions": {"labels_on_bars", "splits_sound", "no_leakage"},
     "relativity_features": {"non_zero_density", "feature_spread"},
-    "densified_windows": {"no_window_straddles", "dense_at_each_position"},
+    "densified_windows": {"no_window_straddles", "dense_at_each_position", "spread_at_each_position"},
     "pretrained_encoder": {"beats_imputation", "training_period_only"},
     "finetuned_classifier": {"no_collapse"},
     "bootstrap_ci_report": {"baselines_present"},

@@ -63,7 +63,7 @@ def latest_expansions(
                 note = f"{n_new} bars lie after the last split: too few for a window"
         stage.run.log_metrics({"expansions": len(found.expansions), "windows": found.n_windows})
         yield stage.result(
-            found.expansions,
+            found.expansions.astype({"probability": "float32", "p_retracement": "float32"}),
             {
                 "expansions": len(found.expansions),
                 "new_bars": n_new,

@@ -1,6 +1,6 @@
 """densified_windows: an index of windows into the feature table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -8,17 +8,20 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
-from moola_pipeline.features.gates import MIN_NON_ZERO_SHARE
+from moola_pipeline.features.gates import is_dense, is_spread, weakest
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.features.schema import MIN_DENSITY, MIN_SPREAD
 from moola_pipeline.labels.splits import UNUSED, resolve_dates, training_rows_end
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import code_version
 from moola_pipeline.resources.tracking import Tracking
-from moola_pipeline.windows.dense import density_by_position, pretraining_windows, straddling
+from moola_pipeline.windows.dense import pretraining_windows, straddling
+from moola_pipeline.windows.figures import figures_by_position
 
 PRETRAINING = "pretraining"
 POSITION_SAMPLE = 2000
+FEWEST_JUDGED = 100
+"""Windows without which a first and a 99th percentile at one bar say nothing."""
 
 
 @dg.asset(
@@ -30,6 +33,11 @@ POSITION_SAMPLE = 2000
         integrity("densified_windows", "no_window_straddles", "No window leaves its segment."),
         integrity(
             "densified_windows", "dense_at_each_position", "Features are dense at each bar of a window."
+        ),
+        integrity(
+            "densified_windows",
+            "spread_at_each_position",
+            "A feature uses a fair share of its range at each bar of a window.",
         ),
     ],
 )
@@ -59,7 +67,7 @@ def densified_windows(
         bar0 = index["bar0"].to_numpy(np.int64)
         astray = int(straddling(bar0, segment).sum())
         sample = tiled[:: max(1, len(tiled) // POSITION_SAMPLE)]
-        density = density_by_position(relativity_features.values, sample, range(len(FEATURE_NAMES)))
+        at_bar = figures_by_position(relativity_features.values, sample)
         counts = index["purpose"].value_counts()
         stage.run.log_metrics({f"windows.{name}": n for name, n in counts.items()})
         table_mb = relativity_features.values.nbytes / 2**20
@@ -74,11 +82,27 @@ def densified_windows(
             },
             [
                 verdict("no_window_straddles", astray == 0, astray, 0),
-                verdict(
-                    "dense_at_each_position",
-                    bool((density > MIN_NON_ZERO_SHARE).all()),
-                    float(density.min()),
-                    MIN_NON_ZERO_SHARE,
-                ),
+                _at_each_position("dense", at_bar.non_zero_share, MIN_DENSITY, is_dense, len(sample)),
+                _at_each_position("spread", at_bar.spread_share, MIN_SPREAD, is_spread, len(sample)),
             ],
         )
+
+
+def _at_each_position(
+    name: str,
+    shares: np.ndarray,
+    limits: np.ndarray,
+    passes: Callable[[np.ndarray], np.ndarray],
+    n_windows: int,
+) -> dg.AssetCheckResult:
+    """The verdict on (T, F) shares; too few windows are no evidence against a feature."""
+    feature, share, limit = weakest(shares, limits)
+    judged = n_windows >= FEWEST_JUDGED
+    note = f"least: {feature}, over {n_windows} windows"
+    return verdict(
+        f"{name}_at_each_position",
+        not judged or bool(passes(shares).all()),
+        share,
+        limit,
+        note if judged else f"{note}: not judged below {FEWEST_JUDGED}",
+    )

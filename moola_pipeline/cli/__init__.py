@@ -33,6 +33,7 @@ COMMANDS = {
     "predict": LazyCommand("moola_pipeline.cli.predict", "predict", "Mark expansions in a file of bars."),
     "bars": LazyCommand("moola_pipeline.cli.bars", "bars", "Add bars and contract rolls, and list them."),
     "labels": LazyCommand("moola_pipeline.cli.labels", "labels", "Add and check labeled windows."),
+    "zigzag": LazyCommand("moola_pipeline.cli.zigzag", "zigzag", "List the swings of a file of bars."),
     "bench": LazyCommand("moola_pipeline.cli.bench", "bench", "Measure the simulated market and the speed."),
     "doctor": LazyCommand("moola_pipeline.cli.doctor", "doctor", "Check the installation and the home."),
 }

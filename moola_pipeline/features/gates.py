@@ -3,11 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.features.schema import FEATURE_NAMES, RANGE_HIGH, RANGE_LOW
+from moola_pipeline.features.schema import FEATURE_NAMES, MIN_DENSITY, MIN_SPREAD, RANGE_HIGH, RANGE_LOW
 
-MIN_NON_ZERO_SHARE = 0.5
-MIN_SPREAD_SHARE = 0.2
-"""Least share of the declared range between the 1st and the 99th percentile."""
+SPREAD_PERCENTILES = (1, 50, 99)
 
 
 def feature_table_figures(values: np.ndarray) -> pd.DataFrame:
@@ -25,10 +23,12 @@ def feature_table_figures(values: np.ndarray) -> pd.DataFrame:
     """
     if len(values) == 0:
         raise ValueError("values must hold at least one valid row, got none")
-    p1, median, p99 = np.percentile(values, (1, 50, 99), axis=0)
+    # Column by column: percentiles of the whole table would copy it twice.
+    shown = [np.percentile(values[:, f], SPREAD_PERCENTILES) for f in range(values.shape[1])]
+    p1, median, p99 = np.array(shown).T
     return pd.DataFrame(
         {
-            "non_zero_share": (values != 0).mean(axis=0),
+            "non_zero_share": np.count_nonzero(values, axis=0) / len(values),
             "p1": p1,
             "median": median,
             "p99": p99,
@@ -36,3 +36,25 @@ def feature_table_figures(values: np.ndarray) -> pd.DataFrame:
         },
         index=list(FEATURE_NAMES),
     )
+
+
+def is_dense(non_zero_share: np.ndarray) -> np.ndarray:
+    """True where a feature has enough values that are not 0; (..., F) in and out."""
+    return np.asarray(non_zero_share) > MIN_DENSITY
+
+
+def is_spread(spread_share: np.ndarray) -> np.ndarray:
+    """True where a feature uses enough of its declared range; (..., F) in and out."""
+    return np.asarray(spread_share) >= MIN_SPREAD
+
+
+def weakest(shares: np.ndarray, limits: np.ndarray) -> tuple[str, float, float]:
+    """The feature closest to its limit or farthest below it: its name, its share, its limit.
+
+    Args:
+        shares: (..., F).
+        limits: (F,) one for each feature.
+    """
+    margin = np.asarray(shares) - limits
+    place = np.unravel_index(int(np.argmin(margin)), margin.shape)
+    return FEATURE_NAMES[place[-1]], float(np.asarray(shares)[place]), float(limits[place[-1]])

@@ -8,8 +8,7 @@ import torch
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.rule import Proposals
-from moola_pipeline.windows.dense import view_rows
-from moola_pipeline.windows.frame import decode_span
+from moola_pipeline.windows.frame import decode_span, view_rows
 
 BATCH_WINDOWS = 256
 

@@ -3,18 +3,27 @@
 import json
 import shutil
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
-from moola_pipeline.errors import MissingArtifact
-from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest
+from moola_pipeline.errors import IntegrityError, MissingArtifact
+from moola_pipeline.features.relativity import FeatureTable, compute_features
+from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.publish import publish_bytes, publish_json, publishing
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.provenance import code_version
 from moola_pipeline.resources.seals import prove, seal
+
+if TYPE_CHECKING:
+    import torch
+
+EXACT = ("raw_nq_bars", "labeled_expansions")
+"""Kept as they came: prices are float64, on the tick."""
 
 
 class StoreIOManager(dg.ConfigurableIOManager):
@@ -30,9 +39,19 @@ class StoreIOManager(dg.ConfigurableIOManager):
     def read(self, place: Path) -> Any:
         """The value kept at `place`."""
 
+    def floats(self, value: Any) -> Iterator[tuple[str, str]]:
+        """Name and dtype of every floating array of a value that must be float32."""
+        yield from ()
+
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Keep an asset's value, and the digests of its files."""
-        place = self.pipeline.place(context.asset_key.to_user_string())
+        """Keep an asset's value, and the digests of its files.
+
+        Raises:
+            IntegrityError: If something in it that must be float32 is not.
+        """
+        asset = context.asset_key.to_user_string()
+        self._require_float32(asset, obj)
+        place = self.pipeline.place(asset)
         self.write(place, obj)
         seal(place)
 
@@ -42,17 +61,30 @@ class StoreIOManager(dg.ConfigurableIOManager):
         Raises:
             MissingArtifact: If it has not been materialized for this market and profile.
             ChecksumMismatch: If its files are no longer those that were kept.
+            IntegrityError: If something in it that must be float32 is not.
         """
         asset = context.asset_key.to_user_string()
         place = self.pipeline.place(asset)
         try:
             prove(place)
-            return self.read(place)
+            value = self.read(place)
         except FileNotFoundError as fault:
             raise MissingArtifact(
                 f"{asset} must be materialized first for {self.pipeline.label}, but it is not there. "
                 "Materialize it, or run: moola run"
             ) from fault
+        self._require_float32(asset, value)
+        return value
+
+    def _require_float32(self, asset: str, value: Any) -> None:
+        if asset in EXACT:
+            return
+        for name, dtype in self.floats(value):
+            if dtype.removeprefix("torch.") != "float32":
+                raise IntegrityError(
+                    f"{asset}: {name} must be float32 between assets, got {dtype}. "
+                    "Cast it where the asset is made."
+                )
 
 
 class FrameIOManager(StoreIOManager):
@@ -67,22 +99,60 @@ class FrameIOManager(StoreIOManager):
         """The frame."""
         return pd.read_parquet(place.with_suffix(".parquet"))
 
+    def floats(self, value: pd.DataFrame) -> Iterator[tuple[str, str]]:
+        """Columns of real numbers."""
+        kinds = {str(name): str(dtype) for name, dtype in value.dtypes.items()}
+        yield from ((name, kind) for name, kind in kinds.items() if kind.lower().startswith("float"))
+
 
 class FeatureIOManager(StoreIOManager):
-    """The feature table as safetensors."""
+    """The feature table as what it is computed from: computing it takes half the time of loading it."""
 
     def write(self, place: Path, value: FeatureTable) -> None:
-        """Keep a table."""
-        from safetensors.numpy import save_file
-
-        with publishing(place.with_suffix(".safetensors")) as temporary:
-            save_file(vars(value), temporary)
+        """Keep what the table was made from: bars, by their digest, code, and tick."""
+        bars = self._bars(place)
+        if len(bars) != len(value.values):
+            raise IntegrityError(
+                f"{place.name} must have a row for each of the {len(bars):,} bars kept, "
+                f"got {len(value.values):,}. Make the bars again: moola run"
+            )
+        made_from = {
+            "bars_sha256": content_digest(bars),
+            "code_version": code_version(place.name),
+            "tick_points": self.pipeline.chosen_market().instrument.tick_points,
+            "features": list(FEATURE_NAMES),
+            "shape": list(value.values.shape),
+        }
+        publish_json(place.with_suffix(".json"), made_from)
+        place.with_suffix(".safetensors").unlink(missing_ok=True)  # earlier versions kept the table
 
     def read(self, place: Path) -> FeatureTable:
-        """The table."""
-        from safetensors.numpy import load_file
+        """The table, computed from the bars and by the code it was made with.
 
-        return FeatureTable(**load_file(place.with_suffix(".safetensors")))
+        Raises:
+            IntegrityError: If bars or code are no longer those.
+        """
+        made_from = json.loads(place.with_suffix(".json").read_bytes())
+        bars = self._bars(place)
+        now = {"bars_sha256": content_digest(bars), "code_version": code_version(place.name)}
+        for name, what in (("bars_sha256", "bars"), ("code_version", "code")):
+            if now[name] != made_from[name]:
+                raise IntegrityError(
+                    f"{place.name} was made from {what} {made_from[name][:12]}, got {now[name][:12]}. "
+                    "Make it again: moola run"
+                )
+        return compute_features(
+            bars[list(PRICE_COLUMNS)].to_numpy(), bars["segment"].to_numpy(), made_from["tick_points"]
+        )
+
+    def floats(self, value: FeatureTable) -> Iterator[tuple[str, str]]:
+        """Values and ATR."""
+        yield from (("values", str(value.values.dtype)), ("atr", str(value.atr.dtype)))
+
+    def _bars(self, place: Path) -> pd.DataFrame:
+        """The prices and segments that the features are computed from."""
+        bars = place.with_name("raw_nq_bars.parquet")
+        return pd.read_parquet(bars, columns=[*PRICE_COLUMNS, "segment"])
 
 
 class JsonIOManager(StoreIOManager):
@@ -114,6 +184,10 @@ class EncoderIOManager(StoreIOManager):
         _require(place)
         return PretrainedEncoder(*load_encoder(place))
 
+    def floats(self, value: Any) -> Iterator[tuple[str, str]]:
+        """Weights and buffers."""
+        yield from _float_tensors(value.encoder)
+
 
 class ClassifierIOManager(StoreIOManager):
     """The fine-tuned classifiers, one folder for each training seed."""
@@ -138,6 +212,12 @@ class ClassifierIOManager(StoreIOManager):
         annotators = {seed: load_annotator(place / f"seed-{seed}")[0] for seed in facts["seeds"]}
         return TrainedClassifiers(annotators, facts)
 
+    def floats(self, value: Any) -> Iterator[tuple[str, str]]:
+        """Weights and buffers of every seed."""
+        for seed, annotator in value.annotators.items():
+            for name, dtype in _float_tensors(annotator.classifier):
+                yield f"seed {seed} {name}", dtype
+
 
 class ReportIOManager(StoreIOManager):
     """The report: its numbers as JSON, its page as HTML."""
@@ -159,3 +239,9 @@ class ReportIOManager(StoreIOManager):
 def _require(folder: Path) -> None:
     if not folder.is_dir():
         raise FileNotFoundError(folder)
+
+
+def _float_tensors(module: "torch.nn.Module") -> Iterator[tuple[str, str]]:
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point():
+            yield name, str(tensor.dtype)

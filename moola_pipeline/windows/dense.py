@@ -1,22 +1,17 @@
 """An index of windows into the feature table: nothing is copied until a batch is gathered."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.windows.frame import (
     BARS_BEFORE,
-    CONTEXT_BARS,
     CORE_FIRST,
     CORE_LAST,
     PRETRAIN_STRIDE,
     WINDOW_BARS,
 )
-
-VIEW_BARS = CONTEXT_BARS + WINDOW_BARS
-"""Bars that the network reads of one window: 20 of context, then the window."""
-VIEW_OFFSETS = np.arange(-CONTEXT_BARS, WINDOW_BARS)
+from moola_pipeline.windows.frame import VIEW_BARS as VIEW_BARS  # what most read beside the index
+from moola_pipeline.windows.frame import view_rows as view_rows
 
 
 def pretraining_windows(segment: np.ndarray, end_row: int, stride: int = PRETRAIN_STRIDE) -> np.ndarray:
@@ -70,11 +65,6 @@ def uncovered(segment: np.ndarray) -> np.ndarray:
     return ~covered
 
 
-def view_rows(bar0: np.ndarray) -> np.ndarray:
-    """Table rows of each window with its context: (B, 125) int64."""
-    return np.asarray(bar0)[:, None] + VIEW_OFFSETS
-
-
 def straddling(bar0: np.ndarray, segment: np.ndarray) -> np.ndarray:
     """True for windows that leave the table or their segment, or start too early in it: (B,) bool."""
     bar0 = np.asarray(bar0, np.int64)
@@ -83,10 +73,3 @@ def straddling(bar0: np.ndarray, segment: np.ndarray) -> np.ndarray:
     first, last = bar0[inside] - BARS_BEFORE, bar0[inside] + WINDOW_BARS - 1
     straddles[inside] = segment[first] != segment[last]
     return straddles
-
-
-def density_by_position(values: np.ndarray, bar0: np.ndarray, columns: Sequence[int]) -> np.ndarray:
-    """Share of non-zero values at each bar of the windows: (T, len(columns)) float64."""
-    bar0, chosen = np.asarray(bar0), list(columns)
-    # One position at a time, so that the bars of all windows never lie in memory at once.
-    return np.stack([(values[bar0 + t][:, chosen] != 0).mean(axis=0) for t in range(WINDOW_BARS)])

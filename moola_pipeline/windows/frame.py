@@ -1,9 +1,11 @@
-"""The frame of a window: its length, its context, and the bars where labels are complete."""
+"""The frame of a window: its length, its context, its rows, and the bars where labels are complete."""
 
 import numpy as np
 
 WINDOW_BARS = 105
 CONTEXT_BARS = 20
+VIEW_BARS = CONTEXT_BARS + WINDOW_BARS
+"""Bars that the network reads of one window: 20 of context, then the window."""
 BARS_BEFORE = 40
 """Bars of its own segment that must lie before bar 0 of a window."""
 CORE_FIRST, CORE_LAST = 30, 74
@@ -12,6 +14,11 @@ PRETRAIN_STRIDE = 52
 ONSET_COLLAR_BARS, OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE = 3, 3, 0.5
 """Two spans mark one expansion when their onsets differ by at most the first, and their ends by at
 most the second or that share of the labeled length, whichever is more."""
+
+
+def view_rows(bar0: np.ndarray) -> np.ndarray:
+    """Table rows of each window with its context: (B, 125) int64."""
+    return np.asarray(bar0)[:, None] + np.arange(-CONTEXT_BARS, WINDOW_BARS)
 
 
 def encode_span(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Where assets are kept: what was put in comes out, and what is not there is said in one line."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.errors import ChecksumMismatch, MissingArtifact
-from moola_pipeline.features.relativity import compute_features
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MissingArtifact
+from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.home import HOME_VARIABLE, Home
+from moola_pipeline.resources import store
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.store import (
@@ -25,6 +27,7 @@ from moola_pipeline.resources.store import (
 from moola_pipeline_tests.labels.weekly_market import weekly_bars
 
 PIPELINE = Pipeline(profile="smoke", market="simulated")
+FEATURES = "relativity_features"
 
 
 def kept(manager: StoreIOManager, asset: str, value: object) -> object:
@@ -45,13 +48,100 @@ def test_a_bar_table_keeps_values_types_and_nulls():
     pd.testing.assert_frame_equal(found, bars)
 
 
-def test_a_feature_table_keeps_every_column_bit_for_bit():
+def kept_features() -> tuple[FeatureTable, FeatureIOManager]:
+    """The features of some bars, and the manager that keeps them beside their bars."""
     bars = weekly_bars(2)
+    kept(FrameIOManager(pipeline=PIPELINE), "raw_nq_bars", bars)
     prices = bars[["open", "high", "low", "close"]].to_numpy(float)
-    table = compute_features(prices, bars["segment"].to_numpy(np.int64), 0.25)
-    found = kept(FeatureIOManager(pipeline=PIPELINE), "relativity_features", table)
+    return compute_features(prices, bars["segment"].to_numpy(np.int64), 0.25), FeatureIOManager(
+        pipeline=PIPELINE
+    )
+
+
+def test_a_feature_table_comes_back_bit_for_bit_though_no_number_of_it_is_kept():
+    table, manager = kept_features()
+    found = kept(manager, FEATURES, table)
     for name, values in vars(table).items():
         np.testing.assert_array_equal(getattr(found, name), values, strict=True)
+    written = list(PIPELINE.folder.glob(f"{FEATURES}*"))
+    assert sorted(path.name for path in written) == [f"{FEATURES}.json", f"{FEATURES}.seal.json"]
+    assert sum(path.stat().st_size for path in written) < table.values.nbytes / 10
+
+
+def test_features_of_bars_that_have_changed_since_are_refused():
+    table, manager = kept_features()
+    kept(manager, FEATURES, table)
+    other = weekly_bars(2)
+    other.loc[5, "high"] += 0.25
+    kept(FrameIOManager(pipeline=PIPELINE), "raw_nq_bars", other)
+    with pytest.raises(
+        IntegrityError, match=r"^relativity_features was made from bars .{12}, got .{12}\. Ma"
+    ):
+        manager.load_input(dg.build_input_context(asset_key=FEATURES))
+
+
+def test_features_made_by_other_code_are_refused(monkeypatch: pytest.MonkeyPatch):
+    table, manager = kept_features()
+    kept(manager, FEATURES, table)
+    monkeypatch.setattr(store, "code_version", lambda asset: "0123456789ab")
+    with pytest.raises(
+        IntegrityError, match="^relativity_features was made from code .{12}, got 0123456789ab"
+    ):
+        manager.load_input(dg.build_input_context(asset_key=FEATURES))
+
+
+def test_features_of_fewer_bars_than_are_kept_are_refused():
+    table, manager = kept_features()
+    short = FeatureTable(**{name: column[:-1] for name, column in vars(table).items()})
+    with pytest.raises(IntegrityError, match="^relativity_features must have a row for each of the"):
+        kept(manager, FEATURES, short)
+
+
+def test_a_feature_table_that_is_not_float32_passes_no_border():
+    table, manager = kept_features()
+    wide = dataclasses.replace(table, values=table.values.astype(np.float64))
+    with pytest.raises(IntegrityError) as refused:
+        kept(manager, FEATURES, wide)
+    assert str(refused.value) == (
+        "relativity_features: values must be float32 between assets, got float64. "
+        "Cast it where the asset is made."
+    )
+    assert not list(PIPELINE.folder.glob(f"{FEATURES}*"))
+
+
+@pytest.mark.parametrize("asset", ["densified_windows", "latest_expansions"])
+def test_a_frame_with_a_float64_column_passes_no_border_but_that_of_bars_and_labels(asset: str):
+    frame = pd.DataFrame({"bar0": np.arange(3), "probability": np.linspace(0, 1, 3)})
+    manager = FrameIOManager(pipeline=PIPELINE)
+    with pytest.raises(IntegrityError, match=f"^{asset}: probability must be float32 .* got float64"):
+        kept(manager, asset, frame)
+    narrow = frame.astype({"probability": np.float32})
+    assert kept(manager, asset, narrow).dtypes.to_dict() == narrow.dtypes.to_dict()  # pyright: ignore
+    for exact in store.EXACT:
+        assert kept(manager, exact, frame).equals(frame)  # pyright: ignore
+
+
+def test_a_frame_that_was_kept_as_float64_before_is_refused_when_it_is_read():
+    manager = FrameIOManager(pipeline=PIPELINE)
+    manager.write(PIPELINE.place("latest_expansions"), pd.DataFrame({"probability": [0.5]}))
+    with pytest.raises(IntegrityError, match="^latest_expansions: probability must be float32"):
+        manager.load_input(dg.build_input_context(asset_key="latest_expansions"))
+
+
+def test_weights_that_are_not_float32_pass_no_border(
+    smoke_home: Home, isolated_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    encoders, classifiers = EncoderIOManager(pipeline=PIPELINE), ClassifierIOManager(pipeline=PIPELINE)
+    monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
+    encoder = encoders.load_input(dg.build_input_context(asset_key="pretrained_encoder"))
+    trained = classifiers.load_input(dg.build_input_context(asset_key="finetuned_classifier"))
+    monkeypatch.setenv(HOME_VARIABLE, str(isolated_home))
+    encoder.encoder.double()
+    trained.served.classifier.double()
+    with pytest.raises(IntegrityError, match="^pretrained_encoder: .* must be float32 .* got torch.float64"):
+        kept(encoders, "pretrained_encoder", encoder)
+    with pytest.raises(IntegrityError, match="^finetuned_classifier: seed 0 .* must be float32"):
+        kept(classifiers, "finetuned_classifier", trained)
 
 
 def test_facts_are_kept_as_json():

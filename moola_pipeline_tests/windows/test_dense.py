@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moola_pipeline.features.averages import segment_bounds
+from moola_pipeline.features.schema import N_FEATURES
 from moola_pipeline.windows.dense import (
-    density_by_position,
     pretraining_windows,
     scan_windows,
-    segment_bounds,
     straddling,
     uncovered,
     view_rows,
 )
+from moola_pipeline.windows.figures import figures_by_position
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 QUICK = settings(deadline=None, derandomize=True, max_examples=60)
@@ -137,28 +138,41 @@ def test_five_years_of_windows_take_less_memory_than_the_bars():
     assert peak < len(segment) * 4 * 8  # four prices a bar
 
 
-def test_the_density_of_all_windows_is_read_without_copying_them():
-    values = np.ones((100_000, 4), np.float32)
+def test_the_figures_of_all_windows_are_read_without_copying_them():
+    values = np.ones((100_000, N_FEATURES), np.float32)
     bar0 = pretraining_windows(np.zeros(len(values), np.int32), len(values))
     tracemalloc.start()
-    density_by_position(values, bar0, [0, 1, 2, 3])
+    figures_by_position(values, bar0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak < values.nbytes
+    assert peak < values.nbytes / 2
 
 
 def test_a_column_written_at_one_bar_of_the_window_is_empty_at_the_others():
-    values = np.zeros((400, 3), np.float32)
+    values = np.zeros((400, N_FEATURES), np.float32)
     bar0 = np.array([40, 145])
     values[:, 0] = 1
     values[bar0 + 7, 2] = 0.5
     values[145 + 90, 2] = -0.5
 
-    density = density_by_position(values, bar0, [0, 2])
+    density, _ = figures_by_position(values, bar0)
 
-    assert density.shape == (WINDOW_BARS, 2)
+    assert density.shape == (WINDOW_BARS, N_FEATURES)
     assert (density[:, 0] == 1).all()
-    assert density[7, 1] == 1
-    assert density[90, 1] == 0.5
-    assert density[:, 1].sum() == pytest.approx(1.5)
+    assert density[7, 2] == 1
+    assert density[90, 2] == 0.5
+    assert density[:, 2].sum() == pytest.approx(1.5)
+
+
+def test_a_feature_that_moves_along_the_window_and_not_between_windows_has_no_spread_at_any_bar():
+    bar0 = 40 + WINDOW_BARS * np.arange(200)
+    values = np.zeros((40 + WINDOW_BARS * 200, N_FEATURES), np.float32)
+    values[40:, 5] = np.tile(np.linspace(0, 3, WINDOW_BARS), 200)  # the same in every window
+    values[40:, 6] = np.repeat(np.linspace(-8, 8, 200), WINDOW_BARS)  # another in each
+
+    _, spread = figures_by_position(values, bar0)
+
+    assert np.ptp(values[:, 5]) == 3
+    assert not spread[:, 5].any()
+    assert spread[:, 6] == pytest.approx(0.98, abs=0.01)

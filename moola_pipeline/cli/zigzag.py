@@ -1,0 +1,180 @@
+"""`moola zigzag`: the swings of any file of one-minute bars, as a table, a file or a picture."""
+
+import math
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from moola_pipeline.cli.out_files import require_out, writing
+from moola_pipeline.cli.output import emit, iso_time, json_option
+from moola_pipeline.cli.vendor import chosen_options, vendor_options
+from moola_pipeline.errors import BadInput
+from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OUT_SUFFIXES = (".csv", ".parquet", ".json")
+PLOT_SUFFIXES = (".png", ".svg")
+COLUMNS = ("time", "price", "kind", "confirmed_at")
+SHOWN_MOST = 20
+WIDE_PIXELS = 2000
+"""A PNG of a picture wider than this is not doubled."""
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--k", type=float, default=ZIGZAG_K, show_default=True, help="ATR of retracement that confirm.")
+@click.option("--atr", type=int, default=ATR_BARS, show_default=True, help="Bars of the ATR.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write all swings: .csv, .parquet or .json.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw one session with them: .png or .svg.")
+@click.option("--session", metavar="DATE", help="The session to draw, as 2025-06-30 (default: the last).")
+@vendor_options
+@json_option
+def zigzag(
+    file: Path,
+    k: float,
+    atr: int,
+    out: Path | None,
+    plot: Path | None,
+    session: str | None,
+    as_json: bool,
+    **vendor: Any,
+) -> None:
+    """List the swings of FILE: each extreme, and the later bar that confirmed it.
+
+    Bars are read as "moola bars add" reads them. A swing lies in one session and one contract: none
+    reaches over a halt, a weekend or a roll. Times are UTC bar opens.
+    """
+    from moola_pipeline.bars.schema import INSTRUMENTS
+    from moola_pipeline.bars.table import build_table
+    from moola_pipeline.bars.vendor import read_vendor_file
+
+    _require_settings(k, atr, session if plot is not None else None)
+    require_out("--out", out, OUT_SUFFIXES, file)
+    require_out("--plot", plot, PLOT_SUFFIXES, file, out)
+    options = chosen_options(**vendor)
+    bars = build_table(read_vendor_file(file, options).frame, None)
+    lengths = bars["segment"].value_counts()
+    if lengths.max() <= atr:
+        raise BadInput(
+            f"{file.name}: swings need more than {atr} bars of one segment (--atr; no gap over 10 minutes), "
+            f"got {lengths.max()}. Give more bars, or a smaller --atr."
+        )
+    drawn = _chosen_session(bars, session, file.name) if plot is not None else None
+    swings = _swings(bars, INSTRUMENTS[options.instrument].tick_points, k, atr)
+    if out is not None:
+        with writing("--out", out):
+            _write(out, swings.loc[:, list(COLUMNS)])
+    if plot is not None and drawn is not None:
+        with writing("--plot", plot):
+            _draw(plot, bars, swings, drawn, f"{drawn} k={k:g} ATR={atr} UTC")
+    shown = {
+        "file": file.name,
+        "k": k,
+        "atr_bars": atr,
+        "bars": len(bars),
+        "segments": len(lengths),
+        "segments_too_short": int((lengths <= atr).sum()),
+        "plotted_session": drawn,
+        "swings": _records(swings.loc[:, list(COLUMNS)]),
+    }
+    emit(shown, _lines(shown, swings, out, plot), as_json)
+
+
+def _require_settings(k: float, atr: int, session: str | None) -> None:
+    if not (k > 0 and math.isfinite(k)):
+        raise BadInput(f"--k must be > 0 ATR, got {k:g}. Leave it out for {ZIGZAG_K:g}.")
+    if not 1 <= atr <= 1000:
+        raise BadInput(f"--atr must be 1 to 1000 bars, got {atr}. Leave it out for {ATR_BARS}.")
+    if session is not None:
+        try:
+            date.fromisoformat(session)
+        except ValueError:
+            raise BadInput(f"--session must be a date, got {session!r}. Write it as 2025-06-30.") from None
+
+
+def _chosen_session(bars: "pd.DataFrame", wanted: str | None, source: str) -> str:
+    sessions = bars["session"].dt.strftime("%Y-%m-%d")
+    first, last = sessions.iloc[0], sessions.iloc[-1]
+    if wanted is not None and not (sessions == wanted).any():
+        raise BadInput(
+            f"{source}: --session must be one of its sessions, {first} to {last}, got {wanted}. "
+            "Choose one in which it has bars."
+        )
+    return wanted or str(last)
+
+
+def _swings(bars: "pd.DataFrame", tick_points: float, k: float, atr: int) -> "pd.DataFrame":
+    """COLUMNS, and `row` and `segment` of the bar where each extreme stood."""
+    import numpy as np
+    import pandas as pd
+
+    from moola_pipeline.bars.schema import PRICE_COLUMNS
+    from moola_pipeline.features.zigzag import confirmed_swings
+
+    segment = bars["segment"].to_numpy()
+    found = confirmed_swings(bars[list(PRICE_COLUMNS)].to_numpy(float), segment, tick_points, k, atr)
+    return pd.DataFrame(
+        {
+            "time": bars["timestamp"].iloc[found.bar].array,
+            "price": found.price,
+            "kind": np.where(found.is_high, "high", "low").astype(str),
+            "confirmed_at": bars["timestamp"].iloc[found.confirmed_bar].array,
+            "row": found.bar,
+            "segment": segment[found.bar],
+        }
+    )
+
+
+def _write(out: Path, swings: "pd.DataFrame") -> None:
+    from moola_pipeline.publish import publish_bytes, publish_json, publishing
+
+    if out.suffix == ".json":
+        publish_json(out, _records(swings))
+    elif out.suffix == ".csv":
+        publish_bytes(out, swings.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
+    else:
+        with publishing(out) as temporary:
+            swings.to_parquet(temporary)
+
+
+def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str, title: str) -> None:
+    import numpy as np
+
+    from moola_pipeline.cli.swing_chart import draw_session
+    from moola_pipeline.evaluation.canvas import png_file, svg_file
+    from moola_pipeline.publish import publish_bytes
+
+    rows = np.flatnonzero(bars["session"].to_numpy() == np.datetime64(session))
+    inside = swings.loc[swings["row"].between(rows[0], rows[-1])]
+    canvas = draw_session(bars.iloc[rows], inside.assign(bar=inside["row"] - rows[0]), title)
+    scale = 1 if canvas.width > WIDE_PIXELS else 2
+    publish_bytes(plot, svg_file(canvas) if plot.suffix == ".svg" else png_file(canvas, scale))
+
+
+def _records(swings: "pd.DataFrame") -> list[dict[str, Any]]:
+    shown = swings.assign(**{name: swings[name].map(iso_time) for name in ("time", "confirmed_at")})
+    return [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
+
+
+def _lines(shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot: Path | None) -> list[str]:
+    lines = [
+        f"{shown['file']}: {len(swings):,} swings in {shown['bars']:,} bars, segments: "
+        f"{shown['segments']:,}; a retracement of {shown['k']:g} ATR({shown['atr_bars']}) confirms one; times are UTC bar opens"
+    ]
+    if few := shown["segments_too_short"]:
+        lines.append(f"{few:,} segments are too short for the ATR: no swing can be confirmed in them")
+    if plot is not None:
+        lines.append(f"session {shown['plotted_session']} drawn to {plot} (another: --session DATE)")
+    if out is not None:
+        return [*lines, f"written to {out}"]
+    if len(swings) > SHOWN_MOST:
+        lines.append(f"the last {SHOWN_MOST} (all of them: --out swings.csv)")
+    if len(swings):
+        table = swings.tail(SHOWN_MOST).loc[:, list(COLUMNS)]
+        times = {name: table[name].dt.strftime("%Y-%m-%d %H:%M") for name in ("time", "confirmed_at")}
+        lines += ["", table.assign(**times).to_string(index=False)]
+    return lines
