@@ -46,7 +46,7 @@ def labeled_expansions(
         leaks = find_leakage(frame, splits.embargo_bars)
         sound, why = True, ""
         try:
-            check_splits(frame, splits)
+            check_splits(frame, raw_nq_bars, splits)
         except UnsoundSplit as fault:
             sound, why = False, str(fault)
         digest = content_digest(labels)

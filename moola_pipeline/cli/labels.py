@@ -1,38 +1,39 @@
 """`moola labels`: label files in, and the account of every row."""
 
 import dataclasses
-import textwrap
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import BarStore
+from moola_pipeline.cli.label_review import Outlook, look_ahead
 from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.output import emit, json_option, next_lines
+from moola_pipeline.cli.split_options import split_options, splits_in_force
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.home import Home
 from moola_pipeline.labels.ledger import LabelLedger, account
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
-from moola_pipeline.labels.registry import add_labels, registered_files, registered_labels
-from moola_pipeline.labels.schema import LABELS
-from moola_pipeline.labels.splits import (
-    SPLITS,
-    UNUSED,
-    SplitSettings,
-    UnsoundSplit,
-    assign_splits,
-    check_splits,
-    class_counts,
+from moola_pipeline.labels.registry import (
+    register_labels,
+    registered_files,
+    registered_labels,
+    with_registered,
 )
+from moola_pipeline.labels.review import one_expansion_each
+from moola_pipeline.labels.splits import SplitSettings
 
 SHOWN_ROWS = 20
-WIDTH = 100
-INDENT = " " * 13
-HARD_SPACE = "\N{NO-BREAK SPACE}"
+pass_option = click.option(
+    "--pass",
+    "pass_number",
+    type=click.IntRange(min=1),
+    help="Which look at its windows the file holds, if it has no column that says so.",
+)
 
 
 @click.group()
@@ -43,56 +44,85 @@ def labels() -> None:
 @labels.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--drop-bad", is_flag=True, help="Keep the rest when rows cannot be used, and list those.")
+@pass_option
 @json_option
 @click.pass_obj
-def add(home: Home, file: Path, drop_bad: bool, as_json: bool) -> None:
+def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json: bool) -> None:
     """Register a label file (csv or parquet), and account for each of its rows.
 
     Needs registered bars. A file with a row that cannot be used is refused whole, unless
     --drop-bad keeps the rest.
     """
+    settings = splits_in_force(home)
     bars = _bars(home)
-    ledger = add_labels(home.labels, file, bars, drop_bad)
-    splits, warnings = _splits(registered_labels(home.labels), bars)
-    _report(home, [ledger], splits, warnings, as_json)
+    ledger, rows = account(file, bars, pass_number)
+    ledger = register_labels(home.labels, file, ledger, rows, bars, drop_bad)
+    outlook = look_ahead(registered_labels(home.labels), bars, settings, rows, file.name)
+    _report(home, [ledger], _with_older(outlook, ledger, rows), as_json)
 
 
 @labels.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
+@pass_option
+@split_options
 @json_option
 @click.pass_obj
-def check(home: Home, file: Path | None, as_json: bool) -> None:
+def check(
+    home: Home,
+    file: Path | None,
+    pass_number: int | None,
+    as_json: bool,
+    rolling: int | None,
+    **ends: datetime | None,
+) -> None:
     """Account for the rows of FILE, or of the registered labels, and write nothing.
 
-    Exits 2 if "moola labels add" would refuse the file.
+    Exits 2 if "moola labels add" would refuse the file. Split dates given here are tried out;
+    "moola run" remembers them.
     """
+    settings = splits_in_force(home, rolling, **ends)
     bars = _bars(home)
-    if file is None:
-        rows, ledgers = registered_labels(home.labels), registered_files(home.labels)
-    else:
-        ledger, rows = account(file, bars)
-        ledgers = [ledger]
-    splits, warnings = _splits(rows, bars)
-    _report(home, ledgers, splits, warnings, as_json)
-    if file is None:
-        _refuse_strays(rows, bars)
-    elif faults := _faults(ledgers[0]):
+    if file is not None:
+        _check_file(home, file, pass_number, settings, bars, as_json)
+        return
+    if pass_number is not None:
+        raise BadInput("--pass must come with a FILE, but there is none. Name one, or leave --pass out.")
+    rows = registered_labels(home.labels)
+    _report(home, registered_files(home.labels), look_ahead(rows, bars, settings), as_json)
+    _refuse_strays(rows, bars)
+
+
+def _check_file(
+    home: Home,
+    file: Path,
+    pass_number: int | None,
+    settings: SplitSettings,
+    bars: pd.DataFrame,
+    as_json: bool,
+) -> None:
+    ledger, rows = account(file, bars, pass_number)
+    refusal, merged = None, rows
+    try:
+        merged = with_registered(home.labels, file, rows, bars)
+    except BadInput as fault:
+        refusal = fault
+    outlook = look_ahead(merged, bars, settings, rows, file.name)
+    _report(home, [ledger], _with_older(outlook, ledger, rows), as_json)
+    if faults := sum(row["reason"] != GRADED_OUT for row in ledger.refused):
         raise BadInput(
-            f"{file.name}: each row must be usable, but {faults:,} of {ledgers[0].rows:,} are not. "
+            f"{file.name}: each row must be usable, but {faults:,} of {ledger.rows:,} are not. "
             f"Correct them, or keep the rest with: moola labels add {file.name} --drop-bad"
         )
+    if refusal is not None:
+        raise refusal
 
 
 def _bars(home: Home) -> pd.DataFrame:
     return read_bars(BarStore(home.data, simulated=False))
 
 
-def _faults(ledger: LabelLedger) -> int:
-    return sum(row["reason"] != GRADED_OUT for row in ledger.refused)
-
-
 def _refuse_strays(rows: pd.DataFrame, bars: pd.DataFrame) -> None:
-    refused = place_labels(rows, bars).refused
+    refused = pd.concat([place_labels(rows, bars, int(number)).refused for number in rows["pass"].unique()])
     strays = refused.loc[refused["reason"] != GRADED_OUT]
     if len(strays):
         raise IntegrityError(
@@ -101,51 +131,40 @@ def _refuse_strays(rows: pd.DataFrame, bars: pd.DataFrame) -> None:
         )
 
 
-def _splits(rows: pd.DataFrame, bars: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
-    """Class counts of each split and month under the default dates, and what is unsound about them."""
-    placed = place_labels(rows, bars).frame
-    if placed.empty:
-        return {}, []
-    settings = SplitSettings()
-    frame = assign_splits(placed, bars, settings)
-    warnings = []
-    try:
-        check_splits(frame, settings)
-    except UnsoundSplit as fault:
-        warnings.append(str(fault))
-    counts = class_counts(frame)
-    present = [split for split in (*SPLITS, UNUSED) if split in counts.index.get_level_values("split")]
-    return {split: _split_facts(counts.xs(split, level="split")) for split in present}, warnings
+def _with_older(outlook: Outlook, ledger: LabelLedger, rows: pd.DataFrame) -> Outlook:
+    """The outlook with what must be said of an older file, which has room for one expansion a window."""
+    if not ledger.by_prices or not one_expansion_each(rows):
+        return outlook
+    warning = (
+        f"{ledger.file}: no window has more than one expansion. If a window holds others in its bars 30-74, "
+        "add rows for them: a right mark on an unlabeled one counts as false."
+    )
+    return dataclasses.replace(outlook, warnings=[*outlook.warnings, warning])
 
 
-def _split_facts(per_month: pd.DataFrame) -> dict[str, Any]:
-    names = [*LABELS, "windows"]
-    totals = {name: sum(per_month[name].tolist()) for name in names}
-    rows = zip(per_month.index, per_month[names].to_numpy().tolist(), strict=True)
-    return {**totals, "months": {str(month): dict(zip(names, row, strict=True)) for month, row in rows}}
-
-
-def _report(
-    home: Home, ledgers: list[LabelLedger], splits: dict[str, Any], warnings: list[str], as_json: bool
-) -> None:
+def _report(home: Home, ledgers: list[LabelLedger], outlook: Outlook, as_json: bool) -> None:
     steps = next_steps(home)
     facts = {
         "files": [dataclasses.asdict(ledger) for ledger in ledgers],
-        "splits": splits,
-        "warnings": warnings,
+        **outlook.facts,
         "next": steps,
     }
     lines = [line for ledger in ledgers for line in _ledger_lines(ledger)]
-    lines += _split_lines(splits)
-    lines += [f"warning: {text}" for text in warnings]
-    emit(facts, [*lines, *next_lines(steps)], as_json)
+    emit(facts, [*lines, *outlook.lines, *next_lines(steps)], as_json)
 
 
 def _ledger_lines(ledger: LabelLedger) -> Iterator[str]:
     dropped = ledger.rows - ledger.kept
     why = f" ({_listed(ledger.dropped)})" if dropped else ""
     yield f"{ledger.file}: {ledger.rows:,} rows, {ledger.kept:,} kept, {dropped:,} dropped{why}"
+    if ledger.by_prices:
+        yield f"  windows {_listed(ledger.by_prices)}, by their prices"
     yield f"  kept    {_listed(ledger.counts)}, in {ledger.windows:,} windows"
+    if ledger.outside_core:
+        yield f"  of them {ledger.outside_core:,} start outside bars 30-74: neither learned from nor scored"
+    if set(ledger.passes) - {"1"}:
+        passes = ", ".join(f"{n:,} rows of pass {number}" for number, n in ledger.passes.items())
+        yield f"  passes  {passes}; the second measures the annotator, and nothing is learned from it"
     for row in ledger.refused[:SHOWN_ROWS]:
         yield f"  row {row['row']:<6} {row['reason']}: {row['detail']}"
     if len(ledger.refused) > SHOWN_ROWS:
@@ -154,22 +173,3 @@ def _ledger_lines(ledger: LabelLedger) -> Iterator[str]:
 
 def _listed(counts: dict[str, int]) -> str:
     return ", ".join(f"{n:,} {name}" for name, n in counts.items())
-
-
-def _split_lines(splits: dict[str, Any]) -> Iterator[str]:
-    if splits:
-        yield f"Splits by the default dates; months as {'/'.join(LABELS)}:"
-    for name, held in splits.items():
-        totals = _listed({label: held[label] for label in LABELS})
-        yield f"  {name:<10} {totals}, in {held['windows']:,} windows"
-        months = [f"{month} {'/'.join(str(n[x]) for x in LABELS)}" for month, n in held["months"].items()]
-        yield from _wrapped(months)
-
-
-def _wrapped(items: list[str]) -> Iterator[str]:
-    """Lines of items with commas between them, none of them broken."""
-    glued = ", ".join(item.replace(" ", HARD_SPACE) for item in items)
-    for line in textwrap.wrap(
-        glued, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False
-    ):
-        yield line.replace(HARD_SPACE, " ")

@@ -7,13 +7,14 @@ from moola_pipeline.labels.schema import NONE, expansions
 
 READING = ["window_id", "pass"]
 """One look at one window; within it the labels must agree."""
+BOTH_TYPES = "same bars, both types"
 
 
 def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
     """Add the rows that contradict another row to the faults.
 
-    Two expansions of different types contradict each other when they share more than half the
-    bars of the shorter one. A last bar that is also the next expansion's first is usual.
+    Two expansions contradict each other when they share more than one bar, or more than half of
+    the shorter one. A last bar that is also the next expansion's first is usual.
 
     Args:
         labels: LABEL_COLUMNS.
@@ -35,10 +36,16 @@ def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFr
         "none and labeled",
         "window {} is labeled none and has an expansion",
     )
-    pairs = _pairs_on_same_bars(sound, sound)
-    clashing = pairs.loc[pairs["label_a"] != pairs["label_b"], "row_a"].unique()
+    pairs = _overlapping_pairs(sound, sound)
+    pairs = pairs.loc[(pairs["row_a"] != pairs["row_b"]) & ((pairs["shared"] > 1) | pairs["mostly"])]
+    torn = pairs.loc[pairs["mostly"] & (pairs["label_a"] != pairs["label_b"]), "row_a"].unique()
+    _add(faults, sound.loc[torn], BOTH_TYPES, "window {} labels the same bars with both types")
+    crossed = pairs["row_a"].unique()
     _add(
-        faults, sound.loc[clashing], "same bars, both types", "window {} labels the same bars with both types"
+        faults,
+        sound.loc[crossed],
+        "expansions overlap",
+        "window {} has two expansions that share more than the bar where one ends and the other starts",
     )
     return faults
 
@@ -49,11 +56,12 @@ def second_opinions(known: pd.DataFrame, new: pd.DataFrame) -> list[str]:
     Equal rows agree, and so do further expansions on other bars; a span moved, a class changed,
     another start, or none against an expansion do not.
     """
-    pairs = _pairs_on_same_bars(known, new)
+    pairs = _overlapping_pairs(known, new)
+    pairs = pairs.loc[pairs["mostly"]]
     judged = ["label", "expansion_start", "expansion_end", "grade"]
     ours, theirs = (pairs[[f"{name}_{side}" for name in judged]].astype("str").fillna("") for side in "ab")
     moved = pairs.loc[(ours.to_numpy() != theirs.to_numpy()).any(axis=1), "window_id"]
-    merged = pd.concat([known, new], ignore_index=True)
+    merged = pd.concat([known, new], ignore_index=True).drop_duplicates()
     clean = pd.DataFrame({"reason": None, "detail": None}, index=merged.index, dtype="str")
     torn = merged.loc[find_contradictions(merged, clean)["reason"].notna(), "window_id"]
     return sorted({*moved, *torn})
@@ -74,11 +82,15 @@ def _add(faults: pd.DataFrame, rows: pd.DataFrame, reason: str, detail: str) -> 
     faults.loc[free, "detail"] = [detail.format(window) for window in rows.loc[free, "window_id"]]
 
 
-def _pairs_on_same_bars(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of expansions of one reading that share more than half the bars of the shorter one."""
+def _overlapping_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of expansions of one reading with a bar in common.
+
+    `shared` counts these bars; `mostly` says that they are more than half of the shorter one.
+    """
     left, right = (side.assign(row=side.index) for side in (expansions(left), expansions(right)))
     pairs = left.merge(right, on=READING, suffixes=("_a", "_b"))
     starts = pairs[["expansion_start_a", "expansion_start_b"]].to_numpy(np.int64)
     ends = pairs[["expansion_end_a", "expansion_end_b"]].to_numpy(np.int64)
     shared = ends.min(axis=1) - starts.max(axis=1) + 1
-    return pairs.loc[shared * 2 > (ends - starts + 1).min(axis=1)]
+    pairs = pairs.assign(shared=shared, mostly=shared * 2 > (ends - starts + 1).min(axis=1))
+    return pairs.loc[shared > 0]

@@ -1,17 +1,13 @@
-"""Reading a label file: csv or parquet in, typed rows out, with every row that cannot be used named."""
+"""Reading a label file: its cells in, typed rows out, with every row that cannot be used named."""
 
-import hashlib
-import io
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.contradictions import find_contradictions, whole_windows
+from moola_pipeline.labels.older import find_windows, is_older
 from moola_pipeline.labels.schema import (
     FIRST_PASS,
     GRADES,
@@ -21,12 +17,11 @@ from moola_pipeline.labels.schema import (
     NONE,
     REQUIRED_COLUMNS,
 )
+from moola_pipeline.labels.tables import cut_short, read_table
 from moola_pipeline.windows.frame import WINDOW_BARS
 
-PARQUET_MAGIC = b"PAR1"
 ZONED_TIME = r"\d:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 SHOWN_FAULTS = 3
-SHOWN_SIGNS = 200
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,7 @@ class LabelFile:
         duplicates: The number of exact repetitions left out.
         rows: The number of rows in the file; equals the three parts together.
         sha256: Digest of the file's bytes.
+        by_prices: Of an older file, how many windows were found in the bars, ambiguous and not found.
     """
 
     labels: pd.DataFrame
@@ -46,6 +42,7 @@ class LabelFile:
     duplicates: int
     rows: int
     sha256: str
+    by_prices: dict[str, int] = field(default_factory=dict)
 
 
 def read_labels(path: Path) -> pd.DataFrame:
@@ -63,29 +60,29 @@ def read_labels(path: Path) -> pd.DataFrame:
     return file.labels.reset_index(drop=True)
 
 
-def inspect_labels(path: Path) -> LabelFile:
+def inspect_labels(path: Path, bars: pd.DataFrame | None = None, pass_number: int | None = None) -> LabelFile:
     """Read a label file and part its rows into usable, refused and repeated ones.
 
     A row that contradicts another, or is malformed, takes its whole window with it: in a window
     half of whose expansions are missing, a right prediction would count as a false one.
 
+    Args:
+        path: The file, csv or parquet.
+        bars: BAR_COLUMNS in which the windows of an older file, which has prices and no times, are
+            looked up; without bars such a file lacks a column.
+        pass_number: The pass of every row, where the file itself does not say.
+
     Raises:
-        BadInput: If the file is no table, is empty, or lacks a column.
+        BadInput: If the file is no table, is empty, lacks a column, or says another pass.
     """
-    content = _read_bytes(path)
-    table = _read_table(path, content)
-    missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
-    if missing:
-        remedy = "Separate the columns by commas." if len(table.columns) == 1 else "Rename it."
-        raise BadInput(
-            f"{path.name}: a label file must have the columns {', '.join(REQUIRED_COLUMNS)}, "
-            f"but {', '.join(missing)} is missing from {_cut(', '.join(map(str, table.columns)))}. {remedy}"
-        )
-    if table.empty:
-        raise BadInput(
-            f"{path.name}: a label file must hold at least one row, but it holds none. Add labels."
-        )
-    labels, faults = _typed(table)
+    table = read_table(path)
+    cells, faults, by_prices = table.cells, _no_faults(table.cells.index), {}
+    if bars is not None and is_older(cells):
+        _require_columns(path, cells, tuple(name for name in REQUIRED_COLUMNS if name != "window_start"))
+        timed = find_windows(cells, bars)
+        cells, faults, by_prices = timed.cells, timed.faults, timed.windows
+    _require_columns(path, cells, REQUIRED_COLUMNS)
+    labels = _typed(_numbered(path, cells, pass_number), faults)
     repeated = labels.duplicated() & faults["reason"].isna()
     labels, faults = labels.loc[~repeated], faults.loc[~repeated]
     faults = whole_windows(labels, find_contradictions(labels, faults))
@@ -94,85 +91,53 @@ def inspect_labels(path: Path) -> LabelFile:
         labels=labels.loc[~bad],
         refused=pd.concat([labels.loc[bad], faults.loc[bad]], axis=1),
         duplicates=int(repeated.sum()),
-        rows=len(table),
-        sha256=hashlib.sha256(content).hexdigest(),
+        rows=len(cells),
+        sha256=table.sha256,
+        by_prices=by_prices,
     )
 
 
 def describe_faults(refused: pd.DataFrame, rows: int) -> str:
     """One sentence: how many rows cannot be used, and the first few by row and detail."""
     named = [
-        f"row {row}: {_cut(str(detail))}" for row, detail in refused["detail"].head(SHOWN_FAULTS).items()
+        f"row {row}: {cut_short(str(detail))}" for row, detail in refused["detail"].head(SHOWN_FAULTS).items()
     ]
     more = len(refused) - len(named)
     rest = f"; and {more} more" if more else ""
     return f"{len(refused)} of {rows} rows cannot be used ({'; '.join(named)}{rest})."
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_SIGNS else f"{text[:SHOWN_SIGNS]}..."
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
+def _require_columns(path: Path, table: pd.DataFrame, wanted: tuple[str, ...]) -> None:
+    missing = [name for name in wanted if name not in table.columns]
+    if missing:
+        remedy = "Separate the columns by commas." if len(table.columns) == 1 else "Rename it."
         raise BadInput(
-            f"{path}: the label file must be readable, but: {error.strerror}. Check the path."
-        ) from error
+            f"{path.name}: a label file must have the columns {', '.join(wanted)}, "
+            f"but {', '.join(missing)} is missing from {cut_short(', '.join(map(str, table.columns)))}. "
+            + remedy
+        )
 
 
-def _read_table(path: Path, content: bytes) -> pd.DataFrame:
-    """The file's cells; the index counts rows, a csv's header being row 1."""
-    if not content.strip():
-        raise BadInput(f"{path.name}: a label file must hold a table, but it is empty. Name another file.")
-    if content.startswith(PARQUET_MAGIC):
-        return _read_parquet(path, content)
-    return _read_csv(path, content)
-
-
-def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
-    try:
-        table = pq.read_table(io.BytesIO(content)).to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise _no_table(path, str(error)) from error
-    return table.reset_index(drop=True).set_axis(range(1, len(table) + 1))
-
-
-def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
-    if b"\0" in content:
-        raise _no_table(path, "it holds bytes that are no text")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            table = pd.read_csv(
-                io.BytesIO(content),
-                dtype=str,
-                encoding="utf-8-sig",
-                index_col=False,
-                skip_blank_lines=False,
-                keep_default_na=False,
-                na_values=["", "nan", "NaN", "NA", "null"],
-                skipinitialspace=True,
+def _numbered(path: Path, cells: pd.DataFrame, pass_number: int | None) -> pd.DataFrame:
+    """The cells with the pass that was asked for, where the file names none."""
+    if pass_number is None:
+        return cells
+    if "pass" in cells.columns:
+        numbers = pd.Series(pd.to_numeric(cells["pass"], errors="coerce"), cells.index)
+        if not numbers.eq(pass_number).all():
+            raise BadInput(
+                f'{path.name}: its column "pass" must say {pass_number} in every row, as --pass does, but '
+                "it does not. Leave --pass out, or correct the column."
             )
-    except UnicodeDecodeError as error:
-        raise _no_table(path, "it is no UTF-8 text") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        raise _no_table(path, str(error).rpartition("C error: ")[2]) from error
-    table = table.set_axis(range(2, len(table) + 2)).dropna(how="all")
-    return table.rename(columns=str.strip)
+    return cells.assign(**{"pass": pass_number})
 
 
-def _no_table(path: Path, why: str) -> BadInput:
-    return BadInput(
-        f"{path.name}: a label file must be a csv or parquet table, but it cannot be read as one: "
-        f"{_cut(' '.join(why.split())).rstrip('.')}. Correct it, or export it again."
-    )
+def _no_faults(index: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame({"reason": None, "detail": None}, index=index, dtype="str")
 
 
-def _typed(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows in LABEL_DTYPES, and for each its first fault (`reason` and `detail` null if none)."""
-    faults = pd.DataFrame({"reason": None, "detail": None}, index=table.index, dtype="str")
+def _typed(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
+    """The rows in LABEL_DTYPES; the first fault of each is written into `faults`."""
     window_id = _text(table, "window_id")
     _blame(faults, window_id.isna(), "no window_id", "window_id is empty")
     start = _window_starts(table.loc[:, "window_start"], faults)
@@ -189,7 +154,7 @@ def _typed(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     columns = (window_id, start, label, first, last, grade)
     others = (_text(table, "batch"), _text(table, "annotator"), number)
     labels = pd.DataFrame(dict(zip(LABEL_COLUMNS, columns + others, strict=True)))
-    return labels.astype(LABEL_DTYPES), faults
+    return labels.astype(LABEL_DTYPES)
 
 
 def _blame(faults: pd.DataFrame, wrong: pd.Series, reason: str, detail: str | pd.Series) -> None:

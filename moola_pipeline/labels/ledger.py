@@ -7,9 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from moola_pipeline.labels.contradictions import BOTH_TYPES
 from moola_pipeline.labels.importing import LabelFile, inspect_labels
+from moola_pipeline.labels.overlaps import clashing_windows
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
-from moola_pipeline.labels.schema import LABELS
+from moola_pipeline.labels.schema import LABELS, expansions
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
 
 DUPLICATE = "exact duplicate"
 
@@ -27,6 +30,9 @@ class LabelLedger:
         counts: Label class to number of kept rows.
         windows: Windows of the kept rows.
         refused: For each row that came to grief: its row in the file, window_id, reason, detail.
+        outside_core: Kept expansions that start outside bars 30-74: neither learned from nor scored.
+        passes: Pass to number of kept rows.
+        by_prices: Of an older file, how many windows were found in the bars, ambiguous and not found.
     """
 
     file: str
@@ -37,30 +43,56 @@ class LabelLedger:
     counts: dict[str, int]
     windows: int
     refused: list[dict[str, Any]] = field(default_factory=list)
+    outside_core: int = 0
+    passes: dict[str, int] = field(default_factory=dict)
+    by_prices: dict[str, int] = field(default_factory=dict)
 
 
-def check_labels(path: Path, bars: pd.DataFrame) -> LabelLedger:
+def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None) -> LabelLedger:
     """Account for every row of a label file against the bars, and write nothing.
 
     Raises:
         BadInput: If the file is no table, is empty, or lacks a column.
     """
-    ledger, _ = account(path, bars)
+    ledger, _ = account(path, bars, pass_number)
     return ledger
 
 
-def account(path: Path, bars: pd.DataFrame) -> tuple[LabelLedger, pd.DataFrame]:
+def account(
+    path: Path, bars: pd.DataFrame, pass_number: int | None = None
+) -> tuple[LabelLedger, pd.DataFrame]:
     """The ledger of a file, and the rows to register: those kept and those graded D.
 
+    Args:
+        path: The file, csv or parquet, in the contract's columns or the older ones.
+        bars: BAR_COLUMNS that the labels must lie on.
+        pass_number: The pass of its rows, where the file itself does not say.
+
     Raises:
-        BadInput: If the file is no table, is empty, or lacks a column.
+        BadInput: If the file is no table, is empty, lacks a column, or says another pass.
     """
-    file = inspect_labels(path)
-    placements = [place_labels(file.labels, bars, int(number)) for number in file.labels["pass"].unique()]
-    refused = pd.concat([file.refused, *(placement.refused for placement in placements)]).sort_index()
+    file = inspect_labels(path, bars, pass_number)
+    refused = [file.refused]
+    for number in file.labels["pass"].unique():
+        placement = place_labels(file.labels, bars, int(number))
+        refused += [placement.refused, _clashing(file.labels, placement.frame, int(number))]
+    refused = pd.concat(refused).sort_index()
     faulty = refused.loc[refused["reason"] != GRADED_OUT].index
     placed = file.labels.loc[~file.labels.index.isin(refused.index)]
     return _ledger(path, file, refused, placed), file.labels.loc[~file.labels.index.isin(faulty)]
+
+
+def _clashing(labels: pd.DataFrame, placed: pd.DataFrame, pass_number: int) -> pd.DataFrame:
+    """Rows of one pass whose windows call the same bars by both types under two ids."""
+    other = clashing_windows(placed)
+    rows = labels.loc[labels["window_id"].isin(list(other)) & (labels["pass"] == pass_number)]
+    return rows.assign(
+        reason=BOTH_TYPES,
+        detail=[
+            f"windows {name} and {other[name]} label the same bars with both types"
+            for name in rows["window_id"]
+        ],
+    )
 
 
 def _ledger(path: Path, file: LabelFile, refused: pd.DataFrame, kept: pd.DataFrame) -> LabelLedger:
@@ -71,6 +103,7 @@ def _ledger(path: Path, file: LabelFile, refused: pd.DataFrame, kept: pd.DataFra
         rows=file.rows,
         dropped=dropped | ({DUPLICATE: file.duplicates} if file.duplicates else {}),
         refused=_listed(refused),
+        by_prices=file.by_prices,
         **kept_counts(kept),
     )
 
@@ -86,8 +119,11 @@ def _listed(refused: pd.DataFrame) -> list[dict[str, Any]]:
 
 def kept_counts(kept: pd.DataFrame) -> dict[str, Any]:
     """The fields of a ledger that describe the kept rows."""
+    inside = expansions(kept)["expansion_start"].between(CORE_FIRST, CORE_LAST)
     return {
         "kept": len(kept),
         "counts": {label: list(kept["label"]).count(label) for label in LABELS},
         "windows": len(set(kept["window_id"])),
+        "outside_core": int((~inside).sum()),
+        "passes": {str(number): n for number, n in sorted(Counter(kept["pass"]).items())},
     }

@@ -14,8 +14,9 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.labels.contradictions import second_opinions
 from moola_pipeline.labels.importing import describe_faults, read_labels
 from moola_pipeline.labels.ledger import LabelLedger, account, kept_counts
-from moola_pipeline.labels.placement import GRADED_OUT
-from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES
+from moola_pipeline.labels.overlaps import clashing_windows
+from moola_pipeline.labels.placement import GRADED_OUT, place_labels
+from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, SECOND_PASS
 from moola_pipeline.publish import file_sha256, locked, publish_bytes, publish_json
 
 LABELS_NAME, LEDGER_NAME, RAW_NAME = "labels.csv", "ledger.json", "raw"
@@ -23,8 +24,17 @@ REGISTERED = "already registered"
 NOTHING: dict[str, Any] = {"sha256": None, "files": []}
 
 
-def add_labels(folder: Path, path: Path, bars: pd.DataFrame, drop_bad: bool) -> LabelLedger:
-    """Register a label file: keep its bytes in raw/, merge its rows, record what became of each.
+def add_labels(
+    folder: Path, path: Path, bars: pd.DataFrame, drop_bad: bool, pass_number: int | None = None
+) -> LabelLedger:
+    """Account for a label file and register it; see `account` and `register_labels`."""
+    return register_labels(folder, path, *account(path, bars, pass_number), bars, drop_bad)
+
+
+def register_labels(
+    folder: Path, path: Path, ledger: LabelLedger, rows: pd.DataFrame, bars: pd.DataFrame, drop_bad: bool
+) -> LabelLedger:
+    """Keep a label file's bytes in raw/, merge its rows, record what became of each.
 
     Rows registered before count as such. Rows graded D are registered too, so that their bars
     stay known, but are placed nowhere.
@@ -32,31 +42,46 @@ def add_labels(folder: Path, path: Path, bars: pd.DataFrame, drop_bad: bool) -> 
     Args:
         folder: The label folder of a home.
         path: The user's file, csv or parquet.
-        bars: BAR_COLUMNS that the labels must lie on.
+        ledger: Its account, from `account`.
+        rows: Its rows to register, from there too.
+        bars: BAR_COLUMNS that the labels lie on.
         drop_bad: Keep the rest when rows cannot be used, instead of refusing the file.
+
+    Returns:
+        The ledger as it is recorded; where nothing is new, as it would have been.
 
     Raises:
         BadInput: If the file's name is not plain, if a row cannot be used and `drop_bad` is False,
-            if no row is left, or if the file judges a registered window otherwise than the labels
-            registered for it.
+            if no row is left, or if the file judges registered bars otherwise than the labels
+            registered for them.
         ChecksumMismatch: If the registered labels are not the bytes that were recorded.
-        IntegrityError: If the ledger cannot be read.
+        IntegrityError: If the ledger cannot be read, or the labels it records are gone.
     """
     _require_plain_name(path)
-    ledger, rows = account(path, bars)
     _refuse(path, ledger, drop_bad)
     with locked(folder / LEDGER_NAME):
         state = _state(folder)
         known = _rows(folder, state)
-        torn = second_opinions(known, rows)
-        if torn:
-            raise BadInput(
-                f"{path.name}: a window must be labeled as it is registered, but {len(torn)} are not "
-                f'(first {torn[0]}). Correct the file, or number its rows 2 in the column "pass".'
-            )
         merged = _merged(known, rows)
+        _refuse_second_opinions(path, known, rows, merged, bars)
         ledger = _without_known(ledger, rows, known)
-        return ledger if len(merged) == len(known) else _publish(folder, path, state, merged, ledger)
+        if len(merged) > len(known):
+            return _publish(folder, path, state, merged, ledger)
+        if "before" in state:  # a kill came between the labels and the last word of their ledger
+            publish_json(folder / LEDGER_NAME, {name: state[name] for name in NOTHING})
+        return ledger
+
+
+def with_registered(folder: Path, path: Path, rows: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
+    """What would be registered if these rows of a file were added; writes nothing.
+
+    Raises:
+        BadInput, ChecksumMismatch, IntegrityError: As `register_labels` would.
+    """
+    known = _rows(folder, _state(folder))
+    merged = _merged(known, rows)
+    _refuse_second_opinions(path, known, rows, merged, bars)
+    return merged
 
 
 def registered_labels(folder: Path) -> pd.DataFrame:
@@ -110,11 +135,31 @@ def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool) -> None:
         )
 
 
+def _refuse_second_opinions(
+    path: Path, known: pd.DataFrame, new: pd.DataFrame, merged: pd.DataFrame, bars: pd.DataFrame
+) -> None:
+    torn = second_opinions(known, new)
+    if torn:
+        remedy = f"register it as a second pass: moola labels add {path.name} --pass {SECOND_PASS}"
+        raise BadInput(
+            f"{path.name}: a window must be labeled as it is registered, but {len(torn)} are not "
+            f"(first {torn[0]}). Correct the file, or {remedy}"
+        )
+    for number in new["pass"].unique():
+        clashing = clashing_windows(place_labels(merged, bars, int(number)).frame)
+        mine = sorted(set(clashing) & set(new["window_id"]))
+        if mine:
+            raise BadInput(
+                f"{path.name}: bars must be labeled as they are registered, but {len(mine)} windows give "
+                f"some the other type (first {mine[0]}, against {clashing[mine[0]]}). Correct the file."
+            )
+
+
 def _state(folder: Path) -> dict[str, Any]:
     """The part of the ledger that describes the bytes of labels.csv as they are.
 
-    The ledger is published before labels.csv and remembers what it replaces: after a kill between
-    the two the labels of before are in force, whole.
+    Until labels.csv is published, the ledger remembers what it replaces: after a kill between the
+    two the labels of before are in force, whole.
     """
     ledger_path, labels_path = folder / LEDGER_NAME, folder / LABELS_NAME
     actual = file_sha256(labels_path) if labels_path.exists() else None
@@ -123,12 +168,15 @@ def _state(folder: Path) -> dict[str, Any]:
         'again with "moola labels add".'
     )
     ledger = _read_ledger(ledger_path, remedy)
-    for state in (ledger, ledger.get("before", NOTHING)):
+    for state in (ledger, ledger.get("before", ledger)):
         if state["sha256"] == actual:
             return state
+    if actual is None:
+        raise IntegrityError(
+            f"{LABELS_NAME} must hold what {LEDGER_NAME} records, but there is no such file. {remedy}"
+        )
     raise ChecksumMismatch(
-        f"{LABELS_NAME}: SHA256 is {actual or 'that of no file'}, {LEDGER_NAME} records {ledger['sha256']}. "
-        + remedy
+        f"{LABELS_NAME}: SHA256 is {actual}, {LEDGER_NAME} records {ledger['sha256']}. {remedy}"
     )
 
 
@@ -187,7 +235,8 @@ def _publish(
     content = merged.assign(window_start=stamps).to_csv(index=False).encode()
     before = {"sha256": state["sha256"], "files": state["files"]}
     files = [*state["files"], dataclasses.asdict(ledger)]
-    after = {"sha256": hashlib.sha256(content).hexdigest(), "files": files, "before": before}
-    publish_json(folder / LEDGER_NAME, after)
+    after = {"sha256": hashlib.sha256(content).hexdigest(), "files": files}
+    publish_json(folder / LEDGER_NAME, {**after, "before": before})
     publish_bytes(folder / LABELS_NAME, content)
+    publish_json(folder / LEDGER_NAME, after)
     return ledger

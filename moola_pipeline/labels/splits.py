@@ -68,7 +68,7 @@ def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSetting
     if len(months) <= n_later:
         raise UnsoundSplit(
             f"A rolling split must leave a labeled month for training, but of {len(months)} labeled months "
-            f"{n_later} are validation and test. {_per_month(placed)} Choose fewer months."
+            f"{n_later} are validation and test. {_per_month(placed)} {_fewer_months(len(months))}"
         )
     cuts = {
         "train_end": months[-n_later].start_time.date() - timedelta(days=1),
@@ -119,18 +119,30 @@ def used_rows_end(bars: pd.DataFrame, settings: SplitSettings, split: str) -> in
         raise ValueError(
             "rows have an end only under fixed dates; resolve_dates(settings, placed) gives them"
         )
-    after = np.datetime64(settings.ends[SPLITS.index(split)] + timedelta(days=1), "ns").astype(np.int64)
-    boundary = int(np.searchsorted(nanoseconds(bars), after))
+    end = settings.ends[SPLITS.index(split)]
     if split == SPLITS[-1]:
-        return min(boundary + WINDOW_BARS - 1, len(bars))
-    return max(boundary - CONTEXT_BARS - settings.embargo_bars, 0) if boundary < len(bars) else boundary
+        return min(_bars_until(nanoseconds(bars), end) + WINDOW_BARS - 1, len(bars))
+    return _apart_from_later(nanoseconds(bars), end, settings.embargo_bars)
 
 
-def check_splits(frame: pd.DataFrame, settings: SplitSettings) -> None:
+def _bars_until(opened: np.ndarray, end: date) -> int:
+    """Number of bars that open on the last day of a split or before."""
+    after = np.datetime64(end + timedelta(days=1), "ns").astype(np.int64)
+    return int(np.searchsorted(opened, after))
+
+
+def _apart_from_later(opened: np.ndarray, end: date, embargo_bars: int) -> int:
+    """First row that comes within the embargo of what windows after `end` may read."""
+    boundary = _bars_until(opened, end)
+    return max(boundary - CONTEXT_BARS - embargo_bars, 0) if boundary < len(opened) else boundary
+
+
+def check_splits(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> None:
     """Stop unless each split holds expansions of both types in the bars where labels are complete.
 
     Raises:
-        UnsoundSplit: Naming the split, the labels per month and the nearest dates that work.
+        UnsoundSplit: Naming the split, the labels per month and the command with the nearest dates
+            that work.
     """
     settings = resolve_dates(settings, frame)
     for name in SPLITS:
@@ -140,8 +152,34 @@ def check_splits(frame: pd.DataFrame, settings: SplitSettings) -> None:
             held = " and ".join(f"{n} {kind}" for n, kind in zip(counts, TYPES, strict=True))
             raise UnsoundSplit(
                 f"The {name} split ({_period(settings, name)}) must hold expansions of both types, "
-                f"but holds {held}. {_per_month(frame)} {_advice(frame, settings)}"
+                f"but holds {held}. {_per_month(frame)} {_advice(frame, bars, settings)}"
             )
+
+
+def nearest_dates(
+    frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings
+) -> tuple[date, date, date] | None:
+    """The ends nearest to those chosen that give every split both types: month ends, else labeled days.
+
+    Purging and embargo are reckoned with.
+
+    Args:
+        frame: The frame of `place_labels`.
+        bars: BAR_COLUMNS.
+        settings: With fixed dates.
+
+    Returns:
+        The last days of training, validation and test; None if no dates work.
+    """
+    core = frame.loc[frame["in_core"]]
+    days = core["window_start"].dt.tz_localize(None).dt.normalize()
+    months = days.dt.to_period("M").drop_duplicates().sort_values().dt.end_time.dt.normalize()
+    for cuts in (months, days.drop_duplicates().sort_values()):
+        ends = [cut.date() for cut in cuts]
+        found = _nearest(core, days.to_numpy(), bars, ends, settings)
+        if found is not None:
+            return found
+    return None
 
 
 def find_leakage(frame: pd.DataFrame, embargo_bars: int = WINDOW_BARS) -> list[str]:
@@ -194,33 +232,50 @@ def _period(settings: SplitSettings, split: str) -> str:
     return f"{settings.ends[place - 1] + timedelta(days=1)} to {settings.ends[place]}"
 
 
-def _month_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Core expansions per month (index), one column per type; months without any are left out."""
-    core = frame.loc[frame["in_core"]]
-    table = pd.crosstab(_months(core).rename("month"), core["label"])
-    return table.reindex(list(TYPES), axis="columns", fill_value=0)
+def _fewer_months(n_months: int) -> str:
+    most = (n_months - 1) // 2
+    if not most:
+        return "Label windows of more months, or choose dates: moola run --train-end DATE"
+    return f"Choose {most} at most: moola run --rolling {most}"
 
 
 def _per_month(frame: pd.DataFrame) -> str:
-    table = _month_table(frame)
+    core = frame.loc[frame["in_core"]]
+    table = pd.crosstab(_months(core).rename("month"), core["label"])
+    table = table.reindex(list(TYPES), axis="columns", fill_value=0)
     listed = ", ".join(f"{month} {a}/{b}" for month, a, b in table.itertuples())
     return f"Labels per month ({'/'.join(TYPES)}): {listed or 'none'}."
 
 
-def _advice(frame: pd.DataFrame, settings: SplitSettings) -> str:
-    """The month ends nearest to the chosen dates that give every split both types."""
-    table = _month_table(frame)
-    totals = np.vstack([np.zeros(len(TYPES), int), table.to_numpy().cumsum(axis=0)])
-    wanted = [end.year * 12 + end.month for end in settings.ends]
-    ordinals = [month.year * 12 + month.month for month in table.index]
-    options = []
-    for places in combinations(range(len(ordinals)), 3):
-        held = np.diff(totals[[0, *(place + 1 for place in places)]], axis=0)
-        if held.all():
-            moved = sum(abs(ordinals[place] - want) for place, want in zip(places, wanted, strict=True))
-            options.append((moved, places))
-    if not options:
+def _advice(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> str:
+    ends = nearest_dates(frame, bars, settings)
+    if ends is None:
         return "No dates give every split both types: add labels."
-    ends = [table.index[place].end_time.date() for place in min(options)[1]]
-    named = zip(("train_end", "validation_end", "test_end"), ends, strict=True)
-    return f"Nearest dates that work: {', '.join(f'{name} {end}' for name, end in named)}."
+    options = zip(("--train-end", "--validation-end", "--test-end"), ends, strict=True)
+    return "Nearest dates that work: moola run " + " ".join(f"{name} {end}" for name, end in options)
+
+
+def _nearest(
+    core: pd.DataFrame, days: np.ndarray, bars: pd.DataFrame, ends: list[date], settings: SplitSettings
+) -> tuple[date, date, date] | None:
+    kinds = core["label"].to_numpy()[:, None] == np.array(TYPES, object)  # (n_expansions, 2)
+    last_bar = core["bar0"].to_numpy() + WINDOW_BARS - 1
+    until = days[None, :] <= np.array(ends, "datetime64[ns]")[:, None]  # (n_ends, n_expansions)
+    opened = nanoseconds(bars)
+    rows_end = [_apart_from_later(opened, end, settings.embargo_bars) for end in ends]
+    kept = last_bar[None, :] < np.array(rows_end)[:, None]
+    away = np.abs(
+        np.array(ends, "datetime64[D]")[:, None] - np.array(settings.ends, "datetime64[D]")[None, :]
+    ).astype(int)  # (n_ends, 3) days
+    trains = ((until & kept) @ kinds).all(axis=1)
+    options = []
+    for middle in range(1, len(ends) - 1):
+        validates = ((until[middle] & kept[middle] & ~until[:middle]) @ kinds).all(axis=1)
+        tests = ((until[middle + 1 :] & ~until[middle]) @ kinds).all(axis=1)
+        first = np.flatnonzero(validates & trains[:middle])
+        last = np.flatnonzero(tests) + middle + 1
+        if len(first) and len(last):
+            i = int(first[away[first, 0].argmin()])
+            k = int(last[away[last, 2].argmin()])
+            options.append((away[i, 0] + away[middle, 1] + away[k, 2], (ends[i], ends[middle], ends[k])))
+    return min(options)[1] if options else None

@@ -46,7 +46,7 @@ def test_windows_are_split_by_the_day_they_start(bars, placed):
     frame = assign_splits(placed, bars, FIXED)
     # 18 Mondays to 2024-12-30, 13 to 2025-03-31, 13 to 2025-06-30
     assert frame["split"].tolist() == ["train"] * 18 + ["validation"] * 13 + ["test"] * 13
-    check_splits(frame, FIXED)
+    check_splits(frame, bars, FIXED)
     assert find_leakage(frame) == []
 
 
@@ -110,7 +110,7 @@ def test_rolling_rows_have_no_end_before_the_dates_are_known(bars):
 def test_an_empty_validation_split_stops_and_names_months_and_dates_that_work(bars, placed):
     without = placed[~placed["window_start"].dt.strftime("%Y-%m").between("2025-01", "2025-03")]
     with pytest.raises(UnsoundSplit) as caught:
-        check_splits(assign_splits(without, bars, FIXED), FIXED)
+        check_splits(assign_splits(without, bars, FIXED), bars, FIXED)
     message = str(caught.value)
     assert isinstance(caught.value, BadInput)
     assert "\n" not in message
@@ -119,10 +119,11 @@ def test_an_empty_validation_split_stops_and_names_months_and_dates_that_work(ba
     assert "2024-12 2/3, 2025-04 2/2" in message
     assert "2025-02" not in message
     assert message.endswith(
-        "Nearest dates that work: train_end 2024-12-31, validation_end 2025-04-30, test_end 2025-06-30."
+        "Nearest dates that work: "
+        "moola run --train-end 2024-12-31 --validation-end 2025-04-30 --test-end 2025-06-30"
     )
     advised = FIXED.model_copy(update={"validation_end": date(2025, 4, 30)})
-    check_splits(assign_splits(without, bars, advised), advised)
+    check_splits(assign_splits(without, bars, advised), bars, advised)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -130,19 +131,19 @@ def test_a_one_class_split_stops(bars, placed, split):
     frame = assign_splits(placed, bars, FIXED)
     frame.loc[frame["split"] == split, "label"] = "consolidation"
     with pytest.raises(UnsoundSplit, match=rf"The {split} split .* 0 retracement"):
-        check_splits(frame, FIXED)
+        check_splits(frame, bars, FIXED)
 
 
 def test_without_any_dates_that_work_it_says_so(bars, placed):
     frame = assign_splits(placed.assign(label="retracement"), bars, FIXED)
     with pytest.raises(UnsoundSplit, match="No dates give every split both types: add labels"):
-        check_splits(frame, FIXED)
+        check_splits(frame, bars, FIXED)
 
 
 def test_expansions_outside_the_core_do_not_make_a_split_sound(bars, placed):
     frame = assign_splits(placed, bars, FIXED)
     with pytest.raises(UnsoundSplit, match="test split"):
-        check_splits(frame.assign(in_core=frame["in_core"] & (frame["split"] != "test")), FIXED)
+        check_splits(frame.assign(in_core=frame["in_core"] & (frame["split"] != "test")), bars, FIXED)
 
 
 def test_a_planted_leak_is_found(bars, placed):
@@ -197,7 +198,7 @@ def test_the_real_labels_all_find_their_bars_and_split_without_loss(private_data
     placement = place_labels(read_labels(private_data / "real" / "labels.csv"), bars)
     assert len(placement.refused) == 0
     frame = assign_splits(placement.frame, bars, FIXED)
-    check_splits(frame, FIXED)
+    check_splits(frame, bars, FIXED)
     assert find_leakage(frame) == []
     windows = frame.drop_duplicates("window_id")
     assert windows["split"].value_counts().to_dict() == {"train": 207, "validation": 100, "test": 140}

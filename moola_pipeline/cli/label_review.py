@@ -1,0 +1,162 @@
+"""What `moola labels` says about labels as a whole: splits, shifts and warnings."""
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.review import LabelReview, review_labels
+from moola_pipeline.labels.schema import LABELS
+from moola_pipeline.labels.shift import Group, Measured
+from moola_pipeline.labels.splits import (
+    SPLITS,
+    UNUSED,
+    SplitSettings,
+    UnsoundSplit,
+    assign_splits,
+    check_splits,
+    class_counts,
+)
+
+WIDTH = 100
+INDENT = " " * 13
+HARD_SPACE = "\N{NO-BREAK SPACE}"
+SHOWN_BATCHES = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """Labels as a run would use them: class counts of each split, the review, and all warnings."""
+
+    settings: SplitSettings
+    splits: dict[str, Any]
+    review: LabelReview
+    warnings: list[str]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of it for a program."""
+        shift = {
+            **dataclasses.asdict(self.review.shift),
+            "near_duplicates": self.review.near_duplicates,
+        }
+        ends = self.settings.model_dump(mode="json")
+        return {"split_settings": ends, "splits": self.splits, "shift": shift, "warnings": self.warnings}
+
+    @property
+    def lines(self) -> list[str]:
+        """The same for a person."""
+        return [
+            *_split_lines(self.splits, self.settings),
+            *_shift_lines(self.review),
+            *(f"warning: {text}" for text in self.warnings),
+        ]
+
+
+def look_ahead(
+    rows: pd.DataFrame,
+    bars: pd.DataFrame,
+    settings: SplitSettings,
+    arrived: pd.DataFrame | None = None,
+    source: str = "",
+) -> Outlook:
+    """Split labels as a run would, and look them over.
+
+    Args:
+        rows: LABEL_COLUMNS, all that are or would be registered.
+        bars: BAR_COLUMNS.
+        settings: Where the splits end.
+        arrived: Rows that came in one file just now, indexed by their place in it.
+        source: That file's name.
+    """
+    placed = place_labels(rows, bars).frame
+    warnings, splits = [], {}
+    if len(placed):
+        try:
+            frame = assign_splits(placed, bars, settings)
+            splits = _split_facts_of(frame)
+            check_splits(frame, bars, settings)
+        except UnsoundSplit as fault:
+            warnings.append(str(fault))
+    rng = np.random.default_rng(0)  # the same labels raise the same alarms each time
+    review = review_labels(rows, placed, rng, arrived, source)
+    return Outlook(settings, splits, review, warnings + review.warnings)
+
+
+def _split_facts_of(frame: pd.DataFrame) -> dict[str, Any]:
+    counts = class_counts(frame)
+    present = [split for split in (*SPLITS, UNUSED) if split in counts.index.get_level_values("split")]
+    return {split: _split_facts(counts.xs(split, level="split")) for split in present}
+
+
+def _split_facts(per_month: pd.DataFrame) -> dict[str, Any]:
+    names = [*LABELS, "windows"]
+    totals = {name: sum(per_month[name].tolist()) for name in names}
+    rows = zip(per_month.index, per_month[names].to_numpy().tolist(), strict=True)
+    return {**totals, "months": {str(month): dict(zip(names, row, strict=True)) for month, row in rows}}
+
+
+def _split_lines(splits: dict[str, Any], settings: SplitSettings) -> Iterator[str]:
+    if splits:
+        yield f"Splits {_ends(settings)}; months as {'/'.join(LABELS)}:"
+    for name, held in splits.items():
+        totals = ", ".join(f"{held[label]:,} {label}" for label in LABELS)
+        yield f"  {name:<10} {totals}, in {held['windows']:,} windows"
+        months = [f"{month} {'/'.join(str(n[x]) for x in LABELS)}" for month, n in held["months"].items()]
+        yield from _wrapped(months)
+
+
+def _ends(settings: SplitSettings) -> str:
+    if settings.rule == "fixed":
+        return f"to {settings.train_end}, {settings.validation_end}, {settings.test_end}"
+    return (
+        f"rolling: the newest {settings.rolling_test_months} labeled months for test, "
+        f"{settings.rolling_validation_months} before for validation"
+    )
+
+
+def _shift_lines(review: LabelReview) -> Iterator[str]:
+    shift = review.shift
+    if not shift.months:
+        return
+    verdict = "differs" if shift.alarms else "nothing differs"
+    yield (
+        f"Shift: {verdict}; {len(shift.batches)} batches, {len(shift.months)} months, "
+        f"smallest p {shift.p_value:.3f}, alarm at {shift.level:g}"
+    )
+    if len(shift.batches) > 1:
+        for batch in shift.batches[:SHOWN_BATCHES]:
+            yield f"  {batch.name[:20]:<20} {_measured(batch)}"
+
+
+def _measured(group: Group) -> str:
+    retracement, empty = _share(group.retracement_share), _share(group.empty_share)
+    return (
+        f"retracement {retracement} of {group.expansions}, empty {empty} of {group.windows}, "
+        f"{_number(group.mean_span_bars, '.1f')} bars"
+    )
+
+
+def _share(measured: Measured) -> str:
+    return _number(measured, ".0%")
+
+
+def _number(measured: Measured, form: str) -> str:
+    if measured.estimate is None:
+        return "none"
+    bounds = (measured.low, measured.high)
+    shown = "" if None in bounds else f" [{', '.join(format(bound, form) for bound in bounds)}]"
+    return f"{measured.estimate:{form}}{shown}"
+
+
+def _wrapped(items: list[str]) -> Iterator[str]:
+    """Lines of items with commas between them, none of them broken."""
+    glued = ", ".join(item.replace(" ", HARD_SPACE) for item in items)
+    for line in textwrap.wrap(
+        glued, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False
+    ):
+        yield line.replace(HARD_SPACE, " ")

@@ -1,0 +1,101 @@
+"""Reading a label file's cells: csv or parquet in, a table of what stands there out."""
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from moola_pipeline.errors import BadInput
+
+PARQUET_MAGIC = b"PAR1"
+SHOWN_SIGNS = 200
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The cells of one label file, as they stand there.
+
+    Attributes:
+        name: The file's name.
+        cells: Its columns; the index is the row's place in the file, a csv's header being row 1.
+        sha256: Digest of the file's bytes.
+    """
+
+    name: str
+    cells: pd.DataFrame
+    sha256: str
+
+
+def read_table(path: Path) -> LabelTable:
+    """Read the cells of a label file: text from csv, typed values from parquet.
+
+    Raises:
+        BadInput: If the file cannot be read, is no table, or holds no row.
+    """
+    content = _read_bytes(path)
+    if not content.strip():
+        raise BadInput(f"{path.name}: a label file must hold a table, but it is empty. Name another file.")
+    cells = _read_parquet(path, content) if content.startswith(PARQUET_MAGIC) else _read_csv(path, content)
+    if cells.empty:
+        raise BadInput(
+            f"{path.name}: a label file must hold at least one row, but it holds none. Add labels."
+        )
+    return LabelTable(path.name, cells, hashlib.sha256(content).hexdigest())
+
+
+def cut_short(text: str) -> str:
+    """The first 200 signs of a text."""
+    return text if len(text) <= SHOWN_SIGNS else f"{text[:SHOWN_SIGNS]}..."
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{path}: the label file must be readable, but: {error.strerror}. Check the path."
+        ) from error
+
+
+def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
+    try:
+        table = pq.read_table(io.BytesIO(content)).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _no_table(path, str(error)) from error
+    return table.reset_index(drop=True).set_axis(range(1, len(table) + 1))
+
+
+def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
+    if b"\0" in content:
+        raise _no_table(path, "it holds bytes that are no text")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
+            table = pd.read_csv(
+                io.BytesIO(content),
+                dtype=str,
+                encoding="utf-8-sig",
+                index_col=False,
+                skip_blank_lines=False,
+                keep_default_na=False,
+                na_values=["", "nan", "NaN", "NA", "null"],
+                skipinitialspace=True,
+            )
+    except UnicodeDecodeError as error:
+        raise _no_table(path, "it is no UTF-8 text") from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        raise _no_table(path, str(error).rpartition("C error: ")[2]) from error
+    table = table.set_axis(range(2, len(table) + 2)).dropna(how="all")
+    return table.rename(columns=str.strip)
+
+
+def _no_table(path: Path, why: str) -> BadInput:
+    return BadInput(
+        f"{path.name}: a label file must be a csv or parquet table, but it cannot be read as one: "
+        f"{cut_short(' '.join(why.split())).rstrip('.')}. Correct it, or export it again."
+    )
