@@ -50,7 +50,7 @@ BLOCKING = {
     "finetuned_classifier": {"no_collapse"},
     "bootstrap_ci_report": {"baselines_present"},
 }
-WARNING = {"bootstrap_ci_report": {"beats_baselines", "target_f1"}}
+WARNING = {"bootstrap_ci_report": {"beats_baselines", "target_f1", "calibrated"}}
 ON_THE_GPU = {"pretrained_encoder", "finetuned_classifier", "bootstrap_ci_report", "latest_expansions"}
 
 

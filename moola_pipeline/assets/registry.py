@@ -46,7 +46,11 @@ def registered_model(
             "code_version": training["code_version"],
             "mlflow_run_id": stage.run.id,
         }
-        scores = {name: f"{s.estimate:.4f} [{s.low:.4f}, {s.high:.4f}]" for name, s in data.metrics.items()}
+        scores = {
+            name: f"{one.estimate:.4f} [{one.low:.4f}, {one.high:.4f}]"
+            for name, one in data.metrics.items()
+            if None not in (one.estimate, one.low, one.high)
+        }
         tags = {
             **scores,
             "data.sha256": data.data.sha256,

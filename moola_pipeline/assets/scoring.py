@@ -1,30 +1,39 @@
-"""What the report scores: the model, its baselines and its peers, on the same test windows."""
+"""What the report scores: the model, its baselines, its peers and its ceiling, on the same test windows."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.baselines import (
+from moola_pipeline.evaluation.baselines import constant_span, mean_span, type_baselines
+from moola_pipeline.evaluation.breakdowns import Answers, Labeled
+from moola_pipeline.evaluation.calibration import perfect_band
+from moola_pipeline.evaluation.checks import MEAN_POINTER, ONE_SPAN
+from moola_pipeline.evaluation.overlap import pair_overlapping
+from moola_pipeline.evaluation.peers import (
+    BARS_BEFORE_START,
     TYPE_PEERS,
+    Seen,
     TypePeer,
     fit_type_peer,
     paths_before,
-    type_baselines,
 )
-from moola_pipeline.evaluation.bootstrap import Resampled, mean_over_seeds, resample, session_weights
-from moola_pipeline.evaluation.matching import ANY_TYPE, event_counts, match_events
-from moola_pipeline.evaluation.metrics import (
-    aucpr_retracement,
-    event_f1_macro,
-    event_f1_untyped,
-    mcc,
-    type_f1_macro,
+from moola_pipeline.evaluation.scores import (
+    Ground,
+    Scored,
+    events_of,
+    mean_scores,
+    score_ends,
+    score_events,
+    score_probabilities,
+    score_ranking,
+    score_residuals,
+    score_types,
 )
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.reading import read_spans
 from moola_pipeline.models.rule import Proposals, measure_spans, propose
@@ -34,135 +43,186 @@ from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.windows.dense import view_rows
 from moola_pipeline.windows.repainted import BarArrays
 
-Scored = dict[str, Resampled]
-CLASSES = tuple(range(len(TYPES)))
+RULE_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
+"""Peers that also type the spans which the rule finds."""
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The test windows and what was drawn of them.
+class Trial:
+    """The test windows in their table of bars.
 
     Attributes:
-        bars, features: The table they lie in.
-        windows: The windows and their labeled expansions.
-        event_weights: (n_resamples, n_expansions) how often each counts.
-        window_weights: (n_resamples, n_windows) the same draws, for windows.
+        bars, features: The table.
+        ground: The windows, their labels, and the resamples of their sessions.
     """
 
     bars: BarArrays
     features: FeatureTable
-    windows: LabeledWindows
-    event_weights: np.ndarray
-    window_weights: np.ndarray
+    ground: Ground
 
     @property
-    def truth(self) -> pd.DataFrame:
-        """Labeled expansions as events."""
-        spans = self.windows.spans
-        ids = self.windows.window_id[spans.window]
-        return pd.DataFrame({"window_id": ids, "onset": spans.start, "offset": spans.end, "type": spans.type})
+    def labeled(self) -> Labeled:
+        """Where the labeled expansions lie."""
+        spans = self.ground.windows.spans
+        return Labeled(self.ground.windows.bar0[spans.window] + spans.start, spans.direction)
 
 
-def make_ground(
-    bars: BarArrays, features: FeatureTable, windows: LabeledWindows, resamples: int, rng: np.random.Generator
-) -> Ground:
-    """Draw sessions once, so that every score is paired with every other."""
-    weights = session_weights(pd.Series(windows.session), resamples, rng)
-    return Ground(bars, features, windows, weights[:, windows.spans.window], weights)
+@dataclass(frozen=True)
+class Judged:
+    """What the model was found to be.
 
+    Attributes:
+        scores: Each the mean over training seeds.
+        by_seed: Those of each seed.
+        answers: What each seed said.
+        probabilities: Calibrated P(retracement) of the labeled expansions, each seed's.
+        perfect_bands: The calibration error that each would show were it perfect.
+    """
 
-def score_types(ground: Ground, p_retracement: np.ndarray) -> Scored:
-    """Scores of P(retracement) for the labeled expansions, both types weighing the same at 0.5."""
-    y = ground.windows.spans.type
-    metrics: Mapping[str, Callable[..., np.ndarray]] = {
-        "type_f1_macro": type_f1_macro,
-        "aucpr_retracement": aucpr_retracement,
-        "mcc": mcc,
-    }
-    return {
-        name: resample(lambda weights, metric=metric: metric(y, p_retracement, weights), ground.event_weights)
-        for name, metric in metrics.items()
-    }
-
-
-def score_events(ground: Ground, events: pd.DataFrame) -> Scored:
-    """Scores of expansions found: window_id, onset, offset, type."""
-    ids = pd.Series(ground.windows.window_id)
-    typed = event_counts(match_events(ground.truth, events), ids, CLASSES)
-    untyped = event_counts(match_events(ground.truth, events, typed=False), ids, (ANY_TYPE,))
-    return {
-        "event_f1_macro": resample(lambda weights: event_f1_macro(typed, weights), ground.window_weights),
-        "event_f1_untyped": resample(
-            lambda weights: event_f1_untyped(untyped, weights), ground.window_weights
-        ),
-    }
+    scores: Scored
+    by_seed: dict[int, Scored]
+    answers: dict[int, Answers]
+    probabilities: dict[int, np.ndarray]
+    perfect_bands: dict[int, tuple[float, float]]
 
 
 def score_annotators(
-    ground: Ground, annotators: Mapping[int, Annotator], device: str
-) -> tuple[Scored, dict[int, pd.DataFrame]]:
-    """The model's scores, each the mean over its training seeds, and the events of each seed."""
-    measures = measure_spans(
-        ground.bars.views(ground.windows.bar0), ground.features.atr[view_rows(ground.windows.bar0)]
-    )
-    marked = labeled_proposals(ground.windows, measures)
-    runs, events = [], {}
+    trial: Trial, annotators: Mapping[int, Annotator], device: str, rng: np.random.Generator
+) -> Judged:
+    """The model's scores, what its training seeds said, and how calibrated it could be at best."""
+    ground = trial.ground
+    scored, answers, probabilities, bands = {}, {}, {}, {}
     for seed, annotator in annotators.items():
-        network = annotator.classifier.to(device)
-        reading = read_spans(network, ground.features.values, ground.windows.bar0, marked, device)
-        _, balanced = type_probabilities(annotator, reading.retracement)
-        found = find_events(annotator, ground.bars, ground.features, ground.windows.bar0, device)
-        events[seed] = found.assign(window_id=ground.windows.window_id[found["window"].to_numpy(np.int64)])
-        runs.append({**score_types(ground, balanced), **score_events(ground, events[seed])})
+        annotator.classifier.to(device)
+        calibrated, answers[seed], ranked = _asked(trial, annotator, device)
         annotator.classifier.to("cpu")
-    return {name: mean_over_seeds([run[name] for run in runs]) for name in runs[0]}, events
+        scored[seed] = {
+            **score_types(ground, answers[seed].p_retracement),
+            **score_probabilities(ground, calibrated),
+            **score_events(ground, answers[seed].events),
+            **score_ends(ground, answers[seed].events),
+            **score_ranking(ground, ranked),
+        }
+        probabilities[seed], bands[seed] = calibrated, perfect_band(calibrated, rng)
+    return Judged(mean_scores(list(scored.values())), scored, answers, probabilities, bands)
 
 
-def score_baselines(ground: Ground, train: LabeledWindows, found: Proposals) -> dict[str, Scored]:
+def _asked(trial: Trial, annotator: Annotator, device: str) -> tuple[np.ndarray, Answers, pd.DataFrame]:
+    """P(retracement) of labeled spans, calibrated; the answers; and every proposal, ranked."""
+    windows = trial.ground.windows
+    measures = measure_spans(trial.bars.views(windows.bar0), trial.features.atr[view_rows(windows.bar0)])
+    marked = labeled_proposals(windows, measures)
+    reading = read_spans(annotator.classifier, trial.features.values, windows.bar0, marked, device)
+    calibrated, balanced = type_probabilities(annotator, reading.retracement)
+    # F1 is about what is reported, average precision about the order of all that was considered.
+    unsure = replace(annotator, decisions=annotator.decisions.model_copy(update={"expansion_threshold": 0.0}))
+    events, ranked = (
+        _placed(windows, find_events(one, trial.bars, trial.features, windows.bar0, device))
+        for one in (annotator, unsure)
+    )
+    return calibrated, Answers(balanced, events), ranked.assign(score=ranked["probability"])
+
+
+def _placed(windows: LabeledWindows, found: pd.DataFrame) -> pd.DataFrame:
+    window = found["window"].to_numpy(np.int64)
+    row = windows.bar0[window] + found["onset"].to_numpy(np.int64)
+    return found.assign(window_id=windows.window_id[window], row=row)
+
+
+def score_baselines(
+    trial: Trial, train: LabeledWindows, found: Proposals, judged: Judged
+) -> dict[str, Scored]:
     """Answers that see no price: constants, and the position in the window.
 
-    For events each types the spans that the rule finds by itself.
+    For events the type baselines type the spans that the rule finds by itself; one_constant_span
+    says one span, of training's larger class, of every window; mean_pointer says training's mean
+    center and length of the very expansions that the model met, so that the two errors are paired.
     """
+    ground, y = trial.ground, train.spans.type
+    spans = ground.windows.spans
     baselines = {}
-    onsets = np.concatenate([ground.windows.spans.start, found.start])
-    for name, p in type_baselines(train.spans.type, train.spans.start, onsets).items():
-        labeled, proposed = np.split(p, [len(ground.windows.spans.start)])
-        events = _events(ground, found, (proposed >= 0.5).astype(np.int64))
+    onsets = np.concatenate([spans.start, found.start])
+    for name, p in type_baselines(y, train.spans.start, onsets).items():
+        labeled, proposed = np.split(p, [len(spans.start)])
+        events = _events(ground, found, (proposed > 0.5).astype(np.int64))
         baselines[name] = {**score_types(ground, labeled), **score_events(ground, events)}
+    share = np.full(len(spans.start), np.mean(y))
+    baselines["training_share"] = score_probabilities(ground, share)
+    start, end = constant_span(train)
+    everywhere = pd.DataFrame({"window_id": ground.windows.window_id, "onset": start, "offset": end})
+    baselines[ONE_SPAN] = score_events(ground, everywhere.assign(type=int(np.mean(y) > 0.5)))
+    constant = mean_span(train.spans.start, train.spans.end)
+    met = [pair_overlapping(ground.truth, one.events) >= 0 for one in judged.answers.values()]
+    baselines[MEAN_POINTER] = mean_scores(
+        [score_residuals(ground, np.tile(np.array(constant, float), (one.sum(), 1)), one) for one in met]
+    )
     return baselines
 
 
-def find_by_rule(ground: Ground, train: LabeledWindows) -> Proposals:
+def find_by_rule(trial: Trial, train: LabeledWindows) -> Proposals:
     """Spans in the test windows by the rule that finds training expansions best by itself."""
-    rule = standalone_rule(ground.bars, ground.features, train)
-    atr = ground.features.atr[view_rows(ground.windows.bar0)]
-    return propose(measure_spans(ground.bars.views(ground.windows.bar0), atr), rule)
+    rule = standalone_rule(trial.bars, trial.features, train)
+    bar0 = trial.ground.windows.bar0
+    return propose(measure_spans(trial.bars.views(bar0), trial.features.atr[view_rows(bar0)]), rule)
 
 
 def score_peers(
-    ground: Ground, train: LabeledWindows, found: Proposals, rng: np.random.Generator
+    trial: Trial,
+    train: LabeledWindows,
+    found: Proposals,
+    rng: np.random.Generator,
+    on_peer: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Scored]:
     """Peers fitted on training expansions; with the rule's spans, peers for events as well."""
-    fitted = {name: fit_type_peer(name, _paths(ground, train), train.spans.type, rng) for name in TYPE_PEERS}
-    own_paths = _paths(ground, ground.windows)
-    peers = {name: score_types(ground, peer.predict_proba(own_paths)) for name, peer in fitted.items()}
-    rows = ground.windows.bar0[found.window] + found.start
-    paths = paths_before(ground.bars.prices[:, 3], ground.features.atr, rows, found.direction)
-    for typer in ("extra_trees_21_summaries", "logistic_21_summaries"):
-        events = _events(ground, found, _answers(fitted[typer], paths))
-        peers[f"rule_{typer}"] = score_events(ground, events)
+    ground = trial.ground
+    learned, asked = seen_in(trial, train), seen_in(trial, ground.windows)
+    fitted: dict[str, TypePeer] = {}
+    for name in TYPE_PEERS:
+        on_peer(name)
+        fitted[name] = fit_type_peer(name, learned, train.spans.type, rng)
+    peers = {name: score_types(ground, peer.predict_proba(asked)) for name, peer in fitted.items()}
+    proposed = seen_before(trial, ground.windows.bar0[found.window] + found.start, found.direction)
+    for typer in RULE_TYPERS:
+        types = (fitted[typer].predict_proba(proposed) > 0.5).astype(np.int64)
+        events = _events(ground, found, types)
+        peers[f"rule_{typer}"] = {
+            **score_events(ground, events),
+            **score_ends(ground, events),
+            **score_ranking(ground, events.assign(score=found.net_atr)),
+        }
     return peers
+
+
+def score_ceiling(ground: Ground, twice: TwiceLabeled) -> Scored:
+    """The annotator's second pass, scored as a prediction on those test windows that have one.
+
+    A person ranks nothing, so there is no average precision; types are given without a span told,
+    so there is no type F1 either. Empty where no window has a second pass.
+    """
+    if not len(twice.first.bar0):
+        return {}
+    columns = pd.Index(ground.window_ids).get_indexer(pd.Index(twice.first.window_id))
+    weights = ground.window_weights[:, columns]
+    known = Ground(twice.first, weights[:, twice.first.spans.window], weights)
+    again = events_of(twice.second)
+    return {**score_events(known, again), **score_ends(known, again)}
+
+
+def seen_in(trial: Trial, windows: LabeledWindows) -> Seen:
+    """What peers see of the labeled expansions of windows."""
+    rows = windows.bar0[windows.spans.window] + windows.spans.start
+    return seen_before(trial, rows, windows.spans.direction)
+
+
+def seen_before(trial: Trial, rows: np.ndarray, directions: np.ndarray) -> Seen:
+    """What peers see of the bars before these rows, turned so that the expansion points up."""
+    paths = paths_before(trial.bars.prices[:, 3], trial.features.atr, rows, directions)
+    features = trial.features.values[np.asarray(rows)[:, None] + np.arange(-BARS_BEFORE_START, 0)]
+    down = np.asarray(directions) < 0
+    features[down] = mirrored(features[down])
+    return Seen(paths, features)
 
 
 def _events(ground: Ground, found: Proposals, types: np.ndarray) -> pd.DataFrame:
     ids = ground.windows.window_id[found.window]
     return pd.DataFrame({"window_id": ids, "onset": found.start, "offset": found.end, "type": types})
-
-
-def _answers(peer: TypePeer, paths: np.ndarray) -> np.ndarray:
-    return (peer.predict_proba(paths) >= 0.5).astype(np.int64) if len(paths) else np.empty(0, np.int64)
-
-
-def _paths(ground: Ground, windows: LabeledWindows) -> np.ndarray:
-    rows = windows.bar0[windows.spans.window] + windows.spans.start
-    return paths_before(ground.bars.prices[:, 3], ground.features.atr, rows, windows.spans.direction)

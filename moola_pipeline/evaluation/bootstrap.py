@@ -89,7 +89,7 @@ def mean_over_seeds(runs: Sequence[Resampled]) -> Resampled:
     if len({run.values.shape for run in runs}) != 1:
         raise ValueError(f"seeds must be scored on the same resamples, got {len(runs)} runs that are not")
     values = np.mean([run.values for run in runs], axis=0)
-    return Resampled(float(np.mean([run.estimate for run in runs])), values, runs[0].n)
+    return Resampled(float(np.mean([run.estimate for run in runs])), values, min(run.n for run in runs))
 
 
 def interval(values_by_resample: np.ndarray, estimate: float, n: int) -> Interval:

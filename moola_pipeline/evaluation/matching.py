@@ -1,5 +1,7 @@
 """Which predicted expansion is which labeled one: one to one, within a collar."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
@@ -17,7 +19,34 @@ OUTCOMES = ["tp", "fp", "fn"]
 
 
 def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True) -> pd.DataFrame:
-    """Count true positives, false positives and misses per window and type.
+    """Count true positives, false positives and misses per window and type, as `pair_events` pairs them.
+
+    Args:
+        truth: window_id, onset, offset (bars 0..104, inclusive), type (class number).
+        predicted: The same columns; others are ignored.
+        typed: False matches regardless of type; `type` is then -1.
+
+    Returns:
+        window_id, type, tp, fp, fn; one row per window and type with any labeled or predicted
+        expansion.
+    """
+    keys = ["window_id", "type"]
+    if not typed:
+        truth, predicted = truth.assign(type=ANY_TYPE), predicted.assign(type=ANY_TYPE)
+    found = pair_events(truth, predicted)
+    complete, alarm = in_core(truth), in_core(predicted) & ~np.isin(np.arange(len(predicted)), found)
+    told = pd.concat(
+        [
+            truth.loc[complete, keys].assign(tp=found[complete] >= 0, fp=False, fn=found[complete] < 0),
+            predicted.loc[:, keys].assign(tp=False, fp=alarm, fn=False),
+        ]
+    )
+    counts = pd.DataFrame(told.astype(dict.fromkeys(OUTCOMES, np.int64)).groupby(keys).sum())
+    return counts.reset_index()
+
+
+def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True) -> np.ndarray:
+    """Which predicted expansion each labeled one is, one to one, window by window.
 
     Two expansions may match when their onsets differ by at most 3 bars and their offsets by at
     most 3 bars or half the labeled length, whichever is more. As many pairs as possible are made;
@@ -28,26 +57,52 @@ def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = Tru
     Args:
         truth: window_id, onset, offset (bars 0..104, inclusive), type (class number).
         predicted: The same columns; others are ignored.
-        typed: False matches regardless of type; `type` is then -1.
+        typed: False pairs regardless of type.
 
     Returns:
-        window_id, type, tp, fp, fn; one row per window and type with any labeled or predicted
-        expansion.
+        (n_truth,) int64: place in `predicted`, -1 where there is none.
 
     Source:
         Mesaros, Heittola and Virtanen (2016), Applied Sciences 6(6), event-based metrics.
     """
-    keys = ["window_id", "type"]
-    truth = truth.loc[truth["onset"].between(CORE_FIRST, CORE_LAST)]
-    if not typed:
-        truth, predicted = truth.assign(type=ANY_TYPE), predicted.assign(type=ANY_TYPE)
-    labeled, found = _spans_by_key(truth, keys), _spans_by_key(predicted, keys)
-    none = np.empty((0, 2), dtype=np.int64)
-    rows = [
-        (*key, *_outcomes(labeled.get(key, none), found.get(key, none)))
-        for key in dict.fromkeys([*labeled, *found])
-    ]
-    return pd.DataFrame(rows, columns=[*keys, *OUTCOMES]).sort_values(keys, ignore_index=True)
+    spans, found_spans = (table[["onset", "offset"]].to_numpy(np.int64) for table in (truth, predicted))
+    outside = ~in_core(truth)
+    core = in_core(predicted)
+    paired = np.full(len(truth), -1, dtype=np.int64)
+    for labeled, found in candidates(truth, predicted, typed):
+        labeled = labeled[~outside[labeled]]
+        near = may_match(spans[labeled], found_spans[found])
+        # an unmatched prediction outside the core costs nothing, so one inside is the better to match
+        gain = near * (1 + core[found] / (1 + len(found)))
+        rows, columns = linear_sum_assignment(gain, maximize=True)
+        met = near[rows, columns]
+        paired[labeled[rows[met]]] = found[columns[met]]
+    return paired
+
+
+def in_core(events: pd.DataFrame) -> np.ndarray:
+    """Whether each expansion starts where labels are complete: (n,) bool."""
+    return events["onset"].between(CORE_FIRST, CORE_LAST).to_numpy(bool)
+
+
+def candidates(
+    truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Places of the labeled and the predicted expansions that might be one: of one window, and type.
+
+    Groups without one or the other are left out; their order is not to be relied on.
+    """
+    keys = ["window_id", "type"] if typed else ["window_id"]
+    labeled, found = (_places(table, keys) for table in (truth, predicted))
+    for key in labeled.keys() & found.keys():
+        yield labeled[key], found[key]
+
+
+def _places(events: pd.DataFrame, keys: list[str]) -> dict[tuple, np.ndarray]:
+    places: dict[tuple, list[int]] = {}
+    for place, key in enumerate(zip(*(events[name].to_list() for name in keys), strict=True)):
+        places.setdefault(key, []).append(place)
+    return {key: np.array(group) for key, group in places.items()}
 
 
 def event_counts(matches: pd.DataFrame, windows: pd.Series, types: tuple[int, ...]) -> np.ndarray:
@@ -81,24 +136,3 @@ def may_match(labeled: np.ndarray, found: np.ndarray) -> np.ndarray:
     length = labeled[:, 1] - labeled[:, 0] + 1
     reach = np.maximum(OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE * length)
     return (onset <= ONSET_COLLAR_BARS) & (offset <= reach[:, None])
-
-
-def _spans_by_key(events: pd.DataFrame, keys: list[str]) -> dict[tuple[str, int], np.ndarray]:
-    """(n, 2) onsets and offsets for each window and type."""
-    spans = events.loc[:, ["onset", "offset"]].to_numpy(np.int64)
-    found: dict[tuple[str, int], list[np.ndarray]] = {}
-    for window, kind, span in zip(*(events[key] for key in keys), spans, strict=True):
-        found.setdefault((window, kind), []).append(span)
-    return {key: np.stack(group) for key, group in found.items()}
-
-
-def _outcomes(labeled: np.ndarray, found: np.ndarray) -> tuple[int, int, int]:
-    in_core = (found[:, 0] >= CORE_FIRST) & (found[:, 0] <= CORE_LAST)
-    near = may_match(labeled, found)
-    # an unmatched prediction outside the core costs nothing, so one inside is the better to match
-    gain = near * (1 + in_core / (1 + len(found)))
-    pairs = linear_sum_assignment(gain, maximize=True)
-    matched = np.zeros(len(found), dtype=bool)
-    matched[pairs[1]] = near[pairs]
-    tp = int(matched.sum())
-    return tp, int((in_core & ~matched).sum()), len(labeled) - tp

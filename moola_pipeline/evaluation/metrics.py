@@ -5,10 +5,30 @@ returns (...); without weights each row counts once and the result is 0-dimensio
 Class 1 is retracement, the positive class. A ratio with nothing below the line is 0.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 THRESHOLD = 0.5
 N_TYPES = 2
+
+
+class Ranked(NamedTuple):
+    """Predicted expansions as a ranking; all (n,).
+
+    Attributes:
+        window: Index of the window in its set.
+        type: Class number.
+        score: Higher is surer.
+        hit: Whether it finds a labeled expansion.
+        judged: Whether it counts as false where it finds none: it starts where labels are complete.
+    """
+
+    window: np.ndarray
+    type: np.ndarray
+    score: np.ndarray
+    hit: np.ndarray
+    judged: np.ndarray
 
 
 def type_f1_macro(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -19,8 +39,15 @@ def type_f1_macro(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray 
         p_retracement: (n,) probabilities.
         weights: (..., n) counts, or None.
     """
+    return sum(f1_of_type(y, p_retracement, kind, weights) for kind in range(N_TYPES)) / np.array(N_TYPES)
+
+
+def f1_of_type(
+    y: np.ndarray, p_retracement: np.ndarray, kind: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """F1 of one type, the other as negatives; `kind` is its class number, the rest as in `type_f1_macro`."""
     tp, fp, fn, tn = _confusion(y, p_retracement, weights)
-    return (f1(tp, fp, fn) + f1(tn, fn, fp)) / N_TYPES
+    return f1(tp, fp, fn) if kind == 1 else f1(tn, fn, fp)
 
 
 def mcc(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -87,6 +114,49 @@ def event_f1_untyped(counts: np.ndarray, weights: np.ndarray | None = None) -> n
             f"untyped counts must have one column of types, got {np.shape(counts)[1]}; match with typed=False"
         )
     return event_f1_macro(counts, weights)
+
+
+def segment_f1_micro(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Segment-based F1 at a resolution of one bar, bars of all types counted together.
+
+    Args:
+        counts: (n_windows, K, 3), tp, fp, fn in bars: `overlap.segment_counts`.
+        weights: (..., n_windows) counts, or None.
+    """
+    return event_f1_macro(np.sum(counts, axis=1, keepdims=True), weights)
+
+
+def segment_f1_macro(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Segment-based F1 at a resolution of one bar, per type, then the mean; as `segment_f1_micro`."""
+    return event_f1_macro(counts, weights)
+
+
+def mean_average_precision(
+    ranked: Ranked, labeled: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Average precision of ranked expansions per type, then the mean over the types.
+
+    The sum over scores of precision times gain in recall; equal scores share one threshold. NaN
+    where no expansion of a type was drawn.
+
+    Args:
+        ranked: Predicted expansions with hits at one temporal IoU: `overlap.ranked_hits`.
+        labeled: (n_windows, K) labeled expansions per window and type.
+        weights: (..., n_windows) counts, or None.
+    """
+    drawn = _weights(weights, len(labeled))
+    precisions = []
+    for kind in range(labeled.shape[1]):
+        mine = ranked.type == kind
+        order = np.flatnonzero(mine)[np.argsort(-ranked.score[mine], kind="stable")]
+        times = drawn[..., ranked.window[order]]
+        last_of_equals = np.diff(ranked.score[order], append=-np.inf) != 0
+        hits = np.cumsum(times * ranked.hit[order], axis=-1)[..., last_of_equals]
+        alarms = np.cumsum(times * (ranked.hit | ranked.judged)[order], axis=-1)[..., last_of_equals]
+        gained = np.diff(hits, axis=-1, prepend=0)
+        there = drawn @ labeled[:, kind].astype(float)
+        precisions.append((gained * _ratio(hits, alarms)).sum(axis=-1) / np.where(there > 0, there, np.nan))
+    return np.mean(precisions, axis=0)
 
 
 def f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:

@@ -69,7 +69,14 @@ STAGES = {
         ("pretrained_encoder",),
     ),
     "bootstrap_ci_report": Stage(
-        ("evaluation", "serving", "assets/report.py", "assets/scoring.py"),
+        (
+            "evaluation",
+            "serving",
+            "assets/report.py",
+            "assets/report_parts.py",
+            "assets/rivals.py",
+            "assets/scoring.py",
+        ),
         ("bars.test", "labels.test"),
         ("report",),
         ("finetuned_classifier",),

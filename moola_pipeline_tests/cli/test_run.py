@@ -55,7 +55,7 @@ def test_integrity_and_score_checks_are_told_apart(smoke_home: Home):
     checks = outcome(smoke_home)["checks"]
     assert all(check.keys() == {"passed", "kind", "value", "limit"} for check in checks.values())
     scored = {name for name, check in checks.items() if check["kind"] == "score"}
-    assert scored == {"beats_baselines", "target_f1"}
+    assert scored == {"beats_baselines", "target_f1", "calibrated"}
     assert all(check["passed"] for check in checks.values() if check["kind"] == "integrity")
 
 
@@ -88,8 +88,12 @@ def test_a_run_on_registered_bars_is_not_marked_simulated(registered_copy: Home)
 
 
 def _results(said: dict) -> dict:
-    """All that must be equal when the same is done again."""
-    return {name: value for name, value in said.items() if name not in OF_THE_RUN}
+    """All that must be equal when the same is done again: not what tells one run from the one before."""
+    results = {name: value for name, value in said.items() if name not in OF_THE_RUN}
+    details = {
+        name: part for name, part in said["details"].items() if name not in ("previous", "not_measured")
+    }
+    return results | {"details": details}
 
 
 def test_force_makes_everything_again_with_equal_numbers(smoke_copy: Home):
@@ -99,6 +103,12 @@ def test_force_makes_everything_again_with_equal_numbers(smoke_copy: Home):
     assert _results(again) == _results(first)
     assert again["run"]["run_id"] != first["run"]["run_id"]
     assert again["run"]["settings"] == first["run"]["settings"]
+    before = again["details"]["previous"]
+    assert before["run_id"] == first["run"]["run_id"]
+    assert before["metrics"] == first["metrics"]
+    assert not any(before[f"{what}_changed"] for what in ("bars", "labels", "settings"))
+    assert "previous" in first["details"]["not_measured"]
+    assert "previous" not in again["details"]["not_measured"]
     weights = list(smoke_copy.tracking.glob("artifacts/*/*/artifacts/model/**/weights.safetensors"))
     assert len(weights) == 2
     assert weights[0].read_bytes() == weights[1].read_bytes()

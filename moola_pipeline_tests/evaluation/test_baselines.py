@@ -1,89 +1,7 @@
-import itertools
-
 import numpy as np
-import pandas as pd
-import pytest
-import talib
-from hypothesis import given
-from hypothesis import strategies as st
 
-from moola_pipeline.bars.rolls import read_rolls
-from moola_pipeline.bars.table import build_table
-from moola_pipeline.evaluation.baselines import (
-    TYPE_BASELINES,
-    TYPE_PEERS,
-    fit_type_peer,
-    paths_before,
-    summaries,
-    type_baselines,
-)
-from moola_pipeline.evaluation.metrics import type_f1_macro
-from moola_pipeline.labels.importing import read_labels
-from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.schema import type_numbers
-from moola_pipeline.labels.splits import SplitSettings, assign_splits
-
-
-def made_paths(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Paths that fall into the start for retracements and stand still for consolidations."""
-    y = np.arange(n) % 2
-    drift = np.linspace(3, 0, 45)[None, :] * y[:, None]
-    return drift + rng.normal(0, 0.3, (n, 45)) * np.linspace(1, 0, 45), y
-
-
-def test_paths_by_hand():
-    close = np.arange(100.0) ** 2
-    atr = np.full(100, 2.0)
-    atr[59] = 4.0
-    paths = paths_before(close, atr, np.array([60, 60, 45]), np.array([1, -1, 1]))
-    assert paths.shape == (3, 45)
-    assert paths[0, -1] == 0
-    assert paths[0, -2] == (58**2 - 59**2) / 4
-    assert paths[0, 0] == (15**2 - 59**2) / 4
-    np.testing.assert_array_equal(paths[1], -paths[0])
-    assert paths[2, 0] == (0 - 44**2) / 2
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(45, 99))
-def test_bars_from_the_start_on_change_nothing(seed, row):
-    rng = np.random.default_rng(seed)
-    close, atr = rng.normal(0, 5, 120).cumsum(), rng.uniform(1, 2, 120)
-    rows, up = np.array([row]), np.array([1])
-    before = paths_before(close, atr, rows, up)
-    close[row:], atr[row:] = 1e9, 1e-9
-    np.testing.assert_array_equal(paths_before(close, atr, rows, up), before)
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_mirrored_prices_and_directions_give_the_same_paths(seed):
-    rng = np.random.default_rng(seed)
-    close, atr = rng.normal(0, 5, 120).cumsum(), rng.uniform(1, 2, 120)
-    rows, directions = rng.integers(45, 120, 6), rng.choice([-1, 1], 6)
-    mirrored = paths_before(-close, atr, rows, -directions)
-    np.testing.assert_array_equal(mirrored, paths_before(close, atr, rows, directions))
-
-
-def test_a_start_without_45_bars_or_atr_before_it_is_refused():
-    close, atr = np.arange(100.0), np.ones(100)
-    with pytest.raises(ValueError, match="must have 45 bars before it, got one at row 44"):
-        paths_before(close, atr, np.array([60, 44]), np.ones(2))
-    atr[59] = np.nan
-    with pytest.raises(ValueError, match="ATR before a start must be > 0 points, got nan"):
-        paths_before(close, atr, np.array([60]), np.ones(1))
-
-
-def test_summaries_by_hand():
-    path = np.zeros(45)
-    path[3], path[24], path[30], path[40] = 1.0, 7.0, 9.0, -2.0
-    row = summaries(path[None, :])[0]
-    assert row.shape == (21,)
-    np.testing.assert_array_equal(row[:15], path[::3])
-    highest, lowest, recent_range, recent_path, close_20_back, place_of_highest = row[15:]
-    assert (highest, lowest) == (9, -2)
-    assert recent_range == 11  # the last 20 closes are path[25:]
-    assert recent_path == 9 + 9 + 2 + 2
-    assert close_20_back == 7
-    assert place_of_highest == 30 / 44
+from moola_pipeline.evaluation.baselines import TYPE_BASELINES, constant_span, mean_span, type_baselines
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 
 
 def test_baselines_by_hand():
@@ -100,84 +18,28 @@ def test_majority_follows_training_and_not_what_is_asked():
     assert got["majority"].tolist() == [1]
 
 
-@pytest.mark.parametrize("name", TYPE_PEERS)
-def test_every_peer_finds_a_planted_signal_and_answers_alike_for_a_seed(name):
-    rng = np.random.default_rng(0)
-    paths, y = made_paths(80, rng)
-    asked, labeled = made_paths(40, rng)
-    one, again = (
-        fit_type_peer(name, paths, y, np.random.default_rng(5)).predict_proba(asked) for _ in range(2)
-    )
-    np.testing.assert_array_equal(one, again)
-    assert one.shape == (40,)
-    assert ((one >= 0) & (one <= 1)).all()
-    assert type_f1_macro(labeled, one) > 0.9
+def windows_of(*spans: tuple[int, int, int], n_windows: int = 4) -> LabeledWindows:
+    window, start, end = (np.array(column, np.int64) for column in zip(*sorted(spans), strict=True))
+    ids = np.array([f"w{i}" for i in range(n_windows)], dtype=object)
+    days = np.arange("2025-04-01", "2025-04-30", dtype="datetime64[D]").astype("datetime64[ns]")
+    zeros = np.zeros(len(window), np.int64)
+    labeled = LabeledSpans(window, start, end, zeros.astype(np.int8) + 1, zeros)
+    return LabeledWindows(ids, 1000 * np.arange(n_windows), days[:n_windows], labeled)
 
 
-@pytest.mark.parametrize("name", TYPE_PEERS)
-def test_peers_do_no_better_than_chance_without_a_signal(name):
-    rng = np.random.default_rng(1)
-    paths, y = rng.normal(0, 1, (120, 45)), rng.integers(0, 2, 120)
-    asked, labeled = rng.normal(0, 1, (400, 45)), rng.integers(0, 2, 400)
-    p = fit_type_peer(name, paths, y, rng).predict_proba(asked)
-    assert type_f1_macro(labeled, p) < 0.58
+def test_the_mean_span_has_the_mean_center_and_length():
+    # centers 42.5 and 62.5, lengths 5 and 7: center 52.5, length 6 would be 49.5..55.5, kept whole
+    assert mean_span(np.array([40, 59]), np.array([44, 65])) == (50, 55)
 
 
-def test_a_handful_of_labels_is_enough_to_fit_on():
-    paths, y = made_paths(4, np.random.default_rng(2))
-    y = np.array([0, 0, 0, 1])
-    for name in TYPE_PEERS:
-        assert fit_type_peer(name, paths, y, np.random.default_rng(0)).predict_proba(paths).shape == (4,)
+def test_the_constant_span_is_the_one_that_finds_most_windows():
+    # 45..49 lies within 3 bars of two labels; no span reaches the third as well
+    start, end = constant_span(windows_of((0, 43, 47), (1, 48, 52), (2, 70, 74)))
+    assert 45 <= start <= 46
+    assert end - start + 1 <= 5
 
 
-def test_an_unknown_peer_or_a_single_class_is_refused():
-    paths, y = made_paths(10, np.random.default_rng(2))
-    with pytest.raises(ValueError, match=r"must be one of logistic_45_closes, .*, got oracle"):
-        fit_type_peer("oracle", paths, y, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"both types, got classes \[0\]"):
-        fit_type_peer(TYPE_PEERS[0], paths, y * 0, np.random.default_rng(0))
-
-
-def atr_by_segment(bars: pd.DataFrame) -> np.ndarray:
-    high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
-    atr = np.full(len(bars), np.nan)
-    borders = np.flatnonzero(np.diff(bars["segment"].to_numpy(), prepend=-1, append=-1))
-    for first, after in itertools.pairwise(borders):
-        if after - first > 10:
-            rows = slice(first, after)
-            atr[rows] = talib.ATR(high[rows], low[rows], close[rows], timeperiod=10)
-    return atr
-
-
-def test_peers_score_on_real_labels_what_the_design_found(private_data):
-    """Bands are wide: the design's 95 % intervals on these 147 expansions."""
-    raw = pd.read_parquet(private_data / "real" / "nq_1m_2020-09_2025-06.parquet")
-    rolls = read_rolls(private_data / "real" / "nq_rolls.csv")
-    bars = build_table(raw.rename(columns={"ts_utc": "timestamp"}), rolls)
-    placed = place_labels(read_labels(private_data / "real" / "labels.csv"), bars).frame
-    frame = assign_splits(placed, bars, SplitSettings())
-    frame = frame.loc[frame["in_core"]]
-    onset = frame["expansion_start"].to_numpy(np.int64)
-    starts = frame["bar0"].to_numpy() + onset
-    paths = paths_before(
-        bars["close"].to_numpy(), atr_by_segment(bars), starts, frame["direction"].to_numpy()
-    )
-    y = type_numbers(frame).to_numpy()
-    train, test = ((frame["split"] == name).to_numpy() for name in ("train", "test"))
-
-    def score(p: np.ndarray) -> float:
-        return float(type_f1_macro(y[test], p))
-
-    baselines = type_baselines(y[train], onset[train], onset[test])
-    assert score(baselines["majority"]) == pytest.approx(0.39, abs=0.01)
-    assert score(baselines["position_only"]) < 0.6
-    found = {
-        name: score(
-            fit_type_peer(name, paths[train], y[train], np.random.default_rng(0)).predict_proba(paths[test])
-        )
-        for name in TYPE_PEERS
-    }
-    assert 0.65 <= found["logistic_45_closes"] <= 0.79
-    assert 0.62 <= found["extra_trees_45_closes"] <= 0.78
-    assert 0.73 <= found["logistic_21_summaries"] <= 0.86
-    assert 0.67 <= found["extra_trees_21_summaries"] <= 0.82
+def test_two_labels_of_one_window_are_found_once():
+    crowded = [(0, 40, 42), (0, 43, 45), (1, 60, 62), (2, 61, 63)]
+    start, _ = constant_span(windows_of(*crowded))
+    assert 58 <= start <= 63

@@ -1,0 +1,213 @@
+"""The parts of a report that are no score of their own: details, gallery, curves, the run before."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from moola_pipeline.assets.scoring import Judged, Trial, seen_in
+from moola_pipeline.evaluation.bootstrap import Interval
+from moola_pipeline.evaluation.breakdowns import break_down, confusion
+from moola_pipeline.evaluation.calibration import reliability
+from moola_pipeline.evaluation.event_study import event_study
+from moola_pipeline.evaluation.null import permuted_training
+from moola_pipeline.evaluation.report_data import (
+    Calibration,
+    Details,
+    GalleryWindow,
+    LossCurve,
+    LossCurves,
+    MonthMix,
+    PreviousRun,
+    ReliabilityBin,
+    ReportData,
+    RunFacts,
+    Score,
+)
+from moola_pipeline.evaluation.scores import Scored
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.labels.splits import class_counts
+from moola_pipeline.windows.frame import WINDOW_BARS
+
+LIVE = "live mode is not built yet: this report is about hindsight, the whole window read"
+NO_STUDY = "no study has been run on this market"
+NO_SECOND_PASS = "no test window carries a second pass of the annotator"
+FIRST_REPORT = "this is the first report on this market and profile"
+
+
+def as_scores(scored: Scored) -> dict[str, Score]:
+    """Scores as the report writes them."""
+    return {name: Score.model_validate(one.interval) for name, one in scored.items()}
+
+
+def details_of(
+    trial: Trial,
+    judged: Judged,
+    served: int,
+    train: LabeledWindows,
+    labels: pd.DataFrame,
+    timestamps: pd.DatetimeIndex,
+    rng: np.random.Generator,
+) -> Details:
+    """What stands below the front page, but for what other runs and rivals decide.
+
+    Args:
+        trial: The test windows.
+        judged: The model's answers.
+        served: The seed that is served: confusion, reliability and event study are its own.
+        train: Training windows, for the null.
+        labels: The labeled frame with splits.
+        timestamps: (n_bars,) UTC opens of the bar table.
+        rng: Of the null's permutations.
+    """
+    ground, answers = trial.ground, judged.answers
+    by_way = break_down(ground, trial.labeled, list(answers.values()), timestamps)
+    y = ground.windows.spans.type
+    seen, asked = seen_in(trial, train), seen_in(trial, ground.windows)
+    null: Interval = permuted_training(ground, seen, train.spans.type, asked, rng)
+    closes = trial.bars.prices[:, 3]
+    return Details(
+        breakdowns={
+            way: {group: as_scores(scored) for group, scored in groups.items()}
+            for way, groups in by_way.items()
+        },
+        confusion=confusion(y, answers[served].p_retracement),
+        calibration=Calibration(
+            bins=[
+                ReliabilityBin(probability=float(said), share=float(share), n=int(n))
+                for said, share, n in zip(*reliability(y, judged.probabilities[served]), strict=True)
+            ],
+            ece_band=judged.perfect_bands[served],
+        ),
+        by_seed={
+            name: [scored[name].estimate for scored in judged.by_seed.values()] for name in judged.scores
+        },
+        class_mix=class_mix(labels),
+        event_study=event_study(ground, trial.labeled, answers[served].events, closes, trial.features.atr),
+        null=Score.model_validate(null),
+    )
+
+
+def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
+    """Labels of each month and split, in order of time."""
+    counts = class_counts(labels).reset_index().sort_values("month", kind="stable")
+    return [
+        MonthMix.model_validate(
+            {
+                **{name: int(row[name]) for name in (*TYPES, "none")},
+                "month": str(row["month"]),
+                "split": row["split"],
+            }
+        )
+        for row in counts.to_dict("records")
+    ]
+
+
+def not_measured(details: Details, ceiling: Scored, before: PreviousRun | None) -> dict[str, str]:
+    """What the report leaves out, and why."""
+    reasons = {
+        "live": (True, LIVE),
+        "delay_curve": (not details.delay_curve, LIVE),
+        "learning_curve": (not details.learning_curve, NO_STUDY),
+        "ceiling": (not ceiling, NO_SECOND_PASS),
+        "previous": (before is None, FIRST_REPORT),
+    }
+    return {name: why for name, (missing, why) in reasons.items() if missing}
+
+
+def previous_run(report: Path, current: RunFacts, sha256: str, labels_sha256: str) -> PreviousRun | None:
+    """The report that this one replaces, and whether bars, labels or settings were other then.
+
+    Args:
+        report: Where the numbers of the last report on this market and profile are kept.
+        current: Of the report in the making.
+        sha256, labels_sha256: Of its bars and labels.
+
+    Returns:
+        None where there is none, or none that this version can read.
+    """
+    try:
+        last = ReportData.model_validate_json(report.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    return PreviousRun(
+        run_id=last.run.run_id,
+        created_at=last.run.created_at,
+        metrics=last.metrics,
+        bars_changed=last.data.sha256 != sha256,
+        labels_changed=last.data.labels_sha256 != labels_sha256,
+        settings_changed=last.run.settings != current.settings,
+    )
+
+
+def loss_curves(facts: dict[str, Any]) -> LossCurves:
+    """Losses of both trainings from the facts of their making."""
+
+    def curve(seed: int, history: list[dict[str, float]]) -> LossCurve:
+        return LossCurve(seed, [e["train_loss"] for e in history], [e["val_loss"] for e in history])
+
+    encoder = facts["encoder"]
+    return LossCurves(
+        [curve(encoder["settings"]["seed"], encoder["history"])],
+        [curve(int(seed), history) for seed, history in facts["histories"].items()],
+    )
+
+
+def labels_note(labels: pd.DataFrame, simulated: bool) -> str | None:
+    """Who labeled."""
+    if simulated:
+        return "labels drawn from the simulated market's known states, with an annotator's slips"
+    annotators = sorted(labels["annotator"].dropna().unique())
+    return f"labels by {', '.join(annotators)}" if annotators else None
+
+
+def flat_metrics(data: ReportData) -> dict[str, float]:
+    """All scores and their bounds under dotted names, for MLflow."""
+    flat: dict[str, float] = {}
+    rivals = {**data.baselines, **data.peers, "ceiling": data.ceiling}
+    for prefix, scores in {"": data.metrics, **{f"{name}.": it for name, it in rivals.items()}}.items():
+        for name, one in scores.items():
+            for part in ("estimate", "low", "high"):
+                value = getattr(one, part)
+                if value is not None:
+                    flat[f"{prefix}{name}" + ("" if part == "estimate" else f".{part}")] = value
+    return flat
+
+
+def gallery(
+    bars: pd.DataFrame, test: LabeledWindows, events: pd.DataFrame, n_windows: int
+) -> list[GalleryWindow]:
+    """Test windows evenly spread over time."""
+    if n_windows == 0:
+        return []
+    chosen = np.unique(np.linspace(0, len(test.bar0) - 1, n_windows).astype(int))
+    pages = []
+    for number in chosen:
+        rows = bars.iloc[test.bar0[number] : test.bar0[number] + WINDOW_BARS]
+        mine = np.flatnonzero(test.spans.window == number)
+        found = events.loc[events["window"] == number]
+        pages.append(
+            GalleryWindow(
+                window_id=str(test.window_id[number]),
+                session=f"{test.session[number].astype('datetime64[D]')}",
+                started_at=f"{rows['timestamp'].iloc[0]:%Y-%m-%d %H:%M} UTC",
+                **{name: rows[name].to_numpy(float) for name in ("open", "high", "low", "close")},
+                truth=[
+                    (
+                        int(test.spans.start[i]),
+                        int(test.spans.end[i]),
+                        TYPES[test.spans.type[i]],
+                        int(test.spans.direction[i]),
+                    )
+                    for i in mine
+                ],
+                predicted=[
+                    (int(e.onset), int(e.offset), TYPES[int(e.type)], int(e.direction), float(e.probability))
+                    for e in found.itertuples()
+                ],
+            )
+        )
+    return pages

@@ -1,0 +1,87 @@
+"""The mean path of price around the start of expansions, turned so that they point up."""
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.evaluation.bootstrap import resample
+from moola_pipeline.evaluation.breakdowns import Labeled
+from moola_pipeline.evaluation.matching import in_core
+from moola_pipeline.evaluation.peers import BARS_BEFORE_START
+from moola_pipeline.evaluation.report_data import MeanPath
+from moola_pipeline.evaluation.scores import Ground
+from moola_pipeline.labels.schema import TYPES
+
+BARS_AFTER_START = 20
+BARS = np.arange(-BARS_BEFORE_START, BARS_AFTER_START + 1)
+
+
+def event_study(
+    ground: Ground, labeled: Labeled, events: pd.DataFrame, close: np.ndarray, atr: np.ndarray
+) -> list[MeanPath]:
+    """Mean paths of each type, as labeled and as predicted, with 95 % intervals by session.
+
+    Args:
+        ground: The test windows.
+        labeled: Of its expansions.
+        events: Expansions found: window_id, onset, type, direction, row.
+        close, atr: (n_bars,) of the bar table, index points.
+
+    Returns:
+        One path for each type and source that has an expansion in bars 30-74.
+    """
+    events = events.loc[in_core(events)]
+    window = pd.Index(ground.window_ids).get_indexer(events["window_id"].to_numpy())
+    sources = {
+        "labeled": (
+            labeled.row,
+            labeled.direction,
+            ground.windows.spans.type,
+            ground.windows.spans.window,
+        ),
+        "predicted": (*(events[name].to_numpy(np.int64) for name in ("row", "direction", "type")), window),
+    }
+    paths = []
+    for kind, name in enumerate(TYPES):
+        for source, (row, direction, types, windows) in sources.items():
+            mine = types == kind
+            if mine.any():
+                moves = paths_around(close, atr, row[mine], direction[mine])
+                weights = ground.window_weights[:, windows[mine]]
+                paths.append(_mean_path(name, source, moves, weights))
+    return paths
+
+
+def paths_around(close: np.ndarray, atr: np.ndarray, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Closes from 45 bars before a start to 20 after it, from the close before the start, in ATR then.
+
+    Args:
+        close, atr: (n_bars,) index points.
+        rows: (n,) row of each first bar, all its bars within the table.
+        directions: (n,) +1 or -1; 0 is not mirrored.
+
+    Returns:
+        (n, 66) float64; 0 at bar -1.
+    """
+    eve = np.asarray(rows) - 1
+    moves = np.asarray(close)[np.asarray(rows)[:, None] + BARS] - np.asarray(close)[eve][:, None]
+    sign = np.where(np.asarray(directions) < 0, -1.0, 1.0)
+    return sign[:, None] * moves / np.asarray(atr, float)[eve][:, None]
+
+
+def _mean_path(kind: str, source: str, moves: np.ndarray, weights: np.ndarray) -> MeanPath:
+    def mean(bar: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        total = drawn.sum(axis=-1)
+        return (drawn @ bar) / np.where(total > 0, total, np.nan)
+
+    bands = [resample(lambda w, bar=bar: mean(bar, w), weights).interval for bar in moves.T]
+    return MeanPath.model_validate(
+        {
+            "type": kind,
+            "source": source,
+            "bars": BARS.tolist(),
+            "mean": [band.estimate for band in bands],
+            "low": [band.low for band in bands],
+            "high": [band.high for band in bands],
+            "n": len(moves),
+        }
+    )
