@@ -1,28 +1,21 @@
 """Which rows of a file are kept as bars: order, duplicates, prices and the interval, counted and judged."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.overlap import find_conflict, in_order, without_repeats
-from moola_pipeline.bars.schema import (
-    BAR_INTERVAL,
-    BAR_RULES,
-    INSTRUMENTS,
-    BarRule,
-    Instrument,
-    broken_rule,
-    nanoseconds,
-)
+from moola_pipeline.bars.row_rules import MINUTE_NS, NEEDS_TIME, ROW_RULES, CellFault
+from moola_pipeline.bars.schema import INSTRUMENTS, Instrument, nanoseconds
 from moola_pipeline.errors import BadInput
 
-MINUTE_NS = BAR_INTERVAL // timedelta(microseconds=1) * 1000
 MOST_REJECTED = 0.01
 """Share of a file's rows that may be no bars: above it the file is refused, not its rows."""
-FIRST_TIME, END_TIME = pd.Timestamp("1990-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
+IN_TRADING_HOURS = "open while the market trades: from 18:00 to 17:00 New York, Sunday to Friday"
+ROW = "row"
 
 
 @dataclass(frozen=True)
@@ -42,11 +35,14 @@ class SiftedBars:
 
     Attributes:
         bars: Those kept, strictly increasing in time.
+        rows: (n_kept,) int64, the row of each in the file, from 1.
         counts: What became of the rows.
-        rejected: `row` (from 1, in the order of the file), `reason`, and the row as it was read.
+        rejected: `row` (from 1, in the order of the file), `reason`, `found` (the cell at fault,
+            where one is), and the row as it was read.
     """
 
     bars: pd.DataFrame
+    rows: np.ndarray
     counts: RowCounts
     rejected: pd.DataFrame
 
@@ -89,7 +85,7 @@ def sift_bars(
     *,
     most_rejected: float = MOST_REJECTED,
     interval_is_proven: bool = False,
-    also_broken: Mapping[str, np.ndarray] | None = None,
+    faults: Sequence[CellFault] = (),
 ) -> SiftedBars:
     """Sort a vendor's bars, drop repeated rows, set aside a few that are no bars, refuse more.
 
@@ -99,22 +95,21 @@ def sift_bars(
         source: Name of the file, for errors.
         most_rejected: Share of the rows that may be set aside.
         interval_is_proven: True if the format itself says that the bars are of one minute.
-        also_broken: What bars must do, and (n,) bool where they do not, found while reading.
+        faults: Cells that were found to be none while reading.
 
     Raises:
         BadInput: If the bars are not of one minute or too few to prove it, more of them than
             `most_rejected` have no time or break a rule, or two bars of one minute disagree.
     """
     timed = bars["timestamp"].notna().to_numpy()
-    moments = nanoseconds(bars)
-    if not interval_is_proven:
-        _refuse_other_interval(moments[timed], source)
-    reasons = _reasons(bars, instrument, also_broken or {})
+    if not interval_is_proven and 2 * timed.sum() >= len(bars):
+        _refuse_other_interval(nanoseconds(bars)[timed], source)
+    reasons = _reasons(bars, instrument, faults)
     rejected = np.any([*reasons.values()], axis=0)
     if rejected.sum() > most_rejected * len(bars) or rejected.all():
-        raise BadInput(_refusal(bars, instrument, reasons, source))
-    kept = bars if not rejected.any() else bars.loc[~rejected].reset_index(drop=True)
-    out_of_order = int((np.diff(nanoseconds(kept)) < 0).sum())
+        raise BadInput(_refusal(bars, instrument, reasons, faults, source))
+    numbered = bars.assign(**{ROW: np.arange(1, len(bars) + 1)})
+    kept = numbered if not rejected.any() else numbered.loc[~rejected].reset_index(drop=True)
     merged = in_order(kept)
     if conflict := find_conflict(merged):
         raise BadInput(
@@ -125,71 +120,120 @@ def sift_bars(
         read=len(bars),
         kept=len(clean),
         duplicates=len(kept) - len(clean),
-        out_of_order=out_of_order,
+        out_of_order=int((np.diff(nanoseconds(kept)) < 0).sum()),
         rejected=int(rejected.sum()),
     )
-    return SiftedBars(clean, counts, _rejected_rows(bars, reasons, rejected))
+    listed = _rejected_rows(bars, reasons, faults, rejected)
+    return SiftedBars(clean.drop(columns=ROW), clean[ROW].to_numpy(), counts, listed)
 
 
-def _no_time(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
-    return bars["timestamp"].isna().to_numpy()
+def without_bars(sifted: SiftedBars, broken: np.ndarray, requirement: str, source: str) -> SiftedBars:
+    """The same, with further bars set aside.
+
+    Args:
+        sifted: As `sift_bars` returns it.
+        broken: (n_kept,) bool, the bars to set aside.
+        requirement: What a bar must do, and these do not.
+        source: Name of the file, for errors.
+
+    Raises:
+        BadInput: If more of the file's rows than MOST_REJECTED would be set aside.
+    """
+    if not broken.any():
+        return sifted
+    more = sifted.bars.loc[broken].reset_index(drop=True)
+    more.insert(0, ROW, sifted.rows[broken])
+    more.insert(1, "reason", _reason(requirement))
+    more.insert(2, "found", "")
+    rejected = pd.concat([sifted.rejected, more]) if len(sifted.rejected) else more
+    counts, n_more = sifted.counts, int(broken.sum())
+    n_all = counts.rejected + n_more
+    if n_all > MOST_REJECTED * counts.read:
+        raise BadInput(
+            f"{source}: at most {MOST_REJECTED:.0%} of the rows may be no bars, but {n_all:,} "
+            f"of {counts.read:,} are, {n_more:,} of them because a bar must {requirement}, first in row "
+            f"{sifted.rows[broken].min():,}. Correct the file, or export it again."
+        )
+    return SiftedBars(
+        sifted.bars.loc[~broken].reset_index(drop=True),
+        sifted.rows[~broken],
+        replace(counts, kept=counts.kept - n_more, rejected=counts.rejected + n_more),
+        rejected.sort_values(ROW, kind="stable", ignore_index=True),
+    )
 
 
-def _other_age(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
-    times = bars["timestamp"]
-    return ((times < FIRST_TIME) | (times >= END_TIME)).to_numpy()
-
-
-def _off_minute(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
-    return (nanoseconds(bars) % MINUTE_NS != 0) & bars["timestamp"].notna().to_numpy()
-
-
-ROW_RULES = (
-    BarRule("have a time", _no_time, "Export it again."),
-    BarRule("open from 1990 to 2099", _other_age, "Correct the times, or export it again."),
-    BarRule("open on a whole minute", _off_minute, "Export one-minute bars."),
-    *BAR_RULES,
-)
-"""What a row must do to be a bar; times first, as the rest is told by them."""
+def _reason(requirement: str) -> str:
+    return f"a bar must {requirement}"
 
 
 def _reasons(
-    bars: pd.DataFrame, instrument: Instrument, also_broken: Mapping[str, np.ndarray]
+    bars: pd.DataFrame, instrument: Instrument, faults: Sequence[CellFault]
 ) -> dict[str, np.ndarray]:
-    """Rows (n,) bool that break a rule, by what it requires; the first rule a row breaks is its reason."""
-    broken = {rule.requirement: rule.broken(bars, instrument) for rule in ROW_RULES}
-    return broken | dict(also_broken)
+    """Rows (n,) bool by the first requirement each breaks.
+
+    A cell that is none comes first: that the row has no price or time only follows from it.
+    """
+    broken = [(fault.requirement, fault.broken) for fault in faults]
+    broken += [(rule.requirement, rule.broken(bars, instrument)) for rule in ROW_RULES]
+    seen = np.zeros(len(bars), bool)
+    reasons: dict[str, np.ndarray] = {}
+    for requirement, rows in broken:
+        reasons[requirement] = reasons.get(requirement, False) | (rows & ~seen)
+        seen |= rows
+    return reasons
 
 
 def _rejected_rows(
-    bars: pd.DataFrame, reasons: Mapping[str, np.ndarray], rejected: np.ndarray
+    bars: pd.DataFrame,
+    reasons: dict[str, np.ndarray],
+    faults: Sequence[CellFault],
+    rejected: np.ndarray,
 ) -> pd.DataFrame:
     rows = np.flatnonzero(rejected)
-    texts = [f"a bar must {requirement}" for requirement in reasons]
+    requirements = [*reasons]
     first = np.argmax([broken[rows] for broken in reasons.values()], axis=0) if len(rows) else rows
+    broken = [requirements[i] for i in first]
     found = bars.iloc[rows].reset_index(drop=True)
-    found.insert(0, "row", rows + 1)
-    found.insert(1, "reason", pd.Series([texts[i] for i in first], dtype="str"))
+    found.insert(0, ROW, rows + 1)
+    found.insert(1, "reason", pd.Series([_reason(requirement) for requirement in broken], dtype="str"))
+    quotes = [_quote(faults, requirement, row) for requirement, row in zip(broken, rows, strict=True)]
+    found.insert(2, "found", pd.Series(quotes, dtype="str"))
     return found
 
 
+def _quote(faults: Sequence[CellFault], requirement: str, row: int | np.integer) -> str:
+    for fault in faults:
+        if fault.requirement == requirement and fault.broken[row]:
+            return fault.quote(row)
+    return ""
+
+
 def _refusal(
-    bars: pd.DataFrame, instrument: Instrument, reasons: Mapping[str, np.ndarray], source: str
+    bars: pd.DataFrame,
+    instrument: Instrument,
+    reasons: dict[str, np.ndarray],
+    faults: Sequence[CellFault],
+    source: str,
 ) -> str:
-    """One line on the rule that most rows break."""
+    """One line on the rule that most rows break, and the first row that does."""
     requirement = max(reasons, key=lambda name: int(reasons[name].sum()))
     broken = reasons[requirement]
+    first = int(np.argmax(broken))
+    time = bars["timestamp"].iloc[first]
+    known = [
+        "" if pd.isna(time) else f"{time:%Y-%m-%d %H:%M:%S} UTC",
+        _quote(faults, requirement, first),
+    ]
+    shown = ", ".join(part for part in known if part)
+    whose = source if requirement == NEEDS_TIME else f"{source} ({instrument.name})"
     remedies = {rule.requirement: rule.remedy for rule in ROW_RULES}
-    rule = BarRule(
-        requirement, lambda *_: broken, remedies.get(requirement, "Correct it, or drop the column.")
+    n_all = int(np.any([*reasons.values()], axis=0).sum())
+    others = f"; in all {n_all:,} rows are no bars" if n_all > broken.sum() else ""
+    return (
+        f"{whose}: every bar must {requirement}, but {broken.sum():,} of {len(bars):,} do not, "
+        f"first in row {first + 1:,}{f' ({shown})' if shown else ''}{others}. "
+        f"{remedies.get(requirement, 'Correct those cells, or export it again.')}"
     )
-    if requirement == ROW_RULES[0].requirement:
-        first = int(np.argmax(broken)) + 1
-        return (
-            f"{source}: every bar must have a time, but {broken.sum():,} of {len(bars):,} have none, "
-            f"first in row {first:,}. {rule.remedy}"
-        )
-    return f"{source} ({instrument.name}): {broken_rule(rule, bars, instrument)}. {rule.remedy}"
 
 
 def _refuse_other_interval(moments: np.ndarray, source: str) -> None:
@@ -201,6 +245,6 @@ def _refuse_other_interval(moments: np.ndarray, source: str) -> None:
     if np.mean(steps == MINUTE_NS) < 0.5:
         interval = timedelta(microseconds=float(np.median(steps)) / 1000)
         raise BadInput(
-            f"{source}: bars must be of one minute, got one every {interval} (median), "
-            f"first {pd.Timestamp(ordered[0], tz='UTC')}. Export one-minute bars."
+            f"{source}: bars must be of one minute, got one every {interval} (median). "
+            "Export one-minute bars."
         )

@@ -1,16 +1,19 @@
-"""The columns of a table file: how it is laid out, which column plays which role, and their values."""
+"""The columns of a table file: which column plays which role, and the values in them."""
 
-import csv
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.dbn import DBN_COLUMNS, DBN_MAGIC, read_dbn
+from moola_pipeline.bars.cells import DOT, price_style, trimmed
+from moola_pipeline.bars.dbn import read_dbn
+from moola_pipeline.bars.layouts import Layout, unreadable
+from moola_pipeline.bars.row_rules import NEEDS_CELLS, NEEDS_NUMBERS, CellFault
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.errors import BadInput
 
@@ -25,53 +28,22 @@ DATE_NAME = "date"
 """A column of that name is the time, or the day of a time whose clock stands in a column of its own."""
 COLUMN_ROLES = (*KNOWN_NAMES, "date")
 REQUIRED_ROLES = ("time", *PRICE_COLUMNS)
+THOUSAND = 1_000.0
 NUMBER_ROLES = (*PRICE_COLUMNS, "volume")
-SEPARATORS = ",;\t"
-HEADER_BYTES = 65_536
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
-_FEWEST_NUMBERS = 4
-"""A first line with as many numbers holds four prices: it is a bar, not a header."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a file's bytes are a table.
+class FileColumns:
+    """What stands in a file.
 
     Attributes:
-        kind: parquet, csv or dbn.
-        names: Its columns; those of a csv without header are numbered from 1.
-        index: Columns that pandas wrote as an index of times.
-        clocks: Columns that hold a time of day.
-        separator: Between the cells of a csv.
-        first_row: The cells of the first line of a csv without header, else ().
-        sample: The cells of the first bar of a csv.
+        values: (n,) of each role: float64 for prices and volume, text for contracts, times as
+            they are; null where nothing, or no number, stands.
+        faults: Lines with too few or too many cells, and cells that are no numbers.
     """
 
-    kind: str
-    names: tuple[str, ...]
-    index: tuple[str, ...] = ()
-    clocks: frozenset[str] = frozenset()
-    separator: str = ","
-    first_row: tuple[str, ...] = ()
-    sample: tuple[str, ...] = ()
-
-
-def file_layout(content: bytes, source: str) -> Layout:
-    """How the bytes of a file are a table, by what they prove.
-
-    Raises:
-        BadInput: If they are neither parquet, DBN nor text, or parquet that is damaged.
-    """
-    if content.startswith(b"PAR1"):
-        return _parquet_layout(content, source)
-    if content.startswith(DBN_MAGIC):
-        return Layout("dbn", DBN_COLUMNS)
-    if b"\0" in content[:4096]:
-        raise BadInput(
-            f"{source}: a bar file must be parquet, csv or DBN, got other bytes. Export it as one of them."
-        )
-    return _csv_layout(content, source)
+    values: dict[str, pa.ChunkedArray]
+    faults: tuple[CellFault, ...] = ()
 
 
 def find_columns(
@@ -89,9 +61,9 @@ def find_columns(
         BadInput: If a needed role has no column or more than one, or a named column is missing.
     """
     present = layout.names
-    if lost := [name for name in named.values() if present.count(name) != 1]:
+    if lost := [name for name in named.values() if name not in present]:
         raise BadInput(
-            f"{source}: --columns must name columns that the file has once, got {', '.join(lost)}. "
+            f"{source}: --columns must name columns of the file, got {', '.join(lost)}. "
             f"It has {_listed(present)}."
         )
     columns = dict(zip(positions, present, strict=False)) | dict(named)
@@ -118,98 +90,147 @@ def find_columns(
     return {role: columns[role] for role in COLUMN_ROLES if role in columns}
 
 
-def read_columns(
-    content: bytes, layout: Layout, columns: Mapping[str, str], source: str
-) -> dict[str, pa.ChunkedArray]:
-    """The values of each role: float64 for prices and volume, text for contracts, times as they are.
+def read_columns(content: bytes, layout: Layout, columns: Mapping[str, str], source: str) -> FileColumns:
+    """The values of each role, and the cells that are none.
 
     A date and a time of day come back as one text, role `time`.
 
     Raises:
-        BadInput: If the file is damaged or has no rows, or a price or volume is no number.
+        BadInput: If the file is damaged or has no rows, or the decimal sign of its prices is not clear.
     """
+    lines: dict[int, str] = {}
     try:
         if layout.kind == "dbn":
             table = read_dbn(content, source)
         elif layout.kind == "parquet":
             table = pq.read_table(pa.BufferReader(content), columns=list(columns.values()))
         else:
-            table = _read_csv(content, layout, columns)
+            table, lines = _read_csv(content, layout, columns)
         values = {role: table.column(name) for role, name in columns.items()}
         if "contract" in values:
             values["contract"] = values["contract"].cast(pa.string())
         if "date" in values:
             values["time"] = _joined(values.pop("date"), values["time"])
     except (pa.ArrowException, OSError, KeyError) as fault:
-        raise _unreadable(source, fault) from None
+        raise unreadable(source, fault) from None
     if not table.num_rows:
         raise BadInput(f"{source}: a bar file must hold bars, got no rows. Export it again.")
-    for role in NUMBER_ROLES:
-        if role in values:
-            values[role] = _numbers(values[role], columns[role], source)
-    return values
-
-
-def _parquet_layout(content: bytes, source: str) -> Layout:
-    try:
-        schema = pq.read_schema(pa.BufferReader(content))
-        noted = schema.pandas_metadata or {}
-    except (pa.ArrowException, OSError, ValueError) as fault:
-        raise _unreadable(source, fault) from None
-    listed = noted.get("index_columns", []) if isinstance(noted, dict) else []
-    index = [name for name in listed if isinstance(name, str) and schema.names.count(name) == 1]
-    return Layout(
-        "parquet",
-        tuple(schema.names),
-        tuple(name for name in index if pa.types.is_timestamp(schema.field(name).type)),
-        frozenset(field.name for field in schema if pa.types.is_time(field.type)),
-    )
-
-
-def _csv_layout(content: bytes, source: str) -> Layout:
-    lines = [line for line in content[:HEADER_BYTES].splitlines() if line.strip()][:2]
-    try:
-        texts = [line.decode("utf-8-sig") for line in lines]
-    except UnicodeDecodeError:
+    faults = [_line_fault(lines, table.num_rows)] if lines else []
+    if 2 * len(lines) > table.num_rows:
+        first = min(lines)
         raise BadInput(
-            f"{source}: a csv file must be UTF-8 text, got other bytes. Export it as UTF-8."
-        ) from None
-    separator = max(SEPARATORS, key=texts[0].count)
-    rows = [tuple(next(csv.reader([text], delimiter=separator), [])) for text in texts]
-    names = rows[0]
-    headless = sum(bool(_NUMBER.fullmatch(cell.strip())) for cell in names) >= _FEWEST_NUMBERS
-    if headless:
-        names = tuple(str(number) for number in range(1, len(names) + 1))
-    clocks = {name for name, cell in zip(names, rows[-1], strict=False) if _CLOCK.fullmatch(cell.strip())}
-    first_row = rows[0] if headless else ()
-    sample = rows[0] if headless else rows[-1]
-    return Layout("csv", names, (), frozenset(clocks), separator, first_row, sample)
+            f"{source}: each row must have {len(layout.names)} cells, but {len(lines):,} of "
+            f"{table.num_rows:,} do not, first {faults[0].quote(first)} in row {first + 1:,}. "
+            "Export it again, with a name in the header for each column."
+        )
+    faults += _read_numbers(values, columns, source)
+    return FileColumns(values, tuple(faults))
 
 
-def _read_csv(content: bytes, layout: Layout, columns: Mapping[str, str]) -> pa.Table:
-    types = {columns[role]: pa.float64() for role in NUMBER_ROLES if role in columns}
+def _read_csv(content: bytes, layout: Layout, columns: Mapping[str, str]) -> tuple[pa.Table, dict[int, str]]:
+    """The columns of a csv, and by row (from 0) the lines that have another number of cells."""
+    body = pa.py_buffer(content).slice(layout.start)
+    if not content[layout.start : layout.start + 2**12].strip():
+        return pa.table({name: pa.array([], pa.string()) for name in columns.values()}), {}
     texts = ["contract", "date", *(["time"] if "date" in columns else [])]
-    types |= {columns[role]: pa.string() for role in texts if role in columns}
-    names = list(layout.names) if layout.first_row else None
+    types = {columns[role]: pa.string() for role in texts if role in columns}
+    numbers = {columns[role]: pa.float64() for role in NUMBER_ROLES if role in columns}
+    for decimal in (".", ","):
+        with suppress(pa.ArrowInvalid):
+            table = _parsed(body, layout, columns, types | numbers, decimal)
+            if decimal == "." or _is_clear(table, columns):
+                return table, {}
+    return _parsed_leniently(body, layout, columns, types | dict.fromkeys(numbers, pa.string()))
+
+
+def _is_clear(table: pa.Table, columns: Mapping[str, str]) -> bool:
+    """True if the comma in the prices separates no thousands: 1234,5 has too many digits before it."""
+    lowest = pc.min(table.column(columns["low"])).as_py()  # type: ignore[attr-defined]
+    return lowest is not None and lowest >= THOUSAND
+
+
+def _parsed_leniently(
+    body: pa.Buffer, layout: Layout, columns: Mapping[str, str], types: Mapping[str, pa.DataType]
+) -> tuple[pa.Table, dict[int, str]]:
+    """Numbers as text; a row without values for each line that has another number of cells."""
+    lines: dict[int, str] = {}
+
+    def note(row: pyarrow.csv.InvalidRow) -> str:
+        lines[row.number - 1] = row.text
+        return "skip"
+
+    text = pa.py_buffer(body.to_pybytes().decode(errors="replace").encode())
+    table = _parsed(text, layout, columns, types, note=note)
+    if not lines:
+        return table, lines
+    is_line = np.zeros(table.num_rows + len(lines), bool)
+    is_line[[*lines]] = True
+    places = pa.array(np.cumsum(~is_line) - 1, mask=is_line)
+    return table.take(places), lines
+
+
+def _parsed(
+    body: pa.Buffer,
+    layout: Layout,
+    columns: Mapping[str, str],
+    types: Mapping[str, pa.DataType],
+    decimal: str = ".",
+    note: Callable[[pyarrow.csv.InvalidRow], str] | None = None,
+) -> pa.Table:
     return pyarrow.csv.read_csv(
-        pa.BufferReader(content),
-        read_options=pyarrow.csv.ReadOptions(column_names=names),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=layout.separator),
+        pa.BufferReader(body),
+        read_options=pyarrow.csv.ReadOptions(column_names=list(layout.names), use_threads=note is None),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=layout.separator, invalid_row_handler=note),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types=types, include_columns=list(columns.values()), strings_can_be_null=True
+            column_types=types,
+            include_columns=list(columns.values()),
+            strings_can_be_null=True,
+            decimal_point=decimal,
         ),
     )
 
 
+def _line_fault(lines: Mapping[int, str], n_rows: int) -> CellFault:
+    broken = np.zeros(n_rows, bool)
+    broken[[*lines]] = True
+    texts = pa.array([lines.get(row) for row in range(n_rows)], pa.string())
+    return CellFault(NEEDS_CELLS, broken, "", pa.chunked_array([texts]))
+
+
+def _read_numbers(
+    values: dict[str, pa.ChunkedArray], columns: Mapping[str, str], source: str
+) -> list[CellFault]:
+    """Turn prices and volume into numbers, in place; the cells that are none."""
+    roles = [role for role in NUMBER_ROLES if role in values]
+    texts = {role: trimmed(values[role]) for role in roles if _is_text(values[role].type)}
+    prices = {columns[role]: text for role, text in texts.items() if role in PRICE_COLUMNS}
+    style = price_style(prices, source) if prices else DOT
+    faults = []
+    for role in roles:
+        if role not in texts:
+            values[role] = _as_floats(values[role], columns[role], source)
+            continue
+        numbers, wrong = style.numbers(texts[role])
+        values[role] = pa.chunked_array([pa.array(numbers, from_pandas=True)])
+        if wrong.any():
+            faults.append(CellFault(NEEDS_NUMBERS, wrong, columns[role], texts[role]))
+    return faults
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
 def _joined(dates: pa.ChunkedArray, clocks: pa.ChunkedArray) -> pa.ChunkedArray:
-    trim = pa.compute.utf8_trim_whitespace  # type: ignore[attr-defined]
+    trim = pc.utf8_trim_whitespace  # type: ignore[attr-defined]
     parts = [trim(part.cast(pa.string())) for part in (dates, clocks)]
-    return pa.compute.binary_join_element_wise(*parts, pa.scalar(" "))  # type: ignore[attr-defined]
+    return pc.binary_join_element_wise(*parts, pa.scalar(" "))  # type: ignore[attr-defined]
 
 
 def _plain(name: str) -> str:
-    """A column's name without what vendors dress it in: `<CLOSE>` is close."""
-    return name.strip().strip("<>").lower()
+    """A column's name without what vendors dress it in, or we: `<CLOSE>` and `close#5` are close."""
+    title, _, place = name.rpartition("#")
+    return (title if place.isdecimal() else name).strip().strip("<>").lower()
 
 
 def _dates(layout: Layout, taken: set[str]) -> list[str]:
@@ -231,7 +252,7 @@ def _missing_columns(layout: Layout, missing: list[str], source: str) -> BadInpu
     )
 
 
-def _numbers(values: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArray:
+def _as_floats(values: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArray:
     kind = values.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise BadInput(
@@ -243,8 +264,3 @@ def _numbers(values: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArr
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name)[1:-1] for name in names[:20]) or "none"
     return shown + (", ..." if len(names) > 20 else "")
-
-
-def _unreadable(source: str, fault: Exception) -> BadInput:
-    came = next(iter(str(fault).splitlines()), type(fault).__name__).rstrip(".")
-    return BadInput(f"{source}: a bar file must be whole, got: {came}. Export it again.")

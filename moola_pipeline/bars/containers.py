@@ -1,5 +1,6 @@
 """The bytes of a vendor's file: as they stand, or out of one gzip, zstd or zip wrapper, bounded."""
 
+import codecs
 import io
 import zipfile
 import zlib
@@ -12,13 +13,33 @@ from moola_pipeline.errors import BadInput
 LARGEST_CONTENT = 2**30
 """Bytes a bar file may hold once unpacked: six times the csv of five years of minutes."""
 _CHUNK = 2**22
+_WORKBOOK = "[Content_Types].xml"
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile)
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_FOREIGN = {
+    _GZIP: "a packed file in a packed file. Unpack it once",
+    _ZIP: "a packed file in a packed file. Unpack it once",
+    b"BZh": "a file packed with bzip2. Unpack it",
+    b"\xfd7zXZ\0": "a file packed with xz. Unpack it",
+    b"7z\xbc\xaf\x27\x1c": "a file packed with 7-Zip. Unpack it",
+    b"Rar!": "a file packed with RAR. Unpack it",
+    b"PK\5\6": "an empty zip. Pack it again",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook. Save it as csv",
+    b"%PDF": "a PDF. Export csv",
+    b"ARROW1": "a Feather file. Write it as parquet",
+    b"SQLite format 3": "a database. Export csv",
+    b"<!": "a web page. Download the file itself",
+    b"<html": "a web page. Download the file itself",
+    b"<?xml": "XML. Export csv",
+    b"{": "JSON. Export csv",
+    b"[{": "JSON. Export csv",
+}
+"""What else users bring, by its first bytes, with what to do."""
 _ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60)))
 
 
 def file_content(path: Path, source: str) -> bytes:
-    """What a file holds, unpacked if it is one gzip, zstd or zip file with one member.
+    """What a file holds, unpacked if it is one gzip, zstd or zip file with one member, text in UTF-8.
 
     Args:
         path: The vendor's file; its first bytes say how it is wrapped, its name says nothing.
@@ -39,7 +60,24 @@ def file_content(path: Path, source: str) -> bytes:
     content = _unpacked(packed, source)
     if not content[:4096].strip():
         raise BadInput(f"{source}: a bar file must hold bars, got an empty file. Export it again.")
-    return content
+    return _from_utf16(content, source)
+
+
+def foreign_kind(content: bytes) -> str | None:
+    """What a file is instead of a bar file, and what to do about it; None where its bytes do not tell."""
+    return next((kind for magic, kind in _FOREIGN.items() if content.startswith(magic)), None)
+
+
+def _from_utf16(content: bytes, source: str) -> bytes:
+    """Text that its first two bytes say is UTF-16, as MetaTrader 5 writes it, in UTF-8."""
+    if not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content
+    try:
+        return content.decode("utf-16").encode()
+    except UnicodeError:
+        raise BadInput(
+            f"{source}: a csv file in UTF-16 must be whole, got bytes that are no text. Export it as UTF-8."
+        ) from None
 
 
 def _unpacked(packed: bytes, source: str) -> bytes:
@@ -62,7 +100,10 @@ def _unpacked(packed: bytes, source: str) -> bytes:
 
 def _only_member(packed: bytes, source: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        names = archive.namelist()
+        if _WORKBOOK in names:
+            raise BadInput(f"{source}: a zip must hold one bar file, got an Excel workbook. Save it as csv.")
+        members = [archive.getinfo(name) for name in names if not _is_beside(name)]
         if len(members) != 1:
             raise BadInput(
                 f"{source}: a zip must hold one bar file, got {len(members)}. Unpack it and add the files."
@@ -71,6 +112,11 @@ def _only_member(packed: bytes, source: str) -> bytes:
             raise zipfile.BadZipFile("another method than deflate")
         with archive.open(members[0]) as stream:
             return _bounded(stream, source)
+
+
+def _is_beside(name: str) -> bool:
+    """True for a folder, and for what macOS packs beside each file."""
+    return name.endswith("/") or name.startswith("__MACOSX/") or name.rpartition("/")[2] == ".DS_Store"
 
 
 def _bounded(stream: "io.IOBase | pa.NativeFile", source: str) -> bytes:

@@ -10,7 +10,7 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.errors import BadInput
 
 DBN_MAGIC = b"DBN"
-DBN_COLUMNS = ("ts_event", *PRICE_COLUMNS, "volume", "symbol")
+DBN_COLUMNS = ("ts_event", *PRICE_COLUMNS, "volume", "symbol", "instrument_id")
 PRICE_SCALE = 1e9
 """Fixed-point units of a point; 0.25 and every other tick is exact in them."""
 MINUTE_SCHEMA = "ohlcv-1m"
@@ -60,6 +60,7 @@ def read_dbn(content: bytes, source: str) -> pa.Table:
             **known,
             "volume": records["volume"].astype(np.float64),
             "symbol": pa.array(_symbols(records, metadata.mappings), pa.string(), from_pandas=True),
+            "instrument_id": records["instrument_id"],
         }
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.cleaning import IN_TRADING_HOURS, MOST_REJECTED
 from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.errors import BadInput
 
@@ -21,9 +22,8 @@ LIKELY_ZONES = (
     "Asia/Tokyo",
 )
 """Zones in which vendors and brokers stamp bars: what a contradiction is compared with."""
-MOST_SHUT = 0.005
-FEWEST_SHUT = 5
-"""More bars in shut hours than this share, and than this count, are no strays."""
+MOST_SHUT = MOST_REJECTED
+"""A greater share of bars in shut hours are no strays."""
 FEWEST_BREAKS = 2
 """Daily breaks that a file must show, each to the minute, before it proves its zone and stamp."""
 TRIED_BARS = 30_000
@@ -32,7 +32,26 @@ FEWEST_MORNINGS = 5
 BURST, NO_BURST = 1.8, 1.15
 """Median bar range after 09:30 New York over that before: 3.2 on NQ, about 1 at any other minute."""
 _DAY, _OPEN, _CLOSE, _BELL = 24 * 60, 18 * 60, 17 * 60, 9 * 60 + 30
+_OLD_CLOSE, _CLOSE_SINCE = 17 * 60 + 30, np.datetime64("2015-09-21").astype(int)
+"""CME traded until 17:30 New York to November 2012, and until 17:15 to September 18, 2015."""
 _SATURDAY, _SUNDAY, _FRIDAY, _THURSDAY_1970 = 5, 6, 4, 3
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the times of a file were read.
+
+    Attributes:
+        zone: In which they were read.
+        stamp: open or close.
+        zone_is_stated: True if the times carry their zone, so that --timezone cannot change it.
+        source: Name of the file, for errors.
+    """
+
+    zone: str
+    stamp: str
+    zone_is_stated: bool
+    source: str
 
 
 @dataclass(frozen=True)
@@ -42,7 +61,7 @@ class Clock:
     Attributes:
         minute: (n,) minute of the day.
         day: (n,) days since 1970.
-        shut: (n,) bool, True where no bar can open: 17:00 to 18:00 and the weekend.
+        shut: (n,) bool, True where no bar can open: 17:00 (once 17:30) to 18:00 and the weekend.
     """
 
     minute: np.ndarray
@@ -60,9 +79,10 @@ def new_york_clock(bars: pd.DataFrame) -> Clock:
     minutes = local.to_numpy().astype("M8[m]").astype(np.int64)
     day, minute = np.divmod(minutes, _DAY)
     weekday = (day + _THURSDAY_1970) % 7
-    shut = (minute >= _CLOSE) & (minute < _OPEN)
+    closed = minute >= np.where(day >= _CLOSE_SINCE, _CLOSE, _OLD_CLOSE)
+    shut = closed & (minute < _OPEN)
     shut |= (weekday == _SATURDAY) | ((weekday == _SUNDAY) & (minute < _OPEN))
-    shut |= (weekday == _FRIDAY) & (minute >= _CLOSE)
+    shut |= (weekday == _FRIDAY) & closed
     return Clock(minute, day, shut)
 
 
@@ -83,37 +103,35 @@ def daily_breaks(bars: pd.DataFrame) -> int:
     return int(exact.sum()) if 2 * exact.sum() >= len(after) else 0
 
 
-def refuse_contradictions(
-    bars: pd.DataFrame, zone: str, stamp: str, zone_is_stated: bool, source: str
-) -> None:
+def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: Reading) -> None:
     """Refuse bars whose own clock contradicts the zone or the stamp they were read with.
 
     Args:
         bars: RAW_COLUMNS, as read: UTC bar opens, increasing.
-        zone: In which the file's times were read.
-        stamp: open or close, as the file's times were read.
-        zone_is_stated: True if the times carry their zone, so that --timezone cannot change it.
-        source: Name of the file, for errors.
+        rows: (n,) the row of each in the file, from 1.
+        reading: How the times were read.
 
     Raises:
         BadInput: If bars lie in hours without trading, or the 09:30 burst stands elsewhere: the
             text says which zone or stamp the file looks like instead.
     """
-    clock = new_york_clock(bars)
-    _refuse_stamp(clock, stamp, source)
+    clock, source = new_york_clock(bars), reading.source
+    _refuse_stamp(clock, reading.stamp, source)
     n_shut = int(clock.shut.sum())
-    if n_shut >= FEWEST_SHUT and n_shut > MOST_SHUT * len(bars):
-        first = bars["timestamp"].iloc[int(clock.shut.argmax())]
+    if n_shut > MOST_SHUT * len(bars):
+        shut = np.flatnonzero(clock.shut)
+        first = shut[rows[shut].argmin()]
         raise BadInput(
-            f"{source}: no bar can open from 17:00 to 18:00 New York or at the weekend, but {n_shut:,} of "
-            f"{len(bars):,} do, read as {zone}, first {first}. {_advice(bars, zone, zone_is_stated)}"
+            f"{source}: a bar must {IN_TRADING_HOURS}, but {n_shut:,} of {len(bars):,} do not, "
+            f"read as {reading.zone}, first in row {rows[first]:,} "
+            f"({bars['timestamp'].iloc[first]:%Y-%m-%d %H:%M} UTC). {_advice(bars, clock, reading)}"
         )
-    _refuse_stamp_of_bell(clock, bars, stamp, source)
+    _refuse_stamp_of_bell(clock, bars, reading.stamp, source)
     ratio = _burst(clock, bars)
-    if ratio is not None and ratio < NO_BURST and (likely := _zone_with_burst(bars, zone)):
+    if ratio is not None and ratio < NO_BURST and (likely := _zone_with_burst(bars, reading.zone)):
         raise BadInput(
-            f"{source}: trading must burst at 09:30 New York, but read as {zone} it does not "
-            f"(range {ratio:.1f} times that before). {_try_zone(likely, zone_is_stated)}"
+            f"{source}: trading must burst at 09:30 New York, but read as {reading.zone} it does not "
+            f"(range {ratio:.1f} times that before). {_try_zone(likely, reading)}"
         )
 
 
@@ -177,26 +195,30 @@ def _burst(clock: Clock, bars: pd.DataFrame) -> float | None:
     return float(np.median(after / np.maximum(before, np.finfo(float).tiny)))
 
 
-def _advice(bars: pd.DataFrame, zone: str, zone_is_stated: bool) -> str:
+def _advice(bars: pd.DataFrame, clock: Clock, reading: Reading) -> str:
+    if reading.stamp == "open" and clock.shut.sum() == clock.count(_CLOSE):
+        return "They look like bar closes: give --stamp close."
+    zone = reading.zone
     shares = {likely: _share_shut(bars, zone, likely) for likely in LIKELY_ZONES if likely != zone}
-    fitting = [likely for likely, share in shares.items() if share <= MOST_SHUT / 10]
+    fitting = [likely for likely, share in shares.items() if share <= MOST_SHUT / 20]
     if not fitting:
-        return "Give the right --timezone, or remove those bars."
+        other_zone = "" if reading.zone_is_stated else ", or give the right --timezone"
+        return f"No likely zone mends that: correct the dates (order of day and month, year){other_zone}."
     bursts = [likely for likely in fitting if (_burst_in(bars, zone, likely) or 0) >= BURST]
-    return _try_zone((bursts or fitting)[0], zone_is_stated)
+    return _try_zone((bursts or fitting)[0], reading)
 
 
 def _zone_with_burst(bars: pd.DataFrame, zone: str) -> str | None:
     for likely in LIKELY_ZONES:
-        if likely != zone and _share_shut(bars, zone, likely) <= MOST_SHUT / 10:
+        if likely != zone and _share_shut(bars, zone, likely) <= MOST_SHUT / 20:
             ratio = _burst_in(bars, zone, likely)
             if ratio is not None and ratio >= BURST:
                 return likely
     return None
 
 
-def _try_zone(likely: str, zone_is_stated: bool) -> str:
-    if zone_is_stated:
+def _try_zone(likely: str, reading: Reading) -> str:
+    if reading.zone_is_stated:
         return f"The zone in the file is wrong: they look like {likely}. Export them again."
     return f"They look like {likely}: give --timezone {likely}."
 

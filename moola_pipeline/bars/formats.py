@@ -3,13 +3,15 @@
 import re
 from dataclasses import dataclass
 
-from moola_pipeline.bars.columns import Layout
+from moola_pipeline.bars.layouts import Layout
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.errors import BadInput
 
 _BAR = (*PRICE_COLUMNS, "volume")
-_DATABENTO_COLUMNS = {"ts_event", "rtype", "instrument_id", *_BAR}
+INSTRUMENT_ID = "instrument_id"
+"""Databento's number of a contract, in every file of its bars."""
+_DATABENTO_COLUMNS = {"ts_event", "rtype", INSTRUMENT_ID, *_BAR}
 _ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})?")
 
 
@@ -96,10 +98,10 @@ def may_be_firstrate(layout: Layout) -> bool:
 def _proven_format(layout: Layout) -> VendorFormat:
     if layout.kind == "dbn":
         return DATABENTO
-    if layout.kind == "parquet":
-        return PARQUET
     if set(layout.names) >= _DATABENTO_COLUMNS:
         return DATABENTO
+    if layout.kind == "parquet":
+        return PARQUET
     if layout.separator == ";" and _row_fits(layout, NINJATRADER):
         return NINJATRADER
     if layout.separator == "," and _row_fits(layout, METATRADER):
@@ -117,10 +119,10 @@ def _fits(layout: Layout, wanted: VendorFormat) -> bool:
 
 
 def _row_fits(layout: Layout, wanted: VendorFormat) -> bool:
-    n_times = len(wanted.positions) - len(_BAR)
+    n_cells, n_times = len(wanted.positions), len(wanted.positions) - len(_BAR)
     times = " ".join(layout.first_row[:n_times])
     shaped = wanted.first_row is not None and wanted.first_row.fullmatch(times.strip()) is not None
-    return shaped and len(layout.first_row) == len(wanted.positions)
+    return shaped and len(layout.first_row) >= n_cells and not any(layout.first_row[n_cells:])
 
 
 def _shown(layout: Layout, proven: VendorFormat) -> str:

@@ -1,6 +1,5 @@
 """What a column of times proves: its unit, its time zone, and the UTC instants it names."""
 
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -8,15 +7,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from moola_pipeline.bars.dates import text_times
 from moola_pipeline.errors import BadInput
 
 EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Ticks per second of each unit in which a vendor may count from 1970."""
 EPOCH_SECONDS = (631_152_000, 4_102_444_800)
 """1990 to 2100: within it the size of a count leaves one unit only."""
-DATE_LAYOUTS = ("%Y%m%d", "%Y.%m.%d", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
-"""Dates as vendors write them beside ISO 8601; text that fits two of them proves neither."""
-CLOCK_LAYOUTS = ("%H%M%S", "%H:%M", "%H:%M:%S")
+NS_SECONDS = (-9_223_372_036, 9_223_372_036)
+"""1677 to 2262: what nanoseconds since 1970 can say."""
 
 
 def require_zone(name: str) -> str:
@@ -50,7 +49,7 @@ def utc_instants(
     """The instants of a column of times, and the zone its values were read in.
 
     Args:
-        times: (n,) timestamps, text in ISO 8601 or one of DATE_LAYOUTS, or whole counts since 1970.
+        times: (n,) timestamps, text as `text_times` reads it, or whole counts since 1970.
         column: Name of the column; a name that ends in `_utc` proves the zone of naive times.
         timezone: IANA zone of naive times, where the user gave one.
         source: Name of the file, for errors.
@@ -58,10 +57,10 @@ def utc_instants(
         usual_zone: Zone of naive times in the vendor's format, where the user gives none.
 
     Returns:
-        (n,) datetime64[ns, UTC] with NaT where no time stands, and the zone.
+        (n,) datetime64[ns, UTC] with NaT where no time stands, or a cell is none, and the zone.
 
     Raises:
-        BadInput: If the values are no times, prove no zone, contradict the zone given, or name
+        BadInput: If most values are no times, they prove no zone, contradict the zone given, or name
             a local time that does not exist or exists twice.
     """
     stamps = _timestamps(times, column, source)
@@ -86,56 +85,48 @@ def _is_zone(name: str) -> bool:
 
 
 def _timestamps(times: pa.ChunkedArray, column: str, source: str) -> pd.Series:
+    found: pa.ChunkedArray | None = times
+    if pa.types.is_floating(times.type):
+        found = times = _whole(times)
     if pa.types.is_integer(times.type):
-        times = _from_epoch(times, column, source)
-    elif pa.types.is_string(times.type) or pa.types.is_large_string(times.type):
-        times = _from_text(times, column, source)
-    elif not pa.types.is_timestamp(times.type):
+        found = _from_epoch(times)
+    if found is None or pa.types.is_string(times.type) or pa.types.is_large_string(times.type):
+        found = text_times(times.cast(pa.string()), column, source)
+    if found is None or not pa.types.is_timestamp(found.type):
         raise _not_times(times, column, source)
-    if times.type.tz is not None:
-        times = times.cast(pa.timestamp(times.type.unit, "UTC"))  # the same instants under a zone that exists
+    if found.type.tz is not None:
+        found = found.cast(pa.timestamp(found.type.unit, "UTC"))  # the same instants under a zone that exists
+    return _in_range(found).to_pandas().dt.as_unit("ns")
+
+
+def _in_range(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The times, null where nanoseconds cannot say them."""
+    if times.type.unit == "ns":
+        return times
+    first, last = (second * EPOCH_UNITS[times.type.unit] for second in NS_SECONDS)
+    counts = times.cast(pa.int64())
+    sound = pc.and_(pc.greater(counts, first), pc.less(counts, last))  # type: ignore[attr-defined]
+    return pc.if_else(sound, times, pa.scalar(None, times.type))  # type: ignore[attr-defined]
+
+
+def _whole(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Counts that were written with a decimal point, as whole ones if they are."""
     try:
-        return times.to_pandas().dt.as_unit("ns")
-    except pd.errors.OutOfBoundsDatetime:
-        raise _not_times(times, column, source) from None
+        return times.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return times
 
 
-def _from_text(times: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArray:
-    for kind in (pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
-        try:
-            return times.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    days = pc.unique(pc.list_element(pc.split_pattern(times.drop_null(), " "), 0)).to_pylist()  # type: ignore[attr-defined]
-    written = [layout for layout in DATE_LAYOUTS if days and all(_is_date(day, layout) for day in days)]
-    if len(written) > 1:
-        raise BadInput(
-            f"{source}: dates in {column} must be clear, but {days[0]} may be {' or '.join(written)}. "
-            "Write them as 2024-01-31, or add more days."
-        )
-    for clock in CLOCK_LAYOUTS if written else ():
-        try:
-            return pc.strptime(times, format=f"{written[0]} {clock}", unit="s")  # type: ignore[attr-defined]
-        except pa.ArrowInvalid:
-            continue
-    raise _not_times(times, column, source)
-
-
-def _is_date(text: str, layout: str) -> bool:
-    try:
-        datetime.strptime(text, layout)
-    except ValueError:
-        return False
-    return True
-
-
-def _from_epoch(times: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArray:
-    counts = times.drop_null().to_numpy()
+def _from_epoch(times: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Counts since 1970 in the unit that most lie in, null for the others; None if most lie in none."""
     first, last = EPOCH_SECONDS
     for unit, ticks in EPOCH_UNITS.items():
-        if len(counts) and counts.min() >= first * ticks and counts.max() < last * ticks:
-            return times.cast(pa.int64()).cast(pa.timestamp(unit))
-    raise _not_times(times, column, source)
+        sound = pc.and_(pc.greater_equal(times, first * ticks), pc.less(times, last * ticks))  # type: ignore[attr-defined]
+        n_sound = pc.sum(sound).as_py() or 0  # type: ignore[attr-defined]
+        if n_sound and 2 * n_sound >= len(times) - times.null_count:
+            counts = pc.if_else(sound, times.cast(pa.int64(), safe=False), pa.scalar(None, pa.int64()))  # type: ignore[attr-defined]
+            return counts.cast(pa.timestamp(unit))
+    return None
 
 
 def _not_times(times: pa.ChunkedArray, column: str, source: str) -> BadInput:
@@ -170,6 +161,7 @@ def _localized(stamps: pd.Series, zone: str, column: str, source: str) -> pd.Ser
     if len(lost):
         raise BadInput(
             f"{source}: each time in {column} must exist once in {zone}, but {len(lost):,} fall on a clock "
-            f"change, the first {stamps.iloc[lost[0]]}. Name the right zone, or export the bars in UTC."
+            f"change, the first in row {lost[0] + 1:,} ({stamps.iloc[lost[0]]}). "
+            "Name the right zone, or export the bars in UTC."
         )
     return instants

@@ -1,41 +1,50 @@
 """A vendor's file in, clean one-minute bars in UTC out: by what the file proves, and the user says."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from moola_pipeline.bars.cleaning import RowCounts, known_instrument, sift_bars
-from moola_pipeline.bars.columns import COLUMN_ROLES, Layout, file_layout, find_columns, read_columns
+from moola_pipeline.bars.cleaning import (
+    IN_TRADING_HOURS,
+    RowCounts,
+    SiftedBars,
+    known_instrument,
+    sift_bars,
+    without_bars,
+)
+from moola_pipeline.bars.columns import COLUMN_ROLES, FileColumns, find_columns, read_columns
 from moola_pipeline.bars.containers import file_content
-from moola_pipeline.bars.evidence import FEWEST_BREAKS, daily_breaks, refuse_contradictions
+from moola_pipeline.bars.days import refuse_future, refuse_holidays
+from moola_pipeline.bars.evidence import (
+    FEWEST_BREAKS,
+    Reading,
+    daily_breaks,
+    new_york_clock,
+    refuse_contradictions,
+)
 from moola_pipeline.bars.formats import (
     DATABENTO,
     FIRSTRATE,
+    INSTRUMENT_ID,
     VENDOR_FORMATS,
     VendorFormat,
     format_name,
     may_be_firstrate,
     recognized_format,
 )
-from moola_pipeline.bars.schema import BAR_INTERVAL, PRICE_COLUMNS
+from moola_pipeline.bars.layouts import Layout, file_layout
+from moola_pipeline.bars.raw import contract_codes, raw_rows, time_column
+from moola_pipeline.bars.schema import BAR_INTERVAL
 from moola_pipeline.bars.stamps import require_zone, utc_instants
 from moola_pipeline.errors import BadInput
 
 FORMATS = tuple(VENDOR_FORMATS)
 STAMPS = ("open", "close")
-CONTRACT_CODE = re.compile(r"([A-Z0-9]{1,4})[FGHJKMNQUVXZ]\d{1,4}")
-"""Root, month letter and year, as in NQH5: what tells a contract from a continuous symbol."""
-LARGEST_VOLUME = 2**53
-WHOLE_VOLUME = "have a volume that is a whole number of contracts"
-FIXED_POINT = 1e9
-"""Units of a point in the prices of Databento's csv, unless it was asked for decimal ones."""
-LARGEST_POINTS = 1e8
-"""No index stands so high: greater prices are in fixed point."""
+_ID_ROLE = "instrument id"
 
 
 @dataclass(frozen=True)
@@ -91,20 +100,31 @@ class VendorBars:
     """Clean bars of one file, and how it was read.
 
     Attributes:
-        frame: RAW_COLUMNS, and `contract` (str) where the file proves it.
+        sifted: Its rows, told apart.
         facts: How it was read.
-        counts: What became of its rows.
-        rejected: Rows that are no bars: `row`, `reason`, and the row as it was read.
         zone_known_by: What settled the zone: the times, the format, daily breaks or --timezone.
         stamp_known_by: What settled the stamp: the format, the default or --stamp.
     """
 
-    frame: pd.DataFrame
+    sifted: SiftedBars
     facts: VendorFacts
-    counts: RowCounts
-    rejected: pd.DataFrame
     zone_known_by: str
     stamp_known_by: str
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """RAW_COLUMNS, and `contract` (str) where the file proves it."""
+        return self.sifted.bars
+
+    @property
+    def counts(self) -> RowCounts:
+        """What became of its rows."""
+        return self.sifted.counts
+
+    @property
+    def rejected(self) -> pd.DataFrame:
+        """Rows that are no bars: `row`, `reason`, `found`, and the row as it was read."""
+        return self.sifted.rejected
 
 
 def column_mapping(text: str) -> dict[str, str]:
@@ -128,7 +148,7 @@ def read_vendor_file(path: Path, options: VendorOptions | None = None) -> Vendor
     """Read one file of one-minute bars, prove what it says, and clean it.
 
     Args:
-        path: parquet, DBN, or text with `,`, `;` or tabs between the cells, plain or packed.
+        path: parquet, DBN, or text with `,`, `;`, `|` or tabs between the cells, plain or packed.
         options: What the user says about the file.
 
     Returns:
@@ -139,19 +159,32 @@ def read_vendor_file(path: Path, options: VendorOptions | None = None) -> Vendor
             zone or stamp it was read with; the text says what must hold, what came, and the
             option that settles it.
     """
-    bars = read_recorded_file(path, options or VendorOptions())
-    facts = bars.facts
+    bars = _read_file(path, options or VendorOptions())
+    facts, sifted = bars.facts, bars.sifted
     zone_is_stated = bars.zone_known_by == "the times" or facts.format == DATABENTO.name
-    refuse_contradictions(bars.frame, facts.timezone, facts.stamp, zone_is_stated, path.name)
-    return bars
+    reading = Reading(facts.timezone, facts.stamp, zone_is_stated, path.name)
+    refuse_future(sifted.bars, sifted.rows, reading, datetime.now(UTC))
+    refuse_contradictions(sifted.bars, sifted.rows, reading)
+    refuse_holidays(sifted.bars, reading)
+    return _in_trading_hours(bars, path.name)
 
 
 def read_recorded_file(path: Path, options: VendorOptions) -> VendorBars:
-    """Read a file as `read_vendor_file` does, but take zone and stamp as settled.
+    """Read a file as `read_vendor_file` does, but take dates, zone and stamp as settled.
 
     Raises:
         BadInput: If the file cannot be read as bars.
     """
+    return _in_trading_hours(_read_file(path, options), path.name)
+
+
+def _in_trading_hours(bars: VendorBars, source: str) -> VendorBars:
+    shut = new_york_clock(bars.frame).shut
+    return replace(bars, sifted=without_bars(bars.sifted, shut, IN_TRADING_HOURS, source))
+
+
+def _read_file(path: Path, options: VendorOptions) -> VendorBars:
+    """The bars of a file, those outside trading hours among them."""
     source = path.name
     content = file_content(path, source)
     layout = file_layout(content, source)
@@ -175,11 +208,13 @@ def _read(
         )
     positions = found.positions if layout.first_row else ()
     columns = find_columns(layout, positions, options.columns, source)
-    table = read_columns(content, layout, columns, source)
-    counts_are_utc = found.counts_are_utc and pa.types.is_integer(table["time"].type)
+    ids = {_ID_ROLE: INSTRUMENT_ID} if found is DATABENTO and "contract" not in options.columns else {}
+    read = read_columns(content, layout, columns | ids, source)
+    times = read.values["time"]
+    counts_are_utc = found.counts_are_utc and pa.types.is_integer(times.type)
     timestamps, zone = utc_instants(
-        table["time"],
-        column=columns["time"],
+        times,
+        column=time_column(columns),
         timezone=options.timezone,
         source=source,
         remedy=_zone_remedy(layout),
@@ -187,29 +222,20 @@ def _read(
     )
     if stamp == "close":
         timestamps = timestamps - BAR_INTERVAL
-    in_fixed_point = found is DATABENTO and layout.kind == "csv"
-    prices = {name: _points(table[name].to_numpy(), in_fixed_point) for name in PRICE_COLUMNS}
-    frame = pd.DataFrame({"timestamp": timestamps, **prices})
-    frame["volume"], odd_volume = _volume(table, len(frame))
-    contract = _contract(table, "contract" in options.columns, options.instrument, source)
-    if contract is None:
-        columns.pop("contract", None)
-    else:
-        frame["contract"] = contract
+    contract = _contract(read, columns, options, source)
+    raw = raw_rows(read, columns, timestamps, contract, found is DATABENTO and layout.kind == "csv")
     sifted = sift_bars(
-        frame,
+        raw.frame,
         known_instrument(options.instrument),
         source,
         interval_is_proven=layout.kind == "dbn",
-        also_broken={WHOLE_VOLUME: odd_volume},
+        faults=raw.faults,
     )
     facts = VendorFacts(found.name, zone, stamp, columns, options.instrument)
     by_format = "the format" if counts_are_utc or found.timezone == zone else "the times"
     return VendorBars(
-        sifted.bars,
+        sifted,
         facts,
-        sifted.counts,
-        sifted.rejected,
         "--timezone" if options.timezone else by_format,
         "--stamp" if options.stamp else "the format" if found.stamp else "the default",
     )
@@ -240,37 +266,18 @@ def _require_one_of(option: str, came: str | None, known: tuple[str, ...]) -> No
         )
 
 
-def _points(prices: np.ndarray, may_be_fixed: bool) -> np.ndarray:
-    if may_be_fixed and np.isfinite(prices).any() and np.nanmedian(prices) >= LARGEST_POINTS:
-        return prices / FIXED_POINT
-    return prices
-
-
-def _volume(table: dict[str, pa.ChunkedArray], n_rows: int) -> tuple[pd.Series, np.ndarray]:
-    """Whole volumes, null where unknown, and True (n_rows,) where one is not whole."""
-    if "volume" not in table:
-        return pd.Series(pd.NA, range(n_rows), dtype="Int64"), np.zeros(n_rows, bool)
-    volume = table["volume"].to_numpy()
-    known = ~np.isnan(volume)
-    odd = known & ~((np.abs(volume) < LARGEST_VOLUME) & (volume == np.rint(volume)))
-    whole = np.where(known & ~odd, volume, 0).astype(np.int64)
-    return pd.Series(pd.arrays.IntegerArray(whole, mask=~known | odd)), odd
-
-
 def _contract(
-    table: dict[str, pa.ChunkedArray], named: bool, instrument: str, source: str
+    read: FileColumns, columns: dict[str, str], options: VendorOptions, source: str
 ) -> pd.Series | None:
-    """Contract codes, unless the column holds something else, such as one continuous symbol."""
-    if "contract" not in table:
-        return None
-    codes = table["contract"].to_pandas().astype("str")
-    found = [CONTRACT_CODE.fullmatch(code) for code in codes.dropna().unique()]
-    roots = {code[1] for code in found if code}
-    if None in found or not found:
-        return codes if named and codes.notna().any() else None
-    if roots != {instrument}:
-        raise BadInput(
-            f"{source}: its contracts must be of instrument {instrument}, got {', '.join(sorted(roots))}. "
-            "Name the right one with --instrument, or keep one in the file."
-        )
+    """What tells the contracts apart, if anything does; `columns` names its column from here on.
+
+    Under one continuous symbol, as NQ.c.0, Databento's instrument id still changes at each roll.
+    """
+    values, named = read.values.get("contract"), "contract" in options.columns
+    codes = None if values is None else contract_codes(values, named, options.instrument, source)
+    if codes is None and _ID_ROLE in read.values:
+        columns["contract"] = INSTRUMENT_ID
+        return read.values[_ID_ROLE].cast(pa.string()).to_pandas().astype("str")
+    if codes is None:
+        columns.pop("contract", None)
     return codes

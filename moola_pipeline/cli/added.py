@@ -1,4 +1,4 @@
-"""What `moola bars add` says about one file: rows in, kept, dropped and why, and how it was read."""
+"""What a command says about a vendor's file: rows in, kept, dropped and why, and how it was read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from moola_pipeline.bars.manifest import AddedBars
 from moola_pipeline.bars.quality import Review
 from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.vendor import VendorBars
 from moola_pipeline.cli.output import iso_time, shown_time
 
 SHOWN_DIGITS = 12
@@ -22,12 +23,7 @@ def added_facts(store: BarStore, path: Path, added: AddedBars, review: Review) -
         "outcome": added.outcome,
         "file": entry.file,
         "sha256": entry.sha256,
-        "rows": {
-            "read": bars.counts.read,
-            "kept": bars.counts.kept,
-            "dropped": _dropped(added),
-            "sorted_in": bars.counts.out_of_order,
-        },
+        "rows": row_facts(bars),
         "quarantine": _quarantine(store, added),
         "format": entry.format,
         "interval_minutes": 1,
@@ -57,13 +53,10 @@ def added_lines(store: BarStore, path: Path, added: AddedBars, review: Review) -
     entry, bars = added.entry, added.bars
     name = "" if entry.file == path.name else f" as {entry.file}"
     yield f"{path.name}: {added.outcome}{name}"
-    yield f"  rows    {_rows(added)}"
+    yield f"  rows    {rows_line(bars)}"
     if place := _quarantine(store, added):
-        yield f"  set aside in {place}, each with its reason"
-    yield (
-        f"  read    as {entry.instrument}, {entry.format}, one-minute bars, "
-        f"times in {entry.timezone} ({bars.zone_known_by}), bar {entry.stamp} ({bars.stamp_known_by})"
-    )
+        yield f"  set aside in {place}, each with its reason; {first_rejected(bars)}"
+    yield f"  read    {reading_line(bars)}"
     yield f"  columns {', '.join(f'{role}={name}' for role, name in entry.columns.items())}"
     yield f"  bars    {shown_time(entry.first)} to {shown_time(entry.last)} UTC (bar opens)"
     yield f"  missing {_missing(review)}"
@@ -74,23 +67,54 @@ def added_lines(store: BarStore, path: Path, added: AddedBars, review: Review) -
     yield f"  sha256  {entry.sha256[:SHOWN_DIGITS]}..."
 
 
-def _dropped(added: AddedBars) -> dict[str, int]:
-    """Dropped rows by reason."""
-    n_duplicates = added.bars.counts.duplicates
-    reasons = added.bars.rejected["reason"].value_counts()
-    return ({DUPLICATE: n_duplicates} if n_duplicates else {}) | {
-        str(reason): int(count) for reason, count in reasons.items()
+def row_facts(bars: VendorBars) -> dict[str, Any]:
+    """What became of the rows of a file, for a program."""
+    first = bars.rejected[["row", "reason", "found"]].head(SHOWN_MOST)
+    return {
+        "read": bars.counts.read,
+        "kept": bars.counts.kept,
+        "dropped": _dropped(bars),
+        "first_rejected": [
+            {"row": int(row), "reason": str(reason), "found": str(found)}
+            for row, reason, found in first.itertuples(index=False)
+        ],
+        "sorted_in": bars.counts.out_of_order,
     }
 
 
-def _rows(added: AddedBars) -> str:
-    counts = added.bars.counts
-    why = "; ".join(f"{count:,} {reason}" for reason, count in _dropped(added).items())
+def rows_line(bars: VendorBars) -> str:
+    """The same for a person."""
+    counts = bars.counts
+    why = "; ".join(f"{count:,} {reason}" for reason, count in _dropped(bars).items())
     late = f"; {counts.out_of_order:,} out of order, sorted in" if counts.out_of_order else ""
     return (
         f"{counts.read:,} read, {counts.kept:,} kept, {counts.read - counts.kept:,} dropped"
         f"{f' ({why})' if why else ''}{late}"
     )
+
+
+def first_rejected(bars: VendorBars) -> str:
+    """The first row of a file that is no bar, and the cell at fault."""
+    first = bars.rejected.iloc[0]
+    return f"first row {first['row']:,}" + (f", where {first['found']}" if first["found"] else "")
+
+
+def reading_line(bars: VendorBars) -> str:
+    """As what a file was read, and what settled it."""
+    facts = bars.facts
+    return (
+        f"as {facts.instrument}, {facts.format}, one-minute bars, "
+        f"times in {facts.timezone} ({bars.zone_known_by}), bar {facts.stamp} ({bars.stamp_known_by})"
+    )
+
+
+def _dropped(bars: VendorBars) -> dict[str, int]:
+    """Dropped rows by reason."""
+    n_duplicates = bars.counts.duplicates
+    reasons = bars.rejected["reason"].value_counts()
+    return ({DUPLICATE: n_duplicates} if n_duplicates else {}) | {
+        str(reason): int(count) for reason, count in reasons.items()
+    }
 
 
 def _quarantine(store: BarStore, added: AddedBars) -> str | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from moola_pipeline.cli.added import first_rejected, reading_line, row_facts, rows_line
 from moola_pipeline.cli.output import emit, iso_time, json_option
 from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
@@ -14,6 +15,7 @@ from moola_pipeline.home import Home
 if TYPE_CHECKING:
     import pandas as pd
 
+    from moola_pipeline.bars.vendor import VendorBars
     from moola_pipeline.serving.annotate import Annotation
 
 OUT_SUFFIXES = (".csv", ".parquet", ".json")
@@ -33,12 +35,14 @@ OUT_SUFFIXES = (".csv", ".parquet", ".json")
 def predict(file: Path, model: str | None, mode: str, out: Path | None, as_json: bool, **vendor: Any) -> None:
     """Mark the expansions in FILE; in hindsight each window is read whole."""
     from moola_pipeline.bars.schema import INSTRUMENTS
-    from moola_pipeline.serving.frames import table_from_file
+    from moola_pipeline.bars.vendor import read_vendor_file
+    from moola_pipeline.serving.frames import table_from_bars
 
     _require_suffix(out)
     _require_other_file(out, file)
     options = chosen_options(**vendor)
-    table = table_from_file(file, options)
+    bars = read_vendor_file(file, options)
+    table = table_from_bars(bars, file.name)
     # Slow to import: a wrong option or file is refused before.
     quiet_libraries()
     from moola_pipeline.resources.registry import load_version
@@ -65,11 +69,12 @@ def predict(file: Path, model: str | None, mode: str, out: Path | None, as_json:
         "model_version": facts["model_version"],
         "simulated_model": facts["simulated"],
         "bars": len(table),
+        "rows": row_facts(bars),
         "windows": found.n_windows,
         "expansions": _records(found.expansions),
         "not_covered": _records(found.not_covered),
     }
-    emit(shown, _lines(shown, found, out), as_json)
+    emit(shown, [*_read_lines(bars), *_lines(shown, found, out)], as_json)
 
 
 def _require_suffix(out: Path | None) -> None:
@@ -100,6 +105,11 @@ def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
         {name: iso_time(value) if hasattr(value, "isoformat") else value for name, value in row.items()}
         for row in frame.to_dict("records")
     ]
+
+
+def _read_lines(bars: "VendorBars") -> list[str]:
+    lines = [f"rows {rows_line(bars)}", f"read {reading_line(bars)}"]
+    return lines if bars.rejected.empty else [*lines, f"set aside: {first_rejected(bars)}"]
 
 
 def _lines(shown: dict[str, Any], found: "Annotation", out: Path | None) -> list[str]:

@@ -1,7 +1,5 @@
 """A frame of raw bars as people have it, turned into the canonical table."""
 
-from pathlib import Path
-
 import pandas as pd
 import pyarrow as pa
 
@@ -10,7 +8,7 @@ from moola_pipeline.bars.columns import KNOWN_NAMES, REQUIRED_ROLES
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.bars.vendor import VendorOptions, read_vendor_file
+from moola_pipeline.bars.vendor import VendorBars
 from moola_pipeline.errors import BadInput
 from moola_pipeline.windows.frame import BARS_BEFORE, WINDOW_BARS
 
@@ -18,13 +16,13 @@ FRAME = "bars"
 NEEDED_BARS = BARS_BEFORE + WINDOW_BARS
 
 
-def table_from_file(path: Path, options: VendorOptions | None = None) -> pd.DataFrame:
-    """The canonical table of one bar file, its contracts as the file names them.
+def table_from_bars(bars: VendorBars, source: str) -> pd.DataFrame:
+    """The canonical table of the bars of one file, their contracts as the file names them.
 
     Raises:
-        BadInput: If the file is refused, or too short for one window.
+        BadInput: If they are too few for one window.
     """
-    return _enough(build_table(read_vendor_file(path, options).frame, None), path.name)
+    return _enough(build_table(bars.frame, None), source)
 
 
 def table_from_frame(frame: pd.DataFrame, instrument: str, timezone: str | None = None) -> pd.DataFrame:

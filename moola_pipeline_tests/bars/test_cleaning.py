@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.cleaning import RowCounts, clean_bars, sift_bars
+from moola_pipeline.bars.cleaning import RowCounts, clean_bars, sift_bars, without_bars
+from moola_pipeline.bars.row_rules import CellFault
 from moola_pipeline.bars.schema import INSTRUMENTS, NQ
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars
@@ -67,15 +69,18 @@ def one_bar(column: str, value: object, row: int = 2) -> Callable[[pd.DataFrame]
     [
         (
             one_bar("close", np.nan),
-            "every bar must have four finite prices, but 1 of 6 do not, first 2024-03-08 14:32",
+            "every bar must have four finite prices, but 1 of 6 do not, first in row 3 (2024-03-08 14:32",
         ),
         (one_bar("close", np.inf), "four finite prices"),
         (one_bar("low", 0.0), "prices above 0 points"),
         (one_bar("high", 1.0), "low <= open and close <= high, but 1 of 6"),
         (one_bar("low", 99_000.0), "low <= open and close <= high"),
-        (one_bar("high", 18_100.1), "prices on the tick grid, but 1 of 6 do not, first 2024-03-08 14:32"),
+        (one_bar("high", 18_100.1), "prices on the tick grid, but 1 of 6 do not, first in row 3"),
         (one_bar("volume", -1), "a volume of 0 or more"),
-        (one_bar("timestamp", pd.NaT), "every bar must have a time, but 1 of 6 have none, first in row 3"),
+        (
+            one_bar("timestamp", pd.NaT),
+            "every bar must have a time, written as in most rows, but 1 of 6 do not, first in row 3.",
+        ),
         (lambda bars: bars.iloc[:0], "at least 2 minutes must prove the interval"),
         (lambda bars: bars.iloc[[1, 1]].reset_index(drop=True), "at least 2 minutes must prove the interval"),
         (lambda bars: bars.iloc[::5].reset_index(drop=True), "one minute, got one every 0:05:00 (median)"),
@@ -130,17 +135,52 @@ def test_a_few_rows_that_are_no_bars_are_set_aside_with_row_and_reason():
     odd = np.zeros(400, bool)
     odd[40] = True
 
-    sifted = sift_bars(bars, NQ, "bars.csv", also_broken={"have a whole volume": odd})
+    cells = pa.chunked_array([pa.array([f"{row}.5" for row in range(400)])])
+    fault = CellFault("have a whole volume", odd, "Vol", cells)
 
-    assert sifted.rejected[["row", "reason"]].to_numpy().tolist() == [
-        [11, "a bar must have four finite prices"],
-        [21, "a bar must have prices on the tick grid"],
-        [31, "a bar must have a time"],
-        [41, "a bar must have a whole volume"],
+    sifted = sift_bars(bars, NQ, "bars.csv", faults=[fault])
+
+    assert sifted.rejected[["row", "reason", "found"]].to_numpy().tolist() == [
+        [11, "a bar must have four finite prices", ""],
+        [21, "a bar must have prices on the tick grid", ""],
+        [31, "a bar must have a time, written as in most rows", ""],
+        [41, "a bar must have a whole volume", "Vol is '40.5'"],
     ]
     assert sifted.counts == RowCounts(read=400, kept=396, duplicates=0, out_of_order=0, rejected=4)
     expected = made_up_bars(400).drop(index=[10, 20, 30, 40]).reset_index(drop=True)
     pd.testing.assert_frame_equal(sifted.bars, expected)
+
+
+def test_a_row_counts_once_by_the_first_thing_that_is_wrong_with_it():
+    bars = made_up_bars(6)
+    bars.loc[1, "low"] = -1.0  # not positive, and out of bounds
+    bars.loc[2, "close"] = np.nan
+    bars.loc[3, "high"] = np.nan
+    assert refusal(bars) == (
+        "bars.csv (NQ): every bar must have four finite prices, but 2 of 6 do not, first in row 3 "
+        "(2024-03-08 14:32:00 UTC); in all 3 rows are no bars. Correct the file, or export it again."
+    )
+
+
+def test_bars_set_aside_later_count_towards_the_same_limit():
+    bars = made_up_bars(300)
+    bars.loc[7, "close"] = np.nan
+    sifted = sift_bars(bars.iloc[::-1].reset_index(drop=True), NQ, "bars.csv")
+    last_two = np.arange(299) >= 297
+    fewer = without_bars(sifted, last_two, "be early", "bars.csv")
+    assert fewer.counts == RowCounts(read=300, kept=297, duplicates=0, out_of_order=298, rejected=3)
+    assert fewer.rejected[["row", "reason"]].to_numpy().tolist() == [
+        [1, "a bar must be early"],
+        [2, "a bar must be early"],
+        [293, "a bar must have four finite prices"],
+    ]
+    assert fewer.rows.tolist() == [row for row in range(300, 2, -1) if row != 293]
+    with pytest.raises(BadInput) as caught:
+        without_bars(sifted, np.arange(299) >= 296, "be early", "bars.csv")
+    assert str(caught.value) == (
+        "bars.csv: at most 1% of the rows may be no bars, but 4 of 300 are, 3 of them because "
+        "a bar must be early, first in row 1. Correct the file, or export it again."
+    )
 
 
 def test_more_than_one_row_in_a_hundred_refuses_the_file():

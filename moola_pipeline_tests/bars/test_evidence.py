@@ -82,12 +82,40 @@ def test_trading_hours_in_another_zone_are_refused_by_the_burst(tmp_path: Path):
     assert "trading must burst at 09:30 New York" in text or "look like America/Chicago" in text
 
 
-def test_a_few_bars_in_shut_hours_contradict_nothing(tmp_path: Path):
-    stray = WEEK.iloc[[100]].assign(timestamp=pd.Timestamp("2024-03-09 15:00", tz="UTC"))
-    bars = pd.concat([WEEK, stray]).sort_values("timestamp")
-    assert len(read(tmp_path, bars.assign(timestamp=bars["timestamp"].dt.tz_localize(None)), "UTC")) == len(
-        bars
-    )
+def with_strays(n_strays: int) -> pd.DataFrame:
+    """WEEK in UTC without its zone, and that many bars on Saturday below it."""
+    saturday = WEEK["timestamp"].iloc[:n_strays] + pd.Timedelta(days=3)  # WEEK begins on Wednesday
+    bars = pd.concat([WEEK, WEEK.iloc[:n_strays].assign(timestamp=saturday)], ignore_index=True)
+    return bars.assign(timestamp=bars["timestamp"].dt.tz_localize(None))
+
+
+def test_a_few_bars_in_shut_hours_are_set_aside(tmp_path: Path):
+    path = write_csv(tmp_path / "nq.csv", with_strays(3))
+    found = read_vendor_file(path, VendorOptions(timezone="UTC"))
+    pd.testing.assert_frame_equal(found.frame, WEEK)
+    assert found.rejected["row"].tolist() == [6901, 6902, 6903]
+    assert set(found.rejected["reason"]) == {
+        "a bar must open while the market trades: from 18:00 to 17:00 New York, Sunday to Friday"
+    }
+    assert (found.counts.read, found.counts.kept, found.counts.rejected) == (6903, 6900, 3)
+
+
+def test_more_than_a_hundredth_of_the_bars_in_shut_hours_refuse_the_file(tmp_path: Path):
+    text = refusal(tmp_path, with_strays(100), "UTC")
+    assert "but 100 of 7,000 do not, read as UTC, first in row 6,901 (2024-03-09 23:00 UTC)." in text
+
+
+def test_bars_that_stand_on_saturday_in_any_zone_have_wrong_dates(tmp_path: Path):
+    saturday = made_up_bars(60, "2024-03-09 15:00")
+    text = refusal(tmp_path, saturday.assign(timestamp=saturday["timestamp"].dt.tz_localize(None)), "UTC")
+    assert text.endswith("correct the dates (order of day and month, year), or give the right --timezone.")
+
+
+def test_until_2015_the_market_closed_later():
+    late = made_up_bars(15, "2015-09-17 21:00")  # 17:00 to 17:14 New York
+    assert not new_york_clock(late).shut.any()
+    assert new_york_clock(made_up_bars(15, "2015-09-21 21:00")).shut.all()
+    assert new_york_clock(made_up_bars(15, "2012-11-15 22:30")).shut.all()
 
 
 def test_short_files_that_show_neither_break_nor_bell_are_believed(tmp_path: Path):

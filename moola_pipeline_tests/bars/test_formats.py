@@ -1,5 +1,7 @@
 """Each vendor's format: what its files prove, what they leave to be said, and what they become."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import containers
+from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorOptions, read_vendor_file
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars import vendor_files as made
@@ -97,6 +100,29 @@ def test_a_dbn_file_is_read_with_the_contract_of_each_bar(tmp_path: Path, pack: 
     assert bars.facts.format == "databento"
 
 
+def test_under_a_continuous_symbol_the_instrument_id_tells_the_contracts_apart(tmp_path: Path):
+    pytest.importorskip("databento_dbn")
+    path = made.saved(tmp_path / "glbx.dbn", made.dbn(BARS, symbols=(("NQ.c.0", 1), ("NQ.c.0", 2))))
+    bars = read_vendor_file(path)
+    assert bars.frame["contract"].tolist() == ["1"] * 20 + ["2"] * 20
+    assert bars.facts.columns["contract"] == "instrument_id"
+    assert build_table(bars.frame, None)["segment"].tolist() == [0] * 20 + [1] * 20
+    facts = bars.facts
+    again = VendorOptions(facts.format, facts.timezone, facts.stamp, facts.columns, facts.instrument)
+    pd.testing.assert_frame_equal(read_vendor_file(path, again).frame, bars.frame)
+
+
+@pytest.mark.parametrize("save", ["csv", "parquet"])
+def test_so_it_does_in_a_databento_table(tmp_path: Path, save: str):
+    path = made.saved(tmp_path / "glbx.csv", made.databento_csv(BARS, True, "NQ.c.0"))
+    rows = pd.read_csv(path).assign(instrument_id=[5482] * 10 + [4916] * 30)
+    path = tmp_path / f"rolled.{save}"
+    rows.to_csv(path, index=False) if save == "csv" else rows.to_parquet(path, index=False)
+    bars = read_vendor_file(path)
+    assert bars.frame["contract"].tolist() == ["5482"] * 10 + ["4916"] * 30
+    assert bars.facts.format == "databento"
+
+
 def test_dbn_of_another_schema_or_cut_short_is_refused(tmp_path: Path):
     pytest.importorskip("databento_dbn")
     other = made.saved(tmp_path / "1s.dbn", made.dbn(BARS, "ohlcv-1s", 32))
@@ -140,6 +166,13 @@ def test_a_tradingview_csv_counts_seconds_in_utc(tmp_path: Path):
     pd.testing.assert_frame_equal(bars.frame, BARS)
 
 
+def test_a_ninjatrader_export_of_a_country_with_decimal_commas_is_read(tmp_path: Path):
+    path = made.saved(tmp_path / "nq.txt", made.ninjatrader(BARS).replace(b".", b","))
+    bars = read_vendor_file(path, CLOSES)
+    pd.testing.assert_frame_equal(bars.frame, BARS)
+    assert bars.facts.format == "ninjatrader"
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("names", [("Date", "Time"), ("<DATE>", "<TIME>")])
 @pytest.mark.parametrize("layout", ["%Y-%m-%d", "%Y.%m.%d", "%Y%m%d", "%Y/%m/%d"])
@@ -160,9 +193,11 @@ def test_a_date_and_a_time_of_day_make_one_time(
 
 
 def test_a_day_that_may_be_a_month_is_not_guessed(tmp_path: Path):
-    lines = b"time,open,high,low,close\n03/04/2024 14:30,1,1,1,1\n03/04/2024 14:31,1,1,1,1\n"
+    lines = b"time,open,high,low,close\n03/04/2024 14:30,200,200,200,200\n03/04/2024 14:31,200,200,200,200\n"
     path = made.saved(tmp_path / "nq.csv", lines)
-    assert "03/04/2024 may be %m/%d/%Y or %d/%m/%Y" in refusal(path, VendorOptions(timezone="UTC"))
+    assert "03/04/2024 may be month/day/year or day/month/year" in refusal(
+        path, VendorOptions(timezone="UTC")
+    )
     clear = made.saved(tmp_path / "clear.csv", lines.replace(b"03/04", b"03/14"))
     first = read_vendor_file(clear, VendorOptions(timezone="UTC")).frame["timestamp"].iloc[0]
     assert first == pd.Timestamp("2024-03-14 14:30", tz="UTC")
@@ -186,6 +221,23 @@ def test_a_packed_file_reads_as_the_file_in_it(tmp_path: Path, pack: Callable[[b
     plain = read_vendor_file(made.saved(tmp_path / "plain.csv", made.metatrader(BARS)))
     packed = read_vendor_file(made.saved(tmp_path / "nq.csv", pack(made.metatrader(BARS))))
     pd.testing.assert_frame_equal(packed.frame, plain.frame)
+
+
+def test_what_macos_packs_beside_a_file_is_no_second_one(tmp_path: Path):
+    sink = io.BytesIO(made.zipped(made.metatrader(BARS)))
+    with zipfile.ZipFile(sink, "a") as archive:
+        archive.writestr("__MACOSX/._0.csv", b"x")
+        archive.writestr("exports/.DS_Store", b"x")
+    bars = read_vendor_file(made.saved(tmp_path / "nq.zip", sink.getvalue()))
+    pd.testing.assert_frame_equal(bars.frame, BARS)
+
+
+def test_a_workbook_is_called_one(tmp_path: Path):
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("[Content_Types].xml", b"x")
+    path = made.saved(tmp_path / "nq.xlsx", sink.getvalue())
+    assert refusal(path).endswith("got an Excel workbook. Save it as csv.")
 
 
 def test_a_zip_of_several_files_is_refused(tmp_path: Path):

@@ -47,14 +47,25 @@ def databento_csv(bars: pd.DataFrame, pretty: bool, symbol: str = "NQH4") -> byt
     return out.assign(volume=bars["volume"], symbol=symbol).to_csv(index=False).encode()
 
 
-def dbn(bars: pd.DataFrame, schema: str = "ohlcv-1m", rtype: int = 33) -> bytes:
-    """Databento's binary format; the first half of the bars is NQH4, the rest NQM4."""
+TWO_CONTRACTS = (("NQH4", 1), ("NQM4", 2))
+
+
+def dbn(
+    bars: pd.DataFrame,
+    schema: str = "ohlcv-1m",
+    rtype: int = 33,
+    symbols: tuple[tuple[str, int], ...] = TWO_CONTRACTS,
+) -> bytes:
+    """Databento's binary format; the first half of the bars is of instrument 1, the rest of 2."""
     import databento_dbn as dbn
 
     days = {"start_date": bars["timestamp"].iloc[0].date(), "end_date": date(2100, 1, 1)}
     mapped: Any = [
-        SimpleNamespace(raw_symbol=name, intervals=[SimpleNamespace(symbol=str(number), **days)])
-        for number, name in ((1, "NQH4"), (2, "NQM4"))
+        SimpleNamespace(
+            raw_symbol=name,
+            intervals=[SimpleNamespace(symbol=str(number), **days) for one, number in symbols if one == name],
+        )
+        for name in dict(symbols)
     ]
     start = int(bars["timestamp"].astype("int64").iloc[0])
     raw, number = dbn.SType.from_str("raw_symbol"), dbn.SType.from_str("instrument_id")

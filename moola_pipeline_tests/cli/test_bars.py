@@ -47,7 +47,7 @@ def test_json_holds_the_same_and_nothing_else(bar_file: Path):
     result = call("bars", "add", bar_file, "--json")
     (file,) = facts(result)["files"]
     assert file["sha256"] == file_sha256(bar_file)
-    assert file["rows"] == {"read": 6, "kept": 6, "dropped": {}, "sorted_in": 0}
+    assert file["rows"] == {"read": 6, "kept": 6, "dropped": {}, "first_rejected": [], "sorted_in": 0}
     assert (file["first"], file["last"]) == ("2024-03-08T14:30:00Z", "2024-03-08T14:35:00Z")
     assert (file["outcome"], file["format"], file["timezone"]) == ("registered", "csv", "UTC")
     assert result.stderr == ""
@@ -177,7 +177,7 @@ def test_rows_set_aside_are_counted_by_reason_and_shown_where_they_lie(tmp_path:
         "  rows    301 read, 298 kept, 3 dropped (1 exact duplicate; 2 a bar must have prices above 0 points)"
         in result.stdout
     )
-    assert "  set aside in data/quarantine/nq.csv.csv, each with its reason" in result.stdout
+    assert "  set aside in data/quarantine/nq.csv.csv, each with its reason; first row 6\n" in result.stdout
     assert files_below(isolated_home) == [
         "data/manifest.json",
         "data/quarantine/nq.csv.csv",
@@ -187,6 +187,22 @@ def test_rows_set_aside_are_counted_by_reason_and_shown_where_they_lie(tmp_path:
     assert file["rows"]["dropped"] == {"exact duplicate": 1, "a bar must have prices above 0 points": 2}
     assert file["quarantine"] == "data/quarantine/nq.csv.csv"
     assert file["missing"]["by_session"] == {"2024-03-08": 2}
+
+
+def test_a_cell_that_is_no_number_is_quoted_on_screen_in_json_and_in_quarantine(
+    tmp_path: Path, isolated_home: Path
+):
+    path = write_csv(tmp_path / "nq.csv", made_up_bars(300))
+    path.write_text(path.read_text().replace("18000.0,", "n.v.,", 1))
+    result = call("bars", "add", path)
+    assert "300 read, 299 kept, 1 dropped (1 a bar must have numbers as prices and volume)" in result.stdout
+    assert "each with its reason; first row 1, where open is 'n.v.'\n" in result.stdout
+    (file,) = facts(call("bars", "add", path, "--json"))["files"]
+    assert file["rows"]["first_rejected"] == [
+        {"row": 1, "reason": "a bar must have numbers as prices and volume", "found": "open is 'n.v.'"}
+    ]
+    held = pd.read_csv(isolated_home / "data/quarantine/nq.csv.csv")
+    assert held[["row", "found"]].to_numpy().tolist() == [[1, "open is 'n.v.'"]]
 
 
 def test_a_spike_is_flagged_with_bar_and_size_and_kept(tmp_path: Path):

@@ -37,6 +37,8 @@ def _sound_files() -> list[bytes]:
         made.firstrate(bars, header=False),
         made.databento_csv(bars, pretty=False),
         _parquet(),
+        made.ninjatrader(bars).replace(b".", b","),
+        b"NQ\n" + made_up_bars(150).to_csv(index=False, sep="|").encode(),
     ]
     with suppress(ModuleNotFoundError):  # without the extra the fuzz has one format less
         files.append(made.dbn(bars))
@@ -49,6 +51,17 @@ TOKENS = [
     *(b",", b";", b"\t", b"\n", b"\r\n", b"\xff", b"NULL", b"2024-13-45 25:61:61", b"1677-09-21 00:12:43"),
     *(b"9999-12-31 23:59", b"2024-03-10 02:30:00", b"24:00", b"1_000", "１２".encode(), b"=1+1", b"#", b" "),
     *(b"time", b"PAR1", b"DBN", b"\x1f\x8b", b"PK\3\4", b"\x28\xb5\x2f\xfd", b"../x"),
+    *(
+        b"|",
+        b"18,000.25",
+        b"18.000,25",
+        b"2090-01-02 15:00:00",
+        b"2024-03-09",
+        b"PM",
+        b"\xff\xfe",
+        b"#1",
+        b"close",
+    ),
 ]
 
 

@@ -51,6 +51,32 @@ def test_each_expansion_has_the_columns_of_the_contract(shown: dict):
         assert 0 <= expansion["p_retracement"] <= 1
 
 
+def test_rows_set_aside_are_counted_with_their_reason(
+    smoke_home: Home, bars: pd.DataFrame, tmp_path: Path, shown: dict
+):
+    assert shown["rows"] == {
+        "read": 1000,
+        "kept": 1000,
+        "dropped": {},
+        "first_rejected": [],
+        "sorted_in": 0,
+    }
+    odd = pd.concat([bars, bars.iloc[[3]]]).astype({"close": "str"}).reset_index(drop=True)
+    odd.loc[[4, 6], "close"] = ["n.v.", "-1"]
+    odd.to_csv(tmp_path / "odd.csv", index=False)
+    words = ("predict", tmp_path / "odd.csv", *MODEL)
+    rows = facts(call(*words, "--json", home=smoke_home.root))["rows"]
+    assert (rows["read"], rows["kept"]) == (1001, 998)
+    assert rows["dropped"] == {
+        "exact duplicate": 1,
+        "a bar must have numbers as prices and volume": 1,
+        "a bar must have prices above 0 points": 1,
+    }
+    lines = call(*words, home=smoke_home.root).stdout.splitlines()
+    assert lines[0].startswith("rows 1,001 read, 998 kept, 3 dropped (1 exact duplicate; 1 a bar must have")
+    assert lines[2] == "set aside: first row 5, where close is 'n.v.'"
+
+
 def test_bars_that_no_window_covers_are_listed(shown: dict, bars: pd.DataFrame):
     times = bars["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").tolist()
     assert shown["not_covered"] == [
@@ -61,12 +87,14 @@ def test_bars_that_no_window_covers_are_listed(shown: dict, bars: pd.DataFrame):
 
 def test_a_person_sees_a_table_marked_simulated(smoke_home: Home, bar_file: Path, shown: dict):
     lines = call("predict", bar_file, *MODEL, home=smoke_home.root).stdout.splitlines()
-    assert lines[0] == (f"SIMULATED model {MODEL[1]} (version 1), 1,000 bars, 20 windows read in hindsight")
-    assert lines[1] == (
+    assert lines[0] == "rows 1,000 read, 1,000 kept, 0 dropped"
+    assert lines[1].startswith("read as NQ, csv, one-minute bars, times in UTC (the times), bar open (")
+    assert lines[2] == (f"SIMULATED model {MODEL[1]} (version 1), 1,000 bars, 20 windows read in hindsight")
+    assert lines[3] == (
         f"{len(shown['expansions'])} expansions; 100 bars at the edges of 2 stretches "
         "are not covered by any window; times are UTC bar opens"
     )
-    assert len(lines) == 4 + len(shown["expansions"])
+    assert len(lines) == 6 + len(shown["expansions"])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])

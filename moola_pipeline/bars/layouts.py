@@ -1,0 +1,189 @@
+"""How a file's bytes are a table: parquet, DBN or text, its separator, its header and what stands above."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from moola_pipeline.bars.containers import foreign_kind
+from moola_pipeline.bars.dbn import DBN_COLUMNS, DBN_MAGIC
+from moola_pipeline.errors import BadInput
+
+SEPARATORS = ("\t", ";", "|", ",")
+"""Each may stand inside the cells of those before it (a decimal comma, a date), not the reverse."""
+HEADER_BYTES = 65_536
+_SAMPLE_LINES = 20
+_NUMBER = re.compile(r"[+-]?[.\d][\d.,' \u00a0\u202f]*([eE][+-]?\d+)?")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{1,6}")
+_FEWEST_NUMBERS = 4
+"""A first line with as many numbers holds four prices: it is a bar, not a header."""
+_FEWEST_CELLS = 5
+"""A bar has a time and four prices: a line with fewer cells is neither a bar nor its header."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file's bytes are a table.
+
+    Attributes:
+        kind: parquet, csv or dbn.
+        names: Its columns, each once; those of a csv without header are numbered from 1, those
+            that a header holds more than once carry their number, as in close#5.
+        index: Columns that pandas wrote as an index of times.
+        clocks: Columns that hold a time of day.
+        separator: Between the cells of a csv.
+        start: Bytes before the first row of a csv.
+        first_row: The cells of the first line of a csv without header, else ().
+        sample: The cells of the first bar of a csv.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    index: tuple[str, ...] = ()
+    clocks: frozenset[str] = frozenset()
+    separator: str = ","
+    start: int = 0
+    first_row: tuple[str, ...] = ()
+    sample: tuple[str, ...] = ()
+
+
+def file_layout(content: bytes, source: str) -> Layout:
+    """How the bytes of a file are a table, by what they prove.
+
+    Raises:
+        BadInput: If they are neither parquet, DBN nor text in columns, or parquet that is damaged.
+    """
+    if content.startswith(b"PAR1"):
+        return _parquet_layout(content, source)
+    if content.startswith(DBN_MAGIC):
+        return Layout("dbn", DBN_COLUMNS)
+    if kind := foreign_kind(content):
+        raise BadInput(f"{source}: a bar file must be parquet, csv or DBN, got {kind}.")
+    if b"\0" in content[:4096]:
+        raise BadInput(
+            f"{source}: a bar file must be parquet, csv or DBN, got other bytes. Export it as one of them."
+        )
+    return _csv_layout(content, source)
+
+
+def unreadable(source: str, fault: Exception) -> BadInput:
+    """The error for a file that a reader gives up on."""
+    came = next(iter(str(fault).splitlines()), type(fault).__name__).rstrip(".")
+    return BadInput(f"{source}: a bar file must be whole, got: {came}. Export it again.")
+
+
+def _parquet_layout(content: bytes, source: str) -> Layout:
+    try:
+        schema = pq.read_schema(pa.BufferReader(content))
+        noted = schema.pandas_metadata or {}
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise unreadable(source, fault) from None
+    if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
+        raise BadInput(
+            f"{source}: a parquet file must have each column once, got {twice[0]!r} more than once. "
+            "Write it again under other names."
+        )
+    listed = noted.get("index_columns", []) if isinstance(noted, dict) else []
+    index = [name for name in listed if isinstance(name, str) and name in schema.names]
+    return Layout(
+        "parquet",
+        tuple(schema.names),
+        tuple(name for name in index if pa.types.is_timestamp(schema.field(name).type)),
+        frozenset(field.name for field in schema if pa.types.is_time(field.type)),
+    )
+
+
+def _csv_layout(content: bytes, source: str) -> Layout:
+    lines = _first_lines(content, source)
+    separator = _separator([text for _, text in lines])
+    rows = [(end, _cells(text, separator)) for end, text in lines]
+    wide = [place for place, (_, cells) in enumerate(rows) if len(cells) >= _FEWEST_CELLS]
+    head = wide[0] if wide else 0
+    end, names = rows[head]
+    if not wide and len(names) == 1:
+        raise BadInput(
+            f"{source}: a csv must hold a time and four prices in columns separated by a comma, "
+            f"semicolon, tab or |, got the line {names[0][:60]!r}. Export it as such a csv."
+        )
+    sample = rows[head + 1][1] if head + 1 < len(rows) else ()
+    _refuse_double_comma(names if _is_bar(names) else sample, separator, source)
+    if _is_bar(names):
+        numbers = tuple(str(number) for number in range(1, len(names) + 1))
+        return Layout("csv", numbers, (), _clocks(numbers, names), separator, 0, names, names)
+    names = _unique(names, sample)
+    return Layout("csv", names, (), _clocks(names, sample), separator, end, (), sample)
+
+
+def _first_lines(content: bytes, source: str) -> list[tuple[int, str]]:
+    """The first lines that are not blank, each with the place in the file where it ends."""
+    found, end = [], 0
+    for line in content[:HEADER_BYTES].splitlines(keepends=True):
+        end += len(line)
+        if line.strip():
+            found.append((end, line))
+    if len(content) > HEADER_BYTES and len(found) > 1:
+        found.pop()  # cut off in the middle
+    try:
+        return [(end, line.decode("utf-8-sig").rstrip("\r\n")) for end, line in found[:_SAMPLE_LINES]]
+    except UnicodeDecodeError:
+        raise BadInput(
+            f"{source}: a csv file must be UTF-8 text, got other bytes. Export it as UTF-8."
+        ) from None
+
+
+def _separator(texts: Sequence[str]) -> str:
+    """The separator that cuts most lines into enough cells, else the one that cuts the first most."""
+    for separator in SEPARATORS:
+        n_wide = sum(len(_cells(text, separator)) >= _FEWEST_CELLS for text in texts)
+        if 2 * n_wide >= len(texts):
+            return separator
+    return max(SEPARATORS, key=texts[0].count)
+
+
+def _cells(text: str, separator: str) -> tuple[str, ...]:
+    try:
+        return tuple(next(csv.reader([text], delimiter=separator), []))
+    except csv.Error:
+        return (text,)
+
+
+def _refuse_double_comma(cells: Sequence[str], separator: str, source: str) -> None:
+    """Refuse 18000,25,18002,75,...: four prices cut in two, or more."""
+    if separator == "," and any(_holds_halves(cells[first : first + 8]) for first in (1, 2)):
+        raise BadInput(
+            f"{source}: the comma must either separate the cells or be the decimal sign, got both in "
+            f"{separator.join(cells)[:80]!r}. Export with semicolons between the cells, or decimal points."
+        )
+
+
+def _holds_halves(cells: Sequence[str]) -> bool:
+    numbers = [cell.strip() for cell in cells]
+    pairs = zip(numbers[::2], numbers[1::2], strict=False)
+    return len(numbers) == 8 and all(
+        whole.isdecimal() and part.isdecimal() and len(part) <= 2 < len(whole) for whole, part in pairs
+    )
+
+
+def _is_bar(cells: Sequence[str]) -> bool:
+    return sum(bool(_NUMBER.fullmatch(cell.strip())) for cell in cells) >= _FEWEST_NUMBERS
+
+
+def _unique(header: Sequence[str], sample: Sequence[str]) -> tuple[str, ...]:
+    """A name of its own for each column; rows that end in one empty cell more have a column more."""
+    names = [name.strip() for name in header]
+    if len(sample) == len(names) + 1 and not sample[-1].strip():
+        names.append("")
+    counts = Counter(names)
+    return tuple(
+        name if counts[name] == 1 and name else f"{name}#{place}" for place, name in enumerate(names, start=1)
+    )
+
+
+def _clocks(names: Sequence[str], sample: Sequence[str]) -> frozenset[str]:
+    return frozenset(
+        name for name, cell in zip(names, sample, strict=False) if _CLOCK.fullmatch(cell.strip())
+    )

@@ -1,0 +1,117 @@
+"""The rows of a vendor's file as bars to be: prices in points, whole volumes, the contract of each."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from moola_pipeline.bars.columns import FileColumns
+from moola_pipeline.bars.row_rules import NEEDS_TIME, CellFault
+from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.errors import BadInput
+
+CONTRACT_CODE = re.compile(r"([A-Z0-9]{1,4})[FGHJKMNQUVXZ]\d{1,4}")
+"""Root, month letter and year, as in NQH5: what tells a contract from a continuous symbol."""
+LARGEST_VOLUME = 2**53
+WHOLE_VOLUME = "have a volume that is a whole number of contracts"
+FIXED_POINT = 1e9
+"""Units of a point in the prices of Databento's csv, unless it was asked for decimal ones."""
+LARGEST_POINTS = 1e8
+"""No index stands so high: greater prices are in fixed point."""
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """The rows of a file before any is judged.
+
+    Attributes:
+        frame: RAW_COLUMNS as they stand, and `contract` (str) where the file proves it.
+        faults: Cells that are not what they must be.
+    """
+
+    frame: pd.DataFrame
+    faults: tuple[CellFault, ...]
+
+
+def raw_rows(
+    read: FileColumns,
+    columns: Mapping[str, str],
+    timestamps: pd.Series,
+    contract: pd.Series | None,
+    may_be_fixed: bool,
+) -> RawRows:
+    """Put the columns of a file together.
+
+    Args:
+        read: As they stand.
+        columns: Name in the file of each role.
+        timestamps: (n,) bar opens in UTC, NaT where a cell is no time.
+        contract: (n,) as `contract_codes` returns it.
+        may_be_fixed: True if prices above LARGEST_POINTS are in fixed point.
+    """
+    values = read.values
+    prices = {name: _points(values[name].to_numpy(), may_be_fixed) for name in PRICE_COLUMNS}
+    frame = pd.DataFrame({"timestamp": timestamps, **prices})
+    faults = [*read.faults, *_time_fault(values["time"], columns, timestamps)]
+    frame["volume"], odd = _volume(values.get("volume"), len(frame))
+    if odd.any():
+        faults.append(CellFault(WHOLE_VOLUME, odd, columns["volume"], values["volume"]))
+    if contract is not None:
+        frame["contract"] = contract
+    return RawRows(frame, tuple(faults))
+
+
+def contract_codes(values: pa.ChunkedArray, named: bool, instrument: str, source: str) -> pd.Series | None:
+    """The contract of each row (n,) str; None if the column holds something else, as one continuous symbol.
+
+    Args:
+        values: (n,) text.
+        named: True if the user named the column as that of the contracts.
+        instrument: Whose contracts they must be.
+        source: Name of the file, for errors.
+
+    Raises:
+        BadInput: If the codes are those of another instrument.
+    """
+    codes = values.to_pandas().astype("str")
+    found = [CONTRACT_CODE.fullmatch(code) for code in codes.dropna().unique()]
+    roots = {code[1] for code in found if code}
+    if None in found or not found:
+        return codes if named and codes.notna().any() else None
+    if roots != {instrument}:
+        raise BadInput(
+            f"{source}: its contracts must be of instrument {instrument}, got {', '.join(sorted(roots))}. "
+            "Name the right one with --instrument, or keep one in the file."
+        )
+    return codes
+
+
+def time_column(columns: Mapping[str, str]) -> str:
+    """What to call the column of the times, or the two that hold date and clock."""
+    return " and ".join(columns[role] for role in ("date", "time") if role in columns)
+
+
+def _time_fault(times: pa.ChunkedArray, columns: Mapping[str, str], timestamps: pd.Series) -> list[CellFault]:
+    """The cells that hold something, but no time."""
+    broken = timestamps.isna().to_numpy() & times.is_valid().to_numpy()
+    return [CellFault(NEEDS_TIME, broken, time_column(columns), times)] if broken.any() else []
+
+
+def _points(prices: np.ndarray, may_be_fixed: bool) -> np.ndarray:
+    if may_be_fixed and np.isfinite(prices).any() and np.nanmedian(prices) >= LARGEST_POINTS:
+        return prices / FIXED_POINT
+    return prices
+
+
+def _volume(values: pa.ChunkedArray | None, n_rows: int) -> tuple[pd.Series, np.ndarray]:
+    """Whole volumes, null where unknown, and True (n_rows,) where one is not whole."""
+    if values is None:
+        return pd.Series(pd.NA, range(n_rows), dtype="Int64"), np.zeros(n_rows, bool)
+    volume = values.to_numpy()
+    known = ~np.isnan(volume)
+    odd = known & ~((np.abs(volume) < LARGEST_VOLUME) & (volume == np.rint(volume)))
+    whole = np.where(known & ~odd, volume, 0).astype(np.int64)
+    return pd.Series(pd.arrays.IntegerArray(whole, mask=~known | odd)), odd

@@ -1,0 +1,89 @@
+"""Numbers as people write them: what each style reads, what the cells prove, and what stays unclear."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moola_pipeline.bars.cells import COMMA, DOT, NumberStyle, price_style, trimmed
+from moola_pipeline.errors import BadInput
+
+
+def column(*cells: str | None) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(cells, pa.string())])
+
+
+@pytest.mark.parametrize(
+    ("style", "cell", "number"),
+    [
+        (DOT, "21345.25", 21345.25),
+        (DOT, "21,345.25", 21345.25),
+        (DOT, "21'345.25", 21345.25),
+        (DOT, "1,021,345", 1021345.0),
+        (DOT, "+.5e3", 500.0),
+        (DOT, "-7", -7.0),
+        (COMMA, "21345,25", 21345.25),
+        (COMMA, "21.345,25", 21345.25),
+        (COMMA, "21 345,25", 21345.25),
+        (COMMA, "21\u00a0345,25", 21345.25),
+        (COMMA, "18000", 18000.0),
+    ],
+)
+def test_a_cell_is_the_number_its_style_says(style: NumberStyle, cell: str, number: float):
+    values, wrong = style.numbers(column(cell))
+    assert (values.tolist(), wrong.tolist()) == ([number], [False])
+
+
+@pytest.mark.parametrize(
+    "cell", ["x", "1,2", "1,2345", "12,34.5", "1.2.3", "1e", "--", "$1", "1.5K", "0x10", "٣"]
+)
+def test_what_is_no_number_is_said_to_be_none(cell: str):
+    values, wrong = DOT.numbers(column("1", cell, None))
+    assert wrong.tolist() == [False, True, False]
+    assert np.isnan(values[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "style"),
+    [
+        (("18000,25", "18,000"), COMMA),
+        (("18,000.25", "18,001"), DOT),
+        (("18.000,25", "18.001"), COMMA),
+        (("18000.25",), DOT),
+        (("18000", "18001"), DOT),
+        (("x", "18000,5"), COMMA),
+        (("x",), DOT),
+    ],
+)
+def test_one_clear_cell_proves_the_style_of_all(cells: tuple[str, ...], style: NumberStyle):
+    assert price_style({"close": column(*cells)}, "nq.csv") is style
+
+
+def test_of_two_readings_the_one_that_is_an_index_is_right():
+    assert price_style({"close": column("18,000", "18,250")}, "nq.csv") is DOT
+    assert price_style({"close": column("18.000", "18.250")}, "nq.csv") is COMMA
+
+
+def test_two_readings_that_may_both_be_an_index_are_not_guessed():
+    with pytest.raises(BadInput) as caught:
+        price_style({"close": column("100,250", "100,500")}, "nq.csv")
+    assert str(caught.value) == (
+        "nq.csv: prices must be clear, but close is '100,250', which may mean 100250 or 100.25. "
+        "Export numbers without a thousands separator."
+    )
+
+
+@given(st.lists(st.integers(400, 4_000_000), min_size=1, max_size=20), st.sampled_from([DOT, COMMA]))
+def test_written_and_read_back_every_price_is_the_same(ticks: list[int], style: NumberStyle):
+    prices = [0.25 * tick for tick in ticks]
+    swap = str.maketrans({",": style.group, ".": style.decimal})
+    cells = column(*(f"{price:,.2f}".translate(swap) for price in prices))
+    assert price_style({"close": cells}, "nq.csv") is style
+    values, wrong = style.numbers(cells)
+    assert values.tolist() == prices
+    assert not wrong.any()
+
+
+def test_blanks_around_a_cell_and_empty_cells_are_nothing():
+    assert trimmed(column(" 1 ", "  ", "", None)).to_pylist() == ["1", None, None, None]

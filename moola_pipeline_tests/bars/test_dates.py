@@ -1,0 +1,84 @@
+"""Times as people write them: what all of them prove, which cells are none, what stays unclear."""
+
+from datetime import datetime
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moola_pipeline.bars.dates import text_times
+from moola_pipeline.errors import BadInput
+
+
+def column(*cells: str | None) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(cells, pa.string())])
+
+
+def read(*cells: str | None) -> list[str | None]:
+    times = text_times(column(*cells), "time", "nq.csv")
+    assert times is not None
+    return [None if time is None else pd.Timestamp(time).isoformat() for time in times.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("2024-03-18 14:30", "2024-03-18T14:30:00", "2024-03-18 14:30:00.000000000", "2024/03/18 14:30"),
+        *("20240318 143000", "20240318T1430", "20240318143000", "202403181430", "2024.03.18, 14:30"),
+        *("2024-03-18 02:30:00 PM", "03/18/2024 2:30 pm", "3/18/2024 14:30", "18/03/2024 14:30:00"),
+        *("18.03.2024 14:30", "18-03-2024 14:30", "18-Mar-2024 14:30", " 2024-03-18 14:30 "),
+    ],
+)
+def test_one_moment_in_many_hands(cell: str):
+    assert read(cell) == ["2024-03-18T14:30:00"]
+
+
+@pytest.mark.parametrize(
+    "cell", ["2024-03-18 14:30:00Z", "2024-03-18T10:30-04:00", "2024-03-18 14:30:00 UTC"]
+)
+def test_a_zone_in_the_text_counts(cell: str):
+    assert read(cell, cell, "never") == ["2024-03-18T14:30:00+00:00"] * 2 + [None]
+
+
+@pytest.mark.parametrize(
+    "odd", ["bad", "2024-13-45 25:61:61", "24:00", "9999999", "2024-03-18T14:30:00Z", None]
+)
+def test_a_cell_that_is_no_time_as_the_others_are_is_none(odd: str | None):
+    assert read("2024-03-18 14:30", odd, "2024-03-18 14:32") == [
+        "2024-03-18T14:30:00",
+        None,
+        "2024-03-18T14:32:00",
+    ]
+
+
+def test_a_column_of_something_else_holds_no_times():
+    assert text_times(column("a", "b", "2024-03-18 14:30"), "time", "nq.csv") is None
+    assert text_times(column("03/06/24 23:00"), "time", "nq.csv") is None
+    assert text_times(column("45359.6041"), "time", "nq.csv") is None
+
+
+def test_one_day_after_the_twelfth_settles_the_order():
+    assert read("03/04/2024 10:00", "13/04/2024 10:00") == ["2024-04-03T10:00:00", "2024-04-13T10:00:00"]
+    assert read("03/04/2024 10:00", "03/14/2024 10:00") == ["2024-03-04T10:00:00", "2024-03-14T10:00:00"]
+    assert read("05/05/2024 10:00") == ["2024-05-05T10:00:00"]  # the same either way
+
+
+def test_a_date_that_fits_two_orders_is_not_guessed():
+    with pytest.raises(BadInput) as caught:
+        read("03/04/2024 10:00", "bad")
+    assert str(caught.value) == (
+        "nq.csv: dates in time must be clear, but 03/04/2024 may be month/day/year or day/month/year. "
+        "Write them as 2024-01-31, or add days after the 12th."
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.datetimes(datetime(1999, 6, 21), datetime(2040, 1, 1)), min_size=1, max_size=8),
+    st.sampled_from(["%Y-%m-%d %H:%M:%S", "%Y%m%d %H%M%S", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %I:%M:%S %p"]),
+)
+def test_written_in_a_clear_layout_and_read_back_every_time_is_the_same(times, layout: str):
+    seconds = [time.replace(microsecond=0) for time in times]
+    assert read(*(time.strftime(layout) for time in seconds)) == [time.isoformat() for time in seconds]

@@ -1,0 +1,79 @@
+"""How bytes are a table: separators, headers, what stands above them, and files that are none."""
+
+import pytest
+
+from moola_pipeline.bars.layouts import file_layout
+from moola_pipeline.errors import BadInput
+
+HEADER = "time,open,high,low,close"
+ROW = "2024-03-08T14:30Z,1,2,1,2"
+TABLE = f"{HEADER}\n{ROW}\n"
+
+
+def refusal(content: bytes) -> str:
+    with pytest.raises(BadInput) as caught:
+        file_layout(content, "nq.csv")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t"])
+@pytest.mark.parametrize("header", [True, False])
+def test_a_separator_is_the_one_that_cuts_every_line(separator: str, header: bool):
+    text = (TABLE if header else f"{ROW}\n{ROW}\n").replace(",", separator)
+    layout = file_layout(text.encode(), "nq.csv")
+    assert layout.separator == separator
+    assert len(layout.names) == 5
+    assert layout.start == (len(HEADER) + 1 if header else 0)
+
+
+@pytest.mark.parametrize(
+    "line", ["20240308 143100;18000,0;18002,75;17999,75;18002,0;139", "2024-03-08, 14:30\t1\t2\t1\t2"]
+)
+def test_commas_in_the_cells_do_not_hide_the_separator(line: str):
+    assert file_layout(f"{line}\n{line}\n".encode(), "nq.csv").separator != ","
+
+
+@pytest.mark.parametrize("above", ["# export of NQ\n", "NQ 1 minute\n\n", "sep=,\n", "a;b\nc\n"])
+def test_lines_too_short_to_be_bars_may_stand_above_a_header(above: str):
+    layout = file_layout((above + TABLE).encode(), "nq.csv")
+    assert layout.names == tuple(HEADER.split(","))
+    assert layout.start == len(above) + len(HEADER) + 1
+
+
+def test_a_short_line_above_a_file_without_header_is_a_row_and_is_not_skipped():
+    assert file_layout(f"2024-03-08T14:29Z,1,2\n{ROW}\n{ROW}\n".encode(), "nq.csv").start == 0
+
+
+def test_columns_of_one_name_carry_their_number():
+    names = file_layout(b"time,open, close ,Close,close\n", "nq.csv").names
+    assert names == ("time", "open", "close#3", "Close", "close#5")
+
+
+def test_a_separator_at_the_end_of_each_row_adds_no_shift():
+    assert file_layout(TABLE.replace(ROW, ROW + ",").encode(), "nq.csv").names[5:] == ("#6",)
+
+
+@pytest.mark.parametrize("header", ["", HEADER + "\n"])
+def test_a_comma_that_separates_and_marks_decimals_is_refused_with_a_way_out(header: str):
+    row = "2024-03-08 14:30:00,18000,00,18002,75,17999,75,18002,00,12\n"
+    assert refusal((header + 2 * row).encode()).endswith(
+        "Export with semicolons between the cells, or decimal points."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"BZh91AY", "bzip2. Unpack it."),
+        (b"\xfd7zXZ\0\0", "xz. Unpack it."),
+        (b"PK\5\6" + bytes(18), "an empty zip. Pack it again."),
+        (b"\x1f\x8b\x08", "a packed file in a packed file. Unpack it once."),
+        (b"\xd0\xcf\x11\xe0", "an Excel workbook. Save it as csv."),
+        (b"<!DOCTYPE html><html>", "a web page. Download the file itself."),
+        (b'[{"time": 1}]', "JSON. Export csv."),
+        (b"time open high low close\n", "separated by a comma, semicolon, tab or |, got the line 'time open"),
+    ],
+)
+def test_what_is_no_bar_file_is_called_what_it_is(content: bytes, words: str):
+    assert words in refusal(content)
