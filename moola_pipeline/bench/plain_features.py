@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.features.relativity import ATR_BARS, RANGE_EMA_BARS
+from moola_pipeline.windows.frame import WINDOW_BARS
 
 
 def pandas_features(prices: np.ndarray, segment: np.ndarray) -> pd.DataFrame:
@@ -63,3 +64,17 @@ def streaming_bars(prices: np.ndarray) -> list[tuple[float, ...]]:
             )
         )
     return rows
+
+
+def rebuilt_windows(prices: np.ndarray, last_bars: np.ndarray) -> list[pd.DataFrame]:
+    """The features of windows as a data set of the first attempt made them: in pandas, anew for each item.
+
+    Args:
+        prices: (n_bars, 4) float64.
+        last_bars: (n_windows,) rows of the last bar of each window, which reads 105 bars.
+    """
+    frames = []
+    for last in last_bars.tolist():
+        rows = prices[last + 1 - WINDOW_BARS : last + 1]
+        frames.append(pandas_features(rows, np.zeros(len(rows), np.int32)))
+    return frames

@@ -16,17 +16,20 @@ from moola_pipeline.home import Home
 @json_option
 @click.pass_context
 def bench(context: click.Context, out: Path | None, as_json: bool) -> None:
-    """Time the import of a csv, the proof of its bytes, and the features, on 1.8M simulated bars."""
+    """Time import, proof, features and windows, and take their memory, on 1.8M simulated bars."""
     if context.invoked_subcommand is not None:
         return
-    from moola_pipeline.bench.speed import measure_speed, speed_lines, speed_page
+    from moola_pipeline.bench.speed import AIM_MB, MOST_MB, measure_speed, speed_lines, speed_page
     from moola_pipeline.publish import publish_bytes
 
     _require_markdown(out)
     report = measure_speed()
     if out is not None:
         publish_bytes(out, speed_page(report).encode())
-    facts = report._asdict() | {"timings": {name: it._asdict() for name, it in report.timings.items()}}
+    facts = report._asdict() | {
+        "timings": {name: it._asdict() for name, it in report.timings.items()},
+        "memory": {**report.memory._asdict(), "rise": report.memory.rise, "floor": MOST_MB, "goal": AIM_MB},
+    }
     emit(facts | {"gpu": None}, [*speed_lines(report), *([f"written to {out}"] if out else [])], as_json)
 
 
@@ -45,6 +48,22 @@ def market(home: Home, out: Path | None, as_json: bool) -> None:
         publish_bytes(out, market_page(found, _today()).encode())
     facts = {**found._asdict(), "rule": found.rule.model_dump()}
     emit(facts, [*market_lines(found), *([f"written to {out}"] if out else [])], as_json)
+
+
+@bench.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Write a page such as docs/features.md.")
+@json_option
+@click.pass_obj
+def features(home: Home, out: Path | None, as_json: bool) -> None:
+    """Measure density and spread of every feature, simulated and registered."""
+    from moola_pipeline.bench.feature_page import feature_facts, feature_lines, feature_page, measure_features
+    from moola_pipeline.publish import publish_bytes
+
+    _require_markdown(out)
+    found = measure_features(BarStore(home.data, simulated=False))
+    if out is not None:
+        publish_bytes(out, feature_page(found, _today()).encode())
+    emit(feature_facts(found), [*feature_lines(found), *([f"written to {out}"] if out else [])], as_json)
 
 
 def _require_markdown(out: Path | None) -> None:

@@ -162,8 +162,8 @@ def _records(swings: "pd.DataFrame") -> list[dict[str, Any]]:
 
 def _lines(shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot: Path | None) -> list[str]:
     lines = [
-        f"{shown['file']}: {len(swings):,} swings in {shown['bars']:,} bars, segments: "
-        f"{shown['segments']:,}; a retracement of {shown['k']:g} ATR({shown['atr_bars']}) confirms one; times are UTC bar opens"
+        f"{shown['file']}: {len(swings):,} swings in {shown['bars']:,} bars, {shown['segments']:,} segments",
+        f"each confirmed by a move of {shown['k']:g} ATR({shown['atr_bars']}) off it; times: UTC bar opens",
     ]
     if few := shown["segments_too_short"]:
         lines.append(f"{few:,} segments are too short for the ATR: no swing can be confirmed in them")

@@ -15,6 +15,7 @@ class Feature:
 
     Attributes:
         name: Column name.
+        formula: What it is; r is high - low but at least one tick, ATR is that of 10 bars.
         low, high: Declared range; values are clipped to it.
         mirror: What the feature becomes when prices are turned upside down: x, -x, 1 - x, or
             the value of `partner` ("swap").
@@ -24,6 +25,7 @@ class Feature:
     """
 
     name: str
+    formula: str
     low: float
     high: float
     mirror: Mirror
@@ -33,28 +35,39 @@ class Feature:
 
 
 RELATIVITY = (
-    Feature("open_norm", 0, 1, "complement"),
-    Feature("close_norm", 0, 1, "complement"),
-    Feature("body_pct", -1, 1, "negate"),
-    Feature("upper_wick_pct", 0, 1, "swap", "lower_wick_pct"),
-    Feature("lower_wick_pct", 0, 1, "swap", "upper_wick_pct"),
-    Feature("range_z", 0, 3, "same"),
-    Feature("dist_to_prev_swing_high", -8, 8, "swap", "dist_to_prev_swing_low"),
-    Feature("dist_to_prev_swing_low", -8, 8, "swap", "dist_to_prev_swing_high"),
-    Feature("bars_since_swing_high", 0, 3, "swap", "bars_since_swing_low"),
-    Feature("bars_since_swing_low", 0, 3, "swap", "bars_since_swing_high"),
-    Feature("expansion_proxy", -2, 2, "same"),
-    Feature("consolidation_proxy", 0, 1, "same"),
+    Feature("open_norm", "(open - low) / r; 0.5 where high = low", 0, 1, "complement"),
+    Feature("close_norm", "(close - low) / r; 0.5 where high = low", 0, 1, "complement"),
+    Feature("body_pct", "(close - open) / r", -1, 1, "negate"),
+    Feature("upper_wick_pct", "(high - max(open, close)) / r", 0, 1, "swap", "lower_wick_pct"),
+    Feature("lower_wick_pct", "(min(open, close) - low) / r", 0, 1, "swap", "upper_wick_pct"),
+    Feature("range_z", "(high - low) / EMA20(high - low)", 0, 3, "same"),
+    Feature("dist_to_prev_swing_high", "(swing high - close) / ATR", -8, 8, "swap", "dist_to_prev_swing_low"),
+    Feature("dist_to_prev_swing_low", "(close - swing low) / ATR", -8, 8, "swap", "dist_to_prev_swing_high"),
+    Feature("bars_since_swing_high", "bars since the swing high / 30", 0, 3, "swap", "bars_since_swing_low"),
+    Feature("bars_since_swing_low", "bars since the swing low / 30", 0, 3, "swap", "bars_since_swing_high"),
+    Feature("expansion_proxy", "range_z * direction of the leg * body_pct", -2, 2, "same"),
+    Feature(
+        "consolidation_proxy",
+        "(1 - range_z / 3) * (1 - abs(body_pct)) * min(mean of the two bars_since, 1)",
+        0,
+        1,
+        "same",
+    ),
 )
 
 
 def _structure(n_bars: int) -> tuple[Feature, ...]:
     widest = {10: 8.0, 20: 12.0, 40: 16.0}[n_bars]
+    last = f"of the last {n_bars} bars"
     return (
-        Feature(f"range_{n_bars}", 0, widest, "same"),
-        Feature(f"net_move_{n_bars}", -widest, widest, "negate"),
-        Feature(f"efficiency_{n_bars}", 0, 1, "same"),
-        Feature(f"position_{n_bars}", 0, 1, "complement"),
+        Feature(f"range_{n_bars}", f"(highest high - lowest low) / ATR, {last}", 0, widest, "same"),
+        Feature(
+            f"net_move_{n_bars}", f"(close - close {n_bars} bars before) / ATR", -widest, widest, "negate"
+        ),
+        Feature(f"efficiency_{n_bars}", f"abs(net move) / way walked by the closes, {last}", 0, 1, "same"),
+        Feature(
+            f"position_{n_bars}", f"(close - lowest low) / (highest - lowest), {last}", 0, 1, "complement"
+        ),
     )
 
 

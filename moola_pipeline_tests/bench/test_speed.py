@@ -5,10 +5,20 @@ import pytest
 
 from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.bench.plain_features import pandas_features, streaming_bars
-from moola_pipeline.bench.speed import SpeedReport, Timing, made_bars, measure_speed, speed_lines, speed_page
+from moola_pipeline.bench.feature_speed import REBUILT_WINDOWS
+from moola_pipeline.bench.fresh import memory_of_features
+from moola_pipeline.bench.plain_features import pandas_features, rebuilt_windows, streaming_bars
+from moola_pipeline.bench.speed import (
+    MEASURED,
+    SpeedReport,
+    made_bars,
+    measure_speed,
+    speed_lines,
+    speed_page,
+)
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.windows.frame import WINDOW_BARS
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +43,49 @@ def test_the_plain_ways_compute_the_same_as_the_feature_table():
         assert np.median(np.abs(ours - theirs)) < 0.01
 
 
+def test_windows_rebuilt_one_by_one_have_the_values_of_the_whole_table():
+    bars = made_bars(400)
+    prices = bars[list(PRICE_COLUMNS)].to_numpy()
+    last_bars = np.array([150, 399])
+    for last, frame in zip(last_bars, rebuilt_windows(prices, last_bars), strict=True):
+        rows = slice(last + 1 - WINDOW_BARS, last + 1)
+        assert len(frame) == WINDOW_BARS
+        assert frame["body_pct"].to_numpy() == pytest.approx(
+            (prices[rows, 3] - prices[rows, 0]) / np.maximum(prices[rows, 1] - prices[rows, 2], 0.25)
+        )
+
+
 def test_every_measurement_takes_time_and_ratios_follow_from_them(report: SpeedReport):
     seconds = {name: timing.seconds for name, timing in report.timings.items()}
-    assert min(seconds.values()) > 0
+    assert min(seconds.values()) > 0 and report.windows_a_second > 0
+    assert set(seconds) == set(MEASURED)
     assert report.ratios["csv import over pyarrow alone"] == seconds["csv_import"] / seconds["csv_pyarrow"]
     assert report.ratios["streaming loop over features"] == pytest.approx(
         seconds["features_streaming"] * 8 / seconds["features"]
     )
+    assert report.ratios["rebuilding each window over features"] == pytest.approx(
+        seconds["features_rebuilt"] / (REBUILT_WINDOWS * WINDOW_BARS) * 4000 / seconds["features"]
+    )
+    assert report.ratios["loading a stored table over computing it from bars"] == pytest.approx(
+        seconds["features_loaded"] / seconds["features_from_bars"]
+    )
+
+
+def test_memory_is_that_of_the_process_that_held_the_features_and_not_of_this_one():
+    ballast = np.ones(60_000_000)  # 458 MB here
+    prices = np.tile([100.0, 101.0, 99.0, 100.5], (200_000, 1))
+    small = memory_of_features(prices[:2000], np.zeros(2000, np.int32), 0.25)
+    large = memory_of_features(prices, np.zeros(len(prices), np.int32), 0.25)
+
+    assert ballast.all()
+    assert large.peak < 450
+    table_mb = 200_000 * 24 * 4 / 2**20
+    assert table_mb < large.rise < 12 * table_mb
+    assert small.rise < table_mb
+
+
+def test_compiling_is_timed_where_nothing_was_compiled(report: SpeedReport):
+    assert report.timings["features_compile"].seconds > 10 * report.timings["features"].seconds
 
 
 def test_a_page_says_how_where_and_that_no_gpu_was_measured(report: SpeedReport):
@@ -48,7 +94,17 @@ def test_a_page_says_how_where_and_that_no_gpu_was_measured(report: SpeedReport)
     assert "Not measured on a GPU" in page and "4,000 simulated one-minute bars" in page
 
 
-def test_a_missed_floor_says_so(report: SpeedReport):
-    slow = report._replace(timings=report.timings | {"rehash": Timing(2.5, 3, 1.0)})
-    line = next(line for line in speed_lines(slow) if "SHA256" in line)
-    assert line.endswith("2.500 s  (floor 1 s: MISSED)")
+@pytest.mark.parametrize(
+    ("seconds", "judgment"),
+    [
+        (0.09, "floor 0.3 s: kept; goal 0.1 s: reached"),
+        (0.2, "floor 0.3 s: kept; goal 0.1 s: not reached"),
+        (0.31, "floor 0.3 s: MISSED; goal 0.1 s: not reached"),
+    ],
+)
+def test_a_missed_floor_or_goal_says_so(seconds: float, judgment: str, report: SpeedReport):
+    timing = report.timings["features"]._replace(seconds=seconds)
+    slow = report._replace(timings=report.timings | {"features": timing})
+    line = next(line for line in speed_lines(slow) if "TA-Lib included" in line)
+    assert line.endswith(f"{seconds:.3f} s  ({judgment})")
+    assert f"| {seconds:.3f} | 7 | {judgment} |" in speed_page(slow)

@@ -8,7 +8,7 @@ import moola_pipeline.bench.speed as speed
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 
 
-@pytest.mark.parametrize("words", [("bench",), ("bench", "market")])
+@pytest.mark.parametrize("words", [("bench",), ("bench", "market"), ("bench", "features")])
 def test_a_page_must_be_markdown(words: tuple[str, ...], tmp_path: Path):
     result = call(*words, "--out", tmp_path / "page.txt")
     assert result.exit_code == 2
@@ -26,4 +26,7 @@ def test_a_run_prints_every_figure_with_its_floor_and_writes_the_page(
     assert shown["timings"]["csv_import"]["floor"] == 5
     assert shown["timings"]["rehash"]["seconds"] == report.timings["rehash"].seconds
     assert shown["ratios"] == report.ratios and shown["gpu"] is None
+    assert shown["memory"]["rise"] == report.memory.peak - report.memory.before > 0
+    assert (shown["memory"]["floor"], shown["memory"]["goal"]) == (1000, 500)
+    assert shown["windows_a_second"] == report.windows_a_second
     assert page.read_text() == speed.speed_page(report)
