@@ -8,8 +8,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.bars.manifest import manifest_digest, read_bars
-from moola_pipeline.bars.schema import INSTRUMENTS, NQ, Instrument
-from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, SimulationSettings
+from moola_pipeline.bars.schema import INSTRUMENTS, Instrument
+from moola_pipeline.bars.simulated import (
+    FULL_SETTINGS,
+    SMOKE_SETTINGS,
+    ScenarioName,
+    SimulationSettings,
+    in_scenario,
+)
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
@@ -22,6 +28,7 @@ from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
 ProfileName = Literal["auto", "smoke", "demo", "full"]
 MarketName = Literal["auto", "registered", "simulated"]
+ScenarioChoice = Literal["none", ScenarioName]
 
 
 class ReportSettings(BaseModel):
@@ -138,20 +145,35 @@ def has_bars(home: Home) -> bool:
     return bool(read_manifest(BarStore(home.data, simulated=False)).files)
 
 
-def choose_profile(home: Home, wanted: ProfileName, market: MarketName) -> Profile:
+def choose_profile(
+    home: Home, wanted: ProfileName, market: MarketName, scenario: ScenarioChoice = "none"
+) -> Profile:
     """The profile by name; `auto` is full on registered bars and demo on simulated ones."""
     if wanted == "auto":
-        registered = market == "registered" or (market == "auto" and has_bars(home))
-        wanted = "full" if registered else "demo"
+        by_itself = market == "auto" and scenario == "none" and has_bars(home)
+        wanted = "full" if market == "registered" or by_itself else "demo"
     return PROFILES[wanted]
 
 
-def choose_market(home: Home, wanted: MarketName, profile: Profile) -> Market:
+def choose_market(
+    home: Home, wanted: MarketName, profile: Profile, scenario: ScenarioChoice = "none"
+) -> Market:
     """The registered market if there is one (or it is wanted), else the simulated one.
 
+    A scenario is a simulated market, whatever is registered; it shares neither folder nor model
+    with the plain one.
+
     Raises:
-        BadInput: If there are bars without labels or labels without bars; names the command.
+        BadInput: If there are bars without labels or labels without bars; names the command. If
+            a scenario of registered bars is wanted.
     """
+    if scenario != "none":
+        if wanted == "registered":
+            raise BadInput(
+                f"A scenario must be of simulated bars, got {scenario} of registered ones. "
+                "Leave out the scenario, or choose the simulated market."
+            )
+        return _simulated_market(home, profile, scenario)
     registered = BarStore(home.data, simulated=False)
     bars, labels = has_bars(home), has_labels(home.labels)
     if wanted == "registered" or (wanted == "auto" and (bars or labels)):
@@ -166,8 +188,20 @@ def choose_market(home: Home, wanted: MarketName, profile: Profile) -> Market:
         instrument = INSTRUMENTS[read_manifest(registered).files[0].instrument]
         name = instrument.name.lower()
         return Market(name, registered, None, profile.splits, f"moola-{name}", instrument, home)
-    folder = "smoke" if profile.simulation == SMOKE_SETTINGS else "full"
-    store = BarStore(home.simulated / folder, simulated=True)
+    return _simulated_market(home, profile, scenario)
+
+
+def _simulated_market(home: Home, profile: Profile, scenario: ScenarioChoice) -> Market:
+    """The simulated market of a profile; in a scenario, all its names end in that of the scenario."""
+    ending = "" if scenario == "none" else f"-{scenario}"
+    settings = profile.simulation if scenario == "none" else in_scenario(profile.simulation, scenario)
+    length = "smoke" if profile.simulation == SMOKE_SETTINGS else "full"
     return Market(
-        "simulated", store, profile.simulation, profile.simulated_splits, "moola-simulated", NQ, home
+        name=f"simulated{ending}",
+        store=BarStore(home.simulated / f"{length}{ending}", simulated=True),
+        simulation=settings,
+        splits=profile.simulated_splits,
+        model_name=f"moola-simulated{ending}",
+        instrument=INSTRUMENTS[settings.instrument],
+        home=home,
     )

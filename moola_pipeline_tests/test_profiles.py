@@ -2,19 +2,34 @@
 
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+from dagster import Shape
 from pydantic import ValidationError
 
 from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.schema import INSTRUMENTS
+from moola_pipeline.bars.simulated import SCENARIOS
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
-from moola_pipeline.profiles import PROFILES, Market, Profile, choose_market, choose_profile
+from moola_pipeline.profiles import (
+    PROFILES,
+    Market,
+    Profile,
+    ProfileName,
+    ScenarioChoice,
+    choose_market,
+    choose_profile,
+)
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline_tests.homes import BARS
+
+EVERY_PROFILE: tuple[ProfileName, ...] = ("smoke", "demo", "full")
+EVERY_SCENARIO: tuple[ScenarioChoice, ...] = get_args(ScenarioChoice)
 
 
 @pytest.fixture
@@ -66,9 +81,12 @@ def test_each_market_and_profile_keeps_its_assets_and_its_report_apart(
 ):
     monkeypatch.setenv("MOOLA_HOME", str(registered_home.root))
     choices = [
-        Pipeline(profile=profile, market=market)
-        for profile in ("smoke", "demo", "full")
-        for market in ("registered", "simulated")
+        *(Pipeline(profile=profile, market="registered", scenario="none") for profile in EVERY_PROFILE),
+        *(
+            Pipeline(profile=profile, market="simulated", scenario=scenario)
+            for profile in EVERY_PROFILE
+            for scenario in EVERY_SCENARIO
+        ),
     ]
     assert len({choice.folder for choice in choices}) == len(choices)
     assert len({choice.report_folder for choice in choices}) == len(choices)
@@ -78,6 +96,47 @@ def test_two_months_of_smoke_never_pass_for_the_five_years_of_demo(empty_home: H
     short, long = (choose_market(empty_home, "simulated", PROFILES[name]) for name in ("smoke", "demo"))
     assert short.store.root != long.store.root
     assert long.store.root == choose_market(empty_home, "simulated", PROFILES["full"]).store.root
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_scenario_shares_no_folder_and_no_model_with_any_other_market(name: str, registered_home: Home):
+    profile = PROFILES[name]
+    markets = [choose_market(registered_home, wanted, profile) for wanted in ("registered", "simulated")]
+    markets += [choose_market(registered_home, "auto", profile, scenario) for scenario in SCENARIOS]
+    for places in zip(*map(_places, markets), strict=True):
+        assert len(set(places)) == len(markets)
+    assert all(market.simulated and market.store.simulated for market in markets[1:])
+    assert [market.model_name for market in markets[2:]] == [f"moola-simulated-{it}" for it in SCENARIOS]
+
+
+def test_the_second_instrument_is_another_with_its_own_tick(empty_home: Home):
+    market = choose_market(empty_home, "auto", PROFILES["smoke"], "second_instrument")
+    assert (market.instrument, market.instrument.tick_points) == (INSTRUMENTS["ES"], 0.25)
+    assert choose_market(empty_home, "auto", PROFILES["smoke"], "no_signal").instrument == INSTRUMENTS["NQ"]
+
+
+def test_a_scenario_needs_no_word_about_the_market_even_where_bars_are_registered(registered_home: Home):
+    market = choose_market(registered_home, "auto", PROFILES["smoke"], "no_signal")
+    assert market.name == "simulated-no_signal"
+    assert choose_profile(registered_home, "auto", "auto", "no_signal").name == "demo"
+    assert choose_profile(registered_home, "auto", "auto").name == "full"
+
+
+def test_a_scenario_of_registered_bars_is_refused(registered_home: Home):
+    with pytest.raises(BadInput) as fault:
+        choose_market(registered_home, "registered", PROFILES["smoke"], "drifting_mix")
+    assert str(fault.value) == (
+        "A scenario must be of simulated bars, got drifting_mix of registered ones. "
+        "Leave out the scenario, or choose the simulated market."
+    )
+
+
+def test_the_launchpad_offers_every_scenario():
+    schema = Pipeline.to_config_schema().as_field().config_type
+    assert isinstance(schema, Shape)
+    assert set(EVERY_SCENARIO) == {"none", *SCENARIOS}
+    assert all(name in str(schema.fields["scenario"].config_type.key) for name in SCENARIOS)
+    assert Pipeline(scenario="no_signal", profile="smoke", market="auto").label == "simulated-no_signal-smoke"
 
 
 def test_bars_without_labels_name_the_missing_command(empty_home: Home):

@@ -7,7 +7,13 @@ import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.schema import INSTRUMENTS, PRICE_COLUMNS
-from moola_pipeline.bars.simulated import FULL_SETTINGS, GENERATOR_VERSION, SimulationSettings, simulate
+from moola_pipeline.bars.simulated import (
+    FULL_SETTINGS,
+    GENERATOR_VERSION,
+    ScenarioName,
+    SimulationSettings,
+    simulate,
+)
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bench.market_facts import BANDS, market_facts
@@ -21,6 +27,15 @@ from moola_pipeline.training.rule_fit import fit_rule
 from moola_pipeline.windows.dense import view_rows
 
 COMMAND = "moola bench market --out docs/simulated_market.md"
+
+SCENARIOS_TOLD: dict[ScenarioName, str] = {
+    "no_signal": "types are shuffled: nothing that stood before an expansion tells which it was, so type "
+    "scores must be those of chance",
+    "drifting_mix": "the share of retracements falls evenly from 43 % at the first bar to 23 % at the last",
+    "regime_break": "from the session after training on, volatility doubles and fewer patterns end in an "
+    "expansion (40 % instead of 65 %), so more windows are empty",
+    "second_instrument": "ES instead of NQ: other level, contracts and volatility, another seed",
+}
 
 
 class MarketComparison(NamedTuple):
@@ -113,6 +128,16 @@ def market_page(found: MarketComparison, measured_on: str) -> str:
             "scored out of fold.",
             "",
             apart,
+            "",
+            "## Scenarios",
+            "",
+            "`moola run --scenario NAME` runs the main job on a simulated market that is unlike this one. It "
+            "has its own bars, labels, report and model (`moola-simulated-NAME`); the launchpad offers the same "
+            "choice (resource `pipeline`, field `scenario`).",
+            "",
+            "| scenario | what is other |",
+            "|---|---|",
+            *(f"| `{name}` | {told} |" for name, told in SCENARIOS_TOLD.items()),
             "",
         )
     )

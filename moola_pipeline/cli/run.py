@@ -32,11 +32,16 @@ if TYPE_CHECKING:
     "--market", type=click.Choice(["auto", "registered", "simulated"]), default="auto", show_default=True
 )
 @click.option(
+    "--scenario",
+    type=click.Choice(["no_signal", "drifting_mix", "regime_break", "second_instrument"]),
+    help="A simulated market unlike the plain one, with a model of its own.",
+)
+@click.option(
     "--device", type=click.Choice(["auto", "cuda", "mps", "cpu"]), default="auto", show_default=True
 )
 @click.option("--force", is_flag=True, help="Make everything again, changed or not.")
 @json_option
-def run(profile: str, market: str, device: str, force: bool, as_json: bool) -> None:
+def run(profile: str, market: str, scenario: str | None, device: str, force: bool, as_json: bool) -> None:
     """Train, score, register and predict; what has not changed is left alone."""
     from moola_pipeline.resources.instance import open_instance, prepare_instance
 
@@ -49,7 +54,8 @@ def run(profile: str, market: str, device: str, force: bool, as_json: bool) -> N
 
     with _alone_in(home), open_instance(home) as instance:
         # Bars or labels added while it works must not turn the rest of a run to another market.
-        chosen = _resolved(Pipeline(profile=profile, market=market))  # pyright: ignore[reportArgumentType]
+        asked = {"profile": profile, "market": market, "scenario": scenario or "none"}
+        chosen = _resolved(Pipeline(**asked))  # pyright: ignore[reportArgumentType]
         pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
         steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]
@@ -63,7 +69,7 @@ def run(profile: str, market: str, device: str, force: bool, as_json: bool) -> N
 def _resolved(pipeline: "Pipeline") -> dict[str, str]:
     """Profile and market by name, where `auto` leaves them to what is registered now."""
     market = "simulated" if pipeline.chosen_market().simulated else "registered"
-    return {"profile": pipeline.chosen_profile().name, "market": market}
+    return {"profile": pipeline.chosen_profile().name, "market": market, "scenario": pipeline.scenario}
 
 
 @contextmanager
@@ -111,6 +117,8 @@ def _plan(plan: Any, instance: "dg.DagsterInstance", pipeline: "Pipeline") -> li
 def _show_plan(pipeline: "Pipeline", steps: list["Step"]) -> None:
     market = pipeline.chosen_market()
     marked = "SIMULATED bars" if market.simulated else f"registered {market.instrument.name} bars"
+    if pipeline.scenario != "none":
+        marked += f", scenario {pipeline.scenario}"
     click.echo(f"moola run  {marked}, profile {pipeline.chosen_profile().name}")
     unchanged = [step.asset for step in steps if not step.stale]
     if 0 < len(unchanged) < len(steps):

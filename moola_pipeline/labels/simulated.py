@@ -11,7 +11,13 @@ import pandas as pd
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.rolls import register_rolls
 from moola_pipeline.bars.sessions import session_of
-from moola_pipeline.bars.simulated import GENERATOR_VERSION, SimulatedMarket, SimulationSettings, simulate
+from moola_pipeline.bars.simulated import (
+    GENERATOR_VERSION,
+    LabelPeriod,
+    SimulatedMarket,
+    SimulationSettings,
+    simulate,
+)
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import ChecksumMismatch
@@ -54,7 +60,7 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
         free = np.zeros_like(fits)
         inside = slice(first + MARGIN_BARS, max(last + 2 - WINDOW_BARS - MARGIN_BARS, 0))
         free[inside] = fits[inside]
-        n_empty = round(period.windows * settings.empty_share)
+        n_empty = round(period.windows * _empty_share(period, settings))
         chosen = _windows_around(onsets, free, period.windows - n_empty, rng)
         chosen += _windows_without(onsets, free, n_empty, rng)
         if len(chosen) < period.windows:
@@ -86,6 +92,14 @@ def _look(
         seen = [events[number] for number in _in_core(onsets, start)]
         for mark in _mark(start, seen, settings, rng) or [(NONE, None, None)]:
             yield (f"sim-{opened_at:%Y%m%dT%H%M}", opened_at, *mark, *_SAME_FOR_ALL, pass_number)
+
+
+def _empty_share(period: LabelPeriod, settings: SimulationSettings) -> float:
+    """Share of a period's windows without an expansion: the thinner they lie after a break, the larger."""
+    if settings.break_session is None or period.first_session < settings.break_session:
+        return settings.empty_share
+    thinner = (1 - settings.decoy_share_after_break) / (1 - settings.decoy_share)
+    return 1 - (1 - settings.empty_share) * min(thinner, 1.0)
 
 
 def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:

@@ -6,7 +6,15 @@ import dagster as dg
 from pydantic import Field
 
 from moola_pipeline.home import Home
-from moola_pipeline.profiles import Market, MarketName, Profile, ProfileName, choose_market, choose_profile
+from moola_pipeline.profiles import (
+    Market,
+    MarketName,
+    Profile,
+    ProfileName,
+    ScenarioChoice,
+    choose_market,
+    choose_profile,
+)
 
 REPORT = "bootstrap_ci_report"
 """The one asset that is kept where a person looks for it."""
@@ -21,6 +29,11 @@ class Pipeline(dg.ConfigurableResource):
     market: MarketName = Field(
         "auto", description="registered, simulated; auto: registered bars if there are any"
     )
+    scenario: ScenarioChoice = Field(
+        "none",
+        description="no_signal, drifting_mix, regime_break, second_instrument: a simulated market unlike "
+        "the plain one, kept apart from it",
+    )
 
     @property
     def home(self) -> Home:
@@ -29,16 +42,16 @@ class Pipeline(dg.ConfigurableResource):
 
     def chosen_profile(self) -> Profile:
         """The profile in force."""
-        return choose_profile(self.home, self.profile, self.market)
+        return choose_profile(self.home, self.profile, self.market, self.scenario)
 
     def chosen_market(self) -> Market:
         """The market in force."""
-        return choose_market(self.home, self.market, self.chosen_profile())
+        return choose_market(self.home, self.market, self.chosen_profile(), self.scenario)
 
     @property
     def label(self) -> str:
         """Market and profile, as folders and messages name them."""
-        return f"{_market_name(self.home, self.market, self.profile)}-{self.chosen_profile().name}"
+        return f"{self.chosen_market().name}-{self.chosen_profile().name}"
 
     @property
     def folder(self) -> Path:
@@ -53,7 +66,3 @@ class Pipeline(dg.ConfigurableResource):
     def place(self, asset: str) -> Path:
         """Where an asset of this market and profile is kept, without its suffix."""
         return self.report_folder / "report" if asset == REPORT else self.folder / asset
-
-
-def _market_name(home: Home, market: MarketName, profile: ProfileName) -> str:
-    return choose_market(home, market, choose_profile(home, profile, market)).name

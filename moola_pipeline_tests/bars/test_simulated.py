@@ -18,8 +18,10 @@ from moola_pipeline.bars.simulated import (
     SMOKE_SETTINGS,
     TRUTH_COLUMNS,
     LabelPeriod,
+    ScenarioName,
     SimulatedMarket,
     SimulationSettings,
+    in_scenario,
     simulate,
 )
 from moola_pipeline.bars.simulated.plan import (
@@ -262,11 +264,38 @@ def test_dates_without_a_session_are_refused():
         simulate(HALF_YEAR.model_copy(update=weekend))
 
 
-def of_half_a_year(name: str) -> SimulationSettings:
-    """A scenario over half a year whose break comes in its middle."""
-    breaks = {"break_session": date(2021, 7, 1)} if SCENARIOS[name].break_session else {}
-    dates = {"first_session": HALF_YEAR.first_session, "last_session": HALF_YEAR.last_session}
-    return SCENARIOS[name].model_copy(update={**dates, **breaks, "label_periods": ()})
+HALVES = (
+    LabelPeriod(first_session=HALF_YEAR.first_session, last_session=date(2021, 6, 30), windows=1),
+    LabelPeriod(first_session=date(2021, 7, 1), last_session=HALF_YEAR.last_session, windows=1),
+)
+
+
+def of_half_a_year(name: ScenarioName) -> SimulationSettings:
+    """A scenario over half a year whose second label period begins in its middle."""
+    return in_scenario(HALF_YEAR.model_copy(update={"label_periods": HALVES}), name)
+
+
+@pytest.mark.parametrize("settings", [FULL_SETTINGS, SMOKE_SETTINGS])
+def test_a_scenario_changes_what_it_is_named_for_and_nothing_else(settings: SimulationSettings):
+    other = {
+        name: {key for key, value in in_scenario(settings, name) if value != getattr(settings, key)}
+        for name in SCENARIOS
+    }
+    assert other == {
+        "no_signal": {"type_shown"},
+        "drifting_mix": {"retracement_share", "last_retracement_share"},
+        "regime_break": {"break_session", "volatility_after_break", "decoy_share_after_break"},
+        "second_instrument": {"instrument", "seed"},
+    }
+    training, validation, _ = settings.label_periods
+    broken_on = in_scenario(settings, "regime_break").break_session
+    assert broken_on is not None
+    assert training.last_session < broken_on <= validation.first_session
+
+
+def test_a_regime_cannot_break_between_periods_that_are_not_there():
+    with pytest.raises(ValueError, match="a regime breaks between two label periods, got 0"):
+        in_scenario(HALF_YEAR, "regime_break")
 
 
 def retraced(market: SimulatedMarket) -> np.ndarray:
@@ -284,7 +313,7 @@ def test_without_signal_bars_are_the_same_and_types_say_nothing_of_what_came_bef
 
 
 def test_the_mix_of_types_drifts_to_23_percent():
-    drifting = retraced(simulate(SCENARIOS["drifting_mix"].model_copy(update={"label_periods": ()})))
+    drifting = retraced(simulate(in_scenario(FULL_SETTINGS, "drifting_mix")))
     tenth = len(drifting) // 10
     assert drifting[:tenth].mean() == pytest.approx(0.42, abs=0.04)
     assert drifting[-tenth:].mean() == pytest.approx(0.24, abs=0.04)

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.simulated import simulate
+from moola_pipeline.bars.simulated import SCENARIOS, simulate
 from moola_pipeline.bars.simulated.settings import SimulationSettings
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bench.market_facts import BANDS, market_facts, returns_over, without_largest
-from moola_pipeline.bench.market_page import compare_markets, market_lines, market_page
+from moola_pipeline.bench.market_page import SCENARIOS_TOLD, compare_markets, market_lines, market_page
 from moola_pipeline.labels.simulated import ensure_simulated
 from moola_pipeline.models.rule import Rule
 from moola_pipeline_tests.labels.test_simulated import period
@@ -65,6 +65,8 @@ def test_without_registered_bars_only_the_simulated_side_is_measured(tmp_path):
     assert (found.real, found.auc) == (None, None)
     assert market_lines(found)[-1] == "No bars are registered: the real side is left out."
     page = market_page(found, "2025-01-01")
+    assert SCENARIOS_TOLD.keys() == SCENARIOS.keys()
+    assert all(f"| `{name}` |" in page for name in SCENARIOS)
     assert "| not measured |" in page and "Not measured: no bars were registered." in page
 
 

@@ -14,12 +14,19 @@ import pytest
 import moola_pipeline.labels.simulated as published
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.schema import content_digest
-from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings, simulate
+from moola_pipeline.bars.simulated import (
+    SMOKE_SETTINGS,
+    LabelPeriod,
+    SimulatedMarket,
+    SimulationSettings,
+    in_scenario,
+    simulate,
+)
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.errors import ChecksumMismatch
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.schema import LABEL_COLUMNS, NONE, expansions
+from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, NONE, expansions
 from moola_pipeline.labels.simulated import draw_labels, ensure_simulated, labels_file
 from moola_pipeline.publish import file_sha256
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
@@ -127,6 +134,18 @@ def test_an_empty_window_has_no_other_row(labels: pd.DataFrame):
     assert spans.isna().to_numpy().all()
     assert {n_rows[name] for name in empty["window_id"]} == {1}
     assert 0.25 < len(empty) / len(n_rows) < 0.4
+
+
+def test_where_expansions_thin_out_more_windows_are_empty():
+    """Decoys are 60 % of the patterns after the break, 35 % before: 28 % empty windows become 56 %."""
+    broken = in_scenario(SMOKE_SETTINGS, "regime_break")
+    labels = draw_labels(simulate(broken), broken.model_copy(update={"miss_rate": 0.0}))
+    first = labels.loc[labels["pass"] == FIRST_PASS].drop_duplicates("window_id")
+    after = first["window_start"] > pd.Timestamp(str(broken.break_session), tz="UTC")
+    empty = first["label"] == NONE
+    assert (after.sum(), (~after).sum()) == (40 + 50, 70)
+    assert empty[~after].sum() == round(70 * 0.28)
+    assert empty[after].sum() == round(40 * 0.557) + round(50 * 0.557)
 
 
 def test_windows_lie_whole_in_a_segment_and_never_overlap(market: SimulatedMarket, labels: pd.DataFrame):

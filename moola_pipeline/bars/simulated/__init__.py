@@ -11,7 +11,9 @@ from moola_pipeline.bars.simulated.settings import (
     SCENARIOS,
     SMOKE_SETTINGS,
     LabelPeriod,
+    ScenarioName,
     SimulationSettings,
+    in_scenario,
 )
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "SMOKE_SETTINGS",
     "TRUTH_COLUMNS",
     "LabelPeriod",
+    "ScenarioName",
     "SimulatedMarket",
     "SimulationSettings",
+    "in_scenario",
     "simulate",
 ]

@@ -1,7 +1,7 @@
 """What a simulated market is made from: dates, rates, and the windows an annotator looks at."""
 
 from datetime import date
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -75,12 +75,28 @@ SMOKE_SETTINGS = SimulationSettings(
     ),
 )
 FULL_SETTINGS = SimulationSettings()
-SCENARIOS = {
-    "no_signal": SimulationSettings(type_shown=False),
-    "drifting_mix": SimulationSettings(retracement_share=0.43, last_retracement_share=0.23),
-    "regime_break": SimulationSettings(
-        break_session=date(2025, 1, 1), volatility_after_break=2.0, decoy_share_after_break=0.6
-    ),
-    "second_instrument": SimulationSettings(instrument="ES", seed=13),
+ScenarioName = Literal["no_signal", "drifting_mix", "regime_break", "second_instrument"]
+SCENARIOS: dict[ScenarioName, dict[str, Any]] = {
+    "no_signal": {"type_shown": False},
+    "drifting_mix": {"retracement_share": 0.43, "last_retracement_share": 0.23},
+    "regime_break": {"volatility_after_break": 2.0, "decoy_share_after_break": 0.6},
+    "second_instrument": {"instrument": "ES", "seed": 13},
 }
-"""Markets that are not like the default one, by what is other in them."""
+"""Markets that are not like the default one, by the settings that are other in them."""
+
+
+def in_scenario(settings: SimulationSettings, name: ScenarioName) -> SimulationSettings:
+    """The settings of a market, with what is other in a scenario.
+
+    A regime breaks where the second label period begins: the periods are those of training,
+    validation and test, so a model learns from the market before the break alone.
+
+    Raises:
+        ValueError: If the regime is to break in a market with fewer than two label periods.
+    """
+    changes = dict(SCENARIOS[name])
+    if name == "regime_break":
+        if len(settings.label_periods) < 2:
+            raise ValueError(f"a regime breaks between two label periods, got {len(settings.label_periods)}")
+        changes["break_session"] = settings.label_periods[1].first_session
+    return SimulationSettings.model_validate({**settings.model_dump(), **changes})

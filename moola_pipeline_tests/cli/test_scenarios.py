@@ -1,0 +1,41 @@
+"""`moola run --scenario`: markets unlike the plain one run like it, each with a model of its own."""
+
+import json
+
+import click
+import pytest
+
+from moola_pipeline.bars.simulated import SCENARIOS
+from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.cli.run import run
+from moola_pipeline.home import Home
+from moola_pipeline_tests.cli.calls import call, complaint
+from moola_pipeline_tests.homes import SMOKE, moola
+
+
+def test_the_command_offers_every_scenario():
+    (option,) = (it for it in run.params if it.name == "scenario")
+    assert isinstance(option.type, click.Choice)
+    assert list(option.type.choices) == list(SCENARIOS)
+
+
+def test_a_scenario_of_registered_bars_is_refused_before_anything_is_made():
+    result = call(*SMOKE, "--market", "registered", "--scenario", "no_signal")
+    assert result.exit_code == 2
+    assert complaint(result).startswith("A scenario must be of simulated bars, got no_signal of registered")
+    assert call(*SMOKE, "--scenario", "bull_market").exit_code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_main_job_runs_in_every_scenario_and_leaves_the_plain_market_alone(name: str, smoke_copy: Home):
+    said = json.loads(moola(smoke_copy, *SMOKE, "--scenario", name, "--json"))
+    assert said["data"]["simulated"]
+    assert said["model"] == {"name": f"moola-simulated-{name}", "version": "1", "champion": "1"}
+    assert all(check["passed"] for check in said["checks"].values() if check["kind"] == "integrity")
+    store = BarStore(smoke_copy.simulated / f"smoke-{name}", simulated=True)
+    assert [it.instrument for it in read_manifest(store).files] == [
+        "ES" if name == "second_instrument" else "NQ"
+    ]
+    plain = (smoke_copy.reports / "simulated-smoke" / "report.json").read_bytes()
+    assert json.loads(plain)["data"]["sha256"] != said["data"]["sha256"] or name == "no_signal"
