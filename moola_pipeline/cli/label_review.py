@@ -124,13 +124,15 @@ def _shift_lines(review: LabelReview) -> Iterator[str]:
     if not shift.months:
         return
     verdict = "differs" if shift.alarms else "nothing differs"
-    yield (
-        f"Shift: {verdict}; {len(shift.batches)} batches, {len(shift.months)} months, "
-        f"smallest p {shift.p_value:.3f}, alarm at {shift.level:g}"
-    )
+    compared = f"{_counted(shift.batches, 'batch', 'es')}, {_counted(shift.months, 'month', 's')}"
+    yield f"Shift: {verdict}; {compared}, smallest p {shift.p_value:.3f}, alarm at {shift.level:g}"
     if len(shift.batches) > 1:
         for batch in shift.batches[:SHOWN_BATCHES]:
             yield f"  {batch.name[:20]:<20} {_measured(batch)}"
+
+
+def _counted(groups: list[Group], name: str, ending: str) -> str:
+    return f"{len(groups)} {name}{ending if len(groups) != 1 else ''}"
 
 
 def _measured(group: Group) -> str:

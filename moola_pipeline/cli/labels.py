@@ -1,6 +1,7 @@
 """`moola labels`: label files in, and the account of every row."""
 
 import dataclasses
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -111,7 +112,7 @@ def _check_file(
     if faults := sum(row["reason"] != GRADED_OUT for row in ledger.refused):
         raise BadInput(
             f"{file.name}: each row must be usable, but {faults:,} of {ledger.rows:,} are not. "
-            f"Correct them, or keep the rest with: moola labels add {file.name} --drop-bad"
+            f"Correct them, or keep the rest with: moola labels add {shlex.quote(str(file))} --drop-bad"
         )
     if refusal is not None:
         raise refusal

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ def _refuse_second_opinions(
 ) -> None:
     torn = second_opinions(known, new)
     if torn:
-        remedy = f"register it as a second pass: moola labels add {path.name} --pass {SECOND_PASS}"
+        shown = shlex.quote(str(path))
+        remedy = f"register it as a second pass: moola labels add {shown} --pass {SECOND_PASS}"
         raise BadInput(
             f"{path.name}: a window must be labeled as it is registered, but {len(torn)} are not "
             f"(first {torn[0]}). Correct the file, or {remedy}"

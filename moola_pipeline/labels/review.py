@@ -115,9 +115,9 @@ def _duplicate_warnings(pairs: pd.DataFrame) -> Iterator[str]:
         first = pairs.iloc[0]
         twice = sum(pairs["shared_expansions"].tolist())
         yield (
-            f"{len(pairs)} pairs of windows share more than half their bars (first {first['window_a']} and "
-            f"{first['window_b']}, {first['shared_bars']} bars); {twice} expansions are marked in both and "
-            "count twice. Keep one window of each pair."
+            f"windows that share more than half their bars: {len(pairs)} pairs, the first "
+            f"{first['window_a']} and {first['window_b']} with {first['shared_bars']} bars; expansions marked "
+            f"in both, which count twice: {twice}. Keep one window of each pair."
         )
 
 
@@ -127,6 +127,6 @@ def _pass_warnings(labels: pd.DataFrame) -> Iterator[str]:
     alone = sorted(set(later) - looked_at)
     if alone:
         yield (
-            f"{len(alone)} windows have a second pass without a first ({alone[0]} among them). Nothing is "
-            "learned from a second pass: it measures how far the annotator agrees with the first. Add it."
+            f"windows with a second pass and no first: {len(alone)}, {alone[0]} among them. Nothing is "
+            "learned from a second pass: it measures how far the annotator agrees with the first. Add the first."
         )

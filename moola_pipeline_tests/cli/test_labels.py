@@ -102,7 +102,7 @@ def test_checking_a_file_lists_its_faults_exits_2_and_writes_nothing(with_bars: 
     assert "row 46     window_start is no bar: window stray" in result.stdout
     assert complaint(result) == (
         "partly.csv: each row must be usable, but 2 of 47 are not. "
-        "Correct them, or keep the rest with: moola labels add partly.csv --drop-bad"
+        f"Correct them, or keep the rest with: moola labels add {partly_bad} --drop-bad"
     )
     assert not (with_bars / "data" / "labels").exists()
 
@@ -159,3 +159,115 @@ def test_a_changed_bar_file_stops_labels_with_exit_1(with_bars: Path, good: Path
     result = call("labels", "add", good, home=with_bars)
     assert result.exit_code == 1
     assert complaint(result).startswith("weekly.parquet: SHA256 is ")
+
+
+def test_dates_can_be_tried_out_and_nothing_is_remembered(with_bars: Path, good: Path):
+    call("labels", "add", good, home=with_bars)
+    dates = ("--train-end", "2024-10-31", "--validation-end", "2024-12-31", "--test-end", "2025-03-31")
+    shown = facts(call("labels", "check", *dates, "--json", home=with_bars))
+    assert shown["split_settings"]["train_end"] == "2024-10-31"
+    assert shown["splits"]["train"]["windows"] == 9
+    assert not (with_bars / "data" / "splits.json").exists()
+
+
+def test_the_newest_months_can_be_tried_out(with_bars: Path, good: Path):
+    call("labels", "add", good, home=with_bars)
+    lines = call("labels", "check", "--rolling", "2", home=with_bars).stdout
+    assert "Splits rolling: the newest 2 labeled months for test, 2 before for validation" in lines
+    assert "2025-05" in lines.partition("  test ")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--train-end", "2025-06-01"), "train_end, validation_end and test_end must follow each other, got"),
+        (("--rolling", "2", "--test-end", "2025-06-01"), "Splits must end by --rolling or by dates"),
+        (("--pass", "2"), "--pass must come with a FILE"),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused_in_one_line(
+    with_bars: Path, good: Path, words: tuple[str, ...], said: str
+):
+    call("labels", "add", good, home=with_bars)
+    result = call("labels", "check", *words, home=with_bars)
+    assert result.exit_code == 2
+    assert complaint(result).startswith(said)
+
+
+def test_the_advice_of_an_unsound_split_is_a_command_that_works_here_too(with_bars: Path, tmp_path: Path):
+    path = label_file(tmp_path / "few.csv", weekly_labels(BARS).head(14))
+    (warning,) = facts(call("labels", "add", path, "--json", home=with_bars))["warnings"][:1]
+    advice = warning.partition("Nearest dates that work: moola run ")[2].split()
+    shown = facts(call("labels", "check", *advice, "--json", home=with_bars))
+    assert not [text for text in shown["warnings"] if "must hold expansions" in text]
+    assert all(shown["splits"][name]["retracement"] for name in ("train", "validation", "test"))
+
+
+def test_a_second_pass_lands_with_its_account(with_bars: Path, good: Path, tmp_path: Path):
+    call("labels", "add", good, home=with_bars)
+    labels = weekly_labels(BARS).drop(columns="pass").assign(label="retracement")
+    path = label_file(tmp_path / "second.csv", labels)
+    refused = call("labels", "add", path, home=with_bars)
+    assert refused.exit_code == 2
+    assert complaint(refused).endswith(f"moola labels add {path} --pass 2")
+    assert call("labels", "check", path, home=with_bars).exit_code == 2
+    lines = call("labels", "add", path, "--pass", "2", home=with_bars).stdout.splitlines()
+    assert lines[:3] == [
+        "second.csv: 44 rows, 44 kept, 0 dropped",
+        "  kept    0 consolidation, 44 retracement, 0 none, in 44 windows",
+        "  passes  44 rows of pass 2; the second measures the annotator, and nothing is learned from it",
+    ]
+    assert "  train      9 consolidation, 9 retracement, 0 none, in 18 windows" in lines
+
+
+def test_a_batch_unlike_the_registered_labels_is_warned_of(with_bars: Path, tmp_path: Path):
+    labels = weekly_labels(BARS)
+    call("labels", "add", label_file(tmp_path / "a.csv", labels.iloc[:24]), home=with_bars)
+    other = labels.iloc[24:].assign(label="retracement")
+    result = call("labels", "add", label_file(tmp_path / "b.csv", other), "--json", home=with_bars)
+    shown = facts(result)
+    assert [group["name"] for group in shown["shift"]["batches"]] == ["b.csv", "no batch named"]
+    assert shown["shift"]["batches"][0]["retracement_share"]["estimate"] == 1
+    assert any(text.startswith("batch no batch named: 50% of its") for text in shown["warnings"])
+
+
+def test_expansions_outside_bars_30_to_74_are_counted_apart(with_bars: Path, tmp_path: Path):
+    rows = [label_row(BARS, 360, "retracement", 40), label_row(BARS, 360, "retracement", 80)]
+    result = call("labels", "add", label_file(tmp_path / "a.csv", label_frame(rows)), home=with_bars)
+    assert result.stdout.splitlines()[2] == (
+        "  of them 1 start outside bars 30-74: neither learned from nor scored"
+    )
+
+
+def test_windows_that_come_as_prices_are_accounted_for(with_bars: Path, tmp_path: Path):
+    prices = BARS[["open", "high", "low", "close"]].to_numpy()
+    old = pd.DataFrame(
+        {
+            "window_id": ["a", "b"],
+            "label": ["Consolidation", "retracement"],
+            "expansion_start": 40,
+            "expansion_end": 44,
+            "features": [prices[360:465].tolist(), (prices[660:765] + 2).tolist()],
+        }
+    )
+    old.to_parquet(tmp_path / "old.parquet")
+    result = call("labels", "add", tmp_path / "old.parquet", "--drop-bad", home=with_bars)
+    lines = result.stdout.splitlines()
+    assert lines[:4] == [
+        "old.parquet: 2 rows, 1 kept, 1 dropped (1 prices shifted by a constant)",
+        "  windows 1 found, 0 ambiguous, 1 not found, by their prices",
+        "  kept    1 consolidation, 0 retracement, 0 none, in 1 windows",
+        "  row 2      prices shifted by a constant: window b is 2024-09-16T15:00:00Z with every price 2 "
+        "points higher, as back-adjusted prices are: give its window_start",
+    ]
+    assert any(
+        line.startswith("warning: old.parquet: no window has more than one expansion.") for line in lines
+    )
+
+
+def test_lost_labels_are_named_with_the_remedy(with_bars: Path, good: Path):
+    call("labels", "add", good, home=with_bars)
+    (with_bars / "data" / "labels" / "labels.csv").unlink()
+    result = call("labels", "check", home=with_bars)
+    assert result.exit_code == 1
+    assert complaint(result).startswith("labels.csv must hold what ledger.json records, but there is no such")

@@ -103,14 +103,23 @@ def test_a_malformed_row_is_refused_in_one_line(tmp_path, row, expected):
             ["c,2024-05-08T14:30:00Z,consolidation,40,45,", "c,2024-05-08T14:30:00Z,retracement,42,48,"],
             "window c labels the same bars with both types",
         ),
+        (
+            ["c,2024-05-08T14:30:00Z,consolidation,40,45,", "c,2024-05-08T14:30:00Z,consolidation,44,60,"],
+            "window c has two expansions that share more than the bar where one ends and the other starts",
+        ),
+        (
+            ["c,2024-05-08T14:30:00Z,retracement,40,45,A", "c,2024-05-08T14:30:00Z,retracement,40,45,B"],
+            "window c has two expansions that share more than the bar where one ends and the other starts",
+        ),
     ],
 )
 def test_rows_that_cannot_both_be_true_are_refused(tmp_path, rows, expected):
     assert expected in fault_of(tmp_path, *SOUND, *rows)
 
 
-def test_expansions_that_share_their_border_bar_are_no_contradiction(tmp_path):
-    rows = ("c,2024-05-08T14:30:00Z,consolidation,40,45,", "c,2024-05-08T14:30:00Z,retracement,45,48,")
+@pytest.mark.parametrize("label", ["consolidation", "retracement"])
+def test_expansions_that_share_their_border_bar_are_no_contradiction(tmp_path, label):
+    rows = ("c,2024-05-08T14:30:00Z,consolidation,40,45,", f"c,2024-05-08T14:30:00Z,{label},45,48,")
     assert len(read_labels(write(tmp_path, *rows))) == 2
 
 
@@ -202,3 +211,14 @@ def test_many_faults_are_summarised(tmp_path):
     message = fault_of(tmp_path, *rows)
     assert message.startswith("labels.csv: 9 of 9 rows cannot be used (row 2: ")
     assert "and 6 more" in message
+
+
+def test_the_pass_may_be_given_with_the_file(tmp_path):
+    assert inspect_labels(write(tmp_path, *SOUND), pass_number=2).labels["pass"].tolist() == [2, 2, 2]
+
+
+def test_a_pass_that_the_file_denies_is_refused(tmp_path):
+    path = write(tmp_path, "c,2024-05-08T14:30:00Z,none,,,,1", header=HEADER + ",pass")
+    assert len(inspect_labels(path, pass_number=1).labels) == 1
+    with pytest.raises(BadInput, match='column "pass" must say 2 in every row.* Leave --pass out'):
+        inspect_labels(path, pass_number=2)

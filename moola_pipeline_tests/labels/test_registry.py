@@ -97,7 +97,7 @@ def test_a_second_opinion_on_a_registered_window_is_refused_and_changes_nothing(
     before = state_of(tmp_path / "labels")
     second = write(tmp_path / "b.csv", label_frame([label_row(bars, 360, **row)]))
     with pytest.raises(
-        BadInput, match=r"b.csv: .* 1 are not \(first w360\).* moola labels add b.csv --pass 2$"
+        BadInput, match=r"b.csv: .* 1 are not \(first w360\).* moola labels add .*b.csv --pass 2$"
     ):
         add_labels(tmp_path / "labels", second, bars, drop_bad=True)
     assert state_of(tmp_path / "labels") == before
@@ -244,3 +244,73 @@ def test_a_broken_ledger_is_refused_with_its_remedy(tmp_path, bars, content):
         "ledger.json must hold what was registered, but it cannot be read. Restore the file, or move the "
         f'folder {folder} away and register the files in its raw again with "moola labels add".'
     )
+
+
+@pytest.mark.parametrize("n_files", [1, 2])
+def test_lost_labels_are_an_integrity_error_and_not_no_labels(tmp_path, bars, n_files):
+    folder, labels = tmp_path / "labels", weekly_labels(bars)
+    for name, rows in list({"a.csv": labels.iloc[:3], "b.csv": labels.iloc[3:]}.items())[:n_files]:
+        add_labels(folder, write(tmp_path / name, rows), bars, drop_bad=False)
+    (folder / "labels.csv").unlink()
+    for read in (has_labels, registered_labels, registered_files):
+        with pytest.raises(IntegrityError) as caught:
+            read(folder)
+        assert str(caught.value) == (
+            "labels.csv must hold what ledger.json records, but there is no such file. Restore the file, or "
+            f"move the folder {folder} away and register the files in its raw again with "
+            '"moola labels add".'
+        )
+
+
+def test_the_remedy_for_lost_labels_brings_them_back(tmp_path, bars):
+    folder = tmp_path / "labels"
+    add_labels(folder, write(tmp_path / "a.csv", weekly_labels(bars)), bars, drop_bad=False)
+    before = registered_labels(folder)
+    (folder / "labels.csv").unlink()
+    folder.rename(tmp_path / "away")
+    add_labels(folder, tmp_path / "away" / "raw" / "a.csv", bars, drop_bad=False)
+    pd.testing.assert_frame_equal(registered_labels(folder), before)
+
+
+def test_labels_of_before_are_refused_once_newer_ones_are_registered(tmp_path, bars):
+    folder, labels = tmp_path / "labels", weekly_labels(bars)
+    add_labels(folder, write(tmp_path / "a.csv", labels.iloc[:3]), bars, drop_bad=False)
+    older = (folder / "labels.csv").read_bytes()
+    add_labels(folder, write(tmp_path / "b.csv", labels.iloc[3:]), bars, drop_bad=False)
+    (folder / "labels.csv").write_bytes(older)
+    with pytest.raises(ChecksumMismatch):
+        registered_labels(folder)
+
+
+def test_the_last_word_of_a_ledger_that_a_kill_cut_off_is_said_by_the_next_add(tmp_path, bars):
+    folder = tmp_path / "labels"
+    path = write(tmp_path / "a.csv", weekly_labels(bars))
+    add_labels(folder, path, bars, drop_bad=False)
+    ledger = json.loads((folder / "ledger.json").read_text())
+    cut_off = {**ledger, "before": {"sha256": None, "files": []}}
+    (folder / "ledger.json").write_text(json.dumps(cut_off))
+    add_labels(folder, path, bars, drop_bad=False)
+    assert json.loads((folder / "ledger.json").read_text()) == ledger
+
+
+def test_a_file_without_a_pass_is_registered_as_the_pass_asked_for(tmp_path, bars):
+    folder = tmp_path / "labels"
+    labels = weekly_labels(bars)
+    add_labels(folder, write(tmp_path / "a.csv", labels), bars, drop_bad=False)
+    again = labels.drop(columns="pass").assign(label="none", expansion_start=None, expansion_end=None)
+    ledger = add_labels(folder, write(tmp_path / "b.csv", again), bars, drop_bad=False, pass_number=2)
+    assert (ledger.kept, ledger.passes) == (6, {"2": 6})
+    assert registered_labels(folder)["pass"].tolist() == [1, 2] * 6
+
+
+def test_bars_registered_as_one_type_are_refused_as_the_other_under_another_id(tmp_path, bars):
+    folder = tmp_path / "labels"
+    first = label_frame([label_row(bars, 360, "retracement", 60)])
+    add_labels(folder, write(tmp_path / "a.csv", first), bars, drop_bad=False)
+    before = state_of(folder)
+    other = label_frame([label_row(bars, 380, "consolidation", 41)])
+    with pytest.raises(BadInput, match=r"1 windows give some the other type \(first w380, against w360\)"):
+        add_labels(folder, write(tmp_path / "b.csv", other), bars, drop_bad=True)
+    assert state_of(folder) == before
+    agreeing = label_frame([label_row(bars, 380, "retracement", 41)])
+    assert add_labels(folder, write(tmp_path / "c.csv", agreeing), bars, drop_bad=False).kept == 1

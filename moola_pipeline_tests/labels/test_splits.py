@@ -1,4 +1,6 @@
+import contextlib
 from datetime import date
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -10,13 +12,16 @@ from moola_pipeline.bars.table import build_table
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.splits import (
+    SPLITS,
     SplitSettings,
     UnsoundSplit,
     assign_splits,
     check_splits,
     class_counts,
     find_leakage,
+    nearest_dates,
     resolve_dates,
     training_rows_end,
     used_rows_end,
@@ -66,8 +71,12 @@ def test_rolling_takes_the_newest_labeled_months(bars, placed):
 
 def test_rolling_needs_a_month_to_train_on(placed):
     settings = SplitSettings(rule="rolling", rolling_test_months=5, rolling_validation_months=5)
-    with pytest.raises(UnsoundSplit, match="of 10 labeled months 10 are validation and test"):
+    with pytest.raises(UnsoundSplit, match="of 10 labeled months 10 are validation and test") as caught:
         resolve_dates(settings, placed)
+    assert str(caught.value).endswith("Choose 4 at most: moola run --rolling 4")
+    resolve_dates(
+        settings.model_copy(update={"rolling_test_months": 4, "rolling_validation_months": 4}), placed
+    )
 
 
 def late_window(bars: pd.DataFrame, bars_before_boundary: int) -> pd.DataFrame:
@@ -138,6 +147,53 @@ def test_without_any_dates_that_work_it_says_so(bars, placed):
     frame = assign_splits(placed.assign(label="retracement"), bars, FIXED)
     with pytest.raises(UnsoundSplit, match="No dates give every split both types: add labels"):
         check_splits(frame, bars, FIXED)
+
+
+def test_labels_of_two_months_are_advised_days_since_there_is_no_third_month_end(bars, placed):
+    few = placed.loc[placed["window_start"].dt.strftime("%Y-%m").isin(["2024-09", "2024-10"])]
+    assert nearest_dates(few, bars, FIXED) == (date(2024, 9, 30), date(2024, 10, 14), date(2024, 10, 28))
+
+
+def sound_ends(placed: pd.DataFrame, bars: pd.DataFrame, cuts: list[date]) -> list[tuple[date, date, date]]:
+    """All ends that `check_splits` accepts, by trying each."""
+    found = []
+    for ends in combinations(cuts, 3):
+        train, validation, test = ends
+        tried = SplitSettings(train_end=train, validation_end=validation, test_end=test)
+        with contextlib.suppress(UnsoundSplit):
+            _require_sound(assign_splits(placed, bars, tried))
+            found.append(ends)
+    return found
+
+
+def _require_sound(frame: pd.DataFrame) -> None:
+    core = frame.loc[frame["in_core"]]
+    if any(set(core.loc[core["split"] == split, "label"]) != {*TYPES} for split in SPLITS):
+        raise UnsoundSplit
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_advised_dates_are_the_nearest_of_all_that_work(bars, seed):
+    rng = np.random.default_rng(seed)
+    joined = bars.iloc[: 24 * SESSION_BARS].assign(segment=np.int32(0))  # one segment: purging bites
+    bar0 = np.sort(rng.choice(np.arange(40, len(joined) - 105, 20), 14, replace=False))
+    rows = [label_row(joined, int(row), str(rng.choice(TYPES)), 40) for row in bar0]
+    placed = place_labels(label_frame(rows), joined).frame
+    wanted = SplitSettings(
+        train_end=date(2024, 9, 30), validation_end=date(2024, 11, 11), test_end=date(2025, 1, 20)
+    )
+    days = placed["window_start"].dt.date
+    months = sorted({end.date() for end in pd.PeriodIndex(days, freq="M").end_time})
+    works = sound_ends(placed, joined, months) or sound_ends(placed, joined, sorted(set(days)))
+
+    def away(ends: tuple[date, ...]) -> int:
+        return sum(abs((end - want).days) for end, want in zip(ends, wanted.ends, strict=True))
+
+    advised = nearest_dates(placed, joined, wanted)
+    assert (advised is None) == (not works)
+    if advised is not None:
+        assert advised in works
+        assert away(advised) == min(map(away, works))
 
 
 def test_expansions_outside_the_core_do_not_make_a_split_sound(bars, placed):
