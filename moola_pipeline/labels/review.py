@@ -116,8 +116,8 @@ def _duplicate_warnings(pairs: pd.DataFrame) -> Iterator[str]:
         twice = sum(pairs["shared_expansions"].tolist())
         yield (
             f"windows that share more than half their bars: {len(pairs)} pairs, the first "
-            f"{first['window_a']} and {first['window_b']} with {first['shared_bars']} bars; expansions marked "
-            f"in both, which count twice: {twice}. Keep one window of each pair."
+            f"{first['window_a']} and {first['window_b']} with {first['shared_bars']} bars; expansions "
+            f"marked in both, which count twice: {twice}. Keep one window of each pair."
         )
 
 
@@ -128,5 +128,6 @@ def _pass_warnings(labels: pd.DataFrame) -> Iterator[str]:
     if alone:
         yield (
             f"windows with a second pass and no first: {len(alone)}, {alone[0]} among them. Nothing is "
-            "learned from a second pass: it measures how far the annotator agrees with the first. Add the first."
+            "learned from a second pass: it measures how far the annotator agrees with the first. "
+            "Add the first."
         )
