@@ -12,12 +12,10 @@ from moola_pipeline.evaluation.calibration import perfect_band
 from moola_pipeline.evaluation.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.evaluation.overlap import pair_overlapping
 from moola_pipeline.evaluation.peers import (
-    BARS_BEFORE_START,
     TYPE_PEERS,
     Seen,
     TypePeer,
     fit_type_peer,
-    paths_before,
 )
 from moola_pipeline.evaluation.scores import (
     Ground,
@@ -40,6 +38,7 @@ from moola_pipeline.models.rule import Proposals, measure_spans, propose
 from moola_pipeline.serving.annotate import find_events, type_probabilities
 from moola_pipeline.training.annotators import standalone_rule
 from moola_pipeline.training.examples import labeled_proposals
+from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.dense import view_rows
 from moola_pipeline.windows.repainted import BarArrays
 

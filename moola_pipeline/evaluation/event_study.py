@@ -6,10 +6,10 @@ import pandas as pd
 from moola_pipeline.evaluation.bootstrap import resample
 from moola_pipeline.evaluation.breakdowns import Labeled
 from moola_pipeline.evaluation.matching import in_core
-from moola_pipeline.evaluation.peers import BARS_BEFORE_START
 from moola_pipeline.evaluation.report_data import MeanPath
 from moola_pipeline.evaluation.scores import Ground
 from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.windows.before import BARS_BEFORE_START
 
 BARS_AFTER_START = 20
 BARS = np.arange(-BARS_BEFORE_START, BARS_AFTER_START + 1)
