@@ -131,9 +131,9 @@ def feature_page(report: FeatureReport, measured_on: str) -> str:
             "to itself: a later bar never changes one. r is high - low but at least one tick; ATR is that of "
             f"TA-Lib over {ATR_BARS} bars, at least one tick; EMA20 is TA-Lib's. A swing is known from "
             f"the bar that confirms it, by a close that stands {ZIGZAG_K:g} ATR off the extreme; until the "
-            f"first one, the running extreme of the segment stands in. Valid from bar {VALID_FROM} of a segment, 13 and "
-            f"later from bar {STRUCTURE_VALID_FROM}. Turning prices upside down turns x into what stands "
-            "under mirror.",
+            f"first one, the running extreme of the segment stands in. Valid from bar {VALID_FROM} of a "
+            f"segment, 13 and later from bar {STRUCTURE_VALID_FROM}. Turning prices upside down turns x "
+            "into what stands under mirror.",
             "",
             "Density is the share of values that are not 0 (it must exceed "
             f"{_limits(MIN_DENSITY)}), spread the way from the 1st to the 99th percentile over the declared "

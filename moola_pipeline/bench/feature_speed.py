@@ -15,8 +15,8 @@ from moola_pipeline.bench.fresh import BATCH_WINDOWS, Memory, memory_of_features
 from moola_pipeline.bench.plain_features import pandas_features, rebuilt_windows, streaming_bars
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.publish import file_sha256
-from moola_pipeline.windows.dense import pretraining_windows, view_rows
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.frame import WINDOW_BARS, gathered
 
 REBUILT_WINDOWS = 50
 GATHERED_WINDOWS = 16_384
@@ -110,5 +110,5 @@ def _stored(table: FeatureTable, prices: np.ndarray, segment: np.ndarray) -> dic
 def _gathering(values: np.ndarray, bar0: np.ndarray) -> float:
     """Windows a second, drawn at random as training draws them."""
     drawn = np.random.default_rng(0).choice(bar0, (GATHERED_WINDOWS // BATCH_WINDOWS, BATCH_WINDOWS))
-    taken = timed(lambda: [values[view_rows(rows)].shape for rows in drawn], repeats=3)
+    taken = timed(lambda: [gathered(values, rows).shape for rows in drawn], repeats=3)
     return GATHERED_WINDOWS / taken.seconds

@@ -66,7 +66,8 @@ def print_compiling() -> None:
 def print_memory(folder: str) -> None:
     """The body of the process whose memory is measured."""
     from moola_pipeline.features.relativity import compute_features
-    from moola_pipeline.windows.dense import pretraining_windows, view_rows
+    from moola_pipeline.windows.dense import pretraining_windows
+    from moola_pipeline.windows.frame import gathered
 
     compute_features(np.ones((50, 4)), np.zeros(50, np.int32), 0.25)  # loads what was compiled
     before = _resident_mb("VmRSS")
@@ -74,7 +75,7 @@ def print_memory(folder: str) -> None:
     table = compute_features(prices, segment, json.loads((Path(folder) / "tick.json").read_text()))
     bar0 = pretraining_windows(segment, len(segment))
     for i in range(0, len(bar0), BATCH_WINDOWS):
-        table.values[view_rows(bar0[i : i + BATCH_WINDOWS])]
+        gathered(table.values, bar0[i : i + BATCH_WINDOWS])
     print(json.dumps({"before": before, "peak": _resident_mb("VmHWM")}))  # noqa: T201
 
 

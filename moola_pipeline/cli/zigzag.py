@@ -52,7 +52,7 @@ def zigzag(
     from moola_pipeline.bars.table import build_table
     from moola_pipeline.bars.vendor import read_vendor_file
 
-    _require_settings(k, atr, session if plot is not None else None)
+    _require_settings(k, atr, session, plot)
     require_out("--out", out, OUT_SUFFIXES, file)
     require_out("--plot", plot, PLOT_SUFFIXES, file, out)
     options = chosen_options(**vendor)
@@ -84,12 +84,14 @@ def zigzag(
     emit(shown, _lines(shown, swings, out, plot), as_json)
 
 
-def _require_settings(k: float, atr: int, session: str | None) -> None:
+def _require_settings(k: float, atr: int, session: str | None, plot: Path | None) -> None:
     if not (k > 0 and math.isfinite(k)):
         raise BadInput(f"--k must be > 0 ATR, got {k:g}. Leave it out for {ZIGZAG_K:g}.")
     if not 1 <= atr <= 1000:
         raise BadInput(f"--atr must be 1 to 1000 bars, got {atr}. Leave it out for {ATR_BARS}.")
     if session is not None:
+        if plot is None:
+            raise BadInput("--session chooses what --plot draws, got no --plot. Add --plot swings.png.")
         try:
             date.fromisoformat(session)
         except ValueError:

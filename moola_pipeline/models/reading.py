@@ -8,7 +8,7 @@ import torch
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.rule import Proposals
-from moola_pipeline.windows.frame import decode_span, view_rows
+from moola_pipeline.windows.frame import decode_span, gathered
 
 BATCH_WINDOWS = 256
 
@@ -89,6 +89,6 @@ def moved(proposals: Proposals, reading: Reading, refine: bool) -> Proposals:
 
 def oriented(values: np.ndarray, bar0: np.ndarray, down: np.ndarray) -> np.ndarray:
     """Features of windows with their context, those marked `down` mirrored: (B, 125, F) float32."""
-    features = values[view_rows(bar0)]
+    features = gathered(values, bar0)
     features[down] = mirrored(features[down])
     return features

@@ -9,8 +9,7 @@ import torch
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Spans
 from moola_pipeline.training.examples import N_KINDS, Examples
-from moola_pipeline.windows.dense import view_rows
-from moola_pipeline.windows.frame import encode_span
+from moola_pipeline.windows.frame import encode_span, gathered
 from moola_pipeline.windows.repainted import BarArrays, augmented, repainted_features
 
 
@@ -100,7 +99,7 @@ def batches(
 
 def _features(source: Source, bar0: np.ndarray, augmentation: Augmentation | None) -> np.ndarray:
     if augmentation is None:
-        return source.values[view_rows(bar0)]
+        return gathered(source.values, bar0)
     views = augmented(
         source.bars.views(bar0),
         source.atr[bar0],

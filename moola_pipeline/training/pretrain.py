@@ -19,8 +19,7 @@ from moola_pipeline.training.imputation import (
 )
 from moola_pipeline.training.losses import require_finite
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.dense import view_rows
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, gathered, view_rows
 from moola_pipeline.windows.repainted import BarArrays, bridge_hidden, hidden_blocks, repainted_features
 
 EMBARGO_BARS = WINDOW_BARS
@@ -75,7 +74,7 @@ def hide(
         Two (B, 125, F) arrays; the first does not depend on any price of a hidden bar.
     """
     views = bridge_hidden(bars.views(bar0), hidden)
-    return repainted_features(bars, bar0, views), values[view_rows(bar0)]
+    return repainted_features(bars, bar0, views), gathered(values, bar0)
 
 
 def pretrain(

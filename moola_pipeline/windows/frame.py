@@ -21,6 +21,22 @@ def view_rows(bar0: np.ndarray) -> np.ndarray:
     return np.asarray(bar0)[:, None] + np.arange(-CONTEXT_BARS, WINDOW_BARS)
 
 
+def gathered(values: np.ndarray, bar0: np.ndarray) -> np.ndarray:
+    """Copy the rows of windows out of a table: (n_bars, ...) to (B, 125, ...).
+
+    Raises:
+        ValueError: If a window with its context leaves the table: it names the first.
+    """
+    bar0 = np.asarray(bar0)
+    outside = (bar0 < CONTEXT_BARS) | (bar0 + WINDOW_BARS > len(values))
+    if outside.any():
+        raise ValueError(
+            f"bar 0 of a window must lie in rows {CONTEXT_BARS} to {len(values) - WINDOW_BARS} of a table of "
+            f"{len(values)} bars, got {int(bar0[np.argmax(outside)])}"
+        )
+    return values[view_rows(bar0)]
+
+
 def encode_span(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Center and length of spans start..end (inclusive), as shares of a window's bars."""
     start, end = np.asarray(start, float), np.asarray(end, float)

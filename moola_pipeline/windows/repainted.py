@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
+from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.relativity import compute_features
-from moola_pipeline.windows.dense import VIEW_BARS, segment_bounds, view_rows
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.frame import VIEW_BARS, WINDOW_BARS, gathered
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BarArrays:
 
     def views(self, bar0: np.ndarray) -> np.ndarray:
         """Prices of windows with their context: (B, 125, 4), a copy."""
-        return self.prices[view_rows(bar0)]
+        return gathered(self.prices, bar0)
 
     def segment_starts(self, bar0: np.ndarray) -> np.ndarray:
         """First row of the segment of each window: (B,) int64."""

@@ -1,16 +1,11 @@
 """The feature table: causal, in range, and equal to a plain loop."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.schema import MAX_GAP, PRICE_COLUMNS
-from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.features.relativity import (
     STRUCTURE_VALID_FROM,
     VALID_FROM,
@@ -224,6 +219,17 @@ def test_a_fault_in_an_indicator_stops_the_computation(indicator: str, monkeypat
         one_segment(random_bars(np.random.default_rng(8), 60))
 
 
+@pytest.mark.parametrize("n_bars", [1, 2, 10, 11, 19, 20, 21, 40])
+def test_a_segment_shorter_than_the_warm_up_has_neutral_rows_and_says_they_are_not_valid(n_bars: int):
+    table = one_segment(random_bars(np.random.default_rng(9), n_bars))
+
+    assert table.values.shape == (n_bars, N_FEATURES)
+    assert table.valid.sum() == max(n_bars - 20, 0)
+    assert not table.structure_valid.any()
+    assert (table.values[:20] == NEUTRAL).all()
+    assert np.array_equal(table.atr > 0, np.arange(n_bars) >= 10)
+
+
 @pytest.mark.parametrize(
     ("prices", "segment", "tick_points", "text"),
     [
@@ -265,26 +271,3 @@ def test_input_that_cannot_be_is_refused(
     with pytest.raises(ValueError) as refused:
         compute_features(prices, segment, tick_points)
     assert str(refused.value) == text
-
-
-@pytest.fixture(scope="module")
-def real_features(private_data: Path) -> FeatureTable:
-    bars = pd.read_parquet(private_data / "real" / "nq_1m_2020-09_2025-06.parquet")
-    bars = bars.iloc[-400_000:].reset_index(drop=True)
-    session = session_of(bars["ts_utc"])
-    begins = (session != session.shift()) | (bars["ts_utc"].diff() > MAX_GAP)
-    return compute_features(bars[list(PRICE_COLUMNS)].to_numpy(), begins.cumsum().to_numpy(), TICK)
-
-
-def test_most_values_of_every_feature_of_real_bars_are_not_zero(real_features: FeatureTable):
-    dense = (real_features.values[real_features.structure_valid] != 0).mean(axis=0)
-
-    assert {n: share for n, share in zip(FEATURE_NAMES, dense.tolist(), strict=True) if share <= 0.5} == {}
-
-
-def test_every_feature_of_real_bars_spreads_over_a_fifth_of_its_range(real_features: FeatureTable):
-    values = real_features.values[real_features.structure_valid]
-    low, high = np.percentile(values, [1, 99], axis=0)
-    spread = (high - low) / (RANGE_HIGH - RANGE_LOW)
-
-    assert {n: share for n, share in zip(FEATURE_NAMES, spread.tolist(), strict=True) if share < 0.2} == {}

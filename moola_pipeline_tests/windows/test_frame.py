@@ -1,6 +1,7 @@
 """The frame of a window, and the one pair that turns spans into shares and back."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from moola_pipeline.windows.frame import (
     WINDOW_BARS,
     decode_span,
     encode_span,
+    gathered,
 )
 
 FIRST, LAST = np.triu_indices(WINDOW_BARS)
@@ -81,3 +83,27 @@ def test_every_bar_the_network_reads_has_warm_features():
 
 def test_the_core_lies_in_the_middle_of_the_window():
     assert CORE_FIRST == WINDOW_BARS - 1 - CORE_LAST
+
+
+def test_windows_gathered_from_a_table_are_the_rows_around_bar_0():
+    table = np.arange(300)[:, None] * np.ones(3)
+    windows = gathered(table, np.array([20, 195]))
+
+    assert windows.shape == (2, 125, 3)
+    assert windows[0, :, 0].tolist() == list(range(125))
+    assert windows[1, :, 0].tolist() == list(range(175, 300))
+    windows[:] = -1
+    assert table.min() == 0
+
+
+@pytest.mark.parametrize("row", [-1, 0, 19, 196, 300, 10**9])
+def test_a_window_that_leaves_the_table_is_refused_by_name(row: int):
+    with pytest.raises(ValueError) as refused:
+        gathered(np.ones((300, 3)), np.array([40, row]))
+    assert str(refused.value) == (
+        f"bar 0 of a window must lie in rows 20 to 195 of a table of 300 bars, got {row}"
+    )
+
+
+def test_no_window_gathers_nothing():
+    assert gathered(np.ones((300, 3)), np.empty(0, np.int64)).shape == (0, 125, 3)

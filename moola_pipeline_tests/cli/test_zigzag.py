@@ -1,0 +1,238 @@
+"""moola zigzag: the swings of a bar file as a table, a file and a picture."""
+
+import json
+import zlib
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars.table import build_table
+from moola_pipeline.cli.zigzag import COLUMNS
+from moola_pipeline.features.zigzag import confirmed_swings
+from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.features.naive import TICK, naive_atr, naive_swings, random_bars
+
+N_BARS = (600, 400, 8)
+"""Two sessions, and a third that is too short for the ATR."""
+DAYS = ("2024-03-04", "2024-03-05", "2024-03-06")
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    prices = random_bars(np.random.default_rng(0), sum(N_BARS))
+    times = [
+        pd.date_range(f"{day} 10:00", periods=n, freq="min") for day, n in zip(DAYS, N_BARS, strict=True)
+    ]
+    frame = pd.DataFrame(prices, columns=["open", "high", "low", "close"])
+    return frame.assign(timestamp=times[0].append(times[1:]).tz_localize("UTC"), volume=1)
+
+
+@pytest.fixture(scope="module")
+def bar_file(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bars") / "bars.csv"
+    bars.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def shown(bar_file: Path) -> dict:
+    return facts(call("zigzag", bar_file, "--json"))
+
+
+def test_swings_are_those_of_a_plain_search_in_each_session(bars: pd.DataFrame, shown: dict):
+    expected = []
+    for first, n_bars in zip(np.cumsum((0, *N_BARS)), N_BARS, strict=False):
+        part = bars.iloc[first : first + n_bars]
+        high, low, close = (part[name].tolist() for name in ("high", "low", "close"))
+        atr = [max(value, TICK) for value in naive_atr(high, low, close)]
+        for t, state in enumerate(naive_swings(high, low, close, atr, 1.2)):
+            if state["confirmed"]:
+                kind = "high" if state["direction"] < 0 else "low"
+                times = [f"{part['timestamp'].iloc[int(i)]:%FT%TZ}" for i in (state[f"{kind}_bar"], t)]
+                expected.append(dict(zip(COLUMNS, (times[0], state[kind], kind, times[1]), strict=True)))
+    assert shown["swings"] == expected
+    assert len(expected) > 100
+
+
+def test_no_swing_reaches_over_a_session_and_highs_and_lows_alternate_in_each(shown: dict):
+    swings = shown["swings"]
+    assert all(
+        it["time"] < it["confirmed_at"] and it["time"][:10] == it["confirmed_at"][:10] for it in swings
+    )
+    assert {it["time"][:10] for it in swings} == set(DAYS[:2])
+    for day in DAYS[:2]:
+        kinds = [it["kind"] for it in swings if it["time"].startswith(day)]
+        assert all(a != b for a, b in pairwise(kinds))
+
+
+def test_json_says_how_the_swings_were_found(shown: dict):
+    assert {name: shown[name] for name in list(shown)[:-1]} == {
+        "file": "bars.csv",
+        "k": 1.2,
+        "atr_bars": 10,
+        "bars": 1008,
+        "segments": 3,
+        "segments_too_short": 1,
+        "plotted_session": None,
+    }
+
+
+def test_k_and_atr_are_those_of_the_options(bars: pd.DataFrame, bar_file: Path):
+    found = facts(call("zigzag", bar_file, "--k", "3", "--atr", "5", "--json"))
+    table = build_table(bars[["timestamp", "open", "high", "low", "close"]].assign(volume=pd.NA), None)
+    prices, segment = table[["open", "high", "low", "close"]].to_numpy(float), table["segment"].to_numpy()
+    assert [it["price"] for it in found["swings"]] == confirmed_swings(
+        prices, segment, TICK, 3.0, 5
+    ).price.tolist()
+
+
+def test_a_person_sees_the_last_swings_and_how_to_get_all(bar_file: Path, shown: dict):
+    lines = call("zigzag", bar_file).stdout.splitlines()
+    assert lines[0] == f"bars.csv: {len(shown['swings'])} swings in 1,008 bars, 3 segments"
+    assert lines[1] == "each confirmed by a move of 1.2 ATR(10) off it; times: UTC bar opens"
+    assert lines[2] == "1 segments are too short for the ATR: no swing can be confirmed in them"
+    assert lines[3] == "the last 20 (all of them: --out swings.csv)"
+    assert lines[5].split() == list(COLUMNS)
+    assert len(lines) == 6 + 20
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_a_file_holds_all_swings(suffix: str, bar_file: Path, shown: dict, tmp_path: Path):
+    out = tmp_path / f"swings{suffix}"
+    assert call("zigzag", bar_file, "--out", out).stdout.splitlines()[-1] == f"written to {out}"
+    if suffix == ".json":
+        assert json.loads(out.read_text()) == shown["swings"]
+        return
+    held = pd.read_csv(out, parse_dates=["time"]) if suffix == ".csv" else pd.read_parquet(out)
+    assert list(held.columns) == list(COLUMNS)
+    assert held["price"].tolist() == [it["price"] for it in shown["swings"]]
+    assert held["time"].dt.strftime("%FT%TZ").tolist() == [it["time"] for it in shown["swings"]]
+
+
+def test_a_file_that_is_there_is_replaced_whole_as_other_commands_do(bar_file: Path, tmp_path: Path):
+    out = tmp_path / "swings.csv"
+    out.write_text("x" * 10**6)
+    call("zigzag", bar_file, "--out", out)
+    assert out.read_text().startswith("time,price,kind,confirmed_at\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["swings.csv"]
+
+
+def test_a_png_of_the_last_session_is_drawn_and_named(bar_file: Path, tmp_path: Path):
+    plot = tmp_path / "swings.png"
+    lines = call("zigzag", bar_file, "--plot", plot).stdout.splitlines()
+    assert f"session {DAYS[2]} drawn to {plot} (another: --session DATE)" in lines
+    content = plot.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+    at = content.index(b"IDAT")
+    pixels = zlib.decompress(content[at + 4 : at + 4 + int.from_bytes(content[at - 4 : at], "big")])
+    assert len(pixels) == height * (3 * width + 1)
+
+
+def test_a_session_can_be_chosen_and_the_picture_holds_its_candles_and_swings(
+    bar_file: Path, shown: dict, tmp_path: Path
+):
+    plot = tmp_path / "swings.svg"
+    found = facts(call("zigzag", bar_file, "--plot", plot, "--session", DAYS[1], "--json"))
+    assert found["plotted_session"] == DAYS[1]
+    picture = ElementTree.parse(plot).getroot()
+    tags = [element.tag.rpartition("}")[2] for element in picture.iter()]
+    n_swings = sum(it["time"].startswith(DAYS[1]) for it in shown["swings"])
+    assert tags.count("line") == n_swings - 1
+    assert tags.count("rect") > 2 * N_BARS[1]
+    texts = [element.text for element in picture.iter() if element.text]
+    assert texts[0] == f"{DAYS[1]} k=1.2 ATR=10 UTC"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--k", "0"), "--k must be > 0 ATR, got 0. Leave it out for 1.2."),
+        (("--k", "-4"), "--k must be > 0 ATR, got -4. Leave it out for 1.2."),
+        (("--k", "nan"), "--k must be > 0 ATR, got nan. Leave it out for 1.2."),
+        (("--k", "inf"), "--k must be > 0 ATR, got inf. Leave it out for 1.2."),
+        (("--atr", "0"), "--atr must be 1 to 1000 bars, got 0. Leave it out for 10."),
+        (
+            ("--out", "swings.txt"),
+            "--out must end in .csv, .parquet, .json, got swings.txt. Choose one of them.",
+        ),
+        (("--plot", "swings.jpg"), "--plot must end in .png, .svg, got swings.jpg. Choose one of them."),
+        (
+            ("--plot", "swings.svg", "--session", "yesterday"),
+            "--session must be a date, got 'yesterday'. Write it as 2025-06-30.",
+        ),
+        (
+            ("--plot", "swings.svg", "--session", "2024-03-09"),
+            "bars.csv: --session must be one of its sessions, 2024-03-04 to 2024-03-06, got 2024-03-09. "
+            "Choose one in which it has bars.",
+        ),
+        (
+            ("--session", "2024-03-04"),
+            "--session chooses what --plot draws, got no --plot. Add --plot swings.png.",
+        ),
+        (
+            ("--atr", "600"),
+            "bars.csv: swings need more than 600 bars of one segment (--atr; no gap over 10 minutes), "
+            "got 600. Give more bars, or a smaller --atr.",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    words: tuple[str, ...], text: str, bar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    result = call("zigzag", bar_file, *words)
+    assert result.exit_code == 2
+    assert complaint(result) == text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_one_bar_is_refused(bars: pd.DataFrame, tmp_path: Path):
+    path = tmp_path / "one.csv"
+    bars.iloc[:1].to_csv(path, index=False)
+    result = call("zigzag", path)
+    assert result.exit_code == 2
+    assert complaint(result).startswith("one.csv: ")
+
+
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+def test_the_bars_are_never_written_over(option: str, bars: pd.DataFrame, tmp_path: Path):
+    path = tmp_path / ("bars.csv" if option == "--out" else "bars.svg")
+    bars.to_csv(path, index=False)
+    before = path.read_bytes()
+    result = call("zigzag", path, option, path)
+    assert result.exit_code == 2
+    assert complaint(result) == f"{option} must be a file of its own, got {path} twice. Name another place."
+    assert path.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_named(bar_file: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "swings.csv"
+    result = call("zigzag", bar_file, "--out", out)
+    assert result.exit_code == 2
+    assert complaint(result).startswith(f"--out must lie in a folder that can be written, got {out} (")
+
+
+def test_bars_are_read_as_bars_add_reads_them(bars: pd.DataFrame, shown: dict, tmp_path: Path):
+    path = tmp_path / "closes.csv"
+    local = bars["timestamp"].dt.tz_convert("America/Chicago").dt.tz_localize(None) + pd.Timedelta("1min")
+    bars.assign(when=local, last=bars["close"]).drop(columns=["timestamp", "close"]).to_csv(path, index=False)
+    options = ("--timezone", "America/Chicago", "--stamp", "close", "--columns", "time=when,close=last")
+    assert facts(call("zigzag", path, *options, "--json"))["swings"] == shown["swings"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("firstrate/NQ_1min_sample.csv", ()),
+        ("tradingview/ES_1m.parquet", ("--instrument", "ES", "--timezone", "UTC")),
+    ],
+)
+def test_vendor_files_have_swings(name: str, options: tuple[str, ...], private_data: Path):
+    found = facts(call("zigzag", private_data / "vendor_samples" / name, *options, "--json"))
+    assert found["bars"] / 12 < len(found["swings"]) < found["bars"] / 3
