@@ -102,7 +102,7 @@ def sift_bars(
             `most_rejected` have no time or break a rule, or two bars of one minute disagree.
     """
     timed = bars["timestamp"].notna().to_numpy()
-    if not interval_is_proven and 2 * timed.sum() >= len(bars):
+    if not interval_is_proven and (~timed).sum() <= most_rejected * len(bars):
         _refuse_other_interval(nanoseconds(bars)[timed], source)
     reasons = _reasons(bars, instrument, faults)
     rejected = np.any([*reasons.values()], axis=0)

@@ -106,7 +106,7 @@ def read_columns(content: bytes, layout: Layout, columns: Mapping[str, str], sou
             table = pq.read_table(pa.BufferReader(content), columns=list(columns.values()))
         else:
             table, lines = _read_csv(content, layout, columns)
-        values = {role: table.column(name) for role, name in columns.items()}
+        values = {role: _decoded(table.column(name)) for role, name in columns.items()}
         if "contract" in values:
             values["contract"] = values["contract"].cast(pa.string())
         if "date" in values:
@@ -120,7 +120,7 @@ def read_columns(content: bytes, layout: Layout, columns: Mapping[str, str], sou
         first = min(lines)
         raise BadInput(
             f"{source}: each row must have {len(layout.names)} cells, but {len(lines):,} of "
-            f"{table.num_rows:,} do not, first {faults[0].quote(first)} in row {first + 1:,}. "
+            f"{table.num_rows:,} do not, first in row {first + 1:,} ({faults[0].quote(first)}). "
             "Export it again, with a name in the header for each column."
         )
     faults += _read_numbers(values, columns, source)
@@ -215,6 +215,11 @@ def _read_numbers(
         if wrong.any():
             faults.append(CellFault(NEEDS_NUMBERS, wrong, columns[role], texts[role]))
     return faults
+
+
+def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = values.type
+    return values.cast(kind.value_type) if pa.types.is_dictionary(kind) else values
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -54,7 +54,8 @@ def text_times(texts: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedAr
 def _zoned_times(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     plain = pc.replace_substring_regex(texts, r" ?(UTC|GMT|[zZ])$", "+00:00")  # type: ignore[attr-defined]
     times = pd.to_datetime(plain.to_pandas(), format="ISO8601", errors="coerce", utc=True)
-    return pa.chunked_array([pa.array(times.dt.as_unit("us").astype("datetime64[us, UTC]"))])
+    instants = times.dt.tz_localize(None).to_numpy("M8[us]")
+    return pa.chunked_array([pa.array(instants, mask=np.isnat(instants)).cast(pa.timestamp("us", "UTC"))])
 
 
 def _naive_times(texts: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArray:
@@ -96,10 +97,14 @@ def _dates(days: Sequence[str], column: str, source: str) -> np.ndarray:
 
 
 def _clocks(clocks: Sequence[str]) -> np.ndarray:
-    """Time since midnight, of clocks in any of CLOCK_LAYOUTS: no text fits two that disagree."""
-    found = [
-        next(filter(None, (_parsed(clock, layout) for layout in CLOCK_LAYOUTS)), None) for clock in clocks
-    ]
+    """Time since midnight, of clocks in any of CLOCK_LAYOUTS: no text fits two that disagree.
+
+    Numbers may lack their leading zeros, as 930 does: the longest tells hours and minutes from
+    hours, minutes and seconds.
+    """
+    width = max((4 if len(clock) <= 4 else 6 for clock in clocks if clock.isdecimal()), default=0)
+    padded = [clock.zfill(width) if clock.isdecimal() else clock for clock in clocks]
+    found = [next(filter(None, (_parsed(one, layout) for layout in CLOCK_LAYOUTS)), None) for one in padded]
     midnight = datetime(1900, 1, 1)
     return np.array([clock and clock - midnight for clock in found], "m8[us]")
 

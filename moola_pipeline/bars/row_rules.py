@@ -50,7 +50,7 @@ class CellFault:
         """What stands in row `row` (from 0), as a person finds it in the file."""
         text = str(self.cells[int(row)].as_py())
         shown = repr(text if len(text) <= _QUOTED_LENGTH else f"{text[:_QUOTED_LENGTH]}...")
-        return f"{self.column} is {shown}" if self.column else shown
+        return f"{self.column or 'the line'} is {shown}"
 
 
 def _no_time(bars: pd.DataFrame, _: Instrument) -> np.ndarray:

@@ -119,12 +119,13 @@ def _whole(times: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _from_epoch(times: pa.ChunkedArray) -> pa.ChunkedArray | None:
     """Counts since 1970 in the unit that most lie in, null for the others; None if most lie in none."""
+    times = times.cast(pa.int64(), safe=False)  # an unsigned count beyond it turns negative, and is none
     first, last = EPOCH_SECONDS
     for unit, ticks in EPOCH_UNITS.items():
         sound = pc.and_(pc.greater_equal(times, first * ticks), pc.less(times, last * ticks))  # type: ignore[attr-defined]
         n_sound = pc.sum(sound).as_py() or 0  # type: ignore[attr-defined]
         if n_sound and 2 * n_sound >= len(times) - times.null_count:
-            counts = pc.if_else(sound, times.cast(pa.int64(), safe=False), pa.scalar(None, pa.int64()))  # type: ignore[attr-defined]
+            counts = pc.if_else(sound, times, pa.scalar(None, pa.int64()))  # type: ignore[attr-defined]
             return counts.cast(pa.timestamp(unit))
     return None
 

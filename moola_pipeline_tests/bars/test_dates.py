@@ -53,6 +53,19 @@ def test_a_cell_that_is_no_time_as_the_others_are_is_none(odd: str | None):
     ]
 
 
+@pytest.mark.parametrize(
+    ("clocks", "seconds"),
+    [
+        (["0", "1", "930", "1430"], [0, 60, 34_200, 52_200]),
+        (["0", "100", "93000", "143001"], [0, 60, 34_200, 52_201]),
+    ],
+)
+def test_clocks_that_lost_their_zeros_are_told_by_the_longest(clocks: list[str], seconds: list[int]):
+    day = pd.Timestamp("2024-03-18")
+    expected = [(day + pd.Timedelta(seconds=second)).isoformat() for second in seconds]
+    assert read(*(f"20240318 {clock}" for clock in clocks)) == expected
+
+
 def test_a_column_of_something_else_holds_no_times():
     assert text_times(column("a", "b", "2024-03-18 14:30"), "time", "nq.csv") is None
     assert text_times(column("03/06/24 23:00"), "time", "nq.csv") is None

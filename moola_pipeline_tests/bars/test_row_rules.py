@@ -98,4 +98,4 @@ def test_a_cell_is_quoted_as_it_stands_and_a_long_one_is_cut():
     fault = CellFault("have numbers", np.ones(2, bool), "Last", cells)
     assert fault.quote(0) == "Last is 'x'"
     assert fault.quote(1) == f"Last is '{'y' * 60}...'"
-    assert CellFault("have cells", np.ones(2, bool), "", cells).quote(0) == "'x'"
+    assert CellFault("have cells", np.ones(2, bool), "", cells).quote(0) == "the line is 'x'"

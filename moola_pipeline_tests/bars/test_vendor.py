@@ -255,7 +255,7 @@ def test_contract_codes_are_kept_and_a_continuous_symbol_is_not_one(tmp_path: Pa
         ),
         (
             b"timestamp,open,high,low,close\n2024-03-08T14:30Z,1,1,1\n",
-            "each row must have 5 cells, but 1 of 1 do not, first '2024-03-08T14:30Z,1,1,1' in row 1.",
+            "each row must have 5 cells, but 1 of 1 do not, first in row 1 (the line is '2024-03-08T14:30Z,",
         ),
         (b"time,open,high,low,close\n18:00,1,1,1,1\n", "must hold a date and a time"),
         (b"time,open,high,low,close\nyesterday,1,1,1,1\n", "got 'yesterday'"),
@@ -302,7 +302,7 @@ def test_a_cell_that_is_no_number_and_a_short_line_cost_their_rows_alone(tmp_pat
     assert bars.rejected[["row", "reason", "found"]].to_numpy().tolist() == [
         [6, "a bar must have numbers as prices and volume", f"open is '{lines[6].split(',')[1]}'"],
         [10, "a bar must have numbers as prices and volume", "close is '--'"],
-        [20, "a bar must have a cell for each column", repr(lines[20])],
+        [20, "a bar must have a cell for each column", f"the line is {lines[20]!r}"],
     ]
 
 
@@ -319,6 +319,29 @@ def test_a_few_odd_times_cost_their_rows_and_are_quoted(tmp_path: Path):
         [10, "timestamp is '2024-03-08 14:39:00'"],
     ]
     pd.testing.assert_frame_equal(bars.frame, made_up.drop(index=[7, 8, 9]).reset_index(drop=True))
+
+
+def test_rows_of_which_half_are_cut_short_are_not_taken_for_another_interval(tmp_path: Path):
+    lines = write_csv(tmp_path / "bars.csv", made_up_bars(20)).read_text().splitlines()
+    lines[2::2] = [line.rpartition(",")[0] for line in lines[2::2]]
+
+    assert "have a cell for each column, but 10 of 20 do not, first in row 2 (the line is '2024" in refusal(
+        text_file(tmp_path / "odd.csv", *lines)
+    )
+
+
+def test_counts_that_no_time_can_have_are_refused(tmp_path: Path):
+    huge = made_up_bars().assign(timestamp=np.full(6, 2**64 - 1, np.uint64))
+
+    assert "must hold a date and a time" in refusal(write_parquet(tmp_path / "bars.parquet", huge))
+
+
+def test_prices_that_are_text_or_coded_text_are_read_as_the_numbers_they_say(tmp_path: Path):
+    made_up = made_up_bars()
+    coded = made_up.assign(close=pd.Categorical(made_up["close"].astype(str)), low=made_up["low"].astype(str))
+
+    bars = read_vendor_file(write_parquet(tmp_path / "bars.parquet", coded))
+    pd.testing.assert_frame_equal(bars.frame, made_up)
 
 
 def test_many_odd_times_are_refused_quoting_the_first_of_them(tmp_path: Path):
@@ -372,7 +395,7 @@ def test_a_byte_that_is_no_text_costs_its_row_alone(tmp_path: Path):
 
     bars = read_vendor_file(tmp_path / "odd.csv")
     pd.testing.assert_frame_equal(bars.frame, made_up_bars(300))
-    assert bars.rejected["found"].tolist() == ["'\ufffd'"]
+    assert bars.rejected["found"].tolist() == ["the line is '\ufffd'"]
 
 
 def test_a_path_without_a_file_is_refused(tmp_path: Path):

@@ -121,7 +121,9 @@ def test_a_zone_is_asked_for_where_times_have_none(frame: pd.DataFrame):
 def test_a_file_is_read_as_the_same_frame_is(frame: pd.DataFrame, tmp_path: Path):
     path = tmp_path / "bars.csv"
     frame.to_csv(path, index=False)
-    pd.testing.assert_frame_equal(table_from_bars(read_vendor_file(path), path.name), table_from_frame(frame, "NQ"))
+    pd.testing.assert_frame_equal(
+        table_from_bars(read_vendor_file(path), path.name), table_from_frame(frame, "NQ")
+    )
     frame.iloc[:100].to_csv(path, index=False)
     with pytest.raises(BadInput, match=r"^bars\.csv: one window needs 145 bars .*, got 100\. Give more"):
         table_from_bars(read_vendor_file(path), path.name)
