@@ -16,7 +16,7 @@ from moola_pipeline.models.rule import Rule, SpanMeasures, measure_spans, propos
 from moola_pipeline.training.decisions import fit_decisions
 from moola_pipeline.training.examples import labeled_proposals, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
-from moola_pipeline.training.rule_fit import fit_rule
+from moola_pipeline.training.rule_fit import fit_rule, push_rule
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.dense import view_rows
 from moola_pipeline.windows.repainted import BarArrays
@@ -100,7 +100,7 @@ def _trained(annotator: Annotator, result: FinetuneResult, marked: Reading) -> T
 
 def standalone_rule(bars: BarArrays, features: FeatureTable, train: LabeledWindows) -> Rule:
     """The rule that finds expansions best by itself, for the peer that uses no network."""
-    return fit_rule(_measures(bars, features, train), train.spans)
+    return push_rule(_measures(bars, features, train), train.spans)
 
 
 def _measures(bars: BarArrays, features: FeatureTable, windows: LabeledWindows) -> SpanMeasures:

@@ -1,5 +1,6 @@
 """Fitting the proposing rule on training labels: coordinate search over its five thresholds."""
 
+from collections.abc import Iterator
 from itertools import product
 
 import numba
@@ -78,11 +79,7 @@ def fit_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -
     Raises:
         ValueError: If there is no labeled expansion.
     """
-    if len(labeled.window) == 0:
-        raise ValueError("labeled must hold at least one expansion, got none")
-    length = np.minimum(labeled.end - labeled.start, MAX_LENGTH - 1)
-    net = np.abs(measures.net_atr[labeled.window, labeled.start, length])
-    efficiency = measures.efficiency[labeled.window, labeled.start, length]
+    net, efficiency, length = _labeled_measures(measures, labeled)
     shares = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
     choices = {
         "min_net_atr": np.unique(np.quantile(net, shares).round(2)).clip(0.01).tolist(),
@@ -101,6 +98,59 @@ def fit_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -
         }
         climbs.append(_climb(measures, labeled, beta, start, choices))
     return max(climbs, key=lambda climb: climb[1])[0]
+
+
+def push_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -> Rule:
+    """`fit_rule`, then on until the F-beta on these windows stops rising.
+
+    From the best rule of `fit_rule` and from its equals in the other orderings: every value that
+    a threshold can take in steps of a hundredth of the labels, both lengths, and neighbors of both
+    thresholds at once, as long as one of these is better.
+
+    Args:
+        measures, labeled, beta: As in `fit_rule`.
+    """
+    net, efficiency, _ = _labeled_measures(measures, labeled)
+    shares = np.linspace(0, 0.7, 71)
+    nets = np.unique(np.quantile(net, shares).round(2)).clip(0.01)
+    efficiencies = np.unique(np.quantile(efficiency, shares).round(3))
+    fitted = fit_rule(measures, labeled, beta)
+    pushed = []
+    for ordering in ORDERINGS:
+        rule = fitted.model_copy(update={"ordering": ordering})
+        score = f_beta(propose(measures, rule), labeled, beta)
+        better = True
+        while better:
+            better = False
+            for changes in _moves(rule, nets, efficiencies):
+                tried = rule.model_copy(update=changes)
+                reached = f_beta(propose(measures, tried), labeled, beta)
+                if reached > score + 1e-12:
+                    rule, score, better = tried, reached, True
+        pushed.append((rule, score))
+    return max(pushed, key=lambda one: one[1])[0]
+
+
+def _moves(rule: Rule, nets: np.ndarray, efficiencies: np.ndarray) -> Iterator[dict[str, float]]:
+    """Changes of a rule: one threshold to any value, or both to values nearby."""
+    yield from ({"min_net_atr": float(value)} for value in nets)
+    yield from ({"min_efficiency": float(value)} for value in efficiencies)
+    yield from ({"min_length": bars} for bars in range(1, rule.max_length + 1))
+    yield from ({"max_length": bars} for bars in range(rule.min_length, MAX_LENGTH + 1))
+    i, j = np.searchsorted(nets, rule.min_net_atr), np.searchsorted(efficiencies, rule.min_efficiency)
+    for net, efficiency in product(nets[max(i - 4, 0) : i + 5], efficiencies[max(j - 4, 0) : j + 5]):
+        yield {"min_net_atr": float(net), "min_efficiency": float(efficiency)}
+
+
+def _labeled_measures(
+    measures: SpanMeasures, labeled: LabeledSpans
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Net move in ATR, efficiency, and last bar less first of the labeled spans; long ones are cut."""
+    if len(labeled.window) == 0:
+        raise ValueError("labeled must hold at least one expansion, got none")
+    length = np.minimum(labeled.end - labeled.start, MAX_LENGTH - 1)
+    at = (labeled.window, labeled.start, length)
+    return np.abs(measures.net_atr[at]), measures.efficiency[at], length
 
 
 def _climb(

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.rule import ORDERINGS, Proposals, Rule, SpanMeasures, propose
-from moola_pipeline.training.rule_fit import f_beta, fit_rule, matches
+from moola_pipeline.training.rule_fit import f_beta, fit_rule, matches, push_rule
 from moola_pipeline_tests.training.conftest import Lesson
 
 Span = tuple[int, int, int]
@@ -157,6 +157,51 @@ def test_a_rule_that_proposes_finds_at_least_what_a_rule_that_stands_alone_finds
     hits = [int((matches(proposals, spans) >= 0).sum()) for proposals in (alone, proposing)]
     assert hits[1] >= hits[0]
     assert len(proposing.window) > len(alone.window)
+
+
+def shaken(lesson: Lesson, seed: int) -> SpanMeasures:
+    """Measures under which the labels are no longer told apart without fault."""
+    factor = np.random.default_rng(seed).uniform(0.2, 1.8, (len(lesson.windows.bar0), 1, 1))
+    return SpanMeasures(lesson.measures.net_atr * factor.astype(np.float32), lesson.measures.efficiency)
+
+
+def test_a_pushed_rule_is_no_worse_than_a_fitted_one_and_no_random_search_of_equal_budget_beats_it(
+    train: Lesson, monkeypatch: pytest.MonkeyPatch
+):
+    spans, measures, tried = train.windows.spans, shaken(train, 0), []
+
+    def counted(measures: SpanMeasures, rule: Rule) -> Proposals:
+        tried.append(rule)
+        return propose(measures, rule)
+
+    monkeypatch.setattr("moola_pipeline.training.rule_fit.propose", counted)
+    pushed = push_rule(measures, spans)
+    budget = len(tried)
+    scores = [f_beta(propose(measures, rule), spans, 1.0) for rule in (pushed, fit_rule(measures, spans))]
+    assert scores[0] >= scores[1]
+    assert 0.3 < scores[0] < 1
+    rng = np.random.default_rng(1)
+    by_chance = []
+    for _ in range(budget):
+        shortest, longest = sorted(rng.integers(1, 21, 2).tolist())
+        rule = Rule(
+            min_net_atr=rng.uniform(0.5, 8),
+            min_efficiency=rng.uniform(0, 1),
+            min_length=shortest,
+            max_length=longest,
+            ordering=ORDERINGS[rng.integers(4)],
+        )
+        by_chance.append(f_beta(propose(measures, rule), spans, 1.0))
+    assert scores[0] >= max(by_chance)
+
+
+def test_no_single_change_makes_a_pushed_rule_better(train: Lesson):
+    spans, measures = train.windows.spans, shaken(train, 2)
+    pushed = push_rule(measures, spans)
+    reached = f_beta(propose(measures, pushed), spans, 1.0)
+    changes = [{"min_length": n} for n in range(1, 21)] + [{"max_length": n} for n in range(1, 21)]
+    for change in changes:
+        assert f_beta(propose(measures, pushed.model_copy(update=change)), spans, 1.0) <= reached
 
 
 def test_the_same_windows_give_the_same_rule(train: Lesson):

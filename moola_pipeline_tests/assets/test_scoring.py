@@ -1,0 +1,109 @@
+"""The rivals on the private benchmark are what the design found them to be.
+
+Labels by a written procedure, not by a person. The table itself:
+
+    python -m pytest -s moola_pipeline_tests/assets/test_scoring.py
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.assets.scoring import Trial, find_by_rule, score_ceiling, score_peers, seen_in
+from moola_pipeline.bars.rolls import read_rolls
+from moola_pipeline.bars.table import build_table
+from moola_pipeline.evaluation.baselines import type_baselines
+from moola_pipeline.evaluation.null import permuted_training
+from moola_pipeline.evaluation.scores import Scored, make_ground, score_types
+from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.schema import SECOND_PASS
+from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled, labeled_windows, twice_labeled
+from moola_pipeline.labels.splits import SplitSettings, assign_splits
+from moola_pipeline.serving.annotate import table_features
+
+DESIGN = {
+    "logistic_45_closes": ("type_f1_macro", 0.72, 0.65, 0.79),
+    "extra_trees_45_closes": ("type_f1_macro", 0.71, 0.62, 0.78),
+    "minirocket_45_closes": ("type_f1_macro", 0.76, 0.68, 0.83),
+    "logistic_21_summaries": ("type_f1_macro", 0.80, 0.73, 0.86),
+    "extra_trees_21_summaries": ("type_f1_macro", 0.75, 0.67, 0.82),
+    "rule_extra_trees_21_summaries": ("event_f1_macro", 0.48, 0.38, 0.56),
+}
+"""Metric, estimate and 95 % interval of the design's table."""
+
+Benchmark = tuple[Trial, LabeledWindows, TwiceLabeled]
+
+
+@pytest.fixture(scope="module")
+def benchmark(private_data: Path) -> Benchmark:
+    real = private_data / "real"
+    raw = pd.read_parquet(real / "nq_1m_2020-09_2025-06.parquet")
+    bars = build_table(raw.rename(columns={"ts_utc": "timestamp"}), read_rolls(real / "nq_rolls.csv"))
+    labels = read_labels(real / "labels.csv")
+    again = read_labels(real / "labels_second_pass.csv")
+    again["pass"] = pd.array([SECOND_PASS] * len(again), dtype="Int64")
+    frame = assign_splits(place_labels(labels, bars).frame, bars, SplitSettings())
+    twice = twice_labeled(frame, pd.concat([labels, again], ignore_index=True), bars, "test")
+    train, test = (labeled_windows(frame, split) for split in ("train", "test"))
+    ground = make_ground(test, 2000, np.random.default_rng(0))
+    return Trial(*table_features(bars, 0.25), ground), train, twice
+
+
+def shown(name: str, scored: Scored) -> None:
+    for metric in ("type_f1_macro", "aucpr_retracement", "event_f1_macro", "event_f1_untyped"):
+        if metric in scored:
+            one = scored[metric].interval
+            interval = f"{one.estimate:.3f} [{one.low:.3f}, {one.high:.3f}]"
+            sys.stdout.write(f"{name:32} {metric:18} {interval} n={one.n}\n")
+
+
+def test_the_table_of_the_design_is_reproduced_within_its_intervals(benchmark: Benchmark):
+    trial, train, _ = benchmark
+    assert (len(train.spans.type), len(trial.ground.windows.spans.type)) == (174, 147)
+    peers = score_peers(trial, train, find_by_rule(trial, train), np.random.default_rng(0))
+    for name, scored in peers.items():
+        shown(name, scored)
+    for name, (metric, estimate, low, high) in DESIGN.items():
+        found = peers[name][metric].interval
+        assert low <= found.estimate <= high, name
+        assert found.low < estimate < found.high, name
+    assert peers["rule_extra_trees_21_summaries"]["event_f1_untyped"].estimate == pytest.approx(
+        0.61, abs=0.03
+    )
+
+
+def test_majority_and_position_are_where_the_design_has_them(benchmark: Benchmark):
+    trial, train, _ = benchmark
+    answers = type_baselines(train.spans.type, train.spans.start, trial.ground.windows.spans.start)
+    scores = {name: score_types(trial.ground, p)["type_f1_macro"].estimate for name, p in answers.items()}
+    assert scores["majority"] == pytest.approx(0.39, abs=0.01)
+    assert scores["position_only"] < 0.6
+
+
+def test_the_ceiling_is_the_annotators_agreement_with_itself(benchmark: Benchmark):
+    trial, _, twice = benchmark
+    ceiling = score_ceiling(trial.ground, twice)
+    shown("second pass", ceiling)
+    assert ceiling["event_f1_macro"].n == 140
+    assert ceiling["event_f1_macro"].estimate == pytest.approx(0.67, abs=0.005)
+    assert ceiling["event_f1_untyped"].estimate == pytest.approx(0.77, abs=0.005)
+
+
+def test_nothing_is_learned_from_permuted_labels(benchmark: Benchmark):
+    trial, train, _ = benchmark
+    seen, asked = seen_in(trial, train), seen_in(trial, trial.ground.windows)
+    null = permuted_training(trial.ground, seen, train.spans.type, asked, np.random.default_rng(0))
+    assert null.low < 0 < null.high
+    assert abs(null.estimate) < 0.1
+
+
+def test_windows_without_a_second_pass_have_no_ceiling(benchmark: Benchmark):
+    trial, _, twice = benchmark
+    none = twice.first._replace(
+        **{name: getattr(twice.first, name)[:0] for name in ("window_id", "bar0", "session")}
+    )
+    assert score_ceiling(trial.ground, TwiceLabeled(none, none)) == {}
