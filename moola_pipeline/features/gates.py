@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from moola_pipeline.features.schema import FEATURE_NAMES, MIN_DENSITY, MIN_SPREAD, RANGE_HIGH, RANGE_LOW
 
@@ -38,12 +39,12 @@ def feature_table_figures(values: np.ndarray) -> pd.DataFrame:
     )
 
 
-def is_dense(non_zero_share: np.ndarray) -> np.ndarray:
+def is_dense(non_zero_share: ArrayLike) -> np.ndarray:
     """True where a feature has enough values that are not 0; (..., F) in and out."""
     return np.asarray(non_zero_share) > MIN_DENSITY
 
 
-def is_spread(spread_share: np.ndarray) -> np.ndarray:
+def is_spread(spread_share: ArrayLike) -> np.ndarray:
     """True where a feature uses enough of its declared range; (..., F) in and out."""
     return np.asarray(spread_share) >= MIN_SPREAD
 

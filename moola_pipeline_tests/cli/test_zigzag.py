@@ -24,11 +24,9 @@ DAYS = ("2024-03-04", "2024-03-05", "2024-03-06")
 @pytest.fixture(scope="module")
 def bars() -> pd.DataFrame:
     prices = random_bars(np.random.default_rng(0), sum(N_BARS))
-    times = [
-        pd.date_range(f"{day} 10:00", periods=n, freq="min") for day, n in zip(DAYS, N_BARS, strict=True)
-    ]
+    minutes = [np.datetime64(f"{day}T10:00") + np.arange(n) for day, n in zip(DAYS, N_BARS, strict=True)]
     frame = pd.DataFrame(prices, columns=["open", "high", "low", "close"])
-    return frame.assign(timestamp=times[0].append(times[1:]).tz_localize("UTC"), volume=1)
+    return frame.assign(timestamp=pd.to_datetime(np.concatenate(minutes), utc=True), volume=1)
 
 
 @pytest.fixture(scope="module")

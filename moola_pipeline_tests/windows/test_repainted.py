@@ -1,8 +1,13 @@
 """Features of changed prices: the table's when nothing changed, blind to what is hidden."""
 
+import ast
+import time
+
 import numpy as np
 import pytest
 
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.home import PROJECT_ROOT
 from moola_pipeline.windows.dense import VIEW_BARS, view_rows
 from moola_pipeline.windows.repainted import (
     BarArrays,
@@ -12,7 +17,7 @@ from moola_pipeline.windows.repainted import (
     repainted_features,
     visible_neighbors,
 )
-from moola_pipeline_tests.made_bars import TICK, features_of, made_bars, with_prices
+from moola_pipeline_tests.made_bars import TICK, features_of, made_bars, upside_down, with_prices
 
 BARS = made_bars(3)
 BAR0 = np.array([40, 131, 440, 695, 1095])
@@ -243,3 +248,37 @@ def test_a_segment_added_at_the_end_changes_no_earlier_window():
     assert np.array_equal(
         repainted_features(fewer, bar0, fewer.views(bar0)), repainted_features(BARS, bar0, BARS.views(bar0))
     )
+
+
+def test_augmentation_is_for_training_alone():
+    package = PROJECT_ROOT / "moola_pipeline"
+    users = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if any(
+            isinstance(node, ast.ImportFrom) and "augmented" in {alias.name for alias in node.names}
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    ]
+    assert users == ["training/batches.py"]
+
+
+def test_augmenting_a_thousand_windows_takes_no_loop_over_them():
+    views, atr = BARS.views(np.full(1000, 440)), np.full(1000, 4.0)
+    started = time.process_time()
+    augmented(views, atr, 0.03, 0.2, np.random.default_rng(0))
+    assert time.process_time() - started < 1
+
+
+def test_mirrored_prices_of_an_augmented_window_give_its_mirrored_features():
+    views = augmented(BARS.views(BAR0), np.full(len(BAR0), 4.0), 0.03, 0.2, np.random.default_rng(9))
+    flipped = upside_down(BARS)
+    top = 2 * BARS.prices.max()
+
+    shown = repainted_features(BARS, BAR0, views)
+    turned = repainted_features(flipped, BAR0, top - views[:, :, [0, 2, 1, 3]])
+
+    # Noise can leave a candle lower than a tick, which no bar on the grid is: it is measured by a tick.
+    measurable = views[:, :, 1] - views[:, :, 2] >= TICK
+    assert measurable.mean() > 0.9
+    assert turned[measurable] == pytest.approx(mirrored(shown)[measurable], abs=1e-4)

@@ -1,0 +1,125 @@
+"""The features and windows as assets: figures where a person sees them, gates that block, float32 between."""
+
+import base64
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.assets.figures import FAILS, LIMIT, PASSES, gate_picture
+from moola_pipeline.assets.windows import FEWEST_JUDGED, _at_each_position
+from moola_pipeline.features.gates import feature_table_figures, is_spread
+from moola_pipeline.features.schema import FEATURE_NAMES, FEATURES, MIN_SPREAD, N_FEATURES
+from moola_pipeline.home import HOME_VARIABLE, Home
+from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.store import (
+    ClassifierIOManager,
+    EncoderIOManager,
+    FeatureIOManager,
+    FrameIOManager,
+    StoreIOManager,
+)
+from moola_pipeline.windows.dense import straddling
+from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline_tests.homes import instance_of, last_materialization
+
+PIPELINE = Pipeline(profile="smoke", market="simulated")
+
+
+@pytest.fixture(scope="module")
+def instance(smoke_home: Home) -> Iterator[dg.DagsterInstance]:
+    with instance_of(smoke_home) as opened:
+        yield opened
+
+
+def loaded(manager: type[StoreIOManager], asset: str) -> object:
+    return manager(pipeline=PIPELINE).load_input(dg.build_input_context(asset_key=asset))
+
+
+@pytest.fixture
+def in_smoke_home(smoke_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
+
+
+def test_figures_are_a_table_with_a_row_for_each_feature(instance: dg.DagsterInstance, in_smoke_home: None):
+    shown = last_materialization(instance, "relativity_features").metadata["figures"]
+    assert isinstance(shown, dg.TableMetadataValue)
+    assert [record.data["feature"] for record in shown.records] == list(FEATURE_NAMES)
+    table = loaded(FeatureIOManager, "relativity_features")
+    figures = feature_table_figures(table.values[table.structure_valid])  # pyright: ignore
+    for name in figures.columns:
+        assert [record.data[name] for record in shown.records] == pytest.approx(
+            figures[name].to_numpy(), abs=6e-4
+        )
+
+
+def test_figures_are_a_plot_that_the_page_of_the_asset_shows(instance: dg.DagsterInstance):
+    shown = last_materialization(instance, "relativity_features").metadata["figures_plot"]
+    assert isinstance(shown, dg.MarkdownMetadataValue)
+    head, encoded = str(shown.value).removesuffix(")").split("base64,")
+    assert head.endswith("(data:image/svg+xml;")
+    assert len(encoded) < 100_000
+    texts = [it.text for it in ElementTree.fromstring(base64.b64decode(encoded)).iter() if it.text]
+    assert [text for text in texts if text in FEATURE_NAMES] == list(FEATURE_NAMES)
+
+
+def test_a_bar_of_the_plot_is_as_long_as_its_share_and_red_below_the_gate():
+    density, spread = np.full(N_FEATURES, 0.9), np.full(N_FEATURES, 0.4)
+    density[3], spread[5] = 0.2, 0.1
+    encoded = gate_picture(FEATURES, density, spread).removesuffix(")").split("base64,")[1]
+    rects = [it for it in ElementTree.fromstring(base64.b64decode(encoded)) if it.tag.endswith("rect")][1:]
+    bars = [it for it in rects if it.get("fill") != LIMIT]
+    assert [it.get("fill") for it in bars].count(FAILS) == 2
+    assert [it.get("fill") for it in bars].count(PASSES) == 2 * N_FEATURES - 2
+    red = [float(it.get("width", "")) for it in bars if it.get("fill") == FAILS]
+    assert red == pytest.approx([220 * 0.2, 220 * 0.1])
+    assert len(rects) - len(bars) == 2 * N_FEATURES
+
+
+def test_a_feature_dead_at_one_bar_of_the_window_fails_its_check_and_is_named():
+    shares = np.full((WINDOW_BARS, N_FEATURES), 0.6)
+    shares[17, FEATURE_NAMES.index("range_z")] = 0.05
+    found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, 500)
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.ERROR
+    assert found.description == "least: range_z, over 500 windows"
+    assert (found.metadata["value"].value, found.metadata["limit"].value) == (0.05, 0.2)
+
+
+def test_few_windows_are_no_evidence_against_a_feature_and_say_so():
+    shares = np.zeros((WINDOW_BARS, N_FEATURES))
+    found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, FEWEST_JUDGED - 1)
+    assert found.passed
+    assert str(found.description).endswith("over 99 windows: not judged below 100")
+
+
+@pytest.mark.usefixtures("in_smoke_home")
+def test_only_float32_passes_between_the_assets_that_a_run_has_made():
+    table = loaded(FeatureIOManager, "relativity_features")
+    assert (table.values.dtype, table.atr.dtype) == (np.float32, np.float32)  # pyright: ignore
+    for asset in ("densified_windows", "latest_expansions"):
+        frame = loaded(FrameIOManager, asset)
+        assert isinstance(frame, pd.DataFrame)
+        floats = frame.select_dtypes("floating")
+        assert set(floats.dtypes) <= {np.dtype(np.float32)}
+    assert list(floats.columns) == ["probability", "p_retracement"]
+    encoder = loaded(EncoderIOManager, "pretrained_encoder")
+    classifiers = loaded(ClassifierIOManager, "finetuned_classifier")
+    networks = [encoder.encoder, *(it.classifier for it in classifiers.annotators.values())]  # pyright: ignore
+    for network in networks:
+        kinds = {str(it.dtype) for it in network.state_dict().values() if it.is_floating_point()}
+        assert kinds == {"torch.float32"}
+
+
+@pytest.mark.usefixtures("in_smoke_home")
+def test_windows_are_an_index_of_rows_that_leave_neither_table_nor_segment():
+    windows = loaded(FrameIOManager, "densified_windows")
+    bars = loaded(FrameIOManager, "raw_nq_bars")
+    assert isinstance(windows, pd.DataFrame) and isinstance(bars, pd.DataFrame)
+    assert list(windows.columns) == ["bar0", "purpose"]
+    assert windows["bar0"].dtype == np.int64
+    assert not straddling(windows["bar0"].to_numpy(), bars["segment"].to_numpy()).any()
+    assert set(windows["purpose"]) == {"pretraining", "train", "validation", "test"}
