@@ -123,8 +123,8 @@ def bootstrap_ci_report(
             differences=conclusions.differences(judged.scores, {**baselines, **peers}),
             details=details.model_copy(
                 update={
-                    "smallest_difference": conclusions.smallest_difference(judged.scores, peers)
-                    | conclusions.smallest_difference(judged.scores, baselines),
+                    "smallest_difference": conclusions.smallest_difference(judged.scores, baselines)
+                    | conclusions.smallest_difference(judged.scores, peers),
                     "previous": before,
                     "not_measured": report_parts.not_measured(details, ceiling, before),
                 }

@@ -12,6 +12,7 @@ from moola_pipeline.evaluation.bootstrap import Interval
 from moola_pipeline.evaluation.breakdowns import break_down, confusion
 from moola_pipeline.evaluation.calibration import reliability
 from moola_pipeline.evaluation.event_study import event_study
+from moola_pipeline.evaluation.gallery import ChosenWindow, choose_windows
 from moola_pipeline.evaluation.null import permuted_training
 from moola_pipeline.evaluation.report_data import (
     Calibration,
@@ -26,7 +27,7 @@ from moola_pipeline.evaluation.report_data import (
     RunFacts,
     Score,
 )
-from moola_pipeline.evaluation.scores import Scored
+from moola_pipeline.evaluation.scores import Scored, events_of
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
@@ -180,34 +181,30 @@ def flat_metrics(data: ReportData) -> dict[str, float]:
 def gallery(
     bars: pd.DataFrame, test: LabeledWindows, events: pd.DataFrame, n_windows: int
 ) -> list[GalleryWindow]:
-    """Test windows evenly spread over time."""
-    if n_windows == 0:
-        return []
-    chosen = np.unique(np.linspace(0, len(test.bar0) - 1, n_windows).astype(int))
-    pages = []
-    for number in chosen:
-        rows = bars.iloc[test.bar0[number] : test.bar0[number] + WINDOW_BARS]
-        mine = np.flatnonzero(test.spans.window == number)
-        found = events.loc[events["window"] == number]
-        pages.append(
-            GalleryWindow(
-                window_id=str(test.window_id[number]),
-                session=f"{test.session[number].astype('datetime64[D]')}",
-                started_at=f"{rows['timestamp'].iloc[0]:%Y-%m-%d %H:%M} UTC",
-                **{name: rows[name].to_numpy(float) for name in ("open", "high", "low", "close")},
-                truth=[
-                    (
-                        int(test.spans.start[i]),
-                        int(test.spans.end[i]),
-                        TYPES[test.spans.type[i]],
-                        int(test.spans.direction[i]),
-                    )
-                    for i in mine
-                ],
-                predicted=[
-                    (int(e.onset), int(e.offset), TYPES[int(e.type)], int(e.direction), float(e.probability))
-                    for e in found.itertuples()
-                ],
-            )
-        )
-    return pages
+    """The test windows in which the served seed was most right, and those in which it was most wrong."""
+    chosen = choose_windows(events_of(test), events, test.window_id, n_windows)
+    return [_drawn(bars, test, events, one) for one in chosen]
+
+
+def _drawn(
+    bars: pd.DataFrame, test: LabeledWindows, events: pd.DataFrame, chosen: ChosenWindow
+) -> GalleryWindow:
+    rows = bars.iloc[test.bar0[chosen.place] : test.bar0[chosen.place] + WINDOW_BARS]
+    spans = test.spans
+    found = events.loc[events["window_id"] == test.window_id[chosen.place]]
+    return GalleryWindow(
+        window_id=str(test.window_id[chosen.place]),
+        session=f"{test.session[chosen.place].astype('datetime64[D]')}",
+        started_at=f"{rows['timestamp'].iloc[0]:%Y-%m-%d %H:%M} UTC",
+        **{name: rows[name].to_numpy(float) for name in ("open", "high", "low", "close")},
+        truth=[
+            (int(spans.start[i]), int(spans.end[i]), TYPES[spans.type[i]], int(spans.direction[i]))
+            for i in np.flatnonzero(spans.window == chosen.place)
+        ],
+        predicted=[
+            (int(e.onset), int(e.offset), TYPES[int(e.type)], int(e.direction), float(e.probability))
+            for e in found.itertuples()
+        ],
+        rank=chosen.rank,
+        note=chosen.note,
+    )

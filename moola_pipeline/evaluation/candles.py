@@ -12,8 +12,8 @@ from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
 
 PLOT_HEIGHT = 170
 ROW_HEIGHT = 17
-LABEL_BARS_PER_CHARACTER = 2.1
-"""Width of a character in bars on the narrowest page, where a bar is about 2.8 pixels wide."""
+LABEL_BARS_PER_CHARACTER = 2.6
+"""Width of a character in bars on the narrowest page, where a bar is about 2.4 pixels wide."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def _spans(
 ) -> None:
     for span, row in zip(spans, rows, strict=True):
         x, width = svg.percent(span.first / n_bars), svg.percent((span.last + 1 - span.first) / n_bars)
-        svg.add(picture, "rect", x=x, y=box[0], width=width, height=box[1] - box[0], class_=f"{style} box")
+        known = "" if CORE_FIRST <= span.first <= CORE_LAST else " unknown"
+        box_style = f"{style} box{known}"
+        svg.add(picture, "rect", x=x, y=box[0], width=width, height=box[1] - box[0], class_=box_style)
         y = edge + row * ROW_HEIGHT if away > 0 else edge - (row + 1) * ROW_HEIGHT
         svg.add(picture, "rect", x=x, y=y + 12, width=width, height=3, class_=f"{style} bar")
         ends_left = _ends_left(span, n_bars)
@@ -103,8 +105,9 @@ def _bar_axis(picture: Element, n_bars: int, y: float) -> None:
     core = {"x1": svg.percent(CORE_FIRST / n_bars), "x2": svg.percent((CORE_LAST + 1) / n_bars)}
     svg.add(picture, "line", **core, y1=y, y2=y, class_="core")
     for bar in (0, CORE_FIRST, CORE_LAST, n_bars - 1):
-        x = svg.percent((bar + 0.5) / n_bars)
-        svg.add(picture, "text", f"{bar}", x=x, y=y + 15, class_="tick middle")
+        last = bar == n_bars - 1
+        x = svg.percent(1.0 if last else (bar + 0.5) / n_bars)
+        svg.add(picture, "text", f"{bar}", x=x, y=y + 15, class_=f"tick {'end' if last else 'middle'}")
     svg.add(picture, "text", "bar (minutes)", x="50%", y=y + 30, class_="tick middle")
 
 

@@ -1,118 +1,124 @@
-"""Pictures of a report as inline SVG: scores beside their rivals, and losses over the epochs."""
+"""The picture of the front page: each score with its interval, between its baselines and the ceiling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-import numpy as np
-
 from moola_pipeline.evaluation import svg
-from moola_pipeline.evaluation.report_data import HEADLINE_METRICS, LossCurve, ReportData, Score
+from moola_pipeline.evaluation.report_data import HEADLINE_METRICS, ReportData, Score, Scores
+from moola_pipeline.evaluation.target import TARGET_BAND, TARGET_METRIC
 from moola_pipeline.evaluation.verdict import interval_text, number
+from moola_pipeline.evaluation.vocabulary import SHORT
 
-SCORE_HEIGHT = 134
-PEER_NAME_Y, PEER_Y, MODEL_Y, BASELINE_Y, BASELINE_NAME_Y, AXIS_Y = 14, 30, 50, 70, 92, 104
-LOSS_TOP, LOSS_BOTTOM = 8, 184
-LOSS_STYLES = ("train", "validation")
-
-
-def score_pictures(data: ReportData) -> dict[str, str]:
-    """One SVG per headline metric that was measured, by its heading."""
-    measured = {title: metric for metric, title in HEADLINE_METRICS.items() if metric in data.metrics}
-    return {title: _score_picture(data, metric, title) for title, metric in measured.items()}
-
-
-def loss_picture(curves: Sequence[LossCurve], title: str) -> str | None:
-    """Training loss solid, validation loss dashed, one pair per seed; None if nothing was recorded."""
-    lines = [(style, np.asarray(getattr(curve, style), float)) for curve in curves for style in LOSS_STYLES]
-    recorded = np.concatenate([np.empty(0), *(losses for _, losses in lines)])
-    recorded = recorded[np.isfinite(recorded)]
-    if not len(recorded):
-        return None
-    frame = _LossFrame.around(recorded, n_epochs=max(len(losses) for _, losses in lines))
-    picture = svg.drawing(LOSS_BOTTOM + 36, f"{title}: loss over {frame.n_epochs} epochs")
-    _loss_axes(picture, frame)
-    plot = svg.stretched(picture, 1000, 0, LOSS_BOTTOM)
-    for style, losses in lines:
-        known = np.isfinite(losses)
-        x, y = 1000 * frame.x(np.arange(len(losses))), frame.y(losses)
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x[known], y[known], strict=True))
-        svg.add(plot, "polyline", points=points, class_=f"loss {style}")
-    for style, losses in lines:
-        if style == "validation" and np.isfinite(losses).any():
-            best = int(np.nanargmin(losses))
-            place = {"cx": svg.percent(float(frame.x(np.array(best)))), "cy": float(frame.y(losses[best]))}
-            svg.add(picture, "circle", **place, r=3.5, class_="lowest")
-    return svg.markup(picture)
+ROW, TITLE, GAP, AXIS = 19, 19, 9, 22
+"""Heights in pixels: of a row, of a score's heading, between scores, of the axis."""
+MARKS = {
+    "peer": "M0 -5L5 4H-5Z",
+    "baseline": "M0 -6V6",
+    "ceiling": "M0 -6L6 0L0 6L-6 0Z",
+}
 
 
 @dataclass(frozen=True)
-class _LossFrame:
-    low: float
-    high: float
-    n_epochs: int
-
-    @classmethod
-    def around(cls, losses: np.ndarray, n_epochs: int) -> "_LossFrame":
-        low, high = float(losses.min()), float(losses.max())
-        margin = 0.05 * (high - low) or 0.5 * abs(high) or 1.0
-        return cls(low - margin, high + margin, n_epochs)
-
-    def x(self, epoch: np.ndarray) -> np.ndarray:
-        """Share of the width of an epoch counted from 0."""
-        return epoch / (self.n_epochs - 1) if self.n_epochs > 1 else np.full(np.shape(epoch), 0.5)
-
-    def y(self, loss: np.ndarray) -> np.ndarray:
-        return LOSS_TOP + (self.high - loss) / (self.high - self.low) * (LOSS_BOTTOM - LOSS_TOP)
+class _Row:
+    name: str
+    style: str
+    best: Score
+    others: Sequence[Score]
 
 
-def _score_picture(data: ReportData, metric: str, title: str) -> str:
-    score = data.metrics[metric]
-    picture = svg.drawing(SCORE_HEIGHT, f"{title}: {interval_text(score)} beside baselines and peers")
+def score_picture(data: ReportData) -> str | None:
+    """One picture for all headline scores that were measured; None if none was.
+
+    Each has a row for the model, the best simpler method, the best baseline and
+    the annotator's second look, with intervals; light marks are the other methods and answers.
+    """
+    measured = [name for name in HEADLINE_METRICS if _defined(data.metrics.get(name))]
+    if not measured:
+        return None
+    blocks = [(name, _rows(data, name)) for name in measured]
+    height = sum(TITLE + ROW * len(rows) + GAP for _, rows in blocks) + AXIS
+    said = "; ".join(f"{HEADLINE_METRICS[name]} {interval_text(data.metrics[name])}" for name in measured)
+    picture = svg.drawing(height, f"Scores from 0 to 1 with 95 % intervals: {said}")
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = svg.percent(tick)
-        svg.add(picture, "line", x1=x, x2=x, y1=0, y2=AXIS_Y, class_="grid")
-        svg.add(picture, "text", f"{tick:g}", x=x, y=AXIS_Y + 15, class_="tick middle")
-    svg.add(picture, "line", x1="0%", x2="100%", y1=AXIS_Y, y2=AXIS_Y, class_="axis")
-    _rivals(picture, [scores.get(metric) for scores in data.peers.values()], PEER_Y, "M0 -5L5 4H-5Z", "peer")
-    _rivals(
-        picture, [scores.get(metric) for scores in data.baselines.values()], BASELINE_Y, "M0 -6V6", "baseline"
-    )
-    _rivals(picture, [data.ceiling.get(metric)], MODEL_Y, "M0 -7L7 0L0 7L-7 0Z", "ceiling")
-    _named(picture, data.best(data.peers, metric), PEER_NAME_Y)
-    _named(picture, data.best(data.baselines, metric), BASELINE_NAME_Y)
-    if score.estimate is not None:
-        if score.low is not None and score.high is not None:
-            ends = {"x1": svg.percent(score.low), "x2": svg.percent(score.high)}
-            svg.add(picture, "line", **ends, y1=MODEL_Y, y2=MODEL_Y, class_="interval")
-        svg.add(picture, "circle", cx=svg.percent(score.estimate), cy=MODEL_Y, r=6, class_="model")
+        svg.add(picture, "line", x1=x, x2=x, y1=4, y2=height - AXIS, class_="grid")
+        svg.add(picture, "text", f"{tick:g}", x=x, y=height - AXIS + 15, class_="tick middle")
+    y = 0.0
+    for name, rows in blocks:
+        y = _block(picture, data, name, rows, y)
     return svg.markup(picture)
 
 
-def _rivals(picture: Element, scores: Sequence[Score | None], y: float, path: str, style: str) -> None:
-    for score in scores:
-        if score is not None and score.estimate is not None:
-            place = svg.add(picture, "svg", x=svg.percent(score.estimate), y=y, overflow="visible")
-            svg.add(place, "path", d=path, class_=style)
+def interval_picture(score: Score, level: float | None) -> str:
+    """A score and its interval in the width of a table cell, before a level to compare with."""
+    picture = svg.drawing(14, interval_text(score))
+    svg.add(picture, "line", x1="0%", x2="100%", y1=7, y2=7, class_="grid")
+    if level is not None:
+        x = svg.percent(level)
+        svg.add(picture, "line", x1=x, x2=x, y1=0, y2=14, class_="level")
+    _interval(picture, score, 7, "model")
+    if score.estimate is not None:
+        svg.add(picture, "circle", cx=svg.percent(score.estimate), cy=7, r=4, class_="mark model")
+    return svg.markup(picture)
 
 
-def _named(picture: Element, best: tuple[str, Score] | None, y: float) -> None:
-    if best is None or best[1].estimate is None:
-        return
-    name, share = best[0], best[1].estimate
-    anchor, dx = ("", -6) if share < 0.25 else (" end", 6) if share > 0.75 else (" middle", 0)
-    text = f"{name} {number(share)}"
-    svg.add(picture, "text", text, x=svg.percent(share), dx=dx, y=y, class_=f"name{anchor}")
+def _rows(data: ReportData, name: str) -> list[_Row]:
+    groups: list[tuple[str, str, dict[str, Scores]]] = [
+        ("Moola", "model", {"model": data.metrics}),
+        ("best simpler method", "peer", data.peers),
+        ("best baseline", "baseline", data.baselines),
+        ("annotator, 2nd look", "ceiling", {"ceiling": data.ceiling}),
+    ]
+    rows = []
+    for title, style, among in groups:
+        best = data.best(among, name)
+        if best is not None:
+            others = [scores[name] for rival, scores in among.items() if rival != best[0] and name in scores]
+            rows.append(_Row(title, style, best[1], others))
+    return rows
 
 
-def _loss_axes(picture: Element, frame: _LossFrame) -> None:
-    for tick in svg.round_ticks(frame.low, frame.high):
-        y = float(frame.y(tick))
-        svg.add(picture, "line", x1="0%", x2="100%", y1=y, y2=y, class_="grid")
-        svg.add(picture, "text", f"{tick:.4g}", x=0, dx=-6, y=y + 4, class_="tick end")
-    shown = np.unique(np.rint(np.linspace(0, frame.n_epochs - 1, min(frame.n_epochs, 5))).astype(int))
-    for epoch, share in zip(shown, frame.x(shown), strict=True):
-        place = svg.percent(float(share))
-        svg.add(picture, "text", f"{epoch + 1}", x=place, y=LOSS_BOTTOM + 16, class_="tick middle")
-    svg.add(picture, "line", x1="0%", x2="100%", y1=LOSS_BOTTOM, y2=LOSS_BOTTOM, class_="axis")
-    svg.add(picture, "text", "epoch", x="50%", y=LOSS_BOTTOM + 32, class_="tick middle")
+def _block(picture: Element, data: ReportData, name: str, rows: Sequence[_Row], y: float) -> float:
+    """Draw one score's rows from y on; returns where the next may begin."""
+    svg.add(picture, "text", SHORT[name][0], x=0, dx=-4, y=y + 14, class_="heading end")
+    top, bottom = y + TITLE, y + TITLE + ROW * len(rows)
+    if name == TARGET_METRIC:
+        low, high = TARGET_BAND
+        box = {"x": svg.percent(low), "width": svg.percent(high - low), "y": top - 3, "height": bottom - top}
+        svg.add(picture, "rect", **box, class_="target")
+        middle = svg.percent((low + high) / 2)
+        svg.add(picture, "text", "your target", x=middle, y=top - 6, class_="name middle")
+    for row_number, row in enumerate(rows):
+        _row(picture, row, top + ROW * (row_number + 0.5))
+    return bottom + GAP
+
+
+def _row(picture: Element, row: _Row, y: float) -> None:
+    svg.add(picture, "text", row.name, x=0, dx=-8, y=y + 4, class_=f"label {row.style} end")
+    for other in row.others:
+        _mark(picture, other, y, row.style, "other")
+    _interval(picture, row.best, y, row.style)
+    if row.style == "model":
+        if row.best.estimate is not None:
+            svg.add(picture, "circle", cx=svg.percent(row.best.estimate), cy=y, r=5.5, class_="mark model")
+    else:
+        _mark(picture, row.best, y, row.style, "mark")
+    text = number(row.best.estimate)
+    svg.add(picture, "text", text, x="100%", dx=8, y=y + 4, class_=f"label {row.style}")
+
+
+def _interval(picture: Element, score: Score, y: float, style: str) -> None:
+    if score.low is not None and score.high is not None:
+        ends = {"x1": svg.percent(score.low), "x2": svg.percent(score.high)}
+        svg.add(picture, "line", **ends, y1=y, y2=y, class_=f"interval {style}")
+
+
+def _mark(picture: Element, score: Score, y: float, style: str, kind: str) -> None:
+    if score.estimate is not None:
+        place = svg.add(picture, "svg", x=svg.percent(score.estimate), y=y, overflow="visible")
+        svg.add(place, "path", d=MARKS[style], class_=f"{kind} {style}")
+
+
+def _defined(score: Score | None) -> bool:
+    return score is not None and score.estimate is not None

@@ -8,13 +8,13 @@ from moola_pipeline.evaluation.baselines import TYPE_BASELINES
 from moola_pipeline.evaluation.bootstrap import Resampled
 from moola_pipeline.evaluation.report_data import Check, Score, Scores
 from moola_pipeline.evaluation.scores import Scored
+from moola_pipeline.evaluation.target import TARGET_ESTIMATE, TARGET_LOW
+from moola_pipeline.evaluation.vocabulary import goodness
 
 PRIMARY = "type_f1_macro"
 POINTER = "onset_rmse_bars"
 ONE_SPAN, MEAN_POINTER, UNTRAINED = "one_constant_span", "mean_pointer", "untrained"
 REQUIRED_BASELINES = (*TYPE_BASELINES, ONE_SPAN, MEAN_POINTER, UNTRAINED)
-TARGET_ESTIMATE, TARGET_LOW = 0.75, 0.65
-"""Floor of the user's target: the estimate of type F1, and what its interval must stay above."""
 
 
 def score_checks(
@@ -69,12 +69,12 @@ def margins(model: Scored, baselines: Mapping[str, Scored]) -> dict[str, float]:
 
 
 def best_of(rivals: Mapping[str, Scored], metric: str) -> tuple[str, Resampled] | None:
-    """The rival with the highest estimate of a metric; None if none has one."""
+    """The rival that is best at a metric, be high or low good; None if none has it."""
     scored = {name: scores[metric] for name, scores in rivals.items() if metric in scores}
     defined = [name for name, one in scored.items() if one.estimate == one.estimate]
     if not defined:
         return None
-    name = max(defined, key=lambda rival: scored[rival].estimate)
+    name = max(defined, key=lambda rival: goodness(metric, scored[rival].estimate))
     return name, scored[name]
 
 
@@ -93,8 +93,8 @@ def differences(model: Scored, rivals: Mapping[str, Scored]) -> dict[str, Scores
 def smallest_difference(model: Scored, rivals: Mapping[str, Scored]) -> dict[str, float]:
     """By metric, the paired difference that these sessions resolve.
 
-    It is half the width of the 95 % interval of the difference to the rival with the highest
-    estimate: a difference smaller than that would have an interval that holds 0.
+    It is half the width of the 95 % interval of the difference to the best rival: a difference
+    smaller than that would have an interval that holds 0.
     """
     found = {}
     for name, own in model.items():

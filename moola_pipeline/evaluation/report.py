@@ -1,53 +1,89 @@
 """The report as one HTML file that needs nothing else: no network, no script."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from moola_pipeline.evaluation.candles import candle_picture
-from moola_pipeline.evaluation.charts import loss_picture, score_pictures
+from moola_pipeline.evaluation.charts import score_picture
+from moola_pipeline.evaluation.curves import (
+    delay_picture,
+    learning_picture,
+    loss_picture,
+    path_pictures,
+    reliability_picture,
+)
+from moola_pipeline.evaluation.label_mix import mix_picture
 from moola_pipeline.evaluation.report_data import (
     HEADLINE_METRICS,
     GalleryWindow,
     LossCurve,
     LossCurves,
     ReportData,
-    Score,
 )
-from moola_pipeline.evaluation.verdict import SIMULATED_NOTE, number, plain, summary_lines, verdict
+from moola_pipeline.evaluation.score_tables import (
+    group_tables,
+    headline_rows,
+    not_measured,
+    rivals,
+    score_tables,
+)
+from moola_pipeline.evaluation.summary import summary_lines
+from moola_pipeline.evaluation.target import TARGET_BAND, target_outcome
+from moola_pipeline.evaluation.verdict import SIMULATED_NOTE, counts, interval_text, number, plain, verdict
+from moola_pipeline.evaluation.vocabulary import COUNTED, QUESTIONS, SHORT, metric
+from moola_pipeline.labels.schema import TYPES
 
 __all__ = ["GalleryWindow", "LossCurve", "LossCurves", "ReportData", "render_html", "summary_lines"]
 
 TEMPLATE = "report.html.jinja"
+RANKS = {
+    "best": "Where it was most right",
+    "worst": "Where it was most wrong",
+    None: "Some windows of the test period",
+}
 
 
-def render_html(data: ReportData, gallery: list[GalleryWindow], curves: LossCurves) -> str:
-    """The whole page: verdict, scores beside their rivals, checks, losses, windows, provenance.
+def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: LossCurves) -> str:
+    """The whole page: target, verdict, one table and one picture; all else folded below.
 
     Args:
         data: All numbers.
         gallery: Test windows to draw, in the order given.
-        curves: Losses of both trainings; a training without any is said to have none.
+        curves: Losses of both trainings.
 
     Returns:
-        HTML that opens without a network, prints, and reads in black and white. Every text is
-        escaped.
+        HTML that opens without a network, prints unfolded, and reads in black and white. Every
+        text is escaped. What the report does not hold is named under "not measured".
     """
+    details = data.details
     template = _environment().get_template(TEMPLATE)
     return template.render(
         data=data,
-        headline=HEADLINE_METRICS,
+        details=details,
         simulated_note=SIMULATED_NOTE,
-        sentences=verdict(data),
-        groups=_score_groups(data),
-        others={name: score for name, score in data.metrics.items() if name not in HEADLINE_METRICS},
-        pictures=score_pictures(data),
-        losses={
-            "Pretraining": loss_picture(curves.pretraining, "Pretraining"),
-            "Fine-tuning": loss_picture(curves.finetuning, "Fine-tuning"),
-        },
-        gallery=[(window, candle_picture(window)) for window in gallery],
+        target=target_outcome(data),
+        band=TARGET_BAND,
+        answers=verdict(data),
+        headline=headline_rows(data),
+        picture=score_picture(data),
+        questions=QUESTIONS,
+        tables=score_tables(data),
+        rivals=rivals(data),
+        headline_keys=HEADLINE_METRICS,
+        groups=group_tables(data),
+        delay=delay_picture(details.delay_curve, data.metrics.get("event_f1_macro")),
+        reliability=reliability_picture(details.calibration) if details.calibration else None,
+        paths=path_pictures(details.event_study),
+        mix=mix_picture(details.class_mix),
+        learning=learning_picture(details.learning_curve),
+        losses=_losses(curves),
+        gallery=_ranked(gallery),
+        missing=not_measured(data, gallery, curves),
+        gists=_gists(data, gallery),
+        types=TYPES,
         settings=json.dumps(data.run.settings, indent=2, ensure_ascii=False, default=str),
     )
 
@@ -61,9 +97,43 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, plain=plain)
+    environment.globals.update(metric=metric, short=SHORT, counted=COUNTED)
     return environment
 
 
-def _score_groups(data: ReportData) -> dict[str, dict[str, dict[str, Score]]]:
-    groups = {"Model": {"model": data.metrics}, "Baselines": data.baselines, "Peers": data.peers}
-    return groups | ({"Ceiling": {"annotator, second pass": data.ceiling}} if data.ceiling else {})
+def _losses(curves: LossCurves) -> dict[str, str]:
+    """Pictures of the trainings that recorded losses."""
+    trainings = {"Pretraining": curves.pretraining, "Fine-tuning": curves.finetuning}
+    drawn = {title: loss_picture(lines, title) for title, lines in trainings.items()}
+    return {title: picture for title, picture in drawn.items() if picture}
+
+
+def _ranked(gallery: Sequence[GalleryWindow]) -> dict[str, list[tuple[GalleryWindow, str]]]:
+    """Windows with their pictures under the heading of their rank."""
+    ranked = {
+        heading: [(window, candle_picture(window)) for window in gallery if window.rank == rank]
+        for rank, heading in RANKS.items()
+    }
+    return {heading: windows for heading, windows in ranked.items() if windows}
+
+
+def _gists(data: ReportData, gallery: Sequence[GalleryWindow]) -> dict[str, str]:
+    """A few words on each folded part."""
+
+    def scored(key: str, title: str) -> str:
+        score = data.metrics.get(key)
+        return f"{title} {interval_text(score)}" if score and score.estimate is not None else ""
+
+    failed = [name for name, check in data.checks.items() if not check.passed]
+    labels = sum(month.consolidation + month.retracement for month in data.details.class_mix)
+    return {
+        "detection": scored("event_f1_macro", "event F1"),
+        "identification": scored("type_f1_macro", "type F1"),
+        "onset": scored("onset_mae_bars", "starts off, mean of")
+        + " bars" * ("onset_mae_bars" in data.metrics),
+        "rivals": f"{len(data.peers)} simpler methods, {len(data.baselines)} baselines",
+        "labels": f"{labels} labeled expansions",
+        "gallery": f"{len(gallery)} windows",
+        "checks": f"failed: {', '.join(failed)}" if failed else counts(data.checks, "integrity"),
+        "provenance": f"code {data.run.code_version}, bars {data.data.sha256[:8]}",
+    }

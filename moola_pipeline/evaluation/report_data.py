@@ -200,6 +200,8 @@ class GalleryWindow:
         open, high, low, close: (105,) float64, index points.
         truth: Labeled expansions as (first bar, last bar, type, direction), bars inclusive.
         predicted: The same and the probability in 0..1.
+        rank: Whether it is among those in which the model was most right, or most wrong.
+        note: What became of its expansions, in words.
     """
 
     window_id: str
@@ -211,6 +213,8 @@ class GalleryWindow:
     close: np.ndarray
     truth: Sequence[tuple[int, int, str, int]]
     predicted: Sequence[tuple[int, int, str, int, float]]
+    rank: Literal["best", "worst"] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

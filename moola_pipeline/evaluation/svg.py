@@ -47,7 +47,7 @@ def round_ticks(low: float, high: float, at_most: int = 5) -> np.ndarray:
         first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
         if last - first < at_most:
             break
-    return np.arange(first, last + 1) * step
+    return np.arange(first, last + 1) * step + 0.0  # no negative zero
 
 
 def _written(value: str | float) -> str:

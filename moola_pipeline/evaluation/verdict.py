@@ -1,14 +1,33 @@
-"""What the numbers of a report amount to, in plain words: for the page, and for the terminal."""
+"""What the numbers of a report amount to, in plain words: three answers, one sentence each."""
 
-import textwrap
+from dataclasses import dataclass
 from typing import Literal
 
-from moola_pipeline.evaluation.report_data import HEADLINE_METRICS, Check, ReportData, Score
+from moola_pipeline.evaluation.report_data import Check, PreviousRun, ReportData, Score
+from moola_pipeline.evaluation.vocabulary import metric, rival
 
-LINE_WIDTH = 100
 SIMULATED_NOTE = "SIMULATED bars and labels, made by a generator: no number here is about a real market."
+PRIMARY, UNAIDED = "type_f1_macro", "event_f1_macro"
+"""The one comparison that decides is the model minus the best peer on the first; all else explores."""
+
+NO_EARLIER = "there is no earlier report on this market and profile"
 
 Standing = Literal["above", "below", "level with"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the three sentences.
+
+    Attributes:
+        question: What is asked.
+        short: The answer in a few words.
+        sentence: The reason, with numbers, intervals and n.
+    """
+
+    question: str
+    short: str
+    sentence: str
 
 
 def standing(model: Score, other: Score, difference: Score | None = None) -> Standing | None:
@@ -28,33 +47,17 @@ def standing(model: Score, other: Score, difference: Score | None = None) -> Sta
     return "above" if low > 0 else "below" if high < 0 else "level with"
 
 
-def verdict(data: ReportData) -> list[str]:
-    """Three sentences: the type given the span, finding and typing, and the checks."""
-    return [
-        _judged(data, "type_f1_macro", "Told where an expansion is, the model names its type with macro F1"),
-        _judged(data, "event_f1_macro", "Shown only the window, it finds and types expansions with event F1"),
-        _checks_sentence(data.checks),
-    ]
-
-
-def summary_lines(data: ReportData) -> list[str]:
-    """The report for a terminal, at most 100 columns: scores beside the best others, and the checks."""
-    table = [_row("", "model, 95 % interval", "best baseline", "best peer", "ceiling")]
-    table += [_summary_row(data, metric, title) for metric, title in HEADLINE_METRICS.items()]
-    failed = {name: check for name, check in data.checks.items() if not check.passed}
-    reasons = [f"{name} ({_value_and_limit(check)})" for name, check in failed.items()]
-    looks = data.data.looks_at_test
-    closing = [
-        "Checks: " + "; ".join(_counts(data.checks, kind) for kind in ("integrity", "score")) + ".",
-        *_wrapped("Failed: " + ", ".join(reasons) + ".", bool(reasons)),
-        f"The test rows have been scored by {looks} model version{'' if looks == 1 else 's'}.",
-    ]
-    return [*([SIMULATED_NOTE] if data.data.simulated else []), *table, *closing]
+def verdict(data: ReportData) -> list[Answer]:
+    """Does it beat guesses and simpler methods; can it be trusted; what changed since the last run."""
+    return [_better(data), _trusted(data), _changed(data)]
 
 
 def number(value: float | None) -> str:
     """Two decimals, or a dash where the number is undefined."""
-    return "–" if value is None else f"{value:.2f}".replace("-", "−")
+    if value is None:
+        return "–"
+    written = f"{value:.2f}"
+    return "0.00" if written == "-0.00" else written.replace("-", "−")
 
 
 def interval_text(score: Score) -> str:
@@ -62,75 +65,9 @@ def interval_text(score: Score) -> str:
     return f"{number(score.estimate)} [{number(score.low)}, {number(score.high)}]"
 
 
-def _judged(data: ReportData, metric: str, opening: str) -> str:
-    score = data.metrics.get(metric)
-    if score is None or score.estimate is None:
-        return f"{HEADLINE_METRICS[metric]} was not measured."
-    against = [
-        _against(data, metric, score, "baseline", data.best(data.baselines, metric)),
-        _against(data, metric, score, "peer", data.best(data.peers, metric)),
-    ]
-    ceiling = data.ceiling.get(metric)
-    if ceiling is not None and ceiling.estimate is not None:
-        against.append(f"the annotator's own second pass reaches {number(ceiling.estimate)}")
-    interval = f"95 % interval {number(score.low)} to {number(score.high)}, n = {score.n}"
-    return f"{opening} {number(score.estimate)} ({interval}): {'; '.join(against)}."
-
-
-def _against(data: ReportData, metric: str, score: Score, what: str, best: tuple[str, Score] | None) -> str:
-    if best is None:
-        return f"no {what} was scored"
-    name, other = best
-    difference = data.differences.get(name, {}).get(metric)
-    stands = standing(score, other, difference)
-    claim = {
-        "above": f"above the best {what}",
-        "below": f"below the best {what}",
-        "level with": f"not told apart from the best {what}",
-        None: f"not comparable with the best {what}",
-    }[stands]
-    paired = f", paired difference {interval_text(difference)}" if difference else ""
-    return f"{claim} ({name}, {number(other.estimate)}{paired})"
-
-
-def _checks_sentence(checks: dict[str, Check]) -> str:
-    failed = [name for name, check in checks.items() if not check.passed]
-    parts = " and ".join(_counts(checks, kind) for kind in ("integrity", "score"))
-    if not checks:
-        return "No check was recorded, so nothing vouches for these numbers."
-    if not failed:
-        return f"Of the checks, {parts}."
-    broken = [name for name in failed if checks[name].kind == "integrity"]
-    if broken:
-        return f"Of the checks, {parts}: {', '.join(broken)} failed, so these numbers cannot be trusted."
-    return f"Of the checks, {parts}: {', '.join(failed)} failed, so this version replaces no champion."
-
-
-def _counts(checks: dict[str, Check], kind: str) -> str:
-    passed = [check.passed for check in checks.values() if check.kind == kind]
-    return f"{sum(passed)} of {len(passed)} {kind} checks passed"
-
-
-def _summary_row(data: ReportData, metric: str, title: str) -> str:
-    score = data.metrics.get(metric)
-    others = [data.best(among, metric) for among in (data.baselines, data.peers)]
-    baseline, peer = (f"{number(best[1].estimate)} {best[0]}" if best else "–" for best in others)
-    ceiling = data.ceiling.get(metric)
-    model = f"{interval_text(score)} n={score.n}" if score else "not measured"
-    return _row(title, model, baseline, peer, number(ceiling.estimate) if ceiling else "–")
-
-
-def _row(title: str, model: str, baseline: str, peer: str, ceiling: str) -> str:
-    cells = ((title, 18), (model, 25), (baseline, 21), (peer, 25), (ceiling, 7))
-    return " ".join(_fitted(text, width) for text, width in cells).rstrip()
-
-
-def _fitted(text: str, width: int) -> str:
-    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
-
-
-def _value_and_limit(check: Check) -> str:
-    return f"{plain(check.value)}, limit {plain(check.limit)}"
+def range_text(score: Score) -> str:
+    """`0.67 to 0.81`."""
+    return f"{number(score.low)} to {number(score.high)}"
 
 
 def plain(value: bool | int | float | str | None) -> str:
@@ -142,8 +79,145 @@ def plain(value: bool | int | float | str | None) -> str:
     return "–" if value is None else str(value)
 
 
-def _wrapped(text: str, wanted: bool) -> list[str]:
-    return textwrap.wrap(text, LINE_WIDTH, subsequent_indent="  ") if wanted else []
+def counts(checks: dict[str, Check], kind: str) -> str:
+    """`12 of 13 integrity checks passed`."""
+    passed = [check.passed for check in checks.values() if check.kind == kind]
+    return f"{sum(passed)} of {len(passed)} {kind} checks passed"
+
+
+def _better(data: ReportData) -> Answer:
+    question = "Is it better than baselines, and than simpler methods?"
+    score = data.metrics.get(PRIMARY)
+    if score is None or score.estimate is None:
+        return Answer(question, "Not measured.", f"{metric(PRIMARY).title} was not measured.")
+    guess, peer = data.best(data.baselines, PRIMARY), data.best(data.peers, PRIMARY)
+    opening = (
+        "Told where an expansion is, it names its type (consolidation or retracement before it) with "
+        f"F1 {number(score.estimate)} ({range_text(score)}, n = {score.n})"
+    )
+    compared = [
+        _compared(data, guess, "baseline", named=False),
+        _compared(data, peer, "simpler method", named=True),
+    ]
+    sentence = f"{opening}: {' and '.join(compared)}{_unaided(data)}."
+    return Answer(question, _short_standing(data, score, guess, peer), sentence)
+
+
+def _short_standing(
+    data: ReportData, score: Score, guess: tuple[str, Score] | None, peer: tuple[str, Score] | None
+) -> str:
+    against_guess = _standing_to(data, score, guess)
+    against_peer = _standing_to(data, score, peer)
+    first = {
+        "above": "Better than every baseline",
+        "below": "Worse than the best baseline",
+        "level with": "Not shown to be better than the best baseline",
+        None: "Not compared with baselines",
+    }[against_guess]
+    second = {
+        "above": "and better than every simpler method",
+        "below": f"{'but' if against_guess == 'above' else 'and'} worse than the best simpler method",
+        "level with": f"{'but' if against_guess == 'above' else 'and'} not shown to be better than the best "
+        "simpler method",
+        None: "and not compared with simpler methods",
+    }[against_peer]
+    return f"{first}, {second}."
+
+
+def _standing_to(data: ReportData, score: Score, best: tuple[str, Score] | None) -> Standing | None:
+    return standing(score, best[1], data.differences.get(best[0], {}).get(PRIMARY)) if best else None
+
+
+def _compared(data: ReportData, best: tuple[str, Score] | None, what: str, named: bool) -> str:
+    if best is None:
+        return f"no {what} was scored"
+    name, other = best
+    who = f"the best {what}{f', {rival(name)}' if named else ''}"
+    difference = data.differences.get(name, {}).get(PRIMARY)
+    if difference is None or difference.estimate is None:
+        return f"{who} scores {number(other.estimate)}"
+    gap = number(abs(difference.estimate))
+    where = "above" if difference.estimate >= 0 else "below"
+    lead = "level with" if gap == "0.00" else f"{gap} {where}"
+    return f"{lead} {who} (difference {range_text(difference)})"
+
+
+def _unaided(data: ReportData) -> str:
+    found, peer = data.metrics.get(UNAIDED), data.best(data.peers, UNAIDED)
+    if found is None or found.estimate is None:
+        return ""
+    ceiling = data.ceiling.get(UNAIDED)
+    beside = [
+        range_text(found),
+        *([f"best simpler method {number(peer[1].estimate)}"] if peer else []),
+        *([f"annotator's second look {number(ceiling.estimate)}"] if ceiling else []),
+    ]
+    return f"; unaided it finds and types expansions with F1 {number(found.estimate)} ({'; '.join(beside)})"
+
+
+def _trusted(data: ReportData) -> Answer:
+    question = "Can the numbers be trusted?"
+    if not data.checks:
+        said = "No check was recorded, so nothing vouches for these numbers."
+        return Answer(question, "Nothing vouches for them.", said)
+    broken = [name for name, check in data.checks.items() if not check.passed and check.kind == "integrity"]
+    looks = data.data.looks_at_test
+    seen = f"{looks} model version{'' if looks == 1 else 's'} looked at the test rows, this one included"
+    facts = "; ".join([counts(data.checks, "integrity"), *_calibration(data), seen, *_resolution(data)])
+    if broken:
+        return Answer(question, "No.", f"{', '.join(broken)} failed, so the numbers prove nothing: {facts}.")
+    if data.data.simulated:
+        return Answer(question, "As measurements, yes; but of a made-up market.", f"{_opened(facts)}.")
+    return Answer(question, "Yes, as far as checks can tell.", f"{_opened(facts)}.")
+
+
+def _calibration(data: ReportData) -> list[str]:
+    check = data.checks.get("calibrated")
+    if check is None or not isinstance(check.value, float) or not isinstance(check.limit, float):
+        return []
+    means = "mean" if check.passed else "do not mean"
+    beside = f"error {number(check.value)}, chance alone up to {number(check.limit)}"
+    return [f"probabilities {means} what they say ({beside})"]
+
+
+def _resolution(data: ReportData) -> list[str]:
+    least = data.details.smallest_difference.get(PRIMARY)
+    if least is None:
+        return []
+    return [f"differences in type F1 below {number(least)} cannot be told from chance"]
+
+
+def _opened(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _changed(data: ReportData) -> Answer:
+    question = "What changed since the last run?"
+    before = data.details.previous
+    if before is None:
+        said = data.details.not_measured.get("previous", NO_EARLIER)
+        return Answer(question, "Nothing to compare with.", f"{_opened(said)}.")
+    since = f"since the report of {before.created_at:%Y-%m-%d %H:%M} UTC"
+    changed = [name for name in ("bars", "labels", "settings") if getattr(before, f"{name}_changed")]
+    what = f"{_listed(changed)} changed" if changed else "bars, labels and settings are the same"
+    other = " and ".join(name for name in changed if name != "settings")
+    moved = _moved(data, before, f"other {other}, so the model alone did not do it" if other else None)
+    return Answer(question, f"{_opened(what)}.", f"{_opened(since)}, {moved}.")
+
+
+def _moved(data: ReportData, before: PreviousRun, caution: str | None) -> str:
+    now, then = data.metrics.get(PRIMARY), before.metrics.get(PRIMARY)
+    if now is None or then is None or now.estimate is None or then.estimate is None:
+        return "type F1 cannot be compared, as it was not measured both times"
+    if now == then:
+        return f"type F1 is the same {interval_text(now)}"
+    apart = standing(now, then) in ("above", "below")
+    told = "the intervals lie apart" if apart else "the intervals overlap, so this may be chance"
+    return f"type F1 went from {interval_text(then)} to {interval_text(now)}; {caution or told}"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _minus(left: float | None, right: float | None) -> float | None:

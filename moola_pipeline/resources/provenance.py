@@ -27,6 +27,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 FINGERPRINT = "fingerprint"
 MADE_FROM = "made_from"
 """Under this name a materialization holds its `Ingredients`, so that a later change can be named."""
+SOURCE_SUFFIXES = (".py", ".jinja")
 PLACE = "place"
 """Market and profile: what one of them made does not stand in the folder of another."""
 
@@ -147,7 +148,8 @@ class Ingredients(BaseModel):
 def room_digest(room: str) -> str:
     """Digest of the source of a part of the package: 12 hex digits."""
     digest, place = hashlib.sha256(), PACKAGE / room
-    for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+    written = (path for path in place.rglob("*") if path.suffix in SOURCE_SUFFIXES)
+    for path in sorted(written) if place.is_dir() else [place]:
         digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

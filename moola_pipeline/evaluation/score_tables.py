@@ -1,0 +1,186 @@
+"""The tables of a report: scores by question, rivals, groups, and what was not measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from moola_pipeline.evaluation.charts import interval_picture
+from moola_pipeline.evaluation.report_data import (
+    HEADLINE_METRICS,
+    GalleryWindow,
+    LossCurves,
+    ReportData,
+    Score,
+    Scores,
+)
+from moola_pipeline.evaluation.verdict import PRIMARY
+from moola_pipeline.evaluation.vocabulary import QUESTIONS, Metric, Question, best, metric, part, rival
+
+SHORT_TABLE = 6
+"""Groups in a table that leaves room for others below it."""
+NOT_PART = "not part of this report"
+ONE_SEED = "this profile trains one network; how much another training would differ is not known"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A rival's score under its plain name."""
+
+    name: str
+    key: str
+    score: Score
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One score of the model beside the best others.
+
+    Attributes:
+        key: Its name in the JSON object.
+        lead: Model minus the best peer, paired.
+        least: The smallest difference that can be told from chance.
+        primary: Whether it is the one comparison that decides.
+    """
+
+    key: str
+    metric: Metric
+    score: Score
+    baseline: Named | None
+    peer: Named | None
+    lead: Score | None
+    ceiling: Score | None
+    least: float | None
+    primary: bool
+
+
+def score_row(data: ReportData, key: str) -> ScoreRow | None:
+    """A score of the model with what stands beside it; None if it was not measured."""
+    score = data.metrics.get(key)
+    if score is None:
+        return None
+    baseline, peer = _named(data.baselines, key), _named(data.peers, key)
+    return ScoreRow(
+        key=key,
+        metric=metric(key),
+        score=score,
+        baseline=baseline,
+        peer=peer,
+        lead=data.differences.get(peer.key, {}).get(key) if peer else None,
+        ceiling=data.ceiling.get(key),
+        least=data.details.smallest_difference.get(key),
+        primary=key == PRIMARY,
+    )
+
+
+def headline_rows(data: ReportData) -> dict[str, ScoreRow | None]:
+    """The scores of the front page."""
+    return {key: score_row(data, key) for key in HEADLINE_METRICS}
+
+
+def score_tables(data: ReportData) -> dict[Question, list[ScoreRow]]:
+    """All scores of the model under the question they answer, those of the front page first."""
+    keys = [*(key for key in HEADLINE_METRICS if key in data.metrics), *data.metrics]
+    rows = [row for key in dict.fromkeys(keys) if (row := score_row(data, key))]
+    return {question: [row for row in rows if row.metric.question == question] for question in QUESTIONS}
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Scores of the groups of one way to group expansions.
+
+    Attributes:
+        columns: Keys of the scores.
+        rows: Group, and its score and picture by key.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, dict[str, tuple[Score, str]]]]
+
+
+GROUP_TITLES = {
+    "type": "By type",
+    "hour": "By hour of the start, New York",
+    "session": "By part of the trading day",
+    "direction": "By direction",
+}
+
+
+def group_tables(data: ReportData) -> list[list[GroupTable]]:
+    """One table for each way to group expansions, in two columns: the short ones, the long ones."""
+    tables = [
+        _group_table(data, GROUP_TITLES.get(way, way), groups)
+        for way, groups in data.details.breakdowns.items()
+        if any(groups.values())
+    ]
+    short = [table for table in tables if len(table.rows) <= SHORT_TABLE]
+    long = [table for table in tables if len(table.rows) > SHORT_TABLE]
+    return [column for column in (short, long) if column]
+
+
+def _group_table(data: ReportData, title: str, groups: Mapping[str, Scores]) -> GroupTable:
+    keys = dict.fromkeys(key for scores in groups.values() for key in scores)
+    columns = sorted(keys, key=lambda key: metric(key).question != "identification")
+
+    def shown(scores: Scores) -> dict[str, tuple[Score, str]]:
+        overall = {key: data.metrics.get(key) or data.metrics.get(f"{key}_macro") for key in scores}
+        levels = {key: one.estimate if one else None for key, one in overall.items()}
+        return {key: (score, interval_picture(score, levels[key])) for key, score in scores.items()}
+
+    return GroupTable(title, columns, [(group, shown(scores)) for group, scores in groups.items()])
+
+
+def rivals(data: ReportData) -> dict[str, list[tuple[str, str, Scores, Scores]]]:
+    """Peers and baselines: plain name, name in the JSON, scores, and model minus them; best first."""
+
+    def rank(scores: Scores) -> float:
+        known = [scores[key].estimate for key in HEADLINE_METRICS if key in scores]
+        return -(known[0] or 0.0) if known else 1.0
+
+    groups = {"Simpler methods": data.peers, "Baselines": data.baselines}
+    return {
+        title: [
+            (rival(name), name, scores, data.differences.get(name, {}))
+            for name, scores in sorted(group.items(), key=lambda entry: rank(entry[1]))
+        ]
+        for title, group in groups.items()
+        if group
+    }
+
+
+def not_measured(data: ReportData, gallery: Sequence[GalleryWindow], curves: LossCurves) -> dict[str, str]:
+    """What the page cannot show, by its plain name, and why."""
+    details = data.details
+    there = {
+        **{name: bool(getattr(details, name)) for name in _DETAILS},
+        "ceiling": bool(data.ceiling),
+        "baselines": bool(data.baselines),
+        "peers": bool(data.peers),
+        "checks": bool(data.checks),
+        "gallery": bool(gallery),
+        "pretraining_loss": bool(curves.pretraining),
+        "finetuning_loss": bool(curves.finetuning),
+        **{key: key in data.metrics for key in HEADLINE_METRICS},
+    }
+    missing = {name: NOT_PART for name, present in there.items() if not present} | details.not_measured
+    if len(data.seeds) == 1:
+        missing["Spread between trainings"] = ONE_SEED
+    named = {name: HEADLINE_METRICS.get(name) or part(name) for name in missing}
+    return {named[name]: why for name, why in missing.items()}
+
+
+_DETAILS = (
+    "breakdowns",
+    "confusion",
+    "calibration",
+    "class_mix",
+    "event_study",
+    "learning_curve",
+    "delay_curve",
+    "null",
+    "previous",
+)
+
+
+def _named(among: dict[str, Scores], key: str) -> Named | None:
+    found = best(among, key)
+    return Named(rival(found[0]), found[0], found[1]) if found else None

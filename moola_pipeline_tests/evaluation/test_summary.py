@@ -1,0 +1,44 @@
+"""The report in a terminal."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moola_pipeline.evaluation.report_data import Check
+from moola_pipeline.evaluation.summary import summary_lines
+from moola_pipeline_tests.evaluation.reports import full_report, minimal_report, report_data, scores
+
+
+def test_each_score_stands_beside_its_best_rivals_whose_names_follow_whole():
+    lines = summary_lines(full_report())
+    assert lines[0].startswith("SIMULATED")
+    assert lines[1] == (
+        "Target, F1 of 0.60 to 0.75: NOT MET. It lies in the band, but met means at least 0.75, with an"
+    )
+    event = next(number for number, line in enumerate(lines) if line.startswith("Event F1, macro"))
+    cells = ["Event F1, macro", "0.46 [0.39, 0.53] n=147", "0.10", "0.48", "−0.02 [−0.10, 0.06]", "0.66"]
+    assert re.split(r"  +", lines[event]) == cells
+    assert lines[event + 1] == "  baseline untrained, peer rule_extra_trees_21_summaries"
+    assert lines[-2] == "Failed: target_f1 (0.74, limit 0.75)."
+    assert lines[-1] == "The test rows have been scored by 3 model versions."
+
+
+def test_the_primary_comparison_alone_is_marked():
+    starred = [line.split()[0] for line in summary_lines(full_report()) if "]*" in line]
+    assert starred == ["Type"]
+
+
+def test_what_was_not_measured_is_a_dash():
+    lines = summary_lines(minimal_report())
+    assert "Event F1, macro    not measured" in "\n".join(lines)
+    assert not any("SIMULATED" in line or "nan" in line or "None" in line for line in lines)
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=120), st.booleans(), max_size=12))
+def test_it_fits_a_terminal_whatever_the_names(names: dict[str, bool]):
+    checks = {
+        name: Check(passed=passed, kind="score", value=0.123456, limit=1) for name, passed in names.items()
+    }
+    peers = {name: scores(0.5, 0.5, 0.5) for name in names}
+    assert max(map(len, summary_lines(report_data(checks=checks, peers=peers)))) <= 100

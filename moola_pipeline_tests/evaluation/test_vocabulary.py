@@ -1,0 +1,56 @@
+"""Scores and rivals in plain words."""
+
+import pytest
+
+from moola_pipeline.evaluation.checks import REQUIRED_BASELINES
+from moola_pipeline.evaluation.peers import TYPE_PEERS
+from moola_pipeline.evaluation.residuals import residual_metrics
+from moola_pipeline.evaluation.vocabulary import best, goodness, metric, part, rival
+from moola_pipeline_tests.evaluation.reports import FOUND, OTHERS, TYPED, score
+
+
+@pytest.mark.parametrize(
+    "name", [*TYPED, *FOUND, *OTHERS, *residual_metrics("onset"), *residual_metrics("offset")]
+)
+def test_every_score_has_a_title_a_meaning_and_a_question(name: str):
+    known = metric(name)
+    assert known.title and known.meaning
+    assert known.question in ("detection", "identification", "onset")
+    assert known.title != name
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("map_iou50", "Mean average precision at 50 % overlap"),
+        ("onset_bias_bars", "Start: mean shift"),
+        ("offset_within_3", "End: at most 3 off"),
+        ("event_f1_live_5", "Event F1, live, 5 bars after the start"),
+        ("something_new", "Something new"),
+    ],
+)
+def test_names_become_titles(name: str, title: str):
+    assert metric(name).title == title
+
+
+def test_every_baseline_and_peer_has_a_plain_name():
+    assert all("_" not in rival(name) for name in (*REQUIRED_BASELINES, *TYPE_PEERS))
+    assert rival("rule_extra_trees_21_summaries") == "rule + ExtraTrees on 21 price summaries"
+    assert rival("oracle") == "oracle"
+
+
+def test_a_part_that_is_not_known_keeps_its_name():
+    assert part("learning_curve") == "Learning curve"
+    assert part("moon_phase") == "Moon phase"
+
+
+def test_the_best_has_the_least_error_the_least_shift_or_the_most_f1():
+    rivals = {"a": {"onset_mae_bars": score(3.0)}, "b": {"onset_mae_bars": score(1.0)}}
+    assert best(rivals, "onset_mae_bars") == ("b", score(1.0))
+    shifts = {"a": {"onset_bias_bars": score(-2.0)}, "b": {"onset_bias_bars": score(0.5)}}
+    assert best(shifts, "onset_bias_bars") == ("b", score(0.5))
+    f1s = {"a": {"type_f1_macro": score(0.7)}, "b": {"type_f1_macro": score(0.6)}, "c": {}}
+    assert best(f1s, "type_f1_macro") == ("a", score(0.7))
+    assert best({"a": {"prevalence": score(0.3)}}, "prevalence") is None
+    assert best({}, "type_f1_macro") is None
+    assert goodness("ece", 0.1) > goodness("ece", 0.2)
