@@ -27,7 +27,7 @@ def report(in_browser: bool, as_json: bool) -> None:
     if as_json:
         click.echo(data.model_dump_json())
         return
-    from moola_pipeline.evaluation.report import summary_lines
+    from moola_pipeline.evaluation.summary import summary_lines
 
     for line in summary_lines(data):
         click.echo(line)

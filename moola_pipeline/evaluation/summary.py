@@ -4,7 +4,15 @@ import textwrap
 
 from moola_pipeline.evaluation.report_data import HEADLINE_METRICS, Check, ReportData
 from moola_pipeline.evaluation.target import TARGET_BAND, target_outcome
-from moola_pipeline.evaluation.verdict import PRIMARY, SIMULATED_NOTE, counts, interval_text, number, plain
+from moola_pipeline.evaluation.verdict import (
+    PRIMARY,
+    SIMULATED_NOTE,
+    counts,
+    interval_text,
+    number,
+    plain,
+    verdict,
+)
 
 LINE_WIDTH = 100
 WIDTHS = (18, 25, 13, 9, 21, 7)
@@ -20,9 +28,11 @@ def summary_lines(data: ReportData) -> list[str]:
     looks = data.data.looks_at_test
     low, high = TARGET_BAND
     outcome = target_outcome(data)
+    better, trusted, _ = verdict(data)
     return [
         *([SIMULATED_NOTE] if data.data.simulated else []),
         *_wrapped(f"Target, F1 of {low:.2f} to {high:.2f}: {outcome.word}. {outcome.why}"),
+        *_wrapped(f"Verdict: {better.short} Trust: {trusted.short}"),
         *table,
         *(["* the primary comparison; all others explore"] if data.peers else []),
         "Checks: " + "; ".join(counts(data.checks, kind) for kind in ("integrity", "score")) + ".",

@@ -16,6 +16,9 @@ def test_each_score_stands_beside_its_best_rivals_whose_names_follow_whole():
     assert lines[1] == (
         "Target, F1 of 0.60 to 0.75: NOT MET. It lies in the band, but met means at least 0.75, with an"
     )
+    assert lines[3].startswith(
+        "Verdict: Better than every baseline, but not shown to be better than the best"
+    )
     event = next(number for number, line in enumerate(lines) if line.startswith("Event F1, macro"))
     cells = ["Event F1, macro", "0.46 [0.39, 0.53] n=147", "0.10", "0.48", "−0.02 [−0.10, 0.06]", "0.66"]
     assert re.split(r"  +", lines[event]) == cells
