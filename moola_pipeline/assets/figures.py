@@ -25,9 +25,9 @@ def figure_table(figures: pd.DataFrame) -> dg.TableMetadataValue:
 def gate_picture(features: Sequence[Feature], density: np.ndarray, spread: np.ndarray) -> str:
     """Density and spread of each feature as bars with a mark at its gate: Markdown with the picture in it."""
     height = TOP + ROW_HEIGHT * len(features) + 8
-    canvas = Canvas(NAME_WIDTH + 2 * BAR_WIDTH + GAP + 20, height)
+    canvas = Canvas(NAME_WIDTH + 2 * BAR_WIDTH + GAP + 30, height)
     left = {"density: share of values that are not 0": NAME_WIDTH}
-    left["spread: 1st to 99th percentile over the range"] = NAME_WIDTH + BAR_WIDTH + GAP
+    left["spread: 1st to 99th percentile of range"] = NAME_WIDTH + BAR_WIDTH + GAP
     for title, x in left.items():
         canvas.text(x, 16, title)
     for i, feature in enumerate(features):

@@ -14,7 +14,7 @@ from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS, content_digest
 from moola_pipeline.bench.fresh import BATCH_WINDOWS, Memory, memory_of_features, seconds_to_compile
 from moola_pipeline.bench.plain_features import pandas_features, rebuilt_windows, streaming_bars
 from moola_pipeline.features.relativity import FeatureTable, compute_features
-from moola_pipeline.publish import file_sha256
+from moola_pipeline.publish import file_sha256, publishing
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.frame import WINDOW_BARS, gathered
 
@@ -91,8 +91,10 @@ def _stored(table: FeatureTable, prices: np.ndarray, segment: np.ndarray) -> dic
     """Loading a proven table, beside computing it from proven bars, as assets read them."""
     with tempfile.TemporaryDirectory() as folder:
         stored, bars = Path(folder) / "features.safetensors", Path(folder) / "bars.parquet"
-        save_file(vars(table), stored)
-        pd.DataFrame(prices, columns=list(PRICE_COLUMNS)).assign(segment=segment).to_parquet(bars)
+        with publishing(stored) as temporary:
+            save_file(vars(table), temporary)
+        with publishing(bars) as temporary:
+            pd.DataFrame(prices, columns=list(PRICE_COLUMNS)).assign(segment=segment).to_parquet(temporary)
 
         def load() -> FeatureTable:
             file_sha256(stored)

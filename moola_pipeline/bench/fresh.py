@@ -1,5 +1,6 @@
 """What can be measured once in a process only: what compiling costs, and how high the memory rises."""
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from moola_pipeline.publish import publish_bytes, publish_json
 
 BATCH_WINDOWS = 64
 _COMPILE = "from moola_pipeline.bench.fresh import print_compiling; print_compiling()"
@@ -48,9 +51,11 @@ def memory_of_features(prices: np.ndarray, segment: np.ndarray, tick_points: flo
         tick_points: Smallest price step, index points.
     """
     with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder) / "prices.npy", prices)
-        np.save(Path(folder) / "segment.npy", segment)
-        (Path(folder) / "tick.json").write_text(json.dumps(tick_points))
+        for name, array in (("prices", prices), ("segment", segment)):
+            content = io.BytesIO()
+            np.save(content, array)
+            publish_bytes(Path(folder) / f"{name}.npy", content.getvalue())
+        publish_json(Path(folder) / "tick.json", tick_points)
         return Memory(**_answer_of(_MEMORY, folder))
 
 
