@@ -19,6 +19,7 @@ from moola_pipeline.bars.simulated import (
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
+from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.registry import has_labels, registered_labels
 from moola_pipeline.labels.simulated import ensure_simulated
@@ -187,7 +188,8 @@ def choose_market(
             )
         instrument = INSTRUMENTS[read_manifest(registered).files[0].instrument]
         name = instrument.name.lower()
-        return Market(name, registered, None, profile.splits, f"moola-{name}", instrument, home)
+        splits = read_choice(home.data) or profile.splits
+        return Market(name, registered, None, splits, f"moola-{name}", instrument, home)
     return _simulated_market(home, profile, scenario)
 
 

@@ -23,6 +23,7 @@ from moola_pipeline.errors import IntegrityError
 from moola_pipeline.evaluation.report_data import Check, DataFacts, ReportData, RunFacts
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows, twice_labeled
+from moola_pipeline.labels.splits import resolve_dates
 from moola_pipeline.profiles import ReportSettings
 from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.compute import Compute
@@ -98,7 +99,7 @@ def bootstrap_ci_report(
         seen = stage.sources["labels.test"] + stage.sources["bars.test"]
         scored = str(recorded_fingerprint(context.instance, "finetuned_classifier"))
         digest, labels_digest = content_digest(raw_nq_bars), stage.sources["labels"]
-        run = _run_facts(context, stage, facts, settings)
+        run = _run_facts(context, stage, labeled_expansions, facts, settings)
         details = report_parts.details_of(
             trial, judged, facts["served"], train, labeled_expansions, times, rng
         )
@@ -194,8 +195,14 @@ def _looks(run: TrackedRun, test: str, model: str) -> int:
 
 
 def _run_facts(
-    context: dg.AssetExecutionContext, stage: OpenStage, facts: dict[str, Any], settings: ReportSettings
+    context: dg.AssetExecutionContext,
+    stage: OpenStage,
+    labels: pd.DataFrame,
+    facts: dict[str, Any],
+    settings: ReportSettings,
 ) -> RunFacts:
+    chosen = stage.market.splits
+    splits = resolve_dates(chosen, labels).model_copy(update={"rule": chosen.rule})
     return RunFacts(
         run_id=context.run.run_id,
         created_at=datetime.now(UTC),
@@ -205,7 +212,7 @@ def _run_facts(
             "pretrain": facts["encoder"]["settings"],
             "finetune": facts["settings"],
             "report": settings.model_dump(mode="json"),
-            "splits": stage.market.splits.model_dump(mode="json"),
+            "splits": splits.model_dump(mode="json"),
             "n_parameters": facts["n_parameters"],
         },
     )

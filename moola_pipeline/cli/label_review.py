@@ -102,21 +102,12 @@ def _split_facts(per_month: pd.DataFrame) -> dict[str, Any]:
 
 def _split_lines(splits: dict[str, Any], settings: SplitSettings) -> Iterator[str]:
     if splits:
-        yield f"Splits {_ends(settings)}; months as {'/'.join(LABELS)}:"
+        yield f"Splits {settings.shown}; months as {'/'.join(LABELS)}:"
     for name, held in splits.items():
         totals = ", ".join(f"{held[label]:,} {label}" for label in LABELS)
         yield f"  {name:<10} {totals}, in {held['windows']:,} windows"
         months = [f"{month} {'/'.join(str(n[x]) for x in LABELS)}" for month, n in held["months"].items()]
         yield from _wrapped(months)
-
-
-def _ends(settings: SplitSettings) -> str:
-    if settings.rule == "fixed":
-        return f"to {settings.train_end}, {settings.validation_end}, {settings.test_end}"
-    return (
-        f"rolling: the newest {settings.rolling_test_months} labeled months for test, "
-        f"{settings.rolling_validation_months} before for validation"
-    )
 
 
 def _shift_lines(review: LabelReview) -> Iterator[str]:

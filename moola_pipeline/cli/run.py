@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ import click
 from moola_pipeline.cli.faults import DEBUG_VARIABLE
 from moola_pipeline.cli.interrupts import insistent
 from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.cli.split_options import choose_splits, split_options
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked
 
@@ -40,9 +42,22 @@ if TYPE_CHECKING:
     "--device", type=click.Choice(["auto", "cuda", "mps", "cpu"]), default="auto", show_default=True
 )
 @click.option("--force", is_flag=True, help="Make everything again, changed or not.")
+@split_options
 @json_option
-def run(profile: str, market: str, scenario: str | None, device: str, force: bool, as_json: bool) -> None:
-    """Train, score, register and predict; what has not changed is left alone."""
+def run(
+    profile: str,
+    market: str,
+    scenario: str | None,
+    device: str,
+    force: bool,
+    as_json: bool,
+    rolling: int | None,
+    **ends: datetime | None,
+) -> None:
+    """Train, score, register and predict; what has not changed is left alone.
+
+    Split dates, once given, are those of this home from then on.
+    """
     from moola_pipeline.resources.instance import open_instance, prepare_instance
 
     home = Home.resolve()
@@ -57,10 +72,13 @@ def run(profile: str, market: str, scenario: str | None, device: str, force: boo
         asked = {"profile": profile, "market": market, "scenario": scenario or "none"}
         chosen = _resolved(Pipeline(**asked))  # pyright: ignore[reportArgumentType]
         pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
+        split = choose_splits(home, pipeline.chosen_market(), rolling, **ends)
         steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]
         if not as_json:
             _show_plan(pipeline, steps)
+            if split is not None:
+                click.echo(f"split {split.shown}, from now on in this home")
         if stale:
             _materialize(instance, stale, chosen, device)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)

@@ -2,36 +2,36 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
-from moola_pipeline.labels.chosen_splits import read_choice
-from moola_pipeline.labels.splits import SplitSettings
 
-ENDS = ("train_end", "validation_end", "test_end")
+if TYPE_CHECKING:
+    from moola_pipeline.home import Home
+    from moola_pipeline.labels.splits import SplitSettings
+    from moola_pipeline.profiles import Market
+
+ENDS = {"train_end": "training", "validation_end": "validation", "test_end": "test"}
 
 
 def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --train-end, --validation-end, --test-end and --rolling to a command."""
     whole_day = click.DateTime(formats=["%Y-%m-%d"])
-    texts = ("training", "validation", "test")
     command = click.option(
         "--rolling",
         type=click.IntRange(min=1),
         metavar="MONTHS",
         help="Test on the newest labeled months, this many, and validate on as many before them.",
     )(command)
-    for name, text in reversed(list(zip(ENDS, texts, strict=True))):
+    for name, period in reversed(ENDS.items()):
         flag = f"--{name.replace('_', '-')}"
-        command = click.option(flag, type=whole_day, metavar="DATE", help=f"Last day of {text}.")(command)
+        command = click.option(flag, type=whole_day, metavar="DATE", help=f"Last day of {period}.")(command)
     return command
 
 
-def splits_in_force(home: Home, rolling: int | None = None, **ends: datetime | None) -> SplitSettings:
+def splits_in_force(home: "Home", rolling: int | None = None, **ends: datetime | None) -> "SplitSettings":
     """The splits chosen by options, else those of the home, else the default ones.
 
     Args:
@@ -42,18 +42,18 @@ def splits_in_force(home: Home, rolling: int | None = None, **ends: datetime | N
     Raises:
         BadInput: If dates and --rolling are given both, or the dates do not follow each other.
     """
+    from pydantic import ValidationError
+
+    from moola_pipeline.labels.chosen_splits import read_choice
+    from moola_pipeline.labels.splits import SplitSettings
+
     chosen = read_choice(home.data) or SplitSettings()
     given: dict[str, date] = {name: end.date() for name, end in ends.items() if end is not None}
+    if rolling is not None and given:
+        raise BadInput("Splits must end by --rolling or by dates, but both came. Leave one out.")
     if rolling is not None:
-        if given:
-            raise BadInput("Splits must end by --rolling or by dates, but both came. Leave one out.")
-        return chosen.model_copy(
-            update={
-                "rule": "rolling",
-                "rolling_test_months": rolling,
-                "rolling_validation_months": rolling,
-            }
-        )
+        months = {"rolling_test_months": rolling, "rolling_validation_months": rolling}
+        return chosen.model_copy(update={"rule": "rolling", **months})
     if not given:
         return chosen
     try:
@@ -61,3 +61,31 @@ def splits_in_force(home: Home, rolling: int | None = None, **ends: datetime | N
     except ValidationError as fault:
         reason = fault.errors()[0]["msg"].removeprefix("Value error, ")
         raise BadInput(f"{reason}. Give all three: --train-end, --validation-end, --test-end.") from None
+
+
+def choose_splits(
+    home: "Home", market: "Market", rolling: int | None, **ends: datetime | None
+) -> "SplitSettings | None":
+    """Remember the splits chosen by options for this home; None if no option was given.
+
+    Raises:
+        BadInput: If the market is simulated, or the options cannot be met; nothing is remembered.
+        UnsoundSplit: If a split would be empty or of one type; nothing is remembered.
+    """
+    if rolling is None and not any(ends.values()):
+        return None
+    if market.simulated:
+        raise BadInput(
+            "Splits can be chosen for registered bars only, but this market is simulated. Register bars and "
+            "labels first, or leave --rolling and the dates out."
+        )
+    from moola_pipeline.labels.chosen_splits import remember_choice
+    from moola_pipeline.labels.placement import place_labels
+    from moola_pipeline.labels.splits import assign_splits, check_splits
+
+    settings = splits_in_force(home, rolling, **ends)
+    bars = market.bars()
+    placed = place_labels(market.labels(), bars).frame
+    check_splits(assign_splits(placed, bars, settings), bars, settings)
+    remember_choice(home.data, settings)
+    return settings

@@ -51,6 +51,16 @@ class SplitSettings(BaseModel):
         """Last day of each split, in the order of SPLITS."""
         return self.train_end, self.validation_end, self.test_end
 
+    @property
+    def shown(self) -> str:
+        """Where the splits end, in words."""
+        if self.rule == "fixed":
+            return f"to {self.train_end}, {self.validation_end}, {self.test_end}"
+        return (
+            f"rolling: the newest {self.rolling_test_months} labeled months for test, "
+            f"{self.rolling_validation_months} before for validation"
+        )
+
 
 def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
     """The settings with their dates worked out: rolling ones become fixed.

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moola_pipeline.bars.schema import RAW_COLUMNS, content_digest
 from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.splits import SPLITS, assign_splits, resolve_dates, training_rows_end
 from moola_pipeline.profiles import Market, Profile
 from moola_pipeline.windows.frame import WINDOW_BARS
@@ -78,8 +79,8 @@ STAGES = {
             "assets/rivals.py",
             "assets/scoring.py",
         ),
-        ("bars.test", "labels.test"),
-        ("report",),
+        ("bars.test", "labels.test", "labels.second pass"),
+        ("report", "splits"),
         ("finetuned_classifier",),
     ),
     "registered_model": Stage(
@@ -199,15 +200,19 @@ def read_sources(market: Market) -> Sources:
 
     `bars` and `labels` are those of the files; `bars.train`, `bars.validation`, `bars.test` those
     of the rows up to the end of a split, and `labels.<split>` those of its labels, so that bars
-    or labels beyond a split leave it as it was. Rows are read only when a file has changed.
+    or labels beyond a split leave it as it was; `labels.second pass` those of what the annotator
+    labeled again. Rows are read only when a file has changed.
     """
     key = (str(market.store.root), market.bars_digest(), market.labels_digest(), repr(market.splits))
     if key not in _known_sources:
         bars = market.bars()
-        labels = assign_splits(place_labels(market.labels(), bars).frame, bars, market.splits)
+        every_pass = market.labels()
+        labels = assign_splits(place_labels(every_pass, bars).frame, bars, market.splits)
+        again = every_pass.loc[every_pass["pass"] == SECOND_PASS]
         by_split = sources_by_split(bars, labels, market)
         digests = {"bars": key[1], "labels": key[2], **by_split.digests}
-        rows = {"bars": len(bars), "labels": len(labels), **by_split.rows}
+        digests["labels.second pass"] = content_digest(again)
+        rows = {"bars": len(bars), "labels": len(labels), "labels.second pass": len(again), **by_split.rows}
         _known_sources[key] = Sources(digests=digests, rows=rows)
     return _known_sources[key]
 
