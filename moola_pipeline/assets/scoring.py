@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.baselines import constant_span, mean_span, type_baselines
+from moola_pipeline.evaluation.baselines import constant_span, type_baselines
 from moola_pipeline.evaluation.breakdowns import Answers, Labeled
 from moola_pipeline.evaluation.calibration import perfect_band
 from moola_pipeline.evaluation.checks import MEAN_POINTER, ONE_SPAN
-from moola_pipeline.evaluation.overlap import pair_overlapping
 from moola_pipeline.evaluation.peers import (
     TYPE_PEERS,
     Seen,
@@ -24,9 +23,9 @@ from moola_pipeline.evaluation.scores import (
     mean_scores,
     score_ends,
     score_events,
+    score_mean_pointer,
     score_probabilities,
     score_ranking,
-    score_residuals,
     score_types,
 )
 from moola_pipeline.features.relativity import FeatureTable
@@ -111,7 +110,15 @@ def _asked(trial: Trial, annotator: Annotator, device: str) -> tuple[np.ndarray,
     windows = trial.ground.windows
     measures = measure_spans(trial.bars.views(windows.bar0), trial.features.atr[view_rows(windows.bar0)])
     marked = labeled_proposals(windows, measures)
-    reading = read_spans(annotator.classifier, trial.features.values, windows.bar0, marked, device)
+    reading = read_spans(
+        annotator.classifier,
+        trial.bars.prices,
+        trial.features.values,
+        trial.features.atr,
+        windows.bar0,
+        marked,
+        device,
+    )
     calibrated, balanced = type_probabilities(annotator, reading.retracement)
     # F1 is about what is reported, average precision about the order of all that was considered.
     unsure = replace(annotator, decisions=annotator.decisions.model_copy(update={"expansion_threshold": 0.0}))
@@ -134,8 +141,8 @@ def score_baselines(
     """Answers that see no price: constants, and the position in the window.
 
     For events the type baselines type the spans that the rule finds by itself; one_constant_span
-    says one span, of training's larger class, of every window; mean_pointer says training's mean
-    center and length of the very expansions that the model met, so that the two errors are paired.
+    says one span, of training's larger class, of every window; mean_pointer says the mean ends of
+    the very expansions that the model met, so that the two errors are paired.
     """
     ground, y = trial.ground, train.spans.type
     spans = ground.windows.spans
@@ -150,10 +157,8 @@ def score_baselines(
     start, end = constant_span(train)
     everywhere = pd.DataFrame({"window_id": ground.windows.window_id, "onset": start, "offset": end})
     baselines[ONE_SPAN] = score_events(ground, everywhere.assign(type=int(np.mean(y) > 0.5)))
-    constant = mean_span(train.spans.start, train.spans.end)
-    met = [pair_overlapping(ground.truth, one.events) >= 0 for one in judged.answers.values()]
     baselines[MEAN_POINTER] = mean_scores(
-        [score_residuals(ground, np.tile(np.array(constant, float), (one.sum(), 1)), one) for one in met]
+        [score_mean_pointer(ground, one.events) for one in judged.answers.values()]
     )
     return baselines
 

@@ -5,7 +5,7 @@ import numpy as np
 from moola_pipeline.evaluation.matching import may_match
 from moola_pipeline.evaluation.peers import DEFAULT_STRENGTH, need_both_classes, scaled_logistic
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS, decode_span, encode_span
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
 
@@ -37,17 +37,6 @@ def type_baselines(y: np.ndarray, onset: np.ndarray, onset_asked: np.ndarray) ->
 
 def _as_share(onset: np.ndarray) -> np.ndarray:
     return np.asarray(onset, float)[:, None] / WINDOW_BARS
-
-
-def mean_span(start: np.ndarray, end: np.ndarray) -> tuple[int, int]:
-    """The span at the mean center and length of training's: what a pointer that learned nothing says.
-
-    Args:
-        start, end: (n_train,) bars 0..104, inclusive.
-    """
-    center, length = encode_span(start, end)
-    first, last = decode_span(center.mean(), length.mean())
-    return int(first), int(last)
 
 
 def constant_span(windows: LabeledWindows) -> tuple[int, int]:

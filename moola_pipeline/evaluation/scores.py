@@ -110,6 +110,18 @@ def score_ends(ground: Ground, events: pd.DataFrame) -> Scored:
     return score_residuals(ground, said, met)
 
 
+def score_mean_pointer(ground: Ground, events: pd.DataFrame) -> Scored:
+    """How far off one constant would be on the expansions that `score_ends` meets: their own mean ends.
+
+    No other constant has a smaller squared error there, so a pointer that says one thing
+    everywhere is never ahead of it, wherever it points and however rarely it meets a label.
+    """
+    met = pair_overlapping(ground.truth, events) >= 0
+    ends = np.column_stack([ground.windows.spans.start, ground.windows.spans.end])[met]
+    mean = ends.mean(axis=0) if len(ends) else np.zeros(2)
+    return score_residuals(ground, np.tile(mean, (len(ends), 1)), met)
+
+
 def score_residuals(ground: Ground, said: np.ndarray, met: np.ndarray) -> Scored:
     """How far off the ends are, over the labeled expansions that were met; n counts these.
 

@@ -1,6 +1,6 @@
 """Fitting the proposing rule on training labels: coordinate search over its five thresholds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import numba
@@ -131,7 +131,7 @@ def push_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) 
     return max(pushed, key=lambda one: one[1])[0]
 
 
-def _moves(rule: Rule, nets: np.ndarray, efficiencies: np.ndarray) -> Iterator[dict[str, float]]:
+def _moves(rule: Rule, nets: np.ndarray, efficiencies: np.ndarray) -> Iterator[Mapping[str, float]]:
     """Changes of a rule: one threshold to any value, or both to values nearby."""
     yield from ({"min_net_atr": float(value)} for value in nets)
     yield from ({"min_efficiency": float(value)} for value in efficiencies)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from moola_pipeline.evaluation.baselines import TYPE_BASELINES, constant_span, mean_span, type_baselines
+from moola_pipeline.evaluation.baselines import TYPE_BASELINES, constant_span, type_baselines
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 
 
@@ -25,11 +25,6 @@ def windows_of(*spans: tuple[int, int, int], n_windows: int = 4) -> LabeledWindo
     zeros = np.zeros(len(window), np.int64)
     labeled = LabeledSpans(window, start, end, zeros.astype(np.int8) + 1, zeros)
     return LabeledWindows(ids, 1000 * np.arange(n_windows), days[:n_windows], labeled)
-
-
-def test_the_mean_span_has_the_mean_center_and_length():
-    # centers 42.5 and 62.5, lengths 5 and 7: center 52.5, length 6 would be 49.5..55.5, kept whole
-    assert mean_span(np.array([40, 59]), np.array([44, 65])) == (50, 55)
 
 
 def test_the_constant_span_is_the_one_that_finds_most_windows():

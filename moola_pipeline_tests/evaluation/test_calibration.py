@@ -73,7 +73,7 @@ def plugin(y: np.ndarray, p: np.ndarray) -> float:
 
 def test_debiasing_takes_off_what_chance_adds():
     made = [judged(147, seed) for seed in range(200)]
-    debiased, raw = (np.mean([score(y, p) for y, p in made]) for score in (ece, plugin))
+    debiased, raw = (np.mean([float(score(y, p)) for y, p in made]) for score in (ece, plugin))
     assert debiased < 0.7 * raw
     assert debiased < 0.05
 

@@ -1,0 +1,127 @@
+"""What a report says of the run before, of its months, and of what it leaves out; what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.assets.report import require_unseen
+from moola_pipeline.assets.report_parts import class_mix, flat_metrics, not_measured, previous_run
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline.evaluation.bootstrap import Resampled
+from moola_pipeline.evaluation.report_data import Details, ReportData, RunFacts, Score
+from moola_pipeline.home import Home
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+
+
+@pytest.fixture
+def last(smoke_home: Home) -> Path:
+    return smoke_home.reports / "simulated-smoke" / "report.json"
+
+
+@pytest.fixture
+def data(last: Path) -> ReportData:
+    return ReportData.model_validate_json(last.read_bytes())
+
+
+def facts(data: ReportData, **changes: object) -> RunFacts:
+    return data.run.model_copy(update=changes)
+
+
+def test_the_run_before_is_told_with_what_has_changed_since(last: Path, data: ReportData):
+    sha256, labels = data.data.sha256, str(data.data.labels_sha256)
+    same = previous_run(last, data.run, sha256, labels)
+    assert same is not None
+    assert (same.run_id, same.metrics) == (data.run.run_id, data.metrics)
+    assert (same.bars_changed, same.labels_changed, same.settings_changed) == (False, False, False)
+    other = previous_run(last, facts(data, settings={"report": {}}), "another", "other labels")
+    assert other is not None
+    assert (other.bars_changed, other.labels_changed, other.settings_changed) == (True, True, True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"run": 3}'])
+def test_a_report_that_is_missing_or_of_another_version_is_none(
+    content: bytes | None, tmp_path: Path, data: ReportData
+):
+    place = tmp_path / "report.json"
+    if content is not None:
+        place.write_bytes(content)
+    assert previous_run(place, data.run, "a", "b") is None
+
+
+def test_what_is_left_out_is_named_with_its_reason(data: ReportData):
+    score = Score(estimate=0.5, low=0.4, high=0.6, n=9)
+    left_out = not_measured(Details(), {}, None)
+    assert set(left_out) == {"live", "delay_curve", "learning_curve", "ceiling", "previous"}
+    assert all(left_out.values())
+    filled = Details(delay_curve={0: score}, null=score)
+    ceiling = {"event_f1_macro": Resampled(0.6, np.zeros(3), 9)}
+    assert set(not_measured(filled, ceiling, None)) == {
+        "live",
+        "learning_curve",
+        "previous",
+    }
+
+
+def test_months_are_counted_by_split_and_class():
+    rows = [
+        ("a", "2024-12-30", "train", "retracement"),
+        ("a", "2024-12-30", "train", "consolidation"),
+        ("b", "2025-01-02", "validation", "none"),
+        ("c", "2024-11-05", "train", "consolidation"),
+    ]
+    frame = pd.DataFrame(rows, columns=["window_id", "window_start", "split", "label"])
+    frame["window_start"] = pd.to_datetime(frame["window_start"], utc=True)
+    got = [(m.month, m.split, m.consolidation, m.retracement, m.none) for m in class_mix(frame)]
+    assert got == [
+        ("2024-11", "train", 1, 0, 0),
+        ("2024-12", "train", 1, 1, 0),
+        ("2025-01", "validation", 0, 0, 1),
+    ]
+
+
+def test_undefined_numbers_are_not_logged(data: ReportData):
+    undefined = Score(estimate=None, low=None, high=None, n=0)
+    logged = flat_metrics(data.model_copy(update={"ceiling": {"x": undefined}}))
+    assert "ceiling.x" not in logged
+    assert logged["type_f1_macro"] == data.metrics["type_f1_macro"].estimate
+    assert logged["majority.type_f1_macro"] == data.baselines["majority"]["type_f1_macro"].estimate
+
+
+def test_every_part_of_the_details_is_filled_or_said_to_be_left_out(data: ReportData):
+    details = data.details
+    for name in Details.model_fields:
+        assert getattr(details, name) or name in details.not_measured, name
+    assert set(details.breakdowns) == {"type", "hour", "session", "direction"}
+    assert set(details.by_seed) == set(data.metrics)
+    assert all(len(values) == len(data.seeds) for values in details.by_seed.values())
+    n = data.metrics["type_f1_macro"].n
+    assert sum(map(sum, details.confusion)) == n
+    assert details.calibration is not None
+    assert sum(one.n for one in details.calibration.bins) == n
+
+
+def test_a_simulated_market_has_a_ceiling(data: ReportData):
+    assert data.ceiling["event_f1_macro"].n == data.metrics["event_f1_macro"].n
+    reached, possible = (scores["event_f1_macro"].estimate for scores in (data.metrics, data.ceiling))
+    assert reached is not None
+    assert possible is not None
+    assert reached < possible
+
+
+def windows_at(*bar0: int) -> LabeledWindows:
+    none = np.empty(0, np.int64)
+    ids = np.array([f"w{row}" for row in bar0], dtype=object)
+    days = np.full(len(bar0), np.datetime64("2025-04-01", "ns"))
+    return LabeledWindows(ids, np.array(bar0), days, LabeledSpans(none, none, none, none, none))
+
+
+def test_a_model_that_has_seen_a_bar_of_the_test_windows_is_not_scored():
+    times = pd.date_range("2025-04-01", periods=500, freq="min", tz="UTC")
+    test = windows_at(300, 450)
+    require_unseen(str(times[279]), test, times)  # the first window reads from bar 280
+    with pytest.raises(
+        IntegrityError, match=r"has seen bars up to 2025-04-01 04:40.*reads from 2025-04-01 04:40"
+    ):
+        require_unseen(str(times[280]), test, times)

@@ -1,0 +1,154 @@
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.evaluation.checks import differences
+from moola_pipeline.evaluation.overlap import pair_overlapping
+from moola_pipeline.evaluation.scores import (
+    Ground,
+    Scored,
+    events_of,
+    mean_scores,
+    score_ends,
+    score_events,
+    score_mean_pointer,
+    score_probabilities,
+    score_ranking,
+    score_types,
+)
+from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
+
+N_SEEDS, N_RIVALS = 5, 15
+LIMIT_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def ground() -> Ground:
+    return made_ground(resamples=200)
+
+
+def all_scores(ground: Ground, rng: np.random.Generator) -> Scored:
+    p, events = made_p(ground, rng), made_events(ground, rng)
+    return {
+        **score_types(ground, p),
+        **score_probabilities(ground, p),
+        **score_events(ground, events),
+        **score_ends(ground, events),
+        **score_ranking(ground, events),
+    }
+
+
+def test_every_metric_of_the_design_is_there_under_its_name(ground: Ground):
+    ends = ("bias_bars", "rmse_bars", "mae_bars", "within_1", "within_3", "within_5")
+    assert set(all_scores(ground, np.random.default_rng(0))) == {
+        "type_f1_macro",
+        "aucpr_retracement",
+        "prevalence",
+        "mcc",
+        "brier",
+        "ece",
+        "event_f1_macro",
+        "event_f1_untyped",
+        "map_iou30",
+        "map_iou50",
+        "map_iou70",
+        "segment_f1_micro",
+        "segment_f1_macro",
+        *(f"{side}_{end}" for side in ("onset", "offset") for end in ends),
+    }
+
+
+def test_answers_without_a_fault_score_1_and_are_not_a_bar_off(ground: Ground):
+    truth = events_of(ground.windows).assign(score=1.0)
+    scored = {
+        **score_types(ground, ground.windows.spans.type.astype(float)),
+        **score_events(ground, truth),
+        **score_ranking(ground, truth),
+        **score_ends(ground, truth),
+    }
+    zero = {name for name in scored if name.endswith("_bars")}
+    assert all(scored[name].estimate == 0 for name in zero)
+    assert all(scored[name].estimate == pytest.approx(1) for name in set(scored) - zero)
+
+
+def test_nothing_found_scores_0_and_has_no_residual(ground: Ground):
+    nothing = events_of(ground.windows).iloc[:0].assign(score=[])
+    scored = {**score_events(ground, nothing), **score_ranking(ground, nothing)}
+    assert all(one.estimate == 0 for one in scored.values())
+    assert all(np.isnan(one.estimate) and one.n == 0 for one in score_ends(ground, nothing).values())
+
+
+def test_the_mean_pointer_errs_by_the_spread_of_the_expansions_that_were_met(ground: Ground):
+    events = made_events(ground, np.random.default_rng(0))
+    scored, own = score_mean_pointer(ground, events), score_ends(ground, events)
+    met = pair_overlapping(ground.truth, events) >= 0
+    assert scored["onset_rmse_bars"].estimate == pytest.approx(ground.windows.spans.start[met].std())
+    assert scored["onset_bias_bars"].estimate == pytest.approx(0)
+    assert scored["onset_rmse_bars"].n == own["onset_rmse_bars"].n == met.sum()
+
+
+def test_windows_and_expansions_are_drawn_together(ground: Ground):
+    window = ground.windows.spans.window
+    np.testing.assert_array_equal(ground.event_weights, ground.window_weights[:, window])
+    codes = pd.factorize(ground.windows.session)[0]
+    first = np.unique(codes, return_index=True)[1]
+    np.testing.assert_array_equal(ground.window_weights, ground.window_weights[:, first[codes]])
+
+
+def test_a_naive_loop_over_copied_windows_gives_the_same_resamples(ground: Ground):
+    """An independent bootstrap: copy the windows drawn, score them anew, with no weights at all."""
+    rng = np.random.default_rng(4)
+    p, events = made_p(ground, rng), made_events(ground, rng)
+    fast = {**score_types(ground, p), **score_events(ground, events), **score_ranking(ground, events)}
+    fast |= score_ends(ground, events)
+    windows = ground.windows
+    for resample in range(3):
+        drawn = np.repeat(np.arange(len(windows.bar0)), ground.window_weights[resample])
+        spans = [np.flatnonzero(windows.spans.window == w) for w in drawn]
+        order = np.concatenate(spans)
+        ids = np.array([f"copy{i}" for i in range(len(drawn))], dtype=object)
+        moved = windows.spans._replace(
+            **{name: getattr(windows.spans, name)[order] for name in windows.spans._fields}
+        )._replace(window=np.repeat(np.arange(len(drawn)), [len(s) for s in spans]))
+        copied = windows._replace(
+            window_id=ids, bar0=windows.bar0[drawn], session=windows.session[drawn], spans=moved
+        )
+        alone = Ground(copied, np.ones((1, len(order))), np.ones((1, len(drawn))))
+        said = pd.concat(
+            [
+                events.loc[events["window_id"] == windows.window_id[w]].assign(window_id=ids[i])
+                for i, w in enumerate(drawn)
+            ],
+            ignore_index=True,
+        )
+        slow = {**score_types(alone, p[order]), **score_events(alone, said), **score_ranking(alone, said)}
+        slow |= score_ends(alone, said)
+        for name, one in slow.items():
+            assert fast[name].values[resample] == pytest.approx(one.estimate), name
+
+
+def test_the_mean_over_seeds_is_taken_score_by_score(ground: Ground):
+    runs = [score_types(ground, made_p(ground, np.random.default_rng(seed))) for seed in range(3)]
+    mean = mean_scores(runs)
+    for name, one in mean.items():
+        assert one.estimate == pytest.approx(np.mean([run[name].estimate for run in runs]))
+        np.testing.assert_allclose(one.values, np.mean([run[name].values for run in runs], axis=0))
+
+
+@pytest.mark.slow
+def test_all_metrics_of_five_seeds_and_fifteen_rivals_with_their_differences_take_ten_seconds_at_most():
+    """The figure: python -m pytest -s -m slow moola_pipeline_tests/evaluation/test_scores.py."""
+    ground, rng = made_ground(), np.random.default_rng(0)
+    started = time.perf_counter()
+    model = mean_scores([all_scores(ground, rng) for _ in range(N_SEEDS)])
+    rivals = {f"rival {i}": all_scores(ground, rng) for i in range(N_RIVALS)}
+    gaps = differences(model, rivals)
+    seconds = time.perf_counter() - started
+    sys.stdout.write(
+        f"\n{len(model)} metrics of {N_SEEDS} seeds and {N_RIVALS} rivals, {sum(map(len, gaps.values()))} "
+        f"paired differences, 2,000 resamples: {seconds:.1f} s\n"
+    )
+    assert seconds <= LIMIT_SECONDS
