@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,9 @@ from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file, read_vendor_file
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.publish import file_sha256, locked, publish_bytes, publish_json, publishing
+
+RECORDED = "the manifest"
+"""What settled zone and stamp of a file that is read as it was read before."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
     A file in the store's own raw/ folder is registered where it lies, so a change made there is
     accepted by adding it again. A file whose name is that of a registered one that was changed or
     lost takes its place. Bytes already registered are not stored twice. Any other file of a name
-    in use gets a number.
+    in use gets a number. Without options, registered bytes, and a changed file in raw/, are read as
+    the manifest records it.
 
     Raises:
         BadInput: If the file is refused (see `read_vendor_file`), holds another instrument than
@@ -65,7 +69,7 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         raise BadInput(
             f"{path.name}: a bar file must be readable, got: {fault.strerror}. Check the path."
         ) from None
-    bars = read_vendor_file(path, options)
+    bars = _read_added(store, path, sha256, options or VendorOptions())
     with locked(store.manifest):
         manifest = read_manifest(store)
         name = _place(store, manifest, path, sha256)
@@ -119,6 +123,25 @@ def manifest_digest(store: BarStore) -> str:
     rolls = registered_rolls(store)
     parts = [*files, "no rolls" if rolls is None else content_digest(rolls)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _read_added(store: BarStore, path: Path, sha256: str, options: VendorOptions) -> VendorBars:
+    if options != VendorOptions():
+        return read_vendor_file(path, options)
+    in_raw = path.resolve().parent == store.raw.resolve()
+    for entry in read_manifest(store).files:
+        if entry.sha256 == sha256:
+            return _as_recorded(read_recorded_file(path, entry.options))
+        if in_raw and entry.file == path.name:
+            try:
+                return _as_recorded(read_vendor_file(path, entry.options))
+            except BadInput:
+                break  # it is another file now, and may prove by itself how it is to be read
+    return read_vendor_file(path, options)
+
+
+def _as_recorded(bars: VendorBars) -> VendorBars:
+    return replace(bars, zone_known_by=RECORDED, stamp_known_by=RECORDED)
 
 
 def _place(store: BarStore, manifest: Manifest, path: Path, sha256: str) -> str:

@@ -87,13 +87,13 @@ def missing_minutes(bars: pd.DataFrame) -> Missing:
     minutes = session_minutes(ends.iloc[0].date(), ends.iloc[-1].date())
     expected = np.asarray(minutes.asi8)
     expected = expected[(expected >= have[0]) & (expected <= have[-1])]
-    missing = expected[~_in_sorted(expected, have)]
+    missing = expected[~in_sorted(expected, have)]
     sessions = session_of(pd.DatetimeIndex(missing, tz="UTC")).value_counts().sort_index()
     return Missing(
         minutes=len(missing),
         expected=len(expected),
         sessions={str(session)[:10]: int(count) for session, count in sessions.items()},
-        outside=int((~_in_sorted(have, expected)).sum()),
+        outside=int((~in_sorted(have, expected)).sum()),
     )
 
 
@@ -106,8 +106,8 @@ def _typical_ranges(ranges: np.ndarray) -> np.ndarray:
     return np.repeat(medians, _BLOCK)[: len(ranges)]
 
 
-def _in_sorted(moments: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """True where a moment is one of `among`, which increase."""
+def in_sorted(moments: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """True where a moment is one of `among`, which increase, (n_moments,)."""
     if not len(among):
         return np.zeros(len(moments), bool)
     places = np.minimum(np.searchsorted(among, moments), len(among) - 1)

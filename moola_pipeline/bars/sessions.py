@@ -19,6 +19,7 @@ CLOSED_EARLY = {date(2025, 1, 9): "09:30"}
 LAST_SESSION_WITH_HALT = date(2021, 6, 25)
 """Until then trading paused each afternoon, 16:15 to 16:30 New York."""
 _HALT_FIRST_MINUTE, _HALT_END_MINUTE = 16 * 60 + 15, 16 * 60 + 30
+_USUAL_CLOSE_MINUTE = 17 * 60
 
 
 def session_of(timestamps: pd.Series | pd.DatetimeIndex) -> pd.Series:
@@ -93,6 +94,33 @@ def session_minutes(first: date, last: date) -> pd.DatetimeIndex:
     since_open = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     minutes = pd.DatetimeIndex(np.repeat(opened, lengths) + since_open, tz="UTC").as_unit("ns")
     return minutes[~_in_halt(minutes)]
+
+
+def closes_early(schedule: pd.DataFrame) -> np.ndarray:
+    """True for the sessions of a `session_schedule` that end before 17:00 New York, (n_sessions,)."""
+    return (schedule["closed_at"] < _at_wall_clock(schedule, _USUAL_CLOSE_MINUTE)).to_numpy()
+
+
+def afternoon_halts(schedule: pd.DataFrame) -> pd.DataFrame:
+    """When trading paused in each session of a `session_schedule`.
+
+    Returns:
+        `halted_at` and `resumed_at` (datetime64[ns, UTC]) on the index of the schedule; NaT where
+        there was no halt any more, or the session had closed before it.
+    """
+    halted_at, resumed_at = (
+        _at_wall_clock(schedule, minute) for minute in (_HALT_FIRST_MINUTE, _HALT_END_MINUTE)
+    )
+    paused = schedule["session"] <= pd.Timestamp(LAST_SESSION_WITH_HALT)
+    paused &= schedule["closed_at"] > resumed_at
+    return pd.DataFrame({"halted_at": halted_at.where(paused), "resumed_at": resumed_at.where(paused)})
+
+
+def _at_wall_clock(schedule: pd.DataFrame, minute_of_day: int) -> pd.Series:
+    """UTC moments of a minute of the day in New York, on the date that names each session."""
+    local = pd.DatetimeIndex(schedule["session"]) + np.timedelta64(minute_of_day, "m")
+    moments = local.tz_localize(NEW_YORK).tz_convert("UTC").as_unit("ns")
+    return pd.Series(moments, index=schedule.index)
 
 
 def _in_halt(minutes: pd.DatetimeIndex) -> np.ndarray:

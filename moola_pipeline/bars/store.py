@@ -1,5 +1,6 @@
 """The folder of one market, and the record of what was registered in it, byte for byte."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -139,9 +140,14 @@ def read_manifest(store: BarStore) -> Manifest:
         came = f"{place}: {first['msg']}" if place else first["msg"]
     except OSError as fault:
         came = fault.strerror or "no access"
+    aside = shlex.quote(f"{store.manifest}.broken")
     raise IntegrityError(
         f"{store.shown_manifest} must hold what was registered, but {' '.join(came.split())}. "
-        + store.remedy('Restore it, or delete it and register the files in raw/ again with "moola bars add".')
+        + store.remedy(
+            "Put back a copy of it. Without one, set it aside and register the files in raw/, which lie "
+            f"untouched, once more: mv {shlex.quote(str(store.manifest))} {aside} && "
+            f"moola bars add {shlex.quote(str(store.raw))}/* (with the options that it shows)"
+        )
     )
 
 
@@ -163,18 +169,21 @@ def verify_file(store: BarStore, entry: ManifestEntry) -> None:
         ChecksumMismatch: If its SHA256 is another.
         IntegrityError: If it is missing or cannot be read.
     """
-    remedy = store.remedy(
-        'Restore the file, or register it again with "moola bars add" if the change is meant.'
-    )
+    path = store.raw / entry.file
     try:
-        sha256 = file_sha256(store.raw / entry.file)
+        sha256 = file_sha256(path)
     except OSError as fault:
         raise IntegrityError(
-            f"{entry.file}: {store.shown_manifest} records it, but reading gave: {fault.strerror}. {remedy}"
+            f"{entry.file}: {store.shown_manifest} records it, but reading gave: {fault.strerror}. "
+            + store.remedy('Add it again from where it came with "moola bars add FILE".')
         ) from None
     if sha256 != entry.sha256:
         raise ChecksumMismatch(
-            f"{entry.file}: SHA256 is {sha256}, {store.shown_manifest} records {entry.sha256}. {remedy}"
+            f"{entry.file}: SHA256 is {sha256}, {store.shown_manifest} records {entry.sha256}. "
+            + store.remedy(
+                'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+                f"run: moola bars add {shlex.quote(str(path))}"
+            )
         )
 
 

@@ -132,8 +132,8 @@ def market_page(found: MarketComparison, measured_on: str) -> str:
             "## Scenarios",
             "",
             "`moola run --scenario NAME` runs the main job on a simulated market that is unlike this one. It "
-            "has its own bars, labels, report and model (`moola-simulated-NAME`); the launchpad offers the same "
-            "choice (resource `pipeline`, field `scenario`).",
+            "has its own bars, labels, report and model (`moola-simulated-NAME`); the launchpad offers the "
+            "same choice (resource `pipeline`, field `scenario`).",
             "",
             "| scenario | what is other |",
             "|---|---|",

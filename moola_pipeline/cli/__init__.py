@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import FrameType
@@ -35,6 +35,9 @@ COMMANDS = {
     "labels": LazyCommand("moola_pipeline.cli.labels", "labels", "Add and check labeled windows."),
     "zigzag": LazyCommand("moola_pipeline.cli.zigzag", "zigzag", "List the swings of a file of bars."),
     "bench": LazyCommand("moola_pipeline.cli.bench", "bench", "Measure the simulated market and the speed."),
+    "selftest": LazyCommand(
+        "moola_pipeline.cli.selftest", "selftest", "Plant a signal and faults, and see them found."
+    ),
     "doctor": LazyCommand("moola_pipeline.cli.doctor", "doctor", "Check the installation and the home."),
 }
 
@@ -67,16 +70,24 @@ def _accept_home(command: click.Command) -> None:
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a command when the command is asked for."""
+    """A group that imports the module of a command when the command is asked for.
+
+    Args:
+        listed: Its commands by name, in the order of the help; more can be added as to any group.
+    """
+
+    def __init__(self, *words: Any, listed: Mapping[str, LazyCommand] | None = None, **extra: Any) -> None:
+        super().__init__(*words, **extra)
+        self.listed = dict(listed or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order of COMMANDS."""
-        return list(COMMANDS)
+        """The commands in the order in which they are listed."""
+        return list(self.listed)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported now; None if there is none."""
-        if cmd_name not in self.commands and cmd_name in COMMANDS:
-            entry = COMMANDS[cmd_name]
+        if cmd_name not in self.commands and cmd_name in self.listed:
+            entry = self.listed[cmd_name]
             command: click.Command = getattr(import_module(entry.module), entry.name)
             _accept_home(command)
             self.add_command(command, cmd_name)
@@ -85,7 +96,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by their summaries; no command is imported."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+            formatter.write_dl([(name, entry.summary) for name, entry in self.listed.items()])
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
         """Run the command that `args` name, and exit as documented in `faults`."""
@@ -100,6 +111,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
+    listed=COMMANDS,
     params=[_home_option()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

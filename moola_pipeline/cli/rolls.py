@@ -1,20 +1,43 @@
-"""`moola bars rolls propose`: where the registered bars seem to change contract, for a person to accept."""
+"""`moola bars rolls`: contract rolls in, or proposed from the registered bars for a person to accept."""
 
 from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.roll_proposals import Proposal, ProposalSettings, propose_rolls
+from moola_pipeline.bars.rolls import add_rolls, registered_rolls
 from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
 from moola_pipeline.publish import publish_bytes
 
 ACCEPT = {"why": "register them, once you have looked them over"}
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def add(home: Home, file: Path, as_json: bool) -> None:
+    """Register the rolls of a csv (time, old, new) in place of those registered before."""
+    added = add_rolls(BarStore(home.data, simulated=False), file)
+    outcome = "unchanged" if not added.changed else "replaced" if added.n_before else "registered"
+    steps = next_steps(home)
+    facts = {
+        "file": file.name,
+        "outcome": outcome,
+        "rolls": added.n_rolls,
+        "rolls_before": added.n_before,
+        "next": steps,
+    }
+    before = f" (before: {added.n_before})" if added.n_before else ""
+    emit(facts, [f"{file.name}: {outcome}, {added.n_rolls} rolls{before}", *next_lines(steps)], as_json)
 
 
 @click.command()
@@ -32,7 +55,8 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
     """Propose contract rolls from the expiry calendar and the jump of price.
 
     Looked at: session opens and 00:01 Chicago, 8 to 3 business days before the third Friday of
-    March, June, September and December. Nothing is registered.
+    March, June, September and December. Nothing is registered; where rolls are, the proposal is
+    compared with them.
     """
     if out is not None and out.suffix != ".csv":
         raise BadInput(f"--out must end in .csv, got {out.name}. Name a csv file.")
@@ -40,6 +64,7 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
     bars = read_bars(store)
     instrument = INSTRUMENTS[read_manifest(store).files[0].instrument]
     proposal = propose_rolls(bars, instrument, ProposalSettings(min_jump=min_jump))
+    compared = _compared(proposal, bars, registered_rolls(store))
     steps = []
     if out is not None and len(proposal.rolls):
         publish_bytes(out, proposal.rolls.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
@@ -48,10 +73,40 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
         steps = [
             {"command": "moola bars rolls propose --out rolls.csv", "why": "write the proposal to a file"}
         ]
-    facts = {**_facts(proposal), "min_jump": min_jump, "out": str(out) if steps and out else None}
-    emit(
-        facts | {"next": steps}, [*_lines(proposal, min_jump), *(next_lines(steps) if steps else ())], as_json
-    )
+    facts = {
+        **_facts(proposal),
+        "registered": compared,
+        "min_jump": min_jump,
+        "out": str(out) if steps and out else None,
+        "next": steps,
+    }
+    lines = [*_lines(proposal, min_jump), *_compared_lines(compared)]
+    emit(facts, [*lines, *(next_lines(steps) if steps else ())], as_json)
+
+
+def _compared(proposal: Proposal, bars: pd.DataFrame, rolls: pd.DataFrame | None) -> dict[str, Any] | None:
+    """How the proposal agrees with the registered rolls that lie between the first bar and the last."""
+    if rolls is None:
+        return None
+    known = pd.DatetimeIndex(rolls["time"])
+    known = known[(known > bars["timestamp"].iloc[0]) & (known <= bars["timestamp"].iloc[-1])]
+    proposed = pd.DatetimeIndex(proposal.rolls["time"])
+    return {
+        "within_bars": len(known),
+        "proposed": int(known.isin(proposed).sum()),
+        "not_proposed": [iso_time(moment) for moment in known[~known.isin(proposed)]],
+        "proposed_in_error": [iso_time(moment) for moment in proposed[~proposed.isin(known)]],
+    }
+
+
+def _compared_lines(compared: dict[str, Any] | None) -> list[str]:
+    if compared is None:
+        return []
+    missed, wrong = (len(compared[name]) for name in ("not_proposed", "proposed_in_error"))
+    return [
+        f"of the {compared['within_bars']} registered rolls within the bars {compared['proposed']} are "
+        f"proposed and {missed} are not; {wrong} proposals are no registered roll"
+    ]
 
 
 def _facts(proposal: Proposal) -> dict[str, Any]:

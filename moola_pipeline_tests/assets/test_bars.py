@@ -1,5 +1,6 @@
 """One changed byte of a bar file: named, refused, nothing built on it, and made good by the remedy."""
 
+import shlex
 from pathlib import Path
 
 import dagster as dg
@@ -45,7 +46,8 @@ def made_in_last_run(home: Home) -> list[str]:
             "registered_copy",
             f"raw/{BARS}",
             "data/manifest.json",
-            'Restore the file, or register it again with "moola bars add" if the change is meant.',
+            'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+            "run: moola bars add {file}",
         ),
         (
             "smoke_copy",
@@ -62,9 +64,9 @@ def test_a_changed_byte_is_named_with_both_digests_and_a_remedy(
     _, before, after = change_byte(home.data / file)
     result = run(home)
     assert result.exit_code == FAILED
-    folder = home.simulated / "smoke"
+    folder, path = home.simulated / "smoke", shlex.quote(str(home.data / file))
     assert complaint(result) == (
-        f"{BARS}: SHA256 is {after}, {manifest} records {before}. {remedy.format(folder=folder)}"
+        f"{BARS}: SHA256 is {after}, {manifest} records {before}. {remedy.format(folder=folder, file=path)}"
     )
     assert made_in_last_run(home) == []
     with instance_of(home) as instance:

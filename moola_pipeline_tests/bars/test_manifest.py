@@ -88,10 +88,55 @@ def test_a_changed_byte_is_refused_with_both_digests(store: BarStore, tmp_path: 
 
     assert str(caught.value) == (
         f"nq.csv: SHA256 is {file_sha256(store.raw / 'nq.csv')}, data/manifest.json records {recorded}. "
-        'Restore the file, or register it again with "moola bars add" if the change is meant.'
+        'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+        f"run: moola bars add {store.raw / 'nq.csv'}"
     )
     (store.raw / "nq.csv").write_bytes(kept)
     assert len(read_bars(store)) == 60
+
+
+def test_a_file_without_options_is_restored_and_its_change_accepted_as_it_was_read_before(
+    store: BarStore, tmp_path: Path
+):
+    """Neither New York time nor the stamp stands in the file: the manifest alone knows them."""
+    bars = made_up_bars(60)
+    local = bars.assign(timestamp=bars["timestamp"].dt.tz_convert("America/New_York").dt.tz_localize(None))
+    vendor_file = write_csv(tmp_path / "nq.csv", local)
+    options = VendorOptions(timezone="America/New_York", stamp="close")
+    before = add_bars(store, vendor_file, options).entry
+    table = read_bars(store)
+
+    (store.raw / "nq.csv").unlink()
+    restored = add_bars(store, vendor_file)
+    assert (restored.outcome, restored.entry) == ("restored", before)
+    assert restored.bars.zone_known_by == restored.bars.stamp_known_by == "the manifest"
+    pd.testing.assert_frame_equal(read_bars(store), table)
+
+    write_csv(store.raw / "nq.csv", local.iloc[:50])
+    accepted = add_bars(store, store.raw / "nq.csv")
+    assert (accepted.outcome, accepted.entry.stamp, accepted.entry.timezone) == (
+        "replaced",
+        "close",
+        "America/New_York",
+    )
+    pd.testing.assert_frame_equal(read_bars(store), table.iloc[:50])
+
+    write_csv(store.raw / "nq.csv", bars.rename(columns={"timestamp": "when"}))
+    other = add_bars(store, store.raw / "nq.csv", VendorOptions(columns={"time": "when"}))
+    assert (other.outcome, other.entry.stamp) == ("replaced", "open")
+
+
+def test_a_changed_file_that_its_record_cannot_read_is_read_by_what_it_proves(
+    store: BarStore, tmp_path: Path
+):
+    named = made_up_bars(60).rename(columns={"timestamp": "when"})
+    add_bars(store, write_csv(tmp_path / "nq.csv", named), VendorOptions(columns={"time": "when"}))
+    write_csv(store.raw / "nq.csv", made_up_bars(60))
+
+    accepted = add_bars(store, store.raw / "nq.csv")
+
+    assert (accepted.outcome, accepted.bars.zone_known_by) == ("replaced", "the times")
+    assert accepted.entry.columns["time"] == "timestamp"
 
 
 def test_no_file_is_parsed_before_all_are_proven(

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.sessions import NEW_YORK, session_minutes, session_of, session_schedule
+from moola_pipeline.bars.sessions import (
+    NEW_YORK,
+    afternoon_halts,
+    closes_early,
+    session_minutes,
+    session_of,
+    session_schedule,
+)
 
 
 def day_of(moment: str) -> str:
@@ -113,3 +120,18 @@ def test_five_years_of_real_bars_open_in_session_minutes_only(private_data):
     assert real.isin(minutes).all()
     expected = minutes[minutes <= real[-1]]
     assert expected.isin(real).mean() > 0.999
+
+
+def test_halts_end_in_june_2021_and_a_session_that_closed_before_has_none():
+    """Friday 2020-11-27 closed at 13:15; the last halt was on Friday 2021-06-25."""
+    thanksgiving = session_schedule(date(2020, 11, 27), date(2020, 11, 30))
+    halts = afternoon_halts(thanksgiving)
+    assert closes_early(thanksgiving).tolist() == [True, False]
+    assert halts["halted_at"].isna().tolist() == halts["resumed_at"].isna().tolist() == [True, False]
+    assert f"{halts['halted_at'].iloc[1]:%H:%M}" == "21:15"  # winter
+
+    around_the_last = session_schedule(date(2021, 6, 25), date(2021, 6, 28))
+    halts = afternoon_halts(around_the_last)
+    assert halts["halted_at"].isna().tolist() == [False, True]
+    assert f"{halts['resumed_at'].iloc[0]:%H:%M}" == "20:30"  # summer
+    assert not closes_early(around_the_last).any()

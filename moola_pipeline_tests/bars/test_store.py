@@ -1,9 +1,12 @@
 """The record of a market: what it may say, and what a broken one costs."""
 
 import json
+import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
@@ -62,7 +65,7 @@ def test_a_manifest_that_moola_did_not_write_is_refused_in_one_line(
         text = str(caught.value)
         assert "\n" not in text
         assert text.startswith("data/manifest.json must hold what was registered, but files.0")
-        assert text.endswith('register the files in raw/ again with "moola bars add".')
+        assert text.endswith(f"&& moola bars add {store.raw}/* (with the options that it shows)")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 1}', '{"files": [], "more": 1}', "\x00\xff"])
@@ -73,6 +76,29 @@ def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(store: BarStore, 
         IntegrityError, match=r"^data/manifest.json must hold what was registered, but [^\n]*$"
     ):
         read_manifest(store)
+
+
+def test_the_remedy_for_a_broken_manifest_works_as_it_is_told(store: BarStore, tmp_path: Path):
+    """A shell runs what the error says, but for the program itself: it is called here."""
+    before, table = read_manifest(store), read_bars(store)
+    store.manifest.write_text("{")
+    with pytest.raises(IntegrityError) as caught:
+        read_manifest(store)
+
+    command = str(caught.value).partition("once more: ")[2].partition(" (with the options")[0]
+    shell = f'set -e; moola() {{ printf "%s\\n" "$@" > {shlex.quote(str(tmp_path / "words"))}; }}; {command}'
+    subprocess.run(["sh", "-c", shell], check=True)
+    words = (tmp_path / "words").read_text().splitlines()
+    assert words[:2] == ["bars", "add"]
+    for path in words[2:]:
+        add_bars(store, Path(path))
+
+    again = read_manifest(store)
+    assert [entry.model_dump(exclude={"added_at"}) for entry in again.files] == [
+        entry.model_dump(exclude={"added_at"}) for entry in before.files
+    ]
+    pd.testing.assert_frame_equal(read_bars(store), table)
+    assert (tmp_path / "data" / "manifest.json.broken").read_text() == "{"
 
 
 def test_a_file_listed_twice_is_refused(store: BarStore):

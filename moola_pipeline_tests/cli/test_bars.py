@@ -144,9 +144,39 @@ def test_the_list_shows_every_file_and_whether_it_is_intact(bar_file: Path, isol
     call("bars", "add", bar_file)
     shown = facts(call("bars", "list", "--json"))
     assert [(file["file"], file["rows"], file["intact"]) for file in shown["files"]] == [("nq.csv", 6, True)]
-    with (isolated_home / "data/raw/nq.csv").open("ab") as stream:
-        stream.write(b" ")
-    assert "CHANGED OR MISSING" in call("bars", "list").stdout
+    assert call("bars", "list").exit_code == 0
+
+
+def test_a_list_with_a_changed_file_ends_with_1_and_a_remedy_that_works(bar_file: Path, isolated_home: Path):
+    call("bars", "add", bar_file)
+    kept = isolated_home / "data/raw/nq.csv"
+    kept.write_bytes(kept.read_bytes() + b" ")
+    result = call("bars", "list")
+    assert result.exit_code == 1
+    assert "CHANGED OR MISSING" in result.stdout
+    fault = complaint(result)
+    assert fault.startswith("nq.csv: SHA256 is ")
+    assert fault.endswith(
+        'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+        f"run: moola bars add {kept}"
+    )
+
+    assert call("bars", "add", bar_file).stdout.startswith("nq.csv: restored\n")
+    assert call("bars", "list").exit_code == 0
+    kept.write_bytes(kept.read_bytes() + b"\n")
+    assert call("bars", "add", kept).stdout.startswith("nq.csv: replaced\n")
+    assert call("bars", "list").exit_code == 0
+
+
+def test_a_list_with_a_lost_file_prints_its_json_and_ends_with_1(bar_file: Path, isolated_home: Path):
+    call("bars", "add", bar_file)
+    (isolated_home / "data/raw/nq.csv").unlink()
+    result = call("bars", "list", "--json")
+    assert result.exit_code == 1
+    assert [file["intact"] for file in facts(result)["files"]] == [False]
+    assert complaint(result).endswith('Add it again from where it came with "moola bars add FILE".')
+    assert call("bars", "add", bar_file).stdout.startswith("nq.csv: restored\n")
+    assert call("bars", "list").exit_code == 0
 
 
 def test_rolls_are_added_once_and_replaced_by_others(tmp_path: Path):

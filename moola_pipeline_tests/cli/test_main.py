@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from pydantic import BaseModel, Field
 
 from moola_pipeline import __version__
-from moola_pipeline.cli import COMMANDS, LazyGroup
+from moola_pipeline.cli import COMMANDS, LazyCommand, LazyGroup
+from moola_pipeline.cli.bars import BAR_COMMANDS, ROLL_COMMANDS
 from moola_pipeline.errors import BadInput, ChecksumMismatch
 from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from moola_pipeline_tests.cli.calls import call, complaint, start
@@ -42,18 +43,26 @@ def raising(fault: BaseException) -> Callable[[], None]:
     return act
 
 
-def test_help_lists_every_command_and_imports_nothing_heavy():
+@pytest.mark.parametrize(
+    ("words", "commands"),
+    [((), COMMANDS), (("bars",), BAR_COMMANDS), (("bars", "rolls"), ROLL_COMMANDS)],
+    ids=["moola", "bars", "rolls"],
+)
+def test_help_lists_every_command_and_imports_nothing_heavy(
+    words: tuple[str, ...], commands: dict[str, LazyCommand]
+):
     code = (
         "import sys, atexit; from moola_pipeline.cli import main\n"
         "atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr)); main()"
     )
-    process = start(code, "--help")
+    process = start(code, *words, "--help")
     shown, modules = process.communicate()
     assert process.returncode == 0
     listed = [line.split()[0] for line in shown.partition("Commands:\n")[2].splitlines()]
-    assert listed == list(COMMANDS)
+    assert listed == list(commands)
     assert not HEAVY & set(modules.split())
-    assert not any(name.startswith("moola_pipeline.cli.") for name in modules.split() if "faults" not in name)
+    imported = {name for name in modules.split() if name.startswith("moola_pipeline.cli.")}
+    assert imported <= {"moola_pipeline.cli.faults", *(["moola_pipeline.cli.bars"] if words else [])}
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -64,7 +73,16 @@ def test_every_command_loads_and_helps(name: str):
 
 
 @pytest.mark.parametrize(
-    "words", [("bars", "add"), ("bars", "list"), ("bars", "rolls", "add"), ("labels", "add"), ("doctor",)]
+    "words",
+    [
+        ("bars", "add"),
+        ("bars", "list"),
+        ("bars", "check"),
+        ("bars", "rolls", "add"),
+        ("bars", "rolls", "propose"),
+        ("labels", "add"),
+        ("doctor",),
+    ],
 )
 def test_commands_that_print_results_take_json_and_a_home(words: tuple[str, ...]):
     shown = call(*words, "--help").stdout
@@ -204,7 +222,7 @@ def test_the_chosen_home_is_known_to_all_that_follows(
 ):
     seen: list[tuple[Home, str]] = []
     monkeypatch.setattr(
-        "moola_pipeline.cli.bars.read_manifest",
+        "moola_pipeline.cli.bar_files.read_manifest",
         lambda store: seen.append((Home(store.root.parent), os.environ[HOME_VARIABLE])) or _Empty(),
     )
     monkeypatch.chdir(tmp_path)

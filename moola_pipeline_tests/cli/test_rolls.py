@@ -39,6 +39,31 @@ def test_a_proposal_is_written_and_accepted_by_adding_it(with_bars: Path, tmp_pa
 
 
 @pytest.mark.usefixtures("with_bars")
+def test_a_proposal_is_held_against_the_registered_rolls_within_the_bars(tmp_path: Path):
+    """One registered roll is found, one is not, one lies before the first bar."""
+    assert facts(call("bars", "rolls", "propose", "--json"))["registered"] is None
+    registered = tmp_path / "known.csv"
+    registered.write_text(
+        "time,old,new\n2023-12-12T06:01:00Z,NQZ3,NQH4\n2024-03-12T05:01:00Z,NQH4,NQM4\n"
+        "2024-06-11T05:01:00Z,NQM4,NQU4\n"
+    )
+    call("bars", "rolls", "add", registered)
+    shown = facts(call("bars", "rolls", "propose", "--json"))["registered"]
+    assert shown == {
+        "within_bars": 2,
+        "proposed": 1,
+        "not_proposed": ["2024-06-11T05:01:00Z"],
+        "proposed_in_error": [],
+    }
+    said = "of the 2 registered rolls within the bars 1 are proposed and 1 are not; 0 proposals are no"
+    assert said in call("bars", "rolls", "propose").stdout
+    registered.write_text("time,old,new\n2024-06-11T05:01:00Z,NQM4,NQU4\n")
+    call("bars", "rolls", "add", registered)
+    shown = facts(call("bars", "rolls", "propose", "--json"))["registered"]
+    assert shown["proposed_in_error"] == ["2024-03-12T05:01:00Z"]
+
+
+@pytest.mark.usefixtures("with_bars")
 def test_a_higher_least_jump_finds_none_and_writes_nothing(tmp_path: Path):
     out = tmp_path / "rolls.csv"
     shown = facts(call("bars", "rolls", "propose", "--min-jump", "5000", "--out", out, "--json"))

@@ -1,0 +1,78 @@
+"""`moola bars add` and `list`: vendor files in, and what is registered."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from moola_pipeline.bars.cleaning import known_instrument
+from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.quality import review_bars
+from moola_pipeline.bars.rolls import registered_rolls
+from moola_pipeline.bars.store import BarStore, ManifestEntry, is_intact, read_manifest, verify_file
+from moola_pipeline.cli.added import SHOWN_DIGITS, added_facts, added_lines
+from moola_pipeline.cli.next_steps import ADD_BARS, next_steps
+from moola_pipeline.cli.output import emit, json_option, next_lines, shown_time
+from moola_pipeline.cli.vendor import chosen_options, vendor_options
+from moola_pipeline.errors import BadInput
+from moola_pipeline.home import Home
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@vendor_options
+@json_option
+@click.pass_obj
+def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> None:
+    """Register files of one-minute bars (parquet, csv or DBN, packed or not), and say how each was read.
+
+    The bytes are kept as they are. A file that cannot be read without a guess is refused, with
+    the option that settles it; the files before it stay registered.
+    """
+    options = chosen_options(**vendor)
+    store = BarStore(home.data, simulated=False)
+    done: list[dict[str, Any]] = []
+    try:
+        for path in files:
+            added = add_bars(store, path, options)
+            review = review_bars(added.bars.frame, known_instrument(options.instrument))
+            done.append(added_facts(store, path, added, review))
+            if not as_json:
+                click.echo("\n".join(added_lines(store, path, added, review)))
+    except BadInput:
+        if as_json and done:
+            emit({"files": done}, (), as_json)
+        raise
+    steps = next_steps(home)
+    emit({"files": done, "next": steps}, next_lines(steps), as_json)
+
+
+@click.command("list")
+@json_option
+@click.pass_obj
+def list_files(home: Home, as_json: bool) -> None:
+    """List the registered files. Exits 1 if the bytes of one are no longer those registered."""
+    store = BarStore(home.data, simulated=False)
+    entries = read_manifest(store).files
+    rolls = registered_rolls(store)
+    n_rolls = 0 if rolls is None else len(rolls)
+    intact = {entry.file: is_intact(store, entry) for entry in entries}
+    facts = {
+        "files": [entry.model_dump(mode="json") | {"intact": intact[entry.file]} for entry in entries],
+        "rolls": n_rolls,
+    }
+    lines = [_listed(entry, intact[entry.file]) for entry in entries]
+    lines = lines or [f'No bars are registered. Add a file with "{ADD_BARS["command"]}".']
+    emit(facts, [*lines, f"rolls: {n_rolls}"], as_json)
+    for entry in entries:
+        if not intact[entry.file]:
+            verify_file(store, entry)  # raises, with what to do
+
+
+def _listed(entry: ManifestEntry, intact: bool) -> str:
+    state = "intact" if intact else "CHANGED OR MISSING"
+    return (
+        f"{entry.file}  {entry.instrument}  {entry.rows:,} bars  "
+        f"{shown_time(entry.first)} to {shown_time(entry.last)} UTC  "
+        f"sha256 {entry.sha256[:SHOWN_DIGITS]}...  {state}"
+    )
