@@ -25,9 +25,9 @@ SESSIONS_SCANNED = 100
 
 BANDS = {
     "excess kurtosis of returns, 1 minute": (95, 230),
-    "excess kurtosis of returns, 5 minutes": (42, 105),
+    "excess kurtosis of returns, 5 minutes": (42, 100),
     "excess kurtosis of returns, 60 minutes": (12, 33),
-    "excess kurtosis, five largest moves cut, 1 minute": (65, 105),
+    "excess kurtosis, five largest moves cut, 1 minute": (65, 110),
     "excess kurtosis, five largest moves cut, 5 minutes": (35, 60),
     "excess kurtosis, five largest moves cut, 60 minutes": (9, 18),
     "variance ratio, 5 minutes": (0.95, 1.07),
