@@ -1,0 +1,94 @@
+"""Small simulated markets, one whose bars tell the type and one where nothing does; a network on each."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import torch
+
+from moola_pipeline.assets.scoring import Judged, Trial, score_annotators
+from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
+from moola_pipeline.bars.table import build_table
+from moola_pipeline.evaluation.scores import make_ground
+from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.simulated import draw_labels
+from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
+from moola_pipeline.labels.splits import SplitSettings, assign_splits
+from moola_pipeline.models.annotator import Annotator
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.serving.annotate import table_features
+from moola_pipeline.training.annotators import train_annotators
+from moola_pipeline.training.pretrain import initialize
+from moola_pipeline.training.settings import FinetuneSettings
+
+TICK_POINTS = 0.25
+RESAMPLES = 1000
+HIDDEN_UNITS = 32
+TRAINING = FinetuneSettings(
+    seeds=(0,), epochs=16, frozen_epochs=0, patience=16, batch_windows=16, learning_rate=3e-3
+)
+MARKET = SimulationSettings(
+    seed=7,
+    first_session=date(2024, 9, 3),
+    last_session=date(2025, 6, 30),
+    pause_bars=80,
+    miss_rate=0,
+    type_slip_rate=0,
+    label_periods=(
+        LabelPeriod(first_session=date(2024, 9, 3), last_session=date(2024, 12, 31), windows=240),
+        LabelPeriod(first_session=date(2025, 1, 1), last_session=date(2025, 2, 28), windows=80),
+        LabelPeriod(first_session=date(2025, 3, 1), last_session=date(2025, 6, 30), windows=200),
+    ),
+)
+SPLITS = SplitSettings(
+    train_end=date(2024, 12, 31), validation_end=date(2025, 2, 28), test_end=date(2025, 6, 30)
+)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The market and its splits.
+
+    Attributes:
+        frame: Placed labels with `split`.
+        trial: The test windows in their table.
+        train, validation: The windows to learn from and to choose by.
+    """
+
+    frame: pd.DataFrame
+    trial: Trial
+    train: LabeledWindows
+    validation: LabeledWindows
+
+
+def plant(rng: np.random.Generator, type_shown: bool = True) -> Planted:
+    """Make a market, its labels and its splits; nothing is written anywhere.
+
+    Args:
+        rng: Draws the resamples of sessions.
+        type_shown: False makes a market in which nothing before an expansion tells its type.
+    """
+    settings = MARKET.model_copy(update={"type_shown": type_shown})
+    market = simulate(settings)
+    bars = build_table(market.bars, market.rolls if len(market.rolls) else None)
+    frame = assign_splits(place_labels(draw_labels(market, settings), bars).frame, bars, SPLITS)
+    train, validation, test = (labeled_windows(frame, split) for split in ("train", "validation", "test"))
+    trial = Trial(*table_features(bars, TICK_POINTS), make_ground(test, RESAMPLES, rng))
+    return Planted(frame, trial, train, validation)
+
+
+def trained(planted: Planted, device: str) -> Annotator:
+    """The network fine-tuned on the planted labels from random weights."""
+    encoder = Encoder(HIDDEN_UNITS)
+    initialize(encoder, 0)
+    features = planted.trial.features
+    encoder.set_scale(torch.from_numpy(features.values[features.structure_valid]))
+    table = planted.trial.bars, features
+    made = train_annotators(encoder.eval(), *table, planted.train, planted.validation, TRAINING, device)
+    return made[TRAINING.seeds[0]].annotator
+
+
+def judge(planted: Planted, annotator: Annotator, device: str, rng: np.random.Generator) -> Judged:
+    """Its scores on the test windows, whose labels are as they are."""
+    return score_annotators(planted.trial, {0: annotator}, device, rng)

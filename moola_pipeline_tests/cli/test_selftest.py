@@ -1,0 +1,52 @@
+"""moola selftest: what it prints, and how it ends."""
+
+import pytest
+
+from moola_pipeline.cli.faults import FAILED
+from moola_pipeline.selftest import findings
+from moola_pipeline.selftest.findings import Finding, Selftest
+from moola_pipeline_tests.cli.calls import call, facts
+
+FOUND = Finding("signal_found", True, 0.2689, "> 0", "type F1 0.86 on planted types")
+MISSED = Finding("leak_caught", False, 0.0, "> 0", "a copy of a test window put into training")
+
+
+def ending_with(monkeypatch: pytest.MonkeyPatch, *found: Finding) -> None:
+    monkeypatch.setattr(findings, "selftest", lambda device, on_step: Selftest(found, 51.26, device))
+
+
+def test_what_was_found_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch):
+    ending_with(monkeypatch, FOUND)
+    result = call("selftest")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "ok    signal_found  +0.27 (> 0)  type F1 0.86 on planted types",
+        f"Everything planted was found or caught. SIMULATED market, {facts_device(result.stdout)}, 51 s.",
+    ]
+
+
+def facts_device(text: str) -> str:
+    return text.rsplit("SIMULATED market, ", 1)[1].split(",")[0]
+
+
+def test_what_was_missed_ends_with_1_and_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    ending_with(monkeypatch, FOUND, MISSED)
+    result = call("selftest")
+    assert result.exit_code == FAILED
+    assert "FAIL  leak_caught   +0.00 (> 0)  a copy of a test window put into training" in result.stdout
+    assert "1 of 2 failed: scores of this installation cannot be trusted. Run: moola doctor" in result.stdout
+
+
+def test_json_is_one_object_and_ends_alike(monkeypatch: pytest.MonkeyPatch):
+    ending_with(monkeypatch, FOUND, MISSED)
+    result = call("selftest", "--json")
+    assert result.exit_code == FAILED
+    said = facts(result)
+    assert (said["passed"], said["simulated"], said["seconds"]) == (False, True, 51.3)
+    assert said["findings"][0] == {
+        "name": "signal_found",
+        "passed": True,
+        "value": 0.2689,
+        "expected": "> 0",
+        "detail": "type F1 0.86 on planted types",
+    }
