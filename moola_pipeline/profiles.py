@@ -67,14 +67,23 @@ PROFILES = {
             ),
             pretrain=PretrainSettings(epochs=1, hidden_units=32, batch_windows=8),
             finetune=FinetuneSettings(
-                seeds=(0,), epochs=8, frozen_epochs=1, patience=8, batch_windows=8, learning_rate=3e-3
+                seeds=(0,),
+                head_units=32,
+                taught_windows=400,
+                taught_epochs=4,
+                taught_batch_windows=16,
+                epochs=8,
+                frozen_epochs=1,
+                patience=8,
+                batch_windows=8,
+                learning_rate=3e-3,
             ),
             report=ReportSettings(resamples=500, gallery_windows=4),
         ),
         Profile(
             name="demo",
             pretrain=PretrainSettings(max_windows=6000, epochs=10),
-            finetune=FinetuneSettings(seeds=(0,)),
+            finetune=FinetuneSettings(seeds=(0,), taught_windows=4000),
         ),
         Profile(name="full"),
     )

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from moola_pipeline.features.schema import N_FEATURES
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.windows.before import BARS_BEFORE_START
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
 
-TYPE_BARS = 45
-"""Bars before the start that the type is read from."""
-N_MEASURES = 3
-"""What the rule tells of a span: net move over ATR, efficiency, length over 10 bars."""
+WIDEST_INPUT = 4.0
+"""Spreads beyond which an input of the heads is cut: a rare bar must not shout all others down."""
 
 
 class Spans(NamedTuple):
@@ -21,13 +21,13 @@ class Spans(NamedTuple):
     Attributes:
         window: Index of the window in the batch.
         start, end: First and last bar, 0..104.
-        measures: (N, 3) what the rule measured.
+        inputs: (N, 78) what `windows.span_inputs` measures of them.
     """
 
     window: Tensor
     start: Tensor
     end: Tensor
-    measures: Tensor
+    inputs: Tensor
 
 
 class Heads(NamedTuple):
@@ -59,18 +59,38 @@ class Head(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Encoder with four heads: per-bar logits, the span's judge, its pointer, its type."""
+    """Encoder with four heads: per-bar logits, the span's judge, its pointer, its type.
+
+    The heads of a span read the encoder's states and what is measured of the span directly. The
+    type is read from what lies before the span, whatever the span is like.
+    """
+
+    input_center: Tensor
+    input_scale: Tensor
 
     def __init__(self, encoder: Encoder, head_units: int, dropout: float):
         super().__init__()
         states = 2 * encoder.hidden_units
         self.encoder = encoder
         self.head_units, self.dropout_share = head_units, dropout
+        self.register_buffer("input_center", torch.zeros(N_INPUTS))
+        self.register_buffer("input_scale", torch.ones(N_INPUTS))
         self.dropout = nn.Dropout(dropout)
         self.bar_head = nn.Linear(states, 1)
-        self.judge_head = Head(3 * states + N_MEASURES, head_units, dropout, 1)
-        self.pointer_head = Head(3 * states + N_MEASURES, head_units, dropout, 2)
-        self.type_head = Head(2 * states + N_FEATURES, head_units, dropout, 1)
+        self.judge_head = Head(4 * states + N_INPUTS + N_FEATURES, head_units, dropout, 1)
+        self.pointer_head = Head(3 * states + N_INPUTS, head_units // 2, dropout, 2)
+        self.type_head = Head(2 * states + N_BEFORE + N_FEATURES, head_units, dropout, 1)
+
+    def set_input_scale(self, inputs: Tensor) -> None:
+        """Take center and scale of what is measured of spans from training spans, (n, 78)."""
+        self.input_center.copy_(inputs.mean(dim=0))
+        self.input_scale.copy_(inputs.std(dim=0, correction=0).clamp_min(1e-3))
+
+    def set_dropout(self, share: float) -> None:
+        """Share of states, inputs and units that the heads drop while they learn."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = share
 
     def set_priors(self, bar: float, judge: float, retracement: float) -> None:
         """Start each classification head at the prior of the batches that the loss will see."""
@@ -107,18 +127,21 @@ class Classifier(nn.Module):
         sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)  # (B, 126, 2H)
         row = spans.window
         inside = (sums[row, last + 1] - sums[row, first]) / (spans.end - spans.start + 1)[:, None]
-        since = (first - TYPE_BARS).clamp_min(0)
+        since = (first - BARS_BEFORE_START).clamp_min(0)
         before = (sums[row, first] - sums[row, since]) / (first - since)[:, None]
         eve = states[row, first - 1]
-        context = torch.cat([inside, eve, states[row, last], spans.measures], dim=1)
+        inputs = (spans.inputs - self.input_center) / self.input_scale
+        inputs = inputs.clamp(-WIDEST_INPUT, WIDEST_INPUT)
         eve_features = self.encoder.standardized(features[row, first - 1])
-        kind = self.type_head(torch.cat([eve, before, eve_features], dim=1))[:, 0]
-        shift = 0.1 * self.pointer_head(context)
+        span = torch.cat([inside, eve, states[row, last], inputs], dim=1)
+        judged = self.judge_head(torch.cat([span, before, eve_features], dim=1))[:, 0]
+        kind = self.type_head(torch.cat([eve, before, inputs[:, :N_BEFORE], eve_features], dim=1))[:, 0]
+        shift = 0.1 * self.pointer_head(span)
         center = (spans.start + spans.end + 1) / (2 * WINDOW_BARS) + shift[:, 0]
         length = (spans.end - spans.start + 1) / WINDOW_BARS + shift[:, 1]
-        return Heads(self.judge_head(context)[:, 0], kind, torch.stack([center, length], dim=1))
+        return Heads(judged, kind, torch.stack([center, length], dim=1))
 
 
 def n_parameters(module: nn.Module) -> int:
-    """Trainable numbers of a network."""
-    return sum(parameter.numel() for parameter in module.parameters())
+    """Numbers that a network holds: its weights, and the scales fitted for its inputs."""
+    return sum(tensor.numel() for tensor in module.state_dict().values())

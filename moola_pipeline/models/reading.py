@@ -9,6 +9,7 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.rule import Proposals
 from moola_pipeline.windows.frame import decode_span, gathered
+from moola_pipeline.windows.span_inputs import span_inputs
 
 BATCH_WINDOWS = 256
 
@@ -27,15 +28,27 @@ class Reading(NamedTuple):
     pointer: np.ndarray
 
 
-def measures_of(proposals: Proposals) -> np.ndarray:
-    """What the judge is told of each span: net move in ATR, efficiency, length over 10; (n, 3)."""
-    length = (proposals.end - proposals.start + 1) / 10
-    return np.stack([proposals.net_atr, proposals.efficiency, length], axis=1).astype(np.float32)
+class Views(NamedTuple):
+    """Spans grouped by the view in which they are read: a window, upside down where they point down.
+
+    Attributes:
+        bar0: (n_views,) rows of bar 0.
+        down: (n_views,) bool.
+        order: (n,) indices of the spans, one view after the other.
+        bounds: (n_views + 1,) where each view's spans begin in `order`.
+    """
+
+    bar0: np.ndarray
+    down: np.ndarray
+    order: np.ndarray
+    bounds: np.ndarray
 
 
 def read_spans(
     classifier: Classifier,
+    prices: np.ndarray,
     values: np.ndarray,
+    atr: np.ndarray,
     bar0: np.ndarray,
     proposals: Proposals,
     device: torch.device | str = "cpu",
@@ -44,39 +57,74 @@ def read_spans(
 
     Args:
         classifier: In evaluation mode on `device`.
+        prices: (n_bars, 4) open, high, low, close, index points.
         values: (n_bars, F) feature table.
+        atr: (n_bars,) ATR, index points.
         bar0: (n_windows,) rows of bar 0.
-        proposals: Spans, sorted by window.
+        proposals: Spans in these windows.
         device: Where the classifier is.
 
     Returns:
         One entry for each span. A window is encoded once for each direction it has spans in.
     """
-    n_spans = len(proposals.window)
-    out = np.zeros((n_spans, 4))
-    if n_spans == 0:
-        return Reading(out[:, 0], out[:, 1], out[:, 2:])
-    measures = measures_of(proposals)
-    views = proposals.window * 2 + (proposals.direction < 0)
-    order = np.argsort(views, kind="stable")
-    distinct, first = np.unique(views[order], return_index=True)
-    stops = np.append(first[BATCH_WINDOWS::BATCH_WINDOWS], n_spans)
+    out = np.zeros((len(proposals.window), 4))
+    inputs = inputs_of(prices, atr, bar0, proposals)
+    views = views_of(bar0, proposals)
     with torch.no_grad():
-        for batch, (begin, stop) in enumerate(zip(np.append(0, stops[:-1]), stops, strict=True)):
-            chosen = order[begin:stop]
-            shown = distinct[batch * BATCH_WINDOWS : (batch + 1) * BATCH_WINDOWS]
-            features = oriented(values, bar0[shown // 2], shown % 2 == 1)
-            spans = Spans(
-                torch.from_numpy(np.searchsorted(shown, views[chosen])).to(device),
-                torch.from_numpy(np.ascontiguousarray(proposals.start[chosen])).to(device),
-                torch.from_numpy(np.ascontiguousarray(proposals.end[chosen])).to(device),
-                torch.from_numpy(measures[chosen]).to(device),
-            )
-            inputs = torch.from_numpy(features).to(device)
-            heads = classifier.read_spans(inputs, classifier.encoder(inputs), spans)
+        for first in range(0, len(views.bar0), BATCH_WINDOWS):
+            shown = np.arange(first, min(first + BATCH_WINDOWS, len(views.bar0)))
+            chosen, features, spans = spans_in(views, shown, values, proposals, inputs, device)
+            heads = classifier.read_spans(features, classifier.encoder(features), spans)
             said = torch.cat([heads.expansion[:, None], heads.retracement[:, None], heads.pointer], dim=1)
             out[chosen] = said.cpu().numpy()
     return Reading(out[:, 0], out[:, 1], out[:, 2:])
+
+
+def inputs_of(prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, proposals: Proposals) -> np.ndarray:
+    """What is measured of spans: (n, 78); arguments as in `read_spans`."""
+    spans = proposals.window, proposals.start, proposals.end, proposals.direction
+    return span_inputs(gathered(prices, bar0), gathered(atr, bar0), *spans)
+
+
+def views_of(bar0: np.ndarray, proposals: Proposals) -> Views:
+    """Group the spans of windows by the view that they are read in."""
+    key = proposals.window * 2 + (proposals.direction < 0)
+    order = np.argsort(key, kind="stable")
+    distinct, first = np.unique(key[order], return_index=True)
+    return Views(bar0[distinct // 2], distinct % 2 == 1, order, np.append(first, len(order)))
+
+
+def spans_in(
+    views: Views,
+    shown: np.ndarray,
+    values: np.ndarray,
+    proposals: Proposals,
+    inputs: np.ndarray,
+    device: torch.device | str,
+) -> tuple[np.ndarray, torch.Tensor, Spans]:
+    """Put some views and their spans on the device.
+
+    Args:
+        views: From `views_of`.
+        shown: (B,) indices of views.
+        values: (n_bars, F) feature table.
+        proposals: The spans that were grouped.
+        inputs: (n, 78) what is measured of them.
+        device: Where the classifier is.
+
+    Returns:
+        Indices of the spans, features of the views (B, 125, F), and the spans in them.
+    """
+    begin, stop = views.bounds[shown], views.bounds[shown + 1]
+    chosen = np.concatenate([views.order[a:b] for a, b in zip(begin, stop, strict=True)])
+    spans = Spans(
+        torch.from_numpy(np.repeat(np.arange(len(shown)), stop - begin)).to(device),
+        torch.from_numpy(proposals.start[chosen]).to(device),
+        torch.from_numpy(proposals.end[chosen]).to(device),
+        torch.from_numpy(inputs[chosen]).to(device),
+    )
+    features = oriented(values, views.bar0[shown], views.down[shown])
+    return chosen, torch.from_numpy(features).to(device), spans
 
 
 def moved(proposals: Proposals, reading: Reading, refine: bool) -> Proposals:

@@ -86,7 +86,9 @@ def find_events(
         rows = bar0[first : first + CHUNK_WINDOWS]
         measures = measure_spans(bars.views(rows), features.atr[view_rows(rows)])
         proposals = propose(measures, annotator.rule)
-        reading = read_spans(annotator.classifier, features.values, rows, proposals, device)
+        reading = read_spans(
+            annotator.classifier, bars.prices, features.values, features.atr, rows, proposals, device
+        )
         parts.append(
             decided(annotator, proposals, reading).assign(window=lambda f, at=first: f["window"] + at)
         )

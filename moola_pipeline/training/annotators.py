@@ -13,9 +13,11 @@ from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.reading import Reading, read_spans
 from moola_pipeline.models.rule import Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.training.batches import Source
 from moola_pipeline.training.decisions import fit_decisions
 from moola_pipeline.training.examples import labeled_proposals, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
+from moola_pipeline.training.lessons import make_lessons
 from moola_pipeline.training.rule_fit import fit_rule, push_rule
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.dense import view_rows
@@ -69,6 +71,8 @@ def train_annotators(
     labeled = labeled_proposals(validation, check_measures)
     examples = make_examples(train, train_measures, propose(train_measures, rule))
     checked = make_examples(validation, check_measures, proposals)
+    source = Source(bars, features.values, features.atr)
+    lessons = make_lessons(source, train, rule, settings.taught_windows) if settings.taught_windows else None
     trained = {}
     for seed in settings.seeds:
         result = finetune(
@@ -82,10 +86,12 @@ def train_annotators(
             seed,
             device,
             lambda entry, seed=seed: on_epoch(seed, entry),
+            lessons,
         )
         network = result.classifier
-        proposed = read_spans(network, features.values, validation.bar0, proposals)
-        marked = read_spans(network, features.values, validation.bar0, labeled)
+        table = bars.prices, features.values, features.atr
+        proposed = read_spans(network, *table, validation.bar0, proposals)
+        marked = read_spans(network, *table, validation.bar0, labeled)
         decisions = fit_decisions(validation, proposals, proposed, marked)
         trained[seed] = _trained(Annotator(network, rule, decisions), result, marked)
     return trained

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Spans
 from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.windows.frame import encode_span, gathered
-from moola_pipeline.windows.repainted import BarArrays, augmented, repainted_features
+from moola_pipeline.windows.repainted import BarArrays, augmented, repainted_table
+from moola_pipeline.windows.span_inputs import span_inputs
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,14 @@ class Batch:
     length: torch.Tensor
 
 
+class _Shown(NamedTuple):
+    """Prices (B, 125, 4), features (B, 125, F) and ATR (B, 125) of windows as they are shown."""
+
+    views: np.ndarray
+    values: np.ndarray
+    atr: np.ndarray
+
+
 def sampling_weights(examples: Examples, balanced: bool) -> np.ndarray:
     """Chance of each training row to be drawn: (n_rows,), sums to 1; each kind alike if balanced."""
     counts = np.bincount(examples.kind, minlength=N_KINDS)
@@ -91,32 +101,28 @@ def batches(
     """Cut (n,) indices of training rows into batches of `size`, the last one smaller."""
     for i in range(0, len(rows), size):
         chosen = rows[i : i + size]
-        features = _features(source, examples.bar0[chosen], augmentation)
-        down = examples.down[chosen]
-        features[down] = mirrored(features[down])
-        yield _batch(examples, chosen, features, device)
+        yield _batch(examples, chosen, _shown(source, examples.bar0[chosen], augmentation), device)
 
 
-def _features(source: Source, bar0: np.ndarray, augmentation: Augmentation | None) -> np.ndarray:
+def _shown(source: Source, bar0: np.ndarray, augmentation: Augmentation | None) -> _Shown:
+    views = source.bars.views(bar0)
     if augmentation is None:
-        return gathered(source.values, bar0)
-    views = augmented(
-        source.bars.views(bar0),
-        source.atr[bar0],
-        augmentation.jitter_atr,
-        augmentation.warp,
-        augmentation.rng,
-    )
-    return repainted_features(source.bars, bar0, views)
+        return _Shown(views, gathered(source.values, bar0), gathered(source.atr, bar0))
+    views = augmented(views, source.atr[bar0], augmentation.jitter_atr, augmentation.warp, augmentation.rng)
+    return _Shown(views, *repainted_table(source.bars, bar0, views))
 
 
-def _batch(examples: Examples, rows: np.ndarray, features: np.ndarray, device: torch.device | str) -> Batch:
-    spans = examples.spans
+def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.device | str) -> Batch:
+    spans, down = examples.spans, examples.down[rows]
+    features = shown.values
+    features[down] = mirrored(features[down])
     begin = np.searchsorted(spans.row, rows, side="left")
     stop = np.searchsorted(spans.row, rows, side="right")
     picked = np.concatenate([np.arange(a, b) for a, b in zip(begin, stop, strict=True)])
     window = np.repeat(np.arange(len(rows)), stop - begin)
     center, length = encode_span(spans.true_start[picked], spans.true_end[picked])
+    start, end, direction = spans.start[picked], spans.end[picked], np.where(down, -1, 1)[window]
+    inputs = span_inputs(shown.views, shown.atr, window, start, end, direction)
 
     def on_device(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -128,9 +134,9 @@ def _batch(examples: Examples, rows: np.ndarray, features: np.ndarray, device: t
         on_device(examples.bar_known[rows]),
         Spans(
             on_device(window),
-            on_device(spans.start[picked]),
-            on_device(spans.end[picked]),
-            on_device(spans.measures[picked]),
+            on_device(start),
+            on_device(end),
+            on_device(inputs),
         ),
         on_device(spans.expansion[picked]),
         on_device(spans.type[picked]),

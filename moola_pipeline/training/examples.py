@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.reading import measures_of
 from moola_pipeline.models.rule import Proposals, SpanMeasures
 from moola_pipeline.training.rule_fit import matches
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
@@ -23,7 +22,6 @@ class SpanTargets(NamedTuple):
     Attributes:
         row: Index of the training row.
         start, end: First and last bar.
-        measures: (n, 3) what the judge is told.
         expansion: 1, 0, or -1 where nothing is known (starts outside bars 30-74).
         type: Class number, -1 where there is none.
         true_start, true_end: The labeled span, -1 where there is none.
@@ -32,7 +30,6 @@ class SpanTargets(NamedTuple):
     row: np.ndarray
     start: np.ndarray
     end: np.ndarray
-    measures: np.ndarray
     expansion: np.ndarray
     type: np.ndarray
     true_start: np.ndarray
@@ -126,7 +123,6 @@ def _span_targets(
         np.concatenate(rows),
         start,
         end,
-        measures_of(everything)[picked],
         np.where(hit >= 0, 1, np.where(in_core, 0, UNKNOWN)),
         of_label(labeled.type),
         of_label(labeled.start),

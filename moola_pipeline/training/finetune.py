@@ -19,10 +19,14 @@ from moola_pipeline.training.batches import (
     sampling_weights,
 )
 from moola_pipeline.training.examples import N_KINDS, Examples
+from moola_pipeline.training.lessons import Lessons
 from moola_pipeline.training.losses import TASKS, TaskWeights, binary_loss, pointer_loss, require_finite
 from moola_pipeline.training.pretrain import initialize
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.teaching import teach
+from moola_pipeline.windows.frame import gathered
 from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.span_inputs import span_inputs
 
 JUDGED_ROWS = 128
 """Validation rows in a batch; the size changes the speed and nothing else."""
@@ -60,8 +64,9 @@ def finetune(
     seed: int,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] = lambda entry: None,
+    lessons: Lessons | None = None,
 ) -> FinetuneResult:
-    """Train one classifier on `train`, keep the epoch with the lowest log-loss on `validation`.
+    """Train one classifier on lessons, then on `train`; keep the epoch best on `validation` by log-loss.
 
     Args:
         encoder: Pretrained; it is copied, not changed.
@@ -73,6 +78,7 @@ def finetune(
         seed: Of initial weights, drawing, augmentation and dropout.
         device: Where the network runs.
         on_epoch: Called with each history entry.
+        lessons: What teachers say of unlabeled spans; None to learn from the labels alone.
 
     Raises:
         ValueError: If a class is missing from the training rows, there is less than a batch, or
@@ -83,35 +89,60 @@ def finetune(
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     source = Source(bars, values, atr)
-    augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
-    classifier = _new_classifier(encoder, train, settings, seed).to(device)
+    classifier = _new_classifier(encoder, source, train, lessons, settings, seed).to(device)
+    judged_on = list(batches(source, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
+    kept = _Kept(classifier, judged_on, on_epoch)
+    if lessons is not None:
+        classifier.set_dropout(settings.taught_dropout)
+        teach(classifier, source, lessons, settings, seed, device, kept.note)
+        classifier.set_dropout(settings.dropout)
     learned = list(classifier.encoder.parameters())
     task_weights = TaskWeights().to(device)
     optimizer = _optimizer(classifier, task_weights, settings)
     weights = sampling_weights(train, settings.balanced).tolist()
     drawing = torch.Generator().manual_seed(seed)
-    judged_on = list(batches(source, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
-    history: list[dict[str, float]] = []
-    best_loss, best_epoch, best = float("inf"), 0, {}
+    augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
     for epoch in range(settings.epochs):
-        started = time.perf_counter()
         for parameter in learned:
             parameter.requires_grad_(epoch >= settings.frozen_epochs)
         drawn = np.array(list(WeightedRandomSampler(weights, len(train.kind), generator=drawing)))
         shown = batches(source, train, drawn, settings.batch_windows, device, augmentation)
-        entry = {"epoch": float(epoch), **_train_epoch(classifier, task_weights, optimizer, shown)}
-        entry |= _judge(classifier, judged_on)
-        entry["seconds"] = time.perf_counter() - started
-        history.append(entry)
-        on_epoch(entry)
-        if entry["val_loss"] < best_loss:
-            best_loss, best_epoch = entry["val_loss"], epoch
-            best = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()}
-        if epoch - best_epoch >= settings.patience and epoch > settings.frozen_epochs:
+        kept.note(_train_epoch(classifier, task_weights, optimizer, shown))
+        if min(kept.epochs_since_best, epoch) >= settings.patience and epoch > settings.frozen_epochs:
             break
-    classifier = classifier.cpu()
-    classifier.load_state_dict(best)
-    return FinetuneResult(classifier.eval().requires_grad_(True), history, best_epoch)
+    return kept.result()
+
+
+class _Kept:
+    """Judges the classifier after every epoch, writes the history, and keeps the best weights."""
+
+    def __init__(
+        self, classifier: Classifier, judged_on: list[Batch], on_epoch: Callable[[dict[str, float]], None]
+    ):
+        self.classifier, self.judged_on, self.on_epoch = classifier, judged_on, on_epoch
+        self.history: list[dict[str, float]] = []
+        self.best_epoch, self.best = 0, {}
+        self.started = time.perf_counter()
+
+    @property
+    def epochs_since_best(self) -> int:
+        return len(self.history) - 1 - self.best_epoch
+
+    def note(self, learned: dict[str, float]) -> None:
+        entry = {"epoch": float(len(self.history)), **learned, **_judge(self.classifier, self.judged_on)}
+        now = time.perf_counter()
+        entry["seconds"], self.started = now - self.started, now
+        self.history.append(entry)
+        self.on_epoch(entry)
+        if not self.best or entry["val_loss"] < self.history[self.best_epoch]["val_loss"]:
+            self.best_epoch = len(self.history) - 1
+            tensors = self.classifier.state_dict()
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+    def result(self) -> FinetuneResult:
+        classifier = self.classifier.cpu()
+        classifier.load_state_dict(self.best)
+        return FinetuneResult(classifier.eval().requires_grad_(True), self.history, self.best_epoch)
 
 
 def losses(classifier: Classifier, batch: Batch) -> dict[str, torch.Tensor]:
@@ -138,13 +169,30 @@ def _check(train: Examples, validation: Examples, settings: FinetuneSettings) ->
         raise ValueError("validation rows must hold a labeled expansion, got none")
 
 
-def _new_classifier(encoder: Encoder, train: Examples, settings: FinetuneSettings, seed: int) -> Classifier:
+def _new_classifier(
+    encoder: Encoder,
+    source: Source,
+    train: Examples,
+    lessons: Lessons | None,
+    settings: FinetuneSettings,
+    seed: int,
+) -> Classifier:
+    """The encoder with new heads, each at the prior of the batches that it will see first."""
     copied = Encoder(encoder.hidden_units)
     copied.load_state_dict(encoder.state_dict())
     classifier = Classifier(copied, settings.head_units, settings.dropout)
     for i, head in enumerate((classifier.judge_head, classifier.pointer_head, classifier.type_head)):
         initialize(head, 7919 * seed + i)
     priors = expected_priors(train, sampling_weights(train, settings.balanced))
+    if lessons is None:
+        spans, views = train.spans, source.bars.views(train.bar0)
+        direction = np.where(train.down, -1, 1)[spans.row]
+        atr = gathered(source.atr, train.bar0)
+        inputs = torch.from_numpy(span_inputs(views, atr, spans.row, spans.start, spans.end, direction))
+    else:
+        inputs = torch.from_numpy(lessons.inputs)
+        priors |= {"expansion": float(lessons.expansion.mean()), "type": float(lessons.retracement.mean())}
+    classifier.set_input_scale(inputs)
     classifier.set_priors(priors["bars"], priors["expansion"], priors["type"])
     return classifier
 

@@ -11,7 +11,7 @@ class PretrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0, description="of every random choice")
-    hidden_units: int = Field(default=64, ge=4, le=128, description="LSTM units in each direction")
+    hidden_units: int = Field(default=48, ge=4, le=128, description="LSTM units in each direction")
     max_windows: int | None = Field(default=None, ge=64, description="drawn from the tiling; all if null")
     stride: int = Field(default=PRETRAIN_STRIDE, ge=1, description="bars from one window to the next")
     epochs: int = Field(default=15, ge=1)
@@ -33,9 +33,16 @@ class FinetuneSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1, description="one training each")
-    head_units: int = Field(default=32, ge=2, le=64)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    epochs: int = Field(default=40, ge=1)
+    head_units: int = Field(default=64, ge=2, le=64)
+    taught_windows: int = Field(
+        default=16_000, ge=0, description="unlabeled training windows that teachers answer for; 0: none"
+    )
+    taught_epochs: int = Field(default=3, ge=1, description="epochs on the teachers' answers")
+    taught_batch_windows: int = Field(default=64, ge=2)
+    taught_learning_rate: float = Field(default=2e-3, gt=0, description="highest rate of that stage")
+    taught_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the heads in that stage")
+    dropout: float = Field(default=0.5, ge=0, lt=1, description="of the heads on labels")
+    epochs: int = Field(default=40, ge=0, description="epochs on the labels")
     patience: int = Field(default=12, ge=1, description="epochs without a better validation loss")
     batch_windows: int = Field(default=32, ge=2, le=64)
     learning_rate: float = Field(default=1e-3, gt=0, description="of the heads")

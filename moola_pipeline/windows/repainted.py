@@ -39,7 +39,15 @@ class BarArrays:
 
 
 def repainted_features(bars: BarArrays, bar0: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """Features of windows as if their bars had the prices in `views`.
+    """Features of windows as if their bars had the prices in `views`: (B, 125, F) float32.
+
+    Arguments as in `repainted_table`.
+    """
+    return repainted_table(bars, bar0, views)[0]
+
+
+def repainted_table(bars: BarArrays, bar0: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features and ATR of windows as if their bars had the prices in `views`.
 
     Everything before a window's context keeps its prices; averages and swings are carried from
     the start of the segment, so with unchanged prices the result is the feature table's.
@@ -50,7 +58,7 @@ def repainted_features(bars: BarArrays, bar0: np.ndarray, views: np.ndarray) -> 
         views: (B, 125, 4) float64 prices, index points.
 
     Returns:
-        (B, 125, F) float32.
+        (B, 125, F) float32, and (B, 125) float32 ATR, index points.
     """
     starts = bars.segment_starts(bar0)
     ends = np.asarray(bar0) + WINDOW_BARS
@@ -60,7 +68,8 @@ def repainted_features(bars: BarArrays, bar0: np.ndarray, views: np.ndarray) -> 
     rows = stops[:, None] - VIEW_BARS + np.arange(VIEW_BARS)
     prices[rows] = views
     runs = np.repeat(np.arange(len(lengths)), lengths)
-    return compute_features(prices, runs, bars.tick_points).values[rows]
+    table = compute_features(prices, runs, bars.tick_points)
+    return table.values[rows], table.atr[rows]
 
 
 def visible_neighbors(hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

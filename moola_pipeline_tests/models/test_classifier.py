@@ -5,18 +5,22 @@ import pytest
 import torch
 
 from moola_pipeline.features.schema import N_FEATURES
-from moola_pipeline.models.classifier import N_MEASURES, TYPE_BARS, Classifier, Head, Spans, n_parameters
+from moola_pipeline.models.classifier import Classifier, Head, Spans, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.finetune import FinetuneSettings
 from moola_pipeline.training.pretrain import PretrainSettings
+from moola_pipeline.windows.before import BARS_BEFORE_START
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, decode_span, encode_span
+from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
 
 torch.set_num_threads(1)
 
 
 def random_classifier(dropout: float = 0.0) -> Classifier:
     torch.manual_seed(0)
-    return Classifier(Encoder(8), 8, dropout).eval()
+    classifier = Classifier(Encoder(8), 8, dropout).eval()
+    classifier.set_input_scale(torch.randn(50, N_INPUTS))
+    return classifier
 
 
 def random_input(n_windows: int = 3, seed: int = 1) -> torch.Tensor:
@@ -25,7 +29,7 @@ def random_input(n_windows: int = 3, seed: int = 1) -> torch.Tensor:
 
 def made_spans(rows: list[tuple[int, int, int]]) -> Spans:
     window, start, end = (torch.tensor(column) for column in zip(*rows, strict=True))
-    return Spans(window, start, end, torch.linspace(-1, 1, 3 * len(rows)).reshape(-1, N_MEASURES))
+    return Spans(window, start, end, torch.linspace(-1, 1, N_INPUTS * len(rows)).reshape(-1, N_INPUTS))
 
 
 SPANS = made_spans([(0, 0, 4), (0, 30, 44), (2, 74, 104), (1, 50, 50)])
@@ -34,11 +38,13 @@ SPANS = made_spans([(0, 0, 4), (0, 30, 44), (2, 74, 104), (1, 50, 50)])
 def test_parameters_of_a_small_network_counted_by_hand():
     f, h, u = N_FEATURES, 8, 4
     lstm = 2 * (4 * h * f + 4 * h * h + 2 * 4 * h)
-    judge = (3 * 2 * h + 3) * u + u + u + 1
-    pointer = (3 * 2 * h + 3) * u + u + 2 * u + 2
-    kind = (2 * 2 * h + f) * u + u + u + 1
+    judge = (4 * 2 * h + 78 + f) * u + u + u + 1
+    pointer = (3 * 2 * h + 78) * 2 + 2 + 2 * 2 + 2
+    kind = (2 * 2 * h + 53 + f) * u + u + u + 1
+    scales = 2 * f + 2 * 78
 
-    assert n_parameters(Classifier(Encoder(h), u, 0.5)) == f + lstm + (2 * h + 1) + judge + pointer + kind
+    counted = n_parameters(Classifier(Encoder(h), u, 0.5))
+    assert counted == f + lstm + (2 * h + 1) + judge + pointer + kind + scales
 
 
 def test_the_default_network_has_at_most_100_000_parameters():
@@ -119,16 +125,19 @@ def test_a_span_is_read_as_a_plain_loop_reads_it():
             first, last = int(SPANS.start[i]) + CONTEXT_BARS, int(SPANS.end[i]) + CONTEXT_BARS
             mine, eve = states[w], states[w, first - 1]
             inside = torch.stack([mine[t] for t in range(first, last + 1)]).mean(dim=0)
-            before = torch.stack([mine[t] for t in range(max(first - TYPE_BARS, 0), first)]).mean(dim=0)
-            context = torch.cat([inside, eve, mine[last], SPANS.measures[i]])
+            since = max(first - BARS_BEFORE_START, 0)
+            before = torch.stack([mine[t] for t in range(since, first)]).mean(dim=0)
+            told = ((SPANS.inputs[i] - classifier.input_center) / classifier.input_scale).clamp(-4, 4)
+            span = torch.cat([inside, eve, mine[last], told])
             bar = classifier.encoder.standardized(features[w, first - 1])
-            span = torch.tensor(encode_span(SPANS.start[i].numpy(), SPANS.end[i].numpy()))
+            given = torch.tensor(encode_span(SPANS.start[i].numpy(), SPANS.end[i].numpy()))
 
-            assert float(heads.expansion[i]) == pytest.approx(float(classifier.judge_head(context)), abs=1e-5)
+            judged = classifier.judge_head(torch.cat([span, before, bar]))
+            assert float(heads.expansion[i]) == pytest.approx(float(judged), abs=1e-5)
             assert float(heads.retracement[i]) == pytest.approx(
-                float(classifier.type_head(torch.cat([eve, before, bar]))), abs=1e-5
+                float(classifier.type_head(torch.cat([eve, before, told[:N_BEFORE], bar]))), abs=1e-5
             )
-            pointed = span + 0.1 * classifier.pointer_head(context)
+            pointed = given + 0.1 * classifier.pointer_head(span)
             assert heads.pointer[i].tolist() == pytest.approx(pointed.tolist(), abs=1e-5)
 
 
@@ -146,7 +155,10 @@ def test_a_span_is_judged_alike_wherever_it_stands_in_the_window():
     # A head that had learned where annotators put expansions would tell bar 30 from bar 60.
     classifier = random_classifier()
     same = Spans(
-        torch.zeros(2, dtype=torch.int64), torch.tensor([45, 60]), torch.tensor([52, 67]), torch.ones(2, 3)
+        torch.zeros(2, dtype=torch.int64),
+        torch.tensor([45, 60]),
+        torch.tensor([52, 67]),
+        torch.ones(2, N_INPUTS),
     )
     with torch.no_grad():
         heads = classifier.read_spans(torch.ones(1, 125, N_FEATURES), torch.ones(1, 125, 16), same)
@@ -155,3 +167,37 @@ def test_a_span_is_judged_alike_wherever_it_stands_in_the_window():
     assert heads.expansion[0].item() == pytest.approx(heads.expansion[1].item(), abs=1e-5)
     assert heads.retracement[0].item() == pytest.approx(heads.retracement[1].item(), abs=1e-5)
     assert offsets[0].tolist() == pytest.approx(offsets[1].tolist(), abs=1e-6)
+
+
+def test_the_type_does_not_depend_on_what_is_measured_of_the_move():
+    classifier, features = random_classifier(), random_input()
+    changed = SPANS.inputs.clone()
+    changed[:, N_BEFORE:] += 1
+    with torch.no_grad():
+        _, one = classifier(features, SPANS)
+        _, other = classifier(features, SPANS._replace(inputs=changed))
+
+    assert torch.equal(one.retracement, other.retracement)
+    assert (one.expansion != other.expansion).all()
+
+
+def test_inputs_are_read_in_spreads_of_the_training_spans_and_cut_at_four():
+    classifier, features = random_classifier(), random_input()
+    rows = 5 + 3 * torch.randn(2000, N_INPUTS, generator=torch.Generator().manual_seed(2))
+    classifier.set_input_scale(rows)
+    far = SPANS._replace(inputs=torch.full((4, N_INPUTS), 5 + 3 * 9.0))
+    farther = SPANS._replace(inputs=torch.full((4, N_INPUTS), 1e6))
+    with torch.no_grad():
+        assert classifier(features, far)[1].expansion.tolist() == pytest.approx(
+            classifier(features, farther)[1].expansion.tolist()
+        )
+
+    assert classifier.input_center.numpy() == pytest.approx(np.full(N_INPUTS, 5), abs=0.3)
+    assert classifier.input_scale.numpy() == pytest.approx(np.full(N_INPUTS, 3), abs=0.3)
+
+
+def test_an_input_that_never_varies_does_not_divide_by_nothing():
+    classifier = random_classifier()
+    classifier.set_input_scale(torch.ones(3, N_INPUTS))
+
+    assert torch.isfinite(classifier(random_input(), SPANS)[1].expansion).all()

@@ -17,6 +17,7 @@ from moola_pipeline.training.batches import (
 from moola_pipeline.training.examples import Examples, SpanTargets
 from moola_pipeline.windows.dense import view_rows
 from moola_pipeline.windows.frame import encode_span
+from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline_tests.made_bars import Market
 from moola_pipeline_tests.training.conftest import Lesson
 
@@ -63,7 +64,16 @@ def test_a_batch_holds_the_spans_of_its_rows(source: Source, train: Lesson):
     assert batch.spans.window.tolist() == [i for i, _ in expected]
     assert batch.spans.start.tolist() == spans.start[at].tolist()
     assert batch.spans.end.tolist() == spans.end[at].tolist()
-    assert np.array_equal(batch.spans.measures.numpy(), spans.measures[at])
+    row = np.array([i for i, _ in expected])
+    told = span_inputs(
+        source.bars.views(train.rows.bar0[chosen]),
+        source.atr[view_rows(train.rows.bar0[chosen])],
+        row,
+        spans.start[at],
+        spans.end[at],
+        np.where(train.rows.down[chosen], -1, 1)[row],
+    )
+    assert np.array_equal(batch.spans.inputs.numpy(), told)
     assert batch.expansion.tolist() == spans.expansion[at].tolist()
     assert batch.type.tolist() == spans.type[at].tolist()
     found = spans.expansion[at] == 1
@@ -85,6 +95,7 @@ def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(source: So
     for field in ("bar_target", "bar_known", "expansion", "type", "center", "length"):
         assert torch.equal(getattr(plain, field), getattr(first, field))
     assert torch.equal(plain.spans.start, first.spans.start)
+    assert (plain.spans.inputs != first.spans.inputs).float().mean() > 0.5
     assert np.array_equal(plain.bar0, first.bar0)
 
 
@@ -131,7 +142,6 @@ def made_rows(kind: list[int]) -> Examples:
         row,
         np.full(len(row), 40),
         np.full(len(row), 44),
-        np.zeros((len(row), 3), np.float32),
         np.array([1, 1, *([0] * (n_rows - 1))]),
         np.array([1, 0, *([-1] * (n_rows - 1))]),
         np.full(len(row), 40),

@@ -48,7 +48,7 @@ def spans_in(examples, row: int) -> list[tuple[int, int, int, int, int, int]]:
     s = examples.spans
     mine = s.row == row
     return sorted(
-        zip(*(part[mine].tolist() for part in (s.start, s.end, *s[4:])), strict=True),
+        zip(*(part[mine].tolist() for part in (s.start, s.end, *s[3:])), strict=True),
     )
 
 
@@ -124,15 +124,11 @@ def test_a_row_holds_only_the_spans_that_point_its_way():
     assert [span[:2] for span in spans_in(examples, 4)] == [(50, 55)]
 
 
-def test_spans_come_sorted_by_row_with_what_the_rule_measured():
+def test_spans_come_sorted_by_row():
     examples = rows_of(TWO, proposals_of((1, 60, 64, -1)))
 
     assert (np.diff(examples.spans.row) >= 0).all()
-    of_row = examples.spans.measures[examples.spans.row == 2].tolist()
-    assert sorted(of_row) == [
-        pytest.approx([2 + 0.040 + 9e-6, (2 + 0.040 + 9e-6) / 10, 1.0], rel=1e-6),
-        pytest.approx([3.0, 1.5, 0.5]),
-    ]
+    assert np.count_nonzero(examples.spans.row == 2) == 2
 
 
 def test_a_span_that_ends_where_it_began_points_up_everywhere():

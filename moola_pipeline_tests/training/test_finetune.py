@@ -68,6 +68,10 @@ def result(trainer: Trainer) -> FinetuneResult:
     return trainer()
 
 
+def source_of(market: Market) -> Source:
+    return Source(market.bars, market.table.values, market.table.atr)
+
+
 def weights_of(network: torch.nn.Module) -> np.ndarray:
     return np.concatenate([tensor.cpu().numpy().ravel() for tensor in network.state_dict().values()])
 
@@ -103,12 +107,14 @@ def test_the_encoder_changes_only_after_the_unfreeze_epoch(
 
 
 def test_the_heads_learn_from_the_first_epoch(
-    trainer: Trainer, train: Lesson, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, market: Market, train: Lesson, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ):
     seen = watch(monkeypatch)
     trainer(small_with(frozen_epochs=9))
 
-    started = dict(finetuning._new_classifier(encoder, train.rows, SMALL, 0).named_parameters())
+    started = dict(
+        finetuning._new_classifier(encoder, source_of(market), train.rows, None, SMALL, 0).named_parameters()
+    )
     for name, tensor in seen[0].named_parameters():
         assert torch.equal(tensor, started[name]) == name.startswith("encoder."), name
 
@@ -136,10 +142,10 @@ def test_before_training_the_mean_probability_is_the_prior_of_the_drawn_batches(
     market: Market, encoder: Encoder, lopsided: Examples, balanced: bool
 ):
     settings = small_with(balanced=balanced)
-    classifier = finetuning._new_classifier(encoder, lopsided, settings, 0)
+    classifier = finetuning._new_classifier(encoder, source_of(market), lopsided, None, settings, 0)
     weights = sampling_weights(lopsided, balanced).tolist()
     drawn = np.array(list(WeightedRandomSampler(weights, 4000, generator=torch.Generator().manual_seed(1))))
-    source = Source(market.bars, market.table.values, market.table.atr)
+    source = source_of(market)
     said: dict[str, list[torch.Tensor]] = {"bars": [], "expansion": [], "type": []}
     true: dict[str, list[torch.Tensor]] = {task: [] for task in said}
     with torch.no_grad():
@@ -166,7 +172,7 @@ def test_the_prior_is_that_of_the_drawing_and_not_of_the_labels(lopsided: Exampl
 
 
 def test_two_passes_in_training_mode_differ(market: Market, train: Lesson, result: FinetuneResult):
-    source = Source(market.bars, market.table.values, market.table.atr)
+    source = source_of(market)
     (batch,) = batches(source, train.rows, np.arange(8), 8, "cpu")
     result.classifier.train()
     with torch.no_grad():
@@ -346,10 +352,10 @@ def test_a_setting_out_of_bounds_is_refused(changes: dict[str, object]):
 
 
 def broken(examples: Examples, row: int) -> Examples:
-    """The rows with a measure in one of them that is no number."""
-    measures = examples.spans.measures.copy()
-    measures[examples.spans.row == row] = np.nan
-    return replace(examples, spans=examples.spans._replace(measures=measures))
+    """The rows with labeled spans in one of them that start nowhere."""
+    spans = examples.spans
+    start = np.where(spans.row == row, np.nan, spans.true_start)
+    return replace(examples, spans=spans._replace(true_start=start))
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
@@ -362,9 +368,11 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
     assert trainer.train.bar0[row] in named
 
 
-def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer):
+def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer, market: Market):
+    values = market.table.values.copy()  # rows that are learned from are computed from prices
+    values[trainer.validation.bar0[0]] = np.nan
     with pytest.raises(FloatingPointError, match="the loss must be finite, got nan"):
-        trainer(validation=broken(trainer.validation, 0))
+        trainer(values=values)
 
 
 def test_one_type_alone_is_refused(trainer: Trainer, train: Lesson):
@@ -429,8 +437,9 @@ def test_predictions_move_with_the_bars_when_the_window_is_shifted(
     spans = type(spans)(*(part[inner] for part in spans))
     shifted = spans._replace(start=spans.start + 6, end=spans.end + 6)
 
-    here = read_spans(learned.classifier, market.table.values, bar0, spans)
-    there = read_spans(learned.classifier, market.table.values, np.where(later, bar0 - 6, bar0), shifted)
+    table = market.bars.prices, market.table.values, market.table.atr
+    here = read_spans(learned.classifier, *table, bar0, spans)
+    there = read_spans(learned.classifier, *table, np.where(later, bar0 - 6, bar0), shifted)
 
     moved = (there.pointer[:, 0] - here.pointer[:, 0]) * 105
     assert len(moved) >= 5

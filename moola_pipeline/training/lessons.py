@@ -1,0 +1,98 @@
+"""Lessons: spans that nobody labeled, with what teachers fitted on the labels say of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.models.reading import inputs_of
+from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.examples import labeled_proposals
+from moola_pipeline.training.rule_fit import matches
+from moola_pipeline.training.teachers import Known, fit_judge, fit_typer
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
+from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+
+TEACHER_SEED = 0
+"""Of the teachers and of the windows drawn: the same for every training seed."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Spans proposed in windows of the training period, with what the teachers say of them.
+
+    Attributes:
+        bar0: (n_windows,) rows of bar 0.
+        proposals: n spans in these windows.
+        inputs: (n, 78) what is measured of them.
+        expansion, retracement: (n,) float32 probabilities.
+    """
+
+    bar0: np.ndarray
+    proposals: Proposals
+    inputs: np.ndarray
+    expansion: np.ndarray
+    retracement: np.ndarray
+
+
+def make_lessons(source: Source, train: LabeledWindows, rule: Rule, n_windows: int) -> Lessons:
+    """Fit teachers on labeled windows and ask them about unlabeled ones, none later than these.
+
+    Args:
+        source: The table that the windows lie in.
+        train: Labeled training windows.
+        rule: Proposes the spans.
+        n_windows: Windows drawn at most from those that tile the bars up to the last labeled one.
+
+    Raises:
+        ValueError: If the labels hold one type only, or the rule finds all or none of them.
+    """
+    judge = fit_judge(_judged(source, train, rule), TEACHER_SEED)
+    typer = fit_typer(_typed(source, train), TEACHER_SEED)
+    tiled = pretraining_windows(source.bars.segment, int(train.bar0.max()) + WINDOW_BARS)
+    drawn = np.random.default_rng(TEACHER_SEED).permutation(tiled)[:n_windows]
+    bar0 = np.sort(drawn)
+    proposals = propose(_measures(source, bar0), rule)
+    kept = _in_core(proposals)
+    proposals = Proposals(*(part[kept] for part in proposals))
+    told = _told(source, bar0, proposals)
+    answers = judge.probability(told), typer.probability(_before(told))
+    return Lessons(bar0, proposals, told[:, :N_INPUTS], *answers)
+
+
+def _judged(source: Source, train: LabeledWindows, rule: Rule) -> Known:
+    """The rule's proposals in labeled windows: 1 where they find a label, unknown ones left out."""
+    proposals = propose(_measures(source, train.bar0), rule)
+    found = matches(proposals, train.spans) >= 0
+    known = found | _in_core(proposals)
+    asked = Proposals(*(part[known] for part in proposals))
+    return Known(_told(source, train.bar0, asked), found[known].astype(np.int64))
+
+
+def _typed(source: Source, train: LabeledWindows) -> Known:
+    """The labeled expansions by what stood before them: 1 for a retracement."""
+    marked = labeled_proposals(train, _measures(source, train.bar0))
+    return Known(_before(_told(source, train.bar0, marked)), train.spans.type)
+
+
+def _measures(source: Source, bar0: np.ndarray) -> SpanMeasures:
+    return measure_spans(source.bars.views(bar0), gathered(source.atr, bar0))
+
+
+def _in_core(proposals: Proposals) -> np.ndarray:
+    return (proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST)
+
+
+def _told(source: Source, bar0: np.ndarray, proposals: Proposals) -> np.ndarray:
+    """What a teacher sees of spans: (n, 78 + F), the features of the bar before them last."""
+    eve = source.values[bar0[proposals.window] + proposals.start - 1]
+    eve = np.where((proposals.direction < 0)[:, None], mirrored(eve), eve)
+    return np.column_stack([inputs_of(source.bars.prices, source.atr, bar0, proposals), eve])
+
+
+def _before(told: np.ndarray) -> np.ndarray:
+    """What is told of the bars before a span: (n, 53 + F)."""
+    return np.column_stack([told[:, :N_BEFORE], told[:, N_INPUTS:]])

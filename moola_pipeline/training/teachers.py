@@ -1,0 +1,101 @@
+"""Teachers: trees fitted on the labels, whose soft answers a network learns from; never served."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+
+N_TREES = 400
+N_BOOSTED = 2
+"""Boosted ensembles of each question; each draws other features."""
+# typed loosely: scikit-learn's stubs know fewer values than its documentation
+_JUDGING_TREES: dict[str, Any] = {"min_samples_leaf": 4, "max_features": 0.4}
+_JUDGING_BOOSTS: dict[str, Any] = {
+    "early_stopping": False,
+    "max_iter": 100,
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 6,
+    "min_samples_leaf": 10,
+    "l2_regularization": 5,
+    "max_features": 0.4,
+}
+_TYPING_TREES: dict[str, Any] = {"min_samples_leaf": 2, "max_features": 0.4, "class_weight": "balanced"}
+_TYPING_BOOSTS: dict[str, Any] = {
+    "early_stopping": False,
+    "max_iter": 60,
+    "learning_rate": 0.06,
+    "max_leaf_nodes": 5,
+    "min_samples_leaf": 8,
+    "l2_regularization": 3,
+    "max_features": 0.3,
+    "class_weight": "balanced",
+}
+
+
+class _Probabilistic(Protocol):
+    classes_: np.ndarray
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray: ...
+
+
+class Known(NamedTuple):
+    """Spans whose answer is known: what is measured of them (n, d), and 0 or 1 (n,)."""
+
+    inputs: np.ndarray
+    answer: np.ndarray
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Randomized and boosted trees that answer one question; their mean is the answer."""
+
+    randomized: _Probabilistic
+    boosted: tuple[_Probabilistic, ...]
+
+    def probability(self, inputs: np.ndarray) -> np.ndarray:
+        """P(1) of (n, d) inputs: (n,) float32, both kinds of trees weighing the same."""
+        boosted = np.mean([_positive(trees, inputs) for trees in self.boosted], axis=0)
+        return ((_positive(self.randomized, inputs) + boosted) / 2).astype(np.float32)
+
+
+def fit_judge(known: Known, seed: int) -> Teacher:
+    """Fit the teacher that knows an expansion among proposed spans, in the mix that it is shown.
+
+    Args:
+        known: Proposals of labeled windows; 1 where they find a labeled expansion.
+        seed: Of the trees.
+
+    Raises:
+        ValueError: If all answers are alike.
+    """
+    return _fitted(known, _JUDGING_TREES, _JUDGING_BOOSTS, seed)
+
+
+def fit_typer(known: Known, seed: int) -> Teacher:
+    """Fit the teacher that tells a retracement (1) from a consolidation, both weighing the same.
+
+    Args:
+        known: Labeled expansions, by what stood before them.
+        seed: Of the trees.
+
+    Raises:
+        ValueError: If all answers are alike.
+    """
+    return _fitted(known, _TYPING_TREES, _TYPING_BOOSTS, seed)
+
+
+def _fitted(known: Known, trees: dict[str, Any], boosts: dict[str, Any], seed: int) -> Teacher:
+    answers = np.unique(known.answer).tolist()
+    if len(answers) != 2:
+        raise ValueError(f"a teacher needs spans of both answers, got {answers}")
+    randomized = ExtraTreesClassifier(N_TREES, n_jobs=1, random_state=seed, **trees)
+    boosted = (HistGradientBoostingClassifier(random_state=seed + i, **boosts) for i in range(N_BOOSTED))
+    return Teacher(
+        randomized.fit(known.inputs, known.answer),
+        tuple(one.fit(known.inputs, known.answer) for one in boosted),
+    )
+
+
+def _positive(trees: _Probabilistic, inputs: np.ndarray) -> np.ndarray:
+    return trees.predict_proba(inputs)[:, 1]

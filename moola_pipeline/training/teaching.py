@@ -1,0 +1,85 @@
+"""Self-training: the network learns what teachers say of spans that nobody labeled."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.reading import Views, spans_in, views_of
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.lessons import Lessons
+from moola_pipeline.training.losses import require_finite
+from moola_pipeline.training.settings import FinetuneSettings
+
+TAUGHT = ("expansion", "type")
+RISE = 0.15
+"""Share of the steps in which the rate rises; in the others it falls to nothing."""
+
+
+def teach(
+    classifier: Classifier,
+    source: Source,
+    lessons: Lessons,
+    settings: FinetuneSettings,
+    seed: int,
+    device: torch.device | str,
+    on_epoch: Callable[[dict[str, float]], None],
+) -> None:
+    """Train encoder, judge and type head on the teachers' answers, under one rise and fall of the rate.
+
+    Args:
+        classifier: On `device`; it is changed.
+        source: The table that the lessons lie in.
+        lessons: From `make_lessons`.
+        settings: See `FinetuneSettings`, those that begin with `taught_`.
+        seed: Of the order in which windows are shown.
+        device: Where the classifier is.
+        on_epoch: Called after each epoch with its train_loss and the share of each task in it.
+
+    Raises:
+        FloatingPointError: If a loss is not finite; names the windows of the first such batch.
+    """
+    rng = np.random.default_rng(seed)
+    views = views_of(lessons.bar0, lessons.proposals)
+    n_batches = -(-len(views.bar0) // settings.taught_batch_windows)
+    parameters = list(classifier.parameters())
+    rate, n_steps = settings.taught_learning_rate, settings.taught_epochs * n_batches
+    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=n_steps, pct_start=RISE)
+    for _ in range(settings.taught_epochs):
+        classifier.train()
+        rows, terms = [], []
+        for shown in np.array_split(rng.permutation(len(views.bar0)), n_batches):
+            parts = _losses(classifier, source, lessons, views, shown, device)
+            optimizer.zero_grad(set_to_none=True)
+            parts.sum().backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            rows.append(views.bar0[shown])
+            terms.append(parts.detach())
+        by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, 2)
+        require_finite(by_batch.sum(axis=1), rows)
+        mean = by_batch.mean(axis=0)
+        shares = {f"share_{task}": float(part / mean.sum()) for task, part in zip(TAUGHT, mean, strict=True)}
+        on_epoch({"train_loss": float(mean.sum()), **shares})
+
+
+def _losses(
+    classifier: Classifier,
+    source: Source,
+    lessons: Lessons,
+    views: Views,
+    shown: np.ndarray,
+    device: torch.device | str,
+) -> torch.Tensor:
+    """Log-loss against the teachers' probabilities, of each of TAUGHT: (2,)."""
+    chosen, features, spans = spans_in(views, shown, source.values, lessons.proposals, lessons.inputs, device)
+    heads = classifier.read_spans(features, classifier.encoder(features), spans)
+    answers = (torch.from_numpy(said[chosen]).to(device) for said in (lessons.expansion, lessons.retracement))
+    logits = heads.expansion, heads.retracement
+    return torch.stack(
+        [binary_cross_entropy_with_logits(*pair) for pair in zip(logits, answers, strict=True)]
+    )

@@ -1,0 +1,56 @@
+"""Whole annotators see training and validation windows, and nothing that comes later."""
+
+import numpy as np
+import pytest
+
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.models.annotator import Annotator
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.annotators import train_annotators
+from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices
+from moola_pipeline_tests.training.conftest import Lesson
+
+SETTINGS = FinetuneSettings(seeds=(0,), epochs=2, frozen_epochs=0, batch_windows=8, head_units=4)
+
+
+def annotator_of(
+    encoder: Encoder, market: Market, train: LabeledWindows, validation: LabeledWindows
+) -> Annotator:
+    made = train_annotators(encoder, market.bars, market.table, train, validation, SETTINGS)
+    return made[0].annotator
+
+
+@pytest.fixture(scope="module")
+def honest(encoder: Encoder, market: Market, train: Lesson, validation: Lesson) -> Annotator:
+    return annotator_of(encoder, market, train.windows, validation.windows)
+
+
+def same_weights(one: Annotator, other: Annotator) -> bool:
+    pairs = zip(one.classifier.state_dict().values(), other.classifier.state_dict().values(), strict=True)
+    return all(bool((a == b).all()) for a, b in pairs)
+
+
+def test_changed_test_rows_change_no_threshold_no_calibration_and_no_weight(
+    honest: Annotator, encoder: Encoder, market: Market, train: Lesson, validation: Lesson
+):
+    seen = int(validation.windows.bar0.max()) + WINDOW_BARS
+    later = np.arange(seen, len(market.bars.prices))
+    bars = with_prices(market.bars, later, np.random.default_rng(0))
+    changed = Market(bars, features_of(bars), market.windows)
+    again = annotator_of(encoder, changed, train.windows, validation.windows)
+    assert len(later) > 1000
+    assert again.decisions == honest.decisions
+    assert again.rule == honest.rule
+    assert same_weights(honest, again)
+
+
+def test_decisions_fitted_on_test_rows_would_be_others(
+    honest: Annotator, encoder: Encoder, market: Market, train: Lesson
+):
+    """The fault planted: test windows handed in where validation belongs."""
+    test = some_windows(market.windows, np.arange(48, 60))
+    tuned = annotator_of(encoder, market, train.windows, test)
+    assert tuned.decisions != honest.decisions
+    assert tuned.rule == honest.rule
