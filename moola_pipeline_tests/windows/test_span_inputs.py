@@ -1,0 +1,181 @@
+"""What is measured of spans: worked by hand, causal, the same upside down, and as a plain loop has it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moola_pipeline.windows import span_inputs as measuring
+from moola_pipeline.windows.frame import CONTEXT_BARS, VIEW_BARS
+from moola_pipeline.windows.span_inputs import (
+    BEFORE_NAMES,
+    INPUT_NAMES,
+    N_BEFORE,
+    N_INPUTS,
+    span_inputs,
+)
+
+
+def made_views(n_windows: int = 3, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    close = 1000 + rng.normal(0, 1, (n_windows, VIEW_BARS)).cumsum(axis=1)
+    opens = close + rng.normal(0, 0.5, close.shape)
+    high = np.maximum(opens, close) + rng.exponential(0.3, close.shape)
+    low = np.minimum(opens, close) - rng.exponential(0.3, close.shape)
+    return np.stack([opens, high, low, close], axis=2)
+
+
+def measure(views: np.ndarray, spans: list[tuple[int, int, int, int]], atr: float = 2.0) -> np.ndarray:
+    """Spans given as window, start, end, direction."""
+    window, start, end, direction = (np.array(column) for column in zip(*spans, strict=True))
+    return span_inputs(views, np.full(views.shape[:2], atr), window, start, end, direction)
+
+
+def named(row: np.ndarray) -> dict[str, float]:
+    return dict(zip(INPUT_NAMES, row.tolist(), strict=True))
+
+
+def staircase() -> np.ndarray:
+    """Rises by 2 points a bar to 100 at view bar 44, falls by 1 to 90, then surges by 5, 5, 10."""
+    close = np.full(VIEW_BARS, 110.0)
+    close[:45] = 100 - 2.0 * np.arange(44, -1, -1)
+    close[45:55] = 99 - np.arange(10)
+    close[55:58] = 95, 100, 110
+    opens = np.concatenate([close[:1] - 2, close[:-1]])
+    return np.stack([opens, np.maximum(opens, close), np.minimum(opens, close), close], axis=1)[None]
+
+
+def test_a_retracement_and_its_surge_worked_by_hand():
+    told = named(measure(staircase(), [(0, 55 - CONTEXT_BARS, 57 - CONTEXT_BARS, 1)])[0])
+
+    # The 45 bars before are view bars 10..54: closes 32, 34, ..., 100, 99, ..., 90; ATR is 2 points.
+    assert told["close_44_back"] == (32 - 90) / 2
+    assert told["close_2_back"] == 1
+    assert told["place_of_high"] == pytest.approx(34 / 44)
+    assert told["place_of_low"] == 0
+    assert told["rise_to_high"] == (100 - 30) / 2  # the bar that closes at 32 opened at 30
+    assert told["fall_since_high"] == (100 - 90) / 2
+    assert told["retraced_share"] == pytest.approx(10 / 70)
+    assert told["recovered_share"] == 0
+    assert told["fall_to_low"] == (32 - 30) / 2  # the high of the bar that is lowest itself
+    assert told["rise_since_low"] == (100 - 30) / 2
+    assert (told["range_10"], told["high_10"], told["low_10"]) == (5, 5, 0)
+    assert told["efficiency_10"] == -1
+    assert told["position_10"] == 0
+    assert told["slope_10"] == pytest.approx(-4.5 / 2)
+    assert told["scatter_10"] == pytest.approx(0, abs=1e-6)
+    assert told["crossings_10"] == 1
+    assert told["range_ratio"] == pytest.approx(1 / ((35 * 2 + 10 * 1) / 45))
+    # The surge opens at 90 and closes at 95, 100, 110.
+    assert (told["net"], told["length_bars"], told["gap"]) == (10, 3, 0)
+    assert told["net_over_root_length"] == pytest.approx(10 / np.sqrt(3))
+    assert (told["efficiency_closes"], told["efficiency_ranges"]) == (1, 1)
+    assert told["mean_range"] == pytest.approx(10 / 3)
+    assert told["largest_body_share"] == 0.5
+    assert told["worst_pullback"] == told["worst_pullback_share"] * 10
+    assert (told["first_body"], told["second_body"], told["last_body"]) == (2.5, 2.5, 5)
+    assert (told["wick_at_end"], told["depth_below_start"]) == (0, 0)
+    assert told["body_before"] == -0.5
+    assert [told[f"move_{n}_before"] for n in (1, 2, 3)] == [-0.5, -1, -1.5]
+    assert (told["net_over_range_10"], told["high_beyond_10"]) == (2, 5)
+    assert told["high_beyond_45"] == 5
+
+
+def test_the_first_numbers_are_those_known_before_the_span():
+    views = made_views()
+    one, other = measure(views, [(0, 40, 44, 1), (0, 40, 52, 1)])
+
+    assert N_BEFORE == len(BEFORE_NAMES) == 53
+    assert N_INPUTS == len(set(INPUT_NAMES)) == 78
+    assert np.array_equal(one[:N_BEFORE], other[:N_BEFORE])
+    assert not np.array_equal(one[N_BEFORE:], other[N_BEFORE:])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(25, 85), st.integers(0, 19), st.sampled_from([-1, 1]))
+@settings(max_examples=40, deadline=None)
+def test_bars_after_the_span_change_nothing(seed: int, start: int, more: int, direction: int):
+    views = made_views(1, seed)
+    spans = [(0, start, start + more, direction)]
+    before = measure(views, spans)
+    views[:, start + more + CONTEXT_BARS + 1 :] = np.random.default_rng(seed).normal(0, 1e6)
+
+    assert np.array_equal(measure(views, spans), before)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(25, 85), st.integers(0, 19))
+@settings(max_examples=40, deadline=None)
+def test_bars_of_the_span_change_nothing_of_what_stood_before(seed: int, start: int, more: int):
+    views = made_views(1, seed)
+    spans = [(0, start, start + more, 1)]
+    before = measure(views, spans)
+    views[:, start + CONTEXT_BARS :] += 50
+
+    assert np.array_equal(measure(views, spans)[:, :N_BEFORE], before[:, :N_BEFORE])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(25, 85), st.integers(0, 19))
+@settings(max_examples=40, deadline=None)
+def test_a_span_upside_down_measures_the_same(seed: int, start: int, more: int):
+    views = made_views(1, seed)
+    turned = (2000 - views)[:, :, [0, 2, 1, 3]]
+
+    assert measure(turned, [(0, start, start + more, -1)]) == pytest.approx(
+        measure(views, [(0, start, start + more, 1)]), abs=1e-4
+    )
+
+
+def test_prices_and_atr_in_another_unit_measure_the_same():
+    views, spans = made_views(), [(0, 40, 44, 1), (2, 74, 80, -1)]
+
+    assert measure(7 * views, spans, atr=14.0) == pytest.approx(measure(views, spans), abs=1e-4)
+
+
+def test_each_span_is_measured_as_if_it_were_alone(monkeypatch: pytest.MonkeyPatch):
+    views = made_views(3)
+    rng = np.random.default_rng(1)
+    spans = [
+        (int(rng.integers(3)), int(start), int(start + rng.integers(0, 15)), int(rng.choice([-1, 1])))
+        for start in rng.integers(25, 90, 50)
+    ]
+    together = measure(views, spans)
+    monkeypatch.setattr(measuring, "CHUNK_SPANS", 7)
+
+    assert np.array_equal(measure(views, spans), together)
+    for i, span in enumerate(spans):
+        assert np.array_equal(measure(views, [span])[0], together[i])
+
+
+def test_the_move_is_what_a_plain_loop_measures():
+    views, atr = made_views(1, seed=4), 2.0
+    start, end = 50, 57
+    told = named(measure(views, [(0, start, end, 1)], atr)[0])
+    bars = views[0, start + CONTEXT_BARS : end + CONTEXT_BARS + 1]
+    path, walked, worst, highest = 0.0, 0.0, 0.0, bars[0, 1]
+    for i, (opened, high, low, close) in enumerate(bars):
+        path += abs(close - (opened if i == 0 else bars[i - 1, 3]))
+        walked += high - low
+        highest = max(highest, high)
+        if i > 0:
+            worst = max(worst, highest - low)
+    net = bars[-1, 3] - bars[0, 0]
+
+    assert told["net"] == pytest.approx(net / atr, rel=1e-5)
+    assert told["mean_range"] == pytest.approx(walked / 8 / atr, rel=1e-5)
+    assert told["worst_pullback"] == pytest.approx(worst / atr, rel=1e-5)
+    assert told["efficiency_ranges"] == pytest.approx(net / walked, rel=1e-5)
+    assert told["efficiency_closes"] == pytest.approx(net / path, rel=1e-5)
+    assert told["wick_at_end"] == pytest.approx((bars[:, 1].max() - bars[-1, 3]) / atr, rel=1e-4)
+
+
+@pytest.mark.parametrize("span", [(0, 0, 0, 1), (0, 5, 104, -1), (0, 104, 104, 1), (0, 30, 60, 0)])
+def test_any_legal_span_measures_finite_numbers(span: tuple[int, int, int, int]):
+    flat = np.full((1, VIEW_BARS, 4), 1000.0)
+
+    assert np.isfinite(measure(made_views(1), [span])).all()
+    assert np.isfinite(measure(flat, [span], atr=0.25)).all()
+
+
+def test_no_span_measures_nothing():
+    none = np.empty(0, np.int64)
+
+    assert span_inputs(made_views(), np.ones((3, VIEW_BARS)), none, none, none, none).shape == (0, 78)
