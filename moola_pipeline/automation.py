@@ -16,12 +16,12 @@ from moola_pipeline.resources.provenance import (
     Ingredients,
     Recorded,
     ingredients,
-    read_sources,
     recorded,
     stage_settings,
 )
 from moola_pipeline.resources.registry import champion_version, is_registered
 from moola_pipeline.resources.seals import GONE, damage
+from moola_pipeline.resources.sources import read_sources
 
 PREDICTING = ("raw_nq_bars", "labeled_expansions", "relativity_features", "latest_expansions")
 State = Literal["up to date", "stale", "missing", "check failed"]

@@ -13,6 +13,7 @@ from moola_pipeline.profiles import PROFILES, Profile, ProfileName
 from moola_pipeline.resources import provenance
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.resources.sources import read_sources
 from moola_pipeline_tests.homes import instance_of
 
 ALL = list(STAGES)
@@ -29,7 +30,7 @@ TRAINED = {"pretrained_encoder", "finetuned_classifier", *JUDGED}
 
 def planned(home: Home, profile: ProfileName = "smoke") -> list[Step]:
     with instance_of(home) as instance:
-        return plan(instance, Pipeline(profile=profile, market="auto"))
+        return plan(instance, Pipeline(profile=profile, market="auto", scenario="none"))
 
 
 def stale(steps: list[Step]) -> set[str]:
@@ -175,10 +176,10 @@ def test_what_one_profile_made_does_not_count_for_another(registered_home: Home)
 
 def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registered_copy: Home):
     with instance_of(registered_copy) as instance:
-        pipeline = Pipeline(profile="full", market="auto")
+        pipeline = Pipeline(profile="full", market="auto", scenario="none")
         market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
         settings = provenance.stage_settings(market, profile)
-        made = provenance.ingredients("raw_nq_bars", provenance.read_sources(market), settings, {})
+        made = provenance.ingredients("raw_nq_bars", read_sources(market), settings, {})
         metadata = {provenance.FINGERPRINT: made.fingerprint}
         event = dg.AssetMaterialization("raw_nq_bars", metadata=metadata)
         instance.report_runless_asset_event(event)

@@ -17,10 +17,10 @@ from moola_pipeline.resources.provenance import (
     STAGES,
     Ingredients,
     ingredients,
-    read_sources,
     recorded_fingerprint,
     stage_settings,
 )
+from moola_pipeline.resources.sources import read_sources
 from moola_pipeline.resources.tracking import TrackedRun, Tracking
 
 Settings = TypeVar("Settings", bound=BaseModel)

@@ -13,6 +13,7 @@ import click
 
 from moola_pipeline.cli.faults import DEBUG_VARIABLE
 from moola_pipeline.cli.interrupts import insistent
+from moola_pipeline.cli.market_options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.split_options import choose_splits, split_options
 from moola_pipeline.home import Home
@@ -27,17 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--profile", type=click.Choice(["auto", "smoke", "demo", "full"]), default="auto", show_default=True
-)
-@click.option(
-    "--market", type=click.Choice(["auto", "registered", "simulated"]), default="auto", show_default=True
-)
-@click.option(
-    "--scenario",
-    type=click.Choice(["no_signal", "drifting_mix", "regime_break", "second_instrument"]),
-    help="A simulated market unlike the plain one, with a model of its own.",
-)
+@market_options
 @click.option(
     "--device", type=click.Choice(["auto", "cuda", "mps", "cpu"]), default="auto", show_default=True
 )
@@ -69,8 +60,7 @@ def run(
 
     with _alone_in(home), open_instance(home) as instance:
         # Bars or labels added while it works must not turn the rest of a run to another market.
-        asked = {"profile": profile, "market": market, "scenario": scenario or "none"}
-        chosen = _resolved(Pipeline(**asked))  # pyright: ignore[reportArgumentType]
+        chosen = _resolved(Pipeline(**asked_pipeline(profile, market, scenario)))
         pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
         split = choose_splits(home, pipeline.chosen_market(), rolling, **ends)
         steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)

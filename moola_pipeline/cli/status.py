@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from moola_pipeline.cli.market_options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, iso_time, json_option, shown_time
 from moola_pipeline.home import Home
 
@@ -19,24 +20,20 @@ COLUMNS = (("asset", 20), ("state", 12), ("last made, UTC", 16))
 
 
 @click.command()
-@click.option(
-    "--profile", type=click.Choice(["auto", "smoke", "demo", "full"]), default="auto", show_default=True
-)
-@click.option(
-    "--market", type=click.Choice(["auto", "registered", "simulated"]), default="auto", show_default=True
-)
+@market_options
 @json_option
-def status(profile: str, market: str, as_json: bool) -> None:
+def status(profile: str, market: str, scenario: str | None, as_json: bool) -> None:
     """Show what is stale, what `moola run` with the same options would make, and why. Changes nothing."""
     from moola_pipeline.cli.run import quiet_libraries
     from moola_pipeline.resources.pipeline import Pipeline
 
     quiet_libraries()
     home = Home.resolve()
-    pipeline = Pipeline(profile=profile, market=market)  # pyright: ignore[reportArgumentType]
+    pipeline = Pipeline(**asked_pipeline(profile, market, scenario))
     steps = _planned(home, pipeline)
-    given = (("--profile", profile), ("--market", market))
-    command = " ".join(["moola run", *(f"{name} {choice}" for name, choice in given if choice != "auto")])
+    given = {"--profile": profile, "--market": market, "--scenario": scenario or "auto"}
+    asked = [f"{name} {choice}" for name, choice in given.items() if choice != "auto"]
+    command = " ".join(["moola run", *asked])
     facts = {**_facts(home, pipeline, steps), "command": command}
     emit(facts, _lines(facts, steps), as_json)
 
@@ -97,7 +94,9 @@ def _is_running(home: Home) -> bool:
 
 
 def _lines(facts: dict[str, Any], steps: Sequence["Step"]) -> list[str]:
-    bars = "SIMULATED bars" if facts["simulated"] else f"registered {facts['market'].upper()} bars"
+    kind = facts["market"].removeprefix("simulated").removeprefix("-")
+    scenario = f", scenario {kind}" if facts["simulated"] and kind else ""
+    bars = f"SIMULATED bars{scenario}" if facts["simulated"] else f"registered {facts['market'].upper()} bars"
     champion = f"models:/{facts['model']}/{facts['champion']}" if facts["champion"] else "none yet"
     said_once = steps[0].reason if len({step.reason for step in steps}) == 1 else None
     return [

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moola_pipeline.labels.splits import SPLITS
-from moola_pipeline.resources.provenance import PLACE, Ingredients, Sources
+from moola_pipeline.resources.provenance import PLACE, Ingredients
+from moola_pipeline.resources.sources import Sources
 
 SHOWN_SETTINGS = 3
 

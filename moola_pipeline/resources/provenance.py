@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecord,
 )
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from moola_pipeline.bars.schema import RAW_COLUMNS, content_digest
-from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.schema import SECOND_PASS
-from moola_pipeline.labels.splits import SPLITS, assign_splits, resolve_dates, training_rows_end
 from moola_pipeline.profiles import Market, Profile
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.resources.sources import Sources
 
 PACKAGE = Path(__file__).resolve().parent.parent
 FINGERPRINT = "fingerprint"
@@ -39,7 +34,7 @@ class Stage:
 
     Attributes:
         rooms: Parts of the package whose source decides the result.
-        sources: Data, as `read_sources` names it.
+        sources: Data, as `sources.read_sources` names it.
         settings: Parts of the profile.
         upstream: Assets whose own fingerprint counts.
     """
@@ -107,15 +102,6 @@ INTEGRITY_CHECKS: dict[str, tuple[str, ...]] = {
     "latest_expansions": (),
 }
 """Checks that block; an asset counts as made only if its own have passed."""
-
-
-class Sources(BaseModel):
-    """A market's data by name, as `read_sources` names it: digests, and numbers of rows."""
-
-    model_config = ConfigDict(frozen=True)
-
-    digests: dict[str, str]
-    rows: dict[str, int]
 
 
 class Ingredients(BaseModel):
@@ -193,47 +179,6 @@ def stage_settings(market: Market, profile: Profile) -> dict[str, Any]:
         "finetune": profile.finetune.model_dump(mode="json"),
         "report": profile.report.model_dump(mode="json"),
     }
-
-
-def read_sources(market: Market) -> Sources:
-    """The market's data as fingerprints see it: whole, and the part that each split may see.
-
-    `bars` and `labels` are those of the files; `bars.train`, `bars.validation`, `bars.test` those
-    of the rows up to the end of a split, and `labels.<split>` those of its labels, so that bars
-    or labels beyond a split leave it as it was; `labels.second pass` those of what the annotator
-    labeled again. Rows are read only when a file has changed.
-    """
-    key = (str(market.store.root), market.bars_digest(), market.labels_digest(), repr(market.splits))
-    if key not in _known_sources:
-        bars = market.bars()
-        every_pass = market.labels()
-        labels = assign_splits(place_labels(every_pass, bars).frame, bars, market.splits)
-        again = every_pass.loc[every_pass["pass"] == SECOND_PASS]
-        by_split = sources_by_split(bars, labels, market)
-        digests = {"bars": key[1], "labels": key[2], **by_split.digests}
-        digests["labels.second pass"] = content_digest(again)
-        rows = {"bars": len(bars), "labels": len(labels), "labels.second pass": len(again), **by_split.rows}
-        _known_sources[key] = Sources(digests=digests, rows=rows)
-    return _known_sources[key]
-
-
-_known_sources: dict[tuple[str, ...], Sources] = {}
-
-
-def sources_by_split(bars: pd.DataFrame, labels: pd.DataFrame, market: Market) -> Sources:
-    """The bars that training or the windows of a split may read, and its labels."""
-    columns = (*RAW_COLUMNS, "segment")
-    digests, rows = {}, {}
-    for split in SPLITS:
-        chosen = labels.loc[labels["split"] == split]
-        if split == SPLITS[0]:
-            end = training_rows_end(bars, resolve_dates(market.splits, labels))
-        else:
-            end = int(chosen["bar0"].max()) + WINDOW_BARS if len(chosen) else 0
-        digests[f"bars.{split}"] = content_digest(bars.iloc[:end], columns)
-        digests[f"labels.{split}"] = content_digest(chosen.drop(columns=["bar0"]))
-        rows |= {f"bars.{split}": end, f"labels.{split}": len(chosen)}
-    return Sources(digests=digests, rows=rows)
 
 
 @dataclass(frozen=True)

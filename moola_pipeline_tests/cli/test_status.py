@@ -1,6 +1,7 @@
 """moola status: what is stale and why, and that moola run does just that."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked
+from moola_pipeline.resources import provenance
 from moola_pipeline.resources.provenance import STAGES
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.homes import BARS, LATER_BARS, SMOKE, moola
@@ -91,6 +93,28 @@ def test_what_another_profile_made_is_named_as_such(smoke_home: Home):
     assert lines[1] == "market    SIMULATED bars, profile demo"
     assert lines[-1] == "moola run would make all 9 assets: made last for simulated-smoke."
     assert not (smoke_home.simulated / "full").exists()
+
+
+def test_a_scenario_is_a_market_of_its_own(smoke_home: Home):
+    lines = call(*STATUS, "--scenario", "no_signal", home=smoke_home.root).stdout.splitlines()
+    assert lines[1] == "market    SIMULATED bars, scenario no_signal, profile smoke"
+    assert lines[2] == "champion  none yet"
+    assert lines[-2].startswith("moola run --profile smoke --scenario no_signal would make all 9 assets")
+
+
+def test_a_changed_template_of_the_page_makes_the_report_stale(
+    smoke_home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    package = tmp_path / "moola_pipeline"
+    shutil.copytree(provenance.PACKAGE, package)
+    template = package / "evaluation" / "report_front.jinja"
+    template.write_text(template.read_text() + "<p>more</p>")
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    provenance.room_digest.cache_clear()
+    said = asked(smoke_home)
+    provenance.room_digest.cache_clear()
+    assert said["would_make"] == ["bootstrap_ci_report", "registered_model"]
+    assert reasons(said)["bootstrap_ci_report"] == "code changed in evaluation/"
 
 
 def test_lines_fit_a_terminal(smoke_copy: Home):

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from moola_pipeline.resources.changes import changes
-from moola_pipeline.resources.provenance import Ingredients, Sources
+from moola_pipeline.resources.provenance import Ingredients
+from moola_pipeline.resources.sources import Sources
 
 SPLIT_DIGESTS = {
     f"{kind}.{split}": f"{kind} {split}"
