@@ -36,13 +36,14 @@ def train_fresh(
         settings: Of fine-tuning; its seeds are those trained.
         device: Where the networks run.
         rng: Of the calibration band.
-        frozen: True trains the heads alone (the untrained encoder), False all of it (scratch).
+        frozen: True trains the heads alone, on the labels alone (the untrained encoder: no teacher
+            reaches it either); False trains all of it as the model was (scratch).
         on_epoch: Called with the seed and each history entry.
     """
     fresh = copy.deepcopy(encoder)
     initialize(fresh, FRESH_SEED)
     if frozen:
-        settings = settings.model_copy(update={"frozen_epochs": settings.epochs})
+        settings = settings.model_copy(update={"frozen_epochs": settings.epochs, "taught_windows": 0})
     trained = train_annotators(
         fresh, trial.bars, trial.features, train, validation, settings, device, on_epoch
     )

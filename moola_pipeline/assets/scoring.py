@@ -110,7 +110,15 @@ def _asked(trial: Trial, annotator: Annotator, device: str) -> tuple[np.ndarray,
     windows = trial.ground.windows
     measures = measure_spans(trial.bars.views(windows.bar0), trial.features.atr[view_rows(windows.bar0)])
     marked = labeled_proposals(windows, measures)
-    reading = read_spans(annotator.classifier, trial.features.values, windows.bar0, marked, device)
+    reading = read_spans(
+        annotator.classifier,
+        trial.bars.prices,
+        trial.features.values,
+        trial.features.atr,
+        windows.bar0,
+        marked,
+        device,
+    )
     calibrated, balanced = type_probabilities(annotator, reading.retracement)
     # F1 is about what is reported, average precision about the order of all that was considered.
     unsure = replace(annotator, decisions=annotator.decisions.model_copy(update={"expansion_threshold": 0.0}))

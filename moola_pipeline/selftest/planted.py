@@ -26,7 +26,13 @@ TICK_POINTS = 0.25
 RESAMPLES = 1000
 HIDDEN_UNITS = 32
 TRAINING = FinetuneSettings(
-    seeds=(0,), epochs=16, frozen_epochs=0, patience=16, batch_windows=16, learning_rate=3e-3
+    seeds=(0,),
+    taught_windows=0,
+    epochs=16,
+    frozen_epochs=0,
+    patience=16,
+    batch_windows=16,
+    learning_rate=3e-3,
 )
 MARKET = SimulationSettings(
     seed=7,

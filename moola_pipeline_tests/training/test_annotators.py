@@ -12,7 +12,9 @@ from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices
 from moola_pipeline_tests.training.conftest import Lesson
 
-SETTINGS = FinetuneSettings(seeds=(0,), epochs=2, frozen_epochs=0, batch_windows=8, head_units=4)
+SETTINGS = FinetuneSettings(
+    seeds=(0,), taught_windows=0, epochs=2, frozen_epochs=0, batch_windows=8, head_units=4
+)
 
 
 def annotator_of(
