@@ -96,7 +96,7 @@ def _window(value: Any) -> np.ndarray | None:
     try:
         rows = json.loads(value) if isinstance(value, str) else value
         prices = np.array([list(row) for row in rows], np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
     if prices.shape != _SHAPE or not (np.abs(prices) < _LARGEST_POINTS).all():
         return None

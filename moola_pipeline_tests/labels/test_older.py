@@ -121,8 +121,10 @@ def test_a_window_in_two_places_is_ambiguous_and_both_are_named():
         "3",
         None,
         [[1, 2], [3]],
+        "[" * 100_000,
+        [[10**400] * 4] * 105,
     ],
-    ids=["short", "narrow", "flat", "nan", "text", "object", "number", "nothing", "ragged"],
+    ids=["short", "narrow", "flat", "nan", "text", "object", "number", "nothing", "ragged", "deep", "huge"],
 )
 def test_features_that_are_no_window_are_refused_by_name(features):
     reason, detail = fault_of(features)
