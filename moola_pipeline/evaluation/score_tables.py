@@ -129,22 +129,36 @@ def _group_table(data: ReportData, title: str, groups: Mapping[str, Scores]) -> 
     return GroupTable(title, columns, [(group, shown(scores)) for group, scores in groups.items()])
 
 
-def rivals(data: ReportData) -> dict[str, list[tuple[str, str, Scores, Scores]]]:
-    """Peers and baselines: plain name, name in the JSON, scores, and model minus them; best first."""
+@dataclass(frozen=True)
+class RivalRow:
+    """A peer or baseline: its plain name, its name in the JSON object, scores, and model minus them."""
 
-    def rank(scores: Scores) -> float:
-        known = [scores[key].estimate for key in HEADLINE_METRICS if key in scores]
+    name: str
+    key: str
+    scores: Scores
+    leads: Scores
+
+    @property
+    def on_front(self) -> bool:
+        """Whether it has a score of the front page."""
+        return any(key in self.scores for key in HEADLINE_METRICS)
+
+
+def rivals(data: ReportData) -> dict[str, list[RivalRow]]:
+    """Peers and baselines under their headings, the best first."""
+
+    def rank(row: RivalRow) -> float:
+        known = [row.scores[key].estimate for key in HEADLINE_METRICS if key in row.scores]
         return -(known[0] or 0.0) if known else 1.0
 
     groups = {"Simpler methods": data.peers, "Baselines": data.baselines}
-    return {
+    rows = {
         title: [
-            (rival(name), name, scores, data.differences.get(name, {}))
-            for name, scores in sorted(group.items(), key=lambda entry: rank(entry[1]))
+            RivalRow(rival(key), key, scores, data.differences.get(key, {})) for key, scores in group.items()
         ]
         for title, group in groups.items()
-        if group
     }
+    return {title: sorted(group, key=rank) for title, group in rows.items() if group}
 
 
 def not_measured(data: ReportData, gallery: Sequence[GalleryWindow], curves: LossCurves) -> dict[str, str]:

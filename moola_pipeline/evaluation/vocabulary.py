@@ -173,6 +173,7 @@ _RIVALS = {
     "always_consolidation": "always consolidation",
     "always_retracement": "always retracement",
     "position_only": "position in the window only",
+    "training_share": "always the share seen in training",
     "one_constant_span": "one fixed span in every window",
     "mean_pointer": "the average span in every window",
     "untrained": "untrained encoder",

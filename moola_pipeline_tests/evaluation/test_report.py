@@ -174,6 +174,14 @@ def test_everything_else_is_folded_and_unfolds_in_print(full_html: str):
     assert "details::details-content" in printed.partition("</style>")[0]
 
 
+def test_a_rival_without_a_score_of_the_front_page_is_named_beside_the_table(full_html: str):
+    text = Page(full_html).text
+    assert (
+        "Baselines that have other scores only: always the share seen in training (training_share)." in text
+    )
+    assert "Simpler methods that have other scores only" not in text
+
+
 def test_an_empty_part_is_named_and_leaves_no_box(minimal_html: str):
     page = Page(minimal_html)
     assert page.folded == {"identification", "missing", "provenance"}

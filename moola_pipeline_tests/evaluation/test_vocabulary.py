@@ -34,7 +34,7 @@ def test_names_become_titles(name: str, title: str):
 
 
 def test_every_baseline_and_peer_has_a_plain_name():
-    assert all("_" not in rival(name) for name in (*REQUIRED_BASELINES, *TYPE_PEERS))
+    assert all("_" not in rival(name) for name in (*REQUIRED_BASELINES, "training_share", *TYPE_PEERS))
     assert rival("rule_extra_trees_21_summaries") == "rule + ExtraTrees on 21 price summaries"
     assert rival("oracle") == "oracle"
 
