@@ -38,7 +38,7 @@ from moola_pipeline.serving.annotate import find_events, type_probabilities
 from moola_pipeline.training.annotators import standalone_rule
 from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
-from moola_pipeline.windows.dense import view_rows
+from moola_pipeline.windows.frame import view_rows
 from moola_pipeline.windows.repainted import BarArrays
 
 RULE_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")

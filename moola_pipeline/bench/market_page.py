@@ -24,7 +24,7 @@ from moola_pipeline.labels.simulated import draw_labels
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.rule import Rule, measure_spans
 from moola_pipeline.training.rule_fit import fit_rule
-from moola_pipeline.windows.dense import view_rows
+from moola_pipeline.windows.frame import view_rows
 
 COMMAND = "moola bench market --out docs/simulated_market.md"
 

@@ -12,8 +12,8 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.annotator import Annotator, sigmoid
 from moola_pipeline.models.reading import Reading, moved, read_spans
 from moola_pipeline.models.rule import Proposals, measure_spans, propose
-from moola_pipeline.windows.dense import scan_windows, uncovered, view_rows
-from moola_pipeline.windows.frame import CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.dense import scan_windows, uncovered
+from moola_pipeline.windows.frame import CORE_LAST, WINDOW_BARS, view_rows
 from moola_pipeline.windows.repainted import BarArrays
 
 EXPANSION_COLUMNS = (

@@ -20,7 +20,7 @@ from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.lessons import make_lessons
 from moola_pipeline.training.rule_fit import fit_rule, push_rule
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.windows.dense import view_rows
+from moola_pipeline.windows.frame import view_rows
 from moola_pipeline.windows.repainted import BarArrays
 
 

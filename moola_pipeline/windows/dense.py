@@ -10,8 +10,6 @@ from moola_pipeline.windows.frame import (
     PRETRAIN_STRIDE,
     WINDOW_BARS,
 )
-from moola_pipeline.windows.frame import VIEW_BARS as VIEW_BARS  # what most read beside the index
-from moola_pipeline.windows.frame import view_rows as view_rows
 
 
 def pretraining_windows(segment: np.ndarray, end_row: int, stride: int = PRETRAIN_STRIDE) -> np.ndarray:

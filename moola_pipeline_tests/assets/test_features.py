@@ -26,7 +26,7 @@ from moola_pipeline.windows.dense import straddling
 from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline_tests.homes import instance_of, last_materialization
 
-PIPELINE = Pipeline(profile="smoke", market="simulated")
+PIPELINE = Pipeline(profile="smoke", market="simulated", scenario="none")
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from moola_pipeline.resources.store import (
 )
 from moola_pipeline_tests.labels.weekly_market import weekly_bars
 
-PIPELINE = Pipeline(profile="smoke", market="simulated")
+PIPELINE = Pipeline(profile="smoke", market="simulated", scenario="none")
 FEATURES = "relativity_features"
 
 

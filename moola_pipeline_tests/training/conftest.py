@@ -11,7 +11,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.pretrain import initialize
-from moola_pipeline.windows.dense import view_rows
+from moola_pipeline.windows.frame import view_rows
 from moola_pipeline_tests.made_bars import Market, made_market, some_windows
 
 torch.set_num_threads(1)

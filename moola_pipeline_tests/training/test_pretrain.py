@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder
 from moola_pipeline.training import pretrain as pretraining
 from moola_pipeline.training.pretrain import PretrainResult, PretrainSettings, hide, initialize, pretrain
-from moola_pipeline.windows.dense import pretraining_windows, view_rows
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline.windows.repainted import hidden_blocks
 from moola_pipeline_tests.made_bars import features_of, made_bars, with_prices
 
