@@ -6,9 +6,9 @@ from xml.etree.ElementTree import Element
 
 from moola_pipeline.evaluation import svg
 from moola_pipeline.evaluation.report_data import HEADLINE_METRICS, ReportData, Score, Scores
-from moola_pipeline.evaluation.target import TARGET_BAND, TARGET_METRIC
+from moola_pipeline.evaluation.target import TARGET_BAND
 from moola_pipeline.evaluation.verdict import interval_text, number
-from moola_pipeline.evaluation.vocabulary import SHORT
+from moola_pipeline.evaluation.vocabulary import PRIMARY, SHORT
 
 ROW, TITLE, GAP, AXIS = 19, 19, 9, 22
 """Heights in pixels: of a row, of a score's heading, between scores, of the axis."""
@@ -83,7 +83,7 @@ def _block(picture: Element, data: ReportData, name: str, rows: Sequence[_Row], 
     """Draw one score's rows from y on; returns where the next may begin."""
     svg.add(picture, "text", SHORT[name][0], x=0, dx=-4, y=y + 14, class_="heading end")
     top, bottom = y + TITLE, y + TITLE + ROW * len(rows)
-    if name == TARGET_METRIC:
+    if name == PRIMARY:
         low, high = TARGET_BAND
         box = {"x": svg.percent(low), "width": svg.percent(high - low), "y": top - 3, "height": bottom - top}
         svg.add(picture, "rect", **box, class_="target")

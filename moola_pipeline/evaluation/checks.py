@@ -9,9 +9,8 @@ from moola_pipeline.evaluation.bootstrap import Resampled
 from moola_pipeline.evaluation.report_data import Check, Score, Scores
 from moola_pipeline.evaluation.scores import Scored
 from moola_pipeline.evaluation.target import TARGET_ESTIMATE, TARGET_LOW
-from moola_pipeline.evaluation.vocabulary import goodness
+from moola_pipeline.evaluation.vocabulary import PRIMARY, goodness
 
-PRIMARY = "type_f1_macro"
 POINTER = "onset_rmse_bars"
 ONE_SPAN, MEAN_POINTER, UNTRAINED = "one_constant_span", "mean_pointer", "untrained"
 REQUIRED_BASELINES = (*TYPE_BASELINES, ONE_SPAN, MEAN_POINTER, UNTRAINED)

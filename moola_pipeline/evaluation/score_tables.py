@@ -12,8 +12,16 @@ from moola_pipeline.evaluation.report_data import (
     Score,
     Scores,
 )
-from moola_pipeline.evaluation.verdict import PRIMARY
-from moola_pipeline.evaluation.vocabulary import QUESTIONS, Metric, Question, best, metric, part, rival
+from moola_pipeline.evaluation.vocabulary import (
+    PRIMARY,
+    QUESTIONS,
+    Metric,
+    Question,
+    best,
+    metric,
+    part,
+    rival,
+)
 
 SHORT_TABLE = 6
 """Groups in a table that leaves room for others below it."""

@@ -4,15 +4,8 @@ import textwrap
 
 from moola_pipeline.evaluation.report_data import HEADLINE_METRICS, Check, ReportData
 from moola_pipeline.evaluation.target import TARGET_BAND, target_outcome
-from moola_pipeline.evaluation.verdict import (
-    PRIMARY,
-    SIMULATED_NOTE,
-    counts,
-    interval_text,
-    number,
-    plain,
-    verdict,
-)
+from moola_pipeline.evaluation.verdict import SIMULATED_NOTE, counts, interval_text, number, plain, verdict
+from moola_pipeline.evaluation.vocabulary import PRIMARY
 
 LINE_WIDTH = 100
 WIDTHS = (18, 25, 13, 9, 21, 7)

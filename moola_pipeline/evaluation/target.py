@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from moola_pipeline.evaluation.report_data import ReportData, Score
+from moola_pipeline.evaluation.vocabulary import PRIMARY
 
-TARGET_METRIC = "type_f1_macro"
 TARGET_ESTIMATE, TARGET_LOW = 0.75, 0.65
 """Met at that estimate or more, with an interval that stays above the second."""
 TARGET_BAND = (0.60, 0.75)
@@ -38,7 +38,7 @@ def is_met(score: Score | None) -> bool | None:
 
 def target_outcome(data: ReportData) -> TargetOutcome:
     """Whether the report's type F1 meets the target, and what is lacking."""
-    score = data.metrics.get(TARGET_METRIC)
+    score = data.metrics.get(PRIMARY)
     met = is_met(score)
     rule = f"at least {TARGET_ESTIMATE:.2f}, with an interval that stays above {TARGET_LOW:.2f}"
     if met is None or score is None or score.estimate is None or score.low is None:

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moola_pipeline.evaluation.report_data import Check, PreviousRun, ReportData, Score
-from moola_pipeline.evaluation.vocabulary import metric, rival
+from moola_pipeline.evaluation.vocabulary import PRIMARY, metric, rival
 
 SIMULATED_NOTE = "SIMULATED bars and labels, made by a generator: no number here is about a real market."
-PRIMARY, UNAIDED = "type_f1_macro", "event_f1_macro"
-"""The one comparison that decides is the model minus the best peer on the first; all else explores."""
+UNAIDED = "event_f1_macro"
 
 NO_EARLIER = "there is no earlier report on this market and profile"
 

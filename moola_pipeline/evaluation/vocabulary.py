@@ -9,6 +9,8 @@ from moola_pipeline.evaluation.report_data import Score, Scores
 Question = Literal["detection", "identification", "onset", "other"]
 Better = Literal["higher", "lower", "zero", "neither"]
 
+PRIMARY = "type_f1_macro"
+"""The one score on which the target and the comparison with the best peer are decided."""
 SHORT = {
     "type_f1_macro": ("Type F1", "type, told where"),
     "event_f1_macro": ("Event F1", "found and typed"),
