@@ -202,6 +202,8 @@ PARTS = {
     "null": "Score with nothing to learn",
     "smallest_difference": "Smallest difference that can be told",
     "by_seed": "Scores of each training seed",
+    "scratch": "The same network, not pretrained",
+    "untrained": "The network with an untrained encoder",
     "pretraining_loss": "Losses of pretraining",
     "finetuning_loss": "Losses of fine-tuning",
     "gallery": "Windows as charts",
