@@ -55,6 +55,7 @@ def finetuned_classifier(
     """Finds expansions, judges them, and types each by what stood before it."""
     from moola_pipeline.serving.annotate import bar_arrays
     from moola_pipeline.training.annotators import train_annotators
+    from moola_pipeline.training.best_epoch import LEAST_SPREAD
 
     settings = settings_in_force(config, pipeline.chosen_profile().finetune)
     with open_stage(context, pipeline, tracking, {"finetune": settings}) as stage:
@@ -64,10 +65,9 @@ def finetuned_classifier(
 
         def on_epoch(seed: int, entry: dict[str, float]) -> None:
             stage.run.log_epoch(entry, f"seed{seed}.")
-            done = settings.seeds.index(seed) * settings.epochs + int(entry["epoch"]) + 1
-            show_epoch(
-                done, settings.epochs * len(settings.seeds), f"seed {seed} loss {entry['val_loss']:.4f}"
-            )
+            done = settings.seeds.index(seed) * settings.all_epochs + int(entry["epoch"]) + 1
+            total = settings.all_epochs * len(settings.seeds)
+            show_epoch(done, total, f"seed {seed} loss {entry['val_loss']:.4f}")
 
         trained = train_annotators(
             pretrained_encoder.encoder,
@@ -93,6 +93,7 @@ def finetuned_classifier(
             "histories": {seed: one.result.history for seed, one in trained.items()},
             "type_shares": {seed: one.type_shares for seed, one in trained.items()},
             "spreads": {seed: one.spread for seed, one in trained.items()},
+            "stopped": {seed: one.result.stopped for seed, one in trained.items() if one.result.stopped},
             "n_parameters": trained[served].annotator.n_parameters,
             "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[last_row]),
             "encoder": pretrained_encoder.facts,
@@ -116,11 +117,12 @@ def finetuned_classifier(
             [
                 verdict(
                     "no_collapse",
-                    shares[worst] >= settings.min_class_share and alive > 0.01,
+                    shares[worst] >= settings.min_class_share and alive > LEAST_SPREAD,
                     shares[worst],
                     settings.min_class_share,
                     f"least share of a type among validation answers (seed {worst}); "
-                    f"least spread of P(retracement) {alive:.3f}",
+                    f"least spread of P(retracement) {alive:.3f}"
+                    + "".join(f"; seed {seed} {why}" for seed, why in facts["stopped"].items()),
                 )
             ],
             device=device,

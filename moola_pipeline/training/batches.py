@@ -49,7 +49,8 @@ class Batch:
         bar_target, bar_known: (B, 105).
         spans: N spans in these windows.
         expansion, type: (N,) as in `SpanTargets`.
-        center, length: (N,) the labeled span as shares of 105 bars; of no meaning where there is none.
+        found: (N,) bool, whether there is a labeled span to point at.
+        center, length: (N,) that span as shares of 105 bars; of no meaning where there is none.
     """
 
     bar0: np.ndarray
@@ -59,6 +60,7 @@ class Batch:
     spans: Spans
     expansion: torch.Tensor
     type: torch.Tensor
+    found: torch.Tensor
     center: torch.Tensor
     length: torch.Tensor
 
@@ -140,6 +142,7 @@ def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.de
         ),
         on_device(spans.expansion[picked]),
         on_device(spans.type[picked]),
+        on_device(spans.type[picked] >= 0),
         on_device(center),
         on_device(length),
     )

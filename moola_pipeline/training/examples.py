@@ -22,7 +22,8 @@ class SpanTargets(NamedTuple):
     Attributes:
         row: Index of the training row.
         start, end: First and last bar.
-        expansion: 1, 0, or -1 where nothing is known (starts outside bars 30-74).
+        expansion: Of a proposal 1, 0, or -1 where nothing is known (it starts outside bars 30-74);
+            -1 for the labeled spans themselves: what is judged in use are proposals.
         type: Class number, -1 where there is none.
         true_start, true_end: The labeled span, -1 where there is none.
     """
@@ -111,6 +112,7 @@ def _span_targets(
         chosen.append(mine)
     picked = np.concatenate(chosen)
     hit = match[picked]
+    proposed = picked < len(found)
     start, end = everything.start[picked], everything.end[picked]
     in_core = (start >= CORE_FIRST) & (start <= CORE_LAST)
 
@@ -123,7 +125,7 @@ def _span_targets(
         np.concatenate(rows),
         start,
         end,
-        np.where(hit >= 0, 1, np.where(in_core, 0, UNKNOWN)),
+        np.where(proposed & (hit >= 0), 1, np.where(proposed & in_core, 0, UNKNOWN)),
         of_label(labeled.type),
         of_label(labeled.start),
         of_label(labeled.end),

@@ -1,6 +1,5 @@
 """Fine-tuning: from a pretrained encoder and a few hundred labels to a classifier."""
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -18,9 +17,10 @@ from moola_pipeline.training.batches import (
     expected_priors,
     sampling_weights,
 )
+from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.training.lessons import Lessons
-from moola_pipeline.training.losses import TASKS, TaskWeights, binary_loss, pointer_loss, require_finite
+from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_finite
 from moola_pipeline.training.pretrain import initialize
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.teaching import teach
@@ -38,14 +38,16 @@ class FinetuneResult:
 
     Attributes:
         classifier: In evaluation mode, on the CPU, at its best validation epoch.
-        history: One entry an epoch: epoch, train_loss, val_loss, val_type, val_expansion,
-            share_<task>, seconds.
+        history: One entry an epoch, those on lessons first: epoch, train_loss, share_<task>, and
+            what `BestEpoch` says of it.
         best_epoch: Index of the epoch whose weights were kept.
+        stopped: Why training ended early other than for want of progress; empty if it did not.
     """
 
     classifier: Classifier
     history: list[dict[str, float]]
     best_epoch: int
+    stopped: str = ""
 
     @property
     def best_loss(self) -> float:
@@ -90,70 +92,39 @@ def finetune(
     torch.manual_seed(seed)
     source = Source(bars, values, atr)
     classifier = _new_classifier(encoder, source, train, lessons, settings, seed).to(device)
-    judged_on = list(batches(source, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
-    kept = _Kept(classifier, judged_on, on_epoch)
+    held_out = list(batches(source, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
+    best = BestEpoch(classifier, held_out, settings.min_class_share, settings.collapse_epochs, on_epoch)
     if lessons is not None:
         classifier.set_dropout(settings.taught_dropout)
-        teach(classifier, source, lessons, settings, seed, device, kept.note)
+        teach(classifier, source, lessons, settings, seed, device, best.note)
         classifier.set_dropout(settings.dropout)
-    learned = list(classifier.encoder.parameters())
+    taught = _taught_parts(classifier, settings.taught_stay and lessons is not None)
     task_weights = TaskWeights().to(device)
     optimizer = _optimizer(classifier, task_weights, settings)
     weights = sampling_weights(train, settings.balanced).tolist()
     drawing = torch.Generator().manual_seed(seed)
     augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
     for epoch in range(settings.epochs):
-        for parameter in learned:
+        for parameter in classifier.encoder.parameters():
             parameter.requires_grad_(epoch >= settings.frozen_epochs)
+        for parameter in taught:
+            parameter.requires_grad_(False)
         drawn = np.array(list(WeightedRandomSampler(weights, len(train.kind), generator=drawing)))
         shown = batches(source, train, drawn, settings.batch_windows, device, augmentation)
-        kept.note(_train_epoch(classifier, task_weights, optimizer, shown))
-        if min(kept.epochs_since_best, epoch) >= settings.patience and epoch > settings.frozen_epochs:
+        best.note(_train_epoch(classifier, task_weights, optimizer, shown))
+        if best.collapse or (
+            min(best.epochs_since, epoch) >= settings.patience and epoch > settings.frozen_epochs
+        ):
             break
-    return kept.result()
+    return FinetuneResult(best.restored(), best.history, best.index, best.collapse)
 
 
-class _Kept:
-    """Judges the classifier after every epoch, writes the history, and keeps the best weights."""
-
-    def __init__(
-        self, classifier: Classifier, judged_on: list[Batch], on_epoch: Callable[[dict[str, float]], None]
-    ):
-        self.classifier, self.judged_on, self.on_epoch = classifier, judged_on, on_epoch
-        self.history: list[dict[str, float]] = []
-        self.best_epoch, self.best = 0, {}
-        self.started = time.perf_counter()
-
-    @property
-    def epochs_since_best(self) -> int:
-        return len(self.history) - 1 - self.best_epoch
-
-    def note(self, learned: dict[str, float]) -> None:
-        entry = {"epoch": float(len(self.history)), **learned, **_judge(self.classifier, self.judged_on)}
-        now = time.perf_counter()
-        entry["seconds"], self.started = now - self.started, now
-        self.history.append(entry)
-        self.on_epoch(entry)
-        if not self.best or entry["val_loss"] < self.history[self.best_epoch]["val_loss"]:
-            self.best_epoch = len(self.history) - 1
-            tensors = self.classifier.state_dict()
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-
-    def result(self) -> FinetuneResult:
-        classifier = self.classifier.cpu()
-        classifier.load_state_dict(self.best)
-        return FinetuneResult(classifier.eval().requires_grad_(True), self.history, self.best_epoch)
-
-
-def losses(classifier: Classifier, batch: Batch) -> dict[str, torch.Tensor]:
-    """The loss of each task on a batch."""
-    bar_logits, heads = classifier(batch.features, batch.spans)
-    return {
-        "bars": binary_loss(bar_logits, batch.bar_target, batch.bar_known),
-        "expansion": binary_loss(heads.expansion, batch.expansion, batch.expansion >= 0),
-        "type": binary_loss(heads.retracement, batch.type, batch.type >= 0),
-        "pointer": pointer_loss(heads.pointer, batch.center, batch.length, batch.expansion == 1),
-    }
+def _taught_parts(classifier: Classifier, stay: bool) -> list[torch.nn.Parameter]:
+    """What the labels may not change any more: all that learned from lessons, if it is to stay."""
+    if not stay:
+        return []
+    learned = (classifier.encoder, classifier.judge_head, classifier.type_head)
+    return [parameter for part in learned for parameter in part.parameters()]
 
 
 def _check(train: Examples, validation: Examples, settings: FinetuneSettings) -> None:
@@ -165,6 +136,8 @@ def _check(train: Examples, validation: Examples, settings: FinetuneSettings) ->
             f"training needs at least one batch of {settings.batch_windows} rows, got {len(train.kind)}. "
             "Label more windows or lower batch_windows."
         )
+    if not (settings.epochs or settings.taught_windows):
+        raise ValueError("there must be epochs on labels or lessons to learn from, got neither")
     if not (validation.spans.type >= 0).any():
         raise ValueError("validation rows must hold a labeled expansion, got none")
 
@@ -221,7 +194,8 @@ def _train_epoch(
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     rows, terms = [], []
     for batch in shown:
-        total, parts = task_weights(losses(classifier, batch))
+        bar_logits, heads = classifier(batch.features, batch.spans)
+        total, parts = task_weights(losses(bar_logits, heads, batch))
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -234,23 +208,3 @@ def _train_epoch(
     mean = by_batch.mean(axis=0)
     shares = {f"share_{task}": float(mean[i] / mean[:-1].sum()) for i, task in enumerate(TASKS)}
     return {"train_loss": float(mean[-1]), **shares}
-
-
-def _judge(classifier: Classifier, judged_on: list[Batch]) -> dict[str, float]:
-    """Log-loss of types and expansions over all known spans of held-out rows, and their sum."""
-    classifier.eval()
-    with torch.no_grad():
-        parts = [losses(classifier, batch) for batch in judged_on]
-    by_task = {}
-    for task, known in (
-        ("type", [batch.type >= 0 for batch in judged_on]),
-        ("expansion", [batch.expansion >= 0 for batch in judged_on]),
-    ):
-        by_batch = np.array([float(part[task]) for part in parts])
-        require_finite(by_batch, [batch.bar0 for batch in judged_on])
-        by_task[task] = float(np.average(by_batch, weights=[int(each.sum()) for each in known]))
-    return {
-        "val_loss": by_task["type"] + by_task["expansion"],
-        "val_type": by_task["type"],
-        "val_expansion": by_task["expansion"],
-    }

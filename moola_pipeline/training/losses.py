@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moola_pipeline.models.classifier import Heads
+from moola_pipeline.training.batches import Batch
+
 TASKS = ("bars", "expansion", "type", "pointer")
 HUBER_DELTA = 0.08
 """Residual, as a share of a window's 105 bars, beyond which the pointer's loss grows linearly."""
@@ -41,6 +44,16 @@ class TaskWeights(nn.Module):
             terms[task] = term.detach()
             total = total + term
         return total, terms
+
+
+def losses(bar_logits: Tensor, heads: Heads, batch: Batch) -> dict[str, Tensor]:
+    """The loss of each task on what a classifier says of a batch."""
+    return {
+        "bars": binary_loss(bar_logits, batch.bar_target, batch.bar_known),
+        "expansion": binary_loss(heads.expansion, batch.expansion, batch.expansion >= 0),
+        "type": binary_loss(heads.retracement, batch.type, batch.type >= 0),
+        "pointer": pointer_loss(heads.pointer, batch.center, batch.length, batch.found),
+    }
 
 
 def binary_loss(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:

@@ -41,6 +41,9 @@ class FinetuneSettings(BaseModel):
     taught_batch_windows: int = Field(default=64, ge=2)
     taught_learning_rate: float = Field(default=2e-3, gt=0, description="highest rate of that stage")
     taught_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the heads in that stage")
+    taught_stay: bool = Field(
+        default=True, description="labels no longer change what the lessons taught: encoder, judge, type head"
+    )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="of the heads on labels")
     epochs: int = Field(default=40, ge=0, description="epochs on the labels")
     patience: int = Field(default=12, ge=1, description="epochs without a better validation loss")
@@ -56,3 +59,11 @@ class FinetuneSettings(BaseModel):
     min_class_share: float = Field(
         default=0.05, ge=0, le=0.5, description="least share of each type among validation answers"
     )
+    collapse_epochs: int = Field(
+        default=8, ge=1, description="epochs in a row that may miss that share before training stops"
+    )
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of one seed at most, those on lessons included."""
+        return self.epochs + (self.taught_epochs if self.taught_windows else 0)

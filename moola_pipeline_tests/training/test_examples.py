@@ -63,17 +63,19 @@ def test_each_expansion_is_a_row_and_each_empty_window_two():
 def test_a_window_with_two_expansions_counts_neither_as_negative():
     examples = rows_of(TWO, proposals_of((0, 33, 36, 1), (0, 61, 69, -1)))
 
-    # start, end, expansion, type, true start, true end: the label itself and the proposal near it
-    assert spans_in(examples, 0) == [(32, 36, 1, 0, 32, 36), (33, 36, 1, 0, 32, 36)]
-    assert spans_in(examples, 1) == [(60, 70, 1, 1, 60, 70), (61, 69, 1, 1, 60, 70)]
+    # start, end, expansion, type, true start, true end: the label itself, which nobody proposed, and
+    # the proposal near it
+    assert spans_in(examples, 0) == [(32, 36, UNKNOWN, 0, 32, 36), (33, 36, 1, 0, 32, 36)]
+    assert spans_in(examples, 1) == [(60, 70, UNKNOWN, 1, 60, 70), (61, 69, 1, 1, 60, 70)]
 
 
 def test_two_expansions_that_point_one_way_are_both_positive_in_both_rows():
     both = windows_with((0, 32, 36, 1, 0), (0, 60, 70, 1, 1), n_windows=1)
-    examples = rows_of(both, proposals_of())
+    examples = rows_of(both, proposals_of((0, 33, 36, 1), (0, 61, 70, 1)))
 
     for row in (0, 1):
-        assert spans_in(examples, row) == [(32, 36, 1, 0, 32, 36), (60, 70, 1, 1, 60, 70)]
+        proposed = [span for span in spans_in(examples, row) if span[2] != UNKNOWN]
+        assert proposed == [(33, 36, 1, 0, 32, 36), (61, 70, 1, 1, 60, 70)]
         assert np.flatnonzero(examples.bar_target[row]).tolist() == [*range(32, 37), *range(60, 71)]
 
 
@@ -101,7 +103,7 @@ def test_unknown_is_never_negative():
 
     assert spans_in(examples, 2) == [
         (10, 15, *unknown),
-        (40, 49, 1, 0, 40, 49),
+        (40, 49, UNKNOWN, 0, 40, 49),
         (41, 50, 1, 0, 40, 49),
         (60, 64, *nothing),
         (90, 95, *unknown),
@@ -138,7 +140,7 @@ def test_a_span_that_ends_where_it_began_points_up_everywhere():
     assert orientation(np.array([-1, 0, 1], np.int8)).tolist() == [-1, 1, 1]
     assert examples.down.tolist() == [False]
     assert np.flatnonzero(examples.bar_target[0]).tolist() == list(range(40, 45))
-    assert spans_in(examples, 0) == [(40, 44, 1, 1, 40, 44)]
+    assert spans_in(examples, 0) == [(40, 44, UNKNOWN, 1, 40, 44)]
 
 
 def test_a_label_longer_than_the_rule_measures_keeps_its_length():

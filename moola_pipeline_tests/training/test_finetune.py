@@ -12,6 +12,7 @@ from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.reading import read_spans
+from moola_pipeline.training import best_epoch
 from moola_pipeline.training import finetune as finetuning
 from moola_pipeline.training.batches import Augmentation, Source, batches
 from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
@@ -20,10 +21,9 @@ from moola_pipeline.training.finetune import (
     FinetuneSettings,
     expected_priors,
     finetune,
-    losses,
     sampling_weights,
 )
-from moola_pipeline.training.losses import TASKS
+from moola_pipeline.training.losses import TASKS, losses
 from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices
 from moola_pipeline_tests.training.conftest import Lesson, lesson
 
@@ -79,7 +79,7 @@ def weights_of(network: torch.nn.Module) -> np.ndarray:
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
     """Copies of the classifier as it is judged at the end of each epoch."""
     seen: list[Classifier] = []
-    judge = finetuning._judge
+    judge = best_epoch.judge
 
     def judged(classifier: Classifier, *arguments):
         copied = Classifier(Encoder(8), classifier.head_units, 0.0)
@@ -87,7 +87,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
         seen.append(copied.eval())
         return judge(classifier, *arguments)
 
-    monkeypatch.setattr(finetuning, "_judge", judged)
+    monkeypatch.setattr(best_epoch, "judge", judged)
     return seen
 
 
@@ -176,7 +176,8 @@ def test_two_passes_in_training_mode_differ(market: Market, train: Lesson, resul
     (batch,) = batches(source, train.rows, np.arange(8), 8, "cpu")
     result.classifier.train()
     with torch.no_grad():
-        first, second = losses(result.classifier, batch), losses(result.classifier, batch)
+        passes = [result.classifier(batch.features, batch.spans) for _ in range(2)]
+        first, second = (losses(bars, heads, batch) for bars, heads in passes)
     result.classifier.eval()
 
     assert all(first[task] != second[task] for task in TASKS)
@@ -240,6 +241,9 @@ def test_each_epoch_is_reported_as_it_ends(trainer: Trainer):
         "val_loss",
         "val_type",
         "val_expansion",
+        "val_pointer",
+        "val_lesser_type",
+        "val_spread",
         "seconds",
         *(f"share_{task}" for task in TASKS),
     }
@@ -272,7 +276,8 @@ def test_the_validation_loss_is_that_of_all_spans_whatever_the_batch(
     assert len(trainer.validation.kind) % 5
     for entry, expected in zip(again.history, result.history, strict=True):
         assert entry["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
-        assert entry["val_loss"] == pytest.approx(entry["val_type"] + entry["val_expansion"])
+        parts = [entry[f"val_{task}"] for task in ("type", "expansion", "pointer")]
+        assert entry["val_loss"] == pytest.approx(sum(parts))
 
 
 def test_bars_of_windows_in_no_split_have_no_part(trainer: Trainer, market: Market, result: FinetuneResult):
@@ -461,3 +466,22 @@ def test_a_gpu_learns_nearly_what_the_cpu_learns(trainer: Trainer):
     for one, other in zip(cpu.history, gpu.history, strict=True):
         assert one["val_loss"] == pytest.approx(other["val_loss"], rel=0.05)
     assert next(gpu.classifier.parameters()).device.type == "cpu"
+
+
+def test_a_network_that_says_one_type_for_long_is_stopped_and_why_is_said(trainer: Trainer):
+    spans = trainer.train.spans
+    alike = replace(trainer.train, spans=spans._replace(type=np.where(spans.type >= 0, 1, -1)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "_check", lambda *given: None)
+        stopped = trainer(small_with(epochs=40, patience=40, collapse_epochs=3, balanced=False), train=alike)
+
+    assert len(stopped.history) < 40
+    assert stopped.stopped.startswith(
+        "collapsed: for 3 epochs the lesser type was at most 0.0% of the answers"
+    )
+
+
+def test_a_network_that_tells_types_apart_is_not_stopped(learned: FinetuneResult):
+    assert learned.stopped == ""
+    assert learned.history[learned.best_epoch]["val_lesser_type"] > 0.05
+    assert learned.history[learned.best_epoch]["val_spread"] > 0.05

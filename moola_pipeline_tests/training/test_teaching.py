@@ -220,10 +220,23 @@ def test_changed_setting_changes_the_result(
     changes: dict[str, object],
 ):
     expected, changed = (
-        taught(market, encoder, train, validation, lessons, **given).classifier for given in ({}, changes)
+        taught(market, encoder, train, validation, lessons, 0, **given).classifier for given in ({}, changes)
     )
 
     assert not np.array_equal(weights_of(changed), weights_of(expected))
+
+
+@pytest.mark.parametrize("stay", [True, False])
+def test_what_was_taught_stays_unless_labels_may_change_it(
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons, stay: bool
+):
+    learned = taught(
+        market, encoder, train, validation, lessons, epochs=2, frozen_epochs=0, taught_stay=stay, patience=9
+    )
+    losses = [[entry[f"val_{task}"] for task in ("type", "expansion")] for entry in learned.history]
+
+    assert (losses[1] == losses[2] == losses[3]) == stay
+    assert learned.history[1]["val_pointer"] != learned.history[3]["val_pointer"]
 
 
 def test_an_answer_that_is_no_number_stops_and_names_the_windows(
