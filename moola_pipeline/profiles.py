@@ -40,6 +40,9 @@ class ReportSettings(BaseModel):
     seed: int = Field(default=0, ge=0, description="of resamples and of the peers' trees")
     resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
     gallery_windows: int = Field(default=12, ge=0, description="test windows drawn as candles")
+    scratch_seeds: int = Field(
+        default=1, ge=0, description="trainings of the same network from scratch, as a peer; 0: none"
+    )
 
 
 class Profile(BaseModel):
@@ -78,7 +81,7 @@ PROFILES = {
                 batch_windows=8,
                 learning_rate=3e-3,
             ),
-            report=ReportSettings(resamples=500, gallery_windows=4),
+            report=ReportSettings(resamples=500, gallery_windows=4, scratch_seeds=0),
         ),
         Profile(
             name="demo",

@@ -87,12 +87,14 @@ def bootstrap_ci_report(
         trial = scoring.Trial(bars, relativity_features, make_ground(test, settings.resamples, rng))
         judged = scoring.score_annotators(trial, finetuned_classifier.annotators, device, rng)
         by_rule = scoring.find_by_rule(trial, train)
-        fresh = _fresh_networks(stage, trial, pretrained_encoder, labeled_expansions, facts, device, rng)
+        fresh = _fresh_networks(
+            trial, pretrained_encoder, labeled_expansions, facts, settings.scratch_seeds, device, rng
+        )
         baselines = {
             **scoring.score_baselines(trial, train, by_rule, judged),
-            conclusions.UNTRAINED: fresh[conclusions.UNTRAINED],
+            conclusions.UNTRAINED: fresh.pop(conclusions.UNTRAINED),
         }
-        peers = {**scoring.score_peers(trial, train, by_rule, rng), "scratch": fresh["scratch"]}
+        peers = {**scoring.score_peers(trial, train, by_rule, rng), **fresh}
         twice = twice_labeled(labeled_expansions, stage.market.labels(), raw_nq_bars, "test")
         ceiling = scoring.score_ceiling(trial.ground, twice)
         checks = conclusions.score_checks(judged.scores, baselines, judged.perfect_bands.values())
@@ -127,7 +129,7 @@ def bootstrap_ci_report(
                     "smallest_difference": conclusions.smallest_difference(judged.scores, baselines)
                     | conclusions.smallest_difference(judged.scores, peers),
                     "previous": before,
-                    "not_measured": report_parts.not_measured(details, ceiling, before),
+                    "not_measured": report_parts.not_measured(details, ceiling, before, fresh),
                 }
             ),
         )
@@ -219,26 +221,32 @@ def _run_facts(
 
 
 def _fresh_networks(
-    stage: OpenStage,
     trial: Any,
     encoder: PretrainedEncoder,
     labels: pd.DataFrame,
     facts: dict[str, Any],
+    scratch_seeds: int,
     device: str,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Scores of the same network with an untrained encoder, and trained from scratch; one seed each."""
+    """Scores of the same network with an untrained encoder (one seed), and trained from scratch."""
     from moola_pipeline.assets.rivals import train_fresh
+    from moola_pipeline.evaluation.checks import UNTRAINED
     from moola_pipeline.training.settings import FinetuneSettings
 
-    settings = FinetuneSettings.model_validate({**facts["settings"], "seeds": facts["seeds"][:1]})
     train, validation = (labeled_windows(labels, split) for split in ("train", "validation"))
     scores = {}
-    for name, frozen in (("untrained", True), ("scratch", False)):
+    for name, seeds in ((UNTRAINED, facts["seeds"][:1]), ("scratch", facts["seeds"][:scratch_seeds])):
+        if not seeds:
+            continue
+        settings = FinetuneSettings.model_validate({**facts["settings"], "seeds": seeds})
 
-        def on_epoch(seed: int, entry: dict[str, float], name: str = name) -> None:
-            show_epoch(int(entry["epoch"]) + 1, settings.epochs, f"{name} loss {entry['val_loss']:.4f}")
+        def on_epoch(
+            seed: int, entry: dict[str, float], name: str = name, last: int = settings.epochs
+        ) -> None:
+            show_epoch(int(entry["epoch"]) + 1, last, f"{name} loss {entry['val_loss']:.4f}")
 
+        frozen = name == UNTRAINED
         fresh = train_fresh(
             trial, encoder.encoder, train, validation, settings, device, rng, frozen, on_epoch
         )

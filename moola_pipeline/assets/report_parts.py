@@ -1,5 +1,6 @@
 """The parts of a report that are no score of their own: details, gallery, curves, the run before."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from moola_pipeline.windows.frame import WINDOW_BARS
 LIVE = "live mode is not built yet: this report is about hindsight, the whole window read"
 NO_STUDY = "no study has been run on this market"
 NO_SECOND_PASS = "no test window carries a second pass of the annotator"
+NO_SCRATCH = "this profile trains no network from scratch; demo and full train one seed"
 FIRST_REPORT = "this is the first report on this market and profile"
 
 
@@ -107,14 +109,24 @@ def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
     ]
 
 
-def not_measured(details: Details, ceiling: Scored, before: PreviousRun | None) -> dict[str, str]:
-    """What the report leaves out, and why."""
+def not_measured(
+    details: Details, ceiling: Scored, before: PreviousRun | None, fresh: Container[str]
+) -> dict[str, str]:
+    """What the report leaves out, and why.
+
+    Args:
+        details: As far as they are filled.
+        ceiling: Empty where there is no second pass.
+        before: The last report.
+        fresh: Networks trained without pretraining.
+    """
     reasons = {
         "live": (True, LIVE),
         "delay_curve": (not details.delay_curve, LIVE),
         "learning_curve": (not details.learning_curve, NO_STUDY),
         "ceiling": (not ceiling, NO_SECOND_PASS),
         "previous": (before is None, FIRST_REPORT),
+        "scratch": ("scratch" not in fresh, NO_SCRATCH),
     }
     return {name: why for name, (missing, why) in reasons.items() if missing}
 

@@ -52,12 +52,19 @@ def test_a_report_that_is_missing_or_of_another_version_is_none(
 
 def test_what_is_left_out_is_named_with_its_reason(data: ReportData):
     score = Score(estimate=0.5, low=0.4, high=0.6, n=9)
-    left_out = not_measured(Details(), {}, None)
-    assert set(left_out) == {"live", "delay_curve", "learning_curve", "ceiling", "previous"}
+    left_out = not_measured(Details(), {}, None, ())
+    assert set(left_out) == {
+        "live",
+        "delay_curve",
+        "learning_curve",
+        "ceiling",
+        "previous",
+        "scratch",
+    }
     assert all(left_out.values())
     filled = Details(delay_curve={0: score}, null=score)
     ceiling = {"event_f1_macro": Resampled(0.6, np.zeros(3), 9)}
-    assert set(not_measured(filled, ceiling, None)) == {
+    assert set(not_measured(filled, ceiling, None, ("scratch",))) == {
         "live",
         "learning_curve",
         "previous",
