@@ -34,8 +34,8 @@ def test_zero_is_a_choice_and_not_an_empty_field():
 
 
 def test_a_launchpad_value_out_of_bounds_is_refused():
-    with pytest.raises(ValidationError, match="epochs\n.*greater than or equal to 1"):
-        settings_in_force(Config(epochs=0), PROFILE)
+    with pytest.raises(ValidationError, match="epochs\n.*greater than or equal to 0"):
+        settings_in_force(Config(epochs=-1), PROFILE)
 
 
 def test_the_launchpad_refuses_a_setting_that_does_not_exist():
