@@ -235,7 +235,7 @@ def test_bars_added_while_a_run_works_do_not_change_its_market(
     monkeypatch.setattr("moola_pipeline.cli.run._plan", lambda plan, *_: everything("never made"))
     monkeypatch.setattr("moola_pipeline.cli.run._materialize", materialize)
     call("run")
-    assert settled == [{"profile": "demo", "market": "simulated"}]
+    assert settled == [{"profile": "demo", "market": "simulated", "scenario": "none"}]
 
 
 def test_the_registered_version_stands_beside_the_champion(smoke_home: Home, smoke_copy: Home):
