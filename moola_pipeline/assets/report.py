@@ -91,7 +91,7 @@ def bootstrap_ci_report(
             trial, pretrained_encoder, labeled_expansions, facts, settings.scratch_seeds, device, rng
         )
         baselines = {
-            **scoring.score_baselines(trial, train, by_rule, judged),
+            **scoring.score_baselines(trial, train, by_rule, judged, rng),
             conclusions.UNTRAINED: fresh.pop(conclusions.UNTRAINED),
         }
         peers = {**scoring.score_peers(trial, train, by_rule, rng), **fresh}

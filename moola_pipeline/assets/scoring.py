@@ -10,6 +10,7 @@ from moola_pipeline.evaluation.baselines import constant_span, type_baselines
 from moola_pipeline.evaluation.breakdowns import Answers, Labeled
 from moola_pipeline.evaluation.calibration import perfect_band
 from moola_pipeline.evaluation.checks import MEAN_POINTER, ONE_SPAN
+from moola_pipeline.evaluation.null import shuffled_answers
 from moola_pipeline.evaluation.peers import (
     TYPE_PEERS,
     Seen,
@@ -136,13 +137,14 @@ def _placed(windows: LabeledWindows, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_baselines(
-    trial: Trial, train: LabeledWindows, found: Proposals, judged: Judged
+    trial: Trial, train: LabeledWindows, found: Proposals, judged: Judged, rng: np.random.Generator
 ) -> dict[str, Scored]:
     """Answers that see no price: constants, and the position in the window.
 
     For events the type baselines type the spans that the rule finds by itself; one_constant_span
     says one span, of training's larger class, of every window; mean_pointer says the mean ends of
-    the very expansions that the model met, so that the two errors are paired.
+    the very expansions that the model met, so that the two errors are paired; shuffled_answers are
+    the model's own answers dealt out at random.
     """
     ground, y = trial.ground, train.spans.type
     spans = ground.windows.spans
@@ -159,6 +161,9 @@ def score_baselines(
     baselines[ONE_SPAN] = score_events(ground, everywhere.assign(type=int(np.mean(y) > 0.5)))
     baselines[MEAN_POINTER] = mean_scores(
         [score_mean_pointer(ground, one.events) for one in judged.answers.values()]
+    )
+    baselines["shuffled_answers"] = mean_scores(
+        [shuffled_answers(ground, one.p_retracement, rng) for one in judged.answers.values()]
     )
     return baselines
 

@@ -177,7 +177,8 @@ _RIVALS = {
     "position_only": "position in the window only",
     "training_share": "always the share seen in training",
     "one_constant_span": "one fixed span in every window",
-    "mean_pointer": "the average span in every window",
+    "mean_pointer": "the mean span of those that the model met",
+    "shuffled_answers": "the answers of the model, shuffled",
     "untrained": "untrained encoder",
     "scratch": "same network, not pretrained",
 }
