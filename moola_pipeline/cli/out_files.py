@@ -3,8 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from moola_pipeline.cli.output import iso_time
 from moola_pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_SUFFIXES = (".csv", ".parquet", ".json")
 
 
 def require_out(option: str, out: Path | None, suffixes: tuple[str, ...], *others: Path | None) -> None:
@@ -41,6 +48,33 @@ def writing(option: str, out: Path) -> Iterator[None]:
             f"{option} must lie in a folder that can be written, got {out} ({fault.strerror}). "
             "Name another place."
         ) from fault
+
+
+def write_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
+    """Write a table as the suffix of `out` asks; times are UTC.
+
+    Args:
+        out: A file with one of TABLE_SUFFIXES.
+        table: What csv and parquet hold.
+        as_json: What json holds: `records` of the table, and what else belongs to it.
+    """
+    from moola_pipeline.publish import publish_bytes, publish_json, publishing
+
+    if out.suffix == ".json":
+        publish_json(out, as_json)
+    elif out.suffix == ".csv":
+        publish_bytes(out, table.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
+    else:
+        with publishing(out) as temporary:
+            table.to_parquet(temporary)
+
+
+def records(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The rows of a table for JSON, times as a program reads them."""
+    return [
+        {str(name): iso_time(value) if hasattr(value, "isoformat") else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
 def _same(one: Path, other: Path) -> bool:

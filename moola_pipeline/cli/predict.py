@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.added import first_rejected, reading_line, row_facts, rows_line
-from moola_pipeline.cli.output import emit, iso_time, json_option
+from moola_pipeline.cli.out_files import TABLE_SUFFIXES, records, require_out, write_table, writing
+from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from moola_pipeline.bars.vendor import VendorBars
     from moola_pipeline.serving.annotate import Annotation
-
-OUT_SUFFIXES = (".csv", ".parquet", ".json")
 
 
 @click.command()
@@ -38,8 +35,7 @@ def predict(file: Path, model: str | None, mode: str, out: Path | None, as_json:
     from moola_pipeline.bars.vendor import read_vendor_file
     from moola_pipeline.serving.frames import table_from_bars
 
-    _require_suffix(out)
-    _require_other_file(out, file)
+    require_out("--out", out, TABLE_SUFFIXES, file)
     options = chosen_options(**vendor)
     bars = read_vendor_file(file, options)
     table = table_from_bars(bars, file.name)
@@ -56,14 +52,10 @@ def predict(file: Path, model: str | None, mode: str, out: Path | None, as_json:
         )
     tick_points = INSTRUMENTS[options.instrument].tick_points
     found = annotate(annotator, table, tick_points, facts["model_version"])
+    expansions, not_covered = records(found.expansions), records(found.not_covered)
     if out is not None:
-        try:
-            _write(out, found)
-        except OSError as fault:
-            raise BadInput(
-                f"--out must lie in a folder that can be written, got {out} ({fault.strerror}). "
-                "Name another place."
-            ) from fault
+        with writing("--out", out):
+            write_table(out, found.expansions, {"expansions": expansions, "not_covered": not_covered})
     shown = {
         "model": model,
         "model_version": facts["model_version"],
@@ -71,40 +63,10 @@ def predict(file: Path, model: str | None, mode: str, out: Path | None, as_json:
         "bars": len(table),
         "rows": row_facts(bars),
         "windows": found.n_windows,
-        "expansions": _records(found.expansions),
-        "not_covered": _records(found.not_covered),
+        "expansions": expansions,
+        "not_covered": not_covered,
     }
     emit(shown, [*_read_lines(bars), *_lines(shown, found, out)], as_json)
-
-
-def _require_suffix(out: Path | None) -> None:
-    if out is not None and out.suffix not in OUT_SUFFIXES:
-        raise BadInput(f"--out must end in {', '.join(OUT_SUFFIXES)}, got {out.name}. Choose one of them.")
-
-
-def _require_other_file(out: Path | None, file: Path) -> None:
-    if out is not None and out.exists() and file.exists() and out.samefile(file):
-        raise BadInput(f"--out must be another file than the bars, got {out} for both. Name another place.")
-
-
-def _write(out: Path, found: "Annotation") -> None:
-    from moola_pipeline.publish import publish_bytes, publish_json, publishing
-
-    if out.suffix == ".json":
-        rows = {"expansions": _records(found.expansions), "not_covered": _records(found.not_covered)}
-        publish_json(out, rows)
-    elif out.suffix == ".csv":
-        publish_bytes(out, found.expansions.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
-    else:
-        with publishing(out) as temporary:
-            found.expansions.to_parquet(temporary)
-
-
-def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    return [
-        {name: iso_time(value) if hasattr(value, "isoformat") else value for name, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
 
 
 def _read_lines(bars: "VendorBars") -> list[str]:

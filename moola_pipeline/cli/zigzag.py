@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.out_files import require_out, writing
-from moola_pipeline.cli.output import emit, iso_time, json_option
+from moola_pipeline.cli.out_files import TABLE_SUFFIXES, records, require_out, write_table, writing
+from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K
@@ -16,12 +16,9 @@ from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K
 if TYPE_CHECKING:
     import pandas as pd
 
-OUT_SUFFIXES = (".csv", ".parquet", ".json")
 PLOT_SUFFIXES = (".png", ".svg")
 COLUMNS = ("time", "price", "kind", "confirmed_at")
 SHOWN_MOST = 20
-WIDE_PIXELS = 2000
-"""A PNG of a picture wider than this is not doubled."""
 
 
 @click.command()
@@ -53,7 +50,7 @@ def zigzag(
     from moola_pipeline.bars.vendor import read_vendor_file
 
     _require_settings(k, atr, session, plot)
-    require_out("--out", out, OUT_SUFFIXES, file)
+    require_out("--out", out, TABLE_SUFFIXES, file)
     require_out("--plot", plot, PLOT_SUFFIXES, file, out)
     options = chosen_options(**vendor)
     bars = build_table(read_vendor_file(file, options).frame, None)
@@ -65,12 +62,14 @@ def zigzag(
         )
     drawn = _chosen_session(bars, session, file.name) if plot is not None else None
     swings = _swings(bars, INSTRUMENTS[options.instrument].tick_points, k, atr)
+    listed = swings.loc[:, list(COLUMNS)]
+    rows = records(listed)
     if out is not None:
         with writing("--out", out):
-            _write(out, swings.loc[:, list(COLUMNS)])
+            write_table(out, listed, rows)
     if plot is not None and drawn is not None:
         with writing("--plot", plot):
-            _draw(plot, bars, swings, drawn, f"{drawn} k={k:g} ATR={atr} UTC")
+            _draw(plot, bars, swings, drawn, f"{file.name}, session {drawn}, zigzag k = {k:g}, ATR({atr})")
     shown = {
         "file": file.name,
         "k": k,
@@ -79,7 +78,7 @@ def zigzag(
         "segments": len(lengths),
         "segments_too_short": int((lengths <= atr).sum()),
         "plotted_session": drawn,
-        "swings": _records(swings.loc[:, list(COLUMNS)]),
+        "swings": rows,
     }
     emit(shown, _lines(shown, swings, out, plot), as_json)
 
@@ -110,7 +109,7 @@ def _chosen_session(bars: "pd.DataFrame", wanted: str | None, source: str) -> st
 
 
 def _swings(bars: "pd.DataFrame", tick_points: float, k: float, atr: int) -> "pd.DataFrame":
-    """COLUMNS, and `row` and `segment` of the bar where each extreme stood."""
+    """COLUMNS, and the `segment` that each extreme stood in."""
     import numpy as np
     import pandas as pd
 
@@ -125,41 +124,21 @@ def _swings(bars: "pd.DataFrame", tick_points: float, k: float, atr: int) -> "pd
             "price": found.price,
             "kind": np.where(found.is_high, "high", "low").astype(str),
             "confirmed_at": bars["timestamp"].iloc[found.confirmed_bar].array,
-            "row": found.bar,
             "segment": segment[found.bar],
         }
     )
 
 
-def _write(out: Path, swings: "pd.DataFrame") -> None:
-    from moola_pipeline.publish import publish_bytes, publish_json, publishing
-
-    if out.suffix == ".json":
-        publish_json(out, _records(swings))
-    elif out.suffix == ".csv":
-        publish_bytes(out, swings.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
-    else:
-        with publishing(out) as temporary:
-            swings.to_parquet(temporary)
-
-
 def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str, title: str) -> None:
     import numpy as np
 
-    from moola_pipeline.cli.swing_chart import draw_session
-    from moola_pipeline.evaluation.canvas import png_file, svg_file
+    from moola_pipeline.pictures import draw_session, draw_swings, picture_file
     from moola_pipeline.publish import publish_bytes
 
-    rows = np.flatnonzero(bars["session"].to_numpy() == np.datetime64(session))
-    inside = swings.loc[swings["row"].between(rows[0], rows[-1])]
-    canvas = draw_session(bars.iloc[rows], inside.assign(bar=inside["row"] - rows[0]), title)
-    scale = 1 if canvas.width > WIDE_PIXELS else 2
-    publish_bytes(plot, svg_file(canvas) if plot.suffix == ".svg" else png_file(canvas, scale))
-
-
-def _records(swings: "pd.DataFrame") -> list[dict[str, Any]]:
-    shown = swings.assign(**{name: swings[name].map(iso_time) for name in ("time", "confirmed_at")})
-    return [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
+    drawn = bars.loc[bars["session"].to_numpy() == np.datetime64(session)]
+    figure, axes = draw_session(drawn, title)
+    draw_swings(axes, drawn, swings.loc[swings["time"].isin(drawn["timestamp"])])
+    publish_bytes(plot, picture_file(figure, plot.suffix))
 
 
 def _lines(shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot: Path | None) -> list[str]:

@@ -149,7 +149,9 @@ def test_marks_do_not_take_the_place_of_the_bars(smoke_home: Home, bar_file: Pat
     before = bar_file.read_bytes()
     result = call("predict", bar_file, *MODEL, "--out", bar_file, home=smoke_home.root)
     assert result.exit_code == BAD_INPUT
-    assert complaint(result).startswith("--out must be another file than the bars, got ")
+    assert complaint(result) == (
+        f"--out must be a file of its own, got {bar_file} twice. Name another place."
+    )
     assert bar_file.read_bytes() == before
 
 

@@ -1,0 +1,117 @@
+"""Pictures of bars for a person: a session as candles over the clock, and what was found in it."""
+
+import io
+import warnings
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+
+from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.sessions import NEW_YORK
+
+DOTS_PER_INCH = 150
+HEIGHT, LEAST_WIDTH, MARGINS = 9.0, 12.0, 1.2
+"""Inches of a picture, and what the sides of its plot take."""
+MINUTE_WIDTH, LEAST_MINUTES = 0.018, 60
+"""Inches that a minute takes (2.7 pixels: a whole session is about 3,900 wide), and how many are shown."""
+MINUTE = 1 / (24 * 60)
+"""On the time axis, which counts days."""
+RISE, FALL, SWING, MARK, GRID = "#2a9d8f", "#d1495b", "#1f4fd8", "#111111", "#e6e6e6"
+
+
+def draw_session(bars: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
+    """Draw the bars of one session as candles; a candle stands at its bar's open, New York time.
+
+    What else is found in the session goes on the same axes, by UTC times and prices, as
+    `draw_swings` does; `picture_file` writes the figure.
+
+    Args:
+        bars: `timestamp` (UTC bar opens) and PRICE_COLUMNS of one session, at least one bar.
+        title: Written above, as it stands.
+    """
+    opened_at = date2num(bars["timestamp"])
+    first, last = opened_at[0], max(opened_at[-1], opened_at[0] + LEAST_MINUTES * MINUTE)
+    width = MINUTE_WIDTH * (last - first) / MINUTE + MARGINS
+    figure = Figure((max(width, LEAST_WIDTH), HEIGHT), DOTS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot(xlim=(first - MINUTE, last + MINUTE))
+    axes.set_title(title, loc="left", parse_math=False)
+    _draw_candles(axes, opened_at, bars[list(PRICE_COLUMNS)].to_numpy(float))
+    _label_axes(axes, bars["timestamp"].dt.tz_convert(NEW_YORK).iloc[0])
+    return figure, axes
+
+
+def draw_swings(axes: Axes, bars: pd.DataFrame, swings: pd.DataFrame) -> None:
+    """Add the zigzag: lines from pivot to pivot, and a mark at the close that confirmed each.
+
+    Args:
+        axes: From `draw_session`.
+        bars: As drawn there.
+        swings: `time`, `confirmed_at` (UTC bar opens in `bars`), `price` (index points), `kind`
+            (high or low) and `segment`: lines join the swings of one segment.
+    """
+    name = "swing, pivot to pivot"
+    for _, leg in swings.groupby("segment"):
+        axes.plot(date2num(leg["time"]), leg["price"].to_numpy(), color=SWING, linewidth=1.1, label=name)
+        name = "_"  # one line stands for all in the legend
+    closes = bars.set_index("timestamp")["close"]
+    for kind, mark in (("high", "v"), ("low", "^")):
+        confirmed_at = swings.loc[swings["kind"] == kind, "confirmed_at"]
+        axes.plot(
+            date2num(confirmed_at),
+            closes.loc[confirmed_at].to_numpy(),
+            linestyle="none",
+            marker=mark,
+            markersize=5,
+            markerfacecolor=MARK,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            label=f"close that confirmed a {kind}",
+        )
+    axes.figure.legend(loc="outside lower right", ncols=3, frameon=False)
+
+
+def picture_file(figure: Figure, suffix: str) -> bytes:
+    """A figure as a file: the same bytes for the same picture.
+
+    Args:
+        figure: From `draw_session`.
+        suffix: .png or .svg.
+    """
+    content = io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "moola"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a file may be named in any script
+        undated = {"Date": None} if suffix == ".svg" else None
+        figure.savefig(content, format=suffix.removeprefix("."), metadata=undated)
+    return content.getvalue()
+
+
+def _draw_candles(axes: Axes, opened_at: np.ndarray, prices: np.ndarray) -> None:
+    opens, highs, lows, closes = prices.T
+    colors = np.where(closes >= opens, RISE, FALL).tolist()
+    axes.vlines(opened_at, lows, highs, colors=colors, linewidth=0.6)
+    left, right = opened_at - 0.35 * MINUTE, opened_at + 0.35 * MINUTE
+    corners = np.stack([left, opens, left, closes, right, closes, right, opens], axis=1)
+    # The edge keeps a bar that closes where it opened in sight.
+    bodies = list(corners.reshape(-1, 4, 2))
+    axes.add_collection(PolyCollection(bodies, facecolors=colors, edgecolors=colors, linewidths=0.6))
+    axes.autoscale_view(scalex=False)
+
+
+def _label_axes(axes: Axes, local: pd.Timestamp) -> None:
+    locator = AutoDateLocator(tz=local.tz, minticks=8, maxticks=26)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=local.tz))
+    axes.set_xlabel(f"New York time ({local:%Z}, UTC{local.isoformat()[-6:]}), bar opens")
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+    axes.set_ylabel("index points")
+    axes.set_axisbelow(True)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.spines[["top", "left"]].set_visible(False)
