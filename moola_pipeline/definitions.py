@@ -1,4 +1,4 @@
-"""Start here: every asset, check, resource and job in one Definitions."""
+"""Start here: every asset, check, resource, job, sensor and schedule in one Definitions."""
 
 import dagster as dg
 
@@ -11,7 +11,9 @@ from moola_pipeline.assets.predictions import latest_expansions
 from moola_pipeline.assets.registry import registered_model
 from moola_pipeline.assets.report import bootstrap_ci_report
 from moola_pipeline.assets.windows import densified_windows
-from moola_pipeline.automation import predict_job, train_job
+from moola_pipeline.automation.jobs import kept_fresh, predict_job, train_job
+from moola_pipeline.automation.schedules import daily_predictions, weekly_retrain
+from moola_pipeline.automation.sensors import failure_log, new_bars_sensor
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.store import (
@@ -27,18 +29,22 @@ from moola_pipeline.resources.tracking import Tracking
 pipeline = Pipeline.configure_at_launch()
 
 defs = dg.Definitions(
-    assets=[
-        raw_nq_bars,
-        labeled_expansions,
-        relativity_features,
-        densified_windows,
-        pretrained_encoder,
-        finetuned_classifier,
-        bootstrap_ci_report,
-        registered_model,
-        latest_expansions,
-    ],
+    assets=kept_fresh(
+        [
+            raw_nq_bars,
+            labeled_expansions,
+            relativity_features,
+            densified_windows,
+            pretrained_encoder,
+            finetuned_classifier,
+            bootstrap_ci_report,
+            registered_model,
+            latest_expansions,
+        ]
+    ),
     jobs=[train_job, predict_job],
+    sensors=[new_bars_sensor, failure_log],
+    schedules=[daily_predictions, weekly_retrain],
     resources={
         "pipeline": pipeline,
         "compute": Compute.configure_at_launch(),

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from moola_pipeline.assets.stage import launchpad_config
-from moola_pipeline.automation import PREDICTING, predict_job, train_job
+from moola_pipeline.automation.jobs import PREDICTING, predict_job, train_job
 from moola_pipeline.definitions import defs
 from moola_pipeline.resources.provenance import INTEGRITY_CHECKS, STAGES
 from moola_pipeline.training.settings import PretrainSettings

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from filelock import FileLock
 
-    from moola_pipeline.automation import Step
+    from moola_pipeline.automation.plan import Step
     from moola_pipeline.resources.pipeline import Pipeline
 
 
@@ -55,7 +55,7 @@ def run(
     prepare_instance(home)
     quiet_libraries()
     started = time.monotonic()
-    from moola_pipeline.automation import everything, plan
+    from moola_pipeline.automation.plan import everything, plan
     from moola_pipeline.resources.pipeline import Pipeline
 
     with _alone_in(home), open_instance(home) as instance:
@@ -113,7 +113,7 @@ def quiet_libraries() -> None:
 
 def _plan(plan: Any, instance: "dg.DagsterInstance", pipeline: "Pipeline") -> list["Step"]:
     """The plan; bars that cannot be read make everything stale, so that the run itself says why."""
-    from moola_pipeline.automation import everything
+    from moola_pipeline.automation.plan import everything
     from moola_pipeline.errors import IntegrityError
 
     try:
@@ -139,11 +139,11 @@ def _show_plan(pipeline: "Pipeline", steps: list["Step"]) -> None:
 def _materialize(
     instance: "dg.DagsterInstance", assets: list[str], pipeline_config: dict[str, str], device: str
 ) -> None:
-    from moola_pipeline.automation import train_job
     from moola_pipeline.definitions import defs
     from moola_pipeline.resources.progress import finish
 
-    job = defs.resolve_job_def(train_job.name)
+    # unlike train_job, it does not try again: a person waits, and wants to know at once
+    job = defs.resolve_implicit_global_asset_job_def()
     import dagster as dg
 
     try:

@@ -11,7 +11,7 @@ from moola_pipeline.cli.output import emit, iso_time, json_option, shown_time
 from moola_pipeline.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.automation import Step
+    from moola_pipeline.automation.plan import Step
     from moola_pipeline.resources.pipeline import Pipeline
 
 LINE_WIDTH = 100
@@ -40,7 +40,7 @@ def status(profile: str, market: str, scenario: str | None, as_json: bool) -> No
 
 def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
     """The plan of `moola run`; a home without a Dagster database is not made into one."""
-    from moola_pipeline.automation import nothing_made, plan
+    from moola_pipeline.automation.plan import nothing_made, plan
     from moola_pipeline.resources.instance import open_instance, prepare_instance
 
     if not any(home.dagster.rglob("*.db")):

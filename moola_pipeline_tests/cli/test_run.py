@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from moola_pipeline.automation import everything
+from moola_pipeline.automation.plan import everything
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
-from moola_pipeline.automation import Step, everything, plan
+from moola_pipeline.automation.plan import Step, everything, plan
 from moola_pipeline.home import HOME_VARIABLE, Home
 from moola_pipeline.profiles import PROFILES, Profile, ProfileName
 from moola_pipeline.resources import provenance
@@ -189,7 +189,7 @@ def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registe
 def test_a_champion_of_another_version_marks_the_new_bars_again(
     smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("moola_pipeline.automation.champion_version", lambda home, name: "7")
+    monkeypatch.setattr("moola_pipeline.automation.plan.champion_version", lambda home, name: "7")
     assert stale(planned(smoke_home)) == {"latest_expansions"}
 
 

@@ -1,4 +1,4 @@
-"""What reruns, and when: the jobs, and which assets a run would change."""
+"""Which assets a run would change, and why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,15 +23,7 @@ from moola_pipeline.resources.registry import champion_version, is_registered
 from moola_pipeline.resources.seals import GONE, damage
 from moola_pipeline.resources.sources import read_sources
 
-PREDICTING = ("raw_nq_bars", "labeled_expansions", "relativity_features", "latest_expansions")
 State = Literal["up to date", "stale", "missing", "check failed"]
-
-train_job = dg.define_asset_job("train_job", selection="*", description="All nine assets.")
-predict_job = dg.define_asset_job(
-    "predict_job",
-    selection=list(PREDICTING),
-    description="New bars and the champion's marks.",
-)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,232 @@
+"""The watched folder: what an export drops there is added as by hand, or moved aside with the reason."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from moola_pipeline.bars.manifest import AddedBars, add_bars
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.vendor import VendorOptions, column_mapping
+from moola_pipeline.errors import BadInput
+from moola_pipeline.publish import file_sha256, locked, publish_bytes
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+SETTLE_SECONDS = 30.0
+"""A file is taken when nothing was written to it for so long."""
+OPTIONS = "options.json"
+"""How the folder's files are to be read; `<file>.options.json` holds for that file alone."""
+REFUSED = "refused"
+_REASON, _TAKEN = ".reason.txt", ".taken"
+_HALF_WRITTEN = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
+"""Endings under which programs write what they rename when it is whole."""
+_KEYS = ("format", "timezone", "stamp", "columns", "instrument")
+_EXAMPLE = '{"timezone": "America/New_York", "stamp": "close"}'
+_LONGEST_NAME = 200
+
+Outcome = Literal["added", "refused", "waiting"]
+
+
+@dataclass(frozen=True)
+class InboxFile:
+    """What became of a file in the inbox.
+
+    Attributes:
+        added: What adding it did, if it was added.
+        why: Why it was refused, or waits; empty if it was added.
+        kept: Where a refused file lies now.
+    """
+
+    name: str
+    outcome: Outcome
+    added: AddedBars | None = None
+    why: str = ""
+    kept: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        """One line for a person."""
+        if self.added is not None:
+            return f"{self.name}: {self.added.outcome}, {self.added.entry.rows:,} bars"
+        return f"{self.name}: {self.outcome}, {self.why}"
+
+
+def inbox_folder(store: BarStore) -> Path:
+    """The watched folder of a store."""
+    return store.root / "inbox"
+
+
+def take_inbox(
+    store: BarStore, settle_seconds: float = SETTLE_SECONDS, most_seconds: float = math.inf
+) -> list[InboxFile]:
+    """Add what lies in the inbox, each file by itself, in the order of the names.
+
+    An added file leaves the inbox once its bytes are proven to lie in the store; a refused one is
+    moved to inbox/refused with the reason beside it. A file that is still written, or was until
+    just now, waits. Hidden files and folders are nobody's bars.
+
+    Args:
+        store: Where the bars go.
+        settle_seconds: How long nothing must have been written to a file.
+        most_seconds: When to leave the rest for the next time.
+
+    Raises:
+        BadInput: If the folder's options.json cannot be read; nothing is taken then.
+        IntegrityError: If the manifest is broken; the file stays.
+    """
+    folder, until = inbox_folder(store), time.monotonic() + most_seconds
+    with locked(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _put_back_interrupted(folder)
+        common = _read_options(folder / OPTIONS) if (folder / OPTIONS).exists() else VendorOptions()
+        files = []
+        for path in _arrived(folder):
+            if time.monotonic() > until:
+                files.append(InboxFile(path.name, "waiting", why="for its turn"))
+            else:
+                files.append(_take(store, path, common, settle_seconds))
+    return files
+
+
+def _arrived(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(OPTIONS)
+    )
+
+
+def _take(store: BarStore, path: Path, common: VendorOptions, settle_seconds: float) -> InboxFile:
+    before, own = _state(path), _own_options(path)
+    for part in (path, own):
+        if why := _unfinished(part, settle_seconds):
+            return InboxFile(path.name, "waiting", why=f"{part.name} {why}")
+    try:
+        added = add_bars(store, path, _read_options(own) if own.exists() else common)
+    except BadInput as fault:
+        if _state(path) != before:
+            return InboxFile(path.name, "waiting", why="it changed while it was read")
+        return InboxFile(path.name, "refused", why=str(fault), kept=_set_aside(path, str(fault)))
+    if _remove_registered(path, added.entry.sha256):
+        own.unlink(missing_ok=True)
+    return InboxFile(path.name, "added", added=added)
+
+
+def _own_options(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{OPTIONS}")
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What any write to a file changes; None if it is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _unfinished(path: Path, settle_seconds: float) -> str | None:
+    """Why a file may not be whole yet; None if it is, or is gone."""
+    try:
+        # Copying may set the time of modification back; the time of change is the system's own.
+        age = time.time() - path.stat().st_ctime
+    except FileNotFoundError:
+        return None
+    if path.name.endswith(_HALF_WRITTEN):
+        return f"has the name of a file half written: it ends in {path.suffix}"
+    if age < settle_seconds:
+        return f"was written {max(age, 0):.0f} s ago; it is taken after {settle_seconds:.0f} s of rest"
+    return "is open for writing" if _open_for_writing(path) else None
+
+
+def _open_for_writing(path: Path) -> bool:
+    """True if a program is known to have the file open for writing; only Linux tells."""
+    if fcntl is None or not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        with path.open("rb") as stream:
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # refused while there is a writer
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # of another user, or on a network drive: then the rest alone must do
+    return False
+
+
+def _read_options(path: Path) -> VendorOptions:
+    """The options in a file, by the names they have in `moola bars add`.
+
+    Raises:
+        BadInput: If it is not a JSON object of them, or a value has no meaning.
+    """
+    wanted = f"{path.name} must be a JSON object of {', '.join(_KEYS)}, such as {_EXAMPLE}"
+    try:
+        given: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as fault:
+        raise BadInput(f"{wanted}, got: {fault}. Correct it.") from None
+    if not isinstance(given, dict):
+        raise BadInput(f"{wanted}, got {given!r}. Correct it.")
+    columns = given.pop("columns", {})
+    columns = column_mapping(columns) if isinstance(columns, str) else columns
+    if not isinstance(columns, dict):
+        raise BadInput(f"{wanted}, got columns {columns!r}. Write time=ts,close=Last.")
+    for key, value in [*given.items(), *((f"columns.{role}", name) for role, name in columns.items())]:
+        if key.split(".")[0] not in _KEYS or not isinstance(value, str):
+            raise BadInput(f"{wanted}, got {key} {value!r}. Correct it.")
+    try:
+        return VendorOptions(**given, columns=columns)
+    except BadInput as fault:
+        raise BadInput(f"{path.name}: {fault}") from None
+
+
+def _remove_registered(path: Path, sha256: str) -> bool:
+    """Remove a file if its bytes are those registered; one that took its place stays, for the next time."""
+    aside = path.with_name(f".{path.name}{_TAKEN}")
+    os.replace(path, aside)
+    if file_sha256(aside) == sha256:
+        aside.unlink()
+        return True
+    os.replace(aside, next(_free_names(path)))
+    return False
+
+
+def _put_back_interrupted(folder: Path) -> None:
+    """A file that was being removed when the machine stopped is looked at again."""
+    for aside in folder.glob(f".*{_TAKEN}"):
+        os.replace(aside, next(_free_names(folder / aside.name[1 : -len(_TAKEN)])))
+
+
+def _set_aside(path: Path, why: str) -> Path:
+    """Move a refused file, and its options, to the folder of refused ones; the reason is written first."""
+    folder = path.parent / REFUSED
+    folder.mkdir(exist_ok=True)
+    target = next(name for name in _free_names(folder / path.name) if not _reason(name).exists())
+    publish_bytes(_reason(target), f"{why}\n".encode())
+    os.replace(path, target)
+    if _own_options(path).exists():
+        os.replace(_own_options(path), _own_options(target))
+    return target
+
+
+def _reason(target: Path) -> Path:
+    long = len(target.name.encode()) > _LONGEST_NAME
+    return target.with_name((target.name[: _LONGEST_NAME // 5] if long else target.name) + _REASON)
+
+
+def _free_names(path: Path) -> Iterator[Path]:
+    """The path, and then numbered ones, as far as they are not in use."""
+    number = 1
+    while True:
+        candidate = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        if not candidate.exists():
+            yield candidate
+        number += 1

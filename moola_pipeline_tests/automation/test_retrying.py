@@ -1,0 +1,69 @@
+"""Which faults a step of the jobs is tried again after."""
+
+import dagster as dg
+import pytest
+
+from moola_pipeline.automation.jobs import predict_job, train_job
+from moola_pipeline.automation.retrying import RETRY, PassingFaults
+from moola_pipeline.errors import BadInput, ChecksumMismatch
+
+AT_ONCE = PassingFaults(max_retries=2, delay=0.01)
+
+
+def attempts(fault: BaseException, policy: dg.RetryPolicy = AT_ONCE) -> int:
+    """How often a step that always ends in this fault is begun."""
+    begun = []
+
+    @dg.asset
+    def faulty() -> None:
+        begun.append(1)
+        raise fault
+
+    run_alone(faulty, policy)
+    return len(begun)
+
+
+def run_alone(asset: dg.AssetsDefinition, policy: dg.RetryPolicy) -> None:
+    job = dg.define_asset_job("alone", selection=[asset], op_retry_policy=policy)
+    defs = dg.Definitions(assets=[asset], jobs=[job], executor=dg.in_process_executor)
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        alone = defs.resolve_job_def("alone")
+        result = alone.execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
+        assert not result.success
+
+
+def test_a_fault_that_may_pass_is_tried_twice_more():
+    assert attempts(OSError("database is locked")) == 3
+
+
+@pytest.mark.parametrize("fault", [BadInput("no"), ChecksumMismatch("changed"), KeyboardInterrupt()])
+def test_a_fault_that_would_come_again_ends_the_step_at_once(fault: BaseException):
+    assert attempts(fault) == 1
+
+
+def test_dagsters_own_policy_would_repeat_even_a_run_that_was_stopped():
+    assert attempts(KeyboardInterrupt(), dg.RetryPolicy(max_retries=2)) == 3
+
+
+def test_nothing_is_made_again_until_its_check_passes():
+    begun = []
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("sound", asset="unsound", blocking=True)])
+    def unsound() -> dg.MaterializeResult:
+        begun.append(1)
+        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="sound", passed=False)])
+
+    run_alone(unsound, AT_ONCE)
+    assert len(begun) == 1
+
+
+def test_each_wait_is_as_long_as_the_one_before_or_longer():
+    """The jitter adds or takes up to 30 s: 0 to 60 s, then 60 to 120 s."""
+    assert RETRY.backoff is dg.Backoff.EXPONENTIAL
+    plain = PassingFaults(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+    assert [plain.calculate_delay(attempt) for attempt in (1, 2)] == [30, 90]
+
+
+def test_both_jobs_try_again():
+    assert train_job.op_retry_policy is predict_job.op_retry_policy is RETRY

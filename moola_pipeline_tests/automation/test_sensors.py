@@ -1,0 +1,196 @@
+"""What the inbox and the bars set going: predictions, once for each change, and no training."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from moola_pipeline.automation import sensors
+from moola_pipeline.automation.failures import KEPT_LINES, failure_file, log_failures
+from moola_pipeline.automation.jobs import PREDICTING, predict_job
+from moola_pipeline.automation.sensors import failure_log, new_bars_sensor
+from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.definitions import defs
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.home import Home
+from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock, write_csv
+from moola_pipeline_tests.homes import BARS, LATER_BARS, instance_of
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@pytest.fixture(autouse=True)
+def without_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors, "SETTLE_SECONDS", 0.0)
+
+
+def drop(home: Home, file: Path) -> Path:
+    inbox = home.data / "inbox"
+    inbox.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(file, inbox))
+
+
+def look(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    with dg.build_sensor_context(instance, sensor_name="new_bars_sensor", definitions=defs) as context:
+        found = new_bars_sensor(context)
+    assert isinstance(found, (dg.RunRequest, dg.SkipReason))
+    return found
+
+
+def skipped(found: dg.RunRequest | dg.SkipReason) -> str:
+    assert isinstance(found, dg.SkipReason)
+    return found.skip_message or ""
+
+
+def asked(found: dg.RunRequest | dg.SkipReason) -> dg.RunRequest:
+    assert isinstance(found, dg.RunRequest), skipped(found)
+    return found
+
+
+def carry_out(instance: dg.DagsterInstance, request: dg.RunRequest) -> list[str]:
+    """Run what was asked for; the assets that were made."""
+    job = defs.resolve_job_def(predict_job.name)
+    result = job.execute_in_process(instance=instance, run_config={**request.run_config, **QUIET})
+    return [event.asset_key.to_user_string() for event in result.get_asset_materialization_events()]  # pyright: ignore
+
+
+def registered(home: Home) -> list[str]:
+    return [entry.file for entry in read_manifest(BarStore(home.data, simulated=False)).files]
+
+
+def test_a_new_day_in_the_inbox_is_added_and_marked_once_and_trains_nothing(
+    registered_copy: Home, registered_files: Path
+):
+    with instance_of(registered_copy) as instance:
+        assert skipped(look(instance)).startswith("No new bars since latest_expansions was made, 20")
+        drop(registered_copy, registered_files / LATER_BARS)
+        request = asked(look(instance))
+        assert registered(registered_copy) == [BARS, LATER_BARS]
+        assert asked(look(instance)).run_key == request.run_key  # so that Dagster starts it once
+        assert carry_out(instance, request) == list(PREDICTING)
+        assert skipped(look(instance)).startswith("No new bars since")
+        drop(registered_copy, registered_files / LATER_BARS)
+        assert skipped(look(instance)).startswith(f"{LATER_BARS}: unchanged, 1,380 bars. No new bars since")
+
+
+def test_the_run_keeps_the_profile_of_the_last_training(registered_copy: Home, registered_files: Path):
+    drop(registered_copy, registered_files / LATER_BARS)
+    with instance_of(registered_copy) as instance:
+        config = asked(look(instance)).run_config["resources"]["pipeline"]["config"]
+    assert config == {"profile": "smoke", "market": "registered", "scenario": "none"}
+
+
+def test_bars_added_by_hand_start_predictions_as_well(registered_copy: Home, registered_files: Path):
+    add_bars(BarStore(registered_copy.data, simulated=False), registered_files / LATER_BARS)
+    with instance_of(registered_copy) as instance:
+        assert asked(look(instance)).run_key is not None
+
+
+def test_a_refused_file_starts_nothing_and_is_named_with_its_reason(registered_copy: Home, tmp_path: Path):
+    path = write_csv(tmp_path / "nq.csv", wall_clock(made_up_bars(), "America/New_York"))
+    drop(registered_copy, path)
+    with instance_of(registered_copy) as instance:
+        said = skipped(look(instance))
+    assert said.startswith("nq.csv: refused, nq.csv: ")
+    assert "--timezone America/New_York" in said
+    assert (registered_copy.data / "inbox/refused/nq.csv.reason.txt").exists()
+
+
+def test_two_files_at_once_one_of_them_refused_start_one_run(
+    registered_copy: Home, registered_files: Path, tmp_path: Path
+):
+    drop(registered_copy, write_csv(tmp_path / "a.csv", made_up_bars().head(0)))
+    drop(registered_copy, registered_files / LATER_BARS)
+    with instance_of(registered_copy) as instance:
+        asked(look(instance))
+    assert registered(registered_copy) == [BARS, LATER_BARS]
+    assert (registered_copy.data / "inbox/refused/a.csv").exists()
+
+
+def test_a_half_written_file_waits_and_starts_nothing(
+    registered_copy: Home, registered_files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sensors, "SETTLE_SECONDS", 30.0)
+    kept = drop(registered_copy, registered_files / LATER_BARS)
+    with instance_of(registered_copy) as instance:
+        assert skipped(look(instance)).startswith(f"{LATER_BARS}: waiting, {LATER_BARS} was written ")
+    assert kept.exists()
+    assert registered(registered_copy) == [BARS]
+
+
+def test_an_empty_home_has_nothing_to_do(isolated_home: Path):
+    with instance_of(Home(isolated_home)) as instance:
+        assert skipped(look(instance)) == "No bars are registered, and simulated ones never change."
+
+
+def test_bars_without_labels_wait_for_them(isolated_home: Path, registered_files: Path):
+    drop(Home(isolated_home), registered_files / LATER_BARS)
+    with instance_of(Home(isolated_home)) as instance:
+        said = skipped(look(instance))
+    assert said.startswith(f"{LATER_BARS}: registered, 1,380 bars. Labels must be registered beside the bars")
+
+
+def test_without_a_champion_there_is_nothing_to_mark_with(registered_copy: Home, registered_files: Path):
+    drop(registered_copy, registered_files / LATER_BARS)
+    (registered_copy.tracking / "mlflow.db").unlink()
+    with instance_of(registered_copy) as instance:
+        said = skipped(look(instance))
+    assert said.endswith('moola-nq has no champion yet. Run "moola run" once.')
+
+
+def test_broken_options_and_a_broken_manifest_turn_the_tick_red(registered_copy: Home):
+    (registered_copy.data / "inbox").mkdir()
+    (registered_copy.data / "inbox/options.json").write_text("{")
+    with instance_of(registered_copy) as instance:
+        with pytest.raises(BadInput, match="options.json must be a JSON object"):
+            look(instance)
+        (registered_copy.data / "inbox/options.json").unlink()
+        (registered_copy.data / "manifest.json").write_text("{")
+        with pytest.raises(IntegrityError, match="manifest.json must hold what was registered"):
+            look(instance)
+
+
+def fail_and_log(home: Home, fault: Exception) -> list[str]:
+    @dg.asset
+    def faulty() -> None:
+        raise fault
+
+    job = dg.define_asset_job("predict_job", selection=[faulty])
+    alone = dg.Definitions(assets=[faulty], jobs=[job], executor=dg.in_process_executor)
+    with instance_of(home) as instance:
+        result = alone.resolve_job_def("predict_job").execute_in_process(
+            instance=instance, run_config=QUIET, raise_on_error=False
+        )
+        [failed] = [event for event in result.all_events if event.is_run_failure]
+        context = dg.build_run_status_sensor_context(
+            sensor_name="failure_log",
+            dagster_event=failed,
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+        )
+        failure_log(context.for_run_failure())
+    assert result.run_id in failure_file(home).read_text()
+    return failure_file(home).read_text().replace(result.run_id, "RUN").splitlines()
+
+
+def test_a_failed_run_is_logged_with_when_where_and_why(isolated_home: Path):
+    [line] = fail_and_log(Home(isolated_home), OSError("No space left\non device"))
+    when, _, rest = line.partition(" ")
+    assert when.endswith("Z")
+    assert rest == "predict_job RUN faulty: OSError: No space left on device"
+
+
+def test_the_log_of_failures_keeps_the_newest(isolated_home: Path):
+    log_failures(Home(isolated_home), [f"line {number}" for number in range(KEPT_LINES + 2)])
+    log_failures(Home(isolated_home), ["last"])
+    lines = failure_file(Home(isolated_home)).read_text().splitlines()
+    assert len(lines) == KEPT_LINES
+    assert lines[0].endswith(" line 3")
+    assert lines[-1].endswith(" last")
+
+
+def test_nothing_runs_by_itself_but_the_log_of_failures():
+    assert new_bars_sensor.default_status is dg.DefaultSensorStatus.STOPPED
+    assert failure_log.default_status is dg.DefaultSensorStatus.RUNNING
