@@ -56,7 +56,7 @@ class InboxFile:
         """One line for a person."""
         if self.added is not None:
             return f"{self.name}: {self.added.outcome}, {self.added.entry.rows:,} bars"
-        return f"{self.name}: {self.outcome}, {self.why}"
+        return f"{self.name}: {self.outcome}, {self.why.removeprefix(f'{self.name}: ')}"
 
 
 def inbox_folder(store: BarStore) -> Path:
@@ -108,7 +108,7 @@ def _take(store: BarStore, path: Path, common: VendorOptions, settle_seconds: fl
     before, own = _state(path), _own_options(path)
     for part in (path, own):
         if why := _unfinished(part, settle_seconds):
-            return InboxFile(path.name, "waiting", why=f"{part.name} {why}")
+            return InboxFile(path.name, "waiting", why=why if part is path else f"{part.name}: {why}")
     try:
         added = add_bars(store, path, _read_options(own) if own.exists() else common)
     except BadInput as fault:
@@ -141,10 +141,10 @@ def _unfinished(path: Path, settle_seconds: float) -> str | None:
     except FileNotFoundError:
         return None
     if path.name.endswith(_HALF_WRITTEN):
-        return f"has the name of a file half written: it ends in {path.suffix}"
+        return f"it has the name of a file half written, ending in {path.suffix}"
     if age < settle_seconds:
-        return f"was written {max(age, 0):.0f} s ago; it is taken after {settle_seconds:.0f} s of rest"
-    return "is open for writing" if _open_for_writing(path) else None
+        return f"it was written {max(age, 0):.0f} s ago, and is taken after {settle_seconds:.0f} s of rest"
+    return "it is open for writing" if _open_for_writing(path) else None
 
 
 def _open_for_writing(path: Path) -> bool:

@@ -93,7 +93,7 @@ def test_a_refused_file_starts_nothing_and_is_named_with_its_reason(registered_c
     drop(registered_copy, path)
     with instance_of(registered_copy) as instance:
         said = skipped(look(instance))
-    assert said.startswith("nq.csv: refused, nq.csv: ")
+    assert said.startswith("nq.csv: refused, ")
     assert "--timezone America/New_York" in said
     assert (registered_copy.data / "inbox/refused/nq.csv.reason.txt").exists()
 
@@ -115,7 +115,7 @@ def test_a_half_written_file_waits_and_starts_nothing(
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 30.0)
     kept = drop(registered_copy, registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
-        assert skipped(look(instance)).startswith(f"{LATER_BARS}: waiting, {LATER_BARS} was written ")
+        assert skipped(look(instance)).startswith(f"{LATER_BARS}: waiting, it was written ")
     assert kept.exists()
     assert registered(registered_copy) == [BARS]
 

@@ -131,7 +131,7 @@ def test_a_file_written_just_now_waits(store: BarStore, folder: Path):
     (file,) = take_inbox(store)
     assert (file.outcome, file.why) == (
         "waiting",
-        "nq.csv was written 0 s ago; it is taken after 30 s of rest",
+        "it was written 0 s ago, and is taken after 30 s of rest",
     )
     assert names(folder) == ["nq.csv"]
     assert not store.manifest.exists()
@@ -142,7 +142,7 @@ def test_a_file_open_for_writing_waits_however_long_the_pause(store: BarStore, f
     path = write_csv(folder / "nq.csv", made_up_bars())
     with path.open("a"):
         (file,) = take(store)
-        assert (file.outcome, file.why) == ("waiting", "nq.csv is open for writing")
+        assert (file.outcome, file.why) == ("waiting", "it is open for writing")
     assert outcomes(take(store)) == {"nq.csv": "added"}
 
 
