@@ -112,7 +112,9 @@ def bootstrap_ci_report(
                 sha256=digest,
                 looks_at_test=_looks(stage.run, seen, scored),
                 labels_sha256=labels_digest,
-                labels_note=report_parts.labels_note(labeled_expansions, stage.market.simulated),
+                labels_note=report_parts.labels_note(
+                    labeled_expansions, stage.market.simulated, pipeline.scenario
+                ),
             ),
             device=device,
             profile=stage.profile.name,

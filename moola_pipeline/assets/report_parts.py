@@ -169,10 +169,11 @@ def loss_curves(facts: dict[str, Any]) -> LossCurves:
     )
 
 
-def labels_note(labels: pd.DataFrame, simulated: bool) -> str | None:
-    """Who labeled."""
+def labels_note(labels: pd.DataFrame, simulated: bool, scenario: str = "none") -> str | None:
+    """Who labeled; of a simulated market also which scenario it is."""
     if simulated:
-        return "labels drawn from the simulated market's known states, with an annotator's slips"
+        which = "" if scenario == "none" else f"scenario {scenario}: "
+        return f"{which}labels drawn from the simulated market's known states, with an annotator's slips"
     annotators = sorted(labels["annotator"].dropna().unique())
     return f"labels by {', '.join(annotators)}" if annotators else None
 

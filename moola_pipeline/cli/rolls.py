@@ -12,10 +12,9 @@ from moola_pipeline.bars.rolls import add_rolls, registered_rolls
 from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.cli.next_steps import next_steps
+from moola_pipeline.cli.out_files import require_out, write_table, writing
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
-from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
-from moola_pipeline.publish import publish_bytes
 
 ACCEPT = {"why": "register them, once you have looked them over"}
 
@@ -58,8 +57,7 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
     March, June, September and December. Nothing is registered; where rolls are, the proposal is
     compared with them.
     """
-    if out is not None and out.suffix != ".csv":
-        raise BadInput(f"--out must end in .csv, got {out.name}. Name a csv file.")
+    require_out("--out", out, (".csv",))
     store = BarStore(home.data, simulated=False)
     bars = read_bars(store)
     instrument = INSTRUMENTS[read_manifest(store).files[0].instrument]
@@ -67,7 +65,8 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
     compared = _compared(proposal, bars, registered_rolls(store))
     steps = []
     if out is not None and len(proposal.rolls):
-        publish_bytes(out, proposal.rolls.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
+        with writing("--out", out):
+            write_table(out, proposal.rolls, None)
         steps = [{"command": f"moola bars rolls add {out}"} | ACCEPT]
     elif len(proposal.rolls):
         steps = [

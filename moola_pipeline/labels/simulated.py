@@ -21,7 +21,7 @@ from moola_pipeline.bars.simulated import (
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import ChecksumMismatch
-from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, LABEL_DTYPES, NONE, TYPES
+from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, LABEL_DTYPES, NONE, SECOND_PASS, TYPES
 from moola_pipeline.publish import file_sha256, locked, publish_json, publishing
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
@@ -30,7 +30,6 @@ DIGESTS = "files"
 MARGIN_BARS = 240
 """Bars left alone at both ends of a period: a session opens on the evening before its date, and
 windows of different periods must lie well apart."""
-SECOND_PASS = FIRST_PASS + 1
 _SAME_FOR_ALL = ("A", "simulated", "simulated")
 """Grade, batch and annotator of every row."""
 

@@ -77,5 +77,5 @@ def test_bad_input_is_one_line(isolated_home: Path):
     assert complaint(no_bars).startswith("Bars must be registered, but none are.")
     wrong_name = call("bars", "rolls", "propose", "--out", "rolls.txt")
     assert wrong_name.exit_code == 2
-    assert complaint(wrong_name) == "--out must end in .csv, got rolls.txt. Name a csv file."
+    assert complaint(wrong_name) == "--out must end in .csv, got rolls.txt. Choose one of them."
     assert not (isolated_home / "data" / "raw").exists()
