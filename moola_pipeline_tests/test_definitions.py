@@ -34,7 +34,16 @@ GRAPH = {
             "finetuned_classifier",
         },
     ),
-    "registered_model": ("facts", {"finetuned_classifier", "bootstrap_ci_report"}),
+    "registered_model": (
+        "facts",
+        {
+            "raw_nq_bars",
+            "labeled_expansions",
+            "relativity_features",
+            "finetuned_classifier",
+            "bootstrap_ci_report",
+        },
+    ),
     "latest_expansions": (
         "frames",
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "registered_model"},

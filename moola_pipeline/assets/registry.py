@@ -1,16 +1,25 @@
 """registered_model: a version in the MLflow registry, and whether it became champion."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
+import pandas as pd
 
-from moola_pipeline.assets.stage import open_stage
+from moola_pipeline.assets.stage import OpenStage, open_stage
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.home import Home
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.promotions import Ruling, apply_ruling, in_figures
 from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.registry import promote_if_first, register
+from moola_pipeline.resources.registry import champion_version, load_version, register
 from moola_pipeline.resources.tracking import Tracking
+
+if TYPE_CHECKING:
+    from moola_pipeline.assets.promotion import Contender
 
 
 @dg.asset(
@@ -23,59 +32,117 @@ def registered_model(
     context: dg.AssetExecutionContext,
     pipeline: Pipeline,
     tracking: Tracking,
+    raw_nq_bars: pd.DataFrame,
+    labeled_expansions: pd.DataFrame,
+    relativity_features: FeatureTable,
     finetuned_classifier: TrainedClassifiers,
     bootstrap_ci_report: WrittenReport,
 ) -> Iterator[Any]:
-    """Registers the served seed as `challenger`; it becomes `champion` when there is none.
+    """Registers the served seed as `challenger`; it becomes `champion` by the rule of `promotion`.
 
-    Runs on the CPU: it copies files, a GPU would not help.
+    Runs on the CPU: it copies files and reads some hundred windows, a GPU would not help.
     """
     with open_stage(context, pipeline, tracking) as stage:
-        data = bootstrap_ci_report.data
-        market, training = stage.market, finetuned_classifier.facts
-        facts = {
-            "model": market.model_name,
-            "instrument": market.instrument.name,
-            "simulated": market.simulated,
-            "last_bar_seen": training["last_bar_seen"],
-            "bars_sha256": data.data.sha256,
-            "labels_sha256": data.data.labels_sha256,
-            "settings": training["settings"],
-            "served_seed": training["served"],
-            "n_parameters": training["n_parameters"],
-            "code_version": training["code_version"],
-            "mlflow_run_id": stage.run.id,
-        }
-        scores = {
-            name: f"{one.estimate:.4f} [{one.low:.4f}, {one.high:.4f}]"
-            for name, one in data.metrics.items()
-            if None not in (one.estimate, one.low, one.high)
-        }
-        tags = {
-            **scores,
-            "data.sha256": data.data.sha256,
-            "labels.sha256": data.data.labels_sha256,
-            "simulated": market.simulated,
-            "profile": stage.profile.name,
-        }
-        version = register(
-            pipeline.home, stage.run, market.model_name, finetuned_classifier.served, facts, tags
+        name, served = stage.market.model_name, finetuned_classifier.served
+        facts = _facts_of(stage, finetuned_classifier.facts, bootstrap_ci_report)
+        tags = _tags_of(stage, bootstrap_ci_report)
+        registered = register(pipeline.home, stage.run, name, served, facts, tags)
+        ruling = _ruling(
+            stage,
+            registered.version,
+            bootstrap_ci_report,
+            (raw_nq_bars, labeled_expansions, relativity_features),
         )
-        sound = all(check.passed for check in data.checks.values() if check.kind == "integrity")
-        promoted, reason = promote_if_first(pipeline.home, market.model_name, version, sound)
-        stage.run.set_tags({"decision": "promoted" if promoted else "kept as challenger", "reason": reason})
+        entry = apply_ruling(pipeline.home, stage.run.client, name, registered.version, ruling)
+        same = "" if registered.is_new else f"the same weights as version {registered.version}; "
+        decided = "promoted" if entry.verdict == "promoted" else "kept as challenger"
+        if entry.champion == registered.version and entry.verdict == "stayed":
+            decided = "champion already"
         decision = {
-            "name": market.model_name,
-            "version": version,
-            "aliases": ["challenger", "champion"] if promoted else ["challenger"],
-            "reason": reason,
+            "name": name,
+            "version": registered.version,
+            "is_new": registered.is_new,
+            "aliases": ["challenger", "champion"] if entry.champion == registered.version else ["challenger"],
+            "reason": f"{same}{entry.reason}",
         }
+        stage.run.set_tags({"decision": decided, "reason": decision["reason"]})
         yield stage.result(
             decision,
             {
-                "model": f"models:/{market.model_name}/{version}",
+                "model": f"models:/{name}/{registered.version}",
                 "aliases": ", ".join(decision["aliases"]),
-                "reason": reason,
+                "decision": decided,
+                "reason": decision["reason"],
+                "rule": entry.rule,
+                "interval": in_figures(entry.interval) if entry.interval else "not measured",
+                "champion": str(entry.champion),
                 "why_cpu": "copying files: a GPU would not help",
             },
         )
+
+
+def _ruling(
+    stage: OpenStage,
+    version: str,
+    report: WrittenReport,
+    tables: tuple[pd.DataFrame, pd.DataFrame, FeatureTable],
+) -> Ruling:
+    """What the rule makes of a version, beside the champion as it is registered."""
+    from moola_pipeline.assets import promotion
+    from moola_pipeline.serving.annotate import bar_arrays
+
+    home, name, checks = stage.market.home, stage.market.model_name, report.data.checks
+    champion = champion_version(home, name)
+    if champion is None:
+        return promotion.rule_on_first(checks)
+    try:
+        new, old = (_contender(home, name, number) for number in (version, champion))
+    except IntegrityError as fault:
+        # the reason is kept, and a home may be moved
+        return promotion.rule_on_lost(version, champion, str(fault).replace(f"{home.root}/", ""))
+    bars, labels, features = tables
+    arrays = bar_arrays(bars, stage.market.instrument.tick_points)
+    rng = np.random.default_rng(stage.profile.report.seed)
+    return promotion.rule_on(new, old, checks, promotion.Trials(bars, arrays, features, labels), rng)
+
+
+def _contender(home: Home, name: str, version: str) -> "Contender":
+    from moola_pipeline.assets.promotion import Contender
+
+    annotator, facts = load_version(home, f"models:/{name}/{version}")
+    return Contender(version, annotator, pd.to_datetime(facts["last_bar_seen"], utc=True))
+
+
+def _facts_of(stage: OpenStage, training: dict[str, Any], report: WrittenReport) -> dict[str, Any]:
+    market, encoder = stage.market, training["encoder"]
+    seen = max(training["last_bar_seen"], encoder["last_bar_seen"], key=pd.Timestamp)
+    return {
+        "model": market.model_name,
+        "instrument": market.instrument.name,
+        "simulated": market.simulated,
+        "first_bar_seen": encoder["first_bar_seen"],
+        "last_bar_seen": seen,
+        "bars_sha256": report.data.data.sha256,
+        "labels_sha256": report.data.data.labels_sha256,
+        "settings": training["settings"],
+        "served_seed": training["served"],
+        "n_parameters": training["n_parameters"],
+        "code_version": training["code_version"],
+        "mlflow_run_id": stage.run.id,
+    }
+
+
+def _tags_of(stage: OpenStage, report: WrittenReport) -> dict[str, Any]:
+    data = report.data
+    scores = {
+        name: f"{one.estimate:.4f} [{one.low:.4f}, {one.high:.4f}]"
+        for name, one in data.metrics.items()
+        if None not in (one.estimate, one.low, one.high)
+    }
+    return {
+        **scores,
+        "data.sha256": data.data.sha256,
+        "labels.sha256": data.data.labels_sha256,
+        "simulated": stage.market.simulated,
+        "profile": stage.profile.name,
+    }

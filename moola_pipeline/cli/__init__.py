@@ -31,6 +31,9 @@ COMMANDS = {
     "status": LazyCommand("moola_pipeline.cli.status", "status", "Show what is stale, and why."),
     "report": LazyCommand("moola_pipeline.cli.report", "report", "Show the scores of the last run."),
     "predict": LazyCommand("moola_pipeline.cli.predict", "predict", "Mark expansions in a file of bars."),
+    "registry": LazyCommand(
+        "moola_pipeline.cli.registry", "registry", "List, promote, roll back and import versions."
+    ),
     "bars": LazyCommand("moola_pipeline.cli.bars", "bars", "Add bars and contract rolls, and list them."),
     "labels": LazyCommand("moola_pipeline.cli.labels", "labels", "Add and check labeled windows."),
     "zigzag": LazyCommand("moola_pipeline.cli.zigzag", "zigzag", "List the swings of a file of bars."),

@@ -79,7 +79,14 @@ STAGES = {
         ("finetuned_classifier",),
     ),
     "registered_model": Stage(
-        ("serving", "resources/registry.py", "resources/pyfunc_model.py", "assets/registry.py"),
+        (
+            "serving",
+            "resources/registry.py",
+            "resources/signature.py",
+            "resources/pyfunc_model.py",
+            "assets/registry.py",
+            "assets/promotion.py",
+        ),
         upstream=("bootstrap_ci_report",),
     ),
     "latest_expansions": Stage(

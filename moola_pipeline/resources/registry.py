@@ -1,20 +1,24 @@
-"""Versions of the model in MLflow's registry: how one is registered, promoted and found."""
+"""Versions of the model in MLflow's registry: how one is registered, and how one is found."""
 
+import hashlib
+import json
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping
-from importlib.metadata import version as installed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
 from moola_pipeline.home import Home
-from moola_pipeline.publish import locked
+from moola_pipeline.publish import file_sha256, locked
+from moola_pipeline.resources.signature import bars_signature, pinned_packages
 from moola_pipeline.resources.tracking import TrackedRun, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.models import ModelSignature
+    from mlflow.entities.model_registry import ModelVersion
 
     from moola_pipeline.models.annotator import Annotator
 
@@ -22,17 +26,17 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 MODEL_FOLDER = "model"
 ANNOTATOR_FOLDER = "annotator"
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
-SERVING_PACKAGES = (
-    "mlflow",
-    "torch",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "TA-Lib",
-    "numba",
-    "scikit-learn",
-    "safetensors",
-)
+MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST = "model.sha256", "weights.sha256", "config.sha256"
+DIGEST_TAGS = (MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST)
+"""Tags of a version: of what answers (weights, rule, decisions), and of its two files."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version, and whether it is new or the same model had been registered as it before."""
+
+    version: str
+    is_new: bool
 
 
 def register(
@@ -42,8 +46,11 @@ def register(
     annotator: "Annotator",
     facts: Mapping[str, Any],
     tags: Mapping[str, Any],
-) -> str:
+) -> Registered:
     """Register a model as the newest version, alias `challenger`.
+
+    A model that answers as a registered one does, bit for bit, is that version again: it takes
+    over the tags and the alias, and no version is made.
 
     Args:
         home: Whose registry.
@@ -52,60 +59,69 @@ def register(
         annotator: The model.
         facts: Of its making, kept in its config beside `model_version`.
         tags: Scores and digests, set on the version.
-
-    Returns:
-        The version's number.
     """
-    import mlflow.pyfunc
-
     from moola_pipeline.models.annotator import save_annotator
 
     client = run.client
+    texts = {key: str(value) for key, value in tags.items()}
     with locked(home.tracking / "registry"), tempfile.TemporaryDirectory() as folder:
-        known = _versions(client, name)
-        version = str(max(known, default=0) + 1)
+        known = versions(client, name)
+        version = str(max((int(one.version) for one in known), default=0) + 1)
         annotator_folder = Path(folder) / ANNOTATOR_FOLDER
         save_annotator(annotator_folder, annotator, {**facts, "model_version": version})
-        mlflow.pyfunc.save_model(
-            Path(folder) / MODEL_FOLDER,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={ANNOTATOR_FOLDER: str(annotator_folder)},
-            signature=_signature(),
-            pip_requirements=[
-                f"{package}=={installed(package).split('+')[0]}" for package in SERVING_PACKAGES
-            ],
-        )
-        run.log_artifact(Path(folder) / MODEL_FOLDER, MODEL_FOLDER)
+        digests = annotator_digests(annotator_folder)
+        if found := registered_as(home, client, name, digests[MODEL_DIGEST]):
+            for key, text in texts.items():
+                client.set_model_version_tag(name, found, key, text)
+            client.set_registered_model_alias(name, CHALLENGER, found)
+            return Registered(found, is_new=False)
+        _keep(run, Path(folder))
         if not known:
             client.create_registered_model(name)
         source = f"{client.get_run(run.id).info.artifact_uri}/{MODEL_FOLDER}"
-        texts = {key: str(value) for key, value in tags.items()}
-        made = client.create_model_version(name, source, run_id=run.id, tags=texts)
+        made = client.create_model_version(name, source, run_id=run.id, tags=texts | digests)
         if str(made.version) != version:
             raise IntegrityError(
                 f"{name}: the registry gave version {made.version}, expected {version}. Run again."
             )
         client.set_registered_model_alias(name, CHALLENGER, version)
-    return version
+    return Registered(version, is_new=True)
 
 
-def promote_if_first(home: Home, name: str, version: str, sound: bool) -> tuple[bool, str]:
-    """Make a version champion when there is none and no integrity check failed.
+def registered_as(home: Home, client: "MlflowClient", name: str, model_digest: str) -> str | None:
+    """The version that is this very model, its files in order; None where there is none."""
+    same = [one for one in versions(client, name) if one.tags.get(MODEL_DIGEST) == model_digest]
+    return next((str(one.version) for one in same if _is_intact(home, one)), None)
 
-    Returns:
-        Whether it was promoted, and why or why not.
-    """
-    client = open_store(home)
-    champion = version_of(client, name, CHAMPION)
-    if champion is not None:
-        return (
-            False,
-            f"version {champion} is champion; a comparison must show version {version} to be no worse",
+
+def annotator_digests(folder: Path) -> dict[str, str]:
+    """DIGEST_TAGS of a model as `save_annotator` wrote it; the facts of its making do not count as model."""
+    from moola_pipeline.models.annotator import CONFIG_FILE, WEIGHTS_FILE
+
+    config = json.loads((folder / CONFIG_FILE).read_bytes())
+    config.pop("facts", None)
+    return {
+        MODEL_DIGEST: hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        WEIGHTS_DIGEST: file_sha256(folder / WEIGHTS_FILE),
+        CONFIG_DIGEST: file_sha256(folder / CONFIG_FILE),
+    }
+
+
+def _keep(run: TrackedRun, folder: Path) -> None:
+    """Log the annotator in `folder` as a model that MLflow can load by itself."""
+    import mlflow.pyfunc
+
+    with warnings.catch_warnings():
+        # an example would have to be rows of somebody's bars
+        warnings.filterwarnings("ignore", ".*input example")
+        mlflow.pyfunc.save_model(
+            folder / MODEL_FOLDER,
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={ANNOTATOR_FOLDER: str(folder / ANNOTATOR_FOLDER)},
+            signature=bars_signature(),
+            pip_requirements=pinned_packages(),
         )
-    if not sound:
-        return False, "there is no champion, but an integrity check of this run failed"
-    client.set_registered_model_alias(name, CHAMPION, version)
-    return True, "there was no champion and every integrity check passed"
+    run.log_artifact(folder / MODEL_FOLDER, MODEL_FOLDER)
 
 
 def champion_version(home: Home, name: str) -> str | None:
@@ -153,8 +169,11 @@ def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
     except MlflowException as fault:
         raise _not_registered(client, uri) from fault
     try:
-        folder = download_artifacts(str(found.source), tracking_uri=client.tracking_uri)
-        return load_annotator(Path(folder) / "artifacts" / ANNOTATOR_FOLDER)
+        folder = Path(download_artifacts(str(found.source), tracking_uri=client.tracking_uri))
+        annotator_folder = folder / "artifacts" / ANNOTATOR_FOLDER
+        loaded = load_annotator(annotator_folder)
+        _require_digests(annotator_folder, found.tags)
+        return loaded
     except (MlflowException, OSError, IntegrityError) as fault:
         named = (
             f": {str(fault).removesuffix(' Train it again.')}" if isinstance(fault, IntegrityError) else ""
@@ -171,20 +190,22 @@ def _not_registered(client: "MlflowClient", uri: str) -> MissingArtifact:
     return MissingArtifact(f"{uri} must be a registered model, but it is not. {choice}: moola run")
 
 
-def _versions(client: "MlflowClient", name: str) -> list[int]:
-    return [int(found.version) for found in client.search_model_versions(f"name = '{name}'")]
+def versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
+    """All versions of a model, oldest first; none where there is no such model."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda one: int(one.version))
 
 
-def _signature() -> "ModelSignature":
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
-    from mlflow.types.schema import AnyType
+def _require_digests(folder: Path, recorded: Mapping[str, str]) -> None:
+    """Versions registered before digests were recorded have none to compare."""
+    for name, digest in annotator_digests(folder).items():
+        if recorded.get(name, digest) != digest:
+            raise IntegrityError(f"{name} is {digest}, the registry records {recorded[name]}")
 
-    from moola_pipeline.bars.columns import KNOWN_NAMES
-    from moola_pipeline.bars.schema import PRICE_COLUMNS
 
-    columns: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in PRICE_COLUMNS]
-    for role in ("time", "volume", "contract"):
-        columns += [ColSpec(AnyType(), name, required=False) for name in KNOWN_NAMES[role]]
-    params = ParamSchema([ParamSpec("timezone", DataType.string, "")])
-    return ModelSignature(inputs=Schema(columns), params=params)
+def _is_intact(home: Home, found: "ModelVersion") -> bool:
+    try:
+        load_version(home, f"models:/{found.name}/{found.version}")
+    except IntegrityError:
+        return False
+    return True

@@ -1,10 +1,12 @@
 """A frame of raw bars as people have it, turned into the canonical table."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import pyarrow as pa
 
 from moola_pipeline.bars.cleaning import clean_bars, known_instrument
-from moola_pipeline.bars.columns import KNOWN_NAMES, REQUIRED_ROLES
+from moola_pipeline.bars.columns import DATE_NAME, KNOWN_NAMES, REQUIRED_ROLES
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.table import build_table
@@ -13,6 +15,8 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.windows.frame import BARS_BEFORE, WINDOW_BARS
 
 FRAME = "bars"
+FRAME_NAMES = (*(name for names in KNOWN_NAMES.values() for name in names), DATE_NAME)
+"""The names by which a column of a frame is known, in any case; `date` where nothing else is the time."""
 NEEDED_BARS = BARS_BEFORE + WINDOW_BARS
 
 
@@ -29,8 +33,9 @@ def table_from_frame(frame: pd.DataFrame, instrument: str, timezone: str | None 
     """The canonical table of a frame of raw one-minute bars.
 
     Args:
-        frame: Time as a column (timestamp, time, datetime, ts, ...) or as the index; open, high,
-            low, close in index points; volume and contract optional; other columns are ignored.
+        frame: Time as a column (timestamp, time, datetime, date, ts, ...) or as the index, a level
+            of it or text in it; open, high, low, close in index points; volume and contract
+            optional; other columns are ignored.
         instrument: Whose tick grid the prices lie on.
         timezone: IANA zone of naive times; times with a zone carry their own.
 
@@ -39,10 +44,11 @@ def table_from_frame(frame: pd.DataFrame, instrument: str, timezone: str | None 
             is not legal, or there are too few bars for one window.
     """
     named = _by_role(frame)
+    aware = isinstance(named["time"].dtype, pd.DatetimeTZDtype)
     times, _ = utc_instants(
         pa.chunked_array([pa.array(named["time"])]),
         column=str(named["time"].name),
-        timezone=timezone,
+        timezone=None if aware else timezone,
         source=FRAME,
         remedy='Pass params={"timezone": "America/New_York"}, or localize the times.',
     )
@@ -58,7 +64,7 @@ def table_from_frame(frame: pd.DataFrame, instrument: str, timezone: str | None 
 
 
 def _by_role(frame: pd.DataFrame) -> dict[str, pd.Series]:
-    columns = {str(name).strip().lower(): frame[name] for name in frame.columns}
+    columns = {str(name).strip().lower(): pd.Series(frame[name]) for name in frame.columns}
     found = {}
     for role, names in KNOWN_NAMES.items():
         matches = [name for name in names if name in columns]
@@ -66,14 +72,27 @@ def _by_role(frame: pd.DataFrame) -> dict[str, pd.Series]:
             raise BadInput(f"{FRAME}: one column must hold the {role}, got {', '.join(matches)}. Drop one.")
         if matches:
             found[role] = columns[matches[0]]
-    if "time" not in found and isinstance(frame.index, pd.DatetimeIndex):
-        found["time"] = frame.index.to_series(name=frame.index.name or "index")
+    if "time" not in found and (times := _other_times(frame, columns)) is not None:
+        found["time"] = times
     if missing := [role for role in REQUIRED_ROLES if role not in found]:
         raise BadInput(
             f"{FRAME}: columns must hold {', '.join(REQUIRED_ROLES)} (time may be the index), "
             f"got {', '.join(columns) or 'none'}. Add {', '.join(missing)}."
         )
     return found
+
+
+def _other_times(frame: pd.DataFrame, columns: Mapping[str, pd.Series]) -> pd.Series | None:
+    """The times of the index or a level of it, else of `date`, else the text of the index."""
+    levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
+    if of_times := [level for level in levels if isinstance(level, pd.DatetimeIndex)]:
+        return of_times[0].to_series(frame.index, name=of_times[0].name or "index")
+    if DATE_NAME in columns:
+        return columns[DATE_NAME]
+    texts = [level for level in levels if pd.api.types.is_string_dtype(level.dtype)]
+    return (
+        texts[0].to_series(frame.index, name=texts[0].name or "index") if len(levels) == 1 and texts else None
+    )
 
 
 def _numbers(column: pd.Series) -> pd.Series:

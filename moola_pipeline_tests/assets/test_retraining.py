@@ -130,7 +130,7 @@ def test_another_training_is_another_version_and_another_look_at_the_test_rows(
     smoke_copy: Home, smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     assert outcome(smoke_home)["data"]["looks_at_test"] == 1
-    change_finetuning(monkeypatch, jitter_atr=0.031)
+    change_finetuning(monkeypatch, taught_epochs=3)
     said = run(smoke_copy)
     assert said["made"] == ["finetuned_classifier", "bootstrap_ci_report", "registered_model"]
     assert said["data"]["looks_at_test"] == 2
@@ -142,8 +142,11 @@ def test_another_training_is_another_version_and_another_look_at_the_test_rows(
     assert decision == {
         "name": "moola-simulated",
         "version": "2",
+        "is_new": True,
         "aliases": ["challenger"],
-        "reason": "version 1 is champion; a comparison must show version 2 to be no worse",
+        "reason": "version 1 stays champion: behind 2025-06-13 lie only 21 consolidation and 18 retracement "
+        "expansions in 11 sessions that neither version has seen, at least 10 of each type in 20 sessions "
+        "are needed",
     }
 
 
@@ -181,8 +184,16 @@ def test_a_collapsed_classifier_fails_the_run_and_registers_nothing(
     assert _versions(smoke_copy) == 1
     answering({"consolidation": 0.6, "retracement": 0.4}, spread=0.2)
     cured = moola(smoke_copy, *SMOKE)
-    assert "made again: finetuned_classifier (an integrity check did not pass)" in cured
-    assert _versions(smoke_copy) == 2
+    assert "made again: finetuned_classifier (check no_collapse did not pass" in cured
+    assert _versions(smoke_copy) == 1  # the weights given back are those of version 1
+    decision = json.loads((smoke_copy.store / "simulated-smoke" / "registered_model.json").read_bytes())
+    assert decision == {
+        "name": "moola-simulated",
+        "version": "1",
+        "is_new": False,
+        "aliases": ["challenger", "champion"],
+        "reason": "the same weights as version 1; version 1 is champion already",
+    }
 
 
 def test_one_answer_for_all_is_a_collapse_as_well(smoke_copy: Home, answering: Callable[..., None]):

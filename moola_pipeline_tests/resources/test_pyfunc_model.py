@@ -47,6 +47,8 @@ def with_times(bars: pd.DataFrame, times: pd.Series) -> pd.DataFrame:
     return bars.assign(timestamp=times)
 
 
+PRICES = ("open", "high", "low", "close")
+WHOLE = ("int16", "int32", "int64", "uint16", "uint32", "uint64", "Int64", "UInt32", "int64[pyarrow]")
 VARIANTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "time as the index": lambda bars: bars.set_index("timestamp"),
     "time as an index without a name": lambda bars: bars.set_index("timestamp").rename_axis(None),
@@ -55,13 +57,38 @@ VARIANTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "microseconds": lambda bars: with_times(bars, bars["timestamp"].dt.as_unit("us")),
     "times of New York": lambda bars: with_times(bars, bars["timestamp"].dt.tz_convert("America/New_York")),
     "no volume": lambda bars: bars.drop(columns="volume"),
-    "volume as int64": lambda bars: bars.assign(volume=bars["volume"].astype("int64")),
+    **{
+        f"volume as {kind}": lambda bars, kind=kind: bars.assign(
+            volume=bars["volume"].clip(0, 999).astype(kind)
+        )
+        for kind in WHOLE
+    },
+    "volume null here and there": lambda bars: bars.assign(
+        volume=bars["volume"].astype("Int64").mask(bars.index < 9)
+    ),
+    "volume null everywhere": lambda bars: bars.assign(volume=None),
     "volume as float": lambda bars: bars.assign(volume=bars["volume"].astype("float64")),
     "other columns": lambda bars: bars.assign(vwap=1.0, note="x", rsi=None),
     "columns in another order": lambda bars: bars.loc[:, ["close", "low", "timestamp", "high", "open"]],
     "rows in another order": lambda bars: bars.sample(frac=1, random_state=0),
     "a row given twice": lambda bars: pd.concat([bars, bars.iloc[[5]]], ignore_index=True),
-    "prices as float32": lambda bars: bars.astype(dict.fromkeys(("open", "high", "low", "close"), "float32")),
+    "Names As Titles": lambda bars: bars.rename(columns=str.capitalize),
+    "NAMES IN CAPITALS": lambda bars: bars.rename(columns=str.upper),
+    "titles and an index, as a download has them": lambda bars: (
+        bars.rename(columns=str.capitalize).set_index("Timestamp").rename_axis("Datetime")
+    ),
+    "time as text in the index": lambda bars: bars.set_index(
+        bars["timestamp"].dt.strftime("%Y-%m-%d %H:%M:%S+00:00")
+    ).drop(columns="timestamp"),
+    "time and symbol as the index": lambda bars: bars.assign(symbol="NQM5").set_index(
+        ["symbol", "timestamp"]
+    ),
+    "time in a column named Date": lambda bars: bars.rename(columns={"timestamp": "Date"}),
+    "a date beside the time": lambda bars: bars.assign(date=bars["timestamp"].dt.strftime("%Y-%m-%d")),
+    "time as objects": lambda bars: bars.assign(timestamp=bars["timestamp"].astype(object)),
+    "prices as text": lambda bars: bars.astype(dict.fromkeys(PRICES, "str")),
+    "pyarrow types": lambda bars: bars.convert_dtypes(dtype_backend="pyarrow"),
+    "prices as float32": lambda bars: bars.astype(dict.fromkeys(PRICES, "float32")),
 }
 
 
@@ -106,6 +133,19 @@ def test_naive_times_are_read_in_the_zone_that_is_named(
     for frame in (with_times(bars, local), with_times(bars, local).set_index("timestamp")):
         marks = model.predict(frame, params={"timezone": "America/New_York"})
         pd.testing.assert_frame_equal(marks, expected)
+
+
+def test_prices_that_are_whole_numbers_need_no_fraction(model: PyFuncModel, bars: pd.DataFrame):
+    rounded = bars.assign(**{name: bars[name].round() for name in PRICES})
+    whole = rounded.astype(dict.fromkeys(PRICES, "int64"))
+    pd.testing.assert_frame_equal(model.predict(whole), model.predict(rounded))
+
+
+def test_times_with_a_zone_keep_it_whatever_zone_is_named(
+    model: PyFuncModel, bars: pd.DataFrame, expected: pd.DataFrame
+):
+    marks = model.predict(bars, params={"timezone": "America/New_York"})
+    pd.testing.assert_frame_equal(marks, expected)
 
 
 def test_the_frame_given_is_left_as_it_was(model: PyFuncModel, bars: pd.DataFrame):

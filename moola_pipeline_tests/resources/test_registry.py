@@ -1,21 +1,24 @@
 """Versions of the model: how one is registered, which one serves, and how a wrong name is refused."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from mlflow import MlflowClient
 
-from moola_pipeline.errors import BadInput, MissingArtifact
+from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
 from moola_pipeline.home import Home
 from moola_pipeline.resources.registry import (
-    SERVING_PACKAGES,
+    DIGEST_TAGS,
+    Registered,
     champion_version,
     load_version,
-    promote_if_first,
     register,
     version_of,
 )
+from moola_pipeline.resources.signature import SERVING_PACKAGES
 from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
 
 NAME = "moola-simulated"
@@ -24,7 +27,7 @@ NAME = "moola-simulated"
 def model_folder(home: Home, version: str = "1") -> Path:
     source = open_store(home).get_model_version(NAME, version).source
     assert source is not None
-    return Path(source.removeprefix("file://"))
+    return Path(unquote(source.removeprefix("file://")))
 
 
 @pytest.fixture
@@ -32,13 +35,16 @@ def client(smoke_copy: Home) -> MlflowClient:
     return open_store(smoke_copy)
 
 
-def registered_again(home: Home, name: str = NAME) -> str:
-    """The version of the champion's copy under a name."""
+def registered_again(home: Home, name: str = NAME, threshold: float | None = None) -> Registered:
+    """What comes of registering the champion under a name, as it is or with another threshold."""
     client = open_store(home)
     experiment = experiment_id(client, home, NAME)
     run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
     annotator, facts = load_version(home, f"models:/{NAME}@champion")
-    return register(home, run, name, annotator, facts, {"simulated": True})
+    if threshold is not None:
+        decisions = annotator.decisions.model_copy(update={"expansion_threshold": threshold})
+        annotator = replace(annotator, decisions=decisions)
+    return register(home, run, name, annotator, facts, {"simulated": True, "profile": "again"})
 
 
 def test_the_first_version_is_challenger_and_champion(smoke_home: Home):
@@ -81,36 +87,45 @@ def test_the_model_names_the_versions_it_was_made_with(smoke_home: Home):
     assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines)
 
 
-def test_a_second_version_stays_challenger_and_says_why(smoke_copy: Home, client: MlflowClient):
-    assert registered_again(smoke_copy) == "2"
-    promoted, reason = promote_if_first(smoke_copy, NAME, "2", sound=True)
-    assert (promoted, reason) == (
-        False,
-        "version 1 is champion; a comparison must show version 2 to be no worse",
-    )
+def test_a_version_carries_the_digests_of_its_files(smoke_home: Home):
+    tags = open_store(smoke_home).get_model_version(NAME, "1").tags
+    assert all(re.fullmatch("[0-9a-f]{64}", tags[name]) for name in DIGEST_TAGS)
+    assert len({tags[name] for name in DIGEST_TAGS}) == 3
+
+
+def test_another_model_is_another_version_and_leaves_the_champion(smoke_copy: Home, client: MlflowClient):
+    assert registered_again(smoke_copy, threshold=0.123) == Registered("2", is_new=True)
     assert version_of(client, NAME, "challenger") == "2"
     assert champion_version(smoke_copy, NAME) == "1"
     assert load_version(smoke_copy, f"models:/{NAME}@challenger")[1]["model_version"] == "2"
 
 
-def test_without_a_champion_a_sound_version_takes_its_place(smoke_copy: Home, client: MlflowClient):
-    client.delete_registered_model_alias(NAME, "champion")
-    assert promote_if_first(smoke_copy, NAME, "1", sound=True) == (
-        True,
-        "there was no champion and every integrity check passed",
-    )
-    assert champion_version(smoke_copy, NAME) == "1"
+def test_the_same_model_is_the_same_version_with_newer_tags(smoke_copy: Home, client: MlflowClient):
+    registered_again(smoke_copy, threshold=0.123)
+    assert registered_again(smoke_copy) == Registered("1", is_new=False)
+    assert version_of(client, NAME, "challenger") == "1"
+    assert client.get_model_version(NAME, "1").tags["profile"] == "again"
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
 
 
-def test_an_unsound_version_serves_no_one(smoke_copy: Home, client: MlflowClient):
-    client.delete_registered_model_alias(NAME, "champion")
-    promoted, reason = promote_if_first(smoke_copy, NAME, "1", sound=False)
-    assert (promoted, reason) == (False, "there is no champion, but an integrity check of this run failed")
-    assert champion_version(smoke_copy, NAME) is None
+def test_a_config_that_was_changed_is_refused_though_its_weights_are_whole(smoke_copy: Home):
+    config = model_folder(smoke_copy) / "artifacts" / "annotator" / "config.json"
+    config.write_text(config.read_text().replace('"refine": false', '"refine": true', 1) + " ")
+    with pytest.raises(IntegrityError, match=r"version 1 must be as registered.*\.sha256 is [0-9a-f]{64}"):
+        load_version(smoke_copy, f"models:/{NAME}/1")
+
+
+def test_a_model_whose_files_were_lost_is_registered_anew(smoke_copy: Home, client: MlflowClient):
+    experiment = experiment_id(client, smoke_copy, NAME)
+    run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
+    annotator, facts = load_version(smoke_copy, f"models:/{NAME}/1")
+    (model_folder(smoke_copy) / "artifacts" / "annotator" / "weights.safetensors").unlink()
+    assert register(smoke_copy, run, NAME, annotator, facts, {}) == Registered("2", is_new=True)
+    load_version(smoke_copy, f"models:/{NAME}/2")
 
 
 def test_two_models_count_their_versions_apart(smoke_copy: Home):
-    assert registered_again(smoke_copy, "moola-nq") == "1"
+    assert registered_again(smoke_copy, "moola-nq") == Registered("1", is_new=True)
     assert champion_version(smoke_copy, "moola-nq") is None
     assert champion_version(smoke_copy, NAME) == "1"
 

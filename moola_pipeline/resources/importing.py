@@ -1,0 +1,176 @@
+"""A version trained in another home, brought into this one: proved, copied, marked as imported."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.home import Home
+from moola_pipeline.resources.registry import (
+    ANNOTATOR_FOLDER,
+    CHALLENGER,
+    CHAMPION,
+    DIGEST_TAGS,
+    MODEL_DIGEST,
+    Registered,
+    annotator_digests,
+    register,
+    registered_as,
+)
+from moola_pipeline.resources.relocation import PLACE_NAME
+from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, experiment_id, open_store
+
+IMPORTED = "imported"
+KEPT_TAGS = ("data.sha256", "labels.sha256", "simulated", "profile")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A champion as another home records it.
+
+    Attributes:
+        folder: Its files, below that home.
+        tags: As that home recorded them.
+    """
+
+    model: str
+    version: str
+    folder: Path
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of an import: here, and there."""
+
+    model: str
+    registered: Registered
+    foreign: Foreign
+
+
+def import_champion(home: Home, other: Home, model: str | None) -> Imported:
+    """Register the champion of another home in this one, as challenger; that home is only read.
+
+    Raises:
+        BadInput: If the other is this home, has no registry, or no champion of that name.
+        IntegrityError: If its files are gone, are not those it registered, or are of another schema.
+    """
+    from moola_pipeline.models.annotator import load_annotator
+
+    if other.root.resolve() == home.root.resolve():
+        raise BadInput("HOME must be another home than the one in use, got the same. Name another folder.")
+    foreign = find_champion(other, model)
+    named = f"version {foreign.version} of {foreign.model}"
+    try:
+        annotator, facts = load_annotator(foreign.folder)
+    except IntegrityError as fault:
+        raise IntegrityError(_refusal(named, str(fault).removesuffix(" Train it again."))) from fault
+    digests = annotator_digests(foreign.folder)
+    for name in DIGEST_TAGS:
+        if foreign.tags.get(name) != digests[name]:
+            raise IntegrityError(
+                _refusal(
+                    named, f"{name} is {digests[name]}, its registry records {foreign.tags.get(name, 'none')}"
+                )
+            )
+    _require_facts(named, foreign.model, facts)
+    origin = {f"{IMPORTED}.{name}": digest for name, digest in digests.items()}
+    origin |= {IMPORTED: "True", f"{IMPORTED}.version": foreign.version}
+    kept = {name: foreign.tags[name] for name in KEPT_TAGS if name in foreign.tags}
+    client = open_store(home)
+    if same := registered_as(home, client, foreign.model, digests[MODEL_DIGEST]):
+        client.set_registered_model_alias(foreign.model, CHALLENGER, same)
+        return Imported(foreign.model, Registered(same, is_new=False), foreign)
+    experiment = experiment_id(client, home, foreign.model)
+    run_id = client.create_run(experiment, tags={**kept, **origin}, run_name="import").info.run_id
+    facts = {**facts, IMPORTED: {"version": foreign.version, **digests}, "mlflow_run_id": run_id}
+    run = TrackedRun(client, experiment, run_id)
+    registered = register(home, run, foreign.model, annotator, facts, {**kept, **origin})
+    client.set_terminated(run_id, "FINISHED")
+    return Imported(foreign.model, registered, foreign)
+
+
+def find_champion(other: Home, model: str | None) -> Foreign:
+    """The champion in another home's registry, which is read without being opened for writing.
+
+    Raises:
+        BadInput: If there is no registry, or no champion of that name, or the name must be chosen.
+        IntegrityError: If the registry cannot be read.
+    """
+    database = other.tracking / DATABASE_NAME
+    if not database.is_file():
+        raise BadInput(
+            f"HOME must hold a registry ({database.relative_to(other.root)}), but {other.root} does not. "
+            "Name the folder that was --home where the model was trained."
+        )
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            found = _champions(connection)
+            chosen = _chosen(found, model)
+            version, source = found[chosen]
+            tags = connection.execute(
+                "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?", (chosen, version)
+            ).fetchall()
+    except sqlite3.Error as fault:
+        raise IntegrityError(
+            f"HOME must hold a registry that can be read, but {database.name} cannot ({fault}). "
+            "Import from a backup of that home."
+        ) from fault
+    return Foreign(chosen, str(version), _folder(other, source), dict(tags))
+
+
+def _champions(connection: sqlite3.Connection) -> dict[str, tuple[int, str]]:
+    rows = connection.execute(
+        "SELECT alias.name, alias.version, version.source FROM registered_model_aliases AS alias "
+        "JOIN model_versions AS version ON version.name = alias.name AND version.version = alias.version "
+        "WHERE alias.alias = ?",
+        (CHAMPION,),
+    )
+    return {name: (version, source) for name, version, source in rows}
+
+
+def _chosen(found: Mapping[str, Any], model: str | None) -> str:
+    if model is None and len(found) == 1:
+        return next(iter(found))
+    if model in found:
+        return str(model)
+    names = ", ".join(sorted(found)) or "none"
+    wanted = f"--model must name one of HOME's champions, got {model}" if model else "--model must choose one"
+    remedy = "Name one of these" if found else "Train a model there first"
+    raise BadInput(f"{wanted}. HOME has champions of: {names}. {remedy}.")
+
+
+def _folder(other: Home, source: str) -> Path:
+    """Where a version's files lie now: MLflow recorded where they lay before the home was moved."""
+    place = other.tracking / PLACE_NAME
+    recorded = place.read_text(errors="replace").strip() if place.is_file() else other.tracking.as_uri()
+    below = unquote(source.removeprefix(recorded).lstrip("/"))
+    folder = (other.tracking / below / "artifacts" / ANNOTATOR_FOLDER).resolve()
+    if not source.startswith(recorded) or not folder.is_relative_to(other.tracking.resolve()):
+        raise IntegrityError(
+            "The champion's files must lie in HOME, but its registry names another place. "
+            "Import from the home itself."
+        )
+    return folder
+
+
+def _require_facts(named: str, model: str, facts: Mapping[str, Any]) -> None:
+    """What this home goes by when it serves the version and compares others with it."""
+    if facts.get("model") != model:
+        raise IntegrityError(_refusal(named, f"its config is of {facts.get('model')}"))
+    seen = pd.to_datetime(str(facts.get("last_bar_seen")), utc=True, errors="coerce")
+    if pd.isna(seen):
+        raise IntegrityError(_refusal(named, "its config does not say which bars it has seen"))
+
+
+def _refusal(named: str, fault: str) -> str:
+    return (
+        f"{named} must be in HOME as it was registered, but {fault.rstrip('.')}. "
+        "Import from a backup of that home, or train it there again."
+    )

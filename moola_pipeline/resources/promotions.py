@@ -1,0 +1,292 @@
+"""Who was champion when, and why: a log that is only added to, and its mirror in MLflow's tags."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.home import Home
+from moola_pipeline.publish import locked, publish_bytes
+from moola_pipeline.resources.registry import CHAMPION, DIGEST_TAGS, version_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LOG_NAME = "promotions.jsonl"
+BY_HAND = "by hand: a person decided, no comparison was asked for"
+NO_LINE = ""
+"""What the first line of the log names as the digest of the line before it."""
+
+
+class Difference(BaseModel):
+    """Challenger minus champion in type F1 with its paired 95 % interval, and what it rests on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    estimate: float
+    low: float
+    high: float
+    expansions: int
+    windows: int
+    sessions: int
+
+
+class Entry(BaseModel):
+    """One line of the log.
+
+    Attributes:
+        at: When, UTC.
+        version: The version that was judged.
+        verdict: promoted; stayed (challenger); rolled back; found: the registry's champion was
+            another than the log's, changed by something else than moola.
+        by: What decided.
+        before, champion: The champion before and after; None where there was none.
+        rule: The rule it was decided by, in words.
+        reason: How the rule came out, in words.
+        digests: Of the version, by the names of its tags.
+        interval: What was measured; None where nothing was.
+        previous: SHA256 of the line before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: datetime
+    model: str
+    version: str
+    verdict: Literal["promoted", "stayed", "rolled back", "found"]
+    by: Literal["rule", "hand", "outside"]
+    before: str | None
+    champion: str | None
+    rule: str
+    reason: str
+    digests: dict[str, str]
+    interval: Difference | None
+    previous: str
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What was decided on a version.
+
+    Attributes:
+        promote: Whether it becomes champion.
+        against: The champion at the time of judging.
+    """
+
+    promote: bool
+    by: Literal["rule", "hand"]
+    against: str | None
+    rule: str
+    reason: str
+    interval: Difference | None = None
+    rolls_back: bool = False
+
+
+@dataclass(frozen=True)
+class Reign:
+    """A stretch of time with one champion; `until` is None for the present one."""
+
+    version: str
+    since: datetime
+    until: datetime | None
+    reason: str
+
+
+def read_log(home: Home, model: str | None = None) -> list[Entry]:
+    """The entries of a model (of all models, where none is named), oldest first.
+
+    Raises:
+        IntegrityError: If a line was changed, or one before the last was taken out.
+    """
+    entries, before = [], NO_LINE
+    for number, line in enumerate(_lines(home), start=1):
+        try:
+            entry = Entry.model_validate_json(line)
+        except ValidationError:
+            entry = None
+        if entry is None or entry.previous != before:
+            raise IntegrityError(
+                f"{LOG_NAME} line {number}: it must follow the line before it as it was written, but one of "
+                f"the two was changed or lost. Restore {_path(home)} from a backup."
+            )
+        entries.append(entry)
+        before = hashlib.sha256(line.encode()).hexdigest()
+    return [entry for entry in entries if model in (None, entry.model)]
+
+
+def apply_ruling(home: Home, client: "MlflowClient", model: str, version: str, ruling: Ruling) -> Entry:
+    """Write a decision into the log, then move the alias, then mirror it in MLflow's tags.
+
+    A ruling by comparison with a champion that has been replaced meanwhile promotes nothing.
+
+    Raises:
+        IntegrityError: If the log is not as it was written.
+    """
+    with locked(_path(home)):
+        before = _champion_as_logged(home, client, model)
+        if ruling.by == "rule" and ruling.against != before:
+            reason = f"version {ruling.against} was replaced by {before} meanwhile. Run again: moola run"
+            ruling = Ruling(False, "rule", before, ruling.rule, reason)
+        verdict = "rolled back" if ruling.rolls_back else "promoted" if ruling.promote else "stayed"
+        entry = Entry(
+            at=datetime.now(UTC),
+            model=model,
+            version=version,
+            verdict=verdict,
+            by=ruling.by,
+            before=before,
+            champion=version if ruling.promote else before,
+            rule=ruling.rule,
+            reason=ruling.reason,
+            digests=_digests(client, model, version),
+            interval=ruling.interval,
+            previous=NO_LINE,
+        )
+        entry = _append(home, client, entry)
+        if ruling.promote:
+            client.set_registered_model_alias(model, CHAMPION, version)
+    return entry
+
+
+def reconcile(home: Home, client: "MlflowClient", model: str) -> list[Entry]:
+    """The log of a model, after noting a champion that something else than moola set."""
+    with locked(_path(home)):
+        _champion_as_logged(home, client, model)
+        return read_log(home, model)
+
+
+def reigns(entries: list[Entry]) -> list[Reign]:
+    """The champions of one model, one after the other."""
+    changes = [entry for entry in entries if entry.champion != entry.before]
+    ends = [*(entry.at for entry in changes[1:]), None]
+    return [
+        Reign(entry.champion, entry.at, end, entry.reason)
+        for entry, end in zip(changes, ends, strict=True)
+        if entry.champion is not None
+    ]
+
+
+def reigns_on(entries: list[Entry], day: date) -> list[Reign]:
+    """Who was champion on a day (UTC, midnight to midnight): more than one where it changed that day."""
+    begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    ends = begins + timedelta(days=1)
+    return [
+        reign
+        for reign in reigns(entries)
+        if reign.since < ends and (reign.until is None or reign.until > begins)
+    ]
+
+
+def champion_before(entries: list[Entry], model: str) -> str:
+    """The version that a rollback restores: each rollback goes one champion further back.
+
+    Raises:
+        BadInput: If there is none.
+    """
+    line: list[str] = []
+    for entry in entries:
+        if entry.champion == entry.before or entry.champion is None:
+            continue
+        if entry.verdict == "rolled back":
+            line = line[: -line[::-1].index(entry.champion)] if entry.champion in line[:-1] else line
+            continue
+        line.append(entry.champion)
+    if len(line) < 2:
+        raise BadInput(
+            f"{model}: a rollback needs a champion before the present one, but the log has none. "
+            "See: moola registry history"
+        )
+    return line[-2]
+
+
+def _champion_as_logged(home: Home, client: "MlflowClient", model: str) -> str | None:
+    """The registry's champion; where the log has another, the log first learns of it."""
+    logged = next((entry.champion for entry in reversed(read_log(home, model))), None)
+    champion = version_of(client, model, CHAMPION)
+    if champion != logged:
+        _append(home, client, _found(client, model, champion, logged))
+    return champion
+
+
+def _found(client: "MlflowClient", model: str, now: str | None, logged: str | None) -> Entry:
+    """The entry for an alias that something else than moola set."""
+    version = now or str(logged)
+    said = f"version {now} is champion" if now else "there is no champion"
+    return Entry(
+        at=datetime.now(UTC),
+        model=model,
+        version=version,
+        verdict="found",
+        by="outside",
+        before=logged,
+        champion=now,
+        rule="none: the alias was set outside moola",
+        reason=f"{said}, the log knew {f'version {logged}' if logged else 'none'}; nobody recorded why",
+        digests=_digests(client, model, version),
+        interval=None,
+        previous=NO_LINE,
+    )
+
+
+def _append(home: Home, client: "MlflowClient", entry: Entry) -> Entry:
+    lines = _lines(home)
+    previous = hashlib.sha256(lines[-1].encode()).hexdigest() if lines else NO_LINE
+    entry = entry.model_copy(update={"previous": previous})
+    content = "\n".join([*lines, entry.model_dump_json()]) + "\n"
+    publish_bytes(_path(home), content.encode())
+    number = sum(f'"model":"{entry.model}"' in line for line in lines) + 1
+    client.set_registered_model_tag(entry.model, f"promotion.{number:04d}", _in_words(entry)[:5000])
+    for name, text in _tags(entry):
+        client.set_model_version_tag(entry.model, entry.version, f"promotion.{name}", text)
+    return entry
+
+
+def _tags(entry: Entry) -> Iterator[tuple[str, str]]:
+    yield from {"at": f"{entry.at:%Y-%m-%dT%H:%M:%SZ}", "verdict": entry.verdict, "by": entry.by}.items()
+    yield from {"rule": entry.rule, "reason": entry.reason, "before": str(entry.before)}.items()
+    yield "interval", in_figures(entry.interval) if entry.interval else "not measured"
+
+
+def _in_words(entry: Entry) -> str:
+    return (
+        f"{entry.at:%Y-%m-%dT%H:%M:%SZ} version {entry.version} {entry.verdict} (by {entry.by}); "
+        f"champion {entry.before} -> {entry.champion}; {entry.reason}"
+    )
+
+
+def in_figures(found: Difference) -> str:
+    """A difference as text: `+0.012 [-0.004, +0.031], 60 expansions, 24 sessions`."""
+    return (
+        f"{found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}], "
+        f"{found.expansions} expansions, {found.sessions} sessions"
+    )
+
+
+def _digests(client: "MlflowClient", model: str, version: str) -> dict[str, str]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags: Mapping[str, str] = client.get_model_version(model, version).tags
+    except MlflowException:
+        return {}
+    return {name: tags[name] for name in (*DIGEST_TAGS, "data.sha256", "labels.sha256") if name in tags}
+
+
+def _lines(home: Home) -> list[str]:
+    try:
+        return _path(home).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except UnicodeDecodeError as fault:
+        raise IntegrityError(
+            f"{LOG_NAME} must be UTF-8 text. Restore {_path(home)} from a backup."
+        ) from fault
+
+
+def _path(home: Home) -> Path:
+    return home.tracking / LOG_NAME

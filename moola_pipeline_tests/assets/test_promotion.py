@@ -1,0 +1,230 @@
+"""Who becomes champion: the rule on made answers, then on real models on windows that neither has seen."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.assets import promotion
+from moola_pipeline.assets.promotion import Contender, Trials, rule_on, rule_on_first, rule_on_lost
+from moola_pipeline.assets.registry import _ruling
+from moola_pipeline.evaluation.report_data import Check
+from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.home import Home
+from moola_pipeline.labels.spans import labeled_windows
+from moola_pipeline.models.annotator import Annotator
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.resources.registry import load_version
+from moola_pipeline.resources.tracking import open_store
+from moola_pipeline.serving.annotate import table_features
+from moola_pipeline_tests.resources.test_registry import model_folder, registered_again
+
+SESSIONS, WINDOW_EVERY = 30, 200
+SEEN = pd.Timestamp(2025, 1, 6, 12, tz="UTC")
+GOOD = {
+    "no_leakage": Check(passed=True, kind="integrity", value=0, limit=0),
+    "target_f1": Check(passed=True, kind="score", value=0.8, limit=0.75),
+}
+BAD_SCORE = GOOD | {"target_f1": Check(passed=False, kind="score", value=0.6, limit=0.75)}
+LEAKING = GOOD | {"no_leakage": Check(passed=False, kind="integrity", value=3, limit=0)}
+
+
+def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
+    """Windows of one expansion each, the types in turn, `per_session` on a day behind SEEN."""
+    n = n_sessions * per_session
+    days = pd.date_range("2025-01-07", periods=n_sessions, tz="UTC").repeat(per_session)
+    opened = days + pd.to_timedelta(np.tile(np.arange(per_session), n_sessions) * 5, unit="h")
+    rows = (np.arange(n) + 1) * WINDOW_EVERY
+    times = pd.Series(pd.NaT, index=range(rows[-1] + WINDOW_EVERY), dtype="datetime64[ns, UTC]")
+    times.iloc[0], times.iloc[-1] = SEEN, opened[-1] + pd.Timedelta("1D")
+    times.iloc[rows] = opened
+    stamps = times.astype("int64").where(times.notna()).interpolate()
+    table = pd.DataFrame({"timestamp": pd.to_datetime(stamps.round(), utc=True).dt.as_unit("ns")})
+    labels = pd.DataFrame(
+        {
+            "window_id": [f"w{i}" for i in range(n)],
+            "label": np.where(np.arange(n) % 2, "retracement", "consolidation"),
+            "expansion_start": 50,
+            "expansion_end": 55,
+            "bar0": rows,
+            "session": days.tz_localize(None).as_unit("ns"),
+            "direction": 1,
+            "in_core": True,
+            "split": "unused",
+        }
+    )
+    return Trials(table, None, None, labels)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[object, np.ndarray]:
+    """P(retracement) that each model is to give, by model."""
+    said: dict[object, np.ndarray] = {}
+    monkeypatch.setattr(promotion, "_p_retracement", lambda one, trials, windows: said[one])
+    return said
+
+
+def ruled(trials: Trials, checks: dict[str, Check] = GOOD, new_seen: pd.Timestamp | None = None):
+    new, old = Contender("2", "new", new_seen or SEEN), Contender("1", "old", SEEN)  # type: ignore[arg-type]
+    return rule_on(new, old, checks, trials, np.random.default_rng(0))
+
+
+def right_but(n: int, wrong: list[int]) -> np.ndarray:
+    """The answers of a model that errs on these expansions and no others."""
+    types = np.arange(n) % 2
+    types[wrong] = 1 - types[wrong]
+    return np.where(types, 0.9, 0.1)
+
+
+def test_equal_answers_are_no_worse_and_promote(answers: dict):
+    answers |= {"new": right_but(90, [3, 8]), "old": right_but(90, [3, 8])}
+    ruling = ruled(made_trials())
+    assert ruling.promote
+    assert ruling.reason == (
+        "version 2 is no worse than version 1 by more than 0.02; challenger minus champion "
+        "+0.000 [+0.000, +0.000], 90 expansions, 30 sessions"
+    )
+    assert (ruling.by, ruling.against, ruling.rule) == ("rule", "1", promotion.RULE)
+
+
+def test_a_better_one_is_promoted_and_a_worse_one_is_not(answers: dict):
+    good, poor = right_but(90, []), right_but(90, [*range(0, 90, 5)])
+    answers |= {"new": good, "old": poor}
+    assert ruled(made_trials()).promote
+    answers |= {"new": poor, "old": good}
+    ruling = ruled(made_trials())
+    assert not ruling.promote
+    assert ruling.reason.startswith("version 1 stays champion: the interval does not lie above -0.02; ")
+    assert ruling.interval is not None and ruling.interval.estimate == pytest.approx(-0.2, abs=1e-3)
+
+
+def test_an_estimate_above_the_margin_with_an_interval_that_reaches_below_it_stays(answers: dict):
+    answers |= {"new": right_but(90, [3, 40, 61]), "old": right_but(90, [8, 50, 77])}
+    ruling = ruled(made_trials())
+    assert ruling.interval is not None
+    assert ruling.interval.estimate > -0.02 > ruling.interval.low
+    assert not ruling.promote
+
+
+@pytest.mark.parametrize(("checks", "name"), [(BAD_SCORE, "target_f1"), (LEAKING, "no_leakage")])
+def test_a_failed_check_of_either_kind_withholds_promotion(checks: dict, name: str, answers: dict):
+    answers |= {"new": right_but(90, []), "old": right_but(90, [*range(0, 90, 5)])}
+    ruling = ruled(made_trials(), checks)
+    assert not ruling.promote
+    assert ruling.reason.startswith(
+        f"version 1 stays champion: a check failed ({name}); challenger minus champion +0.2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("trials", "held"),
+    [
+        (made_trials(n_sessions=19), "29 consolidation and 28 retracement expansions in 19 sessions"),
+        (made_trials(20, per_session=1).labels.assign(label="retracement"), "0 consolidation and 20 retr"),
+    ],
+)
+def test_too_few_unseen_expansions_compare_nothing(trials: object, held: str):
+    if isinstance(trials, pd.DataFrame):
+        trials = replace(made_trials(20, per_session=1), labels=trials)
+    assert isinstance(trials, Trials)
+    ruling = ruled(trials)
+    assert (ruling.promote, ruling.interval) == (False, None)
+    assert f"version 1 stays champion: behind 2025-01-06 lie only {held}" in ruling.reason
+    assert ruling.reason.endswith(
+        "that neither version has seen, at least 10 of each type in 20 sessions are needed"
+    )
+
+
+def test_windows_that_either_has_seen_are_left_out():
+    trials = made_trials()
+    bar0, opened = trials.labels["bar0"].to_numpy(), list(pd.DatetimeIndex(trials.table["timestamp"]))
+    # window 10 reads from 20 bars before its bar 0; 106 bars before that is the last bar that may be seen
+    nearest = bar0[10] - 20 - 106
+    assert promotion.unseen_windows(trials, opened[nearest]).bar0.tolist() == bar0[10:].tolist()
+    assert promotion.unseen_windows(trials, opened[nearest + 1]).bar0.tolist() == bar0[11:].tolist()
+    late = ruled(trials, new_seen=opened[bar0[-1]])
+    assert "0 consolidation and 0 retracement expansions in 0 sessions" in late.reason
+
+
+def test_the_champion_itself_is_not_compared_with_itself():
+    same = Contender("1", "old", SEEN)  # type: ignore[arg-type]
+    ruling = rule_on(same, same, GOOD, made_trials(), np.random.default_rng(0))
+    assert (ruling.promote, ruling.reason) == (False, "version 1 is champion already")
+
+
+def test_the_first_champion_needs_integrity_and_no_score():
+    assert rule_on_first(BAD_SCORE).promote
+    ruling = rule_on_first(LEAKING)
+    assert (ruling.promote, ruling.reason) == (
+        False,
+        "there is no champion, but an integrity check of this run failed (no_leakage)",
+    )
+
+
+def test_a_champion_that_cannot_be_loaded_stays_and_is_named_with_the_remedy():
+    ruling = rule_on_lost("2", "1", "its files are gone. Restore data/mlflow.")
+    assert (ruling.promote, ruling.against) == (False, "1")
+    assert ruling.reason == (
+        "version 1 stays champion, but it cannot be compared: its files are gone. Restore data/mlflow; "
+        "or choose by hand: moola registry promote 2"
+    )
+
+
+def test_a_lost_champion_is_found_out_when_a_challenger_meets_it(smoke_copy: Home):
+    registered_again(smoke_copy, threshold=0.123)
+    (model_folder(smoke_copy) / "artifacts" / "annotator" / "weights.safetensors").unlink()
+    market = SimpleNamespace(home=smoke_copy, model_name="moola-simulated")
+    report = SimpleNamespace(data=SimpleNamespace(checks=GOOD))
+    ruling = _ruling(SimpleNamespace(market=market), "2", report, None)  # type: ignore[arg-type]
+    assert (ruling.promote, ruling.against) == (False, "1")
+    assert ruling.reason.startswith(
+        "version 1 stays champion, but it cannot be compared: models:/moola-simulated/1: the files of "
+        "version 1 must be as registered, but they are gone or changed"
+    )
+    assert ruling.reason.endswith("; or choose by hand: moola registry promote 2")
+    assert str(smoke_copy.root) not in ruling.reason
+
+
+@pytest.fixture(scope="module")
+def trained(smoke_home: Home) -> tuple[Contender, Trials]:
+    """The champion of the smoke run and its market."""
+    model, facts = load_version(smoke_home, "models:/moola-simulated/1")
+    folder = smoke_home.store / "simulated-smoke"
+    table = pd.read_parquet(folder / "raw_nq_bars.parquet")
+    labels = pd.read_parquet(folder / "labeled_expansions.parquet")
+    bars, features = table_features(table, 0.25)
+    assert isinstance(features, FeatureTable)
+    last_seen = pd.to_datetime(facts["last_bar_seen"], utc=True)
+    return Contender("1", model, last_seen), Trials(table, bars, features, labels)
+
+
+def test_the_unseen_windows_of_one_model_are_its_test_windows_and_its_score_there_the_report_s(
+    trained: tuple[Contender, Trials], smoke_home: Home
+):
+    champion, trials = trained
+    unseen = promotion.unseen_windows(trials, champion.last_bar_seen)
+    test = labeled_windows(trials.labels, "test")
+    assert unseen.window_id.tolist() == test.window_id.tolist()
+    ground = promotion.make_ground(unseen, 100, np.random.default_rng(0))
+    said = promotion._p_retracement(champion.annotator, trials, unseen)
+    score = promotion.score_types(ground, said)["type_f1_macro"].estimate
+    tag = open_store(smoke_home).get_model_version("moola-simulated", "1").tags["type_f1_macro"]
+    assert f"{score:.4f}" == tag.split()[0]
+
+
+def test_an_untrained_network_does_not_replace_a_trained_one_but_is_replaced_by_it(
+    trained: tuple[Contender, Trials], monkeypatch: pytest.MonkeyPatch
+):
+    champion, trials = trained
+    monkeypatch.setattr(promotion, "LEAST_SESSIONS", 5)
+    network = champion.annotator.classifier
+    fresh = Classifier(Encoder(network.encoder.hidden_units), network.head_units, network.dropout_share)
+    untrained: Annotator = replace(champion.annotator, classifier=fresh.eval())
+    rng = np.random.default_rng(0)
+    worse = replace(champion, version="2", annotator=untrained)
+    assert not rule_on(worse, champion, GOOD, trials, rng).promote
+    better = rule_on(replace(champion, version="3"), worse, GOOD, trials, rng)
+    assert better.promote and better.interval is not None and better.interval.estimate > 0.1

@@ -1,0 +1,160 @@
+"""moola registry: what each command prints, changes and refuses."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.home import Home
+from moola_pipeline.resources.registry import champion_version, load_version
+from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.resources.test_registry import model_folder, registered_again
+
+NAME = "moola-simulated"
+MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+@pytest.fixture
+def two(smoke_copy: Home) -> Home:
+    """A home with the champion of its first run and a second version."""
+    registered_again(smoke_copy, threshold=0.123)
+    return smoke_copy
+
+
+def registry(home: Home, *words: str | Path):
+    return call("registry", *words, home=home.root)
+
+
+def test_the_versions_are_listed_with_score_and_alias(two: Home):
+    first, second = registry(two, "list").stdout.splitlines()
+    assert re.fullmatch(rf"models:/{NAME}/1  {MOMENT}  type F1 0\.\d+ \[.*\]  champion", first)
+    assert re.fullmatch(rf"models:/{NAME}/2  {MOMENT}  not scored here  challenger", second)
+    listed = facts(registry(two, "list", "--json"))["versions"]
+    assert [one["aliases"] for one in listed] == [["champion"], ["challenger"]]
+    assert [one["intact"] for one in listed] == [True, True]
+
+
+def test_a_version_whose_files_are_gone_is_listed_as_such(two: Home):
+    (model_folder(two) / "artifacts" / "annotator" / "weights.safetensors").unlink()
+    assert registry(two, "list").stdout.splitlines()[0].endswith("champion  FILES GONE OR CHANGED")
+
+
+def test_the_first_run_stands_in_the_history_with_its_rule(smoke_home: Home):
+    said = facts(registry(smoke_home, "history", "--json"))
+    [entry] = said["entries"]
+    assert (entry["version"], entry["verdict"], entry["by"]) == ("1", "promoted", "rule")
+    assert entry["reason"] == "there was no champion and every integrity check passed"
+    assert len(entry["digests"]) == 5
+    assert re.fullmatch(
+        rf"{MOMENT}  version 1 promoted  champion 1  there was no champion and every .*\n",
+        registry(smoke_home, "history").stdout,
+    )
+
+
+def test_promotion_by_hand_and_rollback_change_who_serves_and_are_told(two: Home):
+    assert registry(two, "promote", "2").stdout == f"models:/{NAME}/2 is champion, before it was 1\n"
+    assert load_version(two, f"models:/{NAME}@champion")[1]["model_version"] == "2"
+    assert facts(registry(two, "rollback", "--json")) == {
+        "model": NAME,
+        "version": "1",
+        "champion_before": "2",
+        "changed": True,
+    }
+    assert champion_version(two, NAME) == "1"
+    lines = registry(two, "history").stdout.splitlines()
+    assert [re.sub(f"^{MOMENT}  ", "", line) for line in lines[1:]] == [
+        "version 2 promoted by hand  champion 2  chosen in place of version 1",
+        "version 1 rolled back by hand  champion 1  restored in place of version 2",
+    ]
+    on = facts(registry(two, "history", "--on", TODAY, "--json"))
+    assert [one["version"] for one in on["champions"]] == ["1", "2", "1"]
+    assert on["champions"][-1]["until"] is None
+
+
+def test_before_the_first_version_nobody_was_champion(smoke_home: Home):
+    said = registry(smoke_home, "history", "--on", "2020-01-01").stdout
+    assert said == f"{NAME} had no champion on 2020-01-01\n"
+
+
+def test_promoting_the_champion_changes_nothing(two: Home):
+    said = registry(two, "promote", "1").stdout
+    assert said == f"models:/{NAME}/1 is champion already; nothing was changed\n"
+    assert len(facts(registry(two, "history", "--json"))["entries"]) == 1
+
+
+def test_a_version_that_cannot_be_loaded_does_not_become_champion(two: Home):
+    (model_folder(two, "2") / "artifacts" / "annotator" / "weights.safetensors").unlink()
+    result = registry(two, "promote", "2")
+    assert result.exit_code == FAILED
+    assert complaint(result).startswith(f"models:/{NAME}/2: the files of version 2 must be as registered")
+    assert champion_version(two, NAME) == "1"
+
+
+def test_the_champion_of_another_home_comes_in_and_is_promoted_by_the_line_it_prints(
+    isolated_home: Path, smoke_home: Home
+):
+    home = Home(isolated_home)
+    first, *after = registry(home, "import", smoke_home.root).stdout.splitlines()
+    assert first == f"{NAME}: version 1 of the other home is imported as version 1, challenger"
+    command = ("registry", "promote", "1", "--model", NAME)
+    assert after == ["Next:", f"  moola {' '.join(command)} let it serve"]
+    assert call(*command, home=home.root).exit_code == 0
+    assert registry(home, "list").stdout.endswith("not scored here  champion, challenger, imported\n")
+    again = facts(registry(home, "import", smoke_home.root, "--json"))
+    assert (again["is_new"], again["version"], again["next"]) == (False, "1", [])
+
+
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "no such version": (
+        ("promote", "7"),
+        f"VERSION must be a version of {NAME}, got 7. Choose one of: 1.",
+    ),
+    "no number": (
+        ("promote", "champion"),
+        f"VERSION must be a version of {NAME}, got champion. Choose one of: 1.",
+    ),
+    "no such model": (
+        ("history", "--model", "moola-es"),
+        f"--model must name a registered model, got moola-es. Choose one of: {NAME}.",
+    ),
+    "no day": (
+        ("history", "--on", "last week"),
+        f"--on must be a day, got last week. Write it as {TODAY}.",
+    ),
+    "nothing before": (
+        ("rollback",),
+        f"{NAME}: a rollback needs a champion before the present one, but the log has none. "
+        "See: moola registry history",
+    ),
+    "no home": (
+        ("import", "nowhere"),
+        "HOME must be a folder, got nowhere. Name the folder that was --home in the training.",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_bad_input_is_refused_in_one_line(wrong: str, smoke_home: Home):
+    words, text = WRONG[wrong]
+    result = registry(smoke_home, *words)
+    assert (result.exit_code, complaint(result)) == (BAD_INPUT, text)
+
+
+@pytest.mark.parametrize("words", [("promote", "1"), ("rollback",), ("history",), ("list",)])
+def test_a_home_in_which_nothing_ran_says_what_to_run(words: tuple[str, ...], isolated_home: Path):
+    result = registry(Home(isolated_home), *words)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == "A model must be registered, but there is none. Run: moola run"
+    assert not list(isolated_home.iterdir())
+
+
+def test_where_there_are_two_models_one_must_be_named(smoke_copy: Home):
+    registered_again(smoke_copy, "moola-nq")
+    result = registry(smoke_copy, "rollback")
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == (
+        f"--model must name a registered model, but there are more than one. Choose one of: moola-nq, {NAME}."
+    )
