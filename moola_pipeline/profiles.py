@@ -85,7 +85,7 @@ PROFILES = {
         ),
         Profile(
             name="demo",
-            pretrain=PretrainSettings(max_windows=6000, epochs=10),
+            pretrain=PretrainSettings(max_windows=6000, epochs=5),
             finetune=FinetuneSettings(seeds=(0,), taught_windows=4000),
         ),
         Profile(name="full"),

@@ -35,9 +35,9 @@ class FinetuneSettings(BaseModel):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1, description="one training each")
     head_units: int = Field(default=64, ge=2, le=64)
     taught_windows: int = Field(
-        default=16_000, ge=0, description="unlabeled training windows that teachers answer for; 0: none"
+        default=8_000, ge=0, description="unlabeled training windows that teachers answer for; 0: none"
     )
-    taught_epochs: int = Field(default=3, ge=1, description="epochs on the teachers' answers")
+    taught_epochs: int = Field(default=4, ge=1, description="epochs on the teachers' answers")
     taught_batch_windows: int = Field(default=64, ge=2)
     taught_learning_rate: float = Field(default=2e-3, gt=0, description="highest rate of that stage")
     taught_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the heads in that stage")
