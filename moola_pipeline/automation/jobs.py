@@ -8,10 +8,9 @@ from moola_pipeline.automation.retrying import RETRY
 
 PREDICTING = ("raw_nq_bars", "labeled_expansions", "relativity_features", "latest_expansions")
 KEPT_FRESH = ("raw_nq_bars", "latest_expansions")
-FRESHNESS = dg.FreshnessPolicy.time_window(
-    warn_window=timedelta(days=3, hours=4), fail_window=timedelta(days=4, hours=4)
-)
+AGING_AFTER, LATE_AFTER = timedelta(days=3, hours=4), timedelta(days=4, hours=4)
 """From Friday's close to Monday's are 3 days, over Good Friday 4; the hours are for the export."""
+FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=AGING_AFTER, fail_window=LATE_AFTER)
 
 train_job = dg.define_asset_job(
     "train_job", selection="*", description="All nine assets.", op_retry_policy=RETRY

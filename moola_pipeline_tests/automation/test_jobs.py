@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from moola_pipeline.automation.jobs import FRESHNESS, KEPT_FRESH
+from moola_pipeline.automation.jobs import FRESHNESS, KEPT_FRESH, LATE_AFTER
 from moola_pipeline.bars.sessions import session_schedule
 from moola_pipeline.definitions import defs
 
@@ -19,7 +19,7 @@ def test_bars_and_marks_alone_are_called_late():
 def test_bars_added_after_each_close_are_never_late_in_five_years():
     closed = session_schedule(date(2020, 9, 1), date(2025, 6, 30))["closed_at"]
     longest = closed.diff().max().to_pytimedelta()
-    assert timedelta(days=4) <= longest < FRESHNESS.fail_window
+    assert timedelta(days=4) <= longest < LATE_AFTER
 
 
 def test_what_runs_by_itself_stands_in_the_definitions():
