@@ -48,7 +48,8 @@ def review_labels(
         labels: LABEL_COLUMNS, every pass.
         placed: The frame of `place_labels` for their first pass.
         rng: Source of the permutations that decide what is a shift.
-        arrived: Rows of `labels` that came in one file just now, indexed by their place in it.
+        arrived: Rows of `labels` that came in one file just now, indexed by their place in it; those
+            of a second pass are no batch.
         source: That file's name: the batch of its rows that name none.
     """
     shift = find_shift(_with_source(placed, arrived, source), rng)
@@ -69,9 +70,8 @@ def _with_source(placed: pd.DataFrame, arrived: pd.DataFrame | None, source: str
     row = pd.Series(np.nan, placed.index)
     batch = placed[BATCH].copy()
     if arrived is not None:
-        places = dict(
-            zip(reversed(arrived["window_id"].tolist()), reversed(arrived.index.tolist()), strict=True)
-        )
+        first = arrived.loc[arrived["pass"] == FIRST_PASS]  # a second look is no batch of the first
+        places = dict(zip(reversed(first["window_id"].tolist()), reversed(first.index.tolist()), strict=True))
         row = pd.Series([places.get(name, np.nan) for name in placed["window_id"]], placed.index, float)
         batch = batch.mask(batch.isna() & row.notna(), source)
     return placed.assign(batch=batch.fillna(NO_BATCH), row=row)

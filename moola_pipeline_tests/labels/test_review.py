@@ -42,6 +42,14 @@ def test_a_batch_that_the_rows_name_is_kept():
     assert [group.name for group in found.shift.batches] == ["march"]
 
 
+def test_a_file_of_second_passes_is_no_batch_of_the_first():
+    known = random_labels(0.5, WINDOWS)
+    again = random_labels(0.95, WINDOWS[::2], seed=1, **{"pass": 2})
+    merged = pd.concat([known, again], ignore_index=True)
+    found = review(merged, arrived=again.set_axis(range(2, len(again) + 2)), source="second.csv")
+    assert [group.name for group in found.shift.batches] == ["no batch named"]
+
+
 def test_a_file_sorted_by_type_is_warned_of():
     labels = random_labels(0.5, WINDOWS)
     in_file = labels.sort_values("label", kind="stable").set_axis(range(2, len(labels) + 2))
