@@ -17,7 +17,9 @@ def split_frame(labels: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
     return assign_splits(place_labels(labels, bars).frame, bars, SplitSettings())
 
 
-def second(bars: pd.DataFrame, bar0: int, label: str, start: int | None = None, **others: object) -> dict[str, object]:
+def second(
+    bars: pd.DataFrame, bar0: int, label: str, start: int | None = None, **others: object
+) -> dict[str, object]:
     return label_row(bars, bar0, label, start, **{"pass": 2, **others})
 
 
