@@ -50,7 +50,7 @@ def writing(option: str, out: Path) -> Iterator[None]:
         ) from fault
 
 
-def write_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
+def publish_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
     """Write a table as the suffix of `out` asks; times are UTC.
 
     Args:

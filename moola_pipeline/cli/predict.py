@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.added import first_rejected, reading_line, row_facts, rows_line
-from moola_pipeline.cli.out_files import TABLE_SUFFIXES, records, require_out, write_table, writing
+from moola_pipeline.cli.out_files import TABLE_SUFFIXES, publish_table, records, require_out, writing
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
@@ -55,7 +55,7 @@ def predict(file: Path, model: str | None, mode: str, out: Path | None, as_json:
     expansions, not_covered = records(found.expansions), records(found.not_covered)
     if out is not None:
         with writing("--out", out):
-            write_table(out, found.expansions, {"expansions": expansions, "not_covered": not_covered})
+            publish_table(out, found.expansions, {"expansions": expansions, "not_covered": not_covered})
     shown = {
         "model": model,
         "model_version": facts["model_version"],

@@ -12,7 +12,7 @@ from moola_pipeline.bars.rolls import add_rolls, registered_rolls
 from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.cli.next_steps import next_steps
-from moola_pipeline.cli.out_files import require_out, write_table, writing
+from moola_pipeline.cli.out_files import publish_table, require_out, writing
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
 from moola_pipeline.home import Home
 
@@ -66,7 +66,7 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
     steps = []
     if out is not None and len(proposal.rolls):
         with writing("--out", out):
-            write_table(out, proposal.rolls, None)
+            publish_table(out, proposal.rolls, None)
         steps = [{"command": f"moola bars rolls add {out}"} | ACCEPT]
     elif len(proposal.rolls):
         steps = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.out_files import TABLE_SUFFIXES, records, require_out, write_table, writing
+from moola_pipeline.cli.out_files import TABLE_SUFFIXES, publish_table, records, require_out, writing
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
@@ -66,7 +66,7 @@ def zigzag(
     rows = records(listed)
     if out is not None:
         with writing("--out", out):
-            write_table(out, listed, rows)
+            publish_table(out, listed, rows)
     if plot is not None and drawn is not None:
         with writing("--plot", plot):
             _draw(plot, bars, swings, drawn, f"{file.name}, session {drawn}, zigzag k = {k:g}, ATR({atr})")
