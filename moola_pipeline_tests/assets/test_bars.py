@@ -82,7 +82,7 @@ def test_restoring_the_byte_makes_the_home_run_again(registered_copy: Home):
     path.write_bytes(content)
     result = run(registered_copy)
     assert result.exit_code == 0
-    assert "made again: raw_nq_bars (an integrity check did not pass)" in result.stdout
+    assert "made again: raw_nq_bars (check bars_match_manifest did not pass" in result.stdout
     assert made_in_last_run(registered_copy)[:4] == REBUILT
     assert not {"pretrained_encoder", "finetuned_classifier"} & set(made_in_last_run(registered_copy))
 

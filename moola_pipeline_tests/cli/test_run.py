@@ -110,9 +110,8 @@ def test_force_makes_everything_again_with_equal_numbers(smoke_copy: Home):
     assert not any(before[f"{what}_changed"] for what in ("bars", "labels", "settings"))
     assert "previous" in first["details"]["not_measured"]
     assert "previous" not in again["details"]["not_measured"]
-    weights = list(smoke_copy.tracking.glob("artifacts/*/*/artifacts/model/**/weights.safetensors"))
-    assert len(weights) == 2
-    assert weights[0].read_bytes() == weights[1].read_bytes()
+    # equal weights are the same version, whatever their run
+    assert len(list(smoke_copy.tracking.glob("artifacts/*/*/artifacts/model/**/weights.safetensors"))) == 1
 
 
 def test_bars_without_labels_name_the_missing_command(isolated_home: Path, registered_files: Path):
