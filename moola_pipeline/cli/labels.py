@@ -110,9 +110,10 @@ def _check_file(
     outlook = look_ahead(merged, bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(outlook, ledger, rows), as_json)
     if faults := sum(row["reason"] != GRADED_OUT for row in ledger.refused):
+        command = f"moola labels add {shlex.quote(str(file))} --drop-bad"
+        remedy = f"Correct them, or keep the rest with: {command}" if ledger.kept else "Correct them."
         raise BadInput(
-            f"{file.name}: each row must be usable, but {faults:,} of {ledger.rows:,} are not. "
-            f"Correct them, or keep the rest with: moola labels add {shlex.quote(str(file))} --drop-bad"
+            f"{file.name}: each row must be usable, but {faults:,} of {ledger.rows:,} are not. {remedy}"
         )
     if refusal is not None:
         raise refusal
@@ -134,7 +135,7 @@ def _refuse_strays(rows: pd.DataFrame, bars: pd.DataFrame) -> None:
 
 def _with_older(outlook: Outlook, ledger: LabelLedger, rows: pd.DataFrame) -> Outlook:
     """The outlook with what must be said of an older file, which has room for one expansion a window."""
-    if not ledger.by_prices or not one_expansion_each(rows):
+    if not (ledger.by_prices and ledger.kept and one_expansion_each(rows)):
         return outlook
     warning = (
         f"{ledger.file}: no window has more than one expansion. If a window holds others in its bars 30-74, "

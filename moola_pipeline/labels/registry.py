@@ -128,11 +128,12 @@ def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool) -> None:
     faults = [row for row in ledger.refused if row["reason"] != GRADED_OUT]
     if faults and not drop_bad:
         named = pd.DataFrame(faults).set_index("row")
-        remedy = "Correct them, or keep the rest with --drop-bad."
+        remedy = "Correct them, or keep the rest with --drop-bad." if ledger.kept else "Correct them."
         raise BadInput(f"{path.name}: {describe_faults(named, ledger.rows)} {remedy}")
     if not ledger.kept:
         raise BadInput(
-            f"{path.name}: a label file must hold a usable row, but none of {ledger.rows} is left."
+            f"{path.name}: a label file must hold a usable row, but none of {ledger.rows} is left. "
+            f"See why each was dropped: moola labels check {shlex.quote(str(path))}"
         )
 
 

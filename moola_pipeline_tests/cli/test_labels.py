@@ -107,6 +107,25 @@ def test_checking_a_file_lists_its_faults_exits_2_and_writes_nothing(with_bars: 
     assert not (with_bars / "data" / "labels").exists()
 
 
+def test_dropping_is_not_offered_where_nothing_would_be_left(with_bars: Path, good: Path, tmp_path: Path):
+    rows = pd.read_csv(good).assign(window_start="2024-05-06T14:30:00")
+    rows.to_csv(tmp_path / "naive.csv", index=False)
+    result = call("labels", "check", tmp_path / "naive.csv", home=with_bars)
+    assert result.exit_code == 2
+    assert complaint(result) == (
+        f"naive.csv: each row must be usable, but {len(rows)} of {len(rows)} are not. Correct them."
+    )
+
+
+def test_an_older_file_of_which_nothing_is_kept_is_not_asked_for_more_rows(with_bars: Path, tmp_path: Path):
+    row = {"window_id": "a", "label": "retracement", "expansion_start": 40, "expansion_end": 44}
+    pd.DataFrame([row | {"features": "[[1, 2, 0, 1]]"}]).to_csv(tmp_path / "old.csv", index=False)
+    result = call("labels", "check", tmp_path / "old.csv", home=with_bars)
+    assert result.exit_code == 2
+    assert "1 features are no window" in result.stdout
+    assert "no window has more than one expansion" not in result.stdout
+
+
 def test_checking_a_good_file_exits_0_and_writes_nothing(with_bars: Path, good: Path):
     result = call("labels", "check", good, home=with_bars)
     assert (result.exit_code, result.stderr) == (0, "")

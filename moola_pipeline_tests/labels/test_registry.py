@@ -159,8 +159,18 @@ def test_checking_counts_the_same_and_writes_nothing(tmp_path, bars):
 
 def test_a_file_with_no_usable_row_is_refused(tmp_path, bars):
     path = write(tmp_path / "mine.csv", bad_rows(bars).iloc[2:4])
-    with pytest.raises(BadInput, match="must hold a usable row, but none of 2 is left"):
+    with pytest.raises(BadInput) as caught:
         add_labels(tmp_path / "labels", path, bars, drop_bad=True)
+    assert str(caught.value) == (
+        "mine.csv: a label file must hold a usable row, but none of 2 is left. "
+        f"See why each was dropped: moola labels check {path}"
+    )
+
+
+def test_dropping_is_not_offered_where_nothing_would_be_left(tmp_path, bars):
+    path = write(tmp_path / "mine.csv", bad_rows(bars).iloc[2:4])
+    with pytest.raises(BadInput, match=r"Correct them\.$"):
+        add_labels(tmp_path / "labels", path, bars, drop_bad=False)
 
 
 def test_a_changed_byte_is_refused_with_both_digests(tmp_path, bars):
