@@ -110,10 +110,11 @@ def describe_faults(refused: pd.DataFrame, rows: int) -> str:
 def _require_columns(path: Path, table: pd.DataFrame, wanted: tuple[str, ...]) -> None:
     missing = [name for name in wanted if name not in table.columns]
     if missing:
-        remedy = "Separate the columns by commas." if len(table.columns) == 1 else "Rename it."
+        verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        remedy = "Separate the columns by commas." if len(table.columns) == 1 else f"Add or rename {them}."
         raise BadInput(
             f"{path.name}: a label file must have the columns {', '.join(wanted)}, "
-            f"but {', '.join(missing)} is missing from {cut_short(', '.join(map(str, table.columns)))}. "
+            f"but {', '.join(missing)} {verb} missing from {cut_short(', '.join(map(str, table.columns)))}. "
             + remedy
         )
 

@@ -145,7 +145,7 @@ def test_a_refused_row_takes_its_whole_window_with_it(tmp_path):
 
 def test_a_missing_column_is_named(tmp_path):
     path = write(tmp_path, "a,2024-05-06T14:30:00Z", header="window_id,window_start")
-    with pytest.raises(BadInput, match=r"but label, expansion_start, expansion_end is missing"):
+    with pytest.raises(BadInput, match=r"but label, expansion_start, expansion_end are missing .* them\.$"):
         read_labels(path)
 
 
