@@ -55,7 +55,7 @@ def file_content(path: Path, source: str) -> bytes:
         packed = path.read_bytes()
     except OSError as fault:
         raise BadInput(
-            f"{source}: a bar file must be readable, got: {fault.strerror}. Check the path."
+            f"{source or path}: a bar file must be readable, got: {fault.strerror}. Check the path."
         ) from None
     content = _unpacked(packed, source)
     if not content[:4096].strip():

@@ -67,7 +67,7 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         sha256 = file_sha256(path)
     except OSError as fault:
         raise BadInput(
-            f"{path.name}: a bar file must be readable, got: {fault.strerror}. Check the path."
+            f"{path.name or path}: a bar file must be readable, got: {fault.strerror}. Check the path."
         ) from None
     bars = _read_added(store, path, sha256, options or VendorOptions())
     with locked(store.manifest):

@@ -118,6 +118,12 @@ def test_bad_input_is_one_line_and_leaves_no_state(
     assert files_below(isolated_home) == []
 
 
+@pytest.mark.parametrize("command", [("bars", "add"), ("zigzag",)])
+def test_a_folder_without_a_name_is_called_by_its_path(command: tuple[str, ...], isolated_home: Path):
+    opening = ".: a bar file must be readable, got: Is a directory."
+    assert complaint(call(*command, ".", home=isolated_home)).startswith(opening)
+
+
 @pytest.mark.parametrize(
     ("option", "opening"),
     [
