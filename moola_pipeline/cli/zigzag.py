@@ -147,7 +147,8 @@ def _lines(shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot
         f"each confirmed by a move of {shown['k']:g} ATR({shown['atr_bars']}) off it; times: UTC bar opens",
     ]
     if few := shown["segments_too_short"]:
-        lines.append(f"{few:,} segments are too short for the ATR: no swing can be confirmed in them")
+        are, them = ("segment is", "it") if few == 1 else ("segments are", "them")
+        lines.append(f"{few:,} {are} too short for the ATR: no swing can be confirmed in {them}")
     if plot is not None:
         lines.append(f"session {shown['plotted_session']} drawn to {plot} (another: --session DATE)")
     if out is not None:

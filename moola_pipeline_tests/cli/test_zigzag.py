@@ -93,7 +93,7 @@ def test_a_person_sees_the_last_swings_and_how_to_get_all(bar_file: Path, shown:
     lines = call("zigzag", bar_file).stdout.splitlines()
     assert lines[0] == f"bars.csv: {len(shown['swings'])} swings in 1,008 bars, 3 segments"
     assert lines[1] == "each confirmed by a move of 1.2 ATR(10) off it; times: UTC bar opens"
-    assert lines[2] == "1 segments are too short for the ATR: no swing can be confirmed in them"
+    assert lines[2] == "1 segment is too short for the ATR: no swing can be confirmed in it"
     assert lines[3] == "the last 20 (all of them: --out swings.csv)"
     assert lines[5].split() == list(COLUMNS)
     assert len(lines) == 6 + 20
