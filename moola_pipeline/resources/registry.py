@@ -159,7 +159,10 @@ def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
 
     parts = MODEL_URI.fullmatch(uri)
     if parts is None:
-        raise BadInput(f"--model must be models:/NAME@ALIAS or models:/NAME/VERSION, got {uri!r}.")
+        raise BadInput(
+            f"--model must be models:/NAME@ALIAS or models:/NAME/VERSION, got {uri!r}. "
+            "Write it as models:/moola-nq@champion, for example."
+        )
     client = open_store(home)
     try:
         if parts["alias"]:

@@ -134,7 +134,10 @@ def test_two_models_count_their_versions_apart(smoke_copy: Home):
 def test_a_text_that_is_no_model_uri_is_refused(uri: str, isolated_home: Path):
     with pytest.raises(BadInput) as fault:
         load_version(Home(isolated_home), uri)
-    assert str(fault.value) == (f"--model must be models:/NAME@ALIAS or models:/NAME/VERSION, got {uri!r}.")
+    assert str(fault.value) == (
+        f"--model must be models:/NAME@ALIAS or models:/NAME/VERSION, got {uri!r}. "
+        "Write it as models:/moola-nq@champion, for example."
+    )
 
 
 @pytest.mark.parametrize(
