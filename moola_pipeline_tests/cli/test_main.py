@@ -150,7 +150,9 @@ def test_an_interrupt_exits_130_with_one_short_line():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_a_process_with_130_and_its_cleaning_up_done(number: signal.Signals):
     code = (
-        "import sys, time, click; from moola_pipeline.cli import main, moola\n"
+        "import signal, sys, time, click; from moola_pipeline.cli import main, moola\n"
+        # a shell tells its background jobs, and all that they start, to ignore Ctrl-C
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def act():\n"
         "    try:\n"
         "        print('at work', flush=True); time.sleep(60)\n"
