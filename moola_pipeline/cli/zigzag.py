@@ -42,8 +42,9 @@ def zigzag(
 ) -> None:
     """List the swings of FILE: each extreme, and the later bar that confirmed it.
 
-    Bars are read as "moola bars add" reads them. A swing lies in one session and one contract: none
-    reaches over a halt, a weekend or a roll. Times are UTC bar opens.
+    Bars are read as "moola bars add" reads them. A swing lies in one session: none
+    reaches over a halt or a weekend, nor over a roll where the file names its contracts (registered
+    rolls are not asked). Times are UTC bar opens.
     """
     from moola_pipeline.bars.schema import INSTRUMENTS
     from moola_pipeline.bars.table import build_table

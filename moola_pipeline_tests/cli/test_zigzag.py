@@ -248,3 +248,8 @@ def test_bars_are_read_as_bars_add_reads_them(bars: pd.DataFrame, shown: dict, t
 def test_vendor_files_have_swings(name: str, options: tuple[str, ...], private_data: Path):
     found = facts(call("zigzag", private_data / "vendor_samples" / name, *options, "--json"))
     assert found["bars"] / 12 < len(found["swings"]) < found["bars"] / 3
+
+
+def test_help_promises_rolls_only_where_the_file_names_contracts():
+    shown = " ".join(call("zigzag", "--help").stdout.split())
+    assert "nor over a roll where the file names its contracts" in shown
