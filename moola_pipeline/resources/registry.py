@@ -189,8 +189,11 @@ def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
 
 def _not_registered(client: "MlflowClient", uri: str) -> MissingArtifact:
     known = [f"models:/{model.name}@{CHAMPION}" for model in client.search_registered_models()]
-    choice = f"Choose one with --model {' or '.join(sorted(known))}, or run" if known else "Run"
-    return MissingArtifact(f"{uri} must be a registered model, but it is not. {choice}: moola run")
+    choice = f"Choose one with --model {' or '.join(sorted(known))}, or train" if known else "Train"
+    return MissingArtifact(
+        f"{uri} must be a registered model, but it is not. {choice} one on your own bars: "
+        "moola bars add FILE && moola labels add FILE && moola run"
+    )
 
 
 def versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":

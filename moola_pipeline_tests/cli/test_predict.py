@@ -127,7 +127,8 @@ def test_without_a_model_one_line_names_the_command(isolated_home: Path, bar_fil
     result = call("predict", bar_file)
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
-        "models:/moola-nq@champion must be a registered model, but it is not. Run: moola run"
+        "models:/moola-nq@champion must be a registered model, but it is not. Train one on your own bars: "
+        "moola bars add FILE && moola labels add FILE && moola run"
     )
 
 
@@ -136,7 +137,8 @@ def test_after_a_simulated_run_one_line_names_its_model(smoke_home: Home, bar_fi
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
         "models:/moola-nq@champion must be a registered model, but it is not. "
-        f"Choose one with --model {MODEL[1]}, or run: moola run"
+        f"Choose one with --model {MODEL[1]}, or train one on your own bars: "
+        "moola bars add FILE && moola labels add FILE && moola run"
     )
 
 

@@ -148,5 +148,6 @@ def test_a_model_that_is_not_there_is_named_beside_those_that_are(uri: str, smok
         load_version(smoke_home, uri)
     assert str(fault.value) == (
         f"{uri} must be a registered model, but it is not. "
-        f"Choose one with --model models:/{NAME}@champion, or run: moola run"
+        f"Choose one with --model models:/{NAME}@champion, or train one on your own bars: "
+        "moola bars add FILE && moola labels add FILE && moola run"
     )
