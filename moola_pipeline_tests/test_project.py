@@ -17,6 +17,7 @@ import pytest
 from dagster._core.instance.ref import InstanceRef
 
 from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline_tests.source_trees import parsed
 
 PACKAGE = PROJECT_ROOT / "moola_pipeline"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -32,10 +33,6 @@ MACHINE_PATH = re.compile(r"(?<![\w.>}])/(work|farm|root|tmp|Users|home/\w+)/")
 
 def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -60,7 +57,7 @@ def _declared() -> set[str]:
 
 
 def test_declared_dependencies_are_the_imported_ones():
-    outside = {name for path in MODULES for name in _imported(_parsed(path))}
+    outside = {name for path in MODULES for name in _imported(parsed(path))}
     outside -= set(sys.stdlib_module_names) | {"moola_pipeline"}
     distributions = {"databento_dbn": ["databento-dbn"], **metadata.packages_distributions()}
     owners = [{_canonical(owner) for owner in distributions[name]} for name in outside]
@@ -83,13 +80,13 @@ def test_every_module_imports(name: str):
 
 
 def test_no_module_pickles():
-    found = {str(path): set(_imported(_parsed(path))) & PICKLERS for path in MODULES}
+    found = {str(path): set(_imported(parsed(path))) & PICKLERS for path in MODULES}
     assert not {path: names for path, names in found.items() if names}
 
 
 def test_the_length_of_a_window_is_written_once():
     def states_105(path: Path) -> bool:
-        constants = (node for node in ast.walk(_parsed(path)) if isinstance(node, ast.Constant))
+        constants = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant))
         return any(type(node.value) is int and node.value == 105 for node in constants)
 
     assert [path for path in MODULES if states_105(path)] == [PACKAGE / "windows" / "frame.py"]

@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 
 from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline_tests.source_trees import parsed
 
 TESTS = PROJECT_ROOT / "moola_pipeline_tests"
 N_FAULTS = 33
@@ -18,7 +19,7 @@ ROWS = {int(number): (fault, caught) for number, fault, caught in ROW.findall(TE
 
 @cache
 def defined_in(path: str) -> frozenset[str]:
-    tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
+    tree = parsed(TESTS / path)
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 

@@ -10,6 +10,7 @@ from moola_pipeline.features import passes
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.home import PROJECT_ROOT
 from moola_pipeline_tests.features.naive import random_bars
+from moola_pipeline_tests.source_trees import parsed
 
 PACKAGE = PROJECT_ROOT / "moola_pipeline"
 
@@ -39,6 +40,6 @@ def test_compiled_code_uses_nothing_of_another_module_so_that_its_cache_cannot_g
 
 
 def imported(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(parsed(path)))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     return plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}

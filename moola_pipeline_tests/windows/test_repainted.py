@@ -18,6 +18,7 @@ from moola_pipeline.windows.repainted import (
     visible_neighbors,
 )
 from moola_pipeline_tests.made_bars import TICK, features_of, made_bars, upside_down, with_prices
+from moola_pipeline_tests.source_trees import parsed
 
 BARS = made_bars(3)
 BAR0 = np.array([40, 131, 440, 695, 1095])
@@ -257,7 +258,7 @@ def test_augmentation_is_for_training_alone():
         for path in package.rglob("*.py")
         if any(
             isinstance(node, ast.ImportFrom) and "augmented" in {alias.name for alias in node.names}
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(parsed(path))
         )
     ]
     assert users == ["training/batches.py"]
