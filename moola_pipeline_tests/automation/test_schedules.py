@@ -18,6 +18,7 @@ from moola_pipeline.bars.store import BarStore
 from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import remember_choice
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline_tests.automation.answers import asked, skipped
 from moola_pipeline_tests.homes import LABELS, LATER_BARS, instance_of, moola
 
 TUESDAY, SATURDAY = datetime(2025, 7, 1, 17, 15), datetime(2025, 7, 5, 8, 0)
@@ -31,16 +32,6 @@ def tick(
     context = dg.build_schedule_context(instance, scheduled_execution_time=moment)
     found = schedule(context)
     assert isinstance(found, (dg.RunRequest, dg.SkipReason))
-    return found
-
-
-def skipped(found: dg.RunRequest | dg.SkipReason) -> str:
-    assert isinstance(found, dg.SkipReason)
-    return found.skip_message or ""
-
-
-def asked(found: dg.RunRequest | dg.SkipReason) -> dg.RunRequest:
-    assert isinstance(found, dg.RunRequest), skipped(found)
     return found
 
 

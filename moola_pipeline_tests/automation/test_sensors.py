@@ -15,6 +15,7 @@ from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.definitions import defs
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.home import Home
+from moola_pipeline_tests.automation.answers import asked, skipped
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock, write_csv
 from moola_pipeline_tests.homes import BARS, LATER_BARS, instance_of
 
@@ -36,16 +37,6 @@ def look(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     with dg.build_sensor_context(instance, sensor_name="new_bars_sensor", definitions=defs) as context:
         found = new_bars_sensor(context)
     assert isinstance(found, (dg.RunRequest, dg.SkipReason))
-    return found
-
-
-def skipped(found: dg.RunRequest | dg.SkipReason) -> str:
-    assert isinstance(found, dg.SkipReason)
-    return found.skip_message or ""
-
-
-def asked(found: dg.RunRequest | dg.SkipReason) -> dg.RunRequest:
-    assert isinstance(found, dg.RunRequest), skipped(found)
     return found
 
 
