@@ -1,0 +1,191 @@
+"""deploy/runpod, rehearsed against a folder of this machine."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.home import PROJECT_ROOT
+
+RUNPOD = PROJECT_ROOT / "deploy" / "runpod"
+CODE = ("pyproject.toml", "requirements.txt", "Makefile", "README.md", "workspace.yaml", "dagster.yaml")
+SENT = (
+    "data/manifest.json",
+    "data/rolls.csv",
+    "data/splits.json",
+    "data/raw/nq 2024.csv",
+    "data/labels/labels.csv",
+    "data/labels/raw/mine.csv",
+)
+KEPT = (
+    "data/raw/.nq.csv.x.tmp",
+    "data/mlflow/mlflow.db",
+    "data/store/demo/raw_nq_bars.parquet",
+    "data/inbox/today.csv",
+    "data/secrets.env",
+    ".env",
+    ".dagster/storage/runs.db",
+    "notes.txt",
+)
+
+pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name in (*SENT, *KEPT):
+        _write(tmp_path / "home" / name, name)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Path:
+    """A folder with a blank in its name, and settings that point at it."""
+    folder = tmp_path / "a pod" / "moola"
+    _write(tmp_path / "settings.env", f'POD_HOST=\nPOD_FOLDER="{folder}"\n')
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _sync(pod: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    settings = pod.parent.parent / "settings.env"
+    command = ["bash", str(RUNPOD / words[0]), *words[1:], "--settings", str(settings), "--home", str(home)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def _listed(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def _ours() -> set[str]:
+    package = (path for path in (PROJECT_ROOT / "moola_pipeline").rglob("*") if path.is_file())
+    named = {str(path.relative_to(PROJECT_ROOT)) for path in package if "__pycache__" not in path.parts}
+    return named | set(CODE) | {"data/README.md"}
+
+
+def test_a_dry_run_lists_exactly_the_allowed_files_and_sends_none(pod: Path, home: Path) -> None:
+    shown = _sync(pod, home, "sync_up")
+    assert shown.returncode == 0, shown.stderr
+    assert set(shown.stdout.splitlines()) == _ours() | set(SENT)
+    assert "nothing was sent" in shown.stderr
+    assert not pod.exists()
+
+
+def test_what_is_sent_is_what_was_listed_byte_for_byte(pod: Path, home: Path) -> None:
+    sent = _sync(pod, home, "sync_up", "--go")
+    assert sent.returncode == 0, sent.stderr
+    assert _listed(pod) == _ours() | set(SENT)
+    assert all((pod / name).read_text() == name for name in SENT)
+    assert (pod / "pyproject.toml").read_bytes() == (PROJECT_ROOT / "pyproject.toml").read_bytes()
+    assert "sent and proved" in sent.stderr
+
+
+def test_nothing_on_the_pod_is_deleted_and_a_changed_file_is_sent_again(pod: Path, home: Path) -> None:
+    _sync(pod, home, "sync_up", "--go")
+    _write(pod / "data" / "mlflow" / "mlflow.db", "a week of training")
+    _write(pod / "data" / "rolls.csv", "data/rolls.XXX")  # as long as the one sent
+    again = _sync(pod, home, "sync_up", "--go")
+    assert again.returncode == 0, again.stderr
+    assert (pod / "data" / "mlflow" / "mlflow.db").read_text() == "a week of training"
+    assert (pod / "data" / "rolls.csv").read_text() == "data/rolls.csv"
+
+
+def test_a_file_that_arrived_otherwise_is_named(pod: Path, home: Path, monkeypatch, tmp_path: Path) -> None:
+    """rsync stands in as one that spoils a file after a true copy."""
+    real = shutil.which("rsync")
+    spoils = f'#!/bin/bash\n{real} "$@"; f="{pod}/data/rolls.csv"; [ ! -e "$f" ] || echo spoilt > "$f"\n'
+    _write(tmp_path / "bin" / "rsync", spoils)
+    (tmp_path / "bin" / "rsync").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    spoilt = _sync(pod, home, "sync_up", "--go")
+    assert spoilt.returncode == 1
+    assert "data/rolls.csv: FAILED" in spoilt.stdout + spoilt.stderr
+    assert "is not the one that was sent" in spoilt.stderr
+
+
+def test_results_come_back_as_a_home_of_their_own_and_are_never_overwritten(pod: Path, home: Path) -> None:
+    results = ("data/mlflow/mlflow.db", "data/reports/full/report.html", "data/store/full/training.json")
+    for name in (*results, ".env", "data/raw/nq.csv", "moola_pipeline/x.py"):
+        _write(pod / name, name)
+    shown = _sync(pod, home, "sync_down", "monday")
+    assert set(shown.stdout.splitlines()) == set(results)
+    assert not (home / "data" / "pods").exists()
+    fetched = _sync(pod, home, "sync_down", "monday", "--go")
+    assert fetched.returncode == 0, fetched.stderr
+    place = home / "data" / "pods" / "monday"
+    assert _listed(place) == set(results)
+    assert f"moola registry import {place}" in fetched.stderr
+    again = _sync(pod, home, "sync_down", "monday", "--go")
+    assert again.returncode == 2
+    assert "must be new" in again.stderr
+
+
+def test_a_pod_that_writes_while_it_is_copied_is_found_out_and_can_be_asked_again(
+    pod: Path, home: Path, monkeypatch, tmp_path: Path
+) -> None:
+    database = pod / "data" / "mlflow" / "mlflow.db"
+    _write(database, "before")
+    real = shutil.which("rsync")
+    _write(tmp_path / "bin" / "rsync", f'#!/bin/bash\n{real} "$@"; echo after > "{database}"\n')
+    (tmp_path / "bin" / "rsync").chmod(0o755)
+    with monkeypatch.context() as busy:
+        busy.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+        caught = _sync(pod, home, "sync_down", "monday", "--go")
+    assert caught.returncode == 1
+    assert "Wait until the pod's run has ended" in caught.stderr
+    again = _sync(pod, home, "sync_down", "monday", "--go")
+    assert again.returncode == 0, again.stderr
+    assert (home / "data" / "pods" / "monday" / "data" / "mlflow" / "mlflow.db").read_text() == "after\n"
+
+
+def test_a_pod_behind_ssh_gets_and_gives_the_same(pod: Path, home: Path, monkeypatch, tmp_path: Path) -> None:
+    """ssh stands in as one that runs the command on this machine, as a login shell there would."""
+    _write(
+        tmp_path / "bin" / "ssh",
+        '#!/bin/bash\necho "$@" >> "$(dirname "$0")/calls"\n'
+        "while [ $# -gt 0 ]; do case $1 in -p|-o|-i|-l) shift 2;; *) break;; esac; done\n"
+        'shift; cd /; exec bash -c "$*"\n',
+    )
+    (tmp_path / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    folder = tmp_path / "far" / "moola"
+    _write(tmp_path / "settings.env", f"POD_HOST=pod.example\nPOD_PORT=4022\nPOD_FOLDER={folder}\n")
+    sent = _sync(pod, home, "sync_up", "--go")
+    assert sent.returncode == 0, sent.stderr
+    assert _listed(folder) == _ours() | set(SENT)
+    _write(folder / "data" / "mlflow" / "mlflow.db", "results")
+    fetched = _sync(pod, home, "sync_down", "monday", "--go")
+    assert fetched.returncode == 0, fetched.stderr
+    assert (home / "data/pods/monday/data/mlflow/mlflow.db").read_text() == "results"
+    calls = (tmp_path / "bin" / "calls").read_text().splitlines()
+    assert calls and all("-p 4022" in call and "pod.example" in call for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("sync_up", "--gone"), "got --gone"),
+        (("sync_down", "../up"), "got '../up'"),
+        (("sync_down",), "got ''"),
+        (("sync_down", "a", "b"), "got a and b"),
+    ],
+)
+def test_wrong_words_get_one_line_and_exit_2(
+    pod: Path, home: Path, words: tuple[str, ...], said: str
+) -> None:
+    refused = _sync(pod, home, *words)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_settings_without_a_folder_are_refused(pod: Path, home: Path) -> None:
+    (pod.parent.parent / "settings.env").write_text("POD_HOST=\n")
+    refused = _sync(pod, home, "sync_up")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "must set POD_FOLDER" in refused.stderr
