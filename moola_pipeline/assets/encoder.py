@@ -56,6 +56,7 @@ def pretrained_encoder(
 ) -> Iterator[Any]:
     """A bidirectional LSTM that has learned to fill in bars from the bars around them."""
     from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.training.batches import Source
     from moola_pipeline.training.pretrain import pretrain
 
     settings = settings_in_force(config, pipeline.chosen_profile().pretrain)
@@ -69,8 +70,7 @@ def pretrained_encoder(
             show_epoch(int(entry["epoch"]) + 1, settings.epochs, f"loss {entry['val_loss']:.4f}")
 
         result = pretrain(
-            bar_arrays(raw_nq_bars, tick_points),
-            relativity_features.values,
+            Source(bar_arrays(raw_nq_bars, tick_points), relativity_features.values, relativity_features.atr),
             chosen.to_numpy(np.int64),
             settings,
             device,

@@ -9,7 +9,7 @@ from moola_pipeline.assets.scoring import Judged, Trial, score_annotators
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.annotators import train_annotators
-from moola_pipeline.training.pretrain import initialize
+from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.settings import FinetuneSettings
 
 FRESH_SEED = 104_729

@@ -19,7 +19,7 @@ from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.serving.annotate import table_features
 from moola_pipeline.training.annotators import train_annotators
-from moola_pipeline.training.pretrain import initialize
+from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.settings import FinetuneSettings
 
 TICK_POINTS = 0.25

@@ -1,8 +1,12 @@
 """How the encoder is pretrained and the classifier fine-tuned: every choice, with its bounds."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.windows.frame import PRETRAIN_STRIDE
+
+ObjectiveName = Literal["hidden_blocks", "span_structure", "next_leg", "two_views"]
 
 
 class PretrainSettings(BaseModel):
@@ -10,6 +14,7 @@ class PretrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    objective: ObjectiveName = Field(default="hidden_blocks", description="what the encoder learns to answer")
     seed: int = Field(default=0, ge=0, description="of every random choice")
     hidden_units: int = Field(default=48, ge=4, le=128, description="LSTM units in each direction")
     max_windows: int | None = Field(default=None, ge=64, description="drawn from the tiling; all if null")

@@ -7,16 +7,36 @@ from pydantic import ValidationError
 
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder
 from moola_pipeline.training import pretrain as pretraining
-from moola_pipeline.training.pretrain import PretrainResult, PretrainSettings, hide, initialize, pretrain
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.initial import initialize
+from moola_pipeline.training.objectives import hidden_blocks as hiding
+from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks, hide
+from moola_pipeline.training.pretrain import PretrainResult, pretrain
+from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
-from moola_pipeline.windows.repainted import hidden_blocks
+from moola_pipeline.windows.repainted import BarArrays, hidden_blocks
 from moola_pipeline_tests.made_bars import features_of, made_bars, with_prices
 
 SMALL = PretrainSettings(hidden_units=8, epochs=2, batch_windows=16)
 BARS = made_bars(16)
 VALUES = features_of(BARS).values
+SOURCE = Source(BARS, VALUES, features_of(BARS).atr)
 WINDOWS = pretraining_windows(BARS.segment, len(VALUES))
+
+
+def source_of(bars: BarArrays) -> Source:
+    table = features_of(bars)
+    return Source(bars, table.values, table.atr)
+
+
+def drawn(
+    encoder: Encoder, source: Source, bar0: np.ndarray, settings: PretrainSettings, seed: int
+) -> HiddenBatch:
+    rng = np.random.default_rng(seed)
+    objective = HiddenBlocks.__new__(HiddenBlocks)
+    objective.source, objective.encoder, objective.settings = source, encoder, settings
+    return objective.draw(bar0, rng)
 
 
 def small_with(**changes: object) -> PretrainSettings:
@@ -33,17 +53,17 @@ def values_of(result: PretrainResult, name: str) -> list[float]:
 
 def pretrain_with_other_bars_from(row: int) -> PretrainResult:
     changed = with_prices(BARS, np.arange(row, len(VALUES)), np.random.default_rng(0))
-    return pretrain(changed, features_of(changed).values, WINDOWS, SMALL)
+    return pretrain(source_of(changed), WINDOWS, SMALL)
 
 
 @pytest.fixture(scope="module")
 def result() -> PretrainResult:
-    return pretrain(BARS, VALUES, WINDOWS, SMALL)
+    return pretrain(SOURCE, WINDOWS, SMALL)
 
 
 @pytest.fixture(scope="module")
 def one_epoch() -> PretrainResult:
-    return pretrain(BARS, VALUES, WINDOWS, small_with(epochs=1))
+    return pretrain(SOURCE, WINDOWS, small_with(epochs=1))
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +102,10 @@ def test_prices_of_hidden_bars_reach_no_input_of_the_decoder(
     bar0 = WINDOWS[[0, 7, 13]]
     hidden = hidden_blocks(len(bar0), 0.4, 10, np.random.default_rng(0))
     changed = with_prices(BARS, view_rows(bar0)[hidden], np.random.default_rng(1))
-    monkeypatch.setattr(pretraining, "hidden_blocks", lambda *_: hidden)
+    monkeypatch.setattr(hiding, "hidden_blocks", lambda *_: hidden)
     guesses, targets = [], []
     for bars in (BARS, changed):
-        rng = np.random.default_rng(3)
-        (batch,) = pretraining._batches(encoder, bars, features_of(bars).values, bar0, SMALL, rng)
+        batch = drawn(encoder, source_of(bars), bar0, SMALL, 3)
         with torch.no_grad():
             states = encoder(torch.from_numpy(batch.visible), torch.from_numpy(batch.hidden))
             guesses.append(decoder(states[torch.from_numpy(batch.hidden)], torch.from_numpy(batch.inputs)))
@@ -123,12 +142,8 @@ def test_half_of_the_windows_are_turned_upside_down_with_their_targets(
 ):
     encoder, _ = networks
     bar0 = np.repeat(WINDOWS[5], 200)
-    (batch,) = pretraining._batches(
-        encoder, BARS, VALUES, bar0, small_with(batch_windows=200), np.random.default_rng(0)
-    )
-    (straight,) = pretraining._batches(
-        encoder, BARS, VALUES, bar0, small_with(batch_windows=200, mirror=False), np.random.default_rng(0)
-    )
+    batch = drawn(encoder, SOURCE, bar0, SMALL, 0)
+    straight = drawn(encoder, SOURCE, bar0, small_with(mirror=False), 0)
     turned = (batch.visible != straight.visible).any(axis=(1, 2))
 
     assert 70 < turned.sum() < 130
@@ -177,11 +192,13 @@ def test_windows_that_choose_the_epoch_do_not_judge_it():
 def test_bars_after_the_last_window_change_nothing(result: PretrainResult):
     end = result.last_row + 1
     changed = with_prices(BARS, np.arange(end, len(VALUES)), np.random.default_rng(0))
-    values = VALUES.copy()
-    values[end:] = np.nan
+    values, atr = VALUES.copy(), SOURCE.atr.copy()
+    values[end:], atr[end:] = np.nan, np.nan
 
     assert end < len(VALUES)
-    assert np.array_equal(weights_of(pretrain(changed, values, WINDOWS, SMALL)), weights_of(result))
+    assert np.array_equal(
+        weights_of(pretrain(Source(changed, values, atr), WINDOWS, SMALL)), weights_of(result)
+    )
 
 
 def test_the_last_row_is_that_of_the_last_window(result: PretrainResult):
@@ -210,7 +227,7 @@ def test_windows_that_judge_have_no_say_in_which_epoch_is_kept(result: PretrainR
 def test_same_seed_same_weights(result: PretrainResult):
     torch.manual_seed(123)  # whatever state the process is in
 
-    assert np.array_equal(weights_of(pretrain(BARS, VALUES, WINDOWS, SMALL)), weights_of(result))
+    assert np.array_equal(weights_of(pretrain(SOURCE, WINDOWS, SMALL)), weights_of(result))
 
 
 @pytest.mark.parametrize(
@@ -230,13 +247,13 @@ def test_same_seed_same_weights(result: PretrainResult):
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_changed_setting_changes_the_result(one_epoch: PretrainResult, changes: dict[str, object]):
-    changed = pretrain(BARS, VALUES, WINDOWS, small_with(epochs=1, **changes))
+    changed = pretrain(SOURCE, WINDOWS, small_with(epochs=1, **changes))
 
     assert not np.allclose(weights_of(changed), weights_of(one_epoch), rtol=1e-6)
 
 
 def test_more_hidden_units_and_epochs_are_what_they_say(result: PretrainResult):
-    wider = pretrain(BARS, VALUES, WINDOWS, small_with(hidden_units=12, epochs=1))
+    wider = pretrain(SOURCE, WINDOWS, small_with(hidden_units=12, epochs=1))
 
     assert wider.encoder.hidden_units == 12
     assert len(wider.history) == 1 and len(result.history) == 2
@@ -255,7 +272,7 @@ def test_a_setting_out_of_bounds_is_refused(changes: dict[str, object]):
 
 def test_each_epoch_is_reported_as_it_ends(result: PretrainResult):
     told: list[dict[str, float]] = []
-    again = pretrain(BARS, VALUES, WINDOWS, SMALL, on_epoch=told.append)
+    again = pretrain(SOURCE, WINDOWS, SMALL, on_epoch=told.append)
 
     assert told == again.history
     assert [set(entry) for entry in told] == [{"epoch", "train_loss", "val_loss", "seconds"}] * 2
@@ -266,7 +283,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_windows():
     with pytest.raises(
         FloatingPointError, match=r"finite, got (nan|inf) for the windows at rows \d+, "
     ) as stop:
-        pretrain(BARS, VALUES, WINDOWS, small_with(learning_rate=1e30))
+        pretrain(SOURCE, WINDOWS, small_with(learning_rate=1e30))
 
     named = [int(row) for row in str(stop.value).split("rows ")[1].split(", ")]
     assert len(named) == SMALL.batch_windows
@@ -275,7 +292,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_windows():
 
 def test_too_few_windows_are_refused_with_the_way_out():
     with pytest.raises(ValueError) as refusal:
-        pretrain(BARS, VALUES, WINDOWS[:12], SMALL)
+        pretrain(SOURCE, WINDOWS[:12], SMALL)
 
     assert str(refusal.value) == (
         "pretraining needs at least one batch of 16 windows, got 9. "
@@ -286,7 +303,7 @@ def test_too_few_windows_are_refused_with_the_way_out():
 @pytest.mark.parametrize("n_windows", [0, 1, 2])
 def test_hardly_any_windows_are_refused_alike(n_windows: int):
     with pytest.raises(ValueError, match="at least one batch of 16 windows, got 0"):
-        pretrain(BARS, VALUES, WINDOWS[:n_windows], SMALL)
+        pretrain(SOURCE, WINDOWS[:n_windows], SMALL)
 
 
 def test_the_tables_are_left_as_they_were(result: PretrainResult):

@@ -1,0 +1,143 @@
+"""Next leg: the window ends at some bar; how does the price go on from there?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.features.zigzag import confirmed_swings
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.imputation import fit_ridge
+from moola_pipeline.training.objectives.objective import (
+    Dropping,
+    before_states,
+    dropped,
+    ridge_error,
+    standardized,
+    two_layers,
+)
+from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.windows.before import BARS_BEFORE_START
+from moola_pipeline.windows.frame import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gathered
+
+LEG_NAMES = ("direction", "remaining_move", "log_bars_to_turn", "log_leg_size", "log_leg_bars")
+WIDEST_MOVE = 12.0
+
+
+@dataclass(frozen=True)
+class LegBatch:
+    """Windows cut off behind one bar, and what came after it.
+
+    Attributes:
+        bar0: (B,) rows of bar 0, those only after whose last bar two turns are known.
+        features: (B, n_seen, F) up to the bar, mirrored where turned.
+        targets: (B, 5) LEG_NAMES, standardized.
+        last: (B, F + 1) standardized features of the last bar seen, and 1.
+    """
+
+    bar0: np.ndarray
+    features: np.ndarray
+    targets: np.ndarray
+    last: np.ndarray
+
+
+def leg_targets(source: Source, end_row: int) -> np.ndarray:
+    """The zigzag leg after each bar, from bars before `end_row` alone.
+
+    The next turn is the first extreme, confirmed before `end_row`, that stands after the bar; the
+    leg leads from it to the turn after that. Both lie in the bar's segment.
+
+    Returns:
+        (end_row, 5) float32: +1 where the next turn is a high and -1 where a low, the move to it in
+        ATR, the log of the bars to it, the log of the leg's size in ATR, and of its bars; NaN
+        where two turns are not known.
+    """
+    prices, segment = source.bars.prices[:end_row], source.bars.segment[:end_row]
+    swings = confirmed_swings(prices, segment, source.bars.tick_points)
+    known = np.full((end_row, len(LEG_NAMES)), np.nan, np.float32)
+    rows = np.arange(end_row)
+    first = np.searchsorted(swings.bar, rows, side="right")
+    rows, first = rows[first + 1 < len(swings.bar)], first[first + 1 < len(swings.bar)]
+    second = first + 1
+    ends_alike = segment[swings.bar[second]] == segment[rows]
+    warm = ends_alike & (source.atr[rows] > 0)
+    rows, first, second = rows[warm], first[warm], second[warm]
+    atr = source.atr[rows].astype(np.float64)
+    move = np.clip((swings.price[first] - prices[rows, 3]) / atr, -WIDEST_MOVE, WIDEST_MOVE)
+    size = np.clip(np.abs(swings.price[second] - swings.price[first]) / atr, 0, WIDEST_MOVE)
+    known[rows] = np.column_stack(
+        [
+            np.where(swings.is_high[first], 1.0, -1.0),
+            move,
+            np.log1p(swings.bar[first] - rows),
+            np.log1p(size),
+            np.log1p(swings.bar[second] - swings.bar[first]),
+        ]
+    )
+    return known
+
+
+class NextLeg:
+    """The encoder sees a window up to a bar and nothing later; the leg that follows is to be told."""
+
+    def __init__(
+        self,
+        source: Source,
+        encoder: Encoder,
+        train: np.ndarray,
+        settings: PretrainSettings,
+        rng: np.random.Generator,
+        end_row: int,
+    ):
+        self.source, self.encoder, self.settings = source, encoder, settings
+        told = leg_targets(source, int(train.max()) + WINDOW_BARS)
+        self.answers = leg_targets(source, end_row)
+        self.answers[: len(told)] = told  # what is trained on looks into no window that is held out
+        told = told[np.isfinite(told).all(axis=1)]
+        # not centered where a mirrored window has the opposite answer
+        self.center = told.mean(axis=0) * np.array([0, 0, 1, 1, 1], np.float32)
+        self.scale = np.maximum(np.sqrt(((told - self.center) ** 2).mean(axis=0)), 1e-3)
+        sample = [self.draw(rng.permutation(train)[:500], rng) for _ in range(4)]
+        self.ridge = fit_ridge(
+            np.concatenate([one.last for one in sample]), np.concatenate([one.targets for one in sample])
+        )
+        self.decoder = two_layers(4 * settings.hidden_units, 64, len(LEG_NAMES), settings.seed + 1)
+
+    def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> LegBatch:
+        """Cut all windows off behind one bar, drawn from those with 45 bars before them."""
+        n_seen = int(rng.integers(BARS_BEFORE_START, VIEW_BARS)) + 1
+        row = bar0 - CONTEXT_BARS + n_seen - 1
+        turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
+        known = np.isfinite(self.answers[row]).all(axis=1)
+        bar0, row, turned = bar0[known], row[known], turned[known]
+        targets = self.answers[row].copy()
+        targets[turned, :2] *= -1
+        features = gathered(self.source.values, bar0)[:, :n_seen]
+        features[turned] = mirrored(features[turned])
+        last = standardized(self.encoder, features[:, -1])
+        last = np.concatenate([last, np.ones((len(bar0), 1), np.float32)], axis=1)
+        standard = ((targets - self.center) / self.scale).astype(np.float32)
+        return LegBatch(bar0, features, standard, last)
+
+    def loss(self, encoder: Encoder, batch: LegBatch, dropping: Dropping | None = None) -> Tensor:
+        """Mean squared error of the five numbers, in training variances."""
+        device = encoder.hidden_bar.device
+        states = encoder(torch.from_numpy(np.ascontiguousarray(batch.features)).to(device))
+        row = torch.arange(len(states), device=device)
+        read = before_states(states, row, torch.full_like(row, states.shape[1]))
+        guess = self.decoder(dropped(read, dropping))
+        return torch.nn.functional.mse_loss(guess, torch.from_numpy(batch.targets).to(device))
+
+    def size(self, batch: LegBatch) -> int:
+        """Windows."""
+        return len(batch.bar0)
+
+    def rival_errors(self, batches: Sequence[LegBatch]) -> dict[str, float]:
+        """Errors of the training mean, and of ridge regression on the last bar's features."""
+        targets = np.concatenate([batch.targets for batch in batches])
+        last = np.concatenate([batch.last for batch in batches])
+        return {"mean": float(np.mean(targets**2)), "ridge": ridge_error(self.ridge, last, targets)}

@@ -1,0 +1,114 @@
+"""Span structure: tell, from the encoder's states, the 78 numbers that are measured of any span."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.imputation import fit_ridge
+from moola_pipeline.training.objectives.objective import (
+    Dropping,
+    before_states,
+    dropped,
+    mean_states,
+    ridge_error,
+    standardized,
+    two_layers,
+)
+from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, gathered
+from moola_pipeline.windows.span_inputs import N_INPUTS, span_inputs
+
+SPANS_A_WINDOW = 4
+SHORTEST, LONGEST = 2, 12
+"""Bars of the spans that are asked about."""
+WIDEST_TARGET = 4.0
+SCALE_WINDOWS = 1000
+
+
+@dataclass(frozen=True)
+class SpanBatch:
+    """Windows, spans in them, and what is measured of these.
+
+    Attributes:
+        bar0: (B,) rows of bar 0.
+        features: (B, 125, F), mirrored where the spans point down.
+        row: (n,) index of each span's window.
+        onset, stop: (n,) bars of the view: its first, and the one after its last.
+        targets: (n, 78) standardized and cut.
+        edges: (n, 2 F + 1) standardized features of the eve and of the last bar, and 1.
+    """
+
+    bar0: np.ndarray
+    features: np.ndarray
+    row: np.ndarray
+    onset: np.ndarray
+    stop: np.ndarray
+    targets: np.ndarray
+    edges: np.ndarray
+
+
+class SpanStructure:
+    """Random spans are pointed out; what stood before them and how they ran is to be told."""
+
+    def __init__(
+        self,
+        source: Source,
+        encoder: Encoder,
+        train: np.ndarray,
+        settings: PretrainSettings,
+        rng: np.random.Generator,
+        end_row: int,
+    ):
+        self.source, self.encoder, self.settings = source, encoder, settings
+        self.center, self.scale = np.zeros(N_INPUTS, np.float32), np.ones(N_INPUTS, np.float32)
+        measured = self.draw(rng.permutation(train)[:SCALE_WINDOWS], rng, cut=np.inf).targets
+        self.center, self.scale = measured.mean(axis=0), np.maximum(measured.std(axis=0), 1e-3)
+        sample = self.draw(rng.permutation(train)[:SCALE_WINDOWS], rng)
+        self.ridge = fit_ridge(sample.edges, sample.targets)
+        self.decoder = two_layers(8 * settings.hidden_units, 128, N_INPUTS, settings.seed + 1)
+
+    def draw(self, bar0: np.ndarray, rng: np.random.Generator, cut: float = WIDEST_TARGET) -> SpanBatch:
+        """Draw spans in each window and measure them."""
+        row = np.repeat(np.arange(len(bar0)), SPANS_A_WINDOW)
+        start = rng.integers(CORE_FIRST, CORE_LAST + 1, len(row))
+        end = start + rng.integers(SHORTEST, LONGEST + 1, len(row)) - 1
+        turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
+        atr = gathered(self.source.atr, bar0)
+        direction = np.where(turned, -1, 1)[row]
+        measured = span_inputs(self.source.bars.views(bar0), atr, row, start, end, direction)
+        targets = np.clip((measured - self.center) / self.scale, -cut, cut)
+        features = gathered(self.source.values, bar0)
+        features[turned] = mirrored(features[turned])
+        onset, stop = start + CONTEXT_BARS, end + CONTEXT_BARS + 1
+        seen = standardized(self.encoder, features)
+        ones = np.ones((len(row), 1), np.float32)
+        edges = np.concatenate([seen[row, onset - 1], seen[row, stop - 1], ones], axis=1)
+        return SpanBatch(bar0, features, row, onset, stop, targets, edges)
+
+    def loss(self, encoder: Encoder, batch: SpanBatch, dropping: Dropping | None = None) -> Tensor:
+        """Mean squared error of the 78 numbers, in training variances."""
+        device = encoder.hidden_bar.device
+        states = encoder(torch.from_numpy(batch.features).to(device))
+        row, onset, stop = (
+            torch.from_numpy(index).to(device) for index in (batch.row, batch.onset, batch.stop)
+        )
+        inside = mean_states(states, row, onset, stop)
+        read = torch.cat([before_states(states, row, onset), inside, states[row, stop - 1]], dim=1)
+        guess = self.decoder(dropped(read, dropping))
+        return torch.nn.functional.mse_loss(guess, torch.from_numpy(batch.targets).to(device))
+
+    def size(self, batch: SpanBatch) -> int:
+        """Spans."""
+        return len(batch.row)
+
+    def rival_errors(self, batches: Sequence[SpanBatch]) -> dict[str, float]:
+        """Errors of the training mean, and of ridge regression on two bars' features."""
+        targets = np.concatenate([batch.targets for batch in batches])
+        edges = np.concatenate([batch.edges for batch in batches])
+        return {"mean": float(np.mean(targets**2)), "ridge": ridge_error(self.ridge, edges, targets)}

@@ -1,0 +1,103 @@
+"""Two views: the same stretch seen twice, shifted and disturbed, is to be known among others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.initial import initialize
+from moola_pipeline.training.objectives.objective import Dropping, before_states, dropped
+from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.windows.dense import straddling
+from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.repainted import augmented, repainted_features
+
+LARGEST_SHIFT = 20
+JITTER_ATR, WARP = 0.05, 0.2
+TEMPERATURE = 0.1
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """Two disturbed views of each of B stretches.
+
+    Attributes:
+        bar0: (B,) rows of bar 0 of the first view.
+        features: Both (B, 125, F).
+        onset: Both (B,), the bar of the view behind the stretch that is to be known again.
+    """
+
+    bar0: np.ndarray
+    features: tuple[np.ndarray, np.ndarray]
+    onset: tuple[np.ndarray, np.ndarray]
+
+
+class TwoViews:
+    """What stood before a bar, in a shifted window under jitter and warp, is to be known again.
+
+    Source:
+        Chen, Kornblith, Norouzi and Hinton (2020), ICML: contrast within a batch.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        encoder: Encoder,
+        train: np.ndarray,
+        settings: PretrainSettings,
+        rng: np.random.Generator,
+        end_row: int,
+    ):
+        self.source, self.settings, self.end_row = source, settings, end_row
+        units = settings.hidden_units
+        self.decoder = torch.nn.Sequential(
+            torch.nn.Linear(4 * units, 64), torch.nn.ReLU(), torch.nn.Linear(64, 32)
+        )
+        initialize(self.decoder, settings.seed + 1)
+
+    def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> ViewBatch:
+        """Shift each window where its segment has room, and disturb both views."""
+        shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, len(bar0))
+        other = bar0 + shift
+        leaves = straddling(other, self.source.bars.segment) | (other + WINDOW_BARS > self.end_row)
+        other = np.where(leaves, bar0, other)
+        behind = bar0 + rng.integers(CORE_FIRST, CORE_LAST + 1, len(bar0))
+        turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
+        first, second = self._disturbed(bar0, turned, rng), self._disturbed(other, turned, rng)
+        onset = behind - bar0 + CONTEXT_BARS, behind - other + CONTEXT_BARS
+        return ViewBatch(bar0, (first, second), onset)
+
+    def _disturbed(self, bar0: np.ndarray, turned: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        bars = self.source.bars
+        views = augmented(bars.views(bar0), self.source.atr[bar0], JITTER_ATR, WARP, rng)
+        features = repainted_features(bars, bar0, views)
+        features[turned] = mirrored(features[turned])
+        return features
+
+    def loss(self, encoder: Encoder, batch: ViewBatch, dropping: Dropping | None = None) -> Tensor:
+        """Cross-entropy of finding a stretch's other view among all of the batch, both ways."""
+        device = encoder.hidden_bar.device
+        seen = []
+        for features, onset in zip(batch.features, batch.onset, strict=True):
+            states = encoder(torch.from_numpy(features).to(device))
+            row = torch.arange(len(states), device=device)
+            read = before_states(states, row, torch.from_numpy(onset).to(device))
+            seen.append(functional.normalize(self.decoder(dropped(read, dropping)), dim=1))
+        alike = seen[0] @ seen[1].T / TEMPERATURE  # (B, B)
+        itself = torch.arange(len(alike), device=device)
+        return (functional.cross_entropy(alike, itself) + functional.cross_entropy(alike.T, itself)) / 2
+
+    def size(self, batch: ViewBatch) -> int:
+        """Stretches."""
+        return len(batch.bar0)
+
+    def rival_errors(self, batches: Sequence[ViewBatch]) -> dict[str, float]:
+        """The cross-entropy of a guess that finds all stretches alike."""
+        sizes = np.array([len(batch.bar0) for batch in batches])
+        return {"chance": float(np.average(np.log(sizes), weights=sizes))}
