@@ -12,6 +12,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.annotator import Annotator, sigmoid
 from moola_pipeline.models.reading import Reading, moved, read_spans
 from moola_pipeline.models.rule import Proposals, measure_spans, propose
+from moola_pipeline.serving.growing import is_settled, last_grows, waiting_bars
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.frame import CORE_LAST, WINDOW_BARS, view_rows
 from moola_pipeline.windows.repainted import BarArrays
@@ -39,13 +40,17 @@ class Annotation:
     Attributes:
         expansions: EXPANSION_COLUMNS, one row each, in order of time; times are UTC bar opens.
         not_covered: from, to (UTC bar opens, inclusive) and bars of each stretch in which no
-            window can report an onset: the first 70 and the last 30 bars of a segment.
+            window can report an onset: the first 70 and the last 30 bars of a segment; of one that
+            may still grow, all that its next window will cover.
         n_windows: Windows read.
+        n_waiting: Bars at the end of a session that is not over which later bars will let be
+            covered; 0 where the last session has closed.
     """
 
     expansions: pd.DataFrame
     not_covered: pd.DataFrame
     n_windows: int
+    n_waiting: int = 0
 
 
 def bar_arrays(table: pd.DataFrame, tick_points: float) -> BarArrays:
@@ -135,6 +140,8 @@ def annotate(
 
     Each segment is tiled so that the bars 30-74 of the windows cover it once; an expansion is
     reported by the window whose core holds its onset, and of two that overlap the surer stays.
+    Bars that come later change nothing that was reported: in a session that is not over, an
+    expansion waits until its window is whole and no later find can take its place.
 
     Args:
         annotator: The model, on `device`.
@@ -157,16 +164,22 @@ def annotate_new(
     device: torch.device | str = "cpu",
 ) -> Annotation:
     """Mark the expansions whose windows begin at `first_row` or later; otherwise as `annotate`."""
-    bar0, owned_from = scan_windows(bars.segment)
+    grows = last_grows(table)
+    bar0, owned_from = scan_windows(bars.segment, grows)
     new = bar0 >= first_row
     bar0, owned_from = bar0[new], owned_from[new]
     events = find_events(annotator, bars, features, bar0, device)
     window = events["window"].to_numpy(np.int64)
     owned = (events["onset"] >= owned_from[window]) & (events["onset"] <= CORE_LAST)
     events = _without_overlaps(events.loc[owned], bar0)
-    missed = uncovered(bars.segment)[first_row:]
+    missed = uncovered(bars.segment, grows)
+    if grows:
+        first, last = (events[name].to_numpy(np.int64) for name in ("first", "last"))
+        events = events.loc[is_settled(first, last, bars.segment, missed)]
+    new_segment, missed = bars.segment[first_row:], missed[first_row:]
+    waiting = waiting_bars(new_segment, missed) if grows else 0
     expansions = _expansion_rows(events, bar0, table.loc[:, "timestamp"], model_version)
-    return Annotation(expansions, _stretches(table.iloc[first_row:], missed), len(bar0))
+    return Annotation(expansions, _stretches(table.iloc[first_row:], missed), len(bar0), waiting)
 
 
 def nothing_found() -> Annotation:

@@ -5,6 +5,7 @@ import numpy as np
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.windows.frame import (
     BARS_BEFORE,
+    CORE_BARS,
     CORE_FIRST,
     CORE_LAST,
     PRETRAIN_STRIDE,
@@ -31,15 +32,21 @@ def pretraining_windows(segment: np.ndarray, end_row: int, stride: int = PRETRAI
     return np.concatenate([np.empty(0, np.int64), *rows]).astype(np.int64)
 
 
-def scan_windows(segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scan_windows(segment: np.ndarray, last_grows: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Windows whose cores (bars 30-74) cover every bar that a core can cover, each bar once.
+
+    They stand one core apart from the beginning of a segment on, so that later bars move none.
+
+    Args:
+        segment: (n_bars,) int, non-decreasing.
+        last_grows: Whether bars of the last segment may still come: it then has no window that is
+            set back to end with it, and later bars only add windows.
 
     Returns:
         bar0: (n_windows,) int64 rows.
         owned_from: (n_windows,) int64, first core bar that a window answers for: 30, or later
             for the last window of a segment, which is set back to end with the segment.
     """
-    n_core = CORE_LAST - CORE_FIRST + 1
     bar0, owned_from = [], []
     for start, end in zip(*(bound.tolist() for bound in segment_bounds(segment)), strict=True):
         last = end - WINDOW_BARS
@@ -47,19 +54,26 @@ def scan_windows(segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         while row <= last:
             bar0.append(row)
             owned_from.append(CORE_FIRST)
-            row += n_core
+            row += CORE_BARS
+        if last_grows and end == len(segment):
+            continue
         if bar0 and bar0[-1] >= start and bar0[-1] < last:
-            owned_from.append(CORE_FIRST + n_core - (last - bar0[-1]))
+            owned_from.append(CORE_FIRST + CORE_BARS - (last - bar0[-1]))
             bar0.append(last)
     return np.array(bar0, np.int64), np.array(owned_from, np.int64)
 
 
-def uncovered(segment: np.ndarray) -> np.ndarray:
-    """True for bars where no window can report an onset: (n_bars,) bool."""
+def uncovered(segment: np.ndarray, last_grows: bool = False) -> np.ndarray:
+    """True for bars where no window of `scan_windows` can report an onset: (n_bars,) bool."""
     covered = np.zeros(len(segment), bool)
     for start, end in zip(*(bound.tolist() for bound in segment_bounds(segment)), strict=True):
-        if end - start >= BARS_BEFORE + WINDOW_BARS:
-            covered[start + BARS_BEFORE + CORE_FIRST : end - (WINDOW_BARS - 1 - CORE_LAST)] = True
+        first, spare = start + BARS_BEFORE + CORE_FIRST, end - start - BARS_BEFORE - WINDOW_BARS
+        if spare < 0:
+            continue
+        if last_grows and end == len(segment):
+            covered[first : first + (spare // CORE_BARS + 1) * CORE_BARS] = True
+        else:
+            covered[first : end - (WINDOW_BARS - 1 - CORE_LAST)] = True
     return ~covered
 
 

@@ -10,6 +10,7 @@ BARS_BEFORE = 40
 """Bars of its own segment that must lie before bar 0 of a window."""
 CORE_FIRST, CORE_LAST = 30, 74
 """Every expansion that starts in these bars (inclusive) of a labeled window is labeled."""
+CORE_BARS = CORE_LAST - CORE_FIRST + 1
 PRETRAIN_STRIDE = 52
 ONSET_COLLAR_BARS, OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE = 3, 3, 0.5
 """Two spans mark one expansion when their onsets differ by at most the first, and their ends by at

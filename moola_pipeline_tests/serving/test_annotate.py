@@ -36,6 +36,12 @@ def decisions(**given: float) -> Decisions:
     return Decisions.model_validate({**plain, **given})
 
 
+@pytest.fixture(autouse=True)
+def sessions_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No session waits for bars; of one that does, `test_growing` tells."""
+    monkeypatch.setattr(serving, "last_grows", lambda table: False)
+
+
 @pytest.fixture(scope="module")
 def market_table() -> pd.DataFrame:
     """Four segments of 400 bars with expansions planted in them."""

@@ -1,0 +1,119 @@
+"""Bars that come bit by bit: what was reported stays, and at the end it is what all at once give."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from moola_pipeline.bars.schema import RAW_COLUMNS
+from moola_pipeline.bars.simulated import SimulationSettings, simulate
+from moola_pipeline.bars.table import build_table
+from moola_pipeline.models.annotator import Annotator, Decisions
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.rule import Rule
+from moola_pipeline.serving.annotate import annotate, table_features
+from moola_pipeline.serving.growing import is_settled, last_grows, waiting_bars
+from moola_pipeline.windows.dense import scan_windows, uncovered
+
+TICK = 0.25
+FIRST_DAY, LAST_DAY = pd.Timestamp("2025-06-02").date(), pd.Timestamp("2025-06-04").date()
+SURE = ["started_at", "ended_at", "direction", "label"]
+
+
+@pytest.fixture(scope="module")
+def raw() -> pd.DataFrame:
+    """Three whole sessions."""
+    made = simulate(SimulationSettings(first_session=FIRST_DAY, last_session=LAST_DAY, label_periods=()))
+    return made.bars[list(RAW_COLUMNS)]
+
+
+@pytest.fixture(scope="module")
+def annotator(raw: pd.DataFrame) -> Annotator:
+    """A rule and an untrained network, which reports all that the rule proposes."""
+    torch.manual_seed(5)
+    _, features = table_features(build_table(raw, None), TICK)
+    encoder = Encoder(8)
+    encoder.set_scale(torch.from_numpy(features.values[features.structure_valid]))
+    rule = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=20, ordering="net")
+    reports_all = Decisions(
+        expansion_scale=1,
+        expansion_shift=0,
+        expansion_threshold=0,
+        retracement_scale=1,
+        retracement_shift=0,
+        retracement_threshold=0.5,
+        refine=False,
+    )
+    return Annotator(Classifier(encoder, 4, 0.1).eval(), rule, reports_all)
+
+
+def found(annotator: Annotator, raw: pd.DataFrame) -> pd.DataFrame:
+    return annotate(annotator, build_table(raw, None), TICK, "1").expansions
+
+
+def test_a_session_is_over_with_its_last_minute_and_not_before(raw: pd.DataFrame):
+    table = build_table(raw, None)
+    assert not last_grows(table)
+    assert last_grows(table.iloc[:-1])
+    assert last_grows(table.iloc[:900])
+    assert not last_grows(table.iloc[:0])
+
+
+def test_a_session_that_closes_early_is_over_early():
+    before_christmas = pd.date_range("2024-12-24 14:30", "2024-12-24 18:14", freq="min", tz="UTC")
+    assert not last_grows(pd.DataFrame({"timestamp": before_christmas}))
+    assert last_grows(pd.DataFrame({"timestamp": before_christmas[:-1]}))
+
+
+def test_windows_of_a_segment_that_grows_worked_by_hand():
+    segment = np.repeat([0, 1], [200, 200])
+    bar0, owned_from = scan_windows(segment, last_grows=True)
+    assert bar0.tolist() == [40, 85, 95, 240, 285]
+    assert owned_from.tolist() == [30, 30, 65, 30, 30]
+    missed = uncovered(segment, last_grows=True)
+    assert np.flatnonzero(~missed[200:]).tolist() == list(range(70, 160))
+    assert waiting_bars(segment, missed) == 40
+    assert uncovered(segment[:300], last_grows=True)[200:].all()
+    # rows 270 to 359 are covered: a span that reaches beyond them may be displaced by a later find
+    spans = np.array([[350, 359], [350, 360], [150, 199]]).T
+    assert is_settled(*spans, segment, missed).tolist() == [True, False, True]
+    assert is_settled(*spans, segment[:300], uncovered(segment[:300], last_grows=True)).all()
+
+
+def test_what_was_reported_stays_while_bars_come(annotator: Annotator, raw: pd.DataFrame):
+    whole = found(annotator, raw)
+    rng = np.random.default_rng(2)
+    cuts = sorted(
+        {145, 150, 1379, 1380, 1381, 2759, 2760, len(raw), *rng.integers(145, len(raw), 16).tolist()}
+    )
+    counts = []
+    for n_bars in cuts:
+        now = found(annotator, raw.iloc[:n_bars])
+        pd.testing.assert_frame_equal(now, whole.head(len(now)), rtol=1e-4)
+        counts.append(len(now))
+    assert counts == sorted(counts)
+    assert counts[-1] == len(whole) > 30
+    assert len(set(counts)) > 10
+
+
+def test_a_later_find_takes_no_place_that_was_reported(annotator: Annotator, raw: pd.DataFrame):
+    """The hardest place is an expansion over the end of a core: a cut each few minutes."""
+    whole = found(annotator, raw.iloc[:600])
+    for n_bars in range(300, 480, 7):
+        now = found(annotator, raw.iloc[:n_bars])
+        pd.testing.assert_frame_equal(now[SURE], whole[SURE].head(len(now)))
+
+
+def test_files_of_a_session_each_give_what_one_file_gives(annotator: Annotator, raw: pd.DataFrame):
+    session = build_table(raw, None)["session"]
+    days = [found(annotator, day) for _, day in raw.groupby(session.to_numpy())]
+    assert len(days) == 3
+    pd.testing.assert_frame_equal(pd.concat(days, ignore_index=True), found(annotator, raw), rtol=1e-4)
+
+
+def test_what_waits_is_counted_and_all_is_covered_when_it_came(annotator: Annotator, raw: pd.DataFrame):
+    cut = annotate(annotator, build_table(raw.iloc[:1000], None), TICK, "1")
+    assert cut.n_waiting == 1000 - 70 - 45 * ((1000 - 145) // 45 + 1)
+    assert cut.not_covered["bars"].tolist() == [70, cut.n_waiting]
+    assert annotate(annotator, build_table(raw, None), TICK, "1").n_waiting == 0
