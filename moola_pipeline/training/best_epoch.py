@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,6 +66,23 @@ class BestEpoch:
                 f"{max(each['val_lesser_type'] for each in last):.1%} of the answers, with a spread of "
                 f"P(retracement) of at most {max(each['val_spread'] for each in last):.3f}"
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """History, best weights, and what follows from them."""
+        return {
+            "history": self.history,
+            "index": self.index,
+            "collapse": self.collapse,
+            "best": self._best,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from that state; the epochs in it are told again."""
+        self.history, self.index = state_dict["history"], state_dict["index"]
+        self.collapse, self._best = state_dict["collapse"], state_dict["best"]
+        for entry in self.history:
+            self.on_epoch(entry)
+        self._since = time.perf_counter()
 
     def restored(self) -> Classifier:
         """The classifier with the weights kept, on the CPU, in evaluation mode."""

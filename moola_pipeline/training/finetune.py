@@ -1,27 +1,28 @@
 """Fine-tuning: from a pretrained encoder and a few hundred labels to a classifier."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import WeightedRandomSampler
 
+from moola_pipeline.errors import BadInput
+from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.averaging import Averaging
 from moola_pipeline.training.batches import (
-    Augmentation,
-    Batch,
     Source,
     batches,
     expected_priors,
     sampling_weights,
 )
 from moola_pipeline.training.best_epoch import BestEpoch
+from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, TorchDraws
 from moola_pipeline.training.examples import N_KINDS, Examples
+from moola_pipeline.training.initial import initialize
+from moola_pipeline.training.label_epochs import LabelEpochs, taught_parts
 from moola_pipeline.training.lessons import Lessons
-from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_finite
-from moola_pipeline.training.pretrain import initialize
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.teaching import teach
 from moola_pipeline.windows.frame import gathered
@@ -30,6 +31,8 @@ from moola_pipeline.windows.span_inputs import span_inputs
 
 JUDGED_ROWS = 128
 """Validation rows in a batch; the size changes the speed and nothing else."""
+UNSEEN_SCALE = 1e9
+"""Spread by which a feature is divided that the network shall not see."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,11 @@ def finetune(
     device: torch.device | str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] = lambda entry: None,
     lessons: Lessons | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> FinetuneResult:
     """Train one classifier on lessons, then on `train`; keep the epoch best on `validation` by log-loss.
+
+    With `checkpoints`, a training that was killed goes on from its last epoch, to the same weights.
 
     Args:
         encoder: Pretrained; it is copied, not changed.
@@ -81,65 +87,101 @@ def finetune(
         device: Where the network runs.
         on_epoch: Called with each history entry.
         lessons: What teachers say of unlabeled spans; None to learn from the labels alone.
+        checkpoints: Where each epoch is kept until the caller removes them; None: nowhere.
 
     Raises:
-        ValueError: If a class is missing from the training rows, there is less than a batch, or
-            no expansion to validate on.
+        BadInput: If a class is missing from the training rows, there is less than a batch, or no
+            expansion to validate on.
         FloatingPointError: If a loss is not finite; names the windows of the first such batch.
     """
     _check(train, validation, settings)
-    rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     source = Source(bars, values, atr)
     classifier = _new_classifier(encoder, source, train, lessons, settings, seed).to(device)
     held_out = list(batches(source, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
-    best = BestEpoch(classifier, held_out, settings.min_class_share, settings.collapse_epochs, on_epoch)
-    if lessons is not None:
+    averaging = Averaging(classifier, settings.average_decay)
+    best = BestEpoch(
+        averaging.network, held_out, settings.min_class_share, settings.collapse_epochs, on_epoch
+    )
+    parts = {"network": classifier, "best": best, "averaging": averaging, "torch": TorchDraws(None, device)}
+    on_labels, on_lessons = _stages(checkpoints, encoder, train, validation, lessons, settings, seed, device)
+    labels = LabelEpochs(classifier, source, train, settings, seed, device, averaging, best)
+    done = on_labels.restore(parts | labels.parts)
+    if lessons is not None and not done:
         classifier.set_dropout(settings.taught_dropout)
-        teach(classifier, source, lessons, settings, seed, device, best.note)
+        teach(
+            classifier,
+            source,
+            lessons,
+            settings,
+            seed,
+            device,
+            best.note,
+            averaging.step,
+            on_lessons,
+            parts,
+        )
         classifier.set_dropout(settings.dropout)
-    taught = _taught_parts(classifier, settings.taught_stay and lessons is not None)
-    task_weights = TaskWeights().to(device)
-    optimizer = _optimizer(classifier, task_weights, settings)
-    weights = sampling_weights(train, settings.balanced).tolist()
-    drawing = torch.Generator().manual_seed(seed)
-    augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
-    for epoch in range(settings.epochs):
-        for parameter in classifier.encoder.parameters():
-            parameter.requires_grad_(epoch >= settings.frozen_epochs)
-        for parameter in taught:
-            parameter.requires_grad_(False)
-        drawn = np.array(list(WeightedRandomSampler(weights, len(train.kind), generator=drawing)))
-        shown = batches(source, train, drawn, settings.batch_windows, device, augmentation)
-        best.note(_train_epoch(classifier, task_weights, optimizer, shown))
-        if best.collapse or (
-            min(best.epochs_since, epoch) >= settings.patience and epoch > settings.frozen_epochs
-        ):
+    taught = taught_parts(classifier, settings.taught_stay and lessons is not None)
+    for epoch in range(done, settings.epochs):
+        if labels.is_over(epoch):
             break
+        labels.learn(epoch, taught)
+        on_labels.keep(epoch + 1, parts | labels.parts)
     return FinetuneResult(best.restored(), best.history, best.index, best.collapse)
 
 
-def _taught_parts(classifier: Classifier, stay: bool) -> list[torch.nn.Parameter]:
-    """What the labels may not change any more: all that learned from lessons, if it is to stay."""
-    if not stay:
-        return []
-    learned = (classifier.encoder, classifier.judge_head, classifier.type_head)
-    return [parameter for part in learned for parameter in part.parameters()]
+def _stages(
+    checkpoints: Checkpoints | None,
+    encoder: Encoder,
+    train: Examples,
+    validation: Examples,
+    lessons: Lessons | None,
+    settings: FinetuneSettings,
+    seed: int,
+    device: torch.device | str,
+) -> tuple[Checkpoint, Checkpoint]:
+    """Checkpoints of the epochs on labels and on lessons, keyed by all that decides them."""
+    if checkpoints is None:
+        return Checkpoint(), Checkpoint()
+    arrays = [
+        array
+        for rows in (train, validation)
+        for array in (rows.bar0, rows.down, rows.kind, rows.bar_target, rows.bar_known, *rows.spans)
+    ]
+    if lessons is not None:
+        arrays += [lessons.bar0, *lessons.proposals, lessons.inputs, lessons.expansion, lessons.retracement]
+    decides = (
+        settings.model_dump(mode="json", exclude={"seeds"}),
+        seed,
+        torch.device(device).type,
+        *encoder.state_dict().values(),
+        *arrays,
+    )
+    stages = (f"seed-{seed}.labels", f"seed-{seed}.lessons")
+    on_labels, on_lessons = (checkpoints.stage(name, *decides) for name in stages)
+    return on_labels, on_lessons
 
 
 def _check(train: Examples, validation: Examples, settings: FinetuneSettings) -> None:
     counts = np.bincount(train.kind, minlength=N_KINDS)
     if (counts[:2] == 0).any():
-        raise ValueError(f"training rows must hold both types, got {counts[0]} and {counts[1]}")
+        raise BadInput(
+            f"training rows must hold both types, got {counts[0]} and {counts[1]}. "
+            "Label more windows, or choose another --train-end."
+        )
     if len(train.kind) < settings.batch_windows:
-        raise ValueError(
+        raise BadInput(
             f"training needs at least one batch of {settings.batch_windows} rows, got {len(train.kind)}. "
             "Label more windows or lower batch_windows."
         )
     if not (settings.epochs or settings.taught_windows):
         raise ValueError("there must be epochs on labels or lessons to learn from, got neither")
     if not (validation.spans.type >= 0).any():
-        raise ValueError("validation rows must hold a labeled expansion, got none")
+        raise BadInput(
+            "validation rows must hold a labeled expansion, got none. "
+            "Label more windows, or choose another --train-end and --validation-end."
+        )
 
 
 def _new_classifier(
@@ -166,45 +208,9 @@ def _new_classifier(
         inputs = torch.from_numpy(lessons.inputs)
         priors |= {"expansion": float(lessons.expansion.mean()), "type": float(lessons.retracement.mean())}
     classifier.set_input_scale(inputs)
-    classifier.set_priors(priors["bars"], priors["expansion"], priors["type"])
+    even = 0.5
+    told = priors if settings.prior_bias else dict.fromkeys(priors, even)
+    classifier.set_priors(told["bars"], told["expansion"], told["type"])
+    if not settings.expansion_proxy:
+        copied.scale[FEATURE_NAMES.index("expansion_proxy")] = UNSEEN_SCALE
     return classifier
-
-
-def _optimizer(
-    classifier: Classifier, task_weights: TaskWeights, settings: FinetuneSettings
-) -> torch.optim.Optimizer:
-    heads = [p for name, p in classifier.named_parameters() if not name.startswith("encoder.")]
-    return torch.optim.AdamW(
-        [
-            {"params": [*heads, *task_weights.parameters()], "lr": settings.learning_rate},
-            {"params": list(classifier.encoder.parameters()), "lr": settings.encoder_learning_rate},
-        ],
-        weight_decay=settings.weight_decay,
-    )
-
-
-def _train_epoch(
-    classifier: Classifier,
-    task_weights: TaskWeights,
-    optimizer: torch.optim.Optimizer,
-    shown: Iterable[Batch],
-) -> dict[str, float]:
-    """One step a batch; the mean loss, and the share of each task in its weighted terms."""
-    classifier.train()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    rows, terms = [], []
-    for batch in shown:
-        bar_logits, heads = classifier(batch.features, batch.spans)
-        total, parts = task_weights(losses(bar_logits, heads, batch))
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        rows.append(batch.bar0)
-        terms.append(torch.stack([*(parts[task] for task in TASKS), total.detach()]))
-    by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, K + 1)
-    # Looked at after the epoch: a look at every step would make the device wait for it.
-    require_finite(by_batch[:, -1], rows)
-    mean = by_batch.mean(axis=0)
-    shares = {f"share_{task}": float(mean[i] / mean[:-1].sum()) for i, task in enumerate(TASKS)}
-    return {"train_loss": float(mean[-1]), **shares}

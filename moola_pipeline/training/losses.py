@@ -19,15 +19,16 @@ LOG_VARIANCE_BOUND = 3.0
 class TaskWeights(nn.Module):
     """One learned log-variance s a task: L = sum_i exp(-s_i) L_i + s_i / 2, regression terms halved.
 
-    Log-variances are kept within +-3, so that no task can silence the others.
+    Log-variances are kept within +-3, so that no task can silence the others. Unlearned, they stay
+    at 0, and all tasks weigh alike.
 
     Source:
         Kendall, Gal and Cipolla (2018), CVPR, equation 10.
     """
 
-    def __init__(self):
+    def __init__(self, learned: bool = True):
         super().__init__()
-        self.log_variance = nn.Parameter(torch.zeros(len(TASKS)))
+        self.log_variance = nn.Parameter(torch.zeros(len(TASKS)), requires_grad=learned)
 
     def forward(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Weigh the losses of all tasks.
@@ -46,29 +47,57 @@ class TaskWeights(nn.Module):
         return total, terms
 
 
-def losses(bar_logits: Tensor, heads: Heads, batch: Batch) -> dict[str, Tensor]:
-    """The loss of each task on what a classifier says of a batch."""
+def losses(
+    bar_logits: Tensor, heads: Heads, batch: Batch, smoothing: float = 0.0, center_length: bool = True
+) -> dict[str, Tensor]:
+    """The loss of each task on what a classifier says of a batch.
+
+    Args:
+        bar_logits, heads: What it says.
+        batch: What is known.
+        smoothing: Share of every yes-or-no answer that is made even.
+        center_length: Whether the pointer errs in center and length, or in its two ends.
+    """
     return {
-        "bars": binary_loss(bar_logits, batch.bar_target, batch.bar_known),
-        "expansion": binary_loss(heads.expansion, batch.expansion, batch.expansion >= 0),
-        "type": binary_loss(heads.retracement, batch.type, batch.type >= 0),
-        "pointer": pointer_loss(heads.pointer, batch.center, batch.length, batch.found),
+        "bars": binary_loss(bar_logits, batch.bar_target, batch.bar_known, smoothing),
+        "expansion": binary_loss(heads.expansion, batch.expansion, batch.expansion >= 0, smoothing),
+        "type": binary_loss(heads.retracement, batch.type, batch.type >= 0, smoothing),
+        "pointer": pointer_loss(heads.pointer, batch.center, batch.length, batch.found, center_length),
     }
 
 
-def binary_loss(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+def binary_loss(logits: Tensor, targets: Tensor, known: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean log-loss over known entries; 0 where none is known."""
     if not known.any():
         return logits.sum() * 0
-    return functional.binary_cross_entropy_with_logits(logits[known], targets[known].to(logits.dtype))
+    answers = smoothed(targets[known].to(logits.dtype), smoothing)
+    return functional.binary_cross_entropy_with_logits(logits[known], answers)
 
 
-def pointer_loss(pointer: Tensor, center: Tensor, length: Tensor, known: Tensor) -> Tensor:
-    """Huber loss of center and length, shares of 105 bars, over known spans; 0 where none is."""
+def smoothed(answers: Tensor, share: float) -> Tensor:
+    """Answers of 0 to 1, a share of each replaced by one half."""
+    return answers * (1 - share) + share / 2 if share else answers
+
+
+def pointer_loss(
+    pointer: Tensor, center: Tensor, length: Tensor, known: Tensor, center_length: bool = True
+) -> Tensor:
+    """Huber loss over known spans of center and length, or of both ends, shares of 105 bars.
+
+    0 where none is known.
+    """
     if not known.any():
         return pointer.sum() * 0
-    targets = torch.stack([center, length], dim=1).to(pointer.dtype)
-    return functional.huber_loss(pointer[known], targets[known], delta=HUBER_DELTA)
+    said, targets = pointer[known], torch.stack([center, length], dim=1).to(pointer.dtype)[known]
+    if not center_length:
+        said, targets = _ends(said), _ends(targets)
+    return functional.huber_loss(said, targets, delta=HUBER_DELTA)
+
+
+def _ends(spans: Tensor) -> Tensor:
+    """Where spans begin and end: (n, 2) of center and length to (n, 2)."""
+    center, half = spans[:, 0], spans[:, 1] / 2
+    return torch.stack([center - half, center + half], dim=1)
 
 
 def require_finite(by_batch: np.ndarray, rows: Sequence[np.ndarray]) -> None:

@@ -60,6 +60,24 @@ class FinetuneSettings(BaseModel):
     jitter_atr: float = Field(default=0.03, ge=0, description="noise on prices, ATR")
     warp: float = Field(default=0.2, ge=0, description="spread of the magnitude warp")
     balanced: bool = Field(default=True, description="draw both types and empty windows alike")
+    prior_bias: bool = Field(default=True, description="start each head at the share of positive targets")
+    uncertainty_weights: bool = Field(
+        default=True, description="weigh the tasks of the labels by learned uncertainty; else all alike"
+    )
+    center_length: bool = Field(
+        default=True, description="the pointer's loss on center and length; else on ends"
+    )
+    expansion_proxy: bool = Field(default=True, description="whether the network sees that feature")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of every answer made even")
+    average_decay: float = Field(
+        default=0.0, ge=0, lt=1, description="of a moving average of the weights, judged and kept; 0: none"
+    )
+    taught_frozen_epochs: int = Field(
+        default=0, ge=0, description="epochs on lessons before the encoder learns too"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute encoder states again for the gradient, to save memory"
+    )
     proposal_beta: float = Field(default=4.0, gt=0, description="weight of recall in the proposing rule")
     min_class_share: float = Field(
         default=0.05, ge=0, le=0.5, description="least share of each type among validation answers"

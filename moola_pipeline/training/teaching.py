@@ -1,6 +1,6 @@
 """Self-training: the network learns what teachers say of spans that nobody labeled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -9,8 +9,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.reading import Views, spans_in, views_of
 from moola_pipeline.training.batches import Source
+from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws, Stateful
 from moola_pipeline.training.lessons import Lessons
-from moola_pipeline.training.losses import require_finite
+from moola_pipeline.training.losses import require_finite, smoothed
+from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import FinetuneSettings
 
 TAUGHT = ("expansion", "type")
@@ -26,6 +28,9 @@ def teach(
     seed: int,
     device: torch.device | str,
     on_epoch: Callable[[dict[str, float]], None],
+    after_step: Callable[[], None] = lambda: None,
+    checkpoint: Checkpoint = Checkpoint(),  # noqa: B008 - frozen
+    parts: Mapping[str, Stateful] | None = None,
 ) -> None:
     """Train encoder, judge and type head on the teachers' answers, under one rise and fall of the rate.
 
@@ -37,6 +42,9 @@ def teach(
         seed: Of the order in which windows are shown.
         device: Where the classifier is.
         on_epoch: Called after each epoch with its train_loss and the share of each task in it.
+        after_step: Called after each step.
+        checkpoint: Where each epoch is kept; training goes on from the last one there.
+        parts: What else has a state that decides how training goes on.
 
     Raises:
         FloatingPointError: If a loss is not finite; names the windows of the first such batch.
@@ -48,23 +56,27 @@ def teach(
     rate, n_steps = settings.taught_learning_rate, settings.taught_epochs * n_batches
     optimizer = torch.optim.AdamW(parameters, rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=n_steps, pct_start=RISE)
-    for _ in range(settings.taught_epochs):
-        classifier.train()
+    own = {"optimizer": optimizer, "schedule": schedule, "order": NumpyDraws(rng), **(parts or {})}
+    for epoch in range(checkpoint.restore(own), settings.taught_epochs):
+        classifier.train().encoder.requires_grad_(epoch >= settings.taught_frozen_epochs)
         rows, terms = [], []
         for shown in np.array_split(rng.permutation(len(views.bar0)), n_batches):
-            parts = _losses(classifier, source, lessons, views, shown, device)
+            by_task = _losses(classifier, source, lessons, views, shown, settings, device)
             optimizer.zero_grad(set_to_none=True)
-            parts.sum().backward()
+            by_task.sum().backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
+            after_step()
             rows.append(views.bar0[shown])
-            terms.append(parts.detach())
+            terms.append(by_task.detach())
         by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, 2)
         require_finite(by_batch.sum(axis=1), rows)
         mean = by_batch.mean(axis=0)
         shares = {f"share_{task}": float(part / mean.sum()) for task, part in zip(TAUGHT, mean, strict=True)}
         on_epoch({"train_loss": float(mean.sum()), **shares})
+        checkpoint.keep(epoch + 1, own)
+    classifier.requires_grad_(True)
 
 
 def _losses(
@@ -73,12 +85,17 @@ def _losses(
     lessons: Lessons,
     views: Views,
     shown: np.ndarray,
+    settings: FinetuneSettings,
     device: torch.device | str,
 ) -> torch.Tensor:
     """Log-loss against the teachers' probabilities, of each of TAUGHT: (2,)."""
     chosen, features, spans = spans_in(views, shown, source.values, lessons.proposals, lessons.inputs, device)
-    heads = classifier.read_spans(features, classifier.encoder(features), spans)
-    answers = (torch.from_numpy(said[chosen]).to(device) for said in (lessons.expansion, lessons.retracement))
+    states = states_of(classifier.encoder, features, settings.gradient_checkpointing)
+    heads = classifier.read_spans(features, states, spans)
+    answers = (
+        smoothed(torch.from_numpy(said[chosen]).to(device), settings.label_smoothing)
+        for said in (lessons.expansion, lessons.retracement)
+    )
     logits = heads.expansion, heads.retracement
     return torch.stack(
         [binary_cross_entropy_with_logits(*pair) for pair in zip(logits, answers, strict=True)]

@@ -12,18 +12,19 @@ from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.reading import read_spans
-from moola_pipeline.training import best_epoch
+from moola_pipeline.training import best_epoch, label_epochs
 from moola_pipeline.training import finetune as finetuning
-from moola_pipeline.training.batches import Augmentation, Source, batches
-from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
-from moola_pipeline.training.finetune import (
-    FinetuneResult,
-    FinetuneSettings,
+from moola_pipeline.training.batches import (
+    Augmentation,
+    Source,
+    batches,
     expected_priors,
-    finetune,
     sampling_weights,
 )
+from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
+from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.losses import TASKS, losses
+from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices
 from moola_pipeline_tests.training.conftest import Lesson, lesson
 
@@ -193,7 +194,8 @@ def test_every_row_that_is_learned_from_is_augmented(
         given.append(augmentation)
         return make(source, examples, rows, size, device, augmentation)
 
-    monkeypatch.setattr(finetuning, "batches", noted)
+    for module in (finetuning, label_epochs):
+        monkeypatch.setattr(module, "batches", noted)
     trainer(small_with(jitter_atr=0.05, warp=0.1))
 
     judged, *shown = given
@@ -211,10 +213,10 @@ def test_rows_are_drawn_anew_each_epoch_and_each_kind_alike(
         drawn.append(rows)
         return make(source, examples, rows, *rest)
 
-    monkeypatch.setattr(finetuning, "batches", noted)
+    monkeypatch.setattr(label_epochs, "batches", noted)
     trainer(small_with(epochs=12, frozen_epochs=12, patience=12), train=lopsided)
 
-    _, *epochs = drawn
+    epochs = drawn
     kinds = np.bincount(lopsided.kind[np.concatenate(epochs)])
     assert not np.array_equal(epochs[0], epochs[1])
     assert kinds / kinds.sum() == pytest.approx([1 / 3] * 3, abs=0.07)

@@ -1,0 +1,190 @@
+"""Where a training stands after each epoch, so that one that was killed goes on from there, bit for bit."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.publish import publish_bytes
+
+FORMAT = 1
+SUFFIX = ".checkpoint"
+_TENSOR, _PAIRS = "__tensor__", "__pairs__"
+
+
+class Stateful(Protocol):
+    """What can say its state and take it up again: networks, optimizers, schedules, generators."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its state: tensors, plain values, and lists and dicts of them."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take a state up."""
+        ...
+
+
+@dataclass(frozen=True)
+class NumpyDraws:
+    """The state of a NumPy generator."""
+
+    rng: np.random.Generator
+
+    def state_dict(self) -> dict[str, Any]:
+        """The bit generator's state."""
+        return dict(self.rng.bit_generator.state)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Draw on from that state."""
+        self.rng.bit_generator.state = state_dict
+
+
+@dataclass(frozen=True)
+class TorchDraws:
+    """The state of a torch generator; of None, of torch's own, which dropout draws from."""
+
+    generator: torch.Generator | None = None
+    device: torch.device | str = "cpu"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generator's state, and that of the GPU where the network is on one."""
+        if self.generator is not None:
+            return {"cpu": self.generator.get_state()}
+        on_gpu = torch.device(self.device).type == "cuda"
+        return {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state()} if on_gpu else {})}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Draw on from that state."""
+        if self.generator is not None:
+            self.generator.set_state(state_dict["cpu"])
+            return
+        torch.set_rng_state(state_dict["cpu"])
+        if "cuda" in state_dict:
+            torch.cuda.set_rng_state(state_dict["cuda"])
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A folder with one file for each stage of a training.
+
+    Attributes:
+        folder: Where they lie.
+        made_from: Digest of what decides the result beside what a stage names itself: bars, code.
+    """
+
+    folder: Path
+    made_from: str
+
+    def stage(self, name: str, *decides: Any) -> "Checkpoint":
+        """The checkpoint of one stage, valid for exactly what decides its result.
+
+        Args:
+            name: Of the stage; its file's name.
+            decides: Settings, arrays and tensors, as `digest_of` takes them.
+        """
+        about = (self.made_from, name, list(FEATURE_NAMES), torch.__version__, *decides)
+        return Checkpoint(self.folder / f"{name}{SUFFIX}", digest_of(about))
+
+    def remove(self) -> None:
+        """Remove every checkpoint of the folder: the result has been kept, or is not wanted."""
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The last finished epoch of one stage.
+
+    Attributes:
+        path: Its file, safetensors: tensors, and all else as JSON in the header. One file, so that a
+            kill leaves the last epoch whole or the one before it. None: nothing is ever kept.
+        key: Digest of what decides the result; a file under another key is as if it were not there.
+    """
+
+    path: Path | None = None
+    key: str = ""
+
+    def keep(self, epochs_done: int, parts: Mapping[str, Stateful]) -> None:
+        """Replace the file by the present state of `parts`."""
+        if self.path is None:
+            return
+        tensors: dict[str, torch.Tensor] = {}
+        plain = {name: _without_tensors(part.state_dict(), tensors) for name, part in parts.items()}
+        header = {"format": FORMAT, "key": self.key, "epochs_done": epochs_done, "parts": plain}
+        publish_bytes(self.path, save(tensors, {"checkpoint": json.dumps(header)}))
+
+    def restore(self, parts: Mapping[str, Stateful]) -> int:
+        """Set `parts` to where the file left them.
+
+        Returns:
+            Epochs done; 0, and nothing is touched, where there is no file of this key or it is broken.
+        """
+        header, tensors = self._read()
+        if header is None or set(header["parts"]) != set(parts):
+            return 0
+        for name, part in parts.items():
+            part.load_state_dict(_with_tensors(header["parts"][name], tensors))
+        return int(header["epochs_done"])
+
+    def _read(self) -> tuple[dict[str, Any] | None, dict[str, torch.Tensor]]:
+        if self.path is None or not self.path.is_file():
+            return None, {}
+        try:
+            with safe_open(self.path, "pt") as kept:
+                header = json.loads((kept.metadata() or {})["checkpoint"])
+                if (header["format"], header["key"]) != (FORMAT, self.key):
+                    return None, {}
+                return header, {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, KeyError):
+            return None, {}  # a damaged file costs its epochs and nothing else
+
+
+def digest_of(parts: Iterable[Any]) -> str:
+    """SHA256 of arrays, tensors, and plain values by their JSON; 64 hex digits.
+
+    Raises:
+        TypeError: If something is none of these.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, torch.Tensor):
+            part = part.detach().cpu().numpy()
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype} {part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _without_tensors(state: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """The state as JSON has it, its tensors moved to `tensors` and named in their place."""
+    if isinstance(state, torch.Tensor):
+        name = str(len(tensors))
+        tensors[name] = state.detach().cpu().clone().contiguous()
+        return {_TENSOR: name}
+    if isinstance(state, Mapping):
+        # as pairs: JSON would turn the whole numbers by which an optimizer keeps its moments into text
+        return {_PAIRS: [[key, _without_tensors(value, tensors)] for key, value in state.items()]}
+    if isinstance(state, (list, tuple)):
+        return [_without_tensors(value, tensors) for value in state]
+    return state
+
+
+def _with_tensors(state: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    if isinstance(state, dict):
+        if _TENSOR in state:
+            return tensors[state[_TENSOR]].clone()
+        return {key: _with_tensors(value, tensors) for key, value in state[_PAIRS]}
+    return [_with_tensors(value, tensors) for value in state] if isinstance(state, list) else state
