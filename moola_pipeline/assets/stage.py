@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Optional, TypeVar
+from typing import Any, Literal, Optional, TypeVar, get_origin
 
 import dagster as dg
 from pydantic import BaseModel, Field, create_model
@@ -36,13 +36,20 @@ def launchpad_config(settings: type[BaseModel], name: str, fixed: Container[str]
     """
     fields: dict[str, Any] = {
         key: (
-            Optional[list[int] if "tuple" in str(field.annotation) else field.annotation],  # noqa: UP045
+            Optional[_in_launchpad(field.annotation)],  # noqa: UP045
             Field(default=None, description=field.description),
         )
         for key, field in settings.model_fields.items()
         if key not in fixed
     }
     return create_model(name, __base__=dg.Config, **fields)
+
+
+def _in_launchpad(annotation: Any) -> Any:
+    """The nearest type that Dagster's launchpad knows; the settings judge what was filled in."""
+    if get_origin(annotation) is Literal:
+        return str
+    return list[int] if get_origin(annotation) is tuple else annotation
 
 
 def settings_in_force(config: dg.Config, profile: Settings) -> Settings:
