@@ -23,3 +23,19 @@ class ChecksumMismatch(IntegrityError):
 
 class MissingArtifact(BadInput):
     """Something was asked for that has not been made yet; the text names the command that makes it."""
+
+
+class Truncated(ChecksumMismatch):
+    """A file is shorter than what we recorded of it, or ends in the middle."""
+
+
+class UnwritableFile(MoolaError, OSError):
+    """A file of ours could not be written: no room, a broken disk, no permission.
+
+    Attributes:
+        errno, strerror, filename: Of the fault that the system reported, as in OSError.
+    """
+
+
+class UnreadableFile(IntegrityError, OSError):
+    """The system would not read a file that is there."""

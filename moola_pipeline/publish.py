@@ -4,12 +4,22 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+from moola_pipeline.errors import MoolaError, UnwritableFile
+from moola_pipeline.faultpoints import crash_point
+
+TEMPORARY_SUFFIX = ".tmp"
+KEPT = "What it held before is kept."
+REPLACED = "It is replaced, but may not outlast a power cut."
+LEFT_BEHIND_SECONDS = 24 * 3600
+"""A temporary file of this age belongs to nobody who is still at work."""
 
 
 @contextmanager
@@ -17,19 +27,46 @@ def publishing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it replaces `path` whole.
 
     A reader sees the old bytes or the new ones, never a part; on an error nothing changes.
+
+    Raises:
+        UnwritableFile: If the system refuses to write; names the file and the reason.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    crash_point("publish.before_write", path)
+    try:
+        _make_folder(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
+        os.close(handle)
+    except OSError as fault:
+        raise unwritable(path, fault) from fault
+    temporary, kept = Path(name), KEPT
     try:
         yield temporary
+        crash_point("publish.after_write", path)
         temporary.chmod(0o644)
         _sync(temporary)
+        crash_point("publish.before_rename", path)
         os.replace(temporary, path)
+        kept = REPLACED
+        crash_point("publish.after_rename", path)
         _sync(path.parent)
+    except OSError as fault:
+        if isinstance(fault, MoolaError) or fault.filename not in (None, name):
+            raise  # of another file: one that was read
+        raise unwritable(path, fault, kept) from fault
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, fault: OSError, kept: str = KEPT) -> UnwritableFile:
+    """A system's refusal to write, as one line that names the file and what to do."""
+    reason = fault.strerror or str(fault)
+    named = UnwritableFile(
+        f"{path} must be written, but that gave: {reason}. {kept} Make room on its disk or mend it, then "
+        "try again."
+    )
+    named.errno, named.strerror, named.filename = fault.errno, reason, str(path)
+    return named
 
 
 def publish_bytes(path: Path, content: bytes) -> None:
@@ -53,6 +90,26 @@ def file_sha256(path: Path) -> str:
     """SHA256 of a file's bytes as 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Temporary files below a folder whose writers were killed: unfinished, and read by nobody."""
+    oldest = time.time() - LEFT_BEHIND_SECONDS
+    return [path for path in folder.rglob(f".*{TEMPORARY_SUFFIX}") if path.lstat().st_mtime < oldest]
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `left_behind` finds."""
+    for path in left_behind(folder):
+        path.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it; their names reach the disk, too."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in new:
+        _sync(one.parent)
 
 
 def _sync(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Optional, TypeVar, get_origin
 import dagster as dg
 from pydantic import BaseModel, Field, create_model
 
+from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.profiles import Market, Profile
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_stage
@@ -143,7 +144,9 @@ def open_stage(
     own = ingredients(asset, read_sources(market), settings, {**known, **(upstream or {})})
     tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
     with tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags) as run:
+        crash_point(f"{asset}.before_compute")
         yield OpenStage(asset, market, profile, run, own)
+        crash_point(f"{asset}.after_compute")
 
 
 def integrity(asset: str, name: str, description: str) -> dg.AssetCheckSpec:

@@ -25,7 +25,9 @@ from moola_pipeline.bars.store import (
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file, read_vendor_file
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.publish import file_sha256, locked, publish_bytes, publish_json, publishing
+from moola_pipeline.faultpoints import crash_point
+from moola_pipeline.publish import file_sha256, locked, publish_bytes, publishing
+from moola_pipeline.records import publish_record
 
 RECORDED = "the manifest"
 """What settled zone and stamp of a file that is read as it was read before."""
@@ -83,7 +85,8 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         _quarantine(store, entry, bars.rejected)
         if before is not None and entry.model_copy(update={"added_at": before.added_at}) == before:
             return AddedBars(before, bars, "unchanged" if intact else "restored", cut_short)
-        publish_json(store.manifest, Manifest(files=(*others, entry)).model_dump(mode="json"))
+        publish_record(store.manifest, Manifest(files=(*others, entry)).model_dump(mode="json"))
+        crash_point("publish.after_manifest", store.manifest)
     return AddedBars(entry, bars, "replaced" if before else "registered", cut_short)
 
 

@@ -1,5 +1,6 @@
 """The folder of one market, and the record of what was registered in it, byte for byte."""
 
+import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from pydantic import (
 )
 
 from moola_pipeline.bars.vendor import VendorOptions
-from moola_pipeline.errors import ChecksumMismatch, IntegrityError
-from moola_pipeline.publish import file_sha256
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline.records import FileDigest, prove_file, record_in
 
 NAME_LENGTH = 200
 
@@ -130,8 +131,16 @@ def read_manifest(store: BarStore) -> Manifest:
     Raises:
         IntegrityError: If the manifest is not what `add_bars` wrote.
     """
+    wanted = f"{store.shown_manifest} must hold what was registered"
+    aside = shlex.quote(f"{store.manifest}.broken")
+    remedy = store.remedy(
+        "Put back a copy of it. Without one, set it aside and register the files in raw/, which lie "
+        f"untouched, once more: mv {shlex.quote(str(store.manifest))} {aside} && "
+        f"moola bars add {shlex.quote(str(store.raw))}/* (with the options that it shows)"
+    )
     try:
-        return Manifest.model_validate_json(store.manifest.read_bytes())
+        record = record_in(store.manifest.read_bytes(), wanted, remedy)
+        return Manifest.model_validate_json(json.dumps(record))
     except FileNotFoundError:
         return Manifest()
     except ValidationError as fault:
@@ -140,15 +149,7 @@ def read_manifest(store: BarStore) -> Manifest:
         came = f"{place}: {first['msg']}" if place else first["msg"]
     except OSError as fault:
         came = fault.strerror or "no access"
-    aside = shlex.quote(f"{store.manifest}.broken")
-    raise IntegrityError(
-        f"{store.shown_manifest} must hold what was registered, but {' '.join(came.split())}. "
-        + store.remedy(
-            "Put back a copy of it. Without one, set it aside and register the files in raw/, which lie "
-            f"untouched, once more: mv {shlex.quote(str(store.manifest))} {aside} && "
-            f"moola bars add {shlex.quote(str(store.raw))}/* (with the options that it shows)"
-        )
-    )
+    raise IntegrityError(f"{wanted}, but {' '.join(came.split())}. {remedy}")
 
 
 def verify_files(store: BarStore) -> None:
@@ -166,25 +167,23 @@ def verify_file(store: BarStore, entry: ManifestEntry) -> None:
     """Prove that one registered file still holds the bytes that were registered.
 
     Raises:
+        Truncated: If it is shorter than it was.
         ChecksumMismatch: If its SHA256 is another.
         IntegrityError: If it is missing or cannot be read.
     """
     path = store.raw / entry.file
+    remedy = store.remedy(
+        'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+        f"run: moola bars add {shlex.quote(str(path))}"
+    )
     try:
-        sha256 = file_sha256(path)
+        recorded = FileDigest(entry.sha256, entry.bytes)
+        prove_file(path, entry.file, recorded, store.shown_manifest, remedy)
     except OSError as fault:
         raise IntegrityError(
             f"{entry.file}: {store.shown_manifest} records it, but reading gave: {fault.strerror}. "
             + store.remedy('Add it again from where it came with "moola bars add FILE".')
         ) from None
-    if sha256 != entry.sha256:
-        raise ChecksumMismatch(
-            f"{entry.file}: SHA256 is {sha256}, {store.shown_manifest} records {entry.sha256}. "
-            + store.remedy(
-                'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
-                f"run: moola bars add {shlex.quote(str(path))}"
-            )
-        )
 
 
 def is_intact(store: BarStore, entry: ManifestEntry) -> bool:

@@ -56,6 +56,7 @@ def run(
     quiet_libraries()
     started = time.monotonic()
     from moola_pipeline.automation.plan import everything, plan
+    from moola_pipeline.resources.abandoned import await_slots, release_abandoned
     from moola_pipeline.resources.pipeline import Pipeline
 
     with _alone_in(home), open_instance(home) as instance:
@@ -69,7 +70,9 @@ def run(
             _show_plan(pipeline, steps)
             if split is not None:
                 click.echo(f"split {split.shown}, from now on in this home")
+        release_abandoned(instance)
         if stale:
+            await_slots(instance, lambda line: click.echo(line, err=True))
             _materialize(instance, stale, chosen, device)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
 
@@ -140,6 +143,7 @@ def _materialize(
     instance: "dg.DagsterInstance", assets: list[str], pipeline_config: dict[str, str], device: str
 ) -> None:
     from moola_pipeline.definitions import defs
+    from moola_pipeline.resources.abandoned import run_tags
     from moola_pipeline.resources.progress import finish
 
     # unlike train_job, it does not try again: a person waits, and wants to know at once
@@ -151,6 +155,7 @@ def _materialize(
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(asset) for asset in assets],
+                tags=run_tags(),
                 run_config={
                     "resources": {
                         "pipeline": {"config": pipeline_config},

@@ -1,15 +1,19 @@
 """The split dates of a home: chosen once, remembered for every later run, schedule and page."""
 
-import json
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.publish import publish_json
+from moola_pipeline.records import publish_record, read_record
 
 CHOICE_NAME = "splits.json"
+WANTED = "must hold the chosen split dates"
+REMEDY = (
+    "Restore it, or delete it and choose again with: "
+    "moola run --train-end DATE --validation-end DATE --test-end DATE"
+)
 
 
 def read_choice(folder: Path) -> SplitSettings | None:
@@ -22,17 +26,14 @@ def read_choice(folder: Path) -> SplitSettings | None:
         IntegrityError: If the file is not what `remember_choice` wrote.
     """
     try:
-        return SplitSettings.model_validate(json.loads((folder / CHOICE_NAME).read_bytes()))
+        return SplitSettings.model_validate(read_record(folder / CHOICE_NAME, WANTED, REMEDY))
     except FileNotFoundError:
         return None
-    except (ValidationError, ValueError) as fault:
-        first = fault.errors()[0]["msg"] if isinstance(fault, ValidationError) else "it is no JSON"
-    raise IntegrityError(
-        f"{CHOICE_NAME} must hold the chosen split dates, but {first}. Restore it, or delete it and choose "
-        "again with: moola run --train-end DATE --validation-end DATE --test-end DATE"
-    )
+    except ValidationError as fault:
+        first = fault.errors()[0]["msg"]
+    raise IntegrityError(f"{CHOICE_NAME} {WANTED}, but {first}. {REMEDY}")
 
 
 def remember_choice(folder: Path, settings: SplitSettings) -> None:
     """Make a choice the one of this home, from the next run on."""
-    publish_json(folder / CHOICE_NAME, settings.model_dump(mode="json"))
+    publish_record(folder / CHOICE_NAME, settings.model_dump(mode="json"))

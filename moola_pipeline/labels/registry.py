@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,15 @@ import pandas as pd
 
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import require_plain_name
-from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
 from moola_pipeline.labels.contradictions import second_opinions
 from moola_pipeline.labels.importing import describe_faults, read_labels
 from moola_pipeline.labels.ledger import LabelLedger, account, kept_counts
 from moola_pipeline.labels.overlaps import clashing_windows
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, SECOND_PASS
-from moola_pipeline.publish import file_sha256, locked, publish_bytes, publish_json
+from moola_pipeline.publish import file_sha256, locked, publish_bytes
+from moola_pipeline.records import publish_record, read_record
 
 LABELS_NAME, LEDGER_NAME, RAW_NAME = "labels.csv", "ledger.json", "raw"
 REGISTERED = "already registered"
@@ -69,7 +69,7 @@ def register_labels(
         if len(merged) > len(known):
             return _publish(folder, path, state, merged, ledger)
         if "before" in state:  # a kill came between the labels and the last word of their ledger
-            publish_json(folder / LEDGER_NAME, {name: state[name] for name in NOTHING})
+            publish_record(folder / LEDGER_NAME, {name: state[name] for name in NOTHING})
         return ledger
 
 
@@ -178,6 +178,8 @@ def _state(folder: Path) -> dict[str, Any]:
         raise IntegrityError(
             f"{LABELS_NAME} must hold what {LEDGER_NAME} records, but there is no such file. {remedy}"
         )
+    if not labels_path.read_bytes().endswith(b"\n"):
+        raise Truncated(f"{LABELS_NAME}: its last line ends in the middle. {remedy}")
     raise ChecksumMismatch(
         f"{LABELS_NAME}: SHA256 is {actual}, {LEDGER_NAME} records {ledger['sha256']}. {remedy}"
     )
@@ -187,7 +189,7 @@ def _read_ledger(path: Path, remedy: str) -> dict[str, Any]:
     if not path.exists():
         return NOTHING
     try:
-        ledger = json.loads(path.read_bytes())
+        ledger = read_record(path, "must hold what was registered", remedy)
         for state in (ledger, ledger.get("before", NOTHING)):
             _ = state["sha256"], [LabelLedger(**entry) for entry in state["files"]]
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -239,7 +241,7 @@ def _publish(
     before = {"sha256": state["sha256"], "files": state["files"]}
     files = [*state["files"], dataclasses.asdict(ledger)]
     after = {"sha256": hashlib.sha256(content).hexdigest(), "files": files}
-    publish_json(folder / LEDGER_NAME, {**after, "before": before})
+    publish_record(folder / LEDGER_NAME, {**after, "before": before})
     publish_bytes(folder / LABELS_NAME, content)
-    publish_json(folder / LEDGER_NAME, after)
+    publish_record(folder / LEDGER_NAME, after)
     return ledger

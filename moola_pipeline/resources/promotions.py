@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked, publish_bytes
 from moola_pipeline.resources.registry import CHAMPION, DIGEST_TAGS, version_of
@@ -148,8 +149,10 @@ def apply_ruling(home: Home, client: "MlflowClient", model: str, version: str, r
             previous=NO_LINE,
         )
         entry = _append(home, client, entry)
+        crash_point("champion.before")
         if ruling.promote:
             client.set_registered_model_alias(model, CHAMPION, version)
+        crash_point("champion.after")
     return entry
 
 

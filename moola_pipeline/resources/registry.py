@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
+from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.home import Home
 from moola_pipeline.publish import file_sha256, locked
 from moola_pipeline.resources.signature import bars_signature, pinned_packages
@@ -75,6 +76,7 @@ def register(
                 client.set_model_version_tag(name, found, key, text)
             client.set_registered_model_alias(name, CHALLENGER, found)
             return Registered(found, is_new=False)
+        crash_point("registry.before_version")
         _keep(run, Path(folder))
         if not known:
             client.create_registered_model(name)
@@ -84,6 +86,7 @@ def register(
             raise IntegrityError(
                 f"{name}: the registry gave version {made.version}, expected {version}. Run again."
             )
+        crash_point("registry.after_version")
         client.set_registered_model_alias(name, CHALLENGER, version)
     return Registered(version, is_new=True)
 

@@ -12,6 +12,7 @@ import pytest
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, require_plain_name, verify_files
 from moola_pipeline.errors import IntegrityError
+from moola_pipeline.records import OWN_DIGEST
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 
 
@@ -56,6 +57,7 @@ def test_a_manifest_that_moola_did_not_write_is_refused_in_one_line(
     store: BarStore, change: Callable[[dict], object]
 ):
     content = json.loads(store.manifest.read_text())
+    del content[OWN_DIGEST]  # as if somebody had written it by hand
     change(content["files"][0])
     store.manifest.write_text(json.dumps(content))
 

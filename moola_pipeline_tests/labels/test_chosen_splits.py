@@ -26,11 +26,12 @@ def test_a_choice_is_remembered_and_the_next_one_replaces_it(tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("{", "it is no JSON"),
+        ("{", "it ends in the middle"),
+        ("{]}", "it is no JSON"),
         ('{"train_end": "someday"}', "Input should be a valid date"),
         ('{"train_end": "2026-01-01"}', "must follow each other"),
         ('{"seed": 1}', "Extra inputs are not permitted"),
-        ("[]", "Input should be"),
+        ("[]", "it is no JSON object"),
     ],
 )
 def test_a_broken_choice_is_refused_with_its_remedy(tmp_path, content, why):

@@ -1,0 +1,115 @@
+"""Files that prove themselves: records that hold their own digest, and files whose digest is recorded."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
+from moola_pipeline.publish import file_sha256, publish_bytes
+
+OWN_DIGEST = "record_sha256"
+"""Under this name a record holds the SHA256 of itself without it. One written by format 1 has none."""
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """What is recorded of a file; `bytes` is None in records of format 1."""
+
+    sha256: str
+    bytes: int | None
+
+    @classmethod
+    def of(cls, path: Path) -> "FileDigest":
+        """The digest of a file as it is."""
+        return cls(file_sha256(path), path.stat().st_size)
+
+
+def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, remedy: str) -> None:
+    """Prove that a file holds the bytes that were recorded.
+
+    Args:
+        path: The file.
+        name: As the fault names it.
+        recorded: What it must be.
+        recorded_in: Where that stands.
+        remedy: What to do where it is not.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        Truncated: If it is shorter than recorded.
+        ChecksumMismatch: If its SHA256 is another.
+    """
+    size, actual = path.stat().st_size, file_sha256(path)
+    if actual == recorded.sha256:
+        return
+    fault = f"{name}: SHA256 is {actual}, {recorded_in} records {recorded.sha256}"
+    if recorded.bytes is not None and size < recorded.bytes:
+        raise Truncated(f"{fault}: it ends after {size:,} of {recorded.bytes:,} bytes. {remedy}")
+    raise ChecksumMismatch(f"{fault}. {remedy}")
+
+
+def publish_record(path: Path, content: dict[str, Any]) -> None:
+    """Replace `path` with a JSON object that holds its own digest."""
+    publish_bytes(path, _written(content))
+
+
+def read_record(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file, without its digest; one of format 1 holds none and is taken as it is.
+
+    Args:
+        path: The record.
+        wanted: What it must be, as the fault says it: `must hold the chosen split dates`.
+        remedy: What to do where it is not.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        Truncated: If its end is missing.
+        ChecksumMismatch: If it is not, byte for byte, what was written.
+        IntegrityError: If it is no JSON object.
+    """
+    return record_in(path.read_bytes(), f"{path.name} {wanted}", remedy)
+
+
+def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
+    """The JSON object in the bytes of a record; faults as of `read_record`."""
+    try:
+        found = json.loads(content)
+    except ValueError as fault:
+        if not content.rstrip().endswith(b"}"):
+            raise Truncated(
+                f"{wanted}, but it ends in the middle, after {len(content):,} bytes. {remedy}"
+            ) from None
+        raise IntegrityError(
+            f"{wanted}, but it is no JSON: {' '.join(str(fault).split())}. {remedy}"
+        ) from None
+    if not isinstance(found, dict):
+        raise IntegrityError(f"{wanted}, but it is no JSON object: {str(found)[:40]!r}. {remedy}")
+    recorded = found.pop(OWN_DIGEST, next(filter(None, map(_misspelled, found)), None))
+    if recorded is not None and content != _written(found):
+        actual = hashlib.sha256(_json(found)).hexdigest()
+        raise ChecksumMismatch(
+            f"{wanted}, but it was changed: its SHA256 is {actual}, it records {str(recorded)[:64]}. {remedy}"
+        )
+    return found
+
+
+def proves_itself(path: Path) -> bool:
+    """Whether a record holds its own digest; one of format 1 does not."""
+    return OWN_DIGEST.encode() in path.read_bytes()
+
+
+def _misspelled(key: str) -> str | None:
+    """The key, if it is that of the digest but for one sign: then the record is not of format 1."""
+    wrong = sum(one != other for one, other in zip(key, OWN_DIGEST, strict=False))
+    return key if len(key) == len(OWN_DIGEST) and wrong == 1 else None
+
+
+def _written(content: dict[str, Any]) -> bytes:
+    digest = hashlib.sha256(_json(content)).hexdigest()
+    return _json({**content, OWN_DIGEST: digest})
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
