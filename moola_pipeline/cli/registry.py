@@ -144,9 +144,9 @@ def _decide(
 
 
 def _store(home: Home) -> "MlflowClient":
-    from moola_pipeline.resources.tracking import DATABASE_NAME, open_store
+    from moola_pipeline.resources.tracking import has_store, open_store
 
-    if not (home.tracking / DATABASE_NAME).exists():
+    if not has_store(home):
         raise BadInput("A model must be registered, but there is none. Run: moola run")
     return open_store(home)
 

@@ -53,17 +53,16 @@ def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
 
 def _facts(home: Home, pipeline: "Pipeline", steps: Sequence["Step"]) -> dict[str, Any]:
     from moola_pipeline.resources.registry import champion_version
-    from moola_pipeline.resources.tracking import DATABASE_NAME
+    from moola_pipeline.resources.tracking import has_store
 
     market = pipeline.chosen_market()
-    kept = (home.tracking / DATABASE_NAME).exists()
     return {
         "home": str(home.root),
         "market": market.name,
         "simulated": market.simulated,
         "profile": pipeline.chosen_profile().name,
         "model": market.model_name,
-        "champion": champion_version(home, market.model_name) if kept else None,
+        "champion": champion_version(home, market.model_name) if has_store(home) else None,
         "running": _is_running(home),
         "would_make": [step.asset for step in steps if step.stale],
         "assets": [

@@ -17,7 +17,7 @@ def seal(place: Path) -> None:
     Args:
         place: The asset's path without its suffix: `place.*` and all in the folder `place`.
     """
-    publish_json(_seal_file(place), {_name(place, path): file_sha256(path) for path in _files(place)})
+    publish_json(seal_file(place), {_name(place, path): file_sha256(path) for path in _files(place)})
 
 
 def prove(place: Path) -> None:
@@ -28,11 +28,11 @@ def prove(place: Path) -> None:
         ChecksumMismatch: If a file's SHA256 is another.
         IntegrityError: If the seal cannot be read.
     """
-    for name, recorded in _sealed(place).items():
+    for name, recorded in sealed(place).items():
         actual = file_sha256(place.parent / name)
         if actual != recorded:
             raise ChecksumMismatch(
-                f"{name}: SHA256 is {actual}, {_seal_file(place).name} records {recorded}. {REMEDY}"
+                f"{name}: SHA256 is {actual}, {seal_file(place).name} records {recorded}. {REMEDY}"
             )
 
 
@@ -49,8 +49,13 @@ def damage(place: Path) -> str | None:
     return None
 
 
-def _sealed(place: Path) -> dict[str, str]:
-    path = _seal_file(place)
+def sealed(place: Path) -> dict[str, str]:
+    """The sealed files of an asset, named from its parent folder, with their SHA256; none without a seal.
+
+    Raises:
+        IntegrityError: If the seal cannot be read.
+    """
+    path = seal_file(place)
     if not path.exists():
         return {}
     try:
@@ -60,7 +65,7 @@ def _sealed(place: Path) -> dict[str, str]:
 
 
 def _files(place: Path) -> list[Path]:
-    beside = [path for path in place.parent.glob(f"{place.name}.*") if path != _seal_file(place)]
+    beside = [path for path in place.parent.glob(f"{place.name}.*") if path != seal_file(place)]
     return sorted(path for path in (*beside, *place.rglob("*")) if path.is_file() and path.name[0] != ".")
 
 
@@ -68,5 +73,6 @@ def _name(place: Path, path: Path) -> str:
     return path.relative_to(place.parent).as_posix()
 
 
-def _seal_file(place: Path) -> Path:
+def seal_file(place: Path) -> Path:
+    """Where an asset's digests are recorded."""
     return place.with_name(place.name + SEAL_SUFFIX)

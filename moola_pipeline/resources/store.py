@@ -17,6 +17,7 @@ from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.publish import publish_bytes, publish_json, publishing
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import code_version
+from moola_pipeline.resources.remote_store import pull, push
 from moola_pipeline.resources.seals import prove, seal
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
         place = self.pipeline.place(asset)
         self.write(place, obj)
         seal(place)
+        push(self.pipeline.home, place)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The value of an upstream asset.
@@ -65,6 +67,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
         """
         asset = context.asset_key.to_user_string()
         place = self.pipeline.place(asset)
+        pull(self.pipeline.home, place)
         try:
             prove(place)
             value = self.read(place)
@@ -151,6 +154,7 @@ class FeatureIOManager(StoreIOManager):
 
     def _bars(self, place: Path) -> pd.DataFrame:
         """The prices and segments that the features are computed from."""
+        pull(self.pipeline.home, place.with_name("raw_nq_bars"))
         bars = place.with_name("raw_nq_bars.parquet")
         return pd.read_parquet(bars, columns=[*PRICE_COLUMNS, "segment"])
 

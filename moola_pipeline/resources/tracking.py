@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from moola_pipeline import __version__
 from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.publish import locked, publishing
 from moola_pipeline.resources.databases import require_database
+from moola_pipeline.resources.elsewhere import artifacts_elsewhere, tracking_elsewhere, turn
 from moola_pipeline.resources.relocation import relocate
 
 if TYPE_CHECKING:
@@ -36,12 +37,17 @@ DATABASE_NAME = "mlflow.db"
 
 def tracking_uri(home: Home) -> str:
     """The MLflow store of a home, for `mlflow.set_tracking_uri`."""
-    return f"sqlite:///{home.tracking / DATABASE_NAME}"
+    return tracking_elsewhere() or f"sqlite:///{home.tracking / DATABASE_NAME}"
 
 
 def artifacts_uri(home: Home) -> str:
     """Where the MLflow store of a home keeps artifacts."""
-    return (home.tracking / "artifacts").as_uri()
+    return artifacts_elsewhere() or (home.tracking / "artifacts").as_uri()
+
+
+def has_store(home: Home) -> bool:
+    """Whether anything was ever tracked: a store of its own, or one shared with other machines."""
+    return bool(tracking_elsewhere()) or (home.tracking / DATABASE_NAME).exists()
 
 
 def open_store(home: Home) -> "MlflowClient":
@@ -52,9 +58,15 @@ def open_store(home: Home) -> "MlflowClient":
 
     Raises:
         IntegrityError: If the database cannot be opened.
+        BadInput: If the store lies elsewhere and does not answer.
     """
     from mlflow import MlflowClient
 
+    if shared := tracking_elsewhere():
+        with turn(shared):
+            client = MlflowClient(shared, shared)
+            client.search_experiments(max_results=1)
+        return client
     database = home.tracking / DATABASE_NAME
     with locked(database):
         (home.tracking / "artifacts").mkdir(parents=True, exist_ok=True)
@@ -80,9 +92,15 @@ def _make_database(path: Path) -> None:
         MlflowClient(uri, uri).search_experiments(max_results=1)
 
 
+def _in_turn(home: Home) -> AbstractContextManager[object]:
+    """Held while something is looked for and made where it is missing."""
+    shared = tracking_elsewhere()
+    return turn(shared) if shared else locked(home.tracking / DATABASE_NAME)
+
+
 def experiment_id(client: "MlflowClient", home: Home, name: str) -> str:
     """The experiment of that name, made if there is none."""
-    with locked(home.tracking / DATABASE_NAME):
+    with _in_turn(home):
         found = client.get_experiment_by_name(name)
         if found is not None:
             return found.experiment_id
@@ -218,7 +236,7 @@ class Tracking(dg.ConfigurableResource):
 
 
 def _parent_run(client: "MlflowClient", home: Home, experiment: str, dagster_run: str) -> str:
-    with locked(home.tracking / DATABASE_NAME):
+    with _in_turn(home):
         query = f"tags.`{DAGSTER_RUN_TAG}` = '{dagster_run}' and tags.role = 'parent'"
         found = client.search_runs([experiment], query, max_results=1)
         if found:

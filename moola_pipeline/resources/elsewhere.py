@@ -1,0 +1,79 @@
+"""Stores outside the home, for more than one machine, each named by a variable of the environment."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from moola_pipeline.errors import BadInput
+
+TRACKING_VARIABLE = "MOOLA_TRACKING_URI"
+"""MLflow's database: postgresql+psycopg2://USER:PASSWORD@HOST/NAME."""
+ARTIFACTS_VARIABLE = "MOOLA_ARTIFACTS_URI"
+"""Where MLflow keeps artifacts: s3://BUCKET/PREFIX; the server's address in MLFLOW_S3_ENDPOINT_URL."""
+STORE_VARIABLE = "MOOLA_STORE_URI"
+"""Where the assets' files are kept too: s3://BUCKET/PREFIX; the server's address in AWS_ENDPOINT_URL."""
+_POSTGRES = "postgresql+psycopg2://"
+_TURN = 0x6D6F6F6C61
+"""The advisory lock that processes take when they make something once ("moola" in ASCII)."""
+
+
+def tracking_elsewhere() -> str | None:
+    """MLflow's database outside the home; None if it lies in the home.
+
+    Raises:
+        BadInput: If it is no PostgreSQL database, or its artifacts have no place outside the home.
+    """
+    uri = os.environ.get(TRACKING_VARIABLE)
+    if not uri:
+        return None
+    if not uri.startswith(_POSTGRES):
+        raise BadInput(
+            f"{TRACKING_VARIABLE} must begin with {_POSTGRES}, got {without_secrets(uri)!r}. "
+            "Write the scheme in full, or unset the variable: the database then lies in the home."
+        )
+    if not os.environ.get(ARTIFACTS_VARIABLE):
+        raise BadInput(
+            f"{ARTIFACTS_VARIABLE} must be set beside {TRACKING_VARIABLE}, but it is not: machines that "
+            "share a database must find each other's files. Name a bucket: s3://BUCKET/PREFIX"
+        )
+    return uri
+
+
+def artifacts_elsewhere() -> str | None:
+    """Where MLflow keeps artifacts outside the home; None if they lie in the home."""
+    uri = os.environ.get(ARTIFACTS_VARIABLE)
+    return uri.rstrip("/") if uri else None
+
+
+@contextmanager
+def turn(uri: str) -> Iterator[None]:
+    """One process at a time, on all machines that share the PostgreSQL database.
+
+    Raises:
+        BadInput: If the database does not answer.
+    """
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(uri, poolclass=NullPool)
+    try:
+        connection = engine.connect()
+    except OperationalError as fault:
+        came = " ".join(str(fault.orig).split())
+        raise BadInput(
+            f"{TRACKING_VARIABLE} must name a database that answers, got {without_secrets(uri)}: {came}. "
+            "Start it, or correct the variable."
+        ) from fault
+    with connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _TURN})
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _TURN})
+
+
+def without_secrets(uri: str) -> str:
+    """A URI as it may be shown: without its password."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", uri)

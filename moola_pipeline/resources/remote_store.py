@@ -1,0 +1,129 @@
+"""The assets' files in an S3-compatible bucket too, so that a step on another machine finds them."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
+from moola_pipeline.home import Home
+from moola_pipeline.publish import file_sha256, publish_bytes, publishing
+from moola_pipeline.resources.elsewhere import STORE_VARIABLE
+from moola_pipeline.resources.seals import seal_file, sealed
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+CHUNK_BYTES = 8 << 20
+
+
+def push(home: Home, place: Path) -> None:
+    """Copy an asset's sealed files to the bucket, the seal last; does nothing where none is named.
+
+    Args:
+        home: What `place` lies in; the bucket keeps the same paths.
+        place: The asset's path without its suffix, sealed.
+
+    Raises:
+        BadInput: If the bucket does not answer.
+    """
+    if not (uri := os.environ.get(STORE_VARIABLE)):
+        return
+    with _answering(uri):
+        bucket, below = _bucket(uri)
+        for path in (*(place.parent / name for name in sealed(place)), seal_file(place)):
+            with path.open("rb") as source, bucket.open_output_stream(_key(below, home, path)) as stream:
+                while chunk := source.read(CHUNK_BYTES):
+                    stream.write(chunk)
+
+
+def pull(home: Home, place: Path) -> None:
+    """Fetch an asset whose seal in the bucket is another than here; each file proved, the seal last.
+
+    Raises:
+        BadInput: If the bucket does not answer.
+        ChecksumMismatch: If a file in the bucket is not the one that was sealed.
+        IntegrityError: If the seal in the bucket cannot be read.
+    """
+    if not (uri := os.environ.get(STORE_VARIABLE)):
+        return
+    with _answering(uri):
+        bucket, below = _bucket(uri)
+        try:
+            there = _content(bucket, _key(below, home, seal_file(place)))
+        except FileNotFoundError:
+            return
+        here = seal_file(place)
+        if here.exists() and here.read_bytes() == there:
+            return
+        for name, recorded in _digests(there, uri, place).items():
+            path = place.parent / name
+            if path.exists() and file_sha256(path) == recorded:
+                continue
+            _fetch(bucket, _key(below, home, path), path, recorded)
+        publish_bytes(here, there)
+
+
+def _fetch(bucket: "FileSystem", key: str, path: Path, recorded: str) -> None:
+    with publishing(path) as temporary:
+        try:
+            with bucket.open_input_stream(key) as source, temporary.open("wb") as stream:
+                while chunk := source.read(CHUNK_BYTES):
+                    stream.write(chunk)
+        except FileNotFoundError:
+            raise IntegrityError(f"{key} must be in the bucket, but it is gone. {_REMEDY}") from None
+        if (actual := file_sha256(temporary)) != recorded:
+            raise ChecksumMismatch(f"{key}: SHA256 is {actual}, its seal records {recorded}. {_REMEDY}")
+
+
+_REMEDY = "Make the asset again: moola run --force"
+
+
+def _digests(content: bytes, uri: str, place: Path) -> dict[str, str]:
+    try:
+        digests = {str(name): str(digest) for name, digest in json.loads(content).items()}
+    except (ValueError, AttributeError):
+        digests = {"..": ""}
+    # names come from outside: none may lead out of the asset's own files
+    if any(not name.startswith(place.name) or ".." in Path(name).parts for name in digests):
+        raise IntegrityError(
+            f"{uri}: the seal of {place.name} must hold its files and digests, but it does not. {_REMEDY}"
+        )
+    return digests
+
+
+def _content(bucket: "FileSystem", key: str) -> bytes:
+    with bucket.open_input_stream(key) as stream:
+        return stream.read()
+
+
+def _bucket(uri: str) -> "tuple[FileSystem, str]":
+    from pyarrow.fs import FileSystem
+
+    if not uri.startswith("s3://"):
+        raise BadInput(
+            f"{STORE_VARIABLE} must be s3://BUCKET/PREFIX, got {uri!r}. Correct it, or unset it: "
+            "the assets are then kept in the home alone."
+        )
+    bucket, below = FileSystem.from_uri(uri)
+    return bucket, below.rstrip("/")
+
+
+def _key(below: str, home: Home, path: Path) -> str:
+    return f"{below}/{path.relative_to(home.root).as_posix()}"
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno is not None:  # of this machine's disk, not of the bucket
+            raise
+        came = " ".join(str(fault).split())[:300]
+        raise BadInput(
+            f"{STORE_VARIABLE} must name a bucket that answers, got {uri}: {came}. "
+            "Check the server's address (AWS_ENDPOINT_URL) and the keys, or unset the variable."
+        ) from fault

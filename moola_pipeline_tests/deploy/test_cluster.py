@@ -1,0 +1,79 @@
+"""deploy/cluster on one machine: PostgreSQL for Dagster and MLflow, a bucket for artifacts and assets."""
+
+import json
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline_tests.homes import run_moola
+from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server, postgres
+
+CLUSTER = PROJECT_ROOT / "deploy" / "cluster"
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[dict[str, str]]:
+    """The environment of every machine of the cluster."""
+    import psycopg2
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with postgres(port) as server, bucket_server() as address:
+        connection = psycopg2.connect(host="127.0.0.1", port=port, user="moola", dbname="postgres")
+        connection.autocommit = True
+        for name in ("dagster", "mlflow"):
+            connection.cursor().execute(f"CREATE DATABASE {name}")
+        connection.close()
+        yield {
+            **KEYS,
+            "MOOLA_DAGSTER_URI": f"{server}/dagster",
+            "MOOLA_TRACKING_URI": f"{server}/mlflow",
+            "MOOLA_ARTIFACTS_URI": "s3://moola/mlflow",
+            "MOOLA_STORE_URI": "s3://moola/store",
+            "MLFLOW_S3_ENDPOINT_URL": address,
+            "AWS_ENDPOINT_URL": address,
+        }
+
+
+def _machine(folder: Path) -> Path:
+    folder.mkdir()
+    shutil.copyfile(CLUSTER / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
+@pytest.mark.slow
+def test_two_machines_share_runs_models_and_assets(
+    services: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in services.items():
+        monkeypatch.setenv(name, value)
+    first, second = _machine(tmp_path / "first"), _machine(tmp_path / "second")
+    outcome = json.loads(run_moola(first, "run", "--profile", "smoke", "--json"))
+    assert outcome["metrics"]["type_f1_macro"]["n"] > 0
+    assert not list(first.rglob("*.db")), "no SQLite database is left in the home"
+
+    keys = {entry.key for entry in bucket_of(services["AWS_ENDPOINT_URL"]).objects.all()}
+    assert "store/data/store/simulated-smoke/raw_nq_bars.parquet" in keys
+    assert "store/data/reports/simulated-smoke/report.html" in keys
+    assert any(key.startswith("mlflow/") and key.endswith("weights.safetensors") for key in keys)
+
+    listed = json.loads(run_moola(second, "registry", "list", "--json"))
+    assert "moola-simulated" in json.dumps(listed)
+    bars = next(first.rglob("data/simulated/*/raw/bars.parquet"))
+    model = ("--model", "models:/moola-simulated@champion")
+    found = [run_moola(home, "predict", bars, *model, "--json") for home in (first, second)]
+    assert json.loads(found[0])["expansions"] == json.loads(found[1])["expansions"]
+
+    from moola_pipeline.home import Home
+    from moola_pipeline.resources.remote_store import pull
+    from moola_pipeline.resources.seals import prove
+
+    place = Home(second).store / "simulated-smoke" / "finetuned_classifier"
+    pull(Home(second), place)
+    prove(place)
+    assert (place / "training.json").exists()

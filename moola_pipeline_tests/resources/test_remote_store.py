@@ -1,0 +1,146 @@
+"""The assets' files in a bucket, and back on another machine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
+from moola_pipeline.home import Home
+from moola_pipeline.resources.remote_store import pull, push
+from moola_pipeline.resources.seals import prove, seal
+from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with bucket_server() as address:
+        yield address
+
+
+@pytest.fixture
+def address(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("MOOLA_STORE_URI", "s3://moola/team")
+    bucket_of(server).objects.all().delete()
+    return server
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "here")
+    place = _place(home)
+    place.mkdir(parents=True)
+    place.with_suffix(".json").write_text("{}")
+    (place / "seed-0").mkdir()
+    (place / "seed-0" / "weights.safetensors").write_bytes(bytes(range(256)) * 40_000)  # over one chunk
+    seal(place)
+    return home
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Home:
+    return Home(tmp_path / "there")
+
+
+def _place(home: Home) -> Path:
+    return home.store / "simulated-demo" / "finetuned_classifier"
+
+
+def _files(home: Home) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(home.root)): path.read_bytes() for path in home.root.rglob("*") if path.is_file()
+    }
+
+
+def test_what_one_machine_pushes_another_pulls_byte_for_byte(address: str, here: Home, there: Home):
+    push(here, _place(here))
+    pull(there, _place(there))
+    assert _files(there) == _files(here)
+    prove(_place(there))
+    keys = {entry.key for entry in bucket_of(address).objects.all()}
+    assert keys == {f"team/{name}" for name in _files(here)}
+
+
+def test_what_is_the_same_already_is_not_fetched(address: str, here: Home, there: Home):
+    push(here, _place(here))
+    pull(there, _place(there))
+    before = {path: path.stat().st_mtime_ns for path in there.root.rglob("*") if path.is_file()}
+    pull(there, _place(there))
+    assert {path: path.stat().st_mtime_ns for path in there.root.rglob("*") if path.is_file()} == before
+
+
+def test_a_newer_version_replaces_what_is_here(address: str, here: Home, there: Home):
+    push(here, _place(here))
+    pull(there, _place(there))
+    _place(here).with_suffix(".json").write_text('{"newer": true}')
+    seal(_place(here))
+    push(here, _place(here))
+    pull(there, _place(there))
+    assert _place(there).with_suffix(".json").read_text() == '{"newer": true}'
+
+
+def test_without_the_variable_nothing_leaves_the_home(
+    address: str, here: Home, there: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MOOLA_STORE_URI")
+    push(here, _place(here))
+    assert not list(bucket_of(address).objects.all())
+    pull(there, _place(there))
+    assert not there.root.exists()
+
+
+def test_an_asset_that_was_never_pushed_is_left_as_it_is_here(address: str, here: Home):
+    before = _files(here)
+    pull(here, _place(here))
+    assert _files(here) == before
+
+
+def test_a_byte_changed_in_the_bucket_is_refused_with_both_digests(address: str, here: Home, there: Home):
+    push(here, _place(here))
+    key = "team/data/store/simulated-demo/finetuned_classifier.json"
+    bucket_of(address).Object(key).put(Body=b"[]")
+    with pytest.raises(
+        ChecksumMismatch, match=rf"{key}: SHA256 is [0-9a-f]{{64}}, its seal records [0-9a-f]{{64}}"
+    ):
+        pull(there, _place(there))
+    assert not _place(there).with_suffix(".json").exists()
+
+
+def test_a_file_gone_from_the_bucket_is_named(address: str, here: Home, there: Home):
+    push(here, _place(here))
+    key = "team/data/store/simulated-demo/finetuned_classifier/seed-0/weights.safetensors"
+    bucket_of(address).Object(key).delete()
+    with pytest.raises(IntegrityError, match=f"{key} must be in the bucket"):
+        pull(there, _place(there))
+
+
+@pytest.mark.parametrize(
+    "content", [b"no json", b"[1]", b'{"../../x": "0"}', b'{"finetuned_classifier/../../../x": "0"}']
+)
+def test_a_seal_that_leads_elsewhere_is_refused(address: str, here: Home, there: Home, content: bytes):
+    push(here, _place(here))
+    bucket_of(address).Object("team/data/store/simulated-demo/finetuned_classifier.seal.json").put(
+        Body=content
+    )
+    with pytest.raises(IntegrityError, match="must hold its files and digests"):
+        pull(there, _place(there))
+
+
+def test_a_bucket_that_is_not_there_is_named_without_keys(
+    address: str, here: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOOLA_STORE_URI", "s3://nowhere/team")
+    with pytest.raises(
+        BadInput, match="MOOLA_STORE_URI must name a bucket that answers, got s3://nowhere"
+    ) as said:
+        push(here, _place(here))
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(said.value)
+
+
+def test_a_store_that_is_no_bucket_is_refused(address: str, here: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MOOLA_STORE_URI", "/somewhere")
+    with pytest.raises(BadInput, match="must be s3://BUCKET/PREFIX, got '/somewhere'"):
+        push(here, _place(here))
