@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import StrMethodFormatter
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
@@ -20,6 +21,7 @@ HEIGHT, LEAST_WIDTH, MARGINS = 9.0, 12.0, 1.2
 """Inches of a picture, and what the sides of its plot take."""
 MINUTE_WIDTH, LEAST_MINUTES = 0.018, 60
 """Inches that a minute takes (2.7 pixels: a whole session is about 3,900 wide), and how many are shown."""
+TYPE_COLORS = {"consolidation": "#1f4fd8", "retracement": "#c26a00"}
 MINUTE = 1 / (24 * 60)
 """On the time axis, which counts days."""
 RISE, FALL, SWING, MARK, GRID = "#2a9d8f", "#d1495b", "#1f4fd8", "#111111", "#e6e6e6"
@@ -74,6 +76,30 @@ def draw_swings(axes: Axes, bars: pd.DataFrame, swings: pd.DataFrame) -> None:
             label=f"close that confirmed a {kind}",
         )
     axes.figure.legend(loc="outside lower right", ncols=3, frameon=False)
+
+
+def draw_expansions(axes: Axes, expansions: pd.DataFrame) -> None:
+    """Add expansions: a frame around the bars of each, and the probability of its type above it.
+
+    Args:
+        axes: From `draw_session`.
+        expansions: `started_at`, `ended_at` (UTC bar opens), `high`, `low` (index points, of its
+            bars), `label`, `probability`.
+    """
+    for kind, color in TYPE_COLORS.items():
+        name = f"expansion after a {kind}"
+        for row in expansions.loc[expansions["label"] == kind].itertuples():
+            first, last = date2num(row.started_at) - 0.5 * MINUTE, date2num(row.ended_at) + 0.5 * MINUTE
+            frame = Rectangle((first, row.low), last - first, row.high - row.low, facecolor=color, alpha=0.18)
+            axes.add_patch(frame)
+            edge = {"fill": False, "edgecolor": color, "linewidth": 1.4, "label": name}
+            axes.add_patch(Rectangle((first, row.low), last - first, row.high - row.low, **edge))
+            axes.annotate(
+                f"{row.probability:.2f}", (first, row.high), (0, 3), textcoords="offset points", color=color
+            )
+            name = "_"  # one frame stands for all in the legend
+    if len(expansions):
+        axes.figure.legend(loc="outside lower right", ncols=2, frameon=False)
 
 
 def picture_file(figure: Figure, suffix: str) -> bytes:

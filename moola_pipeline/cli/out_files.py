@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE_SUFFIXES = (".csv", ".parquet", ".json")
+PLOT_SUFFIXES = (".png", ".svg")
 
 
 def require_out(option: str, out: Path | None, suffixes: tuple[str, ...], *others: Path | None) -> None:

@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.out_files import TABLE_SUFFIXES, publish_table, records, require_out, writing
+from moola_pipeline.cli.out_files import (
+    PLOT_SUFFIXES,
+    TABLE_SUFFIXES,
+    publish_table,
+    records,
+    require_out,
+    writing,
+)
 from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line, rolls_option
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K
+from moola_pipeline.home import Home
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PLOT_SUFFIXES = (".png", ".svg")
 COLUMNS = ("time", "price", "kind", "confirmed_at")
 SHOWN_MOST = 20
 
@@ -28,6 +36,7 @@ SHOWN_MOST = 20
 @click.option("--out", type=click.Path(path_type=Path), help="Write all swings: .csv, .parquet or .json.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw one session with them: .png or .svg.")
 @click.option("--session", metavar="DATE", help="The session to draw, as 2025-06-30 (default: the last).")
+@rolls_option
 @vendor_options
 @json_option
 def zigzag(
@@ -37,14 +46,15 @@ def zigzag(
     out: Path | None,
     plot: Path | None,
     session: str | None,
+    rolls: Path | None,
     as_json: bool,
     **vendor: Any,
 ) -> None:
     """List the swings of FILE: each extreme, and the later bar that confirmed it.
 
     Bars are read as "moola bars add" reads them. A swing lies in one session: none
-    reaches over a halt or a weekend, nor over a roll where the file names its contracts (registered
-    rolls are not asked). Times are UTC bar opens.
+    reaches over a halt or a weekend, nor over a roll that the file's contracts, --rolls or the
+    registered rolls tell. Times are UTC bar opens.
     """
     from moola_pipeline.bars.schema import INSTRUMENTS
     from moola_pipeline.bars.table import build_table
@@ -54,7 +64,9 @@ def zigzag(
     require_out("--out", out, TABLE_SUFFIXES, file)
     require_out("--plot", plot, PLOT_SUFFIXES, file, out)
     options = chosen_options(**vendor)
-    bars = build_table(read_vendor_file(file, options).frame, None)
+    read = read_vendor_file(file, options)
+    known = applied_rolls(Home.resolve(), read.frame, options.instrument, rolls)
+    bars = build_table(read.frame, known.rolls)
     lengths = bars["segment"].value_counts()
     if lengths.max() <= atr:
         raise BadInput(
@@ -79,9 +91,11 @@ def zigzag(
         "segments": len(lengths),
         "segments_too_short": int((lengths <= atr).sum()),
         "plotted_session": drawn,
+        "rolls": roll_facts(known),
         "swings": rows,
     }
-    emit(shown, _lines(shown, swings, out, plot), as_json)
+    first, *more = _lines(shown, swings, out, plot)
+    emit(shown, [first, roll_line(known), *more], as_json)
 
 
 def _require_settings(k: float, atr: int, session: str | None, plot: Path | None) -> None:

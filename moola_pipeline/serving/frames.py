@@ -20,16 +20,18 @@ FRAME_NAMES = (*(name for names in KNOWN_NAMES.values() for name in names), DATE
 NEEDED_BARS = BARS_BEFORE + WINDOW_BARS
 
 
-def table_from_bars(bars: VendorBars, source: str) -> pd.DataFrame:
-    """The canonical table of the bars of one file, their contracts as the file names them.
+def table_from_bars(bars: VendorBars, source: str, rolls: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The canonical table of the bars of one file; the rolls tell the contracts that the file does not.
 
     Raises:
         BadInput: If they are too few for one window.
     """
-    return _enough(build_table(bars.frame, None), source)
+    return _enough(build_table(bars.frame, rolls), source)
 
 
-def table_from_frame(frame: pd.DataFrame, instrument: str, timezone: str | None = None) -> pd.DataFrame:
+def table_from_frame(
+    frame: pd.DataFrame, instrument: str, timezone: str | None = None, rolls: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """The canonical table of a frame of raw one-minute bars.
 
     Args:
@@ -38,6 +40,7 @@ def table_from_frame(frame: pd.DataFrame, instrument: str, timezone: str | None 
             optional; other columns are ignored.
         instrument: Whose tick grid the prices lie on.
         timezone: IANA zone of naive times; times with a zone carry their own.
+        rolls: As `bars.rolls.read_rolls` returns them, for bars whose contract is not named.
 
     Raises:
         BadInput: If a column is missing or ambiguous, times are naive and no zone is given, a bar
@@ -60,7 +63,7 @@ def table_from_frame(frame: pd.DataFrame, instrument: str, timezone: str | None 
     if "contract" in named:
         raw["contract"] = named["contract"].astype("str").to_numpy()
     clean, _ = clean_bars(raw, known_instrument(instrument), FRAME)
-    return _enough(build_table(clean, None), FRAME)
+    return _enough(build_table(clean, rolls), FRAME)
 
 
 def _by_role(frame: pd.DataFrame) -> dict[str, pd.Series]:

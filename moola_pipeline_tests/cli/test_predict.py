@@ -89,12 +89,16 @@ def test_a_person_sees_a_table_marked_simulated(smoke_home: Home, bar_file: Path
     lines = call("predict", bar_file, *MODEL, home=smoke_home.root).stdout.splitlines()
     assert lines[0] == "rows 1,000 read, 1,000 kept, 0 dropped"
     assert lines[1].startswith("read as NQ, csv, one-minute bars, times in UTC (the times), bar open (")
-    assert lines[2] == (f"SIMULATED model {MODEL[1]} (version 1), 1,000 bars, 20 windows read in hindsight")
-    assert lines[3] == (
+    assert lines[2].startswith("rolls: none known, a roll in these bars would look like a price move")
+    assert lines[3] == (f"SIMULATED model {MODEL[1]} (version 1), 1,000 bars, 20 windows read in hindsight")
+    assert lines[4] == (
         f"{len(shown['expansions'])} expansions; 100 bars at the edges of 2 stretches "
         "are not covered by any window; times are UTC bar opens"
     )
-    assert len(lines) == 6 + len(shown["expansions"])
+    assert (
+        lines[5] == "the last session is not over: its last 30 bars wait for later ones, what is marked stays"
+    )
+    assert len(lines) == 8 + len(shown["expansions"])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
@@ -119,7 +123,10 @@ def test_a_file_holds_what_the_screen_shows(
 def test_an_unknown_suffix_is_refused_before_anything_is_read(tmp_path: Path, bar_file: Path):
     result = call("predict", bar_file, "--out", tmp_path / "marks.xlsx")
     assert result.exit_code == BAD_INPUT
-    assert complaint(result) == "--out must end in .csv, .parquet, .json, got marks.xlsx. Choose one of them."
+    assert complaint(result) == (
+        "--out must end in .csv, .parquet, .json, .pine, .ninjatrader.csv, "
+        "got marks.xlsx. Choose one of them."
+    )
     assert not (tmp_path / "marks.xlsx").exists()
 
 

@@ -77,6 +77,7 @@ def test_json_says_how_the_swings_were_found(shown: dict):
         "segments": 3,
         "segments_too_short": 1,
         "plotted_session": None,
+        "rolls": {"source": "none", "file": None, "within_bars": 0},
     }
 
 
@@ -92,11 +93,12 @@ def test_k_and_atr_are_those_of_the_options(bars: pd.DataFrame, bar_file: Path):
 def test_a_person_sees_the_last_swings_and_how_to_get_all(bar_file: Path, shown: dict):
     lines = call("zigzag", bar_file).stdout.splitlines()
     assert lines[0] == f"bars.csv: {len(shown['swings'])} swings in 1,008 bars, 3 segments"
-    assert lines[1] == "each confirmed by a move of 1.2 ATR(10) off it; times: UTC bar opens"
-    assert lines[2] == "1 segment is too short for the ATR: no swing can be confirmed in it"
-    assert lines[3] == "the last 20 (all of them: --out swings.csv)"
-    assert lines[5].split() == list(COLUMNS)
-    assert len(lines) == 6 + 20
+    assert lines[1] == ("rolls: none known, a roll in these bars would look like a price move (--rolls FILE)")
+    assert lines[2] == "each confirmed by a move of 1.2 ATR(10) off it; times: UTC bar opens"
+    assert lines[3] == "1 segment is too short for the ATR: no swing can be confirmed in it"
+    assert lines[4] == "the last 20 (all of them: --out swings.csv)"
+    assert lines[6].split() == list(COLUMNS)
+    assert len(lines) == 7 + 20
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
@@ -250,6 +252,6 @@ def test_vendor_files_have_swings(name: str, options: tuple[str, ...], private_d
     assert found["bars"] / 12 < len(found["swings"]) < found["bars"] / 3
 
 
-def test_help_promises_rolls_only_where_the_file_names_contracts():
+def test_help_says_which_rolls_end_a_swing():
     shown = " ".join(call("zigzag", "--help").stdout.split())
-    assert "nor over a roll where the file names its contracts" in shown
+    assert "nor over a roll that the file's contracts, --rolls or the registered rolls tell" in shown
