@@ -15,6 +15,7 @@ from moola_pipeline.automation.jobs import kept_fresh, predict_job, train_job
 from moola_pipeline.automation.schedules import daily_predictions, weekly_retrain
 from moola_pipeline.automation.sensors import failure_log, new_bars_sensor
 from moola_pipeline.resources.compute import Compute
+from moola_pipeline.resources.executor import chosen_executor
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.store import (
     ClassifierIOManager,
@@ -56,5 +57,5 @@ defs = dg.Definitions(
         "reports": ReportIOManager(pipeline=pipeline),
         "facts": JsonIOManager(pipeline=pipeline),
     },
-    executor=dg.in_process_executor,
+    executor=chosen_executor(),
 )

@@ -1,0 +1,40 @@
+"""Where the steps of a run are carried out: in its own process, or in a pod each on a cluster."""
+
+import os
+from typing import Any
+
+import dagster as dg
+
+from moola_pipeline.errors import BadInput
+
+EXECUTOR_VARIABLE = "MOOLA_EXECUTOR"
+IN_PROCESS, KUBERNETES = "in_process", "kubernetes"
+GPU_STEPS = ("pretrained_encoder", "finetuned_classifier", "bootstrap_ci_report", "latest_expansions")
+"""Assets that run on a GPU when there is one."""
+_ONE_GPU = {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}
+
+
+def chosen_executor() -> Any:
+    """The executor that MOOLA_EXECUTOR names; in process where it names none.
+
+    On one machine a process for each step costs seconds and gains nothing. On Kubernetes each
+    step is a job of its own, and those of GPU_STEPS ask for one GPU.
+
+    Raises:
+        BadInput: If it is no such name, or dagster-k8s is not installed.
+    """
+    chosen = os.environ.get(EXECUTOR_VARIABLE) or IN_PROCESS
+    if chosen == IN_PROCESS:
+        return dg.in_process_executor
+    if chosen != KUBERNETES:
+        raise BadInput(
+            f"{EXECUTOR_VARIABLE} must be {IN_PROCESS} or {KUBERNETES}, got {chosen!r}. Correct or unset it."
+        )
+    try:
+        from dagster_k8s import k8s_job_executor
+    except ImportError:
+        raise BadInput(
+            f"{EXECUTOR_VARIABLE}={KUBERNETES} must find dagster-k8s, but it is not installed. "
+            "Install it: pip install -c requirements.txt -e '.[cluster]'"
+        ) from None
+    return k8s_job_executor.configured({"per_step_k8s_config": dict.fromkeys(GPU_STEPS, _ONE_GPU)})
