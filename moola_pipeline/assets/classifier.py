@@ -14,6 +14,7 @@ from moola_pipeline.assets.stage import (
     verdict,
 )
 from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassifiers
 from moola_pipeline.resources.compute import Compute
@@ -56,10 +57,12 @@ def finetuned_classifier(
     from moola_pipeline.serving.annotate import bar_arrays
     from moola_pipeline.training.annotators import train_annotators
     from moola_pipeline.training.best_epoch import LEAST_SPREAD
+    from moola_pipeline.training.checkpoints import Checkpoints
 
     settings = settings_in_force(config, pipeline.chosen_profile().finetune)
     with open_stage(context, pipeline, tracking, {"finetune": settings}) as stage:
         device = compute.prepare()
+        checkpoints = Checkpoints(pipeline.checkpoints("finetuned_classifier"), stage.made_from.fingerprint)
         train = labeled_windows(labeled_expansions, "train")
         validation = labeled_windows(labeled_expansions, "validation")
 
@@ -78,6 +81,7 @@ def finetuned_classifier(
             settings,
             device,
             on_epoch,
+            checkpoints,
         )
         losses = {
             seed: one.result.history[one.result.best_epoch]["val_loss"] for seed, one in trained.items()
@@ -95,8 +99,11 @@ def finetuned_classifier(
             "spreads": {seed: one.spread for seed, one in trained.items()},
             "stopped": {seed: one.result.stopped for seed, one in trained.items() if one.result.stopped},
             "n_parameters": trained[served].annotator.n_parameters,
+            "first_bar_seen": pretrained_encoder.facts["first_bar_seen"],
             "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[last_row]),
             "encoder": pretrained_encoder.facts,
+            "bars_sha256": stage.sources["bars.validation"],
+            "features": list(FEATURE_NAMES),
             "labels_sha256": {part: stage.sources[f"labels.{part}"] for part in ("train", "validation")},
             "code_version": code_version("finetuned_classifier"),
         }
@@ -127,3 +134,4 @@ def finetuned_classifier(
             ],
             device=device,
         )
+        checkpoints.remove()  # only now has the store kept the result

@@ -16,6 +16,7 @@ from moola_pipeline.assets.stage import (
 )
 from moola_pipeline.assets.windows import PRETRAINING
 from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.labels.splits import resolve_dates, training_rows_end
 from moola_pipeline.resources.artifacts import PretrainedEncoder
 from moola_pipeline.resources.compute import Compute
@@ -57,11 +58,13 @@ def pretrained_encoder(
     """A bidirectional LSTM that has learned to fill in bars from the bars around them."""
     from moola_pipeline.serving.annotate import bar_arrays
     from moola_pipeline.training.batches import Source
+    from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.pretrain import pretrain
 
     settings = settings_in_force(config, pipeline.chosen_profile().pretrain)
     with open_stage(context, pipeline, tracking, {"pretrain": settings}) as stage:
         device = compute.prepare()
+        checkpoints = Checkpoints(pipeline.checkpoints("pretrained_encoder"), stage.made_from.fingerprint)
         chosen = densified_windows.loc[densified_windows["purpose"] == PRETRAINING, "bar0"]
         tick_points = stage.market.instrument.tick_points
 
@@ -75,6 +78,7 @@ def pretrained_encoder(
             settings,
             device,
             on_epoch,
+            checkpoints,
         )
         end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
         errors = result.errors
@@ -87,6 +91,7 @@ def pretrained_encoder(
             "first_bar_seen": str(raw_nq_bars["timestamp"].iloc[0]),
             "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[result.last_row]),
             "bars_sha256": stage.sources["bars.train"],
+            "features": list(FEATURE_NAMES),
             "code_version": code_version("pretrained_encoder"),
         }
         stage.run.log_metrics({f"error.{name}": error for name, error in errors.items()})
@@ -111,3 +116,4 @@ def pretrained_encoder(
             ],
             device=device,
         )
+        checkpoints.remove()  # only now has the store kept the result

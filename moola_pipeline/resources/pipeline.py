@@ -24,7 +24,7 @@ class Pipeline(dg.ConfigurableResource):
     """The choice of market and profile, editable in the launchpad."""
 
     profile: ProfileName = Field(
-        "auto", description="smoke, demo, full; auto: full on registered bars, else demo"
+        "auto", description="smoke, demo, full, study; auto: full on registered bars, else demo"
     )
     market: MarketName = Field(
         "auto", description="registered, simulated; auto: registered bars if there are any"
@@ -62,6 +62,10 @@ class Pipeline(dg.ConfigurableResource):
     def report_folder(self) -> Path:
         """Where this market's and profile's report is kept."""
         return self.home.reports / self.label
+
+    def checkpoints(self, asset: str) -> Path:
+        """Where the epochs of an asset's training are kept until it is done."""
+        return self.folder / "checkpoints" / asset
 
     def place(self, asset: str) -> Path:
         """Where an asset of this market and profile is kept, without its suffix."""

@@ -14,6 +14,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.reading import Reading, read_spans
 from moola_pipeline.models.rule import Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.training.batches import Source
+from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.decisions import fit_decisions
 from moola_pipeline.training.examples import labeled_proposals, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
@@ -50,6 +51,7 @@ def train_annotators(
     settings: FinetuneSettings,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[int, dict[str, float]], None] = lambda seed, entry: None,
+    checkpoints: Checkpoints | None = None,
 ) -> dict[int, TrainedAnnotator]:
     """Fit the proposing rule on training windows, then a network and its decisions for each seed.
 
@@ -60,6 +62,7 @@ def train_annotators(
         settings: See `FinetuneSettings`.
         device: Where the networks run.
         on_epoch: Called with the seed and each history entry.
+        checkpoints: Where each epoch is kept, so that a training that was killed goes on.
 
     Raises:
         ValueError: If training holds too few rows, or one type only.
@@ -87,6 +90,7 @@ def train_annotators(
             device,
             lambda entry, seed=seed: on_epoch(seed, entry),
             lessons,
+            checkpoints,
         )
         network = result.classifier
         table = bars.prices, features.values, features.atr

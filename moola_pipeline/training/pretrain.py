@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from moola_pipeline.errors import BadInput
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.batches import Source
+from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, Stateful, TorchDraws
 from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.losses import require_finite
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
@@ -59,6 +61,7 @@ def pretrain(
     settings: PretrainSettings,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] = lambda entry: None,
+    checkpoints: Checkpoints | None = None,
 ) -> PretrainResult:
     """Train the encoder on an objective, judged on the last windows of the period.
 
@@ -68,9 +71,11 @@ def pretrain(
         settings: See `PretrainSettings`.
         device: Where the network runs.
         on_epoch: Called with each history entry.
+        checkpoints: Where each epoch is kept until the caller removes them, so that a training that
+            was killed goes on from its last epoch, to the same weights; None: nowhere.
 
     Raises:
-        ValueError: If there are too few windows for one batch and a held-out part.
+        BadInput: If there are too few windows for one batch and a held-out part.
         FloatingPointError: If a loss is not finite; names the windows of the first such batch.
     """
     rng = np.random.default_rng(settings.seed)
@@ -87,9 +92,19 @@ def pretrain(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
     dropping = Dropping(settings.dropout, torch.Generator().manual_seed(settings.seed))
-    history: list[dict[str, float]] = []
-    best_loss, best = float("inf"), {}
-    for epoch in range(settings.epochs):
+    best = _BestWeights()
+    checkpoint = _checkpoint(checkpoints, windows, settings, device)
+    parts: dict[str, Stateful] = {
+        "network": network,
+        "optimizer": optimizer,
+        "drawing": NumpyDraws(rng),
+        "dropping": TorchDraws(dropping.generator),
+        "best": best,
+    }
+    done = checkpoint.restore(parts)
+    for entry in best.history:
+        on_epoch(entry)
+    for epoch in range(done, settings.epochs):
         started = time.perf_counter()
         shown = _batches(objective, rng.permutation(train), size, rng)
         entry = {
@@ -98,13 +113,47 @@ def pretrain(
             "val_loss": _error(encoder, objective, chosen_on),
         }
         entry["seconds"] = time.perf_counter() - started
-        history.append(entry)
+        best.note(entry, network)
         on_epoch(entry)
-        if entry["val_loss"] < best_loss:
-            best_loss, best = entry["val_loss"], copy.deepcopy(network.state_dict())
-    network.load_state_dict(best)
+        checkpoint.keep(epoch + 1, parts)
+    network.load_state_dict(best.weights)
     errors = objective.rival_errors(judged_on) | {"encoder": _error(encoder, objective, judged_on)}
-    return PretrainResult(encoder.cpu().eval(), errors, history, len(train), last_row)
+    return PretrainResult(encoder.cpu().eval(), errors, best.history, len(train), last_row)
+
+
+class _BestWeights:
+    """The history, and the weights of its epoch with the lowest validation loss."""
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, float]] = []
+        self.weights: dict[str, torch.Tensor] = {}
+        self.loss = float("inf")
+
+    def note(self, entry: dict[str, float], network: torch.nn.Module) -> None:
+        """Take the epoch that just ended into account."""
+        self.history.append(entry)
+        if entry["val_loss"] < self.loss:
+            self.loss, self.weights = entry["val_loss"], copy.deepcopy(network.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from that state."""
+        vars(self).update(state_dict)
+
+
+def _checkpoint(
+    checkpoints: Checkpoints | None,
+    windows: np.ndarray,
+    settings: PretrainSettings,
+    device: torch.device | str,
+) -> Checkpoint:
+    """Of this pretraining, keyed by what decides it beside bars and code."""
+    if checkpoints is None:
+        return Checkpoint()
+    return checkpoints.stage("pretraining", settings.model_dump(mode="json"), windows, str(device))
 
 
 def _parts(
@@ -115,7 +164,7 @@ def _parts(
     last_bar = windows + WINDOW_BARS - 1
     train = windows[held_out[:1] - CONTEXT_BARS - last_bar > EMBARGO_BARS]
     if len(train) < settings.batch_windows:
-        raise ValueError(
+        raise BadInput(
             f"pretraining needs at least one batch of {settings.batch_windows} windows, got {len(train)}. "
             "Register more bars or lower batch_windows."
         )

@@ -1,0 +1,359 @@
+"""A training that is killed goes on from its last epoch, to the same weights bit for bit."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, TorchDraws, digest_of
+from moola_pipeline.training.finetune import FinetuneResult, finetune
+from moola_pipeline.training.lessons import Lessons, make_lessons
+from moola_pipeline.training.pretrain import PretrainResult, pretrain
+from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline_tests.made_bars import Market
+from moola_pipeline_tests.training.conftest import RULE, Lesson
+
+SETTINGS = FinetuneSettings(
+    head_units=8,
+    taught_epochs=3,
+    taught_batch_windows=8,
+    taught_learning_rate=1e-2,
+    epochs=4,
+    batch_windows=16,
+    frozen_epochs=1,
+    average_decay=0.9,
+)
+PRETRAINING = PretrainSettings(hidden_units=8, epochs=4, batch_windows=8, dropout=0.3)
+
+
+class Killed(Exception):
+    """Stands for a kill, where one process is enough."""
+
+
+def source_of(market: Market) -> Source:
+    return Source(market.bars, market.table.values, market.table.atr)
+
+
+def digest(network: torch.nn.Module) -> str:
+    tensors = network.state_dict().values()
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+
+
+def test_the_state_of_an_optimizer_comes_back_with_numbers_as_keys_and_tensors_as_they_were(tmp_path: Path):
+    network = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    network(torch.ones(4, 3)).sum().backward()
+    optimizer.step()
+    checkpoint = Checkpoints(tmp_path, "made").stage("one", {"epochs": 3})
+    checkpoint.keep(2, {"network": network, "optimizer": optimizer})
+
+    other = torch.nn.Linear(3, 2)
+    resumed = torch.optim.AdamW(other.parameters(), 1e-2)
+    assert checkpoint.restore({"network": other, "optimizer": resumed}) == 2
+    assert torch.equal(other.weight, network.weight)
+    kept, expected = resumed.state_dict(), optimizer.state_dict()
+    assert kept["state"].keys() == expected["state"].keys() == {0, 1}
+    assert torch.equal(kept["state"][0]["exp_avg_sq"], expected["state"][0]["exp_avg_sq"])
+
+
+def test_generators_draw_on_from_where_they_stood(tmp_path: Path):
+    rng, drawing = np.random.default_rng(3), torch.Generator().manual_seed(3)
+    parts = {"rng": NumpyDraws(rng), "drawing": TorchDraws(drawing), "dropout": TorchDraws()}
+    rng.normal(size=5)
+    checkpoint = Checkpoints(tmp_path, "made").stage("one")
+    checkpoint.keep(1, parts)
+    said = rng.normal(size=4), torch.rand(4, generator=drawing), torch.rand(4)
+
+    assert checkpoint.restore(parts) == 1
+    assert np.array_equal(rng.normal(size=4), said[0])
+    assert torch.equal(torch.rand(4, generator=drawing), said[1])
+    assert torch.equal(torch.rand(4), said[2])
+
+
+def test_another_setting_seed_or_origin_never_resumes(tmp_path: Path):
+    network = torch.nn.Linear(2, 1)
+    Checkpoints(tmp_path, "made").stage("one", {"epochs": 3}, 0).keep(2, {"network": network})
+
+    asked = torch.nn.Linear(2, 1)
+    before = digest(asked)
+    for made_from, decides in (
+        ("made", ({"epochs": 4}, 0)),
+        ("made", ({"epochs": 3}, 1)),
+        ("other", ({"epochs": 3}, 0)),
+    ):
+        assert Checkpoints(tmp_path, made_from).stage("one", *decides).restore({"network": asked}) == 0
+        assert digest(asked) == before
+    assert Checkpoints(tmp_path, "made").stage("one", {"epochs": 3}, 0).restore({"network": asked}) == 2
+
+
+@pytest.mark.parametrize("harm", [lambda whole: whole[:-40], lambda whole: b"", lambda whole: b"x" * 99])
+def test_a_damaged_checkpoint_is_as_if_it_were_not_there(tmp_path: Path, harm):
+    network = torch.nn.Linear(2, 1)
+    checkpoint = Checkpoints(tmp_path, "made").stage("one")
+    checkpoint.keep(2, {"network": network})
+    assert checkpoint.path is not None
+    checkpoint.path.write_bytes(harm(checkpoint.path.read_bytes()))
+
+    assert checkpoint.restore({"network": network}) == 0
+
+
+def test_without_a_place_nothing_is_kept():
+    network = torch.nn.Linear(2, 1)
+    Checkpoint().keep(1, {"network": network})
+
+    assert Checkpoint().restore({"network": network}) == 0
+
+
+def test_a_digest_sees_values_shapes_and_types():
+    zeros = np.zeros(4, np.float32)
+    distinct = [
+        [zeros],
+        [zeros.reshape(2, 2)],
+        [zeros.astype(np.float64)],
+        [zeros, 1],
+        [{"a": 1}],
+        [{"a": 2}],
+    ]
+
+    assert len({digest_of(each) for each in distinct}) == len(distinct)
+    assert digest_of([torch.zeros(4)]) == digest_of([zeros])
+
+
+@pytest.fixture(scope="module")
+def lessons(market: Market, train: Lesson) -> Lessons:
+    return make_lessons(source_of(market), train.windows, RULE, 60)
+
+
+class Training:
+    """Fine-tuning on the made market, killed after so many epochs."""
+
+    def __init__(self, market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons):
+        self.market, self.encoder, self.lessons = market, encoder, lessons
+        self.train, self.validation = train.rows, validation.rows
+
+    def __call__(
+        self,
+        folder: Path | None,
+        kill_after: int | None = None,
+        settings: FinetuneSettings = SETTINGS,
+        lessons: bool = True,
+    ) -> FinetuneResult:
+        source, told = source_of(self.market), []
+
+        def on_epoch(entry: dict[str, float]) -> None:
+            told.append(entry)
+            if len(told) == kill_after:
+                raise Killed
+
+        return finetune(
+            self.encoder,
+            source.bars,
+            source.values,
+            source.atr,
+            self.train,
+            self.validation,
+            settings,
+            0,
+            on_epoch=on_epoch,
+            lessons=self.lessons if lessons else None,
+            checkpoints=Checkpoints(folder, "made") if folder else None,
+        )
+
+
+@pytest.fixture(scope="module")
+def training(
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+) -> Training:
+    return Training(market, encoder, train, validation, lessons)
+
+
+@pytest.fixture(scope="module")
+def whole(training: Training) -> FinetuneResult:
+    return training(None)
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 3, 4, 5, 7])
+def test_killed_after_any_epoch_it_comes_to_the_same_weights(
+    training: Training, whole: FinetuneResult, tmp_path: Path, kill_after: int
+):
+    with pytest.raises(Killed):
+        training(tmp_path, kill_after)
+    torch.manual_seed(999)  # whatever state a new process is in
+    resumed = training(tmp_path)
+
+    assert digest(resumed.classifier) == digest(whole.classifier)
+    assert resumed.best_epoch == whole.best_epoch
+    for entry, expected in zip(resumed.history, whole.history, strict=True):
+        assert {**entry, "seconds": 0} == {**expected, "seconds": 0}
+
+
+def test_epochs_that_were_done_are_told_and_not_done_again(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from moola_pipeline.training import label_epochs, teaching
+
+    training(tmp_path)
+
+    def nobody(*given: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(teaching, "_losses", nobody)
+    monkeypatch.setattr(label_epochs, "losses", nobody)
+    assert len(training(tmp_path).history) == 7
+
+
+def test_what_stopped_early_stays_stopped(training: Training, tmp_path: Path):
+    hasty = SETTINGS.model_copy(update={"epochs": 40, "patience": 2, "learning_rate": 0.5})
+    whole = training(None, settings=hasty, lessons=False)
+    assert len(whole.history) < 40
+    with pytest.raises(Killed):
+        training(tmp_path, len(whole.history) - 1, hasty, lessons=False)
+    for _ in range(2):
+        resumed = training(tmp_path, settings=hasty, lessons=False)
+        assert len(resumed.history) == len(whole.history)
+        assert digest(resumed.classifier) == digest(whole.classifier)
+
+
+def test_a_changed_label_never_resumes(training: Training, tmp_path: Path):
+    training(tmp_path)
+    first = next(tmp_path.glob("*.checkpoint"))
+    spans = training.train.spans
+    known = np.flatnonzero(spans.type >= 0)[:1]
+    kind = spans.type.copy()
+    kind[known] = 1 - kind[known]
+    kept = training.train
+    try:
+        training.train = replace(kept, spans=spans._replace(type=kind))
+        with pytest.raises(Killed):
+            training(tmp_path, 1)
+        assert first.is_file()
+    finally:
+        training.train = kept
+
+
+def test_removed_checkpoints_leave_no_folder(training: Training, tmp_path: Path):
+    folder = tmp_path / "kept"
+    training(folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "seed-0.labels.checkpoint",
+        "seed-0.lessons.checkpoint",
+    }
+    Checkpoints(folder, "made").remove()
+
+    assert not folder.exists()
+
+
+def pretrained(
+    market: Market,
+    folder: Path | None,
+    kill_after: int | None = None,
+    settings: PretrainSettings = PRETRAINING,
+) -> PretrainResult:
+    told = []
+
+    def on_epoch(entry: dict[str, float]) -> None:
+        told.append(entry)
+        if len(told) == kill_after:
+            raise Killed
+
+    windows = pretraining_windows(market.bars.segment, len(market.bars.prices))
+    kept = Checkpoints(folder, "made") if folder else None
+    return pretrain(source_of(market), windows, settings, "cpu", on_epoch, kept)
+
+
+@pytest.mark.parametrize("kill_after", [1, 3, 4])
+def test_pretraining_goes_on_to_the_same_encoder_and_errors(market: Market, tmp_path: Path, kill_after: int):
+    whole = pretrained(market, None)
+    with pytest.raises(Killed):
+        pretrained(market, tmp_path, kill_after)
+    torch.manual_seed(999)
+    resumed = pretrained(market, tmp_path)
+
+    assert digest(resumed.encoder) == digest(whole.encoder)
+    assert resumed.errors == whole.errors
+    assert len(resumed.history) == 4
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from moola_pipeline_tests.training.test_checkpoints import child
+child(Path(sys.argv[1]))
+"""
+
+
+def child(folder: Path) -> None:
+    """Fine-tune in a process of its own; a line when an epoch is done, the digest in the end."""
+    from moola_pipeline_tests.made_bars import made_market, some_windows
+    from moola_pipeline_tests.training.conftest import initialize, lesson
+
+    market = made_market(20)
+    train, validation = (
+        lesson(market, some_windows(market.windows, part)) for part in (np.arange(36), np.arange(36, 48))
+    )
+    encoder = Encoder(8)
+    initialize(encoder, 0)
+    source = source_of(market)
+    result = finetune(
+        encoder.eval(),
+        source.bars,
+        source.values,
+        source.atr,
+        train.rows,
+        validation.rows,
+        SETTINGS.model_copy(update={"epochs": 6}),
+        0,
+        on_epoch=lambda entry: print(f"epoch {entry['epoch']:.0f}", flush=True),  # noqa: T201
+        checkpoints=Checkpoints(folder, "made"),
+    )
+    print(digest(result.classifier), flush=True)  # noqa: T201
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True, env={**os.environ}
+    )
+
+
+def test_a_process_killed_by_the_system_goes_on_in_another(
+    tmp_path: Path, started: list[subprocess.Popen[str]]
+):
+    undisturbed = start(tmp_path / "undisturbed")
+    killed = start(tmp_path / "killed")
+    started += [undisturbed, killed]
+    assert killed.stdout is not None
+    for line in killed.stdout:
+        if line == "epoch 2\n":
+            os.kill(killed.pid, signal.SIGKILL)
+            break
+    killed.stdout.close()
+    assert killed.wait() == -signal.SIGKILL
+    assert list((tmp_path / "killed").glob("*.checkpoint"))
+    again = start(tmp_path / "killed")
+    started.append(again)
+
+    lines, expected = (process.communicate(timeout=120)[0].split("\n") for process in (again, undisturbed))
+    assert lines[-2] == expected[-2]
+    assert len(lines[-2]) == 64
