@@ -39,7 +39,7 @@ def release_abandoned(instance: dg.DagsterInstance) -> list[str]:
 
 
 def await_slots(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
-    """Wait, and say so once, while another run holds a pool slot; unlike Dagster's wait, it can be interrupted.
+    """Wait, and say so once, while another run holds a pool slot; Dagster's own wait cannot be interrupted.
 
     Args:
         instance: Whose pools.

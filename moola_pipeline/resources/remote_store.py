@@ -1,6 +1,5 @@
 """The assets' files in an S3-compatible bucket too, so that a step on another machine finds them."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.home import Home
 from moola_pipeline.publish import file_sha256, publish_bytes, publishing
 from moola_pipeline.resources.elsewhere import STORE_VARIABLE
-from moola_pipeline.resources.seals import seal_file, sealed
+from moola_pipeline.resources.seals import digests_in, seal_file, sealed
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -83,8 +82,8 @@ _REMEDY = "Make the asset again: moola run --force"
 
 def _digests(content: bytes, uri: str, place: Path) -> dict[str, str]:
     try:
-        digests = {str(name): str(digest) for name, digest in json.loads(content).items()}
-    except (ValueError, AttributeError):
+        digests = {name: one.sha256 for name, one in digests_in(content, place.name).items()}
+    except IntegrityError:
         digests = {"..": ""}
     # names come from outside: none may lead out of the asset's own files
     if any(not name.startswith(place.name) or ".." in Path(name).parts for name in digests):

@@ -1,23 +1,28 @@
 """Digests of what an asset holds: recorded when it is kept, proven before it is read."""
 
-import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from moola_pipeline.errors import ChecksumMismatch, IntegrityError
-from moola_pipeline.publish import file_sha256, publish_json
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline.faultpoints import crash_point
+from moola_pipeline.records import FileDigest, prove_file, publish_record, record_in
 
+FORMAT = 2
 SEAL_SUFFIX = ".seal.json"
 REMEDY = "Make it again: moola run"
 GONE, CHANGED = "what it made is gone", "what it made was changed"
 
 
 def seal(place: Path) -> None:
-    """Record the SHA256 of every file of an asset, in a file beside them.
+    """Record size and SHA256 of every file of an asset, in a file beside them.
 
     Args:
         place: The asset's path without its suffix: `place.*` and all in the folder `place`.
     """
-    publish_json(seal_file(place), {_name(place, path): file_sha256(path) for path in _files(place)})
+    files = {_name(place, path): asdict(FileDigest.of(path)) for path in _files(place)}
+    publish_record(seal_file(place), {"format": FORMAT, "files": files})
+    crash_point("publish.after_manifest", seal_file(place))
 
 
 def prove(place: Path) -> None:
@@ -25,15 +30,12 @@ def prove(place: Path) -> None:
 
     Raises:
         FileNotFoundError: If a sealed file is missing.
+        Truncated: If a file is shorter than it was.
         ChecksumMismatch: If a file's SHA256 is another.
         IntegrityError: If the seal cannot be read.
     """
-    for name, recorded in sealed(place).items():
-        actual = file_sha256(place.parent / name)
-        if actual != recorded:
-            raise ChecksumMismatch(
-                f"{name}: SHA256 is {actual}, {seal_file(place).name} records {recorded}. {REMEDY}"
-            )
+    for name, recorded in sealed_files(place).items():
+        prove_file(place.parent / name, name, recorded, seal_file(place).name, REMEDY)
 
 
 def damage(place: Path) -> str | None:
@@ -55,13 +57,36 @@ def sealed(place: Path) -> dict[str, str]:
     Raises:
         IntegrityError: If the seal cannot be read.
     """
+    return {name: digest.sha256 for name, digest in sealed_files(place).items()}
+
+
+def sealed_files(place: Path) -> dict[str, FileDigest]:
+    """As `sealed`, with sizes where they were recorded."""
     path = seal_file(place)
-    if not path.exists():
-        return {}
+    return digests_in(path.read_bytes(), path.name) if path.exists() else {}
+
+
+def digests_in(content: bytes, name: str) -> dict[str, FileDigest]:
+    """What the bytes of a seal record; seals of format 1 hold names and SHA256 alone.
+
+    Raises:
+        Truncated: If its end is missing.
+        ChecksumMismatch: If it was changed.
+        IntegrityError: If it is no seal.
+    """
+    record = record_in(content, f"{name} must hold digests", REMEDY)
     try:
-        return {str(name): str(digest) for name, digest in json.loads(path.read_bytes()).items()}
-    except (ValueError, AttributeError):
-        raise IntegrityError(f"{path.name} must hold digests, but it cannot be read. {REMEDY}") from None
+        if record.get("format") == FORMAT:
+            return {str(file): FileDigest(**digest) for file, digest in record["files"].items()}
+        return {str(file): FileDigest(_text(digest), None) for file, digest in record.items()}
+    except (KeyError, TypeError, AttributeError):
+        raise IntegrityError(f"{name} must hold digests, but it cannot be read. {REMEDY}") from None
+
+
+def _text(digest: Any) -> str:
+    if not isinstance(digest, str):
+        raise TypeError(digest)
+    return digest
 
 
 def _files(place: Path) -> list[Path]:

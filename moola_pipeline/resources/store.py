@@ -11,10 +11,11 @@ import dagster as dg
 import pandas as pd
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest
-from moola_pipeline.errors import IntegrityError, MissingArtifact
+from moola_pipeline.errors import IntegrityError, MissingArtifact, UnreadableFile
+from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.publish import publish_bytes, publish_json, publishing
+from moola_pipeline.publish import publish_bytes, publish_json
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import code_version
 from moola_pipeline.resources.remote_store import pull, push
@@ -55,6 +56,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
         place = self.pipeline.place(asset)
         self.write(place, obj)
         seal(place)
+        crash_point(f"{asset}.after_keep")
         push(self.pipeline.home, place)
 
     def load_input(self, context: dg.InputContext) -> Any:
@@ -62,7 +64,8 @@ class StoreIOManager(dg.ConfigurableIOManager):
 
         Raises:
             MissingArtifact: If it has not been materialized for this market and profile.
-            ChecksumMismatch: If its files are no longer those that were kept.
+            Truncated, ChecksumMismatch: If its files are no longer those that were kept.
+        UnreadableFile: If the system would not read one.
             IntegrityError: If something in it that must be float32 is not.
         """
         asset = context.asset_key.to_user_string()
@@ -75,6 +78,11 @@ class StoreIOManager(dg.ConfigurableIOManager):
             raise MissingArtifact(
                 f"{asset} must be materialized first for {self.pipeline.label}, but it is not there. "
                 "Materialize it, or run: moola run"
+            ) from fault
+        except OSError as fault:
+            raise UnreadableFile(
+                f"{fault.filename or place} must be read, but that gave: {fault.strerror}. "
+                "Mend the disk or its permissions, or make it again: moola run --force"
             ) from fault
         self._require_float32(asset, value)
         return value
@@ -95,8 +103,7 @@ class FrameIOManager(StoreIOManager):
 
     def write(self, place: Path, value: pd.DataFrame) -> None:
         """Keep a frame."""
-        with publishing(place.with_suffix(".parquet")) as temporary:
-            value.to_parquet(temporary)
+        publish_bytes(place.with_suffix(".parquet"), value.to_parquet())
 
     def read(self, place: Path) -> pd.DataFrame:
         """The frame."""

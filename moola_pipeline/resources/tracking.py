@@ -1,5 +1,6 @@
 """MLflow runs: one parent for each Dagster run, one nested run for each asset."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -33,6 +34,8 @@ KIND_TAG = "mlflow.experimentKind"
 PARENT_TAG = "mlflow.parentRunId"
 DAGSTER_RUN_TAG = "dagster.run_id"
 DATABASE_NAME = "mlflow.db"
+DIGEST_TAG = "sha256."
+"""Followed by an artifact's path: names the tag that holds its SHA256 and size, for `moola verify`."""
 
 
 def tracking_uri(home: Home) -> str:
@@ -179,12 +182,18 @@ class TrackedRun:
         """Copy a file or a folder into the run."""
         if path.is_dir():
             self.client.log_artifacts(self.id, str(path), folder)
+            files = {one.relative_to(path).as_posix(): one for one in path.rglob("*") if one.is_file()}
         else:
             self.client.log_artifact(self.id, str(path), folder)
+            files = {path.name: path}
+        below = f"{folder}/" if folder else ""
+        digests = {name: _digest(one.read_bytes()) for name, one in files.items()}
+        self.set_tags({f"{DIGEST_TAG}{below}{name}": digest for name, digest in digests.items()})
 
     def log_text(self, text: str, name: str) -> None:
         """Keep a text as a file of the run."""
         self.client.log_text(self.id, text, name)
+        self.set_tags({f"{DIGEST_TAG}{name}": _digest(text.encode())})
 
 
 class Tracking(dg.ConfigurableResource):
@@ -245,9 +254,13 @@ def _parent_run(client: "MlflowClient", home: Home, experiment: str, dagster_run
         tags = {DAGSTER_RUN_TAG: dagster_run, "role": "parent", "mlflow.source.git.commit": commit}
         run = client.create_run(experiment, tags=tags, run_name=f"dagster {dagster_run[:8]}")
         if diff:
-            client.log_text(run.info.run_id, diff, "uncommitted.diff")
+            TrackedRun(client, experiment, run.info.run_id).log_text(diff, "uncommitted.diff")
         client.set_terminated(run.info.run_id, "FINISHED")
         return run.info.run_id
+
+
+def _digest(content: bytes) -> str:
+    return f"{hashlib.sha256(content).hexdigest()} {len(content)}"
 
 
 def _flattened(params: Mapping[str, Any], prefix: str) -> dict[str, str]:
