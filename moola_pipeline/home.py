@@ -63,6 +63,11 @@ class Home:
         return self.data / "reports"
 
     @property
+    def studies(self) -> Path:
+        """Pretraining studies, one folder for each market."""
+        return self.data / "studies"
+
+    @property
     def tracking(self) -> Path:
         """The MLflow database and its artifacts."""
         return self.data / "mlflow"

@@ -26,8 +26,9 @@ from moola_pipeline.labels.simulated import ensure_simulated
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.publish import file_sha256
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+from moola_pipeline.training.study_settings import StudySettings
 
-ProfileName = Literal["auto", "smoke", "demo", "full"]
+ProfileName = Literal["auto", "smoke", "demo", "full", "study"]
 MarketName = Literal["auto", "registered", "simulated"]
 ScenarioChoice = Literal["none", ScenarioName]
 
@@ -57,6 +58,7 @@ class Profile(BaseModel):
     pretrain: PretrainSettings = PretrainSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     report: ReportSettings = ReportSettings()
+    study: StudySettings = StudySettings()
 
 
 PROFILES = {
@@ -89,6 +91,7 @@ PROFILES = {
             finetune=FinetuneSettings(seeds=(0,), taught_windows=4000),
         ),
         Profile(name="full"),
+        Profile(name="study"),
     )
 }
 

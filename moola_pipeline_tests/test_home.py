@@ -8,7 +8,7 @@ import pytest
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 
-PARTS = ("data", "labels", "simulated", "store", "reports", "tracking", "dagster")
+PARTS = ("data", "labels", "simulated", "store", "reports", "studies", "tracking", "dagster")
 
 
 def test_the_folder_chosen_wins_over_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -28,7 +28,7 @@ from moola_pipeline.profiles import (
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline_tests.homes import BARS
 
-EVERY_PROFILE: tuple[ProfileName, ...] = ("smoke", "demo", "full")
+EVERY_PROFILE: tuple[ProfileName, ...] = ("smoke", "demo", "full", "study")
 EVERY_SCENARIO: tuple[ScenarioChoice, ...] = get_args(ScenarioChoice)
 
 

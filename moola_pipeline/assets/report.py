@@ -105,6 +105,10 @@ def bootstrap_ci_report(
         details = report_parts.details_of(
             trial, judged, facts["served"], train, labeled_expansions, times, rng
         )
+        curve = report_parts.studied(
+            stage.market.home.studies / stage.market.name, stage.sources, facts["encoder"]["settings"]
+        )
+        details = details.model_copy(update={"learning_curve": curve})
         before = report_parts.previous_run(pipeline.report_folder / "report.json", run, digest, labels_digest)
         data = ReportData(
             data=DataFacts(

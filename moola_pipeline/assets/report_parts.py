@@ -1,6 +1,6 @@
 """The parts of a report that are no score of their own: details, gallery, curves, the run before."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from moola_pipeline.evaluation.report_data import (
     Calibration,
     Details,
     GalleryWindow,
+    LearningPoint,
     LossCurve,
     LossCurves,
     MonthMix,
@@ -29,13 +30,14 @@ from moola_pipeline.evaluation.report_data import (
     Score,
 )
 from moola_pipeline.evaluation.scores import Scored, events_of
+from moola_pipeline.evaluation.study_results import fits, learning_curve, read_study
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
 from moola_pipeline.windows.frame import WINDOW_BARS
 
 LIVE = "live mode is not built yet: this report is about hindsight, the whole window read"
-NO_STUDY = "no study has been run on this market"
+NO_STUDY = "no study of these bars and labels yet: moola run --profile study"
 NO_SECOND_PASS = "no test window carries a second pass of the annotator"
 NO_SCRATCH = "this profile trains no network from scratch; demo and full train one seed"
 FIRST_REPORT = "this is the first report on this market and profile"
@@ -154,6 +156,18 @@ def previous_run(report: Path, current: RunFacts, sha256: str, labels_sha256: st
         labels_changed=last.data.labels_sha256 != labels_sha256,
         settings_changed=last.run.settings != current.settings,
     )
+
+
+def studied(folder: Path, sources: Mapping[str, str], encoder: Mapping[str, Any]) -> list[LearningPoint]:
+    """The learning curve of the last study, if it was held on these very bars and labels.
+
+    Args:
+        folder: Where the studies of this market are kept.
+        sources: Digests of the market's data.
+        encoder: Settings of the model's encoder: its objective is the one drawn.
+    """
+    study = read_study(folder)
+    return learning_curve(study, encoder["objective"]) if study and fits(study, sources) else []
 
 
 def loss_curves(facts: dict[str, Any]) -> LossCurves:

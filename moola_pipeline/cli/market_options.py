@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-PROFILES = ("auto", "smoke", "demo", "full")
+PROFILES = ("auto", "smoke", "demo", "full", "study")
 MARKETS = ("auto", "registered", "simulated")
 SCENARIOS = ("no_signal", "drifting_mix", "regime_break", "second_instrument")
 

@@ -47,11 +47,18 @@ def run(
 ) -> None:
     """Train, score, register and predict; what has not changed is left alone.
 
-    Split dates, once given, are those of this home from then on.
+    Split dates, once given, are those of this home from then on. The profile study trains no model:
+    it compares ways of pretraining at several numbers of labels, for hours; stopped, it goes on.
     """
     from moola_pipeline.resources.instance import open_instance, prepare_instance
 
     home = Home.resolve()
+    if profile == "study":
+        from moola_pipeline.cli.study import hold_study
+
+        with _alone_in(home):
+            hold_study(home, market, scenario, device, force, as_json)
+        return
     prepare_instance(home)
     quiet_libraries()
     started = time.monotonic()

@@ -8,6 +8,7 @@ from moola_pipeline.resources.provenance import PLACE, Ingredients
 from moola_pipeline.resources.sources import Sources
 
 SHOWN_SETTINGS = 3
+STUDY = "study"
 
 
 def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()) -> list[str]:
@@ -41,6 +42,8 @@ def _data_changes(before: Ingredients, now: Ingredients) -> Iterator[str]:
 
 
 def _data_change(name: str, before: Sources, now: Sources) -> str:
+    if name == STUDY:
+        return "another study was held, or none of these bars and labels"
     kind, _, split = name.partition(".")
     had, have = before.rows.get(name, 0), now.rows.get(name, 0)
     if split:

@@ -4,10 +4,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.bars.schema import RAW_COLUMNS, content_digest
+from moola_pipeline.evaluation.study_results import STUDY_FILE, fits, read_study
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.splits import SPLITS, assign_splits, resolve_dates, training_rows_end
 from moola_pipeline.profiles import Market
+from moola_pipeline.publish import file_sha256
 from moola_pipeline.windows.frame import WINDOW_BARS
 
 
@@ -26,9 +28,12 @@ def read_sources(market: Market) -> Sources:
     `bars` and `labels` are those of the files; `bars.train`, `bars.validation`, `bars.test` those
     of the rows up to the end of a split, and `labels.<split>` those of its labels, so that bars
     or labels beyond a split leave it as it was; `labels.second pass` those of what the annotator
-    labeled again. Rows are read only when a file has changed.
+    labeled again, and `study` that of the last study of these very bars and labels, or empty. Rows
+    are read only when a file has changed.
     """
-    key = (str(market.store.root), market.bars_digest(), market.labels_digest(), repr(market.splits))
+    study = market.home.studies / market.name
+    kept = file_sha256(study / STUDY_FILE) if (study / STUDY_FILE).is_file() else ""
+    key = (str(market.store.root), market.bars_digest(), market.labels_digest(), repr(market.splits), kept)
     if key not in _known_sources:
         bars = market.bars()
         every_pass = market.labels()
@@ -37,6 +42,8 @@ def read_sources(market: Market) -> Sources:
         by_split = sources_by_split(bars, labels, market)
         digests = {"bars": key[1], "labels": key[2], **by_split.digests}
         digests["labels.second pass"] = content_digest(again)
+        held = read_study(study)
+        digests["study"] = kept if held is not None and fits(held, digests) else ""
         rows = {"bars": len(bars), "labels": len(labels), "labels.second pass": len(again), **by_split.rows}
         _known_sources[key] = Sources(digests=digests, rows=rows)
     return _known_sources[key]

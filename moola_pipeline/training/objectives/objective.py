@@ -82,9 +82,9 @@ def mean_states(states: Tensor, row: Tensor, first: Tensor, stop: Tensor) -> Ten
 
 def two_layers(n_inputs: int, n_units: int, n_outputs: int, seed: int) -> nn.Sequential:
     """A decoder whose first layer is drawn by `seed` and whose answers begin at zero."""
-    decoder = nn.Sequential(nn.Linear(n_inputs, n_units), nn.Tanh(), nn.Linear(n_units, n_outputs))
+    last = nn.Linear(n_units, n_outputs)
+    decoder = nn.Sequential(nn.Linear(n_inputs, n_units), nn.Tanh(), last)
     initialize(decoder, seed)
-    last = decoder[2]
     nn.init.zeros_(last.weight)
     return decoder
 

@@ -1,4 +1,4 @@
-"""Two views: the same stretch seen twice, shifted and disturbed, is to be known among others."""
+"""Two views: a stretch, seen again in a shifted and disturbed window, is to be known among others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.objectives.objective import Dropping, before_states, dropped
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import straddling
-from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
 from moola_pipeline.windows.repainted import augmented, repainted_features
 
 LARGEST_SHIFT = 20
@@ -25,7 +25,7 @@ TEMPERATURE = 0.1
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """Two disturbed views of each of B stretches.
+    """Two views of each of B stretches, the second shifted and disturbed.
 
     Attributes:
         bar0: (B,) rows of bar 0 of the first view.
@@ -62,23 +62,20 @@ class TwoViews:
         initialize(self.decoder, settings.seed + 1)
 
     def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> ViewBatch:
-        """Shift each window where its segment has room, and disturb both views."""
+        """Show each window as it is, and again, shifted where its segment has room, under jitter and warp."""
         shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, len(bar0))
         other = bar0 + shift
         leaves = straddling(other, self.source.bars.segment) | (other + WINDOW_BARS > self.end_row)
         other = np.where(leaves, bar0, other)
         behind = bar0 + rng.integers(CORE_FIRST, CORE_LAST + 1, len(bar0))
         turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
-        first, second = self._disturbed(bar0, turned, rng), self._disturbed(other, turned, rng)
-        onset = behind - bar0 + CONTEXT_BARS, behind - other + CONTEXT_BARS
-        return ViewBatch(bar0, (first, second), onset)
-
-    def _disturbed(self, bar0: np.ndarray, turned: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         bars = self.source.bars
-        views = augmented(bars.views(bar0), self.source.atr[bar0], JITTER_ATR, WARP, rng)
-        features = repainted_features(bars, bar0, views)
-        features[turned] = mirrored(features[turned])
-        return features
+        views = augmented(bars.views(other), self.source.atr[other], JITTER_ATR, WARP, rng)
+        both = gathered(self.source.values, bar0), repainted_features(bars, other, views)
+        for features in both:
+            features[turned] = mirrored(features[turned])
+        onset = behind - bar0 + CONTEXT_BARS, behind - other + CONTEXT_BARS
+        return ViewBatch(bar0, both, onset)
 
     def loss(self, encoder: Encoder, batch: ViewBatch, dropping: Dropping | None = None) -> Tensor:
         """Cross-entropy of finding a stretch's other view among all of the batch, both ways."""

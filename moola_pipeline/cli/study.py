@@ -1,0 +1,165 @@
+"""moola study: what the last pretraining study found; and holding one for `moola run --profile study`."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from moola_pipeline.cli.market_options import asked_pipeline, market_options
+from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.errors import MissingArtifact
+from moola_pipeline.home import Home
+
+if TYPE_CHECKING:
+    from moola_pipeline.evaluation.study_results import StudyResults
+    from moola_pipeline.profiles import Market
+    from moola_pipeline.study.running import Progress, Study
+    from moola_pipeline.study.store import Cell
+    from moola_pipeline.training.study_settings import StudySettings
+
+LABEL_SOURCES = ("bars.validation", "labels.train", "labels.validation")
+"""Data that decide a study besides the bars of training."""
+
+
+@click.command()
+@market_options
+@json_option
+def study(profile: str, market: str, scenario: str | None, as_json: bool) -> None:
+    """Show the table of the last pretraining study of a market; `moola run --profile study` holds one."""
+    from moola_pipeline.evaluation.study_results import fits, read_study
+    from moola_pipeline.resources.sources import read_sources
+
+    home = Home.resolve()
+    chosen = _market(home, profile, market, scenario)
+    held = read_study(home.studies / chosen.name)
+    if held is None:
+        raise MissingArtifact(
+            "A study must have been held, but there is none. Run: moola run --profile study"
+        )
+    fitting = fits(held, read_sources(chosen).digests)
+    _show(held, fitting, as_json)
+
+
+def hold_study(
+    home: Home, market: str, scenario: str | None, device: str, force: bool, as_json: bool
+) -> None:
+    """Compute what the study of a market still lacks, keep its table and show it.
+
+    Args:
+        home: Where everything is kept.
+        market, scenario: As the options say them.
+        device: As the option says it.
+        force: Whether to forget what was computed before.
+        as_json: Whether to print one JSON object.
+    """
+    import shutil
+
+    from moola_pipeline.evaluation.study_results import STUDY_FILE
+    from moola_pipeline.profiles import PROFILES
+    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.resources.compute import Compute
+
+    chosen, settings = _market(home, "study", market, scenario), PROFILES["study"].study
+    folder = home.studies / chosen.name
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    prepared = _prepared(chosen, settings, Compute(device=device).prepare())
+    told = _Told()
+
+    def keep(cells: "list[Cell]") -> None:
+        publish_bytes(
+            folder / STUDY_FILE, _results(chosen, prepared, cells).model_dump_json(indent=2).encode()
+        )
+
+    cells = prepared.run(told.progress, keep)
+    _show(_results(chosen, prepared, cells), True, as_json)
+
+
+def _market(home: Home, profile: str, market: str, scenario: str | None) -> "Market":
+    from moola_pipeline.resources.pipeline import Pipeline
+
+    return Pipeline(**asked_pipeline(profile, market, scenario)).chosen_market()
+
+
+def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Study":
+    from moola_pipeline.labels.placement import place_labels
+    from moola_pipeline.labels.spans import labeled_windows
+    from moola_pipeline.labels.splits import assign_splits, resolve_dates, training_rows_end
+    from moola_pipeline.resources.provenance import room_digest
+    from moola_pipeline.resources.sources import read_sources
+    from moola_pipeline.serving.annotate import table_features
+    from moola_pipeline.study.running import Origin, Study
+    from moola_pipeline.study.store import CELL_ROOMS, ENCODER_ROOMS, Store
+    from moola_pipeline.study.trials import Ground
+    from moola_pipeline.training.batches import Source
+    from moola_pipeline.windows.dense import pretraining_windows
+
+    table = market.bars()
+    digests = read_sources(market).digests
+    labels = assign_splits(place_labels(market.labels(), table).frame, table, market.splits)
+    bars, features = table_features(table, market.instrument.tick_points)
+    train, validation = (labeled_windows(labels, split) for split in ("train", "validation"))
+    end = training_rows_end(table, resolve_dates(market.splits, labels))
+    return Study(
+        Ground(Source(bars, features.values, features.atr), train, validation),
+        pretraining_windows(bars.segment, end, settings.pretrain.stride),
+        Store(market.home.studies / market.name),
+        settings,
+        Origin(
+            digests["bars.train"],
+            {name: digests[name] for name in LABEL_SOURCES},
+            {room: room_digest(room) for room in ENCODER_ROOMS},
+            {room: room_digest(room) for room in CELL_ROOMS},
+        ),
+        device,
+    )
+
+
+def _results(market: "Market", study: "Study", cells: "list[Cell]") -> "StudyResults":
+    import numpy as np
+
+    from moola_pipeline.evaluation.study_results import StudyResults
+    from moola_pipeline.study.running import planned
+    from moola_pipeline.study.store import content_key
+    from moola_pipeline.study.summary import study_rows
+
+    validation, settings = study.ground.validation, study.settings
+    return StudyResults(
+        market=market.name,
+        simulated=market.simulated,
+        created_at=datetime.now(UTC),
+        digests={"bars.train": study.origin.bars, **study.origin.labels},
+        code_version=content_key({**study.origin.encoder_code, **study.origin.cell_code}),
+        n_windows=len(validation.bar0),
+        n_sessions=len(np.unique(validation.session)),
+        n_labels=len(validation.spans.window),
+        settings=settings.model_dump(mode="json"),
+        rows=study_rows(cells, validation, settings.resamples),
+        complete=len(cells) == len(planned(settings)),
+    )
+
+
+def _show(held: "StudyResults", fitting: bool, as_json: bool) -> None:
+    from moola_pipeline.evaluation.study_results import study_lines
+
+    lines = study_lines(held)
+    if not fitting:
+        lines.append("Held on other bars or labels than there are now: moola run --profile study")
+    emit({**held.model_dump(mode="json"), "fits": fitting}, lines, as_json)
+
+
+class _Told:
+    """One line for each piece of work, on standard error: a study takes hours, and is read in a log."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+
+    def progress(self, progress: "Progress", what: str) -> None:
+        left = progress.seconds_left
+        if left is None:
+            return  # found computed: nothing to wait for
+        spent = time.monotonic() - self.started
+        note = f"{progress.done}/{progress.total}  {what}  {spent:.0f} s, about {left:.0f} s left"
+        click.echo(f"study  {note}", file=sys.stderr)

@@ -1,0 +1,169 @@
+"""What the last pretraining study found: its table, as it is kept, printed, and drawn in a report."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from moola_pipeline.evaluation.report_data import LearningPoint, Score, Scores
+
+FORMAT = 1
+MARGIN = 0.02
+"""Differences up to this count as equal."""
+STUDY_FILE = "study.json"
+COLUMNS = {
+    "probe_type_f1": "probe F1",
+    "probe_log_loss": "probe loss",
+    "type_f1_macro": "type F1",
+    "event_f1_macro": "event F1",
+}
+_WIDTH = 22
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StudyRow(_Part):
+    """One way to train at one number of labels.
+
+    Attributes:
+        arm: How the encoder came to be.
+        taught: Whether the network then learned from teachers before it learned from labels.
+        count: Labeled expansions asked for.
+        seeds: Those whose mean the scores are.
+        scores: On validation windows, COLUMNS.
+        minus_scratch: The same less those of the network from scratch at this count, taught alike
+            (a noisy student: less those of the network that is not taught), same seeds, paired.
+        minus_scratch_at_most: Type and event F1 less those from scratch at the largest count.
+    """
+
+    arm: str
+    taught: bool
+    count: int
+    seeds: list[int]
+    scores: Scores
+    minus_scratch: Scores = {}
+    minus_scratch_at_most: Scores = {}
+
+
+class StudyResults(_Part):
+    """A study of one market.
+
+    Attributes:
+        digests: Of the bars and labels that it was held on; a report of others does not show it.
+        code_version: Digest of the source that made it.
+        n_windows, n_sessions, n_labels: Of the validation split that judges.
+        settings: Of the study.
+        complete: False where it was stopped before all that was planned was computed.
+    """
+
+    format: int = FORMAT
+    market: str
+    simulated: bool
+    created_at: AwareDatetime
+    digests: dict[str, str]
+    code_version: str
+    n_windows: int
+    n_sessions: int
+    n_labels: int
+    settings: dict[str, object]
+    rows: list[StudyRow]
+    complete: bool
+
+
+def read_study(folder: Path) -> StudyResults | None:
+    """The last study kept in a folder; None where there is none that this version can read."""
+    try:
+        return StudyResults.model_validate_json((folder / STUDY_FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def fits(study: StudyResults, digests: Mapping[str, str]) -> bool:
+    """Whether a study was held on these very bars and labels."""
+    return all(digests.get(name) == digest for name, digest in study.digests.items())
+
+
+def learning_curve(study: StudyResults, arm: str) -> list[LearningPoint]:
+    """Type F1 on validation by number of labels, with an encoder of `arm` and from scratch."""
+
+    def by_count(name: str) -> dict[int, Score]:
+        rows = (row for row in study.rows if row.arm == name and not row.taught)
+        return {row.count: row.scores["type_f1_macro"] for row in rows}
+
+    pretrained, scratch = by_count(arm), by_count("scratch")
+    return [
+        LearningPoint(n_labels=count, pretrained=score, scratch=scratch.get(count))
+        for count, score in sorted(pretrained.items())
+    ]
+
+
+def study_lines(study: StudyResults) -> list[str]:
+    """The table of a study, and what it amounts to, as a person reads it."""
+    marked = "SIMULATED bars" if study.simulated else f"market {study.market}"
+    lines = [
+        f"Pretraining study  {marked}, {study.created_at:%Y-%m-%d}: {study.n_labels} validation "
+        f"expansions in {study.n_windows} windows of {study.n_sessions} sessions; no test row was read",
+    ]
+    for taught, heading in ((False, "on labels alone"), (True, "taught by trees first, then labels")):
+        rows = [row for row in study.rows if row.taught == taught]
+        if rows:
+            lines += ["", heading, _line("labels  encoder", COLUMNS.values())]
+            lines += [_line(_named(row), (_shown(row.scores.get(name)) for name in COLUMNS)) for row in rows]
+    differing = [row for row in study.rows if row.minus_scratch]
+    lines += ["", "minus scratch, paired, 95 % by session", _line("labels  encoder", COLUMNS.values())]
+    lines += [
+        _line(_named(row), (_signed(row.minus_scratch.get(name)) for name in COLUMNS)) for row in differing
+    ]
+    return [*lines, "", *conclusions(study)]
+
+
+def conclusions(study: StudyResults) -> list[str]:
+    """One line for each question that a study answers."""
+    rows = [row for row in study.rows if row.minus_scratch and not row.taught]
+    lines = []
+    for metric, name in (("type_f1_macro", "type F1"), ("event_f1_macro", "event F1")):
+        above = [_named(row) for row in rows if _low(row.minus_scratch.get(metric)) > 0]
+        below = [_named(row) for row in rows if _high(row.minus_scratch.get(metric)) < -MARGIN]
+        lines.append(f"{name} surely above scratch: {'; '.join(above) or 'nowhere'}")
+        lines.append(f"{name} surely more than {MARGIN} below scratch: {'; '.join(below) or 'nowhere'}")
+    halved = [row for row in study.rows if row.minus_scratch_at_most]
+    for row in halved:
+        score = row.minus_scratch_at_most["type_f1_macro"]
+        equal = score.estimate is not None and score.estimate >= -MARGIN
+        lines.append(
+            f"{_named(row)} against scratch with all labels, type F1: {_signed(score)}, "
+            f"{'level' if equal else 'below'}{' surely' if equal and _low(score) >= -MARGIN else ''}"
+        )
+    if not study.complete:
+        lines.append("The study is not complete: run it again and it goes on.")
+    return lines
+
+
+def _named(row: StudyRow) -> str:
+    return f"{row.count:>6}  {row.arm}{' + taught' if row.taught and row.arm != 'noisy_student' else ''}"
+
+
+def _line(name: str, cells: Iterable[str]) -> str:
+    return f"{name:<34}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
+
+
+def _shown(score: Score | None) -> str:
+    if score is None or score.estimate is None:
+        return "-"
+    return f"{score.estimate:.3f} [{score.low:.2f}, {score.high:.2f}]"
+
+
+def _signed(score: Score | None) -> str:
+    if score is None or score.estimate is None:
+        return "-"
+    return f"{score.estimate:+.3f} [{score.low:+.2f}, {score.high:+.2f}]"
+
+
+def _low(score: Score | None) -> float:
+    return float("-inf") if score is None or score.low is None else score.low
+
+
+def _high(score: Score | None) -> float:
+    return float("inf") if score is None or score.high is None else score.high

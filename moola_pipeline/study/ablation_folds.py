@@ -1,0 +1,188 @@
+"""Time folds inside the training period, and what a network is trained with on each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows, labeled_windows
+from moola_pipeline.labels.splits import assign_splits, resolve_dates
+from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.profiles import Market
+from moola_pipeline.serving.annotate import table_features
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.checkpoints import digest_of
+from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
+from moola_pipeline.training.lessons import Lessons, make_lessons
+from moola_pipeline.training.rule_fit import fit_rule
+from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, gathered
+
+N_FOLDS = 5
+WHOLE = -1
+"""Number of the fold that holds nothing out."""
+
+
+@dataclass(frozen=True)
+class StudyGround:
+    """A market as a study sees it: training and validation windows, and no test window.
+
+    Attributes:
+        source: The bar table and its features.
+        train, validation: Labeled windows.
+        digest: Of bars and labels.
+    """
+
+    source: Source
+    train: LabeledWindows
+    validation: LabeledWindows
+    digest: str
+
+    def __len__(self) -> int:
+        """Number of training windows."""
+        return len(self.train.bar0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Windows with what a rule proposes in them.
+
+    Attributes:
+        windows: Labeled windows.
+        proposals: Of the rule.
+        labeled: The labeled spans in the form of proposals.
+        rows: What a network learns from.
+    """
+
+    windows: LabeledWindows
+    proposals: Proposals
+    labeled: Proposals
+    rows: Examples
+
+
+@dataclass
+class Fold:
+    """A block of training windows held out, and everything fitted without it.
+
+    Attributes:
+        number: 0 for the earliest block.
+        ground: The whole.
+        held_out: (n,) bool over training windows.
+        learned: (n,) bool, those at least an embargo away from the block.
+    """
+
+    number: int
+    ground: StudyGround
+    held_out: np.ndarray
+    learned: np.ndarray
+    _lessons: dict[int, Lessons] = field(default_factory=dict)
+
+    @cached_property
+    def rule(self) -> Rule:
+        """The proposing rule, fitted on what is learned from."""
+        windows = _chosen(self.ground.train, self.learned)
+        return fit_rule(
+            measures_of(self.ground.source, windows), windows.spans, FinetuneSettings().proposal_beta
+        )
+
+    @cached_property
+    def train(self) -> Part:
+        """What is learned from."""
+        return self._part(_chosen(self.ground.train, self.learned))
+
+    @cached_property
+    def validation(self) -> Part:
+        """What chooses epoch and decisions: the validation windows, as in the product."""
+        return self._part(self.ground.validation)
+
+    @cached_property
+    def asked(self) -> Part:
+        """The block itself."""
+        return self._part(_chosen(self.ground.train, self.held_out))
+
+    def lessons(self, n_windows: int) -> Lessons:
+        """Lessons by teachers fitted without the block, none of them on bars of it."""
+        if n_windows not in self._lessons:
+            made = make_lessons(self.ground.source, self.train.windows, self.rule, n_windows)
+            self._lessons[n_windows] = _outside(made, ~self.touches(made.bar0))
+        return self._lessons[n_windows]
+
+    def pretraining_windows(self) -> np.ndarray:
+        """Windows of the training period that touch no bar of the block."""
+        end = int(self.ground.train.bar0.max()) + WINDOW_BARS
+        tiled = pretraining_windows(self.ground.source.bars.segment, end)
+        return tiled[~self.touches(tiled)]
+
+    def touches(self, bar0: np.ndarray) -> np.ndarray:
+        """Whether windows come within an embargo of the block's bars."""
+        block = self.ground.train.bar0[self.held_out]
+        if not len(block):
+            return np.zeros(len(bar0), bool)
+        return (bar0 > block.min() - reach()) & (bar0 < block.max() + reach())
+
+    def _part(self, windows: LabeledWindows) -> Part:
+        measures = measures_of(self.ground.source, windows)
+        proposals = propose(measures, self.rule)
+        rows = make_examples(windows, measures, proposals)
+        return Part(windows, proposals, labeled_proposals(windows, measures), rows)
+
+
+def reach() -> int:
+    """Rows between the first bars of two windows whose bars lie an embargo apart."""
+    return 2 * WINDOW_BARS + CONTEXT_BARS
+
+
+def study_ground(market: Market) -> StudyGround:
+    """Read a market's bars and labels; test windows are left behind."""
+    bars = market.bars()
+    placed = place_labels(market.labels(), bars).frame
+    frame = assign_splits(placed, bars, resolve_dates(market.splits, placed))
+    arrays, features = table_features(bars, market.instrument.tick_points)
+    train, validation = (labeled_windows(frame, split) for split in ("train", "validation"))
+    digest = digest_of([market.bars_digest(), market.labels_digest(), market.splits.model_dump(mode="json")])
+    return StudyGround(Source(arrays, features.values, features.atr), train, validation, digest)
+
+
+def time_folds(ground: StudyGround, n_folds: int = N_FOLDS) -> Iterator[Fold]:
+    """Cut the training windows into blocks of equal numbers, in order of time.
+
+    Windows within an embargo of the block are neither learned from nor asked.
+    """
+    blocks = np.array_split(np.arange(len(ground)), n_folds)
+    for number, block in enumerate(blocks):
+        held_out = np.isin(np.arange(len(ground)), block)
+        edges = ground.train.bar0[held_out]
+        near = (ground.train.bar0 > edges.min() - reach()) & (ground.train.bar0 < edges.max() + reach())
+        yield Fold(number, ground, held_out, ~near)
+
+
+def whole_training(ground: StudyGround) -> Fold:
+    """All training windows, none held out: what the product is trained on."""
+    everything = np.ones(len(ground), bool)
+    return Fold(WHOLE, ground, ~everything, everything)
+
+
+def measures_of(source: Source, windows: LabeledWindows) -> SpanMeasures:
+    """Net moves of all spans in windows."""
+    return measure_spans(source.bars.views(windows.bar0), gathered(source.atr, windows.bar0))
+
+
+def _chosen(windows: LabeledWindows, chosen: np.ndarray) -> LabeledWindows:
+    """The windows marked True, with their expansions."""
+    spans = windows.spans
+    mine = chosen[spans.window]
+    number = np.cumsum(chosen) - 1
+    kept = LabeledSpans(number[spans.window[mine]], *(part[mine] for part in spans[1:]))
+    return LabeledWindows(windows.window_id[chosen], windows.bar0[chosen], windows.session[chosen], kept)
+
+
+def _outside(lessons: Lessons, kept: np.ndarray) -> Lessons:
+    """The lessons of the windows marked True."""
+    mine = kept[lessons.proposals.window]
+    proposals = Proposals(*(part[mine] for part in lessons.proposals))
+    proposals = proposals._replace(window=(np.cumsum(kept) - 1)[proposals.window])
+    parts = (lessons.inputs, lessons.expansion, lessons.retracement)
+    return Lessons(lessons.bar0[kept], proposals, *(part[mine] for part in parts))

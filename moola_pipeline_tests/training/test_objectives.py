@@ -1,0 +1,172 @@
+"""Objectives: each teaches an encoder what is planted, and none looks beyond the training period."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.initial import initialize
+from moola_pipeline.training.objectives.next_leg import LEG_NAMES, NextLeg, leg_targets
+from moola_pipeline.training.objectives.objective import before_states
+from moola_pipeline.training.objectives.span_structure import SPANS_A_WINDOW, SpanStructure
+from moola_pipeline.training.objectives.two_views import LARGEST_SHIFT, TwoViews
+from moola_pipeline.training.pretrain import OBJECTIVES, PretrainResult, pretrain
+from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.windows.dense import pretraining_windows, straddling
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
+from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline_tests.made_bars import TICK, features_of, with_prices
+
+NAMES = get_args(ObjectiveName)
+PERIOD = 24
+"""Bars from one high of the planted wave to the next."""
+
+
+def wave(n_segments: int, n_bars: int = 400) -> BarArrays:
+    """Segments that rise and fall in even legs of 12 bars: what comes next can be told from before."""
+    rng = np.random.default_rng(0)
+    phase = rng.integers(0, PERIOD, n_segments)[:, None]
+    rising = (np.arange(n_bars) + phase) % PERIOD < PERIOD // 2
+    moves = np.where(rising, 8, -8) + rng.integers(-3, 4, rising.shape)
+    close = TICK * (40_000 + np.cumsum(moves, axis=1))
+    opens = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
+    high, low = np.maximum(opens, close) + 2 * TICK, np.minimum(opens, close) - 2 * TICK
+    prices = np.stack([opens, high, low, close], axis=2).reshape(-1, 4)
+    return BarArrays(prices, np.repeat(np.arange(n_segments), n_bars), TICK)
+
+
+def source_of(bars: BarArrays) -> Source:
+    table = features_of(bars)
+    return Source(bars, table.values, table.atr)
+
+
+BARS = wave(14)
+SOURCE = source_of(BARS)
+WINDOWS = pretraining_windows(BARS.segment, len(BARS.prices))[:-6]
+TRAIN = WINDOWS[:50]
+
+
+def small(name: ObjectiveName, **changes: object) -> PretrainSettings:
+    given = {"objective": name, "hidden_units": 8, "epochs": 6, "batch_windows": 8, "learning_rate": 5e-3}
+    return PretrainSettings.model_validate(given | changes)
+
+
+def made(objective: type, name: ObjectiveName, end_row: int = len(BARS.prices), **changes: object):
+    encoder = Encoder(8)
+    initialize(encoder, 0)
+    encoder.set_scale(torch.from_numpy(SOURCE.values[view_rows(TRAIN)].reshape(-1, SOURCE.values.shape[1])))
+    rng = np.random.default_rng(0)
+    return objective(SOURCE, encoder, TRAIN, small(name, **changes), rng, end_row), encoder
+
+
+def weights_of(result: PretrainResult) -> np.ndarray:
+    return np.concatenate([tensor.numpy().ravel() for tensor in result.encoder.state_dict().values()])
+
+
+def test_every_objective_that_can_be_named_is_there():
+    assert set(OBJECTIVES) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_encoder_learns_what_is_planted_better_than_a_constant(name: ObjectiveName):
+    errors = pretrain(SOURCE, WINDOWS, small(name)).errors
+
+    assert errors["encoder"] < 0.6 * errors.get("mean", errors.get("chance", np.nan))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_objective_reads_a_row_after_the_last_window(name: ObjectiveName):
+    end = int(WINDOWS.max()) + WINDOW_BARS
+    changed = with_prices(BARS, np.arange(end, len(BARS.prices)), np.random.default_rng(0))
+    values, atr = SOURCE.values.copy(), SOURCE.atr.copy()
+    values[end:], atr[end:] = np.nan, np.nan
+    settings = small(name, epochs=1)
+
+    assert end < len(BARS.prices)
+    results = [pretrain(source, WINDOWS, settings) for source in (SOURCE, Source(changed, values, atr))]
+
+    assert np.array_equal(weights_of(results[0]), weights_of(results[1]))
+    assert results[0].errors == results[1].errors
+
+
+def test_a_leg_told_by_hand():
+    # rises 10 bars, falls 8, rises 10: the turns stand at bars 10 and 18
+    steps = np.concatenate([np.full(11, 4.0), np.full(8, -4.0), np.full(12, 4.0)])
+    steps[0] = 0
+    close = 1000 + np.cumsum(steps)
+    opens = np.concatenate([close[:1], close[:-1]])
+    prices = np.column_stack([opens, np.maximum(opens, close), np.minimum(opens, close), close])
+    bars = BarArrays(prices, np.zeros(len(prices), int), TICK)
+    atr = np.full(len(prices), 4.0, np.float32)
+    told = leg_targets(Source(bars, np.zeros((len(prices), 1), np.float32), atr), len(prices))
+
+    expected = [1.0, (close[10] - close[4]) / 4, np.log1p(6), np.log1p(8), np.log1p(8)]
+    assert np.allclose(told[4], expected)
+    assert np.isnan(told[10:]).all(axis=1).all()  # after the high only one more turn is known
+    assert len(LEG_NAMES) == told.shape[1]
+
+
+def test_legs_are_told_from_bars_before_the_end_alone():
+    end = 1000
+    changed = with_prices(BARS, np.arange(end, len(BARS.prices)), np.random.default_rng(1))
+    known = leg_targets(SOURCE, end)
+
+    assert np.array_equal(known, leg_targets(Source(changed, SOURCE.values, SOURCE.atr), end), equal_nan=True)
+    assert np.isfinite(known).all(axis=1).mean() > 0.5
+    later = leg_targets(SOURCE, len(BARS.prices))[:end]
+    assert np.isfinite(later).sum() > np.isfinite(known).sum()
+
+
+def test_what_is_trained_on_looks_into_no_window_that_is_held_out():
+    objective, _ = made(NextLeg, "next_leg")
+    inside = int(TRAIN.max()) + WINDOW_BARS
+
+    assert np.array_equal(objective.answers[:inside], leg_targets(SOURCE, inside), equal_nan=True)
+
+
+def test_a_window_is_cut_off_behind_the_bar_that_is_asked_about():
+    objective, _ = made(NextLeg, "next_leg", mirror=False)
+    batch = objective.draw(TRAIN[:8], np.random.default_rng(3))
+    n_seen = batch.features.shape[1]
+    rows = view_rows(batch.bar0)[:, :n_seen]
+
+    assert n_seen < 126
+    assert np.array_equal(batch.features, SOURCE.values[rows])
+    told = batch.targets * objective.scale + objective.center
+    assert np.allclose(told, objective.answers[rows[:, -1]], atol=1e-4)
+
+
+def test_spans_are_asked_for_what_is_measured_of_them():
+    objective, _ = made(SpanStructure, "span_structure", mirror=False)
+    batch = objective.draw(TRAIN[:5], np.random.default_rng(1), cut=np.inf)
+    start, end = batch.onset - CONTEXT_BARS, batch.stop - CONTEXT_BARS - 1
+    views, atr = BARS.views(TRAIN[:5]), SOURCE.atr[view_rows(TRAIN[:5])]
+    measured = span_inputs(views, atr, batch.row, start, end, np.ones(len(start)))
+
+    assert len(start) == 5 * SPANS_A_WINDOW
+    assert np.allclose(batch.targets * objective.scale + objective.center, measured, atol=1e-3)
+
+
+def test_both_views_hold_the_same_bar_and_stay_in_segment_and_period():
+    objective, _ = made(TwoViews, "two_views", end_row=2000)
+    bar0 = TRAIN[TRAIN + WINDOW_BARS <= 2000]
+    batch = objective.draw(bar0, np.random.default_rng(2))
+    behind = bar0 + batch.onset[0]
+    other = behind - batch.onset[1]
+
+    assert (np.abs(other - bar0) <= LARGEST_SHIFT).all() and (other != bar0).any()
+    assert (other + WINDOW_BARS <= 2000).all()
+    assert not straddling(other, BARS.segment).any()
+
+
+def test_states_before_a_span_are_those_of_its_eve_and_the_mean_of_45():
+    states = torch.arange(2 * 125 * 2, dtype=torch.float64).reshape(2, 125, 2)
+    read = before_states(states, torch.tensor([0, 1]), torch.tensor([60, 10]))
+
+    assert torch.equal(read[0, :2], states[0, 59])
+    assert torch.allclose(read[0, 2:], states[0, 15:60].mean(dim=0))
+    assert torch.allclose(read[1, 2:], states[1, :10].mean(dim=0))
