@@ -92,6 +92,21 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def move(source: Path, target: Path) -> None:
+    """Give a file or folder another name on the same disk; the new name outlasts a power cut.
+
+    Raises:
+        UnwritableFile: If the system refuses.
+    """
+    try:
+        _make_folder(target.parent)
+        os.replace(source, target)
+        _sync(target.parent)
+        _sync(source.parent)
+    except OSError as fault:
+        raise unwritable(target, fault) from fault
+
+
 def left_behind(folder: Path) -> list[Path]:
     """Temporary files below a folder whose writers were killed: unfinished, and read by nobody."""
     oldest = time.time() - LEFT_BEHIND_SECONDS

@@ -95,6 +95,26 @@ def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
     return found
 
 
+def self_proving_line(text: str) -> str:
+    """A JSON object on one line, with its own digest added at its end."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f'{text[:-1]},"{OWN_DIGEST}":"{digest}"}}'
+
+
+def proven_line(line: str) -> str:
+    """The JSON object that `self_proving_line` was given; a line without a digest as it is.
+
+    Raises:
+        ChecksumMismatch: If the line was changed.
+    """
+    text, found, _ = line.rpartition(f',"{OWN_DIGEST}":"')
+    if not found:
+        return line
+    if self_proving_line(f"{text}}}") != line:
+        raise ChecksumMismatch("the line is not what its own digest says")
+    return f"{text}}}"
+
+
 def proves_itself(path: Path) -> bool:
     """Whether a record holds its own digest; one of format 1 does not."""
     return OWN_DIGEST.encode() in path.read_bytes()

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.bars.vendor import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
-from moola_pipeline.publish import file_sha256, locked, publish_bytes
+from moola_pipeline.publish import file_sha256, locked, move, publish_bytes
 
 try:
     import fcntl
@@ -191,18 +190,18 @@ def _read_options(path: Path) -> VendorOptions:
 def _remove_registered(path: Path, sha256: str) -> bool:
     """Remove a file if its bytes are those registered; one that took its place stays, for the next time."""
     aside = path.with_name(f".{path.name}{_TAKEN}")
-    os.replace(path, aside)
+    move(path, aside)
     if file_sha256(aside) == sha256:
         aside.unlink()
         return True
-    os.replace(aside, next(_free_names(path)))
+    move(aside, next(_free_names(path)))
     return False
 
 
 def _put_back_interrupted(folder: Path) -> None:
     """A file that was being removed when the machine stopped is looked at again."""
     for aside in folder.glob(f".*{_TAKEN}"):
-        os.replace(aside, next(_free_names(folder / aside.name[1 : -len(_TAKEN)])))
+        move(aside, next(_free_names(folder / aside.name[1 : -len(_TAKEN)])))
 
 
 def _set_aside(path: Path, why: str) -> Path:
@@ -211,9 +210,9 @@ def _set_aside(path: Path, why: str) -> Path:
     folder.mkdir(exist_ok=True)
     target = next(name for name in _free_names(folder / path.name) if not _reason(name).exists())
     publish_bytes(_reason(target), f"{why}\n".encode())
-    os.replace(path, target)
+    move(path, target)
     if _own_options(path).exists():
-        os.replace(_own_options(path), _own_options(target))
+        move(_own_options(path), _own_options(target))
     return target
 
 

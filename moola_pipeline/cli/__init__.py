@@ -42,6 +42,11 @@ COMMANDS = {
     "selftest": LazyCommand(
         "moola_pipeline.cli.selftest", "selftest", "Plant a signal and faults, and see them found."
     ),
+    "verify": LazyCommand("moola_pipeline.cli.verify", "verify", "Hash again all that the home keeps."),
+    "backup": LazyCommand(
+        "moola_pipeline.cli.backup", "backup", "Write all that the home keeps into a file."
+    ),
+    "restore": LazyCommand("moola_pipeline.cli.restore", "restore", "Bring a home back from a backup."),
     "doctor": LazyCommand("moola_pipeline.cli.doctor", "doctor", "Check the installation and the home."),
 }
 

@@ -56,7 +56,7 @@ def run(
     if profile == "study":
         from moola_pipeline.cli.study import hold_study
 
-        with _alone_in(home):
+        with alone_in(home):
             hold_study(home, market, scenario, device, force, as_json)
         return
     prepare_instance(home)
@@ -66,7 +66,7 @@ def run(
     from moola_pipeline.resources.abandoned import await_slots, release_abandoned
     from moola_pipeline.resources.pipeline import Pipeline
 
-    with _alone_in(home), open_instance(home) as instance:
+    with alone_in(home), open_instance(home) as instance:
         # Bars or labels added while it works must not turn the rest of a run to another market.
         chosen = _resolved(Pipeline(**asked_pipeline(profile, market, scenario)))
         pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
@@ -91,8 +91,8 @@ def _resolved(pipeline: "Pipeline") -> dict[str, str]:
 
 
 @contextmanager
-def _alone_in(home: Home) -> Iterator[None]:
-    """Wait, and say so, while another `moola run` is at work in the home."""
+def alone_in(home: Home) -> Iterator[None]:
+    """Hold the home's run lock; wait, and say so, while another `moola run` is at work."""
     from filelock import Timeout
 
     lock = run_lock(home)

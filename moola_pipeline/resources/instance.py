@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
-from moola_pipeline.publish import publishing
+from moola_pipeline.publish import publishing, sweep
 from moola_pipeline.resources.databases import require_database
+from moola_pipeline.resources.formats import bring_up_to_date
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -36,10 +37,13 @@ def prepare_instance(home: Home) -> None:
     if not instance_file.exists():
         with publishing(instance_file) as temporary:
             shutil.copyfile(PROJECT_ROOT / INSTANCE_FILE, temporary)
+    for folder in (home.store, home.reports):
+        sweep(folder)
     for database in home.dagster.rglob("*.db"):
         require_database(
             database, f"Restore it, or move the folder {home.dagster} away: the next run makes everything."
         )
+    bring_up_to_date(home)
     os.environ[HOME_VARIABLE] = str(home.root)
     os.environ["DAGSTER_HOME"] = str(home.root)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked, publish_bytes
+from moola_pipeline.records import proven_line, self_proving_line
 from moola_pipeline.resources.registry import CHAMPION, DIGEST_TAGS, version_of
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def read_log(home: Home, model: str | None = None) -> list[Entry]:
     entries, before = [], NO_LINE
     for number, line in enumerate(_lines(home), start=1):
         try:
-            entry = Entry.model_validate_json(line)
-        except ValidationError:
+            entry = Entry.model_validate_json(proven_line(line))
+        except (ValidationError, ChecksumMismatch):
             entry = None
         if entry is None or entry.previous != before:
             raise IntegrityError(
@@ -240,7 +241,7 @@ def _append(home: Home, client: "MlflowClient", entry: Entry) -> Entry:
     lines = _lines(home)
     previous = hashlib.sha256(lines[-1].encode()).hexdigest() if lines else NO_LINE
     entry = entry.model_copy(update={"previous": previous})
-    content = "\n".join([*lines, entry.model_dump_json()]) + "\n"
+    content = "\n".join([*lines, self_proving_line(entry.model_dump_json())]) + "\n"
     publish_bytes(_path(home), content.encode())
     number = sum(f'"model":"{entry.model}"' in line for line in lines) + 1
     client.set_registered_model_tag(entry.model, f"promotion.{number:04d}", _in_words(entry)[:5000])

@@ -1,0 +1,235 @@
+"""One archive of all that a home keeps, and the way back: every file proven by the list inside."""
+
+import hashlib
+import shutil
+import sqlite3
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from moola_pipeline import __version__
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
+from moola_pipeline.home import Home
+from moola_pipeline.publish import TEMPORARY_SUFFIX, move, publishing
+from moola_pipeline.records import FileDigest, publish_record, record_in
+from moola_pipeline.resources.formats import HOME_FORMAT, home_format
+from moola_pipeline.resources.instance import INSTANCE_FILE
+
+LIST_NAME = "digests.json"
+"""In the archive: what it is, and size and SHA256 of each file."""
+KEPT = ("data", ".dagster", INSTANCE_FILE)
+"""What a home consists of; nothing else is backed up or restored."""
+CHUNK_BYTES = 1 << 20
+_JOURNALS = ("-wal", "-shm", "-journal")
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""Times in the archive say nothing, so that the same home gives the same bytes."""
+
+
+@dataclass(frozen=True)
+class Archived:
+    """What an archive holds."""
+
+    files: int
+    bytes: int
+    aside: Path | None = None
+    """Where the home's former state lies after a restore; None if there was none."""
+
+
+def back_up(home: Home, target: Path) -> Archived:
+    """Write all that a home keeps into one archive; databases as SQLite's own backup copies them.
+
+    Raises:
+        BadInput: If the home keeps nothing, or the target lies in what is backed up.
+        IntegrityError: If a database cannot be read.
+        UnwritableFile: If the archive cannot be written; an earlier one of that name stays.
+    """
+    inside = target.resolve().relative_to(home.root.resolve()) if _is_in(target, home.root) else None
+    if inside is not None and inside.parts[0] in KEPT:
+        raise BadInput(f"FILE must lie outside what is backed up, got {target}. Name another place.")
+    paths = list(kept_files(home))
+    if not paths:
+        raise BadInput(f"A home must keep something to be backed up, but {home.root} does not.")
+    digests: dict[str, FileDigest] = {}
+    with (
+        publishing(target) as temporary,
+        tempfile.TemporaryDirectory() as scratch,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        for path in paths:
+            name = path.relative_to(home.root).as_posix()
+            source = _database_copy(path, Path(scratch)) if path.suffix == ".db" else path
+            digests[name] = _add(archive, name, source)
+        listed = Path(scratch) / LIST_NAME
+        files = {name: asdict(digest) for name, digest in digests.items()}
+        publish_record(listed, {"moola": __version__, "format": home_format(home), "files": files})
+        _add(archive, LIST_NAME, listed)
+    return Archived(len(digests), sum(one.bytes or 0 for one in digests.values()))
+
+
+def restore(home: Home, source: Path, force: bool) -> Archived:
+    """Bring a home to the state in an archive; all of it is proven before anything is touched.
+
+    Args:
+        home: Where to.
+        source: An archive that `back_up` wrote.
+        force: Set what the home keeps now aside, instead of refusing.
+
+    Raises:
+        BadInput: If the home keeps something and `force` is False, or the file is no such archive.
+        Truncated: If the archive ends in the middle.
+        ChecksumMismatch: If a file in it is not what its list says.
+        IntegrityError: If it was written by a later version.
+    """
+    if any(kept_files(home)) and not force:
+        raise BadInput(
+            f"A home must be empty to be restored into, but {home.root} keeps something. Name another with "
+            "--home, or set what is there aside with --force."
+        )
+    home.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".restoring-", dir=home.root) as folder:
+        fresh = Path(folder)
+        try:
+            with zipfile.ZipFile(source) as archive:
+                files = _listed(archive, source.name)
+                _require_room(home.root, files)
+                for name, recorded in files.items():
+                    _extract(archive, name, recorded, fresh, source.name)
+        except (zipfile.BadZipFile, EOFError, zlib.error) as fault:
+            raise _unreadable(source, fault) from None
+        aside = _set_aside(home)
+        for name in files:
+            move(fresh / name, home.root / name)
+    return Archived(len(files), sum(one.bytes or 0 for one in files.values()), aside)
+
+
+def kept_files(home: Home) -> Iterator[Path]:
+    """All files of a home that a backup holds; no locks, no journals, nothing half-written."""
+    for name in KEPT:
+        place = home.root / name
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file() and not path.is_symlink() and _belongs(path.relative_to(home.root)):
+                yield path
+
+
+def _belongs(path: Path) -> bool:
+    hidden = path.name.startswith(".") and path.suffix in (TEMPORARY_SUFFIX, ".lock")
+    tracked = path == Path("data/README.md")
+    return not hidden and not tracked and not path.name.endswith(_JOURNALS)
+
+
+def _database_copy(path: Path, scratch: Path) -> Path:
+    """A copy as of one moment, whatever writes meanwhile."""
+    copy = scratch / "copy.db"
+    copy.unlink(missing_ok=True)
+    try:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with (
+            closing(sqlite3.connect(address, uri=True)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+    except sqlite3.DatabaseError as fault:
+        raise IntegrityError(
+            f"{path} must be a database that can be read, got: {fault}. Restore it, or move it away."
+        ) from fault
+    return copy
+
+
+def _add(archive: zipfile.ZipFile, name: str, source: Path) -> FileDigest:
+    """Copy a file into the archive; its digest is that of the bytes that went in."""
+    digest, size = hashlib.sha256(), 0
+    info = zipfile.ZipInfo(name, _EARLIEST)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    with source.open("rb") as stream, archive.open(info, "w", force_zip64=True) as entry:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            entry.write(chunk)
+    return FileDigest(digest.hexdigest(), size)
+
+
+def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
+    """The files of an archive by its list, every name one that a backup may hold."""
+    remedy = "Use another backup."
+    if LIST_NAME not in archive.namelist():
+        raise BadInput(f"{source} must be a backup of moola's, but it holds no {LIST_NAME}. {remedy}")
+    record: dict[str, Any] = record_in(archive.read(LIST_NAME), f"{source}: {LIST_NAME} must list", remedy)
+    if int(record.get("format", 0)) > HOME_FORMAT:
+        raise IntegrityError(
+            f"{source} must be of format {HOME_FORMAT} or earlier, got {record['format']}, written by moola "
+            f"{record.get('moola')}. Install that version."
+        )
+    files = {str(name): FileDigest(**digest) for name, digest in record.get("files", {}).items()}
+    for name in files:
+        if not _is_safe(name):
+            raise BadInput(f"{source}: a name must lie in data or .dagster, got {name[:80]!r}. {remedy}")
+    if strange := set(archive.namelist()) ^ {*files, LIST_NAME}:
+        raise ChecksumMismatch(
+            f"{source} must hold what {LIST_NAME} lists, but they differ in {sorted(strange)[0][:80]!r}. "
+            + remedy
+        )
+    return files
+
+
+def _is_safe(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    plain = name.isprintable() and "\\" not in name and ":" not in parts[0] if parts else False
+    return plain and parts[0] in KEPT and ".." not in parts and name == PurePosixPath(name).as_posix()
+
+
+def _extract(archive: zipfile.ZipFile, name: str, recorded: FileDigest, folder: Path, source: str) -> None:
+    """Write one file; no more bytes are taken than the list announces."""
+    digest, size = hashlib.sha256(), 0
+    with publishing(folder / name) as temporary, temporary.open("wb") as stream, archive.open(name) as entry:
+        while chunk := entry.read(CHUNK_BYTES):
+            size += len(chunk)
+            if size > (recorded.bytes or 0):
+                break
+            digest.update(chunk)
+            stream.write(chunk)
+    if FileDigest(digest.hexdigest(), size) != recorded:
+        raise ChecksumMismatch(
+            f"{source}: {name} has SHA256 {digest.hexdigest()}, {LIST_NAME} records {recorded.sha256}. "
+            "Use another backup."
+        )
+
+
+def _unreadable(source: Path, fault: Exception) -> Exception:
+    """What an archive that cannot be read is: cut off, changed, or no archive at all."""
+    content = source.read_bytes()
+    remedy = "Use another backup."
+    if not content.startswith(b"PK"):
+        return BadInput(f"{source.name} must be a backup of moola's, but it is no archive. {remedy}")
+    if b"PK\x05\x06" not in content[-(1 << 16) :]:
+        return Truncated(f"{source.name}: it ends in the middle, after {len(content):,} bytes. {remedy}")
+    return ChecksumMismatch(f"{source.name}: it was changed since it was written ({fault}). {remedy}")
+
+
+def _require_room(folder: Path, files: dict[str, FileDigest]) -> None:
+    wanted, free = sum(one.bytes or 0 for one in files.values()), shutil.disk_usage(folder).free
+    if wanted > free:
+        raise BadInput(
+            f"{folder} must have room for {wanted:,} bytes, got {free:,} free. Make room, or name another "
+            "place with --home."
+        )
+
+
+def _set_aside(home: Home) -> Path | None:
+    """Move all that a home keeps into a folder of its own, below the home."""
+    paths = list(kept_files(home))
+    if not paths:
+        return None
+    aside = home.root / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    for path in paths:
+        move(path, aside / path.relative_to(home.root))
+    return aside
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
