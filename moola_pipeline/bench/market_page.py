@@ -20,7 +20,7 @@ from moola_pipeline.bench.market_facts import BANDS, market_facts
 from moola_pipeline.bench.telling_apart import N_PATHS, PATH_BARS, auc_of_telling_apart, price_paths
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.simulated import draw_labels
+from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.rule import Rule, measure_spans
 from moola_pipeline.training.rule_fit import fit_rule

@@ -12,7 +12,7 @@ from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simul
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.evaluation.scores import make_ground
 from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.simulated import draw_labels
+from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.models.annotator import Annotator

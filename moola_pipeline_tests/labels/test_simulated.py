@@ -1,4 +1,4 @@
-"""The simulated annotator: what is marked follows from the truth, and a market is published whole."""
+"""The simulated annotator: it marks what can be seen, and a market is published whole."""
 
 import collections
 import json
@@ -26,8 +26,9 @@ from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.errors import ChecksumMismatch
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, NONE, expansions
-from moola_pipeline.labels.simulated import draw_labels, ensure_simulated, labels_file
+from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, NONE, TYPES, expansions
+from moola_pipeline.labels.simulated import ensure_simulated, labels_file
+from moola_pipeline.labels.simulated_annotator import LEAST_LEG_ATR, NARROW_ATR, draw_labels, look
 from moola_pipeline.publish import file_sha256
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
@@ -43,7 +44,7 @@ YEAR = SimulationSettings(
     last_session=date(2021, 12, 31),
     label_periods=(period("2021-01-01", "2021-06-30", 300), period("2021-07-01", "2021-12-31", 300)),
 )
-EXACT = YEAR.model_copy(update={"miss_rate": 0.0, "slip_rate": 0.0, "type_slip_rate": 0.0})
+EXACT = YEAR.model_copy(update={"softness": 0.0, "miss_rate": 0.0, "slip_rate": 0.0, "type_slip_rate": 0.0})
 TINY = SimulationSettings(
     first_session=date(2025, 6, 2),
     last_session=date(2025, 6, 6),
@@ -81,39 +82,60 @@ def first_bar_of(market: SimulatedMarket, moment: str) -> int:
     return int(pd.DatetimeIndex(market.bars["timestamp"]).get_indexer([pd.Timestamp(moment, tz="UTC")])[0])
 
 
-def starts_in_core(labels: pd.DataFrame, market: SimulatedMarket) -> pd.DataFrame:
-    """Every true expansion that starts in bars 30-74 of a window, found window by window."""
-    found = []
-    windows = labels.drop_duplicates("window_id")
-    for window, bar0 in zip(windows["window_id"], rows_of_windows(windows, market), strict=True):
-        position = market.truth["onset"] - bar0
-        seen = market.truth[(position >= 30) & (position <= 74)]
-        found.append(seen.assign(window_id=window, start=seen["onset"] - bar0, end=seen["offset"] - bar0))
-    return pd.concat(found, ignore_index=True)
+@pytest.fixture(scope="module")
+def exact(market: SimulatedMarket) -> pd.DataFrame:
+    return draw_labels(market, EXACT)
 
 
-def test_an_annotator_without_faults_marks_exactly_the_truth(market: SimulatedMarket):
-    labels = draw_labels(market, EXACT)
-    marked, true = expansions(labels), starts_in_core(labels, market)
-    assert marked["window_id"].tolist() == true["window_id"].tolist()
-    assert marked["expansion_start"].tolist() == true["start"].tolist()
-    assert marked["expansion_end"].tolist() == true["end"].tolist()
-    assert marked["label"].tolist() == true["type"].tolist()
+def rows_of_marks(marked: pd.DataFrame, market: SimulatedMarket) -> tuple[np.ndarray, np.ndarray]:
+    """First and last bar of marked expansions as rows of the market's bars."""
+    bar0 = rows_of_windows(marked, market)
+    return bar0 + ints(marked, "expansion_start"), bar0 + ints(marked, "expansion_end")
+
+
+def test_an_annotator_without_faults_marks_surges_as_clear_as_it_asks_for(
+    market: SimulatedMarket, exact: pd.DataFrame
+):
+    sight = look(market, EXACT)
+    onset, offset = rows_of_marks(expansions(exact), market)
+    place = np.searchsorted(sight.surges.onset, onset)
+    assert (sight.surges.onset[place] == onset).all() and (sight.surges.offset[place] == offset).all()
+    assert sight.surges.clarity[place].min() >= EXACT.clear_from
+    alike = place[sight.planted[place] < 0]
+    seen = (sight.setups.range_atr <= NARROW_ATR) | (sight.setups.leg_atr >= LEAST_LEG_ATR)
+    assert len(alike) > 30 and seen[alike].all()
+
+
+def test_every_planted_expansion_that_can_be_seen_is_marked_with_its_type_and_no_other_is(
+    market: SimulatedMarket, exact: pd.DataFrame
+):
+    sight = look(market, EXACT)
+    evident = (sight.planted >= 0) & (sight.surges.clarity >= EXACT.clear_from)
+    core = np.concatenate([np.arange(b + 30, b + 75) for b in np.unique(rows_of_windows(exact, market))])
+    marked = expansions(exact)
+    label = dict(zip(rows_of_marks(marked, market)[0].tolist(), marked["label"], strict=True))
+    wanted = [
+        number for number in np.flatnonzero(evident) if sight.surges.onset[number] in set(core.tolist())
+    ]
+    assert len(wanted) > 300
+    assert [label[sight.surges.onset[n]] for n in wanted] == [TYPES[sight.planted[n]] for n in wanted]
+    swallowed = np.flatnonzero((sight.planted >= 0) & ~evident)
+    assert len(swallowed) > 100
+    assert not set(sight.surges.onset[swallowed].tolist()) & set(label)
 
 
 def test_an_annotator_misses_slips_by_a_bar_and_errs_at_the_rates_asked_for(
-    market: SimulatedMarket, labels: pd.DataFrame
+    market: SimulatedMarket, exact: pd.DataFrame
 ):
-    true = starts_in_core(labels, market)
-    marked = expansions(labels)
+    labels = draw_labels(market, YEAR.model_copy(update={"softness": 0.0}))
+    true, marked = expansions(exact), expansions(labels)
     assert 1 - len(marked) / len(true) == pytest.approx(YEAR.miss_rate, abs=0.03)
     whole = unmissed(marked, true)
-    seen = marked.set_index("window_id").loc[whole]
-    true = true.set_index("window_id").loc[whole]
-    slip = np.abs(ints(seen, "expansion_start") - ints(true, "start"))
+    seen, true = marked.set_index("window_id").loc[whole], true.set_index("window_id").loc[whole]
+    slip = np.abs(ints(seen, "expansion_start") - ints(true, "expansion_start"))
     assert slip.max() == 1
     assert slip.mean() == pytest.approx(YEAR.slip_rate, abs=0.05)
-    erred = [marked_as != kind for marked_as, kind in zip(seen["label"], true["type"], strict=True)]
+    erred = [marked_as != kind for marked_as, kind in zip(seen["label"], true["label"], strict=True)]
     assert np.mean(erred) == pytest.approx(YEAR.type_slip_rate, abs=0.025)
 
 
@@ -133,19 +155,19 @@ def test_an_empty_window_has_no_other_row(labels: pd.DataFrame):
     spans = pd.DataFrame(empty, columns=["expansion_start", "expansion_end"])
     assert spans.isna().to_numpy().all()
     assert {n_rows[name] for name in empty["window_id"]} == {1}
-    assert 0.25 < len(empty) / len(n_rows) < 0.4
+    assert 0.3 < len(empty) / len(n_rows) < 0.45
 
 
 def test_where_expansions_thin_out_more_windows_are_empty():
-    """Decoys are 60 % of the patterns after the break, 35 % before: 28 % empty windows become 56 %."""
+    """Decoys are 60 % of the patterns after the break, 35 % before: 37 % empty windows become 61 %."""
     broken = in_scenario(SMOKE_SETTINGS, "regime_break")
-    labels = draw_labels(simulate(broken), broken.model_copy(update={"miss_rate": 0.0}))
+    labels = draw_labels(simulate(broken), broken.model_copy(update={"miss_rate": 0.0, "softness": 0.0}))
     first = labels.loc[labels["pass"] == FIRST_PASS].drop_duplicates("window_id")
     after = first["window_start"] > pd.Timestamp(str(broken.break_session), tz="UTC")
     empty = first["label"] == NONE
     assert (after.sum(), (~after).sum()) == (40 + 50, 70)
-    assert empty[~after].sum() == round(70 * 0.28)
-    assert empty[after].sum() == round(40 * 0.557) + round(50 * 0.557)
+    assert empty[~after].sum() == round(70 * 0.37)
+    assert empty[after].sum() == round(40 * 0.612) + round(50 * 0.612)
 
 
 def test_windows_lie_whole_in_a_segment_and_never_overlap(market: SimulatedMarket, labels: pd.DataFrame):
@@ -174,7 +196,7 @@ def test_the_position_in_the_window_tells_neither_an_expansion_nor_its_type(labe
     thirds = np.histogram(start, [30, 45, 60, 75])[0] / len(start)
     assert np.abs(thirds - 1 / 3).max() < 0.07
     assert abs(start[retraced].mean() - start[~retraced].mean()) < 4
-    assert retraced.mean() == pytest.approx(0.4, abs=0.07)
+    assert retraced.mean() == pytest.approx(0.36, abs=0.07)
 
 
 def test_labels_are_the_same_each_time_and_do_not_move_the_bars(
@@ -199,7 +221,7 @@ def test_a_second_pass_looks_at_the_same_windows_and_slips_elsewhere(
         expansions(first), expansions(second), on=["window_id", "expansion_start", "expansion_end", "label"]
     )
     share = len(in_common) / len(expansions(second))
-    assert 0.3 < share < 0.8  # 4 ends of 5 unmoved, twice each, and both types right
+    assert 0.2 < share < 0.5  # both marked, 4 ends of 5 unmoved, twice each, and both types right
 
 
 def test_the_rolls_of_a_market_are_published_with_it_and_go_when_it_has_none(tmp_path: Path):

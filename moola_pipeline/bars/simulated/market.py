@@ -24,7 +24,7 @@ from moola_pipeline.bars.simulated.plan import (
 )
 from moola_pipeline.bars.simulated.settings import SimulationSettings
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Raised whenever equal settings would no longer make equal bars or labels."""
 
 TRUTH_COLUMNS = ("onset", "offset", "started_at", "ended_at", "type", "direction")

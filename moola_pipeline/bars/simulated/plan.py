@@ -14,6 +14,10 @@ _PHASES = 6
 
 GIVEN_BACK = (0.25, 0.65)
 """Share of a leg that a retracement gives back, from and to."""
+SURGE_SPEED, SURGE_SPREAD = 1.1, 0.15
+"""Move of a surge in mean bar ranges, over the square root of its bars: median, and spread of its log."""
+SURGE_NOISE = (0.5, 0.8)
+"""Volatility in a surge over that around it, from and to."""
 QUIET_BARS = 12
 """Unplanned bars at least at both ends of a segment."""
 HASTE = 0.3
@@ -181,9 +185,9 @@ def _draw_surges(
     """Surges, after some a pullback and a second surge, and what follows the last."""
     n = len(where)
     for phase, surging in ((EXPANSION, where), (SECOND_EXPANSION, again)):
-        bars = np.minimum(2 + rng.negative_binomial(2, 0.4, n), 14)
-        move = direction * rng.lognormal(np.log(0.95), 0.25, n) * bars**0.75
-        phases.fill(phase, surging, length=bars, drift=move, noise=rng.uniform(0.4, 0.65, n))
+        bars = np.minimum(2 + rng.negative_binomial(2, 0.5, n), 14)
+        move = direction * rng.lognormal(np.log(SURGE_SPEED), SURGE_SPREAD, n) * bars**0.5
+        phases.fill(phase, surging, length=bars, drift=move, noise=rng.uniform(*SURGE_NOISE, n))
     _retrace(phases, PULLBACK, again, phases.drift[:, EXPANSION], rng)
     last_move = np.where(again, phases.drift[:, SECOND_EXPANSION], phases.drift[:, EXPANSION])
     phases.fill(

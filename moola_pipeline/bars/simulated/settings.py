@@ -26,7 +26,7 @@ class SimulationSettings(BaseModel):
     instrument: Literal["NQ", "ES"] = "NQ"
     first_session: date = date(2020, 9, 1)
     last_session: date = date(2025, 6, 30)
-    pause_bars: float = Field(default=120.0, gt=0, description="mean bars between one pattern and the next")
+    pause_bars: float = Field(default=100.0, gt=0, description="mean bars between one pattern and the next")
     decoy_share: float = Field(default=0.35, ge=0, lt=1, description="share of patterns that lead to nothing")
     retracement_share: float = Field(
         default=0.4, ge=0, le=1, description="share of expansions that follow a retracement"
@@ -47,13 +47,19 @@ class SimulationSettings(BaseModel):
         LabelPeriod(first_session=date(2025, 4, 1), last_session=date(2025, 6, 30), windows=140, passes=2),
     )
     empty_share: float = Field(
-        default=0.28, ge=0, le=1, description="share of windows in which nothing starts"
+        default=0.37, ge=0, le=1, description="share of windows laid where nothing is to be marked"
+    )
+    clear_from: float = Field(
+        default=1.85, gt=0, description="clarity from which a surge is more likely marked than not"
+    )
+    softness: float = Field(
+        default=0.13, ge=0, description="spread of the log leniency with which one look judges a surge"
     )
     miss_rate: float = Field(
-        default=0.05, ge=0, lt=1, description="share of expansions the annotator overlooks"
+        default=0.05, ge=0, lt=1, description="share of what is to be marked that the annotator overlooks"
     )
     slip_rate: float = Field(default=0.2, ge=0, le=1, description="share of marked ends that are a bar off")
-    type_slip_rate: float = Field(default=0.04, ge=0, lt=0.5, description="share of types marked wrongly")
+    type_slip_rate: float = Field(default=0.05, ge=0, lt=0.5, description="share of types marked wrongly")
 
     @model_validator(mode="after")
     def _dates_in_order(self) -> Self:

@@ -1,0 +1,241 @@
+"""The annotator of a simulated market: it looks at windows and marks what can be seen in them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.sessions import session_of
+from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings
+from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, LABEL_DTYPES, NONE, SECOND_PASS, TYPES
+from moola_pipeline.labels.simulated_windows import in_core, whole_windows, windows_around, windows_without
+from moola_pipeline.labels.surges import Setups, Surges, setups_before, visible_surges
+from moola_pipeline.windows.frame import (
+    CORE_FIRST,
+    CORE_LAST,
+    OFFSET_COLLAR_BARS,
+    OFFSET_COLLAR_SHARE,
+    ONSET_COLLAR_BARS,
+    WINDOW_BARS,
+)
+
+MARGIN_BARS = 240
+"""Bars left alone at both ends of a period: a session opens on the evening before its date, and
+windows of different periods must lie well apart."""
+NARROW_ATR = 2.4
+"""A consolidation is seen where 15 closes kept within this."""
+LEAST_LEG_ATR, GIVEN_BACK, BARS_SINCE_PEAK = 4.0, (0.25, 0.65), (4, 20)
+"""A retracement is seen where price lost such a share of such a leg in so many bars."""
+_SAME_FOR_ALL = ("A", "simulated", "simulated")
+"""Grade, batch and annotator of every row."""
+_LEAST_SHARE = 0.5
+"""Surges below this share of the clarity asked for are not even considered."""
+_UNKNOWN = -1
+
+
+class Sight(NamedTuple):
+    """What an annotator could see in a market, (n_surges,) each.
+
+    Attributes:
+        surges: Where they are and how clear.
+        setups: What stood before.
+        planted: Class number of the planted expansion that each is, -1 for a look-alike.
+        luck: Evenly drawn from 0..1 once a surge, the same in every pass.
+    """
+
+    surges: Surges
+    setups: Setups
+    planted: np.ndarray
+    luck: np.ndarray
+
+
+def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.DataFrame:
+    """Look at windows of each period and mark the expansions seen to start in their bars 30-74.
+
+    What is marked is a surge that stands out of the bars and had a consolidation or a retracement
+    before it. Of a planted one that can be seen the annotator knows which; of a look-alike it
+    judges by the bars before. A planted one that noise has swallowed is not marked. First and last
+    bar are those of the surge as it is seen. Each pass judges anew, with its own leniency, misses
+    and slips.
+
+    A window with expansions is laid around a planted one that can be seen, drawn at random, whose
+    onset falls evenly on bars 30-74: its position says nothing. Windows do not overlap.
+
+    Returns:
+        LABEL_COLUMNS: one row per marked expansion or empty window, the first pass in time
+        order, then the second.
+
+    Raises:
+        ValueError: If a period has no room for its windows.
+    """
+    rng = np.random.default_rng([settings.seed, 1])
+    sight = look(market, settings)
+    plain = _plainly_marked(sight, market, settings)
+    evident = sight.surges.onset[plain & (sight.planted != _UNKNOWN)]
+    onsets = sight.surges.onset[plain]
+    session = session_of(pd.DatetimeIndex(market.bars["timestamp"])).to_numpy("datetime64[D]")
+    fits = whole_windows(market.segment_start)
+    bar0, again = [], []
+    for period in settings.label_periods:
+        first = int(np.searchsorted(session, np.datetime64(period.first_session)))
+        last = int(np.searchsorted(session, np.datetime64(period.last_session), side="right")) - 1
+        free = np.zeros_like(fits)
+        inside = slice(first + MARGIN_BARS, max(last + 2 - WINDOW_BARS - MARGIN_BARS, 0))
+        free[inside] = fits[inside]
+        n_empty = round(period.windows * _empty_share(period, settings))
+        chosen = windows_around(evident, free, period.windows - n_empty, rng)
+        chosen += windows_without(onsets, free, n_empty, rng)
+        if len(chosen) < period.windows:
+            raise ValueError(
+                f"{period.windows} windows must fit into {period.first_session}..{period.last_session}, "
+                f"got room for {len(chosen)}"
+            )
+        bar0 += sorted(chosen)
+        again += sorted(chosen) if period.passes > 1 else []
+    looks = (
+        (bar0, FIRST_PASS, rng),
+        (again, SECOND_PASS, np.random.default_rng([settings.seed, SECOND_PASS])),
+    )
+    rows = [
+        row
+        for windows, number, hand in looks
+        for row in _rows(market, sight, windows, number, settings, hand)
+    ]
+    return pd.DataFrame(rows, columns=list(LABEL_COLUMNS)).astype(LABEL_DTYPES)
+
+
+def look(market: SimulatedMarket, settings: SimulationSettings) -> Sight:
+    """All surges of a market that an annotator could mark, and which of them were planted."""
+    prices = market.bars[list(PRICE_COLUMNS)].to_numpy()
+    segment = np.cumsum(market.segment_start)
+    surges = visible_surges(prices, segment, _LEAST_SHARE * settings.clear_from)
+    setups = setups_before(prices, segment, surges)
+    luck = np.random.default_rng([settings.seed, 3]).random(len(surges.onset))
+    return Sight(surges, setups, _planted(surges, market.truth), luck)
+
+
+def _planted(surges: Surges, truth: pd.DataFrame) -> np.ndarray:
+    """Class number of the planted expansion at each surge, -1 where none is within the collars."""
+    kinds = np.full(len(surges.onset), _UNKNOWN)
+    onset, offset = truth["onset"].to_numpy(), truth["offset"].to_numpy()
+    reach = np.maximum(OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE * (offset - onset + 1))
+    number = np.array([TYPES.index(name) for name in truth["type"]], np.int64)
+    open_still = np.ones(len(onset), bool)
+    for apart in sorted(range(-ONSET_COLLAR_BARS, ONSET_COLLAR_BARS + 1), key=abs):
+        place = np.searchsorted(surges.onset, onset + apart)
+        there = np.minimum(place, len(surges.onset) - 1)
+        same = (
+            open_still
+            & (place < len(surges.onset))
+            & (surges.onset[there] == onset + apart)
+            & (np.abs(surges.offset[there] - offset) <= reach)
+            & (surges.direction[there] == truth["direction"].to_numpy())
+            & (kinds[there] == _UNKNOWN)
+        )
+        kinds[there[same]] = number[same]
+        open_still &= ~same
+    return kinds
+
+
+def _plainly_marked(sight: Sight, market: SimulatedMarket, settings: SimulationSettings) -> np.ndarray:
+    """Whether an annotator without leniency or faults marks each surge: (n_surges,) bool."""
+    even = np.ones((3, len(sight.luck)))
+    return _judged(np.arange(len(sight.luck)), even, sight, market, settings) != _UNKNOWN
+
+
+def _judged(
+    chosen: np.ndarray,
+    leniency: np.ndarray,
+    sight: Sight,
+    market: SimulatedMarket,
+    settings: SimulationSettings,
+) -> np.ndarray:
+    """Class number of each chosen surge as one look judges it, -1 where it marks none.
+
+    Args:
+        chosen: (n,) numbers of surges.
+        leniency: (3, n) factors of clarity, calm and leg as they appear in this look.
+        sight, market, settings: What there is to see.
+    """
+    setups = Setups(*(measure[chosen] for measure in sight.setups))
+    clear = sight.surges.clarity[chosen] * leniency[0] >= settings.clear_from
+    narrow = setups.range_atr <= NARROW_ATR * leniency[1]
+    given, since = setups.given_back, setups.bars_since
+    retraced = (
+        (setups.leg_atr * leniency[2] >= LEAST_LEG_ATR)
+        & (given >= GIVEN_BACK[0])
+        & (given <= GIVEN_BACK[1])
+        & (since >= BARS_SINCE_PEAK[0])
+        & (since <= BARS_SINCE_PEAK[1])
+    )
+    luck = sight.luck[chosen]
+    seen = np.where(retraced, 1, np.where(narrow, 0, _UNKNOWN))
+    if settings.last_retracement_share is not None:
+        share = np.interp(
+            sight.surges.onset[chosen],
+            [0, len(market.bars)],
+            [settings.retracement_share, settings.last_retracement_share],
+        )
+        rarer = _odds(share) / _odds(settings.retracement_share)
+        seen[(seen == 1) & (luck >= rarer)] = _UNKNOWN
+    if not settings.type_shown:
+        seen = np.where(seen == _UNKNOWN, _UNKNOWN, luck < settings.retracement_share)
+    kinds = np.where(sight.planted[chosen] == _UNKNOWN, seen, sight.planted[chosen])
+    return np.where(clear, kinds, _UNKNOWN)
+
+
+def _odds(share: np.ndarray | float) -> np.ndarray | float:
+    return share / (1 - share)
+
+
+def _rows(
+    market: SimulatedMarket,
+    sight: Sight,
+    windows: list[int],
+    pass_number: int,
+    settings: SimulationSettings,
+    rng: np.random.Generator,
+) -> Iterator[tuple]:
+    """Rows of one pass over the windows that begin at these bars."""
+    for start, opened_at in zip(windows, market.bars["timestamp"].iloc[windows], strict=True):
+        chosen = in_core(sight.surges.onset, start)
+        leniency = np.exp(settings.softness * rng.standard_normal((3, len(chosen))))
+        kinds = _judged(chosen, leniency, sight, market, settings)
+        marks = _mark(start, chosen[kinds != _UNKNOWN], kinds[kinds != _UNKNOWN], sight, settings, rng)
+        for mark in marks or [(NONE, None, None)]:
+            yield (f"sim-{opened_at:%Y%m%dT%H%M}", opened_at, *mark, *_SAME_FOR_ALL, pass_number)
+
+
+def _mark(
+    bar0: int,
+    chosen: np.ndarray,
+    kinds: np.ndarray,
+    sight: Sight,
+    settings: SimulationSettings,
+    rng: np.random.Generator,
+) -> list[tuple[str, int, int]]:
+    """Label, first and last bar in the window of each surge that is not missed."""
+    marks = []
+    for number, kind in zip(chosen.tolist(), kinds.tolist(), strict=True):
+        if rng.random() < settings.miss_rate:
+            continue
+        onset, offset = int(sight.surges.onset[number]) - bar0, int(sight.surges.offset[number]) - bar0
+        start = min(max(onset + _slip(settings, rng), CORE_FIRST), CORE_LAST)
+        end = min(max(offset + _slip(settings, rng), start + 1), WINDOW_BARS - 1)
+        slipped = rng.random() < settings.type_slip_rate
+        marks.append((TYPES[1 - kind if slipped else kind], start, end))
+    return marks
+
+
+def _slip(settings: SimulationSettings, rng: np.random.Generator) -> int:
+    return int(rng.choice((-1, 1))) if rng.random() < settings.slip_rate else 0
+
+
+def _empty_share(period: LabelPeriod, settings: SimulationSettings) -> float:
+    """Share of a period's windows laid where nothing is marked: the thinner expansions lie, the larger."""
+    if settings.break_session is None or period.first_session < settings.break_session:
+        return settings.empty_share
+    thinner = (1 - settings.decoy_share_after_break) / (1 - settings.decoy_share)
+    return 1 - (1 - settings.empty_share) * min(thinner, 1.0)
