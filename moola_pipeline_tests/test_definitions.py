@@ -59,7 +59,10 @@ BLOCKING = {
     "finetuned_classifier": {"no_collapse"},
     "bootstrap_ci_report": {"baselines_present"},
 }
-WARNING = {"bootstrap_ci_report": {"beats_baselines", "target_f1", "calibrated"}}
+WARNING = {
+    "bootstrap_ci_report": {"beats_baselines", "target_f1", "calibrated"},
+    "latest_expansions": {"feature_drift", "expansion_rate", "class_mix", "new_label_calibration"},
+}
 ON_THE_GPU = {"pretrained_encoder", "finetuned_classifier", "bootstrap_ci_report", "latest_expansions"}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.told import told_probabilities
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.evaluation.bootstrap import N_RESAMPLES
 from moola_pipeline.evaluation.report_data import Check
@@ -14,12 +15,8 @@ from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.models.annotator import Annotator
-from moola_pipeline.models.reading import read_spans
-from moola_pipeline.models.rule import measure_spans
 from moola_pipeline.resources.promotions import Difference, Ruling, in_figures
-from moola_pipeline.serving.annotate import type_probabilities
-from moola_pipeline.training.examples import labeled_proposals
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
+from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
 from moola_pipeline.windows.repainted import BarArrays
 
 MARGIN = 0.02
@@ -158,18 +155,7 @@ def compare(
 
 def _p_retracement(annotator: Annotator, trials: Trials, windows: LabeledWindows) -> np.ndarray:
     """P(retracement) of the labeled expansions, span and direction told, both types weighing the same."""
-    bars, features = trials.bars, trials.features
-    measures = measure_spans(bars.views(windows.bar0), features.atr[view_rows(windows.bar0)])
-    reading = read_spans(
-        annotator.classifier,
-        bars.prices,
-        features.values,
-        features.atr,
-        windows.bar0,
-        labeled_proposals(windows, measures),
-        "cpu",
-    )
-    return type_probabilities(annotator, reading.retracement)[1]
+    return told_probabilities(annotator, trials.bars, trials.features, windows)[1]
 
 
 def _too_few(windows: LabeledWindows) -> str | None:

@@ -11,11 +11,13 @@ from moola_pipeline.assets.stage import OpenStage, open_stage
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.home import Home
+from moola_pipeline.labels.splits import resolve_dates, training_rows_end
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.promotions import Ruling, apply_ruling, in_figures
 from moola_pipeline.resources.provenance import code_version
 from moola_pipeline.resources.registry import champion_version, load_version, register
+from moola_pipeline.resources.served_rolls import ROLLS, served_rolls
 from moola_pipeline.resources.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -42,9 +44,20 @@ def registered_model(
 
     Runs on the CPU: it copies files and reads some hundred windows, a GPU would not help.
     """
+    from moola_pipeline.assets.drift import REFERENCE, reference_of
+
     with open_stage(context, pipeline, tracking) as stage:
         name, served = stage.market.model_name, finetuned_classifier.served
         facts = _facts_of(stage, finetuned_classifier.facts, bootstrap_ci_report)
+        facts[REFERENCE] = reference_of(
+            served,
+            raw_nq_bars,
+            relativity_features,
+            labeled_expansions,
+            training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions)),
+            stage.market.instrument.tick_points,
+        ).model_dump(mode="json")
+        facts[ROLLS] = served_rolls(stage.market)
         tags = _tags_of(stage, bootstrap_ci_report)
         registered = register(pipeline.home, stage.run, name, served, facts, tags)
         ruling = _ruling(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.told import told_probabilities
 from moola_pipeline.evaluation.baselines import constant_span, type_baselines
 from moola_pipeline.evaluation.breakdowns import Answers, Labeled
 from moola_pipeline.evaluation.calibration import perfect_band
@@ -33,11 +34,9 @@ from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled
 from moola_pipeline.models.annotator import Annotator
-from moola_pipeline.models.reading import read_spans
 from moola_pipeline.models.rule import Proposals, measure_spans, propose
-from moola_pipeline.serving.annotate import find_events, type_probabilities
+from moola_pipeline.serving.annotate import find_events
 from moola_pipeline.training.annotators import standalone_rule
-from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.frame import view_rows
 from moola_pipeline.windows.repainted import BarArrays
@@ -109,18 +108,7 @@ def score_annotators(
 def _asked(trial: Trial, annotator: Annotator, device: str) -> tuple[np.ndarray, Answers, pd.DataFrame]:
     """P(retracement) of labeled spans, calibrated; the answers; and every proposal, ranked."""
     windows = trial.ground.windows
-    measures = measure_spans(trial.bars.views(windows.bar0), trial.features.atr[view_rows(windows.bar0)])
-    marked = labeled_proposals(windows, measures)
-    reading = read_spans(
-        annotator.classifier,
-        trial.bars.prices,
-        trial.features.values,
-        trial.features.atr,
-        windows.bar0,
-        marked,
-        device,
-    )
-    calibrated, balanced = type_probabilities(annotator, reading.retracement)
+    calibrated, balanced = told_probabilities(annotator, trial.bars, trial.features, windows, device)
     # F1 is about what is reported, average precision about the order of all that was considered.
     unsure = replace(annotator, decisions=annotator.decisions.model_copy(update={"expansion_threshold": 0.0}))
     events, ranked = (

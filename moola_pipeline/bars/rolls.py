@@ -1,5 +1,6 @@
 """Contract rolls: when one contract gave way to the next, and which contract a bar belongs to."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,22 +42,25 @@ def read_rolls(path: Path) -> pd.DataFrame:
         BadInput: If a column or value is missing, a time proves no zone, the times do not
             increase, or a roll does not start from the contract that the one before it led to.
     """
-    table, columns = _read_table(path)
+    return rolls_of_text(path, path.name)
+
+
+def rolls_of_text(source: Path | io.BytesIO, name: str) -> pd.DataFrame:
+    """As `read_rolls`, from a file or from its bytes, which errors call `name`."""
+    table, columns = _read_table(source, name)
     if not table.num_rows:
-        raise BadInput(
-            f"{path.name}: a file of rolls must hold at least one, got no rows. Write a line for each."
-        )
+        raise BadInput(f"{name}: a file of rolls must hold at least one, got no rows. Write a line for each.")
     times, _ = utc_instants(
         table.column(columns["time"]),
         column=columns["time"],
         timezone=None,
-        source=path.name,
+        source=name,
         remedy="Write them with their offset, as in 2024-12-16T23:00:00Z, or name the column roll_ts_utc.",
     )
     rolls = pd.DataFrame({"time": times})
     for name in ("old", "new"):
         rolls[name] = table.column(columns[name]).to_pandas().astype("str").str.strip()
-    _refuse_broken_chain(rolls, path.name)
+    _refuse_broken_chain(rolls, name)
     return rolls
 
 
@@ -115,22 +119,25 @@ def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
     return pd.Series(names.take(n_rolled), index=timestamps.index, name="contract")
 
 
-def _read_table(path: Path) -> tuple[pa.Table, dict[str, str]]:
+def _read_table(source: Path | io.BytesIO, name: str) -> tuple[pa.Table, dict[str, str]]:
     try:
-        header = pyarrow.csv.open_csv(path).schema.names
-        text = {name: pa.string() for name in header if name.strip().lower() in ("old", "new")}
-        table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=text))
+        content = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        header = pyarrow.csv.open_csv(io.BytesIO(content)).schema.names
+        text = {column: pa.string() for column in header if column.strip().lower() in ("old", "new")}
+        table = pyarrow.csv.read_csv(
+            io.BytesIO(content), convert_options=pyarrow.csv.ConvertOptions(column_types=text)
+        )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
         raise BadInput(
-            f"{path.name}: rolls must be a csv file, got: {str(fault).splitlines()[0].rstrip('.')}. "
+            f"{name}: rolls must be a csv file, got: {str(fault).splitlines()[0].rstrip('.')}. "
             "Check the path."
         ) from None
     columns = {}
     for role, known in (("time", ROLL_TIME_NAMES), ("old", ("old",)), ("new", ("new",))):
-        matches = [name for name in header if name.strip().lower() in known]
+        matches = [column for column in header if column.strip().lower() in known]
         if len(matches) != 1:
             raise BadInput(
-                f"{path.name}: rolls must have one column named {' or '.join(known)}, "
+                f"{name}: rolls must have one column named {' or '.join(known)}, "
                 f"got {', '.join(header[:20])}. Write a header line such as time,old,new."
             )
         columns[role] = matches[0]

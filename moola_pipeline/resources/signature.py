@@ -3,6 +3,8 @@
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING
 
+from moola_pipeline.resources.served_rolls import ROLLS
+
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
@@ -41,5 +43,6 @@ def bars_signature() -> "ModelSignature":
     spelled = dict.fromkeys(form for name in FRAME_NAMES for form in (name, name.capitalize(), name.upper()))
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in spelled]
     return ModelSignature(
-        inputs=Schema(columns), params=ParamSchema([ParamSpec("timezone", DataType.string, "")])
+        inputs=Schema(columns),
+        params=ParamSchema([ParamSpec(name, DataType.string, "") for name in ("timezone", ROLLS)]),
     )

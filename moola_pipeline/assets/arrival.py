@@ -1,0 +1,87 @@
+"""A version that was not made by the run at hand, compared with the champion on this home's labels."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.assets.promotion import RULE, Contender, Trials, rule_on, rule_on_lost
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.evaluation.report_data import Check
+from moola_pipeline.home import Home
+from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.simulated import is_simulated
+from moola_pipeline.labels.splits import assign_splits
+from moola_pipeline.profiles import PROFILES, Market, choose_market
+from moola_pipeline.resources.promotions import Ruling
+from moola_pipeline.resources.registry import champion_version, load_version
+from moola_pipeline.serving.annotate import table_features
+
+UNCHECKED = "its checks ran in another home"
+
+
+def market_of(home: Home, model: str) -> Market | None:
+    """The market of a home whose models have this name, its bars there to be read; None without one."""
+    for wanted in ("registered", "simulated"):
+        for profile in PROFILES.values():
+            try:
+                market = choose_market(home, wanted, profile)
+            except BadInput:
+                continue
+            made = market.simulation is None or is_simulated(market.store, market.simulation)
+            if market.model_name == model and made:
+                return market
+    return None
+
+
+def trials_of(market: Market) -> Trials:
+    """The bars and labels on which versions are compared."""
+    table = market.bars()
+    labels = assign_splits(place_labels(market.labels(), table).frame, table, market.splits)
+    bars, features = table_features(table, market.instrument.tick_points)
+    return Trials(table, bars, features, labels)
+
+
+def contender(home: Home, model: str, version: str) -> Contender:
+    """A registered version, and the last bar it has seen.
+
+    Raises:
+        IntegrityError: If its files are gone or changed.
+    """
+    annotator, facts = load_version(home, f"models:/{model}/{version}")
+    return Contender(version, annotator, pd.to_datetime(facts["last_bar_seen"], utc=True))
+
+
+def judge_version(
+    home: Home, model: str, version: str, checks: Mapping[str, Check], rng: np.random.Generator
+) -> Ruling:
+    """What the rule of promotion makes of a registered version; nothing is moved.
+
+    Args:
+        home: Whose registry, bars and labels.
+        model, version: Which.
+        checks: Of its report.
+        rng: Source of the resamples.
+    """
+    champion = champion_version(home, model)
+    if champion is None:
+        reason = "there is no champion to compare it with"
+        return Ruling(False, "rule", None, RULE, reason)
+    market = market_of(home, model)
+    if market is None:
+        reason = f"version {champion} stays champion: this home has no bars and labels to compare them on"
+        return Ruling(False, "rule", champion, RULE, reason)
+    try:
+        new, old = (contender(home, model, one) for one in (version, champion))
+    except IntegrityError as fault:
+        return rule_on_lost(version, champion, str(fault).replace(f"{home.root}/", ""))
+    return rule_on(new, old, checks, trials_of(market), rng)
+
+
+def judge_arrival(home: Home, model: str, version: str, rng: np.random.Generator) -> Ruling:
+    """The ruling on an imported version: compared, and left to a person, for its checks ran elsewhere."""
+    found = judge_version(home, model, version, {}, rng)
+    if not found.promote:
+        return found
+    reason = f"version {found.against} stays champion: {UNCHECKED}; {found.reason}"
+    return Ruling(False, "rule", found.against, RULE, reason, found.interval)

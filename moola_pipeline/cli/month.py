@@ -1,0 +1,362 @@
+"""`moola selftest --month`: a month of use in a home of its own, step by step, by the same machinery."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from moola_pipeline.errors import MoolaError
+from moola_pipeline.home import Home
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from moola_pipeline.resources.tracking import MlflowClient
+
+MODEL = "moola-nq"
+MONTHS = ((2025, 3, 60), (2025, 4, 60), (2025, 5, 60), (2025, 6, 60), (2025, 7, 110))
+"""Labeled months and their windows; the last one comes when the model is in use. A month has more than 20
+sessions, which is what a comparison needs."""
+SATURDAY = datetime(2025, 8, 2, 12, 0, tzinfo=UTC)
+BARS, NEXT_BARS, LABELS, NEXT_LABELS = "bars.parquet", "july.parquet", "labels.csv", "july.csv"
+FIRST_NEXT = date(2025, 7, 1)
+
+
+class Step(NamedTuple):
+    """What a step came to, in a line, and how long it took."""
+
+    name: str
+    passed: bool
+    said: str
+    seconds: float
+
+
+@dataclass
+class Rehearsal:
+    """The home of a rehearsal and what has been done in it."""
+
+    home: Home
+    say: Callable[[str], None]
+    steps: list[Step] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[dict[str, str]]:
+        """Time a step; what stands under `said` at its end is shown, a MoolaError in it is its failure."""
+        self.say(name)
+        told, started = {"said": ""}, time.monotonic()
+        try:
+            yield told
+            passed = True
+        except MoolaError as fault:
+            told["said"], passed = str(fault), False
+        self.steps.append(Step(name, passed, told["said"], round(time.monotonic() - started, 1)))
+
+
+def rehearse(folder: Path, say: Callable[[str], None]) -> list[Step]:
+    """Play a month of use: train, new bars, new labels, promotions, a rollback, a move of the home.
+
+    Args:
+        folder: Empty; the home is made in it, twice where it is moved.
+        say: Shows the name of a step as it begins.
+    """
+    from moola_pipeline.resources.instance import open_instance, prepare_instance
+
+    files, home = folder / "files", Home(folder / "home")
+    play = Rehearsal(home, say)
+    with play.step("a simulated market, registered as if it were real") as told:
+        told["said"] = make_files(files)
+    prepare_instance(home)
+    with open_instance(home) as instance:
+        _until_in_use(play, files, instance)
+        _new_month(play, files, instance)
+        _new_labels(play, files, instance)
+    _contests(play)
+    _moved(play, folder / "moved")
+    return play.steps
+
+
+def make_files(folder: Path) -> str:
+    """Bars and labels of MONTHS as a vendor and a person have them, the last month in files of its own."""
+    import pandas as pd
+
+    from moola_pipeline.bars.schema import RAW_COLUMNS
+    from moola_pipeline.bars.sessions import session_of
+    from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
+    from moola_pipeline.labels.simulated import draw_labels
+    from moola_pipeline.publish import publish_bytes, publishing
+
+    periods = tuple(
+        LabelPeriod(first_session=first, last_session=_month_end(first), windows=n)
+        for first, n in ((date(year, month, 3 if month == 3 else 1), n) for year, month, n in MONTHS)
+    )
+    settings = SimulationSettings(
+        seed=3,
+        first_session=periods[0].first_session,
+        last_session=periods[-1].last_session,
+        label_periods=periods,
+    )
+    market = simulate(settings)
+    bars, labels = market.bars.loc[:, list(RAW_COLUMNS)], draw_labels(market, settings)
+    later = (session_of(bars["timestamp"]) >= pd.Timestamp(FIRST_NEXT)).to_numpy()
+    for name, part in ((BARS, bars.loc[~later]), (NEXT_BARS, bars.loc[later])):
+        with publishing(folder / name) as temporary:
+            part.to_parquet(temporary, index=False)
+    begun = bars.loc[later, "timestamp"].iloc[0]
+    new = pd.to_datetime(labels["window_start"], utc=True) >= begun
+    for name, part in ((LABELS, labels.loc[~new]), (NEXT_LABELS, labels.loc[new])):
+        publish_bytes(folder / name, part.to_csv(index=False).encode())
+    return f"{len(bars):,} bars, {len(labels)} labels; {int(later.sum()):,} bars of July come later"
+
+
+def _month_end(first: date) -> date:
+    return (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+
+def _until_in_use(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
+    from moola_pipeline.bars.manifest import add_bars
+    from moola_pipeline.bars.store import BarStore
+    from moola_pipeline.labels.chosen_splits import remember_choice
+    from moola_pipeline.labels.splits import SplitSettings
+
+    with play.step("train on the months to June: the first champion") as told:
+        add_bars(BarStore(play.home.data, simulated=False), files / BARS)
+        _add_labels(play.home, files / LABELS)
+        rolling = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
+        remember_choice(play.home.data, rolling)
+        made = _carry_out(instance, "train_job", _config(), None)
+        _require(len(made) == 9, f"nine assets must be made, got {len(made)}")
+        champion = _champion(play.home)
+        _require(champion == "1", f"version 1 must be champion, got {champion}")
+        told["said"] = f"version {champion} is champion"
+
+
+def _new_month(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
+    import shutil
+
+    import pandas as pd
+
+    from moola_pipeline.automation.jobs import PREDICTING
+
+    inbox = play.home.data / "inbox"
+    with play.step("July dropped into the inbox: the sensor launches, nothing is retrained") as told:
+        inbox.mkdir(parents=True, exist_ok=True)
+        shutil.copy(files / NEXT_BARS, inbox)
+        request = _look(instance)
+        _require(not isinstance(request, str), f"the sensor must launch a run, got {request}")
+        made = _carry_out(instance, "predict_job", request.run_config, None)  # pyright: ignore[reportAttributeAccessIssue]
+        _require(made == list(PREDICTING), f"bars, labels, features and marks must be made, got {made}")
+        [path] = play.home.store.glob("*/latest_expansions.parquet")
+        marks = pd.read_parquet(path)
+        begun = pd.Timestamp(FIRST_NEXT, tz="UTC") - pd.Timedelta(hours=2)
+        _require(len(marks) > 0, "July must have expansions, got none")
+        _require(bool((marks["window_start"] >= begun).all()), "marks must lie in the new bars alone")
+        told["said"] = f"{len(marks)} expansions marked in the new bars; made: {', '.join(made)}"
+    with play.step("the same file again: nothing") as told:
+        shutil.copy(files / NEXT_BARS, inbox)
+        said = _look(instance)
+        _require(isinstance(said, str), "the sensor must not launch a run again")
+        told["said"] = str(said)
+
+
+def _new_labels(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
+    with play.step("no new labels: the weekly training has nothing to do") as told:
+        said = _week(instance)
+        _require(isinstance(said, str), "weekly_retrain must not start on the same labels")
+        told["said"] = str(said)
+    with play.step("labels of July: the weekly training runs, the promotion decides") as told:
+        _add_labels(play.home, files / NEXT_LABELS)
+        request = _week(instance)
+        _require(not isinstance(request, str), f"weekly_retrain must start a run, got {request}")
+        assets = request.asset_selection  # pyright: ignore[reportAttributeAccessIssue]
+        made = _carry_out(instance, "train_job", request.run_config, assets)  # pyright: ignore[reportAttributeAccessIssue]
+        _require("finetuned_classifier" in made, f"the classifier must be trained again, got {made}")
+        entry = _log(play.home)[-1]
+        _require(entry.version == "2", f"the log must judge version 2, got {entry.version}")
+        _require(entry.interval is not None, f"July must be enough to compare on, got: {entry.reason}")
+        told["said"] = f"version 2 {entry.verdict}: {entry.reason}"
+
+
+def _contests(play: Rehearsal) -> None:
+    """Challengers whose worth is known, judged by the rule; and the way back."""
+    from moola_pipeline.resources.promotions import reigns_on
+
+    home, before = play.home, _champion(play.home)
+    with play.step("a challenger made worse (its types turned round) is not promoted") as told:
+        worse = _register_variant(home, str(before), turned=True)
+        entry = _judge(home, worse)
+        _require(entry.verdict == "stayed", f"version {worse} must stay challenger, got {entry.verdict}")
+        told["said"] = entry.reason
+    with play.step("a challenger that is better is promoted") as told:
+        _promote(home, worse, "as a person would by mistake")
+        better = _register_variant(home, str(before), turned=False)
+        entry = _judge(home, better)
+        _require(entry.verdict == "promoted", f"version {better} must be promoted, got: {entry.reason}")
+        told["said"] = entry.reason
+    with play.step("two rollbacks restore the champion of before") as told:
+        for expected in (worse, str(before)):
+            restored = _roll_back(home)
+            _require(restored == expected, f"the rollback must restore version {expected}, got {restored}")
+        told["said"] = f"version {before} is champion again"
+    with play.step("the log says who was champion on each day") as told:
+        today = datetime.now(UTC).date()
+        entries = _log(home)
+        days = {sorted({entry.at.date() for entry in entries})[0] - timedelta(days=1): [], today: entries}
+        for day, expected in days.items():
+            found = [reign.version for reign in reigns_on(entries, day)]
+            _require(bool(found) == bool(expected), f"{day} must have {len(expected)} entries, got {found}")
+        told["said"] = f"{today}: {', '.join(reign.version for reign in reigns_on(entries, today))}"
+
+
+def _moved(play: Rehearsal, target: Path) -> None:
+    from moola_pipeline.resources.registry import load_version
+
+    with play.step("a moved home still loads its champion") as told:
+        import os
+
+        os.chdir(target.parent)
+        play.home.root.rename(target)
+        _, facts = load_version(Home(target), f"models:/{MODEL}@champion")
+        told["said"] = f"version {facts['model_version']} from its new place"
+
+
+def _register_variant(home: Home, version: str, turned: bool) -> str:
+    """A version with the same weights but for the type: turned round, or moved by a hair's breadth."""
+    import torch
+
+    from moola_pipeline.resources.registry import load_version, register
+    from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
+
+    annotator, facts = load_version(home, f"models:/{MODEL}/{version}")
+    outer = annotator.classifier.type_head.outer
+    with torch.no_grad():
+        for part in (outer.weight, outer.bias):
+            part.mul_(-1.0 if turned else 1.0 + 1e-4)
+    client = open_store(home)
+    experiment = experiment_id(client, home, MODEL)
+    run = TrackedRun(client, experiment, client.create_run(experiment, run_name="rehearsal").info.run_id)
+    return register(home, run, MODEL, annotator, facts, {"rehearsal": "made on purpose"}).version
+
+
+def _judge(home: Home, version: str) -> Any:
+    import numpy as np
+
+    from moola_pipeline.assets.arrival import judge_version
+    from moola_pipeline.resources.promotions import apply_ruling
+
+    ruling = judge_version(home, MODEL, version, {}, np.random.default_rng(0))
+    return apply_ruling(home, _client(home), MODEL, version, ruling)
+
+
+def _promote(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
+    from moola_pipeline.resources.promotions import BY_HAND, Ruling, apply_ruling
+
+    ruling = Ruling(True, "hand", _champion(home), BY_HAND, reason, None, rolls_back)
+    apply_ruling(home, _client(home), MODEL, version, ruling)
+
+
+def _roll_back(home: Home) -> str | None:
+    from moola_pipeline.resources.promotions import champion_before, reconcile
+
+    version = champion_before(reconcile(home, _client(home), MODEL), MODEL)
+    _promote(home, version, "restored", rolls_back=True)
+    return _champion(home)
+
+
+def _look(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
+    """What the sensor answers now, files taken without waiting for them to rest."""
+    import dagster as dg
+
+    from moola_pipeline.automation import sensors
+    from moola_pipeline.definitions import defs
+
+    usual, sensors.SETTLE_SECONDS = sensors.SETTLE_SECONDS, 0.0
+    try:
+        with dg.build_sensor_context(
+            instance, sensor_name=sensors.new_bars_sensor.name, definitions=defs
+        ) as context:
+            return _answer(sensors.new_bars_sensor(context))
+    finally:
+        sensors.SETTLE_SECONDS = usual
+
+
+def _week(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
+    import dagster as dg
+
+    from moola_pipeline.automation.schedules import weekly_retrain
+
+    return _answer(weekly_retrain(dg.build_schedule_context(instance, scheduled_execution_time=SATURDAY)))
+
+
+def _answer(found: Any) -> "dg.RunRequest | str":
+    import dagster as dg
+
+    return found if isinstance(found, dg.RunRequest) else str(found.skip_message)
+
+
+def _config() -> dict[str, Any]:
+    chosen = {"profile": "smoke", "market": "registered", "scenario": "none"}
+    return {"resources": {"pipeline": {"config": chosen}}}
+
+
+def _carry_out(instance: "dg.DagsterInstance", job: str, config: Any, assets: Any) -> list[str]:
+    """Run a job in this process; the assets made, in order."""
+    from moola_pipeline.definitions import defs
+
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, run_config={**config, **quiet}, asset_selection=assets, raise_on_error=False
+    )
+    _require(result.success, f"{job} must succeed, but it failed; see {instance.root_directory}")
+    events = result.get_asset_materialization_events()
+    return [event.asset_key.to_user_string() for event in events if event.asset_key is not None]
+
+
+def _add_labels(home: Home, path: Path) -> None:
+    from moola_pipeline.bars.manifest import read_bars
+    from moola_pipeline.bars.store import BarStore
+    from moola_pipeline.labels.registry import add_labels
+
+    add_labels(home.labels, path, read_bars(BarStore(home.data, simulated=False)), drop_bad=False)
+
+
+def _champion(home: Home) -> str | None:
+    from moola_pipeline.resources.registry import champion_version
+
+    return champion_version(home, MODEL)
+
+
+def _log(home: Home) -> list[Any]:
+    from moola_pipeline.resources.promotions import read_log
+
+    return read_log(home, MODEL)
+
+
+def _client(home: Home) -> "MlflowClient":
+    from moola_pipeline.resources.tracking import open_store
+
+    return open_store(home)
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise MoolaError(otherwise)
+
+
+def rehearse_in_a_temporary_home(say: Callable[[str], None]) -> list[Step]:
+    """`rehearse` in a folder that is removed after it."""
+    import os
+
+    place, before = Path.cwd(), {name: os.environ.get(name) for name in ("MOOLA_HOME", "DAGSTER_HOME")}
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            try:
+                return rehearse(Path(folder), say)
+            finally:
+                os.chdir(place)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})

@@ -1,0 +1,181 @@
+"""Whether new bars are like those a model was trained on: its inputs, its answers, its probabilities."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+N_BINS = 10
+MODERATE_SHIFT, MAJOR_SHIFT = 0.1, 0.25
+"""Population stability below the first: the same; from the second on: another population. The customary
+limits of credit scoring (Siddiqi 2006)."""
+CENTRAL = 0.95
+"""Share of training sessions whose rates count as usual."""
+UNLIKELY = 0.01
+"""So many unusual sessions, or more, would come about by chance this rarely where the warning begins."""
+MOST_MIX_SHIFT = 0.1
+FEWEST_EXPANSIONS = 20
+EM_STEPS = 200
+_HALF = 0.5
+
+
+class Reference(BaseModel):
+    """What new bars are compared with: all of it fitted on rows that training may see.
+
+    Attributes:
+        edges: Deciles of each feature, by name; fewer where many values are equal.
+        shares: Share of the rows in each bin, one more than there are edges.
+        rates: Expansions found for 100 bars that a window covers, of each of the last training
+            sessions.
+        retracement_share: Share of retracements to which P(retracement) was calibrated.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    edges: dict[str, list[float]]
+    shares: dict[str, list[float]]
+    rows: int = Field(gt=0)
+    rates: list[float]
+    retracement_share: float = Field(ge=0, le=1)
+
+
+class Finding(NamedTuple):
+    """What one comparison came to.
+
+    Attributes:
+        name: Of the check.
+        passed: False where a person should look.
+        value: What was measured; NaN where nothing could be.
+        limit: What it was held to.
+        said: In words, with what it rests on.
+    """
+
+    name: str
+    passed: bool
+    value: float
+    limit: float
+    said: str
+
+
+def fit_bins(values: np.ndarray, names: list[str]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Deciles of each feature, and the share of the rows in each bin.
+
+    Args:
+        values: (n_rows, F) of training rows.
+        names: F names.
+    """
+    inner = np.linspace(0, 1, N_BINS + 1)[1:-1]
+    edges = {name: np.unique(np.quantile(values[:, i], inner)) for i, name in enumerate(names)}
+    shares = {name: bin_shares(values[:, i], edges[name]) for i, name in enumerate(names)}
+    return (
+        {name: found.astype(float).tolist() for name, found in edges.items()},
+        {name: found.tolist() for name, found in shares.items()},
+    )
+
+
+def bin_shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Share of the values in each bin, half a value added to each so that none is 0: (n_edges + 1,)."""
+    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+    return (counts + _HALF) / (len(values) + _HALF * len(counts))
+
+
+def population_stability(expected: np.ndarray, found: np.ndarray) -> float:
+    """Sum of (found - expected) * log(found / expected) over bins; both (n_bins,) shares above 0."""
+    expected, found = np.asarray(expected, float), np.asarray(found, float)
+    return float(((found - expected) * np.log(found / expected)).sum())
+
+
+def feature_shifts(reference: Reference, values: np.ndarray, names: list[str]) -> dict[str, float]:
+    """Population stability of each feature: new rows (n_rows, F) against the reference."""
+    return {
+        name: population_stability(
+            np.array(reference.shares[name]), bin_shares(values[:, i], np.array(reference.edges[name]))
+        )
+        for i, name in enumerate(names)
+        if name in reference.edges
+    }
+
+
+def judge_features(shifts: Mapping[str, float], n_rows: int) -> Finding:
+    """Warns from MAJOR_SHIFT on; what lies between the limits is named."""
+    name, worst = max(shifts.items(), key=lambda item: item[1])
+    moderate = [key for key, shift in shifts.items() if MODERATE_SHIFT <= shift < MAJOR_SHIFT]
+    major = [key for key, shift in shifts.items() if shift >= MAJOR_SHIFT]
+    said = f"{n_rows:,} new rows; largest: {name} {worst:.3f}"
+    said += f"; another population (from {MAJOR_SHIFT}): {', '.join(major)}" if major else ""
+    said += f"; moderate (from {MODERATE_SHIFT}): {', '.join(moderate)}" if moderate else ""
+    return Finding("feature_drift", not major, worst, MAJOR_SHIFT, said)
+
+
+def judge_rates(reference: Reference, rates: np.ndarray) -> Finding:
+    """Warns where more new sessions than chance allows lie outside the usual rates of training.
+
+    Args:
+        reference: Its rates say what is usual.
+        rates: (n_sessions,) expansions for 100 covered bars.
+    """
+    if not len(rates) or len(reference.rates) < FEWEST_EXPANSIONS:
+        few = f"{len(rates)} new sessions, {len(reference.rates)} training sessions: too few to compare"
+        return Finding("expansion_rate", True, float("nan"), UNLIKELY, few)
+    from scipy.stats import binom  # slow to import: not for a process that only names the checks
+
+    tail = (1 - CENTRAL) / 2
+    low, high = np.quantile(reference.rates, [tail, 1 - tail])
+    outside = int(((rates < low) | (rates > high)).sum())
+    chance = float(binom.sf(outside - 1, len(rates), 1 - CENTRAL))
+    said = (
+        f"{outside} of {len(rates)} new sessions outside {low:.2f} to {high:.2f} expansions for 100 bars; "
+        f"mean {rates.mean():.2f}, in training {np.mean(reference.rates):.2f}"
+    )
+    return Finding("expansion_rate", chance >= UNLIKELY, chance, UNLIKELY, said)
+
+
+def estimate_mix(p_retracement: np.ndarray, assumed: float) -> float:
+    """The share of retracements that explains the probabilities best, if only the mix has changed.
+
+    Args:
+        p_retracement: (n,) probabilities calibrated to the share `assumed`.
+        assumed: Above 0 and below 1.
+
+    Source:
+        Saerens, Latinne and Decaestecker (2002), Neural Computation 14(1).
+    """
+    share = assumed
+    for _ in range(EM_STEPS):
+        gain, loss = share / assumed, (1 - share) / (1 - assumed)
+        raised = gain * p_retracement
+        share = float((raised / (raised + loss * (1 - p_retracement))).mean())
+    return share
+
+
+def judge_mix(reference: Reference, p_retracement: np.ndarray, rng: np.random.Generator) -> Finding:
+    """Warns where the estimated mix is surely another, by more than MOST_MIX_SHIFT."""
+    assumed = reference.retracement_share
+    if len(p_retracement) < FEWEST_EXPANSIONS or not 0 < assumed < 1:
+        few = f"{len(p_retracement)} new expansions: at least {FEWEST_EXPANSIONS} are needed"
+        return Finding("class_mix", True, float("nan"), MOST_MIX_SHIFT, few)
+    share = estimate_mix(p_retracement, assumed)
+    drawn = rng.integers(0, len(p_retracement), (200, len(p_retracement)))
+    low, high = np.quantile([estimate_mix(p_retracement[rows], assumed) for rows in drawn], [0.025, 0.975])
+    moved = abs(share - assumed) > MOST_MIX_SHIFT and not low <= assumed <= high
+    said = (
+        f"estimated share of retracements {share:.2f} [{low:.2f}, {high:.2f}] among {len(p_retracement)} new "
+        f"expansions; calibrated to {assumed:.2f}"
+    )
+    return Finding("class_mix", not moved, share - assumed, MOST_MIX_SHIFT, said)
+
+
+def judge_calibration(is_retracement: np.ndarray, p: np.ndarray, rng: np.random.Generator) -> Finding:
+    """Warns where the calibration error of new labels exceeds what a perfect model would show."""
+    if len(p) < FEWEST_EXPANSIONS:
+        few = f"{len(p)} newly labeled expansions: at least {FEWEST_EXPANSIONS} are needed"
+        return Finding("new_label_calibration", True, float("nan"), float("nan"), few)
+    from moola_pipeline.evaluation.calibration import ece, perfect_band  # imports scipy, as above
+
+    error = float(ece(is_retracement, p))
+    _, high = perfect_band(p, rng)
+    said = (
+        f"calibration error {error:.3f} on {len(p)} newly labeled expansions; a perfect model: to {high:.3f}"
+    )
+    return Finding("new_label_calibration", error <= high, error, high, said)
