@@ -11,6 +11,8 @@ FORMAT = 1
 MARGIN = 0.02
 """Differences up to this count as equal."""
 STUDY_FILE = "study.json"
+NOISY_STUDENT = "noisy_student"
+"""The arm whose encoder, from random weights, learns from teachers fitted on the same labels."""
 COLUMNS = {
     "probe_type_f1": "probe F1",
     "probe_log_loss": "probe loss",
@@ -33,8 +35,8 @@ class StudyRow(_Part):
         count: Labeled expansions asked for.
         seeds: Those whose mean the scores are.
         scores: On validation windows, COLUMNS.
-        minus_scratch: The same less those of the network from scratch at this count, taught alike
-            (a noisy student: less those of the network that is not taught), same seeds, paired.
+        minus_scratch: The same less those of the network from scratch at this count, same seeds,
+            paired; where it is taught besides, less those of the noisy student.
         minus_scratch_at_most: Type and event F1 less those from scratch at the largest count.
     """
 
@@ -45,6 +47,11 @@ class StudyRow(_Part):
     scores: Scores
     minus_scratch: Scores = {}
     minus_scratch_at_most: Scores = {}
+
+    @property
+    def in_product(self) -> bool:
+        """Whether an encoder by objective was taught besides, as the product's is."""
+        return self.taught and self.arm != NOISY_STUDENT
 
 
 class StudyResults(_Part):
@@ -106,30 +113,30 @@ def study_lines(study: StudyResults) -> list[str]:
         f"Pretraining study  {marked}, {study.created_at:%Y-%m-%d}: {study.n_labels} validation "
         f"expansions in {study.n_windows} windows of {study.n_sessions} sessions; no test row was read",
     ]
-    for taught, heading in ((False, "on labels alone"), (True, "taught by trees first, then labels")):
-        rows = [row for row in study.rows if row.taught == taught]
+    for product, heading in ((False, "encoder, then labels"), (True, "encoder, then teachers, then labels")):
+        rows = [row for row in study.rows if row.in_product == product]
         if rows:
-            lines += ["", heading, _line("labels  encoder", COLUMNS.values())]
+            lines += ["", heading, _line("", COLUMNS.values())]
             lines += [_line(_named(row), (_shown(row.scores.get(name)) for name in COLUMNS)) for row in rows]
-    differing = [row for row in study.rows if row.minus_scratch]
-    lines += ["", "minus scratch, paired, 95 % by session", _line("labels  encoder", COLUMNS.values())]
-    lines += [
-        _line(_named(row), (_signed(row.minus_scratch.get(name)) for name in COLUMNS)) for row in differing
-    ]
+            lines += ["", f"minus {'noisy student' if product else 'scratch'}, paired"]
+            for row in (row for row in rows if row.minus_scratch):
+                lines.append(_line(_named(row), (_signed(row.minus_scratch.get(name)) for name in COLUMNS)))
     return [*lines, "", *conclusions(study)]
 
 
 def conclusions(study: StudyResults) -> list[str]:
     """One line for each question that a study answers."""
-    rows = [row for row in study.rows if row.minus_scratch and not row.taught]
     lines = []
-    for metric, name in (("type_f1_macro", "type F1"), ("event_f1_macro", "event F1")):
-        above = [_named(row) for row in rows if _low(row.minus_scratch.get(metric)) > 0]
-        below = [_named(row) for row in rows if _high(row.minus_scratch.get(metric)) < -MARGIN]
-        lines.append(f"{name} surely above scratch: {'; '.join(above) or 'nowhere'}")
-        lines.append(f"{name} surely more than {MARGIN} below scratch: {'; '.join(below) or 'nowhere'}")
-    halved = [row for row in study.rows if row.minus_scratch_at_most]
-    for row in halved:
+    for product, rival in ((False, "scratch"), (True, "the noisy student")):
+        rows = [row for row in study.rows if row.minus_scratch and row.in_product == product]
+        for metric, name in (("type_f1_macro", "type F1"), ("event_f1_macro", "event F1")) if rows else ():
+            above = [_named(row) for row in rows if _low(row.minus_scratch.get(metric)) > 0]
+            below = [_named(row) for row in rows if _high(row.minus_scratch.get(metric)) < -MARGIN]
+            lines.append(f"{name} surely above {rival}: {'; '.join(above) or 'nowhere'}")
+            lines.append(f"{name} surely more than {MARGIN} below {rival}: {'; '.join(below) or 'nowhere'}")
+    compared = [row for row in study.rows if "type_f1_macro" in row.minus_scratch_at_most]
+    most = max((row.count for row in compared), default=0)
+    for row in (row for row in compared if row.count == most):
         score = row.minus_scratch_at_most["type_f1_macro"]
         equal = score.estimate is not None and score.estimate >= -MARGIN
         lines.append(
@@ -142,7 +149,7 @@ def conclusions(study: StudyResults) -> list[str]:
 
 
 def _named(row: StudyRow) -> str:
-    return f"{row.count:>6}  {row.arm}{' + taught' if row.taught and row.arm != 'noisy_student' else ''}"
+    return f"{row.count} labels, {row.arm.replace('_', ' ')}{', taught' if row.in_product else ''}"
 
 
 def _line(name: str, cells: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from moola_pipeline.evaluation.study_results import NOISY_STUDENT
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.study.store import Cell, Store, content_key
 from moola_pipeline.study.trials import MEASURED, Given, Ground, measured_trial, run_trial
@@ -16,7 +17,7 @@ from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.training.study_settings import StudySettings
 
-SCRATCH, STUDENT = "scratch", "noisy_student"
+SCRATCH, STUDENT = "scratch", NOISY_STUDENT
 
 
 class Work(NamedTuple):

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from moola_pipeline.evaluation.study_results import NOISY_STUDENT
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.annotator import Annotator, sigmoid
 from moola_pipeline.models.classifier import Classifier
@@ -128,11 +129,11 @@ def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: st
     proposed, marked = (
         read_spans(network, *table, validation.bar0, spans, device) for spans in (proposals, labeled)
     )
-    read = network.encoder if arm == "noisy_student" else encoder
+    read = network.encoder if arm == NOISY_STUDENT else encoder
     p_retracement = sigmoid(marked.retracement)
     return Cell(
         **_named(given, arm, taught),
-        probe=[] if taught and arm != "noisy_student" else probe(given, read).tolist(),
+        probe=[] if taught and arm != NOISY_STUDENT else probe(given, read).tolist(),
         p_retracement=p_retracement.tolist(),
         events=_crossed(network.cpu(), given.rule, validation, given.asked, (proposed, marked)),
         seconds=time.perf_counter() - started,

@@ -95,7 +95,7 @@ def test_a_cell_that_is_missing_or_broken_is_computed_again(
 @pytest.mark.parametrize("changed", ["labels_train", "labels_validation", "bars"])
 def test_other_data_is_another_cell(held: tuple[Study, list[Cell]], changed: str):
     study, work = held[0], planned(SMALL)[0]
-    other = made_study(study.store.root, **{changed: "other"})
+    other = made_study(study.store.root, SMALL, **{changed: "other"})
     assert other.cell_key(work) != study.cell_key(work)
     assert other.store.cell(other.cell_key(work)) is None
 

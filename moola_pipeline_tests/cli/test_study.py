@@ -1,0 +1,80 @@
+"""moola study and the profile that holds one."""
+
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.cli.faults import FAILED
+from moola_pipeline.evaluation.study_results import STUDY_FILE, read_study
+from moola_pipeline.home import Home
+from moola_pipeline.profiles import PROFILES
+from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.sources import read_sources
+from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+from moola_pipeline.training.study_settings import StudySettings
+from moola_pipeline_tests.cli.calls import call, complaint, facts
+
+TINY = StudySettings(
+    objectives=("next_leg",),
+    counts=(20,),
+    seeds=(0,),
+    taught_seeds=(),
+    label_steps=2,
+    resamples=100,
+    pretrain=PretrainSettings(hidden_units=8, epochs=1, batch_windows=16),
+    finetune=FinetuneSettings(head_units=4, taught_windows=100, taught_epochs=1, taught_batch_windows=16),
+)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    smoke = PROFILES["smoke"]
+    monkeypatch.setitem(PROFILES, "study", smoke.model_copy(update={"name": "study", "study": TINY}))
+
+
+def test_without_a_study_the_command_that_holds_one_is_named(smoke_home: Home):
+    result = call("study", "--profile", "smoke", home=smoke_home.root)
+    assert result.exit_code == FAILED
+    assert complaint(result) == (
+        "A study must have been held, but there is none. Run: moola run --profile study"
+    )
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_study_is_held_kept_shown_again_and_seen_by_the_plan(
+    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOOLA_HOME", str(smoke_copy.root))
+    market = Pipeline(profile="smoke", market="auto", scenario="none").chosen_market()
+    before = read_sources(market).digests["study"]
+    held = call("run", "--profile", "study", "--json", home=smoke_copy.root)
+    assert held.exit_code == 0
+    assert "about" in held.stderr and "1/" in held.stderr
+
+    shown = facts(call("study", "--profile", "smoke", "--json", home=smoke_copy.root))
+    assert shown["fits"] and shown["complete"]
+    assert shown["rows"] == facts(held)["rows"]
+    kept = read_study(smoke_copy.studies / market.name)
+    assert kept is not None and kept.market == market.name and kept.simulated
+    assert (before, read_sources(market).digests["study"] != "") == ("", True)
+
+    again = call("run", "--profile", "study", home=smoke_copy.root)
+    assert again.stderr == ""
+    assert again.stdout.splitlines()[0].startswith("Pretraining study  SIMULATED bars")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_study_of_other_labels_is_shown_as_such_and_left_out_of_the_sources(
+    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOOLA_HOME", str(smoke_copy.root))
+    call("run", "--profile", "study", home=smoke_copy.root)
+    market = Pipeline(profile="smoke", market="auto", scenario="none").chosen_market()
+    path: Path = smoke_copy.studies / market.name / STUDY_FILE
+    kept = read_study(path.parent)
+    assert kept is not None
+    path.write_text(kept.model_copy(update={"digests": {"labels.train": "others"}}).model_dump_json())
+
+    result = call("study", "--profile", "smoke", home=smoke_copy.root)
+    assert result.stdout.splitlines()[-1].startswith("Held on other bars or labels than there are now")
+    assert read_sources(market).digests["study"] == ""
