@@ -41,6 +41,9 @@ class ReportSettings(BaseModel):
     seed: int = Field(default=0, ge=0, description="of resamples and of the peers' trees")
     resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
     gallery_windows: int = Field(default=12, ge=0, description="test windows drawn as candles")
+    live_sessions: int | None = Field(
+        default=None, ge=1, description="sessions of the test windows gone through bar by bar; null: all"
+    )
     scratch_seeds: int = Field(
         default=1, ge=0, description="trainings of the same network from scratch, as a peer; 0: none"
     )
@@ -75,6 +78,7 @@ PROFILES = {
                 seeds=(0,),
                 head_units=32,
                 taught_windows=400,
+                taught_live_windows=300,
                 taught_epochs=4,
                 taught_batch_windows=16,
                 epochs=8,
@@ -83,12 +87,13 @@ PROFILES = {
                 batch_windows=8,
                 learning_rate=3e-3,
             ),
-            report=ReportSettings(resamples=500, gallery_windows=4, scratch_seeds=0),
+            report=ReportSettings(resamples=500, gallery_windows=4, live_sessions=2, scratch_seeds=0),
         ),
         Profile(
             name="demo",
             pretrain=PretrainSettings(max_windows=6000, epochs=5),
-            finetune=FinetuneSettings(seeds=(0,), taught_windows=4000),
+            finetune=FinetuneSettings(seeds=(0,), taught_windows=4000, taught_live_windows=3000),
+            report=ReportSettings(live_sessions=20),
         ),
         Profile(name="full"),
         Profile(name="study"),

@@ -70,6 +70,8 @@ def bootstrap_ci_report(
 ) -> Iterator[Any]:
     """The model on the test windows, with 95 % intervals by session, baselines, peers and a page."""
     from moola_pipeline.assets import report_parts, scoring
+    from moola_pipeline.assets.live_scoring import score_whole_sessions
+    from moola_pipeline.assets.trial import Trial
     from moola_pipeline.evaluation import checks as conclusions
     from moola_pipeline.evaluation.report import render_html, summary_lines
     from moola_pipeline.evaluation.scores import make_ground
@@ -86,6 +88,9 @@ def bootstrap_ci_report(
         bars = bar_arrays(raw_nq_bars, stage.market.instrument.tick_points)
         trial = scoring.Trial(bars, relativity_features, make_ground(test, settings.resamples, rng))
         judged = scoring.score_annotators(trial, finetuned_classifier.annotators, device, rng)
+        in_sessions = score_whole_sessions(
+            trial, finetuned_classifier.served, raw_nq_bars["session"], settings.live_sessions, device
+        )
         by_rule = scoring.find_by_rule(trial, train)
         fresh = _fresh_networks(
             trial, pretrained_encoder, labeled_expansions, facts, settings.scratch_seeds, device, rng
@@ -122,7 +127,7 @@ def bootstrap_ci_report(
             ),
             device=device,
             profile=stage.profile.name,
-            metrics=report_parts.as_scores(judged.scores),
+            metrics=report_parts.as_scores({**judged.scores, **in_sessions}),
             baselines={name: report_parts.as_scores(one) for name, one in baselines.items()},
             peers={name: report_parts.as_scores(one) for name, one in peers.items()},
             ceiling=report_parts.as_scores(ceiling),

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from moola_pipeline.assets.scoring import Judged, Trial, seen_in
+from moola_pipeline.assets.scoring import Judged
+from moola_pipeline.assets.trial import Trial, seen_in
 from moola_pipeline.evaluation.bootstrap import Interval
 from moola_pipeline.evaluation.breakdowns import break_down, confusion
 from moola_pipeline.evaluation.calibration import reliability
@@ -34,9 +35,9 @@ from moola_pipeline.evaluation.study_results import fits, learning_curve, read_s
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.frame import WAITS, WINDOW_BARS
 
-LIVE = "live mode is not built yet: this report is about hindsight, the whole window read"
+NOT_LIVE = "the model was not taught to answer live: this report is about hindsight, the whole window read"
 NO_STUDY = "no study of these bars and labels yet: moola run --profile study"
 NO_SECOND_PASS = "no test window carries a second pass of the annotator"
 NO_SCRATCH = "this profile trains no network from scratch; demo and full train one seed"
@@ -92,6 +93,11 @@ def details_of(
         },
         class_mix=class_mix(labels),
         event_study=event_study(ground, trial.labeled, answers[served].events, closes, trial.features.atr),
+        delay_curve={
+            wait: Score.model_validate(judged.scores[name].interval)
+            for wait in WAITS
+            if (name := f"event_f1_live_{wait}") in judged.scores
+        },
         null=Score.model_validate(null),
     )
 
@@ -123,8 +129,7 @@ def not_measured(
         fresh: Networks trained without pretraining.
     """
     reasons = {
-        "live": (True, LIVE),
-        "delay_curve": (not details.delay_curve, LIVE),
+        "delay_curve": (not details.delay_curve, NOT_LIVE),
         "learning_curve": (not details.learning_curve, NO_STUDY),
         "ceiling": (not ceiling, NO_SECOND_PASS),
         "previous": (before is None, FIRST_REPORT),

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from moola_pipeline.assets.scoring import Judged, Trial, score_annotators
+from moola_pipeline.assets.scoring import Judged, score_annotators
+from moola_pipeline.assets.trial import Trial
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.annotators import train_annotators

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.live_scoring import score_live, score_rule_live
 from moola_pipeline.assets.told import told_probabilities
+from moola_pipeline.assets.trial import Trial, seen_before, seen_in
 from moola_pipeline.evaluation.baselines import constant_span, type_baselines
-from moola_pipeline.evaluation.breakdowns import Answers, Labeled
+from moola_pipeline.evaluation.breakdowns import Answers
 from moola_pipeline.evaluation.calibration import perfect_band
 from moola_pipeline.evaluation.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.evaluation.null import shuffled_answers
 from moola_pipeline.evaluation.peers import (
     TYPE_PEERS,
-    Seen,
     TypePeer,
     fit_type_peer,
 )
@@ -30,39 +31,15 @@ from moola_pipeline.evaluation.scores import (
     score_ranking,
     score_types,
 )
-from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.features.schema import mirrored
 from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.rule import Proposals, measure_spans, propose
 from moola_pipeline.serving.annotate import find_events
 from moola_pipeline.training.annotators import standalone_rule
-from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.frame import view_rows
-from moola_pipeline.windows.repainted import BarArrays
 
 RULE_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
 """Peers that also type the spans which the rule finds."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The test windows in their table of bars.
-
-    Attributes:
-        bars, features: The table.
-        ground: The windows, their labels, and the resamples of their sessions.
-    """
-
-    bars: BarArrays
-    features: FeatureTable
-    ground: Ground
-
-    @property
-    def labeled(self) -> Labeled:
-        """Where the labeled expansions lie."""
-        spans = self.ground.windows.spans
-        return Labeled(self.ground.windows.bar0[spans.window] + spans.start, spans.direction)
 
 
 @dataclass(frozen=True)
@@ -93,6 +70,7 @@ def score_annotators(
     for seed, annotator in annotators.items():
         annotator.classifier.to(device)
         calibrated, answers[seed], ranked = _asked(trial, annotator, device)
+        live = score_live(trial, annotator, device)
         annotator.classifier.to("cpu")
         scored[seed] = {
             **score_types(ground, answers[seed].p_retracement),
@@ -100,6 +78,7 @@ def score_annotators(
             **score_events(ground, answers[seed].events),
             **score_ends(ground, answers[seed].events),
             **score_ranking(ground, ranked),
+            **live,
         }
         probabilities[seed], bands[seed] = calibrated, perfect_band(calibrated, rng)
     return Judged(mean_scores(list(scored.values())), scored, answers, probabilities, bands)
@@ -179,6 +158,7 @@ def score_peers(
         fitted[name] = fit_type_peer(name, learned, train.spans.type, rng)
     peers = {name: score_types(ground, peer.predict_proba(asked)) for name, peer in fitted.items()}
     proposed = seen_before(trial, ground.windows.bar0[found.window] + found.start, found.direction)
+    live = score_rule_live(trial, train, {typer: fitted[typer] for typer in RULE_TYPERS})
     for typer in RULE_TYPERS:
         types = (fitted[typer].predict_proba(proposed) > 0.5).astype(np.int64)
         events = _events(ground, found, types)
@@ -186,6 +166,7 @@ def score_peers(
             **score_events(ground, events),
             **score_ends(ground, events),
             **score_ranking(ground, events.assign(score=found.net_atr)),
+            **live[typer],
         }
     return peers
 
@@ -203,21 +184,6 @@ def score_ceiling(ground: Ground, twice: TwiceLabeled) -> Scored:
     known = Ground(twice.first, weights[:, twice.first.spans.window], weights)
     again = events_of(twice.second)
     return {**score_events(known, again), **score_ends(known, again)}
-
-
-def seen_in(trial: Trial, windows: LabeledWindows) -> Seen:
-    """What peers see of the labeled expansions of windows."""
-    rows = windows.bar0[windows.spans.window] + windows.spans.start
-    return seen_before(trial, rows, windows.spans.direction)
-
-
-def seen_before(trial: Trial, rows: np.ndarray, directions: np.ndarray) -> Seen:
-    """What peers see of the bars before these rows, turned so that the expansion points up."""
-    paths = paths_before(trial.bars.prices[:, 3], trial.features.atr, rows, directions)
-    features = trial.features.values[np.asarray(rows)[:, None] + np.arange(-BARS_BEFORE_START, 0)]
-    down = np.asarray(directions) < 0
-    features[down] = mirrored(features[down])
-    return Seen(paths, features)
 
 
 def _events(ground: Ground, found: Proposals, types: np.ndarray) -> pd.DataFrame:

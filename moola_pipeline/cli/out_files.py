@@ -72,10 +72,14 @@ def publish_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
 
 def records(table: "pd.DataFrame") -> list[dict[str, Any]]:
     """The rows of a table for JSON, times as a program reads them."""
-    return [
-        {str(name): iso_time(value) if hasattr(value, "isoformat") else value for name, value in row.items()}
-        for row in table.to_dict("records")
-    ]
+    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    """A time as text; null for one that is not known."""
+    if not hasattr(value, "isoformat"):
+        return value
+    return iso_time(value) if value == value else None  # NaT is not itself
 
 
 def _same(one: Path, other: Path) -> bool:

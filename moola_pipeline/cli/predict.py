@@ -14,10 +14,14 @@ from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
+from moola_pipeline.windows.frame import MAX_WAIT, WAITS
 
 if TYPE_CHECKING:
     from moola_pipeline.bars.vendor import VendorBars
     from moola_pipeline.serving.annotate import Annotation
+
+READ = {"hindsight": "read in hindsight", "live": "read live, one a closed bar"}
+FOUND = {"hindsight": "expansions", "live": "alarms"}
 
 
 @click.command()
@@ -27,7 +31,18 @@ if TYPE_CHECKING:
     metavar="URI",
     help="models:/NAME@ALIAS or models:/NAME/VERSION; else the instrument's champion.",
 )
-@click.option("--mode", type=click.Choice(["hindsight"]), default="hindsight", show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(["hindsight", "live"]),
+    default="hindsight",
+    show_default=True,
+    help="Each window read whole; or bar by bar, an alarm at the close that raises it.",
+)
+@click.option(
+    "--max-wait",
+    type=click.Choice([str(bars) for bars in WAITS]),
+    help=f"Live: bars after the claimed first one by which an alarm has come or never will; else {MAX_WAIT}.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help=OUT_HELP)
 @click.option("--plot", type=click.Path(path_type=Path), help=PLOT_HELP)
 @rolls_option
@@ -37,17 +52,20 @@ def predict(
     file: Path,
     model: str | None,
     mode: str,
+    max_wait: str | None,
     out: Path | None,
     plot: Path | None,
     rolls: Path | None,
     as_json: bool,
     **vendor: Any,
 ) -> None:
-    """Mark the expansions in FILE; in hindsight each window is read whole."""
+    """Mark the expansions in FILE: in hindsight, or as the model would have called them live."""
     from moola_pipeline.bars.schema import INSTRUMENTS
     from moola_pipeline.bars.vendor import read_vendor_file
     from moola_pipeline.serving.frames import table_from_bars
 
+    if max_wait is not None and mode != "live":
+        raise BadInput(f"--max-wait must come with --mode live, got --mode {mode}. Add it, or leave it out.")
     require_files(out, plot, file)
     options = chosen_options(**vendor)
     bars = read_vendor_file(file, options)
@@ -57,6 +75,7 @@ def predict(
     quiet_libraries()
     from moola_pipeline.resources.registry import load_version
     from moola_pipeline.serving.annotate import annotate
+    from moola_pipeline.serving.live import annotate_live
 
     model = model or f"models:/moola-{options.instrument.lower()}@champion"
     annotator, facts = load_version(Home.resolve(), model)
@@ -65,7 +84,9 @@ def predict(
             f"{model} marks {facts['instrument']}, got bars of {options.instrument}. Choose another model."
         )
     tick_points = INSTRUMENTS[options.instrument].tick_points
-    found = annotate(annotator, table, tick_points, facts["model_version"])
+    asked = annotator, table, tick_points, facts["model_version"]
+    wait = int(max_wait or MAX_WAIT)
+    found = annotate_live(*asked, max_wait=wait) if mode == "live" else annotate(*asked)
     named = f"{model} (version {facts['model_version']})"
     written = [write_marks(out, found, table, f"{file.name}, {named}")] if out else []
     written += [plot_marks(plot, found, table, file.name, named)] if plot else []
@@ -73,6 +94,8 @@ def predict(
         "model": model,
         "model_version": facts["model_version"],
         "simulated_model": facts["simulated"],
+        "mode": mode,
+        "max_wait": wait if mode == "live" else None,
         "bars": len(table),
         "rows": row_facts(bars),
         "windows": found.n_windows,
@@ -95,8 +118,8 @@ def _lines(shown: dict[str, Any], found: "Annotation", written: list[str], liste
     missed = int(found.not_covered["bars"].to_numpy().sum())
     lines = [
         f"{marked} {shown['model']} (version {shown['model_version']}), {shown['bars']:,} bars, "
-        f"{shown['windows']:,} windows read in hindsight",
-        f"{len(found.expansions):,} expansions; {missed:,} bars at the edges of "
+        f"{shown['windows']:,} windows {READ[shown['mode']]}",
+        f"{len(found.expansions):,} {FOUND[shown['mode']]}; {missed:,} bars at the edges of "
         f"{len(found.not_covered):,} stretches are not covered by any window; times are UTC bar opens",
     ]
     if found.n_waiting:
@@ -106,10 +129,11 @@ def _lines(shown: dict[str, Any], found: "Annotation", written: list[str], liste
         )
     lines += written
     if listed and len(found.expansions):
-        columns = ["started_at", "ended_at", "direction", "label", "probability", "p_retracement"]
+        seen = "decided_at" if shown["mode"] == "live" else "ended_at"
+        columns = ["started_at", seen, "direction", "label", "probability", "p_retracement"]
         table = found.expansions[columns].assign(
             started_at=found.expansions["started_at"].dt.strftime("%Y-%m-%d %H:%M"),
-            ended_at=found.expansions["ended_at"].dt.strftime("%H:%M"),
+            **{seen: found.expansions[seen].dt.strftime("%H:%M")},
         )
         lines += ["", table.to_string(index=False, float_format=lambda share: f"{share:.2f}")]
     return lines

@@ -30,10 +30,19 @@ def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = Tru
         window_id, type, tp, fp, fn; one row per window and type with any labeled or predicted
         expansion.
     """
-    keys = ["window_id", "type"]
     if not typed:
         truth, predicted = truth.assign(type=ANY_TYPE), predicted.assign(type=ANY_TYPE)
-    found = pair_events(truth, predicted)
+    return outcomes(truth, predicted, pair_events(truth, predicted))
+
+
+def outcomes(truth: pd.DataFrame, predicted: pd.DataFrame, found: np.ndarray) -> pd.DataFrame:
+    """Count what a pairing comes to, as `match_events` does.
+
+    Args:
+        truth, predicted: window_id, onset, type.
+        found: (n_truth,) place in `predicted` of what each labeled expansion is, -1 where there is none.
+    """
+    keys = ["window_id", "type"]
     complete, alarm = in_core(truth), in_core(predicted) & ~np.isin(np.arange(len(predicted)), found)
     told = pd.concat(
         [
@@ -72,12 +81,26 @@ def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True
     for labeled, found in candidates(truth, predicted, typed):
         labeled = labeled[~outside[labeled]]
         near = may_match(spans[labeled], found_spans[found])
-        # an unmatched prediction outside the core costs nothing, so one inside is the better to match
-        gain = near * (1 + core[found] / (1 + len(found)))
-        rows, columns = linear_sum_assignment(gain, maximize=True)
-        met = near[rows, columns]
-        paired[labeled[rows[met]]] = found[columns[met]]
+        rows, columns = assigned(near, core[found])
+        paired[labeled[rows]] = found[columns]
     return paired
+
+
+def assigned(near: np.ndarray, core: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As many pairs as can be made one to one, those in the core rather than others.
+
+    An unmatched prediction outside the core costs nothing, so one inside is the better to match.
+
+    Args:
+        near: (n_labeled, n_found) bool, which may be one.
+        core: (n_found,) bool.
+
+    Returns:
+        Places of the labeled ones and of what they are.
+    """
+    rows, columns = linear_sum_assignment(near * (1 + core / (1 + len(core))), maximize=True)
+    met = near[rows, columns]
+    return rows[met], columns[met]
 
 
 def in_core(events: pd.DataFrame) -> np.ndarray:

@@ -116,7 +116,15 @@ _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
         r"event_f1_live_(\d+)",
         "Event F1, live, {0} bars after the start",
         "detection",
-        "what it finds when it must decide {0} bars after the first one",
+        "shown one bar after another, what it finds and types at most {0} bars after the first one",
+        "higher",
+        "share",
+    ),
+    (
+        r"event_f1_untyped_live_(\d+)",
+        "Event F1, live, type ignored, {0} bars after the start",
+        "detection",
+        "the same, whatever type it names",
         "higher",
         "share",
     ),
@@ -124,7 +132,7 @@ _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
         r"alarms_per_session\w*",
         "Alarms per session",
         "detection",
-        "how often it would call in one trading day",
+        "how often it calls in one whole trading day, going through it bar by bar",
         "neither",
         "alarms",
     ),
@@ -132,7 +140,7 @@ _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
         r"precision_top_?(\d+)\w*",
         "Precision of the {0} surest alarms",
         "detection",
-        "how many of its surest alarms of a session were right",
+        "how many of its {0} surest alarms of a session were right, where an annotator has looked",
         "higher",
         "share",
     ),
@@ -190,7 +198,6 @@ _METHODS = {
 }
 _INPUTS = {"45_closes": "45 closes", "21_summaries": "21 price summaries", "own_inputs": "the model's inputs"}
 PARTS = {
-    "live": "Live mode",
     "delay_curve": "Delay curve",
     "learning_curve": "Learning curve",
     "ceiling": "Annotator's second look",

@@ -17,10 +17,11 @@ from moola_pipeline.errors import ChecksumMismatch, IntegrityError
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.rule import Rule
 from moola_pipeline.publish import publish_bytes, publish_json
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS_FILE, CONFIG_FILE = "weights.safetensors", "config.json"
 
 
@@ -36,6 +37,14 @@ class Decisions(BaseModel):
     retracement_shift: float
     retracement_threshold: float = Field(ge=0, le=1, description="where both classes weigh the same")
     refine: bool = Field(description="whether the pointer's span replaces the rule's")
+    live: LiveDecisions | None = Field(
+        default=None, description="of live mode; null where the network was not taught to answer live"
+    )
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers were fitted."""
+        return len(Decisions.model_fields) - 1 + (self.live.n_numbers if self.live else 0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class Annotator:
     @property
     def n_parameters(self) -> int:
         """Network weights, rule thresholds and decisions, all counted."""
-        return n_parameters(self.classifier) + len(Rule.model_fields) + len(Decisions.model_fields)
+        return n_parameters(self.classifier) + len(Rule.model_fields) + self.decisions.n_numbers
 
 
 def save_annotator(folder: Path, annotator: Annotator, facts: dict[str, Any]) -> None:

@@ -37,11 +37,13 @@ class Heads(NamedTuple):
         expansion: (N,) logit that the span is an expansion.
         retracement: (N,) logit that a retracement, not a consolidation, came before it.
         pointer: (N, 2) center and length, shares of 105 bars.
+        begun: (N,) logit that an expansion began where the span begins, whether it is over or not.
     """
 
     expansion: Tensor
     retracement: Tensor
     pointer: Tensor
+    begun: Tensor
 
 
 class Head(nn.Module):
@@ -62,7 +64,9 @@ class Classifier(nn.Module):
     """Encoder with four heads: per-bar logits, the span's judge, its pointer, its type.
 
     The heads of a span read the encoder's states and what is measured of the span directly. The
-    type is read from what lies before the span, whatever the span is like.
+    type is read from what lies before the span, whatever the span is like. The judge answers twice:
+    is this span a whole expansion, and is it the beginning of one. A view may end before its window
+    does: the states then know nothing of the bars that were cut off.
     """
 
     input_center: Tensor
@@ -77,7 +81,7 @@ class Classifier(nn.Module):
         self.register_buffer("input_scale", torch.ones(N_INPUTS))
         self.dropout = nn.Dropout(dropout)
         self.bar_head = nn.Linear(states, 1)
-        self.judge_head = Head(4 * states + N_INPUTS + N_FEATURES, head_units, dropout, 1)
+        self.judge_head = Head(4 * states + N_INPUTS + N_FEATURES, head_units, dropout, 2)
         self.pointer_head = Head(3 * states + N_INPUTS, head_units // 2, dropout, 2)
         self.type_head = Head(2 * states + N_BEFORE + N_FEATURES, head_units, dropout, 1)
 
@@ -92,15 +96,16 @@ class Classifier(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = share
 
-    def set_priors(self, bar: float, judge: float, retracement: float) -> None:
+    def set_priors(self, bar: float, judge: float, retracement: float, begun: float = 0.5) -> None:
         """Start each classification head at the prior of the batches that the loss will see."""
-        for layer, prior in (
-            (self.bar_head, bar),
-            (self.judge_head.outer, judge),
-            (self.type_head.outer, retracement),
+        for layer, priors in (
+            (self.bar_head, [bar]),
+            (self.judge_head.outer, [judge, begun]),
+            (self.type_head.outer, [retracement]),
         ):
             nn.init.zeros_(layer.weight)
-            nn.init.constant_(layer.bias, float(torch.logit(torch.tensor(prior), eps=1e-4)))
+            with torch.no_grad():
+                layer.bias.copy_(torch.logit(torch.tensor(priors), eps=1e-4))
         nn.init.zeros_(self.pointer_head.outer.weight)
         nn.init.zeros_(self.pointer_head.outer.bias)
 
@@ -112,19 +117,20 @@ class Classifier(nn.Module):
         """Read windows and judge spans in them.
 
         Args:
-            features: (B, 125, F) raw features, mirrored where the span points down.
+            features: (B, V, F) raw features, mirrored where the span points down; V is 125, or less
+                where the windows are cut off.
             spans: N spans in these windows.
 
         Returns:
-            Per-bar logits (B, 105), and what is said of each span.
+            Per-bar logits (B, V - 20), and what is said of each span.
         """
-        states = self.encoder(features)  # (B, 125, 2H)
+        states = self.encoder(features)  # (B, V, 2H)
         return self.bar_logits(states), self.read_spans(features, states, spans)
 
     def read_spans(self, features: Tensor, states: Tensor, spans: Spans) -> Heads:
         """Judge spans from states already computed; shapes as in `forward`."""
         first, last = spans.start + CONTEXT_BARS, spans.end + CONTEXT_BARS
-        sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)  # (B, 126, 2H)
+        sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)  # (B, V + 1, 2H)
         row = spans.window
         inside = (sums[row, last + 1] - sums[row, first]) / (spans.end - spans.start + 1)[:, None]
         since = (first - BARS_BEFORE_START).clamp_min(0)
@@ -134,12 +140,12 @@ class Classifier(nn.Module):
         inputs = inputs.clamp(-WIDEST_INPUT, WIDEST_INPUT)
         eve_features = self.encoder.standardized(features[row, first - 1])
         span = torch.cat([inside, eve, states[row, last], inputs], dim=1)
-        judged = self.judge_head(torch.cat([span, before, eve_features], dim=1))[:, 0]
+        judged = self.judge_head(torch.cat([span, before, eve_features], dim=1))
         kind = self.type_head(torch.cat([eve, before, inputs[:, :N_BEFORE], eve_features], dim=1))[:, 0]
         shift = 0.1 * self.pointer_head(span)
         center = (spans.start + spans.end + 1) / (2 * WINDOW_BARS) + shift[:, 0]
         length = (spans.end - spans.start + 1) / WINDOW_BARS + shift[:, 1]
-        return Heads(judged, kind, torch.stack([center, length], dim=1))
+        return Heads(judged[:, 0], kind, torch.stack([center, length], dim=1), judged[:, 1])
 
 
 def n_parameters(module: nn.Module) -> int:

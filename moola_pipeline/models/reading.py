@@ -8,7 +8,7 @@ import torch
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.rule import Proposals
-from moola_pipeline.windows.frame import decode_span, gathered
+from moola_pipeline.windows.frame import WINDOW_BARS, decode_span, gathered
 from moola_pipeline.windows.span_inputs import span_inputs
 
 BATCH_WINDOWS = 256
@@ -21,11 +21,13 @@ class Reading(NamedTuple):
         expansion: (n,) float64 logit that the span is an expansion.
         retracement: (n,) float64 logit that a retracement came before it.
         pointer: (n, 2) float64 center and length, shares of 105 bars.
+        begun: (n,) float64 logit that an expansion began where the span begins, over or not.
     """
 
     expansion: np.ndarray
     retracement: np.ndarray
     pointer: np.ndarray
+    begun: np.ndarray
 
 
 class Views(NamedTuple):
@@ -52,6 +54,7 @@ def read_spans(
     bar0: np.ndarray,
     proposals: Proposals,
     device: torch.device | str = "cpu",
+    bars: int = WINDOW_BARS,
 ) -> Reading:
     """Read every span in its own direction.
 
@@ -63,27 +66,31 @@ def read_spans(
         bar0: (n_windows,) rows of bar 0.
         proposals: Spans in these windows.
         device: Where the classifier is.
+        bars: Of each window; the rest is cut off before the network sees it, and no later bar is read.
 
     Returns:
         One entry for each span. A window is encoded once for each direction it has spans in.
     """
-    out = np.zeros((len(proposals.window), 4))
-    inputs = inputs_of(prices, atr, bar0, proposals)
+    out = np.zeros((len(proposals.window), 5))
+    inputs = inputs_of(prices, atr, bar0, proposals, bars)
     views = views_of(bar0, proposals)
     with torch.no_grad():
         for first in range(0, len(views.bar0), BATCH_WINDOWS):
             shown = np.arange(first, min(first + BATCH_WINDOWS, len(views.bar0)))
-            chosen, features, spans = spans_in(views, shown, values, proposals, inputs, device)
+            chosen, features, spans = spans_in(views, shown, values, proposals, inputs, device, bars)
             heads = classifier.read_spans(features, classifier.encoder(features), spans)
-            said = torch.cat([heads.expansion[:, None], heads.retracement[:, None], heads.pointer], dim=1)
+            logits = torch.stack([heads.expansion, heads.retracement, heads.begun], dim=1)
+            said = torch.cat([logits, heads.pointer], dim=1)
             out[chosen] = said.cpu().numpy()
-    return Reading(out[:, 0], out[:, 1], out[:, 2:])
+    return Reading(out[:, 0], out[:, 1], out[:, 3:], out[:, 2])
 
 
-def inputs_of(prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, proposals: Proposals) -> np.ndarray:
+def inputs_of(
+    prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS
+) -> np.ndarray:
     """What is measured of spans: (n, 78); arguments as in `read_spans`."""
     spans = proposals.window, proposals.start, proposals.end, proposals.direction
-    return span_inputs(gathered(prices, bar0), gathered(atr, bar0), *spans)
+    return span_inputs(gathered(prices, bar0, bars), gathered(atr, bar0, bars), *spans)
 
 
 def views_of(bar0: np.ndarray, proposals: Proposals) -> Views:
@@ -101,6 +108,7 @@ def spans_in(
     proposals: Proposals,
     inputs: np.ndarray,
     device: torch.device | str,
+    bars: int = WINDOW_BARS,
 ) -> tuple[np.ndarray, torch.Tensor, Spans]:
     """Put some views and their spans on the device.
 
@@ -111,9 +119,10 @@ def spans_in(
         proposals: The spans that were grouped.
         inputs: (n, 78) what is measured of them.
         device: Where the classifier is.
+        bars: Of each window, as in `read_spans`.
 
     Returns:
-        Indices of the spans, features of the views (B, 125, F), and the spans in them.
+        Indices of the spans, features of the views (B, 20 + bars, F), and the spans in them.
     """
     begin, stop = views.bounds[shown], views.bounds[shown + 1]
     chosen = np.concatenate([views.order[a:b] for a, b in zip(begin, stop, strict=True)])
@@ -123,7 +132,7 @@ def spans_in(
         torch.from_numpy(proposals.end[chosen]).to(device),
         torch.from_numpy(inputs[chosen]).to(device),
     )
-    features = oriented(values, views.bar0[shown], views.down[shown])
+    features = oriented(values, views.bar0[shown], views.down[shown], bars)
     return chosen, torch.from_numpy(features).to(device), spans
 
 
@@ -135,8 +144,8 @@ def moved(proposals: Proposals, reading: Reading, refine: bool) -> Proposals:
     return proposals._replace(start=start, end=end)
 
 
-def oriented(values: np.ndarray, bar0: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """Features of windows with their context, those marked `down` mirrored: (B, 125, F) float32."""
-    features = gathered(values, bar0)
+def oriented(values: np.ndarray, bar0: np.ndarray, down: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
+    """Features of windows with their context, those marked `down` mirrored: (B, 20 + bars, F) float32."""
+    features = gathered(values, bar0, bars)
     features[down] = mirrored(features[down])
     return features

@@ -69,11 +69,13 @@ STAGES = {
         (
             "evaluation",
             "serving",
+            "assets/live_scoring.py",
             "assets/report.py",
             "assets/report_parts.py",
             "assets/rivals.py",
             "assets/scoring.py",
             "assets/told.py",
+            "assets/trial.py",
         ),
         ("bars.test", "labels.test", "labels.second pass", "study"),
         ("report", "splits"),

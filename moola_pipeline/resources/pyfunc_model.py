@@ -26,17 +26,22 @@ class ExpansionModel(PythonModel):
             context: MLflow's context.
             model_input: Time as a column or the index; open, high, low, close; volume optional.
             params: `timezone`, the IANA zone of naive times; `rolls`, the text of a csv (time, old,
-                new) in place of the rolls that were registered with the version, or `none`.
+                new) in place of the rolls that were registered with the version, or `none`; `mode`,
+                hindsight or live.
+
+        Raises:
+            BadInput: If the mode is another, or the bars are refused: see `table_from_frame`.
         """
         from moola_pipeline.bars.schema import INSTRUMENTS
         from moola_pipeline.resources.served_rolls import ROLLS, rolls_in_force
-        from moola_pipeline.serving.annotate import annotate
         from moola_pipeline.serving.frames import table_from_frame
+        from moola_pipeline.serving.live import answering
 
         instrument = INSTRUMENTS[self.facts["instrument"]]
         given = params or {}
         rolls = rolls_in_force(self.facts, given.get(ROLLS) or "")
         table = table_from_frame(model_input, instrument.name, given.get("timezone") or None, rolls)
+        annotate = answering(given.get("mode") or "")
         return annotate(self.annotator, table, instrument.tick_points, self.facts["model_version"]).expansions
 
 

@@ -44,5 +44,5 @@ def bars_signature() -> "ModelSignature":
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in spelled]
     return ModelSignature(
         inputs=Schema(columns),
-        params=ParamSchema([ParamSpec(name, DataType.string, "") for name in ("timezone", ROLLS)]),
+        params=ParamSchema([ParamSpec(name, DataType.string, "") for name in ("timezone", ROLLS, "mode")]),
     )

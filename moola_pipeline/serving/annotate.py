@@ -179,7 +179,7 @@ def annotate_new(
     new_segment, missed = bars.segment[first_row:], missed[first_row:]
     waiting = waiting_bars(new_segment, missed) if grows else 0
     expansions = _expansion_rows(events, bar0, table.loc[:, "timestamp"], model_version)
-    return Annotation(expansions, _stretches(table.iloc[first_row:], missed), len(bar0), waiting)
+    return Annotation(expansions, stretches(table.iloc[first_row:], missed), len(bar0), waiting)
 
 
 def nothing_found() -> Annotation:
@@ -227,7 +227,7 @@ def _without_overlaps(events: pd.DataFrame, bar0: np.ndarray) -> pd.DataFrame:
     return events.iloc[kept].reset_index(drop=True)
 
 
-def _stretches(table: pd.DataFrame, missed: np.ndarray) -> pd.DataFrame:
+def stretches(table: pd.DataFrame, missed: np.ndarray) -> pd.DataFrame:
     """Runs of bars marked True, broken where the segment changes."""
     segment = table["segment"].to_numpy()
     begins = missed & (np.diff(missed, prepend=False) | (np.diff(segment, prepend=segment[:1]) != 0))

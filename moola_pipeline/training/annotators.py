@@ -19,6 +19,8 @@ from moola_pipeline.training.decisions import fit_decisions
 from moola_pipeline.training.examples import labeled_proposals, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.lessons import make_lessons
+from moola_pipeline.training.live_decisions import fit_live_decisions
+from moola_pipeline.training.live_lessons import fit_min_net
 from moola_pipeline.training.rule_fit import fit_rule, push_rule
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.frame import view_rows
@@ -75,7 +77,12 @@ def train_annotators(
     examples = make_examples(train, train_measures, propose(train_measures, rule))
     checked = make_examples(validation, check_measures, proposals)
     source = Source(bars, features.values, features.atr)
-    lessons = make_lessons(source, train, rule, settings.taught_windows) if settings.taught_windows else None
+    min_net_atr = fit_min_net(source, train)
+    lessons = None
+    if settings.taught_windows:
+        asked = settings.taught_windows, settings.taught_live_windows
+        lessons = make_lessons(source, train, rule, *asked, min_net_atr)
+    teaches_live = lessons is not None and lessons.live is not None
     trained = {}
     for seed in settings.seeds:
         result = finetune(
@@ -96,7 +103,8 @@ def train_annotators(
         table = bars.prices, features.values, features.atr
         proposed = read_spans(network, *table, validation.bar0, proposals)
         marked = read_spans(network, *table, validation.bar0, labeled)
-        decisions = fit_decisions(validation, proposals, proposed, marked)
+        live = fit_live_decisions(network, source, validation, min_net_atr) if teaches_live else None
+        decisions = fit_decisions(validation, proposals, proposed, marked, live)
         trained[seed] = _trained(Annotator(network, rule, decisions), result, marked)
     return trained
 

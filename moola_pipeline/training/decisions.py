@@ -5,6 +5,7 @@ from sklearn.linear_model import LogisticRegression
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.annotator import Decisions, sigmoid
+from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.reading import Reading, moved
 from moola_pipeline.models.rule import Proposals
 from moola_pipeline.training.rule_fit import f_beta, matches
@@ -12,7 +13,11 @@ from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
 
 
 def fit_decisions(
-    windows: LabeledWindows, proposals: Proposals, proposed: Reading, labeled: Reading
+    windows: LabeledWindows,
+    proposals: Proposals,
+    proposed: Reading,
+    labeled: Reading,
+    live: LiveDecisions | None = None,
 ) -> Decisions:
     """Fit what turns logits into answers.
 
@@ -21,6 +26,7 @@ def fit_decisions(
         proposals: The rule's proposals in them.
         proposed: The classifier's reading of the proposals.
         labeled: Its reading of the labeled spans themselves.
+        live: What turns its live answers into alarms; None where it was not taught to give any.
 
     Returns:
         Temperature and bias of both probabilities; the probability above which an expansion is
@@ -29,8 +35,8 @@ def fit_decisions(
     """
     found = matches(proposals, windows.spans)
     known = (found >= 0) | ((proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST))
-    scale, shift = _calibration(proposed.expansion[known], (found >= 0)[known])
-    type_scale, type_shift = _calibration(labeled.retracement, windows.spans.type == 1)
+    scale, shift = calibration(proposed.expansion[known], (found >= 0)[known])
+    type_scale, type_shift = calibration(labeled.retracement, windows.spans.type == 1)
     probability = sigmoid(scale * proposed.expansion + shift)
     best = max(
         (
@@ -47,10 +53,11 @@ def fit_decisions(
         retracement_shift=type_shift,
         retracement_threshold=float(sigmoid(np.array(type_shift))),
         refine=best[2],
+        live=live,
     )
 
 
-def _calibration(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
+def calibration(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
     """Scale and shift of logits with the best log-loss; the identity where one class is missing."""
     if positive.all() or not positive.any():
         return 1.0, 0.0

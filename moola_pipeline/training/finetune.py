@@ -92,7 +92,7 @@ def finetune(
     Raises:
         BadInput: If a class is missing from the training rows, there is less than a batch, or no
             expansion to validate on.
-        FloatingPointError: If a loss is not finite; names the windows of the first such batch.
+        LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     _check(train, validation, settings)
     torch.manual_seed(seed)
@@ -151,6 +151,8 @@ def _stages(
     ]
     if lessons is not None:
         arrays += [lessons.bar0, *lessons.proposals, lessons.inputs, lessons.expansion, lessons.retracement]
+        if lessons.live:
+            arrays += [lessons.live.bar0, *lessons.live.spans, lessons.live.begun, lessons.live.retracement]
     decides = (
         settings.model_dump(mode="json", exclude={"seeds"}),
         seed,
@@ -207,10 +209,12 @@ def _new_classifier(
     else:
         inputs = torch.from_numpy(lessons.inputs)
         priors |= {"expansion": float(lessons.expansion.mean()), "type": float(lessons.retracement.mean())}
+        if lessons.live:
+            priors["begun"] = float(lessons.live.begun.mean())
     classifier.set_input_scale(inputs)
     even = 0.5
     told = priors if settings.prior_bias else dict.fromkeys(priors, even)
-    classifier.set_priors(told["bars"], told["expansion"], told["type"])
+    classifier.set_priors(told["bars"], told["expansion"], told["type"], told.get("begun", even))
     if not settings.expansion_proxy:
         copied.scale[FEATURE_NAMES.index("expansion_proxy")] = UNSEEN_SCALE
     return classifier

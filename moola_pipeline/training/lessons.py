@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moola_pipeline.features.schema import mirrored
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.reading import inputs_of
 from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import labeled_proposals
+from moola_pipeline.training.live_lessons import LiveLessons, make_live_lessons
 from moola_pipeline.training.rule_fit import matches
 from moola_pipeline.training.teachers import Known, fit_judge, fit_typer
+from moola_pipeline.training.told import before, told
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
-from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+from moola_pipeline.windows.span_inputs import N_INPUTS
 
 TEACHER_SEED = 0
 """Of the teachers and of the windows drawn: the same for every training seed."""
@@ -29,6 +29,7 @@ class Lessons:
         proposals: n spans in these windows.
         inputs: (n, 78) what is measured of them.
         expansion, retracement: (n,) float32 probabilities.
+        live: Lessons on windows that end with the bar that has just closed.
     """
 
     bar0: np.ndarray
@@ -36,9 +37,17 @@ class Lessons:
     inputs: np.ndarray
     expansion: np.ndarray
     retracement: np.ndarray
+    live: LiveLessons | None = None
 
 
-def make_lessons(source: Source, train: LabeledWindows, rule: Rule, n_windows: int) -> Lessons:
+def make_lessons(
+    source: Source,
+    train: LabeledWindows,
+    rule: Rule,
+    n_windows: int,
+    n_live: int = 0,
+    min_net_atr: float = 0.0,
+) -> Lessons:
     """Fit teachers on labeled windows and ask them about unlabeled ones, none later than these.
 
     Args:
@@ -46,6 +55,8 @@ def make_lessons(source: Source, train: LabeledWindows, rule: Rule, n_windows: i
         train: Labeled training windows.
         rule: Proposes the spans.
         n_windows: Windows drawn at most from those that tile the bars up to the last labeled one.
+        n_live: Live windows drawn from the same bars; 0 leaves live mode untaught.
+        min_net_atr: Least net move that live mode asks about.
 
     Raises:
         ValueError: If the labels hold one type only, or the rule finds all or none of them.
@@ -58,9 +69,10 @@ def make_lessons(source: Source, train: LabeledWindows, rule: Rule, n_windows: i
     proposals = propose(_measures(source, bar0), rule)
     kept = _in_core(proposals)
     proposals = Proposals(*(part[kept] for part in proposals))
-    told = _told(source, bar0, proposals)
-    answers = judge.probability(told), typer.probability(_before(told))
-    return Lessons(bar0, proposals, told[:, :N_INPUTS], *answers)
+    seen = told(source, bar0, proposals)
+    answers = judge.probability(seen), typer.probability(before(seen))
+    live = make_live_lessons(source, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
+    return Lessons(bar0, proposals, seen[:, :N_INPUTS], *answers, live)
 
 
 def _judged(source: Source, train: LabeledWindows, rule: Rule) -> Known:
@@ -69,13 +81,13 @@ def _judged(source: Source, train: LabeledWindows, rule: Rule) -> Known:
     found = matches(proposals, train.spans) >= 0
     known = found | _in_core(proposals)
     asked = Proposals(*(part[known] for part in proposals))
-    return Known(_told(source, train.bar0, asked), found[known].astype(np.int64))
+    return Known(told(source, train.bar0, asked), found[known].astype(np.int64))
 
 
 def _typed(source: Source, train: LabeledWindows) -> Known:
     """The labeled expansions by what stood before them: 1 for a retracement."""
     marked = labeled_proposals(train, _measures(source, train.bar0))
-    return Known(_before(_told(source, train.bar0, marked)), train.spans.type)
+    return Known(before(told(source, train.bar0, marked)), train.spans.type)
 
 
 def _measures(source: Source, bar0: np.ndarray) -> SpanMeasures:
@@ -84,15 +96,3 @@ def _measures(source: Source, bar0: np.ndarray) -> SpanMeasures:
 
 def _in_core(proposals: Proposals) -> np.ndarray:
     return (proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST)
-
-
-def _told(source: Source, bar0: np.ndarray, proposals: Proposals) -> np.ndarray:
-    """What a teacher sees of spans: (n, 78 + F), the features of the bar before them last."""
-    eve = source.values[bar0[proposals.window] + proposals.start - 1]
-    eve = np.where((proposals.direction < 0)[:, None], mirrored(eve), eve)
-    return np.column_stack([inputs_of(source.bars.prices, source.atr, bar0, proposals), eve])
-
-
-def _before(told: np.ndarray) -> np.ndarray:
-    """What is told of the bars before a span: (n, 53 + F)."""
-    return np.column_stack([told[:, :N_BEFORE], told[:, N_INPUTS:]])

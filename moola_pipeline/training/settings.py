@@ -42,6 +42,9 @@ class FinetuneSettings(BaseModel):
     taught_windows: int = Field(
         default=8_000, ge=0, description="unlabeled training windows that teachers answer for; 0: none"
     )
+    taught_live_windows: int = Field(
+        default=6_000, ge=0, description="live windows of the training period, taught beside them; 0: none"
+    )
     taught_epochs: int = Field(default=4, ge=1, description="epochs on the teachers' answers")
     taught_batch_windows: int = Field(default=64, ge=2)
     taught_learning_rate: float = Field(default=2e-3, gt=0, description="highest rate of that stage")

@@ -20,6 +20,15 @@ _JUDGING_BOOSTS: dict[str, Any] = {
     "l2_regularization": 5,
     "max_features": 0.4,
 }
+_LIVE_BOOSTS: dict[str, Any] = {
+    "early_stopping": False,
+    "max_iter": 150,
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 12,
+    "min_samples_leaf": 40,
+    "l2_regularization": 5,
+    "max_features": 0.4,
+}
 _TYPING_TREES: dict[str, Any] = {"min_samples_leaf": 2, "max_features": 0.4, "class_weight": "balanced"}
 _TYPING_BOOSTS: dict[str, Any] = {
     "early_stopping": False,
@@ -48,14 +57,20 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Teacher:
-    """Randomized and boosted trees that answer one question; their mean is the answer."""
+    """Randomized and boosted trees that answer one question; their mean is the answer.
 
-    randomized: _Probabilistic
+    Boosted ones alone where there are many spans: randomized ones then take ten times as long and
+    know no more.
+    """
+
+    randomized: _Probabilistic | None
     boosted: tuple[_Probabilistic, ...]
 
     def probability(self, inputs: np.ndarray) -> np.ndarray:
         """P(1) of (n, d) inputs: (n,) float32, both kinds of trees weighing the same."""
         boosted = np.mean([_positive(trees, inputs) for trees in self.boosted], axis=0)
+        if self.randomized is None:
+            return boosted.astype(np.float32)
         return ((_positive(self.randomized, inputs) + boosted) / 2).astype(np.float32)
 
 
@@ -85,16 +100,35 @@ def fit_typer(known: Known, seed: int) -> Teacher:
     return _fitted(known, _TYPING_TREES, _TYPING_BOOSTS, seed)
 
 
+def fit_live_judge(known: Known, seed: int) -> Teacher:
+    """Fit the teacher that knows the beginning of an expansion, in the mix that it is shown.
+
+    Args:
+        known: Moves in live windows; 1 where an expansion began with them.
+        seed: Of the trees.
+
+    Raises:
+        ValueError: If all answers are alike.
+    """
+    _require_both(known)
+    return Teacher(None, _boosted(known, _LIVE_BOOSTS, seed))
+
+
 def _fitted(known: Known, trees: dict[str, Any], boosts: dict[str, Any], seed: int) -> Teacher:
+    _require_both(known)
+    randomized = ExtraTreesClassifier(N_TREES, n_jobs=1, random_state=seed, **trees)
+    return Teacher(randomized.fit(known.inputs, known.answer), _boosted(known, boosts, seed))
+
+
+def _boosted(known: Known, boosts: dict[str, Any], seed: int) -> tuple[_Probabilistic, ...]:
+    each = (HistGradientBoostingClassifier(random_state=seed + i, **boosts) for i in range(N_BOOSTED))
+    return tuple(one.fit(known.inputs, known.answer) for one in each)
+
+
+def _require_both(known: Known) -> None:
     answers = np.unique(known.answer).tolist()
     if len(answers) != 2:
         raise ValueError(f"a teacher needs spans of both answers, got {answers}")
-    randomized = ExtraTreesClassifier(N_TREES, n_jobs=1, random_state=seed, **trees)
-    boosted = (HistGradientBoostingClassifier(random_state=seed + i, **boosts) for i in range(N_BOOSTED))
-    return Teacher(
-        randomized.fit(known.inputs, known.answer),
-        tuple(one.fit(known.inputs, known.answer) for one in boosted),
-    )
 
 
 def _positive(trees: _Probabilistic, inputs: np.ndarray) -> np.ndarray:

@@ -11,11 +11,13 @@ from moola_pipeline.models.reading import Views, spans_in, views_of
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws, Stateful
 from moola_pipeline.training.lessons import Lessons
+from moola_pipeline.training.live_lessons import LiveLessons
 from moola_pipeline.training.losses import require_finite, smoothed
 from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.frame import LIVE_BARS
 
-TAUGHT = ("expansion", "type")
+TAUGHT = ("expansion", "type", "live")
 RISE = 0.15
 """Share of the steps in which the rate rises; in the others it falls to nothing."""
 
@@ -34,6 +36,9 @@ def teach(
 ) -> None:
     """Train encoder, judge and type head on the teachers' answers, under one rise and fall of the rate.
 
+    Each step sees windows read whole and, where there are lessons for live mode, as large a share of
+    the windows that end with a closed bar.
+
     Args:
         classifier: On `device`; it is changed.
         source: The table that the lessons lie in.
@@ -47,10 +52,11 @@ def teach(
         parts: What else has a state that decides how training goes on.
 
     Raises:
-        FloatingPointError: If a loss is not finite; names the windows of the first such batch.
+        LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     rng = np.random.default_rng(seed)
-    views = views_of(lessons.bar0, lessons.proposals)
+    views, live = views_of(lessons.bar0, lessons.proposals), lessons.live
+    live_views = views_of(live.bar0, live.spans) if live else None
     n_batches = -(-len(views.bar0) // settings.taught_batch_windows)
     parameters = list(classifier.parameters())
     rate, n_steps = settings.taught_learning_rate, settings.taught_epochs * n_batches
@@ -60,17 +66,21 @@ def teach(
     for epoch in range(checkpoint.restore(own), settings.taught_epochs):
         classifier.train().encoder.requires_grad_(epoch >= settings.taught_frozen_epochs)
         rows, terms = [], []
-        for shown in np.array_split(rng.permutation(len(views.bar0)), n_batches):
+        orders = [_dealt(rng, each, n_batches) for each in (views, live_views)]
+        for shown, shown_live in zip(*orders, strict=True):
             by_task = _losses(classifier, source, lessons, views, shown, settings, device)
+            if live and live_views:
+                closing = _live_loss(classifier, source, live, live_views, shown_live, settings, device)
+                by_task = by_task + closing
             optimizer.zero_grad(set_to_none=True)
             by_task.sum().backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
             after_step()
-            rows.append(views.bar0[shown])
+            rows.append(np.append(views.bar0[shown], live_views.bar0[shown_live] if live_views else []))
             terms.append(by_task.detach())
-        by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, 2)
+        by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, 3)
         require_finite(by_batch.sum(axis=1), rows)
         mean = by_batch.mean(axis=0)
         shares = {f"share_{task}": float(part / mean.sum()) for task, part in zip(TAUGHT, mean, strict=True)}
@@ -88,15 +98,39 @@ def _losses(
     settings: FinetuneSettings,
     device: torch.device | str,
 ) -> torch.Tensor:
-    """Log-loss against the teachers' probabilities, of each of TAUGHT: (2,)."""
+    """Log-loss against the teachers' probabilities, of each of TAUGHT but the last, which is 0: (3,)."""
     chosen, features, spans = spans_in(views, shown, source.values, lessons.proposals, lessons.inputs, device)
     states = states_of(classifier.encoder, features, settings.gradient_checkpointing)
     heads = classifier.read_spans(features, states, spans)
-    answers = (
-        smoothed(torch.from_numpy(said[chosen]).to(device), settings.label_smoothing)
-        for said in (lessons.expansion, lessons.retracement)
-    )
-    logits = heads.expansion, heads.retracement
-    return torch.stack(
-        [binary_cross_entropy_with_logits(*pair) for pair in zip(logits, answers, strict=True)]
-    )
+    expansion = _log_loss(heads.expansion, lessons.expansion[chosen], settings)
+    retracement = _log_loss(heads.retracement, lessons.retracement[chosen], settings)
+    return torch.stack([expansion, retracement, torch.zeros_like(expansion)])
+
+
+def _live_loss(
+    classifier: Classifier,
+    source: Source,
+    live: LiveLessons,
+    views: Views,
+    shown: np.ndarray,
+    settings: FinetuneSettings,
+    device: torch.device | str,
+) -> torch.Tensor:
+    """Log-loss of the live answers, beginning and type, as the last of TAUGHT: (3,)."""
+    spans = live.spans, live.inputs
+    chosen, features, asked = spans_in(views, shown, source.values, *spans, device, LIVE_BARS)
+    states = states_of(classifier.encoder, features, settings.gradient_checkpointing)
+    heads = classifier.read_spans(features, states, asked)
+    begun = _log_loss(heads.begun, live.begun[chosen], settings)
+    loss = begun + _log_loss(heads.retracement, live.retracement[chosen], settings)
+    return torch.stack([torch.zeros_like(loss), torch.zeros_like(loss), loss])
+
+
+def _log_loss(logits: torch.Tensor, said: np.ndarray, settings: FinetuneSettings) -> torch.Tensor:
+    answers = smoothed(torch.from_numpy(said).to(logits.device), settings.label_smoothing)
+    return binary_cross_entropy_with_logits(logits, answers)
+
+
+def _dealt(rng: np.random.Generator, views: Views | None, n_batches: int) -> list[np.ndarray]:
+    """Views in a new order, as equal shares as possible for each batch; empty ones where there are none."""
+    return np.array_split(rng.permutation(len(views.bar0) if views else 0), n_batches)

@@ -8,7 +8,11 @@ from moola_pipeline.windows.frame import (
     CORE_BARS,
     CORE_FIRST,
     CORE_LAST,
+    LIVE_BARS,
+    MAX_WAIT,
+    ONSET_COLLAR_BARS,
     PRETRAIN_STRIDE,
+    SAME_MOVE_BARS,
     WINDOW_BARS,
 )
 
@@ -75,6 +79,43 @@ def uncovered(segment: np.ndarray, last_grows: bool = False) -> np.ndarray:
         else:
             covered[first : end - (WINDOW_BARS - 1 - CORE_LAST)] = True
     return ~covered
+
+
+def live_windows(segment: np.ndarray) -> np.ndarray:
+    """Windows that end with a closed bar, one for each bar that can be read live.
+
+    Returns:
+        (n_windows,) int64 rows of bar 0, increasing; each window's last bar lies 35 bars later, so
+        the first bar of a segment that is read live is its 76th.
+    """
+    return np.flatnonzero(~unread_live(segment)) - (LIVE_BARS - 1)
+
+
+def unread_live(segment: np.ndarray) -> np.ndarray:
+    """True for bars that cannot be the last of a window that is read live: (n_bars,) bool."""
+    starts, ends = segment_bounds(segment)
+    since = np.arange(len(segment)) - np.repeat(starts, ends - starts)
+    return since < BARS_BEFORE + LIVE_BARS - 1
+
+
+def live_windows_of(segment: np.ndarray, bar0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The live windows whose alarms may bear on the core of labeled windows.
+
+    From the first bar that could raise an alarm which silences one about bar 27, to the last one
+    that could claim an onset in bar 77.
+
+    Args:
+        segment: (n_bars,) int, non-decreasing.
+        bar0: (n_windows,) rows of bar 0 of labeled windows.
+
+    Returns:
+        Rows of bar 0 of the live windows, and for each the index of its labeled window,
+        non-decreasing.
+    """
+    first, last = CORE_FIRST - ONSET_COLLAR_BARS - SAME_MOVE_BARS, CORE_LAST + ONSET_COLLAR_BARS + MAX_WAIT
+    closed = np.asarray(bar0)[:, None] + np.arange(first, last + 1)
+    window, place = np.nonzero(~unread_live(segment)[closed])
+    return closed[window, place] - (LIVE_BARS - 1), window
 
 
 def straddling(bar0: np.ndarray, segment: np.ndarray) -> np.ndarray:

@@ -12,30 +12,43 @@ CORE_FIRST, CORE_LAST = 30, 74
 """Every expansion that starts in these bars (inclusive) of a labeled window is labeled."""
 CORE_BARS = CORE_LAST - CORE_FIRST + 1
 PRETRAIN_STRIDE = 52
+LIVE_BARS = 36
+"""Bars of a window that is read live; the last one is the bar that has just closed. With its context
+it holds the 45 bars before every span that may be claimed to have begun."""
+WAITS = (0, 1, 3, 5, 10)
+"""Bars after the claimed onset by which a system that answers live has spoken, or never will."""
+MAX_WAIT = WAITS[-1]
+SAME_MOVE_BARS = 10
+"""Alarms of one direction whose claimed onsets lie no further apart are about the same move."""
 ONSET_COLLAR_BARS, OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE = 3, 3, 0.5
 """Two spans mark one expansion when their onsets differ by at most the first, and their ends by at
 most the second or that share of the labeled length, whichever is more."""
 
 
-def view_rows(bar0: np.ndarray) -> np.ndarray:
-    """Table rows of each window with its context: (B, 125) int64."""
-    return np.asarray(bar0)[:, None] + np.arange(-CONTEXT_BARS, WINDOW_BARS)
+def view_rows(bar0: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
+    """Table rows of the first `bars` bars of each window, with their context: (B, 20 + bars) int64."""
+    return np.asarray(bar0)[:, None] + np.arange(-CONTEXT_BARS, bars)
 
 
-def gathered(values: np.ndarray, bar0: np.ndarray) -> np.ndarray:
-    """Copy the rows of windows out of a table: (n_bars, ...) to (B, 125, ...).
+def gathered(values: np.ndarray, bar0: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
+    """Copy the rows of windows out of a table: (n_bars, ...) to (B, 20 + bars, ...).
+
+    Args:
+        values: (n_bars, ...).
+        bar0: (B,) rows of bar 0.
+        bars: The first so many bars of each window are copied, and no later row is touched.
 
     Raises:
         ValueError: If a window with its context leaves the table: it names the first.
     """
     bar0 = np.asarray(bar0)
-    outside = (bar0 < CONTEXT_BARS) | (bar0 + WINDOW_BARS > len(values))
+    outside = (bar0 < CONTEXT_BARS) | (bar0 + bars > len(values))
     if outside.any():
         raise ValueError(
-            f"bar 0 of a window must lie in rows {CONTEXT_BARS} to {len(values) - WINDOW_BARS} of a table of "
+            f"bar 0 of a window must lie in rows {CONTEXT_BARS} to {len(values) - bars} of a table of "
             f"{len(values)} bars, got {int(bar0[np.argmax(outside)])}"
         )
-    return values[view_rows(bar0)]
+    return values[view_rows(bar0, bars)]
 
 
 def encode_span(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

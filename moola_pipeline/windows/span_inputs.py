@@ -7,7 +7,7 @@ points up, and nothing later than the span's last bar is read.
 import numpy as np
 
 from moola_pipeline.windows.before import BARS_BEFORE_START, summaries
-from moola_pipeline.windows.frame import CONTEXT_BARS, VIEW_BARS
+from moola_pipeline.windows.frame import CONTEXT_BARS
 
 STRETCHES = (10, 20, 45)
 """Bars before the start over which the structure is measured."""
@@ -81,8 +81,9 @@ def span_inputs(
     """Measure spans in windows.
 
     Args:
-        views: (B, 125, 4) open, high, low, close with context, index points.
-        atr: (B, 125) ATR of the same bars, index points, > 0.
+        views: (B, V, 4) open, high, low, close with context, index points; V is 125, or less where
+            a window is cut off.
+        atr: (B, V) ATR of the same bars, index points, > 0.
         window: (n,) index of each span's window.
         start, end: (n,) first and last bar, 0..104 inclusive.
         direction: (n,) the span points down where it is < 0.
@@ -112,7 +113,7 @@ def _measured(
     rows = np.maximum(onset[:, None] + np.arange(-BARS_BEFORE_START, 0), 0)
     before = _turned(views[window[:, None], rows], views[window, onset - 1, 3], size, sign)  # (n, 45, 4)
     length = last - onset + 1
-    rows = np.minimum(onset[:, None] + np.arange(max(length.max(initial=1), 2)), VIEW_BARS - 1)
+    rows = np.minimum(onset[:, None] + np.arange(max(length.max(initial=1), 2)), views.shape[1] - 1)
     span = _turned(views[window[:, None], rows], views[window, onset, 0], size, sign)  # (n, L, 4)
     gap = sign * (views[window, onset, 0] - views[window, onset - 1, 3]) / size
     inside = np.arange(span.shape[1]) < length[:, None]

@@ -54,7 +54,6 @@ def test_what_is_left_out_is_named_with_its_reason(data: ReportData):
     score = Score(estimate=0.5, low=0.4, high=0.6, n=9)
     left_out = not_measured(Details(), {}, None, ())
     assert set(left_out) == {
-        "live",
         "delay_curve",
         "learning_curve",
         "ceiling",
@@ -65,7 +64,6 @@ def test_what_is_left_out_is_named_with_its_reason(data: ReportData):
     filled = Details(delay_curve={0: score}, null=score)
     ceiling = {"event_f1_macro": Resampled(0.6, np.zeros(3), 9)}
     assert set(not_measured(filled, ceiling, None, ("scratch",))) == {
-        "live",
         "learning_curve",
         "previous",
     }

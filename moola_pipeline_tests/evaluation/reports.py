@@ -184,7 +184,7 @@ def _details(model: Scores) -> Details:
             labels_changed=False,
             settings_changed=True,
         ),
-        not_measured={"live": "live mode is not built yet"},
+        not_measured={"scratch": "no network was trained from scratch"},
     )
 
 

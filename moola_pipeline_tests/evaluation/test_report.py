@@ -196,7 +196,7 @@ def test_an_empty_part_is_named_and_leaves_no_box(minimal_html: str):
 
 def test_a_reason_given_is_shown_for_what_is_missing(full_html: str):
     missing = full_html.partition('<details id="missing">')[2].partition("</details>")[0]
-    assert "<dt>Live mode</dt><dd>live mode is not built yet</dd>" in missing
+    assert "<dt>The same network, not pretrained</dt><dd>no network was trained from scratch</dd>" in missing
 
 
 def test_one_seed_alone_is_said_to_hide_the_spread():

@@ -26,6 +26,7 @@ def test_every_score_has_a_title_a_meaning_and_a_question(name: str):
         ("onset_bias_bars", "Start: mean shift"),
         ("offset_within_3", "End: at most 3 off"),
         ("event_f1_live_5", "Event F1, live, 5 bars after the start"),
+        ("event_f1_untyped_live_0", "Event F1, live, type ignored, 0 bars after the start"),
         ("something_new", "Something new"),
     ],
 )

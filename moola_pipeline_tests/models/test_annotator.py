@@ -27,6 +27,7 @@ from moola_pipeline.models.annotator import (
 )
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.rule import Rule
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
@@ -40,6 +41,9 @@ DECISIONS = Decisions(
     retracement_shift=0.05,
     retracement_threshold=0.55,
     refine=True,
+    live=LiveDecisions(
+        min_net_atr=0.5, scale=0.9, shift=-0.2, thresholds={0: 0.9, 1: 0.8, 3: 0.5, 5: 0.4, 10: 0.3}
+    ),
 )
 FACTS = {"seed": 3, "trained_to": "2024-12-31"}
 
@@ -77,8 +81,9 @@ def test_every_number_is_counted():
     annotator = made_annotator()
     weights = sum(tensor.numel() for tensor in annotator.classifier.state_dict().values())
 
-    assert annotator.n_parameters == weights + 5 + 7
-    assert len(Rule.model_fields) == 5 and len(Decisions.model_fields) == 7
+    assert annotator.n_parameters == weights + 5 + 7 + 8
+    assert len(Rule.model_fields) == 5 and DECISIONS.n_numbers == 15
+    assert DECISIONS.model_copy(update={"live": None}).n_numbers == 7
 
 
 def test_the_default_annotator_has_at_most_100_000_numbers():
@@ -194,8 +199,8 @@ def test_a_broken_config_is_refused(saved: Path):
 
 
 def test_another_format_is_refused(saved: Path):
-    change_config(saved, lambda config: config.update(format=0))
-    with pytest.raises(IntegrityError, match="model format must be 1, got 0"):
+    change_config(saved, lambda config: config.update(format=1))
+    with pytest.raises(IntegrityError, match=r"model: model format must be 2, got 1\. Train it again\."):
         load_annotator(saved)
 
 
@@ -215,6 +220,12 @@ def test_a_decision_of_another_name_is_refused(saved: Path):
 def test_decisions_out_of_bounds_are_refused():
     with pytest.raises(ValidationError, match="expansion_threshold"):
         Decisions(**{**DECISIONS.model_dump(), "expansion_threshold": 1.5})
+
+
+def test_a_wait_without_a_threshold_is_refused():
+    given = {"min_net_atr": 0.5, "scale": 1.0, "shift": 0.0, "thresholds": {0: 0.5, 1: 0.5}}
+    with pytest.raises(ValidationError, match=r"a threshold for waits of \(0, 1, 3, 5, 10\) bars, got"):
+        LiveDecisions.model_validate(given)
 
 
 def test_probabilities_worked_by_hand():

@@ -38,7 +38,7 @@ SPANS = made_spans([(0, 0, 4), (0, 30, 44), (2, 74, 104), (1, 50, 50)])
 def test_parameters_of_a_small_network_counted_by_hand():
     f, h, u = N_FEATURES, 8, 4
     lstm = 2 * (4 * h * f + 4 * h * h + 2 * 4 * h)
-    judge = (4 * 2 * h + 78 + f) * u + u + u + 1
+    judge = (4 * 2 * h + 78 + f) * u + u + 2 * u + 2
     pointer = (3 * 2 * h + 78) * 2 + 2 + 2 * 2 + 2
     kind = (2 * 2 * h + 53 + f) * u + u + u + 1
     scales = 2 * f + 2 * 78
@@ -133,7 +133,8 @@ def test_a_span_is_read_as_a_plain_loop_reads_it():
             given = torch.tensor(encode_span(SPANS.start[i].numpy(), SPANS.end[i].numpy()))
 
             judged = classifier.judge_head(torch.cat([span, before, bar]))
-            assert float(heads.expansion[i]) == pytest.approx(float(judged), abs=1e-5)
+            assert float(heads.expansion[i]) == pytest.approx(float(judged[0]), abs=1e-5)
+            assert float(heads.begun[i]) == pytest.approx(float(judged[1]), abs=1e-5)
             assert float(heads.retracement[i]) == pytest.approx(
                 float(classifier.type_head(torch.cat([eve, before, told[:N_BEFORE], bar]))), abs=1e-5
             )

@@ -25,7 +25,8 @@ def proposals_of(window: np.ndarray, start: np.ndarray, length: int = 5) -> Prop
 
 
 def reading_of(expansion: np.ndarray, retracement: np.ndarray, start: np.ndarray, end: np.ndarray) -> Reading:
-    return Reading(expansion, retracement, np.stack(encode_span(start, end), axis=1))
+    nothing = np.zeros(len(expansion))
+    return Reading(expansion, retracement, np.stack(encode_span(start, end), axis=1), nothing)
 
 
 def drawn(logits: np.ndarray, scale: float, shift: float, rng: np.random.Generator) -> np.ndarray:
@@ -167,7 +168,7 @@ def test_answers_are_never_turned_around():
 def test_no_proposals_give_decisions_all_the_same():
     windows = windows_of(np.full(4, 40), np.array([0, 1, 0, 1]))
     none = Proposals(*(part[:0] for part in proposals_of(np.arange(1), np.array([40]))))
-    nothing = Reading(np.zeros(0), np.zeros(0), np.zeros((0, 2)))
+    nothing = Reading(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0))
     labeled = reading_of(np.zeros(4), np.array([-1.0, 1, -1, 1]), windows.spans.start, windows.spans.end)
 
     decisions = fit_decisions(windows, none, nothing, labeled)

@@ -12,7 +12,8 @@ from moola_pipeline.training.batches import Source
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.lessons import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.teachers import Known, fit_judge, fit_typer
+from moola_pipeline.training.teachers import Known, fit_judge, fit_live_judge, fit_typer
+from moola_pipeline.training.teaching import TAUGHT as TAUGHT_TASKS
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, features_of, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
@@ -33,7 +34,7 @@ def source_of(market: Market) -> Source:
 
 @pytest.fixture(scope="module")
 def lessons(market: Market, train: Lesson) -> Lessons:
-    return make_lessons(source_of(market), train.windows, RULE, 1000)
+    return make_lessons(source_of(market), train.windows, RULE, 1000, 300, 0.5)
 
 
 def taught(
@@ -71,18 +72,18 @@ def weights_of(network: torch.nn.Module) -> np.ndarray:
     return np.concatenate([tensor.numpy().ravel() for tensor in network.state_dict().values()])
 
 
-@pytest.mark.parametrize("fit", [fit_judge, fit_typer])
+@pytest.mark.parametrize("fit", [fit_judge, fit_typer, fit_live_judge])
 def test_a_teacher_knows_a_planted_answer_and_says_probabilities(fit):
     rng = np.random.default_rng(0)
-    inputs = rng.normal(0, 1, (300, 6))
-    answer = (inputs[:, 2] + 0.3 * rng.normal(0, 1, 300) > 0).astype(np.int64)
-    teacher = fit(Known(inputs[:200], answer[:200]), 0)
-    said = teacher.probability(inputs[200:])
+    inputs = rng.normal(0, 1, (600, 6))
+    answer = (inputs[:, 2] + 0.3 * rng.normal(0, 1, 600) > 0).astype(np.int64)
+    teacher = fit(Known(inputs[:400], answer[:400]), 0)
+    said = teacher.probability(inputs[400:])
 
     assert said.dtype == np.float32
     assert ((said >= 0) & (said <= 1)).all()
-    assert ((said > 0.5) == answer[200:]).mean() > 0.85
-    assert np.array_equal(fit(Known(inputs[:200], answer[:200]), 0).probability(inputs[200:]), said)
+    assert ((said > 0.5) == answer[400:]).mean() > 0.85
+    assert np.array_equal(fit(Known(inputs[:400], answer[:400]), 0).probability(inputs[400:]), said)
 
 
 def test_the_typing_teacher_lets_both_types_weigh_the_same():
@@ -146,7 +147,8 @@ def test_the_network_takes_the_answers_over(
 def test_what_is_taught_is_the_answer_given(
     market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
 ):
-    opposite = replace(lessons, expansion=1 - lessons.expansion, retracement=1 - lessons.retracement)
+    turned = {"expansion": 1 - lessons.expansion, "retracement": 1 - lessons.retracement}
+    opposite = replace(lessons, **turned, live=None)
     network = taught(market, encoder, train, validation, opposite, taught_epochs=8).classifier
     table = market.bars.prices, market.table.values, market.table.atr
     said = read_spans(network, *table, lessons.bar0, lessons.proposals)
@@ -173,7 +175,8 @@ def test_each_epoch_on_lessons_is_judged_and_logged_before_those_on_labels(
     assert [entry["epoch"] for entry in history] == [0, 1, 2, 3, 4]
     assert all(np.isfinite(entry["val_loss"]) for entry in history)
     for entry in history[:2]:
-        assert entry["share_expansion"] + entry["share_type"] == pytest.approx(1)
+        assert sum(entry[f"share_{task}"] for task in TAUGHT_TASKS) == pytest.approx(1)
+        assert entry["share_live"] > 0.1
         assert "share_pointer" not in entry
     assert all("share_pointer" in entry for entry in history[2:])
 

@@ -1,0 +1,49 @@
+"""The test windows in their table of bars, and what peers may see of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moola_pipeline.evaluation.breakdowns import Labeled
+from moola_pipeline.evaluation.peers import Seen
+from moola_pipeline.evaluation.scores import Ground
+from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
+from moola_pipeline.windows.repainted import BarArrays
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The test windows in their table of bars.
+
+    Attributes:
+        bars, features: The table.
+        ground: The windows, their labels, and the resamples of their sessions.
+    """
+
+    bars: BarArrays
+    features: FeatureTable
+    ground: Ground
+
+    @property
+    def labeled(self) -> Labeled:
+        """Where the labeled expansions lie."""
+        spans = self.ground.windows.spans
+        return Labeled(self.ground.windows.bar0[spans.window] + spans.start, spans.direction)
+
+
+def seen_in(trial: Trial, windows: LabeledWindows) -> Seen:
+    """What peers see of the labeled expansions of windows."""
+    rows = windows.bar0[windows.spans.window] + windows.spans.start
+    return seen_before(trial, rows, windows.spans.direction)
+
+
+def seen_before(trial: Trial, rows: np.ndarray, directions: np.ndarray) -> Seen:
+    """What peers see of the bars before these rows, turned so that the expansion points up."""
+    paths = paths_before(trial.bars.prices[:, 3], trial.features.atr, rows, directions)
+    features = trial.features.values[np.asarray(rows)[:, None] + np.arange(-BARS_BEFORE_START, 0)]
+    down = np.asarray(directions) < 0
+    features[down] = mirrored(features[down])
+    return Seen(paths, features)

@@ -1,0 +1,153 @@
+"""Live mode: moves that may have begun, read at the bar that has just closed, and the alarms they raise."""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.reading import read_spans
+from moola_pipeline.models.rule import Proposals
+from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, SAME_MOVE_BARS, WAITS
+
+
+class LiveDecisions(BaseModel):
+    """What turns live logits into alarms; fitted on validation windows, never on test."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_net_atr: float = Field(gt=0, description="least net move, ATR, of a move that is asked about")
+    scale: float = Field(gt=0, description="probability = sigmoid(scale * logit + shift)")
+    shift: float
+    thresholds: dict[int, float] = Field(
+        description="by bars that may be waited after the claimed onset, the least probability of an alarm"
+    )
+
+    @field_validator("thresholds")
+    @classmethod
+    def _one_a_wait(cls, thresholds: dict[int, float]) -> dict[int, float]:
+        if tuple(sorted(thresholds)) != WAITS:
+            raise ValueError(f"there must be a threshold for waits of {WAITS} bars, got {tuple(thresholds)}")
+        return thresholds
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers were fitted."""
+        return len(LiveDecisions.model_fields) - 1 + len(self.thresholds)
+
+
+class Begun(NamedTuple):
+    """Moves that may have begun, each as a closed bar sees it; every array is (n,).
+
+    Attributes:
+        closed: Row of the bar that has just closed: no later bar was read.
+        onset: Row of the bar at which the move would have begun, 0 to 10 bars before.
+        direction: +1 or -1, the sign of close[closed] - open[onset].
+        window: Index of the live window that ends with this bar.
+        begun: Logit that an expansion in this direction began there.
+        retracement: Logit that a retracement came before it.
+    """
+
+    closed: np.ndarray
+    onset: np.ndarray
+    direction: np.ndarray
+    window: np.ndarray
+    begun: np.ndarray
+    retracement: np.ndarray
+
+
+def beginnings(prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, min_net_atr: float) -> Proposals:
+    """The spans that end with the last bar of live windows, where price has moved.
+
+    Args:
+        prices: (n_bars, 4) open, high, low, close, index points.
+        atr: (n_bars,) ATR, index points.
+        bar0: (n_windows,) rows of bar 0 of live windows.
+        min_net_atr: Least net move of a span, ATR at the bar before it.
+
+    Returns:
+        Spans of 1 to 11 bars in the direction of their net move; their efficiency is not measured.
+    """
+    last = LIVE_BARS - 1
+    start = np.arange(last - MAX_WAIT, last + 1)
+    onset = np.asarray(bar0)[:, None] + start
+    net = (prices[onset[:, -1:], 3] - prices[onset, 0]) / atr[onset - 1]  # (n_windows, 11)
+    window, place = np.nonzero(np.abs(net) >= min_net_atr)
+    net = net[window, place]
+    return Proposals(
+        window,
+        start[place],
+        np.full(len(window), last),
+        np.where(net < 0, -1, 1).astype(np.int8),
+        np.abs(net),
+        np.full(len(window), np.nan),
+    )
+
+
+def read_live(
+    classifier: Classifier,
+    prices: np.ndarray,
+    values: np.ndarray,
+    atr: np.ndarray,
+    bar0: np.ndarray,
+    min_net_atr: float,
+    device: torch.device | str = "cpu",
+) -> Begun:
+    """Ask of each live window which expansion has begun, if any.
+
+    Args:
+        classifier: In evaluation mode on `device`.
+        prices, values, atr: The table, as in `read_spans`.
+        bar0: (n_windows,) rows of bar 0 of live windows.
+        min_net_atr: Least net move that is asked about.
+        device: Where the classifier is.
+    """
+    spans = beginnings(prices, atr, bar0, min_net_atr)
+    said = read_spans(classifier, prices, values, atr, bar0, spans, device, LIVE_BARS)
+    row = bar0[spans.window]
+    return Begun(
+        row + spans.end, row + spans.start, spans.direction, spans.window, said.begun, said.retracement
+    )
+
+
+def raised(
+    begun: Begun, series: np.ndarray, probability: np.ndarray, threshold: float, max_wait: int
+) -> np.ndarray:
+    """Which moves raise an alarm, bar by bar.
+
+    At a closed bar the surest move comes first. It raises an alarm if it is sure enough and no alarm
+    of its direction was raised whose claimed onset lies within 10 bars of its own.
+
+    Args:
+        begun: Moves of one or several series of bars.
+        series: (n,) int, which series each belongs to; none knows of another's alarms.
+        probability: (n,) that each has begun.
+        threshold: Least probability of an alarm.
+        max_wait: Bars after the claimed onset at which an alarm may still be raised.
+
+    Returns:
+        Indices of the moves that raise one, in order of series and time.
+    """
+    sure = np.flatnonzero((probability >= threshold) & (begun.closed - begun.onset <= max_wait))
+    order = np.lexsort((-begun.onset[sure], -probability[sure], begun.closed[sure], series[sure]))
+    asked = sure[order]
+    kept = np.zeros(len(asked), np.bool_)
+    moves = series[asked], begun.closed[asked], begun.onset[asked], begun.direction[asked]
+    _raise(*moves, SAME_MOVE_BARS, kept)
+    return asked[kept]
+
+
+# constants of other modules come as arguments: numba's cache would not see them change
+@numba.njit(cache=True)
+def _raise(series, closed, onset, direction, same_move_bars, kept):
+    for i in range(len(onset)):
+        kept[i] = True
+        for j in range(i - 1, -1, -1):
+            # no earlier move can claim an onset nearer than the bar that it was seen at
+            if series[j] != series[i] or closed[j] < onset[i] - same_move_bars:
+                break
+            if kept[j] and direction[j] == direction[i] and abs(onset[i] - onset[j]) <= same_move_bars:
+                kept[i] = False
+                break

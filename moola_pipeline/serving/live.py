@@ -1,0 +1,206 @@
+"""The model at work bar by bar: at each closed bar an alarm or none, from what came before."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.models.annotator import Annotator, sigmoid
+from moola_pipeline.models.live import LiveDecisions, raised, read_live
+from moola_pipeline.serving.annotate import (
+    CHUNK_WINDOWS,
+    EXPANSION_COLUMNS,
+    HINDSIGHT,
+    Annotation,
+    annotate,
+    stretches,
+    table_features,
+    type_probabilities,
+)
+from moola_pipeline.windows.dense import live_windows, unread_live
+from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, WAITS
+from moola_pipeline.windows.repainted import BarArrays
+
+LIVE = "live"
+
+
+def answering(mode: str) -> Callable[..., Annotation]:
+    """What marks a table in a mode: `annotate` or `annotate_live`.
+
+    Args:
+        mode: hindsight or live; empty for hindsight.
+
+    Raises:
+        BadInput: If it is another.
+    """
+    answers = {HINDSIGHT: annotate, LIVE: annotate_live}
+    if (mode or HINDSIGHT) not in answers:
+        raise BadInput(f"mode must be {' or '.join(answers)}, got {mode}. Choose one of them.")
+    return answers[mode or HINDSIGHT]
+
+
+def find_alarms(
+    annotator: Annotator,
+    bars: BarArrays,
+    features: FeatureTable,
+    bar0: np.ndarray,
+    series: np.ndarray,
+    waits: tuple[int, ...] = WAITS,
+    device: torch.device | str = "cpu",
+) -> pd.DataFrame:
+    """Alarms that the model raises, bar by bar; no bar after the one that has closed is read.
+
+    Args:
+        annotator: In evaluation mode, its network on `device`.
+        bars: The table the windows lie in.
+        features: Its features.
+        bar0: (n_windows,) rows of bar 0 of live windows.
+        series: (n_windows,) int; within one series a move raises one alarm.
+        waits: Bars after the claimed onset by which a system has spoken: some of WAITS.
+        device: Where the network runs.
+
+    Returns:
+        wait (which system), series, closed (row of the bar that raised it), onset (row of the claimed
+        first bar), direction (+1, -1), type (class number), probability, p_retracement (calibrated),
+        p_balanced (both types weighing the same); sorted by wait, series and closed.
+
+    Raises:
+        BadInput: If the model was not taught to answer live.
+    """
+    live = live_decisions(annotator)
+    parts = []
+    for first in range(0, len(bar0), CHUNK_WINDOWS):
+        rows = bar0[first : first + CHUNK_WINDOWS]
+        table = bars.prices, features.values, features.atr
+        begun = read_live(annotator.classifier, *table, rows, live.min_net_atr, device)
+        parts.append(begun._replace(window=begun.window + first))
+    if not parts:
+        return _answers(annotator, np.empty((7, 0)))
+    begun = type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    probability = sigmoid(live.scale * begun.begun + live.shift)
+    of_move = np.asarray(series)[begun.window]
+    systems = []
+    for wait in waits:
+        alarms = raised(begun, of_move, probability, live.thresholds[wait], wait)
+        chosen = of_move, begun.closed, begun.onset, begun.direction, probability, begun.retracement
+        systems.append(np.stack([np.full(len(alarms), wait), *(column[alarms] for column in chosen)]))
+    return _answers(annotator, np.concatenate(systems, axis=1))
+
+
+def annotate_live(
+    annotator: Annotator,
+    table: pd.DataFrame,
+    tick_points: float,
+    model_version: str,
+    device: torch.device | str = "cpu",
+    max_wait: int = MAX_WAIT,
+) -> Annotation:
+    """Go through a table bar by bar and write down each alarm when it is raised.
+
+    Later bars change nothing: what is said of the first bars of a table is what is said of them in
+    the whole. A move raises one alarm: none follows in its direction whose claimed onset lies within
+    10 bars of the first's. What was raised in one segment silences nothing in the next.
+
+    Args:
+        annotator: The model, on `device`.
+        table: BAR_COLUMNS.
+        tick_points: Smallest price step, index points.
+        model_version: Written into every row.
+        device: Where the network runs.
+        max_wait: Bars after the claimed onset by which an alarm has come or never will: one of WAITS.
+
+    Returns:
+        One row an alarm in order of `decided_at`: the last bar that was read, and the one whose close
+        raised it. `started_at` is the claimed first bar; `ended_at` is null, for nobody knows it yet.
+        Not covered are the first 75 bars of each segment.
+
+    Raises:
+        BadInput: If the wait is none of WAITS, or the model was not taught to answer live.
+    """
+    bars, features = table_features(table, tick_points)
+    return annotate_live_new(annotator, table, bars, features, 0, model_version, device, max_wait)
+
+
+def annotate_live_new(
+    annotator: Annotator,
+    table: pd.DataFrame,
+    bars: BarArrays,
+    features: FeatureTable,
+    first_row: int,
+    model_version: str,
+    device: torch.device | str = "cpu",
+    max_wait: int = MAX_WAIT,
+) -> Annotation:
+    """The alarms raised at `first_row` or later; otherwise as `annotate_live`."""
+    if max_wait not in WAITS:
+        raise BadInput(f"max_wait must be one of {', '.join(map(str, WAITS))} bars, got {max_wait}.")
+    live_decisions(annotator, model_version)
+    bar0 = live_windows(bars.segment)
+    # An alarm before the first row may silence one after it, but only within a segment.
+    begins = np.searchsorted(bars.segment, bars.segment[first_row]) if first_row < len(table) else first_row
+    bar0 = bar0[bar0 >= begins]
+    alarms = find_alarms(annotator, bars, features, bar0, bars.segment[bar0], (max_wait,), device)
+    alarms = alarms.loc[alarms["closed"] >= first_row]
+    missed = unread_live(bars.segment)[first_row:]
+    return Annotation(
+        _alarm_rows(alarms, table.loc[:, "timestamp"], model_version),
+        stretches(table.iloc[first_row:], missed),
+        int((bar0 + LIVE_BARS - 1 >= first_row).sum()),
+    )
+
+
+def live_decisions(annotator: Annotator, model_version: str = "") -> LiveDecisions:
+    """The decisions of live mode.
+
+    Raises:
+        BadInput: If the model was not taught to answer live.
+    """
+    live = annotator.decisions.live
+    if live is None:
+        raise BadInput(
+            f"{f'version {model_version}' if model_version else 'the model'} must have been taught to "
+            "answer live, but it was not. Train one with taught_live_windows above 0, or ask in hindsight."
+        )
+    return live
+
+
+def _answers(annotator: Annotator, raised: np.ndarray) -> pd.DataFrame:
+    """Alarms with their types; `raised` is (7, n_alarms): see `find_alarms`, a logit of the type last."""
+    wait, series, closed, onset, direction, probability, logits = raised
+    calibrated, balanced = type_probabilities(annotator, logits)
+    return pd.DataFrame(
+        {
+            "wait": wait.astype(np.int64),
+            "series": series.astype(np.int64),
+            "closed": closed.astype(np.int64),
+            "onset": onset.astype(np.int64),
+            "direction": direction.astype(np.int8),
+            "type": (calibrated >= annotator.decisions.retracement_threshold).astype(np.int64),
+            "probability": probability,
+            "p_retracement": calibrated,
+            "p_balanced": balanced,
+        }
+    )
+
+
+def _alarm_rows(alarms: pd.DataFrame, times: pd.Series, model_version: str) -> pd.DataFrame:
+    closed, onset = alarms["closed"].to_numpy(np.int64), alarms["onset"].to_numpy(np.int64)
+    return pd.DataFrame(
+        {
+            "window_start": times.iloc[closed - (LIVE_BARS - 1)].array,
+            "started_at": times.iloc[onset].array,
+            "ended_at": pd.Series(pd.NaT, range(len(alarms)), times.dtype).array,
+            "decided_at": times.iloc[closed].array,
+            "direction": np.where(alarms["direction"] > 0, "up", "down").astype(str),
+            "probability": alarms["probability"].to_numpy(float),
+            "label": np.array(TYPES)[alarms["type"].to_numpy(np.int64)],
+            "p_retracement": alarms["p_retracement"].to_numpy(float),
+            "mode": LIVE,
+            "model_version": model_version,
+        },
+        columns=list(EXPANSION_COLUMNS),
+    ).astype(dict.fromkeys(("direction", "label", "mode", "model_version"), "str"))

@@ -1,0 +1,110 @@
+"""When to speak live: calibration, and for each wait a threshold, fitted on validation windows only."""
+
+import numpy as np
+
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.models.annotator import sigmoid
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.live import Begun, LiveDecisions, raised, read_live
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.decisions import calibration
+from moola_pipeline.training.examples import orientation
+from moola_pipeline.training.live_lessons import claims
+from moola_pipeline.windows.dense import live_windows_of
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
+
+TRIED = np.linspace(0.5, 0.9995, 80)
+"""Quantiles of what is said of all moves that are tried as thresholds."""
+
+
+def fit_live_decisions(
+    classifier: Classifier, source: Source, windows: LabeledWindows, min_net_atr: float
+) -> LiveDecisions:
+    """Fit what turns live answers into alarms.
+
+    Args:
+        classifier: In evaluation mode on the CPU.
+        source: The table that the windows lie in.
+        windows: The validation windows.
+        min_net_atr: Least net move that is asked about.
+
+    Returns:
+        Temperature and bias of the probability that an expansion has begun, over claimed onsets in
+        bars 30-74; for each wait, the threshold with the best untyped F1 of the alarms.
+    """
+    bar0, series = live_windows_of(source.bars.segment, windows.bar0)
+    table = source.bars.prices, source.values, source.atr
+    begun = read_live(classifier, *table, bar0, min_net_atr)
+    window = series[begun.window]
+    right = claims(windows.spans, window, begun.onset - windows.bar0[window], begun.direction)
+    known = right >= 0
+    scale, shift = calibration(begun.begun[known], right[known] == 1)
+    probability = sigmoid(scale * begun.begun + shift)
+    return LiveDecisions(
+        min_net_atr=min_net_atr,
+        scale=scale,
+        shift=shift,
+        thresholds=fit_thresholds(windows, begun, window, probability),
+    )
+
+
+def fit_thresholds(
+    windows: LabeledWindows, begun: Begun, window: np.ndarray, score: np.ndarray
+) -> dict[int, float]:
+    """For each wait, the threshold on `score` that gives the alarms the best untyped F1.
+
+    Args:
+        windows: Labeled windows.
+        begun: What may have begun in their live windows.
+        window: (n,) index of each one's labeled window.
+        score: (n,) higher is surer.
+    """
+    thresholds = {}
+    for wait in WAITS:
+        asked = score[begun.closed - begun.onset <= wait]
+        tried = np.unique(np.quantile(asked, TRIED)) if len(asked) else np.array([1.0])
+        reached = [
+            alarm_f1(windows, begun, window, raised(begun, window, score, float(threshold), wait), wait)
+            for threshold in tried
+        ]
+        thresholds[wait] = float(tried[int(np.argmax(reached))])
+    return thresholds
+
+
+def alarm_f1(
+    windows: LabeledWindows, begun: Begun, window: np.ndarray, alarms: np.ndarray, wait: int
+) -> float:
+    """F1 of alarms against the labels; only false onsets in bars 30-74 count.
+
+    Args:
+        windows, begun, window: As in `fit_thresholds`.
+        alarms: Indices of what raised an alarm.
+        wait: Bars after the true onset by which an alarm must have come.
+    """
+    spans, bar0 = windows.spans, windows.bar0[window[alarms]]
+    onset, closed = begun.onset[alarms] - bar0, begun.closed[alarms] - bar0
+    found = _found(spans, window[alarms], onset, closed, begun.direction[alarms], wait)
+    wrong = ~found & (onset >= CORE_FIRST) & (onset <= CORE_LAST)
+    hits = int(found.sum())
+    total = hits + len(spans.window) + int(wrong.sum())
+    return 2 * hits / total if total else 0.0
+
+
+def _found(
+    labeled: LabeledSpans,
+    window: np.ndarray,
+    onset: np.ndarray,
+    closed: np.ndarray,
+    direction: np.ndarray,
+    wait: int,
+) -> np.ndarray:
+    """Whether each alarm finds a label, nearer onsets paired first, each label once: (n,) bool."""
+    apart = np.abs(onset[:, None] - labeled.start)  # (n_alarms, n_labels)
+    near = (apart <= ONSET_COLLAR_BARS) & (closed[:, None] <= labeled.start + wait)
+    near &= (window[:, None] == labeled.window) & (direction[:, None] == orientation(labeled.direction))
+    pairs = np.argwhere(near)
+    found, used = np.zeros(len(onset), bool), np.zeros(len(labeled.window), bool)
+    for alarm, label in pairs[np.argsort(apart[near], kind="stable")]:
+        if not found[alarm] and not used[label]:
+            found[alarm] = used[label] = True
+    return found

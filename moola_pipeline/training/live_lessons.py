@@ -1,0 +1,109 @@
+"""Lessons for live mode: has an expansion begun, as the bar that has just closed could know it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.models.live import beginnings
+from moola_pipeline.models.rule import Proposals
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.examples import UNKNOWN, orientation
+from moola_pipeline.training.teachers import Known, Teacher, fit_live_judge
+from moola_pipeline.training.told import before, told
+from moola_pipeline.windows.dense import live_windows, live_windows_of
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
+from moola_pipeline.windows.span_inputs import N_INPUTS
+
+NEAR_BARS = 2
+"""A claimed onset is right this near a labeled one; chosen on folds of training (0, 1, 2, 3 tried)."""
+MOST_WRONG = 12_000
+"""Wrong claims that the teacher is shown at most: there are ten for each right one."""
+EARLY_SHARE = 0.02
+"""Share of the training labels that may move too little by their third bar to be asked about."""
+
+
+@dataclass(frozen=True)
+class LiveLessons:
+    """Moves in live windows of the training period, with what the teachers say of them.
+
+    Attributes:
+        bar0: (n_windows,) rows of bar 0.
+        spans: n moves that end with the last bar of these windows.
+        inputs: (n, 78) what is measured of them.
+        begun: (n,) float32 probability that an expansion began where the move begins.
+        retracement: (n,) float32 probability that a retracement came before it.
+    """
+
+    bar0: np.ndarray
+    spans: Proposals
+    inputs: np.ndarray
+    begun: np.ndarray
+    retracement: np.ndarray
+
+
+def fit_min_net(source: Source, train: LabeledWindows) -> float:
+    """The net move, in ATR, that nearly every training label shows by its third bar."""
+    spans = train.spans
+    onset = train.bar0[spans.window] + spans.start
+    moved = source.bars.prices[onset + 2, 3] - source.bars.prices[onset, 0]
+    net = orientation(spans.direction) * moved / source.atr[onset - 1]
+    return float(max(np.quantile(net, EARLY_SHARE), 0.1).round(2))
+
+
+def make_live_lessons(
+    source: Source, train: LabeledWindows, typer: Teacher, min_net_atr: float, n_windows: int, seed: int
+) -> LiveLessons:
+    """Fit a teacher on live windows of labeled ones and ask it about unlabeled ones, none later.
+
+    Args:
+        source: The table that the windows lie in.
+        train: Labeled training windows.
+        typer: The teacher that tells the types apart.
+        min_net_atr: Least net move that is asked about.
+        n_windows: Live windows drawn from the bars up to the last labeled window.
+        seed: Of the teacher and of the windows drawn.
+
+    Raises:
+        ValueError: If the labels show no beginning, or nothing else.
+    """
+    rng = np.random.default_rng(seed)
+    teacher = fit_live_teacher(source, train, min_net_atr, seed)
+    closed = live_windows(source.bars.segment)
+    known = closed[closed <= train.bar0.max() + (WINDOW_BARS - LIVE_BARS)]
+    bar0 = np.sort(rng.choice(known, min(n_windows, len(known)), replace=False))
+    spans = beginnings(source.bars.prices, source.atr, bar0, min_net_atr)
+    seen = told(source, bar0, spans, LIVE_BARS)
+    return LiveLessons(
+        bar0, spans, seen[:, :N_INPUTS], teacher.probability(seen), typer.probability(before(seen))
+    )
+
+
+def fit_live_teacher(source: Source, train: LabeledWindows, min_net_atr: float, seed: int) -> Teacher:
+    """Fit trees on the moves of labeled windows, one live window for each bar that could tell."""
+    bar0, window = live_windows_of(source.bars.segment, train.bar0)
+    spans = beginnings(source.bars.prices, source.atr, bar0, min_net_atr)
+    start = bar0[spans.window] + spans.start - train.bar0[window[spans.window]]
+    answer = claims(train.spans, window[spans.window], start, spans.direction)
+    right, wrong = np.flatnonzero(answer == 1), np.flatnonzero(answer == 0)
+    rng = np.random.default_rng(seed)
+    shown = np.sort(np.append(right, rng.choice(wrong, min(MOST_WRONG, len(wrong)), replace=False)))
+    asked = Proposals(*(part[shown] for part in spans))
+    return fit_live_judge(Known(told(source, bar0, asked, LIVE_BARS), answer[shown]), seed)
+
+
+def claims(labeled: LabeledSpans, window: np.ndarray, onset: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Whether claimed onsets are right: (n,) 1, 0, or -1 where nothing is known.
+
+    Args:
+        labeled: Expansions of labeled windows.
+        window: (n,) index of the labeled window.
+        onset: (n,) claimed first bar, of the labeled window.
+        direction: (n,) +1 or -1.
+    """
+    answer = np.where((onset >= CORE_FIRST) & (onset <= CORE_LAST), 0, UNKNOWN)
+    pointing = orientation(labeled.direction)
+    for i in range(len(labeled.window)):
+        near = np.abs(onset - labeled.start[i]) <= NEAR_BARS
+        answer[near & (window == labeled.window[i]) & (direction == pointing[i])] = 1
+    return answer

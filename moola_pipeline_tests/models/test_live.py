@@ -1,0 +1,158 @@
+"""Moves that may have begun, and the rule by which they raise an alarm."""
+
+import numpy as np
+import pytest
+import torch
+
+from moola_pipeline.models.classifier import Classifier, Spans
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.live import Begun, beginnings, raised, read_live
+from moola_pipeline.models.reading import inputs_of, read_spans
+from moola_pipeline.windows.dense import live_windows
+from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT
+from moola_pipeline_tests.made_bars import features_of, made_market, with_prices
+
+torch.set_num_threads(1)
+MARKET = made_market(2)
+TABLE = MARKET.bars.prices, MARKET.table.values, MARKET.table.atr
+BAR0 = live_windows(MARKET.bars.segment)[::3]
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    network = Classifier(Encoder(8), 8, 0.5)
+    network.encoder.set_scale(torch.from_numpy(MARKET.table.values[BAR0]))
+    return network.eval()
+
+
+def begun_of(*moves: tuple[int, int, int]) -> Begun:
+    """Moves as closed bar, onset and direction."""
+    closed, onset, direction = np.array(moves, np.int64).reshape(-1, 3).T
+    nothing = np.zeros(len(closed))
+    return Begun(closed, onset, direction, np.arange(len(closed)), nothing, nothing)
+
+
+def alarms(moves: list[tuple[int, int, int]], sure: list[float], max_wait: int = 10) -> list[int]:
+    series = np.zeros(len(moves), np.int64)
+    return raised(begun_of(*moves), series, np.array(sure), 0.5, max_wait).tolist()
+
+
+def test_one_alarm_for_one_move_worked_by_hand():
+    moves = [(100, 99, 1), (101, 99, 1), (102, 109 - 10, 1), (110, 109, 1), (111, 110, 1), (103, 101, -1)]
+    assert alarms(moves, [0.4, 0.6, 0.9, 0.9, 0.9, 0.5]) == [1, 5, 4]
+
+
+def test_the_surest_move_of_a_bar_speaks_for_it():
+    assert alarms([(100, 99, 1), (100, 97, 1), (100, 98, 1)], [0.6, 0.9, 0.7]) == [1]
+    assert alarms([(100, 99, 1), (100, 97, -1)], [0.6, 0.9]) == [1, 0]
+
+
+def test_of_equally_sure_moves_the_latest_onset_is_claimed():
+    assert alarms([(100, 97, 1), (100, 99, 1)], [0.6, 0.6]) == [1]
+
+
+@pytest.mark.parametrize(("max_wait", "said"), [(0, []), (2, []), (3, [0]), (10, [0])])
+def test_who_may_not_wait_does_not_speak_late(max_wait: int, said: list[int]):
+    assert alarms([(103, 100, 1)], [0.9], max_wait) == said
+
+
+def test_an_alarm_of_another_series_silences_nothing():
+    moves = begun_of((100, 99, 1), (101, 99, 1))
+    assert raised(moves, np.array([0, 1]), np.array([0.9, 0.9]), 0.5, 10).tolist() == [0, 1]
+
+
+def test_alarms_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    n = 600
+    closed = rng.integers(0, 150, n)
+    onset, direction = closed - rng.integers(0, 11, n), rng.choice([-1, 1], n)
+    series, sure = rng.integers(0, 3, n), rng.random(n)
+    begun = Begun(closed, onset, direction, np.arange(n), np.zeros(n), np.zeros(n))
+    expected: list[int] = []
+    for i in sorted(range(n), key=lambda i: (series[i], closed[i], -sure[i], -onset[i])):
+        same = (
+            j
+            for j in expected
+            if series[j] == series[i] and direction[j] == direction[i] and abs(onset[j] - onset[i]) <= 10
+        )
+        if sure[i] >= 0.3 and closed[i] - onset[i] <= 5 and not any(True for _ in same):
+            expected.append(i)
+    assert raised(begun, series, sure, 0.3, 5).tolist() == expected
+    assert len(expected) > 30
+
+
+def test_nothing_raises_nothing():
+    assert alarms([], []) == []
+
+
+def test_moves_end_with_the_closed_bar_and_have_moved_enough():
+    spans = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0, 1.0)
+    assert (spans.end == LIVE_BARS - 1).all()
+    assert set(spans.end - spans.start) == set(range(MAX_WAIT + 1))
+    row = BAR0[spans.window]
+    net = MARKET.bars.prices[row + spans.end, 3] - MARKET.bars.prices[row + spans.start, 0]
+    assert net / MARKET.table.atr[row + spans.start - 1] * spans.direction == pytest.approx(spans.net_atr)
+    assert (spans.net_atr >= 1.0).all()
+    everything = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0, 1e-9)
+    assert len(everything.window) > len(spans.window)
+
+
+def test_every_move_of_a_live_window_sees_its_45_bars_before():
+    spans = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0, 0.5)
+    whole = inputs_of(
+        MARKET.bars.prices,
+        MARKET.table.atr,
+        BAR0 - 20,
+        spans._replace(start=spans.start + 20, end=spans.end + 20),
+        LIVE_BARS + 20,
+    )
+    cut = inputs_of(MARKET.bars.prices, MARKET.table.atr, BAR0, spans, LIVE_BARS)
+    assert np.array_equal(cut, whole)
+
+
+def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: Classifier):
+    said = read_live(classifier, *TABLE, BAR0, 0.5)
+    spans = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0, 0.5)
+    for i in np.flatnonzero(spans.direction > 0)[::150]:
+        row = BAR0[spans.window[i]]
+        features = torch.from_numpy(MARKET.table.values[row - 20 : row + LIVE_BARS][None].copy())
+        one = inputs_of(*TABLE[::2], BAR0, type(spans)(*(part[i : i + 1] for part in spans)), LIVE_BARS)
+        span = Spans(
+            torch.tensor([0]),
+            torch.tensor([spans.start[i]]),
+            torch.tensor([spans.end[i]]),
+            torch.from_numpy(one),
+        )
+        with torch.no_grad():
+            heads = classifier.read_spans(features, classifier.encoder(features), span)
+        assert said.begun[i] == pytest.approx(heads.begun.item(), abs=1e-5)
+        assert said.retracement[i] == pytest.approx(heads.retracement.item(), abs=1e-5)
+        assert said.closed[i] == row + LIVE_BARS - 1
+
+
+def test_the_company_of_other_windows_changes_nothing(classifier: Classifier):
+    together = read_live(classifier, *TABLE, BAR0, 0.5)
+    some = np.arange(4, len(BAR0), 9)
+    alone = read_live(classifier, *TABLE, BAR0[some], 0.5)
+    mine = np.isin(together.window, some)
+    assert np.array_equal(together.onset[mine], alone.onset)
+    assert together.begun[mine] == pytest.approx(alone.begun, abs=1e-5)
+
+
+def test_bars_that_have_not_closed_change_nothing_that_is_said(classifier: Classifier):
+    closed = 200
+    early = BAR0[closed >= BAR0 + LIVE_BARS - 1]
+    bars = with_prices(MARKET.bars, np.arange(closed + 1, len(MARKET.bars.prices)), np.random.default_rng(1))
+    table = features_of(bars)
+    before = read_live(classifier, *TABLE, early, 0.5)
+    after = read_live(classifier, bars.prices, table.values, table.atr, early, 0.5)
+    assert len(before.begun) > 100
+    for one, other in zip(before, after, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_whole_window_is_another_matter(classifier: Classifier):
+    spans = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0[:40], 0.5)
+    cut, whole = (read_spans(classifier, *TABLE, BAR0[:40], spans, "cpu", bars) for bars in (LIVE_BARS, 105))
+    assert np.abs(cut.begun - whole.begun).max() > 1e-3

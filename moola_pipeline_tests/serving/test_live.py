@@ -1,0 +1,145 @@
+"""Whole tables gone through bar by bar: no later bar changes an alarm, day by day is all at once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.models.annotator import Annotator, Decisions
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.live import LiveDecisions
+from moola_pipeline.models.rule import Rule
+from moola_pipeline.serving.annotate import EXPANSION_COLUMNS, table_features
+from moola_pipeline.serving.live import annotate_live, annotate_live_new, find_alarms
+from moola_pipeline.windows.dense import live_windows
+from moola_pipeline.windows.frame import LIVE_BARS, WAITS
+from moola_pipeline_tests.made_bars import SEGMENT_BARS, TICK, made_market, with_prices
+from moola_pipeline_tests.serving.test_annotate import BAR, OPENED, table
+
+torch.set_num_threads(1)
+MARKET = made_market(3)
+BARS = table(MARKET.bars)
+LIVE = LiveDecisions(min_net_atr=0.5, scale=1.0, shift=0.0, thresholds=dict.fromkeys(WAITS, 0.55))
+
+
+@pytest.fixture(scope="module")
+def annotator() -> Annotator:
+    """A network whose weights are drawn, with thresholds that some of its answers pass."""
+    torch.manual_seed(3)
+    _, features = table_features(BARS, TICK)
+    encoder = Encoder(8)
+    encoder.set_scale(torch.from_numpy(features.values[features.structure_valid]))
+    network = Classifier(encoder, 8, 0.1)
+    with torch.no_grad():
+        network.judge_head.outer.weight.mul_(4)
+    rule = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
+    decisions = Decisions(
+        expansion_scale=1,
+        expansion_shift=0,
+        expansion_threshold=0.5,
+        retracement_scale=1,
+        retracement_shift=0,
+        retracement_threshold=0.5,
+        refine=False,
+        live=LIVE,
+    )
+    return Annotator(network.eval(), rule, decisions)
+
+
+def raised(annotator: Annotator, bars: pd.DataFrame, max_wait: int = 10) -> pd.DataFrame:
+    return annotate_live(annotator, bars, TICK, "3", max_wait=max_wait).expansions
+
+
+def test_an_alarm_has_the_columns_of_an_expansion_and_no_end(annotator: Annotator):
+    found = raised(annotator, BARS)
+    assert list(found) == list(EXPANSION_COLUMNS)
+    assert len(found) > 10
+    assert found["ended_at"].isna().all()
+    assert (found["started_at"] <= found["decided_at"]).to_numpy().all()
+    assert (found["decided_at"] - found["started_at"] <= 10 * BAR).to_numpy().all()
+    assert set(found["decided_at"] - found["window_start"]) == {(LIVE_BARS - 1) * BAR}
+    assert set(found["mode"]) == {"live"} and set(found["model_version"]) == {"3"}
+    assert set(found["direction"]) == {"up", "down"} and set(found["label"]) <= set(TYPES)
+    assert (found["probability"] >= 0.55).to_numpy().all()
+    assert found["decided_at"].is_monotonic_increasing
+    assert {str(found[name].dtype) for name in ("started_at", "ended_at", "decided_at")} == {
+        "datetime64[ns, UTC]"
+    }
+
+
+@pytest.mark.parametrize("last", [90, 237, SEGMENT_BARS + 100, SEGMENT_BARS + 311])
+@pytest.mark.parametrize("max_wait", [0, 10])
+def test_scrambling_every_later_bar_changes_no_alarm_decided_before(
+    annotator: Annotator, last: int, max_wait: int
+):
+    later = np.arange(last + 1, len(BARS))
+    other = table(with_prices(MARKET.bars, later, np.random.default_rng(last)))
+    before, after = (raised(annotator, bars, max_wait) for bars in (BARS, other))
+    now = BARS["timestamp"].iloc[last]
+    said, again = (found.loc[found["decided_at"] <= now] for found in (before, after))
+    pd.testing.assert_frame_equal(said.reset_index(drop=True), again.reset_index(drop=True), rtol=1e-5)
+    assert len(before) and not before.equals(after)
+
+
+def test_the_first_bars_alone_raise_the_alarms_that_they_raise_in_the_whole(annotator: Annotator):
+    whole, part = raised(annotator, BARS), raised(annotator, BARS.iloc[:700])
+    known = whole.loc[whole["decided_at"] <= BARS["timestamp"].iloc[699]]
+    pd.testing.assert_frame_equal(part, known.reset_index(drop=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("step", [61, SEGMENT_BARS])
+def test_bars_as_they_come_raise_the_alarms_of_all_at_once(annotator: Annotator, step: int):
+    parts = []
+    for first in range(0, len(BARS), step):
+        known = BARS.iloc[: first + step]
+        arrays = table_features(known, TICK)
+        parts.append(annotate_live_new(annotator, known, *arrays, first, "3").expansions)
+    joined = pd.concat(parts, ignore_index=True)
+    pd.testing.assert_frame_equal(joined, raised(annotator, BARS), rtol=1e-5)
+
+
+def test_no_move_raises_a_second_alarm(annotator: Annotator):
+    found = raised(annotator, BARS)
+    for _, mine in found.groupby([found["decided_at"].dt.date, "direction"]):
+        assert (mine["started_at"].sort_values().diff().dropna() > 10 * BAR).to_numpy().all()
+
+
+def test_the_first_75_bars_of_a_segment_are_not_covered(annotator: Annotator):
+    found = annotate_live(annotator, BARS, TICK, "3")
+    assert found.not_covered["bars"].tolist() == [75, 75, 75]
+    assert found.not_covered["from"].iloc[0] == OPENED
+    assert found.not_covered["to"].iloc[0] == OPENED + 74 * BAR
+    assert found.n_windows == 3 * (SEGMENT_BARS - 75)
+
+
+def test_each_system_waits_no_longer_than_it_may(annotator: Annotator):
+    bars, features = table_features(BARS, TICK)
+    bar0 = live_windows(bars.segment)
+    alarms = find_alarms(annotator, bars, features, bar0, bars.segment[bar0])
+    assert set(alarms["wait"]) == set(WAITS)
+    assert (alarms["closed"] - alarms["onset"] <= alarms["wait"]).all()
+    alone = find_alarms(annotator, bars, features, bar0, bars.segment[bar0], (3,))
+    together = alarms.loc[alarms["wait"] == 3].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, together)
+
+
+def test_bars_too_few_raise_nothing(annotator: Annotator):
+    found = annotate_live(annotator, BARS.iloc[:60], TICK, "3")
+    assert found.expansions.empty and list(found.expansions) == list(EXPANSION_COLUMNS)
+    assert found.n_windows == 0
+
+
+def test_a_wait_that_was_not_fitted_is_refused(annotator: Annotator):
+    with pytest.raises(BadInput, match=r"max_wait must be one of 0, 1, 3, 5, 10 bars, got 2\."):
+        raised(annotator, BARS, 2)
+
+
+def test_a_model_that_was_not_taught_to_answer_live_is_refused(annotator: Annotator):
+    deaf = replace(annotator, decisions=annotator.decisions.model_copy(update={"live": None}))
+    with pytest.raises(BadInput, match=r"version 3 must have been taught to answer live, but it was not\."):
+        raised(deaf, BARS)

@@ -1,0 +1,150 @@
+"""Lessons for live mode: what is right, what was drawn, and when to speak."""
+
+import numpy as np
+import pytest
+
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.live import Begun, read_live
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.lessons import Lessons, make_lessons
+from moola_pipeline.training.live_decisions import alarm_f1, fit_live_decisions, fit_thresholds
+from moola_pipeline.training.live_lessons import LiveLessons, claims, fit_min_net
+from moola_pipeline.windows.dense import live_windows_of
+from moola_pipeline.windows.frame import LIVE_BARS, WAITS, WINDOW_BARS
+from moola_pipeline_tests.made_bars import Market, features_of, with_prices
+from moola_pipeline_tests.training.conftest import RULE, Lesson
+from moola_pipeline_tests.training.test_teaching import source_of, taught
+
+
+def made(source: Source, windows: LabeledWindows, n_live: int = 400) -> Lessons:
+    return make_lessons(source, windows, RULE, 200, n_live, 0.5)
+
+
+@pytest.fixture(scope="module")
+def lessons(market: Market, train: Lesson) -> Lessons:
+    return made(source_of(market), train.windows)
+
+
+@pytest.fixture(scope="module")
+def live(lessons: Lessons) -> LiveLessons:
+    assert lessons.live is not None
+    return lessons.live
+
+
+def one_window(onset: int, direction: int = 1) -> LabeledWindows:
+    columns = ([0], [onset], [onset + 5], [direction], [0])
+    spans = LabeledSpans(*(np.array(column, np.int64) for column in columns))
+    return LabeledWindows(np.array(["w"], object), np.array([100]), np.zeros(1, "datetime64[ns]"), spans)
+
+
+@pytest.mark.parametrize(
+    ("onset", "direction", "right"),
+    [
+        (50, 1, 1),
+        (48, 1, 1),
+        (52, 1, 1),
+        (47, 1, 0),
+        (53, 1, 0),
+        (50, -1, 0),
+        (30, 1, 0),
+        (29, 1, -1),
+        (75, 1, -1),
+    ],
+)
+def test_a_claim_is_right_within_two_bars_and_in_the_same_direction(onset: int, direction: int, right: int):
+    spans = one_window(50).spans
+    assert claims(spans, np.array([0]), np.array([onset]), np.array([direction])).tolist() == [right]
+    assert claims(spans, np.array([1]), np.array([onset]), np.array([direction]))[0] <= 0
+
+
+def test_the_least_move_is_what_nearly_every_label_shows_by_its_third_bar(market: Market, train: Lesson):
+    spans, source = train.windows.spans, source_of(market)
+    onset = train.windows.bar0[spans.window] + spans.start
+    moved = np.abs(source.bars.prices[onset + 2, 3] - source.bars.prices[onset, 0]) / source.atr[onset - 1]
+    least = fit_min_net(source, train.windows)
+    assert 0.9 < (moved >= least).mean() <= 1
+    assert least > 0.1
+
+
+def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(live: LiveLessons, train: Lesson):
+    assert len(live.bar0) == 400
+    assert (live.spans.end == LIVE_BARS - 1).all()
+    assert live.bar0.max() + LIVE_BARS <= train.windows.bar0.max() + WINDOW_BARS
+    assert len(live.inputs) == len(live.begun) == len(live.retracement) == len(live.spans.window)
+
+
+def test_bars_after_the_last_training_window_change_no_live_lesson(
+    market: Market, train: Lesson, live: LiveLessons
+):
+    later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
+    bars = with_prices(market.bars, later, np.random.default_rng(0))
+    table = features_of(bars)
+    again = made(Source(bars, table.values, table.atr), train.windows).live
+    assert again is not None
+    assert np.array_equal(again.begun, live.begun)
+    assert np.array_equal(again.inputs, live.inputs)
+
+
+def test_live_lessons_change_no_other(market: Market, train: Lesson, lessons: Lessons):
+    alone = made(source_of(market), train.windows, 0)
+    assert alone.live is None
+    assert np.array_equal(alone.expansion, lessons.expansion)
+    assert np.array_equal(alone.bar0, lessons.bar0)
+
+
+def test_the_network_takes_the_live_answers_over_and_finds_planted_beginnings(
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+):
+    network = taught(market, encoder, train, validation, lessons, taught_epochs=12).classifier
+    live = lessons.live
+    assert live is not None
+    table = market.bars.prices, market.table.values, market.table.atr
+    said = read_live(network, *table, live.bar0, 0.5)
+    assert np.corrcoef(said.begun, live.begun)[0, 1] > 0.6
+
+    source, windows = source_of(market), validation.windows
+    decisions = fit_live_decisions(network, source, windows, 0.5)
+    assert tuple(decisions.thresholds) == WAITS
+    bar0, series = live_windows_of(market.bars.segment, windows.bar0)
+    begun = read_live(network, *table, bar0, 0.5)
+    window = series[begun.window]
+    f1 = [
+        alarm_f1(
+            windows, begun, window, _alarms(begun, window, decisions.thresholds[wait], decisions, wait), wait
+        )
+        for wait in (0, 10)
+    ]
+    assert f1[1] > 0.5
+    assert f1[1] > f1[0]
+
+
+def _alarms(begun, window, threshold, decisions, wait):
+    from moola_pipeline.models.annotator import sigmoid
+    from moola_pipeline.models.live import raised
+
+    return raised(begun, window, sigmoid(decisions.scale * begun.begun + decisions.shift), threshold, wait)
+
+
+def moves(*rows: tuple[int, int, int]) -> Begun:
+    """Moves in the window of `one_window`: closed, onset, direction."""
+    closed, onset, direction = np.array(rows, np.int64).T
+    nothing = np.zeros(len(rows))
+    return Begun(100 + closed, 100 + onset, direction, np.arange(len(rows)), nothing, nothing)
+
+
+def test_the_score_of_alarms_worked_by_hand():
+    begun, window = moves((51, 50, 1), (53, 53, 1), (40, 38, -1), (80, 78, 1)), np.zeros(4, np.int64)
+    assert alarm_f1(one_window(50), begun, window, np.array([0]), 1) == 1
+    assert alarm_f1(one_window(50), begun, window, np.array([0]), 0) == 0
+    assert alarm_f1(one_window(50), begun, window, np.array([0, 2]), 1) == pytest.approx(2 / 3)
+    assert alarm_f1(one_window(50), begun, window, np.array([0, 3]), 1) == 1
+    assert alarm_f1(one_window(50), begun, window, np.array([0, 1]), 3) == pytest.approx(2 / 3)
+    assert alarm_f1(one_window(50, -1), begun, window, np.array([0]), 1) == 0
+
+
+def test_the_threshold_lets_the_right_alarm_through_and_not_the_false_one():
+    begun, window = moves((40, 39, 1), (51, 50, 1), (70, 69, 1)), np.zeros(3, np.int64)
+    thresholds = fit_thresholds(one_window(50), begun, window, np.array([0.3, 0.8, 0.6]))
+    assert 0.6 < thresholds[1] <= 0.8
+    assert 0.6 < thresholds[10] <= 0.8
