@@ -1,5 +1,7 @@
 """The faults a user can meet, each with the exit code of the command that meets it."""
 
+from collections.abc import Sequence
+
 
 class MoolaError(Exception):
     """A fault with a name; its text is one line that a user can act on."""
@@ -19,6 +21,29 @@ class IntegrityError(MoolaError):
 
 class ChecksumMismatch(IntegrityError):
     """The bytes of a file differ from the recorded SHA256."""
+
+
+class LossNotFinite(MoolaError, FloatingPointError):
+    """A training met a loss that is NaN or infinite.
+
+    Attributes:
+        loss: What came.
+        rows: Rows of bar 0 of the windows that gave it.
+    """
+
+    loss: float = float("nan")
+    rows: tuple[int, ...] = ()
+
+    @classmethod
+    def in_windows(cls, loss: float, rows: Sequence[int], named: str = "") -> "LossNotFinite":
+        """The fault, its windows `named` by their rows unless by something better."""
+        windows = named or f"at rows {', '.join(map(str, rows))}"
+        fault = cls(
+            f"the loss must be finite, got {loss} for the windows {windows}. "
+            "Look at these bars (moola bars check), or lower the learning rate."
+        )
+        fault.loss, fault.rows = loss, tuple(rows)
+        return fault
 
 
 class MissingArtifact(BadInput):

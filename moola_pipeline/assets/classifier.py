@@ -12,6 +12,7 @@ from moola_pipeline.assets.stage import (
     open_stage,
     settings_in_force,
     verdict,
+    windows_by_time,
 )
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import FEATURE_NAMES
@@ -72,17 +73,18 @@ def finetuned_classifier(
             total = settings.all_epochs * len(settings.seeds)
             show_epoch(done, total, f"seed {seed} loss {entry['val_loss']:.4f}")
 
-        trained = train_annotators(
-            pretrained_encoder.encoder,
-            bar_arrays(raw_nq_bars, stage.market.instrument.tick_points),
-            relativity_features,
-            train,
-            validation,
-            settings,
-            device,
-            on_epoch,
-            checkpoints,
-        )
+        with windows_by_time(raw_nq_bars):
+            trained = train_annotators(
+                pretrained_encoder.encoder,
+                bar_arrays(raw_nq_bars, stage.market.instrument.tick_points),
+                relativity_features,
+                train,
+                validation,
+                settings,
+                device,
+                on_epoch,
+                checkpoints,
+            )
         losses = {
             seed: one.result.history[one.result.best_epoch]["val_loss"] for seed, one in trained.items()
         }

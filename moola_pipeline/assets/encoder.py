@@ -13,6 +13,7 @@ from moola_pipeline.assets.stage import (
     open_stage,
     settings_in_force,
     verdict,
+    windows_by_time,
 )
 from moola_pipeline.assets.windows import PRETRAINING
 from moola_pipeline.features.relativity import FeatureTable
@@ -72,14 +73,17 @@ def pretrained_encoder(
             stage.run.log_epoch(entry)
             show_epoch(int(entry["epoch"]) + 1, settings.epochs, f"loss {entry['val_loss']:.4f}")
 
-        result = pretrain(
-            Source(bar_arrays(raw_nq_bars, tick_points), relativity_features.values, relativity_features.atr),
-            chosen.to_numpy(np.int64),
-            settings,
-            device,
-            on_epoch,
-            checkpoints,
-        )
+        with windows_by_time(raw_nq_bars):
+            result = pretrain(
+                Source(
+                    bar_arrays(raw_nq_bars, tick_points), relativity_features.values, relativity_features.atr
+                ),
+                chosen.to_numpy(np.int64),
+                settings,
+                device,
+                on_epoch,
+                checkpoints,
+            )
         end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
         errors = result.errors
         rival = min((name for name in errors if name != "encoder"), key=errors.__getitem__)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Optional, TypeVar, get_origin
 
 import dagster as dg
+import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
+from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.profiles import Market, Profile
 from moola_pipeline.resources.pipeline import Pipeline
@@ -147,6 +149,24 @@ def open_stage(
         crash_point(f"{asset}.before_compute")
         yield OpenStage(asset, market, profile, run, own)
         crash_point(f"{asset}.after_compute")
+
+
+@contextmanager
+def windows_by_time(bars: pd.DataFrame) -> Iterator[None]:
+    """Name the windows of a loss that is not finite by the UTC open of their first bar.
+
+    Args:
+        bars: The bar table.
+
+    Raises:
+        LossNotFinite: The same, in words that a person can look up.
+    """
+    try:
+        yield
+    except LossNotFinite as fault:
+        opened = (f"{bars['timestamp'].iloc[row]:%Y-%m-%d %H:%M}" for row in fault.rows)
+        named = f"that open at {', '.join(opened)} UTC"
+        raise LossNotFinite.in_windows(fault.loss, fault.rows, named) from fault
 
 
 def integrity(asset: str, name: str, description: str) -> dg.AssetCheckSpec:

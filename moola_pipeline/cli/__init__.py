@@ -30,6 +30,10 @@ COMMANDS = {
     "ui": LazyCommand("moola_pipeline.cli.ui", "ui", "Open Dagster and MLflow on this machine."),
     "status": LazyCommand("moola_pipeline.cli.status", "status", "Show what is stale, and why."),
     "report": LazyCommand("moola_pipeline.cli.report", "report", "Show the scores of the last run."),
+    "ablate": LazyCommand("moola_pipeline.cli.ablate", "ablate", "Change one thing at a time on time folds."),
+    "stability": LazyCommand(
+        "moola_pipeline.cli.ablate", "stability", "Train many seeds and see whether one collapses."
+    ),
     "study": LazyCommand("moola_pipeline.cli.study", "study", "Show what the last pretraining study found."),
     "predict": LazyCommand("moola_pipeline.cli.predict", "predict", "Mark expansions in a file of bars."),
     "registry": LazyCommand(

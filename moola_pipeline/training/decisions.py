@@ -8,6 +8,7 @@ from moola_pipeline.models.annotator import Decisions, sigmoid
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.reading import Reading, moved
 from moola_pipeline.models.rule import Proposals
+from moola_pipeline.training.calibrating import toward_identity
 from moola_pipeline.training.rule_fit import f_beta, matches
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
 

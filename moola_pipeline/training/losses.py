@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.models.classifier import Heads
 from moola_pipeline.training.batches import Batch
 
@@ -108,12 +109,9 @@ def require_finite(by_batch: np.ndarray, rows: Sequence[np.ndarray]) -> None:
         rows: Rows of bar 0 of the windows in each batch.
 
     Raises:
-        FloatingPointError: Names the windows of the first such batch; later ones only inherit it.
+        LossNotFinite: Names the windows of the first such batch; later ones only inherit it.
     """
     finite = np.isfinite(by_batch)
     if not finite.all():
         first = int(np.argmin(finite))
-        windows = ", ".join(map(str, rows[first]))
-        raise FloatingPointError(
-            f"the loss must be finite, got {by_batch[first]} for the windows at rows {windows}"
-        )
+        raise LossNotFinite.in_windows(float(by_batch[first]), [int(row) for row in rows[first]])

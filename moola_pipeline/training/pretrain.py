@@ -76,7 +76,7 @@ def pretrain(
 
     Raises:
         BadInput: If there are too few windows for one batch and a held-out part.
-        FloatingPointError: If a loss is not finite; names the windows of the first such batch.
+        LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     rng = np.random.default_rng(settings.seed)
     train, choosing, judging = _parts(windows, settings, rng)

@@ -8,6 +8,8 @@ import torch
 from pydantic import ValidationError
 from torch.utils.data import WeightedRandomSampler
 
+from moola_pipeline.errors import BadInput, LossNotFinite
+from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
@@ -333,6 +335,12 @@ def test_same_seed_same_weights(trainer: Trainer, result: FinetuneResult):
         {"jitter_atr": 0.1},
         {"warp": 0.4},
         {"balanced": False},
+        {"prior_bias": False},
+        {"uncertainty_weights": False},
+        {"center_length": False},
+        {"expansion_proxy": False},
+        {"label_smoothing": 0.1},
+        {"average_decay": 0.9},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -345,6 +353,63 @@ def test_changed_setting_changes_the_result(
     trainer(small_with(**changes))
 
     assert not np.array_equal(weights_of(seen[-1]), expected)
+
+
+@pytest.mark.parametrize("off", [{"balanced": False}, {"frozen_epochs": 0}, {"warp": 0.0}])
+def test_without_the_sampler_the_unfreezing_or_the_warp_the_weights_are_others(
+    trainer: Trainer, result: FinetuneResult, off: dict[str, object]
+):
+    without = trainer(small_with(**off))
+
+    assert not np.array_equal(weights_of(without.classifier), weights_of(result.classifier))
+
+
+def test_gradient_checkpointing_changes_no_weight(
+    trainer: Trainer, result: FinetuneResult, monkeypatch: pytest.MonkeyPatch
+):
+    computed: list[int] = []
+    forward = Encoder.forward
+
+    def counted(encoder: Encoder, *given: torch.Tensor) -> torch.Tensor:
+        computed.append(len(given[0]))
+        return forward(encoder, *given)
+
+    monkeypatch.setattr(Encoder, "forward", counted)
+    again = trainer(small_with(gradient_checkpointing=True))
+    with_it = len(computed)
+    trainer()
+
+    assert np.array_equal(weights_of(again.classifier), weights_of(result.classifier))
+    assert with_it > len(computed) - with_it  # states were computed a second time
+
+
+def test_tasks_that_weigh_alike_keep_their_weights(trainer: Trainer):
+    alike = trainer(small_with(uncertainty_weights=False)).history[-1]
+
+    assert sum(alike[f"share_{task}"] for task in TASKS) == pytest.approx(1)
+
+
+def test_a_network_that_may_not_see_the_proxy_does_not(trainer: Trainer, market: Market):
+    blind = trainer(small_with(expansion_proxy=False)).classifier
+    features = torch.from_numpy(market.table.values[100:225])[None]
+    changed = features.clone()
+    changed[..., FEATURE_NAMES.index("expansion_proxy")] += 2
+    with torch.no_grad():
+        assert torch.allclose(blind.encoder(features), blind.encoder(changed), atol=1e-6)
+        others = changed.clone()
+        others[..., 0] += 0.5
+        assert not torch.allclose(blind.encoder(features), blind.encoder(others), atol=1e-3)
+
+
+def test_averaged_weights_lie_between_those_of_the_steps(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
+    seen = watch(monkeypatch)
+    trainer(small_with(average_decay=0.99, epochs=2))
+    plain = len(seen)
+    trainer(small_with(epochs=2))
+    averaged, now = (weights_of(one) for one in (seen[0], seen[plain]))
+
+    assert not np.array_equal(averaged, now)
+    assert np.abs(averaged - now).max() < 1
 
 
 def test_unknown_setting_is_refused():
@@ -367,12 +432,12 @@ def broken(examples: Examples, row: int) -> Examples:
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
     row = int(np.flatnonzero(trainer.train.kind == 0)[3])
-    with pytest.raises(FloatingPointError, match="the loss must be finite, got nan for the windows") as stop:
+    with pytest.raises(LossNotFinite, match="the loss must be finite, got nan for the windows") as stop:
         trainer(train=broken(trainer.train, row))
 
-    named = [int(bar0) for bar0 in str(stop.value).split("rows ")[1].split(", ")]
-    assert len(named) == SMALL.batch_windows
-    assert trainer.train.bar0[row] in named
+    assert len(stop.value.rows) == SMALL.batch_windows
+    assert trainer.train.bar0[row] in stop.value.rows
+    assert ", ".join(map(str, stop.value.rows)) in str(stop.value)
 
 
 def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer, market: Market):
@@ -392,7 +457,7 @@ def test_one_type_alone_is_refused(trainer: Trainer, train: Lesson):
 
 def test_less_than_a_batch_is_refused_with_the_way_out(trainer: Trainer):
     n_rows = len(trainer.train.kind)
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(BadInput) as refusal:
         trainer(small_with(batch_windows=n_rows + 1))
 
     assert str(refusal.value) == (

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.training.losses import TASKS, TaskWeights, binary_loss, pointer_loss, require_finite
+from moola_pipeline.training.losses import (
+    TASKS,
+    TaskWeights,
+    binary_loss,
+    pointer_loss,
+    require_finite,
+    smoothed,
+)
 from moola_pipeline.windows.frame import WINDOW_BARS
 
 LOSSES = dict(zip(TASKS, torch.tensor([0.5, 1.0, 2.0, 4.0]), strict=True))
@@ -118,5 +125,39 @@ def test_a_loss_that_is_not_finite_names_the_windows_of_the_first_such_batch():
     with pytest.raises(FloatingPointError) as stop:
         require_finite(np.array([0.7, np.inf, np.nan]), rows)
 
-    assert str(stop.value) == "the loss must be finite, got inf for the windows at rows 440, 492"
+    assert str(stop.value) == (
+        "the loss must be finite, got inf for the windows at rows 440, 492. "
+        "Look at these bars (moola bars check), or lower the learning rate."
+    )
     require_finite(np.array([0.7, 0.6, 0.5]), rows)
+
+
+def test_unlearned_task_weights_stay_even():
+    weights = TaskWeights(learned=False)
+    total, terms = weights({task: torch.tensor(2.0, requires_grad=True) for task in TASKS})
+    total.backward()
+
+    assert total.item() == pytest.approx(3 * 2 + 1)  # the pointer's is halved
+    assert weights.log_variance.grad is None
+    assert {task: term.item() for task, term in terms.items()} == {
+        task: 1.0 if task == "pointer" else 2.0 for task in TASKS
+    }
+
+
+def test_smoothed_answers_worked_by_hand():
+    answers = torch.tensor([0.0, 1.0, 0.3])
+
+    assert smoothed(answers, 0.1).tolist() == pytest.approx([0.05, 0.95, 0.32])
+    assert smoothed(answers, 0.0) is answers
+
+
+def test_the_loss_on_ends_worked_by_hand():
+    # center 0.5 and length 0.2 are 0.4 to 0.6; said: 0.45 to 0.59
+    said, center, length = torch.tensor([[0.52, 0.14]]), torch.tensor([0.5]), torch.tensor([0.2])
+    known = torch.tensor([True])
+
+    on_ends = pointer_loss(said, center, length, known, center_length=False)
+    assert on_ends.item() == pytest.approx((0.05**2 + 0.01**2) / 4, rel=1e-4)
+    assert pointer_loss(said, center, length, known).item() == pytest.approx(
+        (0.02**2 + 0.06**2) / 4, rel=1e-4
+    )

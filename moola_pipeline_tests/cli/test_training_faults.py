@@ -1,0 +1,75 @@
+"""What `moola run` says where a training cannot be done, and that a killed one goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.home import Home
+from moola_pipeline.profiles import PROFILES
+from moola_pipeline.publish import file_sha256
+from moola_pipeline.training import teaching
+from moola_pipeline_tests.cli.calls import call
+from moola_pipeline_tests.homes import SMOKE
+
+STORED = "simulated-smoke"
+
+
+def smoke_with(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Other settings of fine-tuning in the smoke profile."""
+    smoke = PROFILES["smoke"]
+    finetune = smoke.finetune.model_copy(update=changes)
+    monkeypatch.setitem(PROFILES, "smoke", smoke.model_copy(update={"finetune": finetune}))
+
+
+def test_a_training_split_too_small_for_its_batch_is_one_line(
+    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+):
+    smoke_with(monkeypatch, batch_windows=10_000)
+    result = call(*SMOKE, home=smoke_copy.root)
+
+    assert result.exit_code == BAD_INPUT
+    said = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(said) == 1
+    assert "training needs at least one batch of 10000 rows, got" in said[0]
+    assert said[0].endswith("Label more windows or lower batch_windows.")
+
+
+def test_a_loss_that_is_no_number_is_one_line_that_names_the_windows_by_time(
+    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+):
+    smoke_with(monkeypatch, taught_epochs=3)
+    losses = teaching._losses
+    monkeypatch.setattr(teaching, "_losses", lambda *given: losses(*given) * torch.tensor(float("nan")))
+    result = call(*SMOKE, home=smoke_copy.root)
+
+    assert result.exit_code == FAILED
+    (said,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
+    assert said.startswith("Error: the loss must be finite, got nan for the windows that open at 2025-")
+    assert said.endswith("Look at these bars (moola bars check), or lower the learning rate.")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_checkpoint(smoke_home: Home, tmp_path: Path):
+    home = Home(tmp_path / "home")
+    words = [sys.executable, "-m", "moola_pipeline", "--home", str(home.root), *SMOKE]
+    kept = home.store / STORED / "checkpoints" / "finetuned_classifier"
+    first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 300
+    while not list(kept.glob("*.checkpoint")) and time.monotonic() < until and first.poll() is None:
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    assert list(kept.glob("*.checkpoint"))
+
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    for model in ("pretrained_encoder", "finetuned_classifier/seed-0"):
+        weights = Path(STORED) / model / "weights.safetensors"
+        assert file_sha256(home.store / weights) == file_sha256(smoke_home.store / weights), model
+    assert not (home.store / STORED / "checkpoints").exists() or not list(kept.parent.rglob("*.checkpoint"))
