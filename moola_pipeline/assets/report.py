@@ -70,6 +70,7 @@ def bootstrap_ci_report(
 ) -> Iterator[Any]:
     """The model on the test windows, with 95 % intervals by session, baselines, peers and a page."""
     from moola_pipeline.assets import report_parts, scoring
+    from moola_pipeline.assets.truth import prior_scores, truth_scores
     from moola_pipeline.assets.live_scoring import score_whole_sessions
     from moola_pipeline.assets.trial import Trial
     from moola_pipeline.evaluation import checks as conclusions
@@ -140,6 +141,8 @@ def bootstrap_ci_report(
                     "smallest_difference": conclusions.smallest_difference(judged.scores, baselines)
                     | conclusions.smallest_difference(judged.scores, peers),
                     "previous": before,
+                    "truth": truth_scores(trial.ground, judged, stage.market.store, times),
+                    "prior": prior_scores(trial.ground, judged, labeled_expansions),
                     "not_measured": report_parts.not_measured(details, ceiling, before, fresh),
                 }
             ),

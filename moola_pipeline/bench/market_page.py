@@ -129,6 +129,14 @@ def market_page(found: MarketComparison, measured_on: str) -> str:
             "",
             apart,
             "",
+            "## Labels",
+            "",
+            "The annotator marks what can be seen: surges that stand out of the bars after a consolidation "
+            "or a retracement. It knows the hidden state before a planted one; a look-alike it judges by "
+            "the bars before. Planted ones that noise has swallowed are not marked. Each pass judges with "
+            "a leniency, misses and slips of its own. `truth.parquet` beside the bars holds all that was "
+            "planted. How the settings were chosen: [findings](findings.md).",
+            "",
             "## Scenarios",
             "",
             "`moola run --scenario NAME` runs the main job on a simulated market that is unlike this one. It "

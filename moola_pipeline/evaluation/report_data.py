@@ -147,6 +147,9 @@ class Details(_Part):
         smallest_difference: By metric, the paired difference that this many sessions resolve.
         delay_curve: Event F1 live by bars waited after the onset.
         null: Mean AUPRC minus prevalence over permuted labels.
+        truth: On a simulated market: the model and the labels, each against what was planted.
+        prior: P(retracement) with the prior of validation and with a re-estimated one, on the test
+            expansions as they are and weighed so that 23 % are retracements.
         not_measured: What this report leaves out, and why.
     """
 
@@ -160,6 +163,8 @@ class Details(_Part):
     learning_curve: list[LearningPoint] = Field(default_factory=list)
     delay_curve: dict[int, Score] = Field(default_factory=dict)
     null: Score | None = None
+    truth: dict[str, Scores] = Field(default_factory=dict)
+    prior: dict[str, Scores] = Field(default_factory=dict)
     previous: PreviousRun | None = None
     not_measured: dict[str, str] = Field(default_factory=dict)
 

@@ -1,0 +1,79 @@
+"""Types where their mix is another than the one a model was calibrated to: prior frozen, or re-estimated."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moola_pipeline.evaluation.bootstrap import mean_over_seeds, resample
+from moola_pipeline.evaluation.calibration import ece
+from moola_pipeline.evaluation.metrics import brier, type_f1_macro
+from moola_pipeline.evaluation.scores import Ground, Scored
+
+STRESS_SHARE = 0.23
+"""Share of retracements that the user expects to meet one day."""
+FROZEN, REESTIMATED = "prior_frozen", "prior_reestimated"
+_ROUNDS, _STILL = 1000, 1e-9
+_LEAST, _MOST = 0.01, 0.99
+
+
+def reestimated_prior(p: np.ndarray, prior: float, weights: np.ndarray | None = None) -> float:
+    """Share of the positive class among unlabeled rows, by expectation maximization.
+
+    Args:
+        p: (n,) calibrated probabilities of the positive class.
+        prior: Share of that class in the rows that they were calibrated on.
+        weights: (n,) counts, or None.
+
+    Returns:
+        A share in 0.01..0.99.
+
+    Source:
+        Saerens, Latinne and Decaestecker (2002), Neural Computation 14(1).
+    """
+    share = prior
+    for _ in range(_ROUNDS):
+        before = share
+        share = float(np.clip(np.average(with_prior(p, prior, before), weights=weights), _LEAST, _MOST))
+        if abs(share - before) < _STILL:
+            break
+    return share
+
+
+def with_prior(p: np.ndarray, prior: float, share: float) -> np.ndarray:
+    """Probabilities as they would be were the class as common as `share` instead of `prior`."""
+    positive, negative = p * share / prior, (1 - p) * (1 - share) / (1 - prior)
+    return positive / (positive + negative)
+
+
+def score_shifted(
+    ground: Ground, probabilities: Sequence[np.ndarray], prior: float, share: float | None = None
+) -> dict[str, Scored]:
+    """Scores of calibrated P(retracement), said as they are and with a prior learned from these rows.
+
+    The new prior is learned from the probabilities alone; no label is read.
+
+    Args:
+        ground: The labeled expansions.
+        probabilities: Of each training seed, (n,), calibrated.
+        prior: Share of retracements that they were calibrated to.
+        share: Weigh the labeled expansions so that this is their share of retracements; None
+            leaves them as they are.
+
+    Returns:
+        FROZEN and REESTIMATED.
+    """
+    y, weights = ground.windows.spans.type, ground.event_weights.astype(float)
+    each = np.ones(len(y))
+    if share is not None:
+        each = np.where(y == 1, share / np.mean(y == 1), (1 - share) / np.mean(y == 0))
+    corrected = [with_prior(p, prior, reestimated_prior(p, prior, each)) for p in probabilities]
+    metrics = {"type_f1_macro": type_f1_macro, "brier": brier, "ece": ece}
+    return {
+        name: {
+            metric: mean_over_seeds(
+                [resample(lambda drawn, f=score, p=p: f(y, p, drawn * each), weights) for p in said]
+            )
+            for metric, score in metrics.items()
+        }
+        for name, said in ((FROZEN, list(probabilities)), (REESTIMATED, corrected))
+    }

@@ -1,0 +1,87 @@
+"""What was planted in a simulated market, as ground to judge a model and the labels themselves on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.evaluation.breakdowns import Answers
+from moola_pipeline.evaluation.matching import pair_events
+from moola_pipeline.evaluation.scores import (
+    Ground,
+    Scored,
+    events_of,
+    mean_scores,
+    score_events,
+    score_types,
+)
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
+
+MODEL, LABELS = "model", "labels"
+"""Whose answers are scored: the labels say how much of the truth an annotator sees at all."""
+
+
+def against_truth(
+    ground: Ground, truth: pd.DataFrame, timestamps: pd.DatetimeIndex, answers: Sequence[Answers]
+) -> dict[str, Scored]:
+    """Score the model and the labels on what was planted in the windows.
+
+    Events are all planted expansions that start in bars 30-74, those that noise has swallowed
+    included. Types are those of the labeled expansions that were planted: how often the hidden
+    state before them is named, span and direction given.
+
+    Args:
+        ground: The labeled windows and their resamples.
+        truth: `started_at`, `ended_at`, `type` and `direction` of every planted expansion, in
+            time order.
+        timestamps: (n_bars,) UTC opens of the bar table.
+        answers: Of each training seed.
+
+    Returns:
+        MODEL and LABELS; no types where no labeled expansion was planted.
+    """
+    planted = planted_windows(ground.windows, truth, timestamps)
+    known = Ground(planted, ground.window_weights[:, planted.spans.window], ground.window_weights)
+    labeled = events_of(ground.windows)
+    scored = {
+        MODEL: mean_scores([score_events(known, one.events) for one in answers]),
+        LABELS: score_events(known, labeled),
+    }
+    which = pair_events(labeled, events_of(planted), typed=False)
+    met = which >= 0
+    if met.any():
+        hidden = LabeledSpans(*(column[met] for column in ground.windows.spans))
+        hidden = hidden._replace(type=planted.spans.type[which[met]])
+        told = replace(
+            ground,
+            windows=ground.windows._replace(spans=hidden),
+            event_weights=ground.event_weights[:, met],
+        )
+        scored[MODEL] |= mean_scores([score_types(told, one.p_retracement[met]) for one in answers])
+        scored[LABELS] |= score_types(told, ground.windows.spans.type[met].astype(float))
+    return scored
+
+
+def planted_windows(
+    windows: LabeledWindows, truth: pd.DataFrame, timestamps: pd.DatetimeIndex
+) -> LabeledWindows:
+    """The same windows with the planted expansions that start in their bars 30-74 as spans."""
+    onset, offset = (
+        timestamps.get_indexer(pd.DatetimeIndex(truth[name])) for name in ("started_at", "ended_at")
+    )
+    first = np.searchsorted(onset, windows.bar0 + CORE_FIRST)
+    after = np.searchsorted(onset, windows.bar0 + CORE_LAST, side="right")
+    window = np.repeat(np.arange(len(first)), after - first)
+    chosen = np.concatenate([np.empty(0, np.int64), *map(np.arange, first, after)]).astype(np.int64)
+    kind = np.array([TYPES.index(name) for name in truth["type"].iloc[chosen]], np.int64)
+    spans = LabeledSpans(
+        window,
+        onset[chosen] - windows.bar0[window],
+        offset[chosen] - windows.bar0[window],
+        truth["direction"].to_numpy(np.int8)[chosen],
+        kind,
+    )
+    return windows._replace(spans=spans)
