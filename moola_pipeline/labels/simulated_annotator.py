@@ -61,7 +61,8 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
     and slips.
 
     A window with expansions is laid around a planted one that can be seen, drawn at random, whose
-    onset falls evenly on bars 30-74: its position says nothing. Windows do not overlap.
+    onset falls evenly on bars 30-74: its position says nothing. Where a period has too few of these,
+    it is laid around a look-alike. Windows do not overlap.
 
     Returns:
         LABEL_COLUMNS: one row per marked expansion or empty window, the first pass in time
@@ -86,6 +87,8 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
         free[inside] = fits[inside]
         n_empty = round(period.windows * _empty_share(period, settings))
         chosen = windows_around(evident, free, period.windows - n_empty, rng)
+        if len(chosen) + n_empty < period.windows:  # too few planted ones for a period this short
+            chosen += windows_around(onsets, free, period.windows - n_empty - len(chosen), rng)
         chosen += windows_without(onsets, free, n_empty, rng)
         if len(chosen) < period.windows:
             raise ValueError(
