@@ -61,6 +61,12 @@ class UnwritableFile(MoolaError, OSError):
         errno, strerror, filename: Of the fault that the system reported, as in OSError.
     """
 
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 class UnreadableFile(IntegrityError, OSError):
     """The system would not read a file that is there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])

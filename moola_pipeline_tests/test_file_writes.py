@@ -12,9 +12,17 @@ from moola_pipeline_tests.source_trees import parsed
 MODULES = sorted((PROJECT_ROOT / "moola_pipeline").rglob("*.py"))
 WRITING_METHODS = {"write_text", "write_bytes"}
 TARGET_POSITION = {
-    **dict.fromkeys(("to_csv", "to_parquet", "to_json", "to_pickle", "savefig", "np.save", "np.savez"), 0),
-    **dict.fromkeys(("save_file", "write_table", "write_csv", "copyfile", "copytree", "copy2"), 1),
+    **dict.fromkeys(("to_csv", "to_parquet", "to_json", "to_pickle", "to_feather", "to_html", "to_excel"), 0),
+    **dict.fromkeys(("savefig", "tofile", "np.save", "np.savez", "np.savez_compressed", "np.savetxt"), 0),
+    **dict.fromkeys(("save_file", "write_table", "write_csv", "write_feather", "torch.save", "json.dump"), 1),
+    **dict.fromkeys(("copyfile", "copytree", "copy2", "shutil.copy", "shutil.move"), 1),
+    **dict.fromkeys(("os.replace", "os.rename", "os.link", "os.symlink", "os.renames"), 1),
+    **dict.fromkeys(("os.open", "os.truncate", "os.write"), 0),
 }
+QUALIFIED = ("np", "os", "shutil", "torch", "json")
+"""Modules without which a name could be a method of something in memory: `frame.copy`, `text.replace`."""
+HARMLESS = {"O_RDONLY", "os.devnull"}
+"""What `os.open` may be called with."""
 IN_MEMORY = ("BytesIO", "StringIO", "BufferOutputStream")
 TEMPORARY = {"publishing", "TemporaryDirectory"}
 
@@ -29,15 +37,25 @@ def _mode(call: ast.Call) -> str:
     return str(given[0].value) if given and isinstance(given[0], ast.Constant) else "r"
 
 
+def _second(call: ast.Call) -> str:
+    given = [word.value for word in call.keywords if word.arg == "mode"] + call.args[1:2]
+    return str(given[0].value) if given and isinstance(given[0], ast.Constant) else "r"
+
+
 def _target(call: ast.Call) -> ast.expr | None:
     """What a call writes to, if it is one that writes."""
     name = _called(call)
     receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
+    if isinstance(receiver, ast.Name) and receiver.id in QUALIFIED:
+        name = f"{receiver.id}.{name}" if f"{receiver.id}.{name}" in TARGET_POSITION else name
     if name == "open":
         return (receiver or call.args[0]) if re.search("[wax+]", _mode(call)) else None
     if name in WRITING_METHODS:
         return receiver
-    name = f"np.{name}" if name in ("save", "savez") and ast.unparse(call.func).startswith("np.") else name
+    if name == "os.open" and any(flag in ast.unparse(call) for flag in HARMLESS):
+        return None
+    if name in ("ZipFile", "TarFile"):
+        return call.args[0] if re.search("[wax]", _second(call)) else None
     if name in TARGET_POSITION:
         named = [word.value for word in call.keywords if word.arg in ("path", "path_or_buf")]
         return next(iter([*named, *call.args[TARGET_POSITION[name] :]]), None)
@@ -78,6 +96,16 @@ def _writes_past_publish(tree: ast.Module) -> list[int]:
         "shutil.copyfile(source, path)",
         "np.savez(path, scores=scores)",
         "figure.savefig(folder / 'x.png')",
+        "shutil.copy(source, path)",
+        "shutil.move(source, path)",
+        "os.replace(source, path)",
+        "os.rename(source, path)",
+        "os.open(path, os.O_WRONLY)",
+        "np.save(path, scores)",
+        "pq.write_table(table, path)",
+        "torch.save(tensors, path)",
+        "json.dump(facts, path.open())",
+        "zipfile.ZipFile(path, 'w')",
     ],
 )
 def test_a_write_past_publish_is_seen(source: str):
@@ -96,6 +124,11 @@ def test_a_write_past_publish_is_seen(source: str):
         "open(path)",
         "path.open('rb')",
         "path.open(encoding='utf-8')",
+        "text = text.replace('a', 'b')",
+        "entry = dataclasses.replace(entry, file=name)",
+        "os.open(path, os.O_RDONLY)",
+        "zipfile.ZipFile(path)",
+        "frame = frame.copy()",
     ],
 )
 def test_a_read_or_a_published_write_is_not_taken_for_one(source: str):

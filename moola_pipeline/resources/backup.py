@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import sqlite3
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from moola_pipeline import __version__
-from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
 from moola_pipeline.home import Home
 from moola_pipeline.publish import TEMPORARY_SUFFIX, move, publishing
 from moola_pipeline.records import FileDigest, publish_record, record_in
@@ -26,6 +27,10 @@ LIST_NAME = "digests.json"
 KEPT = ("data", ".dagster", INSTANCE_FILE)
 """What a home consists of; nothing else is backed up or restored."""
 CHUNK_BYTES = 1 << 20
+_END_BYTES = 22
+"""Of the record that ends a zip archive."""
+_DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError, RuntimeError, struct.error)
+"""What zipfile raises on archives that were changed: NotImplementedError is a RuntimeError."""
 _JOURNALS = ("-wal", "-shm", "-journal")
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """Times in the archive say nothing, so that the same home gives the same bytes."""
@@ -100,7 +105,9 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
                 _require_room(home.root, files)
                 for name, recorded in files.items():
                     _extract(archive, name, recorded, fresh, source.name)
-        except (zipfile.BadZipFile, EOFError, zlib.error) as fault:
+        except MoolaError:
+            raise
+        except _DAMAGE as fault:
             raise _unreadable(source, fault) from None
         aside = _set_aside(home)
         for name in files:
@@ -206,7 +213,8 @@ def _unreadable(source: Path, fault: Exception) -> Exception:
     remedy = "Use another backup."
     if not content.startswith(b"PK"):
         return BadInput(f"{source.name} must be a backup of moola's, but it is no archive. {remedy}")
-    if b"PK\x05\x06" not in content[-(1 << 16) :]:
+    end = content.rfind(b"PK\x05\x06")
+    if end < 0 or len(content) < end + _END_BYTES:
         return Truncated(f"{source.name}: it ends in the middle, after {len(content):,} bytes. {remedy}")
     return ChecksumMismatch(f"{source.name}: it was changed since it was written ({fault}). {remedy}")
 

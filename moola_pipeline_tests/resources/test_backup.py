@@ -1,0 +1,193 @@
+"""One archive of a home and the way back; a home of an earlier format is copied before it is rewritten."""
+
+import json
+import sqlite3
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
+from moola_pipeline.home import Home
+from moola_pipeline.publish import file_sha256
+from moola_pipeline.records import OWN_DIGEST, publish_record
+from moola_pipeline.resources import formats
+from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
+from moola_pipeline.resources.formats import HOME_FORMAT, bring_up_to_date, home_format
+from moola_pipeline.resources.verification import verify_home
+from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.outputs import disorder, outputs
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Home:
+    """A home of three files and a database."""
+    home = Home(tmp_path / "small")
+    (home.data / "raw").mkdir(parents=True)
+    (home.data / "raw" / "bars.csv").write_text("time,open\n" * 500)
+    publish_record(home.data / "manifest.json", {"files": []})
+    home.dagster.mkdir()
+    with closing(sqlite3.connect(home.dagster / "runs.db")) as connection, connection:
+        connection.execute("CREATE TABLE runs (id TEXT)")
+        connection.execute("INSERT INTO runs VALUES ('one')")
+    return home
+
+
+def content(home: Home) -> dict[str, object]:
+    """Digest of each file; of a database what it holds, as a copy of it may differ in its header."""
+    found = {path.relative_to(home.root).as_posix(): path for path in kept_files(home)}
+    return {name: _held(path) if path.suffix == ".db" else file_sha256(path) for name, path in found.items()}
+
+
+def _held(path: Path) -> list[str]:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        return list(connection.iterdump())
+
+
+def test_what_was_backed_up_comes_back_byte_for_byte(small: Home, tmp_path: Path):
+    made = back_up(small, tmp_path / "b.zip")
+    done = restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
+    assert content(Home(tmp_path / "new")) == content(small)
+    assert made.files == done.files == 3
+    assert done.aside is None
+
+
+def test_a_home_after_a_run_comes_back_elsewhere_with_all_it_made(smoke_home: Home, tmp_path: Path):
+    archive, there = tmp_path / "b.zip", Home(tmp_path / "another place")
+    assert facts(call("backup", archive, "--json", home=smoke_home.root))["files"] > 40
+    assert call("restore", archive, home=there.root).exit_code == 0
+    assert outputs(there) == outputs(smoke_home)
+    assert disorder(there) == []
+    assert verify_home(there).findings == []
+    assert facts(call("status", "--profile", "smoke", "--json", home=there.root))["would_make"] == []
+
+
+def test_rows_written_but_not_yet_in_the_file_of_the_database_are_backed_up(small: Home, tmp_path: Path):
+    with closing(sqlite3.connect(small.dagster / "runs.db")) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("INSERT INTO runs VALUES ('two')")
+        connection.commit()
+        assert (small.dagster / "runs.db-wal").stat().st_size
+        back_up(small, tmp_path / "b.zip")
+    restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
+    with closing(sqlite3.connect(tmp_path / "new" / ".dagster" / "runs.db")) as connection:
+        assert connection.execute("SELECT id FROM runs").fetchall() == [("one",), ("two",)]
+
+
+def test_a_home_that_keeps_something_is_not_overwritten(small: Home, tmp_path: Path):
+    back_up(small, tmp_path / "b.zip")
+    (small.data / "manifest.json").write_text("later")
+    refused = call("restore", tmp_path / "b.zip", home=small.root)
+    assert refused.exit_code == 2
+    assert complaint(refused).endswith("or set what is there aside with --force.")
+    assert (small.data / "manifest.json").read_text() == "later"
+
+    done = restore(small, tmp_path / "b.zip", force=True)
+    assert done.aside is not None
+    assert (done.aside / "data" / "manifest.json").read_text() == "later"
+    assert json.loads((small.data / "manifest.json").read_bytes())["files"] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../out", "data/../../out", "/etc/out", "elsewhere/out", "data\\..\\out", "data//out", "C:/out"]
+)
+def test_a_name_that_leads_out_of_the_home_is_refused(small: Home, tmp_path: Path, name: str):
+    back_up(small, tmp_path / "b.zip")
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        listed = json.loads(archive.read(LIST_NAME))
+    listed.pop(OWN_DIGEST)
+    listed["files"] = {name: {"sha256": "0" * 64, "bytes": 3}}
+    publish_record(tmp_path / LIST_NAME, listed)
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), b"bad")
+        archive.write(tmp_path / LIST_NAME, LIST_NAME)
+    with pytest.raises(BadInput, match="a name must lie in data or .dagster"):
+        restore(Home(tmp_path / "new" / "home"), tmp_path / "evil.zip", force=False)
+    assert not list(tmp_path.rglob("out"))
+
+
+def test_a_file_beside_the_list_is_refused(small: Home, tmp_path: Path):
+    back_up(small, tmp_path / "b.zip")
+    with zipfile.ZipFile(tmp_path / "b.zip", "a") as archive:
+        archive.writestr("data/more.txt", "more")
+    with pytest.raises(ChecksumMismatch, match="they differ in 'data/more.txt'"):
+        restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_an_archive_cut_off_anywhere_is_named_and_nothing_is_restored(
+    small: Home, tmp_path: Path, share: float
+):
+    back_up(small, tmp_path / "b.zip")
+    whole = (tmp_path / "b.zip").read_bytes()
+    (tmp_path / "b.zip").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(Truncated if share else BadInput, match=r"^b.zip"):
+        restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
+    assert not list(kept_files(Home(tmp_path / "new")))
+
+
+def test_a_flipped_byte_of_an_archive_restores_nothing_wrong(small: Home, tmp_path: Path):
+    back_up(small, tmp_path / "b.zip")
+    whole, before, refused = (tmp_path / "b.zip").read_bytes(), content(small), 0
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "d.zip").write_bytes(damaged)
+        home = Home(tmp_path / f"new {place}")
+        try:
+            restore(home, tmp_path / "d.zip", force=False)
+        except (BadInput, IntegrityError):
+            refused += 1
+            assert not list(kept_files(home))
+        else:
+            assert content(home) == before  # it stood where the archive keeps times and the like
+    assert refused > len(range(0, len(whole), 7)) / 2
+
+
+def test_the_archive_may_not_lie_in_what_it_holds_and_an_empty_home_has_none(small: Home, tmp_path: Path):
+    with pytest.raises(BadInput, match="FILE must lie outside what is backed up"):
+        back_up(small, small.data / "b.zip")
+    with pytest.raises(BadInput, match="must keep something"):
+        back_up(Home(tmp_path / "empty"), tmp_path / "b.zip")
+
+
+def to_format_1(home: Home) -> None:
+    """As the commits before formats were counted left a home."""
+    (home.data / "format.json").unlink(missing_ok=True)
+    for path in home.data.rglob("manifest.json"):
+        record = json.loads(path.read_bytes())
+        del record[OWN_DIGEST]
+        path.write_text(json.dumps(record, indent=2) + "\n")
+    for path in home.data.rglob("*.seal.json"):
+        files = json.loads(path.read_bytes())["files"]
+        path.write_text(json.dumps({name: one["sha256"] for name, one in files.items()}, indent=2) + "\n")
+
+
+def test_a_home_of_format_1_opens_and_is_set_aside_whole_before(smoke_copy: Home, tmp_path: Path):
+    to_format_1(smoke_copy)
+    before, made = content(smoke_copy), outputs(smoke_copy)
+    assert home_format(smoke_copy) == 1
+    assert facts(call("status", "--profile", "smoke", "--json", home=smoke_copy.root))["would_make"] == []
+
+    assert home_format(smoke_copy) == HOME_FORMAT == 2
+    assert outputs(smoke_copy) == made
+    assert verify_home(smoke_copy).findings == []
+    restore(Home(tmp_path / "old"), smoke_copy.root / "before-format-2-of-1.zip", force=False)
+    assert content(Home(tmp_path / "old")) == before
+
+
+def test_a_home_of_a_later_version_is_refused_and_left_alone(small: Home, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as later:
+        later.setattr(formats, "HOME_FORMAT", HOME_FORMAT + 1)
+        assert bring_up_to_date(small) is not None
+    before = content(small)
+    with pytest.raises(IntegrityError, match=r"must be of format 2 or earlier, got 3\. Install the version"):
+        bring_up_to_date(small)
+    assert content(small) == before
+
+
+def test_a_new_home_is_of_this_format_at_once(tmp_path: Path):
+    assert bring_up_to_date(Home(tmp_path)) is None
+    assert home_format(Home(tmp_path)) == HOME_FORMAT
+    assert bring_up_to_date(Home(tmp_path)) is None

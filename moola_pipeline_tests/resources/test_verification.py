@@ -1,0 +1,161 @@
+"""Every artefact of a home is hashed again: one flipped byte is found, and named with what to do."""
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.home import Home
+from moola_pipeline.resources.verification import verify_home
+from moola_pipeline_tests.cli.calls import call, facts
+from moola_pipeline_tests.counts import record
+from moola_pipeline_tests.homes import copied
+
+MARKET, STORE, REPORT = "data/simulated/smoke", "data/store/simulated-smoke", "data/reports/simulated-smoke"
+MODEL = "data/mlflow/artifacts/moola-simulated/*/artifacts/model"
+ARTEFACTS = {
+    "raw bars": f"{MARKET}/raw/bars.parquet",
+    "manifest": f"{MARKET}/manifest.json",
+    "labels": f"{MARKET}/labels.csv",
+    "rolls": f"{MARKET}/rolls.csv",
+    "canonical table": f"{STORE}/raw_nq_bars.parquet",
+    "placed labels": f"{STORE}/labeled_expansions.parquet",
+    "features": f"{STORE}/relativity_features.json",
+    "windows": f"{STORE}/densified_windows.parquet",
+    "encoder weights": f"{STORE}/pretrained_encoder/weights.safetensors",
+    "encoder config": f"{STORE}/pretrained_encoder/config.json",
+    "classifier weights": f"{STORE}/finetuned_classifier/seed-0/weights.safetensors",
+    "training facts": f"{STORE}/finetuned_classifier/training.json",
+    "predictions": f"{STORE}/latest_expansions.parquet",
+    "registered version": f"{STORE}/registered_model.json",
+    "seal": f"{STORE}/raw_nq_bars.seal.json",
+    "report data": f"{REPORT}/report.json",
+    "report page": f"{REPORT}/report.html",
+    "promotions": "data/mlflow/promotions.jsonl",
+    "registry weights": f"{MODEL}/artifacts/annotator/weights.safetensors",
+    "registry config": f"{MODEL}/artifacts/annotator/config.json",
+    "registry code": f"{MODEL}/pyfunc_model.py",
+    "registry model": f"{MODEL}/MLmodel",
+    "report in MLflow": "data/mlflow/artifacts/moola-simulated/*/artifacts/report.json",
+}
+REMEDIES = ("moola run", "moola restore", "Delete the folder", "from a backup")
+FLIPS = 3
+
+
+@pytest.fixture(scope="module")
+def changed(smoke_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A copy in which a file is changed and put back."""
+    yield copied(smoke_home, tmp_path_factory.mktemp("verified") / "home")
+
+
+def test_what_nobody_touched_is_all_proven_and_counted(smoke_home: Home):
+    found = verify_home(smoke_home)
+    assert found.findings == []
+    assert found.counts["seals"] == 9
+    assert found.counts["files of models"] >= 7
+    assert found.counts["databases"] >= 4
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_one_flipped_byte_is_found_wherever_it_stands(artefact: str, changed: Home):
+    [path] = changed.root.glob(ARTEFACTS[artefact])
+    content, began = path.read_bytes(), time.monotonic()
+    places = {0, len(content) - 1, *random.Random(artefact).choices(range(len(content)), k=FLIPS)}
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << random.Random(place).randrange(8)
+        path.write_bytes(flipped)
+        try:
+            found = verify_home(changed).findings
+        finally:
+            path.write_bytes(content)
+        assert path.relative_to(changed.root).as_posix() in {one.file for one in found}, place
+        assert all(any(remedy in one.what for remedy in REMEDIES) for one in found)
+        assert all("\n" not in one.what for one in found)
+    record(f"bytes flipped in {artefact}", flips=len(places), missed=0, seconds=time.monotonic() - began)
+
+
+@pytest.mark.parametrize(
+    "artefact", ["raw bars", "canonical table", "encoder weights", "seal", "manifest", "report in MLflow"]
+)
+def test_cut_off_is_told_from_changed(artefact: str, changed: Home):
+    [path] = changed.root.glob(ARTEFACTS[artefact])
+    content = path.read_bytes()
+    kinds = {}
+    for kind, damaged in {"truncated": content[:-7], "changed": content[:-7] + b"7654321"}.items():
+        path.write_bytes(damaged)
+        found = verify_home(changed).findings
+        path.write_bytes(content)
+        kinds[kind] = {one.kind for one in found if path.name in one.file}
+    assert kinds["truncated"] == {"truncated"}
+    assert kinds["changed"] <= {"changed", "unreadable"} and kinds["changed"]
+
+
+def test_a_missing_file_is_named_as_missing(changed: Home):
+    path = changed.root / ARTEFACTS["predictions"]
+    content = path.read_bytes()
+    path.unlink()
+    [found] = verify_home(changed).findings
+    path.write_bytes(content)
+    assert (found.file, found.kind) == (ARTEFACTS["predictions"], "missing")
+    assert found.what.endswith("Make it again: moola run")
+
+
+def test_a_database_that_is_none_is_named(changed: Home):
+    path = changed.dagster / "storage" / "schedules" / "schedules.db"
+    content = path.read_bytes()
+    path.write_bytes(bytes(4096) + content[4096:])
+    found = verify_home(changed).findings
+    path.write_bytes(content)
+    assert [(one.file, one.kind) for one in found] == [
+        (".dagster/storage/schedules/schedules.db", "unreadable")
+    ]
+
+
+def test_the_command_ends_with_1_and_names_file_and_remedy(changed: Home):
+    path = changed.root / ARTEFACTS["features"]
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"0", b"1", 1))
+    done, as_json = call("verify", home=changed.root), call("verify", "--json", home=changed.root)
+    path.write_bytes(content)
+    assert done.exit_code == as_json.exit_code == 1
+    assert f"CHANGED  {ARTEFACTS['features']}" in done.stdout
+    assert "Make it again: moola run" in done.stdout
+    assert facts(as_json)["findings"][0]["file"] == ARTEFACTS["features"]
+
+
+def test_the_command_ends_with_0_and_counts(changed: Home, tmp_path: Path):
+    done = call("verify", "--json", home=changed.root)
+    assert done.exit_code == 0
+    assert facts(done)["sound"] is True
+    assert facts(done)["proven"]["files of assets"] >= 13
+    empty = call("verify", home=tmp_path / "new")
+    assert (empty.exit_code, empty.stdout) == (0, "This home keeps nothing yet.\n")
+
+
+def test_files_of_killed_writers_are_counted_and_harm_nobody(changed: Home):
+    left = changed.store / ".raw_nq_bars.parquet.abc.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    found = verify_home(changed)
+    left.unlink()
+    assert found.findings == []
+    assert found.counts["left by killed writers, harmless"] == 1
+
+
+def test_labels_and_bars_of_a_person_are_proven(registered_copy: Home):
+    assert verify_home(registered_copy).findings == []
+    for name in ("labels/raw/labels.csv", "labels/ledger.json", "labels/labels.csv", "raw/bars.parquet"):
+        path = registered_copy.data / name
+        content = path.read_bytes()
+        path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
+        found = verify_home(registered_copy).findings
+        path.write_bytes(content)
+        assert found, name
+        assert all("moola" in one.what or "backup" in one.what for one in found)
+    ledger = json.loads((registered_copy.data / "labels" / "ledger.json").read_bytes())
+    assert "record_sha256" in ledger

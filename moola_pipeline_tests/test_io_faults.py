@@ -1,0 +1,211 @@
+"""Every request to the disk is refused once: old outputs survive, and the message says what and where."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars.manifest import add_bars, read_bars
+from moola_pipeline.bars.rolls import register_rolls, registered_rolls
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.errors import MoolaError, UnwritableFile
+from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
+from moola_pipeline.labels.registry import add_labels, registered_labels
+from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.publish import file_sha256, publish_bytes
+from moola_pipeline.records import publish_record, read_record
+from moola_pipeline.resources.seals import prove, seal
+from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
+from moola_pipeline_tests.counts import record
+from moola_pipeline_tests.failing_disk import failing_disk
+from moola_pipeline_tests.labels.weekly_market import weekly_bars, weekly_labels
+
+MOST_REQUESTS = 400
+WANTED = SplitSettings()
+ROLLS = pd.DataFrame(
+    {"time": pd.to_datetime(["2024-03-15T22:00Z"]).as_unit("ns"), "old": ["NQH4"], "new": ["NQM4"]}
+)
+
+
+def refuse_each(folder: Path, work: Callable[[], object], still_whole: Callable[[], object]) -> int:
+    """Do the work with its n-th request refused, for all n until none is; returns how many were."""
+    for code in (errno.ENOSPC, errno.EIO):
+        for n in range(1, MOST_REQUESTS):
+            with failing_disk(folder, n, code) as disk:
+                try:
+                    work()
+                    said = None
+                except (MoolaError, OSError) as fault:
+                    said = fault
+            assert not list(folder.rglob("*.tmp")), (n, disk.requests)
+            still_whole()
+            if len(disk.requests) < n:
+                assert said is None
+                break
+            if isinstance(said, UnwritableFile):
+                assert os.strerror(code) in str(said) and str(folder) in str(said), n
+            assert said is None or "\n" not in str(said)
+        else:
+            raise AssertionError(f"more than {MOST_REQUESTS} requests")
+    return 2 * (n - 1)
+
+
+def test_a_disk_that_fails_nowhere_lets_a_file_through_and_counts(tmp_path: Path):
+    with failing_disk(tmp_path, 0) as disk:
+        publish_bytes(tmp_path / "bars.bin", b"new")
+    assert (tmp_path / "bars.bin").read_bytes() == b"new"
+    assert {"open wb", "write", "os.fsync", "os.replace"} <= set(disk.requests)
+
+
+def test_publishing_survives_every_refusal_with_the_old_bytes_or_the_new(tmp_path: Path):
+    target, began = tmp_path / "home" / "bars.bin", time.monotonic()
+    publish_bytes(target, b"old")
+
+    def whole() -> None:
+        assert target.read_bytes() in (b"old", b"new")
+        publish_bytes(target, b"old")
+
+    n = refuse_each(target.parent, lambda: publish_bytes(target, b"new"), whole)
+    record("refused requests of publish", faults=n, lost=0, seconds=time.monotonic() - began)
+    assert n >= 2 * 6
+
+
+def test_the_message_names_the_file_the_reason_and_what_is_left(tmp_path: Path):
+    target = tmp_path / "home" / "bars.bin"
+    publish_bytes(target, b"old")
+    with pytest.raises(UnwritableFile) as refused, failing_disk(target.parent, 3):
+        publish_bytes(target, b"new")
+    assert str(refused.value) == (
+        f"{target} must be written, but that gave: No space left on device. What it held before is kept. "
+        "Make room on its disk or mend it, then try again."
+    )
+    assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(target))
+
+
+def records(folder: Path) -> tuple[Callable, Callable]:
+    path = folder / "manifest.json"
+    publish_record(path, {"version": 1})
+    return (
+        lambda: (publish_record(path, {"version": 2}), read_record(path, "must", "Restore it.")),
+        lambda: read_record(path, "must", "Restore it.")["version"] in (1, 2),
+    )
+
+
+def seals(folder: Path) -> tuple[Callable, Callable]:
+    publish_bytes(folder / "table.bin", b"rows")
+    seal(folder / "table")
+    return lambda: (seal(folder / "table"), prove(folder / "table")), lambda: prove(folder / "table")
+
+
+def splits(folder: Path) -> tuple[Callable, Callable]:
+    remember_choice(folder, WANTED)
+    return lambda: (remember_choice(folder, WANTED), read_choice(folder)), lambda: read_choice(folder)
+
+
+def rolls(folder: Path) -> tuple[Callable, Callable]:
+    store = BarStore(folder, simulated=False)
+    register_rolls(store, ROLLS)
+    later = ROLLS.assign(new="NQU4")
+    return lambda: register_rolls(store, later), lambda: registered_rolls(store)
+
+
+def bars(folder: Path) -> tuple[Callable, Callable]:
+    store = BarStore(folder / "data", simulated=False)
+    add_bars(store, write_csv(folder.parent / "a.csv", made_up_bars(30)))
+    second = write_csv(folder.parent / "b.csv", made_up_bars(30, start="2024-03-12 14:30"))
+    return lambda: add_bars(
+        store, second
+    ), lambda: len(read_bars(store)) in (30, 60) or pytest.fail("rows lost")
+
+
+def labels(folder: Path) -> tuple[Callable, Callable]:
+    table = weekly_bars(4)
+    rows = weekly_labels(table)
+    half = len(rows) // 2
+    rows.iloc[:half].to_csv(folder.parent / "a.csv", index=False)
+    rows.iloc[half:].to_csv(folder.parent / "b.csv", index=False)
+    add_labels(folder, folder.parent / "a.csv", table, drop_bad=False)
+    return (
+        lambda: add_labels(folder, folder.parent / "b.csv", table, drop_bad=False),
+        lambda: len(registered_labels(folder)) in (half, len(rows)) or pytest.fail("labels lost"),
+    )
+
+
+@pytest.mark.parametrize("made", [records, seals, splits, rolls, bars, labels])
+def test_what_was_registered_survives_every_refusal(made: Callable, tmp_path: Path):
+    folder, began = tmp_path / "home", time.monotonic()
+    folder.mkdir()
+    work, still_whole = made(folder)
+    n = refuse_each(folder, work, still_whole)
+    record(f"refused requests of {made.__name__}", faults=n, lost=0, seconds=time.monotonic() - began)
+    assert n >= 6
+
+
+WRITER = """
+import resource, signal, sys
+from pathlib import Path
+import pandas as pd
+from moola_pipeline.publish import publish_bytes
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    publish_bytes(Path(sys.argv[1]), b"new" * 1000)
+except OSError as fault:
+    sys.exit(str(fault))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1, 1500, 2999])
+def test_the_systems_own_refusal_halfway_leaves_the_old_bytes(tmp_path: Path, room: int):
+    """No shim: the kernel takes so many bytes of a file and then no more, as a full disk does."""
+    target = tmp_path / "bars.bin"
+    publish_bytes(target, b"old" * 1000)
+    before = file_sha256(target)
+    done = subprocess.run(
+        [sys.executable, "-c", WRITER, str(target), str(room)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"{target} must be written, but that gave: File too large." in done.stderr
+    assert file_sha256(target) == before
+    assert list(tmp_path.iterdir()) == [target]
+    assert signal.SIGXFSZ and resource.RLIMIT_FSIZE
+
+
+FULL_DISK = """
+mount -t tmpfs -o size=64k none "$1" && exec "$2" -c "
+import sys
+from pathlib import Path
+from moola_pipeline.publish import publish_bytes
+target = Path(sys.argv[1]) / 'bars.bin'
+publish_bytes(target, b'old' * 10000)
+try:
+    publish_bytes(target, b'new' * 20000)
+except OSError as fault:
+    print(fault)
+print(target.read_bytes() == b'old' * 10000, len(list(target.parent.iterdir())))
+" "$1"
+"""
+
+
+def test_a_full_disk_leaves_the_old_bytes(tmp_path: Path):
+    """A file system of 64 KB, where the machine allows one to be mounted."""
+    if sys.platform != "linux" or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
+        pytest.skip("this machine lets no file system be mounted")
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", FULL_DISK, "sh", str(tmp_path), sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "mount" in done.stderr:
+        pytest.skip("this machine lets no file system be mounted")
+    assert done.stdout.splitlines()[1:] == ["True 1"], done.stderr
+    assert "that gave: No space left on device. What it held before is kept." in done.stdout
