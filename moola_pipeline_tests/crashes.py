@@ -46,7 +46,10 @@ class Case:
 
 
 def matrix() -> list[Case]:
-    """Every point by every signal; a point of publishing for each of FILES in turn."""
+    """Every point by every signal, those of the last stages first.
+
+    Points of publishing are tried at the last of FILES by every signal, at the others by SIGKILL.
+    """
     from moola_pipeline.faultpoints import PUBLISH_POINTS, REGISTRY_POINTS, SIGNALS, points
     from moola_pipeline.resources.provenance import STAGES
 
@@ -59,8 +62,11 @@ def matrix() -> list[Case]:
             places = [("registered_model", point)]
         else:
             places = [(point.partition(".")[0], point)]
-        cases += [Case(stage, f"{where}:{sign}") for stage, where in places for sign in SIGNALS]
-    return cases
+        for stage, where in places:
+            signs = SIGNALS if where == places[-1][1] else SIGNALS[:1]
+            cases += [Case(stage, f"{where}:{sign}") for sign in signs]
+    order = list(STAGES)
+    return sorted(cases, key=lambda case: -order.index(case.snapshot))
 
 
 class Harness:

@@ -14,7 +14,9 @@ from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.home import Home
 
 STORED = ("raw_nq_bars", "labeled_expansions", "densified_windows", "latest_expansions")
-CHANCE_KEYS = frozenset({"run_id", "mlflow_run_id", "dagster_run_id", "made_at", "seconds", "commit", "url"})
+CHANCE_KEYS = frozenset(
+    {"run_id", "mlflow_run_id", "dagster_run_id", "made_at", "created_at", "seconds", "commit", "url"}
+)
 
 
 def outputs(home: Home, label: str = "simulated-smoke") -> dict[str, str]:
