@@ -37,7 +37,7 @@ def fit_decisions(
     found = matches(proposals, windows.spans)
     known = (found >= 0) | ((proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST))
     scale, shift = calibration(proposed.expansion[known], (found >= 0)[known])
-    type_scale, type_shift = calibration(labeled.retracement, windows.spans.type == 1)
+    type_scale, type_shift = toward_identity(labeled.retracement, windows.spans.type == 1)
     probability = sigmoid(scale * proposed.expansion + shift)
     best = max(
         (
