@@ -70,9 +70,9 @@ def bootstrap_ci_report(
 ) -> Iterator[Any]:
     """The model on the test windows, with 95 % intervals by session, baselines, peers and a page."""
     from moola_pipeline.assets import report_parts, scoring
-    from moola_pipeline.assets.truth import prior_scores, truth_scores
     from moola_pipeline.assets.live_scoring import score_whole_sessions
     from moola_pipeline.assets.trial import Trial
+    from moola_pipeline.assets.truth import prior_scores, truth_scores
     from moola_pipeline.evaluation import checks as conclusions
     from moola_pipeline.evaluation.report import render_html, summary_lines
     from moola_pipeline.evaluation.scores import make_ground
@@ -87,7 +87,7 @@ def bootstrap_ci_report(
         times = pd.DatetimeIndex(raw_nq_bars["timestamp"])
         require_unseen(facts["last_bar_seen"], test, times)
         bars = bar_arrays(raw_nq_bars, stage.market.instrument.tick_points)
-        trial = scoring.Trial(bars, relativity_features, make_ground(test, settings.resamples, rng))
+        trial = Trial(bars, relativity_features, make_ground(test, settings.resamples, rng))
         judged = scoring.score_annotators(trial, finetuned_classifier.annotators, device, rng)
         in_sessions = score_whole_sessions(
             trial, finetuned_classifier.served, raw_nq_bars["session"], settings.live_sessions, device

@@ -73,7 +73,9 @@ def beginnings(prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, min_net_at
     last = LIVE_BARS - 1
     start = np.arange(last - MAX_WAIT, last + 1)
     onset = np.asarray(bar0)[:, None] + start
-    net = (prices[onset[:, -1:], 3] - prices[onset, 0]) / atr[onset - 1]  # (n_windows, 11)
+    size = atr[onset - 1]
+    moved = prices[onset[:, -1:], 3] - prices[onset, 0]
+    net = np.divide(moved, size, out=np.zeros_like(moved), where=size > 0)  # (n_windows, 11)
     window, place = np.nonzero(np.abs(net) >= min_net_atr)
     net = net[window, place]
     return Proposals(

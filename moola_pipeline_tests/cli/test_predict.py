@@ -236,3 +236,29 @@ def test_bars_in_which_nothing_is_found_give_empty_files_with_columns(
     done = call("predict", tmp_path / "flat.parquet", *MODEL, "--out", out, home=smoke_home.root)
     assert done.exit_code == 0
     assert out.read_text().splitlines() == [",".join(EXPANSION_COLUMNS)]
+
+
+def test_live_each_alarm_is_told_at_the_bar_that_raised_it_and_its_end_is_unknown(
+    smoke_home: Home, bar_file: Path, tmp_path: Path
+):
+    words = ("predict", bar_file, *MODEL, "--mode", "live")
+    said = facts(call(*words, "--json", home=smoke_home.root))
+    assert (said["mode"], said["max_wait"], said["windows"]) == ("live", 10, 925)
+    assert [one["bars"] for one in said["not_covered"]] == [75]
+    assert len(said["expansions"]) > 0
+    for alarm in said["expansions"]:
+        assert list(alarm) == list(EXPANSION_COLUMNS)
+        assert alarm["ended_at"] is None
+        assert alarm["started_at"] <= alarm["decided_at"]
+        assert alarm["mode"] == "live"
+    lines = call(*words, "--out", tmp_path / "alarms.csv", home=smoke_home.root).stdout.splitlines()
+    assert any(line.endswith("925 windows read live, one a closed bar") for line in lines)
+    assert len(pd.read_csv(tmp_path / "alarms.csv")) == len(said["expansions"])
+
+
+def test_a_wait_belongs_to_live_mode(bar_file: Path):
+    result = call("predict", bar_file, *MODEL, "--max-wait", "3")
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == (
+        "--max-wait must come with --mode live, got --mode hindsight. Add it, or leave it out."
+    )
