@@ -89,13 +89,12 @@ def session_rates(marks: pd.DataFrame, table: pd.DataFrame) -> Rates:
     """How many expansions each session has for 100 of its bars that a window covers."""
     from moola_pipeline.windows.dense import uncovered
 
-    session = table["session"].to_numpy()
-    covered = pd.Series(~uncovered(table["segment"].to_numpy())).groupby(session).sum()
+    days, number = np.unique(table["session"].to_numpy("datetime64[D]"), return_inverse=True)
+    covered = np.bincount(number, weights=~uncovered(table["segment"].to_numpy()), minlength=len(days))
     row = np.searchsorted(nanoseconds(table), nanoseconds(marks, "started_at"))
-    found = pd.Series(1, index=range(len(row))).groupby(session[row]).sum()
-    covered = covered.loc[covered >= FEWEST_COVERED_BARS]
-    rate = 100 * found.reindex(covered.index).fillna(0) / covered
-    return Rates([f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(rate.index)], rate.to_numpy(float))
+    found = np.bincount(number[row], minlength=len(days))
+    enough = covered >= FEWEST_COVERED_BARS
+    return Rates([str(day) for day in days[enough]], 100 * found[enough] / covered[enough])
 
 
 @dataclass(frozen=True)

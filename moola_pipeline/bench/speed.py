@@ -18,6 +18,7 @@ from moola_pipeline.bars.store import BarStore, verify_files
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bench.feature_speed import REBUILT_WINDOWS, Timing, measure_feature_speed, timed
 from moola_pipeline.bench.fresh import BATCH_WINDOWS, Memory
+from moola_pipeline.bench.scan_speed import measure_scan
 from moola_pipeline.publish import publish_bytes
 
 N_BARS = 1_800_000
@@ -38,6 +39,7 @@ MEASURED = {
     "features_rebuilt": f"part of them rebuilt in pandas for each of {REBUILT_WINDOWS} windows",
     "features_loaded": "a stored feature table, proven and loaded",
     "features_from_bars": "stored bars, proven and loaded, and their features",
+    "scan": "all bars scanned for expansions, features included, on two cores",
 }
 PLAIN_WAYS = {
     "pandas over features": "features_pandas",
@@ -55,6 +57,7 @@ class SpeedReport(NamedTuple):
         ratios: A plain way's seconds over ours, or ours over a bare reader's, by name.
         microseconds_a_bar: Of the feature table and of the plain ways, by the timing's name.
         windows_a_second: Gathered from the feature table.
+        scanned_a_second: Windows that a model of the usual size reads in a scan.
         memory: Of bars, features and windows in a process of its own.
         machine: Where.
         measured_at: When, UTC.
@@ -65,6 +68,7 @@ class SpeedReport(NamedTuple):
     ratios: dict[str, float]
     microseconds_a_bar: dict[str, float]
     windows_a_second: float
+    scanned_a_second: float
     memory: Memory
     machine: str
     measured_at: str
@@ -87,6 +91,8 @@ def measure_speed(n_bars: int = N_BARS, streamed_bars: int = STREAMED_BARS) -> S
         }
     found = measure_feature_speed(prices, segment, streamed_bars)
     timings |= found.timings
+    scanned = measure_scan(build_table(bars, None))
+    timings["scan"] = scanned.timing
     each = found.microseconds_a_bar
     ratios = {
         "csv import over pyarrow alone": timings["csv_import"].seconds / timings["csv_pyarrow"].seconds,
@@ -96,7 +102,15 @@ def measure_speed(n_bars: int = N_BARS, streamed_bars: int = STREAMED_BARS) -> S
     }
     measured_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return SpeedReport(
-        timings, ratios, each, found.windows_a_second, found.memory, _machine(), measured_at, n_bars
+        timings,
+        ratios,
+        each,
+        found.windows_a_second,
+        scanned.windows_a_second,
+        found.memory,
+        _machine(),
+        measured_at,
+        n_bars,
     )
 
 
@@ -129,6 +143,7 @@ def speed_lines(report: SpeedReport) -> list[str]:
         *lines,
         f"{'memory of bars, features and windows, at its peak':58}{memory}",
         f"{f'windows gathered in batches of {BATCH_WINDOWS}':58}{report.windows_a_second:9,.0f} a second",
+        f"{'windows scanned for expansions':58}{report.scanned_a_second:9,.0f} a second",
         *(f"{name:58}{ratio:9.1f} times" for name, ratio in report.ratios.items()),
     ]
 
@@ -173,6 +188,10 @@ def speed_page(report: SpeedReport) -> str:
             f"peak, from {memory.before:.0f} MB with the code loaded "
             f"({_judged(memory.rise, MOST_MB, AIM_MB, 'MB')}). Windows are an index: gathering copies one "
             f"batch at a time, {report.windows_a_second:,.0f} windows a second.",
+            "",
+            f"**A scan.** A network of the usual size, its weights drawn at random, reads the windows of all "
+            f"bars on two cores in {report.timings['scan'].seconds:.1f} s, features included: "
+            f"{report.scanned_a_second:,.0f} windows a second.",
             "",
             "**What is stored.** The asset keeps what the feature table is made from, and not the table: to "
             f"load one, its SHA256 proven, takes {stored:.1f} times as long as to load the bars, their "

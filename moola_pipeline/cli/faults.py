@@ -1,15 +1,20 @@
 """How a command ends: 0 done, 1 a run or an integrity check failed, 2 bad input, 130 interrupted."""
 
 import os
+import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 
 import click
 
 from moola_pipeline.errors import BadInput, MoolaError
 
 DEBUG_VARIABLE = "MOOLA_DEBUG"
+_COMMANDS = re.compile(r"(?<![\w-])moola (run|ui|status|report|predict|registry|bars|labels|verify|doctor)\b")
+"""Commands that a remedy names."""
 FAILED, BAD_INPUT, INTERRUPTED = MoolaError.exit_code, BadInput.exit_code, 130
 
 
@@ -45,10 +50,21 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
 
 
 def _complain(text: str) -> None:
-    line = " ".join(text.split())
+    line = in_this_home(" ".join(text.split()))
     # A file name may hold signs that a terminal obeys.
     plain = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
     click.echo(f"Error: {plain}", err=True)
+
+
+def in_this_home(text: str) -> str:
+    """A text whose commands work where it was said: with --home, if this command was given one."""
+    given = next((word for before, word in pairwise(sys.argv) if before == "--home"), None)
+    given = next((word[7:] for word in sys.argv if word.startswith("--home=")), given)
+    return text if given is None else _COMMANDS.sub(rf"moola --home {_literal(shlex.quote(given))} \1", text)
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", "\\\\")
 
 
 def _usage_fault(fault: click.ClickException) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from moola_pipeline.cli.faults import in_this_home
+
 json_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
@@ -36,4 +38,4 @@ def iso_time(moment: datetime) -> str:
 
 def next_lines(steps: Iterable[Mapping[str, str]]) -> list[str]:
     """What to do next: a command and why, one line each."""
-    return ["Next:", *(f"  {step['command']:<30} {step['why']}" for step in steps)]
+    return ["Next:", *(f"  {in_this_home(step['command']):<30} {step['why']}" for step in steps)]

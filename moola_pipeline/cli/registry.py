@@ -87,13 +87,35 @@ def history(home: Home, day: str | None, model: str | None, as_json: bool) -> No
     emit(facts, lines, as_json)
 
 
+@registry.command()
+@json_option
+@click.pass_obj
+def repair(home: Home, as_json: bool) -> None:
+    """Mend a damaged log of promotions: what is proven stays, the file is set aside."""
+    from moola_pipeline.resources.promotion_repair import repair_log
+
+    client = _store(home)
+    done = repair_log(home, client, _names(client))
+    facts = {"kept": done.n_kept, "set_aside": done.n_aside, "file": str(done.aside) if done.aside else None}
+    lines = [f"the log is whole: {done.n_kept} lines; nothing was changed"]
+    if done.aside:
+        lines = [
+            f"{done.n_kept} lines kept, {done.n_aside} set aside with the whole file in {done.aside}; "
+            "the champions that stand now are noted as found"
+        ]
+    emit(facts, lines, as_json)
+
+
 @registry.command("import")
 @click.argument("other", metavar="HOME", type=click.Path(path_type=Path))
 @model_option
 @json_option
 @click.pass_obj
 def import_version(home: Home, other: Path, model: str | None, as_json: bool) -> None:
-    """Bring the champion of another HOME in, as challenger, its digests checked."""
+    """Bring the champion of another HOME in, as challenger, its digests checked.
+
+    It is compared with the champion on labels here that neither has seen; "promote" lets it serve.
+    """
     from moola_pipeline.resources.importing import import_champion
     from moola_pipeline.resources.registry import DIGEST_TAGS, champion_version
 
@@ -106,9 +128,11 @@ def import_version(home: Home, other: Path, model: str | None, as_json: bool) ->
     steps = [{"command": f"moola registry promote {version} --model {name}", "why": "let it serve"}]
     if version == champion_version(home, name):
         steps = []
+    compared = _compared(home, name, version)
     facts = {
         "model": name,
         "version": version,
+        "compared": compared,
         "is_new": done.registered.is_new,
         "imported_version": origin,
         "digests": {tag: done.foreign.tags[tag] for tag in DIGEST_TAGS},
@@ -117,6 +141,19 @@ def import_version(home: Home, other: Path, model: str | None, as_json: bool) ->
     came = "imported as" if done.registered.is_new else "the same weights as"
     lines = [f"{name}: version {origin} of the other home is {came} version {version}, challenger"]
     emit(facts, [*lines, *(next_lines(steps) if steps else ())], as_json)
+
+
+def _compared(home: Home, name: str, version: str) -> str:
+    """How an imported version stands beside the champion, as the log now says."""
+    import numpy as np
+
+    from moola_pipeline.assets.arrival import judge_arrival
+    from moola_pipeline.cli.run import quiet_libraries
+    from moola_pipeline.resources.promotions import apply_ruling
+
+    quiet_libraries()
+    ruling = judge_arrival(home, name, version, np.random.default_rng(0))
+    return apply_ruling(home, _store(home), name, version, ruling).reason
 
 
 def _decide(

@@ -64,6 +64,7 @@ def run(
     started = time.monotonic()
     from moola_pipeline.automation.plan import everything, plan
     from moola_pipeline.resources.abandoned import await_slots, release_abandoned
+    from moola_pipeline.resources.one_run import await_runs
     from moola_pipeline.resources.pipeline import Pipeline
 
     with alone_in(home), open_instance(home) as instance:
@@ -79,6 +80,7 @@ def run(
                 click.echo(f"split {split.shown}, from now on in this home")
         release_abandoned(instance)
         if stale:
+            await_runs(instance, lambda line: click.echo(line, err=True))
             await_slots(instance, lambda line: click.echo(line, err=True))
             _materialize(instance, stale, chosen, device)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.market_options import asked_pipeline, market_options
-from moola_pipeline.cli.output import emit, iso_time, json_option, shown_time
+from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
 from moola_pipeline.home import Home
 
 if TYPE_CHECKING:
@@ -30,12 +30,35 @@ def status(profile: str, market: str, scenario: str | None, as_json: bool) -> No
     quiet_libraries()
     home = Home.resolve()
     pipeline = Pipeline(**asked_pipeline(profile, market, scenario))
+    if lacking := _lacking(home, market, scenario):
+        emit(
+            {"home": str(home.root), "lacks": lacking["lacks"], "next": lacking["next"]},
+            lacking["lines"],
+            as_json,
+        )
+        return
     steps = _planned(home, pipeline)
     given = {"--profile": profile, "--market": market, "--scenario": scenario or "auto"}
     asked = [f"{name} {choice}" for name, choice in given.items() if choice != "auto"]
     command = " ".join(["moola run", *asked])
     facts = {**_facts(home, pipeline, steps), "command": command}
     emit(facts, _lines(facts, steps), as_json)
+
+
+def _lacking(home: Home, market: str, scenario: str | None) -> dict[str, Any] | None:
+    """What registered bars or labels still lack before anything can be made; None where nothing does."""
+    from moola_pipeline.cli.next_steps import next_steps
+    from moola_pipeline.labels.registry import has_labels
+    from moola_pipeline.profiles import has_bars
+
+    bars, labels = has_bars(home), has_labels(home.labels)
+    if market == "simulated" or scenario is not None or bars == labels:
+        return None
+    lacks = "labels" if bars else "bars"
+    steps = [step for step in next_steps(home) if "rolls" not in step["command"]]
+    said = f"{'bars' if bars else 'labels'} are registered, {lacks} are not: nothing can be made yet"
+    lines = [f"home      {home.root}", f"market    {said}", *next_lines(steps)]
+    return {"lacks": lacks, "next": steps, "lines": lines}
 
 
 def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.faultpoints import crash_point
@@ -105,20 +105,35 @@ def read_log(home: Home, model: str | None = None) -> list[Entry]:
     Raises:
         IntegrityError: If a line was changed, or one before the last was taken out.
     """
+    lines = _lines(home)
+    kept = _proven(lines)
+    if len(kept) < len(lines):
+        raise IntegrityError(
+            f"{LOG_NAME} line {len(kept) + 1}: it must follow the line before it as it was written, but one "
+            f"of the two was changed or lost. Restore {log_file(home)} from a backup, or keep what is "
+            "proven: moola registry repair"
+        )
+    return [entry for entry in kept if model in (None, entry.model)]
+
+
+def proven_lines(home: Home) -> tuple[list[str], int]:
+    """The lines of the log up to the first that does not follow the one before; how many there are."""
+    lines = _lines(home)
+    return lines[: len(_proven(lines))], len(lines)
+
+
+def _proven(lines: list[str]) -> list[Entry]:
     entries, before = [], NO_LINE
-    for number, line in enumerate(_lines(home), start=1):
+    for line in lines:
         try:
             entry = Entry.model_validate_json(proven_line(line))
-        except (ValidationError, ChecksumMismatch):
-            entry = None
-        if entry is None or entry.previous != before:
-            raise IntegrityError(
-                f"{LOG_NAME} line {number}: it must follow the line before it as it was written, but one of "
-                f"the two was changed or lost. Restore {_path(home)} from a backup."
-            )
+        except (ValueError, ChecksumMismatch):
+            break
+        if entry.previous != before:
+            break
         entries.append(entry)
-        before = hashlib.sha256(line.encode()).hexdigest()
-    return [entry for entry in entries if model in (None, entry.model)]
+        before = hashlib.sha256(line.encode(errors="surrogateescape")).hexdigest()
+    return entries
 
 
 def apply_ruling(home: Home, client: "MlflowClient", model: str, version: str, ruling: Ruling) -> Entry:
@@ -129,7 +144,7 @@ def apply_ruling(home: Home, client: "MlflowClient", model: str, version: str, r
     Raises:
         IntegrityError: If the log is not as it was written.
     """
-    with locked(_path(home)):
+    with locked(log_file(home)):
         before = _champion_as_logged(home, client, model)
         if ruling.by == "rule" and ruling.against != before:
             reason = f"version {ruling.against} was replaced by {before} meanwhile. Run again: moola run"
@@ -159,7 +174,7 @@ def apply_ruling(home: Home, client: "MlflowClient", model: str, version: str, r
 
 def reconcile(home: Home, client: "MlflowClient", model: str) -> list[Entry]:
     """The log of a model, after noting a champion that something else than moola set."""
-    with locked(_path(home)):
+    with locked(log_file(home)):
         _champion_as_logged(home, client, model)
         return read_log(home, model)
 
@@ -242,7 +257,7 @@ def _append(home: Home, client: "MlflowClient", entry: Entry) -> Entry:
     previous = hashlib.sha256(lines[-1].encode()).hexdigest() if lines else NO_LINE
     entry = entry.model_copy(update={"previous": previous})
     content = "\n".join([*lines, self_proving_line(entry.model_dump_json())]) + "\n"
-    publish_bytes(_path(home), content.encode())
+    publish_bytes(log_file(home), content.encode())
     number = sum(f'"model":"{entry.model}"' in line for line in lines) + 1
     client.set_registered_model_tag(entry.model, f"promotion.{number:04d}", _in_words(entry)[:5000])
     for name, text in _tags(entry):
@@ -283,14 +298,11 @@ def _digests(client: "MlflowClient", model: str, version: str) -> dict[str, str]
 
 def _lines(home: Home) -> list[str]:
     try:
-        return _path(home).read_text(encoding="utf-8").splitlines()
+        return log_file(home).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except FileNotFoundError:
         return []
-    except UnicodeDecodeError as fault:
-        raise IntegrityError(
-            f"{LOG_NAME} must be UTF-8 text. Restore {_path(home)} from a backup."
-        ) from fault
 
 
-def _path(home: Home) -> Path:
+def log_file(home: Home) -> Path:
+    """Where the log of promotions lies."""
     return home.tracking / LOG_NAME

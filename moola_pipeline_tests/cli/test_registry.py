@@ -97,7 +97,8 @@ def test_the_champion_of_another_home_comes_in_and_is_promoted_by_the_line_it_pr
     isolated_home: Path, smoke_home: Home
 ):
     home = Home(isolated_home)
-    first, *after = registry(home, "import", smoke_home.root).stdout.splitlines()
+    first, compared, *after = registry(home, "import", smoke_home.root).stdout.splitlines()
+    assert compared == "compared on arrival: there is no champion to compare it with"
     assert first == f"{NAME}: version 1 of the other home is imported as version 1, challenger"
     command = ("registry", "promote", "1", "--model", NAME)
     assert after == ["Next:", f"  moola {' '.join(command)} let it serve"]

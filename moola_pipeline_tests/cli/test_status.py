@@ -140,13 +140,6 @@ def test_changed_bytes_end_status_and_run_with_the_same_line(registered_copy: Ho
     assert "SHA256 is" in complaint(told)
 
 
-def test_bars_without_labels_are_refused_as_by_the_run(isolated_home: Path, registered_files: Path):
-    assert call("bars", "add", registered_files / BARS).exit_code == 0
-    told, done = call(*STATUS), call(*SMOKE)
-    assert told.exit_code == done.exit_code == BAD_INPUT
-    assert complaint(told) == complaint(done)
-
-
 def test_a_home_below_a_file_is_refused(tmp_path: Path):
     (tmp_path / "file").write_text("x")
     result = call("status", home=tmp_path / "file" / "home")

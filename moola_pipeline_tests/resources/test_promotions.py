@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.home import Home
+from moola_pipeline.resources.promotion_repair import repair_log
 from moola_pipeline.resources.promotions import (
     LOG_NAME,
     Difference,
@@ -189,7 +190,26 @@ def test_a_log_that_was_changed_is_refused(change: str, home: Home, client: Mlfl
     with pytest.raises(IntegrityError) as fault:
         apply_ruling(home, client, NAME, "1", by_hand("3"))
     assert str(fault.value) == (
-        f"promotions.jsonl line {2 if change == 'a word' else 1}: it must follow the line before it as it "
-        f"was written, but one of the two was changed or lost. Restore {path} from a backup."
+        "promotions.jsonl line 1: it must follow the line before it as it "
+        f"was written, but one of the two was changed or lost. Restore {path} from a backup, "
+        "or keep what is proven: moola registry repair"
     )
     assert champion_version(home, NAME) == "3"
+
+
+def test_a_damaged_log_is_mended_by_the_command_that_the_fault_names(home: Home, client: MlflowClient):
+    for version, against in (("1", None), ("2", "1"), ("3", "2")):
+        apply_ruling(home, client, NAME, version, by_rule(against))
+    path = home.tracking / LOG_NAME
+    damaged = path.read_bytes().replace(b"because", b"becau\xffe", 2).replace(b"becau\xffe", b"because", 1)
+    path.write_bytes(damaged)
+    with pytest.raises(IntegrityError, match="line 2.*moola registry repair"):
+        read_log(home)
+    done = repair_log(home, client, [NAME])
+    assert (done.n_kept, done.n_aside) == (1, 2)
+    assert done.aside is not None and done.aside.read_bytes() == damaged
+    kept, found = read_log(home)
+    assert (kept.version, kept.verdict) == ("1", "promoted")
+    assert (found.verdict, found.before, found.champion) == ("found", "1", "3")
+    assert champion_before(read_log(home), NAME) == "1"
+    assert repair_log(home, client, [NAME]) == (2, 0, None)

@@ -102,7 +102,7 @@ def test_a_later_find_takes_no_place_that_was_reported(annotator: Annotator, raw
     whole = found(annotator, raw.iloc[:600])
     for n_bars in range(300, 480, 7):
         now = found(annotator, raw.iloc[:n_bars])
-        pd.testing.assert_frame_equal(now[SURE], whole[SURE].head(len(now)))
+        pd.testing.assert_frame_equal(now.loc[:, SURE], whole.loc[:, SURE].head(len(now)))
 
 
 def test_files_of_a_session_each_give_what_one_file_gives(annotator: Annotator, raw: pd.DataFrame):

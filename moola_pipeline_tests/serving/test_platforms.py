@@ -112,6 +112,6 @@ def test_ninjatrader_rows_are_closes_in_utc_and_read_back(table: pd.DataFrame):
 
 
 def test_an_end_that_nobody_has_seen_is_drawn_to_the_bar_of_the_decision(table: pd.DataFrame):
-    [mark] = drawn_marks(expansions((70, None)), table).itertuples()
-    assert mark.ended_at == OPENED + MINUTE * 104
-    assert mark.high == 7104.25
+    mark = drawn_marks(expansions((70, None)), table).iloc[0]
+    assert mark["ended_at"] == OPENED + MINUTE * 104
+    assert mark["high"] == 7104.25

@@ -1,0 +1,24 @@
+"""moola status between adding bars and adding labels: what is missing, and no complaint."""
+
+from pathlib import Path
+
+from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.home import Home
+from moola_pipeline_tests.bars.examples import session_bars, write_csv
+from moola_pipeline_tests.cli.calls import call, facts
+
+
+def test_bars_without_labels_are_answered_with_what_is_missing(isolated_home: Path, tmp_path: Path):
+    bars = write_csv(tmp_path / "bars.csv", session_bars("2024-03-04", "2024-03-05"))
+    add_bars(BarStore(Home(isolated_home).data, simulated=False), bars)
+    result = call("status")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1:] == [
+        "market    bars are registered, labels are not: nothing can be made yet",
+        "Next:",
+        "  moola labels add FILE          no labels are registered",
+    ]
+    said = facts(call("status", "--json"))
+    assert said["lacks"] == "labels"
+    assert [step["command"] for step in said["next"]] == ["moola labels add FILE"]

@@ -1,0 +1,44 @@
+"""Two runs at once: the second waits and says so."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.resources import one_run
+from moola_pipeline.resources.one_run import await_runs
+from moola_pipeline_tests.homes import instance_of
+
+
+@dg.job
+def some_job() -> None:
+    """Nothing."""
+
+
+def test_a_run_that_dagster_started_is_waited_for_and_named_once(
+    isolated_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    said: list[str] = []
+    with instance_of(Home(isolated_home)) as instance:
+        run = instance.create_run_for_job(some_job, status=dg.DagsterRunStatus.STARTED)
+        looks = []
+
+        def look(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 3:
+                instance.report_run_failed(run)
+
+        monkeypatch.setattr(one_run.time, "sleep", look)
+        await_runs(instance, said.append)
+        assert len(looks) == 3
+        assert said == ["A run of some_job is at work in this home (see moola ui); waiting for it to end ..."]
+        await_runs(instance, said.append)
+    assert len(said) == 1
+
+
+def test_dagsters_queue_lets_one_run_work_at_a_time():
+    settings = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
+    assert settings["concurrency"]["runs"] == {"max_concurrent_runs": 1}
+    assert settings["concurrency"]["pools"] == {"default_limit": 1}
