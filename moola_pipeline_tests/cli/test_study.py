@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.cli.faults import FAILED
+from moola_pipeline.cli.faults import BAD_INPUT
 from moola_pipeline.evaluation.study_results import STUDY_FILE, read_study
 from moola_pipeline.home import Home
 from moola_pipeline.profiles import PROFILES
@@ -34,7 +34,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_study_the_command_that_holds_one_is_named(smoke_home: Home):
     result = call("study", "--profile", "smoke", home=smoke_home.root)
-    assert result.exit_code == FAILED
+    assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
         "A study must have been held, but there is none. Run: moola run --profile study"
     )
