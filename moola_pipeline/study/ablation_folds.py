@@ -184,5 +184,5 @@ def _outside(lessons: Lessons, kept: np.ndarray) -> Lessons:
     mine = kept[lessons.proposals.window]
     proposals = Proposals(*(part[mine] for part in lessons.proposals))
     proposals = proposals._replace(window=(np.cumsum(kept) - 1)[proposals.window])
-    parts = (lessons.inputs, lessons.expansion, lessons.retracement)
-    return Lessons(lessons.bar0[kept], proposals, *(part[mine] for part in parts))
+    inputs, expansion = lessons.inputs[mine], lessons.expansion[mine]
+    return Lessons(lessons.bar0[kept], proposals, inputs, expansion, lessons.retracement[mine])
