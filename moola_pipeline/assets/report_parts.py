@@ -192,7 +192,7 @@ def labels_note(labels: pd.DataFrame, simulated: bool, scenario: str = "none") -
     """Who labeled; of a simulated market also which scenario it is."""
     if simulated:
         which = "" if scenario == "none" else f"scenario {scenario}: "
-        return f"{which}labels drawn from the simulated market's known states, with an annotator's slips"
+        return f"{which}labels by a simulated annotator: surges that stand out in the bars, planted or not"
     annotators = sorted(labels["annotator"].dropna().unique())
     return f"labels by {', '.join(annotators)}" if annotators else None
 

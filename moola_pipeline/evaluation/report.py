@@ -29,6 +29,7 @@ from moola_pipeline.evaluation.score_tables import (
     not_measured,
     rivals,
     score_tables,
+    side_tables,
 )
 from moola_pipeline.evaluation.summary import summary_lines
 from moola_pipeline.evaluation.target import TARGET_BAND, target_outcome
@@ -74,6 +75,7 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         rivals=rivals(data),
         headline_keys=HEADLINE_METRICS,
         groups=group_tables(data),
+        sides=side_tables(data),
         delay=delay_picture(details.delay_curve, data.metrics.get("event_f1_macro")),
         reliability=reliability_picture(details.calibration) if details.calibration else None,
         paths=path_pictures(details.event_study),

@@ -15,6 +15,7 @@ from moola_pipeline.evaluation.report_data import (
 from moola_pipeline.evaluation.vocabulary import (
     PRIMARY,
     QUESTIONS,
+    SIDES,
     Metric,
     Question,
     best,
@@ -167,6 +168,36 @@ def rivals(data: ReportData) -> dict[str, list[RivalRow]]:
         for title, group in groups.items()
     }
     return {title: sorted(group, key=rank) for title, group in rows.items() if group}
+
+
+@dataclass(frozen=True)
+class SideTable:
+    """Scores of a question of its own: a few rows, the same scores in each.
+
+    Attributes:
+        id: Its name in the JSON object.
+        columns: Keys of the scores.
+        rows: What is scored, in words, and its scores by key.
+    """
+
+    id: str
+    title: str
+    question: str
+    note: str
+    columns: list[str]
+    rows: list[tuple[str, Scores]]
+
+
+def side_tables(data: ReportData) -> list[SideTable]:
+    """The truth of a simulated market, and retracements grown rarer, where they were scored."""
+    held = {"truth": data.details.truth, "prior": data.details.prior}
+    tables = []
+    for name, scored in held.items():
+        side = SIDES[name]
+        rows = [(words, scored[key]) for key, words in side.rows.items() if key in scored]
+        columns = [key for key in side.columns if any(key in scores for _, scores in rows)]
+        tables.append(SideTable(name, part(name), side.question, side.note, columns, rows))
+    return [table for table in tables if table.rows]
 
 
 def not_measured(data: ReportData, gallery: Sequence[GalleryWindow], curves: LossCurves) -> dict[str, str]:

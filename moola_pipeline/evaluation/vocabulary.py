@@ -178,6 +178,48 @@ _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
     ),
 )
 """Name, title, question, meaning, which values are good, unit; braces take what the name matched."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A table of its own in words.
+
+    Attributes:
+        columns: The scores it shows.
+        rows: What is scored: its key in the JSON object, and what it is called.
+    """
+
+    question: str
+    note: str
+    columns: tuple[str, ...]
+    rows: dict[str, str]
+
+
+SIDES = {
+    "truth": Side(
+        "How much of what was planted is found?",
+        "Every expansion planted in bars 30 to 74 of a test window counts, those that noise has swallowed "
+        "included: nobody can find these in the bars. What the labels themselves reach bounds what can be "
+        "learned from them. Types are scored on labeled expansions that were planted.",
+        ("event_f1_macro", "event_f1_untyped", "type_f1_macro"),
+        {"model": "Moola", "labels": "the labels"},
+    ),
+    "prior": Side(
+        "What if the mix of types is another than in the labels?",
+        "Span and direction given. Kept: probabilities as calibrated to the mix of the validation period, "
+        "which is how Moola answers. Learned anew: the share of retracements is estimated from the "
+        "probabilities alone, without labels. At 23 %: the test expansions are weighed so that 23 % are "
+        "retracements.",
+        ("type_f1_macro", "brier", "ece"),
+        {
+            "prior_frozen": "share kept",
+            "prior_reestimated": "share learned anew",
+            "prior_frozen_at_23_percent": "at 23 %, share kept",
+            "prior_reestimated_at_23_percent": "at 23 %, share learned anew",
+        },
+    ),
+}
+"""Tables that answer a question beside the three of QUESTIONS."""
 _RIVALS = {
     "majority": "always the more common type",
     "always_consolidation": "always consolidation",
@@ -217,6 +259,8 @@ PARTS = {
     "gallery": "Windows as charts",
     "baselines": "Baselines",
     "peers": "Simpler methods",
+    "truth": "What was planted",
+    "prior": "Retracements grown rarer",
 }
 """Parts of a report that may be missing."""
 

@@ -176,6 +176,15 @@ def _details(model: Scores) -> Details:
         ],
         delay_curve={bars: score(0.2 + 0.02 * bars) for bars in (0, 1, 3, 5, 10)},
         null=score(0.01, 0.06),
+        truth={
+            "model": {"event_f1_macro": score(0.38), "event_f1_untyped": score(0.52)} | _types(0.77),
+            "labels": {"event_f1_macro": score(0.66), "event_f1_untyped": score(0.68)} | _types(0.99),
+        },
+        prior={
+            f"prior_{kept}{ending}": {"brier": score(0.12), "ece": score(0.14)} | _types(0.78)
+            for kept in ("frozen", "reestimated")
+            for ending in ("", "_at_23_percent")
+        },
         previous=PreviousRun(
             run_id="77aa",
             created_at=datetime(2025, 6, 20, 8, 0, tzinfo=UTC),
@@ -186,6 +195,10 @@ def _details(model: Scores) -> Details:
         ),
         not_measured={"scratch": "no network was trained from scratch"},
     )
+
+
+def _types(type_f1: float) -> Scores:
+    return {"type_f1_macro": score(type_f1, n=79), "aucpr_retracement": score(0.7, n=79)}
 
 
 def _group(n: int) -> Scores:

@@ -31,6 +31,8 @@ SECTIONS = {
     "onset",
     "rivals",
     "groups",
+    "truth",
+    "prior",
     "paths",
     "gallery",
     "labels",
@@ -180,6 +182,22 @@ def test_a_rival_without_a_score_of_the_front_page_is_named_beside_the_table(ful
         "Baselines that have other scores only: always the share seen in training (training_share)." in text
     )
     assert "Simpler methods that have other scores only" not in text
+
+
+def test_what_was_planted_stands_beside_what_the_labels_reach(full_html: str):
+    planted = Page(full_html.partition('<details id="truth">')[2].partition("</details>")[0]).text
+    assert "What was planted How much of what was planted is found?" in planted
+    assert "Moola 0.38 [0.31, 0.45] n 147 0.52 [0.45, 0.59] n 147 0.77 [0.70, 0.84] n 79" in planted
+    assert "the labels 0.66 [0.59, 0.73] n 147" in planted
+    assert "AUCPR" not in planted
+
+
+def test_retracements_grown_rarer_are_scored_with_the_share_kept_and_learned_anew(full_html: str):
+    shown = Page(full_html.partition('<details id="prior">')[2].partition("</details>")[0])
+    rows = ("share kept", "share learned anew", "at 23 %, share kept", "at 23 %, share learned anew")
+    places = [shown.text.index(f" {row} 0.78 [0.71, 0.85] n 79") for row in rows]
+    assert places == sorted(places)
+    assert shown.text.count("0.14 [0.07, 0.21]") == 4
 
 
 def test_an_empty_part_is_named_and_leaves_no_box(minimal_html: str):
