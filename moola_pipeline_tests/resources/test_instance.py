@@ -31,7 +31,7 @@ def test_what_dagster_records_stays_in_the_home(tmp_path: Path):
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("files", ["a"])
     assert list(home.dagster.rglob("*.db"))
-    assert {path.name for path in home.root.iterdir()} == {".dagster", INSTANCE_FILE}
+    assert {path.name for path in home.root.iterdir()} == {".dagster", "data", INSTANCE_FILE}
 
 
 def test_a_home_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path):

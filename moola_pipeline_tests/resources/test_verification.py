@@ -86,7 +86,10 @@ def test_cut_off_is_told_from_changed(artefact: str, changed: Home):
     [path] = changed.root.glob(ARTEFACTS[artefact])
     content = path.read_bytes()
     kinds = {}
-    for kind, damaged in {"truncated": content[:-7], "changed": content[:-7] + b"7654321"}.items():
+    for kind, damaged in {
+        "truncated": content[:-7],
+        "changed": content[:-9] + b"7654321" + content[-2:],
+    }.items():
         path.write_bytes(damaged)
         found = verify_home(changed).findings
         path.write_bytes(content)
