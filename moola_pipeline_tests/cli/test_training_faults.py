@@ -14,7 +14,10 @@ from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.home import Home
 from moola_pipeline.profiles import PROFILES
 from moola_pipeline.publish import file_sha256
+from moola_pipeline.training import finetune as finetuning
 from moola_pipeline.training import teaching
+from moola_pipeline.training.examples import Examples
+from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.homes import SMOKE
 
@@ -31,7 +34,13 @@ def smoke_with(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
 def test_a_training_split_too_small_for_its_batch_is_one_line(
     smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):
-    smoke_with(monkeypatch, batch_windows=10_000)
+    smoke_with(monkeypatch, epochs=9)
+    check = finetuning._check
+
+    def strict(train: Examples, validation: Examples, settings: FinetuneSettings) -> None:
+        check(train, validation, settings.model_copy(update={"batch_windows": 10_000}))
+
+    monkeypatch.setattr(finetuning, "_check", strict)
     result = call(*SMOKE, home=smoke_copy.root)
 
     assert result.exit_code == BAD_INPUT
