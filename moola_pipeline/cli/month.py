@@ -135,16 +135,15 @@ def _until_in_use(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") 
 
 
 def _new_month(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
-    import shutil
-
     import pandas as pd
 
     from moola_pipeline.automation.jobs import PREDICTING
+    from moola_pipeline.publish import publish_bytes
 
     inbox = play.home.data / "inbox"
     with play.step("July dropped into the inbox: the sensor launches, nothing is retrained") as told:
         inbox.mkdir(parents=True, exist_ok=True)
-        shutil.copy(files / NEXT_BARS, inbox)
+        publish_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
         request = _look(instance)
         _require(not isinstance(request, str), f"the sensor must launch a run, got {request}")
         made = _carry_out(instance, "predict_job", request.run_config, None)  # pyright: ignore[reportAttributeAccessIssue]
@@ -156,7 +155,7 @@ def _new_month(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> 
         _require(bool((marks["window_start"] >= begun).all()), "marks must lie in the new bars alone")
         told["said"] = f"{len(marks)} expansions marked in the new bars; made: {', '.join(made)}"
     with play.step("the same file again: nothing") as told:
-        shutil.copy(files / NEXT_BARS, inbox)
+        publish_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
         said = _look(instance)
         _require(isinstance(said, str), "the sensor must not launch a run again")
         told["said"] = str(said)

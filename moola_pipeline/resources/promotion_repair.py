@@ -1,6 +1,5 @@
 """A damaged log of promotions, mended without a backup: what is proven stays, the rest is set aside."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,7 +37,7 @@ def repair_log(home: Home, client: "MlflowClient", models: list[str]) -> Repaire
         number = 1
         while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
             number += 1
-        os.replace(path, aside)
+        publish_bytes(aside, path.read_bytes())
         publish_bytes(path, "".join(f"{line}\n" for line in kept).encode())
     for model in models:
         reconcile(home, client, model)
