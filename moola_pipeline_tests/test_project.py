@@ -26,7 +26,12 @@ MODULE_NAMES = sorted(
     for info in pkgutil.walk_packages([str(PACKAGE)], "moola_pipeline.")
     if not info.name.endswith(".__main__")
 )
-NOT_IMPORTED = {"dagster-webserver": "a program: `dagster dev` and `moola ui` start it"}
+NOT_IMPORTED = {
+    "boto3": "MLflow reaches a bucket with it",
+    "dagster-postgres": "deploy/cluster/dagster.yaml names its storage",
+    "dagster-webserver": "a program: `dagster dev` and `moola ui` start it",
+    "psycopg2-binary": "SQLAlchemy reaches PostgreSQL with it",
+}
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
 MACHINE_PATH = re.compile(r"(?<![\w.>}])/(work|farm|root|tmp|Users|home/\w+)/")
 
@@ -51,7 +56,8 @@ def _pins() -> dict[str, str]:
 
 def _declared() -> set[str]:
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["databento"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["databento"], *extras["cluster"]]
     names = (re.match(r"[\w.-]+", requirement) for requirement in wanted)
     return {_canonical(name[0]) for name in names if name}
 

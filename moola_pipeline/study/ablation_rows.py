@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.frame import WINDOW_BARS
 
 Path = Literal["lessons", "labels"]
 LESSONS, LABELS = "lessons", "labels"
 DEMO_WINDOWS = 4_000
-SPARSE_BARS = 105
+SPARSE_BARS = WINDOW_BARS
 """A bar in so many keeps its features in the row on density: what the attempt before this project had."""
 
 
