@@ -21,6 +21,8 @@ MOST_WRONG = 12_000
 """Wrong claims that the teacher is shown at most: there are ten for each right one."""
 EARLY_SHARE = 0.02
 """Share of the training labels that may move too little by their third bar to be asked about."""
+LEAST_NET_ATR = 0.1
+"""A move of less has no direction to speak of."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def fit_min_net(source: Source, train: LabeledWindows) -> float:
     onset = train.bar0[spans.window] + spans.start
     moved = source.bars.prices[onset + 2, 3] - source.bars.prices[onset, 0]
     net = orientation(spans.direction) * moved / source.atr[onset - 1]
-    return float(max(np.quantile(net, EARLY_SHARE), 0.1).round(2))
+    return round(max(float(np.quantile(net, EARLY_SHARE)), LEAST_NET_ATR), 2)
 
 
 def make_live_lessons(

@@ -1,5 +1,7 @@
 """Lessons for live mode: what is right, what was drawn, and when to speak."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,11 @@ def test_the_least_move_is_what_nearly_every_label_shows_by_its_third_bar(market
     least = fit_min_net(source, train.windows)
     assert 0.9 < (moved >= least).mean() <= 1
     assert least > 0.1
+
+
+def test_the_least_move_is_never_less_than_a_tenth_of_an_atr(market: Market, train: Lesson):
+    source = source_of(market)
+    assert fit_min_net(replace(source, atr=source.atr * 1000), train.windows) == 0.1
 
 
 def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(live: LiveLessons, train: Lesson):
