@@ -23,6 +23,7 @@ from moola_pipeline.windows.frame import CONTEXT_BARS
 
 if TYPE_CHECKING:
     from moola_pipeline.models.annotator import Annotator
+    from moola_pipeline.serving.annotate import Annotation
 
 _NEW = "new"
 
@@ -45,8 +46,8 @@ def latest_expansions(
     labeled_expansions: pd.DataFrame,
     relativity_features: FeatureTable,
 ) -> Iterator[Any]:
-    """Expansions in the bars after the last split; empty, and saying so, where there are none."""
-    from moola_pipeline.serving.annotate import Annotation, annotate_new, bar_arrays, nothing_found
+    """Expansions and live alarms in the bars after the last split; empty, and saying so, without any."""
+    from moola_pipeline.serving.annotate import nothing_found
 
     champion = champion_version(pipeline.home, pipeline.chosen_market().model_name)
     with open_stage(context, pipeline, tracking, upstream={"champion": champion}) as stage:
@@ -54,7 +55,8 @@ def latest_expansions(
         splits = resolve_dates(stage.market.splits, labeled_expansions)
         first_new = used_rows_end(raw_nq_bars, splits, SPLITS[-1])
         n_new = len(raw_nq_bars) - first_new
-        note, found, drift = "", nothing_found(), no_drift("no new bars since the last split")
+        note, drift = "", no_drift("no new bars since the last split")
+        found = alarms = nothing_found()
         try:
             annotator, facts = load_version(pipeline.home, f"models:/{stage.market.model_name}@champion")
         except MissingArtifact:
@@ -62,26 +64,25 @@ def latest_expansions(
             drift = no_drift(note)
         else:
             annotator.classifier.to(device)
-            bars = bar_arrays(raw_nq_bars, stage.market.instrument.tick_points)
-            found: Annotation = annotate_new(
-                annotator, raw_nq_bars, bars, relativity_features, first_new, facts["model_version"], device
-            )
+            tables = raw_nq_bars, labeled_expansions, relativity_features
+            found, alarms = _marked(stage, annotator, facts, tables, first_new, str(device))
             if found.n_windows == 0:
                 note = f"{n_new} bars lie after the last split: too few for a window"
-            tables = raw_nq_bars, labeled_expansions, relativity_features
             if n_new:
                 drift = _drift(stage, annotator, facts, tables, first_new, found.expansions, str(device))
         _keep(stage, pipeline, drift)
-        stage.run.log_metrics({"expansions": len(found.expansions), "windows": found.n_windows})
+        counted = {"expansions": len(found.expansions), "live_alarms": len(alarms.expansions)}
+        stage.run.log_metrics({**counted, "windows": found.n_windows})
+        marks = _side_by_side(found.expansions, alarms.expansions)
         yield stage.result(
-            found.expansions.astype({"probability": "float32", "p_retracement": "float32"}),
+            marks.astype({"probability": "float32", "p_retracement": "float32"}),
             {
-                "expansions": len(found.expansions),
+                **counted,
                 "new_bars": n_new,
                 "windows_read": found.n_windows,
                 "sessions": _spans_of_sessions(raw_nq_bars, first_new),
                 "not_covered": _uncovered_words(found.not_covered, found.n_waiting),
-                "modes": ", ".join(sorted(set(found.expansions["mode"]))) or "none",
+                "modes": ", ".join(sorted(set(marks["mode"]))) or "none",
                 "champion": str(champion),
                 "drift": drift.shown(),
                 "note": note or f"{found.n_windows} windows read",
@@ -89,6 +90,32 @@ def latest_expansions(
             checks=drift.checks(),
             device=device,
         )
+
+
+def _marked(
+    stage: OpenStage,
+    annotator: "Annotator",
+    facts: dict[str, Any],
+    tables: tuple[pd.DataFrame, pd.DataFrame, FeatureTable],
+    first_new: int,
+    device: str,
+) -> tuple["Annotation", "Annotation"]:
+    """What a version marks in hindsight, and the alarms it raised live; no alarm from one not taught to."""
+    from moola_pipeline.serving.annotate import annotate_new, bar_arrays, nothing_found
+    from moola_pipeline.serving.live import annotate_live_new
+
+    table, _, features = tables
+    bars = bar_arrays(table, stage.market.instrument.tick_points)
+    asked = annotator, table, bars, features, first_new, facts["model_version"], device
+    is_taught = annotator.decisions.live is not None
+    return annotate_new(*asked), annotate_live_new(*asked) if is_taught else nothing_found()
+
+
+def _side_by_side(found: pd.DataFrame, alarms: pd.DataFrame) -> pd.DataFrame:
+    """Expansions and alarms in order of their first bars, an expansion before the alarms that claim it."""
+    if alarms.empty:
+        return found
+    return pd.concat([found, alarms]).sort_values(["started_at", "mode", "decided_at"], ignore_index=True)
 
 
 def _drift(

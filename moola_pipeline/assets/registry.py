@@ -1,7 +1,7 @@
 """registered_model: a version in the MLflow registry, and whether it became champion."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -10,18 +10,14 @@ import pandas as pd
 from moola_pipeline.assets.stage import OpenStage, open_stage
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.home import Home
 from moola_pipeline.labels.splits import resolve_dates, training_rows_end
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.promotions import Ruling, apply_ruling, in_figures
 from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.registry import champion_version, load_version, register
+from moola_pipeline.resources.registry import champion_version, register
 from moola_pipeline.resources.served_rolls import ROLLS, served_rolls
 from moola_pipeline.resources.tracking import Tracking
-
-if TYPE_CHECKING:
-    from moola_pipeline.assets.promotion import Contender
 
 
 @dg.asset(
@@ -102,6 +98,7 @@ def _ruling(
 ) -> Ruling:
     """What the rule makes of a version, beside the champion as it is registered."""
     from moola_pipeline.assets import promotion
+    from moola_pipeline.assets.arrival import contender
     from moola_pipeline.serving.annotate import bar_arrays
 
     home, name, checks = stage.market.home, stage.market.model_name, report.data.checks
@@ -109,7 +106,7 @@ def _ruling(
     if champion is None:
         return promotion.rule_on_first(checks)
     try:
-        new, old = (_contender(home, name, number) for number in (version, champion))
+        new, old = (contender(home, name, number) for number in (version, champion))
     except IntegrityError as fault:
         # the reason is kept, and a home may be moved
         return promotion.rule_on_lost(version, champion, str(fault).replace(f"{home.root}/", ""))
@@ -117,13 +114,6 @@ def _ruling(
     arrays = bar_arrays(bars, stage.market.instrument.tick_points)
     rng = np.random.default_rng(stage.profile.report.seed)
     return promotion.rule_on(new, old, checks, promotion.Trials(bars, arrays, features, labels), rng)
-
-
-def _contender(home: Home, name: str, version: str) -> "Contender":
-    from moola_pipeline.assets.promotion import Contender
-
-    annotator, facts = load_version(home, f"models:/{name}/{version}")
-    return Contender(version, annotator, pd.to_datetime(facts["last_bar_seen"], utc=True))
 
 
 def _facts_of(stage: OpenStage, training: dict[str, Any], report: WrittenReport) -> dict[str, Any]:

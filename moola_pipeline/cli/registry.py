@@ -140,6 +140,7 @@ def import_version(home: Home, other: Path, model: str | None, as_json: bool) ->
     }
     came = "imported as" if done.registered.is_new else "the same weights as"
     lines = [f"{name}: version {origin} of the other home is {came} version {version}, challenger"]
+    lines.append(f"compared on arrival: {compared}")
     emit(facts, [*lines, *(next_lines(steps) if steps else ())], as_json)
 
 

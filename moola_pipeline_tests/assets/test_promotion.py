@@ -220,6 +220,7 @@ def test_an_untrained_network_does_not_replace_a_trained_one_but_is_replaced_by_
 ):
     champion, trials = trained
     monkeypatch.setattr(promotion, "LEAST_SESSIONS", 5)
+    monkeypatch.setattr(promotion, "LEAST_OF_EACH_TYPE", 5)
     network = champion.annotator.classifier
     fresh = Classifier(Encoder(network.encoder.hidden_units), network.head_units, network.dropout_share)
     untrained: Annotator = replace(champion.annotator, classifier=fresh.eval())

@@ -17,6 +17,7 @@ from moola_pipeline.profiles import PROFILES
 from moola_pipeline.resources.registry import load_version, version_of
 from moola_pipeline.resources.tracking import open_store
 from moola_pipeline.serving.annotate import EXPANSION_COLUMNS, annotate
+from moola_pipeline.serving.live import annotate_live
 from moola_pipeline.training import annotators
 from moola_pipeline.training.finetune import FinetuneResult
 from moola_pipeline_tests.cli.calls import call, complaint
@@ -44,6 +45,21 @@ def weights(home: Home) -> bytes:
 
 def run(home: Home) -> dict:
     return json.loads(moola(home, *SMOKE, "--json"))
+
+
+def marks_of(home: Home, mode: str) -> pd.DataFrame:
+    marks = pd.read_parquet(home.store / "nq-smoke" / "latest_expansions.parquet")
+    assert marks["started_at"].is_monotonic_increasing
+    return marks.loc[marks["mode"] == mode].reset_index(drop=True)
+
+
+def later_day(home: Home) -> pd.DataFrame:
+    bars = read_bars(BarStore(home.data, simulated=False))
+    return bars.loc[bars["session"] == pd.Timestamp(LATER_SESSION)].reset_index(drop=True)
+
+
+def narrow(marks: pd.DataFrame) -> pd.DataFrame:
+    return marks.astype(dict.fromkeys(("probability", "p_retracement"), "float32"))
 
 
 def change_finetuning(monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
@@ -84,20 +100,44 @@ def test_a_day_of_bars_leaves_weights_and_scores_as_they_were(
 
 def test_the_new_day_is_marked_by_the_champion_as_predict_would(with_another_day: tuple[Home, dict]):
     home, _ = with_another_day
-    marks = pd.read_parquet(home.store / "nq-smoke" / "latest_expansions.parquet")
-    bars = read_bars(BarStore(home.data, simulated=False))
-    day = bars.loc[bars["session"] == pd.Timestamp(LATER_SESSION)].reset_index(drop=True)
+    marks, day = marks_of(home, "hindsight"), later_day(home)
     model, facts = load_version(home, "models:/moola-nq@champion")
     expected = annotate(model, day, 0.25, facts["model_version"]).expansions
     unused = expected.loc[expected["window_start"] >= FIRST_UNUSED].reset_index(drop=True)
     assert len(marks) > 0
     assert list(marks.columns) == list(EXPANSION_COLUMNS)
-    narrow = unused.astype(dict.fromkeys(("probability", "p_retracement"), "float32"))
-    pd.testing.assert_frame_equal(marks, narrow, check_exact=False, rtol=1e-5)
+    pd.testing.assert_frame_equal(marks, narrow(unused), check_exact=False, rtol=1e-5)
     with instance_of(home) as instance:
         metadata = last_materialization(instance, "latest_expansions").metadata
     assert metadata["new_bars"].value == (day["timestamp"] >= FIRST_UNUSED).sum()
     assert str(metadata["note"].value).endswith(" windows read")
+
+
+def test_beside_them_stand_the_alarms_that_predict_raises_live(with_another_day: tuple[Home, dict]):
+    home, _ = with_another_day
+    marks, day = marks_of(home, "live"), later_day(home)
+    model, facts = load_version(home, "models:/moola-nq@champion")
+    alarms = annotate_live(model, day, 0.25, facts["model_version"]).expansions
+    unused = alarms.loc[alarms["decided_at"] >= FIRST_UNUSED].reset_index(drop=True)
+    assert len(marks) > 0
+    in_order = marks.sort_values("decided_at", ignore_index=True)
+    pd.testing.assert_frame_equal(in_order, narrow(unused), check_exact=False, rtol=1e-5)
+    with instance_of(home) as instance:
+        metadata = last_materialization(instance, "latest_expansions").metadata
+    assert metadata["live_alarms"].value == len(marks)
+    assert metadata["modes"].value == "hindsight, live"
+
+
+def test_alarms_of_the_new_day_s_first_hours_are_those_of_the_whole_day(with_another_day: tuple[Home, dict]):
+    home, _ = with_another_day
+    marks, day = marks_of(home, "live"), later_day(home)
+    model, facts = load_version(home, "models:/moola-nq@champion")
+    for n_bars in (300, 700):
+        early = annotate_live(model, day.head(n_bars), 0.25, facts["model_version"]).expansions
+        early = early.loc[early["decided_at"] >= FIRST_UNUSED].reset_index(drop=True)
+        known = marks.loc[marks["decided_at"] <= day["timestamp"].iloc[n_bars - 1]]
+        in_order = known.sort_values("decided_at", ignore_index=True)
+        pd.testing.assert_frame_equal(in_order, narrow(early), check_exact=False, rtol=1e-5)
 
 
 def test_after_the_new_day_nothing_is_left_to_do(with_another_day: tuple[Home, dict]):
@@ -144,7 +184,7 @@ def test_another_training_is_another_version_and_another_look_at_the_test_rows(
         "version": "2",
         "is_new": True,
         "aliases": ["challenger"],
-        "reason": "version 1 stays champion: behind 2025-06-13 lie only 21 consolidation and 18 retracement "
+        "reason": "version 1 stays champion: behind 2025-06-13 lie only 32 consolidation and 8 retracement "
         "expansions in 11 sessions that neither version has seen, at least 10 of each type in 20 sessions "
         "are needed",
     }
