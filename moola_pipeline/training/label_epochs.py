@@ -13,6 +13,7 @@ from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.checkpoints import NumpyDraws, Stateful, TorchDraws
 from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_finite
+from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import FinetuneSettings
 
@@ -66,7 +67,7 @@ class LabelEpochs:
         drawn = np.array(list(sampler))
         size = settings.batch_windows
         shown = batches(self.source, self.train, drawn, size, self.device, self.augmentation)
-        self.best.note(self._train_epoch(shown))
+        self.best.note(self._train_epoch(prefetched(shown)))
 
     def _train_epoch(self, shown: Iterable[Batch]) -> dict[str, float]:
         """One step a batch; the mean loss, and the share of each task in its weighted terms."""
@@ -114,4 +115,5 @@ def new_optimizer(
             {"params": list(classifier.encoder.parameters()), "lr": settings.encoder_learning_rate},
         ],
         weight_decay=settings.weight_decay,
+        fused=classifier.encoder.hidden_bar.is_cuda,
     )

@@ -20,6 +20,7 @@ from moola_pipeline.training.objectives.next_leg import NextLeg
 from moola_pipeline.training.objectives.objective import Dropping, Objective
 from moola_pipeline.training.objectives.span_structure import SpanStructure
 from moola_pipeline.training.objectives.two_views import TwoViews
+from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
 
@@ -80,16 +81,19 @@ def pretrain(
     """
     rng = np.random.default_rng(settings.seed)
     train, choosing, judging = _parts(windows, settings, rng)
-    encoder = _new_encoder(source.values, train, settings)
+    encoder = new_encoder(source.values, train, settings)
     last_row = int(windows.max()) + WINDOW_BARS - 1
     objective = OBJECTIVES[settings.objective](source, encoder, train, settings, rng, last_row + 1)
     fixed = np.random.default_rng(settings.seed + 1)
     size = settings.batch_windows
-    chosen_on = list(_batches(objective, choosing, size, fixed))
-    judged_on = list(_batches(objective, judging, size, fixed))
+    chosen_on = list(drawn_batches(objective, choosing, size, fixed))
+    judged_on = list(drawn_batches(objective, judging, size, fixed))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
     optimizer = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        network.parameters(),
+        settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=torch.device(device).type == "cuda",
     )
     dropping = Dropping(settings.dropout, torch.Generator().manual_seed(settings.seed))
     best = _BestWeights()
@@ -106,10 +110,10 @@ def pretrain(
         on_epoch(entry)
     for epoch in range(done, settings.epochs):
         started = time.perf_counter()
-        shown = _batches(objective, rng.permutation(train), size, rng)
+        shown = prefetched(drawn_batches(objective, rng.permutation(train), size, rng))
         entry = {
             "epoch": float(epoch),
-            "train_loss": _train_epoch(encoder, objective, optimizer, shown, dropping),
+            "train_loss": train_epoch(encoder, objective, optimizer, shown, dropping),
             "val_loss": _error(encoder, objective, chosen_on),
         }
         entry["seconds"] = time.perf_counter() - started
@@ -177,7 +181,8 @@ def _parts(
     return train, held_out[:half], held_out[half:]
 
 
-def _new_encoder(values: np.ndarray, train: np.ndarray, settings: PretrainSettings) -> Encoder:
+def new_encoder(values: np.ndarray, train: np.ndarray, settings: PretrainSettings) -> Encoder:
+    """An encoder at random weights, scaled to the features of the windows it will be trained on."""
     encoder = Encoder(settings.hidden_units)
     initialize(encoder, settings.seed)
     rows = view_rows(train[:: max(1, len(train) // 2000)])
@@ -185,12 +190,15 @@ def _new_encoder(values: np.ndarray, train: np.ndarray, settings: PretrainSettin
     return encoder
 
 
-def _batches(objective: Objective, windows: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[Any]:
+def drawn_batches(
+    objective: Objective, windows: np.ndarray, size: int, rng: np.random.Generator
+) -> Iterator[Any]:
+    """Batches of (n,) windows in their order, each drawn when it is asked for."""
     for i in range(0, len(windows), size):
         yield objective.draw(windows[i : i + size], rng)
 
 
-def _train_epoch(
+def train_epoch(
     encoder: Encoder,
     objective: Objective,
     optimizer: torch.optim.Optimizer,

@@ -60,7 +60,8 @@ def teach(
     n_batches = -(-len(views.bar0) // settings.taught_batch_windows)
     parameters = list(classifier.parameters())
     rate, n_steps = settings.taught_learning_rate, settings.taught_epochs * n_batches
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=settings.weight_decay)
+    fused = torch.device(device).type == "cuda"
+    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=settings.weight_decay, fused=fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=n_steps, pct_start=RISE)
     own = {"optimizer": optimizer, "schedule": schedule, "order": NumpyDraws(rng), **(parts or {})}
     for epoch in range(checkpoint.restore(own), settings.taught_epochs):

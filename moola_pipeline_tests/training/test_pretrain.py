@@ -5,6 +5,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder
 from moola_pipeline.training import pretrain as pretraining
 from moola_pipeline.training.batches import Source
@@ -280,12 +281,10 @@ def test_each_epoch_is_reported_as_it_ends(result: PretrainResult):
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_windows():
-    with pytest.raises(
-        FloatingPointError, match=r"finite, got (nan|inf) for the windows at rows \d+, "
-    ) as stop:
+    with pytest.raises(LossNotFinite, match=r"finite, got (nan|inf) for the windows at rows \d+, ") as stop:
         pretrain(SOURCE, WINDOWS, small_with(learning_rate=1e30))
 
-    named = [int(row) for row in str(stop.value).split("rows ")[1].split(", ")]
+    named = list(stop.value.rows)
     assert len(named) == SMALL.batch_windows
     assert set(named) <= set(WINDOWS.tolist())
 
