@@ -90,7 +90,7 @@ def bootstrap_ci_report(
         trial = Trial(bars, relativity_features, make_ground(test, settings.resamples, rng))
         judged = scoring.score_annotators(trial, finetuned_classifier.annotators, device, rng)
         in_sessions = score_whole_sessions(
-            trial, finetuned_classifier.served, raw_nq_bars["session"], settings.live_sessions, device
+            trial, finetuned_classifier.served, raw_nq_bars.loc[:, "session"], settings.live_sessions, device
         )
         by_rule = scoring.find_by_rule(trial, train)
         fresh = _fresh_networks(
