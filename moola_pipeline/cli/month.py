@@ -86,7 +86,7 @@ def make_files(folder: Path) -> str:
     from moola_pipeline.bars.schema import RAW_COLUMNS
     from moola_pipeline.bars.sessions import session_of
     from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
-    from moola_pipeline.labels.simulated import draw_labels
+    from moola_pipeline.labels.simulated_annotator import draw_labels
     from moola_pipeline.publish import publish_bytes, publishing
 
     periods = tuple(

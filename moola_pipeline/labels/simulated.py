@@ -16,7 +16,6 @@ from moola_pipeline.bars.simulated import (
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import ChecksumMismatch
-from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.publish import file_sha256, locked, publish_json, publishing
 
 DIGESTS = "files"
@@ -40,6 +39,8 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
         if is_simulated(store, settings):
             _require_as_made(store, _read_record(settings_file)[DIGESTS])
             return
+        from moola_pipeline.labels.simulated_annotator import draw_labels  # compiles, and is rarely needed
+
         store.manifest.unlink(missing_ok=True)
         market = simulate(settings)
         labels = draw_labels(market, settings)

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import re
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,9 @@ from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
 from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.home import Home
 from moola_pipeline.publish import file_sha256, locked
+from moola_pipeline.resources.elsewhere import tracking_elsewhere
 from moola_pipeline.resources.signature import bars_signature, pinned_packages
-from moola_pipeline.resources.tracking import TrackedRun, open_store
+from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +33,8 @@ MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<vers
 MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST = "model.sha256", "weights.sha256", "config.sha256"
 DIGEST_TAGS = (MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST)
 """Tags of a version: of what answers (weights, rule, decisions), and of its two files."""
+ALIASED = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
+"""In MLflow's database."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +134,25 @@ def _keep(run: TrackedRun, folder: Path) -> None:
 
 def champion_version(home: Home, name: str) -> str | None:
     """The champion's version; None where there is none."""
-    return version_of(open_store(home), name, CHAMPION)
+    return _aliased(home, name, CHAMPION)
 
 
 def is_registered(home: Home, name: str) -> bool:
     """Whether the registry holds a version of the model."""
-    return version_of(open_store(home), name, CHALLENGER) is not None
+    return _aliased(home, name, CHALLENGER) is not None
+
+
+def _aliased(home: Home, name: str, alias: str) -> str | None:
+    """As `version_of`, without importing MLflow (over a second) where its database can be read at once."""
+    database = home.tracking / DATABASE_NAME
+    if tracking_elsewhere() is None and database.exists():
+        try:
+            with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                found = connection.execute(ALIASED, (name, alias)).fetchone()
+            return str(found[0]) if found else None
+        except sqlite3.Error:
+            pass  # busy, damaged or of an earlier MLflow: the client waits, mends or says so
+    return version_of(open_store(home), name, alias)
 
 
 def version_of(client: "MlflowClient", name: str, alias: str) -> str | None:

@@ -11,7 +11,7 @@ from moola_pipeline.home import Home
 from moola_pipeline.publish import locked
 from moola_pipeline.resources import provenance
 from moola_pipeline.resources.provenance import STAGES
-from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.cli.calls import call, complaint, facts, start
 from moola_pipeline_tests.homes import BARS, LATER_BARS, SMOKE, moola
 
 STATUS = ("status", "--profile", "smoke")
@@ -138,6 +138,18 @@ def test_changed_bytes_end_status_and_run_with_the_same_line(registered_copy: Ho
     assert (told.exit_code, done.exit_code) == (FAILED, FAILED)
     assert complaint(told) == complaint(done)
     assert "SHA256 is" in complaint(told)
+
+
+def test_status_imports_nothing_that_trains_and_not_mlflow(smoke_home: Home):
+    """Together they take longer than the answer."""
+    heavy = {"torch", "talib", "numba", "sklearn", "matplotlib", "mlflow"}
+    code = (
+        "import sys; from moola_pipeline.cli import main\n"
+        f"try: main(['--home', {str(smoke_home.root)!r}, 'status', '--profile', 'smoke'])\n"
+        f"finally: print(sorted({heavy!r} & set(sys.modules)))"
+    )
+    shown, errors = start(code).communicate()
+    assert shown.splitlines()[-2:] == ["moola run --profile smoke would change nothing.", "[]"], errors
 
 
 def test_a_home_below_a_file_is_refused(tmp_path: Path):

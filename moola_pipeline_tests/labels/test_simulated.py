@@ -24,6 +24,7 @@ from moola_pipeline.bars.simulated import (
 )
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.errors import ChecksumMismatch
+from moola_pipeline.labels import simulated_annotator
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, NONE, TYPES, expansions
@@ -288,7 +289,7 @@ def test_a_market_half_made_is_no_market(tmp_path: Path, monkeypatch: pytest.Mon
     ensure_simulated(store, TINY)
     other = TINY.model_copy(update={"seed": 99})
     with monkeypatch.context() as patched:
-        patched.setattr(published, "draw_labels", lambda market, settings: 1 / 0)
+        patched.setattr(simulated_annotator, "draw_labels", lambda market, settings: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ensure_simulated(store, other)
     assert not store.manifest.exists()

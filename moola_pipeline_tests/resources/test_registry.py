@@ -14,6 +14,7 @@ from moola_pipeline.resources.registry import (
     DIGEST_TAGS,
     Registered,
     champion_version,
+    is_registered,
     load_version,
     register,
     version_of,
@@ -50,6 +51,23 @@ def registered_again(home: Home, name: str = NAME, threshold: float | None = Non
 def test_the_first_version_is_challenger_and_champion(smoke_home: Home):
     client = open_store(smoke_home)
     assert version_of(client, NAME, "challenger") == version_of(client, NAME, "champion") == "1"
+
+
+def test_the_champion_is_read_without_mlflow_and_is_the_one_it_names(smoke_copy: Home, client: MlflowClient):
+    registered_again(smoke_copy, threshold=0.123)
+    client.set_registered_model_alias(NAME, "champion", "2")
+    assert champion_version(smoke_copy, NAME) == version_of(client, NAME, "champion") == "2"
+    client.delete_registered_model_alias(NAME, "champion")
+    assert champion_version(smoke_copy, NAME) is None
+    assert is_registered(smoke_copy, NAME) and not is_registered(smoke_copy, "moola-es")
+    client.delete_registered_model(NAME)
+    assert not is_registered(smoke_copy, NAME)
+
+
+def test_a_registry_that_is_no_database_is_refused_as_mlflow_would(smoke_copy: Home):
+    (smoke_copy.tracking / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(IntegrityError, match="must be an SQLite database that can be opened"):
+        champion_version(smoke_copy, NAME)
 
 
 def test_a_version_carries_its_scores_and_the_digests_of_its_data(smoke_home: Home):
