@@ -50,8 +50,8 @@ def publishing(path: Path) -> Iterator[Path]:
         crash_point("publish.after_rename", path)
         _sync(path.parent)
     except OSError as fault:
-        if isinstance(fault, MoolaError) or fault.filename not in (None, name):
-            raise  # of another file: one that was read
+        if isinstance(fault, MoolaError) or fault.errno is None or fault.filename not in (None, name):
+            raise  # of another file, one that was read: the system numbers its refusals
         raise unwritable(path, fault, kept) from fault
     finally:
         with suppress(OSError):

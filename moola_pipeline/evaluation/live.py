@@ -107,7 +107,9 @@ def score_sessions(ground: Ground, sessions: np.ndarray, alarms: pd.DataFrame, w
     met = pair_alarms(directed(ground), asked, wait, typed=False)
     asked = asked.assign(right=np.isin(np.arange(len(asked)), met), judged=1)
     per_session = alarms.groupby("session").size().reindex(sessions, fill_value=0).to_numpy(float)
-    sums = asked.groupby("session")[["right", "judged"]].sum().reindex(sessions, fill_value=0)
+    sums = (
+        asked.loc[:, ["session", "right", "judged"]].groupby("session").sum().reindex(sessions, fill_value=0)
+    )
     right, judged = sums.to_numpy(float).T
     precision = resample(lambda drawn: _share(drawn, right, judged), weights)
     return {

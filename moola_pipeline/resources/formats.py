@@ -27,7 +27,7 @@ def home_format(home: Home) -> int:
         said = read_record(home.data / FORMAT_NAME, "must name the home's format", "Delete it: moola run")
         return int(said["format"])
     except FileNotFoundError:
-        return 1 if _is_kept(home) else HOME_FORMAT
+        return 1 if _is_earlier(home) else HOME_FORMAT
     except (KeyError, TypeError, ValueError):
         raise IntegrityError(
             f"{FORMAT_NAME} must name the home's format, but it does not. Delete it."
@@ -93,5 +93,8 @@ def _records(home: Home) -> Iterator[Path]:
         yield from home.data.glob(pattern)
 
 
-def _is_kept(home: Home) -> bool:
-    return any(any(home.data.glob(pattern)) for pattern in (*RECORDS, "store/*/*", "mlflow/mlflow.db"))
+def _is_earlier(home: Home) -> bool:
+    """Whether anything is kept as it was before records had digests."""
+    if any(any(home.data.glob(pattern)) for pattern in ("store/*/*", "mlflow/mlflow.db")):
+        return True
+    return any(not proves_itself(path) for path in _records(home))

@@ -180,7 +180,7 @@ def test_a_home_of_format_1_opens_and_is_set_aside_whole_before(smoke_copy: Home
 def test_a_home_of_a_later_version_is_refused_and_left_alone(small: Home, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as later:
         later.setattr(formats, "HOME_FORMAT", HOME_FORMAT + 1)
-        assert bring_up_to_date(small) is not None
+        bring_up_to_date(small)
     before = content(small)
     with pytest.raises(IntegrityError, match=r"must be of format 2 or earlier, got 3\. Install the version"):
         bring_up_to_date(small)
@@ -191,3 +191,9 @@ def test_a_new_home_is_of_this_format_at_once(tmp_path: Path):
     assert bring_up_to_date(Home(tmp_path)) is None
     assert home_format(Home(tmp_path)) == HOME_FORMAT
     assert bring_up_to_date(Home(tmp_path)) is None
+
+
+def test_a_home_that_began_with_bars_is_of_this_format_and_nothing_is_set_aside(small: Home):
+    assert bring_up_to_date(small) is None
+    assert not list(small.root.glob("before-format-*"))
+    assert home_format(small) == HOME_FORMAT

@@ -20,14 +20,15 @@ class Dropping(NamedTuple):
 
 
 class Objective(Protocol):
-    """A question about unlabeled windows whose answer lies in the bars.
+    """A question about unlabeled windows whose answer lies in the bars."""
 
-    Attributes:
-        decoder: Reads the answer from the encoder's states; it learns with the encoder and is
-            neither counted nor served.
-    """
+    @property
+    def decoder(self) -> nn.Module:
+        """Reads the answer from the encoder's states.
 
-    decoder: nn.Module
+        It learns with the encoder and is neither counted nor served.
+        """
+        ...
 
     def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> Any:
         """A batch of windows, (B,) rows of bar 0, with what is shown and what is asked of them."""
