@@ -50,7 +50,7 @@ def test_days_one_by_one_and_days_that_pile_up_give_what_all_at_once_give(
 def test_within_a_session_what_was_marked_stays_and_the_rest_comes(
     smoke_home: Home, bars: pd.DataFrame, tmp_path: Path
 ):
-    day = bars.groupby("session").get_group(bars["session"].iloc[0])
+    day = pd.DataFrame(bars.loc[bars["session"] == bars["session"].iloc[0]])
     whole = told(marks(smoke_home, tmp_path, day))
     before = 0
     for n_bars in (300, 640, 1100):

@@ -46,8 +46,8 @@ def test_a_straight_move_of_three_points_a_bar_is_seen_where_it_is():
 def test_each_surge_is_the_clearest_that_begins_at_its_bar_and_none_overlaps_another():
     prices, segment = walk(600, seed=4)
     starts, ends = segment_bounds(segment)
-    columns = (np.ascontiguousarray(prices[:, k]) for k in (1, 2, 3))
-    atr = mean_true_range(*columns, starts, ends, 10)
+    high, low, close = (np.ascontiguousarray(prices[:, k]) for k in (1, 2, 3))
+    atr = mean_true_range(high, low, close, starts, ends, 10)
     seen = visible_surges(prices, segment, 0.8)
     assert len(seen.onset) > 20
     assert (seen.onset[1:] > seen.offset[:-1]).all()

@@ -117,7 +117,9 @@ def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: 
     for i in np.flatnonzero(spans.direction > 0)[::150]:
         row = BAR0[spans.window[i]]
         features = torch.from_numpy(MARKET.table.values[row - 20 : row + LIVE_BARS][None].copy())
-        one = inputs_of(*TABLE[::2], BAR0, type(spans)(*(part[i : i + 1] for part in spans)), LIVE_BARS)
+        one = inputs_of(
+            TABLE[0], TABLE[2], BAR0, type(spans)(*(part[i : i + 1] for part in spans)), LIVE_BARS
+        )
         span = Spans(
             torch.tensor([0]),
             torch.tensor([spans.start[i]]),

@@ -1,5 +1,7 @@
 """Bars that come bit by bit: what was reported stays, and at the end it is what all at once give."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +19,7 @@ from moola_pipeline.serving.growing import is_settled, last_grows, waiting_bars
 from moola_pipeline.windows.dense import scan_windows, uncovered
 
 TICK = 0.25
-FIRST_DAY, LAST_DAY = pd.Timestamp("2025-06-02").date(), pd.Timestamp("2025-06-04").date()
+FIRST_DAY, LAST_DAY = date(2025, 6, 2), date(2025, 6, 4)
 SURE = ["started_at", "ended_at", "direction", "label"]
 
 
@@ -25,7 +27,7 @@ SURE = ["started_at", "ended_at", "direction", "label"]
 def raw() -> pd.DataFrame:
     """Three whole sessions."""
     made = simulate(SimulationSettings(first_session=FIRST_DAY, last_session=LAST_DAY, label_periods=()))
-    return made.bars[list(RAW_COLUMNS)]
+    return made.bars.loc[:, list(RAW_COLUMNS)]
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +78,9 @@ def test_windows_of_a_segment_that_grows_worked_by_hand():
     assert waiting_bars(segment, missed) == 40
     assert uncovered(segment[:300], last_grows=True)[200:].all()
     # rows 270 to 359 are covered: a span that reaches beyond them may be displaced by a later find
-    spans = np.array([[350, 359], [350, 360], [150, 199]]).T
-    assert is_settled(*spans, segment, missed).tolist() == [True, False, True]
-    assert is_settled(*spans, segment[:300], uncovered(segment[:300], last_grows=True)).all()
+    first, last = np.array([[350, 359], [350, 360], [150, 199]]).T
+    assert is_settled(first, last, segment, missed).tolist() == [True, False, True]
+    assert is_settled(first, last, segment[:300], uncovered(segment[:300], last_grows=True)).all()
 
 
 def test_what_was_reported_stays_while_bars_come(annotator: Annotator, raw: pd.DataFrame):

@@ -59,7 +59,7 @@ def test_an_alarm_has_the_columns_of_an_expansion_and_no_end(annotator: Annotato
     found = raised(annotator, BARS)
     assert list(found) == list(EXPANSION_COLUMNS)
     assert len(found) > 10
-    assert found["ended_at"].isna().all()
+    assert found["ended_at"].isna().to_numpy().all()
     assert (found["started_at"] <= found["decided_at"]).to_numpy().all()
     assert (found["decided_at"] - found["started_at"] <= 10 * BAR).to_numpy().all()
     assert set(found["decided_at"] - found["window_start"]) == {(LIVE_BARS - 1) * BAR}
@@ -106,7 +106,7 @@ def test_bars_as_they_come_raise_the_alarms_of_all_at_once(annotator: Annotator,
 def test_no_move_raises_a_second_alarm(annotator: Annotator):
     found = raised(annotator, BARS)
     for _, mine in found.groupby([found["decided_at"].dt.date, "direction"]):
-        assert (mine["started_at"].sort_values().diff().dropna() > 10 * BAR).to_numpy().all()
+        assert (mine.loc[:, "started_at"].sort_values().diff().dropna() > 10 * BAR).to_numpy().all()
 
 
 def test_the_first_75_bars_of_a_segment_are_not_covered(annotator: Annotator):
@@ -122,7 +122,7 @@ def test_each_system_waits_no_longer_than_it_may(annotator: Annotator):
     bar0 = live_windows(bars.segment)
     alarms = find_alarms(annotator, bars, features, bar0, bars.segment[bar0])
     assert set(alarms["wait"]) == set(WAITS)
-    assert (alarms["closed"] - alarms["onset"] <= alarms["wait"]).all()
+    assert (alarms["closed"] - alarms["onset"] <= alarms["wait"]).to_numpy().all()
     alone = find_alarms(annotator, bars, features, bar0, bars.segment[bar0], (3,))
     together = alarms.loc[alarms["wait"] == 3].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, together)
