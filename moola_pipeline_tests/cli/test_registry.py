@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from moola_pipeline.assets import promotion
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.home import Home
 from moola_pipeline.resources.registry import champion_version, load_version
 from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.homes import copied
 from moola_pipeline_tests.resources.test_registry import model_folder, registered_again
 
 NAME = "moola-simulated"
@@ -106,6 +108,37 @@ def test_the_champion_of_another_home_comes_in_and_is_promoted_by_the_line_it_pr
     assert registry(home, "list").stdout.endswith("not scored here  champion, challenger, imported\n")
     again = facts(registry(home, "import", smoke_home.root, "--json"))
     assert (again["is_new"], again["version"], again["next"]) == (False, "1", [])
+
+
+def test_what_is_imported_beside_a_champion_is_compared_and_left_to_a_person(
+    smoke_home: Home, smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+):
+    """The other home's champion has other thresholds: it types alike, so the interval is nothing wide."""
+    monkeypatch.setattr(promotion, "LEAST_SESSIONS", 5)
+    monkeypatch.setattr(promotion, "LEAST_OF_EACH_TYPE", 5)
+    registered_again(smoke_copy, threshold=0.123)
+    assert registry(smoke_copy, "promote", "2").exit_code == 0
+    home = copied(smoke_home, smoke_copy.root.parent / "here")
+    said = facts(registry(home, "import", smoke_copy.root, "--json"))
+    assert (said["version"], said["is_new"]) == ("2", True)
+    assert said["compared"].startswith(
+        "version 1 stays champion: its checks ran in another home; version 2 is no worse than version 1 "
+        "by more than 0.02; challenger minus champion +0.000 [+0.000, +0.000], "
+    )
+    assert champion_version(home, NAME) == "1"
+    entry = facts(registry(home, "history", "--json"))["entries"][-1]
+    assert (entry["version"], entry["verdict"], entry["champion"]) == ("2", "stayed", "1")
+    assert entry["reason"] == said["compared"]
+    assert entry["interval"]["sessions"] >= 5
+
+
+def test_what_is_imported_where_too_few_labels_are_unseen_says_so(smoke_home: Home, smoke_copy: Home):
+    registered_again(smoke_copy, threshold=0.123)
+    registry(smoke_copy, "promote", "2")
+    home = copied(smoke_home, smoke_copy.root.parent / "here")
+    said = facts(registry(home, "import", smoke_copy.root, "--json"))
+    assert said["compared"].startswith("version 1 stays champion: behind 2025-06-13 lie only ")
+    assert said["compared"].endswith("at least 10 of each type in 20 sessions are needed")
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {

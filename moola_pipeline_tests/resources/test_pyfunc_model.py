@@ -148,6 +148,56 @@ def test_times_with_a_zone_keep_it_whatever_zone_is_named(
     pd.testing.assert_frame_equal(marks, expected)
 
 
+@pytest.fixture(scope="module")
+def roll(bars: pd.DataFrame) -> pd.Timestamp:
+    """A roll in the middle of the first session."""
+    return bars["timestamp"].iloc[700]
+
+
+def roll_text(roll: pd.Timestamp) -> str:
+    return f"time,old,new\n{roll:%Y-%m-%dT%H:%M:%SZ},NQZ4,NQH5\n"
+
+
+def test_rolls_given_as_text_break_the_bars_as_the_option_of_predict_does(
+    smoke_home: Home,
+    model: PyFuncModel,
+    bars: pd.DataFrame,
+    roll: pd.Timestamp,
+    bar_file: Path,
+    tmp_path: Path,
+):
+    marks = model.predict(bars, params={"rolls": roll_text(roll)})
+    assert len(marks) > 5
+    assert not ((marks["window_start"] < roll) & (marks["decided_at"] >= roll)).any()
+    (tmp_path / "rolls.csv").write_text(roll_text(roll))
+    asked = ("predict", bar_file, "--model", MODEL, "--rolls", tmp_path / "rolls.csv", "--json")
+    shown = facts(call(*asked, home=smoke_home.root))
+    assert shown["rolls"]["within_bars"] == 1
+    assert [pd.Timestamp(one["started_at"]) for one in shown["expansions"]] == marks["started_at"].tolist()
+
+
+def test_a_version_breaks_bars_at_the_rolls_it_carries_unless_told_none(
+    model: PyFuncModel,
+    bars: pd.DataFrame,
+    roll: pd.Timestamp,
+    expected: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    broken = model.predict(bars, params={"rolls": roll_text(roll)})
+    carried = [[f"{roll:%Y-%m-%dT%H:%M:%SZ}", "NQZ4", "NQH5"]]
+    monkeypatch.setitem(model.unwrap_python_model().facts, "rolls", carried)
+    pd.testing.assert_frame_equal(model.predict(bars), broken)
+    assert not broken.equals(expected)
+    pd.testing.assert_frame_equal(model.predict(bars, params={"rolls": "none"}), expected)
+    named = bars.assign(contract="NQH5")
+    pd.testing.assert_frame_equal(model.predict(named), expected)
+
+
+def test_a_text_that_holds_no_rolls_is_refused(model: PyFuncModel, bars: pd.DataFrame):
+    with pytest.raises(BadInput, match="^rolls: "):
+        model.predict(bars, params={"rolls": "yes"})
+
+
 def test_the_frame_given_is_left_as_it_was(model: PyFuncModel, bars: pd.DataFrame):
     before = bars.copy(deep=True)
     model.predict(bars)
