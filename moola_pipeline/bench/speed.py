@@ -19,6 +19,7 @@ from moola_pipeline.bars.table import build_table
 from moola_pipeline.bench.feature_speed import REBUILT_WINDOWS, Timing, measure_feature_speed, timed
 from moola_pipeline.bench.fresh import BATCH_WINDOWS, Memory
 from moola_pipeline.bench.scan_speed import measure_scan
+from moola_pipeline.bench.training_speed import STEPS, LoopSpeed, loop_lines, loop_page, measure_loop
 from moola_pipeline.publish import publish_bytes
 
 N_BARS = 1_800_000
@@ -58,6 +59,7 @@ class SpeedReport(NamedTuple):
         microseconds_a_bar: Of the feature table and of the plain ways, by the timing's name.
         windows_a_second: Gathered from the feature table.
         scanned_a_second: Windows that a model of the usual size reads in a scan.
+        loops: Of training, at each batch size.
         memory: Of bars, features and windows in a process of its own.
         machine: Where.
         measured_at: When, UTC.
@@ -69,14 +71,17 @@ class SpeedReport(NamedTuple):
     microseconds_a_bar: dict[str, float]
     windows_a_second: float
     scanned_a_second: float
+    loops: list[LoopSpeed]
     memory: Memory
     machine: str
     measured_at: str
     n_bars: int
 
 
-def measure_speed(n_bars: int = N_BARS, streamed_bars: int = STREAMED_BARS) -> SpeedReport:
-    """Time the import of a csv, the proof of its bytes, and the features, on simulated bars."""
+def measure_speed(
+    n_bars: int = N_BARS, streamed_bars: int = STREAMED_BARS, training_steps: int = STEPS
+) -> SpeedReport:
+    """Time the import of a csv, the proof of its bytes, features, a scan and training, on simulated bars."""
     bars = made_bars(n_bars)
     prices = bars[list(PRICE_COLUMNS)].to_numpy()
     segment = build_table(bars, None)["segment"].to_numpy()
@@ -107,6 +112,7 @@ def measure_speed(n_bars: int = N_BARS, streamed_bars: int = STREAMED_BARS) -> S
         each,
         found.windows_a_second,
         scanned.windows_a_second,
+        measure_loop(prices, segment, "cpu", training_steps),
         found.memory,
         _machine(),
         measured_at,
@@ -144,6 +150,7 @@ def speed_lines(report: SpeedReport) -> list[str]:
         f"{'memory of bars, features and windows, at its peak':58}{memory}",
         f"{f'windows gathered in batches of {BATCH_WINDOWS}':58}{report.windows_a_second:9,.0f} a second",
         f"{'windows scanned for expansions':58}{report.scanned_a_second:9,.0f} a second",
+        *loop_lines(report.loops),
         *(f"{name:58}{ratio:9.1f} times" for name, ratio in report.ratios.items()),
     ]
 
@@ -193,6 +200,7 @@ def speed_page(report: SpeedReport) -> str:
             f"bars on two cores in {report.timings['scan'].seconds:.1f} s, features included: "
             f"{report.scanned_a_second:,.0f} windows a second.",
             "",
+            *loop_page(report.loops),
             "**What is stored.** The asset keeps what the feature table is made from, and not the table: to "
             f"load one, its SHA256 proven, takes {stored:.1f} times as long as to load the bars, their "
             "digest proven, and compute it. Features whose bars or code have changed since are refused.",

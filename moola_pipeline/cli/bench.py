@@ -16,7 +16,7 @@ from moola_pipeline.home import Home
 @json_option
 @click.pass_context
 def bench(context: click.Context, out: Path | None, as_json: bool) -> None:
-    """Time import, proof, features and windows, and take their memory, on 1.8M simulated bars."""
+    """Time import, proof, features, windows, a scan and training, on 1.8M simulated bars."""
     if context.invoked_subcommand is not None:
         return
     from moola_pipeline.bench.speed import AIM_MB, MOST_MB, measure_speed, speed_lines, speed_page
@@ -28,6 +28,9 @@ def bench(context: click.Context, out: Path | None, as_json: bool) -> None:
         publish_bytes(out, speed_page(report).encode())
     facts = report._asdict() | {
         "timings": {name: it._asdict() for name, it in report.timings.items()},
+        "loops": [
+            {**it._asdict(), "ratio": it.ratio, "loader_ratio": it.loader_ratio} for it in report.loops
+        ],
         "memory": {**report.memory._asdict(), "rise": report.memory.rise, "floor": MOST_MB, "goal": AIM_MB},
     }
     emit(facts | {"gpu": None}, [*speed_lines(report), *([f"written to {out}"] if out else [])], as_json)

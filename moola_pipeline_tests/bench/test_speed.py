@@ -23,7 +23,7 @@ from moola_pipeline.windows.frame import WINDOW_BARS
 
 @pytest.fixture(scope="module")
 def report() -> SpeedReport:
-    return measure_speed(n_bars=4000, streamed_bars=500)
+    return measure_speed(n_bars=4000, streamed_bars=500, training_steps=1)
 
 
 def test_the_plain_ways_compute_the_same_as_the_feature_table():
