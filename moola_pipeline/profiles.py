@@ -73,7 +73,7 @@ PROFILES = {
             simulated_splits=SplitSettings(
                 train_end=date(2025, 5, 31), validation_end=date(2025, 6, 15), test_end=date(2025, 6, 30)
             ),
-            pretrain=PretrainSettings(epochs=1, hidden_units=32, batch_windows=8),
+            pretrain=PretrainSettings(epochs=4, hidden_units=32, batch_windows=8, learning_rate=3e-3),
             finetune=FinetuneSettings(
                 seeds=(0,),
                 head_units=32,

@@ -27,7 +27,9 @@ from moola_pipeline_tests.crashes import matrix
 from moola_pipeline_tests.homes import copied
 from moola_pipeline_tests.outputs import disorder, outputs
 
-PUBLISH = "import sys; from pathlib import Path; from moola_pipeline.publish import publish_bytes; "
+# A program that started these tests may ignore SIGTERM, and its children then do so too.
+PUBLISH = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); "
+PUBLISH += "import sys; from pathlib import Path; from moola_pipeline.publish import publish_bytes; "
 PUBLISH += "publish_bytes(Path(sys.argv[1]), b'new')"
 LAST = "latest_expansions"
 AT_THE_LAST_STAGE = [

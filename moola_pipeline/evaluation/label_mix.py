@@ -6,9 +6,11 @@ from xml.etree.ElementTree import Element
 
 from moola_pipeline.evaluation import svg
 from moola_pipeline.evaluation.report_data import MonthMix
-from moola_pipeline.labels.splits import SPLITS
+from moola_pipeline.labels.splits import SPLITS, UNUSED
 
 TOP, BOTTOM, SPLIT_ROW = 20, 170, 15
+ORDER = (*SPLITS, UNUSED)
+"""Of what shares a month."""
 KINDS = ("retracement", "consolidation", "none")
 """From the bottom up."""
 MOST_NAMED = 14
@@ -17,7 +19,7 @@ MOST_NAMED = 14
 
 def mix_picture(months: Sequence[MonthMix]) -> str | None:
     """Columns of expansions by type and windows without any, split by split; None without labels."""
-    months = sorted(months, key=lambda month: (month.month, SPLITS.index(month.split)))
+    months = sorted(months, key=lambda month: (month.month, ORDER.index(month.split)))
     tallest = max((_total(month) for month in months), default=0)
     if not tallest:
         return None

@@ -13,6 +13,7 @@ from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.home import Home
 from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.profiles import PROFILES
 from moola_pipeline.resources.provenance import INTEGRITY_CHECKS, STAGES, evaluations
 from moola_pipeline.resources.tracking import code_state, tracking_uri
 from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
@@ -160,12 +161,14 @@ def test_the_data_version_of_the_bars_is_their_content(instance: dg.DagsterInsta
 def test_trainings_log_their_settings_and_a_loss_for_each_epoch(runs: dict[str, Run], smoke_home: Home):
     client = MlflowClient(tracking_uri(smoke_home))
     encoder, classifier = runs["pretrained_encoder"], runs["finetuned_classifier"]
-    assert encoder.data.params["pretrain.epochs"] == "1"
+    assert encoder.data.params["pretrain.epochs"] == str(PROFILES["smoke"].pretrain.epochs)
     assert classifier.data.params["finetune.learning_rate"] == "0.003"
     losses = client.get_metric_history(classifier.info.run_id, "seed0.val_loss")
     epochs = (int(classifier.data.params[f"finetune.{name}"]) for name in ("taught_epochs", "epochs"))
     assert [one.step for one in losses] == list(range(sum(epochs)))
-    assert len(client.get_metric_history(encoder.info.run_id, "val_loss")) == 1
+    assert (
+        len(client.get_metric_history(encoder.info.run_id, "val_loss")) == PROFILES["smoke"].pretrain.epochs
+    )
 
 
 def test_work_that_a_gpu_would_not_help_says_so(made: dict[str, dict]):
