@@ -53,7 +53,6 @@ ROWS = (
     Row("answers smoothed by 0.1", LESSONS, {"label_smoothing": 0.1}),
     Row("without expansion_proxy", LESSONS, {"expansion_proxy": False}),
     Row("biases at 0, not at the prior", LESSONS, {"prior_bias": False}),
-    Row("no windows that end with a closed bar", LESSONS, {"taught_live_windows": 0}),
     Row("labels then change all that was taught", LESSONS, {"taught_stay": False}),
     Row(DEFAULT, LABELS),
     Row("no pretraining: random weights", LABELS, random_encoder=True),
