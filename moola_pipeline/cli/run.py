@@ -249,6 +249,9 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
         click.echo(line)
     click.echo(f"\nreport    {page}")
     click.echo(f"model     {_standing(model)}")
+    click.echo(
+        f"size      {data.run.settings['n_parameters']:,} numbers: weights, scales, rule and thresholds"
+    )
     click.echo("notebook  " + "\n          ".join(notebook))
     if market.simulated:
         click.echo("your own  moola bars add FILE && moola labels add FILE, then moola run")

@@ -241,7 +241,10 @@ def test_bars_added_while_a_run_works_do_not_change_its_market(
 def test_the_registered_version_stands_beside_the_champion(smoke_home: Home, smoke_copy: Home):
     name = "moola-simulated"
     assert outcome(smoke_home)["model"] == {"name": name, "version": "1", "champion": "1"}
-    assert f"model     models:/{name}/1 is champion\n" in call(*SMOKE, home=smoke_copy.root).stdout
+    said = call(*SMOKE, home=smoke_copy.root).stdout
+    assert f"model     models:/{name}/1 is champion\n" in said
+    size = outcome(smoke_copy)["run"]["settings"]["n_parameters"]
+    assert f"size      {size:,} numbers" in said and 10_000 < size <= 100_000
     (smoke_copy.store / "simulated-smoke" / "registered_model.json").unlink()
     again = call(*SMOKE, home=smoke_copy.root).stdout
     assert f"model     models:/{name}/1 is champion\n" in again  # the same weights are no new version
