@@ -1,6 +1,8 @@
 """The model at work: windows in, expansions out; and whole tables of bars."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -196,21 +198,36 @@ def _expansion_rows(
 ) -> pd.DataFrame:
     first = bar0[events["window"].to_numpy(np.int64)]
     onset, offset = events["onset"].to_numpy(np.int64), events["offset"].to_numpy(np.int64)
-    return pd.DataFrame(
-        {
-            "window_start": times.iloc[first].array,
-            "started_at": times.iloc[first + onset].array,
-            "ended_at": times.iloc[first + offset].array,
-            "decided_at": times.iloc[first + WINDOW_BARS - 1].array,
-            "direction": np.where(events["direction"] > 0, "up", "down").astype(str),
-            "probability": events["probability"].to_numpy(float),
-            "label": np.array(TYPES)[events["type"].to_numpy(np.int64)],
-            "p_retracement": events["p_retracement"].to_numpy(float),
-            "mode": HINDSIGHT,
-            "model_version": model_version,
-        },
-        columns=list(EXPANSION_COLUMNS),
-    ).astype(dict.fromkeys(("direction", "label", "mode", "model_version"), "str"))
+    spans = {
+        "window_start": times.iloc[first].array,
+        "started_at": times.iloc[first + onset].array,
+        "ended_at": times.iloc[first + offset].array,
+        "decided_at": times.iloc[first + WINDOW_BARS - 1].array,
+    }
+    return marked_rows(events, spans, HINDSIGHT, model_version)
+
+
+def marked_rows(found: pd.DataFrame, times: Mapping[str, Any], mode: str, model_version: str) -> pd.DataFrame:
+    """Rows of EXPANSION_COLUMNS.
+
+    Args:
+        found: direction, probability, type and p_retracement of each find.
+        times: window_start, started_at, ended_at and decided_at of each.
+        mode: In which it was found.
+        model_version: By which version.
+    """
+    said = {
+        "direction": np.where(found["direction"] > 0, "up", "down").astype(str),
+        "probability": found["probability"].to_numpy(float),
+        "label": np.array(TYPES)[found["type"].to_numpy(np.int64)],
+        "p_retracement": found["p_retracement"].to_numpy(float),
+        "mode": mode,
+        "model_version": model_version,
+    }
+    texts = ("direction", "label", "mode", "model_version")
+    return pd.DataFrame({**times, **said}, columns=list(EXPANSION_COLUMNS)).astype(
+        dict.fromkeys(texts, "str")
+    )
 
 
 def _without_overlaps(events: pd.DataFrame, bar0: np.ndarray) -> pd.DataFrame:

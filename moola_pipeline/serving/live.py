@@ -8,15 +8,14 @@ import torch
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.annotator import Annotator, sigmoid
 from moola_pipeline.models.live import LiveDecisions, raised, read_live
 from moola_pipeline.serving.annotate import (
     CHUNK_WINDOWS,
-    EXPANSION_COLUMNS,
     HINDSIGHT,
     Annotation,
     annotate,
+    marked_rows,
     stretches,
     table_features,
     type_probabilities,
@@ -189,18 +188,10 @@ def _answers(annotator: Annotator, raised: np.ndarray) -> pd.DataFrame:
 
 def _alarm_rows(alarms: pd.DataFrame, times: pd.Series, model_version: str) -> pd.DataFrame:
     closed, onset = alarms["closed"].to_numpy(np.int64), alarms["onset"].to_numpy(np.int64)
-    return pd.DataFrame(
-        {
-            "window_start": times.iloc[closed - (LIVE_BARS - 1)].array,
-            "started_at": times.iloc[onset].array,
-            "ended_at": pd.Series(pd.NaT, range(len(alarms)), times.dtype).array,
-            "decided_at": times.iloc[closed].array,
-            "direction": np.where(alarms["direction"] > 0, "up", "down").astype(str),
-            "probability": alarms["probability"].to_numpy(float),
-            "label": np.array(TYPES)[alarms["type"].to_numpy(np.int64)],
-            "p_retracement": alarms["p_retracement"].to_numpy(float),
-            "mode": LIVE,
-            "model_version": model_version,
-        },
-        columns=list(EXPANSION_COLUMNS),
-    ).astype(dict.fromkeys(("direction", "label", "mode", "model_version"), "str"))
+    spans = {
+        "window_start": times.iloc[closed - (LIVE_BARS - 1)].array,
+        "started_at": times.iloc[onset].array,
+        "ended_at": pd.Series(pd.NaT, range(len(alarms)), times.dtype).array,
+        "decided_at": times.iloc[closed].array,
+    }
+    return marked_rows(alarms, spans, LIVE, model_version)
