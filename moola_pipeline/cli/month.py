@@ -7,21 +7,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from moola_pipeline.cli.month_moves import (
+    MODEL,
+    carry_out,
+    champion_of,
+    judged,
+    launch_config,
+    promoted,
+    promotion_log,
+    register_variant,
+    require,
+    rolled_back,
+    schedule_tick,
+    sensor_tick,
+    take_labels,
+)
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.home import Home
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from moola_pipeline.resources.tracking import MlflowClient
 
-MODEL = "moola-nq"
 MONTHS = ((2025, 3, 60), (2025, 4, 60), (2025, 5, 60), (2025, 6, 60), (2025, 7, 110))
 """Labeled months and their windows; the last one comes when the model is in use. A month has more than 20
 sessions, which is what a comparison needs."""
-SATURDAY = datetime(2025, 8, 2, 12, 0, tzinfo=UTC)
 BARS, NEXT_BARS, LABELS, NEXT_LABELS = "bars.parquet", "july.parquet", "labels.csv", "july.csv"
 FIRST_NEXT = date(2025, 7, 1)
 
@@ -124,13 +136,13 @@ def _until_in_use(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") 
 
     with play.step("train on the months to June: the first champion") as told:
         add_bars(BarStore(play.home.data, simulated=False), files / BARS)
-        _add_labels(play.home, files / LABELS)
+        take_labels(play.home, files / LABELS)
         rolling = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
         remember_choice(play.home.data, rolling)
-        made = _carry_out(instance, "train_job", _config(), None)
-        _require(len(made) == 9, f"nine assets must be made, got {len(made)}")
-        champion = _champion(play.home)
-        _require(champion == "1", f"version 1 must be champion, got {champion}")
+        made = carry_out(instance, "train_job", launch_config(), None)
+        require(len(made) == 9, f"nine assets must be made, got {len(made)}")
+        champion = champion_of(play.home)
+        require(champion == "1", f"version 1 must be champion, got {champion}")
         told["said"] = f"version {champion} is champion"
 
 
@@ -144,38 +156,38 @@ def _new_month(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> 
     with play.step("July dropped into the inbox: the sensor launches, nothing is retrained") as told:
         inbox.mkdir(parents=True, exist_ok=True)
         publish_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
-        request = _look(instance)
-        _require(not isinstance(request, str), f"the sensor must launch a run, got {request}")
-        made = _carry_out(instance, "predict_job", request.run_config, None)  # pyright: ignore[reportAttributeAccessIssue]
-        _require(made == list(PREDICTING), f"bars, labels, features and marks must be made, got {made}")
+        request = sensor_tick(instance)
+        require(not isinstance(request, str), f"the sensor must launch a run, got {request}")
+        made = carry_out(instance, "predict_job", request.run_config, None)  # pyright: ignore[reportAttributeAccessIssue]
+        require(made == list(PREDICTING), f"bars, labels, features and marks must be made, got {made}")
         [path] = play.home.store.glob("*/latest_expansions.parquet")
         marks = pd.read_parquet(path)
         begun = pd.Timestamp(FIRST_NEXT, tz="UTC") - pd.Timedelta(hours=2)
-        _require(len(marks) > 0, "July must have expansions, got none")
-        _require(bool((marks["window_start"] >= begun).all()), "marks must lie in the new bars alone")
+        require(len(marks) > 0, "July must have expansions, got none")
+        require(bool((marks["window_start"] >= begun).all()), "marks must lie in the new bars alone")
         told["said"] = f"{len(marks)} expansions marked in the new bars; made: {', '.join(made)}"
     with play.step("the same file again: nothing") as told:
         publish_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
-        said = _look(instance)
-        _require(isinstance(said, str), "the sensor must not launch a run again")
+        said = sensor_tick(instance)
+        require(isinstance(said, str), "the sensor must not launch a run again")
         told["said"] = str(said)
 
 
 def _new_labels(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
     with play.step("no new labels: the weekly training has nothing to do") as told:
-        said = _week(instance)
-        _require(isinstance(said, str), "weekly_retrain must not start on the same labels")
+        said = schedule_tick(instance)
+        require(isinstance(said, str), "weekly_retrain must not start on the same labels")
         told["said"] = str(said)
     with play.step("labels of July: the weekly training runs, the promotion decides") as told:
-        _add_labels(play.home, files / NEXT_LABELS)
-        request = _week(instance)
-        _require(not isinstance(request, str), f"weekly_retrain must start a run, got {request}")
+        take_labels(play.home, files / NEXT_LABELS)
+        request = schedule_tick(instance)
+        require(not isinstance(request, str), f"weekly_retrain must start a run, got {request}")
         assets = request.asset_selection  # pyright: ignore[reportAttributeAccessIssue]
-        made = _carry_out(instance, "train_job", request.run_config, assets)  # pyright: ignore[reportAttributeAccessIssue]
-        _require("finetuned_classifier" in made, f"the classifier must be trained again, got {made}")
-        entry = _log(play.home)[-1]
-        _require(entry.version == "2", f"the log must judge version 2, got {entry.version}")
-        _require(entry.interval is not None, f"July must be enough to compare on, got: {entry.reason}")
+        made = carry_out(instance, "train_job", request.run_config, assets)  # pyright: ignore[reportAttributeAccessIssue]
+        require("finetuned_classifier" in made, f"the classifier must be trained again, got {made}")
+        entry = promotion_log(play.home)[-1]
+        require(entry.version == "2", f"the log must judge version 2, got {entry.version}")
+        require(entry.interval is not None, f"July must be enough to compare on, got: {entry.reason}")
         told["said"] = f"version 2 {entry.verdict}: {entry.reason}"
 
 
@@ -183,30 +195,30 @@ def _contests(play: Rehearsal) -> None:
     """Challengers whose worth is known, judged by the rule; and the way back."""
     from moola_pipeline.resources.promotions import reigns_on
 
-    home, before = play.home, _champion(play.home)
+    home, before = play.home, champion_of(play.home)
     with play.step("a challenger made worse (its types turned round) is not promoted") as told:
-        worse = _register_variant(home, str(before), turned=True)
-        entry = _judge(home, worse)
-        _require(entry.verdict == "stayed", f"version {worse} must stay challenger, got {entry.verdict}")
+        worse = register_variant(home, str(before), turned=True)
+        entry = judged(home, worse)
+        require(entry.verdict == "stayed", f"version {worse} must stay challenger, got {entry.verdict}")
         told["said"] = entry.reason
     with play.step("a challenger that is better is promoted") as told:
-        _promote(home, worse, "as a person would by mistake")
-        better = _register_variant(home, str(before), turned=False)
-        entry = _judge(home, better)
-        _require(entry.verdict == "promoted", f"version {better} must be promoted, got: {entry.reason}")
+        promoted(home, worse, "as a person would by mistake")
+        better = register_variant(home, str(before), turned=False)
+        entry = judged(home, better)
+        require(entry.verdict == "promoted", f"version {better} must be promoted, got: {entry.reason}")
         told["said"] = entry.reason
     with play.step("two rollbacks restore the champion of before") as told:
         for expected in (worse, str(before)):
-            restored = _roll_back(home)
-            _require(restored == expected, f"the rollback must restore version {expected}, got {restored}")
+            restored = rolled_back(home)
+            require(restored == expected, f"the rollback must restore version {expected}, got {restored}")
         told["said"] = f"version {before} is champion again"
     with play.step("the log says who was champion on each day") as told:
         today = datetime.now(UTC).date()
-        entries = _log(home)
+        entries = promotion_log(home)
         days = {sorted({entry.at.date() for entry in entries})[0] - timedelta(days=1): [], today: entries}
         for day, expected in days.items():
             found = [reign.version for reign in reigns_on(entries, day)]
-            _require(bool(found) == bool(expected), f"{day} must have {len(expected)} entries, got {found}")
+            require(bool(found) == bool(expected), f"{day} must have {len(expected)} entries, got {found}")
         told["said"] = f"{today}: {', '.join(reign.version for reign in reigns_on(entries, today))}"
 
 
@@ -220,129 +232,6 @@ def _moved(play: Rehearsal, target: Path) -> None:
         play.home.root.rename(target)
         _, facts = load_version(Home(target), f"models:/{MODEL}@champion")
         told["said"] = f"version {facts['model_version']} from its new place"
-
-
-def _register_variant(home: Home, version: str, turned: bool) -> str:
-    """A version with the same weights but for the type: turned round, or moved by a hair's breadth."""
-    import torch
-
-    from moola_pipeline.resources.registry import load_version, register
-    from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
-
-    annotator, facts = load_version(home, f"models:/{MODEL}/{version}")
-    outer = annotator.classifier.type_head.outer
-    with torch.no_grad():
-        for part in (outer.weight, outer.bias):
-            part.mul_(-1.0 if turned else 1.0 + 1e-4)
-    client = open_store(home)
-    experiment = experiment_id(client, home, MODEL)
-    run = TrackedRun(client, experiment, client.create_run(experiment, run_name="rehearsal").info.run_id)
-    return register(home, run, MODEL, annotator, facts, {"rehearsal": "made on purpose"}).version
-
-
-def _judge(home: Home, version: str) -> Any:
-    import numpy as np
-
-    from moola_pipeline.assets.arrival import judge_version
-    from moola_pipeline.resources.promotions import apply_ruling
-
-    ruling = judge_version(home, MODEL, version, {}, np.random.default_rng(0))
-    return apply_ruling(home, _client(home), MODEL, version, ruling)
-
-
-def _promote(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
-    from moola_pipeline.resources.promotions import BY_HAND, Ruling, apply_ruling
-
-    ruling = Ruling(True, "hand", _champion(home), BY_HAND, reason, None, rolls_back)
-    apply_ruling(home, _client(home), MODEL, version, ruling)
-
-
-def _roll_back(home: Home) -> str | None:
-    from moola_pipeline.resources.promotions import champion_before, reconcile
-
-    version = champion_before(reconcile(home, _client(home), MODEL), MODEL)
-    _promote(home, version, "restored", rolls_back=True)
-    return _champion(home)
-
-
-def _look(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
-    """What the sensor answers now, files taken without waiting for them to rest."""
-    import dagster as dg
-
-    from moola_pipeline.automation import sensors
-    from moola_pipeline.definitions import defs
-
-    usual, sensors.SETTLE_SECONDS = sensors.SETTLE_SECONDS, 0.0
-    try:
-        with dg.build_sensor_context(
-            instance, sensor_name=sensors.new_bars_sensor.name, definitions=defs
-        ) as context:
-            return _answer(sensors.new_bars_sensor(context))
-    finally:
-        sensors.SETTLE_SECONDS = usual
-
-
-def _week(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
-    import dagster as dg
-
-    from moola_pipeline.automation.schedules import weekly_retrain
-
-    return _answer(weekly_retrain(dg.build_schedule_context(instance, scheduled_execution_time=SATURDAY)))
-
-
-def _answer(found: Any) -> "dg.RunRequest | str":
-    import dagster as dg
-
-    return found if isinstance(found, dg.RunRequest) else str(found.skip_message)
-
-
-def _config() -> dict[str, Any]:
-    chosen = {"profile": "smoke", "market": "registered", "scenario": "none"}
-    return {"resources": {"pipeline": {"config": chosen}}}
-
-
-def _carry_out(instance: "dg.DagsterInstance", job: str, config: Any, assets: Any) -> list[str]:
-    """Run a job in this process; the assets made, in order."""
-    from moola_pipeline.definitions import defs
-
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance, run_config={**config, **quiet}, asset_selection=assets, raise_on_error=False
-    )
-    _require(result.success, f"{job} must succeed, but it failed; see {instance.root_directory}")
-    events = result.get_asset_materialization_events()
-    return [event.asset_key.to_user_string() for event in events if event.asset_key is not None]
-
-
-def _add_labels(home: Home, path: Path) -> None:
-    from moola_pipeline.bars.manifest import read_bars
-    from moola_pipeline.bars.store import BarStore
-    from moola_pipeline.labels.registry import add_labels
-
-    add_labels(home.labels, path, read_bars(BarStore(home.data, simulated=False)), drop_bad=False)
-
-
-def _champion(home: Home) -> str | None:
-    from moola_pipeline.resources.registry import champion_version
-
-    return champion_version(home, MODEL)
-
-
-def _log(home: Home) -> list[Any]:
-    from moola_pipeline.resources.promotions import read_log
-
-    return read_log(home, MODEL)
-
-
-def _client(home: Home) -> "MlflowClient":
-    from moola_pipeline.resources.tracking import open_store
-
-    return open_store(home)
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise MoolaError(otherwise)
 
 
 def rehearse_in_a_temporary_home(say: Callable[[str], None]) -> list[Step]:

@@ -1,0 +1,150 @@
+"""What a month of use is played with: ticks, runs, labels, versions and who is champion."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moola_pipeline.errors import MoolaError
+from moola_pipeline.home import Home
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from moola_pipeline.resources.tracking import MlflowClient
+
+MODEL = "moola-nq"
+SATURDAY = datetime(2025, 8, 2, 12, 0, tzinfo=UTC)
+
+
+def register_variant(home: Home, version: str, turned: bool) -> str:
+    """A version with the same weights but for the type: turned round, or moved by a hair's breadth."""
+    import torch
+
+    from moola_pipeline.resources.registry import load_version, register
+    from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
+
+    annotator, facts = load_version(home, f"models:/{MODEL}/{version}")
+    outer = annotator.classifier.type_head.outer
+    with torch.no_grad():
+        for part in (outer.weight, outer.bias):
+            part.mul_(-1.0 if turned else 1.0 + 1e-4)
+    client = open_store(home)
+    experiment = experiment_id(client, home, MODEL)
+    run = TrackedRun(client, experiment, client.create_run(experiment, run_name="rehearsal").info.run_id)
+    return register(home, run, MODEL, annotator, facts, {"rehearsal": "made on purpose"}).version
+
+
+def judged(home: Home, version: str) -> Any:
+    """What the rule says of a version beside the champion, carried out and logged."""
+    import numpy as np
+
+    from moola_pipeline.assets.arrival import judge_version
+    from moola_pipeline.resources.promotions import apply_ruling
+
+    ruling = judge_version(home, MODEL, version, {}, np.random.default_rng(0))
+    return apply_ruling(home, client_of(home), MODEL, version, ruling)
+
+
+def promoted(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
+    """Make a version champion by hand, as `moola registry promote` does."""
+    from moola_pipeline.resources.promotions import BY_HAND, Ruling, apply_ruling
+
+    ruling = Ruling(True, "hand", champion_of(home), BY_HAND, reason, None, rolls_back)
+    apply_ruling(home, client_of(home), MODEL, version, ruling)
+
+
+def rolled_back(home: Home) -> str | None:
+    """Make the champion before champion again; which that is."""
+    from moola_pipeline.resources.promotions import champion_before, reconcile
+
+    version = champion_before(reconcile(home, client_of(home), MODEL), MODEL)
+    promoted(home, version, "restored", rolls_back=True)
+    return champion_of(home)
+
+
+def sensor_tick(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
+    """What the sensor answers now, files taken without waiting for them to rest."""
+    import dagster as dg
+
+    from moola_pipeline.automation import sensors
+    from moola_pipeline.definitions import defs
+
+    usual, sensors.SETTLE_SECONDS = sensors.SETTLE_SECONDS, 0.0
+    try:
+        with dg.build_sensor_context(
+            instance, sensor_name=sensors.new_bars_sensor.name, definitions=defs
+        ) as context:
+            return answer(sensors.new_bars_sensor(context))
+    finally:
+        sensors.SETTLE_SECONDS = usual
+
+
+def schedule_tick(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
+    """What the weekly schedule answers on SATURDAY."""
+    import dagster as dg
+
+    from moola_pipeline.automation.schedules import weekly_retrain
+
+    return answer(weekly_retrain(dg.build_schedule_context(instance, scheduled_execution_time=SATURDAY)))
+
+
+def answer(found: Any) -> "dg.RunRequest | str":
+    """The run that was asked for, or why none was."""
+    import dagster as dg
+
+    return found if isinstance(found, dg.RunRequest) else str(found.skip_message)
+
+
+def launch_config() -> dict[str, Any]:
+    """What a run of the play is about."""
+    chosen = {"profile": "smoke", "market": "registered", "scenario": "none"}
+    return {"resources": {"pipeline": {"config": chosen}}}
+
+
+def carry_out(instance: "dg.DagsterInstance", job: str, config: Any, assets: Any) -> list[str]:
+    """Run a job in this process; the assets made, in order."""
+    from moola_pipeline.definitions import defs
+
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, run_config={**config, **quiet}, asset_selection=assets, raise_on_error=False
+    )
+    require(result.success, f"{job} must succeed, but it failed; see {instance.root_directory}")
+    events = result.get_asset_materialization_events()
+    return [event.asset_key.to_user_string() for event in events if event.asset_key is not None]
+
+
+def take_labels(home: Home, path: Path) -> None:
+    """Register a file of labels, as `moola labels add` does."""
+    from moola_pipeline.bars.manifest import read_bars
+    from moola_pipeline.bars.store import BarStore
+    from moola_pipeline.labels.registry import add_labels
+
+    add_labels(home.labels, path, read_bars(BarStore(home.data, simulated=False)), drop_bad=False)
+
+
+def champion_of(home: Home) -> str | None:
+    """The version that answers in a home."""
+    from moola_pipeline.resources.registry import champion_version
+
+    return champion_version(home, MODEL)
+
+
+def promotion_log(home: Home) -> list[Any]:
+    """Who was champion in a home, oldest first."""
+    from moola_pipeline.resources.promotions import read_log
+
+    return read_log(home, MODEL)
+
+
+def client_of(home: Home) -> "MlflowClient":
+    """MLflow's client of a home."""
+    from moola_pipeline.resources.tracking import open_store
+
+    return open_store(home)
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Stop the play where it does not go as it must."""
+    if not holds:
+        raise MoolaError(otherwise)
