@@ -24,6 +24,7 @@ from moola_pipeline.resources.provenance import (
     stage_settings,
 )
 from moola_pipeline.resources.sources import read_sources
+from moola_pipeline.resources.system_metrics import Usage, measured
 from moola_pipeline.resources.tracking import TrackedRun, Tracking
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -73,6 +74,7 @@ class OpenStage:
         market, profile: What the run is about.
         run: Its MLflow run.
         made_from: Everything that decides its result.
+        usage: What it takes of the machine.
     """
 
     asset: str
@@ -80,6 +82,7 @@ class OpenStage:
     profile: Profile
     run: TrackedRun
     made_from: Ingredients
+    usage: Usage
 
     @property
     def sources(self) -> dict[str, str]:
@@ -108,6 +111,7 @@ class OpenStage:
                 "simulated": self.market.simulated,
                 "profile": self.profile.name,
                 "device": device,
+                "peak_memory_mb": round(self.usage.peak_megabytes, 1),
                 FINGERPRINT: made,
                 MADE_FROM: dg.MetadataValue.json(self.made_from.model_dump(mode="json")),
                 **metadata,
@@ -145,9 +149,10 @@ def open_stage(
     known = {name: recorded_fingerprint(context.instance, name) for name in STAGES[asset].upstream}
     own = ingredients(asset, read_sources(market), settings, {**known, **(upstream or {})})
     tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
-    with tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags) as run:
+    logged = tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags)
+    with logged as run, measured(run) as usage:
         crash_point(f"{asset}.before_compute")
-        yield OpenStage(asset, market, profile, run, own)
+        yield OpenStage(asset, market, profile, run, own, usage)
         crash_point(f"{asset}.after_compute")
 
 

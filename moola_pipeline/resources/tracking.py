@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -148,6 +148,18 @@ class TrackedRun:
         now = int(time.time() * 1000)
         entries = [Metric(name, float(value), now, step) for name, value in metrics.items() if value == value]
         self.client.log_batch(self.id, metrics=entries)
+
+    def log_lines(self, lines: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+        """Log metrics with a past: points of each, as milliseconds since 1970 and value, by name."""
+        from mlflow.entities import Metric
+
+        entries = [
+            Metric(name, value, at, step)
+            for name, line in lines.items()
+            for step, (at, value) in enumerate(line)
+        ]
+        for first in range(0, len(entries), 1000):
+            self.client.log_batch(self.id, metrics=entries[first : first + 1000])
 
     def log_epoch(self, entry: Mapping[str, float], prefix: str = "") -> None:
         """Log one epoch's entry of a training history."""

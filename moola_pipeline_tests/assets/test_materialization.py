@@ -122,6 +122,16 @@ def test_an_asset_logs_a_finished_run_under_the_parent_of_its_dagster_run(
     )
 
 
+@pytest.mark.parametrize("asset", ALL)
+def test_an_asset_logs_what_it_took_of_the_machine(asset: str, made: dict[str, dict], runs: dict[str, Run]):
+    """Under MLflow's names, so that its UI shows them as system metrics."""
+    logged = {name: value for name, value in runs[asset].data.metrics.items() if name.startswith("system/")}
+    assert 0 <= logged["system/cpu_utilization_percentage"] <= 100
+    assert logged["system/system_memory_usage_megabytes"] > 0
+    assert 0 < logged["system/process_memory_megabytes"] <= logged["system/peak_memory_megabytes"]
+    assert 100 < made[asset]["peak_memory_mb"] <= logged["system/peak_memory_megabytes"] + 0.1
+
+
 def test_there_is_one_parent_and_nothing_beside_the_nine(runs: dict[str, Run]):
     parents = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1

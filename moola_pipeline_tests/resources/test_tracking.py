@@ -136,6 +136,15 @@ def test_epochs_are_steps(tracked: TrackedRun):
     assert [(one.step, one.value) for one in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
 
 
+def test_a_line_keeps_its_times_and_may_be_longer_than_one_call_takes(tracked: TrackedRun):
+    tracked.log_lines({"system/memory": [(1_700_000_000_000 + at, at / 2) for at in range(1200)]})
+    history = tracked.client.get_metric_history(tracked.id, "system/memory")
+    assert [(one.step, one.timestamp, one.value) for one in history[-2:]] == [
+        (1198, 1_700_000_001_198, 599.0),
+        (1199, 1_700_000_001_199, 599.5),
+    ]
+
+
 def test_a_data_set_is_logged_with_as_much_of_its_digest_as_mlflow_keeps(tracked: TrackedRun):
     digest = "0123456789abcdef" * 4
     tracked.log_input("bars", digest, "data/manifest.json", {"rows": 3})

@@ -1,0 +1,174 @@
+"""What a stage takes of the machine: its peak is found, a fault leaves no thread, and MLflow's names hold."""
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+import moola_pipeline.resources.system_metrics as system_metrics
+from moola_pipeline.resources.system_metrics import LOOK_SECONDS, MOST_POINTS, THREAD, Usage, measured
+
+PATIENCE_LOOKS = 4
+
+
+class Logged:
+    """As much of a run as is logged to."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, Any] = {}
+
+    def log_lines(self, lines: dict[str, Any]) -> None:
+        self.lines |= lines
+
+
+def use(work: Any) -> dict[str, Any]:
+    run = Logged()
+    with measured(run):  # pyright: ignore[reportArgumentType]
+        work()
+    return run.lines
+
+
+def last(lines: dict[str, Any], name: str) -> float:
+    return lines[f"system/{name}"][-1][1]
+
+
+def watchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == THREAD]
+
+
+def held_for_some_looks(megabytes: int) -> None:
+    ballast = np.ones(megabytes * 125_000)
+    time.sleep(PATIENCE_LOOKS * LOOK_SECONDS)
+    assert ballast.all()
+
+
+def test_the_peak_is_that_of_the_stage_and_not_what_is_left_at_its_end():
+    before = psutil.Process().memory_info().rss / 1e6
+    lines = use(lambda: held_for_some_looks(200))
+    assert before + 190 < last(lines, "peak_memory_megabytes") < before + 400
+    assert psutil.Process().memory_info().rss / 1e6 < before + 100
+
+
+def test_a_stage_after_a_larger_one_has_a_peak_of_its_own():
+    large = last(use(lambda: held_for_some_looks(300)), "peak_memory_megabytes")
+    small = last(use(lambda: held_for_some_looks(50)), "peak_memory_megabytes")
+    assert small < large - 150
+
+
+def test_a_record_set_between_two_looks_counts(monkeypatch: pytest.MonkeyPatch):
+    records = iter([500.0, 9000.0])
+    monkeypatch.setattr(system_metrics, "_record_megabytes", lambda: next(records))
+    assert Usage().peak_megabytes == 9000.0
+
+
+def test_the_record_of_a_stage_before_does_not_count(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(system_metrics, "_record_megabytes", lambda: 9000.0)
+    assert Usage().peak_megabytes < 8000.0
+
+
+def test_computing_counts_and_waiting_does_not():
+    def compute() -> None:
+        ends = time.process_time() + 0.4
+        while time.process_time() < ends:
+            pass
+
+    assert last(use(lambda: time.sleep(0.4)), "mean_process_cpu_percentage") < 30
+    assert last(use(compute), "mean_process_cpu_percentage") > 40
+
+
+def test_a_stage_shorter_than_a_look_has_every_figure():
+    lines = use(lambda: None)
+    assert set(lines) >= {
+        "system/cpu_utilization_percentage",
+        "system/system_memory_usage_megabytes",
+        "system/system_memory_usage_percentage",
+        "system/process_cpu_percentage",
+        "system/process_memory_megabytes",
+        "system/peak_memory_megabytes",
+    }
+    assert all(0 <= last(lines, name) <= 100 for name in ("cpu_utilization_percentage",))
+    assert all(np.isfinite([value for line in lines.values() for _, value in line]))
+
+
+def test_a_long_line_is_thinned_out_and_keeps_its_mean():
+    usage = Usage()
+    for value in range(5 * MOST_POINTS):
+        usage._looks.append({"process_memory_megabytes": float(value)})
+        if len(usage._looks) >= usage._looks_a_point:
+            usage._note()
+    times, seen = zip(*usage.points, strict=True)
+    kept = [one["process_memory_megabytes"] for one in seen]
+    assert MOST_POINTS // 2 <= len(kept) < MOST_POINTS
+    assert list(times) == sorted(times) and kept == sorted(kept)
+    assert np.mean(kept[:20]) == pytest.approx(np.arange(160)[: 20 * usage._looks_a_point].mean())
+
+
+def test_a_stage_that_fails_leaves_no_thread_and_its_figures():
+    run = Logged()
+    with pytest.raises(ValueError, match="no such bar"), measured(run):  # pyright: ignore[reportArgumentType]
+        assert len(watchers()) == 1
+        raise ValueError("no such bar")
+    assert watchers() == []
+    assert "system/peak_memory_megabytes" in run.lines
+
+
+def test_a_gpu_is_told_of_under_mlflows_names(monkeypatch: pytest.MonkeyPatch):
+    class NVMLError(Exception):
+        pass
+
+    def silent(gpu: object) -> int:
+        raise NVMLError("Not Supported")
+
+    made = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetUtilizationRates=lambda gpu: SimpleNamespace(gpu=90 + gpu),
+        nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(used=2e9, total=8e9),
+        nvmlDeviceGetPowerUsage=silent,
+    )
+    monkeypatch.setattr(system_metrics, "import_module", lambda name: made)
+    system_metrics._gpus.cache_clear()
+    try:
+        lines = use(lambda: None)
+    finally:
+        system_metrics._gpus.cache_clear()
+    assert last(lines, "gpu_0_utilization_percentage") == 90
+    assert last(lines, "gpu_1_utilization_percentage") == 91
+    assert last(lines, "gpu_1_memory_usage_megabytes") == 2000
+    assert last(lines, "gpu_1_memory_usage_percentage") == 25
+    assert "system/gpu_0_power_usage_watts" not in lines
+
+
+def test_a_machine_without_a_driver_tells_of_no_gpu(monkeypatch: pytest.MonkeyPatch):
+    class NVMLError(Exception):
+        pass
+
+    def missing() -> None:
+        raise NVMLError("Driver Not Loaded")
+
+    made = SimpleNamespace(NVMLError=NVMLError, nvmlInit=missing)
+    monkeypatch.setattr(system_metrics, "import_module", lambda name: made)
+    system_metrics._gpus.cache_clear()
+    assert system_metrics._gpus() == []
+    system_metrics._gpus.cache_clear()
+
+
+def test_the_peak_of_tensors_is_asked_for_only_where_a_gpu_was_used(monkeypatch: pytest.MonkeyPatch):
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True,
+        reset_peak_memory_stats=lambda: None,
+        max_memory_allocated=lambda: 3e6,
+        max_memory_reserved=lambda: 5e6,
+    )
+    monkeypatch.setitem(system_metrics.sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    lines = use(lambda: None)
+    assert last(lines, "peak_gpu_allocated_megabytes") == 3
+    assert last(lines, "peak_gpu_reserved_megabytes") == 5
+    monkeypatch.delitem(system_metrics.sys.modules, "torch")
+    assert "system/peak_gpu_allocated_megabytes" not in use(lambda: None)
