@@ -67,11 +67,13 @@ def finetuned_classifier(
         train = labeled_windows(labeled_expansions, "train")
         validation = labeled_windows(labeled_expansions, "validation")
 
+        epochs_done: dict[int, int] = {}
+
         def on_epoch(seed: int, entry: dict[str, float]) -> None:
             stage.run.log_epoch(entry, f"seed{seed}.")
-            done = settings.seeds.index(seed) * settings.all_epochs + int(entry["epoch"]) + 1
+            epochs_done[seed] = int(entry["epoch"]) + 1
             total = settings.all_epochs * len(settings.seeds)
-            show_epoch(done, total, f"seed {seed} loss {entry['val_loss']:.4f}")
+            show_epoch(sum(epochs_done.values()), total, f"seed {seed} loss {entry['val_loss']:.4f}")
 
         with windows_by_time(raw_nq_bars):
             trained = train_annotators(
@@ -84,6 +86,7 @@ def finetuned_classifier(
                 device,
                 on_epoch,
                 checkpoints,
+                compute.workers_on(device),
             )
         losses = {
             seed: one.result.history[one.result.best_epoch]["val_loss"] for seed, one in trained.items()

@@ -28,7 +28,7 @@ from moola_pipeline.profiles import ReportSettings
 from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.progress import show_epoch
+from moola_pipeline.resources.progress import show_work
 from moola_pipeline.resources.provenance import STAGES, code_version, evaluations, recorded_fingerprint
 from moola_pipeline.resources.tracking import TrackedRun, Tracking
 from moola_pipeline.windows.frame import CONTEXT_BARS
@@ -71,12 +71,14 @@ def bootstrap_ci_report(
     """The model on the test windows, with 95 % intervals by session, baselines, peers and a page."""
     from moola_pipeline.assets import report_parts, scoring
     from moola_pipeline.assets.live_scoring import score_whole_sessions
+    from moola_pipeline.assets.rivals import SCRATCH, fresh_networks
     from moola_pipeline.assets.trial import Trial
     from moola_pipeline.assets.truth import prior_scores, truth_scores
     from moola_pipeline.evaluation import checks as conclusions
     from moola_pipeline.evaluation.report import render_html, summary_lines
     from moola_pipeline.evaluation.scores import make_ground
     from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.training.settings import FinetuneSettings
 
     settings = settings_in_force(config, pipeline.chosen_profile().report)
     with open_stage(context, pipeline, tracking, {"report": settings}) as stage:
@@ -88,19 +90,35 @@ def bootstrap_ci_report(
         require_unseen(facts["last_bar_seen"], test, times)
         bars = bar_arrays(raw_nq_bars, stage.market.instrument.tick_points)
         trial = Trial(bars, relativity_features, make_ground(test, settings.resamples, rng))
-        judged = scoring.score_annotators(trial, finetuned_classifier.annotators, device, rng)
-        in_sessions = score_whole_sessions(
-            trial, finetuned_classifier.served, raw_nq_bars.loc[:, "session"], settings.live_sessions, device
-        )
-        by_rule = scoring.find_by_rule(trial, train)
-        fresh = _fresh_networks(
-            trial, pretrained_encoder, labeled_expansions, facts, settings.scratch_seeds, device, rng
-        )
-        baselines = {
-            **scoring.score_baselines(trial, train, by_rule, judged, rng),
-            conclusions.UNTRAINED: fresh.pop(conclusions.UNTRAINED),
-        }
-        peers = {**scoring.score_peers(trial, train, by_rule, rng), **fresh}
+        with fresh_networks(
+            trial,
+            pretrained_encoder.encoder,
+            train,
+            labeled_windows(labeled_expansions, "validation"),
+            FinetuneSettings.model_validate(facts["settings"]),
+            settings.scratch_seeds,
+            device,
+            compute.workers_on(device),
+            _show_fresh,
+        ) as in_training:
+            judged = scoring.score_annotators(trial, finetuned_classifier.annotators, device, rng)
+            in_sessions = score_whole_sessions(
+                trial,
+                finetuned_classifier.served,
+                raw_nq_bars.loc[:, "session"],
+                settings.live_sessions,
+                device,
+            )
+            by_rule = scoring.find_by_rule(trial, train)
+            baselines = scoring.score_baselines(trial, train, by_rule, judged, rng)
+            peers = scoring.score_peers(trial, train, by_rule, rng)
+            fresh = {
+                name: scoring.score_annotators(trial, in_training[name].result(), device, rng).scores
+                for name in (conclusions.UNTRAINED, SCRATCH)
+                if name in in_training
+            }
+        baselines[conclusions.UNTRAINED] = fresh.pop(conclusions.UNTRAINED)
+        peers |= fresh
         twice = twice_labeled(labeled_expansions, stage.market.labels(), raw_nq_bars, "test")
         ceiling = scoring.score_ceiling(trial.ground, twice)
         checks = conclusions.score_checks(judged.scores, baselines, judged.perfect_bands.values())
@@ -234,35 +252,5 @@ def _run_facts(
     )
 
 
-def _fresh_networks(
-    trial: Any,
-    encoder: PretrainedEncoder,
-    labels: pd.DataFrame,
-    facts: dict[str, Any],
-    scratch_seeds: int,
-    device: str,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Scores of the same network with an untrained encoder (one seed), and trained from scratch."""
-    from moola_pipeline.assets.rivals import train_fresh
-    from moola_pipeline.evaluation.checks import UNTRAINED
-    from moola_pipeline.training.settings import FinetuneSettings
-
-    train, validation = (labeled_windows(labels, split) for split in ("train", "validation"))
-    scores = {}
-    for name, seeds in ((UNTRAINED, facts["seeds"][:1]), ("scratch", facts["seeds"][:scratch_seeds])):
-        if not seeds:
-            continue
-        settings = FinetuneSettings.model_validate({**facts["settings"], "seeds": seeds})
-
-        def on_epoch(
-            seed: int, entry: dict[str, float], name: str = name, last: int = settings.epochs
-        ) -> None:
-            show_epoch(int(entry["epoch"]) + 1, last, f"{name} loss {entry['val_loss']:.4f}")
-
-        frozen = name == UNTRAINED
-        fresh = train_fresh(
-            trial, encoder.encoder, train, validation, settings, device, rng, frozen, on_epoch
-        )
-        scores[name] = fresh.scores
-    return scores
+def _show_fresh(name: str, seed: int, entry: dict[str, float]) -> None:
+    show_work(f"{name}, epoch {int(entry['epoch']) + 1}, loss {entry['val_loss']:.4f}")

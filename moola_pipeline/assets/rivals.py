@@ -1,46 +1,85 @@
 """The same network without its pretraining: what pretraining and learning as such are worth."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
-import numpy as np
-
-from moola_pipeline.assets.scoring import Judged, score_annotators
 from moola_pipeline.assets.trial import Trial
+from moola_pipeline.evaluation.checks import UNTRAINED
 from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.annotators import train_annotators
 from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.side_by_side import Promised, side_by_side
 
 FRESH_SEED = 104_729
 """Of the weights that take the place of the pretrained ones."""
+SCRATCH = "scratch"
 
 
-def train_fresh(
+@contextmanager
+def fresh_networks(
+    trial: Trial,
+    encoder: Encoder,
+    train: LabeledWindows,
+    validation: LabeledWindows,
+    settings: FinetuneSettings,
+    scratch_seeds: int,
+    device: str,
+    workers: int,
+    on_epoch: Callable[[str, int, dict[str, float]], None] = lambda name, seed, entry: None,
+) -> Iterator[dict[str, Promised[dict[int, Annotator]]]]:
+    """Fine-tune from random encoder weights, everything else as in the model, beside what the block does.
+
+    UNTRAINED trains the heads alone, on the labels alone (no teacher reaches its encoder either), for
+    the first seed; SCRATCH trains all of it as the model was.
+
+    Args:
+        trial: The table of bars.
+        encoder: The pretrained one; its scaling of the features is kept, its weights are not.
+        train, validation: As the model had them.
+        settings: Of fine-tuning, as the model had them.
+        scratch_seeds: Of the model's seeds, how many are trained from scratch.
+        device: Where the networks run.
+        workers: Trainings at once.
+        on_epoch: Called with the name, the seed and each history entry, from any thread.
+
+    Yields:
+        A promise by name: the annotators, by seed.
+    """
+    wanted = {SCRATCH: settings.seeds[:scratch_seeds], UNTRAINED: settings.seeds[:1]}  # the longer one first
+    works = {
+        name: partial(
+            _train_fresh,
+            trial,
+            encoder,
+            train,
+            validation,
+            settings.model_copy(update={"seeds": seeds}),
+            device,
+            name == UNTRAINED,
+            partial(on_epoch, name),
+        )
+        for name, seeds in wanted.items()
+        if seeds
+    }
+    with side_by_side(list(works.values()), workers) as promised:
+        yield dict(zip(works, promised, strict=True))
+
+
+def _train_fresh(
     trial: Trial,
     encoder: Encoder,
     train: LabeledWindows,
     validation: LabeledWindows,
     settings: FinetuneSettings,
     device: str,
-    rng: np.random.Generator,
     frozen: bool,
-    on_epoch: Callable[[int, dict[str, float]], None] = lambda seed, entry: None,
-) -> Judged:
-    """Fine-tune from random encoder weights, everything else as in the model, and score it.
-
-    Args:
-        trial: The test windows.
-        encoder: The pretrained one; its scaling of the features is kept, its weights are not.
-        train, validation: As the model had them.
-        settings: Of fine-tuning; its seeds are those trained.
-        device: Where the networks run.
-        rng: Of the calibration band.
-        frozen: True trains the heads alone, on the labels alone (the untrained encoder: no teacher
-            reaches it either); False trains all of it as the model was (scratch).
-        on_epoch: Called with the seed and each history entry.
-    """
+    on_epoch: Callable[[int, dict[str, float]], None],
+) -> dict[int, Annotator]:
     fresh = copy.deepcopy(encoder)
     initialize(fresh, FRESH_SEED)
     if frozen:
@@ -48,4 +87,4 @@ def train_fresh(
     trained = train_annotators(
         fresh, trial.bars, trial.features, train, validation, settings, device, on_epoch
     )
-    return score_annotators(trial, {seed: one.annotator for seed, one in trained.items()}, device, rng)
+    return {seed: one.annotator for seed, one in trained.items()}

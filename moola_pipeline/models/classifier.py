@@ -46,12 +46,33 @@ class Heads(NamedTuple):
     begun: Tensor
 
 
+class Dropout(nn.Module):
+    """Dropout that draws from a generator of its own, so that trainings side by side stay apart.
+
+    Attributes:
+        share: Of numbers that are set to 0 while training; the others are scaled up.
+        generator: Where the draws come from; torch's own if None.
+    """
+
+    def __init__(self, share: float):
+        super().__init__()
+        self.share = share
+        self.generator: torch.Generator | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Any shape; unchanged in evaluation."""
+        if not self.training or not self.share:
+            return inputs
+        kept = torch.empty_like(inputs).bernoulli_(1 - self.share, generator=self.generator)
+        return inputs * kept.div_(1 - self.share)
+
+
 class Head(nn.Module):
     """Two layers with dropout before each; (..., n_inputs) to (..., n_outputs)."""
 
     def __init__(self, n_inputs: int, n_units: int, dropout: float, n_outputs: int):
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.inner = nn.Linear(n_inputs, n_units)
         self.outer = nn.Linear(n_units, n_outputs)
 
@@ -79,7 +100,7 @@ class Classifier(nn.Module):
         self.head_units, self.dropout_share = head_units, dropout
         self.register_buffer("input_center", torch.zeros(N_INPUTS))
         self.register_buffer("input_scale", torch.ones(N_INPUTS))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.bar_head = nn.Linear(states, 1)
         self.judge_head = Head(4 * states + N_INPUTS + N_FEATURES, head_units, dropout, 2)
         self.pointer_head = Head(3 * states + N_INPUTS, head_units // 2, dropout, 2)
@@ -93,8 +114,14 @@ class Classifier(nn.Module):
     def set_dropout(self, share: float) -> None:
         """Share of states, inputs and units that the heads drop while they learn."""
         for module in self.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = share
+            if isinstance(module, Dropout):
+                module.share = share
+
+    def draw_from(self, generator: torch.Generator | None) -> None:
+        """Let dropout draw from a generator, which must be on the device of the weights."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
 
     def set_priors(self, bar: float, judge: float, retracement: float, begun: float = 0.5) -> None:
         """Start each classification head at the prior of the batches that the loss will see."""

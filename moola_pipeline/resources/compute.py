@@ -13,6 +13,13 @@ class Compute(dg.ConfigurableResource):
     device: str = "auto"
     tf32: bool = False
     threads: int = 1
+    workers: int = 0
+
+    def workers_on(self, device: str) -> int:
+        """Trainings side by side on a device: those asked for; else one for each core, one on a GPU."""
+        from moola_pipeline.training.side_by_side import n_workers
+
+        return n_workers(device, self.workers)
 
     def prepare(self) -> str:
         """Set precision and threads, and name the device: cuda, mps or cpu.

@@ -20,6 +20,11 @@ def show_epoch(done: int, total: int, note: str = "") -> None:
         _write(f"{_stage['name']}  epoch {done}/{total}  {left:.0f} s left  {note}")
 
 
+def show_work(note: str) -> None:
+    """Tell what the stage is at, where how much is left is not known."""
+    _write(f"{_stage['name']}  {time.monotonic() - _stage['started']:.0f} s  {note}")
+
+
 def finish() -> None:
     """End the last stage's line."""
     _finish()

@@ -1,7 +1,9 @@
 """From an encoder and labeled windows to whole annotators: rule, networks, decisions, one a seed."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from moola_pipeline.training.live_decisions import fit_live_decisions
 from moola_pipeline.training.live_lessons import fit_min_net
 from moola_pipeline.training.rule_fit import fit_rule, push_rule
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.side_by_side import all_side_by_side
 from moola_pipeline.windows.frame import view_rows
 from moola_pipeline.windows.repainted import BarArrays
 
@@ -54,8 +57,11 @@ def train_annotators(
     device: torch.device | str = "cpu",
     on_epoch: Callable[[int, dict[str, float]], None] = lambda seed, entry: None,
     checkpoints: Checkpoints | None = None,
+    workers: int = 1,
 ) -> dict[int, TrainedAnnotator]:
     """Fit the proposing rule on training windows, then a network and its decisions for each seed.
+
+    The numbers do not depend on how many seeds are trained at once.
 
     Args:
         encoder: Pretrained; not changed.
@@ -63,8 +69,9 @@ def train_annotators(
         train, validation: Labeled windows.
         settings: See `FinetuneSettings`.
         device: Where the networks run.
-        on_epoch: Called with the seed and each history entry.
+        on_epoch: Called with the seed and each history entry, by one seed at a time.
         checkpoints: Where each epoch is kept, so that a training that was killed goes on.
+        workers: Seeds trained at once, each in a thread.
 
     Raises:
         ValueError: If training holds too few rows, or one type only.
@@ -83,30 +90,25 @@ def train_annotators(
         asked = settings.taught_windows, settings.taught_live_windows
         lessons = make_lessons(source, train, rule, *asked, min_net_atr)
     teaches_live = lessons is not None and lessons.live is not None
-    trained = {}
-    for seed in settings.seeds:
-        result = finetune(
-            encoder,
-            bars,
-            features.values,
-            features.atr,
-            examples,
-            checked,
-            settings,
-            seed,
-            device,
-            lambda entry, seed=seed: on_epoch(seed, entry),
-            lessons,
-            checkpoints,
-        )
+    table = bars.prices, features.values, features.atr
+    telling = threading.Lock()
+
+    def tell(seed: int, entry: dict[str, float]) -> None:
+        with telling:
+            on_epoch(seed, entry)
+
+    def train_one(seed: int) -> TrainedAnnotator:
+        rows = examples, checked, settings, seed, device, partial(tell, seed), lessons, checkpoints
+        result = finetune(encoder, bars, features.values, features.atr, *rows)
         network = result.classifier
-        table = bars.prices, features.values, features.atr
         proposed = read_spans(network, *table, validation.bar0, proposals)
         marked = read_spans(network, *table, validation.bar0, labeled)
         live = fit_live_decisions(network, source, validation, min_net_atr) if teaches_live else None
         decisions = fit_decisions(validation, proposals, proposed, marked, live)
-        trained[seed] = _trained(Annotator(network, rule, decisions), result, marked)
-    return trained
+        return _trained(Annotator(network, rule, decisions), result, marked)
+
+    trained = all_side_by_side([partial(train_one, seed) for seed in settings.seeds], workers)
+    return dict(zip(settings.seeds, trained, strict=True))
 
 
 def _trained(annotator: Annotator, result: FinetuneResult, marked: Reading) -> TrainedAnnotator:

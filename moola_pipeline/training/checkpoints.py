@@ -49,26 +49,17 @@ class NumpyDraws:
 
 @dataclass(frozen=True)
 class TorchDraws:
-    """The state of a torch generator; of None, of torch's own, which dropout draws from."""
+    """The state of a torch generator, of whatever device."""
 
-    generator: torch.Generator | None = None
-    device: torch.device | str = "cpu"
+    generator: torch.Generator
 
     def state_dict(self) -> dict[str, Any]:
-        """The generator's state, and that of the GPU where the network is on one."""
-        if self.generator is not None:
-            return {"cpu": self.generator.get_state()}
-        on_gpu = torch.device(self.device).type == "cuda"
-        return {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state()} if on_gpu else {})}
+        """The generator's state."""
+        return {"state": self.generator.get_state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Draw on from that state."""
-        if self.generator is not None:
-            self.generator.set_state(state_dict["cpu"])
-            return
-        torch.set_rng_state(state_dict["cpu"])
-        if "cuda" in state_dict:
-            torch.cuda.set_rng_state(state_dict["cuda"])
+        self.generator.set_state(state_dict["state"])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Fine-tuning: from a pretrained encoder and a few hundred labels to a classifier."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ from moola_pipeline.windows.span_inputs import span_inputs
 
 JUDGED_ROWS = 128
 """Validation rows in a batch; the size changes the speed and nothing else."""
+_LAYERS_DRAW_FROM_TORCH = threading.Lock()
+"""New layers draw their first weights from torch's one generator: one training at a time."""
 UNSEEN_SCALE = 1e9
 """Spread by which a feature is divided that the network shall not see."""
 
@@ -95,15 +98,19 @@ def finetune(
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     _check(train, validation, settings)
-    torch.manual_seed(seed)
     source = Source(bars, values, atr)
-    classifier = _new_classifier(encoder, source, train, lessons, settings, seed).to(device)
+    with _LAYERS_DRAW_FROM_TORCH:
+        torch.manual_seed(seed)
+        classifier = _new_classifier(encoder, source, train, lessons, settings, seed).to(device)
+        drawn = torch.get_rng_state()
+    dropping = _generator(device, seed, drawn)
     held_out = list(batches(source, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
     averaging = Averaging(classifier, settings.average_decay)
+    classifier.draw_from(dropping)
     best = BestEpoch(
         averaging.network, held_out, settings.min_class_share, settings.collapse_epochs, on_epoch
     )
-    parts = {"network": classifier, "best": best, "averaging": averaging, "torch": TorchDraws(None, device)}
+    parts = {"network": classifier, "best": best, "averaging": averaging, "dropping": TorchDraws(dropping)}
     on_labels, on_lessons = _stages(checkpoints, encoder, train, validation, lessons, settings, seed, device)
     labels = LabelEpochs(classifier, source, train, settings, seed, device, averaging, best)
     done = on_labels.restore(parts | labels.parts)
@@ -128,7 +135,18 @@ def finetune(
             break
         labels.learn(epoch, taught)
         on_labels.keep(epoch + 1, parts | labels.parts)
-    return FinetuneResult(best.restored(), best.history, best.index, best.collapse)
+    kept = best.restored()
+    kept.draw_from(None)
+    return FinetuneResult(kept, best.history, best.index, best.collapse)
+
+
+def _generator(device: torch.device | str, seed: int, drawn: torch.Tensor) -> torch.Generator:
+    """Where dropout draws from; on the CPU it goes on where the drawing of the first weights ended."""
+    if torch.device(device).type == "cpu":
+        generator = torch.Generator()
+        generator.set_state(drawn)
+        return generator
+    return torch.Generator(device).manual_seed(seed)
 
 
 def _stages(

@@ -16,6 +16,7 @@ from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_f
 from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.side_by_side import halt_point
 
 
 class LabelEpochs:
@@ -86,6 +87,7 @@ class LabelEpochs:
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimizer.step()
             self.averaging.step()
+            halt_point()
             rows.append(batch.bar0)
             terms.append(torch.stack([*(parts[task] for task in TASKS), total.detach()]))
         by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, K + 1)

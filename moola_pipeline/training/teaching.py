@@ -15,6 +15,7 @@ from moola_pipeline.training.live_lessons import LiveLessons
 from moola_pipeline.training.losses import require_finite, smoothed
 from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.side_by_side import halt_point
 from moola_pipeline.windows.frame import LIVE_BARS
 
 TAUGHT = ("expansion", "type", "live")
@@ -79,6 +80,7 @@ def teach(
             optimizer.step()
             schedule.step()
             after_step()
+            halt_point()
             rows.append(np.append(views.bar0[shown], live_views.bar0[shown_live] if live_views else []))
             terms.append(by_task.detach())
         by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, 3)

@@ -56,3 +56,29 @@ def test_decisions_fitted_on_test_rows_would_be_others(
     tuned = annotator_of(encoder, market, train.windows, test)
     assert tuned.decisions != honest.decisions
     assert tuned.rule == honest.rule
+
+
+def test_seeds_trained_at_once_are_those_trained_one_after_the_other(
+    encoder: Encoder, market: Market, train: Lesson, validation: Lesson
+):
+    settings = SETTINGS.model_copy(update={"seeds": (0, 1, 2)})
+    windows = train.windows, validation.windows
+    heard: list[int] = []
+    alone, together = (
+        train_annotators(
+            encoder,
+            market.bars,
+            market.table,
+            *windows,
+            settings,
+            on_epoch=lambda seed, entry: heard.append(seed),
+            workers=workers,
+        )
+        for workers in (1, 3)
+    )
+    assert list(alone) == list(together) == [0, 1, 2]
+    assert heard.count(1) == 4
+    for seed, one in alone.items():
+        assert same_weights(one.annotator, together[seed].annotator)
+        assert one.annotator.decisions == together[seed].annotator.decisions
+    assert not same_weights(alone[0].annotator, alone[1].annotator)

@@ -190,7 +190,7 @@ def test_the_best_epoch_may_be_one_on_lessons(
 
 
 def test_the_dropout_of_the_labels_is_back_after_the_lessons(result: FinetuneResult):
-    assert result.classifier.judge_head.dropout.p == TAUGHT.dropout
+    assert result.classifier.judge_head.dropout.share == TAUGHT.dropout
 
 
 def test_same_seed_same_lessons_same_weights(

@@ -1,0 +1,119 @@
+"""Trainings that need nothing of one another, each in a thread: torch leaves Python while it computes."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+_own = threading.local()
+
+
+class Halted(Exception):
+    """Raised in a training that nobody waits for any more."""
+
+
+def halt_point() -> None:
+    """End a training here whose result is no longer wanted; called once a step.
+
+    Raises:
+        Halted: In a thread of `side_by_side` that was left early.
+    """
+    left = getattr(_own, "left", None)
+    if left is not None and left.is_set():
+        raise Halted
+
+
+def n_workers(device: torch.device | str, wanted: int = 0) -> int:
+    """Trainings that run at once: as many as wanted; if 0, one for each core, and one on a GPU.
+
+    Args:
+        device: Where networks run.
+        wanted: What the user asked for; 0 leaves it to this machine.
+    """
+    if wanted:
+        return wanted
+    if torch.device(device).type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Promised(Generic[T]):
+    """A result that a thread makes, or, where none has begun it, the one who asks for it."""
+
+    def __init__(self, work: Callable[[], T], left: threading.Event) -> None:
+        self._work, self._left = work, left
+        self._begun, self._done = threading.Lock(), threading.Event()
+        self._value: list[T] = []
+        self._fault: BaseException | None = None
+
+    def result(self) -> T:
+        """Make it or wait for it; what went wrong in its making is raised here."""
+        self.make()
+        # in short turns: on some systems a thread that waits without end hears no signal
+        while not self._done.wait(0.2):
+            pass
+        if self._fault is not None:
+            raise self._fault
+        return self._value[0]
+
+    def make(self) -> None:
+        """Do the work in the thread that calls, unless another one has begun it."""
+        if not self._begun.acquire(blocking=False):
+            return
+        _own.left = self._left
+        try:
+            halt_point()
+            self._value.append(self._work())
+        except BaseException as fault:  # noqa: BLE001 it is raised in the thread that asks
+            self._fault = fault
+        finally:
+            del _own.left
+            self._done.set()
+
+
+@contextmanager
+def side_by_side(works: Sequence[Callable[[], T]], workers: int) -> Iterator[list[Promised[T]]]:
+    """Begin works in their order, `workers` at once; with one worker, each when it is asked for.
+
+    The results do not depend on `workers`, as long as no work draws from a generator that another
+    one draws from. Leaving the block early, by an exception, ends them at their next `halt_point`.
+
+    Args:
+        works: Each makes one result.
+        workers: Threads at most.
+
+    Yields:
+        A promise for each, in the same order.
+    """
+    left = threading.Event()
+    promised = [Promised(work, left) for work in works]
+
+    def make_all() -> None:
+        for one in promised:
+            one.make()
+
+    threads = [
+        threading.Thread(target=make_all, name=f"training-{n}", daemon=True)
+        for n in range(min(workers, len(works)) if workers > 1 else 0)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield promised
+    except BaseException:
+        left.set()
+        raise
+    finally:
+        for thread in threads:
+            thread.join()
+
+
+def all_side_by_side(works: Sequence[Callable[[], T]], workers: int) -> list[T]:
+    """The results of all works, in their order; the first fault ends the others and is raised."""
+    with side_by_side(works, workers if len(works) > 1 else 1) as promised:
+        return [one.result() for one in promised]

@@ -1,0 +1,93 @@
+"""Works side by side: the same results in the same order, faults raised, and nobody left at work."""
+
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from moola_pipeline.training.side_by_side import all_side_by_side, halt_point, n_workers, side_by_side
+
+
+def named(threads: str = "training-") -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(threads)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 7])
+def test_results_come_in_the_order_of_the_works(workers: int):
+    def work(number: int) -> int:
+        time.sleep(0.01 * (3 - number))
+        return number
+
+    assert all_side_by_side([partial(work, number) for number in range(4)], workers) == [0, 1, 2, 3]
+    assert named() == []
+
+
+def test_two_works_are_at_work_at_once():
+    meeting = threading.Barrier(2, timeout=20)
+    all_side_by_side([meeting.wait, meeting.wait], workers=2)
+
+
+def test_never_more_are_at_work_than_workers():
+    at_work, most, counting = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal at_work, most
+        with counting:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.01)
+        with counting:
+            at_work -= 1
+
+    all_side_by_side([work] * 6, workers=2)
+    assert most == 2
+
+
+def test_one_worker_makes_each_when_it_is_asked_for_and_in_the_asking_thread():
+    made = []
+    with side_by_side([partial(made.append, number) for number in range(3)], 1) as promised:
+        assert made == []
+        promised[2].result()
+        promised[0].result()
+        promised[0].result()
+    assert made == [2, 0]
+
+
+def test_the_first_fault_is_raised_and_ends_the_others_at_their_next_step():
+    steps = []
+
+    def broken() -> None:
+        raise ArithmeticError("a loss is not finite")
+
+    def endless() -> None:
+        while True:
+            halt_point()
+            steps.append(1)
+            time.sleep(0.001)
+
+    with pytest.raises(ArithmeticError, match="a loss is not finite"):
+        all_side_by_side([broken, endless], workers=2)
+    assert named() == []
+
+
+def test_an_interruption_of_the_block_ends_what_nobody_waits_for_any_more():
+    def endless() -> None:
+        while True:
+            halt_point()
+            time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt), side_by_side([endless, endless, endless], 2):
+        raise KeyboardInterrupt
+    assert named() == []
+
+
+def test_outside_such_works_nothing_halts():
+    halt_point()
+
+
+def test_a_gpu_trains_one_at_a_time_unless_told_otherwise():
+    assert n_workers("cuda") == 1
+    assert n_workers("cuda", 3) == 3
+    assert n_workers("cpu", 5) == 5
+    assert n_workers("cpu") >= 1
