@@ -1,16 +1,46 @@
 """Batches made in a thread beside the steps that learn from them: neither waits for the other."""
 
+import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 AHEAD = 3
 """Batches made at most before they are asked for."""
+MOST_MAKERS = 4
+"""Threads at most that make batches: half of the work holds the interpreter, so more gain nothing."""
 _LOOK_SECONDS = 0.1
 """How often a maker that waits for room looks whether anyone still wants its batches."""
+
+
+def n_makers(processes: int = 1) -> int:
+    """Threads that make batches beside the one that learns, on a machine shared by so many processes."""
+    return max(1, min(MOST_MAKERS, (os.cpu_count() or 1) // processes - 1))
+
+
+def made_in_order(chosen: Iterable[C], make: Callable[[C], T], makers: int = 1) -> Generator[T, None, None]:
+    """What `make` makes of each, in their order; several at a time where there are several makers.
+
+    Choosing stays in one thread, one after the other, so that what it draws does not depend on
+    the number of makers; `make` must draw nothing.
+    """
+    if makers == 1:
+        yield from map(make, chosen)
+        return
+    with ThreadPoolExecutor(makers, "maker") as pool:
+        coming: deque = deque()
+        for one in chosen:
+            coming.append(pool.submit(make, one))
+            if len(coming) > makers:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def prefetched(batches: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
@@ -35,6 +65,9 @@ def prefetched(batches: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
             _hand_over(ready, (None, _End()), left)
         except BaseException as fault:  # noqa: BLE001 it is raised in the thread that asked
             _hand_over(ready, (None, fault), left)
+        finally:
+            if isinstance(batches, Generator):
+                batches.close()  # what it holds, threads of its own included, ends with it
 
     maker = threading.Thread(target=make, name="prefetch", daemon=True)
     maker.start()

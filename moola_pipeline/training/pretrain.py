@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,21 +14,27 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, Stateful, TorchDraws
 from moola_pipeline.training.initial import initialize
-from moola_pipeline.training.losses import require_finite
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.objectives.next_leg import NextLeg
 from moola_pipeline.training.objectives.objective import Dropping, Objective
 from moola_pipeline.training.objectives.span_structure import SpanStructure
 from moola_pipeline.training.objectives.two_views import TwoViews
-from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.training.steps import (
+    HeldOut,
+    choices,
+    drawn_batches,  # noqa: F401 - for who times it
+    shown_batches,
+    train_epoch,
+)
+from moola_pipeline.training.team import ALONE, Team
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
 
 EMBARGO_BARS = WINDOW_BARS
 """Bars that must lie between the last one trained on and the first one held out."""
 MAX_HELD_OUT = 2000
 """Windows at most that choose and judge."""
-OBJECTIVES: dict[ObjectiveName, Callable[..., Objective]] = {
+OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "hidden_blocks": HiddenBlocks,
     "span_structure": SpanStructure,
     "next_leg": NextLeg,
@@ -43,7 +49,8 @@ class PretrainResult:
     Attributes:
         encoder: In evaluation mode, on the CPU.
         errors: The objective's error, on windows that had no say in which epoch was kept, of the
-            encoder with its decoder ("encoder") and of each guess that needs no encoder.
+            encoder with its decoder ("encoder") and of each guess that needs no encoder; empty in a
+            process of a team that does not lead it.
         history: One entry an epoch: epoch, train_loss, val_loss (by which it was kept), seconds.
         n_windows: Windows trained on.
         last_row: Last row of the bar table that any window touched.
@@ -63,8 +70,13 @@ def pretrain(
     device: torch.device | str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] = lambda entry: None,
     checkpoints: Checkpoints | None = None,
+    team: Team = ALONE,
 ) -> PretrainResult:
     """Train the encoder on an objective, judged on the last windows of the period.
+
+    Every process of a team calls this alike. The batches are those of one process, the gradients
+    those of whole batches, so that the result is one process's within rounding; with dropout,
+    too, where all devices are of one kind, since every process draws for whole batches.
 
     Args:
         source: The bar table; rows beyond the given windows are never read.
@@ -74,11 +86,14 @@ def pretrain(
         on_epoch: Called with each history entry.
         checkpoints: Where each epoch is kept until the caller removes them, so that a training that
             was killed goes on from its last epoch, to the same weights; None: nowhere.
+        team: The processes that train together; the one that leads tells of epochs and keeps them.
 
     Raises:
-        BadInput: If there are too few windows for one batch and a held-out part.
+        BadInput: If there are too few windows for one batch and a held-out part, or the objective
+            cannot be split among a team.
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
+    _require_splitting(settings, team)
     rng = np.random.default_rng(settings.seed)
     train, choosing, judging = _parts(windows, settings, rng)
     encoder = new_encoder(source.values, train, settings)
@@ -86,18 +101,13 @@ def pretrain(
     objective = OBJECTIVES[settings.objective](source, encoder, train, settings, rng, last_row + 1)
     fixed = np.random.default_rng(settings.seed + 1)
     size = settings.batch_windows
-    chosen_on = list(drawn_batches(objective, choosing, size, fixed))
-    judged_on = list(drawn_batches(objective, judging, size, fixed))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=torch.device(device).type == "cuda",
-    )
-    dropping = Dropping(settings.dropout, torch.Generator().manual_seed(settings.seed))
+    chosen_on = HeldOut(objective, choices(objective, choosing, size, fixed), team)
+    judged_on = list(choices(objective, judging, size, fixed))
+    optimizer = new_optimizer(network, settings)
+    dropping = Dropping(settings.dropout, torch.Generator(device).manual_seed(settings.seed))
     best = _BestWeights()
-    checkpoint = _checkpoint(checkpoints, windows, settings, device)
+    checkpoint = _checkpoint(checkpoints, windows, settings, device, team)
     parts: dict[str, Stateful] = {
         "network": network,
         "optimizer": optimizer,
@@ -106,23 +116,39 @@ def pretrain(
         "best": best,
     }
     done = checkpoint.restore(parts)
-    for entry in best.history:
+    for entry in best.history if team.leads else []:
         on_epoch(entry)
     for epoch in range(done, settings.epochs):
         started = time.perf_counter()
-        shown = prefetched(drawn_batches(objective, rng.permutation(train), size, rng))
+        shown = shown_batches(objective, rng.permutation(train), size, rng, team)
         entry = {
             "epoch": float(epoch),
-            "train_loss": train_epoch(encoder, objective, optimizer, shown, dropping),
-            "val_loss": _error(encoder, objective, chosen_on),
+            "train_loss": train_epoch(encoder, objective, optimizer, shown, dropping, team),
+            "val_loss": chosen_on.error(encoder),
         }
         entry["seconds"] = time.perf_counter() - started
         best.note(entry, network)
-        on_epoch(entry)
-        checkpoint.keep(epoch + 1, parts)
+        if team.leads:
+            on_epoch(entry)
+            checkpoint.keep(epoch + 1, parts)
     network.load_state_dict(best.weights)
-    errors = objective.rival_errors(judged_on) | {"encoder": _error(encoder, objective, judged_on)}
+    errors = _judged(encoder, objective, judged_on) if team.leads else {}
     return PretrainResult(encoder.cpu().eval(), errors, best.history, len(train), last_row)
+
+
+def _require_splitting(settings: PretrainSettings, team: Team) -> None:
+    if team.size == 1:
+        return
+    if not OBJECTIVES[settings.objective].splits:
+        raise BadInput(
+            f"{settings.objective} tells each window from all others of its batch, so it is trained in one "
+            f"process, got {team.size}. Set processes to 1, or choose another objective."
+        )
+    if settings.batch_windows < team.size:
+        raise BadInput(
+            f"batch_windows must be at least one for each of {team.size} processes, got "
+            f"{settings.batch_windows}. Raise batch_windows or start fewer processes."
+        )
 
 
 class _BestWeights:
@@ -153,11 +179,13 @@ def _checkpoint(
     windows: np.ndarray,
     settings: PretrainSettings,
     device: torch.device | str,
+    team: Team,
 ) -> Checkpoint:
-    """Of this pretraining, keyed by what decides it beside bars and code."""
+    """Of this pretraining, keyed by what decides it to the last bit beside bars and code."""
     if checkpoints is None:
         return Checkpoint()
-    return checkpoints.stage("pretraining", settings.model_dump(mode="json"), windows, str(device))
+    decides = settings.model_dump(mode="json"), windows, torch.device(device).type, team.size
+    return checkpoints.stage("pretraining", *decides)
 
 
 def _parts(
@@ -190,40 +218,18 @@ def new_encoder(values: np.ndarray, train: np.ndarray, settings: PretrainSetting
     return encoder
 
 
-def drawn_batches(
-    objective: Objective, windows: np.ndarray, size: int, rng: np.random.Generator
-) -> Iterator[Any]:
-    """Batches of (n,) windows in their order, each drawn when it is asked for."""
-    for i in range(0, len(windows), size):
-        yield objective.draw(windows[i : i + size], rng)
+def new_optimizer(network: torch.nn.Module, settings: PretrainSettings) -> torch.optim.Optimizer:
+    """AdamW, in one kernel where the network lies on a GPU."""
+    parameters = list(network.parameters())
+    return torch.optim.AdamW(
+        parameters,
+        settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=parameters[0].is_cuda,
+    )
 
 
-def train_epoch(
-    encoder: Encoder,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    shown: Iterable[Any],
-    dropping: Dropping,
-) -> float:
-    """One step a batch; the mean loss."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    rows, losses = [], []
-    for batch in shown:
-        loss = objective.loss(encoder, batch, dropping)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        rows.append(batch.bar0)
-        losses.append(loss.detach())
-    by_batch = torch.stack(losses).cpu().numpy()
-    require_finite(by_batch, rows)
-    return float(by_batch.mean())
-
-
-@torch.no_grad()
-def _error(encoder: Encoder, objective: Objective, batches: list[Any]) -> float:
-    """Mean error over all that batches ask."""
-    by_batch = np.array([float(objective.loss(encoder, batch)) for batch in batches])
-    require_finite(by_batch, [batch.bar0 for batch in batches])
-    return float(np.average(by_batch, weights=[objective.size(batch) for batch in batches]))
+def _judged(encoder: Encoder, objective: Objective, chosen: list[Any]) -> dict[str, float]:
+    """Errors on the batches that had no say: of guesses that need no encoder, and of the encoder."""
+    rivals = objective.rival_errors([objective.make(one) for one in chosen])
+    return rivals | {"encoder": HeldOut(objective, chosen, ALONE).error(encoder)}

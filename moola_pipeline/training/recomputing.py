@@ -6,7 +6,7 @@ from torch.utils.checkpoint import checkpoint
 from moola_pipeline.models.encoder import Encoder
 
 
-def states_of(encoder: Encoder, features: Tensor, recomputed: bool) -> Tensor:
+def states_of(encoder: Encoder, features: Tensor, recomputed: bool, hidden: Tensor | None = None) -> Tensor:
     """States of every bar: (B, T, F) to (B, T, 2H).
 
     Args:
@@ -14,10 +14,12 @@ def states_of(encoder: Encoder, features: Tensor, recomputed: bool) -> Tensor:
         features: Raw features.
         recomputed: Whether what lies between input and states is forgotten and computed again for
             the gradient; the numbers are the same either way.
+        hidden: (B, T) bool, bars whose features the encoder does not see; None: it sees all.
     """
     if not recomputed:
-        return encoder(features)
-    states = checkpoint(encoder, features, use_reentrant=False)
+        return encoder(features, hidden)
+    # nothing in an encoder is drawn at random: the generators' states need not be kept
+    states = checkpoint(encoder, features, hidden, use_reentrant=False, preserve_rng_state=False)
     if not isinstance(states, Tensor):
         raise TypeError(f"an encoder must give a tensor, got {type(states).__name__}")
     return states

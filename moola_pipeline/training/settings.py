@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.windows.frame import PRETRAIN_STRIDE
 
+RECOMPUTED = "compute encoder states again for the gradient, to save memory"
 ObjectiveName = Literal["hidden_blocks", "span_structure", "next_leg", "two_views"]
 
 
@@ -30,6 +31,7 @@ class PretrainSettings(BaseModel):
         default=0.1, gt=0, lt=0.5, description="last part of the training period, by windows"
     )
     mirror: bool = Field(default=True, description="turn half of the windows upside down")
+    gradient_checkpointing: bool = Field(default=False, description=RECOMPUTED)
 
 
 class FinetuneSettings(BaseModel):
@@ -78,9 +80,7 @@ class FinetuneSettings(BaseModel):
     taught_frozen_epochs: int = Field(
         default=0, ge=0, description="epochs on lessons before the encoder learns too"
     )
-    gradient_checkpointing: bool = Field(
-        default=False, description="compute encoder states again for the gradient, to save memory"
-    )
+    gradient_checkpointing: bool = Field(default=False, description=RECOMPUTED)
     proposal_beta: float = Field(default=4.0, gt=0, description="weight of recall in the proposing rule")
     min_class_share: float = Field(
         default=0.05, ge=0, le=0.5, description="least share of each type among validation answers"

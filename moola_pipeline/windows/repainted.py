@@ -2,12 +2,22 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.windows.frame import VIEW_BARS, WINDOW_BARS, gathered
+
+WARP_KNOTS = 6
+
+
+class Noise(NamedTuple):
+    """Standard normal numbers of the augmentation: of the warp's knots (B, 6), of prices (B, 125, 4)."""
+
+    knots: np.ndarray
+    jitter: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -158,17 +168,28 @@ def augmented(
     Returns:
         (B, 125, 4), a copy.
     """
-    n_windows, n_bars = views.shape[:2]
-    knots = 1 + warp * rng.standard_normal((n_windows, 6))
-    at = np.linspace(0, 5, n_bars)
-    left = np.minimum(at.astype(int), 4)
+    return disturbed(views, atr, jitter_atr, warp, drawn_noise(len(views), rng))
+
+
+def drawn_noise(n_windows: int, rng: np.random.Generator) -> Noise:
+    """What is random about the augmentation of windows."""
+    knots = rng.standard_normal((n_windows, WARP_KNOTS))
+    return Noise(knots, rng.standard_normal((n_windows, VIEW_BARS, 4)))
+
+
+def disturbed(views: np.ndarray, atr: np.ndarray, jitter_atr: float, warp: float, noise: Noise) -> np.ndarray:
+    """As `augmented`, under noise that is drawn already."""
+    n_bars = views.shape[1]
+    knots = 1 + warp * noise.knots
+    at = np.linspace(0, WARP_KNOTS - 1, n_bars)
+    left = np.minimum(at.astype(int), WARP_KNOTS - 2)
     curve = knots[:, left] * (left + 1 - at) + knots[:, left + 1] * (at - left)
     before = np.concatenate([views[:, :1, 0], views[:, :-1, 3]], axis=1)
     moves = (views - before[:, :, None]) * np.maximum(curve, 0.1)[:, :, None]
     closes = views[:, :1, 0] + np.cumsum(moves[:, :, 3], axis=1)
     bases = np.concatenate([views[:, :1, 0], closes[:, :-1]], axis=1)
     changed = bases[:, :, None] + moves
-    changed += jitter_atr * atr[:, None, None] * rng.standard_normal(changed.shape)
+    changed += jitter_atr * atr[:, None, None] * noise.jitter
     changed[:, :, 1] = changed.max(axis=2)
     changed[:, :, 2] = changed.min(axis=2)
     return changed

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from moola_pipeline.training.prefetch import prefetched
+from moola_pipeline.training.prefetch import MOST_MAKERS, made_in_order, n_makers, prefetched
 
 
 def _running() -> int:
-    return sum(thread.name == "prefetch" for thread in threading.enumerate())
+    return sum(thread.name.startswith(("prefetch", "maker")) for thread in threading.enumerate())
 
 
 def _drawn(rng: np.random.Generator, n_batches: int) -> Iterator[np.ndarray]:
@@ -81,3 +81,57 @@ def test_a_loop_left_early_leaves_no_thread():
 
 def test_no_batches_are_no_batches():
     assert list(prefetched([])) == []
+
+
+@pytest.mark.parametrize("makers", [1, 2, 4])
+def test_several_makers_keep_the_order_and_leave_choosing_as_it_is(makers: int):
+    rng, plain = np.random.default_rng(0), np.random.default_rng(0)
+
+    def slowest_first(drawn: np.ndarray) -> np.ndarray:
+        time.sleep(0.01 * drawn[0])
+        return drawn * 2
+
+    got = list(prefetched(made_in_order(_drawn(rng, 30), slowest_first, makers)))
+    np.testing.assert_array_equal(got, [2 * drawn for drawn in _drawn(plain, 30)])
+    assert rng.bit_generator.state == plain.bit_generator.state
+    assert _running() == 0
+
+
+def test_makers_work_at_the_same_time():
+    meeting = threading.Barrier(2, timeout=30)
+
+    def make(number: int) -> int:
+        meeting.wait()
+        return number
+
+    assert list(made_in_order(range(4), make, 2)) == [0, 1, 2, 3]
+
+
+def test_a_fault_of_a_maker_is_raised_in_its_place():
+    def make(number: int) -> int:
+        if number == 2:
+            raise FloatingPointError("window 7")
+        return number
+
+    taken = prefetched(made_in_order(range(100), make, 3))
+    assert [next(taken), next(taken)] == [0, 1]
+    with pytest.raises(FloatingPointError, match="window 7"):
+        next(taken)
+    assert _running() == 0
+
+
+def test_a_loop_left_early_leaves_no_maker():
+    taken = prefetched(made_in_order(range(1000), lambda number: number, 3), 2)
+    assert next(taken) == 0
+    taken.close()  # pyright: ignore[reportAttributeAccessIssue] - a generator
+    assert _running() == 0
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "makers"), [(1, 1, 1), (2, 1, 1), (4, 1, 3), (64, 1, 4), (64, 32, 1)]
+)
+def test_makers_leave_each_process_a_core_to_learn_on(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, makers: int
+):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert n_makers(processes) == makers <= MOST_MAKERS

@@ -12,6 +12,7 @@ from moola_pipeline.training.batches import Source
 from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.objectives import hidden_blocks as hiding
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks, hide
+from moola_pipeline.training.objectives.objective import Standard
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
@@ -36,7 +37,8 @@ def drawn(
 ) -> HiddenBatch:
     rng = np.random.default_rng(seed)
     objective = HiddenBlocks.__new__(HiddenBlocks)
-    objective.source, objective.encoder, objective.settings = source, encoder, settings
+    objective.source, objective.settings = source, settings
+    objective.standard = Standard.of(encoder)
     return objective.draw(bar0, rng)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,12 +19,36 @@ from moola_pipeline.training.imputation import (
     locate_hidden,
 )
 from moola_pipeline.training.initial import initialize
-from moola_pipeline.training.objectives.objective import Dropping, dropped, standardized
+from moola_pipeline.training.objectives.objective import Dropping, Objective, Standard, dropped
+from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.frame import gathered
+from moola_pipeline.windows.frame import VIEW_BARS, gathered
 from moola_pipeline.windows.repainted import BarArrays, bridge_hidden, hidden_blocks, repainted_features
 
 RIDGE_WINDOWS = 1000
+
+
+class HiddenChoice(NamedTuple):
+    """Windows, which of their bars are hidden, (B, 125) bool, and which of them are turned, (B,) bool."""
+
+    bar0: np.ndarray
+    hidden: np.ndarray
+    turned: np.ndarray
+
+
+class HiddenAsked(NamedTuple):
+    """What the network reads of a `HiddenBatch`.
+
+    Attributes:
+        visible, hidden, inputs, targets: As in the batch.
+        place: (n_hidden,) where the hidden bars stand among all B * 125: a mask would have to be counted.
+    """
+
+    visible: Tensor
+    hidden: Tensor
+    place: Tensor
+    inputs: Tensor
+    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -65,7 +90,7 @@ def hide(
     return repainted_features(bars, bar0, views), gathered(values, bar0)
 
 
-class HiddenBlocks:
+class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenAsked]):
     """Blocks of bars are hidden; their features are to be told from the bars around them.
 
     The decoder starts as a ridge regression on what is visible, so all gain is the encoder's.
@@ -82,7 +107,7 @@ class HiddenBlocks:
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.source, self.encoder, self.settings = source, encoder, settings
+        self.source, self.settings, self.standard = source, settings, Standard.of(encoder)
         sample, size = rng.permutation(train)[:RIDGE_WINDOWS], settings.batch_windows
         parts = [self.draw(sample[i : i + size], rng) for i in range(0, len(sample), size)]
         inputs, targets = zip(*((batch.inputs, batch.targets) for batch in parts), strict=True)
@@ -91,36 +116,45 @@ class HiddenBlocks:
         initialize(self.decoder.inner, settings.seed + 1)
         self.decoder.ridge.copy_(torch.from_numpy(self.ridge))
 
-    def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> HiddenBatch:
-        """Hide blocks of each window and keep what they held."""
+    def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> HiddenChoice:
+        """Draw the hidden blocks of each window, and the windows that are turned."""
         settings = self.settings
         hidden = hidden_blocks(len(bar0), settings.hidden_ratio, settings.block_bars, rng)
+        turned = rng.random(len(bar0)) < 0.5 if settings.mirror else np.zeros(len(bar0), bool)
+        return HiddenChoice(bar0, hidden, turned)
+
+    def make(self, chosen: HiddenChoice) -> HiddenBatch:
+        """Hide the blocks and keep what they held."""
+        bar0, hidden, turned = chosen
         visible, true = hide(self.source.bars, self.source.values, bar0, hidden)
-        if settings.mirror:
-            turned = rng.random(len(bar0)) < 0.5
-            visible[turned], true[turned] = mirrored(visible[turned]), mirrored(true[turned])
+        visible[turned], true[turned] = mirrored(visible[turned]), mirrored(true[turned])
         where = locate_hidden(hidden)
-        seen = standardized(self.encoder, visible)
-        targets = standardized(self.encoder, true)[where.window, where.bar]
+        seen = self.standard(visible)
+        targets = self.standard(true)[where.window, where.bar]
         return HiddenBatch(bar0, visible, hidden, where, edge_inputs(seen, hidden, where), targets)
 
-    def loss(self, encoder: Encoder, batch: HiddenBatch, dropping: Dropping | None = None) -> Tensor:
-        """Mean squared error at hidden bars, in training variances."""
-        device = encoder.hidden_bar.device
-        hidden = torch.from_numpy(batch.hidden).to(device)
-        states = encoder(torch.from_numpy(batch.visible).to(device), hidden)[hidden]  # (n_hidden, 2H)
-        guess = self.decoder(dropped(states, dropping), torch.from_numpy(batch.inputs).to(device))
-        return torch.nn.functional.mse_loss(guess, torch.from_numpy(batch.targets).to(device))
+    def asked(self, batch: HiddenBatch) -> HiddenAsked:
+        """What `error` reads of a batch."""
+        place = batch.where.window * VIEW_BARS + batch.where.bar
+        arrays = batch.visible, batch.hidden, place, batch.inputs, batch.targets
+        return HiddenAsked(*map(torch.from_numpy, arrays))
 
-    def size(self, batch: HiddenBatch) -> int:
+    def error(self, encoder: Encoder, asked: HiddenAsked, dropping: Dropping | None = None) -> Tensor:
+        """Mean squared error at hidden bars, in training variances."""
+        states = states_of(encoder, asked.visible, self.settings.gradient_checkpointing, asked.hidden)
+        states = states.flatten(0, 1).index_select(0, asked.place)  # (n_hidden, 2H)
+        guess = self.decoder(dropped(states, dropping), asked.inputs)
+        return torch.nn.functional.mse_loss(guess, asked.targets)
+
+    def n_answers(self, chosen: HiddenChoice) -> int:
         """Hidden bars."""
-        return len(batch.targets)
+        return int(chosen.hidden.sum())
 
     def rival_errors(self, batches: Sequence[HiddenBatch]) -> dict[str, float]:
         """Errors of mean, last value, interpolation and ridge."""
         by_batch = [
             imputation_errors(
-                standardized(self.encoder, batch.visible),
+                self.standard(batch.visible),
                 batch.where,
                 batch.inputs,
                 self.ridge,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,18 +15,35 @@ from moola_pipeline.training.batches import Source
 from moola_pipeline.training.imputation import fit_ridge
 from moola_pipeline.training.objectives.objective import (
     Dropping,
+    Objective,
+    Standard,
     before_states,
     dropped,
     ridge_error,
-    standardized,
     two_layers,
 )
+from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.before import BARS_BEFORE_START
 from moola_pipeline.windows.frame import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gathered
 
 LEG_NAMES = ("direction", "remaining_move", "log_bars_to_turn", "log_leg_size", "log_leg_bars")
 WIDEST_MOVE = 12.0
+
+
+class LegChoice(NamedTuple):
+    """Windows whose answer is known, those turned, (B,) bool, and how many bars are shown of each."""
+
+    bar0: np.ndarray
+    turned: np.ndarray
+    n_seen: int
+
+
+class LegAsked(NamedTuple):
+    """What the network reads of a `LegBatch`: (B, n_seen, F) and (B, 5)."""
+
+    features: Tensor
+    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -81,7 +99,7 @@ def leg_targets(source: Source, end_row: int) -> np.ndarray:
     return known
 
 
-class NextLeg:
+class NextLeg(Objective[LegChoice, LegBatch, LegAsked]):
     """The encoder sees a window up to a bar and nothing later; the leg that follows is to be told."""
 
     def __init__(
@@ -93,7 +111,7 @@ class NextLeg:
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.source, self.encoder, self.settings = source, encoder, settings
+        self.source, self.settings, self.standard = source, settings, Standard.of(encoder)
         told = leg_targets(source, int(train.max()) + WINDOW_BARS)
         self.answers = leg_targets(source, end_row)
         self.answers[: len(told)] = told  # what is trained on looks into no window that is held out
@@ -107,37 +125,49 @@ class NextLeg:
         )
         self.decoder = two_layers(4 * settings.hidden_units, 64, len(LEG_NAMES), settings.seed + 1)
 
-    def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> LegBatch:
-        """Cut all windows off behind one bar, drawn from those with 45 bars before them."""
+    def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> LegChoice:
+        """Draw one bar that all windows are cut off behind, from those with 45 bars before them."""
         n_seen = int(rng.integers(BARS_BEFORE_START, VIEW_BARS)) + 1
-        row = bar0 - CONTEXT_BARS + n_seen - 1
         turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
-        known = np.isfinite(self.answers[row]).all(axis=1)
-        bar0, row, turned = bar0[known], row[known], turned[known]
-        targets = self.answers[row].copy()
+        known = np.isfinite(self.answers[_last_rows(bar0, n_seen)]).all(axis=1)
+        return LegChoice(bar0[known], turned[known], n_seen)
+
+    def make(self, chosen: LegChoice) -> LegBatch:
+        """Cut the windows off and tell how it went on."""
+        bar0, turned, n_seen = chosen
+        targets = self.answers[_last_rows(bar0, n_seen)]
         targets[turned, :2] *= -1
         features = gathered(self.source.values, bar0)[:, :n_seen]
         features[turned] = mirrored(features[turned])
-        last = standardized(self.encoder, features[:, -1])
+        last = self.standard(features[:, -1])
         last = np.concatenate([last, np.ones((len(bar0), 1), np.float32)], axis=1)
         standard = ((targets - self.center) / self.scale).astype(np.float32)
         return LegBatch(bar0, features, standard, last)
 
-    def loss(self, encoder: Encoder, batch: LegBatch, dropping: Dropping | None = None) -> Tensor:
+    def asked(self, batch: LegBatch) -> LegAsked:
+        """What `error` reads of a batch."""
+        features = torch.from_numpy(np.ascontiguousarray(batch.features))
+        return LegAsked(features, torch.from_numpy(batch.targets))
+
+    def error(self, encoder: Encoder, asked: LegAsked, dropping: Dropping | None = None) -> Tensor:
         """Mean squared error of the five numbers, in training variances."""
-        device = encoder.hidden_bar.device
-        states = encoder(torch.from_numpy(np.ascontiguousarray(batch.features)).to(device))
-        row = torch.arange(len(states), device=device)
+        states = states_of(encoder, asked.features, self.settings.gradient_checkpointing)
+        row = torch.arange(len(states), device=states.device)
         read = before_states(states, row, torch.full_like(row, states.shape[1]))
         guess = self.decoder(dropped(read, dropping))
-        return torch.nn.functional.mse_loss(guess, torch.from_numpy(batch.targets).to(device))
+        return torch.nn.functional.mse_loss(guess, asked.targets)
 
-    def size(self, batch: LegBatch) -> int:
+    def n_answers(self, chosen: LegChoice) -> int:
         """Windows."""
-        return len(batch.bar0)
+        return len(chosen.bar0)
 
     def rival_errors(self, batches: Sequence[LegBatch]) -> dict[str, float]:
         """Errors of the training mean, and of ridge regression on the last bar's features."""
         targets = np.concatenate([batch.targets for batch in batches])
         last = np.concatenate([batch.last for batch in batches])
         return {"mean": float(np.mean(targets**2)), "ridge": ridge_error(self.ridge, last, targets)}
+
+
+def _last_rows(bar0: np.ndarray, n_seen: int) -> np.ndarray:
+    """The row of the last bar that is shown of each window."""
+    return bar0 - CONTEXT_BARS + n_seen - 1

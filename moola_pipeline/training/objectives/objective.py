@@ -1,63 +1,170 @@
 """The interface of a pretraining objective, and how each of them reads the encoder's states."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.batches import Source
 from moola_pipeline.training.initial import initialize
+from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.before import BARS_BEFORE_START
+
+Chosen = TypeVar("Chosen", bound=tuple[Any, ...])
+Batch = TypeVar("Batch")
+Asked = TypeVar("Asked", bound=tuple[Tensor, ...])
 
 
 class Dropping(NamedTuple):
-    """Share of the encoder's states that are dropped before they are read, and the source of the draws."""
+    """Which of the encoder's states are dropped before they are read.
+
+    Attributes:
+        share: Of the states, at random.
+        generator: Source of the draws; on the device of the network nothing has to wait for them.
+        own: Rows of the whole batch that these states are; None for all of them.
+        total: Rows of the whole batch; None for as many as there are states.
+    """
 
     share: float
     generator: torch.Generator
+    own: slice | None = None
+    total: int | None = None
 
 
-class Objective(Protocol):
-    """A question about unlabeled windows whose answer lies in the bars."""
+@dataclass(frozen=True)
+class Shown(Generic[Asked]):
+    """A batch as one process sees it: whole, or its share of what several train on together.
 
-    @property
-    def decoder(self) -> nn.Module:
-        """Reads the answer from the encoder's states.
+    Attributes:
+        bar0: (B,) rows of bar 0 of the whole batch, in memory.
+        asked: What is shown and asked of this process's share, on the device; None if it has none.
+        own: The share's answers among those of the whole batch.
+        total: Answers of the whole batch.
+    """
 
-        It learns with the encoder and is neither counted nor served.
+    bar0: np.ndarray
+    asked: Asked | None
+    own: slice
+    total: int
+
+
+class Objective(ABC, Generic[Chosen, Batch, Asked]):
+    """A question about unlabeled windows whose answer lies in the bars.
+
+    A batch comes about in two steps. Choosing draws all that is random about it and is cheap, so
+    that every process can choose whole batches from one stream of numbers; making draws nothing,
+    costs the time, and may be done for some of the windows, in any thread.
+    """
+
+    splits: ClassVar[bool] = True
+    """Whether the error of a batch is the mean over its windows' answers, each judged by itself."""
+    decoder: nn.Module
+    """Reads the answer from the encoder's states; it learns with it and is neither counted nor served."""
+
+    @abstractmethod
+    def __init__(
+        self,
+        source: Source,
+        encoder: Encoder,
+        train: np.ndarray,
+        settings: PretrainSettings,
+        rng: np.random.Generator,
+        end_row: int,
+    ):
+        """Fit what needs no encoder.
+
+        Args:
+            source: The bar table; no row from `end_row` on is read.
+            encoder: Whose scale is taken over.
+            train: (n,) rows of bar 0 of the windows to train on.
+            settings: Of the pretraining.
+            rng: Source of randomness.
+            end_row: The first row after the last window, held-out ones included.
         """
-        ...
 
-    def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> Any:
-        """A batch of windows, (B,) rows of bar 0, with what is shown and what is asked of them."""
-        ...
+    @abstractmethod
+    def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> Chosen:
+        """Draw what is random about a batch of windows: a NamedTuple with `bar0`, arrays by window."""
 
-    def loss(self, encoder: Encoder, batch: Any, dropping: Dropping | None = None) -> Tensor:
-        """Mean error of the answers to a batch."""
-        ...
+    @abstractmethod
+    def make(self, chosen: Chosen) -> Batch:
+        """What is shown and what is asked of chosen windows, as arrays."""
 
-    def size(self, batch: Any) -> int:
-        """How many answers a batch asks for."""
-        ...
+    @abstractmethod
+    def asked(self, batch: Batch) -> Asked:
+        """What `error` reads of a batch: a NamedTuple of tensors that share the arrays' memory."""
 
-    def rival_errors(self, batches: Sequence[Any]) -> dict[str, float]:
+    @abstractmethod
+    def error(self, encoder: Encoder, asked: Asked, dropping: Dropping | None = None) -> Tensor:
+        """Mean error of the answers to what is asked, on the encoder's device; nothing waits for it."""
+
+    @abstractmethod
+    def n_answers(self, chosen: Chosen) -> int:
+        """How many answers chosen windows ask for."""
+
+    @abstractmethod
+    def rival_errors(self, batches: Sequence[Batch]) -> dict[str, float]:
         """The same error of guesses that need no encoder."""
-        ...
+
+    def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> Batch:
+        """Choose and make a batch of (B,) windows."""
+        return self.make(self.choose(bar0, rng))
+
+    def loss(self, encoder: Encoder, batch: Batch, dropping: Dropping | None = None) -> Tensor:
+        """Mean error of the answers to a batch that lies in memory."""
+        return self.error(encoder, on_device(self.asked(batch), encoder.hidden_bar.device), dropping)
+
+
+def some_of(chosen: Chosen, windows: slice) -> Chosen:
+    """Some of the windows that were chosen."""
+    parts = (part[windows] if isinstance(part, np.ndarray) else part for part in chosen)
+    return type(chosen)(*parts)
+
+
+def on_device(asked: Asked, device: torch.device) -> Asked:
+    """The tensors on the device, sent there without waiting for it where it is a GPU.
+
+    They are sent on the stream that the network computes on: so they are there before they are
+    read, with no event to wait for.
+    """
+    if device.type != "cuda":
+        return type(asked)(*(tensor.to(device) for tensor in asked))
+    with torch.cuda.device(device):
+        return type(asked)(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in asked))
 
 
 def dropped(states: Tensor, dropping: Dropping | None) -> Tensor:
-    """States with a share of them set to 0 and the rest scaled up; unchanged if `dropping` is None."""
+    """States with a share of them set to 0 and the rest scaled up; unchanged if `dropping` is None.
+
+    The numbers are drawn for the whole batch, whatever part of it these states are.
+    """
     if dropping is None:
         return states
-    kept = torch.rand(states.shape, generator=dropping.generator).to(states.device) >= dropping.share
-    return states * kept / (1 - dropping.share)
+    generator, total = dropping.generator, len(states) if dropping.total is None else dropping.total
+    drawn = torch.rand((total, *states.shape[1:]), generator=generator, device=generator.device)
+    own = drawn if dropping.own is None else drawn[dropping.own]
+    return states * (own.to(states.device) >= dropping.share) / (1 - dropping.share)
 
 
-def standardized(encoder: Encoder, features: np.ndarray) -> np.ndarray:
-    """Features in units of their training spread, as the encoder has them; (..., F) to (..., F)."""
-    return (features - encoder.center.cpu().numpy()) / encoder.scale.cpu().numpy()
+class Standard(NamedTuple):
+    """Center and spread of each feature as the encoder has them, in memory: both (F,)."""
+
+    center: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> "Standard":
+        """That of an encoder, copied."""
+        return cls(encoder.center.cpu().numpy().copy(), encoder.scale.cpu().numpy().copy())
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Features in units of their training spread; (..., F) to (..., F)."""
+        return (features - self.center) / self.scale
 
 
 def before_states(states: Tensor, row: Tensor, onset: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +14,15 @@ from moola_pipeline.training.batches import Source
 from moola_pipeline.training.imputation import fit_ridge
 from moola_pipeline.training.objectives.objective import (
     Dropping,
+    Objective,
+    Standard,
     before_states,
     dropped,
     mean_states,
     ridge_error,
-    standardized,
     two_layers,
 )
+from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, gathered
 from moola_pipeline.windows.span_inputs import N_INPUTS, span_inputs
@@ -29,6 +32,25 @@ SHORTEST, LONGEST = 2, 12
 """Bars of the spans that are asked about."""
 WIDEST_TARGET = 4.0
 SCALE_WINDOWS = 1000
+
+
+class SpanChoice(NamedTuple):
+    """Windows, first and last bars of spans in them, (B, SPANS_A_WINDOW), and those turned, (B,) bool."""
+
+    bar0: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    turned: np.ndarray
+
+
+class SpanAsked(NamedTuple):
+    """What the network reads of a `SpanBatch`, attributes as there."""
+
+    features: Tensor
+    row: Tensor
+    onset: Tensor
+    stop: Tensor
+    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +75,7 @@ class SpanBatch:
     edges: np.ndarray
 
 
-class SpanStructure:
+class SpanStructure(Objective[SpanChoice, SpanBatch, SpanAsked]):
     """Random spans are pointed out; what stood before them and how they ran is to be told."""
 
     def __init__(
@@ -65,7 +87,7 @@ class SpanStructure:
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.source, self.encoder, self.settings = source, encoder, settings
+        self.source, self.settings, self.standard = source, settings, Standard.of(encoder)
         self.center, self.scale = np.zeros(N_INPUTS, np.float32), np.ones(N_INPUTS, np.float32)
         measured = self.draw(rng.permutation(train)[:SCALE_WINDOWS], rng, cut=np.inf).targets
         self.center, self.scale = measured.mean(axis=0), np.maximum(measured.std(axis=0), 1e-3)
@@ -73,12 +95,22 @@ class SpanStructure:
         self.ridge = fit_ridge(sample.edges, sample.targets)
         self.decoder = two_layers(8 * settings.hidden_units, 128, N_INPUTS, settings.seed + 1)
 
+    def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> SpanChoice:
+        """Draw spans in each window, and the windows that are turned."""
+        shape = (len(bar0), SPANS_A_WINDOW)
+        start = rng.integers(CORE_FIRST, CORE_LAST + 1, shape)
+        end = start + rng.integers(SHORTEST, LONGEST + 1, shape) - 1
+        return SpanChoice(bar0, start, end, (rng.random(len(bar0)) < 0.5) & self.settings.mirror)
+
     def draw(self, bar0: np.ndarray, rng: np.random.Generator, cut: float = WIDEST_TARGET) -> SpanBatch:
-        """Draw spans in each window and measure them."""
+        """Choose and make a batch, targets cut at so many spreads."""
+        return self.make(self.choose(bar0, rng), cut)
+
+    def make(self, chosen: SpanChoice, cut: float = WIDEST_TARGET) -> SpanBatch:
+        """Measure the spans."""
+        bar0, turned = chosen.bar0, chosen.turned
+        start, end = chosen.start.ravel(), chosen.end.ravel()
         row = np.repeat(np.arange(len(bar0)), SPANS_A_WINDOW)
-        start = rng.integers(CORE_FIRST, CORE_LAST + 1, len(row))
-        end = start + rng.integers(SHORTEST, LONGEST + 1, len(row)) - 1
-        turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
         atr = gathered(self.source.atr, bar0)
         direction = np.where(turned, -1, 1)[row]
         measured = span_inputs(self.source.bars.views(bar0), atr, row, start, end, direction)
@@ -86,26 +118,27 @@ class SpanStructure:
         features = gathered(self.source.values, bar0)
         features[turned] = mirrored(features[turned])
         onset, stop = start + CONTEXT_BARS, end + CONTEXT_BARS + 1
-        seen = standardized(self.encoder, features)
+        seen = self.standard(features)
         ones = np.ones((len(row), 1), np.float32)
         edges = np.concatenate([seen[row, onset - 1], seen[row, stop - 1], ones], axis=1)
         return SpanBatch(bar0, features, row, onset, stop, targets, edges)
 
-    def loss(self, encoder: Encoder, batch: SpanBatch, dropping: Dropping | None = None) -> Tensor:
+    def asked(self, batch: SpanBatch) -> SpanAsked:
+        """What `error` reads of a batch."""
+        arrays = batch.features, batch.row, batch.onset, batch.stop, batch.targets
+        return SpanAsked(*map(torch.from_numpy, arrays))
+
+    def error(self, encoder: Encoder, asked: SpanAsked, dropping: Dropping | None = None) -> Tensor:
         """Mean squared error of the 78 numbers, in training variances."""
-        device = encoder.hidden_bar.device
-        states = encoder(torch.from_numpy(batch.features).to(device))
-        row, onset, stop = (
-            torch.from_numpy(index).to(device) for index in (batch.row, batch.onset, batch.stop)
-        )
+        features, row, onset, stop, targets = asked
+        states = states_of(encoder, features, self.settings.gradient_checkpointing)
         inside = mean_states(states, row, onset, stop)
         read = torch.cat([before_states(states, row, onset), inside, states[row, stop - 1]], dim=1)
-        guess = self.decoder(dropped(read, dropping))
-        return torch.nn.functional.mse_loss(guess, torch.from_numpy(batch.targets).to(device))
+        return torch.nn.functional.mse_loss(self.decoder(dropped(read, dropping)), targets)
 
-    def size(self, batch: SpanBatch) -> int:
+    def n_answers(self, chosen: SpanChoice) -> int:
         """Spans."""
-        return len(batch.row)
+        return chosen.start.size
 
     def rival_errors(self, batches: Sequence[SpanBatch]) -> dict[str, float]:
         """Errors of the training mean, and of ridge regression on two bars' features."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,15 +13,36 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.initial import initialize
-from moola_pipeline.training.objectives.objective import Dropping, before_states, dropped
+from moola_pipeline.training.objectives.objective import Dropping, Objective, before_states, dropped
+from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import straddling
 from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
-from moola_pipeline.windows.repainted import augmented, repainted_features
+from moola_pipeline.windows.repainted import Noise, disturbed, drawn_noise, repainted_features
 
 LARGEST_SHIFT = 20
 JITTER_ATR, WARP = 0.05, 0.2
 TEMPERATURE = 0.1
+
+
+class ViewChoice(NamedTuple):
+    """Windows, the shifted ones, the row behind the stretch, those turned, and the noise; all by window."""
+
+    bar0: np.ndarray
+    other: np.ndarray
+    behind: np.ndarray
+    turned: np.ndarray
+    knots: np.ndarray
+    jitter: np.ndarray
+
+
+class ViewAsked(NamedTuple):
+    """What the network reads of a `ViewBatch`: both views, (B, 125, F), and both onsets, (B,)."""
+
+    features: Tensor
+    other_features: Tensor
+    onset: Tensor
+    other_onset: Tensor
 
 
 @dataclass(frozen=True)
@@ -38,12 +60,14 @@ class ViewBatch:
     onset: tuple[np.ndarray, np.ndarray]
 
 
-class TwoViews:
+class TwoViews(Objective[ViewChoice, ViewBatch, ViewAsked]):
     """What stood before a bar, in a shifted window under jitter and warp, is to be known again.
 
     Source:
         Chen, Kornblith, Norouzi and Hinton (2020), ICML: contrast within a batch.
     """
+
+    splits = False  # every window is told from all others of its batch
 
     def __init__(
         self,
@@ -61,38 +85,49 @@ class TwoViews:
         )
         initialize(self.decoder, settings.seed + 1)
 
-    def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> ViewBatch:
-        """Show each window as it is, and again, shifted where its segment has room, under jitter and warp."""
+    def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> ViewChoice:
+        """Draw a shift of each window where its segment has room, a stretch, a turn and the noise."""
         shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, len(bar0))
         other = bar0 + shift
         leaves = straddling(other, self.source.bars.segment) | (other + WINDOW_BARS > self.end_row)
         other = np.where(leaves, bar0, other)
         behind = bar0 + rng.integers(CORE_FIRST, CORE_LAST + 1, len(bar0))
         turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
-        bars = self.source.bars
-        views = augmented(bars.views(other), self.source.atr[other], JITTER_ATR, WARP, rng)
+        return ViewChoice(bar0, other, behind, turned, *drawn_noise(len(bar0), rng))
+
+    def make(self, chosen: ViewChoice) -> ViewBatch:
+        """Show each window as it is, and again, shifted, under jitter and warp."""
+        bar0, other, behind, turned, *noise = chosen
+        bars, atr = self.source.bars, self.source.atr[other]
+        views = disturbed(bars.views(other), atr, JITTER_ATR, WARP, Noise(*noise))
         both = gathered(self.source.values, bar0), repainted_features(bars, other, views)
         for features in both:
             features[turned] = mirrored(features[turned])
         onset = behind - bar0 + CONTEXT_BARS, behind - other + CONTEXT_BARS
         return ViewBatch(bar0, both, onset)
 
-    def loss(self, encoder: Encoder, batch: ViewBatch, dropping: Dropping | None = None) -> Tensor:
+    def asked(self, batch: ViewBatch) -> ViewAsked:
+        """What `error` reads of a batch."""
+        return ViewAsked(*map(torch.from_numpy, (*batch.features, *batch.onset)))
+
+    def error(self, encoder: Encoder, asked: ViewAsked, dropping: Dropping | None = None) -> Tensor:
         """Cross-entropy of finding a stretch's other view among all of the batch, both ways."""
-        device = encoder.hidden_bar.device
         seen = []
-        for features, onset in zip(batch.features, batch.onset, strict=True):
-            states = encoder(torch.from_numpy(features).to(device))
-            row = torch.arange(len(states), device=device)
-            read = before_states(states, row, torch.from_numpy(onset).to(device))
+        for features, onset in (
+            (asked.features, asked.onset),
+            (asked.other_features, asked.other_onset),
+        ):
+            states = states_of(encoder, features, self.settings.gradient_checkpointing)
+            row = torch.arange(len(states), device=states.device)
+            read = before_states(states, row, onset)
             seen.append(functional.normalize(self.decoder(dropped(read, dropping)), dim=1))
         alike = seen[0] @ seen[1].T / TEMPERATURE  # (B, B)
-        itself = torch.arange(len(alike), device=device)
+        itself = torch.arange(len(alike), device=alike.device)
         return (functional.cross_entropy(alike, itself) + functional.cross_entropy(alike.T, itself)) / 2
 
-    def size(self, batch: ViewBatch) -> int:
+    def n_answers(self, chosen: ViewChoice) -> int:
         """Stretches."""
-        return len(batch.bar0)
+        return len(chosen.bar0)
 
     def rival_errors(self, batches: Sequence[ViewBatch]) -> dict[str, float]:
         """The cross-entropy of a guess that finds all stretches alike."""

@@ -1,0 +1,126 @@
+"""One epoch of pretraining: batches chosen, made beside the steps, and learned from."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.losses import require_finite
+from moola_pipeline.training.objectives.objective import Dropping, Objective, Shown, on_device, some_of
+from moola_pipeline.training.prefetch import made_in_order, n_makers, prefetched
+from moola_pipeline.training.team import ALONE, Team
+
+
+def choices(objective: Objective, windows: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[Any]:
+    """What is random about batches of (n,) windows in their order, drawn when it is asked for."""
+    for i in range(0, len(windows), size):
+        yield objective.choose(windows[i : i + size], rng)
+
+
+def drawn_batches(
+    objective: Objective, windows: np.ndarray, size: int, rng: np.random.Generator, team: Team = ALONE
+) -> Iterator[Shown]:
+    """Batches of (n,) windows in their order on the decoder's device, each made when it is asked for."""
+    for chosen in choices(objective, windows, size, rng):
+        yield made(objective, chosen, team)
+
+
+def shown_batches(
+    objective: Objective, windows: np.ndarray, size: int, rng: np.random.Generator, team: Team = ALONE
+) -> Iterator[Shown]:
+    """The same batches, made in threads beside the steps that learn from them."""
+    chosen = choices(objective, windows, size, rng)
+    make = partial(made, objective, team=team)
+    return prefetched(made_in_order(chosen, make, n_makers(team.size)))
+
+
+def made(objective: Objective, chosen: Any, team: Team = ALONE) -> Shown:
+    """This process's share of a batch, on the decoder's device."""
+    share, total = team.share(len(chosen.bar0)), objective.n_answers(chosen)
+    first = objective.n_answers(some_of(chosen, slice(0, share.start)))
+    mine = some_of(chosen, share) if team.size > 1 else chosen
+    own = slice(first, first + objective.n_answers(mine))
+    if own.start == own.stop:
+        return Shown(chosen.bar0, None, own, total)
+    return Shown(chosen.bar0, _asked(objective, objective.make(mine)), own, total)
+
+
+def train_epoch(
+    encoder: Encoder,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    shown: Iterable[Any],
+    dropping: Dropping,
+    team: Team = ALONE,
+) -> float:
+    """One step a batch; the mean loss.
+
+    Args:
+        encoder, objective, optimizer: What learns.
+        shown: From `shown_batches`; what `Objective.draw` gives is put on the device first.
+        dropping: How states are dropped.
+        team: The processes that train together.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    rows, losses = [], []
+    for batch in shown:
+        loss = _own_loss(encoder, objective, _whole(objective, batch), dropping)
+        optimizer.zero_grad(set_to_none=True)
+        if loss.requires_grad:
+            loss.backward()
+        team.sum_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        rows.append(batch.bar0)
+        losses.append(loss.detach())
+    # Looked at after the epoch: a look at every step would make a GPU wait for it.
+    by_batch = team.summed(torch.stack(losses)).cpu().numpy()
+    require_finite(by_batch, rows)
+    return float(by_batch.mean())
+
+
+def _own_loss(encoder: Encoder, objective: Objective, batch: Shown, dropping: Dropping) -> torch.Tensor:
+    """This process's part of a batch's loss; the parts of all processes add up to it."""
+    if batch.asked is None:
+        return torch.zeros((), device=encoder.hidden_bar.device)
+    n_own = batch.own.stop - batch.own.start
+    if n_own == batch.total:
+        return objective.error(encoder, batch.asked, dropping)
+    dropped = dropping._replace(own=batch.own, total=batch.total)
+    return objective.error(encoder, batch.asked, dropped) * (n_own / batch.total)
+
+
+def _asked(objective: Objective, batch: Any) -> Any:
+    """What is asked of a batch in memory, on the decoder's device."""
+    return on_device(objective.asked(batch), next(objective.decoder.parameters()).device)
+
+
+def _whole(objective: Objective, batch: Any) -> Shown:
+    if isinstance(batch, Shown):
+        return batch
+    return Shown(batch.bar0, _asked(objective, batch), slice(0, 1), 1)
+
+
+class HeldOut:
+    """Held-out batches on the device; each whole, in one process of the team."""
+
+    def __init__(self, objective: Objective, chosen: Iterable[Any], team: Team):
+        self.objective, self.team, every = objective, team, list(chosen)
+        self.rows = [one.bar0 for one in every]
+        self.weights = [objective.n_answers(one) for one in every]
+        self.own = {i: made(objective, one) for i, one in enumerate(every) if team.takes(i)}
+
+    @torch.no_grad()
+    def error(self, encoder: Encoder) -> float:
+        """Mean error over all that they ask."""
+        device = encoder.hidden_bar.device
+        by_batch = torch.zeros(len(self.rows), device=device)
+        for i, batch in self.own.items():
+            if batch.asked is not None:
+                by_batch[i] = self.objective.error(encoder, batch.asked)
+        found = self.team.summed(by_batch).cpu().numpy().astype(np.float64)
+        require_finite(found, self.rows)
+        return float(np.average(found, weights=self.weights))
