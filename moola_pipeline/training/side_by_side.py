@@ -10,7 +10,15 @@ import torch
 
 T = TypeVar("T")
 
-_own = threading.local()
+
+class _OwnOfThread(threading.local):
+    """For each block that the thread works for, the outermost first: whether it was left early."""
+
+    def __init__(self) -> None:
+        self.left: list[threading.Event] = []
+
+
+_own = _OwnOfThread()
 
 
 class Halted(Exception):
@@ -23,8 +31,7 @@ def halt_point() -> None:
     Raises:
         Halted: In a thread of `side_by_side` that was left early.
     """
-    left = getattr(_own, "left", None)
-    if left is not None and left.is_set():
+    if any(left.is_set() for left in _own.left):
         raise Halted
 
 
@@ -65,14 +72,14 @@ class Promised(Generic[T]):
         """Do the work in the thread that calls, unless another one has begun it."""
         if not self._begun.acquire(blocking=False):
             return
-        _own.left = self._left
+        _own.left.append(self._left)
         try:
             halt_point()
             self._value.append(self._work())
         except BaseException as fault:  # noqa: BLE001 it is raised in the thread that asks
             self._fault = fault
         finally:
-            del _own.left
+            _own.left.pop()
             self._done.set()
 
 

@@ -82,6 +82,20 @@ def test_an_interruption_of_the_block_ends_what_nobody_waits_for_any_more():
     assert named() == []
 
 
+def test_a_work_may_have_works_of_its_own_and_is_halted_in_them():
+    inner = partial(all_side_by_side, [lambda: 1, lambda: 2], 1)
+    assert all_side_by_side([inner, inner], 2) == [[1, 2], [1, 2]]
+
+    def endless() -> None:
+        while True:
+            halt_point()
+            time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt), side_by_side([partial(all_side_by_side, [endless], 1)] * 2, 2):
+        raise KeyboardInterrupt
+    assert named() == []
+
+
 def test_outside_such_works_nothing_halts():
     halt_point()
 
