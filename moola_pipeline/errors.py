@@ -2,11 +2,28 @@
 
 from collections.abc import Sequence
 
+LONGEST_LINE = 2_000
+
+
+def one_line(text: str) -> str:
+    """A text as one line of at most LONGEST_LINE signs: a longer one loses its middle.
+
+    What a file holds is quoted in faults, and a cell may hold lines, or megabytes. What was wanted
+    stands at the beginning, what to do at the end.
+    """
+    line = " ".join(text.splitlines())
+    if len(line) <= LONGEST_LINE:
+        return line
+    return f"{line[: LONGEST_LINE // 2 - 3]} ... {line[2 - LONGEST_LINE // 2 :]}"
+
 
 class MoolaError(Exception):
     """A fault with a name; its text is one line that a user can act on."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class BadInput(MoolaError, ValueError):
@@ -54,6 +71,13 @@ class Truncated(ChecksumMismatch):
     """A file is shorter than what we recorded of it, or ends in the middle."""
 
 
+class MissingFile(IntegrityError, FileNotFoundError):
+    """A file that we recorded is gone."""
+
+    def __str__(self) -> str:
+        return one_line(str(self.args[0]))
+
+
 class UnwritableFile(MoolaError, OSError):
     """A file of ours could not be written: no room, a broken disk, no permission.
 
@@ -62,11 +86,11 @@ class UnwritableFile(MoolaError, OSError):
     """
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return one_line(str(self.args[0]))
 
 
 class UnreadableFile(IntegrityError, OSError):
     """The system would not read a file that is there."""
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return one_line(str(self.args[0]))

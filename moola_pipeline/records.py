@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated, UnreadableFile
 from moola_pipeline.publish import file_sha256, publish_bytes
 
 OWN_DIGEST = "record_sha256"
@@ -19,6 +19,12 @@ class FileDigest:
 
     sha256: str
     bytes: int | None
+
+    def __post_init__(self) -> None:
+        if type(self.sha256) is not str or type(self.bytes) not in (int, type(None)):
+            raise TypeError(
+                f"a digest must be text and a size, got {self.sha256!r:.40} and {self.bytes!r:.40}"
+            )
 
     @classmethod
     def of(cls, path: Path) -> "FileDigest":
@@ -76,6 +82,8 @@ def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
     """The JSON object in the bytes of a record; faults as of `read_record`."""
     try:
         found = json.loads(content)
+    except RecursionError:
+        raise IntegrityError(f"{wanted}, but it is nested without end. {remedy}") from None
     except ValueError as fault:
         if not content.rstrip().endswith(b"}"):
             raise Truncated(
@@ -115,6 +123,58 @@ def proven_line(line: str) -> str:
     return f"{text}}}"
 
 
+def self_proving_csv(text: str) -> bytes:
+    """A csv table with one more column: in each row the SHA256 and the size of the table without it.
+
+    Args:
+        text: Header and rows, each ended by a newline, no cell of more than one line.
+    """
+    header, *rows = text.removesuffix("\n").split("\n")
+    digest = f"{hashlib.sha256(text.encode()).hexdigest()} {len(text.encode())}"
+    lines = [f"{header},{OWN_DIGEST}", *(f"{row},{digest}" for row in rows)]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def require_csv_as_written(content: bytes, header: str, name: str, remedy: str) -> None:
+    """Prove a table that `self_proving_csv` wrote; one of format 2 holds no digest and is not judged.
+
+    Args:
+        content: Its bytes.
+        header: Its first line, without the column of the digest.
+        name: As the fault names it.
+        remedy: What to do where it is not what was written.
+
+    Raises:
+        Truncated: If its end is missing.
+        ChecksumMismatch: If it was changed.
+    """
+    first, *lines = content.split(b"\n")
+    if first == header.encode():
+        return
+    cells = [line.rpartition(b",") for line in lines if line]
+    text = b"\n".join([header.encode(), *(row for row, _, _ in cells), b""])
+    sha256, _, size = max((last for _, _, last in cells), default=b"").partition(b" ")
+    if not content.endswith(b"\n") or (size.isdigit() and len(text) < int(size)):
+        raise Truncated(f"{name}: it ends in the middle, after {len(content):,} bytes. {remedy}")
+    actual = hashlib.sha256(text).hexdigest()
+    if content != self_proving_csv(text.decode(errors="replace")):
+        recorded = sha256[:64].decode(errors="replace")
+        raise ChecksumMismatch(
+            f"{name}: it was changed: its SHA256 is {actual}, it records {recorded}. {remedy}"
+        )
+
+
+def unreadable(path: Path, fault: OSError, remedy: str) -> UnreadableFile:
+    """A system's refusal to read, as one line that names the file and what to do."""
+    reason = fault.strerror or str(fault)
+    named = UnreadableFile(
+        f"{fault.filename or path} must be read, but that gave: {reason}. "
+        f"Mend the disk or its permissions. {remedy}"
+    )
+    named.errno, named.strerror, named.filename = fault.errno, reason, str(fault.filename or path)
+    return named
+
+
 def proves_itself(path: Path) -> bool:
     """Whether a record holds its own digest; one of format 1 does not."""
     return OWN_DIGEST.encode() in path.read_bytes()
@@ -132,4 +192,5 @@ def _written(content: dict[str, Any]) -> bytes:
 
 
 def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="surrogatepass")  # half a sign, which JSON can say, is a change like any other

@@ -153,7 +153,7 @@ def _drift(
 
 def _keep(stage: OpenStage, pipeline: Pipeline, drift: Drift) -> None:
     """The findings beside the marks in the home, and in the MLflow run."""
-    folder = pipeline.folder / "drift"
+    folder = pipeline.place(stage.asset)  # sealed with the marks
     publish_json(folder / "drift.json", drift.facts())
     if drift.picture:
         publish_bytes(folder / "drift.svg", drift.picture)

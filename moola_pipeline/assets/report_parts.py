@@ -35,6 +35,7 @@ from moola_pipeline.evaluation.study_results import fits, learning_curve, read_s
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
+from moola_pipeline.resources.seals import damage
 from moola_pipeline.windows.frame import WAITS, WINDOW_BARS
 
 NOT_LIVE = "the model was not taught to answer live: this report is about hindsight, the whole window read"
@@ -147,8 +148,10 @@ def previous_run(report: Path, current: RunFacts, sha256: str, labels_sha256: st
         sha256, labels_sha256: Of its bars and labels.
 
     Returns:
-        None where there is none, or none that this version can read.
+        None where there is none, or none that is as it was written and that this version can read.
     """
+    if damage(report.with_suffix("")):
+        return None
     try:
         last = ReportData.model_validate_json(report.read_bytes())
     except (FileNotFoundError, ValidationError):

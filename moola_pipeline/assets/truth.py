@@ -10,6 +10,7 @@ from moola_pipeline.evaluation.prior_shift import STRESS_SHARE, score_shifted
 from moola_pipeline.evaluation.report_data import Scores
 from moola_pipeline.evaluation.scores import Ground
 from moola_pipeline.evaluation.truth import against_truth
+from moola_pipeline.labels.simulated import read_truth
 from moola_pipeline.labels.spans import labeled_windows
 
 
@@ -19,8 +20,7 @@ def truth_scores(
     """Scores of the model and of the labels on what was planted; empty for registered bars."""
     if not store.simulated:
         return {}
-    truth = pd.read_parquet(store.root / "truth.parquet")
-    scored = against_truth(ground, truth, timestamps, list(judged.answers.values()))
+    scored = against_truth(ground, read_truth(store), timestamps, list(judged.answers.values()))
     return {name: as_scores(one) for name, one in scored.items()}
 
 

@@ -82,7 +82,7 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         entry = _entry(name, sha256, path.stat().st_size, bars)
         intact = before is not None and is_intact(store, before)
         _copy(path, store.raw / name, sha256)
-        _quarantine(store, entry, bars.rejected)
+        entry = entry.model_copy(update={"rejected_sha256": _quarantine(store, entry, bars.rejected)})
         if before is not None and entry.model_copy(update={"added_at": before.added_at}) == before:
             return AddedBars(before, bars, "unchanged" if intact else "restored", cut_short)
         publish_record(store.manifest, Manifest(files=(*others, entry)).model_dump(mode="json"))
@@ -126,6 +126,26 @@ def manifest_digest(store: BarStore) -> str:
     rolls = registered_rolls(store)
     parts = [*files, "no rolls" if rolls is None else content_digest(rolls)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def prove_quarantine_from_now_on(store: BarStore) -> None:
+    """Record what an earlier format did not: the digests of the rows that were set aside.
+
+    Raises:
+        IntegrityError: If the manifest is broken.
+    """
+    with locked(store.manifest):
+        before = read_manifest(store)
+        files = tuple(_with_quarantine(store, entry) for entry in before.files)
+        if files != before.files:
+            publish_record(store.manifest, Manifest(files=files).model_dump(mode="json"))
+
+
+def _with_quarantine(store: BarStore, entry: ManifestEntry) -> ManifestEntry:
+    path = store.quarantined(entry)
+    if entry.rejected_sha256 is not None or not path.exists():
+        return entry
+    return entry.model_copy(update={"rejected_sha256": file_sha256(path)})
 
 
 def _read_added(store: BarStore, path: Path, sha256: str, options: VendorOptions) -> VendorBars:
@@ -233,13 +253,15 @@ def _copy(path: Path, target: Path, sha256: str) -> None:
             )
 
 
-def _quarantine(store: BarStore, entry: ManifestEntry, rejected: pd.DataFrame) -> None:
-    """Publish the rows of a file that are no bars, or remove those of the file it replaces."""
+def _quarantine(store: BarStore, entry: ManifestEntry, rejected: pd.DataFrame) -> str | None:
+    """Publish the rows of a file that are no bars, or remove those of the file it replaces; their SHA256."""
     path = store.quarantined(entry)
-    if len(rejected):
-        publish_bytes(path, rejected.to_csv(index=False).encode())
-    else:
+    if rejected.empty:
         path.unlink(missing_ok=True)
+        return None
+    content = rejected.to_csv(index=False).encode()
+    publish_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _read_entry(store: BarStore, entry: ManifestEntry) -> VendorBars:

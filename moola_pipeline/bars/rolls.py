@@ -14,9 +14,11 @@ from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.publish import locked, publish_bytes
+from moola_pipeline.records import require_csv_as_written, self_proving_csv, unreadable
 
 ROLL_COLUMNS = ("time", "old", "new")
 ROLL_TIME_NAMES = ("time", "timestamp", "roll_ts_utc")
+REMEDY = 'Register the rolls again with "moola bars rolls add FILE".'
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def rolls_of_text(source: Path | io.BytesIO, name: str) -> pd.DataFrame:
         remedy="Write them with their offset, as in 2024-12-16T23:00:00Z, or name the column roll_ts_utc.",
     )
     rolls = pd.DataFrame({"time": times})
-    for name in ("old", "new"):
-        rolls[name] = table.column(columns[name]).to_pandas().astype("str").str.strip()
+    for role in ("old", "new"):
+        rolls[role] = table.column(columns[role]).to_pandas().astype("str").str.strip()
     _refuse_broken_chain(rolls, name)
     return rolls
 
@@ -68,16 +70,21 @@ def registered_rolls(store: BarStore) -> pd.DataFrame | None:
     """The rolls registered in a store, or None if none are.
 
     Raises:
-        IntegrityError: If the registered file is no longer what `add_rolls` wrote.
+        Truncated, ChecksumMismatch: If the registered file is no longer what `add_rolls` wrote.
+        UnreadableFile: If the system would not read it.
+        IntegrityError: If it holds no rolls.
     """
-    if not store.rolls.exists():
-        return None
+    remedy = store.remedy(REMEDY)
     try:
-        return read_rolls(store.rolls)
+        content = store.rolls.read_bytes()
+        require_csv_as_written(content, ",".join(ROLL_COLUMNS), store.rolls.name, remedy)
+        return rolls_of_text(io.BytesIO(content), store.rolls.name)
+    except FileNotFoundError:
+        return None
     except BadInput as fault:
-        raise IntegrityError(
-            f'{fault} It was edited: register the rolls again with "moola bars rolls add".'
-        ) from None
+        raise IntegrityError(f"{fault} It was edited. {remedy}") from None
+    except OSError as fault:
+        raise unreadable(store.rolls, fault, remedy) from fault
 
 
 def add_rolls(store: BarStore, path: Path) -> AddedRolls:
@@ -96,11 +103,10 @@ def register_rolls(store: BarStore, rolls: pd.DataFrame) -> AddedRolls:
             before = registered_rolls(store)
         except IntegrityError:
             before = None  # the rolls being added replace the damaged ones
-        if before is not None and before.equals(rolls):
-            return AddedRolls(len(rolls), len(before), changed=False)
         written = rolls.assign(time=rolls["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-        publish_bytes(store.rolls, written.to_csv(index=False, lineterminator="\n").encode())
-    return AddedRolls(len(rolls), 0 if before is None else len(before), changed=True)
+        publish_bytes(store.rolls, self_proving_csv(written.to_csv(index=False, lineterminator="\n")))
+        changed = before is None or not before.equals(rolls)
+    return AddedRolls(len(rolls), 0 if before is None else len(before), changed)
 
 
 def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:

@@ -17,8 +17,8 @@ from pydantic import (
 )
 
 from moola_pipeline.bars.vendor import VendorOptions
-from moola_pipeline.errors import IntegrityError
-from moola_pipeline.records import FileDigest, prove_file, record_in
+from moola_pipeline.errors import IntegrityError, MissingFile
+from moola_pipeline.records import FileDigest, prove_file, record_in, unreadable
 
 NAME_LENGTH = 200
 
@@ -88,6 +88,9 @@ class ManifestEntry(BaseModel):
     bytes: int = Field(gt=0)
     rows: int = Field(gt=0, description="bars kept")
     rejected: int = Field(0, ge=0, description="rows that are no bars, set aside")
+    rejected_sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="of the file that they were set aside in"
+    )
     first: AwareDatetime = Field(description="open of the first bar")
     last: AwareDatetime = Field(description="open of the last bar")
     format: str
@@ -169,7 +172,8 @@ def verify_file(store: BarStore, entry: ManifestEntry) -> None:
     Raises:
         Truncated: If it is shorter than it was.
         ChecksumMismatch: If its SHA256 is another.
-        IntegrityError: If it is missing or cannot be read.
+        MissingFile: If it is gone.
+        UnreadableFile: If the system would not read it.
     """
     path = store.raw / entry.file
     remedy = store.remedy(
@@ -179,11 +183,32 @@ def verify_file(store: BarStore, entry: ManifestEntry) -> None:
     try:
         recorded = FileDigest(entry.sha256, entry.bytes)
         prove_file(path, entry.file, recorded, store.shown_manifest, remedy)
-    except OSError as fault:
-        raise IntegrityError(
-            f"{entry.file}: {store.shown_manifest} records it, but reading gave: {fault.strerror}. "
+    except FileNotFoundError:
+        raise MissingFile(
+            f"{entry.file}: {store.shown_manifest} records it, but it is gone. "
             + store.remedy('Add it again from where it came with "moola bars add FILE".')
         ) from None
+    except OSError as fault:
+        raise unreadable(path, fault, remedy) from fault
+
+
+def verify_quarantined(store: BarStore, entry: ManifestEntry) -> None:
+    """Prove that the rows set aside of a registered file are as they were.
+
+    Raises:
+        MissingFile: If they are gone.
+        Truncated, ChecksumMismatch: If they were changed.
+    """
+    if entry.rejected_sha256 is None:  # none were, or by an earlier format
+        return
+    path, recorded = store.quarantined(entry), FileDigest(entry.rejected_sha256, None)
+    remedy = store.remedy(
+        "Have it written again from the file itself: "
+        f"moola bars add {shlex.quote(str(store.raw / entry.file))}"
+    )
+    if not path.exists():
+        raise MissingFile(f"{path.name} must be in {path.parent}, but it is gone. {remedy}")
+    prove_file(path, path.name, recorded, store.shown_manifest, remedy)
 
 
 def is_intact(store: BarStore, entry: ManifestEntry) -> bool:

@@ -51,13 +51,16 @@ def read_report(folder: Path) -> "ReportData":
 
     Raises:
         MissingArtifact: If there is none.
+        Truncated, ChecksumMismatch: If page or numbers are no longer those that were written.
         IntegrityError: If its file is not a report.
     """
     from pydantic import ValidationError
 
     from moola_pipeline.evaluation.report_data import ReportData
+    from moola_pipeline.resources.seals import prove
 
     try:
+        prove(folder / "report")
         return ReportData.model_validate_json((folder / "report.json").read_bytes())
     except FileNotFoundError as fault:
         raise MissingArtifact("A report must have been written, but there is none. Run: moola run") from fault

@@ -1,6 +1,5 @@
 """The one place where a simulated market and its labels are published."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ from moola_pipeline.bars.simulated import (
 )
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
-from moola_pipeline.errors import ChecksumMismatch
-from moola_pipeline.publish import file_sha256, locked, publish_json, publishing
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError
+from moola_pipeline.publish import file_sha256, locked, publishing
+from moola_pipeline.records import FileDigest, prove_file, publish_record, read_record
 
 DIGESTS = "files"
-"""Under this name the record of a market holds the SHA256 of its labels and rolls."""
+"""Under this name the record of a market holds the SHA256 of its labels, its rolls and its truth."""
+SETTINGS_NAME, TRUTH_NAME = "settings.json", "truth.parquet"
 
 
 def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
@@ -30,14 +31,15 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
 
     Raises:
         ValueError: If the store is not for simulated bars, or the settings cannot be met.
-        ChecksumMismatch: If the labels or the rolls are no longer those that were made.
+        Truncated, ChecksumMismatch: If labels, rolls, truth or the record of the settings are no longer
+            those that were made.
     """
     if not store.simulated:
         raise ValueError(f"a simulated market must lie apart from registered bars, got {store.root.name}")
     settings_file = _settings_file(store)
     with locked(settings_file):
         if is_simulated(store, settings):
-            _require_as_made(store, _read_record(settings_file)[DIGESTS])
+            _require_as_made(store, recorded_digests(store))
             return
         from moola_pipeline.labels.simulated_annotator import draw_labels  # compiles, and is rarely needed
 
@@ -46,27 +48,29 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
         labels = draw_labels(market, settings)
         bars_file = store.raw / "bars.parquet"
         _publish_parquet(bars_file, market.bars)
-        _publish_parquet(store.root / "truth.parquet", market.truth)
+        _publish_parquet(store.root / TRUTH_NAME, market.truth)
         with publishing(labels_file(store)) as temporary:
             labels.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
         store.rolls.unlink(missing_ok=True)
         if len(market.rolls):
             register_rolls(store, market.rolls)
-        beside = [path for path in (labels_file(store), store.rolls) if path.exists()]
-        digests = {path.name: file_sha256(path) for path in beside}
-        publish_json(settings_file, {**_recorded(settings), DIGESTS: digests})
+        _record(store, _recorded(settings))
         add_bars(store, bars_file, VendorOptions(instrument=settings.instrument))
 
 
 def is_simulated(store: BarStore, settings: SimulationSettings) -> bool:
-    """Whether the market of these settings has been made in a store; it may have been changed since."""
-    made = _read_record(_settings_file(store))
+    """Whether the market of these settings has been made in a store; it may have been changed since.
+
+    Raises:
+        Truncated, ChecksumMismatch, IntegrityError: If its record is not what was written.
+    """
+    made = _read_record(store)
     digests = made.pop(DIGESTS, None)
     return made == _recorded(settings) and digests is not None and bool(read_manifest(store).files)
 
 
 def _settings_file(store: BarStore) -> Path:
-    return store.root / "settings.json"
+    return store.root / SETTINGS_NAME
 
 
 def _recorded(settings: SimulationSettings) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def _require_as_made(store: BarStore, digests: dict[str, str]) -> None:
         actual = file_sha256(path) if path.exists() else "that of no file"
         if actual != recorded:
             raise ChecksumMismatch(
-                f"{name}: SHA256 is {actual}, {store.root.name}/settings.json records {recorded}. "
+                f"{name}: SHA256 is {actual}, {store.root.name}/{SETTINGS_NAME} records {recorded}. "
                 + store.remedy("")
             )
 
@@ -89,13 +93,53 @@ def labels_file(store: BarStore) -> Path:
     return store.root / "labels.csv"
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    """What was recorded of the market; nothing where no record can be read."""
+def read_truth(store: BarStore) -> pd.DataFrame:
+    """What was planted in a simulated market, as `simulate` returns it; proven first.
+
+    Raises:
+        FileNotFoundError: If the market has not been made.
+        ChecksumMismatch: If it is no longer what was planted.
+    """
+    path, recorded = store.root / TRUTH_NAME, recorded_digests(store).get(TRUTH_NAME)
+    if recorded is not None:
+        place = f"{store.root.name}/{SETTINGS_NAME}"
+        prove_file(path, path.name, FileDigest(recorded, None), place, store.remedy(""))
+    return pd.read_parquet(path)
+
+
+def recorded_digests(store: BarStore) -> dict[str, str]:
+    """SHA256 of each file of a market that its record holds; none where no market was made.
+
+    Raises:
+        Truncated, ChecksumMismatch, IntegrityError: If the record is not what was written.
+    """
+    digests = _read_record(store).get(DIGESTS, {})
+    if not isinstance(digests, dict):
+        raise IntegrityError(
+            f"{SETTINGS_NAME} must record the market, but it cannot be read. {store.remedy('')}"
+        )
+    return digests
+
+
+def prove_from_now_on(store: BarStore) -> None:
+    """Add what a record of an earlier format lacks: the digest of the truth, and its own."""
+    made = _read_record(store)
+    if made and TRUTH_NAME not in made.pop(DIGESTS, {}):
+        _record(store, made)
+
+
+def _record(store: BarStore, about: dict[str, Any]) -> None:
+    files = (labels_file(store), store.rolls, store.root / TRUTH_NAME)
+    digests = {path.name: file_sha256(path) for path in files if path.exists()}
+    publish_record(_settings_file(store), {**about, DIGESTS: digests})
+
+
+def _read_record(store: BarStore) -> dict[str, Any]:
+    """What was recorded of the market; nothing where none was made."""
     try:
-        record = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return read_record(_settings_file(store), "must record the market", store.remedy(""))
+    except FileNotFoundError:
         return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _publish_parquet(path: Path, frame: pd.DataFrame) -> None:

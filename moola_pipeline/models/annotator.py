@@ -1,7 +1,6 @@
 """The whole model: rule, network and decisions, as it is served; and how it is kept on disk."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -19,10 +19,12 @@ from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.rule import Rule
-from moola_pipeline.publish import publish_bytes, publish_json
+from moola_pipeline.publish import publish_bytes
+from moola_pipeline.records import publish_record, read_record, unreadable
 
 FORMAT = 2
 WEIGHTS_FILE, CONFIG_FILE = "weights.safetensors", "config.json"
+REMEDY = "Train it again."
 
 
 class Decisions(BaseModel):
@@ -120,15 +122,17 @@ def _save(folder: Path, module: nn.Module, settings: dict[str, Any], facts: dict
         "facts": facts,
     }
     publish_bytes(folder / WEIGHTS_FILE, weights)
-    publish_json(folder / CONFIG_FILE, config)
+    publish_record(folder / CONFIG_FILE, config)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text())
+        config = read_record(folder / CONFIG_FILE, f"of {folder.name} must describe the model", REMEDY)
         content = (folder / WEIGHTS_FILE).read_bytes()
-    except (OSError, ValueError) as fault:
-        raise IntegrityError(f"{folder.name}: the model cannot be read ({fault}). Train it again.") from fault
+    except FileNotFoundError as fault:
+        raise IntegrityError(f"{folder.name}: the model cannot be read ({fault}). {REMEDY}") from fault
+    except OSError as fault:
+        raise unreadable(folder, fault, REMEDY) from fault
     require_schema(folder.name, config)
     # Two files cannot be replaced at once: a stop in between leaves new weights beside an old config.
     digest = hashlib.sha256(content).hexdigest()
@@ -137,14 +141,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{folder.name}/{WEIGHTS_FILE}: SHA256 is {digest}, {CONFIG_FILE} records "
             f"{config.get('weights_sha256')}. Train it again."
         )
-    return config, load(content)
+    with _agreement(folder):
+        return config, load(content)
 
 
 @contextmanager
 def _agreement(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, ValueError, KeyError, TypeError) as fault:
+    except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, OverflowError) as fault:
         reason = " ".join(str(fault).split())
         raise IntegrityError(
             f"{folder.name}: weights and config disagree ({reason}). Train it again."
@@ -158,7 +163,8 @@ def require_schema(name: str, config: dict[str, Any]) -> None:
             f"{name}: model format must be {FORMAT}, got {config.get('format')}. Train it again."
         )
     if config.get("features") != list(FEATURE_NAMES):
-        theirs = config.get("features") or []
+        listed = config.get("features")
+        theirs = [str(one) for one in listed] if isinstance(listed, list) else []
         strange = sorted(set(theirs) ^ set(FEATURE_NAMES)) or ["the order"]
         raise IntegrityError(
             f"{name}: the model reads {len(theirs)} features, this version has {len(FEATURE_NAMES)}; "

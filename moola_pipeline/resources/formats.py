@@ -1,20 +1,28 @@
 """The format of a home: one of an earlier version is brought up to date, a copy set aside first."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from moola_pipeline import __version__
+from moola_pipeline.bars.manifest import prove_quarantine_from_now_on
+from moola_pipeline.bars.rolls import register_rolls, registered_rolls
+from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.home import Home
+from moola_pipeline.labels.simulated import prove_from_now_on
 from moola_pipeline.publish import locked
 from moola_pipeline.records import proves_itself, publish_record, read_record, record_in
 from moola_pipeline.resources.seals import SEAL_SUFFIX, prove, seal
 
-HOME_FORMAT = 2
-"""1: records without digests of their own, seals without sizes. 2: both."""
+HOME_FORMAT = 3
+"""1: records without digests of their own, seals without sizes. 2: both. 3: digests of rolls, of rows set
+aside, and of a simulated market's truth, too."""
 FORMAT_NAME = "format.json"
 RECORDS = ("manifest.json", "labels/ledger.json", "splits.json", "simulated/*/manifest.json")
+STORES = ("manifest.json", "simulated/*/manifest.json")
 
 
 def home_format(home: Home) -> int:
@@ -25,13 +33,25 @@ def home_format(home: Home) -> int:
     """
     try:
         said = read_record(home.data / FORMAT_NAME, "must name the home's format", "Delete it: moola run")
-        return int(said["format"])
+        return count_of(said)
     except FileNotFoundError:
         return 1 if _is_earlier(home) else HOME_FORMAT
-    except (KeyError, TypeError, ValueError):
+    except ValueError:
         raise IntegrityError(
             f"{FORMAT_NAME} must name the home's format, but it does not. Delete it."
         ) from None
+
+
+def count_of(record: Mapping[str, Any]) -> int:
+    """The format that a record says it is of.
+
+    Raises:
+        ValueError: If it says none.
+    """
+    said = record.get("format")
+    if type(said) is not int or said < 1:
+        raise ValueError(f"format must be a whole number from 1, got {str(said)[:40]}")
+    return said
 
 
 def bring_up_to_date(home: Home) -> Path | None:
@@ -78,6 +98,11 @@ def _add_digests(home: Home) -> None:
             continue
         if not proves_itself(path):
             publish_record(path, found)
+    for path in [one for pattern in STORES for one in home.data.glob(pattern)]:
+        store = BarStore(path.parent, simulated=path.parent != home.data)
+        for recorded in (prove_quarantine_from_now_on, _with_digests):
+            with suppress(IntegrityError):
+                recorded(store)
     for path in [*home.store.rglob(f"*{SEAL_SUFFIX}"), *home.reports.rglob(f"*{SEAL_SUFFIX}")]:
         place = path.with_name(path.name.removesuffix(SEAL_SUFFIX))
         try:
@@ -86,6 +111,14 @@ def _add_digests(home: Home) -> None:
             continue
         if json.loads(path.read_bytes()).get("format") is None:
             seal(place)
+
+
+def _with_digests(store: BarStore) -> None:
+    """Rolls, or the truth of a simulated market, which proves its rolls by its own record."""
+    if store.simulated:
+        prove_from_now_on(store)
+    elif (rolls := registered_rolls(store)) is not None:
+        register_rolls(store, rolls)
 
 
 def _records(home: Home) -> Iterator[Path]:

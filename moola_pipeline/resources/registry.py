@@ -16,6 +16,7 @@ from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
 from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.home import Home
 from moola_pipeline.publish import file_sha256, locked
+from moola_pipeline.records import OWN_DIGEST
 from moola_pipeline.resources.elsewhere import tracking_elsewhere
 from moola_pipeline.resources.signature import bars_signature, pinned_packages
 from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, open_store
@@ -107,7 +108,8 @@ def annotator_digests(folder: Path) -> dict[str, str]:
     from moola_pipeline.models.annotator import CONFIG_FILE, WEIGHTS_FILE
 
     config = json.loads((folder / CONFIG_FILE).read_bytes())
-    config.pop("facts", None)
+    for name in ("facts", OWN_DIGEST):  # neither answers anything
+        config.pop(name, None)
     return {
         MODEL_DIGEST: hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
         WEIGHTS_DIGEST: file_sha256(folder / WEIGHTS_FILE),

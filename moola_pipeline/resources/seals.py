@@ -12,6 +12,7 @@ FORMAT = 2
 SEAL_SUFFIX = ".seal.json"
 REMEDY = "Make it again: moola run"
 GONE, CHANGED = "what it made is gone", "what it made was changed"
+UNREAD = "what it made cannot be read"
 
 
 def seal(place: Path) -> None:
@@ -46,7 +47,9 @@ def damage(place: Path) -> str | None:
         prove(place)
     except FileNotFoundError:
         return GONE
-    except (IntegrityError, OSError):
+    except OSError:
+        return UNREAD
+    except IntegrityError:
         return CHANGED
     return None
 

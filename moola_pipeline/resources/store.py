@@ -1,5 +1,6 @@
 """Where assets are kept: one file or folder each, named formats, never pickle."""
 
+import io
 import json
 import shutil
 from abc import abstractmethod
@@ -16,10 +17,11 @@ from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.publish import publish_bytes, publish_json
+from moola_pipeline.records import unreadable
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import code_version
 from moola_pipeline.resources.remote_store import pull, push
-from moola_pipeline.resources.seals import prove, seal
+from moola_pipeline.resources.seals import REMEDY, prove, seal
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +67,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
         Raises:
             MissingArtifact: If it has not been materialized for this market and profile.
             Truncated, ChecksumMismatch: If its files are no longer those that were kept.
-        UnreadableFile: If the system would not read one.
+            UnreadableFile: If the system would not read one.
             IntegrityError: If something in it that must be float32 is not.
         """
         asset = context.asset_key.to_user_string()
@@ -79,11 +81,10 @@ class StoreIOManager(dg.ConfigurableIOManager):
                 f"{asset} must be materialized first for {self.pipeline.label}, but it is not there. "
                 "Materialize it, or run: moola run"
             ) from fault
+        except UnreadableFile:
+            raise
         except OSError as fault:
-            raise UnreadableFile(
-                f"{fault.filename or place} must be read, but that gave: {fault.strerror}. "
-                "Mend the disk or its permissions, or make it again: moola run --force"
-            ) from fault
+            raise unreadable(place, fault, REMEDY) from fault
         self._require_float32(asset, value)
         return value
 
@@ -107,7 +108,7 @@ class FrameIOManager(StoreIOManager):
 
     def read(self, place: Path) -> pd.DataFrame:
         """The frame."""
-        return pd.read_parquet(place.with_suffix(".parquet"))
+        return _read_frame(place.with_suffix(".parquet"))
 
     def floats(self, value: pd.DataFrame) -> Iterator[tuple[str, str]]:
         """Columns of real numbers."""
@@ -161,9 +162,10 @@ class FeatureIOManager(StoreIOManager):
 
     def _bars(self, place: Path) -> pd.DataFrame:
         """The prices and segments that the features are computed from."""
-        pull(self.pipeline.home, place.with_name("raw_nq_bars"))
-        bars = place.with_name("raw_nq_bars.parquet")
-        return pd.read_parquet(bars, columns=[*PRICE_COLUMNS, "segment"])
+        bars = place.with_name("raw_nq_bars")
+        pull(self.pipeline.home, bars)
+        prove(bars)
+        return _read_frame(bars.with_suffix(".parquet"), [*PRICE_COLUMNS, "segment"])
 
 
 class JsonIOManager(StoreIOManager):
@@ -245,6 +247,11 @@ class ReportIOManager(StoreIOManager):
 
         data = ReportData.model_validate_json(place.with_suffix(".json").read_bytes())
         return WrittenReport(data, place.with_suffix(".html").read_text())
+
+
+def _read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A frame read whole by Python, so that what the system refuses is an OSError that says why."""
+    return pd.read_parquet(io.BytesIO(path.read_bytes()), columns=columns)
 
 
 def _require(folder: Path) -> None:

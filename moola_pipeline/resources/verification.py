@@ -1,30 +1,25 @@
 """Everything of a home hashed again and held against what was recorded when it was kept."""
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 
 from moola_pipeline.bars.rolls import registered_rolls
-from moola_pipeline.bars.store import BarStore, read_manifest, verify_file
-from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MoolaError, Truncated
+from moola_pipeline.bars.store import BarStore, read_manifest, verify_file, verify_quarantined
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
 from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.registry import RAW_NAME, has_labels, registered_files, registered_labels
+from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
 from moola_pipeline.publish import left_behind
 from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.promotions import LOG_NAME, read_log
-from moola_pipeline.resources.registry import ANNOTATOR_FOLDER, CONFIG_DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST
-from moola_pipeline.resources.relocation import PLACE_NAME
+from moola_pipeline.resources.recorded_files import LATER_THAN, recorded_files
 from moola_pipeline.resources.seals import REMEDY, SEAL_SUFFIX, sealed_files
-from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
-
-LATER_THAN = "Put it back from a backup: moola restore FILE"
-SETTINGS_NAME = "settings.json"
+from moola_pipeline.resources.tracking import DATABASE_NAME
 
 
 @dataclass(frozen=True)
@@ -99,26 +94,21 @@ def _bars(found: Verification, home: Home, store: BarStore) -> None:
     for entry in read_manifest(store).files:
         path = store.raw / entry.file
         found.prove("bar files", _below(home, path), lambda one=entry: verify_file(store, one))
-    if store.rolls.exists() and not store.simulated:
+        if entry.rejected_sha256 is not None:
+            aside = _below(home, store.quarantined(entry))
+            found.prove("rows set aside", aside, lambda one=entry: verify_quarantined(store, one))
+    if store.rolls.exists():
         found.prove("rolls", _below(home, store.rolls), lambda: registered_rolls(store))
 
 
 def _simulated(found: Verification, home: Home, store: BarStore) -> None:
     record, remedy = store.root / SETTINGS_NAME, store.remedy("")
 
-    def digests() -> dict[str, str]:
-        try:
-            return json.loads(record.read_bytes())["files"]
-        except (ValueError, KeyError, TypeError):
-            raise IntegrityError(
-                f"{SETTINGS_NAME} must record the market, but it cannot be read. {remedy}"
-            ) from None
-
     before = len(found.findings)
-    found.prove("records of simulated markets", _below(home, record), digests)
+    found.prove("records of simulated markets", _below(home, record), lambda: recorded_digests(store))
     if len(found.findings) > before:
         return
-    for name, sha256 in digests().items():
+    for name, sha256 in recorded_digests(store).items():
         path, recorded = store.root / name, FileDigest(sha256, None)
         found.prove(
             "simulated files",
@@ -162,61 +152,19 @@ def _asset(found: Verification, home: Home, seal: Path) -> None:
 
 
 def _tracked(found: Verification, home: Home) -> None:
-    log, database = home.tracking / LOG_NAME, home.tracking / DATABASE_NAME
+    log = home.tracking / LOG_NAME
     if log.exists():
         found.prove("promotion logs", _below(home, log), lambda: read_log(home))
-    if not database.exists():
-        return
     try:
-        kept = [*_artifacts(home, database), *_versions(home, database)]
+        kept = list(recorded_files(home))
     except sqlite3.Error:
         return  # said where the databases are looked at
-    for kind, path, recorded in kept:
-        found.prove(
-            kind,
-            _below(home, path),
-            lambda path=path, one=recorded: prove_file(
-                path, _below(home, path), one, DATABASE_NAME, LATER_THAN
-            ),
-        )
-
-
-def _artifacts(home: Home, database: Path) -> Iterator[tuple[str, Path, FileDigest]]:
-    """What runs logged, by the tags that `TrackedRun` set."""
-    rows = _rows(
-        database,
-        "SELECT runs.artifact_uri, tags.key, tags.value FROM tags JOIN runs USING (run_uuid) "
-        "WHERE tags.key LIKE ? AND runs.lifecycle_stage = 'active'",
-        f"{DIGEST_TAG}%",
-    )
-    for uri, key, value in rows:
-        sha256, _, size = value.partition(" ")
-        name = key.removeprefix(DIGEST_TAG)
-        kind = "files of models" if name.startswith(f"{MODEL_FOLDER}/") else "files of runs"
-        yield kind, _folder(home, uri) / name, FileDigest(sha256, int(size))
-
-
-def _versions(home: Home, database: Path) -> Iterator[tuple[str, Path, FileDigest]]:
-    """Weights and config of each registered version, by the version's own tags."""
-    rows = _rows(
-        database,
-        "SELECT version.source, tag.key, tag.value "
-        "FROM model_version_tags AS tag JOIN model_versions AS version "
-        "ON version.name = tag.name AND version.version = tag.version WHERE tag.key IN (?, ?)",
-        WEIGHTS_DIGEST,
-        CONFIG_DIGEST,
-    )
-    names = {WEIGHTS_DIGEST: "weights.safetensors", CONFIG_DIGEST: "config.json"}
-    for source, key, sha256 in rows:
-        folder = _folder(home, source) / "artifacts" / ANNOTATOR_FOLDER
-        yield "files of versions", folder / names[key], FileDigest(sha256, None)
-
-
-def _folder(home: Home, uri: str) -> Path:
-    """Where an artifact folder lies now: a moved home is brought up to date when it is opened."""
-    place = home.tracking / PLACE_NAME
-    before = place.read_text(errors="replace").strip() if place.exists() else home.tracking.as_uri()
-    return home.tracking / unquote(uri.removeprefix(before).removeprefix(home.tracking.as_uri()).lstrip("/"))
+    except BadInput as fault:
+        found.findings.append(Finding(DATABASE_NAME, "unreadable", str(fault)))
+        return
+    for one in kept:
+        name = _below(home, one.path) if one.path else one.place
+        found.prove(one.kind, name, lambda one=one, name=name: one.prove(name))
 
 
 def _require_sound(path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_missing_file_stops_the_run_as_a_changed_one_does(registered_copy: Hom
     (registered_copy.data / "raw" / BARS).unlink()
     result = run(registered_copy)
     assert result.exit_code == FAILED
-    assert complaint(result).startswith(f"{BARS}: data/manifest.json records it, but reading gave: No such")
+    assert complaint(result).startswith(f"{BARS}: data/manifest.json records it, but it is gone.")
     assert made_in_last_run(registered_copy) == []
 
 

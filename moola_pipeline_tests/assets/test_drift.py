@@ -21,7 +21,7 @@ WICK_POINTS = 6.0
 
 
 def drift_of(home: Home) -> dict:
-    return json.loads((home.store / "nq-smoke" / "drift" / "drift.json").read_text())
+    return json.loads((home.store / "nq-smoke" / "latest_expansions" / "drift.json").read_text())
 
 
 def with_long_wicks(bars: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def test_a_warning_stops_nothing_and_stands_in_dagster(marked: tuple[str, Home])
 
 
 def test_the_picture_lies_beside_the_figures(marked: tuple[str, Home]):
-    picture = (marked[1].store / "nq-smoke" / "drift" / "drift.svg").read_bytes()
+    picture = (marked[1].store / "nq-smoke" / "latest_expansions" / "drift.svg").read_bytes()
     assert b"<svg" in picture and b"upper_wick_pct" in picture
 
 

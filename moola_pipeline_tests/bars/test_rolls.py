@@ -154,7 +154,7 @@ def test_registered_rolls_that_were_damaged_say_so_and_can_be_added_again(tmp_pa
     add_rolls(store, rolls_file(tmp_path))
     store.rolls.write_text("time,old,new\nnonsense\n", encoding="utf-8")
 
-    with pytest.raises(IntegrityError, match='register the rolls again with "moola bars rolls add"'):
+    with pytest.raises(IntegrityError, match='Register the rolls again with "moola bars rolls add FILE"'):
         registered_rolls(store)
     assert add_rolls(store, rolls_file(tmp_path)).changed
     assert n_registered(store) == 2

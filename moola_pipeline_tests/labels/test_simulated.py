@@ -23,14 +23,15 @@ from moola_pipeline.bars.simulated import (
     simulate,
 )
 from moola_pipeline.bars.store import BarStore, read_manifest
-from moola_pipeline.errors import ChecksumMismatch
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
 from moola_pipeline.labels import simulated_annotator
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, NONE, TYPES, expansions
-from moola_pipeline.labels.simulated import ensure_simulated, labels_file
+from moola_pipeline.labels.simulated import ensure_simulated, labels_file, prove_from_now_on, read_truth
 from moola_pipeline.labels.simulated_annotator import LEAST_LEG_ATR, NARROW_ATR, draw_labels, look
 from moola_pipeline.publish import file_sha256
+from moola_pipeline.records import OWN_DIGEST
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 
@@ -314,14 +315,56 @@ def test_changed_or_lost_labels_are_refused_and_not_learned_from(tmp_path: Path,
     )
 
 
-@pytest.mark.parametrize(("name", "content"), [("settings.json", "[]"), ("manifest.json", "{}")])
-def test_a_market_whose_record_says_nothing_is_made_again(tmp_path: Path, name: str, content: str):
+@pytest.mark.parametrize("content", [None, "{}"])
+def test_a_market_that_was_not_made_to_its_end_is_made_again(tmp_path: Path, content: str | None):
     store = BarStore(tmp_path / "tiny", simulated=True)
     ensure_simulated(store, TINY)
     before = read_manifest(store).files[0].sha256
-    (store.root / name).write_text(content)
+    store.manifest.unlink()
+    if content is not None:
+        store.manifest.write_text(content)
     ensure_simulated(store, TINY)
     assert [entry.sha256 for entry in read_manifest(store).files] == [before]
+
+
+def test_a_record_that_is_not_the_one_written_is_refused_and_the_market_kept(tmp_path: Path):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, TINY)
+    record, bars = store.root / "settings.json", file_sha256(store.raw / "bars.parquet")
+    whole = record.read_bytes()
+    remedy = f"Delete the folder {store.root}: the next run makes it anew."
+    for damaged, kind in ((b"[]", IntegrityError), (whole[:-9], Truncated), (b" " + whole, ChecksumMismatch)):
+        record.write_bytes(damaged)
+        with pytest.raises(kind, match=r"settings.json must record the market, but .*") as fault:
+            ensure_simulated(store, TINY)
+        assert str(fault.value).endswith(remedy)
+        assert file_sha256(store.raw / "bars.parquet") == bars
+
+
+def test_the_truth_is_proven_before_a_report_judges_by_it(tmp_path: Path):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, TINY)
+    assert content_digest(read_truth(store)) == content_digest(simulate(TINY).truth)
+    path = store.root / "truth.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"2")
+    for read in (read_truth, lambda store: ensure_simulated(store, TINY)):
+        with pytest.raises(
+            ChecksumMismatch, match=r"^truth.parquet: SHA256 is .*: the next run makes it anew"
+        ):
+            read(store)
+
+
+def test_a_market_of_an_earlier_format_is_proven_from_now_on(tmp_path: Path):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, TINY)
+    record = store.root / "settings.json"
+    written = record.read_bytes()
+    earlier = {name: value for name, value in json.loads(written).items() if name != OWN_DIGEST}
+    del earlier["files"]["truth.parquet"]
+    record.write_text(json.dumps(earlier, indent=2) + "\n")
+    assert content_digest(read_truth(store)) == content_digest(simulate(TINY).truth)
+    prove_from_now_on(store)
+    assert record.read_bytes() == written
 
 
 def test_two_processes_that_ask_at_once_get_one_market(tmp_path: Path):

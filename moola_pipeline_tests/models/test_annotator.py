@@ -1,7 +1,6 @@
 """A model on disk: it comes back bit by bit, or it is refused by name."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.rule import Rule
+from moola_pipeline.records import publish_record, read_record
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
 torch.set_num_threads(1)
@@ -63,9 +63,9 @@ def saved(tmp_path: Path) -> Path:
 
 
 def change_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    config = json.loads((folder / CONFIG_FILE).read_text())
+    config = read_record(folder / CONFIG_FILE, "must be whole", "Train it again.")
     change(config)
-    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    publish_record(folder / CONFIG_FILE, config)
 
 
 def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -194,7 +194,7 @@ def test_a_missing_file_is_refused(saved: Path, name: str):
 
 def test_a_broken_config_is_refused(saved: Path):
     (saved / CONFIG_FILE).write_text("{")
-    with pytest.raises(IntegrityError, match=r"model cannot be read .*Train it again\.$"):
+    with pytest.raises(IntegrityError, match=r"^config.json of model must describe .*Train it again\.$"):
         load_annotator(saved)
 
 

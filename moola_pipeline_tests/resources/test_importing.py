@@ -10,6 +10,7 @@ import pytest
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.home import Home
 from moola_pipeline.publish import file_sha256
+from moola_pipeline.records import publish_record, read_record
 from moola_pipeline.resources.importing import find_champion, import_champion
 from moola_pipeline.resources.registry import (
     DIGEST_TAGS,
@@ -91,13 +92,16 @@ def test_a_changed_threshold_is_refused_though_the_weights_are_whole(home: Home,
     config = json.loads(path.read_text())
     config["decisions"]["expansion_threshold"] = 0.0
     path.write_text(json.dumps(config))
+    assert "config.json of annotator must describe the model, but it was changed" in refused(home, smoke_copy)
+    del config["record_sha256"]  # as an earlier version wrote it
+    path.write_text(json.dumps(config))
     assert "but model.sha256 is " in refused(home, smoke_copy)
 
 
 def test_a_model_of_other_features_is_refused(home: Home, smoke_copy: Home):
     path = find_champion(smoke_copy, None).folder / "config.json"
-    config = json.loads(path.read_text())
-    path.write_text(json.dumps(config | {"features": [*config["features"], "moon_phase"]}))
+    config = read_record(path, "must be whole", "Train it again.")
+    publish_record(path, config | {"features": [*config["features"], "moon_phase"]})
     assert "they differ in moon_phase. Import from a backup of that home" in refused(home, smoke_copy)
 
 

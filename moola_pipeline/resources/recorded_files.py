@@ -1,0 +1,166 @@
+"""Files whose digest MLflow's database holds, in the home or in a bucket: of runs, models and versions."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from moola_pipeline.errors import BadInput, ChecksumMismatch, MissingFile, Truncated
+from moola_pipeline.home import Home
+from moola_pipeline.records import FileDigest, prove_file
+from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, tracking_elsewhere
+from moola_pipeline.resources.registry import ANNOTATOR_FOLDER, CONFIG_DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST
+from moola_pipeline.resources.relocation import PLACE_NAME
+from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+LATER_THAN = "Put it back from a backup: moola restore FILE"
+MADE_AGAIN = "Put the object back, or log another: moola run --force"
+ENDPOINT_VARIABLE = "MLFLOW_S3_ENDPOINT_URL"
+"""Address of the server that MLflow keeps artifacts on, where it is not Amazon's."""
+CHUNK_BYTES = 8 << 20
+_BUCKET = "s3://"
+_OF_RUNS = (
+    "SELECT runs.artifact_uri, tags.key, tags.value FROM tags JOIN runs USING (run_uuid) "
+    "WHERE tags.key LIKE :pattern AND runs.lifecycle_stage = 'active'"
+)
+_OF_VERSIONS = (
+    "SELECT version.source, tag.key, tag.value "
+    "FROM model_version_tags AS tag JOIN model_versions AS version "
+    "ON version.name = tag.name AND version.version = tag.version WHERE tag.key IN (:weights, :config)"
+)
+_FILES = {WEIGHTS_DIGEST: "weights.safetensors", CONFIG_DIGEST: "config.json"}
+
+
+@dataclass(frozen=True)
+class RecordedFile:
+    """A file that MLflow keeps, and what its database records of it.
+
+    Attributes:
+        kind: files of runs; files of models; files of versions.
+        place: Path, or URI where it lies in a bucket.
+    """
+
+    kind: str
+    place: str
+    recorded: FileDigest
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies in the home; None if it lies in a bucket."""
+        return None if self.place.startswith(_BUCKET) else Path(self.place)
+
+    def prove(self, name: str) -> None:
+        """Prove that it holds the bytes that were logged.
+
+        Args:
+            name: As faults name it.
+
+        Raises:
+            FileNotFoundError, MissingFile: If it is gone.
+            Truncated, ChecksumMismatch: If it is shorter, or another.
+            BadInput: If the bucket does not answer.
+        """
+        if self.path is not None:
+            prove_file(self.path, name, self.recorded, DATABASE_NAME, LATER_THAN)
+        else:
+            _prove_object(self.place, self.recorded)
+
+
+def recorded_files(home: Home) -> Iterator[RecordedFile]:
+    """All files that runs logged, by the tags that `TrackedRun` set, and those of registered versions.
+
+    Raises:
+        sqlite3.Error: If the home's database cannot be read.
+        BadInput: If the shared database does not answer.
+    """
+    for uri, key, value in _rows(home, _OF_RUNS, {"pattern": f"{DIGEST_TAG}%"}):
+        sha256, _, size = value.partition(" ")
+        name = key.removeprefix(DIGEST_TAG)
+        kind = "files of models" if name.startswith(f"{MODEL_FOLDER}/") else "files of runs"
+        yield RecordedFile(kind, _place(home, uri, name), FileDigest(sha256, int(size)))
+    for source, key, sha256 in _rows(
+        home, _OF_VERSIONS, {"weights": WEIGHTS_DIGEST, "config": CONFIG_DIGEST}
+    ):
+        place = _place(home, source, f"artifacts/{ANNOTATOR_FOLDER}/{_FILES[key]}")
+        yield RecordedFile("files of versions", place, FileDigest(sha256, None))
+
+
+def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    if shared := tracking_elsewhere():
+        return _shared_rows(shared, query, values)
+    database = home.tracking / DATABASE_NAME
+    if not database.exists():
+        return []
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def _shared_rows(uri: str, query: str, values: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    from moola_pipeline.resources.elsewhere import TRACKING_VARIABLE, without_secrets
+
+    try:
+        with create_engine(uri, poolclass=NullPool).connect() as connection:
+            return [(row[0], row[1], row[2]) for row in connection.execute(text(query), dict(values))]
+    except SQLAlchemyError as fault:
+        came = " ".join(str(getattr(fault, "orig", fault)).split())
+        raise BadInput(
+            f"{TRACKING_VARIABLE} must name MLflow's database, got {without_secrets(uri)}: {came}. "
+            "Start it, correct the variable, or make its tables: moola run"
+        ) from fault
+
+
+def _place(home: Home, uri: str, name: str) -> str:
+    """Where an artifact lies now: a moved home is brought up to date when it is opened."""
+    if uri.startswith(_BUCKET):
+        return f"{uri.rstrip('/')}/{name}"
+    recorded = home.tracking / PLACE_NAME
+    before = recorded.read_text(errors="replace").strip() if recorded.exists() else home.tracking.as_uri()
+    below = uri.removeprefix(before).removeprefix(home.tracking.as_uri()).lstrip("/")
+    return str(home.tracking / unquote(below) / name)
+
+
+def _prove_object(uri: str, recorded: FileDigest) -> None:
+    digest, size = hashlib.sha256(), 0
+    try:
+        bucket, key = _bucket(uri)
+        with bucket.open_input_stream(key) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+    except FileNotFoundError:
+        raise MissingFile(
+            f"{uri} must be there, as MLflow's database records it, but it is gone. {MADE_AGAIN}"
+        ) from None
+    except OSError as fault:
+        came = " ".join(str(fault).split())[:300]
+        raise BadInput(
+            f"{ARTIFACTS_VARIABLE} must name a bucket that answers, got {uri}: {came}. "
+            f"Check the server's address ({ENDPOINT_VARIABLE}) and the keys."
+        ) from fault
+    if digest.hexdigest() == recorded.sha256:
+        return
+    fault = f"{uri}: SHA256 is {digest.hexdigest()}, MLflow's database records {recorded.sha256}"
+    if recorded.bytes is not None and size < recorded.bytes:
+        raise Truncated(f"{fault}: it ends after {size:,} of {recorded.bytes:,} bytes. {MADE_AGAIN}")
+    raise ChecksumMismatch(f"{fault}. {MADE_AGAIN}")
+
+
+def _bucket(uri: str) -> "tuple[FileSystem, str]":
+    from pyarrow.fs import FileSystem, S3FileSystem
+
+    if address := os.environ.get(ENDPOINT_VARIABLE):
+        scheme, _, host = address.rpartition("://")
+        return S3FileSystem(endpoint_override=host, scheme=scheme or "https"), uri.removeprefix(_BUCKET)
+    return FileSystem.from_uri(uri)
