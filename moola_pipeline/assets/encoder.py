@@ -24,6 +24,7 @@ from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_epoch
 from moola_pipeline.resources.provenance import code_version
+from moola_pipeline.resources.ranks import pretrain_in_processes
 from moola_pipeline.resources.tracking import Tracking
 from moola_pipeline.training.settings import PretrainSettings
 
@@ -60,6 +61,8 @@ def pretrained_encoder(
     from moola_pipeline.serving.annotate import bar_arrays
     from moola_pipeline.training.batches import Source
     from moola_pipeline.training.checkpoints import Checkpoints
+    from moola_pipeline.training.handover import Task
+    from moola_pipeline.training.precision import precision_on
     from moola_pipeline.training.pretrain import pretrain
 
     settings = settings_in_force(config, pipeline.chosen_profile().pretrain)
@@ -73,17 +76,18 @@ def pretrained_encoder(
             stage.run.log_epoch(entry)
             show_epoch(int(entry["epoch"]) + 1, settings.epochs, f"loss {entry['val_loss']:.4f}")
 
+        processes = compute.processes_on(device)
+        source = Source(
+            bar_arrays(raw_nq_bars, tick_points), relativity_features.values, relativity_features.atr
+        )
+        windows = chosen.to_numpy(np.int64)
         with windows_by_time(raw_nq_bars):
-            result = pretrain(
-                Source(
-                    bar_arrays(raw_nq_bars, tick_points), relativity_features.values, relativity_features.atr
-                ),
-                chosen.to_numpy(np.int64),
-                settings,
-                device,
-                on_epoch,
-                checkpoints,
-            )
+            if processes == 1:
+                result = pretrain(source, windows, settings, device, on_epoch, checkpoints)
+            else:
+                terms = compute.terms(device, processes)
+                task = Task(source, windows, settings, terms, checkpoints)
+                result = pretrain_in_processes(context, pipeline.home, task, on_epoch)
         end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
         errors = result.errors
         rival = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
@@ -104,6 +108,8 @@ def pretrained_encoder(
             {
                 "n_windows": result.n_windows,
                 "epochs": len(result.history),
+                "processes": processes,
+                "precision": precision_on(device),
                 "errors": dg.MetadataValue.json(errors),
                 "last_bar_seen": facts["last_bar_seen"],
                 "val_loss": errors["encoder"],

@@ -16,6 +16,7 @@ from moola_pipeline.cli.interrupts import insistent
 from moola_pipeline.cli.market_options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.split_options import choose_splits, split_options
+from moola_pipeline.errors import BadInput
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked
 
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 @click.option(
     "--device", type=click.Choice(["auto", "cuda", "mps", "cpu"]), default="auto", show_default=True
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(min=0),
+    help="Pretrain in so many processes together, each on a GPU of its own or all on the CPU; 0: one for "
+    "each GPU.  [default: MOOLA_PROCESSES, else 1]",
+)
+@click.option("--tf32", is_flag=True, help="Let a GPU multiply in TF32: faster, less exact. Else float32.")
 @click.option("--force", is_flag=True, help="Make everything again, changed or not.")
 @split_options
 @json_option
@@ -40,6 +48,8 @@ def run(
     market: str,
     scenario: str | None,
     device: str,
+    processes: int | None,
+    tf32: bool,
     force: bool,
     as_json: bool,
     rolling: int | None,
@@ -56,6 +66,10 @@ def run(
     if profile == "study":
         from moola_pipeline.cli.study import hold_study
 
+        if processes is not None or tf32:
+            raise BadInput(
+                "--processes and --tf32 are for profiles that train a model, got study. Leave them out."
+            )
         with alone_in(home):
             hold_study(home, market, scenario, device, force, as_json)
         return
@@ -82,7 +96,8 @@ def run(
         if stale:
             await_runs(instance, lambda line: click.echo(line, err=True))
             await_slots(instance, lambda line: click.echo(line, err=True))
-            _materialize(instance, stale, chosen, device)
+            compute = {"device": device, "tf32": tf32, "processes": processes}
+            _materialize(instance, stale, chosen, compute)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
 
 
@@ -149,7 +164,10 @@ def _show_plan(pipeline: "Pipeline", steps: list["Step"]) -> None:
 
 
 def _materialize(
-    instance: "dg.DagsterInstance", assets: list[str], pipeline_config: dict[str, str], device: str
+    instance: "dg.DagsterInstance",
+    assets: list[str],
+    pipeline_config: dict[str, str],
+    compute_config: dict[str, Any],
 ) -> None:
     from moola_pipeline.definitions import defs
     from moola_pipeline.resources.abandoned import run_tags
@@ -168,7 +186,7 @@ def _materialize(
                 run_config={
                     "resources": {
                         "pipeline": {"config": pipeline_config},
-                        "compute": {"config": {"device": device}},
+                        "compute": {"config": {k: v for k, v in compute_config.items() if v is not None}},
                     },
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },

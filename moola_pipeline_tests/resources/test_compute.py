@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.resources.compute import Compute
+from moola_pipeline.resources.compute import PROCESSES_VARIABLE, Compute
+from moola_pipeline.training.precision import precision_on
 
 
 def without_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,9 +37,58 @@ def test_a_device_that_is_not_there_is_refused_by_name(monkeypatch: pytest.Monke
 def test_float32_is_kept_unless_tf32_is_asked_for():
     Compute(tf32=True).prepare()
     assert torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+    assert (precision_on("cuda"), precision_on("cpu")) == ("TF32", "float32")
     Compute().prepare()
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32
+    assert precision_on("cuda") == "float32"
+
+
+def test_the_cpu_multiplies_in_float32_whatever_the_process_was_set_to():
+    torch.set_float32_matmul_precision("medium")
+    Compute(tf32=True).prepare()
+    assert torch.get_float32_matmul_precision() != "medium"
+    Compute().prepare()
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_one_process_pretrains_unless_more_are_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(PROCESSES_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [Compute().processes_on(device) for device in ("cpu", "mps", "cuda")] == [1, 1, 1]
+    assert Compute(processes=2).processes_on("cpu") == 2
+    assert Compute(processes=3).processes_on("cuda") == 3
+
+
+def test_zero_processes_are_one_for_each_gpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [Compute(processes=0).processes_on(device) for device in ("cpu", "mps", "cuda")] == [1, 1, 4]
+
+
+def test_the_environment_says_how_many_processes_where_no_one_else_does(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(PROCESSES_VARIABLE, "2")
+    assert Compute().processes_on("cpu") == 2
+    assert Compute(processes=1).processes_on("cpu") == 1
+    monkeypatch.setenv(PROCESSES_VARIABLE, "two")
+    with pytest.raises(BadInput) as fault:
+        Compute().processes_on("cpu")
+    assert str(fault.value) == (
+        "MOOLA_PROCESSES must be a number of processes, 0 for one on each GPU, got 'two'. "
+        "Correct or unset it."
+    )
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(BadInput) as fault:
+        Compute(processes=4).processes_on("cuda")
+    assert str(fault.value) == (
+        "Processes that pretrain together must be at most 2 on cuda, one a GPU, got 4. Ask for fewer, or for "
+        "--device cpu."
+    )
+    with pytest.raises(BadInput, match="at most 1 on mps"):
+        Compute(processes=2).processes_on("mps")
 
 
 def test_one_thread_is_used_unless_more_are_asked_for():

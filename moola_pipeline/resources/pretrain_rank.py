@@ -1,0 +1,65 @@
+"""python -m moola_pipeline.resources.pretrain_rank FOLDER PARENT: one process of a pretraining in several."""
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import nullcontext
+from pathlib import Path
+
+from moola_pipeline.resources.attached import stay_with
+
+
+def main(folder: Path, parent: int) -> None:
+    """Pretrain as one of those that torchrun started; the first tells Dagster of each epoch.
+
+    Args:
+        folder: From `handover.hand_over`; result or fault is left there.
+        parent: Number of the process that started this one.
+    """
+    stay_with(parent, folder)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # waiting for the others, it would not hear it in Python
+    from moola_pipeline.training.handover import Fault
+
+    rank = int(os.environ["RANK"])
+    try:
+        _pretrain(folder, rank)
+    except Exception as fault:  # noqa: BLE001 - the parent raises it
+        traceback.print_exc()
+        Fault.of(fault).leave(folder, rank)
+        sys.stderr.flush()
+        os._exit(1)  # no farewell: the others wait for what will not come
+
+
+def _pretrain(folder: Path, rank: int) -> None:
+    import torch
+    from dagster_pipes import open_dagster_pipes
+
+    from moola_pipeline.training.handover import give_back, taken_over
+    from moola_pipeline.training.precision import set_precision
+    from moola_pipeline.training.pretrain import pretrain
+    from moola_pipeline.training.team import joined_team
+
+    task = taken_over(folder)
+    torch.set_num_threads(task.terms.threads or os.cpu_count() or 1)
+    set_precision(task.terms.tf32)
+    device = torch.device(task.terms.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    with open_dagster_pipes() if rank == 0 else nullcontext() as pipes, joined_team(device) as team:
+        result = pretrain(
+            task.source,
+            task.windows,
+            task.settings,
+            device,
+            pipes.report_custom_message if pipes else lambda entry: None,
+            task.checkpoints,
+            team,
+        )
+        if team.leads:
+            give_back(result, folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

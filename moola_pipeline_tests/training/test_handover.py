@@ -1,0 +1,97 @@
+"""What goes to several processes and comes back from them is what it was, to the last bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moola_pipeline.errors import BadInput, LossNotFinite
+from moola_pipeline.training.checkpoints import Checkpoints
+from moola_pipeline.training.handover import (
+    Fault,
+    Task,
+    Terms,
+    faults_in,
+    give_back,
+    given_back,
+    hand_over,
+    place_of,
+    taken_over,
+)
+from moola_pipeline.training.pretrain import pretrain
+from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline_tests.training.test_pretrain import SOURCE, WINDOWS, small_with, weights_of
+
+TERMS = Terms(device="cpu", tf32=False, threads=1, processes=2)
+
+
+def handed(folder: Path, windows: np.ndarray = WINDOWS, checkpoints: Checkpoints | None = None) -> Task:
+    hand_over(Task(SOURCE, windows, small_with(epochs=1), TERMS, checkpoints), folder)
+    return taken_over(folder)
+
+
+def test_a_task_comes_over_and_gives_the_same_weights(tmp_path: Path):
+    task = handed(tmp_path, checkpoints=Checkpoints(tmp_path / "kept", "abc"))
+
+    assert task.terms == TERMS and task.settings == small_with(epochs=1)
+    assert task.checkpoints == Checkpoints(tmp_path / "kept", "abc")
+    assert task.windows.tolist() == WINDOWS.tolist()
+    here, there = (pretrain(source, WINDOWS, task.settings) for source in (SOURCE, task.source))
+    assert np.array_equal(weights_of(here), weights_of(there))
+
+
+def test_no_bar_after_the_last_window_is_handed_over(tmp_path: Path):
+    task = handed(tmp_path, WINDOWS[:10])
+    end = int(WINDOWS[9]) + WINDOW_BARS
+
+    assert end < len(SOURCE.values)
+    assert len(task.source.values) == len(task.source.atr) == len(task.source.bars.prices) == end
+    assert task.checkpoints is None
+
+
+def test_tables_stay_on_disk_where_processes_share_them(tmp_path: Path):
+    source = handed(tmp_path).source
+
+    assert all(isinstance(table, np.memmap) for table in (source.values, source.atr, source.bars.prices))
+
+
+def test_a_result_comes_back(tmp_path: Path):
+    made = pretrain(SOURCE, WINDOWS, small_with(epochs=2))
+    give_back(made, tmp_path)
+    got = given_back(tmp_path)
+
+    assert np.array_equal(weights_of(got), weights_of(made)) and not got.encoder.training
+    assert (got.errors, got.history) == (made.errors, made.history)
+    assert (got.n_windows, got.last_row) == (made.n_windows, made.last_row)
+
+
+def test_every_file_is_hidden_and_temporary_by_its_name(tmp_path: Path):
+    handed(tmp_path)
+    give_back(pretrain(SOURCE, WINDOWS, small_with(epochs=1)), tmp_path)
+    Fault("KeyError", "x").leave(tmp_path, 0)
+
+    assert {path.name[0] + path.suffix for path in tmp_path.iterdir()} == {"..tmp"}
+
+
+def test_faults_come_back_by_the_number_of_the_process(tmp_path: Path):
+    for rank, raised in (
+        (10, KeyError("late")),
+        (2, LossNotFinite.in_windows(float("inf"), [5, 7])),
+        (0, BadInput("no")),
+    ):
+        Fault.of(raised).leave(tmp_path, rank)
+    found = faults_in(tmp_path)
+
+    assert list(found) == [0, 2, 10]
+    assert str(found[0].as_ours()) == "no" and isinstance(found[0].as_ours(), BadInput)
+    lost = found[2].as_ours()
+    assert isinstance(lost, LossNotFinite) and (lost.loss, lost.rows) == (float("inf"), (5, 7))
+    assert found[10].as_ours() is None and found[10].text == "'late'"
+
+
+def test_nothing_is_handed_over_by_pickle(tmp_path: Path):
+    handed(tmp_path)
+    with place_of(tmp_path, "atr").open("wb") as stream:
+        np.save(stream, np.array([{}], object), allow_pickle=True)
+    with pytest.raises(ValueError, match="Python objects"):
+        taken_over(tmp_path)

@@ -1,0 +1,136 @@
+"""One epoch of pretraining: no step waits for the device, whatever is drawn lies there before."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from moola_pipeline.training.objectives.hidden_blocks import HiddenAsked, HiddenBlocks
+from moola_pipeline.training.objectives.objective import Dropping, Shown, dropped
+from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
+from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.training.steps import drawn_batches, shown_batches, train_epoch
+from moola_pipeline_tests.training.test_pretrain import SMALL, SOURCE, WINDOWS, small_with, weights_of
+from moola_pipeline_tests.training.waits import Waits
+
+
+def epoch_of(name: ObjectiveName, n_batches: int, **changes: object) -> Waits:
+    """What one epoch of so many batches would have waited for."""
+    settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name} | changes)
+    rng = np.random.default_rng(0)
+    encoder = new_encoder(SOURCE.values, WINDOWS, settings)
+    objective = OBJECTIVES[name](SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.values))
+    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # as on a GPU
+    dropping = Dropping(0.1, torch.Generator().manual_seed(0))
+    shown = list(drawn_batches(objective, WINDOWS[: 8 * n_batches], 8, rng))
+    with Waits() as waits:
+        train_epoch(encoder, objective, optimizer, shown, dropping)
+    return waits
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_no_step_makes_a_gpu_and_its_host_wait(name: ObjectiveName, recomputed: bool):
+    waits = epoch_of(name, 4, gradient_checkpointing=recomputed)
+
+    assert waits.total == 0, waits.found
+
+
+def test_a_mask_in_the_loss_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    """The fault planted: hidden bars picked by a mask, whose True a device has to count first."""
+
+    def error(self: HiddenBlocks, encoder: Any, asked: HiddenAsked, dropping: Any = None) -> torch.Tensor:
+        states = encoder(asked.visible, asked.hidden)[asked.hidden]
+        guess = self.decoder(dropped(states, dropping), asked.inputs)
+        return torch.nn.functional.mse_loss(guess, asked.targets)
+
+    monkeypatch.setattr(HiddenBlocks, "error", error)
+    assert epoch_of("hidden_blocks", 3).found["index by a mask"] >= 3
+
+
+def test_a_look_at_each_loss_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    """The other fault: the loss read after every step."""
+    honest = HiddenBlocks.error
+
+    def error(self: HiddenBlocks, *args: Any) -> torch.Tensor:
+        loss = honest(self, *args)
+        assert loss.item() > 0
+        return loss
+
+    monkeypatch.setattr(HiddenBlocks, "error", error)
+    assert epoch_of("hidden_blocks", 3).found["_local_scalar_dense"] == 3
+
+
+def test_no_step_sends_anything_to_the_device(monkeypatch: pytest.MonkeyPatch):
+    settings = small_with(epochs=1)
+    rng = np.random.default_rng(0)
+    encoder = new_encoder(SOURCE.values, WINDOWS, settings)
+    objective = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.values))
+    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    shown = list(drawn_batches(objective, WINDOWS[:32], 16, rng))
+
+    def refused(*_: object) -> None:
+        raise AssertionError("an array was turned into a tensor inside the step")
+
+    for name in ("from_numpy", "as_tensor"):
+        monkeypatch.setattr(torch, name, refused)
+    dropping = Dropping(0.1, torch.Generator().manual_seed(0))
+    assert train_epoch(encoder, objective, optimizer, shown, dropping) > 0
+
+
+@pytest.mark.parametrize("makers", [1, 3])
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_batches_made_ahead_are_those_of_a_plain_loop(
+    name: ObjectiveName, makers: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("moola_pipeline.training.steps.n_makers", lambda processes: makers)
+    settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name})
+    encoder = new_encoder(SOURCE.values, WINDOWS, settings)
+    objective = OBJECTIVES[name](
+        SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0), len(SOURCE.values)
+    )
+
+    def drawn(way: Any) -> Iterator[Shown]:
+        return way(objective, WINDOWS[:40], 16, np.random.default_rng(5))
+
+    plain, ahead = list(drawn(drawn_batches)), list(drawn(shown_batches))
+    assert len(plain) == len(ahead) == 3
+    for one, other in zip(plain, ahead, strict=True):
+        assert np.array_equal(one.bar0, other.bar0) and (one.own, one.total) == (other.own, other.total)
+        assert one.asked is not None and other.asked is not None
+        assert all(torch.equal(a, b) for a, b in zip(one.asked, other.asked, strict=True))
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_recomputed_states_change_no_weight(name: ObjectiveName):
+    settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name, "epochs": 1})
+    recomputed = settings.model_copy(update={"gradient_checkpointing": True})
+    plain, again = (pretrain(SOURCE, WINDOWS, one) for one in (settings, recomputed))
+
+    assert not settings.gradient_checkpointing
+    assert np.array_equal(weights_of(plain), weights_of(again))
+
+
+def test_states_are_recomputed_only_if_asked_for(monkeypatch: pytest.MonkeyPatch):
+    calls: list[int] = []
+    monkeypatch.setattr(
+        "moola_pipeline.training.recomputing.checkpoint",
+        lambda function, *args, **_: (calls.append(1), function(*args))[1],
+    )
+    pretrain(SOURCE, WINDOWS, small_with(epochs=1))
+    assert not calls
+    pretrain(SOURCE, WINDOWS, small_with(epochs=1, gradient_checkpointing=True))
+    assert calls
+
+
+def test_what_is_dropped_of_a_share_is_what_is_dropped_of_it_in_the_whole():
+    states = torch.ones(10, 4)
+    whole = dropped(states, Dropping(0.5, torch.Generator().manual_seed(0)))
+    own = dropped(states[3:7], Dropping(0.5, torch.Generator().manual_seed(0), slice(3, 7), 10))
+
+    assert torch.equal(own, whole[3:7])
+    assert set(whole.flatten().tolist()) == {0.0, 2.0}

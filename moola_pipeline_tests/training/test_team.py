@@ -1,0 +1,124 @@
+"""Shares of a batch: together they are the batch, its loss and its gradient."""
+
+import numpy as np
+import pytest
+import torch
+
+from moola_pipeline.errors import BadInput
+from moola_pipeline.training.objectives.objective import Dropping, Objective, some_of
+from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
+from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.training.steps import _own_loss, made
+from moola_pipeline.training.team import ALONE, Team
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline_tests.made_bars import made_bars
+from moola_pipeline_tests.training.test_pretrain import source_of
+
+BARS = made_bars(16)
+SOURCE = source_of(BARS)
+WINDOWS = pretraining_windows(BARS.segment, len(BARS.prices))
+SPLITTING: list[ObjectiveName] = [name for name, objective in OBJECTIVES.items() if objective.splits]
+
+
+def settings_of(name: ObjectiveName) -> PretrainSettings:
+    return PretrainSettings(objective=name, hidden_units=8, epochs=1, batch_windows=16)
+
+
+def test_seven_windows_shared_by_three_worked_by_hand():
+    assert [Team(rank, 3).share(7) for rank in range(3)] == [slice(0, 2), slice(2, 4), slice(4, 7)]
+    assert [Team(rank, 3).share(2) for rank in range(3)] == [slice(0, 0), slice(0, 1), slice(1, 2)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+@pytest.mark.parametrize("n", [0, 1, 5, 64])
+def test_shares_follow_one_another_and_differ_by_one_at_most(size: int, n: int):
+    shares = [Team(rank, size).share(n) for rank in range(size)]
+    lengths = [share.stop - share.start for share in shares]
+
+    assert [i for share in shares for i in range(n)[share]] == list(range(n))
+    assert max(lengths) - min(lengths) <= 1
+    assert sum(Team(rank, size).takes(n) for rank in range(size)) == 1
+
+
+def test_one_process_alone_leads_and_sums_nothing():
+    values = torch.ones(3)
+
+    assert ALONE.leads and ALONE.summed(values) is values
+
+
+def objective_of(name: ObjectiveName) -> tuple[Objective, torch.nn.Module]:
+    settings = settings_of(name)
+    encoder = new_encoder(SOURCE.values, WINDOWS, settings)
+    objective = OBJECTIVES[name](
+        SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0), len(SOURCE.values)
+    )
+    with torch.no_grad():
+        for parameter in objective.decoder.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) / 10)
+    return objective, torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
+
+
+def told_by(
+    team: Team, objective: Objective, network: torch.nn.Module, n: int
+) -> tuple[float, list[torch.Tensor]]:
+    """What one process finds of the loss of a batch of n windows, and of its gradient."""
+    network.zero_grad(set_to_none=True)
+    chosen = objective.choose(WINDOWS[:n], np.random.default_rng(7))
+    dropping = Dropping(0.3, torch.Generator().manual_seed(3))
+    loss = _own_loss(network["encoder"], objective, made(objective, chosen, team), dropping)  # pyright: ignore
+    if loss.requires_grad:
+        loss.backward()
+    return float(loss.detach()), [
+        torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in network.parameters()
+    ]
+
+
+@pytest.mark.parametrize("name", SPLITTING)
+@pytest.mark.parametrize(("size", "n"), [(2, 16), (3, 16), (5, 3)])
+def test_what_the_processes_find_adds_up_to_what_one_finds(name: ObjectiveName, size: int, n: int):
+    objective, network = objective_of(name)
+    whole, gradient = told_by(ALONE, objective, network, n)
+    parts, gradients = zip(
+        *(told_by(Team(rank, size), objective, network, n) for rank in range(size)), strict=True
+    )
+
+    assert whole > 0
+    assert sum(parts) == pytest.approx(whole, rel=1e-5)
+    for expected, *found in zip(gradient, *gradients, strict=True):
+        torch.testing.assert_close(sum(found), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_making_some_of_the_windows_that_were_chosen_makes_what_the_whole_holds_of_them(name: ObjectiveName):
+    objective, _ = objective_of(name)
+    chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
+    whole = objective.asked(objective.make(chosen))
+    half = objective.asked(objective.make(some_of(chosen, slice(0, 5))))
+
+    assert len(half[0]) == 5
+    for part, all_of_it in zip(half, whole, strict=True):
+        assert torch.equal(part, all_of_it[: len(part)])
+    assert objective.n_answers(some_of(chosen, slice(0, 5))) < objective.n_answers(chosen)
+
+
+def test_making_draws_nothing():
+    objective, _ = objective_of("two_views")
+    chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
+    one, other = (objective.asked(objective.make(chosen)) for _ in range(2))
+
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_an_objective_that_tells_windows_from_one_another_is_trained_in_one_process():
+    with pytest.raises(BadInput) as refusal:
+        pretrain(SOURCE, WINDOWS, settings_of("two_views"), team=Team(0, 2))
+
+    assert str(refusal.value) == (
+        "two_views tells each window from all others of its batch, so it is trained in one process, got 2. "
+        "Set processes to 1, or choose another objective."
+    )
+
+
+def test_more_processes_than_windows_in_a_batch_are_refused():
+    with pytest.raises(BadInput, match="batch_windows must be at least one for each of 17 processes, got 16"):
+        pretrain(SOURCE, WINDOWS, settings_of("hidden_blocks"), team=Team(0, 17))
