@@ -1,12 +1,15 @@
 """deploy/runpod, rehearsed against a folder of this machine."""
 
+import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 
 RUNPOD = PROJECT_ROOT / "deploy" / "runpod"
 CODE = ("pyproject.toml", "requirements.txt", "Makefile", "README.md", "workspace.yaml", "dagster.yaml")
@@ -189,3 +192,34 @@ def test_settings_without_a_folder_are_refused(pod: Path, home: Path) -> None:
     refused = _sync(pod, home, "sync_up")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert "must set POD_FOLDER" in refused.stderr
+
+
+@pytest.mark.slow
+def test_what_a_pod_trained_on_what_was_sent_serves_here(pod: Path, tmp_path: Path, registered_files: Path):
+    """The whole way: bars and labels up, the pod's run by the code that was sent, its version back in."""
+    from moola_pipeline_tests.homes import BARS, LABELS, moola
+
+    here = Home(tmp_path / "here")
+    moola(here, "bars", "add", registered_files / BARS)
+    moola(here, "labels", "add", registered_files / LABELS)
+    sent = _sync(pod, here.root, "sync_up", "--go")
+    assert sent.returncode == 0, sent.stderr
+    foreign = {HOME_VARIABLE, "PYTHONPATH"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "moola_pipeline", "run", "--profile", "smoke"],
+        cwd=pod,
+        env={name: value for name, value in os.environ.items() if name not in foreign},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (pod / "data" / "mlflow" / "mlflow.db").exists()
+    back = _sync(pod, here.root, "sync_down", "monday", "--go")
+    assert back.returncode == 0, back.stderr
+    place = here.root / "data" / "pods" / "monday"
+    brought = json.loads(moola(here, "registry", "import", place, "--json"))
+    assert str(brought["version"]) == "1", brought
+    moola(here, "registry", "promote", "1")
+    marked = json.loads(moola(here, "predict", registered_files / BARS, "--json"))
+    elsewhere = json.loads(moola(Home(place), "predict", registered_files / BARS, "--json"))
+    assert marked["expansions"] == elsewhere["expansions"] != []
