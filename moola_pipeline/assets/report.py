@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -29,7 +30,13 @@ from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassif
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_work
-from moola_pipeline.resources.provenance import STAGES, code_version, evaluations, recorded_fingerprint
+from moola_pipeline.resources.provenance import (
+    STAGES,
+    code_version,
+    evaluations,
+    made_in,
+    recorded_fingerprint,
+)
 from moola_pipeline.resources.tracking import TrackedRun, Tracking
 from moola_pipeline.windows.frame import CONTEXT_BARS
 
@@ -133,7 +140,13 @@ def bootstrap_ci_report(
             stage.market.home.studies / stage.market.name, stage.sources, facts["encoder"]["settings"]
         )
         details = details.model_copy(update={"learning_curve": curve})
-        before = report_parts.previous_run(pipeline.report_folder / "report.json", run, digest, labels_digest)
+        before = report_parts.previous_run(
+            pipeline.report_folder / "report.json",
+            run,
+            digest,
+            labels_digest,
+            partial(made_in, context.instance, _NAME),
+        )
         data = ReportData(
             data=DataFacts(
                 simulated=stage.market.simulated,

@@ -1,6 +1,6 @@
 """The parts of a report that are no score of their own: details, gallery, curves, the run before."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +139,19 @@ def not_measured(
     return {name: why for name, (missing, why) in reasons.items() if missing}
 
 
-def previous_run(report: Path, current: RunFacts, sha256: str, labels_sha256: str) -> PreviousRun | None:
+def previous_run(
+    report: Path, current: RunFacts, sha256: str, labels_sha256: str, is_finished: Callable[[str], bool]
+) -> PreviousRun | None:
     """The report that this one replaces, and whether bars, labels or settings were other then.
+
+    A run that was killed after it wrote its report left one that nobody was told of: this one takes
+    its place, and is compared with what that one was compared with.
 
     Args:
         report: Where the numbers of the last report on this market and profile are kept.
         current: Of the report in the making.
         sha256, labels_sha256: Of its bars and labels.
+        is_finished: Whether a Dagster run, by its id, came to the end of its report.
 
     Returns:
         None where there is none, or none that is as it was written and that this version can read.
@@ -156,6 +162,8 @@ def previous_run(report: Path, current: RunFacts, sha256: str, labels_sha256: st
         last = ReportData.model_validate_json(report.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
+    if not is_finished(last.run.run_id):
+        return last.details.previous
     return PreviousRun(
         run_id=last.run.run_id,
         created_at=last.run.created_at,

@@ -244,6 +244,13 @@ def _made_from(entry: dg.MetadataValue | None) -> Ingredients | None:
         return None
 
 
+def made_in(instance: dg.DagsterInstance, asset: str, run_id: str) -> bool:
+    """Whether a run came to the end of making an asset, whatever became of the run."""
+    events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    keys = (one.dagster_event.asset_key for one in events if one.dagster_event)
+    return dg.AssetKey(asset) in keys
+
+
 def recorded_fingerprint(instance: dg.DagsterInstance, asset: str) -> str | None:
     """The fingerprint of an asset's last materialization."""
     found = recorded(instance, asset, ())

@@ -1,5 +1,7 @@
 """What a report says of the run before, of its months, and of what it leaves out; what it refuses."""
 
+import operator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,13 @@ from moola_pipeline.evaluation.bootstrap import Resampled
 from moola_pipeline.evaluation.report_data import Details, ReportData, RunFacts, Score
 from moola_pipeline.home import Home
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.publish import publish_bytes
+from moola_pipeline.resources.provenance import made_in
+from moola_pipeline.resources.seals import seal
+from moola_pipeline_tests.homes import instance_of
+
+FINISHED, KILLED = partial(operator.ne, ""), partial(operator.eq, "")
+"""Whether the run of a report came to its end."""
 
 
 @pytest.fixture
@@ -31,13 +40,27 @@ def facts(data: ReportData, **changes: object) -> RunFacts:
 
 def test_the_run_before_is_told_with_what_has_changed_since(last: Path, data: ReportData):
     sha256, labels = data.data.sha256, str(data.data.labels_sha256)
-    same = previous_run(last, data.run, sha256, labels)
+    same = previous_run(last, data.run, sha256, labels, FINISHED)
     assert same is not None
     assert (same.run_id, same.metrics) == (data.run.run_id, data.metrics)
     assert (same.bars_changed, same.labels_changed, same.settings_changed) == (False, False, False)
-    other = previous_run(last, facts(data, settings={"report": {}}), "another", "other labels")
+    now = facts(data, settings={"report": {}})
+    other = previous_run(last, now, "another", "other labels", FINISHED)
     assert other is not None
     assert (other.bars_changed, other.labels_changed, other.settings_changed) == (True, True, True)
+
+
+def test_a_report_that_no_run_finished_hands_on_what_it_was_compared_with(
+    last: Path, data: ReportData, smoke_copy: Home
+):
+    sha256, labels = data.data.sha256, str(data.data.labels_sha256)
+    first = previous_run(last, data.run, sha256, labels, FINISHED)
+    second = data.model_copy(update={"details": data.details.model_copy(update={"previous": first})})
+    left = smoke_copy.reports / "simulated-smoke" / "report.json"
+    publish_bytes(left, second.model_dump_json().encode())
+    seal(left.with_suffix(""))
+    assert previous_run(left, data.run, sha256, labels, KILLED) == first
+    assert previous_run(last, data.run, sha256, labels, KILLED) is None
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"run": 3}'])
@@ -47,7 +70,7 @@ def test_a_report_that_is_missing_or_of_another_version_is_none(
     place = tmp_path / "report.json"
     if content is not None:
         place.write_bytes(content)
-    assert previous_run(place, data.run, "a", "b") is None
+    assert previous_run(place, data.run, "a", "b", FINISHED) is None
 
 
 def test_what_is_left_out_is_named_with_its_reason(data: ReportData):
@@ -131,3 +154,10 @@ def test_a_model_that_has_seen_a_bar_of_the_test_windows_is_not_scored():
         IntegrityError, match=r"has seen bars up to 2025-04-01 04:40.*reads from 2025-04-01 04:40"
     ):
         require_unseen(str(times[280]), test, times)
+
+
+def test_dagster_knows_which_run_came_to_the_end_of_its_report(smoke_home: Home, data: ReportData):
+    with instance_of(smoke_home) as instance:
+        assert made_in(instance, "bootstrap_ci_report", data.run.run_id)
+        assert not made_in(instance, "no_such_asset", data.run.run_id)
+        assert not made_in(instance, "bootstrap_ci_report", "a run that was killed before it")
