@@ -10,6 +10,7 @@ import torch
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Spans
 from moola_pipeline.training.examples import N_KINDS, Examples
+from moola_pipeline.training.sending import sent
 from moola_pipeline.windows.frame import encode_span, gathered
 from moola_pipeline.windows.repainted import BarArrays, augmented, repainted_table
 from moola_pipeline.windows.span_inputs import span_inputs
@@ -39,6 +40,20 @@ class Augmentation:
     rng: np.random.Generator
 
 
+class Known(NamedTuple):
+    """Places where a target counts, found in memory: a device would have to count a mask first.
+
+    Attributes:
+        bars: Among all B * 105 bars.
+        expansion: Among the N spans: something is known of their being an expansion.
+        type: Among the N spans: a labeled span stands behind them.
+    """
+
+    bars: torch.Tensor
+    expansion: torch.Tensor
+    type: torch.Tensor
+
+
 @dataclass(frozen=True)
 class Batch:
     """Rows on the device and what is known of them.
@@ -46,23 +61,22 @@ class Batch:
     Attributes:
         bar0: (B,) rows of bar 0 in the bar table, in memory.
         features: (B, 125, F), mirrored where the row points down.
-        bar_target, bar_known: (B, 105).
+        bar_target: (B, 105).
         spans: N spans in these windows.
         expansion, type: (N,) as in `SpanTargets`.
-        found: (N,) bool, whether there is a labeled span to point at.
-        center, length: (N,) that span as shares of 105 bars; of no meaning where there is none.
+        center, length: (N,) the labeled span as shares of 105 bars; of no meaning where there is none.
+        known: Where these count.
     """
 
     bar0: np.ndarray
     features: torch.Tensor
     bar_target: torch.Tensor
-    bar_known: torch.Tensor
     spans: Spans
     expansion: torch.Tensor
     type: torch.Tensor
-    found: torch.Tensor
     center: torch.Tensor
     length: torch.Tensor
+    known: Known
 
 
 class _Shown(NamedTuple):
@@ -127,22 +141,23 @@ def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.de
     inputs = span_inputs(shown.views, shown.atr, window, start, end, direction)
 
     def on_device(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+        return sent(array, device)
 
+    expansion, kind = spans.expansion[picked], spans.type[picked]
+    known = (examples.bar_known[rows], expansion >= 0, kind >= 0)
     return Batch(
         examples.bar0[rows],
         on_device(features),
         on_device(examples.bar_target[rows]),
-        on_device(examples.bar_known[rows]),
         Spans(
             on_device(window),
             on_device(start),
             on_device(end),
             on_device(inputs),
         ),
-        on_device(spans.expansion[picked]),
-        on_device(spans.type[picked]),
-        on_device(spans.type[picked] >= 0),
+        on_device(expansion),
+        on_device(kind),
         on_device(center),
         on_device(length),
+        Known(*(on_device(np.flatnonzero(each)) for each in known)),
     )

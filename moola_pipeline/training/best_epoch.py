@@ -102,15 +102,15 @@ def judge(classifier: Classifier, held_out: list[Batch]) -> dict[str, float]:
         parts = [losses(bars, heads, batch) for (bars, heads), batch in zip(said, held_out, strict=True)]
     by_task = {}
     for task, known in (
-        ("type", [batch.type >= 0 for batch in held_out]),
-        ("expansion", [batch.expansion >= 0 for batch in held_out]),
-        ("pointer", [batch.found for batch in held_out]),
+        ("type", [batch.known.type for batch in held_out]),
+        ("expansion", [batch.known.expansion for batch in held_out]),
+        ("pointer", [batch.known.type for batch in held_out]),
     ):
         by_batch = np.array([float(part[task]) for part in parts])
         require_finite(by_batch, [batch.bar0 for batch in held_out])
-        by_task[f"val_{task}"] = float(np.average(by_batch, weights=[int(each.sum()) for each in known]))
+        by_task[f"val_{task}"] = float(np.average(by_batch, weights=[len(each) for each in known]))
     logits = torch.cat(
-        [heads.retracement[batch.type >= 0] for (_, heads), batch in zip(said, held_out, strict=True)]
+        [heads.retracement[batch.known.type] for (_, heads), batch in zip(said, held_out, strict=True)]
     )
     share = float((logits > 0).float().mean())
     return {

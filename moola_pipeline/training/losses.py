@@ -59,20 +59,27 @@ def losses(
         smoothing: Share of every yes-or-no answer that is made even.
         center_length: Whether the pointer errs in center and length, or in its two ends.
     """
+    known = batch.known
     return {
-        "bars": binary_loss(bar_logits, batch.bar_target, batch.bar_known, smoothing),
-        "expansion": binary_loss(heads.expansion, batch.expansion, batch.expansion >= 0, smoothing),
-        "type": binary_loss(heads.retracement, batch.type, batch.type >= 0, smoothing),
-        "pointer": pointer_loss(heads.pointer, batch.center, batch.length, batch.found, center_length),
+        "bars": binary_loss(bar_logits, batch.bar_target, known.bars, smoothing),
+        "expansion": binary_loss(heads.expansion, batch.expansion, known.expansion, smoothing),
+        "type": binary_loss(heads.retracement, batch.type, known.type, smoothing),
+        "pointer": pointer_loss(heads.pointer, batch.center, batch.length, known.type, center_length),
     }
 
 
 def binary_loss(logits: Tensor, targets: Tensor, known: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean log-loss over known entries; 0 where none is known."""
-    if not known.any():
+    """Mean log-loss over known entries; 0 where none is known.
+
+    Args:
+        logits, targets: Of one shape.
+        known: (n,) places in them that count, as if they were flat.
+        smoothing: Share of every answer that is made even.
+    """
+    if not len(known):
         return logits.sum() * 0
-    answers = smoothed(targets[known].to(logits.dtype), smoothing)
-    return functional.binary_cross_entropy_with_logits(logits[known], answers)
+    answers = smoothed(targets.flatten()[known].to(logits.dtype), smoothing)
+    return functional.binary_cross_entropy_with_logits(logits.flatten()[known], answers)
 
 
 def smoothed(answers: Tensor, share: float) -> Tensor:
@@ -85,9 +92,9 @@ def pointer_loss(
 ) -> Tensor:
     """Huber loss over known spans of center and length, or of both ends, shares of 105 bars.
 
-    0 where none is known.
+    0 where none is known; `known` holds the places of those that are, (n,).
     """
-    if not known.any():
+    if not len(known):
         return pointer.sum() * 0
     said, targets = pointer[known], torch.stack([center, length], dim=1).to(pointer.dtype)[known]
     if not center_length:

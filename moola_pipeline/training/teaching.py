@@ -1,26 +1,47 @@
 """Self-training: the network learns what teachers say of spans that nobody labeled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.classifier import Classifier, Heads, Spans
 from moola_pipeline.models.reading import Views, spans_in, views_of
+from moola_pipeline.models.rule import Proposals
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws, Stateful
 from moola_pipeline.training.lessons import Lessons
-from moola_pipeline.training.live_lessons import LiveLessons
 from moola_pipeline.training.losses import require_finite, smoothed
+from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.recomputing import states_of
+from moola_pipeline.training.sending import sent
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.side_by_side import halt_point
-from moola_pipeline.windows.frame import LIVE_BARS
+from moola_pipeline.windows.frame import LIVE_BARS, WINDOW_BARS
 
 TAUGHT = ("expansion", "type", "live")
 RISE = 0.15
 """Share of the steps in which the rate rises; in the others it falls to nothing."""
+
+
+class _Asked(NamedTuple):
+    """What one step is shown of views and asked of n spans in them, on the device.
+
+    Attributes:
+        bar0: (B,) rows of bar 0, in memory.
+        features: (B, 20 + bars, F).
+        spans: Their spans.
+        first: (n,) the teachers' answer to whether it is, or live, whether it has begun.
+        retracement: (n,) their answer to its type.
+    """
+
+    bar0: np.ndarray
+    features: torch.Tensor
+    spans: Spans
+    first: torch.Tensor
+    retracement: torch.Tensor
 
 
 def teach(
@@ -68,12 +89,11 @@ def teach(
     for epoch in range(checkpoint.restore(own), settings.taught_epochs):
         classifier.train().encoder.requires_grad_(epoch >= settings.taught_frozen_epochs)
         rows, terms = [], []
-        orders = [_dealt(rng, each, n_batches) for each in (views, live_views)]
-        for shown, shown_live in zip(*orders, strict=True):
-            by_task = _losses(classifier, source, lessons, views, shown, settings, device)
-            if live and live_views:
-                closing = _live_loss(classifier, source, live, live_views, shown_live, settings, device)
-                by_task = by_task + closing
+        shown = _shown(source, lessons, views, live_views, rng, n_batches, device)
+        for whole, closing in prefetched(shown):
+            by_task = _losses(classifier, whole, settings)
+            if closing is not None:
+                by_task = by_task + _live_loss(classifier, closing, settings)
             optimizer.zero_grad(set_to_none=True)
             by_task.sum().backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -81,7 +101,7 @@ def teach(
             schedule.step()
             after_step()
             halt_point()
-            rows.append(np.append(views.bar0[shown], live_views.bar0[shown_live] if live_views else []))
+            rows.append(np.append(whole.bar0, [] if closing is None else closing.bar0))
             terms.append(by_task.detach())
         by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, 3)
         require_finite(by_batch.sum(axis=1), rows)
@@ -92,46 +112,68 @@ def teach(
     classifier.requires_grad_(True)
 
 
-def _losses(
-    classifier: Classifier,
+def _shown(
     source: Source,
     lessons: Lessons,
     views: Views,
-    shown: np.ndarray,
-    settings: FinetuneSettings,
+    live_views: Views | None,
+    rng: np.random.Generator,
+    n_batches: int,
     device: torch.device | str,
-) -> torch.Tensor:
+) -> Iterator[tuple[_Asked, _Asked | None]]:
+    """The batches of one epoch: windows read whole, and live ones where there are lessons on them."""
+    live = lessons.live
+    orders = [_dealt(rng, each, n_batches) for each in (views, live_views)]
+    whole_spans = lessons.proposals, lessons.inputs, (lessons.expansion, lessons.retracement)
+    for shown, shown_live in zip(*orders, strict=True):
+        whole = _asked(source, views, shown, *whole_spans, device)
+        if live is None or live_views is None:
+            yield whole, None
+            continue
+        live_spans = live.spans, live.inputs, (live.begun, live.retracement)
+        yield whole, _asked(source, live_views, shown_live, *live_spans, device, LIVE_BARS)
+
+
+def _asked(
+    source: Source,
+    views: Views,
+    shown: np.ndarray,
+    proposals: Proposals,
+    inputs: np.ndarray,
+    answers: tuple[np.ndarray, np.ndarray],
+    device: torch.device | str,
+    bars: int = WINDOW_BARS,
+) -> _Asked:
+    """Views with their spans and the teachers' answers, put on the device."""
+    chosen, features, spans = spans_in(views, shown, source.values, proposals, inputs, "cpu", bars)
+    first, second = (sent(answer[chosen], device) for answer in answers)
+    on_device = Spans(*(sent(part, device) for part in spans))
+    return _Asked(views.bar0[shown], sent(features, device), on_device, first, second)
+
+
+def _losses(classifier: Classifier, asked: _Asked, settings: FinetuneSettings) -> torch.Tensor:
     """Log-loss against the teachers' probabilities, of each of TAUGHT but the last, which is 0: (3,)."""
-    chosen, features, spans = spans_in(views, shown, source.values, lessons.proposals, lessons.inputs, device)
-    states = states_of(classifier.encoder, features, settings.gradient_checkpointing)
-    heads = classifier.read_spans(features, states, spans)
-    expansion = _log_loss(heads.expansion, lessons.expansion[chosen], settings)
-    retracement = _log_loss(heads.retracement, lessons.retracement[chosen], settings)
+    heads = _said(classifier, asked, settings)
+    expansion = _log_loss(heads.expansion, asked.first, settings)
+    retracement = _log_loss(heads.retracement, asked.retracement, settings)
     return torch.stack([expansion, retracement, torch.zeros_like(expansion)])
 
 
-def _live_loss(
-    classifier: Classifier,
-    source: Source,
-    live: LiveLessons,
-    views: Views,
-    shown: np.ndarray,
-    settings: FinetuneSettings,
-    device: torch.device | str,
-) -> torch.Tensor:
+def _live_loss(classifier: Classifier, asked: _Asked, settings: FinetuneSettings) -> torch.Tensor:
     """Log-loss of the live answers, beginning and type, as the last of TAUGHT: (3,)."""
-    spans = live.spans, live.inputs
-    chosen, features, asked = spans_in(views, shown, source.values, *spans, device, LIVE_BARS)
-    states = states_of(classifier.encoder, features, settings.gradient_checkpointing)
-    heads = classifier.read_spans(features, states, asked)
-    begun = _log_loss(heads.begun, live.begun[chosen], settings)
-    loss = begun + _log_loss(heads.retracement, live.retracement[chosen], settings)
+    heads = _said(classifier, asked, settings)
+    begun = _log_loss(heads.begun, asked.first, settings)
+    loss = begun + _log_loss(heads.retracement, asked.retracement, settings)
     return torch.stack([torch.zeros_like(loss), torch.zeros_like(loss), loss])
 
 
-def _log_loss(logits: torch.Tensor, said: np.ndarray, settings: FinetuneSettings) -> torch.Tensor:
-    answers = smoothed(torch.from_numpy(said).to(logits.device), settings.label_smoothing)
-    return binary_cross_entropy_with_logits(logits, answers)
+def _said(classifier: Classifier, asked: _Asked, settings: FinetuneSettings) -> Heads:
+    states = states_of(classifier.encoder, asked.features, settings.gradient_checkpointing)
+    return classifier.read_spans(asked.features, states, asked.spans)
+
+
+def _log_loss(logits: torch.Tensor, said: torch.Tensor, settings: FinetuneSettings) -> torch.Tensor:
+    return binary_cross_entropy_with_logits(logits, smoothed(said, settings.label_smoothing))
 
 
 def _dealt(rng: np.random.Generator, views: Views | None, n_batches: int) -> list[np.ndarray]:

@@ -155,12 +155,12 @@ def test_before_training_the_mean_probability_is_the_prior_of_the_drawn_batches(
         for batch in batches(source, lopsided, drawn, 500, "cpu"):
             bars, heads = classifier(batch.features, batch.spans)
             for task, logits, target, known in (
-                ("bars", bars, batch.bar_target, batch.bar_known),
-                ("expansion", heads.expansion, batch.expansion, batch.expansion >= 0),
-                ("type", heads.retracement, batch.type, batch.type >= 0),
+                ("bars", bars, batch.bar_target, batch.known.bars),
+                ("expansion", heads.expansion, batch.expansion, batch.known.expansion),
+                ("type", heads.retracement, batch.type, batch.known.type),
             ):
-                said[task].append(torch.sigmoid(logits[known]))
-                true[task].append(target[known].float())
+                said[task].append(torch.sigmoid(logits.flatten()[known]))
+                true[task].append(target.flatten()[known].float())
 
     for task in said:
         prior = torch.cat(true[task]).mean().item()

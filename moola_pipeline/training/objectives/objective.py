@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.initial import initialize
+from moola_pipeline.training.sending import sent
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.before import BARS_BEFORE_START
 
@@ -127,15 +128,8 @@ def some_of(chosen: Chosen, windows: slice) -> Chosen:
 
 
 def on_device(asked: Asked, device: torch.device) -> Asked:
-    """The tensors on the device, sent there without waiting for it where it is a GPU.
-
-    They are sent on the stream that the network computes on: so they are there before they are
-    read, with no event to wait for.
-    """
-    if device.type != "cuda":
-        return type(asked)(*(tensor.to(device) for tensor in asked))
-    with torch.cuda.device(device):
-        return type(asked)(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in asked))
+    """The tensors on the device, without a wait for it."""
+    return type(asked)(*(sent(tensor, device) for tensor in asked))
 
 
 def dropped(states: Tensor, dropping: Dropping | None) -> Tensor:
