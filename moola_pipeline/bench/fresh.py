@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Memory(NamedTuple):
 def seconds_to_compile() -> float:
     """Seconds that the first features take where nothing was ever compiled, those of the import aside."""
     with tempfile.TemporaryDirectory() as cache:
-        return float(_answer_of(_COMPILE, NUMBA_CACHE_DIR=cache)["seconds"])
+        return float(answer_of(_COMPILE, NUMBA_CACHE_DIR=cache)["seconds"])
 
 
 def memory_of_features(prices: np.ndarray, segment: np.ndarray, tick_points: float) -> Memory:
@@ -56,7 +56,7 @@ def memory_of_features(prices: np.ndarray, segment: np.ndarray, tick_points: flo
             np.save(content, array)
             publish_bytes(Path(folder) / f"{name}.npy", content.getvalue())
         publish_json(Path(folder) / "tick.json", tick_points)
-        return Memory(**_answer_of(_MEMORY, folder))
+        return Memory(**answer_of(_MEMORY, folder))
 
 
 def print_compiling() -> None:
@@ -75,16 +75,23 @@ def print_memory(folder: str) -> None:
     from moola_pipeline.windows.frame import gathered
 
     compute_features(np.ones((50, 4)), np.zeros(50, np.int32), 0.25)  # loads what was compiled
-    before = _resident_mb("VmRSS")
+    before = resident_mb("VmRSS")
     prices, segment = (np.load(Path(folder) / f"{name}.npy") for name in ("prices", "segment"))
     table = compute_features(prices, segment, json.loads((Path(folder) / "tick.json").read_text()))
     bar0 = pretraining_windows(segment, len(segment))
     for i in range(0, len(bar0), BATCH_WINDOWS):
         gathered(table.values, bar0[i : i + BATCH_WINDOWS])
-    print(json.dumps({"before": before, "peak": _resident_mb("VmHWM")}))  # noqa: T201
+    print(json.dumps({"before": before, "peak": resident_mb("VmHWM")}))  # noqa: T201
 
 
-def _answer_of(code: str, *words: str, **variables: str) -> dict[str, float]:
+def answer_of(code: str, *words: str, **variables: str) -> dict[str, Any]:
+    """What a fresh Python prints as JSON.
+
+    Args:
+        code: What it runs.
+        words: Its `sys.argv[1:]`.
+        variables: Its environment, beside this process's.
+    """
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
         env={**os.environ, **variables},
@@ -95,8 +102,11 @@ def _answer_of(code: str, *words: str, **variables: str) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def _resident_mb(name: str) -> float:
-    """A line of this process's status. Its getrusage would still hold the peak of who started it."""
+def resident_mb(name: str) -> float:
+    """A line of this process's status, MB of 2**20 bytes: VmRSS is what it holds, VmHWM the most it held.
+
+    Its getrusage would still hold the peak of who started it.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)

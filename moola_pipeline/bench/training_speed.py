@@ -1,64 +1,63 @@
 """How fast training runs: our loop, bare steps on batches already there, and a plain DataLoader."""
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from moola_pipeline.bars.schema import NQ
-from moola_pipeline.features.relativity import compute_features
+from moola_pipeline.bench.batch_speed import (
+    LEAST_RISE,
+    REPEATS,
+    BatchSpeed,
+    best_paying,
+    devices,
+    doubled,
+    in_turns,
+    learn,
+    n_steps,
+)
+from moola_pipeline.bench.finetune_speed import measure_labels, measure_lessons
+from moola_pipeline.bench.training_rows import source_of
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks
 from moola_pipeline.training.objectives.objective import Dropping
-from moola_pipeline.training.prefetch import prefetched
-from moola_pipeline.training.pretrain import drawn_batches, new_encoder, train_epoch
+from moola_pipeline.training.pretrain import new_encoder, new_optimizer
 from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.training.steps import drawn_batches, shown_batches, train_epoch
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.repainted import BarArrays
 
-SIZES = (64, 256)
-"""Windows in a batch: the default, and a larger one."""
-STEPS = 12
-REPEATS = 3
 LOADER_WORKERS = (0, 2)
+LOADER_STEPS = 12
 MOST_RATIO, AIM_RATIO = 1.15, 1.05
 """Our loop's time over the bare steps', and the goal."""
 MEASURED_BARS = 100_000
 """Bars that windows are drawn from: a step takes as long on more."""
+WORK = {
+    "pretraining": "pretraining on hidden blocks",
+    "lessons": "fine-tuning, epochs on lessons",
+    "labels": "fine-tuning, epochs on labels",
+}
 
 
-class LoopSpeed(NamedTuple):
-    """Seconds a step at one batch size, the best of the repeats.
+class TrainingSpeed(NamedTuple):
+    """One kind of training on one device, at doubling batch sizes.
 
     Attributes:
-        windows: In a batch.
-        bare: Forward, backward and step, on batches that lie on the device already.
-        loop: As training does it: drawn, hidden and repainted beside the steps.
-        loader: With a Dataset that draws window by window and a DataLoader, by its number of workers.
+        work: One of WORK.
+        device: cpu or cuda.
+        sizes: The last one no longer pays, or is the largest tried.
     """
 
-    windows: int
-    bare: float
-    loop: float
-    loader: dict[int, float]
+    work: str
+    device: str
+    sizes: list[BatchSpeed]
 
     @property
-    def ratio(self) -> float:
-        """Our loop over the bare steps."""
-        return self.loop / self.bare
-
-    @property
-    def loader_ratio(self) -> float:
-        """The best DataLoader over our loop."""
-        return min(self.loader.values()) / self.loop
-
-    @property
-    def windows_a_second(self) -> float:
-        """Windows that our loop trains on."""
-        return self.windows / self.loop
+    def best(self) -> BatchSpeed:
+        """At the largest size that pays."""
+        return best_paying(self.sizes)
 
 
 class _Windows(Dataset):
@@ -75,91 +74,72 @@ class _Windows(Dataset):
         return self.objective.draw(self.bar0[i : i + 1], rng)
 
 
-def measure_loop(
-    prices: np.ndarray, segment: np.ndarray, device: torch.device | str, steps: int = STEPS
-) -> list[LoopSpeed]:
-    """Time pretraining on hidden blocks at each batch size, in one thread of torch's.
+def measure_training(
+    prices: np.ndarray, segment: np.ndarray, steps: int | None = None
+) -> list[TrainingSpeed]:
+    """Time each kind of training on each device, one thread for the network.
 
     Args:
         prices: (n_bars, 4) open, high, low, close, index points; the first MEASURED_BARS are used.
         segment: (n_bars,) their segments.
-        device: Where the network runs.
-        steps: Of each measurement.
+        steps: Of each measurement at the smallest size; by the device if None.
     """
-    prices, segment = prices[:MEASURED_BARS], segment[:MEASURED_BARS]
-    table = compute_features(prices, segment, NQ.tick_points)
-    source = Source(BarArrays(prices, segment, NQ.tick_points), table.values, table.atr)
-    windows = pretraining_windows(segment, len(segment))
+    source = source_of(prices[:MEASURED_BARS], segment[:MEASURED_BARS])
+    measures = {"pretraining": measure_pretraining, "lessons": measure_lessons, "labels": measure_labels}
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [_measured(source, windows, size, device, steps) for size in SIZES]
+        return [
+            TrainingSpeed(work, device, measure(source, device, steps))
+            for device in devices()
+            for work, measure in measures.items()
+        ]
     finally:
         torch.set_num_threads(before)
 
 
-def loop_lines(found: list[LoopSpeed]) -> list[str]:
-    """One line a batch size."""
-    return [
-        f"{f'pretraining, batches of {one.windows}':58}{one.windows_a_second:9,.0f} windows a second, "
-        f"{one.ratio:.2f} times the bare step, a DataLoader {one.loader_ratio:.2f} times as long"
-        for one in found
-    ]
+def measure_pretraining(source: Source, device: str, steps: int | None = None) -> list[BatchSpeed]:
+    """Time pretraining at each batch size, at the first and at the best one beside a DataLoader, too."""
+    windows = pretraining_windows(source.bars.segment, len(source.values))
+
+    def measure(size: int, beside_loader: bool) -> BatchSpeed:
+        return _pretraining_at(source, windows, size, device, n_steps(size, device, steps), beside_loader)
+
+    found = doubled(lambda size: measure(size, False))
+    best = best_paying(found).windows
+    return [measure(one.windows, True) if one.windows in (found[0].windows, best) else one for one in found]
 
 
-def loop_page(found: list[LoopSpeed]) -> tuple[str, ...]:
-    """The section of the page, in Markdown."""
-    return (
-        "**The training loop.** Pretraining on hidden blocks, one thread for the network: bare steps "
-        "(forward, backward, step, on batches that are there), our loop (batches hidden and repainted in a "
-        "thread beside the steps), and a plain Dataset that makes window by window with a DataLoader of "
-        f"{' or '.join(map(str, LOADER_WORKERS))} workers, the faster; milliseconds a step, the best of "
-        f"{REPEATS} turns, one after the other in each. Our loop over the bare step: floor {MOST_RATIO}, "
-        f"goal {AIM_RATIO}.",
-        "",
-        "| windows a batch | bare step | our loop | DataLoader | loop over bare | DataLoader over loop "
-        "| windows a second |",
-        "|---|---|---|---|---|---|---|",
-        *(
-            f"| {one.windows} | {one.bare * 1e3:.1f} | {one.loop * 1e3:.1f} "
-            f"| {min(one.loader.values()) * 1e3:.1f} | {one.ratio:.2f} | {one.loader_ratio:.2f} "
-            f"| {one.windows_a_second:,.0f} |"
-            for one in found
-        ),
-        "",
-    )
-
-
-def _measured(
-    source: Source, windows: np.ndarray, size: int, device: torch.device | str, steps: int
-) -> LoopSpeed:
+def _pretraining_at(
+    source: Source, windows: np.ndarray, size: int, device: str, steps: int, beside_loader: bool
+) -> BatchSpeed:
     settings = PretrainSettings(batch_windows=size)
     rng = np.random.default_rng(0)
     encoder = new_encoder(source.values, windows, settings)
     objective = HiddenBlocks(source, encoder, windows, settings, rng, len(source.values))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate)
+    optimizer = new_optimizer(network, settings)
+    dropping = Dropping(settings.dropout, torch.Generator(device).manual_seed(0))
     shown = rng.choice(windows, steps * size)
-    dropping = Dropping(settings.dropout, torch.Generator().manual_seed(0))
+    few = shown[: min(steps, LOADER_STEPS) * size]
     there = list(drawn_batches(objective, shown, size, rng))
 
-    def seconds(batches: Iterable[Any]) -> float:
-        _wait(device)
-        started = time.perf_counter()
+    def loop(batches: Iterator[Any]) -> None:
         train_epoch(encoder, objective, optimizer, batches, dropping)
-        _wait(device)
-        return (time.perf_counter() - started) / steps
 
-    seconds(there[: max(steps // 4, 1)])  # warm
-    # one after the other in each repeat, so that what else the machine does falls on all alike
-    bare, loop = [], []
-    loader: dict[int, list[float]] = {workers: [] for workers in LOADER_WORKERS}
-    for _ in range(REPEATS):
-        bare.append(seconds(there))
-        loop.append(seconds(prefetched(drawn_batches(objective, shown, size, rng))))
-        for workers, taken in loader.items():
-            taken.append(seconds(_loaded(objective, shown, size, workers)))
-    return LoopSpeed(size, min(bare), min(loop), {workers: min(taken) for workers, taken in loader.items()})
+    def bare() -> None:
+        learn(optimizer, there, lambda batch: objective.error(encoder, batch.asked, dropping))
+
+    ways = {"bare": bare, "loop": lambda: loop(shown_batches(objective, shown, size, rng))}
+    if beside_loader:
+        for workers in LOADER_WORKERS:
+            ways[f"loader {workers}"] = lambda workers=workers: loop(_loaded(objective, few, size, workers))
+    bare()  # warm
+    taken = in_turns(ways, device)
+    loaders = {
+        workers: taken[f"loader {workers}"] / (len(few) / size) for workers in LOADER_WORKERS if beside_loader
+    }
+    return BatchSpeed(size, size, taken["bare"] / steps, taken["loop"] / steps, loaders)
 
 
 def _loaded(objective: HiddenBlocks, shown: np.ndarray, size: int, workers: int) -> Iterator[HiddenBatch]:
@@ -177,7 +157,45 @@ def joined(windows: list[HiddenBatch]) -> HiddenBatch:
     return HiddenBatch(where=joined, **parts)
 
 
-def _wait(device: torch.device | str) -> None:
-    """A GPU works on after a call has returned."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()
+def training_lines(found: list[TrainingSpeed]) -> list[str]:
+    """One line for each kind, device and size."""
+    lines = []
+    for each in found:
+        for one in each.sizes:
+            name = f"{WORK[each.work]}, {each.device}, batches of {one.windows}"
+            beside = f", a DataLoader {one.loader_ratio:.2f} times as long" if one.loader_ratio else ""
+            lines.append(
+                f"{name:58}{one.windows_a_second:9,.0f} windows a second, "
+                f"{one.ratio:.2f} times the bare step{beside}"
+            )
+    return lines
+
+
+def training_page(found: list[TrainingSpeed]) -> tuple[str, ...]:
+    """The section of the page, in Markdown."""
+    return (
+        "**Training.** Bare steps (forward, backward, clipping and step, on batches that are there) beside "
+        "our loop (batches made on the way: hidden and repainted, or drawn and augmented), and, for "
+        "pretraining, a plain Dataset that makes window by window with a DataLoader of "
+        f"{' or '.join(map(str, LOADER_WORKERS))} workers, the faster. One thread for the network; "
+        f"milliseconds a step, the best of {REPEATS} turns, one after the other in each. Our loop over the "
+        f"bare step: floor {MOST_RATIO}, goal {AIM_RATIO}. The batch is doubled until windows a second rise "
+        f"by less than {LEAST_RISE - 1:.0%}. A batch of lessons has three live windows (56 bars) beside four "
+        "that are read whole (125 bars); both count. The settings keep batches of labels at 32 to 64.",
+        "",
+        "| training | device | windows a batch | bare step | our loop | DataLoader | loop over bare "
+        "| DataLoader over loop | windows a second | largest that pays |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(_row(each, one) for each in found for one in each.sizes),
+        "",
+    )
+
+
+def _row(each: TrainingSpeed, one: BatchSpeed) -> str:
+    loader = f"{min(one.loader.values()) * 1e3:.1f}" if one.loader else ""
+    over = f"{one.loader_ratio:.2f}" if one.loader_ratio else ""
+    return (
+        f"| {WORK[each.work]} | {each.device} | {one.windows} | {one.bare * 1e3:.1f} | {one.loop * 1e3:.1f} "
+        f"| {loader} | {one.ratio:.2f} | {over} | {one.windows_a_second:,.0f} "
+        f"| {'here' if one is each.best else ''} |"
+    )

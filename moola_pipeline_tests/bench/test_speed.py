@@ -1,5 +1,8 @@
 """What is timed is the work it claims to be, and a missed floor says so."""
 
+from collections import Counter
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -7,15 +10,10 @@ from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bench.feature_speed import REBUILT_WINDOWS
 from moola_pipeline.bench.fresh import memory_of_features
+from moola_pipeline.bench.job_page import JobReport
 from moola_pipeline.bench.plain_features import pandas_features, rebuilt_windows, streaming_bars
-from moola_pipeline.bench.speed import (
-    MEASURED,
-    SpeedReport,
-    made_bars,
-    measure_speed,
-    speed_lines,
-    speed_page,
-)
+from moola_pipeline.bench.speed import MEASURED, SpeedReport, made_bars, measure_speed
+from moola_pipeline.bench.speed_page import speed_facts, speed_lines, speed_page
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.windows.frame import WINDOW_BARS
@@ -23,7 +21,7 @@ from moola_pipeline.windows.frame import WINDOW_BARS
 
 @pytest.fixture(scope="module")
 def report() -> SpeedReport:
-    return measure_speed(n_bars=4000, streamed_bars=500, training_steps=1)
+    return measure_speed(n_bars=4000, streamed_bars=500, rehearsed=True)
 
 
 def test_the_plain_ways_compute_the_same_as_the_feature_table():
@@ -91,7 +89,44 @@ def test_compiling_is_timed_where_nothing_was_compiled(report: SpeedReport):
 def test_a_page_says_how_where_and_that_no_gpu_was_measured(report: SpeedReport):
     page = speed_page(report)
     assert "`moola bench --out docs/benchmarks.md`" in page and report.machine in page
-    assert "Not measured on a GPU" in page and "4,000 simulated one-minute bars" in page
+    assert "4,000 simulated one-minute bars" in page
+    assert ("Not measured on a GPU" in page) == (report.gpu is None)
+
+
+def test_steps_are_taken_both_ways_and_a_larger_batch_takes_more_memory(report: SpeedReport):
+    on_cpu = [one for one in report.steps if one.device == "cpu"]
+    assert [(one.recomputed, one.windows) for one in on_cpu] == [
+        (recomputed, size) for recomputed in (False, True) for size in (8, 64)
+    ]
+    seconds = {(one.recomputed, one.windows): one.seconds for one in on_cpu}
+    assert min(seconds.values()) > 0
+    peaks = {(one.recomputed, one.windows): one.peak_mb for one in on_cpu}
+    assert peaks[False, 64] > 2 * peaks[False, 8] > 0
+
+
+def test_a_job_that_was_not_measured_is_not_told_of(report: SpeedReport):
+    assert "**The main job.** Not measured" in speed_page(report)
+    assert speed_facts(report, None)["job"] is None
+
+
+def test_a_job_is_told_of_asset_by_asset_with_its_dearest_parts(report: SpeedReport):
+    class Stage(NamedTuple):
+        asset: str
+        seconds: float
+        peak_mb: float | None = 812.4
+        cpu_percent: float | None = 97.6
+
+    stages = [Stage("pretrained_encoder", 30.0), Stage("labeled_expansions", 10.0, None, None)]
+    looks = {"pretrained_encoder": Counter({"training/steps train_epoch": 75, "models/encoder forward": 25})}
+    job = JobReport("demo", "simulated", "2026-11-22 21:00 UTC", stages, 52.3, looks)
+    page = speed_page(report, job, "moola bench --job --out docs/benchmarks.md")
+    assert "Written by `moola bench --job --out docs/benchmarks.md`" in page
+    assert "| `pretrained_encoder` | 30.0 | 75% | 98 % | 812 MB |" in page
+    assert "| `labeled_expansions` | 10.0 | 25% |  |  |" in page
+    assert "52.3 s from the start of its process to the end" in page
+    assert "`pretrained_encoder`: `training/steps train_epoch` 75%, `models/encoder forward` 25%" in page
+    assert any("main job, demo" in line and "40.0 s" in line for line in speed_lines(report, job))
+    assert speed_facts(report, job)["job"]["stages"]["pretrained_encoder"]["seconds"] == 30.0
 
 
 @pytest.mark.parametrize(
@@ -105,6 +140,6 @@ def test_a_page_says_how_where_and_that_no_gpu_was_measured(report: SpeedReport)
 def test_a_missed_floor_or_goal_says_so(seconds: float, judgment: str, report: SpeedReport):
     timing = report.timings["features"]._replace(seconds=seconds)
     slow = report._replace(timings=report.timings | {"features": timing})
-    line = next(line for line in speed_lines(slow) if "TA-Lib included" in line)
+    line = next(line for line in speed_lines(slow, None) if "TA-Lib included" in line)
     assert line.endswith(f"{seconds:.3f} s  ({judgment})")
     assert f"| {seconds:.3f} | 7 | {judgment} |" in speed_page(slow)

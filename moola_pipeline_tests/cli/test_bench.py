@@ -5,6 +5,14 @@ from pathlib import Path
 import pytest
 
 import moola_pipeline.bench.speed as speed
+from moola_pipeline.bench.batch_speed import BatchSpeed
+from moola_pipeline.bench.feature_speed import Timing
+from moola_pipeline.bench.fresh import Memory
+from moola_pipeline.bench.speed_page import speed_page
+from moola_pipeline.bench.step_memory import StepMemory
+from moola_pipeline.bench.training_speed import TrainingSpeed
+from moola_pipeline.home import Home
+from moola_pipeline.resources.provenance import STAGES
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 
 
@@ -16,17 +24,49 @@ def test_a_page_must_be_markdown(words: tuple[str, ...], tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+MADE = speed.SpeedReport(
+    timings={
+        "csv_import": Timing(1.2, 5, floor=5, goal=1.5),
+        "features": Timing(0.1, 7, floor=0.3, goal=0.1),
+        "scan": Timing(38.0, 1),
+    },
+    ratios={"loading a stored table over computing it from bars": 1.2, "pandas over features": 25.0},
+    microseconds_a_bar=dict.fromkeys(["features", *speed.PLAIN_WAYS.values()], 1.0),
+    windows_a_second=300_000.0,
+    scanned_a_second=1000.0,
+    training=[TrainingSpeed("labels", "cpu", [BatchSpeed(64, 64, 0.06, 0.07, {})])],
+    steps=[
+        StepMemory("cpu", recomputed=False, windows=64, seconds=0.04, peak_mb=60.0),
+        StepMemory("cpu", recomputed=True, windows=64, seconds=0.07, peak_mb=58.0),
+    ],
+    memory=Memory(before=230.0, peak=480.0),
+    machine="a machine",
+    gpu=None,
+    measured_at="2026-11-22 22:00 UTC",
+    n_bars=1_800_000,
+)
+
+
 def test_a_run_prints_every_figure_with_its_floor_and_writes_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, isolated_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    report = speed.measure_speed(n_bars=3000, streamed_bars=300)
-    monkeypatch.setattr(speed, "measure_speed", lambda: report)
+    monkeypatch.setattr(speed, "measure_speed", lambda: MADE)
     page = tmp_path / "benchmarks.md"
     shown = facts(call("bench", "--out", page, "--json"))
-    assert shown["timings"]["csv_import"]["floor"] == 5
-    assert shown["timings"]["rehash"]["seconds"] == report.timings["rehash"].seconds
-    assert shown["ratios"] == report.ratios and shown["gpu"] is None
-    assert shown["memory"]["rise"] == report.memory.peak - report.memory.before > 0
-    assert (shown["memory"]["floor"], shown["memory"]["goal"]) == (1000, 500)
-    assert shown["windows_a_second"] == report.windows_a_second
-    assert page.read_text() == speed.speed_page(report)
+    assert shown["timings"]["csv_import"] == {"seconds": 1.2, "repeats": 5, "floor": 5, "goal": 1.5}
+    assert shown["ratios"] == MADE.ratios and shown["gpu"] is None
+    assert (shown["memory"]["rise"], shown["memory"]["floor"], shown["memory"]["goal"]) == (250, 1000, 500)
+    assert shown["training"][0]["largest_that_pays"] == 64
+    assert shown["training"][0]["sizes"][0]["windows_a_second"] == pytest.approx(64 / 0.07)
+    assert shown["job"] is None
+    assert page.read_text() == speed_page(MADE)
+
+
+def test_what_the_last_whole_run_took_is_read_from_the_home(
+    smoke_home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(speed, "measure_speed", lambda: MADE)
+    job = facts(call("--home", smoke_home.root, "bench", "--json"))["job"]
+    assert (job["profile"], job["market"], job["looks"]) == ("smoke", "simulated", {})
+    assert list(job["stages"]) == list(STAGES)
+    assert job["stages"]["bootstrap_ci_report"]["seconds"] > 0

@@ -1,0 +1,102 @@
+"""Rows to train on for the clock: real in shape and number, their answers made up."""
+
+import numpy as np
+import torch
+
+from moola_pipeline.bars.schema import NQ
+from moola_pipeline.features.relativity import compute_features
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.live import beginnings
+from moola_pipeline.models.reading import inputs_of, views_of
+from moola_pipeline.models.rule import Proposals, Rule, measure_spans, propose
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.examples import Examples, make_examples
+from moola_pipeline.training.initial import initialize
+from moola_pipeline.training.lessons import Lessons
+from moola_pipeline.training.live_lessons import LiveLessons
+from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+from moola_pipeline.windows.dense import live_windows, pretraining_windows
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, LIVE_BARS, view_rows
+from moola_pipeline.windows.repainted import BarArrays
+
+USUAL_RULE = Rule(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
+"""Thresholds near those that are usually fitted."""
+MIN_NET_ATR = 0.7
+
+
+def source_of(prices: np.ndarray, segment: np.ndarray) -> Source:
+    """Bars with their features, as training reads them; arguments as in `compute_features`."""
+    table = compute_features(prices, segment, NQ.tick_points)
+    return Source(BarArrays(prices, segment, NQ.tick_points), table.values, table.atr)
+
+
+def new_classifier(source: Source) -> Classifier:
+    """A network of the usual size, its weights drawn at random."""
+    heads, encoder = FinetuneSettings(), Encoder(PretrainSettings().hidden_units)
+    initialize(encoder, 0)
+    encoder.set_scale(torch.from_numpy(source.values[:: max(1, len(source.values) // 10_000)]))
+    torch.manual_seed(0)
+    return Classifier(encoder, heads.head_units, heads.dropout)
+
+
+def labeled_rows(source: Source, n_windows: int) -> Examples:
+    """Training rows as labels give them: the largest move of each window's core is its expansion."""
+    bar0 = _spread(pretraining_windows(source.bars.segment, len(source.values)), n_windows)
+    measures = measure_spans(source.bars.views(bar0), source.atr[view_rows(bar0)])
+    proposals = propose(measures, USUAL_RULE)
+    inside = (proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST)
+    order = np.flatnonzero(inside)[np.argsort(-proposals.net_atr[inside], kind="stable")]
+    _, first = np.unique(proposals.window[order], return_index=True)
+    largest = order[first]  # by window
+    labels = LabeledSpans(
+        proposals.window[largest],
+        proposals.start[largest],
+        proposals.end[largest],
+        proposals.direction[largest],
+        np.arange(len(largest)) % 2,
+    )
+    nameless = np.arange(len(bar0)).astype(str).astype(object)
+    windows = LabeledWindows(nameless, bar0, np.zeros(len(bar0), "datetime64[ns]"), labels)
+    return make_examples(windows, measures, proposals)
+
+
+def lessons_of(source: Source, n_views: int, n_live: int, rng: np.random.Generator) -> Lessons:
+    """Lessons of so many views and live views, with answers drawn at random.
+
+    Raises:
+        ValueError: If the bars hold no move to ask about.
+    """
+    bar0 = pretraining_windows(source.bars.segment, len(source.values))
+    proposals = propose(measure_spans(source.bars.views(bar0), source.atr[view_rows(bar0)]), USUAL_RULE)
+    bar0, proposals = _first_views(bar0, proposals, n_views)
+    inputs = inputs_of(source.bars.prices, source.atr, bar0, proposals)
+    closed = live_windows(source.bars.segment)[: 4 * n_live]
+    spans = beginnings(source.bars.prices, source.atr, closed, MIN_NET_ATR)
+    closed, spans = _first_views(closed, spans, n_live)
+    told = inputs_of(source.bars.prices, source.atr, closed, spans, LIVE_BARS)
+    live = LiveLessons(closed, spans, told, _shares(rng, len(told)), _shares(rng, len(told)))
+    return Lessons(bar0, proposals, inputs, _shares(rng, len(inputs)), _shares(rng, len(inputs)), live)
+
+
+def _first_views(bar0: np.ndarray, spans: Proposals, n_views: int) -> tuple[np.ndarray, Proposals]:
+    """Windows and spans of the first so many views; where there are fewer, they come again."""
+    n_own, n_windows = len(views_of(bar0, spans).bar0), len(bar0)
+    if n_own == 0:
+        raise ValueError("the bars must hold a move to ask about, got none")
+    times = -(-n_views // n_own)
+    again = Proposals(*(np.tile(part, times) for part in spans))
+    window = again.window + np.repeat(np.arange(times) * n_windows, len(spans.window))
+    bar0, again = np.tile(bar0, times), again._replace(window=window)
+    views = views_of(bar0, again)
+    kept = np.sort(views.order[: views.bounds[n_views]])
+    return bar0, Proposals(*(part[kept] for part in again))
+
+
+def _spread(rows: np.ndarray, n_rows: int) -> np.ndarray:
+    return rows[np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int)]
+
+
+def _shares(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.random(n).astype(np.float32)

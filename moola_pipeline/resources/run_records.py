@@ -1,0 +1,77 @@
+"""What past runs took, read from the home's MLflow store: seconds and memory of each asset."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from moola_pipeline.home import Home
+from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.resources.system_metrics import PREFIX
+from moola_pipeline.resources.tracking import PARENT_TAG, has_store, open_store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+MOST_PARENTS = 50
+
+
+class StageRecord(NamedTuple):
+    """What one asset took.
+
+    Attributes:
+        asset: Its name.
+        seconds: From the beginning of its MLflow run to the end.
+        peak_mb: The most memory that the process held meanwhile, 10**6 bytes; None where not logged.
+        cpu_percent: Of one core, by this process; None where not logged.
+    """
+
+    asset: str
+    seconds: float
+    peak_mb: float | None
+    cpu_percent: float | None
+
+
+class RunRecord(NamedTuple):
+    """A run that made all nine assets.
+
+    Attributes:
+        profile, market: What it was about.
+        started_at: UTC.
+        stages: In the order of the work.
+    """
+
+    profile: str
+    market: str
+    started_at: datetime
+    stages: list[StageRecord]
+
+
+def last_whole_run(home: Home) -> RunRecord | None:
+    """The last run that made all nine assets; None where there was none."""
+    if not has_store(home):
+        return None
+    client = open_store(home)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    newest = ["attributes.start_time DESC"]
+    parents = client.search_runs(
+        experiments, "tags.role = 'parent'", max_results=MOST_PARENTS, order_by=newest
+    )
+    for parent in parents:
+        query = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and attributes.status = 'FINISHED'"
+        made = {one.data.tags["asset"]: one for one in client.search_runs(experiments, query)}
+        if made.keys() >= STAGES.keys():
+            tags = made["pretrained_encoder"].data.tags
+            started = datetime.fromtimestamp(parent.info.start_time / 1000, UTC)
+            return RunRecord(
+                tags["profile"], tags["market"], started, [_record(made[name]) for name in STAGES]
+            )
+    return None
+
+
+def _record(run: "Run") -> StageRecord:
+    metrics = run.data.metrics
+    return StageRecord(
+        run.data.tags["asset"],
+        ((run.info.end_time or run.info.start_time) - run.info.start_time) / 1000,
+        metrics.get(f"{PREFIX}peak_memory_megabytes"),
+        metrics.get(f"{PREFIX}mean_process_cpu_percentage"),
+    )

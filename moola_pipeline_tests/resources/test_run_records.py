@@ -1,0 +1,22 @@
+"""What the last whole run took, from the records that it left."""
+
+from pathlib import Path
+
+from moola_pipeline.home import Home
+from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.resources.run_records import last_whole_run
+
+
+def test_a_home_without_runs_has_no_record(tmp_path: Path):
+    assert last_whole_run(Home(tmp_path)) is None
+
+
+def test_a_whole_run_is_told_of_asset_by_asset(smoke_home: Home):
+    found = last_whole_run(smoke_home)
+    assert found is not None
+    assert (found.profile, found.market) == ("smoke", "simulated")
+    assert [one.asset for one in found.stages] == list(STAGES)
+    assert all(one.seconds > 0 for one in found.stages)
+    assert all(one.peak_mb is not None and one.peak_mb > 100 for one in found.stages)
+    trained = next(one for one in found.stages if one.asset == "pretrained_encoder")
+    assert trained.cpu_percent is not None and trained.cpu_percent > 5
