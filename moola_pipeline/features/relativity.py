@@ -1,5 +1,6 @@
 """The feature table: twelve relativity features and the structural set, computed segment by segment."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -14,6 +15,8 @@ RANGE_EMA_BARS = 20
 VALID_FROM = 20
 """First bar of a segment whose relativity features are warm."""
 STRUCTURE_VALID_FROM = 40
+BLOCK_BARS = 200_000
+"""Bars whose columns are copied at once: whole segments, about so many, or one that is longer."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,45 @@ def compute_features(prices: np.ndarray, segment: np.ndarray, tick_points: float
         ATR (Wilder) and EMA from TA-Lib; zigzag as in `zigzag.causal_zigzag`.
     """
     _check(prices, segment, tick_points)
-    opens, high, low, close = (compiled_input(prices[:, i]) for i in range(4))
-    if (bar := first_illegal(opens, high, low, close)) >= 0:
-        _refuse(prices[bar], bar)
-    starts, ends = segment_bounds(segment)
-    atr = compiled_input(mean_true_range(high, low, close, starts, ends, ATR_BARS))
-    range_ema = compiled_input(mean_range(high, low, starts, ends, RANGE_EMA_BARS))
-    n_bars = len(close)
+    n_bars = len(prices)
     table = FeatureTable(
         np.empty((n_bars, N_FEATURES), np.float32),
         np.empty(n_bars, np.bool_),
         np.empty(n_bars, np.bool_),
         np.empty(n_bars, np.float32),
     )
-    fill_features(
-        opens, high, low, close, atr, range_ema, starts, ends, float(tick_points), ZIGZAG_K,
-        VALID_FROM, STRUCTURE_VALID_FROM, RANGE_LOW, RANGE_HIGH, NEUTRAL,
-        table.values, table.valid, table.structure_valid, table.atr,
-    )  # fmt: skip
+    starts, ends = segment_bounds(segment)
+    for some in _blocks(ends):
+        _fill(table, prices, starts[some], ends[some], float(tick_points))
     return table
+
+
+def _blocks(ends: np.ndarray) -> Iterator[slice]:
+    """Segments in a row that together hold about BLOCK_BARS bars, as slices of them."""
+    first = 0
+    while first < len(ends):
+        begun_at = ends[first - 1] if first else 0
+        stop = max(int(np.searchsorted(ends, begun_at + BLOCK_BARS, side="right")), first + 1)
+        yield slice(first, stop)
+        first = stop
+
+
+def _fill(
+    table: FeatureTable, prices: np.ndarray, starts: np.ndarray, ends: np.ndarray, tick_points: float
+) -> None:
+    """Fill in the rows of some segments that lie in a row."""
+    rows = slice(starts[0], ends[-1])
+    opens, high, low, close = (compiled_input(prices[rows, i]) for i in range(4))
+    if (bar := first_illegal(opens, high, low, close)) >= 0:
+        _refuse(prices[rows.start + bar], int(rows.start + bar))
+    starts, ends = starts - rows.start, ends - rows.start
+    atr = compiled_input(mean_true_range(high, low, close, starts, ends, ATR_BARS))
+    range_ema = compiled_input(mean_range(high, low, starts, ends, RANGE_EMA_BARS))
+    fill_features(
+        opens, high, low, close, atr, range_ema, starts, ends, tick_points, ZIGZAG_K,
+        VALID_FROM, STRUCTURE_VALID_FROM, RANGE_LOW, RANGE_HIGH, NEUTRAL,
+        table.values[rows], table.valid[rows], table.structure_valid[rows], table.atr[rows],
+    )  # fmt: skip
 
 
 def _check(prices: np.ndarray, segment: np.ndarray, tick_points: float) -> None:

@@ -6,6 +6,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moola_pipeline.features import relativity
 from moola_pipeline.features.relativity import (
     STRUCTURE_VALID_FROM,
     VALID_FROM,
@@ -24,6 +25,7 @@ from moola_pipeline.features.schema import (
 )
 from moola_pipeline.features.zigzag import causal_zigzag
 from moola_pipeline_tests.features.naive import TICK, naive_atr, naive_features, random_bars, upside_down
+from moola_pipeline_tests.made_bars import made_bars
 
 QUICK = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
@@ -271,3 +273,24 @@ def test_input_that_cannot_be_is_refused(
     with pytest.raises(ValueError) as refused:
         compute_features(prices, segment, tick_points)
     assert str(refused.value) == text
+
+
+@pytest.mark.parametrize("block_bars", [1, 90, 100, 250, 10_000])
+def test_features_do_not_depend_on_how_many_bars_are_worked_on_at_once(
+    block_bars: int, monkeypatch: pytest.MonkeyPatch
+):
+    bars = made_bars(8, seed=3, n_bars=100)
+    whole = compute_features(bars.prices, bars.segment, 0.25)
+    monkeypatch.setattr(relativity, "BLOCK_BARS", block_bars)
+    in_blocks = compute_features(bars.prices, bars.segment, 0.25)
+    for name, column in vars(whole).items():
+        np.testing.assert_array_equal(getattr(in_blocks, name), column, err_msg=name)
+
+
+def test_an_illegal_bar_of_a_later_block_is_named_by_its_row(monkeypatch: pytest.MonkeyPatch):
+    bars = made_bars(8, seed=3, n_bars=100)
+    prices = bars.prices.copy()
+    prices[555, 1] = np.nan
+    monkeypatch.setattr(relativity, "BLOCK_BARS", 200)
+    with pytest.raises(ValueError, match="prices must be finite, bar 555 is not"):
+        compute_features(prices, bars.segment, 0.25)
