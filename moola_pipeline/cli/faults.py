@@ -10,10 +10,12 @@ from itertools import pairwise
 
 import click
 
-from moola_pipeline.errors import BadInput, MoolaError
+from moola_pipeline.errors import BadInput, MoolaError, one_line
 
 DEBUG_VARIABLE = "MOOLA_DEBUG"
-_COMMANDS = re.compile(r"(?<![\w-])moola (run|ui|status|report|predict|registry|bars|labels|verify|doctor)\b")
+_COMMANDS = re.compile(
+    r"(?<![\w-])moola (run|ui|status|report|predict|registry|bars|labels|verify|doctor|backup|restore)\b"
+)
 """Commands that a remedy names."""
 FAILED, BAD_INPUT, INTERRUPTED = MoolaError.exit_code, BadInput.exit_code, 130
 
@@ -31,7 +33,7 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
         fault.show()
         return BAD_INPUT
     except click.ClickException as fault:
-        _complain(_usage_fault(fault))
+        _complain(usage_fault(fault))
         return fault.exit_code
     except MoolaError as fault:
         _complain(str(fault))
@@ -50,10 +52,13 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
 
 
 def _complain(text: str) -> None:
-    line = in_this_home(" ".join(text.split()))
-    # A file name may hold signs that a terminal obeys.
-    plain = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
-    click.echo(f"Error: {plain}", err=True)
+    click.echo(f"Error: {shown_line(in_this_home(text))}", err=True)
+
+
+def shown_line(text: str) -> str:
+    """A text as one line for a terminal: a file name may hold signs that it obeys."""
+    line = " ".join(one_line(text).split())
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
 
 
 def in_this_home(text: str) -> str:
@@ -67,7 +72,8 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\")
 
 
-def _usage_fault(fault: click.ClickException) -> str:
+def usage_fault(fault: click.ClickException) -> str:
+    """One sentence on a command line that click refused, and where to look."""
     context = fault.ctx if isinstance(fault, click.UsageError) else None
     remedy = f' Try "{context.command_path} --help".' if context else ""
     return fault.format_message() + remedy
@@ -87,8 +93,8 @@ def _unreachable(fault: OSError) -> int:
 
 
 def _unforeseen(fault: Exception) -> int:
-    if settings_fault := _settings_fault(fault):
-        _complain(settings_fault)
+    if said := settings_fault(fault):
+        _complain(said)
         return BAD_INPUT
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(fault)
@@ -97,7 +103,7 @@ def _unforeseen(fault: Exception) -> int:
     return FAILED
 
 
-def _settings_fault(fault: Exception) -> str | None:
+def settings_fault(fault: Exception) -> str | None:
     """One sentence on a setting that pydantic refused; None for any other fault."""
     if "pydantic" not in sys.modules:
         return None

@@ -58,7 +58,7 @@ def hold_study(
 
     from moola_pipeline.evaluation.study_results import STUDY_FILE
     from moola_pipeline.profiles import PROFILES
-    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.records import publish_record
     from moola_pipeline.resources.compute import Compute
 
     chosen, settings = _market(home, "study", market, scenario), PROFILES["study"].study
@@ -69,9 +69,7 @@ def hold_study(
     told = _Told()
 
     def keep(cells: "list[Cell]") -> None:
-        publish_bytes(
-            folder / STUDY_FILE, _results(chosen, prepared, cells).model_dump_json(indent=2).encode()
-        )
+        publish_record(folder / STUDY_FILE, _results(chosen, prepared, cells).model_dump(mode="json"))
 
     cells = prepared.run(told.progress, keep)
     _show(_results(chosen, prepared, cells), True, as_json)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from moola_pipeline.cli.faults import in_this_home
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.home import Home
 
@@ -37,7 +38,7 @@ def _lines(found: "Verification") -> Iterator[str]:
         yield "This home keeps nothing yet."
     for one in found.findings:
         yield f"{one.kind.upper()}  {one.file}"
-        yield f"  {one.what}"
+        yield f"  {in_this_home(one.what)}"
     if found.counts:
         wrong = len(found.findings)
         yield f"{wrong} of them not as recorded." if wrong else "All as it was recorded."

@@ -6,8 +6,10 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from moola_pipeline.evaluation.report_data import LearningPoint, Score, Scores
+from moola_pipeline.records import read_record
 
 FORMAT = 1
+REMEDY = "Delete it, or hold it again: moola run --profile study"
 MARGIN = 0.02
 """Differences up to this count as equal."""
 STUDY_FILE = "study.json"
@@ -80,9 +82,13 @@ class StudyResults(_Part):
 
 
 def read_study(folder: Path) -> StudyResults | None:
-    """The last study kept in a folder; None where there is none that this version can read."""
+    """The last study kept in a folder; None where there is none that this version can read.
+
+    Raises:
+        Truncated, ChecksumMismatch, IntegrityError: If it is no longer what was kept.
+    """
     try:
-        return StudyResults.model_validate_json((folder / STUDY_FILE).read_bytes())
+        return StudyResults.model_validate(read_record(folder / STUDY_FILE, "must hold a study", REMEDY))
     except (FileNotFoundError, ValidationError):
         return None
 

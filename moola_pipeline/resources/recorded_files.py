@@ -21,7 +21,7 @@ from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-LATER_THAN = "Put it back from a backup: moola restore FILE"
+LATER_THAN = "Put it back from a backup: moola restore --force FILE"
 MADE_AGAIN = "Put the object back, or log another: moola run --force"
 ENDPOINT_VARIABLE = "MLFLOW_S3_ENDPOINT_URL"
 """Address of the server that MLflow keeps artifacts on, where it is not Amazon's."""

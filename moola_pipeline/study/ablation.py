@@ -1,7 +1,6 @@
 """The ablation: every row trained on every fold, each training kept so that none is done twice."""
 
 import copy
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from moola_pipeline.models.annotator import Annotator, load_encoder, save_encoder
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.reading import Reading, read_spans
-from moola_pipeline.publish import publish_json
+from moola_pipeline.records import publish_record, read_record
 from moola_pipeline.serving.annotate import decided, type_probabilities
 from moola_pipeline.study.ablation_folds import N_FOLDS, Fold, Part, StudyGround, time_folds
 from moola_pipeline.study.ablation_rows import LESSONS, SPARSE_BARS, Row
@@ -26,6 +25,7 @@ from moola_pipeline.training.settings import PretrainSettings
 
 PRETRAINING = PretrainSettings(max_windows=2_000, epochs=3)
 RANDOM_SEED = 104_729
+AGAIN = "Delete it: the next call trains it again."
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def run_ablation(
                 if not place.is_file():
                     at = f"seed {seed}, fold {fold.number + 1} of {len(folds)}"
                     on_training(f"{at}: {row.path}, {row.name}")
-                    publish_json(place, _trained(fold, row, seed, store, device) | {"code": store.code})
+                    publish_record(place, _trained(fold, row, seed, store, device) | {"code": store.code})
     return kept_outcomes(ground, rows, seeds, store)
 
 
@@ -119,7 +119,7 @@ def kept_outcomes(
             places = [store.path(ground, row, number, seed) for number in range(N_FOLDS)]
             if all(place.is_file() for place in places):
                 outcomes += [
-                    _outcome(json.loads(place.read_bytes()), row, number, seed)
+                    _outcome(read_record(place, "must hold a training", AGAIN), row, number, seed)
                     for number, place in enumerate(places)
                 ]
     return outcomes

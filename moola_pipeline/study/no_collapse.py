@@ -1,6 +1,5 @@
 """Twenty trainings that differ in nothing but the seed: what each says of the validation windows."""
 
-import json
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import NamedTuple
@@ -10,8 +9,8 @@ import numpy as np
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.annotator import sigmoid
 from moola_pipeline.models.reading import read_spans
-from moola_pipeline.publish import publish_json
-from moola_pipeline.study.ablation import AblationStore
+from moola_pipeline.records import publish_record, read_record
+from moola_pipeline.study.ablation import AGAIN, AblationStore
 from moola_pipeline.study.ablation_folds import StudyGround, whole_training
 from moola_pipeline.study.ablation_rows import ROWS
 from moola_pipeline.training.finetune import finetune
@@ -81,8 +80,8 @@ def run_seeds(
             part, table = whole.validation, (source.bars.prices, source.values, source.atr)
             logits = read_spans(result.classifier, *table, part.windows.bar0, part.labeled).retracement
             kept = {"code": store.code, "stopped": result.stopped, "logits": logits.tolist()}
-            publish_json(place, kept)
-        kept = json.loads(place.read_bytes())
+            publish_record(place, kept)
+        kept = read_record(place, "must hold a training", AGAIN)
         answers.append(
             _answers(seed, np.array(kept["logits"]), ground.validation.spans.type, kept["stopped"])
         )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.models.annotator import load_encoder, save_encoder
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.publish import publish_bytes
+from moola_pipeline.records import publish_record, read_record
 
 ENCODER_ROOMS = (
     "features",
@@ -24,6 +24,7 @@ ENCODER_ROOMS = (
 )
 """Parts of the package whose source decides an encoder."""
 CELL_ROOMS = ("features", "windows", "models", "training", "labels", "serving/annotate.py", "study/trials.py")
+AGAIN = "It is computed again."
 """Parts of the package whose source decides what a cell answers."""
 
 
@@ -81,13 +82,13 @@ class Store:
     def cell(self, key: str) -> Cell | None:
         """A computed cell; None where it is missing or broken."""
         try:
-            return Cell.model_validate_json(self._cell(key).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return Cell.model_validate(read_record(self._cell(key), "must hold a cell", AGAIN))
+        except (FileNotFoundError, ValidationError, IntegrityError):
             return None
 
     def keep_cell(self, key: str, cell: Cell) -> None:
         """Keep a computed cell, whole or not at all."""
-        publish_bytes(self._cell(key), cell.model_dump_json().encode())
+        publish_record(self._cell(key), cell.model_dump(mode="json"))
 
     def _encoder(self, key: str) -> Path:
         return self.root / "encoders" / key

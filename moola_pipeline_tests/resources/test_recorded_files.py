@@ -1,0 +1,106 @@
+"""What runs logged is hashed again wherever it lies: in the home, or in a bucket beside a shared database."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from moola_pipeline.home import Home
+from moola_pipeline.resources.recorded_files import recorded_files
+from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
+from moola_pipeline.resources.verification import verify_home
+from moola_pipeline_tests.cli.calls import call
+from moola_pipeline_tests.counts import record
+from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server, postgres
+
+CONTENT = "type,n\nretracement,40\n"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with bucket_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with postgres(port) as server:
+        yield f"{server}/postgres"
+
+
+@pytest.fixture(params=["SQLite in the home", "PostgreSQL"], scope="module")
+def logged(
+    request: pytest.FixtureRequest, address: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Home]:
+    """A home of one run whose file lies in the bucket."""
+    settings = {**KEYS, "MLFLOW_S3_ENDPOINT_URL": address, "MOOLA_ARTIFACTS_URI": "s3://moola/mlflow"}
+    if request.param == "PostgreSQL":
+        settings["MOOLA_TRACKING_URI"] = request.getfixturevalue("database")
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in settings.items():
+            patched.setenv(name, value)
+        home = Home(tmp_path_factory.mktemp("logged"))
+        client = open_store(home)
+        experiment = experiment_id(client, home, "market")
+        run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
+        run.log_text(CONTENT, "class_counts.csv")
+        yield home
+
+
+@pytest.fixture
+def home(logged: Home, address: str) -> Home:
+    """The same, its file as it was logged."""
+    [one] = recorded_files(logged)
+    bucket_of(address).Object(one.place.removeprefix("s3://moola/")).put(Body=CONTENT.encode())
+    return logged
+
+
+def test_a_file_in_a_bucket_is_read_and_proven(home: Home):
+    [one] = recorded_files(home)
+    assert one.path is None
+    assert one.place.startswith("s3://moola/mlflow/market/")
+    assert one.place.endswith("/artifacts/class_counts.csv")
+    found = verify_home(home)
+    assert (found.findings, found.counts["files of runs"]) == ([], 1)
+
+
+def test_every_byte_changed_in_a_bucket_is_found_and_named(home: Home, address: str):
+    [one], began = recorded_files(home), time.monotonic()
+    stored = bucket_of(address).Object(one.place.removeprefix("s3://moola/"))
+    for place in range(len(CONTENT)):
+        changed = bytearray(CONTENT.encode())
+        changed[place] ^= 1 << place % 8
+        stored.put(Body=bytes(changed))
+        [found] = verify_home(home).findings
+        assert (found.file, found.kind) == (one.place, "changed")
+        assert "MLflow's database records" in found.what
+        assert found.what.endswith("Put the object back, or log another: moola run --force")
+    record("bytes flipped in a bucket", flips=len(CONTENT), missed=0, seconds=time.monotonic() - began)
+
+
+def test_shorter_and_gone_are_told_from_changed(home: Home, address: str):
+    [one] = recorded_files(home)
+    stored = bucket_of(address).Object(one.place.removeprefix("s3://moola/"))
+    stored.put(Body=CONTENT.encode()[:-3])
+    [found] = verify_home(home).findings
+    assert (
+        found.kind == "truncated"
+        and f"it ends after {len(CONTENT) - 3} of {len(CONTENT)} bytes" in found.what
+    )
+    stored.delete()
+    [found] = verify_home(home).findings
+    assert (found.file, found.kind) == (one.place, "missing")
+
+
+def test_a_database_that_does_not_answer_is_said_and_nothing_is_called_sound(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOOLA_TRACKING_URI", "postgresql+psycopg2://moola:hunter2@127.0.0.1:9/mlflow")
+    done = call("verify", home=home.root)
+    assert done.exit_code == 1
+    assert "MOOLA_TRACKING_URI must name MLflow's database" in done.stdout
+    assert "hunter2" not in done.stdout

@@ -1,0 +1,383 @@
+"""One byte flipped in anything a home keeps is caught by whoever reads it, and what is then advised works."""
+
+import os
+import random
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import Result
+
+from moola_pipeline.bars.manifest import add_bars, read_bars
+from moola_pipeline.bars.rolls import registered_rolls
+from moola_pipeline.bars.store import BarStore, read_manifest, verify_quarantined
+from moola_pipeline.cli.report import read_report
+from moola_pipeline.errors import IntegrityError, Truncated
+from moola_pipeline.home import Home
+from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
+from moola_pipeline.labels.registry import registered_labels
+from moola_pipeline.labels.simulated import read_truth
+from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.resources.backup import back_up
+from moola_pipeline.resources.formats import home_format
+from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.resources.promotions import read_log
+from moola_pipeline.resources.registry import load_version
+from moola_pipeline.resources.store import (
+    ClassifierIOManager,
+    EncoderIOManager,
+    FeatureIOManager,
+    FrameIOManager,
+    JsonIOManager,
+    ReportIOManager,
+    StoreIOManager,
+)
+from moola_pipeline.resources.verification import verify_home
+from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
+from moola_pipeline_tests.cli.calls import call
+from moola_pipeline_tests.counts import record
+from moola_pipeline_tests.homes import BARS, copied
+from moola_pipeline_tests.surroundings import surroundings_kept
+
+MARKET, STORE, REPORT = "data/simulated/smoke", "data/store/simulated-smoke", "data/reports/simulated-smoke"
+REGISTRY = "data/mlflow/artifacts/moola-simulated/*/artifacts/model/artifacts/annotator"
+PIPELINE = Pipeline(profile="smoke", market="simulated", scenario="none")
+MODEL = "models:/moola-simulated@champion"
+FLIPS = 12
+
+
+def asset(manager: type[StoreIOManager], name: str) -> Callable[[Home], object]:
+    """Reads an asset as the next one does."""
+    return lambda home: manager(pipeline=PIPELINE).load_input(dg.build_input_context(asset_key=name))
+
+
+def simulated(home: Home) -> BarStore:
+    return BarStore(home.simulated / "smoke", simulated=True)
+
+
+def registered(home: Home) -> BarStore:
+    return BarStore(home.data, simulated=False)
+
+
+def quarantined(home: Home) -> None:
+    for entry in read_manifest(registered(home)).files:
+        verify_quarantined(registered(home), entry)
+
+
+SIMULATED: dict[str, tuple[str, Callable[[Home], object]]] = {
+    "simulated bars": (f"{MARKET}/raw/bars.parquet", lambda home: read_bars(simulated(home))),
+    "simulated manifest": (f"{MARKET}/manifest.json", lambda home: read_bars(simulated(home))),
+    "simulated labels": (f"{MARKET}/labels.csv", lambda home: PIPELINE.chosen_market().labels()),
+    "simulated rolls": (f"{MARKET}/rolls.csv", lambda home: registered_rolls(simulated(home))),
+    "simulated settings": (f"{MARKET}/settings.json", lambda home: PIPELINE.chosen_market().labels()),
+    "planted truth": (f"{MARKET}/truth.parquet", lambda home: read_truth(simulated(home))),
+    "canonical table": (f"{STORE}/raw_nq_bars.parquet", asset(FrameIOManager, "raw_nq_bars")),
+    "bars below features": (f"{STORE}/raw_nq_bars.parquet", asset(FeatureIOManager, "relativity_features")),
+    "placed labels": (f"{STORE}/labeled_expansions.parquet", asset(FrameIOManager, "labeled_expansions")),
+    "features": (f"{STORE}/relativity_features.json", asset(FeatureIOManager, "relativity_features")),
+    "windows": (f"{STORE}/densified_windows.parquet", asset(FrameIOManager, "densified_windows")),
+    "encoder weights": (
+        f"{STORE}/pretrained_encoder/weights.safetensors",
+        asset(EncoderIOManager, "pretrained_encoder"),
+    ),
+    "encoder settings": (
+        f"{STORE}/pretrained_encoder/config.json",
+        asset(EncoderIOManager, "pretrained_encoder"),
+    ),
+    "classifier weights": (
+        f"{STORE}/finetuned_classifier/seed-0/weights.safetensors",
+        asset(ClassifierIOManager, "finetuned_classifier"),
+    ),
+    "classifier settings": (
+        f"{STORE}/finetuned_classifier/seed-0/config.json",
+        asset(ClassifierIOManager, "finetuned_classifier"),
+    ),
+    "training facts": (
+        f"{STORE}/finetuned_classifier/training.json",
+        asset(ClassifierIOManager, "finetuned_classifier"),
+    ),
+    "registered version": (f"{STORE}/registered_model.json", asset(JsonIOManager, "registered_model")),
+    "predictions": (f"{STORE}/latest_expansions.parquet", asset(FrameIOManager, "latest_expansions")),
+    "drift beside predictions": (
+        f"{STORE}/latest_expansions/drift.json",
+        asset(FrameIOManager, "latest_expansions"),
+    ),
+    "seal": (f"{STORE}/latest_expansions.seal.json", asset(FrameIOManager, "latest_expansions")),
+    "report data": (f"{REPORT}/report.json", asset(ReportIOManager, "bootstrap_ci_report")),
+    "report page": (f"{REPORT}/report.html", lambda home: read_report(home.reports / "simulated-smoke")),
+    "report seal": (f"{REPORT}/report.seal.json", lambda home: read_report(home.reports / "simulated-smoke")),
+    "promotions": ("data/mlflow/promotions.jsonl", read_log),
+    "registry weights": (f"{REGISTRY}/weights.safetensors", lambda home: load_version(home, MODEL)),
+    "registry settings": (f"{REGISTRY}/config.json", lambda home: load_version(home, MODEL)),
+    "home's format": ("data/format.json", home_format),
+}
+REGISTERED: dict[str, tuple[str, Callable[[Home], object]]] = {
+    "vendor's bars": (f"data/raw/{BARS}", lambda home: read_bars(registered(home))),
+    "manifest": ("data/manifest.json", lambda home: read_bars(registered(home))),
+    "rolls": ("data/rolls.csv", lambda home: registered_rolls(registered(home))),
+    "rows set aside": ("data/quarantine/*.csv", quarantined),
+    "labels": ("data/labels/labels.csv", lambda home: registered_labels(home.labels)),
+    "ledger": ("data/labels/ledger.json", lambda home: registered_labels(home.labels)),
+    "split dates": ("data/splits.json", lambda home: read_choice(home.data)),
+}
+ROLLS = "time,old,new\n2024-12-16T23:00:00Z,NQZ4,NQH5\n2025-03-17T22:00:00Z,NQH5,NQM5\n"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A home in which files are changed and put back."""
+
+    home: Home
+    artefacts: dict[str, tuple[str, Callable[[Home], object]]]
+
+
+def with_everything(home: Home, folder: Path) -> Home:
+    """Add what the first run of a person does not make: rolls, split dates, rows set aside."""
+    (folder / "rolls.csv").write_text(ROLLS)
+    assert call("bars", "rolls", "add", folder / "rolls.csv", home=home.root).exit_code == 0
+    remember_choice(home.data, SplitSettings())
+    bad = made_up_bars(300, start="2020-06-01 14:30")
+    bad.loc[200, "low"] = -1.0
+    write_csv(folder / "bad.csv", bad)
+    add_bars(registered(home), folder / "bad.csv")
+    return home
+
+
+@pytest.fixture(scope="module")
+def made(smoke_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return copied(smoke_home, tmp_path_factory.mktemp("flipped") / "home")
+
+
+@pytest.fixture(scope="module")
+def given(registered_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    folder = tmp_path_factory.mktemp("flipped")
+    return with_everything(copied(registered_home, folder / "home"), folder)
+
+
+@pytest.fixture
+def opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
+    simulated_home = request.param in SIMULATED
+    home: Home = request.getfixturevalue("made" if simulated_home else "given")
+    monkeypatch.setenv("MOOLA_HOME", str(home.root))
+    with surroundings_kept():
+        yield Kept(home, SIMULATED if simulated_home else REGISTERED)
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1 << random.Random(place).randrange(8)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("opened", "artefact"), [(name, name) for name in (*SIMULATED, *REGISTERED)], indirect=["opened"]
+)
+def test_a_flipped_byte_is_caught_by_the_reader_which_names_file_and_remedy(opened: Kept, artefact: str):
+    pattern, read = opened.artefacts[artefact]
+    [path] = opened.home.root.glob(pattern)
+    content, began = path.read_bytes(), time.monotonic()
+    read(opened.home)
+    places = {0, len(content) - 1, *random.Random(artefact).choices(range(len(content)), k=FLIPS)}
+    for place in places:
+        path.write_bytes(flipped(content, place))
+        try:
+            with pytest.raises(IntegrityError) as fault:
+                read(opened.home)
+        finally:
+            path.write_bytes(content)
+        said = str(fault.value)
+        assert path.name in said or path.stem.removesuffix(".seal") in said, said
+        assert "\n" not in said
+        assert re.search(r"moola (run|restore|bars|labels|registry)|Delete |Restore |again", said), (
+            f"no remedy: {said}"
+        )
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(IntegrityError):
+        read(opened.home)
+    path.write_bytes(content)
+    read(opened.home)
+    n = len(places)
+    record(f"bytes flipped in artefacts: {artefact}", flips=n, missed=0, seconds=time.monotonic() - began)
+
+
+@pytest.mark.parametrize(
+    ("opened", "artefact"),
+    [(one, one) for one in ("canonical table", "encoder weights", "report page", "rolls", "planted truth")],
+    indirect=["opened"],
+)
+def test_cut_off_is_said_to_be_cut_off_where_the_size_was_recorded(opened: Kept, artefact: str):
+    pattern, read = opened.artefacts[artefact]
+    [path] = opened.home.root.glob(pattern)
+    content = path.read_bytes()
+    path.write_bytes(content[:-5])
+    try:
+        with pytest.raises(IntegrityError) as fault:
+            read(opened.home)
+    finally:
+        path.write_bytes(content)
+    assert isinstance(fault.value, Truncated) or artefact == "planted truth"
+
+
+def failing(home: Home, *words: str | Path) -> str:
+    """The one line of a command that must fail."""
+    with surroundings_kept():
+        done: Result = call(*words, home=home.root)
+    assert done.exit_code == 1, (words, done.output)
+    said = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(said) == 1, done.stderr
+    return said[0]
+
+
+def well(home: Home, *words: str | Path) -> str:
+    with surroundings_kept():
+        done = call(*words, home=home.root)
+    assert done.exit_code == 0, (words, done.output)
+    return done.stdout
+
+
+def flip(home: Home, pattern: str) -> Path:
+    [path] = home.root.glob(pattern)
+    content = path.read_bytes()
+    path.write_bytes(flipped(content, len(content) * 2 // 3))
+    return path
+
+
+def sound(home: Home) -> bool:
+    return verify_home(home).findings == []
+
+
+@pytest.fixture
+def whole(given: Home, tmp_path: Path) -> Home:
+    """A copy of a person's home with everything in it."""
+    home = copied(given, tmp_path / "a home")
+    assert sound(home)
+    return home
+
+
+def test_the_remedy_for_rolls_works(whole: Home, tmp_path: Path):
+    flip(whole, "data/rolls.csv")
+    said = failing(whole, "bars", "list")
+    assert "rolls.csv: it was changed" in said
+    assert 'Register the rolls again with "moola' in said
+    (tmp_path / "rolls.csv").write_text(ROLLS)
+    well(whole, "bars", "rolls", "add", tmp_path / "rolls.csv")
+    well(whole, "bars", "list")
+    assert sound(whole)
+
+
+def test_the_remedy_for_rows_set_aside_works(whole: Home):
+    path = flip(whole, "data/quarantine/*.csv")
+    [found] = verify_home(whole).findings
+    assert (found.file, found.kind) == (f"data/quarantine/{path.name}", "changed")
+    again = re.search(r"moola bars add (.*)$", found.what)
+    assert again
+    well(whole, "bars", "add", Path(again[1].strip("'")))
+    assert sound(whole)
+
+
+def test_the_remedy_for_a_vendors_file_works(whole: Home, registered_files: Path):
+    flip(whole, f"data/raw/{BARS}")
+    said = failing(whole, "run", "--profile", "smoke")
+    assert f"{BARS}: SHA256 is" in said and "Add it again from where it came" in said
+    assert "restored" in well(whole, "bars", "add", registered_files / BARS)
+    assert sound(whole)
+
+
+def test_the_remedy_for_the_manifest_works(whole: Home):
+    flip(whole, "data/manifest.json")
+    said = failing(whole, "bars", "list")
+    command = re.search(r"once more: mv (\S.*\.json'?) (\S.*\.broken'?) && ", said)
+    assert command, said
+    shutil.move(command[1].strip("'"), command[2].strip("'"))
+    well(whole, "bars", "add", *sorted((whole.data / "raw").iterdir()))
+    well(whole, "bars", "list")
+    assert sound(whole)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "ledger.json"])
+def test_the_remedy_for_labels_works(whole: Home, name: str, tmp_path: Path):
+    flip(whole, f"data/labels/{name}")
+    said = failing(whole, "labels", "check", whole.labels / "raw" / "labels.csv")
+    assert name in said and "move the folder" in said and "labels add" in said
+    shutil.move(whole.labels, tmp_path / "labels before")
+    well(whole, "labels", "add", tmp_path / "labels before" / "raw" / "labels.csv")
+    assert len(registered_labels(whole.labels)) > 0
+    assert sound(whole)
+
+
+def test_the_remedy_for_split_dates_works(whole: Home):
+    path = flip(whole, "data/splits.json")
+    assert "or delete it and choose again" in failing(whole, "status", "--profile", "smoke")
+    path.unlink()
+    well(whole, "status", "--profile", "smoke")
+    assert sound(whole)
+
+
+def test_the_remedy_for_the_format_works(whole: Home):
+    path = flip(whole, "data/format.json")
+    assert "format.json" in failing(whole, "status", "--profile", "smoke")
+    path.unlink()
+    well(whole, "status", "--profile", "smoke")
+    assert path.exists()
+    assert sound(whole)
+
+
+def test_the_remedy_for_the_log_of_promotions_works(smoke_copy: Home):
+    flip(smoke_copy, "data/mlflow/promotions.jsonl")
+    said = failing(smoke_copy, "registry", "history")
+    assert "promotions.jsonl" in said and "registry repair" in said
+    well(smoke_copy, "registry", "repair")
+    well(smoke_copy, "registry", "history")
+    assert sound(smoke_copy)
+
+
+def test_a_backup_brings_back_any_file_of_the_registry(smoke_copy: Home, tmp_path: Path):
+    """Files that MLflow alone reads have no reader of ours but `moola verify`."""
+    back_up(smoke_copy, tmp_path / "b.zip")
+    folder = REGISTRY.removesuffix("/artifacts/annotator")
+    for name in ("MLmodel", "pyfunc_model.py", "conda.yaml", "requirements.txt", "python_env.yaml"):
+        flip(smoke_copy, f"{folder}/{name}")
+    for name in ("report.html", "report.json", "class_counts.csv", "drift/drift.json"):
+        flip(smoke_copy, f"data/mlflow/artifacts/moola-simulated/*/artifacts/{name}")
+    flip(smoke_copy, f"{REGISTRY}/weights.safetensors")
+    found = verify_home(smoke_copy).findings
+    assert len({one.file for one in found}) == 10
+    assert all("moola restore --force FILE" in one.what for one in found)
+    bars = smoke_copy.root / f"{MARKET}/raw/bars.parquet"
+    assert "version 1 must be as registered" in failing(smoke_copy, "predict", bars, "--model", MODEL)
+    well(smoke_copy, "restore", "--force", tmp_path / "b.zip")
+    well(smoke_copy, "predict", bars, "--model", MODEL)
+    assert sound(smoke_copy)
+
+
+@pytest.mark.slow
+def test_the_remedy_for_assets_market_and_model_works(smoke_copy: Home):
+    """`moola run` makes again what was changed, from the market to the registry, and says so."""
+    began = time.monotonic()
+    for pattern in (f"{STORE}/latest_expansions.parquet", f"{REPORT}/report.html"):
+        flip(smoke_copy, pattern)
+    assert "Make it again: moola" in failing(smoke_copy, "report")
+    shown = well(smoke_copy, "run", "--profile", "smoke")
+    assert "bootstrap_ci_report (what it made was changed)" in shown
+    well(smoke_copy, "report")
+    assert sound(smoke_copy)
+    flip(smoke_copy, f"{REGISTRY}/config.json")
+    for pattern, _ in SIMULATED.values():
+        if pattern.startswith((STORE, REPORT)):
+            flip(smoke_copy, pattern)
+    flip(smoke_copy, f"{MARKET}/settings.json")
+    said = failing(smoke_copy, "run", "--profile", "smoke")
+    folder = re.search(r"Delete the folder (.*): the next run makes it anew", said)
+    assert folder and "settings.json must record the market" in said
+    shutil.rmtree(folder[1])
+    well(smoke_copy, "run", "--profile", "smoke")
+    well(smoke_copy, "predict", smoke_copy.root / f"{MARKET}/raw/bars.parquet", "--model", MODEL)
+    left = {one.file for one in verify_home(smoke_copy).findings}
+    assert all("/artifacts/annotator/config.json" in one for one in left), left
+    record("remedies of flipped assets", remedies=len(SIMULATED), failed=0, seconds=time.monotonic() - began)
+    assert os.path.exists(smoke_copy.root)
