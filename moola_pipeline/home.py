@@ -23,8 +23,14 @@ class Home:
         Raises:
             BadInput: If the path, or a parent of it, is a regular file, or cannot be written.
         """
-        root = Path(chosen or os.environ.get(HOME_VARIABLE) or PROJECT_ROOT).expanduser().absolute()
         named_by = "--home" if chosen else HOME_VARIABLE
+        named = Path(chosen or os.environ.get(HOME_VARIABLE) or PROJECT_ROOT)
+        try:
+            root = named.expanduser().absolute()
+        except RuntimeError:
+            raise BadInput(
+                f"{named_by} must name a folder, but there is no user {named.parts[0]}. Name another folder."
+            ) from None
         for place in (root, *root.parents):
             # Path.exists raises below a folder that may not be searched; this says False.
             if os.path.exists(place):

@@ -120,13 +120,12 @@ def _is_beside(name: str) -> bool:
 
 
 def _bounded(stream: "io.IOBase | pa.NativeFile", source: str) -> bytes:
-    chunks, size = [], 0
+    content = io.BytesIO()  # gives its bytes away without a copy
     while chunk := stream.read(_CHUNK):
-        size += len(chunk)
-        if size > LARGEST_CONTENT:
+        if content.tell() + len(chunk) > LARGEST_CONTENT:
             raise _too_large(source)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        content.write(chunk)
+    return content.getvalue()
 
 
 def _too_large(source: str) -> BadInput:

@@ -170,7 +170,7 @@ def _read_options(path: Path) -> VendorOptions:
     wanted = f"{path.name} must be a JSON object of {', '.join(_KEYS)}, such as {_EXAMPLE}"
     try:
         given: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise BadInput(f"{wanted}, got: {fault}. Correct it.") from None
     if not isinstance(given, dict):
         raise BadInput(f"{wanted}, got {given!r}. Correct it.")

@@ -16,6 +16,10 @@ from moola_pipeline.errors import BadInput
 SEPARATORS = ("\t", ";", "|", ",")
 """Each may stand inside the cells of those before it (a decimal comma, a date), not the reverse."""
 HEADER_BYTES = 65_536
+LONGEST_LINE_BYTES = 2**20
+"""Of text: a bar takes a hundred, and what reads a csv takes so much at once."""
+MOST_ROWS = 30_000_000
+"""Of parquet, whose few bytes may stand for any number of rows: minutes of 57 years."""
 _SAMPLE_LINES = 20
 _NUMBER = re.compile(r"[+-]?[.\d][\d.,' \u00a0\u202f]*([eE][+-]?\d+)?")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{1,6}")
@@ -78,10 +82,16 @@ def unreadable(source: str, fault: Exception) -> BadInput:
 
 def _parquet_layout(content: bytes, source: str) -> Layout:
     try:
-        schema = pq.read_schema(pa.BufferReader(content))
+        described = pq.read_metadata(pa.BufferReader(content))
+        schema = described.schema.to_arrow_schema()
         noted = schema.pandas_metadata or {}
     except (pa.ArrowException, OSError, ValueError) as fault:
         raise unreadable(source, fault) from None
+    if described.num_rows > MOST_ROWS:
+        raise BadInput(
+            f"{source}: a bar file must hold at most {MOST_ROWS:,} rows, got {described.num_rows:,}. "
+            "Split it."
+        )
     if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise BadInput(
             f"{source}: a parquet file must have each column once, got {twice[0]!r} more than once. "
@@ -98,6 +108,7 @@ def _parquet_layout(content: bytes, source: str) -> Layout:
 
 
 def _csv_layout(content: bytes, source: str) -> Layout:
+    _refuse_long_lines(content, source)
     lines = _first_lines(content, source)
     separator = _separator([text for _, text in lines])
     rows = [(end, _cells(text, separator)) for end, text in lines]
@@ -118,8 +129,24 @@ def _csv_layout(content: bytes, source: str) -> Layout:
     return Layout("csv", names, (), _clocks(names, sample), separator, end, (), sample)
 
 
+def _refuse_long_lines(content: bytes, source: str) -> None:
+    """Refuse text of which a stretch of LONGEST_LINE_BYTES holds no end of a line."""
+    for first in range(0, len(content) - LONGEST_LINE_BYTES, LONGEST_LINE_BYTES):
+        stretch = first, first + LONGEST_LINE_BYTES
+        if content.find(b"\n", *stretch) < 0 and content.find(b"\r", *stretch) < 0:
+            raise BadInput(
+                f"{source}: each line of a csv must be at most {LONGEST_LINE_BYTES // 2**20} MiB long, got a "
+                f"longer one from byte {first:,} on. Export it again."
+            )
+
+
 def _first_lines(content: bytes, source: str) -> list[tuple[int, str]]:
     """The first lines that are not blank, each with the place in the file where it ends."""
+    if len(content) > HEADER_BYTES and not re.search(rb"[\r\n]", content[:HEADER_BYTES]):
+        raise BadInput(
+            f"{source}: the first line of a csv must be at most {HEADER_BYTES // 2**10} KiB long, got a "
+            "longer one. Leave columns out."
+        )
     found, end = [], 0
     for line in content[:HEADER_BYTES].splitlines(keepends=True):
         end += len(line)

@@ -17,6 +17,9 @@ from moola_pipeline.publish import locked, publish_bytes
 from moola_pipeline.records import require_csv_as_written, self_proving_csv, unreadable
 
 ROLL_COLUMNS = ("time", "old", "new")
+LARGEST_FILE = 2**24
+"""Bytes: a thousand years of rolls take a hundredth of it."""
+LONGEST_HEADER = 2**14
 ROLL_TIME_NAMES = ("time", "timestamp", "roll_ts_utc")
 REMEDY = 'Register the rolls again with "moola bars rolls add FILE".'
 
@@ -127,7 +130,16 @@ def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
 
 def _read_table(source: Path | io.BytesIO, name: str) -> tuple[pa.Table, dict[str, str]]:
     try:
+        if isinstance(source, Path) and source.stat().st_size > LARGEST_FILE:
+            raise BadInput(
+                f"{name}: rolls must take at most {LARGEST_FILE >> 20} MiB, got more. Check the path."
+            )
         content = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        if len(content.partition(b"\n")[0]) > LONGEST_HEADER:
+            raise BadInput(
+                f"{name}: rolls must begin with a line of at most {LONGEST_HEADER >> 10} KiB, got more. "
+                "Keep time, old and new."
+            )
         header = pyarrow.csv.open_csv(io.BytesIO(content)).schema.names
         text = {column: pa.string() for column in header if column.strip().lower() in ("old", "new")}
         table = pyarrow.csv.read_csv(

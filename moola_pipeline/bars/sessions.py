@@ -1,6 +1,7 @@
 """When the market trades: the trading day of a moment, and the opening hours of each session."""
 
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,12 @@ def session_schedule(first: date, last: date) -> pd.DataFrame:
     """
     if last < first:
         raise ValueError(f"last session must not lie before the first ({first}), got {last}")
+    return _schedule(first, last).copy()
+
+
+@lru_cache(maxsize=64)
+def _schedule(first: date, last: date) -> pd.DataFrame:
+    """As `session_schedule`, kept: working it out takes longer than reading a day of bars."""
     import pandas_market_calendars as calendars  # 0.2 s that only callers of this should pay
 
     listed = calendars.get_calendar(CALENDAR).schedule(first, last)

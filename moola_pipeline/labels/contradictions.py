@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.labels.schema import NONE, expansions
+from moola_pipeline.windows.frame import WINDOW_BARS
 
 READING = ["window_id", "pass"]
 """One look at one window; within it the labels must agree."""
@@ -36,7 +37,10 @@ def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFr
         "none and labeled",
         "window {} is labeled none and has an expansion",
     )
-    pairs = _overlapping_pairs(sound, sound)
+    crowded = sound.groupby(READING)["label"].transform("size").to_numpy() > WINDOW_BARS
+    _add(faults, sound.loc[crowded], "expansions overlap", "window {} has more expansions than bars")
+    calm = sound.loc[~crowded]  # each row is compared with every other of its window
+    pairs = _overlapping_pairs(calm, calm)
     pairs = pairs.loc[(pairs["row_a"] != pairs["row_b"]) & ((pairs["shared"] > 1) | pairs["mostly"])]
     torn = pairs.loc[pairs["mostly"] & (pairs["label_a"] != pairs["label_b"]), "row_a"].unique()
     _add(faults, sound.loc[torn], BOTH_TYPES, "window {} labels the same bars with both types")

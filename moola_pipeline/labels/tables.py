@@ -13,6 +13,10 @@ import pyarrow.parquet as pq
 from moola_pipeline.errors import BadInput
 
 PARQUET_MAGIC = b"PAR1"
+LARGEST_FILE = 2**28
+"""Bytes of a label file: the older one, with 420 prices a row, holds 80,000 windows in so many."""
+MOST_ROWS, MOST_COLUMNS = 1_000_000, 1_000
+"""Few bytes of parquet may stand for any number of rows."""
 SHOWN_SIGNS = 200
 
 
@@ -41,6 +45,8 @@ def read_table(path: Path) -> LabelTable:
     if not content.strip():
         raise BadInput(f"{path.name}: a label file must hold a table, but it is empty. Name another file.")
     cells = _read_parquet(path, content) if content.startswith(PARQUET_MAGIC) else _read_csv(path, content)
+    if twice := cells.columns[cells.columns.duplicated()].tolist():
+        raise _no_table(path, f"it has more than one column {twice[0]!r}")
     if cells.empty:
         raise BadInput(
             f"{path.name}: a label file must hold at least one row, but it holds none. Add labels."
@@ -55,6 +61,12 @@ def cut_short(text: str) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise BadInput(
+                f"{path.name}: a label file must have at most {LARGEST_FILE // 2**20} MiB, got "
+                f"{size // 2**20:,} MiB. Split it."
+            )
         return path.read_bytes()
     except OSError as error:
         raise BadInput(
@@ -64,8 +76,13 @@ def _read_bytes(path: Path) -> bytes:
 
 def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
     try:
-        table = pq.read_table(io.BytesIO(content)).to_pandas()
-    except (pa.ArrowException, OSError) as error:
+        described = pq.read_metadata(io.BytesIO(content))
+        _require_size(path, described.num_rows, described.num_columns)
+        # What pandas noted of the file is not needed, and may be made up to break what reads it.
+        table = pq.read_table(io.BytesIO(content)).to_pandas(ignore_metadata=True)
+    except BadInput:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError) as error:
         raise _no_table(path, str(error)) from error
     return table.reset_index(drop=True).set_axis(range(1, len(table) + 1))
 
@@ -73,6 +90,7 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
 def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
     if b"\0" in content:
         raise _no_table(path, "it holds bytes that are no text")
+    _require_size(path, content.count(b"\n"), content.partition(b"\n")[0].count(b",") + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
@@ -92,6 +110,14 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
         raise _no_table(path, str(error).rpartition("C error: ")[2]) from error
     table = table.set_axis(range(2, len(table) + 2)).dropna(how="all")
     return table.rename(columns=str.strip)
+
+
+def _require_size(path: Path, n_rows: int, n_columns: int) -> None:
+    if n_rows > MOST_ROWS or n_columns > MOST_COLUMNS:
+        raise BadInput(
+            f"{path.name}: a label file must have at most {MOST_ROWS:,} rows and {MOST_COLUMNS:,} columns, "
+            f"got {n_rows:,} and {n_columns:,}. Split it, or leave columns out."
+        )
 
 
 def _no_table(path: Path, why: str) -> BadInput:

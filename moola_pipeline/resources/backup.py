@@ -19,7 +19,7 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Mo
 from moola_pipeline.home import Home
 from moola_pipeline.publish import TEMPORARY_SUFFIX, move, publishing
 from moola_pipeline.records import FileDigest, publish_record, record_in
-from moola_pipeline.resources.formats import HOME_FORMAT, home_format
+from moola_pipeline.resources.formats import HOME_FORMAT, count_of, home_format
 from moola_pipeline.resources.instance import INSTANCE_FILE
 
 LIST_NAME = "digests.json"
@@ -27,8 +27,12 @@ LIST_NAME = "digests.json"
 KEPT = ("data", ".dagster", INSTANCE_FILE)
 """What a home consists of; nothing else is backed up or restored."""
 CHUNK_BYTES = 1 << 20
+LARGEST_LIST = 64 << 20
+"""Bytes of the list: half a million files."""
 _END_BYTES = 22
 """Of the record that ends a zip archive."""
+_LONGEST_COMMENT = 2**16
+"""Bytes that may follow it."""
 _DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError, RuntimeError, struct.error)
 """What zipfile raises on archives that were changed: NotImplementedError is a RuntimeError."""
 _JOURNALS = ("-wal", "-shm", "-journal")
@@ -166,13 +170,17 @@ def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
     remedy = "Use another backup."
     if LIST_NAME not in archive.namelist():
         raise BadInput(f"{source} must be a backup of moola's, but it holds no {LIST_NAME}. {remedy}")
+    if archive.getinfo(LIST_NAME).file_size > LARGEST_LIST:
+        raise BadInput(
+            f"{source}: {LIST_NAME} must have at most {LARGEST_LIST >> 20} MiB, got more. {remedy}"
+        )
     record: dict[str, Any] = record_in(archive.read(LIST_NAME), f"{source}: {LIST_NAME} must list", remedy)
-    if int(record.get("format", 0)) > HOME_FORMAT:
+    if (found := count_of(record)) > HOME_FORMAT:
         raise IntegrityError(
-            f"{source} must be of format {HOME_FORMAT} or earlier, got {record['format']}, written by moola "
+            f"{source} must be of format {HOME_FORMAT} or earlier, got {found}, written by moola "
             f"{record.get('moola')}. Install that version."
         )
-    files = {str(name): FileDigest(**digest) for name, digest in record.get("files", {}).items()}
+    files = _digests(record)
     for name in files:
         if not _is_safe(name):
             raise BadInput(f"{source}: a name must lie in data or .dagster, got {name[:80]!r}. {remedy}")
@@ -182,6 +190,18 @@ def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
             + remedy
         )
     return files
+
+
+def _digests(record: dict[str, Any]) -> dict[str, FileDigest]:
+    """The files of a list by name, with size and SHA256 of each.
+
+    Raises:
+        ValueError: If the record is no such list.
+    """
+    try:
+        return {str(name): FileDigest(**digest) for name, digest in record["files"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{LIST_NAME} must list size and SHA256 of each file") from None
 
 
 def _is_safe(name: str) -> bool:
@@ -209,13 +229,16 @@ def _extract(archive: zipfile.ZipFile, name: str, recorded: FileDigest, folder: 
 
 def _unreadable(source: Path, fault: Exception) -> Exception:
     """What an archive that cannot be read is: cut off, changed, or no archive at all."""
-    content = source.read_bytes()
-    remedy = "Use another backup."
-    if not content.startswith(b"PK"):
+    size, remedy = source.stat().st_size, "Use another backup."
+    with source.open("rb") as stream:
+        begun = stream.read(2)
+        stream.seek(max(size - _END_BYTES - _LONGEST_COMMENT, 0))
+        last = stream.read()
+    if begun != b"PK":
         return BadInput(f"{source.name} must be a backup of moola's, but it is no archive. {remedy}")
-    end = content.rfind(b"PK\x05\x06")
-    if end < 0 or len(content) < end + _END_BYTES:
-        return Truncated(f"{source.name}: it ends in the middle, after {len(content):,} bytes. {remedy}")
+    end = last.rfind(b"PK\x05\x06")
+    if end < 0 or len(last) < end + _END_BYTES:
+        return Truncated(f"{source.name}: it ends in the middle, after {size:,} bytes. {remedy}")
     return ChecksumMismatch(f"{source.name}: it was changed since it was written ({fault}). {remedy}")
 
 

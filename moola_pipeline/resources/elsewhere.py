@@ -32,6 +32,11 @@ def tracking_elsewhere() -> str | None:
             f"{TRACKING_VARIABLE} must begin with {_POSTGRES}, got {without_secrets(uri)!r}. "
             "Write the scheme in full, or unset the variable: the database then lies in the home."
         )
+    if not _is_database(uri):
+        raise BadInput(
+            f"{TRACKING_VARIABLE} must be {_POSTGRES}USER:PASSWORD@HOST/NAME, got {without_secrets(uri)!r}. "
+            "Write the signs @ : / ? # of a password as %40 %3A %2F %3F %23."
+        )
     if not os.environ.get(ARTIFACTS_VARIABLE):
         raise BadInput(
             f"{ARTIFACTS_VARIABLE} must be set beside {TRACKING_VARIABLE}, but it is not: machines that "
@@ -41,9 +46,29 @@ def tracking_elsewhere() -> str | None:
 
 
 def artifacts_elsewhere() -> str | None:
-    """Where MLflow keeps artifacts outside the home; None if they lie in the home."""
+    """Where MLflow keeps artifacts outside the home; None if they lie in the home.
+
+    Raises:
+        BadInput: If the address holds keys: MLflow writes it beside every run.
+    """
     uri = os.environ.get(ARTIFACTS_VARIABLE)
-    return uri.rstrip("/") if uri else None
+    if not uri:
+        return None
+    refuse_keys(ARTIFACTS_VARIABLE, uri)
+    return uri.rstrip("/")
+
+
+def refuse_keys(variable: str, uri: str) -> None:
+    """Refuse the address of a bucket that holds the keys to it.
+
+    Raises:
+        BadInput: If it does.
+    """
+    if without_secrets(uri) != uri or re.match(r"[\w+.-]+://[^/]*@", uri):
+        raise BadInput(
+            f"{variable} must hold no keys, got {re.sub('://.*@', '://***@', without_secrets(uri))!r}. "
+            "Give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
 
 
 @contextmanager
@@ -61,7 +86,7 @@ def turn(uri: str) -> Iterator[None]:
     try:
         connection = engine.connect()
     except OperationalError as fault:
-        came = " ".join(str(fault.orig).split())
+        came = _without_password(" ".join(str(fault.orig).split()), engine.url.password)
         raise BadInput(
             f"{TRACKING_VARIABLE} must name a database that answers, got {without_secrets(uri)}: {came}. "
             "Start it, or correct the variable."
@@ -74,6 +99,23 @@ def turn(uri: str) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _TURN})
 
 
+def _without_password(text: str, password: object) -> str:
+    return text.replace(str(password), "***") if password else text
+
+
+def _is_database(uri: str) -> bool:
+    """Whether the parts of a database's address can be told apart."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(uri)
+    except (ArgumentError, ValueError):
+        return False
+    return uri.count("@") <= 1
+
+
 def without_secrets(uri: str) -> str:
-    """A URI as it may be shown: without its password."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", uri)
+    """A URI as it may be shown: without its password, however it is written, and without keys."""
+    shown = re.sub(r"(?s)(://[^:/]*):.*@", r"\1:***@", uri)
+    return re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", shown)

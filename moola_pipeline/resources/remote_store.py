@@ -1,6 +1,7 @@
 """The assets' files in an S3-compatible bucket too, so that a step on another machine finds them."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.home import Home
 from moola_pipeline.publish import file_sha256, publish_bytes, publishing
-from moola_pipeline.resources.elsewhere import STORE_VARIABLE
+from moola_pipeline.resources.elsewhere import STORE_VARIABLE, refuse_keys
 from moola_pipeline.resources.seals import digests_in, seal_file, sealed
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 CHUNK_BYTES = 8 << 20
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]*(/[\w./=+-]*)?(\?[\w.:/=&%-]*)?", re.ASCII)
 
 
 def push(home: Home, place: Path) -> None:
@@ -98,14 +100,24 @@ def _content(bucket: "FileSystem", key: str) -> bytes:
         return stream.read()
 
 
-def _bucket(uri: str) -> "tuple[FileSystem, str]":
-    from pyarrow.fs import FileSystem
+def require_bucket(uri: str) -> None:
+    """Refuse an address that is no bucket's, or that holds the keys to it.
 
-    if not uri.startswith("s3://"):
+    Raises:
+        BadInput: If it is.
+    """
+    refuse_keys(STORE_VARIABLE, uri)
+    if not _BUCKET.fullmatch(uri):
         raise BadInput(
             f"{STORE_VARIABLE} must be s3://BUCKET/PREFIX, got {uri!r}. Correct it, or unset it: "
             "the assets are then kept in the home alone."
         )
+
+
+def _bucket(uri: str) -> "tuple[FileSystem, str]":
+    from pyarrow.fs import FileSystem
+
+    require_bucket(uri)
     bucket, below = FileSystem.from_uri(uri)
     return bucket, below.rstrip("/")
 

@@ -1,12 +1,12 @@
 """Digests of what an asset holds: recorded when it is kept, proven before it is read."""
 
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.faultpoints import crash_point
-from moola_pipeline.records import FileDigest, prove_file, publish_record, record_in
+from moola_pipeline.records import FileDigest, prove_file, publish_record, record_in, unreadable
 
 FORMAT = 2
 SEAL_SUFFIX = ".seal.json"
@@ -33,10 +33,17 @@ def prove(place: Path) -> None:
         FileNotFoundError: If a sealed file is missing.
         Truncated: If a file is shorter than it was.
         ChecksumMismatch: If a file's SHA256 is another.
-        IntegrityError: If the seal cannot be read.
+        UnreadableFile: If the system would not read one.
+        IntegrityError: If the seal cannot be read, or names a file elsewhere.
     """
     for name, recorded in sealed_files(place).items():
-        prove_file(place.parent / name, name, recorded, seal_file(place).name, REMEDY)
+        path = place.parent / name
+        try:
+            prove_file(path, name, recorded, seal_file(place).name, REMEDY)
+        except FileNotFoundError:
+            raise
+        except OSError as fault:
+            raise unreadable(path, fault, REMEDY) from fault
 
 
 def damage(place: Path) -> str | None:
@@ -80,10 +87,17 @@ def digests_in(content: bytes, name: str) -> dict[str, FileDigest]:
     record = record_in(content, f"{name} must hold digests", REMEDY)
     try:
         if record.get("format") == FORMAT:
-            return {str(file): FileDigest(**digest) for file, digest in record["files"].items()}
-        return {str(file): FileDigest(_text(digest), None) for file, digest in record.items()}
-    except (KeyError, TypeError, AttributeError):
+            return {_inside(file): FileDigest(**digest) for file, digest in record["files"].items()}
+        return {_inside(file): FileDigest(_text(digest), None) for file, digest in record.items()}
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise IntegrityError(f"{name} must hold digests, but it cannot be read. {REMEDY}") from None
+
+
+def _inside(name: str) -> str:
+    """The name, if it leads to a file in the asset's folder and nowhere else."""
+    if not name.isprintable() or name.startswith("/") or ".." in PurePosixPath(name).parts:
+        raise ValueError(name)
+    return name
 
 
 def _text(digest: Any) -> str:

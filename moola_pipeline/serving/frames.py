@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from moola_pipeline.bars.cleaning import clean_bars, known_instrument
 from moola_pipeline.bars.columns import DATE_NAME, KNOWN_NAMES, REQUIRED_ROLES
+from moola_pipeline.bars.raw import LARGEST_VOLUME, WHOLE_VOLUME
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.table import build_table
@@ -49,7 +50,7 @@ def table_from_frame(
     named = _by_role(frame)
     aware = isinstance(named["time"].dtype, pd.DatetimeTZDtype)
     times, _ = utc_instants(
-        pa.chunked_array([pa.array(named["time"])]),
+        _as_arrow(named["time"]),
         column=str(named["time"].name),
         timezone=None if aware else timezone,
         source=FRAME,
@@ -57,9 +58,10 @@ def table_from_frame(
     )
     raw = pd.DataFrame({"timestamp": times.array})
     for name in PRICE_COLUMNS:
-        raw[name] = _numbers(named[name]).to_numpy(float)
-    raw["volume"] = _numbers(named["volume"]).astype("Int64").to_numpy() if "volume" in named else pd.NA
-    raw["volume"] = raw["volume"].astype("Int64")
+        raw[name] = _numbers(named[name]).to_numpy()
+    raw["volume"] = (
+        _volumes(named["volume"]).array if "volume" in named else pd.array([pd.NA] * len(raw), "Int64")
+    )
     if "contract" in named:
         raw["contract"] = named["contract"].astype("str").to_numpy()
     clean, _ = clean_bars(raw, known_instrument(instrument), FRAME)
@@ -67,7 +69,10 @@ def table_from_frame(
 
 
 def _by_role(frame: pd.DataFrame) -> dict[str, pd.Series]:
-    columns = {str(name).strip().lower(): pd.Series(frame[name]) for name in frame.columns}
+    titles = [str(name).strip().lower() for name in frame.columns]
+    if twice := [name for name in FRAME_NAMES if titles.count(name) > 1]:
+        raise BadInput(f"{FRAME}: each column must come once, got {twice[0]} more than once. Drop one.")
+    columns = {title: pd.Series(frame.iloc[:, place]) for place, title in enumerate(titles)}
     found = {}
     for role, names in KNOWN_NAMES.items():
         matches = [name for name in names if name in columns]
@@ -98,11 +103,34 @@ def _other_times(frame: pd.DataFrame, columns: Mapping[str, pd.Series]) -> pd.Se
     )
 
 
-def _numbers(column: pd.Series) -> pd.Series:
+def _as_arrow(times: pd.Series) -> pa.ChunkedArray:
     try:
-        return pd.Series(pd.to_numeric(column), column.index)
-    except (ValueError, TypeError):
+        return pa.chunked_array([pa.array(times)])
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
+        raise BadInput(
+            f"{FRAME}: {times.name} must hold times of one kind (timestamps, text, or whole counts since "
+            f"1970), got {times.dtype} of several. Convert them."
+        ) from None
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """A column as float64; NaN where nothing stands."""
+    try:
+        return pd.Series(pd.to_numeric(column), column.index).astype("float64")
+    except (ValueError, TypeError, OverflowError):
         raise BadInput(f"{FRAME}: {column.name} must hold numbers, got {column.dtype}.") from None
+
+
+def _volumes(column: pd.Series) -> pd.Series:
+    numbers = _numbers(column)
+    whole = (numbers.abs() < LARGEST_VOLUME) & (numbers == numbers.round())
+    odd = (numbers.notna() & ~whole).to_numpy(bool)
+    if odd.any():
+        raise BadInput(
+            f"{FRAME}: a bar must {WHOLE_VOLUME}, got {numbers.to_numpy()[odd][0]:g}. "
+            f"Correct it, or drop {column.name}."
+        )
+    return numbers.astype("Int64")
 
 
 def _enough(table: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -81,7 +81,7 @@ def dbn(
 
 
 def gzipped(content: bytes) -> bytes:
-    return gzip.compress(content)
+    return gzip.compress(content, mtime=0)
 
 
 def zstd(content: bytes) -> bytes:
@@ -92,7 +92,8 @@ def zipped(*contents: bytes) -> bytes:
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, content in enumerate(contents):
-            archive.writestr(f"{number}.csv", content)
+            member = zipfile.ZipInfo(f"{number}.csv")
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED)
     return sink.getvalue()
 
 

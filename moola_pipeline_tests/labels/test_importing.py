@@ -166,7 +166,7 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content):
     [
         (b"window_id,label\na,none\nb,none,x\n", "Expected 2 fields in line 3, saw 3"),
         (b"window_id,label\ncaf\xe9,none\n", "it is no UTF-8 text"),
-        (b"PAR1 and no more", "Could not open Parquet"),
+        (b"PAR1 and no more", "Parquet magic bytes not found"),
     ],
 )
 def test_a_file_that_is_no_table_says_where_and_what_to_do(tmp_path, content, why):

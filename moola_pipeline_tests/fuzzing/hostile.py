@@ -1,0 +1,228 @@
+"""Small files that stand for huge ones, and what reading one costs, measured in a process of its own."""
+
+import gzip
+import hashlib
+import io
+import json
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from moola_pipeline.bars.inbox import _read_options
+from moola_pipeline.bars.rolls import read_rolls
+from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.vendor import read_vendor_file
+from moola_pipeline.errors import MoolaError
+from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.labels.chosen_splits import read_choice
+from moola_pipeline.labels.ledger import account
+from moola_pipeline.resources.backup import LIST_NAME, restore
+from moola_pipeline_tests.bars import vendor_files as made
+from moola_pipeline_tests.bars.examples import made_up_bars
+from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
+
+GIB = 2**30
+BLOCK = 2**26
+N_BLOCKS = 160
+"""Of BLOCK bytes: 10 GiB."""
+ROOM = 12 * GIB
+"""Of addresses for the process that reads: a guard of the machine, above what any test allows."""
+HEADER = "timestamp,open,high,low,close,volume"
+
+
+def _model(path: Path) -> object:
+    from moola_pipeline.models.annotator import load_annotator
+
+    return load_annotator(path.parent)
+
+
+READ: dict[str, Callable[[Path], object]] = {
+    "bars": read_vendor_file,
+    "labels": lambda path: account(path, bar_table()),
+    "rolls": read_rolls,
+    "manifest": lambda path: read_manifest(BarStore(path.parent, simulated=False)),
+    "splits": lambda path: read_choice(path.parent),
+    "inbox options": _read_options,
+    "backup": lambda path: restore(Home(path.parent / "home"), path, force=False),
+    "model": _model,
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reading a file came to.
+
+    Attributes:
+        said: The one line in which it was refused; "" where it was taken.
+        seconds: For reading alone.
+        mib: By which the peak of the process's memory rose.
+    """
+
+    said: str
+    seconds: float
+    mib: int
+
+
+def cost_of(reader: str, path: Path) -> Cost:
+    """What a reader makes of a file, in a process of its own that has read a small one before."""
+    words = [sys.executable, "-m", "moola_pipeline_tests.fuzzing.hostile", reader, str(path)]
+    done = subprocess.run(words, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        raise AssertionError(f"{reader} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return Cost(**json.loads(done.stdout))
+
+
+def _measured(reader: str, path: Path) -> Cost:
+    _warm_up(reader)
+    resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
+    peak, began = _peak(), time.perf_counter()
+    try:
+        READ[reader](path)
+        said = ""
+    except MoolaError as fault:
+        said = str(fault)
+    return Cost(said, time.perf_counter() - began, (_peak() - peak) >> 20)
+
+
+def _warm_up(reader: str) -> None:
+    sound = {
+        "bars": made_up_bars(130).to_csv(index=False).encode(),
+        "labels": label_rows().to_csv(index=False).encode(),
+    }
+    with tempfile.TemporaryDirectory() as folder, suppress(MoolaError):
+        READ[reader](made.saved(Path(folder) / "config.json", sound.get(reader, b"{}")))
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def gzip_bomb() -> bytes:
+    """10 MB that unpack to 10 GiB of zeros."""
+    return gzip.compress(bytes(BLOCK), 9) * N_BLOCKS
+
+
+def zstd_bomb() -> bytes:
+    """1 MB that unpack to 10 GiB of zeros."""
+    return made.zstd(bytes(BLOCK)) * N_BLOCKS
+
+
+def zip_bomb() -> bytes:
+    """1 MB that unpack to 1.2 GiB of zeros."""
+    return _zeros_zipped("nq.csv", 20)
+
+
+def nested_zip() -> bytes:
+    """A zip of a zip of a bomb."""
+    return made.zipped(made.zipped(made.gzipped(bytes(BLOCK))))
+
+
+def long_line() -> bytes:
+    """A sound header, and then one line of a gigabyte, packed."""
+    begun = f"{HEADER}\n2024-03-08T14:30:00Z,1".encode()
+    return gzip.compress(begun) + gzip.compress(b"1" * BLOCK, 1) * 15
+
+
+def many_rows_claimed() -> bytes:
+    """A parquet file of bars whose footer says 2**40 rows where there are 1,234,567."""
+    n, claimed = 1_234_567, 2**40
+    bars = made_up_bars(1)
+    rows = pa.Table.from_pandas(bars).take(pa.array([0] * n, pa.int64()))
+    sink = io.BytesIO()
+    pq.write_table(rows, sink)
+    content = sink.getvalue()
+    length = struct.unpack("<I", content[-8:-4])[0]
+    footer = content[-8 - length : -8].replace(_varint(2 * n), _varint(2 * claimed))
+    return content[: -8 - length] + footer + struct.pack("<I", len(footer)) + b"PAR1"
+
+
+def many_rows() -> bytes:
+    """A few kilobytes of parquet that are 40 million equal bars."""
+    bars = made_up_bars(1)
+    row = pa.Table.from_pandas(bars)
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, row.schema, compression="zstd") as writer:
+        block = row.take(pa.array([0] * 1_000_000, pa.int64()))
+        for _ in range(40):
+            writer.write_table(block)
+    return sink.getvalue()
+
+
+def _varint(number: int) -> bytes:
+    """A whole number as thrift's compact protocol writes it."""
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def brackets() -> bytes:
+    """100,000 brackets in one another."""
+    return b"[" * 100_000 + b"]" * 100_000
+
+
+def huge_weights() -> tuple[bytes, bytes]:
+    """The config and the weights of a model whose head says that it takes a terabyte."""
+    from moola_pipeline.features.schema import FEATURE_NAMES
+
+    weights = struct.pack("<Q", 2**40) + b"{}"
+    digest = hashlib.sha256(weights).hexdigest()
+    config = {"format": 2, "features": list(FEATURE_NAMES), "weights_sha256": digest, "facts": {}}
+    return json.dumps(config).encode(), weights
+
+
+def many_columns(table: str, n_columns: int = 100_000) -> bytes:
+    """A csv with as many columns behind its own."""
+    lines = table.splitlines()
+    more = ",".join(f"c{i}" for i in range(n_columns))
+    blank = "," * n_columns
+    return "\n".join([f"{lines[0]},{more}", *(line + blank for line in lines[1:]), ""]).encode()
+
+
+def crowded_window(n_rows: int = 100_000) -> bytes:
+    """As many rows of one window, which all call the same bars an expansion."""
+    row = "w0,2024-03-08T15:30:00Z,consolidation,40,49,A,b"
+    rows = (f"{row},a{i}" for i in range(n_rows))
+    header = "window_id,window_start,label,expansion_start,expansion_end,grade,batch,annotator"
+    return "\n".join([header, *rows, ""]).encode()
+
+
+def huge_list() -> bytes:
+    """A backup whose list unpacks to 2 GiB."""
+    return _zeros_zipped(LIST_NAME, 32)
+
+
+def _zeros_zipped(name: str, n_blocks: int) -> bytes:
+    sink = io.BytesIO()
+    with (
+        zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open(name, "w", force_zip64=True) as member,
+    ):
+        for _ in range(n_blocks):
+            member.write(bytes(BLOCK))
+    return sink.getvalue()
+
+
+def sparse(path: Path, size: int) -> Path:
+    """A file of zeros that takes no room on the disk."""
+    with path.open("wb") as stream:
+        stream.truncate(size)
+    return path
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    print(json.dumps(asdict(_measured(sys.argv[1], Path(sys.argv[2])))))  # noqa: T201 - what the caller reads
