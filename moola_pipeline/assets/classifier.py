@@ -59,6 +59,7 @@ def finetuned_classifier(
     from moola_pipeline.training.annotators import train_annotators
     from moola_pipeline.training.best_epoch import LEAST_SPREAD
     from moola_pipeline.training.checkpoints import Checkpoints
+    from moola_pipeline.training.precision import precision_on
 
     settings = settings_in_force(config, pipeline.chosen_profile().finetune)
     with open_stage(context, pipeline, tracking, {"finetune": settings}) as stage:
@@ -121,6 +122,7 @@ def finetuned_classifier(
             TrainedClassifiers({seed: one.annotator for seed, one in trained.items()}, facts),
             {
                 "n_parameters": one.n_parameters,
+                "precision": precision_on(device),
                 "served_seed": served,
                 "val_loss": losses[served],
                 "type_shares": dg.MetadataValue.json({str(k): v for k, v in facts["type_shares"].items()}),

@@ -48,6 +48,7 @@ def latest_expansions(
 ) -> Iterator[Any]:
     """Expansions and live alarms in the bars after the last split; empty, and saying so, without any."""
     from moola_pipeline.serving.annotate import nothing_found
+    from moola_pipeline.training.precision import precision_on
 
     champion = champion_version(pipeline.home, pipeline.chosen_market().model_name)
     with open_stage(context, pipeline, tracking, upstream={"champion": champion}) as stage:
@@ -85,6 +86,7 @@ def latest_expansions(
                 "modes": ", ".join(sorted(set(marks["mode"]))) or "none",
                 "champion": str(champion),
                 "drift": drift.shown(),
+                "precision": precision_on(device),
                 "note": note or f"{found.n_windows} windows read",
             },
             checks=drift.checks(),

@@ -85,6 +85,7 @@ def bootstrap_ci_report(
     from moola_pipeline.evaluation.report import render_html, summary_lines
     from moola_pipeline.evaluation.scores import make_ground
     from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.training.precision import precision_on
     from moola_pipeline.training.settings import FinetuneSettings
 
     settings = settings_in_force(config, pipeline.chosen_profile().report)
@@ -158,6 +159,7 @@ def bootstrap_ci_report(
                 ),
             ),
             device=device,
+            precision=precision_on(device),
             profile=stage.profile.name,
             metrics=report_parts.as_scores({**judged.scores, **in_sessions}),
             baselines={name: report_parts.as_scores(one) for name, one in baselines.items()},
@@ -192,6 +194,7 @@ def bootstrap_ci_report(
                 "summary": dg.MetadataValue.md(f"```\n{summary}\n```"),
                 "report": dg.MetadataValue.path(str(pipeline.report_folder / "report.html")),
                 "looks_at_test": data.data.looks_at_test,
+                "precision": data.precision,
             },
             [
                 verdict(name, check.passed, check.value, check.limit, warn=check.kind == "score")

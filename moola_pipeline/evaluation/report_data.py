@@ -170,10 +170,14 @@ class Details(_Part):
 
 
 class ReportData(_Part):
-    """All numbers of one report; `differences` hold model minus that baseline or peer, paired."""
+    """All numbers of one report; `differences` hold model minus that baseline or peer, paired.
+
+    `precision` is that of the networks on `device`; empty in a report of before it was recorded.
+    """
 
     data: DataFacts
     device: str
+    precision: str = ""
     profile: str
     metrics: Scores
     baselines: dict[str, Scores]

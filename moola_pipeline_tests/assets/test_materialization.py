@@ -14,6 +14,7 @@ from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.home import Home
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.profiles import PROFILES
+from moola_pipeline.resources.executor import GPU_STEPS
 from moola_pipeline.resources.provenance import INTEGRITY_CHECKS, STAGES, evaluations
 from moola_pipeline.resources.tracking import code_state, tracking_uri
 from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
@@ -101,6 +102,7 @@ def test_an_asset_says_where_it_is_logged_and_what_it_was_made_on(
     assert facts["simulated"] is True
     assert (facts["market"], facts["profile"]) == ("simulated", "smoke")
     assert len(facts["fingerprint"]) == 16
+    assert facts.get("precision") == ("float32" if asset in GPU_STEPS else None)
 
 
 @pytest.mark.parametrize("asset", ALL)

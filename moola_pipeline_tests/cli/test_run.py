@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from moola_pipeline.automation.plan import everything
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
@@ -16,8 +17,17 @@ from moola_pipeline.cli.run import _standing
 from moola_pipeline.home import Home
 from moola_pipeline.publish import locked
 from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.resources.tracking import tracking_uri
 from moola_pipeline_tests.cli.calls import call, complaint, facts
-from moola_pipeline_tests.homes import BARS, LABELS, SMOKE, moola, outcome
+from moola_pipeline_tests.homes import (
+    BARS,
+    LABELS,
+    SMOKE,
+    instance_of,
+    last_materialization,
+    moola,
+    outcome,
+)
 
 HEADLINES = ("type_f1_macro", "event_f1_macro", "aucpr_retracement")
 OF_THE_RUN = ("run", "seconds", "made", "report", "model", "notebook")
@@ -148,6 +158,43 @@ def test_a_choice_that_does_not_exist_is_refused(option: str):
     result = call("run", option, "tiny")
     assert result.exit_code == BAD_INPUT
     assert "'tiny' is not one of 'auto'" in complaint(result)
+
+
+@pytest.mark.parametrize("option", [["--processes", "2"], ["--tf32"]])
+def test_a_study_refuses_what_only_the_training_of_a_model_takes(option: list[str]):
+    result = call("run", "--profile", "study", *option)
+    assert result.exit_code == BAD_INPUT
+    assert complaint(result) == (
+        "--processes and --tf32 are for profiles that train a model, got study. Leave them out."
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_pretrain_the_encoder_of_a_run_nearly_alike(
+    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+):
+    with instance_of(smoke_copy) as instance:
+        before = last_materialization(instance, "pretrained_encoder").metadata
+    monkeypatch.setattr(
+        "moola_pipeline.automation.plan.everything",
+        lambda reason: [step for step in everything(reason) if step.asset == "pretrained_encoder"],
+    )
+    call(*SMOKE, "--force", "--device", "cpu", "--processes", "2", home=smoke_copy.root)
+    with instance_of(smoke_copy) as instance:
+        after = last_materialization(instance, "pretrained_encoder").metadata
+
+    assert (before["processes"].value, after["processes"].value) == (1, 2)
+    assert after["mlflow_run_id"].value != before["mlflow_run_id"].value
+    assert float(str(after["val_loss"].value)) == pytest.approx(
+        float(str(before["val_loss"].value)), rel=1e-4
+    )
+    client = MlflowClient(tracking_uri(smoke_copy))
+    curves = [
+        [point.value for point in client.get_metric_history(str(one["mlflow_run_id"].value), "train_loss")]
+        for one in (before, after)
+    ]
+    assert len(curves[0]) >= 1
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")

@@ -245,6 +245,15 @@ def test_windows_stand_under_their_rank_with_what_became_of_them(full_html: str)
     assert page.text.count("1 found") == 3
 
 
+def test_the_precision_of_the_networks_stands_beside_their_device():
+    told = {
+        precision: Page(render_html(report_data(device="cuda", precision=precision), [], LossCurves())).text
+        for precision in ("", "TF32")
+    }
+    assert "cuda, TF32" in told["TF32"]
+    assert "cuda" in told[""] and "cuda," not in told[""]
+
+
 def test_every_text_is_escaped(rng: np.random.Generator):
     hostile = "<script>alert('x')</script>&"
     window = gallery_window(
