@@ -103,6 +103,35 @@ def features(home: Home, out: Path | None, as_json: bool) -> None:
     emit(feature_facts(found), [*feature_lines(found), *([f"written to {out}"] if out else [])], as_json)
 
 
+@bench.command()
+@click.option(
+    "--bars",
+    type=click.IntRange(10_000_000),
+    default=18_000_000,
+    show_default=True,
+    help="Most bars that are tried.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Draw it, such as docs/scaling.svg.")
+@json_option
+def scaling(bars: int, out: Path | None, as_json: bool) -> None:
+    """Measure time and memory at a hundredth, a tenth and all of so many bars."""
+    from moola_pipeline.bench.scaling import measure_scaling
+    from moola_pipeline.bench.scaling_page import scaling_picture, scaling_table
+    from moola_pipeline.publish import publish_bytes
+
+    if out is not None and out.suffix != ".svg":
+        raise BadInput(f"--out must end in .svg, got {out.name}. Name an SVG file.")
+    found = measure_scaling((bars // 100, bars // 10, bars))
+    if out is not None:
+        publish_bytes(out, scaling_picture(found))
+    facts = [
+        {**one._asdict(), "bytes_a_bar": one.bytes_a_bar, "whole_epoch_estimate": one.whole_epoch}
+        for one in found
+    ]
+    lines = [*scaling_table(found), *([f"written to {out}"] if out else [])]
+    emit({"sizes": facts}, lines, as_json)
+
+
 def _require_markdown(out: Path | None) -> None:
     if out is not None and out.suffix != ".md":
         raise BadInput(f"--out must end in .md, got {out.name}. Name a Markdown file.")

@@ -24,6 +24,12 @@ def test_a_page_must_be_markdown(words: tuple[str, ...], tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_drawing_must_be_svg(tmp_path: Path):
+    result = call("bench", "scaling", "--out", tmp_path / "page.png")
+    assert result.exit_code == 2
+    assert complaint(result) == "--out must end in .svg, got page.png. Name an SVG file."
+
+
 MADE = speed.SpeedReport(
     timings={
         "csv_import": Timing(1.2, 5, floor=5, goal=1.5),
