@@ -105,7 +105,7 @@ def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
 
 def self_proving_line(text: str) -> str:
     """A JSON object on one line, with its own digest added at its end."""
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
     return f'{text[:-1]},"{OWN_DIGEST}":"{digest}"}}'
 
 
@@ -169,7 +169,7 @@ def unreadable(path: Path, fault: OSError, remedy: str) -> UnreadableFile:
     reason = fault.strerror or str(fault)
     named = UnreadableFile(
         f"{fault.filename or path} must be read, but that gave: {reason}. "
-        f"Mend the disk or its permissions. {remedy}"
+        f"Mend the disk or its permissions. {remedy}".rstrip()
     )
     named.errno, named.strerror, named.filename = fault.errno, reason, str(fault.filename or path)
     return named

@@ -1,4 +1,4 @@
-"""A disk that fails once: the n-th open, write, flush, rename or read below a folder."""
+"""A disk that fails: the n-th open, write, flush, rename or read below a folder, or every read of a file."""
 
 import builtins
 import errno
@@ -95,6 +95,22 @@ class _Asking(io.BufferedIOBase):
     def close(self) -> None:
         self._stream.close()
         super().close()
+
+
+@contextmanager
+def unreadable_file(path: Path, code: int = errno.EIO) -> Iterator[None]:
+    """Let every open of one file for reading fail; files beside it, and what is written, do not."""
+    real = io.open
+
+    def refusing(place: Any, mode: str = "r", *words: Any, **named: Any) -> Any:
+        if isinstance(place, str | os.PathLike) and Path(place) == path and not set(mode) & set("wax+"):
+            raise OSError(code, os.strerror(code), os.fspath(place))
+        return real(place, mode, *words, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(io, "open", refusing)
+        patched.setattr(builtins, "open", refusing)
+        yield
 
 
 @contextmanager

@@ -10,23 +10,38 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pandas as pd
 import pytest
 
 from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.rolls import register_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.errors import MoolaError, UnwritableFile
+from moola_pipeline.errors import MoolaError, UnreadableFile, UnwritableFile
+from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.publish import file_sha256, publish_bytes
 from moola_pipeline.records import publish_record, read_record
+from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.seals import prove, seal
+from moola_pipeline.resources.store import (
+    ClassifierIOManager,
+    EncoderIOManager,
+    FeatureIOManager,
+    FrameIOManager,
+    JsonIOManager,
+    ReportIOManager,
+    StoreIOManager,
+)
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
+from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.counts import record
-from moola_pipeline_tests.failing_disk import failing_disk
+from moola_pipeline_tests.failing_disk import failing_disk, unreadable_file
 from moola_pipeline_tests.labels.weekly_market import weekly_bars, weekly_labels
+from moola_pipeline_tests.outputs import disorder, outputs
+from moola_pipeline_tests.surroundings import surroundings_kept
 
 MOST_REQUESTS = 400
 WANTED = SplitSettings()
@@ -147,6 +162,68 @@ def test_what_was_registered_survives_every_refusal(made: Callable, tmp_path: Pa
     n = refuse_each(folder, work, still_whole)
     record(f"refused requests of {made.__name__}", faults=n, lost=0, seconds=time.monotonic() - began)
     assert n >= 6
+
+
+def asset_of(
+    manager: type[StoreIOManager], asset: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], object]:
+    """Reads an asset as the next one does."""
+    monkeypatch.setenv("MOOLA_HOME", str(home.root))
+    pipeline = Pipeline(profile="smoke", market="simulated", scenario="none")
+    return lambda: manager(pipeline=pipeline).load_input(dg.build_input_context(asset_key=asset))
+
+
+@pytest.mark.parametrize(
+    ("asset", "manager"),
+    [
+        ("raw_nq_bars", FrameIOManager),
+        ("labeled_expansions", FrameIOManager),
+        ("relativity_features", FeatureIOManager),
+        ("densified_windows", FrameIOManager),
+        ("pretrained_encoder", EncoderIOManager),
+        ("finetuned_classifier", ClassifierIOManager),
+        ("bootstrap_ci_report", ReportIOManager),
+        ("registered_model", JsonIOManager),
+        ("latest_expansions", FrameIOManager),
+    ],
+)
+def test_every_refused_read_of_an_asset_says_which_file_and_why(
+    asset: str, manager: type[StoreIOManager], smoke_home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    read, began = asset_of(manager, asset, smoke_home, monkeypatch), time.monotonic()
+    for n in range(1, MOST_REQUESTS):
+        with failing_disk(smoke_home.data, n, errno.EIO) as disk:
+            try:
+                read()
+            except UnreadableFile as fault:
+                said = str(fault)
+        if len(disk.requests) < n:
+            break
+        assert "must be read, but that gave: Input/output error. Mend the disk or its permissions." in said
+        assert str(smoke_home.data) in said
+        assert "\n" not in said
+    record(f"refused reads of {asset}", faults=n - 1, lost=0, seconds=time.monotonic() - began)
+    assert n - 1 >= 6  # seal, files proven, files read: an open and a read each
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_a_run_that_cannot_read_is_one_line_and_the_next_one_succeeds(smoke_copy: Home, code: int):
+    """The vendor's file is read as the first asset is made: the run fails, and what was made stays."""
+    began, before = time.monotonic(), outputs(smoke_copy)
+    bars = smoke_copy.simulated / "smoke" / "raw" / "bars.parquet"
+    with unreadable_file(bars, code), surroundings_kept():
+        failed = call("run", "--profile", "smoke", "--force", home=smoke_copy.root)
+    assert failed.exit_code == 1
+    [line] = [line for line in failed.stderr.splitlines() if line.startswith("Error: ")]
+    assert f"{bars} must be read, but that gave: {os.strerror(code)}. Mend the disk" in line
+    assert outputs(smoke_copy) == before
+    with surroundings_kept():
+        (smoke_copy.store / "simulated-smoke" / "latest_expansions.parquet").unlink()
+        done = call("run", "--profile", "smoke", home=smoke_copy.root)
+    assert done.exit_code == 0, done.output
+    assert outputs(smoke_copy) == before
+    assert disorder(smoke_copy) == []
+    record("runs that could not read", runs=2, lost=0, seconds=time.monotonic() - began)
 
 
 WRITER = """

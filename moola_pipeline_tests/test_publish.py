@@ -44,6 +44,31 @@ def test_until_the_block_ends_a_reader_sees_the_old_bytes(tmp_path: Path):
         assert opened.read() == b"old"
 
 
+def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_call_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What a power cut leaves cannot be tried; that everything is asked for, and in which order, can."""
+    asked: list[tuple[str, str]] = []
+    real_sync, real_replace = os.fsync, os.replace
+
+    def place(handle: int) -> str:
+        kept = os.fstat(handle).st_ino
+        return "folder" if kept == tmp_path.stat().st_ino else "content"
+
+    def synced(handle: int) -> None:
+        asked.append(("fsync", place(handle)))
+        real_sync(handle)
+
+    def replaced(source: Path, target: Path) -> None:
+        asked.append(("replace", Path(target).name))
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    publish_bytes(tmp_path / "bars.bin", b"new")
+    assert asked == [("fsync", "content"), ("replace", "bars.bin"), ("fsync", "folder")]
+
+
 @pytest.mark.parametrize("fault", [ValueError, OSError, KeyboardInterrupt])
 def test_a_failure_leaves_the_old_bytes_and_nothing_beside_them(tmp_path: Path, fault: type[BaseException]):
     target = tmp_path / "bars.bin"

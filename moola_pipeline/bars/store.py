@@ -132,6 +132,7 @@ def read_manifest(store: BarStore) -> Manifest:
     """What is registered in a store; empty where nothing is.
 
     Raises:
+        UnreadableFile: If the system would not read it.
         IntegrityError: If the manifest is not what `add_bars` wrote.
     """
     wanted = f"{store.shown_manifest} must hold what was registered"
@@ -146,12 +147,12 @@ def read_manifest(store: BarStore) -> Manifest:
         return Manifest.model_validate_json(json.dumps(record))
     except FileNotFoundError:
         return Manifest()
+    except OSError as fault:
+        raise unreadable(store.manifest, fault, "") from fault
     except ValidationError as fault:
         first = fault.errors()[0]
         place = ".".join(map(str, first["loc"]))
         came = f"{place}: {first['msg']}" if place else first["msg"]
-    except OSError as fault:
-        came = fault.strerror or "no access"
     raise IntegrityError(f"{wanted}, but {' '.join(came.split())}. {remedy}")
 
 

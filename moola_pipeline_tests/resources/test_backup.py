@@ -115,6 +115,18 @@ def test_a_file_beside_the_list_is_refused(small: Home, tmp_path: Path):
         restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
 
 
+def test_bytes_changed_inside_an_archive_are_refused(small: Home, tmp_path: Path):
+    """An archive that was unpacked, changed and packed again: its own checksums fit, the list does not."""
+    back_up(small, tmp_path / "b.zip")
+    with zipfile.ZipFile(tmp_path / "b.zip") as whole, zipfile.ZipFile(tmp_path / "c.zip", "w") as changed:
+        for name in whole.namelist():
+            content = whole.read(name)
+            changed.writestr(name, content.replace(b"time", b"tide", 1) if name.endswith(".csv") else content)
+    with pytest.raises(ChecksumMismatch, match=r"^c.zip: data/raw/bars.csv has SHA256 [0-9a-f]{64}"):
+        restore(Home(tmp_path / "new"), tmp_path / "c.zip", force=False)
+    assert not list(kept_files(Home(tmp_path / "new")))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 def test_an_archive_cut_off_anywhere_is_named_and_nothing_is_restored(
     small: Home, tmp_path: Path, share: float
