@@ -18,6 +18,8 @@ from filelock import FileLock, Timeout
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.publish import locked
+from moola_pipeline.resources.torchrun import ENDED, LOG
+from moola_pipeline.training.places import place_of
 
 if TYPE_CHECKING:
     from moola_pipeline.training.handover import Task
@@ -98,8 +100,7 @@ class _EpochReader(dg.PipesTempFileMessageReader):
 
 def _reason(folder: Path, processes: int) -> MoolaError:
     """Why the processes ended, as one line."""
-    from moola_pipeline.resources.torchrun import ENDED
-    from moola_pipeline.training.handover import faults_in, place_of
+    from moola_pipeline.training.handover import faults_in
 
     faults = faults_in(folder)
     for fault in faults.values():
@@ -119,9 +120,6 @@ def _reason(folder: Path, processes: int) -> MoolaError:
 
 
 def _last_lines(folder: Path) -> str:
-    from moola_pipeline.resources.torchrun import LOG
-    from moola_pipeline.training.handover import place_of
-
     with suppress(OSError):
         return "\n".join(place_of(folder, LOG).read_text(errors="replace").splitlines()[-LOG_LINES:])
     return "the processes wrote nothing"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moola_pipeline.publish import publish_json
 from moola_pipeline.resources.attached import stay_with
-from moola_pipeline.training.handover import place_of
+from moola_pipeline.training.places import place_of
 
 RANK_MODULE = "moola_pipeline.resources.pretrain_rank"
 ENDED, LOG = "ended", "log"
@@ -24,8 +24,8 @@ def main(folder: Path, processes: int, parent: int) -> int:
     Returns:
         0, or 1 where one of them ended otherwise: ENDED in the folder then says which, and how.
     """
-    stay_with(parent, folder)
     os.setsid()  # a Ctrl-C is for the parent alone, which passes it on
+    stay_with(parent, folder)
     log = os.open(place_of(folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())

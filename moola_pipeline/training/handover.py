@@ -1,7 +1,4 @@
-"""What several processes need to pretrain together, and what they give back, as files of one folder.
-
-Every file is hidden and temporary by its name: no backup of a home holds it.
-"""
+"""What several processes need to pretrain together, and what they give back, as files of one folder."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +14,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.publish import TEMPORARY_SUFFIX, publish_bytes, publish_json, publishing
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
+from moola_pipeline.training.places import place_of
 from moola_pipeline.training.pretrain import PretrainResult
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.frame import WINDOW_BARS
@@ -50,11 +48,6 @@ class Task:
     settings: PretrainSettings
     terms: Terms
     checkpoints: Checkpoints | None = None
-
-
-def place_of(folder: Path, name: str) -> Path:
-    """The file of that name in a folder that is handed over."""
-    return folder / f".{name}{TEMPORARY_SUFFIX}"
 
 
 def hand_over(task: Task, folder: Path) -> None:

@@ -23,7 +23,6 @@ from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.training.steps import (
     HeldOut,
     choices,
-    drawn_batches,  # noqa: F401 - for who times it
     shown_batches,
     train_epoch,
 )

@@ -15,9 +15,9 @@ from moola_pipeline.training.handover import (
     give_back,
     given_back,
     hand_over,
-    place_of,
     taken_over,
 )
+from moola_pipeline.training.places import place_of
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline_tests.training.test_pretrain import SOURCE, WINDOWS, small_with, weights_of
