@@ -7,15 +7,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "a-secret-key",
+    "AWS_SECRET_ACCESS_KEY": token_hex(12),
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+PASSWORD = token_hex(12)
+"""Any would do for the server; this one can be looked for in all that is written."""
 
 
 def postgres_programs() -> Path | None:
@@ -52,7 +55,7 @@ def postgres(port: int) -> Iterator[str]:
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
         pg("pg_ctl", "-w", "-l", str(folder / "server.log"), "-o", options, "start")
         try:
-            yield f"postgresql+psycopg2://moola:secret@127.0.0.1:{port}"
+            yield f"postgresql+psycopg2://moola:{PASSWORD}@127.0.0.1:{port}"
         finally:
             pg("pg_ctl", "-m", "immediate", "stop")
 

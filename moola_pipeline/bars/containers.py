@@ -57,10 +57,10 @@ def file_content(path: Path, source: str) -> bytes:
         raise BadInput(
             f"{source or path}: a bar file must be readable, got: {fault.strerror}. Check the path."
         ) from None
-    content = _unpacked(packed, source)
+    content = _from_utf16(_unpacked(packed, source), source)
     if not content[:4096].strip():
         raise BadInput(f"{source}: a bar file must hold bars, got an empty file. Export it again.")
-    return _from_utf16(content, source)
+    return content
 
 
 def foreign_kind(content: bytes) -> str | None:

@@ -14,8 +14,8 @@ EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Ticks per second of each unit in which a vendor may count from 1970."""
 EPOCH_SECONDS = (631_152_000, 4_102_444_800)
 """1990 to 2100: within it the size of a count leaves one unit only."""
-NS_SECONDS = (-9_223_372_036, 9_223_372_036)
-"""1677 to 2262: what nanoseconds since 1970 can say."""
+NS_SECONDS = (-9_222_768_000, 9_222_768_000)
+"""1677 to 2262: what nanoseconds since 1970 can say, with a week to reckon zones and sessions in."""
 
 
 def require_zone(name: str) -> str:
@@ -101,8 +101,6 @@ def _timestamps(times: pa.ChunkedArray, column: str, source: str) -> pd.Series:
 
 def _in_range(times: pa.ChunkedArray) -> pa.ChunkedArray:
     """The times, null where nanoseconds cannot say them."""
-    if times.type.unit == "ns":
-        return times
     first, last = (second * EPOCH_UNITS[times.type.unit] for second in NS_SECONDS)
     counts = times.cast(pa.int64())
     sound = pc.and_(pc.greater(counts, first), pc.less(counts, last))  # type: ignore[attr-defined]

@@ -241,12 +241,15 @@ def _fault(result: Any) -> Exception:
 def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:
     from moola_pipeline.cli.report import read_report
     from moola_pipeline.evaluation.report import summary_lines
+    from moola_pipeline.resources.elsewhere import tracking_elsewhere
     from moola_pipeline.resources.tracking import tracking_uri
 
     market = pipeline.chosen_market()
     data = read_report(pipeline.report_folder)
     page = pipeline.report_folder / "report.html"
-    notebook = _notebook_lines(tracking_uri(home), market.model_name)
+    # An address elsewhere holds a password: it stays in the environment.
+    uri = None if tracking_elsewhere() else tracking_uri(home)
+    notebook = _notebook_lines(uri, market.model_name)
     model = _registered(home, pipeline)
     if as_json:
         facts = {
@@ -279,8 +282,11 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
 def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
     """The version that this market's and profile's run registered, beside the one that serves."""
     from moola_pipeline.resources.registry import champion_version
+    from moola_pipeline.resources.seals import prove
 
-    kept = json.loads(pipeline.place("registered_model").with_suffix(".json").read_bytes())
+    place = pipeline.place("registered_model")
+    prove(place)
+    kept = json.loads(place.with_suffix(".json").read_bytes())
     name = pipeline.chosen_market().model_name
     return {"name": name, "version": kept["version"], "champion": champion_version(home, name)}
 
@@ -294,8 +300,12 @@ def _standing(model: dict[str, str | None]) -> str:
     return f"models:/{name}/{version} is challenger; the lines below load version {champion}, still champion"
 
 
-def _notebook_lines(uri: str, model: str) -> list[str]:
+def _notebook_lines(uri: str | None, model: str) -> list[str]:
+    """What to paste into a notebook; None: of the store that the environment names."""
+    where = f'mlflow.set_tracking_uri("{uri}")'
+    if uri is None:
+        where = 'import os; mlflow.set_tracking_uri(os.environ["MOOLA_TRACKING_URI"])'
     return [
-        f'import mlflow; mlflow.set_tracking_uri("{uri}")',
+        f"import mlflow; {where}",
         f'model = mlflow.pyfunc.load_model("models:/{model}@champion")',
     ]

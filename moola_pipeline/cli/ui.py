@@ -44,9 +44,9 @@ def ui(home: Home, port: int, mlflow_port: int, as_json: bool) -> None:
     open_store(home)
     dagster_port = next_free(port)
     tracking_port = next_free(mlflow_port, frozenset({dagster_port}))
-    services = (_dagster(dagster_port), _mlflow(home, tracking_port))
+    services = (_dagster(dagster_port), _mlflow(tracking_port))
     click.echo("Starting Dagster and MLflow ...", err=True)
-    with running(services, _environment(services[1].url), home.root) as started:
+    with running(services, _environment(home, services[1].url), home.root) as started:
         try:
             wait_until_up(started)
             _announce(services[0].url, f"{services[1].url}/#/experiments", as_json)
@@ -64,15 +64,17 @@ def _dagster(port: int) -> Service:
     return Service("Dagster", [*command, "-d", str(PROJECT_ROOT)], port, "/server_info")
 
 
-def _mlflow(home: Home, port: int) -> Service:
+def _mlflow(port: int) -> Service:
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port)]
-    stores = ["--backend-store-uri", tracking_uri(home), "--artifacts-destination", artifacts_uri(home)]
-    return Service("MLflow", [*command, "--workers", "1", *stores], port, "/health")
+    return Service("MLflow", [*command, "--workers", "1"], port, "/health")
 
 
-def _environment(mlflow_url: str) -> Mapping[str, str]:
+def _environment(home: Home, mlflow_url: str) -> Mapping[str, str]:
+    """What the servers are told; where the stores lie is not said in the command, which all users see."""
     return {
         **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(home),
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts_uri(home),
         URL_VARIABLE: mlflow_url,
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "MLFLOW_DISABLE_TELEMETRY": "true",

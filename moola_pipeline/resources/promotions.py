@@ -182,7 +182,7 @@ def reconcile(home: Home, client: "MlflowClient", model: str) -> list[Entry]:
 def reigns(entries: list[Entry]) -> list[Reign]:
     """The champions of one model, one after the other."""
     changes = [entry for entry in entries if entry.champion != entry.before]
-    ends = [*(entry.at for entry in changes[1:]), None]
+    ends = [*(entry.at for entry in changes[1:]), None][: len(changes)]
     return [
         Reign(entry.champion, entry.at, end, entry.reason)
         for entry, end in zip(changes, ends, strict=True)

@@ -10,9 +10,20 @@ import pytest
 
 from moola_pipeline.home import PROJECT_ROOT
 from moola_pipeline_tests.homes import run_moola
-from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server, postgres
+from moola_pipeline_tests.secrets_found import (
+    found_in_bucket,
+    found_in_files,
+    found_in_postgres,
+    found_in_text,
+)
+from moola_pipeline_tests.servers import KEYS, PASSWORD, bucket_of, bucket_server, postgres
 
 CLUSTER = PROJECT_ROOT / "deploy" / "cluster"
+PRINTING = {
+    "status": ("status", "--profile", "smoke"),
+    "report": ("report",),
+    "history": ("registry", "history"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +64,8 @@ def test_two_machines_share_runs_models_and_assets(
     for name, value in services.items():
         monkeypatch.setenv(name, value)
     first, second = _machine(tmp_path / "first"), _machine(tmp_path / "second")
-    outcome = json.loads(run_moola(first, "run", "--profile", "smoke", "--json"))
+    said = run_moola(first, "run", "--profile", "smoke", "--json")
+    outcome = json.loads(said)
     assert outcome["metrics"]["type_f1_macro"]["n"] > 0
     assert not list(first.rglob("*.db")), "no SQLite database is left in the home"
 
@@ -77,3 +89,14 @@ def test_two_machines_share_runs_models_and_assets(
     pull(Home(second), place)
     prove(place)
     assert (place / "training.json").exists()
+
+    secrets = (PASSWORD, KEYS["AWS_SECRET_ACCESS_KEY"])
+    printed = {name: run_moola(first, *words, "--json") for name, words in PRINTING.items()}
+    run_moola(first, "backup", tmp_path / "first" / "backup.zip")
+    assert found_in_text(secrets, run=said, predict=found[0], **printed) == []
+    assert found_in_files(secrets, tmp_path) == []
+    assert found_in_bucket(secrets, bucket_of(services["AWS_ENDPOINT_URL"])) == []
+    for name in ("MOOLA_DAGSTER_URI", "MOOLA_TRACKING_URI"):
+        address = services[name].replace("postgresql+psycopg2", "postgresql")
+        assert found_in_postgres(secrets, address) == []
+        assert found_in_postgres(["simulated"], address), "what is there can be found"
