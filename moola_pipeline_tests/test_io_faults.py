@@ -89,7 +89,7 @@ def test_publishing_survives_every_refusal_with_the_old_bytes_or_the_new(tmp_pat
         publish_bytes(target, b"old")
 
     n = refuse_each(target.parent, lambda: publish_bytes(target, b"new"), whole)
-    record("refused requests of publish", faults=n, lost=0, seconds=time.monotonic() - began)
+    record("refused requests: publish", faults=n, lost=0, seconds=time.monotonic() - began)
     assert n >= 2 * 6
 
 
@@ -160,7 +160,7 @@ def test_what_was_registered_survives_every_refusal(made: Callable, tmp_path: Pa
     folder.mkdir()
     work, still_whole = made(folder)
     n = refuse_each(folder, work, still_whole)
-    record(f"refused requests of {made.__name__}", faults=n, lost=0, seconds=time.monotonic() - began)
+    record(f"refused requests: {made.__name__}", faults=n, lost=0, seconds=time.monotonic() - began)
     assert n >= 6
 
 
@@ -202,7 +202,7 @@ def test_every_refused_read_of_an_asset_says_which_file_and_why(
         assert "must be read, but that gave: Input/output error. Mend the disk or its permissions." in said
         assert str(smoke_home.data) in said
         assert "\n" not in said
-    record(f"refused reads of {asset}", faults=n - 1, lost=0, seconds=time.monotonic() - began)
+    record(f"refused reads: {asset}", faults=n - 1, lost=0, seconds=time.monotonic() - began)
     assert n - 1 >= 6  # seal, files proven, files read: an open and a read each
 
 
