@@ -356,7 +356,7 @@ def test_a_backup_brings_back_any_file_of_the_registry(smoke_copy: Home, tmp_pat
 
 @pytest.mark.slow
 def test_the_remedies_for_assets_market_and_model_work(smoke_copy: Home, tmp_path: Path):
-    """Everything that `moola run` made is damaged at once; each fault is said, and what it advises is done."""
+    """All that `moola run` made is damaged at once; each fault is said, and what it advises is done."""
     began, bars = time.monotonic(), smoke_copy.root / f"{MARKET}/raw/bars.parquet"
     (tmp_path / "bars.parquet").write_bytes(bars.read_bytes())
     flip(smoke_copy, f"{REGISTRY}/config.json")

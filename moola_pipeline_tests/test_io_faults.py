@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,9 +52,15 @@ ROLLS = pd.DataFrame(
 
 
 def refuse_each(folder: Path, work: Callable[[], object], still_whole: Callable[[], object]) -> int:
-    """Do the work with its n-th request refused, for all n until none is; returns how many were."""
+    """Do the work with its n-th request refused, for all n until none is; returns how many were.
+
+    Each begins with the folder as it was: what an earlier one left behind must not help it.
+    """
+    before = shutil.copytree(folder, folder.with_name(f"{folder.name} as it was"))
     for code in (errno.ENOSPC, errno.EIO):
         for n in range(1, MOST_REQUESTS):
+            shutil.rmtree(folder)
+            shutil.copytree(before, folder)
             with failing_disk(folder, n, code) as disk:
                 try:
                     work()

@@ -8,7 +8,7 @@ import pytest
 
 from moola_pipeline.bars.rolls import AddedRolls, add_rolls, contract_of, read_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 
 TWO_ROLLS = """time,old,new,spread
 2024-03-12T05:01:00Z,NQH4,NQM4,201.5
@@ -158,6 +158,17 @@ def test_registered_rolls_that_were_damaged_say_so_and_can_be_added_again(tmp_pa
         registered_rolls(store)
     assert add_rolls(store, rolls_file(tmp_path)).changed
     assert n_registered(store) == 2
+
+
+def test_a_changed_contract_that_still_makes_a_chain_is_refused_with_both_digests(tmp_path: Path):
+    store = BarStore(tmp_path / "data", simulated=False)
+    add_rolls(store, rolls_file(tmp_path))
+    store.rolls.write_text(store.rolls.read_text().replace("NQU4", "NQZ4"))
+
+    with pytest.raises(ChecksumMismatch, match=r"^rolls.csv: it was changed: its SHA256 is \w{64}"):
+        registered_rolls(store)
+    store.rolls.unlink()
+    assert registered_rolls(store) is None
 
 
 def test_private_rolls_are_accepted(private_data: Path):
