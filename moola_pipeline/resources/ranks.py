@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.publish import locked
-from moola_pipeline.resources.torchrun import ENDED, LOG
+from moola_pipeline.resources.torchrun import ENDED, LOGS, TRACEBACK
 from moola_pipeline.training.places import place_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LAUNCHER = "moola_pipeline.resources.torchrun"
 PATIENCE_SECONDS = 10
 """How long processes that were told to end may take before they are left to notice it themselves."""
 LOG_LINES = 40
-"""Of what the processes wrote, kept in Dagster's log when they fail."""
+"""Of what each process wrote, kept in Dagster's log when one fails."""
 
 
 def pretrain_in_processes(
@@ -120,9 +120,11 @@ def _reason(folder: Path, processes: int) -> MoolaError:
 
 
 def _last_lines(folder: Path) -> str:
-    with suppress(OSError):
-        return "\n".join(place_of(folder, LOG).read_text(errors="replace").splitlines()[-LOG_LINES:])
-    return "the processes wrote nothing"
+    """The end of what each process wrote."""
+    places = [place_of(folder, TRACEBACK), *sorted((folder / LOGS).rglob("stderr.log"))]
+    texts = [place.read_text(errors="replace") for place in places if place.is_file()]
+    ends = ["\n".join(text.splitlines()[-LOG_LINES:]) for text in texts]
+    return "\n\n".join(filter(None, ends)) or "the processes wrote nothing"
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
-from moola_pipeline.publish import publish_json
+from moola_pipeline.publish import publish_bytes, publish_json
 from moola_pipeline.resources.attached import stay_with
 from moola_pipeline.training.places import place_of
 
 RANK_MODULE = "moola_pipeline.resources.pretrain_rank"
-ENDED, LOG = "ended", "log"
+ENDED, TRACEBACK = "ended", "traceback"
+LOGS = "logs"
+"""Folder with what each process wrote, by torchrun."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -26,16 +29,24 @@ def main(folder: Path, processes: int, parent: int) -> int:
     """
     os.setsid()  # a Ctrl-C is for the parent alone, which passes it on
     stay_with(parent, folder)
-    log = os.open(place_of(folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(log, sys.stdout.fileno())
-    os.dup2(log, sys.stderr.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, sys.stderr.fileno())
+    try:
+        return _started(folder, processes)
+    except Exception:  # noqa: BLE001 - the parent puts it in Dagster's log
+        publish_bytes(place_of(folder, TRACEBACK), traceback.format_exc().encode())
+        return 1
+
+
+def _started(folder: Path, processes: int) -> int:
     # they talk within the machine, whatever its name resolves to
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     options = ["--standalone", "--local-addr", LOOPBACK, "--nproc-per-node", str(processes)]
-    options += ["--max-restarts", "0", "--log-dir", str(folder / "torchrun")]
+    options += ["--max-restarts", "0", "--redirects", "3", "--log-dir", str(folder / LOGS)]
     try:
         run.main([*options, "-m", RANK_MODULE, str(folder), str(os.getpid())])
     except ChildFailedError as fault:

@@ -63,7 +63,7 @@ def hand_over(task: Task, folder: Path) -> None:
     }
     for name, array in arrays.items():
         with publishing(place_of(folder, name)) as temporary, temporary.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
+            np.lib.format.write_array(stream, array, allow_pickle=False)
     kept = task.checkpoints
     facts = {
         "tick_points": bars.tick_points,
