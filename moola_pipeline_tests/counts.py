@@ -57,10 +57,10 @@ def table(suites: list[dict[str, Any]]) -> str:
 
 
 COMMANDS = {
-    "crashes --full": "kills runs at every named point by SIGKILL, SIGTERM and an exception, and 50 at random "
-    "times; each must come, by one more run, to what an undisturbed run makes",
-    "fuzzing --cases 10000": "damages the files that every reader reads; `--minutes`, `--reader` and `--seed` "
-    "go further",
+    "crashes --full": "kills runs at every named point by SIGKILL, SIGTERM and an exception, and 50 at "
+    "random times; each must come, by one more run, to what an undisturbed run makes",
+    "fuzzing --cases 10000": "damages the files that every reader reads; `--minutes`, `--reader` and "
+    "`--seed` go further",
     "broken_guards": "breaks one guard at a time in a copy of the code: the suite that must notice fails",
     "gpu": "proves and measures what only a GPU can show",
 }
@@ -73,8 +73,9 @@ def write_page(target: Path = PAGE) -> None:
     parts = [
         "# How it is tested",
         "",
-        "Written by the suites, from what each counted when it ran last: `python -m moola_pipeline_tests.counts`. "
-        "`.ci/run` runs `make test` and the slow proofs; these by one command each:",
+        "Written by the suites, from what each counted when it ran last: "
+        "`python -m moola_pipeline_tests.counts`. `.ci/run` runs `make test` and the slow proofs; "
+        "these by one command each:",
         "",
         "| command | does |",
         "|---|---|",
