@@ -48,8 +48,8 @@ def verdict(stdout: str, stderr: str) -> tuple[int, list[str]]:
         more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
         return NOT_RUN, [
             f"Not audited: the vulnerability service must know every package, but of {len(listed)} it does "
-            f"not know {len(left_out)} ({', '.join(left_out[:SHOWN])}{more}). Run it where the internet can be "
-            "reached."
+            f"not know {len(left_out)} ({', '.join(left_out[:SHOWN])}{more}). "
+            "Run it where the internet can be reached."
         ]
     return SOUND, [f"{len(listed)} pinned packages, no known vulnerability."]
 
