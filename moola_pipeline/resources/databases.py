@@ -5,12 +5,15 @@ from contextlib import closing
 from pathlib import Path
 
 from moola_pipeline.errors import IntegrityError
+from moola_pipeline.resources.schemas import TRACKING_DATABASE, migrate_tracking
 
 PATIENCE_SECONDS = 60
 
 
 def require_database(path: Path, remedy: str) -> None:
     """Ask SQLite itself: MLflow retries for minutes on a file that is no database, Dagster dumps its query.
+
+    MLflow's own is brought up to date where an earlier MLflow has made it.
 
     Raises:
         IntegrityError: If the file is there and cannot be opened as a database.
@@ -25,3 +28,5 @@ def require_database(path: Path, remedy: str) -> None:
         raise IntegrityError(
             f"{path} must be an SQLite database that can be opened, got: {fault}. {remedy}"
         ) from fault
+    if path.name == TRACKING_DATABASE:
+        migrate_tracking(path)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
-from moola_pipeline.publish import publishing, sweep
+from moola_pipeline.publish import locked, publishing, sweep
 from moola_pipeline.resources.databases import require_database
 from moola_pipeline.resources.formats import bring_up_to_date
+from moola_pipeline.resources.schemas import migrate_instance
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -51,19 +52,23 @@ def prepare_instance(home: Home) -> None:
 
 
 def open_instance(home: Home) -> "dg.DagsterInstance":
-    """Dagster's instance of a home that `prepare_instance` has prepared.
+    """Dagster's instance of a home that `prepare_instance` has prepared, its tables up to date.
 
     Raises:
+        IntegrityError: If a later Dagster has made them.
         BadInput: If its dagster.yaml cannot be read.
     """
     import dagster as dg
     from yaml import YAMLError
 
     try:
-        return dg.DagsterInstance.get()
+        instance = dg.DagsterInstance.get()
     except (YAMLError, dg.DagsterInvalidConfigError) as fault:
         came = " ".join(str(fault).split()).partition(" Expected:")[0]
         raise BadInput(
             f"{home.root / INSTANCE_FILE} must hold Dagster's settings, got: {came}. "
             "Correct it, or delete it: it is then written anew."
         ) from fault
+    with locked(home.dagster / "schema"):
+        migrate_instance(sorted(home.dagster.rglob("*.db")), instance)
+    return instance
