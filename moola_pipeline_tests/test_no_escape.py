@@ -1,0 +1,164 @@
+"""No text from a file leads out of the home, runs anything, or opens a port to others."""
+
+import ast
+import json
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.cli.ui import _dagster, _mlflow
+from moola_pipeline.errors import IntegrityError
+from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.labels.registry import add_labels
+from moola_pipeline.publish import file_sha256
+from moola_pipeline.records import publish_record
+from moola_pipeline.resources.backup import LIST_NAME, restore
+from moola_pipeline.resources.formats import HOME_FORMAT
+from moola_pipeline.resources.seals import FORMAT, prove, seal_file
+from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
+from moola_pipeline_tests.source_trees import parsed
+
+MODULES = sorted((PROJECT_ROOT / "moola_pipeline").rglob("*.py"))
+RUNS_TEXT = {"eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
+UNPICKLES = {
+    "torch.load",
+    "pd.read_pickle",
+    "pandas.read_pickle",
+    "joblib.load",
+    "yaml.load",
+    "yaml.unsafe_load",
+}
+LEADING_OUT = ["../x", "a/../../x", "/etc/passwd", "a\nb", "table/../../../x"]
+
+
+def _named(call: ast.Call) -> str:
+    return ast.unparse(call.func)
+
+
+def _faults(tree: ast.Module) -> Iterator[str]:
+    """Calls that run text, take objects out of a file, or hand a command to a shell."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            if isinstance(node, ast.Constant) and node.value in ("0.0.0.0", "::"):
+                yield "an address that others reach"
+            continue
+        name = _named(node)
+        given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if name in RUNS_TEXT or (name in UNPICKLES and given.get("weights_only") != "True"):
+            yield name
+        if given.get("shell", "False") != "False":
+            yield f"{name} with a shell"
+        if given.get("allow_pickle", "False") != "False":
+            yield f"{name} with pickle"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(text)",
+        "os.system(f'open {name}')",
+        "subprocess.run(command, shell=True)",
+        "subprocess.run(command, shell=chosen)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "yaml.load(text)",
+        "server.bind(('0.0.0.0', 80))",
+    ],
+)
+def test_what_must_not_be_called_is_seen(source: str):
+    assert len(list(_faults(ast.parse(source)))) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "subprocess.run([program, name], shell=False)",
+        "torch.load(path, weights_only=True)",
+        "np.load(path, allow_pickle=False)",
+        "classifier.eval()",
+        "yaml.safe_load(text)",
+        "server.bind(('127.0.0.1', 80))",
+    ],
+)
+def test_what_may_be_called_is_not_taken_for_it(source: str):
+    assert list(_faults(ast.parse(source))) == []
+
+
+def test_no_module_runs_text_unpickles_uses_a_shell_or_serves_others():
+    found = {path.name: list(_faults(parsed(path))) for path in MODULES}
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+UNESCAPED = re.compile(r"\{\{\s*(.+?)\s*\|\s*safe\b")
+LITERAL = re.compile(r"' class=\"\w+\"'")
+
+
+def test_the_page_takes_only_pictures_and_literals_unescaped():
+    """Pictures are written by ElementTree, which escapes what stands in them."""
+    pages = sorted((PROJECT_ROOT / "moola_pipeline").rglob("*.jinja"))
+    taken = {found for page in pages for found in UNESCAPED.findall(page.read_text(encoding="utf-8"))}
+    pictures = {"picture", "delay", "reliability", "drawn", "mix", "learning", "scores[key][1]"}
+    assert {one for one in taken if not LITERAL.fullmatch(one)} <= pictures
+    assert pictures & taken
+
+
+def test_both_servers_are_told_to_listen_on_loopback_alone():
+    for service, option in ((_dagster(3000), "-h"), (_mlflow(5000), "--host")):
+        command = list(service.command)
+        assert command[command.index(option) + 1] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("name", LEADING_OUT)
+@pytest.mark.parametrize("number", [1, FORMAT])
+def test_a_seal_that_names_a_file_elsewhere_is_refused(name: str, number: int, tmp_path: Path):
+    place = tmp_path / "store" / "table"
+    place.parent.mkdir()
+    digest = "0" * 64
+    files = {name: {"sha256": digest, "bytes": 1}}
+    content = {"format": FORMAT, "files": files} if number == FORMAT else {name: digest}
+    seal_file(place).write_text(json.dumps(content))
+    with pytest.raises(IntegrityError, match="must hold digests, but it cannot be read"):
+        prove(place)
+
+
+def test_a_link_in_an_archive_comes_out_as_a_file_that_leads_nowhere(tmp_path: Path):
+    outside = tmp_path / "outside"
+    outside.write_text("not ours")
+    content = str(outside).encode()
+    link = zipfile.ZipInfo("data/link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    (tmp_path / "link").write_bytes(content)
+    digest = {"sha256": file_sha256(tmp_path / "link"), "bytes": len(content)}
+    publish_record(
+        tmp_path / LIST_NAME, {"moola": "x", "format": HOME_FORMAT, "files": {"data/link": digest}}
+    )
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr(link, content)
+        archive.write(tmp_path / LIST_NAME, LIST_NAME)
+    restore(Home(tmp_path / "home"), tmp_path / "b.zip", force=False)
+    restored = tmp_path / "home" / "data" / "link"
+    assert not restored.is_symlink()
+    assert restored.read_bytes() == content
+    assert outside.read_text() == "not ours"
+
+
+def test_names_in_labels_are_text_and_never_places(tmp_path: Path):
+    hostile = "../../../../{}"
+    rows = label_rows().iloc[:2]
+    rows = rows.assign(
+        window_id=[hostile.format("a"), "/etc/passwd"], annotator=hostile.format("b"), batch="~/x"
+    )
+    (tmp_path / "own").mkdir()
+    path = tmp_path / "own" / "labels.csv"
+    rows.to_csv(path, index=False)
+    before = {one for one in tmp_path.rglob("*") if one.is_file()}
+    ledger = add_labels(tmp_path / "home" / "data" / "labels", path, bar_table(), drop_bad=False)
+    assert ledger.kept == 2
+    made = {one for one in tmp_path.rglob("*") if one.is_file()} - before
+    assert all(one.is_relative_to(tmp_path / "home" / "data" / "labels") for one in made)
+    assert {one.name.lstrip(".").removesuffix(".lock") for one in made} == {"labels.csv", "ledger.json"}
