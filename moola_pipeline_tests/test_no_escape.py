@@ -94,7 +94,7 @@ def test_no_module_runs_text_unpickles_uses_a_shell_or_serves_others():
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
-UNESCAPED = re.compile(r"\{\{\s*(.+?)\s*\|\s*safe\b")
+UNESCAPED = re.compile(r"\{\{\s*([^{}|]+?)\s*\|\s*safe\b")
 LITERAL = re.compile(r"' class=\"\w+\"'")
 
 
