@@ -166,8 +166,8 @@ def waits_in_fine_tuning(source: Source, device: str) -> Iterator[Figure]:
     """Waits that a longer epoch of fine-tuning has over a shorter one: those of its steps."""
     settings = FinetuneSettings(taught_epochs=1, epochs=1, frozen_epochs=0)
     ways = {
-        "lessons": lambda n: _teach(source, n, device, settings),
-        "labels": lambda n: _learn(source, n, device, settings),
+        "lessons": lambda n: taught_for(source, n, device, settings),
+        "labels": lambda n: labeled_for(source, n, device, settings),
     }
     for name, way in ways.items():
         way(2)  # warm
@@ -193,13 +193,15 @@ def _waits_of(work: Callable[[], None], device: str) -> int:
     return sum("synchroniz" in str(one.message) for one in caught)
 
 
-def _teach(source: Source, n_steps: int, device: str, settings: FinetuneSettings) -> None:
+def taught_for(source: Source, n_steps: int, device: str, settings: FinetuneSettings) -> None:
+    """One epoch of so many steps on lessons."""
     views, live = n_steps * settings.taught_batch_windows, n_steps * settings.taught_batch_windows
     lessons = lessons_of(source, views, live, np.random.default_rng(0))
     teach(new_classifier(source).to(device), source, lessons, settings, 0, device, lambda entry: None)
 
 
-def _learn(source: Source, n_steps: int, device: str, settings: FinetuneSettings) -> None:
+def labeled_for(source: Source, n_steps: int, device: str, settings: FinetuneSettings) -> None:
+    """One epoch on labels, of as many steps as give about so many batches."""
     rows = labeled_rows(source, n_steps * settings.batch_windows)
     classifier = new_classifier(source).to(device)
     held_out = list(batches(source, rows, np.arange(min(64, len(rows.kind))), 64, device))
