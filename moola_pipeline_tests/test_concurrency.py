@@ -1,0 +1,76 @@
+"""Two commands at once in one home: both finish, or one waits and says for what; nothing is disturbed."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.resources.backup import restore
+from moola_pipeline.resources.verification import verify_home
+from moola_pipeline_tests.counts import record
+from moola_pipeline_tests.homes import BARS
+from moola_pipeline_tests.outputs import disorder, outputs
+
+RUN = ("run", "--profile", "smoke", "--market", "simulated")
+WAITS = "Another moola run is at work in this home; waiting for it to end ...\n"
+MODEL = "models:/moola-simulated@champion"
+
+
+def started(home: Home, *words: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "moola_pipeline", "--home", str(home.root), *map(str, words)]
+    return subprocess.Popen(
+        command, cwd=PROJECT_ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def ended_well(processes: list[subprocess.Popen[str]]) -> tuple[list[str], list[str]]:
+    """What each printed; all must end well."""
+    said = [process.communicate(timeout=500) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    return [shown for shown, _ in said], [complained for _, complained in said]
+
+
+@pytest.mark.slow
+def test_two_runs_and_a_bars_add_in_a_fresh_home_leave_what_one_run_leaves(
+    smoke_home: Home, registered_files: Path, tmp_path: Path
+):
+    """Both databases, MLflow's and Dagster's, are made while three processes ask for them."""
+    began, home = time.monotonic(), Home(tmp_path / "fresh")
+    runs = [started(home, *RUN), started(home, *RUN), started(home, "bars", "add", registered_files / BARS)]
+    shown, complained = ended_well(runs)
+    assert complained.count(WAITS) == 1
+    assert sum("Nothing has changed since the last run" in one for one in shown) == 1
+    assert [entry.file for entry in read_manifest(BarStore(home.data, simulated=False)).files] == [BARS]
+    assert outputs(home) == outputs(smoke_home)
+    assert disorder(home) == []
+    assert verify_home(home).findings == []
+    record("commands at once in a fresh home", commands=3, lost=0, seconds=time.monotonic() - began)
+
+
+@pytest.mark.slow
+def test_a_run_a_backup_two_predictions_and_a_promotion_at_once(smoke_copy: Home, tmp_path: Path):
+    began, expected = time.monotonic(), outputs(smoke_copy)
+    bars = smoke_copy.simulated / "smoke" / "raw" / "bars.parquet"
+    (smoke_copy.store / "simulated-smoke" / "latest_expansions.parquet").unlink()
+    predict = ("predict", bars, "--model", MODEL, "--json")
+    processes = [
+        started(smoke_copy, *RUN),
+        started(smoke_copy, "backup", tmp_path / "b.zip"),
+        started(smoke_copy, *predict),
+        started(smoke_copy, *predict),
+        started(smoke_copy, "registry", "promote", "1"),
+    ]
+    shown, _ = ended_well(processes)
+    assert json.loads(shown[2])["expansions"] == json.loads(shown[3])["expansions"] != []
+    assert outputs(smoke_copy) == expected
+    assert disorder(smoke_copy) == []
+    assert verify_home(smoke_copy).findings == []
+    there = Home(tmp_path / "there")
+    restore(there, tmp_path / "b.zip", force=False)
+    assert disorder(there) == []
+    record("commands at once in one home", commands=5, lost=0, seconds=time.monotonic() - began)
