@@ -29,6 +29,9 @@ _PROFILED = (
 _WAITS = ("threading.py", "queue.py", "selectors.py", "subprocess.py")
 """Files whose functions do nothing but wait, where a thread that computes is not seen in them."""
 
+_ERRANDS = "cli/"
+"""A thread beside the job that is at work here sleeps, but for its errands."""
+
 
 class FreshJob(NamedTuple):
     """A whole run of the main job.
@@ -121,7 +124,7 @@ def seen_in(frames: dict[int, FrameType], job: int) -> tuple[str, list[str]]:
     others = [
         part
         for number, frame in frames.items()
-        if number != job and not _waits(frame) and (part := _part(frame))
+        if number != job and not _waits(frame) and (part := _part(frame)) and not part.startswith(_ERRANDS)
     ]
     return asset, others or [WAITING if _waits(frames[job]) else OUTSIDE]
 

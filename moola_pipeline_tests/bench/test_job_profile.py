@@ -33,6 +33,11 @@ def test_a_thread_beside_counts_only_while_the_job_waits_for_it():
     assert seen_in({1: PARKED, 2: beside}, 1) == ("pretrained_encoder", ["windows/repainted repainted_table"])
 
 
+def test_a_thread_that_sleeps_between_errands_counts_for_nothing():
+    errand = frame(str(PACKAGE / "cli/interrupts.py"), "_insist", None)
+    assert seen_in({1: PARKED, 2: errand}, 1)[1] == [WAITING]
+
+
 def test_threads_that_wait_count_for_nothing():
     idle = frame("queue.py", "get", frame(str(PACKAGE / "training/prefetch.py"), "prefetched"))
     assert seen_in({1: PARKED, 2: idle}, 1) == ("pretrained_encoder", [WAITING])
