@@ -30,6 +30,7 @@ NOT_IMPORTED = {
     "boto3": "MLflow reaches a bucket with it",
     "dagster-postgres": "deploy/cluster/dagster.yaml names its storage",
     "dagster-webserver": "a program: `dagster dev` and `moola ui` start it",
+    "nvidia-ml-py": "system_metrics asks for it by name, so that a machine without a GPU goes on without it",
     "psycopg2-binary": "SQLAlchemy reaches PostgreSQL with it",
 }
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
