@@ -99,3 +99,10 @@ def test_a_home_below_a_closed_folder_is_refused(tmp_path: Path):
             Home.resolve(closed / "home")
     finally:
         closed.chmod(0o755)
+
+
+def test_a_user_that_does_not_exist_exits_2_and_is_named():
+    with pytest.raises(
+        BadInput, match="--home must name a folder, but there is no user ~nobody-of-that-name"
+    ):
+        Home.resolve("~nobody-of-that-name/moola")

@@ -135,3 +135,11 @@ def test_halts_end_in_june_2021_and_a_session_that_closed_before_has_none():
     assert halts["halted_at"].isna().tolist() == [False, True]
     assert f"{halts['resumed_at'].iloc[0]:%H:%M}" == "20:30"  # summer
     assert not closes_early(around_the_last).any()
+
+
+def test_a_schedule_may_be_changed_without_changing_the_next():
+    days = date(2024, 3, 4), date(2024, 3, 8)
+    first = session_schedule(*days)
+    first["closed_at"] = first["opened_at"]
+    again = session_schedule(*days)
+    assert (again["closed_at"].to_numpy() > again["opened_at"].to_numpy()).all()

@@ -486,3 +486,14 @@ def test_private_tradingview_files_are_read_or_refused_by_their_interval(private
     assert "bars must be of one minute, got one every 0:05:00" in refusal(folder / "NQ1_5m.parquet")
     assert "must prove their time zone" in refusal(folder / "ES_1m.parquet", VendorOptions(instrument="ES"))
     assert set(read_vendor_file(folder / "ES_1m.parquet", utc_es).frame["volume"]) == {pd.NA}
+
+
+@pytest.mark.parametrize("moment", ["1677-09-21 00:13:00", "2262-04-11 23:47:00"])
+@pytest.mark.parametrize("stamp", ["open", "close"])
+def test_a_time_at_the_end_of_what_nanoseconds_can_say_is_no_time(tmp_path: Path, moment: str, stamp: str):
+    text = str(made_up_bars(300).to_csv(index=False)).splitlines()
+    row = text[150].partition(",")[2]
+    path = tmp_path / "nq.csv"
+    path.write_text("\n".join([*text, f"{moment}+00:00,{row}", ""]))
+    bars = read_vendor_file(path, VendorOptions(stamp=stamp))
+    assert bars.rejected["reason"].tolist() == ["a bar must have a time, written as in most rows"]

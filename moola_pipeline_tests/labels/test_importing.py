@@ -222,3 +222,19 @@ def test_a_pass_that_the_file_denies_is_refused(tmp_path):
     assert len(inspect_labels(path, pass_number=1).labels) == 1
     with pytest.raises(BadInput, match='column "pass" must say 2 in every row.* Leave --pass out'):
         inspect_labels(path, pass_number=2)
+
+
+def test_a_window_with_more_rows_than_bars_is_refused_without_comparing_each_with_each(tmp_path):
+    rows = [f"a,2024-05-06T14:30:00Z,consolidation,33,41,A,me-{i}" for i in range(200)]
+    file = inspect_labels(write(tmp_path, *rows, SOUND[2], header=f"{HEADER},annotator"))
+    assert file.labels["window_id"].tolist() == ["b"]
+    assert set(file.refused["detail"]) == {"window a has more expansions than bars"}
+
+
+def test_columns_of_one_name_and_too_many_columns_are_refused(tmp_path):
+    path = write(tmp_path, "a,1,1", header='window_id,pass,"pass "')
+    with pytest.raises(BadInput, match="it has more than one column 'pass'"):
+        read_labels(path)
+    path = write(tmp_path, "a,1,1", header=",".join(f"c{i}" for i in range(1_001)))
+    with pytest.raises(BadInput, match="at most 1,000,000 rows and 1,000 columns, got 2 and 1,001"):
+        read_labels(path)

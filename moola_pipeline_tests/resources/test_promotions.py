@@ -213,3 +213,7 @@ def test_a_damaged_log_is_mended_by_the_command_that_the_fault_names(home: Home,
     assert (found.verdict, found.before, found.champion) == ("found", "1", "3")
     assert champion_before(read_log(home), NAME) == "1"
     assert repair_log(home, client, [NAME]) == (2, 0, None)
+
+
+def test_a_log_without_a_line_has_no_reign():
+    assert reigns([]) == []

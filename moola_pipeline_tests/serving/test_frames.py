@@ -127,3 +127,17 @@ def test_a_file_is_read_as_the_same_frame_is(frame: pd.DataFrame, tmp_path: Path
     frame.iloc[:100].to_csv(path, index=False)
     with pytest.raises(BadInput, match=r"^bars\.csv: one window needs 145 bars .*, got 100\. Give more"):
         table_from_bars(read_vendor_file(path), path.name)
+
+
+def test_a_column_given_twice_is_refused_whatever_its_case(frame: pd.DataFrame):
+    assert refused(frame.assign(CLOSE=frame["close"])).startswith(
+        "bars: each column must come once, got close more than once."
+    )
+
+
+def test_times_of_several_kinds_and_volumes_that_are_none_are_refused(frame: pd.DataFrame):
+    mixed = frame.assign(timestamp=frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%MZ").astype(object))
+    mixed.loc[3, "timestamp"] = 17.5
+    assert "must hold times of one kind" in refused(mixed)
+    assert "whole number of contracts, got 0.5." in refused(frame.assign(volume=0.5))
+    assert "whole number of contracts, got 1e+300." in refused(frame.assign(volume=1e300))
