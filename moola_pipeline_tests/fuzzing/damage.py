@@ -87,7 +87,7 @@ def _part_of_cell(rng: np.random.Generator, rows: Rows) -> Rows:
 
 def _column(rng: np.random.Generator, rows: Rows) -> Rows:
     """A whole column taken out, doubled, emptied, filled with one text, or exchanged for another."""
-    width = max(map(len, rows))
+    width = max(map(len, rows)) or 1
     one, other, kind = int(rng.integers(width)), int(rng.integers(width)), int(rng.integers(5))
     text = _text_token(rng)
     for number, row in enumerate(rows):
