@@ -17,8 +17,6 @@ from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.outputs import disorder, outputs
 
-THREAD_TOLERANCE = 1e-4
-"""Between weights trained with one thread and with two; sums of other order differ by rounding."""
 STAGE_BY_STAGE = """
 import sys
 from pathlib import Path
@@ -45,15 +43,15 @@ main(["--home", sys.argv[1], "run", "--profile", "smoke"])
 ANOTHER_ORDER = (
     "raw_nq_bars",
     "relativity_features",
-    "densified_windows",
     "labeled_expansions",
+    "densified_windows",
     "pretrained_encoder",
     "finetuned_classifier",
     "bootstrap_ci_report",
     "registered_model",
     "latest_expansions",
 )
-"""Features and windows before the labels, each asset in a Dagster run of its own."""
+"""Features before the labels, each asset in a Dagster run of its own."""
 AGAIN = ("pretrained_encoder", "finetuned_classifier")
 """Then trained once more by the same process."""
 SURROUNDINGS = {"PYTHONHASHSEED": "4711", "TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C"}
