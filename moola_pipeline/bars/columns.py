@@ -29,6 +29,8 @@ DATE_NAME = "date"
 COLUMN_ROLES = (*KNOWN_NAMES, "date")
 REQUIRED_ROLES = ("time", *PRICE_COLUMNS)
 THOUSAND = 1_000.0
+ID_ROLE = "instrument id"
+"""A number that names a contract, and is read as the text it is in every case."""
 NUMBER_ROLES = (*PRICE_COLUMNS, "volume")
 
 
@@ -132,7 +134,7 @@ def _read_csv(content: bytes, layout: Layout, columns: Mapping[str, str]) -> tup
     body = pa.py_buffer(content).slice(layout.start)
     if not content[layout.start : layout.start + 2**12].strip():
         return pa.table({name: pa.array([], pa.string()) for name in columns.values()}), {}
-    texts = ["contract", "date", *(["time"] if "date" in columns else [])]
+    texts = ["contract", ID_ROLE, "date", *(["time"] if "date" in columns else [])]
     types = {columns[role]: pa.string() for role in texts if role in columns}
     numbers = {columns[role]: pa.float64() for role in NUMBER_ROLES if role in columns}
     for decimal in (".", ","):

@@ -16,7 +16,7 @@ from moola_pipeline.bars.cleaning import (
     sift_bars,
     without_bars,
 )
-from moola_pipeline.bars.columns import COLUMN_ROLES, FileColumns, find_columns, read_columns
+from moola_pipeline.bars.columns import COLUMN_ROLES, ID_ROLE, FileColumns, find_columns, read_columns
 from moola_pipeline.bars.containers import file_content
 from moola_pipeline.bars.days import refuse_future, refuse_holidays
 from moola_pipeline.bars.evidence import (
@@ -44,7 +44,6 @@ from moola_pipeline.errors import BadInput
 
 FORMATS = tuple(VENDOR_FORMATS)
 STAMPS = ("open", "close")
-_ID_ROLE = "instrument id"
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ def _read(
         )
     positions = found.positions if layout.first_row else ()
     columns = find_columns(layout, positions, options.columns, source)
-    ids = {_ID_ROLE: INSTRUMENT_ID} if found is DATABENTO and "contract" not in options.columns else {}
+    ids = {ID_ROLE: INSTRUMENT_ID} if found is DATABENTO and "contract" not in options.columns else {}
     read = read_columns(content, layout, columns | ids, source)
     times = read.values["time"]
     counts_are_utc = found.counts_are_utc and pa.types.is_integer(times.type)
@@ -275,9 +274,9 @@ def _contract(
     """
     values, named = read.values.get("contract"), "contract" in options.columns
     codes = None if values is None else contract_codes(values, named, options.instrument, source)
-    if codes is None and _ID_ROLE in read.values:
+    if codes is None and ID_ROLE in read.values:
         columns["contract"] = INSTRUMENT_ID
-        return read.values[_ID_ROLE].cast(pa.string()).to_pandas().astype("str")
+        return read.values[ID_ROLE].cast(pa.string()).to_pandas().astype("str")
     if codes is None:
         columns.pop("contract", None)
     return codes
