@@ -18,7 +18,7 @@ from moola_pipeline import __version__
 from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.publish import locked, publishing
 from moola_pipeline.resources.databases import require_database
-from moola_pipeline.resources.elsewhere import artifacts_elsewhere, tracking_elsewhere, turn
+from moola_pipeline.resources.elsewhere import artifacts_elsewhere, tracking_elsewhere, turn, without_secrets
 from moola_pipeline.resources.relocation import relocate
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class TrackedRun:
     @property
     def url(self) -> str:
         """The run's page in the MLflow UI."""
-        base = os.environ.get(URL_VARIABLE, DEFAULT_URL)
+        base = without_secrets(os.environ.get(URL_VARIABLE, DEFAULT_URL))  # it is kept in metadata
         return f"{base}/#/experiments/{self.experiment}/runs/{self.id}"
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.publish import publish_bytes
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".checkpoint"
 _TENSOR, _PAIRS = "__tensor__", "__pairs__"
 
@@ -112,7 +112,8 @@ class Checkpoint:
         tensors: dict[str, torch.Tensor] = {}
         plain = {name: _without_tensors(part.state_dict(), tensors) for name, part in parts.items()}
         header = {"format": FORMAT, "key": self.key, "epochs_done": epochs_done, "parts": plain}
-        publish_bytes(self.path, save(tensors, {"checkpoint": json.dumps(header)}))
+        text = json.dumps(header)
+        publish_bytes(self.path, save(tensors, {"checkpoint": text, "sha256": _digest(text, tensors)}))
 
     def restore(self, parts: Mapping[str, Stateful]) -> int:
         """Set `parts` to where the file left them.
@@ -132,12 +133,20 @@ class Checkpoint:
             return None, {}
         try:
             with safe_open(self.path, "pt") as kept:
-                header = json.loads((kept.metadata() or {})["checkpoint"])
+                facts = kept.metadata() or {}
+                header = json.loads(facts["checkpoint"])
                 if (header["format"], header["key"]) != (FORMAT, self.key):
                     return None, {}
-                return header, {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+                if facts["sha256"] != _digest(facts["checkpoint"], tensors):
+                    return None, {}
+                return header, tensors
         except (SafetensorError, OSError, ValueError, KeyError):
             return None, {}  # a damaged file costs its epochs and nothing else
+
+
+def _digest(header: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    return digest_of([header, *(part for name in sorted(tensors) for part in (name, tensors[name]))])
 
 
 def digest_of(parts: Iterable[Any]) -> str:

@@ -172,6 +172,8 @@ def test_the_link_leads_to_the_server_in_use(tracked: TrackedRun, monkeypatch: p
     assert tracked.url == f"http://127.0.0.1:5000{page}"
     monkeypatch.setenv("MOOLA_MLFLOW_URL", "http://127.0.0.1:5007")
     assert tracked.url == f"http://127.0.0.1:5007{page}"
+    monkeypatch.setenv("MOOLA_MLFLOW_URL", "https://ann:hush@tracking.example")
+    assert tracked.url == f"https://ann:***@tracking.example{page}", "it is kept in metadata"
 
 
 def test_all_is_kept_below_the_home(home: Home):

@@ -107,6 +107,22 @@ def test_a_damaged_checkpoint_is_as_if_it_were_not_there(tmp_path: Path, harm):
     assert checkpoint.restore({"network": network}) == 0
 
 
+def test_no_flipped_byte_of_a_checkpoint_is_learned_from(tmp_path: Path):
+    network = torch.nn.Linear(2, 1)
+    checkpoint = Checkpoints(tmp_path, "made").stage("one")
+    checkpoint.keep(2, {"network": network})
+    assert checkpoint.path is not None
+    whole = checkpoint.path.read_bytes()
+    for place in range(len(whole)):
+        checkpoint.path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1 << place % 7]) + whole[place + 1 :]
+        )
+        asked = torch.nn.Linear(2, 1)
+        before = digest(asked)
+        done = checkpoint.restore({"network": asked})
+        assert (done, digest(asked)) in ((0, before), (2, digest(network))), place
+
+
 def test_without_a_place_nothing_is_kept():
     network = torch.nn.Linear(2, 1)
     Checkpoint().keep(1, {"network": network})
