@@ -159,7 +159,7 @@ def _record_megabytes() -> float:
     if not status.exists():
         return 0.0
     lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    return int(lines["VmHWM"].split()[0]) * 1024 / MEGABYTE
+    return int(lines.get("VmHWM", "0 kB").split()[0]) * 1024 / MEGABYTE
 
 
 @cache

@@ -13,19 +13,11 @@ from moola_pipeline.models.annotator import load_encoder, save_encoder
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.records import publish_record, read_record
 
-ENCODER_ROOMS = (
-    "features",
-    "windows",
-    "models/encoder.py",
-    "training/objectives",
-    "training/pretrain.py",
-    "training/imputation.py",
-    "training/initial.py",
-)
+ENCODER_ROOMS = ("features", "windows", "models/encoder.py", "training")
 """Parts of the package whose source decides an encoder."""
-CELL_ROOMS = ("features", "windows", "models", "training", "labels", "serving/annotate.py", "study/trials.py")
-AGAIN = "It is computed again."
+CELL_ROOMS = (*ENCODER_ROOMS, "models", "labels", "serving/annotate.py", "study/trials.py")
 """Parts of the package whose source decides what a cell answers."""
+AGAIN = "It is computed again."
 
 
 class Cell(BaseModel):

@@ -24,6 +24,7 @@ from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.label_epochs import LabelEpochs, taught_parts
 from moola_pipeline.training.lessons import Lessons
+from moola_pipeline.training.precision import precision_on
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.teaching import teach
 from moola_pipeline.windows.frame import gathered
@@ -175,6 +176,7 @@ def _stages(
         settings.model_dump(mode="json", exclude={"seeds"}),
         seed,
         torch.device(device).type,
+        precision_on(device),
         *encoder.state_dict().values(),
         *arrays,
     )

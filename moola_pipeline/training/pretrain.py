@@ -19,6 +19,7 @@ from moola_pipeline.training.objectives.next_leg import NextLeg
 from moola_pipeline.training.objectives.objective import Dropping, Objective
 from moola_pipeline.training.objectives.span_structure import SpanStructure
 from moola_pipeline.training.objectives.two_views import TwoViews
+from moola_pipeline.training.precision import precision_on
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.training.steps import (
     HeldOut,
@@ -183,7 +184,8 @@ def _checkpoint(
     """Of this pretraining, keyed by what decides it to the last bit beside bars and code."""
     if checkpoints is None:
         return Checkpoint()
-    decides = settings.model_dump(mode="json"), windows, torch.device(device).type, team.size
+    device = torch.device(device).type
+    decides = settings.model_dump(mode="json"), windows, device, precision_on(device), team.size
     return checkpoints.stage("pretraining", *decides)
 
 

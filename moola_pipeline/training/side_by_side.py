@@ -68,6 +68,11 @@ class Promised(Generic[T]):
             raise self._fault
         return self._value[0]
 
+    def raise_own_fault(self) -> None:
+        """Raise what went wrong in it, if that is what ended the others, too."""
+        if self._fault is not None and not isinstance(self._fault, Halted):
+            raise self._fault
+
     def make(self) -> None:
         """Do the work in the thread that calls, unless another one has begun it."""
         if not self._begun.acquire(blocking=False):
@@ -78,6 +83,7 @@ class Promised(Generic[T]):
             self._value.append(self._work())
         except BaseException as fault:  # noqa: BLE001 it is raised in the thread that asks
             self._fault = fault
+            self._left.set()  # without it the others are worth nothing
         finally:
             _own.left.pop()
             self._done.set()
@@ -123,4 +129,9 @@ def side_by_side(works: Sequence[Callable[[], T]], workers: int) -> Iterator[lis
 def all_side_by_side(works: Sequence[Callable[[], T]], workers: int) -> list[T]:
     """The results of all works, in their order; the first fault ends the others and is raised."""
     with side_by_side(works, workers if len(works) > 1 else 1) as promised:
-        return [one.result() for one in promised]
+        try:
+            return [one.result() for one in promised]
+        except Halted:
+            for one in promised:
+                one.raise_own_fault()
+            raise

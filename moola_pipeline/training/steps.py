@@ -43,8 +43,11 @@ def made(objective: Objective, chosen: Any, team: Team = ALONE) -> Shown:
     first = objective.n_answers(some_of(chosen, slice(0, share.start)))
     mine = some_of(chosen, share) if team.size > 1 else chosen
     own = slice(first, first + objective.n_answers(mine))
-    if own.start == own.stop:
+    if not total:
         return Shown(chosen.bar0, None, own, total)
+    if own.start == own.stop:
+        whole = _asked(objective, objective.make(chosen))
+        return Shown(chosen.bar0, whole, slice(0, total), total, counts=False)
     return Shown(chosen.bar0, _asked(objective, objective.make(mine)), own, total)
 
 
@@ -88,7 +91,7 @@ def _own_loss(encoder: Encoder, objective: Objective, batch: Shown, dropping: Dr
         return torch.zeros((), device=encoder.hidden_bar.device)
     n_own = batch.own.stop - batch.own.start
     if n_own == batch.total:
-        return objective.error(encoder, batch.asked, dropping)
+        return objective.error(encoder, batch.asked, dropping) * (1.0 if batch.counts else 0.0)
     dropped = dropping._replace(own=batch.own, total=batch.total)
     return objective.error(encoder, batch.asked, dropped) * (n_own / batch.total)
 

@@ -88,6 +88,18 @@ def test_what_the_processes_find_adds_up_to_what_one_finds(name: ObjectiveName, 
         torch.testing.assert_close(sum(found), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", SPLITTING)
+def test_a_process_without_a_share_draws_as_many_numbers_as_the_others(name: ObjectiveName):
+    objective, network = objective_of(name)
+    after = []
+    for team in (ALONE, *(Team(rank, 5) for rank in range(5))):
+        chosen = objective.choose(WINDOWS[:3], np.random.default_rng(7))
+        dropping = Dropping(0.3, torch.Generator().manual_seed(3))
+        _own_loss(network["encoder"], objective, made(objective, chosen, team), dropping)  # pyright: ignore
+        after.append(float(torch.rand(1, generator=dropping.generator)))
+    assert len(set(after)) == 1
+
+
 @pytest.mark.parametrize("name", list(OBJECTIVES))
 def test_making_some_of_the_windows_that_were_chosen_makes_what_the_whole_holds_of_them(name: ObjectiveName):
     objective, _ = objective_of(name)

@@ -43,15 +43,19 @@ class Shown(Generic[Asked]):
 
     Attributes:
         bar0: (B,) rows of bar 0 of the whole batch, in memory.
-        asked: What is shown and asked of this process's share, on the device; None if it has none.
+        asked: What is shown and asked of this process's share, on the device; None if the whole batch
+            asks nothing.
         own: The share's answers among those of the whole batch.
         total: Answers of the whole batch.
+        counts: False where the share is empty: the whole batch stands in for it, so that as many
+            random numbers are drawn here as elsewhere, and its loss counts nothing.
     """
 
     bar0: np.ndarray
     asked: Asked | None
     own: slice
     total: int
+    counts: bool = True
 
 
 class Objective(ABC, Generic[Chosen, Batch, Asked]):
