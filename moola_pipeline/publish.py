@@ -1,5 +1,6 @@
 """The one way a file reaches its place: written beside it, synced, then renamed over it."""
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -107,10 +108,23 @@ def move(source: Path, target: Path) -> None:
         raise unwritable(target, fault) from fault
 
 
+def files_below(folder: Path, pattern: str) -> Iterator[Path]:
+    """Files below a folder whose names match; folders that others remove meanwhile are passed over.
+
+    `Path.rglob` ends with FileNotFoundError there.
+    """
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in fnmatch.filter(names, pattern))
+
+
 def left_behind(folder: Path) -> list[Path]:
     """Temporary files below a folder whose writers were killed: unfinished, and read by nobody."""
-    oldest = time.time() - LEFT_BEHIND_SECONDS
-    return [path for path in folder.rglob(f".*{TEMPORARY_SUFFIX}") if path.lstat().st_mtime < oldest]
+    oldest, found = time.time() - LEFT_BEHIND_SECONDS, []
+    for path in files_below(folder, f".*{TEMPORARY_SUFFIX}"):
+        with suppress(FileNotFoundError):  # its writer is at work, and has just renamed it
+            if path.lstat().st_mtime < oldest:
+                found.append(path)
+    return found
 
 
 def sweep(folder: Path) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from moola_pipeline.publish import file_sha256, locked, publish_bytes, publish_json, publishing
+from moola_pipeline.publish import (
+    file_sha256,
+    files_below,
+    left_behind,
+    locked,
+    publish_bytes,
+    publish_json,
+    publishing,
+)
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -192,3 +200,49 @@ def test_the_digest_of_a_file_is_that_of_the_published_test_vector(tmp_path: Pat
     target.write_bytes(b"abc")  # FIPS 180-2, appendix B.1
 
     assert file_sha256(target) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_files_of_a_folder_and_those_below_are_found_by_their_names(tmp_path: Path):
+    for name in ("a.db", "b.txt", "below/c.db", "below/deep/.d.db"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.db").mkdir()
+
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, "*.db"))
+    assert found == ["a.db", "below/c.db", "below/deep/.d.db"]
+    assert list(files_below(tmp_path / "no such folder", "*")) == []
+
+
+def test_a_folder_that_is_removed_while_its_files_are_looked_for_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "ranks").mkdir()
+    (tmp_path / "runs.db").touch()
+    look = os.scandir
+
+    def removed_first(place: str):
+        if Path(place).name == "ranks":
+            Path(place).rmdir()
+        return look(place)
+
+    monkeypatch.setattr(os, "scandir", removed_first)
+    assert [path.name for path in files_below(tmp_path, "*.db")] == ["runs.db"]
+    assert not (tmp_path / "ranks").exists()
+
+
+def test_a_file_that_is_renamed_while_leftovers_are_looked_for_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in (".a.tmp", ".b.tmp"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    look = Path.lstat
+
+    def renamed_first(path: Path):
+        if path.name == ".b.tmp" and path.exists():
+            path.rename(tmp_path / "b")
+        return look(path)
+
+    monkeypatch.setattr(Path, "lstat", renamed_first)
+    assert [path.name for path in left_behind(tmp_path)] == [".a.tmp"]
+    assert (tmp_path / "b").exists()

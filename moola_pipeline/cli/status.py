@@ -64,9 +64,10 @@ def _lacking(home: Home, market: str, scenario: str | None) -> dict[str, Any] | 
 def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
     """The plan of `moola run`; a home without a Dagster database is not made into one."""
     from moola_pipeline.automation.plan import nothing_made, plan
+    from moola_pipeline.publish import files_below
     from moola_pipeline.resources.instance import open_instance, prepare_instance
 
-    if not any(home.dagster.rglob("*.db")):
+    if not any(files_below(home.dagster, "*.db")):
         pipeline.chosen_market()  # refuses bars without labels, as the run does
         return nothing_made()
     prepare_instance(home)

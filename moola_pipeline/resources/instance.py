@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
-from moola_pipeline.publish import locked, publishing, sweep
+from moola_pipeline.publish import files_below, locked, publishing, sweep
 from moola_pipeline.resources.databases import require_database
 from moola_pipeline.resources.formats import bring_up_to_date
 from moola_pipeline.resources.schemas import migrate_instance
@@ -40,7 +40,7 @@ def prepare_instance(home: Home) -> None:
             shutil.copyfile(PROJECT_ROOT / INSTANCE_FILE, temporary)
     for folder in (home.store, home.reports):
         sweep(folder)
-    for database in home.dagster.rglob("*.db"):
+    for database in files_below(home.dagster, "*.db"):
         require_database(
             database, f"Restore it, or move the folder {home.dagster} away: the next run makes everything."
         )
@@ -70,5 +70,5 @@ def open_instance(home: Home) -> "dg.DagsterInstance":
             "Correct it, or delete it: it is then written anew."
         ) from fault
     with locked(home.dagster / "schema"):
-        migrate_instance(sorted(home.dagster.rglob("*.db")), instance)
+        migrate_instance(sorted(files_below(home.dagster, "*.db")), instance)
     return instance

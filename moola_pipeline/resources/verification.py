@@ -14,7 +14,7 @@ from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.registry import RAW_NAME, has_labels, registered_files, registered_labels
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
-from moola_pipeline.publish import left_behind
+from moola_pipeline.publish import files_below, left_behind
 from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.promotions import LOG_NAME, read_log
 from moola_pipeline.resources.recorded_files import LATER_THAN, recorded_files
@@ -76,7 +76,7 @@ def verify_home(home: Home) -> Verification:
         for seal in sorted(folder.rglob(f"*{SEAL_SUFFIX}")):
             _asset(found, home, seal)
     _tracked(found, home)
-    for database in sorted([*home.dagster.rglob("*.db"), *home.tracking.glob("*.db")]):
+    for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
         found.prove("databases", _below(home, database), lambda path=database: _require_sound(path))
     unfinished = sum(1 for folder in (home.data,) for _ in left_behind(folder))
     if unfinished:
