@@ -122,10 +122,14 @@ def recorded_digests(store: BarStore) -> dict[str, str]:
 
 
 def prove_from_now_on(store: BarStore) -> None:
-    """Add what a record of an earlier format lacks: the digest of the truth, and its own."""
-    made = _read_record(store)
-    if made and TRUTH_NAME not in made.pop(DIGESTS, {}):
-        _record(store, made)
+    """Add what a record of an earlier format lacks: the digest of the truth, and its own.
+
+    Those it holds stay: a file that was changed since is left for `moola verify` to name.
+    """
+    digests, truth = recorded_digests(store), store.root / TRUTH_NAME
+    if digests and TRUTH_NAME not in digests and truth.exists():
+        proven = {**digests, TRUTH_NAME: file_sha256(truth)}
+        publish_record(_settings_file(store), {**_read_record(store), DIGESTS: proven})
 
 
 def _record(store: BarStore, about: dict[str, Any]) -> None:

@@ -28,7 +28,13 @@ from moola_pipeline.labels import simulated_annotator
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, NONE, TYPES, expansions
-from moola_pipeline.labels.simulated import ensure_simulated, labels_file, prove_from_now_on, read_truth
+from moola_pipeline.labels.simulated import (
+    ensure_simulated,
+    labels_file,
+    prove_from_now_on,
+    read_truth,
+    recorded_digests,
+)
 from moola_pipeline.labels.simulated_annotator import LEAST_LEG_ATR, NARROW_ATR, draw_labels, look
 from moola_pipeline.publish import file_sha256
 from moola_pipeline.records import OWN_DIGEST
@@ -52,6 +58,13 @@ TINY = SimulationSettings(
     last_session=date(2025, 6, 6),
     label_periods=(period("2025-06-02", "2025-06-06", 10),),
     missing_share=0.0,
+)
+ROLLING = TINY.model_copy(
+    update={
+        "first_session": date(2025, 6, 12),
+        "last_session": date(2025, 6, 18),
+        "label_periods": (period("2025-06-12", "2025-06-18", 10),),
+    }
 )
 
 
@@ -228,14 +241,7 @@ def test_a_second_pass_looks_at_the_same_windows_and_slips_elsewhere(
 
 def test_the_rolls_of_a_market_are_published_with_it_and_go_when_it_has_none(tmp_path: Path):
     store = BarStore(tmp_path / "rolling", simulated=True)
-    rolling = TINY.model_copy(
-        update={
-            "first_session": date(2025, 6, 12),
-            "last_session": date(2025, 6, 18),
-            "label_periods": (period("2025-06-12", "2025-06-18", 10),),
-        }
-    )
-    ensure_simulated(store, rolling)
+    ensure_simulated(store, ROLLING)
     assert read_bars(store)["contract"].unique().tolist() == ["NQM5", "NQU5"]
     assert np.unique(read_bars(store)["segment"]).tolist() == [0, 1, 2, 3, 4, 5]
     ensure_simulated(store, TINY)
@@ -365,6 +371,28 @@ def test_a_market_of_an_earlier_format_is_proven_from_now_on(tmp_path: Path):
     assert content_digest(read_truth(store)) == content_digest(simulate(TINY).truth)
     prove_from_now_on(store)
     assert record.read_bytes() == written
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "rolls.csv"])
+def test_what_was_changed_before_a_market_is_brought_up_to_date_is_not_taken_as_made(
+    tmp_path: Path, name: str
+):
+    store = BarStore(tmp_path / "tiny", simulated=True)
+    ensure_simulated(store, ROLLING)
+    record = store.root / "settings.json"
+    earlier = json.loads(record.read_bytes())
+    del earlier[OWN_DIGEST], earlier["files"]["truth.parquet"]
+    record.write_text(json.dumps(earlier, indent=2) + "\n")
+    (store.root / name).write_bytes((store.root / name).read_bytes() + b"\n")
+
+    prove_from_now_on(store)
+
+    assert recorded_digests(store) == {
+        **earlier["files"],
+        "truth.parquet": file_sha256(store.root / "truth.parquet"),
+    }
+    with pytest.raises(ChecksumMismatch, match=rf"^{name}: SHA256 is "):
+        ensure_simulated(store, ROLLING)
 
 
 def test_two_processes_that_ask_at_once_get_one_market(tmp_path: Path):
