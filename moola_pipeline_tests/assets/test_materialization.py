@@ -71,7 +71,7 @@ def test_what_the_assets_hold_is_kept_in_named_formats_and_nothing_is_pickled(sm
     kept = [path for path in files if path.is_relative_to(smoke_home.store)]
     assert {path.suffix for path in kept} <= SUFFIXES
     assert {path.relative_to(smoke_home.store).parts[1].partition(".")[0] for path in kept} == (
-        set(ALL) - {"bootstrap_ci_report"} | {"drift"}
+        set(ALL) - {"bootstrap_ci_report"}
     )
 
 

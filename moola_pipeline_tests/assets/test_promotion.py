@@ -223,6 +223,7 @@ def test_an_untrained_network_does_not_replace_a_trained_one_but_is_replaced_by_
     monkeypatch.setattr(promotion, "LEAST_OF_EACH_TYPE", 5)
     network = champion.annotator.classifier
     fresh = Classifier(Encoder(network.encoder.hidden_units), network.head_units, network.dropout_share)
+    fresh.set_priors(0.1, 0.5, 0.4)  # as training begins: one answer to everything
     untrained: Annotator = replace(champion.annotator, classifier=fresh.eval())
     rng = np.random.default_rng(0)
     worse = replace(champion, version="2", annotator=untrained)
