@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Mo
 from moola_pipeline.home import Home
 from moola_pipeline.publish import TEMPORARY_SUFFIX, move, publishing
 from moola_pipeline.records import FileDigest, publish_record, record_in
+from moola_pipeline.resources.exclusive import JOURNALS, alone_with, journals_of
 from moola_pipeline.resources.formats import HOME_FORMAT, count_of, home_format
 from moola_pipeline.resources.instance import INSTANCE_FILE
 
@@ -35,7 +36,6 @@ _LONGEST_COMMENT = 2**16
 """Bytes that may follow it."""
 _DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError, RuntimeError, struct.error)
 """What zipfile raises on archives that were changed: NotImplementedError is a RuntimeError."""
-_JOURNALS = ("-wal", "-shm", "-journal")
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """Times in the archive say nothing, so that the same home gives the same bytes."""
 
@@ -90,7 +90,8 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
         force: Set what the home keeps now aside, instead of refusing.
 
     Raises:
-        BadInput: If the home keeps something and `force` is False, or the file is no such archive.
+        BadInput: If the home keeps something and `force` is False, the file is no such archive, or
+            another process has one of the home's databases open.
         Truncated: If the archive ends in the middle.
         ChecksumMismatch: If a file in it is not what its list says.
         IntegrityError: If it was written by a later version.
@@ -100,6 +101,9 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
             f"A home must be empty to be restored into, but {home.root} keeps something. Name another with "
             "--home, or set what is there aside with --force."
         )
+    for path in kept_files(home):
+        with _held(path):  # refuse early: to prove the archive may take minutes
+            pass
     home.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".restoring-", dir=home.root) as folder:
         fresh = Path(folder)
@@ -131,7 +135,7 @@ def kept_files(home: Home) -> Iterator[Path]:
 def _belongs(path: Path) -> bool:
     hidden = path.name.startswith(".") and path.suffix in (TEMPORARY_SUFFIX, ".lock")
     tracked = path == Path("data/README.md")
-    return not hidden and not tracked and not path.name.endswith(_JOURNALS)
+    return not hidden and not tracked and not path.name.endswith(JOURNALS)
 
 
 def _database_copy(path: Path, scratch: Path) -> Path:
@@ -139,7 +143,8 @@ def _database_copy(path: Path, scratch: Path) -> Path:
     copy = scratch / "copy.db"
     copy.unlink(missing_ok=True)
     try:
-        address = f"{path.absolute().as_uri()}?mode=ro"
+        # Only one who may write can roll back what a killed process has begun.
+        address = f"{path.absolute().as_uri()}?mode=rw"
         with (
             closing(sqlite3.connect(address, uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
@@ -252,14 +257,41 @@ def _require_room(folder: Path, files: dict[str, FileDigest]) -> None:
 
 
 def _set_aside(home: Home) -> Path | None:
-    """Move all that a home keeps into a folder of its own, below the home."""
-    paths = list(kept_files(home))
+    """Move all that a home keeps into a folder of its own, below the home; all of it or nothing.
+
+    Journals go with it: SQLite would play those that stay into the databases that come.
+    """
+    paths = [*kept_files(home), *_journals(home)]
     if not paths:
         return None
     aside = home.root / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    for path in paths:
-        move(path, aside / path.relative_to(home.root))
+    moved: list[Path] = []
+    try:
+        for path in paths:
+            with _held(path):
+                for one in (path, *journals_of(path)):
+                    if one.exists():  # a journal may be gone since its database was settled
+                        move(one, aside / one.relative_to(home.root))
+                        moved.append(one)
+    except BaseException:
+        for path in reversed(moved):
+            move(aside / path.relative_to(home.root), path)
+        raise
     return aside
+
+
+def _journals(home: Home) -> list[Path]:
+    places = [path for name in KEPT for path in sorted((home.root / name).rglob("*"))]
+    return [path for path in places if path.name.endswith(JOURNALS) and path.is_file()]
+
+
+def _held(path: Path) -> ExitStack:
+    """A database is held by this process alone; one that is damaged stays as it lies, like any other file."""
+    held = ExitStack()
+    if path.suffix == ".db":
+        with suppress(sqlite3.DatabaseError):
+            held.enter_context(alone_with(path))
+    return held
 
 
 def _is_in(path: Path, folder: Path) -> bool:

@@ -2,17 +2,20 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import zipfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated, UnwritableFile
 from moola_pipeline.home import Home
-from moola_pipeline.publish import file_sha256
+from moola_pipeline.publish import file_sha256, move, unwritable
 from moola_pipeline.records import OWN_DIGEST, publish_record
-from moola_pipeline.resources import formats
+from moola_pipeline.resources import backup, exclusive, formats
 from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
 from moola_pipeline.resources.formats import HOME_FORMAT, bring_up_to_date, home_format
 from moola_pipeline.resources.verification import verify_home
@@ -87,6 +90,150 @@ def test_a_home_that_keeps_something_is_not_overwritten(small: Home, tmp_path: P
     assert done.aside is not None
     assert (done.aside / "data" / "manifest.json").read_text() == "later"
     assert json.loads((small.data / "manifest.json").read_bytes())["files"] == []
+
+
+KILLED_AT_WORK = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=5")  # so that what is not committed reaches the disk, too
+connection.execute("INSERT INTO runs VALUES ('committed')")
+connection.execute("BEGIN")
+connection.execute("DELETE FROM runs")
+connection.executemany("INSERT INTO runs VALUES (?)", [("never committed" * 99,)] * 500)
+os._exit(9)
+"""
+OPEN_ELSEWHERE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("INSERT INTO runs VALUES ('committed')")
+print("open", flush=True)
+sys.stdin.readline()
+try:
+    connection.execute("INSERT INTO runs VALUES ('late')")
+except sqlite3.Error as fault:
+    print(fault.sqlite_errorname)
+"""
+
+
+@contextmanager
+def open_elsewhere(database: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that has added a row, keeps the database open, and adds another when it is told to."""
+    command = [sys.executable, "-c", OPEN_ELSEWHERE, str(database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout and other.stdout.readline() == "open\n"
+        yield other
+
+
+def set_mode(database: Path, mode: str) -> None:
+    """How SQLite keeps what is not yet in the database; the file remembers WAL."""
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute(f"PRAGMA journal_mode={mode}").fetchone() == (mode,)
+
+
+def rows(database: Path) -> list[str]:
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return [row[0] for row in connection.execute("SELECT id FROM runs")]
+
+
+@pytest.mark.parametrize(("mode", "left"), [("wal", "-wal"), ("delete", "-journal")])
+def test_what_a_killed_process_left_in_a_journal_is_backed_up_and_never_reaches_what_is_restored(
+    small: Home, tmp_path: Path, mode: str, left: str
+):
+    database = small.dagster / "runs.db"
+    set_mode(database, mode)
+    back_up(small, tmp_path / "b.zip")
+    subprocess.run([sys.executable, "-c", KILLED_AT_WORK, str(database)], check=False)
+    assert database.with_name(f"runs.db{left}").stat().st_size
+    done = restore(small, tmp_path / "b.zip", force=True)
+    assert done.aside is not None
+    assert rows(database) == ["one"]
+    assert rows(done.aside / ".dagster" / "runs.db") == ["one", "committed"]
+    assert not [path for path in small.root.rglob("*") if path.name.endswith(exclusive.JOURNALS)]
+
+
+def test_a_backup_rolls_back_what_a_killed_process_has_begun(small: Home, tmp_path: Path):
+    subprocess.run([sys.executable, "-c", KILLED_AT_WORK, str(small.dagster / "runs.db")], check=False)
+    assert (small.dagster / "runs.db-journal").exists()
+    back_up(small, tmp_path / "b.zip")
+    restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
+    assert rows(tmp_path / "new" / ".dagster" / "runs.db") == ["one", "committed"]
+
+
+def test_a_journal_without_its_database_is_not_played_into_the_one_that_comes(small: Home, tmp_path: Path):
+    database = small.dagster / "runs.db"
+    back_up(small, tmp_path / "b.zip")
+    subprocess.run([sys.executable, "-c", KILLED_AT_WORK, str(database)], check=False)
+    there = Home(tmp_path / "new")
+    move(database.with_name("runs.db-journal"), there.dagster / "runs.db-journal")
+    done = restore(there, tmp_path / "b.zip", force=False)
+    assert rows(there.dagster / "runs.db") == ["one"]
+    assert done.aside is not None
+    assert (done.aside / ".dagster" / "runs.db-journal").stat().st_size
+
+
+def test_nothing_is_restored_while_another_process_has_a_database_open(
+    small: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    database = small.dagster / "runs.db"
+    set_mode(database, "wal")
+    back_up(small, tmp_path / "b.zip")
+    monkeypatch.setattr(exclusive, "PATIENCE_SECONDS", 0)
+    with open_elsewhere(database) as other:
+        before = content(small)
+        refused = call("restore", tmp_path / "b.zip", "--force", home=small.root)
+        assert refused.exit_code == 2
+        assert complaint(refused).endswith(
+            "runs.db must be open in no other process, but one has it open. Stop moola ui, and what else is "
+            "at work in this home, then try again."
+        )
+        assert content(small) == before
+        assert not list(small.root.glob("before-restore-*"))
+        other.communicate("go on\n")
+    assert rows(database) == ["one", "committed", "late"]
+    assert call("restore", tmp_path / "b.zip", "--force", home=small.root).exit_code == 0
+    assert rows(database) == ["one"]
+
+
+def test_one_who_had_a_database_without_a_wal_open_cannot_write_into_what_is_restored(
+    small: Home, tmp_path: Path
+):
+    database = small.dagster / "runs.db"
+    back_up(small, tmp_path / "b.zip")
+    with open_elsewhere(database) as other:
+        done = restore(small, tmp_path / "b.zip", force=True)
+        assert other.communicate("go on\n")[0] == "SQLITE_READONLY_DBMOVED\n"
+    assert done.aside is not None
+    assert rows(database) == ["one"]
+    assert rows(done.aside / ".dagster" / "runs.db") == ["one", "committed"]
+
+
+def test_a_broken_database_is_set_aside_as_it_lies(small: Home, tmp_path: Path):
+    back_up(small, tmp_path / "b.zip")
+    (small.dagster / "runs.db").write_bytes(b"no database" * 99)
+    (small.dagster / "runs.db-wal").write_bytes(b"no journal")
+    done = restore(small, tmp_path / "b.zip", force=True)
+    assert done.aside is not None
+    assert (done.aside / ".dagster" / "runs.db").read_bytes() == b"no database" * 99
+    assert (done.aside / ".dagster" / "runs.db-wal").read_bytes() == b"no journal"
+    assert rows(small.dagster / "runs.db") == ["one"]
+
+
+def test_what_was_moved_comes_back_where_not_all_can_be_set_aside(
+    small: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    back_up(small, tmp_path / "b.zip")
+    before = content(small)
+
+    def refusing(source: Path, target: Path) -> None:
+        if source == small.dagster / "runs.db":
+            raise unwritable(target, OSError(5, "Input/output error"))
+        move(source, target)
+
+    monkeypatch.setattr(backup, "move", refusing)
+    with pytest.raises(UnwritableFile):
+        restore(small, tmp_path / "b.zip", force=True)
+    assert content(small) == before
 
 
 @pytest.mark.parametrize(
