@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -10,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from moola_pipeline.errors import BadInput, ChecksumMismatch, MissingFile, Truncated
+from moola_pipeline.errors import (
+    BadInput,
+    ChecksumMismatch,
+    IntegrityError,
+    MissingFile,
+    MoolaError,
+    Truncated,
+)
 from moola_pipeline.home import Home
 from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, tracking_elsewhere
@@ -22,11 +30,13 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 LATER_THAN = "Put it back from a backup: moola restore --force FILE"
+OTHER_RECORD = "Put the database back from a backup: moola restore --force FILE"
 MADE_AGAIN = "Put the object back, or log another: moola run --force"
 ENDPOINT_VARIABLE = "MLFLOW_S3_ENDPOINT_URL"
 """Address of the server that MLflow keeps artifacts on, where it is not Amazon's."""
 CHUNK_BYTES = 8 << 20
 _BUCKET = "s3://"
+_RECORDED = re.compile(r"(?P<sha256>[0-9a-f]{64})( (?P<size>[0-9]{1,18}))?")
 _OF_RUNS = (
     "SELECT runs.artifact_uri, tags.key, tags.value FROM tags JOIN runs USING (run_uuid) "
     "WHERE tags.key LIKE :pattern AND runs.lifecycle_stage = 'active'"
@@ -46,11 +56,12 @@ class RecordedFile:
     Attributes:
         kind: files of runs; files of models; files of versions.
         place: Path, or URI where it lies in a bucket.
+        recorded: SHA256 as 64 hex digits and, behind a space, the size in bytes where that was noted.
     """
 
     kind: str
     place: str
-    recorded: FileDigest
+    recorded: str
 
     @property
     def path(self) -> Path | None:
@@ -66,12 +77,21 @@ class RecordedFile:
         Raises:
             FileNotFoundError, MissingFile: If it is gone.
             Truncated, ChecksumMismatch: If it is shorter, or another.
+            IntegrityError: If the database does not say what it was.
             BadInput: If the bucket does not answer.
         """
-        if self.path is not None:
-            prove_file(self.path, name, self.recorded, DATABASE_NAME, LATER_THAN)
-        else:
-            _prove_object(self.place, self.recorded)
+        try:
+            if self.path is not None:
+                prove_file(self.path, name, _digest(self.recorded), DATABASE_NAME, LATER_THAN)
+            else:
+                _prove_object(self.place, _digest(self.recorded))
+        except MoolaError:
+            raise
+        except ValueError as fault:
+            raise IntegrityError(
+                f"MLflow's database must record place, SHA256 and size of {name}, got: "
+                f"{' '.join(str(fault).split())[:200]}. {OTHER_RECORD}"
+            ) from fault
 
 
 def recorded_files(home: Home) -> Iterator[RecordedFile]:
@@ -82,15 +102,21 @@ def recorded_files(home: Home) -> Iterator[RecordedFile]:
         BadInput: If the shared database does not answer.
     """
     for uri, key, value in _rows(home, _OF_RUNS, {"pattern": f"{DIGEST_TAG}%"}):
-        sha256, _, size = value.partition(" ")
         name = key.removeprefix(DIGEST_TAG)
         kind = "files of models" if name.startswith(f"{MODEL_FOLDER}/") else "files of runs"
-        yield RecordedFile(kind, _place(home, uri, name), FileDigest(sha256, int(size)))
+        yield RecordedFile(kind, _place(home, uri, name), value)
     for source, key, sha256 in _rows(
         home, _OF_VERSIONS, {"weights": WEIGHTS_DIGEST, "config": CONFIG_DIGEST}
     ):
         place = _place(home, source, f"artifacts/{ANNOTATOR_FOLDER}/{_FILES[key]}")
-        yield RecordedFile("files of versions", place, FileDigest(sha256, None))
+        yield RecordedFile("files of versions", place, sha256)
+
+
+def _digest(recorded: str) -> FileDigest:
+    said = _RECORDED.fullmatch(recorded)
+    if said is None:
+        raise ValueError(recorded)
+    return FileDigest(said["sha256"], int(said["size"]) if said["size"] else None)
 
 
 def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -100,7 +126,10 @@ def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, 
     if not database.exists():
         return []
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        return connection.execute(query, values).fetchall()
+        # A damaged text is one file that cannot be proven, and no reason to leave out the others.
+        connection.text_factory = lambda text: text.decode(errors="replace")
+        found = connection.execute(query, values).fetchall()
+    return [(str(uri), str(key), str(value)) for uri, key, value in found]
 
 
 def _shared_rows(uri: str, query: str, values: Mapping[str, str]) -> list[tuple[str, str, str]]:

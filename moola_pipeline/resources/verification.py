@@ -17,7 +17,7 @@ from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
 from moola_pipeline.publish import files_below, left_behind
 from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.promotions import LOG_NAME, read_log
-from moola_pipeline.resources.recorded_files import LATER_THAN, recorded_files
+from moola_pipeline.resources.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
 from moola_pipeline.resources.seals import REMEDY, SEAL_SUFFIX, sealed_files
 from moola_pipeline.resources.tracking import DATABASE_NAME
 
@@ -75,9 +75,9 @@ def verify_home(home: Home) -> Verification:
     for folder in (home.store, home.reports):
         for seal in sorted(folder.rglob(f"*{SEAL_SUFFIX}")):
             _asset(found, home, seal)
-    _tracked(found, home)
     for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
         found.prove("databases", _below(home, database), lambda path=database: _require_sound(path))
+    _tracked(found, home)
     unfinished = sum(1 for folder in (home.data,) for _ in left_behind(folder))
     if unfinished:
         found.counts["left by killed writers, harmless"] = unfinished
@@ -157,8 +157,12 @@ def _tracked(found: Verification, home: Home) -> None:
         found.prove("promotion logs", _below(home, log), lambda: read_log(home))
     try:
         kept = list(recorded_files(home))
-    except sqlite3.Error:
-        return  # said where the databases are looked at
+    except sqlite3.Error as fault:
+        place = _below(home, home.tracking / DATABASE_NAME)
+        if place not in {one.file for one in found.findings}:
+            what = f"{DATABASE_NAME} must list the files of runs and models, got: {fault}. {OTHER_RECORD}"
+            found.findings.append(Finding(place, "unreadable", what))
+        return
     except BadInput as fault:
         found.findings.append(Finding(DATABASE_NAME, "unreadable", str(fault)))
         return
@@ -171,6 +175,9 @@ def _require_sound(path: Path) -> None:
     said = [row[0] for row in _rows(path, "PRAGMA integrity_check")]
     if said != ["ok"]:
         raise IntegrityError(f"{path.name} must be a sound SQLite database, got: {said[0]}. {LATER_THAN}")
+    if not _rows(path, "SELECT 1 FROM sqlite_master LIMIT 1"):
+        size = path.stat().st_size
+        raise Truncated(f"{path.name} must hold tables, but has none in its {size:,} bytes. {LATER_THAN}")
 
 
 def _rows(path: Path, query: str, *values: str) -> list[tuple]:

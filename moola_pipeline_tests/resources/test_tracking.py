@@ -1,7 +1,9 @@
 """MLflow runs: one store for many processes, one parent for many assets, and faults that stay visible."""
 
 import shutil
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,6 +193,32 @@ def test_a_file_that_is_no_database_is_refused_at_once(isolated_home: Path):
         open_store(home)
     assert "must be an SQLite database that can be opened, got: file is not a database." in str(fault.value)
     assert f"move the folder {home.tracking} away" in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    ["", "CREATE TABLE a (b); DROP TABLE a", "CREATE TABLE alembic_version (version_num)"],
+    ids=["nothing", "no tables", "no revision"],
+)
+def test_a_database_that_lost_its_tables_is_refused_and_not_filled_anew(isolated_home: Path, kept: str):
+    home = Home(isolated_home)
+    home.tracking.mkdir(parents=True)
+    database = home.tracking / DATABASE_NAME
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executescript(kept)
+    before = database.read_bytes()
+
+    with pytest.raises(IntegrityError) as fault:
+        open_store(home)
+
+    assert str(fault.value) == (
+        f"{database} must hold MLflow's tables and their revision, got {len(before):,} bytes without. "
+        f"Restore it, or move the folder {home.tracking} away and run: moola run "
+        "(its runs and models are listed no more)"
+    )
+    assert database.read_bytes() == before
+    home.tracking.rename(isolated_home / "moved away")
+    assert open_store(home).search_experiments()
 
 
 def test_a_store_whose_making_was_interrupted_is_made_again(

@@ -1,0 +1,98 @@
+"""MLflow's database damaged where SQLite itself sees no fault: `moola verify` says so, and goes on."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.home import Home
+from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, experiment_id, open_store
+from moola_pipeline.resources.verification import verify_home
+
+FROM_A_BACKUP = "Put the database back from a backup: moola restore --force FILE"
+CONTENT = "type,n\nretracement,40\n"
+
+
+@pytest.fixture(scope="module")
+def two_files(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home of one run that logged two files, in SQLite."""
+    home = Home(tmp_path_factory.mktemp("two") / "home")
+    client = open_store(home)
+    experiment = experiment_id(client, home, "market")
+    run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
+    run.log_text(CONTENT, "counts.csv")
+    run.log_text(CONTENT, "other.csv")
+    assert verify_home(home).findings == []
+    return home
+
+
+@pytest.fixture
+def database_file(two_files: Home) -> Iterator[Path]:
+    """The database of that home, put back after the test."""
+    path = two_files.tracking / DATABASE_NAME
+    content = path.read_bytes()
+    yield path
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("sign", [b"0", b"\xb1", b"\n"], ids=["a digit", "no UTF-8", "a new line"])
+def test_a_damaged_record_is_named_and_the_other_files_are_proven_nevertheless(
+    sign: bytes, two_files: Home, database_file: Path
+):
+    size = f" {len(CONTENT)}".encode()
+    with closing(sqlite3.connect(database_file)) as connection, connection:
+        [(value,)] = connection.execute("SELECT value FROM tags WHERE key = 'sha256.counts.csv'").fetchall()
+        damaged = value.encode().replace(size, sign + size[1:])
+        connection.execute(
+            "UPDATE tags SET value = CAST(? AS TEXT) WHERE key = 'sha256.counts.csv'", (damaged,)
+        )
+    [other] = two_files.tracking.rglob("other.csv")
+    other.write_text(CONTENT.replace("40", "41"))
+    found = verify_home(two_files)
+    other.write_text(CONTENT)
+    assert found.counts["files of runs"] == 2
+    assert {(Path(one.file).name, one.kind) for one in found.findings} == {
+        ("counts.csv", "unreadable"),
+        ("other.csv", "changed"),
+    }
+    [what] = [one.what for one in found.findings if one.kind == "unreadable"]
+    assert what.startswith("MLflow's database must record place, SHA256 and size of data/mlflow/artifacts/")
+    assert what.endswith(FROM_A_BACKUP) and "\n" not in what
+
+
+def test_a_place_that_no_file_can_have_is_named_as_such(two_files: Home, database_file: Path):
+    with closing(sqlite3.connect(database_file)) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = artifact_uri || '%00'")
+    found = verify_home(two_files).findings
+    assert [one.kind for one in found] == ["unreadable"] * 2
+    assert all("got: embedded null byte. Put the database back" in one.what for one in found)
+
+
+def test_a_place_in_a_bucket_that_is_none_is_named_as_such(two_files: Home, database_file: Path):
+    with closing(sqlite3.connect(database_file)) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = 's3://moola:no port/a'")
+    found = verify_home(two_files).findings
+    assert [one.kind for one in found] == ["unreadable"] * 2
+    assert all(one.what.endswith(FROM_A_BACKUP) for one in found)
+
+
+def test_an_emptied_database_is_not_called_sound(two_files: Home, database_file: Path):
+    database_file.write_bytes(b"")
+    [found] = verify_home(two_files).findings
+    assert (found.file, found.kind) == ("data/mlflow/mlflow.db", "truncated")
+    assert found.what == (
+        "mlflow.db must hold tables, but has none in its 0 bytes. "
+        "Put it back from a backup: moola restore --force FILE"
+    )
+
+
+def test_a_database_without_the_tables_of_runs_is_not_called_sound(two_files: Home, database_file: Path):
+    with closing(sqlite3.connect(database_file)) as connection, connection:
+        connection.execute("ALTER TABLE tags RENAME TO tagz")
+    [found] = verify_home(two_files).findings
+    assert (found.file, found.kind) == ("data/mlflow/mlflow.db", "unreadable")
+    assert found.what == (
+        f"mlflow.db must list the files of runs and models, got: no such table: tags. {FROM_A_BACKUP}"
+    )
