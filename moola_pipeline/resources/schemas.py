@@ -1,16 +1,19 @@
-"""Tables that an earlier MLflow or Dagster has made: copied aside, then brought up to date."""
+"""Tables that an earlier MLflow or Dagster has made: a copy is brought up to date, and takes their place."""
 
 import re
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.publish import publishing
+from moola_pipeline.resources.exclusive import alone_with
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -26,47 +29,54 @@ def migrate_tracking(database: Path) -> Path | None:
     """Bring MLflow's database in a home to the schema of the MLflow that is installed.
 
     Args:
-        database: Opened by nobody else: the caller holds its lock.
+        database: The caller holds its lock.
 
     Returns:
         The copy of it as it was; None if it was of this schema.
 
     Raises:
-        IntegrityError: If a later MLflow has made it.
+        IntegrityError: If a later MLflow has made it, or its migration fails; it is then left alone.
+        BadInput: If another process is in it.
         UnwritableFile: If it cannot be copied; it is then left alone.
     """
-    old = schema_of(database)
-    if old in (None, latest_schema("mlflow")):
+    current, old = latest_schema("mlflow"), schema_of(database)
+    if old in (None, current):
         return None
     _require_known("mlflow", database, str(old))
-    aside = _set_aside(database, str(old))
 
     from mlflow.store.db.utils import _upgrade_db
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    _finish(lambda: _upgrade_db(create_engine(f"sqlite:///{database}", poolclass=NullPool)), database, aside)
-    return aside
+    def upgrade(copy: Path) -> None:
+        _upgrade_db(create_engine(f"sqlite:///{copy}", poolclass=NullPool))
+
+    return _migrate(database, str(old), current, upgrade)
 
 
 def migrate_instance(databases: Iterable[Path], instance: "dg.DagsterInstance") -> list[Path]:
     """Bring Dagster's databases in a home to the schema of the Dagster that is installed.
 
+    Args:
+        databases: The caller holds the lock of all of them.
+        instance: The one that keeps them.
+
     Returns:
         Copies of those that were of an earlier schema, as they were.
 
     Raises:
-        IntegrityError: If a later Dagster has made one.
-        UnwritableFile: If one cannot be copied; all are then left alone.
+        IntegrityError: If a later Dagster has made one, or its migration fails; it is then left alone.
+        BadInput: If another process is in one.
+        UnwritableFile: If one cannot be copied; it is then left alone.
     """
     current = latest_schema("dagster")
     found = {path: schema_of(path) for path in databases}
-    earlier = {path: old for path, old in found.items() if old not in (None, current)}
+    earlier = {path: str(old) for path, old in found.items() if old not in (None, current)}
     for path, old in earlier.items():
-        _require_known("dagster", path, str(old))
-    copies = [_set_aside(path, str(old)) for path, old in earlier.items()]
+        _require_known("dagster", path, old)
+    copies = [_migrate(path, old, current, _upgrade_dagsters) for path, old in earlier.items()]
     if copies:
-        _finish(instance.upgrade, next(iter(earlier)), copies[0])
+        _complete(instance)
     return copies
 
 
@@ -90,12 +100,21 @@ def latest_schema(package: str) -> str:
 
 
 def schema_of(database: Path) -> str | None:
-    """The revision that a database says it is of; None where it says nothing."""
+    """The revision that a database says it is of; None where it says nothing.
+
+    Raises:
+        IntegrityError: If it cannot be asked, as while another process holds it for itself.
+    """
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         try:
             found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        except sqlite3.OperationalError:  # no such table: nothing was ever made in it
-            return None
+        except sqlite3.OperationalError as fault:
+            if "no such table" in str(fault):
+                return None  # nothing was ever made in it
+            raise IntegrityError(
+                f"{database} must say of what schema it is, but that gave: {fault}. Stop what else is at work "
+                "in this home, then try again; if it stays so, restore it."
+            ) from fault
     return str(found[0]) if found else None
 
 
@@ -124,25 +143,63 @@ def _require_known(package: str, database: Path, found: str) -> None:
         )
 
 
-def _set_aside(database: Path, old: str) -> Path:
-    """A copy beside the database, as SQLite's own backup makes it."""
-    aside = database.with_name(f"{database.name}.of-schema-{old}")
-    with publishing(aside) as temporary:
-        address = f"{database.absolute().as_uri()}?mode=ro"
-        with (
-            closing(sqlite3.connect(address, uri=True)) as source,
-            closing(sqlite3.connect(temporary)) as target,
-        ):
-            source.backup(target)
+def _migrate(database: Path, old: str, current: str, upgrade: Callable[[Path], None]) -> Path:
+    """Migrate a copy and let it take the database's place whole.
+
+    Alembic's migrations are no transactions on SQLite: in place, one that is killed leaves half a
+    schema, which neither the old scripts nor the new ones can go on from.
+    """
+    with alone_with(database) as connection, publishing(database) as migrated:
+        _copy(connection, migrated)
+        try:
+            upgrade(migrated)
+            if (reached := schema_of(migrated)) != current:
+                raise IntegrityError(f"schema {reached}, not {current}")
+            with alone_with(migrated):  # nothing of it may be left in a journal of its own
+                pass
+        except Exception as fault:
+            came = " ".join(str(fault).split())[:300]
+            raise IntegrityError(
+                f"{database} must be brought to the present schema, but that gave: {came}. It is left as it "
+                "was. Install the version of moola that has written the home, or use another --home."
+            ) from fault
+        aside = _unused(database.with_name(f"{database.name}.of-schema-{old}"))
+        with publishing(aside) as temporary:
+            _copy(connection, temporary)
     return aside
 
 
-def _finish(migrate: Callable[[], object], database: Path, aside: Path) -> None:
+def _copy(connection: sqlite3.Connection, target: Path) -> None:
+    with closing(sqlite3.connect(target)) as copy:
+        connection.backup(copy)
+
+
+def _unused(path: Path) -> Path:
+    """The name, with a number behind it where there is such a file: an earlier copy is never replaced."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not one.exists())
+
+
+def _upgrade_dagsters(copy: Path) -> None:
+    """Dagster's scripts are the same for each of its databases, and look for what is there."""
+    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+    from dagster._core.storage.sql import get_alembic_config, run_alembic_upgrade
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(f"sqlite:///{copy}", poolclass=NullPool)
+    with engine.connect() as connection, connection.begin():
+        run_alembic_upgrade(get_alembic_config(sqlite_run_storage.__file__), connection)
+
+
+def _complete(instance: "dg.DagsterInstance") -> None:
+    """Build the indexes that Dagster keeps over its tables; each is noted once it is done."""
     try:
-        migrate()
+        with redirect_stdout(sys.stderr):
+            instance.upgrade()
     except Exception as fault:
         came = " ".join(str(fault).split())[:300]
         raise IntegrityError(
-            f"{database} must be brought to the present schema, but that gave: {came}. "
-            f"Put the copy back: mv {aside} {database}"
+            f"Dagster's indexes must be built, but that gave: {came}. Its tables are whole. "
+            "Try again: dagster instance migrate"
         ) from fault

@@ -1,22 +1,47 @@
 """Databases of an earlier MLflow or Dagster: copied aside, brought up to date, nothing in them lost."""
 
+import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
 
-from moola_pipeline.errors import IntegrityError
+from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.home import Home
+from moola_pipeline.resources import exclusive
 from moola_pipeline.resources.instance import open_instance, prepare_instance
-from moola_pipeline.resources.schemas import latest_schema, schema_of
+from moola_pipeline.resources.schemas import latest_schema, migrate_instance, migrate_tracking, schema_of
 from moola_pipeline.resources.tracking import DATABASE_NAME, open_store
 from moola_pipeline_tests.homes import instance_of
 from moola_pipeline_tests.surroundings import surroundings_kept
 
 STEPS_BACK = 12
 """Migrations of MLflow's that the database of the test lacks."""
+
+KILLED_MIGRATING = """
+import os, sys
+from pathlib import Path
+import sqlalchemy
+from moola_pipeline.resources.schemas import migrate_instance, migrate_tracking
+
+@sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "after_cursor_execute")
+def killed(connection, cursor, statement, *rest):
+    if statement.lstrip().upper().startswith(sys.argv[3]):
+        os._exit(9)
+
+database = Path(sys.argv[2])
+migrate_tracking(database) if sys.argv[1] == "mlflow" else migrate_instance([database], None)
+"""
+
+
+def killed_migrating(package: str, database: Path, statement: str) -> None:
+    """Migrate in a process that is killed right after the first statement that begins so."""
+    command = [sys.executable, "-c", KILLED_MIGRATING, package, str(database), statement]
+    assert subprocess.run(command, check=False, timeout=120).returncode == 9
 
 
 def stamp(database: Path, revision: str) -> None:
@@ -41,17 +66,15 @@ def earlier(package: str, steps: int) -> str:
     return line[steps].revision
 
 
-@pytest.fixture
-def old_store(tmp_path: Path) -> Home:
-    """MLflow's tables STEPS_BACK migrations ago, made by MLflow's own scripts, and one experiment."""
+@pytest.fixture(scope="module")
+def old_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables STEPS_BACK migrations ago, made by MLflow's own scripts."""
     from alembic import command
     from mlflow.store.db.utils import _get_alembic_config
     from mlflow.store.tracking.dbmodels.initial_models import Base
     from sqlalchemy import create_engine
 
-    home = Home(tmp_path)
-    home.tracking.mkdir(parents=True)
-    database = home.tracking / DATABASE_NAME
+    database = tmp_path_factory.mktemp("old") / DATABASE_NAME
     engine = create_engine(f"sqlite:///{database}")
     Base.metadata.create_all(engine)
     config = _get_alembic_config(f"sqlite:///{database}")
@@ -59,7 +82,16 @@ def old_store(tmp_path: Path) -> Home:
         config.attributes["connection"] = connection
         command.upgrade(config, earlier("mlflow", STEPS_BACK))
     engine.dispose()
-    with closing(sqlite3.connect(database)) as connection, connection:
+    return database
+
+
+@pytest.fixture
+def old_store(old_database: Path, tmp_path: Path) -> Home:
+    """A home with those tables, and one experiment in them."""
+    home = Home(tmp_path)
+    home.tracking.mkdir(parents=True)
+    shutil.copyfile(old_database, home.tracking / DATABASE_NAME)
+    with closing(sqlite3.connect(home.tracking / DATABASE_NAME)) as connection, connection:
         connection.execute(
             "INSERT INTO experiments (name, artifact_location, lifecycle_stage) VALUES (?, ?, 'active')",
             ("moola-nq", home.tracking.as_uri()),
@@ -96,7 +128,63 @@ def test_a_mlflow_database_of_a_later_release_is_refused_and_left_alone(old_stor
     assert database.read_bytes() == before
 
 
-def test_dagsters_databases_of_an_earlier_release_are_copied_and_migrated(isolated_home: Path):
+@pytest.mark.parametrize("statement", ["CREATE TABLE", "UPDATE ALEMBIC_VERSION"])
+def test_a_migration_that_is_killed_leaves_the_database_as_it_was(old_store: Home, statement: str):
+    database = old_store.tracking / DATABASE_NAME
+    old, before = schema_of(database), database.read_bytes()
+    killed_migrating("mlflow", database, statement)
+    assert database.read_bytes() == before
+    aside = database.with_name(f"{DATABASE_NAME}.of-schema-{old}")
+    assert migrate_tracking(database) == aside
+    assert schema_of(aside) == old
+    assert open_store(old_store).get_experiment_by_name("moola-nq") is not None
+
+
+def test_a_copy_that_was_made_earlier_is_not_replaced(old_store: Home):
+    database = old_store.tracking / DATABASE_NAME
+    earlier_copy = database.with_name(f"{DATABASE_NAME}.of-schema-{schema_of(database)}")
+    earlier_copy.write_bytes(b"kept")
+    assert migrate_tracking(database) == earlier_copy.with_name(f"{earlier_copy.name}-2")
+    assert earlier_copy.read_bytes() == b"kept"
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was_and_no_copy(old_store: Home):
+    database = old_store.tracking / DATABASE_NAME
+    stamp(database, earlier("mlflow", STEPS_BACK + 1))  # what comes next is there already
+    before = database.read_bytes()
+    with pytest.raises(IntegrityError, match=r"but that gave: .* It is left as it was\. Install the version"):
+        migrate_tracking(database)
+    assert database.read_bytes() == before
+    assert [path.name for path in old_store.tracking.iterdir()] == [DATABASE_NAME]
+
+
+def test_a_database_that_another_process_writes_to_is_not_migrated(
+    old_store: Home, monkeypatch: pytest.MonkeyPatch
+):
+    database = old_store.tracking / DATABASE_NAME
+    monkeypatch.setattr(exclusive, "PATIENCE_SECONDS", 0)
+    before = database.read_bytes()
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BadInput, match=r"open in no other process, .* Stop moola ui"):
+            migrate_tracking(database)
+    assert database.read_bytes() == before
+
+
+def test_a_database_that_cannot_be_asked_is_not_taken_for_an_empty_one(old_store: Home):
+    database = old_store.tracking / DATABASE_NAME
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE alembic_version RENAME COLUMN version_num TO other")
+    with pytest.raises(IntegrityError, match=r"must say of what schema it is, but that gave: no such column"):
+        schema_of(database)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DROP TABLE alembic_version")
+    assert schema_of(database) is None
+
+
+def test_dagsters_databases_of_an_earlier_release_are_copied_and_migrated(
+    isolated_home: Path, capsys: pytest.CaptureFixture[str]
+):
     """Stamped one revision back: Dagster's scripts pass over what is there already."""
     home = Home(isolated_home)
     with instance_of(home):
@@ -107,9 +195,15 @@ def test_dagsters_databases_of_an_earlier_release_are_copied_and_migrated(isolat
     old = earlier("dagster", 1)
     for path in stamped:
         stamp(path, old)
+    before = stamped[0].read_bytes()
+    killed_migrating("dagster", stamped[0], "UPDATE ALEMBIC_VERSION")
+    assert stamped[0].read_bytes() == before
+    capsys.readouterr()
     with surroundings_kept():
         prepare_instance(home)
         with open_instance(home) as instance:
             assert instance.get_runs() == []
+            assert migrate_instance(stamped, instance) == []
+    assert capsys.readouterr().out == ""  # of those who read what --json prints
     assert {schema_of(path) for path in stamped} == {latest_schema("dagster")}
     assert {schema_of(path.with_name(f"{path.name}.of-schema-{old}")) for path in stamped} == {old}
