@@ -1,6 +1,7 @@
 """moola verify: everything that the home keeps, hashed again."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def verify(context: click.Context, as_json: bool) -> None:
-    """Hash again all that this home keeps, and name each file that is not as it was recorded."""
+    """Hash again all that this home keeps, and name each file that is not as it was recorded.
+
+    It waits for a `moola run` that is at work: a file is there a moment before its record.
+    """
+    from moola_pipeline.cli.run import alone_in
     from moola_pipeline.resources.verification import verify_home
 
-    found = verify_home(Home.resolve())
+    home = Home.resolve()
+    with alone_in(home) if home.dagster.exists() else nullcontext():
+        found = verify_home(home)
     facts = {
         "sound": not found.findings,
         "proven": dict(found.counts),

@@ -9,6 +9,10 @@ import pytest
 from moola_pipeline.cli.ports import LOOPBACK
 from moola_pipeline.cli.run import alone_in, run_lock
 from moola_pipeline.home import Home
+from moola_pipeline.publish import publish_bytes
+from moola_pipeline.resources.seals import seal
+from moola_pipeline.resources.verification import verify_home
+from moola_pipeline_tests.cli.calls import call
 
 
 def test_the_second_waits_says_for_what_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -26,6 +30,35 @@ def test_the_second_waits_says_for_what_and_goes_on(tmp_path: Path, capsys: pyte
     assert entered.wait(10)
     waiting.join()
     assert capsys.readouterr().err == "Another moola run is at work in this home; waiting for it to end ...\n"
+
+
+def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_them(tmp_path: Path):
+    home, done = Home(tmp_path), []
+    home.dagster.mkdir(parents=True)
+    place = home.store / "simulated-smoke" / "raw_nq_bars"
+    file = place.with_suffix(".parquet")
+    publish_bytes(file, b"made")
+    seal(place)
+    with run_lock(home):
+        publish_bytes(file, b"made anew")
+        assert [one.kind for one in verify_home(home).findings] == ["changed"]
+        waiting = threading.Thread(target=lambda: done.append(call("verify", home=tmp_path)))
+        waiting.start()
+        waiting.join(1)
+        assert waiting.is_alive()
+        seal(place)
+    waiting.join(20)
+    assert (done[0].exit_code, done[0].stderr) == (
+        0,
+        "Another moola run is at work in this home; waiting for it to end ...\n",
+    )
+    assert done[0].stdout.endswith("All as it was recorded.\n")
+
+
+def test_a_home_that_is_not_there_is_verified_without_being_made(tmp_path: Path):
+    done = call("verify", home=tmp_path / "new")
+    assert (done.exit_code, done.stdout) == (0, "This home keeps nothing yet.\n")
+    assert not (tmp_path / "new").exists()
 
 
 def test_servers_are_bound_to_this_machine_alone():
