@@ -112,8 +112,8 @@ def schema_of(database: Path) -> str | None:
             if "no such table" in str(fault):
                 return None  # nothing was ever made in it
             raise IntegrityError(
-                f"{database} must say of what schema it is, but that gave: {fault}. Stop what else is at work "
-                "in this home, then try again; if it stays so, restore it."
+                f"{database} must say of what schema it is, but that gave: {fault}. Stop what else is at "
+                "work in this home, then try again; if it stays so, restore it."
             ) from fault
     return str(found[0]) if found else None
 
