@@ -17,12 +17,14 @@ PROCESSES_VARIABLE = "MOOLA_PROCESSES"
 class Compute(dg.ConfigurableResource):
     """Picks the device; float32 is kept to unless TF32 is asked for."""
 
-    device: str = Field("auto", description="auto, cuda, mps or cpu")
-    tf32: bool = Field(False, description="let a GPU multiply in TF32: faster, to 10 bits; else float32")
-    threads: int = Field(1, description="of torch; 0: one for each core")
-    workers: int = Field(0, description="trainings side by side; 0: one for each core, one on a GPU")
+    device: str = Field(default="auto", description="auto, cuda, mps or cpu")
+    tf32: bool = Field(
+        default=False, description="let a GPU multiply in TF32: faster, to 10 bits; else float32"
+    )
+    threads: int = Field(default=1, description="of torch; 0: one for each core")
+    workers: int = Field(default=0, description="trainings side by side; 0: one for each core, one on a GPU")
     processes: int | None = Field(
-        None,
+        default=None,
         description="that pretrain together, a GPU each, or on the CPU; 0: one for each GPU; "
         f"null: what {PROCESSES_VARIABLE} says, else 1",
     )
