@@ -76,7 +76,12 @@ def test_one_flipped_byte_is_found_wherever_it_stands(artefact: str, changed: Ho
         assert path.relative_to(changed.root).as_posix() in {one.file for one in found}, place
         assert all(any(remedy in one.what for remedy in REMEDIES) for one in found)
         assert all("\n" not in one.what for one in found)
-    record(f"bytes flipped and found by verify: {artefact}", flips=len(places), missed=0, seconds=time.monotonic() - began)
+    record(
+        f"bytes flipped and found by verify: {artefact}",
+        flips=len(places),
+        missed=0,
+        seconds=time.monotonic() - began,
+    )
 
 
 @pytest.mark.parametrize(
