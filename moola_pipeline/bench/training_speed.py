@@ -99,20 +99,12 @@ def measure_training(
 
 
 def measure_pretraining(source: Source, device: str, steps: int | None = None) -> list[BatchSpeed]:
-    """Time pretraining at each batch size, at the first and at the best one beside a DataLoader, too."""
+    """Time pretraining at each batch size, beside a DataLoader, too."""
     windows = pretraining_windows(source.bars.segment, len(source.values))
-
-    def measure(size: int, beside_loader: bool) -> BatchSpeed:
-        return _pretraining_at(source, windows, size, device, n_steps(size, device, steps), beside_loader)
-
-    found = doubled(lambda size: measure(size, False))
-    best = best_paying(found).windows
-    return [measure(one.windows, True) if one.windows in (found[0].windows, best) else one for one in found]
+    return doubled(lambda size: _pretraining_at(source, windows, size, device, n_steps(size, device, steps)))
 
 
-def _pretraining_at(
-    source: Source, windows: np.ndarray, size: int, device: str, steps: int, beside_loader: bool
-) -> BatchSpeed:
+def _pretraining_at(source: Source, windows: np.ndarray, size: int, device: str, steps: int) -> BatchSpeed:
     settings = PretrainSettings(batch_windows=size)
     rng = np.random.default_rng(0)
     encoder = new_encoder(source.values, windows, settings)
@@ -131,14 +123,11 @@ def _pretraining_at(
         learn(optimizer, there, lambda batch: objective.error(encoder, batch.asked, dropping))
 
     ways = {"bare": bare, "loop": lambda: loop(shown_batches(objective, shown, size, rng))}
-    if beside_loader:
-        for workers in LOADER_WORKERS:
-            ways[f"loader {workers}"] = lambda workers=workers: loop(_loaded(objective, few, size, workers))
+    for workers in LOADER_WORKERS:
+        ways[f"loader {workers}"] = lambda workers=workers: loop(_loaded(objective, few, size, workers))
     bare()  # warm
     taken = in_turns(ways, device)
-    loaders = {
-        workers: taken[f"loader {workers}"] / (len(few) / size) for workers in LOADER_WORKERS if beside_loader
-    }
+    loaders = {workers: taken[f"loader {workers}"] / (len(few) / size) for workers in LOADER_WORKERS}
     return BatchSpeed(size, size, taken["bare"] / steps, taken["loop"] / steps, loaders)
 
 
