@@ -71,9 +71,10 @@ class Compute(dg.ConfigurableResource):
         """
         import torch
 
+        from moola_pipeline.training.cores import n_cores
         from moola_pipeline.training.precision import set_precision
 
-        torch.set_num_threads(self.threads or os.cpu_count() or 1)
+        torch.set_num_threads(self.threads or n_cores())
         set_precision(self.tf32)
         present = {
             "cuda": torch.cuda.is_available(),

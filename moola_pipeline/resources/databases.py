@@ -5,7 +5,10 @@ from contextlib import closing
 from pathlib import Path
 
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.resources.schemas import TRACKING_DATABASE, migrate_tracking
+from moola_pipeline.resources.schemas import migrate_tracking
+
+DATABASE_NAME = "mlflow.db"
+"""MLflow's database in a home; all others there are Dagster's."""
 
 PATIENCE_SECONDS = 60
 
@@ -25,7 +28,7 @@ def require_database(path: Path, remedy: str) -> None:
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_SECONDS)) as connection:
             connection.execute("PRAGMA schema_version")
-            made = path.name != TRACKING_DATABASE or _has_schema(connection)
+            made = path.name != DATABASE_NAME or _has_schema(connection)
     except sqlite3.DatabaseError as fault:
         raise IntegrityError(
             f"{path} must be an SQLite database that can be opened, got: {fault}. {remedy}"
@@ -35,7 +38,7 @@ def require_database(path: Path, remedy: str) -> None:
             f"{path} must hold MLflow's tables and their revision, got {path.stat().st_size:,} bytes "
             f"without. {remedy}"
         )
-    if path.name == TRACKING_DATABASE:
+    if path.name == DATABASE_NAME:
         migrate_tracking(path)
 
 

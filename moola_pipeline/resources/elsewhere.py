@@ -79,18 +79,10 @@ def turn(uri: str) -> Iterator[None]:
         BadInput: If the database does not answer.
     """
     from sqlalchemy import create_engine, text
-    from sqlalchemy.exc import OperationalError
     from sqlalchemy.pool import NullPool
 
-    engine = create_engine(uri, poolclass=NullPool)
-    try:
-        connection = engine.connect()
-    except OperationalError as fault:
-        came = _without_password(" ".join(str(fault.orig).split()), engine.url.password)
-        raise BadInput(
-            f"{TRACKING_VARIABLE} must name a database that answers, got {without_secrets(uri)}: {came}. "
-            "Start it, or correct the variable."
-        ) from fault
+    with answering(uri, "Start it, or correct the variable."):
+        connection = create_engine(uri, poolclass=NullPool).connect()
     with connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _TURN})
         try:
@@ -99,8 +91,26 @@ def turn(uri: str) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _TURN})
 
 
-def _without_password(text: str, password: object) -> str:
-    return text.replace(str(password), "***") if password else text
+@contextmanager
+def answering(uri: str, remedy: str) -> Iterator[None]:
+    """Say in one line, without its password, what a shared database complains of in the block.
+
+    Raises:
+        BadInput: If it does.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except SQLAlchemyError as fault:
+        came = " ".join(str(getattr(fault, "orig", None) or fault).split())
+        password = make_url(uri).password
+        shown = came.replace(str(password), "***") if password else came
+        raise BadInput(
+            f"{TRACKING_VARIABLE} must name MLflow's database, and it must answer, got "
+            f"{without_secrets(uri)}: {shown}. {remedy}"
+        ) from fault
 
 
 def _is_database(uri: str) -> bool:

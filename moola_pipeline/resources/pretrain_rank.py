@@ -35,13 +35,14 @@ def _pretrain(folder: Path, rank: int) -> None:
     import torch
     from dagster_pipes import open_dagster_pipes
 
+    from moola_pipeline.training.cores import n_cores
     from moola_pipeline.training.handover import give_back, taken_over
     from moola_pipeline.training.precision import set_precision
     from moola_pipeline.training.pretrain import pretrain
     from moola_pipeline.training.team import joined_team
 
     task = taken_over(folder)
-    torch.set_num_threads(task.terms.threads or os.cpu_count() or 1)
+    torch.set_num_threads(task.terms.threads or n_cores())
     set_precision(task.terms.tf32)
     device = torch.device(task.terms.device)
     if device.type == "cuda":

@@ -21,7 +21,7 @@ from moola_pipeline.errors import (
 )
 from moola_pipeline.home import Home
 from moola_pipeline.records import FileDigest, prove_file
-from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, tracking_elsewhere
+from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
 from moola_pipeline.resources.registry import ANNOTATOR_FOLDER, CONFIG_DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST
 from moola_pipeline.resources.relocation import PLACE_NAME
 from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
@@ -134,20 +134,13 @@ def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, 
 
 def _shared_rows(uri: str, query: str, values: Mapping[str, str]) -> list[tuple[str, str, str]]:
     from sqlalchemy import create_engine, text
-    from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
-    from moola_pipeline.resources.elsewhere import TRACKING_VARIABLE, without_secrets
-
-    try:
-        with create_engine(uri, poolclass=NullPool).connect() as connection:
-            return [(row[0], row[1], row[2]) for row in connection.execute(text(query), dict(values))]
-    except SQLAlchemyError as fault:
-        came = " ".join(str(getattr(fault, "orig", fault)).split())
-        raise BadInput(
-            f"{TRACKING_VARIABLE} must name MLflow's database, got {without_secrets(uri)}: {came}. "
-            "Start it, correct the variable, or make its tables: moola run"
-        ) from fault
+    with (
+        answering(uri, "Start it, correct the variable, or make its tables: moola run"),
+        create_engine(uri, poolclass=NullPool).connect() as connection,
+    ):
+        return [(row[0], row[1], row[2]) for row in connection.execute(text(query), dict(values))]
 
 
 def _place(home: Home, uri: str, name: str) -> str:

@@ -18,7 +18,6 @@ from moola_pipeline.resources.exclusive import alone_with
 if TYPE_CHECKING:
     import dagster as dg
 
-TRACKING_DATABASE = "mlflow.db"
 _SCRIPTS = {"mlflow": "store/db_migrations/versions", "dagster": "_core/storage/alembic/versions"}
 _REVISION = re.compile(r"^revision\s*(?::\s*str\s*)?=\s*['\"](\w+)['\"]", re.MULTILINE)
 _FOLLOWS = re.compile(r"^down_revision\s*(?::[^=]*)?=(.*)$", re.MULTILINE)

@@ -17,7 +17,7 @@ import dagster as dg
 from moola_pipeline import __version__
 from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.publish import locked, publishing
-from moola_pipeline.resources.databases import require_database
+from moola_pipeline.resources.databases import DATABASE_NAME, require_database
 from moola_pipeline.resources.elsewhere import artifacts_elsewhere, tracking_elsewhere, turn, without_secrets
 from moola_pipeline.resources.relocation import relocate
 
@@ -33,7 +33,6 @@ KIND_TAG = "mlflow.experimentKind"
 """Tells the MLflow UI to open the page of training runs, not the one of language models."""
 PARENT_TAG = "mlflow.parentRunId"
 DAGSTER_RUN_TAG = "dagster.run_id"
-DATABASE_NAME = "mlflow.db"
 DIGEST_TAG = "sha256."
 """Followed by an artifact's path: names the tag that holds its SHA256 and size, for `moola verify`."""
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.store import BarStore, read_manifest, verify_file, verify_quarantined
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
 from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import read_choice
+from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.registry import RAW_NAME, has_labels, registered_files, registered_labels
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
 from moola_pipeline.publish import files_below, left_behind
@@ -20,6 +22,8 @@ from moola_pipeline.resources.promotions import LOG_NAME, read_log
 from moola_pipeline.resources.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
 from moola_pipeline.resources.seals import REMEDY, SEAL_SUFFIX, sealed_files
 from moola_pipeline.resources.tracking import DATABASE_NAME
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,11 @@ class Verification:
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
 
-    def prove(self, kind: str, file: str, proof: Callable[[], object]) -> None:
-        """Count a file, and note what its proof complains of."""
+    def prove(self, kind: str, file: str, proof: Callable[[], T]) -> T | None:
+        """What the proof of a file returns; None, and a finding, if it complains. Counts the file."""
         self.counts[kind] += 1
         try:
-            proof()
+            return proof()
         except FileNotFoundError as fault:
             gone = f"{file} must be there, as it was recorded, but it is gone. {_remedy_of(kind)}"
             self.findings.append(
@@ -57,6 +61,7 @@ class Verification:
         except (MoolaError, OSError, sqlite3.Error) as fault:
             said = str(fault) if isinstance(fault, MoolaError) else f"{file}: {fault}. {_remedy_of(kind)}"
             self.findings.append(Finding(file, _kind(fault), said))
+        return None
 
 
 def verify_home(home: Home) -> Verification:
@@ -78,8 +83,7 @@ def verify_home(home: Home) -> Verification:
     for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
         found.prove("databases", _below(home, database), lambda path=database: _require_sound(path))
     _tracked(found, home)
-    unfinished = sum(1 for folder in (home.data,) for _ in left_behind(folder))
-    if unfinished:
+    if unfinished := sum(1 for _ in left_behind(home.data)):
         found.counts["left by killed writers, harmless"] = unfinished
     return found
 
@@ -87,11 +91,10 @@ def verify_home(home: Home) -> Verification:
 def _bars(found: Verification, home: Home, store: BarStore) -> None:
     if not store.manifest.exists():
         return
-    before = len(found.findings)
-    found.prove("manifests", _below(home, store.manifest), lambda: read_manifest(store))
-    if len(found.findings) > before:
+    manifest = found.prove("manifests", _below(home, store.manifest), lambda: read_manifest(store))
+    if manifest is None:
         return
-    for entry in read_manifest(store).files:
+    for entry in manifest.files:
         path = store.raw / entry.file
         found.prove("bar files", _below(home, path), lambda one=entry: verify_file(store, one))
         if entry.rejected_sha256 is not None:
@@ -103,12 +106,10 @@ def _bars(found: Verification, home: Home, store: BarStore) -> None:
 
 def _simulated(found: Verification, home: Home, store: BarStore) -> None:
     record, remedy = store.root / SETTINGS_NAME, store.remedy("")
-
-    before = len(found.findings)
-    found.prove("records of simulated markets", _below(home, record), lambda: recorded_digests(store))
-    if len(found.findings) > before:
-        return
-    for name, sha256 in recorded_digests(store).items():
+    digests = found.prove(
+        "records of simulated markets", _below(home, record), lambda: recorded_digests(store)
+    )
+    for name, sha256 in (digests or {}).items():
         path, recorded = store.root / name, FileDigest(sha256, None)
         found.prove(
             "simulated files",
@@ -123,11 +124,8 @@ def _labels(found: Verification, home: Home) -> None:
         found.prove("split dates", "data/splits.json", lambda: read_choice(home.data))
     if not folder.exists():
         return
-    before = len(found.findings)
-    found.prove("labels", _below(home, folder), lambda: has_labels(folder) and registered_labels(folder))
-    if len(found.findings) > before:
-        return
-    for ledger in registered_files(folder):
+    files = found.prove("labels", _below(home, folder), lambda: _proven_labels(folder))
+    for ledger in files or ():
         path, recorded = folder / RAW_NAME / ledger.file, FileDigest(ledger.sha256, None)
         remedy = f"The labels made from it are whole; put the file back as {path}, or from a backup."
         found.prove(
@@ -137,12 +135,17 @@ def _labels(found: Verification, home: Home) -> None:
         )
 
 
+def _proven_labels(folder: Path) -> list[LabelLedger]:
+    """The ledgers of the registered files, the labels made from them proven."""
+    if has_labels(folder):
+        registered_labels(folder)
+    return registered_files(folder)
+
+
 def _asset(found: Verification, home: Home, seal: Path) -> None:
-    place, before = seal.with_name(seal.name.removesuffix(SEAL_SUFFIX)), len(found.findings)
-    found.prove("seals", _below(home, seal), lambda: sealed_files(place))
-    if len(found.findings) > before:
-        return
-    for name, recorded in sealed_files(place).items():
+    place = seal.with_name(seal.name.removesuffix(SEAL_SUFFIX))
+    files = found.prove("seals", _below(home, seal), lambda: sealed_files(place))
+    for name, recorded in (files or {}).items():
         path = place.parent / name
         found.prove(
             "files of assets",
@@ -180,9 +183,9 @@ def _require_sound(path: Path) -> None:
         raise Truncated(f"{path.name} must hold tables, but has none in its {size:,} bytes. {LATER_THAN}")
 
 
-def _rows(path: Path, query: str, *values: str) -> list[tuple]:
+def _rows(path: Path, query: str) -> list[tuple]:
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        return connection.execute(query, values).fetchall()
+        return connection.execute(query).fetchall()
 
 
 def _kind(fault: Exception) -> str:

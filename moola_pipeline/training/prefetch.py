@@ -1,12 +1,13 @@
 """Batches made in a thread beside the steps that learn from them: neither waits for the other."""
 
-import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from moola_pipeline.training.cores import n_cores
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -21,7 +22,7 @@ _LOOK_SECONDS = 0.1
 
 def n_makers(processes: int = 1) -> int:
     """Threads that make batches beside the one that learns, on a machine shared by so many processes."""
-    return max(1, min(MOST_MAKERS, (os.cpu_count() or 1) // processes - 1))
+    return max(1, min(MOST_MAKERS, n_cores() // processes - 1))
 
 
 def made_in_order(chosen: Iterable[C], make: Callable[[C], T], makers: int = 1) -> Generator[T, None, None]:

@@ -1,12 +1,13 @@
 """Trainings that need nothing of one another, each in a thread: torch leaves Python while it computes."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import torch
+
+from moola_pipeline.training.cores import n_cores
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ def n_workers(device: torch.device | str, wanted: int = 0) -> int:
         return wanted
     if torch.device(device).type != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return n_cores()
 
 
 class Promised(Generic[T]):

@@ -133,5 +133,5 @@ def test_a_loop_left_early_leaves_no_maker():
 def test_makers_leave_each_process_a_core_to_learn_on(
     monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, makers: int
 ):
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("moola_pipeline.training.prefetch.n_cores", lambda: cores)
     assert n_makers(processes) == makers <= MOST_MAKERS
