@@ -274,9 +274,10 @@ def _contract(
     """
     values, named = read.values.get("contract"), "contract" in options.columns
     codes = None if values is None else contract_codes(values, named, options.instrument, source)
-    if codes is None and ID_ROLE in read.values:
+    ids = read.values.get(ID_ROLE)
+    if codes is None and ids is not None and ids.null_count < len(ids):
         columns["contract"] = INSTRUMENT_ID
-        return read.values[ID_ROLE].cast(pa.string()).to_pandas().astype("str")
+        return ids.cast(pa.string()).to_pandas().astype("str")
     if codes is None:
         columns.pop("contract", None)
     return codes
