@@ -18,6 +18,8 @@ QUIET = {
     "DAGSTER_DISABLE_TELEMETRY": "true",
 }
 PRIVATE_DATA_VARIABLE = "MOOLA_PRIVATE_DATA"
+for _shared in ("MOOLA_TRACKING_URI", "MOOLA_ARTIFACTS_URI", "MOOLA_STORE_URI"):
+    os.environ.pop(_shared, None)  # what tests make is registered in no store that machines share
 os.environ.update(QUIET)  # before numpy, torch or mlflow are imported by a test module
 
 

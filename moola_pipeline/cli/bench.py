@@ -46,16 +46,14 @@ def bench(context: click.Context, job: bool, out: Path | None, as_json: bool) ->
 
 def _measured_job() -> "JobReport":
     """What a fresh run of the main job takes, and where."""
-    from moola_pipeline.bench.job_page import JobReport
     from moola_pipeline.bench.job_profile import fresh_job
-    from moola_pipeline.resources.run_records import last_whole_run
+    from moola_pipeline.cli.own_stores import nothing_elsewhere
 
-    with fresh_job(JOB_PROFILE) as found:
-        record = last_whole_run(Home(found.home))
-    if record is None:
+    with nothing_elsewhere(), fresh_job(JOB_PROFILE) as found:
+        report = _recorded_job(Home(found.home))
+    if report is None:
         raise MoolaError("the main job must log all nine assets, but did not")
-    when = f"{record.started_at:%Y-%m-%d %H:%M} UTC"
-    return JobReport(record.profile, record.market, when, record.stages, found.seconds, found.looks)
+    return report._replace(seconds=found.seconds, looks=found.looks)
 
 
 def _recorded_job(home: Home) -> "JobReport | None":

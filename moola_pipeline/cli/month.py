@@ -238,9 +238,11 @@ def rehearse_in_a_temporary_home(say: Callable[[str], None]) -> list[Step]:
     """`rehearse` in a folder that is removed after it."""
     import os
 
+    from moola_pipeline.cli.own_stores import nothing_elsewhere
+
     place, before = Path.cwd(), {name: os.environ.get(name) for name in ("MOOLA_HOME", "DAGSTER_HOME")}
     try:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with nothing_elsewhere(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             try:
                 return rehearse(Path(folder), say)
             finally:
