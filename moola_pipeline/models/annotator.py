@@ -139,7 +139,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if digest != config.get("weights_sha256"):
         raise ChecksumMismatch(
             f"{folder.name}/{WEIGHTS_FILE}: SHA256 is {digest}, {CONFIG_FILE} records "
-            f"{config.get('weights_sha256')}. Train it again."
+            f"{config.get('weights_sha256')}. {REMEDY}"
         )
     with _agreement(folder):
         return config, load(content)
@@ -151,24 +151,20 @@ def _agreement(folder: Path) -> Iterator[None]:
         yield
     except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, OverflowError) as fault:
         reason = " ".join(str(fault).split())
-        raise IntegrityError(
-            f"{folder.name}: weights and config disagree ({reason}). Train it again."
-        ) from fault
+        raise IntegrityError(f"{folder.name}: weights and config disagree ({reason}). {REMEDY}") from fault
 
 
 def require_schema(name: str, config: dict[str, Any]) -> None:
     """Refuse a model of another format or feature list, by name."""
     if config.get("format") != FORMAT:
-        raise IntegrityError(
-            f"{name}: model format must be {FORMAT}, got {config.get('format')}. Train it again."
-        )
+        raise IntegrityError(f"{name}: model format must be {FORMAT}, got {config.get('format')}. {REMEDY}")
     if config.get("features") != list(FEATURE_NAMES):
         listed = config.get("features")
         theirs = [str(one) for one in listed] if isinstance(listed, list) else []
         strange = sorted(set(theirs) ^ set(FEATURE_NAMES)) or ["the order"]
         raise IntegrityError(
             f"{name}: the model reads {len(theirs)} features, this version has {len(FEATURE_NAMES)}; "
-            f"they differ in {', '.join(strange[:5])}. Train it again."
+            f"they differ in {', '.join(strange[:5])}. {REMEDY}"
         )
 
 

@@ -52,10 +52,15 @@ class Dropout(nn.Module):
     Attributes:
         share: Of numbers that are set to 0 while training; the others are scaled up.
         generator: Where the draws come from; torch's own if None.
+
+    Raises:
+        ValueError: If the share does not lie in [0, 1).
     """
 
     def __init__(self, share: float):
         super().__init__()
+        if not 0 <= share < 1:
+            raise ValueError(f"dropout must be a share of 0 to below 1, got {share}")
         self.share = share
         self.generator: torch.Generator | None = None
 

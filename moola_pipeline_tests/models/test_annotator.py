@@ -211,6 +211,13 @@ def test_a_config_that_lacks_an_entry_is_refused(saved: Path, name: str):
         load_annotator(saved)
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.0, "0.1"])
+def test_a_dropout_that_is_no_share_is_refused(saved: Path, share: object):
+    change_config(saved, lambda config: config.update(dropout=share))
+    with pytest.raises(IntegrityError, match="weights and config disagree"):
+        load_annotator(saved)
+
+
 def test_a_decision_of_another_name_is_refused(saved: Path):
     change_config(saved, lambda config: config["decisions"].update(countdown_scale=1.0))
     with pytest.raises(IntegrityError, match="countdown_scale"):
