@@ -91,15 +91,29 @@ def answer_of(code: str, *words: str, **variables: str) -> dict[str, Any]:
         code: What it runs.
         words: Its `sys.argv[1:]`.
         variables: Its environment, beside this process's.
+
+    Raises:
+        RuntimeError: If it fails; with the end of its complaint.
+    """
+    return json.loads(output_of(code, *words, **variables))
+
+
+def output_of(code: str, *words: str, **variables: str) -> str:
+    """What a fresh Python prints; arguments as in `answer_of`.
+
+    Raises:
+        RuntimeError: If it fails; with the end of its complaint.
     """
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    return json.loads(done.stdout)
+    if done.returncode:
+        raise RuntimeError(f"the process ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return done.stdout
 
 
 def resident_mb(name: str) -> float:

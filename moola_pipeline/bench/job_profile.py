@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import subprocess
 import sys
 import tempfile
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from moola_pipeline.bench.fresh import output_of
 from moola_pipeline.publish import publish_json
 
 LOOK_SECONDS = 0.02
@@ -28,7 +28,6 @@ _PROFILED = (
 )
 _WAITS = ("threading.py", "queue.py", "selectors.py", "subprocess.py")
 """Files whose functions do nothing but wait, where a thread that computes is not seen in them."""
-
 _ERRANDS = "cli/"
 """A thread beside the job that is at work here sleeps, but for its errands."""
 
@@ -58,12 +57,8 @@ def fresh_job(profile: str) -> Iterator[FreshJob]:
         home, looks = Path(folder) / "home", Path(folder) / "looks.json"
         job = ("--home", str(home), "run", "--profile", profile, "--market", "simulated", "--json")
         started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", _PROFILED, str(looks), *job], capture_output=True, text=True
-        )
+        output_of(_PROFILED, str(looks), *job)
         seconds = time.perf_counter() - started
-        if done.returncode:
-            raise RuntimeError(f"the job ended with {done.returncode}: {done.stderr.strip()[-500:]}")
         counted = {asset: Counter(parts) for asset, parts in json.loads(looks.read_bytes()).items()}
         yield FreshJob(home, seconds, counted)
 

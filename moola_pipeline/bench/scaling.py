@@ -9,7 +9,6 @@ import numpy as np
 from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
 from moola_pipeline.bench.fresh import BATCH_WINDOWS, answer_of, resident_mb
 
-SIZES = (180_000, 1_800_000, 18_000_000)
 REPEATS = 3
 TILE_BARS = 180_000
 """Bars of the simulated market that are repeated to make more."""
@@ -54,7 +53,7 @@ class Scaled(NamedTuple):
         return self.epoch * self.windows / EPOCH_WINDOWS
 
 
-def measure_scaling(sizes: tuple[int, ...] = SIZES) -> list[Scaled]:
+def measure_scaling(sizes: tuple[int, ...]) -> list[Scaled]:
     """Measure at each size, one process after the other."""
     return [Scaled(**answer_of(_SCALED, str(n_bars))) for n_bars in sizes]
 

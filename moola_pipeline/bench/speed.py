@@ -23,6 +23,7 @@ from moola_pipeline.bench.startup import measure_startup
 from moola_pipeline.bench.step_memory import StepMemory, measure_steps
 from moola_pipeline.bench.training_speed import TrainingSpeed, measure_training
 from moola_pipeline.publish import publish_bytes
+from moola_pipeline.training.precision import precision_on, set_precision
 
 N_BARS = 1_800_000
 STREAMED_BARS = 100_000
@@ -95,6 +96,7 @@ def measure_speed(
         streamed_bars: That the slow loop is timed on.
         rehearsed: Whether to go through all of it as quickly as can be: the figures then mean little.
     """
+    set_precision(tf32=False)  # as training does; left to itself, cuDNN computes an LSTM in TF32
     bars = made_bars(n_bars)
     prices = bars[list(PRICE_COLUMNS)].to_numpy()
     segment = build_table(bars, None)["segment"].to_numpy()
@@ -159,5 +161,4 @@ def _gpu() -> str | None:
 
     if not torch.cuda.is_available():
         return None
-    precision = "TF32" if torch.backends.cuda.matmul.allow_tf32 else "float32"
-    return f"GPU: {torch.cuda.get_device_name()}, {precision}, CUDA {torch.version.cuda}"
+    return f"GPU: {torch.cuda.get_device_name()}, {precision_on('cuda')}, CUDA {torch.version.cuda}"

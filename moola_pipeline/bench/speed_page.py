@@ -43,7 +43,10 @@ def speed_facts(report: SpeedReport, job: JobReport | None) -> dict[str, Any]:
 
 
 def _job_facts(job: JobReport) -> dict[str, Any]:
-    stages = {one.asset: {"seconds": one.seconds, "peak_mb": one.peak_mb} for one in job.stages}
+    stages = {
+        one.asset: {"seconds": one.seconds, "peak_mb": one.peak_mb, "cpu_percent": one.cpu_percent}
+        for one in job.stages
+    }
     return {**job._asdict(), "stages": stages}
 
 

@@ -10,6 +10,7 @@ from moola_pipeline.bench.batch_speed import devices, learn, settle
 from moola_pipeline.bench.fresh import answer_of, resident_mb
 from moola_pipeline.features.schema import N_FEATURES
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.training.precision import set_precision
 from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.frame import VIEW_BARS
@@ -56,6 +57,7 @@ def print_steps(device: str, recomputed: str, steps: str, *sizes: str) -> None:
     """The body of the process that steps."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    set_precision(tf32=False)
     encoder = Encoder(PretrainSettings().hidden_units).to(device)
     head = torch.nn.Linear(2 * encoder.hidden_units, N_FEATURES).to(device)
     learned = [*encoder.parameters(), *head.parameters()]

@@ -27,6 +27,7 @@ from moola_pipeline.training.pretrain import new_encoder, new_optimizer
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.training.steps import drawn_batches, shown_batches, train_epoch
 from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.frame import CONTEXT_BARS, LIVE_BARS, VIEW_BARS
 
 LOADER_WORKERS = (0, 2)
 LOADER_STEPS = 12
@@ -169,8 +170,9 @@ def training_page(found: list[TrainingSpeed]) -> tuple[str, ...]:
         f"{' or '.join(map(str, LOADER_WORKERS))} workers, the faster. One thread for the network; "
         f"milliseconds a step, the best of {REPEATS} turns, one after the other in each. Our loop over the "
         f"bare step: floor {MOST_RATIO}, goal {AIM_RATIO}. The batch is doubled until windows a second rise "
-        f"by less than {LEAST_RISE - 1:.0%}. A batch of lessons has three live windows (56 bars) beside four "
-        "that are read whole (125 bars); both count. The settings keep batches of labels at 32 to 64.",
+        f"by less than {LEAST_RISE - 1:.0%}. A batch of lessons has three live windows "
+        f"({CONTEXT_BARS + LIVE_BARS} bars) beside four that are read whole ({VIEW_BARS} bars); both count. "
+        "The settings keep batches of labels at 32 to 64.",
         "",
         "| training | device | windows a batch | bare step | our loop | DataLoader | loop over bare "
         "| DataLoader over loop | windows a second | largest that pays |",

@@ -1,5 +1,6 @@
 """Where a job's time goes: the function of ours at work, in the thread that works, by asset."""
 
+import json
 import runpy
 import sys
 import threading
@@ -65,5 +66,5 @@ def test_the_process_that_is_looked_at_keeps_what_was_seen(tmp_path: Path, monke
     monkeypatch.setattr(sys, "argv", list(sys.argv))
     job_profile.run_profiled([str(tmp_path / "looks.json"), "run"])
     assert sys.argv == ["moola", "run"]
-    assert (tmp_path / "looks.json").exists()
+    assert list(json.loads((tmp_path / "looks.json").read_bytes())) == [OUTSIDE]
     assert not [thread for thread in threading.enumerate() if thread.name == "job_profile"]
