@@ -9,7 +9,6 @@ from moola_pipeline.evaluation.report_data import LearningPoint, Score, Scores
 from moola_pipeline.records import read_record
 
 FORMAT = 1
-REMEDY = "Delete it, or hold it again: moola run --profile study"
 MARGIN = 0.02
 """Differences up to this count as equal."""
 STUDY_FILE = "study.json"
@@ -87,8 +86,10 @@ def read_study(folder: Path) -> StudyResults | None:
     Raises:
         Truncated, ChecksumMismatch, IntegrityError: If it is no longer what was kept.
     """
+    place = folder / STUDY_FILE
+    remedy = f"Delete {place}; moola run --profile study writes it again from the cells that it has kept."
     try:
-        return StudyResults.model_validate(read_record(folder / STUDY_FILE, "must hold a study", REMEDY))
+        return StudyResults.model_validate(read_record(place, "must hold a study", remedy))
     except (FileNotFoundError, ValidationError):
         return None
 

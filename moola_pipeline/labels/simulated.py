@@ -97,7 +97,7 @@ def read_truth(store: BarStore) -> pd.DataFrame:
     """What was planted in a simulated market, as `simulate` returns it; proven first.
 
     Raises:
-        FileNotFoundError: If the market has not been made.
+        FileNotFoundError: If the market has not been made, or its truth is gone.
         ChecksumMismatch: If it is no longer what was planted.
     """
     path, recorded = store.root / TRUTH_NAME, recorded_digests(store).get(TRUTH_NAME)

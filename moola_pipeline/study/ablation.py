@@ -25,7 +25,6 @@ from moola_pipeline.training.settings import PretrainSettings
 
 PRETRAINING = PretrainSettings(max_windows=2_000, epochs=3)
 RANDOM_SEED = 104_729
-AGAIN = "Delete it: the next call trains it again."
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,16 @@ class AblationStore:
         return load_encoder(folder)[0]
 
 
+def kept_training(place: Path) -> dict[str, Any]:
+    """What one training was found to say, from its file.
+
+    Raises:
+        FileNotFoundError: If it was never kept.
+        Truncated, ChecksumMismatch, IntegrityError: If it is no longer what was kept.
+    """
+    return read_record(place, "must hold a training", f"Delete {place}: the next call trains it again.")
+
+
 def run_ablation(
     ground: StudyGround,
     rows: Sequence[Row],
@@ -119,8 +128,7 @@ def kept_outcomes(
             places = [store.path(ground, row, number, seed) for number in range(N_FOLDS)]
             if all(place.is_file() for place in places):
                 outcomes += [
-                    _outcome(read_record(place, "must hold a training", AGAIN), row, number, seed)
-                    for number, place in enumerate(places)
+                    _outcome(kept_training(place), row, number, seed) for number, place in enumerate(places)
                 ]
     return outcomes
 

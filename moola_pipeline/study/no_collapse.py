@@ -9,8 +9,8 @@ import numpy as np
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.annotator import sigmoid
 from moola_pipeline.models.reading import read_spans
-from moola_pipeline.records import publish_record, read_record
-from moola_pipeline.study.ablation import AGAIN, AblationStore
+from moola_pipeline.records import publish_record
+from moola_pipeline.study.ablation import AblationStore, kept_training
 from moola_pipeline.study.ablation_folds import StudyGround, whole_training
 from moola_pipeline.study.ablation_rows import ROWS
 from moola_pipeline.training.finetune import finetune
@@ -81,7 +81,7 @@ def run_seeds(
             logits = read_spans(result.classifier, *table, part.windows.bar0, part.labeled).retracement
             kept = {"code": store.code, "stopped": result.stopped, "logits": logits.tolist()}
             publish_record(place, kept)
-        kept = read_record(place, "must hold a training", AGAIN)
+        kept = kept_training(place)
         answers.append(
             _answers(seed, np.array(kept["logits"]), ground.validation.spans.type, kept["stopped"])
         )

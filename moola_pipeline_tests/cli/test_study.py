@@ -41,6 +41,26 @@ def test_without_a_study_the_command_that_holds_one_is_named(smoke_home: Home):
 
 
 @pytest.mark.usefixtures("tiny")
+def test_what_is_advised_of_a_damaged_study_clears_the_way_for_another(
+    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOOLA_HOME", str(smoke_copy.root))
+    market = Pipeline(profile="smoke", market="auto", scenario="none").chosen_market()
+    folder = smoke_copy.studies / market.name
+    folder.mkdir(parents=True)
+    (folder / STUDY_FILE).write_text("{")
+    for words in (("study", "--profile", "smoke"), ("run", "--profile", "study")):
+        said = complaint(call(*words, home=smoke_copy.root))
+        assert said.startswith("study.json must hold a study, but it ends in the middle")
+        place = Path(said.partition("Delete ")[2].partition("; moola ")[0])
+        assert place == folder / STUDY_FILE
+    place.unlink()
+    assert complaint(call("study", "--profile", "smoke", home=smoke_copy.root)).startswith(
+        "A study must have"
+    )
+
+
+@pytest.mark.usefixtures("tiny")
 def test_a_study_is_held_kept_shown_again_and_seen_by_the_plan(
     smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):

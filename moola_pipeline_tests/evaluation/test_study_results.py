@@ -3,6 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from moola_pipeline.errors import ChecksumMismatch
 from moola_pipeline.evaluation.report_data import Score
 from moola_pipeline.evaluation.study_results import (
     STUDY_FILE,
@@ -14,6 +17,7 @@ from moola_pipeline.evaluation.study_results import (
     read_study,
     study_lines,
 )
+from moola_pipeline.records import publish_record
 
 
 def score(estimate: float, spread: float = 0.05) -> Score:
@@ -64,6 +68,15 @@ def test_no_study_and_one_of_another_version_are_none(tmp_path: Path):
     assert read_study(tmp_path) is None
     (tmp_path / STUDY_FILE).write_text('{"market": "nq"}')
     assert read_study(tmp_path) is None
+
+
+def test_a_damaged_study_is_refused_with_the_place_to_delete(tmp_path: Path):
+    place = tmp_path / STUDY_FILE
+    publish_record(place, results().model_dump(mode="json"))
+    assert read_study(tmp_path) == results()
+    place.write_bytes(place.read_bytes().replace(b'"nq"', b'"es"'))
+    with pytest.raises(ChecksumMismatch, match=f"Delete {place}; moola run --profile study writes it again"):
+        read_study(tmp_path)
 
 
 def test_a_study_fits_the_bars_and_labels_that_it_was_held_on():
