@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.resources.provenance import STAGES
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.outputs import disorder, outputs
 
@@ -44,12 +45,7 @@ ANOTHER_ORDER = (
     "raw_nq_bars",
     "relativity_features",
     "labeled_expansions",
-    "densified_windows",
-    "pretrained_encoder",
-    "finetuned_classifier",
-    "bootstrap_ci_report",
-    "registered_model",
-    "latest_expansions",
+    *(name for name in STAGES if name not in ("raw_nq_bars", "relativity_features", "labeled_expansions")),
 )
 """Features before the labels, each asset in a Dagster run of its own."""
 AGAIN = ("pretrained_encoder", "finetuned_classifier")
