@@ -195,13 +195,13 @@ def _waits_of(work: Callable[[], None], device: str) -> int:
 
 def taught_for(source: Source, n_steps: int, device: str, settings: FinetuneSettings) -> None:
     """One epoch of so many steps on lessons."""
-    views, live = n_steps * settings.taught_batch_windows, n_steps * settings.taught_batch_windows
-    lessons = lessons_of(source, views, live, np.random.default_rng(0))
+    views = n_steps * settings.taught_batch_windows
+    lessons = lessons_of(source, views, views, np.random.default_rng(0))
     teach(new_classifier(source).to(device), source, lessons, settings, 0, device, lambda entry: None)
 
 
 def labeled_for(source: Source, n_steps: int, device: str, settings: FinetuneSettings) -> None:
-    """One epoch on labels, of as many steps as give about so many batches."""
+    """One epoch on labels, of as many rows as so many batches hold."""
     rows = labeled_rows(source, n_steps * settings.batch_windows)
     classifier = new_classifier(source).to(device)
     held_out = list(batches(source, rows, np.arange(min(64, len(rows.kind))), 64, device))

@@ -30,7 +30,11 @@ def started(home: Home, *words: str | Path) -> subprocess.Popen[str]:
 
 def ended_well(processes: list[subprocess.Popen[str]]) -> tuple[list[str], list[str]]:
     """What each printed; all must end well."""
-    said = [process.communicate(timeout=500) for process in processes]
+    try:
+        said = [process.communicate(timeout=500) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # none outlives a test that fails; one that has ended is left alone
     assert [process.returncode for process in processes] == [0] * len(processes), said
     return [shown for shown, _ in said], [complained for _, complained in said]
 

@@ -82,7 +82,7 @@ def judged(reader: Reader, content: bytes, folder: Path) -> Outcome:
         Crash: If it does neither, takes longer than MOST_SECONDS or MOST_GROWTH more memory, or
             refuses it in more than one line.
     """
-    peak, began = _peak(), time.perf_counter()
+    peak, began = peak_bytes(), time.perf_counter()
     try:
         with _bounded_time():
             reader.read(content, folder)
@@ -98,8 +98,8 @@ def judged(reader: Reader, content: bytes, folder: Path) -> Outcome:
         raise Crash(_named(fault)) from fault
     if time.perf_counter() - began > MOST_SECONDS:
         raise Crash(f"took {time.perf_counter() - began:.1f} s")
-    if _peak() - peak > MOST_GROWTH:
-        raise Crash(f"took {(_peak() - peak) >> 20} MiB")
+    if peak_bytes() - peak > MOST_GROWTH:
+        raise Crash(f"took {(peak_bytes() - peak) >> 20} MiB")
     return outcome
 
 
@@ -167,7 +167,8 @@ def _named(fault: BaseException) -> str:
     return f"{type(fault).__name__} at {place}"
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
+    """The most memory that this process ever held, on Linux."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

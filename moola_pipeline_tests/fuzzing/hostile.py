@@ -31,6 +31,7 @@ from moola_pipeline.labels.ledger import account
 from moola_pipeline.resources.backup import LIST_NAME, restore
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars
+from moola_pipeline_tests.fuzzing.harness import peak_bytes
 from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
 
 GIB = 2**30
@@ -93,13 +94,13 @@ def costs_of(*pairs: tuple[str, Path]) -> list[Cost]:
 
 
 def _measured(reader: str, path: Path) -> Cost:
-    peak, began = _peak(), time.perf_counter()
+    peak, began = peak_bytes(), time.perf_counter()
     try:
         READ[reader](path)
         said = ""
     except MoolaError as fault:
         said = str(fault)
-    return Cost(said, time.perf_counter() - began, (_peak() - peak) >> 20)
+    return Cost(said, time.perf_counter() - began, (peak_bytes() - peak) >> 20)
 
 
 def _warm_up(reader: str) -> None:
@@ -109,10 +110,6 @@ def _warm_up(reader: str) -> None:
     }
     with tempfile.TemporaryDirectory() as folder, suppress(MoolaError):
         READ[reader](made.saved(Path(folder) / "config.json", sound.get(reader, b"{}")))
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def gzip_bomb() -> bytes:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from moola_pipeline.errors import LONGEST_LINE
 from moola_pipeline_tests.bars.examples import made_up_bars
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.fuzzing import hostile
-from moola_pipeline_tests.fuzzing.harness import LONGEST_LINE
 from moola_pipeline_tests.fuzzing.hostile import GIB, Cost, costs_of, sparse
 from moola_pipeline_tests.fuzzing.label_readers import label_rows
 
