@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
 from moola_pipeline.bars.table import build_table
@@ -12,7 +13,7 @@ from moola_pipeline.bench.feature_speed import REBUILT_WINDOWS
 from moola_pipeline.bench.fresh import memory_of_features
 from moola_pipeline.bench.job_page import JobReport
 from moola_pipeline.bench.plain_features import pandas_features, rebuilt_windows, streaming_bars
-from moola_pipeline.bench.speed import MEASURED, SpeedReport, made_bars, measure_speed
+from moola_pipeline.bench.speed import MEASURED, SpeedReport, _gpu, made_bars, measure_speed
 from moola_pipeline.bench.speed_page import speed_facts, speed_lines, speed_page
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
@@ -21,6 +22,7 @@ from moola_pipeline.windows.frame import WINDOW_BARS
 
 @pytest.fixture(scope="module")
 def report() -> SpeedReport:
+    torch.backends.cudnn.allow_tf32 = True  # as torch begins
     return measure_speed(n_bars=4000, streamed_bars=500, rehearsed=True)
 
 
@@ -91,6 +93,18 @@ def test_a_page_says_how_where_and_that_no_gpu_was_measured(report: SpeedReport)
     assert "`moola bench --out docs/benchmarks.md`" in page and report.machine in page
     assert "4,000 simulated one-minute bars" in page
     assert ("Not measured on a GPU" in page) == (report.gpu is None)
+
+
+def test_networks_are_measured_in_the_precision_of_training(report: SpeedReport):
+    assert report.training and not torch.backends.cudnn.allow_tf32
+
+
+def test_the_precision_of_a_gpu_counts_what_cudnn_may_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H100")
+    for allowed, precision in ((True, "TF32"), (False, "float32")):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+        assert str(_gpu()).startswith(f"GPU: H100, {precision}, CUDA ")
 
 
 def test_steps_are_taken_both_ways_and_a_larger_batch_takes_more_memory(report: SpeedReport):
