@@ -14,7 +14,6 @@ from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.home import HOME_VARIABLE, Home
 from moola_pipeline.resources import store
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
-from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.store import (
     ClassifierIOManager,
     EncoderIOManager,
@@ -24,9 +23,9 @@ from moola_pipeline.resources.store import (
     ReportIOManager,
     StoreIOManager,
 )
+from moola_pipeline_tests.asset_readers import PIPELINE
 from moola_pipeline_tests.labels.weekly_market import weekly_bars
 
-PIPELINE = Pipeline(profile="smoke", market="simulated", scenario="none")
 FEATURES = "relativity_features"
 
 
