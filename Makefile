@@ -16,6 +16,7 @@ help:
 
 run: $(VENV)/.run
 	$(BIN)/moola run
+	@echo "moola     is $(BIN)/moola; source $(BIN)/activate lets you type the name alone"
 
 test: $(VENV)/.test
 	$(BIN)/ruff check

@@ -13,12 +13,12 @@ from moola_pipeline.errors import BadInput
 LARGEST_CONTENT = 2**30
 """Bytes a bar file may hold once unpacked: six times the csv of five years of minutes."""
 _CHUNK = 2**22
-_WORKBOOK = "[Content_Types].xml"
+WORKBOOK_MEMBER = "[Content_Types].xml"
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile)
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
 _FOREIGN = {
-    _GZIP: "a packed file in a packed file. Unpack it once",
-    _ZIP: "a packed file in a packed file. Unpack it once",
+    GZIP_MAGIC: "a packed file in a packed file. Unpack it once",
+    ZIP_MAGIC: "a packed file in a packed file. Unpack it once",
     b"BZh": "a file packed with bzip2. Unpack it",
     b"\xfd7zXZ\0": "a file packed with xz. Unpack it",
     b"7z\xbc\xaf\x27\x1c": "a file packed with 7-Zip. Unpack it",
@@ -82,11 +82,11 @@ def _from_utf16(content: bytes, source: str) -> bytes:
 
 def _unpacked(packed: bytes, source: str) -> bytes:
     try:
-        if packed.startswith(_GZIP):
+        if packed.startswith(GZIP_MAGIC):
             return _bounded(pa.CompressedInputStream(io.BytesIO(packed), "gzip"), source)
         if packed.startswith(_ZSTD):
             return _bounded(pa.CompressedInputStream(io.BytesIO(packed), "zstd"), source)
-        if packed.startswith(_ZIP):
+        if packed.startswith(ZIP_MAGIC):
             return _only_member(packed, source)
     except BadInput:
         raise
@@ -101,7 +101,7 @@ def _unpacked(packed: bytes, source: str) -> bytes:
 def _only_member(packed: bytes, source: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         names = archive.namelist()
-        if _WORKBOOK in names:
+        if WORKBOOK_MEMBER in names:
             raise BadInput(f"{source}: a zip must hold one bar file, got an Excel workbook. Save it as csv.")
         members = [archive.getinfo(name) for name in names if not _is_beside(name)]
         if len(members) != 1:

@@ -1,5 +1,7 @@
 """Databento's binary format (DBN): one-minute bars in fixed point, with the contract of each."""
 
+import shlex
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ DBN_COLUMNS = ("ts_event", *PRICE_COLUMNS, "volume", "symbol", "instrument_id")
 PRICE_SCALE = 1e9
 """Fixed-point units of a point; 0.25 and every other tick is exact in them."""
 MINUTE_SCHEMA = "ohlcv-1m"
-EXTRA = "pip install -c requirements.txt -e '.[databento]'"
+EXTRA = f"{shlex.quote(sys.executable)} -m pip install -c requirements.txt -e '.[databento]'"
+"""Of this very Python: a pip found elsewhere would install it where Moola does not look."""
 _PRELUDE = 8
 """Magic, version, and the length of the metadata that follow."""
 _MINUTE_BAR = 33
@@ -70,7 +73,8 @@ def _metadata(content: bytes, source: str) -> Any:
         import databento_dbn as dbn
     except ModuleNotFoundError:
         raise BadInput(
-            f"{source}: reading DBN needs the extra databento, which is not installed. Run: {EXTRA}"
+            f"{source}: reading DBN needs the extra databento, which is not installed. "
+            f"Run in the project root: {EXTRA}"
         ) from None
     try:
         return dbn.Metadata.decode(content[: _PRELUDE + _metadata_length(content)])

@@ -38,4 +38,6 @@ def iso_time(moment: datetime) -> str:
 
 def next_lines(steps: Iterable[Mapping[str, str]]) -> list[str]:
     """What to do next: a command and why, one line each."""
-    return ["Next:", *(f"  {in_this_home(step['command']):<30} {step['why']}" for step in steps)]
+    told = [(in_this_home(step["command"]), step["why"]) for step in steps]
+    width = max([29, *(len(command) for command, _ in told)])
+    return ["Next:", *(f"  {command:<{width}}  {why}" for command, why in told)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.faults import DEBUG_VARIABLE
+from moola_pipeline.cli.faults import DEBUG_VARIABLE, in_this_home
 from moola_pipeline.cli.interrupts import insistent
 from moola_pipeline.cli.market_options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
@@ -275,7 +275,7 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
     )
     click.echo("notebook  " + "\n          ".join(notebook))
     if market.simulated:
-        click.echo("your own  moola bars add FILE && moola labels add FILE, then moola run")
+        click.echo(in_this_home("your own  moola bars add FILE && moola labels add FILE, then moola run"))
     click.echo(f"done in {seconds:.1f} s")
 
 

@@ -1,5 +1,6 @@
 """Reading a label file's cells: csv or parquet in, a table of what stands there out."""
 
+import codecs
 import hashlib
 import io
 import warnings
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from moola_pipeline.bars.containers import GZIP_MAGIC, WORKBOOK_MEMBER, ZIP_MAGIC, foreign_kind
 from moola_pipeline.errors import BadInput
 
 PARQUET_MAGIC = b"PAR1"
@@ -44,6 +46,8 @@ def read_table(path: Path) -> LabelTable:
     content = _read_bytes(path)
     if not content.strip():
         raise BadInput(f"{path.name}: a label file must hold a table, but it is empty. Name another file.")
+    if kind := _other_kind(content):
+        raise BadInput(f"{path.name}: a label file must be a csv in UTF-8 or parquet, got {kind}.")
     cells = _read_parquet(path, content) if content.startswith(PARQUET_MAGIC) else _read_csv(path, content)
     if twice := cells.columns[cells.columns.duplicated()].tolist():
         raise _no_table(path, f"it has more than one column {twice[0]!r}")
@@ -72,6 +76,16 @@ def _read_bytes(path: Path) -> bytes:
         raise BadInput(
             f"{path}: the label file must be readable, but: {error.strerror}. Check the path."
         ) from error
+
+
+def _other_kind(content: bytes) -> str | None:
+    """What a spreadsheet or a packer made instead of a label file, and what to do about it."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "text in UTF-16. Save it as UTF-8, with commas between the columns"
+    if content.startswith(ZIP_MAGIC):
+        workbook = WORKBOOK_MEMBER.encode() in content
+        return "an Excel workbook. Save it as csv" if workbook else "a packed file. Unpack it"
+    return "a packed file. Unpack it" if content.startswith(GZIP_MAGIC) else foreign_kind(content)
 
 
 def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """Each vendor's format: what its files prove, what they leave to be said, and what they become."""
 
 import io
+import shlex
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +138,8 @@ def test_without_the_extra_the_command_that_installs_it_is_named(
 ):
     monkeypatch.setitem(__import__("sys").modules, "databento_dbn", None)
     path = made.saved(tmp_path / "glbx.dbn", b"DBN\3" + bytes(200))
-    assert refusal(path).endswith("Run: pip install -c requirements.txt -e '.[databento]'")
+    command = f"{shlex.quote(sys.executable)} -m pip install -c requirements.txt -e '.[databento]'"
+    assert refusal(path).endswith(f"Run in the project root: {command}")
 
 
 def test_contracts_of_another_instrument_are_refused_naming_the_option(tmp_path: Path):

@@ -103,7 +103,7 @@ def test_the_champion_of_another_home_comes_in_and_is_promoted_by_the_line_it_pr
     assert compared == "compared on arrival: there is no champion to compare it with"
     assert first == f"{NAME}: version 1 of the other home is imported as version 1, challenger"
     command = ("registry", "promote", "1", "--model", NAME)
-    assert after == ["Next:", f"  moola {' '.join(command)} let it serve"]
+    assert after == ["Next:", f"  moola {' '.join(command)}  let it serve"]
     assert call(*command, home=home.root).exit_code == 0
     assert registry(home, "list").stdout.endswith("not scored here  champion, challenger, imported\n")
     again = facts(registry(home, "import", smoke_home.root, "--json"))

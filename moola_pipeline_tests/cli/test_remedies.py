@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from moola_pipeline.cli.faults import in_this_home
+from moola_pipeline.cli.output import next_lines
 
 TEXT = "Labels must be registered, but none are. Run: moola labels add FILE && moola run"
 
@@ -27,3 +28,13 @@ def test_names_that_only_look_like_commands_are_left_alone(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "argv", ["moola", "--home", "h", "predict"])
     text = "models:/moola-nq@champion of moola 1.0; see moola-run"
     assert in_this_home(text) == text
+
+
+def test_what_comes_next_stands_apart_from_why_however_long_the_home(monkeypatch: pytest.MonkeyPatch):
+    steps = [{"command": "moola bars rolls add FILE", "why": "a"}, {"command": "moola run", "why": "b"}]
+    monkeypatch.setattr(sys, "argv", ["moola", "--home", "/a/long/way/from/here", "status"])
+    assert next_lines(steps) == [
+        "Next:",
+        "  moola --home /a/long/way/from/here bars rolls add FILE  a",
+        "  moola --home /a/long/way/from/here run                  b",
+    ]

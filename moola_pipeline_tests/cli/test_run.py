@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -88,6 +89,12 @@ def test_the_end_of_a_run_tells_what_to_do_next(smoke_copy: Home):
     assert f"report    {smoke_copy.reports / 'simulated-smoke' / 'report.html'}" in lines
     assert "your own  moola bars add FILE && moola labels add FILE, then moola run" in lines
     assert '          model = mlflow.pyfunc.load_model("models:/moola-simulated@champion")' in lines
+
+
+def test_what_to_do_next_names_the_home_that_was_given(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["moola", "--home", "h", *SMOKE])
+    own = "your own  moola --home h bars add FILE && moola --home h labels add FILE, then moola --home h run"
+    assert own in moola(smoke_copy, *SMOKE).splitlines()
 
 
 def test_a_run_on_registered_bars_is_not_marked_simulated(registered_copy: Home):

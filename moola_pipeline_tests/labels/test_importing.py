@@ -178,6 +178,26 @@ def test_a_file_that_is_no_table_says_where_and_what_to_do(tmp_path, content, wh
     assert str(caught.value).endswith("Correct it, or export it again.")
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("window_id,label\na,none\n".encode("utf-16"), "text in UTF-16. Save it as UTF-8"),
+        (b"PK\x03\x04 and then [Content_Types].xml", "an Excel workbook. Save it as csv."),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an Excel workbook. Save it as csv."),
+        (b"PK\x03\x04 and then labels.csv", "a packed file. Unpack it."),
+        (b"\x1f\x8b\x08", "a packed file. Unpack it."),
+        (b"{}", "JSON. Export csv."),
+    ],
+)
+def test_what_a_spreadsheet_saved_instead_is_named_with_the_way_out(tmp_path, content, kind):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_labels(path)
+    wanted = "labels.csv: a label file must be a csv in UTF-8 or parquet, got "
+    assert str(caught.value).startswith(wanted + kind)
+
+
 def test_semicolons_are_named_as_what_is_wrong(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("window_id;window_start;label\na;2024-05-06T14:30:00Z;none\n")
