@@ -16,9 +16,19 @@ if TYPE_CHECKING:
 ENDS = {"train_end": "training", "validation_end": "validation", "test_end": "test"}
 
 
+class _WholeDay(click.DateTime):
+    """A day, refused in the words of a person who types dates."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"a day must be in the calendar and written as 2024-12-31, got {value!r}.", param, ctx)
+
+
 def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --train-end, --validation-end, --test-end and --rolling to a command."""
-    whole_day = click.DateTime(formats=["%Y-%m-%d"])
+    whole_day = _WholeDay(formats=["%Y-%m-%d"])
     command = click.option(
         "--rolling",
         type=click.IntRange(min=1),

@@ -32,7 +32,8 @@ def prepare_instance(home: Home) -> None:
         home.dagster.mkdir(exist_ok=True)
     except OSError as fault:
         raise BadInput(
-            f"--home must be a folder that can be written, got {home.root} ({fault.strerror})."
+            f"--home must be a folder that can be written, got {home.root} ({fault.strerror}). "
+            "Name another folder."
         ) from fault
     instance_file = home.root / INSTANCE_FILE
     if not instance_file.exists():

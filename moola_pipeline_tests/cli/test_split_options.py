@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 
+from moola_pipeline.cli.faults import BAD_INPUT
 from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.splits import SplitSettings
@@ -32,6 +33,13 @@ def test_other_dates_retrain_once_and_hold_for_later_runs(registered_copy: Home,
     assert json.loads(moola(registered_copy, *SMOKE, *EARLIER, "--json"))["made"] == []
     shown = json.loads(moola(registered_copy, "labels", "check", "--json"))
     assert shown["split_settings"]["train_end"] == "2024-12-13"
+
+
+@pytest.mark.parametrize("given", ["2024-13-45", "2024-02-30", "31.12.2024", "soon"])
+def test_a_day_that_is_none_is_refused_showing_how_one_is_written(given: str):
+    result = call("run", "--train-end", given)
+    assert result.exit_code == BAD_INPUT
+    assert f"a day must be in the calendar and written as 2024-12-31, got '{given}'." in result.stderr
 
 
 @pytest.mark.slow

@@ -36,7 +36,8 @@ def test_what_dagster_records_stays_in_the_home(tmp_path: Path):
 
 def test_a_home_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match=r"^--home must be a folder that can be written, got .*file/home \("):
+    wanted = r"^--home must be a folder that can be written, got .*file/home \(.*\)\. Name another folder\.$"
+    with pytest.raises(BadInput, match=wanted):
         prepare_instance(Home(tmp_path / "file" / "home"))
 
 
