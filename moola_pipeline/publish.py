@@ -88,9 +88,17 @@ def locked(path: Path) -> FileLock:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA256 of a file's bytes as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """SHA256 of a file's bytes as 64 hex digits.
+
+    Raises:
+        OSError: If the system refuses; it names the file, also where a read is what is refused.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as fault:
+        fault.filename = fault.filename or str(path)
+        raise
 
 
 def move(source: Path, target: Path) -> None:

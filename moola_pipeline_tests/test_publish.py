@@ -202,6 +202,12 @@ def test_the_digest_of_a_file_is_that_of_the_published_test_vector(tmp_path: Pat
     assert file_sha256(target) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens and cannot be read")
+def test_a_file_that_opens_and_cannot_be_read_is_named():
+    with pytest.raises(OSError, match=r"Input/output error: '/proc/self/mem'"):
+        file_sha256(Path("/proc/self/mem"))
+
+
 def test_files_of_a_folder_and_those_below_are_found_by_their_names(tmp_path: Path):
     for name in ("a.db", "b.txt", "below/c.db", "below/deep/.d.db"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

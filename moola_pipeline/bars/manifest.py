@@ -18,6 +18,7 @@ from moola_pipeline.bars.store import (
     Manifest,
     ManifestEntry,
     is_intact,
+    publish_manifest,
     read_manifest,
     require_plain_name,
     verify_files,
@@ -27,7 +28,6 @@ from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.publish import file_sha256, locked, publish_bytes, publishing
-from moola_pipeline.records import publish_record
 
 RECORDED = "the manifest"
 """What settled zone and stamp of a file that is read as it was read before."""
@@ -85,7 +85,7 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         entry = entry.model_copy(update={"rejected_sha256": _quarantine(store, entry, bars.rejected)})
         if before is not None and entry.model_copy(update={"added_at": before.added_at}) == before:
             return AddedBars(before, bars, "unchanged" if intact else "restored", cut_short)
-        publish_record(store.manifest, Manifest(files=(*others, entry)).model_dump(mode="json"))
+        publish_manifest(store, Manifest(files=(*others, entry), rolls=manifest.rolls))
         crash_point("publish.after_manifest", store.manifest)
     return AddedBars(entry, bars, "replaced" if before else "registered", cut_short)
 
@@ -138,7 +138,7 @@ def prove_quarantine_from_now_on(store: BarStore) -> None:
         before = read_manifest(store)
         files = tuple(_with_quarantine(store, entry) for entry in before.files)
         if files != before.files:
-            publish_record(store.manifest, Manifest(files=files).model_dump(mode="json"))
+            publish_manifest(store, Manifest(files=files, rolls=before.rolls))
 
 
 def _with_quarantine(store: BarStore, entry: ManifestEntry) -> ManifestEntry:

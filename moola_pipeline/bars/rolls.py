@@ -11,8 +11,8 @@ import pyarrow.csv
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.bars.stamps import utc_instants
-from moola_pipeline.bars.store import BarStore
-from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.bars.store import BarStore, publish_manifest, read_manifest
+from moola_pipeline.errors import BadInput, IntegrityError, MissingFile
 from moola_pipeline.publish import locked, publish_bytes
 from moola_pipeline.records import require_csv_as_written, self_proving_csv, unreadable
 
@@ -21,7 +21,7 @@ LARGEST_FILE = 2**24
 """Bytes: a thousand years of rolls take a hundredth of it."""
 LONGEST_HEADER = 2**14
 ROLL_TIME_NAMES = ("time", "timestamp", "roll_ts_utc")
-REMEDY = 'Register the rolls again with "moola bars rolls add FILE".'
+REMEDY = 'Register the rolls again with "moola bars rolls add FILE", or do without: moola bars rolls remove'
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def registered_rolls(store: BarStore) -> pd.DataFrame | None:
     """The rolls registered in a store, or None if none are.
 
     Raises:
-        Truncated, ChecksumMismatch: If the registered file is no longer what `add_rolls` wrote.
+        MissingFile: If the registered file is gone.
+        Truncated, ChecksumMismatch: If it is no longer what `add_rolls` wrote.
         UnreadableFile: If the system would not read it.
         IntegrityError: If it holds no rolls.
     """
@@ -83,6 +84,11 @@ def registered_rolls(store: BarStore) -> pd.DataFrame | None:
         require_csv_as_written(content, ",".join(ROLL_COLUMNS), store.rolls.name, remedy)
         return rolls_of_text(io.BytesIO(content), store.rolls.name)
     except FileNotFoundError:
+        if read_manifest(store).rolls:
+            raise MissingFile(
+                f"{store.rolls.name}: {store.shown_manifest} records that rolls are registered, but it is "
+                f"gone. {remedy}"
+            ) from None
         return None
     except BadInput as fault:
         raise IntegrityError(f"{fault} It was edited. {remedy}") from None
@@ -108,8 +114,25 @@ def register_rolls(store: BarStore, rolls: pd.DataFrame) -> AddedRolls:
             before = None  # the rolls being added replace the damaged ones
         written = rolls.assign(time=rolls["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
         publish_bytes(store.rolls, self_proving_csv(written.to_csv(index=False, lineterminator="\n")))
+        _record(store, has_rolls=True)
         changed = before is None or not before.equals(rolls)
     return AddedRolls(len(rolls), 0 if before is None else len(before), changed)
+
+
+def remove_rolls(store: BarStore) -> int:
+    """Register no rolls any more; how many there were.
+
+    Raises:
+        IntegrityError: If the manifest is broken.
+    """
+    with locked(store.manifest):
+        try:
+            before = registered_rolls(store)
+        except IntegrityError:
+            before = None  # damaged or gone: they are given up as they are
+        _record(store, has_rolls=False)
+        store.rolls.unlink(missing_ok=True)
+    return 0 if before is None else len(before)
 
 
 def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
@@ -126,6 +149,13 @@ def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
     opened_at = timestamps.astype("int64").to_numpy()
     n_rolled = np.searchsorted(nanoseconds(rolls, "time"), opened_at, side="right")
     return pd.Series(names.take(n_rolled), index=timestamps.index, name="contract")
+
+
+def _record(store: BarStore, has_rolls: bool) -> None:
+    """Have the manifest say whether there must be rolls; a simulated market has a record of its own."""
+    manifest = read_manifest(store)
+    if not store.simulated and manifest.rolls != has_rolls:
+        publish_manifest(store, manifest.model_copy(update={"rolls": has_rolls}))
 
 
 def _read_table(source: Path | io.BytesIO, name: str) -> tuple[pa.Table, dict[str, str]]:

@@ -18,7 +18,7 @@ from pydantic import (
 
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import IntegrityError, MissingFile
-from moola_pipeline.records import FileDigest, prove_file, record_in, unreadable
+from moola_pipeline.records import FileDigest, prove_file, publish_record, record_in, unreadable
 
 NAME_LENGTH = 200
 
@@ -112,11 +112,12 @@ class ManifestEntry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """All registered files of one market."""
+    """All registered files of one market, and whether contract rolls are registered beside them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: tuple[ManifestEntry, ...] = ()
+    rolls: bool = False
 
     @model_validator(mode="after")
     def _one_entry_each(self) -> "Manifest":
@@ -154,6 +155,11 @@ def read_manifest(store: BarStore) -> Manifest:
         place = ".".join(map(str, first["loc"]))
         came = f"{place}: {first['msg']}" if place else first["msg"]
     raise IntegrityError(f"{wanted}, but {' '.join(came.split())}. {remedy}")
+
+
+def publish_manifest(store: BarStore, manifest: Manifest) -> None:
+    """Record what is registered in a store from now on; the caller holds the manifest's lock."""
+    publish_record(store.manifest, manifest.model_dump(mode="json"))
 
 
 def verify_files(store: BarStore) -> None:

@@ -17,10 +17,11 @@ BAR_COMMANDS = {
         "check",
         "Hold the bars against the calendar: what is missing, what is kept.",
     ),
-    "rolls": LazyCommand("moola_pipeline.cli.bars", "rolls", "Add and propose contract rolls."),
+    "rolls": LazyCommand("moola_pipeline.cli.bars", "rolls", "Add, remove and propose contract rolls."),
 }
 ROLL_COMMANDS = {
     "add": LazyCommand("moola_pipeline.cli.rolls", "add", "Register the rolls of a csv."),
+    "remove": LazyCommand("moola_pipeline.cli.rolls", "remove", "Register no rolls any more."),
     "propose": LazyCommand("moola_pipeline.cli.rolls", "propose", "Propose rolls from expiries and jumps."),
 }
 

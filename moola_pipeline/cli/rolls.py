@@ -8,7 +8,7 @@ import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.roll_proposals import Proposal, ProposalSettings, propose_rolls
-from moola_pipeline.bars.rolls import add_rolls, registered_rolls
+from moola_pipeline.bars.rolls import add_rolls, registered_rolls, remove_rolls
 from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.cli.next_steps import next_steps
@@ -37,6 +37,17 @@ def add(home: Home, file: Path, as_json: bool) -> None:
     }
     before = f" (before: {added.n_before})" if added.n_before else ""
     emit(facts, [f"{file.name}: {outcome}, {added.n_rolls} rolls{before}", *next_lines(steps)], as_json)
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def remove(home: Home, as_json: bool) -> None:
+    """Register no rolls any more: contracts are then those that the bars name."""
+    n_removed = remove_rolls(BarStore(home.data, simulated=False))
+    steps = next_steps(home)
+    said = f"removed, {n_removed} rolls" if n_removed else "no rolls were registered"
+    emit({"rolls_before": n_removed, "next": steps}, [said, *next_lines(steps)], as_json)
 
 
 @click.command()

@@ -17,9 +17,9 @@ from moola_pipeline.publish import locked
 from moola_pipeline.records import proves_itself, publish_record, read_record, record_in
 from moola_pipeline.resources.seals import SEAL_SUFFIX, prove, seal
 
-HOME_FORMAT = 3
+HOME_FORMAT = 4
 """1: records without digests of their own, seals without sizes. 2: both. 3: digests of rolls, of rows set
-aside, and of a simulated market's truth, too."""
+aside, and of a simulated market's truth, too. 4: the manifest says whether there are rolls."""
 FORMAT_NAME = "format.json"
 RECORDS = ("manifest.json", "labels/ledger.json", "splits.json", "simulated/*/manifest.json")
 STORES = ("manifest.json", "simulated/*/manifest.json")

@@ -15,6 +15,7 @@ from moola_pipeline.profiles import (
     choose_market,
     choose_profile,
 )
+from moola_pipeline.resources.seals import CHECKPOINTS
 
 REPORT = "bootstrap_ci_report"
 """The one asset that is kept where a person looks for it."""
@@ -65,7 +66,7 @@ class Pipeline(dg.ConfigurableResource):
 
     def checkpoints(self, asset: str) -> Path:
         """Where the epochs of an asset's training are kept until it is done."""
-        return self.folder / "checkpoints" / asset
+        return self.folder / CHECKPOINTS / asset
 
     def place(self, asset: str) -> Path:
         """Where an asset of this market and profile is kept, without its suffix."""

@@ -23,7 +23,7 @@ from moola_pipeline.home import Home
 from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
 from moola_pipeline.resources.registry import ANNOTATOR_FOLDER, CONFIG_DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST
-from moola_pipeline.resources.relocation import PLACE_NAME
+from moola_pipeline.resources.relocation import recorded_place
 from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ def _place(home: Home, uri: str, name: str) -> str:
     """Where an artifact lies now: a moved home is brought up to date when it is opened."""
     if uri.startswith(_BUCKET):
         return f"{uri.rstrip('/')}/{name}"
-    recorded = home.tracking / PLACE_NAME
-    before = recorded.read_text(errors="replace").strip() if recorded.exists() else home.tracking.as_uri()
+    before = recorded_place(home) or home.tracking.as_uri()
     below = uri.removeprefix(before).removeprefix(home.tracking.as_uri()).lstrip("/")
     return str(home.tracking / unquote(below) / name)
 

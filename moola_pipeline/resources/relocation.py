@@ -1,10 +1,11 @@
 """A moved home: the artifact paths that its MLflow database recorded are brought up to date."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 
 from moola_pipeline.home import Home
 from moola_pipeline.publish import publish_bytes
+from moola_pipeline.resources.databases import DATABASE_NAME
 
 PLACE_NAME = "place.txt"
 PATH_COLUMNS = (
@@ -23,13 +24,11 @@ def relocate(home: Home) -> None:
     The place is kept in a file beside the database and written last, so that an interrupted
     change is taken up again.
     """
-    place = home.tracking / PLACE_NAME
-    here = home.tracking.as_uri()
-    before = place.read_text(errors="replace").strip() if place.exists() else None
-    database = home.tracking / "mlflow.db"
-    if before == here:
+    place, database = home.tracking / PLACE_NAME, home.tracking / DATABASE_NAME
+    here, before = home.tracking.as_uri(), recorded_place(home)
+    if before == here and place.exists():
         return
-    if before is not None and database.exists():
+    if before not in (None, here) and database.exists():
         with closing(sqlite3.connect(database)) as connection, connection:
             for table, column in PATH_COLUMNS:
                 if _has_column(connection, table, column):
@@ -39,6 +38,28 @@ def relocate(home: Home) -> None:
                         (here, len(before) + 1, len(before), before),
                     )
     publish_bytes(place, f"{here}\n".encode())
+
+
+def recorded_place(home: Home) -> str | None:
+    """Where the MLflow folder lay, as a URI, when paths in it were recorded; None if none were.
+
+    Read from the file that `relocate` keeps or, where that is gone, from the recorded paths themselves.
+    """
+    place, database = home.tracking / PLACE_NAME, home.tracking / DATABASE_NAME
+    if place.exists():
+        return place.read_text(errors="replace").strip()
+    if not database.exists():
+        return None
+    with (
+        suppress(sqlite3.Error),  # nothing is recorded in a database without tables
+        closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection,
+    ):
+        row = connection.execute(
+            "SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:///%/artifacts/%' "
+            "ORDER BY experiment_id LIMIT 1"
+        ).fetchone()
+        return None if row is None else row[0].rpartition("/artifacts/")[0]
+    return None
 
 
 def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:

@@ -4,15 +4,17 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from moola_pipeline.errors import IntegrityError
+from moola_pipeline.errors import IntegrityError, MissingFile
 from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.records import FileDigest, prove_file, publish_record, record_in, unreadable
 
 FORMAT = 2
 SEAL_SUFFIX = ".seal.json"
+CHECKPOINTS = "checkpoints"
+"""Folder beside the assets, of trainings under way."""
 REMEDY = "Make it again: moola run"
 GONE, CHANGED = "what it made is gone", "what it made was changed"
-UNREAD = "what it made cannot be read"
+UNREAD, UNPROVEN = "what it made cannot be read", "the digests of what it made are gone"
 
 
 def seal(place: Path) -> None:
@@ -27,15 +29,22 @@ def seal(place: Path) -> None:
 
 
 def prove(place: Path) -> None:
-    """Prove that an asset's files are those that were sealed; one kept without a seal is not judged.
+    """Prove that an asset's files are those that were sealed.
 
     Raises:
-        FileNotFoundError: If a sealed file is missing.
+        MissingFile: If it has files, but its seal is gone.
+        FileNotFoundError: If it has none, or a sealed one is missing.
         Truncated: If a file is shorter than it was.
         ChecksumMismatch: If a file's SHA256 is another.
         UnreadableFile: If the system would not read one.
         IntegrityError: If the seal cannot be read, or names a file elsewhere.
     """
+    if not seal_file(place).exists():
+        if not _files(place):
+            raise FileNotFoundError(place)
+        raise MissingFile(
+            f"{seal_file(place).name} must hold the digests of {place.name}, but it is gone. {REMEDY}"
+        )
     for name, recorded in sealed_files(place).items():
         path = place.parent / name
         try:
@@ -46,10 +55,19 @@ def prove(place: Path) -> None:
             raise unreadable(path, fault, REMEDY) from fault
 
 
+def unsealed(folder: Path) -> list[Path]:
+    """The assets of a folder, without suffix, that have files but no seal; none where there is no folder."""
+    found = [path for path in folder.glob("*") if path.name[0] != "." and path.name != CHECKPOINTS]
+    places = sorted({path.with_name(path.name.partition(".")[0]) for path in found})
+    return [place for place in places if _files(place) and not seal_file(place).exists()]
+
+
 def damage(place: Path) -> str | None:
     """What has become of an asset since it was kept, in a few words; None if nothing has."""
     if not _files(place):
         return GONE
+    if not seal_file(place).exists():
+        return UNPROVEN
     try:
         prove(place)
     except FileNotFoundError:

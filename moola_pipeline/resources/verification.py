@@ -18,6 +18,7 @@ from moola_pipeline.labels.registry import RAW_NAME, has_labels, registered_file
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
 from moola_pipeline.publish import files_below, left_behind
 from moola_pipeline.records import FileDigest, prove_file
+from moola_pipeline.resources.absences import absences
 from moola_pipeline.resources.promotions import LOG_NAME, read_log
 from moola_pipeline.resources.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
 from moola_pipeline.resources.seals import REMEDY, SEAL_SUFFIX, sealed_files
@@ -83,6 +84,7 @@ def verify_home(home: Home) -> Verification:
     for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
         found.prove("databases", _below(home, database), lambda path=database: _require_sound(path))
     _tracked(found, home)
+    found.findings += [Finding(_below(home, path), "missing", what) for path, what in absences(home)]
     if unfinished := sum(1 for _ in left_behind(home.data)):
         found.counts["left by killed writers, harmless"] = unfinished
     return found
@@ -100,7 +102,7 @@ def _bars(found: Verification, home: Home, store: BarStore) -> None:
         if entry.rejected_sha256 is not None:
             aside = _below(home, store.quarantined(entry))
             found.prove("rows set aside", aside, lambda one=entry: verify_quarantined(store, one))
-    if store.rolls.exists():
+    if store.rolls.exists() or manifest.rolls:
         found.prove("rolls", _below(home, store.rolls), lambda: registered_rolls(store))
 
 

@@ -6,9 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.rolls import AddedRolls, add_rolls, contract_of, read_rolls, registered_rolls
+from moola_pipeline.bars.manifest import add_bars, read_bars
+from moola_pipeline.bars.rolls import (
+    AddedRolls,
+    add_rolls,
+    contract_of,
+    read_rolls,
+    registered_rolls,
+    remove_rolls,
+)
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
+from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MissingFile
+from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 
 TWO_ROLLS = """time,old,new,spread
 2024-03-12T05:01:00Z,NQH4,NQM4,201.5
@@ -167,8 +176,35 @@ def test_a_changed_contract_that_still_makes_a_chain_is_refused_with_both_digest
 
     with pytest.raises(ChecksumMismatch, match=r"^rolls.csv: it was changed: its SHA256 is \w{64}"):
         registered_rolls(store)
+
+
+def test_registered_rolls_that_are_gone_are_missed_and_may_be_added_again_or_given_up(tmp_path: Path):
+    store = BarStore(tmp_path / "data", simulated=False)
+    add_rolls(store, rolls_file(tmp_path))
     store.rolls.unlink()
+    with pytest.raises(MissingFile) as fault:
+        registered_rolls(store)
+    assert str(fault.value) == (
+        "rolls.csv: data/manifest.json records that rolls are registered, but it is gone. "
+        'Register the rolls again with "moola bars rolls add FILE", or do without: moola bars rolls remove'
+    )
+    assert add_rolls(store, rolls_file(tmp_path)).changed
+    assert n_registered(store) == 2
+    assert remove_rolls(store) == 2
     assert registered_rolls(store) is None
+    add_rolls(store, rolls_file(tmp_path))
+    store.rolls.unlink()
+    assert remove_rolls(store) == 0
+    assert registered_rolls(store) is None
+
+
+def test_rolls_stay_recorded_when_bars_are_added(tmp_path: Path):
+    store = BarStore(tmp_path / "data", simulated=False)
+    add_rolls(store, rolls_file(tmp_path))
+    add_bars(store, write_csv(tmp_path / "nq.csv", made_up_bars(200)))
+    store.rolls.unlink()
+    with pytest.raises(MissingFile):
+        read_bars(store)
 
 
 def test_private_rolls_are_accepted(private_data: Path):

@@ -79,3 +79,12 @@ def test_bad_input_is_one_line(isolated_home: Path):
     assert wrong_name.exit_code == 2
     assert complaint(wrong_name) == "--out must end in .csv, got rolls.txt. Choose one of them."
     assert not (isolated_home / "data" / "raw").exists()
+
+
+@pytest.mark.usefixtures("with_bars")
+def test_rolls_are_given_up_by_name(tmp_path: Path):
+    assert call("bars", "rolls", "remove").stdout.startswith("no rolls were registered")
+    (tmp_path / "known.csv").write_text("time,old,new\n2024-03-12T05:01:00Z,NQH4,NQM4\n")
+    call("bars", "rolls", "add", tmp_path / "known.csv")
+    assert facts(call("bars", "rolls", "remove", "--json"))["rolls_before"] == 1
+    assert facts(call("bars", "list", "--json"))["rolls"] == 0

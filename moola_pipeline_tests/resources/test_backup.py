@@ -329,10 +329,10 @@ def test_a_home_of_format_1_opens_and_is_set_aside_whole_before(smoke_copy: Home
     assert home_format(smoke_copy) == 1
     assert facts(call("status", "--profile", "smoke", "--json", home=smoke_copy.root))["would_make"] == []
 
-    assert home_format(smoke_copy) == HOME_FORMAT == 3
+    assert home_format(smoke_copy) == HOME_FORMAT == 4
     assert outputs(smoke_copy) == made
     assert verify_home(smoke_copy).findings == []
-    restore(Home(tmp_path / "old"), smoke_copy.root / "before-format-3-of-1.zip", force=False)
+    restore(Home(tmp_path / "old"), smoke_copy.root / "before-format-4-of-1.zip", force=False)
     assert content(Home(tmp_path / "old")) == before
 
 
@@ -341,7 +341,7 @@ def test_a_home_of_a_later_version_is_refused_and_left_alone(small: Home, monkey
         later.setattr(formats, "HOME_FORMAT", HOME_FORMAT + 1)
         bring_up_to_date(small)
     before = content(small)
-    with pytest.raises(IntegrityError, match=r"must be of format 3 or earlier, got 4\. Install the version"):
+    with pytest.raises(IntegrityError, match=r"must be of format 4 or earlier, got 5\. Install the version"):
         bring_up_to_date(small)
     assert content(small) == before
 

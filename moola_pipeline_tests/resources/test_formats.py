@@ -58,11 +58,11 @@ def test_a_home_of_format_2_is_copied_and_then_proves_rolls_rows_set_aside_and_t
 
     aside = bring_up_to_date(home)
 
-    assert aside is not None and aside == home.root / "before-format-3-of-2.zip"
+    assert aside is not None and aside == home.root / "before-format-4-of-2.zip"
     restore(Home(tmp_path / "old"), aside, force=False)
     kept = [path for path in before if not path.name.startswith(".")]
     assert all((tmp_path / "old" / path.relative_to(home.root)).read_bytes() == before[path] for path in kept)
-    assert home_format(home) == HOME_FORMAT == 3
+    assert home_format(home) == HOME_FORMAT == 4
     assert read_bars(store).equals(table)
     assert rolls is not None and rolls.equals(registered_rolls(store))
     assert verify_home(home).findings == []

@@ -105,3 +105,15 @@ def test_a_copy_and_its_original_do_not_touch(smoke_home: Home, tmp_path: Path):
     assert version_of(open_store(smoke_home), "moola-simulated", "champion") == "1"
     assert load_version(smoke_home, CHAMPION)[1]["model_version"] == "1"
     assert str(smoke_home.tracking) in outcome(smoke_home)["notebook"][0]
+
+
+def test_a_moved_home_whose_note_of_its_place_is_gone_reads_it_from_the_recorded_paths(home: Home):
+    with database(home) as connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INT, artifact_location TEXT)")
+        location = f"{home.tracking.as_uri()}/artifacts/moola-nq"
+        connection.execute("INSERT INTO experiments VALUES (0, 'mlruns/0'), (1, ?)", (location,))
+    there = moved(home, "artifacts")
+    (there.tracking / PLACE_NAME).unlink()
+    relocate(there)
+    assert uris(there)["a"] == f"{there.tracking.as_uri()}/artifacts/1/a"
+    assert (there.tracking / PLACE_NAME).exists()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.errors import ChecksumMismatch, IntegrityError
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MissingFile
 from moola_pipeline.publish import file_sha256
-from moola_pipeline.resources.seals import damage, prove, seal
+from moola_pipeline.resources.seals import damage, prove, seal, unsealed
 
 
 @pytest.fixture
@@ -61,10 +61,24 @@ def test_a_broken_seal_proves_nothing(place: Path):
         assert damage(place) == "what it made was changed"
 
 
-def test_an_asset_kept_before_there_were_seals_is_not_judged(place: Path):
+def test_files_without_their_seal_prove_nothing(place: Path):
     (place.parent / "encoder.seal.json").unlink()
-    flip(place / "config.json", 0)
-    assert damage(place) is None
+    with pytest.raises(MissingFile) as fault:
+        prove(place)
+    assert str(fault.value) == (
+        "encoder.seal.json must hold the digests of encoder, but it is gone. Make it again: moola run"
+    )
+    assert damage(place) == "the digests of what it made are gone"
+    assert unsealed(place.parent) == [place]
+
+
+def test_only_what_has_files_lacks_a_seal(place: Path):
+    (place.parent / "checkpoints" / "encoder").mkdir(parents=True)
+    (place.parent / "checkpoints" / "encoder" / "epoch").write_text("on the way")
+    (place.parent / ".encoder.lock").write_text("")
+    (place.parent / "nothing").mkdir()
+    assert unsealed(place.parent) == []
+    assert unsealed(place.parent / "nowhere") == []
 
 
 def test_files_of_another_asset_and_half_written_ones_are_not_sealed(place: Path):

@@ -14,6 +14,7 @@ from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.home import HOME_VARIABLE, Home
 from moola_pipeline.resources import store
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
+from moola_pipeline.resources.seals import seal
 from moola_pipeline.resources.store import (
     ClassifierIOManager,
     EncoderIOManager,
@@ -123,6 +124,7 @@ def test_a_frame_with_a_float64_column_passes_no_border_but_that_of_bars_and_lab
 def test_a_frame_that_was_kept_as_float64_before_is_refused_when_it_is_read():
     manager = FrameIOManager(pipeline=PIPELINE)
     manager.write(PIPELINE.place("latest_expansions"), pd.DataFrame({"probability": [0.5]}))
+    seal(PIPELINE.place("latest_expansions"))
     with pytest.raises(IntegrityError, match="^latest_expansions: probability must be float32"):
         manager.load_input(dg.build_input_context(asset_key="latest_expansions"))
 

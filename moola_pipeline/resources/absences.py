@@ -1,0 +1,73 @@
+"""Files that are gone from a home, though others in it prove that they were there."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.home import Home
+from moola_pipeline.resources.databases import DATABASE_NAME
+from moola_pipeline.resources.elsewhere import tracking_elsewhere
+from moola_pipeline.resources.promotions import log_file
+from moola_pipeline.resources.seals import REMEDY, seal_file, unsealed
+
+RESTORE = "Put it back from a backup: moola restore --force FILE"
+ADD_AGAIN = 'Put back a copy of it, or register the files once more: "moola bars add" on each of them.'
+HISTORY, SCHEDULES = "storage/history", "storage/schedules"
+
+
+class Absence(NamedTuple):
+    """A file that is gone, and one line: what must be, and the remedy."""
+
+    path: Path
+    what: str
+
+
+def absences(home: Home) -> Iterator[Absence]:
+    """What is gone: a manifest, a seal, a database, the log of promotions.
+
+    A simulated market is not looked at: what it lacks, the next run makes anew.
+    """
+    store = BarStore(home.data, simulated=False)
+    if not store.manifest.exists() and any(_seen(store.raw)):
+        yield _gone(store.manifest, f"record the files in {store.raw}", ADD_AGAIN)
+    for folder in (home.store, home.reports):
+        for market in sorted(folder.glob("*/")):
+            for place in unsealed(market):
+                yield _gone(seal_file(place), f"hold the digests of {place.name}", REMEDY)
+    yield from _tracked(home)
+    runs = home.dagster / HISTORY / "runs"
+    if any(path.name != "index.db" for path in runs.glob("*.db")):
+        for path in (runs.with_suffix(".db"), runs / "index.db", home.dagster / SCHEDULES / "schedules.db"):
+            if not path.exists():
+                yield _gone(path, "hold what Dagster keeps beside the events of runs", RESTORE)
+
+
+def _tracked(home: Home) -> Iterator[Absence]:
+    if tracking_elsewhere():
+        return
+    database, log = home.tracking / DATABASE_NAME, log_file(home)
+    if not database.exists():
+        if any(_seen(home.tracking / "artifacts")):
+            yield _gone(database, "list the runs and models whose files MLflow keeps", RESTORE)
+    elif not log.exists() and _has_champion(database):
+        yield _gone(log, "say who was champion, and why", RESTORE)
+
+
+def _has_champion(database: Path) -> bool:
+    with (
+        suppress(sqlite3.Error),  # a damaged database is named as such
+        closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection,
+    ):
+        return bool(connection.execute("SELECT 1 FROM registered_model_aliases LIMIT 1").fetchone())
+    return False
+
+
+def _seen(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob("*") if path.name[0] != ".")
+
+
+def _gone(path: Path, task: str, remedy: str) -> Absence:
+    return Absence(path, f"{path.name} must {task}, but it is gone. {remedy}")

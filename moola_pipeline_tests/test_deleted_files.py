@@ -1,0 +1,76 @@
+"""A file that is deleted from a home is missed by `moola verify`, unless nothing is lost with it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moola_pipeline.home import Home
+from moola_pipeline.resources.backup import kept_files
+from moola_pipeline.resources.verification import verify_home
+from moola_pipeline_tests.cli.calls import call
+from moola_pipeline_tests.counts import record
+from moola_pipeline_tests.homes import copied
+
+ROLLS = "time,old,new\n2024-03-15T22:00:00.000000Z,NQH4,NQM4\n"
+MADE_ANEW = (
+    "dagster.yaml",
+    "data/format.json",
+    "data/mlflow/place.txt",
+    "data/simulated/*/manifest.json",
+    "data/simulated/*/settings.json",
+)
+"""By the next command, with what they held before."""
+RECORDED_NOWHERE = (".dagster/compute_logs/*/*/*", ".dagster/storage/history/runs/????????-*.db")
+"""What a run printed, and its events: history, from which nothing is made."""
+REMEDIES = (
+    "moola run",
+    "moola restore",
+    "moola bars add",
+    "moola bars rolls add",
+    "moola labels add",
+    "Delete",
+)
+
+
+@pytest.fixture(params=["simulated", "registered"])
+def home(
+    request: pytest.FixtureRequest, smoke_home: Home, registered_home: Home, tmp_path: Path
+) -> Iterator[Home]:
+    """A copy to delete from, with rolls where a person can register them."""
+    made = copied(smoke_home if request.param == "simulated" else registered_home, tmp_path / "home")
+    if request.param == "registered":
+        (tmp_path / "rolls.csv").write_text(ROLLS)
+        assert call("bars", "rolls", "add", tmp_path / "rolls.csv", home=made.root).exit_code == 0
+    yield made
+
+
+def test_whatever_is_deleted_is_missed_or_made_anew(home: Home):
+    began, n_missed = time.monotonic(), 0
+    assert verify_home(home).findings == []
+    for path in list(kept_files(home)):
+        name, content = path.relative_to(home.root), path.read_bytes()
+        path.unlink()
+        found = verify_home(home).findings
+        path.write_bytes(content)
+        if not any(name.match(pattern) for pattern in (*MADE_ANEW, *RECORDED_NOWHERE)):
+            n_missed += 1
+            assert name.name in " ".join(f"{one.file} {one.what}" for one in found), name
+            assert all(any(remedy in one.what for remedy in REMEDIES) for one in found), found
+    assert n_missed >= 30
+    record(
+        f"files deleted: {home.root.parent.name}",
+        files=n_missed,
+        unnoticed=0,
+        seconds=time.monotonic() - began,
+    )
+
+
+def test_an_asset_whose_seal_was_deleted_is_made_again(smoke_copy: Home):
+    seal = smoke_copy.store / "simulated-smoke" / "labeled_expansions.seal.json"
+    seal.unlink()
+    ran = call("run", "--profile", "smoke", home=smoke_copy.root)
+    assert ran.exit_code == 0, ran.output
+    assert "the digests of what it made are gone" in ran.stdout
+    assert verify_home(smoke_copy).findings == []
