@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moola_pipeline.cli.output import json_option
-from moola_pipeline.errors import IntegrityError, MissingArtifact
+from moola_pipeline.errors import IntegrityError, MissingArtifact, MissingFile
 from moola_pipeline.home import Home
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def read_report(folder: Path) -> "ReportData":
 
     Raises:
         MissingArtifact: If there is none.
+        MissingFile: If its seal is gone.
         Truncated, ChecksumMismatch: If page or numbers are no longer those that were written.
         IntegrityError: If its file is not a report.
     """
@@ -62,6 +63,8 @@ def read_report(folder: Path) -> "ReportData":
     try:
         prove(folder / "report")
         return ReportData.model_validate_json((folder / "report.json").read_bytes())
+    except MissingFile:
+        raise
     except FileNotFoundError as fault:
         raise MissingArtifact("A report must have been written, but there is none. Run: moola run") from fault
     except ValidationError as fault:

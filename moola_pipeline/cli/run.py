@@ -80,6 +80,7 @@ def run(
     from moola_pipeline.resources.abandoned import await_slots, release_abandoned
     from moola_pipeline.resources.one_run import await_runs
     from moola_pipeline.resources.pipeline import Pipeline
+    from moola_pipeline.resources.recorded_files import prove_champion
 
     with alone_in(home), open_instance(home) as instance:
         # Bars or labels added while it works must not turn the rest of a run to another market.
@@ -99,6 +100,7 @@ def run(
             compute = {"device": device, "tf32": tf32, "processes": processes}
             _materialize(instance, stale, chosen, compute)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
+    prove_champion(home, pipeline.chosen_market().model_name)  # also where nothing was to be done
 
 
 def _resolved(pipeline: "Pipeline") -> dict[str, str]:

@@ -11,7 +11,7 @@ from moola_pipeline.home import Home
 from moola_pipeline.resources.databases import DATABASE_NAME
 from moola_pipeline.resources.elsewhere import tracking_elsewhere
 from moola_pipeline.resources.promotions import log_file
-from moola_pipeline.resources.seals import REMEDY, seal_file, unsealed
+from moola_pipeline.resources.seals import remedy_of, seal_file, unsealed
 
 RESTORE = "Put it back from a backup: moola restore --force FILE"
 ADD_AGAIN = 'Put back a copy of it, or register the files once more: "moola bars add" on each of them.'
@@ -36,7 +36,7 @@ def absences(home: Home) -> Iterator[Absence]:
     for folder in (home.store, home.reports):
         for market in sorted(folder.glob("*/")):
             for place in unsealed(market):
-                yield _gone(seal_file(place), f"hold the digests of {place.name}", REMEDY)
+                yield _gone(seal_file(place), f"hold the digests of {place.name}", remedy_of(place))
     yield from _tracked(home)
     runs = home.dagster / HISTORY / "runs"
     if any(path.name != "index.db" for path in runs.glob("*.db")):

@@ -22,7 +22,13 @@ from moola_pipeline.errors import (
 from moola_pipeline.home import Home
 from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
-from moola_pipeline.resources.registry import ANNOTATOR_FOLDER, CONFIG_DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST
+from moola_pipeline.resources.registry import (
+    ANNOTATOR_FOLDER,
+    CHAMPION,
+    CONFIG_DIGEST,
+    MODEL_FOLDER,
+    WEIGHTS_DIGEST,
+)
 from moola_pipeline.resources.relocation import recorded_place
 from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
 
@@ -45,6 +51,11 @@ _OF_VERSIONS = (
     "SELECT version.source, tag.key, tag.value "
     "FROM model_version_tags AS tag JOIN model_versions AS version "
     "ON version.name = tag.name AND version.version = tag.version WHERE tag.key IN (:weights, :config)"
+)
+_OF_CHAMPION = (
+    f"{_OF_VERSIONS} AND EXISTS (SELECT 1 FROM registered_model_aliases AS alias "
+    "WHERE alias.name = version.name AND alias.version = version.version "
+    "AND alias.alias = :alias AND alias.name = :model)"
 )
 _FILES = {WEIGHTS_DIGEST: "weights.safetensors", CONFIG_DIGEST: "config.json"}
 
@@ -105,9 +116,30 @@ def recorded_files(home: Home) -> Iterator[RecordedFile]:
         name = key.removeprefix(DIGEST_TAG)
         kind = "files of models" if name.startswith(f"{MODEL_FOLDER}/") else "files of runs"
         yield RecordedFile(kind, _place(home, uri, name), value)
-    for source, key, sha256 in _rows(
-        home, _OF_VERSIONS, {"weights": WEIGHTS_DIGEST, "config": CONFIG_DIGEST}
-    ):
+    yield from _of_versions(home, _OF_VERSIONS, {})
+
+
+def prove_champion(home: Home, model: str) -> None:
+    """Prove that the files of a model's champion are those that were registered; reads no network.
+
+    Raises:
+        MissingFile: If one is gone.
+        Truncated, ChecksumMismatch: If one is shorter, or another.
+        BadInput: If a shared database, or the bucket, does not answer.
+    """
+    for one in _of_versions(home, _OF_CHAMPION, {"alias": CHAMPION, "model": model}):
+        name = f"models:/{model}@{CHAMPION}, {one.place.rpartition('/')[2]}"
+        try:
+            one.prove(name)
+        except FileNotFoundError as fault:
+            if isinstance(fault, MoolaError):
+                raise
+            raise MissingFile(f"{name}: {one.place} must be there, but it is gone. {LATER_THAN}") from fault
+
+
+def _of_versions(home: Home, query: str, chosen: Mapping[str, str]) -> Iterator[RecordedFile]:
+    digests = {"weights": WEIGHTS_DIGEST, "config": CONFIG_DIGEST}
+    for source, key, sha256 in _rows(home, query, {**digests, **chosen}):
         place = _place(home, source, f"artifacts/{ANNOTATOR_FOLDER}/{_FILES[key]}")
         yield RecordedFile("files of versions", place, sha256)
 

@@ -84,7 +84,7 @@ _REMEDY = "Make the asset again: moola run --force"
 
 def _digests(content: bytes, uri: str, place: Path) -> dict[str, str]:
     try:
-        digests = {name: one.sha256 for name, one in digests_in(content, place.name).items()}
+        digests = {name: one.sha256 for name, one in digests_in(content, place.name, _REMEDY).items()}
     except IntegrityError:
         digests = {"..": ""}
     # names come from outside: none may lead out of the asset's own files

@@ -12,7 +12,6 @@ FORMAT = 2
 SEAL_SUFFIX = ".seal.json"
 CHECKPOINTS = "checkpoints"
 """Folder beside the assets, of trainings under way."""
-REMEDY = "Make it again: moola run"
 GONE, CHANGED = "what it made is gone", "what it made was changed"
 UNREAD, UNPROVEN = "what it made cannot be read", "the digests of what it made are gone"
 
@@ -43,16 +42,17 @@ def prove(place: Path) -> None:
         if not _files(place):
             raise FileNotFoundError(place)
         raise MissingFile(
-            f"{seal_file(place).name} must hold the digests of {place.name}, but it is gone. {REMEDY}"
+            f"{seal_file(place).name} must hold the digests of {place.name}, but it is gone. "
+            f"{remedy_of(place)}"
         )
     for name, recorded in sealed_files(place).items():
         path = place.parent / name
         try:
-            prove_file(path, name, recorded, seal_file(place).name, REMEDY)
+            prove_file(path, name, recorded, seal_file(place).name, remedy_of(place))
         except FileNotFoundError:
             raise
         except OSError as fault:
-            raise unreadable(path, fault, REMEDY) from fault
+            raise unreadable(path, fault, remedy_of(place)) from fault
 
 
 def unsealed(folder: Path) -> list[Path]:
@@ -91,10 +91,22 @@ def sealed(place: Path) -> dict[str, str]:
 def sealed_files(place: Path) -> dict[str, FileDigest]:
     """As `sealed`, with sizes where they were recorded."""
     path = seal_file(place)
-    return digests_in(path.read_bytes(), path.name) if path.exists() else {}
+    return digests_in(path.read_bytes(), path.name, remedy_of(place)) if path.exists() else {}
 
 
-def digests_in(content: bytes, name: str) -> dict[str, FileDigest]:
+def remedy_of(place: Path) -> str:
+    """How an asset is made again: by a run of the market and the profile that its folder is named after."""
+    market, _, profile = place.parent.name.rpartition("-")
+    _, _, scenario = market.partition("simulated-")
+    if not market:
+        return "Make it again: moola run"
+    if scenario:
+        return f"Make it again: moola run --scenario {scenario} --profile {profile}"
+    kind = "simulated" if market == "simulated" else "registered"
+    return f"Make it again: moola run --market {kind} --profile {profile}"
+
+
+def digests_in(content: bytes, name: str, remedy: str) -> dict[str, FileDigest]:
     """What the bytes of a seal record; seals of format 1 hold names and SHA256 alone.
 
     Raises:
@@ -102,13 +114,13 @@ def digests_in(content: bytes, name: str) -> dict[str, FileDigest]:
         ChecksumMismatch: If it was changed.
         IntegrityError: If it is no seal.
     """
-    record = record_in(content, f"{name} must hold digests", REMEDY)
+    record = record_in(content, f"{name} must hold digests", remedy)
     try:
         if record.get("format") == FORMAT:
             return {_inside(file): FileDigest(**digest) for file, digest in record["files"].items()}
         return {_inside(file): FileDigest(_text(digest), None) for file, digest in record.items()}
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise IntegrityError(f"{name} must hold digests, but it cannot be read. {REMEDY}") from None
+        raise IntegrityError(f"{name} must hold digests, but it cannot be read. {remedy}") from None
 
 
 def _inside(name: str) -> str:

@@ -12,7 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest
-from moola_pipeline.errors import IntegrityError, MissingArtifact, UnreadableFile
+from moola_pipeline.errors import IntegrityError, MissingArtifact, MissingFile, UnreadableFile
 from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
@@ -21,7 +21,7 @@ from moola_pipeline.records import unreadable
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import code_version
 from moola_pipeline.resources.remote_store import pull, push
-from moola_pipeline.resources.seals import REMEDY, prove, seal
+from moola_pipeline.resources.seals import prove, remedy_of, seal
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
         """The value of an upstream asset.
 
         Raises:
+            MissingFile: If its seal is gone.
             MissingArtifact: If it has not been materialized for this market and profile.
             Truncated, ChecksumMismatch: If its files are no longer those that were kept.
             UnreadableFile: If the system would not read one.
@@ -76,15 +77,15 @@ class StoreIOManager(dg.ConfigurableIOManager):
         try:
             prove(place)
             value = self.read(place)
+        except (MissingFile, UnreadableFile):
+            raise
         except FileNotFoundError as fault:
             raise MissingArtifact(
                 f"{asset} must be materialized first for {self.pipeline.label}, but it is not there. "
                 "Materialize it, or run: moola run"
             ) from fault
-        except UnreadableFile:
-            raise
         except OSError as fault:
-            raise unreadable(place, fault, REMEDY) from fault
+            raise unreadable(place, fault, remedy_of(place)) from fault
         self._require_float32(asset, value)
         return value
 

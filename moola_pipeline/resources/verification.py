@@ -21,7 +21,7 @@ from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.absences import absences
 from moola_pipeline.resources.promotions import LOG_NAME, read_log
 from moola_pipeline.resources.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
-from moola_pipeline.resources.seals import REMEDY, SEAL_SUFFIX, sealed_files
+from moola_pipeline.resources.seals import SEAL_SUFFIX, remedy_of, sealed_files
 from moola_pipeline.resources.tracking import DATABASE_NAME
 
 T = TypeVar("T")
@@ -49,18 +49,18 @@ class Verification:
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
 
-    def prove(self, kind: str, file: str, proof: Callable[[], T]) -> T | None:
+    def prove(self, kind: str, file: str, proof: Callable[[], T], remedy: str = LATER_THAN) -> T | None:
         """What the proof of a file returns; None, and a finding, if it complains. Counts the file."""
         self.counts[kind] += 1
         try:
             return proof()
         except FileNotFoundError as fault:
-            gone = f"{file} must be there, as it was recorded, but it is gone. {_remedy_of(kind)}"
+            gone = f"{file} must be there, as it was recorded, but it is gone. {remedy}"
             self.findings.append(
                 Finding(file, "missing", str(fault) if isinstance(fault, MoolaError) else gone)
             )
         except (MoolaError, OSError, sqlite3.Error) as fault:
-            said = str(fault) if isinstance(fault, MoolaError) else f"{file}: {fault}. {_remedy_of(kind)}"
+            said = str(fault) if isinstance(fault, MoolaError) else f"{file}: {fault}. {remedy}"
             self.findings.append(Finding(file, _kind(fault), said))
         return None
 
@@ -146,13 +146,15 @@ def _proven_labels(folder: Path) -> list[LabelLedger]:
 
 def _asset(found: Verification, home: Home, seal: Path) -> None:
     place = seal.with_name(seal.name.removesuffix(SEAL_SUFFIX))
-    files = found.prove("seals", _below(home, seal), lambda: sealed_files(place))
+    remedy = remedy_of(place)
+    files = found.prove("seals", _below(home, seal), lambda: sealed_files(place), remedy)
     for name, recorded in (files or {}).items():
         path = place.parent / name
         found.prove(
             "files of assets",
             _below(home, path),
-            lambda path=path, name=name, one=recorded: prove_file(path, name, one, seal.name, REMEDY),
+            lambda path=path, name=name, one=recorded: prove_file(path, name, one, seal.name, remedy),
+            remedy,
         )
 
 
@@ -173,6 +175,8 @@ def _tracked(found: Verification, home: Home) -> None:
         return
     for one in kept:
         name = _below(home, one.path) if one.path else one.place
+        if name in {finding.file for finding in found.findings}:
+            continue  # a version is a run's model, and its damage was named there
         found.prove(one.kind, name, lambda one=one, name=name: one.prove(name))
 
 
@@ -196,10 +200,6 @@ def _kind(fault: Exception) -> str:
     if isinstance(fault, ChecksumMismatch):
         return "changed"
     return "unreadable"
-
-
-def _remedy_of(kind: str) -> str:
-    return REMEDY if kind in ("files of assets", "seals") else LATER_THAN
 
 
 def _below(home: Home, path: Path) -> str:

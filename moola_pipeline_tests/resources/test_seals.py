@@ -6,7 +6,7 @@ import pytest
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MissingFile
 from moola_pipeline.publish import file_sha256
-from moola_pipeline.resources.seals import damage, prove, seal, unsealed
+from moola_pipeline.resources.seals import damage, prove, remedy_of, seal, unsealed
 
 
 @pytest.fixture
@@ -91,3 +91,16 @@ def test_files_of_another_asset_and_half_written_ones_are_not_sealed(place: Path
 
 def test_where_nothing_was_kept_everything_is_gone(tmp_path: Path):
     assert damage(tmp_path / "encoder") == "what it made is gone"
+
+
+@pytest.mark.parametrize(
+    ("folder", "command"),
+    [
+        ("nq-full", "moola run --market registered --profile full"),
+        ("simulated-smoke", "moola run --market simulated --profile smoke"),
+        ("simulated-no_signal-demo", "moola run --scenario no_signal --profile demo"),
+        ("elsewhere", "moola run"),
+    ],
+)
+def test_an_asset_is_made_again_by_a_run_of_its_market_and_profile(folder: str, command: str):
+    assert remedy_of(Path("store") / folder / "raw_nq_bars") == f"Make it again: {command}"

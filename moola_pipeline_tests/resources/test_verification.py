@@ -110,7 +110,7 @@ def test_a_missing_file_is_named_as_missing(changed: Home):
     [found] = verify_home(changed).findings
     path.write_bytes(content)
     assert (found.file, found.kind) == (ARTEFACTS["predictions"], "missing")
-    assert found.what.endswith("Make it again: moola run")
+    assert found.what.endswith("Make it again: moola run --market simulated --profile smoke")
 
 
 def test_a_database_that_is_none_is_named(changed: Home):
@@ -167,3 +167,19 @@ def test_labels_and_bars_of_a_person_are_proven(registered_copy: Home):
         assert all("moola" in one.what or "backup" in one.what for one in found)
     ledger = json.loads((registered_copy.data / "labels" / "ledger.json").read_bytes())
     assert "record_sha256" in ledger
+
+
+def test_a_run_that_finds_nothing_to_do_still_proves_the_champion(smoke_copy: Home):
+    [weights] = smoke_copy.root.glob(ARTEFACTS["registry weights"])
+    flipped = bytearray(weights.read_bytes())
+    flipped[-1] ^= 1
+    weights.write_bytes(flipped)
+    ran = call("run", "--profile", "smoke", home=smoke_copy.root)
+    assert ran.exit_code == 1
+    assert "is champion" in ran.stdout
+    assert "models:/moola-simulated@champion, weights.safetensors: SHA256 is " in ran.stderr
+    assert [one.kind for one in verify_home(smoke_copy).findings] == ["changed"]
+    weights.unlink()
+    gone = call("run", "--profile", "smoke", home=smoke_copy.root)
+    assert (gone.exit_code, gone.stderr.count("\n")) == (1, 1)
+    assert "must be there, but it is gone. Put it back from a backup" in gone.stderr
