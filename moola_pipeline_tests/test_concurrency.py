@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from moola_pipeline.bars.store import BarStore, read_manifest
@@ -13,7 +14,7 @@ from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.resources.backup import restore
 from moola_pipeline.resources.verification import verify_home
 from moola_pipeline_tests.counts import record
-from moola_pipeline_tests.homes import BARS
+from moola_pipeline_tests.homes import BARS, LABELS, moola
 from moola_pipeline_tests.outputs import disorder, outputs
 
 RUN = ("run", "--profile", "smoke", "--market", "simulated")
@@ -54,6 +55,30 @@ def test_two_runs_and_a_bars_add_in_a_fresh_home_leave_what_one_run_leaves(
     assert disorder(home) == []
     assert verify_home(home).findings == []
     record("commands at once in a fresh home", commands=3, lost=0, seconds=time.monotonic() - began)
+
+
+@pytest.mark.slow
+def test_labels_added_while_a_run_is_at_work_are_learned_from_in_the_next_one(
+    registered_home: Home, registered_files: Path, tmp_path: Path
+):
+    began, home = time.monotonic(), Home(tmp_path / "home")
+    labels = pd.read_csv(registered_files / LABELS)
+    last = labels["window_start"] >= sorted(labels["window_start"].unique())[-3]
+    labels.loc[~last].to_csv(tmp_path / "first.csv", index=False)
+    labels.loc[last].to_csv(tmp_path / "second.csv", index=False)
+    moola(home, "bars", "add", registered_files / BARS)
+    moola(home, "labels", "add", tmp_path / "first.csv")
+    smoke = ("run", "--profile", "smoke")
+    ended_well([started(home, *smoke), started(home, "labels", "add", tmp_path / "second.csv")])
+    assert verify_home(home).findings == []
+    ended_well([started(home, *smoke)])
+    made, expected = outputs(home, "nq-smoke"), outputs(registered_home, "nq-smoke")
+    # the second report compares itself with the first
+    assert {name: made[name] for name in made if name != "report"} == {
+        name: expected[name] for name in expected if name != "report"
+    }
+    assert verify_home(home).findings == []
+    record("labels added beside a run", commands=3, lost=0, seconds=time.monotonic() - began)
 
 
 @pytest.mark.slow
