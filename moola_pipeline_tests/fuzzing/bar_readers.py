@@ -151,7 +151,9 @@ def _other_column(rng: np.random.Generator, table: pa.Table) -> pa.Table:
         hidden = pa.array(rng.random(len(table)) < 0.3)
         return table.set_column(place, name, pc.if_else(hidden, pa.scalar(None, column.type), column))  # type: ignore[attr-defined]
     if kind == 4:
-        lists = pa.array([[value.as_py()] * int(rng.integers(3)) for value in column])
+        lengths = [int(rng.integers(3)) for _ in column]
+        values = column.take(pa.array(np.repeat(np.arange(len(lengths)), lengths))).combine_chunks()
+        lists = pa.ListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int32()), values)
         return table.set_column(place, name, lists)
     wanted = PARQUET_TYPES[int(rng.integers(len(PARQUET_TYPES)))]
     try:
