@@ -1,5 +1,7 @@
 """The faults a user can meet, each with the exit code of the command that meets it."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 
 LONGEST_LINE = 2_000
@@ -15,6 +17,11 @@ def one_line(text: str) -> str:
     if len(line) <= LONGEST_LINE:
         return line
     return f"{line[: LONGEST_LINE // 2 - 3]} ... {line[2 - LONGEST_LINE // 2 :]}"
+
+
+def install_command(extra: str) -> str:
+    """What installs an optional part for this very Python: a pip found elsewhere would serve another."""
+    return f"{shlex.quote(sys.executable)} -m pip install -c requirements.txt -e '.[{extra}]'"
 
 
 class MoolaError(Exception):

@@ -1,7 +1,5 @@
 """Databento's binary format (DBN): one-minute bars in fixed point, with the contract of each."""
 
-import shlex
-import sys
 from typing import Any
 
 import numpy as np
@@ -9,15 +7,13 @@ import pandas as pd
 import pyarrow as pa
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
-from moola_pipeline.errors import BadInput
+from moola_pipeline.errors import BadInput, install_command
 
 DBN_MAGIC = b"DBN"
 DBN_COLUMNS = ("ts_event", *PRICE_COLUMNS, "volume", "symbol", "instrument_id")
 PRICE_SCALE = 1e9
 """Fixed-point units of a point; 0.25 and every other tick is exact in them."""
 MINUTE_SCHEMA = "ohlcv-1m"
-EXTRA = f"{shlex.quote(sys.executable)} -m pip install -c requirements.txt -e '.[databento]'"
-"""Of this very Python: a pip found elsewhere would install it where Moola does not look."""
 _PRELUDE = 8
 """Magic, version, and the length of the metadata that follow."""
 _MINUTE_BAR = 33
@@ -74,7 +70,7 @@ def _metadata(content: bytes, source: str) -> Any:
     except ModuleNotFoundError:
         raise BadInput(
             f"{source}: reading DBN needs the extra databento, which is not installed. "
-            f"Run in the project root: {EXTRA}"
+            f"Run in the project root: {install_command('databento')}"
         ) from None
     try:
         return dbn.Metadata.decode(content[: _PRELUDE + _metadata_length(content)])

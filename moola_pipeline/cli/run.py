@@ -111,14 +111,14 @@ def _resolved(pipeline: "Pipeline") -> dict[str, str]:
 
 @contextmanager
 def alone_in(home: Home) -> Iterator[None]:
-    """Hold the home's run lock; wait, and say so, while another `moola run` is at work."""
+    """Hold the home's run lock; wait, and say so, while a run, verify, backup or restore is at work."""
     from filelock import Timeout
 
     lock = run_lock(home)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        click.echo("Another moola run is at work in this home; waiting for it to end ...", err=True)
+        click.echo("Another moola command is at work in this home; waiting for it to end ...", err=True)
         lock.acquire()
     try:
         yield

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from moola_pipeline.errors import BadInput
+from moola_pipeline.errors import BadInput, install_command
 
 EXECUTOR_VARIABLE = "MOOLA_EXECUTOR"
 IN_PROCESS, KUBERNETES = "in_process", "kubernetes"
@@ -35,6 +35,6 @@ def chosen_executor() -> Any:
     except ImportError:
         raise BadInput(
             f"{EXECUTOR_VARIABLE}={KUBERNETES} must find dagster-k8s, but it is not installed. "
-            "Install it: pip install -c requirements.txt -e '.[cluster]'"
+            f"Run in the project root: {install_command('cluster')}"
         ) from None
     return k8s_job_executor.configured({"per_step_k8s_config": dict.fromkeys(GPU_STEPS, _ONE_GPU)})

@@ -267,7 +267,7 @@ def test_a_second_run_in_the_same_home_waits_for_the_first(smoke_copy: Home):
     result = call(*SMOKE, home=smoke_copy.root)
     first.join()
     assert result.exit_code == 0
-    assert result.stderr == "Another moola run is at work in this home; waiting for it to end ...\n"
+    assert result.stderr == "Another moola command is at work in this home; waiting for it to end ...\n"
     assert "Nothing has changed" in result.stdout
 
 

@@ -14,6 +14,8 @@ from moola_pipeline.resources.seals import seal
 from moola_pipeline.resources.verification import verify_home
 from moola_pipeline_tests.cli.calls import call
 
+WAITS = "Another moola command is at work in this home; waiting for it to end ...\n"
+
 
 def test_the_second_waits_says_for_what_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     home, entered = Home(tmp_path), threading.Event()
@@ -29,7 +31,7 @@ def test_the_second_waits_says_for_what_and_goes_on(tmp_path: Path, capsys: pyte
         assert not entered.wait(0.5)
     assert entered.wait(10)
     waiting.join()
-    assert capsys.readouterr().err == "Another moola run is at work in this home; waiting for it to end ...\n"
+    assert capsys.readouterr().err == WAITS
 
 
 def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_them(tmp_path: Path):
@@ -50,7 +52,7 @@ def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_t
     waiting.join(20)
     assert (done[0].exit_code, done[0].stderr) == (
         0,
-        "Another moola run is at work in this home; waiting for it to end ...\n",
+        WAITS,
     )
     assert done[0].stdout.endswith("All as it was recorded.\n")
 
