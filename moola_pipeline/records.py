@@ -4,13 +4,22 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated, UnreadableFile
 from moola_pipeline.publish import file_sha256, publish_bytes
 
+CHUNK_BYTES = 8 << 20
 OWN_DIGEST = "record_sha256"
 """Under this name a record holds the SHA256 of itself without it. One written by format 1 has none."""
+
+
+class Readable(Protocol):
+    """What bytes are read from, some at a time."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,15 @@ class FileDigest:
         """The digest of a file as it is."""
         return cls(file_sha256(path), path.stat().st_size)
 
+    @classmethod
+    def of_stream(cls, stream: "Readable") -> "FileDigest":
+        """The digest of what a stream holds, read in chunks."""
+        digest, size = hashlib.sha256(), 0
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+        return cls(digest.hexdigest(), size)
+
 
 def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, remedy: str) -> None:
     """Prove that a file holds the bytes that were recorded.
@@ -47,12 +65,23 @@ def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, re
         Truncated: If it is shorter than recorded.
         ChecksumMismatch: If its SHA256 is another.
     """
-    size, actual = path.stat().st_size, file_sha256(path)
-    if actual == recorded.sha256:
+    require_recorded(FileDigest.of(path), name, recorded, recorded_in, remedy)
+
+
+def require_recorded(
+    actual: FileDigest, name: str, recorded: FileDigest, recorded_in: str, remedy: str
+) -> None:
+    """Refuse a digest that is not the recorded one; arguments as of `prove_file`.
+
+    Raises:
+        Truncated: If the file is shorter than recorded.
+        ChecksumMismatch: If its SHA256 is another.
+    """
+    if actual.sha256 == recorded.sha256:
         return
-    fault = f"{name}: SHA256 is {actual}, {recorded_in} records {recorded.sha256}"
-    if recorded.bytes is not None and size < recorded.bytes:
-        raise Truncated(f"{fault}: it ends after {size:,} of {recorded.bytes:,} bytes. {remedy}")
+    fault = f"{name}: SHA256 is {actual.sha256}, {recorded_in} records {recorded.sha256}"
+    if recorded.bytes is not None and actual.bytes is not None and actual.bytes < recorded.bytes:
+        raise Truncated(f"{fault}: it ends after {actual.bytes:,} of {recorded.bytes:,} bytes. {remedy}")
     raise ChecksumMismatch(f"{fault}. {remedy}")
 
 

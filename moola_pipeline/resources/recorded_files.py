@@ -1,6 +1,5 @@
 """Files whose digest MLflow's database holds, in the home or in a bucket: of runs, models and versions."""
 
-import hashlib
 import os
 import re
 import sqlite3
@@ -11,16 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from moola_pipeline.errors import (
-    BadInput,
-    ChecksumMismatch,
-    IntegrityError,
-    MissingFile,
-    MoolaError,
-    Truncated,
-)
+from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
 from moola_pipeline.home import Home
-from moola_pipeline.records import FileDigest, prove_file
+from moola_pipeline.records import FileDigest, prove_file, require_recorded
 from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
 from moola_pipeline.resources.registry import (
     ANNOTATOR_FOLDER,
@@ -40,7 +32,6 @@ OTHER_RECORD = "Put the database back from a backup: moola restore --force FILE"
 MADE_AGAIN = "Put the object back, or log another: moola run --force"
 ENDPOINT_VARIABLE = "MLFLOW_S3_ENDPOINT_URL"
 """Address of the server that MLflow keeps artifacts on, where it is not Amazon's."""
-CHUNK_BYTES = 8 << 20
 _BUCKET = "s3://"
 _RECORDED = re.compile(r"(?P<sha256>[0-9a-f]{64})( (?P<size>[0-9]{1,18}))?")
 _OF_RUNS = (
@@ -185,13 +176,10 @@ def _place(home: Home, uri: str, name: str) -> str:
 
 
 def _prove_object(uri: str, recorded: FileDigest) -> None:
-    digest, size = hashlib.sha256(), 0
     try:
         bucket, key = _bucket(uri)
         with bucket.open_input_stream(key) as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
+            actual = FileDigest.of_stream(stream)
     except FileNotFoundError:
         raise MissingFile(
             f"{uri} must be there, as MLflow's database records it, but it is gone. {MADE_AGAIN}"
@@ -202,12 +190,7 @@ def _prove_object(uri: str, recorded: FileDigest) -> None:
             f"{ARTIFACTS_VARIABLE} must name a bucket that answers, got {uri}: {came}. "
             f"Check the server's address ({ENDPOINT_VARIABLE}) and the keys."
         ) from fault
-    if digest.hexdigest() == recorded.sha256:
-        return
-    fault = f"{uri}: SHA256 is {digest.hexdigest()}, MLflow's database records {recorded.sha256}"
-    if recorded.bytes is not None and size < recorded.bytes:
-        raise Truncated(f"{fault}: it ends after {size:,} of {recorded.bytes:,} bytes. {MADE_AGAIN}")
-    raise ChecksumMismatch(f"{fault}. {MADE_AGAIN}")
+    require_recorded(actual, uri, recorded, "MLflow's database", MADE_AGAIN)
 
 
 def _bucket(uri: str) -> "tuple[FileSystem, str]":

@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
+from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
 from moola_pipeline.home import Home
 from moola_pipeline.publish import file_sha256, publish_bytes, publishing
+from moola_pipeline.records import CHUNK_BYTES, FileDigest, require_recorded
 from moola_pipeline.resources.elsewhere import STORE_VARIABLE, refuse_keys
 from moola_pipeline.resources.seals import digests_in, seal_file, sealed
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-CHUNK_BYTES = 8 << 20
+REMEDY = "Make the asset again: moola run --force"
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]*(/[\w./=+-]*)?(\?[\w.:/=&%-]*)?", re.ASCII)
 
 
@@ -61,36 +62,74 @@ def pull(home: Home, place: Path) -> None:
             return
         for name, recorded in _digests(there, uri, place).items():
             path = place.parent / name
-            if path.exists() and file_sha256(path) == recorded:
+            if path.exists() and file_sha256(path) == recorded.sha256:
                 continue
             _fetch(bucket, _key(below, home, path), path, recorded)
         publish_bytes(here, there)
 
 
-def _fetch(bucket: "FileSystem", key: str, path: Path, recorded: str) -> None:
+def pushed(home: Home, place: Path) -> dict[str, FileDigest]:
+    """The files that an asset's seal in the bucket records, by address; none without a bucket or a seal.
+
+    Raises:
+        BadInput: If the bucket does not answer.
+        IntegrityError: If the seal cannot be read.
+    """
+    if not (uri := os.environ.get(STORE_VARIABLE)):
+        return {}
+    with _answering(uri):
+        bucket, below = _bucket(uri)
+        try:
+            content = _content(bucket, _key(below, home, seal_file(place)))
+        except FileNotFoundError:
+            return {}
+    digests = _digests(content, uri, place)
+    return {f"s3://{_key(below, home, place.parent / name)}": digest for name, digest in digests.items()}
+
+
+def prove_pushed(address: str, recorded: FileDigest) -> None:
+    """Prove that a file in the bucket holds the bytes that its seal there records.
+
+    Args:
+        address: From `pushed`.
+        recorded: From there, too.
+
+    Raises:
+        BadInput: If the bucket does not answer.
+        MissingFile: If it is gone.
+        Truncated, ChecksumMismatch: If it is shorter, or another.
+    """
+    uri = os.environ.get(STORE_VARIABLE, "")
+    with _answering(uri):
+        bucket, _ = _bucket(uri)
+        try:
+            with bucket.open_input_stream(address.removeprefix("s3://")) as stream:
+                actual = FileDigest.of_stream(stream)
+        except FileNotFoundError:
+            raise MissingFile(f"{address} must be in the bucket, but it is gone. {REMEDY}") from None
+    require_recorded(actual, address, recorded, "its seal", REMEDY)
+
+
+def _fetch(bucket: "FileSystem", key: str, path: Path, recorded: FileDigest) -> None:
     with publishing(path) as temporary:
         try:
             with bucket.open_input_stream(key) as source, temporary.open("wb") as stream:
                 while chunk := source.read(CHUNK_BYTES):
                     stream.write(chunk)
         except FileNotFoundError:
-            raise IntegrityError(f"{key} must be in the bucket, but it is gone. {_REMEDY}") from None
-        if (actual := file_sha256(temporary)) != recorded:
-            raise ChecksumMismatch(f"{key}: SHA256 is {actual}, its seal records {recorded}. {_REMEDY}")
+            raise IntegrityError(f"{key} must be in the bucket, but it is gone. {REMEDY}") from None
+        require_recorded(FileDigest.of(temporary), key, recorded, "its seal", REMEDY)
 
 
-_REMEDY = "Make the asset again: moola run --force"
-
-
-def _digests(content: bytes, uri: str, place: Path) -> dict[str, str]:
+def _digests(content: bytes, uri: str, place: Path) -> dict[str, FileDigest]:
     try:
-        digests = {name: one.sha256 for name, one in digests_in(content, place.name, _REMEDY).items()}
+        digests = digests_in(content, place.name, REMEDY)
     except IntegrityError:
-        digests = {"..": ""}
+        digests = {"..": FileDigest("", None)}
     # names come from outside: none may lead out of the asset's own files
     if any(not name.startswith(place.name) or ".." in Path(name).parts for name in digests):
         raise IntegrityError(
-            f"{uri}: the seal of {place.name} must hold its files and digests, but it does not. {_REMEDY}"
+            f"{uri}: the seal of {place.name} must hold its files and digests, but it does not. {REMEDY}"
         )
     return digests
 
@@ -130,6 +169,8 @@ def _key(below: str, home: Home, path: Path) -> str:
 def _answering(uri: str) -> Iterator[None]:
     try:
         yield
+    except MoolaError:
+        raise
     except OSError as fault:
         if fault.errno is not None:  # of this machine's disk, not of the bucket
             raise

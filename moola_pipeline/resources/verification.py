@@ -1,5 +1,6 @@
 """Everything of a home hashed again and held against what was recorded when it was kept."""
 
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
@@ -19,9 +20,12 @@ from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
 from moola_pipeline.publish import files_below, left_behind
 from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.absences import absences
+from moola_pipeline.resources.elsewhere import STORE_VARIABLE
 from moola_pipeline.resources.promotions import LOG_NAME, read_log
 from moola_pipeline.resources.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
-from moola_pipeline.resources.seals import SEAL_SUFFIX, remedy_of, sealed_files
+from moola_pipeline.resources.remote_store import REMEDY as BUCKET_REMEDY
+from moola_pipeline.resources.remote_store import prove_pushed, pushed
+from moola_pipeline.resources.seals import SEAL_SUFFIX, remedy_of, seal_file, sealed_files
 from moola_pipeline.resources.tracking import DATABASE_NAME
 
 T = TypeVar("T")
@@ -81,6 +85,8 @@ def verify_home(home: Home) -> Verification:
     for folder in (home.store, home.reports):
         for seal in sorted(folder.rglob(f"*{SEAL_SUFFIX}")):
             _asset(found, home, seal)
+            if os.environ.get(STORE_VARIABLE):
+                _pushed(found, home, seal.with_name(seal.name.removesuffix(SEAL_SUFFIX)))
     for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
         found.prove("databases", _below(home, database), lambda path=database: _require_sound(path))
     _tracked(found, home)
@@ -155,6 +161,19 @@ def _asset(found: Verification, home: Home, seal: Path) -> None:
             _below(home, path),
             lambda path=path, name=name, one=recorded: prove_file(path, name, one, seal.name, remedy),
             remedy,
+        )
+
+
+def _pushed(found: Verification, home: Home, place: Path) -> None:
+    """An asset in the bucket is held against its seal there: another machine may have made it anew."""
+    seal = _below(home, seal_file(place))
+    files = found.prove("assets looked for in the bucket", seal, lambda: pushed(home, place), BUCKET_REMEDY)
+    for address, recorded in (files or {}).items():
+        found.prove(
+            "files in the bucket",
+            address,
+            lambda address=address, one=recorded: prove_pushed(address, one),
+            BUCKET_REMEDY,
         )
 
 

@@ -1,5 +1,6 @@
 """The assets' files in a bucket, and back on another machine."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.home import Home
 from moola_pipeline.resources.remote_store import pull, push
 from moola_pipeline.resources.seals import prove, seal
+from moola_pipeline.resources.verification import verify_home
+from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server
 
 
@@ -144,3 +147,38 @@ def test_a_store_that_is_no_bucket_is_refused(address: str, here: Home, monkeypa
     monkeypatch.setenv("MOOLA_STORE_URI", "/somewhere")
     with pytest.raises(BadInput, match="must be s3://BUCKET/PREFIX, got '/somewhere'"):
         push(here, _place(here))
+
+
+def test_verify_hashes_what_lies_in_the_bucket_against_its_seal_there(address: str, here: Home):
+    began, files = time.monotonic(), bucket_of(address)
+    push(here, _place(here))
+    assert verify_home(here).findings == []
+    assert verify_home(here).counts["files in the bucket"] == 2
+    key = "team/data/store/simulated-demo/finetuned_classifier/seed-0/weights.safetensors"
+    content = files.Object(key).get()["Body"].read()
+    places = (0, len(content) // 2, len(content) - 1)
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        files.Object(key).put(Body=bytes(flipped))
+        [found] = verify_home(here).findings
+        assert (found.file, found.kind) == (f"s3://moola/{key}", "changed")
+        assert found.what.endswith("Make the asset again: moola run --force")
+    files.Object(key).put(Body=content[:-7])
+    assert [one.kind for one in verify_home(here).findings] == ["truncated"]
+    files.Object(key).delete()
+    assert [one.kind for one in verify_home(here).findings] == ["missing"]
+    files.Object(key).put(Body=content)
+    files.Object("team/data/store/simulated-demo/finetuned_classifier.seal.json").put(Body=b"{}x")
+    assert [one.kind for one in verify_home(here).findings] == ["unreadable"]
+    record(
+        "bytes flipped in the assets' bucket", flips=len(places), missed=0, seconds=time.monotonic() - began
+    )
+
+
+def test_verify_says_so_where_the_bucket_does_not_answer(
+    address: str, here: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    [found] = verify_home(here).findings
+    assert found.kind == "unreadable" and "MOOLA_STORE_URI must name a bucket that answers" in found.what
