@@ -67,13 +67,22 @@ def utc_instants(
     if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
         zone = _zone_of_naive(column, timezone, usual_zone, source, remedy)
         return _localized(stamps, zone, column, source), zone
-    zone = times.type.tz if pa.types.is_timestamp(times.type) and _is_zone(times.type.tz) else "UTC"
+    named = zone_name(times.type) if pa.types.is_timestamp(times.type) else None
+    zone = named if named and _is_zone(named) else "UTC"
     if timezone not in (None, zone):
         raise BadInput(
             f"{source}: --timezone is for times without a zone, but {column} carries its own ({zone}), "
             f"got --timezone {timezone}. Leave --timezone out."
         )
     return stamps, zone
+
+
+def zone_name(kind: pa.TimestampType) -> str | None:
+    """The zone that a column's type names; empty where its bytes are no text, None where it names none."""
+    try:
+        return kind.tz
+    except UnicodeDecodeError:
+        return ""
 
 
 def _is_zone(name: str) -> bool:
@@ -94,7 +103,7 @@ def _timestamps(times: pa.ChunkedArray, column: str, source: str) -> pd.Series:
         found = text_times(times.cast(pa.string()), column, source)
     if found is None or not pa.types.is_timestamp(found.type):
         raise _not_times(times, column, source)
-    if found.type.tz is not None:
+    if zone_name(found.type) is not None:
         found = found.cast(pa.timestamp(found.type.unit, "UTC"))  # the same instants under a zone that exists
     return _in_range(found).to_pandas().dt.as_unit("ns")
 
