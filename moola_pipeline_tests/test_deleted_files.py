@@ -22,8 +22,12 @@ MADE_ANEW = (
     "data/simulated/*/settings.json",
 )
 """By the next command, with what they held before."""
-RECORDED_NOWHERE = (".dagster/compute_logs/*/*/*", ".dagster/storage/history/runs/????????-*.db")
-"""What a run printed, and its events: history, from which nothing is made."""
+RECORDED_NOWHERE = (
+    ".dagster/compute_logs/*/*/*",
+    ".dagster/storage/history/runs/????????-*.db",
+    "registered_model_meta",
+)
+"""What a run printed, its events, and what MLflow notes beside a model once it was loaded by name."""
 REMEDIES = (
     "moola run",
     "moola restore",
