@@ -11,7 +11,7 @@ import pyarrow.csv
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.bars.stamps import utc_instants
-from moola_pipeline.bars.store import BarStore, publish_manifest, read_manifest
+from moola_pipeline.bars.store import BarStore, Manifest, publish_manifest, read_manifest
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile
 from moola_pipeline.publish import locked, publish_bytes
 from moola_pipeline.records import require_csv_as_written, self_proving_csv, unreadable
@@ -106,15 +106,20 @@ def add_rolls(store: BarStore, path: Path) -> AddedRolls:
 
 
 def register_rolls(store: BarStore, rolls: pd.DataFrame) -> AddedRolls:
-    """Register rolls, as `read_rolls` returns them, in place of those registered before."""
+    """Register rolls, as `read_rolls` returns them, in place of those registered before.
+
+    Raises:
+        IntegrityError: If the manifest is broken; the rolls of before then stay.
+    """
     with locked(store.manifest):
+        manifest = read_manifest(store)
         try:
             before = registered_rolls(store)
         except IntegrityError:
             before = None  # the rolls being added replace the damaged ones
         written = rolls.assign(time=rolls["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
         publish_bytes(store.rolls, self_proving_csv(written.to_csv(index=False, lineterminator="\n")))
-        _record(store, has_rolls=True)
+        _record(store, manifest, has_rolls=True)
         changed = before is None or not before.equals(rolls)
     return AddedRolls(len(rolls), 0 if before is None else len(before), changed)
 
@@ -126,11 +131,12 @@ def remove_rolls(store: BarStore) -> int:
         IntegrityError: If the manifest is broken.
     """
     with locked(store.manifest):
+        manifest = read_manifest(store)
         try:
             before = registered_rolls(store)
         except IntegrityError:
             before = None  # damaged or gone: they are given up as they are
-        _record(store, has_rolls=False)
+        _record(store, manifest, has_rolls=False)
         store.rolls.unlink(missing_ok=True)
     return 0 if before is None else len(before)
 
@@ -151,9 +157,8 @@ def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
     return pd.Series(names.take(n_rolled), index=timestamps.index, name="contract")
 
 
-def _record(store: BarStore, has_rolls: bool) -> None:
+def _record(store: BarStore, manifest: Manifest, has_rolls: bool) -> None:
     """Have the manifest say whether there must be rolls; a simulated market has a record of its own."""
-    manifest = read_manifest(store)
     if not store.simulated and manifest.rolls != has_rolls:
         publish_manifest(store, manifest.model_copy(update={"rolls": has_rolls}))
 

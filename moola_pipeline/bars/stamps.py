@@ -67,7 +67,7 @@ def utc_instants(
     if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
         zone = _zone_of_naive(column, timezone, usual_zone, source, remedy)
         return _localized(stamps, zone, column, source), zone
-    named = zone_name(times.type) if pa.types.is_timestamp(times.type) else None
+    named = _zone_name(times.type) if pa.types.is_timestamp(times.type) else None
     zone = named if named and _is_zone(named) else "UTC"
     if timezone not in (None, zone):
         raise BadInput(
@@ -77,7 +77,7 @@ def utc_instants(
     return stamps, zone
 
 
-def zone_name(kind: pa.TimestampType) -> str | None:
+def _zone_name(kind: pa.TimestampType) -> str | None:
     """The zone that a column's type names; empty where its bytes are no text, None where it names none."""
     try:
         return kind.tz
@@ -103,7 +103,7 @@ def _timestamps(times: pa.ChunkedArray, column: str, source: str) -> pd.Series:
         found = text_times(times.cast(pa.string()), column, source)
     if found is None or not pa.types.is_timestamp(found.type):
         raise _not_times(times, column, source)
-    if zone_name(found.type) is not None:
+    if _zone_name(found.type) is not None:
         found = found.cast(pa.timestamp(found.type.unit, "UTC"))  # the same instants under a zone that exists
     return _in_range(found).to_pandas().dt.as_unit("ns")
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +11,10 @@ from moola_pipeline.home import Home
 from moola_pipeline.resources.databases import DATABASE_NAME
 from moola_pipeline.resources.elsewhere import tracking_elsewhere
 from moola_pipeline.resources.promotions import log_file
+from moola_pipeline.resources.recorded_files import LATER_THAN
 from moola_pipeline.resources.seals import remedy_of, seal_file, unsealed
+from moola_pipeline.resources.sqlite_files import reading
 
-RESTORE = "Put it back from a backup: moola restore --force FILE"
 ADD_AGAIN = 'Put back a copy of it, or register the files once more: "moola bars add" on each of them.'
 HISTORY, SCHEDULES = "storage/history", "storage/schedules"
 
@@ -42,7 +43,7 @@ def absences(home: Home) -> Iterator[Absence]:
     if any(path.name != "index.db" for path in runs.glob("*.db")):
         for path in (runs.with_suffix(".db"), runs / "index.db", home.dagster / SCHEDULES / "schedules.db"):
             if not path.exists():
-                yield _gone(path, "hold what Dagster keeps beside the events of runs", RESTORE)
+                yield _gone(path, "hold what Dagster keeps beside the events of runs", LATER_THAN)
 
 
 def _tracked(home: Home) -> Iterator[Absence]:
@@ -51,15 +52,15 @@ def _tracked(home: Home) -> Iterator[Absence]:
     database, log = home.tracking / DATABASE_NAME, log_file(home)
     if not database.exists():
         if any(_seen(home.tracking / "artifacts")):
-            yield _gone(database, "list the runs and models whose files MLflow keeps", RESTORE)
+            yield _gone(database, "list the runs and models whose files MLflow keeps", LATER_THAN)
     elif not log.exists() and _has_champion(database):
-        yield _gone(log, "say who was champion, and why", RESTORE)
+        yield _gone(log, "say who was champion, and why", LATER_THAN)
 
 
 def _has_champion(database: Path) -> bool:
     with (
         suppress(sqlite3.Error),  # a damaged database is named as such
-        closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection,
+        reading(database) as connection,
     ):
         return bool(connection.execute("SELECT 1 FROM registered_model_aliases LIMIT 1").fetchone())
     return False

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from moola_pipeline.resources.registry import (
     registered_as,
 )
 from moola_pipeline.resources.relocation import PLACE_NAME
+from moola_pipeline.resources.sqlite_files import reading
 from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, experiment_id, open_store
 
 IMPORTED = "imported"
@@ -110,7 +110,7 @@ def find_champion(other: Home, model: str | None) -> Foreign:
             "Name the folder that was --home where the model was trained."
         )
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        with reading(database) as connection:
             found = _champions(connection)
             chosen = _chosen(found, model)
             version, source = found[chosen]

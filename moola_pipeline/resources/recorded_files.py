@@ -2,9 +2,7 @@
 
 import os
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from moola_pipeline.resources.registry import (
     WEIGHTS_DIGEST,
 )
 from moola_pipeline.resources.relocation import recorded_place
+from moola_pipeline.resources.sqlite_files import reading
 from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, 
     database = home.tracking / DATABASE_NAME
     if not database.exists():
         return []
-    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    with reading(database) as connection:
         # A damaged text is one file that cannot be proven, and no reason to leave out the others.
         connection.text_factory = lambda text: text.decode(errors="replace")
         found = connection.execute(query, values).fetchall()

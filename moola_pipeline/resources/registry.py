@@ -7,7 +7,6 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from moola_pipeline.publish import file_sha256, locked
 from moola_pipeline.records import OWN_DIGEST
 from moola_pipeline.resources.elsewhere import tracking_elsewhere
 from moola_pipeline.resources.signature import bars_signature, pinned_packages
+from moola_pipeline.resources.sqlite_files import reading
 from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, open_store
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _aliased(home: Home, name: str, alias: str) -> str | None:
     database = home.tracking / DATABASE_NAME
     if tracking_elsewhere() is None and database.exists():
         try:
-            with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            with reading(database) as connection:
                 found = connection.execute(ALIASED, (name, alias)).fetchone()
             return str(found[0]) if found else None
         except sqlite3.Error:

@@ -6,6 +6,7 @@ from contextlib import closing, suppress
 from moola_pipeline.home import Home
 from moola_pipeline.publish import publish_bytes
 from moola_pipeline.resources.databases import DATABASE_NAME
+from moola_pipeline.resources.sqlite_files import reading
 
 PLACE_NAME = "place.txt"
 PATH_COLUMNS = (
@@ -52,7 +53,7 @@ def recorded_place(home: Home) -> str | None:
         return None
     with (
         suppress(sqlite3.Error),  # nothing is recorded in a database without tables
-        closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection,
+        reading(database) as connection,
     ):
         row = connection.execute(
             "SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:///%/artifacts/%' "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.publish import publishing
 from moola_pipeline.resources.exclusive import alone_with
+from moola_pipeline.resources.sqlite_files import reading
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -104,7 +105,7 @@ def schema_of(database: Path) -> str | None:
     Raises:
         IntegrityError: If it cannot be asked, as while another process holds it for itself.
     """
-    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    with reading(database) as connection:
         try:
             found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.OperationalError as fault:

@@ -4,7 +4,6 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +25,7 @@ from moola_pipeline.resources.recorded_files import LATER_THAN, OTHER_RECORD, re
 from moola_pipeline.resources.remote_store import REMEDY as BUCKET_REMEDY
 from moola_pipeline.resources.remote_store import prove_pushed, pushed
 from moola_pipeline.resources.seals import SEAL_SUFFIX, remedy_of, seal_file, sealed_files
+from moola_pipeline.resources.sqlite_files import reading
 from moola_pipeline.resources.tracking import DATABASE_NAME
 
 T = TypeVar("T")
@@ -209,7 +209,7 @@ def _require_sound(path: Path) -> None:
 
 
 def _rows(path: Path, query: str) -> list[tuple]:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    with reading(path) as connection:
         return connection.execute(query).fetchall()
 
 

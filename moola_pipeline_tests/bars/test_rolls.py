@@ -198,6 +198,17 @@ def test_registered_rolls_that_are_gone_are_missed_and_may_be_added_again_or_giv
     assert registered_rolls(store) is None
 
 
+def test_beside_a_broken_manifest_the_rolls_stay_as_they_are(tmp_path: Path):
+    store = BarStore(tmp_path / "data", simulated=False)
+    add_rolls(store, rolls_file(tmp_path))
+    store.manifest.write_text("{")
+    before, one = store.rolls.read_bytes(), rolls_file(tmp_path, TWO_ROLLS.rsplit("2024", 1)[0])
+    for change in (lambda: add_rolls(store, one), lambda: remove_rolls(store)):
+        with pytest.raises(IntegrityError, match="manifest.json must hold what was registered"):
+            change()
+        assert store.rolls.read_bytes() == before
+
+
 def test_rolls_stay_recorded_when_bars_are_added(tmp_path: Path):
     store = BarStore(tmp_path / "data", simulated=False)
     add_rolls(store, rolls_file(tmp_path))
