@@ -26,6 +26,7 @@ COPIED = (
     "dagster.yaml",
     "docs",
     "deploy",
+    "requirements.txt",
     "Makefile",
 )
 PATIENCE_SECONDS = 300
