@@ -18,13 +18,13 @@ from moola_pipeline.bars.simulated import (
 )
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.registry import has_labels, registered_labels
 from moola_pipeline.labels.simulated import ensure_simulated
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.publish import file_sha256
+from moola_pipeline.storage.atomic_write import file_sha256
+from moola_pipeline.storage.home import Home
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.training.study_settings import StudySettings
 

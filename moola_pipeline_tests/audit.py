@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 
 PINS = PROJECT_ROOT / "requirements.txt"
 SOUND, VULNERABLE, NOT_RUN = 0, 1, 2

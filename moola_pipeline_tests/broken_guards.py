@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.counts import record
 
 COPIED = (
@@ -55,38 +55,38 @@ class Guard:
 GUARDS = (
     Guard(
         "rename replaced by writing in place",
-        "publish.py",
+        "storage/atomic_write.py",
         "        os.replace(temporary, path)\n        kept",
         "        path.write_bytes(temporary.read_bytes())\n        kept",
-        ("test_publish.py", "test_file_writes.py"),
+        ("storage/test_atomic_write.py", "test_file_writes.py"),
     ),
     Guard(
         "content not synced before the rename",
-        "publish.py",
+        "storage/atomic_write.py",
         "        _sync(temporary)\n",
         "",
-        ("test_publish.py",),
+        ("storage/test_atomic_write.py",),
     ),
     Guard(
         "folder not synced after the rename",
-        "publish.py",
+        "storage/atomic_write.py",
         "        _sync(path.parent)\n    except OSError as fault:\n        if",
         "    except OSError as fault:\n        if",
-        ("test_publish.py",),
+        ("storage/test_atomic_write.py",),
     ),
     Guard(
         "seals not compared",
-        "records.py",
+        "storage/checksums.py",
         "    if actual.sha256 == recorded.sha256:\n",
         "    if True:\n",
-        ("resources/test_seals.py",),
+        ("storage/test_asset_checksums.py",),
     ),
     Guard(
         "an asset read whose seal is gone",
-        "resources/seals.py",
+        "storage/checksums.py",
         "    if not seal_file(place).exists():\n        if not _files(place):",
         "    if False:\n        if not _files(place):",
-        ("resources/test_seals.py",),
+        ("storage/test_asset_checksums.py",),
     ),
     Guard(
         "rolls that are gone not missed",
@@ -97,10 +97,10 @@ GUARDS = (
     ),
     Guard(
         "a record's own digest not compared",
-        "records.py",
+        "storage/checksums.py",
         "    if recorded is not None and content != _written(found):",
         "    if False:",
-        ("test_records.py",),
+        ("storage/test_checksums.py",),
     ),
     Guard(
         "rolls not compared with their digest",
@@ -140,10 +140,10 @@ GUARDS = (
     ),
     Guard(
         "lines of the promotion log not compared",
-        "records.py",
+        "storage/checksums.py",
         '    if self_proving_line(f"{text}}}") != line:',
         "    if False:",
-        ("test_records.py",),
+        ("storage/test_checksums.py",),
     ),
     Guard(
         "the manifest's lock dropped",
@@ -206,10 +206,10 @@ GUARDS = (
     ),
     Guard(
         "a password shown in an error",
-        "resources/elsewhere.py",
+        "storage/remote_stores.py",
         'shown = re.sub(r"(?s)(://[^:/]*):.*@", r"\\1:***@", uri)',
         "shown = uri",
-        ("resources/test_elsewhere.py",),
+        ("storage/test_remote_stores.py",),
     ),
 )
 

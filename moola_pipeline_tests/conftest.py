@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from moola_pipeline_tests.surroundings import surroundings_kept
 
 QUIET = {

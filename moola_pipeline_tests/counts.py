@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from moola_pipeline.home import PROJECT_ROOT
-from moola_pipeline.publish import publish_bytes, publish_json
+from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
+from moola_pipeline.storage.home import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / ".counts"
 PAGE = PROJECT_ROOT / "docs" / "how_it_is_tested.md"

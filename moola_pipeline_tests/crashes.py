@@ -51,8 +51,8 @@ def matrix() -> list[Case]:
 
     Points of publishing are tried at the last of FILES by every signal, at the others by SIGKILL.
     """
-    from moola_pipeline.faultpoints import PUBLISH_POINTS, REGISTRY_POINTS, SIGNALS, points
     from moola_pipeline.resources.provenance import STAGES
+    from moola_pipeline.storage.crash_injection import PUBLISH_POINTS, REGISTRY_POINTS, SIGNALS, points
 
     cases = []
     for point in points(STAGES):
@@ -118,7 +118,7 @@ class Harness:
 
     def prove(self, case: Case, start: Path | None, expected: dict[str, str]) -> list[str]:
         """Kill a copy of a home, run it again, and say what is not as it must be."""
-        from moola_pipeline.home import Home
+        from moola_pipeline.storage.home import Home
         from moola_pipeline_tests.outputs import disorder, outputs
 
         home = Home(self.folder / "victim")
@@ -143,7 +143,7 @@ class Harness:
 
 def _become_moola(home: Path, crash: str | None, log: Path) -> None:
     from moola_pipeline.cli import main
-    from moola_pipeline.faultpoints import arm
+    from moola_pipeline.storage.crash_injection import arm
 
     code = 1
     try:
@@ -196,7 +196,7 @@ def main() -> int:
     began, lost, n_points, n_random = time.monotonic(), [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder))
-        from moola_pipeline.home import Home
+        from moola_pipeline.storage.home import Home
         from moola_pipeline_tests.outputs import disorder, outputs
 
         whole = Home(Path(folder) / "undisturbed")

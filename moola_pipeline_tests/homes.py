@@ -20,9 +20,9 @@ from filelock import FileLock
 from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
-from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.resources.instance import prepare_instance
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.surroundings import surroundings_kept
 

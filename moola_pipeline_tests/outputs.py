@@ -11,7 +11,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from moola_pipeline.bars.schema import content_digest
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 STORED = ("raw_nq_bars", "labeled_expansions", "densified_windows", "latest_expansions")
 CHANCE_KEYS = frozenset(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.source_trees import parsed
 
 MOST_PARAMETERS = 7

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from moola_pipeline.home import HOME_VARIABLE
+from moola_pipeline.storage.home import HOME_VARIABLE
 
 CHANGED = (HOME_VARIABLE, "DAGSTER_HOME")
 

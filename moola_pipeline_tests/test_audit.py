@@ -2,7 +2,7 @@
 
 import json
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.audit import NOT_RUN, SOUND, VULNERABLE, verdict
 
 CLICK = {"name": "click", "version": "8.5.1", "vulns": []}

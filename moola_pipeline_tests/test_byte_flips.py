@@ -16,7 +16,6 @@ from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.store import BarStore, read_manifest, verify_quarantined
 from moola_pipeline.cli.report import read_report
 from moola_pipeline.errors import IntegrityError, Truncated
-from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline.labels.simulated import read_truth
@@ -26,6 +25,7 @@ from moola_pipeline.resources.formats import home_format
 from moola_pipeline.resources.promotions import read_log
 from moola_pipeline.resources.registry import load_version
 from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.asset_readers import PIPELINE, read_asset
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 from moola_pipeline_tests.cli.calls import call

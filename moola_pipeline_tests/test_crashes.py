@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.faultpoints import (
+from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.crash_injection import (
     CRASH_VARIABLE,
     PUBLISH_POINTS,
     SIGNALS,
@@ -19,9 +21,7 @@ from moola_pipeline.faultpoints import (
     crash_point,
     points,
 )
-from moola_pipeline.home import PROJECT_ROOT, Home
-from moola_pipeline.publish import publish_bytes
-from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.crashes import matrix
 from moola_pipeline_tests.homes import copied
@@ -29,7 +29,9 @@ from moola_pipeline_tests.outputs import disorder, outputs
 
 # A program that started these tests may ignore SIGTERM, and its children then do so too.
 PUBLISH = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); "
-PUBLISH += "import sys; from pathlib import Path; from moola_pipeline.publish import publish_bytes; "
+PUBLISH += (
+    "import sys; from pathlib import Path; from moola_pipeline.storage.atomic_write import publish_bytes; "
+)
 PUBLISH += "publish_bytes(Path(sys.argv[1]), b'new')"
 LAST = "latest_expansions"
 AT_THE_LAST_STAGE = [
@@ -60,7 +62,7 @@ def test_every_point_stands_in_the_source_and_none_besides():
     written = "".join(
         path.read_text()
         for path in (PROJECT_ROOT / "moola_pipeline").rglob("*.py")
-        if path.name != "faultpoints.py"
+        if path.name != "storage/crash_injection.py"
     )
     for point in points(STAGES):
         stage, _, ending = point.partition(".")

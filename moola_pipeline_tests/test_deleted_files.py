@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.home import Home
 from moola_pipeline.resources.backup import kept_files
 from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.homes import OUTCOME, copied

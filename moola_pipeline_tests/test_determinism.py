@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.outputs import disorder, outputs
 
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 import dagster as dg
 from moola_pipeline.definitions import defs
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 from moola_pipeline.resources.instance import open_instance, prepare_instance
 home = Home(Path(sys.argv[1]))
 prepare_instance(home)

@@ -16,13 +16,12 @@ from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.rolls import register_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import MoolaError, UnreadableFile, UnwritableFile
-from moola_pipeline.home import HOME_VARIABLE, Home
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.publish import file_sha256, publish_bytes
-from moola_pipeline.records import publish_record, read_record
-from moola_pipeline.resources.seals import prove, seal
+from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes
+from moola_pipeline.storage.checksums import prove, publish_record, read_record, seal
+from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.asset_readers import MANAGERS, read_asset
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 from moola_pipeline_tests.cli.calls import call
@@ -216,7 +215,7 @@ WRITER = """
 import resource, signal, sys
 from pathlib import Path
 import pandas as pd
-from moola_pipeline.publish import publish_bytes
+from moola_pipeline.storage.atomic_write import publish_bytes
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
@@ -245,7 +244,7 @@ FULL_DISK = """
 mount -t tmpfs -o size=64k none "$1" && exec "$2" -c "
 import sys
 from pathlib import Path
-from moola_pipeline.publish import publish_bytes
+from moola_pipeline.storage.atomic_write import publish_bytes
 target = Path(sys.argv[1]) / 'bars.bin'
 publish_bytes(target, b'old' * 10000)
 try:

@@ -12,13 +12,12 @@ import pytest
 
 from moola_pipeline.cli.ui import _dagster, _mlflow
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.labels.registry import add_labels
-from moola_pipeline.publish import file_sha256
-from moola_pipeline.records import publish_record
 from moola_pipeline.resources.backup import LIST_NAME, restore
 from moola_pipeline.resources.formats import HOME_FORMAT
-from moola_pipeline.resources.seals import FORMAT, prove, seal_file
+from moola_pipeline.storage.atomic_write import file_sha256
+from moola_pipeline.storage.checksums import FORMAT, prove, publish_record, seal_file
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
 from moola_pipeline_tests.source_trees import parsed
 

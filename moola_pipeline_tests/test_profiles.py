@@ -15,7 +15,6 @@ from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.simulated import SCENARIOS
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
 from moola_pipeline.profiles import (
     PROFILES,
     Market,
@@ -26,6 +25,7 @@ from moola_pipeline.profiles import (
     choose_profile,
 )
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import BARS
 
 EVERY_PROFILE: tuple[ProfileName, ...] = ("smoke", "demo", "full", "study")

@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.source_trees import parsed
 
 PACKAGE = PROJECT_ROOT / "moola_pipeline"

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.source_trees import parsed
 
 TESTS = PROJECT_ROOT / "moola_pipeline_tests"

@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 from moola_pipeline.cli.run import _notebook_lines
 from moola_pipeline.cli.ui import _dagster, _environment, _mlflow
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
-from moola_pipeline.resources.elsewhere import artifacts_elsewhere, tracking_elsewhere, turn, without_secrets
-from moola_pipeline.resources.remote_store import pull, push, require_bucket
-from moola_pipeline.resources.seals import seal
+from moola_pipeline.storage.bucket import pull, push, require_bucket
+from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.remote_stores import (
+    artifacts_elsewhere,
+    tracking_elsewhere,
+    turn,
+    without_secrets,
+)
 from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.secrets_found import found_in_files, found_in_text
 

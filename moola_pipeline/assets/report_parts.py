@@ -35,7 +35,7 @@ from moola_pipeline.evaluation.study_results import fits, learning_curve, read_s
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
-from moola_pipeline.resources.seals import damage
+from moola_pipeline.storage.checksums import damage
 from moola_pipeline.windows.frame import WAITS, WINDOW_BARS
 
 NOT_LIVE = "the model was not taught to answer live: this report is about hindsight, the whole window read"

@@ -10,7 +10,6 @@ import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
 from moola_pipeline.errors import LossNotFinite
-from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.profiles import Market, Profile
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_stage
@@ -26,6 +25,7 @@ from moola_pipeline.resources.provenance import (
 from moola_pipeline.resources.sources import read_sources
 from moola_pipeline.resources.system_metrics import Usage, measured
 from moola_pipeline.resources.tracking import TrackedRun, Tracking
+from moola_pipeline.storage.crash_injection import crash_point
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from moola_pipeline.home import Home
-from moola_pipeline.publish import locked, publish_bytes
+from moola_pipeline.storage.atomic_write import locked, publish_bytes
+from moola_pipeline.storage.home import Home
 
 KEPT_LINES = 1000
 

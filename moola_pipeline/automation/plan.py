@@ -20,8 +20,8 @@ from moola_pipeline.resources.provenance import (
     stage_settings,
 )
 from moola_pipeline.resources.registry import champion_version, is_registered
-from moola_pipeline.resources.seals import GONE, damage
 from moola_pipeline.resources.sources import read_sources
+from moola_pipeline.storage.checksums import GONE, damage
 
 State = Literal["up to date", "stale", "missing", "check failed"]
 

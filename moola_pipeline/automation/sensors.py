@@ -9,7 +9,7 @@ from moola_pipeline.automation.jobs import predict_job
 from moola_pipeline.automation.requests import prediction_request
 from moola_pipeline.bars.inbox import SETTLE_SECONDS, take_inbox
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 LOOK_SECONDS = 60
 TAKING_SECONDS = 20.0

@@ -12,7 +12,7 @@ from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.bars.vendor import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
-from moola_pipeline.publish import file_sha256, locked, move, publish_bytes
+from moola_pipeline.storage.atomic_write import file_sha256, locked, move, publish_bytes
 
 try:
     import fcntl

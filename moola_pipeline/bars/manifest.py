@@ -26,8 +26,8 @@ from moola_pipeline.bars.store import (
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file, read_vendor_file
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.faultpoints import crash_point
-from moola_pipeline.publish import file_sha256, locked, publish_bytes, publishing
+from moola_pipeline.storage.atomic_write import file_sha256, locked, publish_bytes, publishing
+from moola_pipeline.storage.crash_injection import crash_point
 
 RECORDED = "the manifest"
 """What settled zone and stamp of a file that is read as it was read before."""

@@ -13,8 +13,8 @@ from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.store import BarStore, Manifest, publish_manifest, read_manifest
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile
-from moola_pipeline.publish import locked, publish_bytes
-from moola_pipeline.records import require_csv_as_written, self_proving_csv, unreadable
+from moola_pipeline.storage.atomic_write import locked, publish_bytes
+from moola_pipeline.storage.checksums import require_csv_as_written, self_proving_csv, unreadable
 
 ROLL_COLUMNS = ("time", "old", "new")
 LARGEST_FILE = 2**24

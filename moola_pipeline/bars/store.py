@@ -18,7 +18,7 @@ from pydantic import (
 
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import IntegrityError, MissingFile
-from moola_pipeline.records import FileDigest, prove_file, publish_record, record_in, unreadable
+from moola_pipeline.storage.checksums import FileDigest, prove_file, publish_record, record_in, unreadable
 
 NAME_LENGTH = 200
 

@@ -14,7 +14,7 @@ from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS, content_digest
 from moola_pipeline.bench.fresh import BATCH_WINDOWS, Memory, memory_of_features, seconds_to_compile
 from moola_pipeline.bench.plain_features import pandas_features, rebuilt_windows, streaming_bars
 from moola_pipeline.features.relativity import FeatureTable, compute_features
-from moola_pipeline.publish import file_sha256, publishing
+from moola_pipeline.storage.atomic_write import file_sha256, publishing
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.frame import WINDOW_BARS, gathered
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from moola_pipeline.publish import publish_bytes, publish_json
+from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
 
 BATCH_WINDOWS = 64
 _COMPILE = "from moola_pipeline.bench.fresh import print_compiling; print_compiling()"

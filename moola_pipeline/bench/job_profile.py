@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from moola_pipeline.bench.fresh import output_of
-from moola_pipeline.publish import publish_json
+from moola_pipeline.storage.atomic_write import publish_json
 
 LOOK_SECONDS = 0.02
 MOST_PARTS, LEAST_SHARE = 6, 0.03

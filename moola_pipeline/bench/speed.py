@@ -22,7 +22,7 @@ from moola_pipeline.bench.scan_speed import measure_scan
 from moola_pipeline.bench.startup import measure_startup
 from moola_pipeline.bench.step_memory import StepMemory, measure_steps
 from moola_pipeline.bench.training_speed import TrainingSpeed, measure_training
-from moola_pipeline.publish import publish_bytes
+from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.training.precision import precision_on, set_precision
 
 N_BARS = 1_800_000

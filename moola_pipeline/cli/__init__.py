@@ -13,7 +13,7 @@ import click
 
 from moola_pipeline import __version__
 from moola_pipeline.cli.faults import exit_code_of
-from moola_pipeline.home import HOME_VARIABLE, Home
+from moola_pipeline.storage.home import HOME_VARIABLE, Home
 
 
 @dataclass(frozen=True)

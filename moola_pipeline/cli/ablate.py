@@ -8,7 +8,7 @@ import click
 from moola_pipeline.cli.market_options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.profiles import Market
@@ -68,7 +68,7 @@ def stability(
 ) -> None:
     """Train many seeds and show each type's recall and share of the answers on validation."""
     from moola_pipeline.labels.schema import TYPES
-    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.storage.atomic_write import publish_bytes
     from moola_pipeline.study.no_collapse import drawn_seeds, run_seeds
 
     if out is not None and out.suffix != ".svg":

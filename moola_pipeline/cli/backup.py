@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from moola_pipeline.cli.output import emit, json_option
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 
 @click.command()

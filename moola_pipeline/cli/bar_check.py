@@ -15,7 +15,7 @@ from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.cli.next_steps import ADD_ROLLS, lacks_rolls
 from moola_pipeline.cli.output import emit, iso_time, json_option, shown_time
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.dense import pretraining_windows, scan_windows, straddling
 
 HEADINGS = ("year", "sessions", "minutes", "missing", "outside", "halts", "early closes", "holidays")

@@ -15,7 +15,7 @@ from moola_pipeline.cli.next_steps import ADD_BARS, next_steps
 from moola_pipeline.cli.output import emit, json_option, next_lines, shown_time
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 
 @click.command()

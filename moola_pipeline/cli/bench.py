@@ -9,7 +9,7 @@ import click
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import BadInput, MoolaError
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.bench.job_page import JobReport
@@ -32,7 +32,7 @@ def bench(context: click.Context, job: bool, out: Path | None, as_json: bool) ->
         return
     from moola_pipeline.bench.speed import measure_speed
     from moola_pipeline.bench.speed_page import COMMAND, speed_facts, speed_lines, speed_page
-    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.storage.atomic_write import publish_bytes
 
     _require_markdown(out)
     done = _measured_job() if job else _recorded_job(context.find_root().obj)
@@ -75,7 +75,7 @@ def _recorded_job(home: Home) -> "JobReport | None":
 def market(home: Home, out: Path | None, as_json: bool) -> None:
     """Compare the simulated market with the registered bars, figure by figure."""
     from moola_pipeline.bench.market_page import compare_markets, market_lines, market_page
-    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.storage.atomic_write import publish_bytes
 
     _require_markdown(out)
     found = compare_markets(BarStore(home.data, simulated=False))
@@ -92,7 +92,7 @@ def market(home: Home, out: Path | None, as_json: bool) -> None:
 def features(home: Home, out: Path | None, as_json: bool) -> None:
     """Measure density and spread of every feature, simulated and registered."""
     from moola_pipeline.bench.feature_page import feature_facts, feature_lines, feature_page, measure_features
-    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.storage.atomic_write import publish_bytes
 
     _require_markdown(out)
     found = measure_features(BarStore(home.data, simulated=False))
@@ -115,7 +115,7 @@ def scaling(bars: int, out: Path | None, as_json: bool) -> None:
     """Measure time and memory at a hundredth, a tenth and all of so many bars."""
     from moola_pipeline.bench.scaling import measure_scaling
     from moola_pipeline.bench.scaling_page import scaling_picture, scaling_table
-    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.storage.atomic_write import publish_bytes
 
     if out is not None and out.suffix != ".svg":
         raise BadInput(f"--out must end in .svg, got {out.name}. Name an SVG file.")

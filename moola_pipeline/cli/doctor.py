@@ -17,7 +17,7 @@ import click
 from moola_pipeline.cli.output import emit, json_option, shown_time
 from moola_pipeline.cli.ports import is_free
 from moola_pipeline.errors import MissingArtifact, MoolaError
-from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 
 OLDEST_PYTHON = (3, 11)
 WANTED_GIB = 2
@@ -215,7 +215,7 @@ def _n_files(files: Sized, kind: str = "") -> str:
 def _is_held(lock_file: Path) -> bool:
     from filelock import Timeout
 
-    from moola_pipeline.publish import locked
+    from moola_pipeline.storage.atomic_write import locked
 
     lock = locked(lock_file.with_name(lock_file.name.removeprefix(".").removesuffix(".lock")))
     try:

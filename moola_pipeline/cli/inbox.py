@@ -13,7 +13,7 @@ from moola_pipeline.bars.store import BarStore
 from moola_pipeline.cli.added import added_facts, added_lines
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 
 @click.command()

@@ -16,7 +16,6 @@ from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.cli.split_options import split_options, splits_in_force
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.home import Home
 from moola_pipeline.labels.ledger import LabelLedger, account
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.registry import (
@@ -27,6 +26,7 @@ from moola_pipeline.labels.registry import (
 )
 from moola_pipeline.labels.review import one_expansion_each
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.storage.home import Home
 
 SHOWN_ROWS = 20
 pass_option = click.option(

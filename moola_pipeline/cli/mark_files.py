@@ -48,8 +48,8 @@ def write_marks(out: Path, found: "Annotation", table: "pd.DataFrame", source: s
     Raises:
         BadInput: If it cannot be written.
     """
-    from moola_pipeline.publish import publish_bytes
     from moola_pipeline.serving.platforms import drawn_marks, ninjatrader_csv, pine_script
+    from moola_pipeline.storage.atomic_write import publish_bytes
 
     more = ""
     with writing("--out", out):
@@ -71,8 +71,8 @@ def write_marks(out: Path, found: "Annotation", table: "pd.DataFrame", source: s
 def plot_marks(plot: Path, found: "Annotation", table: "pd.DataFrame", file: str, model: str) -> str:
     """Draw the last session and what was found in it; which session, in a line."""
     from moola_pipeline.pictures import draw_expansions, draw_session, picture_file
-    from moola_pipeline.publish import publish_bytes
     from moola_pipeline.serving.platforms import drawn_marks
+    from moola_pipeline.storage.atomic_write import publish_bytes
 
     bars = table.loc[table["session"].to_numpy() == table["session"].iloc[-1]]
     session = f"{bars['session'].iloc[0]:%Y-%m-%d}"

@@ -25,7 +25,7 @@ from moola_pipeline.cli.month_moves import (
     take_labels,
 )
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -99,7 +99,7 @@ def make_files(folder: Path) -> str:
     from moola_pipeline.bars.sessions import session_of
     from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
     from moola_pipeline.labels.simulated_annotator import draw_labels
-    from moola_pipeline.publish import publish_bytes, publishing
+    from moola_pipeline.storage.atomic_write import publish_bytes, publishing
 
     periods = tuple(
         LabelPeriod(first_session=first, last_session=_month_end(first), windows=n)
@@ -150,7 +150,7 @@ def _new_month(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> 
     import pandas as pd
 
     from moola_pipeline.automation.jobs import PREDICTING
-    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.storage.atomic_write import publish_bytes
 
     inbox = play.home.data / "inbox"
     with play.step("July dropped into the inbox: the sensor launches, nothing is retrained") as told:

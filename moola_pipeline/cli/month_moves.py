@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -1,8 +1,8 @@
 """What a home still lacks before `moola run` can train on registered bars."""
 
 from moola_pipeline.bars.store import BarStore, read_manifest
-from moola_pipeline.home import Home
 from moola_pipeline.labels.registry import LABELS_NAME
+from moola_pipeline.storage.home import Home
 
 ADD_BARS = {"command": "moola bars add FILE", "why": "no bars are registered"}
 ADD_ROLLS = {

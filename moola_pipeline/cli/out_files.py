@@ -59,7 +59,7 @@ def publish_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
         table: What csv and parquet hold.
         as_json: What json holds: `records` of the table, and what else belongs to it.
     """
-    from moola_pipeline.publish import publish_bytes, publish_json, publishing
+    from moola_pipeline.storage.atomic_write import publish_bytes, publish_json, publishing
 
     if out.suffix == ".json":
         publish_json(out, as_json)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, STORE_VARIABLE, TRACKING_VARIABLE
+from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, STORE_VARIABLE, TRACKING_VARIABLE
 
 ELSEWHERE = (TRACKING_VARIABLE, ARTIFACTS_VARIABLE, STORE_VARIABLE)
 

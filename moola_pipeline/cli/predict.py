@@ -13,7 +13,7 @@ from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line
 from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.frame import MAX_WAIT, WAITS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import click
 
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.resources.promotions import Entry, Reign

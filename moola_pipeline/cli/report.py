@@ -8,7 +8,7 @@ import click
 
 from moola_pipeline.cli.output import json_option
 from moola_pipeline.errors import IntegrityError, MissingArtifact, MissingFile
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.evaluation.report_data import ReportData
@@ -58,7 +58,7 @@ def read_report(folder: Path) -> "ReportData":
     from pydantic import ValidationError
 
     from moola_pipeline.evaluation.report_data import ReportData
-    from moola_pipeline.resources.seals import prove
+    from moola_pipeline.storage.checksums import prove
 
     try:
         prove(folder / "report")

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     import pandas as pd
 
-    from moola_pipeline.home import Home
+    from moola_pipeline.storage.home import Home
 
 rolls_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--rolls",

@@ -14,7 +14,7 @@ from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.out_files import publish_table, require_out, writing
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 ACCEPT = {"why": "register them, once you have looked them over"}
 

@@ -17,8 +17,8 @@ from moola_pipeline.cli.market_options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.split_options import choose_splits, split_options
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import Home
-from moola_pipeline.publish import locked
+from moola_pipeline.storage.atomic_write import locked
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -243,8 +243,8 @@ def _fault(result: Any) -> Exception:
 def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:
     from moola_pipeline.cli.report import read_report
     from moola_pipeline.evaluation.report import summary_lines
-    from moola_pipeline.resources.elsewhere import tracking_elsewhere
     from moola_pipeline.resources.tracking import tracking_uri
+    from moola_pipeline.storage.remote_stores import tracking_elsewhere
 
     market = pipeline.chosen_market()
     data = read_report(pipeline.report_folder)
@@ -284,7 +284,7 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
 def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
     """The version that this market's and profile's run registered, beside the one that serves."""
     from moola_pipeline.resources.registry import champion_version
-    from moola_pipeline.resources.seals import prove
+    from moola_pipeline.storage.checksums import prove
 
     place = pipeline.place("registered_model")
     prove(place)

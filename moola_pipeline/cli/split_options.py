@@ -9,9 +9,9 @@ import click
 from moola_pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from moola_pipeline.home import Home
     from moola_pipeline.labels.splits import SplitSettings
     from moola_pipeline.profiles import Market
+    from moola_pipeline.storage.home import Home
 
 ENDS = {"train_end": "training", "validation_end": "validation", "test_end": "test"}
 

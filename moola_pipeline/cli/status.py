@@ -8,7 +8,7 @@ import click
 
 from moola_pipeline.cli.market_options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.automation.plan import Step
@@ -64,8 +64,8 @@ def _lacking(home: Home, market: str, scenario: str | None) -> dict[str, Any] | 
 def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
     """The plan of `moola run`; a home without a Dagster database is not made into one."""
     from moola_pipeline.automation.plan import nothing_made, plan
-    from moola_pipeline.publish import files_below
     from moola_pipeline.resources.instance import open_instance, prepare_instance
+    from moola_pipeline.storage.atomic_write import files_below
 
     if not any(files_below(home.dagster, "*.db")):
         pipeline.chosen_market()  # refuses bars without labels, as the run does

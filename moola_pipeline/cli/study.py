@@ -10,7 +10,7 @@ import click
 from moola_pipeline.cli.market_options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import MissingArtifact
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.evaluation.study_results import StudyResults
@@ -58,8 +58,8 @@ def hold_study(
 
     from moola_pipeline.evaluation.study_results import STUDY_FILE
     from moola_pipeline.profiles import PROFILES
-    from moola_pipeline.records import publish_record
     from moola_pipeline.resources.compute import Compute
+    from moola_pipeline.storage.checksums import publish_record
 
     chosen, settings = _market(home, "study", market, scenario), PROFILES["study"].study
     folder = home.studies / chosen.name

@@ -8,7 +8,7 @@ import click
 
 from moola_pipeline.cli.faults import in_this_home
 from moola_pipeline.cli.output import emit, json_option
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.resources.verification import Verification

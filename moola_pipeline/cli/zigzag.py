@@ -20,7 +20,7 @@ from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +148,7 @@ def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str
     import numpy as np
 
     from moola_pipeline.pictures import draw_session, draw_swings, picture_file
-    from moola_pipeline.publish import publish_bytes
+    from moola_pipeline.storage.atomic_write import publish_bytes
 
     drawn = bars.loc[bars["session"].to_numpy() == np.datetime64(session)]
     figure, axes = draw_session(drawn, title)

@@ -1,1 +1,1 @@
-"""How any model is judged: arrays in, scores with intervals out."""
+"""A model asked about labeled windows: test set, baselines, ablations, live alarms, simulated truth."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from moola_pipeline.evaluation.report_data import LearningPoint, Score, Scores
-from moola_pipeline.records import read_record
+from moola_pipeline.storage.checksums import read_record
 
 FORMAT = 1
 MARGIN = 0.02

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.records import publish_record, read_record
+from moola_pipeline.storage.checksums import publish_record, read_record
 
 CHOICE_NAME = "splits.json"
 WANTED = "must hold the chosen split dates"

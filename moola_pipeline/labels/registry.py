@@ -17,8 +17,8 @@ from moola_pipeline.labels.ledger import LabelLedger, account, kept_counts
 from moola_pipeline.labels.overlaps import clashing_windows
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, SECOND_PASS
-from moola_pipeline.publish import file_sha256, locked, publish_bytes
-from moola_pipeline.records import publish_record, read_record
+from moola_pipeline.storage.atomic_write import file_sha256, locked, publish_bytes
+from moola_pipeline.storage.checksums import publish_record, read_record
 
 LABELS_NAME, LEDGER_NAME, RAW_NAME = "labels.csv", "ledger.json", "raw"
 REGISTERED = "already registered"

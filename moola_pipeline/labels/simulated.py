@@ -15,8 +15,8 @@ from moola_pipeline.bars.simulated import (
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError
-from moola_pipeline.publish import file_sha256, locked, publishing
-from moola_pipeline.records import FileDigest, prove_file, publish_record, read_record
+from moola_pipeline.storage.atomic_write import file_sha256, locked, publishing
+from moola_pipeline.storage.checksums import FileDigest, prove_file, publish_record, read_record
 
 DIGESTS = "files"
 """Under this name the record of a market holds the SHA256 of its labels, its rolls and its truth."""

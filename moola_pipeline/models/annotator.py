@@ -19,8 +19,8 @@ from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.rule import Rule
-from moola_pipeline.publish import publish_bytes
-from moola_pipeline.records import publish_record, read_record, unreadable
+from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.checksums import publish_record, read_record, unreadable
 
 FORMAT = 2
 WEIGHTS_FILE, CONFIG_FILE = "weights.safetensors", "config.json"

@@ -16,12 +16,12 @@ from typing import Any
 
 from moola_pipeline import __version__
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
-from moola_pipeline.home import Home
-from moola_pipeline.publish import TEMPORARY_SUFFIX, move, publishing
-from moola_pipeline.records import FileDigest, publish_record, record_in
-from moola_pipeline.resources.exclusive import JOURNALS, alone_with, journals_of
 from moola_pipeline.resources.formats import HOME_FORMAT, count_of, home_format
 from moola_pipeline.resources.instance import INSTANCE_FILE
+from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, move, publishing
+from moola_pipeline.storage.checksums import FileDigest, publish_record, record_in
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.sqlite import JOURNALS, alone_with, journals_of
 
 LIST_NAME = "digests.json"
 """In the archive: what it is, and size and SHA256 of each file."""

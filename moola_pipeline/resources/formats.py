@@ -11,11 +11,18 @@ from moola_pipeline.bars.manifest import prove_quarantine_from_now_on
 from moola_pipeline.bars.rolls import register_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.home import Home
 from moola_pipeline.labels.simulated import prove_from_now_on
-from moola_pipeline.publish import locked
-from moola_pipeline.records import proves_itself, publish_record, read_record, record_in
-from moola_pipeline.resources.seals import SEAL_SUFFIX, prove, seal
+from moola_pipeline.storage.atomic_write import locked
+from moola_pipeline.storage.checksums import (
+    SEAL_SUFFIX,
+    prove,
+    proves_itself,
+    publish_record,
+    read_record,
+    record_in,
+    seal,
+)
+from moola_pipeline.storage.home import Home
 
 HOME_FORMAT = 4
 """1: records without digests of their own, seals without sizes. 2: both. 3: digests of rolls, of rows set

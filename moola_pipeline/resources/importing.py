@@ -10,7 +10,6 @@ from urllib.parse import unquote
 import pandas as pd
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.home import Home
 from moola_pipeline.resources.registry import (
     ANNOTATOR_FOLDER,
     CHALLENGER,
@@ -23,8 +22,9 @@ from moola_pipeline.resources.registry import (
     registered_as,
 )
 from moola_pipeline.resources.relocation import PLACE_NAME
-from moola_pipeline.resources.sqlite_files import reading
 from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, experiment_id, open_store
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.sqlite import reading
 
 IMPORTED = "imported"
 KEPT_TAGS = ("data.sha256", "labels.sha256", "simulated", "profile")

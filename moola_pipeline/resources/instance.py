@@ -5,11 +5,10 @@ import shutil
 from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
-from moola_pipeline.publish import files_below, locked, publishing, sweep
-from moola_pipeline.resources.databases import require_database
 from moola_pipeline.resources.formats import bring_up_to_date
-from moola_pipeline.resources.schemas import migrate_instance
+from moola_pipeline.storage.atomic_write import files_below, locked, publishing, sweep
+from moola_pipeline.storage.database_migration import migrate_instance, require_database
+from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 
 if TYPE_CHECKING:
     import dagster as dg

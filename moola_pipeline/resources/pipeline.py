@@ -5,7 +5,6 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from moola_pipeline.home import Home
 from moola_pipeline.profiles import (
     Market,
     MarketName,
@@ -15,7 +14,8 @@ from moola_pipeline.profiles import (
     choose_market,
     choose_profile,
 )
-from moola_pipeline.resources.seals import CHECKPOINTS
+from moola_pipeline.storage.checksums import CHECKPOINTS
+from moola_pipeline.storage.home import Home
 
 REPORT = "bootstrap_ci_report"
 """The one asset that is kept where a person looks for it."""

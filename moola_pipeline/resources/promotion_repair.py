@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from moola_pipeline.home import Home
-from moola_pipeline.publish import locked, publish_bytes
 from moola_pipeline.resources.promotions import log_file, proven_lines, reconcile
+from moola_pipeline.storage.atomic_write import locked, publish_bytes
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

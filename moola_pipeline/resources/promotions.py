@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
-from moola_pipeline.faultpoints import crash_point
-from moola_pipeline.home import Home
-from moola_pipeline.publish import locked, publish_bytes
-from moola_pipeline.records import proven_line, self_proving_line
 from moola_pipeline.resources.registry import CHAMPION, DIGEST_TAGS, version_of
+from moola_pipeline.storage.atomic_write import locked, publish_bytes
+from moola_pipeline.storage.checksums import proven_line, self_proving_line
+from moola_pipeline.storage.crash_injection import crash_point
+from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,9 +16,9 @@ from dagster._core.errors import DagsterPipesExecutionError
 from filelock import FileLock, Timeout
 
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.home import PROJECT_ROOT, Home
-from moola_pipeline.publish import locked
 from moola_pipeline.resources.torchrun import ENDED, LOGS, TRACEBACK
+from moola_pipeline.storage.atomic_write import locked
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.training.places import place_of
 
 if TYPE_CHECKING:

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
-from moola_pipeline.home import Home
-from moola_pipeline.records import FileDigest, prove_file, require_recorded
-from moola_pipeline.resources.elsewhere import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
 from moola_pipeline.resources.registry import (
     ANNOTATOR_FOLDER,
     CHAMPION,
@@ -20,8 +17,11 @@ from moola_pipeline.resources.registry import (
     WEIGHTS_DIGEST,
 )
 from moola_pipeline.resources.relocation import recorded_place
-from moola_pipeline.resources.sqlite_files import reading
 from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
+from moola_pipeline.storage.checksums import FileDigest, prove_file, require_recorded
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
+from moola_pipeline.storage.sqlite import reading
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

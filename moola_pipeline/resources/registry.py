@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
-from moola_pipeline.faultpoints import crash_point
-from moola_pipeline.home import Home
-from moola_pipeline.publish import file_sha256, locked
-from moola_pipeline.records import OWN_DIGEST
-from moola_pipeline.resources.elsewhere import tracking_elsewhere
 from moola_pipeline.resources.signature import bars_signature, pinned_packages
-from moola_pipeline.resources.sqlite_files import reading
 from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, open_store
+from moola_pipeline.storage.atomic_write import file_sha256, locked
+from moola_pipeline.storage.checksums import OWN_DIGEST
+from moola_pipeline.storage.crash_injection import crash_point
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.remote_stores import tracking_elsewhere
+from moola_pipeline.storage.sqlite import reading
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

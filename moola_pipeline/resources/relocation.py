@@ -3,10 +3,10 @@
 import sqlite3
 from contextlib import closing, suppress
 
-from moola_pipeline.home import Home
-from moola_pipeline.publish import publish_bytes
-from moola_pipeline.resources.databases import DATABASE_NAME
-from moola_pipeline.resources.sqlite_files import reading
+from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.database_migration import DATABASE_NAME
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.sqlite import reading
 
 PLACE_NAME = "place.txt"
 PATH_COLUMNS = (

@@ -9,7 +9,7 @@ from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.splits import SPLITS, assign_splits, resolve_dates, training_rows_end
 from moola_pipeline.profiles import Market
-from moola_pipeline.publish import file_sha256
+from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.windows.frame import WINDOW_BARS
 
 

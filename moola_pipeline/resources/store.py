@@ -13,15 +13,14 @@ import pandas as pd
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest
 from moola_pipeline.errors import IntegrityError, MissingArtifact, MissingFile, UnreadableFile
-from moola_pipeline.faultpoints import crash_point
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.publish import publish_bytes, publish_json
-from moola_pipeline.records import unreadable
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.remote_store import pull, push
-from moola_pipeline.resources.seals import prove, remedy_of, seal
+from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
+from moola_pipeline.storage.bucket import pull, push
+from moola_pipeline.storage.checksums import prove, remedy_of, seal, unreadable
+from moola_pipeline.storage.crash_injection import crash_point
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from moola_pipeline.publish import publish_bytes, publish_json
 from moola_pipeline.resources.attached import stay_with
+from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
 from moola_pipeline.training.places import place_of
 
 RANK_MODULE = "moola_pipeline.resources.pretrain_rank"

@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from moola_pipeline import __version__
-from moola_pipeline.home import PROJECT_ROOT, Home
-from moola_pipeline.publish import locked, publishing
-from moola_pipeline.resources.databases import DATABASE_NAME, require_database
-from moola_pipeline.resources.elsewhere import artifacts_elsewhere, tracking_elsewhere, turn, without_secrets
 from moola_pipeline.resources.relocation import relocate
+from moola_pipeline.storage.atomic_write import locked, publishing
+from moola_pipeline.storage.database_migration import DATABASE_NAME, require_database
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
+from moola_pipeline.storage.remote_stores import (
+    artifacts_elsewhere,
+    tracking_elsewhere,
+    turn,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,22 +11,28 @@ from typing import TypeVar
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.store import BarStore, read_manifest, verify_file, verify_quarantined
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
-from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.registry import RAW_NAME, has_labels, registered_files, registered_labels
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
-from moola_pipeline.publish import files_below, left_behind
-from moola_pipeline.records import FileDigest, prove_file
 from moola_pipeline.resources.absences import absences
-from moola_pipeline.resources.elsewhere import STORE_VARIABLE
 from moola_pipeline.resources.promotions import LOG_NAME, read_log
 from moola_pipeline.resources.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
-from moola_pipeline.resources.remote_store import REMEDY as BUCKET_REMEDY
-from moola_pipeline.resources.remote_store import prove_pushed, pushed
-from moola_pipeline.resources.seals import SEAL_SUFFIX, remedy_of, seal_file, sealed_files
-from moola_pipeline.resources.sqlite_files import reading
 from moola_pipeline.resources.tracking import DATABASE_NAME
+from moola_pipeline.storage.atomic_write import files_below, left_behind
+from moola_pipeline.storage.bucket import REMEDY as BUCKET_REMEDY
+from moola_pipeline.storage.bucket import prove_pushed, pushed
+from moola_pipeline.storage.checksums import (
+    SEAL_SUFFIX,
+    FileDigest,
+    prove_file,
+    remedy_of,
+    seal_file,
+    sealed_files,
+)
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.remote_stores import STORE_VARIABLE
+from moola_pipeline.storage.sqlite import reading
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.publish import publish_bytes
+from moola_pipeline.storage.atomic_write import publish_bytes
 
 FORMAT = 2
 SUFFIX = ".checkpoint"

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from moola_pipeline.errors import BadInput, LossNotFinite, MoolaError
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.publish import TEMPORARY_SUFFIX, publish_bytes, publish_json, publishing
+from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, publish_bytes, publish_json, publishing
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.places import place_of

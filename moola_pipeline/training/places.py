@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from moola_pipeline.publish import TEMPORARY_SUFFIX
+from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX
 
 
 def place_of(folder: Path, name: str) -> Path:

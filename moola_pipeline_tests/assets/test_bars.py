@@ -8,9 +8,9 @@ import pytest
 from click.testing import Result
 
 from moola_pipeline.cli.faults import FAILED
-from moola_pipeline.home import Home
-from moola_pipeline.publish import file_sha256
 from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.storage.atomic_write import file_sha256
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.homes import BARS, SMOKE, instance_of
 

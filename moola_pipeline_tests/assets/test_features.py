@@ -13,7 +13,6 @@ from moola_pipeline.assets.figures import FAILS, LIMIT, PASSES, gate_picture
 from moola_pipeline.assets.windows import FEWEST_JUDGED, _at_each_position
 from moola_pipeline.features.gates import feature_table_figures, is_spread
 from moola_pipeline.features.schema import FEATURE_NAMES, FEATURES, MIN_SPREAD, N_FEATURES
-from moola_pipeline.home import HOME_VARIABLE, Home
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.store import (
     ClassifierIOManager,
@@ -22,6 +21,7 @@ from moola_pipeline.resources.store import (
     FrameIOManager,
     StoreIOManager,
 )
+from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline.windows.dense import straddling
 from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline_tests.homes import instance_of, last_materialization

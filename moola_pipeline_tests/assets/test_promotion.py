@@ -12,7 +12,6 @@ from moola_pipeline.assets.promotion import Contender, Trials, rule_on, rule_on_
 from moola_pipeline.assets.registry import _ruling
 from moola_pipeline.evaluation.report_data import Check
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.home import Home
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.classifier import Classifier
@@ -20,6 +19,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.resources.registry import load_version
 from moola_pipeline.resources.tracking import open_store
 from moola_pipeline.serving.annotate import table_features
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.resources.test_registry import model_folder, registered_again
 
 SESSIONS, WINDOW_EVERY = 30, 200

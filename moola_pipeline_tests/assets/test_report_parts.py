@@ -13,11 +13,11 @@ from moola_pipeline.assets.report_parts import class_mix, flat_metrics, not_meas
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.evaluation.bootstrap import Resampled
 from moola_pipeline.evaluation.report_data import Details, ReportData, RunFacts, Score
-from moola_pipeline.home import Home
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
-from moola_pipeline.publish import publish_bytes
 from moola_pipeline.resources.provenance import made_in
-from moola_pipeline.resources.seals import seal
+from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import instance_of
 
 FINISHED, KILLED = partial(operator.ne, ""), partial(operator.eq, "")

@@ -8,12 +8,12 @@ import pytest
 from pydantic import BaseModel
 
 from moola_pipeline.automation.plan import Step, everything, plan
-from moola_pipeline.home import HOME_VARIABLE, Home
 from moola_pipeline.profiles import PROFILES, Profile, ProfileName
 from moola_pipeline.resources import provenance
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.provenance import STAGES
 from moola_pipeline.resources.sources import read_sources
+from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.homes import instance_of
 
 ALL = list(STAGES)

@@ -15,9 +15,9 @@ from moola_pipeline.automation.schedules import AFTER_CLOSE, daily_predictions, 
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import remember_choice
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.automation.answers import asked, skipped
 from moola_pipeline_tests.homes import LABELS, LATER_BARS, instance_of, moola
 

@@ -14,7 +14,7 @@ from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.definitions import defs
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.automation.answers import asked, skipped
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock, write_csv
 from moola_pipeline_tests.homes import BARS, LATER_BARS, instance_of

@@ -13,7 +13,7 @@ from moola_pipeline.bars.schema import MAX_GAP, PRICE_COLUMNS, content_digest, v
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
-from moola_pipeline.publish import file_sha256
+from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv, write_parquet
 
 

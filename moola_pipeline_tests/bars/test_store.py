@@ -12,7 +12,7 @@ import pytest
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, require_plain_name, verify_files
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.records import OWN_DIGEST
+from moola_pipeline.storage.checksums import OWN_DIGEST
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 
 

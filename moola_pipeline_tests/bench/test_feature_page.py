@@ -18,7 +18,7 @@ from moola_pipeline.bench.feature_page import (
 )
 from moola_pipeline.features.gates import is_dense, is_spread
 from moola_pipeline.features.schema import FEATURE_NAMES, FEATURES
-from moola_pipeline.home import PROJECT_ROOT, Home
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 
 PAGE = PROJECT_ROOT / "docs" / "features.md"
 ROW = re.compile(r"^\| (\d+) \| `(\w+)` \| (.+?) \| (\S+) to (\S+) \| (.+?) \| .+ \| .+ \|$", re.MULTILINE)

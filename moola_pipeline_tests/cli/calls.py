@@ -10,7 +10,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from moola_pipeline.cli import moola
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 
 
 def call(*words: str | Path, home: Path | None = None) -> Result:

@@ -12,8 +12,8 @@ from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.cli.doctor import CHECKS
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.home import Home
-from moola_pipeline.publish import locked
+from moola_pipeline.storage.atomic_write import locked
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 from moola_pipeline_tests.cli.calls import call, facts
 

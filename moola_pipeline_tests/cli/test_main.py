@@ -18,7 +18,7 @@ from moola_pipeline import __version__
 from moola_pipeline.cli import COMMANDS, LazyCommand, LazyGroup
 from moola_pipeline.cli.bars import BAR_COMMANDS, ROLL_COMMANDS
 from moola_pipeline.errors import BadInput, ChecksumMismatch
-from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from moola_pipeline_tests.cli.calls import call, complaint, start
 
 WRITTEN = [name for name, entry in COMMANDS.items() if importlib.util.find_spec(entry.module)]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 
 
 @pytest.mark.slow

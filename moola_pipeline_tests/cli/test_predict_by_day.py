@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, facts
 
 MODEL = ("--model", "models:/moola-simulated@champion")

@@ -8,8 +8,8 @@ import pytest
 
 from moola_pipeline.assets import promotion
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
-from moola_pipeline.home import Home
 from moola_pipeline.resources.registry import champion_version, load_version
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.homes import copied
 from moola_pipeline_tests.resources.test_registry import model_folder, registered_again

@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 from moola_pipeline.automation.plan import everything
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.cli.run import _standing
-from moola_pipeline.home import Home
-from moola_pipeline.publish import locked
 from moola_pipeline.resources.provenance import STAGES
 from moola_pipeline.resources.tracking import tracking_uri
+from moola_pipeline.storage.atomic_write import locked
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.homes import (
     BARS,

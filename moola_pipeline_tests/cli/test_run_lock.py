@@ -8,10 +8,10 @@ import pytest
 
 from moola_pipeline.cli.ports import LOOPBACK
 from moola_pipeline.cli.run import alone_in, run_lock
-from moola_pipeline.home import Home
-from moola_pipeline.publish import publish_bytes
-from moola_pipeline.resources.seals import seal
 from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
 
 WAITS = "Another moola command is at work in this home; waiting for it to end ...\n"

@@ -8,7 +8,7 @@ import pytest
 from moola_pipeline.bars.simulated import SCENARIOS
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.cli.run import run
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.homes import SMOKE, moola
 

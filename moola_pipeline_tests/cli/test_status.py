@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
-from moola_pipeline.home import Home
-from moola_pipeline.publish import locked
 from moola_pipeline.resources import provenance
 from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.storage.atomic_write import locked
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts, start
 from moola_pipeline_tests.homes import BARS, LATER_BARS, SMOKE, moola
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.home import Home
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import session_bars, write_csv
 from moola_pipeline_tests.cli.calls import call, facts
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
-from moola_pipeline.home import Home
 from moola_pipeline.profiles import PROFILES
-from moola_pipeline.publish import file_sha256
+from moola_pipeline.storage.atomic_write import file_sha256
+from moola_pipeline.storage.home import Home
 from moola_pipeline.training import finetune as finetuning
 from moola_pipeline.training import teaching
 from moola_pipeline.training.examples import Examples

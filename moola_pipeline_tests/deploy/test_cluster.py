@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.homes import run_moola
 from moola_pipeline_tests.secrets_found import (
     found_in_bucket,
@@ -81,9 +81,9 @@ def test_two_machines_share_runs_models_and_assets(
     found = [run_moola(home, "predict", bars, *model, "--json") for home in (first, second)]
     assert json.loads(found[0])["expansions"] == json.loads(found[1])["expansions"]
 
-    from moola_pipeline.home import Home
-    from moola_pipeline.resources.remote_store import pull
-    from moola_pipeline.resources.seals import prove
+    from moola_pipeline.storage.bucket import pull
+    from moola_pipeline.storage.checksums import prove
+    from moola_pipeline.storage.home import Home
 
     place = Home(second).store / "simulated-smoke" / "finetuned_classifier"
     pull(Home(second), place)

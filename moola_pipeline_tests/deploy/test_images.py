@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from moola_pipeline.home import PROJECT_ROOT
 from moola_pipeline.resources.executor import EXECUTOR_VARIABLE, KUBERNETES
+from moola_pipeline.storage.home import PROJECT_ROOT
 
 DEPLOY = PROJECT_ROOT / "deploy"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 
 RUNPOD = PROJECT_ROOT / "deploy" / "runpod"
 CODE = ("pyproject.toml", "requirements.txt", "Makefile", "README.md", "workspace.yaml", "dagster.yaml")

@@ -17,7 +17,7 @@ from moola_pipeline.evaluation.study_results import (
     read_study,
     study_lines,
 )
-from moola_pipeline.records import publish_record
+from moola_pipeline.storage.checksums import publish_record
 
 
 def score(estimate: float, spread: float = 0.05) -> Score:

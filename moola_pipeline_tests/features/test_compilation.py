@@ -8,7 +8,7 @@ import numpy as np
 
 from moola_pipeline.features import passes
 from moola_pipeline.features.relativity import compute_features
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.features.naive import random_bars
 from moola_pipeline_tests.source_trees import parsed
 

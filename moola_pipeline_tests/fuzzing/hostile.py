@@ -25,10 +25,10 @@ from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.ledger import account
 from moola_pipeline.resources.backup import LIST_NAME, restore
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars
 from moola_pipeline_tests.fuzzing.harness import peak_bytes

@@ -17,18 +17,25 @@ import numpy as np
 from moola_pipeline.bars.manifest import add_bars, manifest_digest
 from moola_pipeline.bars.store import BarStore, read_manifest, verify_files
 from moola_pipeline.evaluation.study_results import STUDY_FILE, read_study
-from moola_pipeline.home import Home
 from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice, remember_choice
 from moola_pipeline.labels.registry import LEDGER_NAME, add_labels, registered_files, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.models.annotator import CONFIG_FILE, WEIGHTS_FILE, load_annotator, save_annotator
-from moola_pipeline.publish import publish_bytes
-from moola_pipeline.records import OWN_DIGEST, publish_record, self_proving_line
 from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
 from moola_pipeline.resources.formats import FORMAT_NAME, home_format
 from moola_pipeline.resources.promotions import LOG_NAME, Entry, champion_before, read_log, reigns
 from moola_pipeline.resources.registry import annotator_digests
-from moola_pipeline.resources.seals import prove, seal, seal_file, sealed
+from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.checksums import (
+    OWN_DIGEST,
+    prove,
+    publish_record,
+    seal,
+    seal_file,
+    sealed,
+    self_proving_line,
+)
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars
 from moola_pipeline_tests.fuzzing.damage import damaged_bytes, damaged_json, damaged_value

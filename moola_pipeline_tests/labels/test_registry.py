@@ -17,7 +17,7 @@ from moola_pipeline.labels.registry import (
     registered_files,
     registered_labels,
 )
-from moola_pipeline.records import OWN_DIGEST, publish_record
+from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
 
 

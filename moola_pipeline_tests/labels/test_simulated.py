@@ -36,8 +36,8 @@ from moola_pipeline.labels.simulated import (
     recorded_digests,
 )
 from moola_pipeline.labels.simulated_annotator import LEAST_LEG_ATR, NARROW_ATR, draw_labels, look
-from moola_pipeline.publish import file_sha256
-from moola_pipeline.records import OWN_DIGEST
+from moola_pipeline.storage.atomic_write import file_sha256
+from moola_pipeline.storage.checksums import OWN_DIGEST
 from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 

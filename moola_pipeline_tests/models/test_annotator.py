@@ -28,7 +28,7 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.rule import Rule
-from moola_pipeline.records import publish_record, read_record
+from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
 torch.set_num_threads(1)

@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from moola_pipeline.home import Home
 from moola_pipeline.resources.ranks import pretrain_in_processes
+from moola_pipeline.storage.home import Home
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.handover import Task, Terms

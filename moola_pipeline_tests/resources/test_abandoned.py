@@ -10,8 +10,8 @@ import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 
-from moola_pipeline.home import Home
 from moola_pipeline.resources.abandoned import RUN_BY_TAG, await_slots, release_abandoned, run_tags
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import instance_of
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated, UnwritableFile
-from moola_pipeline.home import Home
-from moola_pipeline.publish import file_sha256, move, unwritable
-from moola_pipeline.records import OWN_DIGEST, publish_record
-from moola_pipeline.resources import backup, exclusive, formats
+from moola_pipeline.resources import backup, formats
 from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
 from moola_pipeline.resources.formats import HOME_FORMAT, bring_up_to_date, home_format
 from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.storage import sqlite
+from moola_pipeline.storage.atomic_write import file_sha256, move, unwritable
+from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.outputs import disorder, outputs
 
@@ -149,7 +150,7 @@ def test_what_a_killed_process_left_in_a_journal_is_backed_up_and_never_reaches_
     assert done.aside is not None
     assert rows(database) == ["one"]
     assert rows(done.aside / ".dagster" / "runs.db") == ["one", "committed"]
-    assert not [path for path in small.root.rglob("*") if path.name.endswith(exclusive.JOURNALS)]
+    assert not [path for path in small.root.rglob("*") if path.name.endswith(sqlite.JOURNALS)]
 
 
 def test_a_backup_rolls_back_what_a_killed_process_has_begun(small: Home, tmp_path: Path):
@@ -178,7 +179,7 @@ def test_nothing_is_restored_while_another_process_has_a_database_open(
     database = small.dagster / "runs.db"
     set_mode(database, "wal")
     back_up(small, tmp_path / "b.zip")
-    monkeypatch.setattr(exclusive, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0)
     with open_elsewhere(database) as other:
         before = content(small)
         refused = call("restore", tmp_path / "b.zip", "--force", home=small.root)

@@ -9,12 +9,12 @@ from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.rolls import add_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore, read_manifest, verify_quarantined
 from moola_pipeline.errors import ChecksumMismatch
-from moola_pipeline.home import Home
 from moola_pipeline.labels.simulated import ensure_simulated, read_truth
-from moola_pipeline.records import OWN_DIGEST, publish_record, read_record
 from moola_pipeline.resources.backup import restore
 from moola_pipeline.resources.formats import HOME_FORMAT, bring_up_to_date, home_format
 from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record, read_record
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 from moola_pipeline_tests.labels.test_simulated import TINY
 

@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.home import Home
-from moola_pipeline.publish import file_sha256
-from moola_pipeline.records import publish_record, read_record
 from moola_pipeline.resources.importing import find_champion, import_champion
 from moola_pipeline.resources.registry import (
     DIGEST_TAGS,
@@ -20,6 +17,9 @@ from moola_pipeline.resources.registry import (
     version_of,
 )
 from moola_pipeline.resources.tracking import open_store
+from moola_pipeline.storage.atomic_write import file_sha256
+from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.home import Home
 
 NAME = "moola-simulated"
 

@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from moola_pipeline.resources.instance import INSTANCE_FILE, open_instance, prepare_instance
+from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 
 
 def test_a_new_home_gets_the_projects_instance_file(tmp_path: Path):

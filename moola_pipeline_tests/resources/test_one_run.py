@@ -6,9 +6,9 @@ import dagster as dg
 import pytest
 import yaml
 
-from moola_pipeline.home import PROJECT_ROOT, Home
 from moola_pipeline.resources import one_run
 from moola_pipeline.resources.one_run import await_runs
+from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.homes import instance_of
 
 

@@ -9,7 +9,6 @@ import pytest
 from mlflow import MlflowClient
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
-from moola_pipeline.home import Home
 from moola_pipeline.resources.registry import (
     DIGEST_TAGS,
     Registered,
@@ -21,6 +20,7 @@ from moola_pipeline.resources.registry import (
 )
 from moola_pipeline.resources.signature import SERVING_PACKAGES
 from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
+from moola_pipeline.storage.home import Home
 
 NAME = "moola-simulated"
 

@@ -11,10 +11,8 @@ import pytest
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MissingArtifact
 from moola_pipeline.features.relativity import FeatureTable, compute_features
-from moola_pipeline.home import HOME_VARIABLE, Home
 from moola_pipeline.resources import store
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
-from moola_pipeline.resources.seals import seal
 from moola_pipeline.resources.store import (
     ClassifierIOManager,
     EncoderIOManager,
@@ -24,6 +22,8 @@ from moola_pipeline.resources.store import (
     ReportIOManager,
     StoreIOManager,
 )
+from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.asset_readers import PIPELINE
 from moola_pipeline_tests.labels.weekly_market import weekly_bars
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.home import Home
 from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, facts
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.homes import copied

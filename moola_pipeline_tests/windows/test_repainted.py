@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.home import PROJECT_ROOT
+from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline.windows.frame import VIEW_BARS, view_rows
 from moola_pipeline.windows.repainted import (
     BarArrays,

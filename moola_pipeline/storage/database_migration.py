@@ -1,4 +1,4 @@
-"""Tables that an earlier MLflow or Dagster has made: a copy is brought up to date, and takes their place."""
+"""Dagster's and MLflow's databases: checked, and migrated on a copy that then replaces the original."""
 
 import re
 import sqlite3
@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.publish import publishing
-from moola_pipeline.resources.exclusive import alone_with
-from moola_pipeline.resources.sqlite_files import reading
+from moola_pipeline.storage.atomic_write import publishing
+from moola_pipeline.storage.sqlite import alone_with, reading
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -203,3 +202,44 @@ def _complete(instance: "dg.DagsterInstance") -> None:
             f"Dagster's indexes must be built, but that gave: {came}. Its tables are whole. "
             "Try again: dagster instance migrate"
         ) from fault
+
+
+DATABASE_NAME = "mlflow.db"
+"""MLflow's database in a home; all others there are Dagster's."""
+
+PATIENCE_SECONDS = 60
+
+
+def require_database(path: Path, remedy: str) -> None:
+    """Ask SQLite itself: MLflow retries for minutes on a file that is no database, Dagster dumps its query.
+
+    MLflow's own is brought up to date where an earlier MLflow has made it.
+
+    Raises:
+        IntegrityError: If the file is there and cannot be opened as a database, or if it is MLflow's and
+            lacks its tables: MLflow would make them anew, and every run and champion be gone.
+    """
+    if not path.exists():
+        return
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_SECONDS)) as connection:
+            connection.execute("PRAGMA schema_version")
+            made = path.name != DATABASE_NAME or _has_schema(connection)
+    except sqlite3.DatabaseError as fault:
+        raise IntegrityError(
+            f"{path} must be an SQLite database that can be opened, got: {fault}. {remedy}"
+        ) from fault
+    if not made:
+        raise IntegrityError(
+            f"{path} must hold MLflow's tables and their revision, got {path.stat().st_size:,} bytes "
+            f"without. {remedy}"
+        )
+    if path.name == DATABASE_NAME:
+        migrate_tracking(path)
+
+
+def _has_schema(connection: sqlite3.Connection) -> bool:
+    """Whether MLflow has made its tables to the end: it notes their revision last."""
+    named = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+    return bool(named and connection.execute("SELECT 1 FROM alembic_version").fetchone())

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from moola_pipeline.errors import MoolaError, UnwritableFile
-from moola_pipeline.faultpoints import crash_point
+from moola_pipeline.storage.crash_injection import crash_point
 
 TEMPORARY_SUFFIX = ".tmp"
 KEPT = "What it held before is kept."

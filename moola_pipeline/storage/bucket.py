@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
-from moola_pipeline.home import Home
-from moola_pipeline.publish import file_sha256, publish_bytes, publishing
-from moola_pipeline.records import CHUNK_BYTES, FileDigest, require_recorded
-from moola_pipeline.resources.elsewhere import STORE_VARIABLE, refuse_keys
-from moola_pipeline.resources.seals import digests_in, seal_file, sealed
+from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes, publishing
+from moola_pipeline.storage.checksums import (
+    CHUNK_BYTES,
+    FileDigest,
+    digests_in,
+    require_recorded,
+    seal_file,
+    sealed,
+)
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.remote_stores import STORE_VARIABLE, refuse_keys
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

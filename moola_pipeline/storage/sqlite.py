@@ -1,11 +1,21 @@
-"""SQLite databases that this process has to itself, with nothing left of them in journals."""
+"""SQLite databases of a home: opened read-only, or exclusively with no journal left over."""
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from moola_pipeline.errors import BadInput
+
+
+def reading(database: Path) -> AbstractContextManager[sqlite3.Connection]:
+    """A connection that cannot write, nor make the file; closed at the end of the block.
+
+    Raises:
+        sqlite3.Error: If there is no such file, or it cannot be opened.
+    """
+    return closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True))
+
 
 JOURNALS = ("-wal", "-shm", "-journal")
 """Follow a database's name in those of the files that SQLite keeps beside it."""

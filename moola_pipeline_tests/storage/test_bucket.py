@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
-from moola_pipeline.home import Home
-from moola_pipeline.resources.remote_store import pull, push
-from moola_pipeline.resources.seals import prove, seal
 from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.storage.bucket import pull, push
+from moola_pipeline.storage.checksums import prove, seal
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 
 PARTS = ("data", "labels", "simulated", "store", "reports", "studies", "tracking", "dagster")
 

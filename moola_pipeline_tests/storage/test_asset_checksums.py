@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MissingFile
-from moola_pipeline.publish import file_sha256
-from moola_pipeline.resources.seals import damage, prove, remedy_of, seal, unsealed
+from moola_pipeline.storage.atomic_write import file_sha256
+from moola_pipeline.storage.checksums import damage, prove, remedy_of, seal, unsealed
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moola_pipeline.errors import BadInput
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 HOME_VARIABLE = "MOOLA_HOME"
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
-from moola_pipeline.records import (
+from moola_pipeline.storage.checksums import (
     OWN_DIGEST,
     proven_line,
     publish_record,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from moola_pipeline.publish import (
+from moola_pipeline.storage.atomic_write import (
     file_sha256,
     files_below,
     left_behind,
@@ -23,7 +23,7 @@ from moola_pipeline.publish import (
 KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from moola_pipeline.publish import publishing
+from moola_pipeline.storage.atomic_write import publishing
 with publishing(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half of the n")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,11 +11,16 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.home import Home
-from moola_pipeline.resources import exclusive
 from moola_pipeline.resources.instance import open_instance, prepare_instance
-from moola_pipeline.resources.schemas import latest_schema, migrate_instance, migrate_tracking, schema_of
 from moola_pipeline.resources.tracking import DATABASE_NAME, open_store
+from moola_pipeline.storage import sqlite
+from moola_pipeline.storage.database_migration import (
+    latest_schema,
+    migrate_instance,
+    migrate_tracking,
+    schema_of,
+)
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import instance_of
 from moola_pipeline_tests.surroundings import surroundings_kept
 
@@ -26,7 +31,7 @@ KILLED_MIGRATING = """
 import os, sys
 from pathlib import Path
 import sqlalchemy
-from moola_pipeline.resources.schemas import migrate_instance, migrate_tracking
+from moola_pipeline.storage.database_migration import migrate_instance, migrate_tracking
 
 @sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "after_cursor_execute")
 def killed(connection, cursor, statement, *rest):
@@ -162,7 +167,7 @@ def test_a_database_that_another_process_writes_to_is_not_migrated(
     old_store: Home, monkeypatch: pytest.MonkeyPatch
 ):
     database = old_store.tracking / DATABASE_NAME
-    monkeypatch.setattr(exclusive, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0)
     before = database.read_bytes()
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

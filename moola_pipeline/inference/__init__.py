@@ -1,0 +1,1 @@
+"""Bars in, expansions out."""

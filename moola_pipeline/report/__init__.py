@@ -1,0 +1,1 @@
+"""The report page: its data, tables, pictures and template."""

@@ -1,0 +1,1 @@
+"""What decides an asset: digests of code, data and settings, and the plan of a run."""

@@ -1,0 +1,1 @@
+"""Studies that compare trainings: the pretraining study, the ablation, the stability of seeds."""

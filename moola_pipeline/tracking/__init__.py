@@ -1,0 +1,1 @@
+"""Everything MLflow: runs, registered versions, the promotion log, the served model."""
