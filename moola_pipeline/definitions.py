@@ -25,7 +25,7 @@ from moola_pipeline.resources.store import (
     JsonIOManager,
     ReportIOManager,
 )
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.tracking.runs import Tracking
 
 pipeline = Pipeline.configure_at_launch()
 

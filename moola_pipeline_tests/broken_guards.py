@@ -133,10 +133,10 @@ GUARDS = (
     ),
     Guard(
         "the registry's digests not compared",
-        "resources/registry.py",
+        "tracking/registry.py",
         "        if recorded.get(name, digest) != digest:",
         "        if False:",
-        ("resources/test_version_digests.py",),
+        ("tracking/test_version_digests.py",),
     ),
     Guard(
         "lines of the promotion log not compared",

@@ -51,7 +51,7 @@ def matrix() -> list[Case]:
 
     Points of publishing are tried at the last of FILES by every signal, at the others by SIGKILL.
     """
-    from moola_pipeline.resources.provenance import STAGES
+    from moola_pipeline.staleness.fingerprints import STAGES
     from moola_pipeline.storage.crash_injection import PUBLISH_POINTS, REGISTRY_POINTS, SIGNALS, points
 
     cases = []
@@ -103,7 +103,7 @@ class Harness:
 
     def snapshots(self) -> dict[str, Path]:
         """Homes that were killed before each stage in turn, the last one whole under the name `done`."""
-        from moola_pipeline.resources.provenance import STAGES
+        from moola_pipeline.staleness.fingerprints import STAGES
 
         home, kept = self.folder / "growing", {}
         for stage in STAGES:
@@ -164,10 +164,10 @@ def _load_and_shrink() -> None:
     import moola_pipeline.assets.report_parts
     import moola_pipeline.assets.rivals
     import moola_pipeline.assets.scoring
-    import moola_pipeline.automation.plan
     import moola_pipeline.cli.run
     import moola_pipeline.definitions
     import moola_pipeline.evaluation.report
+    import moola_pipeline.staleness.plan
     import moola_pipeline.training.pretrain  # noqa: F401
     from moola_pipeline import profiles
 

@@ -21,8 +21,8 @@ from moola_pipeline.bars.table import build_table
 from moola_pipeline.bench.batch_speed import BatchSpeed
 from moola_pipeline.bench.training_rows import labeled_rows, lessons_of, new_classifier, source_of
 from moola_pipeline.bench.training_speed import measure_pretraining
-from moola_pipeline.resources.system_metrics import Usage
 from moola_pipeline.storage.atomic_write import publish_json
+from moola_pipeline.tracking.system_metrics import Usage
 from moola_pipeline.training.averaging import Averaging
 from moola_pipeline.training.batches import Source, batches
 from moola_pipeline.training.best_epoch import BestEpoch

@@ -22,10 +22,10 @@ from moola_pipeline.labels.simulated import read_truth
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.resources.backup import back_up
 from moola_pipeline.resources.formats import home_format
-from moola_pipeline.resources.promotions import read_log
-from moola_pipeline.resources.registry import load_version
 from moola_pipeline.resources.verification import verify_home
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.promotion_log import read_log
+from moola_pipeline.tracking.registry import load_version
 from moola_pipeline_tests.asset_readers import PIPELINE, read_asset
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 from moola_pipeline_tests.cli.calls import call

@@ -12,8 +12,8 @@ from moola_pipeline.bars.schema import content_digest, validate_bars
 from moola_pipeline.bars.store import read_manifest
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.tracking.runs import Tracking
 
 
 @dg.asset(

@@ -21,8 +21,8 @@ from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassif
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_epoch
-from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.frame import WINDOW_BARS
 

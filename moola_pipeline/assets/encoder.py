@@ -23,9 +23,9 @@ from moola_pipeline.resources.artifacts import PretrainedEncoder
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_epoch
-from moola_pipeline.resources.provenance import code_version
 from moola_pipeline.resources.ranks import pretrain_in_processes
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.training.settings import PretrainSettings
 
 PretrainConfig = launchpad_config(PretrainSettings, "PretrainConfig", fixed=("stride",))

@@ -14,8 +14,8 @@ from moola_pipeline.features.gates import feature_table_figures, is_dense, is_sp
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES, FEATURES, MIN_DENSITY, MIN_SPREAD
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.tracking.runs import Tracking
 
 
 @dg.asset(

@@ -18,8 +18,8 @@ from moola_pipeline.labels.splits import (
     resolve_dates,
 )
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.tracking.runs import Tracking
 
 
 @dg.asset(

@@ -15,10 +15,10 @@ from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.labels.splits import SPLITS, resolve_dates, used_rows_end
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.registry import champion_version, load_version
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
+from moola_pipeline.tracking.registry import champion_version, load_version
+from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.windows.frame import CONTEXT_BARS
 
 if TYPE_CHECKING:

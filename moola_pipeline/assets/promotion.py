@@ -15,7 +15,7 @@ from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.models.annotator import Annotator
-from moola_pipeline.resources.promotions import Difference, Ruling, in_figures
+from moola_pipeline.tracking.promotion_log import Difference, Ruling, in_figures
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
 from moola_pipeline.windows.repainted import BarArrays
 

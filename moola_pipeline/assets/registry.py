@@ -13,11 +13,11 @@ from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.splits import resolve_dates, training_rows_end
 from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.promotions import Ruling, apply_ruling, in_figures
-from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.registry import champion_version, register
-from moola_pipeline.resources.served_rolls import ROLLS, served_rolls
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.tracking.promotion_log import Ruling, apply_ruling, in_figures
+from moola_pipeline.tracking.registry import champion_version, register
+from moola_pipeline.tracking.runs import Tracking
+from moola_pipeline.tracking.served_model import ROLLS, served_rolls
 
 
 @dg.asset(
@@ -98,8 +98,8 @@ def _ruling(
 ) -> Ruling:
     """What the rule makes of a version, beside the champion as it is registered."""
     from moola_pipeline.assets import promotion
-    from moola_pipeline.assets.arrival import contender
     from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.tracking.imported_promotion import contender
 
     home, name, checks = stage.market.home, stage.market.model_name, report.data.checks
     champion = champion_version(home, name)

@@ -30,14 +30,14 @@ from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassif
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_work
-from moola_pipeline.resources.provenance import (
+from moola_pipeline.staleness.fingerprints import (
     STAGES,
     code_version,
     evaluations,
     made_in,
     recorded_fingerprint,
 )
-from moola_pipeline.resources.tracking import TrackedRun, Tracking
+from moola_pipeline.tracking.runs import TrackedRun, Tracking
 from moola_pipeline.windows.frame import CONTEXT_BARS
 
 ReportConfig = launchpad_config(ReportSettings, "ReportConfig")

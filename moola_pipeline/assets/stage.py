@@ -13,7 +13,8 @@ from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.profiles import Market, Profile
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.resources.progress import show_stage
-from moola_pipeline.resources.provenance import (
+from moola_pipeline.staleness.data_digests import read_sources
+from moola_pipeline.staleness.fingerprints import (
     FINGERPRINT,
     MADE_FROM,
     STAGES,
@@ -22,10 +23,9 @@ from moola_pipeline.resources.provenance import (
     recorded_fingerprint,
     stage_settings,
 )
-from moola_pipeline.resources.sources import read_sources
-from moola_pipeline.resources.system_metrics import Usage, measured
-from moola_pipeline.resources.tracking import TrackedRun, Tracking
 from moola_pipeline.storage.crash_injection import crash_point
+from moola_pipeline.tracking.runs import TrackedRun, Tracking
+from moola_pipeline.tracking.system_metrics import Usage, measured
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

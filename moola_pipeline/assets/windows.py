@@ -13,8 +13,8 @@ from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import MIN_DENSITY, MIN_SPREAD
 from moola_pipeline.labels.splits import UNUSED, resolve_dates, training_rows_end
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import code_version
-from moola_pipeline.resources.tracking import Tracking
+from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.windows.dense import pretraining_windows, straddling
 from moola_pipeline.windows.figures import figures_by_position
 

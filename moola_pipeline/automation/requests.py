@@ -3,13 +3,13 @@
 import dagster as dg
 
 from moola_pipeline.automation.jobs import PREDICTING
-from moola_pipeline.automation.plan import Step, plan
 from moola_pipeline.errors import BadInput
 from moola_pipeline.profiles import PROFILES
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import PLACE, STAGES, Recorded, recorded
-from moola_pipeline.resources.registry import champion_version
-from moola_pipeline.resources.sources import read_sources
+from moola_pipeline.staleness.data_digests import read_sources
+from moola_pipeline.staleness.fingerprints import PLACE, STAGES, Recorded, recorded
+from moola_pipeline.staleness.plan import Step, plan
+from moola_pipeline.tracking.registry import champion_version
 
 TRAINED = ("pretrained_encoder", "finetuned_classifier")
 MARKS = PREDICTING[-1]

@@ -115,7 +115,7 @@ def _opened(
     import torch
 
     from moola_pipeline.resources.pipeline import Pipeline
-    from moola_pipeline.resources.provenance import room_digest
+    from moola_pipeline.staleness.fingerprints import room_digest
     from moola_pipeline.study.ablation import AblationStore
     from moola_pipeline.study.ablation_folds import study_ground
 

@@ -59,7 +59,7 @@ def _measured_job() -> "JobReport":
 def _recorded_job(home: Home) -> "JobReport | None":
     """What the home's last whole run logged."""
     from moola_pipeline.bench.job_page import JobReport
-    from moola_pipeline.resources.run_records import last_whole_run
+    from moola_pipeline.tracking.run_records import last_whole_run
 
     record = last_whole_run(home)
     if record is None:

@@ -193,7 +193,7 @@ def _new_labels(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") ->
 
 def _contests(play: Rehearsal) -> None:
     """Challengers whose worth is known, judged by the rule; and the way back."""
-    from moola_pipeline.resources.promotions import reigns_on
+    from moola_pipeline.tracking.promotion_log import reigns_on
 
     home, before = play.home, champion_of(play.home)
     with play.step("a challenger made worse (its types turned round) is not promoted") as told:
@@ -223,7 +223,7 @@ def _contests(play: Rehearsal) -> None:
 
 
 def _moved(play: Rehearsal, target: Path) -> None:
-    from moola_pipeline.resources.registry import load_version
+    from moola_pipeline.tracking.registry import load_version
 
     with play.step("a moved home still loads its champion") as told:
         import os

@@ -10,7 +10,7 @@ from moola_pipeline.storage.home import Home
 if TYPE_CHECKING:
     import dagster as dg
 
-    from moola_pipeline.resources.tracking import MlflowClient
+    from moola_pipeline.tracking.runs import MlflowClient
 
 MODEL = "moola-nq"
 SATURDAY = datetime(2025, 8, 2, 12, 0, tzinfo=UTC)
@@ -20,8 +20,8 @@ def register_variant(home: Home, version: str, turned: bool) -> str:
     """A version with the same weights but for the type: turned round, or moved by a hair's breadth."""
     import torch
 
-    from moola_pipeline.resources.registry import load_version, register
-    from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
+    from moola_pipeline.tracking.registry import load_version, register
+    from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
 
     annotator, facts = load_version(home, f"models:/{MODEL}/{version}")
     outer = annotator.classifier.type_head.outer
@@ -38,8 +38,8 @@ def judged(home: Home, version: str) -> Any:
     """What the rule says of a version beside the champion, carried out and logged."""
     import numpy as np
 
-    from moola_pipeline.assets.arrival import judge_version
-    from moola_pipeline.resources.promotions import apply_ruling
+    from moola_pipeline.tracking.imported_promotion import judge_version
+    from moola_pipeline.tracking.promotion_log import apply_ruling
 
     ruling = judge_version(home, MODEL, version, {}, np.random.default_rng(0))
     return apply_ruling(home, client_of(home), MODEL, version, ruling)
@@ -47,7 +47,7 @@ def judged(home: Home, version: str) -> Any:
 
 def promoted(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
     """Make a version champion by hand, as `moola registry promote` does."""
-    from moola_pipeline.resources.promotions import BY_HAND, Ruling, apply_ruling
+    from moola_pipeline.tracking.promotion_log import BY_HAND, Ruling, apply_ruling
 
     ruling = Ruling(True, "hand", champion_of(home), BY_HAND, reason, None, rolls_back)
     apply_ruling(home, client_of(home), MODEL, version, ruling)
@@ -55,7 +55,7 @@ def promoted(home: Home, version: str, reason: str, rolls_back: bool = False) ->
 
 def rolled_back(home: Home) -> str | None:
     """Make the champion before champion again; which that is."""
-    from moola_pipeline.resources.promotions import champion_before, reconcile
+    from moola_pipeline.tracking.promotion_log import champion_before, reconcile
 
     version = champion_before(reconcile(home, client_of(home), MODEL), MODEL)
     promoted(home, version, "restored", rolls_back=True)
@@ -125,21 +125,21 @@ def take_labels(home: Home, path: Path) -> None:
 
 def champion_of(home: Home) -> str | None:
     """The version that answers in a home."""
-    from moola_pipeline.resources.registry import champion_version
+    from moola_pipeline.tracking.registry import champion_version
 
     return champion_version(home, MODEL)
 
 
 def promotion_log(home: Home) -> list[Any]:
     """Who was champion in a home, oldest first."""
-    from moola_pipeline.resources.promotions import read_log
+    from moola_pipeline.tracking.promotion_log import read_log
 
     return read_log(home, MODEL)
 
 
 def client_of(home: Home) -> "MlflowClient":
     """MLflow's client of a home."""
-    from moola_pipeline.resources.tracking import open_store
+    from moola_pipeline.tracking.runs import open_store
 
     return open_store(home)
 

@@ -73,9 +73,9 @@ def predict(
     table = table_from_bars(bars, file.name, known.rolls)
     # Slow to import: a wrong option or file is refused before.
     quiet_libraries()
-    from moola_pipeline.resources.registry import load_version
     from moola_pipeline.serving.annotate import annotate
     from moola_pipeline.serving.live import annotate_live
+    from moola_pipeline.tracking.registry import load_version
 
     model = model or f"models:/moola-{options.instrument.lower()}@champion"
     annotator, facts = load_version(Home.resolve(), model)

@@ -11,8 +11,8 @@ from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.resources.promotions import Entry, Reign
-    from moola_pipeline.resources.tracking import MlflowClient
+    from moola_pipeline.tracking.promotion_log import Entry, Reign
+    from moola_pipeline.tracking.runs import MlflowClient
 
 model_option = click.option("--model", metavar="NAME", help="Registered model; needed where there are more.")
 
@@ -28,7 +28,7 @@ def registry() -> None:
 @click.pass_obj
 def list_versions(home: Home, model: str | None, as_json: bool) -> None:
     """List all versions, oldest first."""
-    from moola_pipeline.resources.registry import versions
+    from moola_pipeline.tracking.registry import versions
 
     client = _store(home)
     names = [_chosen(client, model)] if model else _names(client)
@@ -56,7 +56,7 @@ def promote(home: Home, version: str, model: str | None, as_json: bool) -> None:
 @click.pass_obj
 def rollback(home: Home, model: str | None, as_json: bool) -> None:
     """Make the champion before the present one champion again."""
-    from moola_pipeline.resources.promotions import champion_before, reconcile
+    from moola_pipeline.tracking.promotion_log import champion_before, reconcile
 
     client = _store(home)
     name = _chosen(client, model)
@@ -71,7 +71,7 @@ def rollback(home: Home, model: str | None, as_json: bool) -> None:
 @click.pass_obj
 def history(home: Home, day: str | None, model: str | None, as_json: bool) -> None:
     """Show who was champion when, and why, from the log of promotions."""
-    from moola_pipeline.resources.promotions import reconcile, reigns_on
+    from moola_pipeline.tracking.promotion_log import reconcile, reigns_on
 
     asked = _day(day) if day is not None else None
     client = _store(home)
@@ -92,7 +92,7 @@ def history(home: Home, day: str | None, model: str | None, as_json: bool) -> No
 @click.pass_obj
 def repair(home: Home, as_json: bool) -> None:
     """Mend a damaged log of promotions: what is proven stays, the file is set aside."""
-    from moola_pipeline.resources.promotion_repair import repair_log
+    from moola_pipeline.tracking.promotion_log import repair_log
 
     client = _store(home)
     done = repair_log(home, client, _names(client))
@@ -116,8 +116,8 @@ def import_version(home: Home, other: Path, model: str | None, as_json: bool) ->
 
     It is compared with the champion on labels here that neither has seen; "promote" lets it serve.
     """
-    from moola_pipeline.resources.importing import import_champion
-    from moola_pipeline.resources.registry import DIGEST_TAGS, champion_version
+    from moola_pipeline.tracking.registry import DIGEST_TAGS, champion_version
+    from moola_pipeline.tracking.version_import import import_champion
 
     if not other.is_dir():
         raise BadInput(
@@ -148,9 +148,9 @@ def _compared(home: Home, name: str, version: str) -> str:
     """How an imported version stands beside the champion, as the log now says."""
     import numpy as np
 
-    from moola_pipeline.assets.arrival import judge_arrival
     from moola_pipeline.cli.run import quiet_libraries
-    from moola_pipeline.resources.promotions import apply_ruling
+    from moola_pipeline.tracking.imported_promotion import judge_arrival
+    from moola_pipeline.tracking.promotion_log import apply_ruling
 
     quiet_libraries()
     ruling = judge_arrival(home, name, version, np.random.default_rng(0))
@@ -160,8 +160,8 @@ def _compared(home: Home, name: str, version: str) -> str:
 def _decide(
     home: Home, client: "MlflowClient", name: str, version: str, rolls_back: bool, as_json: bool
 ) -> None:
-    from moola_pipeline.resources.promotions import BY_HAND, Ruling, apply_ruling
-    from moola_pipeline.resources.registry import champion_version, load_version
+    from moola_pipeline.tracking.promotion_log import BY_HAND, Ruling, apply_ruling
+    from moola_pipeline.tracking.registry import champion_version, load_version
 
     before = champion_version(home, name)
     if version == before:
@@ -182,7 +182,7 @@ def _decide(
 
 
 def _store(home: Home) -> "MlflowClient":
-    from moola_pipeline.resources.tracking import has_store, open_store
+    from moola_pipeline.tracking.runs import has_store, open_store
 
     if not has_store(home):
         raise BadInput("A model must be registered, but there is none. Run: moola run")
@@ -206,7 +206,7 @@ def _chosen(client: "MlflowClient", model: str | None) -> str:
 
 
 def _require_version(client: "MlflowClient", name: str, version: str) -> None:
-    from moola_pipeline.resources.registry import versions
+    from moola_pipeline.tracking.registry import versions
 
     known = [str(one.version) for one in versions(client, name)]
     if version not in known:
@@ -222,7 +222,7 @@ def _day(text: str) -> date:
 
 
 def _listed(home: Home, client: "MlflowClient", found: Any) -> dict[str, Any]:
-    from moola_pipeline.resources.registry import CHALLENGER, CHAMPION, load_version, version_of
+    from moola_pipeline.tracking.registry import CHALLENGER, CHAMPION, load_version, version_of
 
     version = str(found.version)
     aliases = [alias for alias in (CHAMPION, CHALLENGER) if version_of(client, found.name, alias) == version]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import dagster as dg
     from filelock import FileLock
 
-    from moola_pipeline.automation.plan import Step
     from moola_pipeline.resources.pipeline import Pipeline
+    from moola_pipeline.staleness.plan import Step
 
 
 @click.command()
@@ -76,11 +76,11 @@ def run(
     prepare_instance(home)
     quiet_libraries()
     started = time.monotonic()
-    from moola_pipeline.automation.plan import everything, plan
     from moola_pipeline.resources.abandoned import await_slots, release_abandoned
     from moola_pipeline.resources.one_run import await_runs
     from moola_pipeline.resources.pipeline import Pipeline
-    from moola_pipeline.resources.recorded_files import prove_champion
+    from moola_pipeline.staleness.plan import everything, plan
+    from moola_pipeline.tracking.recorded_files import prove_champion
 
     with alone_in(home), open_instance(home) as instance:
         # Bars or labels added while it works must not turn the rest of a run to another market.
@@ -142,8 +142,8 @@ def quiet_libraries() -> None:
 
 def _plan(plan: Any, instance: "dg.DagsterInstance", pipeline: "Pipeline") -> list["Step"]:
     """The plan; bars that cannot be read make everything stale, so that the run itself says why."""
-    from moola_pipeline.automation.plan import everything
     from moola_pipeline.errors import IntegrityError
+    from moola_pipeline.staleness.plan import everything
 
     try:
         return plan(instance, pipeline)
@@ -243,8 +243,8 @@ def _fault(result: Any) -> Exception:
 def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:
     from moola_pipeline.cli.report import read_report
     from moola_pipeline.evaluation.report import summary_lines
-    from moola_pipeline.resources.tracking import tracking_uri
     from moola_pipeline.storage.remote_stores import tracking_elsewhere
+    from moola_pipeline.tracking.runs import tracking_uri
 
     market = pipeline.chosen_market()
     data = read_report(pipeline.report_folder)
@@ -283,8 +283,8 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
 
 def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
     """The version that this market's and profile's run registered, beside the one that serves."""
-    from moola_pipeline.resources.registry import champion_version
     from moola_pipeline.storage.checksums import prove
+    from moola_pipeline.tracking.registry import champion_version
 
     place = pipeline.place("registered_model")
     prove(place)

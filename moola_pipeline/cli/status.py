@@ -11,8 +11,8 @@ from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, s
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.automation.plan import Step
     from moola_pipeline.resources.pipeline import Pipeline
+    from moola_pipeline.staleness.plan import Step
 
 LINE_WIDTH = 100
 COLUMNS = (("asset", 20), ("state", 12), ("last made, UTC", 16))
@@ -63,8 +63,8 @@ def _lacking(home: Home, market: str, scenario: str | None) -> dict[str, Any] | 
 
 def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
     """The plan of `moola run`; a home without a Dagster database is not made into one."""
-    from moola_pipeline.automation.plan import nothing_made, plan
     from moola_pipeline.resources.instance import open_instance, prepare_instance
+    from moola_pipeline.staleness.plan import nothing_made, plan
     from moola_pipeline.storage.atomic_write import files_below
 
     if not any(files_below(home.dagster, "*.db")):
@@ -76,8 +76,8 @@ def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
 
 
 def _facts(home: Home, pipeline: "Pipeline", steps: Sequence["Step"]) -> dict[str, Any]:
-    from moola_pipeline.resources.registry import champion_version
-    from moola_pipeline.resources.tracking import has_store
+    from moola_pipeline.tracking.registry import champion_version
+    from moola_pipeline.tracking.runs import has_store
 
     market = pipeline.chosen_market()
     return {

@@ -29,7 +29,7 @@ LABEL_SOURCES = ("bars.validation", "labels.train", "labels.validation")
 def study(profile: str, market: str, scenario: str | None, as_json: bool) -> None:
     """Show the table of the last pretraining study of a market; `moola run --profile study` holds one."""
     from moola_pipeline.evaluation.study_results import fits, read_study
-    from moola_pipeline.resources.sources import read_sources
+    from moola_pipeline.staleness.data_digests import read_sources
 
     home = Home.resolve()
     chosen = _market(home, profile, market, scenario)
@@ -85,9 +85,9 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
     from moola_pipeline.labels.placement import place_labels
     from moola_pipeline.labels.spans import labeled_windows
     from moola_pipeline.labels.splits import assign_splits, resolve_dates, training_rows_end
-    from moola_pipeline.resources.provenance import room_digest
-    from moola_pipeline.resources.sources import read_sources
     from moola_pipeline.serving.annotate import table_features
+    from moola_pipeline.staleness.data_digests import read_sources
+    from moola_pipeline.staleness.fingerprints import room_digest
     from moola_pipeline.study.running import Origin, Study
     from moola_pipeline.study.store import CELL_ROOMS, ENCODER_ROOMS, Store
     from moola_pipeline.study.trials import Ground

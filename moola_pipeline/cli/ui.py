@@ -19,8 +19,8 @@ from moola_pipeline.cli.services import (
     wait_while_up,
 )
 from moola_pipeline.resources.instance import prepare_instance
-from moola_pipeline.resources.tracking import URL_VARIABLE, artifacts_uri, open_store, tracking_uri
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
+from moola_pipeline.tracking.runs import URL_VARIABLE, artifacts_uri, open_store, tracking_uri
 
 DEFINITIONS = "moola_pipeline.definitions"
 DAGSTER_PORT, MLFLOW_PORT = 3000, 5000

@@ -16,9 +16,6 @@ from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.registry import RAW_NAME, has_labels, registered_files, registered_labels
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
 from moola_pipeline.resources.absences import absences
-from moola_pipeline.resources.promotions import LOG_NAME, read_log
-from moola_pipeline.resources.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
-from moola_pipeline.resources.tracking import DATABASE_NAME
 from moola_pipeline.storage.atomic_write import files_below, left_behind
 from moola_pipeline.storage.bucket import REMEDY as BUCKET_REMEDY
 from moola_pipeline.storage.bucket import prove_pushed, pushed
@@ -33,6 +30,9 @@ from moola_pipeline.storage.checksums import (
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE
 from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.tracking.promotion_log import LOG_NAME, read_log
+from moola_pipeline.tracking.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
+from moola_pipeline.tracking.runs import DATABASE_NAME
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from moola_pipeline.cli.faults import FAILED
-from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint

@@ -11,9 +11,9 @@ from moola_pipeline.assets.drift import NAMES, known_reference, session_rates
 from moola_pipeline.evaluation import drift
 from moola_pipeline.evaluation.drift import MAJOR_SHIFT
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.resources.registry import load_version
 from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.registry import load_version
 from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline_tests.homes import LATER_BARS, SMOKE, copied, instance_of, moola
 

@@ -16,11 +16,11 @@ from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.resources.registry import load_version
-from moola_pipeline.resources.tracking import open_store
 from moola_pipeline.serving.annotate import table_features
 from moola_pipeline.storage.home import Home
-from moola_pipeline_tests.resources.test_registry import model_folder, registered_again
+from moola_pipeline.tracking.registry import load_version
+from moola_pipeline.tracking.runs import open_store
+from moola_pipeline_tests.tracking.test_registry import model_folder, registered_again
 
 SESSIONS, WINDOW_EVERY = 30, 200
 SEEN = pd.Timestamp(2025, 1, 6, 12, tz="UTC")

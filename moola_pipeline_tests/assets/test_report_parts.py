@@ -14,7 +14,7 @@ from moola_pipeline.errors import IntegrityError
 from moola_pipeline.evaluation.bootstrap import Resampled
 from moola_pipeline.evaluation.report_data import Details, ReportData, RunFacts, Score
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
-from moola_pipeline.resources.provenance import made_in
+from moola_pipeline.staleness.fingerprints import made_in
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import seal
 from moola_pipeline.storage.home import Home

@@ -87,7 +87,7 @@ def test_new_bars_are_marked_and_the_run_says_why(registered_copy: Home, registe
 
 
 def test_another_champion_marks_the_same_bars_again(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("moola_pipeline.automation.plan.champion_version", lambda home, name: "7")
+    monkeypatch.setattr("moola_pipeline.staleness.plan.champion_version", lambda home, name: "7")
     with instance_of(registered_copy) as instance:
         request = asked(tick(daily_predictions, instance, TUESDAY))
     assert request.tags[requests.WHY] == "champion: version 1 -> 7"
@@ -174,7 +174,7 @@ def test_labels_of_a_new_month_move_rolling_splits_and_retrain(
 
 
 def test_code_that_changed_is_no_reason_to_retrain(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("moola_pipeline.resources.provenance.room_digest", lambda room: "edited")
+    monkeypatch.setattr("moola_pipeline.staleness.fingerprints.room_digest", lambda room: "edited")
     with instance_of(registered_copy) as instance:
         assert skipped(tick(weekly_retrain, instance, SATURDAY)).startswith(
             "Training rows and labels have not"

@@ -11,7 +11,7 @@ from moola_pipeline.bench.fresh import Memory
 from moola_pipeline.bench.speed_page import speed_page
 from moola_pipeline.bench.step_memory import StepMemory
 from moola_pipeline.bench.training_speed import TrainingSpeed
-from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 

@@ -8,11 +8,11 @@ import pytest
 
 from moola_pipeline.assets import promotion
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
-from moola_pipeline.resources.registry import champion_version, load_version
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.registry import champion_version, load_version
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.homes import copied
-from moola_pipeline_tests.resources.test_registry import model_folder, registered_again
+from moola_pipeline_tests.tracking.test_registry import model_folder, registered_again
 
 NAME = "moola-simulated"
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"

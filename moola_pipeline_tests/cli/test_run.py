@@ -12,13 +12,13 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from moola_pipeline.automation.plan import everything
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.cli.run import _standing
-from moola_pipeline.resources.provenance import STAGES
-from moola_pipeline.resources.tracking import tracking_uri
+from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.plan import everything
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.runs import tracking_uri
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.homes import (
     BARS,
@@ -183,7 +183,7 @@ def test_two_processes_pretrain_the_encoder_of_a_run_nearly_alike(
     with instance_of(smoke_copy) as instance:
         before = last_materialization(instance, "pretrained_encoder").metadata
     monkeypatch.setattr(
-        "moola_pipeline.automation.plan.everything",
+        "moola_pipeline.staleness.plan.everything",
         lambda reason: [step for step in everything(reason) if step.asset == "pretrained_encoder"],
     )
     call(*SMOKE, "--force", "--device", "cpu", "--processes", "2", home=smoke_copy.root)

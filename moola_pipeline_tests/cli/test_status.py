@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
-from moola_pipeline.resources import provenance
-from moola_pipeline.resources.provenance import STAGES
+from moola_pipeline.staleness import fingerprints
+from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts, start
@@ -106,13 +106,13 @@ def test_a_changed_template_of_the_page_makes_the_report_stale(
     smoke_home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     package = tmp_path / "moola_pipeline"
-    shutil.copytree(provenance.PACKAGE, package)
+    shutil.copytree(fingerprints.PACKAGE, package)
     template = package / "evaluation" / "report_front.jinja"
     template.write_text(template.read_text() + "<p>more</p>")
-    monkeypatch.setattr(provenance, "PACKAGE", package)
-    provenance.room_digest.cache_clear()
+    monkeypatch.setattr(fingerprints, "PACKAGE", package)
+    fingerprints.room_digest.cache_clear()
     said = asked(smoke_home)
-    provenance.room_digest.cache_clear()
+    fingerprints.room_digest.cache_clear()
     assert said["would_make"] == ["bootstrap_ci_report", "registered_model"]
     assert reasons(said)["bootstrap_ci_report"] == "code changed in evaluation/"
 

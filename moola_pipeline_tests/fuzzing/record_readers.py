@@ -23,8 +23,6 @@ from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.models.annotator import CONFIG_FILE, WEIGHTS_FILE, load_annotator, save_annotator
 from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
 from moola_pipeline.resources.formats import FORMAT_NAME, home_format
-from moola_pipeline.resources.promotions import LOG_NAME, Entry, champion_before, read_log, reigns
-from moola_pipeline.resources.registry import annotator_digests
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import (
     OWN_DIGEST,
@@ -36,6 +34,8 @@ from moola_pipeline.storage.checksums import (
     self_proving_line,
 )
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.promotion_log import LOG_NAME, Entry, champion_before, read_log, reigns
+from moola_pipeline.tracking.registry import annotator_digests
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars
 from moola_pipeline_tests.fuzzing.damage import damaged_bytes, damaged_json, damaged_value

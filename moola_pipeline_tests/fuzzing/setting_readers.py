@@ -16,7 +16,6 @@ from moola_pipeline.cli.run import run
 from moola_pipeline.cli.split_options import splits_in_force
 from moola_pipeline.cli.vendor import chosen_options
 from moola_pipeline.profiles import PROFILES
-from moola_pipeline.resources.tracking import artifacts_uri, tracking_uri
 from moola_pipeline.storage.bucket import require_bucket
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline.storage.remote_stores import (
@@ -26,6 +25,7 @@ from moola_pipeline.storage.remote_stores import (
     artifacts_elsewhere,
     tracking_elsewhere,
 )
+from moola_pipeline.tracking.runs import artifacts_uri, tracking_uri
 from moola_pipeline_tests.fuzzing.damage import damaged_bytes, damaged_json
 from moola_pipeline_tests.fuzzing.harness import Reader
 

@@ -12,7 +12,6 @@ from alembic.script import ScriptDirectory
 
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.resources.instance import open_instance, prepare_instance
-from moola_pipeline.resources.tracking import DATABASE_NAME, open_store
 from moola_pipeline.storage import sqlite
 from moola_pipeline.storage.database_migration import (
     latest_schema,
@@ -21,6 +20,7 @@ from moola_pipeline.storage.database_migration import (
     schema_of,
 )
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.runs import DATABASE_NAME, open_store
 from moola_pipeline_tests.homes import instance_of
 from moola_pipeline_tests.surroundings import surroundings_kept
 

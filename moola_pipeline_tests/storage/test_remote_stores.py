@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.resources.tracking import artifacts_uri, has_store, tracking_uri
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import tracking_elsewhere, turn, without_secrets
+from moola_pipeline.tracking.runs import artifacts_uri, has_store, tracking_uri
 
 DATABASE = "postgresql+psycopg2://moola:hunter2@db.example/mlflow"
 

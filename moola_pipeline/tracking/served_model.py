@@ -1,10 +1,12 @@
-"""The rolls that travel with a version, so that it breaks bars by itself as `moola predict` does at home."""
+"""What travels with a served model: its rolls, its input schema and its pinned packages."""
 
 from collections.abc import Mapping
+from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.models import ModelSignature
 
     from moola_pipeline.profiles import Market
 
@@ -49,3 +51,43 @@ def rolls_in_force(facts: Mapping[str, Any], given: str = "") -> "pd.DataFrame |
     rolls = pd.DataFrame(held, columns=["time", "old", "new"])
     times = pd.DatetimeIndex(pd.to_datetime(rolls["time"], utc=True)).as_unit("ns")
     return rolls.assign(time=times, old=rolls["old"].astype("str"), new=rolls["new"].astype("str"))
+
+
+SERVING_PACKAGES = (
+    "mlflow",
+    "torch",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "TA-Lib",
+    "numba",
+    "scikit-learn",
+    "safetensors",
+)
+
+
+def pinned_packages() -> list[str]:
+    """The packages that serving needs, each at the version installed here."""
+    return [f"{package}=={installed(package).split('+')[0]}" for package in SERVING_PACKAGES]
+
+
+def bars_signature() -> "ModelSignature":
+    """The signature of a model that reads raw bars.
+
+    MLflow knows a column by its exact spelling and drops one that it does not know, so each role's
+    names are listed as people write them: `close`, `Close` and `CLOSE`. It refuses whole numbers
+    where it was told of fractions; so none of the columns has a type here. What must be there and
+    hold numbers is said by `serving.frames`, in one line.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    from moola_pipeline.serving.frames import FRAME_NAMES
+
+    spelled = dict.fromkeys(form for name in FRAME_NAMES for form in (name, name.capitalize(), name.upper()))
+    columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in spelled]
+    return ModelSignature(
+        inputs=Schema(columns),
+        params=ParamSchema([ParamSpec(name, DataType.string, "") for name in ("timezone", ROLLS, "mode")]),
+    )

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from moola_pipeline.resources.provenance import STAGES
-from moola_pipeline.resources.run_records import last_whole_run
+from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.run_records import last_whole_run
 
 
 def test_a_home_without_runs_has_no_record(tmp_path: Path):

@@ -10,7 +10,9 @@ from urllib.parse import unquote
 import pandas as pd
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.resources.registry import (
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.tracking.registry import (
     ANNOTATOR_FOLDER,
     CHALLENGER,
     CHAMPION,
@@ -21,10 +23,8 @@ from moola_pipeline.resources.registry import (
     register,
     registered_as,
 )
-from moola_pipeline.resources.relocation import PLACE_NAME
-from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, experiment_id, open_store
-from moola_pipeline.storage.home import Home
-from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.tracking.relocation import PLACE_NAME
+from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, experiment_id, open_store
 
 IMPORTED = "imported"
 KEPT_TAGS = ("data.sha256", "labels.sha256", "simulated", "profile")

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from moola_pipeline.resources.tracking import TrackedRun
+from moola_pipeline.tracking.runs import TrackedRun
 
 PREFIX = "system/"
 """What is named so stands under System metrics in the MLflow UI."""

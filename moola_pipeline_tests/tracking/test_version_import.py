@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.resources.importing import find_champion, import_champion
-from moola_pipeline.resources.registry import (
+from moola_pipeline.storage.atomic_write import file_sha256
+from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.registry import (
     DIGEST_TAGS,
     Registered,
     champion_version,
     load_version,
     version_of,
 )
-from moola_pipeline.resources.tracking import open_store
-from moola_pipeline.storage.atomic_write import file_sha256
-from moola_pipeline.storage.checksums import publish_record, read_record
-from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.runs import open_store
+from moola_pipeline.tracking.version_import import find_champion, import_champion
 
 NAME = "moola-simulated"
 

@@ -8,9 +8,10 @@ from typing import Literal
 import dagster as dg
 
 from moola_pipeline.labels.simulated import is_simulated
-from moola_pipeline.resources.changes import changes, made_elsewhere
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import (
+from moola_pipeline.staleness.changes import changes, made_elsewhere
+from moola_pipeline.staleness.data_digests import read_sources
+from moola_pipeline.staleness.fingerprints import (
     INTEGRITY_CHECKS,
     STAGES,
     Ingredients,
@@ -19,9 +20,8 @@ from moola_pipeline.resources.provenance import (
     recorded,
     stage_settings,
 )
-from moola_pipeline.resources.registry import champion_version, is_registered
-from moola_pipeline.resources.sources import read_sources
 from moola_pipeline.storage.checksums import GONE, damage
+from moola_pipeline.tracking.registry import champion_version, is_registered
 
 State = Literal["up to date", "stale", "missing", "check failed"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, experiment_id, open_store
 from moola_pipeline.resources.verification import verify_home
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, experiment_id, open_store
 
 FROM_A_BACKUP = "Put the database back from a backup: moola restore --force FILE"
 CONTENT = "type,n\nretracement,40\n"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from moola_pipeline import __version__
-from moola_pipeline.resources.relocation import relocate
 from moola_pipeline.storage.atomic_write import locked, publishing
 from moola_pipeline.storage.database_migration import DATABASE_NAME, require_database
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
@@ -25,6 +24,7 @@ from moola_pipeline.storage.remote_stores import (
     turn,
     without_secrets,
 )
+from moola_pipeline.tracking.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

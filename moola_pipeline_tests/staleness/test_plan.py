@@ -7,12 +7,12 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
-from moola_pipeline.automation.plan import Step, everything, plan
 from moola_pipeline.profiles import PROFILES, Profile, ProfileName
-from moola_pipeline.resources import provenance
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.provenance import STAGES
-from moola_pipeline.resources.sources import read_sources
+from moola_pipeline.staleness import fingerprints
+from moola_pipeline.staleness.data_digests import read_sources
+from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.plan import Step, everything, plan
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.homes import instance_of
 
@@ -58,11 +58,11 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Let the code of a room be another."""
-    as_it_is = provenance.room_digest
+    as_it_is = fingerprints.room_digest
 
     def edit_room(edited: str) -> None:
         monkeypatch.setattr(
-            provenance, "room_digest", lambda room: "edited" if room == edited else as_it_is(room)
+            fingerprints, "room_digest", lambda room: "edited" if room == edited else as_it_is(room)
         )
 
     yield edit_room
@@ -178,9 +178,9 @@ def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registe
     with instance_of(registered_copy) as instance:
         pipeline = Pipeline(profile="full", market="auto", scenario="none")
         market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
-        settings = provenance.stage_settings(market, profile)
-        made = provenance.ingredients("raw_nq_bars", read_sources(market), settings, {})
-        metadata = {provenance.FINGERPRINT: made.fingerprint}
+        settings = fingerprints.stage_settings(market, profile)
+        made = fingerprints.ingredients("raw_nq_bars", read_sources(market), settings, {})
+        metadata = {fingerprints.FINGERPRINT: made.fingerprint}
         event = dg.AssetMaterialization("raw_nq_bars", metadata=metadata)
         instance.report_runless_asset_event(event)
     assert stale(planned(registered_copy)) == AFTER_BARS
@@ -189,7 +189,7 @@ def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registe
 def test_a_champion_of_another_version_marks_the_new_bars_again(
     smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("moola_pipeline.automation.plan.champion_version", lambda home, name: "7")
+    monkeypatch.setattr("moola_pipeline.staleness.plan.champion_version", lambda home, name: "7")
     assert stale(planned(smoke_home)) == {"latest_expansions"}
 
 

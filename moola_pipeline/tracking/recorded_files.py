@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
-from moola_pipeline.resources.registry import (
+from moola_pipeline.storage.checksums import FileDigest, prove_file, require_recorded
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
+from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.tracking.registry import (
     ANNOTATOR_FOLDER,
     CHAMPION,
     CONFIG_DIGEST,
     MODEL_FOLDER,
     WEIGHTS_DIGEST,
 )
-from moola_pipeline.resources.relocation import recorded_place
-from moola_pipeline.resources.tracking import DATABASE_NAME, DIGEST_TAG
-from moola_pipeline.storage.checksums import FileDigest, prove_file, require_recorded
-from moola_pipeline.storage.home import Home
-from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
-from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.tracking.relocation import recorded_place
+from moola_pipeline.tracking.runs import DATABASE_NAME, DIGEST_TAG
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

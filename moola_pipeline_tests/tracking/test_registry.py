@@ -9,7 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
-from moola_pipeline.resources.registry import (
+from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.registry import (
     DIGEST_TAGS,
     Registered,
     champion_version,
@@ -18,9 +19,8 @@ from moola_pipeline.resources.registry import (
     register,
     version_of,
 )
-from moola_pipeline.resources.signature import SERVING_PACKAGES
-from moola_pipeline.resources.tracking import TrackedRun, experiment_id, open_store
-from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
+from moola_pipeline.tracking.served_model import SERVING_PACKAGES
 
 NAME = "moola-simulated"
 

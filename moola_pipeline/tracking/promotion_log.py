@@ -1,20 +1,20 @@
-"""Who was champion when, and why: a log that is only added to, and its mirror in MLflow's tags."""
+"""Who was champion when, and why: an append-only log, its repair, and its mirror in MLflow's tags."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
-from moola_pipeline.resources.registry import CHAMPION, DIGEST_TAGS, version_of
 from moola_pipeline.storage.atomic_write import locked, publish_bytes
 from moola_pipeline.storage.checksums import proven_line, self_proving_line
 from moola_pipeline.storage.crash_injection import crash_point
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.registry import CHAMPION, DIGEST_TAGS, version_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -306,3 +306,36 @@ def _lines(home: Home) -> list[str]:
 def log_file(home: Home) -> Path:
     """Where the log of promotions lies."""
     return home.tracking / LOG_NAME
+
+
+class Repaired(NamedTuple):
+    """What a repair did: lines kept, lines set aside, and where those lie; nothing where none was damaged."""
+
+    n_kept: int
+    n_aside: int
+    aside: Path | None
+
+
+def repair_log(home: Home, client: "MlflowClient", models: list[str]) -> Repaired:
+    """Keep the lines up to the damage, set the whole file aside, and note the champions that stand now.
+
+    What the lost lines said is still in MLflow: the tags `promotion.*` of each registered model.
+
+    Args:
+        home: Whose log.
+        client: Of its registry.
+        models: All registered models.
+    """
+    path = log_file(home)
+    with locked(path):
+        kept, n_lines = proven_lines(home)
+        if len(kept) == n_lines:
+            return Repaired(len(kept), 0, None)
+        number = 1
+        while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+            number += 1
+        publish_bytes(aside, path.read_bytes())
+        publish_bytes(path, "".join(f"{line}\n" for line in kept).encode())
+    for model in models:
+        reconcile(home, client, model)
+    return Repaired(len(kept), n_lines - len(kept), aside)

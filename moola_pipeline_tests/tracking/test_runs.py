@@ -13,7 +13,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.resources.tracking import (
+from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.runs import (
     DATABASE_NAME,
     TrackedRun,
     Tracking,
@@ -21,7 +22,6 @@ from moola_pipeline.resources.tracking import (
     open_store,
     tracking_uri,
 )
-from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import start
 
 
@@ -76,7 +76,7 @@ def tracked(home: Home) -> TrackedRun:
 
 def test_two_processes_that_open_a_fresh_store_at_once_both_succeed(isolated_home: Path):
     code = (
-        "from moola_pipeline.storage.home import Home; from moola_pipeline.resources.tracking import *\n"
+        "from moola_pipeline.storage.home import Home; from moola_pipeline.tracking.runs import *\n"
         "home = Home.resolve(); print(experiment_id(open_store(home), home, 'market'))"
     )
     processes = [start(code) for _ in range(2)]

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
-from moola_pipeline.resources.signature import bars_signature, pinned_packages
-from moola_pipeline.resources.tracking import DATABASE_NAME, TrackedRun, open_store
 from moola_pipeline.storage.atomic_write import file_sha256, locked
 from moola_pipeline.storage.checksums import OWN_DIGEST
 from moola_pipeline.storage.crash_injection import crash_point
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import tracking_elsewhere
 from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, open_store
+from moola_pipeline.tracking.served_model import bars_signature, pinned_packages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -126,7 +126,7 @@ def _keep(run: TrackedRun, folder: Path) -> None:
         warnings.filterwarnings("ignore", ".*input example")
         mlflow.pyfunc.save_model(
             folder / MODEL_FOLDER,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={ANNOTATOR_FOLDER: str(folder / ANNOTATOR_FOLDER)},
             signature=bars_signature(),
             pip_requirements=pinned_packages(),

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.cli.ports import next_free
-from moola_pipeline.resources.tracking import tracking_uri
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
+from moola_pipeline.tracking.runs import tracking_uri
 from moola_pipeline_tests.cli.calls import call, facts
 
 MODEL = "models:/moola-simulated@champion"

@@ -12,10 +12,10 @@ from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated import is_simulated
 from moola_pipeline.labels.splits import assign_splits
 from moola_pipeline.profiles import PROFILES, Market, choose_market
-from moola_pipeline.resources.promotions import Ruling
-from moola_pipeline.resources.registry import champion_version, load_version
 from moola_pipeline.serving.annotate import table_features
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.promotion_log import Ruling
+from moola_pipeline.tracking.registry import champion_version, load_version
 
 UNCHECKED = "its checks ran in another home"
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moola_pipeline.labels.splits import SPLITS
-from moola_pipeline.resources.provenance import PLACE, Ingredients
-from moola_pipeline.resources.sources import Sources
+from moola_pipeline.staleness.data_digests import Sources
+from moola_pipeline.staleness.fingerprints import PLACE, Ingredients
 
 SHOWN_SETTINGS = 3
 STUDY = "study"

@@ -17,7 +17,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moola_pipeline.profiles import Market, Profile
-from moola_pipeline.resources.sources import Sources
+from moola_pipeline.staleness.data_digests import Sources
 
 PACKAGE = Path(__file__).resolve().parent.parent
 FINGERPRINT = "fingerprint"
@@ -84,9 +84,9 @@ STAGES = {
     "registered_model": Stage(
         (
             "serving",
-            "resources/registry.py",
-            "resources/signature.py",
-            "resources/pyfunc_model.py",
+            "tracking/registry.py",
+            "tracking/served_model.py",
+            "tracking/pyfunc.py",
             "assets/registry.py",
             "assets/promotion.py",
             "assets/told.py",

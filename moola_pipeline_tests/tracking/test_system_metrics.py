@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-import moola_pipeline.resources.system_metrics as system_metrics
-from moola_pipeline.resources.system_metrics import LOOK_SECONDS, MOST_POINTS, THREAD, Usage, measured
+import moola_pipeline.tracking.system_metrics as system_metrics
+from moola_pipeline.tracking.system_metrics import LOOK_SECONDS, MOST_POINTS, THREAD, Usage, measured
 
 PATIENCE_LOOKS = 4
 

@@ -7,8 +7,8 @@ import pytest
 from mlflow import MlflowClient
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.resources.promotion_repair import repair_log
-from moola_pipeline.resources.promotions import (
+from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.promotion_log import (
     LOG_NAME,
     Difference,
     Entry,
@@ -19,10 +19,10 @@ from moola_pipeline.resources.promotions import (
     reconcile,
     reigns,
     reigns_on,
+    repair_log,
 )
-from moola_pipeline.resources.registry import champion_version
-from moola_pipeline.resources.tracking import open_store
-from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.registry import champion_version
+from moola_pipeline.tracking.runs import open_store
 
 NAME = "moola-nq"
 FOUND = Difference(estimate=0.031, low=0.004, high=0.058, expansions=120, windows=110, sessions=41)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from moola_pipeline.resources.changes import changes
-from moola_pipeline.resources.provenance import Ingredients
-from moola_pipeline.resources.sources import Sources
+from moola_pipeline.staleness.changes import changes
+from moola_pipeline.staleness.data_digests import Sources
+from moola_pipeline.staleness.fingerprints import Ingredients
 
 SPLIT_DIGESTS = {
     f"{kind}.{split}": f"{kind} {split}"

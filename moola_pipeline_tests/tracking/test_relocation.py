@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.resources.registry import load_version, version_of
-from moola_pipeline.resources.relocation import PLACE_NAME, relocate
-from moola_pipeline.resources.tracking import DATABASE_NAME, open_store
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.registry import load_version, version_of
+from moola_pipeline.tracking.relocation import PLACE_NAME, relocate
+from moola_pipeline.tracking.runs import DATABASE_NAME, open_store
 from moola_pipeline_tests.homes import SMOKE, copied, moola, outcome
 
 CHAMPION = "models:/moola-simulated@champion"

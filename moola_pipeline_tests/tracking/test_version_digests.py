@@ -6,8 +6,8 @@ import pytest
 
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.models.annotator import CONFIG_FILE, save_annotator
-from moola_pipeline.resources.registry import CONFIG_DIGEST, MODEL_DIGEST, _require_digests, annotator_digests
 from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.tracking.registry import CONFIG_DIGEST, MODEL_DIGEST, _require_digests, annotator_digests
 from moola_pipeline_tests.models.test_annotator import FACTS, made_annotator
 
 
