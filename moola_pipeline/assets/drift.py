@@ -11,7 +11,12 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import score
 from moola_pipeline.bars.schema import nanoseconds
-from moola_pipeline.evaluation.drift import (
+from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
+from moola_pipeline.labels.splits import SPLITS
+from moola_pipeline.metrics.drift import (
     Finding,
     Reference,
     feature_shifts,
@@ -21,11 +26,6 @@ from moola_pipeline.evaluation.drift import (
     judge_mix,
     judge_rates,
 )
-from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
-from moola_pipeline.labels.splits import SPLITS
 
 if TYPE_CHECKING:
     from moola_pipeline.models.annotator import Annotator

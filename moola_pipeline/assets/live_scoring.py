@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.assets.trial import Trial, seen_before
-from moola_pipeline.evaluation.live import score_alarms, score_sessions
 from moola_pipeline.evaluation.peers import TypePeer
-from moola_pipeline.evaluation.scores import Scored, score_types
 from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.alarms import score_alarms, score_sessions
+from moola_pipeline.metrics.scores import Scored, score_types
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.live import Begun, beginnings, raised
 from moola_pipeline.models.reading import read_spans

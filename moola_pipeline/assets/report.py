@@ -83,7 +83,7 @@ def bootstrap_ci_report(
     from moola_pipeline.assets.truth import prior_scores, truth_scores
     from moola_pipeline.evaluation import checks as conclusions
     from moola_pipeline.evaluation.report import render_html, summary_lines
-    from moola_pipeline.evaluation.scores import make_ground
+    from moola_pipeline.metrics.scores import make_ground
     from moola_pipeline.serving.annotate import bar_arrays
     from moola_pipeline.training.precision import precision_on
     from moola_pipeline.training.settings import FinetuneSettings

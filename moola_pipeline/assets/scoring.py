@@ -10,8 +10,6 @@ from moola_pipeline.assets.live_scoring import score_live, score_rule_live
 from moola_pipeline.assets.told import told_probabilities
 from moola_pipeline.assets.trial import Trial, seen_before, seen_in
 from moola_pipeline.evaluation.baselines import constant_span, type_baselines
-from moola_pipeline.evaluation.breakdowns import Answers
-from moola_pipeline.evaluation.calibration import perfect_band
 from moola_pipeline.evaluation.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.evaluation.null import shuffled_answers
 from moola_pipeline.evaluation.peers import (
@@ -19,7 +17,10 @@ from moola_pipeline.evaluation.peers import (
     TypePeer,
     fit_type_peer,
 )
-from moola_pipeline.evaluation.scores import (
+from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled
+from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.metrics.calibration import perfect_band
+from moola_pipeline.metrics.scores import (
     Ground,
     Scored,
     events_of,
@@ -31,7 +32,6 @@ from moola_pipeline.evaluation.scores import (
     score_ranking,
     score_types,
 )
-from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.rule import Proposals, measure_spans, propose
 from moola_pipeline.serving.annotate import find_events

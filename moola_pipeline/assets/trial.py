@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moola_pipeline.evaluation.breakdowns import Labeled
 from moola_pipeline.evaluation.peers import Seen
-from moola_pipeline.evaluation.scores import Ground
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.breakdowns import Labeled
+from moola_pipeline.metrics.scores import Ground
 from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.repainted import BarArrays
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from moola_pipeline.evaluation.drift import CENTRAL, MAJOR_SHIFT, MODERATE_SHIFT, Reference
+from moola_pipeline.metrics.drift import CENTRAL, MAJOR_SHIFT, MODERATE_SHIFT, Reference
 
 SAME, MODERATE, MAJOR, USUAL, INK = "#3b7dd8", "#c26a00", "#c0392b", "#dbe7f6", "#333333"
 

@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.matching import event_counts, match_events
 from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.metrics.matching import event_counts, match_events
 
 Rank = Literal["best", "worst"]
 

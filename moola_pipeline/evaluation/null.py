@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from moola_pipeline.evaluation.bootstrap import Interval, interval, resample
-from moola_pipeline.evaluation.metrics import aucpr_retracement, prevalence
 from moola_pipeline.evaluation.peers import DEFAULT_STRENGTH, Seen, scaled_logistic, summaries
-from moola_pipeline.evaluation.scores import Ground, Scored, mean_scores, score_types
+from moola_pipeline.metrics.bootstrap import Interval, interval, resample
+from moola_pipeline.metrics.definitions import aucpr_retracement, prevalence
+from moola_pipeline.metrics.scores import Ground, Scored, mean_scores, score_types
 
 N_PERMUTATIONS = 20
 

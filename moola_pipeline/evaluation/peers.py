@@ -15,8 +15,8 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from moola_pipeline.evaluation.metrics import N_TYPES, aucpr_retracement
 from moola_pipeline.evaluation.minirocket import MiniRocket
+from moola_pipeline.metrics.definitions import N_TYPES, aucpr_retracement
 from moola_pipeline.windows.before import summaries
 
 TYPE_PEERS = (

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.breakdowns import Answers
-from moola_pipeline.evaluation.matching import pair_events
-from moola_pipeline.evaluation.scores import (
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.metrics.matching import pair_events
+from moola_pipeline.metrics.scores import (
     Ground,
     Scored,
     events_of,
@@ -16,8 +18,6 @@ from moola_pipeline.evaluation.scores import (
     score_events,
     score_types,
 )
-from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
 
 MODEL, LABELS = "model", "labels"

@@ -9,12 +9,13 @@ import pandas as pd
 
 from moola_pipeline.assets.scoring import Judged, Trial, seen_in
 from moola_pipeline.evaluation.baselines import constant_span, type_baselines
-from moola_pipeline.evaluation.bootstrap import Resampled, resample
-from moola_pipeline.evaluation.breakdowns import Answers
 from moola_pipeline.evaluation.checks import MEAN_POINTER, POINTER, PRIMARY, margins
-from moola_pipeline.evaluation.metrics import prevalence
 from moola_pipeline.evaluation.null import permuted_training
-from moola_pipeline.evaluation.scores import (
+from moola_pipeline.labels.splits import find_leakage
+from moola_pipeline.metrics.bootstrap import Resampled, resample
+from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.metrics.definitions import prevalence
+from moola_pipeline.metrics.scores import (
     Ground,
     Scored,
     score_ends,
@@ -22,7 +23,6 @@ from moola_pipeline.evaluation.scores import (
     score_mean_pointer,
     score_types,
 )
-from moola_pipeline.labels.splits import find_leakage
 from moola_pipeline.selftest.planted import Planted, judge, plant, trained
 
 EVENTS = "event_f1_untyped"

@@ -94,7 +94,7 @@ STAGES = {
         upstream=("bootstrap_ci_report",),
     ),
     "latest_expansions": Stage(
-        ("serving", "windows", "evaluation/drift.py", "assets/drift.py", "assets/predictions.py"),
+        ("serving", "windows", "metrics/drift.py", "assets/drift.py", "assets/predictions.py"),
         ("bars", "labels"),
         ("splits",),
         ("labeled_expansions", "relativity_features", "champion"),

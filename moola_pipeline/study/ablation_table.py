@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.bootstrap import N_RESAMPLES, Interval, Resampled, resample
-from moola_pipeline.evaluation.scores import (
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.bootstrap import N_RESAMPLES, Interval, Resampled, resample
+from moola_pipeline.metrics.scores import (
     Ground,
     Scored,
     make_ground,
@@ -15,7 +16,6 @@ from moola_pipeline.evaluation.scores import (
     score_events,
     score_types,
 )
-from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.study.ablation import Outcome
 from moola_pipeline.study.ablation_rows import DEFAULT, LABELS, LESSONS, Path
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.assets.drift import NAMES, known_reference, session_rates
-from moola_pipeline.evaluation import drift
-from moola_pipeline.evaluation.drift import MAJOR_SHIFT
 from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.metrics import drift
+from moola_pipeline.metrics.drift import MAJOR_SHIFT
 from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version

@@ -17,12 +17,12 @@ from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.evaluation.baselines import type_baselines
 from moola_pipeline.evaluation.null import permuted_training
-from moola_pipeline.evaluation.scores import Scored, make_ground, score_types
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled, labeled_windows, twice_labeled
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
+from moola_pipeline.metrics.scores import Scored, make_ground, score_types
 from moola_pipeline.serving.annotate import table_features
 
 DESIGN = {

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.scores import Ground, events_of, make_ground
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.metrics.scores import Ground, events_of, make_ground
 
 N_WINDOWS, N_EXPANSIONS, N_SESSIONS = 140, 147, 63
 

@@ -5,8 +5,6 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.evaluation.baselines import TYPE_BASELINES, type_baselines
-from moola_pipeline.evaluation.bootstrap import Resampled
-from moola_pipeline.evaluation.calibration import perfect_band
 from moola_pipeline.evaluation.checks import (
     MEAN_POINTER,
     ONE_SPAN,
@@ -18,7 +16,9 @@ from moola_pipeline.evaluation.checks import (
     score_checks,
     smallest_difference,
 )
-from moola_pipeline.evaluation.scores import (
+from moola_pipeline.metrics.bootstrap import Resampled
+from moola_pipeline.metrics.calibration import perfect_band
+from moola_pipeline.metrics.scores import (
     Ground,
     Scored,
     score_ends,

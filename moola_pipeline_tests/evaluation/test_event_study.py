@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from moola_pipeline.evaluation.breakdowns import Labeled
 from moola_pipeline.evaluation.event_study import BARS, event_study, paths_around
+from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.windows.before import paths_before
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from moola_pipeline.evaluation.metrics import type_f1_macro
 from moola_pipeline.evaluation.peers import TYPE_PEERS, Seen, fit_type_peer
+from moola_pipeline.metrics.definitions import type_f1_macro
 
 
 def made_paths(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from moola_pipeline.evaluation.bootstrap import Interval
 from moola_pipeline.evaluation.report import LossCurves, ReportData, render_html
 from moola_pipeline.evaluation.report_data import Check, DataFacts, Score
 from moola_pipeline.evaluation.verdict import verdict
 from moola_pipeline.evaluation.vocabulary import PARTS, metric, rival
+from moola_pipeline.metrics.bootstrap import Interval
 from moola_pipeline_tests.evaluation.reports import (
     full_report,
     gallery_window,

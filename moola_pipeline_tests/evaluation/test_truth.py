@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.evaluation.breakdowns import Answers
-from moola_pipeline.evaluation.scores import events_of
 from moola_pipeline.evaluation.truth import LABELS, MODEL, against_truth, planted_windows
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.metrics.scores import events_of
 from moola_pipeline_tests.evaluation.made_answers import made_ground
 
 TIMES = pd.date_range("2025-04-01", periods=60_000, freq="min", tz="UTC")

@@ -4,8 +4,8 @@ import pytest
 
 from moola_pipeline.evaluation.checks import REQUIRED_BASELINES
 from moola_pipeline.evaluation.peers import TYPE_PEERS
-from moola_pipeline.evaluation.residuals import residual_metrics
 from moola_pipeline.evaluation.vocabulary import best, goodness, metric, part, rival
+from moola_pipeline.metrics.definitions import residual_metrics
 from moola_pipeline_tests.evaluation.reports import FOUND, OTHERS, TYPED, score
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.assets.scoring import Judged, Trial
-from moola_pipeline.evaluation.breakdowns import Answers
-from moola_pipeline.evaluation.scores import Scored, score_ends, score_events, score_types
+from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.metrics.scores import Scored, score_ends, score_events, score_types
 from moola_pipeline.selftest import findings
 from moola_pipeline.selftest.findings import (
     Finding,

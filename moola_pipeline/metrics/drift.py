@@ -171,7 +171,7 @@ def judge_calibration(is_retracement: np.ndarray, p: np.ndarray, rng: np.random.
     if len(p) < FEWEST_EXPANSIONS:
         few = f"{len(p)} newly labeled expansions: at least {FEWEST_EXPANSIONS} are needed"
         return Finding("new_label_calibration", True, float("nan"), float("nan"), few)
-    from moola_pipeline.evaluation.calibration import ece, perfect_band  # imports scipy, as above
+    from moola_pipeline.metrics.calibration import ece, perfect_band  # imports scipy, as above
 
     error = float(ece(is_retracement, p))
     _, high = perfect_band(p, rng)

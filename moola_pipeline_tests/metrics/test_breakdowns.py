@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 
-from moola_pipeline.evaluation.breakdowns import (
+from moola_pipeline.metrics.breakdowns import (
     Answers,
     Labeled,
     break_down,
@@ -16,8 +16,8 @@ from moola_pipeline.evaluation.breakdowns import (
     hour_names,
     part_names,
 )
-from moola_pipeline.evaluation.metrics import f1_of_type
-from moola_pipeline.evaluation.scores import Ground, score_events
+from moola_pipeline.metrics.definitions import f1_of_type
+from moola_pipeline.metrics.scores import Ground, score_events
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
 TIMES = pd.date_range("2025-04-01", periods=60_000, freq="min", tz="UTC")

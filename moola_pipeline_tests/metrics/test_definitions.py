@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, matthews_corrcoef
 
-from moola_pipeline.evaluation.metrics import (
+from moola_pipeline.metrics.definitions import (
     aucpr_retracement,
     brier,
     event_f1_macro,

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.evaluation.checks import differences
-from moola_pipeline.evaluation.overlap import pair_overlapping
-from moola_pipeline.evaluation.scores import (
+from moola_pipeline.metrics.overlap import pair_overlapping
+from moola_pipeline.metrics.scores import (
     Ground,
     Scored,
     events_of,
@@ -140,7 +140,7 @@ def test_the_mean_over_seeds_is_taken_score_by_score(ground: Ground):
 
 @pytest.mark.slow
 def test_all_metrics_of_five_seeds_and_fifteen_rivals_with_their_differences_take_ten_seconds_at_most():
-    """The figure: python -m pytest -s -m slow moola_pipeline_tests/evaluation/test_scores.py."""
+    """The figure: python -m pytest -s -m slow moola_pipeline_tests/metrics/test_scores.py."""
     ground, rng = made_ground(), np.random.default_rng(0)
     started = time.perf_counter()
     model = mean_scores([all_scores(ground, rng) for _ in range(N_SEEDS)])

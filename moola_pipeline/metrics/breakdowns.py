@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.sessions import NEW_YORK
-from moola_pipeline.evaluation.bootstrap import resample
-from moola_pipeline.evaluation.matching import event_counts, in_core, match_events, pair_events
-from moola_pipeline.evaluation.metrics import THRESHOLD, event_f1_untyped, f1_of_type, type_f1_macro
-from moola_pipeline.evaluation.scores import CLASSES, Ground, Scored, mean_scores
 from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.metrics.bootstrap import resample
+from moola_pipeline.metrics.definitions import THRESHOLD, event_f1_untyped, f1_of_type, type_f1_macro
+from moola_pipeline.metrics.matching import event_counts, in_core, match_events, pair_events
+from moola_pipeline.metrics.scores import CLASSES, Ground, Scored, mean_scores
 
 PARTS_OF_DAY = (
     ("Asia", 18 * 60),

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.evaluation.metrics import (
+from moola_pipeline.metrics.definitions import (
     Ranked,
     mean_average_precision,
     segment_f1_macro,
     segment_f1_micro,
 )
-from moola_pipeline.evaluation.overlap import pair_overlapping, ranked_hits, segment_counts, temporal_iou
-from moola_pipeline_tests.evaluation.test_matching import events, spans
+from moola_pipeline.metrics.overlap import pair_overlapping, ranked_hits, segment_counts, temporal_iou
+from moola_pipeline_tests.metrics.test_matching import events, spans
 
 
 def scored(*rows: tuple[str, int, int, int, float]) -> pd.DataFrame:

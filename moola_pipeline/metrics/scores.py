@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.bootstrap import Resampled, mean_over_seeds, resample, session_weights
-from moola_pipeline.evaluation.calibration import ece
-from moola_pipeline.evaluation.matching import ANY_TYPE, event_counts, in_core, match_events
-from moola_pipeline.evaluation.metrics import (
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.bootstrap import Resampled, mean_over_seeds, resample, session_weights
+from moola_pipeline.metrics.calibration import ece
+from moola_pipeline.metrics.definitions import (
     Ranked,
     aucpr_retracement,
     brier,
@@ -18,14 +19,13 @@ from moola_pipeline.evaluation.metrics import (
     mcc,
     mean_average_precision,
     prevalence,
+    residual_metrics,
     segment_f1_macro,
     segment_f1_micro,
     type_f1_macro,
 )
-from moola_pipeline.evaluation.overlap import pair_overlapping, ranked_hits, segment_counts
-from moola_pipeline.evaluation.residuals import residual_metrics
-from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.matching import ANY_TYPE, event_counts, in_core, match_events
+from moola_pipeline.metrics.overlap import pair_overlapping, ranked_hits, segment_counts
 
 Scored = dict[str, Resampled]
 CLASSES = tuple(range(len(TYPES)))

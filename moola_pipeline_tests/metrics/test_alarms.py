@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.evaluation.live import alarm_counts, pair_alarms, score_alarms, score_sessions
-from moola_pipeline.evaluation.scores import Ground, make_ground
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.metrics.alarms import alarm_counts, pair_alarms, score_alarms, score_sessions
+from moola_pipeline.metrics.scores import Ground, make_ground
 
 TRUTH = ["window_id", "onset", "type", "direction"]
 ALARM = [*TRUTH, "closed"]

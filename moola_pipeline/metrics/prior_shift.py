@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from moola_pipeline.evaluation.bootstrap import mean_over_seeds, resample
-from moola_pipeline.evaluation.calibration import ece
-from moola_pipeline.evaluation.metrics import brier, type_f1_macro
-from moola_pipeline.evaluation.scores import Ground, Scored
+from moola_pipeline.metrics.bootstrap import mean_over_seeds, resample
+from moola_pipeline.metrics.calibration import ece
+from moola_pipeline.metrics.definitions import brier, type_f1_macro
+from moola_pipeline.metrics.scores import Ground, Scored
 
 STRESS_SHARE = 0.23
 """Share of retracements that the user expects to meet one day."""

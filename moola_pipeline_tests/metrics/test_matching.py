@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.evaluation.matching import ANY_TYPE, event_counts, match_events, may_match
+from moola_pipeline.metrics.matching import ANY_TYPE, event_counts, match_events, may_match
 
 EVENT = ["window_id", "onset", "offset", "type"]
 Span = tuple[int, int]

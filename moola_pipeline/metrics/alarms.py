@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.bootstrap import resample
-from moola_pipeline.evaluation.matching import ANY_TYPE, assigned, candidates, event_counts, in_core, outcomes
-from moola_pipeline.evaluation.metrics import event_f1_macro, event_f1_untyped
-from moola_pipeline.evaluation.scores import CLASSES, Ground, Scored, events_of
+from moola_pipeline.metrics.bootstrap import resample
+from moola_pipeline.metrics.definitions import event_f1_macro, event_f1_untyped
+from moola_pipeline.metrics.matching import ANY_TYPE, assigned, candidates, event_counts, in_core, outcomes
+from moola_pipeline.metrics.scores import CLASSES, Ground, Scored, events_of
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 
 SUREST = 5

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap as scipy_bootstrap
 from sklearn.metrics import average_precision_score, f1_score
 
-from moola_pipeline.evaluation.bootstrap import (
+from moola_pipeline.metrics.bootstrap import (
     N_RESAMPLES,
     Interval,
     Resampled,
@@ -17,7 +17,7 @@ from moola_pipeline.evaluation.bootstrap import (
     resample,
     session_weights,
 )
-from moola_pipeline.evaluation.metrics import (
+from moola_pipeline.metrics.definitions import (
     aucpr_retracement,
     brier,
     event_f1_macro,

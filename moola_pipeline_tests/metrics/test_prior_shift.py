@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moola_pipeline.evaluation.prior_shift import reestimated_prior, with_prior
+from moola_pipeline.metrics.prior_shift import reestimated_prior, with_prior
 
 
 def drawn(share: float, n: int, seed: int, prior: float) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-from moola_pipeline.evaluation.residuals import bias, mae, residual_metrics, rmse, within
+from moola_pipeline.metrics.definitions import bias, mae, residual_metrics, rmse, within
 
 OFF = np.array([0.0, 3.0, -4.0, 1.0])
 

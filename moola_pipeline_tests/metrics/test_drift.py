@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from moola_pipeline.evaluation import drift
-from moola_pipeline.evaluation.drift import (
+from moola_pipeline.evaluation.drift_chart import drift_chart
+from moola_pipeline.metrics import drift
+from moola_pipeline.metrics.drift import (
     MAJOR_SHIFT,
     MODERATE_SHIFT,
     Reference,
@@ -18,7 +19,6 @@ from moola_pipeline.evaluation.drift import (
     judge_rates,
     population_stability,
 )
-from moola_pipeline.evaluation.drift_chart import drift_chart
 
 NAMES = ["a", "b"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from moola_pipeline.evaluation.matching import candidates, in_core
+from moola_pipeline.metrics.matching import candidates, in_core
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WINDOW_BARS
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from moola_pipeline.evaluation.calibration import ece, equal_mass, perfect_band, reliability
+from moola_pipeline.metrics.calibration import ece, equal_mass, perfect_band, reliability
 
 
 def judged(n: int = 147, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
