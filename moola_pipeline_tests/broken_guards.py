@@ -168,10 +168,10 @@ GUARDS = (
     ),
     Guard(
         "text in the report not escaped",
-        "evaluation/report.py",
+        "report/html.py",
         "autoescape=True",
         "autoescape=False",
-        ("evaluation/test_report.py",),
+        ("report/test_html.py",),
     ),
     Guard(
         "an archive's names not judged",

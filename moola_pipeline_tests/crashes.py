@@ -166,7 +166,7 @@ def _load_and_shrink() -> None:
     import moola_pipeline.assets.scoring
     import moola_pipeline.cli.run
     import moola_pipeline.definitions
-    import moola_pipeline.evaluation.report
+    import moola_pipeline.report.html
     import moola_pipeline.staleness.plan
     import moola_pipeline.training.pretrain  # noqa: F401
     from moola_pipeline import profiles

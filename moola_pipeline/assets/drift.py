@@ -161,7 +161,7 @@ def no_drift(why: str) -> Drift:
 
 def compare(reference: Reference, new: NewBars, rng: np.random.Generator) -> Drift:
     """Hold new bars against a version's reference."""
-    from moola_pipeline.evaluation.drift_chart import drift_chart
+    from moola_pipeline.report.drift_chart import drift_chart
 
     values = new.features.values[new.features.structure_valid]
     if not len(values):

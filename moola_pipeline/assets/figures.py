@@ -8,8 +8,8 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.svg import add, markup
 from moola_pipeline.features.schema import Feature
+from moola_pipeline.report.svg import add, markup
 
 NAME_WIDTH, BAR_WIDTH, ROW_HEIGHT, TOP = 190, 220, 18, 30
 GAP = 40

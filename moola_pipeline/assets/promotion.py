@@ -8,13 +8,13 @@ import pandas as pd
 
 from moola_pipeline.assets.told import told_probabilities
 from moola_pipeline.bars.schema import nanoseconds
-from moola_pipeline.evaluation.report_data import Check
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES
 from moola_pipeline.metrics.scores import make_ground, score_types
 from moola_pipeline.models.annotator import Annotator
+from moola_pipeline.report.data import Check
 from moola_pipeline.tracking.promotion_log import Difference, Ruling, in_figures
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
 from moola_pipeline.windows.repainted import BarArrays

@@ -21,11 +21,11 @@ from moola_pipeline.assets.stage import (
 )
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.evaluation.report_data import Check, DataFacts, ReportData, RunFacts
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows, twice_labeled
 from moola_pipeline.labels.splits import resolve_dates
 from moola_pipeline.profiles import ReportSettings
+from moola_pipeline.report.data import Check, DataFacts, ReportData, RunFacts
 from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
@@ -81,9 +81,9 @@ def bootstrap_ci_report(
     from moola_pipeline.assets.rivals import SCRATCH, fresh_networks
     from moola_pipeline.assets.trial import Trial
     from moola_pipeline.assets.truth import prior_scores, truth_scores
-    from moola_pipeline.evaluation import checks as conclusions
-    from moola_pipeline.evaluation.report import render_html, summary_lines
     from moola_pipeline.metrics.scores import make_ground
+    from moola_pipeline.report import checks as conclusions
+    from moola_pipeline.report.html import render_html, summary_lines
     from moola_pipeline.serving.annotate import bar_arrays
     from moola_pipeline.training.precision import precision_on
     from moola_pipeline.training.settings import FinetuneSettings

@@ -13,7 +13,14 @@ from moola_pipeline.assets.trial import Trial, seen_in
 from moola_pipeline.evaluation.event_study import event_study
 from moola_pipeline.evaluation.gallery import ChosenWindow, choose_windows
 from moola_pipeline.evaluation.null import permuted_training
-from moola_pipeline.evaluation.report_data import (
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.labels.splits import class_counts
+from moola_pipeline.metrics.bootstrap import Interval
+from moola_pipeline.metrics.breakdowns import break_down, confusion
+from moola_pipeline.metrics.calibration import reliability
+from moola_pipeline.metrics.scores import Scored, events_of
+from moola_pipeline.report.data import (
     Calibration,
     Details,
     GalleryWindow,
@@ -27,14 +34,7 @@ from moola_pipeline.evaluation.report_data import (
     RunFacts,
     Score,
 )
-from moola_pipeline.evaluation.study_results import fits, learning_curve, read_study
-from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.labels.splits import class_counts
-from moola_pipeline.metrics.bootstrap import Interval
-from moola_pipeline.metrics.breakdowns import break_down, confusion
-from moola_pipeline.metrics.calibration import reliability
-from moola_pipeline.metrics.scores import Scored, events_of
+from moola_pipeline.report.study_results import fits, learning_curve, read_study
 from moola_pipeline.storage.checksums import damage
 from moola_pipeline.windows.frame import WAITS, WINDOW_BARS
 

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from functools import partial
 
 from moola_pipeline.assets.trial import Trial
-from moola_pipeline.evaluation.checks import UNTRAINED
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.training.annotators import train_annotators
 from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.settings import FinetuneSettings

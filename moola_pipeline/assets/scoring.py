@@ -10,7 +10,6 @@ from moola_pipeline.assets.live_scoring import score_live, score_rule_live
 from moola_pipeline.assets.told import told_probabilities
 from moola_pipeline.assets.trial import Trial, seen_before, seen_in
 from moola_pipeline.evaluation.baselines import constant_span, type_baselines
-from moola_pipeline.evaluation.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.evaluation.null import shuffled_answers
 from moola_pipeline.evaluation.peers import (
     TYPE_PEERS,
@@ -34,6 +33,7 @@ from moola_pipeline.metrics.scores import (
 )
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.rule import Proposals, measure_spans, propose
+from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.serving.annotate import find_events
 from moola_pipeline.training.annotators import standalone_rule
 from moola_pipeline.windows.frame import view_rows

@@ -6,12 +6,12 @@ import pandas as pd
 from moola_pipeline.assets.report_parts import as_scores
 from moola_pipeline.assets.scoring import Judged
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.evaluation.report_data import Scores
 from moola_pipeline.evaluation.truth import against_truth
 from moola_pipeline.labels.simulated import read_truth
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.metrics.prior_shift import STRESS_SHARE, score_shifted
 from moola_pipeline.metrics.scores import Ground
+from moola_pipeline.report.data import Scores
 
 
 def truth_scores(

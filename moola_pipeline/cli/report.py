@@ -11,7 +11,7 @@ from moola_pipeline.errors import IntegrityError, MissingArtifact, MissingFile
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.evaluation.report_data import ReportData
+    from moola_pipeline.report.data import ReportData
 
 
 @click.command()
@@ -27,7 +27,7 @@ def report(in_browser: bool, as_json: bool) -> None:
     if as_json:
         click.echo(data.model_dump_json())
         return
-    from moola_pipeline.evaluation.summary import summary_lines
+    from moola_pipeline.report.summary import summary_lines
 
     for line in summary_lines(data):
         click.echo(line)
@@ -57,7 +57,7 @@ def read_report(folder: Path) -> "ReportData":
     """
     from pydantic import ValidationError
 
-    from moola_pipeline.evaluation.report_data import ReportData
+    from moola_pipeline.report.data import ReportData
     from moola_pipeline.storage.checksums import prove
 
     try:

@@ -242,7 +242,7 @@ def _fault(result: Any) -> Exception:
 
 def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:
     from moola_pipeline.cli.report import read_report
-    from moola_pipeline.evaluation.report import summary_lines
+    from moola_pipeline.report.html import summary_lines
     from moola_pipeline.storage.remote_stores import tracking_elsewhere
     from moola_pipeline.tracking.runs import tracking_uri
 

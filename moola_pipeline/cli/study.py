@@ -13,8 +13,8 @@ from moola_pipeline.errors import MissingArtifact
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.evaluation.study_results import StudyResults
     from moola_pipeline.profiles import Market
+    from moola_pipeline.report.study_results import StudyResults
     from moola_pipeline.study.running import Progress, Study
     from moola_pipeline.study.store import Cell
     from moola_pipeline.training.study_settings import StudySettings
@@ -28,7 +28,7 @@ LABEL_SOURCES = ("bars.validation", "labels.train", "labels.validation")
 @json_option
 def study(profile: str, market: str, scenario: str | None, as_json: bool) -> None:
     """Show the table of the last pretraining study of a market; `moola run --profile study` holds one."""
-    from moola_pipeline.evaluation.study_results import fits, read_study
+    from moola_pipeline.report.study_results import fits, read_study
     from moola_pipeline.staleness.data_digests import read_sources
 
     home = Home.resolve()
@@ -56,8 +56,8 @@ def hold_study(
     """
     import shutil
 
-    from moola_pipeline.evaluation.study_results import STUDY_FILE
     from moola_pipeline.profiles import PROFILES
+    from moola_pipeline.report.study_results import STUDY_FILE
     from moola_pipeline.resources.compute import Compute
     from moola_pipeline.storage.checksums import publish_record
 
@@ -118,7 +118,7 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
 def _results(market: "Market", study: "Study", cells: "list[Cell]") -> "StudyResults":
     import numpy as np
 
-    from moola_pipeline.evaluation.study_results import StudyResults
+    from moola_pipeline.report.study_results import StudyResults
     from moola_pipeline.study.running import planned
     from moola_pipeline.study.store import content_key
     from moola_pipeline.study.summary import study_rows
@@ -140,7 +140,7 @@ def _results(market: "Market", study: "Study", cells: "list[Cell]") -> "StudyRes
 
 
 def _show(held: "StudyResults", fitting: bool, as_json: bool) -> None:
-    from moola_pipeline.evaluation.study_results import study_lines
+    from moola_pipeline.report.study_results import study_lines
 
     lines = study_lines(held)
     if not fitting:

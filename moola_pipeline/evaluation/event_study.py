@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.report_data import MeanPath
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.metrics.bootstrap import resample
 from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.metrics.matching import in_core
 from moola_pipeline.metrics.scores import Ground
+from moola_pipeline.report.data import MeanPath
 from moola_pipeline.windows.before import BARS_BEFORE_START
 
 BARS_AFTER_START = 20

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moola_pipeline.evaluation.report_data import ReportData
     from moola_pipeline.models.annotator import Annotator
     from moola_pipeline.models.encoder import Encoder
+    from moola_pipeline.report.data import ReportData
 
 
 @dataclass(frozen=True)

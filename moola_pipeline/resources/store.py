@@ -242,7 +242,7 @@ class ReportIOManager(StoreIOManager):
 
     def read(self, place: Path) -> Any:
         """The `WrittenReport`."""
-        from moola_pipeline.evaluation.report_data import ReportData
+        from moola_pipeline.report.data import ReportData
         from moola_pipeline.resources.artifacts import WrittenReport
 
         data = ReportData.model_validate_json(place.with_suffix(".json").read_bytes())

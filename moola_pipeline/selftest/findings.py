@@ -9,7 +9,6 @@ import pandas as pd
 
 from moola_pipeline.assets.scoring import Judged, Trial, seen_in
 from moola_pipeline.evaluation.baselines import constant_span, type_baselines
-from moola_pipeline.evaluation.checks import MEAN_POINTER, POINTER, PRIMARY, margins
 from moola_pipeline.evaluation.null import permuted_training
 from moola_pipeline.labels.splits import find_leakage
 from moola_pipeline.metrics.bootstrap import Resampled, resample
@@ -23,6 +22,7 @@ from moola_pipeline.metrics.scores import (
     score_mean_pointer,
     score_types,
 )
+from moola_pipeline.report.checks import MEAN_POINTER, POINTER, PRIMARY, margins
 from moola_pipeline.selftest.planted import Planted, judge, plant, trained
 
 EVENTS = "event_f1_untyped"

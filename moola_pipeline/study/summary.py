@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.report_data import Score, Scores
-from moola_pipeline.evaluation.study_results import COLUMNS, StudyRow
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import mean_over_seeds, resample
 from moola_pipeline.metrics.definitions import type_f1_macro
 from moola_pipeline.metrics.scores import EVENT_COLUMNS, Ground, Scored, make_ground, score_events
+from moola_pipeline.report.data import Score, Scores
+from moola_pipeline.report.study_results import COLUMNS, StudyRow
 from moola_pipeline.study.running import SCRATCH, STUDENT
 from moola_pipeline.study.store import Cell
 

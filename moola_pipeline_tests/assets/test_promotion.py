@@ -10,12 +10,12 @@ import pytest
 from moola_pipeline.assets import promotion
 from moola_pipeline.assets.promotion import Contender, Trials, rule_on, rule_on_first, rule_on_lost
 from moola_pipeline.assets.registry import _ruling
-from moola_pipeline.evaluation.report_data import Check
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.report.data import Check
 from moola_pipeline.serving.annotate import table_features
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version

@@ -11,9 +11,9 @@ import pytest
 from moola_pipeline.assets.report import require_unseen
 from moola_pipeline.assets.report_parts import class_mix, flat_metrics, not_measured, previous_run
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.evaluation.report_data import Details, ReportData, RunFacts, Score
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.metrics.bootstrap import Resampled
+from moola_pipeline.report.data import Details, ReportData, RunFacts, Score
 from moola_pipeline.staleness.fingerprints import made_in
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import seal

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
-from moola_pipeline.evaluation.report_data import ReportData
+from moola_pipeline.report.data import ReportData
 from moola_pipeline.storage.checksums import seal
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts

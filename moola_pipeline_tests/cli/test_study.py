@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.cli.faults import BAD_INPUT
-from moola_pipeline.evaluation.study_results import STUDY_FILE, read_study
 from moola_pipeline.profiles import PROFILES
+from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.storage.home import Home

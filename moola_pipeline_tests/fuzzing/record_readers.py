@@ -16,11 +16,11 @@ import numpy as np
 
 from moola_pipeline.bars.manifest import add_bars, manifest_digest
 from moola_pipeline.bars.store import BarStore, read_manifest, verify_files
-from moola_pipeline.evaluation.study_results import STUDY_FILE, read_study
 from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice, remember_choice
 from moola_pipeline.labels.registry import LEDGER_NAME, add_labels, registered_files, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.models.annotator import CONFIG_FILE, WEIGHTS_FILE, load_annotator, save_annotator
+from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
 from moola_pipeline.resources.formats import FORMAT_NAME, home_format
 from moola_pipeline.storage.atomic_write import publish_bytes

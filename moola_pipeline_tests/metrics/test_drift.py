@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from moola_pipeline.evaluation.drift_chart import drift_chart
 from moola_pipeline.metrics import drift
 from moola_pipeline.metrics.drift import (
     MAJOR_SHIFT,
@@ -19,6 +18,7 @@ from moola_pipeline.metrics.drift import (
     judge_rates,
     population_stability,
 )
+from moola_pipeline.report.drift_chart import drift_chart
 
 NAMES = ["a", "b"]
 

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.evaluation.checks import differences
 from moola_pipeline.metrics.overlap import pair_overlapping
 from moola_pipeline.metrics.scores import (
     Ground,
@@ -19,6 +18,7 @@ from moola_pipeline.metrics.scores import (
     score_ranking,
     score_types,
 )
+from moola_pipeline.report.checks import differences
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
 N_SEEDS, N_RIVALS = 5, 15

@@ -6,8 +6,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from moola_pipeline.evaluation import svg
-from moola_pipeline.evaluation.report_data import GalleryWindow
+from moola_pipeline.report import svg
+from moola_pipeline.report.data import GalleryWindow
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
 
 PLOT_HEIGHT = 170

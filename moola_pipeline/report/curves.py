@@ -6,8 +6,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from scipy.stats import binom
 
-from moola_pipeline.evaluation import svg
-from moola_pipeline.evaluation.axes import (
+from moola_pipeline.report import svg
+from moola_pipeline.report.axes import (
     BOTTOM,
     TOP,
     Axes,
@@ -18,7 +18,7 @@ from moola_pipeline.evaluation.axes import (
     draw_whisker,
     framed,
 )
-from moola_pipeline.evaluation.report_data import Calibration, LearningPoint, LossCurve, MeanPath, Score
+from moola_pipeline.report.data import Calibration, LearningPoint, LossCurve, MeanPath, Score
 
 LOSS_STYLES = {"train": "solid", "validation": "dashed"}
 PATH_STYLES = {"labeled": "solid", "predicted": "dashed"}

@@ -2,10 +2,18 @@
 
 import textwrap
 
-from moola_pipeline.evaluation.report_data import HEADLINE_METRICS, Check, ReportData
-from moola_pipeline.evaluation.target import TARGET_BAND, target_outcome
-from moola_pipeline.evaluation.verdict import SIMULATED_NOTE, counts, interval_text, number, plain, verdict
-from moola_pipeline.evaluation.vocabulary import PRIMARY
+from moola_pipeline.report.data import HEADLINE_METRICS, Check, ReportData
+from moola_pipeline.report.metric_catalog import PRIMARY
+from moola_pipeline.report.verdict import (
+    SIMULATED_NOTE,
+    TARGET_BAND,
+    counts,
+    interval_text,
+    number,
+    plain,
+    target_outcome,
+    verdict,
+)
 
 LINE_WIDTH = 100
 WIDTHS = (18, 25, 13, 9, 21, 7)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import ChecksumMismatch
-from moola_pipeline.evaluation.report_data import Score
-from moola_pipeline.evaluation.study_results import (
+from moola_pipeline.report.data import Score
+from moola_pipeline.report.study_results import (
     STUDY_FILE,
     StudyResults,
     StudyRow,

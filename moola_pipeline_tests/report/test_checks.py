@@ -5,17 +5,6 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.evaluation.baselines import TYPE_BASELINES, type_baselines
-from moola_pipeline.evaluation.checks import (
-    MEAN_POINTER,
-    ONE_SPAN,
-    REQUIRED_BASELINES,
-    UNTRAINED,
-    best_of,
-    differences,
-    margins,
-    score_checks,
-    smallest_difference,
-)
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.metrics.calibration import perfect_band
 from moola_pipeline.metrics.scores import (
@@ -26,6 +15,17 @@ from moola_pipeline.metrics.scores import (
     score_mean_pointer,
     score_probabilities,
     score_types,
+)
+from moola_pipeline.report.checks import (
+    MEAN_POINTER,
+    ONE_SPAN,
+    REQUIRED_BASELINES,
+    UNTRAINED,
+    best_of,
+    differences,
+    margins,
+    score_checks,
+    smallest_difference,
 )
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 

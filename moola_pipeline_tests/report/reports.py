@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from moola_pipeline.evaluation.report_data import (
+from moola_pipeline.report.data import (
     Calibration,
     Check,
     DataFacts,

@@ -5,9 +5,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.evaluation.report_data import Check
-from moola_pipeline.evaluation.summary import summary_lines
-from moola_pipeline_tests.evaluation.reports import full_report, minimal_report, report_data, scores
+from moola_pipeline.report.data import Check
+from moola_pipeline.report.summary import summary_lines
+from moola_pipeline_tests.report.reports import full_report, minimal_report, report_data, scores
 
 
 def test_each_score_stands_beside_its_best_rivals_whose_names_follow_whole():

@@ -1,8 +1,8 @@
 """The labels of each month as a picture, whatever split they fell to."""
 
-from moola_pipeline.evaluation.label_mix import mix_picture
-from moola_pipeline.evaluation.report_data import MonthMix
 from moola_pipeline.labels.splits import UNUSED
+from moola_pipeline.report.data import MonthMix
+from moola_pipeline.report.label_mix import mix_picture
 
 
 def _month(month: str, split: str, n: int) -> MonthMix:

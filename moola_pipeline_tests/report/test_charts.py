@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.evaluation import svg
-from moola_pipeline.evaluation.candles import candle_picture
-from moola_pipeline.evaluation.charts import score_picture
-from moola_pipeline.evaluation.curves import (
+from moola_pipeline.report import svg
+from moola_pipeline.report.candles import candle_picture
+from moola_pipeline.report.charts import score_picture
+from moola_pipeline.report.curves import (
     delay_picture,
     learning_picture,
     loss_picture,
     path_pictures,
     reliability_picture,
 )
-from moola_pipeline.evaluation.label_mix import mix_picture
-from moola_pipeline.evaluation.report_data import Calibration, LearningPoint, LossCurve, MonthMix
+from moola_pipeline.report.data import Calibration, LearningPoint, LossCurve, MonthMix
+from moola_pipeline.report.label_mix import mix_picture
 from moola_pipeline.windows.frame import WINDOW_BARS
-from moola_pipeline_tests.evaluation.reports import full_report, gallery_window, minimal_report, score
+from moola_pipeline_tests.report.reports import full_report, gallery_window, minimal_report, score
 
 
 @pytest.fixture

@@ -6,24 +6,27 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from moola_pipeline.evaluation.candles import candle_picture
-from moola_pipeline.evaluation.charts import score_picture
-from moola_pipeline.evaluation.curves import (
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.report.candles import candle_picture
+from moola_pipeline.report.charts import score_picture
+from moola_pipeline.report.curves import (
     delay_picture,
     learning_picture,
     loss_picture,
     path_pictures,
     reliability_picture,
 )
-from moola_pipeline.evaluation.label_mix import mix_picture
-from moola_pipeline.evaluation.report_data import (
+from moola_pipeline.report.data import (
     HEADLINE_METRICS,
     GalleryWindow,
     LossCurve,
     LossCurves,
     ReportData,
 )
-from moola_pipeline.evaluation.score_tables import (
+from moola_pipeline.report.label_mix import mix_picture
+from moola_pipeline.report.metric_catalog import COUNTED, QUESTIONS, SHORT, metric
+from moola_pipeline.report.summary import summary_lines
+from moola_pipeline.report.tables import (
     group_tables,
     headline_rows,
     not_measured,
@@ -31,11 +34,16 @@ from moola_pipeline.evaluation.score_tables import (
     score_tables,
     side_tables,
 )
-from moola_pipeline.evaluation.summary import summary_lines
-from moola_pipeline.evaluation.target import TARGET_BAND, target_outcome
-from moola_pipeline.evaluation.verdict import SIMULATED_NOTE, counts, interval_text, number, plain, verdict
-from moola_pipeline.evaluation.vocabulary import COUNTED, QUESTIONS, SHORT, metric
-from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.report.verdict import (
+    SIMULATED_NOTE,
+    TARGET_BAND,
+    counts,
+    interval_text,
+    number,
+    plain,
+    target_outcome,
+    verdict,
+)
 
 __all__ = ["GalleryWindow", "LossCurve", "LossCurves", "ReportData", "render_html", "summary_lines"]
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from moola_pipeline.evaluation import svg
-from moola_pipeline.evaluation.report_data import HEADLINE_METRICS, ReportData, Score, Scores
-from moola_pipeline.evaluation.target import TARGET_BAND
-from moola_pipeline.evaluation.verdict import interval_text, number
-from moola_pipeline.evaluation.vocabulary import PRIMARY, SHORT
+from moola_pipeline.report import svg
+from moola_pipeline.report.data import HEADLINE_METRICS, ReportData, Score, Scores
+from moola_pipeline.report.metric_catalog import PRIMARY, SHORT
+from moola_pipeline.report.verdict import TARGET_BAND, interval_text, number
 
 ROW, TITLE, GAP, AXIS = 19, 19, 9, 22
 """Heights in pixels: of a row, of a score's heading, between scores, of the axis."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from moola_pipeline.evaluation.charts import interval_picture
-from moola_pipeline.evaluation.report_data import (
+from moola_pipeline.report.charts import interval_picture
+from moola_pipeline.report.data import (
     HEADLINE_METRICS,
     GalleryWindow,
     LossCurves,
@@ -12,7 +12,7 @@ from moola_pipeline.evaluation.report_data import (
     Score,
     Scores,
 )
-from moola_pipeline.evaluation.vocabulary import (
+from moola_pipeline.report.metric_catalog import (
     PRIMARY,
     QUESTIONS,
     SIDES,

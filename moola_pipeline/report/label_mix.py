@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from xml.etree.ElementTree import Element
 
-from moola_pipeline.evaluation import svg
-from moola_pipeline.evaluation.report_data import MonthMix
 from moola_pipeline.labels.splits import SPLITS, UNUSED
+from moola_pipeline.report import svg
+from moola_pipeline.report.data import MonthMix
 
 TOP, BOTTOM, SPLIT_ROW = 20, 170, 15
 ORDER = (*SPLITS, UNUSED)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from moola_pipeline.evaluation.report_data import Score, Scores
+from moola_pipeline.report.data import Score, Scores
 
 Question = Literal["detection", "identification", "onset", "other"]
 Better = Literal["higher", "lower", "zero", "neither"]

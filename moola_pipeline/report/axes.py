@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from moola_pipeline.evaluation import svg
+from moola_pipeline.report import svg
 
 TOP, BOTTOM = 20, 190
 """Pixels of the upper and the lower end of the plot; the name of the upright axis stands above."""

@@ -2,11 +2,11 @@
 
 import pytest
 
-from moola_pipeline.evaluation.checks import REQUIRED_BASELINES
 from moola_pipeline.evaluation.peers import TYPE_PEERS
-from moola_pipeline.evaluation.vocabulary import best, goodness, metric, part, rival
 from moola_pipeline.metrics.definitions import residual_metrics
-from moola_pipeline_tests.evaluation.reports import FOUND, OTHERS, TYPED, score
+from moola_pipeline.report.checks import REQUIRED_BASELINES
+from moola_pipeline.report.metric_catalog import best, goodness, metric, part, rival
+from moola_pipeline_tests.report.reports import FOUND, OTHERS, TYPED, score
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from moola_pipeline.evaluation.report_data import LearningPoint, Score, Scores
+from moola_pipeline.report.data import LearningPoint, Score, Scores
 from moola_pipeline.storage.checksums import read_record
 
 FORMAT = 1

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from moola_pipeline.evaluation.report import LossCurves, ReportData, render_html
-from moola_pipeline.evaluation.report_data import Check, DataFacts, Score
-from moola_pipeline.evaluation.verdict import verdict
-from moola_pipeline.evaluation.vocabulary import PARTS, metric, rival
 from moola_pipeline.metrics.bootstrap import Interval
-from moola_pipeline_tests.evaluation.reports import (
+from moola_pipeline.report.data import Check, DataFacts, Score
+from moola_pipeline.report.html import LossCurves, ReportData, render_html
+from moola_pipeline.report.metric_catalog import PARTS, metric, rival
+from moola_pipeline.report.verdict import verdict
+from moola_pipeline_tests.report.reports import (
     full_report,
     gallery_window,
     made_curves,

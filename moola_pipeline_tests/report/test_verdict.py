@@ -2,10 +2,16 @@
 
 import pytest
 
-from moola_pipeline.evaluation.report_data import Check, PreviousRun, Score
-from moola_pipeline.evaluation.target import TARGET_ESTIMATE, TARGET_LOW, target_outcome
-from moola_pipeline.evaluation.verdict import number, standing, verdict
-from moola_pipeline_tests.evaluation.reports import full_report, minimal_report, report_data, score, scores
+from moola_pipeline.report.data import Check, PreviousRun, Score
+from moola_pipeline.report.verdict import (
+    TARGET_ESTIMATE,
+    TARGET_LOW,
+    number,
+    standing,
+    target_outcome,
+    verdict,
+)
+from moola_pipeline_tests.report.reports import full_report, minimal_report, report_data, score, scores
 
 
 def changed_since(**changes) -> PreviousRun:

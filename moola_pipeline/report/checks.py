@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from moola_pipeline.evaluation.baselines import TYPE_BASELINES
-from moola_pipeline.evaluation.report_data import Check, Score, Scores
-from moola_pipeline.evaluation.target import TARGET_ESTIMATE, TARGET_LOW
-from moola_pipeline.evaluation.vocabulary import PRIMARY, goodness
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.metrics.scores import Scored
+from moola_pipeline.report.data import Check, Score, Scores
+from moola_pipeline.report.metric_catalog import PRIMARY, goodness
+from moola_pipeline.report.verdict import TARGET_ESTIMATE, TARGET_LOW
 
 POINTER = "onset_rmse_bars"
 ONE_SPAN, MEAN_POINTER, UNTRAINED = "one_constant_span", "mean_pointer", "untrained"
