@@ -161,11 +161,11 @@ def _become_moola(home: Path, crash: str | None, log: Path) -> None:
 
 def _load_and_shrink() -> None:
     """Import all that a run needs, once, and make the report of the smoke profile smaller."""
-    import moola_pipeline.assets.report_parts
-    import moola_pipeline.assets.rivals
-    import moola_pipeline.assets.scoring
     import moola_pipeline.cli.run
     import moola_pipeline.definitions
+    import moola_pipeline.evaluation.ablations
+    import moola_pipeline.evaluation.scoring
+    import moola_pipeline.evaluation.sections
     import moola_pipeline.report.html
     import moola_pipeline.staleness.plan
     import moola_pipeline.training.pretrain  # noqa: F401

@@ -7,9 +7,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.assets.drift import DRIFT_CHECKS, Drift, NewBars, compare, known_reference, no_drift
 from moola_pipeline.assets.stage import OpenStage, open_stage
 from moola_pipeline.errors import MissingArtifact
+from moola_pipeline.evaluation.drift import DRIFT_CHECKS, Drift, NewBars, compare, known_reference, no_drift
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.labels.splits import SPLITS, resolve_dates, used_rows_end
@@ -130,7 +130,7 @@ def _drift(
     device: str,
 ) -> Drift:
     """The new bars beside the reference of the version that marked them."""
-    from moola_pipeline.assets.told import told_probabilities
+    from moola_pipeline.evaluation.test_set import told_probabilities
     from moola_pipeline.serving.annotate import bar_arrays
 
     bars, labels, features = tables

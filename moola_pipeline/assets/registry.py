@@ -40,7 +40,7 @@ def registered_model(
 
     Runs on the CPU: it copies files and reads some hundred windows, a GPU would not help.
     """
-    from moola_pipeline.assets.drift import REFERENCE, reference_of
+    from moola_pipeline.evaluation.drift import REFERENCE, reference_of
 
     with open_stage(context, pipeline, tracking) as stage:
         name, served = stage.market.model_name, finetuned_classifier.served
@@ -97,7 +97,7 @@ def _ruling(
     tables: tuple[pd.DataFrame, pd.DataFrame, FeatureTable],
 ) -> Ruling:
     """What the rule makes of a version, beside the champion as it is registered."""
-    from moola_pipeline.assets import promotion
+    from moola_pipeline.evaluation import promotion
     from moola_pipeline.serving.annotate import bar_arrays
     from moola_pipeline.tracking.imported_promotion import contender
 

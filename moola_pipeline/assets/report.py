@@ -76,11 +76,11 @@ def bootstrap_ci_report(
     finetuned_classifier: TrainedClassifiers,
 ) -> Iterator[Any]:
     """The model on the test windows, with 95 % intervals by session, baselines, peers and a page."""
-    from moola_pipeline.assets import report_parts, scoring
-    from moola_pipeline.assets.live_scoring import score_whole_sessions
-    from moola_pipeline.assets.rivals import SCRATCH, fresh_networks
-    from moola_pipeline.assets.trial import Trial
-    from moola_pipeline.assets.truth import prior_scores, truth_scores
+    from moola_pipeline.evaluation import scoring, sections
+    from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
+    from moola_pipeline.evaluation.live import score_whole_sessions
+    from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
+    from moola_pipeline.evaluation.test_set import Trial
     from moola_pipeline.metrics.scores import make_ground
     from moola_pipeline.report import checks as conclusions
     from moola_pipeline.report.html import render_html, summary_lines
@@ -134,14 +134,12 @@ def bootstrap_ci_report(
         scored = str(recorded_fingerprint(context.instance, "finetuned_classifier"))
         digest, labels_digest = content_digest(raw_nq_bars), stage.sources["labels"]
         run = _run_facts(context, stage, labeled_expansions, facts, settings)
-        details = report_parts.details_of(
-            trial, judged, facts["served"], train, labeled_expansions, times, rng
-        )
-        curve = report_parts.studied(
+        details = sections.details_of(trial, judged, facts["served"], train, labeled_expansions, times, rng)
+        curve = sections.studied(
             stage.market.home.studies / stage.market.name, stage.sources, facts["encoder"]["settings"]
         )
         details = details.model_copy(update={"learning_curve": curve})
-        before = report_parts.previous_run(
+        before = sections.previous_run(
             pipeline.report_folder / "report.json",
             run,
             digest,
@@ -154,17 +152,17 @@ def bootstrap_ci_report(
                 sha256=digest,
                 looks_at_test=_looks(stage.run, seen, scored),
                 labels_sha256=labels_digest,
-                labels_note=report_parts.labels_note(
+                labels_note=sections.labels_note(
                     labeled_expansions, stage.market.simulated, pipeline.scenario
                 ),
             ),
             device=device,
             precision=precision_on(device),
             profile=stage.profile.name,
-            metrics=report_parts.as_scores({**judged.scores, **in_sessions}),
-            baselines={name: report_parts.as_scores(one) for name, one in baselines.items()},
-            peers={name: report_parts.as_scores(one) for name, one in peers.items()},
-            ceiling=report_parts.as_scores(ceiling),
+            metrics=sections.as_scores({**judged.scores, **in_sessions}),
+            baselines={name: sections.as_scores(one) for name, one in baselines.items()},
+            peers={name: sections.as_scores(one) for name, one in peers.items()},
+            ceiling=sections.as_scores(ceiling),
             checks={**_earlier_checks(context), **checks},
             run=run,
             seeds=facts["seeds"],
@@ -176,16 +174,16 @@ def bootstrap_ci_report(
                     "previous": before,
                     "truth": truth_scores(trial.ground, judged, stage.market.store, times),
                     "prior": prior_scores(trial.ground, judged, labeled_expansions),
-                    "not_measured": report_parts.not_measured(details, ceiling, before, fresh),
+                    "not_measured": sections.not_measured(details, ceiling, before, fresh),
                 }
             ),
         )
         served = judged.answers[facts["served"]].events
-        gallery = report_parts.gallery(raw_nq_bars, test, served, settings.gallery_windows)
-        report = WrittenReport(data, render_html(data, gallery, report_parts.loss_curves(facts)))
+        gallery = sections.gallery(raw_nq_bars, test, served, settings.gallery_windows)
+        report = WrittenReport(data, render_html(data, gallery, sections.loss_curves(facts)))
         stage.run.log_text(report.page, "report.html")
         stage.run.log_text(data.model_dump_json(indent=2), "report.json")
-        stage.run.log_metrics(report_parts.flat_metrics(data))
+        stage.run.log_metrics(sections.flat_metrics(data))
         stage.run.set_tags({TEST_TAG: seen, MODEL_TAG: scored})
         summary = "\n".join(summary_lines(data))
         yield stage.result(

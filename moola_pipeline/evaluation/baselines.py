@@ -1,55 +1,154 @@
-"""What any model must beat: constants, the position in the window, one span for all windows."""
+"""What a model must be measured against: simple classifiers fitted on the bars before an expansion.
+
+Each sees, of the 45 bars before the start: the closes relative to the last of them, in ATR; or 21
+summaries of these closes; or the features that the model itself reads. All are mirrored so that
+the expansion points up.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from moola_pipeline.evaluation.peers import DEFAULT_STRENGTH, need_both_classes, scaled_logistic
-from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.metrics.matching import may_match
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.evaluation.minirocket import MiniRocket
+from moola_pipeline.metrics.definitions import N_TYPES, aucpr_retracement
+from moola_pipeline.windows.before import summaries
 
-TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
+TYPE_PEERS = (
+    "logistic_45_closes",
+    "extra_trees_45_closes",
+    "minirocket_45_closes",
+    "logistic_21_summaries",
+    "extra_trees_21_summaries",
+    "logistic_own_inputs",
+    "extra_trees_own_inputs",
+    "minirocket_own_inputs",
+)
+N_TREES = 400
+N_FOLDS = 5
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Inverse penalties of the logistic peers to choose from."""
+DEFAULT_STRENGTH = 0.1
+PENALTIES = np.logspace(-3, 3, 10)
+"""Of the ridge behind MiniRocket, as its authors choose them."""
 
 
-def type_baselines(y: np.ndarray, onset: np.ndarray, onset_asked: np.ndarray) -> dict[str, np.ndarray]:
-    """P(retracement) of every baseline that cannot see a price.
+class Seen(NamedTuple):
+    """What peers see of n expansions.
+
+    Attributes:
+        paths: (n, 45) closes from `paths_before`.
+        features: (n, 45, F) the model's features of the same bars, mirrored alike.
+    """
+
+    paths: np.ndarray
+    features: np.ndarray
+
+
+class _Judge(Protocol):
+    def probabilities(self, inputs: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class TypePeer:
+    """A fitted peer: what it sees of an expansion, and the classifier that judges it."""
+
+    name: str
+    judge: _Judge
+
+    def predict_proba(self, seen: Seen) -> np.ndarray:
+        """P(retracement): (n,) float64; of MiniRocket's ridge a score in [0, 1], no probability."""
+        inputs = _inputs(self.name, seen)
+        return self.judge.probabilities(inputs) if len(inputs) else np.empty(0)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    classifier: Pipeline | ExtraTreesClassifier
+
+    def probabilities(self, inputs: np.ndarray) -> np.ndarray:
+        return np.asarray(self.classifier.predict_proba(inputs.reshape(len(inputs), -1)))[:, 1]
+
+
+@dataclass(frozen=True)
+class _Convolved:
+    transform: MiniRocket
+    ridge: Pipeline
+
+    def probabilities(self, inputs: np.ndarray) -> np.ndarray:
+        margin = self.ridge.decision_function(self.transform(inputs))  # 1 where certain of class 1
+        return np.clip((1 + np.asarray(margin)) / 2, 0, 1)
+
+
+def fit_type_peer(name: str, seen: Seen, y: np.ndarray, rng: np.random.Generator) -> TypePeer:
+    """Fit a peer on training expansions; its choices are made on blocks of time inside them.
 
     Args:
-        y: (n_train,) class numbers.
-        onset: (n_train,) bars 0..104 at which the training expansions start.
-        onset_asked: (n,) the same of the expansions to judge.
-
-    Returns:
-        (n,) per name of TYPE_BASELINES; `majority` is certain of training's larger class.
+        name: One of TYPE_PEERS.
+        seen: Of n expansions in order of time.
+        y: (n,) class numbers.
+        rng: Seeds the trees.
 
     Raises:
-        ValueError: If training holds only one class.
+        ValueError: If the name is unknown or there is only one class.
     """
+    if name not in TYPE_PEERS:
+        raise ValueError(f"a peer must be one of {', '.join(TYPE_PEERS)}, got {name}")
     need_both_classes(y)
-    n = len(onset_asked)
-    position = scaled_logistic(DEFAULT_STRENGTH).fit(_as_share(onset), y)
-    return {
-        "majority": np.full(n, float(np.mean(y) > 0.5)),
-        "always_consolidation": np.zeros(n),
-        "always_retracement": np.ones(n),
-        "position_only": position.predict_proba(_as_share(onset_asked))[:, 1],
-    }
+    inputs = _inputs(name, seen)
+    if name.startswith("minirocket_"):
+        transform = MiniRocket.fit(inputs)
+        ridge = make_pipeline(StandardScaler(with_mean=False), RidgeClassifierCV(alphas=PENALTIES))
+        return TypePeer(name, _Convolved(transform, ridge.fit(transform(inputs), y)))
+    flat = inputs.reshape(len(inputs), -1)
+    if name.startswith("logistic_"):
+        return TypePeer(name, _Fitted(_logistic(flat, y)))
+    seed = int(rng.integers(2**31))
+    trees = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
+    return TypePeer(name, _Fitted(trees.fit(flat, y)))
 
 
-def _as_share(onset: np.ndarray) -> np.ndarray:
-    return np.asarray(onset, float)[:, None] / WINDOW_BARS
+def need_both_classes(y: np.ndarray) -> None:
+    """Refuse to fit on expansions of one type.
 
-
-def constant_span(windows: LabeledWindows) -> tuple[int, int]:
-    """The one span that, said of every window, finds most of the training expansions.
-
-    Of spans that start in bars 30-74 and are no longer than the longest labeled, the first best.
+    Raises:
+        ValueError: If one is missing.
     """
-    spans = windows.spans
-    labeled = np.column_stack([spans.start, spans.end])
-    lengths = range(1, int((spans.end - spans.start + 1).max()) + 1)
-    tried = np.array([(o, o + n - 1) for o in range(CORE_FIRST, CORE_LAST + 1) for n in lengths])
-    found = may_match(labeled, tried)
-    first_of_window = np.flatnonzero(np.diff(spans.window, prepend=-1))
-    hits = np.logical_or.reduceat(found, first_of_window, axis=0).sum(axis=0)
-    start, end = tried[int(hits.argmax())]
-    return int(start), int(end)
+    if len(np.unique(y)) != N_TYPES:
+        raise ValueError(f"training needs expansions of both types, got classes {np.unique(y).tolist()}")
+
+
+def _inputs(name: str, seen: Seen) -> np.ndarray:
+    """(n, d), or (n, 45, channels) where a peer reads series."""
+    if name.endswith("_own_inputs"):
+        return seen.features
+    if name.endswith("_summaries"):
+        return summaries(seen.paths)
+    return seen.paths[:, :, None] if name.startswith("minirocket_") else seen.paths
+
+
+def _logistic(inputs: np.ndarray, y: np.ndarray) -> Pipeline:
+    """Logistic regression whose penalty ranks left-out blocks of time best."""
+    folds = KFold(min(N_FOLDS, len(y)))
+    if any(len(np.unique(y[kept])) != N_TYPES for kept, _ in folds.split(inputs)):
+        return scaled_logistic(DEFAULT_STRENGTH).fit(inputs, y)
+
+    def left_out_precision(strength: float) -> float:
+        model = scaled_logistic(strength)
+        p = np.asarray(cross_val_predict(model, inputs, y, cv=folds, method="predict_proba"))
+        return float(aucpr_retracement(y, p[:, 1]))
+
+    return scaled_logistic(max(STRENGTHS, key=left_out_precision)).fit(inputs, y)
+
+
+def scaled_logistic(strength: float) -> Pipeline:
+    """Logistic regression on standardized inputs, both classes weighing the same."""
+    # classes weigh the same, as they do in macro F1; without that, 0.5 is the wrong threshold for it
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
+    )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from moola_pipeline.evaluation.baselines import TYPE_BASELINES
+from moola_pipeline.evaluation.trivial_baselines import TYPE_BASELINES
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.metrics.scores import Scored
 from moola_pipeline.report.data import Check, Score, Scores

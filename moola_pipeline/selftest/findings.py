@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.assets.scoring import Judged, Trial, seen_in
-from moola_pipeline.evaluation.baselines import constant_span, type_baselines
-from moola_pipeline.evaluation.null import permuted_training
+from moola_pipeline.evaluation.scoring import Judged, Trial, seen_in
+from moola_pipeline.evaluation.shuffled_labels import permuted_training
+from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
 from moola_pipeline.labels.splits import find_leakage
 from moola_pipeline.metrics.bootstrap import Resampled, resample
 from moola_pipeline.metrics.breakdowns import Answers

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from moola_pipeline.assets.scoring import Judged, Trial, score_annotators
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
+from moola_pipeline.evaluation.scoring import Judged, Trial, score_annotators
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows

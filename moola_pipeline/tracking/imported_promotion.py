@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.assets.promotion import RULE, Contender, Trials, rule_on, rule_on_lost
 from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.evaluation.promotion import RULE, Contender, Trials, rule_on, rule_on_lost
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated import is_simulated
 from moola_pipeline.labels.splits import assign_splits

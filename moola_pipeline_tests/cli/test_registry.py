@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.assets import promotion
 from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.evaluation import promotion
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import champion_version, load_version
 from moola_pipeline_tests.cli.calls import call, complaint, facts

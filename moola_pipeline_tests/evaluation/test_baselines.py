@@ -1,40 +1,58 @@
 import numpy as np
+import pytest
 
-from moola_pipeline.evaluation.baselines import TYPE_BASELINES, constant_span, type_baselines
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.evaluation.baselines import TYPE_PEERS, Seen, fit_type_peer
+from moola_pipeline.metrics.definitions import type_f1_macro
 
 
-def test_baselines_by_hand():
+def made_paths(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Paths that fall into the start for retracements and stand still for consolidations."""
+    y = np.arange(n) % 2
+    drift = np.linspace(3, 0, 45)[None, :] * y[:, None]
+    return drift + rng.normal(0, 0.3, (n, 45)) * np.linspace(1, 0, 45), y
+
+
+def seen_of(paths: np.ndarray) -> Seen:
+    """The same paths as closes, and as the second of three features."""
+    features = np.stack([np.ones_like(paths), paths, paths[::-1]], axis=2)
+    return Seen(paths, features)
+
+
+@pytest.mark.parametrize("name", TYPE_PEERS)
+def test_every_peer_finds_a_planted_signal_and_answers_alike_for_a_seed(name):
+    rng = np.random.default_rng(0)
+    paths, y = made_paths(80, rng)
+    asked, labeled = made_paths(40, rng)
+    one, again = (
+        fit_type_peer(name, seen_of(paths), y, np.random.default_rng(5)).predict_proba(seen_of(asked))
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert one.shape == (40,)
+    assert ((one >= 0) & (one <= 1)).all()
+    assert type_f1_macro(labeled, one) > 0.9
+
+
+@pytest.mark.parametrize("name", TYPE_PEERS)
+def test_peers_do_no_better_than_chance_without_a_signal(name):
+    rng = np.random.default_rng(1)
+    paths, y = rng.normal(0, 1, (120, 45)), rng.integers(0, 2, 120)
+    asked, labeled = rng.normal(0, 1, (400, 45)), rng.integers(0, 2, 400)
+    p = fit_type_peer(name, seen_of(paths), y, rng).predict_proba(seen_of(asked))
+    assert type_f1_macro(labeled, p) < 0.58
+
+
+def test_a_handful_of_labels_is_enough_to_fit_on():
+    paths, y = made_paths(4, np.random.default_rng(2))
     y = np.array([0, 0, 0, 1])
-    got = type_baselines(y, np.array([31, 40, 45, 70]), np.array([35, 72]))
-    assert tuple(got) == TYPE_BASELINES
-    assert got["majority"].tolist() == got["always_consolidation"].tolist() == [0, 0]
-    assert got["always_retracement"].tolist() == [1, 1]
-    assert got["position_only"][0] < got["position_only"][1]
+    for name in TYPE_PEERS:
+        fitted = fit_type_peer(name, seen_of(paths), y, np.random.default_rng(0))
+        assert fitted.predict_proba(seen_of(paths)).shape == (4,)
 
 
-def test_majority_follows_training_and_not_what_is_asked():
-    got = type_baselines(np.array([1, 1, 0]), np.array([31, 40, 45]), np.array([35]))
-    assert got["majority"].tolist() == [1]
-
-
-def windows_of(*spans: tuple[int, int, int], n_windows: int = 4) -> LabeledWindows:
-    window, start, end = (np.array(column, np.int64) for column in zip(*sorted(spans), strict=True))
-    ids = np.array([f"w{i}" for i in range(n_windows)], dtype=object)
-    days = np.arange("2025-04-01", "2025-04-30", dtype="datetime64[D]").astype("datetime64[ns]")
-    zeros = np.zeros(len(window), np.int64)
-    labeled = LabeledSpans(window, start, end, zeros.astype(np.int8) + 1, zeros)
-    return LabeledWindows(ids, 1000 * np.arange(n_windows), days[:n_windows], labeled)
-
-
-def test_the_constant_span_is_the_one_that_finds_most_windows():
-    # 45..49 lies within 3 bars of two labels; no span reaches the third as well
-    start, end = constant_span(windows_of((0, 43, 47), (1, 48, 52), (2, 70, 74)))
-    assert 45 <= start <= 46
-    assert end - start + 1 <= 5
-
-
-def test_two_labels_of_one_window_are_found_once():
-    crowded = [(0, 40, 42), (0, 43, 45), (1, 60, 62), (2, 61, 63)]
-    start, _ = constant_span(windows_of(*crowded))
-    assert 58 <= start <= 63
+def test_an_unknown_peer_or_a_single_class_is_refused():
+    paths, y = made_paths(10, np.random.default_rng(2))
+    with pytest.raises(ValueError, match=r"must be one of logistic_45_closes, .*, got oracle"):
+        fit_type_peer("oracle", seen_of(paths), y, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"both types, got classes \[0\]"):
+        fit_type_peer(TYPE_PEERS[0], seen_of(paths), y * 0, np.random.default_rng(0))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.gallery import choose_windows
+from moola_pipeline.evaluation.sections import choose_windows
 
 COLUMNS = ["window_id", "onset", "offset", "type", "probability"]
 IDS = np.array(["a", "b", "c", "d", "e"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moola_pipeline.evaluation.peers import TYPE_PEERS
+from moola_pipeline.evaluation.baselines import TYPE_PEERS
 from moola_pipeline.metrics.definitions import residual_metrics
 from moola_pipeline.report.checks import REQUIRED_BASELINES
 from moola_pipeline.report.metric_catalog import best, goodness, metric, part, rival

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets.scoring import Judged, Trial
+from moola_pipeline.evaluation.scoring import Judged, Trial
 from moola_pipeline.metrics.breakdowns import Answers
 from moola_pipeline.metrics.scores import Scored, score_ends, score_events, score_types
 from moola_pipeline.selftest import findings

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from moola_pipeline.assets.trial import Trial
+from moola_pipeline.evaluation.test_set import Trial
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.encoder import Encoder

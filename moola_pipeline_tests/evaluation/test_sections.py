@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.assets.report import require_unseen
-from moola_pipeline.assets.report_parts import class_mix, flat_metrics, not_measured, previous_run
 from moola_pipeline.errors import IntegrityError
+from moola_pipeline.evaluation.sections import class_mix, flat_metrics, not_measured, previous_run
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.report.data import Details, ReportData, RunFacts, Score

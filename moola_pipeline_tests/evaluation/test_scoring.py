@@ -2,7 +2,7 @@
 
 Labels by a written procedure, not by a person. The table itself:
 
-    python -m pytest -s moola_pipeline_tests/assets/test_scoring.py
+    python -m pytest -s moola_pipeline_tests/evaluation/test_scoring.py
 """
 
 import sys
@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets.scoring import Trial, find_by_rule, score_ceiling, score_peers, seen_in
 from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.evaluation.baselines import type_baselines
-from moola_pipeline.evaluation.null import permuted_training
+from moola_pipeline.evaluation.scoring import Trial, find_by_rule, score_ceiling, score_peers, seen_in
+from moola_pipeline.evaluation.shuffled_labels import permuted_training
+from moola_pipeline.evaluation.trivial_baselines import type_baselines
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS

@@ -6,10 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.evaluation.scoring import Judged
+from moola_pipeline.evaluation.sections import as_scores
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.simulated import read_truth
+from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows, labeled_windows
 from moola_pipeline.metrics.breakdowns import Answers
 from moola_pipeline.metrics.matching import pair_events
+from moola_pipeline.metrics.prior_shift import STRESS_SHARE, score_shifted
 from moola_pipeline.metrics.scores import (
     Ground,
     Scored,
@@ -18,6 +23,7 @@ from moola_pipeline.metrics.scores import (
     score_events,
     score_types,
 )
+from moola_pipeline.report.data import Scores
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
 
 MODEL, LABELS = "model", "labels"
@@ -85,3 +91,34 @@ def planted_windows(
         kind,
     )
     return windows._replace(spans=spans)
+
+
+def truth_scores(
+    ground: Ground, judged: Judged, store: BarStore, timestamps: pd.DatetimeIndex
+) -> dict[str, Scores]:
+    """Scores of the model and of the labels on what was planted; empty for registered bars."""
+    if not store.simulated:
+        return {}
+    scored = against_truth(ground, read_truth(store), timestamps, list(judged.answers.values()))
+    return {name: as_scores(one) for name, one in scored.items()}
+
+
+def prior_scores(ground: Ground, judged: Judged, labels: pd.DataFrame) -> dict[str, Scores]:
+    """Scores of P(retracement) with the prior of validation and with a re-estimated one.
+
+    Both on the test expansions as they are, and weighed so that 23 % are retracements. Empty where
+    one type is missing.
+
+    Args:
+        ground, judged: The test windows and the model's answers.
+        labels: The labeled frame with splits; P(retracement) was calibrated on validation.
+    """
+    prior = float(np.mean(labeled_windows(labels, "validation").spans.type))
+    if not 0 < prior < 1 or len(set(ground.windows.spans.type.tolist())) < 2:
+        return {}
+    probabilities = list(judged.probabilities.values())
+    rows = {}
+    for ending, share in (("", None), ("_at_23_percent", STRESS_SHARE)):
+        scored = score_shifted(ground, probabilities, prior, share)
+        rows |= {f"{name}{ending}": as_scores(one) for name, one in scored.items()}
+    return rows

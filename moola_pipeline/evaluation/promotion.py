@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.assets.told import told_probabilities
 from moola_pipeline.bars.schema import nanoseconds
+from moola_pipeline.evaluation.test_set import told_probabilities
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets.drift import NAMES, known_reference, session_rates
+from moola_pipeline.evaluation.drift import NAMES, known_reference, session_rates
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.metrics import drift
 from moola_pipeline.metrics.drift import MAJOR_SHIFT

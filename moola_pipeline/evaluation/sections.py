@@ -1,24 +1,24 @@
-"""The parts of a report that are no score of their own: details, gallery, curves, the run before."""
+"""Sections of a report that are no score: details, gallery, curves, the previous run."""
 
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from moola_pipeline.assets.scoring import Judged
-from moola_pipeline.assets.trial import Trial, seen_in
 from moola_pipeline.evaluation.event_study import event_study
-from moola_pipeline.evaluation.gallery import ChosenWindow, choose_windows
-from moola_pipeline.evaluation.null import permuted_training
+from moola_pipeline.evaluation.scoring import Judged
+from moola_pipeline.evaluation.shuffled_labels import permuted_training
+from moola_pipeline.evaluation.test_set import Trial, seen_in
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
 from moola_pipeline.metrics.bootstrap import Interval
 from moola_pipeline.metrics.breakdowns import break_down, confusion
 from moola_pipeline.metrics.calibration import reliability
+from moola_pipeline.metrics.matching import event_counts, match_events
 from moola_pipeline.metrics.scores import Scored, events_of
 from moola_pipeline.report.data import (
     Calibration,
@@ -37,6 +37,53 @@ from moola_pipeline.report.data import (
 from moola_pipeline.report.study_results import fits, learning_curve, read_study
 from moola_pipeline.storage.checksums import damage
 from moola_pipeline.windows.frame import WAITS, WINDOW_BARS
+
+Rank = Literal["best", "worst"]
+
+
+class ChosenWindow(NamedTuple):
+    """A window to draw, its place among the windows, and what became of its expansions."""
+
+    place: int
+    rank: Rank
+    note: str
+
+
+def choose_windows(
+    truth: pd.DataFrame, predicted: pd.DataFrame, window_ids: np.ndarray, n_windows: int
+) -> list[ChosenWindow]:
+    """The windows with the most expansions found and no error, and those with the most errors.
+
+    Args:
+        truth: window_id, onset, offset, type of labeled expansions.
+        predicted: The same columns and probability.
+        window_ids: (n,) of every window judged.
+        n_windows: At most so many, half of each rank; a window is drawn once.
+
+    Returns:
+        The best first, then the worst, each from the clearest on.
+    """
+    ids = pd.Series(window_ids)
+    counts = event_counts(match_events(truth, predicted), ids, tuple(range(len(TYPES))))
+    found, false, missed = counts.sum(axis=1).T  # (n,) each
+    surest = np.zeros(len(ids))
+    np.maximum.at(
+        surest, pd.Index(ids).get_indexer(predicted["window_id"].to_numpy()), predicted["probability"]
+    )
+    wrong = false + missed
+    flawless = np.lexsort((np.arange(len(wrong)), -surest, -found, wrong))
+    worst = np.lexsort((np.arange(len(wrong)), -surest, -wrong))
+    best = [int(place) for place in flawless[: n_windows - n_windows // 2] if found[place]]
+    errors = [int(place) for place in worst[: n_windows // 2] if wrong[place] and place not in best]
+
+    def note(place: int) -> str:
+        return f"{found[place]} found, {missed[place]} missed, {false[place]} false"
+
+    return [
+        *(ChosenWindow(place, "best", note(place)) for place in best),
+        *(ChosenWindow(place, "worst", note(place)) for place in errors),
+    ]
+
 
 NOT_LIVE = "the model was not taught to answer live: this report is about hindsight, the whole window read"
 NO_STUDY = "no study of these bars and labels yet: moola run --profile study"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.assets.trial import Trial, seen_before
-from moola_pipeline.evaluation.peers import TypePeer
+from moola_pipeline.evaluation.baselines import TypePeer
+from moola_pipeline.evaluation.test_set import Trial, seen_before
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import score_alarms, score_sessions
 from moola_pipeline.metrics.scores import Scored, score_types

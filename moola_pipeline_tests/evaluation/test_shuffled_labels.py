@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from moola_pipeline.evaluation.null import permuted_training, shuffled_answers
-from moola_pipeline.evaluation.peers import Seen
+from moola_pipeline.evaluation.baselines import Seen
+from moola_pipeline.evaluation.shuffled_labels import permuted_training, shuffled_answers
 from moola_pipeline.metrics.scores import Ground, score_types
 from moola_pipeline_tests.evaluation.made_answers import made_ground, made_p
 

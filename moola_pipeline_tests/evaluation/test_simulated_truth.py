@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.evaluation.truth import LABELS, MODEL, against_truth, planted_windows
+from moola_pipeline.evaluation.simulated_truth import LABELS, MODEL, against_truth, planted_windows
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import Answers

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moola_pipeline.evaluation.peers import DEFAULT_STRENGTH, Seen, scaled_logistic, summaries
+from moola_pipeline.evaluation.baselines import DEFAULT_STRENGTH, Seen, scaled_logistic, summaries
 from moola_pipeline.metrics.bootstrap import Interval, interval, resample
 from moola_pipeline.metrics.definitions import aucpr_retracement, prevalence
 from moola_pipeline.metrics.scores import Ground, Scored, mean_scores, score_types

@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.assets.live_scoring import score_live, score_rule_live
-from moola_pipeline.assets.told import told_probabilities
-from moola_pipeline.assets.trial import Trial, seen_before, seen_in
-from moola_pipeline.evaluation.baselines import constant_span, type_baselines
-from moola_pipeline.evaluation.null import shuffled_answers
-from moola_pipeline.evaluation.peers import (
+from moola_pipeline.evaluation.baselines import (
     TYPE_PEERS,
     TypePeer,
     fit_type_peer,
 )
+from moola_pipeline.evaluation.live import score_live, score_rule_live
+from moola_pipeline.evaluation.shuffled_labels import shuffled_answers
+from moola_pipeline.evaluation.test_set import Trial, seen_before, seen_in, told_probabilities
+from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
 from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled
 from moola_pipeline.metrics.breakdowns import Answers
 from moola_pipeline.metrics.calibration import perfect_band

@@ -1,0 +1,55 @@
+"""What any model must beat: constants, the position in the window, one span for all windows."""
+
+import numpy as np
+
+from moola_pipeline.evaluation.baselines import DEFAULT_STRENGTH, need_both_classes, scaled_logistic
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.matching import may_match
+from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
+
+TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
+
+
+def type_baselines(y: np.ndarray, onset: np.ndarray, onset_asked: np.ndarray) -> dict[str, np.ndarray]:
+    """P(retracement) of every baseline that cannot see a price.
+
+    Args:
+        y: (n_train,) class numbers.
+        onset: (n_train,) bars 0..104 at which the training expansions start.
+        onset_asked: (n,) the same of the expansions to judge.
+
+    Returns:
+        (n,) per name of TYPE_BASELINES; `majority` is certain of training's larger class.
+
+    Raises:
+        ValueError: If training holds only one class.
+    """
+    need_both_classes(y)
+    n = len(onset_asked)
+    position = scaled_logistic(DEFAULT_STRENGTH).fit(_as_share(onset), y)
+    return {
+        "majority": np.full(n, float(np.mean(y) > 0.5)),
+        "always_consolidation": np.zeros(n),
+        "always_retracement": np.ones(n),
+        "position_only": position.predict_proba(_as_share(onset_asked))[:, 1],
+    }
+
+
+def _as_share(onset: np.ndarray) -> np.ndarray:
+    return np.asarray(onset, float)[:, None] / WINDOW_BARS
+
+
+def constant_span(windows: LabeledWindows) -> tuple[int, int]:
+    """The one span that, said of every window, finds most of the training expansions.
+
+    Of spans that start in bars 30-74 and are no longer than the longest labeled, the first best.
+    """
+    spans = windows.spans
+    labeled = np.column_stack([spans.start, spans.end])
+    lengths = range(1, int((spans.end - spans.start + 1).max()) + 1)
+    tried = np.array([(o, o + n - 1) for o in range(CORE_FIRST, CORE_LAST + 1) for n in lengths])
+    found = may_match(labeled, tried)
+    first_of_window = np.flatnonzero(np.diff(spans.window, prepend=-1))
+    hits = np.logical_or.reduceat(found, first_of_window, axis=0).sum(axis=0)
+    start, end = tried[int(hits.argmax())]
+    return int(start), int(end)
