@@ -55,7 +55,7 @@ def finetuned_classifier(
     pretrained_encoder: PretrainedEncoder,
 ) -> Iterator[Any]:
     """Finds expansions, judges them, and types each by what stood before it."""
-    from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.inference.hindsight import bar_arrays
     from moola_pipeline.training.annotators import train_annotators
     from moola_pipeline.training.best_epoch import LEAST_SPREAD
     from moola_pipeline.training.checkpoints import Checkpoints

@@ -58,7 +58,7 @@ def pretrained_encoder(
     densified_windows: pd.DataFrame,
 ) -> Iterator[Any]:
     """A bidirectional LSTM that has learned to fill in bars from the bars around them."""
-    from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.inference.hindsight import bar_arrays
     from moola_pipeline.training.batches import Source
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.handover import Task

@@ -22,8 +22,8 @@ from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.windows.frame import CONTEXT_BARS
 
 if TYPE_CHECKING:
+    from moola_pipeline.inference.hindsight import Annotation
     from moola_pipeline.models.annotator import Annotator
-    from moola_pipeline.serving.annotate import Annotation
 
 _NEW = "new"
 
@@ -47,7 +47,7 @@ def latest_expansions(
     relativity_features: FeatureTable,
 ) -> Iterator[Any]:
     """Expansions and live alarms in the bars after the last split; empty, and saying so, without any."""
-    from moola_pipeline.serving.annotate import nothing_found
+    from moola_pipeline.inference.hindsight import nothing_found
     from moola_pipeline.training.precision import precision_on
 
     champion = champion_version(pipeline.home, pipeline.chosen_market().model_name)
@@ -103,8 +103,8 @@ def _marked(
     device: str,
 ) -> tuple["Annotation", "Annotation"]:
     """What a version marks in hindsight, and the alarms it raised live; no alarm from one not taught to."""
-    from moola_pipeline.serving.annotate import annotate_new, bar_arrays, nothing_found
-    from moola_pipeline.serving.live import annotate_live_new
+    from moola_pipeline.inference.hindsight import annotate_new, bar_arrays, nothing_found
+    from moola_pipeline.inference.live import annotate_live_new
 
     table, _, features = tables
     bars = bar_arrays(table, stage.market.instrument.tick_points)
@@ -131,7 +131,7 @@ def _drift(
 ) -> Drift:
     """The new bars beside the reference of the version that marked them."""
     from moola_pipeline.evaluation.test_set import told_probabilities
-    from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.inference.hindsight import bar_arrays
 
     bars, labels, features = tables
     reference = known_reference(facts)

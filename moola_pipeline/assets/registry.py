@@ -98,7 +98,7 @@ def _ruling(
 ) -> Ruling:
     """What the rule makes of a version, beside the champion as it is registered."""
     from moola_pipeline.evaluation import promotion
-    from moola_pipeline.serving.annotate import bar_arrays
+    from moola_pipeline.inference.hindsight import bar_arrays
     from moola_pipeline.tracking.imported_promotion import contender
 
     home, name, checks = stage.market.home, stage.market.model_name, report.data.checks

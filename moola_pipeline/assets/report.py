@@ -81,10 +81,10 @@ def bootstrap_ci_report(
     from moola_pipeline.evaluation.live import score_whole_sessions
     from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
     from moola_pipeline.evaluation.test_set import Trial
+    from moola_pipeline.inference.hindsight import bar_arrays
     from moola_pipeline.metrics.scores import make_ground
     from moola_pipeline.report import checks as conclusions
     from moola_pipeline.report.html import render_html, summary_lines
-    from moola_pipeline.serving.annotate import bar_arrays
     from moola_pipeline.training.precision import precision_on
     from moola_pipeline.training.settings import FinetuneSettings
 

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from moola_pipeline.bench.scaling import EPOCH_WINDOWS, Scaled
-from moola_pipeline.pictures import GRID, picture_file
+from moola_pipeline.inference.plots import GRID, picture_file
 
 LINES = {
     "features": ("features of all bars", "#1f4fd8"),

@@ -28,11 +28,11 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     """
     import torch
 
+    from moola_pipeline.inference.hindsight import annotate
     from moola_pipeline.models.annotator import Annotator, Decisions
     from moola_pipeline.models.classifier import Classifier
     from moola_pipeline.models.encoder import Encoder
     from moola_pipeline.models.rule import Rule
-    from moola_pipeline.serving.annotate import annotate
     from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
     decisions = Decisions(

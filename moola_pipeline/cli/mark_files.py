@@ -15,7 +15,7 @@ from moola_pipeline.cli.out_files import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from moola_pipeline.serving.annotate import Annotation
+    from moola_pipeline.inference.hindsight import Annotation
 
 PINE, NINJATRADER = ".pine", ".ninjatrader.csv"
 MARK_ENDINGS = (*TABLE_SUFFIXES, PINE, NINJATRADER)
@@ -48,7 +48,7 @@ def write_marks(out: Path, found: "Annotation", table: "pd.DataFrame", source: s
     Raises:
         BadInput: If it cannot be written.
     """
-    from moola_pipeline.serving.platforms import drawn_marks, ninjatrader_csv, pine_script
+    from moola_pipeline.inference.platforms import drawn_marks, ninjatrader_csv, pine_script
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     more = ""
@@ -70,8 +70,8 @@ def write_marks(out: Path, found: "Annotation", table: "pd.DataFrame", source: s
 
 def plot_marks(plot: Path, found: "Annotation", table: "pd.DataFrame", file: str, model: str) -> str:
     """Draw the last session and what was found in it; which session, in a line."""
-    from moola_pipeline.pictures import draw_expansions, draw_session, picture_file
-    from moola_pipeline.serving.platforms import drawn_marks
+    from moola_pipeline.inference.platforms import drawn_marks
+    from moola_pipeline.inference.plots import draw_expansions, draw_session, picture_file
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     bars = table.loc[table["session"].to_numpy() == table["session"].iloc[-1]]

@@ -18,7 +18,7 @@ from moola_pipeline.windows.frame import MAX_WAIT, WAITS
 
 if TYPE_CHECKING:
     from moola_pipeline.bars.vendor import VendorBars
-    from moola_pipeline.serving.annotate import Annotation
+    from moola_pipeline.inference.hindsight import Annotation
 
 READ = {"hindsight": "read in hindsight", "live": "read live, one a closed bar"}
 FOUND = {"hindsight": "expansions", "live": "alarms"}
@@ -62,7 +62,7 @@ def predict(
     """Mark the expansions in FILE: in hindsight, or as the model would have called them live."""
     from moola_pipeline.bars.schema import INSTRUMENTS
     from moola_pipeline.bars.vendor import read_vendor_file
-    from moola_pipeline.serving.frames import table_from_bars
+    from moola_pipeline.inference.bar_tables import table_from_bars
 
     if max_wait is not None and mode != "live":
         raise BadInput(f"--max-wait must come with --mode live, got --mode {mode}. Add it, or leave it out.")
@@ -73,8 +73,8 @@ def predict(
     table = table_from_bars(bars, file.name, known.rolls)
     # Slow to import: a wrong option or file is refused before.
     quiet_libraries()
-    from moola_pipeline.serving.annotate import annotate
-    from moola_pipeline.serving.live import annotate_live
+    from moola_pipeline.inference.hindsight import annotate
+    from moola_pipeline.inference.live import annotate_live
     from moola_pipeline.tracking.registry import load_version
 
     model = model or f"models:/moola-{options.instrument.lower()}@champion"

@@ -82,10 +82,10 @@ def _market(home: Home, profile: str, market: str, scenario: str | None) -> "Mar
 
 
 def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Study":
+    from moola_pipeline.inference.hindsight import table_features
     from moola_pipeline.labels.placement import place_labels
     from moola_pipeline.labels.spans import labeled_windows
     from moola_pipeline.labels.splits import assign_splits, resolve_dates, training_rows_end
-    from moola_pipeline.serving.annotate import table_features
     from moola_pipeline.staleness.data_digests import read_sources
     from moola_pipeline.staleness.fingerprints import room_digest
     from moola_pipeline.study.running import Origin, Study

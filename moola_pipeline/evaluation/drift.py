@@ -66,7 +66,7 @@ def reference_of(
 
     Rates are those of the newest training sessions, in which the version has been trained.
     """
-    from moola_pipeline.serving.annotate import annotate
+    from moola_pipeline.inference.hindsight import annotate
 
     rows = np.flatnonzero(features.structure_valid[:training_end])[-MOST_ROWS:]
     edges, shares = fit_bins(features.values[rows], list(FEATURE_NAMES))

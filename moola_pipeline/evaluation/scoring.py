@@ -15,6 +15,7 @@ from moola_pipeline.evaluation.live import score_live, score_rule_live
 from moola_pipeline.evaluation.shuffled_labels import shuffled_answers
 from moola_pipeline.evaluation.test_set import Trial, seen_before, seen_in, told_probabilities
 from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
+from moola_pipeline.inference.hindsight import find_events
 from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled
 from moola_pipeline.metrics.breakdowns import Answers
 from moola_pipeline.metrics.calibration import perfect_band
@@ -33,7 +34,6 @@ from moola_pipeline.metrics.scores import (
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.rule import Proposals, measure_spans, propose
 from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
-from moola_pipeline.serving.annotate import find_events
 from moola_pipeline.training.annotators import standalone_rule
 from moola_pipeline.windows.frame import view_rows
 

@@ -8,13 +8,13 @@ import torch
 from moola_pipeline.evaluation.baselines import Seen
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import mirrored
+from moola_pipeline.inference.hindsight import type_probabilities
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.metrics.scores import Ground
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.reading import read_spans
 from moola_pipeline.models.rule import measure_spans
-from moola_pipeline.serving.annotate import type_probabilities
 from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.frame import view_rows

@@ -10,6 +10,7 @@ import torch
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.evaluation.scoring import Judged, Trial, score_annotators
+from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
@@ -17,7 +18,6 @@ from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.metrics.scores import make_ground
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.serving.annotate import table_features
 from moola_pipeline.training.annotators import train_annotators
 from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.settings import FinetuneSettings

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from moola_pipeline.inference.hindsight import decided, type_probabilities
 from moola_pipeline.models.annotator import Annotator, load_encoder, save_encoder
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.reading import Reading, read_spans
-from moola_pipeline.serving.annotate import decided, type_probabilities
 from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.study.ablation_folds import N_FOLDS, Fold, Part, StudyGround, time_folds
 from moola_pipeline.study.ablation_rows import LESSONS, SPARSE_BARS, Row

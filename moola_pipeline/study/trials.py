@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from moola_pipeline.inference.hindsight import decided
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.annotator import Annotator, sigmoid
 from moola_pipeline.models.classifier import Classifier
@@ -17,7 +18,6 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.reading import Reading, inputs_of, oriented, read_spans
 from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
-from moola_pipeline.serving.annotate import decided
 from moola_pipeline.study.store import Cell
 from moola_pipeline.study.subsets import nested_subset, part_of
 from moola_pipeline.training.batches import Source

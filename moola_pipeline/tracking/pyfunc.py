@@ -33,8 +33,8 @@ class ExpansionModel(PythonModel):
             BadInput: If the mode is another, or the bars are refused: see `table_from_frame`.
         """
         from moola_pipeline.bars.schema import INSTRUMENTS
-        from moola_pipeline.serving.frames import table_from_frame
-        from moola_pipeline.serving.live import answering
+        from moola_pipeline.inference.bar_tables import table_from_frame
+        from moola_pipeline.inference.live import answering
         from moola_pipeline.tracking.served_model import ROLLS, rolls_in_force
 
         instrument = INSTRUMENTS[self.facts["instrument"]]

@@ -83,7 +83,7 @@ def bars_signature() -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    from moola_pipeline.serving.frames import FRAME_NAMES
+    from moola_pipeline.inference.bar_tables import FRAME_NAMES
 
     spelled = dict.fromkeys(form for name in FRAME_NAMES for form in (name, name.capitalize(), name.upper()))
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in spelled]

@@ -11,10 +11,10 @@ from mlflow.entities import Run
 from moola_pipeline.bars.schema import BAR_COLUMNS, PRICE_COLUMNS, content_digest
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.profiles import PROFILES
 from moola_pipeline.resources.executor import GPU_STEPS
-from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
 from moola_pipeline.staleness.fingerprints import INTEGRITY_CHECKS, STAGES, evaluations
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.runs import code_state, tracking_uri

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from moola_pipeline import pictures
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.cli.zigzag import COLUMNS
 from moola_pipeline.features.zigzag import confirmed_swings
+from moola_pipeline.inference import plots
 from moola_pipeline_tests.cli.calls import call, complaint, facts, start
 from moola_pipeline_tests.features.naive import TICK, naive_atr, naive_swings, random_bars
 
@@ -143,7 +143,7 @@ def test_a_picture_holds_the_bars_and_swings_of_its_session_alone(
     bar_file: Path, shown: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     drawn: list[pd.DataFrame] = []
-    monkeypatch.setattr(pictures, "draw_swings", lambda axes, *frames: drawn.extend(frames))
+    monkeypatch.setattr(plots, "draw_swings", lambda axes, *frames: drawn.extend(frames))
     call("zigzag", bar_file, "--plot", tmp_path / "swings.svg", "--session", DAYS[1])
     bars, swings = drawn
     assert len(bars) == N_BARS[1]

@@ -9,9 +9,9 @@ import pytest
 
 from moola_pipeline.evaluation.drift import NAMES, known_reference, session_rates
 from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.metrics import drift
 from moola_pipeline.metrics.drift import MAJOR_SHIFT
-from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version
 from moola_pipeline.windows.frame import WINDOW_BARS

@@ -11,12 +11,12 @@ from moola_pipeline.assets.registry import _ruling
 from moola_pipeline.evaluation import promotion
 from moola_pipeline.evaluation.promotion import Contender, Trials, rule_on, rule_on_first, rule_on_lost
 from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.report.data import Check
-from moola_pipeline.serving.annotate import table_features
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version
 from moola_pipeline.tracking.runs import open_store

@@ -17,13 +17,13 @@ from moola_pipeline.bars.table import build_table
 from moola_pipeline.evaluation.scoring import Trial, find_by_rule, score_ceiling, score_peers, seen_in
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.trivial_baselines import type_baselines
+from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled, labeled_windows, twice_labeled
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.metrics.scores import Scored, make_ground, score_types
-from moola_pipeline.serving.annotate import table_features
 
 DESIGN = {
     "logistic_45_closes": ("type_f1_macro", 0.72, 0.65, 0.79),

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from moola_pipeline.bars.rolls import contract_of, read_rolls
 from moola_pipeline.bars.schema import BAR_RULES, INSTRUMENTS, nanoseconds
 from moola_pipeline.bars.vendor import VendorOptions, read_recorded_file, read_vendor_file
-from moola_pipeline.serving.frames import table_from_bars, table_from_frame
+from moola_pipeline.inference.bar_tables import table_from_bars, table_from_frame
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock
 from moola_pipeline_tests.fuzzing.damage import damaged_bytes, damaged_json, damaged_table
@@ -224,7 +224,7 @@ def _damaged_marked(rng: np.random.Generator, content: bytes) -> bytes:
 
 def _marks(content: bytes, folder: Path) -> None:
     """What `moola predict` does with a file, its model one that was never trained."""
-    from moola_pipeline.serving.annotate import annotate
+    from moola_pipeline.inference.hindsight import annotate
 
     bars = read_vendor_file(made.saved(folder / "nq.csv", content))
     table = table_from_bars(bars, "nq.csv")

@@ -9,7 +9,7 @@ import pytest
 from mlflow.pyfunc import PyFuncModel, load_model
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
+from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, facts, start
 from moola_pipeline_tests.homes import outcome

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.dates import num2date
 from matplotlib.image import imread
 
-from moola_pipeline.pictures import FALL, RISE, draw_session, draw_swings, picture_file
+from moola_pipeline.inference.plots import FALL, RISE, draw_session, draw_swings, picture_file
 
 PRICES = [[10, 12, 9, 11], [11, 14, 11, 13], [13, 13, 8, 9], [9, 10, 9, 9], [9, 13, 9, 12.5]]
 

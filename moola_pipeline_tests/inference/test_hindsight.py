@@ -5,13 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.models.annotator import Annotator, Decisions
-from moola_pipeline.models.classifier import Classifier
-from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.rule import Rule
-from moola_pipeline.serving import annotate as serving
-from moola_pipeline.serving.annotate import (
+from moola_pipeline.inference import hindsight as serving
+from moola_pipeline.inference.hindsight import (
     EXPANSION_COLUMNS,
     Annotation,
     annotate,
@@ -20,6 +15,11 @@ from moola_pipeline.serving.annotate import (
     nothing_found,
     table_features,
 )
+from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.models.annotator import Annotator, Decisions
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.rule import Rule
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline.windows.repainted import BarArrays

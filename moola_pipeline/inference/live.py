@@ -8,9 +8,7 @@ import torch
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.models.annotator import Annotator, sigmoid
-from moola_pipeline.models.live import LiveDecisions, raised, read_live
-from moola_pipeline.serving.annotate import (
+from moola_pipeline.inference.hindsight import (
     CHUNK_WINDOWS,
     HINDSIGHT,
     Annotation,
@@ -20,6 +18,8 @@ from moola_pipeline.serving.annotate import (
     table_features,
     type_probabilities,
 )
+from moola_pipeline.models.annotator import Annotator, sigmoid
+from moola_pipeline.models.live import LiveDecisions, raised, read_live
 from moola_pipeline.windows.dense import live_windows, unread_live
 from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, WAITS
 from moola_pipeline.windows.repainted import BarArrays

@@ -9,7 +9,7 @@ import pytest
 from moola_pipeline.bars.schema import BAR_COLUMNS
 from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.errors import BadInput
-from moola_pipeline.serving.frames import NEEDED_BARS, table_from_bars, table_from_frame
+from moola_pipeline.inference.bar_tables import NEEDED_BARS, table_from_bars, table_from_frame
 
 N_BARS = 150
 

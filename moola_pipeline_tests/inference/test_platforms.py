@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.serving.annotate import EXPANSION_COLUMNS
-from moola_pipeline.serving.platforms import (
+from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
+from moola_pipeline.inference.platforms import (
     NINJATRADER_COLUMNS,
     PINE_MOST,
     drawn_marks,
