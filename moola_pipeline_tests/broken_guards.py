@@ -126,10 +126,10 @@ GUARDS = (
     ),
     Guard(
         "weights not compared with their config",
-        "models/annotator.py",
+        "models/expansion_model.py",
         '    if digest != config.get("weights_sha256"):',
         "    if False:",
-        ("models/test_annotator.py",),
+        ("models/test_expansion_model.py",),
     ),
     Guard(
         "the registry's digests not compared",

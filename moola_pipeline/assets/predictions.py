@@ -23,7 +23,7 @@ from moola_pipeline.windows.frame import CONTEXT_BARS
 
 if TYPE_CHECKING:
     from moola_pipeline.inference.hindsight import Annotation
-    from moola_pipeline.models.annotator import Annotator
+    from moola_pipeline.models.expansion_model import Annotator
 
 _NEW = "new"
 

@@ -9,8 +9,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from moola_pipeline.bench.batch_speed import BatchSpeed, doubled, in_turns, learn, n_steps
 from moola_pipeline.bench.training_rows import labeled_rows, lessons_of, new_classifier
 from moola_pipeline.models.classifier import Classifier, Spans
-from moola_pipeline.models.reading import spans_in, views_of
-from moola_pipeline.models.rule import Proposals
+from moola_pipeline.models.span_inference import spans_in, views_of
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.averaging import Averaging
 from moola_pipeline.training.batches import Augmentation, Batch, Source, batches, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch

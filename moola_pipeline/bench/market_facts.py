@@ -9,7 +9,7 @@ from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.zigzag import causal_zigzag
-from moola_pipeline.models.rule import Rule, measure_spans, propose
+from moola_pipeline.models.span_proposer import Rule, measure_spans, propose
 from moola_pipeline.windows.dense import scan_windows
 from moola_pipeline.windows.frame import CORE_LAST, view_rows
 

@@ -22,7 +22,7 @@ from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import labeled_windows
-from moola_pipeline.models.rule import Rule, measure_spans
+from moola_pipeline.models.span_proposer import Rule, measure_spans
 from moola_pipeline.training.rule_fit import fit_rule
 from moola_pipeline.windows.frame import view_rows
 

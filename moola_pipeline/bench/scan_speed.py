@@ -29,10 +29,10 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     import torch
 
     from moola_pipeline.inference.hindsight import annotate
-    from moola_pipeline.models.annotator import Annotator, Decisions
     from moola_pipeline.models.classifier import Classifier
     from moola_pipeline.models.encoder import Encoder
-    from moola_pipeline.models.rule import Rule
+    from moola_pipeline.models.expansion_model import Annotator, Decisions
+    from moola_pipeline.models.span_proposer import Rule
     from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
     decisions = Decisions(

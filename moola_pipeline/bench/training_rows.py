@@ -7,13 +7,12 @@ from moola_pipeline.bars.schema import NQ
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.classifier import Classifier
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.live import beginnings
-from moola_pipeline.models.reading import inputs_of, views_of
-from moola_pipeline.models.rule import Proposals, Rule, measure_spans, propose
+from moola_pipeline.models.span_inference import inputs_of, views_of
+from moola_pipeline.models.span_proposer import Proposals, Rule, measure_spans, propose
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import Examples, make_examples
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.lessons import Lessons
 from moola_pipeline.training.live_lessons import LiveLessons
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings

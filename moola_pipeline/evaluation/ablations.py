@@ -7,11 +7,10 @@ from functools import partial
 
 from moola_pipeline.evaluation.test_set import Trial
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.annotator import Annotator
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize
+from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.training.annotators import train_annotators
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.side_by_side import Promised, side_by_side
 

@@ -28,7 +28,7 @@ from moola_pipeline.metrics.drift import (
 )
 
 if TYPE_CHECKING:
-    from moola_pipeline.models.annotator import Annotator
+    from moola_pipeline.models.expansion_model import Annotator
 
 REFERENCE = "reference"
 """Where the facts of a version keep it."""

@@ -12,10 +12,10 @@ from moola_pipeline.inference.live import find_alarms
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import score_alarms, score_sessions
 from moola_pipeline.metrics.scores import Scored, score_types
-from moola_pipeline.models.annotator import Annotator
+from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.live import Begun, beginnings, raised
-from moola_pipeline.models.reading import read_spans
-from moola_pipeline.models.rule import Proposals
+from moola_pipeline.models.span_inference import read_spans
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.live_decisions import fit_thresholds
 from moola_pipeline.training.live_lessons import fit_min_net

@@ -13,7 +13,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES
 from moola_pipeline.metrics.scores import make_ground, score_types
-from moola_pipeline.models.annotator import Annotator
+from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.report.data import Check
 from moola_pipeline.tracking.promotion_log import Difference, Ruling, in_figures
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS

@@ -31,8 +31,8 @@ from moola_pipeline.metrics.scores import (
     score_ranking,
     score_types,
 )
-from moola_pipeline.models.annotator import Annotator
-from moola_pipeline.models.rule import Proposals, measure_spans, propose
+from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.span_proposer import Proposals, measure_spans, propose
 from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.training.annotators import standalone_rule
 from moola_pipeline.windows.frame import view_rows

@@ -12,9 +12,9 @@ from moola_pipeline.inference.hindsight import type_probabilities
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.metrics.scores import Ground
-from moola_pipeline.models.annotator import Annotator
-from moola_pipeline.models.reading import read_spans
-from moola_pipeline.models.rule import measure_spans
+from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.span_inference import read_spans
+from moola_pipeline.models.span_proposer import measure_spans
 from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.frame import view_rows

@@ -12,9 +12,9 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.models.annotator import Annotator, sigmoid
-from moola_pipeline.models.reading import Reading, moved, read_spans
-from moola_pipeline.models.rule import Proposals, measure_spans, propose
+from moola_pipeline.models.expansion_model import Annotator, sigmoid
+from moola_pipeline.models.span_inference import Reading, moved, read_spans
+from moola_pipeline.models.span_proposer import Proposals, measure_spans, propose
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.frame import CORE_LAST, WINDOW_BARS, view_rows
 from moola_pipeline.windows.repainted import BarArrays

@@ -18,7 +18,7 @@ from moola_pipeline.inference.hindsight import (
     table_features,
     type_probabilities,
 )
-from moola_pipeline.models.annotator import Annotator, sigmoid
+from moola_pipeline.models.expansion_model import Annotator, sigmoid
 from moola_pipeline.models.live import LiveDecisions, raised, read_live
 from moola_pipeline.windows.dense import live_windows, unread_live
 from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, WAITS

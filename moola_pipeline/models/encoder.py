@@ -1,7 +1,8 @@
-"""The encoder: standardized features through one bidirectional LSTM layer; and its pretraining decoder."""
+"""The encoder: standardized features through one bidirectional LSTM layer; its initial weights; its pretraining decoder."""
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from moola_pipeline.features.schema import N_FEATURES
 
@@ -80,3 +81,34 @@ class RidgeDecoder(nn.Module):
             (n_hidden, F).
         """
         return edges @ self.ridge + self.outer(torch.tanh(self.inner(states)))
+
+
+def initialize(module: torch.nn.Module, seed: int) -> None:
+    """Draw every weight uniformly within its fan-in; biases start at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.dim() > 1:
+                bound = parameter.shape[-1] ** -0.5
+                parameter.uniform_(-bound, bound, generator=generator)
+            else:
+                parameter.zero_()
+
+
+def states_of(encoder: Encoder, features: Tensor, recomputed: bool, hidden: Tensor | None = None) -> Tensor:
+    """States of every bar: (B, T, F) to (B, T, 2H).
+
+    Args:
+        encoder: Reads the windows.
+        features: Raw features.
+        recomputed: Whether what lies between input and states is forgotten and computed again for
+            the gradient; the numbers are the same either way.
+        hidden: (B, T) bool, bars whose features the encoder does not see; None: it sees all.
+    """
+    if not recomputed:
+        return encoder(features, hidden)
+    # nothing in an encoder is drawn at random: the generators' states need not be kept
+    states = checkpoint(encoder, features, hidden, use_reentrant=False, preserve_rng_state=False)
+    if not isinstance(states, Tensor):
+        raise TypeError(f"an encoder must give a tensor, got {type(states).__name__}")
+    return states

@@ -8,8 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from moola_pipeline.models.classifier import Classifier
-from moola_pipeline.models.reading import read_spans
-from moola_pipeline.models.rule import Proposals
+from moola_pipeline.models.span_inference import read_spans
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, SAME_MOVE_BARS, WAITS
 
 

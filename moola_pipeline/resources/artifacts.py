@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moola_pipeline.models.annotator import Annotator
     from moola_pipeline.models.encoder import Encoder
+    from moola_pipeline.models.expansion_model import Annotator
     from moola_pipeline.report.data import ReportData
 
 

@@ -185,13 +185,13 @@ class EncoderIOManager(StoreIOManager):
 
     def write(self, place: Path, value: Any) -> None:
         """Keep a `PretrainedEncoder`."""
-        from moola_pipeline.models.annotator import save_encoder
+        from moola_pipeline.models.expansion_model import save_encoder
 
         save_encoder(place, value.encoder, value.facts)
 
     def read(self, place: Path) -> Any:
         """The `PretrainedEncoder`."""
-        from moola_pipeline.models.annotator import load_encoder
+        from moola_pipeline.models.expansion_model import load_encoder
         from moola_pipeline.resources.artifacts import PretrainedEncoder
 
         _require(place)
@@ -207,7 +207,7 @@ class ClassifierIOManager(StoreIOManager):
 
     def write(self, place: Path, value: Any) -> None:
         """Keep `TrainedClassifiers`; seeds of an earlier training go once the new ones are there."""
-        from moola_pipeline.models.annotator import save_annotator
+        from moola_pipeline.models.expansion_model import save_annotator
 
         for seed, annotator in value.annotators.items():
             save_annotator(place / f"seed-{seed}", annotator, {})
@@ -218,7 +218,7 @@ class ClassifierIOManager(StoreIOManager):
 
     def read(self, place: Path) -> Any:
         """The `TrainedClassifiers`."""
-        from moola_pipeline.models.annotator import load_annotator
+        from moola_pipeline.models.expansion_model import load_annotator
         from moola_pipeline.resources.artifacts import TrainedClassifiers
 
         facts = json.loads((place / "training.json").read_bytes())

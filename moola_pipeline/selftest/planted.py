@@ -16,10 +16,9 @@ from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.metrics.scores import make_ground
-from moola_pipeline.models.annotator import Annotator
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize
+from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.training.annotators import train_annotators
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.settings import FinetuneSettings
 
 TICK_POINTS = 0.25

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from moola_pipeline.inference.hindsight import decided, type_probabilities
-from moola_pipeline.models.annotator import Annotator, load_encoder, save_encoder
-from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.reading import Reading, read_spans
+from moola_pipeline.models.encoder import Encoder, initialize
+from moola_pipeline.models.expansion_model import Annotator, load_encoder, save_encoder
+from moola_pipeline.models.span_inference import Reading, read_spans
 from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.study.ablation_folds import N_FOLDS, Fold, Part, StudyGround, time_folds
 from moola_pipeline.study.ablation_rows import LESSONS, SPARSE_BARS, Row
@@ -19,7 +19,6 @@ from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.decisions import fit_decisions
 from moola_pipeline.training.finetune import finetune
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import PretrainSettings
 

@@ -10,7 +10,7 @@ from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import assign_splits, resolve_dates
-from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.profiles import Market
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import digest_of

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.models.annotator import sigmoid
-from moola_pipeline.models.reading import read_spans
+from moola_pipeline.models.expansion_model import sigmoid
+from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.storage.checksums import publish_record
 from moola_pipeline.study.ablation import AblationStore, kept_training
 from moola_pipeline.study.ablation_folds import StudyGround, whole_training

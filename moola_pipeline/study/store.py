@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.models.annotator import load_encoder, save_encoder
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.expansion_model import load_encoder, save_encoder
 from moola_pipeline.storage.checksums import publish_record, read_record
 
 ENCODER_ROOMS = ("features", "windows", "models/encoder.py", "training")

@@ -12,11 +12,11 @@ from sklearn.linear_model import LogisticRegression
 
 from moola_pipeline.inference.hindsight import decided
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.annotator import Annotator, sigmoid
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.reading import Reading, inputs_of, oriented, read_spans
-from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.models.expansion_model import Annotator, sigmoid
+from moola_pipeline.models.span_inference import Reading, inputs_of, oriented, read_spans
+from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.study.store import Cell
 from moola_pipeline.study.subsets import nested_subset, part_of

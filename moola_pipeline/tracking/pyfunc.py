@@ -13,7 +13,7 @@ class ExpansionModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read weights and config; nothing is unpickled."""
-        from moola_pipeline.models.annotator import load_annotator
+        from moola_pipeline.models.expansion_model import load_annotator
 
         self.annotator, self.facts = load_annotator(Path(context.artifacts["annotator"]))
 

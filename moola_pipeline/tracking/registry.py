@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from moola_pipeline.models.annotator import Annotator
+    from moola_pipeline.models.expansion_model import Annotator
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 MODEL_FOLDER = "model"
@@ -67,7 +67,7 @@ def register(
         facts: Of its making, kept in its config beside `model_version`.
         tags: Scores and digests, set on the version.
     """
-    from moola_pipeline.models.annotator import save_annotator
+    from moola_pipeline.models.expansion_model import save_annotator
 
     client = run.client
     texts = {key: str(value) for key, value in tags.items()}
@@ -105,7 +105,7 @@ def registered_as(home: Home, client: "MlflowClient", name: str, model_digest: s
 
 def annotator_digests(folder: Path) -> dict[str, str]:
     """DIGEST_TAGS of a model as `save_annotator` wrote it; the facts of its making do not count as model."""
-    from moola_pipeline.models.annotator import CONFIG_FILE, WEIGHTS_FILE
+    from moola_pipeline.models.expansion_model import CONFIG_FILE, WEIGHTS_FILE
 
     config = json.loads((folder / CONFIG_FILE).read_bytes())
     for name in ("facts", OWN_DIGEST):  # neither answers anything
@@ -178,7 +178,7 @@ def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from moola_pipeline.models.annotator import load_annotator
+    from moola_pipeline.models.expansion_model import load_annotator
 
     parts = MODEL_URI.fullmatch(uri)
     if parts is None:

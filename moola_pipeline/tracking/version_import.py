@@ -61,7 +61,7 @@ def import_champion(home: Home, other: Home, model: str | None) -> Imported:
         BadInput: If the other is this home, has no registry, or no champion of that name.
         IntegrityError: If its files are gone, are not those it registered, or are of another schema.
     """
-    from moola_pipeline.models.annotator import load_annotator
+    from moola_pipeline.models.expansion_model import load_annotator
 
     if other.root.resolve() == home.root.resolve():
         raise BadInput("HOME must be another home than the one in use, got the same. Name another folder.")

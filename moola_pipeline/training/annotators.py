@@ -11,10 +11,10 @@ import torch
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.reading import Reading, read_spans
-from moola_pipeline.models.rule import Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.span_inference import Reading, read_spans
+from moola_pipeline.models.span_proposer import Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.decisions import fit_decisions

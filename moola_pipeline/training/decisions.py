@@ -4,10 +4,10 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.annotator import Decisions, sigmoid
+from moola_pipeline.models.expansion_model import Decisions, sigmoid
 from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.reading import Reading, moved
-from moola_pipeline.models.rule import Proposals
+from moola_pipeline.models.span_inference import Reading, moved
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.calibrating import toward_identity
 from moola_pipeline.training.rule_fit import f_beta, matches
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST

@@ -10,7 +10,7 @@ import torch
 from moola_pipeline.errors import BadInput
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.averaging import Averaging
 from moola_pipeline.training.batches import (
     Source,
@@ -21,7 +21,6 @@ from moola_pipeline.training.batches import (
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, TorchDraws
 from moola_pipeline.training.examples import N_KINDS, Examples
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.label_epochs import LabelEpochs, taught_parts
 from moola_pipeline.training.lessons import Lessons
 from moola_pipeline.training.precision import precision_on

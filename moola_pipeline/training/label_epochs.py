@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import WeightedRandomSampler
 
 from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import states_of
 from moola_pipeline.training.averaging import Averaging
 from moola_pipeline.training.batches import Augmentation, Batch, Source, batches, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
@@ -14,7 +15,6 @@ from moola_pipeline.training.checkpoints import NumpyDraws, Stateful, TorchDraws
 from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_finite
 from moola_pipeline.training.prefetch import prefetched
-from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.side_by_side import halt_point
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.rule import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.training.live_lessons import LiveLessons, make_live_lessons

@@ -3,8 +3,8 @@
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
-from moola_pipeline.models.annotator import sigmoid
 from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.live import Begun, LiveDecisions, raised, read_live
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.decisions import calibration

@@ -6,7 +6,7 @@ import numpy as np
 
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.live import beginnings
-from moola_pipeline.models.rule import Proposals
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import UNKNOWN, orientation
 from moola_pipeline.training.teachers import Known, Teacher, fit_live_judge

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, Stateful, TorchDraws
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.objectives.next_leg import NextLeg
 from moola_pipeline.training.objectives.objective import Dropping, Objective

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledSpans
-from moola_pipeline.models.rule import MAX_LENGTH, ORDERINGS, Proposals, Rule, SpanMeasures, propose
+from moola_pipeline.models.span_proposer import MAX_LENGTH, ORDERINGS, Proposals, Rule, SpanMeasures, propose
 from moola_pipeline.windows.frame import (
     CORE_FIRST,
     CORE_LAST,

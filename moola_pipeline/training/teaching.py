@@ -8,14 +8,14 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from moola_pipeline.models.classifier import Classifier, Heads, Spans
-from moola_pipeline.models.reading import Views, spans_in, views_of
-from moola_pipeline.models.rule import Proposals
+from moola_pipeline.models.encoder import states_of
+from moola_pipeline.models.span_inference import Views, spans_in, views_of
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws, Stateful
 from moola_pipeline.training.lessons import Lessons
 from moola_pipeline.training.losses import require_finite, smoothed
 from moola_pipeline.training.prefetch import prefetched
-from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.sending import sent
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.side_by_side import halt_point

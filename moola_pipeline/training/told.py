@@ -3,8 +3,8 @@
 import numpy as np
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.models.reading import inputs_of
-from moola_pipeline.models.rule import Proposals
+from moola_pipeline.models.span_inference import inputs_of
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Source
 from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS

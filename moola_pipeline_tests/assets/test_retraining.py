@@ -13,7 +13,7 @@ from moola_pipeline.bars.store import BarStore
 from moola_pipeline.cli.faults import FAILED
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, annotate
 from moola_pipeline.inference.live import annotate_live
-from moola_pipeline.models.annotator import load_annotator
+from moola_pipeline.models.expansion_model import load_annotator
 from moola_pipeline.profiles import PROFILES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version, version_of

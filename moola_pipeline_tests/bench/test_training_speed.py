@@ -17,7 +17,7 @@ from moola_pipeline.bench.training_speed import (
     training_page,
 )
 from moola_pipeline.features.relativity import compute_features
-from moola_pipeline.models.reading import views_of
+from moola_pipeline.models.span_inference import views_of
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import EMPTY
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks

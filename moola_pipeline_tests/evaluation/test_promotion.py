@@ -13,9 +13,9 @@ from moola_pipeline.evaluation.promotion import Contender, Trials, rule_on, rule
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.labels.spans import labeled_windows
-from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.report.data import Check
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version

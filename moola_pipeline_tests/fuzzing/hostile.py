@@ -44,7 +44,7 @@ HEADER = "timestamp,open,high,low,close,volume"
 
 
 def _model(path: Path) -> object:
-    from moola_pipeline.models.annotator import load_annotator
+    from moola_pipeline.models.expansion_model import load_annotator
 
     return load_annotator(path.parent)
 

@@ -19,7 +19,7 @@ from moola_pipeline.bars.store import BarStore, read_manifest, verify_files
 from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice, remember_choice
 from moola_pipeline.labels.registry import LEDGER_NAME, add_labels, registered_files, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.models.annotator import CONFIG_FILE, WEIGHTS_FILE, load_annotator, save_annotator
+from moola_pipeline.models.expansion_model import CONFIG_FILE, WEIGHTS_FILE, load_annotator, save_annotator
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
 from moola_pipeline.resources.formats import FORMAT_NAME, home_format
@@ -263,7 +263,7 @@ def _restored(content: bytes, folder: Path) -> None:
 
 def _models() -> list[bytes]:
     """A model's two files as one content: the length of the config, the config, the weights."""
-    from moola_pipeline_tests.models.test_annotator import FACTS, made_annotator
+    from moola_pipeline_tests.models.test_expansion_model import FACTS, made_annotator
 
     with tempfile.TemporaryDirectory() as folder:
         save_annotator(Path(folder), made_annotator(), {**FACTS, "model_version": "1", "instrument": "NQ"})

@@ -16,10 +16,10 @@ from moola_pipeline.inference.hindsight import (
     table_features,
 )
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.models.annotator import Annotator, Decisions
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.rule import Rule
+from moola_pipeline.models.expansion_model import Annotator, Decisions
+from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline.windows.repainted import BarArrays

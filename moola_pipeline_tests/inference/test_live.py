@@ -11,11 +11,11 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, table_features
 from moola_pipeline.inference.live import annotate_live, annotate_live_new, find_alarms
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.models.annotator import Annotator, Decisions
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.expansion_model import Annotator, Decisions
 from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.rule import Rule
+from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import live_windows
 from moola_pipeline.windows.frame import LIVE_BARS, WAITS
 from moola_pipeline_tests.inference.test_hindsight import BAR, OPENED, table

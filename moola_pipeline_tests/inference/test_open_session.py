@@ -12,10 +12,10 @@ from moola_pipeline.bars.simulated import SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.inference.hindsight import annotate, table_features
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
-from moola_pipeline.models.annotator import Annotator, Decisions
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.rule import Rule
+from moola_pipeline.models.expansion_model import Annotator, Decisions
+from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import scan_windows, uncovered
 
 TICK = 0.25

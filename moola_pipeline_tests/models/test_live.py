@@ -7,7 +7,7 @@ import torch
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import Begun, beginnings, raised, read_live
-from moola_pipeline.models.reading import inputs_of, read_spans
+from moola_pipeline.models.span_inference import inputs_of, read_spans
 from moola_pipeline.windows.dense import live_windows
 from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT
 from moola_pipeline_tests.made_bars import features_of, made_market, with_prices

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from moola_pipeline.models.rule import Rule
+from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.study import trials
 
 LOOSE = Rule(min_net_atr=1.0, min_efficiency=0.3, min_length=2, max_length=12, ordering="net")

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.models.annotator import CONFIG_FILE, save_annotator
+from moola_pipeline.models.expansion_model import CONFIG_FILE, save_annotator
 from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.tracking.registry import CONFIG_DIGEST, MODEL_DIGEST, _require_digests, annotator_digests
-from moola_pipeline_tests.models.test_annotator import FACTS, made_annotator
+from moola_pipeline_tests.models.test_expansion_model import FACTS, made_annotator
 
 
 def test_a_config_written_anew_with_a_digest_of_its_own_is_still_not_the_registered_one(tmp_path: Path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.annotator import Annotator
 from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.training.annotators import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.frame import WINDOW_BARS

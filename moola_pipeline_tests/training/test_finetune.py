@@ -13,7 +13,7 @@ from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.reading import read_spans
+from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training import best_epoch, label_epochs
 from moola_pipeline.training import finetune as finetuning
 from moola_pipeline.training.batches import (

@@ -127,7 +127,7 @@ def test_the_network_takes_the_live_answers_over_and_finds_planted_beginnings(
 
 
 def _alarms(begun, window, threshold, decisions, wait):
-    from moola_pipeline.models.annotator import sigmoid
+    from moola_pipeline.models.expansion_model import sigmoid
     from moola_pipeline.models.live import raised
 
     return raised(begun, window, sigmoid(decisions.scale * begun.begun + decisions.shift), threshold, wait)

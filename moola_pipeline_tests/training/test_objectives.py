@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.objectives.next_leg import LEG_NAMES, NextLeg, leg_targets
 from moola_pipeline.training.objectives.objective import before_states
 from moola_pipeline.training.objectives.span_structure import SPANS_A_WINDOW, SpanStructure

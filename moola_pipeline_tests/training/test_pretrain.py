@@ -6,10 +6,9 @@ import torch
 from pydantic import ValidationError
 
 from moola_pipeline.errors import LossNotFinite
-from moola_pipeline.models.encoder import Encoder, RidgeDecoder
+from moola_pipeline.models.encoder import Encoder, RidgeDecoder, initialize
 from moola_pipeline.training import pretrain as pretraining
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.objectives import hidden_blocks as hiding
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks, hide
 from moola_pipeline.training.objectives.objective import Standard

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from moola_pipeline.labels.spans import LabeledSpans
-from moola_pipeline.models.rule import ORDERINGS, Proposals, Rule, SpanMeasures, propose
+from moola_pipeline.models.span_proposer import ORDERINGS, Proposals, Rule, SpanMeasures, propose
 from moola_pipeline.training.rule_fit import f_beta, fit_rule, matches, push_rule
 from moola_pipeline_tests.training.conftest import Lesson
 

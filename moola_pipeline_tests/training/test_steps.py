@@ -118,7 +118,7 @@ def test_recomputed_states_change_no_weight(name: ObjectiveName):
 def test_states_are_recomputed_only_if_asked_for(monkeypatch: pytest.MonkeyPatch):
     calls: list[int] = []
     monkeypatch.setattr(
-        "moola_pipeline.training.recomputing.checkpoint",
+        "moola_pipeline.models.encoder.checkpoint",
         lambda function, *args, **_: (calls.append(1), function(*args))[1],
     )
     pretrain(SOURCE, WINDOWS, small_with(epochs=1))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.reading import read_spans
+from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.lessons import Lessons, make_lessons

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.models.encoder import Encoder, RidgeDecoder
+from moola_pipeline.models.encoder import Encoder, RidgeDecoder, initialize, states_of
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.imputation import (
     Hidden,
@@ -18,9 +18,7 @@ from moola_pipeline.training.imputation import (
     imputation_errors,
     locate_hidden,
 )
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.objectives.objective import Dropping, Objective, Standard, dropped
-from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.frame import VIEW_BARS, gathered
 from moola_pipeline.windows.repainted import BarArrays, bridge_hidden, hidden_blocks, repainted_features

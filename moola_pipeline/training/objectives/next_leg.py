@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.features.zigzag import confirmed_swings
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, states_of
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.imputation import fit_ridge
 from moola_pipeline.training.objectives.objective import (
@@ -22,7 +22,6 @@ from moola_pipeline.training.objectives.objective import (
     ridge_error,
     two_layers,
 )
-from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.before import BARS_BEFORE_START
 from moola_pipeline.windows.frame import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gathered

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.sending import sent
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.before import BARS_BEFORE_START

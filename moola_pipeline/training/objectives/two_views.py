@@ -10,11 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize, states_of
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.initial import initialize
 from moola_pipeline.training.objectives.objective import Dropping, Objective, before_states, dropped
-from moola_pipeline.training.recomputing import states_of
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import straddling
 from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered

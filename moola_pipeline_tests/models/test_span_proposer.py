@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from moola_pipeline.models.rule import (
+from moola_pipeline.models.span_proposer import (
     MAX_LENGTH,
     MAX_PROPOSALS,
     ORDERINGS,

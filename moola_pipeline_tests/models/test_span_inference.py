@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.models import reading
+from moola_pipeline.models import span_inference
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.reading import inputs_of, oriented, read_spans, views_of
-from moola_pipeline.models.rule import Proposals, Rule, measure_spans, propose
+from moola_pipeline.models.span_inference import inputs_of, oriented, read_spans, views_of
+from moola_pipeline.models.span_proposer import Proposals, Rule, measure_spans, propose
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.frame import view_rows
 from moola_pipeline_tests.made_bars import features_of, made_market, upside_down
@@ -61,7 +61,7 @@ N_VIEWS = np.unique(np.stack([PROPOSALS.window, PROPOSALS.direction]), axis=1).s
 @pytest.mark.parametrize("size", [1, 2, 7, N_VIEWS - 1, N_VIEWS, N_VIEWS + 1])
 def test_the_batch_size_changes_nothing(classifier: Classifier, size: int, monkeypatch: pytest.MonkeyPatch):
     expected = read_spans(classifier, *TABLE, BAR0, PROPOSALS)
-    monkeypatch.setattr(reading, "BATCH_WINDOWS", size)
+    monkeypatch.setattr(span_inference, "BATCH_WINDOWS", size)
 
     for one, other in zip(read_spans(classifier, *TABLE, BAR0, PROPOSALS), expected, strict=True):
         assert one == pytest.approx(other, abs=1e-5)

@@ -13,7 +13,9 @@ from safetensors.torch import load, save
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError
 from moola_pipeline.features.schema import FEATURE_NAMES, N_FEATURES
-from moola_pipeline.models.annotator import (
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.expansion_model import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     Annotator,
@@ -24,10 +26,8 @@ from moola_pipeline.models.annotator import (
     save_encoder,
     sigmoid,
 )
-from moola_pipeline.models.classifier import Classifier
-from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.rule import Rule
+from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 

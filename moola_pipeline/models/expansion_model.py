@@ -18,7 +18,7 @@ from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.rule import Rule
+from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import publish_record, read_record, unreadable
 
