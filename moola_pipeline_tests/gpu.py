@@ -23,17 +23,16 @@ from moola_pipeline.bench.training_rows import labeled_rows, lessons_of, new_cla
 from moola_pipeline.bench.training_speed import measure_pretraining
 from moola_pipeline.storage.atomic_write import publish_json
 from moola_pipeline.tracking.system_metrics import Usage
-from moola_pipeline.training.averaging import Averaging
 from moola_pipeline.training.batches import Source, batches
 from moola_pipeline.training.best_epoch import BestEpoch
-from moola_pipeline.training.label_epochs import LabelEpochs
+from moola_pipeline.training.device import precision_on, set_precision
+from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.objectives.objective import Dropping, Shown
-from moola_pipeline.training.precision import precision_on, set_precision
 from moola_pipeline.training.pretrain import PretrainResult, new_encoder, new_optimizer, pretrain
+from moola_pipeline.training.pretraining_loop import shown_batches, train_epoch
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.training.steps import shown_batches, train_epoch
-from moola_pipeline.training.teaching import teach
+from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs
 from moola_pipeline.windows.dense import pretraining_windows
 
 NO_GPU = "not measured on a GPU: no CUDA device here"

@@ -56,10 +56,10 @@ def finetuned_classifier(
 ) -> Iterator[Any]:
     """Finds expansions, judges them, and types each by what stood before it."""
     from moola_pipeline.inference.hindsight import bar_arrays
-    from moola_pipeline.training.annotators import train_annotators
     from moola_pipeline.training.best_epoch import LEAST_SPREAD
     from moola_pipeline.training.checkpoints import Checkpoints
-    from moola_pipeline.training.precision import precision_on
+    from moola_pipeline.training.device import precision_on
+    from moola_pipeline.training.expansion_models import train_annotators
 
     settings = settings_in_force(config, pipeline.chosen_profile().finetune)
     with open_stage(context, pipeline, tracking, {"finetune": settings}) as stage:

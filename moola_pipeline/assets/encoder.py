@@ -61,8 +61,8 @@ def pretrained_encoder(
     from moola_pipeline.inference.hindsight import bar_arrays
     from moola_pipeline.training.batches import Source
     from moola_pipeline.training.checkpoints import Checkpoints
-    from moola_pipeline.training.handover import Task
-    from moola_pipeline.training.precision import precision_on
+    from moola_pipeline.training.device import precision_on
+    from moola_pipeline.training.job_files import Task
     from moola_pipeline.training.pretrain import pretrain
 
     settings = settings_in_force(config, pipeline.chosen_profile().pretrain)

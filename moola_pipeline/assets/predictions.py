@@ -48,7 +48,7 @@ def latest_expansions(
 ) -> Iterator[Any]:
     """Expansions and live alarms in the bars after the last split; empty, and saying so, without any."""
     from moola_pipeline.inference.hindsight import nothing_found
-    from moola_pipeline.training.precision import precision_on
+    from moola_pipeline.training.device import precision_on
 
     champion = champion_version(pipeline.home, pipeline.chosen_market().model_name)
     with open_stage(context, pipeline, tracking, upstream={"champion": champion}) as stage:

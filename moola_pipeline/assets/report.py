@@ -85,7 +85,7 @@ def bootstrap_ci_report(
     from moola_pipeline.metrics.scores import make_ground
     from moola_pipeline.report import checks as conclusions
     from moola_pipeline.report.html import render_html, summary_lines
-    from moola_pipeline.training.precision import precision_on
+    from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.settings import FinetuneSettings
 
     settings = settings_in_force(config, pipeline.chosen_profile().report)

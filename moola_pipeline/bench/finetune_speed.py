@@ -11,16 +11,15 @@ from moola_pipeline.bench.training_rows import labeled_rows, lessons_of, new_cla
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.span_inference import spans_in, views_of
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.averaging import Averaging
 from moola_pipeline.training.batches import Augmentation, Batch, Source, batches, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
+from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.examples import Examples
-from moola_pipeline.training.label_epochs import LabelEpochs, new_optimizer
-from moola_pipeline.training.lessons import Lessons
-from moola_pipeline.training.live_lessons import LiveLessons
+from moola_pipeline.training.live_pseudo_labels import LiveLessons
 from moola_pipeline.training.losses import TaskWeights, losses
+from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.teaching import teach
+from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, new_optimizer
 from moola_pipeline.windows.frame import LIVE_BARS, WINDOW_BARS
 
 LIVE_SHARE = 0.75

@@ -23,7 +23,7 @@ from moola_pipeline.bench.startup import measure_startup
 from moola_pipeline.bench.step_memory import StepMemory, measure_steps
 from moola_pipeline.bench.training_speed import TrainingSpeed, measure_training
 from moola_pipeline.storage.atomic_write import publish_bytes
-from moola_pipeline.training.precision import precision_on, set_precision
+from moola_pipeline.training.device import precision_on, set_precision
 
 N_BARS = 1_800_000
 STREAMED_BARS = 100_000

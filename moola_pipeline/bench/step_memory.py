@@ -10,7 +10,7 @@ from moola_pipeline.bench.batch_speed import devices, learn, settle
 from moola_pipeline.bench.fresh import answer_of, resident_mb
 from moola_pipeline.features.schema import N_FEATURES
 from moola_pipeline.models.encoder import Encoder, states_of
-from moola_pipeline.training.precision import set_precision
+from moola_pipeline.training.device import set_precision
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.frame import VIEW_BARS
 

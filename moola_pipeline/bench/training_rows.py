@@ -13,8 +13,8 @@ from moola_pipeline.models.span_inference import inputs_of, views_of
 from moola_pipeline.models.span_proposer import Proposals, Rule, measure_spans, propose
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import Examples, make_examples
-from moola_pipeline.training.lessons import Lessons
-from moola_pipeline.training.live_lessons import LiveLessons
+from moola_pipeline.training.live_pseudo_labels import LiveLessons
+from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.windows.dense import live_windows, pretraining_windows
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, LIVE_BARS, view_rows

@@ -24,8 +24,8 @@ from moola_pipeline.training.batches import Source
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks
 from moola_pipeline.training.objectives.objective import Dropping
 from moola_pipeline.training.pretrain import new_encoder, new_optimizer
+from moola_pipeline.training.pretraining_loop import drawn_batches, shown_batches, train_epoch
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.training.steps import drawn_batches, shown_batches, train_epoch
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.frame import CONTEXT_BARS, LIVE_BARS, VIEW_BARS
 

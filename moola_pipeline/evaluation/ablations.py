@@ -10,9 +10,9 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.report.checks import UNTRAINED
-from moola_pipeline.training.annotators import train_annotators
+from moola_pipeline.training.expansion_models import train_annotators
+from moola_pipeline.training.parallel import Promised, side_by_side
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.side_by_side import Promised, side_by_side
 
 FRESH_SEED = 104_729
 """Of the weights that take the place of the pretrained ones."""

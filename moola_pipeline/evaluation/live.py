@@ -17,8 +17,8 @@ from moola_pipeline.models.live import Begun, beginnings, raised
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.live_decisions import fit_thresholds
-from moola_pipeline.training.live_lessons import fit_min_net
+from moola_pipeline.training.live_pseudo_labels import fit_min_net
+from moola_pipeline.training.live_thresholds import fit_thresholds
 from moola_pipeline.windows.dense import live_windows, live_windows_of
 from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, WAITS
 

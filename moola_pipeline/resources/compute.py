@@ -9,7 +9,7 @@ from pydantic import Field
 from moola_pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from moola_pipeline.training.handover import Terms
+    from moola_pipeline.training.job_files import Terms
 
 PROCESSES_VARIABLE = "MOOLA_PROCESSES"
 
@@ -31,7 +31,7 @@ class Compute(dg.ConfigurableResource):
 
     def workers_on(self, device: str) -> int:
         """Trainings side by side on a device: those asked for; else one for each core, one on a GPU."""
-        from moola_pipeline.training.side_by_side import n_workers
+        from moola_pipeline.training.parallel import n_workers
 
         return n_workers(device, self.workers)
 
@@ -59,7 +59,7 @@ class Compute(dg.ConfigurableResource):
 
     def terms(self, device: str, processes: int) -> "Terms":
         """How each of so many processes works on a device."""
-        from moola_pipeline.training.handover import Terms
+        from moola_pipeline.training.job_files import Terms
 
         return Terms(device=device, tf32=self.tf32, threads=self.threads, processes=processes)
 
@@ -71,8 +71,8 @@ class Compute(dg.ConfigurableResource):
         """
         import torch
 
-        from moola_pipeline.training.cores import n_cores
-        from moola_pipeline.training.precision import set_precision
+        from moola_pipeline.training.device import set_precision
+        from moola_pipeline.training.parallel import n_cores
 
         torch.set_num_threads(self.threads or n_cores())
         set_precision(self.tf32)

@@ -16,16 +16,15 @@ from dagster._core.errors import DagsterPipesExecutionError
 from filelock import FileLock, Timeout
 
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.resources.torchrun import ENDED, LOGS, TRACEBACK
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
-from moola_pipeline.training.places import place_of
+from moola_pipeline.training.torchrun import ENDED, LOGS, TRACEBACK, place_of
 
 if TYPE_CHECKING:
-    from moola_pipeline.training.handover import Task
+    from moola_pipeline.training.job_files import Task
     from moola_pipeline.training.pretrain import PretrainResult
 
-LAUNCHER = "moola_pipeline.resources.torchrun"
+LAUNCHER = "moola_pipeline.training.torchrun"
 PATIENCE_SECONDS = 10
 """How long processes that were told to end may take before they are left to notice it themselves."""
 LOG_LINES = 40
@@ -53,7 +52,7 @@ def pretrain_in_processes(
         BadInput, LossNotFinite: As in one process.
         MoolaError: If a process was killed, or met any other fault; names it.
     """
-    from moola_pipeline.training.handover import given_back, hand_over
+    from moola_pipeline.training.job_files import given_back, hand_over
 
     with shared_folder(home.dagster / "ranks") as folder:
         hand_over(task, folder)
@@ -100,7 +99,7 @@ class _EpochReader(dg.PipesTempFileMessageReader):
 
 def _reason(folder: Path, processes: int) -> MoolaError:
     """Why the processes ended, as one line."""
-    from moola_pipeline.training.handover import faults_in
+    from moola_pipeline.training.job_files import faults_in
 
     faults = faults_in(folder)
     for fault in faults.values():

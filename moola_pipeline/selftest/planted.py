@@ -18,7 +18,7 @@ from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.metrics.scores import make_ground
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import Annotator
-from moola_pipeline.training.annotators import train_annotators
+from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
 
 TICK_POINTS = 0.25

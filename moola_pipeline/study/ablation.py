@@ -17,10 +17,10 @@ from moola_pipeline.study.ablation_folds import N_FOLDS, Fold, Part, StudyGround
 from moola_pipeline.study.ablation_rows import LESSONS, SPARSE_BARS, Row
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import digest_of
-from moola_pipeline.training.decisions import fit_decisions
 from moola_pipeline.training.finetune import finetune
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.training.thresholds import fit_decisions
 
 PRETRAINING = PretrainSettings(max_windows=2_000, epochs=3)
 RANDOM_SEED = 104_729

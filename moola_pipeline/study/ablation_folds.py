@@ -15,8 +15,8 @@ from moola_pipeline.profiles import Market
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
-from moola_pipeline.training.lessons import Lessons, make_lessons
-from moola_pipeline.training.rule_fit import fit_rule
+from moola_pipeline.training.proposer_fit import fit_rule
+from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, gathered

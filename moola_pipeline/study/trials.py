@@ -21,14 +21,14 @@ from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.study.store import Cell
 from moola_pipeline.study.subsets import nested_subset, part_of
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.decisions import fit_decisions
 from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
 from moola_pipeline.training.finetune import finetune
-from moola_pipeline.training.lessons import Lessons, make_lessons
 from moola_pipeline.training.objectives.objective import before_states
-from moola_pipeline.training.rule_fit import fit_rule
+from moola_pipeline.training.proposer_fit import fit_rule
+from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.study_settings import StudySettings
+from moola_pipeline.training.thresholds import fit_decisions
 from moola_pipeline.windows.frame import CONTEXT_BARS, gathered
 from moola_pipeline.windows.span_inputs import N_BEFORE
 

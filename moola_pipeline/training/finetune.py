@@ -11,7 +11,6 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.averaging import Averaging
 from moola_pipeline.training.batches import (
     Source,
     batches,
@@ -20,12 +19,12 @@ from moola_pipeline.training.batches import (
 )
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, TorchDraws
+from moola_pipeline.training.device import precision_on
+from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.examples import N_KINDS, Examples
-from moola_pipeline.training.label_epochs import LabelEpochs, taught_parts
-from moola_pipeline.training.lessons import Lessons
-from moola_pipeline.training.precision import precision_on
+from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.teaching import teach
+from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, taught_parts
 from moola_pipeline.windows.frame import gathered
 from moola_pipeline.windows.repainted import BarArrays
 from moola_pipeline.windows.span_inputs import span_inputs

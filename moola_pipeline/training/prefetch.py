@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from moola_pipeline.training.cores import n_cores
+from moola_pipeline.training.parallel import n_cores
 
 T = TypeVar("T")
 C = TypeVar("C")

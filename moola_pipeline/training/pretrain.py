@@ -13,20 +13,20 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, Stateful, TorchDraws
+from moola_pipeline.training.device import precision_on
+from moola_pipeline.training.objectives.contrastive import TwoViews
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.objectives.next_leg import NextLeg
 from moola_pipeline.training.objectives.objective import Dropping, Objective
 from moola_pipeline.training.objectives.span_structure import SpanStructure
-from moola_pipeline.training.objectives.two_views import TwoViews
-from moola_pipeline.training.precision import precision_on
-from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
-from moola_pipeline.training.steps import (
+from moola_pipeline.training.pretraining_loop import (
     HeldOut,
     choices,
     shown_batches,
     train_epoch,
 )
-from moola_pipeline.training.team import ALONE, Team
+from moola_pipeline.training.process_group import ALONE, Team
+from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
 
 EMBARGO_BARS = WINDOW_BARS

@@ -18,7 +18,7 @@ from moola_pipeline.profiles import PROFILES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version, version_of
 from moola_pipeline.tracking.runs import open_store
-from moola_pipeline.training import annotators
+from moola_pipeline.training import expansion_models
 from moola_pipeline.training.finetune import FinetuneResult
 from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.homes import (
@@ -205,8 +205,8 @@ def answering(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def answer(shares: dict[str, float], spread: float) -> None:
         result = FinetuneResult(annotator.classifier, training["histories"]["0"], 0)
-        trained = annotators.TrainedAnnotator(annotator, result, shares, spread)
-        monkeypatch.setattr(annotators, "train_annotators", lambda *given: {0: trained})
+        trained = expansion_models.TrainedAnnotator(annotator, result, shares, spread)
+        monkeypatch.setattr(expansion_models, "train_annotators", lambda *given: {0: trained})
 
     return answer
 

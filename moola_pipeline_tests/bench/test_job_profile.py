@@ -19,7 +19,7 @@ def frame(path: str, name: str, back: Any = None) -> FrameType:
 
 
 ASSET = frame(str(PACKAGE / "assets/encoder.py"), "pretrained_encoder", frame("dagster.py", "execute"))
-EPOCH = frame(str(PACKAGE / "training/steps.py"), "train_epoch", ASSET)
+EPOCH = frame(str(PACKAGE / "training/pretraining_loop.py"), "train_epoch", ASSET)
 LIBRARY = frame("torch/nn/rnn.py", "forward", EPOCH)
 PARKED = frame("threading.py", "wait", EPOCH)
 

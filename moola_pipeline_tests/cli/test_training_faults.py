@@ -14,8 +14,8 @@ from moola_pipeline.cli.faults import BAD_INPUT, FAILED
 from moola_pipeline.profiles import PROFILES
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home
+from moola_pipeline.training import distillation
 from moola_pipeline.training import finetune as finetuning
-from moola_pipeline.training import teaching
 from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.cli.calls import call
@@ -54,8 +54,8 @@ def test_a_loss_that_is_no_number_is_one_line_that_names_the_windows_by_time(
     smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):
     smoke_with(monkeypatch, taught_epochs=3)
-    losses = teaching._losses
-    monkeypatch.setattr(teaching, "_losses", lambda *given: losses(*given) * torch.tensor(float("nan")))
+    losses = distillation._losses
+    monkeypatch.setattr(distillation, "_losses", lambda *given: losses(*given) * torch.tensor(float("nan")))
     result = call(*SMOKE, home=smoke_copy.root)
 
     assert result.exit_code == FAILED

@@ -11,7 +11,7 @@ from moola_pipeline.resources.ranks import pretrain_in_processes
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
-from moola_pipeline.training.handover import Task, Terms
+from moola_pipeline.training.job_files import Task, Terms
 from moola_pipeline.training.pretrain import PretrainResult
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows

@@ -5,7 +5,7 @@ import torch
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.resources.compute import PROCESSES_VARIABLE, Compute
-from moola_pipeline.training.precision import precision_on
+from moola_pipeline.training.device import precision_on
 
 
 def without_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:

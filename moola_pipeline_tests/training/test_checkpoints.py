@@ -17,8 +17,8 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, TorchDraws, digest_of
 from moola_pipeline.training.finetune import FinetuneResult, finetune
-from moola_pipeline.training.lessons import Lessons, make_lessons
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
+from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import Market
@@ -216,15 +216,15 @@ def test_killed_after_any_epoch_it_comes_to_the_same_weights(
 def test_epochs_that_were_done_are_told_and_not_done_again(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from moola_pipeline.training import label_epochs, teaching
+    from moola_pipeline.training import distillation, supervised_loop
 
     training(tmp_path)
 
     def nobody(*given: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(teaching, "_losses", nobody)
-    monkeypatch.setattr(label_epochs, "losses", nobody)
+    monkeypatch.setattr(distillation, "_losses", nobody)
+    monkeypatch.setattr(supervised_loop, "losses", nobody)
     assert len(training(tmp_path).history) == 7
 
 

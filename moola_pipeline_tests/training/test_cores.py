@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from moola_pipeline.training.cores import n_cores
+from moola_pipeline.training.parallel import n_cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.training import batches, losses, teaching
-from moola_pipeline.training.sending import sent
+from moola_pipeline.training import batches, losses
+from moola_pipeline.training.device import sent
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.gpu import labeled_for, taught_for
 from moola_pipeline_tests.made_bars import made_bars

@@ -14,7 +14,7 @@ from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.training import best_epoch, label_epochs
+from moola_pipeline.training import best_epoch, supervised_loop
 from moola_pipeline.training import finetune as finetuning
 from moola_pipeline.training.batches import (
     Augmentation,
@@ -215,7 +215,7 @@ def test_rows_are_drawn_anew_each_epoch_and_each_kind_alike(
         drawn.append(rows)
         return make(source, examples, rows, *rest)
 
-    monkeypatch.setattr(label_epochs, "batches", noted)
+    monkeypatch.setattr(supervised_loop, "batches", noted)
     trainer(small_with(epochs=12, frozen_epochs=12, patience=12), train=lopsided)
 
     epochs = drawn

@@ -262,7 +262,7 @@ def test_augmentation_is_for_training_alone():
             for node in ast.walk(parsed(path))
         )
     ]
-    assert sorted(users) == ["training/batches.py", "training/objectives/two_views.py"]
+    assert sorted(users) == ["training/batches.py", "training/objectives/contrastive.py"]
 
 
 def test_augmenting_a_thousand_windows_takes_no_loop_over_them():

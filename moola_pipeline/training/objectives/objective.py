@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.sending import sent
+from moola_pipeline.training.device import sent
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.before import BARS_BEFORE_START
 

@@ -17,15 +17,15 @@ from moola_pipeline.models.span_inference import Reading, read_spans
 from moola_pipeline.models.span_proposer import Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
-from moola_pipeline.training.decisions import fit_decisions
 from moola_pipeline.training.examples import labeled_proposals, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
-from moola_pipeline.training.lessons import make_lessons
-from moola_pipeline.training.live_decisions import fit_live_decisions
-from moola_pipeline.training.live_lessons import fit_min_net
-from moola_pipeline.training.rule_fit import fit_rule, push_rule
+from moola_pipeline.training.live_pseudo_labels import fit_min_net
+from moola_pipeline.training.live_thresholds import fit_live_decisions
+from moola_pipeline.training.parallel import all_side_by_side
+from moola_pipeline.training.proposer_fit import fit_rule, push_rule
+from moola_pipeline.training.pseudo_labels import make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.side_by_side import all_side_by_side
+from moola_pipeline.training.thresholds import fit_decisions
 from moola_pipeline.windows.frame import view_rows
 from moola_pipeline.windows.repainted import BarArrays
 

@@ -1,4 +1,4 @@
-"""python -m moola_pipeline.resources.pretrain_rank FOLDER PARENT: one process of a pretraining in several."""
+"""python -m moola_pipeline.training.pretrain_rank FOLDER PARENT: one process of a pretraining in several."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import traceback
 from contextlib import nullcontext
 from pathlib import Path
 
-from moola_pipeline.resources.attached import stay_with
+from moola_pipeline.training.torchrun import stay_with
 
 
 def main(folder: Path, parent: int) -> None:
@@ -19,7 +19,7 @@ def main(folder: Path, parent: int) -> None:
     """
     stay_with(parent, folder)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # waiting for the others, it would not hear it in Python
-    from moola_pipeline.training.handover import Fault
+    from moola_pipeline.training.job_files import Fault
 
     rank = int(os.environ["RANK"])
     try:
@@ -35,11 +35,11 @@ def _pretrain(folder: Path, rank: int) -> None:
     import torch
     from dagster_pipes import open_dagster_pipes
 
-    from moola_pipeline.training.cores import n_cores
-    from moola_pipeline.training.handover import give_back, taken_over
-    from moola_pipeline.training.precision import set_precision
+    from moola_pipeline.training.device import set_precision
+    from moola_pipeline.training.job_files import give_back, taken_over
+    from moola_pipeline.training.parallel import n_cores
     from moola_pipeline.training.pretrain import pretrain
-    from moola_pipeline.training.team import joined_team
+    from moola_pipeline.training.process_group import joined_team
 
     task = taken_over(folder)
     torch.set_num_threads(task.terms.threads or n_cores())

@@ -11,7 +11,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.losses import require_finite
 from moola_pipeline.training.objectives.objective import Dropping, Objective, Shown, on_device, some_of
 from moola_pipeline.training.prefetch import made_in_order, n_makers, prefetched
-from moola_pipeline.training.team import ALONE, Team
+from moola_pipeline.training.process_group import ALONE, Team
 
 
 def choices(objective: Objective, windows: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[Any]:

@@ -1,20 +1,41 @@
-"""Lessons: spans that nobody labeled, with what teachers fitted on the labels say of them."""
+"""Pseudo-labels: teacher trees fitted on the labels answer for spans that nobody labeled."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from moola_pipeline.features.schema import mirrored
 from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.models.span_inference import inputs_of
 from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import labeled_proposals
-from moola_pipeline.training.live_lessons import LiveLessons, make_live_lessons
-from moola_pipeline.training.rule_fit import matches
+from moola_pipeline.training.live_pseudo_labels import LiveLessons, make_live_lessons
+from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.training.teachers import Known, fit_judge, fit_typer
-from moola_pipeline.training.told import before, told
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
-from moola_pipeline.windows.span_inputs import N_INPUTS
+from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+
+
+def told(source: Source, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS) -> np.ndarray:
+    """What a teacher sees of spans: (n, 78 + F), the features of the bar before them last.
+
+    Args:
+        source: The table that the windows lie in.
+        bar0: (n_windows,) rows of bar 0.
+        proposals: n spans in these windows.
+        bars: Of each window; no later one is read.
+    """
+    eve = source.values[bar0[proposals.window] + proposals.start - 1]
+    eve = np.where((proposals.direction < 0)[:, None], mirrored(eve), eve)
+    return np.column_stack([inputs_of(source.bars.prices, source.atr, bar0, proposals, bars), eve])
+
+
+def before(seen: np.ndarray) -> np.ndarray:
+    """What is told of the bars before a span: (n, 53 + F)."""
+    return np.column_stack([seen[:, :N_BEFORE], seen[:, N_INPUTS:]])
+
 
 TEACHER_SEED = 0
 """Of the teachers and of the windows drawn: the same for every training seed."""

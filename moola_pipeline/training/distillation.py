@@ -13,12 +13,12 @@ from moola_pipeline.models.span_inference import Views, spans_in, views_of
 from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws, Stateful
-from moola_pipeline.training.lessons import Lessons
+from moola_pipeline.training.device import sent
 from moola_pipeline.training.losses import require_finite, smoothed
+from moola_pipeline.training.parallel import halt_point
 from moola_pipeline.training.prefetch import prefetched
-from moola_pipeline.training.sending import sent
+from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.side_by_side import halt_point
 from moola_pipeline.windows.frame import LIVE_BARS, WINDOW_BARS
 
 TAUGHT = ("expansion", "type", "live")

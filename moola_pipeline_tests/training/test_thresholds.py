@@ -7,7 +7,7 @@ from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.span_inference import Reading
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.decisions import fit_decisions, moved
+from moola_pipeline.training.thresholds import fit_decisions, moved
 from moola_pipeline.windows.frame import encode_span
 
 

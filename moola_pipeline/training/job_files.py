@@ -14,9 +14,9 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, publish_bytes, publish_json, publishing
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
-from moola_pipeline.training.places import place_of
 from moola_pipeline.training.pretrain import PretrainResult
 from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.training.torchrun import place_of
 from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline.windows.repainted import BarArrays
 

@@ -7,7 +7,7 @@ import pytest
 
 from moola_pipeline.errors import BadInput, LossNotFinite
 from moola_pipeline.training.checkpoints import Checkpoints
-from moola_pipeline.training.handover import (
+from moola_pipeline.training.job_files import (
     Fault,
     Task,
     Terms,
@@ -17,8 +17,8 @@ from moola_pipeline.training.handover import (
     hand_over,
     taken_over,
 )
-from moola_pipeline.training.places import place_of
 from moola_pipeline.training.pretrain import pretrain
+from moola_pipeline.training.torchrun import place_of
 from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline_tests.training.test_pretrain import SOURCE, WINDOWS, small_with, weights_of
 

@@ -9,14 +9,14 @@ from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import Begun, read_live
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.lessons import Lessons, make_lessons
-from moola_pipeline.training.live_decisions import alarm_f1, fit_live_decisions, fit_thresholds
-from moola_pipeline.training.live_lessons import LiveLessons, claims, fit_min_net
+from moola_pipeline.training.live_pseudo_labels import LiveLessons, claims, fit_min_net
+from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions, fit_thresholds
+from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.frame import LIVE_BARS, WAITS, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, features_of, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
-from moola_pipeline_tests.training.test_teaching import source_of, taught
+from moola_pipeline_tests.training.test_distillation import source_of, taught
 
 
 def made(source: Source, windows: LabeledWindows, n_live: int = 400) -> Lessons:

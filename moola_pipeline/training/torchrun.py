@@ -1,15 +1,46 @@
-"""python -m moola_pipeline.resources.torchrun FOLDER PROCESSES PARENT: torchrun, ending with its parent."""
+"""python -m moola_pipeline.training.torchrun FOLDER PROCESSES PARENT: torchrun, ending with its parent."""
 
 import os
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 
-from moola_pipeline.resources.attached import stay_with
-from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
-from moola_pipeline.training.places import place_of
+from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, publish_bytes, publish_json
 
-RANK_MODULE = "moola_pipeline.resources.pretrain_rank"
+
+def place_of(folder: Path, name: str) -> Path:
+    """The file of that name in a folder that is handed over.
+
+    Hidden and temporary by its name: no backup of a home holds it.
+    """
+    return folder / f".{name}{TEMPORARY_SUFFIX}"
+
+
+LOOK_SECONDS = 0.25
+
+
+def stay_with(parent: int, folder: Path) -> None:
+    """End this process, at once and without a word, when its parent is gone or has removed the folder.
+
+    A process whose parent dies is given another one; a thread looks for that, so that it works on
+    every system, and while the others compute or wait.
+
+    Args:
+        parent: Number of the process that started this one; told by it, since it may be gone already.
+        folder: What both work in.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent and folder.is_dir():
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="attached", daemon=True).start()
+
+
+RANK_MODULE = "moola_pipeline.training.pretrain_rank"
 ENDED, TRACEBACK = "ended", "traceback"
 LOGS = "logs"
 """Folder with what each process wrote, by torchrun."""

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from moola_pipeline.training.side_by_side import all_side_by_side, halt_point, n_workers, side_by_side
+from moola_pipeline.training.parallel import all_side_by_side, halt_point, n_workers, side_by_side
 
 
 def named(threads: str = "training-") -> list[threading.Thread]:

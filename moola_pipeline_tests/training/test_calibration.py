@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from moola_pipeline.training.calibrating import LEAST_SCALE, STRENGTH, toward_identity
+from moola_pipeline.training.thresholds import LEAST_SCALE, STRENGTH, toward_identity
 
 
 def drawn(n: int, scale: float, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ import torch
 from moola_pipeline.training.objectives.hidden_blocks import HiddenAsked, HiddenBlocks
 from moola_pipeline.training.objectives.objective import Dropping, Shown, dropped
 from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
+from moola_pipeline.training.pretraining_loop import drawn_batches, shown_batches, train_epoch
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
-from moola_pipeline.training.steps import drawn_batches, shown_batches, train_epoch
 from moola_pipeline_tests.training.test_pretrain import SMALL, SOURCE, WINDOWS, small_with, weights_of
 from moola_pipeline_tests.training.waits import Waits
 
@@ -87,7 +87,7 @@ def test_no_step_sends_anything_to_the_device(monkeypatch: pytest.MonkeyPatch):
 def test_batches_made_ahead_are_those_of_a_plain_loop(
     name: ObjectiveName, makers: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("moola_pipeline.training.steps.n_makers", lambda processes: makers)
+    monkeypatch.setattr("moola_pipeline.training.pretraining_loop.n_makers", lambda processes: makers)
     settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name})
     encoder = new_encoder(SOURCE.values, WINDOWS, settings)
     objective = OBJECTIVES[name](

@@ -1,5 +1,6 @@
-"""Trainings that need nothing of one another, each in a thread: torch leaves Python while it computes."""
+"""Independent trainings in parallel threads: torch releases Python's lock while it computes."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +8,11 @@ from typing import Generic, TypeVar
 
 import torch
 
-from moola_pipeline.training.cores import n_cores
+
+def n_cores() -> int:
+    """Cores that this process may use: those of its affinity mask, where the system has one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 T = TypeVar("T")
 

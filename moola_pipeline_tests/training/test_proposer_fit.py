@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.span_proposer import ORDERINGS, Proposals, Rule, SpanMeasures, propose
-from moola_pipeline.training.rule_fit import f_beta, fit_rule, matches, push_rule
+from moola_pipeline.training.proposer_fit import f_beta, fit_rule, matches, push_rule
 from moola_pipeline_tests.training.conftest import Lesson
 
 Span = tuple[int, int, int]
@@ -174,7 +174,7 @@ def test_a_pushed_rule_is_no_worse_than_a_fitted_one_and_no_random_search_of_equ
         tried.append(rule)
         return propose(measures, rule)
 
-    monkeypatch.setattr("moola_pipeline.training.rule_fit.propose", counted)
+    monkeypatch.setattr("moola_pipeline.training.proposer_fit.propose", counted)
     pushed = push_rule(measures, spans)
     budget = len(tried)
     scores = [f_beta(propose(measures, rule), spans, 1.0) for rule in (pushed, fit_rule(measures, spans))]

@@ -9,11 +9,11 @@ import torch
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training.batches import Source
+from moola_pipeline.training.distillation import TAUGHT as TAUGHT_TASKS
 from moola_pipeline.training.finetune import FinetuneResult, finetune
-from moola_pipeline.training.lessons import Lessons, make_lessons
+from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.teachers import Known, fit_judge, fit_live_judge, fit_typer
-from moola_pipeline.training.teaching import TAUGHT as TAUGHT_TASKS
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, features_of, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson

@@ -9,8 +9,8 @@ from moola_pipeline.models.live import beginnings
 from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import UNKNOWN, orientation
+from moola_pipeline.training.pseudo_labels import before, told
 from moola_pipeline.training.teachers import Known, Teacher, fit_live_judge
-from moola_pipeline.training.told import before, told
 from moola_pipeline.windows.dense import live_windows, live_windows_of
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
 from moola_pipeline.windows.span_inputs import N_INPUTS

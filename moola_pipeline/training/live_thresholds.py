@@ -7,9 +7,9 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.live import Begun, LiveDecisions, raised, read_live
 from moola_pipeline.training.batches import Source
-from moola_pipeline.training.decisions import calibration
 from moola_pipeline.training.examples import orientation
-from moola_pipeline.training.live_lessons import claims
+from moola_pipeline.training.live_pseudo_labels import claims
+from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 

@@ -6,7 +6,7 @@ import pytest
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator
-from moola_pipeline.training.annotators import train_annotators
+from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.frame import WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices

@@ -7,9 +7,9 @@ import torch
 from moola_pipeline.errors import BadInput
 from moola_pipeline.training.objectives.objective import Dropping, Objective, some_of
 from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
+from moola_pipeline.training.pretraining_loop import _own_loss, made
+from moola_pipeline.training.process_group import ALONE, Team
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
-from moola_pipeline.training.steps import _own_loss, made
-from moola_pipeline.training.team import ALONE, Team
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import made_bars
 from moola_pipeline_tests.training.test_pretrain import source_of
