@@ -25,8 +25,8 @@ from moola_pipeline.labels.simulated import ensure_simulated
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home
+from moola_pipeline.studies.settings import StudySettings
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.training.study_settings import StudySettings
 
 ProfileName = Literal["auto", "smoke", "demo", "full", "study"]
 MarketName = Literal["auto", "registered", "simulated"]

@@ -18,9 +18,9 @@ import torch
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, simulate
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.bench.batch_speed import BatchSpeed
-from moola_pipeline.bench.training_rows import labeled_rows, lessons_of, new_classifier, source_of
-from moola_pipeline.bench.training_speed import measure_pretraining
+from moola_pipeline.benchmarks.batch_speed import BatchSpeed
+from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier, source_of
+from moola_pipeline.benchmarks.training_speed import measure_pretraining
 from moola_pipeline.storage.atomic_write import publish_json
 from moola_pipeline.tracking.system_metrics import Usage
 from moola_pipeline.training.batches import Source, batches

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from moola_pipeline.bench.batch_speed import doubled
+from moola_pipeline.benchmarks.batch_speed import doubled
 from moola_pipeline_tests import gpu
 
 
@@ -21,7 +21,7 @@ def test_without_a_gpu_it_says_so_and_ends_well(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_all_of_it_runs_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("moola_pipeline.bench.training_speed.doubled", partial(doubled, sizes=(64,)))
+    monkeypatch.setattr("moola_pipeline.benchmarks.training_speed.doubled", partial(doubled, sizes=(64,)))
     threads = torch.get_num_threads()
     place = tmp_path / "gpu.json"
     said = CliRunner().invoke(gpu.main, ["--device", "cpu", "--small", "--json", str(place)])

@@ -12,8 +12,8 @@ from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.profiles import Market
-    from moola_pipeline.study.ablation import AblationStore
-    from moola_pipeline.study.ablation_folds import StudyGround
+    from moola_pipeline.studies.ablation import AblationStore
+    from moola_pipeline.studies.ablation_folds import StudyGround
 
 ROOMS = ("features", "windows", "models", "training")
 """Parts of the package whose source decides a training."""
@@ -40,8 +40,8 @@ def ablate(
 
     Every training is kept: one that was stopped goes on, one that is there is not done again.
     """
-    from moola_pipeline.study.ablation import kept_outcomes, run_ablation
-    from moola_pipeline.study.ablation_table import table_lines, tabulate
+    from moola_pipeline.studies.ablation import kept_outcomes, run_ablation
+    from moola_pipeline.studies.ablation_table import table_lines, tabulate
 
     rows = _rows(wanted)
     found, ground, store = _opened(home, profile, market, scenario)
@@ -69,7 +69,7 @@ def stability(
     """Train many seeds and show each type's recall and share of the answers on validation."""
     from moola_pipeline.labels.schema import TYPES
     from moola_pipeline.storage.atomic_write import publish_bytes
-    from moola_pipeline.study.no_collapse import drawn_seeds, run_seeds
+    from moola_pipeline.studies.stability import drawn_seeds, run_seeds
 
     if out is not None and out.suffix != ".svg":
         raise BadInput(f"--out must end in .svg, got {out.name}. Name an SVG file.")
@@ -99,7 +99,7 @@ def stability(
 
 def _rows(wanted: tuple[str, ...]) -> list[Any]:
     """The rows asked for, each path's default with them."""
-    from moola_pipeline.study.ablation_rows import DEFAULT, ROWS
+    from moola_pipeline.studies.ablation_rows import DEFAULT, ROWS
 
     rows = [row for row in ROWS if not wanted or row.name == DEFAULT or row.name.startswith(wanted)]
     unknown = [name for name in wanted if not any(row.name.startswith(name) for row in ROWS)]
@@ -116,8 +116,8 @@ def _opened(
 
     from moola_pipeline.resources.pipeline import Pipeline
     from moola_pipeline.staleness.fingerprints import room_digest
-    from moola_pipeline.study.ablation import AblationStore
-    from moola_pipeline.study.ablation_folds import study_ground
+    from moola_pipeline.studies.ablation import AblationStore
+    from moola_pipeline.studies.ablation_folds import study_ground
 
     torch.set_num_threads(1)  # the networks are small: more threads wait for each other
     found = Pipeline(**asked_pipeline(profile, market, scenario)).chosen_market()

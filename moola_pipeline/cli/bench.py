@@ -12,7 +12,7 @@ from moola_pipeline.errors import BadInput, MoolaError
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.bench.job_page import JobReport
+    from moola_pipeline.benchmarks.job import JobReport
 
 JOB_PROFILE = "demo"
 
@@ -30,8 +30,8 @@ def bench(context: click.Context, job: bool, out: Path | None, as_json: bool) ->
     """
     if context.invoked_subcommand is not None:
         return
-    from moola_pipeline.bench.speed import measure_speed
-    from moola_pipeline.bench.speed_page import COMMAND, speed_facts, speed_lines, speed_page
+    from moola_pipeline.benchmarks.speed import measure_speed
+    from moola_pipeline.benchmarks.speed_page import COMMAND, speed_facts, speed_lines, speed_page
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     _require_markdown(out)
@@ -46,7 +46,7 @@ def bench(context: click.Context, job: bool, out: Path | None, as_json: bool) ->
 
 def _measured_job() -> "JobReport":
     """What a fresh run of the main job takes, and where."""
-    from moola_pipeline.bench.job_profile import fresh_job
+    from moola_pipeline.benchmarks.job import fresh_job
     from moola_pipeline.cli.own_stores import nothing_elsewhere
 
     with nothing_elsewhere(), fresh_job(JOB_PROFILE) as found:
@@ -58,7 +58,7 @@ def _measured_job() -> "JobReport":
 
 def _recorded_job(home: Home) -> "JobReport | None":
     """What the home's last whole run logged."""
-    from moola_pipeline.bench.job_page import JobReport
+    from moola_pipeline.benchmarks.job import JobReport
     from moola_pipeline.tracking.run_records import last_whole_run
 
     record = last_whole_run(home)
@@ -74,7 +74,7 @@ def _recorded_job(home: Home) -> "JobReport | None":
 @click.pass_obj
 def market(home: Home, out: Path | None, as_json: bool) -> None:
     """Compare the simulated market with the registered bars, figure by figure."""
-    from moola_pipeline.bench.market_page import compare_markets, market_lines, market_page
+    from moola_pipeline.benchmarks.market_page import compare_markets, market_lines, market_page
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     _require_markdown(out)
@@ -91,7 +91,12 @@ def market(home: Home, out: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def features(home: Home, out: Path | None, as_json: bool) -> None:
     """Measure density and spread of every feature, simulated and registered."""
-    from moola_pipeline.bench.feature_page import feature_facts, feature_lines, feature_page, measure_features
+    from moola_pipeline.benchmarks.feature_page import (
+        feature_facts,
+        feature_lines,
+        feature_page,
+        measure_features,
+    )
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     _require_markdown(out)
@@ -113,8 +118,7 @@ def features(home: Home, out: Path | None, as_json: bool) -> None:
 @json_option
 def scaling(bars: int, out: Path | None, as_json: bool) -> None:
     """Measure time and memory at a hundredth, a tenth and all of so many bars."""
-    from moola_pipeline.bench.scaling import measure_scaling
-    from moola_pipeline.bench.scaling_page import scaling_picture, scaling_table
+    from moola_pipeline.benchmarks.scaling import measure_scaling, scaling_picture, scaling_table
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     if out is not None and out.suffix != ".svg":

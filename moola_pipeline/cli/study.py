@@ -15,9 +15,9 @@ from moola_pipeline.storage.home import Home
 if TYPE_CHECKING:
     from moola_pipeline.profiles import Market
     from moola_pipeline.report.study_results import StudyResults
-    from moola_pipeline.study.running import Progress, Study
-    from moola_pipeline.study.store import Cell
-    from moola_pipeline.training.study_settings import StudySettings
+    from moola_pipeline.studies.pretraining_study import Progress, Study
+    from moola_pipeline.studies.settings import StudySettings
+    from moola_pipeline.studies.store import Cell
 
 LABEL_SOURCES = ("bars.validation", "labels.train", "labels.validation")
 """Data that decide a study besides the bars of training."""
@@ -88,9 +88,9 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
     from moola_pipeline.labels.splits import assign_splits, resolve_dates, training_rows_end
     from moola_pipeline.staleness.data_digests import read_sources
     from moola_pipeline.staleness.fingerprints import room_digest
-    from moola_pipeline.study.running import Origin, Study
-    from moola_pipeline.study.store import CELL_ROOMS, ENCODER_ROOMS, Store
-    from moola_pipeline.study.trials import Ground
+    from moola_pipeline.studies.pretraining_study import Origin, Study
+    from moola_pipeline.studies.store import CELL_ROOMS, ENCODER_ROOMS, Store
+    from moola_pipeline.studies.trials import Ground
     from moola_pipeline.training.batches import Source
     from moola_pipeline.windows.dense import pretraining_windows
 
@@ -119,9 +119,9 @@ def _results(market: "Market", study: "Study", cells: "list[Cell]") -> "StudyRes
     import numpy as np
 
     from moola_pipeline.report.study_results import StudyResults
-    from moola_pipeline.study.running import planned
-    from moola_pipeline.study.store import content_key
-    from moola_pipeline.study.summary import study_rows
+    from moola_pipeline.studies.pretraining_study import planned
+    from moola_pipeline.studies.store import content_key
+    from moola_pipeline.studies.summary import study_rows
 
     validation, settings = study.ground.validation, study.settings
     return StudyResults(

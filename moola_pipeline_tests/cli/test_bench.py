@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-import moola_pipeline.bench.speed as speed
-from moola_pipeline.bench.batch_speed import BatchSpeed
-from moola_pipeline.bench.feature_speed import Timing
-from moola_pipeline.bench.fresh import Memory
-from moola_pipeline.bench.speed_page import speed_page
-from moola_pipeline.bench.step_memory import StepMemory
-from moola_pipeline.bench.training_speed import TrainingSpeed
+import moola_pipeline.benchmarks.speed as speed
+from moola_pipeline.benchmarks.batch_speed import BatchSpeed
+from moola_pipeline.benchmarks.feature_speed import Timing
+from moola_pipeline.benchmarks.measured_process import Memory
+from moola_pipeline.benchmarks.speed_page import speed_page
+from moola_pipeline.benchmarks.step_memory import StepMemory
+from moola_pipeline.benchmarks.training_speed import TrainingSpeed
 from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts

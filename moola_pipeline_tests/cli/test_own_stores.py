@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.bench import job_profile
+from moola_pipeline.benchmarks import job
 from moola_pipeline.cli import month
 from moola_pipeline.cli.bench import _measured_job
 from moola_pipeline.cli.own_stores import ELSEWHERE, nothing_elsewhere
@@ -45,11 +45,11 @@ def play_month(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> N
 
 def measure_job(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def job(_: str) -> Iterator[job_profile.FreshJob]:
+    def job(_: str) -> Iterator[job.FreshJob]:
         seen.append(named_now())
-        yield job_profile.FreshJob(Path("no such home"), 1.0, {})
+        yield job.FreshJob(Path("no such home"), 1.0, {})
 
-    monkeypatch.setattr(job_profile, "fresh_job", job)
+    monkeypatch.setattr(job, "fresh_job", job)
     with pytest.raises(MoolaError, match="must log all nine assets"):  # of the home's own store: none
         _measured_job()
 

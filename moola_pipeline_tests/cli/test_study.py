@@ -10,8 +10,8 @@ from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.storage.home import Home
+from moola_pipeline.studies.settings import StudySettings
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.training.study_settings import StudySettings
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 
 TINY = StudySettings(

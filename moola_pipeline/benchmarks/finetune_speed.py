@@ -1,0 +1,146 @@
+"""How fast fine-tuning runs: epochs on labels and on lessons, beside bare steps on batches already there."""
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from moola_pipeline.benchmarks.batch_speed import BatchSpeed, doubled, in_turns, learn, n_steps
+from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier
+from moola_pipeline.models.classifier import Classifier, Spans
+from moola_pipeline.models.span_inference import spans_in, views_of
+from moola_pipeline.models.span_proposer import Proposals
+from moola_pipeline.training.batches import Augmentation, Batch, Source, batches, sampling_weights
+from moola_pipeline.training.best_epoch import BestEpoch
+from moola_pipeline.training.distillation import teach
+from moola_pipeline.training.examples import Examples
+from moola_pipeline.training.live_pseudo_labels import LiveLessons
+from moola_pipeline.training.losses import TaskWeights, losses
+from moola_pipeline.training.pseudo_labels import Lessons
+from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, new_optimizer
+from moola_pipeline.windows.frame import LIVE_BARS, WINDOW_BARS
+
+LIVE_SHARE = 0.75
+"""Live windows shown with each window that is read whole, as the default settings have them."""
+LABELED_WINDOWS = 400
+Lesson = tuple[torch.Tensor, Spans, torch.Tensor]
+"""Features on the device, spans in them, and their two answers (n, 2)."""
+
+
+class _Unjudged:
+    """Stands where validation would: its time is not that of learning."""
+
+    def note(self, entry: dict[str, float]) -> None:
+        """Nothing."""
+
+
+def measure_labels(source: Source, device: str, steps: int | None = None) -> list[BatchSpeed]:
+    """Time epochs on labels at each batch size, rows drawn and augmented on the way."""
+    rows = labeled_rows(source, LABELED_WINDOWS)
+    return doubled(lambda size: _labels_at(source, rows, size, device, n_steps(size, device, steps)))
+
+
+def measure_lessons(source: Source, device: str, steps: int | None = None) -> list[BatchSpeed]:
+    """Time epochs on lessons at each batch size, live windows among them."""
+    return doubled(lambda size: _lessons_at(source, size, device, n_steps(size, device, steps)))
+
+
+def _labels_at(source: Source, rows: Examples, size: int, device: str, steps: int) -> BatchSpeed:
+    # a batch beyond the settings' bound is measured all the same: so it is seen what the bound costs
+    settings = FinetuneSettings(frozen_epochs=0).model_copy(update={"batch_windows": size})
+    rng = np.random.default_rng(0)
+    drawn = rng.choice(len(rows.kind), steps * size, p=sampling_weights(rows, settings.balanced))
+    shown = _repeated(rows, drawn)  # an epoch has as many steps as there are rows for
+    classifier = new_classifier(source).to(device).train()
+    averaging = Averaging(classifier, settings.average_decay)
+    unjudged = cast(BestEpoch, _Unjudged())
+    epochs = LabelEpochs(classifier, source, shown, settings, 0, device, averaging, unjudged)
+    augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
+    order = np.arange(len(shown.kind))
+    there = list(batches(source, shown, order, size, device, augmentation))
+    weights = TaskWeights().to(device)
+    optimizer = new_optimizer(classifier, weights, settings)
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        states = classifier.encoder(batch.features)
+        heads = classifier.read_spans(batch.features, states, batch.spans)
+        return weights(losses(classifier.bar_logits(states), heads, batch))[0]
+
+    learn(optimizer, there[:2], loss_of)  # warm
+    ways = {"bare": lambda: learn(optimizer, there, loss_of), "loop": lambda: epochs.learn(1, [])}
+    taken = in_turns(ways, device)
+    return BatchSpeed(size, size, taken["bare"] / steps, taken["loop"] / steps, {})
+
+
+def _repeated(rows: Examples, drawn: np.ndarray) -> Examples:
+    """The rows that were drawn, each as often as it was, as a set of its own."""
+    spans = rows.spans
+    begin = np.searchsorted(spans.row, drawn, side="left")
+    stop = np.searchsorted(spans.row, drawn, side="right")
+    picked = np.concatenate([np.arange(a, b) for a, b in zip(begin, stop, strict=True)])
+    parts = spans._replace(**{name: getattr(spans, name)[picked] for name in spans._fields})
+    parts = parts._replace(row=np.repeat(np.arange(len(drawn)), stop - begin))
+    return Examples(
+        rows.bar0[drawn],
+        rows.down[drawn],
+        rows.kind[drawn],
+        rows.bar_target[drawn],
+        rows.bar_known[drawn],
+        parts,
+    )
+
+
+def _lessons_at(source: Source, size: int, device: str, steps: int) -> BatchSpeed:
+    settings = FinetuneSettings(taught_epochs=1, taught_batch_windows=size)
+    live_size = int(LIVE_SHARE * size)
+    lessons = lessons_of(source, steps * size, steps * live_size, np.random.default_rng(0))
+    classifier = new_classifier(source).to(device).train()
+    classifier.set_dropout(settings.taught_dropout)
+    there = _prepared(source, lessons, steps, device)
+    optimizer = torch.optim.AdamW(
+        classifier.parameters(), settings.taught_learning_rate, fused=device == "cuda"
+    )
+
+    def loss_of(pair: tuple[Lesson, Lesson]) -> torch.Tensor:
+        whole, live = (_said(classifier, *lesson[:2]) for lesson in pair)
+        told = [lesson[2] for lesson in pair]
+        return (
+            binary_cross_entropy_with_logits(whole.expansion, told[0][:, 0])
+            + binary_cross_entropy_with_logits(whole.retracement, told[0][:, 1])
+            + binary_cross_entropy_with_logits(live.begun, told[1][:, 0])
+            + binary_cross_entropy_with_logits(live.retracement, told[1][:, 1])
+        )
+
+    learn(optimizer, there[:2], loss_of)  # warm
+    ways = {
+        "bare": lambda: learn(optimizer, there, loss_of),
+        "loop": lambda: teach(classifier, source, lessons, settings, 0, device, lambda entry: None),
+    }
+    taken = in_turns(ways, device)
+    return BatchSpeed(size, size + live_size, taken["bare"] / steps, taken["loop"] / steps, {})
+
+
+def _said(classifier: Classifier, features: torch.Tensor, spans: Spans) -> Any:
+    return classifier.read_spans(features, classifier.encoder(features), spans)
+
+
+def _prepared(source: Source, lessons: Lessons, steps: int, device: str) -> list[tuple[Lesson, Lesson]]:
+    """Every batch of one epoch on the device, windows read whole and live ones."""
+    live = lessons.live
+    if live is None:
+        raise ValueError("lessons must hold live ones, got none")
+    whole_told = np.stack([lessons.expansion, lessons.retracement], axis=1)
+    live_told = np.stack([live.begun, live.retracement], axis=1)
+
+    def cut(asked: Lessons | LiveLessons, spans: Proposals, told: np.ndarray, bars: int) -> list[Lesson]:
+        views = views_of(asked.bar0, spans)
+        made = []
+        for shown in np.array_split(np.arange(len(views.bar0)), steps):
+            chosen, features, on_it = spans_in(views, shown, source.values, spans, asked.inputs, device, bars)
+            made.append((features, on_it, torch.from_numpy(told[chosen]).to(device)))
+        return made
+
+    whole = cut(lessons, lessons.proposals, whole_told, WINDOW_BARS)
+    return list(zip(whole, cut(live, live.spans, live_told, LIVE_BARS), strict=True))

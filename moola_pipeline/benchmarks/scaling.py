@@ -1,0 +1,188 @@
+"""How time and memory grow with the bars: features, windows and an epoch at 1, 10 and 100 times as many."""
+
+import json
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
+from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS, answer_of, resident_mb
+from moola_pipeline.inference.plots import GRID, picture_file
+
+REPEATS = 3
+TILE_BARS = 180_000
+"""Bars of the simulated market that are repeated to make more."""
+EPOCH_WINDOWS = 1024
+"""Windows of the epoch that is timed: a step takes as long, however many bars there are."""
+_SCALED = (
+    "import sys; from moola_pipeline.benchmarks.scaling import print_scaled; print_scaled(int(sys.argv[1]))"
+)
+
+
+class Scaled(NamedTuple):
+    """What so many bars cost, in a process of their own; seconds of the processor, not of the wall.
+
+    Attributes:
+        bars, windows: How many there were; windows tile the bars, every 52nd.
+        features: Seconds for the feature table, compiled before; the best of 3.
+        tiled: Seconds to find all windows.
+        gathered: Seconds to copy each window out once, in batches of 64.
+        epoch: Seconds of pretraining for one epoch on EPOCH_WINDOWS of them, the ridge that it begins
+            with and its validation included.
+        before_mb: Memory with the code loaded, MB of 2**20 bytes.
+        arrays_mb: Of prices, segments and the feature table: what must be held.
+        peak_mb: The most that the process ever held.
+    """
+
+    bars: int
+    windows: int
+    features: float
+    tiled: float
+    gathered: float
+    epoch: float
+    before_mb: float
+    arrays_mb: float
+    peak_mb: float
+
+    @property
+    def bytes_a_bar(self) -> float:
+        """Memory above that of the code, by bars."""
+        return (self.peak_mb - self.before_mb) * 2**20 / self.bars
+
+    @property
+    def whole_epoch(self) -> float:
+        """An estimate: the seconds of an epoch on all windows, were it the measured one in proportion."""
+        return self.epoch * self.windows / EPOCH_WINDOWS
+
+
+def measure_scaling(sizes: tuple[int, ...]) -> list[Scaled]:
+    """Measure at each size, one process after the other."""
+    return [Scaled(**answer_of(_SCALED, str(n_bars))) for n_bars in sizes]
+
+
+def tiled_market(n_bars: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prices and segments of a market that repeats a simulated one, each time on another level.
+
+    Nothing but the two arrays is ever as long as they are.
+
+    Returns:
+        (n_bars, 4) float64 index points, (n_bars,) int32.
+    """
+    from moola_pipeline.bars.table import build_table
+    from moola_pipeline.benchmarks.speed import made_bars
+
+    bars = made_bars(min(n_bars, TILE_BARS))
+    tile, own = bars[list(PRICE_COLUMNS)].to_numpy(), build_table(bars, None)["segment"].to_numpy()
+    prices, segment = np.empty((n_bars, 4)), np.empty(n_bars, np.int32)
+    for number, first in enumerate(range(0, n_bars, len(tile))):
+        rows = slice(first, min(first + len(tile), n_bars))
+        length = rows.stop - first
+        np.add(tile[:length], number * 40 * NQ.tick_points, out=prices[rows])
+        np.add(own[:length], number * (own[-1] + 1), out=segment[rows])
+    return prices, segment
+
+
+def print_scaled(n_bars: int) -> None:
+    """The body of the process that is measured."""
+    import torch
+
+    from moola_pipeline.features.relativity import compute_features
+    from moola_pipeline.training.batches import Source
+    from moola_pipeline.training.pretrain import pretrain
+    from moola_pipeline.training.settings import PretrainSettings
+    from moola_pipeline.windows.dense import pretraining_windows
+    from moola_pipeline.windows.frame import gathered
+    from moola_pipeline.windows.repainted import BarArrays
+
+    torch.set_num_threads(1)
+    few = tiled_market(40_000)
+    compute_features(*few, NQ.tick_points)  # loads what was compiled
+    before = resident_mb("VmRSS")
+    prices, segment = tiled_market(n_bars)
+    found: dict[str, Any] = {"bars": n_bars, "before_mb": before}
+    clock = _Clock(found)
+    for _ in range(REPEATS):
+        table = None  # the one before is gone before the next is made
+        clock.last = time.process_time()
+        table = compute_features(prices, segment, NQ.tick_points)
+        clock.note_least("features")
+    bar0 = pretraining_windows(segment, n_bars)
+    clock.note("tiled")
+    for i in range(0, len(bar0), BATCH_WINDOWS):
+        gathered(table.values, bar0[i : i + BATCH_WINDOWS])
+    clock.note("gathered")
+    settings = PretrainSettings(epochs=1, max_windows=EPOCH_WINDOWS)
+    pretrain(Source(BarArrays(prices, segment, NQ.tick_points), table.values, table.atr), bar0, settings)
+    clock.note("epoch")
+    held = sum(array.nbytes for array in (prices, segment, *vars(table).values()))
+    found |= {"windows": len(bar0), "arrays_mb": held / 2**20, "peak_mb": resident_mb("VmHWM")}
+    print(json.dumps(found))  # noqa: T201
+
+
+class _Clock:
+    """Notes the processor seconds since the last note: what else the machine does changes them little."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self.found, self.last = found, time.process_time()
+
+    def note(self, name: str) -> None:
+        now = time.process_time()
+        self.found[name], self.last = now - self.last, now
+
+    def note_least(self, name: str) -> None:
+        before = self.found.get(name, float("inf"))
+        self.note(name)
+        self.found[name] = min(before, self.found[name])
+
+
+LINES = {
+    "features": ("features of all bars", "#1f4fd8"),
+    "gathered": ("every window copied once", "#2a9d8f"),
+    "epoch": (f"an epoch of {EPOCH_WINDOWS:,} windows", "#c26a00"),
+}
+
+
+def scaling_table(found: list[Scaled]) -> list[str]:
+    """The figures as a table in Markdown."""
+    return [
+        "| bars | windows | features, s | windows found, s | each copied once, s "
+        f"| an epoch of {EPOCH_WINDOWS:,} windows, s | of all windows, s (*estimate*) | arrays, MB "
+        "| peak above the code, MB | bytes a bar |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(
+            f"| {one.bars:,} | {one.windows:,} | {one.features:.2f} | {one.tiled:.3f} | {one.gathered:.2f} "
+            f"| {one.epoch:.1f} | {one.whole_epoch:,.0f} | {one.arrays_mb:,.0f} "
+            f"| {one.peak_mb - one.before_mb:,.0f} | {one.bytes_a_bar:,.0f} |"
+            for one in found
+        ),
+    ]
+
+
+def scaling_picture(found: list[Scaled]) -> bytes:
+    """Processor seconds and memory over bars, both axes by powers of ten, as an SVG file."""
+    figure = Figure((9.0, 3.6), layout="constrained")
+    seconds, memory = figure.subplots(1, 2)
+    bars = [one.bars for one in found]
+    for name, (label, color) in LINES.items():
+        seconds.loglog(bars, [getattr(one, name) for one in found], "o-", color=color, label=label)
+    memory.loglog(bars, [one.peak_mb - one.before_mb for one in found], "o-", color="#d1495b", label="peak")
+    memory.loglog(
+        bars, [one.arrays_mb for one in found], "o--", color="#111111", label="arrays that must be held"
+    )
+    _frame(seconds, bars, "processor seconds")
+    _frame(memory, bars, "MB above the code")
+    return picture_file(figure, ".svg")
+
+
+def _frame(axes: Axes, bars: list[int], title: str) -> None:
+    axes.set_title(title, loc="left")
+    axes.set_xlabel("one-minute bars")
+    axes.set_xticks(bars, [f"{n / 1e6:g}M" for n in bars], minor=False)
+    axes.minorticks_off()
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)

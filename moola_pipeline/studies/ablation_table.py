@@ -1,0 +1,145 @@
+"""The ablation table: scores of each row on the folds, and what it differs by from its default."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.bootstrap import N_RESAMPLES, Interval, Resampled, resample
+from moola_pipeline.metrics.scores import (
+    Ground,
+    Scored,
+    make_ground,
+    mean_scores,
+    score_events,
+    score_types,
+)
+from moola_pipeline.studies.ablation import Outcome
+from moola_pipeline.studies.ablation_rows import DEFAULT, LABELS, LESSONS, Path
+
+METRICS = ("type_f1_macro", "type_log_loss", "event_f1_macro")
+"""What the table shows; the lower, the better, for the log-loss alone."""
+_LEAST_P = 1e-6
+_TITLES = {
+    LESSONS: "the product's path: judge and typer learn from lessons",
+    LABELS: "labels alone, for what acts on labels only",
+}
+
+
+class TableRow(NamedTuple):
+    """One change.
+
+    Attributes:
+        name, path: As `Row`.
+        n_seeds: Trainings on each fold.
+        scores: By metric, over all folds together, the mean of the seeds.
+        differences: To the default of the same path over the same seeds, paired by session; empty
+            for the default itself.
+        seconds: Mean time of a training.
+    """
+
+    name: str
+    path: Path
+    n_seeds: int
+    scores: dict[str, Interval]
+    differences: dict[str, Interval]
+    seconds: float
+
+
+def tabulate(train: LabeledWindows, outcomes: Sequence[Outcome]) -> list[TableRow]:
+    """Score every row, each default first.
+
+    Args:
+        train: The training windows that the folds were cut from.
+        outcomes: Of whole rows: each has every fold.
+    """
+    ground = make_ground(train, N_RESAMPLES, np.random.default_rng(0))
+    by_training: dict[tuple[str, str], dict[int, list[Outcome]]] = {}
+    for one in outcomes:
+        by_training.setdefault((one.row.path, one.row.name), {}).setdefault(one.seed, []).append(one)
+    scored = {
+        key: {seed: _scored(ground, parts) for seed, parts in seeds.items()}
+        for key, seeds in by_training.items()
+    }
+    return [
+        _row(key, seeds, scored[key], scored.get((key[0], DEFAULT), {})) for key, seeds in by_training.items()
+    ]
+
+
+def _row(
+    key: tuple[str, str],
+    seeds: dict[int, list[Outcome]],
+    scored: dict[int, Scored],
+    default: dict[int, Scored],
+) -> TableRow:
+    first = next(iter(seeds.values()))[0].row
+    shared = sorted(set(scored) & set(default)) if key[1] != DEFAULT else []
+    mine = mean_scores(list(scored.values()))
+    differences = {}
+    if shared:
+        here, there = (mean_scores([each[seed] for seed in shared]) for each in (scored, default))
+        differences = {name: here[name].minus(there[name]).interval for name in METRICS}
+    seconds = float(np.mean([one.seconds for parts in seeds.values() for one in parts]))
+    scores = {name: mine[name].interval for name in METRICS}
+    return TableRow(first.name, first.path, len(scored), scores, differences, seconds)
+
+
+def _scored(ground: Ground, parts: Sequence[Outcome]) -> Scored:
+    """Scores of all folds together; they are cut in the order of the windows."""
+    parts = sorted(parts, key=lambda one: one.fold)
+    ids = [name for one in parts for name in one.window_id]
+    if ids != ground.windows.window_id.tolist():
+        raise ValueError(
+            f"the folds must hold all {len(ground.windows.bar0)} training windows in order, got {len(ids)}"
+        )
+    balanced, calibrated = (
+        np.concatenate([getattr(one, name) for one in parts]) for name in ("p_balanced", "p_calibrated")
+    )
+    events = pd.concat([_events(one) for one in parts], ignore_index=True)
+    return {
+        **score_types(ground, balanced),
+        "type_log_loss": _log_loss(ground, calibrated),
+        **score_events(ground, events),
+    }
+
+
+def _events(one: Outcome) -> pd.DataFrame:
+    frame = pd.DataFrame(one.events).astype(np.int64)
+    return frame.assign(window_id=np.array(one.window_id, object)[frame["window"]])
+
+
+def _log_loss(ground: Ground, p: np.ndarray) -> Resampled:
+    y = ground.windows.spans.type
+    surprise = -np.log(np.clip(np.where(y == 1, p, 1 - p), _LEAST_P, 1))
+    return resample(lambda weights: weights @ surprise / weights.sum(axis=-1), ground.event_weights)
+
+
+def table_lines(rows: Sequence[TableRow]) -> list[str]:
+    """The table as Markdown, one part for each path."""
+    lines = []
+    for path, title in _TITLES.items():
+        mine = [row for row in rows if row.path == path]
+        if not mine:
+            continue
+        lines += ["", f"| {title} | seeds | type F1 | log-loss | event F1 |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {row.name} | {row.n_seeds} | " + " | ".join(_cell(row, name) for name in METRICS) + " |"
+            for row in mine
+        ]
+    return lines[1:]
+
+
+def _cell(row: TableRow, name: str) -> str:
+    """The score of a default; for all others the difference, in bold where its interval leaves 0 out."""
+    if not row.differences:
+        return _shown(row.scores[name], "")
+    found = row.differences[name]
+    text = _shown(found, "+")
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def _shown(found: Interval, sign: str) -> str:
+    places = (f"{value:{sign}.3f}".replace("-", "−") for value in (found.estimate, found.low, found.high))
+    return "{} [{}, {}]".format(*places)

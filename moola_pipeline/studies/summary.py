@@ -1,0 +1,102 @@
+"""From the cells of a study to its table: means over seeds, and differences paired by session."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.metrics.bootstrap import mean_over_seeds, resample
+from moola_pipeline.metrics.definitions import type_f1_macro
+from moola_pipeline.metrics.scores import EVENT_COLUMNS, Ground, Scored, make_ground, score_events
+from moola_pipeline.report.data import Score, Scores
+from moola_pipeline.report.study_results import COLUMNS, StudyRow
+from moola_pipeline.studies.pretraining_study import SCRATCH, STUDENT
+from moola_pipeline.studies.store import Cell
+
+SEED = 0
+"""Of the resamples."""
+LEAST_PROBABILITY = 1e-4
+_Key = tuple[str, bool, int]
+
+
+def study_rows(cells: Sequence[Cell], validation: LabeledWindows, resamples: int) -> list[StudyRow]:
+    """Score every cell on the same resamples, and compare each way to train with scratch.
+
+    Args:
+        cells: In any order; a way to train has the seeds for which there are cells.
+        validation: The windows that they answer for.
+        resamples: Bootstrap resamples of sessions.
+    """
+    ground = make_ground(validation, resamples, np.random.default_rng(SEED))
+    scored: dict[_Key, dict[int, Scored]] = {}
+    for cell in cells:
+        scored.setdefault((cell.arm, cell.taught, cell.count), {})[cell.seed] = _scored(ground, cell)
+    most = max((count for arm, taught, count in scored if arm == SCRATCH and not taught), default=0)
+    return [_row(key, scored, most) for key in sorted(scored, key=lambda key: (key[1], key[2], key[0]))]
+
+
+def balanced_log_loss(y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Log-loss of P(retracement), both types weighing the same: (...) for weights (..., n)."""
+    p = np.clip(p, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    loss = -np.where(y == 1, np.log(p), np.log1p(-p))
+    weights = np.asarray(weights, float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = [
+            (weights * loss * (y == one)).sum(axis=-1) / (weights * (y == one)).sum(axis=-1) for one in (0, 1)
+        ]
+    return (means[0] + means[1]) / 2
+
+
+def _scored(ground: Ground, cell: Cell) -> Scored:
+    y, weights = ground.windows.spans.type, ground.event_weights
+    scored: Scored = {}
+    if cell.probe:
+        probe = np.array(cell.probe)
+        scored["probe_type_f1"] = resample(lambda drawn: type_f1_macro(y, probe, drawn), weights)
+        scored["probe_log_loss"] = resample(lambda drawn: balanced_log_loss(y, probe, drawn), weights)
+    if cell.p_retracement:
+        p = np.array(cell.p_retracement)
+        scored["type_f1_macro"] = resample(lambda drawn: type_f1_macro(y, p, drawn), weights)
+        found = np.array(cell.events, np.int64).reshape(-1, 4)
+        ids = ground.windows.window_id[found[:, 0]]
+        events = pd.DataFrame(dict(zip(EVENT_COLUMNS, (ids, *found[:, 1:].T), strict=True)))
+        scored["event_f1_macro"] = score_events(ground, events)["event_f1_macro"]
+    return scored
+
+
+def _row(key: _Key, scored: Mapping[_Key, dict[int, Scored]], most: int) -> StudyRow:
+    arm, taught, count = key
+    own = scored[key]
+    # the taught network from scratch is the noisy student, and that one is compared with the untaught
+    in_product = taught and arm != STUDENT
+    rival = (STUDENT, True, count) if in_product else (SCRATCH, False, count)
+    same = scored.get(rival, {}) if arm != SCRATCH else {}
+    largest = scored.get((SCRATCH, False, most), {}) if arm != SCRATCH and count < most else {}
+    means = _means(own, sorted(own))
+    return StudyRow(
+        arm=arm,
+        taught=taught,
+        count=count,
+        seeds=sorted(own),
+        scores={name: Score.model_validate(one.interval) for name, one in means.items()},
+        minus_scratch=_differences(own, same, COLUMNS),
+        minus_scratch_at_most=_differences(own, largest, ("type_f1_macro", "event_f1_macro")),
+    )
+
+
+def _means(by_seed: Mapping[int, Scored], seeds: Sequence[int]) -> Scored:
+    names = [name for name in COLUMNS if all(name in by_seed[seed] for seed in seeds)]
+    return {name: mean_over_seeds([by_seed[seed][name] for seed in seeds]) for name in names}
+
+
+def _differences(
+    own: Mapping[int, Scored], other: Mapping[int, Scored], names: Sequence[str] | Mapping[str, str]
+) -> Scores:
+    """The mean over the seeds that both have, own less other."""
+    seeds = sorted(set(own) & set(other))
+    if not seeds:
+        return {}
+    mine, theirs = _means(own, seeds), _means(other, seeds)
+    both = [name for name in names if name in mine and name in theirs]
+    return {name: Score.model_validate(mine[name].minus(theirs[name]).interval) for name in both}

@@ -1,0 +1,245 @@
+"""One cell of the study: a network trained on a subset of the labels, and what it says of validation."""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from moola_pipeline.inference.hindsight import decided
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.expansion_model import Annotator, sigmoid
+from moola_pipeline.models.span_inference import Reading, inputs_of, oriented, read_spans
+from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.report.study_results import NOISY_STUDENT
+from moola_pipeline.studies.settings import StudySettings
+from moola_pipeline.studies.store import Cell
+from moola_pipeline.studies.subsets import nested_subset, part_of
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
+from moola_pipeline.training.finetune import finetune
+from moola_pipeline.training.objectives.objective import before_states
+from moola_pipeline.training.proposer_fit import fit_rule
+from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
+from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.thresholds import fit_decisions
+from moola_pipeline.windows.frame import CONTEXT_BARS, gathered
+from moola_pipeline.windows.span_inputs import N_BEFORE
+
+MEASURED = "measured"
+"""Arm of a probe that reads the 53 numbers measured before a span, and no encoder."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where the study is held: the bars, the training labels, and the windows that judge.
+
+    Attributes:
+        source: The bar table.
+        train, validation: Labeled windows in it.
+    """
+
+    source: Source
+    train: LabeledWindows
+    validation: LabeledWindows
+
+    def measures(self, windows: LabeledWindows) -> SpanMeasures:
+        """Every plausible span of windows."""
+        return measure_spans(self.source.bars.views(windows.bar0), gathered(self.source.atr, windows.bar0))
+
+
+@dataclass(frozen=True)
+class Given:
+    """A subset of the training labels and all that is fitted on it without an encoder."""
+
+    ground: Ground
+    count: int
+    seed: int
+    settings: StudySettings
+
+    @cached_property
+    def windows(self) -> LabeledWindows:
+        """The subset; the whole training split where it holds no more labels than that."""
+        n_labels = min(self.count, len(self.ground.train.spans.window))
+        return nested_subset(self.ground.train, n_labels, self.seed)
+
+    @cached_property
+    def rule(self) -> Rule:
+        """The rule that proposes spans, fitted on the subset."""
+        measures = self.ground.measures(self.windows)
+        return fit_rule(measures, self.windows.spans, self.settings.finetune.proposal_beta)
+
+    @cached_property
+    def examples(self) -> Examples:
+        """Training rows."""
+        measures = self.ground.measures(self.windows)
+        return make_examples(self.windows, measures, propose(measures, self.rule))
+
+    @cached_property
+    def asked(self) -> tuple[Proposals, Proposals]:
+        """Spans of the validation windows: those that the rule proposes, and the labeled ones."""
+        measures = self.ground.measures(self.ground.validation)
+        return propose(measures, self.rule), labeled_proposals(self.ground.validation, measures)
+
+    @cached_property
+    def lessons(self) -> Lessons:
+        """What teachers fitted on the subset say of unlabeled training windows."""
+        n_windows = self.settings.finetune.taught_windows
+        return make_lessons(self.ground.source, self.windows, self.rule, n_windows)
+
+
+def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: str = "cpu") -> Cell:
+    """Train one network on a subset and ask it about the validation windows.
+
+    Training takes a fixed number of steps and sees no validation window. The threshold above
+    which an expansion is reported is fitted on one half of the validation sessions and used on
+    the other.
+
+    Args:
+        given: The subset.
+        arm: Name of the encoder.
+        encoder: Before any label; it is not changed.
+        taught: Whether the network learns from teachers first.
+        device: Where the network runs.
+    """
+    started = time.perf_counter()
+    ground, settings = given.ground, given.settings
+    source, validation = ground.source, ground.validation
+    trained = finetune(
+        encoder,
+        source.bars,
+        source.values,
+        source.atr,
+        given.examples,
+        given.examples,  # the epoch kept is the one best on what it learns from: in effect the last
+        label_settings(settings, len(given.examples.kind), taught),
+        given.seed,
+        device,
+        lessons=given.lessons if taught else None,
+    )
+    network = trained.classifier.to(device)
+    table = source.bars.prices, source.values, source.atr
+    proposals, labeled = given.asked
+    proposed, marked = (
+        read_spans(network, *table, validation.bar0, spans, device) for spans in (proposals, labeled)
+    )
+    read = network.encoder if arm == NOISY_STUDENT else encoder
+    p_retracement = sigmoid(marked.retracement)
+    return Cell(
+        **_named(given, arm, taught),
+        probe=[] if taught and arm != NOISY_STUDENT else probe(given, read).tolist(),
+        p_retracement=p_retracement.tolist(),
+        events=_crossed(network.cpu(), given.rule, validation, given.asked, (proposed, marked)),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def measured_trial(given: Given) -> Cell:
+    """The probe on the numbers that are measured before a span: what states must add to."""
+    started = time.perf_counter()
+    learned, asked = (_measured(given.ground, it) for it in (given.windows, given.ground.validation))
+    p = _probed(learned, asked, given.windows.spans.type, given.settings.probe_strength)
+    return Cell(
+        **_named(given, MEASURED, False),
+        probe=p.tolist(),
+        p_retracement=[],
+        events=[],
+        seconds=time.perf_counter() - started,
+    )
+
+
+def probe(given: Given, encoder: Encoder) -> np.ndarray:
+    """P(retracement) of validation expansions, (n,), by logistic regression on frozen states.
+
+    It reads what the type head reads of an encoder: the states of the bar before the start, and
+    the mean of those of the 45 bars before it; span and direction given.
+    """
+    learned, asked = (_states(given.ground, it, encoder) for it in (given.windows, given.ground.validation))
+    return _probed(learned, asked, given.windows.spans.type, given.settings.probe_strength)
+
+
+def label_settings(settings: StudySettings, n_rows: int, taught: bool) -> FinetuneSettings:
+    """Settings that give every count the same steps on labels, and never stop before them."""
+    plain = settings.finetune
+    size = min(plain.batch_windows, n_rows)
+    epochs = -(-settings.label_steps // -(-n_rows // size))
+    taught_windows = plain.taught_windows if taught else 0
+    return FinetuneSettings.model_validate(
+        plain.model_dump()
+        | {
+            "batch_windows": size,
+            "epochs": epochs,
+            "frozen_epochs": round(settings.frozen_share * epochs),
+            "patience": epochs,
+            "taught_windows": taught_windows,
+            "collapse_epochs": epochs + plain.taught_epochs + 1,
+        }
+    )
+
+
+def _named(given: Given, arm: str, taught: bool) -> dict[str, Any]:
+    windows = given.windows
+    return {
+        "arm": arm,
+        "taught": taught,
+        "count": given.count,
+        "n_labels": len(windows.spans.window),
+        "n_windows": len(windows.bar0),
+        "seed": given.seed,
+    }
+
+
+def _states(ground: Ground, windows: LabeledWindows, encoder: Encoder) -> np.ndarray:
+    spans = windows.spans
+    features = oriented(ground.source.values, windows.bar0[spans.window], spans.direction < 0)
+    onset = torch.from_numpy(spans.start + CONTEXT_BARS)
+    with torch.no_grad():
+        states = encoder.cpu()(torch.from_numpy(features))
+        return before_states(states, torch.arange(len(states)), onset).numpy()
+
+
+def _measured(ground: Ground, windows: LabeledWindows) -> np.ndarray:
+    source = ground.source
+    labeled = labeled_proposals(windows, ground.measures(windows))
+    return inputs_of(source.bars.prices, source.atr, windows.bar0, labeled)[:, :N_BEFORE]
+
+
+def _probed(learned: np.ndarray, asked: np.ndarray, types: np.ndarray, strength: float) -> np.ndarray:
+    center, scale = learned.mean(axis=0), np.maximum(learned.std(axis=0), 1e-3)
+    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+    model.fit((learned - center) / scale, types)
+    return model.predict_proba((asked - center) / scale)[:, 1]
+
+
+def _crossed(
+    network: Classifier,
+    rule: Rule,
+    validation: LabeledWindows,
+    asked: tuple[Proposals, Proposals],
+    readings: tuple[Reading, Reading],
+) -> list[tuple[int, int, int, int]]:
+    """Events in every validation window, by decisions fitted on the sessions that it is not among."""
+    side = np.unique(validation.session, return_inverse=True)[1] % 2
+    found = []
+    for half in (0, 1):
+        others = np.flatnonzero(side != half)
+        fitted = []
+        for spans, reading in zip(asked, readings, strict=True):
+            theirs = np.isin(spans.window, others)
+            kept = Proposals(*(part[theirs] for part in spans))
+            kept = kept._replace(window=np.searchsorted(others, kept.window))
+            fitted.append((kept, Reading(*(part[theirs] for part in reading))))
+        (proposals, proposed), (_, marked) = fitted
+        decisions = fit_decisions(part_of(validation, others), proposals, proposed, marked)
+        mine = side[asked[0].window] == half
+        spans = Proposals(*(part[mine] for part in asked[0]))
+        reading = Reading(*(part[mine] for part in readings[0]))
+        found.append(decided(Annotator(network, rule, decisions), spans, reading))
+    events = pd.concat(found)[["window", "onset", "offset", "type"]]
+    return [tuple(row) for row in events.to_numpy(np.int64).tolist()]

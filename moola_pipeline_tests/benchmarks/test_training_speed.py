@@ -1,0 +1,152 @@
+"""What is timed beside our training does the same work, and the table ends where a batch no longer pays."""
+
+import numpy as np
+import pytest
+import torch
+
+from moola_pipeline.bars.schema import NQ
+from moola_pipeline.benchmarks.batch_speed import SIZES, BatchSpeed, best_paying, doubled, in_turns, n_steps
+from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier, source_of
+from moola_pipeline.benchmarks.training_speed import (
+    LOADER_WORKERS,
+    WORK,
+    TrainingSpeed,
+    joined,
+    measure_training,
+    training_lines,
+    training_page,
+)
+from moola_pipeline.features.relativity import compute_features
+from moola_pipeline.models.span_inference import views_of
+from moola_pipeline.training.batches import Source
+from moola_pipeline.training.examples import EMPTY
+from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
+from moola_pipeline.training.pretrain import new_encoder
+from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline_tests.made_bars import made_bars
+
+MADE = BatchSpeed(windows=64, shown=64, bare=0.040, loop=0.044, loader={0: 0.099, 2: 0.088})
+LARGER = BatchSpeed(windows=128, shown=128, bare=0.080, loop=0.081, loader={})
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    bars = made_bars(30, seed=1)
+    return source_of(bars.prices, bars.segment)
+
+
+def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
+    """With no mirror and the same hidden bars the two ways must ask and show the same."""
+    bars = made_bars(30, seed=1)
+    table = compute_features(bars.prices, bars.segment, NQ.tick_points)
+    source = Source(BarArrays(bars.prices, bars.segment, NQ.tick_points), table.values, table.atr)
+    windows = pretraining_windows(bars.segment, len(bars.segment))[:8]
+    settings = PretrainSettings(batch_windows=4, mirror=False)
+    encoder = new_encoder(table.values, windows, settings)
+    rng = np.random.default_rng(0)
+    objective = HiddenBlocks(source, encoder, windows, settings, rng, len(bars.segment))
+    alone = [objective.draw(windows[i : i + 1], np.random.default_rng(i)) for i in range(3)]
+    batch = joined(alone)
+    assert batch.bar0.tolist() == windows[:3].tolist()
+    assert batch.visible.shape[0] == 3
+    for number, one in enumerate(alone):
+        mine = batch.where.window == number
+        np.testing.assert_array_equal(batch.targets[mine], one.targets)
+        np.testing.assert_array_equal(batch.where.bar[mine], one.where.bar)
+    by_one = [float(objective.loss(encoder, one).detach()) for one in alone]
+    sizes = [len(one.targets) for one in alone]
+    with torch.no_grad():
+        assert float(objective.loss(encoder, batch)) == pytest.approx(
+            np.average(by_one, weights=sizes), rel=1e-5
+        )
+
+
+def test_ratios_follow_from_what_was_timed():
+    assert MADE.ratio == pytest.approx(1.1)
+    assert MADE.loader_ratio == pytest.approx(2.0)
+    assert MADE.windows_a_second == pytest.approx(64 / 0.044)
+    assert LARGER.loader_ratio is None
+
+
+def speeds(*windows_a_second: float) -> list[BatchSpeed]:
+    return [
+        BatchSpeed(size, size, size / rate, size / rate, {})
+        for size, rate in zip(SIZES, windows_a_second, strict=False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "measured", "best"),
+    [
+        ((1000, 1049, 9000), 2, 64),
+        ((1000, 1051, 1051, 9000), 3, 128),
+        ((1000, 2000, 4000, 8000, 16000), 5, 1024),
+        ((1000, 500), 2, 64),
+    ],
+)
+def test_the_batch_is_doubled_until_it_no_longer_pays(rates: tuple[float, ...], measured: int, best: int):
+    made = {one.windows: one for one in speeds(*rates)}
+    found = doubled(made.__getitem__)
+    assert [one.windows for one in found] == list(SIZES[:measured])
+    assert best_paying(found).windows == best
+
+
+def test_larger_batches_are_shown_as_many_windows_in_fewer_steps():
+    assert [n_steps(size, "cpu", 12) for size in SIZES] == [12, 6, 3, 2, 2]
+    assert [n_steps(size, "cpu", 1) for size in SIZES] == [1, 1, 1, 1, 1]
+
+
+def test_ways_are_timed_in_turns():
+    order: list[str] = []
+    taken = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, "cpu", repeats=2)
+    assert order == ["a", "b", "a", "b"]
+    assert set(taken) == {"a", "b"} and min(taken.values()) > 0
+
+
+def test_the_page_and_the_terminal_tell_the_same_figures():
+    found = [TrainingSpeed("pretraining", "cpu", [MADE, LARGER])]
+    page, lines = "\n".join(training_page(found)), training_lines(found)
+    assert "| pretraining on hidden blocks | cpu | 64 | 40.0 | 44.0 | 88.0 | 1.10 | 2.00 | 1,455 |  |" in page
+    assert "| pretraining on hidden blocks | cpu | 128 | 80.0 | 81.0 |  | 1.01 |  | 1,580 | here |" in page
+    assert "1,455 windows a second, 1.10 times the bare step, a DataLoader 2.00 times as long" in lines[0]
+    assert lines[1].endswith("1,580 windows a second, 1.01 times the bare step")
+
+
+def test_rows_for_the_clock_are_of_every_kind(source: Source):
+    rows = labeled_rows(source, 40)
+    assert set(rows.kind) == {0, 1, EMPTY}
+    assert (rows.spans.type >= 0).any() and (rows.spans.expansion == 0).any()
+
+
+def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: Source):
+    lessons = lessons_of(source, 30, 20, np.random.default_rng(0))
+    assert lessons.live is not None
+    assert len(views_of(lessons.bar0, lessons.proposals).bar0) == 30
+    assert len(views_of(lessons.live.bar0, lessons.live.spans).bar0) == 20
+    assert len(lessons.inputs) == len(lessons.expansion) == len(lessons.proposals.window)
+
+
+def test_views_come_again_where_the_bars_hold_fewer(source: Source):
+    lessons = lessons_of(source, 3000, 20, np.random.default_rng(0))
+    views = views_of(lessons.bar0, lessons.proposals)
+    assert len(views.bar0) == 3000 > 2 * len(np.unique(views.bar0))
+
+
+def test_the_network_for_the_clock_is_of_the_usual_size(source: Source):
+    assert 80_000 < sum(p.numel() for p in new_classifier(source).parameters()) < 100_000
+
+
+def test_every_kind_of_training_is_timed_and_threads_are_left_as_they_were():
+    bars = made_bars(30, seed=1)
+    threads = torch.get_num_threads()
+    found = measure_training(bars.prices, bars.segment, steps=1)
+    assert [each.work for each in found if each.device == "cpu"] == list(WORK)
+    for each in found:
+        assert each.sizes[0].windows == 64
+        assert all(min(one.bare, one.loop, *one.loader.values()) > 0 for one in each.sizes)
+    assert set(found[0].sizes[0].loader) == set(found[0].best.loader) == set(LOADER_WORKERS)
+    lessons = next(each for each in found if each.work == "lessons")
+    assert lessons.sizes[0].shown == 64 + 48
+    assert torch.get_num_threads() == threads
