@@ -6,9 +6,9 @@ import numpy as np
 
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.frame import WINDOW_BARS
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 TICK = 0.25
 SEGMENT_BARS = 400

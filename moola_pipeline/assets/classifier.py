@@ -24,7 +24,7 @@ from moola_pipeline.resources.progress import show_epoch
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 FinetuneConfig = launchpad_config(FinetuneSettings, "FinetuneConfig")
 

@@ -19,7 +19,7 @@ from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
 from moola_pipeline.tracking.registry import champion_version, load_version
 from moola_pipeline.tracking.runs import Tracking
-from moola_pipeline.windows.frame import CONTEXT_BARS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 if TYPE_CHECKING:
     from moola_pipeline.inference.hindsight import Annotation

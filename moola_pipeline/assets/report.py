@@ -38,7 +38,7 @@ from moola_pipeline.staleness.fingerprints import (
     recorded_fingerprint,
 )
 from moola_pipeline.tracking.runs import TrackedRun, Tracking
-from moola_pipeline.windows.frame import CONTEXT_BARS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 ReportConfig = launchpad_config(ReportSettings, "ReportConfig")
 TEST_TAG, MODEL_TAG = "test.sha256", "model.fingerprint"

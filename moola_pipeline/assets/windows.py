@@ -15,8 +15,7 @@ from moola_pipeline.labels.splits import UNUSED, resolve_dates, training_rows_en
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
-from moola_pipeline.windows.dense import pretraining_windows, straddling
-from moola_pipeline.windows.figures import figures_by_position
+from moola_pipeline.windows.dense import figures_by_position, pretraining_windows, straddling
 
 PRETRAINING = "pretraining"
 POSITION_SAMPLE = 2000

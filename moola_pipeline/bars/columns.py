@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.cells import DOT, price_style, trimmed
+from moola_pipeline.bars.csv_dialect import Layout, unreadable
 from moola_pipeline.bars.dbn import read_dbn
-from moola_pipeline.bars.layouts import Layout, unreadable
+from moola_pipeline.bars.number_parsing import DOT, price_style, trimmed
 from moola_pipeline.bars.row_rules import NEEDS_CELLS, NEEDS_NUMBERS, CellFault
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.errors import BadInput

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from moola_pipeline.bars.layouts import Layout
+from moola_pipeline.bars.csv_dialect import Layout
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.errors import BadInput

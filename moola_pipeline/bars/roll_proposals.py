@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from moola_pipeline.bars.expiries import CHICAGO, contract_code, next_expiry, third_friday
-from moola_pipeline.bars.rolls import ROLL_COLUMNS
+from moola_pipeline.bars.rolls import CHICAGO, ROLL_COLUMNS, contract_code, next_expiry, third_friday
 from moola_pipeline.bars.schema import Instrument, nanoseconds
 from moola_pipeline.bars.sessions import session_of
 

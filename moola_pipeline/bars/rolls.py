@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,34 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from moola_pipeline.bars.schema import nanoseconds
+from moola_pipeline.bars.schema import Instrument, nanoseconds
 from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.store import BarStore, Manifest, publish_manifest, read_manifest
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile
 from moola_pipeline.storage.atomic_write import locked, publish_bytes
 from moola_pipeline.storage.checksums import require_csv_as_written, self_proving_csv, unreadable
+
+CHICAGO = "America/Chicago"
+MONTH_CODES = {3: "H", 6: "M", 9: "U", 12: "Z"}
+"""Months in which index futures expire."""
+
+
+def third_friday(year: int, month: int) -> date:
+    """The day on which the contract of a month expires."""
+    middle = date(year, month, 15)
+    return middle + timedelta(days=(4 - middle.weekday()) % 7)
+
+
+def next_expiry(expiry: date) -> date:
+    """The expiry a quarter later."""
+    year, month = (expiry.year + 1, 3) if expiry.month == 12 else (expiry.year, expiry.month + 3)
+    return third_friday(year, month)
+
+
+def contract_code(instrument: Instrument, expiry: date) -> str:
+    """The name of the contract that expires then, as NQH5 for March 2025."""
+    return f"{instrument.name}{MONTH_CODES[expiry.month]}{expiry.year % 10}"
+
 
 ROLL_COLUMNS = ("time", "old", "new")
 LARGEST_FILE = 2**24

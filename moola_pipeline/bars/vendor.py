@@ -17,15 +17,8 @@ from moola_pipeline.bars.cleaning import (
     without_bars,
 )
 from moola_pipeline.bars.columns import COLUMN_ROLES, ID_ROLE, FileColumns, find_columns, read_columns
-from moola_pipeline.bars.containers import file_content
-from moola_pipeline.bars.days import refuse_future, refuse_holidays
-from moola_pipeline.bars.evidence import (
-    FEWEST_BREAKS,
-    Reading,
-    daily_breaks,
-    new_york_clock,
-    refuse_contradictions,
-)
+from moola_pipeline.bars.csv_dialect import Layout, file_layout
+from moola_pipeline.bars.decompress import file_content
 from moola_pipeline.bars.formats import (
     DATABENTO,
     FIRSTRATE,
@@ -36,10 +29,18 @@ from moola_pipeline.bars.formats import (
     may_be_firstrate,
     recognized_format,
 )
-from moola_pipeline.bars.layouts import Layout, file_layout
 from moola_pipeline.bars.raw import contract_codes, raw_rows, time_column
 from moola_pipeline.bars.schema import BAR_INTERVAL
 from moola_pipeline.bars.stamps import require_zone, utc_instants
+from moola_pipeline.bars.timezone_inference import (
+    FEWEST_BREAKS,
+    Reading,
+    daily_breaks,
+    new_york_clock,
+    refuse_contradictions,
+    refuse_future,
+    refuse_holidays,
+)
 from moola_pipeline.errors import BadInput
 
 FORMATS = tuple(VENDOR_FORMATS)

@@ -14,8 +14,7 @@ from moola_pipeline.features.gates import feature_table_figures, is_dense, is_sp
 from moola_pipeline.features.relativity import STRUCTURE_VALID_FROM, VALID_FROM, compute_features
 from moola_pipeline.features.schema import FEATURES, MIN_DENSITY, MIN_SPREAD, N_FEATURES, Feature
 from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K, confirmed_swings
-from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.figures import PositionFigures, figures_by_position
+from moola_pipeline.windows.dense import PositionFigures, figures_by_position, pretraining_windows
 
 COMMAND = "moola bench features --out docs/features.md"
 WINDOWS_READ = 2000

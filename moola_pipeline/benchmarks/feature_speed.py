@@ -20,7 +20,7 @@ from moola_pipeline.benchmarks.measured_process import (
 from moola_pipeline.features.relativity import ATR_BARS, RANGE_EMA_BARS, FeatureTable, compute_features
 from moola_pipeline.storage.atomic_write import file_sha256, publishing
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.frame import WINDOW_BARS, gathered
+from moola_pipeline.windows.window_geometry import WINDOW_BARS, gathered
 
 
 def pandas_features(prices: np.ndarray, segment: np.ndarray) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from moola_pipeline.training.losses import TaskWeights, losses
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, new_optimizer
-from moola_pipeline.windows.frame import LIVE_BARS, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import LIVE_BARS, WINDOW_BARS
 
 LIVE_SHARE = 0.75
 """Live windows shown with each window that is read whole, as the default settings have them."""

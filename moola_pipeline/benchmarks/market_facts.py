@@ -11,7 +11,7 @@ from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.zigzag import causal_zigzag
 from moola_pipeline.models.span_proposer import Rule, measure_spans, propose
 from moola_pipeline.windows.dense import scan_windows
-from moola_pipeline.windows.frame import CORE_LAST, view_rows
+from moola_pipeline.windows.window_geometry import CORE_LAST, view_rows
 
 PATH_BARS = 60
 N_PATHS = 4000

@@ -30,7 +30,7 @@ from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.span_proposer import Rule, measure_spans
 from moola_pipeline.training.proposer_fit import fit_rule
-from moola_pipeline.windows.frame import view_rows
+from moola_pipeline.windows.window_geometry import view_rows
 
 COMMAND = "moola bench market --out docs/simulated_market.md"
 

@@ -72,7 +72,7 @@ def print_memory(folder: str) -> None:
     """The body of the process whose memory is measured."""
     from moola_pipeline.features.relativity import compute_features
     from moola_pipeline.windows.dense import pretraining_windows
-    from moola_pipeline.windows.frame import gathered
+    from moola_pipeline.windows.window_geometry import gathered
 
     compute_features(np.ones((50, 4)), np.zeros(50, np.int32), 0.25)  # loads what was compiled
     before = resident_mb("VmRSS")

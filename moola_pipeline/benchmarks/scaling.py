@@ -93,9 +93,9 @@ def print_scaled(n_bars: int) -> None:
     from moola_pipeline.training.batches import Source
     from moola_pipeline.training.pretrain import pretrain
     from moola_pipeline.training.settings import PretrainSettings
+    from moola_pipeline.windows.augmentation import BarArrays
     from moola_pipeline.windows.dense import pretraining_windows
-    from moola_pipeline.windows.frame import gathered
-    from moola_pipeline.windows.repainted import BarArrays
+    from moola_pipeline.windows.window_geometry import gathered
 
     torch.set_num_threads(1)
     few = tiled_market(40_000)

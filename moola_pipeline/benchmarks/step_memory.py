@@ -12,7 +12,7 @@ from moola_pipeline.features.schema import N_FEATURES
 from moola_pipeline.models.encoder import Encoder, states_of
 from moola_pipeline.training.device import set_precision
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.frame import VIEW_BARS
+from moola_pipeline.windows.window_geometry import VIEW_BARS
 
 SIZES = (64, 512)
 """Windows in a batch, increasing: a later one must rise above the peak of the one before."""

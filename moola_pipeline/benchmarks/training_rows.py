@@ -16,9 +16,9 @@ from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.live_pseudo_labels import LiveLessons
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import live_windows, pretraining_windows
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, LIVE_BARS, view_rows
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, view_rows
 
 USUAL_RULE = Rule(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
 """Thresholds near those that are usually fitted."""

@@ -27,7 +27,7 @@ from moola_pipeline.training.pretrain import new_encoder, new_optimizer
 from moola_pipeline.training.pretraining_loop import drawn_batches, shown_batches, train_epoch
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.frame import CONTEXT_BARS, LIVE_BARS, VIEW_BARS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, LIVE_BARS, VIEW_BARS
 
 LOADER_WORKERS = (0, 2)
 LOADER_STEPS = 12

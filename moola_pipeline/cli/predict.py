@@ -14,7 +14,7 @@ from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.vendor import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
-from moola_pipeline.windows.frame import MAX_WAIT, WAITS
+from moola_pipeline.windows.window_geometry import MAX_WAIT, WAITS
 
 if TYPE_CHECKING:
     from moola_pipeline.bars.vendor import VendorBars

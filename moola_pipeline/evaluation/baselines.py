@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from moola_pipeline.evaluation.minirocket import MiniRocket
 from moola_pipeline.metrics.definitions import N_TYPES, aucpr_retracement
-from moola_pipeline.windows.before import summaries
+from moola_pipeline.windows.context import summaries
 
 TYPE_PEERS = (
     "logistic_45_closes",

@@ -9,7 +9,7 @@ from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.metrics.matching import in_core
 from moola_pipeline.metrics.scores import Ground
 from moola_pipeline.report.data import MeanPath
-from moola_pipeline.windows.before import BARS_BEFORE_START
+from moola_pipeline.windows.context import BARS_BEFORE_START
 
 BARS_AFTER_START = 20
 BARS = np.arange(-BARS_BEFORE_START, BARS_AFTER_START + 1)

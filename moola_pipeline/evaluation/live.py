@@ -20,7 +20,7 @@ from moola_pipeline.training.batches import Source
 from moola_pipeline.training.live_pseudo_labels import fit_min_net
 from moola_pipeline.training.live_thresholds import fit_thresholds
 from moola_pipeline.windows.dense import live_windows, live_windows_of
-from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, WAITS
+from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 
 
 def score_live(trial: Trial, annotator: Annotator, device: str) -> Scored:

@@ -16,8 +16,8 @@ from moola_pipeline.metrics.scores import make_ground, score_types
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.report.data import Check
 from moola_pipeline.tracking.promotion_log import Difference, Ruling, in_figures
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.augmentation import BarArrays
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 MARGIN = 0.02
 """Type F1 by which a challenger may at most be worse than the champion."""

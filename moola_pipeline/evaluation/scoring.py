@@ -35,7 +35,7 @@ from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.span_proposer import Proposals, measure_spans, propose
 from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.training.expansion_models import standalone_rule
-from moola_pipeline.windows.frame import view_rows
+from moola_pipeline.windows.window_geometry import view_rows
 
 RULE_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
 """Peers that also type the spans which the rule finds."""

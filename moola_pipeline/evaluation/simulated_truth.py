@@ -24,7 +24,7 @@ from moola_pipeline.metrics.scores import (
     score_types,
 )
 from moola_pipeline.report.data import Scores
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
 MODEL, LABELS = "model", "labels"
 """Whose answers are scored: the labels say how much of the truth an annotator sees at all."""

@@ -16,9 +16,9 @@ from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.models.span_proposer import measure_spans
 from moola_pipeline.training.examples import labeled_proposals
-from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
-from moola_pipeline.windows.frame import view_rows
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.augmentation import BarArrays
+from moola_pipeline.windows.context import BARS_BEFORE_START, paths_before
+from moola_pipeline.windows.window_geometry import view_rows
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import numpy as np
 from moola_pipeline.evaluation.baselines import DEFAULT_STRENGTH, need_both_classes, scaled_logistic
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.matching import may_match
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
 

@@ -13,7 +13,7 @@ from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorBars
 from moola_pipeline.errors import BadInput
-from moola_pipeline.windows.frame import BARS_BEFORE, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import BARS_BEFORE, WINDOW_BARS
 
 FRAME = "bars"
 FRAME_NAMES = (*(name for names in KNOWN_NAMES.values() for name in names), DATE_NAME)

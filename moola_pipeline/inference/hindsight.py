@@ -15,9 +15,9 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.expansion_model import Annotator, sigmoid
 from moola_pipeline.models.span_inference import Reading, moved, read_spans
 from moola_pipeline.models.span_proposer import Proposals, measure_spans, propose
+from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import scan_windows, uncovered
-from moola_pipeline.windows.frame import CORE_LAST, WINDOW_BARS, view_rows
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.window_geometry import CORE_LAST, WINDOW_BARS, view_rows
 
 EXPANSION_COLUMNS = (
     "window_start",

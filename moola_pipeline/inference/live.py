@@ -20,9 +20,9 @@ from moola_pipeline.inference.hindsight import (
 )
 from moola_pipeline.models.expansion_model import Annotator, sigmoid
 from moola_pipeline.models.live import LiveDecisions, raised, read_live
+from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import live_windows, unread_live
-from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, WAITS
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 
 LIVE = "live"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.sessions import session_of, session_schedule
-from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST
+from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST
 
 MINUTE = pd.Timedelta(minutes=1)
 

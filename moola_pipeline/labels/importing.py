@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.contradictions import find_contradictions, whole_windows
+from moola_pipeline.labels.conflicts import find_contradictions, whole_windows
 from moola_pipeline.labels.older import find_windows, is_older
 from moola_pipeline.labels.schema import (
     FIRST_PASS,
@@ -18,7 +18,7 @@ from moola_pipeline.labels.schema import (
     REQUIRED_COLUMNS,
 )
 from moola_pipeline.labels.tables import cut_short, read_table
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 ZONED_TIME = r"\d:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 SHOWN_FAULTS = 3

@@ -7,12 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from moola_pipeline.labels.contradictions import BOTH_TYPES
+from moola_pipeline.labels.conflicts import BOTH_TYPES, clashing_windows
 from moola_pipeline.labels.importing import LabelFile, inspect_labels
-from moola_pipeline.labels.overlaps import clashing_windows
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABELS, expansions
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
 DUPLICATE = "exact duplicate"
 

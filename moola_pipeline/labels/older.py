@@ -8,10 +8,133 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS, nanoseconds
-from moola_pipeline.labels.lookalikes import nearest_causes, shown_moment
-from moola_pipeline.labels.price_search import UNIT_POINTS, find_stretches
 from moola_pipeline.labels.tables import cut_short
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
+
+UNIT_POINTS = 1e-6
+"""Two prices are equal when they are the same number of these: room for decimal text, not for a tick."""
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_MIXERS = np.array(
+    [0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64
+)
+
+
+def find_stretches(series: np.ndarray, patterns: np.ndarray) -> list[np.ndarray]:
+    """The rows at which each pattern stands in the series, value for value.
+
+    The hash of n rows is a polynomial in an odd base modulo 2**64, so that the hashes of all
+    stretches come from one cumulative sum.
+
+    Args:
+        series: (n_bars, F) int64, F <= 4.
+        patterns: (n_patterns, n_rows, F) int64.
+
+    Returns:
+        For each pattern its first rows in the series, increasing; usually none or one.
+    """
+    n_patterns, n_rows, _ = patterns.shape
+    if not n_patterns or len(series) < n_rows:
+        return [np.empty(0, np.int64) for _ in range(n_patterns)]
+    powers = np.cumprod(np.full(len(series), _BASE))
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(series) * powers)])
+    hashes = sums[n_rows:] - sums[:-n_rows]
+    wanted = _mixed(patterns) @ powers[:n_rows]
+    # a stretch at row r is hashed as base**r times the pattern; the inverse of the base takes it back
+    inverse = np.uint64(pow(int(_BASE), -1, 2**64))
+    hashes[1:] *= np.cumprod(np.full(len(hashes) - 1, inverse))
+    order = np.argsort(wanted)
+    place = np.minimum(np.searchsorted(wanted[order], hashes), n_patterns - 1)
+    rows = np.flatnonzero(wanted[order][place] == hashes)
+    candidates = hashes[rows]
+    return [
+        np.array([row for row in rows[candidates == hashed] if _equal(series, row, pattern)], np.int64)
+        for hashed, pattern in zip(wanted, patterns, strict=True)
+    ]
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.uint64) @ _MIXERS[: values.shape[-1]]
+
+
+def _equal(series: np.ndarray, row: int, pattern: np.ndarray) -> bool:
+    return np.array_equal(series[row : row + len(pattern)], pattern)
+
+
+SHIFTED, SCALED = "prices shifted by a constant", "prices scaled"
+ELSEWHERE, UNLIKE = "prices outside those of the bars", "prices unlike any of the bars"
+_CLOSE = 3
+_NO_POINTS = 1e-3
+
+
+def nearest_causes(
+    patterns: list[np.ndarray], series: np.ndarray, opened: np.ndarray
+) -> list[tuple[str, str]]:
+    """For each window that stands nowhere in the bars: a category, and what comes nearest to it.
+
+    Args:
+        patterns: (105, 4) int64 open, high, low, close in UNIT_POINTS, each.
+        series: (n_bars, 4) int64, the bars alike.
+        opened: (n_bars,) int64 UTC ns.
+    """
+    if not patterns:
+        return []
+    windows = np.array(patterns)
+    moved = find_stretches(_steps(series), _steps(windows))
+    alike = find_stretches(_ups_and_downs(series), _ups_and_downs(windows))
+    return [
+        _cause(window, shifted, scaled, series, opened)
+        for window, shifted, scaled in zip(windows, moved, alike, strict=True)
+    ]
+
+
+def shown_moment(opened: int) -> str:
+    """A bar's open as label files write it."""
+    return pd.Timestamp(opened, tz="UTC").strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _cause(
+    window: np.ndarray, shifted: np.ndarray, scaled: np.ndarray, series: np.ndarray, opened: np.ndarray
+) -> tuple[str, str]:
+    whole = [row for row in shifted if not np.ptp(window - series[row : row + len(window)])]
+    if whole:
+        row = whole[0]
+        points = (window[0, 0] - series[row, 0]) * UNIT_POINTS
+        return SHIFTED, (
+            f"is {shown_moment(int(opened[row]))} with every price {abs(points):g} points "
+            f"{'higher' if points > 0 else 'lower'}, as back-adjusted prices are: give its window_start"
+        )
+    if len(scaled) == 1:
+        row = scaled[0]
+        bars = series[row : row + len(window), _CLOSE] * UNIT_POINTS
+        slope, offset = np.polyfit(bars - bars.mean(), window[:, _CLOSE] * UNIT_POINTS, 1)
+        plus = offset - slope * bars.mean()
+        shift = f" plus {plus:.6g}" if abs(plus) > _NO_POINTS else ""
+        return SCALED, (
+            f"moves up and down as {shown_moment(int(opened[row]))} does, prices times {slope:.6g}{shift}: "
+            "if that is the window, give its window_start"
+        )
+    lowest, highest = window.min() * UNIT_POINTS, window.max() * UNIT_POINTS
+    floor, ceiling = series.min() * UNIT_POINTS, series.max() * UNIT_POINTS
+    if lowest < floor or highest > ceiling:
+        return ELSEWHERE, (
+            f"has prices of {lowest:g} to {highest:g} points, the bars {floor:g} to {ceiling:g}: "
+            "register the bars it was cut from"
+        )
+    return UNLIKE, "moves as no stretch of these bars does: register the bars it was cut from"
+
+
+def _steps(prices: np.ndarray) -> np.ndarray:
+    """What stays when every price moves by the same amount: (..., n - 1, 4)."""
+    opens = prices[..., :1]
+    return np.concatenate([np.diff(opens, axis=-2), (prices - opens)[..., :-1, 1:]], axis=-1)
+
+
+def _ups_and_downs(prices: np.ndarray) -> np.ndarray:
+    """What stays when prices are scaled: signs of candles and of changes of close, (..., n - 1, 2)."""
+    close = prices[..., _CLOSE]
+    candle = np.sign(close - prices[..., 0])
+    return np.stack([np.sign(np.diff(close, axis=-1)), candle[..., 1:]], axis=-1)
+
 
 FEATURES, START = "features", "window_start"
 FOUND, AMBIGUOUS, NOT_FOUND = "found", "ambiguous", "not found"

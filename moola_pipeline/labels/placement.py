@@ -7,7 +7,7 @@ import pandas as pd
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.labels.schema import EXCLUDED_GRADE, FIRST_PASS, LABEL_COLUMNS, NONE
-from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 GRADED_OUT = f"grade {EXCLUDED_GRADE}"
 """The one reason that is the annotator's wish and not a fault."""

@@ -11,10 +11,9 @@ import pandas as pd
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import require_plain_name
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
-from moola_pipeline.labels.contradictions import second_opinions
+from moola_pipeline.labels.conflicts import clashing_windows, second_opinions
 from moola_pipeline.labels.importing import describe_faults, read_labels
 from moola_pipeline.labels.ledger import LabelLedger, account, kept_counts
-from moola_pipeline.labels.overlaps import clashing_windows
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, SECOND_PASS
 from moola_pipeline.storage.atomic_write import file_sha256, locked, publish_bytes

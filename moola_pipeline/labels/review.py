@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.labels.overlaps import near_duplicates
+from moola_pipeline.labels.conflicts import near_duplicates
 from moola_pipeline.labels.schema import FIRST_PASS, expansions
 from moola_pipeline.labels.shift import BATCH, DRIFT, MONTH, Comparison, LabelShift, find_shift
 

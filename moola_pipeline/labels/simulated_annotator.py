@@ -12,7 +12,7 @@ from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, Simulati
 from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, LABEL_DTYPES, NONE, SECOND_PASS, TYPES
 from moola_pipeline.labels.simulated_windows import in_core, whole_windows, windows_around, windows_without
 from moola_pipeline.labels.surges import Setups, Surges, setups_before, visible_surges
-from moola_pipeline.windows.frame import (
+from moola_pipeline.windows.window_geometry import (
     CORE_FIRST,
     CORE_LAST,
     OFFSET_COLLAR_BARS,

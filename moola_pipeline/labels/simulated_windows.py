@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 
 def whole_windows(segment_start: np.ndarray) -> np.ndarray:

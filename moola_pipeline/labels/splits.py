@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.schema import LABELS, TYPES
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 SPLITS = ("train", "validation", "test")
 UNUSED = "unused"

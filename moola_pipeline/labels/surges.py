@@ -6,7 +6,7 @@ import numpy as np
 
 from moola_pipeline.features.averages import mean_true_range, segment_bounds
 from moola_pipeline.features.zigzag import ATR_BARS
-from moola_pipeline.windows.before import BARS_BEFORE_START, paths_before
+from moola_pipeline.windows.context import BARS_BEFORE_START, paths_before
 
 SHORTEST, LONGEST = 2, 14
 """Bars of a surge, from and to."""

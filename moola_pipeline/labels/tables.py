@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.containers import GZIP_MAGIC, WORKBOOK_MEMBER, ZIP_MAGIC, foreign_kind
+from moola_pipeline.bars.decompress import GZIP_MAGIC, WORKBOOK_MEMBER, ZIP_MAGIC, foreign_kind
 from moola_pipeline.errors import BadInput
 
 PARQUET_MAGIC = b"PAR1"

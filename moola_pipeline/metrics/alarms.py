@@ -17,7 +17,7 @@ from moola_pipeline.metrics.bootstrap import resample
 from moola_pipeline.metrics.definitions import event_f1_macro, event_f1_untyped
 from moola_pipeline.metrics.matching import ANY_TYPE, assigned, candidates, event_counts, in_core, outcomes
 from moola_pipeline.metrics.scores import CLASSES, Ground, Scored, events_of
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 
 SUREST = 5
 """Alarms of a session whose precision is told."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from moola_pipeline.windows.frame import (
+from moola_pipeline.windows.window_geometry import (
     CORE_FIRST,
     CORE_LAST,
     OFFSET_COLLAR_BARS,

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from moola_pipeline.metrics.matching import candidates, in_core
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WINDOW_BARS
 
 
 def temporal_iou(labeled: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from moola_pipeline.features.schema import N_FEATURES
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.windows.before import BARS_BEFORE_START
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+from moola_pipeline.windows.context import BARS_BEFORE_START
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 WIDEST_INPUT = 4.0
 """Spreads beyond which an input of the heads is cut: a rare bar must not shout all others down."""

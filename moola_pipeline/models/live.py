@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT, SAME_MOVE_BARS, WAITS
+from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, SAME_MOVE_BARS, WAITS
 
 
 class LiveDecisions(BaseModel):

@@ -8,8 +8,8 @@ import torch
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.windows.frame import WINDOW_BARS, decode_span, gathered
 from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline.windows.window_geometry import WINDOW_BARS, decode_span, gathered
 
 BATCH_WINDOWS = 256
 

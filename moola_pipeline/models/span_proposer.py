@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 MAX_LENGTH = 20
 MAX_PROPOSALS = 24

@@ -8,7 +8,7 @@ import numpy as np
 
 from moola_pipeline.report import svg
 from moola_pipeline.report.data import GalleryWindow
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
 PLOT_HEIGHT = 170
 ROW_HEIGHT = 17

@@ -10,7 +10,7 @@ from moola_pipeline.labels.splits import SPLITS, assign_splits, resolve_dates, t
 from moola_pipeline.profiles import Market
 from moola_pipeline.report.study_results import STUDY_FILE, fits, read_study
 from moola_pipeline.storage.atomic_write import file_sha256
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 
 class Sources(BaseModel):

@@ -19,7 +19,7 @@ from moola_pipeline.training.proposer_fit import fit_rule
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, gathered
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, gathered
 
 N_FOLDS = 5
 WHOLE = -1

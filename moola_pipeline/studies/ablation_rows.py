@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 Path = Literal["lessons", "labels"]
 LESSONS, LABELS = "lessons", "labels"

@@ -29,8 +29,8 @@ from moola_pipeline.training.proposer_fit import fit_rule
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
-from moola_pipeline.windows.frame import CONTEXT_BARS, gathered
 from moola_pipeline.windows.span_inputs import N_BEFORE
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, gathered
 
 MEASURED = "measured"
 """Arm of a probe that reads the 53 numbers measured before a span, and no encoder."""

@@ -11,9 +11,9 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Spans
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.examples import N_KINDS, Examples
-from moola_pipeline.windows.frame import encode_span, gathered
-from moola_pipeline.windows.repainted import BarArrays, augmented, repainted_table
+from moola_pipeline.windows.augmentation import BarArrays, augmented, repainted_table
 from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline.windows.window_geometry import encode_span, gathered
 
 
 @dataclass(frozen=True)

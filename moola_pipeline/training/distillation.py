@@ -19,7 +19,7 @@ from moola_pipeline.training.parallel import halt_point
 from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.windows.frame import LIVE_BARS, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import LIVE_BARS, WINDOW_BARS
 
 TAUGHT = ("expansion", "type", "live")
 RISE = 0.15

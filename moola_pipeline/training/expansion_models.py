@@ -26,8 +26,8 @@ from moola_pipeline.training.proposer_fit import fit_rule, push_rule
 from moola_pipeline.training.pseudo_labels import make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
-from moola_pipeline.windows.frame import view_rows
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.augmentation import BarArrays
+from moola_pipeline.windows.window_geometry import view_rows
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, taught_parts
-from moola_pipeline.windows.frame import gathered
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline.windows.window_geometry import gathered
 
 JUDGED_ROWS = 128
 """Validation rows in a batch; the size changes the speed and nothing else."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moola_pipeline.windows.repainted import visible_neighbors
+from moola_pipeline.windows.augmentation import visible_neighbors
 
 
 class Hidden(NamedTuple):

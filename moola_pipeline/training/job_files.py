@@ -17,8 +17,8 @@ from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.pretrain import PretrainResult
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.training.torchrun import place_of
-from moola_pipeline.windows.frame import WINDOW_BARS
-from moola_pipeline.windows.repainted import BarArrays
+from moola_pipeline.windows.augmentation import BarArrays
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 
 class Terms(BaseModel):

@@ -12,8 +12,8 @@ from moola_pipeline.training.examples import UNKNOWN, orientation
 from moola_pipeline.training.pseudo_labels import before, told
 from moola_pipeline.training.teachers import Known, Teacher, fit_live_judge
 from moola_pipeline.windows.dense import live_windows, live_windows_of
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
 from moola_pipeline.windows.span_inputs import N_INPUTS
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
 
 NEAR_BARS = 2
 """A claimed onset is right this near a labeled one; chosen on folds of training (0, 1, 2, 3 tried)."""

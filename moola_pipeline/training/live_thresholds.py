@@ -11,7 +11,7 @@ from moola_pipeline.training.examples import orientation
 from moola_pipeline.training.live_pseudo_labels import claims
 from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 
 TRIED = np.linspace(0.5, 0.9995, 80)
 """Quantiles of what is said of all moves that are tried as thresholds."""

@@ -27,7 +27,7 @@ from moola_pipeline.training.pretraining_loop import (
 )
 from moola_pipeline.training.process_group import ALONE, Team
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 
 EMBARGO_BARS = WINDOW_BARS
 """Bars that must lie between the last one trained on and the first one held out."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.span_proposer import MAX_LENGTH, ORDERINGS, Proposals, Rule, SpanMeasures, propose
-from moola_pipeline.windows.frame import (
+from moola_pipeline.windows.window_geometry import (
     CORE_FIRST,
     CORE_LAST,
     OFFSET_COLLAR_BARS,

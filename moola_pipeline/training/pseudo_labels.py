@@ -14,8 +14,8 @@ from moola_pipeline.training.live_pseudo_labels import LiveLessons, make_live_le
 from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.training.teachers import Known, fit_judge, fit_typer
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
 
 
 def told(source: Source, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from moola_pipeline.windows.frame import PRETRAIN_STRIDE
+from moola_pipeline.windows.window_geometry import PRETRAIN_STRIDE
 
 RECOMPUTED = "compute encoder states again for the gradient, to save memory"
 ObjectiveName = Literal["hidden_blocks", "span_structure", "next_leg", "two_views"]

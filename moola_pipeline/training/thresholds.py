@@ -9,7 +9,7 @@ from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.span_inference import Reading, moved
 from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.proposer_fit import f_beta, matches
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
 STRENGTH = 10.0
 """Weight of the squared distance to the identity beside the log-loss of all labels: a standard deviation

@@ -6,8 +6,8 @@ points up, and nothing later than the span's last bar is read.
 
 import numpy as np
 
-from moola_pipeline.windows.before import BARS_BEFORE_START, summaries
-from moola_pipeline.windows.frame import CONTEXT_BARS
+from moola_pipeline.windows.context import BARS_BEFORE_START, summaries
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 STRETCHES = (10, 20, 45)
 """Bars before the start over which the structure is measured."""

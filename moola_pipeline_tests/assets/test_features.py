@@ -23,7 +23,7 @@ from moola_pipeline.resources.store import (
 )
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline.windows.dense import straddling
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.homes import instance_of, last_materialization
 
 PIPELINE = Pipeline(profile="smoke", market="simulated", scenario="none")

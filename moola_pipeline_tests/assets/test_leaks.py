@@ -10,7 +10,7 @@ from moola_pipeline.assets import labels as labeled
 from moola_pipeline.assets import windows
 from moola_pipeline.cli.faults import FAILED
 from moola_pipeline.storage.home import Home
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.homes import LABELS, SMOKE, moola
 

@@ -17,7 +17,7 @@ from moola_pipeline.bars.sessions import session_minutes
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.windows.dense import pretraining_windows, scan_windows
-from moola_pipeline.windows.frame import BARS_BEFORE, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import BARS_BEFORE, WINDOW_BARS
 from moola_pipeline_tests.bars.examples import made_up_bars, session_bars
 
 NEW_YORK = "America/New_York"

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.days import refuse_future, refuse_holidays
-from moola_pipeline.bars.evidence import Reading
+from moola_pipeline.bars.timezone_inference import Reading, refuse_future, refuse_holidays
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars
 

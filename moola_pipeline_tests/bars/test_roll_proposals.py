@@ -8,14 +8,13 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from moola_pipeline.bars.expiries import contract_code, third_friday
 from moola_pipeline.bars.roll_proposals import (
     BOUNDARIES,
     Proposal,
     ProposalSettings,
     propose_rolls,
 )
-from moola_pipeline.bars.rolls import read_rolls
+from moola_pipeline.bars.rolls import contract_code, read_rolls, third_friday
 from moola_pipeline.bars.schema import INSTRUMENTS, NQ
 from moola_pipeline.bars.sessions import session_minutes
 

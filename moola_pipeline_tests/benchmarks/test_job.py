@@ -29,7 +29,7 @@ def test_a_library_counts_for_the_function_of_ours_that_called_it():
 
 
 def test_a_thread_beside_counts_only_while_the_job_waits_for_it():
-    beside = frame(str(PACKAGE / "windows/repainted.py"), "repainted_table", None)
+    beside = frame(str(PACKAGE / "windows/augmentation.py"), "repainted_table", None)
     assert seen_in({1: LIBRARY, 2: beside}, 1)[1] == ["training/steps train_epoch"]
     assert seen_in({1: PARKED, 2: beside}, 1) == ("pretrained_encoder", ["windows/repainted repainted_table"])
 

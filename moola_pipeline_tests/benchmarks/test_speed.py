@@ -21,7 +21,7 @@ from moola_pipeline.benchmarks.speed import MEASURED, SpeedReport, _gpu, made_ba
 from moola_pipeline.benchmarks.speed_page import speed_facts, speed_lines, speed_page
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 
 @pytest.fixture(scope="module")

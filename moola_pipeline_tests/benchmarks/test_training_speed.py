@@ -23,8 +23,8 @@ from moola_pipeline.training.examples import EMPTY
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.pretrain import new_encoder
 from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.repainted import BarArrays
 from moola_pipeline_tests.made_bars import made_bars
 
 MADE = BatchSpeed(windows=64, shown=64, bare=0.040, loop=0.044, loader={0: 0.099, 2: 0.088})

@@ -14,7 +14,7 @@ from moola_pipeline.metrics import drift
 from moola_pipeline.metrics.drift import MAJOR_SHIFT
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.homes import LATER_BARS, SMOKE, copied, instance_of, moola
 
 WICK_POINTS = 6.0

@@ -3,7 +3,7 @@ import pytest
 
 from moola_pipeline.evaluation.event_study import BARS, event_study, paths_around
 from moola_pipeline.metrics.breakdowns import Labeled
-from moola_pipeline.windows.before import paths_before
+from moola_pipeline.windows.context import paths_before
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground
 
 

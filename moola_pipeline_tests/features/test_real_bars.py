@@ -14,8 +14,7 @@ from moola_pipeline.features.gates import feature_table_figures, is_dense, is_sp
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES, RANGE_HIGH, RANGE_LOW, mirrored
 from moola_pipeline.features.zigzag import confirmed_swings
-from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.figures import figures_by_position
+from moola_pipeline.windows.dense import figures_by_position, pretraining_windows
 from moola_pipeline_tests.features.naive import TICK, naive_features, upside_down
 from moola_pipeline_tests.features.test_relativity import ROUNDING, stacked
 

@@ -13,7 +13,7 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.labels.ledger import account
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars
 from moola_pipeline_tests.fuzzing.bar_readers import damaged_parquet

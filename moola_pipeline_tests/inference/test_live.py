@@ -17,7 +17,7 @@ from moola_pipeline.models.expansion_model import Annotator, Decisions
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import live_windows
-from moola_pipeline.windows.frame import LIVE_BARS, WAITS
+from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS
 from moola_pipeline_tests.inference.test_hindsight import BAR, OPENED, table
 from moola_pipeline_tests.made_bars import SEGMENT_BARS, TICK, made_market, with_prices
 

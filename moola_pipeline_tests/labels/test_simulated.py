@@ -38,7 +38,7 @@ from moola_pipeline.labels.simulated import (
 from moola_pipeline.labels.simulated_annotator import LEAST_LEG_ATR, NARROW_ATR, draw_labels, look
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.checksums import OWN_DIGEST
-from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 
 def period(first: str, last: str, windows: int) -> LabelPeriod:

@@ -9,9 +9,9 @@ from moola_pipeline.models.classifier import Classifier, Head, Spans, n_paramete
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.finetune import FinetuneSettings
 from moola_pipeline.training.pretrain import PretrainSettings
-from moola_pipeline.windows.before import BARS_BEFORE_START
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, decode_span, encode_span
+from moola_pipeline.windows.context import BARS_BEFORE_START
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, decode_span, encode_span
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import Begun, beginnings, raised, read_live
 from moola_pipeline.models.span_inference import inputs_of, read_spans
 from moola_pipeline.windows.dense import live_windows
-from moola_pipeline.windows.frame import LIVE_BARS, MAX_WAIT
+from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT
 from moola_pipeline_tests.made_bars import features_of, made_market, with_prices
 
 torch.set_num_threads(1)

@@ -19,7 +19,7 @@ from moola_pipeline.models.span_proposer import (
     measure_spans,
     propose,
 )
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import made_market, upside_down
 
 RULE = Rule(min_net_atr=2.0, min_efficiency=0.5, min_length=2, max_length=12, ordering="net")

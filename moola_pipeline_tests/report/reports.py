@@ -23,7 +23,7 @@ from moola_pipeline.report.data import (
     Score,
     Scores,
 )
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 TYPED = {"type_f1_macro": 0.74, "aucpr_retracement": 0.71, "mcc": 0.49}
 FOUND = {"event_f1_macro": 0.46, "event_f1_untyped": 0.6, "segment_f1_micro": 0.55, "segment_f1_macro": 0.41}

@@ -21,7 +21,7 @@ from moola_pipeline.report.curves import (
 )
 from moola_pipeline.report.data import Calibration, LearningPoint, LossCurve, MonthMix
 from moola_pipeline.report.label_mix import mix_picture
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.report.reports import full_report, gallery_window, minimal_report, score
 
 

@@ -15,8 +15,8 @@ from moola_pipeline.training.batches import (
     sampling_weights,
 )
 from moola_pipeline.training.examples import Examples, SpanTargets
-from moola_pipeline.windows.frame import encode_span, view_rows
 from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline.windows.window_geometry import encode_span, view_rows
 from moola_pipeline_tests.made_bars import Market
 from moola_pipeline_tests.training.conftest import Lesson
 

@@ -14,7 +14,7 @@ from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.teachers import Known, fit_judge, fit_live_judge, fit_typer
-from moola_pipeline.windows.frame import CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, features_of, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
 

@@ -6,7 +6,7 @@ import pytest
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.span_proposer import MAX_LENGTH, Proposals, SpanMeasures
 from moola_pipeline.training.examples import EMPTY, UNKNOWN, labeled_proposals, make_examples, orientation
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, upside_down
 from moola_pipeline_tests.training.conftest import Lesson, lesson
 

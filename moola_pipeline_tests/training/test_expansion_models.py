@@ -8,7 +8,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices
 from moola_pipeline_tests.training.conftest import Lesson
 

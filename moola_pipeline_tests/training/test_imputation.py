@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from moola_pipeline.training.imputation import edge_inputs, fit_ridge, imputation_errors, locate_hidden
-from moola_pipeline.windows.repainted import hidden_blocks
+from moola_pipeline.windows.augmentation import hidden_blocks
 
 HIDDEN = np.array([[False, True, True, True, False, False]])
 VISIBLE = np.array([[[1.0], [99], [99], [99], [5], [6]]], np.float32)

@@ -19,7 +19,7 @@ from moola_pipeline.training.job_files import (
 )
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.torchrun import place_of
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.training.test_pretrain import SOURCE, WINDOWS, small_with, weights_of
 
 TERMS = Terms(device="cpu", tf32=False, threads=1, processes=2)

@@ -13,7 +13,7 @@ from moola_pipeline.training.live_pseudo_labels import LiveLessons, claims, fit_
 from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions, fit_thresholds
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.windows.dense import live_windows_of
-from moola_pipeline.windows.frame import LIVE_BARS, WAITS, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, features_of, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
 from moola_pipeline_tests.training.test_distillation import source_of, taught

@@ -14,7 +14,7 @@ from moola_pipeline.training.losses import (
     require_finite,
     smoothed,
 )
-from moola_pipeline.windows.frame import WINDOW_BARS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 LOSSES = dict(zip(TASKS, torch.tensor([0.5, 1.0, 2.0, 4.0]), strict=True))
 

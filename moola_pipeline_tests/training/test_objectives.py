@@ -14,10 +14,10 @@ from moola_pipeline.training.objectives.objective import before_states
 from moola_pipeline.training.objectives.span_structure import SPANS_A_WINDOW, SpanStructure
 from moola_pipeline.training.pretrain import OBJECTIVES, PretrainResult, pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import pretraining_windows, straddling
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
-from moola_pipeline.windows.repainted import BarArrays
 from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import TICK, features_of, with_prices
 
 NAMES = get_args(ObjectiveName)

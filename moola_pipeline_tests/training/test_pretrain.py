@@ -14,9 +14,9 @@ from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, Hidden
 from moola_pipeline.training.objectives.objective import Standard
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.windows.augmentation import BarArrays, hidden_blocks
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.frame import CONTEXT_BARS, WINDOW_BARS, view_rows
-from moola_pipeline.windows.repainted import BarArrays, hidden_blocks
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import features_of, made_bars, with_prices
 
 SMALL = PretrainSettings(hidden_units=8, epochs=2, batch_windows=16)

@@ -8,7 +8,7 @@ from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.span_inference import Reading
 from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.thresholds import fit_decisions, moved
-from moola_pipeline.windows.frame import encode_span
+from moola_pipeline.windows.window_geometry import encode_span
 
 
 def windows_of(start: np.ndarray, kind: np.ndarray) -> LabeledWindows:

@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.schema import N_FEATURES
-from moola_pipeline.windows.dense import pretraining_windows, scan_windows, straddling, uncovered
-from moola_pipeline.windows.figures import figures_by_position
-from moola_pipeline.windows.frame import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS, view_rows
+from moola_pipeline.windows.dense import (
+    figures_by_position,
+    pretraining_windows,
+    scan_windows,
+    straddling,
+    uncovered,
+)
+from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS, view_rows
 
 QUICK = settings(deadline=None, derandomize=True, max_examples=60)
 segments = st.lists(st.integers(1, 420), min_size=1, max_size=6).map(

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moola_pipeline.windows import span_inputs as measuring
-from moola_pipeline.windows.frame import CONTEXT_BARS, VIEW_BARS
 from moola_pipeline.windows.span_inputs import (
     BEFORE_NAMES,
     INPUT_NAMES,
@@ -14,6 +13,7 @@ from moola_pipeline.windows.span_inputs import (
     N_INPUTS,
     span_inputs,
 )
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, VIEW_BARS
 
 
 def made_views(n_windows: int = 3, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.expiries import CHICAGO, contract_code, next_expiry, third_friday
+from moola_pipeline.bars.rolls import CHICAGO, contract_code, next_expiry, third_friday
 from moola_pipeline.bars.schema import Instrument
 
 LEVEL_DAYS = (

@@ -14,9 +14,9 @@ from moola_pipeline.models.encoder import Encoder, initialize, states_of
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.objectives.objective import Dropping, Objective, before_states, dropped
 from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.windows.augmentation import Noise, disturbed, drawn_noise, repainted_features
 from moola_pipeline.windows.dense import straddling
-from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
-from moola_pipeline.windows.repainted import Noise, disturbed, drawn_noise, repainted_features
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
 
 LARGEST_SHIFT = 20
 JITTER_ATR, WARP = 0.05, 0.2

@@ -20,8 +20,8 @@ from moola_pipeline.training.imputation import (
 )
 from moola_pipeline.training.objectives.objective import Dropping, Objective, Standard, dropped
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.frame import VIEW_BARS, gathered
-from moola_pipeline.windows.repainted import BarArrays, bridge_hidden, hidden_blocks, repainted_features
+from moola_pipeline.windows.augmentation import BarArrays, bridge_hidden, hidden_blocks, repainted_features
+from moola_pipeline.windows.window_geometry import VIEW_BARS, gathered
 
 RIDGE_WINDOWS = 1000
 

@@ -23,8 +23,8 @@ from moola_pipeline.training.objectives.objective import (
     two_layers,
 )
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.before import BARS_BEFORE_START
-from moola_pipeline.windows.frame import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gathered
+from moola_pipeline.windows.context import BARS_BEFORE_START
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gathered
 
 LEG_NAMES = ("direction", "remaining_move", "log_bars_to_turn", "log_leg_size", "log_leg_bars")
 WIDEST_MOVE = 12.0

@@ -13,7 +13,7 @@ from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.before import BARS_BEFORE_START
+from moola_pipeline.windows.context import BARS_BEFORE_START
 
 Chosen = TypeVar("Chosen", bound=tuple[Any, ...])
 Batch = TypeVar("Batch")

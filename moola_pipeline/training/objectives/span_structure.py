@@ -23,8 +23,8 @@ from moola_pipeline.training.objectives.objective import (
     two_layers,
 )
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.frame import CONTEXT_BARS, CORE_FIRST, CORE_LAST, gathered
 from moola_pipeline.windows.span_inputs import N_INPUTS, span_inputs
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, gathered
 
 SPANS_A_WINDOW = 4
 SHORTEST, LONGEST = 2, 12

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.evidence import daily_breaks, new_york_clock
+from moola_pipeline.bars.timezone_inference import daily_breaks, new_york_clock
 from moola_pipeline.bars.vendor import VendorOptions, read_vendor_file
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars, session_bars, wall_clock, write_csv

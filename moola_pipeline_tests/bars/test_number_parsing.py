@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.cells import COMMA, DOT, NumberStyle, price_style, trimmed
+from moola_pipeline.bars.number_parsing import COMMA, DOT, NumberStyle, price_style, trimmed
 from moola_pipeline.errors import BadInput
 
 

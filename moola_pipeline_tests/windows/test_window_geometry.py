@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moola_pipeline.features.relativity import STRUCTURE_VALID_FROM, VALID_FROM
-from moola_pipeline.windows.frame import (
+from moola_pipeline.windows.window_geometry import (
     BARS_BEFORE,
     CONTEXT_BARS,
     CORE_FIRST,

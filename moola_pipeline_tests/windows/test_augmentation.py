@@ -8,8 +8,7 @@ import pytest
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.storage.home import PROJECT_ROOT
-from moola_pipeline.windows.frame import VIEW_BARS, view_rows
-from moola_pipeline.windows.repainted import (
+from moola_pipeline.windows.augmentation import (
     BarArrays,
     augmented,
     bridge_hidden,
@@ -17,6 +16,7 @@ from moola_pipeline.windows.repainted import (
     repainted_features,
     visible_neighbors,
 )
+from moola_pipeline.windows.window_geometry import VIEW_BARS, view_rows
 from moola_pipeline_tests.made_bars import TICK, features_of, made_bars, upside_down, with_prices
 from moola_pipeline_tests.source_trees import parsed
 

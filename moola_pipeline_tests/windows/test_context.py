@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.windows.before import paths_before, summaries
+from moola_pipeline.windows.context import paths_before, summaries
 
 
 def test_paths_by_hand():

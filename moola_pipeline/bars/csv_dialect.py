@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.containers import foreign_kind
 from moola_pipeline.bars.dbn import DBN_COLUMNS, DBN_MAGIC
+from moola_pipeline.bars.decompress import foreign_kind
 from moola_pipeline.errors import BadInput
 
 SEPARATORS = ("\t", ";", "|", ",")

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from moola_pipeline.labels.overlaps import clashing_windows, near_duplicates
+from moola_pipeline.labels.conflicts import clashing_windows, near_duplicates
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.relativity import compute_features
-from moola_pipeline.windows.frame import VIEW_BARS, WINDOW_BARS, gathered
+from moola_pipeline.windows.window_geometry import VIEW_BARS, WINDOW_BARS, gathered
 
 WARP_KNOTS = 6
 
