@@ -2,22 +2,21 @@
 
 import dagster as dg
 
-from moola_pipeline.assets.bars import raw_nq_bars
-from moola_pipeline.assets.classifier import finetuned_classifier
-from moola_pipeline.assets.encoder import pretrained_encoder
-from moola_pipeline.assets.features import relativity_features
-from moola_pipeline.assets.labels import labeled_expansions
-from moola_pipeline.assets.predictions import latest_expansions
-from moola_pipeline.assets.registry import registered_model
-from moola_pipeline.assets.report import bootstrap_ci_report
-from moola_pipeline.assets.windows import densified_windows
+from moola_pipeline.assets.bootstrap_ci_report import bootstrap_ci_report
+from moola_pipeline.assets.densified_windows import densified_windows
+from moola_pipeline.assets.finetuned_classifier import finetuned_classifier
+from moola_pipeline.assets.labeled_expansions import labeled_expansions
+from moola_pipeline.assets.latest_expansions import latest_expansions
+from moola_pipeline.assets.pretrained_encoder import pretrained_encoder
+from moola_pipeline.assets.raw_nq_bars import raw_nq_bars
+from moola_pipeline.assets.registered_model import registered_model
+from moola_pipeline.assets.relativity_features import relativity_features
 from moola_pipeline.automation.jobs import kept_fresh, predict_job, train_job
 from moola_pipeline.automation.schedules import daily_predictions, weekly_retrain
 from moola_pipeline.automation.sensors import failure_log, new_bars_sensor
 from moola_pipeline.resources.compute import Compute
-from moola_pipeline.resources.executor import chosen_executor
-from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.store import (
+from moola_pipeline.resources.executors import chosen_executor
+from moola_pipeline.resources.io_managers import (
     ClassifierIOManager,
     EncoderIOManager,
     FeatureIOManager,
@@ -25,6 +24,7 @@ from moola_pipeline.resources.store import (
     JsonIOManager,
     ReportIOManager,
 )
+from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.tracking.runs import Tracking
 
 pipeline = Pipeline.configure_at_launch()

@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.store import (
+from moola_pipeline.resources.io_managers import (
     ClassifierIOManager,
     EncoderIOManager,
     FeatureIOManager,
@@ -12,6 +11,7 @@ from moola_pipeline.resources.store import (
     ReportIOManager,
     StoreIOManager,
 )
+from moola_pipeline.resources.pipeline import Pipeline
 
 PIPELINE = Pipeline(profile="smoke", market="simulated", scenario="none")
 MANAGERS: dict[str, type[StoreIOManager]] = {

@@ -161,7 +161,7 @@ GUARDS = (
     ),
     Guard(
         "servers opened to the network",
-        "cli/ports.py",
+        "cli/services.py",
         '"127.0.0.1"',
         '"0.0.0.0"',
         ("cli/test_run_lock.py",),

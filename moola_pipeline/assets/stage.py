@@ -1,5 +1,7 @@
-"""What every asset does around its one room function: market, settings, run, metadata."""
+"""What every asset does around its one room function: instrument, settings, run, progress, metadata."""
 
+import sys
+import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,6 @@ from pydantic import BaseModel, Field, create_model
 from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.profiles import Market, Profile
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.progress import show_stage
 from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.staleness.fingerprints import (
     FINGERPRINT,
@@ -26,6 +27,49 @@ from moola_pipeline.staleness.fingerprints import (
 from moola_pipeline.storage.crash_injection import crash_point
 from moola_pipeline.tracking.runs import TrackedRun, Tracking
 from moola_pipeline.tracking.system_metrics import Usage, measured
+
+_stage = {"name": "", "started": 0.0, "length": 0}
+
+
+def show_stage(name: str) -> None:
+    """Name the stage that begins; ends the line of the stage before."""
+    _finish()
+    _stage.update(name=name, started=time.monotonic())
+    _write(f"{name} ...")
+
+
+def show_epoch(done: int, total: int, note: str = "") -> None:
+    """Tell how far the stage is, and how long the rest will take at this pace."""
+    if done:
+        left = (time.monotonic() - _stage["started"]) / done * (total - done)
+        _write(f"{_stage['name']}  epoch {done}/{total}  {left:.0f} s left  {note}")
+
+
+def show_work(note: str) -> None:
+    """Tell what the stage is at, where how much is left is not known."""
+    _write(f"{_stage['name']}  {time.monotonic() - _stage['started']:.0f} s  {note}")
+
+
+def finish() -> None:
+    """End the last stage's line."""
+    _finish()
+    _stage.update(name="", length=0)
+
+
+def _finish() -> None:
+    if _stage["name"]:
+        _write(f"{_stage['name']}  {time.monotonic() - _stage['started']:.1f} s")
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")
+        _stage["length"] = 0
+
+
+def _write(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r" + text.ljust(int(_stage["length"])))
+        sys.stderr.flush()
+        _stage["length"] = len(text)
+
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

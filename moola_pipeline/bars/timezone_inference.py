@@ -1,4 +1,4 @@
-"""What bars prove about their own clock and dates: shut hours, the 09:30 New York burst, days without a session."""
+"""What bars prove about their clock and dates: shut hours, the 09:30 New York burst, days with no session."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

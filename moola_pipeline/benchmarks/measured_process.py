@@ -16,7 +16,8 @@ from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
 
 BATCH_WINDOWS = 64
 _COMPILE = "from moola_pipeline.benchmarks.measured_process import print_compiling; print_compiling()"
-_MEMORY = "import sys; from moola_pipeline.benchmarks.measured_process import print_memory; print_memory(sys.argv[1])"
+_MEMORY = "import sys; "
+_MEMORY += "from moola_pipeline.benchmarks.measured_process import print_memory; print_memory(sys.argv[1])"
 
 
 class Memory(NamedTuple):

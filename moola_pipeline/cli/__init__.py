@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from moola_pipeline import __version__
-from moola_pipeline.cli.faults import exit_code_of
+from moola_pipeline.cli.exit_codes import exit_code_of
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 
 
@@ -50,7 +50,7 @@ COMMANDS = {
     "backup": LazyCommand(
         "moola_pipeline.cli.backup", "backup", "Write all that the home keeps into a file."
     ),
-    "restore": LazyCommand("moola_pipeline.cli.restore", "restore", "Bring a home back from a backup."),
+    "restore": LazyCommand("moola_pipeline.cli.backup", "restore", "Bring a home back from a backup."),
     "doctor": LazyCommand("moola_pipeline.cli.doctor", "doctor", "Check the installation and the home."),
 }
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.market_options import asked_pipeline, market_options
+from moola_pipeline.cli.options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home

@@ -1,4 +1,4 @@
-"""moola backup: all that the home keeps, in one archive."""
+"""moola backup, moola restore: all that the home keeps in one archive, and back."""
 
 from pathlib import Path
 
@@ -31,3 +31,21 @@ def backup(file: Path, as_json: bool) -> None:
     packed = file.stat().st_size / 2**20
     shown = f"{file}: {made.files:,} files, {made.bytes / 2**20:.1f} MB in {packed:.1f} MB"
     emit(facts, [shown, f"Back: moola --home DIR restore {file}"], as_json)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Set aside what the home keeps now, and restore.")
+@json_option
+def restore(file: Path, force: bool, as_json: bool) -> None:
+    """Bring this home to the state in FILE, which `moola backup` wrote; all of it is proven first."""
+    from moola_pipeline.cli.run import alone_in
+    from moola_pipeline.resources.backup import restore as bring_back
+
+    home = Home.resolve()
+    with alone_in(home):
+        done = bring_back(home, file, force)
+    aside = str(done.aside) if done.aside else None
+    facts = {"home": str(home.root), "files": done.files, "bytes": done.bytes, "set_aside": aside}
+    lines = [f"{home.root}: {done.files:,} files restored, each as its digest says"]
+    emit(facts, [*lines, *([f"what was there before: {aside}"] if aside else [])], as_json)

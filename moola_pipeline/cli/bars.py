@@ -6,7 +6,7 @@ from moola_pipeline.cli import LazyCommand, LazyGroup
 
 BAR_COMMANDS = {
     "add": LazyCommand("moola_pipeline.cli.bar_files", "add", "Register files of one-minute bars."),
-    "inbox": LazyCommand("moola_pipeline.cli.inbox", "inbox", "Add what lies in data/inbox."),
+    "inbox": LazyCommand("moola_pipeline.cli.bar_files", "inbox", "Add what lies in data/inbox."),
     "list": LazyCommand(
         "moola_pipeline.cli.bar_files",
         "list_files",

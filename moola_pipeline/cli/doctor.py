@@ -15,7 +15,7 @@ from typing import Literal
 import click
 
 from moola_pipeline.cli.output import emit, json_option, shown_time
-from moola_pipeline.cli.ports import is_free
+from moola_pipeline.cli.services import is_free
 from moola_pipeline.errors import MissingArtifact, MoolaError
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 

@@ -13,8 +13,8 @@ from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.cli.label_review import Outlook, look_ahead
 from moola_pipeline.cli.next_steps import next_steps
+from moola_pipeline.cli.options import split_options, splits_in_force
 from moola_pipeline.cli.output import emit, json_option, next_lines
-from moola_pipeline.cli.split_options import split_options, splits_in_force
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.ledger import LabelLedger, account
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels

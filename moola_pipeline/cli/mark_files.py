@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moola_pipeline.cli.out_files import (
+from moola_pipeline.cli.output import (
     PLOT_SUFFIXES,
     TABLE_SUFFIXES,
     publish_table,

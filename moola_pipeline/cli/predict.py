@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.added import first_rejected, reading_line, row_facts, rows_line
 from moola_pipeline.cli.mark_files import OUT_HELP, PLOT_HELP, plot_marks, require_files, write_marks
-from moola_pipeline.cli.out_files import records
-from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.cli.output import emit, json_option, records
 from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line, rolls_option
 from moola_pipeline.cli.run import quiet_libraries
-from moola_pipeline.cli.vendor import chosen_options, vendor_options
+from moola_pipeline.cli.vendor_files import (
+    chosen_options,
+    first_rejected,
+    reading_line,
+    row_facts,
+    rows_line,
+    vendor_options,
+)
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.window_geometry import MAX_WAIT, WAITS

@@ -12,8 +12,16 @@ from moola_pipeline.bars.rolls import add_rolls, registered_rolls, remove_rolls
 from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.cli.next_steps import next_steps
-from moola_pipeline.cli.out_files import publish_table, require_out, writing
-from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
+from moola_pipeline.cli.output import (
+    emit,
+    iso_time,
+    json_option,
+    next_lines,
+    publish_table,
+    require_out,
+    shown_time,
+    writing,
+)
 from moola_pipeline.storage.home import Home
 
 ACCEPT = {"why": "register them, once you have looked them over"}

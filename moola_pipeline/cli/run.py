@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.faults import DEBUG_VARIABLE, in_this_home
-from moola_pipeline.cli.interrupts import insistent
-from moola_pipeline.cli.market_options import asked_pipeline, market_options
+from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE, in_this_home
+from moola_pipeline.cli.options import asked_pipeline, choose_splits, market_options, split_options
 from moola_pipeline.cli.output import emit, json_option
-from moola_pipeline.cli.split_options import choose_splits, split_options
+from moola_pipeline.cli.signals import insistent
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
@@ -76,8 +75,7 @@ def run(
     prepare_instance(home)
     quiet_libraries()
     started = time.monotonic()
-    from moola_pipeline.resources.abandoned import await_slots, release_abandoned
-    from moola_pipeline.resources.one_run import await_runs
+    from moola_pipeline.resources.instance import await_runs, await_slots, release_abandoned
     from moola_pipeline.resources.pipeline import Pipeline
     from moola_pipeline.staleness.plan import everything, plan
     from moola_pipeline.tracking.recorded_files import prove_champion
@@ -171,9 +169,9 @@ def _materialize(
     pipeline_config: dict[str, str],
     compute_config: dict[str, Any],
 ) -> None:
+    from moola_pipeline.assets.stage import finish
     from moola_pipeline.definitions import defs
-    from moola_pipeline.resources.abandoned import run_tags
-    from moola_pipeline.resources.progress import finish
+    from moola_pipeline.resources.instance import run_tags
 
     # unlike train_job, it does not try again: a person waits, and wants to know at once
     job = defs.resolve_implicit_global_asset_job_def()

@@ -1,9 +1,10 @@
-"""Servers that run beside each other until one of them ends or the user has enough."""
+"""Servers on loopback ports that run beside each other until one of them ends or the user has enough."""
 
 import contextlib
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -12,8 +13,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moola_pipeline.cli.ports import LOOPBACK
 from moola_pipeline.errors import MoolaError
+
+LOOPBACK = "127.0.0.1"
+LAST_PORT = 65_535
+
+
+def is_free(port: int) -> bool:
+    """True if nothing listens on the port and a server could."""
+    with socket.socket() as caller:
+        caller.settimeout(1)
+        if caller.connect_ex((LOOPBACK, port)) == 0:
+            return False
+    with socket.socket() as server:
+        server.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: TIME_WAIT is no obstacle
+        try:
+            server.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def next_free(port: int, taken: frozenset[int] = frozenset()) -> int:
+    """The first free port from `port` on that is not among `taken`.
+
+    Raises:
+        OSError: If there is none.
+    """
+    for candidate in range(port, LAST_PORT + 1):
+        if candidate not in taken and is_free(candidate):
+            return candidate
+    raise OSError(f"a port from {port} to {LAST_PORT} must be free, but none is")
+
 
 KEPT_LINES = 15
 START_SECONDS = 180

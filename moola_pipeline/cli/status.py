@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.market_options import asked_pipeline, market_options
+from moola_pipeline.cli.options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
 from moola_pipeline.storage.home import Home
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moola_pipeline.cli.market_options import asked_pipeline, market_options
+from moola_pipeline.cli.options import asked_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import MissingArtifact
 from moola_pipeline.storage.home import Home

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 import click
 
 from moola_pipeline.cli.output import emit, json_option
-from moola_pipeline.cli.ports import LOOPBACK, next_free
 from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.services import (
+    LOOPBACK,
     RunningService,
     Service,
     ServiceEnded,
+    next_free,
     running,
     wait_until_up,
     wait_while_up,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moola_pipeline.cli.faults import in_this_home
+from moola_pipeline.cli.exit_codes import in_this_home
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.storage.home import Home
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.out_files import (
+from moola_pipeline.cli.output import (
     PLOT_SUFFIXES,
     TABLE_SUFFIXES,
+    emit,
+    json_option,
     publish_table,
     records,
     require_out,
     writing,
 )
-from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line, rolls_option
-from moola_pipeline.cli.vendor import chosen_options, vendor_options
+from moola_pipeline.cli.vendor_files import chosen_options, vendor_options
 from moola_pipeline.errors import BadInput
 from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K
 from moola_pipeline.storage.home import Home

@@ -1,4 +1,4 @@
-"""The encoder: standardized features through one bidirectional LSTM layer; its initial weights; its pretraining decoder."""
+"""The encoder, one bidirectional LSTM layer over standardized features; its initial weights; its decoder."""
 
 import torch
 from torch import Tensor, nn

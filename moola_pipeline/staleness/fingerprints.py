@@ -47,20 +47,24 @@ class Stage:
 
 _MODEL_ROOMS = ("features", "windows", "models", "training")
 STAGES = {
-    "raw_nq_bars": Stage(("bars", "assets/bars.py"), ("bars",)),
+    "raw_nq_bars": Stage(("bars", "assets/raw_nq_bars.py"), ("bars",)),
     "labeled_expansions": Stage(
-        ("labels", "assets/labels.py"), ("bars", "labels"), ("splits",), ("raw_nq_bars",)
+        ("labels", "assets/labeled_expansions.py"), ("bars", "labels"), ("splits",), ("raw_nq_bars",)
     ),
-    "relativity_features": Stage(("features", "assets/features.py"), ("bars",), upstream=("raw_nq_bars",)),
+    "relativity_features": Stage(
+        ("features", "assets/relativity_features.py"), ("bars",), upstream=("raw_nq_bars",)
+    ),
     "densified_windows": Stage(
-        ("windows", "assets/windows.py"),
+        ("windows", "assets/densified_windows.py"),
         ("bars", "labels"),
         ("splits", "stride"),
         ("labeled_expansions", "relativity_features"),
     ),
-    "pretrained_encoder": Stage((*_MODEL_ROOMS, "assets/encoder.py"), ("bars.train",), ("pretrain",)),
+    "pretrained_encoder": Stage(
+        (*_MODEL_ROOMS, "assets/pretrained_encoder.py"), ("bars.train",), ("pretrain",)
+    ),
     "finetuned_classifier": Stage(
-        (*_MODEL_ROOMS, "labels", "assets/classifier.py"),
+        (*_MODEL_ROOMS, "labels", "assets/finetuned_classifier.py"),
         ("bars.validation", "labels.train", "labels.validation"),
         ("finetune",),
         ("pretrained_encoder",),
@@ -68,9 +72,11 @@ STAGES = {
     "bootstrap_ci_report": Stage(
         (
             "evaluation",
-            "serving",
+            "inference",
+            "metrics",
+            "report",
             "evaluation/live.py",
-            "assets/report.py",
+            "assets/bootstrap_ci_report.py",
             "evaluation/sections.py",
             "evaluation/ablations.py",
             "evaluation/scoring.py",
@@ -83,18 +89,18 @@ STAGES = {
     ),
     "registered_model": Stage(
         (
-            "serving",
+            "inference",
             "tracking/registry.py",
             "tracking/served_model.py",
             "tracking/pyfunc.py",
-            "assets/registry.py",
+            "assets/registered_model.py",
             "evaluation/promotion.py",
             "evaluation/test_set.py",
         ),
         upstream=("bootstrap_ci_report",),
     ),
     "latest_expansions": Stage(
-        ("serving", "windows", "metrics/drift.py", "evaluation/drift.py", "assets/predictions.py"),
+        ("inference", "windows", "metrics/drift.py", "evaluation/drift.py", "assets/latest_expansions.py"),
         ("bars", "labels"),
         ("splits",),
         ("labeled_expansions", "relativity_features", "champion"),

@@ -9,8 +9,7 @@ from moola_pipeline.models.live import beginnings
 from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import UNKNOWN, orientation
-from moola_pipeline.training.pseudo_labels import before, told
-from moola_pipeline.training.teachers import Known, Teacher, fit_live_judge
+from moola_pipeline.training.teachers import Known, Teacher, before_start, fit_live_judge, teacher_features
 from moola_pipeline.windows.dense import live_windows, live_windows_of
 from moola_pipeline.windows.span_inputs import N_INPUTS
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
@@ -75,9 +74,9 @@ def make_live_lessons(
     known = closed[closed <= train.bar0.max() + (WINDOW_BARS - LIVE_BARS)]
     bar0 = np.sort(rng.choice(known, min(n_windows, len(known)), replace=False))
     spans = beginnings(source.bars.prices, source.atr, bar0, min_net_atr)
-    seen = told(source, bar0, spans, LIVE_BARS)
+    seen = teacher_features(source, bar0, spans, LIVE_BARS)
     return LiveLessons(
-        bar0, spans, seen[:, :N_INPUTS], teacher.probability(seen), typer.probability(before(seen))
+        bar0, spans, seen[:, :N_INPUTS], teacher.probability(seen), typer.probability(before_start(seen))
     )
 
 
@@ -91,7 +90,7 @@ def fit_live_teacher(source: Source, train: LabeledWindows, min_net_atr: float, 
     rng = np.random.default_rng(seed)
     shown = np.sort(np.append(right, rng.choice(wrong, min(MOST_WRONG, len(wrong)), replace=False)))
     asked = Proposals(*(part[shown] for part in spans))
-    return fit_live_judge(Known(told(source, bar0, asked, LIVE_BARS), answer[shown]), seed)
+    return fit_live_judge(Known(teacher_features(source, bar0, asked, LIVE_BARS), answer[shown]), seed)
 
 
 def claims(labeled: LabeledSpans, window: np.ndarray, onset: np.ndarray, direction: np.ndarray) -> np.ndarray:

@@ -4,38 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moola_pipeline.features.schema import mirrored
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.span_inference import inputs_of
 from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.training.live_pseudo_labels import LiveLessons, make_live_lessons
 from moola_pipeline.training.proposer_fit import matches
-from moola_pipeline.training.teachers import Known, fit_judge, fit_typer
+from moola_pipeline.training.teachers import Known, before_start, fit_judge, fit_typer, teacher_features
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+from moola_pipeline.windows.span_inputs import N_INPUTS
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
-
-
-def told(source: Source, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS) -> np.ndarray:
-    """What a teacher sees of spans: (n, 78 + F), the features of the bar before them last.
-
-    Args:
-        source: The table that the windows lie in.
-        bar0: (n_windows,) rows of bar 0.
-        proposals: n spans in these windows.
-        bars: Of each window; no later one is read.
-    """
-    eve = source.values[bar0[proposals.window] + proposals.start - 1]
-    eve = np.where((proposals.direction < 0)[:, None], mirrored(eve), eve)
-    return np.column_stack([inputs_of(source.bars.prices, source.atr, bar0, proposals, bars), eve])
-
-
-def before(seen: np.ndarray) -> np.ndarray:
-    """What is told of the bars before a span: (n, 53 + F)."""
-    return np.column_stack([seen[:, :N_BEFORE], seen[:, N_INPUTS:]])
-
 
 TEACHER_SEED = 0
 """Of the teachers and of the windows drawn: the same for every training seed."""
@@ -90,8 +68,8 @@ def make_lessons(
     proposals = propose(_measures(source, bar0), rule)
     kept = _in_core(proposals)
     proposals = Proposals(*(part[kept] for part in proposals))
-    seen = told(source, bar0, proposals)
-    answers = judge.probability(seen), typer.probability(before(seen))
+    seen = teacher_features(source, bar0, proposals)
+    answers = judge.probability(seen), typer.probability(before_start(seen))
     live = make_live_lessons(source, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
     return Lessons(bar0, proposals, seen[:, :N_INPUTS], *answers, live)
 
@@ -102,13 +80,13 @@ def _judged(source: Source, train: LabeledWindows, rule: Rule) -> Known:
     found = matches(proposals, train.spans) >= 0
     known = found | _in_core(proposals)
     asked = Proposals(*(part[known] for part in proposals))
-    return Known(told(source, train.bar0, asked), found[known].astype(np.int64))
+    return Known(teacher_features(source, train.bar0, asked), found[known].astype(np.int64))
 
 
 def _typed(source: Source, train: LabeledWindows) -> Known:
     """The labeled expansions by what stood before them: 1 for a retracement."""
     marked = labeled_proposals(train, _measures(source, train.bar0))
-    return Known(before(told(source, train.bar0, marked)), train.spans.type)
+    return Known(before_start(teacher_features(source, train.bar0, marked)), train.spans.type)
 
 
 def _measures(source: Source, bar0: np.ndarray) -> SpanMeasures:

@@ -1,4 +1,4 @@
-"""Epochs on labels: rows drawn by kind and augmented, one step a batch, four tasks weighed, weights averaged."""
+"""Epochs on labels: rows drawn by kind and augmented, four tasks weighed, weights averaged."""
 
 import copy
 from collections.abc import Iterable

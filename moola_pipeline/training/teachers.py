@@ -6,6 +6,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.models.span_inference import inputs_of
+from moola_pipeline.models.span_proposer import Proposals
+from moola_pipeline.training.batches import Source
+from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
+
 N_TREES = 400
 N_BOOSTED = 2
 """Boosted ensembles of each question; each draws other features."""
@@ -133,3 +140,24 @@ def _require_both(known: Known) -> None:
 
 def _positive(trees: _Probabilistic, inputs: np.ndarray) -> np.ndarray:
     return trees.predict_proba(inputs)[:, 1]
+
+
+def teacher_features(
+    source: Source, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS
+) -> np.ndarray:
+    """Input matrix for the teacher trees: (n, 78 + F), 78 span features and F features of the bar before.
+
+    Args:
+        source: The table that the windows lie in.
+        bar0: (n_windows,) rows of bar 0.
+        proposals: n spans in these windows.
+        bars: Of each window; no later one is read.
+    """
+    eve = source.values[bar0[proposals.window] + proposals.start - 1]
+    eve = np.where((proposals.direction < 0)[:, None], mirrored(eve), eve)
+    return np.column_stack([inputs_of(source.bars.prices, source.atr, bar0, proposals, bars), eve])
+
+
+def before_start(seen: np.ndarray) -> np.ndarray:
+    """The columns that describe the bars before a span: (n, 53 + F)."""
+    return np.column_stack([seen[:, :N_BEFORE], seen[:, N_INPUTS:]])

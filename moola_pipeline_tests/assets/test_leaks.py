@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets import labels as labeled
-from moola_pipeline.assets import windows
-from moola_pipeline.cli.faults import FAILED
+from moola_pipeline.assets import densified_windows
+from moola_pipeline.assets import labeled_expansions as labeled
+from moola_pipeline.cli.exit_codes import FAILED
 from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.cli.calls import call, complaint
@@ -18,12 +18,12 @@ from moola_pipeline_tests.homes import LABELS, SMOKE, moola
 def test_a_pretraining_window_one_bar_beyond_the_training_period_fails_the_run(
     smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):
-    honest = windows.pretraining_windows
+    honest = densified_windows.pretraining_windows
 
     def leaking(segment: np.ndarray, end: int, stride: int) -> np.ndarray:
         return np.append(honest(segment, end, stride), _whole_window(segment, end + 1))
 
-    monkeypatch.setattr(windows, "pretraining_windows", leaking)
+    monkeypatch.setattr(densified_windows, "pretraining_windows", leaking)
     result = call(*SMOKE, "--force", home=smoke_copy.root)
     assert result.exit_code == FAILED
     assert complaint(result).startswith("pretrained_encoder: check training_period_only failed (value ")

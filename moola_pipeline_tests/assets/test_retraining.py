@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.cli.faults import FAILED
+from moola_pipeline.cli.exit_codes import FAILED
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, annotate
 from moola_pipeline.inference.live import annotate_live
 from moola_pipeline.models.expansion_model import load_annotator

@@ -7,9 +7,14 @@ import dagster as dg
 import pytest
 
 from moola_pipeline.automation import sensors
-from moola_pipeline.automation.failures import KEPT_LINES, failure_file, log_failures
 from moola_pipeline.automation.jobs import PREDICTING, predict_job
-from moola_pipeline.automation.sensors import failure_log, new_bars_sensor
+from moola_pipeline.automation.sensors import (
+    KEPT_LINES,
+    failure_file,
+    failure_log,
+    log_failures,
+    new_bars_sensor,
+)
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.definitions import defs

@@ -18,7 +18,9 @@ def frame(path: str, name: str, back: Any = None) -> FrameType:
     return SimpleNamespace(f_code=code, f_back=back)  # pyright: ignore[reportReturnType]
 
 
-ASSET = frame(str(PACKAGE / "assets/encoder.py"), "pretrained_encoder", frame("dagster.py", "execute"))
+ASSET = frame(
+    str(PACKAGE / "assets/pretrained_encoder.py"), "pretrained_encoder", frame("dagster.py", "execute")
+)
 EPOCH = frame(str(PACKAGE / "training/pretraining_loop.py"), "train_epoch", ASSET)
 LIBRARY = frame("torch/nn/rnn.py", "forward", EPOCH)
 PARKED = frame("threading.py", "wait", EPOCH)
@@ -35,7 +37,7 @@ def test_a_thread_beside_counts_only_while_the_job_waits_for_it():
 
 
 def test_a_thread_that_sleeps_between_errands_counts_for_nothing():
-    errand = frame(str(PACKAGE / "cli/interrupts.py"), "_insist", None)
+    errand = frame(str(PACKAGE / "cli/signals.py"), "_insist", None)
     assert seen_in({1: PARKED, 2: errand}, 1)[1] == [WAITING]
 
 
@@ -51,7 +53,7 @@ def test_what_is_imported_inside_an_asset_belongs_to_it():
 
 def test_what_dagster_does_lies_outside():
     assert seen_in({1: frame("dagster.py", "execute")}, 1) == (OUTSIDE, [OUTSIDE])
-    made = frame(str(PACKAGE / "assets/encoder.py"), "<module>", None)
+    made = frame(str(PACKAGE / "assets/pretrained_encoder.py"), "<module>", None)
     assert seen_in({1: made}, 1)[0] == OUTSIDE
 
 

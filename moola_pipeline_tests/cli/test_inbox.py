@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.bars import inbox as room
-from moola_pipeline.cli import inbox as command
-from moola_pipeline.cli.faults import BAD_INPUT
+from moola_pipeline.cli import bar_files as command
+from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock, write_csv
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 

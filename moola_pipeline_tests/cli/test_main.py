@@ -62,7 +62,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy(
     assert listed == list(commands)
     assert not HEAVY & set(modules.split())
     imported = {name for name in modules.split() if name.startswith("moola_pipeline.cli.")}
-    assert imported <= {"moola_pipeline.cli.faults", *(["moola_pipeline.cli.bars"] if words else [])}
+    assert imported <= {"moola_pipeline.cli.exit_codes", *(["moola_pipeline.cli.bars"] if words else [])}
 
 
 @pytest.mark.parametrize("name", WRITTEN)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.cli.faults import BAD_INPUT
+from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline.inference.platforms import NINJATRADER_COLUMNS
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts

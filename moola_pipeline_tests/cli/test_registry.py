@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.evaluation import promotion
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import champion_version, load_version

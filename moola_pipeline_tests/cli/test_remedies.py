@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from moola_pipeline.cli.faults import in_this_home
+from moola_pipeline.cli.exit_codes import in_this_home
 from moola_pipeline.cli.output import next_lines
 
 TEXT = "Labels must be registered, but none are. Run: moola labels add FILE && moola run"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.report.data import ReportData
 from moola_pipeline.storage.checksums import seal
 from moola_pipeline.storage.home import Home

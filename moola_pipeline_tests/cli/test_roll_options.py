@@ -7,7 +7,7 @@ import pytest
 
 from moola_pipeline.bars.rolls import add_rolls
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.cli.faults import BAD_INPUT
+from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 from moola_pipeline_tests.cli.calls import call, complaint, facts

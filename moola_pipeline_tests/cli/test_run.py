@@ -12,7 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.cli.run import _standing
 from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.staleness.plan import everything

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.cli.ports import LOOPBACK
 from moola_pipeline.cli.run import alone_in, run_lock
+from moola_pipeline.cli.services import LOOPBACK
 from moola_pipeline.resources.verification import verify_home
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import seal

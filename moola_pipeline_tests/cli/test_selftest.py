@@ -2,7 +2,7 @@
 
 import pytest
 
-from moola_pipeline.cli.faults import FAILED
+from moola_pipeline.cli.exit_codes import FAILED
 from moola_pipeline.selftest import findings
 from moola_pipeline.selftest.findings import Finding, Selftest
 from moola_pipeline_tests.cli.calls import call, facts

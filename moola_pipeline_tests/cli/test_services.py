@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.cli import services
-from moola_pipeline.cli.ports import is_free, next_free
-from moola_pipeline.cli.services import Service, ServiceEnded, running, wait_until_up, wait_while_up
+from moola_pipeline.cli.services import (
+    Service,
+    ServiceEnded,
+    is_free,
+    next_free,
+    running,
+    wait_until_up,
+    wait_while_up,
+)
 
 STUBBORN_CHILD = """
 import os, signal, time

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.staleness import fingerprints
 from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.storage.atomic_write import locked

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.cli.faults import BAD_INPUT
+from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline.profiles import PROFILES
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.resources.pipeline import Pipeline

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from moola_pipeline.cli.faults import BAD_INPUT, FAILED
+from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.profiles import PROFILES
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.cli.ports import is_free
+from moola_pipeline.cli.services import is_free
 from moola_pipeline_tests.cli.calls import call, complaint, start
 
 UP_SECONDS = 240

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from moola_pipeline.resources.executor import EXECUTOR_VARIABLE, KUBERNETES
+from moola_pipeline.resources.executors import EXECUTOR_VARIABLE, KUBERNETES
 from moola_pipeline.storage.home import PROJECT_ROOT
 
 DEPLOY = PROJECT_ROOT / "deploy"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets.registry import _ruling
+from moola_pipeline.assets.registered_model import _ruling
 from moola_pipeline.evaluation import promotion
 from moola_pipeline.evaluation.promotion import Contender, Trials, rule_on, rule_on_first, rule_on_lost
 from moola_pipeline.features.relativity import FeatureTable

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets.report import require_unseen
+from moola_pipeline.assets.bootstrap_ci_report import require_unseen
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.evaluation.sections import class_mix, flat_metrics, not_measured, previous_run
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows

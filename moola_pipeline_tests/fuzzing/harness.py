@@ -17,7 +17,7 @@ import click
 import numpy as np
 from pydantic import ValidationError
 
-from moola_pipeline.cli.faults import settings_fault, shown_line, usage_fault
+from moola_pipeline.cli.exit_codes import settings_fault, shown_line, usage_fault
 from moola_pipeline.errors import LONGEST_LINE, MoolaError
 from moola_pipeline_tests.fuzzing.damage import Damage
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from moola_pipeline.resources.ranks import pretrain_in_processes
+from moola_pipeline.resources.pretraining_processes import pretrain_in_processes
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints

@@ -6,8 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from moola_pipeline.resources import one_run
-from moola_pipeline.resources.one_run import await_runs
+from moola_pipeline.resources.instance import await_runs
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.homes import instance_of
 
@@ -30,7 +29,7 @@ def test_a_run_that_dagster_started_is_waited_for_and_named_once(
             if len(looks) == 3:
                 instance.report_run_failed(run)
 
-        monkeypatch.setattr(one_run.time, "sleep", look)
+        monkeypatch.setattr(instance.time, "sleep", look)
         await_runs(instance, said.append)
         assert len(looks) == 3
         assert said == ["A run of some_job is at work in this home (see moola ui); waiting for it to end ..."]

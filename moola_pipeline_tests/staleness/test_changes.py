@@ -25,7 +25,7 @@ def made_from(market: Sources | None = None, uses: tuple[str, ...] = ("bars",), 
     market = market or sources()
     given = {
         "asset": "an_asset",
-        "code": {"training": "c1", "assets/encoder.py": "c2"},
+        "code": {"training": "c1", "assets/pretrained_encoder.py": "c2"},
         "settings": {"place": "nq-full", "finetune": {"epochs": 10, "seeds": [0, 1]}},
         "upstream": {"raw_nq_bars": "u1"},
     }
@@ -92,8 +92,8 @@ def test_of_many_settings_three_are_named():
 
 
 def test_changed_code_is_named_by_room():
-    now = made_from(code={"training": "c3", "assets/encoder.py": "c4"})
-    assert changes(made_from(), now) == ["code changed in training/, assets/encoder.py"]
+    now = made_from(code={"training": "c3", "assets/pretrained_encoder.py": "c4"})
+    assert changes(made_from(), now) == ["code changed in training/, assets/pretrained_encoder.py"]
 
 
 def test_an_upstream_asset_made_since_is_named_unless_it_is_made_again_anyway():

@@ -28,7 +28,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     trial, train = pretraining_study.run_trial, pretraining_study.pretrain
     monkeypatch.setattr(
-        running, "run_trial", lambda given, arm, *rest: done.append(arm) or trial(given, arm, *rest)
+        pretraining_study, "run_trial", lambda given, arm, *rest: done.append(arm) or trial(given, arm, *rest)
     )
     monkeypatch.setattr(pretraining_study, "pretrain", lambda *words: done.append("encoder") or train(*words))
     return done

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.cli.ports import next_free
+from moola_pipeline.cli.services import next_free
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.tracking.runs import tracking_uri
 from moola_pipeline_tests.cli.calls import call, facts

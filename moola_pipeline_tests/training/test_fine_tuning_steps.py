@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.training import batches, losses
+from moola_pipeline.training import batches, distillation, losses
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.gpu import labeled_for, taught_for
@@ -69,7 +69,7 @@ def test_what_goes_to_the_device_goes_from_the_thread_beside_the_steps(
         senders.append(threading.current_thread().name)
         return sent(array, device)
 
-    for module in (batches, teaching):
+    for module in (batches, distillation):
         monkeypatch.setattr(module, "sent", noted)
     from_elsewhere, from_beside = [], []
     for n_steps in (2, 8):

@@ -196,7 +196,7 @@ def test_every_row_that_is_learned_from_is_augmented(
         given.append(augmentation)
         return make(source, examples, rows, size, device, augmentation)
 
-    for module in (finetuning, label_epochs):
+    for module in (finetuning, supervised_loop):
         monkeypatch.setattr(module, "batches", noted)
     trainer(small_with(jitter_atr=0.05, warp=0.1))
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from moola_pipeline.cli.interrupts import insistent
+from moola_pipeline.cli.signals import insistent
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import dagster as dg
 import pytest
 
-from moola_pipeline.automation.jobs import predict_job, train_job
-from moola_pipeline.automation.retrying import RETRY, PassingFaults
+from moola_pipeline.automation.jobs import RETRY, PassingFaults, predict_job, train_job
 from moola_pipeline.errors import BadInput, ChecksumMismatch
 
 AT_ONCE = PassingFaults(max_retries=2, delay=0.01)

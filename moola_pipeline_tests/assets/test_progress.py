@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 import pytest
 
-from moola_pipeline.resources import progress
+from moola_pipeline.assets import stage
 
 
 def work() -> None:
-    progress.show_stage("pretrained_encoder")
-    progress.show_epoch(0, 3)
-    progress.show_epoch(1, 3, "loss 0.5000")
-    progress.show_epoch(2, 3, "loss 0.25")
-    progress.show_stage("finetuned_classifier")
-    progress.finish()
+    stage.show_stage("pretrained_encoder")
+    stage.show_epoch(0, 3)
+    stage.show_epoch(1, 3, "loss 0.5000")
+    stage.show_epoch(2, 3, "loss 0.25")
+    stage.show_stage("finetuned_classifier")
+    stage.finish()
 
 
 def shown_on_a_terminal(act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -67,7 +67,7 @@ def test_each_finished_stage_keeps_its_line(monkeypatch: pytest.MonkeyPatch):
 
 def test_finishing_without_a_stage_shows_nothing(monkeypatch: pytest.MonkeyPatch):
     def nothing() -> None:
-        progress.finish()
+        stage.finish()
         sys.stderr.write("end")
 
     assert shown_on_a_terminal(nothing, monkeypatch) == "end"

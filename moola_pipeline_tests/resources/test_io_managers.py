@@ -11,9 +11,8 @@ import pytest
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MissingArtifact
 from moola_pipeline.features.relativity import FeatureTable, compute_features
-from moola_pipeline.resources import store
-from moola_pipeline.resources.artifacts import TrainedClassifiers, WrittenReport
-from moola_pipeline.resources.store import (
+from moola_pipeline.resources import io_managers
+from moola_pipeline.resources.io_managers import (
     ClassifierIOManager,
     EncoderIOManager,
     FeatureIOManager,
@@ -21,6 +20,8 @@ from moola_pipeline.resources.store import (
     JsonIOManager,
     ReportIOManager,
     StoreIOManager,
+    TrainedClassifiers,
+    WrittenReport,
 )
 from moola_pipeline.storage.checksums import seal
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
@@ -83,7 +84,7 @@ def test_features_of_bars_that_have_changed_since_are_refused():
 def test_features_made_by_other_code_are_refused(monkeypatch: pytest.MonkeyPatch):
     table, manager = kept_features()
     kept(manager, FEATURES, table)
-    monkeypatch.setattr(store, "code_version", lambda asset: "0123456789ab")
+    monkeypatch.setattr(io_managers, "code_version", lambda asset: "0123456789ab")
     with pytest.raises(
         IntegrityError, match="^relativity_features was made from code .{12}, got 0123456789ab"
     ):
@@ -117,7 +118,7 @@ def test_a_frame_with_a_float64_column_passes_no_border_but_that_of_bars_and_lab
         kept(manager, asset, frame)
     narrow = frame.astype({"probability": np.float32})
     assert kept(manager, asset, narrow).dtypes.to_dict() == narrow.dtypes.to_dict()  # pyright: ignore
-    for exact in store.EXACT:
+    for exact in io_managers.EXACT:
         assert kept(manager, exact, frame).equals(frame)  # pyright: ignore
 
 

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from moola_pipeline.cli.faults import BAD_INPUT
+from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.profiles import PROFILES, choose_market

@@ -10,7 +10,7 @@ import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 
-from moola_pipeline.resources.abandoned import RUN_BY_TAG, await_slots, release_abandoned, run_tags
+from moola_pipeline.resources.instance import RUN_BY_TAG, await_slots, release_abandoned, run_tags
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import instance_of
 
@@ -70,7 +70,7 @@ def test_waiting_for_a_slot_says_so_once_and_ends_with_it(
         if len(rests) == 3:
             instance.event_log_storage.free_concurrency_slots_for_run(holder)
 
-    monkeypatch.setattr("moola_pipeline.resources.abandoned.time.sleep", rest)
+    monkeypatch.setattr("moola_pipeline.resources.instance.time.sleep", rest)
     await_slots(instance, said.append)
     assert len(said) == 1 and "waiting for it to end" in said[0]
     assert len(rests) == 3

@@ -11,16 +11,16 @@ from moola_pipeline.assets.stage import (
     launchpad_config,
     open_stage,
     settings_in_force,
+    show_epoch,
     verdict,
     windows_by_time,
 )
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.labels.spans import labeled_windows
-from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassifiers
 from moola_pipeline.resources.compute import Compute
+from moola_pipeline.resources.io_managers import PretrainedEncoder, TrainedClassifiers
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.progress import show_epoch
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.training.settings import FinetuneSettings

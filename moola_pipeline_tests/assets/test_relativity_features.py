@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets.figures import FAILS, LIMIT, PASSES, gate_picture
-from moola_pipeline.assets.windows import FEWEST_JUDGED, _at_each_position
+from moola_pipeline.assets.densified_windows import FEWEST_JUDGED, _at_each_position
+from moola_pipeline.assets.relativity_features import FAILS, LIMIT, PASSES, gate_picture
 from moola_pipeline.features.gates import feature_table_figures, is_spread
 from moola_pipeline.features.schema import FEATURE_NAMES, FEATURES, MIN_SPREAD, N_FEATURES
-from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.store import (
+from moola_pipeline.resources.io_managers import (
     ClassifierIOManager,
     EncoderIOManager,
     FeatureIOManager,
     FrameIOManager,
     StoreIOManager,
 )
+from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline.windows.dense import straddling
 from moola_pipeline.windows.window_geometry import WINDOW_BARS

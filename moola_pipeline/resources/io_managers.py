@@ -5,6 +5,7 @@ import json
 import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,46 @@ from moola_pipeline.storage.crash_injection import crash_point
 
 if TYPE_CHECKING:
     import torch
+
+    from moola_pipeline.models.encoder import Encoder
+    from moola_pipeline.models.expansion_model import Annotator
+    from moola_pipeline.report.data import ReportData
+
+
+@dataclass(frozen=True)
+class PretrainedEncoder:
+    """An encoder and the facts of its making: settings, errors, history, dates seen, digests."""
+
+    encoder: "Encoder"
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainedClassifiers:
+    """One annotator a training seed.
+
+    Attributes:
+        annotators: By seed.
+        facts: seeds, served (the seed with the lowest validation loss), histories, settings,
+            dates seen, digests.
+    """
+
+    annotators: "dict[int, Annotator]"
+    facts: dict[str, Any]
+
+    @property
+    def served(self) -> "Annotator":
+        """The annotator that is registered."""
+        return self.annotators[self.facts["served"]]
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """The numbers of a report and the page that shows them."""
+
+    data: "ReportData"
+    page: str
+
 
 EXACT = ("raw_nq_bars", "labeled_expansions")
 """Kept as they came: prices are float64, on the tick."""
@@ -192,7 +233,6 @@ class EncoderIOManager(StoreIOManager):
     def read(self, place: Path) -> Any:
         """The `PretrainedEncoder`."""
         from moola_pipeline.models.expansion_model import load_encoder
-        from moola_pipeline.resources.artifacts import PretrainedEncoder
 
         _require(place)
         return PretrainedEncoder(*load_encoder(place))
@@ -219,7 +259,6 @@ class ClassifierIOManager(StoreIOManager):
     def read(self, place: Path) -> Any:
         """The `TrainedClassifiers`."""
         from moola_pipeline.models.expansion_model import load_annotator
-        from moola_pipeline.resources.artifacts import TrainedClassifiers
 
         facts = json.loads((place / "training.json").read_bytes())
         annotators = {seed: load_annotator(place / f"seed-{seed}")[0] for seed in facts["seeds"]}
@@ -243,7 +282,6 @@ class ReportIOManager(StoreIOManager):
     def read(self, place: Path) -> Any:
         """The `WrittenReport`."""
         from moola_pipeline.report.data import ReportData
-        from moola_pipeline.resources.artifacts import WrittenReport
 
         data = ReportData.model_validate_json(place.with_suffix(".json").read_bytes())
         return WrittenReport(data, place.with_suffix(".html").read_text())

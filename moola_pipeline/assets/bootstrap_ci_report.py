@@ -17,6 +17,7 @@ from moola_pipeline.assets.stage import (
     plain_value,
     score,
     settings_in_force,
+    show_work,
     verdict,
 )
 from moola_pipeline.bars.schema import content_digest
@@ -26,10 +27,9 @@ from moola_pipeline.labels.spans import LabeledWindows, labeled_windows, twice_l
 from moola_pipeline.labels.splits import resolve_dates
 from moola_pipeline.profiles import ReportSettings
 from moola_pipeline.report.data import Check, DataFacts, ReportData, RunFacts
-from moola_pipeline.resources.artifacts import PretrainedEncoder, TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.compute import Compute
+from moola_pipeline.resources.io_managers import PretrainedEncoder, TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.progress import show_work
 from moola_pipeline.staleness.fingerprints import (
     STAGES,
     code_version,

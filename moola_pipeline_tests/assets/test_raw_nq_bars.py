@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from click.testing import Result
 
-from moola_pipeline.cli.faults import FAILED
+from moola_pipeline.cli.exit_codes import FAILED
 from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home

@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from moola_pipeline.errors import LossNotFinite, MoolaError
-from moola_pipeline.resources.ranks import shared_folder
+from moola_pipeline.resources.pretraining_processes import shared_folder
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.pretrain import PretrainResult, pretrain

@@ -7,23 +7,23 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.densified_windows import PRETRAINING
 from moola_pipeline.assets.stage import (
     integrity,
     launchpad_config,
     open_stage,
     settings_in_force,
+    show_epoch,
     verdict,
     windows_by_time,
 )
-from moola_pipeline.assets.windows import PRETRAINING
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.labels.splits import resolve_dates, training_rows_end
-from moola_pipeline.resources.artifacts import PretrainedEncoder
 from moola_pipeline.resources.compute import Compute
+from moola_pipeline.resources.io_managers import PretrainedEncoder
 from moola_pipeline.resources.pipeline import Pipeline
-from moola_pipeline.resources.progress import show_epoch
-from moola_pipeline.resources.ranks import pretrain_in_processes
+from moola_pipeline.resources.pretraining_processes import pretrain_in_processes
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.training.settings import PretrainSettings

@@ -9,7 +9,7 @@ import pytest
 
 from moola_pipeline.definitions import defs
 from moola_pipeline.errors import BadInput
-from moola_pipeline.resources.executor import GPU_STEPS, chosen_executor
+from moola_pipeline.resources.executors import GPU_STEPS, chosen_executor
 
 
 def test_steps_run_in_process_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch):

@@ -1,1 +1,0 @@
-"""What is measured on demand: how lifelike the simulated market is, and how fast the pipeline is."""

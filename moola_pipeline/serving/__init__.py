@@ -1,1 +1,0 @@
-"""Bars in, expansions out."""

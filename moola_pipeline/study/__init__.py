@@ -1,1 +1,0 @@
-"""The pretraining study: what an encoder is worth at each number of labels, before any is spent on test."""
