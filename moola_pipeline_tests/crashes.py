@@ -169,11 +169,11 @@ def _load_and_shrink() -> None:
     import moola_pipeline.report.html
     import moola_pipeline.staleness.plan
     import moola_pipeline.training.pretrain  # noqa: F401
-    from moola_pipeline import profiles
+    from moola_pipeline import settings
 
-    smoke = profiles.PROFILES["smoke"]
+    smoke = settings.PROFILES["smoke"]
     report = smoke.report.model_copy(update={"resamples": 100, "gallery_windows": 0})
-    profiles.PROFILES["smoke"] = smoke.model_copy(update={"report": report})
+    settings.PROFILES["smoke"] = smoke.model_copy(update={"report": report})
 
 
 def _cases(asked: argparse.Namespace, seconds: float) -> Iterator[Case]:

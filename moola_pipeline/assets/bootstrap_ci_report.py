@@ -25,11 +25,11 @@ from moola_pipeline.errors import IntegrityError
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows, twice_labeled
 from moola_pipeline.labels.splits import resolve_dates
-from moola_pipeline.profiles import ReportSettings
 from moola_pipeline.report.data import Check, DataFacts, ReportData, RunFacts
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.io_managers import PretrainedEncoder, TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.settings import ReportSettings
 from moola_pipeline.staleness.fingerprints import (
     STAGES,
     code_version,

@@ -9,12 +9,13 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import OpenStage, open_stage
 from moola_pipeline.errors import IntegrityError
+from moola_pipeline.evaluation.promotion import Ruling, in_figures
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.splits import resolve_dates, training_rows_end
 from moola_pipeline.resources.io_managers import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
-from moola_pipeline.tracking.promotion_log import Ruling, apply_ruling, in_figures
+from moola_pipeline.tracking.promotion_log import apply_ruling
 from moola_pipeline.tracking.registry import champion_version, register
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.tracking.served_model import ROLLS, served_rolls

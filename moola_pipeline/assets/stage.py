@@ -12,8 +12,9 @@ import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
 from moola_pipeline.errors import LossNotFinite
-from moola_pipeline.profiles import Market, Profile
+from moola_pipeline.instrument_data import Market
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.settings import Profile
 from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.staleness.fingerprints import (
     FINGERPRINT,

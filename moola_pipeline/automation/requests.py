@@ -4,8 +4,8 @@ import dagster as dg
 
 from moola_pipeline.automation.jobs import PREDICTING
 from moola_pipeline.errors import BadInput
-from moola_pipeline.profiles import PROFILES
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.settings import PROFILES
 from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.staleness.fingerprints import PLACE, STAGES, Recorded, recorded
 from moola_pipeline.staleness.plan import Step, plan

@@ -11,7 +11,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.profiles import Market
+    from moola_pipeline.instrument_data import Market
     from moola_pipeline.studies.ablation import AblationStore
     from moola_pipeline.studies.ablation_folds import StudyGround
 

@@ -47,7 +47,8 @@ def judged(home: Home, version: str) -> Any:
 
 def promoted(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
     """Make a version champion by hand, as `moola registry promote` does."""
-    from moola_pipeline.tracking.promotion_log import BY_HAND, Ruling, apply_ruling
+    from moola_pipeline.evaluation.promotion import Ruling
+    from moola_pipeline.tracking.promotion_log import BY_HAND, apply_ruling
 
     ruling = Ruling(True, "hand", champion_of(home), BY_HAND, reason, None, rolls_back)
     apply_ruling(home, client_of(home), MODEL, version, ruling)

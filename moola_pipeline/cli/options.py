@@ -9,8 +9,8 @@ import click
 from moola_pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    from moola_pipeline.instrument_data import Market
     from moola_pipeline.labels.splits import SplitSettings
-    from moola_pipeline.profiles import Market
     from moola_pipeline.storage.home import Home
 
 PROFILES = ("auto", "smoke", "demo", "full", "study")

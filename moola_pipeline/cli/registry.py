@@ -160,7 +160,8 @@ def _compared(home: Home, name: str, version: str) -> str:
 def _decide(
     home: Home, client: "MlflowClient", name: str, version: str, rolls_back: bool, as_json: bool
 ) -> None:
-    from moola_pipeline.tracking.promotion_log import BY_HAND, Ruling, apply_ruling
+    from moola_pipeline.evaluation.promotion import Ruling
+    from moola_pipeline.tracking.promotion_log import BY_HAND, apply_ruling
     from moola_pipeline.tracking.registry import champion_version, load_version
 
     before = champion_version(home, name)

@@ -13,10 +13,10 @@ from moola_pipeline.errors import MissingArtifact
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.profiles import Market
+    from moola_pipeline.instrument_data import Market
     from moola_pipeline.report.study_results import StudyResults
+    from moola_pipeline.settings import StudySettings
     from moola_pipeline.studies.pretraining_study import Progress, Study
-    from moola_pipeline.studies.settings import StudySettings
     from moola_pipeline.studies.store import Cell
 
 LABEL_SOURCES = ("bars.validation", "labels.train", "labels.validation")
@@ -56,9 +56,9 @@ def hold_study(
     """
     import shutil
 
-    from moola_pipeline.profiles import PROFILES
     from moola_pipeline.report.study_results import STUDY_FILE
     from moola_pipeline.resources.compute import Compute
+    from moola_pipeline.settings import PROFILES
     from moola_pipeline.storage.checksums import publish_record
 
     chosen, settings = _market(home, "study", market, scenario), PROFILES["study"].study

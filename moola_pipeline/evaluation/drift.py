@@ -1,15 +1,12 @@
-"""Drift of new bars against what a version was trained on: its reference, its checks, its picture."""
+"""Drift of new bars against what a version was trained on: its reference, its findings, its picture."""
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.assets.stage import score
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import FEATURE_NAMES
@@ -43,7 +40,6 @@ NAMES = {
     "class_mix": "The estimated share of retracements is the one that was calibrated to.",
     "new_label_calibration": "On newly labeled expansions, P(retracement) means what it says.",
 }
-DRIFT_CHECKS = [score("latest_expansions", name, text) for name, text in NAMES.items()]
 
 
 @dataclass(frozen=True)
@@ -131,26 +127,6 @@ class Drift:
             "population_stability": self.shifts,
             "expansions_for_100_bars": dict(zip(self.rates.session, self.rates.rate.tolist(), strict=True)),
         }
-
-    def checks(self) -> list[dg.AssetCheckResult]:
-        """As Dagster shows them: a warning at most."""
-        return [
-            dg.AssetCheckResult(
-                check_name=one.name,
-                passed=bool(one.passed),
-                severity=dg.AssetCheckSeverity.WARN,
-                description=one.said,
-                metadata={"value": str(one.value), "limit": str(one.limit)},
-            )
-            for one in self.findings
-        ]
-
-    def shown(self) -> dg.MetadataValue:
-        """The picture in the asset's metadata."""
-        encoded = base64.b64encode(self.picture).decode()
-        return dg.MetadataValue.md(
-            f"![drift](data:image/svg+xml;base64,{encoded})" if self.picture else self.findings[0].said
-        )
 
 
 def no_drift(why: str) -> Drift:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.evaluation.test_set import told_probabilities
@@ -15,7 +17,6 @@ from moola_pipeline.metrics.bootstrap import N_RESAMPLES
 from moola_pipeline.metrics.scores import make_ground, score_types
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.report.data import Check
-from moola_pipeline.tracking.promotion_log import Difference, Ruling, in_figures
 from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
@@ -33,6 +34,45 @@ RULE = (
 )
 FIRST_RULE = "the first champion of a model needs every integrity check passed, and nothing else"
 _UNSEEN = "unseen"
+
+
+class Difference(BaseModel):
+    """Challenger minus champion in type F1 with its paired 95 % interval, and what it rests on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    estimate: float
+    low: float
+    high: float
+    expansions: int
+    windows: int
+    sessions: int
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What was decided on a version.
+
+    Attributes:
+        promote: Whether it becomes champion.
+        against: The champion at the time of judging.
+    """
+
+    promote: bool
+    by: Literal["rule", "hand"]
+    against: str | None
+    rule: str
+    reason: str
+    interval: Difference | None = None
+    rolls_back: bool = False
+
+
+def in_figures(found: Difference) -> str:
+    """A difference as text: `+0.012 [-0.004, +0.031], 60 expansions, 24 sessions`."""
+    return (
+        f"{found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}], "
+        f"{found.expansions} expansions, {found.sessions} sessions"
+    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.matching import may_match
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
-TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
-
 
 def type_baselines(y: np.ndarray, onset: np.ndarray, onset_asked: np.ndarray) -> dict[str, np.ndarray]:
     """P(retracement) of every baseline that cannot see a price.

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from moola_pipeline.evaluation.trivial_baselines import TYPE_BASELINES
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.metrics.scores import Scored
 from moola_pipeline.report.data import Check, Score, Scores
@@ -12,6 +11,7 @@ from moola_pipeline.report.metric_catalog import PRIMARY, goodness
 from moola_pipeline.report.verdict import TARGET_ESTIMATE, TARGET_LOW
 
 POINTER = "onset_rmse_bars"
+TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
 ONE_SPAN, MEAN_POINTER, UNTRAINED = "one_constant_span", "mean_pointer", "untrained"
 REQUIRED_BASELINES = (*TYPE_BASELINES, ONE_SPAN, MEAN_POINTER, UNTRAINED)
 

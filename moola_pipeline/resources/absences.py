@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.storage.checksums import remedy_of, seal_file, unsealed
-from moola_pipeline.storage.database_migration import DATABASE_NAME
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import tracking_elsewhere
 from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.tracking.database_migration import DATABASE_NAME
 from moola_pipeline.tracking.promotion_log import log_file
 from moola_pipeline.tracking.recorded_files import LATER_THAN
 

@@ -16,8 +16,8 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from moola_pipeline.errors import BadInput
 from moola_pipeline.resources.formats import bring_up_to_date
 from moola_pipeline.storage.atomic_write import files_below, locked, publishing, sweep
-from moola_pipeline.storage.database_migration import migrate_instance, require_database
 from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from moola_pipeline.tracking.database_migration import migrate_instance, require_database
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -5,15 +5,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from moola_pipeline.profiles import (
-    Market,
-    MarketName,
-    Profile,
-    ProfileName,
-    ScenarioChoice,
-    choose_market,
-    choose_profile,
-)
+from moola_pipeline.instrument_data import Market, MarketName, ScenarioChoice, choose_market, choose_profile
+from moola_pipeline.settings import Profile, ProfileName
 from moola_pipeline.storage.checksums import CHECKPOINTS
 from moola_pipeline.storage.home import Home
 

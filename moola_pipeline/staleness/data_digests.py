@@ -4,10 +4,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.bars.schema import RAW_COLUMNS, content_digest
+from moola_pipeline.instrument_data import Market
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.splits import SPLITS, assign_splits, resolve_dates, training_rows_end
-from moola_pipeline.profiles import Market
 from moola_pipeline.report.study_results import STUDY_FILE, fits, read_study
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.windows.window_geometry import WINDOW_BARS

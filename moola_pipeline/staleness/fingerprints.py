@@ -16,7 +16,8 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from moola_pipeline.profiles import Market, Profile
+from moola_pipeline.instrument_data import Market
+from moola_pipeline.settings import Profile
 from moola_pipeline.staleness.data_digests import Sources
 
 PACKAGE = Path(__file__).resolve().parent.parent

@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 
 from moola_pipeline.inference.hindsight import table_features
+from moola_pipeline.instrument_data import Market
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import assign_splits, resolve_dates
 from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
-from moola_pipeline.profiles import Market
 from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples

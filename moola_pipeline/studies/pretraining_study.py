@@ -10,7 +10,7 @@ import numpy as np
 
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.report.study_results import NOISY_STUDENT
-from moola_pipeline.studies.settings import StudySettings
+from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell, Store, content_key
 from moola_pipeline.studies.trials import MEASURED, Given, Ground, measured_trial, run_trial
 from moola_pipeline.training.pretrain import pretrain

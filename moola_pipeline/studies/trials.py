@@ -18,7 +18,7 @@ from moola_pipeline.models.expansion_model import Annotator, sigmoid
 from moola_pipeline.models.span_inference import Reading, inputs_of, oriented, read_spans
 from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
-from moola_pipeline.studies.settings import StudySettings
+from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell
 from moola_pipeline.studies.subsets import nested_subset, part_of
 from moola_pipeline.training.batches import Source

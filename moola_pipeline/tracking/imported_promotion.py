@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.evaluation.promotion import RULE, Contender, Trials, rule_on, rule_on_lost
+from moola_pipeline.evaluation.promotion import RULE, Contender, Ruling, Trials, rule_on, rule_on_lost
 from moola_pipeline.inference.hindsight import table_features
+from moola_pipeline.instrument_data import Market, choose_market
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated import is_simulated
 from moola_pipeline.labels.splits import assign_splits
-from moola_pipeline.profiles import PROFILES, Market, choose_market
 from moola_pipeline.report.data import Check
+from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
-from moola_pipeline.tracking.promotion_log import Ruling
 from moola_pipeline.tracking.registry import champion_version, load_version
 
 UNCHECKED = "its checks ran in another home"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
+from moola_pipeline.evaluation.promotion import Difference, Ruling, in_figures
 from moola_pipeline.storage.atomic_write import locked, publish_bytes
 from moola_pipeline.storage.checksums import proven_line, self_proving_line
 from moola_pipeline.storage.crash_injection import crash_point
@@ -23,19 +24,6 @@ LOG_NAME = "promotions.jsonl"
 BY_HAND = "by hand: a person decided, no comparison was asked for"
 NO_LINE = ""
 """What the first line of the log names as the digest of the line before it."""
-
-
-class Difference(BaseModel):
-    """Challenger minus champion in type F1 with its paired 95 % interval, and what it rests on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    estimate: float
-    low: float
-    high: float
-    expansions: int
-    windows: int
-    sessions: int
 
 
 class Entry(BaseModel):
@@ -69,24 +57,6 @@ class Entry(BaseModel):
     digests: dict[str, str]
     interval: Difference | None
     previous: str
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """What was decided on a version.
-
-    Attributes:
-        promote: Whether it becomes champion.
-        against: The champion at the time of judging.
-    """
-
-    promote: bool
-    by: Literal["rule", "hand"]
-    against: str | None
-    rule: str
-    reason: str
-    interval: Difference | None = None
-    rolls_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -275,14 +245,6 @@ def _in_words(entry: Entry) -> str:
     return (
         f"{entry.at:%Y-%m-%dT%H:%M:%SZ} version {entry.version} {entry.verdict} (by {entry.by}); "
         f"champion {entry.before} -> {entry.champion}; {entry.reason}"
-    )
-
-
-def in_figures(found: Difference) -> str:
-    """A difference as text: `+0.012 [-0.004, +0.031], 60 expansions, 24 sessions`."""
-    return (
-        f"{found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}], "
-        f"{found.expansions} expansions, {found.sessions} sessions"
     )
 
 

@@ -4,9 +4,9 @@ import sqlite3
 from contextlib import closing, suppress
 
 from moola_pipeline.storage.atomic_write import publish_bytes
-from moola_pipeline.storage.database_migration import DATABASE_NAME
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.tracking.database_migration import DATABASE_NAME
 
 PLACE_NAME = "place.txt"
 PATH_COLUMNS = (

@@ -16,7 +16,6 @@ import dagster as dg
 
 from moola_pipeline import __version__
 from moola_pipeline.storage.atomic_write import locked, publishing
-from moola_pipeline.storage.database_migration import DATABASE_NAME, require_database
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.storage.remote_stores import (
     artifacts_elsewhere,
@@ -24,6 +23,7 @@ from moola_pipeline.storage.remote_stores import (
     turn,
     without_secrets,
 )
+from moola_pipeline.tracking.database_migration import DATABASE_NAME, require_database
 from moola_pipeline.tracking.relocation import relocate
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-    from moola_pipeline.profiles import Market
+    from moola_pipeline.instrument_data import Market
 
 ROLLS = "rolls"
 """Where the facts of a version keep them; also the parameter of a served model that takes their place."""

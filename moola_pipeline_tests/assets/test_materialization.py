@@ -13,8 +13,8 @@ from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.labels.importing import read_labels
-from moola_pipeline.profiles import PROFILES
 from moola_pipeline.resources.executors import GPU_STEPS
+from moola_pipeline.settings import PROFILES
 from moola_pipeline.staleness.fingerprints import INTEGRITY_CHECKS, STAGES, evaluations
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.runs import code_state, tracking_uri

@@ -14,7 +14,7 @@ from moola_pipeline.cli.exit_codes import FAILED
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, annotate
 from moola_pipeline.inference.live import annotate_live
 from moola_pipeline.models.expansion_model import load_annotator
-from moola_pipeline.profiles import PROFILES
+from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version, version_of
 from moola_pipeline.tracking.runs import open_store

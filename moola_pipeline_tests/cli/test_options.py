@@ -6,9 +6,10 @@ from datetime import date
 import pytest
 
 from moola_pipeline.cli.exit_codes import BAD_INPUT
+from moola_pipeline.instrument_data import choose_market
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.profiles import PROFILES, choose_market
+from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.homes import SMOKE, moola, outcome

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.cli.exit_codes import BAD_INPUT
-from moola_pipeline.profiles import PROFILES
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.settings import PROFILES, StudySettings
 from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.storage.home import Home
-from moola_pipeline.studies.settings import StudySettings
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
-from moola_pipeline.profiles import PROFILES
+from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training import distillation

@@ -15,7 +15,7 @@ from moola_pipeline.cli.options import splits_in_force
 from moola_pipeline.cli.predict import predict
 from moola_pipeline.cli.run import run
 from moola_pipeline.cli.vendor_files import chosen_options
-from moola_pipeline.profiles import PROFILES
+from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.bucket import require_bucket
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline.storage.remote_stores import (

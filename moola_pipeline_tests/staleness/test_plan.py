@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
-from moola_pipeline.profiles import PROFILES, Profile, ProfileName
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.settings import PROFILES, Profile, ProfileName
 from moola_pipeline.staleness import fingerprints
 from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.staleness.fingerprints import STAGES

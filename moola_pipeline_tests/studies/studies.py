@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.pretraining_study import Origin, Study
-from moola_pipeline.studies.settings import StudySettings
 from moola_pipeline.studies.store import Store
 from moola_pipeline.studies.trials import Ground
 from moola_pipeline.training.batches import Source

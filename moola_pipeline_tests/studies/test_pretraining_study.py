@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies import pretraining_study
 from moola_pipeline.studies.pretraining_study import Progress, Study, planned
-from moola_pipeline.studies.settings import StudySettings
 from moola_pipeline.studies.store import Cell, Store
 from moola_pipeline.studies.summary import balanced_log_loss, study_rows
 from moola_pipeline.studies.trials import label_settings

@@ -7,12 +7,11 @@ import pytest
 from mlflow import MlflowClient
 
 from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.evaluation.promotion import Difference, Ruling
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.promotion_log import (
     LOG_NAME,
-    Difference,
     Entry,
-    Ruling,
     apply_ruling,
     champion_before,
     read_log,

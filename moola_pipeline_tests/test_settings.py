@@ -15,16 +15,9 @@ from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.simulated import SCENARIOS
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import BadInput
-from moola_pipeline.profiles import (
-    PROFILES,
-    Market,
-    Profile,
-    ProfileName,
-    ScenarioChoice,
-    choose_market,
-    choose_profile,
-)
+from moola_pipeline.instrument_data import Market, ScenarioChoice, choose_market, choose_profile
 from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.settings import PROFILES, Profile, ProfileName
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import BARS
 

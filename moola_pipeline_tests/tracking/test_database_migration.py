@@ -13,13 +13,13 @@ from alembic.script import ScriptDirectory
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.resources.instance import open_instance, prepare_instance
 from moola_pipeline.storage import sqlite
-from moola_pipeline.storage.database_migration import (
+from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.database_migration import (
     latest_schema,
     migrate_instance,
     migrate_tracking,
     schema_of,
 )
-from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.runs import DATABASE_NAME, open_store
 from moola_pipeline_tests.homes import instance_of
 from moola_pipeline_tests.surroundings import surroundings_kept
@@ -31,7 +31,7 @@ KILLED_MIGRATING = """
 import os, sys
 from pathlib import Path
 import sqlalchemy
-from moola_pipeline.storage.database_migration import migrate_instance, migrate_tracking
+from moola_pipeline.tracking.database_migration import migrate_instance, migrate_tracking
 
 @sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "after_cursor_execute")
 def killed(connection, cursor, statement, *rest):

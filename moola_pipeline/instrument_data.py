@@ -1,16 +1,13 @@
-"""How much of everything: named settings of the whole pipeline, and the market they are run on."""
+"""The bars and labels of one instrument, registered or simulated, and which of them a run is about."""
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.bars.manifest import manifest_digest, read_bars
 from moola_pipeline.bars.schema import INSTRUMENTS, Instrument
 from moola_pipeline.bars.simulated import (
-    FULL_SETTINGS,
     SMOKE_SETTINGS,
     ScenarioName,
     SimulationSettings,
@@ -23,82 +20,12 @@ from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.registry import has_labels, registered_labels
 from moola_pipeline.labels.simulated import ensure_simulated
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.settings import PROFILES, Profile, ProfileName
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home
-from moola_pipeline.studies.settings import StudySettings
-from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
-ProfileName = Literal["auto", "smoke", "demo", "full", "study"]
 MarketName = Literal["auto", "registered", "simulated"]
 ScenarioChoice = Literal["none", ScenarioName]
-
-
-class ReportSettings(BaseModel):
-    """How much the report draws and resamples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0, description="of resamples and of the peers' trees")
-    resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
-    gallery_windows: int = Field(default=12, ge=0, description="test windows drawn as candles")
-    live_sessions: int | None = Field(
-        default=None, ge=1, description="sessions of the test windows gone through bar by bar; null: all"
-    )
-    scratch_seeds: int = Field(
-        default=1, ge=0, description="trainings of the same network from scratch, as a peer; 0: none"
-    )
-
-
-class Profile(BaseModel):
-    """The settings of every stage under one name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    simulation: SimulationSettings = FULL_SETTINGS
-    simulated_splits: SplitSettings = SplitSettings()
-    splits: SplitSettings = SplitSettings()
-    pretrain: PretrainSettings = PretrainSettings()
-    finetune: FinetuneSettings = FinetuneSettings()
-    report: ReportSettings = ReportSettings()
-    study: StudySettings = StudySettings()
-
-
-PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            name="smoke",
-            simulation=SMOKE_SETTINGS,
-            simulated_splits=SplitSettings(
-                train_end=date(2025, 5, 31), validation_end=date(2025, 6, 15), test_end=date(2025, 6, 30)
-            ),
-            pretrain=PretrainSettings(epochs=4, hidden_units=32, batch_windows=8, learning_rate=3e-3),
-            finetune=FinetuneSettings(
-                seeds=(0,),
-                head_units=32,
-                taught_windows=400,
-                taught_live_windows=300,
-                taught_epochs=4,
-                taught_batch_windows=16,
-                epochs=8,
-                frozen_epochs=1,
-                patience=8,
-                batch_windows=8,
-                learning_rate=3e-3,
-            ),
-            report=ReportSettings(resamples=500, gallery_windows=4, live_sessions=2, scratch_seeds=0),
-        ),
-        Profile(
-            name="demo",
-            pretrain=PretrainSettings(max_windows=6000, epochs=5),
-            finetune=FinetuneSettings(seeds=(0,), taught_windows=4000, taught_live_windows=3000),
-            report=ReportSettings(live_sessions=20),
-        ),
-        Profile(name="full"),
-        Profile(name="study"),
-    )
-}
 
 
 @dataclass(frozen=True)

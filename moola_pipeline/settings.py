@@ -1,0 +1,107 @@
+"""Profiles: named settings of every stage."""
+
+from datetime import date
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, SimulationSettings
+from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.training.settings import FinetuneSettings, ObjectiveName, PretrainSettings
+
+ProfileName = Literal["auto", "smoke", "demo", "full", "study"]
+ArmName = Literal["scratch", "noisy_student"] | ObjectiveName
+"""How an encoder came to be before the labels: from random weights, taught, or by an objective."""
+OBJECTIVE_NAMES: tuple[ObjectiveName, ...] = ("hidden_blocks", "span_structure", "next_leg", "two_views")
+
+
+class ReportSettings(BaseModel):
+    """How much the report draws and resamples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0, description="of resamples and of the peers' trees")
+    resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
+    gallery_windows: int = Field(default=12, ge=0, description="test windows drawn as candles")
+    live_sessions: int | None = Field(
+        default=None, ge=1, description="sessions of the test windows gone through bar by bar; null: all"
+    )
+    scratch_seeds: int = Field(
+        default=1, ge=0, description="trainings of the same network from scratch, as a peer; 0: none"
+    )
+
+
+class StudySettings(BaseModel):
+    """What the pretraining study compares."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objectives: tuple[ObjectiveName, ...] = Field(default=OBJECTIVE_NAMES, min_length=1)
+    counts: tuple[int, ...] = Field(
+        default=(22, 44, 87, 174), min_length=1, description="labeled expansions, rising"
+    )
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
+    taught_seeds: tuple[int, ...] = Field(
+        default=(0, 1), description="of the taught network from each encoder, all labels; empty: none"
+    )
+    encoder_seeds: int = Field(
+        default=2, ge=1, description="encoders of each objective; the seeds take turns with them"
+    )
+    label_steps: int = Field(default=160, ge=1, description="steps on labels, the same at every count")
+    frozen_share: float = Field(default=0.2, ge=0, le=1, description="of these before the encoder learns too")
+    probe_strength: float = Field(default=0.1, gt=0, description="C of the linear probe")
+    resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
+    pretrain: PretrainSettings = PretrainSettings(max_windows=6000, epochs=5)
+    finetune: FinetuneSettings = FinetuneSettings(taught_windows=2000)
+
+
+class Profile(BaseModel):
+    """The settings of every stage under one name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    simulation: SimulationSettings = FULL_SETTINGS
+    simulated_splits: SplitSettings = SplitSettings()
+    splits: SplitSettings = SplitSettings()
+    pretrain: PretrainSettings = PretrainSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    report: ReportSettings = ReportSettings()
+    study: StudySettings = StudySettings()
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="smoke",
+            simulation=SMOKE_SETTINGS,
+            simulated_splits=SplitSettings(
+                train_end=date(2025, 5, 31), validation_end=date(2025, 6, 15), test_end=date(2025, 6, 30)
+            ),
+            pretrain=PretrainSettings(epochs=4, hidden_units=32, batch_windows=8, learning_rate=3e-3),
+            finetune=FinetuneSettings(
+                seeds=(0,),
+                head_units=32,
+                taught_windows=400,
+                taught_live_windows=300,
+                taught_epochs=4,
+                taught_batch_windows=16,
+                epochs=8,
+                frozen_epochs=1,
+                patience=8,
+                batch_windows=8,
+                learning_rate=3e-3,
+            ),
+            report=ReportSettings(resamples=500, gallery_windows=4, live_sessions=2, scratch_seeds=0),
+        ),
+        Profile(
+            name="demo",
+            pretrain=PretrainSettings(max_windows=6000, epochs=5),
+            finetune=FinetuneSettings(seeds=(0,), taught_windows=4000, taught_live_windows=3000),
+            report=ReportSettings(live_sessions=20),
+        ),
+        Profile(name="full"),
+        Profile(name="study"),
+    )
+}
