@@ -45,11 +45,11 @@ def play_month(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> N
 
 def measure_job(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def job(_: str) -> Iterator[job.FreshJob]:
+    def fresh_job(_: str) -> Iterator[job.FreshJob]:
         seen.append(named_now())
         yield job.FreshJob(Path("no such home"), 1.0, {})
 
-    monkeypatch.setattr(job, "fresh_job", job)
+    monkeypatch.setattr(job, "fresh_job", fresh_job)
     with pytest.raises(MoolaError, match="must log all nine assets"):  # of the home's own store: none
         _measured_job()
 

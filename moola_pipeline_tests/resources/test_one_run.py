@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from moola_pipeline.resources import instance as instances
 from moola_pipeline.resources.instance import await_runs
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.homes import instance_of
@@ -29,7 +30,7 @@ def test_a_run_that_dagster_started_is_waited_for_and_named_once(
             if len(looks) == 3:
                 instance.report_run_failed(run)
 
-        monkeypatch.setattr(instance.time, "sleep", look)
+        monkeypatch.setattr(instances.time, "sleep", look)
         await_runs(instance, said.append)
         assert len(looks) == 3
         assert said == ["A run of some_job is at work in this home (see moola ui); waiting for it to end ..."]

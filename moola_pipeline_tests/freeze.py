@@ -1,0 +1,123 @@
+"""What a home's last run computed, in numbers that survive a rename: see --help.
+
+`python -m moola_pipeline_tests.freeze HOME` prints one line a thing; with a second home it compares
+the two and ends with 1 where a number differs. Names are not compared: not those of folders, files,
+columns, tensors or JSON keys. Exempt are identifiers, times, digests and versions of code.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from pandas.util import hash_pandas_object
+from safetensors.numpy import load_file
+
+ASSETS = (
+    "raw_nq_bars",
+    "labeled_expansions",
+    "relativity_features",
+    "densified_windows",
+    "pretrained_encoder",
+    "finetuned_classifier",
+    "bootstrap_ci_report",
+    "registered_model",
+    "latest_expansions",
+)
+REPORT_FILE = "report.json"
+EXEMPT = ("seconds", "megabytes", "format", "version", "made_at", "workers")
+"""Keys of a JSON file that hold no result."""
+Numbers = dict[str, Counter[str]]
+
+
+def numbers_of(home: Path) -> Numbers:
+    """Every tensor, table column and JSON number that the assets of a home hold, by asset.
+
+    Raises:
+        FileNotFoundError: If the home keeps no report: no run came to its end there.
+    """
+    found: Numbers = {}
+    for path in sorted((home / "data").rglob("*")):
+        asset = _asset_of(path.relative_to(home))
+        if asset is not None and path.is_file():
+            found.setdefault(asset, Counter()).update(_numbers_in(path))
+    if "bootstrap_ci_report" not in found:
+        raise FileNotFoundError(f"{home} must hold a report, but {REPORT_FILE} is missing. Run moola run")
+    return found
+
+
+def _asset_of(path: Path) -> str | None:
+    """The asset that a file belongs to; None for what no asset keeps, and for digests of files."""
+    if path.name == REPORT_FILE:
+        return "bootstrap_ci_report"
+    if "mlflow" in path.parts or any(word in path.name for word in ("seal", "checksums")):
+        return None
+    names = {part.partition(".")[0] for part in path.parts}
+    return next((asset for asset in ASSETS if asset in names), None)
+
+
+def _numbers_in(path: Path) -> Iterator[str]:
+    if path.suffix == ".safetensors":
+        yield from (f"tensor {_digest(tensor)}" for tensor in load_file(path).values())
+    elif path.suffix == ".parquet":
+        frame = pd.read_parquet(path)
+        yield from (f"column {_digest(hash_pandas_object(frame[name], index=False))}" for name in frame)
+    elif path.suffix == ".json":
+        held = _json_numbers(json.loads(path.read_text(encoding="utf-8")))
+        yield from (f"number {value!r}" for value in held)
+    elif path.suffix == ".npy":
+        yield f"array {_digest(np.load(path))}"
+
+
+def _digest(values: Any) -> str:
+    array = np.ascontiguousarray(values)
+    return hashlib.sha256(f"{array.dtype} {array.shape}".encode() + array.tobytes()).hexdigest()[:16]
+
+
+def _json_numbers(value: Any, key: str = "") -> Iterator[float]:
+    if any(word in key for word in EXEMPT):
+        return
+    if isinstance(value, dict):
+        for name, held in value.items():
+            yield from _json_numbers(held, name)
+    elif isinstance(value, list):
+        for held in value:
+            yield from _json_numbers(held, key)
+    elif isinstance(value, float):
+        yield value
+
+
+def main() -> int:
+    """Print the numbers of a home, or what differs between two."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("other", type=Path, nargs="?")
+    asked = parser.parse_args()
+    first = numbers_of(asked.home)
+    if asked.other is None:
+        for asset, held in first.items():
+            whole = hashlib.sha256(json.dumps(sorted(held.elements())).encode()).hexdigest()[:16]
+            click.echo(f"{asset:<22} {held.total():>6} values  {whole}")
+        return 0
+    second, differing = numbers_of(asked.other), 0
+    for asset in sorted(first.keys() | second.keys(), key=ASSETS.index):
+        gone = first.get(asset, Counter()) - second.get(asset, Counter())
+        new = second.get(asset, Counter()) - first.get(asset, Counter())
+        differing += gone.total() + new.total()
+        same = first.get(asset, Counter()) & second.get(asset, Counter())
+        click.echo(f"{asset:<22} {same.total():>6} equal, {gone.total()} gone, {new.total()} new")
+        for sign, values in (("-", gone), ("+", new)):
+            for value in list(values)[:5]:
+                click.echo(f"    {sign} {value}")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
