@@ -27,7 +27,7 @@ FILES = {
     "weights.safetensors": "pretrained_encoder",
     "report.json": "bootstrap_ci_report",
     "promotions.jsonl": "registered_model",
-    "latest_expansions.seal.json": "latest_expansions",
+    "latest_expansions.checksums.json": "latest_expansions",
 }
 """Files at whose publishing runs are killed, and the stage that writes them."""
 

@@ -20,10 +20,9 @@ from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline.labels.simulated import read_truth
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.resources.backup import back_up
-from moola_pipeline.resources.formats import home_format
-from moola_pipeline.resources.verification import verify_home
-from moola_pipeline.storage.home import Home
+from moola_pipeline.selftest.verify import verify_home
+from moola_pipeline.storage.backup import back_up
+from moola_pipeline.storage.home import Home, home_format
 from moola_pipeline.tracking.promotion_log import read_log
 from moola_pipeline.tracking.registry import load_version
 from moola_pipeline_tests.asset_readers import PIPELINE, read_asset
@@ -94,10 +93,13 @@ SIMULATED: dict[str, tuple[str, Callable[[Home], object]]] = {
         f"{STORE}/latest_expansions/drift.json",
         asset("latest_expansions"),
     ),
-    "seal": (f"{STORE}/latest_expansions.seal.json", asset("latest_expansions")),
+    "checksums": (f"{STORE}/latest_expansions.checksums.json", asset("latest_expansions")),
     "report data": (f"{REPORT}/report.json", asset("bootstrap_ci_report")),
     "report page": (f"{REPORT}/report.html", lambda home: read_report(home.reports / "simulated-smoke")),
-    "report seal": (f"{REPORT}/report.seal.json", lambda home: read_report(home.reports / "simulated-smoke")),
+    "report checksums": (
+        f"{REPORT}/report.checksums.json",
+        lambda home: read_report(home.reports / "simulated-smoke"),
+    ),
     "promotions": ("data/mlflow/promotions.jsonl", read_log),
     "registry weights": (f"{REGISTRY}/weights.safetensors", lambda home: load_version(home, MODEL)),
     "registry settings": (f"{REGISTRY}/config.json", lambda home: load_version(home, MODEL)),
@@ -184,7 +186,7 @@ def test_a_flipped_byte_is_caught_by_the_reader_which_names_file_and_remedy(open
     places = {0, len(content) - 1, *random.Random(artefact).choices(range(len(content)), k=FLIPS)}
     for place in places:
         said = str(refusal(opened, path, flipped(content, place), read))
-        assert path.name in said or path.stem.removesuffix(".seal") in said, said
+        assert path.name in said or path.stem.removesuffix(".checksums") in said, said
         assert "\n" not in said
         assert re.search(r"moola (run|restore|bars|labels|registry)|Delete |Restore |again", said), (
             f"no remedy: {said}"
@@ -323,7 +325,7 @@ def test_a_backup_brings_back_any_file_of_the_registry(smoke_copy: Home, tmp_pat
     """Files that MLflow alone reads have no reader of ours but `moola verify`."""
     back_up(smoke_copy, tmp_path / "b.zip")
     folder = REGISTRY.removesuffix("/artifacts/annotator")
-    for name in ("MLmodel", "pyfunc_model.py", "conda.yaml", "requirements.txt", "python_env.yaml"):
+    for name in ("MLmodel", "pyfunc.py", "conda.yaml", "requirements.txt", "python_env.yaml"):
         flip(smoke_copy, f"{folder}/{name}")
     for name in ("report.html", "report.json", "class_counts.csv", "drift/drift.json"):
         flip(smoke_copy, f"data/mlflow/artifacts/moola-simulated/*/artifacts/{name}")

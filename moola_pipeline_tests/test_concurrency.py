@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars.store import BarStore, read_manifest
-from moola_pipeline.resources.backup import restore
-from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.selftest.verify import verify_home
+from moola_pipeline.storage.backup import restore
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.homes import BARS, LABELS, moola

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.resources.backup import kept_files
-from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.selftest.verify import verify_home
+from moola_pipeline.storage.backup import kept_files
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.counts import record
@@ -72,9 +72,9 @@ def test_whatever_is_deleted_is_missed_or_made_anew(home: Home):
     )
 
 
-def test_an_asset_whose_seal_was_deleted_is_made_again(smoke_copy: Home):
-    seal = smoke_copy.store / "simulated-smoke" / "labeled_expansions.seal.json"
-    seal.unlink()
+def test_an_asset_whose_checksums_were_deleted_is_made_again(smoke_copy: Home):
+    checksums = smoke_copy.store / "simulated-smoke" / "labeled_expansions.checksums.json"
+    checksums.unlink()
     ran = call("run", "--profile", "smoke", home=smoke_copy.root)
     assert ran.exit_code == 0, ran.output
     assert "the digests of what it made are gone" in ran.stdout

@@ -20,7 +20,7 @@ from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes
-from moola_pipeline.storage.checksums import prove, publish_record, read_record, seal
+from moola_pipeline.storage.checksums import prove, publish_record, read_record, write_checksums
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.asset_readers import MANAGERS, read_asset
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
@@ -110,10 +110,11 @@ def records(folder: Path) -> tuple[Callable, Callable]:
     )
 
 
-def seals(folder: Path) -> tuple[Callable, Callable]:
+def checksums(folder: Path) -> tuple[Callable, Callable]:
     publish_bytes(folder / "table.bin", b"rows")
-    seal(folder / "table")
-    return lambda: (seal(folder / "table"), prove(folder / "table")), lambda: prove(folder / "table")
+    place = folder / "table"
+    write_checksums(place)
+    return lambda: (write_checksums(place), prove(place)), lambda: prove(place)
 
 
 def splits(folder: Path) -> tuple[Callable, Callable]:
@@ -159,7 +160,7 @@ def labels(folder: Path) -> tuple[Callable, Callable]:
     )
 
 
-@pytest.mark.parametrize("made", [records, seals, splits, rolls, bars, labels])
+@pytest.mark.parametrize("made", [records, checksums, splits, rolls, bars, labels])
 def test_what_was_registered_survives_every_refusal(made: Callable, tmp_path: Path):
     folder, began = tmp_path / "home", time.monotonic()
     folder.mkdir()
@@ -188,7 +189,7 @@ def test_every_refused_read_of_an_asset_says_which_file_and_why(
         assert str(smoke_home.data) in said
         assert "\n" not in said
     record(f"refused reads: {asset}", faults=n - 1, lost=0, seconds=time.monotonic() - began)
-    assert n - 1 >= 6  # seal, files proven, files read: an open and a read each
+    assert n - 1 >= 6  # checksum file, files proven, files read: an open and a read each
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """No text from a file leads out of the home, runs anything, or opens a port to others."""
 
 import ast
-import json
 import re
 import stat
 import zipfile
@@ -13,11 +12,16 @@ import pytest
 from moola_pipeline.cli.ui import _dagster, _mlflow
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.registry import add_labels
-from moola_pipeline.resources.backup import LIST_NAME, restore
-from moola_pipeline.resources.formats import HOME_FORMAT
-from moola_pipeline.storage.atomic_write import file_sha256
-from moola_pipeline.storage.checksums import FORMAT, prove, publish_record, seal_file
-from moola_pipeline.storage.home import PROJECT_ROOT, Home
+from moola_pipeline.storage.backup import LIST_NAME, restore
+from moola_pipeline.storage.checksums import (
+    FileDigest,
+    bytes_digest,
+    checksums_file,
+    listed,
+    prove,
+    publish_record,
+)
+from moola_pipeline.storage.home import HOME_FORMAT, PROJECT_ROOT, Home
 from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
 from moola_pipeline_tests.source_trees import parsed
 
@@ -114,14 +118,9 @@ def test_both_servers_are_told_to_listen_on_loopback_alone():
 
 
 @pytest.mark.parametrize("name", LEADING_OUT)
-@pytest.mark.parametrize("number", [1, FORMAT])
-def test_a_seal_that_names_a_file_elsewhere_is_refused(name: str, number: int, tmp_path: Path):
+def test_a_checksum_file_that_names_a_file_elsewhere_is_refused(name: str, tmp_path: Path):
     place = tmp_path / "store" / "table"
-    place.parent.mkdir()
-    digest = "0" * 64
-    files = {name: {"sha256": digest, "bytes": 1}}
-    content = {"format": FORMAT, "files": files} if number == FORMAT else {name: digest}
-    seal_file(place).write_text(json.dumps(content))
+    publish_record(checksums_file(place), {"files": listed({name: FileDigest("0" * 64, 1)})})
     with pytest.raises(IntegrityError, match="must hold digests, but it cannot be read"):
         prove(place)
 
@@ -132,11 +131,8 @@ def test_a_link_in_an_archive_comes_out_as_a_file_that_leads_nowhere(tmp_path: P
     content = str(outside).encode()
     link = zipfile.ZipInfo("data/link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    (tmp_path / "link").write_bytes(content)
-    digest = {"sha256": file_sha256(tmp_path / "link"), "bytes": len(content)}
-    publish_record(
-        tmp_path / LIST_NAME, {"moola": "x", "format": HOME_FORMAT, "files": {"data/link": digest}}
-    )
+    files = listed({"data/link": bytes_digest(content)})
+    publish_record(tmp_path / LIST_NAME, {"moola": "x", "format": HOME_FORMAT, "files": files})
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr(link, content)
         archive.write(tmp_path / LIST_NAME, LIST_NAME)

@@ -12,7 +12,7 @@ from moola_pipeline.cli.run import _notebook_lines
 from moola_pipeline.cli.ui import _dagster, _environment, _mlflow
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.bucket import pull, push, require_bucket
-from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import (
     artifacts_elsewhere,
@@ -127,7 +127,7 @@ def test_pushing_and_pulling_refuse_such_an_address_before_any_server_is_asked(
     place = home.store / "x" / "table"
     place.parent.mkdir(parents=True)
     place.with_suffix(".json").write_text("{}")
-    seal(place)
+    write_checksums(place)
     monkeypatch.setenv("MOOLA_STORE_URI", f"s3://somebody:{KEY}@moola/store")
     for move in (push, pull):
         with pytest.raises(BadInput, match="must hold no keys") as said:

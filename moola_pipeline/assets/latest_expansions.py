@@ -179,7 +179,7 @@ def _picture(drift: Drift) -> dg.MetadataValue:
 
 def _keep(stage: OpenStage, pipeline: Pipeline, drift: Drift) -> None:
     """The findings beside the marks in the home, and in the MLflow run."""
-    folder = pipeline.place(stage.asset)  # sealed with the marks
+    folder = pipeline.place(stage.asset)  # its checksums are kept with those of the marks
     publish_json(folder / "drift.json", drift.facts())
     if drift.picture:
         publish_bytes(folder / "drift.svg", drift.picture)

@@ -128,26 +128,6 @@ def manifest_digest(store: BarStore) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def prove_quarantine_from_now_on(store: BarStore) -> None:
-    """Record what an earlier format did not: the digests of the rows that were set aside.
-
-    Raises:
-        IntegrityError: If the manifest is broken.
-    """
-    with locked(store.manifest):
-        before = read_manifest(store)
-        files = tuple(_with_quarantine(store, entry) for entry in before.files)
-        if files != before.files:
-            publish_manifest(store, Manifest(files=files, rolls=before.rolls))
-
-
-def _with_quarantine(store: BarStore, entry: ManifestEntry) -> ManifestEntry:
-    path = store.quarantined(entry)
-    if entry.rejected_sha256 is not None or not path.exists():
-        return entry
-    return entry.model_copy(update={"rejected_sha256": file_sha256(path)})
-
-
 def _read_added(store: BarStore, path: Path, sha256: str, options: VendorOptions) -> VendorBars:
     if options != VendorOptions():
         return read_vendor_file(path, options)

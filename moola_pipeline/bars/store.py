@@ -206,7 +206,7 @@ def verify_quarantined(store: BarStore, entry: ManifestEntry) -> None:
         MissingFile: If they are gone.
         Truncated, ChecksumMismatch: If they were changed.
     """
-    if entry.rejected_sha256 is None:  # none were, or by an earlier format
+    if entry.rejected_sha256 is None:
         return
     path, recorded = store.quarantined(entry), FileDigest(entry.rejected_sha256, None)
     remedy = store.remedy(

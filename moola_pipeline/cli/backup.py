@@ -17,7 +17,7 @@ def backup(file: Path, as_json: bool) -> None:
     It waits for a `moola run` that is at work.
     """
     from moola_pipeline.cli.run import alone_in
-    from moola_pipeline.resources.backup import back_up
+    from moola_pipeline.storage.backup import back_up
 
     home = Home.resolve()
     with alone_in(home):
@@ -40,7 +40,7 @@ def backup(file: Path, as_json: bool) -> None:
 def restore(file: Path, force: bool, as_json: bool) -> None:
     """Bring this home to the state in FILE, which `moola backup` wrote; all of it is proven first."""
     from moola_pipeline.cli.run import alone_in
-    from moola_pipeline.resources.backup import restore as bring_back
+    from moola_pipeline.storage.backup import restore as bring_back
 
     home = Home.resolve()
     with alone_in(home):

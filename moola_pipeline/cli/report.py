@@ -51,7 +51,7 @@ def read_report(folder: Path) -> "ReportData":
 
     Raises:
         MissingArtifact: If there is none.
-        MissingFile: If its seal is gone.
+        MissingFile: If its checksum file is gone.
         Truncated, ChecksumMismatch: If page or numbers are no longer those that were written.
         IntegrityError: If its file is not a report.
     """

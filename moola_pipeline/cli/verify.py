@@ -11,7 +11,7 @@ from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.resources.verification import Verification
+    from moola_pipeline.selftest.verify import Verification
 
 
 @click.command()
@@ -23,7 +23,7 @@ def verify(context: click.Context, as_json: bool) -> None:
     It waits for a `moola run` that is at work: a file is there a moment before its record.
     """
     from moola_pipeline.cli.run import alone_in
-    from moola_pipeline.resources.verification import verify_home
+    from moola_pipeline.selftest.verify import verify_home
 
     home = Home.resolve()
     with alone_in(home) if home.dagster.exists() else nullcontext():

@@ -14,12 +14,20 @@ from moola_pipeline.bars.simulated import (
 )
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
-from moola_pipeline.errors import ChecksumMismatch, IntegrityError
-from moola_pipeline.storage.atomic_write import file_sha256, locked, publishing
-from moola_pipeline.storage.checksums import FileDigest, prove_file, publish_record, read_record
+from moola_pipeline.errors import ChecksumMismatch
+from moola_pipeline.storage.atomic_write import locked, publishing
+from moola_pipeline.storage.checksums import (
+    FileDigest,
+    digests_in,
+    listed,
+    prove_file,
+    publish_record,
+    read_record,
+)
 
 DIGESTS = "files"
-"""Under this name the record of a market holds the SHA256 of its labels, its rolls and its truth."""
+"""Under this name the record of a market holds the digests of its labels, its rolls and its truth."""
+RECORDED = "must record the market"
 SETTINGS_NAME, TRUTH_NAME = "settings.json", "truth.parquet"
 
 
@@ -77,15 +85,20 @@ def _recorded(settings: SimulationSettings) -> dict[str, Any]:
     return {"generator_version": GENERATOR_VERSION, **settings.model_dump(mode="json")}
 
 
-def _require_as_made(store: BarStore, digests: dict[str, str]) -> None:
+def _require_as_made(store: BarStore, digests: dict[str, FileDigest]) -> None:
     for name, recorded in digests.items():
-        path = store.root / name
-        actual = file_sha256(path) if path.exists() else "that of no file"
-        if actual != recorded:
+        try:
+            _prove(store, name, recorded)
+        except FileNotFoundError:
             raise ChecksumMismatch(
-                f"{name}: SHA256 is {actual}, {store.root.name}/{SETTINGS_NAME} records {recorded}. "
-                + store.remedy("")
-            )
+                f"{name}: SHA256 is that of no file, {store.root.name}/{SETTINGS_NAME} records "
+                f"{recorded.sha256}. {store.remedy('')}"
+            ) from None
+
+
+def _prove(store: BarStore, name: str, recorded: FileDigest) -> None:
+    recorded_in = f"{store.root.name}/{SETTINGS_NAME}"
+    prove_file(store.root / name, name, recorded, recorded_in, store.remedy(""))
 
 
 def labels_file(store: BarStore) -> Path:
@@ -100,48 +113,33 @@ def read_truth(store: BarStore) -> pd.DataFrame:
         FileNotFoundError: If the market has not been made, or its truth is gone.
         ChecksumMismatch: If it is no longer what was planted.
     """
-    path, recorded = store.root / TRUTH_NAME, recorded_digests(store).get(TRUTH_NAME)
-    if recorded is not None:
-        place = f"{store.root.name}/{SETTINGS_NAME}"
-        prove_file(path, path.name, FileDigest(recorded, None), place, store.remedy(""))
-    return pd.read_parquet(path)
+    recorded = recorded_digests(store).get(TRUTH_NAME)
+    if recorded is None:
+        raise FileNotFoundError(store.root / TRUTH_NAME)
+    _prove(store, TRUTH_NAME, recorded)
+    return pd.read_parquet(store.root / TRUTH_NAME)
 
 
-def recorded_digests(store: BarStore) -> dict[str, str]:
-    """SHA256 of each file of a market that its record holds; none where no market was made.
+def recorded_digests(store: BarStore) -> dict[str, FileDigest]:
+    """The digest of each file of a market that its record holds; none where no market was made.
 
     Raises:
         Truncated, ChecksumMismatch, IntegrityError: If the record is not what was written.
     """
-    digests = _read_record(store).get(DIGESTS, {})
-    if not isinstance(digests, dict):
-        raise IntegrityError(
-            f"{SETTINGS_NAME} must record the market, but it cannot be read. {store.remedy('')}"
-        )
-    return digests
-
-
-def prove_from_now_on(store: BarStore) -> None:
-    """Add what a record of an earlier format lacks: the digest of the truth, and its own.
-
-    Those it holds stay: a file that was changed since is left for `moola verify` to name.
-    """
-    digests, truth = recorded_digests(store), store.root / TRUTH_NAME
-    if digests and TRUTH_NAME not in digests and truth.exists():
-        proven = {**digests, TRUTH_NAME: file_sha256(truth)}
-        publish_record(_settings_file(store), {**_read_record(store), DIGESTS: proven})
+    made = _read_record(store)
+    return digests_in(made, f"{SETTINGS_NAME} {RECORDED}", store.remedy("")) if made else {}
 
 
 def _record(store: BarStore, about: dict[str, Any]) -> None:
     files = (labels_file(store), store.rolls, store.root / TRUTH_NAME)
-    digests = {path.name: file_sha256(path) for path in files if path.exists()}
-    publish_record(_settings_file(store), {**about, DIGESTS: digests})
+    digests = {path.name: FileDigest.of(path) for path in files if path.exists()}
+    publish_record(_settings_file(store), {**about, DIGESTS: listed(digests)})
 
 
 def _read_record(store: BarStore) -> dict[str, Any]:
     """What was recorded of the market; nothing where none was made."""
     try:
-        return read_record(_settings_file(store), "must record the market", store.remedy(""))
+        return read_record(_settings_file(store), RECORDED, store.remedy(""))
     except FileNotFoundError:
         return {}
 

@@ -22,7 +22,7 @@ from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import publish_record, read_record, unreadable
 
-FORMAT = 2
+FORMAT = 1
 WEIGHTS_FILE, CONFIG_FILE = "weights.safetensors", "config.json"
 REMEDY = "Train it again."
 

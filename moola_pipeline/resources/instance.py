@@ -7,22 +7,21 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import GRPC_INFO_TAG
+from yaml import YAMLError
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.resources.formats import bring_up_to_date
 from moola_pipeline.storage.atomic_write import files_below, locked, publishing, sweep
-from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from moola_pipeline.storage.home import HOME_VARIABLE, INSTANCE_FILE, PROJECT_ROOT, Home, ensure_format
 from moola_pipeline.tracking.database_migration import migrate_instance, require_database
 
-if TYPE_CHECKING:
-    import dagster as dg
-
-LOOK_SECONDS = 1.0
+RUN_BY_TAG = "moola/run_by"
+"""Names the machine whose `moola run` a run belongs to; only one works in a home at a time."""
+WAIT_SECONDS = 1.0
+"""Between two looks at whether something has ended."""
 
 
 def await_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
@@ -42,12 +41,7 @@ def await_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None
             name = runs[0].job_name
             say(f"A run of {name} is at work in this home (see moola ui); waiting for it to end ...")
         said = True
-        time.sleep(LOOK_SECONDS)
-
-
-RUN_BY_TAG = "moola/run_by"
-"""Names the machine whose `moola run` a run belongs to; only one works in a home at a time."""
-WAIT_SECONDS = 1.0
+        time.sleep(WAIT_SECONDS)
 
 
 def run_tags() -> dict[str, str]:
@@ -126,9 +120,6 @@ def _answers(server: dict) -> bool:
     return True
 
 
-INSTANCE_FILE = "dagster.yaml"
-
-
 def prepare_instance(home: Home) -> None:
     """Let this process, and those it starts, keep all Dagster state in `home`.
 
@@ -157,23 +148,20 @@ def prepare_instance(home: Home) -> None:
         require_database(
             database, f"Restore it, or move the folder {home.dagster} away: the next run makes everything."
         )
-    bring_up_to_date(home)
+    ensure_format(home)
     os.environ[HOME_VARIABLE] = str(home.root)
     os.environ["DAGSTER_HOME"] = str(home.root)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
     os.chdir(home.root)
 
 
-def open_instance(home: Home) -> "dg.DagsterInstance":
+def open_instance(home: Home) -> dg.DagsterInstance:
     """Dagster's instance of a home that `prepare_instance` has prepared, its tables up to date.
 
     Raises:
         IntegrityError: If a later Dagster has made them.
         BadInput: If its dagster.yaml cannot be read.
     """
-    import dagster as dg
-    from yaml import YAMLError
-
     try:
         instance = dg.DagsterInstance.get()
     except (YAMLError, dg.DagsterInvalidConfigError) as fault:

@@ -20,7 +20,7 @@ from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
 from moola_pipeline.storage.bucket import pull, push
-from moola_pipeline.storage.checksums import prove, remedy_of, seal, unreadable
+from moola_pipeline.storage.checksums import prove, remedy_of, unreadable, write_checksums
 from moola_pipeline.storage.crash_injection import crash_point
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
         self._require_float32(asset, obj)
         place = self.pipeline.place(asset)
         self.write(place, obj)
-        seal(place)
+        write_checksums(place)
         crash_point(f"{asset}.after_keep")
         push(self.pipeline.home, place)
 
@@ -105,7 +105,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
         """The value of an upstream asset.
 
         Raises:
-            MissingFile: If its seal is gone.
+            MissingFile: If its checksum file is gone.
             MissingArtifact: If it has not been materialized for this market and profile.
             Truncated, ChecksumMismatch: If its files are no longer those that were kept.
             UnreadableFile: If the system would not read one.
@@ -176,7 +176,6 @@ class FeatureIOManager(StoreIOManager):
             "shape": list(value.values.shape),
         }
         publish_json(place.with_suffix(".json"), made_from)
-        place.with_suffix(".safetensors").unlink(missing_ok=True)  # earlier versions kept the table
 
     def read(self, place: Path) -> FeatureTable:
         """The table, computed from the bars and by the code it was made with.

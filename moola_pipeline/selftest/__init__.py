@@ -1,1 +1,1 @@
-"""Whether an installation finds what is there, nothing where nothing is, and catches planted faults."""
+"""Does this installation find what is there and catch planted faults, and is this home whole?"""

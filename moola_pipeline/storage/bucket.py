@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
 from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes, publishing
 from moola_pipeline.storage.checksums import (
-    CHUNK_BYTES,
     FileDigest,
-    digests_in,
+    checksums_file,
+    checksums_in,
+    read_checksums,
     require_recorded,
-    seal_file,
-    sealed,
 )
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE, refuse_keys
@@ -24,15 +23,16 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 REMEDY = "Make the asset again: moola run --force"
+RECORDED_IN = "its checksum file"
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]*(/[\w./=+-]*)?(\?[\w.:/=&%-]*)?", re.ASCII)
 
 
 def push(home: Home, place: Path) -> None:
-    """Copy an asset's sealed files to the bucket, the seal last; does nothing where none is named.
+    """Copy an asset's files to the bucket, their checksum file last; does nothing where none is named.
 
     Args:
         home: What `place` lies in; the bucket keeps the same paths.
-        place: The asset's path without its suffix, sealed.
+        place: The asset's path without its suffix.
 
     Raises:
         BadInput: If the bucket does not answer.
@@ -41,29 +41,28 @@ def push(home: Home, place: Path) -> None:
         return
     with _answering(uri):
         bucket, below = _bucket(uri)
-        for path in (*(place.parent / name for name in sealed(place)), seal_file(place)):
+        for path in (*(place.parent / name for name in read_checksums(place)), checksums_file(place)):
             with path.open("rb") as source, bucket.open_output_stream(_key(below, home, path)) as stream:
-                while chunk := source.read(CHUNK_BYTES):
-                    stream.write(chunk)
+                FileDigest.of_stream(source, copy=stream)
 
 
 def pull(home: Home, place: Path) -> None:
-    """Fetch an asset whose seal in the bucket is another than here; each file proved, the seal last.
+    """Fetch an asset whose checksum file in the bucket is another than here; each file is proved first.
 
     Raises:
         BadInput: If the bucket does not answer.
-        ChecksumMismatch: If a file in the bucket is not the one that was sealed.
-        IntegrityError: If the seal in the bucket cannot be read.
+        ChecksumMismatch: If a file in the bucket is not the one that was recorded.
+        IntegrityError: If the checksum file in the bucket cannot be read.
     """
     if not (uri := os.environ.get(STORE_VARIABLE)):
         return
     with _answering(uri):
         bucket, below = _bucket(uri)
         try:
-            there = _content(bucket, _key(below, home, seal_file(place)))
+            there = _content(bucket, _key(below, home, checksums_file(place)))
         except FileNotFoundError:
             return
-        here = seal_file(place)
+        here = checksums_file(place)
         if here.exists() and here.read_bytes() == there:
             return
         for name, recorded in _digests(there, uri, place).items():
@@ -75,18 +74,18 @@ def pull(home: Home, place: Path) -> None:
 
 
 def pushed(home: Home, place: Path) -> dict[str, FileDigest]:
-    """The files that an asset's seal in the bucket records, by address; none without a bucket or a seal.
+    """The files that an asset's checksum file in the bucket records, by address; none where there is none.
 
     Raises:
         BadInput: If the bucket does not answer.
-        IntegrityError: If the seal cannot be read.
+        IntegrityError: If the checksum file cannot be read.
     """
     if not (uri := os.environ.get(STORE_VARIABLE)):
         return {}
     with _answering(uri):
         bucket, below = _bucket(uri)
         try:
-            content = _content(bucket, _key(below, home, seal_file(place)))
+            content = _content(bucket, _key(below, home, checksums_file(place)))
         except FileNotFoundError:
             return {}
     digests = _digests(content, uri, place)
@@ -94,7 +93,7 @@ def pushed(home: Home, place: Path) -> dict[str, FileDigest]:
 
 
 def prove_pushed(address: str, recorded: FileDigest) -> None:
-    """Prove that a file in the bucket holds the bytes that its seal there records.
+    """Prove that a file in the bucket holds the bytes that its checksum file there records.
 
     Args:
         address: From `pushed`.
@@ -113,31 +112,24 @@ def prove_pushed(address: str, recorded: FileDigest) -> None:
                 actual = FileDigest.of_stream(stream)
         except FileNotFoundError:
             raise MissingFile(f"{address} must be in the bucket, but it is gone. {REMEDY}") from None
-    require_recorded(actual, address, recorded, "its seal", REMEDY)
+    require_recorded(actual, address, recorded, RECORDED_IN, REMEDY)
 
 
 def _fetch(bucket: "FileSystem", key: str, path: Path, recorded: FileDigest) -> None:
     with publishing(path) as temporary:
         try:
             with bucket.open_input_stream(key) as source, temporary.open("wb") as stream:
-                while chunk := source.read(CHUNK_BYTES):
-                    stream.write(chunk)
+                actual = FileDigest.of_stream(source, copy=stream)
         except FileNotFoundError:
             raise IntegrityError(f"{key} must be in the bucket, but it is gone. {REMEDY}") from None
-        require_recorded(FileDigest.of(temporary), key, recorded, "its seal", REMEDY)
+        require_recorded(actual, key, recorded, RECORDED_IN, REMEDY)
 
 
 def _digests(content: bytes, uri: str, place: Path) -> dict[str, FileDigest]:
     try:
-        digests = digests_in(content, place.name, REMEDY)
-    except IntegrityError:
-        digests = {"..": FileDigest("", None)}
-    # names come from outside: none may lead out of the asset's own files
-    if any(not name.startswith(place.name) or ".." in Path(name).parts for name in digests):
-        raise IntegrityError(
-            f"{uri}: the seal of {place.name} must hold its files and digests, but it does not. {REMEDY}"
-        )
-    return digests
+        return checksums_in(content, place, REMEDY)
+    except IntegrityError as fault:
+        raise IntegrityError(f"{uri}: {fault}") from None
 
 
 def _content(bucket: "FileSystem", key: str) -> bytes:

@@ -1,7 +1,10 @@
-"""Digests of kept files: records that contain their own SHA256, and the checksum file of an asset's files."""
+"""SHA256 and size of kept files, JSON that contains its own SHA256, and the checksum file of an asset."""
 
 import hashlib
 import json
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -12,7 +15,13 @@ from moola_pipeline.storage.crash_injection import crash_point
 
 CHUNK_BYTES = 8 << 20
 OWN_DIGEST = "record_sha256"
-"""Under this name a record holds the SHA256 of itself without it. One written by format 1 has none."""
+"""Under this name JSON, a line and a table hold the SHA256 of themselves without it."""
+CHECKSUMS_SUFFIX = ".checksums.json"
+CHECKPOINTS = "checkpoints"
+"""Folder beside the assets, of trainings under way."""
+GONE, CHANGED = "what it made is gone", "what it made was changed"
+UNREAD, UNPROVEN = "what it made cannot be read", "the digests of what it made are gone"
+_DIGEST = re.compile(r"(?P<sha256>[0-9a-f]{64})( (?P<bytes>[0-9]{1,18}))?")
 
 
 class Readable(Protocol):
@@ -23,9 +32,17 @@ class Readable(Protocol):
         ...
 
 
+class Writable(Protocol):
+    """What bytes are written to."""
+
+    def write(self, content: bytes, /) -> Any:
+        """Take them all."""
+        ...
+
+
 @dataclass(frozen=True)
 class FileDigest:
-    """What is recorded of a file; `bytes` is None in records of format 1."""
+    """SHA256 and size of a file; `bytes` is None where the size is not recorded."""
 
     sha256: str
     bytes: int | None
@@ -36,19 +53,49 @@ class FileDigest:
                 f"a digest must be text and a size, got {self.sha256!r:.40} and {self.bytes!r:.40}"
             )
 
+    def __str__(self) -> str:
+        return self.sha256 if self.bytes is None else f"{self.sha256} {self.bytes}"
+
+    @classmethod
+    def parse(cls, text: str) -> "FileDigest":
+        """The digest that `str` wrote.
+
+        Raises:
+            ValueError: If the text is not of that form.
+        """
+        found = _DIGEST.fullmatch(text)
+        if found is None:
+            raise ValueError(text)
+        return cls(found["sha256"], int(found["bytes"]) if found["bytes"] else None)
+
     @classmethod
     def of(cls, path: Path) -> "FileDigest":
         """The digest of a file as it is."""
         return cls(file_sha256(path), path.stat().st_size)
 
     @classmethod
-    def of_stream(cls, stream: "Readable") -> "FileDigest":
-        """The digest of what a stream holds, read in chunks."""
+    def of_stream(
+        cls, stream: Readable, copy: Writable | None = None, limit: float = math.inf
+    ) -> "FileDigest":
+        """The digest of what a stream holds, read in chunks.
+
+        Args:
+            stream: Read to its end, or until more than `limit` bytes have come.
+            copy: Where the bytes are written as well.
+            limit: Bytes.
+        """
         digest, size = hashlib.sha256(), 0
-        while chunk := stream.read(CHUNK_BYTES):
+        while size <= limit and (chunk := stream.read(CHUNK_BYTES)):
             digest.update(chunk)
             size += len(chunk)
+            if copy is not None:
+                copy.write(chunk)
         return cls(digest.hexdigest(), size)
+
+
+def bytes_digest(content: bytes) -> FileDigest:
+    """The digest of a file that holds these bytes."""
+    return FileDigest(hashlib.sha256(content).hexdigest(), len(content))
 
 
 def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, remedy: str) -> None:
@@ -86,16 +133,27 @@ def require_recorded(
     raise ChecksumMismatch(f"{fault}. {remedy}")
 
 
-def publish_record(path: Path, content: dict[str, Any]) -> None:
-    """Replace `path` with a JSON object that holds its own digest."""
-    publish_bytes(path, _written(content))
+def unreadable(path: Path, fault: OSError, remedy: str) -> UnreadableFile:
+    """A system's refusal to read, as one line that names the file and what to do."""
+    reason = fault.strerror or str(fault)
+    named = UnreadableFile(
+        f"{fault.filename or path} must be read, but that gave: {reason}. "
+        f"Mend the disk or its permissions. {remedy}".rstrip()
+    )
+    named.errno, named.strerror, named.filename = fault.errno, reason, str(fault.filename or path)
+    return named
+
+
+def publish_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace `path` with a JSON object that contains its own SHA256."""
+    publish_bytes(path, _checksummed(content))
 
 
 def read_record(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
-    """The JSON object in a file, without its digest; one of format 1 holds none and is taken as it is.
+    """The JSON object in a file, without its SHA256.
 
     Args:
-        path: The record.
+        path: A file that `publish_record` wrote.
         wanted: What it must be, as the fault says it: `must hold the chosen split dates`.
         remedy: What to do where it is not.
 
@@ -109,7 +167,7 @@ def read_record(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
 
 
 def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
-    """The JSON object in the bytes of a record; faults as of `read_record`."""
+    """As `read_record`, from the bytes of such a file."""
     try:
         found = json.loads(content)
     except RecursionError:
@@ -124,8 +182,8 @@ def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
         ) from None
     if not isinstance(found, dict):
         raise IntegrityError(f"{wanted}, but it is no JSON object: {str(found)[:40]!r}. {remedy}")
-    recorded = found.pop(OWN_DIGEST, next(filter(None, map(_misspelled, found)), None))
-    if recorded is not None and content != _written(found):
+    recorded = found.pop(OWN_DIGEST, None)
+    if content != _checksummed(found):
         actual = hashlib.sha256(_json(found)).hexdigest()
         raise ChecksumMismatch(
             f"{wanted}, but it was changed: its SHA256 is {actual}, it records {str(recorded)[:64]}. {remedy}"
@@ -133,40 +191,48 @@ def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
     return found
 
 
+def _checksummed(content: Mapping[str, Any]) -> bytes:
+    digest = hashlib.sha256(_json(content)).hexdigest()
+    return _json({**content, OWN_DIGEST: digest})
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="surrogatepass")  # half a sign, which JSON can say, is a change like any other
+
+
 def self_proving_line(text: str) -> str:
-    """A JSON object on one line, with its own digest added at its end."""
+    """A JSON object on one line, with its own SHA256 added at its end."""
     digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
     return f'{text[:-1]},"{OWN_DIGEST}":"{digest}"}}'
 
 
 def proven_line(line: str) -> str:
-    """The JSON object that `self_proving_line` was given; a line without a digest as it is.
+    """The JSON object that `self_proving_line` was given.
 
     Raises:
         ChecksumMismatch: If the line was changed.
     """
-    text, found, _ = line.rpartition(f',"{OWN_DIGEST}":"')
-    if not found:
-        return line
+    text, _, _ = line.rpartition(f',"{OWN_DIGEST}":"')
     if self_proving_line(f"{text}}}") != line:
         raise ChecksumMismatch("the line is not what its own digest says")
     return f"{text}}}"
 
 
 def self_proving_csv(text: str) -> bytes:
-    """A csv table with one more column: in each row the SHA256 and the size of the table without it.
+    """A csv table with one more column: in each row the digest of the table without it.
 
     Args:
         text: Header and rows, each ended by a newline, no cell of more than one line.
     """
     header, *rows = text.removesuffix("\n").split("\n")
-    digest = f"{hashlib.sha256(text.encode()).hexdigest()} {len(text.encode())}"
+    digest = bytes_digest(text.encode())
     lines = [f"{header},{OWN_DIGEST}", *(f"{row},{digest}" for row in rows)]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def require_csv_as_written(content: bytes, header: str, name: str, remedy: str) -> None:
-    """Prove a table that `self_proving_csv` wrote; one of format 2 holds no digest and is not judged.
+    """Prove a table that `self_proving_csv` wrote.
 
     Args:
         content: Its bytes.
@@ -178,9 +244,7 @@ def require_csv_as_written(content: bytes, header: str, name: str, remedy: str) 
         Truncated: If its end is missing.
         ChecksumMismatch: If it was changed.
     """
-    first, *lines = content.split(b"\n")
-    if first == header.encode():
-        return
+    _, *lines = content.split(b"\n")
     cells = [line.rpartition(b",") for line in lines if line]
     text = b"\n".join([header.encode(), *(row for row, _, _ in cells), b""])
     sha256, _, size = max((last for _, _, last in cells), default=b"").partition(b" ")
@@ -194,97 +258,107 @@ def require_csv_as_written(content: bytes, header: str, name: str, remedy: str) 
         )
 
 
-def unreadable(path: Path, fault: OSError, remedy: str) -> UnreadableFile:
-    """A system's refusal to read, as one line that names the file and what to do."""
-    reason = fault.strerror or str(fault)
-    named = UnreadableFile(
-        f"{fault.filename or path} must be read, but that gave: {reason}. "
-        f"Mend the disk or its permissions. {remedy}".rstrip()
-    )
-    named.errno, named.strerror, named.filename = fault.errno, reason, str(fault.filename or path)
-    return named
+def listed(digests: Mapping[str, FileDigest]) -> dict[str, Any]:
+    """Digests of files by name, as JSON holds them."""
+    return {name: asdict(digest) for name, digest in digests.items()}
 
 
-def proves_itself(path: Path) -> bool:
-    """Whether a record holds its own digest; one of format 1 does not."""
-    return OWN_DIGEST.encode() in path.read_bytes()
+def digests_in(record: Mapping[str, Any], wanted: str, remedy: str) -> dict[str, FileDigest]:
+    """What stands as `files` in JSON: the digests that `listed` wrote, by name.
+
+    Raises:
+        IntegrityError: If there are no such digests.
+    """
+    try:
+        digests = {str(name): FileDigest(**digest) for name, digest in record["files"].items()}
+        if any(digest.bytes is None for digest in digests.values()):
+            raise ValueError("a file without a size")
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise IntegrityError(f"{wanted}, but it cannot be read. {remedy}") from None
+    return digests
 
 
-def _misspelled(key: str) -> str | None:
-    """The key, if it is that of the digest but for one sign: then the record is not of format 1."""
-    wrong = sum(one != other for one, other in zip(key, OWN_DIGEST, strict=False))
-    return key if len(key) == len(OWN_DIGEST) and wrong == 1 else None
+def checksums_file(place: Path) -> Path:
+    """Where the digests of an asset's files are kept."""
+    return place.with_name(place.name + CHECKSUMS_SUFFIX)
 
 
-def _written(content: dict[str, Any]) -> bytes:
-    digest = hashlib.sha256(_json(content)).hexdigest()
-    return _json({**content, OWN_DIGEST: digest})
+def place_of(checksums: Path) -> Path:
+    """The asset whose digests a checksum file holds."""
+    return checksums.with_name(checksums.name.removesuffix(CHECKSUMS_SUFFIX))
 
 
-def _json(content: dict[str, Any]) -> bytes:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    return text.encode(errors="surrogatepass")  # half a sign, which JSON can say, is a change like any other
-
-
-FORMAT = 2
-SEAL_SUFFIX = ".seal.json"
-CHECKPOINTS = "checkpoints"
-"""Folder beside the assets, of trainings under way."""
-GONE, CHANGED = "what it made is gone", "what it made was changed"
-UNREAD, UNPROVEN = "what it made cannot be read", "the digests of what it made are gone"
-
-
-def seal(place: Path) -> None:
+def write_checksums(place: Path) -> None:
     """Record size and SHA256 of every file of an asset, in a file beside them.
 
     Args:
         place: The asset's path without its suffix: `place.*` and all in the folder `place`.
     """
-    files = {_name(place, path): asdict(FileDigest.of(path)) for path in _files(place)}
-    publish_record(seal_file(place), {"format": FORMAT, "files": files})
-    crash_point("publish.after_manifest", seal_file(place))
+    digests = {path.relative_to(place.parent).as_posix(): FileDigest.of(path) for path in _files(place)}
+    publish_record(checksums_file(place), {"files": listed(digests)})
+    crash_point("publish.after_manifest", checksums_file(place))
+
+
+def read_checksums(place: Path) -> dict[str, FileDigest]:
+    """The recorded digests of an asset's files, named from its parent folder; none without a checksum file.
+
+    Raises:
+        Truncated, ChecksumMismatch: If the checksum file is not what was written.
+        IntegrityError: If it holds no digests, or names a file outside the asset.
+    """
+    path = checksums_file(place)
+    return checksums_in(path.read_bytes(), place, remedy_of(place)) if path.exists() else {}
+
+
+def checksums_in(content: bytes, place: Path, remedy: str) -> dict[str, FileDigest]:
+    """As `read_checksums`, from the bytes of an asset's checksum file."""
+    wanted = f"{checksums_file(place).name} must hold digests"
+    digests = digests_in(record_in(content, wanted, remedy), wanted, remedy)
+    if not all(_is_of(place, name) for name in digests):
+        raise IntegrityError(f"{wanted}, but it cannot be read. {remedy}")
+    return digests
 
 
 def prove(place: Path) -> None:
-    """Prove that an asset's files are those that were sealed.
+    """Prove that an asset's files are those whose digests were recorded.
 
     Raises:
-        MissingFile: If it has files, but its seal is gone.
-        FileNotFoundError: If it has none, or a sealed one is missing.
+        MissingFile: If it has files, but its checksum file is gone.
+        FileNotFoundError: If it has none, or a recorded one is missing.
         Truncated: If a file is shorter than it was.
         ChecksumMismatch: If a file's SHA256 is another.
         UnreadableFile: If the system would not read one.
-        IntegrityError: If the seal cannot be read, or names a file elsewhere.
+        IntegrityError: If the checksum file cannot be read, or names a file elsewhere.
     """
-    if not seal_file(place).exists():
+    checksums = checksums_file(place)
+    if not checksums.exists():
         if not _files(place):
             raise FileNotFoundError(place)
         raise MissingFile(
-            f"{seal_file(place).name} must hold the digests of {place.name}, but it is gone. "
-            f"{remedy_of(place)}"
+            f"{checksums.name} must hold the digests of {place.name}, but it is gone. {remedy_of(place)}"
         )
-    for name, recorded in sealed_files(place).items():
+    for name, recorded in read_checksums(place).items():
         path = place.parent / name
         try:
-            prove_file(path, name, recorded, seal_file(place).name, remedy_of(place))
+            prove_file(path, name, recorded, checksums.name, remedy_of(place))
         except FileNotFoundError:
             raise
         except OSError as fault:
             raise unreadable(path, fault, remedy_of(place)) from fault
 
 
-def unsealed(folder: Path) -> list[Path]:
-    """The assets of a folder, without suffix, that have files but no seal; none where there is no folder."""
+def without_checksums(folder: Path) -> list[Path]:
+    """The assets of a folder, without suffix, that have files but no checksum file."""
     found = [path for path in folder.glob("*") if path.name[0] != "." and path.name != CHECKPOINTS]
     places = sorted({path.with_name(path.name.partition(".")[0]) for path in found})
-    return [place for place in places if _files(place) and not seal_file(place).exists()]
+    return [place for place in places if _files(place) and not checksums_file(place).exists()]
 
 
 def damage(place: Path) -> str | None:
     """What has become of an asset since it was kept, in a few words; None if nothing has."""
     if not _files(place):
         return GONE
-    if not seal_file(place).exists():
+    if not checksums_file(place).exists():
         return UNPROVEN
     try:
         prove(place)
@@ -295,21 +369,6 @@ def damage(place: Path) -> str | None:
     except IntegrityError:
         return CHANGED
     return None
-
-
-def sealed(place: Path) -> dict[str, str]:
-    """The sealed files of an asset, named from its parent folder, with their SHA256; none without a seal.
-
-    Raises:
-        IntegrityError: If the seal cannot be read.
-    """
-    return {name: digest.sha256 for name, digest in sealed_files(place).items()}
-
-
-def sealed_files(place: Path) -> dict[str, FileDigest]:
-    """As `sealed`, with sizes where they were recorded."""
-    path = seal_file(place)
-    return digests_in(path.read_bytes(), path.name, remedy_of(place)) if path.exists() else {}
 
 
 def remedy_of(place: Path) -> str:
@@ -324,45 +383,12 @@ def remedy_of(place: Path) -> str:
     return f"Make it again: moola run --market {kind} --profile {profile}"
 
 
-def digests_in(content: bytes, name: str, remedy: str) -> dict[str, FileDigest]:
-    """What the bytes of a seal record; seals of format 1 hold names and SHA256 alone.
-
-    Raises:
-        Truncated: If its end is missing.
-        ChecksumMismatch: If it was changed.
-        IntegrityError: If it is no seal.
-    """
-    record = record_in(content, f"{name} must hold digests", remedy)
-    try:
-        if record.get("format") == FORMAT:
-            return {_inside(file): FileDigest(**digest) for file, digest in record["files"].items()}
-        return {_inside(file): FileDigest(_text(digest), None) for file, digest in record.items()}
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise IntegrityError(f"{name} must hold digests, but it cannot be read. {remedy}") from None
-
-
-def _inside(name: str) -> str:
-    """The name, if it leads to a file in the asset's folder and nowhere else."""
-    if not name.isprintable() or name.startswith("/") or ".." in PurePosixPath(name).parts:
-        raise ValueError(name)
-    return name
-
-
-def _text(digest: Any) -> str:
-    if not isinstance(digest, str):
-        raise TypeError(digest)
-    return digest
+def _is_of(place: Path, name: str) -> bool:
+    """Whether a name leads to a file of the asset and nowhere else; it may come from another machine."""
+    own = name.startswith((f"{place.name}.", f"{place.name}/"))
+    return own and name.isprintable() and ".." not in PurePosixPath(name).parts
 
 
 def _files(place: Path) -> list[Path]:
-    beside = [path for path in place.parent.glob(f"{place.name}.*") if path != seal_file(place)]
+    beside = [path for path in place.parent.glob(f"{place.name}.*") if path != checksums_file(place)]
     return sorted(path for path in (*beside, *place.rglob("*")) if path.is_file() and path.name[0] != ".")
-
-
-def _name(place: Path, path: Path) -> str:
-    return path.relative_to(place.parent).as_posix()
-
-
-def seal_file(place: Path) -> Path:
-    """Where an asset's digests are recorded."""
-    return place.with_name(place.name + SEAL_SUFFIX)

@@ -1,13 +1,21 @@
 """A home: the folder that holds all state of one user, and where each part of it lies."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from moola_pipeline.errors import BadInput
+from moola_pipeline import __version__
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.storage.atomic_write import locked
+from moola_pipeline.storage.checksums import publish_record, read_record
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 HOME_VARIABLE = "MOOLA_HOME"
+INSTANCE_FILE = "dagster.yaml"
+"""Dagster's settings, in the root of a home."""
+HOME_FORMAT, FORMAT_FILE = 1, "format.json"
 
 
 @dataclass(frozen=True)
@@ -82,3 +90,50 @@ class Home:
     def dagster(self) -> Path:
         """Dagster's databases and logs."""
         return self.root / ".dagster"
+
+
+def ensure_format(home: Home) -> None:
+    """Refuse a home that a later version has written; a new home notes the present format.
+
+    Raises:
+        IntegrityError: If a later version has written it, or its format cannot be read.
+    """
+    path = home.data / FORMAT_FILE
+    with locked(path):
+        if (found := home_format(home)) > HOME_FORMAT:
+            raise IntegrityError(
+                f"{home.root} must be of format {HOME_FORMAT} or earlier, got {found}. Install the version "
+                "of moola that has written it, or use another --home."
+            )
+        if not path.exists():
+            publish_record(path, {"format": HOME_FORMAT, "moola": __version__})
+
+
+def home_format(home: Home) -> int:
+    """The format that a home is kept in; the present one where it names none.
+
+    Raises:
+        IntegrityError: If it cannot be read.
+    """
+    try:
+        return format_in(
+            read_record(home.data / FORMAT_FILE, "must name the home's format", "Delete it: moola run")
+        )
+    except FileNotFoundError:
+        return HOME_FORMAT
+    except ValueError:
+        raise IntegrityError(
+            f"{FORMAT_FILE} must name the home's format, but it does not. Delete it."
+        ) from None
+
+
+def format_in(record: Mapping[str, Any]) -> int:
+    """The format that a record names.
+
+    Raises:
+        ValueError: If it names none.
+    """
+    said = record.get("format")
+    if type(said) is not int or said < 1:
+        raise ValueError(f"format must be a whole number from 1, got {str(said)[:40]}")
+    return said

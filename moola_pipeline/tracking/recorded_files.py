@@ -1,7 +1,6 @@
 """Files whose digest MLflow's database holds, in the home or in a bucket: of runs, models and versions."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ MADE_AGAIN = "Put the object back, or log another: moola run --force"
 ENDPOINT_VARIABLE = "MLFLOW_S3_ENDPOINT_URL"
 """Address of the server that MLflow keeps artifacts on, where it is not Amazon's."""
 _BUCKET = "s3://"
-_RECORDED = re.compile(r"(?P<sha256>[0-9a-f]{64})( (?P<size>[0-9]{1,18}))?")
 _OF_RUNS = (
     "SELECT runs.artifact_uri, tags.key, tags.value FROM tags JOIN runs USING (run_uuid) "
     "WHERE tags.key LIKE :pattern AND runs.lifecycle_stage = 'active'"
@@ -57,7 +55,7 @@ class RecordedFile:
     Attributes:
         kind: files of runs; files of models; files of versions.
         place: Path, or URI where it lies in a bucket.
-        recorded: SHA256 as 64 hex digits and, behind a space, the size in bytes where that was noted.
+        recorded: The text of its `FileDigest`; without a size where a version's tag holds the SHA256 alone.
     """
 
     kind: str
@@ -83,9 +81,9 @@ class RecordedFile:
         """
         try:
             if self.path is not None:
-                prove_file(self.path, name, _digest(self.recorded), DATABASE_NAME, LATER_THAN)
+                prove_file(self.path, name, FileDigest.parse(self.recorded), DATABASE_NAME, LATER_THAN)
             else:
-                _prove_object(self.place, _digest(self.recorded))
+                _prove_object(self.place, FileDigest.parse(self.recorded))
         except MoolaError:
             raise
         except ValueError as fault:
@@ -132,13 +130,6 @@ def _of_versions(home: Home, query: str, chosen: Mapping[str, str]) -> Iterator[
     for source, key, sha256 in _rows(home, query, {**digests, **chosen}):
         place = _place(home, source, f"artifacts/{ANNOTATOR_FOLDER}/{_FILES[key]}")
         yield RecordedFile("files of versions", place, sha256)
-
-
-def _digest(recorded: str) -> FileDigest:
-    said = _RECORDED.fullmatch(recorded)
-    if said is None:
-        raise ValueError(recorded)
-    return FileDigest(said["sha256"], int(said["size"]) if said["size"] else None)
 
 
 def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -226,10 +226,9 @@ def versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
 
 
 def _require_digests(folder: Path, recorded: Mapping[str, str]) -> None:
-    """Versions registered before digests were recorded have none to compare."""
     for name, digest in annotator_digests(folder).items():
-        if recorded.get(name, digest) != digest:
-            raise IntegrityError(f"{name} is {digest}, the registry records {recorded[name]}")
+        if recorded.get(name) != digest:
+            raise IntegrityError(f"{name} is {digest}, the registry records {recorded.get(name)}")
 
 
 def _is_intact(home: Home, found: "ModelVersion") -> bool:

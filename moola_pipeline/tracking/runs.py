@@ -1,6 +1,5 @@
 """MLflow runs: one parent for each Dagster run, one nested run for each asset."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ import dagster as dg
 
 from moola_pipeline import __version__
 from moola_pipeline.storage.atomic_write import locked, publishing
+from moola_pipeline.storage.checksums import FileDigest, bytes_digest
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.storage.remote_stores import (
     artifacts_elsewhere,
@@ -203,13 +203,12 @@ class TrackedRun:
             self.client.log_artifact(self.id, str(path), folder)
             files = {path.name: path}
         below = f"{folder}/" if folder else ""
-        digests = {name: _digest(one.read_bytes()) for name, one in files.items()}
-        self.set_tags({f"{DIGEST_TAG}{below}{name}": digest for name, digest in digests.items()})
+        self.set_tags({f"{DIGEST_TAG}{below}{name}": FileDigest.of(one) for name, one in files.items()})
 
     def log_text(self, text: str, name: str) -> None:
         """Keep a text as a file of the run."""
         self.client.log_text(self.id, text, name)
-        self.set_tags({f"{DIGEST_TAG}{name}": _digest(text.encode())})
+        self.set_tags({f"{DIGEST_TAG}{name}": bytes_digest(text.encode())})
 
 
 class Tracking(dg.ConfigurableResource):
@@ -273,10 +272,6 @@ def _parent_run(client: "MlflowClient", home: Home, experiment: str, dagster_run
             TrackedRun(client, experiment, run.info.run_id).log_text(diff, "uncommitted.diff")
         client.set_terminated(run.info.run_id, "FINISHED")
         return run.info.run_id
-
-
-def _digest(content: bytes) -> str:
-    return f"{hashlib.sha256(content).hexdigest()} {len(content)}"
 
 
 def _flattened(params: Mapping[str, Any], prefix: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from moola_pipeline.tracking.registry import (
     register,
     registered_as,
 )
-from moola_pipeline.tracking.relocation import PLACE_NAME
+from moola_pipeline.tracking.relocation import recorded_place
 from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, experiment_id, open_store
 
 IMPORTED = "imported"
@@ -148,8 +148,7 @@ def _chosen(found: Mapping[str, Any], model: str | None) -> str:
 
 def _folder(other: Home, source: str) -> Path:
     """Where a version's files lie now: MLflow recorded where they lay before the home was moved."""
-    place = other.tracking / PLACE_NAME
-    recorded = place.read_text(errors="replace").strip() if place.is_file() else other.tracking.as_uri()
+    recorded = recorded_place(other) or other.tracking.as_uri()
     below = unquote(source.removeprefix(recorded).lstrip("/"))
     folder = (other.tracking / below / "artifacts" / ANNOTATOR_FOLDER).resolve()
     if not source.startswith(recorded) or not folder.is_relative_to(other.tracking.resolve()):

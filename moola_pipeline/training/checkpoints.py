@@ -15,7 +15,7 @@ from safetensors.torch import save
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.storage.atomic_write import publish_bytes
 
-FORMAT = 2
+FORMAT = 1
 SUFFIX = ".checkpoint"
 _TENSOR, _PAIRS = "__tensor__", "__pairs__"
 

@@ -87,7 +87,7 @@ def test_the_report_and_its_page_stand_in_the_reports_folder(smoke_home: Home):
     assert {path.name for path in (smoke_home.reports / "simulated-smoke").iterdir()} == {
         "report.html",
         "report.json",
-        "report.seal.json",
+        "report.checksums.json",
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.report.data import ReportData
-from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.homes import outcome
@@ -52,7 +52,7 @@ def test_of_two_reports_the_newer_is_shown(smoke_copy: Home):
     newer.parent.mkdir()
     content = json.loads(older.read_bytes()) | {"profile": "full"}
     newer.write_text(json.dumps(content))
-    seal(newer.parent / "report")
+    write_checksums(newer.parent / "report")
     os.utime(older, (1_000, 1_000))
     assert facts(call("report", "--json", home=smoke_copy.root))["profile"] == "full"
     os.utime(newer, (500, 500))
@@ -77,7 +77,7 @@ def test_a_broken_report_is_refused_in_one_line(content: str, isolated_home: Pat
     path = report_file(Home(isolated_home))
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    seal(path.parent / "report")
+    write_checksums(path.parent / "report")
     result = call("report")
     assert result.exit_code == FAILED
     fault = complaint(result)
@@ -86,10 +86,10 @@ def test_a_broken_report_is_refused_in_one_line(content: str, isolated_home: Pat
 
 
 def test_a_report_without_its_seal_is_not_shown_and_its_run_is_named(smoke_copy: Home):
-    report_file(smoke_copy).with_name("report.seal.json").unlink()
+    report_file(smoke_copy).with_name("report.checksums.json").unlink()
     result = call("report", home=smoke_copy.root)
     assert result.exit_code == FAILED
     assert complaint(result) == (
-        "report.seal.json must hold the digests of report, but it is gone. "
+        "report.checksums.json must hold the digests of report, but it is gone. "
         "Make it again: moola run --market simulated --profile smoke"
     )

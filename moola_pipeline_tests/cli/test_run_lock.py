@@ -8,9 +8,9 @@ import pytest
 
 from moola_pipeline.cli.run import alone_in, run_lock
 from moola_pipeline.cli.services import LOOPBACK
-from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.atomic_write import publish_bytes
-from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
 
@@ -40,7 +40,7 @@ def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_t
     place = home.store / "simulated-smoke" / "raw_nq_bars"
     file = place.with_suffix(".parquet")
     publish_bytes(file, b"made")
-    seal(place)
+    write_checksums(place)
     with run_lock(home):
         publish_bytes(file, b"made anew")
         assert [one.kind for one in verify_home(home).findings] == ["changed"]
@@ -48,7 +48,7 @@ def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_t
         waiting.start()
         waiting.join(1)
         assert waiting.is_alive()
-        seal(place)
+        write_checksums(place)
     waiting.join(20)
     assert (done[0].exit_code, done[0].stderr) == (
         0,

@@ -16,7 +16,7 @@ from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.report.data import Details, ReportData, RunFacts, Score
 from moola_pipeline.staleness.fingerprints import made_in
 from moola_pipeline.storage.atomic_write import publish_bytes
-from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import instance_of
 
@@ -58,7 +58,7 @@ def test_a_report_that_no_run_finished_hands_on_what_it_was_compared_with(
     second = data.model_copy(update={"details": data.details.model_copy(update={"previous": first})})
     left = smoke_copy.reports / "simulated-smoke" / "report.json"
     publish_bytes(left, second.model_dump_json().encode())
-    seal(left.with_suffix(""))
+    write_checksums(left.with_suffix(""))
     assert previous_run(left, data.run, sha256, labels, KILLED) == first
     assert previous_run(last, data.run, sha256, labels, KILLED) is None
 

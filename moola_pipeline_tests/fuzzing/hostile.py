@@ -27,7 +27,7 @@ from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.ledger import account
-from moola_pipeline.resources.backup import LIST_NAME, restore
+from moola_pipeline.storage.backup import LIST_NAME, restore
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars
@@ -183,7 +183,7 @@ def huge_weights() -> tuple[bytes, bytes]:
 
     weights = struct.pack("<Q", 2**40) + b"{}"
     digest = hashlib.sha256(weights).hexdigest()
-    config = {"format": 2, "features": list(FEATURE_NAMES), "weights_sha256": digest, "facts": {}}
+    config = {"format": 1, "features": list(FEATURE_NAMES), "weights_sha256": digest, "facts": {}}
     return json.dumps(config).encode(), weights
 
 

@@ -21,19 +21,18 @@ from moola_pipeline.labels.registry import LEDGER_NAME, add_labels, registered_f
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.models.expansion_model import CONFIG_FILE, WEIGHTS_FILE, load_annotator, save_annotator
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
-from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
-from moola_pipeline.resources.formats import FORMAT_NAME, home_format
 from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.backup import LIST_NAME, back_up, kept_files, restore
 from moola_pipeline.storage.checksums import (
     OWN_DIGEST,
+    checksums_file,
     prove,
     publish_record,
-    seal,
-    seal_file,
-    sealed,
+    read_checksums,
     self_proving_line,
+    write_checksums,
 )
-from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.home import FORMAT_FILE, Home, home_format
 from moola_pipeline.tracking.promotion_log import LOG_NAME, Entry, champion_before, read_log, reigns
 from moola_pipeline.tracking.registry import annotator_digests
 from moola_pipeline_tests.bars import vendor_files as made
@@ -48,7 +47,7 @@ WEIGHTS_LENGTH = 8
 
 @cache
 def _home() -> Path:
-    """A folder with bars, labels, a choice of splits and a sealed file, made once a process."""
+    """A folder with bars, labels, a choice of splits and a file with its checksums, made once a process."""
     folder = Path(tempfile.mkdtemp(prefix="fuzzed-home-"))
     _made.append(folder)
     home = Home(folder)
@@ -58,7 +57,7 @@ def _home() -> Path:
     add_labels(home.labels, rows, bar_table(), drop_bad=False)
     remember_choice(home.data, SplitSettings())
     publish_bytes(home.store / "x" / "table.bin", b"rows")
-    seal(home.store / "x" / "table")
+    write_checksums(home.store / "x" / "table")
     return folder
 
 
@@ -130,26 +129,26 @@ def _splits(content: bytes, folder: Path) -> None:
     read_choice(folder)
 
 
-def _seal(content: bytes, folder: Path) -> None:
+def _checksums(content: bytes, folder: Path) -> None:
     place = folder / "table"
     place.with_suffix(".bin").write_bytes(b"rows")
-    seal_file(place).write_bytes(content)
-    sealed(place)
+    checksums_file(place).write_bytes(content)
+    read_checksums(place)
     try:
         prove(place)
     except FileNotFoundError:
-        return  # what every caller asks for: a sealed file that is gone
+        return  # what every caller asks for: a recorded file that is gone
 
 
 def _format(content: bytes, folder: Path) -> None:
     home = Home(folder / "format")
     home.data.mkdir(parents=True, exist_ok=True)
-    (home.data / FORMAT_NAME).write_bytes(content)
+    (home.data / FORMAT_FILE).write_bytes(content)
     home_format(home)
 
 
 def _formats() -> list[bytes]:
-    return [_proving({"format": 2, "moola": "0.1"}), b'{"format": 1}']
+    return [_proving({"format": 1, "moola": "0.1"})]
 
 
 def _promotions() -> list[bytes]:
@@ -327,7 +326,7 @@ def _studies() -> list[bytes]:
         "rows": [row],
         "complete": True,
     }
-    return [json.dumps(study).encode()]
+    return [_proving(study)]
 
 
 def _study(content: bytes, folder: Path) -> None:
@@ -340,10 +339,10 @@ RECORD_READERS = (
     Reader("ledger", _of("data/labels/ledger.json"), damaged_record, _ledger),
     Reader("kept-labels", _of("data/labels/labels.csv"), damaged_bytes, _kept_labels),
     Reader("splits", _of("data/splits.json"), damaged_record, _splits),
-    Reader("seal", _of("data/store/x/table.seal.json"), damaged_record, _seal),
+    Reader("checksums", _of("data/store/x/table.checksums.json"), damaged_record, _checksums),
     Reader("home-format", _formats, damaged_record, _format),
     Reader("promotions", _promotions, damaged_log, _log),
     Reader("backup", _archives, damaged_archive, _restored),
     Reader("model", _models, damaged_model, _model),
-    Reader("study", _studies, damaged_json, _study),
+    Reader("study", _studies, damaged_record, _study),
 )

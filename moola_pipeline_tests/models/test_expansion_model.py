@@ -199,8 +199,8 @@ def test_a_broken_config_is_refused(saved: Path):
 
 
 def test_another_format_is_refused(saved: Path):
-    change_config(saved, lambda config: config.update(format=1))
-    with pytest.raises(IntegrityError, match=r"model: model format must be 2, got 1\. Train it again\."):
+    change_config(saved, lambda config: config.update(format=2))
+    with pytest.raises(IntegrityError, match=r"model: model format must be 1, got 2\. Train it again\."):
         load_annotator(saved)
 
 

@@ -23,7 +23,7 @@ from moola_pipeline.resources.io_managers import (
     TrainedClassifiers,
     WrittenReport,
 )
-from moola_pipeline.storage.checksums import seal
+from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.asset_readers import PIPELINE
 from moola_pipeline_tests.labels.weekly_market import weekly_bars
@@ -65,7 +65,7 @@ def test_a_feature_table_comes_back_bit_for_bit_though_no_number_of_it_is_kept()
     for name, values in vars(table).items():
         np.testing.assert_array_equal(getattr(found, name), values, strict=True)
     written = list(PIPELINE.folder.glob(f"{FEATURES}*"))
-    assert sorted(path.name for path in written) == [f"{FEATURES}.json", f"{FEATURES}.seal.json"]
+    assert sorted(path.name for path in written) == [f"{FEATURES}.json", f"{FEATURES}.checksums.json"]
     assert sum(path.stat().st_size for path in written) < table.values.nbytes / 10
 
 
@@ -125,7 +125,7 @@ def test_a_frame_with_a_float64_column_passes_no_border_but_that_of_bars_and_lab
 def test_a_frame_that_was_kept_as_float64_before_is_refused_when_it_is_read():
     manager = FrameIOManager(pipeline=PIPELINE)
     manager.write(PIPELINE.place("latest_expansions"), pd.DataFrame({"probability": [0.5]}))
-    seal(PIPELINE.place("latest_expansions"))
+    write_checksums(PIPELINE.place("latest_expansions"))
     with pytest.raises(IntegrityError, match="^latest_expansions: probability must be float32"):
         manager.load_input(dg.build_input_context(asset_key="latest_expansions"))
 

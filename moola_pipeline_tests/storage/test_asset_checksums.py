@@ -1,4 +1,4 @@
-"""Seals: what an asset holds is proven byte for byte before it is read."""
+"""Checksum files: what an asset holds is proven byte for byte before it is read."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ import pytest
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MissingFile
 from moola_pipeline.storage.atomic_write import file_sha256
-from moola_pipeline.storage.checksums import damage, prove, remedy_of, seal, unsealed
+from moola_pipeline.storage.checksums import damage, prove, remedy_of, without_checksums, write_checksums
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """An asset of one file beside and two files in its folder, sealed."""
+    """An asset of one file beside and two files in its folder, with its checksums."""
     (tmp_path / "encoder" / "seed-0").mkdir(parents=True)
     (tmp_path / "encoder.json").write_text("facts")
     (tmp_path / "encoder" / "config.json").write_text("config")
     (tmp_path / "encoder" / "seed-0" / "weights").write_bytes(bytes(1000))
-    seal(tmp_path / "encoder")
+    write_checksums(tmp_path / "encoder")
     return tmp_path / "encoder"
 
 
@@ -40,7 +40,7 @@ def test_a_flipped_bit_in_any_file_is_refused_with_both_digests(place: Path, nam
     with pytest.raises(ChecksumMismatch) as fault:
         prove(place)
     assert str(fault.value) == (
-        f"{name}: SHA256 is {file_sha256(path)}, encoder.seal.json records {recorded}. "
+        f"{name}: SHA256 is {file_sha256(path)}, encoder.checksums.json records {recorded}. "
         "Make it again: moola run"
     )
     assert damage(place) == "what it made was changed"
@@ -53,40 +53,40 @@ def test_a_missing_file_is_told_from_a_changed_one(place: Path):
     assert damage(place) == "what it made is gone"
 
 
-def test_a_broken_seal_proves_nothing(place: Path):
+def test_a_broken_checksum_file_proves_nothing(place: Path):
     for content in ("{", "[]", '"text"'):
-        (place.parent / "encoder.seal.json").write_text(content)
+        (place.parent / "encoder.checksums.json").write_text(content)
         with pytest.raises(IntegrityError, match="must hold digests"):
             prove(place)
         assert damage(place) == "what it made was changed"
 
 
-def test_files_without_their_seal_prove_nothing(place: Path):
-    (place.parent / "encoder.seal.json").unlink()
+def test_files_without_their_checksums_prove_nothing(place: Path):
+    (place.parent / "encoder.checksums.json").unlink()
     with pytest.raises(MissingFile) as fault:
         prove(place)
     assert str(fault.value) == (
-        "encoder.seal.json must hold the digests of encoder, but it is gone. Make it again: moola run"
+        "encoder.checksums.json must hold the digests of encoder, but it is gone. Make it again: moola run"
     )
     assert damage(place) == "the digests of what it made are gone"
-    assert unsealed(place.parent) == [place]
+    assert without_checksums(place.parent) == [place]
 
 
-def test_only_what_has_files_lacks_a_seal(place: Path):
+def test_only_what_has_files_lacks_checksums(place: Path):
     (place.parent / "checkpoints" / "encoder").mkdir(parents=True)
     (place.parent / "checkpoints" / "encoder" / "epoch").write_text("on the way")
     (place.parent / ".encoder.lock").write_text("")
     (place.parent / "nothing").mkdir()
-    assert unsealed(place.parent) == []
-    assert unsealed(place.parent / "nowhere") == []
+    assert without_checksums(place.parent) == []
+    assert without_checksums(place.parent / "nowhere") == []
 
 
-def test_files_of_another_asset_and_half_written_ones_are_not_sealed(place: Path):
+def test_files_of_another_asset_and_half_written_ones_are_not_recorded(place: Path):
     (place.parent / "encoder_two.json").write_text("another")
     (place / ".config.json.x.tmp").write_text("half")
-    before = (place.parent / "encoder.seal.json").read_bytes()
-    seal(place)
-    assert (place.parent / "encoder.seal.json").read_bytes() == before
+    before = (place.parent / "encoder.checksums.json").read_bytes()
+    write_checksums(place)
+    assert (place.parent / "encoder.checksums.json").read_bytes() == before
 
 
 def test_where_nothing_was_kept_everything_is_gone(tmp_path: Path):

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
-from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.bucket import pull, push
-from moola_pipeline.storage.checksums import prove, seal
+from moola_pipeline.storage.checksums import FileDigest, listed, prove, publish_record, write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server
+
+CHECKSUMS = "data/store/simulated-demo/finetuned_classifier.checksums.json"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def here(tmp_path: Path) -> Home:
     place.with_suffix(".json").write_text("{}")
     (place / "seed-0").mkdir()
     (place / "seed-0" / "weights.safetensors").write_bytes(bytes(range(256)) * 40_000)  # over one chunk
-    seal(place)
+    write_checksums(place)
     return home
 
 
@@ -79,7 +81,7 @@ def test_a_newer_version_replaces_what_is_here(address: str, here: Home, there: 
     push(here, _place(here))
     pull(there, _place(there))
     _place(here).with_suffix(".json").write_text('{"newer": true}')
-    seal(_place(here))
+    write_checksums(_place(here))
     push(here, _place(here))
     pull(there, _place(there))
     assert _place(there).with_suffix(".json").read_text() == '{"newer": true}'
@@ -106,7 +108,7 @@ def test_a_byte_changed_in_the_bucket_is_refused_with_both_digests(address: str,
     key = "team/data/store/simulated-demo/finetuned_classifier.json"
     bucket_of(address).Object(key).put(Body=b"[]")
     with pytest.raises(
-        ChecksumMismatch, match=rf"{key}: SHA256 is [0-9a-f]{{64}}, its seal records [0-9a-f]{{64}}"
+        ChecksumMismatch, match=rf"{key}: SHA256 is [0-9a-f]{{64}}, its checksum file records [0-9a-f]{{64}}"
     ):
         pull(there, _place(there))
     assert not _place(there).with_suffix(".json").exists()
@@ -120,16 +122,26 @@ def test_a_file_gone_from_the_bucket_is_named(address: str, here: Home, there: H
         pull(there, _place(there))
 
 
-@pytest.mark.parametrize(
-    "content", [b"no json", b"[1]", b'{"../../x": "0"}', b'{"finetuned_classifier/../../../x": "0"}']
-)
-def test_a_seal_that_leads_elsewhere_is_refused(address: str, here: Home, there: Home, content: bytes):
+@pytest.mark.parametrize("content", [b"no json", b"[1]", b"{}"])
+def test_a_checksum_file_that_holds_no_digests_is_refused(
+    address: str, here: Home, there: Home, content: bytes
+):
     push(here, _place(here))
-    bucket_of(address).Object("team/data/store/simulated-demo/finetuned_classifier.seal.json").put(
-        Body=content
-    )
-    with pytest.raises(IntegrityError, match="must hold its files and digests"):
+    bucket_of(address).Object(f"team/{CHECKSUMS}").put(Body=content)
+    with pytest.raises(IntegrityError, match=r"^s3://moola/.*must hold digests"):
         pull(there, _place(there))
+
+
+@pytest.mark.parametrize("name", ["../../x", "finetuned_classifier/../../../x", "raw_nq_bars.parquet"])
+def test_a_checksum_file_that_leads_elsewhere_is_refused(
+    address: str, here: Home, there: Home, tmp_path: Path, name: str
+):
+    push(here, _place(here))
+    publish_record(tmp_path / "made", {"files": listed({name: FileDigest("0" * 64, 1)})})
+    bucket_of(address).Object(f"team/{CHECKSUMS}").put(Body=(tmp_path / "made").read_bytes())
+    with pytest.raises(IntegrityError, match="must hold digests, but it cannot be read"):
+        pull(there, _place(there))
+    assert not there.root.exists()
 
 
 def test_a_bucket_that_is_not_there_is_named_without_keys(
@@ -149,7 +161,7 @@ def test_a_store_that_is_no_bucket_is_refused(address: str, here: Home, monkeypa
         push(here, _place(here))
 
 
-def test_verify_hashes_what_lies_in_the_bucket_against_its_seal_there(address: str, here: Home):
+def test_verify_hashes_what_lies_in_the_bucket_against_its_checksums_there(address: str, here: Home):
     began, files = time.monotonic(), bucket_of(address)
     push(here, _place(here))
     assert verify_home(here).findings == []
@@ -169,7 +181,7 @@ def test_verify_hashes_what_lies_in_the_bucket_against_its_seal_there(address: s
     files.Object(key).delete()
     assert [one.kind for one in verify_home(here).findings] == ["missing"]
     files.Object(key).put(Body=content)
-    files.Object("team/data/store/simulated-demo/finetuned_classifier.seal.json").put(Body=b"{}x")
+    files.Object(f"team/{CHECKSUMS}").put(Body=b"{}x")
     assert [one.kind for one in verify_home(here).findings] == ["unreadable"]
     record(
         "bytes flipped in the assets' bucket", flips=len(places), missed=0, seconds=time.monotonic() - began

@@ -5,8 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.errors import BadInput
-from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.home import (
+    FORMAT_FILE,
+    HOME_FORMAT,
+    HOME_VARIABLE,
+    PROJECT_ROOT,
+    Home,
+    ensure_format,
+    home_format,
+)
 
 PARTS = ("data", "labels", "simulated", "store", "reports", "studies", "tracking", "dagster")
 
@@ -106,3 +115,29 @@ def test_a_user_that_does_not_exist_exits_2_and_is_named():
         BadInput, match="--home must name a folder, but there is no user ~nobody-of-that-name"
     ):
         Home.resolve("~nobody-of-that-name/moola")
+
+
+def test_a_home_without_a_format_is_of_the_present_one_and_notes_it(tmp_path: Path):
+    home = Home(tmp_path)
+    assert home_format(home) == HOME_FORMAT
+    ensure_format(home)
+    noted = (home.data / FORMAT_FILE).read_bytes()
+    assert read_record(home.data / FORMAT_FILE, "must be whole", "")["format"] == HOME_FORMAT == 1
+    ensure_format(home)
+    assert (home.data / FORMAT_FILE).read_bytes() == noted
+
+
+def test_a_home_of_a_later_version_is_refused_and_left_alone(tmp_path: Path):
+    home = Home(tmp_path)
+    publish_record(home.data / FORMAT_FILE, {"format": HOME_FORMAT + 1})
+    before = (home.data / FORMAT_FILE).read_bytes()
+    with pytest.raises(IntegrityError, match=r"must be of format 1 or earlier, got 2\. Install the version"):
+        ensure_format(home)
+    assert (home.data / FORMAT_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("said", [{}, {"format": 0}, {"format": "1"}, {"format": True}])
+def test_a_format_that_is_no_number_is_refused_with_its_remedy(tmp_path: Path, said: dict):
+    publish_record(tmp_path / "data" / FORMAT_FILE, said)
+    with pytest.raises(IntegrityError, match=r"^format.json must name the home's format, .*\. Delete it\.$"):
+        home_format(Home(tmp_path))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, experiment_id, open_store
 

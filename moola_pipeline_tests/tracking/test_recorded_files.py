@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.recorded_files import recorded_files
 from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store

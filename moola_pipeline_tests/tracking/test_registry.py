@@ -91,7 +91,7 @@ def test_the_model_folder_holds_weights_and_text_and_nothing_pickled(smoke_home:
         "MLmodel",
         "conda.yaml",
         "config.json",
-        "pyfunc_model.py",
+        "pyfunc.py",
         "python_env.yaml",
         "requirements.txt",
         "weights.safetensors",

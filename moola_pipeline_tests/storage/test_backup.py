@@ -1,4 +1,4 @@
-"""One archive of a home and the way back; a home of an earlier format is copied before it is rewritten."""
+"""One archive of a home and the way back."""
 
 import json
 import sqlite3
@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated, UnwritableFile
-from moola_pipeline.resources import backup, formats
-from moola_pipeline.resources.backup import LIST_NAME, back_up, kept_files, restore
-from moola_pipeline.resources.formats import HOME_FORMAT, bring_up_to_date, home_format
-from moola_pipeline.resources.verification import verify_home
-from moola_pipeline.storage import sqlite
+from moola_pipeline.selftest.verify import verify_home
+from moola_pipeline.storage import backup, sqlite
 from moola_pipeline.storage.atomic_write import file_sha256, move, unwritable
+from moola_pipeline.storage.backup import LIST_NAME, back_up, kept_files, restore
 from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record
-from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.home import HOME_FORMAT, Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.outputs import disorder, outputs
 
@@ -270,7 +268,7 @@ def test_bytes_changed_inside_an_archive_are_refused(small: Home, tmp_path: Path
         for name in whole.namelist():
             content = whole.read(name)
             changed.writestr(name, content.replace(b"time", b"tide", 1) if name.endswith(".csv") else content)
-    with pytest.raises(ChecksumMismatch, match=r"^c.zip: data/raw/bars.csv has SHA256 [0-9a-f]{64}"):
+    with pytest.raises(ChecksumMismatch, match=r"^c.zip: data/raw/bars.csv: SHA256 is [0-9a-f]{64}"):
         restore(Home(tmp_path / "new"), tmp_path / "c.zip", force=False)
     assert not list(kept_files(Home(tmp_path / "new")))
 
@@ -312,48 +310,9 @@ def test_the_archive_may_not_lie_in_what_it_holds_and_an_empty_home_has_none(sma
         back_up(Home(tmp_path / "empty"), tmp_path / "b.zip")
 
 
-def to_format_1(home: Home) -> None:
-    """As the commits before formats were counted left a home."""
-    (home.data / "format.json").unlink(missing_ok=True)
-    for path in home.data.rglob("manifest.json"):
-        record = json.loads(path.read_bytes())
-        del record[OWN_DIGEST]
-        path.write_text(json.dumps(record, indent=2) + "\n")
-    for path in home.data.rglob("*.seal.json"):
-        files = json.loads(path.read_bytes())["files"]
-        path.write_text(json.dumps({name: one["sha256"] for name, one in files.items()}, indent=2) + "\n")
-
-
-def test_a_home_of_format_1_opens_and_is_set_aside_whole_before(smoke_copy: Home, tmp_path: Path):
-    to_format_1(smoke_copy)
-    before, made = content(smoke_copy), outputs(smoke_copy)
-    assert home_format(smoke_copy) == 1
-    assert facts(call("status", "--profile", "smoke", "--json", home=smoke_copy.root))["would_make"] == []
-
-    assert home_format(smoke_copy) == HOME_FORMAT == 4
-    assert outputs(smoke_copy) == made
-    assert verify_home(smoke_copy).findings == []
-    restore(Home(tmp_path / "old"), smoke_copy.root / "before-format-4-of-1.zip", force=False)
-    assert content(Home(tmp_path / "old")) == before
-
-
-def test_a_home_of_a_later_version_is_refused_and_left_alone(small: Home, monkeypatch: pytest.MonkeyPatch):
-    with monkeypatch.context() as later:
-        later.setattr(formats, "HOME_FORMAT", HOME_FORMAT + 1)
-        bring_up_to_date(small)
-    before = content(small)
-    with pytest.raises(IntegrityError, match=r"must be of format 4 or earlier, got 5\. Install the version"):
-        bring_up_to_date(small)
-    assert content(small) == before
-
-
-def test_a_new_home_is_of_this_format_at_once(tmp_path: Path):
-    assert bring_up_to_date(Home(tmp_path)) is None
-    assert home_format(Home(tmp_path)) == HOME_FORMAT
-    assert bring_up_to_date(Home(tmp_path)) is None
-
-
-def test_a_home_that_began_with_bars_is_of_this_format_and_nothing_is_set_aside(small: Home):
-    assert bring_up_to_date(small) is None
-    assert not list(small.root.glob("before-format-*"))
-    assert home_format(small) == HOME_FORMAT
+def test_an_archive_of_a_later_version_is_refused(small: Home, tmp_path: Path):
+    publish_record(small.data / "format.json", {"format": HOME_FORMAT + 1})
+    back_up(small, tmp_path / "b.zip")
+    with pytest.raises(IntegrityError, match=r"^b.zip must be of format 1 or earlier, got 2"):
+        restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
+    assert not list(kept_files(Home(tmp_path / "new")))

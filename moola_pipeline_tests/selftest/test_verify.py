@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.resources.verification import verify_home
+from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, facts
 from moola_pipeline_tests.counts import record
@@ -32,13 +32,13 @@ ARTEFACTS = {
     "training facts": f"{STORE}/finetuned_classifier/training.json",
     "predictions": f"{STORE}/latest_expansions.parquet",
     "registered version": f"{STORE}/registered_model.json",
-    "seal": f"{STORE}/raw_nq_bars.seal.json",
+    "checksums": f"{STORE}/raw_nq_bars.checksums.json",
     "report data": f"{REPORT}/report.json",
     "report page": f"{REPORT}/report.html",
     "promotions": "data/mlflow/promotions.jsonl",
     "registry weights": f"{MODEL}/artifacts/annotator/weights.safetensors",
     "registry config": f"{MODEL}/artifacts/annotator/config.json",
-    "registry code": f"{MODEL}/pyfunc_model.py",
+    "registry code": f"{MODEL}/pyfunc.py",
     "registry model": f"{MODEL}/MLmodel",
     "report in MLflow": "data/mlflow/artifacts/moola-simulated/*/artifacts/report.json",
 }
@@ -55,7 +55,7 @@ def changed(smoke_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_what_nobody_touched_is_all_proven_and_counted(smoke_home: Home):
     found = verify_home(smoke_home)
     assert found.findings == []
-    assert found.counts["seals"] == 9
+    assert found.counts["checksum files"] == 9
     assert found.counts["files of models"] >= 7
     assert found.counts["databases"] >= 4
 
@@ -85,7 +85,8 @@ def test_one_flipped_byte_is_found_wherever_it_stands(artefact: str, changed: Ho
 
 
 @pytest.mark.parametrize(
-    "artefact", ["raw bars", "canonical table", "encoder weights", "seal", "manifest", "report in MLflow"]
+    "artefact",
+    ["raw bars", "canonical table", "encoder weights", "checksums", "manifest", "report in MLflow"],
 )
 def test_cut_off_is_told_from_changed(artefact: str, changed: Home):
     [path] = changed.root.glob(ARTEFACTS[artefact])

@@ -1,4 +1,4 @@
-"""Everything of a home hashed again and held against what was recorded when it was kept."""
+"""Verify a home: hash again all that it keeps, and compare with what was recorded."""
 
 import os
 import sqlite3
@@ -11,21 +11,28 @@ from typing import TypeVar
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.store import BarStore, read_manifest, verify_file, verify_quarantined
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
-from moola_pipeline.labels.chosen_splits import read_choice
+from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice
 from moola_pipeline.labels.ledger import LabelLedger
-from moola_pipeline.labels.registry import RAW_NAME, has_labels, registered_files, registered_labels
+from moola_pipeline.labels.registry import (
+    LEDGER_NAME,
+    RAW_NAME,
+    has_labels,
+    registered_files,
+    registered_labels,
+)
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
-from moola_pipeline.resources.absences import absences
+from moola_pipeline.selftest.missing_files import missing_files
 from moola_pipeline.storage.atomic_write import files_below, left_behind
 from moola_pipeline.storage.bucket import REMEDY as BUCKET_REMEDY
 from moola_pipeline.storage.bucket import prove_pushed, pushed
 from moola_pipeline.storage.checksums import (
-    SEAL_SUFFIX,
+    CHECKSUMS_SUFFIX,
     FileDigest,
+    checksums_file,
+    place_of,
     prove_file,
+    read_checksums,
     remedy_of,
-    seal_file,
-    sealed_files,
 )
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE
@@ -38,7 +45,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Finding:
+class DamagedFile:
     """A file that is not as it was recorded.
 
     Attributes:
@@ -54,25 +61,41 @@ class Finding:
 
 @dataclass
 class Verification:
-    """What was proven, by kind, and what was found wrong."""
+    """What of a home was proven, by kind, and which files are not as they were recorded."""
 
+    home: Home
     counts: Counter[str] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[DamagedFile] = field(default_factory=list)
 
-    def prove(self, kind: str, file: str, proof: Callable[[], T], remedy: str = LATER_THAN) -> T | None:
+    def prove(
+        self, kind: str, file: Path | str, proof: Callable[[], T], remedy: str = LATER_THAN
+    ) -> T | None:
         """What the proof of a file returns; None, and a finding, if it complains. Counts the file."""
         self.counts[kind] += 1
+        name = self.name_of(file)
         try:
             return proof()
         except FileNotFoundError as fault:
-            gone = f"{file} must be there, as it was recorded, but it is gone. {remedy}"
-            self.findings.append(
-                Finding(file, "missing", str(fault) if isinstance(fault, MoolaError) else gone)
-            )
+            gone = f"{name} must be there, as it was recorded, but it is gone. {remedy}"
+            self.note(file, "missing", str(fault) if isinstance(fault, MoolaError) else gone)
         except (MoolaError, OSError, sqlite3.Error) as fault:
-            said = str(fault) if isinstance(fault, MoolaError) else f"{file}: {fault}. {remedy}"
-            self.findings.append(Finding(file, _kind(fault), said))
+            said = str(fault) if isinstance(fault, MoolaError) else f"{name}: {fault}. {remedy}"
+            self.note(file, _kind(fault), said)
         return None
+
+    def note(self, file: Path | str, kind: str, what: str) -> None:
+        """Add a finding."""
+        self.findings.append(DamagedFile(self.name_of(file), kind, what))
+
+    def names(self, file: Path | str) -> bool:
+        """Whether a finding names the file already."""
+        return self.name_of(file) in {finding.file for finding in self.findings}
+
+    def name_of(self, file: Path | str) -> str:
+        """A file as findings name it: below the home, or its address."""
+        if isinstance(file, Path) and file.is_relative_to(self.home.root):
+            return file.relative_to(self.home.root).as_posix()
+        return str(file)
 
 
 def verify_home(home: Home) -> Verification:
@@ -81,71 +104,69 @@ def verify_home(home: Home) -> Verification:
     Returns:
         Counts of what was looked at, by kind, and what is not as it was recorded.
     """
-    found = Verification()
+    found = Verification(home)
     markets = [BarStore(path, simulated=True) for path in sorted(home.simulated.glob("*")) if path.is_dir()]
     for store in (BarStore(home.data, simulated=False), *markets):
-        _bars(found, home, store)
+        _bars(found, store)
     for store in markets:
-        _simulated(found, home, store)
+        _simulated(found, store)
     _labels(found, home)
     for folder in (home.store, home.reports):
-        for seal in sorted(folder.rglob(f"*{SEAL_SUFFIX}")):
-            _asset(found, home, seal)
+        for place in map(place_of, sorted(folder.rglob(f"*{CHECKSUMS_SUFFIX}"))):
+            _asset(found, place)
             if os.environ.get(STORE_VARIABLE):
-                _pushed(found, home, seal.with_name(seal.name.removesuffix(SEAL_SUFFIX)))
+                _pushed(found, home, place)
     for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
-        found.prove("databases", _below(home, database), lambda path=database: _require_sound(path))
+        found.prove("databases", database, lambda path=database: _require_sound(path))
     _tracked(found, home)
-    found.findings += [Finding(_below(home, path), "missing", what) for path, what in absences(home)]
-    if unfinished := sum(1 for _ in left_behind(home.data)):
+    for path, what in missing_files(home):
+        found.note(path, "missing", what)
+    if unfinished := len(left_behind(home.data)):
         found.counts["left by killed writers, harmless"] = unfinished
     return found
 
 
-def _bars(found: Verification, home: Home, store: BarStore) -> None:
+def _bars(found: Verification, store: BarStore) -> None:
     if not store.manifest.exists():
         return
-    manifest = found.prove("manifests", _below(home, store.manifest), lambda: read_manifest(store))
+    manifest = found.prove("manifests", store.manifest, lambda: read_manifest(store))
     if manifest is None:
         return
     for entry in manifest.files:
-        path = store.raw / entry.file
-        found.prove("bar files", _below(home, path), lambda one=entry: verify_file(store, one))
+        found.prove("bar files", store.raw / entry.file, lambda one=entry: verify_file(store, one))
         if entry.rejected_sha256 is not None:
-            aside = _below(home, store.quarantined(entry))
+            aside = store.quarantined(entry)
             found.prove("rows set aside", aside, lambda one=entry: verify_quarantined(store, one))
     if store.rolls.exists() or manifest.rolls:
-        found.prove("rolls", _below(home, store.rolls), lambda: registered_rolls(store))
+        found.prove("rolls", store.rolls, lambda: registered_rolls(store))
 
 
-def _simulated(found: Verification, home: Home, store: BarStore) -> None:
+def _simulated(found: Verification, store: BarStore) -> None:
     record, remedy = store.root / SETTINGS_NAME, store.remedy("")
-    digests = found.prove(
-        "records of simulated markets", _below(home, record), lambda: recorded_digests(store)
-    )
-    for name, sha256 in (digests or {}).items():
-        path, recorded = store.root / name, FileDigest(sha256, None)
+    digests = found.prove("records of simulated markets", record, lambda: recorded_digests(store))
+    for name, recorded in (digests or {}).items():
+        path = store.root / name
         found.prove(
             "simulated files",
-            _below(home, path),
+            path,
             lambda path=path, one=recorded: prove_file(path, path.name, one, SETTINGS_NAME, remedy),
         )
 
 
 def _labels(found: Verification, home: Home) -> None:
-    folder = home.labels
-    if (home.data / "splits.json").exists():
-        found.prove("split dates", "data/splits.json", lambda: read_choice(home.data))
+    folder, choice = home.labels, home.data / CHOICE_NAME
+    if choice.exists():
+        found.prove("split dates", choice, lambda: read_choice(home.data))
     if not folder.exists():
         return
-    files = found.prove("labels", _below(home, folder), lambda: _proven_labels(folder))
+    files = found.prove("labels", folder, lambda: _proven_labels(folder))
     for ledger in files or ():
         path, recorded = folder / RAW_NAME / ledger.file, FileDigest(ledger.sha256, None)
         remedy = f"The labels made from it are whole; put the file back as {path}, or from a backup."
         found.prove(
             "label files",
-            _below(home, path),
-            lambda path=path, one=recorded, do=remedy: prove_file(path, path.name, one, "ledger.json", do),
+            path,
+            lambda path=path, one=recorded, do=remedy: prove_file(path, path.name, one, LEDGER_NAME, do),
         )
 
 
@@ -156,24 +177,23 @@ def _proven_labels(folder: Path) -> list[LabelLedger]:
     return registered_files(folder)
 
 
-def _asset(found: Verification, home: Home, seal: Path) -> None:
-    place = seal.with_name(seal.name.removesuffix(SEAL_SUFFIX))
-    remedy = remedy_of(place)
-    files = found.prove("seals", _below(home, seal), lambda: sealed_files(place), remedy)
+def _asset(found: Verification, place: Path) -> None:
+    checksums, remedy = checksums_file(place), remedy_of(place)
+    files = found.prove("checksum files", checksums, lambda: read_checksums(place), remedy)
     for name, recorded in (files or {}).items():
         path = place.parent / name
         found.prove(
             "files of assets",
-            _below(home, path),
-            lambda path=path, name=name, one=recorded: prove_file(path, name, one, seal.name, remedy),
+            path,
+            lambda path=path, name=name, one=recorded: prove_file(path, name, one, checksums.name, remedy),
             remedy,
         )
 
 
 def _pushed(found: Verification, home: Home, place: Path) -> None:
-    """An asset in the bucket is held against its seal there: another machine may have made it anew."""
-    seal = _below(home, seal_file(place))
-    files = found.prove("assets looked for in the bucket", seal, lambda: pushed(home, place), BUCKET_REMEDY)
+    """Compare with the checksums in the bucket: another machine may have made the asset anew."""
+    looked_for = "assets looked for in the bucket"
+    files = found.prove(looked_for, checksums_file(place), lambda: pushed(home, place), BUCKET_REMEDY)
     for address, recorded in (files or {}).items():
         found.prove(
             "files in the bucket",
@@ -184,25 +204,23 @@ def _pushed(found: Verification, home: Home, place: Path) -> None:
 
 
 def _tracked(found: Verification, home: Home) -> None:
-    log = home.tracking / LOG_NAME
+    log, database = home.tracking / LOG_NAME, home.tracking / DATABASE_NAME
     if log.exists():
-        found.prove("promotion logs", _below(home, log), lambda: read_log(home))
+        found.prove("promotion logs", log, lambda: read_log(home))
     try:
         kept = list(recorded_files(home))
     except sqlite3.Error as fault:
-        place = _below(home, home.tracking / DATABASE_NAME)
-        if place not in {one.file for one in found.findings}:
+        if not found.names(database):
             what = f"{DATABASE_NAME} must list the files of runs and models, got: {fault}. {OTHER_RECORD}"
-            found.findings.append(Finding(place, "unreadable", what))
+            found.note(database, "unreadable", what)
         return
     except BadInput as fault:
-        found.findings.append(Finding(DATABASE_NAME, "unreadable", str(fault)))
+        found.note(DATABASE_NAME, "unreadable", str(fault))
         return
     for one in kept:
-        name = _below(home, one.path) if one.path else one.place
-        if name in {finding.file for finding in found.findings}:
-            continue  # a version is a run's model, and its damage was named there
-        found.prove(one.kind, name, lambda one=one, name=name: one.prove(name))
+        place = one.path or one.place
+        if not found.names(place):  # a version is a run's model, and its damage was named there
+            found.prove(one.kind, place, lambda one=one, place=place: one.prove(found.name_of(place)))
 
 
 def _require_sound(path: Path) -> None:
@@ -225,7 +243,3 @@ def _kind(fault: Exception) -> str:
     if isinstance(fault, ChecksumMismatch):
         return "changed"
     return "unreadable"
-
-
-def _below(home: Home, path: Path) -> str:
-    return path.relative_to(home.root).as_posix() if path.is_relative_to(home.root) else str(path)

@@ -1,6 +1,5 @@
 """One archive of all that a home keeps, and the way back: every file proven by the list inside."""
 
-import hashlib
 import shutil
 import sqlite3
 import struct
@@ -9,25 +8,28 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from moola_pipeline import __version__
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
-from moola_pipeline.resources.formats import HOME_FORMAT, count_of, home_format
-from moola_pipeline.resources.instance import INSTANCE_FILE
 from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, move, publishing
-from moola_pipeline.storage.checksums import FileDigest, publish_record, record_in
-from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.checksums import (
+    FileDigest,
+    digests_in,
+    listed,
+    publish_record,
+    record_in,
+    require_recorded,
+)
+from moola_pipeline.storage.home import HOME_FORMAT, INSTANCE_FILE, Home, format_in, home_format
 from moola_pipeline.storage.sqlite import JOURNALS, alone_with, journals_of
 
 LIST_NAME = "digests.json"
 """In the archive: what it is, and size and SHA256 of each file."""
 KEPT = ("data", ".dagster", INSTANCE_FILE)
 """What a home consists of; nothing else is backed up or restored."""
-CHUNK_BYTES = 1 << 20
 LARGEST_LIST = 64 << 20
 """Bytes of the list: half a million files."""
 _END_BYTES = 22
@@ -74,10 +76,10 @@ def back_up(home: Home, target: Path) -> Archived:
             name = path.relative_to(home.root).as_posix()
             source = _database_copy(path, Path(scratch)) if path.suffix == ".db" else path
             digests[name] = _add(archive, name, source)
-        listed = Path(scratch) / LIST_NAME
-        files = {name: asdict(digest) for name, digest in digests.items()}
-        publish_record(listed, {"moola": __version__, "format": home_format(home), "files": files})
-        _add(archive, LIST_NAME, listed)
+        listing = Path(scratch) / LIST_NAME
+        facts = {"moola": __version__, "format": home_format(home), "files": listed(digests)}
+        publish_record(listing, facts)
+        _add(archive, LIST_NAME, listing)
     return Archived(len(digests), sum(one.bytes or 0 for one in digests.values()))
 
 
@@ -159,15 +161,10 @@ def _database_copy(path: Path, scratch: Path) -> Path:
 
 def _add(archive: zipfile.ZipFile, name: str, source: Path) -> FileDigest:
     """Copy a file into the archive; its digest is that of the bytes that went in."""
-    digest, size = hashlib.sha256(), 0
     info = zipfile.ZipInfo(name, _EARLIEST)
     info.compress_type = zipfile.ZIP_DEFLATED
     with source.open("rb") as stream, archive.open(info, "w", force_zip64=True) as entry:
-        while chunk := stream.read(CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-            entry.write(chunk)
-    return FileDigest(digest.hexdigest(), size)
+        return FileDigest.of_stream(stream, copy=entry)
 
 
 def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
@@ -179,13 +176,14 @@ def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
         raise BadInput(
             f"{source}: {LIST_NAME} must have at most {LARGEST_LIST >> 20} MiB, got more. {remedy}"
         )
-    record: dict[str, Any] = record_in(archive.read(LIST_NAME), f"{source}: {LIST_NAME} must list", remedy)
-    if (found := count_of(record)) > HOME_FORMAT:
+    wanted = f"{source}: {LIST_NAME} must list size and SHA256 of each file"
+    record = record_in(archive.read(LIST_NAME), wanted, remedy)
+    if (found := format_in(record)) > HOME_FORMAT:
         raise IntegrityError(
             f"{source} must be of format {HOME_FORMAT} or earlier, got {found}, written by moola "
             f"{record.get('moola')}. Install that version."
         )
-    files = _digests(record)
+    files = digests_in(record, wanted, remedy)
     for name in files:
         if not _is_safe(name):
             raise BadInput(f"{source}: a name must lie in data or .dagster, got {name[:80]!r}. {remedy}")
@@ -197,18 +195,6 @@ def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
     return files
 
 
-def _digests(record: dict[str, Any]) -> dict[str, FileDigest]:
-    """The files of a list by name, with size and SHA256 of each.
-
-    Raises:
-        ValueError: If the record is no such list.
-    """
-    try:
-        return {str(name): FileDigest(**digest) for name, digest in record["files"].items()}
-    except (KeyError, TypeError, AttributeError):
-        raise ValueError(f"{LIST_NAME} must list size and SHA256 of each file") from None
-
-
 def _is_safe(name: str) -> bool:
     parts = PurePosixPath(name).parts
     plain = name.isprintable() and "\\" not in name and ":" not in parts[0] if parts else False
@@ -216,20 +202,10 @@ def _is_safe(name: str) -> bool:
 
 
 def _extract(archive: zipfile.ZipFile, name: str, recorded: FileDigest, folder: Path, source: str) -> None:
-    """Write one file; no more bytes are taken than the list announces."""
-    digest, size = hashlib.sha256(), 0
+    """Write one file; reading ends soon after the bytes that the list announces."""
     with publishing(folder / name) as temporary, temporary.open("wb") as stream, archive.open(name) as entry:
-        while chunk := entry.read(CHUNK_BYTES):
-            size += len(chunk)
-            if size > (recorded.bytes or 0):
-                break
-            digest.update(chunk)
-            stream.write(chunk)
-    if FileDigest(digest.hexdigest(), size) != recorded:
-        raise ChecksumMismatch(
-            f"{source}: {name} has SHA256 {digest.hexdigest()}, {LIST_NAME} records {recorded.sha256}. "
-            "Use another backup."
-        )
+        actual = FileDigest.of_stream(entry, copy=stream, limit=recorded.bytes or 0)
+    require_recorded(actual, f"{source}: {name}", recorded, LIST_NAME, "Use another backup.")
 
 
 def _unreadable(source: Path, fault: Exception) -> Exception:

@@ -1,4 +1,4 @@
-"""Files that are gone from a home, though others in it prove that they were there."""
+"""Files that are missing from a home, though others in it prove that they were there."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.storage.checksums import remedy_of, seal_file, unsealed
+from moola_pipeline.storage.checksums import checksums_file, remedy_of, without_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import tracking_elsewhere
 from moola_pipeline.storage.sqlite import reading
@@ -19,15 +19,15 @@ ADD_AGAIN = 'Put back a copy of it, or register the files once more: "moola bars
 HISTORY, SCHEDULES = "storage/history", "storage/schedules"
 
 
-class Absence(NamedTuple):
+class Missing(NamedTuple):
     """A file that is gone, and one line: what must be, and the remedy."""
 
     path: Path
     what: str
 
 
-def absences(home: Home) -> Iterator[Absence]:
-    """What is gone: a manifest, a seal, a database, the log of promotions.
+def missing_files(home: Home) -> Iterator[Missing]:
+    """What is gone: a manifest, a checksum file, a database, the log of promotions.
 
     A simulated market is not looked at: what it lacks, the next run makes anew.
     """
@@ -36,8 +36,8 @@ def absences(home: Home) -> Iterator[Absence]:
         yield _gone(store.manifest, f"record the files in {store.raw}", ADD_AGAIN)
     for folder in (home.store, home.reports):
         for market in sorted(folder.glob("*/")):
-            for place in unsealed(market):
-                yield _gone(seal_file(place), f"hold the digests of {place.name}", remedy_of(place))
+            for place in without_checksums(market):
+                yield _gone(checksums_file(place), f"hold the digests of {place.name}", remedy_of(place))
     yield from _tracked(home)
     runs = home.dagster / HISTORY / "runs"
     if any(path.name != "index.db" for path in runs.glob("*.db")):
@@ -46,7 +46,7 @@ def absences(home: Home) -> Iterator[Absence]:
                 yield _gone(path, "hold what Dagster keeps beside the events of runs", LATER_THAN)
 
 
-def _tracked(home: Home) -> Iterator[Absence]:
+def _tracked(home: Home) -> Iterator[Missing]:
     if tracking_elsewhere():
         return
     database, log = home.tracking / DATABASE_NAME, log_file(home)
@@ -70,5 +70,5 @@ def _seen(folder: Path) -> Iterator[Path]:
     return (path for path in folder.glob("*") if path.name[0] != ".")
 
 
-def _gone(path: Path, task: str, remedy: str) -> Absence:
-    return Absence(path, f"{path.name} must {task}, but it is gone. {remedy}")
+def _gone(path: Path, task: str, remedy: str) -> Missing:
+    return Missing(path, f"{path.name} must {task}, but it is gone. {remedy}")
