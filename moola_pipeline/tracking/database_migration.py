@@ -1,6 +1,5 @@
 """Dagster's and MLflow's databases: checked, and migrated on a copy that then replaces the original."""
 
-import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable
@@ -17,11 +16,13 @@ from moola_pipeline.storage.sqlite import alone_with, reading
 
 if TYPE_CHECKING:
     import dagster as dg
+    from alembic.script import ScriptDirectory
 
-_SCRIPTS = {"mlflow": "store/db_migrations/versions", "dagster": "_core/storage/alembic/versions"}
-_REVISION = re.compile(r"^revision\s*(?::\s*str\s*)?=\s*['\"](\w+)['\"]", re.MULTILINE)
-_FOLLOWS = re.compile(r"^down_revision\s*(?::[^=]*)?=(.*)$", re.MULTILINE)
-_NAME = re.compile(r"['\"](\w+)['\"]")
+DATABASE_NAME = "mlflow.db"
+"""MLflow's database in a home; all others there are Dagster's."""
+PATIENCE_SECONDS = 60
+_SCRIPTS = {"mlflow": "store/db_migrations", "dagster": "_core/storage/alembic"}
+"""Where a package keeps its migration scripts."""
 
 
 def migrate_tracking(database: Path) -> Path | None:
@@ -79,9 +80,8 @@ def migrate_instance(databases: Iterable[Path], instance: "dg.DagsterInstance") 
     return copies
 
 
-@cache
 def latest_schema(package: str) -> str:
-    """The revision that no other follows, read from the package's migration scripts without running them.
+    """The latest revision among a package's migration scripts.
 
     Args:
         package: mlflow or dagster.
@@ -89,13 +89,12 @@ def latest_schema(package: str) -> str:
     Raises:
         IntegrityError: If there is not exactly one.
     """
-    revisions, followed = _revisions(package)
-    heads = revisions - followed
+    heads = _scripts(package).get_heads()
     if len(heads) != 1:
         raise IntegrityError(
             f"{package} must have one latest schema, got {len(heads)}. Install it again: make install"
         )
-    return next(iter(heads))
+    return heads[0]
 
 
 def schema_of(database: Path) -> str | None:
@@ -118,28 +117,26 @@ def schema_of(database: Path) -> str | None:
 
 
 @cache
-def _revisions(package: str) -> tuple[frozenset[str], frozenset[str]]:
-    """All revisions, and those that another follows."""
+def _scripts(package: str) -> "ScriptDirectory":
+    """The migration scripts that come with a package."""
+    from alembic.script import ScriptDirectory
+
     spec = find_spec(package)
-    places = list(spec.submodule_search_locations or []) if spec else []
-    texts = [
-        path.read_text(encoding="utf-8")
-        for place in places
-        for path in (Path(place) / _SCRIPTS[package]).glob("*.py")
-    ]
-    every = frozenset(match[1] for text in texts if (match := _REVISION.search(text)))
-    followed = frozenset(
-        name for text in texts for after in _FOLLOWS.findall(text) for name in _NAME.findall(after)
-    )
-    return every, followed
+    if spec is None or not spec.submodule_search_locations:
+        raise IntegrityError(f"{package} must be installed, but it is not. Run: make install")
+    return ScriptDirectory(str(Path(spec.submodule_search_locations[0]) / _SCRIPTS[package]))
 
 
 def _require_known(package: str, database: Path, found: str) -> None:
-    if found not in _revisions(package)[0]:
+    from alembic.util import CommandError
+
+    try:
+        _scripts(package).get_revision(found)
+    except CommandError:
         raise IntegrityError(
             f"{database} must be of a schema that this {package} knows, got {found}, made by a later one. "
             "Install the version of moola that has written the home, or use another --home."
-        )
+        ) from None
 
 
 def _migrate(database: Path, old: str, current: str, upgrade: Callable[[Path], None]) -> Path:
@@ -202,12 +199,6 @@ def _complete(instance: "dg.DagsterInstance") -> None:
             f"Dagster's indexes must be built, but that gave: {came}. Its tables are whole. "
             "Try again: dagster instance migrate"
         ) from fault
-
-
-DATABASE_NAME = "mlflow.db"
-"""MLflow's database in a home; all others there are Dagster's."""
-
-PATIENCE_SECONDS = 60
 
 
 def require_database(path: Path, remedy: str) -> None:
