@@ -1,6 +1,5 @@
 """The record of a market: what it may say, and what a broken one costs."""
 
-import json
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, require_plain_name, verify_files
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.storage.checksums import OWN_DIGEST
+from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 
 
@@ -56,10 +55,9 @@ CHANGES: dict[str, Callable[[dict], object]] = {
 def test_a_manifest_that_moola_did_not_write_is_refused_in_one_line(
     store: BarStore, change: Callable[[dict], object]
 ):
-    content = json.loads(store.manifest.read_text())
-    del content[OWN_DIGEST]  # as if somebody had written it by hand
+    content = read_record(store.manifest, "must be whole", "")
     change(content["files"][0])
-    store.manifest.write_text(json.dumps(content))
+    publish_record(store.manifest, content)
 
     for read in (read_manifest, verify_files, read_bars, manifest_digest):
         with pytest.raises(IntegrityError) as caught:
@@ -70,13 +68,21 @@ def test_a_manifest_that_moola_did_not_write_is_refused_in_one_line(
         assert text.endswith(f"&& moola bars add {store.raw}/* (with the options that it shows)")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 1}', '{"files": [], "more": 1}', "\x00\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": []}', "\x00\xff"])
 def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(store: BarStore, content: str):
     store.manifest.write_bytes(content.encode("latin-1"))
 
     with pytest.raises(
         IntegrityError, match=r"^data/manifest.json must hold what was registered, but [^\n]*$"
     ):
+        read_manifest(store)
+
+
+@pytest.mark.parametrize("content", [{"files": 1}, {"files": [], "more": 1}])
+def test_a_manifest_of_other_fields_is_refused(store: BarStore, content: dict):
+    publish_record(store.manifest, content)
+
+    with pytest.raises(IntegrityError, match="^data/manifest.json must hold what .*(files|more)"):
         read_manifest(store)
 
 
@@ -104,8 +110,8 @@ def test_the_remedy_for_a_broken_manifest_works_as_it_is_told(store: BarStore, t
 
 
 def test_a_file_listed_twice_is_refused(store: BarStore):
-    content = json.loads(store.manifest.read_text())
-    store.manifest.write_text(json.dumps({"files": content["files"] * 2}))
+    content = read_record(store.manifest, "must be whole", "")
+    publish_record(store.manifest, content | {"files": content["files"] * 2})
 
     with pytest.raises(IntegrityError, match="each file must be listed once"):
         read_manifest(store)

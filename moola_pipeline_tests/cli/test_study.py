@@ -9,6 +9,7 @@ from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import PROFILES, StudySettings
 from moola_pipeline.staleness.data_digests import read_sources
+from moola_pipeline.storage.checksums import publish_record
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline_tests.cli.calls import call, complaint, facts
@@ -92,7 +93,8 @@ def test_a_study_of_other_labels_is_shown_as_such_and_left_out_of_the_sources(
     path: Path = smoke_copy.studies / market.name / STUDY_FILE
     kept = read_study(path.parent)
     assert kept is not None
-    path.write_text(kept.model_copy(update={"digests": {"labels.train": "others"}}).model_dump_json())
+    others = kept.model_copy(update={"digests": {"labels.train": "others"}})
+    publish_record(path, others.model_dump(mode="json"))
 
     result = call("study", "--profile", "smoke", home=smoke_copy.root)
     assert result.stdout.splitlines()[-1].startswith("Held on other bars or labels than there are now")

@@ -5,6 +5,7 @@ import pytest
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.storage.checksums import publish_record
 
 CHOSEN = SplitSettings(
     train_end=date(2021, 3, 31), validation_end=date(2021, 4, 30), test_end=date(2021, 6, 30)
@@ -28,14 +29,17 @@ def test_a_choice_is_remembered_and_the_next_one_replaces_it(tmp_path):
     [
         ("{", "it ends in the middle"),
         ("{]}", "it is no JSON"),
-        ('{"train_end": "someday"}', "Input should be a valid date"),
-        ('{"train_end": "2026-01-01"}', "must follow each other"),
-        ('{"seed": 1}', "Extra inputs are not permitted"),
         ("[]", "it is no JSON object"),
+        ({"train_end": "someday"}, "Input should be a valid date"),
+        ({"train_end": "2026-01-01"}, "must follow each other"),
+        ({"seed": 1}, "Extra inputs are not permitted"),
     ],
 )
 def test_a_broken_choice_is_refused_with_its_remedy(tmp_path, content, why):
-    (tmp_path / "splits.json").write_text(content)
+    if isinstance(content, str):
+        (tmp_path / "splits.json").write_text(content)
+    else:
+        publish_record(tmp_path / "splits.json", content)
     with pytest.raises(IntegrityError) as caught:
         read_choice(tmp_path)
     message = str(caught.value)

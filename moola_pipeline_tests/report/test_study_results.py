@@ -60,13 +60,13 @@ def results(**parts: object) -> StudyResults:
 
 
 def test_what_was_kept_is_read_again(tmp_path: Path):
-    (tmp_path / STUDY_FILE).write_text(results().model_dump_json())
+    publish_record(tmp_path / STUDY_FILE, results().model_dump(mode="json"))
     assert read_study(tmp_path) == results()
 
 
 def test_no_study_and_one_of_another_version_are_none(tmp_path: Path):
     assert read_study(tmp_path) is None
-    (tmp_path / STUDY_FILE).write_text('{"market": "nq"}')
+    publish_record(tmp_path / STUDY_FILE, {"market": "nq"})
     assert read_study(tmp_path) is None
 
 

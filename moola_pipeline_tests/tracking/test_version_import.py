@@ -9,7 +9,7 @@ import pytest
 
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.atomic_write import file_sha256
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record, read_record
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import (
     DIGEST_TAGS,
@@ -93,8 +93,8 @@ def test_a_changed_threshold_is_refused_though_the_weights_are_whole(home: Home,
     config["decisions"]["expansion_threshold"] = 0.0
     path.write_text(json.dumps(config))
     assert "config.json of annotator must describe the model, but it was changed" in refused(home, smoke_copy)
-    del config["record_sha256"]  # as an earlier version wrote it
-    path.write_text(json.dumps(config))
+    del config[OWN_DIGEST]  # it is written again, as if it were right
+    publish_record(path, config)
     assert "but model.sha256 is " in refused(home, smoke_copy)
 
 
