@@ -96,7 +96,7 @@ def test_the_length_of_a_window_is_written_once():
         constants = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant))
         return any(type(node.value) is int and node.value == 105 for node in constants)
 
-    assert [path for path in MODULES if states_105(path)] == [PACKAGE / "windows" / "frame.py"]
+    assert [path for path in MODULES if states_105(path)] == [PACKAGE / "windows" / "window_geometry.py"]
 
 
 def test_tracked_files_name_no_path_of_one_machine():

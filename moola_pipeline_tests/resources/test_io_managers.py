@@ -65,7 +65,7 @@ def test_a_feature_table_comes_back_bit_for_bit_though_no_number_of_it_is_kept()
     for name, values in vars(table).items():
         np.testing.assert_array_equal(getattr(found, name), values, strict=True)
     written = list(PIPELINE.folder.glob(f"{FEATURES}*"))
-    assert sorted(path.name for path in written) == [f"{FEATURES}.json", f"{FEATURES}.checksums.json"]
+    assert sorted(path.name for path in written) == [f"{FEATURES}.checksums.json", f"{FEATURES}.json"]
     assert sum(path.stat().st_size for path in written) < table.values.nbytes / 10
 
 
