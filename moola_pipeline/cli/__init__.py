@@ -46,7 +46,7 @@ COMMANDS = {
     "selftest": LazyCommand(
         "moola_pipeline.cli.selftest", "selftest", "Plant a signal and faults, and see them found."
     ),
-    "verify": LazyCommand("moola_pipeline.cli.verify", "verify", "Hash again all that the home keeps."),
+    "verify": LazyCommand("moola_pipeline.cli.backup", "verify", "Hash again all that the home keeps."),
     "backup": LazyCommand(
         "moola_pipeline.cli.backup", "backup", "Write all that the home keeps into a file."
     ),
