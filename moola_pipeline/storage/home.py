@@ -8,8 +8,6 @@ from typing import Any
 
 from moola_pipeline import __version__
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.storage.atomic_write import locked
-from moola_pipeline.storage.checksums import publish_record, read_record
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 HOME_VARIABLE = "MOOLA_HOME"
@@ -98,6 +96,9 @@ def ensure_format(home: Home) -> None:
     Raises:
         IntegrityError: If a later version has written it, or its format cannot be read.
     """
+    from moola_pipeline.storage.atomic_write import locked
+    from moola_pipeline.storage.checksums import publish_record
+
     path = home.data / FORMAT_FILE
     with locked(path):
         if (found := home_format(home)) > HOME_FORMAT:
@@ -115,10 +116,11 @@ def home_format(home: Home) -> int:
     Raises:
         IntegrityError: If it cannot be read.
     """
+    from moola_pipeline.storage.checksums import read_record
+
+    path, remedy = home.data / FORMAT_FILE, "Delete it: moola run"
     try:
-        return format_in(
-            read_record(home.data / FORMAT_FILE, "must name the home's format", "Delete it: moola run")
-        )
+        return format_in(read_record(path, "must name the home's format", remedy))
     except FileNotFoundError:
         return HOME_FORMAT
     except ValueError:
