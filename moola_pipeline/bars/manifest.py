@@ -5,12 +5,20 @@ import itertools
 import json
 import shutil
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from moola_pipeline.bars.overlap import confirmed, find_conflict, in_order, without_repeats
+from moola_pipeline.bars.parsed import (
+    current_bars,
+    keep,
+    parse_again,
+    parsed_or_none,
+    publish_entries,
+    read_parsed,
+    reader_digest,
+)
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import (
@@ -18,7 +26,6 @@ from moola_pipeline.bars.store import (
     Manifest,
     ManifestEntry,
     is_intact,
-    publish_manifest,
     read_manifest,
     require_plain_name,
     verify_files,
@@ -26,8 +33,7 @@ from moola_pipeline.bars.store import (
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file, read_vendor_file
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.storage.atomic_write import file_sha256, locked, publish_bytes, publishing
-from moola_pipeline.storage.crash_injection import crash_point
+from moola_pipeline.storage.atomic_write import file_sha256, locked, publishing
 
 RECORDED = "the manifest"
 """What settled zone and stamp of a file that is read as it was read before."""
@@ -79,19 +85,22 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         others = tuple(entry for entry in manifest.files if entry.file != name)
         _refuse_other_instrument(others, bars, path.name)
         cut_short = _refuse_conflicts(store, others, bars, path.name)
-        entry = _entry(name, sha256, path.stat().st_size, bars)
-        intact = before is not None and is_intact(store, before)
+        intact = before is not None and is_intact(store, before) and parsed_or_none(store, before) is not None
         _copy(path, store.raw / name, sha256)
-        entry = entry.model_copy(update={"rejected_sha256": _quarantine(store, entry, bars.rejected)})
-        if before is not None and entry.model_copy(update={"added_at": before.added_at}) == before:
-            return AddedBars(before, bars, "unchanged" if intact else "restored", cut_short)
-        publish_manifest(store, Manifest(files=(*others, entry), rolls=manifest.rolls))
-        crash_point("publish.after_manifest", store.manifest)
-    return AddedBars(entry, bars, "replaced" if before else "registered", cut_short)
+        entry, outcome = keep(store, name, sha256, bars, before), "replaced" if before else "registered"
+        if before is not None and entry.says_as(before):
+            entry = before.model_copy(update={"reader": entry.reader})
+            outcome = "unchanged" if intact else "restored"
+        if entry != before:
+            publish_entries(store, manifest, (*others, entry))
+    return AddedBars(entry, bars, outcome, cut_short)
 
 
 def read_bars(store: BarStore) -> pd.DataFrame:
-    """The canonical bar table of a store, its files proven first.
+    """The canonical bar table of a store, its files and what they were parsed into proven first.
+
+    The vendors' text is parsed again only where the code that parses has changed since: bars that
+    it reads otherwise are named in a warning, and the record is renewed.
 
     Returns:
         BAR_COLUMNS, all registered files merged, with session, contract and segment.
@@ -106,7 +115,9 @@ def read_bars(store: BarStore) -> pd.DataFrame:
     entries = read_manifest(store).files
     if not entries:
         raise BadInput('Bars must be registered, but none are. Add a file with "moola bars add FILE".')
-    merged = in_order(*confirmed([_read_entry(store, entry).frame for entry in entries]))
+    if any(entry.reader != reader_digest() for entry in entries):
+        entries = parse_again(store)
+    merged = in_order(*confirmed([read_parsed(store, entry) for entry in entries]))
     if conflict := find_conflict(merged):
         raise IntegrityError(
             f"Registered files must agree, but of their minutes {conflict}. "
@@ -189,7 +200,7 @@ def _refuse_conflicts(
     near = [
         entry for entry in others if entry.first <= last and entry.last >= first and is_intact(store, entry)
     ]  # a file that was changed is compared when it is registered again
-    frames = [*(_read_entry(store, entry).frame for entry in near), bars.frame]
+    frames = [*(current_bars(store, entry) for entry in near), bars.frame]
     kept = confirmed(frames)
     for entry, frame in zip(near, kept, strict=False):
         if conflict := find_conflict(in_order(frame, kept[-1])):
@@ -203,25 +214,6 @@ def _refuse_conflicts(
     )
 
 
-def _entry(name: str, sha256: str, n_bytes: int, bars: VendorBars) -> ManifestEntry:
-    timestamps, facts = bars.frame["timestamp"], bars.facts
-    return ManifestEntry(
-        file=name,
-        sha256=sha256,
-        bytes=n_bytes,
-        rows=len(bars.frame),
-        rejected=bars.counts.rejected,
-        first=timestamps.iloc[0].to_pydatetime(),
-        last=timestamps.iloc[-1].to_pydatetime(),
-        format=facts.format,
-        timezone=facts.timezone,
-        stamp=facts.stamp,
-        columns=facts.columns,
-        instrument=facts.instrument,
-        added_at=datetime.now(UTC).replace(microsecond=0),
-    )
-
-
 def _copy(path: Path, target: Path, sha256: str) -> None:
     if target.exists() and file_sha256(target) == sha256:
         return
@@ -231,18 +223,3 @@ def _copy(path: Path, target: Path, sha256: str) -> None:
             raise BadInput(
                 f"{path.name}: a file must not change while it is added, but it did. Add it again."
             )
-
-
-def _quarantine(store: BarStore, entry: ManifestEntry, rejected: pd.DataFrame) -> str | None:
-    """Publish the rows of a file that are no bars, or remove those of the file it replaces; their SHA256."""
-    path = store.quarantined(entry)
-    if rejected.empty:
-        path.unlink(missing_ok=True)
-        return None
-    content = rejected.to_csv(index=False).encode()
-    publish_bytes(path, content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def _read_entry(store: BarStore, entry: ManifestEntry) -> VendorBars:
-    return read_recorded_file(store.raw / entry.file, entry.options)

@@ -21,6 +21,7 @@ from moola_pipeline.errors import IntegrityError, MissingFile
 from moola_pipeline.storage.checksums import FileDigest, prove_file, publish_record, record_in, unreadable
 
 NAME_LENGTH = 200
+_NAMED_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,18 @@ class BarStore:
     def quarantined(self, entry: "ManifestEntry") -> Path:
         """The rows of a registered file that are no bars, as csv with the reason of each."""
         return self.root / "quarantine" / f"{entry.file}.csv"
+
+    @property
+    def parsed_folder(self) -> Path:
+        """What the vendors' files were parsed into."""
+        return self.root / "parsed"
+
+    def parsed(self, entry: "ManifestEntry") -> Path:
+        """What a registered file was parsed into, as parquet.
+
+        Its name holds its digest, so that the file of before stays until the manifest names another.
+        """
+        return self.parsed_folder / f"{entry.file}.{entry.parsed_sha256[:_NAMED_DIGITS]}.parquet"
 
     @property
     def rolls(self) -> Path:
@@ -91,6 +104,8 @@ class ManifestEntry(BaseModel):
     rejected_sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="of the file that they were set aside in"
     )
+    parsed_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the parquet of its bars")
+    reader: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the code that parsed it")
     first: AwareDatetime = Field(description="open of the first bar")
     last: AwareDatetime = Field(description="open of the last bar")
     format: str
@@ -104,6 +119,10 @@ class ManifestEntry(BaseModel):
     def options(self) -> VendorOptions:
         """The options that read the file as it was read when it was added."""
         return VendorOptions(self.format, self.timezone, self.stamp, self.columns, self.instrument)
+
+    def says_as(self, other: "ManifestEntry") -> bool:
+        """Whether two entries differ at most in when the file was added, and by which code it was parsed."""
+        return self.model_copy(update={"added_at": other.added_at, "reader": other.reader}) == other
 
     @model_validator(mode="after")
     def _readable(self) -> "ManifestEntry":
@@ -206,16 +225,33 @@ def verify_quarantined(store: BarStore, entry: ManifestEntry) -> None:
         MissingFile: If they are gone.
         Truncated, ChecksumMismatch: If they were changed.
     """
-    if entry.rejected_sha256 is None:
-        return
-    path, recorded = store.quarantined(entry), FileDigest(entry.rejected_sha256, None)
+    if entry.rejected_sha256 is not None:
+        _prove_made(store, entry, store.quarantined(entry), entry.rejected_sha256)
+
+
+def verify_parsed(store: BarStore, entry: ManifestEntry) -> None:
+    """Prove that what a registered file was parsed into is as it was.
+
+    Raises:
+        MissingFile: If it is gone.
+        ChecksumMismatch: If it was changed.
+        UnreadableFile: If the system would not read it.
+    """
+    _prove_made(store, entry, store.parsed(entry), entry.parsed_sha256)
+
+
+def _prove_made(store: BarStore, entry: ManifestEntry, path: Path, sha256: str) -> None:
+    """Prove a file that was made from a registered one."""
     remedy = store.remedy(
         "Have it written again from the file itself: "
         f"moola bars add {shlex.quote(str(store.raw / entry.file))}"
     )
-    if not path.exists():
-        raise MissingFile(f"{path.name} must be in {path.parent}, but it is gone. {remedy}")
-    prove_file(path, path.name, recorded, store.shown_manifest, remedy)
+    try:
+        prove_file(path, path.name, FileDigest(sha256, None), store.shown_manifest, remedy)
+    except FileNotFoundError:
+        raise MissingFile(f"{path.name} must be in {path.parent}, but it is gone. {remedy}") from None
+    except OSError as fault:
+        raise unreadable(path, fault, remedy) from fault
 
 
 def is_intact(store: BarStore, entry: ManifestEntry) -> bool:

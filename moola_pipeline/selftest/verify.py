@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from moola_pipeline.bars.rolls import registered_rolls
-from moola_pipeline.bars.store import BarStore, read_manifest, verify_file, verify_quarantined
+from moola_pipeline.bars.store import (
+    BarStore,
+    read_manifest,
+    verify_file,
+    verify_parsed,
+    verify_quarantined,
+)
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
 from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice
 from moola_pipeline.labels.ledger import LabelLedger
@@ -134,6 +140,7 @@ def _bars(found: Verification, store: BarStore) -> None:
         return
     for entry in manifest.files:
         found.prove("bar files", store.raw / entry.file, lambda one=entry: verify_file(store, one))
+        found.prove("parsed bar files", store.parsed(entry), lambda one=entry: verify_parsed(store, one))
         if entry.rejected_sha256 is not None:
             aside = store.quarantined(entry)
             found.prove("rows set aside", aside, lambda one=entry: verify_quarantined(store, one))

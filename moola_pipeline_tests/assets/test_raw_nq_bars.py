@@ -87,6 +87,15 @@ def test_restoring_the_byte_makes_the_home_run_again(registered_copy: Home):
     assert not {"pretrained_encoder", "finetuned_classifier"} & set(made_in_last_run(registered_copy))
 
 
+def test_a_run_parses_no_text_of_a_vendor(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):
+    def parsed(*_: object) -> None:
+        raise AssertionError("a vendor's text was parsed")
+
+    monkeypatch.setattr("moola_pipeline.bars.vendor.file_content", parsed)
+    assert call(*SMOKE, "--force", home=registered_copy.root).exit_code == 0
+    assert made_in_last_run(registered_copy)[:4] == REBUILT
+
+
 def test_a_simulated_market_is_made_anew_once_its_folder_is_deleted(smoke_copy: Home):
     path = smoke_copy.data / SIMULATED_BARS
     _, before, _ = change_byte(path)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
+from moola_pipeline.bars.parsed import reader_digest
 from moola_pipeline.bars.rolls import add_rolls
 from moola_pipeline.bars.schema import MAX_GAP, PRICE_COLUMNS, content_digest, validate_bars
 from moola_pipeline.bars.store import BarStore, read_manifest
@@ -40,6 +41,8 @@ def test_a_file_is_kept_byte_for_byte_and_recorded(store: BarStore, vendor_file:
     assert (store.raw / "nq.parquet").read_bytes() == vendor_file.read_bytes()
     recorded = json.loads(store.manifest.read_text())["files"][0]
     assert recorded.pop("added_at").endswith("Z")
+    [parsed] = store.parsed_folder.iterdir()
+    assert parsed.name == f"nq.parquet.{recorded['parsed_sha256'][:12]}.parquet"
     assert recorded == {
         "file": "nq.parquet",
         "sha256": file_sha256(vendor_file),
@@ -47,6 +50,8 @@ def test_a_file_is_kept_byte_for_byte_and_recorded(store: BarStore, vendor_file:
         "rows": 60,
         "rejected": 0,
         "rejected_sha256": None,
+        "parsed_sha256": file_sha256(parsed),
+        "reader": reader_digest(),
         "first": "2024-03-08T14:30:00Z",
         "last": "2024-03-08T15:29:00Z",
         "format": "parquet",
@@ -150,7 +155,7 @@ def test_no_file_is_parsed_before_all_are_proven(
     def parsed(*_: object) -> None:
         raise AssertionError("a file was parsed")
 
-    monkeypatch.setattr("moola_pipeline.bars.manifest.read_vendor_file", parsed)
+    monkeypatch.setattr("moola_pipeline.bars.manifest.read_parsed", parsed)
     with pytest.raises(ChecksumMismatch, match=r"^b.csv"):
         read_bars(store)
 

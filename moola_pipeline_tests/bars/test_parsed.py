@@ -1,0 +1,196 @@
+"""A vendor's text is parsed once, and again only by other code: what stays, what is renewed and named."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars import parsed as parsed_module
+from moola_pipeline.bars.manifest import add_bars, read_bars
+from moola_pipeline.bars.parsed import changed_minutes, reader_digest
+from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file
+from moola_pipeline.errors import ChecksumMismatch, MissingFile
+from moola_pipeline.storage.crash_injection import PUBLISH_POINTS, InjectedFault, arm
+from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
+
+Reader = Callable[[Path, VendorOptions], VendorBars]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BarStore:
+    made = BarStore(tmp_path / "data", simulated=False)
+    add_bars(made, write_csv(tmp_path / "nq.csv", made_up_bars(60)))
+    return made
+
+
+def one_bar_higher(path: Path, options: VendorOptions) -> VendorBars:
+    """A reader that has been mended: it reads the close of one bar otherwise."""
+    bars = read_recorded_file(path, options)
+    frame = bars.frame.copy()
+    frame.loc[5, "high"] += 0.25
+    return replace(bars, sifted=replace(bars.sifted, bars=frame))
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("a vendor's text was parsed")
+
+
+def use_reader(patch: pytest.MonkeyPatch, name: str, reader: Reader) -> None:
+    for module in ("parsed", "manifest"):
+        patch.setattr(f"moola_pipeline.bars.{module}.reader_digest", lambda: name * 64)
+    patch.setattr(parsed_module, "read_recorded_file", reader)
+
+
+def test_bars_are_read_without_parsing_the_vendors_text(store: BarStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("moola_pipeline.bars.vendor.file_content", refuse)
+
+    pd.testing.assert_frame_equal(read_bars(store).loc[:, list(made_up_bars(1))], made_up_bars(60))
+
+
+@pytest.mark.parametrize("contract", [None, "NQH4"])
+def test_what_was_parsed_comes_back_as_it_was(tmp_path: Path, contract: str | None):
+    store = BarStore(tmp_path / "data", simulated=False)
+    bars = made_up_bars(60)
+    bars.loc[7, "volume"] = pd.NA
+    named = bars if contract is None else bars.assign(symbol=contract)
+    added = add_bars(store, write_csv(tmp_path / "nq.csv", named))
+
+    pd.testing.assert_frame_equal(parsed_module.read_parsed(store, added.entry), added.bars.frame)
+
+
+def test_an_equal_reading_renews_the_digest_of_the_reader_alone(
+    store: BarStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    [before] = read_manifest(store).files
+    kept = {path: path.stat().st_mtime_ns for path in store.parsed_folder.iterdir()}
+    use_reader(monkeypatch, "a", read_recorded_file)
+
+    read_bars(store)
+
+    [after] = read_manifest(store).files
+    assert after == before.model_copy(update={"reader": "a" * 64})
+    assert {path: path.stat().st_mtime_ns for path in store.parsed_folder.iterdir()} == kept
+    assert not caplog.records
+
+
+def test_a_mended_reader_reaches_files_registered_before_and_names_the_bars_that_changed(
+    store: BarStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    before = read_bars(store)
+    use_reader(monkeypatch, "a", one_bar_higher)
+
+    with caplog.at_level(logging.WARNING):
+        after = read_bars(store)
+
+    assert caplog.messages == [
+        "nq.csv: the code that parses it has changed, and 1 of its 60 bars with it, "
+        "first 2024-03-08 14:35:00+00:00"
+    ]
+    assert after["high"][5] == before["high"][5] + 0.25
+    use_reader(monkeypatch, "a", refuse)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(read_bars(store), after)
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("point", PUBLISH_POINTS)
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_kill_while_a_changed_reader_parses_again_loses_nothing(
+    store: BarStore, monkeypatch: pytest.MonkeyPatch, point: str, passes: int
+):
+    """The first pass of a point is that of the parsed file, the second that of the manifest."""
+    before = read_bars(store)
+    with monkeypatch.context() as mended:
+        use_reader(mended, "a", one_bar_higher)
+        arm(f"{point}:exception:{1 if point == 'publish.after_manifest' else passes}")
+        with pytest.raises(InjectedFault):
+            read_bars(store)
+        arm(None)
+
+    pd.testing.assert_frame_equal(read_bars(store), before)
+    use_reader(monkeypatch, "a", one_bar_higher)
+    assert read_bars(store)["high"][5] == before["high"][5] + 0.25
+
+
+def test_a_parsed_file_that_nobody_needs_any_more_is_removed(
+    store: BarStore, monkeypatch: pytest.MonkeyPatch
+):
+    for name, reader in (("a", one_bar_higher), ("b", read_recorded_file), ("c", one_bar_higher)):
+        use_reader(monkeypatch, name, reader)
+        read_bars(store)
+        assert len(list(store.parsed_folder.iterdir())) == 2  # the one of before may still be read
+
+
+def test_a_damaged_parsed_file_is_refused_and_its_remedy_mends_it(store: BarStore):
+    [entry] = read_manifest(store).files
+    path = store.parsed(entry)
+    kept = path.read_bytes()
+    remedy = f"Have it written again from the file itself: moola bars add {store.raw / 'nq.csv'}"
+
+    path.write_bytes(kept[:-1])
+    with pytest.raises(ChecksumMismatch) as caught:
+        read_bars(store)
+    assert str(caught.value).startswith(f"{path.name}: SHA256 is ")
+    assert str(caught.value).endswith(remedy)
+
+    path.unlink()
+    with pytest.raises(MissingFile) as gone:
+        read_bars(store)
+    assert str(gone.value) == f"{path.name} must be in {path.parent}, but it is gone. {remedy}"
+
+    assert add_bars(store, store.raw / "nq.csv").outcome == "restored"
+    assert path.read_bytes() == kept
+
+
+def test_a_new_file_is_compared_with_what_this_reader_makes_of_the_others(
+    store: BarStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    more = made_up_bars(60)
+    more.loc[5, "high"] += 0.25
+    use_reader(monkeypatch, "a", one_bar_higher)
+
+    assert add_bars(store, write_csv(tmp_path / "more.csv", more)).outcome == "registered"
+    assert read_bars(store)["high"][5] == more["high"][5]
+
+
+def test_changed_minutes_are_those_that_differ_came_or_went():
+    before = made_up_bars(6)
+    after = before.drop(index=1)
+    after.loc[3, "volume"] = pd.NA
+    later = made_up_bars(1, start="2024-03-08 15:00")
+
+    found = changed_minutes(before, pd.concat([after, later], ignore_index=True))
+
+    assert list(found.dt.strftime("%H:%M")) == ["14:31", "14:33", "15:00"]
+    assert changed_minutes(before, before).empty
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "counts"),
+    [
+        ("dates", "_FEWEST_FITTING = 0.5", "_FEWEST_FITTING = 0.6", True),
+        ("dates", "_FEWEST_FITTING = 0.5", "# why\n_FEWEST_FITTING = (0.5)", False),
+        ("dates", '"""Times written as text', '"""Times', False),
+        ("inbox", "SETTLE_SECONDS = 30.0", "SETTLE_SECONDS = 31.0", False),
+    ],
+)
+def test_the_digest_of_the_reader_is_that_of_the_code_that_parses(
+    tmp_path: Path, module: str, old: str, new: str, counts: bool
+):
+    folder = tmp_path / "bars"
+    shutil.copytree(Path(parsed_module.__file__).parent, folder)
+    path = folder / f"{module}.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+    assert (reader_digest(folder) != reader_digest()) == counts
+
+
+def test_the_manifest_names_the_reader_of_each_file(store: BarStore):
+    assert json.loads(store.manifest.read_text())["files"][0]["reader"] == reader_digest()
