@@ -13,7 +13,7 @@ from moola_pipeline.bars.simulated import (
     SimulationSettings,
     in_scenario,
 )
-from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.importing import read_labels
@@ -69,7 +69,7 @@ class Market:
         return (
             read_labels(self.store.root / "labels.csv")
             if self.simulated
-            else registered_labels(self.home.labels)
+            else registered_labels(self.store.labels)
         )
 
     def bars_digest(self) -> str:
@@ -80,7 +80,7 @@ class Market:
     def labels_digest(self) -> str:
         """SHA256 of the labels as they are kept."""
         self._make()
-        folder = self.store.root if self.simulated else self.home.labels
+        folder = self.store.root if self.simulated else self.store.labels
         return file_sha256(folder / "labels.csv")
 
     def _make(self) -> None:
@@ -90,7 +90,7 @@ class Market:
 
 def has_bars(home: Home) -> bool:
     """Whether bars are registered in a home."""
-    return bool(read_manifest(BarStore(home.data, simulated=False)).files)
+    return bool(read_manifest(registered_store(home)).files)
 
 
 def choose_profile(
@@ -122,8 +122,8 @@ def choose_market(
                 "Leave out the scenario, or choose the simulated market."
             )
         return _simulated_market(home, profile, scenario)
-    registered = BarStore(home.data, simulated=False)
-    bars, labels = has_bars(home), has_labels(home.labels)
+    registered = registered_store(home)
+    bars, labels = has_bars(home), has_labels(registered.labels)
     if wanted == "registered" or (wanted == "auto" and (bars or labels)):
         if not bars:
             raise BadInput(
@@ -135,7 +135,7 @@ def choose_market(
             )
         instrument = INSTRUMENTS[read_manifest(registered).files[0].instrument]
         name = instrument.name.lower()
-        splits = read_choice(home.data) or profile.splits
+        splits = read_choice(registered.root) or profile.splits
         return Market(name, registered, None, splits, f"moola-{name}", instrument, home)
     return _simulated_market(home, profile, scenario)
 

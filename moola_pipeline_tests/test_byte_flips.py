@@ -13,7 +13,7 @@ from click.testing import Result
 
 from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.rolls import registered_rolls
-from moola_pipeline.bars.store import BarStore, read_manifest, verify_quarantined
+from moola_pipeline.bars.store import BarStore, read_manifest, registered_store, verify_quarantined
 from moola_pipeline.cli.report import read_report
 from moola_pipeline.errors import IntegrityError, Truncated
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
@@ -47,7 +47,7 @@ def simulated(home: Home) -> BarStore:
 
 
 def registered(home: Home) -> BarStore:
-    return BarStore(home.data, simulated=False)
+    return registered_store(home)
 
 
 def quarantined(home: Home) -> None:
@@ -106,13 +106,14 @@ SIMULATED: dict[str, tuple[str, Callable[[Home], object]]] = {
     "home's format": ("data/format.json", home_format),
 }
 REGISTERED: dict[str, tuple[str, Callable[[Home], object]]] = {
-    "vendor's bars": (f"data/raw/{BARS}", lambda home: read_bars(registered(home))),
-    "manifest": ("data/manifest.json", lambda home: read_bars(registered(home))),
-    "rolls": ("data/rolls.csv", lambda home: registered_rolls(registered(home))),
-    "rows set aside": ("data/quarantine/*.csv", quarantined),
-    "labels": ("data/labels/labels.csv", lambda home: registered_labels(home.labels)),
-    "ledger": ("data/labels/ledger.json", lambda home: registered_labels(home.labels)),
-    "split dates": ("data/splits.json", lambda home: read_choice(home.data)),
+    "vendor's bars": (f"data/nq/raw/{BARS}", lambda home: read_bars(registered(home))),
+    "parsed bars": (f"data/nq/parsed/{BARS}.*", lambda home: read_bars(registered(home))),
+    "manifest": ("data/nq/manifest.json", lambda home: read_bars(registered(home))),
+    "rolls": ("data/nq/rolls.csv", lambda home: registered_rolls(registered(home))),
+    "rows set aside": ("data/nq/quarantine/*.csv", quarantined),
+    "labels": ("data/nq/labels/labels.csv", lambda home: registered_labels(registered_store(home).labels)),
+    "ledger": ("data/nq/labels/ledger.json", lambda home: registered_labels(registered_store(home).labels)),
+    "split dates": ("data/nq/splits.json", lambda home: read_choice(registered_store(home).root)),
 }
 ROLLS = "time,old,new\n2024-12-16T23:00:00Z,NQZ4,NQH5\n2025-03-17T22:00:00Z,NQH5,NQM5\n"
 
@@ -129,7 +130,7 @@ def with_everything(home: Home, folder: Path) -> Home:
     """Add what the first run of a person does not make: rolls, split dates, rows set aside."""
     (folder / "rolls.csv").write_text(ROLLS)
     assert call("bars", "rolls", "add", folder / "rolls.csv", home=home.root).exit_code == 0
-    remember_choice(home.data, SplitSettings())
+    remember_choice(registered_store(home).root, SplitSettings())
     bad = made_up_bars(300, start="2020-06-01 14:30")
     bad.loc[200, "low"] = -1.0
     write_csv(folder / "bad.csv", bad)
@@ -245,7 +246,7 @@ def whole(given: Home, tmp_path: Path) -> Home:
 
 
 def test_the_remedy_for_rolls_works(whole: Home, tmp_path: Path):
-    flip(whole, "data/rolls.csv")
+    flip(whole, "data/nq/rolls.csv")
     said = failing(whole, "bars", "list")
     assert "rolls.csv: it was changed" in said
     assert 'Register the rolls again with "moola' in said
@@ -256,9 +257,9 @@ def test_the_remedy_for_rolls_works(whole: Home, tmp_path: Path):
 
 
 def test_the_remedy_for_rows_set_aside_works(whole: Home):
-    path = flip(whole, "data/quarantine/*.csv")
+    path = flip(whole, "data/nq/quarantine/*.csv")
     [found] = verify_home(whole).findings
-    assert (found.file, found.kind) == (f"data/quarantine/{path.name}", "changed")
+    assert (found.file, found.kind) == (f"data/nq/quarantine/{path.name}", "changed")
     again = re.search(r"moola bars add (.*)$", found.what)
     assert again
     well(whole, "bars", "add", Path(again[1].strip("'")))
@@ -266,7 +267,7 @@ def test_the_remedy_for_rows_set_aside_works(whole: Home):
 
 
 def test_the_remedy_for_a_vendors_file_works(whole: Home, registered_files: Path):
-    flip(whole, f"data/raw/{BARS}")
+    flip(whole, f"data/nq/raw/{BARS}")
     said = failing(whole, "run", "--profile", "smoke")
     assert f"{BARS}: SHA256 is" in said and "Add it again from where it came" in said
     assert "restored" in well(whole, "bars", "add", registered_files / BARS)
@@ -274,29 +275,29 @@ def test_the_remedy_for_a_vendors_file_works(whole: Home, registered_files: Path
 
 
 def test_the_remedy_for_the_manifest_works(whole: Home):
-    flip(whole, "data/manifest.json")
+    flip(whole, "data/nq/manifest.json")
     said = failing(whole, "bars", "list")
     command = re.search(r"once more: mv (\S.*\.json'?) (\S.*\.broken'?) && ", said)
     assert command, said
     shutil.move(command[1].strip("'"), command[2].strip("'"))
-    well(whole, "bars", "add", *sorted((whole.data / "raw").iterdir()))
+    well(whole, "bars", "add", *sorted(registered_store(whole).raw.iterdir()))
     well(whole, "bars", "list")
     assert sound(whole)
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "ledger.json"])
 def test_the_remedy_for_labels_works(whole: Home, name: str, tmp_path: Path):
-    flip(whole, f"data/labels/{name}")
-    said = failing(whole, "labels", "check", whole.labels / "raw" / "labels.csv")
+    flip(whole, f"data/nq/labels/{name}")
+    said = failing(whole, "labels", "check", registered_store(whole).labels / "raw" / "labels.csv")
     assert name in said and "move the folder" in said and "labels add" in said
-    shutil.move(whole.labels, tmp_path / "labels before")
+    shutil.move(registered_store(whole).labels, tmp_path / "labels before")
     well(whole, "labels", "add", tmp_path / "labels before" / "raw" / "labels.csv")
-    assert len(registered_labels(whole.labels)) > 0
+    assert len(registered_labels(registered_store(whole).labels)) > 0
     assert sound(whole)
 
 
 def test_the_remedy_for_split_dates_works(whole: Home):
-    path = flip(whole, "data/splits.json")
+    path = flip(whole, "data/nq/splits.json")
     assert "or delete it and choose again" in failing(whole, "status", "--profile", "smoke")
     path.unlink()
     well(whole, "status", "--profile", "smoke")

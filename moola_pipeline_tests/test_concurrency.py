@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.store import read_manifest, registered_store
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.backup import restore
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
@@ -50,7 +50,7 @@ def test_two_runs_and_a_bars_add_in_a_fresh_home_leave_what_one_run_leaves(
     shown, complained = ended_well(runs)
     assert complained.count(WAITS) == 1
     assert sum("Nothing has changed since the last run" in one for one in shown) == 1
-    assert [entry.file for entry in read_manifest(BarStore(home.data, simulated=False)).files] == [BARS]
+    assert [entry.file for entry in read_manifest(registered_store(home)).files] == [BARS]
     assert outputs(home) == outputs(smoke_home)
     assert disorder(home) == []
     assert verify_home(home).findings == []

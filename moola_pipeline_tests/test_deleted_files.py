@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.backup import kept_files
 from moola_pipeline.storage.home import Home
@@ -63,7 +64,7 @@ def test_whatever_is_deleted_is_missed_or_made_anew(home: Home):
             assert name.name in " ".join(f"{one.file} {one.what}" for one in found), name
             assert all(any(remedy in one.what for remedy in REMEDIES) for one in found), found
     assert n_missed >= 30
-    kind = "registered" if (home.data / "rolls.csv").exists() else "simulated"
+    kind = "registered" if registered_store(home).rolls.exists() else "simulated"
     record(
         f"files deleted: {kind}",
         files=n_missed,

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.simulated import SCENARIOS
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.errors import BadInput
 from moola_pipeline.instrument_data import Market, ScenarioChoice, choose_market, choose_profile
 from moola_pipeline.resources.pipeline import Pipeline
@@ -35,7 +35,7 @@ def _register_bars(home: Home) -> None:
     close = 20_000 + 0.25 * np.arange(30)
     frame = pd.DataFrame({"timestamp": times, "open": close, "high": close, "low": close, "close": close})
     frame.to_csv(home.root / "bars.csv", index=False)
-    add_bars(BarStore(home.data, simulated=False), home.root / "bars.csv")
+    add_bars(registered_store(home), home.root / "bars.csv")
 
 
 def test_auto_is_demo_without_bars_and_full_with_them(empty_home: Home):
@@ -143,7 +143,7 @@ def test_bars_without_labels_name_the_missing_command(empty_home: Home):
 
 @pytest.mark.parametrize("wanted", ["auto", "registered"])
 def test_labels_without_bars_name_the_missing_command(wanted, registered_home: Home, empty_home: Home):
-    shutil.copytree(registered_home.labels, empty_home.labels)
+    shutil.copytree(registered_store(registered_home).labels, registered_store(empty_home).labels)
     with pytest.raises(BadInput, match=r"^Bars must be registered, but none are\. Run: moola bars add FILE "):
         choose_market(empty_home, wanted, PROFILES["smoke"])
 

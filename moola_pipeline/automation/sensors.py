@@ -9,7 +9,6 @@ import dagster as dg
 from moola_pipeline.automation.jobs import predict_job
 from moola_pipeline.automation.requests import prediction_request
 from moola_pipeline.bars.inbox import SETTLE_SECONDS, take_inbox
-from moola_pipeline.bars.store import BarStore
 from moola_pipeline.storage.atomic_write import locked, publish_bytes
 from moola_pipeline.storage.home import Home
 
@@ -70,8 +69,7 @@ def new_bars_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.S
 
 def _take_inbox(context: dg.SensorEvaluationContext) -> Iterator[str]:
     """What became of each file, to be logged and shown."""
-    store = BarStore(Home.resolve().data, simulated=False)
-    for file in take_inbox(store, SETTLE_SECONDS, TAKING_SECONDS):
+    for file in take_inbox(Home.resolve(), SETTLE_SECONDS, TAKING_SECONDS):
         log = context.log.warning if file.outcome == "refused" else context.log.info
         log(file.shown)
         yield f"{file.shown}."

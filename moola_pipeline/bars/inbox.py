@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from moola_pipeline.bars.manifest import AddedBars, add_bars
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.bars.vendor import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.atomic_write import file_sha256, locked, move, publish_bytes
+from moola_pipeline.storage.home import Home
 
 try:
     import fcntl
@@ -58,13 +59,8 @@ class InboxFile:
         return f"{self.name}: {self.outcome}, {self.why.removeprefix(f'{self.name}: ')}"
 
 
-def inbox_folder(store: BarStore) -> Path:
-    """The watched folder of a store."""
-    return store.root / "inbox"
-
-
 def take_inbox(
-    store: BarStore, settle_seconds: float = SETTLE_SECONDS, most_seconds: float = math.inf
+    home: Home, settle_seconds: float = SETTLE_SECONDS, most_seconds: float = math.inf
 ) -> list[InboxFile]:
     """Add what lies in the inbox, each file by itself, in the order of the names.
 
@@ -73,7 +69,7 @@ def take_inbox(
     just now, waits. Hidden files and folders are nobody's bars.
 
     Args:
-        store: Where the bars go.
+        home: Whose inbox it is, and where the bars go.
         settle_seconds: How long nothing must have been written to a file.
         most_seconds: When to leave the rest for the next time.
 
@@ -81,7 +77,7 @@ def take_inbox(
         BadInput: If the folder's options.json cannot be read; nothing is taken then.
         IntegrityError: If the manifest is broken; the file stays.
     """
-    folder, until = inbox_folder(store), time.monotonic() + most_seconds
+    folder, until = home.inbox, time.monotonic() + most_seconds
     with locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _put_back_interrupted(folder)
@@ -91,7 +87,7 @@ def take_inbox(
             if time.monotonic() > until:
                 files.append(InboxFile(path.name, "waiting", why="for its turn"))
             else:
-                files.append(_take(store, path, common, settle_seconds))
+                files.append(_take(home, path, common, settle_seconds))
     return files
 
 
@@ -103,13 +99,14 @@ def _arrived(folder: Path) -> list[Path]:
     )
 
 
-def _take(store: BarStore, path: Path, common: VendorOptions, settle_seconds: float) -> InboxFile:
+def _take(home: Home, path: Path, common: VendorOptions, settle_seconds: float) -> InboxFile:
     before, own = _state(path), _own_options(path)
     for part in (path, own):
         if why := _unfinished(part, settle_seconds):
             return InboxFile(path.name, "waiting", why=why if part is path else f"{part.name}: {why}")
     try:
-        added = add_bars(store, path, _read_options(own) if own.exists() else common)
+        options = _read_options(own) if own.exists() else common
+        added = add_bars(registered_store(home, options.instrument), path, options)
     except BadInput as fault:
         if _state(path) != before:
             return InboxFile(path.name, "waiting", why="it changed while it was read")

@@ -175,12 +175,12 @@ def _parquet(bars: pd.DataFrame) -> bytes:
     return sink.getvalue()
 
 
-def changed_minutes(before: pd.DataFrame, after: pd.DataFrame) -> pd.Series:
+def changed_minutes(before: pd.DataFrame, after: pd.DataFrame) -> list[pd.Timestamp]:
     """Minutes of which two readings of one file hold different bars, or one of them holds none; in order."""
     columns = list(dict.fromkeys([*before, *after]))
     old, new = (_row_hashes(frame.reindex(columns=columns)) for frame in (before, after))
     gone, come = before.loc[~np.isin(old, new)], after.loc[~np.isin(new, old)]
-    return pd.concat([gone, come])["timestamp"].drop_duplicates().sort_values(ignore_index=True)
+    return sorted({*gone["timestamp"], *come["timestamp"]})
 
 
 def _row_hashes(frame: pd.DataFrame) -> np.ndarray:

@@ -16,9 +16,11 @@ from pydantic import (
     model_validator,
 )
 
+from moola_pipeline.bars.schema import INSTRUMENTS, NQ
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import IntegrityError, MissingFile
 from moola_pipeline.storage.checksums import FileDigest, prove_file, publish_record, record_in, unreadable
+from moola_pipeline.storage.home import Home
 
 NAME_LENGTH = 200
 _NAMED_DIGITS = 12
@@ -26,7 +28,7 @@ _NAMED_DIGITS = 12
 
 @dataclass(frozen=True)
 class BarStore:
-    """The folder of one market; registered and simulated bars never share one."""
+    """The folder of one market: an instrument that was registered, or a simulated market."""
 
     root: Path
     simulated: bool
@@ -61,6 +63,11 @@ class BarStore:
     def rolls(self) -> Path:
         """The contract rolls as csv; absent where none are known."""
         return self.root / "rolls.csv"
+
+    @property
+    def labels(self) -> Path:
+        """The labels registered for these bars, and their ledger."""
+        return self.root / "labels"
 
     @property
     def shown_manifest(self) -> str:
@@ -174,6 +181,27 @@ def read_manifest(store: BarStore) -> Manifest:
         place = ".".join(map(str, first["loc"]))
         came = f"{place}: {first['msg']}" if place else first["msg"]
     raise IntegrityError(f"{wanted}, but {' '.join(came.split())}. {remedy}")
+
+
+def registered_store(home: Home, instrument: str = NQ.name) -> BarStore:
+    """Where the registered bars, rolls and labels of a home lie.
+
+    A home uses one instrument today: the one whose bars are registered, else the one asked for.
+    """
+    asked = BarStore(home.instrument(instrument), simulated=False)
+    return next((store for store in (asked, *instrument_stores(home)) if _has_files(store)), asked)
+
+
+def instrument_stores(home: Home) -> list[BarStore]:
+    """Where bars of each instrument lie in a home once they are registered."""
+    return [BarStore(home.instrument(name), simulated=False) for name in INSTRUMENTS]
+
+
+def _has_files(store: BarStore) -> bool:
+    try:
+        return bool(read_manifest(store).files)
+    except IntegrityError:
+        return True  # whoever reads it says what is wrong
 
 
 def publish_manifest(store: BarStore, manifest: Manifest) -> None:

@@ -11,7 +11,7 @@ from moola_pipeline.bars.coverage import SegmentStarts, segment_starts, session_
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.schema import MAX_GAP, nanoseconds
-from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.store import read_manifest, registered_store
 from moola_pipeline.cli.next_steps import ADD_ROLLS, lacks_rolls
 from moola_pipeline.cli.output import emit, iso_time, json_option, shown_time
 from moola_pipeline.errors import IntegrityError
@@ -43,7 +43,7 @@ def check(home: Home, as_json: bool) -> None:
     halts and early closes around which there are bars and in which there are none, and holidays
     without a bar. Exits 1 if a window leaves its segment.
     """
-    store = BarStore(home.data, simulated=False)
+    store = registered_store(home)
     bars = read_bars(store)
     coverage = session_coverage(bars)
     facts = {

@@ -7,11 +7,17 @@ from typing import Any
 import click
 
 from moola_pipeline.bars.cleaning import known_instrument
-from moola_pipeline.bars.inbox import InboxFile, inbox_folder, take_inbox
+from moola_pipeline.bars.inbox import REFUSED, InboxFile, take_inbox
 from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.quality import Review, review_bars
 from moola_pipeline.bars.rolls import registered_rolls
-from moola_pipeline.bars.store import BarStore, ManifestEntry, is_intact, read_manifest, verify_file
+from moola_pipeline.bars.store import (
+    ManifestEntry,
+    is_intact,
+    read_manifest,
+    registered_store,
+    verify_file,
+)
 from moola_pipeline.cli.next_steps import ADD_BARS, next_steps
 from moola_pipeline.cli.output import emit, json_option, next_lines, shown_time
 from moola_pipeline.cli.vendor_files import (
@@ -37,7 +43,7 @@ def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> No
     the option that settles it; the files before it stay registered.
     """
     options = chosen_options(**vendor)
-    store = BarStore(home.data, simulated=False)
+    store = registered_store(home, options.instrument)
     done: list[dict[str, Any]] = []
     try:
         for path in files:
@@ -59,7 +65,7 @@ def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> No
 @click.pass_obj
 def list_files(home: Home, as_json: bool) -> None:
     """List the registered files. Exits 1 if the bytes of one are no longer those registered."""
-    store = BarStore(home.data, simulated=False)
+    store = registered_store(home)
     entries = read_manifest(store).files
     rolls = registered_rolls(store)
     n_rolls = 0 if rolls is None else len(rolls)
@@ -94,30 +100,29 @@ def inbox(home: Home, as_json: bool) -> None:
     What is added leaves the folder; what is refused moves to data/inbox/refused with the reason
     beside it, and the exit code is 2. A file written less than 30 s ago waits for the next time.
     """
-    store = BarStore(home.data, simulated=False)
-    files = take_inbox(store)
-    shown = [_lines(store, file) for file in files] or [[f"Nothing lies in {inbox_folder(store)}."]]
-    emit({"files": [_facts(store, file) for file in files]}, chain.from_iterable(shown), as_json)
+    files = take_inbox(home)
+    shown = [_lines(home, file) for file in files] or [[f"Nothing lies in {home.inbox}."]]
+    emit({"files": [_facts(home, file) for file in files]}, chain.from_iterable(shown), as_json)
     refused = [file.name for file in files if file.outcome == "refused"]
     if refused:
         raise BadInput(
             f"Files in the inbox must be bars that need no guess, but refused: {', '.join(refused)}. "
-            f"Read the reasons in {inbox_folder(store) / 'refused'}, settle them, and move the files back."
+            f"Read the reasons in {home.inbox / REFUSED}, settle them, and move the files back."
         )
 
 
-def _facts(store: BarStore, file: InboxFile) -> dict[str, Any]:
+def _facts(home: Home, file: InboxFile) -> dict[str, Any]:
     kept = None if file.kept is None else str(file.kept)
     facts: dict[str, Any] = {"source": file.name, "inbox": file.outcome, "why": file.why, "kept": kept}
     if file.added is not None:
-        facts |= added_facts(store, inbox_folder(store) / file.name, file.added, _review(file.added))
+        facts |= added_facts(registered_store(home), home.inbox / file.name, file.added, _review(file.added))
     return facts
 
 
-def _lines(store: BarStore, file: InboxFile) -> list[str]:
+def _lines(home: Home, file: InboxFile) -> list[str]:
     if file.added is None:
         return [file.shown]
-    return list(added_lines(store, inbox_folder(store) / file.name, file.added, _review(file.added)))
+    return list(added_lines(registered_store(home), home.inbox / file.name, file.added, _review(file.added)))
 
 
 def _review(added: AddedBars) -> Review:

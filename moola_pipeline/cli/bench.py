@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import BadInput, MoolaError
 from moola_pipeline.storage.home import Home
@@ -78,7 +78,7 @@ def market(home: Home, out: Path | None, as_json: bool) -> None:
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     _require_markdown(out)
-    found = compare_markets(BarStore(home.data, simulated=False))
+    found = compare_markets(registered_store(home))
     if out is not None:
         publish_bytes(out, market_page(found, _today()).encode())
     facts = {**found._asdict(), "rule": found.rule.model_dump()}
@@ -100,7 +100,7 @@ def features(home: Home, out: Path | None, as_json: bool) -> None:
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     _require_markdown(out)
-    found = measure_features(BarStore(home.data, simulated=False))
+    found = measure_features(registered_store(home))
     if out is not None:
         publish_bytes(out, feature_page(found, _today()).encode())
     emit(feature_facts(found), [*feature_lines(found), *([f"written to {out}"] if out else [])], as_json)

@@ -132,9 +132,9 @@ def _home(home: Home) -> Finding:
 
 
 def _bars(home: Home) -> Finding:
-    from moola_pipeline.bars.store import BarStore, read_manifest, verify_files
+    from moola_pipeline.bars.store import read_manifest, registered_store, verify_files
 
-    store = BarStore(home.data, simulated=False)
+    store = registered_store(home)
     files = read_manifest(store).files
     if not files:
         return Finding(
@@ -149,10 +149,10 @@ def _bars(home: Home) -> Finding:
 
 def _rolls(home: Home) -> Finding:
     from moola_pipeline.bars.rolls import registered_rolls
-    from moola_pipeline.bars.store import BarStore
+    from moola_pipeline.bars.store import registered_store
     from moola_pipeline.cli.next_steps import ADD_ROLLS, lacks_rolls
 
-    store = BarStore(home.data, simulated=False)
+    store = registered_store(home)
     if lacks_rolls(store):
         return Finding("warn", "rolls", f"{ADD_ROLLS['why']}. Run: {ADD_ROLLS['command']}")
     rolls = registered_rolls(store)
@@ -160,16 +160,18 @@ def _rolls(home: Home) -> Finding:
 
 
 def _labels(home: Home) -> Finding:
-    from moola_pipeline.bars.store import BarStore, read_manifest
+    from moola_pipeline.bars.store import read_manifest, registered_store
     from moola_pipeline.cli.next_steps import ADD_BARS, ADD_LABELS
     from moola_pipeline.labels.registry import has_labels, registered_files, registered_labels
 
-    with_bars = bool(read_manifest(BarStore(home.data, simulated=False)).files)
-    if not has_labels(home.labels):
+    store = registered_store(home)
+    with_bars = bool(read_manifest(store).files)
+    if not has_labels(store.labels):
         if with_bars:
             return Finding("warn", "labels", f"{ADD_LABELS['why']}. Run: {ADD_LABELS['command']}")
         return Finding("ok", "labels", "none registered")
-    detail = f"{len(registered_labels(home.labels)):,} rows of {_n_files(registered_files(home.labels))}"
+    n_labels, files = len(registered_labels(store.labels)), registered_files(store.labels)
+    detail = f"{n_labels:,} rows of {_n_files(files)}"
     if not with_bars:
         return Finding("warn", "labels", f"{detail}, but {ADD_BARS['why']}. Run: {ADD_BARS['command']}")
     return Finding("ok", "labels", detail)

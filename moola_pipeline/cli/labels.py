@@ -10,7 +10,7 @@ import click
 import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.label_review import Outlook, look_ahead
 from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.options import split_options, splits_in_force
@@ -55,10 +55,11 @@ def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json
     --drop-bad keeps the rest.
     """
     settings = splits_in_force(home)
-    bars = _bars(home)
+    store = registered_store(home)
+    bars = read_bars(store)
     ledger, rows = account(file, bars, pass_number)
-    ledger = register_labels(home.labels, file, ledger, rows, bars, drop_bad)
-    outlook = look_ahead(registered_labels(home.labels), bars, settings, rows, file.name)
+    ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad)
+    outlook = look_ahead(registered_labels(store.labels), bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(outlook, ledger, rows), as_json)
 
 
@@ -82,14 +83,15 @@ def check(
     "moola run" remembers them.
     """
     settings = splits_in_force(home, rolling, **ends)
-    bars = _bars(home)
+    store = registered_store(home)
+    bars = read_bars(store)
     if file is not None:
         _check_file(home, file, pass_number, settings, bars, as_json)
         return
     if pass_number is not None:
         raise BadInput("--pass must come with a FILE, but there is none. Name one, or leave --pass out.")
-    rows = registered_labels(home.labels)
-    _report(home, registered_files(home.labels), look_ahead(rows, bars, settings), as_json)
+    rows = registered_labels(store.labels)
+    _report(home, registered_files(store.labels), look_ahead(rows, bars, settings), as_json)
     _refuse_strays(rows, bars)
 
 
@@ -104,7 +106,7 @@ def _check_file(
     ledger, rows = account(file, bars, pass_number)
     refusal, merged = None, rows
     try:
-        merged = with_registered(home.labels, file, rows, bars)
+        merged = with_registered(registered_store(home).labels, file, rows, bars)
     except BadInput as fault:
         refusal = fault
     outlook = look_ahead(merged, bars, settings, rows, file.name)
@@ -117,10 +119,6 @@ def _check_file(
         )
     if refusal is not None:
         raise refusal
-
-
-def _bars(home: Home) -> pd.DataFrame:
-    return read_bars(BarStore(home.data, simulated=False))
 
 
 def _refuse_strays(rows: pd.DataFrame, bars: pd.DataFrame) -> None:

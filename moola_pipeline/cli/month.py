@@ -130,15 +130,15 @@ def _month_end(first: date) -> date:
 
 def _until_in_use(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
     from moola_pipeline.bars.manifest import add_bars
-    from moola_pipeline.bars.store import BarStore
+    from moola_pipeline.bars.store import registered_store
     from moola_pipeline.labels.chosen_splits import remember_choice
     from moola_pipeline.labels.splits import SplitSettings
 
     with play.step("train on the months to June: the first champion") as told:
-        add_bars(BarStore(play.home.data, simulated=False), files / BARS)
+        add_bars(registered_store(play.home), files / BARS)
         take_labels(play.home, files / LABELS)
         rolling = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
-        remember_choice(play.home.data, rolling)
+        remember_choice(registered_store(play.home).root, rolling)
         made = carry_out(instance, "train_job", launch_config(), None)
         require(len(made) == 9, f"nine assets must be made, got {len(made)}")
         champion = champion_of(play.home)

@@ -118,10 +118,11 @@ def carry_out(instance: "dg.DagsterInstance", job: str, config: Any, assets: Any
 def take_labels(home: Home, path: Path) -> None:
     """Register a file of labels, as `moola labels add` does."""
     from moola_pipeline.bars.manifest import read_bars
-    from moola_pipeline.bars.store import BarStore
+    from moola_pipeline.bars.store import registered_store
     from moola_pipeline.labels.registry import add_labels
 
-    add_labels(home.labels, path, read_bars(BarStore(home.data, simulated=False)), drop_bad=False)
+    store = registered_store(home)
+    add_labels(store.labels, path, read_bars(store), drop_bad=False)
 
 
 def champion_of(home: Home) -> str | None:

@@ -1,6 +1,6 @@
 """What a home still lacks before `moola run` can train on registered bars."""
 
-from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.labels.registry import LABELS_NAME
 from moola_pipeline.storage.home import Home
 
@@ -19,11 +19,11 @@ def next_steps(home: Home) -> list[dict[str, str]]:
     Raises:
         IntegrityError: If the manifest is broken.
     """
-    store = BarStore(home.data, simulated=False)
+    store = registered_store(home)
     steps = [ADD_ROLLS] if lacks_rolls(store) else []
     if not read_manifest(store).files:
         steps = [ADD_BARS]
-    if not (home.labels / LABELS_NAME).exists():
+    if not (store.labels / LABELS_NAME).exists():
         steps.append(ADD_LABELS)
     return steps or [RUN]
 

@@ -80,10 +80,11 @@ def splits_in_force(home: "Home", rolling: int | None = None, **ends: datetime |
     """
     from pydantic import ValidationError
 
+    from moola_pipeline.bars.store import registered_store
     from moola_pipeline.labels.chosen_splits import read_choice
     from moola_pipeline.labels.splits import SplitSettings
 
-    chosen = read_choice(home.data) or SplitSettings()
+    chosen = read_choice(registered_store(home).root) or SplitSettings()
     given: dict[str, date] = {name: end.date() for name, end in ends.items() if end is not None}
     if rolling is not None and given:
         raise BadInput("Splits must end by --rolling or by dates, but both came. Leave one out.")
@@ -123,5 +124,5 @@ def choose_splits(
     bars = market.bars()
     placed = place_labels(market.labels(), bars).frame
     check_splits(assign_splits(placed, bars, settings), bars, settings)
-    remember_choice(home.data, settings)
+    remember_choice(market.store.root, settings)
     return settings

@@ -90,9 +90,9 @@ def _registered(home: "Home", instrument: str) -> "pd.DataFrame | None":
     """The home's rolls, if they are of this instrument: its contracts say so, or else its bars."""
     from moola_pipeline.bars.raw import CONTRACT_CODE
     from moola_pipeline.bars.rolls import registered_rolls
-    from moola_pipeline.bars.store import BarStore, read_manifest
+    from moola_pipeline.bars.store import read_manifest, registered_store
 
-    store = BarStore(home.data, simulated=False)
+    store = registered_store(home)
     rolls = registered_rolls(store)
     if rolls is None:
         return None

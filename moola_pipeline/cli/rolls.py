@@ -10,7 +10,7 @@ from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.roll_proposals import Proposal, ProposalSettings, propose_rolls
 from moola_pipeline.bars.rolls import add_rolls, registered_rolls, remove_rolls
 from moola_pipeline.bars.schema import INSTRUMENTS
-from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.store import read_manifest, registered_store
 from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.output import (
     emit,
@@ -33,7 +33,7 @@ ACCEPT = {"why": "register them, once you have looked them over"}
 @click.pass_obj
 def add(home: Home, file: Path, as_json: bool) -> None:
     """Register the rolls of a csv (time, old, new) in place of those registered before."""
-    added = add_rolls(BarStore(home.data, simulated=False), file)
+    added = add_rolls(registered_store(home), file)
     outcome = "unchanged" if not added.changed else "replaced" if added.n_before else "registered"
     steps = next_steps(home)
     facts = {
@@ -52,7 +52,7 @@ def add(home: Home, file: Path, as_json: bool) -> None:
 @click.pass_obj
 def remove(home: Home, as_json: bool) -> None:
     """Register no rolls any more: contracts are then those that the bars name."""
-    n_removed = remove_rolls(BarStore(home.data, simulated=False))
+    n_removed = remove_rolls(registered_store(home))
     steps = next_steps(home)
     said = f"removed, {n_removed} rolls" if n_removed else "no rolls were registered"
     emit({"rolls_before": n_removed, "next": steps}, [said, *next_lines(steps)], as_json)
@@ -77,7 +77,7 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
     compared with them.
     """
     require_out("--out", out, (".csv",))
-    store = BarStore(home.data, simulated=False)
+    store = registered_store(home)
     bars = read_bars(store)
     instrument = INSTRUMENTS[read_manifest(store).files[0].instrument]
     proposal = propose_rolls(bars, instrument, ProposalSettings(min_jump=min_jump))

@@ -47,11 +47,12 @@ def status(profile: str, market: str, scenario: str | None, as_json: bool) -> No
 
 def _lacking(home: Home, market: str, scenario: str | None) -> dict[str, Any] | None:
     """What registered bars or labels still lack before anything can be made; None where nothing does."""
+    from moola_pipeline.bars.store import registered_store
     from moola_pipeline.cli.next_steps import next_steps
     from moola_pipeline.instrument_data import has_bars
     from moola_pipeline.labels.registry import has_labels
 
-    bars, labels = has_bars(home), has_labels(home.labels)
+    bars, labels = has_bars(home), has_labels(registered_store(home).labels)
     if market == "simulated" or scenario is not None or bars == labels:
         return None
     lacks = "labels" if bars else "bars"

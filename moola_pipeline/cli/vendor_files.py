@@ -167,7 +167,7 @@ def _dropped(bars: VendorBars) -> dict[str, int]:
 def _quarantine(store: BarStore, added: AddedBars) -> str | None:
     if not added.entry.rejected:
         return None
-    return str(store.quarantined(added.entry).relative_to(store.root.parent))
+    return str(store.quarantined(added.entry).relative_to(store.root.parents[1]))
 
 
 def _missing(review: Review) -> str:

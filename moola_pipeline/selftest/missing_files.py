@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import instrument_stores
 from moola_pipeline.storage.checksums import checksums_file, remedy_of, without_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import tracking_elsewhere
@@ -31,9 +31,9 @@ def missing_files(home: Home) -> Iterator[Missing]:
 
     A simulated market is not looked at: what it lacks, the next run makes anew.
     """
-    store = BarStore(home.data, simulated=False)
-    if not store.manifest.exists() and any(_seen(store.raw)):
-        yield _gone(store.manifest, f"record the files in {store.raw}", ADD_AGAIN)
+    for store in instrument_stores(home):
+        if not store.manifest.exists() and any(_seen(store.raw)):
+            yield _gone(store.manifest, f"record the files in {store.raw}", ADD_AGAIN)
     for folder in (home.store, home.reports):
         for market in sorted(folder.glob("*/")):
             for place in without_checksums(market):

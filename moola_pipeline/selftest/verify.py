@@ -11,6 +11,7 @@ from typing import TypeVar
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.store import (
     BarStore,
+    instrument_stores,
     read_manifest,
     verify_file,
     verify_parsed,
@@ -112,11 +113,12 @@ def verify_home(home: Home) -> Verification:
     """
     found = Verification(home)
     markets = [BarStore(path, simulated=True) for path in sorted(home.simulated.glob("*")) if path.is_dir()]
-    for store in (BarStore(home.data, simulated=False), *markets):
+    for store in (*instrument_stores(home), *markets):
         _bars(found, store)
     for store in markets:
         _simulated(found, store)
-    _labels(found, home)
+    for store in instrument_stores(home):
+        _labels(found, store)
     for folder in (home.store, home.reports):
         for place in map(place_of, sorted(folder.rglob(f"*{CHECKSUMS_SUFFIX}"))):
             _asset(found, place)
@@ -160,10 +162,10 @@ def _simulated(found: Verification, store: BarStore) -> None:
         )
 
 
-def _labels(found: Verification, home: Home) -> None:
-    folder, choice = home.labels, home.data / CHOICE_NAME
+def _labels(found: Verification, store: BarStore) -> None:
+    folder, choice = store.labels, store.root / CHOICE_NAME
     if choice.exists():
-        found.prove("split dates", choice, lambda: read_choice(home.data))
+        found.prove("split dates", choice, lambda: read_choice(store.root))
     if not folder.exists():
         return
     files = found.prove("labels", folder, lambda: _proven_labels(folder))

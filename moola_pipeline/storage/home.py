@@ -51,13 +51,17 @@ class Home:
 
     @property
     def data(self) -> Path:
-        """Registered bars (raw/, manifest.json, rolls.csv) and labels (labels/)."""
+        """All that commands and runs make, but for Dagster's own."""
         return self.root / "data"
 
+    def instrument(self, name: str) -> Path:
+        """Registered bars (raw/, manifest.json, rolls.csv) and labels (labels/) of one instrument."""
+        return self.data / name.lower()
+
     @property
-    def labels(self) -> Path:
-        """The registered labels and their ledger."""
-        return self.data / "labels"
+    def inbox(self) -> Path:
+        """The watched folder: files of bars, of whatever instrument, that are to be added."""
+        return self.data / "inbox"
 
     @property
     def simulated(self) -> Path:

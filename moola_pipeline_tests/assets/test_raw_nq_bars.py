@@ -44,8 +44,8 @@ def made_in_last_run(home: Home) -> list[str]:
     [
         (
             "registered_copy",
-            f"raw/{BARS}",
-            "data/manifest.json",
+            f"nq/raw/{BARS}",
+            "nq/manifest.json",
             'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
             "run: moola bars add {file}",
         ),
@@ -76,7 +76,7 @@ def test_a_changed_byte_is_named_with_both_digests_and_a_remedy(
 
 
 def test_restoring_the_byte_makes_the_home_run_again(registered_copy: Home):
-    path = registered_copy.data / "raw" / BARS
+    path = registered_copy.data / "nq" / "raw" / BARS
     content, _, _ = change_byte(path)
     assert run(registered_copy).exit_code == FAILED
     path.write_bytes(content)
@@ -107,17 +107,17 @@ def test_a_simulated_market_is_made_anew_once_its_folder_is_deleted(smoke_copy: 
 
 
 def test_a_missing_file_stops_the_run_as_a_changed_one_does(registered_copy: Home):
-    (registered_copy.data / "raw" / BARS).unlink()
+    (registered_copy.data / "nq" / "raw" / BARS).unlink()
     result = run(registered_copy)
     assert result.exit_code == FAILED
-    assert complaint(result).startswith(f"{BARS}: data/manifest.json records it, but it is gone.")
+    assert complaint(result).startswith(f"{BARS}: nq/manifest.json records it, but it is gone.")
     assert made_in_last_run(registered_copy) == []
 
 
 def test_a_run_that_failed_leaves_the_last_results_in_place(registered_copy: Home):
     report = registered_copy.reports / "nq-smoke" / "report.json"
     before = report.read_bytes()
-    change_byte(registered_copy.data / "raw" / BARS)
+    change_byte(registered_copy.data / "nq" / "raw" / BARS)
     assert run(registered_copy).exit_code == FAILED
     assert report.read_bytes() == before
     kept = {path.name.partition(".")[0] for path in (registered_copy.store / "nq-smoke").iterdir()}

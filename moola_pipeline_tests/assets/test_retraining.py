@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from moola_pipeline.bars.manifest import read_bars
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import FAILED
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, annotate
 from moola_pipeline.inference.live import annotate_live
@@ -54,7 +54,7 @@ def marks_of(home: Home, mode: str) -> pd.DataFrame:
 
 
 def later_day(home: Home) -> pd.DataFrame:
-    bars = read_bars(BarStore(home.data, simulated=False))
+    bars = read_bars(registered_store(home))
     return bars.loc[bars["session"] == pd.Timestamp(LATER_SESSION)].reset_index(drop=True)
 
 
@@ -152,7 +152,7 @@ def test_fewer_labels_in_the_test_months_leave_encoder_and_classifier_alone(
     last_window = labels["window_id"].iloc[-1]
     fewer = labels.loc[labels["window_id"] != last_window]
     fewer.to_csv(tmp_path / LABELS, index=False)
-    (registered_copy.labels).rename(tmp_path / "before")
+    (registered_store(registered_copy).labels).rename(tmp_path / "before")
     moola(registered_copy, "labels", "add", tmp_path / LABELS)
     said = run(registered_copy)
     assert said["made"] == [

@@ -14,7 +14,7 @@ from moola_pipeline.automation import requests
 from moola_pipeline.automation.schedules import AFTER_CLOSE, daily_predictions, weekly_retrain
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.labels.chosen_splits import remember_choice
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.storage.home import Home
@@ -66,7 +66,7 @@ def test_on_a_holiday_nothing_is_due(day: str, isolated_home: Path):
 
 @pytest.mark.parametrize("day", ["2025-03-07", "2025-03-10", "2025-10-31", "2025-11-03", "2025-07-03"])
 def test_the_session_is_that_of_new_yorks_date(day: str, registered_copy: Home, registered_files: Path):
-    add_bars(BarStore(registered_copy.data, simulated=False), registered_files / LATER_BARS)
+    add_bars(registered_store(registered_copy), registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
         request = asked(tick(daily_predictions, instance, datetime.fromisoformat(f"{day} 17:15")))
     assert request.run_key == f"session {day}"
@@ -79,7 +79,7 @@ def test_marks_that_are_up_to_date_are_left_alone(registered_copy: Home):
 
 
 def test_new_bars_are_marked_and_the_run_says_why(registered_copy: Home, registered_files: Path):
-    add_bars(BarStore(registered_copy.data, simulated=False), registered_files / LATER_BARS)
+    add_bars(registered_store(registered_copy), registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
         request = asked(tick(daily_predictions, instance, TUESDAY))
     assert request.tags[requests.WHY].startswith("bars were added: 1,380 rows after the test period")
@@ -101,14 +101,14 @@ def relabel(registered_files: Path, tmp_path: Path) -> Callable[[Home, int], Non
         labels = pd.read_csv(registered_files / LABELS)
         gone = labels["window_id"].iloc[position]
         labels.loc[labels["window_id"] != gone].to_csv(tmp_path / LABELS, index=False)
-        home.labels.rename(tmp_path / "before")
+        registered_store(home).labels.rename(tmp_path / "before")
         moola(home, "labels", "add", tmp_path / LABELS)
 
     return without_label
 
 
 def test_a_new_day_of_bars_retrains_nothing(registered_copy: Home, registered_files: Path):
-    add_bars(BarStore(registered_copy.data, simulated=False), registered_files / LATER_BARS)
+    add_bars(registered_store(registered_copy), registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
         said = skipped(tick(weekly_retrain, instance, SATURDAY))
     assert said == (
@@ -142,7 +142,7 @@ def test_changed_training_labels_retrain_what_depends_on_them(
 
 def choose_rolling(home: Home, months: int) -> None:
     choice = SplitSettings(rule="rolling", rolling_test_months=months, rolling_validation_months=months)
-    remember_choice(home.data, choice)
+    remember_choice(registered_store(home).root, choice)
 
 
 def test_labels_of_a_new_month_move_rolling_splits_and_retrain(
@@ -152,7 +152,7 @@ def test_labels_of_a_new_month_move_rolling_splits_and_retrain(
     with instance_of(registered_copy) as instance:
         said = skipped(tick(weekly_retrain, instance, SATURDAY))
     assert said.startswith("Training rows and labels have not changed. Splits are rolling: the newest 1 ")
-    add_bars(BarStore(registered_copy.data, simulated=False), registered_files / LATER_BARS)
+    add_bars(registered_store(registered_copy), registered_files / LATER_BARS)
     july = pd.DataFrame(
         {
             "window_id": ["july 1", "july 2"],
@@ -164,7 +164,7 @@ def test_labels_of_a_new_month_move_rolling_splits_and_retrain(
     )
     labels = pd.read_csv(registered_files / LABELS)
     pd.concat([labels, july]).to_csv(tmp_path / LABELS, index=False)
-    registered_copy.labels.rename(tmp_path / "before")
+    registered_store(registered_copy).labels.rename(tmp_path / "before")
     moola(registered_copy, "labels", "add", tmp_path / LABELS)
     with instance_of(registered_copy) as instance:
         request = asked(tick(weekly_retrain, instance, SATURDAY))

@@ -16,7 +16,7 @@ from moola_pipeline.automation.sensors import (
     new_bars_sensor,
 )
 from moola_pipeline.bars.manifest import add_bars
-from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.store import read_manifest, registered_store
 from moola_pipeline.definitions import defs
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.home import Home
@@ -53,7 +53,7 @@ def carry_out(instance: dg.DagsterInstance, request: dg.RunRequest) -> list[str]
 
 
 def registered(home: Home) -> list[str]:
-    return [entry.file for entry in read_manifest(BarStore(home.data, simulated=False)).files]
+    return [entry.file for entry in read_manifest(registered_store(home)).files]
 
 
 def test_a_new_day_in_the_inbox_is_added_and_marked_once_and_trains_nothing(
@@ -79,7 +79,7 @@ def test_the_run_keeps_the_profile_of_the_last_training(registered_copy: Home, r
 
 
 def test_bars_added_by_hand_start_predictions_as_well(registered_copy: Home, registered_files: Path):
-    add_bars(BarStore(registered_copy.data, simulated=False), registered_files / LATER_BARS)
+    add_bars(registered_store(registered_copy), registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
         assert asked(look(instance)).run_key is not None
 
@@ -143,7 +143,7 @@ def test_broken_options_and_a_broken_manifest_turn_the_tick_red(registered_copy:
         with pytest.raises(BadInput, match="options.json must be a JSON object"):
             look(instance)
         (registered_copy.data / "inbox/options.json").unlink()
-        (registered_copy.data / "manifest.json").write_text("{")
+        registered_store(registered_copy).manifest.write_text("{")
         with pytest.raises(IntegrityError, match="manifest.json must hold what was registered"):
             look(instance)
 

@@ -8,29 +8,35 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import inbox
-from moola_pipeline.bars.inbox import InboxFile, inbox_folder, take_inbox
+from moola_pipeline.bars.inbox import InboxFile, take_inbox
 from moola_pipeline.bars.manifest import add_bars, read_bars
-from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock, write_csv
 
 NEW_YORK = '{"timezone": "America/New_York"}'
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> BarStore:
-    return BarStore(tmp_path / "data", simulated=False)
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
 
 
 @pytest.fixture
-def folder(store: BarStore) -> Path:
-    inbox_folder(store).mkdir(parents=True)
-    return inbox_folder(store)
+def store(home: Home) -> BarStore:
+    return registered_store(home)
+
+
+@pytest.fixture
+def folder(home: Home) -> Path:
+    home.inbox.mkdir(parents=True)
+    return home.inbox
 
 
 def take(store: BarStore) -> list[InboxFile]:
-    return take_inbox(store, settle_seconds=0)
+    return take_inbox(Home(store.root.parents[1]), settle_seconds=0)
 
 
 def outcomes(files: list[InboxFile]) -> dict[str, str]:
@@ -56,7 +62,7 @@ def test_a_file_is_added_and_leaves_the_inbox_with_its_bytes_kept(store: BarStor
 
 def test_an_inbox_that_is_not_there_is_made_and_empty(store: BarStore):
     assert take(store) == []
-    assert inbox_folder(store).is_dir()
+    assert (store.root.parent / "inbox").is_dir()
 
 
 def test_a_file_is_recorded_as_bars_add_records_it(store: BarStore, folder: Path, tmp_path: Path):
@@ -128,7 +134,7 @@ def test_the_same_file_twice_is_kept_once(store: BarStore, folder: Path):
 def test_a_file_written_just_now_waits(store: BarStore, folder: Path):
     path = write_csv(folder / "nq.csv", made_up_bars())
     os.utime(path, (0, 0))  # a copy that keeps the original's time is no older for it
-    (file,) = take_inbox(store)
+    (file,) = take_inbox(Home(store.root.parents[1]))
     assert (file.outcome, file.why) == (
         "waiting",
         "it was written 0 s ago, and is taken after 30 s of rest",
@@ -201,7 +207,9 @@ def test_what_was_being_removed_when_the_machine_stopped_is_looked_at_again(stor
 
 def test_files_wait_for_their_turn_when_the_time_is_over(store: BarStore, folder: Path):
     write_csv(folder / "nq.csv", made_up_bars())
-    assert outcomes(take_inbox(store, settle_seconds=0, most_seconds=-1)) == {"nq.csv": "waiting"}
+    assert outcomes(take_inbox(Home(store.root.parents[1]), settle_seconds=0, most_seconds=-1)) == {
+        "nq.csv": "waiting"
+    }
     assert outcomes(take(store)) == {"nq.csv": "added"}
 
 

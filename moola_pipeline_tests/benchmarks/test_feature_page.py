@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moola_pipeline.bars.simulated import SMOKE_SETTINGS
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.benchmarks.feature_page import (
     COMMAND,
     FeatureReport,
@@ -27,7 +27,7 @@ ROW = re.compile(r"^\| (\d+) \| `(\w+)` \| (.+?) \| (\S+) to (\S+) \| (.+?) \| .
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> FeatureReport:
     home = Home(tmp_path_factory.mktemp("home"))
-    return measure_features(BarStore(home.data, simulated=False), SMOKE_SETTINGS)
+    return measure_features(registered_store(home), SMOKE_SETTINGS)
 
 
 def test_the_page_lists_the_features_of_the_schema_with_their_formulas_and_ranges():

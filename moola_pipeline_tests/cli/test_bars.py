@@ -20,6 +20,11 @@ def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in files)
 
 
+def parsed(home: Path) -> list[str]:
+    """What the registered files of a home were parsed into."""
+    return [name for name in files_below(home) if "/parsed/" in name]
+
+
 def naive_file(path: Path) -> Path:
     bars = made_up_bars(4)
     return write_csv(path, bars.assign(timestamp=bars["timestamp"].dt.tz_localize(None)))
@@ -40,7 +45,11 @@ def test_adding_a_file_says_what_was_understood_and_what_comes_next(bar_file: Pa
         "  moola bars rolls add FILE      no contract rolls are known: a roll would look like a price move",
         "  moola labels add FILE          no labels are registered",
     ]
-    assert files_below(isolated_home) == ["data/manifest.json", "data/raw/nq.csv"]
+    assert files_below(isolated_home) == [
+        "data/nq/manifest.json",
+        *parsed(isolated_home),
+        "data/nq/raw/nq.csv",
+    ]
 
 
 def test_json_holds_the_same_and_nothing_else(bar_file: Path):
@@ -88,7 +97,11 @@ def test_a_bad_file_stops_after_the_good_ones_before_it(tmp_path: Path, isolated
     assert complaint(result).startswith(
         "bad.csv: the times in timestamp must prove their time zone, got none."
     )
-    assert files_below(isolated_home) == ["data/manifest.json", "data/raw/14.csv"]
+    assert files_below(isolated_home) == [
+        "data/nq/manifest.json",
+        *parsed(isolated_home),
+        "data/nq/raw/14.csv",
+    ]
 
 
 def test_a_bad_file_leaves_one_json_object_on_the_files_before_it(bar_file: Path, tmp_path: Path):
@@ -155,7 +168,7 @@ def test_the_list_shows_every_file_and_whether_it_is_intact(bar_file: Path, isol
 
 def test_a_list_with_a_changed_file_ends_with_1_and_a_remedy_that_works(bar_file: Path, isolated_home: Path):
     call("bars", "add", bar_file)
-    kept = isolated_home / "data/raw/nq.csv"
+    kept = isolated_home / "data/nq/raw/nq.csv"
     kept.write_bytes(kept.read_bytes() + b" ")
     result = call("bars", "list")
     assert result.exit_code == 1
@@ -176,7 +189,7 @@ def test_a_list_with_a_changed_file_ends_with_1_and_a_remedy_that_works(bar_file
 
 def test_a_list_with_a_lost_file_prints_its_json_and_ends_with_1(bar_file: Path, isolated_home: Path):
     call("bars", "add", bar_file)
-    (isolated_home / "data/raw/nq.csv").unlink()
+    (isolated_home / "data/nq/raw/nq.csv").unlink()
     result = call("bars", "list", "--json")
     assert result.exit_code == 1
     assert [file["intact"] for file in facts(result)["files"]] == [False]
@@ -213,15 +226,18 @@ def test_rows_set_aside_are_counted_by_reason_and_shown_where_they_lie(tmp_path:
         "  rows    301 read, 298 kept, 3 dropped (1 exact duplicate; 2 a bar must have prices above 0 points)"
         in result.stdout
     )
-    assert "  set aside in data/quarantine/nq.csv.csv, each with its reason; first row 6\n" in result.stdout
+    assert (
+        "  set aside in data/nq/quarantine/nq.csv.csv, each with its reason; first row 6\n" in result.stdout
+    )
     assert files_below(isolated_home) == [
-        "data/manifest.json",
-        "data/quarantine/nq.csv.csv",
-        "data/raw/nq.csv",
+        "data/nq/manifest.json",
+        *parsed(isolated_home),
+        "data/nq/quarantine/nq.csv.csv",
+        "data/nq/raw/nq.csv",
     ]
     (file,) = facts(call("bars", "add", path, "--json"))["files"]
     assert file["rows"]["dropped"] == {"exact duplicate": 1, "a bar must have prices above 0 points": 2}
-    assert file["quarantine"] == "data/quarantine/nq.csv.csv"
+    assert file["quarantine"] == "data/nq/quarantine/nq.csv.csv"
     assert file["missing"]["by_session"] == {"2024-03-08": 2}
 
 
@@ -237,7 +253,7 @@ def test_a_cell_that_is_no_number_is_quoted_on_screen_in_json_and_in_quarantine(
     assert file["rows"]["first_rejected"] == [
         {"row": 1, "reason": "a bar must have numbers as prices and volume", "found": "open is 'n.v.'"}
     ]
-    held = pd.read_csv(isolated_home / "data/quarantine/nq.csv.csv")
+    held = pd.read_csv(isolated_home / "data/nq/quarantine/nq.csv.csv")
     assert held[["row", "found"]].to_numpy().tolist() == [[1, "open is 'n.v.'"]]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.bars.manifest import add_bars
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.doctor import CHECKS
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.storage.atomic_write import locked
@@ -23,7 +23,7 @@ INSTALLATION = {"python", "packages", "TA-Lib", "device"}
 @pytest.fixture
 def with_bars(isolated_home: Path, tmp_path: Path) -> Path:
     path = write_csv(tmp_path / "nq.csv", made_up_bars(6))
-    add_bars(BarStore(isolated_home / "data", simulated=False), path)
+    add_bars(registered_store(Home(isolated_home)), path)
     return isolated_home
 
 
@@ -60,7 +60,7 @@ def test_a_changed_bar_file_fails_with_both_digests(with_bars: Path):
         "ok",
         "6 in 1 file, 2024-03-08 14:30 to 2024-03-08 14:35 UTC, every SHA256 as registered",
     )
-    with (with_bars / "data/raw/nq.csv").open("ab") as stream:
+    with (with_bars / "data/nq/raw/nq.csv").open("ab") as stream:
         stream.write(b" ")
     result = call("doctor", "--json")
     (bars,) = [check for check in facts(result)["checks"] if check["what"] == "bars"]
@@ -76,7 +76,7 @@ def test_what_is_missing_beside_bars_is_named_with_its_command(with_bars: Path):
 
 
 def test_damaged_labels_fail(with_bars: Path):
-    folder = with_bars / "data" / "labels"
+    folder = with_bars / "data" / "nq" / "labels"
     folder.mkdir()
     (folder / "labels.csv").write_text("window_id\n")
     result = call("doctor", "--json")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.schema import INSTRUMENTS, validate_bars
-from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.store import read_manifest, registered_store
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock, write_parquet
 from moola_pipeline_tests.cli.calls import call
@@ -107,16 +108,15 @@ def test_any_bytes_end_as_bars_that_hold_or_as_one_line_without_a_trace(content,
         words = [word for option in options.items() for word in option]
         result = call("bars", "add", path, *words, home=home)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        files = {file.relative_to(home / "data") for file in home.rglob("*") if file.suffix != ".lock"}
-        files = {file for file in files if (home / "data" / file).is_file()}
-        store = BarStore(home / "data", simulated=False)
+        files = {file for file in home.rglob("*") if file.suffix != ".lock" and file.is_file()}
+        store = registered_store(Home(home))
         if result.exit_code == 0:
             (entry,) = read_manifest(store).files
             bars = read_bars(store)
             validate_bars(bars, INSTRUMENTS[entry.instrument])
             assert len(bars) == entry.rows
-            expected = {Path("manifest.json"), Path("raw") / entry.file}
-            assert files - expected <= {Path("quarantine") / f"{entry.file}.csv"}
+            expected = {store.manifest, store.raw / entry.file, store.parsed(entry)}
+            assert files - expected <= {store.quarantined(entry)}
         else:
             assert result.exit_code == 2
             assert result.stderr.startswith("Error: ")

@@ -7,7 +7,8 @@ import pytest
 
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.schema import RAW_COLUMNS
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
 
@@ -20,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weekly")
     path = folder / "weekly.parquet"
     BARS[list(RAW_COLUMNS)].to_parquet(path, index=False)
-    add_bars(BarStore(folder / "home" / "data", simulated=False), path)
+    add_bars(registered_store(Home(folder / "home")), path)
     return folder / "home"
 
 
@@ -28,9 +29,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def with_bars(home: Path, tmp_path: Path) -> Path:
     own = tmp_path / "home"
     own.mkdir()
-    (own / "data").mkdir()
-    for name in ("manifest.json", "raw"):
-        (own / "data" / name).symlink_to(home / "data" / name)
+    (own / "data" / "nq").mkdir(parents=True)
+    for name in ("manifest.json", "parsed", "raw"):
+        (own / "data" / "nq" / name).symlink_to(home / "data" / "nq" / name)
     return own
 
 
@@ -84,7 +85,7 @@ def test_a_file_with_bad_rows_is_refused_and_nothing_is_kept_of_it(with_bars: Pa
     result = call("labels", "add", partly_bad, home=with_bars)
     assert (result.exit_code, result.stdout) == (2, "")
     assert complaint(result).startswith("partly.csv: 2 of 47 rows cannot be used (row 46: ")
-    assert not (with_bars / "data" / "labels").exists()
+    assert not (with_bars / "data" / "nq" / "labels").exists()
 
 
 def test_the_rest_is_kept_where_the_user_says_so(with_bars: Path, partly_bad: Path):
@@ -104,7 +105,7 @@ def test_checking_a_file_lists_its_faults_exits_2_and_writes_nothing(with_bars: 
         "partly.csv: each row must be usable, but 2 of 47 are not. "
         f"Correct them, or keep the rest with: moola labels add {partly_bad} --drop-bad"
     )
-    assert not (with_bars / "data" / "labels").exists()
+    assert not (with_bars / "data" / "nq" / "labels").exists()
 
 
 def test_dropping_is_not_offered_where_nothing_would_be_left(with_bars: Path, good: Path, tmp_path: Path):
@@ -129,7 +130,7 @@ def test_an_older_file_of_which_nothing_is_kept_is_not_asked_for_more_rows(with_
 def test_checking_a_good_file_exits_0_and_writes_nothing(with_bars: Path, good: Path):
     result = call("labels", "check", good, home=with_bars)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert not (with_bars / "data" / "labels").exists()
+    assert not (with_bars / "data" / "nq" / "labels").exists()
 
 
 def test_checking_without_a_file_accounts_for_the_registered_labels(with_bars: Path, good: Path):
@@ -142,11 +143,11 @@ def test_checking_without_a_file_accounts_for_the_registered_labels(with_bars: P
 
 def test_registered_labels_whose_bars_are_gone_fail_the_check(with_bars: Path, good: Path, tmp_path: Path):
     call("labels", "add", good, home=with_bars)
-    for name in ("manifest.json", "raw"):
-        (with_bars / "data" / name).unlink()
+    for name in ("manifest.json", "parsed", "raw"):
+        (with_bars / "data" / "nq" / name).unlink()
     half = tmp_path / "half.parquet"
     BARS.loc[: len(BARS) // 2 - 1, list(RAW_COLUMNS)].to_parquet(half, index=False)
-    add_bars(BarStore(with_bars / "data", simulated=False), half)
+    add_bars(registered_store(Home(with_bars)), half)
     result = call("labels", "check", home=with_bars)
     assert result.exit_code == 1
     assert complaint(result).startswith(
@@ -167,14 +168,14 @@ def test_without_bars_the_missing_command_is_named(words: tuple[str, ...], isola
     result = call("labels", *words)
     assert result.exit_code == 2
     assert 'Add a file with "moola bars add FILE".' in complaint(result)
-    assert not (isolated_home / "data" / "labels").exists()
+    assert not (isolated_home / "data" / "nq" / "labels").exists()
 
 
 def test_a_changed_bar_file_stops_labels_with_exit_1(with_bars: Path, good: Path, home: Path):
-    (with_bars / "data" / "raw").unlink()
-    (with_bars / "data" / "raw").mkdir()
-    content = (home / "data" / "raw" / "weekly.parquet").read_bytes()
-    (with_bars / "data" / "raw" / "weekly.parquet").write_bytes(content + b" ")
+    (with_bars / "data" / "nq" / "raw").unlink()
+    (with_bars / "data" / "nq" / "raw").mkdir()
+    content = (home / "data" / "nq" / "raw" / "weekly.parquet").read_bytes()
+    (with_bars / "data" / "nq" / "raw" / "weekly.parquet").write_bytes(content + b" ")
     result = call("labels", "add", good, home=with_bars)
     assert result.exit_code == 1
     assert complaint(result).startswith("weekly.parquet: SHA256 is ")
@@ -286,7 +287,7 @@ def test_windows_that_come_as_prices_are_accounted_for(with_bars: Path, tmp_path
 
 def test_lost_labels_are_named_with_the_remedy(with_bars: Path, good: Path):
     call("labels", "add", good, home=with_bars)
-    (with_bars / "data" / "labels" / "labels.csv").unlink()
+    (with_bars / "data" / "nq" / "labels" / "labels.csv").unlink()
     result = call("labels", "check", home=with_bars)
     assert result.exit_code == 1
     assert complaint(result).startswith("labels.csv must hold what ledger.json records, but there is no such")

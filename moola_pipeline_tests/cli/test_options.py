@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline.instrument_data import choose_market
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
@@ -70,11 +71,11 @@ def test_an_unsound_choice_is_refused_and_not_remembered_and_its_advice_works(re
     assert result.exit_code == 2
     said = complaint(result)
     assert said.startswith("The train split (to 2024-11-30) must hold expansions of both types")
-    assert read_choice(registered_copy.data) is None
+    assert read_choice(registered_store(registered_copy).root) is None
     advice = said.partition("Nearest dates that work: moola ")[2].split()
     assert advice[0] == "run"
     assert call(*advice, "--profile", "smoke", "--json", home=registered_copy.root).exit_code == 0
-    chosen = read_choice(registered_copy.data)
+    chosen = read_choice(registered_store(registered_copy).root)
     assert chosen is not None
     assert (chosen.train_end, chosen.validation_end) == (date(2024, 12, 31), date(2025, 1, 31))
 
@@ -93,7 +94,7 @@ def test_options_that_cannot_be_met_are_refused_before_anything_is_made(
     result = call(*SMOKE, *words, home=registered_copy.root)
     assert result.exit_code == 2
     assert complaint(result).startswith(said)
-    assert read_choice(registered_copy.data) is None
+    assert read_choice(registered_store(registered_copy).root) is None
 
 
 def test_a_simulated_market_has_dates_of_its_own(isolated_home):
@@ -104,14 +105,14 @@ def test_a_simulated_market_has_dates_of_its_own(isolated_home):
 
 def test_the_market_of_a_home_has_the_dates_chosen_for_it(registered_copy: Home):
     chosen = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
-    remember_choice(registered_copy.data, chosen)
+    remember_choice(registered_store(registered_copy).root, chosen)
     assert choose_market(registered_copy, "auto", PROFILES["smoke"]).splits == chosen
     simulated = choose_market(registered_copy, "simulated", PROFILES["smoke"])
     assert simulated.splits == PROFILES["smoke"].simulated_splits
 
 
 def test_a_broken_choice_stops_the_run_with_its_remedy(registered_copy: Home):
-    (registered_copy.data / "splits.json").write_text("{")
+    (registered_copy.data / "nq" / "splits.json").write_text("{")
     result = call(*SMOKE, home=registered_copy.root)
     assert result.exit_code == 1
     assert complaint(result).startswith(

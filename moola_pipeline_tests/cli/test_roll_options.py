@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars.rolls import add_rolls
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
@@ -60,7 +60,7 @@ def test_rolls_of_a_file_break_the_bars(bar_file: Path, roll_file: Path):
 def test_registered_rolls_apply_by_themselves_to_bars_of_their_instrument(
     isolated_home: Path, bar_file: Path, roll_file: Path
 ):
-    add_rolls(BarStore(Home(isolated_home).data, simulated=False), roll_file)
+    add_rolls(registered_store(Home(isolated_home)), roll_file)
     shown = zigzag(bar_file)
     assert (shown["segments"], shown["rolls"]["source"], shown["rolls"]["within_bars"]) == (
         2,

@@ -12,6 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.cli.run import _standing
 from moola_pipeline.staleness.fingerprints import STAGES
@@ -142,7 +143,7 @@ def test_bars_without_labels_name_the_missing_command(isolated_home: Path, regis
 
 def test_labels_without_bars_name_the_missing_command(isolated_home: Path, registered_home: Home):
     home = Home(isolated_home)
-    shutil.copytree(registered_home.labels, home.labels)
+    shutil.copytree(registered_store(registered_home).labels, registered_store(home).labels)
     result = call(*SMOKE)
     assert result.exit_code == BAD_INPUT
     assert "Run: moola bars add FILE" in complaint(result)
@@ -243,8 +244,8 @@ def test_labels_on_bars_that_have_gone_stop_the_run(
     registered_copy: Home, registered_files: Path, tmp_path: Path
 ):
     bars = pd.read_parquet(registered_files / BARS)
-    shutil.rmtree(registered_copy.data / "raw")
-    (registered_copy.data / "manifest.json").unlink()
+    shutil.rmtree(registered_copy.data / "nq" / "raw")
+    (registered_copy.data / "nq" / "manifest.json").unlink()
     bars.loc[bars["timestamp"] < pd.Timestamp("2025-04-15", tz="UTC")].to_parquet(tmp_path / BARS)
     moola(registered_copy, "bars", "add", tmp_path / BARS)
     result = call(*SMOKE, home=registered_copy.root)

@@ -132,7 +132,7 @@ def test_a_run_at_work_is_told(smoke_copy: Home):
 
 
 def test_changed_bytes_end_status_and_run_with_the_same_line(registered_copy: Home):
-    path = registered_copy.data / "raw" / BARS
+    path = registered_copy.data / "nq" / "raw" / BARS
     path.write_bytes(path.read_bytes() + b"x")
     told, done = (call(*words, home=registered_copy.root) for words in (STATUS, SMOKE))
     assert (told.exit_code, done.exit_code) == (FAILED, FAILED)

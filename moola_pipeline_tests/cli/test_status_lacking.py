@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from moola_pipeline.bars.manifest import add_bars
-from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import session_bars, write_csv
 from moola_pipeline_tests.cli.calls import call, facts
@@ -11,7 +11,7 @@ from moola_pipeline_tests.cli.calls import call, facts
 
 def test_bars_without_labels_are_answered_with_what_is_missing(isolated_home: Path, tmp_path: Path):
     bars = write_csv(tmp_path / "bars.csv", session_bars("2024-03-04", "2024-03-05"))
-    add_bars(BarStore(Home(isolated_home).data, simulated=False), bars)
+    add_bars(registered_store(Home(isolated_home)), bars)
     result = call("status")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1:] == [

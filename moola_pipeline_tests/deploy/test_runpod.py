@@ -14,15 +14,16 @@ from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 RUNPOD = PROJECT_ROOT / "deploy" / "runpod"
 CODE = ("pyproject.toml", "requirements.txt", "Makefile", "README.md", "workspace.yaml", "dagster.yaml")
 SENT = (
-    "data/manifest.json",
-    "data/rolls.csv",
-    "data/splits.json",
-    "data/raw/nq 2024.csv",
-    "data/labels/labels.csv",
-    "data/labels/raw/mine.csv",
+    "data/nq/manifest.json",
+    "data/nq/rolls.csv",
+    "data/nq/splits.json",
+    "data/nq/raw/nq 2024.csv",
+    "data/nq/parsed/nq 2024.csv.0123456789ab.parquet",
+    "data/nq/labels/labels.csv",
+    "data/nq/labels/raw/mine.csv",
 )
 KEPT = (
-    "data/raw/.nq.csv.x.tmp",
+    "data/nq/raw/.nq.csv.x.tmp",
     "data/mlflow/mlflow.db",
     "data/store/demo/raw_nq_bars.parquet",
     "data/inbox/today.csv",
@@ -91,29 +92,29 @@ def test_what_is_sent_is_what_was_listed_byte_for_byte(pod: Path, home: Path) ->
 def test_nothing_on_the_pod_is_deleted_and_a_changed_file_is_sent_again(pod: Path, home: Path) -> None:
     _sync(pod, home, "sync_up", "--go")
     _write(pod / "data" / "mlflow" / "mlflow.db", "a week of training")
-    _write(pod / "data" / "rolls.csv", "data/rolls.XXX")  # as long as the one sent
+    _write(pod / "data" / "nq" / "rolls.csv", "data/rolls.XXX")  # as long as the one sent
     again = _sync(pod, home, "sync_up", "--go")
     assert again.returncode == 0, again.stderr
     assert (pod / "data" / "mlflow" / "mlflow.db").read_text() == "a week of training"
-    assert (pod / "data" / "rolls.csv").read_text() == "data/rolls.csv"
+    assert (pod / "data" / "nq" / "rolls.csv").read_text() == "data/nq/rolls.csv"
 
 
 def test_a_file_that_arrived_otherwise_is_named(pod: Path, home: Path, monkeypatch, tmp_path: Path) -> None:
     """rsync stands in as one that spoils a file after a true copy."""
     real = shutil.which("rsync")
-    spoils = f'#!/bin/bash\n{real} "$@"; f="{pod}/data/rolls.csv"; [ ! -e "$f" ] || echo spoilt > "$f"\n'
+    spoils = f'#!/bin/bash\n{real} "$@"; f="{pod}/data/nq/rolls.csv"; [ ! -e "$f" ] || echo spoilt > "$f"\n'
     _write(tmp_path / "bin" / "rsync", spoils)
     (tmp_path / "bin" / "rsync").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     spoilt = _sync(pod, home, "sync_up", "--go")
     assert spoilt.returncode == 1
-    assert "data/rolls.csv: FAILED" in spoilt.stdout + spoilt.stderr
+    assert "data/nq/rolls.csv: FAILED" in spoilt.stdout + spoilt.stderr
     assert "is not the one that was sent" in spoilt.stderr
 
 
 def test_results_come_back_as_a_home_of_their_own_and_are_never_overwritten(pod: Path, home: Path) -> None:
     results = ("data/mlflow/mlflow.db", "data/reports/full/report.html", "data/store/full/training.json")
-    for name in (*results, ".env", "data/raw/nq.csv", "moola_pipeline/x.py"):
+    for name in (*results, ".env", "data/nq/raw/nq.csv", "moola_pipeline/x.py"):
         _write(pod / name, name)
     shown = _sync(pod, home, "sync_down", "monday")
     assert set(shown.stdout.splitlines()) == set(results)

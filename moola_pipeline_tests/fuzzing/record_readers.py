@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from moola_pipeline.bars.manifest import add_bars, manifest_digest
-from moola_pipeline.bars.store import BarStore, read_manifest, verify_files
+from moola_pipeline.bars.store import BarStore, read_manifest, registered_store, verify_files
 from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice, remember_choice
 from moola_pipeline.labels.registry import LEDGER_NAME, add_labels, registered_files, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
@@ -52,10 +52,10 @@ def _home() -> Path:
     _made.append(folder)
     home = Home(folder)
     path = made.saved(folder / "nq.csv", made_up_bars(400).to_csv(index=False).encode())
-    add_bars(BarStore(home.data, simulated=False), path)
+    add_bars(registered_store(home), path)
     rows = made.saved(folder / "labels.csv", label_rows().to_csv(index=False).encode())
-    add_labels(home.labels, rows, bar_table(), drop_bad=False)
-    remember_choice(home.data, SplitSettings())
+    add_labels(registered_store(home).labels, rows, bar_table(), drop_bad=False)
+    remember_choice(registered_store(home).root, SplitSettings())
     publish_bytes(home.store / "x" / "table.bin", b"rows")
     write_checksums(home.store / "x" / "table")
     return folder
@@ -100,7 +100,7 @@ def _manifest(content: bytes, folder: Path) -> None:
     home = Home(_home())
     store = BarStore(folder / "data", simulated=False)
     if not store.raw.exists():
-        shutil.copytree(home.data / "raw", store.raw)
+        shutil.copytree(registered_store(home).raw, store.raw)
     store.manifest.write_bytes(content)
     read_manifest(store)
     manifest_digest(store)
@@ -110,7 +110,7 @@ def _manifest(content: bytes, folder: Path) -> None:
 def _ledger(content: bytes, folder: Path) -> None:
     labels = folder / "labels"
     if not labels.exists():
-        shutil.copytree(Home(_home()).labels, labels)
+        shutil.copytree(registered_store(Home(_home())).labels, labels)
     (labels / LEDGER_NAME).write_bytes(content)
     registered_files(labels)
     registered_labels(labels)
@@ -119,7 +119,7 @@ def _ledger(content: bytes, folder: Path) -> None:
 def _kept_labels(content: bytes, folder: Path) -> None:
     labels = folder / "kept"
     if not labels.exists():
-        shutil.copytree(Home(_home()).labels, labels)
+        shutil.copytree(registered_store(Home(_home())).labels, labels)
     (labels / "labels.csv").write_bytes(content)
     registered_labels(labels)
 
@@ -335,10 +335,10 @@ def _study(content: bytes, folder: Path) -> None:
 
 
 RECORD_READERS = (
-    Reader("manifest", _of("data/manifest.json"), damaged_record, _manifest),
-    Reader("ledger", _of("data/labels/ledger.json"), damaged_record, _ledger),
-    Reader("kept-labels", _of("data/labels/labels.csv"), damaged_bytes, _kept_labels),
-    Reader("splits", _of("data/splits.json"), damaged_record, _splits),
+    Reader("manifest", _of("data/nq/manifest.json"), damaged_record, _manifest),
+    Reader("ledger", _of("data/nq/labels/ledger.json"), damaged_record, _ledger),
+    Reader("kept-labels", _of("data/nq/labels/labels.csv"), damaged_bytes, _kept_labels),
+    Reader("splits", _of("data/nq/splits.json"), damaged_record, _splits),
     Reader("checksums", _of("data/store/x/table.checksums.json"), damaged_record, _checksums),
     Reader("home-format", _formats, damaged_record, _format),
     Reader("promotions", _promotions, damaged_log, _log),

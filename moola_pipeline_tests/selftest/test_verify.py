@@ -166,7 +166,7 @@ def test_labels_and_bars_of_a_person_are_proven(registered_copy: Home):
         path.write_bytes(content)
         assert found, name
         assert all("moola" in one.what or "backup" in one.what for one in found)
-    ledger = json.loads((registered_copy.data / "labels" / "ledger.json").read_bytes())
+    ledger = json.loads((registered_copy.data / "nq" / "labels" / "ledger.json").read_bytes())
     assert "record_sha256" in ledger
 
 

@@ -17,7 +17,7 @@ from moola_pipeline.storage.home import (
     home_format,
 )
 
-PARTS = ("data", "labels", "simulated", "store", "reports", "studies", "tracking", "dagster")
+PARTS = ("data", "inbox", "simulated", "store", "reports", "studies", "tracking", "dagster")
 
 
 def test_the_folder_chosen_wins_over_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
