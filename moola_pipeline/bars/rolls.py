@@ -164,22 +164,6 @@ def remove_rolls(store: BarStore) -> int:
     return 0 if before is None else len(before)
 
 
-def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
-    """The contract of each bar: `new` from the time of a roll on, `old` before the first.
-
-    Args:
-        timestamps: (n,) datetime64[ns, UTC], bar opens, in any order.
-        rolls: At least one row, as `read_rolls` returns them.
-
-    Returns:
-        (n,) str, on the index of `timestamps`.
-    """
-    names = pd.array([rolls["old"].iloc[0], *rolls["new"]], dtype="str")
-    opened_at = timestamps.astype("int64").to_numpy()
-    n_rolled = np.searchsorted(nanoseconds(rolls, "time"), opened_at, side="right")
-    return pd.Series(names.take(n_rolled), index=timestamps.index, name="contract")
-
-
 def _record(store: BarStore, manifest: Manifest, has_rolls: bool) -> None:
     """Have the manifest say whether there must be rolls; a simulated market has a record of its own."""
     if not store.simulated and manifest.rolls != has_rolls:

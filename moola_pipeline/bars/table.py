@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.rolls import contract_of
 from moola_pipeline.bars.schema import BAR_COLUMNS, MAX_GAP, RAW_COLUMNS, nanoseconds
 from moola_pipeline.bars.sessions import session_of
 
@@ -36,6 +35,22 @@ def build_table(raw: pd.DataFrame, rolls: pd.DataFrame | None) -> pd.DataFrame:
     breaks |= np.diff(pd.factorize(contract)[0]) != 0
     segment = np.concatenate([[0], np.cumsum(breaks)])[: len(table)]
     return table.assign(segment=segment.astype(np.int32)).loc[:, list(BAR_COLUMNS)]
+
+
+def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
+    """The contract of each bar: `new` from the time of a roll on, `old` before the first.
+
+    Args:
+        timestamps: (n,) datetime64[ns, UTC], bar opens, in any order.
+        rolls: At least one row, as `read_rolls` returns them.
+
+    Returns:
+        (n,) str, on the index of `timestamps`.
+    """
+    names = pd.array([rolls["old"].iloc[0], *rolls["new"]], dtype="str")
+    opened_at = timestamps.astype("int64").to_numpy()
+    n_rolled = np.searchsorted(nanoseconds(rolls, "time"), opened_at, side="right")
+    return pd.Series(names.take(n_rolled), index=timestamps.index, name="contract")
 
 
 def _contracts(raw: pd.DataFrame, rolls: pd.DataFrame | None) -> pd.Series:

@@ -10,9 +10,9 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings
 from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, LABEL_DTYPES, NONE, SECOND_PASS, TYPES
-from moola_pipeline.labels.simulated_windows import in_core, whole_windows, windows_around, windows_without
 from moola_pipeline.labels.surges import Setups, Surges, setups_before, visible_surges
 from moola_pipeline.windows.window_geometry import (
+    BARS_BEFORE,
     CORE_FIRST,
     CORE_LAST,
     OFFSET_COLLAR_BARS,
@@ -77,7 +77,7 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
     evident = sight.surges.onset[plain & (sight.planted != _UNKNOWN)]
     onsets = sight.surges.onset[plain]
     session = session_of(pd.DatetimeIndex(market.bars["timestamp"])).to_numpy("datetime64[D]")
-    fits = whole_windows(market.segment_start)
+    fits = _whole_windows(market.segment_start)
     bar0, again = [], []
     for period in settings.label_periods:
         first = int(np.searchsorted(session, np.datetime64(period.first_session)))
@@ -86,10 +86,10 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
         inside = slice(first + MARGIN_BARS, max(last + 2 - WINDOW_BARS - MARGIN_BARS, 0))
         free[inside] = fits[inside]
         n_empty = round(period.windows * _empty_share(period, settings))
-        chosen = windows_around(evident, free, period.windows - n_empty, rng)
+        chosen = _windows_around(evident, free, period.windows - n_empty, rng)
         if len(chosen) + n_empty < period.windows:  # too few planted ones for a period this short
-            chosen += windows_around(onsets, free, period.windows - n_empty - len(chosen), rng)
-        chosen += windows_without(onsets, free, n_empty, rng)
+            chosen += _windows_around(onsets, free, period.windows - n_empty - len(chosen), rng)
+        chosen += _windows_without(onsets, free, n_empty, rng)
         if len(chosen) < period.windows:
             raise ValueError(
                 f"{period.windows} windows must fit into {period.first_session}..{period.last_session}, "
@@ -203,7 +203,7 @@ def _rows(
 ) -> Iterator[tuple]:
     """Rows of one pass over the windows that begin at these bars."""
     for start, opened_at in zip(windows, market.bars["timestamp"].iloc[windows], strict=True):
-        chosen = in_core(sight.surges.onset, start)
+        chosen = _in_core(sight.surges.onset, start)
         leniency = np.exp(settings.softness * rng.standard_normal((3, len(chosen))))
         kinds = _judged(chosen, leniency, sight, market, settings)
         marks = _mark(start, chosen[kinds != _UNKNOWN], kinds[kinds != _UNKNOWN], sight, settings, rng)
@@ -242,3 +242,59 @@ def _empty_share(period: LabelPeriod, settings: SimulationSettings) -> float:
         return settings.empty_share
     thinner = (1 - settings.decoy_share_after_break) / (1 - settings.decoy_share)
     return 1 - (1 - settings.empty_share) * min(thinner, 1.0)
+
+
+def _whole_windows(segment_start: np.ndarray) -> np.ndarray:
+    """True where a window may begin: enough bars before it, and its end in the same segment."""
+    rows = np.arange(len(segment_start))
+    starts = np.flatnonzero(segment_start)
+    number = np.cumsum(segment_start) - 1
+    first = starts[number]
+    after = np.append(starts[1:], len(rows))[number]
+    return (rows >= first + BARS_BEFORE) & (rows + WINDOW_BARS <= after)
+
+
+def _windows_around(
+    onsets: np.ndarray, free: np.ndarray, n_windows: int, rng: np.random.Generator
+) -> list[int]:
+    """Windows that each have the onset of a randomly drawn expansion in bars 30-74.
+
+    Only expansions that any of these bars could hold are drawn, else those near a segment's
+    end would prefer some positions.
+    """
+    possible = np.pad(np.cumsum(free), (1, 0))
+    earliest, latest = onsets - CORE_LAST, onsets - CORE_FIRST
+    inside = (earliest >= 0) & (latest < len(free))
+    earliest, latest, onsets = earliest[inside], latest[inside], onsets[inside]
+    placeable = possible[latest + 1] - possible[earliest] == CORE_LAST - CORE_FIRST + 1
+    chosen = []
+    for onset in rng.permutation(onsets[placeable]):
+        if len(chosen) == n_windows:
+            break
+        _take(int(onset - rng.integers(CORE_FIRST, CORE_LAST + 1)), free, chosen)
+    return chosen
+
+
+def _windows_without(
+    onsets: np.ndarray, free: np.ndarray, n_windows: int, rng: np.random.Generator
+) -> list[int]:
+    """Windows in whose bars 30-74 none of these starts."""
+    chosen = []
+    for bar0 in rng.permutation(np.flatnonzero(free)):
+        if len(chosen) == n_windows:
+            break
+        if not len(_in_core(onsets, int(bar0))):
+            _take(int(bar0), free, chosen)
+    return chosen
+
+
+def _take(bar0: int, free: np.ndarray, chosen: list[int]) -> None:
+    if free[bar0]:
+        chosen.append(bar0)
+        free[max(bar0 - WINDOW_BARS + 1, 0) : bar0 + WINDOW_BARS] = False
+
+
+def _in_core(onsets: np.ndarray, bar0: int) -> np.ndarray:
+    """Numbers of the expansions that start in bars 30-74 of a window."""
+    first, after = np.searchsorted(onsets, [bar0 + CORE_FIRST, bar0 + CORE_LAST + 1])
+    return np.arange(first, after)

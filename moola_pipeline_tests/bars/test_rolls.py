@@ -10,12 +10,12 @@ from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.rolls import (
     AddedRolls,
     add_rolls,
-    contract_of,
     read_rolls,
     registered_rolls,
     remove_rolls,
 )
 from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.table import contract_of
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MissingFile
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 
