@@ -215,6 +215,7 @@ def test_files_wait_for_their_turn_when_the_time_is_over(store: BarStore, folder
 
 def test_a_broken_manifest_is_no_reason_to_refuse_a_file(store: BarStore, folder: Path):
     write_csv(folder / "nq.csv", made_up_bars())
+    store.root.mkdir()
     store.manifest.write_text("{")
     with pytest.raises(IntegrityError, match="manifest.json must hold what was registered"):
         take(store)

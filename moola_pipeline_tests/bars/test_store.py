@@ -9,9 +9,19 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
-from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, require_plain_name, verify_files
-from moola_pipeline.errors import IntegrityError
+from moola_pipeline.bars.rolls import add_rolls
+from moola_pipeline.bars.store import (
+    BarStore,
+    Manifest,
+    read_manifest,
+    registered_store,
+    require_plain_name,
+    verify_files,
+)
+from moola_pipeline.bars.vendor import VendorOptions
+from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 
 
@@ -126,3 +136,35 @@ def test_a_name_that_is_not_plain_is_refused(name: str):
 @pytest.mark.parametrize("name", ["nq.parquet", "NQ 03-25.Last.txt", "größe.csv"])
 def test_a_plain_name_is_kept(name: str):
     assert require_plain_name(name) == name
+
+
+def test_bars_lie_below_the_folder_of_their_instrument_and_a_home_uses_one(tmp_path: Path):
+    home, es = Home(tmp_path), VendorOptions(instrument="ES")
+    path = write_csv(tmp_path / "es.csv", made_up_bars(60))
+    assert registered_store(home).root == home.data / "nq"
+
+    add_bars(registered_store(home, "ES"), path, es)
+
+    assert (home.data / "es" / "raw" / "es.csv").read_bytes() == path.read_bytes()
+    assert registered_store(home) == registered_store(home, "NQ") == registered_store(home, "ES")
+    with pytest.raises(BadInput, match="one home holds one instrument, here ES, got NQ"):
+        add_bars(registered_store(home, "NQ"), write_csv(tmp_path / "nq.csv", made_up_bars(50)))
+    assert not (home.data / "nq").exists()
+
+
+def test_rolls_alone_do_not_settle_the_instrument_of_a_home(tmp_path: Path):
+    home = Home(tmp_path)
+    rolls = tmp_path / "rolls.csv"
+    rolls.write_text("time,old,new\n2024-03-08T15:00Z,NQH4,NQM4\n")
+    add_rolls(registered_store(home), rolls)
+
+    assert registered_store(home, "ES").root == home.data / "es"
+
+
+def test_a_broken_manifest_still_is_that_of_the_instrument_in_use(tmp_path: Path):
+    home = Home(tmp_path)
+    store = registered_store(home, "ES")
+    add_bars(store, write_csv(tmp_path / "es.csv", made_up_bars(60)), VendorOptions(instrument="ES"))
+    store.manifest.write_text("{")
+
+    assert registered_store(home) == store
