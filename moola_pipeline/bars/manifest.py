@@ -12,12 +12,11 @@ import pandas as pd
 from moola_pipeline.bars.overlap import confirmed, find_conflict, in_order, without_repeats
 from moola_pipeline.bars.parsed import (
     current_bars,
+    current_entries,
     keep,
-    parse_again,
     parsed_or_none,
     publish_entries,
     read_parsed,
-    reader_digest,
 )
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.schema import content_digest
@@ -112,11 +111,9 @@ def read_bars(store: BarStore) -> pd.DataFrame:
             are broken.
     """
     verify_files(store)
-    entries = read_manifest(store).files
+    entries = current_entries(store)
     if not entries:
         raise BadInput('Bars must be registered, but none are. Add a file with "moola bars add FILE".')
-    if any(entry.reader != reader_digest() for entry in entries):
-        entries = parse_again(store)
     merged = in_order(*confirmed([read_parsed(store, entry) for entry in entries]))
     if conflict := find_conflict(merged):
         raise IntegrityError(
@@ -129,11 +126,13 @@ def read_bars(store: BarStore) -> pd.DataFrame:
 def manifest_digest(store: BarStore) -> str:
     """SHA256 over what decides the bar table: files, how they are read, and rolls; reads no bar.
 
+    Files that other code has parsed are parsed again first, as by `read_bars`.
+
     Raises:
         IntegrityError: If the manifest or the rolls are broken.
     """
-    kept = {"sha256", "format", "timezone", "stamp", "columns", "instrument"}
-    files = sorted(entry.model_dump_json(include=kept) for entry in read_manifest(store).files)
+    kept = {"sha256", "parsed_sha256", "format", "timezone", "stamp", "columns", "instrument"}
+    files = sorted(entry.model_dump_json(include=kept) for entry in current_entries(store))
     rolls = registered_rolls(store)
     parts = [*files, "no rolls" if rolls is None else content_digest(rolls)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

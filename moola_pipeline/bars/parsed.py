@@ -118,8 +118,16 @@ def publish_entries(store: BarStore, before: Manifest, files: tuple[ManifestEntr
             path.unlink(missing_ok=True)
 
 
-def parse_again(store: BarStore) -> tuple[ManifestEntry, ...]:
-    """The record of the files of a store, those that another reader has parsed being parsed again."""
+def current_entries(store: BarStore) -> tuple[ManifestEntry, ...]:
+    """The record of the files of a store, those that another reader has parsed being parsed again.
+
+    Raises:
+        BadInput: If this reader refuses a file.
+        IntegrityError: If such a file was changed or is gone, or the manifest is broken.
+    """
+    entries = read_manifest(store).files
+    if all(entry.reader == reader_digest() for entry in entries):
+        return entries
     with locked(store.manifest):
         manifest = read_manifest(store)
         files = tuple(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import parsed as parsed_module
-from moola_pipeline.bars.manifest import add_bars, read_bars
+from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.parsed import changed_minutes, reader_digest
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file
@@ -42,8 +42,7 @@ def refuse(*_: object) -> None:
 
 
 def use_reader(patch: pytest.MonkeyPatch, name: str, reader: Reader) -> None:
-    for module in ("parsed", "manifest"):
-        patch.setattr(f"moola_pipeline.bars.{module}.reader_digest", lambda: name * 64)
+    patch.setattr(parsed_module, "reader_digest", lambda: name * 64)
     patch.setattr(parsed_module, "read_recorded_file", reader)
 
 
@@ -67,11 +66,11 @@ def test_what_was_parsed_comes_back_as_it_was(tmp_path: Path, contract: str | No
 def test_an_equal_reading_renews_the_digest_of_the_reader_alone(
     store: BarStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    [before] = read_manifest(store).files
+    [before], digest = read_manifest(store).files, manifest_digest(store)
     kept = {path: path.stat().st_mtime_ns for path in store.parsed_folder.iterdir()}
     use_reader(monkeypatch, "a", read_recorded_file)
 
-    read_bars(store)
+    assert manifest_digest(store) == digest
 
     [after] = read_manifest(store).files
     assert after == before.model_copy(update={"reader": "a" * 64})
@@ -82,7 +81,7 @@ def test_an_equal_reading_renews_the_digest_of_the_reader_alone(
 def test_a_mended_reader_reaches_files_registered_before_and_names_the_bars_that_changed(
     store: BarStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    before = read_bars(store)
+    before, digest = read_bars(store), manifest_digest(store)
     use_reader(monkeypatch, "a", one_bar_higher)
 
     with caplog.at_level(logging.WARNING):
@@ -93,6 +92,7 @@ def test_a_mended_reader_reaches_files_registered_before_and_names_the_bars_that
         "first 2024-03-08 14:35:00+00:00"
     ]
     assert after["high"][5] == before["high"][5] + 0.25
+    assert manifest_digest(store) != digest
     use_reader(monkeypatch, "a", refuse)  # type: ignore[arg-type]
     pd.testing.assert_frame_equal(read_bars(store), after)
     assert len(caplog.messages) == 1
