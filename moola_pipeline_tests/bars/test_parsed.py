@@ -91,7 +91,7 @@ def test_a_mended_reader_reaches_files_registered_before_and_names_the_bars_that
         "nq.csv: the code that parses it has changed, and 1 of its 60 bars with it, "
         "first 2024-03-08 14:35:00+00:00"
     ]
-    assert after["high"][5] == before["high"][5] + 0.25
+    assert after["high"].to_numpy()[5] == before["high"].to_numpy()[5] + 0.25
     assert manifest_digest(store) != digest
     use_reader(monkeypatch, "a", refuse)  # type: ignore[arg-type]
     pd.testing.assert_frame_equal(read_bars(store), after)
@@ -114,7 +114,7 @@ def test_a_kill_while_a_changed_reader_parses_again_loses_nothing(
 
     pd.testing.assert_frame_equal(read_bars(store), before)
     use_reader(monkeypatch, "a", one_bar_higher)
-    assert read_bars(store)["high"][5] == before["high"][5] + 0.25
+    assert read_bars(store)["high"].to_numpy()[5] == before["high"].to_numpy()[5] + 0.25
 
 
 def test_a_parsed_file_that_nobody_needs_any_more_is_removed(
@@ -155,7 +155,7 @@ def test_a_new_file_is_compared_with_what_this_reader_makes_of_the_others(
     use_reader(monkeypatch, "a", one_bar_higher)
 
     assert add_bars(store, write_csv(tmp_path / "more.csv", more)).outcome == "registered"
-    assert read_bars(store)["high"][5] == more["high"][5]
+    assert read_bars(store)["high"].to_numpy()[5] == more["high"].to_numpy()[5]
 
 
 def test_changed_minutes_are_those_that_differ_came_or_went():

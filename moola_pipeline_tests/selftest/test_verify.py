@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, facts
@@ -158,13 +159,14 @@ def test_files_of_killed_writers_are_counted_and_harm_nobody(changed: Home):
 
 def test_labels_and_bars_of_a_person_are_proven(registered_copy: Home):
     assert verify_home(registered_copy).findings == []
-    for name in ("labels/raw/labels.csv", "labels/ledger.json", "labels/labels.csv", "raw/bars.parquet"):
-        path = registered_copy.data / name
+    kept = ("labels/raw/labels.csv", "labels/ledger.json", "labels/labels.csv", "raw/bars.parquet")
+    [parsed] = registered_store(registered_copy).parsed_folder.iterdir()
+    for path in (*(registered_copy.data / "nq" / name for name in kept), parsed):
         content = path.read_bytes()
         path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
         found = verify_home(registered_copy).findings
         path.write_bytes(content)
-        assert found, name
+        assert found, path
         assert all("moola" in one.what or "backup" in one.what for one in found)
     ledger = json.loads((registered_copy.data / "nq" / "labels" / "ledger.json").read_bytes())
     assert "record_sha256" in ledger
