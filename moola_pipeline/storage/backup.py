@@ -203,7 +203,11 @@ def _is_safe(name: str) -> bool:
 
 def _extract(archive: zipfile.ZipFile, name: str, recorded: FileDigest, folder: Path, source: str) -> None:
     """Write one file; reading ends soon after the bytes that the list announces."""
-    with publishing(folder / name) as temporary, temporary.open("wb") as stream, archive.open(name) as entry:
+    with (
+        publishing(folder / name) as temporary,
+        temporary.open("wb") as stream,
+        archive.open(name) as entry,
+    ):
         actual = FileDigest.of_stream(entry, copy=stream, limit=recorded.bytes or 0)
     require_recorded(actual, f"{source}: {name}", recorded, LIST_NAME, "Use another backup.")
 
