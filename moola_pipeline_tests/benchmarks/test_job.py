@@ -33,7 +33,8 @@ def test_a_library_counts_for_the_function_of_ours_that_called_it():
 def test_a_thread_beside_counts_only_while_the_job_waits_for_it():
     beside = frame(str(PACKAGE / "windows/augmentation.py"), "repainted_table", None)
     assert seen_in({1: LIBRARY, 2: beside}, 1)[1] == ["training/pretraining_loop train_epoch"]
-    assert seen_in({1: PARKED, 2: beside}, 1) == ("pretrained_encoder", ["windows/augmentation repainted_table"])
+    working = ["windows/augmentation repainted_table"]
+    assert seen_in({1: PARKED, 2: beside}, 1) == ("pretrained_encoder", working)
 
 
 def test_a_thread_that_sleeps_between_errands_counts_for_nothing():
