@@ -23,7 +23,7 @@ from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, ne
 from moola_pipeline.benchmarks.training_speed import measure_pretraining
 from moola_pipeline.storage.atomic_write import publish_json
 from moola_pipeline.tracking.system_metrics import Usage
-from moola_pipeline.training.batches import Source, batches
+from moola_pipeline.training.batches import batches
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.device import precision_on, set_precision
 from moola_pipeline.training.distillation import teach

@@ -6,7 +6,6 @@ import numpy as np
 
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
-from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 

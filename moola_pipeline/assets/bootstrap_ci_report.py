@@ -81,12 +81,12 @@ def bootstrap_ci_report(
     from moola_pipeline.evaluation.live import score_whole_sessions
     from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
     from moola_pipeline.evaluation.test_set import Trial
-    from moola_pipeline.inference.hindsight import bar_arrays
     from moola_pipeline.metrics.scores import make_ground
     from moola_pipeline.report import checks as conclusions
     from moola_pipeline.report.html import render_html, summary_lines
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.settings import FinetuneSettings
+    from moola_pipeline.windows.market_arrays import MarketArrays
 
     settings = settings_in_force(config, pipeline.chosen_profile().report)
     with open_stage(context, pipeline, tracking, {"report": settings}) as stage:
@@ -96,8 +96,9 @@ def bootstrap_ci_report(
         test, train = (labeled_windows(labeled_expansions, split) for split in ("test", "train"))
         times = pd.DatetimeIndex(raw_nq_bars["timestamp"])
         require_unseen(facts["last_bar_seen"], test, times)
-        bars = bar_arrays(raw_nq_bars, stage.market.instrument.tick_points)
-        trial = Trial(bars, relativity_features, make_ground(test, settings.resamples, rng))
+        tick_points = stage.market.instrument.tick_points
+        market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
+        trial = Trial(market, make_ground(test, settings.resamples, rng))
         with fresh_networks(
             trial,
             pretrained_encoder.encoder,
@@ -113,7 +114,6 @@ def bootstrap_ci_report(
             in_sessions = score_whole_sessions(
                 trial,
                 finetuned_classifier.served,
-                raw_nq_bars.loc[:, "session"],
                 settings.live_sessions,
                 device,
             )
@@ -134,7 +134,7 @@ def bootstrap_ci_report(
         scored = str(recorded_fingerprint(context.instance, "finetuned_classifier"))
         digest, labels_digest = content_digest(raw_nq_bars), stage.sources["labels"]
         run = _run_facts(context, stage, labeled_expansions, facts, settings)
-        details = sections.details_of(trial, judged, facts["served"], train, labeled_expansions, times, rng)
+        details = sections.details_of(trial, judged, facts["served"], train, labeled_expansions, rng)
         curve = sections.studied(
             stage.market.home.studies / stage.market.name, stage.sources, facts["encoder"]["settings"]
         )

@@ -55,11 +55,11 @@ def finetuned_classifier(
     pretrained_encoder: PretrainedEncoder,
 ) -> Iterator[Any]:
     """Finds expansions, judges them, and types each by what stood before it."""
-    from moola_pipeline.inference.hindsight import bar_arrays
     from moola_pipeline.training.best_epoch import LEAST_SPREAD
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.expansion_models import train_annotators
+    from moola_pipeline.windows.market_arrays import MarketArrays
 
     settings = settings_in_force(config, pipeline.chosen_profile().finetune)
     with open_stage(context, pipeline, tracking, {"finetune": settings}) as stage:
@@ -79,8 +79,9 @@ def finetuned_classifier(
         with windows_by_time(raw_nq_bars):
             trained = train_annotators(
                 pretrained_encoder.encoder,
-                bar_arrays(raw_nq_bars, stage.market.instrument.tick_points),
-                relativity_features,
+                MarketArrays.from_table(
+                    raw_nq_bars, stage.market.instrument.tick_points, relativity_features
+                ),
                 train,
                 validation,
                 settings,

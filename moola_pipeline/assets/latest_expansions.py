@@ -10,9 +10,9 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import OpenStage, open_stage, score
 from moola_pipeline.errors import MissingArtifact
-from moola_pipeline.evaluation.drift import NAMES, Drift, NewBars, compare, known_reference, no_drift
+from moola_pipeline.evaluation.drift import NAMES, Drift, compare, known_reference, no_drift
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.labels.spans import labeled_windows
+from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SPLITS, resolve_dates, used_rows_end
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
@@ -25,6 +25,7 @@ from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 if TYPE_CHECKING:
     from moola_pipeline.inference.hindsight import Annotation
     from moola_pipeline.models.expansion_model import Annotator
+    from moola_pipeline.windows.market_arrays import MarketArrays
 
 _NEW = "new"
 _DRIFT_CHECKS = [score("latest_expansions", name, text) for name, text in NAMES.items()]
@@ -51,6 +52,7 @@ def latest_expansions(
     """Expansions and live alarms in the bars after the last split; empty, and saying so, without any."""
     from moola_pipeline.inference.hindsight import nothing_found
     from moola_pipeline.training.device import precision_on
+    from moola_pipeline.windows.market_arrays import MarketArrays
 
     champion = champion_version(pipeline.home, pipeline.chosen_market().model_name)
     with open_stage(context, pipeline, tracking, upstream={"champion": champion}) as stage:
@@ -67,12 +69,16 @@ def latest_expansions(
             drift = no_drift(note)
         else:
             annotator.classifier.to(device)
-            tables = raw_nq_bars, labeled_expansions, relativity_features
-            found, alarms = _marked(stage, annotator, facts, tables, first_new, str(device))
+            tick_points = stage.market.instrument.tick_points
+            market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
+            found, alarms = _marked(annotator, market, first_new, facts["model_version"], str(device))
             if found.n_windows == 0:
                 note = f"{n_new} bars lie after the last split: too few for a window"
             if n_new:
-                drift = _drift(stage, annotator, facts, tables, first_new, found.expansions, str(device))
+                behind = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
+                windows = labeled_windows(behind.assign(split=_NEW), _NEW)
+                p = _types(annotator, market, windows, str(device))
+                drift = _drift(stage, facts, market.rows(first_new), found.expansions, windows, p)
         _keep(stage, pipeline, drift)
         counted = {"expansions": len(found.expansions), "live_alarms": len(alarms.expansions)}
         stage.run.log_metrics({**counted, "windows": found.n_windows})
@@ -97,20 +103,13 @@ def latest_expansions(
 
 
 def _marked(
-    stage: OpenStage,
-    annotator: "Annotator",
-    facts: dict[str, Any],
-    tables: tuple[pd.DataFrame, pd.DataFrame, FeatureTable],
-    first_new: int,
-    device: str,
+    annotator: "Annotator", market: "MarketArrays", first_new: int, model_version: str, device: str
 ) -> tuple["Annotation", "Annotation"]:
     """What a version marks in hindsight, and the alarms it raised live; no alarm from one not taught to."""
-    from moola_pipeline.inference.hindsight import annotate_new, bar_arrays, nothing_found
+    from moola_pipeline.inference.hindsight import annotate_new, nothing_found
     from moola_pipeline.inference.live import annotate_live_new
 
-    table, _, features = tables
-    bars = bar_arrays(table, stage.market.instrument.tick_points)
-    asked = annotator, table, bars, features, first_new, facts["model_version"], device
+    asked = annotator, market, first_new, model_version, device
     is_taught = annotator.decisions.live is not None
     return annotate_new(*asked), annotate_live_new(*asked) if is_taught else nothing_found()
 
@@ -122,37 +121,31 @@ def _side_by_side(found: pd.DataFrame, alarms: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([found, alarms]).sort_values(["started_at", "mode", "decided_at"], ignore_index=True)
 
 
+def _types(
+    annotator: "Annotator", market: "MarketArrays", windows: LabeledWindows, device: str
+) -> np.ndarray:
+    """P(retracement) of the labeled expansions of windows: (n_expansions,)."""
+    from moola_pipeline.evaluation.test_set import told_probabilities
+
+    if not len(windows.spans.type):
+        return np.empty(0)
+    return told_probabilities(annotator, market, windows, device)[0]
+
+
 def _drift(
     stage: OpenStage,
-    annotator: "Annotator",
     facts: dict[str, Any],
-    tables: tuple[pd.DataFrame, pd.DataFrame, FeatureTable],
-    first_new: int,
+    new: "MarketArrays",
     marks: pd.DataFrame,
-    device: str,
+    windows: LabeledWindows,
+    p_retracement: np.ndarray,
 ) -> Drift:
-    """The new bars beside the reference of the version that marked them."""
-    from moola_pipeline.evaluation.test_set import told_probabilities
-    from moola_pipeline.inference.hindsight import bar_arrays
-
-    bars, labels, features = tables
+    """The new bars beside the reference of the version that marked them; arguments as in `compare`."""
     reference = known_reference(facts)
     if reference is None:
         return no_drift(f"version {facts['model_version']} was registered without a reference")
-    behind = labels.loc[labels["bar0"] - CONTEXT_BARS >= first_new]
-    windows = labeled_windows(behind.assign(split=_NEW), _NEW)
-    p = np.empty(0)
-    if len(windows.spans.type):
-        arrays = bar_arrays(bars, stage.market.instrument.tick_points)
-        p = told_probabilities(annotator, arrays, features, windows, device)[0]
-    new = FeatureTable(
-        features.values[first_new:],
-        features.valid[first_new:],
-        features.structure_valid[first_new:],
-        features.atr[first_new:],
-    )
     rng = np.random.default_rng(stage.profile.report.seed)
-    return compare(reference, NewBars(bars.iloc[first_new:], new, marks, windows, p), rng)
+    return compare(reference, new, marks, windows, p_retracement, rng)
 
 
 def _drift_checks(drift: Drift) -> list[dg.AssetCheckResult]:

@@ -58,35 +58,32 @@ def pretrained_encoder(
     densified_windows: pd.DataFrame,
 ) -> Iterator[Any]:
     """A bidirectional LSTM that has learned to fill in bars from the bars around them."""
-    from moola_pipeline.inference.hindsight import bar_arrays
-    from moola_pipeline.training.batches import Source
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.job_files import Task
     from moola_pipeline.training.pretrain import pretrain
+    from moola_pipeline.windows.market_arrays import MarketArrays
 
     settings = settings_in_force(config, pipeline.chosen_profile().pretrain)
     with open_stage(context, pipeline, tracking, {"pretrain": settings}) as stage:
         device = compute.prepare()
         checkpoints = Checkpoints(pipeline.checkpoints("pretrained_encoder"), stage.made_from.fingerprint)
         chosen = densified_windows.loc[densified_windows["purpose"] == PRETRAINING, "bar0"]
-        tick_points = stage.market.instrument.tick_points
 
         def on_epoch(entry: dict[str, float]) -> None:
             stage.run.log_epoch(entry)
             show_epoch(int(entry["epoch"]) + 1, settings.epochs, f"loss {entry['val_loss']:.4f}")
 
         processes = compute.processes_on(device)
-        source = Source(
-            bar_arrays(raw_nq_bars, tick_points), relativity_features.values, relativity_features.atr
-        )
+        tick_points = stage.market.instrument.tick_points
+        market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
         windows = chosen.to_numpy(np.int64)
         with windows_by_time(raw_nq_bars):
             if processes == 1:
-                result = pretrain(source, windows, settings, device, on_epoch, checkpoints)
+                result = pretrain(market, windows, settings, device, on_epoch, checkpoints)
             else:
                 terms = compute.terms(device, processes)
-                task = Task(source, windows, settings, terms, checkpoints)
+                task = Task(market, windows, settings, terms, checkpoints)
                 result = pretrain_in_processes(context, pipeline.home, task, on_epoch)
         end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
         errors = result.errors

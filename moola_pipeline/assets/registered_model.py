@@ -1,7 +1,7 @@
 """registered_model: a version in the MLflow registry, and whether it became champion."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
@@ -19,6 +19,9 @@ from moola_pipeline.tracking.promotion_log import apply_ruling
 from moola_pipeline.tracking.registry import champion_version, register
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.tracking.served_model import ROLLS, served_rolls
+
+if TYPE_CHECKING:
+    from moola_pipeline.windows.market_arrays import MarketArrays
 
 
 @dg.asset(
@@ -42,27 +45,20 @@ def registered_model(
     Runs on the CPU: it copies files and reads some hundred windows, a GPU would not help.
     """
     from moola_pipeline.evaluation.drift import REFERENCE, reference_of
+    from moola_pipeline.windows.market_arrays import MarketArrays
 
     with open_stage(context, pipeline, tracking) as stage:
         name, served = stage.market.model_name, finetuned_classifier.served
         facts = _facts_of(stage, finetuned_classifier.facts, bootstrap_ci_report)
-        facts[REFERENCE] = reference_of(
-            served,
-            raw_nq_bars,
-            relativity_features,
-            labeled_expansions,
-            training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions)),
-            stage.market.instrument.tick_points,
-        ).model_dump(mode="json")
+        tick_points = stage.market.instrument.tick_points
+        market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
+        training_end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
+        reference = reference_of(served, market, labeled_expansions, training_end)
+        facts[REFERENCE] = reference.model_dump(mode="json")
         facts[ROLLS] = served_rolls(stage.market)
         tags = _tags_of(stage, bootstrap_ci_report)
         registered = register(pipeline.home, stage.run, name, served, facts, tags)
-        ruling = _ruling(
-            stage,
-            registered.version,
-            bootstrap_ci_report,
-            (raw_nq_bars, labeled_expansions, relativity_features),
-        )
+        ruling = _ruling(stage, registered.version, bootstrap_ci_report, market, labeled_expansions)
         entry = apply_ruling(pipeline.home, stage.run.client, name, registered.version, ruling)
         same = "" if registered.is_new else f"the same weights as version {registered.version}; "
         decided = "promoted" if entry.verdict == "promoted" else "kept as challenger"
@@ -95,11 +91,11 @@ def _ruling(
     stage: OpenStage,
     version: str,
     report: WrittenReport,
-    tables: tuple[pd.DataFrame, pd.DataFrame, FeatureTable],
+    market: "MarketArrays",
+    labels: pd.DataFrame,
 ) -> Ruling:
     """What the rule makes of a version, beside the champion as it is registered."""
     from moola_pipeline.evaluation import promotion
-    from moola_pipeline.inference.hindsight import bar_arrays
     from moola_pipeline.tracking.imported_promotion import contender
 
     home, name, checks = stage.market.home, stage.market.model_name, report.data.checks
@@ -111,10 +107,8 @@ def _ruling(
     except IntegrityError as fault:
         # the reason is kept, and a home may be moved
         return promotion.rule_on_lost(version, champion, str(fault).replace(f"{home.root}/", ""))
-    bars, labels, features = tables
-    arrays = bar_arrays(bars, stage.market.instrument.tick_points)
     rng = np.random.default_rng(stage.profile.report.seed)
-    return promotion.rule_on(new, old, checks, promotion.Trials(bars, arrays, features, labels), rng)
+    return promotion.rule_on(new, old, checks, market, labels, rng)
 
 
 def _facts_of(stage: OpenStage, training: dict[str, Any], report: WrittenReport) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, ne
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.span_inference import spans_in, views_of
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.batches import Augmentation, Batch, Source, batches, sampling_weights
+from moola_pipeline.training.batches import Augmentation, Batch, batches, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.examples import Examples
@@ -20,6 +20,7 @@ from moola_pipeline.training.losses import TaskWeights, losses
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, new_optimizer
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WINDOW_BARS
 
 LIVE_SHARE = 0.75
@@ -36,30 +37,30 @@ class _Unjudged:
         """Nothing."""
 
 
-def measure_labels(source: Source, device: str, steps: int | None = None) -> list[BatchSpeed]:
+def measure_labels(market: MarketArrays, device: str, steps: int | None = None) -> list[BatchSpeed]:
     """Time epochs on labels at each batch size, rows drawn and augmented on the way."""
-    rows = labeled_rows(source, LABELED_WINDOWS)
-    return doubled(lambda size: _labels_at(source, rows, size, device, n_steps(size, device, steps)))
+    rows = labeled_rows(market, LABELED_WINDOWS)
+    return doubled(lambda size: _labels_at(market, rows, size, device, n_steps(size, device, steps)))
 
 
-def measure_lessons(source: Source, device: str, steps: int | None = None) -> list[BatchSpeed]:
+def measure_lessons(market: MarketArrays, device: str, steps: int | None = None) -> list[BatchSpeed]:
     """Time epochs on lessons at each batch size, live windows among them."""
-    return doubled(lambda size: _lessons_at(source, size, device, n_steps(size, device, steps)))
+    return doubled(lambda size: _lessons_at(market, size, device, n_steps(size, device, steps)))
 
 
-def _labels_at(source: Source, rows: Examples, size: int, device: str, steps: int) -> BatchSpeed:
+def _labels_at(market: MarketArrays, rows: Examples, size: int, device: str, steps: int) -> BatchSpeed:
     # a batch beyond the settings' bound is measured all the same: so it is seen what the bound costs
     settings = FinetuneSettings(frozen_epochs=0).model_copy(update={"batch_windows": size})
     rng = np.random.default_rng(0)
     drawn = rng.choice(len(rows.kind), steps * size, p=sampling_weights(rows, settings.balanced))
     shown = _repeated(rows, drawn)  # an epoch has as many steps as there are rows for
-    classifier = new_classifier(source).to(device).train()
+    classifier = new_classifier(market).to(device).train()
     averaging = Averaging(classifier, settings.average_decay)
     unjudged = cast(BestEpoch, _Unjudged())
-    epochs = LabelEpochs(classifier, source, shown, settings, 0, device, averaging, unjudged)
+    epochs = LabelEpochs(classifier, market, shown, settings, 0, device, averaging, unjudged)
     augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
     order = np.arange(len(shown.kind))
-    there = list(batches(source, shown, order, size, device, augmentation))
+    there = list(batches(market, shown, order, size, device, augmentation))
     weights = TaskWeights().to(device)
     optimizer = new_optimizer(classifier, weights, settings)
 
@@ -92,13 +93,13 @@ def _repeated(rows: Examples, drawn: np.ndarray) -> Examples:
     )
 
 
-def _lessons_at(source: Source, size: int, device: str, steps: int) -> BatchSpeed:
+def _lessons_at(market: MarketArrays, size: int, device: str, steps: int) -> BatchSpeed:
     settings = FinetuneSettings(taught_epochs=1, taught_batch_windows=size)
     live_size = int(LIVE_SHARE * size)
-    lessons = lessons_of(source, steps * size, steps * live_size, np.random.default_rng(0))
-    classifier = new_classifier(source).to(device).train()
+    lessons = lessons_of(market, steps * size, steps * live_size, np.random.default_rng(0))
+    classifier = new_classifier(market).to(device).train()
     classifier.set_dropout(settings.taught_dropout)
-    there = _prepared(source, lessons, steps, device)
+    there = _prepared(market, lessons, steps, device)
     optimizer = torch.optim.AdamW(
         classifier.parameters(), settings.taught_learning_rate, fused=device == "cuda"
     )
@@ -116,7 +117,7 @@ def _lessons_at(source: Source, size: int, device: str, steps: int) -> BatchSpee
     learn(optimizer, there[:2], loss_of)  # warm
     ways = {
         "bare": lambda: learn(optimizer, there, loss_of),
-        "loop": lambda: teach(classifier, source, lessons, settings, 0, device, lambda entry: None),
+        "loop": lambda: teach(classifier, market, lessons, settings, 0, device, lambda entry: None),
     }
     taken = in_turns(ways, device)
     return BatchSpeed(size, size + live_size, taken["bare"] / steps, taken["loop"] / steps, {})
@@ -126,7 +127,7 @@ def _said(classifier: Classifier, features: torch.Tensor, spans: Spans) -> Any:
     return classifier.read_spans(features, classifier.encoder(features), spans)
 
 
-def _prepared(source: Source, lessons: Lessons, steps: int, device: str) -> list[tuple[Lesson, Lesson]]:
+def _prepared(market: MarketArrays, lessons: Lessons, steps: int, device: str) -> list[tuple[Lesson, Lesson]]:
     """Every batch of one epoch on the device, windows read whole and live ones."""
     live = lessons.live
     if live is None:
@@ -138,7 +139,7 @@ def _prepared(source: Source, lessons: Lessons, steps: int, device: str) -> list
         views = views_of(asked.bar0, spans)
         made = []
         for shown in np.array_split(np.arange(len(views.bar0)), steps):
-            chosen, features, on_it = spans_in(views, shown, source.values, spans, asked.inputs, device, bars)
+            chosen, features, on_it = spans_in(views, shown, market, spans, asked.inputs, device, bars)
             made.append((features, on_it, torch.from_numpy(told[chosen]).to(device)))
         return made
 

@@ -9,8 +9,9 @@ from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.zigzag import causal_zigzag
-from moola_pipeline.models.span_proposer import Rule, measure_spans, propose
+from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.windows.dense import scan_windows
+from moola_pipeline.windows.spans import measure_spans
 from moola_pipeline.windows.window_geometry import CORE_LAST, view_rows
 
 PATH_BARS = 60

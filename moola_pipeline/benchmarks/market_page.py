@@ -28,8 +28,9 @@ from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import labeled_windows
-from moola_pipeline.models.span_proposer import Rule, measure_spans
+from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.training.proposer_fit import fit_rule
+from moola_pipeline.windows.spans import measure_spans
 from moola_pipeline.windows.window_geometry import view_rows
 
 COMMAND = "moola bench market --out docs/simulated_market.md"

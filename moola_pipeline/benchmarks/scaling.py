@@ -90,11 +90,10 @@ def print_scaled(n_bars: int) -> None:
     import torch
 
     from moola_pipeline.features.relativity import compute_features
-    from moola_pipeline.training.batches import Source
     from moola_pipeline.training.pretrain import pretrain
     from moola_pipeline.training.settings import PretrainSettings
-    from moola_pipeline.windows.augmentation import BarArrays
     from moola_pipeline.windows.dense import pretraining_windows
+    from moola_pipeline.windows.market_arrays import MarketArrays
     from moola_pipeline.windows.window_geometry import gathered
 
     torch.set_num_threads(1)
@@ -105,19 +104,19 @@ def print_scaled(n_bars: int) -> None:
     found: dict[str, Any] = {"bars": n_bars, "before_mb": before}
     clock = _Clock(found)
     for _ in range(REPEATS):
-        table = None  # the one before is gone before the next is made
+        market = None  # the one before is gone before the next is made
         clock.last = time.process_time()
-        table = compute_features(prices, segment, NQ.tick_points)
+        market = MarketArrays.from_prices(prices, segment, NQ.tick_points)
         clock.note_least("features")
     bar0 = pretraining_windows(segment, n_bars)
     clock.note("tiled")
     for i in range(0, len(bar0), BATCH_WINDOWS):
-        gathered(table.values, bar0[i : i + BATCH_WINDOWS])
+        gathered(market.features, bar0[i : i + BATCH_WINDOWS])
     clock.note("gathered")
     settings = PretrainSettings(epochs=1, max_windows=EPOCH_WINDOWS)
-    pretrain(Source(BarArrays(prices, segment, NQ.tick_points), table.values, table.atr), bar0, settings)
+    pretrain(market, bar0, settings)
     clock.note("epoch")
-    held = sum(array.nbytes for array in (prices, segment, *vars(table).values()))
+    held = sum(array.nbytes for array in vars(market).values() if isinstance(array, np.ndarray))
     found |= {"windows": len(bar0), "arrays_mb": held / 2**20, "peak_mb": resident_mb("VmHWM")}
     print(json.dumps(found))  # noqa: T201
 

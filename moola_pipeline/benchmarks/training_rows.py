@@ -3,47 +3,38 @@
 import numpy as np
 import torch
 
-from moola_pipeline.bars.schema import NQ
-from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.live import beginnings
 from moola_pipeline.models.span_inference import inputs_of, views_of
-from moola_pipeline.models.span_proposer import Proposals, Rule, measure_spans, propose
-from moola_pipeline.training.batches import Source
+from moola_pipeline.models.span_proposer import Proposals, Rule, propose
 from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.live_pseudo_labels import LiveLessons
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import live_windows, pretraining_windows
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, view_rows
+from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS
 
 USUAL_RULE = Rule(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
 """Thresholds near those that are usually fitted."""
 MIN_NET_ATR = 0.7
 
 
-def source_of(prices: np.ndarray, segment: np.ndarray) -> Source:
-    """Bars with their features, as training reads them; arguments as in `compute_features`."""
-    table = compute_features(prices, segment, NQ.tick_points)
-    return Source(BarArrays(prices, segment, NQ.tick_points), table.values, table.atr)
-
-
-def new_classifier(source: Source) -> Classifier:
+def new_classifier(market: MarketArrays) -> Classifier:
     """A network of the usual size, its weights drawn at random."""
     heads, encoder = FinetuneSettings(), Encoder(PretrainSettings().hidden_units)
     initialize(encoder, 0)
-    encoder.set_scale(torch.from_numpy(source.values[:: max(1, len(source.values) // 10_000)]))
+    encoder.set_scale(torch.from_numpy(market.features[:: max(1, len(market.features) // 10_000)]))
     torch.manual_seed(0)
     return Classifier(encoder, heads.head_units, heads.dropout)
 
 
-def labeled_rows(source: Source, n_windows: int) -> Examples:
+def labeled_rows(market: MarketArrays, n_windows: int) -> Examples:
     """Training rows as labels give them: the largest move of each window's core is its expansion."""
-    bar0 = _spread(pretraining_windows(source.bars.segment, len(source.values)), n_windows)
-    measures = measure_spans(source.bars.views(bar0), source.atr[view_rows(bar0)])
+    bar0 = _spread(pretraining_windows(market.segment, len(market.features)), n_windows)
+    measures = market.measure_spans(bar0)
     proposals = propose(measures, USUAL_RULE)
     inside = (proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST)
     order = np.flatnonzero(inside)[np.argsort(-proposals.net_atr[inside], kind="stable")]
@@ -61,20 +52,20 @@ def labeled_rows(source: Source, n_windows: int) -> Examples:
     return make_examples(windows, measures, proposals)
 
 
-def lessons_of(source: Source, n_views: int, n_live: int, rng: np.random.Generator) -> Lessons:
+def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.Generator) -> Lessons:
     """Lessons of so many views and live views, with answers drawn at random.
 
     Raises:
         ValueError: If the bars hold no move to ask about.
     """
-    bar0 = pretraining_windows(source.bars.segment, len(source.values))
-    proposals = propose(measure_spans(source.bars.views(bar0), source.atr[view_rows(bar0)]), USUAL_RULE)
+    bar0 = pretraining_windows(market.segment, len(market.features))
+    proposals = propose(market.measure_spans(bar0), USUAL_RULE)
     bar0, proposals = _first_views(bar0, proposals, n_views)
-    inputs = inputs_of(source.bars.prices, source.atr, bar0, proposals)
-    closed = live_windows(source.bars.segment)[: 4 * n_live]
-    spans = beginnings(source.bars.prices, source.atr, closed, MIN_NET_ATR)
+    inputs = inputs_of(market, bar0, proposals)
+    closed = live_windows(market.segment)[: 4 * n_live]
+    spans = beginnings(market, closed, MIN_NET_ATR)
     closed, spans = _first_views(closed, spans, n_live)
-    told = inputs_of(source.bars.prices, source.atr, closed, spans, LIVE_BARS)
+    told = inputs_of(market, closed, spans, LIVE_BARS)
     live = LiveLessons(closed, spans, told, _shares(rng, len(told)), _shares(rng, len(told)))
     return Lessons(bar0, proposals, inputs, _shares(rng, len(inputs)), _shares(rng, len(inputs)), live)
 

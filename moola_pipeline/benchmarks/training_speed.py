@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from moola_pipeline.bars.schema import NQ
 from moola_pipeline.benchmarks.batch_speed import (
     LEAST_RISE,
     REPEATS,
@@ -19,14 +20,13 @@ from moola_pipeline.benchmarks.batch_speed import (
     n_steps,
 )
 from moola_pipeline.benchmarks.finetune_speed import measure_labels, measure_lessons
-from moola_pipeline.benchmarks.training_rows import source_of
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks
 from moola_pipeline.training.objectives.objective import Dropping
 from moola_pipeline.training.pretrain import new_encoder, new_optimizer
 from moola_pipeline.training.pretraining_loop import drawn_batches, shown_batches, train_epoch
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, LIVE_BARS, VIEW_BARS
 
 LOADER_WORKERS = (0, 2)
@@ -85,13 +85,13 @@ def measure_training(
         segment: (n_bars,) their segments.
         steps: Of each measurement at the smallest size; by the device if None.
     """
-    source = source_of(prices[:MEASURED_BARS], segment[:MEASURED_BARS])
+    market = MarketArrays.from_prices(prices[:MEASURED_BARS], segment[:MEASURED_BARS], NQ.tick_points)
     measures = {"pretraining": measure_pretraining, "lessons": measure_lessons, "labels": measure_labels}
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         return [
-            TrainingSpeed(work, device, measure(source, device, steps))
+            TrainingSpeed(work, device, measure(market, device, steps))
             for device in devices()
             for work, measure in measures.items()
         ]
@@ -99,17 +99,19 @@ def measure_training(
         torch.set_num_threads(before)
 
 
-def measure_pretraining(source: Source, device: str, steps: int | None = None) -> list[BatchSpeed]:
+def measure_pretraining(market: MarketArrays, device: str, steps: int | None = None) -> list[BatchSpeed]:
     """Time pretraining at each batch size, beside a DataLoader, too."""
-    windows = pretraining_windows(source.bars.segment, len(source.values))
-    return doubled(lambda size: _pretraining_at(source, windows, size, device, n_steps(size, device, steps)))
+    windows = pretraining_windows(market.segment, len(market.features))
+    return doubled(lambda size: _pretraining_at(market, windows, size, device, n_steps(size, device, steps)))
 
 
-def _pretraining_at(source: Source, windows: np.ndarray, size: int, device: str, steps: int) -> BatchSpeed:
+def _pretraining_at(
+    market: MarketArrays, windows: np.ndarray, size: int, device: str, steps: int
+) -> BatchSpeed:
     settings = PretrainSettings(batch_windows=size)
     rng = np.random.default_rng(0)
-    encoder = new_encoder(source.values, windows, settings)
-    objective = HiddenBlocks(source, encoder, windows, settings, rng, len(source.values))
+    encoder = new_encoder(market, windows, settings)
+    objective = HiddenBlocks(market, encoder, windows, settings, rng, len(market.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
     dropping = Dropping(settings.dropout, torch.Generator(device).manual_seed(0))

@@ -82,7 +82,6 @@ def _market(home: Home, profile: str, market: str, scenario: str | None) -> "Mar
 
 
 def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Study":
-    from moola_pipeline.inference.hindsight import table_features
     from moola_pipeline.labels.placement import place_labels
     from moola_pipeline.labels.spans import labeled_windows
     from moola_pipeline.labels.splits import assign_splits, resolve_dates, training_rows_end
@@ -91,18 +90,18 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
     from moola_pipeline.studies.pretraining_study import Origin, Study
     from moola_pipeline.studies.store import CELL_ROOMS, ENCODER_ROOMS, Store
     from moola_pipeline.studies.trials import Ground
-    from moola_pipeline.training.batches import Source
     from moola_pipeline.windows.dense import pretraining_windows
+    from moola_pipeline.windows.market_arrays import MarketArrays
 
     table = market.bars()
     digests = read_sources(market).digests
     labels = assign_splits(place_labels(market.labels(), table).frame, table, market.splits)
-    bars, features = table_features(table, market.instrument.tick_points)
+    arrays = MarketArrays.from_table(table, market.instrument.tick_points)
     train, validation = (labeled_windows(labels, split) for split in ("train", "validation"))
     end = training_rows_end(table, resolve_dates(market.splits, labels))
     return Study(
-        Ground(Source(bars, features.values, features.atr), train, validation),
-        pretraining_windows(bars.segment, end, settings.pretrain.stride),
+        Ground(arrays, train, validation),
+        pretraining_windows(arrays.segment, end, settings.pretrain.stride),
         Store(market.home.studies / market.name),
         settings,
         Origin(

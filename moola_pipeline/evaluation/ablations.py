@@ -83,7 +83,5 @@ def _train_fresh(
     initialize(fresh, FRESH_SEED)
     if frozen:
         settings = settings.model_copy(update={"frozen_epochs": settings.epochs, "taught_windows": 0})
-    trained = train_annotators(
-        fresh, trial.bars, trial.features, train, validation, settings, device, on_epoch
-    )
+    trained = train_annotators(fresh, trial.market, train, validation, settings, device, on_epoch)
     return {seed: one.annotator for seed, one in trained.items()}

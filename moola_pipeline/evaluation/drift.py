@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.schema import nanoseconds
-from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
@@ -23,6 +21,7 @@ from moola_pipeline.metrics.drift import (
     judge_mix,
     judge_rates,
 )
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 if TYPE_CHECKING:
     from moola_pipeline.models.expansion_model import Annotator
@@ -51,25 +50,20 @@ class Rates:
 
 
 def reference_of(
-    annotator: "Annotator",
-    table: pd.DataFrame,
-    features: FeatureTable,
-    labels: pd.DataFrame,
-    training_end: int,
-    tick_points: float,
+    annotator: "Annotator", market: MarketArrays, labels: pd.DataFrame, training_end: int
 ) -> Reference:
     """What a version's new bars will be compared with; no row from `training_end` on is looked at.
 
     Rates are those of the newest training sessions, in which the version has been trained.
     """
-    from moola_pipeline.inference.hindsight import annotate
+    from moola_pipeline.inference.hindsight import annotate_new
 
-    rows = np.flatnonzero(features.structure_valid[:training_end])[-MOST_ROWS:]
-    edges, shares = fit_bins(features.values[rows], list(FEATURE_NAMES))
-    seen = table.iloc[:training_end]
-    sessions = seen["session"].unique()[-REFERENCE_SESSIONS:]
-    recent = seen.loc[seen["session"] >= sessions[0]].reset_index(drop=True)
-    marks = annotate(annotator, recent, tick_points, "").expansions
+    rows = np.flatnonzero(market.warm[:training_end])[-MOST_ROWS:]
+    edges, shares = fit_bins(market.features[rows], list(FEATURE_NAMES))
+    session = market.session[:training_end]
+    first = np.searchsorted(session, np.unique(session)[-REFERENCE_SESSIONS:][0])
+    recent = market.rows(int(first), training_end)  # features start afresh with each session
+    marks = annotate_new(annotator, recent, 0, "").expansions
     types = labeled_windows(labels, SPLITS[1]).spans.type
     share = float((types == TYPES.index("retracement")).mean()) if len(types) else 0.0
     return Reference(
@@ -81,34 +75,16 @@ def reference_of(
     )
 
 
-def session_rates(marks: pd.DataFrame, table: pd.DataFrame) -> Rates:
+def session_rates(marks: pd.DataFrame, market: MarketArrays) -> Rates:
     """How many expansions each session has for 100 of its bars that a window covers."""
     from moola_pipeline.windows.dense import uncovered
 
-    days, number = np.unique(table["session"].to_numpy("datetime64[D]"), return_inverse=True)
-    covered = np.bincount(number, weights=~uncovered(table["segment"].to_numpy()), minlength=len(days))
-    row = np.searchsorted(nanoseconds(table), nanoseconds(marks, "started_at"))
+    days, number = np.unique(market.session.astype("datetime64[D]"), return_inverse=True)
+    covered = np.bincount(number, weights=~uncovered(market.segment), minlength=len(days))
+    row = market.times.searchsorted(pd.DatetimeIndex(marks["started_at"]))
     found = np.bincount(number[row], minlength=len(days))
     enough = covered >= FEWEST_COVERED_BARS
     return Rates([str(day) for day in days[enough]], 100 * found[enough] / covered[enough])
-
-
-@dataclass(frozen=True)
-class NewBars:
-    """What no split has used, and what the champion said of it.
-
-    Attributes:
-        table, features: Of those rows alone.
-        marks: The champion's.
-        windows: Labeled windows among them; none where nobody has labeled any yet.
-        p_retracement: (n,) of the expansions in these windows.
-    """
-
-    table: pd.DataFrame
-    features: FeatureTable
-    marks: pd.DataFrame
-    windows: LabeledWindows
-    p_retracement: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -135,21 +111,37 @@ def no_drift(why: str) -> Drift:
     return Drift([Finding(name, True, nan, nan, why) for name in NAMES], {}, Rates([], np.empty(0)), b"")
 
 
-def compare(reference: Reference, new: NewBars, rng: np.random.Generator) -> Drift:
-    """Hold new bars against a version's reference."""
+def compare(
+    reference: Reference,
+    new: MarketArrays,
+    marks: pd.DataFrame,
+    windows: LabeledWindows,
+    p_retracement: np.ndarray,
+    rng: np.random.Generator,
+) -> Drift:
+    """Hold new bars against a version's reference.
+
+    Args:
+        reference: What the version was trained on.
+        new: The bars that no split has used.
+        marks: The champion's in them.
+        windows: Labeled windows among them; none where nobody has labeled any yet.
+        p_retracement: (n,) of the expansions in these windows.
+        rng: Source of the resamples.
+    """
     from moola_pipeline.report.drift_chart import drift_chart
 
-    values = new.features.values[new.features.structure_valid]
+    values = new.features[new.warm]
     if not len(values):
-        return no_drift(f"{len(new.table):,} new bars: too few for a feature")
+        return no_drift(f"{len(new):,} new bars: too few for a feature")
     shifts = feature_shifts(reference, values, list(FEATURE_NAMES))
-    rates = session_rates(new.marks, new.table)
-    is_retracement = new.windows.spans.type == TYPES.index("retracement")
+    rates = session_rates(marks, new)
+    is_retracement = windows.spans.type == TYPES.index("retracement")
     findings = [
         judge_features(shifts, len(values)),
         judge_rates(reference, rates.rate),
-        judge_mix(reference, new.marks["p_retracement"].to_numpy(float), rng),
-        judge_calibration(is_retracement, new.p_retracement, rng),
+        judge_mix(reference, marks["p_retracement"].to_numpy(float), rng),
+        judge_calibration(is_retracement, p_retracement, rng),
     ]
     return Drift(findings, shifts, rates, drift_chart(shifts, reference, rates.session, rates.rate))
 

@@ -16,7 +16,6 @@ from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.live import Begun, beginnings, raised
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.live_pseudo_labels import fit_min_net
 from moola_pipeline.training.live_thresholds import fit_thresholds
 from moola_pipeline.windows.dense import live_windows, live_windows_of
@@ -28,23 +27,20 @@ def score_live(trial: Trial, annotator: Annotator, device: str) -> Scored:
     if annotator.decisions.live is None:
         return {}
     windows = trial.ground.windows
-    bar0, window = live_windows_of(trial.bars.segment, windows.bar0)
-    alarms = find_alarms(annotator, trial.bars, trial.features, bar0, window, WAITS, device)
+    bar0, window = live_windows_of(trial.market.segment, windows.bar0)
+    alarms = find_alarms(annotator, trial.market, bar0, window, WAITS, device)
     return {
         **score_alarms(trial.ground, placed(windows, alarms)),
         **_types_at_onset(trial, annotator, device),
     }
 
 
-def score_whole_sessions(
-    trial: Trial, annotator: Annotator, session: pd.Series, n_sessions: int | None, device: str
-) -> Scored:
+def score_whole_sessions(trial: Trial, annotator: Annotator, n_sessions: int | None, device: str) -> Scored:
     """Go through whole sessions of the test windows with the system that waits longest.
 
     Args:
         trial: The test windows.
         annotator: The model that is served.
-        session: (n_bars,) trading day of each bar.
         n_sessions: At most so many, evenly spread over those with a test window; all if None.
         device: Where the network runs.
     """
@@ -53,11 +49,11 @@ def score_whole_sessions(
     tested = np.unique(trial.ground.windows.session)
     if n_sessions is not None and n_sessions < len(tested):
         tested = tested[np.linspace(0, len(tested) - 1, n_sessions).round().astype(np.int64)]
-    day = session.to_numpy("datetime64[ns]")
-    bar0 = live_windows(trial.bars.segment)
+    day = trial.market.session
+    bar0 = live_windows(trial.market.segment)
     bar0 = bar0[np.isin(day[bar0], tested)]
-    series = trial.bars.segment[bar0]
-    alarms = find_alarms(annotator, trial.bars, trial.features, bar0, series, (MAX_WAIT,), device)
+    series = trial.market.segment[bar0]
+    alarms = find_alarms(annotator, trial.market, bar0, series, (MAX_WAIT,), device)
     alarms = alarms.assign(row=alarms["onset"], session=day[alarms["closed"]])
     return score_sessions(trial.ground, tested, alarms, MAX_WAIT)
 
@@ -74,7 +70,7 @@ def placed(windows: LabeledWindows, alarms: pd.DataFrame) -> pd.DataFrame:
 
 def _types_at_onset(trial: Trial, annotator: Annotator, device: str) -> Scored:
     """Type F1 where bars up to the labeled onset are seen and the direction is that of this bar."""
-    windows, prices = trial.ground.windows, trial.bars.prices
+    windows, prices = trial.ground.windows, trial.market.prices
     onset = windows.bar0[windows.spans.window] + windows.spans.start
     n, last = len(onset), LIVE_BARS - 1
     spans = Proposals(
@@ -85,8 +81,7 @@ def _types_at_onset(trial: Trial, annotator: Annotator, device: str) -> Scored:
         np.full(n, np.nan),
         np.full(n, np.nan),
     )
-    table = prices, trial.features.values, trial.features.atr
-    said = read_spans(annotator.classifier, *table, onset - last, spans, device, LIVE_BARS)
+    said = read_spans(annotator.classifier, trial.market, onset - last, spans, device, LIVE_BARS)
     _, balanced = type_probabilities(annotator, said.retracement)
     return {"type_f1_macro_live": score_types(trial.ground, balanced)["type_f1_macro"]}
 
@@ -97,7 +92,7 @@ def score_rule_live(trial: Trial, train: LabeledWindows, typers: Mapping[str, Ty
     It is asked about the moves that the model is asked about. How fast one must be, its net move in
     ATR over the root of its bars, is fitted for each wait on training windows.
     """
-    min_net_atr = fit_min_net(Source(trial.bars, trial.features.values, trial.features.atr), train)
+    min_net_atr = fit_min_net(trial.market, train)
     known, window = _begun(trial, train, min_net_atr)
     thresholds = fit_thresholds(train, known, window, known.begun)
     windows = trial.ground.windows
@@ -125,8 +120,8 @@ def score_rule_live(trial: Trial, train: LabeledWindows, typers: Mapping[str, Ty
 
 def _begun(trial: Trial, windows: LabeledWindows, min_net_atr: float) -> tuple[Begun, np.ndarray]:
     """Moves in the live windows of labeled ones, their speed in place of a logit; and whose they are."""
-    bar0, window = live_windows_of(trial.bars.segment, windows.bar0)
-    spans = beginnings(trial.bars.prices, trial.features.atr, bar0, min_net_atr)
+    bar0, window = live_windows_of(trial.market.segment, windows.bar0)
+    spans = beginnings(trial.market, bar0, min_net_atr)
     speed = spans.net_atr / np.sqrt(spans.end - spans.start + 1)
     row = bar0[spans.window]
     nothing = np.zeros(len(speed))

@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.evaluation.test_set import told_probabilities
-from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES
 from moola_pipeline.metrics.scores import make_ground, score_types
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.report.data import Check
-from moola_pipeline.windows.augmentation import BarArrays
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 MARGIN = 0.02
@@ -88,21 +86,6 @@ class Contender:
     last_bar_seen: pd.Timestamp
 
 
-@dataclass(frozen=True)
-class Trials:
-    """The market on which contenders are compared.
-
-    Attributes:
-        table: BAR_COLUMNS.
-        labels: The frame of `assign_splits`; its splits do not count here.
-    """
-
-    table: pd.DataFrame
-    bars: BarArrays
-    features: FeatureTable
-    labels: pd.DataFrame
-
-
 def rule_on_first(checks: Mapping[str, Check]) -> Ruling:
     """Where there is no champion."""
     failed = _failed(checks, integrity_only=True)
@@ -125,7 +108,8 @@ def rule_on(
     challenger: Contender,
     champion: Contender,
     checks: Mapping[str, Check],
-    trials: Trials,
+    market: MarketArrays,
+    labels: pd.DataFrame,
     rng: np.random.Generator,
 ) -> Ruling:
     """Compare a challenger with the champion by RULE.
@@ -133,18 +117,19 @@ def rule_on(
     Args:
         challenger, champion: Both in evaluation mode, on the CPU.
         checks: Of the challenger's report.
-        trials: The market.
+        market: The bars on which they are compared.
+        labels: The frame of `assign_splits`; its splits do not count here.
         rng: Source of the resamples.
     """
     old, new = champion.version, challenger.version
     if old == new:
         return Ruling(False, "rule", old, RULE, f"version {old} is champion already")
     last_seen = max(challenger.last_bar_seen, champion.last_bar_seen)
-    unseen = unseen_windows(trials, last_seen)
+    unseen = unseen_windows(market, labels, last_seen)
     if lacking := _too_few(unseen):
         reason = f"version {old} stays champion: behind {last_seen:%Y-%m-%d} lie only {lacking}"
         return Ruling(False, "rule", old, RULE, reason)
-    found = compare(challenger.annotator, champion.annotator, trials, unseen, rng)
+    found = compare(challenger.annotator, champion.annotator, market, unseen, rng)
     said = f"challenger minus champion {in_figures(found)}"
     failed = _failed(checks, integrity_only=False)
     # An interval that is not defined lies above nothing.
@@ -157,29 +142,28 @@ def rule_on(
     return Ruling(True, "rule", old, RULE, reason, found)
 
 
-def unseen_windows(trials: Trials, last_bar_seen: pd.Timestamp) -> LabeledWindows:
+def unseen_windows(market: MarketArrays, labels: pd.DataFrame, last_bar_seen: pd.Timestamp) -> LabeledWindows:
     """Labeled windows all of whose bars lie behind a bar, by more than one window's length.
 
     The embargo is the one between splits: no bar that a model was fitted on shapes an answer here.
     """
-    opened = nanoseconds(trials.table)
-    seen = int(np.searchsorted(opened, last_bar_seen.value, side="right")) - 1
-    first_read = trials.labels["bar0"] - CONTEXT_BARS
-    behind = trials.labels.loc[first_read - seen > WINDOW_BARS]
+    seen = int(np.searchsorted(market.times.asi8, last_bar_seen.value, side="right")) - 1
+    first_read = labels["bar0"] - CONTEXT_BARS
+    behind = labels.loc[first_read - seen > WINDOW_BARS]
     return labeled_windows(behind.assign(split=_UNSEEN), _UNSEEN)
 
 
 def compare(
     challenger: Annotator,
     champion: Annotator,
-    trials: Trials,
+    market: MarketArrays,
     windows: LabeledWindows,
     rng: np.random.Generator,
 ) -> Difference:
     """Type F1 of the challenger minus that of the champion, resampled together by session."""
     ground = make_ground(windows, N_RESAMPLES, rng)
     new, old = (
-        score_types(ground, _p_retracement(one, trials, windows))["type_f1_macro"]
+        score_types(ground, _p_retracement(one, market, windows))["type_f1_macro"]
         for one in (challenger, champion)
     )
     found = new.minus(old).interval
@@ -193,9 +177,9 @@ def compare(
     )
 
 
-def _p_retracement(annotator: Annotator, trials: Trials, windows: LabeledWindows) -> np.ndarray:
+def _p_retracement(annotator: Annotator, market: MarketArrays, windows: LabeledWindows) -> np.ndarray:
     """P(retracement) of the labeled expansions, span and direction told, both types weighing the same."""
-    return told_probabilities(annotator, trials.bars, trials.features, windows)[1]
+    return told_probabilities(annotator, market, windows)[1]
 
 
 def _too_few(windows: LabeledWindows) -> str | None:

@@ -32,10 +32,9 @@ from moola_pipeline.metrics.scores import (
     score_types,
 )
 from moola_pipeline.models.expansion_model import Annotator
-from moola_pipeline.models.span_proposer import Proposals, measure_spans, propose
+from moola_pipeline.models.span_proposer import Proposals, propose
 from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.training.expansion_models import standalone_rule
-from moola_pipeline.windows.window_geometry import view_rows
 
 RULE_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
 """Peers that also type the spans which the rule finds."""
@@ -86,12 +85,11 @@ def score_annotators(
 def _asked(trial: Trial, annotator: Annotator, device: str) -> tuple[np.ndarray, Answers, pd.DataFrame]:
     """P(retracement) of labeled spans, calibrated; the answers; and every proposal, ranked."""
     windows = trial.ground.windows
-    calibrated, balanced = told_probabilities(annotator, trial.bars, trial.features, windows, device)
+    calibrated, balanced = told_probabilities(annotator, trial.market, windows, device)
     # F1 is about what is reported, average precision about the order of all that was considered.
     unsure = replace(annotator, decisions=annotator.decisions.model_copy(update={"expansion_threshold": 0.0}))
     events, ranked = (
-        _placed(windows, find_events(one, trial.bars, trial.features, windows.bar0, device))
-        for one in (annotator, unsure)
+        _placed(windows, find_events(one, trial.market, windows.bar0, device)) for one in (annotator, unsure)
     )
     return calibrated, Answers(balanced, events), ranked.assign(score=ranked["probability"])
 
@@ -136,9 +134,8 @@ def score_baselines(
 
 def find_by_rule(trial: Trial, train: LabeledWindows) -> Proposals:
     """Spans in the test windows by the rule that finds training expansions best by itself."""
-    rule = standalone_rule(trial.bars, trial.features, train)
-    bar0 = trial.ground.windows.bar0
-    return propose(measure_spans(trial.bars.views(bar0), trial.features.atr[view_rows(bar0)]), rule)
+    rule = standalone_rule(trial.market, train)
+    return propose(trial.market.measure_spans(trial.ground.windows.bar0), rule)
 
 
 def score_peers(

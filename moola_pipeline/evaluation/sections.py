@@ -103,7 +103,6 @@ def details_of(
     served: int,
     train: LabeledWindows,
     labels: pd.DataFrame,
-    timestamps: pd.DatetimeIndex,
     rng: np.random.Generator,
 ) -> Details:
     """What stands below the front page, but for what other runs and rivals decide.
@@ -114,15 +113,14 @@ def details_of(
         served: The seed that is served: confusion, reliability and event study are its own.
         train: Training windows, for the null.
         labels: The labeled frame with splits.
-        timestamps: (n_bars,) UTC opens of the bar table.
         rng: Of the null's permutations.
     """
     ground, answers = trial.ground, judged.answers
-    by_way = break_down(ground, trial.labeled, list(answers.values()), timestamps)
+    by_way = break_down(ground, trial.labeled, list(answers.values()), trial.market.times)
     y = ground.windows.spans.type
     seen, asked = seen_in(trial, train), seen_in(trial, ground.windows)
     null: Interval = permuted_training(ground, seen, train.spans.type, asked, rng)
-    closes = trial.bars.prices[:, 3]
+    closes, atr = trial.market.prices[:, 3], trial.market.atr
     return Details(
         breakdowns={
             way: {group: as_scores(scored) for group, scored in groups.items()}
@@ -140,7 +138,7 @@ def details_of(
             name: [scored[name].estimate for scored in judged.by_seed.values()] for name in judged.scores
         },
         class_mix=class_mix(labels),
-        event_study=event_study(ground, trial.labeled, answers[served].events, closes, trial.features.atr),
+        event_study=event_study(ground, trial.labeled, answers[served].events, closes, atr),
         delay_curve={
             wait: Score.model_validate(judged.scores[name].interval)
             for wait in WAITS

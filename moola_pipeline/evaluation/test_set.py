@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from moola_pipeline.evaluation.baselines import Seen
-from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.inference.hindsight import type_probabilities
 from moola_pipeline.labels.spans import LabeledWindows
@@ -14,11 +13,9 @@ from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.metrics.scores import Ground
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.models.span_proposer import measure_spans
 from moola_pipeline.training.examples import labeled_proposals
-from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.context import BARS_BEFORE_START, paths_before
-from moola_pipeline.windows.window_geometry import view_rows
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 
 @dataclass(frozen=True)
@@ -26,12 +23,11 @@ class Trial:
     """The test windows in their table of bars.
 
     Attributes:
-        bars, features: The table.
+        market: The table.
         ground: The windows, their labels, and the resamples of their sessions.
     """
 
-    bars: BarArrays
-    features: FeatureTable
+    market: MarketArrays
     ground: Ground
 
     @property
@@ -49,8 +45,8 @@ def seen_in(trial: Trial, windows: LabeledWindows) -> Seen:
 
 def seen_before(trial: Trial, rows: np.ndarray, directions: np.ndarray) -> Seen:
     """What peers see of the bars before these rows, turned so that the expansion points up."""
-    paths = paths_before(trial.bars.prices[:, 3], trial.features.atr, rows, directions)
-    features = trial.features.values[np.asarray(rows)[:, None] + np.arange(-BARS_BEFORE_START, 0)]
+    paths = paths_before(trial.market.prices[:, 3], trial.market.atr, rows, directions)
+    features = trial.market.features[np.asarray(rows)[:, None] + np.arange(-BARS_BEFORE_START, 0)]
     down = np.asarray(directions) < 0
     features[down] = mirrored(features[down])
     return Seen(paths, features)
@@ -58,8 +54,7 @@ def seen_before(trial: Trial, rows: np.ndarray, directions: np.ndarray) -> Seen:
 
 def told_probabilities(
     annotator: Annotator,
-    bars: BarArrays,
-    features: FeatureTable,
+    market: MarketArrays,
     windows: LabeledWindows,
     device: torch.device | str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -67,16 +62,13 @@ def told_probabilities(
 
     Args:
         annotator: In evaluation mode on `device`.
-        bars, features: The table that the windows lie in.
+        market: The table that the windows lie in.
         windows: Whose expansions are told.
         device: Where the network runs.
 
     Returns:
         Two arrays (n_expansions,), in the order of `windows.spans`.
     """
-    measures = measure_spans(bars.views(windows.bar0), features.atr[view_rows(windows.bar0)])
-    told = labeled_proposals(windows, measures)
-    reading = read_spans(
-        annotator.classifier, bars.prices, features.values, features.atr, windows.bar0, told, device
-    )
+    told = labeled_proposals(windows, market.measure_spans(windows.bar0))
+    reading = read_spans(annotator.classifier, market, windows.bar0, told, device)
     return type_probabilities(annotator, reading.retracement)

@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from moola_pipeline.bars.schema import PRICE_COLUMNS
-from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.expansion_model import Annotator, sigmoid
 from moola_pipeline.models.span_inference import Reading, moved, read_spans
-from moola_pipeline.models.span_proposer import Proposals, measure_spans, propose
-from moola_pipeline.windows.augmentation import BarArrays
+from moola_pipeline.models.span_proposer import Proposals, propose
 from moola_pipeline.windows.dense import scan_windows, uncovered
-from moola_pipeline.windows.window_geometry import CORE_LAST, WINDOW_BARS, view_rows
+from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.window_geometry import CORE_LAST, WINDOW_BARS
 
 EXPANSION_COLUMNS = (
     "window_start",
@@ -55,22 +53,9 @@ class Annotation:
     n_waiting: int = 0
 
 
-def bar_arrays(table: pd.DataFrame, tick_points: float) -> BarArrays:
-    """The columns of a canonical bar table that windows are cut from."""
-    prices = table[list(PRICE_COLUMNS)].to_numpy(np.float64)
-    return BarArrays(prices, table["segment"].to_numpy(np.int64), tick_points)
-
-
-def table_features(table: pd.DataFrame, tick_points: float) -> tuple[BarArrays, FeatureTable]:
-    """The price arrays and the features of a canonical bar table."""
-    bars = bar_arrays(table, tick_points)
-    return bars, compute_features(bars.prices, bars.segment, tick_points)
-
-
 def find_events(
     annotator: Annotator,
-    bars: BarArrays,
-    features: FeatureTable,
+    market: MarketArrays,
     bar0: np.ndarray,
     device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
@@ -78,8 +63,7 @@ def find_events(
 
     Args:
         annotator: In evaluation mode, its network on `device`.
-        bars: The table the windows lie in.
-        features: Its features.
+        market: The table the windows lie in.
         bar0: (n_windows,) rows of bar 0.
         device: Where the network runs.
 
@@ -91,11 +75,8 @@ def find_events(
     parts = []
     for first in range(0, len(bar0), CHUNK_WINDOWS):
         rows = bar0[first : first + CHUNK_WINDOWS]
-        measures = measure_spans(bars.views(rows), features.atr[view_rows(rows)])
-        proposals = propose(measures, annotator.rule)
-        reading = read_spans(
-            annotator.classifier, bars.prices, features.values, features.atr, rows, proposals, device
-        )
+        proposals = propose(market.measure_spans(rows), annotator.rule)
+        reading = read_spans(annotator.classifier, market, rows, proposals, device)
         parts.append(
             decided(annotator, proposals, reading).assign(window=lambda f, at=first: f["window"] + at)
         )
@@ -152,57 +133,53 @@ def annotate(
         model_version: Written into every row.
         device: Where the network runs.
     """
-    bars, features = table_features(table, tick_points)
-    return annotate_new(annotator, table, bars, features, 0, model_version, device)
+    return annotate_new(annotator, MarketArrays.from_table(table, tick_points), 0, model_version, device)
 
 
 def annotate_new(
     annotator: Annotator,
-    table: pd.DataFrame,
-    bars: BarArrays,
-    features: FeatureTable,
+    market: MarketArrays,
     first_row: int,
     model_version: str,
     device: torch.device | str = "cpu",
 ) -> Annotation:
     """Mark the expansions whose windows begin at `first_row` or later; otherwise as `annotate`."""
-    grows = last_grows(table)
-    bar0, owned_from = scan_windows(bars.segment, grows)
-    new = bar0 >= first_row
-    bar0, owned_from = bar0[new], owned_from[new]
-    events = find_events(annotator, bars, features, bar0, device)
+    grows = last_grows(market.times)
+    bar0, owned_from = scan_windows(market.segment, grows)
+    asked = bar0 >= first_row
+    bar0, owned_from = bar0[asked], owned_from[asked]
+    events = find_events(annotator, market, bar0, device)
     window = events["window"].to_numpy(np.int64)
     owned = (events["onset"] >= owned_from[window]) & (events["onset"] <= CORE_LAST)
     events = _without_overlaps(events.loc[owned], bar0)
-    missed = uncovered(bars.segment, grows)
+    missed = uncovered(market.segment, grows)
     if grows:
         first, last = (events[name].to_numpy(np.int64) for name in ("first", "last"))
-        events = events.loc[is_settled(first, last, bars.segment, missed)]
-    new_segment, missed = bars.segment[first_row:], missed[first_row:]
-    waiting = waiting_bars(new_segment, missed) if grows else 0
-    expansions = _expansion_rows(events, bar0, table.loc[:, "timestamp"], model_version)
-    return Annotation(expansions, stretches(table.iloc[first_row:], missed), len(bar0), waiting)
+        events = events.loc[is_settled(first, last, market.segment, missed)]
+    new, missed = market.rows(first_row), missed[first_row:]
+    waiting = waiting_bars(new.segment, missed) if grows else 0
+    expansions = _expansion_rows(events, bar0, market.times, model_version)
+    return Annotation(expansions, stretches(new, missed), len(bar0), waiting)
 
 
 def nothing_found() -> Annotation:
     """An annotation without windows, its frames with their columns."""
-    no_times = pd.Series(pd.DatetimeIndex([], tz="UTC").as_unit("ns"))
-    events = _nothing_decided()
-    expansions = _expansion_rows(events, np.empty(0, np.int64), no_times, "")
+    no_times = pd.DatetimeIndex([], tz="UTC").as_unit("ns")
+    expansions = _expansion_rows(_nothing_decided(), np.empty(0, np.int64), no_times, "")
     stretches = pd.DataFrame({"from": no_times, "to": no_times, "bars": np.empty(0, np.int64)})
     return Annotation(expansions, stretches, 0)
 
 
 def _expansion_rows(
-    events: pd.DataFrame, bar0: np.ndarray, times: pd.Series, model_version: str
+    events: pd.DataFrame, bar0: np.ndarray, times: pd.DatetimeIndex, model_version: str
 ) -> pd.DataFrame:
     first = bar0[events["window"].to_numpy(np.int64)]
     onset, offset = events["onset"].to_numpy(np.int64), events["offset"].to_numpy(np.int64)
     spans = {
-        "window_start": times.iloc[first].array,
-        "started_at": times.iloc[first + onset].array,
-        "ended_at": times.iloc[first + offset].array,
-        "decided_at": times.iloc[first + WINDOW_BARS - 1].array,
+        "window_start": times[first],
+        "started_at": times[first + onset],
+        "ended_at": times[first + offset],
+        "decided_at": times[first + WINDOW_BARS - 1],
     }
     return marked_rows(events, spans, HINDSIGHT, model_version)
 
@@ -244,13 +221,12 @@ def _without_overlaps(events: pd.DataFrame, bar0: np.ndarray) -> pd.DataFrame:
     return events.iloc[kept].reset_index(drop=True)
 
 
-def stretches(table: pd.DataFrame, missed: np.ndarray) -> pd.DataFrame:
+def stretches(market: MarketArrays, missed: np.ndarray) -> pd.DataFrame:
     """Runs of bars marked True, broken where the segment changes."""
-    segment = table["segment"].to_numpy()
+    segment = market.segment
     begins = missed & (np.diff(missed, prepend=False) | (np.diff(segment, prepend=segment[:1]) != 0))
     run = np.cumsum(begins)[missed]
-    times = table.loc[missed, "timestamp"]
-    grouped = times.groupby(run)
+    grouped = pd.Series(market.times[missed]).groupby(run)
     return pd.DataFrame(
         {"from": grouped.first().array, "to": grouped.last().array, "bars": grouped.size().to_numpy(np.int64)}
     )

@@ -7,7 +7,6 @@ import pandas as pd
 import torch
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.inference.hindsight import (
     CHUNK_WINDOWS,
     HINDSIGHT,
@@ -15,13 +14,12 @@ from moola_pipeline.inference.hindsight import (
     annotate,
     marked_rows,
     stretches,
-    table_features,
     type_probabilities,
 )
 from moola_pipeline.models.expansion_model import Annotator, sigmoid
 from moola_pipeline.models.live import LiveDecisions, raised, read_live
-from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import live_windows, unread_live
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 
 LIVE = "live"
@@ -44,8 +42,7 @@ def answering(mode: str) -> Callable[..., Annotation]:
 
 def find_alarms(
     annotator: Annotator,
-    bars: BarArrays,
-    features: FeatureTable,
+    market: MarketArrays,
     bar0: np.ndarray,
     series: np.ndarray,
     waits: tuple[int, ...] = WAITS,
@@ -55,8 +52,7 @@ def find_alarms(
 
     Args:
         annotator: In evaluation mode, its network on `device`.
-        bars: The table the windows lie in.
-        features: Its features.
+        market: The table the windows lie in.
         bar0: (n_windows,) rows of bar 0 of live windows.
         series: (n_windows,) int; within one series a move raises one alarm.
         waits: Bars after the claimed onset by which a system has spoken: some of WAITS.
@@ -74,8 +70,7 @@ def find_alarms(
     parts = []
     for first in range(0, len(bar0), CHUNK_WINDOWS):
         rows = bar0[first : first + CHUNK_WINDOWS]
-        table = bars.prices, features.values, features.atr
-        begun = read_live(annotator.classifier, *table, rows, live.min_net_atr, device)
+        begun = read_live(annotator.classifier, market, rows, live.min_net_atr, device)
         parts.append(begun._replace(window=begun.window + first))
     if not parts:
         return _answers(annotator, np.empty((7, 0)))
@@ -120,15 +115,13 @@ def annotate_live(
     Raises:
         BadInput: If the wait is none of WAITS, or the model was not taught to answer live.
     """
-    bars, features = table_features(table, tick_points)
-    return annotate_live_new(annotator, table, bars, features, 0, model_version, device, max_wait)
+    market = MarketArrays.from_table(table, tick_points)
+    return annotate_live_new(annotator, market, 0, model_version, device, max_wait)
 
 
 def annotate_live_new(
     annotator: Annotator,
-    table: pd.DataFrame,
-    bars: BarArrays,
-    features: FeatureTable,
+    market: MarketArrays,
     first_row: int,
     model_version: str,
     device: torch.device | str = "cpu",
@@ -138,16 +131,17 @@ def annotate_live_new(
     if max_wait not in WAITS:
         raise BadInput(f"max_wait must be one of {', '.join(map(str, WAITS))} bars, got {max_wait}.")
     live_decisions(annotator, model_version)
-    bar0 = live_windows(bars.segment)
+    segment = market.segment
+    bar0 = live_windows(segment)
     # An alarm before the first row may silence one after it, but only within a segment.
-    begins = np.searchsorted(bars.segment, bars.segment[first_row]) if first_row < len(table) else first_row
+    begins = np.searchsorted(segment, segment[first_row]) if first_row < len(market) else first_row
     bar0 = bar0[bar0 >= begins]
-    alarms = find_alarms(annotator, bars, features, bar0, bars.segment[bar0], (max_wait,), device)
+    alarms = find_alarms(annotator, market, bar0, segment[bar0], (max_wait,), device)
     alarms = alarms.loc[alarms["closed"] >= first_row]
-    missed = unread_live(bars.segment)[first_row:]
+    missed = unread_live(segment)[first_row:]
     return Annotation(
-        _alarm_rows(alarms, table.loc[:, "timestamp"], model_version),
-        stretches(table.iloc[first_row:], missed),
+        _alarm_rows(alarms, market.times, model_version),
+        stretches(market.rows(first_row), missed),
         int((bar0 + LIVE_BARS - 1 >= first_row).sum()),
     )
 
@@ -186,12 +180,12 @@ def _answers(annotator: Annotator, raised: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _alarm_rows(alarms: pd.DataFrame, times: pd.Series, model_version: str) -> pd.DataFrame:
+def _alarm_rows(alarms: pd.DataFrame, times: pd.DatetimeIndex, model_version: str) -> pd.DataFrame:
     closed, onset = alarms["closed"].to_numpy(np.int64), alarms["onset"].to_numpy(np.int64)
     spans = {
-        "window_start": times.iloc[closed - (LIVE_BARS - 1)].array,
-        "started_at": times.iloc[onset].array,
+        "window_start": times[closed - (LIVE_BARS - 1)],
+        "started_at": times[onset],
         "ended_at": pd.Series(pd.NaT, range(len(alarms)), times.dtype).array,
-        "decided_at": times.iloc[closed].array,
+        "decided_at": times[closed],
     }
     return marked_rows(alarms, spans, LIVE, model_version)

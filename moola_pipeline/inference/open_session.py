@@ -9,15 +9,15 @@ from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST
 MINUTE = pd.Timedelta(minutes=1)
 
 
-def last_grows(table: pd.DataFrame) -> bool:
+def last_grows(times: pd.DatetimeIndex) -> bool:
     """Whether bars of a table's last segment may still come: it does not hold its session's last minute.
 
     Args:
-        table: BAR_COLUMNS, at least `timestamp`.
+        times: (n_bars,) UTC bar opens.
     """
-    if table.empty:
+    if not len(times):
         return False
-    last = pd.Timestamp(table["timestamp"].iloc[-1])
+    last = times[-1]
     session = session_of(pd.DatetimeIndex([last])).iloc[0].date()
     hours = session_schedule(session, session)
     return hours.empty or last + MINUTE < hours["closed_at"].iloc[0]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.models.span_proposer import Proposals
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, SAME_MOVE_BARS, WAITS
 
 
@@ -58,12 +59,11 @@ class Begun(NamedTuple):
     retracement: np.ndarray
 
 
-def beginnings(prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, min_net_atr: float) -> Proposals:
+def beginnings(market: MarketArrays, bar0: np.ndarray, min_net_atr: float) -> Proposals:
     """The spans that end with the last bar of live windows, where price has moved.
 
     Args:
-        prices: (n_bars, 4) open, high, low, close, index points.
-        atr: (n_bars,) ATR, index points.
+        market: The bars and their features.
         bar0: (n_windows,) rows of bar 0 of live windows.
         min_net_atr: Least net move of a span, ATR at the bar before it.
 
@@ -73,8 +73,8 @@ def beginnings(prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, min_net_at
     last = LIVE_BARS - 1
     start = np.arange(last - MAX_WAIT, last + 1)
     onset = np.asarray(bar0)[:, None] + start
-    size = atr[onset - 1]
-    moved = prices[onset[:, -1:], 3] - prices[onset, 0]
+    size = market.atr[onset - 1]
+    moved = market.prices[onset[:, -1:], 3] - market.prices[onset, 0]
     net = np.divide(moved, size, out=np.zeros_like(moved), where=size > 0)  # (n_windows, 11)
     window, place = np.nonzero(np.abs(net) >= min_net_atr)
     net = net[window, place]
@@ -90,9 +90,7 @@ def beginnings(prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, min_net_at
 
 def read_live(
     classifier: Classifier,
-    prices: np.ndarray,
-    values: np.ndarray,
-    atr: np.ndarray,
+    market: MarketArrays,
     bar0: np.ndarray,
     min_net_atr: float,
     device: torch.device | str = "cpu",
@@ -101,13 +99,13 @@ def read_live(
 
     Args:
         classifier: In evaluation mode on `device`.
-        prices, values, atr: The table, as in `read_spans`.
+        market: The bars and their features.
         bar0: (n_windows,) rows of bar 0 of live windows.
         min_net_atr: Least net move that is asked about.
         device: Where the classifier is.
     """
-    spans = beginnings(prices, atr, bar0, min_net_atr)
-    said = read_spans(classifier, prices, values, atr, bar0, spans, device, LIVE_BARS)
+    spans = beginnings(market, bar0, min_net_atr)
+    said = read_spans(classifier, market, bar0, spans, device, LIVE_BARS)
     row = bar0[spans.window]
     return Begun(
         row + spans.end, row + spans.start, spans.direction, spans.window, said.begun, said.retracement

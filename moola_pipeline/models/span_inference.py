@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.span_proposer import Proposals
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.window_geometry import WINDOW_BARS, decode_span, gathered
 
@@ -48,9 +48,7 @@ class Views(NamedTuple):
 
 def read_spans(
     classifier: Classifier,
-    prices: np.ndarray,
-    values: np.ndarray,
-    atr: np.ndarray,
+    market: MarketArrays,
     bar0: np.ndarray,
     proposals: Proposals,
     device: torch.device | str = "cpu",
@@ -60,9 +58,7 @@ def read_spans(
 
     Args:
         classifier: In evaluation mode on `device`.
-        prices: (n_bars, 4) open, high, low, close, index points.
-        values: (n_bars, F) feature table.
-        atr: (n_bars,) ATR, index points.
+        market: The bars and their features.
         bar0: (n_windows,) rows of bar 0.
         proposals: Spans in these windows.
         device: Where the classifier is.
@@ -72,12 +68,12 @@ def read_spans(
         One entry for each span. A window is encoded once for each direction it has spans in.
     """
     out = np.zeros((len(proposals.window), 5))
-    inputs = inputs_of(prices, atr, bar0, proposals, bars)
+    inputs = inputs_of(market, bar0, proposals, bars)
     views = views_of(bar0, proposals)
     with torch.no_grad():
         for first in range(0, len(views.bar0), BATCH_WINDOWS):
             shown = np.arange(first, min(first + BATCH_WINDOWS, len(views.bar0)))
-            chosen, features, spans = spans_in(views, shown, values, proposals, inputs, device, bars)
+            chosen, features, spans = spans_in(views, shown, market, proposals, inputs, device, bars)
             heads = classifier.read_spans(features, classifier.encoder(features), spans)
             logits = torch.stack([heads.expansion, heads.retracement, heads.begun], dim=1)
             said = torch.cat([logits, heads.pointer], dim=1)
@@ -86,11 +82,11 @@ def read_spans(
 
 
 def inputs_of(
-    prices: np.ndarray, atr: np.ndarray, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS
+    market: MarketArrays, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS
 ) -> np.ndarray:
     """What is measured of spans: (n, 78); arguments as in `read_spans`."""
     spans = proposals.window, proposals.start, proposals.end, proposals.direction
-    return span_inputs(gathered(prices, bar0, bars), gathered(atr, bar0, bars), *spans)
+    return span_inputs(gathered(market.prices, bar0, bars), gathered(market.atr, bar0, bars), *spans)
 
 
 def views_of(bar0: np.ndarray, proposals: Proposals) -> Views:
@@ -104,7 +100,7 @@ def views_of(bar0: np.ndarray, proposals: Proposals) -> Views:
 def spans_in(
     views: Views,
     shown: np.ndarray,
-    values: np.ndarray,
+    market: MarketArrays,
     proposals: Proposals,
     inputs: np.ndarray,
     device: torch.device | str,
@@ -115,7 +111,7 @@ def spans_in(
     Args:
         views: From `views_of`.
         shown: (B,) indices of views.
-        values: (n_bars, F) feature table.
+        market: The bars and their features.
         proposals: The spans that were grouped.
         inputs: (n, 78) what is measured of them.
         device: Where the classifier is.
@@ -132,7 +128,7 @@ def spans_in(
         torch.from_numpy(proposals.end[chosen]).to(device),
         torch.from_numpy(inputs[chosen]).to(device),
     )
-    features = oriented(values, views.bar0[shown], views.down[shown], bars)
+    features = market.feature_views(views.bar0[shown], views.down[shown], bars)
     return chosen, torch.from_numpy(features).to(device), spans
 
 
@@ -142,10 +138,3 @@ def moved(proposals: Proposals, reading: Reading, refine: bool) -> Proposals:
         return proposals
     start, end = decode_span(reading.pointer[:, 0], reading.pointer[:, 1])
     return proposals._replace(start=start, end=end)
-
-
-def oriented(values: np.ndarray, bar0: np.ndarray, down: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
-    """Features of windows with their context, those marked `down` mirrored: (B, 20 + bars, F) float32."""
-    features = gathered(values, bar0, bars)
-    features[down] = mirrored(features[down])
-    return features

@@ -10,7 +10,6 @@ import torch
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.evaluation.scoring import Judged, Trial, score_annotators
-from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
@@ -20,6 +19,7 @@ from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 TICK_POINTS = 0.25
 RESAMPLES = 1000
@@ -79,7 +79,7 @@ def plant(rng: np.random.Generator, type_shown: bool = True) -> Planted:
     bars = build_table(market.bars, market.rolls if len(market.rolls) else None)
     frame = assign_splits(place_labels(draw_labels(market, settings), bars).frame, bars, SPLITS)
     train, validation, test = (labeled_windows(frame, split) for split in ("train", "validation", "test"))
-    trial = Trial(*table_features(bars, TICK_POINTS), make_ground(test, RESAMPLES, rng))
+    trial = Trial(MarketArrays.from_table(bars, TICK_POINTS), make_ground(test, RESAMPLES, rng))
     return Planted(frame, trial, train, validation)
 
 
@@ -87,10 +87,9 @@ def trained(planted: Planted, device: str) -> Annotator:
     """The network fine-tuned on the planted labels from random weights."""
     encoder = Encoder(HIDDEN_UNITS)
     initialize(encoder, 0)
-    features = planted.trial.features
-    encoder.set_scale(torch.from_numpy(features.values[features.structure_valid]))
-    table = planted.trial.bars, features
-    made = train_annotators(encoder.eval(), *table, planted.train, planted.validation, TRAINING, device)
+    market = planted.trial.market
+    encoder.set_scale(torch.from_numpy(market.features[market.warm]))
+    made = train_annotators(encoder.eval(), market, planted.train, planted.validation, TRAINING, device)
     return made[TRAINING.seeds[0]].annotator
 
 

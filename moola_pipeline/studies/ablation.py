@@ -15,12 +15,12 @@ from moola_pipeline.models.span_inference import Reading, read_spans
 from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.studies.ablation_folds import N_FOLDS, Fold, Part, StudyGround, time_folds
 from moola_pipeline.studies.ablation_rows import LESSONS, SPARSE_BARS, Row
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.finetune import finetune
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.training.thresholds import fit_decisions
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 PRETRAINING = PretrainSettings(max_windows=2_000, epochs=3)
 RANDOM_SEED = 104_729
@@ -73,7 +73,7 @@ class AblationStore:
         about = [fold.ground.digest, PRETRAINING.model_dump(mode="json"), fold.number]
         folder = self.folder / f"encoder-{digest_of(about)[:16]}"
         if not (folder / "config.json").is_file():
-            result = pretrain(fold.ground.source, fold.pretraining_windows(), PRETRAINING, device)
+            result = pretrain(fold.ground.market, fold.pretraining_windows(), PRETRAINING, device)
             save_encoder(folder, result.encoder, {"errors": result.errors})
         return load_encoder(folder)[0]
 
@@ -138,7 +138,7 @@ def _outcome(kept: dict[str, Any], row: Row, fold: int, seed: int) -> Outcome:
 
 
 def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str) -> dict[str, Any]:
-    source = _sparse(fold.ground.source) if row.sparse else fold.ground.source
+    market = _sparse(fold.ground.market) if row.sparse else fold.ground.market
     encoder = store.encoder(fold, device)
     if row.random_encoder:
         encoder = copy.deepcopy(encoder)
@@ -147,9 +147,7 @@ def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str)
     lessons = fold.lessons(settings.taught_windows) if row.path == LESSONS else None
     result = finetune(
         encoder,
-        source.bars,
-        source.values,
-        source.atr,
+        market,
         fold.train.rows,
         fold.validation.rows,
         settings,
@@ -158,17 +156,16 @@ def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str)
         lessons=lessons,
     )
     seconds = sum(entry["seconds"] for entry in result.history)
-    return _said(fold, source, result.classifier) | {"seconds": seconds, "epochs": len(result.history)}
+    return _said(fold, market, result.classifier) | {"seconds": seconds, "epochs": len(result.history)}
 
 
-def _said(fold: Fold, source: Source, classifier: Any) -> dict[str, Any]:
+def _said(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
     """What a network says of the block, decided as on validation; its logits too, to calibrate by."""
-    table = source.bars.prices, source.values, source.atr
 
     def read(part: Part) -> tuple[Reading, Reading]:
         bar0 = part.windows.bar0
         proposed, labeled = (
-            read_spans(classifier, *table, bar0, spans) for spans in (part.proposals, part.labeled)
+            read_spans(classifier, market, bar0, spans) for spans in (part.proposals, part.labeled)
         )
         return proposed, labeled
 
@@ -188,7 +185,7 @@ def _said(fold: Fold, source: Source, classifier: Any) -> dict[str, Any]:
     }
 
 
-def _sparse(source: Source) -> Source:
+def _sparse(market: MarketArrays) -> MarketArrays:
     """The table with the features of one bar in `SPARSE_BARS`, zeros elsewhere."""
-    kept = np.arange(len(source.values)) % SPARSE_BARS == 0
-    return replace(source, values=np.where(kept[:, None], source.values, np.float32(0)))
+    kept = np.arange(len(market.features)) % SPARSE_BARS == 0
+    return replace(market, features=np.where(kept[:, None], market.features, np.float32(0)))

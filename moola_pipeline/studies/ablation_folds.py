@@ -6,20 +6,19 @@ from functools import cached_property
 
 import numpy as np
 
-from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.instrument_data import Market
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import assign_splits, resolve_dates
-from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
-from moola_pipeline.training.batches import Source
+from moola_pipeline.models.span_proposer import Proposals, Rule, propose
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
 from moola_pipeline.training.proposer_fit import fit_rule
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, gathered
+from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 N_FOLDS = 5
 WHOLE = -1
@@ -31,12 +30,12 @@ class StudyGround:
     """A market as a study sees it: training and validation windows, and no test window.
 
     Attributes:
-        source: The bar table and its features.
+        market: The bar table and its features.
         train, validation: Labeled windows.
         digest: Of bars and labels.
     """
 
-    source: Source
+    market: MarketArrays
     train: LabeledWindows
     validation: LabeledWindows
     digest: str
@@ -85,7 +84,7 @@ class Fold:
         """The proposing rule, fitted on what is learned from."""
         windows = _chosen(self.ground.train, self.learned)
         return fit_rule(
-            measures_of(self.ground.source, windows), windows.spans, FinetuneSettings().proposal_beta
+            self.ground.market.measure_spans(windows.bar0), windows.spans, FinetuneSettings().proposal_beta
         )
 
     @cached_property
@@ -106,14 +105,14 @@ class Fold:
     def lessons(self, n_windows: int) -> Lessons:
         """Lessons by teachers fitted without the block, none of them on bars of it."""
         if n_windows not in self._lessons:
-            made = make_lessons(self.ground.source, self.train.windows, self.rule, n_windows)
+            made = make_lessons(self.ground.market, self.train.windows, self.rule, n_windows)
             self._lessons[n_windows] = _outside(made, ~self.touches(made.bar0))
         return self._lessons[n_windows]
 
     def pretraining_windows(self) -> np.ndarray:
         """Windows of the training period that touch no bar of the block."""
         end = int(self.ground.train.bar0.max()) + WINDOW_BARS
-        tiled = pretraining_windows(self.ground.source.bars.segment, end)
+        tiled = pretraining_windows(self.ground.market.segment, end)
         return tiled[~self.touches(tiled)]
 
     def touches(self, bar0: np.ndarray) -> np.ndarray:
@@ -124,7 +123,7 @@ class Fold:
         return (bar0 > block.min() - reach()) & (bar0 < block.max() + reach())
 
     def _part(self, windows: LabeledWindows) -> Part:
-        measures = measures_of(self.ground.source, windows)
+        measures = self.ground.market.measure_spans(windows.bar0)
         proposals = propose(measures, self.rule)
         rows = make_examples(windows, measures, proposals)
         return Part(windows, proposals, labeled_proposals(windows, measures), rows)
@@ -140,10 +139,10 @@ def study_ground(market: Market) -> StudyGround:
     bars = market.bars()
     placed = place_labels(market.labels(), bars).frame
     frame = assign_splits(placed, bars, resolve_dates(market.splits, placed))
-    arrays, features = table_features(bars, market.instrument.tick_points)
+    arrays = MarketArrays.from_table(bars, market.instrument.tick_points)
     train, validation = (labeled_windows(frame, split) for split in ("train", "validation"))
     digest = digest_of([market.bars_digest(), market.labels_digest(), market.splits.model_dump(mode="json")])
-    return StudyGround(Source(arrays, features.values, features.atr), train, validation, digest)
+    return StudyGround(arrays, train, validation, digest)
 
 
 def time_folds(ground: StudyGround, n_folds: int = N_FOLDS) -> Iterator[Fold]:
@@ -163,11 +162,6 @@ def whole_training(ground: StudyGround) -> Fold:
     """All training windows, none held out: what the product is trained on."""
     everything = np.ones(len(ground), bool)
     return Fold(WHOLE, ground, ~everything, everything)
-
-
-def measures_of(source: Source, windows: LabeledWindows) -> SpanMeasures:
-    """Net moves of all spans in windows."""
-    return measure_spans(source.bars.views(windows.bar0), gathered(source.atr, windows.bar0))
 
 
 def _chosen(windows: LabeledWindows, chosen: np.ndarray) -> LabeledWindows:

@@ -178,7 +178,7 @@ class Study:
             kept = self.store.encoder(key)
             if kept is None:
                 started = time.perf_counter()
-                made = pretrain(self.ground.source, self.windows, settings, self.device)
+                made = pretrain(self.ground.market, self.windows, settings, self.device)
                 facts = {"errors": made.errors, "settings": settings.model_dump(mode="json")}
                 self.store.keep_encoder(key, made.encoder, facts | {"last_row": made.last_row})
                 kept = made.encoder, facts

@@ -64,12 +64,10 @@ def run_seeds(
         place = store.path(ground, row, whole.number, seed)
         if not place.is_file():
             on_training(f"seed {seed}")
-            source, settings = ground.source, row.settings
+            market, settings = ground.market, row.settings
             result = finetune(
                 store.encoder(whole, device),
-                source.bars,
-                source.values,
-                source.atr,
+                market,
                 whole.train.rows,
                 whole.validation.rows,
                 settings,
@@ -77,8 +75,8 @@ def run_seeds(
                 device,
                 lessons=whole.lessons(settings.taught_windows),
             )
-            part, table = whole.validation, (source.bars.prices, source.values, source.atr)
-            logits = read_spans(result.classifier, *table, part.windows.bar0, part.labeled).retracement
+            part = whole.validation
+            logits = read_spans(result.classifier, market, part.windows.bar0, part.labeled).retracement
             kept = {"code": store.code, "stopped": result.stopped, "logits": logits.tolist()}
             publish_record(place, kept)
         kept = kept_training(place)

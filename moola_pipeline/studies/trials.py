@@ -15,13 +15,12 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator, sigmoid
-from moola_pipeline.models.span_inference import Reading, inputs_of, oriented, read_spans
-from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.models.span_inference import Reading, inputs_of, read_spans
+from moola_pipeline.models.span_proposer import Proposals, Rule, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell
 from moola_pipeline.studies.subsets import nested_subset, part_of
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
 from moola_pipeline.training.finetune import finetune
 from moola_pipeline.training.objectives.objective import before_states
@@ -29,8 +28,10 @@ from moola_pipeline.training.proposer_fit import fit_rule
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_BEFORE
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS, gathered
+from moola_pipeline.windows.spans import SpanMeasures
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 MEASURED = "measured"
 """Arm of a probe that reads the 53 numbers measured before a span, and no encoder."""
@@ -41,17 +42,17 @@ class Ground:
     """Where the study is held: the bars, the training labels, and the windows that judge.
 
     Attributes:
-        source: The bar table.
+        market: The bar table.
         train, validation: Labeled windows in it.
     """
 
-    source: Source
+    market: MarketArrays
     train: LabeledWindows
     validation: LabeledWindows
 
     def measures(self, windows: LabeledWindows) -> SpanMeasures:
         """Every plausible span of windows."""
-        return measure_spans(self.source.bars.views(windows.bar0), gathered(self.source.atr, windows.bar0))
+        return self.market.measure_spans(windows.bar0)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Given:
     def lessons(self) -> Lessons:
         """What teachers fitted on the subset say of unlabeled training windows."""
         n_windows = self.settings.finetune.taught_windows
-        return make_lessons(self.ground.source, self.windows, self.rule, n_windows)
+        return make_lessons(self.ground.market, self.windows, self.rule, n_windows)
 
 
 def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: str = "cpu") -> Cell:
@@ -110,12 +111,10 @@ def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: st
     """
     started = time.perf_counter()
     ground, settings = given.ground, given.settings
-    source, validation = ground.source, ground.validation
+    market, validation = ground.market, ground.validation
     trained = finetune(
         encoder,
-        source.bars,
-        source.values,
-        source.atr,
+        market,
         given.examples,
         given.examples,  # the epoch kept is the one best on what it learns from: in effect the last
         label_settings(settings, len(given.examples.kind), taught),
@@ -124,10 +123,9 @@ def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: st
         lessons=given.lessons if taught else None,
     )
     network = trained.classifier.to(device)
-    table = source.bars.prices, source.values, source.atr
     proposals, labeled = given.asked
     proposed, marked = (
-        read_spans(network, *table, validation.bar0, spans, device) for spans in (proposals, labeled)
+        read_spans(network, market, validation.bar0, spans, device) for spans in (proposals, labeled)
     )
     read = network.encoder if arm == NOISY_STUDENT else encoder
     p_retracement = sigmoid(marked.retracement)
@@ -197,7 +195,7 @@ def _named(given: Given, arm: str, taught: bool) -> dict[str, Any]:
 
 def _states(ground: Ground, windows: LabeledWindows, encoder: Encoder) -> np.ndarray:
     spans = windows.spans
-    features = oriented(ground.source.values, windows.bar0[spans.window], spans.direction < 0)
+    features = ground.market.feature_views(windows.bar0[spans.window], spans.direction < 0)
     onset = torch.from_numpy(spans.start + CONTEXT_BARS)
     with torch.no_grad():
         states = encoder.cpu()(torch.from_numpy(features))
@@ -205,9 +203,8 @@ def _states(ground: Ground, windows: LabeledWindows, encoder: Encoder) -> np.nda
 
 
 def _measured(ground: Ground, windows: LabeledWindows) -> np.ndarray:
-    source = ground.source
     labeled = labeled_proposals(windows, ground.measures(windows))
-    return inputs_of(source.bars.prices, source.atr, windows.bar0, labeled)[:, :N_BEFORE]
+    return inputs_of(ground.market, windows.bar0, labeled)[:, :N_BEFORE]
 
 
 def _probed(learned: np.ndarray, asked: np.ndarray, types: np.ndarray, strength: float) -> np.ndarray:

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.evaluation.promotion import RULE, Contender, Ruling, Trials, rule_on, rule_on_lost
-from moola_pipeline.inference.hindsight import table_features
+from moola_pipeline.evaluation.promotion import RULE, Contender, Ruling, rule_on, rule_on_lost
 from moola_pipeline.instrument_data import Market, choose_market
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated import is_simulated
@@ -16,6 +15,7 @@ from moola_pipeline.report.data import Check
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import champion_version, load_version
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 UNCHECKED = "its checks ran in another home"
 
@@ -32,14 +32,6 @@ def market_of(home: Home, model: str) -> Market | None:
             if market.model_name == model and made:
                 return market
     return None
-
-
-def trials_of(market: Market) -> Trials:
-    """The bars and labels on which versions are compared."""
-    table = market.bars()
-    labels = assign_splits(place_labels(market.labels(), table).frame, table, market.splits)
-    bars, features = table_features(table, market.instrument.tick_points)
-    return Trials(table, bars, features, labels)
 
 
 def contender(home: Home, model: str, version: str) -> Contender:
@@ -75,7 +67,10 @@ def judge_version(
         new, old = (contender(home, model, one) for one in (version, champion))
     except IntegrityError as fault:
         return rule_on_lost(version, champion, str(fault).replace(f"{home.root}/", ""))
-    return rule_on(new, old, checks, trials_of(market), rng)
+    table = market.bars()
+    labels = assign_splits(place_labels(market.labels(), table).frame, table, market.splits)
+    arrays = MarketArrays.from_table(table, market.instrument.tick_points)
+    return rule_on(new, old, checks, arrays, labels, rng)
 
 
 def judge_arrival(home: Home, model: str, version: str, rng: np.random.Generator) -> Ruling:

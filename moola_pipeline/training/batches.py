@@ -11,24 +11,10 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import Spans
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.examples import N_KINDS, Examples
-from moola_pipeline.windows.augmentation import BarArrays, augmented, repainted_table
+from moola_pipeline.windows.augmentation import augmented, repainted_table
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.window_geometry import encode_span, gathered
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the features of rows come from.
-
-    Attributes:
-        bars: The bar table that the rows lie in.
-        values: (n_bars, F) its feature table.
-        atr: (n_bars,) its ATR, index points.
-    """
-
-    bars: BarArrays
-    values: np.ndarray
-    atr: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -107,7 +93,7 @@ def expected_priors(examples: Examples, weights: np.ndarray) -> dict[str, float]
 
 
 def batches(
-    source: Source,
+    market: MarketArrays,
     examples: Examples,
     rows: np.ndarray,
     size: int,
@@ -117,15 +103,15 @@ def batches(
     """Cut (n,) indices of training rows into batches of `size`, the last one smaller."""
     for i in range(0, len(rows), size):
         chosen = rows[i : i + size]
-        yield _batch(examples, chosen, _shown(source, examples.bar0[chosen], augmentation), device)
+        yield _batch(examples, chosen, _shown(market, examples.bar0[chosen], augmentation), device)
 
 
-def _shown(source: Source, bar0: np.ndarray, augmentation: Augmentation | None) -> _Shown:
-    views = source.bars.views(bar0)
+def _shown(market: MarketArrays, bar0: np.ndarray, augmentation: Augmentation | None) -> _Shown:
+    views = market.views(bar0)
     if augmentation is None:
-        return _Shown(views, gathered(source.values, bar0), gathered(source.atr, bar0))
-    views = augmented(views, source.atr[bar0], augmentation.jitter_atr, augmentation.warp, augmentation.rng)
-    return _Shown(views, *repainted_table(source.bars, bar0, views))
+        return _Shown(views, gathered(market.features, bar0), gathered(market.atr, bar0))
+    views = augmented(views, market.atr[bar0], augmentation.jitter_atr, augmentation.warp, augmentation.rng)
+    return _Shown(views, *repainted_table(market, bar0, views))
 
 
 def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.device | str) -> Batch:

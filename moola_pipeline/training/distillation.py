@@ -11,7 +11,6 @@ from moola_pipeline.models.classifier import Classifier, Heads, Spans
 from moola_pipeline.models.encoder import states_of
 from moola_pipeline.models.span_inference import Views, spans_in, views_of
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws, Stateful
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.losses import require_finite, smoothed
@@ -19,6 +18,7 @@ from moola_pipeline.training.parallel import halt_point
 from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WINDOW_BARS
 
 TAUGHT = ("expansion", "type", "live")
@@ -46,7 +46,7 @@ class _Asked(NamedTuple):
 
 def teach(
     classifier: Classifier,
-    source: Source,
+    market: MarketArrays,
     lessons: Lessons,
     settings: FinetuneSettings,
     seed: int,
@@ -63,7 +63,7 @@ def teach(
 
     Args:
         classifier: On `device`; it is changed.
-        source: The table that the lessons lie in.
+        market: The table that the lessons lie in.
         lessons: From `make_lessons`.
         settings: See `FinetuneSettings`, those that begin with `taught_`.
         seed: Of the order in which windows are shown.
@@ -89,7 +89,7 @@ def teach(
     for epoch in range(checkpoint.restore(own), settings.taught_epochs):
         classifier.train().encoder.requires_grad_(epoch >= settings.taught_frozen_epochs)
         rows, terms = [], []
-        shown = _shown(source, lessons, views, live_views, rng, n_batches, device)
+        shown = _shown(market, lessons, views, live_views, rng, n_batches, device)
         for whole, closing in prefetched(shown):
             by_task = _losses(classifier, whole, settings)
             if closing is not None:
@@ -113,7 +113,7 @@ def teach(
 
 
 def _shown(
-    source: Source,
+    market: MarketArrays,
     lessons: Lessons,
     views: Views,
     live_views: Views | None,
@@ -126,16 +126,16 @@ def _shown(
     orders = [_dealt(rng, each, n_batches) for each in (views, live_views)]
     whole_spans = lessons.proposals, lessons.inputs, (lessons.expansion, lessons.retracement)
     for shown, shown_live in zip(*orders, strict=True):
-        whole = _asked(source, views, shown, *whole_spans, device)
+        whole = _asked(market, views, shown, *whole_spans, device)
         if live is None or live_views is None:
             yield whole, None
             continue
         live_spans = live.spans, live.inputs, (live.begun, live.retracement)
-        yield whole, _asked(source, live_views, shown_live, *live_spans, device, LIVE_BARS)
+        yield whole, _asked(market, live_views, shown_live, *live_spans, device, LIVE_BARS)
 
 
 def _asked(
-    source: Source,
+    market: MarketArrays,
     views: Views,
     shown: np.ndarray,
     proposals: Proposals,
@@ -145,7 +145,7 @@ def _asked(
     bars: int = WINDOW_BARS,
 ) -> _Asked:
     """Views with their spans and the teachers' answers, put on the device."""
-    chosen, features, spans = spans_in(views, shown, source.values, proposals, inputs, "cpu", bars)
+    chosen, features, spans = spans_in(views, shown, market, proposals, inputs, "cpu", bars)
     first, second = (sent(answer[chosen], device) for answer in answers)
     on_device = Spans(*(sent(part, device) for part in spans))
     return _Asked(views.bar0[shown], sent(features, device), on_device, first, second)

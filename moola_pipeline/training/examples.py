@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.span_proposer import Proposals, SpanMeasures
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.proposer_fit import matches
+from moola_pipeline.windows.spans import SpanMeasures
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 UNKNOWN = -1

@@ -8,14 +8,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.span_inference import Reading, read_spans
-from moola_pipeline.models.span_proposer import Rule, SpanMeasures, measure_spans, propose
-from moola_pipeline.training.batches import Source
+from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.examples import labeled_proposals, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
@@ -26,8 +24,7 @@ from moola_pipeline.training.proposer_fit import fit_rule, push_rule
 from moola_pipeline.training.pseudo_labels import make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
-from moola_pipeline.windows.augmentation import BarArrays
-from moola_pipeline.windows.window_geometry import view_rows
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,7 @@ class TrainedAnnotator:
 
 def train_annotators(
     encoder: Encoder,
-    bars: BarArrays,
-    features: FeatureTable,
+    market: MarketArrays,
     train: LabeledWindows,
     validation: LabeledWindows,
     settings: FinetuneSettings,
@@ -65,7 +61,7 @@ def train_annotators(
 
     Args:
         encoder: Pretrained; not changed.
-        bars, features: The table that the windows lie in.
+        market: The table that the windows lie in.
         train, validation: Labeled windows.
         settings: See `FinetuneSettings`.
         device: Where the networks run.
@@ -76,21 +72,19 @@ def train_annotators(
     Raises:
         ValueError: If training holds too few rows, or one type only.
     """
-    train_measures = _measures(bars, features, train)
-    check_measures = _measures(bars, features, validation)
+    train_measures = market.measure_spans(train.bar0)
+    check_measures = market.measure_spans(validation.bar0)
     rule = fit_rule(train_measures, train.spans, settings.proposal_beta)
     proposals = propose(check_measures, rule)
     labeled = labeled_proposals(validation, check_measures)
     examples = make_examples(train, train_measures, propose(train_measures, rule))
     checked = make_examples(validation, check_measures, proposals)
-    source = Source(bars, features.values, features.atr)
-    min_net_atr = fit_min_net(source, train)
+    min_net_atr = fit_min_net(market, train)
     lessons = None
     if settings.taught_windows:
         asked = settings.taught_windows, settings.taught_live_windows
-        lessons = make_lessons(source, train, rule, *asked, min_net_atr)
+        lessons = make_lessons(market, train, rule, *asked, min_net_atr)
     teaches_live = lessons is not None and lessons.live is not None
-    table = bars.prices, features.values, features.atr
     telling = threading.Lock()
 
     def tell(seed: int, entry: dict[str, float]) -> None:
@@ -99,11 +93,11 @@ def train_annotators(
 
     def train_one(seed: int) -> TrainedAnnotator:
         rows = examples, checked, settings, seed, device, partial(tell, seed), lessons, checkpoints
-        result = finetune(encoder, bars, features.values, features.atr, *rows)
+        result = finetune(encoder, market, *rows)
         network = result.classifier
-        proposed = read_spans(network, *table, validation.bar0, proposals)
-        marked = read_spans(network, *table, validation.bar0, labeled)
-        live = fit_live_decisions(network, source, validation, min_net_atr) if teaches_live else None
+        proposed = read_spans(network, market, validation.bar0, proposals)
+        marked = read_spans(network, market, validation.bar0, labeled)
+        live = fit_live_decisions(network, market, validation, min_net_atr) if teaches_live else None
         decisions = fit_decisions(validation, proposals, proposed, marked, live)
         return _trained(Annotator(network, rule, decisions), result, marked)
 
@@ -118,10 +112,6 @@ def _trained(annotator: Annotator, result: FinetuneResult, marked: Reading) -> T
     return TrainedAnnotator(annotator, result, shares, spread)
 
 
-def standalone_rule(bars: BarArrays, features: FeatureTable, train: LabeledWindows) -> Rule:
+def standalone_rule(market: MarketArrays, train: LabeledWindows) -> Rule:
     """The rule that finds expansions best by itself, for the peer that uses no network."""
-    return push_rule(_measures(bars, features, train), train.spans)
-
-
-def _measures(bars: BarArrays, features: FeatureTable, windows: LabeledWindows) -> SpanMeasures:
-    return measure_spans(bars.views(windows.bar0), features.atr[view_rows(windows.bar0)])
+    return push_rule(market.measure_spans(train.bar0), train.spans)

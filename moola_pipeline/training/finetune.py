@@ -11,12 +11,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.batches import (
-    Source,
-    batches,
-    expected_priors,
-    sampling_weights,
-)
+from moola_pipeline.training.batches import batches, expected_priors, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, TorchDraws
 from moola_pipeline.training.device import precision_on
@@ -25,7 +20,7 @@ from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, taught_parts
-from moola_pipeline.windows.augmentation import BarArrays
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.window_geometry import gathered
 
@@ -62,9 +57,7 @@ class FinetuneResult:
 
 def finetune(
     encoder: Encoder,
-    bars: BarArrays,
-    values: np.ndarray,
-    atr: np.ndarray,
+    market: MarketArrays,
     train: Examples,
     validation: Examples,
     settings: FinetuneSettings,
@@ -80,9 +73,7 @@ def finetune(
 
     Args:
         encoder: Pretrained; it is copied, not changed.
-        bars: The bar table that both sets lie in.
-        values: (n_bars, F) its feature table.
-        atr: (n_bars,) its ATR, index points.
+        market: The table that both sets lie in.
         train, validation: Rows from `make_examples`.
         settings: See `FinetuneSettings`.
         seed: Of initial weights, drawing, augmentation and dropout.
@@ -97,13 +88,12 @@ def finetune(
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     _check(train, validation, settings)
-    source = Source(bars, values, atr)
     with _LAYERS_DRAW_FROM_TORCH:
         torch.manual_seed(seed)
-        classifier = _new_classifier(encoder, source, train, lessons, settings, seed).to(device)
+        classifier = _new_classifier(encoder, market, train, lessons, settings, seed).to(device)
         drawn = torch.get_rng_state()
     dropping = _generator(device, seed, drawn)
-    held_out = list(batches(source, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
+    held_out = list(batches(market, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
     averaging = Averaging(classifier, settings.average_decay)
     classifier.draw_from(dropping)
     best = BestEpoch(
@@ -111,13 +101,13 @@ def finetune(
     )
     parts = {"network": classifier, "best": best, "averaging": averaging, "dropping": TorchDraws(dropping)}
     on_labels, on_lessons = _stages(checkpoints, encoder, train, validation, lessons, settings, seed, device)
-    labels = LabelEpochs(classifier, source, train, settings, seed, device, averaging, best)
+    labels = LabelEpochs(classifier, market, train, settings, seed, device, averaging, best)
     done = on_labels.restore(parts | labels.parts)
     if lessons is not None and not done:
         classifier.set_dropout(settings.taught_dropout)
         teach(
             classifier,
-            source,
+            market,
             lessons,
             settings,
             seed,
@@ -206,7 +196,7 @@ def _check(train: Examples, validation: Examples, settings: FinetuneSettings) ->
 
 def _new_classifier(
     encoder: Encoder,
-    source: Source,
+    market: MarketArrays,
     train: Examples,
     lessons: Lessons | None,
     settings: FinetuneSettings,
@@ -220,9 +210,9 @@ def _new_classifier(
         initialize(head, 7919 * seed + i)
     priors = expected_priors(train, sampling_weights(train, settings.balanced))
     if lessons is None:
-        spans, views = train.spans, source.bars.views(train.bar0)
+        spans, views = train.spans, market.views(train.bar0)
         direction = np.where(train.down, -1, 1)[spans.row]
-        atr = gathered(source.atr, train.bar0)
+        atr = gathered(market.atr, train.bar0)
         inputs = torch.from_numpy(span_inputs(views, atr, spans.row, spans.start, spans.end, direction))
     else:
         inputs = torch.from_numpy(lessons.inputs)

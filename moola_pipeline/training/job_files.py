@@ -12,13 +12,15 @@ from safetensors.torch import load, save
 from moola_pipeline.errors import BadInput, LossNotFinite, MoolaError
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, publish_bytes, publish_json, publishing
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.pretrain import PretrainResult
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.training.torchrun import place_of
-from moola_pipeline.windows.augmentation import BarArrays
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
+
+_ARRAYS = ("prices", "segment", "features", "atr", "warm")
+"""Of the bars; no one who pretrains asks for their times."""
 
 
 class Terms(BaseModel):
@@ -43,7 +45,7 @@ class Terms(BaseModel):
 class Task:
     """A pretraining and the terms of its processes; arguments as `pretrain` takes them."""
 
-    source: Source
+    market: MarketArrays
     windows: np.ndarray
     settings: PretrainSettings
     terms: Terms
@@ -53,20 +55,14 @@ class Task:
 def hand_over(task: Task, folder: Path) -> None:
     """Write a task down; bars after its last window are left out."""
     end = int(task.windows.max(initial=0)) + WINDOW_BARS
-    bars = task.source.bars
-    arrays = {
-        "prices": bars.prices[:end],
-        "segment": bars.segment[:end],
-        "values": task.source.values[:end],
-        "atr": task.source.atr[:end],
-        "windows": task.windows,
-    }
+    market = task.market.rows(0, end)
+    arrays = {name: getattr(market, name) for name in _ARRAYS} | {"windows": task.windows}
     for name, array in arrays.items():
         with publishing(place_of(folder, name)) as temporary, temporary.open("wb") as stream:
             np.lib.format.write_array(stream, array, allow_pickle=False)
     kept = task.checkpoints
     facts = {
-        "tick_points": bars.tick_points,
+        "tick_points": market.tick_points,
         "settings": task.settings.model_dump(mode="json"),
         "terms": task.terms.model_dump(mode="json"),
         "checkpoints": None if kept is None else {"folder": str(kept.folder), "made_from": kept.made_from},
@@ -77,14 +73,15 @@ def hand_over(task: Task, folder: Path) -> None:
 def taken_over(folder: Path) -> Task:
     """The task in a folder; its tables stay on disk, and processes share the memory that they take."""
     facts = json.loads(place_of(folder, "task").read_bytes())
-    names = ("prices", "segment", "values", "atr", "windows")
-    prices, segment, values, atr, windows = (
-        np.load(place_of(folder, name), mmap_mode="r", allow_pickle=False) for name in names
-    )
+
+    def mapped(name: str) -> np.ndarray:
+        return np.load(place_of(folder, name), mmap_mode="r", allow_pickle=False)
+
+    arrays = {name: mapped(name) for name in _ARRAYS}
     kept = facts["checkpoints"]
     return Task(
-        Source(BarArrays(prices, segment, facts["tick_points"]), values, atr),
-        np.array(windows),
+        MarketArrays(**arrays, tick_points=facts["tick_points"]),
+        np.array(mapped("windows")),
         PretrainSettings.model_validate(facts["settings"]),
         Terms.model_validate(facts["terms"]),
         kept and Checkpoints(Path(kept["folder"]), kept["made_from"]),

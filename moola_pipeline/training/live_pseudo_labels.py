@@ -7,10 +7,10 @@ import numpy as np
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.live import beginnings
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import UNKNOWN, orientation
 from moola_pipeline.training.teachers import Known, Teacher, before_start, fit_live_judge, teacher_features
 from moola_pipeline.windows.dense import live_windows, live_windows_of
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_INPUTS
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
 
@@ -43,22 +43,22 @@ class LiveLessons:
     retracement: np.ndarray
 
 
-def fit_min_net(source: Source, train: LabeledWindows) -> float:
+def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
     """The net move, in ATR, that nearly every training label shows by its third bar."""
     spans = train.spans
     onset = train.bar0[spans.window] + spans.start
-    moved = source.bars.prices[onset + 2, 3] - source.bars.prices[onset, 0]
-    net = orientation(spans.direction) * moved / source.atr[onset - 1]
+    moved = market.prices[onset + 2, 3] - market.prices[onset, 0]
+    net = orientation(spans.direction) * moved / market.atr[onset - 1]
     return round(max(float(np.quantile(net, EARLY_SHARE)), LEAST_NET_ATR), 2)
 
 
 def make_live_lessons(
-    source: Source, train: LabeledWindows, typer: Teacher, min_net_atr: float, n_windows: int, seed: int
+    market: MarketArrays, train: LabeledWindows, typer: Teacher, min_net_atr: float, n_windows: int, seed: int
 ) -> LiveLessons:
     """Fit a teacher on live windows of labeled ones and ask it about unlabeled ones, none later.
 
     Args:
-        source: The table that the windows lie in.
+        market: The table that the windows lie in.
         train: Labeled training windows.
         typer: The teacher that tells the types apart.
         min_net_atr: Least net move that is asked about.
@@ -69,28 +69,28 @@ def make_live_lessons(
         ValueError: If the labels show no beginning, or nothing else.
     """
     rng = np.random.default_rng(seed)
-    teacher = fit_live_teacher(source, train, min_net_atr, seed)
-    closed = live_windows(source.bars.segment)
+    teacher = fit_live_teacher(market, train, min_net_atr, seed)
+    closed = live_windows(market.segment)
     known = closed[closed <= train.bar0.max() + (WINDOW_BARS - LIVE_BARS)]
     bar0 = np.sort(rng.choice(known, min(n_windows, len(known)), replace=False))
-    spans = beginnings(source.bars.prices, source.atr, bar0, min_net_atr)
-    seen = teacher_features(source, bar0, spans, LIVE_BARS)
+    spans = beginnings(market, bar0, min_net_atr)
+    seen = teacher_features(market, bar0, spans, LIVE_BARS)
     return LiveLessons(
         bar0, spans, seen[:, :N_INPUTS], teacher.probability(seen), typer.probability(before_start(seen))
     )
 
 
-def fit_live_teacher(source: Source, train: LabeledWindows, min_net_atr: float, seed: int) -> Teacher:
+def fit_live_teacher(market: MarketArrays, train: LabeledWindows, min_net_atr: float, seed: int) -> Teacher:
     """Fit trees on the moves of labeled windows, one live window for each bar that could tell."""
-    bar0, window = live_windows_of(source.bars.segment, train.bar0)
-    spans = beginnings(source.bars.prices, source.atr, bar0, min_net_atr)
+    bar0, window = live_windows_of(market.segment, train.bar0)
+    spans = beginnings(market, bar0, min_net_atr)
     start = bar0[spans.window] + spans.start - train.bar0[window[spans.window]]
     answer = claims(train.spans, window[spans.window], start, spans.direction)
     right, wrong = np.flatnonzero(answer == 1), np.flatnonzero(answer == 0)
     rng = np.random.default_rng(seed)
     shown = np.sort(np.append(right, rng.choice(wrong, min(MOST_WRONG, len(wrong)), replace=False)))
     asked = Proposals(*(part[shown] for part in spans))
-    return fit_live_judge(Known(teacher_features(source, bar0, asked, LIVE_BARS), answer[shown]), seed)
+    return fit_live_judge(Known(teacher_features(market, bar0, asked, LIVE_BARS), answer[shown]), seed)
 
 
 def claims(labeled: LabeledSpans, window: np.ndarray, onset: np.ndarray, direction: np.ndarray) -> np.ndarray:

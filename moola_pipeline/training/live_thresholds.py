@@ -6,11 +6,11 @@ from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.live import Begun, LiveDecisions, raised, read_live
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import orientation
 from moola_pipeline.training.live_pseudo_labels import claims
 from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 
 TRIED = np.linspace(0.5, 0.9995, 80)
@@ -18,13 +18,13 @@ TRIED = np.linspace(0.5, 0.9995, 80)
 
 
 def fit_live_decisions(
-    classifier: Classifier, source: Source, windows: LabeledWindows, min_net_atr: float
+    classifier: Classifier, market: MarketArrays, windows: LabeledWindows, min_net_atr: float
 ) -> LiveDecisions:
     """Fit what turns live answers into alarms.
 
     Args:
         classifier: In evaluation mode on the CPU.
-        source: The table that the windows lie in.
+        market: The table that the windows lie in.
         windows: The validation windows.
         min_net_atr: Least net move that is asked about.
 
@@ -32,9 +32,8 @@ def fit_live_decisions(
         Temperature and bias of the probability that an expansion has begun, over claimed onsets in
         bars 30-74; for each wait, the threshold with the best untyped F1 of the alarms.
     """
-    bar0, series = live_windows_of(source.bars.segment, windows.bar0)
-    table = source.bars.prices, source.values, source.atr
-    begun = read_live(classifier, *table, bar0, min_net_atr)
+    bar0, series = live_windows_of(market.segment, windows.bar0)
+    begun = read_live(classifier, market, bar0, min_net_atr)
     window = series[begun.window]
     right = claims(windows.spans, window, begun.onset - windows.bar0[window], begun.direction)
     known = right >= 0

@@ -11,7 +11,6 @@ import torch
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, Stateful, TorchDraws
 from moola_pipeline.training.device import precision_on
 from moola_pipeline.training.objectives.contrastive import TwoViews
@@ -27,6 +26,7 @@ from moola_pipeline.training.pretraining_loop import (
 )
 from moola_pipeline.training.process_group import ALONE, Team
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 
 EMBARGO_BARS = WINDOW_BARS
@@ -63,7 +63,7 @@ class PretrainResult:
 
 
 def pretrain(
-    source: Source,
+    market: MarketArrays,
     windows: np.ndarray,
     settings: PretrainSettings,
     device: torch.device | str = "cpu",
@@ -78,7 +78,7 @@ def pretrain(
     too, where all devices are of one kind, since every process draws for whole batches.
 
     Args:
-        source: The bar table; rows beyond the given windows are never read.
+        market: The bar table; rows beyond the given windows are never read.
         windows: (n,) rows of bar 0, increasing, all inside the training period.
         settings: See `PretrainSettings`.
         device: Where the network runs.
@@ -95,9 +95,9 @@ def pretrain(
     _require_splitting(settings, team)
     rng = np.random.default_rng(settings.seed)
     train, choosing, judging = _parts(windows, settings, rng)
-    encoder = new_encoder(source.values, train, settings)
+    encoder = new_encoder(market, train, settings)
     last_row = int(windows.max()) + WINDOW_BARS - 1
-    objective = OBJECTIVES[settings.objective](source, encoder, train, settings, rng, last_row + 1)
+    objective = OBJECTIVES[settings.objective](market, encoder, train, settings, rng, last_row + 1)
     fixed = np.random.default_rng(settings.seed + 1)
     size = settings.batch_windows
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
@@ -209,12 +209,12 @@ def _parts(
     return train, held_out[:half], held_out[half:]
 
 
-def new_encoder(values: np.ndarray, train: np.ndarray, settings: PretrainSettings) -> Encoder:
+def new_encoder(market: MarketArrays, train: np.ndarray, settings: PretrainSettings) -> Encoder:
     """An encoder at random weights, scaled to the features of the windows it will be trained on."""
     encoder = Encoder(settings.hidden_units)
     initialize(encoder, settings.seed)
     rows = view_rows(train[:: max(1, len(train) // 2000)])
-    encoder.set_scale(torch.from_numpy(values[rows].reshape(-1, values.shape[1])))
+    encoder.set_scale(torch.from_numpy(market.features[rows].reshape(-1, market.features.shape[1])))
     return encoder
 
 

@@ -50,7 +50,7 @@ def _pretrain(folder: Path, rank: int) -> None:
         torch.cuda.set_device(device)
     with open_dagster_pipes() if rank == 0 else nullcontext() as pipes, joined_team(device) as team:
         result = pretrain(
-            task.source,
+            task.market,
             task.windows,
             task.settings,
             device,

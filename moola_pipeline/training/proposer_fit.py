@@ -7,7 +7,8 @@ import numba
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledSpans
-from moola_pipeline.models.span_proposer import MAX_LENGTH, ORDERINGS, Proposals, Rule, SpanMeasures, propose
+from moola_pipeline.models.span_proposer import ORDERINGS, Proposals, Rule, propose
+from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures
 from moola_pipeline.windows.window_geometry import (
     CORE_FIRST,
     CORE_LAST,

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
-from moola_pipeline.training.batches import Source
+from moola_pipeline.models.span_proposer import Proposals, Rule, propose
 from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.training.live_pseudo_labels import LiveLessons, make_live_lessons
 from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.training.teachers import Known, before_start, fit_judge, fit_typer, teacher_features
 from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_INPUTS
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 TEACHER_SEED = 0
 """Of the teachers and of the windows drawn: the same for every training seed."""
@@ -40,7 +40,7 @@ class Lessons:
 
 
 def make_lessons(
-    source: Source,
+    market: MarketArrays,
     train: LabeledWindows,
     rule: Rule,
     n_windows: int,
@@ -50,7 +50,7 @@ def make_lessons(
     """Fit teachers on labeled windows and ask them about unlabeled ones, none later than these.
 
     Args:
-        source: The table that the windows lie in.
+        market: The table that the windows lie in.
         train: Labeled training windows.
         rule: Proposes the spans.
         n_windows: Windows drawn at most from those that tile the bars up to the last labeled one.
@@ -60,37 +60,33 @@ def make_lessons(
     Raises:
         ValueError: If the labels hold one type only, or the rule finds all or none of them.
     """
-    judge = fit_judge(_judged(source, train, rule), TEACHER_SEED)
-    typer = fit_typer(_typed(source, train), TEACHER_SEED)
-    tiled = pretraining_windows(source.bars.segment, int(train.bar0.max()) + WINDOW_BARS)
+    judge = fit_judge(_judged(market, train, rule), TEACHER_SEED)
+    typer = fit_typer(_typed(market, train), TEACHER_SEED)
+    tiled = pretraining_windows(market.segment, int(train.bar0.max()) + WINDOW_BARS)
     drawn = np.random.default_rng(TEACHER_SEED).permutation(tiled)[:n_windows]
     bar0 = np.sort(drawn)
-    proposals = propose(_measures(source, bar0), rule)
+    proposals = propose(market.measure_spans(bar0), rule)
     kept = _in_core(proposals)
     proposals = Proposals(*(part[kept] for part in proposals))
-    seen = teacher_features(source, bar0, proposals)
+    seen = teacher_features(market, bar0, proposals)
     answers = judge.probability(seen), typer.probability(before_start(seen))
-    live = make_live_lessons(source, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
+    live = make_live_lessons(market, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
     return Lessons(bar0, proposals, seen[:, :N_INPUTS], *answers, live)
 
 
-def _judged(source: Source, train: LabeledWindows, rule: Rule) -> Known:
+def _judged(market: MarketArrays, train: LabeledWindows, rule: Rule) -> Known:
     """The rule's proposals in labeled windows: 1 where they find a label, unknown ones left out."""
-    proposals = propose(_measures(source, train.bar0), rule)
+    proposals = propose(market.measure_spans(train.bar0), rule)
     found = matches(proposals, train.spans) >= 0
     known = found | _in_core(proposals)
     asked = Proposals(*(part[known] for part in proposals))
-    return Known(teacher_features(source, train.bar0, asked), found[known].astype(np.int64))
+    return Known(teacher_features(market, train.bar0, asked), found[known].astype(np.int64))
 
 
-def _typed(source: Source, train: LabeledWindows) -> Known:
+def _typed(market: MarketArrays, train: LabeledWindows) -> Known:
     """The labeled expansions by what stood before them: 1 for a retracement."""
-    marked = labeled_proposals(train, _measures(source, train.bar0))
-    return Known(before_start(teacher_features(source, train.bar0, marked)), train.spans.type)
-
-
-def _measures(source: Source, bar0: np.ndarray) -> SpanMeasures:
-    return measure_spans(source.bars.views(bar0), gathered(source.atr, bar0))
+    marked = labeled_proposals(train, market.measure_spans(train.bar0))
+    return Known(before_start(teacher_features(market, train.bar0, marked)), train.spans.type)
 
 
 def _in_core(proposals: Proposals) -> np.ndarray:

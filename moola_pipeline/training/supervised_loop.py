@@ -10,7 +10,7 @@ from torch.utils.data import WeightedRandomSampler
 
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import states_of
-from moola_pipeline.training.batches import Augmentation, Batch, Source, batches, sampling_weights
+from moola_pipeline.training.batches import Augmentation, Batch, batches, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.checkpoints import NumpyDraws, Stateful, TorchDraws
 from moola_pipeline.training.examples import Examples
@@ -18,6 +18,7 @@ from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_f
 from moola_pipeline.training.parallel import halt_point
 from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -71,7 +72,7 @@ class LabelEpochs:
     def __init__(
         self,
         classifier: Classifier,
-        source: Source,
+        market: MarketArrays,
         train: Examples,
         settings: FinetuneSettings,
         seed: int,
@@ -79,7 +80,7 @@ class LabelEpochs:
         averaging: Averaging[Classifier],
         best: BestEpoch,
     ):
-        self.classifier, self.source, self.train, self.settings = classifier, source, train, settings
+        self.classifier, self.market, self.train, self.settings = classifier, market, train, settings
         self.device, self.averaging, self.best = device, averaging, best
         self.task_weights = TaskWeights(settings.uncertainty_weights).to(device)
         self.optimizer = new_optimizer(classifier, self.task_weights, settings)
@@ -109,7 +110,7 @@ class LabelEpochs:
         sampler = WeightedRandomSampler(self.weights, len(self.train.kind), generator=self.drawing)
         drawn = np.array(list(sampler))
         size = settings.batch_windows
-        shown = batches(self.source, self.train, drawn, size, self.device, self.augmentation)
+        shown = batches(self.market, self.train, drawn, size, self.device, self.augmentation)
         self.best.note(self._train_epoch(prefetched(shown)))
 
     def _train_epoch(self, shown: Iterable[Batch]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.span_inference import inputs_of
 from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.batches import Source
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
@@ -143,19 +143,19 @@ def _positive(trees: _Probabilistic, inputs: np.ndarray) -> np.ndarray:
 
 
 def teacher_features(
-    source: Source, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS
+    market: MarketArrays, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS
 ) -> np.ndarray:
     """Input matrix for the teacher trees: (n, 78 + F), 78 span features and F features of the bar before.
 
     Args:
-        source: The table that the windows lie in.
+        market: The table that the windows lie in.
         bar0: (n_windows,) rows of bar 0.
         proposals: n spans in these windows.
         bars: Of each window; no later one is read.
     """
-    eve = source.values[bar0[proposals.window] + proposals.start - 1]
+    eve = market.features[bar0[proposals.window] + proposals.start - 1]
     eve = np.where((proposals.direction < 0)[:, None], mirrored(eve), eve)
-    return np.column_stack([inputs_of(source.bars.prices, source.atr, bar0, proposals, bars), eve])
+    return np.column_stack([inputs_of(market, bar0, proposals, bars), eve])
 
 
 def before_start(seen: np.ndarray) -> np.ndarray:

@@ -1,14 +1,12 @@
 """Features of windows whose prices were changed: recomputed from the start of their segment."""
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.relativity import compute_features
-from moola_pipeline.windows.window_geometry import VIEW_BARS, WINDOW_BARS, gathered
+from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.window_geometry import VIEW_BARS, WINDOW_BARS
 
 WARP_KNOTS = 6
 
@@ -20,65 +18,39 @@ class Noise(NamedTuple):
     jitter: np.ndarray
 
 
-@dataclass(frozen=True)
-class BarArrays:
-    """The columns of a bar table that windows are cut from.
-
-    Attributes:
-        prices: (n_bars, 4) float64 open, high, low, close, index points.
-        segment: (n_bars,) int, non-decreasing.
-        tick_points: Smallest price step, index points.
-    """
-
-    prices: np.ndarray
-    segment: np.ndarray
-    tick_points: float
-
-    def views(self, bar0: np.ndarray) -> np.ndarray:
-        """Prices of windows with their context: (B, 125, 4), a copy."""
-        return gathered(self.prices, bar0)
-
-    def segment_starts(self, bar0: np.ndarray) -> np.ndarray:
-        """First row of the segment of each window: (B,) int64."""
-        return self._starts[np.searchsorted(self._starts, np.asarray(bar0), side="right") - 1]
-
-    @cached_property
-    def _starts(self) -> np.ndarray:
-        # Kept: finding them in five years of bars takes half as long as the features of a batch.
-        return segment_bounds(self.segment)[0]
-
-
-def repainted_features(bars: BarArrays, bar0: np.ndarray, views: np.ndarray) -> np.ndarray:
+def repainted_features(market: MarketArrays, bar0: np.ndarray, views: np.ndarray) -> np.ndarray:
     """Features of windows as if their bars had the prices in `views`: (B, 125, F) float32.
 
     Arguments as in `repainted_table`.
     """
-    return repainted_table(bars, bar0, views)[0]
+    return repainted_table(market, bar0, views)[0]
 
 
-def repainted_table(bars: BarArrays, bar0: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def repainted_table(
+    market: MarketArrays, bar0: np.ndarray, views: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Features and ATR of windows as if their bars had the prices in `views`.
 
     Everything before a window's context keeps its prices; averages and swings are carried from
     the start of the segment, so with unchanged prices the result is the feature table's.
 
     Args:
-        bars: The table the windows lie in.
+        market: The table the windows lie in.
         bar0: (B,) rows of bar 0.
         views: (B, 125, 4) float64 prices, index points.
 
     Returns:
         (B, 125, F) float32, and (B, 125) float32 ATR, index points.
     """
-    starts = bars.segment_starts(bar0)
+    starts = market.segment_starts(bar0)
     ends = np.asarray(bar0) + WINDOW_BARS
     lengths = ends - starts
     stops = np.cumsum(lengths)
-    prices = np.concatenate([bars.prices[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
+    prices = np.concatenate([market.prices[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
     rows = stops[:, None] - VIEW_BARS + np.arange(VIEW_BARS)
     prices[rows] = views
     runs = np.repeat(np.arange(len(lengths)), lengths)
-    table = compute_features(prices, runs, bars.tick_points)
+    table = compute_features(prices, runs, market.tick_points)
     return table.values[rows], table.atr[rows]
 
 

@@ -18,12 +18,10 @@ from moola_pipeline.benchmarks.training_speed import (
 )
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.models.span_inference import views_of
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.examples import EMPTY
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.pretrain import new_encoder
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import made_bars
 

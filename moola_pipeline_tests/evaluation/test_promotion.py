@@ -11,7 +11,6 @@ from moola_pipeline.assets.registered_model import _ruling
 from moola_pipeline.evaluation import promotion
 from moola_pipeline.evaluation.promotion import Contender, Trials, rule_on, rule_on_first, rule_on_lost
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder

@@ -17,7 +17,6 @@ from moola_pipeline.bars.table import build_table
 from moola_pipeline.evaluation.scoring import Trial, find_by_rule, score_ceiling, score_peers, seen_in
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.trivial_baselines import type_baselines
-from moola_pipeline.inference.hindsight import table_features
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS

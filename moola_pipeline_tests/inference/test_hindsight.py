@@ -13,14 +13,12 @@ from moola_pipeline.inference.hindsight import (
     annotate_new,
     find_events,
     nothing_found,
-    table_features,
 )
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator, Decisions
 from moola_pipeline.models.span_proposer import Rule
-from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import TICK, made_bars, made_market

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, table_features
+from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.inference.live import annotate_live, annotate_live_new, find_alarms
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.classifier import Classifier

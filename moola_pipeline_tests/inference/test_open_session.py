@@ -10,7 +10,7 @@ import torch
 from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.simulated import SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.inference.hindsight import annotate, table_features
+from moola_pipeline.inference.hindsight import annotate
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder

@@ -9,8 +9,9 @@ from moola_pipeline.models import span_inference
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import inputs_of, oriented, read_spans, views_of
-from moola_pipeline.models.span_proposer import Proposals, Rule, measure_spans, propose
+from moola_pipeline.models.span_proposer import Proposals, Rule, propose
 from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.spans import measure_spans
 from moola_pipeline.windows.window_geometry import view_rows
 from moola_pipeline_tests.made_bars import features_of, made_market, upside_down
 

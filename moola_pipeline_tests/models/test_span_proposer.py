@@ -8,17 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from moola_pipeline.models.span_proposer import (
-    MAX_LENGTH,
-    MAX_PROPOSALS,
-    ORDERINGS,
-    Ordering,
-    Proposals,
-    Rule,
-    SpanMeasures,
-    measure_spans,
-    propose,
-)
+from moola_pipeline.models.span_proposer import MAX_PROPOSALS, ORDERINGS, Ordering, Proposals, Rule, propose
+from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, measure_spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import made_market, upside_down
 

@@ -9,7 +9,6 @@ import dagster as dg
 
 from moola_pipeline.resources.pretraining_processes import pretrain_in_processes
 from moola_pipeline.storage.home import Home
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.job_files import Task, Terms
 from moola_pipeline.training.pretrain import PretrainResult

@@ -8,7 +8,6 @@ from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.pretraining_study import Origin, Study
 from moola_pipeline.studies.store import Store
 from moola_pipeline.studies.trials import Ground
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import made_market, some_windows

@@ -10,7 +10,6 @@ from moola_pipeline.studies.ablation import AblationStore, kept_outcomes, run_ab
 from moola_pipeline.studies.ablation_folds import N_FOLDS, StudyGround, reach, time_folds, whole_training
 from moola_pipeline.studies.ablation_rows import DEFAULT, ROWS, Row
 from moola_pipeline.studies.ablation_table import table_lines, tabulate
-from moola_pipeline.training.batches import Source
 from moola_pipeline_tests.made_bars import made_market, some_windows
 
 ROW = Row("no warp", "labels", {"warp": 0.0})

@@ -8,8 +8,9 @@ import torch
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.models.span_proposer import Proposals, Rule, SpanMeasures, measure_spans, propose
+from moola_pipeline.models.span_proposer import Proposals, Rule, propose
 from moola_pipeline.training.examples import Examples, make_examples
+from moola_pipeline.windows.spans import SpanMeasures, measure_spans
 from moola_pipeline.windows.window_geometry import view_rows
 from moola_pipeline_tests.made_bars import Market, made_market, some_windows
 

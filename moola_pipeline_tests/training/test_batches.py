@@ -6,14 +6,7 @@ import torch
 from torch.utils.data import WeightedRandomSampler
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.training.batches import (
-    Augmentation,
-    Batch,
-    Source,
-    batches,
-    expected_priors,
-    sampling_weights,
-)
+from moola_pipeline.training.batches import Augmentation, Batch, batches, expected_priors, sampling_weights
 from moola_pipeline.training.examples import Examples, SpanTargets
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.window_geometry import encode_span, view_rows

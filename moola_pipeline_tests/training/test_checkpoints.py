@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, TorchDraws, digest_of
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.pretrain import PretrainResult, pretrain

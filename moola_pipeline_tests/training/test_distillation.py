@@ -8,7 +8,6 @@ import torch
 
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.distillation import TAUGHT as TAUGHT_TASKS
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons

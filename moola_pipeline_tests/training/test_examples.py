@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
-from moola_pipeline.models.span_proposer import MAX_LENGTH, Proposals, SpanMeasures
+from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.examples import EMPTY, UNKNOWN, labeled_proposals, make_examples, orientation
+from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, upside_down
 from moola_pipeline_tests.training.conftest import Lesson, lesson

@@ -16,13 +16,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training import best_epoch, supervised_loop
 from moola_pipeline.training import finetune as finetuning
-from moola_pipeline.training.batches import (
-    Augmentation,
-    Source,
-    batches,
-    expected_priors,
-    sampling_weights,
-)
+from moola_pipeline.training.batches import Augmentation, batches, expected_priors, sampling_weights
 from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.losses import TASKS, losses

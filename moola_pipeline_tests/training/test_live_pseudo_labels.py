@@ -8,7 +8,6 @@ import pytest
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import Begun, read_live
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.live_pseudo_labels import LiveLessons, claims, fit_min_net
 from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions, fit_thresholds
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons

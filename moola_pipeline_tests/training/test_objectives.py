@@ -7,14 +7,12 @@ import pytest
 import torch
 
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.objectives.contrastive import LARGEST_SHIFT, TwoViews
 from moola_pipeline.training.objectives.next_leg import LEG_NAMES, NextLeg, leg_targets
 from moola_pipeline.training.objectives.objective import before_states
 from moola_pipeline.training.objectives.span_structure import SPANS_A_WINDOW, SpanStructure
 from moola_pipeline.training.pretrain import OBJECTIVES, PretrainResult, pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
-from moola_pipeline.windows.augmentation import BarArrays
 from moola_pipeline.windows.dense import pretraining_windows, straddling
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows

@@ -8,13 +8,12 @@ from pydantic import ValidationError
 from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder, initialize
 from moola_pipeline.training import pretrain as pretraining
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.objectives import hidden_blocks as hiding
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks, hide
 from moola_pipeline.training.objectives.objective import Standard
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.augmentation import BarArrays, hidden_blocks
+from moola_pipeline.windows.augmentation import hidden_blocks
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import features_of, made_bars, with_prices

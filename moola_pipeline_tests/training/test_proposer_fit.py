@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from moola_pipeline.labels.spans import LabeledSpans
-from moola_pipeline.models.span_proposer import ORDERINGS, Proposals, Rule, SpanMeasures, propose
+from moola_pipeline.models.span_proposer import ORDERINGS, Proposals, Rule, propose
 from moola_pipeline.training.proposer_fit import f_beta, fit_rule, matches, push_rule
+from moola_pipeline.windows.spans import SpanMeasures
 from moola_pipeline_tests.training.conftest import Lesson
 
 Span = tuple[int, int, int]

@@ -9,7 +9,6 @@ import pytest
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline.windows.augmentation import (
-    BarArrays,
     augmented,
     bridge_hidden,
     hidden_blocks,

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, initialize, states_of
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.objectives.objective import Dropping, Objective, before_states, dropped
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import Noise, disturbed, drawn_noise, repainted_features
 from moola_pipeline.windows.dense import straddling
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
 
 LARGEST_SHIFT = 20
@@ -69,14 +69,14 @@ class TwoViews(Objective[ViewChoice, ViewBatch, ViewAsked]):
 
     def __init__(
         self,
-        source: Source,
+        market: MarketArrays,
         encoder: Encoder,
         train: np.ndarray,
         settings: PretrainSettings,
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.source, self.settings, self.end_row = source, settings, end_row
+        self.market, self.settings, self.end_row = market, settings, end_row
         units = settings.hidden_units
         self.decoder = torch.nn.Sequential(
             torch.nn.Linear(4 * units, 64), torch.nn.ReLU(), torch.nn.Linear(64, 32)
@@ -87,7 +87,7 @@ class TwoViews(Objective[ViewChoice, ViewBatch, ViewAsked]):
         """Draw a shift of each window where its segment has room, a stretch, a turn and the noise."""
         shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, len(bar0))
         other = bar0 + shift
-        leaves = straddling(other, self.source.bars.segment) | (other + WINDOW_BARS > self.end_row)
+        leaves = straddling(other, self.market.segment) | (other + WINDOW_BARS > self.end_row)
         other = np.where(leaves, bar0, other)
         behind = bar0 + rng.integers(CORE_FIRST, CORE_LAST + 1, len(bar0))
         turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
@@ -96,9 +96,9 @@ class TwoViews(Objective[ViewChoice, ViewBatch, ViewAsked]):
     def make(self, chosen: ViewChoice) -> ViewBatch:
         """Show each window as it is, and again, shifted, under jitter and warp."""
         bar0, other, behind, turned, *noise = chosen
-        bars, atr = self.source.bars, self.source.atr[other]
-        views = disturbed(bars.views(other), atr, JITTER_ATR, WARP, Noise(*noise))
-        both = gathered(self.source.values, bar0), repainted_features(bars, other, views)
+        atr = self.market.atr[other]
+        views = disturbed(self.market.views(other), atr, JITTER_ATR, WARP, Noise(*noise))
+        both = gathered(self.market.features, bar0), repainted_features(self.market, other, views)
         for features in both:
             features[turned] = mirrored(features[turned])
         onset = behind - bar0 + CONTEXT_BARS, behind - other + CONTEXT_BARS

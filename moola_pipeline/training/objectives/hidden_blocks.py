@@ -10,7 +10,6 @@ from torch import Tensor
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder, initialize, states_of
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.imputation import (
     Hidden,
     edge_inputs,
@@ -20,7 +19,8 @@ from moola_pipeline.training.imputation import (
 )
 from moola_pipeline.training.objectives.objective import Dropping, Objective, Standard, dropped
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.augmentation import BarArrays, bridge_hidden, hidden_blocks, repainted_features
+from moola_pipeline.windows.augmentation import bridge_hidden, hidden_blocks, repainted_features
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import VIEW_BARS, gathered
 
 RIDGE_WINDOWS = 1000
@@ -70,22 +70,19 @@ class HiddenBatch:
     targets: np.ndarray
 
 
-def hide(
-    bars: BarArrays, values: np.ndarray, bar0: np.ndarray, hidden: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def hide(market: MarketArrays, bar0: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features without the hidden bars, and the true features.
 
     Args:
-        bars: The bar table.
-        values: (n_bars, F) its feature table.
+        market: The bars and their features.
         bar0: (B,) rows of bar 0.
         hidden: (B, 125) bool.
 
     Returns:
         Two (B, 125, F) arrays; the first does not depend on any price of a hidden bar.
     """
-    views = bridge_hidden(bars.views(bar0), hidden)
-    return repainted_features(bars, bar0, views), gathered(values, bar0)
+    views = bridge_hidden(market.views(bar0), hidden)
+    return repainted_features(market, bar0, views), gathered(market.features, bar0)
 
 
 class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenAsked]):
@@ -98,14 +95,14 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenAsked]):
 
     def __init__(
         self,
-        source: Source,
+        market: MarketArrays,
         encoder: Encoder,
         train: np.ndarray,
         settings: PretrainSettings,
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.source, self.settings, self.standard = source, settings, Standard.of(encoder)
+        self.market, self.settings, self.standard = market, settings, Standard.of(encoder)
         sample, size = rng.permutation(train)[:RIDGE_WINDOWS], settings.batch_windows
         parts = [self.draw(sample[i : i + size], rng) for i in range(0, len(sample), size)]
         inputs, targets = zip(*((batch.inputs, batch.targets) for batch in parts), strict=True)
@@ -124,7 +121,7 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenAsked]):
     def make(self, chosen: HiddenChoice) -> HiddenBatch:
         """Hide the blocks and keep what they held."""
         bar0, hidden, turned = chosen
-        visible, true = hide(self.source.bars, self.source.values, bar0, hidden)
+        visible, true = hide(self.market, bar0, hidden)
         visible[turned], true[turned] = mirrored(visible[turned]), mirrored(true[turned])
         where = locate_hidden(hidden)
         seen = self.standard(visible)

@@ -11,7 +11,6 @@ from torch import Tensor
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.features.zigzag import confirmed_swings
 from moola_pipeline.models.encoder import Encoder, states_of
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.imputation import fit_ridge
 from moola_pipeline.training.objectives.objective import (
     Dropping,
@@ -24,6 +23,7 @@ from moola_pipeline.training.objectives.objective import (
 )
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.context import BARS_BEFORE_START
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gathered
 
 LEG_NAMES = ("direction", "remaining_move", "log_bars_to_turn", "log_leg_size", "log_leg_bars")
@@ -62,7 +62,7 @@ class LegBatch:
     last: np.ndarray
 
 
-def leg_targets(source: Source, end_row: int) -> np.ndarray:
+def leg_targets(market: MarketArrays, end_row: int) -> np.ndarray:
     """The zigzag leg after each bar, from bars before `end_row` alone.
 
     The next turn is the first extreme, confirmed before `end_row`, that stands after the bar; the
@@ -73,17 +73,17 @@ def leg_targets(source: Source, end_row: int) -> np.ndarray:
         ATR, the log of the bars to it, the log of the leg's size in ATR, and of its bars; NaN
         where two turns are not known.
     """
-    prices, segment = source.bars.prices[:end_row], source.bars.segment[:end_row]
-    swings = confirmed_swings(prices, segment, source.bars.tick_points)
+    prices, segment = market.prices[:end_row], market.segment[:end_row]
+    swings = confirmed_swings(prices, segment, market.tick_points)
     known = np.full((end_row, len(LEG_NAMES)), np.nan, np.float32)
     rows = np.arange(end_row)
     first = np.searchsorted(swings.bar, rows, side="right")
     rows, first = rows[first + 1 < len(swings.bar)], first[first + 1 < len(swings.bar)]
     second = first + 1
     ends_alike = segment[swings.bar[second]] == segment[rows]
-    warm = ends_alike & (source.atr[rows] > 0)
+    warm = ends_alike & (market.atr[rows] > 0)
     rows, first, second = rows[warm], first[warm], second[warm]
-    atr = source.atr[rows].astype(np.float64)
+    atr = market.atr[rows].astype(np.float64)
     move = np.clip((swings.price[first] - prices[rows, 3]) / atr, -WIDEST_MOVE, WIDEST_MOVE)
     size = np.clip(np.abs(swings.price[second] - swings.price[first]) / atr, 0, WIDEST_MOVE)
     known[rows] = np.column_stack(
@@ -103,16 +103,16 @@ class NextLeg(Objective[LegChoice, LegBatch, LegAsked]):
 
     def __init__(
         self,
-        source: Source,
+        market: MarketArrays,
         encoder: Encoder,
         train: np.ndarray,
         settings: PretrainSettings,
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.source, self.settings, self.standard = source, settings, Standard.of(encoder)
-        told = leg_targets(source, int(train.max()) + WINDOW_BARS)
-        self.answers = leg_targets(source, end_row)
+        self.market, self.settings, self.standard = market, settings, Standard.of(encoder)
+        told = leg_targets(market, int(train.max()) + WINDOW_BARS)
+        self.answers = leg_targets(market, end_row)
         self.answers[: len(told)] = told  # what is trained on looks into no window that is held out
         told = told[np.isfinite(told).all(axis=1)]
         # not centered where a mirrored window has the opposite answer
@@ -136,7 +136,7 @@ class NextLeg(Objective[LegChoice, LegBatch, LegAsked]):
         bar0, turned, n_seen = chosen
         targets = self.answers[_last_rows(bar0, n_seen)]
         targets[turned, :2] *= -1
-        features = gathered(self.source.values, bar0)[:, :n_seen]
+        features = gathered(self.market.features, bar0)[:, :n_seen]
         features[turned] = mirrored(features[turned])
         last = self.standard(features[:, -1])
         last = np.concatenate([last, np.ones((len(bar0), 1), np.float32)], axis=1)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.context import BARS_BEFORE_START
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 Chosen = TypeVar("Chosen", bound=tuple[Any, ...])
 Batch = TypeVar("Batch")
@@ -73,7 +73,7 @@ class Objective(ABC, Generic[Chosen, Batch, Asked]):
     @abstractmethod
     def __init__(
         self,
-        source: Source,
+        market: MarketArrays,
         encoder: Encoder,
         train: np.ndarray,
         settings: PretrainSettings,
@@ -83,7 +83,7 @@ class Objective(ABC, Generic[Chosen, Batch, Asked]):
         """Fit what needs no encoder.
 
         Args:
-            source: The bar table; no row from `end_row` on is read.
+            market: The bar table; no row from `end_row` on is read.
             encoder: Whose scale is taken over.
             train: (n,) rows of bar 0 of the windows to train on.
             settings: Of the pretraining.

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, states_of
-from moola_pipeline.training.batches import Source
 from moola_pipeline.training.imputation import fit_ridge
 from moola_pipeline.training.objectives.objective import (
     Dropping,
@@ -23,6 +22,7 @@ from moola_pipeline.training.objectives.objective import (
     two_layers,
 )
 from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_INPUTS, span_inputs
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, gathered
 
@@ -79,14 +79,14 @@ class SpanStructure(Objective[SpanChoice, SpanBatch, SpanAsked]):
 
     def __init__(
         self,
-        source: Source,
+        market: MarketArrays,
         encoder: Encoder,
         train: np.ndarray,
         settings: PretrainSettings,
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.source, self.settings, self.standard = source, settings, Standard.of(encoder)
+        self.market, self.settings, self.standard = market, settings, Standard.of(encoder)
         self.center, self.scale = np.zeros(N_INPUTS, np.float32), np.ones(N_INPUTS, np.float32)
         measured = self.draw(rng.permutation(train)[:SCALE_WINDOWS], rng, cut=np.inf).targets
         self.center, self.scale = measured.mean(axis=0), np.maximum(measured.std(axis=0), 1e-3)
@@ -110,11 +110,11 @@ class SpanStructure(Objective[SpanChoice, SpanBatch, SpanAsked]):
         bar0, turned = chosen.bar0, chosen.turned
         start, end = chosen.start.ravel(), chosen.end.ravel()
         row = np.repeat(np.arange(len(bar0)), SPANS_A_WINDOW)
-        atr = gathered(self.source.atr, bar0)
+        atr = gathered(self.market.atr, bar0)
         direction = np.where(turned, -1, 1)[row]
-        measured = span_inputs(self.source.bars.views(bar0), atr, row, start, end, direction)
+        measured = span_inputs(self.market.views(bar0), atr, row, start, end, direction)
         targets = np.clip((measured - self.center) / self.scale, -cut, cut)
-        features = gathered(self.source.values, bar0)
+        features = gathered(self.market.features, bar0)
         features[turned] = mirrored(features[turned])
         onset, stop = start + CONTEXT_BARS, end + CONTEXT_BARS + 1
         seen = self.standard(features)

@@ -1,0 +1,101 @@
+"""Bars with their features, as arrays: what windows are cut from, for training and for inference."""
+
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.features.averages import segment_bounds
+from moola_pipeline.features.relativity import FeatureTable, compute_features
+from moola_pipeline.features.schema import mirrored
+from moola_pipeline.windows.spans import SpanMeasures, measure_spans
+from moola_pipeline.windows.window_geometry import WINDOW_BARS, gathered
+
+
+@dataclass(frozen=True)
+class MarketArrays:
+    """A table of bars and the features of each bar, causal and by segment.
+
+    Attributes:
+        prices: (n_bars, 4) float64 open, high, low, close, index points.
+        segment: (n_bars,) int, non-decreasing.
+        features: (n_bars, F) float32, columns as `FEATURE_NAMES`.
+        atr: (n_bars,) float32, ATR(10), index points; 0 while it warms up.
+        warm: (n_bars,) bool, True where all features are warm.
+        tick_points: Smallest price step, index points.
+        times: (n_bars,) UTC bar opens; empty for bars that were made from prices alone.
+        session: (n_bars,) datetime64[ns], trading days; empty as `times`.
+    """
+
+    prices: np.ndarray
+    segment: np.ndarray
+    features: np.ndarray
+    atr: np.ndarray
+    warm: np.ndarray
+    tick_points: float
+    times: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([], tz="UTC").as_unit("ns"))
+    session: np.ndarray = field(default_factory=lambda: np.empty(0, "datetime64[ns]"))
+
+    @classmethod
+    def from_table(
+        cls, table: pd.DataFrame, tick_points: float, features: FeatureTable | None = None
+    ) -> "MarketArrays":
+        """The arrays of a canonical bar table.
+
+        Args:
+            table: BAR_COLUMNS.
+            tick_points: Smallest price step, index points.
+            features: Of the same table; computed if None.
+        """
+        prices = table[list(PRICE_COLUMNS)].to_numpy(np.float64)
+        segment = table["segment"].to_numpy(np.int64)
+        known = features or compute_features(prices, segment, tick_points)
+        times, session = pd.DatetimeIndex(table["timestamp"]), table["session"].to_numpy("datetime64[ns]")
+        own = (prices, segment, known.values, known.atr, known.structure_valid)
+        return cls(*own, tick_points, times, session)
+
+    @classmethod
+    def from_prices(cls, prices: np.ndarray, segment: np.ndarray, tick_points: float) -> "MarketArrays":
+        """Bars without times; arguments as in `compute_features`."""
+        known = compute_features(prices, segment, tick_points)
+        return cls(prices, segment, known.values, known.atr, known.structure_valid, tick_points)
+
+    def __len__(self) -> int:
+        """Number of bars."""
+        return len(self.prices)
+
+    def rows(self, first: int, stop: int | None = None) -> "MarketArrays":
+        """The bars of rows `first` to `stop - 1`, or to the end; nothing is copied."""
+        arrays = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "tick_points"}
+        return replace(self, **{name: array[first:stop] for name, array in arrays.items()})
+
+    def views(self, bar0: np.ndarray) -> np.ndarray:
+        """Prices of windows with their context: (B, 125, 4), a copy."""
+        return gathered(self.prices, bar0)
+
+    def feature_views(self, bar0: np.ndarray, down: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
+        """Features of windows with their context, those marked `down` mirrored: (B, 20 + bars, F) float32.
+
+        Args:
+            bar0: (B,) rows of bar 0.
+            down: (B,) bool.
+            bars: Of each window; no later bar is read.
+        """
+        features = gathered(self.features, bar0, bars)
+        features[down] = mirrored(features[down])
+        return features
+
+    def measure_spans(self, bar0: np.ndarray) -> SpanMeasures:
+        """Net move and efficiency of every span of up to 20 bars in windows at (B,) rows of bar 0."""
+        return measure_spans(self.views(bar0), gathered(self.atr, bar0))
+
+    def segment_starts(self, bar0: np.ndarray) -> np.ndarray:
+        """First row of the segment of each window: (B,) int64."""
+        return self._starts[np.searchsorted(self._starts, np.asarray(bar0), side="right") - 1]
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        # Kept: finding them in five years of bars takes half as long as the features of a batch.
+        return segment_bounds(self.segment)[0]
