@@ -15,11 +15,11 @@ import click
 import numpy as np
 import torch
 
-from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.schema import NQ
 from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, simulate
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.benchmarks.batch_speed import BatchSpeed
-from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier, source_of
+from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier
 from moola_pipeline.benchmarks.training_speed import measure_pretraining
 from moola_pipeline.storage.atomic_write import publish_json
 from moola_pipeline.tracking.system_metrics import Usage
@@ -34,6 +34,7 @@ from moola_pipeline.training.pretraining_loop import shown_batches, train_epoch
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs
 from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 NO_GPU = "not measured on a GPU: no CUDA device here"
 NEAR = 1e-3
@@ -102,8 +103,8 @@ def machine(device: str) -> str:
 def measured(device: str, small: bool) -> Iterator[Figure]:
     """All figures, one after the other."""
     bars = build_table(simulate(SMOKE_SETTINGS if small else FULL_SETTINGS).bars, None)
-    source = source_of(bars[list(PRICE_COLUMNS)].to_numpy(), bars["segment"].to_numpy())
-    windows = pretraining_windows(source.bars.segment, len(source.values))
+    source = MarketArrays.from_table(bars, NQ.tick_points)
+    windows = pretraining_windows(source.segment, len(source.features))
     few = windows[: FEW_WINDOWS // 4 if small else FEW_WINDOWS]
     yield from nearness(source, few, device)
     yield steps_that_wait(source, few, device)
@@ -114,7 +115,7 @@ def measured(device: str, small: bool) -> Iterator[Figure]:
     )
 
 
-def nearness(source: Source, windows: np.ndarray, device: str) -> Iterator[Figure]:
+def nearness(source: MarketArrays, windows: np.ndarray, device: str) -> Iterator[Figure]:
     """How far a training on the device goes from the same on the CPU."""
     settings = PretrainSettings(epochs=1, dropout=0.0)
     here, there = (pretrain(source, windows, settings, place) for place in ("cpu", device))
@@ -130,14 +131,14 @@ def _weights(result: PretrainResult) -> np.ndarray:
     return np.concatenate([tensor.numpy().ravel() for tensor in result.encoder.state_dict().values()])
 
 
-def steps_that_wait(source: Source, windows: np.ndarray, device: str) -> Figure:
+def steps_that_wait(source: MarketArrays, windows: np.ndarray, device: str) -> Figure:
     """Whether a step of pretraining makes host and GPU wait for each other: CUDA then raises."""
     name, settings = "pretraining, steps that wait for the GPU", PretrainSettings()
     if device != "cuda":
         return Figure(name, None, note="a processor waits for nothing")
     rng = np.random.default_rng(0)
-    encoder = new_encoder(source.values, windows, settings)
-    objective = HiddenBlocks(source, encoder, windows, settings, rng, len(source.values))
+    encoder = new_encoder(source, windows, settings)
+    objective = HiddenBlocks(source, encoder, windows, settings, rng, len(source.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
     dropping = Dropping(settings.dropout, torch.Generator(device).manual_seed(0))
@@ -161,7 +162,7 @@ def watched(shown: Iterable[Shown]) -> Iterator[Shown]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def waits_in_fine_tuning(source: Source, device: str) -> Iterator[Figure]:
+def waits_in_fine_tuning(source: MarketArrays, device: str) -> Iterator[Figure]:
     """Waits that a longer epoch of fine-tuning has over a shorter one: those of its steps."""
     settings = FinetuneSettings(taught_epochs=1, epochs=1, frozen_epochs=0)
     ways = {
@@ -192,14 +193,14 @@ def _waits_of(work: Callable[[], None], device: str) -> int:
     return sum("synchroniz" in str(one.message) for one in caught)
 
 
-def taught_for(source: Source, n_steps: int, device: str, settings: FinetuneSettings) -> None:
+def taught_for(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
     """One epoch of so many steps on lessons."""
     views = n_steps * settings.taught_batch_windows
     lessons = lessons_of(source, views, views, np.random.default_rng(0))
     teach(new_classifier(source).to(device), source, lessons, settings, 0, device, lambda entry: None)
 
 
-def labeled_for(source: Source, n_steps: int, device: str, settings: FinetuneSettings) -> None:
+def labeled_for(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
     """One epoch on labels, of as many rows as so many batches hold."""
     rows = labeled_rows(source, n_steps * settings.batch_windows)
     classifier = new_classifier(source).to(device)
@@ -225,7 +226,7 @@ def speeds(found: list[BatchSpeed]) -> Iterator[Figure]:
 
 
 def whole_training(
-    source: Source, windows: np.ndarray, device: str, settings: PretrainSettings
+    source: MarketArrays, windows: np.ndarray, device: str, settings: PretrainSettings
 ) -> Iterator[Figure]:
     """Seconds of a pretraining from tables to the judged encoder, and how busy the GPU was."""
     usage = Usage()

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
 from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 TICK = 0.25
@@ -16,14 +16,13 @@ WINDOWS_A_SEGMENT = 3
 
 @dataclass(frozen=True)
 class Market:
-    """Bars, their features, and windows of which every expansion is labeled."""
+    """Bars with their features, and windows of which every expansion is labeled."""
 
-    bars: BarArrays
-    table: FeatureTable
+    bars: MarketArrays
     windows: LabeledWindows
 
 
-def made_bars(n_segments: int, seed: int = 0, n_bars: int = SEGMENT_BARS) -> BarArrays:
+def made_bars(n_segments: int, seed: int = 0, n_bars: int = SEGMENT_BARS) -> MarketArrays:
     """Segments of equal length without any expansion in them."""
     rng = np.random.default_rng(seed)
     return _bars(_moves(rng, n_segments * n_bars), n_bars)
@@ -50,11 +49,7 @@ def made_market(n_segments: int, seed: int = 0) -> Market:
     labeled = LabeledSpans(*(np.array(column, np.int64) for column in zip(*spans, strict=True)))
     names = np.array([f"w{i}" for i in range(len(bar0))], object)
     session = np.datetime64("2024-01-01", "ns") + segment[bar0].astype("timedelta64[D]")
-    return Market(bars, features_of(bars), LabeledWindows(names, bar0, session, labeled))
-
-
-def features_of(bars: BarArrays) -> FeatureTable:
-    return compute_features(bars.prices, bars.segment, bars.tick_points)
+    return Market(bars, LabeledWindows(names, bar0, session, labeled))
 
 
 def some_windows(windows: LabeledWindows, chosen: np.ndarray) -> LabeledWindows:
@@ -65,20 +60,22 @@ def some_windows(windows: LabeledWindows, chosen: np.ndarray) -> LabeledWindows:
     return LabeledWindows(windows.window_id[chosen], windows.bar0[chosen], windows.session[chosen], kept)
 
 
-def upside_down(bars: BarArrays) -> BarArrays:
+def upside_down(bars: MarketArrays) -> MarketArrays:
     """The same bars mirrored at a constant, on the grid and above 0."""
     opens, high, low, close = (2 * bars.prices.max() - bars.prices[:, i] for i in range(4))
-    return BarArrays(np.column_stack([opens, low, high, close]), bars.segment, bars.tick_points)
+    return MarketArrays.from_prices(
+        np.column_stack([opens, low, high, close]), bars.segment, bars.tick_points
+    )
 
 
-def with_prices(bars: BarArrays, rows: np.ndarray, rng: np.random.Generator) -> BarArrays:
+def with_prices(bars: MarketArrays, rows: np.ndarray, rng: np.random.Generator) -> MarketArrays:
     """The bars with other, legal prices in some rows."""
     prices = bars.prices.copy()
     size = (len(rows), 4)
     changed = prices[rows, :1] + TICK * rng.integers(-200, 200, size)
     changed[:, 1], changed[:, 2] = changed.max(axis=1), changed.min(axis=1)
     prices[rows] = changed
-    return BarArrays(prices, bars.segment, bars.tick_points)
+    return MarketArrays.from_prices(prices, bars.segment, bars.tick_points)
 
 
 @dataclass(frozen=True)
@@ -116,10 +113,12 @@ def _plant(moves: _Moves, first: int, last: int, direction: int, kind: int, rng:
         moves.body[first - 20 : first] = np.rint(moves.body[first - 20 : first] / 3)
 
 
-def _bars(moves: _Moves, n_bars: int) -> BarArrays:
+def _bars(moves: _Moves, n_bars: int) -> MarketArrays:
     close = 60_000 + np.cumsum(moves.gap + moves.body)
     opens = close - moves.body
     high = np.maximum(opens, close) + moves.wicks[:, 0]
     low = np.minimum(opens, close) - moves.wicks[:, 1]
     prices = np.column_stack([opens, high, low, close]) * TICK
-    return BarArrays(prices, np.repeat(np.arange(len(close) // n_bars, dtype=np.int32), n_bars), TICK)
+    return MarketArrays.from_prices(
+        prices, np.repeat(np.arange(len(close) // n_bars, dtype=np.int32), n_bars), TICK
+    )

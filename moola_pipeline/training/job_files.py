@@ -77,10 +77,10 @@ def taken_over(folder: Path) -> Task:
     def mapped(name: str) -> np.ndarray:
         return np.load(place_of(folder, name), mmap_mode="r", allow_pickle=False)
 
-    arrays = {name: mapped(name) for name in _ARRAYS}
+    arrays = (mapped(name) for name in _ARRAYS)
     kept = facts["checkpoints"]
     return Task(
-        MarketArrays(**arrays, tick_points=facts["tick_points"]),
+        MarketArrays(*arrays, tick_points=facts["tick_points"]),
         np.array(mapped("windows")),
         PretrainSettings.model_validate(facts["settings"]),
         Terms.model_validate(facts["terms"]),

@@ -2,7 +2,6 @@
 
 import pytest
 
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.bars.csv_dialect import HEADER_BYTES, LONGEST_LINE_BYTES, file_layout
 from moola_pipeline.errors import BadInput
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.bars import decompress
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorOptions, read_vendor_file

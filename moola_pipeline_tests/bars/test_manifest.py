@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.parsed import reader_digest
 from moola_pipeline.bars.rolls import add_rolls

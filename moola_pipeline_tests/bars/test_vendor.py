@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.bars.schema import PRICE_COLUMNS, RAW_COLUMNS
 from moola_pipeline.bars.timezone_inference import new_york_clock
 from moola_pipeline.bars.vendor import (

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.benchmarks.batch_speed import SIZES, BatchSpeed, best_paying, doubled, in_turns, n_steps
-from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier, source_of
+from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier
 from moola_pipeline.benchmarks.training_speed import (
     LOADER_WORKERS,
     WORK,
@@ -16,13 +15,13 @@ from moola_pipeline.benchmarks.training_speed import (
     training_lines,
     training_page,
 )
-from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.models.span_inference import views_of
 from moola_pipeline.training.examples import EMPTY
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.pretrain import new_encoder
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline_tests.made_bars import made_bars
 
 MADE = BatchSpeed(windows=64, shown=64, bare=0.040, loop=0.044, loader={0: 0.099, 2: 0.088})
@@ -30,21 +29,18 @@ LARGER = BatchSpeed(windows=128, shown=128, bare=0.080, loop=0.081, loader={})
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
-    bars = made_bars(30, seed=1)
-    return source_of(bars.prices, bars.segment)
+def source() -> MarketArrays:
+    return made_bars(30, seed=1)
 
 
 def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
     """With no mirror and the same hidden bars the two ways must ask and show the same."""
     bars = made_bars(30, seed=1)
-    table = compute_features(bars.prices, bars.segment, NQ.tick_points)
-    source = Source(BarArrays(bars.prices, bars.segment, NQ.tick_points), table.values, table.atr)
     windows = pretraining_windows(bars.segment, len(bars.segment))[:8]
     settings = PretrainSettings(batch_windows=4, mirror=False)
-    encoder = new_encoder(table.values, windows, settings)
+    encoder = new_encoder(bars, windows, settings)
     rng = np.random.default_rng(0)
-    objective = HiddenBlocks(source, encoder, windows, settings, rng, len(bars.segment))
+    objective = HiddenBlocks(bars, encoder, windows, settings, rng, len(bars.segment))
     alone = [objective.draw(windows[i : i + 1], np.random.default_rng(i)) for i in range(3)]
     batch = joined(alone)
     assert batch.bar0.tolist() == windows[:3].tolist()
@@ -112,13 +108,13 @@ def test_the_page_and_the_terminal_tell_the_same_figures():
     assert lines[1].endswith("1,580 windows a second, 1.01 times the bare step")
 
 
-def test_rows_for_the_clock_are_of_every_kind(source: Source):
+def test_rows_for_the_clock_are_of_every_kind(source: MarketArrays):
     rows = labeled_rows(source, 40)
     assert set(rows.kind) == {0, 1, EMPTY}
     assert (rows.spans.type >= 0).any() and (rows.spans.expansion == 0).any()
 
 
-def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: Source):
+def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: MarketArrays):
     lessons = lessons_of(source, 30, 20, np.random.default_rng(0))
     assert lessons.live is not None
     assert len(views_of(lessons.bar0, lessons.proposals).bar0) == 30
@@ -126,13 +122,13 @@ def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: Source):
     assert len(lessons.inputs) == len(lessons.expansion) == len(lessons.proposals.window)
 
 
-def test_views_come_again_where_the_bars_hold_fewer(source: Source):
+def test_views_come_again_where_the_bars_hold_fewer(source: MarketArrays):
     lessons = lessons_of(source, 3000, 20, np.random.default_rng(0))
     views = views_of(lessons.bar0, lessons.proposals)
     assert len(views.bar0) == 3000 > 2 * len(np.unique(views.bar0))
 
 
-def test_the_network_for_the_clock_is_of_the_usual_size(source: Source):
+def test_the_network_for_the_clock_is_of_the_usual_size(source: MarketArrays):
     assert 80_000 < sum(p.numel() for p in new_classifier(source).parameters()) < 100_000
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv, write_parquet
 from moola_pipeline_tests.cli.calls import call, complaint, facts, start

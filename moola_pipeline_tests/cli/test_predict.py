@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.storage.home import Home

@@ -1,6 +1,7 @@
 """New bars that are like those of training, and new bars that are not, seen by the asset that marks them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.homes import LATER_BARS, SMOKE, copied, instance_of, moola
+from moola_pipeline_tests.made_bars import made_bars
 
 WICK_POINTS = 6.0
 
@@ -133,15 +135,14 @@ def test_the_reference_travels_with_the_version(registered_home: Home):
 
 def test_rates_worked_by_hand():
     opened = pd.date_range("2025-07-01 14:00", periods=600, freq="min", tz="UTC").as_unit("ns")
-    table = pd.DataFrame(
-        {
-            "timestamp": opened,
-            "session": np.repeat(np.array(["2025-07-01", "2025-07-02"], "datetime64[ns]"), [400, 200]),
-            "segment": np.repeat([0, 1], [400, 200]),
-        }
+    market = replace(
+        made_bars(1, n_bars=600),
+        times=opened,
+        session=np.repeat(np.array(["2025-07-01", "2025-07-02"], "datetime64[ns]"), [400, 200]),
+        segment=np.repeat([0, 1], [400, 200]),
     )
     marks = pd.DataFrame({"started_at": opened[[80, 120, 300]]}, columns=list(EXPANSION_COLUMNS))
-    rates = session_rates(marks, table)
+    rates = session_rates(marks, market)
     # bars 70 to 369 of the first session are covered, only 100 of the second
     assert rates.session == ["2025-07-01"]
     assert rates.rate.tolist() == [1.0]

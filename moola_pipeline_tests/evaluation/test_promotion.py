@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,7 @@ import pytest
 
 from moola_pipeline.assets.registered_model import _ruling
 from moola_pipeline.evaluation import promotion
-from moola_pipeline.evaluation.promotion import Contender, Trials, rule_on, rule_on_first, rule_on_lost
-from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.evaluation.promotion import Contender, rule_on, rule_on_first, rule_on_lost
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
@@ -19,6 +19,8 @@ from moola_pipeline.report.data import Check
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version
 from moola_pipeline.tracking.runs import open_store
+from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline_tests.made_bars import made_bars
 from moola_pipeline_tests.tracking.test_registry import model_folder, registered_again
 
 SESSIONS, WINDOW_EVERY = 30, 200
@@ -31,6 +33,13 @@ BAD_SCORE = GOOD | {"target_f1": Check(passed=False, kind="score", value=0.6, li
 LEAKING = GOOD | {"no_leakage": Check(passed=False, kind="integrity", value=3, limit=0)}
 
 
+class Trials(NamedTuple):
+    """What contenders are compared on."""
+
+    market: MarketArrays
+    labels: pd.DataFrame
+
+
 def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
     """Windows of one expansion each, the types in turn, `per_session` on a day behind SEEN."""
     n = n_sessions * per_session
@@ -41,7 +50,8 @@ def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
     times.iloc[0], times.iloc[-1] = SEEN, opened[-1] + pd.Timedelta("1D")
     times.iloc[rows] = opened
     stamps = times.astype("int64").where(times.notna()).interpolate()
-    table = pd.DataFrame({"timestamp": pd.to_datetime(stamps.round(), utc=True).dt.as_unit("ns")})
+    opened_at = pd.DatetimeIndex(pd.to_datetime(stamps.round(), utc=True)).as_unit("ns")
+    market = replace(made_bars(1), times=opened_at)  # nothing but its times is looked at
     labels = pd.DataFrame(
         {
             "window_id": [f"w{i}" for i in range(n)],
@@ -55,7 +65,7 @@ def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
             "split": "unused",
         }
     )
-    return Trials(table, None, None, labels)  # type: ignore[arg-type]
+    return Trials(market, labels)
 
 
 @pytest.fixture
@@ -68,7 +78,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[object, np.ndarray]:
 
 def ruled(trials: Trials, checks: dict[str, Check] = GOOD, new_seen: pd.Timestamp | None = None):
     new, old = Contender("2", "new", new_seen or SEEN), Contender("1", "old", SEEN)  # type: ignore[arg-type]
-    return rule_on(new, old, checks, trials, np.random.default_rng(0))
+    return rule_on(new, old, checks, *trials, np.random.default_rng(0))
 
 
 def right_but(n: int, wrong: list[int]) -> np.ndarray:
@@ -127,7 +137,7 @@ def test_a_failed_check_of_either_kind_withholds_promotion(checks: dict, name: s
 )
 def test_too_few_unseen_expansions_compare_nothing(trials: object, held: str):
     if isinstance(trials, pd.DataFrame):
-        trials = replace(made_trials(20, per_session=1), labels=trials)
+        trials = made_trials(20, per_session=1)._replace(labels=trials)
     assert isinstance(trials, Trials)
     ruling = ruled(trials)
     assert (ruling.promote, ruling.interval) == (False, None)
@@ -139,18 +149,18 @@ def test_too_few_unseen_expansions_compare_nothing(trials: object, held: str):
 
 def test_windows_that_either_has_seen_are_left_out():
     trials = made_trials()
-    bar0, opened = trials.labels["bar0"].to_numpy(), list(pd.DatetimeIndex(trials.table["timestamp"]))
+    bar0, opened = trials.labels["bar0"].to_numpy(), list(trials.market.times)
     # window 10 reads from 20 bars before its bar 0; 106 bars before that is the last bar that may be seen
     nearest = bar0[10] - 20 - 106
-    assert promotion.unseen_windows(trials, opened[nearest]).bar0.tolist() == bar0[10:].tolist()
-    assert promotion.unseen_windows(trials, opened[nearest + 1]).bar0.tolist() == bar0[11:].tolist()
+    assert promotion.unseen_windows(*trials, opened[nearest]).bar0.tolist() == bar0[10:].tolist()
+    assert promotion.unseen_windows(*trials, opened[nearest + 1]).bar0.tolist() == bar0[11:].tolist()
     late = ruled(trials, new_seen=opened[bar0[-1]])
     assert "0 consolidation and 0 retracement expansions in 0 sessions" in late.reason
 
 
 def test_the_champion_itself_is_not_compared_with_itself():
     same = Contender("1", "old", SEEN)  # type: ignore[arg-type]
-    ruling = rule_on(same, same, GOOD, made_trials(), np.random.default_rng(0))
+    ruling = rule_on(same, same, GOOD, *made_trials(), np.random.default_rng(0))
     assert (ruling.promote, ruling.reason) == (False, "version 1 is champion already")
 
 
@@ -194,21 +204,20 @@ def trained(smoke_home: Home) -> tuple[Contender, Trials]:
     folder = smoke_home.store / "simulated-smoke"
     table = pd.read_parquet(folder / "raw_nq_bars.parquet")
     labels = pd.read_parquet(folder / "labeled_expansions.parquet")
-    bars, features = table_features(table, 0.25)
-    assert isinstance(features, FeatureTable)
+    market = MarketArrays.from_table(table, 0.25)
     last_seen = pd.to_datetime(facts["last_bar_seen"], utc=True)
-    return Contender("1", model, last_seen), Trials(table, bars, features, labels)
+    return Contender("1", model, last_seen), Trials(market, labels)
 
 
 def test_the_unseen_windows_of_one_model_are_its_test_windows_and_its_score_there_the_report_s(
     trained: tuple[Contender, Trials], smoke_home: Home
 ):
     champion, trials = trained
-    unseen = promotion.unseen_windows(trials, champion.last_bar_seen)
+    unseen = promotion.unseen_windows(*trials, champion.last_bar_seen)
     test = labeled_windows(trials.labels, "test")
     assert unseen.window_id.tolist() == test.window_id.tolist()
     ground = promotion.make_ground(unseen, 100, np.random.default_rng(0))
-    said = promotion._p_retracement(champion.annotator, trials, unseen)
+    said = promotion._p_retracement(champion.annotator, trials.market, unseen)
     score = promotion.score_types(ground, said)["type_f1_macro"].estimate
     tag = open_store(smoke_home).get_model_version("moola-simulated", "1").tags["type_f1_macro"]
     assert f"{score:.4f}" == tag.split()[0]
@@ -226,6 +235,6 @@ def test_an_untrained_network_does_not_replace_a_trained_one_but_is_replaced_by_
     untrained: Annotator = replace(champion.annotator, classifier=fresh.eval())
     rng = np.random.default_rng(0)
     worse = replace(champion, version="2", annotator=untrained)
-    assert not rule_on(worse, champion, GOOD, trials, rng).promote
-    better = rule_on(replace(champion, version="3"), worse, GOOD, trials, rng)
+    assert not rule_on(worse, champion, GOOD, *trials, rng).promote
+    better = rule_on(replace(champion, version="3"), worse, GOOD, *trials, rng)
     assert better.promote and better.interval is not None and better.interval.estimate > 0.1

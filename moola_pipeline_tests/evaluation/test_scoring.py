@@ -23,6 +23,7 @@ from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled, labeled_windows, twice_labeled
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.metrics.scores import Scored, make_ground, score_types
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 DESIGN = {
     "logistic_45_closes": ("type_f1_macro", 0.72, 0.65, 0.79),
@@ -49,7 +50,7 @@ def benchmark(private_data: Path) -> Benchmark:
     twice = twice_labeled(frame, pd.concat([labels, again], ignore_index=True), bars, "test")
     train, test = (labeled_windows(frame, split) for split in ("train", "test"))
     ground = make_ground(test, 2000, np.random.default_rng(0))
-    return Trial(*table_features(bars, 0.25), ground), train, twice
+    return Trial(MarketArrays.from_table(bars, 0.25), ground), train, twice
 
 
 def shown(name: str, scored: Scored) -> None:

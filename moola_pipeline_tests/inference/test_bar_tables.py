@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.bars.schema import BAR_COLUMNS
 from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.errors import BadInput

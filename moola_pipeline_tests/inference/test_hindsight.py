@@ -20,6 +20,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator, Decisions
 from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import scan_windows, uncovered
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import TICK, made_bars, made_market
 
@@ -50,13 +51,13 @@ def market_table() -> pd.DataFrame:
 def annotator(market_table: pd.DataFrame) -> Annotator:
     """A rule and an untrained network, which reports all that the rule proposes."""
     torch.manual_seed(5)
-    _, features = table_features(market_table, TICK)
+    market = MarketArrays.from_table(market_table, TICK)
     encoder = Encoder(8)
-    encoder.set_scale(torch.from_numpy(features.values[features.structure_valid]))
+    encoder.set_scale(torch.from_numpy(market.features[market.warm]))
     return Annotator(Classifier(encoder, 4, 0.1).eval(), RULE, decisions())
 
 
-def table(bars: BarArrays) -> pd.DataFrame:
+def table(bars: MarketArrays) -> pd.DataFrame:
     """Canonical bars; a segment opens each day at 14:00 UTC."""
     first = np.flatnonzero(np.diff(bars.segment, prepend=-1))
     minute = np.arange(len(bars.segment)) - first[bars.segment]
@@ -161,11 +162,11 @@ def test_an_onset_that_two_windows_see_belongs_to_the_first(
 
 
 def test_what_a_window_reports_is_what_it_sees_alone(annotator: Annotator, market_table: pd.DataFrame):
-    bars, features = table_features(market_table, TICK)
-    bar0, _ = scan_windows(bars.segment)
-    together = find_events(annotator, bars, features, bar0)
+    market = MarketArrays.from_table(market_table, TICK)
+    bar0, _ = scan_windows(market.segment)
+    together = find_events(annotator, market, bar0)
     for window in range(0, len(bar0), 5):
-        alone = find_events(annotator, bars, features, bar0[window : window + 1])
+        alone = find_events(annotator, market, bar0[window : window + 1])
         mine = together.loc[together["window"] == window].assign(window=0).reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, mine, rtol=1e-5)
 
@@ -194,8 +195,8 @@ def test_of_two_that_overlap_the_surer_stays(annotator: Annotator, monkeypatch: 
 def test_marking_new_bars_is_marking_all_and_keeping_the_new_windows(
     annotator: Annotator, market_table: pd.DataFrame
 ):
-    bars, features = table_features(market_table, TICK)
-    new = annotate_new(annotator, market_table, bars, features, 800, "3")
+    market = MarketArrays.from_table(market_table, TICK)
+    new = annotate_new(annotator, market, 800, "3")
     whole = marked(annotator, market_table)
     kept = whole.expansions.loc[whole.expansions["window_start"] >= market_table["timestamp"].iloc[800]]
     pd.testing.assert_frame_equal(new.expansions, kept.reset_index(drop=True), rtol=1e-5)

@@ -17,6 +17,7 @@ from moola_pipeline.models.expansion_model import Annotator, Decisions
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import live_windows
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS
 from moola_pipeline_tests.inference.test_hindsight import BAR, OPENED, table
 from moola_pipeline_tests.made_bars import SEGMENT_BARS, TICK, made_market, with_prices
@@ -31,9 +32,9 @@ LIVE = LiveDecisions(min_net_atr=0.5, scale=1.0, shift=0.0, thresholds=dict.from
 def annotator() -> Annotator:
     """A network whose weights are drawn, with thresholds that some of its answers pass."""
     torch.manual_seed(3)
-    _, features = table_features(BARS, TICK)
+    market = MarketArrays.from_table(BARS, TICK)
     encoder = Encoder(8)
-    encoder.set_scale(torch.from_numpy(features.values[features.structure_valid]))
+    encoder.set_scale(torch.from_numpy(market.features[market.warm]))
     network = Classifier(encoder, 8, 0.1)
     with torch.no_grad():
         network.judge_head.outer.weight.mul_(4)
@@ -97,8 +98,8 @@ def test_bars_as_they_come_raise_the_alarms_of_all_at_once(annotator: Annotator,
     parts = []
     for first in range(0, len(BARS), step):
         known = BARS.iloc[: first + step]
-        arrays = table_features(known, TICK)
-        parts.append(annotate_live_new(annotator, known, *arrays, first, "3").expansions)
+        market = MarketArrays.from_table(known, TICK)
+        parts.append(annotate_live_new(annotator, market, first, "3").expansions)
     joined = pd.concat(parts, ignore_index=True)
     pd.testing.assert_frame_equal(joined, raised(annotator, BARS), rtol=1e-5)
 
@@ -118,12 +119,12 @@ def test_the_first_75_bars_of_a_segment_are_not_covered(annotator: Annotator):
 
 
 def test_each_system_waits_no_longer_than_it_may(annotator: Annotator):
-    bars, features = table_features(BARS, TICK)
-    bar0 = live_windows(bars.segment)
-    alarms = find_alarms(annotator, bars, features, bar0, bars.segment[bar0])
+    market = MarketArrays.from_table(BARS, TICK)
+    bar0 = live_windows(market.segment)
+    alarms = find_alarms(annotator, market, bar0, market.segment[bar0])
     assert set(alarms["wait"]) == set(WAITS)
     assert (alarms["closed"] - alarms["onset"] <= alarms["wait"]).to_numpy().all()
-    alone = find_alarms(annotator, bars, features, bar0, bars.segment[bar0], (3,))
+    alone = find_alarms(annotator, market, bar0, market.segment[bar0], (3,))
     together = alarms.loc[alarms["wait"] == 3].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, together)
 

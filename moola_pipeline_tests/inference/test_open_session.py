@@ -17,6 +17,7 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator, Decisions
 from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import scan_windows, uncovered
+from moola_pipeline.windows.market_arrays import MarketArrays
 
 TICK = 0.25
 FIRST_DAY, LAST_DAY = date(2025, 6, 2), date(2025, 6, 4)
@@ -34,9 +35,9 @@ def raw() -> pd.DataFrame:
 def annotator(raw: pd.DataFrame) -> Annotator:
     """A rule and an untrained network, which reports all that the rule proposes."""
     torch.manual_seed(5)
-    _, features = table_features(build_table(raw, None), TICK)
+    market = MarketArrays.from_table(build_table(raw, None), TICK)
     encoder = Encoder(8)
-    encoder.set_scale(torch.from_numpy(features.values[features.structure_valid]))
+    encoder.set_scale(torch.from_numpy(market.features[market.warm]))
     rule = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=20, ordering="net")
     reports_all = Decisions(
         expansion_scale=1,
@@ -55,17 +56,17 @@ def found(annotator: Annotator, raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_a_session_is_over_with_its_last_minute_and_not_before(raw: pd.DataFrame):
-    table = build_table(raw, None)
-    assert not last_grows(table)
-    assert last_grows(table.iloc[:-1])
-    assert last_grows(table.iloc[:900])
-    assert not last_grows(table.iloc[:0])
+    times = pd.DatetimeIndex(build_table(raw, None)["timestamp"])
+    assert not last_grows(times)
+    assert last_grows(times[:-1])
+    assert last_grows(times[:900])
+    assert not last_grows(times[:0])
 
 
 def test_a_session_that_closes_early_is_over_early():
     before_christmas = pd.date_range("2024-12-24 14:30", "2024-12-24 18:14", freq="min", tz="UTC")
-    assert not last_grows(pd.DataFrame({"timestamp": before_christmas}))
-    assert last_grows(pd.DataFrame({"timestamp": before_christmas[:-1]}))
+    assert not last_grows(before_christmas)
+    assert last_grows(before_christmas[:-1])
 
 
 def test_windows_of_a_segment_that_grows_worked_by_hand():

@@ -10,11 +10,11 @@ from moola_pipeline.models.live import Begun, beginnings, raised, read_live
 from moola_pipeline.models.span_inference import inputs_of, read_spans
 from moola_pipeline.windows.dense import live_windows
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT
-from moola_pipeline_tests.made_bars import features_of, made_market, with_prices
+from moola_pipeline_tests.made_bars import made_market, with_prices
 
 torch.set_num_threads(1)
 MARKET = made_market(2)
-TABLE = MARKET.bars.prices, MARKET.table.values, MARKET.table.atr
+TABLE = MARKET.bars.prices, MARKET.bars.features, MARKET.bars.atr
 BAR0 = live_windows(MARKET.bars.segment)[::3]
 
 
@@ -22,7 +22,7 @@ BAR0 = live_windows(MARKET.bars.segment)[::3]
 def classifier() -> Classifier:
     torch.manual_seed(0)
     network = Classifier(Encoder(8), 8, 0.5)
-    network.encoder.set_scale(torch.from_numpy(MARKET.table.values[BAR0]))
+    network.encoder.set_scale(torch.from_numpy(MARKET.bars.features[BAR0]))
     return network.eval()
 
 
@@ -87,39 +87,36 @@ def test_nothing_raises_nothing():
 
 
 def test_moves_end_with_the_closed_bar_and_have_moved_enough():
-    spans = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0, 1.0)
+    spans = beginnings(MARKET.bars, BAR0, 1.0)
     assert (spans.end == LIVE_BARS - 1).all()
     assert set(spans.end - spans.start) == set(range(MAX_WAIT + 1))
     row = BAR0[spans.window]
     net = MARKET.bars.prices[row + spans.end, 3] - MARKET.bars.prices[row + spans.start, 0]
-    assert net / MARKET.table.atr[row + spans.start - 1] * spans.direction == pytest.approx(spans.net_atr)
+    assert net / MARKET.bars.atr[row + spans.start - 1] * spans.direction == pytest.approx(spans.net_atr)
     assert (spans.net_atr >= 1.0).all()
-    everything = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0, 1e-9)
+    everything = beginnings(MARKET.bars, BAR0, 1e-9)
     assert len(everything.window) > len(spans.window)
 
 
 def test_every_move_of_a_live_window_sees_its_45_bars_before():
-    spans = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0, 0.5)
+    spans = beginnings(MARKET.bars, BAR0, 0.5)
     whole = inputs_of(
-        MARKET.bars.prices,
-        MARKET.table.atr,
+        MARKET.bars,
         BAR0 - 20,
         spans._replace(start=spans.start + 20, end=spans.end + 20),
         LIVE_BARS + 20,
     )
-    cut = inputs_of(MARKET.bars.prices, MARKET.table.atr, BAR0, spans, LIVE_BARS)
+    cut = inputs_of(MARKET.bars, BAR0, spans, LIVE_BARS)
     assert np.array_equal(cut, whole)
 
 
 def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: Classifier):
-    said = read_live(classifier, *TABLE, BAR0, 0.5)
-    spans = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0, 0.5)
+    said = read_live(classifier, MARKET.bars, BAR0, 0.5)
+    spans = beginnings(MARKET.bars, BAR0, 0.5)
     for i in np.flatnonzero(spans.direction > 0)[::150]:
         row = BAR0[spans.window[i]]
-        features = torch.from_numpy(MARKET.table.values[row - 20 : row + LIVE_BARS][None].copy())
-        one = inputs_of(
-            TABLE[0], TABLE[2], BAR0, type(spans)(*(part[i : i + 1] for part in spans)), LIVE_BARS
-        )
+        features = torch.from_numpy(MARKET.bars.features[row - 20 : row + LIVE_BARS][None].copy())
+        one = inputs_of(MARKET.bars, BAR0, type(spans)(*(part[i : i + 1] for part in spans)), LIVE_BARS)
         span = Spans(
             torch.tensor([0]),
             torch.tensor([spans.start[i]]),
@@ -134,9 +131,9 @@ def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: 
 
 
 def test_the_company_of_other_windows_changes_nothing(classifier: Classifier):
-    together = read_live(classifier, *TABLE, BAR0, 0.5)
+    together = read_live(classifier, MARKET.bars, BAR0, 0.5)
     some = np.arange(4, len(BAR0), 9)
-    alone = read_live(classifier, *TABLE, BAR0[some], 0.5)
+    alone = read_live(classifier, MARKET.bars, BAR0[some], 0.5)
     mine = np.isin(together.window, some)
     assert np.array_equal(together.onset[mine], alone.onset)
     assert together.begun[mine] == pytest.approx(alone.begun, abs=1e-5)
@@ -146,15 +143,16 @@ def test_bars_that_have_not_closed_change_nothing_that_is_said(classifier: Class
     closed = 200
     early = BAR0[closed >= BAR0 + LIVE_BARS - 1]
     bars = with_prices(MARKET.bars, np.arange(closed + 1, len(MARKET.bars.prices)), np.random.default_rng(1))
-    table = features_of(bars)
-    before = read_live(classifier, *TABLE, early, 0.5)
-    after = read_live(classifier, bars.prices, table.values, table.atr, early, 0.5)
+    before = read_live(classifier, MARKET.bars, early, 0.5)
+    after = read_live(classifier, bars, early, 0.5)
     assert len(before.begun) > 100
     for one, other in zip(before, after, strict=True):
         assert np.array_equal(one, other)
 
 
 def test_a_whole_window_is_another_matter(classifier: Classifier):
-    spans = beginnings(MARKET.bars.prices, MARKET.table.atr, BAR0[:40], 0.5)
-    cut, whole = (read_spans(classifier, *TABLE, BAR0[:40], spans, "cpu", bars) for bars in (LIVE_BARS, 105))
+    spans = beginnings(MARKET.bars, BAR0[:40], 0.5)
+    cut, whole = (
+        read_spans(classifier, MARKET.bars, BAR0[:40], spans, "cpu", bars) for bars in (LIVE_BARS, 105)
+    )
     assert np.abs(cut.begun - whole.begun).max() > 1e-3

@@ -8,21 +8,20 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models import span_inference
 from moola_pipeline.models.classifier import Classifier, Spans
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.span_inference import inputs_of, oriented, read_spans, views_of
+from moola_pipeline.models.span_inference import inputs_of, read_spans, views_of
 from moola_pipeline.models.span_proposer import Proposals, Rule, propose
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.spans import measure_spans
 from moola_pipeline.windows.window_geometry import view_rows
-from moola_pipeline_tests.made_bars import features_of, made_market, upside_down
+from moola_pipeline_tests.made_bars import made_market, upside_down
 
 torch.set_num_threads(1)
 RULE = Rule(min_net_atr=1.0, min_efficiency=0.4, min_length=2, max_length=12, ordering="net")
 MARKET = made_market(4)
-VALUES = MARKET.table.values
-PRICED = MARKET.bars.prices, MARKET.table.atr
-TABLE = MARKET.bars.prices, VALUES, MARKET.table.atr
+VALUES = MARKET.bars.features
+PRICED = MARKET.bars.prices, MARKET.bars.atr
+TABLE = MARKET.bars.prices, VALUES, MARKET.bars.atr
 BAR0 = pretraining_windows(MARKET.bars.segment, len(VALUES), stride=45)
-PROPOSALS = propose(measure_spans(MARKET.bars.views(BAR0), MARKET.table.atr[view_rows(BAR0)]), RULE)
+PROPOSALS = propose(MARKET.bars.measure_spans(BAR0), RULE)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +33,8 @@ def classifier() -> Classifier:
 
 
 def test_each_span_is_read_as_if_it_were_alone(classifier: Classifier):
-    together = read_spans(classifier, *TABLE, BAR0, PROPOSALS)
-    inputs = inputs_of(*PRICED, BAR0, PROPOSALS)
+    together = read_spans(classifier, MARKET.bars, BAR0, PROPOSALS)
+    inputs = inputs_of(MARKET.bars, BAR0, PROPOSALS)
     for i in range(0, len(PROPOSALS.window), 7):
         features = VALUES[view_rows(BAR0[PROPOSALS.window[i] : PROPOSALS.window[i] + 1])]
         if PROPOSALS.direction[i] < 0:
@@ -61,42 +60,39 @@ N_VIEWS = np.unique(np.stack([PROPOSALS.window, PROPOSALS.direction]), axis=1).s
 
 @pytest.mark.parametrize("size", [1, 2, 7, N_VIEWS - 1, N_VIEWS, N_VIEWS + 1])
 def test_the_batch_size_changes_nothing(classifier: Classifier, size: int, monkeypatch: pytest.MonkeyPatch):
-    expected = read_spans(classifier, *TABLE, BAR0, PROPOSALS)
+    expected = read_spans(classifier, MARKET.bars, BAR0, PROPOSALS)
     monkeypatch.setattr(span_inference, "BATCH_WINDOWS", size)
 
-    for one, other in zip(read_spans(classifier, *TABLE, BAR0, PROPOSALS), expected, strict=True):
+    for one, other in zip(read_spans(classifier, MARKET.bars, BAR0, PROPOSALS), expected, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
 
 
 def test_the_order_of_the_spans_changes_nothing(classifier: Classifier):
     order = np.random.default_rng(0).permutation(len(PROPOSALS.window))
     shuffled = Proposals(*(part[order] for part in PROPOSALS))
-    expected = read_spans(classifier, *TABLE, BAR0, PROPOSALS)
+    expected = read_spans(classifier, MARKET.bars, BAR0, PROPOSALS)
 
-    for one, other in zip(read_spans(classifier, *TABLE, BAR0, shuffled), expected, strict=True):
+    for one, other in zip(read_spans(classifier, MARKET.bars, BAR0, shuffled), expected, strict=True):
         assert one == pytest.approx(other[order], abs=1e-5)
 
 
 def test_a_window_upside_down_with_its_spans_turned_gives_the_same_logits(classifier: Classifier):
-    warm = np.all(MARKET.table.structure_valid[view_rows(BAR0[PROPOSALS.window])], axis=1)
+    warm = np.all(MARKET.bars.warm[view_rows(BAR0[PROPOSALS.window])], axis=1)
     spans = Proposals(*(part[warm] for part in PROPOSALS))
     turned = spans._replace(direction=-spans.direction)
     bars = upside_down(MARKET.bars)
-    table = features_of(bars)
-    expected = read_spans(classifier, *TABLE, BAR0, spans)
+    expected = read_spans(classifier, MARKET.bars, BAR0, spans)
 
     assert len(spans.window) > 100
-    assert np.abs(table.values - VALUES).max() > 1
-    for one, other in zip(
-        read_spans(classifier, bars.prices, table.values, table.atr, BAR0, turned), expected, strict=True
-    ):
+    assert np.abs(bars.features - VALUES).max() > 1
+    for one, other in zip(read_spans(classifier, bars, BAR0, turned), expected, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
 
 
 def test_a_span_read_in_the_other_direction_gives_other_logits(classifier: Classifier):
     turned = PROPOSALS._replace(direction=-PROPOSALS.direction)
 
-    first, second = (read_spans(classifier, *TABLE, BAR0, spans) for spans in (PROPOSALS, turned))
+    first, second = (read_spans(classifier, MARKET.bars, BAR0, spans) for spans in (PROPOSALS, turned))
     assert np.abs(first.expansion - second.expansion).max() > 1e-3
 
 
@@ -105,9 +101,9 @@ def test_predictions_move_with_the_bars_when_the_window_is_shifted(classifier: C
     spans = Proposals(*(part[inner] for part in PROPOSALS))
     shifted = spans._replace(start=spans.start + 9, end=spans.end + 9)
 
-    here = read_spans(classifier, *TABLE, BAR0, spans)
+    here = read_spans(classifier, MARKET.bars, BAR0, spans)
     # The first window of a segment cannot begin earlier; its spans are left out.
-    there = read_spans(classifier, *TABLE, np.maximum(BAR0 - 9, 40), shifted)
+    there = read_spans(classifier, MARKET.bars, np.maximum(BAR0 - 9, 40), shifted)
 
     free = ~np.isin(BAR0[spans.window] % 400, [40])
     pointed = (there.pointer[:, 0] - here.pointer[:, 0]) * 105
@@ -118,7 +114,7 @@ def test_predictions_move_with_the_bars_when_the_window_is_shifted(classifier: C
 
 def test_no_spans_give_an_empty_reading(classifier: Classifier):
     none = Proposals(*(part[:0] for part in PROPOSALS))
-    empty = read_spans(classifier, *TABLE, BAR0, none)
+    empty = read_spans(classifier, MARKET.bars, BAR0, none)
 
     assert empty.expansion.shape == empty.retracement.shape == (0,)
     assert empty.pointer.shape == (0, 2)
@@ -137,7 +133,7 @@ def test_views_hold_each_span_once_in_its_direction():
 
 def test_orienting_mirrors_only_the_marked_windows_and_leaves_the_table():
     before = VALUES.copy()
-    turned = oriented(VALUES, BAR0[:2], np.array([False, True]))
+    turned = MARKET.bars.feature_views(BAR0[:2], np.array([False, True]))
 
     assert np.array_equal(turned[0], VALUES[view_rows(BAR0[:1])[0]])
     assert np.array_equal(turned[1], mirrored(VALUES[view_rows(BAR0[1:2])[0]]))

@@ -16,7 +16,7 @@ from moola_pipeline_tests.made_bars import made_market, upside_down
 RULE = Rule(min_net_atr=2.0, min_efficiency=0.5, min_length=2, max_length=12, ordering="net")
 MARKET = made_market(4)
 VIEWS = MARKET.bars.views(MARKET.windows.bar0)
-ATR = MARKET.table.atr[view_rows(MARKET.windows.bar0)]
+ATR = MARKET.bars.atr[view_rows(MARKET.windows.bar0)]
 MEASURES = measure_spans(VIEWS, ATR)
 
 

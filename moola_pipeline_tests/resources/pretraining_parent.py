@@ -14,11 +14,9 @@ from moola_pipeline.training.job_files import Task, Terms
 from moola_pipeline.training.pretrain import PretrainResult
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline_tests.made_bars import features_of, made_bars
+from moola_pipeline_tests.made_bars import made_bars
 
 BARS = made_bars(16)
-TABLE = features_of(BARS)
-SOURCE = Source(BARS, TABLE.values, TABLE.atr)
 WINDOWS = pretraining_windows(BARS.segment, len(BARS.prices))
 SETTINGS = PretrainSettings(hidden_units=8, epochs=2, batch_windows=17)
 
@@ -31,9 +29,7 @@ def in_two(
 ) -> PretrainResult:
     """Pretrain on the made bars in two processes on the CPU, inside an asset of its own."""
     got: list[PretrainResult] = []
-    task = Task(
-        SOURCE, WINDOWS, settings, Terms(device="cpu", tf32=False, threads=1, processes=2), checkpoints
-    )
+    task = Task(BARS, WINDOWS, settings, Terms(device="cpu", tf32=False, threads=1, processes=2), checkpoints)
 
     @dg.asset
     def encoder(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:

@@ -20,7 +20,7 @@ from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline_tests.resources.pretraining_parent import SETTINGS, SOURCE, WINDOWS, in_two
+from moola_pipeline_tests.resources.pretraining_parent import BARS, SETTINGS, WINDOWS, in_two
 
 SECONDS_TO_END = 5
 
@@ -62,7 +62,7 @@ def check_two_against_one(home: Path, settings: PretrainSettings) -> None:
         told.append(entry)
         at_work.append(len(ranks_in(home)))
 
-    one, two = pretrain(SOURCE, WINDOWS, settings), in_two(Home(home), settings, on_epoch)
+    one, two = pretrain(BARS, WINDOWS, settings), in_two(Home(home), settings, on_epoch)
     np.testing.assert_allclose(curve_of(two), curve_of(one), rtol=1e-5)
     np.testing.assert_allclose(weights_of(two), weights_of(one), rtol=1e-5, atol=1e-6)
     assert two.errors == pytest.approx(one.errors, rel=1e-5)
@@ -116,7 +116,7 @@ def test_a_rank_that_dies_ends_all_and_the_next_run_goes_on(tmp_path: Path):
     again = in_two(Home(tmp_path), settings, lambda _: None, checkpoints)
     took = [entry["seconds"] for entry in again.history]
     assert took[: len(seconds)] == seconds  # told again, not trained again
-    np.testing.assert_allclose(curve_of(again), curve_of(pretrain(SOURCE, WINDOWS, settings)), rtol=1e-4)
+    np.testing.assert_allclose(curve_of(again), curve_of(pretrain(BARS, WINDOWS, settings)), rtol=1e-4)
 
 
 @pytest.mark.slow

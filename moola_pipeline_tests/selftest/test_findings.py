@@ -29,7 +29,7 @@ from moola_pipeline_tests.evaluation.made_answers import made_events, made_groun
 def planted() -> Planted:
     """The ground alone: no finding below reads a price."""
     ground = made_ground(resamples=300)
-    trial = Trial(cast(Any, None), cast(Any, None), ground)
+    trial = Trial(cast(Any, None), ground)
     return Planted(pd.DataFrame(), trial, ground.windows, ground.windows)
 
 

@@ -28,7 +28,7 @@ SMALL = StudySettings(
 
 def made_study(folder: Path, settings: StudySettings = SMALL, **digests: str) -> Study:
     """36 training windows and 12 validation windows of the made market."""
-    source = Source(MARKET.bars, MARKET.table.values, MARKET.table.atr)
+    source = MARKET.bars
     train, validation = (some_windows(MARKET.windows, np.arange(*ends)) for ends in ((0, 36), (36, 48)))
     windows = pretraining_windows(MARKET.bars.segment, int(train.bar0.max()))
     labels = {"labels.train": "a", "labels.validation": "b"} | {

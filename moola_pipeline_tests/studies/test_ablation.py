@@ -19,7 +19,7 @@ FIRST = Row(DEFAULT, "labels")
 @pytest.fixture(scope="module")
 def ground() -> StudyGround:
     market = made_market(20)
-    source = Source(market.bars, market.table.values, market.table.atr)
+    source = market.bars
     train, validation = (some_windows(market.windows, np.arange(*ends)) for ends in ((0, 45), (48, 60)))
     return StudyGround(source, train, validation, "made")
 

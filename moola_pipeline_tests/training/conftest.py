@@ -10,8 +10,7 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.span_proposer import Proposals, Rule, propose
 from moola_pipeline.training.examples import Examples, make_examples
-from moola_pipeline.windows.spans import SpanMeasures, measure_spans
-from moola_pipeline.windows.window_geometry import view_rows
+from moola_pipeline.windows.spans import SpanMeasures
 from moola_pipeline_tests.made_bars import Market, made_market, some_windows
 
 torch.set_num_threads(1)
@@ -29,7 +28,7 @@ class Lesson:
 
 
 def lesson(market: Market, windows: LabeledWindows) -> Lesson:
-    measures = measure_spans(market.bars.views(windows.bar0), market.table.atr[view_rows(windows.bar0)])
+    measures = market.bars.measure_spans(windows.bar0)
     proposals = propose(measures, RULE)
     return Lesson(windows, measures, proposals, make_examples(windows, measures, proposals))
 
@@ -55,5 +54,5 @@ def encoder(market: Market) -> Encoder:
     """As pretraining leaves it, without having learned anything."""
     made = Encoder(8)
     initialize(made, 0)
-    made.set_scale(torch.from_numpy(market.table.values[market.table.structure_valid]))
+    made.set_scale(torch.from_numpy(market.bars.features[market.bars.warm]))
     return made.eval()

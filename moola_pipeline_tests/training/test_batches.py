@@ -8,6 +8,7 @@ from torch.utils.data import WeightedRandomSampler
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.training.batches import Augmentation, Batch, batches, expected_priors, sampling_weights
 from moola_pipeline.training.examples import Examples, SpanTargets
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.window_geometry import encode_span, view_rows
 from moola_pipeline_tests.made_bars import Market
@@ -15,18 +16,18 @@ from moola_pipeline_tests.training.conftest import Lesson
 
 
 @pytest.fixture
-def source(market: Market) -> Source:
-    return Source(market.bars, market.table.values, market.table.atr)
+def source(market: Market) -> MarketArrays:
+    return market.bars
 
 
 def one_batch(
-    source: Source, rows: Examples, chosen: list[int], augmentation: Augmentation | None = None
+    source: MarketArrays, rows: Examples, chosen: list[int], augmentation: Augmentation | None = None
 ) -> Batch:
     (batch,) = batches(source, rows, np.array(chosen), len(chosen), "cpu", augmentation)
     return batch
 
 
-def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: Source, train: Lesson):
+def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: MarketArrays, train: Lesson):
     chosen = np.array([3, 1, 1, 9, 4])
     made = list(batches(source, train.rows, chosen, 2, "cpu"))
 
@@ -35,18 +36,18 @@ def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: Source, tra
 
 
 def test_features_are_those_of_the_feature_table_turned_where_the_row_points_down(
-    source: Source, train: Lesson
+    source: MarketArrays, train: Lesson
 ):
     chosen = list(range(len(train.rows.kind)))
     features = one_batch(source, train.rows, chosen).features.numpy()
-    table = source.values[view_rows(train.rows.bar0)]
+    table = source.features[view_rows(train.rows.bar0)]
 
     assert np.array_equal(features[~train.rows.down], table[~train.rows.down])
     assert np.array_equal(features[train.rows.down], mirrored(table[train.rows.down]))
     assert train.rows.down.any() and not train.rows.down.all()
 
 
-def test_a_batch_holds_the_spans_of_its_rows(source: Source, train: Lesson):
+def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: Lesson):
     chosen = [7, 2, 7]
     batch = one_batch(source, train.rows, chosen)
     spans = train.rows.spans
@@ -58,7 +59,7 @@ def test_a_batch_holds_the_spans_of_its_rows(source: Source, train: Lesson):
     assert batch.spans.end.tolist() == spans.end[at].tolist()
     row = np.array([i for i, _ in expected])
     told = span_inputs(
-        source.bars.views(train.rows.bar0[chosen]),
+        source.views(train.rows.bar0[chosen]),
         source.atr[view_rows(train.rows.bar0[chosen])],
         row,
         spans.start[at],
@@ -78,7 +79,7 @@ def test_a_batch_holds_the_spans_of_its_rows(source: Source, train: Lesson):
     assert batch.known.type.tolist() == np.flatnonzero(spans.type[at] >= 0).tolist()
 
 
-def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(source: Source, train: Lesson):
+def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(source: MarketArrays, train: Lesson):
     augmentation = Augmentation(0.03, 0.2, np.random.default_rng(0))
     plain = one_batch(source, train.rows, [0, 5])
     first = one_batch(source, train.rows, [0, 5], augmentation)
@@ -94,7 +95,7 @@ def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(source: So
     assert np.array_equal(plain.bar0, first.bar0)
 
 
-def test_augmented_rows_stay_near_their_originals(source: Source, train: Lesson):
+def test_augmented_rows_stay_near_their_originals(source: MarketArrays, train: Lesson):
     chosen = list(range(len(train.rows.kind)))
     augmentation = Augmentation(0.03, 0.2, np.random.default_rng(0))
     plain = one_batch(source, train.rows, chosen).features.numpy().reshape(-1)
@@ -103,7 +104,7 @@ def test_augmented_rows_stay_near_their_originals(source: Source, train: Lesson)
     assert 0.8 < np.corrcoef(plain, changed)[0, 1] < 0.9999
 
 
-def test_no_noise_gives_the_feature_table(source: Source, train: Lesson):
+def test_no_noise_gives_the_feature_table(source: MarketArrays, train: Lesson):
     still = one_batch(source, train.rows, [0, 5], Augmentation(0, 0, np.random.default_rng(0)))
 
     assert still.features.numpy() == pytest.approx(
@@ -161,7 +162,7 @@ def test_expected_priors_worked_by_hand():
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_expected_priors_are_the_shares_in_batches_that_are_drawn(
-    source: Source, train: Lesson, balanced: bool
+    source: MarketArrays, train: Lesson, balanced: bool
 ):
     weights = sampling_weights(train.rows, balanced)
     generator = torch.Generator().manual_seed(0)

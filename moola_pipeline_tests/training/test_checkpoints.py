@@ -40,10 +40,6 @@ class Killed(Exception):
     """Stands for a kill, where one process is enough."""
 
 
-def source_of(market: Market) -> Source:
-    return Source(market.bars, market.table.values, market.table.atr)
-
-
 def digest(network: torch.nn.Module) -> str:
     tensors = network.state_dict().values()
     return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
@@ -146,7 +142,7 @@ def test_a_digest_sees_values_shapes_and_types():
 
 @pytest.fixture(scope="module")
 def lessons(market: Market, train: Lesson) -> Lessons:
-    return make_lessons(source_of(market), train.windows, RULE, 60)
+    return make_lessons(market.bars, train.windows, RULE, 60)
 
 
 class Training:
@@ -163,7 +159,7 @@ class Training:
         settings: FinetuneSettings = SETTINGS,
         lessons: bool = True,
     ) -> FinetuneResult:
-        source, told = source_of(self.market), []
+        source, told = self.market.bars, []
 
         def on_epoch(entry: dict[str, float]) -> None:
             told.append(entry)
@@ -172,9 +168,7 @@ class Training:
 
         return finetune(
             self.encoder,
-            source.bars,
-            source.values,
-            source.atr,
+            source,
             self.train,
             self.validation,
             settings,
@@ -283,7 +277,7 @@ def pretrained(
 
     windows = pretraining_windows(market.bars.segment, len(market.bars.prices))
     kept = Checkpoints(folder, "made") if folder else None
-    return pretrain(source_of(market), windows, settings, "cpu", on_epoch, kept)
+    return pretrain(market.bars, windows, settings, "cpu", on_epoch, kept)
 
 
 @pytest.mark.parametrize("kill_after", [1, 3, 4])
@@ -320,12 +314,10 @@ def child(folder: Path) -> None:
     )
     encoder = Encoder(8)
     initialize(encoder, 0)
-    source = source_of(market)
+    source = market.bars
     result = finetune(
         encoder.eval(),
-        source.bars,
-        source.values,
-        source.atr,
+        source,
         train.rows,
         validation.rows,
         SETTINGS.model_copy(update={"epochs": 6}),

@@ -14,7 +14,7 @@ from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.teachers import Known, fit_judge, fit_live_judge, fit_typer
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
-from moola_pipeline_tests.made_bars import Market, features_of, with_prices
+from moola_pipeline_tests.made_bars import Market, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
 
 TAUGHT = FinetuneSettings(
@@ -27,13 +27,9 @@ TAUGHT = FinetuneSettings(
 )
 
 
-def source_of(market: Market) -> Source:
-    return Source(market.bars, market.table.values, market.table.atr)
-
-
 @pytest.fixture(scope="module")
 def lessons(market: Market, train: Lesson) -> Lessons:
-    return make_lessons(source_of(market), train.windows, RULE, 1000, 300, 0.5)
+    return make_lessons(market.bars, train.windows, RULE, 1000, 300, 0.5)
 
 
 def taught(
@@ -46,12 +42,10 @@ def taught(
     **changes: object,
 ) -> FinetuneResult:
     settings = FinetuneSettings(**{**TAUGHT.model_dump(), **changes})
-    source = source_of(market)
+    source = market.bars
     return finetune(
         encoder,
-        source.bars,
-        source.values,
-        source.atr,
+        source,
         train.rows,
         validation.rows,
         settings,
@@ -110,8 +104,7 @@ def test_bars_after_the_last_training_window_change_no_lesson(
 ):
     later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
-    table = features_of(bars)
-    again = make_lessons(Source(bars, table.values, table.atr), train.windows, RULE, 1000)
+    again = make_lessons(bars, train.windows, RULE, 1000)
 
     assert np.array_equal(again.bar0, lessons.bar0)
     assert np.array_equal(again.inputs, lessons.inputs)
@@ -120,7 +113,7 @@ def test_bars_after_the_last_training_window_change_no_lesson(
 
 
 def test_fewer_windows_are_drawn_where_fewer_are_asked_for(market: Market, train: Lesson, lessons: Lessons):
-    few = make_lessons(source_of(market), train.windows, RULE, 10)
+    few = make_lessons(market.bars, train.windows, RULE, 10)
 
     assert len(few.bar0) == 10
     assert np.isin(few.bar0, lessons.bar0).all()
@@ -130,14 +123,13 @@ def test_labels_of_one_type_are_refused(market: Market, train: Lesson):
     spans = train.windows.spans
     alike = train.windows._replace(spans=spans._replace(type=np.zeros_like(spans.type)))
     with pytest.raises(ValueError, match=r"both answers, got \[0\]"):
-        make_lessons(source_of(market), alike, RULE, 10)
+        make_lessons(market.bars, alike, RULE, 10)
 
 
 def test_the_network_takes_the_answers_over(
     market: Market, encoder: Encoder, lessons: Lessons, result: FinetuneResult
 ):
-    table = market.bars.prices, market.table.values, market.table.atr
-    said = read_spans(result.classifier, *table, lessons.bar0, lessons.proposals)
+    said = read_spans(result.classifier, market.bars, lessons.bar0, lessons.proposals)
 
     assert np.corrcoef(said.expansion, lessons.expansion)[0, 1] > 0.6
     assert np.corrcoef(said.retracement, lessons.retracement)[0, 1] > 0.6
@@ -149,8 +141,7 @@ def test_what_is_taught_is_the_answer_given(
     turned = {"expansion": 1 - lessons.expansion, "retracement": 1 - lessons.retracement}
     opposite = replace(lessons, **turned, live=None)
     network = taught(market, encoder, train, validation, opposite, taught_epochs=8).classifier
-    table = market.bars.prices, market.table.values, market.table.atr
-    said = read_spans(network, *table, lessons.bar0, lessons.proposals)
+    said = read_spans(network, market.bars, lessons.bar0, lessons.proposals)
 
     assert np.corrcoef(said.expansion, lessons.expansion)[0, 1] < 0
     assert np.corrcoef(said.retracement, lessons.retracement)[0, 1] < 0

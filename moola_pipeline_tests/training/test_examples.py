@@ -155,7 +155,7 @@ def test_a_label_longer_than_the_rule_measures_keeps_its_length():
 def test_rows_of_the_market_upside_down_are_the_same_turned(market: Market, train: Lesson):
     spans = train.windows.spans
     turned = train.windows._replace(spans=spans._replace(direction=-spans.direction))
-    mirrored = lesson(Market(upside_down(market.bars), market.table, turned), turned).rows
+    mirrored = lesson(Market(upside_down(market.bars), turned), turned).rows
     by_row = list(range(len(spans.window)))  # of empty windows the rows change places
 
     assert np.array_equal(mirrored.down[by_row], ~train.rows.down[by_row])

@@ -9,7 +9,7 @@ from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
-from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices
+from moola_pipeline_tests.made_bars import Market, some_windows, with_prices
 from moola_pipeline_tests.training.conftest import Lesson
 
 SETTINGS = FinetuneSettings(
@@ -20,7 +20,7 @@ SETTINGS = FinetuneSettings(
 def annotator_of(
     encoder: Encoder, market: Market, train: LabeledWindows, validation: LabeledWindows
 ) -> Annotator:
-    made = train_annotators(encoder, market.bars, market.table, train, validation, SETTINGS)
+    made = train_annotators(encoder, market.bars, train, validation, SETTINGS)
     return made[0].annotator
 
 
@@ -40,7 +40,7 @@ def test_changed_test_rows_change_no_threshold_no_calibration_and_no_weight(
     seen = int(validation.windows.bar0.max()) + WINDOW_BARS
     later = np.arange(seen, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
-    changed = Market(bars, features_of(bars), market.windows)
+    changed = Market(bars, market.windows)
     again = annotator_of(encoder, changed, train.windows, validation.windows)
     assert len(later) > 1000
     assert again.decisions == honest.decisions
@@ -68,7 +68,6 @@ def test_seeds_trained_at_once_are_those_trained_one_after_the_other(
         train_annotators(
             encoder,
             market.bars,
-            market.table,
             *windows,
             settings,
             on_epoch=lambda seed, entry: heard.append(seed),

@@ -13,10 +13,9 @@ from moola_pipeline.training.device import sent
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.gpu import labeled_for, taught_for
 from moola_pipeline_tests.made_bars import made_bars
-from moola_pipeline_tests.training.test_pretrain import source_of
 from moola_pipeline_tests.training.waits import Waits
 
-SOURCE = source_of(made_bars(60))
+SOURCE = made_bars(60)
 SETTINGS = FinetuneSettings(
     taught_epochs=1, taught_batch_windows=4, epochs=1, frozen_epochs=0, batch_windows=4, head_units=4
 )

@@ -21,7 +21,7 @@ from moola_pipeline.training.examples import Examples, labeled_proposals, make_e
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.losses import TASKS, losses
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline_tests.made_bars import Market, features_of, some_windows, with_prices
+from moola_pipeline_tests.made_bars import Market, some_windows, with_prices
 from moola_pipeline_tests.training.conftest import Lesson, lesson
 
 SMALL = FinetuneSettings(
@@ -45,9 +45,7 @@ class Trainer:
     ) -> FinetuneResult:
         given: dict = {
             "encoder": self.encoder,
-            "bars": self.market.bars,
-            "values": self.market.table.values,
-            "atr": self.market.table.atr,
+            "market": self.market.bars,
             "train": self.train,
             "validation": self.validation,
             **changed,
@@ -63,10 +61,6 @@ def trainer(market: Market, encoder: Encoder, train: Lesson, validation: Lesson)
 @pytest.fixture(scope="module")
 def result(trainer: Trainer) -> FinetuneResult:
     return trainer()
-
-
-def source_of(market: Market) -> Source:
-    return Source(market.bars, market.table.values, market.table.atr)
 
 
 def weights_of(network: torch.nn.Module) -> np.ndarray:
@@ -110,7 +104,7 @@ def test_the_heads_learn_from_the_first_epoch(
     trainer(small_with(frozen_epochs=9))
 
     started = dict(
-        finetuning._new_classifier(encoder, source_of(market), train.rows, None, SMALL, 0).named_parameters()
+        finetuning._new_classifier(encoder, market.bars, train.rows, None, SMALL, 0).named_parameters()
     )
     for name, tensor in seen[0].named_parameters():
         assert torch.equal(tensor, started[name]) == name.startswith("encoder."), name
@@ -139,10 +133,10 @@ def test_before_training_the_mean_probability_is_the_prior_of_the_drawn_batches(
     market: Market, encoder: Encoder, lopsided: Examples, balanced: bool
 ):
     settings = small_with(balanced=balanced)
-    classifier = finetuning._new_classifier(encoder, source_of(market), lopsided, None, settings, 0)
+    classifier = finetuning._new_classifier(encoder, market.bars, lopsided, None, settings, 0)
     weights = sampling_weights(lopsided, balanced).tolist()
     drawn = np.array(list(WeightedRandomSampler(weights, 4000, generator=torch.Generator().manual_seed(1))))
-    source = source_of(market)
+    source = market.bars
     said: dict[str, list[torch.Tensor]] = {"bars": [], "expansion": [], "type": []}
     true: dict[str, list[torch.Tensor]] = {task: [] for task in said}
     with torch.no_grad():
@@ -169,7 +163,7 @@ def test_the_prior_is_that_of_the_drawing_and_not_of_the_labels(lopsided: Exampl
 
 
 def test_two_passes_in_training_mode_differ(market: Market, train: Lesson, result: FinetuneResult):
-    source = source_of(market)
+    source = market.bars
     (batch,) = batches(source, train.rows, np.arange(8), 8, "cpu")
     result.classifier.train()
     with torch.no_grad():
@@ -282,11 +276,10 @@ def test_bars_of_windows_in_no_split_have_no_part(trainer: Trainer, market: Mark
     # 36 training and 12 validation windows lie in the first 16 segments; the rest would be for the test.
     later = np.flatnonzero(market.bars.segment >= 16)
     bars = with_prices(market.bars, later, np.random.default_rng(0))
-    table = features_of(bars)
 
-    again = trainer(bars=bars, values=table.values, atr=table.atr)
+    again = trainer(market=bars)
 
-    assert not np.array_equal(table.values[later], market.table.values[later])
+    assert not np.array_equal(bars.features[later], market.bars.features[later])
     assert again.history[-1]["val_loss"] == result.history[-1]["val_loss"]
     assert np.array_equal(weights_of(again.classifier), weights_of(result.classifier))
 
@@ -385,7 +378,7 @@ def test_tasks_that_weigh_alike_keep_their_weights(trainer: Trainer):
 
 def test_a_network_that_may_not_see_the_proxy_does_not(trainer: Trainer, market: Market):
     blind = trainer(small_with(expansion_proxy=False)).classifier
-    features = torch.from_numpy(market.table.values[100:225])[None]
+    features = torch.from_numpy(market.bars.features[100:225])[None]
     changed = features.clone()
     changed[..., FEATURE_NAMES.index("expansion_proxy")] += 2
     with torch.no_grad():
@@ -435,7 +428,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
 
 
 def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer, market: Market):
-    values = market.table.values.copy()  # rows that are learned from are computed from prices
+    values = market.bars.features.copy()  # rows that are learned from are computed from prices
     values[trainer.validation.bar0[0]] = np.nan
     with pytest.raises(FloatingPointError, match="the loss must be finite, got nan"):
         trainer(values=values)
@@ -503,9 +496,8 @@ def test_predictions_move_with_the_bars_when_the_window_is_shifted(
     spans = type(spans)(*(part[inner] for part in spans))
     shifted = spans._replace(start=spans.start + 6, end=spans.end + 6)
 
-    table = market.bars.prices, market.table.values, market.table.atr
-    here = read_spans(learned.classifier, *table, bar0, spans)
-    there = read_spans(learned.classifier, *table, np.where(later, bar0 - 6, bar0), shifted)
+    here = read_spans(learned.classifier, market.bars, bar0, spans)
+    there = read_spans(learned.classifier, market.bars, np.where(later, bar0 - 6, bar0), shifted)
 
     moved = (there.pointer[:, 0] - here.pointer[:, 0]) * 105
     assert len(moved) >= 5

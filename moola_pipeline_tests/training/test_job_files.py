@@ -36,7 +36,7 @@ def test_a_task_comes_over_and_gives_the_same_weights(tmp_path: Path):
     assert task.terms == TERMS and task.settings == small_with(epochs=1)
     assert task.checkpoints == Checkpoints(tmp_path / "kept", "abc")
     assert task.windows.tolist() == WINDOWS.tolist()
-    here, there = (pretrain(source, WINDOWS, task.settings) for source in (SOURCE, task.source))
+    here, there = (pretrain(source, WINDOWS, task.settings) for source in (SOURCE, task.market))
     assert np.array_equal(weights_of(here), weights_of(there))
 
 
@@ -44,15 +44,15 @@ def test_no_bar_after_the_last_window_is_handed_over(tmp_path: Path):
     task = handed(tmp_path, WINDOWS[:10])
     end = int(WINDOWS[9]) + WINDOW_BARS
 
-    assert end < len(SOURCE.values)
-    assert len(task.source.values) == len(task.source.atr) == len(task.source.bars.prices) == end
+    assert end < len(SOURCE.features)
+    assert len(task.market.features) == len(task.market.atr) == len(task.market.prices) == end
     assert task.checkpoints is None
 
 
 def test_tables_stay_on_disk_where_processes_share_them(tmp_path: Path):
-    source = handed(tmp_path).source
+    source = handed(tmp_path).market
 
-    assert all(isinstance(table, np.memmap) for table in (source.values, source.atr, source.bars.prices))
+    assert all(isinstance(table, np.memmap) for table in (source.features, source.atr, source.prices))
 
 
 def test_a_result_comes_back(tmp_path: Path):

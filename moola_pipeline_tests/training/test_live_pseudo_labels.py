@@ -12,19 +12,20 @@ from moola_pipeline.training.live_pseudo_labels import LiveLessons, claims, fit_
 from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions, fit_thresholds
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.windows.dense import live_windows_of
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS, WINDOW_BARS
-from moola_pipeline_tests.made_bars import Market, features_of, with_prices
+from moola_pipeline_tests.made_bars import Market, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
-from moola_pipeline_tests.training.test_distillation import source_of, taught
+from moola_pipeline_tests.training.test_distillation import taught
 
 
-def made(source: Source, windows: LabeledWindows, n_live: int = 400) -> Lessons:
+def made(source: MarketArrays, windows: LabeledWindows, n_live: int = 400) -> Lessons:
     return make_lessons(source, windows, RULE, 200, n_live, 0.5)
 
 
 @pytest.fixture(scope="module")
 def lessons(market: Market, train: Lesson) -> Lessons:
-    return made(source_of(market), train.windows)
+    return made(market.bars, train.windows)
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +61,16 @@ def test_a_claim_is_right_within_two_bars_and_in_the_same_direction(onset: int, 
 
 
 def test_the_least_move_is_what_nearly_every_label_shows_by_its_third_bar(market: Market, train: Lesson):
-    spans, source = train.windows.spans, source_of(market)
+    spans, source = train.windows.spans, market.bars
     onset = train.windows.bar0[spans.window] + spans.start
-    moved = np.abs(source.bars.prices[onset + 2, 3] - source.bars.prices[onset, 0]) / source.atr[onset - 1]
+    moved = np.abs(source.prices[onset + 2, 3] - source.prices[onset, 0]) / source.atr[onset - 1]
     least = fit_min_net(source, train.windows)
     assert 0.9 < (moved >= least).mean() <= 1
     assert least > 0.1
 
 
 def test_the_least_move_is_never_less_than_a_tenth_of_an_atr(market: Market, train: Lesson):
-    source = source_of(market)
+    source = market.bars
     assert fit_min_net(replace(source, atr=source.atr * 1000), train.windows) == 0.1
 
 
@@ -85,15 +86,14 @@ def test_bars_after_the_last_training_window_change_no_live_lesson(
 ):
     later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
-    table = features_of(bars)
-    again = made(Source(bars, table.values, table.atr), train.windows).live
+    again = made(bars, train.windows).live
     assert again is not None
     assert np.array_equal(again.begun, live.begun)
     assert np.array_equal(again.inputs, live.inputs)
 
 
 def test_live_lessons_change_no_other(market: Market, train: Lesson, lessons: Lessons):
-    alone = made(source_of(market), train.windows, 0)
+    alone = made(market.bars, train.windows, 0)
     assert alone.live is None
     assert np.array_equal(alone.expansion, lessons.expansion)
     assert np.array_equal(alone.bar0, lessons.bar0)
@@ -105,15 +105,14 @@ def test_the_network_takes_the_live_answers_over_and_finds_planted_beginnings(
     network = taught(market, encoder, train, validation, lessons, taught_epochs=12).classifier
     live = lessons.live
     assert live is not None
-    table = market.bars.prices, market.table.values, market.table.atr
-    said = read_live(network, *table, live.bar0, 0.5)
+    said = read_live(network, market.bars, live.bar0, 0.5)
     assert np.corrcoef(said.begun, live.begun)[0, 1] > 0.6
 
-    source, windows = source_of(market), validation.windows
+    source, windows = market.bars, validation.windows
     decisions = fit_live_decisions(network, source, windows, 0.5)
     assert tuple(decisions.thresholds) == WAITS
     bar0, series = live_windows_of(market.bars.segment, windows.bar0)
-    begun = read_live(network, *table, bar0, 0.5)
+    begun = read_live(network, market.bars, bar0, 0.5)
     window = series[begun.window]
     f1 = [
         alarm_f1(

@@ -1,5 +1,6 @@
 """Objectives: each teaches an encoder what is planted, and none looks beyond the training period."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -14,16 +15,17 @@ from moola_pipeline.training.objectives.span_structure import SPANS_A_WINDOW, Sp
 from moola_pipeline.training.pretrain import OBJECTIVES, PretrainResult, pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows, straddling
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
-from moola_pipeline_tests.made_bars import TICK, features_of, with_prices
+from moola_pipeline_tests.made_bars import TICK, with_prices
 
 NAMES = get_args(ObjectiveName)
 PERIOD = 24
 """Bars from one high of the planted wave to the next."""
 
 
-def wave(n_segments: int, n_bars: int = 400) -> BarArrays:
+def wave(n_segments: int, n_bars: int = 400) -> MarketArrays:
     """Segments that rise and fall in even legs of 12 bars: what comes next can be told from before."""
     rng = np.random.default_rng(0)
     phase = rng.integers(0, PERIOD, n_segments)[:, None]
@@ -33,16 +35,11 @@ def wave(n_segments: int, n_bars: int = 400) -> BarArrays:
     opens = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
     high, low = np.maximum(opens, close) + 2 * TICK, np.minimum(opens, close) - 2 * TICK
     prices = np.stack([opens, high, low, close], axis=2).reshape(-1, 4)
-    return BarArrays(prices, np.repeat(np.arange(n_segments), n_bars), TICK)
-
-
-def source_of(bars: BarArrays) -> Source:
-    table = features_of(bars)
-    return Source(bars, table.values, table.atr)
+    return MarketArrays.from_prices(prices, np.repeat(np.arange(n_segments), n_bars), TICK)
 
 
 BARS = wave(14)
-SOURCE = source_of(BARS)
+SOURCE = BARS
 WINDOWS = pretraining_windows(BARS.segment, len(BARS.prices))[:-6]
 TRAIN = WINDOWS[:50]
 
@@ -55,7 +52,9 @@ def small(name: ObjectiveName, **changes: object) -> PretrainSettings:
 def made(objective: type, name: ObjectiveName, end_row: int = len(BARS.prices), **changes: object):
     encoder = Encoder(8)
     initialize(encoder, 0)
-    encoder.set_scale(torch.from_numpy(SOURCE.values[view_rows(TRAIN)].reshape(-1, SOURCE.values.shape[1])))
+    encoder.set_scale(
+        torch.from_numpy(SOURCE.features[view_rows(TRAIN)].reshape(-1, SOURCE.features.shape[1]))
+    )
     rng = np.random.default_rng(0)
     return objective(SOURCE, encoder, TRAIN, small(name, **changes), rng, end_row), encoder
 
@@ -79,12 +78,14 @@ def test_an_encoder_learns_what_is_planted_better_than_a_constant(name: Objectiv
 def test_no_objective_reads_a_row_after_the_last_window(name: ObjectiveName):
     end = int(WINDOWS.max()) + WINDOW_BARS
     changed = with_prices(BARS, np.arange(end, len(BARS.prices)), np.random.default_rng(0))
-    values, atr = SOURCE.values.copy(), SOURCE.atr.copy()
+    values, atr = SOURCE.features.copy(), SOURCE.atr.copy()
     values[end:], atr[end:] = np.nan, np.nan
     settings = small(name, epochs=1)
 
     assert end < len(BARS.prices)
-    results = [pretrain(source, WINDOWS, settings) for source in (SOURCE, Source(changed, values, atr))]
+    results = [
+        pretrain(source, WINDOWS, settings) for source in (SOURCE, replace(changed, features=values, atr=atr))
+    ]
 
     assert np.array_equal(weights_of(results[0]), weights_of(results[1]))
     assert results[0].errors == results[1].errors
@@ -97,9 +98,8 @@ def test_a_leg_told_by_hand():
     close = 1000 + np.cumsum(steps)
     opens = np.concatenate([close[:1], close[:-1]])
     prices = np.column_stack([opens, np.maximum(opens, close), np.minimum(opens, close), close])
-    bars = BarArrays(prices, np.zeros(len(prices), int), TICK)
-    atr = np.full(len(prices), 4.0, np.float32)
-    told = leg_targets(Source(bars, np.zeros((len(prices), 1), np.float32), atr), len(prices))
+    bars = MarketArrays.from_prices(prices, np.zeros(len(prices), int), TICK)
+    told = leg_targets(replace(bars, atr=np.full(len(prices), 4.0, np.float32)), len(prices))
 
     expected = [1.0, (close[10] - close[4]) / 4, np.log1p(6), np.log1p(8), np.log1p(8)]
     assert np.allclose(told[4], expected)
@@ -112,7 +112,9 @@ def test_legs_are_told_from_bars_before_the_end_alone():
     changed = with_prices(BARS, np.arange(end, len(BARS.prices)), np.random.default_rng(1))
     known = leg_targets(SOURCE, end)
 
-    assert np.array_equal(known, leg_targets(Source(changed, SOURCE.values, SOURCE.atr), end), equal_nan=True)
+    assert np.array_equal(
+        known, leg_targets(replace(changed, features=SOURCE.features, atr=SOURCE.atr), end), equal_nan=True
+    )
     assert np.isfinite(known).all(axis=1).mean() > 0.5
     later = leg_targets(SOURCE, len(BARS.prices))[:end]
     assert np.isfinite(later).sum() > np.isfinite(known).sum()
@@ -132,7 +134,7 @@ def test_a_window_is_cut_off_behind_the_bar_that_is_asked_about():
     rows = view_rows(batch.bar0)[:, :n_seen]
 
     assert n_seen < 126
-    assert np.array_equal(batch.features, SOURCE.values[rows])
+    assert np.array_equal(batch.features, SOURCE.features[rows])
     told = batch.targets * objective.scale + objective.center
     assert np.allclose(told, objective.answers[rows[:, -1]], atol=1e-4)
 

@@ -1,5 +1,7 @@
 """Pretraining: hidden bars reach nothing, held-out windows judge, and a seed decides the weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,27 +17,23 @@ from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import hidden_blocks
 from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
-from moola_pipeline_tests.made_bars import features_of, made_bars, with_prices
+from moola_pipeline_tests.made_bars import made_bars, with_prices
 
 SMALL = PretrainSettings(hidden_units=8, epochs=2, batch_windows=16)
 BARS = made_bars(16)
-VALUES = features_of(BARS).values
-SOURCE = Source(BARS, VALUES, features_of(BARS).atr)
+VALUES = BARS.features
+SOURCE = BARS
 WINDOWS = pretraining_windows(BARS.segment, len(VALUES))
 
 
-def source_of(bars: BarArrays) -> Source:
-    table = features_of(bars)
-    return Source(bars, table.values, table.atr)
-
-
 def drawn(
-    encoder: Encoder, source: Source, bar0: np.ndarray, settings: PretrainSettings, seed: int
+    encoder: Encoder, source: MarketArrays, bar0: np.ndarray, settings: PretrainSettings, seed: int
 ) -> HiddenBatch:
     rng = np.random.default_rng(seed)
     objective = HiddenBlocks.__new__(HiddenBlocks)
-    objective.source, objective.settings = source, settings
+    objective.market, objective.settings = source, settings
     objective.standard = Standard.of(encoder)
     return objective.draw(bar0, rng)
 
@@ -54,7 +52,7 @@ def values_of(result: PretrainResult, name: str) -> list[float]:
 
 def pretrain_with_other_bars_from(row: int) -> PretrainResult:
     changed = with_prices(BARS, np.arange(row, len(VALUES)), np.random.default_rng(0))
-    return pretrain(source_of(changed), WINDOWS, SMALL)
+    return pretrain(changed, WINDOWS, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +81,9 @@ def test_prices_of_hidden_bars_never_reach_the_encoder(networks: tuple[Encoder, 
     bar0 = WINDOWS[[0, 7, 13]]  # of three segments, so that one table can hold all changes
     hidden = hidden_blocks(len(bar0), 0.4, 10, np.random.default_rng(0))
     changed = with_prices(BARS, view_rows(bar0)[hidden], np.random.default_rng(1))
-    changed_values = features_of(changed).values
 
-    visible, true = hide(BARS, VALUES, bar0, hidden)
-    also_visible, also_true = hide(changed, changed_values, bar0, hidden)
+    visible, true = hide(BARS, bar0, hidden)
+    also_visible, also_true = hide(changed, bar0, hidden)
 
     assert not np.array_equal(true[hidden], also_true[hidden])
     assert not np.array_equal(true[~hidden], also_true[~hidden])  # features carry a hidden bar on
@@ -106,7 +103,7 @@ def test_prices_of_hidden_bars_reach_no_input_of_the_decoder(
     monkeypatch.setattr(hiding, "hidden_blocks", lambda *_: hidden)
     guesses, targets = [], []
     for bars in (BARS, changed):
-        batch = drawn(encoder, source_of(bars), bar0, SMALL, 3)
+        batch = drawn(encoder, bars, bar0, SMALL, 3)
         with torch.no_grad():
             states = encoder(torch.from_numpy(batch.visible), torch.from_numpy(batch.hidden))
             guesses.append(decoder(states[torch.from_numpy(batch.hidden)], torch.from_numpy(batch.inputs)))
@@ -122,15 +119,15 @@ def test_prices_of_visible_bars_do_reach_the_encoder(networks: tuple[Encoder, Ri
     seen = np.flatnonzero(~hidden[0])[30:31]
     changed = with_prices(BARS, view_rows(bar0)[0, seen], np.random.default_rng(1))
 
-    before, _ = hide(BARS, VALUES, bar0, hidden)
-    after, _ = hide(changed, features_of(changed).values, bar0, hidden)
+    before, _ = hide(BARS, bar0, hidden)
+    after, _ = hide(changed, bar0, hidden)
 
     assert not np.array_equal(before, after)
 
 
 def test_hiding_gives_the_true_features_beside_the_visible_ones():
     hidden = hidden_blocks(4, 0.4, 10, np.random.default_rng(0))
-    visible, true = hide(BARS, VALUES, WINDOWS[:4], hidden)
+    visible, true = hide(BARS, WINDOWS[:4], hidden)
 
     assert np.array_equal(true, VALUES[view_rows(WINDOWS[:4])])
     before_any = np.cumsum(hidden, axis=1) == 0
@@ -198,7 +195,7 @@ def test_bars_after_the_last_window_change_nothing(result: PretrainResult):
 
     assert end < len(VALUES)
     assert np.array_equal(
-        weights_of(pretrain(Source(changed, values, atr), WINDOWS, SMALL)), weights_of(result)
+        weights_of(pretrain(replace(changed, features=values, atr=atr), WINDOWS, SMALL)), weights_of(result)
     )
 
 
@@ -306,7 +303,7 @@ def test_hardly_any_windows_are_refused_alike(n_windows: int):
 
 
 def test_the_tables_are_left_as_they_were(result: PretrainResult):
-    assert np.array_equal(VALUES, features_of(BARS).values)
+    assert np.array_equal(VALUES, BARS.features)
     assert np.array_equal(BARS.prices, made_bars(16).prices)
 
 

@@ -20,8 +20,8 @@ def epoch_of(name: ObjectiveName, n_batches: int, **changes: object) -> Waits:
     """What one epoch of so many batches would have waited for."""
     settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name} | changes)
     rng = np.random.default_rng(0)
-    encoder = new_encoder(SOURCE.values, WINDOWS, settings)
-    objective = OBJECTIVES[name](SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.values))
+    encoder = new_encoder(SOURCE, WINDOWS, settings)
+    objective = OBJECTIVES[name](SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # as on a GPU
     dropping = Dropping(0.1, torch.Generator().manual_seed(0))
@@ -67,8 +67,8 @@ def test_a_look_at_each_loss_is_noticed(monkeypatch: pytest.MonkeyPatch):
 def test_no_step_sends_anything_to_the_device(monkeypatch: pytest.MonkeyPatch):
     settings = small_with(epochs=1)
     rng = np.random.default_rng(0)
-    encoder = new_encoder(SOURCE.values, WINDOWS, settings)
-    objective = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.values))
+    encoder = new_encoder(SOURCE, WINDOWS, settings)
+    objective = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     shown = list(drawn_batches(objective, WINDOWS[:32], 16, rng))
@@ -89,9 +89,9 @@ def test_batches_made_ahead_are_those_of_a_plain_loop(
 ):
     monkeypatch.setattr("moola_pipeline.training.pretraining_loop.n_makers", lambda processes: makers)
     settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name})
-    encoder = new_encoder(SOURCE.values, WINDOWS, settings)
+    encoder = new_encoder(SOURCE, WINDOWS, settings)
     objective = OBJECTIVES[name](
-        SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0), len(SOURCE.values)
+        SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0), len(SOURCE.features)
     )
 
     def drawn(way: Any) -> Iterator[Shown]:

@@ -12,10 +12,9 @@ from moola_pipeline.training.process_group import ALONE, Team
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import made_bars
-from moola_pipeline_tests.training.test_pretrain import source_of
 
 BARS = made_bars(16)
-SOURCE = source_of(BARS)
+SOURCE = BARS
 WINDOWS = pretraining_windows(BARS.segment, len(BARS.prices))
 SPLITTING: list[ObjectiveName] = [name for name, objective in OBJECTIVES.items() if objective.splits]
 
@@ -48,9 +47,9 @@ def test_one_process_alone_leads_and_sums_nothing():
 
 def objective_of(name: ObjectiveName) -> tuple[Objective, torch.nn.Module]:
     settings = settings_of(name)
-    encoder = new_encoder(SOURCE.values, WINDOWS, settings)
+    encoder = new_encoder(SOURCE, WINDOWS, settings)
     objective = OBJECTIVES[name](
-        SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0), len(SOURCE.values)
+        SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0), len(SOURCE.features)
     )
     with torch.no_grad():
         for parameter in objective.decoder.parameters():

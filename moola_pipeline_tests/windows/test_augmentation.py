@@ -15,8 +15,9 @@ from moola_pipeline.windows.augmentation import (
     repainted_features,
     visible_neighbors,
 )
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import VIEW_BARS, view_rows
-from moola_pipeline_tests.made_bars import TICK, features_of, made_bars, upside_down, with_prices
+from moola_pipeline_tests.made_bars import TICK, made_bars, upside_down, with_prices
 from moola_pipeline_tests.source_trees import parsed
 
 BARS = made_bars(3)
@@ -35,8 +36,8 @@ def is_legal(views: np.ndarray) -> bool:
 def test_repainting_with_unchanged_prices_gives_the_feature_table():
     repainted = repainted_features(BARS, BAR0, BARS.views(BAR0))
 
-    assert repainted.shape == (len(BAR0), VIEW_BARS, features_of(BARS).values.shape[1])
-    assert np.array_equal(repainted, features_of(BARS).values[view_rows(BAR0)])
+    assert repainted.shape == (len(BAR0), VIEW_BARS, BARS.features.shape[1])
+    assert np.array_equal(repainted, BARS.features[view_rows(BAR0)])
 
 
 def test_repainted_features_are_those_of_the_table_with_the_same_bars_changed():
@@ -45,8 +46,8 @@ def test_repainted_features_are_those_of_the_table_with_the_same_bars_changed():
 
     repainted = repainted_features(BARS, bar0, changed.views(bar0))
 
-    assert np.array_equal(repainted, features_of(changed).values[view_rows(bar0)])
-    assert not np.array_equal(repainted, features_of(BARS).values[view_rows(bar0)])
+    assert np.array_equal(repainted, changed.features[view_rows(bar0)])
+    assert not np.array_equal(repainted, BARS.features[view_rows(bar0)])
 
 
 def test_each_window_is_repainted_by_itself():
@@ -63,7 +64,7 @@ def test_a_changed_bar_changes_no_feature_before_it():
     views = BARS.views(bar0)
     views[0, bar] += [0, 40, -40, 0]
 
-    changed = (repainted_features(BARS, bar0, views) != features_of(BARS).values[view_rows(bar0)]).any(axis=2)
+    changed = (repainted_features(BARS, bar0, views) != BARS.features[view_rows(bar0)]).any(axis=2)
 
     assert not changed[0, :bar].any()
     assert changed[0, bar]
@@ -242,7 +243,7 @@ def test_augmentation_leaves_its_input_and_repeats_with_its_seed():
 
 
 def test_a_segment_added_at_the_end_changes_no_earlier_window():
-    fewer = BarArrays(BARS.prices[:800], BARS.segment[:800], TICK)
+    fewer = MarketArrays.from_prices(BARS.prices[:800], BARS.segment[:800], TICK)
     bar0 = BAR0[BAR0 < 700]
 
     assert np.array_equal(
