@@ -1,5 +1,6 @@
 """How fast fine-tuning runs: epochs on labels and on lessons, beside bare steps on batches already there."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -8,9 +9,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from moola_pipeline.benchmarks.batch_speed import BatchSpeed, doubled, in_turns, learn, n_steps
 from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier
-from moola_pipeline.models.classifier import Classifier, Spans
+from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.span_inference import spans_in, views_of
-from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.batches import Augmentation, Batch, batches, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.distillation import teach
@@ -21,12 +21,13 @@ from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, new_optimizer
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WINDOW_BARS
 
 LIVE_SHARE = 0.75
 """Live windows shown with each window that is read whole, as the default settings have them."""
 LABELED_WINDOWS = 400
-Lesson = tuple[torch.Tensor, Spans, torch.Tensor]
+Lesson = tuple[torch.Tensor, SpanTensors, torch.Tensor]
 """Features on the device, spans in them, and their two answers (n, 2)."""
 
 
@@ -78,11 +79,10 @@ def _labels_at(market: MarketArrays, rows: Examples, size: int, device: str, ste
 def _repeated(rows: Examples, drawn: np.ndarray) -> Examples:
     """The rows that were drawn, each as often as it was, as a set of its own."""
     spans = rows.spans
-    begin = np.searchsorted(spans.row, drawn, side="left")
-    stop = np.searchsorted(spans.row, drawn, side="right")
+    begin = np.searchsorted(spans.window, drawn, side="left")
+    stop = np.searchsorted(spans.window, drawn, side="right")
     picked = np.concatenate([np.arange(a, b) for a, b in zip(begin, stop, strict=True)])
-    parts = spans._replace(**{name: getattr(spans, name)[picked] for name in spans._fields})
-    parts = parts._replace(row=np.repeat(np.arange(len(drawn)), stop - begin))
+    parts = replace(spans.select(picked), window=np.repeat(np.arange(len(drawn)), stop - begin))
     return Examples(
         rows.bar0[drawn],
         rows.down[drawn],
@@ -90,6 +90,9 @@ def _repeated(rows: Examples, drawn: np.ndarray) -> Examples:
         rows.bar_target[drawn],
         rows.bar_known[drawn],
         parts,
+        rows.expansion[picked],
+        rows.true_start[picked],
+        rows.true_end[picked],
     )
 
 
@@ -123,7 +126,7 @@ def _lessons_at(market: MarketArrays, size: int, device: str, steps: int) -> Bat
     return BatchSpeed(size, size + live_size, taken["bare"] / steps, taken["loop"] / steps, {})
 
 
-def _said(classifier: Classifier, features: torch.Tensor, spans: Spans) -> Any:
+def _said(classifier: Classifier, features: torch.Tensor, spans: SpanTensors) -> Any:
     return classifier.read_spans(features, classifier.encoder(features), spans)
 
 
@@ -135,7 +138,7 @@ def _prepared(market: MarketArrays, lessons: Lessons, steps: int, device: str) -
     whole_told = np.stack([lessons.expansion, lessons.retracement], axis=1)
     live_told = np.stack([live.begun, live.retracement], axis=1)
 
-    def cut(asked: Lessons | LiveLessons, spans: Proposals, told: np.ndarray, bars: int) -> list[Lesson]:
+    def cut(asked: Lessons | LiveLessons, spans: Spans, told: np.ndarray, bars: int) -> list[Lesson]:
         views = views_of(asked.bar0, spans)
         made = []
         for shown in np.array_split(np.arange(len(views.bar0)), steps):

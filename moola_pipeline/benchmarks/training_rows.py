@@ -1,21 +1,24 @@
 """Rows to train on for the clock: real in shape and number, their answers made up."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.live import beginnings
-from moola_pipeline.models.span_inference import inputs_of, views_of
-from moola_pipeline.models.span_proposer import Proposals, Rule, propose
+from moola_pipeline.models.span_inference import views_of
+from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.live_pseudo_labels import LiveLessons
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.windows.dense import live_windows, pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS
+from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import LIVE_BARS
 
 USUAL_RULE = Rule(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
 """Thresholds near those that are usually fitted."""
@@ -36,20 +39,14 @@ def labeled_rows(market: MarketArrays, n_windows: int) -> Examples:
     bar0 = _spread(pretraining_windows(market.segment, len(market.features)), n_windows)
     measures = market.measure_spans(bar0)
     proposals = propose(measures, USUAL_RULE)
-    inside = (proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST)
-    order = np.flatnonzero(inside)[np.argsort(-proposals.net_atr[inside], kind="stable")]
+    net, inside = np.abs(measures.net_of(proposals)), proposals.in_core
+    order = np.flatnonzero(inside)[np.argsort(-net[inside], kind="stable")]
     _, first = np.unique(proposals.window[order], return_index=True)
     largest = order[first]  # by window
-    labels = LabeledSpans(
-        proposals.window[largest],
-        proposals.start[largest],
-        proposals.end[largest],
-        proposals.direction[largest],
-        np.arange(len(largest)) % 2,
-    )
+    labels = replace(proposals.select(largest), type=np.arange(len(largest)) % 2)
     nameless = np.arange(len(bar0)).astype(str).astype(object)
     windows = LabeledWindows(nameless, bar0, np.zeros(len(bar0), "datetime64[ns]"), labels)
-    return make_examples(windows, measures, proposals)
+    return make_examples(windows, proposals)
 
 
 def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.Generator) -> Lessons:
@@ -61,27 +58,27 @@ def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.G
     bar0 = pretraining_windows(market.segment, len(market.features))
     proposals = propose(market.measure_spans(bar0), USUAL_RULE)
     bar0, proposals = _first_views(bar0, proposals, n_views)
-    inputs = inputs_of(market, bar0, proposals)
+    inputs = market.measure_inputs(bar0, proposals)
     closed = live_windows(market.segment)[: 4 * n_live]
     spans = beginnings(market, closed, MIN_NET_ATR)
     closed, spans = _first_views(closed, spans, n_live)
-    told = inputs_of(market, closed, spans, LIVE_BARS)
+    told = market.measure_inputs(closed, spans, LIVE_BARS)
     live = LiveLessons(closed, spans, told, _shares(rng, len(told)), _shares(rng, len(told)))
     return Lessons(bar0, proposals, inputs, _shares(rng, len(inputs)), _shares(rng, len(inputs)), live)
 
 
-def _first_views(bar0: np.ndarray, spans: Proposals, n_views: int) -> tuple[np.ndarray, Proposals]:
+def _first_views(bar0: np.ndarray, spans: Spans, n_views: int) -> tuple[np.ndarray, Spans]:
     """Windows and spans of the first so many views; where there are fewer, they come again."""
     n_own, n_windows = len(views_of(bar0, spans).bar0), len(bar0)
     if n_own == 0:
         raise ValueError("the bars must hold a move to ask about, got none")
     times = -(-n_views // n_own)
-    again = Proposals(*(np.tile(part, times) for part in spans))
+    again = spans.select(np.tile(np.arange(len(spans.window)), times))
     window = again.window + np.repeat(np.arange(times) * n_windows, len(spans.window))
-    bar0, again = np.tile(bar0, times), again._replace(window=window)
+    bar0, again = np.tile(bar0, times), replace(again, window=window)
     views = views_of(bar0, again)
     kept = np.sort(views.order[: views.bounds[n_views]])
-    return bar0, Proposals(*(part[kept] for part in again))
+    return bar0, again.select(kept)
 
 
 def _spread(rows: np.ndarray, n_rows: int) -> np.ndarray:

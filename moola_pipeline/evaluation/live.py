@@ -15,10 +15,10 @@ from moola_pipeline.metrics.scores import Scored, score_types
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.live import Begun, beginnings, raised
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.live_pseudo_labels import fit_min_net
 from moola_pipeline.training.live_thresholds import fit_thresholds
 from moola_pipeline.windows.dense import live_windows, live_windows_of
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 
 
@@ -73,14 +73,8 @@ def _types_at_onset(trial: Trial, annotator: Annotator, device: str) -> Scored:
     windows, prices = trial.ground.windows, trial.market.prices
     onset = windows.bar0[windows.spans.window] + windows.spans.start
     n, last = len(onset), LIVE_BARS - 1
-    spans = Proposals(
-        np.arange(n),
-        np.full(n, last),
-        np.full(n, last),
-        np.where(prices[onset, 3] < prices[onset, 0], -1, 1).astype(np.int8),
-        np.full(n, np.nan),
-        np.full(n, np.nan),
-    )
+    direction = np.where(prices[onset, 3] < prices[onset, 0], -1, 1)
+    spans = Spans.untyped(np.arange(n), np.full(n, last), np.full(n, last), direction)
     said = read_spans(annotator.classifier, trial.market, onset - last, spans, device, LIVE_BARS)
     _, balanced = type_probabilities(annotator, said.retracement)
     return {"type_f1_macro_live": score_types(trial.ground, balanced)["type_f1_macro"]}
@@ -122,7 +116,7 @@ def _begun(trial: Trial, windows: LabeledWindows, min_net_atr: float) -> tuple[B
     """Moves in the live windows of labeled ones, their speed in place of a logit; and whose they are."""
     bar0, window = live_windows_of(trial.market.segment, windows.bar0)
     spans = beginnings(trial.market, bar0, min_net_atr)
-    speed = spans.net_atr / np.sqrt(spans.end - spans.start + 1)
+    speed = np.abs(trial.market.net_moves(bar0, spans)) / np.sqrt(spans.end - spans.start + 1)
     row = bar0[spans.window]
     nothing = np.zeros(len(speed))
     begun = Begun(row + spans.end, row + spans.start, spans.direction, spans.window, speed, nothing)

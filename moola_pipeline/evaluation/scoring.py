@@ -32,9 +32,10 @@ from moola_pipeline.metrics.scores import (
     score_types,
 )
 from moola_pipeline.models.expansion_model import Annotator
-from moola_pipeline.models.span_proposer import Proposals, propose
+from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.training.expansion_models import standalone_rule
+from moola_pipeline.windows.spans import Spans
 
 RULE_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
 """Peers that also type the spans which the rule finds."""
@@ -101,7 +102,7 @@ def _placed(windows: LabeledWindows, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_baselines(
-    trial: Trial, train: LabeledWindows, found: Proposals, judged: Judged, rng: np.random.Generator
+    trial: Trial, train: LabeledWindows, found: Spans, judged: Judged, rng: np.random.Generator
 ) -> dict[str, Scored]:
     """Answers that see no price: constants, and the position in the window.
 
@@ -132,7 +133,7 @@ def score_baselines(
     return baselines
 
 
-def find_by_rule(trial: Trial, train: LabeledWindows) -> Proposals:
+def find_by_rule(trial: Trial, train: LabeledWindows) -> Spans:
     """Spans in the test windows by the rule that finds training expansions best by itself."""
     rule = standalone_rule(trial.market, train)
     return propose(trial.market.measure_spans(trial.ground.windows.bar0), rule)
@@ -141,7 +142,7 @@ def find_by_rule(trial: Trial, train: LabeledWindows) -> Proposals:
 def score_peers(
     trial: Trial,
     train: LabeledWindows,
-    found: Proposals,
+    found: Spans,
     rng: np.random.Generator,
     on_peer: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Scored]:
@@ -155,13 +156,14 @@ def score_peers(
     peers = {name: score_types(ground, peer.predict_proba(asked)) for name, peer in fitted.items()}
     proposed = seen_before(trial, ground.windows.bar0[found.window] + found.start, found.direction)
     live = score_rule_live(trial, train, {typer: fitted[typer] for typer in RULE_TYPERS})
+    net = np.abs(trial.market.measure_spans(ground.windows.bar0).net_of(found))
     for typer in RULE_TYPERS:
         types = (fitted[typer].predict_proba(proposed) > 0.5).astype(np.int64)
         events = _events(ground, found, types)
         peers[f"rule_{typer}"] = {
             **score_events(ground, events),
             **score_ends(ground, events),
-            **score_ranking(ground, events.assign(score=found.net_atr)),
+            **score_ranking(ground, events.assign(score=net)),
             **live[typer],
         }
     return peers
@@ -182,6 +184,6 @@ def score_ceiling(ground: Ground, twice: TwiceLabeled) -> Scored:
     return {**score_events(known, again), **score_ends(known, again)}
 
 
-def _events(ground: Ground, found: Proposals, types: np.ndarray) -> pd.DataFrame:
+def _events(ground: Ground, found: Spans, types: np.ndarray) -> pd.DataFrame:
     ids = ground.windows.window_id[found.window]
     return pd.DataFrame({"window_id": ids, "onset": found.start, "offset": found.end, "type": types})

@@ -11,7 +11,7 @@ from moola_pipeline.evaluation.scoring import Judged
 from moola_pipeline.evaluation.sections import as_scores
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.simulated import read_truth
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows, labeled_windows
+from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.breakdowns import Answers
 from moola_pipeline.metrics.matching import pair_events
 from moola_pipeline.metrics.prior_shift import STRESS_SHARE, score_shifted
@@ -24,6 +24,7 @@ from moola_pipeline.metrics.scores import (
     score_types,
 )
 from moola_pipeline.report.data import Scores
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
 MODEL, LABELS = "model", "labels"
@@ -59,8 +60,7 @@ def against_truth(
     which = pair_events(labeled, events_of(planted), typed=False)
     met = which >= 0
     if met.any():
-        hidden = LabeledSpans(*(column[met] for column in ground.windows.spans))
-        hidden = hidden._replace(type=planted.spans.type[which[met]])
+        hidden = replace(ground.windows.spans.select(met), type=planted.spans.type[which[met]])
         told = replace(
             ground,
             windows=ground.windows._replace(spans=hidden),
@@ -83,7 +83,7 @@ def planted_windows(
     window = np.repeat(np.arange(len(first)), after - first)
     chosen = np.concatenate([np.empty(0, np.int64), *map(np.arange, first, after)]).astype(np.int64)
     kind = np.array([TYPES.index(name) for name in truth["type"].iloc[chosen]], np.int64)
-    spans = LabeledSpans(
+    spans = Spans(
         window,
         onset[chosen] - windows.bar0[window],
         offset[chosen] - windows.bar0[window],

@@ -13,7 +13,6 @@ from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.metrics.scores import Ground
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.training.examples import labeled_proposals
 from moola_pipeline.windows.context import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -69,6 +68,6 @@ def told_probabilities(
     Returns:
         Two arrays (n_expansions,), in the order of `windows.spans`.
     """
-    told = labeled_proposals(windows, market.measure_spans(windows.bar0))
+    told = windows.spans.pointed()
     reading = read_spans(annotator.classifier, market, windows.bar0, told, device)
     return type_probabilities(annotator, reading.retracement)

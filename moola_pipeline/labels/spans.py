@@ -1,5 +1,6 @@
 """Labeled windows as flat arrays, the form that rules are fitted on and networks trained on."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -7,23 +8,7 @@ import pandas as pd
 
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS, expansions, type_numbers
-
-
-class LabeledSpans(NamedTuple):
-    """Labeled expansions of a set of windows, sorted by window and start; all (n_expansions,).
-
-    Attributes:
-        window: Index of the window in its set.
-        start, end: First and last bar, 0..104 inclusive.
-        direction: +1 or -1; 0 where price ended where it began.
-        type: Class number, index in `TYPES`.
-    """
-
-    window: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    direction: np.ndarray
-    type: np.ndarray
+from moola_pipeline.windows.spans import Spans
 
 
 class LabeledWindows(NamedTuple):
@@ -33,13 +18,20 @@ class LabeledWindows(NamedTuple):
         window_id: (n_windows,) str.
         bar0: (n_windows,) int64 row of bar 0 in the bar table, increasing.
         session: (n_windows,) datetime64[ns], the trading day.
-        spans: Expansions that start in bars 30-74 of these windows.
+        spans: Labeled expansions that start in bars 30-74 of these windows, by window and start.
     """
 
     window_id: np.ndarray
     bar0: np.ndarray
     session: np.ndarray
-    spans: LabeledSpans
+    spans: Spans
+
+    def select(self, chosen: np.ndarray) -> "LabeledWindows":
+        """The windows at the given indices, increasing, or those marked True, with their expansions."""
+        rows = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        spans = self.spans.select(np.isin(self.spans.window, rows))
+        spans = replace(spans, window=np.searchsorted(rows, spans.window))
+        return LabeledWindows(self.window_id[rows], self.bar0[rows], self.session[rows], spans)
 
 
 class TwiceLabeled(NamedTuple):
@@ -60,7 +52,7 @@ def labeled_windows(labels: pd.DataFrame, split: str) -> LabeledWindows:
     found = expansions(chosen)
     found = found.loc[found["in_core"]]
     found = found.assign(window=found["window_id"].map(index)).sort_values(["window", "expansion_start"])
-    spans = LabeledSpans(
+    spans = Spans(
         found["window"].to_numpy(np.int64),
         found["expansion_start"].to_numpy(np.int64),
         found["expansion_end"].to_numpy(np.int64),

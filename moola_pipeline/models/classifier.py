@@ -15,7 +15,7 @@ WIDEST_INPUT = 4.0
 """Spreads beyond which an input of the heads is cut: a rare bar must not shout all others down."""
 
 
-class Spans(NamedTuple):
+class SpanTensors(NamedTuple):
     """Spans in a batch of windows, all turned so that they point up; every tensor is (N,).
 
     Attributes:
@@ -145,7 +145,7 @@ class Classifier(nn.Module):
         """Logit that each bar of the window belongs to an expansion that points up: (B, T)."""
         return self.bar_head(self.dropout(states[:, CONTEXT_BARS:]))[..., 0]
 
-    def forward(self, features: Tensor, spans: Spans) -> tuple[Tensor, Heads]:
+    def forward(self, features: Tensor, spans: SpanTensors) -> tuple[Tensor, Heads]:
         """Read windows and judge spans in them.
 
         Args:
@@ -159,7 +159,7 @@ class Classifier(nn.Module):
         states = self.encoder(features)  # (B, V, 2H)
         return self.bar_logits(states), self.read_spans(features, states, spans)
 
-    def read_spans(self, features: Tensor, states: Tensor, spans: Spans) -> Heads:
+    def read_spans(self, features: Tensor, states: Tensor, spans: SpanTensors) -> Heads:
         """Judge spans from states already computed; shapes as in `forward`."""
         first, last = spans.start + CONTEXT_BARS, spans.end + CONTEXT_BARS
         sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)  # (B, V + 1, 2H)

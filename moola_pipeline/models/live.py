@@ -1,5 +1,6 @@
 """Live mode: moves that may have begun, read at the bar that has just closed, and the alarms they raise."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numba
@@ -9,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, SAME_MOVE_BARS, WAITS
 
 
@@ -59,7 +60,7 @@ class Begun(NamedTuple):
     retracement: np.ndarray
 
 
-def beginnings(market: MarketArrays, bar0: np.ndarray, min_net_atr: float) -> Proposals:
+def beginnings(market: MarketArrays, bar0: np.ndarray, min_net_atr: float) -> Spans:
     """The spans that end with the last bar of live windows, where price has moved.
 
     Args:
@@ -68,24 +69,15 @@ def beginnings(market: MarketArrays, bar0: np.ndarray, min_net_atr: float) -> Pr
         min_net_atr: Least net move of a span, ATR at the bar before it.
 
     Returns:
-        Spans of 1 to 11 bars in the direction of their net move; their efficiency is not measured.
+        Spans of 1 to 11 bars in the direction of their net move.
     """
-    last = LIVE_BARS - 1
-    start = np.arange(last - MAX_WAIT, last + 1)
-    onset = np.asarray(bar0)[:, None] + start
-    size = market.atr[onset - 1]
-    moved = market.prices[onset[:, -1:], 3] - market.prices[onset, 0]
-    net = np.divide(moved, size, out=np.zeros_like(moved), where=size > 0)  # (n_windows, 11)
-    window, place = np.nonzero(np.abs(net) >= min_net_atr)
-    net = net[window, place]
-    return Proposals(
-        window,
-        start[place],
-        np.full(len(window), last),
-        np.where(net < 0, -1, 1).astype(np.int8),
-        np.abs(net),
-        np.full(len(window), np.nan),
-    )
+    last, n_windows = LIVE_BARS - 1, len(bar0)
+    start = np.tile(np.arange(last - MAX_WAIT, last + 1), n_windows)
+    window = np.repeat(np.arange(n_windows), MAX_WAIT + 1)
+    every = Spans.untyped(window, start, np.full(len(start), last), np.zeros(len(start), np.int8))
+    net = market.net_moves(bar0, every)
+    moved = np.abs(net) >= min_net_atr
+    return replace(every, direction=np.where(net < 0, -1, 1).astype(np.int8)).select(moved)
 
 
 def read_live(

@@ -1,15 +1,15 @@
 """Reading spans with a classifier: flat arrays in, logits out, window by window in batches."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from moola_pipeline.models.classifier import Classifier, Spans
-from moola_pipeline.models.span_proposer import Proposals
+from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.span_inputs import span_inputs
-from moola_pipeline.windows.window_geometry import WINDOW_BARS, decode_span, gathered
+from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import WINDOW_BARS, decode_span
 
 BATCH_WINDOWS = 256
 
@@ -50,7 +50,7 @@ def read_spans(
     classifier: Classifier,
     market: MarketArrays,
     bar0: np.ndarray,
-    proposals: Proposals,
+    proposals: Spans,
     device: torch.device | str = "cpu",
     bars: int = WINDOW_BARS,
 ) -> Reading:
@@ -68,7 +68,7 @@ def read_spans(
         One entry for each span. A window is encoded once for each direction it has spans in.
     """
     out = np.zeros((len(proposals.window), 5))
-    inputs = inputs_of(market, bar0, proposals, bars)
+    inputs = market.measure_inputs(bar0, proposals, bars)
     views = views_of(bar0, proposals)
     with torch.no_grad():
         for first in range(0, len(views.bar0), BATCH_WINDOWS):
@@ -81,15 +81,7 @@ def read_spans(
     return Reading(out[:, 0], out[:, 1], out[:, 3:], out[:, 2])
 
 
-def inputs_of(
-    market: MarketArrays, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS
-) -> np.ndarray:
-    """What is measured of spans: (n, 78); arguments as in `read_spans`."""
-    spans = proposals.window, proposals.start, proposals.end, proposals.direction
-    return span_inputs(gathered(market.prices, bar0, bars), gathered(market.atr, bar0, bars), *spans)
-
-
-def views_of(bar0: np.ndarray, proposals: Proposals) -> Views:
+def views_of(bar0: np.ndarray, proposals: Spans) -> Views:
     """Group the spans of windows by the view that they are read in."""
     key = proposals.window * 2 + (proposals.direction < 0)
     order = np.argsort(key, kind="stable")
@@ -101,11 +93,11 @@ def spans_in(
     views: Views,
     shown: np.ndarray,
     market: MarketArrays,
-    proposals: Proposals,
+    proposals: Spans,
     inputs: np.ndarray,
     device: torch.device | str,
     bars: int = WINDOW_BARS,
-) -> tuple[np.ndarray, torch.Tensor, Spans]:
+) -> tuple[np.ndarray, torch.Tensor, SpanTensors]:
     """Put some views and their spans on the device.
 
     Args:
@@ -122,19 +114,19 @@ def spans_in(
     """
     begin, stop = views.bounds[shown], views.bounds[shown + 1]
     chosen = np.concatenate([views.order[a:b] for a, b in zip(begin, stop, strict=True)])
-    spans = Spans(
+    tensors = SpanTensors(
         torch.from_numpy(np.repeat(np.arange(len(shown)), stop - begin)).to(device),
         torch.from_numpy(proposals.start[chosen]).to(device),
         torch.from_numpy(proposals.end[chosen]).to(device),
         torch.from_numpy(inputs[chosen]).to(device),
     )
     features = market.feature_views(views.bar0[shown], views.down[shown], bars)
-    return chosen, torch.from_numpy(features).to(device), spans
+    return chosen, torch.from_numpy(features).to(device), tensors
 
 
-def moved(proposals: Proposals, reading: Reading, refine: bool) -> Proposals:
+def moved(proposals: Spans, reading: Reading, refine: bool) -> Spans:
     """The proposals, or the same with the pointer's spans in place of the rule's."""
     if not refine:
         return proposals
     start, end = decode_span(reading.pointer[:, 0], reading.pointer[:, 1])
-    return proposals._replace(start=start, end=end)
+    return replace(proposals, start=start, end=end)

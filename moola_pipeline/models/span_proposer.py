@@ -1,12 +1,12 @@
 """The rule that proposes expansions: a net move in ATR along an efficient path, of bounded length."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numba
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures
+from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, Spans
 
 MAX_PROPOSALS = 24
 ORDERINGS = ("net", "efficiency", "speed", "earliest")
@@ -25,29 +25,11 @@ class Rule(BaseModel):
     ordering: Ordering = Field(description="which of two overlapping spans is kept")
 
 
-class Proposals(NamedTuple):
-    """Spans proposed, flat over windows; every array is (n_proposals,).
-
-    Attributes:
-        window: Index of the window, non-decreasing.
-        start, end: First and last bar, 0..104 inclusive; increasing within a window.
-        direction: Sign of close[end] - open[start].
-        net_atr, efficiency: What the rule measured.
-    """
-
-    window: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    direction: np.ndarray
-    net_atr: np.ndarray
-    efficiency: np.ndarray
-
-
-def propose(measures: SpanMeasures, rule: Rule) -> Proposals:
+def propose(measures: SpanMeasures, rule: Rule) -> Spans:
     """Spans that satisfy the rule, the better of two overlapping ones kept.
 
     Returns:
-        At most 24 proposals a window, sorted by window and start.
+        At most 24 spans a window, sorted by window and start, `direction` the sign of the net move.
     """
     out = np.empty((len(measures.net_atr) * MAX_PROPOSALS, 3), np.int64)
     count = _propose(
@@ -64,10 +46,7 @@ def propose(measures: SpanMeasures, rule: Rule) -> Proposals:
     order = np.lexsort((start, window))
     window, start, end = window[order], start[order], end[order]
     net = measures.net_atr[window, start, end - start]
-    direction = np.sign(net).astype(np.int8)
-    return Proposals(
-        window, start, end, direction, np.abs(net), measures.efficiency[window, start, end - start]
-    )
+    return Spans.untyped(window, start, end, np.sign(net).astype(np.int8))
 
 
 @numba.njit(cache=True)

@@ -1,23 +1,24 @@
 """Time folds inside the training period, and what a network is trained with on each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from moola_pipeline.instrument_data import Market
 from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows, labeled_windows
+from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import assign_splits, resolve_dates
-from moola_pipeline.models.span_proposer import Proposals, Rule, propose
+from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import digest_of
-from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
+from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.proposer_fit import fit_rule
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 N_FOLDS = 5
@@ -57,8 +58,8 @@ class Part:
     """
 
     windows: LabeledWindows
-    proposals: Proposals
-    labeled: Proposals
+    proposals: Spans
+    labeled: Spans
     rows: Examples
 
 
@@ -82,7 +83,7 @@ class Fold:
     @cached_property
     def rule(self) -> Rule:
         """The proposing rule, fitted on what is learned from."""
-        windows = _chosen(self.ground.train, self.learned)
+        windows = self.ground.train.select(self.learned)
         return fit_rule(
             self.ground.market.measure_spans(windows.bar0), windows.spans, FinetuneSettings().proposal_beta
         )
@@ -90,7 +91,7 @@ class Fold:
     @cached_property
     def train(self) -> Part:
         """What is learned from."""
-        return self._part(_chosen(self.ground.train, self.learned))
+        return self._part(self.ground.train.select(self.learned))
 
     @cached_property
     def validation(self) -> Part:
@@ -100,7 +101,7 @@ class Fold:
     @cached_property
     def asked(self) -> Part:
         """The block itself."""
-        return self._part(_chosen(self.ground.train, self.held_out))
+        return self._part(self.ground.train.select(self.held_out))
 
     def lessons(self, n_windows: int) -> Lessons:
         """Lessons by teachers fitted without the block, none of them on bars of it."""
@@ -123,10 +124,8 @@ class Fold:
         return (bar0 > block.min() - reach()) & (bar0 < block.max() + reach())
 
     def _part(self, windows: LabeledWindows) -> Part:
-        measures = self.ground.market.measure_spans(windows.bar0)
-        proposals = propose(measures, self.rule)
-        rows = make_examples(windows, measures, proposals)
-        return Part(windows, proposals, labeled_proposals(windows, measures), rows)
+        proposals = propose(self.ground.market.measure_spans(windows.bar0), self.rule)
+        return Part(windows, proposals, windows.spans.pointed(), make_examples(windows, proposals))
 
 
 def reach() -> int:
@@ -164,19 +163,10 @@ def whole_training(ground: StudyGround) -> Fold:
     return Fold(WHOLE, ground, ~everything, everything)
 
 
-def _chosen(windows: LabeledWindows, chosen: np.ndarray) -> LabeledWindows:
-    """The windows marked True, with their expansions."""
-    spans = windows.spans
-    mine = chosen[spans.window]
-    number = np.cumsum(chosen) - 1
-    kept = LabeledSpans(number[spans.window[mine]], *(part[mine] for part in spans[1:]))
-    return LabeledWindows(windows.window_id[chosen], windows.bar0[chosen], windows.session[chosen], kept)
-
-
 def _outside(lessons: Lessons, kept: np.ndarray) -> Lessons:
     """The lessons of the windows marked True."""
     mine = kept[lessons.proposals.window]
-    proposals = Proposals(*(part[mine] for part in lessons.proposals))
-    proposals = proposals._replace(window=(np.cumsum(kept) - 1)[proposals.window])
+    proposals = lessons.proposals.select(mine)
+    proposals = replace(proposals, window=(np.cumsum(kept) - 1)[proposals.window])
     inputs, expansion = lessons.inputs[mine], lessons.expansion[mine]
     return Lessons(lessons.bar0[kept], proposals, inputs, expansion, lessons.retracement[mine])

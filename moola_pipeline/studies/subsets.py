@@ -3,7 +3,7 @@
 import numpy as np
 
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 
 
 def nested_subset(windows: LabeledWindows, n_labels: int, seed: int) -> LabeledWindows:
@@ -28,15 +28,7 @@ def nested_subset(windows: LabeledWindows, n_labels: int, seed: int) -> LabeledW
     stop = int(np.searchsorted(held, n_labels)) + 1
     if held[stop - 1] == held[-1]:
         stop = len(order)  # all labels are in: so are all empty windows
-    return part_of(windows, np.sort(order[:stop]))
-
-
-def part_of(windows: LabeledWindows, chosen: np.ndarray) -> LabeledWindows:
-    """The windows at the given indices, increasing, with their expansions."""
-    spans = windows.spans
-    mine = np.isin(spans.window, chosen)
-    kept = LabeledSpans(np.searchsorted(chosen, spans.window[mine]), *(part[mine] for part in spans[1:]))
-    return LabeledWindows(windows.window_id[chosen], windows.bar0[chosen], windows.session[chosen], kept)
+    return windows.select(np.sort(order[:stop]))
 
 
 def _order(windows: LabeledWindows, seed: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """One cell of the study: a network trained on a subset of the labels, and what it says of validation."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,13 +15,13 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator, sigmoid
-from moola_pipeline.models.span_inference import Reading, inputs_of, read_spans
-from moola_pipeline.models.span_proposer import Proposals, Rule, propose
+from moola_pipeline.models.span_inference import Reading, read_spans
+from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell
-from moola_pipeline.studies.subsets import nested_subset, part_of
-from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
+from moola_pipeline.studies.subsets import nested_subset
+from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.finetune import finetune
 from moola_pipeline.training.objectives.objective import before_states
 from moola_pipeline.training.proposer_fit import fit_rule
@@ -30,7 +30,7 @@ from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_BEFORE
-from moola_pipeline.windows.spans import SpanMeasures
+from moola_pipeline.windows.spans import SpanMeasures, Spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 MEASURED = "measured"
@@ -80,13 +80,13 @@ class Given:
     def examples(self) -> Examples:
         """Training rows."""
         measures = self.ground.measures(self.windows)
-        return make_examples(self.windows, measures, propose(measures, self.rule))
+        return make_examples(self.windows, propose(measures, self.rule))
 
     @cached_property
-    def asked(self) -> tuple[Proposals, Proposals]:
+    def asked(self) -> tuple[Spans, Spans]:
         """Spans of the validation windows: those that the rule proposes, and the labeled ones."""
         measures = self.ground.measures(self.ground.validation)
-        return propose(measures, self.rule), labeled_proposals(self.ground.validation, measures)
+        return propose(measures, self.rule), self.ground.validation.spans.pointed()
 
     @cached_property
     def lessons(self) -> Lessons:
@@ -203,8 +203,7 @@ def _states(ground: Ground, windows: LabeledWindows, encoder: Encoder) -> np.nda
 
 
 def _measured(ground: Ground, windows: LabeledWindows) -> np.ndarray:
-    labeled = labeled_proposals(windows, ground.measures(windows))
-    return inputs_of(ground.market, windows.bar0, labeled)[:, :N_BEFORE]
+    return ground.market.measure_inputs(windows.bar0, windows.spans)[:, :N_BEFORE]
 
 
 def _probed(learned: np.ndarray, asked: np.ndarray, types: np.ndarray, strength: float) -> np.ndarray:
@@ -218,7 +217,7 @@ def _crossed(
     network: Classifier,
     rule: Rule,
     validation: LabeledWindows,
-    asked: tuple[Proposals, Proposals],
+    asked: tuple[Spans, Spans],
     readings: tuple[Reading, Reading],
 ) -> list[tuple[int, int, int, int]]:
     """Events in every validation window, by decisions fitted on the sessions that it is not among."""
@@ -229,13 +228,13 @@ def _crossed(
         fitted = []
         for spans, reading in zip(asked, readings, strict=True):
             theirs = np.isin(spans.window, others)
-            kept = Proposals(*(part[theirs] for part in spans))
-            kept = kept._replace(window=np.searchsorted(others, kept.window))
+            kept = spans.select(theirs)
+            kept = replace(kept, window=np.searchsorted(others, kept.window))
             fitted.append((kept, Reading(*(part[theirs] for part in reading))))
         (proposals, proposed), (_, marked) = fitted
-        decisions = fit_decisions(part_of(validation, others), proposals, proposed, marked)
+        decisions = fit_decisions(validation.select(others), proposals, proposed, marked)
         mine = side[asked[0].window] == half
-        spans = Proposals(*(part[mine] for part in asked[0]))
+        spans = asked[0].select(mine)
         reading = Reading(*(part[mine] for part in readings[0]))
         found.append(decided(Annotator(network, rule, decisions), spans, reading))
     events = pd.concat(found)[["window", "onset", "offset", "type"]]

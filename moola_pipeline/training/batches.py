@@ -1,14 +1,14 @@
 """What one step of fine-tuning sees: rows drawn by kind, augmented, turned up, and put on the device."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.models.classifier import Spans
+from moola_pipeline.models.classifier import SpanTensors
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.windows.augmentation import augmented, repainted_table
@@ -49,7 +49,7 @@ class Batch:
         features: (B, 125, F), mirrored where the row points down.
         bar_target: (B, 105).
         spans: N spans in these windows.
-        expansion, type: (N,) as in `SpanTargets`.
+        expansion, type: (N,) as in `Examples`.
         center, length: (N,) the labeled span as shares of 105 bars; of no meaning where there is none.
         known: Where these count.
     """
@@ -57,7 +57,7 @@ class Batch:
     bar0: np.ndarray
     features: torch.Tensor
     bar_target: torch.Tensor
-    spans: Spans
+    spans: SpanTensors
     expansion: torch.Tensor
     type: torch.Tensor
     center: torch.Tensor
@@ -83,10 +83,10 @@ def sampling_weights(examples: Examples, balanced: bool) -> np.ndarray:
 def expected_priors(examples: Examples, weights: np.ndarray) -> dict[str, float]:
     """Share of positive targets that each loss will see when rows are drawn by `weights`."""
     spans = examples.spans
-    row_weight = weights[spans.row]
+    row_weight = weights[spans.window]
     bars = (weights[:, None] * examples.bar_known * examples.bar_target).sum()
     shares = {"bars": bars / (weights[:, None] * examples.bar_known).sum()}
-    for task, target in (("expansion", spans.expansion), ("type", spans.type)):
+    for task, target in (("expansion", examples.expansion), ("type", spans.type)):
         known = target >= 0
         shares[task] = (row_weight * (target == 1))[known].sum() / row_weight[known].sum()
     return {task: float(share) for task, share in shares.items()}
@@ -118,31 +118,26 @@ def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.de
     spans, down = examples.spans, examples.down[rows]
     features = shown.values
     features[down] = mirrored(features[down])
-    begin = np.searchsorted(spans.row, rows, side="left")
-    stop = np.searchsorted(spans.row, rows, side="right")
+    begin = np.searchsorted(spans.window, rows, side="left")
+    stop = np.searchsorted(spans.window, rows, side="right")
     picked = np.concatenate([np.arange(a, b) for a, b in zip(begin, stop, strict=True)])
     window = np.repeat(np.arange(len(rows)), stop - begin)
-    center, length = encode_span(spans.true_start[picked], spans.true_end[picked])
-    start, end, direction = spans.start[picked], spans.end[picked], np.where(down, -1, 1)[window]
-    inputs = span_inputs(shown.views, shown.atr, window, start, end, direction)
+    center, length = encode_span(examples.true_start[picked], examples.true_end[picked])
+    mine = replace(spans.select(picked), window=window)
+    inputs = span_inputs(shown.views, shown.atr, mine)
 
     def on_device(array: np.ndarray) -> torch.Tensor:
         return sent(array, device)
 
-    expansion, kind = spans.expansion[picked], spans.type[picked]
-    known = (examples.bar_known[rows], expansion >= 0, kind >= 0)
+    expansion = examples.expansion[picked]
+    known = (examples.bar_known[rows], expansion >= 0, mine.type >= 0)
     return Batch(
         examples.bar0[rows],
         on_device(features),
         on_device(examples.bar_target[rows]),
-        Spans(
-            on_device(window),
-            on_device(start),
-            on_device(end),
-            on_device(inputs),
-        ),
+        SpanTensors(*map(on_device, (window, mine.start, mine.end, inputs))),
         on_device(expansion),
-        on_device(kind),
+        on_device(mine.type),
         on_device(center),
         on_device(length),
         Known(*(on_device(np.flatnonzero(each)) for each in known)),

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from moola_pipeline.models.classifier import Classifier, Heads, Spans
+from moola_pipeline.models.classifier import Classifier, Heads, SpanTensors
 from moola_pipeline.models.encoder import states_of
 from moola_pipeline.models.span_inference import Views, spans_in, views_of
-from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws, Stateful
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.losses import require_finite, smoothed
@@ -19,6 +18,7 @@ from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WINDOW_BARS
 
 TAUGHT = ("expansion", "type", "live")
@@ -39,7 +39,7 @@ class _Asked(NamedTuple):
 
     bar0: np.ndarray
     features: torch.Tensor
-    spans: Spans
+    spans: SpanTensors
     first: torch.Tensor
     retracement: torch.Tensor
 
@@ -138,7 +138,7 @@ def _asked(
     market: MarketArrays,
     views: Views,
     shown: np.ndarray,
-    proposals: Proposals,
+    proposals: Spans,
     inputs: np.ndarray,
     answers: tuple[np.ndarray, np.ndarray],
     device: torch.device | str,
@@ -147,7 +147,7 @@ def _asked(
     """Views with their spans and the teachers' answers, put on the device."""
     chosen, features, spans = spans_in(views, shown, market, proposals, inputs, "cpu", bars)
     first, second = (sent(answer[chosen], device) for answer in answers)
-    on_device = Spans(*(sent(part, device) for part in spans))
+    on_device = SpanTensors(*(sent(part, device) for part in spans))
     return _Asked(views.bar0[shown], sent(features, device), on_device, first, second)
 
 

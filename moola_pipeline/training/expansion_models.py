@@ -15,7 +15,7 @@ from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.span_inference import Reading, read_spans
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import Checkpoints
-from moola_pipeline.training.examples import labeled_proposals, make_examples
+from moola_pipeline.training.examples import make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.live_pseudo_labels import fit_min_net
 from moola_pipeline.training.live_thresholds import fit_live_decisions
@@ -73,12 +73,11 @@ def train_annotators(
         ValueError: If training holds too few rows, or one type only.
     """
     train_measures = market.measure_spans(train.bar0)
-    check_measures = market.measure_spans(validation.bar0)
     rule = fit_rule(train_measures, train.spans, settings.proposal_beta)
-    proposals = propose(check_measures, rule)
-    labeled = labeled_proposals(validation, check_measures)
-    examples = make_examples(train, train_measures, propose(train_measures, rule))
-    checked = make_examples(validation, check_measures, proposals)
+    proposals = propose(market.measure_spans(validation.bar0), rule)
+    labeled = validation.spans.pointed()
+    examples = make_examples(train, propose(train_measures, rule))
+    checked = make_examples(validation, proposals)
     min_net_atr = fit_min_net(market, train)
     lessons = None
     if settings.taught_windows:

@@ -21,8 +21,6 @@ from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, taught_parts
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.span_inputs import span_inputs
-from moola_pipeline.windows.window_geometry import gathered
 
 JUDGED_ROWS = 128
 """Validation rows in a batch; the size changes the speed and nothing else."""
@@ -154,12 +152,23 @@ def _stages(
     arrays = [
         array
         for rows in (train, validation)
-        for array in (rows.bar0, rows.down, rows.kind, rows.bar_target, rows.bar_known, *rows.spans)
+        for array in (*rows.spans.arrays, *(part for part in vars(rows).values() if part is not rows.spans))
     ]
     if lessons is not None:
-        arrays += [lessons.bar0, *lessons.proposals, lessons.inputs, lessons.expansion, lessons.retracement]
+        arrays += [
+            lessons.bar0,
+            *lessons.proposals.arrays,
+            lessons.inputs,
+            lessons.expansion,
+            lessons.retracement,
+        ]
         if lessons.live:
-            arrays += [lessons.live.bar0, *lessons.live.spans, lessons.live.begun, lessons.live.retracement]
+            arrays += [
+                lessons.live.bar0,
+                *lessons.live.spans.arrays,
+                lessons.live.begun,
+                lessons.live.retracement,
+            ]
     decides = (
         settings.model_dump(mode="json", exclude={"seeds"}),
         seed,
@@ -210,10 +219,7 @@ def _new_classifier(
         initialize(head, 7919 * seed + i)
     priors = expected_priors(train, sampling_weights(train, settings.balanced))
     if lessons is None:
-        spans, views = train.spans, market.views(train.bar0)
-        direction = np.where(train.down, -1, 1)[spans.row]
-        atr = gathered(market.atr, train.bar0)
-        inputs = torch.from_numpy(span_inputs(views, atr, spans.row, spans.start, spans.end, direction))
+        inputs = torch.from_numpy(market.measure_inputs(train.bar0, train.spans))
     else:
         inputs = torch.from_numpy(lessons.inputs)
         priors |= {"expansion": float(lessons.expansion.mean()), "type": float(lessons.retracement.mean())}

@@ -1,17 +1,16 @@
 """Lessons for live mode: has an expansion begun, as the bar that has just closed could know it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.live import beginnings
-from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.examples import UNKNOWN, orientation
 from moola_pipeline.training.teachers import Known, Teacher, before_start, fit_live_judge, teacher_features
 from moola_pipeline.windows.dense import live_windows, live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_INPUTS
+from moola_pipeline.windows.spans import UNKNOWN, Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
 
 NEAR_BARS = 2
@@ -37,7 +36,7 @@ class LiveLessons:
     """
 
     bar0: np.ndarray
-    spans: Proposals
+    spans: Spans
     inputs: np.ndarray
     begun: np.ndarray
     retracement: np.ndarray
@@ -45,10 +44,8 @@ class LiveLessons:
 
 def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
     """The net move, in ATR, that nearly every training label shows by its third bar."""
-    spans = train.spans
-    onset = train.bar0[spans.window] + spans.start
-    moved = market.prices[onset + 2, 3] - market.prices[onset, 0]
-    net = orientation(spans.direction) * moved / market.atr[onset - 1]
+    spans = train.spans.pointed()
+    net = spans.direction * market.net_moves(train.bar0, replace(spans, end=spans.start + 2))
     return round(max(float(np.quantile(net, EARLY_SHARE)), LEAST_NET_ATR), 2)
 
 
@@ -89,11 +86,11 @@ def fit_live_teacher(market: MarketArrays, train: LabeledWindows, min_net_atr: f
     right, wrong = np.flatnonzero(answer == 1), np.flatnonzero(answer == 0)
     rng = np.random.default_rng(seed)
     shown = np.sort(np.append(right, rng.choice(wrong, min(MOST_WRONG, len(wrong)), replace=False)))
-    asked = Proposals(*(part[shown] for part in spans))
+    asked = spans.select(shown)
     return fit_live_judge(Known(teacher_features(market, bar0, asked, LIVE_BARS), answer[shown]), seed)
 
 
-def claims(labeled: LabeledSpans, window: np.ndarray, onset: np.ndarray, direction: np.ndarray) -> np.ndarray:
+def claims(labeled: Spans, window: np.ndarray, onset: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Whether claimed onsets are right: (n,) 1, 0, or -1 where nothing is known.
 
     Args:
@@ -103,8 +100,8 @@ def claims(labeled: LabeledSpans, window: np.ndarray, onset: np.ndarray, directi
         direction: (n,) +1 or -1.
     """
     answer = np.where((onset >= CORE_FIRST) & (onset <= CORE_LAST), 0, UNKNOWN)
-    pointing = orientation(labeled.direction)
+    labeled = labeled.pointed()
     for i in range(len(labeled.window)):
         near = np.abs(onset - labeled.start[i]) <= NEAR_BARS
-        answer[near & (window == labeled.window[i]) & (direction == pointing[i])] = 1
+        answer[near & (window == labeled.window[i]) & (direction == labeled.direction[i])] = 1
     return answer

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.live import Begun, LiveDecisions, raised, read_live
-from moola_pipeline.training.examples import orientation
 from moola_pipeline.training.live_pseudo_labels import claims
 from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 
 TRIED = np.linspace(0.5, 0.9995, 80)
@@ -90,7 +90,7 @@ def alarm_f1(
 
 
 def _found(
-    labeled: LabeledSpans,
+    labeled: Spans,
     window: np.ndarray,
     onset: np.ndarray,
     closed: np.ndarray,
@@ -98,9 +98,10 @@ def _found(
     wait: int,
 ) -> np.ndarray:
     """Whether each alarm finds a label, nearer onsets paired first, each label once: (n,) bool."""
+    labeled = labeled.pointed()
     apart = np.abs(onset[:, None] - labeled.start)  # (n_alarms, n_labels)
     near = (apart <= ONSET_COLLAR_BARS) & (closed[:, None] <= labeled.start + wait)
-    near &= (window[:, None] == labeled.window) & (direction[:, None] == orientation(labeled.direction))
+    near &= (window[:, None] == labeled.window) & (direction[:, None] == labeled.direction)
     pairs = np.argwhere(near)
     found, used = np.zeros(len(onset), bool), np.zeros(len(labeled.window), bool)
     for alarm, label in pairs[np.argsort(apart[near], kind="stable")]:

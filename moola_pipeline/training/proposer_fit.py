@@ -6,19 +6,16 @@ from itertools import product
 import numba
 import numpy as np
 
-from moola_pipeline.labels.spans import LabeledSpans
-from moola_pipeline.models.span_proposer import ORDERINGS, Proposals, Rule, propose
-from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures
+from moola_pipeline.models.span_proposer import ORDERINGS, Rule, propose
+from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, Spans
 from moola_pipeline.windows.window_geometry import (
-    CORE_FIRST,
-    CORE_LAST,
     OFFSET_COLLAR_BARS,
     OFFSET_COLLAR_SHARE,
     ONSET_COLLAR_BARS,
 )
 
 
-def matches(proposals: Proposals, labeled: LabeledSpans) -> np.ndarray:
+def matches(proposals: Spans, labeled: Spans) -> np.ndarray:
     """Index of the labeled expansion that each proposal finds, -1 where it finds none.
 
     A pair agrees when onsets differ by at most 3 bars and ends by at most 3 bars or half the
@@ -55,18 +52,18 @@ def _match(window, start, end, label_window, label_start, label_end, reach, coll
                     break
 
 
-def f_beta(proposals: Proposals, labeled: LabeledSpans, beta: float) -> float:
+def f_beta(proposals: Spans, labeled: Spans, beta: float) -> float:
     """F-beta of untyped proposals against the labels; only false onsets in bars 30-74 count."""
     found = matches(proposals, labeled)
     hits = int((found >= 0).sum())
-    wrong = (found < 0) & (proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST)
+    wrong = (found < 0) & proposals.in_core
     missed = len(labeled.window) - hits
     weighted = (1 + beta**2) * hits
     total = weighted + beta**2 * missed + int(wrong.sum())
     return weighted / total if total else 0.0
 
 
-def fit_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -> Rule:
+def fit_rule(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> Rule:
     """The rule with the best F-beta on these windows.
 
     Starts from the spans of the labels themselves and improves one threshold at a time until
@@ -101,7 +98,7 @@ def fit_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -
     return max(climbs, key=lambda climb: climb[1])[0]
 
 
-def push_rule(measures: SpanMeasures, labeled: LabeledSpans, beta: float = 1.0) -> Rule:
+def push_rule(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> Rule:
     """`fit_rule`, then on until the F-beta on these windows stops rising.
 
     From the best rule of `fit_rule` and from its equals in the other orderings: every value that
@@ -143,9 +140,7 @@ def _moves(rule: Rule, nets: np.ndarray, efficiencies: np.ndarray) -> Iterator[M
         yield {"min_net_atr": float(net), "min_efficiency": float(efficiency)}
 
 
-def _labeled_measures(
-    measures: SpanMeasures, labeled: LabeledSpans
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _labeled_measures(measures: SpanMeasures, labeled: Spans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Net move in ATR, efficiency, and last bar less first of the labeled spans; long ones are cut."""
     if len(labeled.window) == 0:
         raise ValueError("labeled must hold at least one expansion, got none")
@@ -155,7 +150,7 @@ def _labeled_measures(
 
 
 def _climb(
-    measures: SpanMeasures, labeled: LabeledSpans, beta: float, settings: dict, choices: dict
+    measures: SpanMeasures, labeled: Spans, beta: float, settings: dict, choices: dict
 ) -> tuple[Rule, float]:
     rule = Rule(**settings)
     score = f_beta(propose(measures, rule), labeled, beta)

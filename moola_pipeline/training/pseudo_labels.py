@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.span_proposer import Proposals, Rule, propose
-from moola_pipeline.training.examples import labeled_proposals
+from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.live_pseudo_labels import LiveLessons, make_live_lessons
 from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.training.teachers import Known, before_start, fit_judge, fit_typer, teacher_features
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_INPUTS
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 TEACHER_SEED = 0
 """Of the teachers and of the windows drawn: the same for every training seed."""
@@ -32,7 +32,7 @@ class Lessons:
     """
 
     bar0: np.ndarray
-    proposals: Proposals
+    proposals: Spans
     inputs: np.ndarray
     expansion: np.ndarray
     retracement: np.ndarray
@@ -66,8 +66,7 @@ def make_lessons(
     drawn = np.random.default_rng(TEACHER_SEED).permutation(tiled)[:n_windows]
     bar0 = np.sort(drawn)
     proposals = propose(market.measure_spans(bar0), rule)
-    kept = _in_core(proposals)
-    proposals = Proposals(*(part[kept] for part in proposals))
+    proposals = proposals.select(proposals.in_core)
     seen = teacher_features(market, bar0, proposals)
     answers = judge.probability(seen), typer.probability(before_start(seen))
     live = make_live_lessons(market, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
@@ -78,16 +77,11 @@ def _judged(market: MarketArrays, train: LabeledWindows, rule: Rule) -> Known:
     """The rule's proposals in labeled windows: 1 where they find a label, unknown ones left out."""
     proposals = propose(market.measure_spans(train.bar0), rule)
     found = matches(proposals, train.spans) >= 0
-    known = found | _in_core(proposals)
-    asked = Proposals(*(part[known] for part in proposals))
-    return Known(teacher_features(market, train.bar0, asked), found[known].astype(np.int64))
+    known = found | proposals.in_core
+    return Known(teacher_features(market, train.bar0, proposals.select(known)), found[known].astype(np.int64))
 
 
 def _typed(market: MarketArrays, train: LabeledWindows) -> Known:
     """The labeled expansions by what stood before them: 1 for a retracement."""
-    marked = labeled_proposals(train, market.measure_spans(train.bar0))
-    return Known(before_start(teacher_features(market, train.bar0, marked)), train.spans.type)
-
-
-def _in_core(proposals: Proposals) -> np.ndarray:
-    return (proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST)
+    seen = teacher_features(market, train.bar0, train.spans.pointed())
+    return Known(before_start(seen), train.spans.type)

@@ -7,10 +7,9 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.models.span_inference import inputs_of
-from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 N_TREES = 400
@@ -143,7 +142,7 @@ def _positive(trees: _Probabilistic, inputs: np.ndarray) -> np.ndarray:
 
 
 def teacher_features(
-    market: MarketArrays, bar0: np.ndarray, proposals: Proposals, bars: int = WINDOW_BARS
+    market: MarketArrays, bar0: np.ndarray, proposals: Spans, bars: int = WINDOW_BARS
 ) -> np.ndarray:
     """Input matrix for the teacher trees: (n, 78 + F), 78 span features and F features of the bar before.
 
@@ -155,7 +154,7 @@ def teacher_features(
     """
     eve = market.features[bar0[proposals.window] + proposals.start - 1]
     eve = np.where((proposals.direction < 0)[:, None], mirrored(eve), eve)
-    return np.column_stack([inputs_of(market, bar0, proposals, bars), eve])
+    return np.column_stack([market.measure_inputs(bar0, proposals, bars), eve])
 
 
 def before_start(seen: np.ndarray) -> np.ndarray:

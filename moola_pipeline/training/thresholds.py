@@ -7,9 +7,8 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.expansion_model import Decisions, sigmoid
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.span_inference import Reading, moved
-from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.proposer_fit import f_beta, matches
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
+from moola_pipeline.windows.spans import Spans
 
 STRENGTH = 10.0
 """Weight of the squared distance to the identity beside the log-loss of all labels: a standard deviation
@@ -63,7 +62,7 @@ def _newton_step(
 
 def fit_decisions(
     windows: LabeledWindows,
-    proposals: Proposals,
+    proposals: Spans,
     proposed: Reading,
     labeled: Reading,
     live: LiveDecisions | None = None,
@@ -83,7 +82,7 @@ def fit_decisions(
         The two types are told apart where the training loss weighed them alike.
     """
     found = matches(proposals, windows.spans)
-    known = (found >= 0) | ((proposals.start >= CORE_FIRST) & (proposals.start <= CORE_LAST))
+    known = (found >= 0) | proposals.in_core
     scale, shift = calibration(proposed.expansion[known], (found >= 0)[known])
     type_scale, type_shift = toward_identity(labeled.retracement, windows.spans.type == 1)
     probability = sigmoid(scale * proposed.expansion + shift)
@@ -119,7 +118,7 @@ def calibration(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]
     return scale, float(model.intercept_[0])
 
 
-def _threshold(windows: LabeledWindows, proposals: Proposals, probability: np.ndarray) -> tuple[float, float]:
+def _threshold(windows: LabeledWindows, proposals: Spans, probability: np.ndarray) -> tuple[float, float]:
     """Best event F1 over thresholds, and the threshold that reaches it."""
     tried = (
         np.unique(np.quantile(probability, np.linspace(0, 1, 101))) if len(probability) else np.array([0.5])
@@ -127,6 +126,6 @@ def _threshold(windows: LabeledWindows, proposals: Proposals, probability: np.nd
     scored = []
     for threshold in tried:
         kept = probability >= threshold
-        scored.append((f_beta(Proposals(*(part[kept] for part in proposals)), windows.spans, 1.0), threshold))
+        scored.append((f_beta(proposals.select(kept), windows.spans, 1.0), threshold))
     score, threshold = max(scored, key=lambda pair: pair[0])
     return score, float(threshold)

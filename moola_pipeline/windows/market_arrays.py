@@ -10,7 +10,8 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.windows.spans import SpanMeasures, measure_spans
+from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline.windows.spans import SpanMeasures, Spans, measure_spans
 from moola_pipeline.windows.window_geometry import WINDOW_BARS, gathered
 
 
@@ -90,6 +91,25 @@ class MarketArrays:
     def measure_spans(self, bar0: np.ndarray) -> SpanMeasures:
         """Net move and efficiency of every span of up to 20 bars in windows at (B,) rows of bar 0."""
         return measure_spans(self.views(bar0), gathered(self.atr, bar0))
+
+    def measure_inputs(self, bar0: np.ndarray, spans: Spans, bars: int = WINDOW_BARS) -> np.ndarray:
+        """What the classifier's heads read of spans beside its states: (n_spans, 78) float32.
+
+        Args:
+            bar0: (n_windows,) rows of bar 0.
+            spans: Spans in these windows.
+            bars: Of each window; no later bar is read.
+        """
+        return span_inputs(gathered(self.prices, bar0, bars), gathered(self.atr, bar0, bars), spans)
+
+    def net_moves(self, bar0: np.ndarray, spans: Spans) -> np.ndarray:
+        """Move from the first open of spans to their last close, ATR at the bar before: (n_spans,) float64.
+
+        0 where ATR has not warmed up.
+        """
+        first, last = bar0[spans.window] + spans.start, bar0[spans.window] + spans.end
+        size, moved = self.atr[first - 1], self.prices[last, 3] - self.prices[first, 0]
+        return np.divide(moved, size, out=np.zeros_like(moved), where=size > 0)
 
     def segment_starts(self, bar0: np.ndarray) -> np.ndarray:
         """First row of the segment of each window: (B,) int64."""

@@ -7,6 +7,7 @@ points up, and nothing later than the span's last bar is read.
 import numpy as np
 
 from moola_pipeline.windows.context import BARS_BEFORE_START, summaries
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 STRETCHES = (10, 20, 45)
@@ -70,46 +71,30 @@ _LEAST_LEG, _LEAST_MOVE = 0.5, 0.1
 """ATR below which a move is too small to divide by."""
 
 
-def span_inputs(
-    views: np.ndarray,
-    atr: np.ndarray,
-    window: np.ndarray,
-    start: np.ndarray,
-    end: np.ndarray,
-    direction: np.ndarray,
-) -> np.ndarray:
+def span_inputs(views: np.ndarray, atr: np.ndarray, spans: Spans) -> np.ndarray:
     """Measure spans in windows.
 
     Args:
         views: (B, V, 4) open, high, low, close with context, index points; V is 125, or less where
             a window is cut off.
         atr: (B, V) ATR of the same bars, index points, > 0.
-        window: (n,) index of each span's window.
-        start, end: (n,) first and last bar, 0..104 inclusive.
-        direction: (n,) the span points down where it is < 0.
+        spans: n spans in these windows.
 
     Returns:
         (n, 78) float32, columns as INPUT_NAMES. A span that starts before bar 25 has fewer than
         45 bars in view before it: the first bar in view stands for those that are missing.
     """
-    out = np.empty((len(window), N_INPUTS), np.float32)
-    for first in range(0, len(window), CHUNK_SPANS):
+    out = np.empty((len(spans.window), N_INPUTS), np.float32)
+    for first in range(0, len(out), CHUNK_SPANS):
         part = slice(first, first + CHUNK_SPANS)
-        onset, last = start[part] + CONTEXT_BARS, end[part] + CONTEXT_BARS
-        out[part] = _measured(views, atr, window[part], onset, last, direction[part])
+        out[part] = _measured(views, atr, spans.select(part))
     return out
 
 
-def _measured(
-    views: np.ndarray,
-    atr: np.ndarray,
-    window: np.ndarray,
-    onset: np.ndarray,
-    last: np.ndarray,
-    direction: np.ndarray,
-) -> np.ndarray:
+def _measured(views: np.ndarray, atr: np.ndarray, spans: Spans) -> np.ndarray:
+    window, onset, last = spans.window, spans.start + CONTEXT_BARS, spans.end + CONTEXT_BARS
     size = atr[window, onset - 1].astype(np.float64)
-    sign = np.where(direction < 0, -1.0, 1.0)
+    sign = np.where(spans.direction < 0, -1.0, 1.0)
     rows = np.maximum(onset[:, None] + np.arange(-BARS_BEFORE_START, 0), 0)
     before = _turned(views[window[:, None], rows], views[window, onset - 1, 3], size, sign)  # (n, 45, 4)
     length = last - onset + 1

@@ -1,14 +1,63 @@
-"""Net move and efficiency of every span of a set of windows that may be proposed."""
+"""Spans of bars in windows, and the net move and efficiency of every span that may be proposed."""
 
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 MAX_LENGTH = 20
 """Bars of the longest span that is measured and may be proposed."""
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Spans in a set of windows, flat over windows; every array is (n_spans,).
+
+    Attributes:
+        window: Index of the window in its set.
+        start, end: First and last bar, 0..104 inclusive.
+        direction: +1 or -1; 0 where price ended where it began.
+        type: Class number, index in `TYPES`; UNKNOWN where there is none.
+    """
+
+    window: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    direction: np.ndarray
+    type: np.ndarray
+
+    @classmethod
+    def untyped(
+        cls, window: np.ndarray, start: np.ndarray, end: np.ndarray, direction: np.ndarray
+    ) -> "Spans":
+        """Spans of which no type is known."""
+        return cls(window, start, end, direction, np.full(len(window), UNKNOWN))
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The five arrays in their order."""
+        return self.window, self.start, self.end, self.direction, self.type
+
+    @property
+    def in_core(self) -> np.ndarray:
+        """Whether each span starts in bars 30-74, where labels are complete: (n_spans,) bool."""
+        return (self.start >= CORE_FIRST) & (self.start <= CORE_LAST)
+
+    def select(self, chosen: np.ndarray | slice) -> "Spans":
+        """The spans at the given indices, or those marked True."""
+        return Spans(*(array[chosen] for array in self.arrays))
+
+    def joined(self, others: "Spans") -> "Spans":
+        """These spans, then others of the same windows."""
+        return Spans(*(np.concatenate(pair) for pair in zip(self.arrays, others.arrays, strict=True)))
+
+    def pointed(self) -> "Spans":
+        """The same spans; one that ends where it began counts as pointing up."""
+        return replace(self, direction=np.where(self.direction < 0, -1, 1).astype(np.int8))
 
 
 class SpanMeasures(NamedTuple):
@@ -19,6 +68,10 @@ class SpanMeasures(NamedTuple):
 
     net_atr: np.ndarray
     efficiency: np.ndarray
+
+    def net_of(self, spans: Spans) -> np.ndarray:
+        """Signed net move of spans of up to 20 bars in these windows, in ATR: (n_spans,) float32."""
+        return self.net_atr[spans.window, spans.start, spans.end - spans.start]
 
 
 def measure_spans(views: np.ndarray, atr: np.ndarray) -> SpanMeasures:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, states_of
 from moola_pipeline.training.imputation import fit_ridge
 from moola_pipeline.training.objectives.objective import (
@@ -23,8 +22,9 @@ from moola_pipeline.training.objectives.objective import (
 )
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.span_inputs import N_INPUTS, span_inputs
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, gathered
+from moola_pipeline.windows.span_inputs import N_INPUTS
+from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST
 
 SPANS_A_WINDOW = 4
 SHORTEST, LONGEST = 2, 12
@@ -110,12 +110,10 @@ class SpanStructure(Objective[SpanChoice, SpanBatch, SpanAsked]):
         bar0, turned = chosen.bar0, chosen.turned
         start, end = chosen.start.ravel(), chosen.end.ravel()
         row = np.repeat(np.arange(len(bar0)), SPANS_A_WINDOW)
-        atr = gathered(self.market.atr, bar0)
-        direction = np.where(turned, -1, 1)[row]
-        measured = span_inputs(self.market.views(bar0), atr, row, start, end, direction)
+        spans = Spans.untyped(row, start, end, np.where(turned, -1, 1)[row])
+        measured = self.market.measure_inputs(bar0, spans)
         targets = np.clip((measured - self.center) / self.scale, -cut, cut)
-        features = gathered(self.market.features, bar0)
-        features[turned] = mirrored(features[turned])
+        features = self.market.feature_views(bar0, turned)
         onset, stop = start + CONTEXT_BARS, end + CONTEXT_BARS + 1
         seen = self.standard(features)
         ones = np.ones((len(row), 1), np.float32)
