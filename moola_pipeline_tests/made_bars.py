@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 TICK = 0.25
@@ -46,18 +47,10 @@ def made_market(n_segments: int, seed: int = 0) -> Market:
     for window, start, end, direction, kind in spans:
         _plant(moves, bar0[window] + start, bar0[window] + end, direction, kind, rng)
     bars = _bars(moves, SEGMENT_BARS)
-    labeled = LabeledSpans(*(np.array(column, np.int64) for column in zip(*spans, strict=True)))
+    labeled = Spans(*(np.array(column, np.int64) for column in zip(*spans, strict=True)))
     names = np.array([f"w{i}" for i in range(len(bar0))], object)
     session = np.datetime64("2024-01-01", "ns") + segment[bar0].astype("timedelta64[D]")
     return Market(bars, LabeledWindows(names, bar0, session, labeled))
-
-
-def some_windows(windows: LabeledWindows, chosen: np.ndarray) -> LabeledWindows:
-    """The windows at the given indices, increasing, with their expansions."""
-    spans = windows.spans
-    mine = np.isin(spans.window, chosen)
-    kept = LabeledSpans(np.searchsorted(chosen, spans.window[mine]), *(part[mine] for part in spans[1:]))
-    return LabeledWindows(windows.window_id[chosen], windows.bar0[chosen], windows.session[chosen], kept)
 
 
 def upside_down(bars: MarketArrays) -> MarketArrays:

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.scores import Ground, events_of, make_ground
+from moola_pipeline.windows.spans import Spans
 
 N_WINDOWS, N_EXPANSIONS, N_SESSIONS = 140, 147, 63
 
@@ -17,7 +18,7 @@ def made_windows(rng: np.random.Generator) -> LabeledWindows:
     slots = np.array([(w, first) for w in range(100) for first in (30, 54)])
     chosen = np.sort(rng.choice(len(slots), N_EXPANSIONS, replace=False))
     window, start = slots[chosen, 0], slots[chosen, 1] + rng.integers(0, 10, N_EXPANSIONS)
-    spans = LabeledSpans(
+    spans = Spans(
         window,
         start,
         start + rng.integers(3, 9, N_EXPANSIONS),

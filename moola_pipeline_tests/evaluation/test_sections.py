@@ -11,13 +11,14 @@ import pytest
 from moola_pipeline.assets.bootstrap_ci_report import require_unseen
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.evaluation.sections import class_mix, flat_metrics, not_measured, previous_run
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.report.data import Details, ReportData, RunFacts, Score
 from moola_pipeline.staleness.fingerprints import made_in
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline_tests.homes import instance_of
 
 FINISHED, KILLED = partial(operator.ne, ""), partial(operator.eq, "")
@@ -143,7 +144,7 @@ def windows_at(*bar0: int) -> LabeledWindows:
     none = np.empty(0, np.int64)
     ids = np.array([f"w{row}" for row in bar0], dtype=object)
     days = np.full(len(bar0), np.datetime64("2025-04-01", "ns"))
-    return LabeledWindows(ids, np.array(bar0), days, LabeledSpans(none, none, none, none, none))
+    return LabeledWindows(ids, np.array(bar0), days, Spans(none, none, none, none, none))
 
 
 def test_a_model_that_has_seen_a_bar_of_the_test_windows_is_not_scored():

@@ -1,7 +1,8 @@
 import numpy as np
 
 from moola_pipeline.evaluation.trivial_baselines import TYPE_BASELINES, constant_span, type_baselines
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.windows.spans import Spans
 
 
 def test_baselines_by_hand():
@@ -23,7 +24,7 @@ def windows_of(*spans: tuple[int, int, int], n_windows: int = 4) -> LabeledWindo
     ids = np.array([f"w{i}" for i in range(n_windows)], dtype=object)
     days = np.arange("2025-04-01", "2025-04-30", dtype="datetime64[D]").astype("datetime64[ns]")
     zeros = np.zeros(len(window), np.int64)
-    labeled = LabeledSpans(window, start, end, zeros.astype(np.int8) + 1, zeros)
+    labeled = Spans(window, start, end, zeros.astype(np.int8) + 1, zeros)
     return LabeledWindows(ids, 1000 * np.arange(n_windows), days[:n_windows], labeled)
 
 

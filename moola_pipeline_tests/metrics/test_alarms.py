@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import alarm_counts, pair_alarms, score_alarms, score_sessions
 from moola_pipeline.metrics.scores import Ground, make_ground
+from moola_pipeline.windows.spans import Spans
 
 TRUTH = ["window_id", "onset", "type", "direction"]
 ALARM = [*TRUTH, "closed"]
@@ -85,7 +86,7 @@ def test_who_may_wait_longer_finds_no_less(labeled, raised):
 def ground_of(n_windows: int, start: int = 50) -> Ground:
     """One window a session of 1,000 bars, each with an upward expansion at `start`, types in turn."""
     n = np.arange(n_windows)
-    spans = LabeledSpans(
+    spans = Spans(
         n, np.full(n_windows, start), np.full(n_windows, start + 5), np.ones(n_windows, np.int8), n % 2
     )
     sessions = np.datetime64("2024-01-01", "ns") + n.astype("timedelta64[D]")

@@ -1,5 +1,6 @@
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -110,9 +111,8 @@ def test_a_naive_loop_over_copied_windows_gives_the_same_resamples(ground: Groun
         spans = [np.flatnonzero(windows.spans.window == w) for w in drawn]
         order = np.concatenate(spans)
         ids = np.array([f"copy{i}" for i in range(len(drawn))], dtype=object)
-        moved = windows.spans._replace(
-            **{name: getattr(windows.spans, name)[order] for name in windows.spans._fields}
-        )._replace(window=np.repeat(np.arange(len(drawn)), [len(s) for s in spans]))
+        window = np.repeat(np.arange(len(drawn)), [len(s) for s in spans])
+        moved = replace(windows.spans.select(order), window=window)
         copied = windows._replace(
             window_id=ids, bar0=windows.bar0[drawn], session=windows.session[drawn], spans=moved
         )

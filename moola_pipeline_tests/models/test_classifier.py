@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from moola_pipeline.features.schema import N_FEATURES
-from moola_pipeline.models.classifier import Classifier, Head, Spans, n_parameters
+from moola_pipeline.models.classifier import Classifier, Head, SpanTensors, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.finetune import FinetuneSettings
 from moola_pipeline.training.pretrain import PretrainSettings
@@ -27,9 +27,9 @@ def random_input(n_windows: int = 3, seed: int = 1) -> torch.Tensor:
     return torch.randn(n_windows, 125, N_FEATURES, generator=torch.Generator().manual_seed(seed))
 
 
-def made_spans(rows: list[tuple[int, int, int]]) -> Spans:
+def made_spans(rows: list[tuple[int, int, int]]) -> SpanTensors:
     window, start, end = (torch.tensor(column) for column in zip(*rows, strict=True))
-    return Spans(window, start, end, torch.linspace(-1, 1, N_INPUTS * len(rows)).reshape(-1, N_INPUTS))
+    return SpanTensors(window, start, end, torch.linspace(-1, 1, N_INPUTS * len(rows)).reshape(-1, N_INPUTS))
 
 
 SPANS = made_spans([(0, 0, 4), (0, 30, 44), (2, 74, 104), (1, 50, 50)])
@@ -155,7 +155,7 @@ def test_bar_logits_are_those_of_the_window_without_its_context():
 def test_a_span_is_judged_alike_wherever_it_stands_in_the_window():
     # A head that had learned where annotators put expansions would tell bar 30 from bar 60.
     classifier = random_classifier()
-    same = Spans(
+    same = SpanTensors(
         torch.zeros(2, dtype=torch.int64),
         torch.tensor([45, 60]),
         torch.tensor([52, 67]),

@@ -1,13 +1,15 @@
 """Moves that may have begun, and the rule by which they raise an alarm."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.models.classifier import Classifier, Spans
+from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import Begun, beginnings, raised, read_live
-from moola_pipeline.models.span_inference import inputs_of, read_spans
+from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.windows.dense import live_windows
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT
 from moola_pipeline_tests.made_bars import made_market, with_prices
@@ -92,21 +94,21 @@ def test_moves_end_with_the_closed_bar_and_have_moved_enough():
     assert set(spans.end - spans.start) == set(range(MAX_WAIT + 1))
     row = BAR0[spans.window]
     net = MARKET.bars.prices[row + spans.end, 3] - MARKET.bars.prices[row + spans.start, 0]
-    assert net / MARKET.bars.atr[row + spans.start - 1] * spans.direction == pytest.approx(spans.net_atr)
-    assert (spans.net_atr >= 1.0).all()
+    moved = net / MARKET.bars.atr[row + spans.start - 1] * spans.direction
+    assert np.array_equal(moved, np.abs(MARKET.bars.net_moves(BAR0, spans)))
+    assert (moved >= 1.0).all()
     everything = beginnings(MARKET.bars, BAR0, 1e-9)
     assert len(everything.window) > len(spans.window)
 
 
 def test_every_move_of_a_live_window_sees_its_45_bars_before():
     spans = beginnings(MARKET.bars, BAR0, 0.5)
-    whole = inputs_of(
-        MARKET.bars,
+    whole = MARKET.bars.measure_inputs(
         BAR0 - 20,
-        spans._replace(start=spans.start + 20, end=spans.end + 20),
+        replace(spans, start=spans.start + 20, end=spans.end + 20),
         LIVE_BARS + 20,
     )
-    cut = inputs_of(MARKET.bars, BAR0, spans, LIVE_BARS)
+    cut = MARKET.bars.measure_inputs(BAR0, spans, LIVE_BARS)
     assert np.array_equal(cut, whole)
 
 
@@ -116,8 +118,8 @@ def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: 
     for i in np.flatnonzero(spans.direction > 0)[::150]:
         row = BAR0[spans.window[i]]
         features = torch.from_numpy(MARKET.bars.features[row - 20 : row + LIVE_BARS][None].copy())
-        one = inputs_of(MARKET.bars, BAR0, type(spans)(*(part[i : i + 1] for part in spans)), LIVE_BARS)
-        span = Spans(
+        one = MARKET.bars.measure_inputs(BAR0, type(spans)(*(part[i : i + 1] for part in spans)), LIVE_BARS)
+        span = SpanTensors(
             torch.tensor([0]),
             torch.tensor([spans.start[i]]),
             torch.tensor([spans.end[i]]),

@@ -1,15 +1,17 @@
 """Reading spans: in any batch size, in their own direction, wherever the window lies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models import span_inference
-from moola_pipeline.models.classifier import Classifier, Spans
+from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.span_inference import inputs_of, read_spans, views_of
-from moola_pipeline.models.span_proposer import Proposals, Rule, propose
+from moola_pipeline.models.span_inference import read_spans, views_of
+from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.window_geometry import view_rows
 from moola_pipeline_tests.made_bars import made_market, upside_down
@@ -34,12 +36,12 @@ def classifier() -> Classifier:
 
 def test_each_span_is_read_as_if_it_were_alone(classifier: Classifier):
     together = read_spans(classifier, MARKET.bars, BAR0, PROPOSALS)
-    inputs = inputs_of(MARKET.bars, BAR0, PROPOSALS)
+    inputs = MARKET.bars.measure_inputs(BAR0, PROPOSALS)
     for i in range(0, len(PROPOSALS.window), 7):
         features = VALUES[view_rows(BAR0[PROPOSALS.window[i] : PROPOSALS.window[i] + 1])]
         if PROPOSALS.direction[i] < 0:
             features = mirrored(features)
-        span = Spans(
+        span = SpanTensors(
             torch.tensor([0]),
             torch.tensor([PROPOSALS.start[i]]),
             torch.tensor([PROPOSALS.end[i]]),
@@ -69,7 +71,7 @@ def test_the_batch_size_changes_nothing(classifier: Classifier, size: int, monke
 
 def test_the_order_of_the_spans_changes_nothing(classifier: Classifier):
     order = np.random.default_rng(0).permutation(len(PROPOSALS.window))
-    shuffled = Proposals(*(part[order] for part in PROPOSALS))
+    shuffled = PROPOSALS.select(order)
     expected = read_spans(classifier, MARKET.bars, BAR0, PROPOSALS)
 
     for one, other in zip(read_spans(classifier, MARKET.bars, BAR0, shuffled), expected, strict=True):
@@ -78,8 +80,8 @@ def test_the_order_of_the_spans_changes_nothing(classifier: Classifier):
 
 def test_a_window_upside_down_with_its_spans_turned_gives_the_same_logits(classifier: Classifier):
     warm = np.all(MARKET.bars.warm[view_rows(BAR0[PROPOSALS.window])], axis=1)
-    spans = Proposals(*(part[warm] for part in PROPOSALS))
-    turned = spans._replace(direction=-spans.direction)
+    spans = PROPOSALS.select(warm)
+    turned = replace(spans, direction=-spans.direction)
     bars = upside_down(MARKET.bars)
     expected = read_spans(classifier, MARKET.bars, BAR0, spans)
 
@@ -90,7 +92,7 @@ def test_a_window_upside_down_with_its_spans_turned_gives_the_same_logits(classi
 
 
 def test_a_span_read_in_the_other_direction_gives_other_logits(classifier: Classifier):
-    turned = PROPOSALS._replace(direction=-PROPOSALS.direction)
+    turned = replace(PROPOSALS, direction=-PROPOSALS.direction)
 
     first, second = (read_spans(classifier, MARKET.bars, BAR0, spans) for spans in (PROPOSALS, turned))
     assert np.abs(first.expansion - second.expansion).max() > 1e-3
@@ -98,8 +100,8 @@ def test_a_span_read_in_the_other_direction_gives_other_logits(classifier: Class
 
 def test_predictions_move_with_the_bars_when_the_window_is_shifted(classifier: Classifier):
     inner = (PROPOSALS.start >= 40) & (PROPOSALS.end <= 80)
-    spans = Proposals(*(part[inner] for part in PROPOSALS))
-    shifted = spans._replace(start=spans.start + 9, end=spans.end + 9)
+    spans = PROPOSALS.select(inner)
+    shifted = replace(spans, start=spans.start + 9, end=spans.end + 9)
 
     here = read_spans(classifier, MARKET.bars, BAR0, spans)
     # The first window of a segment cannot begin earlier; its spans are left out.
@@ -113,7 +115,7 @@ def test_predictions_move_with_the_bars_when_the_window_is_shifted(classifier: C
 
 
 def test_no_spans_give_an_empty_reading(classifier: Classifier):
-    none = Proposals(*(part[:0] for part in PROPOSALS))
+    none = PROPOSALS.select(slice(0))
     empty = read_spans(classifier, MARKET.bars, BAR0, none)
 
     assert empty.expansion.shape == empty.retracement.shape == (0,)

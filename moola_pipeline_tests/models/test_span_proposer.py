@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from moola_pipeline.models.span_proposer import MAX_PROPOSALS, ORDERINGS, Ordering, Proposals, Rule, propose
-from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, measure_spans
+from moola_pipeline.models.span_proposer import MAX_PROPOSALS, ORDERINGS, Ordering, Rule, propose
+from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, Spans, measure_spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import made_market, upside_down
 
@@ -57,7 +57,7 @@ def plain_propose(measures: SpanMeasures, rule: Rule) -> list[tuple[int, int, in
     return found
 
 
-def as_rows(proposals: Proposals) -> list[tuple[int, int, int]]:
+def as_rows(proposals: Spans) -> list[tuple[int, int, int]]:
     return list(zip(*(part.tolist() for part in proposals[:3]), strict=True))
 
 
@@ -105,8 +105,7 @@ def test_proposals_worked_by_hand():
 
     assert as_rows(proposals) == [(0, 33, 37), (0, 60, 61)]
     assert proposals.direction.tolist() == [-1, 1]
-    assert proposals.net_atr.tolist() == [4.0, 2.0]
-    assert proposals.efficiency.tolist() == [1, 1]
+    assert measures.net_of(proposals).tolist() == [-4.0, 2.0]
 
 
 def test_each_ordering_keeps_another_of_two_overlapping_spans():
@@ -157,7 +156,7 @@ def test_upside_down_bars_give_the_same_spans_the_other_way():
     assert len(up.window) > 5
     assert as_rows(up) == as_rows(down)
     assert np.array_equal(up.direction, -down.direction)
-    assert np.array_equal(up.net_atr, down.net_atr)
+    assert np.array_equal(MEASURES.net_of(up), -mirrored.net_of(down))
 
 
 def test_a_rule_that_nothing_satisfies_proposes_nothing():

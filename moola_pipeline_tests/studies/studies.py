@@ -10,7 +10,7 @@ from moola_pipeline.studies.store import Store
 from moola_pipeline.studies.trials import Ground
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline_tests.made_bars import made_market, some_windows
+from moola_pipeline_tests.made_bars import made_market
 
 MARKET = made_market(20)
 SMALL = StudySettings(
@@ -29,7 +29,7 @@ SMALL = StudySettings(
 def made_study(folder: Path, settings: StudySettings = SMALL, **digests: str) -> Study:
     """36 training windows and 12 validation windows of the made market."""
     source = MARKET.bars
-    train, validation = (some_windows(MARKET.windows, np.arange(*ends)) for ends in ((0, 36), (36, 48)))
+    train, validation = (MARKET.windows.select(np.arange(*ends)) for ends in ((0, 36), (36, 48)))
     windows = pretraining_windows(MARKET.bars.segment, int(train.bar0.max()))
     labels = {"labels.train": "a", "labels.validation": "b"} | {
         name.replace("_", "."): digest for name, digest in digests.items()

@@ -10,7 +10,7 @@ from moola_pipeline.studies.ablation import AblationStore, kept_outcomes, run_ab
 from moola_pipeline.studies.ablation_folds import N_FOLDS, StudyGround, reach, time_folds, whole_training
 from moola_pipeline.studies.ablation_rows import DEFAULT, ROWS, Row
 from moola_pipeline.studies.ablation_table import table_lines, tabulate
-from moola_pipeline_tests.made_bars import made_market, some_windows
+from moola_pipeline_tests.made_bars import made_market
 
 ROW = Row("no warp", "labels", {"warp": 0.0})
 FIRST = Row(DEFAULT, "labels")
@@ -20,7 +20,7 @@ FIRST = Row(DEFAULT, "labels")
 def ground() -> StudyGround:
     market = made_market(20)
     source = market.bars
-    train, validation = (some_windows(market.windows, np.arange(*ends)) for ends in ((0, 45), (48, 60)))
+    train, validation = (market.windows.select(np.arange(*ends)) for ends in ((0, 45), (48, 60)))
     return StudyGround(source, train, validation, "made")
 
 

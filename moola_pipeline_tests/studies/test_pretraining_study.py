@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,7 @@ def test_no_validation_window_has_a_say_in_the_weights(held: tuple[Study, list[C
     one = SMALL.model_copy(update={"seeds": (0,), "counts": (12,)})
     there = made_study(tmp_path, one)
     part = there.ground.validation
-    turned = part._replace(spans=part.spans._replace(type=1 - part.spans.type))
+    turned = part._replace(spans=replace(part.spans, type=1 - part.spans.type))
     ground = type(there.ground)(there.ground.market, there.ground.train, turned)
     other = Study(ground, there.windows, Store(tmp_path), one, there.origin)
     plain = [cell for cell in held[1] if (cell.seed, cell.count) == (0, 12)]

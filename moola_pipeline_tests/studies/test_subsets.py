@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from moola_pipeline.studies.subsets import nested_subset, part_of
+from moola_pipeline.studies.subsets import nested_subset
 from moola_pipeline_tests.made_bars import made_market
 
 WINDOWS = made_market(40).windows
@@ -57,7 +57,7 @@ def test_the_seed_decides_the_subset():
 
 
 def test_a_part_numbers_its_windows_afresh():
-    part = part_of(WINDOWS, np.array([2, 5]))
+    part = WINDOWS.select(np.array([2, 5]))
     assert part.window_id.tolist() == WINDOWS.window_id[[2, 5]].tolist()
     assert set(part.spans.window) <= {0, 1}
 

@@ -8,10 +8,10 @@ import torch
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.models.span_proposer import Proposals, Rule, propose
+from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.examples import Examples, make_examples
-from moola_pipeline.windows.spans import SpanMeasures
-from moola_pipeline_tests.made_bars import Market, made_market, some_windows
+from moola_pipeline.windows.spans import SpanMeasures, Spans
+from moola_pipeline_tests.made_bars import Market, made_market
 
 torch.set_num_threads(1)
 RULE = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
@@ -23,14 +23,14 @@ class Lesson:
 
     windows: LabeledWindows
     measures: SpanMeasures
-    proposals: Proposals
+    proposals: Spans
     rows: Examples
 
 
 def lesson(market: Market, windows: LabeledWindows) -> Lesson:
     measures = market.bars.measure_spans(windows.bar0)
     proposals = propose(measures, RULE)
-    return Lesson(windows, measures, proposals, make_examples(windows, measures, proposals))
+    return Lesson(windows, measures, proposals, make_examples(windows, proposals))
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +41,12 @@ def market() -> Market:
 
 @pytest.fixture(scope="session")
 def train(market: Market) -> Lesson:
-    return lesson(market, some_windows(market.windows, np.arange(36)))
+    return lesson(market, market.windows.select(np.arange(36)))
 
 
 @pytest.fixture(scope="session")
 def validation(market: Market) -> Lesson:
-    return lesson(market, some_windows(market.windows, np.arange(36, 48)))
+    return lesson(market, market.windows.select(np.arange(36, 48)))
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,10 @@ from torch.utils.data import WeightedRandomSampler
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.training.batches import Augmentation, Batch, batches, expected_priors, sampling_weights
-from moola_pipeline.training.examples import Examples, SpanTargets
+from moola_pipeline.training.examples import Examples
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import encode_span, view_rows
 from moola_pipeline_tests.made_bars import Market
 from moola_pipeline_tests.training.conftest import Lesson
@@ -51,7 +52,7 @@ def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: Lesson
     chosen = [7, 2, 7]
     batch = one_batch(source, train.rows, chosen)
     spans = train.rows.spans
-    expected = [(i, j) for i, row in enumerate(chosen) for j in np.flatnonzero(spans.row == row)]
+    expected = [(i, j) for i, row in enumerate(chosen) for j in np.flatnonzero(spans.window == row)]
     at = np.array([j for _, j in expected])
 
     assert batch.spans.window.tolist() == [i for i, _ in expected]
@@ -61,21 +62,18 @@ def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: Lesson
     told = span_inputs(
         source.views(train.rows.bar0[chosen]),
         source.atr[view_rows(train.rows.bar0[chosen])],
-        row,
-        spans.start[at],
-        spans.end[at],
-        np.where(train.rows.down[chosen], -1, 1)[row],
+        Spans.untyped(row, spans.start[at], spans.end[at], np.where(train.rows.down[chosen], -1, 1)[row]),
     )
     assert np.array_equal(batch.spans.inputs.numpy(), told)
-    assert batch.expansion.tolist() == spans.expansion[at].tolist()
+    assert batch.expansion.tolist() == train.rows.expansion[at].tolist()
     assert batch.type.tolist() == spans.type[at].tolist()
-    found = spans.expansion[at] == 1
-    center, length = encode_span(spans.true_start[at], spans.true_end[at])
+    found = train.rows.expansion[at] == 1
+    center, length = encode_span(train.rows.true_start[at], train.rows.true_end[at])
     assert np.array_equal(batch.center.numpy()[found], center[found])
     assert np.array_equal(batch.length.numpy()[found], length[found])
     assert np.array_equal(batch.bar_target.numpy(), train.rows.bar_target[chosen])
     assert batch.known.bars.tolist() == np.flatnonzero(train.rows.bar_known[chosen]).tolist()
-    assert batch.known.expansion.tolist() == np.flatnonzero(spans.expansion[at] >= 0).tolist()
+    assert batch.known.expansion.tolist() == np.flatnonzero(train.rows.expansion[at] >= 0).tolist()
     assert batch.known.type.tolist() == np.flatnonzero(spans.type[at] >= 0).tolist()
 
 
@@ -134,16 +132,11 @@ def made_rows(kind: list[int]) -> Examples:
     target, known = np.zeros((n_rows, 105), np.float32), np.zeros((n_rows, 105), bool)
     target[0, :3], known[0, :4], known[1:, :2] = 1, True, True
     row = np.array([0, 0, *range(1, n_rows)])
-    spans = SpanTargets(
-        row,
-        np.full(len(row), 40),
-        np.full(len(row), 44),
-        np.array([1, 1, *([0] * (n_rows - 1))]),
-        np.array([1, 0, *([-1] * (n_rows - 1))]),
-        np.full(len(row), 40),
-        np.full(len(row), 44),
-    )
-    return Examples(np.arange(n_rows), np.zeros(n_rows, bool), np.array(kind), target, known, spans)
+    start, end = np.full(len(row), 40), np.full(len(row), 44)
+    spans = Spans(row, start, end, np.ones(len(row)), np.array([1, 0, *([-1] * (n_rows - 1))]))
+    expansion = np.array([1, 1, *([0] * (n_rows - 1))])
+    rows = np.arange(n_rows), np.zeros(n_rows, bool), np.array(kind)
+    return Examples(*rows, target, known, spans, expansion, start, end)
 
 
 def test_expected_priors_worked_by_hand():
@@ -172,5 +165,5 @@ def test_expected_priors_are_the_shares_in_batches_that_are_drawn(
     shares = {"bars": np.average(train.rows.bar_target[drawn][train.rows.bar_known[drawn]])}
     for task, target in (("expansion", spans.expansion), ("type", spans.type)):
         known = target >= 0
-        shares[task] = np.average(target[known], weights=times[spans.row][known])
+        shares[task] = np.average(target[known], weights=times[spans.window][known])
     assert expected_priors(train.rows, weights) == pytest.approx(shares, abs=0.02)

@@ -242,7 +242,7 @@ def test_a_changed_label_never_resumes(training: Training, tmp_path: Path):
     kind[known] = 1 - kind[known]
     kept = training.train
     try:
-        training.train = replace(kept, spans=spans._replace(type=kind))
+        training.train = replace(kept, spans=replace(spans, type=kind))
         with pytest.raises(Killed):
             training(tmp_path, 1)
         assert first.is_file()
@@ -305,12 +305,12 @@ child(Path(sys.argv[1]))
 
 def child(folder: Path) -> None:
     """Fine-tune in a process of its own; a line when an epoch is done, the digest in the end."""
-    from moola_pipeline_tests.made_bars import made_market, some_windows
+    from moola_pipeline_tests.made_bars import made_market
     from moola_pipeline_tests.training.conftest import initialize, lesson
 
     market = made_market(20)
     train, validation = (
-        lesson(market, some_windows(market.windows, part)) for part in (np.arange(36), np.arange(36, 48))
+        lesson(market, market.windows.select(part)) for part in (np.arange(36), np.arange(36, 48))
     )
     encoder = Encoder(8)
     initialize(encoder, 0)

@@ -121,7 +121,7 @@ def test_fewer_windows_are_drawn_where_fewer_are_asked_for(market: Market, train
 
 def test_labels_of_one_type_are_refused(market: Market, train: Lesson):
     spans = train.windows.spans
-    alike = train.windows._replace(spans=spans._replace(type=np.zeros_like(spans.type)))
+    alike = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
     with pytest.raises(ValueError, match=r"both answers, got \[0\]"):
         make_lessons(market.bars, alike, RULE, 10)
 

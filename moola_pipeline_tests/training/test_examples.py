@@ -1,13 +1,12 @@
 """Training rows: the unit is the expansion, and what nobody looked at is never negative."""
 
-import numpy as np
-import pytest
+from dataclasses import replace
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
-from moola_pipeline.models.span_proposer import Proposals
-from moola_pipeline.training.examples import EMPTY, UNKNOWN, labeled_proposals, make_examples, orientation
-from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures
-from moola_pipeline.windows.window_geometry import WINDOW_BARS
+import numpy as np
+
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.training.examples import EMPTY, make_examples
+from moola_pipeline.windows.spans import UNKNOWN, Spans
 from moola_pipeline_tests.made_bars import Market, upside_down
 from moola_pipeline_tests.training.conftest import Lesson, lesson
 
@@ -19,38 +18,29 @@ def windows_with(*spans: tuple[int, int, int, int, int], n_windows: int = 3) -> 
         np.array([f"w{i}" for i in range(n_windows)], object),
         np.arange(n_windows) * 200 + 100,
         np.full(n_windows, np.datetime64("2024-01-02", "ns")),
-        LabeledSpans(*(np.array(column, np.int64) for column in columns)),
+        Spans(*(np.array(column, np.int64) for column in columns)),
     )
 
 
-def measures_for(windows: LabeledWindows) -> SpanMeasures:
-    """Net move and efficiency of each span that tell its window, start and length apart."""
-    window, start, length = np.indices((len(windows.bar0), WINDOW_BARS, MAX_LENGTH))
-    net = (window + 1) + start / 1e3 + length / 1e6
-    return SpanMeasures(net.astype(np.float32), (net / 10).astype(np.float32))
-
-
-def proposals_of(*spans: tuple[int, int, int, int]) -> Proposals:
-    """Proposals given as window, start, end, direction."""
+def proposals_of(*spans: tuple[int, int, int, int]) -> Spans:
+    """Spans given as window, start, end, direction."""
     columns = zip(*spans, strict=True) if spans else [()] * 4
     window, start, end, direction = (np.array(column, np.int64) for column in columns)
-    return Proposals(window, start, end, direction, window + 2.0, window + 0.5)
+    return Spans.untyped(window, start, end, direction)
 
 
 TWO = windows_with((0, 32, 36, 1, 0), (0, 60, 70, -1, 1), (1, 40, 49, -1, 0))
 """A window with two expansions, one with one, one empty."""
 
 
-def rows_of(windows: LabeledWindows, proposals: Proposals):
-    return make_examples(windows, measures_for(windows), proposals)
+def rows_of(windows: LabeledWindows, proposals: Spans):
+    return make_examples(windows, proposals)
 
 
 def spans_in(examples, row: int) -> list[tuple[int, int, int, int, int, int]]:
     s = examples.spans
-    mine = s.row == row
-    return sorted(
-        zip(*(part[mine].tolist() for part in (s.start, s.end, *s[3:])), strict=True),
-    )
+    known = s.start, s.end, examples.expansion, s.type, examples.true_start, examples.true_end
+    return sorted(zip(*(part[s.window == row].tolist() for part in known), strict=True))
 
 
 def test_each_expansion_is_a_row_and_each_empty_window_two():
@@ -130,31 +120,23 @@ def test_a_row_holds_only_the_spans_that_point_its_way():
 def test_spans_come_sorted_by_row():
     examples = rows_of(TWO, proposals_of((1, 60, 64, -1)))
 
-    assert (np.diff(examples.spans.row) >= 0).all()
-    assert np.count_nonzero(examples.spans.row == 2) == 2
+    assert (np.diff(examples.spans.window) >= 0).all()
+    assert np.count_nonzero(examples.spans.window == 2) == 2
 
 
 def test_a_span_that_ends_where_it_began_points_up_everywhere():
     flat = windows_with((0, 40, 44, 0, 1), n_windows=1)
     examples = rows_of(flat, proposals_of())
 
-    assert orientation(np.array([-1, 0, 1], np.int8)).tolist() == [-1, 1, 1]
+    assert flat.spans.pointed().direction.tolist() == [1]
     assert examples.down.tolist() == [False]
     assert np.flatnonzero(examples.bar_target[0]).tolist() == list(range(40, 45))
     assert spans_in(examples, 0) == [(40, 44, UNKNOWN, 1, 40, 44)]
 
 
-def test_a_label_longer_than_the_rule_measures_keeps_its_length():
-    long = windows_with((0, 40, 70, 1, 1), n_windows=1)
-    own = labeled_proposals(long, measures_for(long))
-
-    assert (own.start.tolist(), own.end.tolist()) == ([40], [70])
-    assert own.net_atr.tolist() == pytest.approx([1 + 0.040 + 19e-6])
-
-
 def test_rows_of_the_market_upside_down_are_the_same_turned(market: Market, train: Lesson):
     spans = train.windows.spans
-    turned = train.windows._replace(spans=spans._replace(direction=-spans.direction))
+    turned = train.windows._replace(spans=replace(spans, direction=-spans.direction))
     mirrored = lesson(Market(upside_down(market.bars), turned), turned).rows
     by_row = list(range(len(spans.window)))  # of empty windows the rows change places
 
@@ -165,7 +147,7 @@ def test_rows_of_the_market_upside_down_are_the_same_turned(market: Market, trai
 
 def test_the_market_gives_rows_of_every_kind_and_spans_of_every_answer(train: Lesson):
     assert (np.bincount(train.rows.kind) >= 8).all()
-    assert (np.bincount(train.rows.spans.expansion + 1) >= 8).all()
+    assert (np.bincount(train.rows.expansion + 1) >= 8).all()
 
 
 def test_windows_without_any_expansion_give_empty_rows_alone():

@@ -9,7 +9,7 @@ from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
-from moola_pipeline_tests.made_bars import Market, some_windows, with_prices
+from moola_pipeline_tests.made_bars import Market, with_prices
 from moola_pipeline_tests.training.conftest import Lesson
 
 SETTINGS = FinetuneSettings(
@@ -52,7 +52,7 @@ def test_decisions_fitted_on_test_rows_would_be_others(
     honest: Annotator, encoder: Encoder, market: Market, train: Lesson
 ):
     """The fault planted: test windows handed in where validation belongs."""
-    test = some_windows(market.windows, np.arange(48, 60))
+    test = market.windows.select(np.arange(48, 60))
     tuned = annotator_of(encoder, market, train.windows, test)
     assert tuned.decisions != honest.decisions
     assert tuned.rule == honest.rule

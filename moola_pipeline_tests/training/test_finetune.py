@@ -10,18 +10,17 @@ from torch.utils.data import WeightedRandomSampler
 
 from moola_pipeline.errors import BadInput, LossNotFinite
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.labels.spans import LabeledSpans
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training import best_epoch, supervised_loop
 from moola_pipeline.training import finetune as finetuning
 from moola_pipeline.training.batches import Augmentation, batches, expected_priors, sampling_weights
-from moola_pipeline.training.examples import Examples, labeled_proposals, make_examples
+from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, finetune
 from moola_pipeline.training.losses import TASKS, losses
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline_tests.made_bars import Market, some_windows, with_prices
+from moola_pipeline_tests.made_bars import Market, with_prices
 from moola_pipeline_tests.training.conftest import Lesson, lesson
 
 SMALL = FinetuneSettings(
@@ -125,7 +124,7 @@ def lopsided(market: Market) -> Examples:
     spans = market.windows.spans
     retracements = np.unique(spans.window[spans.type == 1])
     kept = np.setdiff1d(np.arange(len(market.windows.bar0)), retracements[3:])
-    return lesson(market, some_windows(market.windows, kept)).rows
+    return lesson(market, market.windows.select(kept)).rows
 
 
 @pytest.mark.parametrize("balanced", [True, False])
@@ -291,7 +290,7 @@ def test_validation_rows_choose_the_epoch_and_teach_nothing(
     trainer()
     spans = trainer.validation.spans
     flipped = replace(
-        trainer.validation, spans=spans._replace(type=np.where(spans.type >= 0, 1 - spans.type, -1))
+        trainer.validation, spans=replace(spans, type=np.where(spans.type >= 0, 1 - spans.type, -1))
     )
     trainer(validation=flipped)
 
@@ -413,8 +412,8 @@ def test_a_setting_out_of_bounds_is_refused(changes: dict[str, object]):
 def broken(examples: Examples, row: int) -> Examples:
     """The rows with labeled spans in one of them that start nowhere."""
     spans = examples.spans
-    start = np.where(spans.row == row, np.nan, spans.true_start)
-    return replace(examples, spans=spans._replace(true_start=start))
+    start = np.where(spans.window == row, np.nan, spans.true_start)
+    return replace(examples, spans=replace(spans, true_start=start))
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
@@ -436,7 +435,7 @@ def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer, market
 
 def test_one_type_alone_is_refused(trainer: Trainer, train: Lesson):
     spans = train.windows.spans
-    alike = train.windows._replace(spans=spans._replace(type=np.zeros_like(spans.type)))
+    alike = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
     rows = make_examples(alike, train.measures, train.proposals)
     with pytest.raises(ValueError, match=f"must hold both types, got {len(spans.type)} and 0"):
         trainer(train=rows)
@@ -454,7 +453,7 @@ def test_less_than_a_batch_is_refused_with_the_way_out(trainer: Trainer):
 
 
 def test_validation_without_an_expansion_is_refused(trainer: Trainer, validation: Lesson):
-    empty = validation.windows._replace(spans=LabeledSpans(*(part[:0] for part in validation.windows.spans)))
+    empty = validation.windows._replace(spans=validation.windows.spans.select(slice(0)))
     rows = make_examples(empty, validation.measures, validation.proposals)
     with pytest.raises(ValueError, match="validation rows must hold a labeled expansion, got none"):
         trainer(validation=rows)
@@ -479,7 +478,7 @@ def test_types_without_a_reason_are_not_learned(trainer: Trainer, train: Lesson,
     rows = []
     for part in (train, validation):
         spans = part.windows.spans
-        shuffled = part.windows._replace(spans=spans._replace(type=rng.permutation(spans.type)))
+        shuffled = part.windows._replace(spans=replace(spans, type=rng.permutation(spans.type)))
         rows.append(make_examples(shuffled, part.measures, part.proposals))
     by_chance = trainer(small_with(epochs=10, dropout=0.2, patience=30), train=rows[0], validation=rows[1])
 
@@ -489,12 +488,12 @@ def test_types_without_a_reason_are_not_learned(trainer: Trainer, train: Lesson,
 def test_predictions_move_with_the_bars_when_the_window_is_shifted(
     learned: FinetuneResult, market: Market, validation: Lesson
 ):
-    spans = labeled_proposals(validation.windows, validation.measures)
+    spans = validation.windows.spans.pointed()
     bar0 = validation.windows.bar0
     later = market.bars.segment_starts(bar0) + 40 < bar0 - 6  # room to begin 6 bars earlier
     inner = later[spans.window] & (spans.end <= 92)
-    spans = type(spans)(*(part[inner] for part in spans))
-    shifted = spans._replace(start=spans.start + 6, end=spans.end + 6)
+    spans = spans.select(inner)
+    shifted = replace(spans, start=spans.start + 6, end=spans.end + 6)
 
     here = read_spans(learned.classifier, market.bars, bar0, spans)
     there = read_spans(learned.classifier, market.bars, np.where(later, bar0 - 6, bar0), shifted)
@@ -523,7 +522,7 @@ def test_a_gpu_learns_nearly_what_the_cpu_learns(trainer: Trainer):
 
 def test_a_network_that_says_one_type_for_long_is_stopped_and_why_is_said(trainer: Trainer):
     spans = trainer.train.spans
-    alike = replace(trainer.train, spans=spans._replace(type=np.where(spans.type >= 0, 1, -1)))
+    alike = replace(trainer.train, spans=replace(spans, type=np.where(spans.type >= 0, 1, -1)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetuning, "_check", lambda *given: None)
         stopped = trainer(small_with(epochs=40, patience=40, collapse_epochs=3, balanced=False), train=alike)

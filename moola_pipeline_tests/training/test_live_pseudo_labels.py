@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import Begun, read_live
 from moola_pipeline.training.live_pseudo_labels import LiveLessons, claims, fit_min_net
@@ -13,6 +13,7 @@ from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions
 from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
@@ -36,7 +37,7 @@ def live(lessons: Lessons) -> LiveLessons:
 
 def one_window(onset: int, direction: int = 1) -> LabeledWindows:
     columns = ([0], [onset], [onset + 5], [direction], [0])
-    spans = LabeledSpans(*(np.array(column, np.int64) for column in columns))
+    spans = Spans(*(np.array(column, np.int64) for column in columns))
     return LabeledWindows(np.array(["w"], object), np.array([100]), np.zeros(1, "datetime64[ns]"), spans)
 
 

@@ -17,6 +17,7 @@ from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows, straddling
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import TICK, with_prices
 
@@ -144,7 +145,7 @@ def test_spans_are_asked_for_what_is_measured_of_them():
     batch = objective.draw(TRAIN[:5], np.random.default_rng(1), cut=np.inf)
     start, end = batch.onset - CONTEXT_BARS, batch.stop - CONTEXT_BARS - 1
     views, atr = BARS.views(TRAIN[:5]), SOURCE.atr[view_rows(TRAIN[:5])]
-    measured = span_inputs(views, atr, batch.row, start, end, np.ones(len(start)))
+    measured = span_inputs(views, atr, Spans.untyped(batch.row, start, end, np.ones(len(start))))
 
     assert len(start) == 5 * SPANS_A_WINDOW
     assert np.allclose(batch.targets * objective.scale + objective.center, measured, atol=1e-3)

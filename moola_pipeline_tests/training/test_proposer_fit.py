@@ -1,29 +1,30 @@
 """Which proposal finds which label, and the rule that finds most of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from moola_pipeline.labels.spans import LabeledSpans
-from moola_pipeline.models.span_proposer import ORDERINGS, Proposals, Rule, propose
+from moola_pipeline.models.span_proposer import ORDERINGS, Rule, propose
 from moola_pipeline.training.proposer_fit import f_beta, fit_rule, matches, push_rule
-from moola_pipeline.windows.spans import SpanMeasures
+from moola_pipeline.windows.spans import SpanMeasures, Spans
 from moola_pipeline_tests.training.conftest import Lesson
 
 Span = tuple[int, int, int]
 QUICK = settings(deadline=None, derandomize=True, max_examples=150)
 
 
-def labels_of(*spans: Span) -> LabeledSpans:
+def labels_of(*spans: Span) -> Spans:
     window, start, end = (np.array(column, np.int64) for column in zip(*sorted(spans), strict=True))
-    return LabeledSpans(window, start, end, np.ones(len(window), np.int8), np.zeros(len(window), np.int64))
+    return Spans(window, start, end, np.ones(len(window), np.int8), np.zeros(len(window), np.int64))
 
 
-def proposals_of(*spans: Span) -> Proposals:
+def proposals_of(*spans: Span) -> Spans:
     window, start, end = (np.array(column, np.int64) for column in zip(*sorted(spans), strict=True))
-    return Proposals(window, start, end, np.ones(len(window), np.int8), window + 1.0, window + 1.0)
+    return Spans.untyped(window, start, end, np.ones(len(window), np.int8))
 
 
 def agrees(proposal: Span, label: Span) -> bool:
@@ -100,7 +101,7 @@ def test_f_beta_worked_by_hand():
 
 
 def test_no_proposals_score_0():
-    none = Proposals(*(part[:0] for part in proposals_of((0, 40, 44))))
+    none = proposals_of((0, 40, 44)).select(slice(0))
 
     assert f_beta(none, labels_of((0, 40, 44)), 1.0) == 0
 
@@ -122,9 +123,9 @@ def test_surges_that_nobody_labeled_are_not_learned(train: Lesson):
     spans = train.windows.spans
     rng = np.random.default_rng(0)
     start = rng.integers(30, 75, len(spans.start))
-    anywhere = spans._replace(start=start, end=start + (spans.end - spans.start))
+    anywhere = replace(spans, start=start, end=start + (spans.end - spans.start))
     order = np.lexsort((anywhere.start, anywhere.window))
-    chance = LabeledSpans(*(part[order] for part in anywhere))
+    chance = anywhere.select(order)
 
     assert f_beta(propose(train.measures, fit_rule(train.measures, chance)), chance, 1.0) < 0.5
 
@@ -171,7 +172,7 @@ def test_a_pushed_rule_is_no_worse_than_a_fitted_one_and_no_random_search_of_equ
 ):
     spans, measures, tried = train.windows.spans, shaken(train, 0), []
 
-    def counted(measures: SpanMeasures, rule: Rule) -> Proposals:
+    def counted(measures: SpanMeasures, rule: Rule) -> Spans:
         tried.append(rule)
         return propose(measures, rule)
 
@@ -210,6 +211,6 @@ def test_the_same_windows_give_the_same_rule(train: Lesson):
 
 
 def test_no_expansion_to_fit_on_is_refused(train: Lesson):
-    none = LabeledSpans(*(part[:0] for part in train.windows.spans))
+    none = train.windows.spans.select(slice(0))
     with pytest.raises(ValueError, match="labeled must hold at least one expansion, got none"):
         fit_rule(train.measures, none)

@@ -3,25 +3,24 @@
 import numpy as np
 import pytest
 
-from moola_pipeline.labels.spans import LabeledSpans, LabeledWindows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.span_inference import Reading
-from moola_pipeline.models.span_proposer import Proposals
 from moola_pipeline.training.thresholds import fit_decisions, moved
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import encode_span
 
 
 def windows_of(start: np.ndarray, kind: np.ndarray) -> LabeledWindows:
     """One expansion of 5 bars in each window."""
     n = len(start)
-    spans = LabeledSpans(np.arange(n), start, start + 4, np.ones(n, np.int8), kind)
+    spans = Spans(np.arange(n), start, start + 4, np.ones(n, np.int8), kind)
     names = np.array([f"w{i}" for i in range(n)], object)
     return LabeledWindows(names, np.arange(n) * 105 + 40, np.zeros(n, "datetime64[ns]"), spans)
 
 
-def proposals_of(window: np.ndarray, start: np.ndarray, length: int = 5) -> Proposals:
-    one = np.ones(len(window))
-    return Proposals(window, start, start + length - 1, one.astype(np.int8), one, one)
+def proposals_of(window: np.ndarray, start: np.ndarray, length: int = 5) -> Spans:
+    return Spans.untyped(window, start, start + length - 1, np.ones(len(window), np.int8))
 
 
 def reading_of(expansion: np.ndarray, retracement: np.ndarray, start: np.ndarray, end: np.ndarray) -> Reading:
@@ -34,7 +33,7 @@ def drawn(logits: np.ndarray, scale: float, shift: float, rng: np.random.Generat
 
 
 @pytest.fixture
-def case() -> tuple[LabeledWindows, Proposals, Reading, Reading]:
+def case() -> tuple[LabeledWindows, Spans, Reading, Reading]:
     """4,000 windows whose proposals are right, and whose types are such, as known formulas say."""
     rng = np.random.default_rng(0)
     n = 4000
@@ -62,7 +61,7 @@ def test_calibration_fitted_on_one_half_improves_the_other(case):
     first = windows_of(windows.spans.start[half], windows.spans.type[half])
     decisions = fit_decisions(
         first,
-        Proposals(*(part[half] for part in proposals)),
+        proposals.select(half),
         Reading(*(part[half] for part in said)),
         Reading(*(part[half] for part in labeled)),
     )
@@ -112,13 +111,13 @@ def test_moved_proposals_have_the_spans_of_the_pointer():
     assert moved(proposals, said, refine=False) is proposals
     refined = moved(proposals, said, refine=True)
     assert (refined.start.tolist(), refined.end.tolist()) == ([41, 49], [47, 60])
-    assert np.array_equal(refined.net_atr, proposals.net_atr)
+    assert np.array_equal(refined.direction, proposals.direction)
 
 
 def test_proposals_where_nobody_looked_have_no_part_in_calibration(case):
     windows, proposals, said, labeled = case
     outside = proposals_of(np.arange(500), np.full(500, 10))
-    both = Proposals(*(np.concatenate(pair) for pair in zip(proposals, outside, strict=True)))
+    both = proposals.joined(outside)
     loud = reading_of(np.full(500, 9.0), np.zeros(500), outside.start, outside.end)
     heard = Reading(*(np.concatenate(pair) for pair in zip(said, loud, strict=True)))
 
@@ -167,7 +166,7 @@ def test_answers_are_never_turned_around():
 
 def test_no_proposals_give_decisions_all_the_same():
     windows = windows_of(np.full(4, 40), np.array([0, 1, 0, 1]))
-    none = Proposals(*(part[:0] for part in proposals_of(np.arange(1), np.array([40]))))
+    none = proposals_of(np.arange(1), np.array([40])).select(slice(0))
     nothing = Reading(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0))
     labeled = reading_of(np.zeros(4), np.array([-1.0, 1, -1, 1]), windows.spans.start, windows.spans.end)
 

@@ -13,6 +13,7 @@ from moola_pipeline.windows.span_inputs import (
     N_INPUTS,
     span_inputs,
 )
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, VIEW_BARS
 
 
@@ -28,7 +29,7 @@ def made_views(n_windows: int = 3, seed: int = 0) -> np.ndarray:
 def measure(views: np.ndarray, spans: list[tuple[int, int, int, int]], atr: float = 2.0) -> np.ndarray:
     """Spans given as window, start, end, direction."""
     window, start, end, direction = (np.array(column) for column in zip(*spans, strict=True))
-    return span_inputs(views, np.full(views.shape[:2], atr), window, start, end, direction)
+    return span_inputs(views, np.full(views.shape[:2], atr), Spans.untyped(window, start, end, direction))
 
 
 def named(row: np.ndarray) -> dict[str, float]:
@@ -178,4 +179,6 @@ def test_any_legal_span_measures_finite_numbers(span: tuple[int, int, int, int])
 def test_no_span_measures_nothing():
     none = np.empty(0, np.int64)
 
-    assert span_inputs(made_views(), np.ones((3, VIEW_BARS)), none, none, none, none).shape == (0, 78)
+    assert span_inputs(
+        made_views(), np.ones((3, VIEW_BARS)), Spans.untyped(none, none, none, none)
+    ).shape == (0, 78)
