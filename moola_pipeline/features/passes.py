@@ -33,57 +33,71 @@ def first_illegal(opens, high, low, close):
 
 
 @compiled
-def track_segments(
-    high, low, close, atr, k, starts, ends, direction, swing_high, swing_low, high_bar, low_bar, confirmed
-):
-    """Fill in what `zigzag.Swings` holds, bars numbered through the whole table."""
+def track_segments(bars, k, starts, ends, swings):
+    """Fill in the arrays of `zigzag.Swings`, bars numbered through the whole table.
+
+    `bars` are high, low, close and ATR.
+    """
+    high, low, close, atr = bars
+    direction, swing_high, swing_low, high_bar, low_bar, confirmed = swings
     for i in range(len(starts)):
         first, end = starts[i], ends[i]
-        _track(
-            high[first:end], low[first:end], close[first:end], atr[first:end], k,
-            direction[first:end], swing_high[first:end], swing_low[first:end],
-            high_bar[first:end], low_bar[first:end], confirmed[first:end],
-        )  # fmt: skip
+        own = high[first:end], low[first:end], close[first:end], atr[first:end]
+        extremes = swing_high[first:end], swing_low[first:end], high_bar[first:end], low_bar[first:end]
+        _track(own, k, direction[first:end], extremes, confirmed[first:end])
         for t in range(first, end):
             high_bar[t] += first
             low_bar[t] += first
 
 
 @compiled
-def fill_features(
-    opens, high, low, close, atr, range_ema, starts, ends, tick, k, warm, structure_warm,
-    lowest, highest, neutral, values, valid, structure_valid, size,
-):  # fmt: skip
-    """Fill in what `relativity.FeatureTable` holds; `atr` and `range_ema` are NaN while they warm up."""
+def fill_features(bars, starts, ends, constants, limits, table):
+    """Fill in the arrays of `relativity.FeatureTable`.
+
+    `bars` are open, high, low, close, ATR and the mean range, the last two NaN while they warm up;
+    `constants` the tick, the zigzag's k and the bars of both warm-ups; `limits` the lowest, highest
+    and neutral value of each feature.
+    """
+    opens, high, low, close, atr, range_ema = bars
+    tick, k, warm, structure_warm = constants
+    lowest, highest, neutral = limits
+    values, valid, structure_valid, size = table
     longest = 0
     for i in range(len(starts)):
         longest = max(longest, ends[i] - starts[i])
     columns = np.empty((len(neutral), longest), np.float32)
     series = np.empty((12, longest))
     direction, confirmed = np.empty(longest, np.int8), np.empty(longest, np.bool_)
-    bars = np.empty((2, longest), np.int64)
-    reach, swing_high, swing_low, high_bar, low_bar = series[0], series[1], series[2], bars[0], bars[1]
+    swing_bars = np.empty((2, longest), np.int64)
+    reach, extremes = series[0], (series[1], series[2], swing_bars[0], swing_bars[1])
     for i in range(len(starts)):
         first, end = starts[i], ends[i]
         h, lo, c = high[first:end], low[first:end], close[first:end]
         _at_least_one_tick(atr[first:end], tick, reach, size[first:end])
-        _track(h, lo, c, reach, k, direction, swing_high, swing_low, high_bar, low_bar, confirmed)
+        _track((h, lo, c, reach), k, direction, extremes, confirmed)
         _candle(opens[first:end], h, lo, c, range_ema[first:end], tick, columns)
-        _since_swings(c, reach, swing_high, swing_low, high_bar, low_bar, columns)
+        _since_swings(c, reach, extremes, columns)
         _structure(h, lo, c, reach, tick, series[3:], columns)
         for f in range(len(neutral)):
             _clip(columns[f], len(c), lowest[f], highest[f])
         _proxies(direction, len(c), columns)
         _clip(columns[10], len(c), lowest[10], highest[10])
         _write_rows(
-            columns, warm, structure_warm, neutral,
-            values[first:end], valid[first:end], structure_valid[first:end],
-        )  # fmt: skip
+            columns,
+            warm,
+            structure_warm,
+            neutral,
+            values[first:end],
+            valid[first:end],
+            structure_valid[first:end],
+        )
 
 
 @compiled
-def _track(high, low, close, atr, k, direction, swing_high, swing_low, high_bar, low_bar, confirmed):
+def _track(bars, k, direction, extremes, confirmed):
     """One segment; bars are numbered from its first."""
+    high, low, close, atr = bars
+    swing_high, swing_low, high_bar, low_bar = extremes
     leg = 0
     extreme, extreme_bar = 0.0, 0
     top, top_bar, bottom, bottom_bar = high[0], 0, low[0], 0
@@ -163,8 +177,9 @@ def _candle(o, h, lo, c, range_ema, tick, columns):
 
 
 @compiled
-def _since_swings(c, reach, swing_high, swing_low, high_bar, low_bar, columns):
+def _since_swings(c, reach, extremes, columns):
     """Features 7-10."""
+    swing_high, swing_low, high_bar, low_bar = extremes
     n = len(c)
     row = columns[6]
     for t in range(n):
@@ -207,7 +222,8 @@ def _structure(h, lo, c, reach, tick, series, columns):
     _highest(tops, n)
     _highest(depths, n)
     for i in range(3):
-        _structure_of(c, tops[i], depths[i], reach, walked, tick, 10 << i, columns[12 + 4 * i : 16 + 4 * i])
+        rows = columns[12 + 4 * i : 16 + 4 * i]
+        _structure_of(c, (tops[i], depths[i], reach, walked), tick, 10 << i, rows)
 
 
 @compiled
@@ -224,8 +240,12 @@ def _highest(rows, n):
 
 
 @compiled
-def _structure_of(close, highest, depth, atr, walked, tick, n_bars, columns):
-    """Range, net move, efficiency and position over `n_bars`; `depth` is the lowest low, negated."""
+def _structure_of(close, series, tick, n_bars, columns):
+    """Range, net move, efficiency and position over `n_bars`.
+
+    `series` are the highest high, the lowest low, negated, ATR, and the way walked since bar 0.
+    """
+    highest, depth, atr, walked = series
     first = min(n_bars, len(close))
     n = len(close) - first
     c, reach, top, below, path = close[first:], atr[first:], highest[first:], depth[first:], walked[first:]

@@ -89,10 +89,13 @@ def _fill(
     atr = compiled_input(mean_true_range(high, low, close, starts, ends, ATR_BARS))
     range_ema = compiled_input(mean_range(high, low, starts, ends, RANGE_EMA_BARS))
     fill_features(
-        opens, high, low, close, atr, range_ema, starts, ends, tick_points, ZIGZAG_K,
-        VALID_FROM, STRUCTURE_VALID_FROM, RANGE_LOW, RANGE_HIGH, NEUTRAL,
-        table.values[rows], table.valid[rows], table.structure_valid[rows], table.atr[rows],
-    )  # fmt: skip
+        (opens, high, low, close, atr, range_ema),
+        starts,
+        ends,
+        (tick_points, ZIGZAG_K, VALID_FROM, STRUCTURE_VALID_FROM),
+        (RANGE_LOW, RANGE_HIGH, NEUTRAL),
+        (table.values[rows], table.valid[rows], table.structure_valid[rows], table.atr[rows]),
+    )
 
 
 def _check(prices: np.ndarray, segment: np.ndarray, tick_points: float) -> None:

@@ -95,7 +95,8 @@ def causal_zigzag(
     starts = np.zeros(1, np.int64) if starts is None else np.asarray(starts, np.int64)
     if n_bars and (starts[0] != 0 or (np.diff(starts) <= 0).any() or starts[-1] >= n_bars):
         raise ValueError("starts must increase from bar 0 and lie in the bars")
-    track_segments(high, low, close, atr, float(k), starts, np.append(starts[1:], n_bars), *swings)
+    bars, ends = (high, low, close, atr), np.append(starts[1:], n_bars)
+    track_segments(bars, float(k), starts, ends, tuple(swings))
     return swings
 
 

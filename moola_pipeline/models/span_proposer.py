@@ -35,10 +35,7 @@ def propose(measures: SpanMeasures, rule: Rule) -> Spans:
     count = _propose(
         measures.net_atr,
         measures.efficiency,
-        rule.min_net_atr,
-        rule.min_efficiency,
-        rule.min_length,
-        rule.max_length,
+        (rule.min_net_atr, rule.min_efficiency, rule.min_length, rule.max_length),
         ORDERINGS.index(rule.ordering),
         out,
     )
@@ -50,7 +47,8 @@ def propose(measures: SpanMeasures, rule: Rule) -> Spans:
 
 
 @numba.njit(cache=True)
-def _propose(net, efficiency, min_net, min_efficiency, min_length, max_length, ordering, out):
+def _propose(net, efficiency, bounds, ordering, out):
+    min_net, min_efficiency, min_length, max_length = bounds
     count = 0
     _, window_bars, longest = net.shape
     spans = np.empty((window_bars * longest, 2), np.int64)

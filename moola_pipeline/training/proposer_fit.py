@@ -27,13 +27,16 @@ def matches(proposals: Spans, labeled: Spans) -> np.ndarray:
     found = np.full(len(proposals.window), -1, np.int64)
     reach = np.maximum(OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE * (labeled.end - labeled.start + 1))
     spans = proposals.window, proposals.start, proposals.end
-    _match(*spans, labeled.window, labeled.start, labeled.end, reach, ONSET_COLLAR_BARS, found)
+    labels = labeled.window, labeled.start, labeled.end
+    _match(spans, labels, reach, ONSET_COLLAR_BARS, found)
     return found
 
 
 # constants of other modules come as arguments: numba's cache would not see them change
 @numba.njit(cache=True)
-def _match(window, start, end, label_window, label_start, label_end, reach, collar, found):
+def _match(spans, labels, reach, collar, found):
+    window, start, end = spans
+    label_window, label_start, label_end = labels
     used = np.zeros(len(label_window), np.bool_)
     for apart in range(collar + 1):
         for i in range(len(window)):

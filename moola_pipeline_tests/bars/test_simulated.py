@@ -33,6 +33,7 @@ from moola_pipeline.bars.simulated.plan import (
     SECOND_EXPANSION,
     SETUP,
     Patterns,
+    Phase,
     Phases,
     draw_patterns,
     expansions,
@@ -56,8 +57,8 @@ def two_patterns() -> Patterns:
     phases = Phases.none(2)
     both, second = np.array([True, True]), np.array([False, True])
     ones = np.ones(2)
-    phases.fill(SETUP, second, length=np.array([0, 20]), drift=0 * ones, noise=0.5 * ones, pull=0.2)
-    phases.fill(EXPANSION, both, length=np.array([2, 3]), drift=np.array([-2.0, 6.0]), noise=ones)
+    phases.fill(SETUP, second, Phase(np.array([0, 20]), 0 * ones, 0.5 * ones, pull=0.2))
+    phases.fill(EXPANSION, both, Phase(np.array([2, 3]), np.array([-2.0, 6.0]), ones))
     kind = np.array([2, CONSOLIDATION])
     return Patterns(kind, np.array([-1, 1]), np.array([False, True]), np.array([5, 8]), phases)
 

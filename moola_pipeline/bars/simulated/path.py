@@ -98,10 +98,8 @@ def walk(
     steps = rng.standard_normal((len(sigma), STEPS_PER_BAR), np.float32)
     steps /= np.float32(STEPS_PER_BAR**0.5)
     reach = UNSEEN_REACH * rng.standard_exponential((len(sigma), 2))
-    return _walk(
-        plan.drift, plan.noise, plan.pull, plan.anew, plan.new_unit, plan.free * REVERSAL,
-        sigma, gaps, segment_start, steps, reach,
-    )  # fmt: skip
+    obeyed = plan.drift, plan.noise, plan.pull, plan.anew, plan.new_unit, plan.free * REVERSAL
+    return _walk(obeyed, sigma, gaps, segment_start, steps, reach)
 
 
 @njit(cache=True)
@@ -125,7 +123,8 @@ def autoregression(shocks: np.ndarray, memory: float) -> np.ndarray:
 
 
 @njit(cache=True)
-def _walk(drift, noise, pull, anew, new_unit, reversal, sigma, gaps, segment_start, steps, reach):
+def _walk(plan, sigma, gaps, segment_start, steps, reach):
+    drift, noise, pull, anew, new_unit, reversal = plan
     bars = np.empty((len(sigma), 4))
     n_steps = steps.shape[1]
     close, atr = 0.0, RANGE_PER_VOLATILITY * sigma[0]

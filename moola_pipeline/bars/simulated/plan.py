@@ -25,6 +25,17 @@ HASTE = 0.3
 
 
 @dataclass(frozen=True)
+class Phase:
+    """What happens in one phase of each pattern, (n_patterns,) each; for the terms see `Phases`."""
+
+    length: np.ndarray
+    drift: np.ndarray
+    noise: np.ndarray
+    pull: np.ndarray | float = 0.0
+    same_unit: bool = False
+
+
+@dataclass(frozen=True)
 class Phases:
     """What happens in each phase of each pattern, (n_patterns, 6) each.
 
@@ -49,23 +60,13 @@ class Phases:
         drift, noise, pull = np.zeros((3, *shape))
         return cls(np.zeros(shape, np.int64), drift, noise, pull, np.zeros(shape, bool))
 
-    def fill(
-        self,
-        phase: int,
-        where: np.ndarray,
-        *,
-        length: np.ndarray,
-        drift: np.ndarray,
-        noise: np.ndarray,
-        pull: np.ndarray | float = 0.0,
-        same_unit: bool = False,
-    ) -> None:
-        """Give the patterns in `where` this phase; every array is (n_patterns,)."""
-        self.length[where, phase] = length[where]
-        self.drift[where, phase] = drift[where]
-        self.noise[where, phase] = noise[where]
-        self.pull[where, phase] = np.broadcast_to(pull, where.shape)[where]
-        self.same_unit[where, phase] = same_unit
+    def fill(self, phase: int, where: np.ndarray, drawn: "Phase") -> None:
+        """Give the patterns in `where`, (n_patterns,) bool, this phase."""
+        self.length[where, phase] = drawn.length[where]
+        self.drift[where, phase] = drawn.drift[where]
+        self.noise[where, phase] = drawn.noise[where]
+        self.pull[where, phase] = np.broadcast_to(drawn.pull, where.shape)[where]
+        self.same_unit[where, phase] = drawn.same_unit
 
 
 @dataclass(frozen=True)
@@ -155,17 +156,21 @@ def _draw_consolidations(phases: Phases, where: np.ndarray, rng: np.random.Gener
     phases.fill(
         APPROACH,
         where & (rng.random(n) < 0.6),
-        length=rng.integers(8, 26, n),
-        drift=rng.choice((-1, 1), n) * _leg_move(n, rng) * rng.uniform(0.0, 0.8, n),
-        noise=rng.uniform(0.6, 1.0, n),
+        Phase(
+            length=rng.integers(8, 26, n),
+            drift=rng.choice((-1, 1), n) * _leg_move(n, rng) * rng.uniform(0.0, 0.8, n),
+            noise=rng.uniform(0.6, 1.0, n),
+        ),
     )
     phases.fill(
         SETUP,
         where,
-        length=rng.integers(15, 46, n),
-        drift=rng.normal(0, 0.8, n),
-        noise=rng.uniform(0.4, 0.85, n),
-        pull=rng.uniform(0.08, 0.35, n),
+        Phase(
+            length=rng.integers(15, 46, n),
+            drift=rng.normal(0, 0.8, n),
+            noise=rng.uniform(0.4, 0.85, n),
+            pull=rng.uniform(0.08, 0.35, n),
+        ),
     )
 
 
@@ -175,7 +180,9 @@ def _draw_retracements(
     """A leg in the direction of the surge to come, and a retracement of part of it."""
     n = len(where)
     leg = direction * _leg_move(n, rng)
-    phases.fill(APPROACH, where, length=rng.integers(8, 26, n), drift=leg, noise=rng.uniform(0.6, 1.0, n))
+    phases.fill(
+        APPROACH, where, Phase(length=rng.integers(8, 26, n), drift=leg, noise=rng.uniform(0.6, 1.0, n))
+    )
     _retrace(phases, SETUP, where, leg, rng)
 
 
@@ -187,16 +194,18 @@ def _draw_surges(
     for phase, surging in ((EXPANSION, where), (SECOND_EXPANSION, again)):
         bars = np.minimum(2 + rng.negative_binomial(2, 0.5, n), 14)
         move = direction * rng.lognormal(np.log(SURGE_SPEED), SURGE_SPREAD, n) * bars**0.5
-        phases.fill(phase, surging, length=bars, drift=move, noise=rng.uniform(*SURGE_NOISE, n))
+        phases.fill(phase, surging, Phase(length=bars, drift=move, noise=rng.uniform(*SURGE_NOISE, n)))
     _retrace(phases, PULLBACK, again, phases.drift[:, EXPANSION], rng)
     last_move = np.where(again, phases.drift[:, SECOND_EXPANSION], phases.drift[:, EXPANSION])
     phases.fill(
         AFTERMATH,
         np.ones(n, bool),
-        length=rng.integers(3, 15, n),
-        drift=-last_move * rng.uniform(0.0, 0.9, n),
-        noise=rng.uniform(0.8, 1.4, n),
-        same_unit=True,
+        Phase(
+            length=rng.integers(3, 15, n),
+            drift=-last_move * rng.uniform(0.0, 0.9, n),
+            noise=rng.uniform(0.8, 1.4, n),
+            same_unit=True,
+        ),
     )
 
 
@@ -211,10 +220,12 @@ def _retrace(
     phases.fill(
         phase,
         where,
-        length=rng.integers(5, 19, n),
-        drift=-leg * rng.uniform(*GIVEN_BACK, n),
-        noise=rng.uniform(0.5, 0.95, n),
-        same_unit=True,
+        Phase(
+            length=rng.integers(5, 19, n),
+            drift=-leg * rng.uniform(*GIVEN_BACK, n),
+            noise=rng.uniform(0.5, 0.95, n),
+            same_unit=True,
+        ),
     )
 
 
