@@ -111,7 +111,7 @@ def test_the_page_and_the_terminal_tell_the_same_figures():
 def test_rows_for_the_clock_are_of_every_kind(source: MarketArrays):
     rows = labeled_rows(source, 40)
     assert set(rows.kind) == {0, 1, EMPTY}
-    assert (rows.spans.type >= 0).any() and (rows.spans.expansion == 0).any()
+    assert (rows.spans.type >= 0).any() and (rows.expansion == 0).any()
 
 
 def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: MarketArrays):

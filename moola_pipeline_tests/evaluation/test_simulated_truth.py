@@ -33,7 +33,7 @@ def test_what_was_planted_in_the_cores_of_windows_is_found_again_with_its_type()
     truth = truth_of(windows)
     outside = truth.iloc[:1].assign(started_at=TIMES[10], ended_at=TIMES[12])
     found = planted_windows(windows, pd.concat([outside, truth], ignore_index=True), TIMES)
-    for column, wanted in zip(found.spans, windows.spans, strict=True):
+    for column, wanted in zip(found.spans.arrays, windows.spans.arrays, strict=True):
         np.testing.assert_array_equal(column, wanted)
 
 

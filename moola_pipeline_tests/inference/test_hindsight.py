@@ -64,7 +64,8 @@ def table(bars: MarketArrays) -> pd.DataFrame:
     opened = OPENED + pd.to_timedelta(bars.segment, unit="D") + pd.to_timedelta(minute, unit="min")
     frame = pd.DataFrame(bars.prices, columns=["open", "high", "low", "close"])
     frame.insert(0, "timestamp", pd.DatetimeIndex(opened).as_unit("ns"))
-    return frame.assign(segment=bars.segment.astype(np.int32))
+    session = OPENED.tz_localize(None).normalize() + pd.to_timedelta(bars.segment, unit="D")
+    return frame.assign(segment=bars.segment.astype(np.int32), session=session.as_unit("ns"))
 
 
 def marked(annotator: Annotator, bars: pd.DataFrame) -> Annotation:

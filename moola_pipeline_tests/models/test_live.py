@@ -118,7 +118,7 @@ def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: 
     for i in np.flatnonzero(spans.direction > 0)[::150]:
         row = BAR0[spans.window[i]]
         features = torch.from_numpy(MARKET.bars.features[row - 20 : row + LIVE_BARS][None].copy())
-        one = MARKET.bars.measure_inputs(BAR0, type(spans)(*(part[i : i + 1] for part in spans)), LIVE_BARS)
+        one = MARKET.bars.measure_inputs(BAR0, spans.select(slice(i, i + 1)), LIVE_BARS)
         span = SpanTensors(
             torch.tensor([0]),
             torch.tensor([spans.start[i]]),

@@ -58,7 +58,7 @@ def plain_propose(measures: SpanMeasures, rule: Rule) -> list[tuple[int, int, in
 
 
 def as_rows(proposals: Spans) -> list[tuple[int, int, int]]:
-    return list(zip(*(part.tolist() for part in proposals[:3]), strict=True))
+    return list(zip(*(part.tolist() for part in proposals.arrays[:3]), strict=True))
 
 
 def test_net_move_and_efficiency_worked_by_hand():
@@ -162,7 +162,7 @@ def test_upside_down_bars_give_the_same_spans_the_other_way():
 def test_a_rule_that_nothing_satisfies_proposes_nothing():
     proposals = propose(MEASURES, rule_with(min_net_atr=1e6))
 
-    assert [len(part) for part in proposals] == [0] * 6
+    assert [len(part) for part in proposals.arrays] == [0] * 5
 
 
 def test_an_unknown_threshold_is_refused():

@@ -163,7 +163,7 @@ def test_expected_priors_are_the_shares_in_batches_that_are_drawn(
     spans, times = train.rows.spans, np.bincount(drawn, minlength=len(weights))
 
     shares = {"bars": np.average(train.rows.bar_target[drawn][train.rows.bar_known[drawn]])}
-    for task, target in (("expansion", spans.expansion), ("type", spans.type)):
+    for task, target in (("expansion", train.rows.expansion), ("type", spans.type)):
         known = target >= 0
         shares[task] = np.average(target[known], weights=times[spans.window][known])
     assert expected_priors(train.rows, weights) == pytest.approx(shares, abs=0.02)

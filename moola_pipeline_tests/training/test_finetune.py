@@ -412,8 +412,8 @@ def test_a_setting_out_of_bounds_is_refused(changes: dict[str, object]):
 def broken(examples: Examples, row: int) -> Examples:
     """The rows with labeled spans in one of them that start nowhere."""
     spans = examples.spans
-    start = np.where(spans.window == row, np.nan, spans.true_start)
-    return replace(examples, spans=replace(spans, true_start=start))
+    start = np.where(spans.window == row, np.nan, examples.true_start)
+    return replace(examples, true_start=start)
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
@@ -430,13 +430,13 @@ def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer, market
     values = market.bars.features.copy()  # rows that are learned from are computed from prices
     values[trainer.validation.bar0[0]] = np.nan
     with pytest.raises(FloatingPointError, match="the loss must be finite, got nan"):
-        trainer(values=values)
+        trainer(market=replace(market.bars, features=values))
 
 
 def test_one_type_alone_is_refused(trainer: Trainer, train: Lesson):
     spans = train.windows.spans
     alike = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
-    rows = make_examples(alike, train.measures, train.proposals)
+    rows = make_examples(alike, train.proposals)
     with pytest.raises(ValueError, match=f"must hold both types, got {len(spans.type)} and 0"):
         trainer(train=rows)
 
@@ -454,7 +454,7 @@ def test_less_than_a_batch_is_refused_with_the_way_out(trainer: Trainer):
 
 def test_validation_without_an_expansion_is_refused(trainer: Trainer, validation: Lesson):
     empty = validation.windows._replace(spans=validation.windows.spans.select(slice(0)))
-    rows = make_examples(empty, validation.measures, validation.proposals)
+    rows = make_examples(empty, validation.proposals)
     with pytest.raises(ValueError, match="validation rows must hold a labeled expansion, got none"):
         trainer(validation=rows)
 
@@ -479,7 +479,7 @@ def test_types_without_a_reason_are_not_learned(trainer: Trainer, train: Lesson,
     for part in (train, validation):
         spans = part.windows.spans
         shuffled = part.windows._replace(spans=replace(spans, type=rng.permutation(spans.type)))
-        rows.append(make_examples(shuffled, part.measures, part.proposals))
+        rows.append(make_examples(shuffled, part.proposals))
     by_chance = trainer(small_with(epochs=10, dropout=0.2, patience=30), train=rows[0], validation=rows[1])
 
     assert by_chance.history[by_chance.best_epoch]["val_type"] > 0.9 * np.log(2)
