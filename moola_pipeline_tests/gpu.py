@@ -19,6 +19,7 @@ from moola_pipeline.bars.schema import NQ
 from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, simulate
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.benchmarks.batch_speed import BatchSpeed
+from moola_pipeline.benchmarks.finetune_speed import unjudged
 from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier
 from moola_pipeline.benchmarks.training_speed import measure_pretraining
 from moola_pipeline.storage.atomic_write import publish_json
@@ -32,7 +33,7 @@ from moola_pipeline.training.objectives.objective import Dropping, Shown
 from moola_pipeline.training.pretrain import PretrainResult, new_encoder, new_optimizer, pretrain
 from moola_pipeline.training.pretraining_loop import shown_batches, train_epoch
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs
+from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, Student
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -197,7 +198,7 @@ def taught_for(source: MarketArrays, n_steps: int, device: str, settings: Finetu
     """One epoch of so many steps on lessons."""
     views = n_steps * settings.taught_batch_windows
     lessons = lessons_of(source, views, views, np.random.default_rng(0))
-    teach(new_classifier(source).to(device), source, lessons, settings, 0, device, lambda entry: None)
+    teach(unjudged(new_classifier(source).to(device)), source, lessons, settings, 0)
 
 
 def labeled_for(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
@@ -206,7 +207,8 @@ def labeled_for(source: MarketArrays, n_steps: int, device: str, settings: Finet
     classifier = new_classifier(source).to(device)
     held_out = list(batches(source, rows, np.arange(min(64, len(rows.kind))), 64, device))
     best = BestEpoch(classifier, held_out, 0.0, 99, lambda entry: None)
-    LabelEpochs(classifier, source, rows, settings, 0, device, Averaging(classifier, 0.0), best).learn(0, [])
+    student = Student(classifier, Averaging(classifier, 0.0), best, device)
+    LabelEpochs(student, source, rows, settings, 0).learn(0, [])
 
 
 def speeds(found: list[BatchSpeed]) -> Iterator[Figure]:

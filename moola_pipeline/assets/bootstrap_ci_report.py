@@ -85,6 +85,7 @@ def bootstrap_ci_report(
     from moola_pipeline.report import checks as conclusions
     from moola_pipeline.report.html import render_html, summary_lines
     from moola_pipeline.training.device import precision_on
+    from moola_pipeline.training.examples import TrainingData
     from moola_pipeline.training.settings import FinetuneSettings
     from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -100,10 +101,8 @@ def bootstrap_ci_report(
         market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
         trial = Trial(market, make_ground(test, settings.resamples, rng))
         with fresh_networks(
-            trial,
+            TrainingData(market, train, labeled_windows(labeled_expansions, "validation")),
             pretrained_encoder.encoder,
-            train,
-            labeled_windows(labeled_expansions, "validation"),
             FinetuneSettings.model_validate(facts["settings"]),
             settings.scratch_seeds,
             device,

@@ -58,6 +58,7 @@ def finetuned_classifier(
     from moola_pipeline.training.best_epoch import LEAST_SPREAD
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
+    from moola_pipeline.training.examples import TrainingData
     from moola_pipeline.training.expansion_models import train_annotators
     from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -67,6 +68,8 @@ def finetuned_classifier(
         checkpoints = Checkpoints(pipeline.checkpoints("finetuned_classifier"), stage.made_from.fingerprint)
         train = labeled_windows(labeled_expansions, "train")
         validation = labeled_windows(labeled_expansions, "validation")
+        tick_points = stage.market.instrument.tick_points
+        market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
 
         epochs_done: dict[int, int] = {}
 
@@ -79,11 +82,7 @@ def finetuned_classifier(
         with windows_by_time(raw_nq_bars):
             trained = train_annotators(
                 pretrained_encoder.encoder,
-                MarketArrays.from_table(
-                    raw_nq_bars, stage.market.instrument.tick_points, relativity_features
-                ),
-                train,
-                validation,
+                TrainingData(market, train, validation),
                 settings,
                 device,
                 on_epoch,

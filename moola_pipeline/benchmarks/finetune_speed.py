@@ -15,14 +15,11 @@ from moola_pipeline.training.batches import Augmentation, Batch, batches, sampli
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.examples import Examples
-from moola_pipeline.training.live_pseudo_labels import LiveLessons
 from moola_pipeline.training.losses import TaskWeights, losses
-from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, new_optimizer
+from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, Student, new_optimizer
+from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.spans import Spans
-from moola_pipeline.windows.window_geometry import LIVE_BARS, WINDOW_BARS
 
 LIVE_SHARE = 0.75
 """Live windows shown with each window that is read whole, as the default settings have them."""
@@ -36,6 +33,12 @@ class _Unjudged:
 
     def note(self, entry: dict[str, float]) -> None:
         """Nothing."""
+
+
+def unjudged(classifier: Classifier) -> Student:
+    """A network to train whose epochs nobody judges."""
+    device = classifier.encoder.hidden_bar.device
+    return Student(classifier, Averaging(classifier, 0.0), cast(BestEpoch, _Unjudged()), device)
 
 
 def measure_labels(market: MarketArrays, device: str, steps: int | None = None) -> list[BatchSpeed]:
@@ -55,10 +58,9 @@ def _labels_at(market: MarketArrays, rows: Examples, size: int, device: str, ste
     rng = np.random.default_rng(0)
     drawn = rng.choice(len(rows.kind), steps * size, p=sampling_weights(rows, settings.balanced))
     shown = _repeated(rows, drawn)  # an epoch has as many steps as there are rows for
-    classifier = new_classifier(market).to(device).train()
-    averaging = Averaging(classifier, settings.average_decay)
-    unjudged = cast(BestEpoch, _Unjudged())
-    epochs = LabelEpochs(classifier, market, shown, settings, 0, device, averaging, unjudged)
+    student = unjudged(new_classifier(market).to(device))
+    classifier = student.classifier.train()
+    epochs = LabelEpochs(student, market, shown, settings, 0)
     augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
     order = np.arange(len(shown.kind))
     there = list(batches(market, shown, order, size, device, augmentation))
@@ -100,7 +102,8 @@ def _lessons_at(market: MarketArrays, size: int, device: str, steps: int) -> Bat
     settings = FinetuneSettings(taught_epochs=1, taught_batch_windows=size)
     live_size = int(LIVE_SHARE * size)
     lessons = lessons_of(market, steps * size, steps * live_size, np.random.default_rng(0))
-    classifier = new_classifier(market).to(device).train()
+    student = unjudged(new_classifier(market).to(device))
+    classifier = student.classifier.train()
     classifier.set_dropout(settings.taught_dropout)
     there = _prepared(market, lessons, steps, device)
     optimizer = torch.optim.AdamW(
@@ -120,7 +123,7 @@ def _lessons_at(market: MarketArrays, size: int, device: str, steps: int) -> Bat
     learn(optimizer, there[:2], loss_of)  # warm
     ways = {
         "bare": lambda: learn(optimizer, there, loss_of),
-        "loop": lambda: teach(classifier, market, lessons, settings, 0, device, lambda entry: None),
+        "loop": lambda: teach(student, market, lessons, settings, 0),
     }
     taken = in_turns(ways, device)
     return BatchSpeed(size, size + live_size, taken["bare"] / steps, taken["loop"] / steps, {})
@@ -130,21 +133,21 @@ def _said(classifier: Classifier, features: torch.Tensor, spans: SpanTensors) ->
     return classifier.read_spans(features, classifier.encoder(features), spans)
 
 
-def _prepared(market: MarketArrays, lessons: Lessons, steps: int, device: str) -> list[tuple[Lesson, Lesson]]:
+def _prepared(
+    market: MarketArrays, lessons: PseudoLabels, steps: int, device: str
+) -> list[tuple[Lesson, Lesson]]:
     """Every batch of one epoch on the device, windows read whole and live ones."""
     live = lessons.live
     if live is None:
         raise ValueError("lessons must hold live ones, got none")
-    whole_told = np.stack([lessons.expansion, lessons.retracement], axis=1)
-    live_told = np.stack([live.begun, live.retracement], axis=1)
+    return list(zip(_cut(market, lessons, steps, device), _cut(market, live, steps, device), strict=True))
 
-    def cut(asked: Lessons | LiveLessons, spans: Spans, told: np.ndarray, bars: int) -> list[Lesson]:
-        views = views_of(asked.bar0, spans)
-        made = []
-        for shown in np.array_split(np.arange(len(views.bar0)), steps):
-            chosen, features, on_it = spans_in(views, shown, market, spans, asked.inputs, device, bars)
-            made.append((features, on_it, torch.from_numpy(told[chosen]).to(device)))
-        return made
 
-    whole = cut(lessons, lessons.proposals, whole_told, WINDOW_BARS)
-    return list(zip(whole, cut(live, live.spans, live_told, LIVE_BARS), strict=True))
+def _cut(market: MarketArrays, lessons: PseudoLabels, steps: int, device: str) -> list[Lesson]:
+    views, told = views_of(lessons.bar0, lessons.spans), [lessons.expansion, lessons.retracement]
+    made = []
+    for shown in np.array_split(np.arange(len(views.bar0)), steps):
+        spans = lessons.spans, lessons.inputs
+        chosen, features, on_it = spans_in(views, shown, market, *spans, device, lessons.bars)
+        made.append((features, on_it, torch.from_numpy(np.stack(told, axis=1)[chosen]).to(device)))
+    return made

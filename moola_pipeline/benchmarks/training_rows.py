@@ -12,9 +12,8 @@ from moola_pipeline.models.live import beginnings
 from moola_pipeline.models.span_inference import views_of
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.examples import Examples, make_examples
-from moola_pipeline.training.live_pseudo_labels import LiveLessons
-from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.dense import live_windows, pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
@@ -49,7 +48,7 @@ def labeled_rows(market: MarketArrays, n_windows: int) -> Examples:
     return make_examples(windows, proposals)
 
 
-def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.Generator) -> Lessons:
+def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.Generator) -> PseudoLabels:
     """Lessons of so many views and live views, with answers drawn at random.
 
     Raises:
@@ -63,8 +62,9 @@ def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.G
     spans = beginnings(market, closed, MIN_NET_ATR)
     closed, spans = _first_views(closed, spans, n_live)
     told = market.measure_inputs(closed, spans, LIVE_BARS)
-    live = LiveLessons(closed, spans, told, _shares(rng, len(told)), _shares(rng, len(told)))
-    return Lessons(bar0, proposals, inputs, _shares(rng, len(inputs)), _shares(rng, len(inputs)), live)
+    live = PseudoLabels(closed, spans, told, _shares(rng, len(told)), _shares(rng, len(told)), LIVE_BARS)
+    answers = _shares(rng, len(inputs)), _shares(rng, len(inputs))
+    return PseudoLabels(bar0, proposals, inputs, *answers, live=live)
 
 
 def _first_views(bar0: np.ndarray, spans: Spans, n_views: int) -> tuple[np.ndarray, Spans]:

@@ -89,7 +89,7 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
     from moola_pipeline.staleness.fingerprints import room_digest
     from moola_pipeline.studies.pretraining_study import Origin, Study
     from moola_pipeline.studies.store import CELL_ROOMS, ENCODER_ROOMS, Store
-    from moola_pipeline.studies.trials import Ground
+    from moola_pipeline.training.examples import TrainingData
     from moola_pipeline.windows.dense import pretraining_windows
     from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -100,7 +100,7 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
     train, validation = (labeled_windows(labels, split) for split in ("train", "validation"))
     end = training_rows_end(table, resolve_dates(market.splits, labels))
     return Study(
-        Ground(arrays, train, validation),
+        TrainingData(arrays, train, validation),
         pretraining_windows(arrays.segment, end, settings.pretrain.stride),
         Store(market.home.studies / market.name),
         settings,

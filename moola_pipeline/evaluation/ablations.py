@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from moola_pipeline.evaluation.test_set import Trial
-from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.report.checks import UNTRAINED
+from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.parallel import Promised, side_by_side
 from moola_pipeline.training.settings import FinetuneSettings
@@ -21,10 +20,8 @@ SCRATCH = "scratch"
 
 @contextmanager
 def fresh_networks(
-    trial: Trial,
+    data: TrainingData,
     encoder: Encoder,
-    train: LabeledWindows,
-    validation: LabeledWindows,
     settings: FinetuneSettings,
     scratch_seeds: int,
     device: str,
@@ -37,9 +34,8 @@ def fresh_networks(
     the first seed; SCRATCH trains all of it as the model was.
 
     Args:
-        trial: The table of bars.
+        data: The bars and labeled windows that the model was trained on.
         encoder: The pretrained one; its scaling of the features is kept, its weights are not.
-        train, validation: As the model had them.
         settings: Of fine-tuning, as the model had them.
         scratch_seeds: Of the model's seeds, how many are trained from scratch.
         device: Where the networks run.
@@ -53,10 +49,8 @@ def fresh_networks(
     works = {
         name: partial(
             _train_fresh,
-            trial,
+            data,
             encoder,
-            train,
-            validation,
             settings.model_copy(update={"seeds": seeds}),
             device,
             name == UNTRAINED,
@@ -70,10 +64,8 @@ def fresh_networks(
 
 
 def _train_fresh(
-    trial: Trial,
+    data: TrainingData,
     encoder: Encoder,
-    train: LabeledWindows,
-    validation: LabeledWindows,
     settings: FinetuneSettings,
     device: str,
     frozen: bool,
@@ -83,5 +75,5 @@ def _train_fresh(
     initialize(fresh, FRESH_SEED)
     if frozen:
         settings = settings.model_copy(update={"frozen_epochs": settings.epochs, "taught_windows": 0})
-    trained = train_annotators(fresh, trial.market, train, validation, settings, device, on_epoch)
+    trained = train_annotators(fresh, data, settings, device, on_epoch)
     return {seed: one.annotator for seed, one in trained.items()}

@@ -17,6 +17,7 @@ from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.metrics.scores import make_ground
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -89,7 +90,8 @@ def trained(planted: Planted, device: str) -> Annotator:
     initialize(encoder, 0)
     market = planted.trial.market
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
-    made = train_annotators(encoder.eval(), market, planted.train, planted.validation, TRAINING, device)
+    data = TrainingData(market, planted.train, planted.validation)
+    made = train_annotators(encoder.eval(), data, TRAINING, device)
     return made[TRAINING.seeds[0]].annotator
 
 

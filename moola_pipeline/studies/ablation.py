@@ -16,7 +16,7 @@ from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.studies.ablation_folds import N_FOLDS, Fold, Part, StudyGround, time_folds
 from moola_pipeline.studies.ablation_rows import LESSONS, SPARSE_BARS, Row
 from moola_pipeline.training.checkpoints import digest_of
-from moola_pipeline.training.finetune import finetune
+from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.training.thresholds import fit_decisions
@@ -147,13 +147,10 @@ def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str)
     lessons = fold.lessons(settings.taught_windows) if row.path == LESSONS else None
     result = finetune(
         encoder,
-        market,
-        fold.train.rows,
-        fold.validation.rows,
+        FinetuneRows(market, fold.train.rows, fold.validation.rows, lessons),
         settings,
         seed,
         device,
-        lessons=lessons,
     )
     seconds = sum(entry["seconds"] for entry in result.history)
     return _said(fold, market, result.classifier) | {"seconds": seconds, "epochs": len(result.history)}

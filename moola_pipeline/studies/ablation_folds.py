@@ -12,10 +12,11 @@ from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import assign_splits, resolve_dates
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import digest_of
-from moola_pipeline.training.examples import Examples, make_examples
+from moola_pipeline.training.examples import Examples, TrainingData, make_examples
 from moola_pipeline.training.proposer_fit import fit_rule
-from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
+from moola_pipeline.training.pseudo_labels import make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
@@ -27,18 +28,13 @@ WHOLE = -1
 
 
 @dataclass(frozen=True)
-class StudyGround:
+class StudyGround(TrainingData):
     """A market as a study sees it: training and validation windows, and no test window.
 
     Attributes:
-        market: The bar table and its features.
-        train, validation: Labeled windows.
         digest: Of bars and labels.
     """
 
-    market: MarketArrays
-    train: LabeledWindows
-    validation: LabeledWindows
     digest: str
 
     def __len__(self) -> int:
@@ -78,7 +74,7 @@ class Fold:
     ground: StudyGround
     held_out: np.ndarray
     learned: np.ndarray
-    _lessons: dict[int, Lessons] = field(default_factory=dict)
+    _lessons: dict[int, PseudoLabels] = field(default_factory=dict)
 
     @cached_property
     def rule(self) -> Rule:
@@ -103,10 +99,10 @@ class Fold:
         """The block itself."""
         return self._part(self.ground.train.select(self.held_out))
 
-    def lessons(self, n_windows: int) -> Lessons:
+    def lessons(self, n_windows: int) -> PseudoLabels:
         """Lessons by teachers fitted without the block, none of them on bars of it."""
         if n_windows not in self._lessons:
-            made = make_lessons(self.ground.market, self.train.windows, self.rule, n_windows)
+            made = make_pseudo_labels(self.ground.market, self.train.windows, self.rule, n_windows)
             self._lessons[n_windows] = _outside(made, ~self.touches(made.bar0))
         return self._lessons[n_windows]
 
@@ -163,10 +159,10 @@ def whole_training(ground: StudyGround) -> Fold:
     return Fold(WHOLE, ground, ~everything, everything)
 
 
-def _outside(lessons: Lessons, kept: np.ndarray) -> Lessons:
+def _outside(lessons: PseudoLabels, kept: np.ndarray) -> PseudoLabels:
     """The lessons of the windows marked True."""
-    mine = kept[lessons.proposals.window]
-    proposals = lessons.proposals.select(mine)
-    proposals = replace(proposals, window=(np.cumsum(kept) - 1)[proposals.window])
+    mine = kept[lessons.spans.window]
+    spans = lessons.spans.select(mine)
+    spans = replace(spans, window=(np.cumsum(kept) - 1)[spans.window])
     inputs, expansion = lessons.inputs[mine], lessons.expansion[mine]
-    return Lessons(lessons.bar0[kept], proposals, inputs, expansion, lessons.retracement[mine])
+    return PseudoLabels(lessons.bar0[kept], spans, inputs, expansion, lessons.retracement[mine])

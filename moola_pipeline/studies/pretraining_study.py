@@ -12,7 +12,8 @@ from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell, Store, content_key
-from moola_pipeline.studies.trials import MEASURED, Given, Ground, measured_trial, run_trial
+from moola_pipeline.studies.trials import MEASURED, Given, measured_trial, run_trial
+from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 
@@ -95,7 +96,7 @@ class Study:
         device: Where networks run.
     """
 
-    ground: Ground
+    ground: TrainingData
     windows: np.ndarray
     store: Store
     settings: StudySettings

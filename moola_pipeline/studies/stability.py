@@ -13,7 +13,7 @@ from moola_pipeline.storage.checksums import publish_record
 from moola_pipeline.studies.ablation import AblationStore, kept_training
 from moola_pipeline.studies.ablation_folds import StudyGround, whole_training
 from moola_pipeline.studies.ablation_rows import ROWS
-from moola_pipeline.training.finetune import finetune
+from moola_pipeline.training.finetune import FinetuneRows, finetune
 
 N_SEEDS = 20
 LEAST_SHARE = 0.05
@@ -67,13 +67,15 @@ def run_seeds(
             market, settings = ground.market, row.settings
             result = finetune(
                 store.encoder(whole, device),
-                market,
-                whole.train.rows,
-                whole.validation.rows,
+                FinetuneRows(
+                    market,
+                    whole.train.rows,
+                    whole.validation.rows,
+                    whole.lessons(settings.taught_windows),
+                ),
                 settings,
                 seed,
                 device,
-                lessons=whole.lessons(settings.taught_windows),
             )
             part = whole.validation
             logits = read_spans(result.classifier, market, part.windows.bar0, part.labeled).retracement

@@ -21,16 +21,16 @@ from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell
 from moola_pipeline.studies.subsets import nested_subset
-from moola_pipeline.training.examples import Examples, make_examples
-from moola_pipeline.training.finetune import finetune
+from moola_pipeline.training.examples import Examples, TrainingData, make_examples
+from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.training.objectives.objective import before_states
 from moola_pipeline.training.proposer_fit import fit_rule
-from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
+from moola_pipeline.training.pseudo_labels import make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.training.thresholds import fit_decisions
-from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_BEFORE
-from moola_pipeline.windows.spans import SpanMeasures, Spans
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 MEASURED = "measured"
@@ -38,28 +38,10 @@ MEASURED = "measured"
 
 
 @dataclass(frozen=True)
-class Ground:
-    """Where the study is held: the bars, the training labels, and the windows that judge.
-
-    Attributes:
-        market: The bar table.
-        train, validation: Labeled windows in it.
-    """
-
-    market: MarketArrays
-    train: LabeledWindows
-    validation: LabeledWindows
-
-    def measures(self, windows: LabeledWindows) -> SpanMeasures:
-        """Every plausible span of windows."""
-        return self.market.measure_spans(windows.bar0)
-
-
-@dataclass(frozen=True)
 class Given:
     """A subset of the training labels and all that is fitted on it without an encoder."""
 
-    ground: Ground
+    ground: TrainingData
     count: int
     seed: int
     settings: StudySettings
@@ -73,26 +55,26 @@ class Given:
     @cached_property
     def rule(self) -> Rule:
         """The rule that proposes spans, fitted on the subset."""
-        measures = self.ground.measures(self.windows)
+        measures = self.ground.market.measure_spans(self.windows.bar0)
         return fit_rule(measures, self.windows.spans, self.settings.finetune.proposal_beta)
 
     @cached_property
     def examples(self) -> Examples:
         """Training rows."""
-        measures = self.ground.measures(self.windows)
+        measures = self.ground.market.measure_spans(self.windows.bar0)
         return make_examples(self.windows, propose(measures, self.rule))
 
     @cached_property
     def asked(self) -> tuple[Spans, Spans]:
         """Spans of the validation windows: those that the rule proposes, and the labeled ones."""
-        measures = self.ground.measures(self.ground.validation)
+        measures = self.ground.market.measure_spans(self.ground.validation.bar0)
         return propose(measures, self.rule), self.ground.validation.spans.pointed()
 
     @cached_property
-    def lessons(self) -> Lessons:
+    def lessons(self) -> PseudoLabels:
         """What teachers fitted on the subset say of unlabeled training windows."""
         n_windows = self.settings.finetune.taught_windows
-        return make_lessons(self.ground.market, self.windows, self.rule, n_windows)
+        return make_pseudo_labels(self.ground.market, self.windows, self.rule, n_windows)
 
 
 def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: str = "cpu") -> Cell:
@@ -114,13 +96,11 @@ def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: st
     market, validation = ground.market, ground.validation
     trained = finetune(
         encoder,
-        market,
-        given.examples,
-        given.examples,  # the epoch kept is the one best on what it learns from: in effect the last
+        # the epoch kept is the one best on what it learns from: in effect the last
+        FinetuneRows(market, given.examples, given.examples, given.lessons if taught else None),
         label_settings(settings, len(given.examples.kind), taught),
         given.seed,
         device,
-        lessons=given.lessons if taught else None,
     )
     network = trained.classifier.to(device)
     proposals, labeled = given.asked
@@ -193,7 +173,7 @@ def _named(given: Given, arm: str, taught: bool) -> dict[str, Any]:
     }
 
 
-def _states(ground: Ground, windows: LabeledWindows, encoder: Encoder) -> np.ndarray:
+def _states(ground: TrainingData, windows: LabeledWindows, encoder: Encoder) -> np.ndarray:
     spans = windows.spans
     features = ground.market.feature_views(windows.bar0[spans.window], spans.direction < 0)
     onset = torch.from_numpy(spans.start + CONTEXT_BARS)
@@ -202,7 +182,7 @@ def _states(ground: Ground, windows: LabeledWindows, encoder: Encoder) -> np.nda
         return before_states(states, torch.arange(len(states)), onset).numpy()
 
 
-def _measured(ground: Ground, windows: LabeledWindows) -> np.ndarray:
+def _measured(ground: TrainingData, windows: LabeledWindows) -> np.ndarray:
     return ground.market.measure_inputs(windows.bar0, windows.spans)[:, :N_BEFORE]
 
 

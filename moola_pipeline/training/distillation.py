@@ -1,6 +1,6 @@
 """Self-training: the network learns what teachers say of spans that nobody labeled."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,16 +10,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from moola_pipeline.models.classifier import Classifier, Heads, SpanTensors
 from moola_pipeline.models.encoder import states_of
 from moola_pipeline.models.span_inference import Views, spans_in, views_of
-from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws, Stateful
+from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws
 from moola_pipeline.training.device import sent
 from moola_pipeline.training.losses import require_finite, smoothed
 from moola_pipeline.training.parallel import halt_point
 from moola_pipeline.training.prefetch import prefetched
-from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.supervised_loop import Student
+from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.spans import Spans
-from moola_pipeline.windows.window_geometry import LIVE_BARS, WINDOW_BARS
 
 TAUGHT = ("expansion", "type", "live")
 RISE = 0.15
@@ -45,51 +44,45 @@ class _Asked(NamedTuple):
 
 
 def teach(
-    classifier: Classifier,
+    student: Student,
     market: MarketArrays,
-    lessons: Lessons,
+    lessons: PseudoLabels,
     settings: FinetuneSettings,
     seed: int,
-    device: torch.device | str,
-    on_epoch: Callable[[dict[str, float]], None],
-    after_step: Callable[[], None] = lambda: None,
     checkpoint: Checkpoint = Checkpoint(),  # noqa: B008 - frozen
-    parts: Mapping[str, Stateful] | None = None,
 ) -> None:
     """Train encoder, judge and type head on the teachers' answers, under one rise and fall of the rate.
 
     Each step sees windows read whole and, where there are lessons for live mode, as large a share of
-    the windows that end with a closed bar.
+    the windows that end with a closed bar. After each epoch `student.best` is told the train_loss
+    and the share of each task in it.
 
     Args:
-        classifier: On `device`; it is changed.
+        student: Its network is changed.
         market: The table that the lessons lie in.
         lessons: From `make_lessons`.
         settings: See `FinetuneSettings`, those that begin with `taught_`.
         seed: Of the order in which windows are shown.
-        device: Where the classifier is.
-        on_epoch: Called after each epoch with its train_loss and the share of each task in it.
-        after_step: Called after each step.
         checkpoint: Where each epoch is kept; training goes on from the last one there.
-        parts: What else has a state that decides how training goes on.
 
     Raises:
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     rng = np.random.default_rng(seed)
-    views, live = views_of(lessons.bar0, lessons.proposals), lessons.live
+    classifier, live = student.classifier, lessons.live
+    views = views_of(lessons.bar0, lessons.spans)
     live_views = views_of(live.bar0, live.spans) if live else None
     n_batches = -(-len(views.bar0) // settings.taught_batch_windows)
     parameters = list(classifier.parameters())
     rate, n_steps = settings.taught_learning_rate, settings.taught_epochs * n_batches
-    fused = torch.device(device).type == "cuda"
+    fused = torch.device(student.device).type == "cuda"
     optimizer = torch.optim.AdamW(parameters, rate, weight_decay=settings.weight_decay, fused=fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=n_steps, pct_start=RISE)
-    own = {"optimizer": optimizer, "schedule": schedule, "order": NumpyDraws(rng), **(parts or {})}
+    own = {"optimizer": optimizer, "schedule": schedule, "order": NumpyDraws(rng), **student.parts}
     for epoch in range(checkpoint.restore(own), settings.taught_epochs):
         classifier.train().encoder.requires_grad_(epoch >= settings.taught_frozen_epochs)
         rows, terms = [], []
-        shown = _shown(market, lessons, views, live_views, rng, n_batches, device)
+        shown = _shown(market, lessons, views, live_views, rng, n_batches, student.device)
         for whole, closing in prefetched(shown):
             by_task = _losses(classifier, whole, settings)
             if closing is not None:
@@ -99,7 +92,7 @@ def teach(
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
-            after_step()
+            student.averaging.step()
             halt_point()
             rows.append(np.append(whole.bar0, [] if closing is None else closing.bar0))
             terms.append(by_task.detach())
@@ -107,14 +100,14 @@ def teach(
         require_finite(by_batch.sum(axis=1), rows)
         mean = by_batch.mean(axis=0)
         shares = {f"share_{task}": float(part / mean.sum()) for task, part in zip(TAUGHT, mean, strict=True)}
-        on_epoch({"train_loss": float(mean.sum()), **shares})
+        student.best.note({"train_loss": float(mean.sum()), **shares})
         checkpoint.keep(epoch + 1, own)
     classifier.requires_grad_(True)
 
 
 def _shown(
     market: MarketArrays,
-    lessons: Lessons,
+    lessons: PseudoLabels,
     views: Views,
     live_views: Views | None,
     rng: np.random.Generator,
@@ -122,32 +115,23 @@ def _shown(
     device: torch.device | str,
 ) -> Iterator[tuple[_Asked, _Asked | None]]:
     """The batches of one epoch: windows read whole, and live ones where there are lessons on them."""
-    live = lessons.live
     orders = [_dealt(rng, each, n_batches) for each in (views, live_views)]
-    whole_spans = lessons.proposals, lessons.inputs, (lessons.expansion, lessons.retracement)
     for shown, shown_live in zip(*orders, strict=True):
-        whole = _asked(market, views, shown, *whole_spans, device)
-        if live is None or live_views is None:
+        whole = _asked(market, lessons, views, shown, device)
+        if lessons.live is None or live_views is None:
             yield whole, None
-            continue
-        live_spans = live.spans, live.inputs, (live.begun, live.retracement)
-        yield whole, _asked(market, live_views, shown_live, *live_spans, device, LIVE_BARS)
+        else:
+            yield whole, _asked(market, lessons.live, live_views, shown_live, device)
 
 
 def _asked(
-    market: MarketArrays,
-    views: Views,
-    shown: np.ndarray,
-    proposals: Spans,
-    inputs: np.ndarray,
-    answers: tuple[np.ndarray, np.ndarray],
-    device: torch.device | str,
-    bars: int = WINDOW_BARS,
+    market: MarketArrays, lessons: PseudoLabels, views: Views, shown: np.ndarray, device: torch.device | str
 ) -> _Asked:
     """Views with their spans and the teachers' answers, put on the device."""
-    chosen, features, spans = spans_in(views, shown, market, proposals, inputs, "cpu", bars)
-    first, second = (sent(answer[chosen], device) for answer in answers)
-    on_device = SpanTensors(*(sent(part, device) for part in spans))
+    spans = lessons.spans, lessons.inputs
+    chosen, features, tensors = spans_in(views, shown, market, *spans, "cpu", lessons.bars)
+    first, second = (sent(answer[chosen], device) for answer in (lessons.expansion, lessons.retracement))
+    on_device = SpanTensors(*(sent(part, device) for part in tensors))
     return _Asked(views.bar0[shown], sent(features, device), on_device, first, second)
 
 

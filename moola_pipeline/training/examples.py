@@ -6,12 +6,27 @@ import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.training.proposer_fit import matches
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import UNKNOWN, Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 EMPTY = 2
 """Kind of the rows of an empty window, after the two types."""
 N_KINDS = 3
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Bars, and the labeled windows in them that training and validation may use.
+
+    Attributes:
+        market: The bars and their features.
+        train, validation: Labeled windows.
+    """
+
+    market: MarketArrays
+    train: LabeledWindows
+    validation: LabeledWindows
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,12 @@ class Examples:
     expansion: np.ndarray
     true_start: np.ndarray
     true_end: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All arrays."""
+        rows = self.bar0, self.down, self.kind, self.bar_target, self.bar_known
+        return *rows, *self.spans.arrays, self.expansion, self.true_start, self.true_end
 
 
 def make_examples(windows: LabeledWindows, proposals: Spans) -> Examples:

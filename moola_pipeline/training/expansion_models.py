@@ -15,13 +15,13 @@ from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.span_inference import Reading, read_spans
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import Checkpoints
-from moola_pipeline.training.examples import make_examples
-from moola_pipeline.training.finetune import FinetuneResult, finetune
+from moola_pipeline.training.examples import TrainingData, make_examples
+from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.live_pseudo_labels import fit_min_net
 from moola_pipeline.training.live_thresholds import fit_live_decisions
 from moola_pipeline.training.parallel import all_side_by_side
 from moola_pipeline.training.proposer_fit import fit_rule, push_rule
-from moola_pipeline.training.pseudo_labels import make_lessons
+from moola_pipeline.training.pseudo_labels import make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -46,9 +46,7 @@ class TrainedAnnotator:
 
 def train_annotators(
     encoder: Encoder,
-    market: MarketArrays,
-    train: LabeledWindows,
-    validation: LabeledWindows,
+    data: TrainingData,
     settings: FinetuneSettings,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[int, dict[str, float]], None] = lambda seed, entry: None,
@@ -61,8 +59,7 @@ def train_annotators(
 
     Args:
         encoder: Pretrained; not changed.
-        market: The table that the windows lie in.
-        train, validation: Labeled windows.
+        data: The bars and their labeled windows.
         settings: See `FinetuneSettings`.
         device: Where the networks run.
         on_epoch: Called with the seed and each history entry, by one seed at a time.
@@ -72,6 +69,7 @@ def train_annotators(
     Raises:
         ValueError: If training holds too few rows, or one type only.
     """
+    market, train, validation = data.market, data.train, data.validation
     train_measures = market.measure_spans(train.bar0)
     rule = fit_rule(train_measures, train.spans, settings.proposal_beta)
     proposals = propose(market.measure_spans(validation.bar0), rule)
@@ -82,8 +80,9 @@ def train_annotators(
     lessons = None
     if settings.taught_windows:
         asked = settings.taught_windows, settings.taught_live_windows
-        lessons = make_lessons(market, train, rule, *asked, min_net_atr)
+        lessons = make_pseudo_labels(market, train, rule, *asked, min_net_atr)
     teaches_live = lessons is not None and lessons.live is not None
+    rows = FinetuneRows(market, examples, checked, lessons)
     telling = threading.Lock()
 
     def tell(seed: int, entry: dict[str, float]) -> None:
@@ -91,8 +90,7 @@ def train_annotators(
             on_epoch(seed, entry)
 
     def train_one(seed: int) -> TrainedAnnotator:
-        rows = examples, checked, settings, seed, device, partial(tell, seed), lessons, checkpoints
-        result = finetune(encoder, market, *rows)
+        result = finetune(encoder, rows, settings, seed, device, partial(tell, seed), checkpoints)
         network = result.classifier
         proposed = read_spans(network, market, validation.bar0, proposals)
         marked = read_spans(network, market, validation.bar0, labeled)

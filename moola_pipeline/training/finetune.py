@@ -13,13 +13,13 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.batches import batches, expected_priors, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
-from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, TorchDraws
+from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints
 from moola_pipeline.training.device import precision_on
 from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.examples import N_KINDS, Examples
-from moola_pipeline.training.pseudo_labels import Lessons
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, taught_parts
+from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, Student, taught_parts
+from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 JUDGED_ROWS = 128
@@ -28,6 +28,28 @@ _LAYERS_DRAW_FROM_TORCH = threading.Lock()
 """New layers draw their first weights from torch's one generator: one training at a time."""
 UNSEEN_SCALE = 1e9
 """Spread by which a feature is divided that the network shall not see."""
+
+
+@dataclass(frozen=True)
+class FinetuneRows:
+    """What one network is fine-tuned on.
+
+    Attributes:
+        market: The bars that all rows lie in.
+        train, validation: Rows from `make_examples`.
+        lessons: What teachers say of unlabeled spans; None to learn from the labels alone.
+    """
+
+    market: MarketArrays
+    train: Examples
+    validation: Examples
+    lessons: PseudoLabels | None = None
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All arrays that decide what is learned, but for the bars."""
+        rows = tuple(array for each in (self.train, self.validation) for array in each.arrays)
+        return rows + self.lessons.arrays if self.lessons else rows
 
 
 @dataclass(frozen=True)
@@ -55,29 +77,24 @@ class FinetuneResult:
 
 def finetune(
     encoder: Encoder,
-    market: MarketArrays,
-    train: Examples,
-    validation: Examples,
+    rows: FinetuneRows,
     settings: FinetuneSettings,
     seed: int,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] = lambda entry: None,
-    lessons: Lessons | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> FinetuneResult:
-    """Train one classifier on lessons, then on `train`; keep the epoch best on `validation` by log-loss.
+    """Train one classifier on lessons, then on labels; keep the epoch best on validation by log-loss.
 
     With `checkpoints`, a training that was killed goes on from its last epoch, to the same weights.
 
     Args:
         encoder: Pretrained; it is copied, not changed.
-        market: The table that both sets lie in.
-        train, validation: Rows from `make_examples`.
+        rows: What it learns from, and what chooses the epoch.
         settings: See `FinetuneSettings`.
         seed: Of initial weights, drawing, augmentation and dropout.
         device: Where the network runs.
         on_epoch: Called with each history entry.
-        lessons: What teachers say of unlabeled spans; None to learn from the labels alone.
         checkpoints: Where each epoch is kept until the caller removes them; None: nowhere.
 
     Raises:
@@ -85,43 +102,33 @@ def finetune(
             expansion to validate on.
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
-    _check(train, validation, settings)
+    _check(rows, settings)
     with _LAYERS_DRAW_FROM_TORCH:
         torch.manual_seed(seed)
-        classifier = _new_classifier(encoder, market, train, lessons, settings, seed).to(device)
+        classifier = _new_classifier(encoder, rows, settings, seed).to(device)
         drawn = torch.get_rng_state()
     dropping = _generator(device, seed, drawn)
-    held_out = list(batches(market, validation, np.arange(len(validation.kind)), JUDGED_ROWS, device))
+    judged = np.arange(len(rows.validation.kind))
+    held_out = list(batches(rows.market, rows.validation, judged, JUDGED_ROWS, device))
     averaging = Averaging(classifier, settings.average_decay)
     classifier.draw_from(dropping)
     best = BestEpoch(
         averaging.network, held_out, settings.min_class_share, settings.collapse_epochs, on_epoch
     )
-    parts = {"network": classifier, "best": best, "averaging": averaging, "dropping": TorchDraws(dropping)}
-    on_labels, on_lessons = _stages(checkpoints, encoder, train, validation, lessons, settings, seed, device)
-    labels = LabelEpochs(classifier, market, train, settings, seed, device, averaging, best)
-    done = on_labels.restore(parts | labels.parts)
-    if lessons is not None and not done:
+    student = Student(classifier, averaging, best, device, dropping)
+    on_labels, on_lessons = _stages(checkpoints, encoder, rows, settings, seed, device)
+    labels = LabelEpochs(student, rows.market, rows.train, settings, seed)
+    done = on_labels.restore(labels.parts)
+    if rows.lessons is not None and not done:
         classifier.set_dropout(settings.taught_dropout)
-        teach(
-            classifier,
-            market,
-            lessons,
-            settings,
-            seed,
-            device,
-            best.note,
-            averaging.step,
-            on_lessons,
-            parts,
-        )
+        teach(student, rows.market, rows.lessons, settings, seed, on_lessons)
         classifier.set_dropout(settings.dropout)
-    taught = taught_parts(classifier, settings.taught_stay and lessons is not None)
+    taught = taught_parts(classifier, settings.taught_stay and rows.lessons is not None)
     for epoch in range(done, settings.epochs):
         if labels.is_over(epoch):
             break
         labels.learn(epoch, taught)
-        on_labels.keep(epoch + 1, parts | labels.parts)
+        on_labels.keep(epoch + 1, labels.parts)
     kept = best.restored()
     kept.draw_from(None)
     return FinetuneResult(kept, best.history, best.index, best.collapse)
@@ -139,9 +146,7 @@ def _generator(device: torch.device | str, seed: int, drawn: torch.Tensor) -> to
 def _stages(
     checkpoints: Checkpoints | None,
     encoder: Encoder,
-    train: Examples,
-    validation: Examples,
-    lessons: Lessons | None,
+    rows: FinetuneRows,
     settings: FinetuneSettings,
     seed: int,
     device: torch.device | str,
@@ -149,40 +154,21 @@ def _stages(
     """Checkpoints of the epochs on labels and on lessons, keyed by all that decides them."""
     if checkpoints is None:
         return Checkpoint(), Checkpoint()
-    arrays = [
-        array
-        for rows in (train, validation)
-        for array in (*rows.spans.arrays, *(part for part in vars(rows).values() if part is not rows.spans))
-    ]
-    if lessons is not None:
-        arrays += [
-            lessons.bar0,
-            *lessons.proposals.arrays,
-            lessons.inputs,
-            lessons.expansion,
-            lessons.retracement,
-        ]
-        if lessons.live:
-            arrays += [
-                lessons.live.bar0,
-                *lessons.live.spans.arrays,
-                lessons.live.begun,
-                lessons.live.retracement,
-            ]
     decides = (
         settings.model_dump(mode="json", exclude={"seeds"}),
         seed,
         torch.device(device).type,
         precision_on(device),
         *encoder.state_dict().values(),
-        *arrays,
+        *rows.arrays,
     )
     stages = (f"seed-{seed}.labels", f"seed-{seed}.lessons")
     on_labels, on_lessons = (checkpoints.stage(name, *decides) for name in stages)
     return on_labels, on_lessons
 
 
-def _check(train: Examples, validation: Examples, settings: FinetuneSettings) -> None:
+def _check(rows: FinetuneRows, settings: FinetuneSettings) -> None:
+    train, validation = rows.train, rows.validation
     counts = np.bincount(train.kind, minlength=N_KINDS)
     if (counts[:2] == 0).any():
         raise BadInput(
@@ -204,12 +190,7 @@ def _check(train: Examples, validation: Examples, settings: FinetuneSettings) ->
 
 
 def _new_classifier(
-    encoder: Encoder,
-    market: MarketArrays,
-    train: Examples,
-    lessons: Lessons | None,
-    settings: FinetuneSettings,
-    seed: int,
+    encoder: Encoder, rows: FinetuneRows, settings: FinetuneSettings, seed: int
 ) -> Classifier:
     """The encoder with new heads, each at the prior of the batches that it will see first."""
     copied = Encoder(encoder.hidden_units)
@@ -217,14 +198,15 @@ def _new_classifier(
     classifier = Classifier(copied, settings.head_units, settings.dropout)
     for i, head in enumerate((classifier.judge_head, classifier.pointer_head, classifier.type_head)):
         initialize(head, 7919 * seed + i)
+    train, lessons = rows.train, rows.lessons
     priors = expected_priors(train, sampling_weights(train, settings.balanced))
     if lessons is None:
-        inputs = torch.from_numpy(market.measure_inputs(train.bar0, train.spans))
+        inputs = torch.from_numpy(rows.market.measure_inputs(train.bar0, train.spans))
     else:
         inputs = torch.from_numpy(lessons.inputs)
         priors |= {"expansion": float(lessons.expansion.mean()), "type": float(lessons.retracement.mean())}
         if lessons.live:
-            priors["begun"] = float(lessons.live.begun.mean())
+            priors["begun"] = float(lessons.live.expansion.mean())
     classifier.set_input_scale(inputs)
     even = 0.5
     told = priors if settings.prior_bias else dict.fromkeys(priors, even)

@@ -1,12 +1,19 @@
-"""Lessons for live mode: has an expansion begun, as the bar that has just closed could know it."""
+"""Pseudo-labels for live mode: has an expansion begun, as the bar that has just closed could know it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.live import beginnings
-from moola_pipeline.training.teachers import Known, Teacher, before_start, fit_live_judge, teacher_features
+from moola_pipeline.training.teachers import (
+    Known,
+    PseudoLabels,
+    Teacher,
+    before_start,
+    fit_live_judge,
+    teacher_features,
+)
 from moola_pipeline.windows.dense import live_windows, live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_INPUTS
@@ -23,25 +30,6 @@ LEAST_NET_ATR = 0.1
 """A move of less has no direction to speak of."""
 
 
-@dataclass(frozen=True)
-class LiveLessons:
-    """Moves in live windows of the training period, with what the teachers say of them.
-
-    Attributes:
-        bar0: (n_windows,) rows of bar 0.
-        spans: n moves that end with the last bar of these windows.
-        inputs: (n, 78) what is measured of them.
-        begun: (n,) float32 probability that an expansion began where the move begins.
-        retracement: (n,) float32 probability that a retracement came before it.
-    """
-
-    bar0: np.ndarray
-    spans: Spans
-    inputs: np.ndarray
-    begun: np.ndarray
-    retracement: np.ndarray
-
-
 def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
     """The net move, in ATR, that nearly every training label shows by its third bar."""
     spans = train.spans.pointed()
@@ -49,9 +37,9 @@ def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
     return round(max(float(np.quantile(net, EARLY_SHARE)), LEAST_NET_ATR), 2)
 
 
-def make_live_lessons(
+def make_live_pseudo_labels(
     market: MarketArrays, train: LabeledWindows, typer: Teacher, min_net_atr: float, n_windows: int, seed: int
-) -> LiveLessons:
+) -> PseudoLabels:
     """Fit a teacher on live windows of labeled ones and ask it about unlabeled ones, none later.
 
     Args:
@@ -72,9 +60,8 @@ def make_live_lessons(
     bar0 = np.sort(rng.choice(known, min(n_windows, len(known)), replace=False))
     spans = beginnings(market, bar0, min_net_atr)
     seen = teacher_features(market, bar0, spans, LIVE_BARS)
-    return LiveLessons(
-        bar0, spans, seen[:, :N_INPUTS], teacher.probability(seen), typer.probability(before_start(seen))
-    )
+    answers = teacher.probability(seen), typer.probability(before_start(seen))
+    return PseudoLabels(bar0, spans, seen[:, :N_INPUTS], *answers, LIVE_BARS)
 
 
 def fit_live_teacher(market: MarketArrays, train: LabeledWindows, min_net_atr: float, seed: int) -> Teacher:

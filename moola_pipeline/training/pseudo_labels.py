@@ -1,52 +1,36 @@
 """Pseudo-labels: teacher trees fitted on the labels answer for spans that nobody labeled."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.span_proposer import Rule, propose
-from moola_pipeline.training.live_pseudo_labels import LiveLessons, make_live_lessons
+from moola_pipeline.training.live_pseudo_labels import make_live_pseudo_labels
 from moola_pipeline.training.proposer_fit import matches
-from moola_pipeline.training.teachers import Known, before_start, fit_judge, fit_typer, teacher_features
+from moola_pipeline.training.teachers import (
+    Known,
+    PseudoLabels,
+    before_start,
+    fit_judge,
+    fit_typer,
+    teacher_features,
+)
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_INPUTS
-from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 TEACHER_SEED = 0
 """Of the teachers and of the windows drawn: the same for every training seed."""
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """Spans proposed in windows of the training period, with what the teachers say of them.
-
-    Attributes:
-        bar0: (n_windows,) rows of bar 0.
-        proposals: n spans in these windows.
-        inputs: (n, 78) what is measured of them.
-        expansion, retracement: (n,) float32 probabilities.
-        live: Lessons on windows that end with the bar that has just closed.
-    """
-
-    bar0: np.ndarray
-    proposals: Spans
-    inputs: np.ndarray
-    expansion: np.ndarray
-    retracement: np.ndarray
-    live: LiveLessons | None = None
-
-
-def make_lessons(
+def make_pseudo_labels(
     market: MarketArrays,
     train: LabeledWindows,
     rule: Rule,
     n_windows: int,
     n_live: int = 0,
     min_net_atr: float = 0.0,
-) -> Lessons:
+) -> PseudoLabels:
     """Fit teachers on labeled windows and ask them about unlabeled ones, none later than these.
 
     Args:
@@ -69,8 +53,10 @@ def make_lessons(
     proposals = proposals.select(proposals.in_core)
     seen = teacher_features(market, bar0, proposals)
     answers = judge.probability(seen), typer.probability(before_start(seen))
-    live = make_live_lessons(market, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
-    return Lessons(bar0, proposals, seen[:, :N_INPUTS], *answers, live)
+    live = (
+        make_live_pseudo_labels(market, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
+    )
+    return PseudoLabels(bar0, proposals, seen[:, :N_INPUTS], *answers, live=live)
 
 
 def _judged(market: MarketArrays, train: LabeledWindows, rule: Rule) -> Known:

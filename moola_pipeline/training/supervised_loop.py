@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -62,6 +63,31 @@ class Averaging(Generic[Network]):
             self.network.load_state_dict(state_dict["network"])  # pyright: ignore[reportArgumentType]
 
 
+@dataclass(frozen=True)
+class Student:
+    """The network that learns, and what follows each of its steps and epochs.
+
+    Attributes:
+        classifier: On `device`.
+        averaging: Follows each step; its network is judged and kept.
+        best: Judges each epoch.
+        device: Where networks are.
+        dropping: Where dropout draws from; torch's own generator if None.
+    """
+
+    classifier: Classifier
+    averaging: Averaging[Classifier]
+    best: BestEpoch
+    device: torch.device | str
+    dropping: torch.Generator | None = None
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """What has a state that decides how training goes on."""
+        own = {"network": self.classifier, "averaging": self.averaging, "best": self.best}
+        return own | ({"dropping": TorchDraws(self.dropping)} if self.dropping else {})
+
+
 class LabelEpochs:
     """The epochs on labels: what draws rows, what learns, and when it is enough.
 
@@ -71,24 +97,21 @@ class LabelEpochs:
 
     def __init__(
         self,
-        classifier: Classifier,
+        student: Student,
         market: MarketArrays,
         train: Examples,
         settings: FinetuneSettings,
         seed: int,
-        device: torch.device | str,
-        averaging: Averaging[Classifier],
-        best: BestEpoch,
     ):
-        self.classifier, self.market, self.train, self.settings = classifier, market, train, settings
-        self.device, self.averaging, self.best = device, averaging, best
-        self.task_weights = TaskWeights(settings.uncertainty_weights).to(device)
-        self.optimizer = new_optimizer(classifier, self.task_weights, settings)
+        self.student, self.market, self.train, self.settings = student, market, train, settings
+        self.task_weights = TaskWeights(settings.uncertainty_weights).to(student.device)
+        self.optimizer = new_optimizer(student.classifier, self.task_weights, settings)
         self.weights = sampling_weights(train, settings.balanced).tolist()
         self.drawing = torch.Generator().manual_seed(seed)
         rng = np.random.default_rng(seed)
         self.augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
         self.parts: dict[str, Stateful] = {
+            **student.parts,
             "task_weights": self.task_weights,
             "optimizer": self.optimizer,
             "drawing": TorchDraws(self.drawing),
@@ -97,39 +120,38 @@ class LabelEpochs:
 
     def is_over(self, epoch: int) -> bool:
         """Whether `epoch` epochs on labels are enough."""
-        waited = min(self.best.epochs_since, epoch - 1)
+        waited = min(self.student.best.epochs_since, epoch - 1)
         tired = waited >= self.settings.patience and epoch - 1 > self.settings.frozen_epochs
-        return epoch > 0 and (bool(self.best.collapse) or tired)
+        return epoch > 0 and (bool(self.student.best.collapse) or tired)
 
     def learn(self, epoch: int, taught: list[torch.nn.Parameter]) -> None:
         """One epoch; what was `taught` stays as it is."""
         settings = self.settings
-        self.classifier.encoder.requires_grad_(epoch >= settings.frozen_epochs)
+        self.student.classifier.encoder.requires_grad_(epoch >= settings.frozen_epochs)
         for parameter in taught:
             parameter.requires_grad_(False)
         sampler = WeightedRandomSampler(self.weights, len(self.train.kind), generator=self.drawing)
         drawn = np.array(list(sampler))
         size = settings.batch_windows
-        shown = batches(self.market, self.train, drawn, size, self.device, self.augmentation)
-        self.best.note(self._train_epoch(prefetched(shown)))
+        shown = batches(self.market, self.train, drawn, size, self.student.device, self.augmentation)
+        self.student.best.note(self._train_epoch(prefetched(shown)))
 
     def _train_epoch(self, shown: Iterable[Batch]) -> dict[str, float]:
         """One step a batch; the mean loss, and the share of each task in its weighted terms."""
-        self.classifier.train()
-        settings = self.settings
+        classifier, settings = self.student.classifier.train(), self.settings
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         rows, terms = [], []
         for batch in shown:
-            states = states_of(self.classifier.encoder, batch.features, settings.gradient_checkpointing)
-            bar_logits = self.classifier.bar_logits(states)
-            heads = self.classifier.read_spans(batch.features, states, batch.spans)
+            states = states_of(classifier.encoder, batch.features, settings.gradient_checkpointing)
+            bar_logits = classifier.bar_logits(states)
+            heads = classifier.read_spans(batch.features, states, batch.spans)
             found = losses(bar_logits, heads, batch, settings.label_smoothing, settings.center_length)
             total, parts = self.task_weights(found)
             self.optimizer.zero_grad(set_to_none=True)
             total.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimizer.step()
-            self.averaging.step()
+            self.student.averaging.step()
             halt_point()
             rows.append(batch.bar0)
             terms.append(torch.stack([*(parts[task] for task in TASKS), total.detach()]))

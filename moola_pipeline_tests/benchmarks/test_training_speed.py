@@ -117,14 +117,14 @@ def test_rows_for_the_clock_are_of_every_kind(source: MarketArrays):
 def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: MarketArrays):
     lessons = lessons_of(source, 30, 20, np.random.default_rng(0))
     assert lessons.live is not None
-    assert len(views_of(lessons.bar0, lessons.proposals).bar0) == 30
+    assert len(views_of(lessons.bar0, lessons.spans).bar0) == 30
     assert len(views_of(lessons.live.bar0, lessons.live.spans).bar0) == 20
-    assert len(lessons.inputs) == len(lessons.expansion) == len(lessons.proposals.window)
+    assert len(lessons.inputs) == len(lessons.expansion) == len(lessons.spans.window)
 
 
 def test_views_come_again_where_the_bars_hold_fewer(source: MarketArrays):
     lessons = lessons_of(source, 3000, 20, np.random.default_rng(0))
-    views = views_of(lessons.bar0, lessons.proposals)
+    views = views_of(lessons.bar0, lessons.spans)
     assert len(views.bar0) == 3000 > 2 * len(np.unique(views.bar0))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.pretraining_study import Origin, Study
 from moola_pipeline.studies.store import Store
-from moola_pipeline.studies.trials import Ground
+from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import made_market
@@ -35,4 +35,4 @@ def made_study(folder: Path, settings: StudySettings = SMALL, **digests: str) ->
         name.replace("_", "."): digest for name, digest in digests.items()
     }
     origin = Origin(labels.pop("bars", "bars"), labels, {"models": "1"}, {"training": "1"})
-    return Study(Ground(source, train, validation), windows, Store(folder), settings, origin)
+    return Study(TrainingData(source, train, validation), windows, Store(folder), settings, origin)

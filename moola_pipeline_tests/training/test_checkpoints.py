@@ -15,10 +15,11 @@ import torch
 
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, TorchDraws, digest_of
-from moola_pipeline.training.finetune import FinetuneResult, finetune
+from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
-from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
+from moola_pipeline.training.pseudo_labels import make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
+from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import Market
 from moola_pipeline_tests.training.conftest import RULE, Lesson
@@ -141,14 +142,16 @@ def test_a_digest_sees_values_shapes_and_types():
 
 
 @pytest.fixture(scope="module")
-def lessons(market: Market, train: Lesson) -> Lessons:
-    return make_lessons(market.bars, train.windows, RULE, 60)
+def lessons(market: Market, train: Lesson) -> PseudoLabels:
+    return make_pseudo_labels(market.bars, train.windows, RULE, 60)
 
 
 class Training:
     """Fine-tuning on the made market, killed after so many epochs."""
 
-    def __init__(self, market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons):
+    def __init__(
+        self, market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
+    ):
         self.market, self.encoder, self.lessons = market, encoder, lessons
         self.train, self.validation = train.rows, validation.rows
 
@@ -159,7 +162,8 @@ class Training:
         settings: FinetuneSettings = SETTINGS,
         lessons: bool = True,
     ) -> FinetuneResult:
-        source, told = self.market.bars, []
+        told = []
+        rows = FinetuneRows(self.market.bars, self.train, self.validation, self.lessons if lessons else None)
 
         def on_epoch(entry: dict[str, float]) -> None:
             told.append(entry)
@@ -168,20 +172,17 @@ class Training:
 
         return finetune(
             self.encoder,
-            source,
-            self.train,
-            self.validation,
+            rows,
             settings,
             0,
             on_epoch=on_epoch,
-            lessons=self.lessons if lessons else None,
             checkpoints=Checkpoints(folder, "made") if folder else None,
         )
 
 
 @pytest.fixture(scope="module")
 def training(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ) -> Training:
     return Training(market, encoder, train, validation, lessons)
 
@@ -314,12 +315,9 @@ def child(folder: Path) -> None:
     )
     encoder = Encoder(8)
     initialize(encoder, 0)
-    source = market.bars
     result = finetune(
         encoder.eval(),
-        source,
-        train.rows,
-        validation.rows,
+        FinetuneRows(market.bars, train.rows, validation.rows),
         SETTINGS.model_copy(update={"epochs": 6}),
         0,
         on_epoch=lambda entry: print(f"epoch {entry['epoch']:.0f}", flush=True),  # noqa: T201

@@ -9,10 +9,10 @@ import torch
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training.distillation import TAUGHT as TAUGHT_TASKS
-from moola_pipeline.training.finetune import FinetuneResult, finetune
-from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
+from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
+from moola_pipeline.training.pseudo_labels import make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.teachers import Known, fit_judge, fit_live_judge, fit_typer
+from moola_pipeline.training.teachers import Known, PseudoLabels, fit_judge, fit_live_judge, fit_typer
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
@@ -28,8 +28,8 @@ TAUGHT = FinetuneSettings(
 
 
 @pytest.fixture(scope="module")
-def lessons(market: Market, train: Lesson) -> Lessons:
-    return make_lessons(market.bars, train.windows, RULE, 1000, 300, 0.5)
+def lessons(market: Market, train: Lesson) -> PseudoLabels:
+    return make_pseudo_labels(market.bars, train.windows, RULE, 1000, 300, 0.5)
 
 
 def taught(
@@ -37,26 +37,18 @@ def taught(
     encoder: Encoder,
     train: Lesson,
     validation: Lesson,
-    lessons: Lessons,
+    lessons: PseudoLabels,
     seed: int = 0,
     **changes: object,
 ) -> FinetuneResult:
     settings = FinetuneSettings(**{**TAUGHT.model_dump(), **changes})
-    source = market.bars
-    return finetune(
-        encoder,
-        source,
-        train.rows,
-        validation.rows,
-        settings,
-        seed,
-        lessons=lessons,
-    )
+    rows = FinetuneRows(market.bars, train.rows, validation.rows, lessons)
+    return finetune(encoder, rows, settings, seed)
 
 
 @pytest.fixture(scope="module")
 def result(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ) -> FinetuneResult:
     return taught(market, encoder, train, validation, lessons, taught_epochs=8)
 
@@ -92,19 +84,19 @@ def test_a_teacher_of_one_answer_is_refused():
         fit_typer(Known(np.zeros((5, 2)), np.ones(5, np.int64)), 0)
 
 
-def test_lessons_come_from_the_training_period_and_start_in_the_core(lessons: Lessons, train: Lesson):
+def test_lessons_come_from_the_training_period_and_start_in_the_core(lessons: PseudoLabels, train: Lesson):
     assert len(lessons.bar0) > 30
     assert lessons.bar0.max() + WINDOW_BARS <= train.windows.bar0.max() + WINDOW_BARS
-    assert ((lessons.proposals.start >= CORE_FIRST) & (lessons.proposals.start <= CORE_LAST)).all()
-    assert len(lessons.inputs) == len(lessons.expansion) == len(lessons.proposals.window)
+    assert ((lessons.spans.start >= CORE_FIRST) & (lessons.spans.start <= CORE_LAST)).all()
+    assert len(lessons.inputs) == len(lessons.expansion) == len(lessons.spans.window)
 
 
 def test_bars_after_the_last_training_window_change_no_lesson(
-    market: Market, train: Lesson, lessons: Lessons
+    market: Market, train: Lesson, lessons: PseudoLabels
 ):
     later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
-    again = make_lessons(bars, train.windows, RULE, 1000)
+    again = make_pseudo_labels(bars, train.windows, RULE, 1000)
 
     assert np.array_equal(again.bar0, lessons.bar0)
     assert np.array_equal(again.inputs, lessons.inputs)
@@ -112,8 +104,10 @@ def test_bars_after_the_last_training_window_change_no_lesson(
     assert np.array_equal(again.retracement, lessons.retracement)
 
 
-def test_fewer_windows_are_drawn_where_fewer_are_asked_for(market: Market, train: Lesson, lessons: Lessons):
-    few = make_lessons(market.bars, train.windows, RULE, 10)
+def test_fewer_windows_are_drawn_where_fewer_are_asked_for(
+    market: Market, train: Lesson, lessons: PseudoLabels
+):
+    few = make_pseudo_labels(market.bars, train.windows, RULE, 10)
 
     assert len(few.bar0) == 10
     assert np.isin(few.bar0, lessons.bar0).all()
@@ -123,32 +117,32 @@ def test_labels_of_one_type_are_refused(market: Market, train: Lesson):
     spans = train.windows.spans
     alike = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
     with pytest.raises(ValueError, match=r"both answers, got \[0\]"):
-        make_lessons(market.bars, alike, RULE, 10)
+        make_pseudo_labels(market.bars, alike, RULE, 10)
 
 
 def test_the_network_takes_the_answers_over(
-    market: Market, encoder: Encoder, lessons: Lessons, result: FinetuneResult
+    market: Market, encoder: Encoder, lessons: PseudoLabels, result: FinetuneResult
 ):
-    said = read_spans(result.classifier, market.bars, lessons.bar0, lessons.proposals)
+    said = read_spans(result.classifier, market.bars, lessons.bar0, lessons.spans)
 
     assert np.corrcoef(said.expansion, lessons.expansion)[0, 1] > 0.6
     assert np.corrcoef(said.retracement, lessons.retracement)[0, 1] > 0.6
 
 
 def test_what_is_taught_is_the_answer_given(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ):
     turned = {"expansion": 1 - lessons.expansion, "retracement": 1 - lessons.retracement}
     opposite = replace(lessons, **turned, live=None)
     network = taught(market, encoder, train, validation, opposite, taught_epochs=8).classifier
-    said = read_spans(network, market.bars, lessons.bar0, lessons.proposals)
+    said = read_spans(network, market.bars, lessons.bar0, lessons.spans)
 
     assert np.corrcoef(said.expansion, lessons.expansion)[0, 1] < 0
     assert np.corrcoef(said.retracement, lessons.retracement)[0, 1] < 0
 
 
 def test_encoder_and_heads_learn_from_lessons_and_the_given_encoder_stays(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ):
     before = weights_of(encoder)
     network = taught(market, encoder, train, validation, lessons).classifier
@@ -158,7 +152,7 @@ def test_encoder_and_heads_learn_from_lessons_and_the_given_encoder_stays(
 
 
 def test_each_epoch_on_lessons_is_judged_and_logged_before_those_on_labels(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ):
     history = taught(market, encoder, train, validation, lessons, epochs=3).history
 
@@ -172,7 +166,7 @@ def test_each_epoch_on_lessons_is_judged_and_logged_before_those_on_labels(
 
 
 def test_the_best_epoch_may_be_one_on_lessons(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ):
     ruined = taught(market, encoder, train, validation, lessons, epochs=2, learning_rate=1.0, dropout=0.0)
 
@@ -184,7 +178,7 @@ def test_the_dropout_of_the_labels_is_back_after_the_lessons(result: FinetuneRes
 
 
 def test_same_seed_same_lessons_same_weights(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ):
     one, same, other = (
         taught(market, encoder, train, validation, lessons, seed).classifier for seed in (0, 0, 1)
@@ -209,7 +203,7 @@ def test_changed_setting_changes_the_result(
     encoder: Encoder,
     train: Lesson,
     validation: Lesson,
-    lessons: Lessons,
+    lessons: PseudoLabels,
     changes: dict[str, object],
 ):
     expected, changed = (
@@ -221,7 +215,7 @@ def test_changed_setting_changes_the_result(
 
 @pytest.mark.parametrize("stay", [True, False])
 def test_what_was_taught_stays_unless_labels_may_change_it(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons, stay: bool
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels, stay: bool
 ):
     learned = taught(
         market, encoder, train, validation, lessons, epochs=2, frozen_epochs=0, taught_stay=stay, patience=9
@@ -233,10 +227,10 @@ def test_what_was_taught_stays_unless_labels_may_change_it(
 
 
 def test_an_answer_that_is_no_number_stops_and_names_the_windows(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ):
     wrong = lessons.expansion.copy()
-    wrong[lessons.proposals.window == 5] = np.nan
+    wrong[lessons.spans.window == 5] = np.nan
     with pytest.raises(FloatingPointError, match="the loss must be finite, got nan") as stop:
         taught(market, encoder, train, validation, replace(lessons, expansion=wrong))
 

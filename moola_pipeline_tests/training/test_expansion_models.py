@@ -6,6 +6,7 @@ import pytest
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.expansion_models import train_annotators
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
@@ -20,7 +21,7 @@ SETTINGS = FinetuneSettings(
 def annotator_of(
     encoder: Encoder, market: Market, train: LabeledWindows, validation: LabeledWindows
 ) -> Annotator:
-    made = train_annotators(encoder, market.bars, train, validation, SETTINGS)
+    made = train_annotators(encoder, TrainingData(market.bars, train, validation), SETTINGS)
     return made[0].annotator
 
 
@@ -67,8 +68,7 @@ def test_seeds_trained_at_once_are_those_trained_one_after_the_other(
     alone, together = (
         train_annotators(
             encoder,
-            market.bars,
-            *windows,
+            TrainingData(market.bars, *windows),
             settings,
             on_epoch=lambda seed, entry: heard.append(seed),
             workers=workers,

@@ -17,7 +17,7 @@ from moola_pipeline.training import best_epoch, supervised_loop
 from moola_pipeline.training import finetune as finetuning
 from moola_pipeline.training.batches import Augmentation, batches, expected_priors, sampling_weights
 from moola_pipeline.training.examples import Examples, make_examples
-from moola_pipeline.training.finetune import FinetuneResult, finetune
+from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.losses import TASKS, losses
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.made_bars import Market, with_prices
@@ -42,14 +42,10 @@ class Trainer:
     def __call__(
         self, settings: FinetuneSettings = SMALL, seed: int = 0, **changed: object
     ) -> FinetuneResult:
-        given: dict = {
-            "encoder": self.encoder,
-            "market": self.market.bars,
-            "train": self.train,
-            "validation": self.validation,
-            **changed,
-        }
-        return finetune(**given, settings=settings, seed=seed)
+        own = {"market": self.market.bars, "train": self.train, "validation": self.validation}
+        rows = {name: changed.pop(name, part) for name, part in own.items()}
+        options: dict = changed
+        return finetune(self.encoder, FinetuneRows(**rows), settings, seed, **options)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +98,8 @@ def test_the_heads_learn_from_the_first_epoch(
     seen = watch(monkeypatch)
     trainer(small_with(frozen_epochs=9))
 
-    started = dict(
-        finetuning._new_classifier(encoder, market.bars, train.rows, None, SMALL, 0).named_parameters()
-    )
+    rows = FinetuneRows(market.bars, train.rows, train.rows)
+    started = dict(finetuning._new_classifier(encoder, rows, SMALL, 0).named_parameters())
     for name, tensor in seen[0].named_parameters():
         assert torch.equal(tensor, started[name]) == name.startswith("encoder."), name
 
@@ -132,7 +127,9 @@ def test_before_training_the_mean_probability_is_the_prior_of_the_drawn_batches(
     market: Market, encoder: Encoder, lopsided: Examples, balanced: bool
 ):
     settings = small_with(balanced=balanced)
-    classifier = finetuning._new_classifier(encoder, market.bars, lopsided, None, settings, 0)
+    classifier = finetuning._new_classifier(
+        encoder, FinetuneRows(market.bars, lopsided, lopsided), settings, 0
+    )
     weights = sampling_weights(lopsided, balanced).tolist()
     drawn = np.array(list(WeightedRandomSampler(weights, 4000, generator=torch.Generator().manual_seed(1))))
     source = market.bars

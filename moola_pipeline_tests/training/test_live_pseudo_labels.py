@@ -1,4 +1,4 @@
-"""Lessons for live mode: what is right, what was drawn, and when to speak."""
+"""PseudoLabels for live mode: what is right, what was drawn, and when to speak."""
 
 from dataclasses import replace
 
@@ -8,9 +8,10 @@ import pytest
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import Begun, read_live
-from moola_pipeline.training.live_pseudo_labels import LiveLessons, claims, fit_min_net
+from moola_pipeline.training.live_pseudo_labels import claims, fit_min_net
 from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions, fit_thresholds
-from moola_pipeline.training.pseudo_labels import Lessons, make_lessons
+from moola_pipeline.training.pseudo_labels import make_pseudo_labels
+from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
@@ -20,17 +21,17 @@ from moola_pipeline_tests.training.conftest import RULE, Lesson
 from moola_pipeline_tests.training.test_distillation import taught
 
 
-def made(source: MarketArrays, windows: LabeledWindows, n_live: int = 400) -> Lessons:
-    return make_lessons(source, windows, RULE, 200, n_live, 0.5)
+def made(source: MarketArrays, windows: LabeledWindows, n_live: int = 400) -> PseudoLabels:
+    return make_pseudo_labels(source, windows, RULE, 200, n_live, 0.5)
 
 
 @pytest.fixture(scope="module")
-def lessons(market: Market, train: Lesson) -> Lessons:
+def lessons(market: Market, train: Lesson) -> PseudoLabels:
     return made(market.bars, train.windows)
 
 
 @pytest.fixture(scope="module")
-def live(lessons: Lessons) -> LiveLessons:
+def live(lessons: PseudoLabels) -> PseudoLabels:
     assert lessons.live is not None
     return lessons.live
 
@@ -75,25 +76,25 @@ def test_the_least_move_is_never_less_than_a_tenth_of_an_atr(market: Market, tra
     assert fit_min_net(replace(source, atr=source.atr * 1000), train.windows) == 0.1
 
 
-def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(live: LiveLessons, train: Lesson):
+def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(live: PseudoLabels, train: Lesson):
     assert len(live.bar0) == 400
     assert (live.spans.end == LIVE_BARS - 1).all()
     assert live.bar0.max() + LIVE_BARS <= train.windows.bar0.max() + WINDOW_BARS
-    assert len(live.inputs) == len(live.begun) == len(live.retracement) == len(live.spans.window)
+    assert len(live.inputs) == len(live.expansion) == len(live.retracement) == len(live.spans.window)
 
 
 def test_bars_after_the_last_training_window_change_no_live_lesson(
-    market: Market, train: Lesson, live: LiveLessons
+    market: Market, train: Lesson, live: PseudoLabels
 ):
     later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
     again = made(bars, train.windows).live
     assert again is not None
-    assert np.array_equal(again.begun, live.begun)
+    assert np.array_equal(again.expansion, live.expansion)
     assert np.array_equal(again.inputs, live.inputs)
 
 
-def test_live_lessons_change_no_other(market: Market, train: Lesson, lessons: Lessons):
+def test_live_lessons_change_no_other(market: Market, train: Lesson, lessons: PseudoLabels):
     alone = made(market.bars, train.windows, 0)
     assert alone.live is None
     assert np.array_equal(alone.expansion, lessons.expansion)
@@ -101,13 +102,13 @@ def test_live_lessons_change_no_other(market: Market, train: Lesson, lessons: Le
 
 
 def test_the_network_takes_the_live_answers_over_and_finds_planted_beginnings(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: Lessons
+    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
 ):
     network = taught(market, encoder, train, validation, lessons, taught_epochs=12).classifier
     live = lessons.live
     assert live is not None
     said = read_live(network, market.bars, live.bar0, 0.5)
-    assert np.corrcoef(said.begun, live.begun)[0, 1] > 0.6
+    assert np.corrcoef(said.begun, live.expansion)[0, 1] > 0.6
 
     source, windows = market.bars, validation.windows
     decisions = fit_live_decisions(network, source, windows, 0.5)
