@@ -23,7 +23,7 @@ def event_study(
     Args:
         ground: The test windows.
         labeled: Of its expansions.
-        events: Expansions found: window_id, onset, type, direction, row.
+        events: Expansions found: window_id, start, type, direction, row.
         close, atr: (n_bars,) of the bar table, index points.
 
     Returns:

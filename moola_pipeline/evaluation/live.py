@@ -54,7 +54,7 @@ def score_whole_sessions(trial: Trial, annotator: Annotator, n_sessions: int | N
     bar0 = bar0[np.isin(day[bar0], tested)]
     series = trial.market.segment[bar0]
     alarms = find_alarms(annotator, trial.market, bar0, series, (MAX_WAIT,), device)
-    alarms = alarms.assign(row=alarms["onset"], session=day[alarms["closed"]])
+    alarms = alarms.assign(row=alarms["start"], session=day[alarms["closed"]])
     return score_sessions(trial.ground, tested, alarms, MAX_WAIT)
 
 
@@ -63,7 +63,7 @@ def placed(windows: LabeledWindows, alarms: pd.DataFrame) -> pd.DataFrame:
     first = windows.bar0[alarms["series"].to_numpy(np.int64)]
     return alarms.assign(
         window_id=windows.window_id[alarms["series"].to_numpy(np.int64)],
-        onset=alarms["onset"] - first,
+        start=alarms["start"] - first,
         closed=alarms["closed"] - first,
     )
 
@@ -97,12 +97,12 @@ def score_rule_live(trial: Trial, train: LabeledWindows, typers: Mapping[str, Ty
         columns = {
             "series": window,
             "closed": begun.closed,
-            "onset": begun.onset,
+            "start": begun.start,
             "direction": begun.direction,
         }
         systems.append(pd.DataFrame({name: each[chosen] for name, each in columns.items()}).assign(wait=wait))
     alarms = pd.concat(systems, ignore_index=True)
-    seen = seen_before(trial, alarms["onset"].to_numpy(np.int64), alarms["direction"].to_numpy(np.int64))
+    seen = seen_before(trial, alarms["start"].to_numpy(np.int64), alarms["direction"].to_numpy(np.int64))
     return {
         name: score_alarms(
             trial.ground,

@@ -97,7 +97,7 @@ def _asked(trial: Trial, annotator: Annotator, device: str) -> tuple[np.ndarray,
 
 def _placed(windows: LabeledWindows, found: pd.DataFrame) -> pd.DataFrame:
     window = found["window"].to_numpy(np.int64)
-    row = windows.bar0[window] + found["onset"].to_numpy(np.int64)
+    row = windows.bar0[window] + found["start"].to_numpy(np.int64)
     return found.assign(window_id=windows.window_id[window], row=row)
 
 
@@ -122,7 +122,7 @@ def score_baselines(
     share = np.full(len(spans.start), np.mean(y))
     baselines["training_share"] = score_probabilities(ground, share)
     start, end = constant_span(train)
-    everywhere = pd.DataFrame({"window_id": ground.windows.window_id, "onset": start, "offset": end})
+    everywhere = pd.DataFrame({"window_id": ground.windows.window_id, "start": start, "end": end})
     baselines[ONE_SPAN] = score_events(ground, everywhere.assign(type=int(np.mean(y) > 0.5)))
     baselines[MEAN_POINTER] = mean_scores(
         [score_mean_pointer(ground, one.events) for one in judged.answers.values()]
@@ -186,4 +186,4 @@ def score_ceiling(ground: Ground, twice: TwiceLabeled) -> Scored:
 
 def _events(ground: Ground, found: Spans, types: np.ndarray) -> pd.DataFrame:
     ids = ground.windows.window_id[found.window]
-    return pd.DataFrame({"window_id": ids, "onset": found.start, "offset": found.end, "type": types})
+    return pd.DataFrame({"window_id": ids, "start": found.start, "end": found.end, "type": types})

@@ -55,7 +55,7 @@ def choose_windows(
     """The windows with the most expansions found and no error, and those with the most errors.
 
     Args:
-        truth: window_id, onset, offset, type of labeled expansions.
+        truth: window_id, start, end, type of labeled expansions.
         predicted: The same columns and probability.
         window_ids: (n,) of every window judged.
         n_windows: At most so many, half of each rank; a window is drawn once.
@@ -290,7 +290,7 @@ def _drawn(
             for i in np.flatnonzero(spans.window == chosen.place)
         ],
         predicted=[
-            (int(e.onset), int(e.offset), TYPES[int(e.type)], int(e.direction), float(e.probability))
+            (int(e.start), int(e.end), TYPES[int(e.type)], int(e.direction), float(e.probability))
             for e in found.itertuples()
         ],
         rank=chosen.rank,

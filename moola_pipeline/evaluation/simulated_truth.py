@@ -75,18 +75,18 @@ def planted_windows(
     windows: LabeledWindows, truth: pd.DataFrame, timestamps: pd.DatetimeIndex
 ) -> LabeledWindows:
     """The same windows with the planted expansions that start in their bars 30-74 as spans."""
-    onset, offset = (
+    start, end = (
         timestamps.get_indexer(pd.DatetimeIndex(truth[name])) for name in ("started_at", "ended_at")
     )
-    first = np.searchsorted(onset, windows.bar0 + CORE_FIRST)
-    after = np.searchsorted(onset, windows.bar0 + CORE_LAST, side="right")
+    first = np.searchsorted(start, windows.bar0 + CORE_FIRST)
+    after = np.searchsorted(start, windows.bar0 + CORE_LAST, side="right")
     window = np.repeat(np.arange(len(first)), after - first)
     chosen = np.concatenate([np.empty(0, np.int64), *map(np.arange, first, after)]).astype(np.int64)
     kind = np.array([TYPES.index(name) for name in truth["type"].iloc[chosen]], np.int64)
     spans = Spans(
         window,
-        onset[chosen] - windows.bar0[window],
-        offset[chosen] - windows.bar0[window],
+        start[chosen] - windows.bar0[window],
+        end[chosen] - windows.bar0[window],
         truth["direction"].to_numpy(np.int8)[chosen],
         kind,
     )

@@ -69,9 +69,9 @@ def find_events(
         device: Where the network runs.
 
     Returns:
-        window (index into `bar0`), onset, offset (bars 0..104, inclusive), direction (+1, -1),
+        window (index into `bar0`), start, end (bars 0..104, inclusive), direction (+1, -1),
         type (class number), probability, p_retracement (calibrated), p_balanced (both types
-        weighing the same); sorted by window and onset.
+        weighing the same); sorted by window and start.
     """
     parts = []
     for first in range(0, len(bar0), CHUNK_WINDOWS):
@@ -93,8 +93,8 @@ def decided(annotator: Annotator, proposals: Spans, reading: Reading) -> pd.Data
     events = pd.DataFrame(
         {
             "window": proposals.window,
-            "onset": spans.start,
-            "offset": spans.end,
+            "start": spans.start,
+            "end": spans.end,
             "direction": proposals.direction.astype(np.int8),
             "type": (calibrated >= decisions.retracement_threshold).astype(np.int64),
             "probability": probability,
@@ -103,7 +103,7 @@ def decided(annotator: Annotator, proposals: Spans, reading: Reading) -> pd.Data
         }
     )
     kept = events.loc[probability >= decisions.expansion_threshold]
-    return kept.sort_values(["window", "onset"], ignore_index=True)
+    return kept.sort_values(["window", "start"], ignore_index=True)
 
 
 def type_probabilities(annotator: Annotator, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -151,12 +151,12 @@ def annotate_new(
     bar0, owned_from = bar0[asked], owned_from[asked]
     events = find_events(annotator, market, bar0, device)
     window = events["window"].to_numpy(np.int64)
-    owned = (events["onset"] >= owned_from[window]) & (events["onset"] <= CORE_LAST)
+    owned = (events["start"] >= owned_from[window]) & (events["start"] <= CORE_LAST)
     events = _without_overlaps(events.loc[owned], bar0)
     missed = uncovered(market.segment, grows)
     if grows:
-        first, last = (events[name].to_numpy(np.int64) for name in ("first", "last"))
-        events = events.loc[is_settled(first, last, market.segment, missed)]
+        start, end = (events[name].to_numpy(np.int64) for name in ("start_row", "end_row"))
+        events = events.loc[is_settled(start, end, market.segment, missed)]
     new, missed = market.rows(first_row), missed[first_row:]
     waiting = waiting_bars(new.segment, missed) if grows else 0
     expansions = _expansion_rows(events, bar0, market.times, model_version)
@@ -175,11 +175,11 @@ def _expansion_rows(
     events: pd.DataFrame, bar0: np.ndarray, times: pd.DatetimeIndex, model_version: str
 ) -> pd.DataFrame:
     first = bar0[events["window"].to_numpy(np.int64)]
-    onset, offset = events["onset"].to_numpy(np.int64), events["offset"].to_numpy(np.int64)
+    start, end = events["start"].to_numpy(np.int64), events["end"].to_numpy(np.int64)
     spans = {
         "window_start": times[first],
-        "started_at": times[first + onset],
-        "ended_at": times[first + offset],
+        "started_at": times[first + start],
+        "ended_at": times[first + end],
         "decided_at": times[first + WINDOW_BARS - 1],
     }
     return marked_rows(events, spans, HINDSIGHT, model_version)
@@ -210,14 +210,14 @@ def marked_rows(found: pd.DataFrame, times: Mapping[str, Any], mode: str, model_
 
 def _without_overlaps(events: pd.DataFrame, bar0: np.ndarray) -> pd.DataFrame:
     row = bar0[events["window"].to_numpy(np.int64)]
-    events = events.assign(first=row + events["onset"], last=row + events["offset"])
-    events = events.sort_values(["first", "last"], ignore_index=True)
+    events = events.assign(start_row=row + events["start"], end_row=row + events["end"])
+    events = events.sort_values(["start_row", "end_row"], ignore_index=True)
     kept: list[int] = []
-    first, last, sure = (events[name].to_numpy() for name in ("first", "last", "probability"))
+    start, end, sure = (events[name].to_numpy() for name in ("start_row", "end_row", "probability"))
     for i in range(len(events)):
-        while kept and first[i] <= last[kept[-1]] and sure[i] > sure[kept[-1]]:
+        while kept and start[i] <= end[kept[-1]] and sure[i] > sure[kept[-1]]:
             kept.pop()
-        if not kept or first[i] > last[kept[-1]]:
+        if not kept or start[i] > end[kept[-1]]:
             kept.append(i)
     return events.iloc[kept].reset_index(drop=True)
 
@@ -234,6 +234,6 @@ def stretches(market: MarketArrays, missed: np.ndarray) -> pd.DataFrame:
 
 
 def _nothing_decided() -> pd.DataFrame:
-    whole = ("window", "onset", "offset", "direction", "type")
+    whole = ("window", "start", "end", "direction", "type")
     real = ("probability", "p_retracement", "p_balanced")
     return pd.DataFrame({**dict.fromkeys(whole, np.empty(0, np.int64)), **dict.fromkeys(real, np.empty(0))})

@@ -59,7 +59,7 @@ def find_alarms(
         device: Where the network runs.
 
     Returns:
-        wait (which system), series, closed (row of the bar that raised it), onset (row of the claimed
+        wait (which system), series, closed (row of the bar that raised it), start (row of the claimed
         first bar), direction (+1, -1), type (class number), probability, p_retracement (calibrated),
         p_balanced (both types weighing the same); sorted by wait, series and closed.
 
@@ -80,7 +80,7 @@ def find_alarms(
     systems = []
     for wait in waits:
         alarms = raised(begun, of_move, probability, live.thresholds[wait], wait)
-        chosen = of_move, begun.closed, begun.onset, begun.direction, probability, begun.retracement
+        chosen = of_move, begun.closed, begun.start, begun.direction, probability, begun.retracement
         systems.append(np.stack([np.full(len(alarms), wait), *(column[alarms] for column in chosen)]))
     return _answers(annotator, np.concatenate(systems, axis=1))
 
@@ -163,14 +163,14 @@ def live_decisions(annotator: Annotator, model_version: str = "") -> LiveDecisio
 
 def _answers(annotator: Annotator, raised: np.ndarray) -> pd.DataFrame:
     """Alarms with their types; `raised` is (7, n_alarms): see `find_alarms`, a logit of the type last."""
-    wait, series, closed, onset, direction, probability, logits = raised
+    wait, series, closed, start, direction, probability, logits = raised
     calibrated, balanced = type_probabilities(annotator, logits)
     return pd.DataFrame(
         {
             "wait": wait.astype(np.int64),
             "series": series.astype(np.int64),
             "closed": closed.astype(np.int64),
-            "onset": onset.astype(np.int64),
+            "start": start.astype(np.int64),
             "direction": direction.astype(np.int8),
             "type": (calibrated >= annotator.decisions.retracement_threshold).astype(np.int64),
             "probability": probability,
@@ -181,10 +181,10 @@ def _answers(annotator: Annotator, raised: np.ndarray) -> pd.DataFrame:
 
 
 def _alarm_rows(alarms: pd.DataFrame, times: pd.DatetimeIndex, model_version: str) -> pd.DataFrame:
-    closed, onset = alarms["closed"].to_numpy(np.int64), alarms["onset"].to_numpy(np.int64)
+    closed, start = alarms["closed"].to_numpy(np.int64), alarms["start"].to_numpy(np.int64)
     spans = {
         "window_start": times[closed - (LIVE_BARS - 1)],
-        "started_at": times[onset],
+        "started_at": times[start],
         "ended_at": pd.Series(pd.NaT, range(len(alarms)), times.dtype).array,
         "decided_at": times[closed],
     }

@@ -34,18 +34,18 @@ def waiting_bars(segment: np.ndarray, missed: np.ndarray) -> int:
     return int(missed[last[BARS_BEFORE + CORE_FIRST :]].sum())
 
 
-def is_settled(first: np.ndarray, last: np.ndarray, segment: np.ndarray, missed: np.ndarray) -> np.ndarray:
+def is_settled(start: np.ndarray, end: np.ndarray, segment: np.ndarray, missed: np.ndarray) -> np.ndarray:
     """True for spans that no window still to come can displace: (n_spans,) bool.
 
     A later find displaces a span only by an onset inside it. Of the segment that grows, onsets have
     been looked for up to the end of what is covered, and of the others everywhere.
 
     Args:
-        first, last: (n_spans,) rows of the first and the last bar.
+        start, end: (n_spans,) rows of the first and the last bar.
         segment: (n_bars,) int, non-decreasing; the last one grows.
         missed: (n_bars,) bool, bars that no window covers.
     """
     covered = np.flatnonzero(~missed & (segment == segment[-1:]))
     if not len(covered):
-        return np.ones(len(first), bool)
-    return ~((first <= covered[-1]) & (last > covered[-1]))
+        return np.ones(len(start), bool)
+    return ~((start <= covered[-1]) & (end > covered[-1]))

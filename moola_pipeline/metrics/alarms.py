@@ -27,7 +27,7 @@ def pair_alarms(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: boo
     """Which alarm found each labeled expansion, one to one, window by window.
 
     Args:
-        truth: window_id, onset (bars 0..104), type (class number), direction (+1, -1).
+        truth: window_id, start (bars 0..104), type (class number), direction (+1, -1).
         alarms: The same columns, and closed: the bar of the window whose close raised the alarm.
         wait: Bars after the labeled onset by which an alarm must have come.
         typed: False pairs regardless of type.
@@ -35,8 +35,8 @@ def pair_alarms(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: boo
     Returns:
         (n_truth,) int64: place in `alarms`, -1 where there is none.
     """
-    onset, direction = (truth[name].to_numpy(np.int64) for name in ("onset", "direction"))
-    claimed, pointing, closed = (alarms[name].to_numpy(np.int64) for name in ("onset", "direction", "closed"))
+    onset, direction = (truth[name].to_numpy(np.int64) for name in ("start", "direction"))
+    claimed, pointing, closed = (alarms[name].to_numpy(np.int64) for name in ("start", "direction", "closed"))
     complete, core = in_core(truth), in_core(alarms)
     paired = np.full(len(truth), -1, np.int64)
     for labeled, raised in candidates(truth, alarms, typed):
@@ -126,7 +126,7 @@ def in_cores(ground: Ground, alarms: pd.DataFrame) -> pd.DataFrame:
         alarms: row (of the claimed onset) and closed (a row); further columns stay.
 
     Returns:
-        The same with window_id, onset and closed as bars of the window. Where two windows hold the
+        The same with window_id, start and closed as bars of the window. Where two windows hold the
         onset, it is placed in the first.
     """
     bar0 = ground.windows.bar0
@@ -136,7 +136,7 @@ def in_cores(ground: Ground, alarms: pd.DataFrame) -> pd.DataFrame:
     mine = window[held]
     return alarms.loc[held].assign(
         window_id=ground.windows.window_id[mine],
-        onset=onset[held, mine],
+        start=onset[held, mine],
         closed=alarms.loc[held, "closed"].to_numpy(np.int64) - bar0[mine],
     )
 

@@ -30,7 +30,7 @@ class Answers(NamedTuple):
 
     Attributes:
         p_retracement: (n_expansions,) of the labeled expansions, both types weighing the same.
-        events: Expansions found: window_id, onset, offset, type, direction, row (of the bar table,
+        events: Expansions found: window_id, start, end, type, direction, row (of the bar table,
             of the first bar).
     """
 

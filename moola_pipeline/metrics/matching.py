@@ -22,7 +22,7 @@ def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = Tru
     """Count true positives, false positives and misses per window and type, as `pair_events` pairs them.
 
     Args:
-        truth: window_id, onset, offset (bars 0..104, inclusive), type (class number).
+        truth: window_id, start, end (bars 0..104, inclusive), type (class number).
         predicted: The same columns; others are ignored.
         typed: False matches regardless of type; `type` is then -1.
 
@@ -39,7 +39,7 @@ def outcomes(truth: pd.DataFrame, predicted: pd.DataFrame, found: np.ndarray) ->
     """Count what a pairing comes to, as `match_events` does.
 
     Args:
-        truth, predicted: window_id, onset, type.
+        truth, predicted: window_id, start, type.
         found: (n_truth,) place in `predicted` of what each labeled expansion is, -1 where there is none.
     """
     keys = ["window_id", "type"]
@@ -64,7 +64,7 @@ def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True
     match (it can by 3 bars, from 27 to 77) but is never false.
 
     Args:
-        truth: window_id, onset, offset (bars 0..104, inclusive), type (class number).
+        truth: window_id, start, end (bars 0..104, inclusive), type (class number).
         predicted: The same columns; others are ignored.
         typed: False pairs regardless of type.
 
@@ -74,7 +74,7 @@ def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True
     Source:
         Mesaros, Heittola and Virtanen (2016), Applied Sciences 6(6), event-based metrics.
     """
-    spans, found_spans = (table[["onset", "offset"]].to_numpy(np.int64) for table in (truth, predicted))
+    spans, found_spans = (table[["start", "end"]].to_numpy(np.int64) for table in (truth, predicted))
     outside = ~in_core(truth)
     core = in_core(predicted)
     paired = np.full(len(truth), -1, dtype=np.int64)
@@ -105,7 +105,7 @@ def assigned(near: np.ndarray, core: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def in_core(events: pd.DataFrame) -> np.ndarray:
     """Whether each expansion starts where labels are complete: (n,) bool."""
-    return events["onset"].between(CORE_FIRST, CORE_LAST).to_numpy(bool)
+    return events["start"].between(CORE_FIRST, CORE_LAST).to_numpy(bool)
 
 
 def candidates(

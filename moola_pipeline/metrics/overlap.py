@@ -24,7 +24,7 @@ def pair_overlapping(truth: pd.DataFrame, predicted: pd.DataFrame) -> np.ndarray
     collar bounds it: a residual cut off at 3 bars would flatter. Types are ignored.
 
     Args:
-        truth: window_id, onset, offset (bars 0..104, inclusive).
+        truth: window_id, start, end (bars 0..104, inclusive).
         predicted: The same columns; others are ignored.
 
     Returns:
@@ -50,7 +50,7 @@ def ranked_hits(truth: pd.DataFrame, predicted: pd.DataFrame, least_iou: float) 
     their temporal IoU is at least `least_iou`. Only predictions that start in bars 27..77 may.
 
     Args:
-        truth: window_id, onset, offset, type; labels that start outside bars 30..74 are left out.
+        truth: window_id, start, end, type; labels that start outside bars 30..74 are left out.
         predicted: The same and `score`, higher is surer.
         least_iou: In (0, 1].
 
@@ -63,7 +63,7 @@ def ranked_hits(truth: pd.DataFrame, predicted: pd.DataFrame, least_iou: float) 
     """
     spans, found_spans = (_spans(table) for table in (truth, predicted))
     core = in_core(truth)
-    reach = predicted["onset"].between(CORE_FIRST - ONSET_COLLAR_BARS, CORE_LAST + ONSET_COLLAR_BARS)
+    reach = predicted["start"].between(CORE_FIRST - ONSET_COLLAR_BARS, CORE_LAST + ONSET_COLLAR_BARS)
     may, score = reach.to_numpy(bool), predicted["score"].to_numpy(float)
     hit = np.zeros(len(predicted), dtype=bool)
     for labeled, found in candidates(truth, predicted, typed=True):
@@ -88,7 +88,7 @@ def segment_counts(
     starts outside bars 30..74 may be right but is never false, as with whole expansions.
 
     Args:
-        truth: window_id, onset, offset (bars 0..104, inclusive), type (class number).
+        truth: window_id, start, end (bars 0..104, inclusive), type (class number).
         predicted: The same columns; others are ignored.
         windows: (n_windows,) window_id of every window judged, empty ones included.
         types: Class numbers in the order wanted.
@@ -117,10 +117,10 @@ def _covered(events: pd.DataFrame, windows: pd.Series, types: tuple[int, ...]) -
     kind = pd.Index(types).get_indexer(events["type"].to_numpy())
     if (window < 0).any() or (kind < 0).any():
         raise ValueError("every expansion must lie in a window that is judged and be of a type asked for")
-    for w, k, (onset, offset) in zip(window, kind, _spans(events), strict=True):
-        covered[w, k, onset : offset + 1] = True
+    for w, k, (start, end) in zip(window, kind, _spans(events), strict=True):
+        covered[w, k, start : end + 1] = True
     return covered
 
 
 def _spans(events: pd.DataFrame) -> np.ndarray:
-    return events[["onset", "offset"]].to_numpy(np.int64)
+    return events[["start", "end"]].to_numpy(np.int64)

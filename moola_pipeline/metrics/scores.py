@@ -30,7 +30,7 @@ from moola_pipeline.metrics.overlap import pair_overlapping, ranked_hits, segmen
 Scored = dict[str, Resampled]
 CLASSES = tuple(range(len(TYPES)))
 LEAST_IOU = (0.3, 0.5, 0.7)
-EVENT_COLUMNS = ("window_id", "onset", "offset", "type")
+EVENT_COLUMNS = ("window_id", "start", "end", "type")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def score_ends(ground: Ground, events: pd.DataFrame) -> Scored:
     """How far off the ends of those expansions found are that overlap a labeled one."""
     paired = pair_overlapping(ground.truth, events)
     met = paired >= 0
-    said = events[["onset", "offset"]].to_numpy(float)[paired[met]]
+    said = events[["start", "end"]].to_numpy(float)[paired[met]]
     return score_residuals(ground, said, met)
 
 

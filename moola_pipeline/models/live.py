@@ -45,15 +45,15 @@ class Begun(NamedTuple):
 
     Attributes:
         closed: Row of the bar that has just closed: no later bar was read.
-        onset: Row of the bar at which the move would have begun, 0 to 10 bars before.
-        direction: +1 or -1, the sign of close[closed] - open[onset].
+        start: Row of the bar at which the move would have begun, 0 to 10 bars before.
+        direction: +1 or -1, the sign of close[closed] - open[start].
         window: Index of the live window that ends with this bar.
         begun: Logit that an expansion in this direction began there.
         retracement: Logit that a retracement came before it.
     """
 
     closed: np.ndarray
-    onset: np.ndarray
+    start: np.ndarray
     direction: np.ndarray
     window: np.ndarray
     begun: np.ndarray
@@ -122,11 +122,11 @@ def raised(
     Returns:
         Indices of the moves that raise one, in order of series and time.
     """
-    sure = np.flatnonzero((probability >= threshold) & (begun.closed - begun.onset <= max_wait))
-    order = np.lexsort((-begun.onset[sure], -probability[sure], begun.closed[sure], series[sure]))
+    sure = np.flatnonzero((probability >= threshold) & (begun.closed - begun.start <= max_wait))
+    order = np.lexsort((-begun.start[sure], -probability[sure], begun.closed[sure], series[sure]))
     asked = sure[order]
     kept = np.zeros(len(asked), np.bool_)
-    moves = series[asked], begun.closed[asked], begun.onset[asked], begun.direction[asked]
+    moves = series[asked], begun.closed[asked], begun.start[asked], begun.direction[asked]
     _raise(*moves, SAME_MOVE_BARS, kept)
     return asked[kept]
 

@@ -201,7 +201,7 @@ def _baselines(planted: Planted, judged: Judged) -> dict[str, Scored]:
 
 
 def _everywhere(ground: Ground, start: int, end: int) -> pd.DataFrame:
-    return pd.DataFrame({"window_id": ground.windows.window_id, "onset": start, "offset": end, "type": 0})
+    return pd.DataFrame({"window_id": ground.windows.window_id, "start": start, "end": end, "type": 0})
 
 
 def _above_prevalence(ground: Ground, precision: Resampled) -> Resampled:

@@ -35,7 +35,7 @@ class Outcome:
         window_id: Of the block's windows.
         p_balanced: P(retracement) of the labeled spans, both types weighing the same.
         p_calibrated: The same, calibrated on validation.
-        events: window (index in `window_id`), onset, offset, type: expansions found.
+        events: window (index in `window_id`), start, end, type: expansions found.
         seconds: Of training.
     """
 
@@ -176,7 +176,7 @@ def _said(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
         "window_id": fold.asked.windows.window_id.tolist(),
         "p_balanced": balanced.tolist(),
         "p_calibrated": calibrated.tolist(),
-        "events": {name: events[name].tolist() for name in ("window", "onset", "offset", "type")},
+        "events": {name: events[name].tolist() for name in ("window", "start", "end", "type")},
         "logits": labeled.retracement.tolist(),
         "validation_logits": chosen_by[1].retracement.tolist(),
     }

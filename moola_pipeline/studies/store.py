@@ -31,7 +31,7 @@ class Cell(BaseModel):
         probe: P(retracement) of each labeled validation expansion by the linear probe; empty
             where none was fitted.
         p_retracement: The same by the network.
-        events: Expansions found: window index, onset, offset, type.
+        events: Expansions found: window index, start, end, type.
         seconds: What it took.
     """
 

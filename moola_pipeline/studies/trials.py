@@ -217,5 +217,5 @@ def _crossed(
         spans = asked[0].select(mine)
         reading = Reading(*(part[mine] for part in readings[0]))
         found.append(decided(Annotator(network, rule, decisions), spans, reading))
-    events = pd.concat(found)[["window", "onset", "offset", "type"]]
+    events = pd.concat(found)[["window", "start", "end", "type"]]
     return [tuple(row) for row in events.to_numpy(np.int64).tolist()]

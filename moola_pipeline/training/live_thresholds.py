@@ -35,7 +35,7 @@ def fit_live_decisions(
     bar0, series = live_windows_of(market.segment, windows.bar0)
     begun = read_live(classifier, market, bar0, min_net_atr)
     window = series[begun.window]
-    right = claims(windows.spans, window, begun.onset - windows.bar0[window], begun.direction)
+    right = claims(windows.spans, window, begun.start - windows.bar0[window], begun.direction)
     known = right >= 0
     scale, shift = calibration(begun.begun[known], right[known] == 1)
     probability = sigmoid(scale * begun.begun + shift)
@@ -60,7 +60,7 @@ def fit_thresholds(
     """
     thresholds = {}
     for wait in WAITS:
-        asked = score[begun.closed - begun.onset <= wait]
+        asked = score[begun.closed - begun.start <= wait]
         tried = np.unique(np.quantile(asked, TRIED)) if len(asked) else np.array([1.0])
         reached = [
             alarm_f1(windows, begun, window, raised(begun, window, score, float(threshold), wait), wait)
@@ -81,7 +81,7 @@ def alarm_f1(
         wait: Bars after the true onset by which an alarm must have come.
     """
     spans, bar0 = windows.spans, windows.bar0[window[alarms]]
-    onset, closed = begun.onset[alarms] - bar0, begun.closed[alarms] - bar0
+    onset, closed = begun.start[alarms] - bar0, begun.closed[alarms] - bar0
     found = _found(spans, window[alarms], onset, closed, begun.direction[alarms], wait)
     wrong = ~found & (onset >= CORE_FIRST) & (onset <= CORE_LAST)
     hits = int(found.sum())

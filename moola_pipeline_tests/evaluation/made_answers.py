@@ -44,20 +44,18 @@ def made_events(ground: Ground, rng: np.random.Generator) -> pd.DataFrame:
     truth, windows = events_of(ground.windows), ground.windows
     found = truth.loc[rng.random(len(truth)) < 0.8]
     window = pd.Index(windows.window_id).get_indexer(found["window_id"])
-    onset = np.append(found["onset"] + rng.integers(-2, 3, len(found)), rng.integers(20, 90, 60))
-    length = np.append(found["offset"] - found["onset"], rng.integers(2, 9, 60)) + rng.integers(
-        0, 2, len(onset)
-    )
+    onset = np.append(found["start"] + rng.integers(-2, 3, len(found)), rng.integers(20, 90, 60))
+    length = np.append(found["end"] - found["start"], rng.integers(2, 9, 60)) + rng.integers(0, 2, len(onset))
     kind = np.append(np.where(rng.random(len(found)) < 0.8, found["type"], 1 - found["type"]), [0, 1] * 30)
     window = np.append(window, rng.integers(0, N_WINDOWS, 60))
     return pd.DataFrame(
         {
             "window_id": windows.window_id[window],
-            "onset": onset,
-            "offset": np.minimum(onset + length, 104),
+            "start": onset,
+            "end": np.minimum(onset + length, 104),
             "type": kind,
             "direction": rng.choice([-1, 1], len(onset)),
             "row": windows.bar0[window] + onset,
             "score": rng.random(len(onset)),
         }
-    ).sort_values(["window_id", "onset"], ignore_index=True)
+    ).sort_values(["window_id", "start"], ignore_index=True)

@@ -5,7 +5,7 @@ import pandas as pd
 
 from moola_pipeline.evaluation.sections import choose_windows
 
-COLUMNS = ["window_id", "onset", "offset", "type", "probability"]
+COLUMNS = ["window_id", "start", "end", "type", "probability"]
 IDS = np.array(["a", "b", "c", "d", "e"])
 TRUTH = pd.DataFrame(
     [("a", 40, 50, 0), ("a", 60, 66, 1), ("b", 40, 50, 0), ("c", 40, 50, 1)], columns=COLUMNS[:4]

@@ -79,7 +79,7 @@ def rows_of(bars: pd.DataFrame, times: pd.DataFrame, name: str) -> np.ndarray:
 
 def with_events(monkeypatch: pytest.MonkeyPatch, *events: tuple[int, int, int, float]) -> None:
     """Let the model report these: window, onset, offset, probability."""
-    frame = pd.DataFrame(events, columns=["window", "onset", "offset", "probability"])
+    frame = pd.DataFrame(events, columns=["window", "start", "end", "probability"])
     frame = frame.assign(direction=1, type=0, p_retracement=0.25, p_balanced=0.25)
     monkeypatch.setattr(serving, "find_events", lambda *given: frame.astype({"window": np.int64}))
 

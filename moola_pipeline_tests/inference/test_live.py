@@ -123,7 +123,7 @@ def test_each_system_waits_no_longer_than_it_may(annotator: Annotator):
     bar0 = live_windows(market.segment)
     alarms = find_alarms(annotator, market, bar0, market.segment[bar0])
     assert set(alarms["wait"]) == set(WAITS)
-    assert (alarms["closed"] - alarms["onset"] <= alarms["wait"]).to_numpy().all()
+    assert (alarms["closed"] - alarms["start"] <= alarms["wait"]).to_numpy().all()
     alone = find_alarms(annotator, market, bar0, market.segment[bar0], (3,))
     together = alarms.loc[alarms["wait"] == 3].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, together)

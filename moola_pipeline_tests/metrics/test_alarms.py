@@ -11,7 +11,7 @@ from moola_pipeline.metrics.alarms import alarm_counts, pair_alarms, score_alarm
 from moola_pipeline.metrics.scores import Ground, make_ground
 from moola_pipeline.windows.spans import Spans
 
-TRUTH = ["window_id", "onset", "type", "direction"]
+TRUTH = ["window_id", "start", "type", "direction"]
 ALARM = [*TRUTH, "closed"]
 
 
@@ -21,7 +21,7 @@ def truth_of(*rows: tuple[str, int, int, int]) -> pd.DataFrame:
 
 def alarms_of(*rows: tuple[str, int, int, int, int]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=ALARM)
-    return frame.astype(dict.fromkeys(["onset", "type", "direction", "closed"], np.int64))
+    return frame.astype(dict.fromkeys(["start", "type", "direction", "closed"], np.int64))
 
 
 def outcome(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: bool = True) -> tuple[int, ...]:

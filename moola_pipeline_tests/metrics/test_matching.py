@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from moola_pipeline.metrics.matching import ANY_TYPE, event_counts, match_events, may_match
 
-EVENT = ["window_id", "onset", "offset", "type"]
+EVENT = ["window_id", "start", "end", "type"]
 Span = tuple[int, int]
 
 
 def events(*rows: tuple[str, int, int, int]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), columns=EVENT).astype({"onset": int, "offset": int, "type": int})
+    return pd.DataFrame(list(rows), columns=EVENT).astype({"start": int, "end": int, "type": int})
 
 
 def spans(*pairs: Span, kind: int = 0) -> pd.DataFrame:

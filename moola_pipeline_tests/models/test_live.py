@@ -137,7 +137,7 @@ def test_the_company_of_other_windows_changes_nothing(classifier: Classifier):
     some = np.arange(4, len(BAR0), 9)
     alone = read_live(classifier, MARKET.bars, BAR0[some], 0.5)
     mine = np.isin(together.window, some)
-    assert np.array_equal(together.onset[mine], alone.onset)
+    assert np.array_equal(together.start[mine], alone.start)
     assert together.begun[mine] == pytest.approx(alone.begun, abs=1e-5)
 
 

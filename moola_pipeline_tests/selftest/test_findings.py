@@ -55,7 +55,7 @@ def blind(planted: Planted) -> Judged:
     """Answers that have nothing to do with the labels, and a span said everywhere."""
     rng = np.random.default_rng(1)
     ground = planted.trial.ground
-    events = pd.DataFrame({"window_id": ground.windows.window_id, "onset": 50, "offset": 55, "type": 0})
+    events = pd.DataFrame({"window_id": ground.windows.window_id, "start": 50, "end": 55, "type": 0})
     return judged(planted, made_p(ground, rng, signal=0.0), events)
 
 

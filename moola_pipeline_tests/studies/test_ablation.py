@@ -57,7 +57,7 @@ def said(fold, row: Row) -> dict:
     if row.name != DEFAULT:
         p[0] = 1 - p[0]
     spans = windows.spans
-    events = {"window": spans.window, "onset": spans.start, "offset": spans.end, "type": spans.type}
+    events = {"window": spans.window, "start": spans.start, "end": spans.end, "type": spans.type}
     return {
         "window_id": windows.window_id.tolist(),
         "p_balanced": p.tolist(),
