@@ -16,9 +16,9 @@ from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.losses import TaskWeights, losses
+from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, Student, new_optimizer
-from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 LIVE_SHARE = 0.75

@@ -12,8 +12,8 @@ from moola_pipeline.models.live import beginnings
 from moola_pipeline.models.span_inference import views_of
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.examples import Examples, make_examples
+from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.dense import live_windows, pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans

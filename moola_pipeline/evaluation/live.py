@@ -15,8 +15,8 @@ from moola_pipeline.metrics.scores import Scored, score_types
 from moola_pipeline.models.expansion_model import Annotator
 from moola_pipeline.models.live import Begun, beginnings, raised
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.training.live_pseudo_labels import fit_min_net
 from moola_pipeline.training.live_thresholds import fit_thresholds
+from moola_pipeline.training.pseudo_labels import fit_min_net
 from moola_pipeline.windows.dense import live_windows, live_windows_of
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS

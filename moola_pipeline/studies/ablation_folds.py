@@ -14,9 +14,8 @@ from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import Examples, TrainingData, make_examples
 from moola_pipeline.training.proposer_fit import fit_rule
-from moola_pipeline.training.pseudo_labels import make_pseudo_labels
+from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans

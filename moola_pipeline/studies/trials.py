@@ -11,6 +11,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from moola_pipeline.inference.hindsight import decided
+from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
@@ -20,14 +21,12 @@ from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell
-from moola_pipeline.studies.subsets import nested_subset
 from moola_pipeline.training.examples import Examples, TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.training.objectives.objective import before_states
 from moola_pipeline.training.proposer_fit import fit_rule
-from moola_pipeline.training.pseudo_labels import make_pseudo_labels
+from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.training.thresholds import fit_decisions
 from moola_pipeline.windows.span_inputs import N_BEFORE
 from moola_pipeline.windows.spans import Spans
@@ -219,3 +218,41 @@ def _crossed(
         found.append(decided(Annotator(network, rule, decisions), spans, reading))
     events = pd.concat(found)[["window", "start", "end", "type"]]
     return [tuple(row) for row in events.to_numpy(np.int64).tolist()]
+
+
+def nested_subset(windows: LabeledWindows, n_labels: int, seed: int) -> LabeledWindows:
+    """Windows with at least `n_labels` expansions, drawn whole; those of fewer labels are among them.
+
+    Types and empty windows come in the proportion that the data has. A window with several
+    expansions may bring a few more than asked for.
+
+    Args:
+        windows: All training windows.
+        n_labels: Expansions wanted, >= 1.
+        seed: Of the order in which windows are drawn.
+
+    Raises:
+        ValueError: If there are fewer expansions than that.
+    """
+    spans = windows.spans
+    if not 1 <= n_labels <= len(spans.window):
+        raise ValueError(f"a subset must hold 1 to {len(spans.window)} expansions, got {n_labels}")
+    order = _order(windows, seed)
+    held = np.bincount(spans.window, minlength=len(windows.bar0))[order].cumsum()
+    stop = int(np.searchsorted(held, n_labels)) + 1
+    if held[stop - 1] == held[-1]:
+        stop = len(order)  # all labels are in: so are all empty windows
+    return windows.select(np.sort(order[:stop]))
+
+
+def _order(windows: LabeledWindows, seed: int) -> np.ndarray:
+    """All windows in an order whose every beginning has each kind in its proportion."""
+    rng = np.random.default_rng(seed)
+    spans, empty = windows.spans, len(TYPES)
+    kind = np.full(len(windows.bar0), empty)
+    kind[spans.window[::-1]] = spans.type[::-1]  # the first expansion of a window names its kind
+    place = np.empty(len(kind))
+    for one in range(empty + 1):
+        mine = rng.permutation(np.flatnonzero(kind == one))
+        place[mine] = (np.arange(len(mine)) + rng.random(len(mine))) / max(len(mine), 1)
+    return np.argsort(place, kind="stable")

@@ -15,9 +15,9 @@ from moola_pipeline.training.device import sent
 from moola_pipeline.training.losses import require_finite, smoothed
 from moola_pipeline.training.parallel import halt_point
 from moola_pipeline.training.prefetch import prefetched
+from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Student
-from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 TAUGHT = ("expansion", "type", "live")

@@ -17,11 +17,10 @@ from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.examples import TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
-from moola_pipeline.training.live_pseudo_labels import fit_min_net
 from moola_pipeline.training.live_thresholds import fit_live_decisions
 from moola_pipeline.training.parallel import all_side_by_side
 from moola_pipeline.training.proposer_fit import fit_rule, push_rule
-from moola_pipeline.training.pseudo_labels import make_pseudo_labels
+from moola_pipeline.training.pseudo_labels import fit_min_net, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
 from moola_pipeline.windows.market_arrays import MarketArrays

@@ -17,9 +17,9 @@ from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints
 from moola_pipeline.training.device import precision_on
 from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.examples import N_KINDS, Examples
+from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, Student, taught_parts
-from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 JUDGED_ROWS = 128

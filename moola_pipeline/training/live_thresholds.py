@@ -6,7 +6,7 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.live import Begun, LiveDecisions, raised, read_live
-from moola_pipeline.training.live_pseudo_labels import claims
+from moola_pipeline.training.pseudo_labels import claims
 from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays

@@ -1,4 +1,4 @@
-"""Teachers: trees fitted on the labels, and the pseudo-labels that a network learns from; never served."""
+"""Teachers: trees fitted on the labels, whose soft answers a network learns from; never served."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -78,35 +78,6 @@ class Teacher:
         if self.randomized is None:
             return boosted.astype(np.float32)
         return ((_positive(self.randomized, inputs) + boosted) / 2).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class PseudoLabels:
-    """Spans in windows of the training period that nobody labeled, with the teachers' probabilities.
-
-    Attributes:
-        bar0: (n_windows,) rows of bar 0.
-        spans: n spans in these windows.
-        inputs: (n, 78) float32, what the heads read of them.
-        expansion: (n,) float32 probability of an expansion; live, that one began where the span begins.
-        retracement: (n,) float32 probability that a retracement came before it.
-        bars: That are read of each window.
-        live: The same for windows that end with the bar that has just closed; None if not trained.
-    """
-
-    bar0: np.ndarray
-    spans: Spans
-    inputs: np.ndarray
-    expansion: np.ndarray
-    retracement: np.ndarray
-    bars: int = WINDOW_BARS
-    live: "PseudoLabels | None" = None
-
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """All arrays, those of the live windows last."""
-        own = self.bar0, *self.spans.arrays, self.inputs, self.expansion, self.retracement
-        return own + self.live.arrays if self.live else own
 
 
 def fit_judge(known: Known, seed: int) -> Teacher:

@@ -17,9 +17,8 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, TorchDraws, digest_of
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
-from moola_pipeline.training.pseudo_labels import make_pseudo_labels
+from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.training.teachers import PseudoLabels
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import Market
 from moola_pipeline_tests.training.conftest import RULE, Lesson

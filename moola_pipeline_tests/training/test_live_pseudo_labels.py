@@ -8,10 +8,8 @@ import pytest
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import Begun, read_live
-from moola_pipeline.training.live_pseudo_labels import claims, fit_min_net
 from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions, fit_thresholds
-from moola_pipeline.training.pseudo_labels import make_pseudo_labels
-from moola_pipeline.training.teachers import PseudoLabels
+from moola_pipeline.training.pseudo_labels import PseudoLabels, claims, fit_min_net, make_pseudo_labels
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
