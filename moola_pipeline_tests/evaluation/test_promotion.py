@@ -187,7 +187,7 @@ def test_a_lost_champion_is_found_out_when_a_challenger_meets_it(smoke_copy: Hom
     (model_folder(smoke_copy) / "artifacts" / "annotator" / "weights.safetensors").unlink()
     market = SimpleNamespace(home=smoke_copy, model_name="moola-simulated")
     report = SimpleNamespace(data=SimpleNamespace(checks=GOOD))
-    ruling = _ruling(SimpleNamespace(market=market), "2", report, None)  # type: ignore[arg-type]
+    ruling = _ruling(SimpleNamespace(market=market), "2", report, None, None)  # type: ignore[arg-type]
     assert (ruling.promote, ruling.against) == (False, "1")
     assert ruling.reason.startswith(
         "version 1 stays champion, but it cannot be compared: models:/moola-simulated/1: the files of "

@@ -1,6 +1,7 @@
 """What numba compiles: once, whatever the prices come in, and never from an old constant."""
 
 import ast
+import builtins
 import inspect
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from moola_pipeline.features import passes
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.storage.home import PROJECT_ROOT
+from moola_pipeline.windows import spans
 from moola_pipeline_tests.features.naive import random_bars
 from moola_pipeline_tests.source_trees import parsed
 
@@ -36,7 +38,9 @@ def test_compiled_code_uses_nothing_of_another_module_so_that_its_cache_cannot_g
     outside = {name.partition(".")[0] for name in imported(Path(inspect.getfile(passes)))}
     assert outside == {"numba", "numpy"}
     rooms = [path for room in ("features", "windows") for path in (PACKAGE / room).rglob("*.py")]
-    assert [path.name for path in rooms if "numba" in imported(path)] == ["passes.py"]
+    assert {path.name for path in rooms if "numba" in imported(path)} == {"passes.py", "spans.py"}
+    names = spans._measure.py_func.__code__.co_names  # pyright: ignore[reportAttributeAccessIssue]
+    assert set(names) <= {"shape", *dir(builtins)}
 
 
 def imported(path: Path) -> set[str]:
