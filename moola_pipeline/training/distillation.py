@@ -60,7 +60,7 @@ def teach(
     Args:
         student: Its network is changed.
         market: The table that the lessons lie in.
-        lessons: From `make_lessons`.
+        lessons: From `make_pseudo_labels`.
         settings: See `FinetuneSettings`, those that begin with `taught_`.
         seed: Of the order in which windows are shown.
         checkpoint: Where each epoch is kept; training goes on from the last one there.

@@ -84,7 +84,11 @@ class Student:
     @property
     def parts(self) -> dict[str, Stateful]:
         """What has a state that decides how training goes on."""
-        own = {"network": self.classifier, "averaging": self.averaging, "best": self.best}
+        own: dict[str, Stateful] = {
+            "network": self.classifier,
+            "averaging": self.averaging,
+            "best": self.best,
+        }
         return own | ({"dropping": TorchDraws(self.dropping)} if self.dropping else {})
 
 

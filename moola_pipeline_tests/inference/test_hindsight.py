@@ -64,7 +64,7 @@ def table(bars: MarketArrays) -> pd.DataFrame:
     opened = OPENED + pd.to_timedelta(bars.segment, unit="D") + pd.to_timedelta(minute, unit="min")
     frame = pd.DataFrame(bars.prices, columns=["open", "high", "low", "close"])
     frame.insert(0, "timestamp", pd.DatetimeIndex(opened).as_unit("ns"))
-    session = OPENED.tz_localize(None).normalize() + pd.to_timedelta(bars.segment, unit="D")
+    session = pd.Timestamp("2024-01-02") + pd.to_timedelta(bars.segment, unit="D")
     return frame.assign(segment=bars.segment.astype(np.int32), session=session.as_unit("ns"))
 
 

@@ -43,7 +43,7 @@ class Trainer:
         self, settings: FinetuneSettings = SMALL, seed: int = 0, **changed: object
     ) -> FinetuneResult:
         own = {"market": self.market.bars, "train": self.train, "validation": self.validation}
-        rows = {name: changed.pop(name, part) for name, part in own.items()}
+        rows: dict = {name: changed.pop(name, part) for name, part in own.items()}
         options: dict = changed
         return finetune(self.encoder, FinetuneRows(**rows), settings, seed, **options)
 
