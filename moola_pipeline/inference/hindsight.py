@@ -11,7 +11,7 @@ import torch
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.expansion_model import Annotator, sigmoid
-from moola_pipeline.models.span_inference import Reading, moved, read_spans
+from moola_pipeline.models.span_inference import SpanLogits, moved, read_spans
 from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -84,7 +84,7 @@ def find_events(
     return pd.concat(parts, ignore_index=True) if parts else _nothing_decided()
 
 
-def decided(annotator: Annotator, proposals: Spans, reading: Reading) -> pd.DataFrame:
+def decided(annotator: Annotator, proposals: Spans, reading: SpanLogits) -> pd.DataFrame:
     """The proposals that the model accepts, with its answers; columns as `find_events`."""
     decisions = annotator.decisions
     probability = sigmoid(decisions.expansion_scale * reading.expansion + decisions.expansion_shift)

@@ -14,7 +14,7 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS, decode_span
 BATCH_WINDOWS = 256
 
 
-class Reading(NamedTuple):
+class SpanLogits(NamedTuple):
     """What a classifier says of spans, in their order.
 
     Attributes:
@@ -53,7 +53,7 @@ def read_spans(
     proposals: Spans,
     device: torch.device | str = "cpu",
     bars: int = WINDOW_BARS,
-) -> Reading:
+) -> SpanLogits:
     """Read every span in its own direction.
 
     Args:
@@ -78,7 +78,7 @@ def read_spans(
             logits = torch.stack([heads.expansion, heads.retracement, heads.begun], dim=1)
             said = torch.cat([logits, heads.pointer], dim=1)
             out[chosen] = said.cpu().numpy()
-    return Reading(out[:, 0], out[:, 1], out[:, 3:], out[:, 2])
+    return SpanLogits(out[:, 0], out[:, 1], out[:, 3:], out[:, 2])
 
 
 def views_of(bar0: np.ndarray, proposals: Spans) -> Views:
@@ -124,7 +124,7 @@ def spans_in(
     return chosen, torch.from_numpy(features).to(device), tensors
 
 
-def moved(proposals: Spans, reading: Reading, refine: bool) -> Spans:
+def moved(proposals: Spans, reading: SpanLogits, refine: bool) -> Spans:
     """The proposals, or the same with the pointer's spans in place of the rule's."""
     if not refine:
         return proposals

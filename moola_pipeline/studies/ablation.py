@@ -11,7 +11,7 @@ import numpy as np
 from moola_pipeline.inference.hindsight import decided, type_probabilities
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import Annotator, load_encoder, save_encoder
-from moola_pipeline.models.span_inference import Reading, read_spans
+from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.studies.ablation_folds import N_FOLDS, Fold, Part, StudyGround, time_folds
 from moola_pipeline.studies.ablation_rows import LESSONS, SPARSE_BARS, Row
@@ -159,7 +159,7 @@ def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str)
 def _said(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
     """What a network says of the block, decided as on validation; its logits too, to calibrate by."""
 
-    def read(part: Part) -> tuple[Reading, Reading]:
+    def read(part: Part) -> tuple[SpanLogits, SpanLogits]:
         bar0 = part.windows.bar0
         proposed, labeled = (
             read_spans(classifier, market, bar0, spans) for spans in (part.proposals, part.labeled)

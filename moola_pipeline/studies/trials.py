@@ -16,7 +16,7 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator, sigmoid
-from moola_pipeline.models.span_inference import Reading, read_spans
+from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
@@ -197,7 +197,7 @@ def _crossed(
     rule: Rule,
     validation: LabeledWindows,
     asked: tuple[Spans, Spans],
-    readings: tuple[Reading, Reading],
+    readings: tuple[SpanLogits, SpanLogits],
 ) -> list[tuple[int, int, int, int]]:
     """Events in every validation window, by decisions fitted on the sessions that it is not among."""
     side = np.unique(validation.session, return_inverse=True)[1] % 2
@@ -209,12 +209,12 @@ def _crossed(
             theirs = np.isin(spans.window, others)
             kept = spans.select(theirs)
             kept = replace(kept, window=np.searchsorted(others, kept.window))
-            fitted.append((kept, Reading(*(part[theirs] for part in reading))))
+            fitted.append((kept, SpanLogits(*(part[theirs] for part in reading))))
         (proposals, proposed), (_, marked) = fitted
         decisions = fit_decisions(validation.select(others), proposals, proposed, marked)
         mine = side[asked[0].window] == half
         spans = asked[0].select(mine)
-        reading = Reading(*(part[mine] for part in readings[0]))
+        reading = SpanLogits(*(part[mine] for part in readings[0]))
         found.append(decided(Annotator(network, rule, decisions), spans, reading))
     events = pd.concat(found)[["window", "start", "end", "type"]]
     return [tuple(row) for row in events.to_numpy(np.int64).tolist()]

@@ -12,7 +12,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Annotator
-from moola_pipeline.models.span_inference import Reading, read_spans
+from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.examples import TrainingData, make_examples
@@ -101,7 +101,7 @@ def train_annotators(
     return dict(zip(settings.seeds, trained, strict=True))
 
 
-def _trained(annotator: Annotator, result: FinetuneResult, marked: Reading) -> TrainedAnnotator:
+def _trained(annotator: Annotator, result: FinetuneResult, marked: SpanLogits) -> TrainedAnnotator:
     retracement = marked.retracement > 0
     shares = {name: float((retracement == bool(number)).mean()) for number, name in enumerate(TYPES)}
     spread = float(np.std(1 / (1 + np.exp(-marked.retracement))))

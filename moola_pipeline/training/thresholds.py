@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.expansion_model import Decisions, sigmoid
 from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.span_inference import Reading, moved
+from moola_pipeline.models.span_inference import SpanLogits, moved
 from moola_pipeline.training.proposer_fit import f_beta, matches
 from moola_pipeline.windows.spans import Spans
 
@@ -63,8 +63,8 @@ def _newton_step(
 def fit_decisions(
     windows: LabeledWindows,
     proposals: Spans,
-    proposed: Reading,
-    labeled: Reading,
+    proposed: SpanLogits,
+    labeled: SpanLogits,
     live: LiveDecisions | None = None,
 ) -> Decisions:
     """Fit what turns logits into answers.

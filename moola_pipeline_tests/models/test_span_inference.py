@@ -1,4 +1,4 @@
-"""Reading spans: in any batch size, in their own direction, wherever the window lies."""
+"""SpanLogits spans: in any batch size, in their own direction, wherever the window lies."""
 
 from dataclasses import replace
 

@@ -5,7 +5,7 @@ import pytest
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.expansion_model import sigmoid
-from moola_pipeline.models.span_inference import Reading
+from moola_pipeline.models.span_inference import SpanLogits
 from moola_pipeline.training.thresholds import fit_decisions, moved
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import encode_span
@@ -23,9 +23,11 @@ def proposals_of(window: np.ndarray, start: np.ndarray, length: int = 5) -> Span
     return Spans.untyped(window, start, start + length - 1, np.ones(len(window), np.int8))
 
 
-def reading_of(expansion: np.ndarray, retracement: np.ndarray, start: np.ndarray, end: np.ndarray) -> Reading:
+def reading_of(
+    expansion: np.ndarray, retracement: np.ndarray, start: np.ndarray, end: np.ndarray
+) -> SpanLogits:
     nothing = np.zeros(len(expansion))
-    return Reading(expansion, retracement, np.stack(encode_span(start, end), axis=1), nothing)
+    return SpanLogits(expansion, retracement, np.stack(encode_span(start, end), axis=1), nothing)
 
 
 def drawn(logits: np.ndarray, scale: float, shift: float, rng: np.random.Generator) -> np.ndarray:
@@ -33,7 +35,7 @@ def drawn(logits: np.ndarray, scale: float, shift: float, rng: np.random.Generat
 
 
 @pytest.fixture
-def case() -> tuple[LabeledWindows, Spans, Reading, Reading]:
+def case() -> tuple[LabeledWindows, Spans, SpanLogits, SpanLogits]:
     """4,000 windows whose proposals are right, and whose types are such, as known formulas say."""
     rng = np.random.default_rng(0)
     n = 4000
@@ -62,8 +64,8 @@ def test_calibration_fitted_on_one_half_improves_the_other(case):
     decisions = fit_decisions(
         first,
         proposals.select(half),
-        Reading(*(part[half] for part in said)),
-        Reading(*(part[half] for part in labeled)),
+        SpanLogits(*(part[half] for part in said)),
+        SpanLogits(*(part[half] for part in labeled)),
     )
 
     def log_loss(probability: np.ndarray) -> float:
@@ -119,7 +121,7 @@ def test_proposals_where_nobody_looked_have_no_part_in_calibration(case):
     outside = proposals_of(np.arange(500), np.full(500, 10))
     both = proposals.joined(outside)
     loud = reading_of(np.full(500, 9.0), np.zeros(500), outside.start, outside.end)
-    heard = Reading(*(np.concatenate(pair) for pair in zip(said, loud, strict=True)))
+    heard = SpanLogits(*(np.concatenate(pair) for pair in zip(said, loud, strict=True)))
 
     expected, decisions = fit_decisions(*case), fit_decisions(windows, both, heard, labeled)
     assert decisions.expansion_scale == expected.expansion_scale
@@ -167,7 +169,7 @@ def test_answers_are_never_turned_around():
 def test_no_proposals_give_decisions_all_the_same():
     windows = windows_of(np.full(4, 40), np.array([0, 1, 0, 1]))
     none = proposals_of(np.arange(1), np.array([40])).select(slice(0))
-    nothing = Reading(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0))
+    nothing = SpanLogits(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0))
     labeled = reading_of(np.zeros(4), np.array([-1.0, 1, -1, 1]), windows.spans.start, windows.spans.end)
 
     decisions = fit_decisions(windows, none, nothing, labeled)
