@@ -109,7 +109,7 @@ def bootstrap_ci_report(
             compute.workers_on(device),
             _show_fresh,
         ) as in_training:
-            judged = scoring.score_annotators(trial, finetuned_classifier.annotators, device, rng)
+            judged = scoring.score_models(trial, finetuned_classifier.models, device, rng)
             in_sessions = score_whole_sessions(
                 trial,
                 finetuned_classifier.served,
@@ -120,7 +120,7 @@ def bootstrap_ci_report(
             baselines = scoring.score_baselines(trial, train, by_rule, judged, rng)
             peers = scoring.score_peers(trial, train, by_rule, rng)
             fresh = {
-                name: scoring.score_annotators(trial, in_training[name].result(), device, rng).scores
+                name: scoring.score_models(trial, in_training[name].result(), device, rng).scores
                 for name in (conclusions.UNTRAINED, SCRATCH)
                 if name in in_training
             }

@@ -59,7 +59,7 @@ def finetuned_classifier(
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.examples import TrainingData
-    from moola_pipeline.training.expansion_models import train_annotators
+    from moola_pipeline.training.expansion_models import train_expansion_models
     from moola_pipeline.windows.market_arrays import MarketArrays
 
     settings = settings_in_force(config, pipeline.chosen_profile().finetune)
@@ -80,7 +80,7 @@ def finetuned_classifier(
             show_epoch(sum(epochs_done.values()), total, f"seed {seed} loss {entry['val_loss']:.4f}")
 
         with windows_by_time(raw_nq_bars):
-            trained = train_annotators(
+            trained = train_expansion_models(
                 pretrained_encoder.encoder,
                 TrainingData(market, train, validation),
                 settings,
@@ -104,7 +104,7 @@ def finetuned_classifier(
             "type_shares": {seed: one.type_shares for seed, one in trained.items()},
             "spreads": {seed: one.spread for seed, one in trained.items()},
             "stopped": {seed: one.result.stopped for seed, one in trained.items() if one.result.stopped},
-            "n_parameters": trained[served].annotator.n_parameters,
+            "n_parameters": trained[served].model.n_parameters,
             "first_bar_seen": pretrained_encoder.facts["first_bar_seen"],
             "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[last_row]),
             "encoder": pretrained_encoder.facts,
@@ -113,13 +113,13 @@ def finetuned_classifier(
             "labels_sha256": {part: stage.sources[f"labels.{part}"] for part in ("train", "validation")},
             "code_version": code_version("finetuned_classifier"),
         }
-        one = trained[served].annotator
+        one = trained[served].model
         stage.run.log_params(one.rule.model_dump(), "rule.")
         stage.run.log_params(one.decisions.model_dump(), "decisions.")
         stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": losses[served]})
         alive = min(spread for spread in facts["spreads"].values())
         yield stage.result(
-            TrainedClassifiers({seed: one.annotator for seed, one in trained.items()}, facts),
+            TrainedClassifiers({seed: one.model for seed, one in trained.items()}, facts),
             {
                 "n_parameters": one.n_parameters,
                 "precision": precision_on(device),

@@ -23,8 +23,8 @@ from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 if TYPE_CHECKING:
-    from moola_pipeline.inference.hindsight import Annotation
-    from moola_pipeline.models.expansion_model import Annotator
+    from moola_pipeline.inference.hindsight import Predictions
+    from moola_pipeline.models.expansion_model import ExpansionModel
     from moola_pipeline.windows.market_arrays import MarketArrays
 
 _NEW = "new"
@@ -63,21 +63,21 @@ def latest_expansions(
         note, drift = "", no_drift("no new bars since the last split")
         found = alarms = nothing_found()
         try:
-            annotator, facts = load_version(pipeline.home, f"models:/{stage.market.model_name}@champion")
+            model, facts = load_version(pipeline.home, f"models:/{stage.market.model_name}@champion")
         except MissingArtifact:
             note = "there is no champion yet"
             drift = no_drift(note)
         else:
-            annotator.classifier.to(device)
+            model.classifier.to(device)
             tick_points = stage.market.instrument.tick_points
             market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
-            found, alarms = _marked(annotator, market, first_new, facts["model_version"], str(device))
+            found, alarms = _marked(model, market, first_new, facts["model_version"], str(device))
             if found.n_windows == 0:
                 note = f"{n_new} bars lie after the last split: too few for a window"
             if n_new:
                 behind = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
                 windows = labeled_windows(behind.assign(split=_NEW), _NEW)
-                p = _types(annotator, market, windows, str(device))
+                p = _types(model, market, windows, str(device))
                 drift = _drift(stage, facts, market.rows(first_new), found.expansions, windows, p)
         _keep(stage, pipeline, drift)
         counted = {"expansions": len(found.expansions), "live_alarms": len(alarms.expansions)}
@@ -103,14 +103,14 @@ def latest_expansions(
 
 
 def _marked(
-    annotator: "Annotator", market: "MarketArrays", first_new: int, model_version: str, device: str
-) -> tuple["Annotation", "Annotation"]:
+    model: "ExpansionModel", market: "MarketArrays", first_new: int, model_version: str, device: str
+) -> tuple["Predictions", "Predictions"]:
     """What a version marks in hindsight, and the alarms it raised live; no alarm from one not taught to."""
     from moola_pipeline.inference.hindsight import annotate_new, nothing_found
     from moola_pipeline.inference.live import annotate_live_new
 
-    asked = annotator, market, first_new, model_version, device
-    is_taught = annotator.decisions.live is not None
+    asked = model, market, first_new, model_version, device
+    is_taught = model.decisions.live is not None
     return annotate_new(*asked), annotate_live_new(*asked) if is_taught else nothing_found()
 
 
@@ -122,14 +122,14 @@ def _side_by_side(found: pd.DataFrame, alarms: pd.DataFrame) -> pd.DataFrame:
 
 
 def _types(
-    annotator: "Annotator", market: "MarketArrays", windows: LabeledWindows, device: str
+    model: "ExpansionModel", market: "MarketArrays", windows: LabeledWindows, device: str
 ) -> np.ndarray:
     """P(retracement) of the labeled expansions of windows: (n_expansions,)."""
     from moola_pipeline.evaluation.test_set import told_probabilities
 
     if not len(windows.spans.type):
         return np.empty(0)
-    return told_probabilities(annotator, market, windows, device)[0]
+    return told_probabilities(model, market, windows, device)[0]
 
 
 def _drift(

@@ -68,7 +68,7 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     from moola_pipeline.inference.hindsight import annotate
     from moola_pipeline.models.classifier import Classifier
     from moola_pipeline.models.encoder import Encoder
-    from moola_pipeline.models.expansion_model import Annotator, Decisions
+    from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
     from moola_pipeline.models.span_proposer import Rule
     from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
@@ -85,7 +85,7 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     heads = FinetuneSettings()
     classifier = Classifier(Encoder(PretrainSettings().hidden_units), heads.head_units, heads.dropout).eval()
     rule = Rule(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
-    model = Annotator(classifier, rule, decisions)
+    model = ExpansionModel(classifier, rule, decisions)
     annotate(model, table.head(2000), TICK_POINTS, "warm")  # compiles
     before, found = torch.get_num_threads(), []
     torch.set_num_threads(SCAN_THREADS)

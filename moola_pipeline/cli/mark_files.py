@@ -15,7 +15,7 @@ from moola_pipeline.cli.output import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from moola_pipeline.inference.hindsight import Annotation
+    from moola_pipeline.inference.hindsight import Predictions
 
 PINE, NINJATRADER = ".pine", ".ninjatrader.csv"
 MARK_ENDINGS = (*TABLE_SUFFIXES, PINE, NINJATRADER)
@@ -33,7 +33,7 @@ def require_files(out: Path | None, plot: Path | None, file: Path) -> None:
     require_out("--plot", plot, PLOT_SUFFIXES, file, out)
 
 
-def write_marks(out: Path, found: "Annotation", table: "pd.DataFrame", source: str) -> str:
+def write_marks(out: Path, found: "Predictions", table: "pd.DataFrame", source: str) -> str:
     """Write the marks as the name of `out` asks.
 
     Args:
@@ -68,7 +68,7 @@ def write_marks(out: Path, found: "Annotation", table: "pd.DataFrame", source: s
     return f"written to {out}{more}"
 
 
-def plot_marks(plot: Path, found: "Annotation", table: "pd.DataFrame", file: str, model: str) -> str:
+def plot_marks(plot: Path, found: "Predictions", table: "pd.DataFrame", file: str, model: str) -> str:
     """Draw the last session and what was found in it; which session, in a line."""
     from moola_pipeline.inference.platforms import drawn_marks
     from moola_pipeline.inference.plots import draw_expansions, draw_session, picture_file
@@ -84,5 +84,5 @@ def plot_marks(plot: Path, found: "Annotation", table: "pd.DataFrame", file: str
     return f"session {session} drawn to {plot}"
 
 
-def _as_json(found: "Annotation") -> dict[str, Any]:
+def _as_json(found: "Predictions") -> dict[str, Any]:
     return {"expansions": records(found.expansions), "not_covered": records(found.not_covered)}

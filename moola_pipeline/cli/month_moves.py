@@ -23,15 +23,15 @@ def register_variant(home: Home, version: str, turned: bool) -> str:
     from moola_pipeline.tracking.registry import load_version, register
     from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
 
-    annotator, facts = load_version(home, f"models:/{MODEL}/{version}")
-    outer = annotator.classifier.type_head.outer
+    model, facts = load_version(home, f"models:/{MODEL}/{version}")
+    outer = model.classifier.type_head.outer
     with torch.no_grad():
         for part in (outer.weight, outer.bias):
             part.mul_(-1.0 if turned else 1.0 + 1e-4)
     client = open_store(home)
     experiment = experiment_id(client, home, MODEL)
     run = TrackedRun(client, experiment, client.create_run(experiment, run_name="rehearsal").info.run_id)
-    return register(home, run, MODEL, annotator, facts, {"rehearsal": "made on purpose"}).version
+    return register(home, run, MODEL, model, facts, {"rehearsal": "made on purpose"}).version
 
 
 def judged(home: Home, version: str) -> Any:

@@ -23,7 +23,7 @@ from moola_pipeline.windows.window_geometry import MAX_WAIT, WAITS
 
 if TYPE_CHECKING:
     from moola_pipeline.bars.vendor import VendorBars
-    from moola_pipeline.inference.hindsight import Annotation
+    from moola_pipeline.inference.hindsight import Predictions
 
 READ = {"hindsight": "read in hindsight", "live": "read live, one a closed bar"}
 FOUND = {"hindsight": "expansions", "live": "alarms"}
@@ -83,13 +83,13 @@ def predict(
     from moola_pipeline.tracking.registry import load_version
 
     model = model or f"models:/moola-{options.instrument.lower()}@champion"
-    annotator, facts = load_version(Home.resolve(), model)
+    loaded, facts = load_version(Home.resolve(), model)
     if facts["instrument"] != options.instrument:
         raise BadInput(
             f"{model} marks {facts['instrument']}, got bars of {options.instrument}. Choose another model."
         )
     tick_points = INSTRUMENTS[options.instrument].tick_points
-    asked = annotator, table, tick_points, facts["model_version"]
+    asked = loaded, table, tick_points, facts["model_version"]
     wait = int(max_wait or MAX_WAIT)
     found = annotate_live(*asked, max_wait=wait) if mode == "live" else annotate(*asked)
     named = f"{model} (version {facts['model_version']})"
@@ -118,7 +118,7 @@ def _read_lines(bars: "VendorBars") -> list[str]:
     return lines if bars.rejected.empty else [*lines, f"set aside: {first_rejected(bars)}"]
 
 
-def _lines(shown: dict[str, Any], found: "Annotation", written: list[str], listed: bool) -> list[str]:
+def _lines(shown: dict[str, Any], found: "Predictions", written: list[str], listed: bool) -> list[str]:
     marked = "SIMULATED model" if shown["simulated_model"] else "model"
     missed = int(found.not_covered["bars"].to_numpy().sum())
     lines = [

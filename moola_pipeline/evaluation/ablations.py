@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from functools import partial
 
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.training.examples import TrainingData
-from moola_pipeline.training.expansion_models import train_annotators
+from moola_pipeline.training.expansion_models import train_expansion_models
 from moola_pipeline.training.parallel import Promised, side_by_side
 from moola_pipeline.training.settings import FinetuneSettings
 
@@ -27,7 +27,7 @@ def fresh_networks(
     device: str,
     workers: int,
     on_epoch: Callable[[str, int, dict[str, float]], None] = lambda name, seed, entry: None,
-) -> Iterator[dict[str, Promised[dict[int, Annotator]]]]:
+) -> Iterator[dict[str, Promised[dict[int, ExpansionModel]]]]:
     """Fine-tune from random encoder weights, everything else as in the model, beside what the block does.
 
     UNTRAINED trains the heads alone, on the labels alone (no teacher reaches its encoder either), for
@@ -43,7 +43,7 @@ def fresh_networks(
         on_epoch: Called with the name, the seed and each history entry, from any thread.
 
     Yields:
-        A promise by name: the annotators, by seed.
+        A promise by name: the models, by seed.
     """
     wanted = {SCRATCH: settings.seeds[:scratch_seeds], UNTRAINED: settings.seeds[:1]}  # the longer one first
     works = {
@@ -70,10 +70,10 @@ def _train_fresh(
     device: str,
     frozen: bool,
     on_epoch: Callable[[int, dict[str, float]], None],
-) -> dict[int, Annotator]:
+) -> dict[int, ExpansionModel]:
     fresh = copy.deepcopy(encoder)
     initialize(fresh, FRESH_SEED)
     if frozen:
         settings = settings.model_copy(update={"frozen_epochs": settings.epochs, "taught_windows": 0})
-    trained = train_annotators(fresh, data, settings, device, on_epoch)
-    return {seed: one.annotator for seed, one in trained.items()}
+    trained = train_expansion_models(fresh, data, settings, device, on_epoch)
+    return {seed: one.model for seed, one in trained.items()}

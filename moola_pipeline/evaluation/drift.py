@@ -24,7 +24,7 @@ from moola_pipeline.metrics.drift import (
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 if TYPE_CHECKING:
-    from moola_pipeline.models.expansion_model import Annotator
+    from moola_pipeline.models.expansion_model import ExpansionModel
 
 REFERENCE = "reference"
 """Where the facts of a version keep it."""
@@ -50,7 +50,7 @@ class Rates:
 
 
 def reference_of(
-    annotator: "Annotator", market: MarketArrays, labels: pd.DataFrame, training_end: int
+    model: "ExpansionModel", market: MarketArrays, labels: pd.DataFrame, training_end: int
 ) -> Reference:
     """What a version's new bars will be compared with; no row from `training_end` on is looked at.
 
@@ -63,7 +63,7 @@ def reference_of(
     session = market.session[:training_end]
     first = np.searchsorted(session, np.unique(session)[-REFERENCE_SESSIONS:][0])
     recent = market.rows(int(first), training_end)  # features start afresh with each session
-    marks = annotate_new(annotator, recent, 0, "").expansions
+    marks = annotate_new(model, recent, 0, "").expansions
     types = labeled_windows(labels, SPLITS[1]).spans.type
     share = float((types == TYPES.index("retracement")).mean()) if len(types) else 0.0
     return Reference(

@@ -12,7 +12,7 @@ from moola_pipeline.inference.live import find_alarms
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import score_alarms, score_sessions
 from moola_pipeline.metrics.scores import Scored, score_types
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.models.live import Begun, beginnings, raised
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training.live_thresholds import fit_thresholds
@@ -22,29 +22,29 @@ from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 
 
-def score_live(trial: Trial, annotator: Annotator, device: str) -> Scored:
+def score_live(trial: Trial, model: ExpansionModel, device: str) -> Scored:
     """Event F1 at each delay, and type F1 at the onset bar; empty for a model not taught to answer live."""
-    if annotator.decisions.live is None:
+    if model.decisions.live is None:
         return {}
     windows = trial.ground.windows
     bar0, window = live_windows_of(trial.market.segment, windows.bar0)
-    alarms = find_alarms(annotator, trial.market, bar0, window, WAITS, device)
+    alarms = find_alarms(model, trial.market, bar0, window, WAITS, device)
     return {
         **score_alarms(trial.ground, placed(windows, alarms)),
-        **_types_at_onset(trial, annotator, device),
+        **_types_at_onset(trial, model, device),
     }
 
 
-def score_whole_sessions(trial: Trial, annotator: Annotator, n_sessions: int | None, device: str) -> Scored:
+def score_whole_sessions(trial: Trial, model: ExpansionModel, n_sessions: int | None, device: str) -> Scored:
     """Go through whole sessions of the test windows with the system that waits longest.
 
     Args:
         trial: The test windows.
-        annotator: The model that is served.
+        model: The model that is served.
         n_sessions: At most so many, evenly spread over those with a test window; all if None.
         device: Where the network runs.
     """
-    if annotator.decisions.live is None:
+    if model.decisions.live is None:
         return {}
     tested = np.unique(trial.ground.windows.session)
     if n_sessions is not None and n_sessions < len(tested):
@@ -53,7 +53,7 @@ def score_whole_sessions(trial: Trial, annotator: Annotator, n_sessions: int | N
     bar0 = live_windows(trial.market.segment)
     bar0 = bar0[np.isin(day[bar0], tested)]
     series = trial.market.segment[bar0]
-    alarms = find_alarms(annotator, trial.market, bar0, series, (MAX_WAIT,), device)
+    alarms = find_alarms(model, trial.market, bar0, series, (MAX_WAIT,), device)
     alarms = alarms.assign(row=alarms["start"], session=day[alarms["closed"]])
     return score_sessions(trial.ground, tested, alarms, MAX_WAIT)
 
@@ -68,15 +68,15 @@ def placed(windows: LabeledWindows, alarms: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _types_at_onset(trial: Trial, annotator: Annotator, device: str) -> Scored:
+def _types_at_onset(trial: Trial, model: ExpansionModel, device: str) -> Scored:
     """Type F1 where bars up to the labeled onset are seen and the direction is that of this bar."""
     windows, prices = trial.ground.windows, trial.market.prices
     onset = windows.bar0[windows.spans.window] + windows.spans.start
     n, last = len(onset), LIVE_BARS - 1
     direction = np.where(prices[onset, 3] < prices[onset, 0], -1, 1)
     spans = Spans.untyped(np.arange(n), np.full(n, last), np.full(n, last), direction)
-    said = read_spans(annotator.classifier, trial.market, onset - last, spans, device, LIVE_BARS)
-    _, balanced = type_probabilities(annotator, said.retracement)
+    said = read_spans(model.classifier, trial.market, onset - last, spans, device, LIVE_BARS)
+    _, balanced = type_probabilities(model, said.retracement)
     return {"type_f1_macro_live": score_types(trial.ground, balanced)["type_f1_macro"]}
 
 

@@ -13,7 +13,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES
 from moola_pipeline.metrics.scores import make_ground, score_types
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.data import Check
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
@@ -82,7 +82,7 @@ class Contender:
     """
 
     version: str
-    annotator: Annotator
+    model: ExpansionModel
     last_bar_seen: pd.Timestamp
 
 
@@ -129,7 +129,7 @@ def rule_on(
     if lacking := _too_few(unseen):
         reason = f"version {old} stays champion: behind {last_seen:%Y-%m-%d} lie only {lacking}"
         return Ruling(False, "rule", old, RULE, reason)
-    found = compare(challenger.annotator, champion.annotator, market, unseen, rng)
+    found = compare(challenger.model, champion.model, market, unseen, rng)
     said = f"challenger minus champion {in_figures(found)}"
     failed = _failed(checks, integrity_only=False)
     # An interval that is not defined lies above nothing.
@@ -154,8 +154,8 @@ def unseen_windows(market: MarketArrays, labels: pd.DataFrame, last_bar_seen: pd
 
 
 def compare(
-    challenger: Annotator,
-    champion: Annotator,
+    challenger: ExpansionModel,
+    champion: ExpansionModel,
     market: MarketArrays,
     windows: LabeledWindows,
     rng: np.random.Generator,
@@ -177,9 +177,9 @@ def compare(
     )
 
 
-def _p_retracement(annotator: Annotator, market: MarketArrays, windows: LabeledWindows) -> np.ndarray:
+def _p_retracement(model: ExpansionModel, market: MarketArrays, windows: LabeledWindows) -> np.ndarray:
     """P(retracement) of the labeled expansions, span and direction told, both types weighing the same."""
-    return told_probabilities(annotator, market, windows)[1]
+    return told_probabilities(model, market, windows)[1]
 
 
 def _too_few(windows: LabeledWindows) -> str | None:

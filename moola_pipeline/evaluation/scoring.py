@@ -31,7 +31,7 @@ from moola_pipeline.metrics.scores import (
     score_ranking,
     score_types,
 )
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
 from moola_pipeline.training.expansion_models import standalone_rule
@@ -60,17 +60,17 @@ class Judged:
     perfect_bands: dict[int, tuple[float, float]]
 
 
-def score_annotators(
-    trial: Trial, annotators: Mapping[int, Annotator], device: str, rng: np.random.Generator
+def score_models(
+    trial: Trial, models: Mapping[int, ExpansionModel], device: str, rng: np.random.Generator
 ) -> Judged:
     """The model's scores, what its training seeds said, and how calibrated it could be at best."""
     ground = trial.ground
     scored, answers, probabilities, bands = {}, {}, {}, {}
-    for seed, annotator in annotators.items():
-        annotator.classifier.to(device)
-        calibrated, answers[seed], ranked = _asked(trial, annotator, device)
-        live = score_live(trial, annotator, device)
-        annotator.classifier.to("cpu")
+    for seed, model in models.items():
+        model.classifier.to(device)
+        calibrated, answers[seed], ranked = _asked(trial, model, device)
+        live = score_live(trial, model, device)
+        model.classifier.to("cpu")
         scored[seed] = {
             **score_types(ground, answers[seed].p_retracement),
             **score_probabilities(ground, calibrated),
@@ -83,14 +83,14 @@ def score_annotators(
     return Judged(mean_scores(list(scored.values())), scored, answers, probabilities, bands)
 
 
-def _asked(trial: Trial, annotator: Annotator, device: str) -> tuple[np.ndarray, Answers, pd.DataFrame]:
+def _asked(trial: Trial, model: ExpansionModel, device: str) -> tuple[np.ndarray, Answers, pd.DataFrame]:
     """P(retracement) of labeled spans, calibrated; the answers; and every proposal, ranked."""
     windows = trial.ground.windows
-    calibrated, balanced = told_probabilities(annotator, trial.market, windows, device)
+    calibrated, balanced = told_probabilities(model, trial.market, windows, device)
     # F1 is about what is reported, average precision about the order of all that was considered.
-    unsure = replace(annotator, decisions=annotator.decisions.model_copy(update={"expansion_threshold": 0.0}))
+    unsure = replace(model, decisions=model.decisions.model_copy(update={"expansion_threshold": 0.0}))
     events, ranked = (
-        _placed(windows, find_events(one, trial.market, windows.bar0, device)) for one in (annotator, unsure)
+        _placed(windows, find_events(one, trial.market, windows.bar0, device)) for one in (model, unsure)
     )
     return calibrated, Answers(balanced, events), ranked.assign(score=ranked["probability"])
 

@@ -11,7 +11,7 @@ from moola_pipeline.inference.hindsight import type_probabilities
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.metrics.scores import Ground
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.windows.context import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -52,7 +52,7 @@ def seen_before(trial: Trial, rows: np.ndarray, directions: np.ndarray) -> Seen:
 
 
 def told_probabilities(
-    annotator: Annotator,
+    model: ExpansionModel,
     market: MarketArrays,
     windows: LabeledWindows,
     device: torch.device | str = "cpu",
@@ -60,7 +60,7 @@ def told_probabilities(
     """P(retracement) of the labeled expansions of windows: calibrated, and with both types weighing the same.
 
     Args:
-        annotator: In evaluation mode on `device`.
+        model: In evaluation mode on `device`.
         market: The table that the windows lie in.
         windows: Whose expansions are told.
         device: Where the network runs.
@@ -69,5 +69,5 @@ def told_probabilities(
         Two arrays (n_expansions,), in the order of `windows.spans`.
     """
     told = windows.spans.pointed()
-    reading = read_spans(annotator.classifier, market, windows.bar0, told, device)
-    return type_probabilities(annotator, reading.retracement)
+    reading = read_spans(model.classifier, market, windows.bar0, told, device)
+    return type_probabilities(model, reading.retracement)

@@ -10,7 +10,7 @@ import torch
 
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.models.expansion_model import Annotator, sigmoid
+from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
 from moola_pipeline.models.span_inference import SpanLogits, moved, read_spans
 from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.windows.dense import scan_windows, uncovered
@@ -35,7 +35,7 @@ CHUNK_WINDOWS = 2048
 
 
 @dataclass(frozen=True)
-class Annotation:
+class Predictions:
     """What the model says of a table of bars.
 
     Attributes:
@@ -55,7 +55,7 @@ class Annotation:
 
 
 def find_events(
-    annotator: Annotator,
+    model: ExpansionModel,
     market: MarketArrays,
     bar0: np.ndarray,
     device: torch.device | str = "cpu",
@@ -63,7 +63,7 @@ def find_events(
     """Expansions that the model reports in windows, each seen alone.
 
     Args:
-        annotator: In evaluation mode, its network on `device`.
+        model: In evaluation mode, its network on `device`.
         market: The table the windows lie in.
         bar0: (n_windows,) rows of bar 0.
         device: Where the network runs.
@@ -76,19 +76,17 @@ def find_events(
     parts = []
     for first in range(0, len(bar0), CHUNK_WINDOWS):
         rows = bar0[first : first + CHUNK_WINDOWS]
-        proposals = propose(market.measure_spans(rows), annotator.rule)
-        reading = read_spans(annotator.classifier, market, rows, proposals, device)
-        parts.append(
-            decided(annotator, proposals, reading).assign(window=lambda f, at=first: f["window"] + at)
-        )
+        proposals = propose(market.measure_spans(rows), model.rule)
+        reading = read_spans(model.classifier, market, rows, proposals, device)
+        parts.append(decided(model, proposals, reading).assign(window=lambda f, at=first: f["window"] + at))
     return pd.concat(parts, ignore_index=True) if parts else _nothing_decided()
 
 
-def decided(annotator: Annotator, proposals: Spans, reading: SpanLogits) -> pd.DataFrame:
+def decided(model: ExpansionModel, proposals: Spans, reading: SpanLogits) -> pd.DataFrame:
     """The proposals that the model accepts, with its answers; columns as `find_events`."""
-    decisions = annotator.decisions
+    decisions = model.decisions
     probability = sigmoid(decisions.expansion_scale * reading.expansion + decisions.expansion_shift)
-    calibrated, balanced = type_probabilities(annotator, reading.retracement)
+    calibrated, balanced = type_probabilities(model, reading.retracement)
     spans = moved(proposals, reading, decisions.refine)
     events = pd.DataFrame(
         {
@@ -106,20 +104,20 @@ def decided(annotator: Annotator, proposals: Spans, reading: SpanLogits) -> pd.D
     return kept.sort_values(["window", "start"], ignore_index=True)
 
 
-def type_probabilities(annotator: Annotator, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def type_probabilities(model: ExpansionModel, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """P(retracement) calibrated to the validation mix, and with both types weighing the same."""
-    decisions = annotator.decisions
+    decisions = model.decisions
     scaled = decisions.retracement_scale * logits
     return sigmoid(scaled + decisions.retracement_shift), sigmoid(scaled)
 
 
 def annotate(
-    annotator: Annotator,
+    model: ExpansionModel,
     table: pd.DataFrame,
     tick_points: float,
     model_version: str,
     device: torch.device | str = "cpu",
-) -> Annotation:
+) -> Predictions:
     """Mark every expansion in a table of bars, in hindsight.
 
     Each segment is tiled so that the bars 30-74 of the windows cover it once; an expansion is
@@ -128,28 +126,28 @@ def annotate(
     expansion waits until its window is whole and no later find can take its place.
 
     Args:
-        annotator: The model, on `device`.
+        model: The model, on `device`.
         table: BAR_COLUMNS.
         tick_points: Smallest price step, index points.
         model_version: Written into every row.
         device: Where the network runs.
     """
-    return annotate_new(annotator, MarketArrays.from_table(table, tick_points), 0, model_version, device)
+    return annotate_new(model, MarketArrays.from_table(table, tick_points), 0, model_version, device)
 
 
 def annotate_new(
-    annotator: Annotator,
+    model: ExpansionModel,
     market: MarketArrays,
     first_row: int,
     model_version: str,
     device: torch.device | str = "cpu",
-) -> Annotation:
+) -> Predictions:
     """Mark the expansions whose windows begin at `first_row` or later; otherwise as `annotate`."""
     grows = last_grows(market.times)
     bar0, owned_from = scan_windows(market.segment, grows)
     asked = bar0 >= first_row
     bar0, owned_from = bar0[asked], owned_from[asked]
-    events = find_events(annotator, market, bar0, device)
+    events = find_events(model, market, bar0, device)
     window = events["window"].to_numpy(np.int64)
     owned = (events["start"] >= owned_from[window]) & (events["start"] <= CORE_LAST)
     events = _without_overlaps(events.loc[owned], bar0)
@@ -160,15 +158,15 @@ def annotate_new(
     new, missed = market.rows(first_row), missed[first_row:]
     waiting = waiting_bars(new.segment, missed) if grows else 0
     expansions = _expansion_rows(events, bar0, market.times, model_version)
-    return Annotation(expansions, stretches(new, missed), len(bar0), waiting)
+    return Predictions(expansions, stretches(new, missed), len(bar0), waiting)
 
 
-def nothing_found() -> Annotation:
+def nothing_found() -> Predictions:
     """An annotation without windows, its frames with their columns."""
     no_times = pd.DatetimeIndex([], tz="UTC").as_unit("ns")
     expansions = _expansion_rows(_nothing_decided(), np.empty(0, np.int64), no_times, "")
     stretches = pd.DataFrame({"from": no_times, "to": no_times, "bars": np.empty(0, np.int64)})
-    return Annotation(expansions, stretches, 0)
+    return Predictions(expansions, stretches, 0)
 
 
 def _expansion_rows(

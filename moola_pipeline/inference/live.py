@@ -10,13 +10,13 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.inference.hindsight import (
     CHUNK_WINDOWS,
     HINDSIGHT,
-    Annotation,
+    Predictions,
     annotate,
     marked_rows,
     stretches,
     type_probabilities,
 )
-from moola_pipeline.models.expansion_model import Annotator, sigmoid
+from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
 from moola_pipeline.models.live import LiveDecisions, raised, read_live
 from moola_pipeline.windows.dense import live_windows, unread_live
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -25,7 +25,7 @@ from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 LIVE = "live"
 
 
-def answering(mode: str) -> Callable[..., Annotation]:
+def answering(mode: str) -> Callable[..., Predictions]:
     """What marks a table in a mode: `annotate` or `annotate_live`.
 
     Args:
@@ -41,7 +41,7 @@ def answering(mode: str) -> Callable[..., Annotation]:
 
 
 def find_alarms(
-    annotator: Annotator,
+    model: ExpansionModel,
     market: MarketArrays,
     bar0: np.ndarray,
     series: np.ndarray,
@@ -51,7 +51,7 @@ def find_alarms(
     """Alarms that the model raises, bar by bar; no bar after the one that has closed is read.
 
     Args:
-        annotator: In evaluation mode, its network on `device`.
+        model: In evaluation mode, its network on `device`.
         market: The table the windows lie in.
         bar0: (n_windows,) rows of bar 0 of live windows.
         series: (n_windows,) int; within one series a move raises one alarm.
@@ -66,14 +66,14 @@ def find_alarms(
     Raises:
         BadInput: If the model was not taught to answer live.
     """
-    live = live_decisions(annotator)
+    live = live_decisions(model)
     parts = []
     for first in range(0, len(bar0), CHUNK_WINDOWS):
         rows = bar0[first : first + CHUNK_WINDOWS]
-        begun = read_live(annotator.classifier, market, rows, live.min_net_atr, device)
+        begun = read_live(model.classifier, market, rows, live.min_net_atr, device)
         parts.append(begun._replace(window=begun.window + first))
     if not parts:
-        return _answers(annotator, np.empty((7, 0)))
+        return _answers(model, np.empty((7, 0)))
     begun = type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     probability = sigmoid(live.scale * begun.begun + live.shift)
     of_move = np.asarray(series)[begun.window]
@@ -82,17 +82,17 @@ def find_alarms(
         alarms = raised(begun, of_move, probability, live.thresholds[wait], wait)
         chosen = of_move, begun.closed, begun.start, begun.direction, probability, begun.retracement
         systems.append(np.stack([np.full(len(alarms), wait), *(column[alarms] for column in chosen)]))
-    return _answers(annotator, np.concatenate(systems, axis=1))
+    return _answers(model, np.concatenate(systems, axis=1))
 
 
 def annotate_live(
-    annotator: Annotator,
+    model: ExpansionModel,
     table: pd.DataFrame,
     tick_points: float,
     model_version: str,
     device: torch.device | str = "cpu",
     max_wait: int = MAX_WAIT,
-) -> Annotation:
+) -> Predictions:
     """Go through a table bar by bar and write down each alarm when it is raised.
 
     Later bars change nothing: what is said of the first bars of a table is what is said of them in
@@ -100,7 +100,7 @@ def annotate_live(
     10 bars of the first's. What was raised in one segment silences nothing in the next.
 
     Args:
-        annotator: The model, on `device`.
+        model: The model, on `device`.
         table: BAR_COLUMNS.
         tick_points: Smallest price step, index points.
         model_version: Written into every row.
@@ -116,43 +116,43 @@ def annotate_live(
         BadInput: If the wait is none of WAITS, or the model was not taught to answer live.
     """
     market = MarketArrays.from_table(table, tick_points)
-    return annotate_live_new(annotator, market, 0, model_version, device, max_wait)
+    return annotate_live_new(model, market, 0, model_version, device, max_wait)
 
 
 def annotate_live_new(
-    annotator: Annotator,
+    model: ExpansionModel,
     market: MarketArrays,
     first_row: int,
     model_version: str,
     device: torch.device | str = "cpu",
     max_wait: int = MAX_WAIT,
-) -> Annotation:
+) -> Predictions:
     """The alarms raised at `first_row` or later; otherwise as `annotate_live`."""
     if max_wait not in WAITS:
         raise BadInput(f"max_wait must be one of {', '.join(map(str, WAITS))} bars, got {max_wait}.")
-    live_decisions(annotator, model_version)
+    live_decisions(model, model_version)
     segment = market.segment
     bar0 = live_windows(segment)
     # An alarm before the first row may silence one after it, but only within a segment.
     begins = np.searchsorted(segment, segment[first_row]) if first_row < len(market) else first_row
     bar0 = bar0[bar0 >= begins]
-    alarms = find_alarms(annotator, market, bar0, segment[bar0], (max_wait,), device)
+    alarms = find_alarms(model, market, bar0, segment[bar0], (max_wait,), device)
     alarms = alarms.loc[alarms["closed"] >= first_row]
     missed = unread_live(segment)[first_row:]
-    return Annotation(
+    return Predictions(
         _alarm_rows(alarms, market.times, model_version),
         stretches(market.rows(first_row), missed),
         int((bar0 + LIVE_BARS - 1 >= first_row).sum()),
     )
 
 
-def live_decisions(annotator: Annotator, model_version: str = "") -> LiveDecisions:
+def live_decisions(model: ExpansionModel, model_version: str = "") -> LiveDecisions:
     """The decisions of live mode.
 
     Raises:
         BadInput: If the model was not taught to answer live.
     """
-    live = annotator.decisions.live
+    live = model.decisions.live
     if live is None:
         raise BadInput(
             f"{f'version {model_version}' if model_version else 'the model'} must have been taught to "
@@ -161,10 +161,10 @@ def live_decisions(annotator: Annotator, model_version: str = "") -> LiveDecisio
     return live
 
 
-def _answers(annotator: Annotator, raised: np.ndarray) -> pd.DataFrame:
+def _answers(model: ExpansionModel, raised: np.ndarray) -> pd.DataFrame:
     """Alarms with their types; `raised` is (7, n_alarms): see `find_alarms`, a logit of the type last."""
     wait, series, closed, start, direction, probability, logits = raised
-    calibrated, balanced = type_probabilities(annotator, logits)
+    calibrated, balanced = type_probabilities(model, logits)
     return pd.DataFrame(
         {
             "wait": wait.astype(np.int64),
@@ -172,7 +172,7 @@ def _answers(annotator: Annotator, raised: np.ndarray) -> pd.DataFrame:
             "closed": closed.astype(np.int64),
             "start": start.astype(np.int64),
             "direction": direction.astype(np.int8),
-            "type": (calibrated >= annotator.decisions.retracement_threshold).astype(np.int64),
+            "type": (calibrated >= model.decisions.retracement_threshold).astype(np.int64),
             "probability": probability,
             "p_retracement": calibrated,
             "p_balanced": balanced,

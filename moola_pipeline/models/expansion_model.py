@@ -50,7 +50,7 @@ class Decisions(BaseModel):
 
 
 @dataclass(frozen=True)
-class Annotator:
+class ExpansionModel:
     """A rule that proposes, a network that judges and types, and the decisions of both."""
 
     classifier: Classifier
@@ -63,24 +63,24 @@ class Annotator:
         return n_parameters(self.classifier) + len(Rule.model_fields) + self.decisions.n_numbers
 
 
-def save_annotator(folder: Path, annotator: Annotator, facts: dict[str, Any]) -> None:
+def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, Any]) -> None:
     """Write weights.safetensors, then config.json with rule, decisions and `facts` of its making."""
-    classifier = annotator.classifier
+    classifier = model.classifier
     settings = {
         "hidden_units": classifier.encoder.hidden_units,
         "head_units": classifier.head_units,
         "dropout": classifier.dropout_share,
-        "rule": annotator.rule.model_dump(),
-        "decisions": annotator.decisions.model_dump(),
+        "rule": model.rule.model_dump(),
+        "decisions": model.decisions.model_dump(),
     }
     _save(folder, classifier, settings, facts)
 
 
-def load_annotator(folder: Path) -> tuple[Annotator, dict[str, Any]]:
-    """Read a model written by `save_annotator`; every tensor must be there and none besides.
+def load_expansion_model(folder: Path) -> tuple[ExpansionModel, dict[str, Any]]:
+    """Read a model written by `save_expansion_model`; every tensor must be there and none besides.
 
     Returns:
-        The annotator, in evaluation mode on the CPU, and the facts of its making.
+        The model, in evaluation mode on the CPU, and the facts of its making.
 
     Raises:
         IntegrityError: If a file is missing or broken, or was made for another feature schema.
@@ -93,7 +93,7 @@ def load_annotator(folder: Path) -> tuple[Annotator, dict[str, Any]]:
         classifier.load_state_dict(weights, strict=True)
         rule, decisions = Rule(**config["rule"]), Decisions(**config["decisions"])
         facts = config["facts"]
-    return Annotator(classifier.eval(), rule, decisions), facts
+    return ExpansionModel(classifier.eval(), rule, decisions), facts
 
 
 def save_encoder(folder: Path, encoder: Encoder, facts: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def save_encoder(folder: Path, encoder: Encoder, facts: dict[str, Any]) -> None:
 
 
 def load_encoder(folder: Path) -> tuple[Encoder, dict[str, Any]]:
-    """Read an encoder written by `save_encoder`; strict, as `load_annotator` is."""
+    """Read an encoder written by `save_encoder`; strict, as `load_expansion_model` is."""
     config, weights = _read(folder)
     with _agreement(folder):
         encoder = Encoder(config["hidden_units"])

@@ -242,7 +242,7 @@ _INPUTS = {"45_closes": "45 closes", "21_summaries": "21 price summaries", "own_
 PARTS = {
     "delay_curve": "Delay curve",
     "learning_curve": "Learning curve",
-    "ceiling": "Annotator's second look",
+    "ceiling": "ExpansionModel's second look",
     "previous": "The run before",
     "breakdowns": "By type, hour, session part and direction",
     "confusion": "Confusion of the two types",

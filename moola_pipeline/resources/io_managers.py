@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from moola_pipeline.models.encoder import Encoder
-    from moola_pipeline.models.expansion_model import Annotator
+    from moola_pipeline.models.expansion_model import ExpansionModel
     from moola_pipeline.report.data import ReportData
 
 
@@ -41,21 +41,21 @@ class PretrainedEncoder:
 
 @dataclass(frozen=True)
 class TrainedClassifiers:
-    """One annotator a training seed.
+    """One model a training seed.
 
     Attributes:
-        annotators: By seed.
+        models: By seed.
         facts: seeds, served (the seed with the lowest validation loss), histories, settings,
             dates seen, digests.
     """
 
-    annotators: "dict[int, Annotator]"
+    models: "dict[int, ExpansionModel]"
     facts: dict[str, Any]
 
     @property
-    def served(self) -> "Annotator":
-        """The annotator that is registered."""
-        return self.annotators[self.facts["served"]]
+    def served(self) -> "ExpansionModel":
+        """The model that is registered."""
+        return self.models[self.facts["served"]]
 
 
 @dataclass(frozen=True)
@@ -246,27 +246,27 @@ class ClassifierIOManager(StoreIOManager):
 
     def write(self, place: Path, value: Any) -> None:
         """Keep `TrainedClassifiers`; seeds of an earlier training go once the new ones are there."""
-        from moola_pipeline.models.expansion_model import save_annotator
+        from moola_pipeline.models.expansion_model import save_expansion_model
 
-        for seed, annotator in value.annotators.items():
-            save_annotator(place / f"seed-{seed}", annotator, {})
+        for seed, model in value.models.items():
+            save_expansion_model(place / f"seed-{seed}", model, {})
         publish_json(place / "training.json", value.facts)
-        kept = {f"seed-{seed}" for seed in value.annotators}
+        kept = {f"seed-{seed}" for seed in value.models}
         for stale in set(place.glob("seed-*")) - {place / name for name in kept}:
             shutil.rmtree(stale)
 
     def read(self, place: Path) -> Any:
         """The `TrainedClassifiers`."""
-        from moola_pipeline.models.expansion_model import load_annotator
+        from moola_pipeline.models.expansion_model import load_expansion_model
 
         facts = json.loads((place / "training.json").read_bytes())
-        annotators = {seed: load_annotator(place / f"seed-{seed}")[0] for seed in facts["seeds"]}
-        return TrainedClassifiers(annotators, facts)
+        models = {seed: load_expansion_model(place / f"seed-{seed}")[0] for seed in facts["seeds"]}
+        return TrainedClassifiers(models, facts)
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
         """Weights and buffers of every seed."""
-        for seed, annotator in value.annotators.items():
-            for name, dtype in _float_tensors(annotator.classifier):
+        for seed, model in value.models.items():
+            for name, dtype in _float_tensors(model.classifier):
                 yield f"seed {seed} {name}", dtype
 
 

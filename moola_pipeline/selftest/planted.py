@@ -9,16 +9,16 @@ import torch
 
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.evaluation.scoring import Judged, Trial, score_annotators
+from moola_pipeline.evaluation.scoring import Judged, Trial, score_models
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.metrics.scores import make_ground
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.training.examples import TrainingData
-from moola_pipeline.training.expansion_models import train_annotators
+from moola_pipeline.training.expansion_models import train_expansion_models
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -84,17 +84,17 @@ def plant(rng: np.random.Generator, type_shown: bool = True) -> Planted:
     return Planted(frame, trial, train, validation)
 
 
-def trained(planted: Planted, device: str) -> Annotator:
+def trained(planted: Planted, device: str) -> ExpansionModel:
     """The network fine-tuned on the planted labels from random weights."""
     encoder = Encoder(HIDDEN_UNITS)
     initialize(encoder, 0)
     market = planted.trial.market
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
     data = TrainingData(market, planted.train, planted.validation)
-    made = train_annotators(encoder.eval(), data, TRAINING, device)
-    return made[TRAINING.seeds[0]].annotator
+    made = train_expansion_models(encoder.eval(), data, TRAINING, device)
+    return made[TRAINING.seeds[0]].model
 
 
-def judge(planted: Planted, annotator: Annotator, device: str, rng: np.random.Generator) -> Judged:
+def judge(planted: Planted, model: ExpansionModel, device: str, rng: np.random.Generator) -> Judged:
     """Its scores on the test windows, whose labels are as they are."""
-    return score_annotators(planted.trial, {0: annotator}, device, rng)
+    return score_models(planted.trial, {0: model}, device, rng)

@@ -10,7 +10,7 @@ import numpy as np
 
 from moola_pipeline.inference.hindsight import decided, type_probabilities
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.models.expansion_model import Annotator, load_encoder, save_encoder
+from moola_pipeline.models.expansion_model import ExpansionModel, load_encoder, save_encoder
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.studies.ablation_folds import N_FOLDS, Fold, Part, StudyGround, time_folds
@@ -168,10 +168,10 @@ def _said(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
 
     chosen_by = read(fold.validation)
     decisions = fit_decisions(fold.validation.windows, fold.validation.proposals, *chosen_by)
-    annotator = Annotator(classifier, fold.rule, decisions)
+    model = ExpansionModel(classifier, fold.rule, decisions)
     proposed, labeled = read(fold.asked)
-    events = decided(annotator, fold.asked.proposals, proposed)
-    calibrated, balanced = type_probabilities(annotator, labeled.retracement)
+    events = decided(model, fold.asked.proposals, proposed)
+    calibrated, balanced = type_probabilities(model, labeled.retracement)
     return {
         "window_id": fold.asked.windows.window_id.tolist(),
         "p_balanced": balanced.tolist(),

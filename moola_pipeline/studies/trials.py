@@ -15,7 +15,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Annotator, sigmoid
+from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
@@ -215,7 +215,7 @@ def _crossed(
         mine = side[asked[0].window] == half
         spans = asked[0].select(mine)
         reading = SpanLogits(*(part[mine] for part in readings[0]))
-        found.append(decided(Annotator(network, rule, decisions), spans, reading))
+        found.append(decided(ExpansionModel(network, rule, decisions), spans, reading))
     events = pd.concat(found)[["window", "start", "end", "type"]]
     return [tuple(row) for row in events.to_numpy(np.int64).tolist()]
 

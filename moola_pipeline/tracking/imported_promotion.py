@@ -40,8 +40,8 @@ def contender(home: Home, model: str, version: str) -> Contender:
     Raises:
         IntegrityError: If its files are gone or changed.
     """
-    annotator, facts = load_version(home, f"models:/{model}/{version}")
-    return Contender(version, annotator, pd.to_datetime(facts["last_bar_seen"], utc=True))
+    loaded, facts = load_version(home, f"models:/{model}/{version}")
+    return Contender(version, loaded, pd.to_datetime(facts["last_bar_seen"], utc=True))
 
 
 def judge_version(

@@ -8,19 +8,19 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
-class ExpansionModel(PythonModel):
+class ServedModel(PythonModel):
     """Finds and types the expansions in a frame of raw one-minute bars."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read weights and config; nothing is unpickled."""
-        from moola_pipeline.models.expansion_model import load_annotator
+        from moola_pipeline.models.expansion_model import load_expansion_model
 
-        self.annotator, self.facts = load_annotator(Path(context.artifacts["annotator"]))
+        self.model, self.facts = load_expansion_model(Path(context.artifacts["annotator"]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Expansions in the bars, one row each; see `serving.annotate.EXPANSION_COLUMNS`.
+        """Expansions in the bars, one row each; see `inference.hindsight.EXPANSION_COLUMNS`.
 
         Args:
             context: MLflow's context.
@@ -42,7 +42,7 @@ class ExpansionModel(PythonModel):
         rolls = rolls_in_force(self.facts, given.get(ROLLS) or "")
         table = table_from_frame(model_input, instrument.name, given.get("timezone") or None, rolls)
         annotate = answering(given.get("mode") or "")
-        return annotate(self.annotator, table, instrument.tick_points, self.facts["model_version"]).expansions
+        return annotate(self.model, table, instrument.tick_points, self.facts["model_version"]).expansions
 
 
-set_model(ExpansionModel())
+set_model(ServedModel())

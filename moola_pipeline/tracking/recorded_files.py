@@ -13,7 +13,6 @@ from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
 from moola_pipeline.storage.sqlite import reading
 from moola_pipeline.tracking.registry import (
-    ANNOTATOR_FOLDER,
     CHAMPION,
     CONFIG_DIGEST,
     MODEL_FOLDER,
@@ -128,7 +127,7 @@ def prove_champion(home: Home, model: str) -> None:
 def _of_versions(home: Home, query: str, chosen: Mapping[str, str]) -> Iterator[RecordedFile]:
     digests = {"weights": WEIGHTS_DIGEST, "config": CONFIG_DIGEST}
     for source, key, sha256 in _rows(home, query, {**digests, **chosen}):
-        place = _place(home, source, f"artifacts/{ANNOTATOR_FOLDER}/{_FILES[key]}")
+        place = _place(home, source, f"artifacts/{MODEL_FOLDER}/{_FILES[key]}")
         yield RecordedFile("files of versions", place, sha256)
 
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from moola_pipeline.models.expansion_model import Annotator
+    from moola_pipeline.models.expansion_model import ExpansionModel
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 MODEL_FOLDER = "model"
-ANNOTATOR_FOLDER = "annotator"
+MODEL_FOLDER = "annotator"
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST = "model.sha256", "weights.sha256", "config.sha256"
 DIGEST_TAGS = (MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST)
@@ -50,7 +50,7 @@ def register(
     home: Home,
     run: TrackedRun,
     name: str,
-    annotator: "Annotator",
+    model: "ExpansionModel",
     facts: Mapping[str, Any],
     tags: Mapping[str, Any],
 ) -> Registered:
@@ -63,20 +63,20 @@ def register(
         home: Whose registry.
         run: The MLflow run that holds the model's files.
         name: Registered model.
-        annotator: The model.
+        model: The model.
         facts: Of its making, kept in its config beside `model_version`.
         tags: Scores and digests, set on the version.
     """
-    from moola_pipeline.models.expansion_model import save_annotator
+    from moola_pipeline.models.expansion_model import save_expansion_model
 
     client = run.client
     texts = {key: str(value) for key, value in tags.items()}
     with locked(home.tracking / "registry"), tempfile.TemporaryDirectory() as folder:
         known = versions(client, name)
         version = str(max((int(one.version) for one in known), default=0) + 1)
-        annotator_folder = Path(folder) / ANNOTATOR_FOLDER
-        save_annotator(annotator_folder, annotator, {**facts, "model_version": version})
-        digests = annotator_digests(annotator_folder)
+        model_folder = Path(folder) / MODEL_FOLDER
+        save_expansion_model(model_folder, model, {**facts, "model_version": version})
+        digests = model_digests(model_folder)
         if found := registered_as(home, client, name, digests[MODEL_DIGEST]):
             for key, text in texts.items():
                 client.set_model_version_tag(name, found, key, text)
@@ -103,8 +103,8 @@ def registered_as(home: Home, client: "MlflowClient", name: str, model_digest: s
     return next((str(one.version) for one in same if _is_intact(home, one)), None)
 
 
-def annotator_digests(folder: Path) -> dict[str, str]:
-    """DIGEST_TAGS of a model as `save_annotator` wrote it; the facts of its making do not count as model."""
+def model_digests(folder: Path) -> dict[str, str]:
+    """DIGEST_TAGS of a model as `save_expansion_model` wrote it; the facts of its making do not count."""
     from moola_pipeline.models.expansion_model import CONFIG_FILE, WEIGHTS_FILE
 
     config = json.loads((folder / CONFIG_FILE).read_bytes())
@@ -118,7 +118,7 @@ def annotator_digests(folder: Path) -> dict[str, str]:
 
 
 def _keep(run: TrackedRun, folder: Path) -> None:
-    """Log the annotator in `folder` as a model that MLflow can load by itself."""
+    """Log the expansion model in `folder` as one that MLflow can load by itself."""
     import mlflow.pyfunc
 
     with warnings.catch_warnings():
@@ -127,7 +127,7 @@ def _keep(run: TrackedRun, folder: Path) -> None:
         mlflow.pyfunc.save_model(
             folder / MODEL_FOLDER,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
-            artifacts={ANNOTATOR_FOLDER: str(folder / ANNOTATOR_FOLDER)},
+            artifacts={MODEL_FOLDER: str(folder / MODEL_FOLDER)},
             signature=bars_signature(),
             pip_requirements=pinned_packages(),
         )
@@ -167,7 +167,7 @@ def version_of(client: "MlflowClient", name: str, alias: str) -> str | None:
         return None
 
 
-def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
+def load_version(home: Home, uri: str) -> "tuple[ExpansionModel, dict[str, Any]]":
     """The model behind `models:/NAME@ALIAS` or `models:/NAME/VERSION`, and the facts of its making.
 
     Raises:
@@ -178,7 +178,7 @@ def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from moola_pipeline.models.expansion_model import load_annotator
+    from moola_pipeline.models.expansion_model import load_expansion_model
 
     parts = MODEL_URI.fullmatch(uri)
     if parts is None:
@@ -196,9 +196,9 @@ def load_version(home: Home, uri: str) -> "tuple[Annotator, dict[str, Any]]":
         raise _not_registered(client, uri) from fault
     try:
         folder = Path(download_artifacts(str(found.source), tracking_uri=client.tracking_uri))
-        annotator_folder = folder / "artifacts" / ANNOTATOR_FOLDER
-        loaded = load_annotator(annotator_folder)
-        _require_digests(annotator_folder, found.tags)
+        model_folder = folder / "artifacts" / MODEL_FOLDER
+        loaded = load_expansion_model(model_folder)
+        _require_digests(model_folder, found.tags)
         return loaded
     except (MlflowException, OSError, IntegrityError) as fault:
         named = (
@@ -226,7 +226,7 @@ def versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
 
 
 def _require_digests(folder: Path, recorded: Mapping[str, str]) -> None:
-    for name, digest in annotator_digests(folder).items():
+    for name, digest in model_digests(folder).items():
         if recorded.get(name) != digest:
             raise IntegrityError(f"{name} is {digest}, the registry records {recorded.get(name)}")
 

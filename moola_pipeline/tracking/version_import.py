@@ -13,13 +13,13 @@ from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.sqlite import reading
 from moola_pipeline.tracking.registry import (
-    ANNOTATOR_FOLDER,
     CHALLENGER,
     CHAMPION,
     DIGEST_TAGS,
     MODEL_DIGEST,
+    MODEL_FOLDER,
     Registered,
-    annotator_digests,
+    model_digests,
     register,
     registered_as,
 )
@@ -61,17 +61,17 @@ def import_champion(home: Home, other: Home, model: str | None) -> Imported:
         BadInput: If the other is this home, has no registry, or no champion of that name.
         IntegrityError: If its files are gone, are not those it registered, or are of another schema.
     """
-    from moola_pipeline.models.expansion_model import load_annotator
+    from moola_pipeline.models.expansion_model import load_expansion_model
 
     if other.root.resolve() == home.root.resolve():
         raise BadInput("HOME must be another home than the one in use, got the same. Name another folder.")
     foreign = find_champion(other, model)
     named = f"version {foreign.version} of {foreign.model}"
     try:
-        annotator, facts = load_annotator(foreign.folder)
+        model, facts = load_expansion_model(foreign.folder)
     except IntegrityError as fault:
         raise IntegrityError(_refusal(named, str(fault).removesuffix(" Train it again."))) from fault
-    digests = annotator_digests(foreign.folder)
+    digests = model_digests(foreign.folder)
     for name in DIGEST_TAGS:
         if foreign.tags.get(name) != digests[name]:
             raise IntegrityError(
@@ -91,7 +91,7 @@ def import_champion(home: Home, other: Home, model: str | None) -> Imported:
     run_id = client.create_run(experiment, tags={**kept, **origin}, run_name="import").info.run_id
     facts = {**facts, IMPORTED: {"version": foreign.version, **digests}, "mlflow_run_id": run_id}
     run = TrackedRun(client, experiment, run_id)
-    registered = register(home, run, foreign.model, annotator, facts, {**kept, **origin})
+    registered = register(home, run, foreign.model, model, facts, {**kept, **origin})
     client.set_terminated(run_id, "FINISHED")
     return Imported(foreign.model, registered, foreign)
 
@@ -150,7 +150,7 @@ def _folder(other: Home, source: str) -> Path:
     """Where a version's files lie now: MLflow recorded where they lay before the home was moved."""
     recorded = recorded_place(other) or other.tracking.as_uri()
     below = unquote(source.removeprefix(recorded).lstrip("/"))
-    folder = (other.tracking / below / "artifacts" / ANNOTATOR_FOLDER).resolve()
+    folder = (other.tracking / below / "artifacts" / MODEL_FOLDER).resolve()
     if not source.startswith(recorded) or not folder.is_relative_to(other.tracking.resolve()):
         raise IntegrityError(
             "The champion's files must lie in HOME, but its registry names another place. "

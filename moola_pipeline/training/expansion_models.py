@@ -1,4 +1,4 @@
-"""From an encoder and labeled windows to whole annotators: rule, networks, decisions, one a seed."""
+"""From an encoder and labeled windows to whole models: rule, network and decisions, one a seed."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.models.span_proposer import Rule, propose
 from moola_pipeline.training.checkpoints import Checkpoints
@@ -27,23 +27,23 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 
 
 @dataclass(frozen=True)
-class TrainedAnnotator:
-    """One seed's annotator.
+class TrainedModel:
+    """One seed's model.
 
     Attributes:
-        annotator: Rule, network and decisions.
+        model: Rule, network and decisions.
         result: How the network was trained.
         type_shares: Share of each type among its answers for the labeled validation spans.
         spread: Standard deviation of its P(retracement), uncalibrated, over those spans.
     """
 
-    annotator: Annotator
+    model: ExpansionModel
     result: FinetuneResult
     type_shares: dict[str, float]
     spread: float
 
 
-def train_annotators(
+def train_expansion_models(
     encoder: Encoder,
     data: TrainingData,
     settings: FinetuneSettings,
@@ -51,7 +51,7 @@ def train_annotators(
     on_epoch: Callable[[int, dict[str, float]], None] = lambda seed, entry: None,
     checkpoints: Checkpoints | None = None,
     workers: int = 1,
-) -> dict[int, TrainedAnnotator]:
+) -> dict[int, TrainedModel]:
     """Fit the proposing rule on training windows, then a network and its decisions for each seed.
 
     The numbers do not depend on how many seeds are trained at once.
@@ -88,24 +88,24 @@ def train_annotators(
         with telling:
             on_epoch(seed, entry)
 
-    def train_one(seed: int) -> TrainedAnnotator:
+    def train_one(seed: int) -> TrainedModel:
         result = finetune(encoder, rows, settings, seed, device, partial(tell, seed), checkpoints)
         network = result.classifier
         proposed = read_spans(network, market, validation.bar0, proposals)
         marked = read_spans(network, market, validation.bar0, labeled)
         live = fit_live_decisions(network, market, validation, min_net_atr) if teaches_live else None
         decisions = fit_decisions(validation, proposals, proposed, marked, live)
-        return _trained(Annotator(network, rule, decisions), result, marked)
+        return _trained(ExpansionModel(network, rule, decisions), result, marked)
 
     trained = all_side_by_side([partial(train_one, seed) for seed in settings.seeds], workers)
     return dict(zip(settings.seeds, trained, strict=True))
 
 
-def _trained(annotator: Annotator, result: FinetuneResult, marked: SpanLogits) -> TrainedAnnotator:
+def _trained(model: ExpansionModel, result: FinetuneResult, marked: SpanLogits) -> TrainedModel:
     retracement = marked.retracement > 0
     shares = {name: float((retracement == bool(number)).mean()) for number, name in enumerate(TYPES)}
     spread = float(np.std(1 / (1 + np.exp(-marked.retracement))))
-    return TrainedAnnotator(annotator, result, shares, spread)
+    return TrainedModel(model, result, shares, spread)
 
 
 def standalone_rule(market: MarketArrays, train: LabeledWindows) -> Rule:

@@ -108,7 +108,7 @@ def test_only_float32_passes_between_the_assets_that_a_run_has_made():
     assert list(floats.columns) == ["probability", "p_retracement"]
     encoder = loaded(EncoderIOManager, "pretrained_encoder")
     classifiers = loaded(ClassifierIOManager, "finetuned_classifier")
-    networks = [encoder.encoder, *(it.classifier for it in classifiers.annotators.values())]  # pyright: ignore
+    networks = [encoder.encoder, *(it.classifier for it in classifiers.models.values())]  # pyright: ignore
     for network in networks:
         kinds = {str(it.dtype) for it in network.state_dict().values() if it.is_floating_point()}
         assert kinds == {"torch.float32"}

@@ -13,7 +13,7 @@ from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import FAILED
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, annotate
 from moola_pipeline.inference.live import annotate_live
-from moola_pipeline.models.expansion_model import load_annotator
+from moola_pipeline.models.expansion_model import load_expansion_model
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version, version_of
@@ -199,14 +199,14 @@ def _versions(home: Home) -> int:
 def answering(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let training give back the weights it gave before, and say this of their answers."""
     [folder] = smoke_copy.store.glob("*/finetuned_classifier")
-    annotator, _ = load_annotator(folder / "seed-0")
+    annotator, _ = load_expansion_model(folder / "seed-0")
     training = json.loads((folder / "training.json").read_bytes())
     change_finetuning(monkeypatch, patience=9)
 
     def answer(shares: dict[str, float], spread: float) -> None:
         result = FinetuneResult(annotator.classifier, training["histories"]["0"], 0)
-        trained = expansion_models.TrainedAnnotator(annotator, result, shares, spread)
-        monkeypatch.setattr(expansion_models, "train_annotators", lambda *given: {0: trained})
+        trained = expansion_models.TrainedModel(annotator, result, shares, spread)
+        monkeypatch.setattr(expansion_models, "train_expansion_models", lambda *given: {0: trained})
 
     return answer
 

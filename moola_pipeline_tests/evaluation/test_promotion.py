@@ -14,7 +14,7 @@ from moola_pipeline.evaluation.promotion import Contender, rule_on, rule_on_firs
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.data import Check
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version
@@ -217,7 +217,7 @@ def test_the_unseen_windows_of_one_model_are_its_test_windows_and_its_score_ther
     test = labeled_windows(trials.labels, "test")
     assert unseen.window_id.tolist() == test.window_id.tolist()
     ground = promotion.make_ground(unseen, 100, np.random.default_rng(0))
-    said = promotion._p_retracement(champion.annotator, trials.market, unseen)
+    said = promotion._p_retracement(champion.model, trials.market, unseen)
     score = promotion.score_types(ground, said)["type_f1_macro"].estimate
     tag = open_store(smoke_home).get_model_version("moola-simulated", "1").tags["type_f1_macro"]
     assert f"{score:.4f}" == tag.split()[0]
@@ -229,12 +229,12 @@ def test_an_untrained_network_does_not_replace_a_trained_one_but_is_replaced_by_
     champion, trials = trained
     monkeypatch.setattr(promotion, "LEAST_SESSIONS", 5)
     monkeypatch.setattr(promotion, "LEAST_OF_EACH_TYPE", 5)
-    network = champion.annotator.classifier
+    network = champion.model.classifier
     fresh = Classifier(Encoder(network.encoder.hidden_units), network.head_units, network.dropout_share)
     fresh.set_priors(0.1, 0.5, 0.4)  # as training begins: one answer to everything
-    untrained: Annotator = replace(champion.annotator, classifier=fresh.eval())
+    untrained: ExpansionModel = replace(champion.model, classifier=fresh.eval())
     rng = np.random.default_rng(0)
-    worse = replace(champion, version="2", annotator=untrained)
+    worse = replace(champion, version="2", model=untrained)
     assert not rule_on(worse, champion, GOOD, *trials, rng).promote
     better = rule_on(replace(champion, version="3"), worse, GOOD, *trials, rng)
     assert better.promote and better.interval is not None and better.interval.estimate > 0.1

@@ -44,9 +44,9 @@ HEADER = "timestamp,open,high,low,close,volume"
 
 
 def _model(path: Path) -> object:
-    from moola_pipeline.models.expansion_model import load_annotator
+    from moola_pipeline.models.expansion_model import load_expansion_model
 
-    return load_annotator(path.parent)
+    return load_expansion_model(path.parent)
 
 
 READ: dict[str, Callable[[Path], object]] = {

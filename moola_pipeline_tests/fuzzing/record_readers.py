@@ -19,7 +19,12 @@ from moola_pipeline.bars.store import BarStore, read_manifest, registered_store,
 from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice, remember_choice
 from moola_pipeline.labels.registry import LEDGER_NAME, add_labels, registered_files, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.models.expansion_model import CONFIG_FILE, WEIGHTS_FILE, load_annotator, save_annotator
+from moola_pipeline.models.expansion_model import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    load_expansion_model,
+    save_expansion_model,
+)
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.backup import LIST_NAME, back_up, kept_files, restore
@@ -34,7 +39,7 @@ from moola_pipeline.storage.checksums import (
 )
 from moola_pipeline.storage.home import FORMAT_FILE, Home, home_format
 from moola_pipeline.tracking.promotion_log import LOG_NAME, Entry, champion_before, read_log, reigns
-from moola_pipeline.tracking.registry import annotator_digests
+from moola_pipeline.tracking.registry import model_digests
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars
 from moola_pipeline_tests.fuzzing.damage import damaged_bytes, damaged_json, damaged_value
@@ -265,7 +270,9 @@ def _models() -> list[bytes]:
     from moola_pipeline_tests.models.test_expansion_model import FACTS, made_annotator
 
     with tempfile.TemporaryDirectory() as folder:
-        save_annotator(Path(folder), made_annotator(), {**FACTS, "model_version": "1", "instrument": "NQ"})
+        save_expansion_model(
+            Path(folder), made_annotator(), {**FACTS, "model_version": "1", "instrument": "NQ"}
+        )
         return [joined(*((Path(folder) / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)))]
 
 
@@ -305,8 +312,8 @@ def _model(content: bytes, folder: Path) -> None:
     config, weights = parted(content)
     (folder / CONFIG_FILE).write_bytes(config)
     (folder / WEIGHTS_FILE).write_bytes(weights)
-    load_annotator(folder)
-    annotator_digests(folder)
+    load_expansion_model(folder)
+    model_digests(folder)
 
 
 def _studies() -> list[bytes]:

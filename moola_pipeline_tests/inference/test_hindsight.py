@@ -8,7 +8,7 @@ import torch
 from moola_pipeline.inference import hindsight as serving
 from moola_pipeline.inference.hindsight import (
     EXPANSION_COLUMNS,
-    Annotation,
+    Predictions,
     annotate,
     annotate_new,
     find_events,
@@ -17,7 +17,7 @@ from moola_pipeline.inference.hindsight import (
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Annotator, Decisions
+from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
 from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -48,13 +48,13 @@ def market_table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def annotator(market_table: pd.DataFrame) -> Annotator:
+def model(market_table: pd.DataFrame) -> ExpansionModel:
     """A rule and an untrained network, which reports all that the rule proposes."""
     torch.manual_seed(5)
     market = MarketArrays.from_table(market_table, TICK)
     encoder = Encoder(8)
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
-    return Annotator(Classifier(encoder, 4, 0.1).eval(), RULE, decisions())
+    return ExpansionModel(Classifier(encoder, 4, 0.1).eval(), RULE, decisions())
 
 
 def table(bars: MarketArrays) -> pd.DataFrame:
@@ -68,8 +68,8 @@ def table(bars: MarketArrays) -> pd.DataFrame:
     return frame.assign(segment=bars.segment.astype(np.int32), session=session.as_unit("ns"))
 
 
-def marked(annotator: Annotator, bars: pd.DataFrame) -> Annotation:
-    return annotate(annotator, bars, TICK, "3")
+def marked(model: ExpansionModel, bars: pd.DataFrame) -> Predictions:
+    return annotate(model, bars, TICK, "3")
 
 
 def rows_of(bars: pd.DataFrame, times: pd.DataFrame, name: str) -> np.ndarray:
@@ -84,16 +84,16 @@ def with_events(monkeypatch: pytest.MonkeyPatch, *events: tuple[int, int, int, f
     monkeypatch.setattr(serving, "find_events", lambda *given: frame.astype({"window": np.int64}))
 
 
-def spans(annotation: Annotation) -> list[tuple[int, int]]:
+def spans(annotation: Predictions) -> list[tuple[int, int]]:
     """First and last bar of each expansion, in minutes from the opening of the first segment."""
     found = annotation.expansions
     first, last = ((found[name] - OPENED) // BAR for name in ("started_at", "ended_at"))
     return list(zip(first.tolist(), last.tolist(), strict=True))
 
 
-def test_one_window_of_a_segment_worked_by_hand(annotator: Annotator, monkeypatch: pytest.MonkeyPatch):
+def test_one_window_of_a_segment_worked_by_hand(model: ExpansionModel, monkeypatch: pytest.MonkeyPatch):
     with_events(monkeypatch, (0, 30, 36, 0.9), (0, 29, 33, 0.9), (0, 75, 80, 0.9), (0, 74, 104, 0.5))
-    found = marked(annotator, table(made_bars(1, n_bars=145)))
+    found = marked(model, table(made_bars(1, n_bars=145)))
     assert found.n_windows == 1
     assert spans(found) == [(70, 76), (114, 144)]
     first = found.expansions.iloc[0]
@@ -113,8 +113,8 @@ def test_one_window_of_a_segment_worked_by_hand(annotator: Annotator, monkeypatc
     }
 
 
-def test_a_segment_too_short_for_a_window_is_not_covered_at_all(annotator: Annotator):
-    found = marked(annotator, table(made_bars(2, n_bars=144)))
+def test_a_segment_too_short_for_a_window_is_not_covered_at_all(model: ExpansionModel):
+    found = marked(model, table(made_bars(2, n_bars=144)))
     assert found.n_windows == 0
     assert found.expansions.empty
     assert found.not_covered["bars"].tolist() == [144, 144]
@@ -122,11 +122,11 @@ def test_a_segment_too_short_for_a_window_is_not_covered_at_all(annotator: Annot
 
 
 def test_columns_and_types_do_not_depend_on_how_much_was_found(
-    annotator: Annotator, market_table: pd.DataFrame
+    model: ExpansionModel, market_table: pd.DataFrame
 ):
-    some = marked(annotator, market_table)
-    none = marked(annotator, table(made_bars(1, n_bars=144)))
-    silent = Annotator(annotator.classifier, RULE, decisions(expansion_shift=-99, expansion_threshold=1))
+    some = marked(model, market_table)
+    none = marked(model, table(made_bars(1, n_bars=144)))
+    silent = ExpansionModel(model.classifier, RULE, decisions(expansion_shift=-99, expansion_threshold=1))
     unsure = marked(silent, market_table)
     assert len(some.expansions) > 0
     for empty in (none, unsure, nothing_found()):
@@ -136,16 +136,18 @@ def test_columns_and_types_do_not_depend_on_how_much_was_found(
         pd.testing.assert_series_equal(empty.not_covered.dtypes, some.not_covered.dtypes)
 
 
-def test_expansions_come_in_order_of_time_and_never_overlap(annotator: Annotator, market_table: pd.DataFrame):
-    found = marked(annotator, market_table).expansions
+def test_expansions_come_in_order_of_time_and_never_overlap(
+    model: ExpansionModel, market_table: pd.DataFrame
+):
+    found = marked(model, market_table).expansions
     started, ended = found["started_at"].to_numpy(), found["ended_at"].to_numpy()
     assert len(found) > 8
     assert (started <= ended).all()
     assert (started[1:] > ended[:-1]).all()
 
 
-def test_every_onset_lies_where_a_window_can_report_it(annotator: Annotator, market_table: pd.DataFrame):
-    found = marked(annotator, market_table)
+def test_every_onset_lies_where_a_window_can_report_it(model: ExpansionModel, market_table: pd.DataFrame):
+    found = marked(model, market_table)
     rows = rows_of(market_table, found.expansions, "started_at")
     missed = uncovered(market_table["segment"].to_numpy())
     assert not missed[rows].any()
@@ -155,29 +157,29 @@ def test_every_onset_lies_where_a_window_can_report_it(annotator: Annotator, mar
 
 
 def test_an_onset_that_two_windows_see_belongs_to_the_first(
-    annotator: Annotator, monkeypatch: pytest.MonkeyPatch
+    model: ExpansionModel, monkeypatch: pytest.MonkeyPatch
 ):
     bars = table(made_bars(1, n_bars=160))  # windows at bars 40 and 55: the second owns onsets from bar 115
     with_events(monkeypatch, (0, 50, 55, 0.5), (1, 35, 45, 0.9), (1, 59, 64, 0.9), (1, 60, 70, 0.9))
-    assert spans(marked(annotator, bars)) == [(90, 95), (115, 125)]
+    assert spans(marked(model, bars)) == [(90, 95), (115, 125)]
 
 
-def test_what_a_window_reports_is_what_it_sees_alone(annotator: Annotator, market_table: pd.DataFrame):
+def test_what_a_window_reports_is_what_it_sees_alone(model: ExpansionModel, market_table: pd.DataFrame):
     market = MarketArrays.from_table(market_table, TICK)
     bar0, _ = scan_windows(market.segment)
-    together = find_events(annotator, market, bar0)
+    together = find_events(model, market, bar0)
     for window in range(0, len(bar0), 5):
-        alone = find_events(annotator, market, bar0[window : window + 1])
+        alone = find_events(model, market, bar0[window : window + 1])
         mine = together.loc[together["window"] == window].assign(window=0).reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, mine, rtol=1e-5)
 
 
 def test_later_segments_never_change_what_was_said_of_earlier_ones(
-    annotator: Annotator, market_table: pd.DataFrame
+    model: ExpansionModel, market_table: pd.DataFrame
 ):
-    whole = marked(annotator, market_table)
+    whole = marked(model, market_table)
     for n_bars in (400, 800, 1200):
-        before = marked(annotator, market_table.iloc[:n_bars])
+        before = marked(model, market_table.iloc[:n_bars])
         last = market_table["timestamp"].iloc[n_bars - 1]
         then = whole.expansions.loc[whole.expansions["started_at"] <= last].reset_index(drop=True)
         pd.testing.assert_frame_equal(before.expansions, then, rtol=1e-5)
@@ -185,34 +187,34 @@ def test_later_segments_never_change_what_was_said_of_earlier_ones(
         pd.testing.assert_frame_equal(before.not_covered, missed)
 
 
-def test_of_two_that_overlap_the_surer_stays(annotator: Annotator, monkeypatch: pytest.MonkeyPatch):
+def test_of_two_that_overlap_the_surer_stays(model: ExpansionModel, monkeypatch: pytest.MonkeyPatch):
     bars = table(made_bars(1, n_bars=145))
     with_events(monkeypatch, (0, 40, 50, 0.6), (0, 45, 55, 0.8), (0, 56, 60, 0.1))
-    assert spans(marked(annotator, bars)) == [(85, 95), (96, 100)]
+    assert spans(marked(model, bars)) == [(85, 95), (96, 100)]
     with_events(monkeypatch, (0, 40, 50, 0.9), (0, 45, 55, 0.8))
-    assert spans(marked(annotator, bars)) == [(80, 90)]
+    assert spans(marked(model, bars)) == [(80, 90)]
 
 
 def test_marking_new_bars_is_marking_all_and_keeping_the_new_windows(
-    annotator: Annotator, market_table: pd.DataFrame
+    model: ExpansionModel, market_table: pd.DataFrame
 ):
     market = MarketArrays.from_table(market_table, TICK)
-    new = annotate_new(annotator, market, 800, "3")
-    whole = marked(annotator, market_table)
+    new = annotate_new(model, market, 800, "3")
+    whole = marked(model, market_table)
     kept = whole.expansions.loc[whole.expansions["window_start"] >= market_table["timestamp"].iloc[800]]
     pd.testing.assert_frame_equal(new.expansions, kept.reset_index(drop=True), rtol=1e-5)
     assert new.n_windows == whole.n_windows // 2
 
 
 def test_more_windows_than_one_chunk_holds_are_numbered_through(
-    annotator: Annotator, market_table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    model: ExpansionModel, market_table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ):
-    whole = marked(annotator, market_table).expansions
+    whole = marked(model, market_table).expansions
     monkeypatch.setattr(serving, "CHUNK_WINDOWS", 3)
-    pd.testing.assert_frame_equal(marked(annotator, market_table).expansions, whole, rtol=1e-5)
+    pd.testing.assert_frame_equal(marked(model, market_table).expansions, whole, rtol=1e-5)
 
 
-def test_a_window_ends_with_the_bars_it_was_decided_on(annotator: Annotator, market_table: pd.DataFrame):
-    found = marked(annotator, market_table).expansions
+def test_a_window_ends_with_the_bars_it_was_decided_on(model: ExpansionModel, market_table: pd.DataFrame):
+    found = marked(model, market_table).expansions
     assert set(found["decided_at"] - found["window_start"]) == {(WINDOW_BARS - 1) * BAR}
     assert (found["ended_at"] <= found["decided_at"]).to_numpy().all()

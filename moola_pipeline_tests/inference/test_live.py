@@ -13,7 +13,7 @@ from moola_pipeline.inference.live import annotate_live, annotate_live_new, find
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Annotator, Decisions
+from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
 from moola_pipeline.models.live import LiveDecisions
 from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import live_windows
@@ -29,7 +29,7 @@ LIVE = LiveDecisions(min_net_atr=0.5, scale=1.0, shift=0.0, thresholds=dict.from
 
 
 @pytest.fixture(scope="module")
-def annotator() -> Annotator:
+def model() -> ExpansionModel:
     """A network whose weights are drawn, with thresholds that some of its answers pass."""
     torch.manual_seed(3)
     market = MarketArrays.from_table(BARS, TICK)
@@ -49,15 +49,15 @@ def annotator() -> Annotator:
         refine=False,
         live=LIVE,
     )
-    return Annotator(network.eval(), rule, decisions)
+    return ExpansionModel(network.eval(), rule, decisions)
 
 
-def raised(annotator: Annotator, bars: pd.DataFrame, max_wait: int = 10) -> pd.DataFrame:
-    return annotate_live(annotator, bars, TICK, "3", max_wait=max_wait).expansions
+def raised(model: ExpansionModel, bars: pd.DataFrame, max_wait: int = 10) -> pd.DataFrame:
+    return annotate_live(model, bars, TICK, "3", max_wait=max_wait).expansions
 
 
-def test_an_alarm_has_the_columns_of_an_expansion_and_no_end(annotator: Annotator):
-    found = raised(annotator, BARS)
+def test_an_alarm_has_the_columns_of_an_expansion_and_no_end(model: ExpansionModel):
+    found = raised(model, BARS)
     assert list(found) == list(EXPANSION_COLUMNS)
     assert len(found) > 10
     assert found["ended_at"].isna().to_numpy().all()
@@ -76,71 +76,71 @@ def test_an_alarm_has_the_columns_of_an_expansion_and_no_end(annotator: Annotato
 @pytest.mark.parametrize("last", [90, 237, SEGMENT_BARS + 100, SEGMENT_BARS + 311])
 @pytest.mark.parametrize("max_wait", [0, 10])
 def test_scrambling_every_later_bar_changes_no_alarm_decided_before(
-    annotator: Annotator, last: int, max_wait: int
+    model: ExpansionModel, last: int, max_wait: int
 ):
     later = np.arange(last + 1, len(BARS))
     other = table(with_prices(MARKET.bars, later, np.random.default_rng(last)))
-    before, after = (raised(annotator, bars, max_wait) for bars in (BARS, other))
+    before, after = (raised(model, bars, max_wait) for bars in (BARS, other))
     now = BARS["timestamp"].iloc[last]
     said, again = (found.loc[found["decided_at"] <= now] for found in (before, after))
     pd.testing.assert_frame_equal(said.reset_index(drop=True), again.reset_index(drop=True), rtol=1e-5)
     assert len(before) and not before.equals(after)
 
 
-def test_the_first_bars_alone_raise_the_alarms_that_they_raise_in_the_whole(annotator: Annotator):
-    whole, part = raised(annotator, BARS), raised(annotator, BARS.iloc[:700])
+def test_the_first_bars_alone_raise_the_alarms_that_they_raise_in_the_whole(model: ExpansionModel):
+    whole, part = raised(model, BARS), raised(model, BARS.iloc[:700])
     known = whole.loc[whole["decided_at"] <= BARS["timestamp"].iloc[699]]
     pd.testing.assert_frame_equal(part, known.reset_index(drop=True), rtol=1e-5)
 
 
 @pytest.mark.parametrize("step", [61, SEGMENT_BARS])
-def test_bars_as_they_come_raise_the_alarms_of_all_at_once(annotator: Annotator, step: int):
+def test_bars_as_they_come_raise_the_alarms_of_all_at_once(model: ExpansionModel, step: int):
     parts = []
     for first in range(0, len(BARS), step):
         known = BARS.iloc[: first + step]
         market = MarketArrays.from_table(known, TICK)
-        parts.append(annotate_live_new(annotator, market, first, "3").expansions)
+        parts.append(annotate_live_new(model, market, first, "3").expansions)
     joined = pd.concat(parts, ignore_index=True)
-    pd.testing.assert_frame_equal(joined, raised(annotator, BARS), rtol=1e-5)
+    pd.testing.assert_frame_equal(joined, raised(model, BARS), rtol=1e-5)
 
 
-def test_no_move_raises_a_second_alarm(annotator: Annotator):
-    found = raised(annotator, BARS)
+def test_no_move_raises_a_second_alarm(model: ExpansionModel):
+    found = raised(model, BARS)
     for _, mine in found.groupby([found["decided_at"].dt.date, "direction"]):
         assert (mine.loc[:, "started_at"].sort_values().diff().dropna() > 10 * BAR).to_numpy().all()
 
 
-def test_the_first_75_bars_of_a_segment_are_not_covered(annotator: Annotator):
-    found = annotate_live(annotator, BARS, TICK, "3")
+def test_the_first_75_bars_of_a_segment_are_not_covered(model: ExpansionModel):
+    found = annotate_live(model, BARS, TICK, "3")
     assert found.not_covered["bars"].tolist() == [75, 75, 75]
     assert found.not_covered["from"].iloc[0] == OPENED
     assert found.not_covered["to"].iloc[0] == OPENED + 74 * BAR
     assert found.n_windows == 3 * (SEGMENT_BARS - 75)
 
 
-def test_each_system_waits_no_longer_than_it_may(annotator: Annotator):
+def test_each_system_waits_no_longer_than_it_may(model: ExpansionModel):
     market = MarketArrays.from_table(BARS, TICK)
     bar0 = live_windows(market.segment)
-    alarms = find_alarms(annotator, market, bar0, market.segment[bar0])
+    alarms = find_alarms(model, market, bar0, market.segment[bar0])
     assert set(alarms["wait"]) == set(WAITS)
     assert (alarms["closed"] - alarms["start"] <= alarms["wait"]).to_numpy().all()
-    alone = find_alarms(annotator, market, bar0, market.segment[bar0], (3,))
+    alone = find_alarms(model, market, bar0, market.segment[bar0], (3,))
     together = alarms.loc[alarms["wait"] == 3].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, together)
 
 
-def test_bars_too_few_raise_nothing(annotator: Annotator):
-    found = annotate_live(annotator, BARS.iloc[:60], TICK, "3")
+def test_bars_too_few_raise_nothing(model: ExpansionModel):
+    found = annotate_live(model, BARS.iloc[:60], TICK, "3")
     assert found.expansions.empty and list(found.expansions) == list(EXPANSION_COLUMNS)
     assert found.n_windows == 0
 
 
-def test_a_wait_that_was_not_fitted_is_refused(annotator: Annotator):
+def test_a_wait_that_was_not_fitted_is_refused(model: ExpansionModel):
     with pytest.raises(BadInput, match=r"max_wait must be one of 0, 1, 3, 5, 10 bars, got 2\."):
-        raised(annotator, BARS, 2)
+        raised(model, BARS, 2)
 
 
-def test_a_model_that_was_not_taught_to_answer_live_is_refused(annotator: Annotator):
-    deaf = replace(annotator, decisions=annotator.decisions.model_copy(update={"live": None}))
+def test_a_model_that_was_not_taught_to_answer_live_is_refused(model: ExpansionModel):
+    deaf = replace(model, decisions=model.decisions.model_copy(update={"live": None}))
     with pytest.raises(BadInput, match=r"version 3 must have been taught to answer live, but it was not\."):
         raised(deaf, BARS)

@@ -14,7 +14,7 @@ from moola_pipeline.inference.hindsight import annotate
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Annotator, Decisions
+from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
 from moola_pipeline.models.span_proposer import Rule
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -32,7 +32,7 @@ def raw() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def annotator(raw: pd.DataFrame) -> Annotator:
+def model(raw: pd.DataFrame) -> ExpansionModel:
     """A rule and an untrained network, which reports all that the rule proposes."""
     torch.manual_seed(5)
     market = MarketArrays.from_table(build_table(raw, None), TICK)
@@ -48,11 +48,11 @@ def annotator(raw: pd.DataFrame) -> Annotator:
         retracement_threshold=0.5,
         refine=False,
     )
-    return Annotator(Classifier(encoder, 4, 0.1).eval(), rule, reports_all)
+    return ExpansionModel(Classifier(encoder, 4, 0.1).eval(), rule, reports_all)
 
 
-def found(annotator: Annotator, raw: pd.DataFrame) -> pd.DataFrame:
-    return annotate(annotator, build_table(raw, None), TICK, "1").expansions
+def found(model: ExpansionModel, raw: pd.DataFrame) -> pd.DataFrame:
+    return annotate(model, build_table(raw, None), TICK, "1").expansions
 
 
 def test_a_session_is_over_with_its_last_minute_and_not_before(raw: pd.DataFrame):
@@ -84,15 +84,15 @@ def test_windows_of_a_segment_that_grows_worked_by_hand():
     assert is_settled(first, last, segment[:300], uncovered(segment[:300], last_grows=True)).all()
 
 
-def test_what_was_reported_stays_while_bars_come(annotator: Annotator, raw: pd.DataFrame):
-    whole = found(annotator, raw)
+def test_what_was_reported_stays_while_bars_come(model: ExpansionModel, raw: pd.DataFrame):
+    whole = found(model, raw)
     rng = np.random.default_rng(2)
     cuts = sorted(
         {145, 150, 1379, 1380, 1381, 2759, 2760, len(raw), *rng.integers(145, len(raw), 16).tolist()}
     )
     counts = []
     for n_bars in cuts:
-        now = found(annotator, raw.iloc[:n_bars])
+        now = found(model, raw.iloc[:n_bars])
         pd.testing.assert_frame_equal(now, whole.head(len(now)), rtol=1e-4)
         counts.append(len(now))
     assert counts == sorted(counts)
@@ -100,23 +100,23 @@ def test_what_was_reported_stays_while_bars_come(annotator: Annotator, raw: pd.D
     assert len(set(counts)) > 10
 
 
-def test_a_later_find_takes_no_place_that_was_reported(annotator: Annotator, raw: pd.DataFrame):
+def test_a_later_find_takes_no_place_that_was_reported(model: ExpansionModel, raw: pd.DataFrame):
     """The hardest place is an expansion over the end of a core: a cut each few minutes."""
-    whole = found(annotator, raw.iloc[:600])
+    whole = found(model, raw.iloc[:600])
     for n_bars in range(300, 480, 7):
-        now = found(annotator, raw.iloc[:n_bars])
+        now = found(model, raw.iloc[:n_bars])
         pd.testing.assert_frame_equal(now.loc[:, SURE], whole.loc[:, SURE].head(len(now)))
 
 
-def test_files_of_a_session_each_give_what_one_file_gives(annotator: Annotator, raw: pd.DataFrame):
+def test_files_of_a_session_each_give_what_one_file_gives(model: ExpansionModel, raw: pd.DataFrame):
     session = build_table(raw, None)["session"]
-    days = [found(annotator, day) for _, day in raw.groupby(session.to_numpy())]
+    days = [found(model, day) for _, day in raw.groupby(session.to_numpy())]
     assert len(days) == 3
-    pd.testing.assert_frame_equal(pd.concat(days, ignore_index=True), found(annotator, raw), rtol=1e-4)
+    pd.testing.assert_frame_equal(pd.concat(days, ignore_index=True), found(model, raw), rtol=1e-4)
 
 
-def test_what_waits_is_counted_and_all_is_covered_when_it_came(annotator: Annotator, raw: pd.DataFrame):
-    cut = annotate(annotator, build_table(raw.iloc[:1000], None), TICK, "1")
+def test_what_waits_is_counted_and_all_is_covered_when_it_came(model: ExpansionModel, raw: pd.DataFrame):
+    cut = annotate(model, build_table(raw.iloc[:1000], None), TICK, "1")
     assert cut.n_waiting == 1000 - 70 - 45 * ((1000 - 145) // 45 + 1)
     assert cut.not_covered["bars"].tolist() == [70, cut.n_waiting]
-    assert annotate(annotator, build_table(raw, None), TICK, "1").n_waiting == 0
+    assert annotate(model, build_table(raw, None), TICK, "1").n_waiting == 0

@@ -18,12 +18,12 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import (
     CONFIG_FILE,
     WEIGHTS_FILE,
-    Annotator,
     Decisions,
-    load_annotator,
+    ExpansionModel,
     load_encoder,
-    save_annotator,
+    load_expansion_model,
     save_encoder,
+    save_expansion_model,
     sigmoid,
 )
 from moola_pipeline.models.live import LiveDecisions
@@ -48,17 +48,17 @@ DECISIONS = Decisions(
 FACTS = {"seed": 3, "trained_to": "2024-12-31"}
 
 
-def made_annotator(seed: int = 0) -> Annotator:
+def made_annotator(seed: int = 0) -> ExpansionModel:
     torch.manual_seed(seed)
     encoder = Encoder(8)
     encoder.set_scale(torch.randn(50, N_FEATURES))
-    return Annotator(Classifier(encoder, 8, 0.25).eval(), RULE, DECISIONS)
+    return ExpansionModel(Classifier(encoder, 8, 0.25).eval(), RULE, DECISIONS)
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
-    save_annotator(folder, made_annotator(), FACTS)
+    save_expansion_model(folder, made_annotator(), FACTS)
     return folder
 
 
@@ -89,12 +89,12 @@ def test_every_number_is_counted():
 def test_the_default_annotator_has_at_most_100_000_numbers():
     network = Classifier(Encoder(PretrainSettings().hidden_units), FinetuneSettings().head_units, 0.5)
 
-    assert Annotator(network, RULE, DECISIONS).n_parameters <= 100_000
+    assert ExpansionModel(network, RULE, DECISIONS).n_parameters <= 100_000
 
 
 def test_a_saved_model_comes_back_bit_by_bit(saved: Path):
     annotator = made_annotator()
-    loaded, facts = load_annotator(saved)
+    loaded, facts = load_expansion_model(saved)
 
     assert facts == FACTS
     assert loaded.rule == annotator.rule and loaded.decisions == annotator.decisions
@@ -121,7 +121,7 @@ def test_a_saved_encoder_comes_back_bit_by_bit(tmp_path: Path):
 
 
 def test_the_same_model_gives_the_same_bytes(saved: Path, tmp_path: Path):
-    save_annotator(tmp_path / "again", made_annotator(), FACTS)
+    save_expansion_model(tmp_path / "again", made_annotator(), FACTS)
 
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
@@ -130,7 +130,7 @@ def test_the_same_model_gives_the_same_bytes(saved: Path, tmp_path: Path):
 def test_a_model_of_another_feature_list_is_refused_by_name(saved: Path):
     change_config(saved, lambda config: config.update(features=[*FEATURE_NAMES[:-1], "rsi_14"]))
     with pytest.raises(IntegrityError) as refusal:
-        load_annotator(saved)
+        load_expansion_model(saved)
 
     assert str(refusal.value) == (
         f"model: the model reads {N_FEATURES} features, this version has {N_FEATURES}; "
@@ -141,7 +141,7 @@ def test_a_model_of_another_feature_list_is_refused_by_name(saved: Path):
 def test_a_model_that_reads_the_features_in_another_order_is_refused(saved: Path):
     change_config(saved, lambda config: config["features"].reverse())
     with pytest.raises(IntegrityError, match="they differ in the order"):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 def test_a_missing_tensor_is_refused(saved: Path):
@@ -149,7 +149,7 @@ def test_a_missing_tensor_is_refused(saved: Path):
     with pytest.raises(
         IntegrityError, match=r'model: weights and config disagree .*"type_head\.outer\.bias"'
     ):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 def test_an_encoder_that_lacks_a_tensor_is_refused(tmp_path: Path):
@@ -162,22 +162,22 @@ def test_an_encoder_that_lacks_a_tensor_is_refused(tmp_path: Path):
 def test_a_tensor_too_many_is_refused(saved: Path):
     change_weights(saved, lambda weights: weights.update(countdown_head=torch.zeros(1)))
     with pytest.raises(IntegrityError, match="Unexpected key.*countdown_head"):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 def test_weights_of_another_size_are_refused(saved: Path):
     change_config(saved, lambda config: config.update(hidden_units=16))
     with pytest.raises(IntegrityError, match="size mismatch for encoder"):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 def test_weights_of_another_model_are_refused_with_both_digests(saved: Path, tmp_path: Path):
-    save_annotator(tmp_path / "other", made_annotator(seed=1), FACTS)
+    save_expansion_model(tmp_path / "other", made_annotator(seed=1), FACTS)
     mine = hashlib.sha256((saved / WEIGHTS_FILE).read_bytes()).hexdigest()
     other = (tmp_path / "other" / WEIGHTS_FILE).read_bytes()
     (saved / WEIGHTS_FILE).write_bytes(other)
     with pytest.raises(ChecksumMismatch) as refusal:
-        load_annotator(saved)
+        load_expansion_model(saved)
 
     assert str(refusal.value) == (
         f"model/weights.safetensors: SHA256 is {hashlib.sha256(other).hexdigest()}, "
@@ -189,39 +189,39 @@ def test_weights_of_another_model_are_refused_with_both_digests(saved: Path, tmp
 def test_a_missing_file_is_refused(saved: Path, name: str):
     (saved / name).unlink()
     with pytest.raises(IntegrityError, match=f"model cannot be read .*{name}"):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 def test_a_broken_config_is_refused(saved: Path):
     (saved / CONFIG_FILE).write_text("{")
     with pytest.raises(IntegrityError, match=r"^config.json of model must describe .*Train it again\.$"):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 def test_another_format_is_refused(saved: Path):
     change_config(saved, lambda config: config.update(format=2))
     with pytest.raises(IntegrityError, match=r"model: model format must be 1, got 2\. Train it again\."):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 @pytest.mark.parametrize("name", ["rule", "decisions", "hidden_units", "dropout", "facts"])
 def test_a_config_that_lacks_an_entry_is_refused(saved: Path, name: str):
     change_config(saved, lambda config: config.pop(name))
     with pytest.raises(IntegrityError, match=f"weights and config disagree .*{name}"):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, "0.1"])
 def test_a_dropout_that_is_no_share_is_refused(saved: Path, share: object):
     change_config(saved, lambda config: config.update(dropout=share))
     with pytest.raises(IntegrityError, match="weights and config disagree"):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 def test_a_decision_of_another_name_is_refused(saved: Path):
     change_config(saved, lambda config: config["decisions"].update(countdown_scale=1.0))
     with pytest.raises(IntegrityError, match="countdown_scale"):
-        load_annotator(saved)
+        load_expansion_model(saved)
 
 
 def test_decisions_out_of_bounds_are_refused():

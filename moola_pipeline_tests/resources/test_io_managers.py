@@ -189,7 +189,7 @@ def test_seeds_of_an_earlier_training_do_not_linger(
     kept(manager, "finetuned_classifier", both)
     second = kept(manager, "finetuned_classifier", trained)
     assert isinstance(second, TrainedClassifiers)
-    assert list(second.annotators) == [0]
+    assert list(second.models) == [0]
     assert [path.name for path in PIPELINE.folder.glob("finetuned_classifier/seed-*")] == ["seed-0"]
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.models.expansion_model import CONFIG_FILE, save_annotator
+from moola_pipeline.models.expansion_model import CONFIG_FILE, save_expansion_model
 from moola_pipeline.storage.checksums import publish_record, read_record
-from moola_pipeline.tracking.registry import CONFIG_DIGEST, MODEL_DIGEST, _require_digests, annotator_digests
+from moola_pipeline.tracking.registry import CONFIG_DIGEST, MODEL_DIGEST, _require_digests, model_digests
 from moola_pipeline_tests.models.test_expansion_model import FACTS, made_annotator
 
 
 def test_a_config_written_anew_with_a_digest_of_its_own_is_still_not_the_registered_one(tmp_path: Path):
-    save_annotator(tmp_path, made_annotator(), FACTS)
-    registered = annotator_digests(tmp_path)
+    save_expansion_model(tmp_path, made_annotator(), FACTS)
+    registered = model_digests(tmp_path)
     _require_digests(tmp_path, registered)
     config = read_record(tmp_path / CONFIG_FILE, "must be whole", "")
     config["decisions"]["expansion_threshold"] = 0.0
@@ -25,8 +25,8 @@ def test_a_config_written_anew_with_a_digest_of_its_own_is_still_not_the_registe
 
 
 def test_the_facts_of_its_making_and_the_digest_of_its_file_are_no_part_of_what_answers(tmp_path: Path):
-    save_annotator(tmp_path / "a", made_annotator(), FACTS)
-    save_annotator(tmp_path / "b", made_annotator(), {**FACTS, "model_version": "7"})
-    a, b = annotator_digests(tmp_path / "a"), annotator_digests(tmp_path / "b")
+    save_expansion_model(tmp_path / "a", made_annotator(), FACTS)
+    save_expansion_model(tmp_path / "b", made_annotator(), {**FACTS, "model_version": "7"})
+    a, b = model_digests(tmp_path / "a"), model_digests(tmp_path / "b")
     assert a[MODEL_DIGEST] == b[MODEL_DIGEST]
     assert a[CONFIG_DIGEST] != b[CONFIG_DIGEST]

@@ -5,9 +5,9 @@ import pytest
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Annotator
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.training.examples import TrainingData
-from moola_pipeline.training.expansion_models import train_annotators
+from moola_pipeline.training.expansion_models import train_expansion_models
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, with_prices
@@ -20,23 +20,23 @@ SETTINGS = FinetuneSettings(
 
 def annotator_of(
     encoder: Encoder, market: Market, train: LabeledWindows, validation: LabeledWindows
-) -> Annotator:
-    made = train_annotators(encoder, TrainingData(market.bars, train, validation), SETTINGS)
-    return made[0].annotator
+) -> ExpansionModel:
+    made = train_expansion_models(encoder, TrainingData(market.bars, train, validation), SETTINGS)
+    return made[0].model
 
 
 @pytest.fixture(scope="module")
-def honest(encoder: Encoder, market: Market, train: Lesson, validation: Lesson) -> Annotator:
+def honest(encoder: Encoder, market: Market, train: Lesson, validation: Lesson) -> ExpansionModel:
     return annotator_of(encoder, market, train.windows, validation.windows)
 
 
-def same_weights(one: Annotator, other: Annotator) -> bool:
+def same_weights(one: ExpansionModel, other: ExpansionModel) -> bool:
     pairs = zip(one.classifier.state_dict().values(), other.classifier.state_dict().values(), strict=True)
     return all(bool((a == b).all()) for a, b in pairs)
 
 
 def test_changed_test_rows_change_no_threshold_no_calibration_and_no_weight(
-    honest: Annotator, encoder: Encoder, market: Market, train: Lesson, validation: Lesson
+    honest: ExpansionModel, encoder: Encoder, market: Market, train: Lesson, validation: Lesson
 ):
     seen = int(validation.windows.bar0.max()) + WINDOW_BARS
     later = np.arange(seen, len(market.bars.prices))
@@ -50,7 +50,7 @@ def test_changed_test_rows_change_no_threshold_no_calibration_and_no_weight(
 
 
 def test_decisions_fitted_on_test_rows_would_be_others(
-    honest: Annotator, encoder: Encoder, market: Market, train: Lesson
+    honest: ExpansionModel, encoder: Encoder, market: Market, train: Lesson
 ):
     """The fault planted: test windows handed in where validation belongs."""
     test = market.windows.select(np.arange(48, 60))
@@ -66,7 +66,7 @@ def test_seeds_trained_at_once_are_those_trained_one_after_the_other(
     windows = train.windows, validation.windows
     heard: list[int] = []
     alone, together = (
-        train_annotators(
+        train_expansion_models(
             encoder,
             TrainingData(market.bars, *windows),
             settings,
@@ -78,6 +78,6 @@ def test_seeds_trained_at_once_are_those_trained_one_after_the_other(
     assert list(alone) == list(together) == [0, 1, 2]
     assert heard.count(1) == 4
     for seed, one in alone.items():
-        assert same_weights(one.annotator, together[seed].annotator)
-        assert one.annotator.decisions == together[seed].annotator.decisions
-    assert not same_weights(alone[0].annotator, alone[1].annotator)
+        assert same_weights(one.model, together[seed].model)
+        assert one.model.decisions == together[seed].model.decisions
+    assert not same_weights(alone[0].model, alone[1].model)
