@@ -9,7 +9,7 @@ from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.zigzag import causal_zigzag
-from moola_pipeline.models.span_proposer import Rule, propose
+from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.windows.dense import scan_windows
 from moola_pipeline.windows.spans import measure_spans
 from moola_pipeline.windows.window_geometry import CORE_LAST, view_rows
@@ -105,7 +105,7 @@ BANDS = {
 """Where the simulated market must lie; around the real one, and wide where few bars decide."""
 
 
-def market_facts(bars: pd.DataFrame, tick_points: float, rule: Rule) -> dict[str, float]:
+def market_facts(bars: pd.DataFrame, tick_points: float, rule: SpanProposer) -> dict[str, float]:
     """Measure a market.
 
     Args:
@@ -204,7 +204,7 @@ def _leg_facts(
 
 
 def _expansion_facts(
-    bars: pd.DataFrame, prices: np.ndarray, table: FeatureTable, rule: Rule
+    bars: pd.DataFrame, prices: np.ndarray, table: FeatureTable, rule: SpanProposer
 ) -> dict[str, float]:
     """Expansions that start in the core of windows whose cores cover each bar once."""
     bar0, owned_from = scan_windows(bars["segment"].to_numpy())

@@ -28,8 +28,8 @@ from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import labeled_windows
-from moola_pipeline.models.span_proposer import Rule
-from moola_pipeline.training.proposer_fit import fit_rule
+from moola_pipeline.models.span_proposer import SpanProposer
+from moola_pipeline.training.proposer_fit import fit_proposer
 from moola_pipeline.windows.spans import measure_spans
 from moola_pipeline.windows.window_geometry import view_rows
 
@@ -51,7 +51,7 @@ class MarketComparison(NamedTuple):
     simulated: dict[str, float]
     real: dict[str, float] | None
     auc: float | None
-    rule: Rule
+    rule: SpanProposer
 
 
 def compare_markets(store: BarStore, settings: SimulationSettings = FULL_SETTINGS) -> MarketComparison:
@@ -74,13 +74,13 @@ def compare_markets(store: BarStore, settings: SimulationSettings = FULL_SETTING
     return MarketComparison(facts, real_facts, auc_of_telling_apart(made, traded), rule)
 
 
-def _rule_of(bars: pd.DataFrame, labels: pd.DataFrame, tick_points: float) -> Rule:
+def _rule_of(bars: pd.DataFrame, labels: pd.DataFrame, tick_points: float) -> SpanProposer:
     """The rule fitted on the labels of the simulated market; real labels have no part in it."""
     windows = labeled_windows(place_labels(labels, bars).frame.assign(split="all"), "all")
     prices = bars[list(PRICE_COLUMNS)].to_numpy()
     atr = compute_features(prices, bars["segment"].to_numpy(), tick_points).atr
     rows = view_rows(windows.bar0)
-    return fit_rule(measure_spans(prices[rows], atr[rows]), windows.spans)
+    return fit_proposer(measure_spans(prices[rows], atr[rows]), windows.spans)
 
 
 def market_lines(found: MarketComparison) -> list[str]:

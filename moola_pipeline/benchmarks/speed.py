@@ -69,7 +69,7 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     from moola_pipeline.models.classifier import Classifier
     from moola_pipeline.models.encoder import Encoder
     from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
-    from moola_pipeline.models.span_proposer import Rule
+    from moola_pipeline.models.span_proposer import SpanProposer
     from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
     decisions = Decisions(
@@ -84,7 +84,7 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     torch.manual_seed(0)
     heads = FinetuneSettings()
     classifier = Classifier(Encoder(PretrainSettings().hidden_units), heads.head_units, heads.dropout).eval()
-    rule = Rule(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
+    rule = SpanProposer(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
     model = ExpansionModel(classifier, rule, decisions)
     annotate(model, table.head(2000), TICK_POINTS, "warm")  # compiles
     before, found = torch.get_num_threads(), []

@@ -10,7 +10,7 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.live import beginnings
 from moola_pipeline.models.span_inference import views_of
-from moola_pipeline.models.span_proposer import Rule, propose
+from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
@@ -19,7 +19,7 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS
 
-USUAL_RULE = Rule(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
+USUAL_RULE = SpanProposer(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
 """Thresholds near those that are usually fitted."""
 MIN_NET_ATR = 0.7
 

@@ -34,7 +34,7 @@ from moola_pipeline.metrics.scores import (
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
-from moola_pipeline.training.expansion_models import standalone_rule
+from moola_pipeline.training.expansion_models import standalone_proposer
 from moola_pipeline.windows.spans import Spans
 
 RULE_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
@@ -135,7 +135,7 @@ def score_baselines(
 
 def find_by_rule(trial: Trial, train: LabeledWindows) -> Spans:
     """Spans in the test windows by the rule that finds training expansions best by itself."""
-    rule = standalone_rule(trial.market, train)
+    rule = standalone_proposer(trial.market, train)
     return propose(trial.market.measure_spans(trial.ground.windows.bar0), rule)
 
 

@@ -18,7 +18,7 @@ from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.span_proposer import Rule
+from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import publish_record, read_record, unreadable
 
@@ -54,13 +54,13 @@ class ExpansionModel:
     """A rule that proposes, a network that judges and types, and the decisions of both."""
 
     classifier: Classifier
-    rule: Rule
+    rule: SpanProposer
     decisions: Decisions
 
     @property
     def n_parameters(self) -> int:
         """Network weights, rule thresholds and decisions, all counted."""
-        return n_parameters(self.classifier) + len(Rule.model_fields) + self.decisions.n_numbers
+        return n_parameters(self.classifier) + len(SpanProposer.model_fields) + self.decisions.n_numbers
 
 
 def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ def load_expansion_model(folder: Path) -> tuple[ExpansionModel, dict[str, Any]]:
         encoder = Encoder(config["hidden_units"])
         classifier = Classifier(encoder, config["head_units"], config["dropout"])
         classifier.load_state_dict(weights, strict=True)
-        rule, decisions = Rule(**config["rule"]), Decisions(**config["decisions"])
+        rule, decisions = SpanProposer(**config["rule"]), Decisions(**config["decisions"])
         facts = config["facts"]
     return ExpansionModel(classifier.eval(), rule, decisions), facts
 

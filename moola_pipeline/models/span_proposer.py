@@ -13,7 +13,7 @@ ORDERINGS = ("net", "efficiency", "speed", "earliest")
 Ordering = Literal["net", "efficiency", "speed", "earliest"]
 
 
-class Rule(BaseModel):
+class SpanProposer(BaseModel):
     """Thresholds of the rule; all five are fitted on training labels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,7 +25,7 @@ class Rule(BaseModel):
     ordering: Ordering = Field(description="which of two overlapping spans is kept")
 
 
-def propose(measures: SpanMeasures, rule: Rule) -> Spans:
+def propose(measures: SpanMeasures, rule: SpanProposer) -> Spans:
     """Spans that satisfy the rule, the better of two overlapping ones kept.
 
     Returns:

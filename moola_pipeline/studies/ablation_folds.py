@@ -10,10 +10,10 @@ from moola_pipeline.instrument_data import Market
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import assign_splits, resolve_dates
-from moola_pipeline.models.span_proposer import Rule, propose
+from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import Examples, TrainingData, make_examples
-from moola_pipeline.training.proposer_fit import fit_rule
+from moola_pipeline.training.proposer_fit import fit_proposer
 from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.dense import pretraining_windows
@@ -76,10 +76,10 @@ class Fold:
     _lessons: dict[int, PseudoLabels] = field(default_factory=dict)
 
     @cached_property
-    def rule(self) -> Rule:
+    def rule(self) -> SpanProposer:
         """The proposing rule, fitted on what is learned from."""
         windows = self.ground.train.select(self.learned)
-        return fit_rule(
+        return fit_proposer(
             self.ground.market.measure_spans(windows.bar0), windows.spans, FinetuneSettings().proposal_beta
         )
 

@@ -17,14 +17,14 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
-from moola_pipeline.models.span_proposer import Rule, propose
+from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell
 from moola_pipeline.training.examples import Examples, TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.training.objectives.objective import before_states
-from moola_pipeline.training.proposer_fit import fit_rule
+from moola_pipeline.training.proposer_fit import fit_proposer
 from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
@@ -52,10 +52,10 @@ class Given:
         return nested_subset(self.ground.train, n_labels, self.seed)
 
     @cached_property
-    def rule(self) -> Rule:
+    def rule(self) -> SpanProposer:
         """The rule that proposes spans, fitted on the subset."""
         measures = self.ground.market.measure_spans(self.windows.bar0)
-        return fit_rule(measures, self.windows.spans, self.settings.finetune.proposal_beta)
+        return fit_proposer(measures, self.windows.spans, self.settings.finetune.proposal_beta)
 
     @cached_property
     def examples(self) -> Examples:
@@ -194,7 +194,7 @@ def _probed(learned: np.ndarray, asked: np.ndarray, types: np.ndarray, strength:
 
 def _crossed(
     network: Classifier,
-    rule: Rule,
+    rule: SpanProposer,
     validation: LabeledWindows,
     asked: tuple[Spans, Spans],
     readings: tuple[SpanLogits, SpanLogits],

@@ -13,13 +13,13 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
-from moola_pipeline.models.span_proposer import Rule, propose
+from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.examples import TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.live_thresholds import fit_live_decisions
 from moola_pipeline.training.parallel import all_side_by_side
-from moola_pipeline.training.proposer_fit import fit_rule, push_rule
+from moola_pipeline.training.proposer_fit import fit_proposer, push_proposer
 from moola_pipeline.training.pseudo_labels import fit_min_net, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_decisions
@@ -31,7 +31,7 @@ class TrainedModel:
     """One seed's model.
 
     Attributes:
-        model: Rule, network and decisions.
+        model: SpanProposer, network and decisions.
         result: How the network was trained.
         type_shares: Share of each type among its answers for the labeled validation spans.
         spread: Standard deviation of its P(retracement), uncalibrated, over those spans.
@@ -70,7 +70,7 @@ def train_expansion_models(
     """
     market, train, validation = data.market, data.train, data.validation
     train_measures = market.measure_spans(train.bar0)
-    rule = fit_rule(train_measures, train.spans, settings.proposal_beta)
+    rule = fit_proposer(train_measures, train.spans, settings.proposal_beta)
     proposals = propose(market.measure_spans(validation.bar0), rule)
     labeled = validation.spans.pointed()
     examples = make_examples(train, propose(train_measures, rule))
@@ -108,6 +108,6 @@ def _trained(model: ExpansionModel, result: FinetuneResult, marked: SpanLogits) 
     return TrainedModel(model, result, shares, spread)
 
 
-def standalone_rule(market: MarketArrays, train: LabeledWindows) -> Rule:
+def standalone_proposer(market: MarketArrays, train: LabeledWindows) -> SpanProposer:
     """The rule that finds expansions best by itself, for the peer that uses no network."""
-    return push_rule(market.measure_spans(train.bar0), train.spans)
+    return push_proposer(market.measure_spans(train.bar0), train.spans)

@@ -6,7 +6,7 @@ from itertools import product
 import numba
 import numpy as np
 
-from moola_pipeline.models.span_proposer import ORDERINGS, Rule, propose
+from moola_pipeline.models.span_proposer import ORDERINGS, SpanProposer, propose
 from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, Spans
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
@@ -66,7 +66,7 @@ def f_beta(proposals: Spans, labeled: Spans, beta: float) -> float:
     return weighted / total if total else 0.0
 
 
-def fit_rule(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> Rule:
+def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> SpanProposer:
     """The rule with the best F-beta on these windows.
 
     Starts from the spans of the labels themselves and improves one threshold at a time until
@@ -101,21 +101,21 @@ def fit_rule(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> Rule:
     return max(climbs, key=lambda climb: climb[1])[0]
 
 
-def push_rule(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> Rule:
-    """`fit_rule`, then on until the F-beta on these windows stops rising.
+def push_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> SpanProposer:
+    """`fit_proposer`, then on until the F-beta on these windows stops rising.
 
-    From the best rule of `fit_rule` and from its equals in the other orderings: every value that
+    From the best rule of `fit_proposer` and from its equals in the other orderings: every value that
     a threshold can take in steps of a hundredth of the labels, both lengths, and neighbors of both
     thresholds at once, as long as one of these is better.
 
     Args:
-        measures, labeled, beta: As in `fit_rule`.
+        measures, labeled, beta: As in `fit_proposer`.
     """
     net, efficiency, _ = _labeled_measures(measures, labeled)
     shares = np.linspace(0, 0.7, 71)
     nets = np.unique(np.quantile(net, shares).round(2)).clip(0.01)
     efficiencies = np.unique(np.quantile(efficiency, shares).round(3))
-    fitted = fit_rule(measures, labeled, beta)
+    fitted = fit_proposer(measures, labeled, beta)
     pushed = []
     for ordering in ORDERINGS:
         rule = fitted.model_copy(update={"ordering": ordering})
@@ -132,7 +132,7 @@ def push_rule(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> Rule
     return max(pushed, key=lambda one: one[1])[0]
 
 
-def _moves(rule: Rule, nets: np.ndarray, efficiencies: np.ndarray) -> Iterator[Mapping[str, float]]:
+def _moves(rule: SpanProposer, nets: np.ndarray, efficiencies: np.ndarray) -> Iterator[Mapping[str, float]]:
     """Changes of a rule: one threshold to any value, or both to values nearby."""
     yield from ({"min_net_atr": float(value)} for value in nets)
     yield from ({"min_efficiency": float(value)} for value in efficiencies)
@@ -154,8 +154,8 @@ def _labeled_measures(measures: SpanMeasures, labeled: Spans) -> tuple[np.ndarra
 
 def _climb(
     measures: SpanMeasures, labeled: Spans, beta: float, settings: dict, choices: dict
-) -> tuple[Rule, float]:
-    rule = Rule(**settings)
+) -> tuple[SpanProposer, float]:
+    rule = SpanProposer(**settings)
     score = f_beta(propose(measures, rule), labeled, beta)
     improved = True
     while improved:

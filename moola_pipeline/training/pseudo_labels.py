@@ -9,7 +9,7 @@ import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.live import beginnings
-from moola_pipeline.models.span_proposer import Rule, propose
+from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.training.teachers import (
     Known,
@@ -70,7 +70,7 @@ class PseudoLabels:
 def make_pseudo_labels(
     market: MarketArrays,
     train: LabeledWindows,
-    rule: Rule,
+    rule: SpanProposer,
     n_windows: int,
     n_live: int = 0,
     min_net_atr: float = 0.0,
@@ -103,7 +103,7 @@ def make_pseudo_labels(
     return PseudoLabels(bar0, proposals, seen[:, :N_INPUTS], *answers, live=live)
 
 
-def _judged(market: MarketArrays, train: LabeledWindows, rule: Rule) -> Known:
+def _judged(market: MarketArrays, train: LabeledWindows, rule: SpanProposer) -> Known:
     """The rule's proposals in labeled windows: 1 where they find a label, unknown ones left out."""
     proposals = propose(market.measure_spans(train.bar0), rule)
     found = matches(proposals, train.spans) >= 0

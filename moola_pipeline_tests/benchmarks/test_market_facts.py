@@ -13,10 +13,10 @@ from moola_pipeline.bars.table import build_table
 from moola_pipeline.benchmarks.market_facts import BANDS, market_facts, returns_over, without_largest
 from moola_pipeline.benchmarks.market_page import SCENARIOS_TOLD, compare_markets, market_lines, market_page
 from moola_pipeline.labels.simulated import ensure_simulated
-from moola_pipeline.models.span_proposer import Rule
+from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline_tests.labels.test_simulated import period
 
-RULE = Rule(min_net_atr=2, min_efficiency=0.6, min_length=2, max_length=14, ordering="efficiency")
+RULE = SpanProposer(min_net_atr=2, min_efficiency=0.6, min_length=2, max_length=14, ordering="efficiency")
 MONTH = SimulationSettings(
     first_session=date(2025, 3, 3),
     last_session=date(2025, 3, 31),

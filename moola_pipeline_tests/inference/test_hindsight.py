@@ -18,13 +18,13 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
-from moola_pipeline.models.span_proposer import Rule
+from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import TICK, made_bars, made_market
 
-RULE = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
+RULE = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
 BAR = pd.Timedelta(minutes=1)
 OPENED = pd.Timestamp("2024-01-02T14:00Z")
 

@@ -15,7 +15,7 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
 from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.span_proposer import Rule
+from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.windows.dense import live_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS
@@ -38,7 +38,7 @@ def model() -> ExpansionModel:
     network = Classifier(encoder, 8, 0.1)
     with torch.no_grad():
         network.judge_head.outer.weight.mul_(4)
-    rule = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
+    rule = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
     decisions = Decisions(
         expansion_scale=1,
         expansion_shift=0,

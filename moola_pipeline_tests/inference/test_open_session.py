@@ -15,7 +15,7 @@ from moola_pipeline.inference.open_session import is_settled, last_grows, waitin
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
-from moola_pipeline.models.span_proposer import Rule
+from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -38,7 +38,7 @@ def model(raw: pd.DataFrame) -> ExpansionModel:
     market = MarketArrays.from_table(build_table(raw, None), TICK)
     encoder = Encoder(8)
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
-    rule = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=20, ordering="net")
+    rule = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=20, ordering="net")
     reports_all = Decisions(
         expansion_scale=1,
         expansion_shift=0,

@@ -27,12 +27,12 @@ from moola_pipeline.models.expansion_model import (
     sigmoid,
 )
 from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.span_proposer import Rule
+from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
 torch.set_num_threads(1)
-RULE = Rule(min_net_atr=1.1, min_efficiency=0.3, min_length=3, max_length=17, ordering="speed")
+RULE = SpanProposer(min_net_atr=1.1, min_efficiency=0.3, min_length=3, max_length=17, ordering="speed")
 DECISIONS = Decisions(
     expansion_scale=1 / 3,
     expansion_shift=-0.1,
@@ -82,7 +82,7 @@ def test_every_number_is_counted():
     weights = sum(tensor.numel() for tensor in annotator.classifier.state_dict().values())
 
     assert annotator.n_parameters == weights + 5 + 7 + 8
-    assert len(Rule.model_fields) == 5 and DECISIONS.n_numbers == 15
+    assert len(SpanProposer.model_fields) == 5 and DECISIONS.n_numbers == 15
     assert DECISIONS.model_copy(update={"live": None}).n_numbers == 7
 
 

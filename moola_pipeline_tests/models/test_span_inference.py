@@ -11,13 +11,13 @@ from moola_pipeline.models import span_inference
 from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans, views_of
-from moola_pipeline.models.span_proposer import Rule, propose
+from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.window_geometry import view_rows
 from moola_pipeline_tests.made_bars import made_market, upside_down
 
 torch.set_num_threads(1)
-RULE = Rule(min_net_atr=1.0, min_efficiency=0.4, min_length=2, max_length=12, ordering="net")
+RULE = SpanProposer(min_net_atr=1.0, min_efficiency=0.4, min_length=2, max_length=12, ordering="net")
 MARKET = made_market(4)
 VALUES = MARKET.bars.features
 PRICED = MARKET.bars.prices, MARKET.bars.atr

@@ -8,20 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from moola_pipeline.models.span_proposer import MAX_PROPOSALS, ORDERINGS, Ordering, Rule, propose
+from moola_pipeline.models.span_proposer import MAX_PROPOSALS, ORDERINGS, Ordering, SpanProposer, propose
 from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, Spans, measure_spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import made_market, upside_down
 
-RULE = Rule(min_net_atr=2.0, min_efficiency=0.5, min_length=2, max_length=12, ordering="net")
+RULE = SpanProposer(min_net_atr=2.0, min_efficiency=0.5, min_length=2, max_length=12, ordering="net")
 MARKET = made_market(4)
 VIEWS = MARKET.bars.views(MARKET.windows.bar0)
 ATR = MARKET.bars.atr[view_rows(MARKET.windows.bar0)]
 MEASURES = measure_spans(VIEWS, ATR)
 
 
-def rule_with(**changes: object) -> Rule:
-    return Rule(**{**RULE.model_dump(), **changes})
+def rule_with(**changes: object) -> SpanProposer:
+    return SpanProposer(**{**RULE.model_dump(), **changes})
 
 
 def quiet_measures() -> SpanMeasures:
@@ -31,7 +31,7 @@ def quiet_measures() -> SpanMeasures:
     return SpanMeasures(net, np.where(np.isnan(net), np.nan, 1).astype(np.float32))
 
 
-def plain_propose(measures: SpanMeasures, rule: Rule) -> list[tuple[int, int, int]]:
+def plain_propose(measures: SpanMeasures, rule: SpanProposer) -> list[tuple[int, int, int]]:
     """Every span that satisfies the rule, best first, kept unless a better one overlaps it."""
     found = []
     for b in range(len(measures.net_atr)):
@@ -129,7 +129,7 @@ def test_each_ordering_keeps_another_of_two_overlapping_spans():
 @given(st.floats(0.3, 6), st.floats(0, 0.95), st.integers(1, 8), st.sampled_from(ORDERINGS))
 def test_proposals_equal_a_plain_loop(net: float, efficiency: float, shortest: int, ordering: Ordering):
     few = SpanMeasures(MEASURES.net_atr[:4], MEASURES.efficiency[:4])
-    rule = Rule(
+    rule = SpanProposer(
         min_net_atr=net, min_efficiency=efficiency, min_length=shortest, max_length=12, ordering=ordering
     )
 

@@ -8,13 +8,13 @@ import torch
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.models.span_proposer import Rule, propose
+from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.windows.spans import SpanMeasures, Spans
 from moola_pipeline_tests.made_bars import Market, made_market
 
 torch.set_num_threads(1)
-RULE = Rule(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
+RULE = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from moola_pipeline.models.span_proposer import ORDERINGS, Rule, propose
-from moola_pipeline.training.proposer_fit import f_beta, fit_rule, matches, push_rule
+from moola_pipeline.models.span_proposer import ORDERINGS, SpanProposer, propose
+from moola_pipeline.training.proposer_fit import f_beta, fit_proposer, matches, push_proposer
 from moola_pipeline.windows.spans import SpanMeasures, Spans
 from moola_pipeline_tests.training.conftest import Lesson
 
@@ -107,7 +107,7 @@ def test_no_proposals_score_0():
 
 
 def test_planted_surges_are_recovered(train: Lesson, validation: Lesson):
-    rule = fit_rule(train.measures, train.windows.spans)
+    rule = fit_proposer(train.measures, train.windows.spans)
 
     assert f_beta(propose(train.measures, rule), train.windows.spans, 1.0) > 0.95
     unseen = propose(validation.measures, rule)
@@ -127,17 +127,17 @@ def test_surges_that_nobody_labeled_are_not_learned(train: Lesson):
     order = np.lexsort((anywhere.start, anywhere.window))
     chance = anywhere.select(order)
 
-    assert f_beta(propose(train.measures, fit_rule(train.measures, chance)), chance, 1.0) < 0.5
+    assert f_beta(propose(train.measures, fit_proposer(train.measures, chance)), chance, 1.0) < 0.5
 
 
 def test_the_fitted_rule_beats_nearly_every_random_one(train: Lesson):
     spans = train.windows.spans
-    fitted = f_beta(propose(train.measures, fit_rule(train.measures, spans)), spans, 1.0)
+    fitted = f_beta(propose(train.measures, fit_proposer(train.measures, spans)), spans, 1.0)
     rng = np.random.default_rng(0)
     scores = []
     for _ in range(200):
         shortest = int(rng.integers(1, 8))
-        rule = Rule(
+        rule = SpanProposer(
             min_net_atr=rng.uniform(0.5, 8),
             min_efficiency=rng.uniform(0, 1),
             min_length=shortest,
@@ -154,7 +154,7 @@ def test_a_rule_that_proposes_finds_at_least_what_a_rule_that_stands_alone_finds
     spans = train.windows.spans
     factor = np.random.default_rng(0).uniform(0.3, 1.7, (len(train.windows.bar0), 1, 1))
     shaken = SpanMeasures(train.measures.net_atr * factor.astype(np.float32), train.measures.efficiency)
-    alone, proposing = (propose(shaken, fit_rule(shaken, spans, beta)) for beta in (1.0, 6.0))
+    alone, proposing = (propose(shaken, fit_proposer(shaken, spans, beta)) for beta in (1.0, 6.0))
 
     hits = [int((matches(proposals, spans) >= 0).sum()) for proposals in (alone, proposing)]
     assert hits[1] >= hits[0]
@@ -172,21 +172,21 @@ def test_a_pushed_rule_is_no_worse_than_a_fitted_one_and_no_random_search_of_equ
 ):
     spans, measures, tried = train.windows.spans, shaken(train, 0), []
 
-    def counted(measures: SpanMeasures, rule: Rule) -> Spans:
+    def counted(measures: SpanMeasures, rule: SpanProposer) -> Spans:
         tried.append(rule)
         return propose(measures, rule)
 
     monkeypatch.setattr("moola_pipeline.training.proposer_fit.propose", counted)
-    pushed = push_rule(measures, spans)
+    pushed = push_proposer(measures, spans)
     budget = len(tried)
-    scores = [f_beta(propose(measures, rule), spans, 1.0) for rule in (pushed, fit_rule(measures, spans))]
+    scores = [f_beta(propose(measures, rule), spans, 1.0) for rule in (pushed, fit_proposer(measures, spans))]
     assert scores[0] >= scores[1]
     assert 0.3 < scores[0] < 1
     rng = np.random.default_rng(1)
     by_chance = []
     for _ in range(budget):
         shortest, longest = sorted(rng.integers(1, 21, 2).tolist())
-        rule = Rule(
+        rule = SpanProposer(
             min_net_atr=rng.uniform(0.5, 8),
             min_efficiency=rng.uniform(0, 1),
             min_length=shortest,
@@ -199,7 +199,7 @@ def test_a_pushed_rule_is_no_worse_than_a_fitted_one_and_no_random_search_of_equ
 
 def test_no_single_change_makes_a_pushed_rule_better(train: Lesson):
     spans, measures = train.windows.spans, shaken(train, 2)
-    pushed = push_rule(measures, spans)
+    pushed = push_proposer(measures, spans)
     reached = f_beta(propose(measures, pushed), spans, 1.0)
     changes = [{"min_length": n} for n in range(1, 21)] + [{"max_length": n} for n in range(1, 21)]
     for change in changes:
@@ -207,10 +207,12 @@ def test_no_single_change_makes_a_pushed_rule_better(train: Lesson):
 
 
 def test_the_same_windows_give_the_same_rule(train: Lesson):
-    assert fit_rule(train.measures, train.windows.spans) == fit_rule(train.measures, train.windows.spans)
+    assert fit_proposer(train.measures, train.windows.spans) == fit_proposer(
+        train.measures, train.windows.spans
+    )
 
 
 def test_no_expansion_to_fit_on_is_refused(train: Lesson):
     none = train.windows.spans.select(slice(0))
     with pytest.raises(ValueError, match="labeled must hold at least one expansion, got none"):
-        fit_rule(train.measures, none)
+        fit_proposer(train.measures, none)
