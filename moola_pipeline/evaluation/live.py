@@ -13,7 +13,7 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import score_alarms, score_sessions
 from moola_pipeline.metrics.scores import Scored, score_types
 from moola_pipeline.models.expansion_model import ExpansionModel
-from moola_pipeline.models.live import Begun, beginnings, raised
+from moola_pipeline.models.live import OnsetCandidates, beginnings, raised
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training.live_thresholds import fit_thresholds
 from moola_pipeline.training.pseudo_labels import fit_min_net
@@ -112,12 +112,12 @@ def score_rule_live(trial: Trial, train: LabeledWindows, typers: Mapping[str, Ty
     }
 
 
-def _begun(trial: Trial, windows: LabeledWindows, min_net_atr: float) -> tuple[Begun, np.ndarray]:
+def _begun(trial: Trial, windows: LabeledWindows, min_net_atr: float) -> tuple[OnsetCandidates, np.ndarray]:
     """Moves in the live windows of labeled ones, their speed in place of a logit; and whose they are."""
     bar0, window = live_windows_of(trial.market.segment, windows.bar0)
     spans = beginnings(trial.market, bar0, min_net_atr)
     speed = np.abs(trial.market.net_moves(bar0, spans)) / np.sqrt(spans.end - spans.start + 1)
     row = bar0[spans.window]
     nothing = np.zeros(len(speed))
-    begun = Begun(row + spans.end, row + spans.start, spans.direction, spans.window, speed, nothing)
+    begun = OnsetCandidates(row + spans.end, row + spans.start, spans.direction, spans.window, speed, nothing)
     return begun, window[spans.window]

@@ -40,7 +40,7 @@ class LiveDecisions(BaseModel):
         return len(LiveDecisions.model_fields) - 1 + len(self.thresholds)
 
 
-class Begun(NamedTuple):
+class OnsetCandidates(NamedTuple):
     """Moves that may have begun, each as a closed bar sees it; every array is (n,).
 
     Attributes:
@@ -86,7 +86,7 @@ def read_live(
     bar0: np.ndarray,
     min_net_atr: float,
     device: torch.device | str = "cpu",
-) -> Begun:
+) -> OnsetCandidates:
     """Ask of each live window which expansion has begun, if any.
 
     Args:
@@ -99,13 +99,13 @@ def read_live(
     spans = beginnings(market, bar0, min_net_atr)
     said = read_spans(classifier, market, bar0, spans, device, LIVE_BARS)
     row = bar0[spans.window]
-    return Begun(
+    return OnsetCandidates(
         row + spans.end, row + spans.start, spans.direction, spans.window, said.begun, said.retracement
     )
 
 
 def raised(
-    begun: Begun, series: np.ndarray, probability: np.ndarray, threshold: float, max_wait: int
+    begun: OnsetCandidates, series: np.ndarray, probability: np.ndarray, threshold: float, max_wait: int
 ) -> np.ndarray:
     """Which moves raise an alarm, bar by bar.
 

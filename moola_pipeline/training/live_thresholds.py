@@ -5,7 +5,7 @@ import numpy as np
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.expansion_model import sigmoid
-from moola_pipeline.models.live import Begun, LiveDecisions, raised, read_live
+from moola_pipeline.models.live import LiveDecisions, OnsetCandidates, raised, read_live
 from moola_pipeline.training.pseudo_labels import claims
 from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
@@ -48,7 +48,7 @@ def fit_live_decisions(
 
 
 def fit_thresholds(
-    windows: LabeledWindows, begun: Begun, window: np.ndarray, score: np.ndarray
+    windows: LabeledWindows, begun: OnsetCandidates, window: np.ndarray, score: np.ndarray
 ) -> dict[int, float]:
     """For each wait, the threshold on `score` that gives the alarms the best untyped F1.
 
@@ -71,7 +71,7 @@ def fit_thresholds(
 
 
 def alarm_f1(
-    windows: LabeledWindows, begun: Begun, window: np.ndarray, alarms: np.ndarray, wait: int
+    windows: LabeledWindows, begun: OnsetCandidates, window: np.ndarray, alarms: np.ndarray, wait: int
 ) -> float:
     """F1 of alarms against the labels; only false onsets in bars 30-74 count.
 

@@ -8,7 +8,7 @@ import torch
 
 from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.live import Begun, beginnings, raised, read_live
+from moola_pipeline.models.live import OnsetCandidates, beginnings, raised, read_live
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.windows.dense import live_windows
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT
@@ -28,11 +28,11 @@ def classifier() -> Classifier:
     return network.eval()
 
 
-def begun_of(*moves: tuple[int, int, int]) -> Begun:
+def begun_of(*moves: tuple[int, int, int]) -> OnsetCandidates:
     """Moves as closed bar, onset and direction."""
     closed, onset, direction = np.array(moves, np.int64).reshape(-1, 3).T
     nothing = np.zeros(len(closed))
-    return Begun(closed, onset, direction, np.arange(len(closed)), nothing, nothing)
+    return OnsetCandidates(closed, onset, direction, np.arange(len(closed)), nothing, nothing)
 
 
 def alarms(moves: list[tuple[int, int, int]], sure: list[float], max_wait: int = 10) -> list[int]:
@@ -70,7 +70,7 @@ def test_alarms_are_those_of_a_plain_loop():
     closed = rng.integers(0, 150, n)
     onset, direction = closed - rng.integers(0, 11, n), rng.choice([-1, 1], n)
     series, sure = rng.integers(0, 3, n), rng.random(n)
-    begun = Begun(closed, onset, direction, np.arange(n), np.zeros(n), np.zeros(n))
+    begun = OnsetCandidates(closed, onset, direction, np.arange(n), np.zeros(n), np.zeros(n))
     expected: list[int] = []
     for i in sorted(range(n), key=lambda i: (series[i], closed[i], -sure[i], -onset[i])):
         same = (

@@ -7,7 +7,7 @@ import pytest
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.live import Begun, read_live
+from moola_pipeline.models.live import OnsetCandidates, read_live
 from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions, fit_thresholds
 from moola_pipeline.training.pseudo_labels import PseudoLabels, claims, fit_min_net, make_pseudo_labels
 from moola_pipeline.windows.dense import live_windows_of
@@ -131,11 +131,11 @@ def _alarms(begun, window, threshold, decisions, wait):
     return raised(begun, window, sigmoid(decisions.scale * begun.begun + decisions.shift), threshold, wait)
 
 
-def moves(*rows: tuple[int, int, int]) -> Begun:
+def moves(*rows: tuple[int, int, int]) -> OnsetCandidates:
     """Moves in the window of `one_window`: closed, onset, direction."""
     closed, onset, direction = np.array(rows, np.int64).T
     nothing = np.zeros(len(rows))
-    return Begun(100 + closed, 100 + onset, direction, np.arange(len(rows)), nothing, nothing)
+    return OnsetCandidates(100 + closed, 100 + onset, direction, np.arange(len(rows)), nothing, nothing)
 
 
 def test_the_score_of_alarms_worked_by_hand():
