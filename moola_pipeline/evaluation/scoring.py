@@ -42,7 +42,7 @@ RULE_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedModel:
     """What the model was found to be.
 
     Attributes:
@@ -62,7 +62,7 @@ class Judged:
 
 def score_models(
     trial: Trial, models: Mapping[int, ExpansionModel], device: str, rng: np.random.Generator
-) -> Judged:
+) -> EvaluatedModel:
     """The model's scores, what its training seeds said, and how calibrated it could be at best."""
     ground = trial.ground
     scored, answers, probabilities, bands = {}, {}, {}, {}
@@ -80,7 +80,7 @@ def score_models(
             **live,
         }
         probabilities[seed], bands[seed] = calibrated, perfect_band(calibrated, rng)
-    return Judged(mean_scores(list(scored.values())), scored, answers, probabilities, bands)
+    return EvaluatedModel(mean_scores(list(scored.values())), scored, answers, probabilities, bands)
 
 
 def _asked(trial: Trial, model: ExpansionModel, device: str) -> tuple[np.ndarray, Answers, pd.DataFrame]:
@@ -102,7 +102,7 @@ def _placed(windows: LabeledWindows, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_baselines(
-    trial: Trial, train: LabeledWindows, found: Spans, judged: Judged, rng: np.random.Generator
+    trial: Trial, train: LabeledWindows, found: Spans, judged: EvaluatedModel, rng: np.random.Generator
 ) -> dict[str, Scored]:
     """Answers that see no price: constants, and the position in the window.
 

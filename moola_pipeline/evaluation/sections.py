@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from moola_pipeline.evaluation.event_study import event_study
-from moola_pipeline.evaluation.scoring import Judged
+from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.test_set import Trial, seen_in
 from moola_pipeline.labels.schema import TYPES
@@ -99,7 +99,7 @@ def as_scores(scored: Scored) -> dict[str, Score]:
 
 def details_of(
     trial: Trial,
-    judged: Judged,
+    judged: EvaluatedModel,
     served: int,
     train: LabeledWindows,
     labels: pd.DataFrame,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.evaluation.scoring import Judged
+from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.sections import as_scores
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.simulated import read_truth
@@ -94,7 +94,7 @@ def planted_windows(
 
 
 def truth_scores(
-    ground: Ground, judged: Judged, store: BarStore, timestamps: pd.DatetimeIndex
+    ground: Ground, judged: EvaluatedModel, store: BarStore, timestamps: pd.DatetimeIndex
 ) -> dict[str, Scores]:
     """Scores of the model and of the labels on what was planted; empty for registered bars."""
     if not store.simulated:
@@ -103,7 +103,7 @@ def truth_scores(
     return {name: as_scores(one) for name, one in scored.items()}
 
 
-def prior_scores(ground: Ground, judged: Judged, labels: pd.DataFrame) -> dict[str, Scores]:
+def prior_scores(ground: Ground, judged: EvaluatedModel, labels: pd.DataFrame) -> dict[str, Scores]:
     """Scores of P(retracement) with the prior of validation and with a re-estimated one.
 
     Both on the test expansions as they are, and weighed so that 23 % are retracements. Empty where

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.scoring import Judged, Trial, seen_in
+from moola_pipeline.evaluation.scoring import EvaluatedModel, Trial, seen_in
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
 from moola_pipeline.labels.splits import find_leakage
@@ -90,7 +90,7 @@ def selftest(device: str, on_step: Callable[[str], None] = lambda step: None) ->
     return Selftest(findings, time.perf_counter() - started, device)
 
 
-def signal_found(planted: Planted, judged: Judged) -> Finding:
+def signal_found(planted: Planted, judged: EvaluatedModel) -> Finding:
     """The planted types are learned: type F1 is surely above that of every constant and of position."""
     lead = margins(judged.scores, _baselines(planted, judged))[PRIMARY]
     return Finding(
@@ -102,7 +102,7 @@ def signal_found(planted: Planted, judged: Judged) -> Finding:
     )
 
 
-def expansions_found(planted: Planted, judged: Judged) -> Finding:
+def expansions_found(planted: Planted, judged: EvaluatedModel) -> Finding:
     """The planted expansions are found: event F1 is surely above that of one span said everywhere."""
     ground = planted.trial.ground
     start, end = constant_span(planted.train)
@@ -117,7 +117,7 @@ def expansions_found(planted: Planted, judged: Judged) -> Finding:
     )
 
 
-def no_signal_at_chance(silent: Planted, chance: Judged) -> Finding:
+def no_signal_at_chance(silent: Planted, chance: EvaluatedModel) -> Finding:
     """Where nothing before an expansion tells its type, a network ranks types as chance does."""
     gain = _above_prevalence(silent.trial.ground, chance.scores["aucpr_retracement"])
     bounds = gain.interval
@@ -161,7 +161,7 @@ def leak_caught(frame: pd.DataFrame) -> Finding:
     )
 
 
-def collapse_caught(planted: Planted, judged: Judged) -> Finding:
+def collapse_caught(planted: Planted, judged: EvaluatedModel) -> Finding:
     """A network whose type head gives one number is no better than the majority."""
     p = np.full(len(planted.trial.ground.windows.spans.type), 0.4)
     collapsed = {**judged.scores, **score_types(planted.trial.ground, p)}
@@ -175,7 +175,7 @@ def collapse_caught(planted: Planted, judged: Judged) -> Finding:
     )
 
 
-def constant_pointer_caught(planted: Planted, judged: Judged) -> Finding:
+def constant_pointer_caught(planted: Planted, judged: EvaluatedModel) -> Finding:
     """One span said of every window is not ahead of the constant mean; what the network says is."""
     ground = planted.trial.ground
     own = margins(judged.scores, _baselines(planted, judged))[POINTER]
@@ -192,7 +192,7 @@ def constant_pointer_caught(planted: Planted, judged: Judged) -> Finding:
     )
 
 
-def _baselines(planted: Planted, judged: Judged) -> dict[str, Scored]:
+def _baselines(planted: Planted, judged: EvaluatedModel) -> dict[str, Scored]:
     trial: Trial = planted.trial
     train, spans = planted.train.spans, trial.ground.windows.spans
     answers = type_baselines(train.type, train.start, spans.start)

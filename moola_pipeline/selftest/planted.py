@@ -9,7 +9,7 @@ import torch
 
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.evaluation.scoring import Judged, Trial, score_models
+from moola_pipeline.evaluation.scoring import EvaluatedModel, Trial, score_models
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
@@ -95,6 +95,6 @@ def trained(planted: Planted, device: str) -> ExpansionModel:
     return made[TRAINING.seeds[0]].model
 
 
-def judge(planted: Planted, model: ExpansionModel, device: str, rng: np.random.Generator) -> Judged:
+def judge(planted: Planted, model: ExpansionModel, device: str, rng: np.random.Generator) -> EvaluatedModel:
     """Its scores on the test windows, whose labels are as they are."""
     return score_models(planted.trial, {0: model}, device, rng)

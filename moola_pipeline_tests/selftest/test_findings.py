@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.evaluation.scoring import Judged, Trial
+from moola_pipeline.evaluation.scoring import EvaluatedModel, Trial
 from moola_pipeline.metrics.breakdowns import Answers
 from moola_pipeline.metrics.scores import Scored, score_ends, score_events, score_types
 from moola_pipeline.selftest import findings
@@ -33,25 +33,25 @@ def planted() -> Planted:
     return Planted(pd.DataFrame(), trial, ground.windows, ground.windows)
 
 
-def judged(planted: Planted, p: np.ndarray, events: pd.DataFrame) -> Judged:
+def judged(planted: Planted, p: np.ndarray, events: pd.DataFrame) -> EvaluatedModel:
     ground = planted.trial.ground
     scores: Scored = {
         **score_types(ground, p),
         **score_events(ground, events),
         **score_ends(ground, events),
     }
-    return Judged(scores, {0: scores}, {0: Answers(p, events)}, {0: p}, {0: (0.0, 0.1)})
+    return EvaluatedModel(scores, {0: scores}, {0: Answers(p, events)}, {0: p}, {0: (0.0, 0.1)})
 
 
 @pytest.fixture(scope="module")
-def good(planted: Planted) -> Judged:
+def good(planted: Planted) -> EvaluatedModel:
     rng = np.random.default_rng(0)
     ground = planted.trial.ground
     return judged(planted, made_p(ground, rng, signal=0.6), made_events(ground, rng))
 
 
 @pytest.fixture(scope="module")
-def blind(planted: Planted) -> Judged:
+def blind(planted: Planted) -> EvaluatedModel:
     """Answers that have nothing to do with the labels, and a span said everywhere."""
     rng = np.random.default_rng(1)
     ground = planted.trial.ground
@@ -59,32 +59,38 @@ def blind(planted: Planted) -> Judged:
     return judged(planted, made_p(ground, rng, signal=0.0), events)
 
 
-def test_a_signal_is_found_where_answers_follow_it(planted: Planted, good: Judged, blind: Judged):
+def test_a_signal_is_found_where_answers_follow_it(
+    planted: Planted, good: EvaluatedModel, blind: EvaluatedModel
+):
     assert signal_found(planted, good).passed
     assert not signal_found(planted, blind).passed
 
 
-def test_expansions_are_found_where_answers_follow_them(planted: Planted, good: Judged, blind: Judged):
+def test_expansions_are_found_where_answers_follow_them(
+    planted: Planted, good: EvaluatedModel, blind: EvaluatedModel
+):
     assert expansions_found(planted, good).passed
     assert not expansions_found(planted, blind).passed
 
 
 def test_a_network_that_knows_what_nobody_showed_it_is_not_at_chance(
-    planted: Planted, good: Judged, blind: Judged
+    planted: Planted, good: EvaluatedModel, blind: EvaluatedModel
 ):
     assert no_signal_at_chance(planted, blind).passed
     assert not no_signal_at_chance(planted, good).passed
 
 
 def test_a_collapse_is_caught_and_missed_by_margins_that_flatter(
-    planted: Planted, good: Judged, monkeypatch: pytest.MonkeyPatch
+    planted: Planted, good: EvaluatedModel, monkeypatch: pytest.MonkeyPatch
 ):
     assert collapse_caught(planted, good).passed
     monkeypatch.setattr(findings, "margins", lambda *_: {"type_f1_macro": 0.1})
     assert not collapse_caught(planted, good).passed
 
 
-def test_a_constant_pointer_is_caught_only_if_another_passes(planted: Planted, good: Judged, blind: Judged):
+def test_a_constant_pointer_is_caught_only_if_another_passes(
+    planted: Planted, good: EvaluatedModel, blind: EvaluatedModel
+):
     assert constant_pointer_caught(planted, good).passed
     assert not constant_pointer_caught(planted, blind).passed
 
