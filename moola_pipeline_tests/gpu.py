@@ -33,7 +33,7 @@ from moola_pipeline.training.objectives.objective import Dropping, Shown
 from moola_pipeline.training.pretrain import PretrainResult, new_encoder, new_optimizer, pretrain
 from moola_pipeline.training.pretraining_loop import shown_batches, train_epoch
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, Student
+from moola_pipeline.training.supervised_loop import LabelEpochs, Student, WeightAveraging
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -207,7 +207,7 @@ def labeled_for(source: MarketArrays, n_steps: int, device: str, settings: Finet
     classifier = new_classifier(source).to(device)
     held_out = list(batches(source, rows, np.arange(min(64, len(rows.kind))), 64, device))
     best = BestEpoch(classifier, held_out, 0.0, 99, lambda entry: None)
-    student = Student(classifier, Averaging(classifier, 0.0), best, device)
+    student = Student(classifier, WeightAveraging(classifier, 0.0), best, device)
     LabelEpochs(student, source, rows, settings, 0).learn(0, [])
 
 

@@ -125,11 +125,11 @@ def _types(
     model: "ExpansionModel", market: "MarketArrays", windows: LabeledWindows, device: str
 ) -> np.ndarray:
     """P(retracement) of the labeled expansions of windows: (n_expansions,)."""
-    from moola_pipeline.evaluation.test_set import told_probabilities
+    from moola_pipeline.evaluation.test_set import oracle_span_probabilities
 
     if not len(windows.spans.type):
         return np.empty(0)
-    return told_probabilities(model, market, windows, device)[0]
+    return oracle_span_probabilities(model, market, windows, device)[0]
 
 
 def _drift(

@@ -18,7 +18,7 @@ from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.losses import TaskWeights, losses
 from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, Student, new_optimizer
+from moola_pipeline.training.supervised_loop import LabelEpochs, Student, WeightAveraging, new_optimizer
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 LIVE_SHARE = 0.75
@@ -38,7 +38,7 @@ class _Unjudged:
 def unjudged(classifier: Classifier) -> Student:
     """A network to train whose epochs nobody judges."""
     device = classifier.encoder.hidden_bar.device
-    return Student(classifier, Averaging(classifier, 0.0), cast(BestEpoch, _Unjudged()), device)
+    return Student(classifier, WeightAveraging(classifier, 0.0), cast(BestEpoch, _Unjudged()), device)
 
 
 def measure_labels(market: MarketArrays, device: str, steps: int | None = None) -> list[BatchSpeed]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from moola_pipeline.evaluation.test_set import told_probabilities
+from moola_pipeline.evaluation.test_set import oracle_span_probabilities
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES
@@ -179,7 +179,7 @@ def compare(
 
 def _p_retracement(model: ExpansionModel, market: MarketArrays, windows: LabeledWindows) -> np.ndarray:
     """P(retracement) of the labeled expansions, span and direction told, both types weighing the same."""
-    return told_probabilities(model, market, windows)[1]
+    return oracle_span_probabilities(model, market, windows)[1]
 
 
 def _too_few(windows: LabeledWindows) -> str | None:

@@ -13,7 +13,7 @@ from moola_pipeline.evaluation.baselines import (
 )
 from moola_pipeline.evaluation.live import score_live, score_rule_live
 from moola_pipeline.evaluation.shuffled_labels import shuffled_answers
-from moola_pipeline.evaluation.test_set import Trial, seen_before, seen_in, told_probabilities
+from moola_pipeline.evaluation.test_set import Trial, oracle_span_probabilities, seen_before, seen_in
 from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
 from moola_pipeline.inference.hindsight import find_events
 from moola_pipeline.labels.spans import LabeledWindows, TwiceLabeled
@@ -86,7 +86,7 @@ def score_models(
 def _asked(trial: Trial, model: ExpansionModel, device: str) -> tuple[np.ndarray, Answers, pd.DataFrame]:
     """P(retracement) of labeled spans, calibrated; the answers; and every proposal, ranked."""
     windows = trial.ground.windows
-    calibrated, balanced = told_probabilities(model, trial.market, windows, device)
+    calibrated, balanced = oracle_span_probabilities(model, trial.market, windows, device)
     # F1 is about what is reported, average precision about the order of all that was considered.
     unsure = replace(model, decisions=model.decisions.model_copy(update={"expansion_threshold": 0.0}))
     events, ranked = (

@@ -51,7 +51,7 @@ def seen_before(trial: Trial, rows: np.ndarray, directions: np.ndarray) -> Seen:
     return Seen(paths, features)
 
 
-def told_probabilities(
+def oracle_span_probabilities(
     model: ExpansionModel,
     market: MarketArrays,
     windows: LabeledWindows,

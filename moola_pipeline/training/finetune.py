@@ -19,7 +19,7 @@ from moola_pipeline.training.distillation import teach
 from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.supervised_loop import Averaging, LabelEpochs, Student, taught_parts
+from moola_pipeline.training.supervised_loop import LabelEpochs, Student, WeightAveraging, taught_parts
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 JUDGED_ROWS = 128
@@ -110,7 +110,7 @@ def finetune(
     dropping = _generator(device, seed, drawn)
     judged = np.arange(len(rows.validation.kind))
     held_out = list(batches(rows.market, rows.validation, judged, JUDGED_ROWS, device))
-    averaging = Averaging(classifier, settings.average_decay)
+    averaging = WeightAveraging(classifier, settings.average_decay)
     classifier.draw_from(dropping)
     best = BestEpoch(
         averaging.network, held_out, settings.min_class_share, settings.collapse_epochs, on_epoch

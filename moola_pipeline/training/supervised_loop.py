@@ -24,7 +24,7 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
-class Averaging(Generic[Network]):
+class WeightAveraging(Generic[Network]):
     """An exponential moving average of a network's weights; without decay, the network itself.
 
     The average follows quickly at first: its decay is at most (1 + n) / (10 + n) after n steps, so
@@ -76,7 +76,7 @@ class Student:
     """
 
     classifier: Classifier
-    averaging: Averaging[Classifier]
+    averaging: WeightAveraging[Classifier]
     best: BestEpoch
     device: torch.device | str
     dropping: torch.Generator | None = None
