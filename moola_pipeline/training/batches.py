@@ -9,7 +9,7 @@ import torch
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import SpanTensors
-from moola_pipeline.training.device import sent
+from moola_pipeline.training.device import to_device
 from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.windows.augmentation import augmented, repainted_table
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -127,7 +127,7 @@ def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.de
     inputs = span_inputs(shown.views, shown.atr, mine)
 
     def on_device(array: np.ndarray) -> torch.Tensor:
-        return sent(array, device)
+        return to_device(array, device)
 
     expansion = examples.expansion[picked]
     known = (examples.bar_known[rows], expansion >= 0, mine.type >= 0)

@@ -23,7 +23,7 @@ def precision_on(device: torch.device | str) -> str:
     return TF32 if allowed and torch.device(device).type == "cuda" else FLOAT32
 
 
-def sent(array: np.ndarray | torch.Tensor, device: torch.device | str) -> torch.Tensor:
+def to_device(array: np.ndarray | torch.Tensor, device: torch.device | str) -> torch.Tensor:
     """An array or tensor in memory as a tensor on the device; on the CPU it shares the memory.
 
     A GPU fetches it from pinned memory on the stream that networks compute on: so it is there

@@ -11,7 +11,7 @@ from moola_pipeline.models.classifier import Classifier, Heads, SpanTensors
 from moola_pipeline.models.encoder import states_of
 from moola_pipeline.models.span_inference import Views, spans_in, views_of
 from moola_pipeline.training.checkpoints import Checkpoint, NumpyDraws
-from moola_pipeline.training.device import sent
+from moola_pipeline.training.device import to_device
 from moola_pipeline.training.losses import require_finite, smoothed
 from moola_pipeline.training.parallel import halt_point
 from moola_pipeline.training.prefetch import prefetched
@@ -130,9 +130,9 @@ def _asked(
     """Views with their spans and the teachers' answers, put on the device."""
     spans = lessons.spans, lessons.inputs
     chosen, features, tensors = spans_in(views, shown, market, *spans, "cpu", lessons.bars)
-    first, second = (sent(answer[chosen], device) for answer in (lessons.expansion, lessons.retracement))
-    on_device = SpanTensors(*(sent(part, device) for part in tensors))
-    return _Asked(views.bar0[shown], sent(features, device), on_device, first, second)
+    first, second = (to_device(answer[chosen], device) for answer in (lessons.expansion, lessons.retracement))
+    on_device = SpanTensors(*(to_device(part, device) for part in tensors))
+    return _Asked(views.bar0[shown], to_device(features, device), on_device, first, second)
 
 
 def _losses(classifier: Classifier, asked: _Asked, settings: FinetuneSettings) -> torch.Tensor:

@@ -12,7 +12,7 @@ from moola_pipeline.models.live import beginnings
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.training.teachers import (
-    Known,
+    LabeledInputs,
     Teacher,
     before_start,
     fit_judge,
@@ -103,18 +103,20 @@ def make_pseudo_labels(
     return PseudoLabels(bar0, proposals, seen[:, :N_INPUTS], *answers, live=live)
 
 
-def _judged(market: MarketArrays, train: LabeledWindows, rule: SpanProposer) -> Known:
+def _judged(market: MarketArrays, train: LabeledWindows, rule: SpanProposer) -> LabeledInputs:
     """The rule's proposals in labeled windows: 1 where they find a label, unknown ones left out."""
     proposals = propose(market.measure_spans(train.bar0), rule)
     found = matches(proposals, train.spans) >= 0
     known = found | proposals.in_core
-    return Known(teacher_features(market, train.bar0, proposals.select(known)), found[known].astype(np.int64))
+    return LabeledInputs(
+        teacher_features(market, train.bar0, proposals.select(known)), found[known].astype(np.int64)
+    )
 
 
-def _typed(market: MarketArrays, train: LabeledWindows) -> Known:
+def _typed(market: MarketArrays, train: LabeledWindows) -> LabeledInputs:
     """The labeled expansions by what stood before them: 1 for a retracement."""
     seen = teacher_features(market, train.bar0, train.spans.pointed())
-    return Known(before_start(seen), train.spans.type)
+    return LabeledInputs(before_start(seen), train.spans.type)
 
 
 def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
@@ -161,7 +163,9 @@ def fit_live_teacher(market: MarketArrays, train: LabeledWindows, min_net_atr: f
     rng = np.random.default_rng(seed)
     shown = np.sort(np.append(right, rng.choice(wrong, min(MOST_WRONG, len(wrong)), replace=False)))
     asked = spans.select(shown)
-    return fit_live_judge(Known(teacher_features(market, bar0, asked, LIVE_BARS), answer[shown]), seed)
+    return fit_live_judge(
+        LabeledInputs(teacher_features(market, bar0, asked, LIVE_BARS), answer[shown]), seed
+    )
 
 
 def claims(labeled: Spans, window: np.ndarray, onset: np.ndarray, direction: np.ndarray) -> np.ndarray:

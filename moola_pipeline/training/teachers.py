@@ -54,7 +54,7 @@ class _Probabilistic(Protocol):
     def predict_proba(self, X: np.ndarray) -> np.ndarray: ...
 
 
-class Known(NamedTuple):
+class LabeledInputs(NamedTuple):
     """Spans whose answer is known: what is measured of them (n, d), and 0 or 1 (n,)."""
 
     inputs: np.ndarray
@@ -80,7 +80,7 @@ class Teacher:
         return ((_positive(self.randomized, inputs) + boosted) / 2).astype(np.float32)
 
 
-def fit_judge(known: Known, seed: int) -> Teacher:
+def fit_judge(known: LabeledInputs, seed: int) -> Teacher:
     """Fit the teacher that knows an expansion among proposed spans, in the mix that it is shown.
 
     Args:
@@ -93,7 +93,7 @@ def fit_judge(known: Known, seed: int) -> Teacher:
     return _fitted(known, _JUDGING_TREES, _JUDGING_BOOSTS, seed)
 
 
-def fit_typer(known: Known, seed: int) -> Teacher:
+def fit_typer(known: LabeledInputs, seed: int) -> Teacher:
     """Fit the teacher that tells a retracement (1) from a consolidation, both weighing the same.
 
     Args:
@@ -106,7 +106,7 @@ def fit_typer(known: Known, seed: int) -> Teacher:
     return _fitted(known, _TYPING_TREES, _TYPING_BOOSTS, seed)
 
 
-def fit_live_judge(known: Known, seed: int) -> Teacher:
+def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
     """Fit the teacher that knows the beginning of an expansion, in the mix that it is shown.
 
     Args:
@@ -120,18 +120,18 @@ def fit_live_judge(known: Known, seed: int) -> Teacher:
     return Teacher(None, _boosted(known, _LIVE_BOOSTS, seed))
 
 
-def _fitted(known: Known, trees: dict[str, Any], boosts: dict[str, Any], seed: int) -> Teacher:
+def _fitted(known: LabeledInputs, trees: dict[str, Any], boosts: dict[str, Any], seed: int) -> Teacher:
     _require_both(known)
     randomized = ExtraTreesClassifier(N_TREES, n_jobs=1, random_state=seed, **trees)
     return Teacher(randomized.fit(known.inputs, known.answer), _boosted(known, boosts, seed))
 
 
-def _boosted(known: Known, boosts: dict[str, Any], seed: int) -> tuple[_Probabilistic, ...]:
+def _boosted(known: LabeledInputs, boosts: dict[str, Any], seed: int) -> tuple[_Probabilistic, ...]:
     each = (HistGradientBoostingClassifier(random_state=seed + i, **boosts) for i in range(N_BOOSTED))
     return tuple(one.fit(known.inputs, known.answer) for one in each)
 
 
-def _require_both(known: Known) -> None:
+def _require_both(known: LabeledInputs) -> None:
     answers = np.unique(known.answer).tolist()
     if len(answers) != 2:
         raise ValueError(f"a teacher needs spans of both answers, got {answers}")

@@ -12,7 +12,7 @@ from moola_pipeline.training.distillation import TAUGHT as TAUGHT_TASKS
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.pseudo_labels import make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.teachers import Known, PseudoLabels, fit_judge, fit_live_judge, fit_typer
+from moola_pipeline.training.teachers import LabeledInputs, PseudoLabels, fit_judge, fit_live_judge, fit_typer
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
@@ -62,26 +62,26 @@ def test_a_teacher_knows_a_planted_answer_and_says_probabilities(fit):
     rng = np.random.default_rng(0)
     inputs = rng.normal(0, 1, (600, 6))
     answer = (inputs[:, 2] + 0.3 * rng.normal(0, 1, 600) > 0).astype(np.int64)
-    teacher = fit(Known(inputs[:400], answer[:400]), 0)
+    teacher = fit(LabeledInputs(inputs[:400], answer[:400]), 0)
     said = teacher.probability(inputs[400:])
 
     assert said.dtype == np.float32
     assert ((said >= 0) & (said <= 1)).all()
     assert ((said > 0.5) == answer[400:]).mean() > 0.85
-    assert np.array_equal(fit(Known(inputs[:400], answer[:400]), 0).probability(inputs[400:]), said)
+    assert np.array_equal(fit(LabeledInputs(inputs[:400], answer[:400]), 0).probability(inputs[400:]), said)
 
 
 def test_the_typing_teacher_lets_both_types_weigh_the_same():
     rng = np.random.default_rng(0)
     inputs, answer = rng.normal(0, 1, (400, 6)), (np.arange(400) % 10 == 0).astype(np.int64)
 
-    assert fit_typer(Known(inputs, answer), 0).probability(rng.normal(0, 1, (400, 6))).mean() > 0.25
-    assert fit_judge(Known(inputs, answer), 0).probability(rng.normal(0, 1, (400, 6))).mean() < 0.15
+    assert fit_typer(LabeledInputs(inputs, answer), 0).probability(rng.normal(0, 1, (400, 6))).mean() > 0.25
+    assert fit_judge(LabeledInputs(inputs, answer), 0).probability(rng.normal(0, 1, (400, 6))).mean() < 0.15
 
 
 def test_a_teacher_of_one_answer_is_refused():
     with pytest.raises(ValueError, match=r"a teacher needs spans of both answers, got \[1\]"):
-        fit_typer(Known(np.zeros((5, 2)), np.ones(5, np.int64)), 0)
+        fit_typer(LabeledInputs(np.zeros((5, 2)), np.ones(5, np.int64)), 0)
 
 
 def test_lessons_come_from_the_training_period_and_start_in_the_core(lessons: PseudoLabels, train: Lesson):

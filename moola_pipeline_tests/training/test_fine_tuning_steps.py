@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from moola_pipeline.training import batches, distillation, losses
-from moola_pipeline.training.device import sent
+from moola_pipeline.training.device import to_device
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.gpu import labeled_for, taught_for
 from moola_pipeline_tests.made_bars import made_bars
@@ -66,7 +66,7 @@ def test_what_goes_to_the_device_goes_from_the_thread_beside_the_steps(
 
     def noted(array: np.ndarray | torch.Tensor, device: str) -> torch.Tensor:
         senders.append(threading.current_thread().name)
-        return sent(array, device)
+        return to_device(array, device)
 
     for module in (batches, distillation):
         monkeypatch.setattr(module, "sent", noted)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.device import sent
+from moola_pipeline.training.device import to_device
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.context import BARS_BEFORE_START
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -132,7 +132,7 @@ def some_of(chosen: Chosen, windows: slice) -> Chosen:
 
 def on_device(asked: Asked, device: torch.device) -> Asked:
     """The tensors on the device, without a wait for it."""
-    return type(asked)(*(sent(tensor, device) for tensor in asked))
+    return type(asked)(*(to_device(tensor, device) for tensor in asked))
 
 
 def dropped(states: Tensor, dropping: Dropping | None) -> Tensor:
