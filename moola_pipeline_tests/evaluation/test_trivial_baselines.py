@@ -1,7 +1,8 @@
 import numpy as np
 
-from moola_pipeline.evaluation.trivial_baselines import TYPE_BASELINES, constant_span, type_baselines
+from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
 from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.report.checks import TYPE_BASELINES
 from moola_pipeline.windows.spans import Spans
 
 

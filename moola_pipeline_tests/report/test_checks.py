@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.evaluation.trivial_baselines import TYPE_BASELINES, type_baselines
+from moola_pipeline.evaluation.trivial_baselines import type_baselines
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.metrics.calibration import perfect_band
 from moola_pipeline.metrics.scores import (
@@ -20,6 +20,7 @@ from moola_pipeline.report.checks import (
     MEAN_POINTER,
     ONE_SPAN,
     REQUIRED_BASELINES,
+    TYPE_BASELINES,
     UNTRAINED,
     best_of,
     differences,

@@ -10,9 +10,9 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training.distillation import TAUGHT as TAUGHT_TASKS
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
-from moola_pipeline.training.pseudo_labels import make_pseudo_labels
+from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.teachers import LabeledInputs, PseudoLabels, fit_judge, fit_live_judge, fit_typer
+from moola_pipeline.training.teachers import LabeledInputs, fit_judge, fit_live_judge, fit_typer
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import Market, with_prices
 from moola_pipeline_tests.training.conftest import RULE, Lesson
