@@ -7,7 +7,6 @@ import pandas as pd
 
 from moola_pipeline.evaluation.baselines import TypePeer
 from moola_pipeline.evaluation.test_set import Trial, seen_before
-from moola_pipeline.inference.hindsight import type_probabilities
 from moola_pipeline.inference.live import find_alarms
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import score_alarms, score_sessions
@@ -76,7 +75,7 @@ def _types_at_onset(trial: Trial, model: ExpansionModel, device: str) -> Scored:
     direction = np.where(prices[onset, 3] < prices[onset, 0], -1, 1)
     spans = Spans.untyped(np.arange(n), np.full(n, last), np.full(n, last), direction)
     said = read_spans(model.classifier, trial.market, onset - last, spans, device, LIVE_BARS)
-    _, balanced = type_probabilities(model, said.retracement)
+    _, balanced = model.type_probabilities(said.retracement)
     return {"type_f1_macro_live": score_types(trial.ground, balanced)["type_f1_macro"]}
 
 

@@ -7,7 +7,6 @@ import torch
 
 from moola_pipeline.evaluation.baselines import Seen
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.inference.hindsight import type_probabilities
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import Labeled
 from moola_pipeline.metrics.scores import Ground
@@ -70,4 +69,4 @@ def oracle_span_probabilities(
     """
     told = windows.spans.pointed()
     reading = read_spans(model.classifier, market, windows.bar0, told, device)
-    return type_probabilities(model, reading.retracement)
+    return model.type_probabilities(reading.retracement)

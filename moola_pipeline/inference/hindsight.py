@@ -10,12 +10,11 @@ import torch
 
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
-from moola_pipeline.models.span_inference import SpanLogits, moved, read_spans
+from moola_pipeline.models.expansion_model import ExpansionModel, FoundSpans
+from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CORE_LAST, WINDOW_BARS
 
 EXPANSION_COLUMNS = (
@@ -78,37 +77,25 @@ def find_events(
         rows = bar0[first : first + CHUNK_WINDOWS]
         proposals = propose(market.measure_spans(rows), model.rule)
         reading = read_spans(model.classifier, market, rows, proposals, device)
-        parts.append(decided(model, proposals, reading).assign(window=lambda f, at=first: f["window"] + at))
+        parts.append(_events(model.accept(proposals, reading), first))
     return pd.concat(parts, ignore_index=True) if parts else _nothing_decided()
 
 
-def decided(model: ExpansionModel, proposals: Spans, reading: SpanLogits) -> pd.DataFrame:
-    """The proposals that the model accepts, with its answers; columns as `find_events`."""
-    decisions = model.decisions
-    probability = sigmoid(decisions.expansion_scale * reading.expansion + decisions.expansion_shift)
-    calibrated, balanced = type_probabilities(model, reading.retracement)
-    spans = moved(proposals, reading, decisions.refine)
-    events = pd.DataFrame(
+def _events(found: FoundSpans, first_window: int) -> pd.DataFrame:
+    """Columns as `find_events`; windows are numbered from `first_window` on."""
+    spans = found.spans
+    return pd.DataFrame(
         {
-            "window": proposals.window,
+            "window": spans.window + first_window,
             "start": spans.start,
             "end": spans.end,
-            "direction": proposals.direction.astype(np.int8),
-            "type": (calibrated >= decisions.retracement_threshold).astype(np.int64),
-            "probability": probability,
-            "p_retracement": calibrated,
-            "p_balanced": balanced,
+            "direction": spans.direction.astype(np.int8),
+            "type": spans.type,
+            "probability": found.probability,
+            "p_retracement": found.p_retracement,
+            "p_balanced": found.p_balanced,
         }
     )
-    kept = events.loc[probability >= decisions.expansion_threshold]
-    return kept.sort_values(["window", "start"], ignore_index=True)
-
-
-def type_probabilities(model: ExpansionModel, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """P(retracement) calibrated to the validation mix, and with both types weighing the same."""
-    decisions = model.decisions
-    scaled = decisions.retracement_scale * logits
-    return sigmoid(scaled + decisions.retracement_shift), sigmoid(scaled)
 
 
 def annotate(

@@ -14,7 +14,6 @@ from moola_pipeline.inference.hindsight import (
     annotate,
     marked_rows,
     stretches,
-    type_probabilities,
 )
 from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
 from moola_pipeline.models.live import LiveDecisions, raised, read_live
@@ -164,7 +163,7 @@ def live_decisions(model: ExpansionModel, model_version: str = "") -> LiveDecisi
 def _answers(model: ExpansionModel, raised: np.ndarray) -> pd.DataFrame:
     """Alarms with their types; `raised` is (7, n_alarms): see `find_alarms`, a logit of the type last."""
     wait, series, closed, start, direction, probability, logits = raised
-    calibrated, balanced = type_probabilities(model, logits)
+    calibrated, balanced = model.type_probabilities(logits)
     return pd.DataFrame(
         {
             "wait": wait.astype(np.int64),

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveDecisions
+from moola_pipeline.models.span_inference import SpanLogits, moved
 from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import publish_record, read_record, unreadable
+from moola_pipeline.windows.spans import Spans
 
 FORMAT = 1
 WEIGHTS_FILE, CONFIG_FILE = "weights.safetensors", "config.json"
@@ -50,6 +52,23 @@ class Decisions(BaseModel):
 
 
 @dataclass(frozen=True)
+class FoundSpans:
+    """Expansions that the model reports, by window and start.
+
+    Attributes:
+        spans: n typed spans.
+        probability: (n,) float64 that each is an expansion.
+        p_retracement: (n,) float64, calibrated to the validation mix.
+        p_balanced: (n,) float64, both types weighing the same.
+    """
+
+    spans: Spans
+    probability: np.ndarray
+    p_retracement: np.ndarray
+    p_balanced: np.ndarray
+
+
+@dataclass(frozen=True)
 class ExpansionModel:
     """A rule that proposes, a network that judges and types, and the decisions of both."""
 
@@ -61,6 +80,22 @@ class ExpansionModel:
     def n_parameters(self) -> int:
         """Network weights, rule thresholds and decisions, all counted."""
         return n_parameters(self.classifier) + len(SpanProposer.model_fields) + self.decisions.n_numbers
+
+    def accept(self, proposals: Spans, logits: SpanLogits) -> FoundSpans:
+        """The proposals that are sure enough, with their types and, if so decided, the pointer's ends."""
+        decisions = self.decisions
+        probability = sigmoid(decisions.expansion_scale * logits.expansion + decisions.expansion_shift)
+        calibrated, balanced = self.type_probabilities(logits.retracement)
+        is_retracement = calibrated >= decisions.retracement_threshold
+        spans = replace(moved(proposals, logits, decisions.refine), type=is_retracement.astype(np.int64))
+        sure = np.flatnonzero(probability >= decisions.expansion_threshold)
+        kept = sure[np.lexsort((spans.start[sure], spans.window[sure]))]
+        return FoundSpans(spans.select(kept), probability[kept], calibrated[kept], balanced[kept])
+
+    def type_probabilities(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P(retracement) calibrated to the validation mix, and with both types weighing the same."""
+        scaled = self.decisions.retracement_scale * logits
+        return sigmoid(scaled + self.decisions.retracement_shift), sigmoid(scaled)
 
 
 def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, Any]) -> None:

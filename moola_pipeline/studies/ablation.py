@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from moola_pipeline.inference.hindsight import decided, type_probabilities
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import ExpansionModel, load_encoder, save_encoder
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
@@ -170,13 +169,13 @@ def _said(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
     decisions = fit_decisions(fold.validation.windows, fold.validation.proposals, *chosen_by)
     model = ExpansionModel(classifier, fold.rule, decisions)
     proposed, labeled = read(fold.asked)
-    events = decided(model, fold.asked.proposals, proposed)
-    calibrated, balanced = type_probabilities(model, labeled.retracement)
+    found = model.accept(fold.asked.proposals, proposed).spans
+    calibrated, balanced = model.type_probabilities(labeled.retracement)
     return {
         "window_id": fold.asked.windows.window_id.tolist(),
         "p_balanced": balanced.tolist(),
         "p_calibrated": calibrated.tolist(),
-        "events": {name: events[name].tolist() for name in ("window", "start", "end", "type")},
+        "events": {name: getattr(found, name).tolist() for name in ("window", "start", "end", "type")},
         "logits": labeled.retracement.tolist(),
         "validation_logits": chosen_by[1].retracement.tolist(),
     }

@@ -15,7 +15,7 @@ from moola_pipeline.storage.checksums import publish_record, read_record
 
 ENCODER_ROOMS = ("features", "windows", "models/encoder.py", "training")
 """Parts of the package whose source decides an encoder."""
-CELL_ROOMS = (*ENCODER_ROOMS, "models", "labels", "inference/hindsight.py", "studies/trials.py")
+CELL_ROOMS = (*ENCODER_ROOMS, "models", "labels", "studies/trials.py")
 """Parts of the package whose source decides what a cell answers."""
 AGAIN = "It is computed again."
 

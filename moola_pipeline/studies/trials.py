@@ -6,11 +6,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from moola_pipeline.inference.hindsight import decided
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
@@ -201,7 +199,7 @@ def _crossed(
 ) -> list[tuple[int, int, int, int]]:
     """Events in every validation window, by decisions fitted on the sessions that it is not among."""
     side = np.unique(validation.session, return_inverse=True)[1] % 2
-    found = []
+    found: list[tuple[int, int, int, int]] = []
     for half in (0, 1):
         others = np.flatnonzero(side != half)
         fitted = []
@@ -215,9 +213,9 @@ def _crossed(
         mine = side[asked[0].window] == half
         spans = asked[0].select(mine)
         reading = SpanLogits(*(part[mine] for part in readings[0]))
-        found.append(decided(ExpansionModel(network, rule, decisions), spans, reading))
-    events = pd.concat(found)[["window", "start", "end", "type"]]
-    return [tuple(row) for row in events.to_numpy(np.int64).tolist()]
+        own = ExpansionModel(network, rule, decisions).accept(spans, reading).spans
+        found += zip(*(part.tolist() for part in (own.window, own.start, own.end, own.type)), strict=True)
+    return found
 
 
 def nested_subset(windows: LabeledWindows, n_labels: int, seed: int) -> LabeledWindows:
