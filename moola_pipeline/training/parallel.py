@@ -3,8 +3,9 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -55,29 +56,20 @@ def n_workers(device: torch.device | str, wanted: int = 0) -> int:
     return n_cores()
 
 
-class Promised(Generic[T]):
-    """A result that a thread makes, or, where none has begun it, the one who asks for it."""
+class Promised(Future[T]):
+    """A result that a thread of the pool makes, or, where none has begun it, the one who asks for it."""
 
     def __init__(self, work: Callable[[], T], left: threading.Event) -> None:
-        self._work, self._left = work, left
-        self._begun, self._done = threading.Lock(), threading.Event()
-        self._value: list[T] = []
-        self._fault: BaseException | None = None
+        super().__init__()
+        self._work, self._left, self._begun = work, left, threading.Lock()
 
-    def result(self) -> T:
+    def result(self, timeout: float | None = None) -> T:
         """Make it or wait for it; what went wrong in its making is raised here."""
         self.make()
         # in short turns: on some systems a thread that waits without end hears no signal
-        while not self._done.wait(0.2):
-            pass
-        if self._fault is not None:
-            raise self._fault
-        return self._value[0]
-
-    def raise_own_fault(self) -> None:
-        """Raise what went wrong in it, if that is what ended the others, too."""
-        if self._fault is not None and not isinstance(self._fault, Halted):
-            raise self._fault
+        while timeout is None and not self.done():
+            wait([self], 0.2)
+        return super().result(timeout)
 
     def make(self) -> None:
         """Do the work in the thread that calls, unless another one has begun it."""
@@ -86,13 +78,12 @@ class Promised(Generic[T]):
         _own.left.append(self._left)
         try:
             halt_point()
-            self._value.append(self._work())
+            self.set_result(self._work())
         except BaseException as fault:  # noqa: BLE001 it is raised in the thread that asks
-            self._fault = fault
+            self.set_exception(fault)
             self._left.set()  # without it the others are worth nothing
         finally:
             _own.left.pop()
-            self._done.set()
 
 
 @contextmanager
@@ -111,25 +102,15 @@ def side_by_side(works: Sequence[Callable[[], T]], workers: int) -> Iterator[lis
     """
     left = threading.Event()
     promised = [Promised(work, left) for work in works]
-
-    def make_all() -> None:
-        for one in promised:
-            one.make()
-
-    threads = [
-        threading.Thread(target=make_all, name=f"training-{n}", daemon=True)
-        for n in range(min(workers, len(works)) if workers > 1 else 0)
-    ]
-    for thread in threads:
-        thread.start()
+    pool = ThreadPoolExecutor(max(workers, 1), "training-thread")
     try:
+        for one in promised if workers > 1 else []:
+            pool.submit(one.make)
         yield promised
-    except BaseException:
-        left.set()
-        raise
+        pool.shutdown()
     finally:
-        for thread in threads:
-            thread.join()
+        left.set()
+        pool.shutdown()
 
 
 def all_side_by_side(works: Sequence[Callable[[], T]], workers: int) -> list[T]:
@@ -137,7 +118,6 @@ def all_side_by_side(works: Sequence[Callable[[], T]], workers: int) -> list[T]:
     with side_by_side(works, workers if len(works) > 1 else 1) as promised:
         try:
             return [one.result() for one in promised]
-        except Halted:
-            for one in promised:
-                one.raise_own_fault()
-            raise
+        except Halted as halted:
+            faults = [one.exception() for one in promised if one.done()]
+            raise next((one for one in faults if one and not isinstance(one, Halted)), halted) from None
