@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,7 +16,7 @@ from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE, in_this_home
 from moola_pipeline.cli.options import asked_pipeline, choose_splits, market_options, split_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.signals import insistent
-from moola_pipeline.errors import BadInput
+from moola_pipeline.errors import BadInput, IntegrityError, MoolaError
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
 
@@ -140,7 +141,6 @@ def quiet_libraries() -> None:
 
 def _plan(plan: Any, instance: "dg.DagsterInstance", pipeline: "Pipeline") -> list["Step"]:
     """The plan; bars that cannot be read make everything stale, so that the run itself says why."""
-    from moola_pipeline.errors import IntegrityError
     from moola_pipeline.staleness.plan import everything
 
     try:
@@ -169,14 +169,20 @@ def _materialize(
     pipeline_config: dict[str, str],
     compute_config: dict[str, Any],
 ) -> None:
+    import dagster as dg
+
     from moola_pipeline.assets.stage import finish
     from moola_pipeline.definitions import defs
     from moola_pipeline.resources.instance import run_tags
 
-    # unlike train_job, it does not try again: a person waits, and wants to know at once
-    job = defs.resolve_implicit_global_asset_job_def()
-    import dagster as dg
+    raised: dict[str, BaseException] = {}
 
+    @dg.failure_hook
+    def keep_exception(context: dg.HookContext) -> None:
+        raised[context.step_key] = context.op_exception  # pyright: ignore[reportArgumentType]
+
+    # unlike train_job, it does not try again: a person waits, and wants to know at once
+    job = defs.resolve_implicit_global_asset_job_def().with_hooks({keep_exception})
     try:
         with insistent():
             result = job.execute_in_process(
@@ -197,16 +203,19 @@ def _materialize(
     finally:
         finish()
     if not result.success:
-        raise _fault(result)
+        raise click.Abort if _interrupted(result) else _failed_check(result) or _fault(raised)
 
 
-def _fault(result: Any) -> Exception:
-    """The first fault of a failed run as an error of ours, with its exit code."""
-    import dagster as dg
+def _interrupted(result: Any) -> bool:
+    """Whether a signal ended a step, after which Dagster runs no hook."""
+    from dagster._core.execution.plan.objects import ErrorSource
 
-    from moola_pipeline import errors
-    from moola_pipeline.labels.splits import UnsoundSplit
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    return any(failure.error_source is ErrorSource.INTERRUPT for failure in failures)
 
+
+def _failed_check(result: Any) -> IntegrityError | None:
+    """The first blocking check of a run that did not pass, with its value and limit."""
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.blocking and evaluation.check_name != "bars_match_manifest":
             value = evaluation.metadata["value"].value
@@ -214,28 +223,30 @@ def _fault(result: Any) -> Exception:
             measured = "" if isinstance(value, bool) else f" (value {value}, limit {limit})"
             why = f" {evaluation.description}" if evaluation.description else ""
             asset = evaluation.asset_key.to_user_string()
-            return errors.IntegrityError(f"{asset}: check {evaluation.check_name} failed{measured}.{why}")
-    known = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
-    known[UnsoundSplit.__name__] = UnsoundSplit
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error is not None:
-            chain = [event.step_failure_data.error]
-            while chain[-1].cause is not None:
-                chain.append(chain[-1].cause)
-            if any(one.cls_name == dg.DagsterExecutionInterruptedError.__name__ for one in chain):
-                return click.Abort()
-            if os.environ.get(DEBUG_VARIABLE):
-                click.echo(chain[0].to_string(), err=True)
-            error = next((one for one in chain if one.cls_name in known), chain[-1])
-            text = error.message.strip().removeprefix(f"{error.cls_name}: ").splitlines()[0]
-            text = text.split(f"{error.cls_name}: ", 1)[-1]
-            kind = known.get(str(error.cls_name))
-            return (
-                kind(text)
-                if kind
-                else errors.MoolaError(f"{event.step_key} failed: {error.cls_name}: {text}")
-            )
-    return errors.MoolaError("the run failed; its log is in the Dagster UI (moola ui)")
+            return IntegrityError(f"{asset}: check {evaluation.check_name} failed{measured}.{why}")
+    return None
+
+
+def _fault(raised: dict[str, BaseException]) -> Exception:
+    """The first exception that ended a step, or what caused it, as an error with an exit code.
+
+    Args:
+        raised: Exceptions by step, in the order in which they were raised.
+    """
+    import dagster as dg
+
+    for step, exception in raised.items():
+        chain = [exception]
+        while chain[-1].__cause__ is not None:
+            chain.append(chain[-1].__cause__)
+        if any(isinstance(one, (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)) for one in chain):
+            return click.Abort()
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exception(exception)
+        named = next((one for one in chain if isinstance(one, MoolaError)), None)
+        kind, text = type(chain[-1]).__name__, str(chain[-1]).strip().partition("\n")[0]
+        return named or MoolaError(f"{step} failed: {kind}: {text}")
+    return MoolaError("the run failed; its log is in the Dagster UI (moola ui)")
 
 
 def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:

@@ -13,8 +13,9 @@ import torch
 from mlflow import MlflowClient
 
 from moola_pipeline.bars.store import registered_store
-from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
+from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from moola_pipeline.cli.run import _standing
+from moola_pipeline.errors import BadInput, ChecksumMismatch
 from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.staleness.plan import everything
 from moola_pipeline.storage.atomic_write import locked
@@ -32,6 +33,7 @@ from moola_pipeline_tests.homes import (
 )
 
 HEADLINES = ("type_f1_macro", "event_f1_macro", "aucpr_retracement")
+LAST = "latest_expansions"
 OF_THE_RUN = ("run", "seconds", "made", "report", "model", "notebook")
 
 
@@ -238,6 +240,36 @@ def test_a_split_without_labels_stops_the_run_in_one_line(
         "labeled_expansions",
         "relativity_features",
     }
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "line"),
+    [
+        (ChecksumMismatch("bars changed"), FAILED, "Error: bars changed"),
+        (BadInput("no such file"), BAD_INPUT, "Error: no such file"),
+        (
+            OSError("database is locked\n[SQL: ...]"),
+            FAILED,
+            f"Error: {LAST} failed: OSError: database is locked",
+        ),
+        (KeyboardInterrupt(), INTERRUPTED, "Interrupted."),
+    ],
+)
+def test_what_ends_a_step_decides_the_exit_code_also_as_a_cause(
+    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch, fault: BaseException, code: int, line: str
+):
+    def itself(_: object) -> None:
+        raise fault
+
+    def as_cause(_: object) -> None:
+        raise RuntimeError("while writing") from fault
+
+    (smoke_copy.store / "simulated-smoke" / f"{LAST}.parquet").unlink()
+    for broken in (itself, as_cause):
+        monkeypatch.setattr("moola_pipeline.resources.compute.Compute.prepare", broken)
+        result = call(*SMOKE, home=smoke_copy.root)
+        assert result.exit_code == code
+        assert result.stderr.splitlines()[-1] == line
 
 
 def test_labels_on_bars_that_have_gone_stop_the_run(
