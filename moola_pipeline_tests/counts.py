@@ -62,6 +62,7 @@ COMMANDS = {
     "fuzzing --cases 10000": "damages the files that every reader reads; `--minutes`, `--reader` and "
     "`--seed` go further",
     "broken_guards": "breaks one guard at a time in a copy of the code: the suite that must notice fails",
+    "month": "plays a month of use, from the first champion to a home that moves",
     "gpu": "proves and measures what only a GPU can show",
 }
 """What `.ci/run` runs a part of, or nothing, and one command runs whole."""

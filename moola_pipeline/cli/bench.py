@@ -1,5 +1,8 @@
 """`moola bench`: how lifelike the simulated market is, and how fast the pipeline is, measured now."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +13,13 @@ from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import BadInput, MoolaError
 from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, STORE_VARIABLE, TRACKING_VARIABLE
 
 if TYPE_CHECKING:
     from moola_pipeline.benchmarks.job import JobReport
 
 JOB_PROFILE = "demo"
+ELSEWHERE = (TRACKING_VARIABLE, ARTIFACTS_VARIABLE, STORE_VARIABLE)
 
 
 @click.group(invoke_without_command=True)
@@ -47,13 +52,22 @@ def bench(context: click.Context, job: bool, out: Path | None, as_json: bool) ->
 def _measured_job() -> "JobReport":
     """What a fresh run of the main job takes, and where."""
     from moola_pipeline.benchmarks.job import fresh_job
-    from moola_pipeline.cli.own_stores import nothing_elsewhere
 
     with nothing_elsewhere(), fresh_job(JOB_PROFILE) as found:
         report = _recorded_job(Home(found.home))
     if report is None:
         raise MoolaError("the main job must log all nine assets, but did not")
     return report._replace(seconds=found.seconds, looks=found.looks)
+
+
+@contextmanager
+def nothing_elsewhere() -> Iterator[None]:
+    """Forget the stores outside the home inside the block: what is only played must not reach them."""
+    before = {name: os.environ.pop(name) for name in ELSEWHERE if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 def _recorded_job(home: Home) -> "JobReport | None":

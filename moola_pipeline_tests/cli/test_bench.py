@@ -1,19 +1,26 @@
-"""`moola bench`: what is asked for is measured, and a page is written only where one is named."""
+"""`moola bench`: measures what is asked for, writes a page where one is named, reaches no shared store."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import moola_pipeline.benchmarks.speed as speed
+from moola_pipeline.benchmarks import job
 from moola_pipeline.benchmarks.batch_speed import BatchSpeed
 from moola_pipeline.benchmarks.feature_speed import Timing
 from moola_pipeline.benchmarks.measured_process import Memory
 from moola_pipeline.benchmarks.speed_page import speed_page
 from moola_pipeline.benchmarks.step_memory import StepMemory
 from moola_pipeline.benchmarks.training_speed import TrainingSpeed
+from moola_pipeline.cli.bench import ELSEWHERE, _measured_job, nothing_elsewhere
+from moola_pipeline.errors import MoolaError
 from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
+from moola_pipeline_tests.month import rehearsal
 
 
 @pytest.mark.parametrize("words", [("bench",), ("bench", "market"), ("bench", "features")])
@@ -76,3 +83,55 @@ def test_what_the_last_whole_run_took_is_read_from_the_home(
     assert (job["profile"], job["market"], job["looks"]) == ("smoke", "simulated", {})
     assert list(job["stages"]) == list(STAGES)
     assert job["stages"]["bootstrap_ci_report"]["seconds"] > 0
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a machine whose stores are shared."""
+    named = {
+        "MOOLA_TRACKING_URI": "postgresql+psycopg2://moola:x@127.0.0.1:9/mlflow",
+        "MOOLA_ARTIFACTS_URI": "s3://moola/mlflow",
+        "MOOLA_STORE_URI": "s3://moola/store",
+    }
+    for name, uri in named.items():
+        monkeypatch.setenv(name, uri)
+    return named
+
+
+def named_now() -> dict[str, str]:
+    return {name: os.environ[name] for name in ELSEWHERE if name in os.environ}
+
+
+def test_stores_elsewhere_are_forgotten_in_the_block_and_named_again_after_it(shared: dict[str, str]):
+    with pytest.raises(KeyError), nothing_elsewhere():
+        assert named_now() == {}
+        raise KeyError
+    assert named_now() == shared
+
+
+def play_month(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: seen.append(named_now()) or [])
+    rehearsal.rehearse_in_a_temporary_home(lambda _: None)
+
+
+def measure_job(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def fresh_job(_: str) -> Iterator[job.FreshJob]:
+        seen.append(named_now())
+        yield job.FreshJob(Path("no such home"), 1.0, {})
+
+    monkeypatch.setattr(job, "fresh_job", fresh_job)
+    with pytest.raises(MoolaError, match="must log all nine assets"):  # of the home's own store: none
+        _measured_job()
+
+
+@pytest.mark.parametrize("play", [play_month, measure_job])
+def test_a_month_and_a_measured_job_are_played_without_them(
+    play: Callable[[list[dict[str, str]], pytest.MonkeyPatch], None],
+    shared: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    seen: list[dict[str, str]] = []
+    play(seen, monkeypatch)
+    assert seen == [{}]
+    assert named_now() == shared

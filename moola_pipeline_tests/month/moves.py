@@ -2,15 +2,26 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import dagster as dg
+import numpy as np
+import torch
+from mlflow import MlflowClient
+
+from moola_pipeline.automation import sensors
+from moola_pipeline.automation.schedules import weekly_retrain
+from moola_pipeline.bars.manifest import read_bars
+from moola_pipeline.bars.store import registered_store
+from moola_pipeline.definitions import defs
 from moola_pipeline.errors import MoolaError
+from moola_pipeline.evaluation.promotion import Ruling
+from moola_pipeline.labels.registry import add_labels
 from moola_pipeline.storage.home import Home
-
-if TYPE_CHECKING:
-    import dagster as dg
-
-    from moola_pipeline.tracking.runs import MlflowClient
+from moola_pipeline.tracking.imported_promotion import judge_version
+from moola_pipeline.tracking.promotion_log import BY_HAND, apply_ruling, champion_before, read_log, reconcile
+from moola_pipeline.tracking.registry import champion_version, load_version, register
+from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
 
 MODEL = "moola-nq"
 SATURDAY = datetime(2025, 8, 2, 12, 0, tzinfo=UTC)
@@ -18,11 +29,6 @@ SATURDAY = datetime(2025, 8, 2, 12, 0, tzinfo=UTC)
 
 def register_variant(home: Home, version: str, turned: bool) -> str:
     """A version with the same weights but for the type: turned round, or moved by a hair's breadth."""
-    import torch
-
-    from moola_pipeline.tracking.registry import load_version, register
-    from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
-
     model, facts = load_version(home, f"models:/{MODEL}/{version}")
     outer = model.classifier.type_head.outer
     with torch.no_grad():
@@ -36,40 +42,25 @@ def register_variant(home: Home, version: str, turned: bool) -> str:
 
 def judged(home: Home, version: str) -> Any:
     """What the rule says of a version beside the champion, carried out and logged."""
-    import numpy as np
-
-    from moola_pipeline.tracking.imported_promotion import judge_version
-    from moola_pipeline.tracking.promotion_log import apply_ruling
-
     ruling = judge_version(home, MODEL, version, {}, np.random.default_rng(0))
     return apply_ruling(home, client_of(home), MODEL, version, ruling)
 
 
 def promoted(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
     """Make a version champion by hand, as `moola registry promote` does."""
-    from moola_pipeline.evaluation.promotion import Ruling
-    from moola_pipeline.tracking.promotion_log import BY_HAND, apply_ruling
-
     ruling = Ruling(True, "hand", champion_of(home), BY_HAND, reason, None, rolls_back)
     apply_ruling(home, client_of(home), MODEL, version, ruling)
 
 
 def rolled_back(home: Home) -> str | None:
     """Make the champion before champion again; which that is."""
-    from moola_pipeline.tracking.promotion_log import champion_before, reconcile
-
     version = champion_before(reconcile(home, client_of(home), MODEL), MODEL)
     promoted(home, version, "restored", rolls_back=True)
     return champion_of(home)
 
 
-def sensor_tick(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
+def sensor_tick(instance: dg.DagsterInstance) -> dg.RunRequest | str:
     """What the sensor answers now, files taken without waiting for them to rest."""
-    import dagster as dg
-
-    from moola_pipeline.automation import sensors
-    from moola_pipeline.definitions import defs
-
     usual, sensors.SETTLE_SECONDS = sensors.SETTLE_SECONDS, 0.0
     try:
         with dg.build_sensor_context(
@@ -80,19 +71,13 @@ def sensor_tick(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
         sensors.SETTLE_SECONDS = usual
 
 
-def schedule_tick(instance: "dg.DagsterInstance") -> "dg.RunRequest | str":
+def schedule_tick(instance: dg.DagsterInstance) -> dg.RunRequest | str:
     """What the weekly schedule answers on SATURDAY."""
-    import dagster as dg
-
-    from moola_pipeline.automation.schedules import weekly_retrain
-
     return answer(weekly_retrain(dg.build_schedule_context(instance, scheduled_execution_time=SATURDAY)))
 
 
-def answer(found: Any) -> "dg.RunRequest | str":
+def answer(found: Any) -> dg.RunRequest | str:
     """The run that was asked for, or why none was."""
-    import dagster as dg
-
     return found if isinstance(found, dg.RunRequest) else str(found.skip_message)
 
 
@@ -102,10 +87,8 @@ def launch_config() -> dict[str, Any]:
     return {"resources": {"pipeline": {"config": chosen}}}
 
 
-def carry_out(instance: "dg.DagsterInstance", job: str, config: Any, assets: Any) -> list[str]:
+def carry_out(instance: dg.DagsterInstance, job: str, config: Any, assets: Any) -> list[str]:
     """Run a job in this process; the assets made, in order."""
-    from moola_pipeline.definitions import defs
-
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance, run_config={**config, **quiet}, asset_selection=assets, raise_on_error=False
@@ -117,32 +100,22 @@ def carry_out(instance: "dg.DagsterInstance", job: str, config: Any, assets: Any
 
 def take_labels(home: Home, path: Path) -> None:
     """Register a file of labels, as `moola labels add` does."""
-    from moola_pipeline.bars.manifest import read_bars
-    from moola_pipeline.bars.store import registered_store
-    from moola_pipeline.labels.registry import add_labels
-
     store = registered_store(home)
     add_labels(store.labels, path, read_bars(store), drop_bad=False)
 
 
 def champion_of(home: Home) -> str | None:
     """The version that answers in a home."""
-    from moola_pipeline.tracking.registry import champion_version
-
     return champion_version(home, MODEL)
 
 
 def promotion_log(home: Home) -> list[Any]:
     """Who was champion in a home, oldest first."""
-    from moola_pipeline.tracking.promotion_log import read_log
-
     return read_log(home, MODEL)
 
 
-def client_of(home: Home) -> "MlflowClient":
+def client_of(home: Home) -> MlflowClient:
     """MLflow's client of a home."""
-    from moola_pipeline.tracking.runs import open_store
-
     return open_store(home)
 
 

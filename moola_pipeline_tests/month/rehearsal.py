@@ -1,5 +1,6 @@
-"""`moola selftest --month`: a month of use in a home of its own, step by step, by the same machinery."""
+"""A month of use in a home of its own, step by step, by the machinery that a person switches on."""
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -7,9 +8,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from moola_pipeline.cli.month_moves import (
+import dagster as dg
+import pandas as pd
+
+from moola_pipeline.automation.jobs import PREDICTING
+from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.schema import RAW_COLUMNS
+from moola_pipeline.bars.sessions import session_of
+from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
+from moola_pipeline.bars.store import registered_store
+from moola_pipeline.cli.bench import nothing_elsewhere
+from moola_pipeline.errors import MoolaError
+from moola_pipeline.labels.chosen_splits import remember_choice
+from moola_pipeline.labels.simulated_annotator import draw_labels
+from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.resources.instance import open_instance, prepare_instance
+from moola_pipeline.storage.atomic_write import publish_bytes, publishing
+from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.promotion_log import reigns_on
+from moola_pipeline.tracking.registry import load_version
+from moola_pipeline_tests.month.moves import (
     MODEL,
     carry_out,
     champion_of,
@@ -24,12 +44,7 @@ from moola_pipeline.cli.month_moves import (
     sensor_tick,
     take_labels,
 )
-from moola_pipeline.errors import MoolaError
-from moola_pipeline.storage.home import Home
-
-if TYPE_CHECKING:
-    import dagster as dg
-
+from moola_pipeline_tests.surroundings import surroundings_kept
 
 MONTHS = ((2025, 3, 60), (2025, 4, 60), (2025, 5, 60), (2025, 6, 60), (2025, 7, 110))
 """Labeled months and their windows; the last one comes when the model is in use. A month has more than 20
@@ -52,13 +67,12 @@ class Rehearsal:
     """The home of a rehearsal and what has been done in it."""
 
     home: Home
-    say: Callable[[str], None]
+    show: Callable[[Step], None]
     steps: list[Step] = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, str]]:
         """Time a step; what stands under `said` at its end is shown, a MoolaError in it is its failure."""
-        self.say(name)
         told, started = {"said": ""}, time.monotonic()
         try:
             yield told
@@ -66,19 +80,18 @@ class Rehearsal:
         except MoolaError as fault:
             told["said"], passed = str(fault), False
         self.steps.append(Step(name, passed, told["said"], round(time.monotonic() - started, 1)))
+        self.show(self.steps[-1])
 
 
-def rehearse(folder: Path, say: Callable[[str], None]) -> list[Step]:
+def rehearse(folder: Path, show: Callable[[Step], None]) -> list[Step]:
     """Play a month of use: train, new bars, new labels, promotions, a rollback, a move of the home.
 
     Args:
         folder: Empty; the home is made in it, twice where it is moved.
-        say: Shows the name of a step as it begins.
+        show: Called with each step as it ends.
     """
-    from moola_pipeline.resources.instance import open_instance, prepare_instance
-
     files, home = folder / "files", Home(folder / "home")
-    play = Rehearsal(home, say)
+    play = Rehearsal(home, show)
     with play.step("a simulated market, registered as if it were real") as told:
         told["said"] = make_files(files)
     prepare_instance(home)
@@ -93,14 +106,6 @@ def rehearse(folder: Path, say: Callable[[str], None]) -> list[Step]:
 
 def make_files(folder: Path) -> str:
     """Bars and labels of MONTHS as a vendor and a person have them, the last month in files of its own."""
-    import pandas as pd
-
-    from moola_pipeline.bars.schema import RAW_COLUMNS
-    from moola_pipeline.bars.sessions import session_of
-    from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
-    from moola_pipeline.labels.simulated_annotator import draw_labels
-    from moola_pipeline.storage.atomic_write import publish_bytes, publishing
-
     periods = tuple(
         LabelPeriod(first_session=first, last_session=_month_end(first), windows=n)
         for first, n in ((date(year, month, 3 if month == 3 else 1), n) for year, month, n in MONTHS)
@@ -128,12 +133,7 @@ def _month_end(first: date) -> date:
     return (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
 
 
-def _until_in_use(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
-    from moola_pipeline.bars.manifest import add_bars
-    from moola_pipeline.bars.store import registered_store
-    from moola_pipeline.labels.chosen_splits import remember_choice
-    from moola_pipeline.labels.splits import SplitSettings
-
+def _until_in_use(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> None:
     with play.step("train on the months to June: the first champion") as told:
         add_bars(registered_store(play.home), files / BARS)
         take_labels(play.home, files / LABELS)
@@ -146,12 +146,7 @@ def _until_in_use(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") 
         told["said"] = f"version {champion} is champion"
 
 
-def _new_month(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
-    import pandas as pd
-
-    from moola_pipeline.automation.jobs import PREDICTING
-    from moola_pipeline.storage.atomic_write import publish_bytes
-
+def _new_month(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> None:
     inbox = play.home.data / "inbox"
     with play.step("July dropped into the inbox: the sensor launches, nothing is retrained") as told:
         inbox.mkdir(parents=True, exist_ok=True)
@@ -173,7 +168,7 @@ def _new_month(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> 
         told["said"] = str(said)
 
 
-def _new_labels(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") -> None:
+def _new_labels(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> None:
     with play.step("no new labels: the weekly training has nothing to do") as told:
         said = schedule_tick(instance)
         require(isinstance(said, str), "weekly_retrain must not start on the same labels")
@@ -193,8 +188,6 @@ def _new_labels(play: Rehearsal, files: Path, instance: "dg.DagsterInstance") ->
 
 def _contests(play: Rehearsal) -> None:
     """Challengers whose worth is known, judged by the rule; and the way back."""
-    from moola_pipeline.tracking.promotion_log import reigns_on
-
     home, before = play.home, champion_of(play.home)
     with play.step("a challenger made worse (its types turned round) is not promoted") as told:
         worse = register_variant(home, str(before), turned=True)
@@ -223,30 +216,19 @@ def _contests(play: Rehearsal) -> None:
 
 
 def _moved(play: Rehearsal, target: Path) -> None:
-    from moola_pipeline.tracking.registry import load_version
-
     with play.step("a moved home still loads its champion") as told:
-        import os
-
         os.chdir(target.parent)
         play.home.root.rename(target)
         _, facts = load_version(Home(target), f"models:/{MODEL}@champion")
         told["said"] = f"version {facts['model_version']} from its new place"
 
 
-def rehearse_in_a_temporary_home(say: Callable[[str], None]) -> list[Step]:
+def rehearse_in_a_temporary_home(show: Callable[[Step], None]) -> list[Step]:
     """`rehearse` in a folder that is removed after it."""
-    import os
-
-    from moola_pipeline.cli.own_stores import nothing_elsewhere
-
-    place, before = Path.cwd(), {name: os.environ.get(name) for name in ("MOOLA_HOME", "DAGSTER_HOME")}
-    try:
-        with nothing_elsewhere(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with surroundings_kept(), nothing_elsewhere():
+        place = Path.cwd()
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             try:
-                return rehearse(Path(folder), say)
+                return rehearse(Path(folder), show)
             finally:
                 os.chdir(place)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})

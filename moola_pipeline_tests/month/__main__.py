@@ -1,0 +1,27 @@
+"""Plays a month of use in a home of its own, which is removed after it; ends with 1 if a step failed.
+
+A first champion, new bars in the inbox, new labels, promotions, rollbacks, a home that moves.
+"""
+
+import sys
+
+import click
+
+from moola_pipeline.cli.run import quiet_libraries
+from moola_pipeline_tests.month.rehearsal import Step, rehearse_in_a_temporary_home
+
+
+def main() -> int:
+    """Play it; 1 if a step did not do what it must."""
+    quiet_libraries()
+    return int(not all(step.passed for step in rehearse_in_a_temporary_home(_show)))
+
+
+def _show(step: Step) -> None:
+    click.echo(
+        f"{'ok' if step.passed else 'FAIL':<4}  {step.seconds:6.1f} s  {step.name}\n{'':16}{step.said}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
