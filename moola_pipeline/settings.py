@@ -1,7 +1,7 @@
 """Profiles: named settings of every stage."""
 
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,9 +10,7 @@ from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.training.settings import FinetuneSettings, ObjectiveName, PretrainSettings
 
 ProfileName = Literal["auto", "smoke", "demo", "full", "study"]
-ArmName = Literal["scratch", "noisy_student"] | ObjectiveName
-"""How an encoder came to be before the labels: from random weights, taught, or by an objective."""
-OBJECTIVE_NAMES: tuple[ObjectiveName, ...] = ("hidden_blocks", "span_structure", "next_leg", "two_views")
+OBJECTIVE_NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 
 
 class ReportSettings(BaseModel):

@@ -69,11 +69,6 @@ class FinetuneResult:
     best_epoch: int
     stopped: str = ""
 
-    @property
-    def best_loss(self) -> float:
-        """Validation loss of the epoch that was kept."""
-        return self.history[self.best_epoch]["val_loss"]
-
 
 def finetune(
     encoder: Encoder,

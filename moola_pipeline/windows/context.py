@@ -4,7 +4,6 @@ import numpy as np
 
 BARS_BEFORE_START = 45
 SUMMARY_BARS = 20
-N_SUMMARIES = 21
 
 
 def paths_before(close: np.ndarray, atr: np.ndarray, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
