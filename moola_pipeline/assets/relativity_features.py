@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
-from xml.etree.ElementTree import Element
 
 import dagster as dg
 import numpy as np
@@ -14,15 +13,9 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.features.gates import feature_table_figures, is_dense, is_spread, weakest
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES, FEATURES, MIN_DENSITY, MIN_SPREAD, Feature
-from moola_pipeline.report.svg import add, markup
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
-
-NAME_WIDTH, BAR_WIDTH, ROW_HEIGHT, TOP = 190, 220, 18, 30
-GAP = 40
-PASSES, FAILS, LIMIT, INK = "#3b7dd8", "#c0392b", "#111111", "#333333"
-FONT = "12px ui-sans-serif, system-ui, sans-serif"
 
 
 def figure_table(figures: pd.DataFrame) -> dg.TableMetadataValue:
@@ -34,25 +27,18 @@ def figure_table(figures: pd.DataFrame) -> dg.TableMetadataValue:
 
 def gate_picture(features: Sequence[Feature], density: np.ndarray, spread: np.ndarray) -> str:
     """Density and spread of each feature as bars with a mark at its gate: Markdown with the picture in it."""
-    width, height = NAME_WIDTH + 2 * BAR_WIDTH + GAP + 30, TOP + ROW_HEIGHT * len(features) + 8
-    size = {"width": f"{width}", "height": f"{height}", "viewBox": f"0 0 {width} {height}"}
-    picture = Element("svg", {**size, "xmlns": "http://www.w3.org/2000/svg", "style": f"font: {FONT}"})
-    add(picture, "rect", width="100%", height="100%", fill="white")
-    left = {"density: share of values that are not 0": NAME_WIDTH}
-    left["spread: 1st to 99th percentile of range"] = NAME_WIDTH + BAR_WIDTH + GAP
-    for title, x in left.items():
-        add(picture, "text", title, x=x, y=16, fill=INK)
-    for i, feature in enumerate(features):
-        y = TOP + ROW_HEIGHT * i
-        add(picture, "text", feature.name, x=NAME_WIDTH - 8, y=y + 11, text_anchor="end", fill=INK)
-        shown = (density[i], feature.min_density), (spread[i], feature.min_spread)
-        for x, (share, least) in zip(left.values(), shown, strict=True):
-            color = PASSES if share >= least else FAILS
-            length = BAR_WIDTH * min(float(share), 1.0)
-            add(picture, "rect", x=x, y=y + 2, width=length, height=ROW_HEIGHT - 6, fill=color)
-            gate = x + BAR_WIDTH * least - 1
-            add(picture, "rect", x=gate, y=y, width=2, height=ROW_HEIGHT - 2, fill=LIMIT)
-    encoded = base64.b64encode(markup(picture).encode()).decode()
+    from moola_pipeline.plotting import picture_file
+    from moola_pipeline.report.feature_charts import gate_figure
+
+    least_density, least_spread = (
+        np.array([getattr(feature, name) for feature in features]) for name in ("min_density", "min_spread")
+    )
+    shown = {
+        "density: share of values that are not 0": (density, least_density),
+        "spread: 1st to 99th percentile of range": (spread, least_spread),
+    }
+    picture = picture_file(gate_figure([feature.name for feature in features], shown), ".svg")
+    encoded = base64.b64encode(picture).decode()
     return f"![density and spread of each feature](data:image/svg+xml;base64,{encoded})"
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
 from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS, answer_of, resident_mb
-from moola_pipeline.inference.plots import GRID, picture_file
+from moola_pipeline.plotting import BLUE, GREEN, INK, ORANGE, RED, house_style, picture_file
 
 REPEATS = 3
 TILE_BARS = 180_000
@@ -138,9 +138,9 @@ class _Clock:
 
 
 LINES = {
-    "features": ("features of all bars", "#1f4fd8"),
-    "gathered": ("every window copied once", "#2a9d8f"),
-    "epoch": (f"an epoch of {EPOCH_WINDOWS:,} windows", "#c26a00"),
+    "features": ("features of all bars", BLUE, "o"),
+    "gathered": ("every window copied once", GREEN, "s"),
+    "epoch": (f"an epoch of {EPOCH_WINDOWS:,} windows", ORANGE, "^"),
 }
 
 
@@ -160,28 +160,24 @@ def scaling_table(found: list[Scaled]) -> list[str]:
     ]
 
 
+@house_style()
 def scaling_picture(found: list[Scaled]) -> bytes:
     """Processor seconds and memory over bars, both axes by powers of ten, as an SVG file."""
     figure = Figure((9.0, 3.6), layout="constrained")
     seconds, memory = figure.subplots(1, 2)
     bars = [one.bars for one in found]
-    for name, (label, color) in LINES.items():
-        seconds.loglog(bars, [getattr(one, name) for one in found], "o-", color=color, label=label)
-    memory.loglog(bars, [one.peak_mb - one.before_mb for one in found], "o-", color="#d1495b", label="peak")
-    memory.loglog(
-        bars, [one.arrays_mb for one in found], "o--", color="#111111", label="arrays that must be held"
-    )
+    for name, (label, color, mark) in LINES.items():
+        seconds.loglog(bars, [getattr(one, name) for one in found], f"{mark}-", color=color, label=label)
+    memory.loglog(bars, [one.peak_mb - one.before_mb for one in found], "o-", color=RED, label="peak")
+    memory.loglog(bars, [one.arrays_mb for one in found], "s--", color=INK, label="arrays that must be held")
     _frame(seconds, bars, "processor seconds")
     _frame(memory, bars, "MB above the code")
     return picture_file(figure, ".svg")
 
 
 def _frame(axes: Axes, bars: list[int], title: str) -> None:
-    axes.set_title(title, loc="left")
+    axes.set_title(title)
     axes.set_xlabel("one-minute bars")
     axes.set_xticks(bars, [f"{n / 1e6:g}M" for n in bars], minor=False)
     axes.minorticks_off()
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend()

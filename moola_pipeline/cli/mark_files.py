@@ -71,7 +71,8 @@ def write_marks(out: Path, found: "Predictions", table: "pd.DataFrame", source: 
 def plot_marks(plot: Path, found: "Predictions", table: "pd.DataFrame", file: str, model: str) -> str:
     """Draw the last session and what was found in it; which session, in a line."""
     from moola_pipeline.inference.platforms import drawn_marks
-    from moola_pipeline.inference.plots import draw_expansions, draw_session, picture_file
+    from moola_pipeline.inference.plots import draw_expansions, draw_session
+    from moola_pipeline.plotting import picture_file
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     bars = table.loc[table["session"].to_numpy() == table["session"].iloc[-1]]

@@ -148,7 +148,8 @@ def _swings(bars: "pd.DataFrame", tick_points: float, k: float, atr: int) -> "pd
 def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str, title: str) -> None:
     import numpy as np
 
-    from moola_pipeline.inference.plots import draw_session, draw_swings, picture_file
+    from moola_pipeline.inference.plots import draw_session, draw_swings
+    from moola_pipeline.plotting import picture_file
     from moola_pipeline.storage.atomic_write import publish_bytes
 
     drawn = bars.loc[bars["session"].to_numpy() == np.datetime64(session)]

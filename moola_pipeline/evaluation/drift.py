@@ -129,7 +129,8 @@ def compare(
         p_retracement: (n,) of the expansions in these windows.
         rng: Source of the resamples.
     """
-    from moola_pipeline.report.drift_chart import drift_chart
+    from moola_pipeline.plotting import picture_file
+    from moola_pipeline.report.feature_charts import drift_figure
 
     values = new.features[new.warm]
     if not len(values):
@@ -143,7 +144,8 @@ def compare(
         judge_mix(reference, marks["p_retracement"].to_numpy(float), rng),
         judge_calibration(is_retracement, p_retracement, rng),
     ]
-    return Drift(findings, shifts, rates, drift_chart(shifts, reference, rates.session, rates.rate))
+    figure = drift_figure(shifts, reference, rates.session, rates.rate)
+    return Drift(findings, shifts, rates, picture_file(figure, ".svg"))
 
 
 def known_reference(facts: Mapping[str, Any]) -> Reference | None:

@@ -1,11 +1,7 @@
 """Pictures of bars for a person: a session as candles over the clock, and what was found in it."""
 
-import io
-import warnings
-
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
@@ -15,23 +11,26 @@ from matplotlib.ticker import StrMethodFormatter
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import NEW_YORK
+from moola_pipeline.plotting import BLUE, GREEN, INK, ORANGE, PAPER, RED, house_style
 
 DOTS_PER_INCH = 150
 HEIGHT, LEAST_WIDTH, MARGINS = 9.0, 12.0, 1.2
 """Inches of a picture, and what the sides of its plot take."""
 MINUTE_WIDTH, LEAST_MINUTES = 0.018, 60
 """Inches that a minute takes (2.7 pixels: a whole session is about 3,900 wide), and how many are shown."""
-TYPE_COLORS = {"consolidation": "#1f4fd8", "retracement": "#c26a00"}
+TYPE_COLORS = {"consolidation": BLUE, "retracement": ORANGE}
+TYPE_LINES = {"consolidation": "solid", "retracement": "dashed"}
 MINUTE = 1 / (24 * 60)
 """On the time axis, which counts days."""
-RISE, FALL, SWING, MARK, GRID = "#2a9d8f", "#d1495b", "#1f4fd8", "#111111", "#e6e6e6"
+RISE, FALL, SWING, MARK = GREEN, RED, BLUE, INK
 
 
+@house_style()
 def draw_session(bars: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
     """Draw the bars of one session as candles; a candle stands at its bar's open, New York time.
 
     What else is found in the session goes on the same axes, by UTC times and prices, as
-    `draw_swings` does; `picture_file` writes the figure.
+    `draw_swings` does; `plotting.picture_file` writes the figure.
 
     Args:
         bars: `timestamp` (UTC bar opens) and PRICE_COLUMNS of one session, at least one bar.
@@ -42,12 +41,13 @@ def draw_session(bars: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
     width = MINUTE_WIDTH * (last - first) / MINUTE + MARGINS
     figure = Figure((max(width, LEAST_WIDTH), HEIGHT), DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot(xlim=(first - MINUTE, last + MINUTE))
-    axes.set_title(title, loc="left", parse_math=False)
+    axes.set_title(title)
     _draw_candles(axes, opened_at, bars[list(PRICE_COLUMNS)].to_numpy(float))
     _label_axes(axes, bars["timestamp"].dt.tz_convert(NEW_YORK).iloc[0])
     return figure, axes
 
 
+@house_style()
 def draw_swings(axes: Axes, bars: pd.DataFrame, swings: pd.DataFrame) -> None:
     """Add the zigzag: lines from pivot to pivot, and a mark at the close that confirmed each.
 
@@ -71,13 +71,14 @@ def draw_swings(axes: Axes, bars: pd.DataFrame, swings: pd.DataFrame) -> None:
             marker=mark,
             markersize=5,
             markerfacecolor=MARK,
-            markeredgecolor="white",
+            markeredgecolor=PAPER,
             markeredgewidth=0.5,
             label=f"close that confirmed a {kind}",
         )
-    axes.figure.legend(loc="outside lower right", ncols=3, frameon=False)
+    axes.figure.legend(loc="outside lower right", ncols=3)
 
 
+@house_style()
 def draw_expansions(axes: Axes, expansions: pd.DataFrame) -> None:
     """Add expansions: a frame around the bars of each, and the probability of its type above it.
 
@@ -88,33 +89,20 @@ def draw_expansions(axes: Axes, expansions: pd.DataFrame) -> None:
     """
     for kind, color in TYPE_COLORS.items():
         name = f"expansion after a {kind}"
-        for row in expansions.loc[expansions["label"] == kind].itertuples():
-            first, last = date2num(row.started_at) - 0.5 * MINUTE, date2num(row.ended_at) + 0.5 * MINUTE
-            frame = Rectangle((first, row.low), last - first, row.high - row.low, facecolor=color, alpha=0.18)
-            axes.add_patch(frame)
-            edge = {"fill": False, "edgecolor": color, "linewidth": 1.4, "label": name}
-            axes.add_patch(Rectangle((first, row.low), last - first, row.high - row.low, **edge))
-            axes.annotate(
-                f"{row.probability:.2f}", (first, row.high), (0, 3), textcoords="offset points", color=color
-            )
+        found = expansions.loc[expansions["label"] == kind]
+        lefts = date2num(found["started_at"]) - 0.5 * MINUTE
+        widths = date2num(found["ended_at"]) + 0.5 * MINUTE - lefts
+        lows, heights = found["low"].to_numpy(float), (found["high"] - found["low"]).to_numpy(float)
+        spans = np.column_stack([lefts, widths, lows, heights]).tolist()
+        for (left, width, low, height), probability in zip(spans, found["probability"], strict=True):
+            axes.add_patch(Rectangle((left, low), width, height, facecolor=color, alpha=0.18))
+            edge = {"edgecolor": color, "linewidth": 1.4, "linestyle": TYPE_LINES[kind], "label": name}
+            axes.add_patch(Rectangle((left, low), width, height, fill=False, **edge))
+            above = {"xytext": (0, 3), "textcoords": "offset points", "color": color}
+            axes.annotate(f"{probability:.2f}", (left, low + height), **above)
             name = "_"  # one frame stands for all in the legend
     if len(expansions):
-        axes.figure.legend(loc="outside lower right", ncols=2, frameon=False)
-
-
-def picture_file(figure: Figure, suffix: str) -> bytes:
-    """A figure as a file: the same bytes for the same picture.
-
-    Args:
-        figure: From `draw_session`.
-        suffix: .png or .svg.
-    """
-    content = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "moola"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a file may be named in any script
-        undated = {"Date": None} if suffix == ".svg" else None
-        figure.savefig(content, format=suffix.removeprefix("."), metadata=undated)
-    return content.getvalue()
+        axes.figure.legend(loc="outside lower right", ncols=2)
 
 
 def _draw_candles(axes: Axes, opened_at: np.ndarray, prices: np.ndarray) -> None:
@@ -138,6 +126,5 @@ def _label_axes(axes: Axes, local: pd.Timestamp) -> None:
     axes.yaxis.set_label_position("right")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     axes.set_ylabel("index points")
-    axes.set_axisbelow(True)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.spines[["top", "left"]].set_visible(False)
+    axes.spines["left"].set_visible(False)
+    axes.spines["right"].set_visible(True)

@@ -1,19 +1,31 @@
-"""A window as a candle chart: what was marked above it, what the model found below it."""
+"""A window as a candle chart: what was labeled above it, what the model found below it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from moola_pipeline.report import svg
+from moola_pipeline.plotting import BLUE, INK, ORANGE, PAPER, SOFT, house_style
 from moola_pipeline.report.data import GalleryWindow
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
+from moola_pipeline.report.style import LINE_HEIGHT, ROUND, free_rows, panel, pixel_rows
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
-PLOT_HEIGHT = 170
-ROW_HEIGHT = 17
-LABEL_BARS_PER_CHARACTER = 2.6
-"""Width of a character in bars on the narrowest page, where a bar is about 2.4 pixels wide."""
+PLOT_HEIGHT, ROW_HEIGHT, LEFT, RIGHT = 170, LINE_HEIGHT + 2, 50, 8
+CHARACTER_BARS = 2.4
+"""Width of a character in bars, of which one is 3 pixels wide."""
+MARKED = {
+    "truth": {"facecolor": BLUE, "linewidth": 0},
+    "predicted": {"facecolor": "none", "edgecolor": ORANGE, "linewidth": 1.5, "linestyle": (0, (3.3, 2))},
+}
+"""Ground that is shaded, and a frame that is dashed."""
+STRENGTH = {"truth": 0.16, "predicted": 1.0}
+FAINT = {"truth": 0.08, "predicted": 0.4}
+"""Where labels are not complete."""
 
 
 @dataclass(frozen=True)
@@ -22,109 +34,99 @@ class _Span:
     last: int
     text: str
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Bars that the span or its name takes."""
+        width = CHARACTER_BARS * len(self.text)
+        left = self.last + 1 - width if self.ends_left else self.first
+        return min(left, self.first), max(left + width, self.last + 1)
 
-def candle_picture(window: GalleryWindow) -> str:
+    @property
+    def ends_left(self) -> bool:
+        """In the right half the name is written leftward from the last bar, so that it is not cut off."""
+        return self.first + self.last + 1 > WINDOW_BARS
+
+
+@house_style()
+def candle_figure(window: GalleryWindow) -> Figure:
     """The window's candles (up hollow, down filled) between two strips of expansions."""
     n_bars = len(window.close)
     truth = [_Span(first, last, _named(kind, sign)) for first, last, kind, sign in window.truth]
     predicted = [_Span(a, b, f"{_named(kind, sign)} {p:.2f}") for a, b, kind, sign, p in window.predicted]
-    above, below = _rows(truth, n_bars), _rows(predicted, n_bars)
+    above, below = (free_rows([span.reach for span in spans]) for spans in (truth, predicted))
     top = 4 + ROW_HEIGHT * (1 + max(above, default=0))
     bottom = top + PLOT_HEIGHT
-    strip = bottom + 6
-    axis = strip + ROW_HEIGHT * (1 + max(below, default=0)) + 4
+    foot = bottom + 10 + ROW_HEIGHT * (1 + max(below, default=0))
     counted = f"{len(truth)} labeled and {len(predicted)} predicted expansions"
-    picture = svg.drawing(axis + 34, f"Window {window.window_id}: {n_bars} one-minute bars, {counted}")
-    _price_axis(picture, window, top)
-    _spans(picture, truth, above, n_bars, edge=top, away=-1, box=(top, bottom), style="truth")
-    _spans(picture, predicted, below, n_bars, edge=strip, away=1, box=(top, bottom), style="predicted")
-    _candles(svg.stretched(picture, n_bars, top, PLOT_HEIGHT), window)
-    _bar_axis(picture, n_bars, axis)
-    return svg.markup(picture)
+    said = f"Window {window.window_id}: {n_bars} one-minute bars, {counted}"
+    axes = panel(said, foot + 36, left=LEFT, right=RIGHT, top=top, bottom=foot + 36 - bottom)
+    axes.set(xlim=(0, n_bars), ylim=_price_range(window))
+    axes.spines["bottom"].set_visible(False)
+    axes.grid(visible=False, axis="x")
+    axes.set_xticks([])
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+    rows = pixel_rows(axes)
+    _mark(axes, rows, truth, [top - ROW_HEIGHT * (row + 1) for row in above], "truth")
+    _mark(axes, rows, predicted, [bottom + 6 + ROW_HEIGHT * row for row in below], "predicted")
+    _draw_candles(axes, window)
+    _draw_bar_axis(rows, n_bars, foot)
+    return axes.get_figure(root=True)
 
 
 def _named(kind: str, direction: int) -> str:
     return f"{kind} {'↑' if direction > 0 else '↓' if direction < 0 else ''}".rstrip()
 
 
-def _rows(spans: Sequence[_Span], n_bars: int) -> list[int]:
-    """A row for each label so that no two in one row overlap, on a phone either."""
-    taken: list[list[tuple[float, float]]] = []
-    rows = []
-    for span in spans:
-        width = LABEL_BARS_PER_CHARACTER * len(span.text)
-        left = span.last + 1 - width if _ends_left(span, n_bars) else span.first
-        reach = (min(left, span.first), max(left + width, span.last + 1))
-        free = (row for row, used in enumerate(taken) if all(reach[0] >= b or reach[1] <= a for a, b in used))
-        row = next(free, len(taken))
-        if row == len(taken):
-            taken.append([])
-        taken[row].append(reach)
-        rows.append(row)
-    return rows
+def _mark(axes: Axes, rows: Axes, spans: Sequence[_Span], tops: Sequence[float], source: str) -> None:
+    """Shade or frame each span in the chart, and name it in its row of the strip."""
+    color = {"truth": BLUE, "predicted": ORANGE}[source]
+    for span, y in zip(spans, tops, strict=True):
+        alpha = (STRENGTH if CORE_FIRST <= span.first <= CORE_LAST else FAINT)[source]
+        axes.axvspan(span.first, span.last + 1, alpha=alpha, label=source, **MARKED[source])
+        bar = Rectangle((span.first, y + 13), span.last + 1 - span.first, 3, facecolor=color, label=source)
+        rows.add_artist(bar)
+        anchor, side = (span.last + 1, "right") if span.ends_left else (span.first, "left")
+        rows.text(anchor, y + 10.5, span.text, ha=side)
 
 
-def _ends_left(span: _Span, n_bars: int) -> bool:
-    """A label in the right half is written leftward from its last bar, so that it is not cut off."""
-    return span.first + span.last + 1 > n_bars
+def _draw_bar_axis(rows: Axes, n_bars: int, y: float) -> None:
+    rows.plot([0, n_bars], [y, y], color=SOFT, linewidth=1, label="axis")
+    core = [CORE_FIRST, CORE_LAST + 1]
+    rows.plot(core, [y, y], color=INK, linewidth=4, solid_capstyle="butt", label="core")
+    for bar in (0, CORE_FIRST, CORE_LAST):
+        rows.text(bar + 0.5, y + 15, f"{bar}", color=SOFT, ha="center")
+    rows.text(n_bars, y + 15, f"{n_bars - 1}", color=SOFT, ha="right")
+    rows.text(n_bars / 2, y + 30, "bar (minutes)", color=SOFT, ha="center")
 
 
-def _spans(
-    picture: Element,
-    spans: Sequence[_Span],
-    rows: Sequence[int],
-    n_bars: int,
-    *,
-    edge: float,
-    away: int,
-    box: tuple[float, float],
-    style: str,
-) -> None:
-    for span, row in zip(spans, rows, strict=True):
-        x, width = svg.percent(span.first / n_bars), svg.percent((span.last + 1 - span.first) / n_bars)
-        known = "" if CORE_FIRST <= span.first <= CORE_LAST else " unknown"
-        box_style = f"{style} box{known}"
-        svg.add(picture, "rect", x=x, y=box[0], width=width, height=box[1] - box[0], class_=box_style)
-        y = edge + row * ROW_HEIGHT if away > 0 else edge - (row + 1) * ROW_HEIGHT
-        svg.add(picture, "rect", x=x, y=y + 12, width=width, height=3, class_=f"{style} bar")
-        ends_left = _ends_left(span, n_bars)
-        anchor = svg.percent((span.last + 1 if ends_left else span.first) / n_bars)
-        svg.add(picture, "text", span.text, x=anchor, y=y + 10, class_="name end" if ends_left else "name")
+def _draw_candles(axes: Axes, window: GalleryWindow) -> None:
+    """Wicks, rising and falling bodies as one path each: few bytes for many bars.
+
+    As artists, not patches, which would be walked through for the limits of the axes.
+    """
+    prices = (window.open, window.high, window.low, window.close)
+    opens, highs, lows, closes = (np.asarray(price, float) for price in prices)
+    middle, rising = np.arange(len(closes)) + 0.5, closes >= opens
+    stroke = {"edgecolor": INK, "linewidth": 1}
+    wicks = np.array([[middle, lows], [middle, highs]]).transpose(2, 0, 1)
+    axes.add_artist(PathPatch(_joined(wicks, closed=False), fill=False, label="wicks", **stroke))
+    left, right = middle - 0.35, middle + 0.35
+    corners = np.array([[left, opens], [right, opens], [right, closes], [left, closes]]).transpose(2, 0, 1)
+    for name, chosen, color in (("rise", rising, PAPER), ("fall", ~rising, INK)):
+        bodies = _joined(corners[chosen], closed=True)
+        axes.add_artist(PathPatch(bodies, facecolor=color, label=name, **stroke))
 
 
-def _price_axis(picture: Element, window: GalleryWindow, top: float) -> None:
-    low, high = _price_range(window)
-    for price in svg.round_ticks(low, high, at_most=4):
-        y = top + (high - price) / (high - low) * PLOT_HEIGHT
-        svg.add(picture, "line", x1="0%", x2="100%", y1=y, y2=y, class_="grid")
-        svg.add(picture, "text", f"{price:,.10g}", x=0, dx=-6, y=y + 4, class_="tick end")
-
-
-def _bar_axis(picture: Element, n_bars: int, y: float) -> None:
-    svg.add(picture, "line", x1="0%", x2="100%", y1=y, y2=y, class_="axis")
-    core = {"x1": svg.percent(CORE_FIRST / n_bars), "x2": svg.percent((CORE_LAST + 1) / n_bars)}
-    svg.add(picture, "line", **core, y1=y, y2=y, class_="core")
-    for bar in (0, CORE_FIRST, CORE_LAST, n_bars - 1):
-        last = bar == n_bars - 1
-        x = svg.percent(1.0 if last else (bar + 0.5) / n_bars)
-        svg.add(picture, "text", f"{bar}", x=x, y=y + 15, class_=f"tick {'end' if last else 'middle'}")
-    svg.add(picture, "text", "bar (minutes)", x="50%", y=y + 30, class_="tick middle")
-
-
-def _candles(plot: Element, window: GalleryWindow) -> None:
-    low, high = _price_range(window)
-    rising = np.asarray(window.close) >= np.asarray(window.open)
-    scale = PLOT_HEIGHT / (high - low)
-    opens, highs, lows, closes = (
-        (high - np.asarray(prices, float)) * scale
-        for prices in (window.open, window.high, window.low, window.close)
-    )
-    bars = range(len(closes))
-    wicks = "".join(f"M{t + 0.5:g} {highs[t]:.1f}V{lows[t]:.1f}" for t in bars)
-    svg.add(plot, "path", d=wicks, class_="wick")
-    for style, chosen in (("rise", rising), ("fall", ~rising)):
-        bodies = "".join(f"M{t + 0.15:g} {opens[t]:.1f}h.7V{closes[t]:.1f}h-.7z" for t in bars if chosen[t])
-        svg.add(plot, "path", d=bodies, class_=style)
+def _joined(shapes: np.ndarray, *, closed: bool) -> Path:
+    """(n, corners, 2) shapes as one path."""
+    n, n_corners, _ = shapes.shape
+    codes = np.full((n, n_corners + closed), Path.LINETO)
+    codes[:, 0] = Path.MOVETO
+    if closed:
+        codes[:, -1] = Path.CLOSEPOLY
+        shapes = np.concatenate([shapes, shapes[:, :1]], axis=1)
+    return Path(shapes.reshape(-1, 2), codes.ravel())
 
 
 def _price_range(window: GalleryWindow) -> tuple[float, float]:

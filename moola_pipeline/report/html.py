@@ -5,17 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.report.candles import candle_picture
-from moola_pipeline.report.charts import score_picture
-from moola_pipeline.report.curves import (
-    delay_picture,
-    learning_picture,
-    loss_picture,
-    path_pictures,
-    reliability_picture,
-)
+from moola_pipeline.report.candles import candle_figure
 from moola_pipeline.report.data import (
     HEADLINE_METRICS,
     GalleryWindow,
@@ -23,8 +17,17 @@ from moola_pipeline.report.data import (
     LossCurves,
     ReportData,
 )
-from moola_pipeline.report.label_mix import mix_picture
+from moola_pipeline.report.figures import (
+    delay_figure,
+    learning_figure,
+    loss_figure,
+    mix_figure,
+    path_figures,
+    reliability_figure,
+    score_figure,
+)
 from moola_pipeline.report.metric_catalog import COUNTED, QUESTIONS, SHORT, metric
+from moola_pipeline.report.style import inline_svg
 from moola_pipeline.report.summary import summary_lines
 from moola_pipeline.report.tables import (
     group_tables,
@@ -77,18 +80,18 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         band=TARGET_BAND,
         answers=verdict(data),
         headline=headline_rows(data),
-        picture=score_picture(data),
+        picture=score_figure(data),
         questions=QUESTIONS,
         tables=score_tables(data),
         rivals=rivals(data),
         headline_keys=HEADLINE_METRICS,
         groups=group_tables(data),
         sides=side_tables(data),
-        delay=delay_picture(details.delay_curve, data.metrics.get("event_f1_macro")),
-        reliability=reliability_picture(details.calibration) if details.calibration else None,
-        paths=path_pictures(details.event_study),
-        mix=mix_picture(details.class_mix),
-        learning=learning_picture(details.learning_curve),
+        delay=delay_figure(details.delay_curve, data.metrics.get("event_f1_macro")),
+        reliability=reliability_figure(details.calibration) if details.calibration else None,
+        paths=path_figures(details.event_study),
+        mix=mix_figure(details.class_mix),
+        learning=learning_figure(details.learning_curve),
         losses=_losses(curves),
         gallery=_ranked(gallery),
         missing=not_measured(data, gallery, curves),
@@ -106,22 +109,27 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, plain=plain)
+    environment.filters.update(
+        number=number,
+        plain=plain,
+        interval_text=interval_text,
+        drawn=lambda figure: Markup(inline_svg(figure)),
+    )
     environment.globals.update(metric=metric, short=SHORT, counted=COUNTED)
     return environment
 
 
-def _losses(curves: LossCurves) -> dict[str, str]:
+def _losses(curves: LossCurves) -> dict[str, Figure]:
     """Pictures of the trainings that recorded losses."""
     trainings = {"Pretraining": curves.pretraining, "Fine-tuning": curves.finetuning}
-    drawn = {title: loss_picture(lines, title) for title, lines in trainings.items()}
+    drawn = {title: loss_figure(lines, title) for title, lines in trainings.items()}
     return {title: picture for title, picture in drawn.items() if picture}
 
 
-def _ranked(gallery: Sequence[GalleryWindow]) -> dict[str, list[tuple[GalleryWindow, str]]]:
+def _ranked(gallery: Sequence[GalleryWindow]) -> dict[str, list[tuple[GalleryWindow, Figure]]]:
     """Windows with their pictures under the heading of their rank."""
     ranked = {
-        heading: [(window, candle_picture(window)) for window in gallery if window.rank == rank]
+        heading: [(window, candle_figure(window)) for window in gallery if window.rank == rank]
         for rank, heading in RANKS.items()
     }
     return {heading: windows for heading, windows in ranked.items() if windows}

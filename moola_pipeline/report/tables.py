@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from moola_pipeline.report.charts import interval_picture
 from moola_pipeline.report.data import (
     HEADLINE_METRICS,
     GalleryWindow,
@@ -98,12 +97,12 @@ class GroupTable:
 
     Attributes:
         columns: Keys of the scores.
-        rows: Group, and its score and picture by key.
+        rows: Group, and by key its score and that of all groups together.
     """
 
     title: str
     columns: list[str]
-    rows: list[tuple[str, dict[str, tuple[Score, str]]]]
+    rows: list[tuple[str, dict[str, tuple[Score, float | None]]]]
 
 
 GROUP_TITLES = {
@@ -130,10 +129,11 @@ def _group_table(data: ReportData, title: str, groups: Mapping[str, Scores]) -> 
     keys = dict.fromkeys(key for scores in groups.values() for key in scores)
     columns = sorted(keys, key=lambda key: metric(key).question != "identification")
 
-    def shown(scores: Scores) -> dict[str, tuple[Score, str]]:
+    def shown(scores: Scores) -> dict[str, tuple[Score, float | None]]:
         overall = {key: data.metrics.get(key) or data.metrics.get(f"{key}_macro") for key in scores}
-        levels = {key: one.estimate if one else None for key, one in overall.items()}
-        return {key: (score, interval_picture(score, levels[key])) for key, score in scores.items()}
+        return {
+            key: (score, one.estimate if (one := overall[key]) else None) for key, score in scores.items()
+        }
 
     return GroupTable(title, columns, [(group, shown(scores)) for group, scores in groups.items()])
 

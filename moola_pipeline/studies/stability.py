@@ -1,14 +1,15 @@
 """Twenty trainings that differ in nothing but the seed: what each says of the validation windows."""
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.span_inference import read_spans
+from moola_pipeline.plotting import BLUE, GRID, ORANGE, house_style, picture_file
 from moola_pipeline.storage.checksums import publish_record
 from moola_pipeline.studies.ablation import AblationStore, kept_training
 from moola_pipeline.studies.ablation_folds import StudyGround, whole_training
@@ -96,6 +97,7 @@ def _answers(seed: int, logits: np.ndarray, kind: np.ndarray, stopped: str) -> S
     return SeedAnswers(seed, recall, share, float(sigmoid(logits).std()), stopped)
 
 
+@house_style()
 def drawn_seeds(answers: Sequence[SeedAnswers], true_share: Sequence[float], about: str) -> bytes:
     """A picture: recall of each type, and its share of the answers beside the true one, by seed; SVG.
 
@@ -104,29 +106,19 @@ def drawn_seeds(answers: Sequence[SeedAnswers], true_share: Sequence[float], abo
         true_share: Of each type among the labels.
         about: What was trained and judged, in a line.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    figure = Figure((9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     seeds = [one.seed for one in answers]
-    for number, (name, color, sign) in enumerate(zip(TYPES, ("#2f6fb0", "#c2571a"), "os", strict=True)):
-        recall, share = ([values[number] for values in both] for both in _recall_and_share(answers))
-        left.plot(seeds, recall, sign, color=color, label=name, markersize=5)
-        right.plot(seeds, share, sign, color=color, markersize=5)
+    for number, (name, color, mark) in enumerate(zip(TYPES, (BLUE, ORANGE), "os", strict=True)):
+        style = {"color": color, "marker": mark, "markersize": 5, "linestyle": "none"}
+        left.plot(seeds, [one.recall[number] for one in answers], label=name, **style)
+        right.plot(seeds, [one.share[number] for one in answers], **style)
         right.axhline(true_share[number], color=color, linewidth=0.8, linestyle="--")
     for axes, title in ((left, "recall"), (right, "share of the answers (dashed: of the labels)")):
-        axes.axhspan(0, LEAST_SHARE, color="#d0d0d0", alpha=0.6)
+        axes.axhspan(0, LEAST_SHARE, color=GRID, alpha=0.6)
         axes.set(title=title, xlabel="training seed", ylim=(0, 1))
         axes.set_xticks(seeds)
         axes.tick_params(labelsize=8)
     left.legend(loc="lower right")
-    figure.suptitle(about, fontsize=9)
-    written = BytesIO()
-    figure.savefig(written, format="svg", metadata={"Date": None})
-    return written.getvalue()
-
-
-def _recall_and_share(
-    answers: Sequence[SeedAnswers],
-) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
-    return [one.recall for one in answers], [one.share for one in answers]
+    figure.suptitle(about)
+    return picture_file(figure, ".svg")

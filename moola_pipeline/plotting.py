@@ -1,0 +1,73 @@
+"""House style of all pictures: colors, type, and figures as files with the same bytes for the same picture."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+PAPER, INK, SOFT, GRID = "#ffffff", "#1a1a1a", "#595f66", "#d4d8dc"
+BLUE, ORANGE, GREEN, RED = "#0b4f8a", "#a34a00", "#2a9d8f", "#c0392b"
+FONT_SIZE = 11.5
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: text is laid out alike everywhere
+    "font.size": FONT_SIZE,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.labelsize": "medium",
+    "axes.titlesize": "medium",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": GRID,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelsize": "medium",
+    "ytick.labelsize": "medium",
+    "xtick.major.pad": 5,
+    "ytick.major.pad": 6,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "legend.fontsize": "medium",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "moola",
+}
+_ONE_AT_A_TIME = RLock()
+"""matplotlib's settings belong to the process: two threads that draw would undo each other's."""
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw in the style of the house; also a decorator of functions that draw."""
+    with _ONE_AT_A_TIME, rc_context(STYLE):
+        yield
+
+
+@house_style()
+def picture_file(figure: Figure, suffix: str) -> bytes:
+    """A figure as a file: the same bytes for the same picture, text kept as text in an SVG.
+
+    Args:
+        figure: Drawn in `house_style`.
+        suffix: .png or .svg.
+    """
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a file may be named in any script
+        undated = {"Date": None} if suffix == ".svg" else None
+        figure.savefig(content, format=suffix.removeprefix("."), metadata=undated)
+    return content.getvalue()

@@ -1,0 +1,328 @@
+"""Charts of a report: scores, losses, learning, delay, average path, reliability, labels by month."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from scipy.stats import binom
+
+from moola_pipeline.labels.splits import SPLITS, UNUSED
+from moola_pipeline.plotting import BLUE, GRID, INK, ORANGE, PAPER, SOFT, house_style
+from moola_pipeline.report.data import (
+    HEADLINE_METRICS,
+    Calibration,
+    LearningPoint,
+    LossCurve,
+    MeanPath,
+    MonthMix,
+    ReportData,
+    Score,
+    Scores,
+)
+from moola_pipeline.report.metric_catalog import PRIMARY, SHORT
+from moola_pipeline.report.style import (
+    LINE_HEIGHT,
+    ROUND,
+    chart,
+    free_rows,
+    panel,
+    pixel_rows,
+    show_key,
+    title_line,
+)
+from moola_pipeline.report.verdict import TARGET_BAND, interval_text, number
+
+ROW, HEADING, GAP = 18, 19, 9
+"""Pixels of the score picture: of a row, of the heading of a score, between two scores."""
+INTERVALS: dict[str, dict[str, Any]] = {
+    "model": {"color": BLUE, "linewidth": 5, "solid_capstyle": "round"},
+    "peer": {"color": ORANGE, "linewidth": 2},
+    "baseline": {"color": SOFT, "linewidth": 2},
+    "ceiling": {"color": INK, "linewidth": 2, "linestyle": (0, (1, 1))},
+}
+MARKS: dict[str, dict[str, Any]] = {
+    "model": {"marker": "o", "markersize": 10, "mfc": PAPER, "mec": BLUE, "mew": 3},
+    "peer": {"marker": "^", "markersize": 9, "mfc": ORANGE, "mec": PAPER, "mew": 0.8},
+    "baseline": {"marker": "|", "markersize": 11, "mec": INK, "mew": 3},
+    "ceiling": {"marker": "D", "markersize": 8, "mfc": PAPER, "mec": INK, "mew": 1.5},
+}
+FIRST_LINE: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o", "markersize": 6}
+SECOND_LINE: dict[str, Any] = {
+    "color": ORANGE, "linestyle": (0, (3.3, 2.2)), "marker": "s", "markersize": 6, "mfc": PAPER,
+}  # fmt: skip
+"""What is set beside the first line: dashed and square, so that color is not needed."""
+LEVEL: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (3, 3))}
+STACK: dict[str, dict[str, Any]] = {
+    "retracement": {"facecolor": BLUE},
+    "consolidation": {"facecolor": GRID},
+    "none": {"facecolor": PAPER, "linestyle": (0, (2, 2))},
+}
+"""From the bottom up; the template names them."""
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+MOST_MONTHS_NAMED = 14
+"""With more columns than these only the years are written."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    style: str
+    best: Score
+    others: Sequence[Score]
+
+
+@house_style()
+def score_figure(data: ReportData) -> Figure | None:
+    """One picture for all headline scores that were measured; None if none was.
+
+    Each has a row for the model, the best simpler method, the best baseline and
+    the annotator's second look, with intervals; light marks are the other methods and answers.
+    """
+    measured = [name for name in HEADLINE_METRICS if _defined(data.metrics.get(name))]
+    if not measured:
+        return None
+    blocks = {name: _rows(data, name) for name in measured}
+    height = sum(HEADING + ROW * len(rows) + GAP for rows in blocks.values())
+    said = "; ".join(f"{HEADLINE_METRICS[name]} {interval_text(data.metrics[name])}" for name in measured)
+    axes = panel(
+        f"Scores from 0 to 1 with 95 % intervals: {said}", height + 24, left=128, right=40, top=4, bottom=20
+    )
+    axes.set(xlim=(0, 1), ylim=(height, 0))
+    axes.set_xticks(QUARTERS, [f"{share:g}" for share in QUARTERS])
+    axes.grid(visible=False, axis="y")
+    axes.spines["bottom"].set_visible(False)
+    headings, named, y = [], [], 0.0
+    for name, rows in blocks.items():
+        headings.append((y + HEADING / 2, SHORT[name][0]))
+        y += HEADING
+        if name == PRIMARY:
+            _draw_target(axes, y - 3, y + ROW * len(rows) + 3)
+        for row in rows:
+            _draw_row(axes, row, y + ROW / 2)
+            named.append((y + ROW / 2, row))
+            y += ROW
+        y += GAP
+    axes.set_yticks(
+        [at for at, _ in headings] + [at for at, _ in named],
+        [text for _, text in headings] + [row.name for _, row in named],
+        color=INK,
+    )
+    bold = [True] * len(headings) + [row.style == "model" for _, row in named]
+    for text, is_bold in zip(axes.get_yticklabels(), bold, strict=True):
+        text.set_fontweight("bold" if is_bold else "normal")
+    return axes.get_figure(root=True)
+
+
+def _defined(score: Score | None) -> bool:
+    return score is not None and score.estimate is not None
+
+
+def _rows(data: ReportData, name: str) -> list[_Row]:
+    groups: list[tuple[str, str, dict[str, Scores]]] = [
+        ("Moola", "model", {"model": data.metrics}),
+        ("best simpler method", "peer", data.peers),
+        ("best baseline", "baseline", data.baselines),
+        ("annotator, 2nd look", "ceiling", {"ceiling": data.ceiling}),
+    ]
+    rows = []
+    for title, style, among in groups:
+        best = data.best(among, name)
+        if best is not None:
+            others = [scores[name] for rival, scores in among.items() if rival != best[0] and name in scores]
+            rows.append(_Row(title, style, best[1], others))
+    return rows
+
+
+def _draw_target(axes: Axes, top: float, bottom: float) -> None:
+    low, high = TARGET_BAND
+    axes.add_patch(Rectangle((low, top), high - low, bottom - top, facecolor=INK, alpha=0.06))
+    axes.add_patch(
+        Rectangle((low, top), high - low, bottom - top, fill=False, linestyle=(0, (4, 3)), label="target")
+    )
+    place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
+    axes.annotate("your target", ((low + high) / 2, top), **place)
+
+
+def _draw_row(axes: Axes, row: _Row, y: float) -> None:
+    others = [score.estimate for score in row.others if score.estimate is not None]
+    light = {**MARKS[row.style], "mew": min(MARKS[row.style]["mew"], 1.2)}
+    axes.plot(others, [y] * len(others), linestyle="none", alpha=0.38, label=f"other {row.style}", **light)
+    if row.best.low is not None and row.best.high is not None:
+        ends = [row.best.low, row.best.high]
+        axes.plot(ends, [y, y], label=f"interval {row.style}", **INTERVALS[row.style])
+    axes.plot([row.best.estimate], [y], linestyle="none", label=row.style, **MARKS[row.style])
+    weight = "bold" if row.style == "model" else "normal"
+    place = {"xytext": (9, 0), "textcoords": "offset points", "va": "center_baseline", "fontweight": weight}
+    axes.annotate(number(row.best.estimate), (1, y), **place)
+
+
+@house_style()
+def loss_figure(curves: Sequence[LossCurve], title: str) -> Figure | None:
+    """Training loss solid, validation loss dashed, one pair per seed; None if nothing was recorded."""
+    lines = [
+        (style, np.asarray(losses, float))
+        for curve in curves
+        for style, losses in ((FIRST_LINE, curve.train), (SECOND_LINE, curve.validation))
+    ]
+    if not any(np.isfinite(losses).any() for _, losses in lines):
+        return None
+    n_epochs = max(len(losses) for _, losses in lines)
+    axes = chart(f"{title}: loss over {n_epochs} epochs", "epoch", "loss")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+    axes.margins(x=0.03)
+    for style, losses in lines:
+        known = np.flatnonzero(np.isfinite(losses))
+        axes.plot(known + 1, losses[known], **{**style, "marker": ""})
+        if style is SECOND_LINE and len(known):
+            best = known[np.argmin(losses[known])]
+            circle = {"marker": "o", "markersize": 8, "mfc": PAPER, "mec": ORANGE, "mew": 2}
+            axes.plot([best + 1], [losses[best]], label="lowest", zorder=3, **circle)
+    return axes.get_figure(root=True)
+
+
+@house_style()
+def learning_figure(points: Sequence[LearningPoint]) -> Figure | None:
+    """Type F1 by labels trained on: pretrained solid and round, from scratch dashed and square."""
+    pretrained = [(float(point.n_labels), point.pretrained) for point in points]
+    scratch = [(float(point.n_labels), point.scratch) for point in points if point.scratch]
+    if not any(_defined(score) for _, score in pretrained + scratch):
+        return None
+    axes = chart("Type F1 by labels trained on", "expansions to learn from", "type F1", key=True)
+    aside = 0.008 * (max(n for n, _ in pretrained) - min(n for n, _ in pretrained))
+    _draw_scores(axes, [(n - aside, score) for n, score in pretrained], FIRST_LINE, "pretrained")
+    _draw_scores(axes, [(n + aside, score) for n, score in scratch], SECOND_LINE, "from scratch")
+    axes.set_xticks([n for n, _ in pretrained], [f"{n:g}" for n, _ in pretrained])
+    axes.margins(x=0.06)
+    show_key(axes)
+    return axes.get_figure(root=True)
+
+
+@house_style()
+def delay_figure(delays: dict[int, Score], hindsight: Score | None) -> Figure | None:
+    """Event F1 by bars waited after the start, beside that of the whole window."""
+    known = [(float(bars), score) for bars, score in sorted(delays.items()) if _defined(score)]
+    if not known:
+        return None
+    axes = chart("Event F1 by bars waited", "bars waited after the first one", "event F1", key=True)
+    _draw_scores(axes, known, FIRST_LINE, "live")
+    if hindsight is not None and hindsight.estimate is not None:
+        axes.axhline(hindsight.estimate, label="the whole window read (hindsight)", **LEVEL)
+    axes.set_xticks([bars for bars, _ in known], [f"{bars:g}" for bars, _ in known])
+    axes.margins(x=0.04, y=0.08)
+    show_key(axes)
+    return axes.get_figure(root=True)
+
+
+def _draw_scores(axes: Axes, pairs: Iterable[tuple[float, Score]], style: dict[str, Any], name: str) -> None:
+    known = [(x, score) for x, score in pairs if score.estimate is not None]
+    if not known:
+        return
+    bounded = [(x, s.low, s.high) for x, s in known if s.low is not None and s.high is not None]
+    axes.plot([x for x, _ in known], [score.estimate for _, score in known], label=name, zorder=3, **style)
+    for x, low, high in bounded:
+        axes.vlines(x, low, high, color=style["color"], linewidth=1.5, label="_interval")
+
+
+@house_style()
+def path_figures(paths: Sequence[MeanPath]) -> dict[str, Figure]:
+    """By type: the mean path around the start, as labeled (solid) and as predicted (dashed), on one scale."""
+    kinds = dict.fromkeys(path.type for path in paths)
+    drawn = {kind: _path_axes(kind, [path for path in paths if path.type == kind]) for kind in kinds}
+    limits = [limit for axes in drawn.values() for limit in axes.get_ylim()]
+    for axes in drawn.values():
+        axes.set_ylim(min(limits), max(limits))
+    return {kind: axes.get_figure(root=True) for kind, axes in drawn.items()}
+
+
+def _path_axes(kind: str, paths: Sequence[MeanPath]) -> Axes:
+    counted = " and ".join(f"{path.n} {path.source}" for path in paths)
+    said = f"Mean close around the start of a {kind} expansion, {counted}"
+    axes = chart(said, "bars from the start", "ATR from the close before the start", key=True)
+    axes.axvline(0, **LEVEL)
+    for path in paths:
+        style = FIRST_LINE if path.source == "labeled" else SECOND_LINE
+        band = {"facecolor": style["color"], "alpha": 0.17, "linewidth": 0}
+        if path.source == "predicted":
+            band = {"facecolor": "none", "edgecolor": ORANGE, "linewidth": 0.8, "linestyle": (0, (1.5, 2.5))}
+        axes.fill_between(path.bars, path.low, path.high, label=f"_{path.source}", **band)
+        axes.plot(path.bars, path.mean, label=f"{path.source}, n = {path.n}", **{**style, "marker": ""})
+    axes.margins(x=0)
+    show_key(axes)
+    return axes
+
+
+@house_style()
+def reliability_figure(calibration: Calibration) -> Figure | None:
+    """Share labeled retracement by stated probability, with what chance gives a perfect model."""
+    if not calibration.bins:
+        return None
+    half = 0.06  # of the axis, which holds about 320 pixels: half the width of "n 123"
+    centers = [min(max(one.probability, half), 1 - half) for one in calibration.bins]
+    rows = free_rows([(center - half, center + half) for center in centers])
+    axes = chart(
+        "Reliability of P(retracement)",
+        "stated probability of a retracement",
+        "share that was one",
+        above=LINE_HEIGHT * (1 + max(rows)),
+    )
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=QUARTERS, yticks=QUARTERS)
+    axes.plot([0, 1], [0, 1], color=SOFT, linestyle=(0, (1.2, 1.8)), label="diagonal")
+    for one, center, row in zip(calibration.bins, centers, rows, strict=True):
+        low, high = binom.ppf([0.025, 0.975], one.n, one.probability) / one.n
+        axes.vlines(one.probability, low, high, color=SOFT, alpha=0.35, linewidth=12, label="_perfect")
+        place = {"xytext": (0, 5 + LINE_HEIGHT * row), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(f"n {one.n}", (center, 1), **place)
+    shares = [(one.probability, one.share) for one in calibration.bins]
+    axes.plot(*np.transpose(shares), "o", color=BLUE, markersize=8, label="came true", zorder=3)
+    return axes.get_figure(root=True)
+
+
+@house_style()
+def mix_figure(months: Sequence[MonthMix]) -> Figure | None:
+    """Columns of expansions by type and windows without any, split by split; None without labels."""
+    order = (*SPLITS, UNUSED)
+    months = sorted(months, key=lambda month: (month.month, order.index(month.split)))
+    counts = np.array([[getattr(month, kind) for kind in STACK] for month in months]).reshape(-1, len(STACK))
+    if not counts.any():
+        return None
+    splits = [(name, len(list(group))) for name, group in groupby(months, key=lambda month: month.split)]
+    below = 42 + LINE_HEIGHT * len(splits)
+    said = f"Labels of {len(months)} months, at most {counts.sum(axis=1).max()} in one"
+    axes = panel(said, 176 + below, left=36, right=10, top=22, bottom=below)
+    axes.set(xlim=(0, len(months)), ylim=(0, 1.05 * counts.sum(axis=1).max()))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=True))
+    axes.set_xticks([])
+    title_line(axes, "labels of a month")
+    floor = np.zeros(len(months))
+    for kind, heights in zip(STACK, counts.T, strict=True):
+        style = {"edgecolor": INK, "linewidth": 0.8, **STACK[kind]}
+        there = np.flatnonzero(heights)
+        axes.bar(there + 0.5, heights[there], 0.76, floor[there], label=kind, **style)
+        floor += heights
+    _name_months(pixel_rows(axes), months, splits)
+    return axes.get_figure(root=True)
+
+
+def _name_months(rows: Axes, months: Sequence[MonthMix], splits: Sequence[tuple[str, int]]) -> None:
+    named, bottom = "", 176
+    for place, month in enumerate(months):
+        year, _, number_of_month = month.month.partition("-")
+        if len(months) <= MOST_MONTHS_NAMED:
+            rows.text(place + 0.5, bottom + 13, number_of_month, color=SOFT, ha="center")
+        if year != named:
+            rows.text(place + 0.5, bottom + 28, year, color=SOFT, ha="center")
+            named = year
+    done = 0
+    for row, (name, n) in enumerate(splits):
+        y = bottom + 42 + LINE_HEIGHT * row
+        rows.plot([done, done + n], [y, y], color=INK, linewidth=4, solid_capstyle="butt", label=name)
+        ends_left = done > len(months) / 2
+        side = {"xytext": (-6 if ends_left else 6, 0), "textcoords": "offset points", "va": "center"}
+        rows.annotate(name, (done if ends_left else done + n, y), ha="right" if ends_left else "left", **side)
+        done += n

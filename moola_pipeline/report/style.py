@@ -1,0 +1,143 @@
+"""Pictures of the page: drawn as wide as a phone, and inlined in the page's own colors and type."""
+
+import re
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from moola_pipeline.plotting import BLUE, FONT_SIZE, GRID, INK, ORANGE, PAPER, SOFT, picture_file
+
+WIDTH = 370
+"""Pixels of a phone that a picture fills; `.drawing` in the style sheet bounds how far it grows."""
+POINTS_PER_INCH = 72
+"""matplotlib's unit of type and lines, and a pixel of these pictures."""
+PAGE_COLORS = {PAPER: "paper", INK: "ink", SOFT: "soft", GRID: "line", BLUE: "model", ORANGE: "mark"}
+"""What the style sheet calls them; in the dark it gives them other values."""
+LINE_HEIGHT = 16
+ROUND = [1, 2, 2.5, 5, 10]
+"""Steps from tick to tick, times a power of ten."""
+_FAMILY = re.compile(r"font-family: [^;]+; ")
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+
+
+def panel(description: str, height: float, *, left: float, right: float, top: float, bottom: float) -> Axes:
+    """The axes of a new picture of WIDTH times `height` pixels; margins are in pixels too.
+
+    `description` is for those who cannot see the picture; it becomes the label of the figure.
+    """
+    figure = Figure((WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), POINTS_PER_INCH, label=description)
+    size = ((WIDTH - left - right) / WIDTH, (height - top - bottom) / height)
+    axes = figure.add_axes((left / WIDTH, bottom / height, *size))
+    axes.spines["left"].set_visible(False)
+    return axes
+
+
+def chart(
+    description: str, x_title: str, y_title: str, *, key: bool = False, height: float = 212, above: float = 0
+) -> Axes:
+    """A panel for lines over round numbers, the title of the upright axis above it.
+
+    Args:
+        description: For those who cannot see it.
+        x_title, y_title: What is shown, with its unit.
+        key: Leave a line below `y_title` for `show_key`.
+        height: Of the picture.
+        above: Pixels to leave empty above the axes, for what is written there.
+    """
+    top = 20 + LINE_HEIGHT * key + above
+    axes = panel(description, height + top, left=36, right=10, top=top, bottom=38)
+    axes.set_xlabel(x_title, labelpad=3)
+    title_line(axes, y_title)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+    axes.grid(visible=False, axis="x")
+    return axes
+
+
+def title_line(axes: Axes, text: str) -> None:
+    """Write above the axes, from the left end of the picture."""
+    place = {"xy": (0, 1), "xycoords": "figure fraction", "xytext": (0, -FONT_SIZE)}
+    axes.annotate(text, textcoords="offset points", color=SOFT, **place)
+
+
+def show_key(axes: Axes) -> None:
+    """Name the lines that have a label, above the axes."""
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0}
+    axes.legend(ncols=2, handlelength=2.4, columnspacing=1.4, handletextpad=0.6, **place)
+
+
+def pixel_rows(axes: Axes) -> Axes:
+    """Axes over the whole height of the picture: x of the axes' data, y in pixels from the top."""
+    figure, box = axes.get_figure(), axes.get_position()
+    over = figure.add_axes((box.x0, 0, box.width, 1), label="rows", frameon=False)
+    over.set(xlim=axes.get_xlim(), ylim=(figure.get_figheight() * POINTS_PER_INCH, 0))
+    over.set_axis_off()
+    return over
+
+
+def free_rows(reaches: list[tuple[float, float]]) -> list[int]:
+    """A row for each reach from left to right, so that no two in one row overlap: the first that is free."""
+    taken: list[list[tuple[float, float]]] = []
+    rows = []
+    for left, right in reaches:
+        free = (row for row, used in enumerate(taken) if all(left >= b or right <= a for a, b in used))
+        row = next(free, len(taken))
+        taken += [[]] if row == len(taken) else []
+        taken[row].append((left, right))
+        rows.append(row)
+    return rows
+
+
+def inline_svg(figure: Figure) -> str:
+    """The figure as one `svg` element that has no ids, takes the page's type and turns with its colors.
+
+    Its label says what is shown to those who cannot see it. Nothing is clipped: what is drawn must
+    lie inside its axes.
+    """
+    drawn = ElementTree.fromstring(picture_file(figure, ".svg"))
+    width, height = (f"{inches * POINTS_PER_INCH:g}" for inches in figure.get_size_inches())
+    said = {"role": "img", "aria-label": str(figure.get_label())}
+    root = Element("svg", {"class": "drawing", "viewBox": f"0 0 {width} {height}", **said})
+    for element, attributes in _flattened(drawn):
+        style = _FAMILY.sub("", attributes.pop("style"))
+        for color, name in PAGE_COLORS.items():
+            style = style.replace(color, f"var(--{name})")
+        short = {name: _shortened(value) for name, value in attributes.items()}
+        SubElement(root, _tag(element), {**short, "style": style}).text = element.text
+    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
+
+
+def _flattened(drawn: Element) -> list[tuple[Element, dict[str, str]]]:
+    """Paths and texts in the order in which they are drawn; a marker used many times becomes many paths."""
+    markers = {one.get("id"): one for defs in drawn.iter() if _tag(defs) == "defs" for one in defs}
+    found = []
+    for element in drawn.iter():
+        if element in markers.values():
+            continue
+        if _tag(element) == "use":
+            address = next(value for name, value in element.items() if name.endswith("href"))
+            marker = markers[address.removeprefix("#")]
+            style = f"{element.get('style')}; {marker.get('style')}"
+            place = f"translate({element.get('x')} {element.get('y')})"
+            found.append((marker, {"d": marker.get("d", ""), "transform": place, "style": style}))
+        elif _tag(element) == "path":
+            kept = {name: value for name, value in element.items() if name in ("d", "style", "transform")}
+            found.append((element, kept))
+        elif _tag(element) == "text":
+            kept = dict(element.items())
+            if kept["transform"].startswith("rotate(-0 "):
+                del kept["transform"]
+            found.append((element, kept))
+    return found
+
+
+def _tag(element: Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _shortened(value: str) -> str:
+    shorter = _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
+    return re.sub(r"\s*\n|(?<=[a-zA-Z]) ", "", shorter)
