@@ -1,4 +1,4 @@
-"""House style of all pictures: colors, type, and figures as files with the same bytes for the same picture."""
+"""House style of all pictures: colors, type, and the same bytes for the same picture."""
 
 import io
 import warnings

@@ -179,5 +179,6 @@ def _frame(axes: Axes, bars: list[int], title: str) -> None:
     axes.set_title(title)
     axes.set_xlabel("one-minute bars")
     axes.set_xticks(bars, [f"{n / 1e6:g}M" for n in bars], minor=False)
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.legend()

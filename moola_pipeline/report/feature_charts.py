@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from moola_pipeline.metrics.drift import CENTRAL, MAJOR_SHIFT, MODERATE_SHIFT, Reference
-from moola_pipeline.plotting import BLUE, GRID, INK, ORANGE, RED, house_style
+from moola_pipeline.plotting import BLUE, GRID, INK, ORANGE, PAPER, RED, house_style
 
 ROW_INCHES = 0.25
 HATCHES = {BLUE: "", ORANGE: "//", RED: "xx"}
@@ -47,12 +48,8 @@ def drift_figure(
     figure = Figure((11, ROW_INCHES * len(shifts) + 1.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     moved = np.array(list(shifts.values()))
-    _draw_bars(
-        left,
-        list(shifts),
-        moved,
-        np.select([moved >= MAJOR_SHIFT, moved >= MODERATE_SHIFT], [RED, ORANGE], BLUE),
-    )
+    colors = np.select([moved >= MAJOR_SHIFT, moved >= MODERATE_SHIFT], [RED, ORANGE], BLUE)
+    _draw_bars(left, list(shifts), moved, colors)
     for limit in (MODERATE_SHIFT, MAJOR_SHIFT):
         left.axvline(limit, color=INK, linewidth=0.8, linestyle="--")
     left.set_xlim(0, max([MAJOR_SHIFT * 1.3, *shifts.values()]))
@@ -68,10 +65,9 @@ def drift_figure(
     return figure
 
 
-def _draw_bars(axes, names: Sequence[str], lengths: np.ndarray, colors: np.ndarray) -> None:
+def _draw_bars(axes: Axes, names: Sequence[str], lengths: np.ndarray, colors: np.ndarray) -> None:
     hatches = [HATCHES[color] for color in colors.tolist()]
-    axes.barh(
-        names, lengths, 0.66, color=colors, hatch=hatches, edgecolor="white", linewidth=0, label="share"
-    )
+    style = {"hatch": hatches, "edgecolor": PAPER, "linewidth": 0, "label": "share"}
+    axes.barh(names, lengths, 0.66, color=colors.tolist(), **style)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")

@@ -131,9 +131,8 @@ def _group_table(data: ReportData, title: str, groups: Mapping[str, Scores]) -> 
 
     def shown(scores: Scores) -> dict[str, tuple[Score, float | None]]:
         overall = {key: data.metrics.get(key) or data.metrics.get(f"{key}_macro") for key in scores}
-        return {
-            key: (score, one.estimate if (one := overall[key]) else None) for key, score in scores.items()
-        }
+        levels = {key: one.estimate if one else None for key, one in overall.items()}
+        return {key: (score, levels[key]) for key, score in scores.items()}
 
     return GroupTable(title, columns, [(group, shown(scores)) for group, scores in groups.items()])
 

@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.assets.densified_windows import FEWEST_JUDGED, _at_each_position
-from moola_pipeline.assets.relativity_features import FAILS, LIMIT, PASSES, gate_picture
 from moola_pipeline.features.gates import feature_table_figures, is_spread
-from moola_pipeline.features.schema import FEATURE_NAMES, FEATURES, MIN_SPREAD, N_FEATURES
+from moola_pipeline.features.schema import FEATURE_NAMES, MIN_SPREAD, N_FEATURES
 from moola_pipeline.resources.io_managers import (
     ClassifierIOManager,
     EncoderIOManager,
@@ -64,19 +63,6 @@ def test_figures_are_a_plot_that_the_page_of_the_asset_shows(instance: dg.Dagste
     assert len(encoded) < 100_000
     texts = [it.text for it in ElementTree.fromstring(base64.b64decode(encoded)).iter() if it.text]
     assert [text for text in texts if text in FEATURE_NAMES] == list(FEATURE_NAMES)
-
-
-def test_a_bar_of_the_plot_is_as_long_as_its_share_and_red_below_the_gate():
-    density, spread = np.full(N_FEATURES, 0.9), np.full(N_FEATURES, 0.4)
-    density[3], spread[5] = 0.2, 0.1
-    encoded = gate_picture(FEATURES, density, spread).removesuffix(")").split("base64,")[1]
-    rects = [it for it in ElementTree.fromstring(base64.b64decode(encoded)) if it.tag.endswith("rect")][1:]
-    bars = [it for it in rects if it.get("fill") != LIMIT]
-    assert [it.get("fill") for it in bars].count(FAILS) == 2
-    assert [it.get("fill") for it in bars].count(PASSES) == 2 * N_FEATURES - 2
-    red = [float(it.get("width", "")) for it in bars if it.get("fill") == FAILS]
-    assert red == pytest.approx([220 * 0.2, 220 * 0.1])
-    assert len(rects) - len(bars) == 2 * N_FEATURES
 
 
 def test_a_feature_dead_at_one_bar_of_the_window_fails_its_check_and_is_named():

@@ -13,8 +13,10 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.dates import num2date
 from matplotlib.image import imread
+from matplotlib.patches import Rectangle
 
-from moola_pipeline.inference.plots import FALL, RISE, draw_session, draw_swings, picture_file
+from moola_pipeline.inference.plots import FALL, RISE, draw_expansions, draw_session, draw_swings
+from moola_pipeline.plotting import picture_file
 
 PRICES = [[10, 12, 9, 11], [11, 14, 11, 13], [13, 13, 8, 9], [9, 10, 9, 9], [9, 13, 9, 12.5]]
 
@@ -65,6 +67,29 @@ def test_swings_join_pivots_and_marks_stand_at_the_closes_that_confirmed_them():
     assert points(axes, "swing, pivot to pivot") == [(times[1], 14.0), (times[2], 8.0)]
     assert points(axes, "close that confirmed a high") == [(times[2], 9.0)]
     assert points(axes, "close that confirmed a low") == [(times[4], 12.5)]
+
+
+def test_an_expansion_is_framed_around_its_bars_and_its_type_can_be_told_without_color():
+    _, axes = draw_session(BARS, "a session")
+    times = BARS["timestamp"]
+    found = pd.DataFrame(
+        {
+            "started_at": times.iloc[[0, 3]].array,
+            "ended_at": times.iloc[[1, 4]].array,
+            "high": [14.0, 13.0],
+            "low": [9.0, 9.0],
+            "label": ["retracement", "consolidation"],
+            "probability": [0.83, 0.4],
+        }
+    )
+    draw_expansions(axes, found)
+    frames = {it.get_label(): it for it in axes.patches if isinstance(it, Rectangle) and not it.get_fill()}
+    frame = frames["expansion after a retracement"]
+    assert (frame.get_y(), frame.get_height()) == (9, 5)
+    assert pd.Timestamp(num2date(frame.get_x())).round("s") == times.iloc[0] - pd.Timedelta(seconds=30)
+    assert frame.get_width() * 24 * 60 == pytest.approx(2)
+    assert len({it.get_linestyle() for it in frames.values()}) == 2
+    assert [it.get_text() for it in axes.texts] == ["0.40", "0.83"]
 
 
 def test_no_line_joins_two_segments():

@@ -1,0 +1,198 @@
+"""The charts of a report: drawn where the numbers lie, told apart without color."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moola_pipeline.labels.splits import UNUSED
+from moola_pipeline.report.data import Calibration, LearningPoint, LossCurve, MonthMix
+from moola_pipeline.report.figures import (
+    delay_figure,
+    learning_figure,
+    loss_figure,
+    mix_figure,
+    path_figures,
+    reliability_figure,
+    score_figure,
+)
+from moola_pipeline_tests.report.reports import full_report, minimal_report, score
+
+
+def only_axes(figure: Figure | None) -> Axes:
+    assert figure is not None
+    return figure.axes[0]
+
+
+def lines(axes: Axes, label: str) -> list[tuple[list[Any], list[Any]]]:
+    """Where lines of this label go."""
+    found = [line for line in axes.lines if line.get_label() == label]
+    return [(np.asarray(it.get_xdata()).tolist(), np.asarray(it.get_ydata()).tolist()) for it in found]
+
+
+def texts(axes: Axes) -> list[str]:
+    ticks = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+    return [text.get_text() for text in (*axes.texts, *ticks, axes.xaxis.label)]
+
+
+def test_the_model_and_its_interval_lie_at_their_values():
+    axes = only_axes(score_figure(full_report()))
+    (ends, _), *_ = lines(axes, "interval model")
+    assert ends == pytest.approx([0.67, 0.81])
+    assert lines(axes, "model")[0][0] == [0.74]
+
+
+def test_every_row_of_the_front_picture_is_named_in_words():
+    said = texts(only_axes(score_figure(full_report())))
+    assert said.count("Moola") == said.count("best simpler method") == said.count("best baseline") == 3
+    assert said.count("annotator, 2nd look") == 1
+    assert "your target" in said
+
+
+def test_a_name_stands_at_the_height_of_its_mark():
+    axes = only_axes(score_figure(full_report()))
+    named = zip(axes.get_yticks(), (it.get_text() for it in axes.get_yticklabels()), strict=True)
+    assert [y for y, name in named if name == "Moola"] == [y for _, (y,) in lines(axes, "model")]
+
+
+def test_the_target_is_framed_around_the_score_that_it_is_about():
+    axes = only_axes(score_figure(full_report()))
+    [frame] = [it for it in axes.patches if it.get_label() == "target"]
+    inside = [y for _, (y,) in lines(axes, "model") if frame.get_y() < y < frame.get_y() + frame.get_height()]
+    assert (frame.get_x(), frame.get_x() + frame.get_width()) == pytest.approx((0.6, 0.75))
+    assert len(inside) == 1
+
+
+def test_rivals_have_marks_of_their_own_shape():
+    axes = only_axes(score_figure(full_report()))
+    kinds = ("model", "peer", "baseline", "ceiling")
+    shapes = {kind: {it.get_marker() for it in axes.lines if it.get_label() == kind} for kind in kinds}
+    assert all(len(markers) == 1 for markers in shapes.values())
+    assert len(set().union(*shapes.values())) == 4
+
+
+def test_nothing_measured_draws_nothing():
+    assert score_figure(minimal_report()) is None
+    assert loss_figure([], "Pretraining") is None
+    assert learning_figure([]) is None
+    assert delay_figure({}, score(0.5)) is None
+    assert path_figures([]) == {}
+    assert mix_figure([]) is None
+    assert mix_figure([_month("2024-12", "train", 0)]) is None
+    assert reliability_figure(Calibration(bins=[], ece_band=(0.0, 0.1))) is None
+
+
+def test_losses_leave_out_what_is_not_a_number():
+    curve = LossCurve(seed=0, train=[2.0, float("nan"), 1.0], validation=[float("inf"), 3.0, 2.5])
+    axes = only_axes(loss_figure([curve], "Pretraining"))
+    train, validation, _ = axes.lines
+    assert np.column_stack(train.get_data()).tolist() == [[1, 2.0], [3, 1.0]]
+    assert np.column_stack(validation.get_data()).tolist() == [[2, 3.0], [3, 2.5]]
+    assert train.get_linestyle() != validation.get_linestyle()
+    assert lines(axes, "lowest") == [([3], [2.5])]
+
+
+def test_a_training_of_one_epoch_is_drawn():
+    axes = only_axes(loss_figure([LossCurve(0, [0.0], [0.0])], "Fine-tuning"))
+    assert lines(axes, "lowest") == [([1], [0.0])]
+    low, high = axes.get_xlim()
+    assert low < 1 < high and 1 in axes.get_xticks()
+
+
+def test_labeled_and_predicted_paths_differ_in_dashes_and_bands():
+    drawn = path_figures(full_report().details.event_study)
+    assert set(drawn) == {"consolidation", "retracement"}
+    axes = drawn["retracement"].axes[0]
+    labeled, predicted = (it for it in axes.lines if "n = 70" in str(it.get_label()))
+    assert labeled.get_linestyle() != predicted.get_linestyle()
+    filled, outlined = axes.collections
+    assert len(filled.get_facecolor()) == 1 and len(outlined.get_facecolor()) == 0
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [it.get_text() for it in legend.get_texts()] == ["labeled, n = 70", "predicted, n = 70"]
+
+
+def test_both_types_share_one_upright_scale_that_holds_all_paths():
+    drawn = path_figures(full_report().details.event_study)
+    limits = {figure.axes[0].get_ylim() for figure in drawn.values()}
+    assert len(limits) == 1
+    paths = full_report().details.event_study
+    [(low, high)] = limits
+    assert low < min(min(path.low) for path in paths) and high > max(max(path.high) for path in paths)
+
+
+def test_a_learning_curve_without_scratch_has_one_line():
+    points = [LearningPoint(n_labels=n, pretrained=score(0.5)) for n in (22, 44)]
+    axes = only_axes(learning_figure(points))
+    assert [line.get_label() for line in axes.lines] == ["pretrained"]
+    assert [it.get_text() for it in axes.get_xticklabels()] == ["22", "44"]
+
+
+def test_pretrained_and_scratch_differ_in_marks_and_dashes():
+    first, second = only_axes(learning_figure(full_report().details.learning_curve)).lines
+    assert first.get_marker() != second.get_marker()
+    assert first.get_linestyle() != second.get_linestyle()
+
+
+def test_the_delay_curve_is_set_beside_hindsight():
+    axes = only_axes(delay_figure({0: score(0.2), 5: score(0.4)}, score(0.5)))
+    assert lines(axes, "live") == [([0, 5], [0.2, 0.4])]
+    assert lines(axes, "the whole window read (hindsight)")[0][1] == [0.5, 0.5]
+    ends = [np.asarray(it.get_segments()[0])[:, 1].tolist() for it in axes.collections]  # pyright: ignore
+    assert ends == [pytest.approx([0.13, 0.27]), pytest.approx([0.33, 0.47])]
+
+
+def test_a_perfect_models_range_holds_the_diagonal():
+    known = full_report().details.calibration
+    assert known is not None
+    axes = only_axes(reliability_figure(known))
+    assert len(axes.collections) == len(known.bins)
+    for whisker, one in zip(axes.collections, known.bins, strict=True):
+        (x, low), (_, high) = np.asarray(whisker.get_segments()[0])  # pyright: ignore
+        assert x == one.probability
+        assert low <= one.probability <= high
+    assert lines(axes, "came true") == [([b.probability for b in known.bins], [b.share for b in known.bins])]
+    assert [text for text in texts(axes) if text.startswith("n ")] == [f"n {one.n}" for one in known.bins]
+
+
+def _month(month: str, split: str, n: int) -> MonthMix:
+    return MonthMix(month=month, split=split, retracement=n, consolidation=n, none=0)
+
+
+def test_months_stand_in_order_of_time_and_split_and_add_up():
+    months = [
+        MonthMix(month="2025-06", split="test", consolidation=2, retracement=1, none=0),
+        MonthMix(month="2025-06", split="train", consolidation=4, retracement=3, none=1),
+    ]
+    figure = mix_figure(months)
+    bars = {
+        str(it.get_label()): [(bar.get_x() + 0.38, bar.get_y(), bar.get_height()) for bar in it]
+        for it in only_axes(figure).containers
+    }
+    assert bars == {
+        "retracement": [(0.5, 0, 3), (1.5, 0, 1)],
+        "consolidation": [(0.5, 3, 4), (1.5, 1, 2)],
+        "none": [(0.5, 7, 1)],
+    }
+    assert figure is not None
+    assert [line.get_label() for line in figure.axes[1].lines] == ["train", "test"]
+
+
+def test_windows_that_no_split_took_have_a_column_of_their_own_after_the_others_of_their_month():
+    months = [_month("2024-12", UNUSED, 1), _month("2024-12", "train", 3), _month("2025-01", "validation", 2)]
+    figure = mix_figure(months)
+    assert figure is not None
+    assert [line.get_label() for line in figure.axes[1].lines] == ["train", UNUSED, "validation"]
+    assert [bar.get_height() for bar in figure.axes[0].containers[0]] == [3, 1, 2]
+
+
+@pytest.mark.parametrize(("n_months", "named"), [(12, True), (36, False)])
+def test_few_months_are_named_and_many_by_their_years_only(n_months: int, named: bool):
+    months = [_month(f"{2023 + i // 12}-{1 + i % 12:02d}", "train", 1) for i in range(n_months)]
+    figure = mix_figure(months)
+    assert figure is not None
+    said = [text.get_text() for text in figure.axes[1].texts]
+    assert ("07" in said) == named
+    assert [text for text in said if len(text) == 4] == [str(2023 + year) for year in range(n_months // 12)]
