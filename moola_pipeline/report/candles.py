@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from moola_pipeline.plotting import BLUE, INK, ORANGE, PAPER, SOFT, house_style
 from moola_pipeline.report.data import GalleryWindow
-from moola_pipeline.report.style import LINE_HEIGHT, ROUND, free_rows, panel, pixel_rows
+from moola_pipeline.report.style import LINE_HEIGHT, ROUND, figure_of, free_rows, panel, pixel_rows
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 PLOT_HEIGHT, ROW_HEIGHT, LEFT, RIGHT = 170, LINE_HEIGHT + 2, 50, 8
@@ -71,7 +71,7 @@ def candle_figure(window: GalleryWindow) -> Figure:
     _mark(axes, rows, predicted, [bottom + 6 + ROW_HEIGHT * row for row in below], "predicted")
     _draw_candles(axes, window)
     _draw_bar_axis(rows, n_bars, foot)
-    return axes.get_figure(root=True)
+    return figure_of(axes)
 
 
 def _named(kind: str, direction: int) -> str:

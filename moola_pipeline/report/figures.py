@@ -1,6 +1,6 @@
 """Charts of a report: scores, losses, learning, delay, average path, reliability, labels by month."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -30,6 +30,7 @@ from moola_pipeline.report.style import (
     LINE_HEIGHT,
     ROUND,
     chart,
+    figure_of,
     free_rows,
     panel,
     pixel_rows,
@@ -116,7 +117,7 @@ def score_figure(data: ReportData) -> Figure | None:
     bold = [True] * len(headings) + [row.style == "model" for _, row in named]
     for text, is_bold in zip(axes.get_yticklabels(), bold, strict=True):
         text.set_fontweight("bold" if is_bold else "normal")
-    return axes.get_figure(root=True)
+    return figure_of(axes)
 
 
 def _defined(score: Score | None) -> bool:
@@ -156,7 +157,7 @@ def _draw_row(axes: Axes, row: _Row, y: float) -> None:
     if row.best.low is not None and row.best.high is not None:
         ends = [row.best.low, row.best.high]
         axes.plot(ends, [y, y], label=f"interval {row.style}", **INTERVALS[row.style])
-    axes.plot([row.best.estimate], [y], linestyle="none", label=row.style, **MARKS[row.style])
+    axes.plot([row.best.estimate or 0.0], [y], linestyle="none", label=row.style, **MARKS[row.style])
     weight = "bold" if row.style == "model" else "normal"
     place = {"xytext": (9, 0), "textcoords": "offset points", "va": "center_baseline", "fontweight": weight}
     axes.annotate(number(row.best.estimate), (1, y), **place)
@@ -183,7 +184,7 @@ def loss_figure(curves: Sequence[LossCurve], title: str) -> Figure | None:
             best = known[np.argmin(losses[known])]
             circle = {"marker": "o", "markersize": 8, "mfc": PAPER, "mec": ORANGE, "mew": 2}
             axes.plot([best + 1], [losses[best]], label="lowest", zorder=3, **circle)
-    return axes.get_figure(root=True)
+    return figure_of(axes)
 
 
 @house_style()
@@ -200,7 +201,7 @@ def learning_figure(points: Sequence[LearningPoint]) -> Figure | None:
     axes.set_xticks([n for n, _ in pretrained], [f"{n:g}" for n, _ in pretrained])
     axes.margins(x=0.06)
     show_key(axes)
-    return axes.get_figure(root=True)
+    return figure_of(axes)
 
 
 @house_style()
@@ -216,15 +217,15 @@ def delay_figure(delays: dict[int, Score], hindsight: Score | None) -> Figure | 
     axes.set_xticks([bars for bars, _ in known], [f"{bars:g}" for bars, _ in known])
     axes.margins(x=0.04, y=0.08)
     show_key(axes)
-    return axes.get_figure(root=True)
+    return figure_of(axes)
 
 
-def _draw_scores(axes: Axes, pairs: Iterable[tuple[float, Score]], style: dict[str, Any], name: str) -> None:
-    known = [(x, score) for x, score in pairs if score.estimate is not None]
+def _draw_scores(axes: Axes, pairs: Sequence[tuple[float, Score]], style: dict[str, Any], name: str) -> None:
+    known = [(x, score.estimate) for x, score in pairs if score.estimate is not None]
     if not known:
         return
-    bounded = [(x, s.low, s.high) for x, s in known if s.low is not None and s.high is not None]
-    axes.plot([x for x, _ in known], [score.estimate for _, score in known], label=name, zorder=3, **style)
+    bounded = [(x, s.low, s.high) for x, s in pairs if s.low is not None and s.high is not None]
+    axes.plot(*zip(*known, strict=True), label=name, zorder=3, **style)
     for x, low, high in bounded:
         axes.vlines(x, low, high, color=style["color"], linewidth=1.5, label="_interval")
 
@@ -237,7 +238,7 @@ def path_figures(paths: Sequence[MeanPath]) -> dict[str, Figure]:
     limits = [limit for axes in drawn.values() for limit in axes.get_ylim()]
     for axes in drawn.values():
         axes.set_ylim(min(limits), max(limits))
-    return {kind: axes.get_figure(root=True) for kind, axes in drawn.items()}
+    return {kind: figure_of(axes) for kind, axes in drawn.items()}
 
 
 def _path_axes(kind: str, paths: Sequence[MeanPath]) -> Axes:
@@ -280,7 +281,7 @@ def reliability_figure(calibration: Calibration) -> Figure | None:
         axes.annotate(f"n {one.n}", (center, 1), **place)
     shares = [(one.probability, one.share) for one in calibration.bins]
     axes.plot(*np.transpose(shares), "o", color=BLUE, markersize=8, label="came true", zorder=3)
-    return axes.get_figure(root=True)
+    return figure_of(axes)
 
 
 @house_style()
@@ -306,7 +307,7 @@ def mix_figure(months: Sequence[MonthMix]) -> Figure | None:
         axes.bar(there + 0.5, heights[there], 0.76, floor[there], label=kind, **style)
         floor += heights
     _name_months(pixel_rows(axes), months, splits)
-    return axes.get_figure(root=True)
+    return figure_of(axes)
 
 
 def _name_months(rows: Axes, months: Sequence[MonthMix], splits: Sequence[tuple[str, int]]) -> None:

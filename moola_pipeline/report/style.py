@@ -35,6 +35,13 @@ def panel(description: str, height: float, *, left: float, right: float, top: fl
     return axes
 
 
+def figure_of(axes: Axes) -> Figure:
+    """The figure that a `panel` lies in."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
 def chart(
     description: str, x_title: str, y_title: str, *, key: bool = False, height: float = 212, above: float = 0
 ) -> Axes:
@@ -71,7 +78,7 @@ def show_key(axes: Axes) -> None:
 
 def pixel_rows(axes: Axes) -> Axes:
     """Axes over the whole height of the picture: x of the axes' data, y in pixels from the top."""
-    figure, box = axes.get_figure(), axes.get_position()
+    figure, box = figure_of(axes), axes.get_position()
     over = figure.add_axes((box.x0, 0, box.width, 1), label="rows", frameon=False)
     over.set(xlim=axes.get_xlim(), ylim=(figure.get_figheight() * POINTS_PER_INCH, 0))
     over.set_axis_off()

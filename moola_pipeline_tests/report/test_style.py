@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from moola_pipeline.plotting import BLUE, FONT_SIZE, house_style
 from moola_pipeline.report.candles import candle_figure
 from moola_pipeline.report.figures import mix_figure, path_figures, reliability_figure, score_figure
-from moola_pipeline.report.style import PAGE_COLORS, WIDTH, chart, free_rows, inline_svg, panel, show_key
+from moola_pipeline.report.style import (
+    PAGE_COLORS,
+    WIDTH,
+    chart,
+    figure_of,
+    free_rows,
+    inline_svg,
+    panel,
+    show_key,
+)
 from moola_pipeline_tests.report.reports import full_report, gallery_window
 
 PHONE = 390 - 2 * 0.8 * 16
@@ -36,7 +45,7 @@ def made(text: str = "price", description: str = "a picture") -> Figure:
     axes = chart(description, "bars", text, key=True)
     axes.plot([0, 1], [1, 2], "o-", color=BLUE, label=text)
     show_key(axes)
-    return axes.get_figure(root=True)  # pyright: ignore[reportReturnType]
+    return figure_of(axes)
 
 
 @pytest.mark.parametrize(
