@@ -1,6 +1,7 @@
 """Pictures of the page: drawn as wide as a phone, and inlined in the page's own colors and type."""
 
 import re
+from typing import cast
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -37,9 +38,7 @@ def panel(description: str, height: float, *, left: float, right: float, top: fl
 
 def figure_of(axes: Axes) -> Figure:
     """The figure that a `panel` lies in."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return figure
+    return cast("Figure", axes.get_figure(root=True))
 
 
 def chart(
