@@ -63,7 +63,7 @@ def test_the_label_stands_above_the_candles_and_the_answer_below_them_in_a_dashe
     (_, above), (_, below), _ = names(figure).values()
     assert above < top and below > bottom
     assert labeled(figure, "truth")[0].get_linestyle() != labeled(figure, "predicted")[0].get_linestyle()
-    assert not labeled(figure, "predicted")[0].get_fill()
+    assert labeled(figure, "predicted")[0].get_facecolor()[3] == 0
 
 
 def test_where_labels_are_not_complete_frames_are_faint(rng: np.random.Generator):
