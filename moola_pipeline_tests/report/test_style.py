@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from moola_pipeline.plotting import BLUE, FONT_SIZE, house_style
 from moola_pipeline.report.candles import candle_figure
