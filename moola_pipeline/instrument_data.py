@@ -6,6 +6,7 @@ from typing import Literal
 import pandas as pd
 
 from moola_pipeline.bars.manifest import manifest_digest, read_bars
+from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.schema import INSTRUMENTS, Instrument
 from moola_pipeline.bars.simulated import (
     SMOKE_SETTINGS,
@@ -18,7 +19,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.chosen_splits import read_choice
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.registry import has_labels, registered_labels
-from moola_pipeline.labels.simulated import ensure_simulated
+from moola_pipeline.labels.simulated import ensure_simulated, read_truth
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.settings import PROFILES, Profile, ProfileName
 from moola_pipeline.storage.atomic_write import file_sha256
@@ -71,6 +72,14 @@ class Market:
             if self.simulated
             else registered_labels(self.store.labels)
         )
+
+    def rolls(self) -> pd.DataFrame | None:
+        """The registered rolls; None where there are none."""
+        return registered_rolls(self.store)
+
+    def truth(self) -> pd.DataFrame | None:
+        """What was planted in a simulated market; None for registered bars."""
+        return read_truth(self.store) if self.simulated else None
 
     def bars_digest(self) -> str:
         """Digest of what decides the bar table, without reading a bar."""

@@ -51,7 +51,7 @@ def matrix() -> list[Case]:
 
     Points of publishing are tried at the last of FILES by every signal, at the others by SIGKILL.
     """
-    from moola_pipeline.staleness.fingerprints import STAGES
+    from moola_pipeline.staleness.stages import STAGES
     from moola_pipeline.storage.crash_injection import PUBLISH_POINTS, REGISTRY_POINTS, SIGNALS, points
 
     cases = []
@@ -103,7 +103,7 @@ class Harness:
 
     def snapshots(self) -> dict[str, Path]:
         """Homes that were killed before each stage in turn, the last one whole under the name `done`."""
-        from moola_pipeline.staleness.fingerprints import STAGES
+        from moola_pipeline.staleness.stages import STAGES
 
         home, kept = self.folder / "growing", {}
         for stage in STAGES:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.crash_injection import (
     CRASH_VARIABLE,

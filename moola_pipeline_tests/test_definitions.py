@@ -6,7 +6,7 @@ import pytest
 from moola_pipeline.assets.stage import launchpad_config
 from moola_pipeline.automation.jobs import PREDICTING, predict_job, train_job
 from moola_pipeline.definitions import defs
-from moola_pipeline.staleness.fingerprints import INTEGRITY_CHECKS, STAGES
+from moola_pipeline.staleness.stages import INTEGRITY_CHECKS, STAGES
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline_tests.cli.calls import start
 

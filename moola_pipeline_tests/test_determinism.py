@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.outputs import disorder, outputs

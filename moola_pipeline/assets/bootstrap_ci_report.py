@@ -23,20 +23,17 @@ from moola_pipeline.assets.stage import (
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.labels.spans import LabeledWindows, labeled_windows, twice_labeled
+from moola_pipeline.labels.placement import twice_labeled
+from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import resolve_dates
 from moola_pipeline.report.data import Check, DataFacts, ReportData, RunFacts
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.io_managers import PretrainedEncoder, TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import ReportSettings
-from moola_pipeline.staleness.fingerprints import (
-    STAGES,
-    code_version,
-    evaluations,
-    made_in,
-    recorded_fingerprint,
-)
+from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.staleness.records import evaluations, made_in, recorded
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.tracking.runs import TrackedRun, Tracking
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
@@ -130,7 +127,9 @@ def bootstrap_ci_report(
         ceiling = scoring.score_ceiling(trial.ground, twice)
         checks = conclusions.score_checks(judged.scores, baselines, judged.perfect_bands.values())
         seen = stage.sources["labels.test"] + stage.sources["bars.test"]
-        scored = str(recorded_fingerprint(context.instance, "finetuned_classifier"))
+        market = stage.market.name
+        model = recorded(context.instance, "finetuned_classifier", market)
+        scored = str(model.fingerprint if model else None)
         digest, labels_digest = content_digest(raw_nq_bars), stage.sources["labels"]
         run = _run_facts(context, stage, labeled_expansions, facts, settings)
         details = sections.details_of(trial, judged, facts["served"], train, labeled_expansions, rng)
@@ -143,7 +142,7 @@ def bootstrap_ci_report(
             run,
             digest,
             labels_digest,
-            partial(made_in, context.instance, _NAME),
+            partial(made_in, context.instance, _NAME, market),
         )
         data = ReportData(
             data=DataFacts(
@@ -162,7 +161,7 @@ def bootstrap_ci_report(
             baselines={name: sections.as_scores(one) for name, one in baselines.items()},
             peers={name: sections.as_scores(one) for name, one in peers.items()},
             ceiling=sections.as_scores(ceiling),
-            checks={**_earlier_checks(context), **checks},
+            checks={**_earlier_checks(context, market), **checks},
             run=run,
             seeds=facts["seeds"],
             differences=conclusions.differences(judged.scores, {**baselines, **peers}),
@@ -171,7 +170,7 @@ def bootstrap_ci_report(
                     "smallest_difference": conclusions.smallest_difference(judged.scores, baselines)
                     | conclusions.smallest_difference(judged.scores, peers),
                     "previous": before,
-                    "truth": truth_scores(trial.ground, judged, stage.market.store, times),
+                    "truth": truth_scores(trial.ground, judged, stage.market.truth(), times),
                     "prior": prior_scores(trial.ground, judged, labeled_expansions),
                     "not_measured": sections.not_measured(details, ceiling, before, fresh),
                 }
@@ -220,7 +219,7 @@ def require_unseen(last_bar_seen: str, test: LabeledWindows, timestamps: pd.Date
         )
 
 
-def _earlier_checks(context: dg.AssetExecutionContext) -> dict[str, Check]:
+def _earlier_checks(context: dg.AssetExecutionContext, market: str) -> dict[str, Check]:
     """Integrity checks of the assets upstream, as Dagster last evaluated them."""
     upstream = {key.to_user_string() for key in context.assets_def.asset_deps[context.asset_key]}
     return {
@@ -230,7 +229,7 @@ def _earlier_checks(context: dg.AssetExecutionContext) -> dict[str, Check]:
             value=plain_value(one.metadata["value"]),
             limit=plain_value(one.metadata["limit"]),
         )
-        for one in evaluations(context.instance, [asset for asset in STAGES if asset in upstream])
+        for one in evaluations(context.instance, [asset for asset in STAGES if asset in upstream], market)
     }
 
 

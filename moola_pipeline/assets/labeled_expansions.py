@@ -8,10 +8,9 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
 from moola_pipeline.bars.schema import content_digest
-from moola_pipeline.labels.placement import GRADED_OUT, place_labels
+from moola_pipeline.labels.placement import GRADED_OUT, split_labels
 from moola_pipeline.labels.splits import (
     UnsoundSplit,
-    assign_splits,
     check_splits,
     class_counts,
     find_leakage,
@@ -39,10 +38,10 @@ def labeled_expansions(
     """One row for each labeled expansion or window looked at in vain, with its split."""
     with open_stage(context, pipeline, tracking) as stage:
         labels = stage.market.labels()
-        placement = place_labels(labels, raw_nq_bars)
+        placement = split_labels(labels, raw_nq_bars, stage.market.splits)
+        frame = placement.frame
         refused = placement.refused.loc[placement.refused["reason"] != GRADED_OUT]
-        splits = resolve_dates(stage.market.splits, placement.frame)
-        frame = assign_splits(placement.frame, raw_nq_bars, splits)
+        splits = resolve_dates(stage.market.splits, frame)
         leaks = find_leakage(frame, splits.embargo_bars)
         sound, why = True, ""
         try:

@@ -55,7 +55,7 @@ def registered_model(
         training_end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
         reference = reference_of(served, market, labeled_expansions, training_end)
         facts[REFERENCE] = reference.model_dump(mode="json")
-        facts[ROLLS] = served_rolls(stage.market)
+        facts[ROLLS] = served_rolls(stage.market.rolls())
         tags = _tags_of(stage, bootstrap_ci_report)
         registered = register(pipeline.home, stage.run, name, served, facts, tags)
         ruling = _ruling(stage, registered.version, bootstrap_ci_report, market, labeled_expansions)

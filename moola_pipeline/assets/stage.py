@@ -19,12 +19,12 @@ from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.staleness.fingerprints import (
     FINGERPRINT,
     MADE_FROM,
-    STAGES,
     Ingredients,
     ingredients,
-    recorded_fingerprint,
     stage_settings,
 )
+from moola_pipeline.staleness.records import MARKET, recorded
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.crash_injection import crash_point
 from moola_pipeline.tracking.runs import TrackedRun, Tracking
 from moola_pipeline.tracking.system_metrics import Usage, measured
@@ -152,7 +152,7 @@ class OpenStage:
             metadata={
                 "mlflow_run": dg.MetadataValue.url(self.run.url),
                 "mlflow_run_id": self.run.id,
-                "market": self.market.name,
+                MARKET: self.market.name,
                 "simulated": self.market.simulated,
                 "profile": self.profile.name,
                 "device": device,
@@ -184,14 +184,15 @@ def open_stage(
         overrides: Settings in force where they may differ from the profile's, by their name in
             `stage_settings`.
         params: Logged beside the overrides.
-        upstream: Fingerprints that are not those of upstream assets.
+        upstream: Data versions that are not those of upstream assets.
     """
     asset = context.asset_key.to_user_string()
     market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
     show_stage(asset)
     in_force = {name: value.model_dump(mode="json") for name, value in (overrides or {}).items()}
     settings = {**stage_settings(market, profile), **in_force}
-    known = {name: recorded_fingerprint(context.instance, name) for name in STAGES[asset].upstream}
+    made = {name: recorded(context.instance, name, market.name) for name in STAGES[asset].upstream}
+    known = {name: one.data_version if one else None for name, one in made.items()}
     own = ingredients(asset, read_sources(market), settings, {**known, **(upstream or {})})
     tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
     logged = tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags)

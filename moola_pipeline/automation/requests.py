@@ -7,8 +7,10 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.staleness.data_digests import read_sources
-from moola_pipeline.staleness.fingerprints import PLACE, STAGES, Recorded, recorded
+from moola_pipeline.staleness.fingerprints import PLACE
 from moola_pipeline.staleness.plan import Step, plan
+from moola_pipeline.staleness.records import Recorded, recorded
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.tracking.registry import champion_version
 
 TRAINED = ("pretrained_encoder", "finetuned_classifier")
@@ -24,13 +26,14 @@ def pipeline_in_force(instance: dg.DagsterInstance) -> Pipeline:
     Raises:
         BadInput: If there are bars without labels, or labels without bars.
     """
-    made = recorded(instance, TRAINED[-1], ())
+    usual = Pipeline(profile="auto", market="auto", scenario="none")
+    made = recorded(instance, TRAINED[-1], usual.chosen_market().name)
     place = made.made_from.settings[PLACE] if made and made.made_from else None
     for name in PROFILES:
         chosen = _named(Pipeline.model_validate({"profile": name, "market": "auto", "scenario": "none"}))
         if chosen.label == place:
             return chosen
-    return _named(Pipeline(profile="auto", market="auto", scenario="none"))
+    return _named(usual)
 
 
 def prediction_request(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
@@ -42,7 +45,8 @@ def prediction_request(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipR
     ready = _ready(instance)
     if isinstance(ready, dg.SkipReason):
         return ready
-    digest, made = ready.chosen_market().bars_digest(), recorded(instance, MARKS, ())
+    market = ready.chosen_market()
+    digest, made = market.bars_digest(), recorded(instance, MARKS, market.name)
     if made and _sources_here(made, ready).get("bars") == digest:
         return dg.SkipReason(f"No new bars since {MARKS} was made, {made.made_at:%Y-%m-%d %H:%M} UTC.")
     if lacking := _without_champion(ready):
@@ -87,13 +91,14 @@ def retraining_request(instance: dg.DagsterInstance, run_key: str) -> dg.RunRequ
     ready = _ready(instance)
     if isinstance(ready, dg.SkipReason):
         return ready
-    before = {asset: _sources_here(recorded(instance, asset, ()), ready) for asset in TRAINED}
+    market = ready.chosen_market()
+    before = {asset: _sources_here(recorded(instance, asset, market.name), ready) for asset in TRAINED}
     if not all(before.values()):
         return dg.SkipReason('Nothing was trained on this market and profile yet. Run "moola run" once.')
     steps = _planned(instance, ready)
     if isinstance(steps, dg.SkipReason):
         return steps
-    now = read_sources(ready.chosen_market()).digests
+    now = read_sources(market).digests
     changed = {
         name for asset in TRAINED for name in STAGES[asset].sources if before[asset].get(name) != now[name]
     }
@@ -140,7 +145,7 @@ def _without_champion(pipeline: Pipeline) -> dg.SkipReason | None:
 
 def _planned(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step] | dg.SkipReason:
     try:
-        return plan(instance, pipeline)
+        return plan(instance, pipeline.planned())
     except BadInput as fault:
         return dg.SkipReason(str(fault))
 

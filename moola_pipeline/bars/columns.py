@@ -14,19 +14,10 @@ from moola_pipeline.bars.csv_dialect import Layout, unreadable
 from moola_pipeline.bars.dbn import read_dbn
 from moola_pipeline.bars.number_parsing import DOT, price_style, trimmed
 from moola_pipeline.bars.row_rules import NEEDS_CELLS, NEEDS_NUMBERS, CellFault
-from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.schema import DATE_NAME, KNOWN_NAMES, PRICE_COLUMNS
 from moola_pipeline.errors import BadInput
 
-KNOWN_NAMES = {
-    "time": ("timestamp", "time", "datetime", "date_time", "ts", "ts_utc", "ts_event"),
-    **{name: (name,) for name in PRICE_COLUMNS},
-    "volume": ("volume",),
-    "contract": ("contract", "symbol"),
-}
-"""The names by which a column is known, in any case, for each role it can play."""
-DATE_NAME = "date"
-"""A column of that name is the time, or the day of a time whose clock stands in a column of its own."""
-COLUMN_ROLES = (*KNOWN_NAMES, "date")
+COLUMN_ROLES = (*KNOWN_NAMES, DATE_NAME)
 REQUIRED_ROLES = ("time", *PRICE_COLUMNS)
 THOUSAND = 1_000.0
 ID_ROLE = "instrument id"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from moola_pipeline.studies.ablation import AblationStore
     from moola_pipeline.studies.ablation_folds import StudyGround
 
-ROOMS = ("features", "windows", "models", "training")
-"""Parts of the package whose source decides a training."""
+TRAINED_BY = ("training/pretrain.py", "training/finetune.py", "training/thresholds.py")
+"""Files of the package that decide a training, with what they import."""
 
 
 @click.command()
@@ -115,13 +115,14 @@ def _opened(
     import torch
 
     from moola_pipeline.resources.pipeline import Pipeline
-    from moola_pipeline.staleness.fingerprints import room_digest
+    from moola_pipeline.staleness.fingerprints import code_digests
     from moola_pipeline.studies.ablation import AblationStore
     from moola_pipeline.studies.ablation_folds import study_ground
+    from moola_pipeline.studies.store import content_key
 
     torch.set_num_threads(1)  # the networks are small: more threads wait for each other
     found = Pipeline(**asked_pipeline(profile, market, scenario)).chosen_market()
-    code = " ".join(room_digest(room) for room in ROOMS)
+    code = content_key(code_digests(*TRAINED_BY))
     return found, study_ground(found), AblationStore(home.studies / found.name / "ablations", code)
 
 

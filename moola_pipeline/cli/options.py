@@ -117,12 +117,11 @@ def choose_splits(
             "labels first, or leave --rolling and the dates out."
         )
     from moola_pipeline.labels.chosen_splits import remember_choice
-    from moola_pipeline.labels.placement import place_labels
-    from moola_pipeline.labels.splits import assign_splits, check_splits
+    from moola_pipeline.labels.placement import split_labels
+    from moola_pipeline.labels.splits import check_splits
 
     settings = splits_in_force(home, rolling, **ends)
     bars = market.bars()
-    placed = place_labels(market.labels(), bars).frame
-    check_splits(assign_splits(placed, bars, settings), bars, settings)
+    check_splits(split_labels(market.labels(), bars, settings).frame, bars, settings)
     remember_choice(market.store.root, settings)
     return settings

@@ -144,7 +144,7 @@ def _plan(plan: Any, instance: "dg.DagsterInstance", pipeline: "Pipeline") -> li
     from moola_pipeline.staleness.plan import everything
 
     try:
-        return plan(instance, pipeline)
+        return plan(instance, pipeline.planned())
     except IntegrityError as fault:
         return everything(str(fault))
 

@@ -73,7 +73,7 @@ def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
         return nothing_made()
     prepare_instance(home)
     with open_instance(home) as instance:
-        return plan(instance, pipeline)
+        return plan(instance, pipeline.planned())
 
 
 def _facts(home: Home, pipeline: "Pipeline", steps: Sequence["Step"]) -> dict[str, Any]:

@@ -82,20 +82,20 @@ def _market(home: Home, profile: str, market: str, scenario: str | None) -> "Mar
 
 
 def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Study":
-    from moola_pipeline.labels.placement import place_labels
+    from moola_pipeline.labels.placement import split_labels
     from moola_pipeline.labels.spans import labeled_windows
-    from moola_pipeline.labels.splits import assign_splits, resolve_dates, training_rows_end
+    from moola_pipeline.labels.splits import resolve_dates, training_rows_end
     from moola_pipeline.staleness.data_digests import read_sources
-    from moola_pipeline.staleness.fingerprints import room_digest
+    from moola_pipeline.staleness.fingerprints import code_digests
     from moola_pipeline.studies.pretraining_study import Origin, Study
-    from moola_pipeline.studies.store import CELL_ROOMS, ENCODER_ROOMS, Store
+    from moola_pipeline.studies.store import CELL_CODE, ENCODER_CODE, Store
     from moola_pipeline.training.examples import TrainingData
     from moola_pipeline.windows.dense import pretraining_windows
     from moola_pipeline.windows.market_arrays import MarketArrays
 
     table = market.bars()
     digests = read_sources(market).digests
-    labels = assign_splits(place_labels(market.labels(), table).frame, table, market.splits)
+    labels = split_labels(market.labels(), table, market.splits).frame
     arrays = MarketArrays.from_table(table, market.instrument.tick_points)
     train, validation = (labeled_windows(labels, split) for split in ("train", "validation"))
     end = training_rows_end(table, resolve_dates(market.splits, labels))
@@ -107,8 +107,8 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
         Origin(
             digests["bars.train"],
             {name: digests[name] for name in LABEL_SOURCES},
-            {room: room_digest(room) for room in ENCODER_ROOMS},
-            {room: room_digest(room) for room in CELL_ROOMS},
+            code_digests(*ENCODER_CODE),
+            code_digests(*CELL_CODE),
         ),
         device,
     )

@@ -6,11 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.store import BarStore
 from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.sections import as_scores
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.simulated import read_truth
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.breakdowns import Answers
 from moola_pipeline.metrics.matching import pair_events
@@ -94,12 +92,12 @@ def planted_windows(
 
 
 def truth_scores(
-    ground: Ground, judged: EvaluatedModel, store: BarStore, timestamps: pd.DatetimeIndex
+    ground: Ground, judged: EvaluatedModel, truth: pd.DataFrame | None, timestamps: pd.DatetimeIndex
 ) -> dict[str, Scores]:
-    """Scores of the model and of the labels on what was planted; empty for registered bars."""
-    if not store.simulated:
+    """Scores of the model and of the labels on what was planted; empty where nothing was."""
+    if truth is None:
         return {}
-    scored = against_truth(ground, read_truth(store), timestamps, list(judged.answers.values()))
+    scored = against_truth(ground, truth, timestamps, list(judged.answers.values()))
     return {name: as_scores(one) for name, one in scored.items()}
 
 

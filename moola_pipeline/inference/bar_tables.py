@@ -6,9 +6,9 @@ import pandas as pd
 import pyarrow as pa
 
 from moola_pipeline.bars.cleaning import clean_bars, known_instrument
-from moola_pipeline.bars.columns import DATE_NAME, KNOWN_NAMES, REQUIRED_ROLES
+from moola_pipeline.bars.columns import REQUIRED_ROLES
 from moola_pipeline.bars.raw import LARGEST_VOLUME, WHOLE_VOLUME
-from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.schema import DATE_NAME, FRAME_NAMES, KNOWN_NAMES, PRICE_COLUMNS
 from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorBars
@@ -16,7 +16,6 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.windows.window_geometry import BARS_BEFORE, WINDOW_BARS
 
 FRAME = "bars"
-FRAME_NAMES = (*(name for names in KNOWN_NAMES.values() for name in names), DATE_NAME)
 """The names by which a column of a frame is known, in any case; `date` where nothing else is the time."""
 NEEDED_BARS = BARS_BEFORE + WINDOW_BARS
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.schema import SECOND_PASS, expansions, type_numbers
+from moola_pipeline.labels.schema import expansions, type_numbers
 from moola_pipeline.windows.spans import Spans
 
 
@@ -34,16 +33,6 @@ class LabeledWindows(NamedTuple):
         return LabeledWindows(self.window_id[rows], self.bar0[rows], self.session[rows], spans)
 
 
-class TwiceLabeled(NamedTuple):
-    """Windows of one split that an annotator labeled twice, as each pass has them.
-
-    Both sides hold the same windows in the same order, so that a window has one index in both.
-    """
-
-    first: LabeledWindows
-    second: LabeledWindows
-
-
 def labeled_windows(labels: pd.DataFrame, split: str) -> LabeledWindows:
     """Collect the windows of one split from the labeled frame, empty ones included."""
     chosen = labels.loc[labels["split"] == split]
@@ -64,30 +53,4 @@ def labeled_windows(labels: pd.DataFrame, split: str) -> LabeledWindows:
         windows["bar0"].to_numpy(np.int64),
         windows["session"].to_numpy("datetime64[ns]"),
         spans,
-    )
-
-
-def twice_labeled(
-    labeled: pd.DataFrame, labels: pd.DataFrame, bars: pd.DataFrame, split: str
-) -> TwiceLabeled:
-    """Collect the windows of one split that have a second pass: what the annotator agrees with itself.
-
-    A window graded D in either pass, or whose second pass lies on other bars, is left out.
-
-    Args:
-        labeled: The frame of `assign_splits`: the first pass, with its splits.
-        labels: All labels, LABEL_COLUMNS, every pass.
-        bars: BAR_COLUMNS that `labeled` was placed on.
-        split: One of SPLITS.
-
-    Returns:
-        Both passes over the same windows; no windows where there is no second pass.
-    """
-    first = labeled.loc[labeled["split"] == split]
-    second = place_labels(labels, bars, SECOND_PASS).frame
-    place = ["window_id", "bar0"]
-    both = pd.merge(first[place].drop_duplicates(), second[place].drop_duplicates())["window_id"]
-    return TwiceLabeled(
-        labeled_windows(first.loc[first["window_id"].isin(both)], split),
-        labeled_windows(second.loc[second["window_id"].isin(both)].assign(split=split), split),
     )

@@ -7,8 +7,11 @@ from pydantic import Field
 
 from moola_pipeline.instrument_data import Market, MarketName, ScenarioChoice, choose_market, choose_profile
 from moola_pipeline.settings import Profile, ProfileName
+from moola_pipeline.staleness.plan import Planned
 from moola_pipeline.storage.checksums import CHECKPOINTS
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.registry import champion_version, is_registered
+from moola_pipeline.tracking.runs import has_store
 
 REPORT = "bootstrap_ci_report"
 """The one asset that is kept where a person looks for it."""
@@ -56,6 +59,21 @@ class Pipeline(dg.ConfigurableResource):
     def report_folder(self) -> Path:
         """Where this market's and profile's report is kept."""
         return self.home.reports / self.label
+
+    def planned(self) -> Planned:
+        """What a plan of this market's and profile's assets is about; makes no MLflow store.
+
+        Raises:
+            IntegrityError: If the registry cannot be read.
+        """
+        market, tracked = self.chosen_market(), has_store(self.home)
+        return Planned(
+            market,
+            self.chosen_profile(),
+            self.place,
+            champion_version(self.home, market.model_name) if tracked else None,
+            tracked and is_registered(self.home, market.model_name),
+        )
 
     def checkpoints(self, asset: str) -> Path:
         """Where the epochs of an asset's training are kept until it is done."""

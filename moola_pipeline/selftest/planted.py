@@ -10,10 +10,10 @@ import torch
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.evaluation.scoring import EvaluatedModel, Trial, score_models
-from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
-from moola_pipeline.labels.splits import SplitSettings, assign_splits
+from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.metrics.scores import make_ground
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import ExpansionModel
@@ -78,7 +78,7 @@ def plant(rng: np.random.Generator, type_shown: bool = True) -> Planted:
     settings = MARKET.model_copy(update={"type_shown": type_shown})
     market = simulate(settings)
     bars = build_table(market.bars, market.rolls if len(market.rolls) else None)
-    frame = assign_splits(place_labels(draw_labels(market, settings), bars).frame, bars, SPLITS)
+    frame = split_labels(draw_labels(market, settings), bars, SPLITS).frame
     train, validation, test = (labeled_windows(frame, split) for split in ("train", "validation", "test"))
     trial = Trial(MarketArrays.from_table(bars, TICK_POINTS), make_ground(test, RESAMPLES, rng))
     return Planted(frame, trial, train, validation)

@@ -8,6 +8,8 @@ from moola_pipeline.staleness.data_digests import Sources
 from moola_pipeline.staleness.fingerprints import PLACE, Ingredients
 
 SHOWN_SETTINGS = 3
+SHOWN_FILES = 3
+"""Of more files that have changed, the rooms are named."""
 STUDY = "study"
 
 
@@ -25,6 +27,7 @@ def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()
         *_data_changes(before, now),
         *_settings_changes(before.settings, now.settings),
         *_code_changes(before.code, now.code),
+        *_library_changes(before.libraries, now.libraries),
         *_upstream_changes(before.upstream, now.upstream, renewed),
     ]
 
@@ -88,9 +91,17 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _code_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    rooms = [room for room in {**before, **now} if before.get(room) != now.get(room)]
-    if rooms:
-        yield "code changed in " + ", ".join(room if "." in room else f"{room}/" for room in rooms)
+    changed = [path for path in {**before, **now} if before.get(path) != now.get(path)]
+    if len(changed) > SHOWN_FILES:
+        changed = list(dict.fromkeys(f"{path.partition('/')[0]}/" for path in changed))
+    if changed:
+        yield "code changed in " + ", ".join(changed)
+
+
+def _library_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            yield f"{name} {before.get(name, 'not used')} -> {now.get(name, 'not used')}"
 
 
 def _upstream_changes(

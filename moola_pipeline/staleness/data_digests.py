@@ -5,21 +5,28 @@ from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.bars.schema import RAW_COLUMNS, content_digest
 from moola_pipeline.instrument_data import Market
-from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.schema import SECOND_PASS
-from moola_pipeline.labels.splits import SPLITS, assign_splits, resolve_dates, training_rows_end
+from moola_pipeline.labels.splits import SPLITS, resolve_dates, training_rows_end
 from moola_pipeline.report.study_results import STUDY_FILE, fits, read_study
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 
 class Sources(BaseModel):
-    """A market's data by name, as `read_sources` names it: digests, and numbers of rows."""
+    """A market's data, as `read_sources` names it.
+
+    Attributes:
+        digests: By name.
+        rows: Numbers of rows, by name.
+        contents: Digest of the content of each asset that is made of this data alone.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     digests: dict[str, str]
     rows: dict[str, int]
+    contents: dict[str, str] = {}
 
 
 def read_sources(market: Market) -> Sources:
@@ -37,7 +44,7 @@ def read_sources(market: Market) -> Sources:
     if key not in _known_sources:
         bars = market.bars()
         every_pass = market.labels()
-        labels = assign_splits(place_labels(every_pass, bars).frame, bars, market.splits)
+        labels = split_labels(every_pass, bars, market.splits).frame
         again = every_pass.loc[every_pass["pass"] == SECOND_PASS]
         by_split = sources_by_split(bars, labels, market)
         digests = {"bars": key[1], "labels": key[2], **by_split.digests}
@@ -45,7 +52,8 @@ def read_sources(market: Market) -> Sources:
         held = read_study(study)
         digests["study"] = kept if held is not None and fits(held, digests) else ""
         rows = {"bars": len(bars), "labels": len(labels), "labels.second pass": len(again), **by_split.rows}
-        _known_sources[key] = Sources(digests=digests, rows=rows)
+        contents = {"raw_nq_bars": content_digest(bars), "labeled_expansions": content_digest(labels)}
+        _known_sources[key] = Sources(digests=digests, rows=rows, contents=contents)
     return _known_sources[key]
 
 

@@ -1,27 +1,22 @@
 """Which assets a run would change, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
 
+from moola_pipeline.instrument_data import Market
 from moola_pipeline.labels.simulated import is_simulated
-from moola_pipeline.resources.pipeline import Pipeline
+from moola_pipeline.settings import Profile
 from moola_pipeline.staleness.changes import changes, made_elsewhere
 from moola_pipeline.staleness.data_digests import read_sources
-from moola_pipeline.staleness.fingerprints import (
-    INTEGRITY_CHECKS,
-    STAGES,
-    Ingredients,
-    Recorded,
-    ingredients,
-    recorded,
-    stage_settings,
-)
+from moola_pipeline.staleness.fingerprints import PLACE, Ingredients, all_ingredients, stage_settings
+from moola_pipeline.staleness.records import Recorded, recorded
+from moola_pipeline.staleness.stages import INTEGRITY_CHECKS, STAGES
 from moola_pipeline.storage.checksums import GONE, damage
-from moola_pipeline.tracking.registry import champion_version, is_registered
 
 State = Literal["up to date", "stale", "missing", "check failed"]
 
@@ -45,7 +40,25 @@ class Step:
         return self.state != "up to date"
 
 
-def plan(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step]:
+@dataclass(frozen=True)
+class Planned:
+    """What a plan is about.
+
+    Attributes:
+        market, profile: Whose assets.
+        artifact_path: Where an asset of them is kept, without its suffix.
+        champion: Version that serves; None where there is none.
+        is_registered: Whether the registry holds a version of the market's model.
+    """
+
+    market: Market
+    profile: Profile
+    artifact_path: Callable[[str], Path]
+    champion: str | None
+    is_registered: bool
+
+
+def plan(instance: dg.DagsterInstance, about: Planned) -> list[Step]:
     """Which of the nine assets a run would change, in the order of the work.
 
     An asset is left alone when everything that decides it is as it was when it was last made,
@@ -55,20 +68,24 @@ def plan(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step]:
     Raises:
         MoolaError: If bars or labels cannot be read; the run itself then says so as well.
     """
-    market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
-    made = {asset: recorded(instance, asset, INTEGRITY_CHECKS[asset]) for asset in STAGES}
+    market = about.market
+    made = {asset: recorded(instance, asset, market.name, INTEGRITY_CHECKS[asset]) for asset in STAGES}
+    settings = stage_settings(market, about.profile)
     if market.simulation and not is_simulated(market.store, market.simulation):
-        return [_after_market(asset, before, pipeline.label) for asset, before in made.items()]
-    sources = read_sources(market)
-    settings = stage_settings(market, profile)
-    planned: dict[str, str | None] = {"champion": champion_version(pipeline.home, market.model_name)}
+        return [_after_market(asset, before, settings[PLACE]) for asset, before in made.items()]
     steps: list[Step] = []
-    for asset, stage in STAGES.items():
-        now = ingredients(asset, sources, settings, planned)
-        planned[asset] = now.fingerprint
-        renewed = [step for step in steps if step.stale and step.asset in stage.upstream]
-        steps.append(_step(made[asset], now, renewed, pipeline))
+    for asset, now in all_ingredients(read_sources(market), settings, about.champion).items():
+        renewed = [step for step in steps if _renews(step, made[asset], now)]
+        steps.append(_step(made[asset], now, renewed, about))
     return steps
+
+
+def _renews(upstream: Step, before: Recorded | None, now: Ingredients) -> bool:
+    """Whether an upstream asset is made again, and may come out different from what was read then."""
+    if not upstream.stale or upstream.asset not in now.upstream:
+        return False
+    read = before.made_from.upstream.get(upstream.asset) if before and before.made_from else None
+    return upstream.asset not in now.market.contents or read != now.upstream[upstream.asset]
 
 
 def everything(reason: str) -> list[Step]:
@@ -88,7 +105,7 @@ def _after_market(asset: str, before: Recorded | None, place: str) -> Step:
     return Step(asset, "stale", elsewhere or "its simulated market is made first", before.made_at)
 
 
-def _step(before: Recorded | None, now: Ingredients, renewed: Sequence[Step], pipeline: Pipeline) -> Step:
+def _step(before: Recorded | None, now: Ingredients, renewed: Sequence[Step], about: Planned) -> Step:
     if before is None:
         return Step(now.asset, "missing", "never made")
     reasons = _differences(before, now, renewed)
@@ -96,7 +113,7 @@ def _step(before: Recorded | None, now: Ingredients, renewed: Sequence[Step], pi
     if before.unpassed:
         reasons.insert(0, f"check {', '.join(before.unpassed)} did not pass")
         state = "check failed"
-    if not reasons and (lost := _loss(now.asset, pipeline)):
+    if not reasons and (lost := _loss(now.asset, about)):
         reasons, state = [lost], "missing" if lost == GONE else "stale"
     return Step(now.asset, state, "; ".join(reasons) or "unchanged", before.made_at)
 
@@ -114,8 +131,7 @@ def _differences(before: Recorded, now: Ingredients, renewed: Sequence[Step]) ->
     return reasons
 
 
-def _loss(asset: str, pipeline: Pipeline) -> str | None:
-    name = pipeline.chosen_market().model_name
-    if asset == "registered_model" and not is_registered(pipeline.home, name):
+def _loss(asset: str, about: Planned) -> str | None:
+    if asset == "registered_model" and not about.is_registered:
         return "the registry holds no version of it"
-    return damage(pipeline.place(asset))
+    return damage(about.artifact_path(asset))

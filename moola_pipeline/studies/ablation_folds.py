@@ -7,9 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from moola_pipeline.instrument_data import Market
-from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
-from moola_pipeline.labels.splits import assign_splits, resolve_dates
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import Examples, TrainingData, make_examples
@@ -131,8 +130,7 @@ def reach() -> int:
 def study_ground(market: Market) -> StudyGround:
     """Read a market's bars and labels; test windows are left behind."""
     bars = market.bars()
-    placed = place_labels(market.labels(), bars).frame
-    frame = assign_splits(placed, bars, resolve_dates(market.splits, placed))
+    frame = split_labels(market.labels(), bars, market.splits).frame
     arrays = MarketArrays.from_table(bars, market.instrument.tick_points)
     train, validation = (labeled_windows(frame, split) for split in ("train", "validation"))
     digest = digest_of([market.bars_digest(), market.labels_digest(), market.splits.model_dump(mode="json")])

@@ -36,7 +36,7 @@ class Origin:
     Attributes:
         bars: Of the bars that pretraining may read.
         labels: By name, of bars and labels of training and validation.
-        encoder_code, cell_code: By room, of the source.
+        encoder_code, cell_code: Digests of the source files, by path.
     """
 
     bars: str

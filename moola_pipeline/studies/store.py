@@ -13,10 +13,10 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import load_encoder, save_encoder
 from moola_pipeline.storage.checksums import publish_record, read_record
 
-ENCODER_ROOMS = ("features", "windows", "models/encoder.py", "training")
-"""Parts of the package whose source decides an encoder."""
-CELL_ROOMS = (*ENCODER_ROOMS, "models", "labels", "studies/trials.py")
-"""Parts of the package whose source decides what a cell answers."""
+ENCODER_CODE = ("features/relativity.py", "windows/dense.py", "training/pretrain.py")
+"""Files of the package that decide an encoder, with what they import."""
+CELL_CODE = (*ENCODER_CODE, "studies/trials.py")
+"""Files of the package that decide what a cell answers, with what they import."""
 AGAIN = "It is computed again."
 
 

@@ -8,9 +8,7 @@ import pandas as pd
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.evaluation.promotion import RULE, Contender, Ruling, rule_on, rule_on_lost
 from moola_pipeline.instrument_data import Market, choose_market
-from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.simulated import is_simulated
-from moola_pipeline.labels.splits import assign_splits
 from moola_pipeline.report.data import Check
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
@@ -68,7 +66,7 @@ def judge_version(
     except IntegrityError as fault:
         return rule_on_lost(version, champion, str(fault).replace(f"{home.root}/", ""))
     table = market.bars()
-    labels = assign_splits(place_labels(market.labels(), table).frame, table, market.splits)
+    labels = split_labels(market.labels(), table, market.splits).frame
     arrays = MarketArrays.from_table(table, market.instrument.tick_points)
     return rule_on(new, old, checks, arrays, labels, rng)
 

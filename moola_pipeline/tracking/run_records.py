@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.runs import PARENT_TAG, has_store, open_store
 from moola_pipeline.tracking.system_metrics import PREFIX

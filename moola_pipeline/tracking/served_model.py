@@ -8,17 +8,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-    from moola_pipeline.instrument_data import Market
-
 ROLLS = "rolls"
 """Where the facts of a version keep them; also the parameter of a served model that takes their place."""
 
 
-def served_rolls(market: "Market") -> list[list[str]]:
-    """The market's registered rolls as they are kept: time (UTC), old and new contract."""
-    from moola_pipeline.bars.rolls import registered_rolls
-
-    rolls = registered_rolls(market.store)
+def served_rolls(rolls: "pd.DataFrame | None") -> list[list[str]]:
+    """Registered rolls, if any, as they are kept: time (UTC), old and new contract."""
     if rolls is None:
         return []
     times = rolls["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -83,7 +78,7 @@ def bars_signature() -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    from moola_pipeline.inference.bar_tables import FRAME_NAMES
+    from moola_pipeline.bars.schema import FRAME_NAMES
 
     spelled = dict.fromkeys(form for name in FRAME_NAMES for form in (name, name.capitalize(), name.upper()))
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in spelled]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.assets import densified_windows
-from moola_pipeline.assets import labeled_expansions as labeled
 from moola_pipeline.cli.exit_codes import FAILED
+from moola_pipeline.labels import placement
 from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.cli.calls import call, complaint
@@ -38,14 +38,14 @@ def _whole_window(segment: np.ndarray, end: int) -> int:
 
 
 def test_a_test_window_in_training_fails_the_run(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
-    honest = labeled.assign_splits
+    honest = placement.assign_splits
 
     def leaking(placed: pd.DataFrame, bars: pd.DataFrame, settings: object) -> pd.DataFrame:
         frame = honest(placed, bars, settings)  # type: ignore[arg-type]
         last = frame["window_id"] == frame["window_id"].iloc[-1]
         return frame.assign(split=frame["split"].mask(last, "train"))
 
-    monkeypatch.setattr(labeled, "assign_splits", leaking)
+    monkeypatch.setattr(placement, "assign_splits", leaking)
     result = call(*SMOKE, "--force", home=smoke_copy.root)
     assert result.exit_code == FAILED
     assert complaint(result).startswith("labeled_expansions: check no_leakage failed (value ")

@@ -15,7 +15,8 @@ from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.resources.executors import GPU_STEPS
 from moola_pipeline.settings import PROFILES
-from moola_pipeline.staleness.fingerprints import INTEGRITY_CHECKS, STAGES, evaluations
+from moola_pipeline.staleness.records import evaluations
+from moola_pipeline.staleness.stages import INTEGRITY_CHECKS, STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.runs import code_state, tracking_uri
 from moola_pipeline_tests.homes import instance_of, last_materialization, outcome
@@ -59,7 +60,7 @@ def test_nine_assets_are_made_in_one_dagster_run(instance: dg.DagsterInstance):
 
 
 def test_every_integrity_check_was_evaluated_and_passed(instance: dg.DagsterInstance):
-    found = evaluations(instance, ALL)
+    found = evaluations(instance, ALL, "simulated")
     expected = [name for names in INTEGRITY_CHECKS.values() for name in names]
     assert [one.check_name for one in found] == expected
     assert all(one.passed and {"value", "limit"} <= set(one.metadata) for one in found)

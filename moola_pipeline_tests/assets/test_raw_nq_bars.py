@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from moola_pipeline.cli.exit_codes import FAILED
-from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint
@@ -83,8 +83,7 @@ def test_restoring_the_byte_makes_the_home_run_again(registered_copy: Home):
     result = run(registered_copy)
     assert result.exit_code == 0
     assert "made again: raw_nq_bars (check bars_match_manifest did not pass" in result.stdout
-    assert made_in_last_run(registered_copy)[:4] == REBUILT
-    assert not {"pretrained_encoder", "finetuned_classifier"} & set(made_in_last_run(registered_copy))
+    assert made_in_last_run(registered_copy) == ["raw_nq_bars"]  # its rows are those of before
 
 
 def test_a_run_parses_no_text_of_a_vendor(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):

@@ -17,9 +17,11 @@ from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.labels.chosen_splits import remember_choice
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.staleness import fingerprints
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.automation.answers import asked, skipped
 from moola_pipeline_tests.homes import LABELS, LATER_BARS, instance_of, moola
+from moola_pipeline_tests.staleness.edits import code, edited
 
 TUESDAY, SATURDAY = datetime(2025, 7, 1, 17, 15), datetime(2025, 7, 5, 8, 0)
 
@@ -87,7 +89,7 @@ def test_new_bars_are_marked_and_the_run_says_why(registered_copy: Home, registe
 
 
 def test_another_champion_marks_the_same_bars_again(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("moola_pipeline.staleness.plan.champion_version", lambda home, name: "7")
+    monkeypatch.setattr("moola_pipeline.resources.pipeline.champion_version", lambda home, name: "7")
     with instance_of(registered_copy) as instance:
         request = asked(tick(daily_predictions, instance, TUESDAY))
     assert request.tags[requests.WHY] == "champion: version 1 -> 7"
@@ -174,7 +176,7 @@ def test_labels_of_a_new_month_move_rolling_splits_and_retrain(
 
 
 def test_code_that_changed_is_no_reason_to_retrain(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("moola_pipeline.staleness.fingerprints.room_digest", lambda room: "edited")
+    monkeypatch.setattr(fingerprints, "package_code", lambda: edited("training/pretrain.py", code))
     with instance_of(registered_copy) as instance:
         assert skipped(tick(weekly_retrain, instance, SATURDAY)).startswith(
             "Training rows and labels have not"

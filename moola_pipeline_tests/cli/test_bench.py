@@ -17,7 +17,7 @@ from moola_pipeline.benchmarks.step_memory import StepMemory
 from moola_pipeline.benchmarks.training_speed import TrainingSpeed
 from moola_pipeline.cli.bench import ELSEWHERE, _measured_job, nothing_elsewhere
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.month import rehearsal

@@ -16,8 +16,8 @@ from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from moola_pipeline.cli.run import _standing
 from moola_pipeline.errors import BadInput, ChecksumMismatch
-from moola_pipeline.staleness.fingerprints import STAGES
 from moola_pipeline.staleness.plan import everything
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.runs import tracking_uri

@@ -8,11 +8,14 @@ import pytest
 
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.staleness import fingerprints
-from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.closure import SourceTree
+from moola_pipeline.staleness.fingerprints import PackageCode
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts, start
 from moola_pipeline_tests.homes import BARS, LATER_BARS, SMOKE, moola
+from moola_pipeline_tests.staleness.edits import template
 
 STATUS = ("status", "--profile", "smoke")
 
@@ -99,7 +102,7 @@ def test_a_scenario_is_a_market_of_its_own(smoke_home: Home):
     lines = call(*STATUS, "--scenario", "no_signal", home=smoke_home.root).stdout.splitlines()
     assert lines[1] == "market    SIMULATED bars, scenario no_signal, profile smoke"
     assert lines[2] == "champion  none yet"
-    assert lines[-2].startswith("moola run --profile smoke --scenario no_signal would make all 9 assets")
+    assert lines[-1].endswith("--profile smoke --scenario no_signal would make all 9 assets: never made.")
 
 
 def test_a_changed_template_of_the_page_makes_the_report_stale(
@@ -107,14 +110,12 @@ def test_a_changed_template_of_the_page_makes_the_report_stale(
 ):
     package = tmp_path / "moola_pipeline"
     shutil.copytree(fingerprints.PACKAGE, package)
-    template = package / "evaluation" / "report_front.jinja"
-    template.write_text(template.read_text() + "<p>more</p>")
-    monkeypatch.setattr(fingerprints, "PACKAGE", package)
-    fingerprints.room_digest.cache_clear()
+    page = package / "report" / "report_front.jinja"
+    page.write_text(template(page.read_text()))
+    monkeypatch.setattr(fingerprints, "package_code", lambda: PackageCode(SourceTree(package)))
     said = asked(smoke_home)
-    fingerprints.room_digest.cache_clear()
     assert said["would_make"] == ["bootstrap_ci_report", "registered_model"]
-    assert reasons(said)["bootstrap_ci_report"] == "code changed in evaluation/"
+    assert reasons(said)["bootstrap_ci_report"] == "code changed in report/report_front.jinja"
 
 
 def test_lines_fit_a_terminal(smoke_copy: Home):

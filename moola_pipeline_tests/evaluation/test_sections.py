@@ -14,7 +14,7 @@ from moola_pipeline.evaluation.sections import class_mix, flat_metrics, not_meas
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.report.data import Details, ReportData, RunFacts, Score
-from moola_pipeline.staleness.fingerprints import made_in
+from moola_pipeline.staleness.records import made_in
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
@@ -159,6 +159,7 @@ def test_a_model_that_has_seen_a_bar_of_the_test_windows_is_not_scored():
 
 def test_dagster_knows_which_run_came_to_the_end_of_its_report(smoke_home: Home, data: ReportData):
     with instance_of(smoke_home) as instance:
-        assert made_in(instance, "bootstrap_ci_report", data.run.run_id)
-        assert not made_in(instance, "no_such_asset", data.run.run_id)
-        assert not made_in(instance, "bootstrap_ci_report", "a run that was killed before it")
+        assert made_in(instance, "bootstrap_ci_report", "simulated", data.run.run_id)
+        assert not made_in(instance, "no_such_asset", "simulated", data.run.run_id)
+        assert not made_in(instance, "bootstrap_ci_report", "another", data.run.run_id)
+        assert not made_in(instance, "bootstrap_ci_report", "simulated", "a run that was killed before it")

@@ -25,7 +25,8 @@ def made_from(market: Sources | None = None, uses: tuple[str, ...] = ("bars",), 
     market = market or sources()
     given = {
         "asset": "an_asset",
-        "code": {"training": "c1", "assets/pretrained_encoder.py": "c2"},
+        "code": {f"training/{name}.py": "c1" for name in "abcd"} | {"assets/an_asset.py": "c2"},
+        "libraries": {"torch": "2.0"},
         "settings": {"place": "nq-full", "finetune": {"epochs": 10, "seeds": [0, 1]}},
         "upstream": {"raw_nq_bars": "u1"},
     }
@@ -91,9 +92,26 @@ def test_of_many_settings_three_are_named():
     assert changes(before, now) == ["settings: report.a 0 -> 1, report.b 0 -> 1, report.c 0 -> 1, 2 more"]
 
 
-def test_changed_code_is_named_by_room():
-    now = made_from(code={"training": "c3", "assets/pretrained_encoder.py": "c4"})
-    assert changes(made_from(), now) == ["code changed in training/, assets/pretrained_encoder.py"]
+def test_changed_code_is_named_by_file_and_that_of_many_files_by_room():
+    code = made_from().code
+    few = {"training/a.py": "c3", "assets/an_asset.py": "c4"}
+    assert changes(made_from(), made_from(code=code | few)) == [
+        "code changed in training/a.py, assets/an_asset.py"
+    ]
+    assert changes(made_from(), made_from(code=dict.fromkeys(code, "c5"))) == [
+        "code changed in training/, assets/"
+    ]
+
+
+def test_a_file_that_counts_no_more_or_from_now_on_is_changed_code():
+    code = dict(made_from().code)
+    del code["training/a.py"]
+    now = made_from(code=code | {"training/new.py": "c1"})
+    assert changes(made_from(), now) == ["code changed in training/a.py, training/new.py"]
+
+
+def test_another_version_of_a_library_is_named_with_both():
+    assert changes(made_from(), made_from(libraries={"torch": "2.1"})) == ["torch 2.0 -> 2.1"]
 
 
 def test_an_upstream_asset_made_since_is_named_unless_it_is_made_again_anyway():
@@ -124,7 +142,8 @@ def test_another_profile_is_the_only_reason_given():
     "part",
     [
         {"asset": "another"},
-        {"code": {"training": "c9"}},
+        {"code": {"training/a.py": "c9"}},
+        {"libraries": {"torch": "2.1"}},
         {"settings": {"place": "nq-full"}},
         {"upstream": {}},
         {"uses": ("labels",)},

@@ -1,6 +1,6 @@
 """What a run would make again: nothing that has not changed, and everything that depends on a change."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 
 import dagster as dg
@@ -11,26 +11,22 @@ from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import PROFILES, Profile, ProfileName
 from moola_pipeline.staleness import fingerprints
 from moola_pipeline.staleness.data_digests import read_sources
-from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.fingerprints import FINGERPRINT, MADE_FROM
 from moola_pipeline.staleness.plan import Step, everything, plan
+from moola_pipeline.staleness.records import MARKET, PAGE, recorded
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.homes import instance_of
+from moola_pipeline_tests.staleness.edits import code, edited
 
 ALL = list(STAGES)
-AFTER_BARS = {
-    "raw_nq_bars",
-    "labeled_expansions",
-    "relativity_features",
-    "densified_windows",
-    "latest_expansions",
-}
 JUDGED = {"bootstrap_ci_report", "registered_model"}
 TRAINED = {"pretrained_encoder", "finetuned_classifier", *JUDGED}
 
 
 def planned(home: Home, profile: ProfileName = "smoke") -> list[Step]:
     with instance_of(home) as instance:
-        return plan(instance, Pipeline(profile=profile, market="auto", scenario="none"))
+        return plan(instance, Pipeline(profile=profile, market="auto", scenario="none").planned())
 
 
 def stale(steps: list[Step]) -> set[str]:
@@ -53,19 +49,6 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setitem(PROFILES, "smoke", changed)
 
     return set_part
-
-
-@pytest.fixture
-def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Let the code of a room be another."""
-    as_it_is = fingerprints.room_digest
-
-    def edit_room(edited: str) -> None:
-        monkeypatch.setattr(
-            fingerprints, "room_digest", lambda room: "edited" if room == edited else as_it_is(room)
-        )
-
-    yield edit_room
 
 
 def test_in_an_empty_home_everything_has_never_been_made(isolated_home, smoke_home: Home, smoke_copy: Home):
@@ -119,21 +102,24 @@ def test_another_market_makes_everything_stale(smoke_copy: Home, change: Callabl
 
 
 @pytest.mark.parametrize(
-    ("room", "expected"),
+    ("path", "expected"),
     [
-        ("bars", AFTER_BARS),
-        ("features", {"relativity_features", "densified_windows", "latest_expansions", *TRAINED}),
-        ("training", TRAINED),
-        ("evaluation", JUDGED),
-        ("labels", set(ALL) - {"raw_nq_bars", "relativity_features", "pretrained_encoder"}),
-        ("serving", {*JUDGED, "latest_expansions"}),
+        ("bars/formats.py", {"raw_nq_bars"}),
+        ("features/zigzag.py", {"relativity_features", "densified_windows", "latest_expansions", *TRAINED}),
+        ("training/pretrain.py", TRAINED),
+        ("evaluation/sections.py", JUDGED),
+        ("labels/tables.py", {"labeled_expansions"}),
+        ("inference/live.py", {*JUDGED, "latest_expansions"}),
     ],
 )
 def test_edited_code_makes_again_what_it_decides(
-    smoke_home: Home, edit: Callable[[str], None], room: str, expected: set[str]
+    smoke_home: Home, monkeypatch: pytest.MonkeyPatch, path: str, expected: set[str]
 ):
-    edit(room)
-    assert stale(planned(smoke_home)) == expected
+    installed = fingerprints.package_code().installed.__getitem__
+    monkeypatch.setattr(fingerprints, "package_code", lambda: edited(path, code, installed))
+    steps = planned(smoke_home)
+    assert stale(steps) == expected
+    assert f"code changed in {path}" in {step.reason for step in steps}
 
 
 def test_a_stale_asset_says_why(smoke_home: Home, change: Callable[..., None]):
@@ -148,7 +134,12 @@ def test_a_stale_asset_says_why(smoke_home: Home, change: Callable[..., None]):
 @pytest.mark.parametrize(
     ("lost", "asset", "after"),
     [
-        ("data/store/simulated-smoke/raw_nq_bars.parquet", "raw_nq_bars", AFTER_BARS),
+        ("data/store/simulated-smoke/raw_nq_bars.parquet", "raw_nq_bars", {"raw_nq_bars"}),
+        (
+            "data/store/simulated-smoke/relativity_features.json",
+            "relativity_features",
+            {"relativity_features", "densified_windows", "latest_expansions"},
+        ),
         ("data/reports/simulated-smoke/report.json", "bootstrap_ci_report", JUDGED),
         ("data/store/simulated-smoke/latest_expansions.parquet", "latest_expansions", {"latest_expansions"}),
     ],
@@ -180,16 +171,44 @@ def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registe
         market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
         settings = fingerprints.stage_settings(market, profile)
         made = fingerprints.ingredients("raw_nq_bars", read_sources(market), settings, {})
-        metadata = {fingerprints.FINGERPRINT: made.fingerprint}
+        metadata = {fingerprints.FINGERPRINT: made.fingerprint, MARKET: market.name}
         event = dg.AssetMaterialization("raw_nq_bars", metadata=metadata)
         instance.report_runless_asset_event(event)
-    assert stale(planned(registered_copy)) == AFTER_BARS
+    assert stale(planned(registered_copy)) == {"raw_nq_bars"}
+
+
+def test_what_was_made_for_another_market_since_changes_nothing(smoke_copy: Home):
+    assets = (dg.AssetKey("raw_nq_bars"), dg.AssetKey("finetuned_classifier"))
+    with instance_of(smoke_copy) as instance:
+        for _ in range(PAGE + 1):
+            for key in assets:
+                made = dg.AssetMaterialization(key, metadata={FINGERPRINT: "another", MARKET: "another"})
+                instance.report_runless_asset_event(made)
+        assert recorded(instance, "raw_nq_bars", "no such market") is None
+    steps = planned(smoke_copy)
+    assert [step for step in steps if step.stale] == []
+
+
+def test_bars_that_come_out_different_make_again_what_read_them(smoke_copy: Home):
+    with instance_of(smoke_copy) as instance:
+        pipeline = Pipeline(profile="smoke", market="auto", scenario="none")
+        market = pipeline.chosen_market()
+        before = recorded(instance, "relativity_features", market.name)
+        assert before is not None and before.made_from is not None
+        read = before.made_from.model_copy(update={"upstream": {"raw_nq_bars": "other rows"}})
+        metadata = {
+            FINGERPRINT: read.fingerprint,
+            MADE_FROM: dg.MetadataValue.json(read.model_dump(mode="json")),
+            MARKET: market.name,
+        }
+        instance.report_runless_asset_event(dg.AssetMaterialization("relativity_features", metadata=metadata))
+    assert reasons(planned(smoke_copy))["relativity_features"].endswith("raw_nq_bars was made again since")
 
 
 def test_a_champion_of_another_version_marks_the_new_bars_again(
     smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("moola_pipeline.staleness.plan.champion_version", lambda home, name: "7")
+    monkeypatch.setattr("moola_pipeline.resources.pipeline.champion_version", lambda home, name: "7")
     assert stale(planned(smoke_home)) == {"latest_expansions"}
 
 

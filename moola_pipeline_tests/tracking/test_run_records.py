@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from moola_pipeline.staleness.fingerprints import STAGES
+from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.run_records import last_whole_run
 

@@ -1,0 +1,153 @@
+"""What Dagster recorded of assets and their checks, for one market: others may lie in the same home."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecord,
+)
+from pydantic import ValidationError
+
+from moola_pipeline.staleness.fingerprints import FINGERPRINT, MADE_FROM, Ingredients
+from moola_pipeline.staleness.stages import INTEGRITY_CHECKS
+
+DATA_VERSION = "dagster/data_version"
+MARKET = "market"
+"""Under this name a materialization holds its market's name."""
+PAGE = 20
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The last materialization of an asset for a market.
+
+    Attributes:
+        fingerprint: Of what it was made from.
+        data_version: What stands for its content.
+        run_id: The Dagster run that made it.
+        made_at: When, UTC.
+        unpassed: Its integrity checks that did not pass in that run.
+        made_from: What the fingerprint was taken of; None where that was not recorded.
+    """
+
+    fingerprint: str | None
+    data_version: str | None
+    run_id: str
+    made_at: datetime
+    unpassed: tuple[str, ...]
+    made_from: Ingredients | None
+
+
+def recorded(
+    instance: dg.DagsterInstance, asset: str, market: str, checks: tuple[str, ...] = ()
+) -> Recorded | None:
+    """What Dagster recorded of an asset's last materialization for a market; None if there is none.
+
+    A check counts as passed only if its last evaluation belongs to that materialization's run. A
+    run that ended before it came to a check takes nothing from the evaluation of before.
+    """
+    event, others = _last_made(instance, asset, market)
+    if event is None or event.asset_materialization is None:
+        return None
+    metadata = event.asset_materialization.metadata
+    value, tags = metadata.get(FINGERPRINT), event.asset_materialization.tags or {}
+    latest = {name: _last_evaluated(instance, asset, name, others) for name in checks}
+    unpassed = tuple(
+        name
+        for name, one in latest.items()
+        if one is None or one.run_id != event.run_id or one.status.value != "SUCCEEDED"
+    )
+    return Recorded(
+        str(value.value) if value is not None else None,
+        tags.get(DATA_VERSION),
+        event.run_id,
+        datetime.fromtimestamp(event.timestamp, UTC),
+        unpassed,
+        _made_from(metadata.get(MADE_FROM)),
+    )
+
+
+def made_in(instance: dg.DagsterInstance, asset: str, market: str, run_id: str) -> bool:
+    """Whether a run came to the end of making an asset for a market, whatever became of the run."""
+    events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    made = (entry.asset_materialization for entry in events)
+    return any(
+        one is not None and one.asset_key == dg.AssetKey(asset) and _market_of(one) == market for one in made
+    )
+
+
+def evaluations(
+    instance: dg.DagsterInstance, assets: list[str], market: str
+) -> list[dg.AssetCheckEvaluation]:
+    """The last evaluation of every integrity check of some assets, for a market."""
+    found = []
+    for asset in assets:
+        _, others = _last_made(instance, asset, market)
+        for name in INTEGRITY_CHECKS[asset]:
+            record = _last_evaluated(instance, asset, name, others)
+            event = record.event if record is not None else None
+            if event is not None and event.dagster_event is not None:
+                found.append(event.dagster_event.asset_check_evaluation_data)
+    return found
+
+
+def _last_made(
+    instance: dg.DagsterInstance, asset: str, market: str
+) -> tuple[dg.EventLogEntry | None, set[str]]:
+    """The last materialization for a market, and the runs that have made the asset for others since."""
+    others: set[str] = set()
+    for entry in _materializations(instance, asset):
+        if entry.asset_materialization is not None:
+            if _market_of(entry.asset_materialization) == market:
+                return entry, others
+            others.add(entry.run_id)
+    return None, others
+
+
+def _materializations(instance: dg.DagsterInstance, asset: str) -> Iterator[dg.EventLogEntry]:
+    """All materializations of an asset, the newest first."""
+    latest = instance.get_latest_materialization_event(dg.AssetKey(asset))
+    if latest is None:
+        return
+    yield latest
+    found = instance.fetch_materializations(dg.AssetKey(asset), limit=PAGE)
+    while True:
+        yield from (record.event_log_entry for record in found.records)
+        if not found.has_more:
+            return
+        found = instance.fetch_materializations(dg.AssetKey(asset), limit=PAGE, cursor=found.cursor)
+
+
+def _market_of(made: dg.AssetMaterialization) -> str | None:
+    entry = made.metadata.get(MARKET)
+    return str(entry.value) if entry is not None else None
+
+
+def _last_evaluated(
+    instance: dg.DagsterInstance, asset: str, check: str, others: set[str]
+) -> AssetCheckExecutionRecord | None:
+    """The last completed evaluation of a check that is of none of the other markets' runs."""
+    key, cursor = dg.AssetCheckKey(dg.AssetKey(asset), check), None
+    while True:
+        page = instance.event_log_storage.get_asset_check_execution_history(
+            key,
+            limit=PAGE if others else 1,
+            cursor=cursor,
+            status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+        )
+        for one in page:
+            if one.run_id not in others:
+                return one
+        if not page or not others:
+            return None
+        cursor = page[-1].id
+
+
+def _made_from(entry: dg.MetadataValue | None) -> Ingredients | None:
+    try:
+        return Ingredients.model_validate(entry.value) if entry is not None else None
+    except ValidationError:
+        return None

@@ -1,0 +1,113 @@
+"""The nine assets in the order of the work: what each is made from, and the checks that it must pass."""
+
+from dataclasses import dataclass
+
+IO_MANAGERS = "resources/io_managers.py"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What decides an asset, beside the code that its own module imports.
+
+    Attributes:
+        kept_by: The IO manager that writes it.
+        roots: Code that its module does not import: files in the package, or `file:name`; see
+            `SourceTree.code`.
+        alone: Files that are read or copied, not imported: what they import does not count.
+        sources: Data, as `data_digests.read_sources` names it.
+        settings: Parts of the profile.
+        upstream: Assets whose data version counts: a digest of the content for bars and labels,
+            which do not change each time they are made again, else what the asset was made from.
+    """
+
+    kept_by: str
+    roots: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+
+
+STAGES = {
+    "raw_nq_bars": Stage(
+        "FrameIOManager",
+        roots=("bars/manifest.py:read_bars",),
+        sources=("bars",),
+    ),
+    "labeled_expansions": Stage(
+        "FrameIOManager",
+        roots=("labels/importing.py:read_labels", "labels/registry.py:registered_labels"),
+        sources=("labels",),
+        settings=("splits",),
+        upstream=("raw_nq_bars",),
+    ),
+    "relativity_features": Stage("FeatureIOManager", upstream=("raw_nq_bars",)),
+    "densified_windows": Stage(
+        "FrameIOManager",
+        settings=("splits", "stride"),
+        upstream=("labeled_expansions", "relativity_features"),
+    ),
+    # Features and windows count as code: bars behind the training period change them, not the encoder.
+    "pretrained_encoder": Stage(
+        "EncoderIOManager",
+        roots=(
+            "assets/densified_windows.py",
+            f"{IO_MANAGERS}:FeatureIOManager",  # computes the features that it reads
+            "training/pretrain_rank.py",  # entry points of processes
+            "training/torchrun.py",
+        ),
+        sources=("bars.train",),
+        settings=("pretrain",),
+    ),
+    "finetuned_classifier": Stage(
+        "ClassifierIOManager",
+        sources=("bars.validation", "labels.train", "labels.validation"),
+        settings=("finetune",),
+        upstream=("pretrained_encoder",),
+    ),
+    "bootstrap_ci_report": Stage(
+        "ReportIOManager",
+        alone=("report/*.jinja",),
+        sources=("bars.test", "labels.test", "labels.second pass", "study"),
+        settings=("report", "splits"),
+        upstream=("finetuned_classifier",),
+    ),
+    "registered_model": Stage(
+        "JsonIOManager",
+        roots=(
+            "tracking/imported_promotion.py:contender",
+            "tracking/promotion_log.py:apply_ruling",
+            "tracking/registry.py:register",
+            "tracking/served_model.py:bars_signature",
+            "tracking/served_model.py:pinned_packages",
+            "tracking/served_model.py:served_rolls",
+        ),
+        alone=("tracking/pyfunc.py",),  # each version holds a copy of it
+        upstream=("bootstrap_ci_report",),
+    ),
+    "latest_expansions": Stage(
+        "FrameIOManager",
+        roots=("tracking/registry.py:load_version",),
+        sources=("bars",),
+        settings=("splits",),
+        upstream=("labeled_expansions", "relativity_features", "champion"),
+    ),
+}
+INTEGRITY_CHECKS: dict[str, tuple[str, ...]] = {
+    "raw_nq_bars": ("bars_match_manifest", "bars_valid"),
+    "labeled_expansions": ("labels_on_bars", "splits_sound", "no_leakage"),
+    "relativity_features": ("non_zero_density", "feature_spread"),
+    "densified_windows": ("no_window_straddles", "dense_at_each_position", "spread_at_each_position"),
+    "pretrained_encoder": ("beats_imputation", "training_period_only"),
+    "finetuned_classifier": ("no_collapse",),
+    "bootstrap_ci_report": ("baselines_present",),
+    "registered_model": (),
+    "latest_expansions": (),
+}
+"""Checks that block; an asset counts as made only if its own have passed."""
+
+
+def roots_of(asset: str) -> tuple[str, ...]:
+    """Where the code of an asset begins: its module, its IO manager, and what else `STAGES` names."""
+    stage = STAGES[asset]
+    return f"assets/{asset}.py", f"{IO_MANAGERS}:{stage.kept_by}", *stage.roots

@@ -1,0 +1,15 @@
+"""What an edit of the package must make stale, and what it must not: a table written by hand."""
+
+import pytest
+
+from moola_pipeline.staleness.stages import STAGES
+from moola_pipeline_tests.staleness.edits import NAMES, TABLE, Edit, stale_after
+
+
+def test_the_table_names_every_asset():
+    assert list(NAMES.values()) == list(STAGES)
+
+
+@pytest.mark.parametrize("edit", TABLE, ids=lambda edit: edit.what)
+def test_an_edit_makes_stale_what_it_decides_and_nothing_else(edit: Edit):
+    assert stale_after(edit) == set(edit.stale.split())
