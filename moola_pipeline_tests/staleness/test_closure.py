@@ -152,7 +152,8 @@ def test_a_class_counts_with_what_it_uses_and_without_what_it_inherits(package):
 
 def test_of_settings_only_the_functions_count(package):
     def settings(default: int, computed: str) -> dict[str, str]:
-        text = f"import made_up.b\nclass S:\n    n: int = {default}\n    @property\n    def all(self):\n        {computed}"
+        head = f"import made_up.b\nclass S:\n    n: int = {default}\n"
+        text = f"{head}    @property\n    def all(self):\n        {computed}"
         return package(a="import made_up.settings", settings=text, b="").code(["a.py"]).files
 
     assert settings(1, "return self.n") == settings(2, "return self.n")

@@ -1,0 +1,42 @@
+"""What an asset executes decides it: an independent witness of the closures."""
+
+import pytest
+
+from moola_pipeline.staleness.closure import is_carrier
+from moola_pipeline.staleness.stages import STAGES
+from moola_pipeline.storage.home import Home
+from moola_pipeline_tests.staleness.witness import beyond, witnessed
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    return witnessed(Home(tmp_path_factory.mktemp("witness")))
+
+
+@pytest.mark.parametrize("asset", STAGES)
+def test_every_file_that_an_asset_executes_is_in_its_closure(executed: dict[str, set[str]], asset: str):
+    assert f"assets/{asset}.py" in executed[asset]
+    assert beyond(executed[asset], asset) == set()
+
+
+@pytest.mark.parametrize(
+    ("asset", "path"),
+    [
+        ("raw_nq_bars", "bars/vendor.py"),
+        ("labeled_expansions", "labels/placement.py"),
+        ("pretrained_encoder", "training/pretrain.py"),
+        ("finetuned_classifier", "training/teachers.py"),
+        ("bootstrap_ci_report", "evaluation/simulated_truth.py"),
+        ("registered_model", "evaluation/drift.py"),
+        ("latest_expansions", "models/span_proposer.py"),
+    ],
+)
+def test_the_witness_sees_what_an_asset_does(executed: dict[str, set[str]], asset: str, path: str):
+    assert path in executed[asset]
+
+
+def test_work_in_threads_is_seen(executed: dict[str, set[str]]):
+    assert "training/prefetch.py" in executed["pretrained_encoder"]
+    assert any(is_carrier(path) for path in executed["pretrained_encoder"])

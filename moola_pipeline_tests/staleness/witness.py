@@ -1,0 +1,125 @@
+"""Which files each asset executes, witnessed while it runs, beside the code that is said to decide it.
+
+python -m moola_pipeline_tests.staleness.witness runs the smoke profile and prints the table.
+"""
+
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from moola_pipeline.staleness.closure import is_carrier
+from moola_pipeline.staleness.fingerprints import PACKAGE, package_code
+from moola_pipeline.staleness.stages import STAGES
+from moola_pipeline.storage.home import Home
+from moola_pipeline_tests.homes import SMOKE, moola
+
+READERS = ("raw_nq_bars", "labeled_expansions")
+"""Assets whose work it is to read an instrument's files; all others know this data by its digest."""
+READING = ("bars", "labels")
+"""What they call on the instrument's data to do so."""
+
+
+class Witness:
+    """Notes the package's files that run between the start and the end of each asset's function.
+
+    Threads started meanwhile count to the asset; code that runs while a module is imported does
+    not, nor what runs below `counts_by_value`.
+
+    Attributes:
+        executed: Files by asset, by their path in the package.
+    """
+
+    def __init__(self) -> None:
+        self.executed: dict[str, set[str]] = {asset: set() for asset in STAGES}
+        self._asset: str | None = None
+        self._paths: dict[CodeType, str | None] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator["Witness"]:
+        """Watch this thread, and those that are started meanwhile."""
+        threading.setprofile(self._see)
+        sys.setprofile(self._see)
+        try:
+            yield self
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)  # pyright: ignore[reportArgumentType]
+
+    def _see(self, frame: FrameType, event: str, _: Any) -> None:
+        if event not in ("call", "return"):
+            return
+        path = self._path(frame.f_code)
+        if path is None:
+            return
+        if path == f"assets/{frame.f_code.co_name}.py":
+            self._asset = frame.f_code.co_name if event == "call" else None
+        asset = self._asset
+        if event == "return" or asset is None or path in self.executed[asset]:
+            return
+        if self._counts(frame, asset):
+            self.executed[asset].add(path)
+
+    def _counts(self, frame: FrameType | None, asset: str) -> bool:
+        while frame is not None:
+            path, name = self._path(frame.f_code), frame.f_code.co_name
+            if path is not None and (name == "<module>" or counts_by_value(path, name, asset)):
+                return False
+            if path == f"assets/{asset}.py" and name == asset:
+                return True
+            frame = frame.f_back
+        return True  # a thread of its own
+
+    def _path(self, code: CodeType) -> str | None:
+        if code not in self._paths:
+            file = Path(code.co_filename)
+            inside = file.is_relative_to(PACKAGE)
+            self._paths[code] = file.relative_to(PACKAGE).as_posix() if inside else None
+        return self._paths[code]
+
+
+def counts_by_value(path: str, function: str, asset: str) -> bool:
+    """Whether what runs below a function decides nothing but data or settings, known by their digest.
+
+    Fingerprints are taken in `staleness`; a simulated market is made once and read like any other;
+    `instrument_data` chooses the market and hands its data over.
+    """
+    if path == "instrument_data.py":
+        return asset not in READERS or function not in READING
+    return path.startswith("staleness/") or path == "labels/simulated.py"
+
+
+def deciding(asset: str) -> set[str]:
+    """The files of an asset's closure, those of which a part counts included."""
+    return {path.partition(":")[0] for path in package_code().of_asset(asset).files}
+
+
+def beyond(executed: set[str], asset: str) -> set[str]:
+    """Files that ran and would decide an asset unnoticed: neither in its closure nor carriers."""
+    return {path for path in executed if not is_carrier(path)} - deciding(asset)
+
+
+def witnessed(home: Home) -> dict[str, set[str]]:
+    """The files that each asset executes in a smoke run in an empty home."""
+    with Witness().watching() as witness:
+        moola(home, *SMOKE, "--json")
+    return witness.executed
+
+
+def main() -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        executed = witnessed(Home(Path(folder)))
+    print(f"{'asset':<22} {'executed':>8} {'carriers':>8} {'closure':>8}  executed beyond the closure")  # noqa: T201
+    for asset, files in executed.items():
+        carriers = [path for path in files if is_carrier(path)]
+        missed = ", ".join(sorted(beyond(files, asset))) or "none"
+        print(f"{asset:<22} {len(files):>8} {len(carriers):>8} {len(deciding(asset)):>8}  {missed}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
