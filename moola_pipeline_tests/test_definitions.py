@@ -113,6 +113,15 @@ def test_no_asset_is_left_to_the_io_manager_that_pickles(assets: dict[str, dg.As
     assert "io_manager" not in keys
 
 
+def test_the_io_manager_whose_code_counts_is_the_one_that_writes(assets: dict[str, dg.AssetsDefinition]):
+    resources = defs.resources or {}
+    writes = {
+        name: type(resources[asset.get_io_manager_key_for_asset_key(asset.key)]).__name__
+        for name, asset in assets.items()
+    }
+    assert writes == {name: stage.kept_by for name, stage in STAGES.items()}
+
+
 def test_assets_that_use_a_gpu_take_turns(assets: dict[str, dg.AssetsDefinition]):
     assert {name for name, asset in assets.items() if asset.op.pool == "gpu"} == ON_THE_GPU
 
