@@ -196,7 +196,7 @@ def _parse(content: bytes, path: str, name: str) -> Parsed:
             body = [one for top in body for one in ast.walk(top) if isinstance(one, ast.FunctionDef)]
             return Parsed(_digest(body), [])
         if name:
-            body = _part(body, name)
+            body = _part(body, name, path)
         return Parsed(_digest(body), sorted(set(_imports(body)), key=str))
 
 
@@ -245,11 +245,13 @@ def _is_type_checking(test: ast.expr) -> bool:
     return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def _part(body: list[ast.stmt], name: str) -> list[ast.stmt]:
+def _part(body: list[ast.stmt], name: str, path: str) -> list[ast.stmt]:
     """A class or function of a file, and the statements of the file that it uses, one by another."""
     bound = {one: statement for statement in body for one in _bound(statement)}
     if name not in bound:
-        raise FileNotFoundError(f"no {name} is defined")
+        raise FileNotFoundError(
+            f"{path} must define {name}, but does not. Name the root anew where it is named."
+        )
     waiting, chosen = [name], dict[int, ast.stmt]()
     while waiting:
         statement = bound.get(waiting.pop())

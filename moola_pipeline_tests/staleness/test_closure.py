@@ -161,9 +161,11 @@ def test_of_settings_only_the_functions_count(package):
     assert set(settings(1, "return self.n")) == {"a.py", "settings.py"}
 
 
-@pytest.mark.parametrize("root", ["gone.py", "a.py:gone"])
-def test_a_root_that_does_not_exist_is_refused(package, root: str):
-    with pytest.raises(FileNotFoundError):
+@pytest.mark.parametrize(
+    ("root", "said"), [("gone.py", "gone.py"), ("a.py:gone", "a.py must define gone, but does not.")]
+)
+def test_a_root_that_does_not_exist_is_refused(package, root: str, said: str):
+    with pytest.raises(FileNotFoundError, match=said):
         package(a="").code([root])
 
 
