@@ -8,6 +8,7 @@ import pandas as pd
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.evaluation.promotion import RULE, Contender, Ruling, rule_on, rule_on_lost
 from moola_pipeline.instrument_data import Market, choose_market
+from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.simulated import is_simulated
 from moola_pipeline.report.data import Check
 from moola_pipeline.settings import PROFILES

@@ -137,7 +137,12 @@ TABLE = (
         replaced('place / "training.json", value', 'place / "facts.json", value'),
         "classifier report model",
     ),
-    Edit("what all IO managers share", "resources/io_managers.py", replaced("seal(place)", "pass"), ""),
+    Edit(
+        "what all IO managers share",
+        "resources/io_managers.py",
+        replaced("write_checksums(place)", "pass"),
+        "",
+    ),
     Edit(
         "how a version is registered",
         "tracking/registry.py",
