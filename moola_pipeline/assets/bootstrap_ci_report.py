@@ -23,7 +23,7 @@ from moola_pipeline.assets.stage import (
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.labels.placement import twice_labeled
+from moola_pipeline.labels.second_pass import twice_labeled
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import resolve_dates
 from moola_pipeline.report.data import Check, DataFacts, ReportData, RunFacts

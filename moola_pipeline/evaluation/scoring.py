@@ -16,7 +16,7 @@ from moola_pipeline.evaluation.shuffled_labels import shuffled_answers
 from moola_pipeline.evaluation.test_set import Trial, oracle_span_probabilities, seen_before, seen_in
 from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
 from moola_pipeline.inference.hindsight import find_events
-from moola_pipeline.labels.placement import TwiceLabeled
+from moola_pipeline.labels.second_pass import TwiceLabeled
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import Answers
 from moola_pipeline.metrics.calibration import perfect_band

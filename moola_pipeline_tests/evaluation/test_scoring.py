@@ -18,8 +18,9 @@ from moola_pipeline.evaluation.scoring import Trial, find_by_rule, score_ceiling
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.trivial_baselines import type_baselines
 from moola_pipeline.labels.importing import read_labels
-from moola_pipeline.labels.placement import TwiceLabeled, place_labels, twice_labeled
+from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS
+from moola_pipeline.labels.second_pass import TwiceLabeled, twice_labeled
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.metrics.scores import Scored, make_ground, score_types

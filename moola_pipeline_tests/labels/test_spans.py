@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.labels.placement import place_labels, twice_labeled
+from moola_pipeline.labels.placement import place_labels
+from moola_pipeline.labels.second_pass import twice_labeled
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars
