@@ -69,7 +69,7 @@ def test_what_goes_to_the_device_goes_from_the_thread_beside_the_steps(
         return to_device(array, device)
 
     for module in (batches, distillation):
-        monkeypatch.setattr(module, "sent", noted)
+        monkeypatch.setattr(module, "to_device", noted)
     from_elsewhere, from_beside = [], []
     for n_steps in (2, 8):
         senders.clear()
