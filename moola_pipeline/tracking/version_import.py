@@ -68,7 +68,7 @@ def import_champion(home: Home, other: Home, model: str | None) -> Imported:
     foreign = find_champion(other, model)
     named = f"version {foreign.version} of {foreign.model}"
     try:
-        model, facts = load_expansion_model(foreign.folder)
+        loaded, facts = load_expansion_model(foreign.folder)
     except IntegrityError as fault:
         raise IntegrityError(_refusal(named, str(fault).removesuffix(" Train it again."))) from fault
     digests = model_digests(foreign.folder)
@@ -91,7 +91,7 @@ def import_champion(home: Home, other: Home, model: str | None) -> Imported:
     run_id = client.create_run(experiment, tags={**kept, **origin}, run_name="import").info.run_id
     facts = {**facts, IMPORTED: {"version": foreign.version, **digests}, "mlflow_run_id": run_id}
     run = TrackedRun(client, experiment, run_id)
-    registered = register(home, run, foreign.model, model, facts, {**kept, **origin})
+    registered = register(home, run, foreign.model, loaded, facts, {**kept, **origin})
     client.set_terminated(run_id, "FINISHED")
     return Imported(foreign.model, registered, foreign)
 

@@ -16,7 +16,6 @@ from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training import distillation
 from moola_pipeline.training import finetune as finetuning
-from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.homes import SMOKE
@@ -37,8 +36,8 @@ def test_a_training_split_too_small_for_its_batch_is_one_line(
     smoke_with(monkeypatch, epochs=9)
     check = finetuning._check
 
-    def strict(train: Examples, validation: Examples, settings: FinetuneSettings) -> None:
-        check(train, validation, settings.model_copy(update={"batch_windows": 10_000}))
+    def strict(rows: finetuning.FinetuneRows, settings: FinetuneSettings) -> None:
+        check(rows, settings.model_copy(update={"batch_windows": 10_000}))
 
     monkeypatch.setattr(finetuning, "_check", strict)
     result = call(*SMOKE, home=smoke_copy.root)
