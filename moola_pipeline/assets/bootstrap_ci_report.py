@@ -1,9 +1,10 @@
 """bootstrap_ci_report: every score with its interval, beside what it must beat."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import numpy as np
@@ -23,10 +24,10 @@ from moola_pipeline.assets.stage import (
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.labels.second_pass import twice_labeled
+from moola_pipeline.labels.second_pass import TwiceLabeled, twice_labeled
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import resolve_dates
-from moola_pipeline.report.data import Check, DataFacts, ReportData, RunFacts
+from moola_pipeline.report.data import Check, DataFacts, Details, ReportData, RunFacts
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.io_managers import PretrainedEncoder, TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
@@ -36,6 +37,11 @@ from moola_pipeline.staleness.records import evaluations, made_in, recorded
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.tracking.runs import TrackedRun, Tracking
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
+
+if TYPE_CHECKING:
+    from moola_pipeline.evaluation.scoring import EvaluatedModel
+    from moola_pipeline.evaluation.test_set import Trial
+    from moola_pipeline.metrics.scores import Scored
 
 ReportConfig = launchpad_config(ReportSettings, "ReportConfig")
 TEST_TAG, MODEL_TAG = "test.sha256", "model.fingerprint"
@@ -73,123 +79,56 @@ def bootstrap_ci_report(
     finetuned_classifier: TrainedClassifiers,
 ) -> Iterator[Any]:
     """The model on the test windows, with 95 % intervals by session, baselines, peers and a page."""
-    from moola_pipeline.evaluation import scoring, sections
-    from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
-    from moola_pipeline.evaluation.live import score_whole_sessions
-    from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
+    from moola_pipeline.evaluation import sections
     from moola_pipeline.evaluation.test_set import Trial
     from moola_pipeline.metrics.scores import make_ground
     from moola_pipeline.report import checks as conclusions
     from moola_pipeline.report.html import render_html, summary_lines
     from moola_pipeline.training.device import precision_on
-    from moola_pipeline.training.examples import TrainingData
-    from moola_pipeline.training.settings import FinetuneSettings
     from moola_pipeline.windows.market_arrays import MarketArrays
 
     settings = settings_in_force(config, pipeline.chosen_profile().report)
     with open_stage(context, pipeline, tracking, {"report": settings}) as stage:
-        device = compute.prepare()
-        rng = np.random.default_rng(settings.seed)
-        facts = finetuned_classifier.facts
-        test, train = (labeled_windows(labeled_expansions, split) for split in ("test", "train"))
-        times = pd.DatetimeIndex(raw_nq_bars["timestamp"])
-        require_unseen(facts["last_bar_seen"], test, times)
+        device, rng = compute.prepare(), np.random.default_rng(settings.seed)
+        facts, test = finetuned_classifier.facts, labeled_windows(labeled_expansions, "test")
+        require_unseen(facts["last_bar_seen"], test, pd.DatetimeIndex(raw_nq_bars["timestamp"]))
         tick_points = stage.market.instrument.tick_points
         market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
         trial = Trial(market, make_ground(test, settings.resamples, rng))
-        with fresh_networks(
-            TrainingData(market, train, labeled_windows(labeled_expansions, "validation")),
-            pretrained_encoder.encoder,
-            FinetuneSettings.model_validate(facts["settings"]),
-            settings.scratch_seeds,
-            device,
-            compute.workers_on(device),
-            _show_fresh,
-        ) as in_training:
-            judged = scoring.score_models(trial, finetuned_classifier.models, device, rng)
-            in_sessions = score_whole_sessions(
-                trial,
-                finetuned_classifier.served,
-                settings.live_sessions,
-                device,
-            )
-            by_rule = scoring.find_by_rule(trial, train)
-            baselines = scoring.score_baselines(trial, train, by_rule, judged, rng)
-            peers = scoring.score_peers(trial, train, by_rule, rng)
-            fresh = {
-                name: scoring.score_models(trial, in_training[name].result(), device, rng).scores
-                for name in (conclusions.UNTRAINED, SCRATCH)
-                if name in in_training
-            }
-        baselines[conclusions.UNTRAINED] = fresh.pop(conclusions.UNTRAINED)
-        peers |= fresh
         twice = twice_labeled(labeled_expansions, stage.market.labels(), raw_nq_bars, "test")
-        ceiling = scoring.score_ceiling(trial.ground, twice)
-        checks = conclusions.score_checks(judged.scores, baselines, judged.perfect_bands.values())
-        seen = stage.sources["labels.test"] + stage.sources["bars.test"]
-        market = stage.market.name
-        model = recorded(context.instance, "finetuned_classifier", market)
-        scored = str(model.fingerprint if model else None)
-        digest, labels_digest = content_digest(raw_nq_bars), stage.sources["labels"]
+        asked = _Asked(trial, labeled_expansions, twice, pretrained_encoder, finetuned_classifier)
+        found = _answered(asked, settings, device, compute.workers_on(device), rng)
+        checks = conclusions.score_checks(found.scores, found.baselines, found.model.perfect_bands.values())
         run = _run_facts(context, stage, labeled_expansions, facts, settings)
-        details = sections.details_of(trial, judged, facts["served"], train, labeled_expansions, rng)
-        curve = sections.studied(
-            stage.market.home.studies / stage.market.name, stage.sources, facts["encoder"]["settings"]
-        )
-        details = details.model_copy(update={"learning_curve": curve})
-        before = sections.previous_run(
-            pipeline.report_folder / "report.json",
-            run,
-            digest,
-            labels_digest,
-            partial(made_in, context.instance, _NAME, market),
-        )
+        about = _data_facts(context, stage, raw_nq_bars, labeled_expansions, pipeline.scenario)
         data = ReportData(
-            data=DataFacts(
-                simulated=stage.market.simulated,
-                sha256=digest,
-                looks_at_test=_looks(stage.run, seen, scored),
-                labels_sha256=labels_digest,
-                labels_note=sections.labels_note(
-                    labeled_expansions, stage.market.simulated, pipeline.scenario
-                ),
-            ),
+            data=about,
             device=device,
             precision=precision_on(device),
             profile=stage.profile.name,
-            metrics=sections.as_scores({**judged.scores, **in_sessions}),
-            baselines={name: sections.as_scores(one) for name, one in baselines.items()},
-            peers={name: sections.as_scores(one) for name, one in peers.items()},
-            ceiling=sections.as_scores(ceiling),
-            checks={**_earlier_checks(context, market), **checks},
+            metrics=sections.as_scores({**found.scores, **found.sessions}),
+            baselines={name: sections.as_scores(one) for name, one in found.baselines.items()},
+            peers={name: sections.as_scores(one) for name, one in found.peers.items()},
+            ceiling=sections.as_scores(found.ceiling),
+            checks={**_earlier_checks(context, stage.market.name), **checks},
             run=run,
             seeds=facts["seeds"],
-            differences=conclusions.differences(judged.scores, {**baselines, **peers}),
-            details=details.model_copy(
-                update={
-                    "smallest_difference": conclusions.smallest_difference(judged.scores, baselines)
-                    | conclusions.smallest_difference(judged.scores, peers),
-                    "previous": before,
-                    "truth": truth_scores(trial.ground, judged, stage.market.truth(), times),
-                    "prior": prior_scores(trial.ground, judged, labeled_expansions),
-                    "not_measured": sections.not_measured(details, ceiling, before, fresh),
-                }
-            ),
+            differences=conclusions.differences(found.scores, {**found.baselines, **found.peers}),
+            details=_details(context, stage, asked, found, rng, (pipeline.report_folder, run, about)),
         )
-        served = judged.answers[facts["served"]].events
+        served = found.model.answers[facts["served"]].events
         gallery = sections.gallery(raw_nq_bars, test, served, settings.gallery_windows)
         report = WrittenReport(data, render_html(data, gallery, sections.loss_curves(facts)))
         stage.run.log_text(report.page, "report.html")
         stage.run.log_text(data.model_dump_json(indent=2), "report.json")
         stage.run.log_metrics(sections.flat_metrics(data))
-        stage.run.set_tags({TEST_TAG: seen, MODEL_TAG: scored})
         summary = "\n".join(summary_lines(data))
         yield stage.result(
             report,
             {
                 "summary": dg.MetadataValue.md(f"```\n{summary}\n```"),
                 "report": dg.MetadataValue.path(str(pipeline.report_folder / "report.html")),
-                "looks_at_test": data.data.looks_at_test,
+                "looks_at_test": about.looks_at_test,
                 "precision": data.precision,
             },
             [
@@ -198,6 +137,129 @@ def bootstrap_ci_report(
             ],
             device=device,
         )
+
+
+class _Asked(NamedTuple):
+    """What is scored, and on what: the test windows, all labels, the second pass, the trained networks."""
+
+    trial: "Trial"
+    labels: pd.DataFrame
+    twice: TwiceLabeled
+    encoder: PretrainedEncoder
+    trained: TrainedClassifiers
+
+    @property
+    def train(self) -> LabeledWindows:
+        """The training windows."""
+        return labeled_windows(self.labels, "train")
+
+
+class _Answered(NamedTuple):
+    """The scores of the model and of everything beside it, on the same resamples of sessions."""
+
+    model: "EvaluatedModel"
+    sessions: "Scored"
+    baselines: dict[str, "Scored"]
+    peers: dict[str, "Scored"]
+    fresh: Container[str]
+    ceiling: "Scored"
+
+    @property
+    def scores(self) -> "Scored":
+        """Those of the model on the test windows."""
+        return self.model.scores
+
+
+def _answered(
+    asked: _Asked, settings: ReportSettings, device: str, workers: int, rng: np.random.Generator
+) -> _Answered:
+    """Score the model while the networks that lack its pretraining are trained."""
+    from moola_pipeline.evaluation import scoring
+    from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
+    from moola_pipeline.evaluation.live import score_whole_sessions
+    from moola_pipeline.report.checks import UNTRAINED
+    from moola_pipeline.training.examples import TrainingData
+    from moola_pipeline.training.settings import FinetuneSettings
+
+    trial, train, trained = asked.trial, asked.train, asked.trained
+    with fresh_networks(
+        TrainingData(trial.market, train, labeled_windows(asked.labels, "validation")),
+        asked.encoder.encoder,
+        FinetuneSettings.model_validate(trained.facts["settings"]),
+        settings.scratch_seeds,
+        device,
+        workers,
+        _show_fresh,
+    ) as in_training:
+        model = scoring.score_models(trial, trained.models, device, rng)
+        sessions = score_whole_sessions(trial, trained.served, settings.live_sessions, device)
+        by_rule = scoring.find_by_rule(trial, train)
+        baselines = scoring.score_baselines(trial, train, by_rule, model, rng)
+        peers = scoring.score_peers(trial, train, by_rule, rng)
+        fresh = {
+            name: scoring.score_models(trial, in_training[name].result(), device, rng).scores
+            for name in (UNTRAINED, SCRATCH)
+            if name in in_training
+        }
+    baselines[UNTRAINED] = fresh.pop(UNTRAINED)
+    ceiling = scoring.score_ceiling(trial.ground, asked.twice)
+    return _Answered(model, sessions, baselines, peers | fresh, fresh, ceiling)
+
+
+def _details(
+    context: dg.AssetExecutionContext,
+    stage: OpenStage,
+    asked: _Asked,
+    found: _Answered,
+    rng: np.random.Generator,
+    report: tuple[Path, RunFacts, DataFacts],
+) -> Details:
+    """What stands below the front page; `report` is the folder, the run and the data of this one."""
+    from moola_pipeline.evaluation import sections
+    from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
+    from moola_pipeline.report.checks import smallest_difference
+
+    trial, facts = asked.trial, asked.trained.facts
+    (folder, run, about), market = report, stage.market
+    details = sections.details_of(trial, found.model, facts["served"], asked.train, asked.labels, rng)
+    curve = sections.studied(market.home.studies / market.name, stage.sources, facts["encoder"]["settings"])
+    made = partial(made_in, context.instance, _NAME, market.name)
+    before = sections.previous_run(folder / "report.json", run, about.sha256, about.labels_sha256, made)
+    details = details.model_copy(update={"learning_curve": curve})
+    return details.model_copy(
+        update={
+            "smallest_difference": smallest_difference(found.scores, found.baselines)
+            | smallest_difference(found.scores, found.peers),
+            "previous": before,
+            "truth": truth_scores(trial.ground, found.model, market.truth(), trial.market.times),
+            "prior": prior_scores(trial.ground, found.model, asked.labels),
+            "not_measured": sections.not_measured(details, found.ceiling, before, found.fresh),
+        }
+    )
+
+
+def _data_facts(
+    context: dg.AssetExecutionContext,
+    stage: OpenStage,
+    bars: pd.DataFrame,
+    labels: pd.DataFrame,
+    scenario: str,
+) -> DataFacts:
+    """The data of the report; the run is marked as one look at these test rows by this model."""
+    from moola_pipeline.evaluation.sections import labels_note
+
+    seen = stage.sources["labels.test"] + stage.sources["bars.test"]
+    model = recorded(context.instance, "finetuned_classifier", stage.market.name)
+    scored = str(model.fingerprint if model else None)
+    looks = _looks(stage.run, seen, scored)
+    stage.run.set_tags({TEST_TAG: seen, MODEL_TAG: scored})
+    return DataFacts(
+        simulated=stage.market.simulated,
+        sha256=content_digest(bars),
+        looks_at_test=looks,
+        labels_sha256=stage.sources["labels"],
+        labels_note=labels_note(labels, stage.market.simulated, scenario),
+    )
 
 
 def require_unseen(last_bar_seen: str, test: LabeledWindows, timestamps: pd.DatetimeIndex) -> None:

@@ -1,7 +1,7 @@
 """finetuned_classifier: rule, network and decisions, one a training seed."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
@@ -25,6 +25,9 @@ from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
+
+if TYPE_CHECKING:
+    from moola_pipeline.training.expansion_models import TrainedModel
 
 FinetuneConfig = launchpad_config(FinetuneSettings, "FinetuneConfig")
 
@@ -55,7 +58,6 @@ def finetuned_classifier(
     pretrained_encoder: PretrainedEncoder,
 ) -> Iterator[Any]:
     """Finds expansions, judges them, and types each by what stood before it."""
-    from moola_pipeline.training.best_epoch import LEAST_SPREAD
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.examples import TrainingData
@@ -66,8 +68,7 @@ def finetuned_classifier(
     with open_stage(context, pipeline, tracking, {"finetune": settings}) as stage:
         device = compute.prepare()
         checkpoints = Checkpoints(pipeline.checkpoints("finetuned_classifier"), stage.made_from.fingerprint)
-        train = labeled_windows(labeled_expansions, "train")
-        validation = labeled_windows(labeled_expansions, "validation")
+        train, validation = (labeled_windows(labeled_expansions, split) for split in ("train", "validation"))
         tick_points = stage.market.instrument.tick_points
         market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
 
@@ -89,56 +90,66 @@ def finetuned_classifier(
                 checkpoints,
                 compute.workers_on(device),
             )
-        losses = {
-            seed: one.result.history[one.result.best_epoch]["val_loss"] for seed, one in trained.items()
-        }
-        served = min(losses, key=losses.__getitem__)
-        shares = {seed: min(one.type_shares.values()) for seed, one in trained.items()}
-        worst = min(shares, key=shares.__getitem__)
+        served = min(trained, key=lambda seed: trained[seed].val_loss)
         last_row = int(validation.bar0.max()) + WINDOW_BARS - 1
         facts = {
-            "seeds": list(trained),
-            "served": served,
+            **_facts_of(trained, served, stage.sources),
             "settings": settings.model_dump(mode="json"),
-            "histories": {seed: one.result.history for seed, one in trained.items()},
-            "type_shares": {seed: one.type_shares for seed, one in trained.items()},
-            "spreads": {seed: one.spread for seed, one in trained.items()},
-            "stopped": {seed: one.result.stopped for seed, one in trained.items() if one.result.stopped},
-            "n_parameters": trained[served].model.n_parameters,
             "first_bar_seen": pretrained_encoder.facts["first_bar_seen"],
             "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[last_row]),
             "encoder": pretrained_encoder.facts,
-            "bars_sha256": stage.sources["bars.validation"],
-            "features": list(FEATURE_NAMES),
-            "labels_sha256": {part: stage.sources[f"labels.{part}"] for part in ("train", "validation")},
-            "code_version": code_version("finetuned_classifier"),
         }
         one = trained[served].model
         stage.run.log_params(one.rule.model_dump(), "rule.")
         stage.run.log_params(one.decisions.model_dump(), "decisions.")
-        stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": losses[served]})
-        alive = min(spread for spread in facts["spreads"].values())
+        stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": trained[served].val_loss})
         yield stage.result(
             TrainedClassifiers({seed: one.model for seed, one in trained.items()}, facts),
             {
                 "n_parameters": one.n_parameters,
                 "precision": precision_on(device),
                 "served_seed": served,
-                "val_loss": losses[served],
+                "val_loss": trained[served].val_loss,
                 "type_shares": dg.MetadataValue.json({str(k): v for k, v in facts["type_shares"].items()}),
                 "rule": dg.MetadataValue.json(one.rule.model_dump()),
             },
-            [
-                verdict(
-                    "no_collapse",
-                    shares[worst] >= settings.min_class_share and alive > LEAST_SPREAD,
-                    shares[worst],
-                    settings.min_class_share,
-                    f"least share of a type among validation answers (seed {worst}); "
-                    f"least spread of P(retracement) {alive:.3f}"
-                    + "".join(f"; seed {seed} {why}" for seed, why in facts["stopped"].items()),
-                )
-            ],
+            [_no_collapse(facts, settings.min_class_share)],
             device=device,
         )
         checkpoints.remove()  # only now has the store kept the result
+
+
+def _facts_of(
+    trained: Mapping[int, "TrainedModel"], served: int, sources: Mapping[str, str]
+) -> dict[str, Any]:
+    """What is known of the trainings, one a seed, for the report and the registry."""
+    return {
+        "seeds": list(trained),
+        "served": served,
+        "histories": {seed: one.result.history for seed, one in trained.items()},
+        "type_shares": {seed: one.type_shares for seed, one in trained.items()},
+        "spreads": {seed: one.spread for seed, one in trained.items()},
+        "stopped": {seed: one.result.stopped for seed, one in trained.items() if one.result.stopped},
+        "n_parameters": trained[served].model.n_parameters,
+        "bars_sha256": sources["bars.validation"],
+        "features": list(FEATURE_NAMES),
+        "labels_sha256": {part: sources[f"labels.{part}"] for part in ("train", "validation")},
+        "code_version": code_version("finetuned_classifier"),
+    }
+
+
+def _no_collapse(facts: Mapping[str, Any], min_class_share: float) -> dg.AssetCheckResult:
+    """Whether every seed answers with both types, and not with one number, on validation."""
+    from moola_pipeline.training.best_epoch import LEAST_SPREAD
+
+    shares = {seed: min(shares.values()) for seed, shares in facts["type_shares"].items()}
+    worst, alive = min(shares, key=shares.__getitem__), min(facts["spreads"].values())
+    return verdict(
+        "no_collapse",
+        shares[worst] >= min_class_share and alive > LEAST_SPREAD,
+        shares[worst],
+        min_class_share,
+        f"least share of a type among validation answers (seed {worst}); "
+        f"least spread of P(retracement) {alive:.3f}"
+        + "".join(f"; seed {seed} {why}" for seed, why in facts["stopped"].items()),
+    )

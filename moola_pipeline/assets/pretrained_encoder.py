@@ -87,7 +87,6 @@ def pretrained_encoder(
                 result = pretrain_in_processes(context, pipeline.home, task, on_epoch)
         end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
         errors = result.errors
-        rival = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
         facts = {
             "settings": settings.model_dump(mode="json"),
             "errors": errors,
@@ -112,15 +111,21 @@ def pretrained_encoder(
                 "val_loss": errors["encoder"],
             },
             [
-                verdict(
-                    "beats_imputation",
-                    errors["encoder"] < errors[rival],
-                    errors["encoder"],
-                    errors[rival],
-                    f"mean squared error at hidden bars, in training variances; best other guess: {rival}",
-                ),
+                _beats_imputation(errors),
                 verdict("training_period_only", result.last_row < end, result.last_row, end - 1),
             ],
             device=device,
         )
         checkpoints.remove()  # only now has the store kept the result
+
+
+def _beats_imputation(errors: dict[str, float]) -> dg.AssetCheckResult:
+    """Whether the encoder fills in hidden bars better than every guess without a network."""
+    rival = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
+    return verdict(
+        "beats_imputation",
+        errors["encoder"] < errors[rival],
+        errors["encoder"],
+        errors[rival],
+        f"mean squared error at hidden bars, in training variances; best other guess: {rival}",
+    )

@@ -42,6 +42,11 @@ class TrainedModel:
     type_shares: dict[str, float]
     spread: float
 
+    @property
+    def val_loss(self) -> float:
+        """Validation loss of the epoch whose weights were kept."""
+        return self.result.history[self.result.best_epoch]["val_loss"]
+
 
 def train_expansion_models(
     encoder: Encoder,
