@@ -17,6 +17,7 @@ from moola_pipeline.tracking.registry import (
     CONFIG_DIGEST,
     MODEL_FOLDER,
     WEIGHTS_DIGEST,
+    WEIGHTS_FOLDER,
 )
 from moola_pipeline.tracking.relocation import recorded_place
 from moola_pipeline.tracking.runs import DATABASE_NAME, DIGEST_TAG
@@ -127,7 +128,7 @@ def prove_champion(home: Home, model: str) -> None:
 def _of_versions(home: Home, query: str, chosen: Mapping[str, str]) -> Iterator[RecordedFile]:
     digests = {"weights": WEIGHTS_DIGEST, "config": CONFIG_DIGEST}
     for source, key, sha256 in _rows(home, query, {**digests, **chosen}):
-        place = _place(home, source, f"artifacts/{MODEL_FOLDER}/{_FILES[key]}")
+        place = _place(home, source, f"artifacts/{WEIGHTS_FOLDER}/{_FILES[key]}")
         yield RecordedFile("files of versions", place, sha256)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 MODEL_FOLDER = "model"
-MODEL_FOLDER = "annotator"
+WEIGHTS_FOLDER = "annotator"
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST = "model.sha256", "weights.sha256", "config.sha256"
 DIGEST_TAGS = (MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST)
@@ -74,9 +74,9 @@ def register(
     with locked(home.tracking / "registry"), tempfile.TemporaryDirectory() as folder:
         known = versions(client, name)
         version = str(max((int(one.version) for one in known), default=0) + 1)
-        model_folder = Path(folder) / MODEL_FOLDER
-        save_expansion_model(model_folder, model, {**facts, "model_version": version})
-        digests = model_digests(model_folder)
+        weights = Path(folder) / WEIGHTS_FOLDER
+        save_expansion_model(weights, model, {**facts, "model_version": version})
+        digests = model_digests(weights)
         if found := registered_as(home, client, name, digests[MODEL_DIGEST]):
             for key, text in texts.items():
                 client.set_model_version_tag(name, found, key, text)
@@ -127,7 +127,7 @@ def _keep(run: TrackedRun, folder: Path) -> None:
         mlflow.pyfunc.save_model(
             folder / MODEL_FOLDER,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
-            artifacts={MODEL_FOLDER: str(folder / MODEL_FOLDER)},
+            artifacts={WEIGHTS_FOLDER: str(folder / WEIGHTS_FOLDER)},
             signature=bars_signature(),
             pip_requirements=pinned_packages(),
         )
@@ -196,9 +196,9 @@ def load_version(home: Home, uri: str) -> "tuple[ExpansionModel, dict[str, Any]]
         raise _not_registered(client, uri) from fault
     try:
         folder = Path(download_artifacts(str(found.source), tracking_uri=client.tracking_uri))
-        model_folder = folder / "artifacts" / MODEL_FOLDER
-        loaded = load_expansion_model(model_folder)
-        _require_digests(model_folder, found.tags)
+        weights = folder / "artifacts" / WEIGHTS_FOLDER
+        loaded = load_expansion_model(weights)
+        _require_digests(weights, found.tags)
         return loaded
     except (MlflowException, OSError, IntegrityError) as fault:
         named = (

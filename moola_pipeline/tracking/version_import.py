@@ -17,7 +17,7 @@ from moola_pipeline.tracking.registry import (
     CHAMPION,
     DIGEST_TAGS,
     MODEL_DIGEST,
-    MODEL_FOLDER,
+    WEIGHTS_FOLDER,
     Registered,
     model_digests,
     register,
@@ -150,7 +150,7 @@ def _folder(other: Home, source: str) -> Path:
     """Where a version's files lie now: MLflow recorded where they lay before the home was moved."""
     recorded = recorded_place(other) or other.tracking.as_uri()
     below = unquote(source.removeprefix(recorded).lstrip("/"))
-    folder = (other.tracking / below / "artifacts" / MODEL_FOLDER).resolve()
+    folder = (other.tracking / below / "artifacts" / WEIGHTS_FOLDER).resolve()
     if not source.startswith(recorded) or not folder.is_relative_to(other.tracking.resolve()):
         raise IntegrityError(
             "The champion's files must lie in HOME, but its registry names another place. "
