@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 PAPER, INK, SOFT, GRID = "#ffffff", "#1a1a1a", "#595f66", "#d4d8dc"
 BLUE, ORANGE, GREEN, RED = "#0b4f8a", "#a34a00", "#2a9d8f", "#c0392b"
 FONT_SIZE = 11.5
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: text is laid out alike everywhere
     "font.size": FONT_SIZE,

@@ -24,9 +24,8 @@ def gate_figure(names: Sequence[str], shares: Mapping[str, tuple[np.ndarray, np.
     """
     figure = Figure((10, ROW_INCHES * len(names) + 0.6), layout="constrained")
     rows = np.arange(len(names))
-    for axes, (title, (share, least)) in zip(
-        figure.subplots(1, len(shares), sharey=True), shares.items(), strict=True
-    ):
+    [row] = figure.subplots(1, len(shares), sharey=True, squeeze=False)
+    for axes, (title, (share, least)) in zip(row, shares.items(), strict=True):
         _draw_bars(axes, names, share, np.where(share >= least, BLUE, RED))
         axes.vlines(least, rows - 0.45, rows + 0.45, color=INK, linewidth=2, label="least")
         axes.set(title=title, xlim=(0, 1))
@@ -69,5 +68,5 @@ def _draw_bars(axes: Axes, names: Sequence[str], lengths: np.ndarray, colors: np
     hatches = [HATCHES[color] for color in colors.tolist()]
     style = {"hatch": hatches, "edgecolor": PAPER, "linewidth": 0, "label": "share"}
     axes.barh(names, lengths, 0.66, color=colors.tolist(), **style)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")

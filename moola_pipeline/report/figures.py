@@ -29,6 +29,7 @@ from moola_pipeline.report.metric_catalog import PRIMARY, SHORT
 from moola_pipeline.report.style import (
     LINE_HEIGHT,
     ROUND,
+    WIDTH,
     chart,
     figure_of,
     free_rows,
@@ -50,7 +51,7 @@ INTERVALS: dict[str, dict[str, Any]] = {
 MARKS: dict[str, dict[str, Any]] = {
     "model": {"marker": "o", "markersize": 10, "mfc": PAPER, "mec": BLUE, "mew": 3},
     "peer": {"marker": "^", "markersize": 9, "mfc": ORANGE, "mec": PAPER, "mew": 0.8},
-    "baseline": {"marker": "|", "markersize": 11, "mec": INK, "mew": 3},
+    "baseline": {"marker": "|", "markersize": 11, "mfc": INK, "mec": INK, "mew": 3},
     "ceiling": {"marker": "D", "markersize": 8, "mfc": PAPER, "mec": INK, "mew": 1.5},
 }
 FIRST_LINE: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o", "markersize": 6}
@@ -65,9 +66,12 @@ STACK: dict[str, dict[str, Any]] = {
     "none": {"facecolor": PAPER, "linestyle": (0, (2, 2))},
 }
 """From the bottom up; the template names them."""
-QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+QUARTERS = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
+"""Ticks of a share, and how they are written."""
 MOST_MONTHS_NAMED = 14
 """With more columns than these only the years are written."""
+MONTHS_RIGHT, YEAR_WIDTH = 18, 32
+"""Pixels right of the columns, into which the last year reaches, and that a year needs to be written."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def score_figure(data: ReportData) -> Figure | None:
         f"Scores from 0 to 1 with 95 % intervals: {said}", height + 24, left=128, right=40, top=4, bottom=20
     )
     axes.set(xlim=(0, 1), ylim=(height, 0))
-    axes.set_xticks(QUARTERS, [f"{share:g}" for share in QUARTERS])
+    axes.set_xticks(list(QUARTERS), QUARTERS.values())
     axes.grid(visible=False, axis="y")
     axes.spines["bottom"].set_visible(False)
     headings, named, y = [], [], 0.0
@@ -142,10 +146,9 @@ def _rows(data: ReportData, name: str) -> list[_Row]:
 
 def _draw_target(axes: Axes, top: float, bottom: float) -> None:
     low, high = TARGET_BAND
-    axes.add_patch(Rectangle((low, top), high - low, bottom - top, facecolor=INK, alpha=0.06))
-    axes.add_patch(
-        Rectangle((low, top), high - low, bottom - top, fill=False, linestyle=(0, (4, 3)), label="target")
-    )
+    frame = {"edgecolor": INK, "linestyle": (0, (4, 3)), "label": "target"}
+    axes.add_patch(Rectangle((low, top), high - low, bottom - top, facecolor=INK, alpha=0.06, linewidth=0))
+    axes.add_patch(Rectangle((low, top), high - low, bottom - top, fill=False, **frame))
     place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
     axes.annotate("your target", ((low + high) / 2, top), **place)
 
@@ -272,7 +275,9 @@ def reliability_figure(calibration: Calibration) -> Figure | None:
         "share that was one",
         above=LINE_HEIGHT * (1 + max(rows)),
     )
-    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=QUARTERS, yticks=QUARTERS)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_xticks(list(QUARTERS), QUARTERS.values())
+    axes.set_yticks(list(QUARTERS), QUARTERS.values())
     axes.plot([0, 1], [0, 1], color=SOFT, linestyle=(0, (1.2, 1.8)), label="diagonal")
     for one, center, row in zip(calibration.bins, centers, rows, strict=True):
         low, high = binom.ppf([0.025, 0.975], one.n, one.probability) / one.n
@@ -295,7 +300,7 @@ def mix_figure(months: Sequence[MonthMix]) -> Figure | None:
     splits = [(name, len(list(group))) for name, group in groupby(months, key=lambda month: month.split)]
     below = 42 + LINE_HEIGHT * len(splits)
     said = f"Labels of {len(months)} months, at most {counts.sum(axis=1).max()} in one"
-    axes = panel(said, 176 + below, left=36, right=10, top=22, bottom=below)
+    axes = panel(said, 176 + below, left=36, right=MONTHS_RIGHT, top=22, bottom=below)
     axes.set(xlim=(0, len(months)), ylim=(0, 1.05 * counts.sum(axis=1).max()))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=True))
     axes.set_xticks([])
@@ -311,14 +316,16 @@ def mix_figure(months: Sequence[MonthMix]) -> Figure | None:
 
 
 def _name_months(rows: Axes, months: Sequence[MonthMix], splits: Sequence[tuple[str, int]]) -> None:
-    named, bottom = "", 176
-    for place, month in enumerate(months):
-        year, _, number_of_month = month.month.partition("-")
-        if len(months) <= MOST_MONTHS_NAMED:
-            rows.text(place + 0.5, bottom + 13, number_of_month, color=SOFT, ha="center")
-        if year != named:
-            rows.text(place + 0.5, bottom + 28, year, color=SOFT, ha="center")
-            named = year
+    bottom, month_width = 176, (WIDTH - 36 - MONTHS_RIGHT) / len(months)
+    if len(months) <= MOST_MONTHS_NAMED:
+        for place, month in enumerate(months):
+            rows.text(place + 0.5, bottom + 13, month.month[5:], color=SOFT, ha="center")
+    first = 0
+    for year, group in groupby(months, key=lambda month: month.month[:4]):
+        following = first + len(list(group))
+        if (following - first) * month_width >= YEAR_WIDTH or following == len(months):
+            rows.text(first + 0.5, bottom + 28, year, color=SOFT, ha="center")
+        first = following
     done = 0
     for row, (name, n) in enumerate(splits):
         y = bottom + 42 + LINE_HEIGHT * row
