@@ -176,7 +176,8 @@ def read_parsed(store: BarStore, entry: ManifestEntry) -> pd.DataFrame:
 
 
 def _parquet(bars: pd.DataFrame) -> bytes:
-    table, sink = pa.Table.from_pandas(bars, preserve_index=False), io.BytesIO()
+    table = pa.Table.from_pandas(bars, preserve_index=False)
+    sink = io.BytesIO()
     encodings = {name: _ENCODINGS[name] for name in table.column_names if name in _ENCODINGS}
     named: Any = [name for name in table.column_names if name not in encodings]
     pq.write_table(table, sink, compression="zstd", use_dictionary=named, column_encoding=encodings)
