@@ -64,6 +64,12 @@ COMMANDS = {
     "broken_guards": "breaks one guard at a time in a copy of the code: the suite that must notice fails",
     "month": "plays a month of use, from the first champion to a home that moves",
     "gpu": "proves and measures what only a GPU can show",
+    "freeze HOME OTHER": "compares every tensor, table and number that two homes hold, whatever they are "
+    "named",
+    "staleness.edits": "prints which edits of the code make which assets stale, and which do not",
+    "staleness.witness": "records which files each asset executes, and holds them against what it depends on",
+    "walks": "prints which rooms of the package a file and a label pass through",
+    "package_size": "counts lines, modules, functions with many parameters, and circles of imports",
 }
 """What `.ci/run` runs a part of, or nothing, and one command runs whole."""
 
