@@ -224,7 +224,7 @@ def _details(
     details = sections.details_of(trial, found.model, facts["served"], asked.train, asked.labels, rng)
     curve = sections.studied(market.home.studies / market.name, stage.sources, facts["encoder"]["settings"])
     made = partial(made_in, context.instance, _NAME, market.name)
-    before = sections.previous_run(folder / "report.json", run, about.sha256, about.labels_sha256, made)
+    before = sections.previous_run(folder / "report.json", run, about, made)
     details = details.model_copy(update={"learning_curve": curve})
     return details.model_copy(
         update={

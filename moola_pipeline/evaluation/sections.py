@@ -22,6 +22,7 @@ from moola_pipeline.metrics.matching import event_counts, match_events
 from moola_pipeline.metrics.scores import Scored, events_of
 from moola_pipeline.report.data import (
     Calibration,
+    DataFacts,
     Details,
     GalleryWindow,
     LearningPoint,
@@ -185,7 +186,7 @@ def not_measured(
 
 
 def previous_run(
-    report: Path, current: RunFacts, sha256: str, labels_sha256: str, is_finished: Callable[[str], bool]
+    report: Path, current: RunFacts, data: DataFacts, is_finished: Callable[[str], bool]
 ) -> PreviousRun | None:
     """The report that this one replaces, and whether bars, labels or settings were other then.
 
@@ -195,7 +196,7 @@ def previous_run(
     Args:
         report: Where the numbers of the last report on this market and profile are kept.
         current: Of the report in the making.
-        sha256, labels_sha256: Of its bars and labels.
+        data: Its bars and labels.
         is_finished: Whether a Dagster run, by its id, came to the end of its report.
 
     Returns:
@@ -213,8 +214,8 @@ def previous_run(
         run_id=last.run.run_id,
         created_at=last.run.created_at,
         metrics=last.metrics,
-        bars_changed=last.data.sha256 != sha256,
-        labels_changed=last.data.labels_sha256 != labels_sha256,
+        bars_changed=last.data.sha256 != data.sha256,
+        labels_changed=last.data.labels_sha256 != data.labels_sha256,
         settings_changed=last.run.settings != current.settings,
     )
 

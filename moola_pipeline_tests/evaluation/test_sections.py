@@ -13,7 +13,7 @@ from moola_pipeline.errors import IntegrityError
 from moola_pipeline.evaluation.sections import class_mix, flat_metrics, not_measured, previous_run
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import Resampled
-from moola_pipeline.report.data import Details, ReportData, RunFacts, Score
+from moola_pipeline.report.data import DataFacts, Details, ReportData, RunFacts, Score
 from moola_pipeline.staleness.records import made_in
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.checksums import write_checksums
@@ -21,6 +21,7 @@ from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline_tests.homes import instance_of
 
+OTHER_DATA = DataFacts(simulated=True, sha256="another", looks_at_test=1, labels_sha256="other labels")
 FINISHED, KILLED = partial(operator.ne, ""), partial(operator.eq, "")
 """Whether the run of a report came to its end."""
 
@@ -40,13 +41,12 @@ def facts(data: ReportData, **changes: object) -> RunFacts:
 
 
 def test_the_run_before_is_told_with_what_has_changed_since(last: Path, data: ReportData):
-    sha256, labels = data.data.sha256, str(data.data.labels_sha256)
-    same = previous_run(last, data.run, sha256, labels, FINISHED)
+    same = previous_run(last, data.run, data.data, FINISHED)
     assert same is not None
     assert (same.run_id, same.metrics) == (data.run.run_id, data.metrics)
     assert (same.bars_changed, same.labels_changed, same.settings_changed) == (False, False, False)
     now = facts(data, settings={"report": {}})
-    other = previous_run(last, now, "another", "other labels", FINISHED)
+    other = previous_run(last, now, OTHER_DATA, FINISHED)
     assert other is not None
     assert (other.bars_changed, other.labels_changed, other.settings_changed) == (True, True, True)
 
@@ -54,14 +54,13 @@ def test_the_run_before_is_told_with_what_has_changed_since(last: Path, data: Re
 def test_a_report_that_no_run_finished_hands_on_what_it_was_compared_with(
     last: Path, data: ReportData, smoke_copy: Home
 ):
-    sha256, labels = data.data.sha256, str(data.data.labels_sha256)
-    first = previous_run(last, data.run, sha256, labels, FINISHED)
+    first = previous_run(last, data.run, data.data, FINISHED)
     second = data.model_copy(update={"details": data.details.model_copy(update={"previous": first})})
     left = smoke_copy.reports / "simulated-smoke" / "report.json"
     publish_bytes(left, second.model_dump_json().encode())
     write_checksums(left.with_suffix(""))
-    assert previous_run(left, data.run, sha256, labels, KILLED) == first
-    assert previous_run(last, data.run, sha256, labels, KILLED) is None
+    assert previous_run(left, data.run, data.data, KILLED) == first
+    assert previous_run(last, data.run, data.data, KILLED) is None
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"run": 3}'])
@@ -71,7 +70,7 @@ def test_a_report_that_is_missing_or_of_another_version_is_none(
     place = tmp_path / "report.json"
     if content is not None:
         place.write_bytes(content)
-    assert previous_run(place, data.run, "a", "b", FINISHED) is None
+    assert previous_run(place, data.run, OTHER_DATA, FINISHED) is None
 
 
 def test_what_is_left_out_is_named_with_its_reason(data: ReportData):
