@@ -2,21 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from moola_pipeline.evaluation.test_set import oracle_span_probabilities
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES
 from moola_pipeline.metrics.scores import make_ground, score_types
-from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.data import Check
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
+
+if TYPE_CHECKING:
+    from moola_pipeline.models.expansion_model import ExpansionModel
 
 MARGIN = 0.02
 """Type F1 by which a challenger may at most be worse than the champion."""
@@ -82,7 +83,7 @@ class Contender:
     """
 
     version: str
-    model: ExpansionModel
+    model: "ExpansionModel"
     last_bar_seen: pd.Timestamp
 
 
@@ -154,8 +155,8 @@ def unseen_windows(market: MarketArrays, labels: pd.DataFrame, last_bar_seen: pd
 
 
 def compare(
-    challenger: ExpansionModel,
-    champion: ExpansionModel,
+    challenger: "ExpansionModel",
+    champion: "ExpansionModel",
     market: MarketArrays,
     windows: LabeledWindows,
     rng: np.random.Generator,
@@ -177,8 +178,11 @@ def compare(
     )
 
 
-def _p_retracement(model: ExpansionModel, market: MarketArrays, windows: LabeledWindows) -> np.ndarray:
+def _p_retracement(model: "ExpansionModel", market: MarketArrays, windows: LabeledWindows) -> np.ndarray:
     """P(retracement) of the labeled expansions, span and direction told, both types weighing the same."""
+    # brings torch and scikit-learn, which the definitions load without
+    from moola_pipeline.evaluation.test_set import oracle_span_probabilities
+
     return oracle_span_probabilities(model, market, windows)[1]
 
 
