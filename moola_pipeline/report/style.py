@@ -54,7 +54,7 @@ def chart(
         above: Pixels to leave empty above the axes, for what is written there.
     """
     top = 20 + LINE_HEIGHT * key + above
-    axes = panel(description, height + top, left=36, right=10, top=top, bottom=38)
+    axes = panel(description, height + top, left=48, right=10, top=top, bottom=38)
     axes.set_xlabel(x_title, labelpad=3)
     title_line(axes, y_title)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
@@ -70,8 +70,14 @@ def title_line(axes: Axes, text: str) -> None:
 
 
 def show_key(axes: Axes) -> None:
-    """Name the lines that have a label, above the axes."""
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0}
+    """Name the lines that have a label above the axes, from the left end of the picture."""
+    box = axes.get_position()
+    place = {
+        "loc": "lower left",
+        "bbox_to_anchor": (-box.x0 / box.width, 1),
+        "borderaxespad": 0.2,
+        "borderpad": 0,
+    }
     axes.legend(ncols=2, handlelength=2.4, columnspacing=1.4, handletextpad=0.6, **place)
 
 
