@@ -6,12 +6,14 @@ python -m moola_pipeline_tests.staleness.witness runs the smoke profile and prin
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from moola_pipeline.instrument_data import choose_market
+from moola_pipeline.settings import PROFILES
 from moola_pipeline.staleness.closure import is_carrier
 from moola_pipeline.staleness.fingerprints import PACKAGE, package_code
 from moola_pipeline.staleness.stages import STAGES
@@ -42,27 +44,32 @@ class Witness:
     @contextmanager
     def watching(self) -> Iterator["Witness"]:
         """Watch this thread, and those that are started meanwhile."""
-        threading.setprofile(self._see)
-        sys.setprofile(self._see)
+        threading.settrace(self._see)
+        sys.settrace(self._see)
         try:
             yield self
         finally:
-            sys.setprofile(None)
-            threading.setprofile(None)  # pyright: ignore[reportArgumentType]
+            sys.settrace(None)
+            threading.settrace(None)  # pyright: ignore[reportArgumentType]
 
-    def _see(self, frame: FrameType, event: str, _: Any) -> None:
-        if event not in ("call", "return"):
-            return
+    def _see(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
+        """Called with each call of a Python function; a profiler's hook would be called for C as well."""
         path = self._path(frame.f_code)
         if path is None:
-            return
-        if path == f"assets/{frame.f_code.co_name}.py":
-            self._asset = frame.f_code.co_name if event == "call" else None
+            return None
+        starts = path == f"assets/{frame.f_code.co_name}.py"
+        if starts:  # or goes on, behind a `yield`
+            self._asset = frame.f_code.co_name
+            frame.f_trace_lines = False
         asset = self._asset
-        if event == "return" or asset is None or path in self.executed[asset]:
-            return
-        if self._counts(frame, asset):
+        if asset is not None and path not in self.executed[asset] and self._counts(frame, asset):
             self.executed[asset].add(path)
+        return self._see_end if starts else None
+
+    def _see_end(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
+        if event == "return":
+            self._asset = None
+        return self._see_end
 
     def _counts(self, frame: FrameType | None, asset: str) -> bool:
         while frame is not None:
@@ -85,8 +92,8 @@ class Witness:
 def counts_by_value(path: str, function: str, asset: str) -> bool:
     """Whether what runs below a function decides nothing but data or settings, known by their digest.
 
-    Fingerprints are taken in `staleness`; a simulated market is made once and read like any other;
-    `instrument_data` chooses the market and hands its data over.
+    Fingerprints are taken in `staleness`; `labels/simulated.py` proves the files of a market that was
+    made; `instrument_data` chooses the market and hands its data over.
     """
     if path == "instrument_data.py":
         return asset not in READERS or function not in READING
@@ -105,6 +112,7 @@ def beyond(executed: set[str], asset: str) -> set[str]:
 
 def witnessed(home: Home) -> dict[str, set[str]]:
     """The files that each asset executes in a smoke run in an empty home."""
+    choose_market(home, "simulated", PROFILES["smoke"]).bars()  # made before, for it is data
     with Witness().watching() as witness:
         moola(home, *SMOKE, "--json")
     return witness.executed
