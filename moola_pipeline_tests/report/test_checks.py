@@ -96,9 +96,7 @@ def test_a_constant_pointer_is_no_better_than_the_mean_however_rarely_it_is_met(
     rng = np.random.default_rng(2)
     spans = ground.windows.spans
     start, end = (round(float(bars.mean())) + shift for bars in (spans.start, spans.end))
-    everywhere = pd.DataFrame(
-        {"window_id": ground.windows.window_id, "start": start, "end": end, "type": 0}
-    )
+    everywhere = pd.DataFrame({"window_id": ground.windows.window_id, "start": start, "end": end, "type": 0})
     p = calibrated_p(ground, rng)
     assert not checked(ground, p, everywhere)["beats_baselines"]
     assert checked(ground, p, made_events(ground, rng))["beats_baselines"]
