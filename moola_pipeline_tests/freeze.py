@@ -17,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-from pandas.util import hash_pandas_object
+from pandas.core.util import hashing
 from safetensors.numpy import load_file
 
 ASSETS = (
@@ -68,7 +68,8 @@ def _numbers_in(path: Path) -> Iterator[str]:
         yield from (f"tensor {_digest(tensor)}" for tensor in load_file(path).values())
     elif path.suffix == ".parquet":
         frame = pd.read_parquet(path)
-        yield from (f"column {_digest(hash_pandas_object(frame[name], index=False))}" for name in frame)
+        for name in frame:
+            yield f"column {_digest(hashing.hash_pandas_object(frame[name], index=False).to_numpy())}"
     elif path.suffix == ".json":
         held = _json_numbers(json.loads(path.read_text(encoding="utf-8")))
         yield from (f"number {value!r}" for value in held)

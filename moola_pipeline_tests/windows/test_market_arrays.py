@@ -23,7 +23,7 @@ def table() -> pd.DataFrame:
     """Two sessions of bars, UTC."""
     days = [pd.date_range(f"2024-01-0{day} 15:00", periods=400, freq="min", tz="UTC") for day in (2, 3)]
     raw = pd.DataFrame(BARS.prices[:800], columns=list(PRICE_COLUMNS))
-    raw.insert(0, "timestamp", days[0].append(days[1]).as_unit("ns"))
+    raw.insert(0, "timestamp", pd.DatetimeIndex(days[0].append(days[1])).as_unit("ns"))
     return build_table(raw.assign(volume=1), None)
 
 
