@@ -18,7 +18,7 @@ from pydantic import (
 
 from moola_pipeline.bars.schema import INSTRUMENTS, NQ
 from moola_pipeline.bars.vendor import VendorOptions
-from moola_pipeline.errors import IntegrityError, MissingFile
+from moola_pipeline.errors import IntegrityError, MissingFile, UnreadableFile
 from moola_pipeline.storage.checksums import FileDigest, prove_file, publish_record, record_in, unreadable
 from moola_pipeline.storage.home import Home
 
@@ -200,6 +200,8 @@ def instrument_stores(home: Home) -> list[BarStore]:
 def _has_files(store: BarStore) -> bool:
     try:
         return bool(read_manifest(store).files)
+    except UnreadableFile:
+        raise  # the disk failed: nothing is known of what is registered
     except IntegrityError:
         return True  # whoever reads it says what is wrong
 

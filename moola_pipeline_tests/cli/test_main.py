@@ -225,7 +225,7 @@ def test_the_chosen_home_is_known_to_all_that_follows(
     seen: list[tuple[Home, str]] = []
     monkeypatch.setattr(
         "moola_pipeline.cli.bar_files.read_manifest",
-        lambda store: seen.append((Home(store.root.parent), os.environ[HOME_VARIABLE])) or _Empty(),
+        lambda store: seen.append((Home(store.root.parents[1]), os.environ[HOME_VARIABLE])) or _Empty(),
     )
     monkeypatch.chdir(tmp_path)
     option = ["--home", "mine"]
