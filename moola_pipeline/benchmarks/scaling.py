@@ -2,15 +2,15 @@
 
 import json
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
 from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS, answer_of, resident_mb
-from moola_pipeline.plotting import BLUE, GREEN, INK, ORANGE, RED, house_style, picture_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 REPEATS = 3
 TILE_BARS = 180_000
@@ -137,13 +137,6 @@ class _Clock:
         self.found[name] = min(before, self.found[name])
 
 
-LINES = {
-    "features": ("features of all bars", BLUE, "o"),
-    "gathered": ("every window copied once", GREEN, "s"),
-    "epoch": (f"an epoch of {EPOCH_WINDOWS:,} windows", ORANGE, "^"),
-}
-
-
 def scaling_table(found: list[Scaled]) -> list[str]:
     """The figures as a table in Markdown."""
     return [
@@ -160,22 +153,33 @@ def scaling_table(found: list[Scaled]) -> list[str]:
     ]
 
 
-@house_style()
 def scaling_picture(found: list[Scaled]) -> bytes:
     """Processor seconds and memory over bars, both axes by powers of ten, as an SVG file."""
-    figure = Figure((9.0, 3.6), layout="constrained")
-    seconds, memory = figure.subplots(1, 2)
+    from matplotlib.figure import Figure
+
+    from moola_pipeline.plotting import BLUE, GREEN, INK, ORANGE, RED, house_style, picture_file
+
+    lines = {
+        "features": ("features of all bars", BLUE, "o"),
+        "gathered": ("every window copied once", GREEN, "s"),
+        "epoch": (f"an epoch of {EPOCH_WINDOWS:,} windows", ORANGE, "^"),
+    }
     bars = [one.bars for one in found]
-    for name, (label, color, mark) in LINES.items():
-        seconds.loglog(bars, [getattr(one, name) for one in found], f"{mark}-", color=color, label=label)
-    memory.loglog(bars, [one.peak_mb - one.before_mb for one in found], "o-", color=RED, label="peak")
-    memory.loglog(bars, [one.arrays_mb for one in found], "s--", color=INK, label="arrays that must be held")
-    _frame(seconds, bars, "processor seconds")
-    _frame(memory, bars, "MB above the code")
-    return picture_file(figure, ".svg")
+    with house_style():
+        figure = Figure((9.0, 3.6), layout="constrained")
+        seconds, memory = figure.subplots(1, 2)
+        for name, (label, color, mark) in lines.items():
+            seconds.loglog(bars, [getattr(one, name) for one in found], f"{mark}-", color=color, label=label)
+        peaks = [one.peak_mb - one.before_mb for one in found]
+        memory.loglog(bars, peaks, "o-", color=RED, label="peak")
+        held = [one.arrays_mb for one in found]
+        memory.loglog(bars, held, "s--", color=INK, label="arrays that must be held")
+        _frame(seconds, bars, "processor seconds")
+        _frame(memory, bars, "MB above the code")
+        return picture_file(figure, ".svg")
 
 
-def _frame(axes: Axes, bars: list[int], title: str) -> None:
+def _frame(axes: "Axes", bars: list[int], title: str) -> None:
     axes.set_title(title)
     axes.set_xlabel("one-minute bars")
     axes.set_xticks(bars, [f"{n / 1e6:g}M" for n in bars], minor=False)
