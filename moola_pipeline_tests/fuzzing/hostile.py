@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -177,14 +178,14 @@ def brackets() -> bytes:
     return b"[" * 100_000 + b"]" * 100_000
 
 
-def huge_weights() -> tuple[bytes, bytes]:
+def huge_weights() -> tuple[dict[str, Any], bytes]:
     """The config and the weights of a model whose head says that it takes a terabyte."""
     from moola_pipeline.features.schema import FEATURE_NAMES
 
     weights = struct.pack("<Q", 2**40) + b"{}"
     digest = hashlib.sha256(weights).hexdigest()
     config = {"format": 1, "features": list(FEATURE_NAMES), "weights_sha256": digest, "facts": {}}
-    return json.dumps(config).encode(), weights
+    return config, weights
 
 
 def many_columns(table: str, n_columns: int = 100_000) -> bytes:

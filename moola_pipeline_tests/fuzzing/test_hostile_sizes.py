@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import LONGEST_LINE
+from moola_pipeline.storage.checksums import publish_record
 from moola_pipeline_tests.bars.examples import made_up_bars
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.fuzzing import hostile
@@ -38,7 +39,7 @@ def _terabyte(folder: Path) -> Path:
 def _weights(folder: Path) -> Path:
     config, weights = hostile.huge_weights()
     (folder / "weights.safetensors").write_bytes(weights)
-    (folder / "config.json").write_bytes(config)
+    publish_record(folder / "config.json", config)
     return folder / "config.json"
 
 
