@@ -156,7 +156,7 @@ GUARDS = (
     ),
     Guard(
         "an asset read whose checksums are gone",
-        "storage.checksums:prove",
+        "storage.asset_checksums:prove",
         without_raise("MissingFile"),
         ("storage/test_asset_checksums.py",),
     ),

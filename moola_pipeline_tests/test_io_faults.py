@@ -19,8 +19,9 @@ from moola_pipeline.errors import MoolaError, UnreadableFile, UnwritableFile
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.storage.asset_checksums import prove, write_checksums
 from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes
-from moola_pipeline.storage.checksums import prove, publish_record, read_record, write_checksums
+from moola_pipeline.storage.checksums import publish_record, read_record
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.asset_readers import MANAGERS, read_asset
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv

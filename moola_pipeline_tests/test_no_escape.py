@@ -12,15 +12,9 @@ import pytest
 from moola_pipeline.cli.ui import _dagster, _mlflow
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.registry import add_labels
+from moola_pipeline.storage.asset_checksums import checksums_file, prove
 from moola_pipeline.storage.backup import LIST_NAME, restore
-from moola_pipeline.storage.checksums import (
-    FileDigest,
-    bytes_digest,
-    checksums_file,
-    listed,
-    prove,
-    publish_record,
-)
+from moola_pipeline.storage.checksums import FileDigest, bytes_digest, listed, publish_record
 from moola_pipeline.storage.home import HOME_FORMAT, PROJECT_ROOT, Home
 from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
 from moola_pipeline_tests.source_trees import parsed

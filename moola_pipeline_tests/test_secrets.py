@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from moola_pipeline.cli.run import _notebook_lines
 from moola_pipeline.cli.ui import _dagster, _environment, _mlflow
 from moola_pipeline.errors import BadInput
+from moola_pipeline.storage.asset_checksums import write_checksums
 from moola_pipeline.storage.bucket import pull, push, require_bucket
-from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import (
     artifacts_elsewhere,

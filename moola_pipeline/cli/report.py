@@ -58,7 +58,7 @@ def read_report(folder: Path) -> "ReportData":
     from pydantic import ValidationError
 
     from moola_pipeline.report.data import ReportData
-    from moola_pipeline.storage.checksums import prove
+    from moola_pipeline.storage.asset_checksums import prove
 
     try:
         prove(folder / "report")

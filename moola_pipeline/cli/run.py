@@ -292,7 +292,7 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
 
 def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
     """The version that this market's and profile's run registered, beside the one that serves."""
-    from moola_pipeline.storage.checksums import prove
+    from moola_pipeline.storage.asset_checksums import prove
     from moola_pipeline.tracking.registry import champion_version
 
     place = pipeline.place("registered_model")

@@ -36,7 +36,7 @@ from moola_pipeline.report.data import (
     Score,
 )
 from moola_pipeline.report.study_results import fits, learning_curve, read_study
-from moola_pipeline.storage.checksums import damage
+from moola_pipeline.storage.asset_checksums import damage
 from moola_pipeline.windows.window_geometry import WAITS, WINDOW_BARS
 
 Rank = Literal["best", "worst"]

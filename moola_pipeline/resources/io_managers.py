@@ -18,9 +18,10 @@ from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.storage.asset_checksums import prove, remedy_of, write_checksums
 from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
 from moola_pipeline.storage.bucket import pull, push
-from moola_pipeline.storage.checksums import prove, remedy_of, unreadable, write_checksums
+from moola_pipeline.storage.checksums import unreadable
 from moola_pipeline.storage.crash_injection import crash_point
 
 if TYPE_CHECKING:

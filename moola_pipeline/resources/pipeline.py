@@ -8,7 +8,7 @@ from pydantic import Field
 from moola_pipeline.instrument_data import Market, MarketName, ScenarioChoice, choose_market, choose_profile
 from moola_pipeline.settings import Profile, ProfileName
 from moola_pipeline.staleness.plan import Planned
-from moola_pipeline.storage.checksums import CHECKPOINTS
+from moola_pipeline.storage.asset_checksums import CHECKPOINTS
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import champion_version, is_registered
 from moola_pipeline.tracking.runs import has_store

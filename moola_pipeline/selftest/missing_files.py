@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moola_pipeline.bars.store import instrument_stores
-from moola_pipeline.storage.checksums import checksums_file, remedy_of, without_checksums
+from moola_pipeline.storage.asset_checksums import checksums_file, remedy_of, without_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import tracking_elsewhere
 from moola_pipeline.storage.sqlite import reading

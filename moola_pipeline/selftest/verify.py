@@ -29,18 +29,17 @@ from moola_pipeline.labels.registry import (
 )
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
 from moola_pipeline.selftest.missing_files import missing_files
-from moola_pipeline.storage.atomic_write import files_below, left_behind
-from moola_pipeline.storage.bucket import REMEDY as BUCKET_REMEDY
-from moola_pipeline.storage.bucket import prove_pushed, pushed
-from moola_pipeline.storage.checksums import (
+from moola_pipeline.storage.asset_checksums import (
     CHECKSUMS_SUFFIX,
-    FileDigest,
     checksums_file,
     place_of,
-    prove_file,
     read_checksums,
     remedy_of,
 )
+from moola_pipeline.storage.atomic_write import files_below, left_behind
+from moola_pipeline.storage.bucket import REMEDY as BUCKET_REMEDY
+from moola_pipeline.storage.bucket import prove_pushed, pushed
+from moola_pipeline.storage.checksums import FileDigest, prove_file
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE
 from moola_pipeline.storage.sqlite import reading

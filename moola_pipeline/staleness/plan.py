@@ -16,7 +16,7 @@ from moola_pipeline.staleness.data_digests import read_sources
 from moola_pipeline.staleness.fingerprints import PLACE, Ingredients, all_ingredients, stage_settings
 from moola_pipeline.staleness.records import Recorded, recorded
 from moola_pipeline.staleness.stages import INTEGRITY_CHECKS, STAGES
-from moola_pipeline.storage.checksums import GONE, damage
+from moola_pipeline.storage.asset_checksums import GONE, damage
 
 State = Literal["up to date", "stale", "missing", "check failed"]
 

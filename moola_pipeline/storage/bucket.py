@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
+from moola_pipeline.storage.asset_checksums import checksums_file, checksums_in, read_checksums
 from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes, publishing
-from moola_pipeline.storage.checksums import (
-    FileDigest,
-    checksums_file,
-    checksums_in,
-    read_checksums,
-    require_recorded,
-)
+from moola_pipeline.storage.checksums import FileDigest, require_recorded
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE, refuse_keys
 

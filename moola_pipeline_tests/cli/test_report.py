@@ -9,7 +9,7 @@ import pytest
 
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
 from moola_pipeline.report.data import ReportData
-from moola_pipeline.storage.checksums import write_checksums
+from moola_pipeline.storage.asset_checksums import write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.homes import outcome

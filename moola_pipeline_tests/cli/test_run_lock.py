@@ -9,8 +9,8 @@ import pytest
 from moola_pipeline.cli.run import alone_in, run_lock
 from moola_pipeline.cli.services import LOOPBACK
 from moola_pipeline.selftest.verify import verify_home
+from moola_pipeline.storage.asset_checksums import write_checksums
 from moola_pipeline.storage.atomic_write import publish_bytes
-from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
 

@@ -81,8 +81,8 @@ def test_two_machines_share_runs_models_and_assets(
     found = [run_moola(home, "predict", bars, *model, "--json") for home in (first, second)]
     assert json.loads(found[0])["expansions"] == json.loads(found[1])["expansions"]
 
+    from moola_pipeline.storage.asset_checksums import prove
     from moola_pipeline.storage.bucket import pull
-    from moola_pipeline.storage.checksums import prove
     from moola_pipeline.storage.home import Home
 
     place = Home(second).store / "simulated-smoke" / "finetuned_classifier"

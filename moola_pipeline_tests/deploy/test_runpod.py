@@ -21,9 +21,13 @@ SENT = (
     "data/nq/parsed/nq 2024.csv.0123456789ab.parquet",
     "data/nq/labels/labels.csv",
     "data/nq/labels/raw/mine.csv",
+    "data/m2k/manifest.json",
 )
 KEPT = (
     "data/nq/raw/.nq.csv.x.tmp",
+    "data/nq/quarantine/rows.csv",
+    "data/simulated/smoke/raw/bars.parquet",
+    "data/simulated/smoke/manifest.json",
     "data/mlflow/mlflow.db",
     "data/store/demo/raw_nq_bars.parquet",
     "data/inbox/today.csv",
@@ -92,7 +96,7 @@ def test_what_is_sent_is_what_was_listed_byte_for_byte(pod: Path, home: Path) ->
 def test_nothing_on_the_pod_is_deleted_and_a_changed_file_is_sent_again(pod: Path, home: Path) -> None:
     _sync(pod, home, "sync_up", "--go")
     _write(pod / "data" / "mlflow" / "mlflow.db", "a week of training")
-    _write(pod / "data" / "nq" / "rolls.csv", "data/rolls.XXX")  # as long as the one sent
+    _write(pod / "data" / "nq" / "rolls.csv", "data/nq/rolls.XXX")  # as long as the one sent
     again = _sync(pod, home, "sync_up", "--go")
     assert again.returncode == 0, again.stderr
     assert (pod / "data" / "mlflow" / "mlflow.db").read_text() == "a week of training"

@@ -15,8 +15,8 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.report.data import DataFacts, Details, ReportData, RunFacts, Score
 from moola_pipeline.staleness.records import made_in
+from moola_pipeline.storage.asset_checksums import write_checksums
 from moola_pipeline.storage.atomic_write import publish_bytes
-from moola_pipeline.storage.checksums import write_checksums
 from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline_tests.homes import instance_of

@@ -26,17 +26,10 @@ from moola_pipeline.models.expansion_model import (
     save_expansion_model,
 )
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
+from moola_pipeline.storage.asset_checksums import checksums_file, prove, read_checksums, write_checksums
 from moola_pipeline.storage.atomic_write import publish_bytes
 from moola_pipeline.storage.backup import LIST_NAME, back_up, kept_files, restore
-from moola_pipeline.storage.checksums import (
-    OWN_DIGEST,
-    checksums_file,
-    prove,
-    publish_record,
-    read_checksums,
-    self_proving_line,
-    write_checksums,
-)
+from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record, self_proving_line
 from moola_pipeline.storage.home import FORMAT_FILE, Home, home_format
 from moola_pipeline.tracking.promotion_log import LOG_NAME, Entry, champion_before, read_log, reigns
 from moola_pipeline.tracking.registry import model_digests

@@ -23,7 +23,7 @@ from moola_pipeline.resources.io_managers import (
     TrainedClassifiers,
     WrittenReport,
 )
-from moola_pipeline.storage.checksums import write_checksums
+from moola_pipeline.storage.asset_checksums import write_checksums
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.asset_readers import PIPELINE
 from moola_pipeline_tests.labels.weekly_market import weekly_bars

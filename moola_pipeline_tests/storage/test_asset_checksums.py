@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, MissingFile
+from moola_pipeline.storage.asset_checksums import (
+    damage,
+    prove,
+    remedy_of,
+    without_checksums,
+    write_checksums,
+)
 from moola_pipeline.storage.atomic_write import file_sha256
-from moola_pipeline.storage.checksums import damage, prove, remedy_of, without_checksums, write_checksums
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.selftest.verify import verify_home
+from moola_pipeline.storage.asset_checksums import prove, write_checksums
 from moola_pipeline.storage.bucket import pull, push
-from moola_pipeline.storage.checksums import FileDigest, listed, prove, publish_record, write_checksums
+from moola_pipeline.storage.checksums import FileDigest, listed, publish_record
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server
