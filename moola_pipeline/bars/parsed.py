@@ -1,12 +1,11 @@
 """A vendor's text is parsed once: what came of it lies beside it, until the code that parses is another."""
 
-import ast
 import hashlib
 import io
+import json
 import logging
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,13 @@ from moola_pipeline.bars.store import (
     verify_parsed,
 )
 from moola_pipeline.bars.vendor import VendorBars, read_recorded_file
+from moola_pipeline.code_digests import SourceTree, package_tree
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.storage.atomic_write import locked, publish_bytes
 from moola_pipeline.storage.crash_injection import crash_point
 
-READER = "vendor"
-"""The module that parses a vendor's file: it, and all that it imports from its folder, are the reader."""
+READER = "bars/vendor.py"
+"""What parses a vendor's file: with all that it imports, it is the reader."""
 _LIBRARIES = (np.__version__, pa.__version__, pd.__version__)
 _ENCODINGS = {"timestamp": "DELTA_BINARY_PACKED", "volume": "DELTA_BINARY_PACKED"} | dict.fromkeys(
     PRICE_COLUMNS, "BYTE_STREAM_SPLIT"
@@ -41,23 +41,14 @@ log = logging.getLogger(__name__)
 
 
 @cache
-def reader_digest(folder: Path = Path(__file__).parent) -> str:
+def reader_digest(tree: SourceTree | None = None) -> str:
     """SHA256 of the code that parses a vendor's file, and of the versions of the libraries it parses with.
 
-    Comments, docstrings and layout do not count.
-
     Args:
-        folder: Where the modules lie.
+        tree: Whose code; None: this package's.
     """
-    trees: dict[str, ast.Module] = {}
-    waiting = [READER]
-    while waiting:
-        name = waiting.pop()
-        if name not in trees:
-            trees[name] = ast.parse((folder / f"{name}.py").read_bytes())
-            waiting += _imported(trees[name])
-    dumped = [f"{name} {ast.dump(_without_texts(trees[name]))}" for name in sorted(trees)]
-    return hashlib.sha256("\n".join([*_LIBRARIES, *dumped]).encode()).hexdigest()
+    files = (tree or package_tree()).code([READER]).files
+    return hashlib.sha256(json.dumps([_LIBRARIES, files]).encode()).hexdigest()
 
 
 def keep(
@@ -195,24 +186,3 @@ def changed_minutes(before: pd.DataFrame, after: pd.DataFrame) -> list[pd.Timest
 def _row_hashes(frame: pd.DataFrame) -> np.ndarray:
     hashes: Any = hash_pandas_object
     return hashes(frame, index=False).to_numpy()
-
-
-def _imported(tree: ast.Module) -> list[str]:
-    """The modules of this folder that a module imports anything from, at its top or later."""
-    wanted = f"{__package__}."
-    sources = (node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
-    return [source.removeprefix(wanted) for source in sources if source and source.startswith(wanted)]
-
-
-def _without_texts(tree: ast.Module) -> ast.Module:
-    """The tree without statements that are a text alone: docstrings, and what is said of a constant."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            body[:] = [one for one in body if not _is_text(one)]
-    return tree
-
-
-def _is_text(node: ast.stmt) -> bool:
-    value = node.value if isinstance(node, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)

@@ -2,22 +2,19 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from moola_pipeline.code_digests import LIBRARIES, Code, SourceTree, package_tree
 from moola_pipeline.instrument_data import Market
 from moola_pipeline.settings import Profile
-from moola_pipeline.staleness.closure import LIBRARIES, Code, SourceTree
 from moola_pipeline.staleness.data_digests import Sources
 from moola_pipeline.staleness.stages import STAGES, roots_of
 
-PACKAGE = Path(__file__).resolve().parent.parent
 FINGERPRINT = "fingerprint"
 MADE_FROM = "made_from"
 """Under this name a materialization holds its `Ingredients`, so that a later change can be named."""
@@ -86,8 +83,7 @@ class PackageCode:
 @cache
 def package_code() -> PackageCode:
     """The code of this package, as it is when it is first asked for."""
-    cache = PACKAGE / "staleness" / "__pycache__" / f"closure.{sys.implementation.cache_tag}.json"
-    return PackageCode(SourceTree(PACKAGE, cache=None if sys.dont_write_bytecode else cache))
+    return PackageCode(package_tree())
 
 
 def code_version(asset: str) -> str:

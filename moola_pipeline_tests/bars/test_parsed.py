@@ -15,6 +15,7 @@ from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.parsed import changed_minutes, reader_digest
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file
+from moola_pipeline.code_digests import PACKAGE, SourceTree
 from moola_pipeline.errors import ChecksumMismatch, MissingFile
 from moola_pipeline.storage.crash_injection import PUBLISH_POINTS, InjectedFault, arm
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
@@ -182,14 +183,14 @@ def test_changed_minutes_are_those_that_differ_came_or_went():
 def test_the_digest_of_the_reader_is_that_of_the_code_that_parses(
     tmp_path: Path, module: str, old: str, new: str, counts: bool
 ):
-    folder = tmp_path / "bars"
-    shutil.copytree(Path(parsed_module.__file__).parent, folder)
-    path = folder / f"{module}.py"
+    package = tmp_path / PACKAGE.name
+    shutil.copytree(PACKAGE / "bars", package / "bars")
+    path = package / "bars" / f"{module}.py"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
 
-    assert (reader_digest(folder) != reader_digest()) == counts
+    assert (reader_digest(SourceTree(package)) != reader_digest()) == counts
 
 
 def test_the_manifest_names_the_reader_of_each_file(store: BarStore):

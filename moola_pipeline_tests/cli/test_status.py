@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED
+from moola_pipeline.code_digests import PACKAGE, SourceTree
 from moola_pipeline.staleness import fingerprints
-from moola_pipeline.staleness.closure import SourceTree
 from moola_pipeline.staleness.fingerprints import PackageCode
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.atomic_write import locked
@@ -109,7 +109,7 @@ def test_a_changed_template_of_the_page_makes_the_report_stale(
     smoke_home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     package = tmp_path / "moola_pipeline"
-    shutil.copytree(fingerprints.PACKAGE, package)
+    shutil.copytree(PACKAGE, package)
     page = package / "report" / "report_front.jinja"
     page.write_text(template(page.read_text()))
     monkeypatch.setattr(fingerprints, "package_code", lambda: PackageCode(SourceTree(package)))

@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from moola_pipeline.code_digests import LIBRARIES, PACKAGE, SourceTree
 from moola_pipeline.settings import PROFILES
-from moola_pipeline.staleness.closure import LIBRARIES, SourceTree
 from moola_pipeline.staleness.data_digests import Sources
-from moola_pipeline.staleness.fingerprints import PACKAGE, PLACE, PackageCode, all_ingredients
+from moola_pipeline.staleness.fingerprints import PLACE, PackageCode, all_ingredients
 from moola_pipeline.staleness.stages import STAGES
 
 Change = Callable[[str], str]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moola_pipeline.staleness.closure import is_carrier
+from moola_pipeline.code_digests import is_carrier
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.staleness.witness import beyond, witnessed

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from moola_pipeline.code_digests import PACKAGE, is_carrier
 from moola_pipeline.instrument_data import choose_market
 from moola_pipeline.settings import PROFILES
-from moola_pipeline.staleness.closure import is_carrier
-from moola_pipeline.staleness.fingerprints import PACKAGE, package_code
+from moola_pipeline.staleness.fingerprints import package_code
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import SMOKE, moola

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from moola_pipeline.staleness.closure import Parsed, SourceTree
+from moola_pipeline.code_digests import Parsed, SourceTree
 
 LAZY = """
     from typing import TYPE_CHECKING

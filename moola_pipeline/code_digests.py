@@ -1,4 +1,4 @@
-"""The code that decides an asset: what its module imports, file by file, and a digest of each file.
+"""The code that decides a result: what a module imports, file by file, and a digest of each file.
 
 The closure of a file is the file and everything that it imports from the package, imports inside
 functions included; imports under `TYPE_CHECKING` run nothing and do not count, nor does a
@@ -30,6 +30,7 @@ LIBRARIES = {
 """Modules of other packages whose version decides a number, and the name each is installed by."""
 CARRIERS = (
     "assets/stage.py",
+    "code_digests.py",
     "errors.py",
     "instrument_data.py",
     "resources",
@@ -44,6 +45,7 @@ Data that they read count by their digest. What decides an asset all the same is
 SETTINGS = "settings.py"
 """Files of this name hold settings, which count by value: of such a file only the functions count."""
 DIGEST_DIGITS = 12
+PACKAGE = Path(__file__).resolve().parent
 
 
 class Parsed(NamedTuple):
@@ -158,6 +160,13 @@ class SourceTree:
             with suppress(OSError):
                 publish_bytes(self.cache, json.dumps([_reader(), self._kept]).encode())
             self._parsed_anew = False
+
+
+@cache
+def package_tree() -> SourceTree:
+    """This package, as it is when it is first asked for; what was parsed is kept beside its bytecode."""
+    kept = PACKAGE / "__pycache__" / f"code_digests.{sys.implementation.cache_tag}.json"
+    return SourceTree(PACKAGE, cache=None if sys.dont_write_bytecode else kept)
 
 
 def _kept(cache: Path | None) -> dict[str, tuple[str, Parsed]]:
