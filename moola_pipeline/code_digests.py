@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
 LIBRARIES = {
     "numba": "numba",
@@ -158,7 +158,7 @@ class SourceTree:
         """Keep what was parsed, if the folder may be written to."""
         if self._parsed_anew and self.cache is not None:
             with suppress(OSError):
-                publish_bytes(self.cache, json.dumps([_reader(), self._kept]).encode())
+                atomic_write_bytes(self.cache, json.dumps([_reader(), self._kept]).encode())
             self._parsed_anew = False
 
 

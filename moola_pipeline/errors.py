@@ -4,19 +4,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-LONGEST_LINE = 2_000
+MAX_LINE_LENGTH = 2_000
 
 
 def one_line(text: str) -> str:
-    """A text as one line of at most LONGEST_LINE signs: a longer one loses its middle.
+    """A text as one line of at most MAX_LINE_LENGTH signs: a longer one loses its middle.
 
     What a file holds is quoted in faults, and a cell may hold lines, or megabytes. What was wanted
     stands at the beginning, what to do at the end.
     """
     line = " ".join(text.splitlines())
-    if len(line) <= LONGEST_LINE:
+    if len(line) <= MAX_LINE_LENGTH:
         return line
-    return f"{line[: LONGEST_LINE // 2 - 3]} ... {line[2 - LONGEST_LINE // 2 :]}"
+    return f"{line[: MAX_LINE_LENGTH // 2 - 3]} ... {line[2 - MAX_LINE_LENGTH // 2 :]}"
 
 
 def install_command(extra: str) -> str:

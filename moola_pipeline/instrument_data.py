@@ -30,7 +30,7 @@ ScenarioChoice = Literal["none", ScenarioName]
 
 
 @dataclass(frozen=True)
-class Market:
+class InstrumentData:
     """Bars and labels that belong together, registered or simulated.
 
     Attributes:
@@ -112,9 +112,9 @@ def choose_profile(
     return PROFILES[wanted]
 
 
-def choose_market(
+def choose_instrument_data(
     home: Home, wanted: MarketName, profile: Profile, scenario: ScenarioChoice = "none"
-) -> Market:
+) -> InstrumentData:
     """The registered market if there is one (or it is wanted), else the simulated one.
 
     A scenario is a simulated market, whatever is registered; it shares neither folder nor model
@@ -145,16 +145,16 @@ def choose_market(
         instrument = INSTRUMENTS[read_manifest(registered).files[0].instrument]
         name = instrument.name.lower()
         splits = read_choice(registered.root) or profile.splits
-        return Market(name, registered, None, splits, f"moola-{name}", instrument, home)
+        return InstrumentData(name, registered, None, splits, f"moola-{name}", instrument, home)
     return _simulated_market(home, profile, scenario)
 
 
-def _simulated_market(home: Home, profile: Profile, scenario: ScenarioChoice) -> Market:
+def _simulated_market(home: Home, profile: Profile, scenario: ScenarioChoice) -> InstrumentData:
     """The simulated market of a profile; in a scenario, all its names end in that of the scenario."""
     ending = "" if scenario == "none" else f"-{scenario}"
     settings = profile.simulation if scenario == "none" else in_scenario(profile.simulation, scenario)
     length = "smoke" if profile.simulation == SMOKE_SETTINGS else "full"
-    return Market(
+    return InstrumentData(
         name=f"simulated{ending}",
         store=BarStore(home.simulated / f"{length}{ending}", simulated=True),
         simulation=settings,

@@ -39,7 +39,7 @@ class StudySettings(BaseModel):
         default=(22, 44, 87, 174), min_length=1, description="labeled expansions, rising"
     )
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
-    taught_seeds: tuple[int, ...] = Field(
+    distill_seeds: tuple[int, ...] = Field(
         default=(0, 1), description="of the taught network from each encoder, all labels; empty: none"
     )
     encoder_seeds: int = Field(
@@ -50,7 +50,7 @@ class StudySettings(BaseModel):
     probe_strength: float = Field(default=0.1, gt=0, description="C of the linear probe")
     resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
     pretrain: PretrainSettings = PretrainSettings(max_windows=6000, epochs=5)
-    finetune: FinetuneSettings = FinetuneSettings(taught_windows=2000)
+    finetune: FinetuneSettings = FinetuneSettings(distill_windows=2000)
 
 
 class Profile(BaseModel):
@@ -81,10 +81,10 @@ PROFILES = {
             finetune=FinetuneSettings(
                 seeds=(0,),
                 head_units=32,
-                taught_windows=400,
-                taught_live_windows=300,
-                taught_epochs=4,
-                taught_batch_windows=16,
+                distill_windows=400,
+                distill_live_windows=300,
+                distill_epochs=4,
+                distill_batch_windows=16,
                 epochs=8,
                 frozen_epochs=1,
                 patience=8,
@@ -96,7 +96,7 @@ PROFILES = {
         Profile(
             name="demo",
             pretrain=PretrainSettings(max_windows=6000, epochs=5),
-            finetune=FinetuneSettings(seeds=(0,), taught_windows=4000, taught_live_windows=3000),
+            finetune=FinetuneSettings(seeds=(0,), distill_windows=4000, distill_live_windows=3000),
             report=ReportSettings(live_sessions=20),
         ),
         Profile(name="full"),

@@ -32,7 +32,7 @@ COPIED = (
     "requirements.txt",
     "Makefile",
 )
-PATIENCE_SECONDS = 300
+TIMEOUT_SECONDS = 300
 PACKAGE = "moola_pipeline"
 Change = Callable[[ast.stmt], object]
 """Changes a definition in place."""
@@ -123,8 +123,8 @@ def _called(node: ast.AST) -> str:
 
 
 MANIFEST_FIRST = (
-    "lambda *file: (publish_entries(store, manifest, ()), _copy(*file), "
-    "publish_entries(store, manifest, manifest.files))"
+    "lambda *file: (write_parsed(store, manifest, ()), _copy(*file), "
+    "write_parsed(store, manifest, manifest.files))"
 )
 """The manifest forgets its files until one more is there: whoever is refused in between has lost them."""
 
@@ -150,7 +150,7 @@ GUARDS = (
     ),
     Guard(
         "checksums of an asset not compared",
-        "storage.checksums:require_recorded",
+        "storage.checksums:require_digest",
         returning("None"),
         ("storage/test_asset_checksums.py",),
     ),
@@ -168,14 +168,14 @@ GUARDS = (
     ),
     Guard(
         "a record's own digest not compared",
-        "storage.checksums:record_in",
+        "storage.checksums:parse_checksummed",
         without_raise("ChecksumMismatch"),
         ("storage/test_checksums.py",),
     ),
     Guard(
         "rolls not compared with their digest",
         "bars.rolls:registered_rolls",
-        without_call("require_csv_as_written"),
+        without_call("verify_csv"),
         ("bars/test_rolls.py",),
     ),
     Guard(
@@ -204,7 +204,7 @@ GUARDS = (
     ),
     Guard(
         "lines of the promotion log not compared",
-        "storage.checksums:proven_line",
+        "storage.checksums:parse_checksummed_line",
         without_raise("ChecksumMismatch"),
         ("storage/test_checksums.py",),
     ),
@@ -216,7 +216,7 @@ GUARDS = (
     ),
     Guard(
         "the run lock dropped",
-        "cli.run:alone_in",
+        "cli.run:exclusive_run",
         without_call("lock.acquire"),
         ("cli/test_run_lock.py",),
     ),
@@ -241,7 +241,7 @@ GUARDS = (
     Guard(
         "an archive's digests not compared",
         "storage.backup:_extract",
-        without_call("require_recorded"),
+        without_call("require_digest"),
         (
             "storage/test_backup.py::test_a_flipped_byte_of_an_archive_restores_nothing_wrong",
             "storage/test_backup.py::test_bytes_changed_inside_an_archive_are_refused",
@@ -339,7 +339,7 @@ def failing(tree: Path, suites: Sequence[str]) -> tuple[str, ...]:
         env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     if done.returncode not in (0, 1):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, atomic_write_json
 from moola_pipeline.storage.home import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / ".counts"
@@ -31,7 +31,7 @@ def record(suite: str, *, seconds: float, **counts: int) -> None:
         "day": day,
         "cores": os.cpu_count(),
     }
-    publish_json(FOLDER / f"{name}.json", facts)
+    atomic_write_json(FOLDER / f"{name}.json", facts)
 
 
 def recorded() -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def write_page(target: Path = PAGE) -> None:
         "",
         table(recorded()),
     ]
-    publish_bytes(target, "\n".join(parts).encode())
+    atomic_write_bytes(target, "\n".join(parts).encode())
 
 
 if __name__ == "__main__":

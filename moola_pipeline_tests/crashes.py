@@ -20,7 +20,7 @@ import numpy as np
 
 from moola_pipeline_tests.counts import record
 
-PATIENCE_SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 FILES = {
     "manifest.json": "raw_nq_bars",
     "raw_nq_bars.parquet": "raw_nq_bars",
@@ -52,11 +52,11 @@ def matrix() -> list[Case]:
     Points of publishing are tried at the last of FILES by every signal, at the others by SIGKILL.
     """
     from moola_pipeline.staleness.stages import STAGES
-    from moola_pipeline.storage.crash_injection import PUBLISH_POINTS, REGISTRY_POINTS, SIGNALS, points
+    from moola_pipeline.storage.crash_injection import REGISTRY_POINTS, SIGNALS, WRITE_POINTS, points
 
     cases = []
     for point in points(STAGES):
-        if point in PUBLISH_POINTS:
+        if point in WRITE_POINTS:
             files = ["manifest.json"] if point.endswith("after_manifest") else list(FILES)
             places = [(FILES[file], f"{point}@{file}") for file in files]
         elif point in REGISTRY_POINTS:
@@ -95,10 +95,10 @@ class Harness:
             if kill_after is not None and not killed and age > kill_after:
                 os.kill(child, signal.SIGKILL)
                 killed = True
-            if age > PATIENCE_SECONDS:
+            if age > TIMEOUT_SECONDS:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                raise TimeoutError(f"a run did not end within {PATIENCE_SECONDS:.0f} s")
+                raise TimeoutError(f"a run did not end within {TIMEOUT_SECONDS:.0f} s")
             time.sleep(0.01)
 
     def snapshots(self) -> dict[str, Path]:

@@ -20,20 +20,20 @@ from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, simulat
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.benchmarks.batch_speed import BatchSpeed
 from moola_pipeline.benchmarks.finetune_speed import unjudged
-from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier
+from moola_pipeline.benchmarks.training_rows import labeled_rows, new_classifier, pseudo_labels_of
 from moola_pipeline.benchmarks.training_speed import measure_pretraining
-from moola_pipeline.storage.atomic_write import publish_json
+from moola_pipeline.storage.atomic_write import atomic_write_json
 from moola_pipeline.tracking.system_metrics import Usage
 from moola_pipeline.training.batches import batches
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.device import precision_on, set_precision
-from moola_pipeline.training.distillation import teach
+from moola_pipeline.training.distillation import distill
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
-from moola_pipeline.training.objectives.objective import Dropping, Shown
+from moola_pipeline.training.objectives.objective import BatchShare, StateDropout
 from moola_pipeline.training.pretrain import PretrainResult, new_encoder, new_optimizer, pretrain
-from moola_pipeline.training.pretraining_loop import shown_batches, train_epoch
+from moola_pipeline.training.pretraining_loop import prefetched_batches, train_epoch
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
-from moola_pipeline.training.supervised_loop import LabelEpochs, Student, WeightAveraging
+from moola_pipeline.training.supervised_loop import Student, SupervisedLoop, WeightAveraging
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -91,7 +91,7 @@ def main(device: str, small: bool, place: Path | None) -> None:
     if place is not None:
         when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         facts = {"machine": where, "measured_at": when, "small": small}
-        publish_json(place, facts | {"figures": [asdict(figure) for figure in figures]})
+        atomic_write_json(place, facts | {"figures": [asdict(figure) for figure in figures]})
     sys.exit(any(figure.reached is False for figure in figures) and not small)
 
 
@@ -142,18 +142,18 @@ def steps_that_wait(source: MarketArrays, windows: np.ndarray, device: str) -> F
     objective = HiddenBlocks(source, encoder, windows, settings, rng, len(source.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
-    dropping = Dropping(settings.dropout, torch.Generator(device).manual_seed(0))
+    dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(0))
     waited, note = 0, 'under torch.cuda.set_sync_debug_mode("error")'
     for way in (iter, watched):  # warm, then under watch
-        shown = shown_batches(objective, windows, settings.batch_windows, rng)
+        shown = prefetched_batches(objective, windows, settings.batch_windows, rng)
         try:
-            train_epoch(encoder, objective, optimizer, way(shown), dropping)
+            train_epoch(encoder, objective, optimizer, way(shown), dropout)
         except RuntimeError as fault:
             waited, note = 1, str(fault).splitlines()[0]
     return Figure(name, waited, "", "0", waited == 0, note)
 
 
-def watched(shown: Iterable[Shown]) -> Iterator[Shown]:
+def watched(shown: Iterable[BatchShare]) -> Iterator[BatchShare]:
     """The batches, any wait between the first and the last of them being an error."""
     try:
         for batch in shown:
@@ -165,9 +165,9 @@ def watched(shown: Iterable[Shown]) -> Iterator[Shown]:
 
 def waits_in_fine_tuning(source: MarketArrays, device: str) -> Iterator[Figure]:
     """Waits that a longer epoch of fine-tuning has over a shorter one: those of its steps."""
-    settings = FinetuneSettings(taught_epochs=1, epochs=1, frozen_epochs=0)
+    settings = FinetuneSettings(distill_epochs=1, epochs=1, frozen_epochs=0)
     ways = {
-        "lessons": lambda n: taught_for(source, n, device, settings),
+        "pseudo_labels": lambda n: taught_for(source, n, device, settings),
         "labels": lambda n: labeled_for(source, n, device, settings),
     }
     for name, way in ways.items():
@@ -195,10 +195,10 @@ def _waits_of(work: Callable[[], None], device: str) -> int:
 
 
 def taught_for(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
-    """One epoch of so many steps on lessons."""
-    views = n_steps * settings.taught_batch_windows
-    lessons = lessons_of(source, views, views, np.random.default_rng(0))
-    teach(unjudged(new_classifier(source).to(device)), source, lessons, settings, 0)
+    """One epoch of so many steps on pseudo_labels."""
+    views = n_steps * settings.distill_batch_windows
+    pseudo_labels = pseudo_labels_of(source, views, views, np.random.default_rng(0))
+    distill(unjudged(new_classifier(source).to(device)), source, pseudo_labels, settings, 0)
 
 
 def labeled_for(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
@@ -208,7 +208,7 @@ def labeled_for(source: MarketArrays, n_steps: int, device: str, settings: Finet
     held_out = list(batches(source, rows, np.arange(min(64, len(rows.kind))), 64, device))
     best = BestEpoch(classifier, held_out, 0.0, 99, lambda entry: None)
     student = Student(classifier, WeightAveraging(classifier, 0.0), best, device)
-    LabelEpochs(student, source, rows, settings, 0).learn(0, [])
+    SupervisedLoop(student, source, rows, settings, 0).learn(0, [])
 
 
 def speeds(found: list[BatchSpeed]) -> Iterator[Figure]:

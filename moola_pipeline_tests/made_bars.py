@@ -16,7 +16,7 @@ WINDOWS_A_SEGMENT = 3
 
 
 @dataclass(frozen=True)
-class Market:
+class InstrumentData:
     """Bars with their features, and windows of which every expansion is labeled."""
 
     bars: MarketArrays
@@ -29,7 +29,7 @@ def made_bars(n_segments: int, seed: int = 0, n_bars: int = SEGMENT_BARS) -> Mar
     return _bars(_moves(rng, n_segments * n_bars), n_bars)
 
 
-def made_market(n_segments: int, seed: int = 0) -> Market:
+def made_market(n_segments: int, seed: int = 0) -> InstrumentData:
     """Three windows a segment: most hold one planted surge, every sixth two, every fourth none.
 
     A surge walks 10 to 14 ticks a bar, where other bars move 4. Before a retracement's surge
@@ -50,7 +50,7 @@ def made_market(n_segments: int, seed: int = 0) -> Market:
     labeled = Spans(*(np.array(column, np.int64) for column in zip(*spans, strict=True)))
     names = np.array([f"w{i}" for i in range(len(bar0))], object)
     session = np.datetime64("2024-01-01", "ns") + segment[bar0].astype("timedelta64[D]")
-    return Market(bars, LabeledWindows(names, bar0, session, labeled))
+    return InstrumentData(bars, LabeledWindows(names, bar0, session, labeled))
 
 
 def upside_down(bars: MarketArrays) -> MarketArrays:

@@ -11,7 +11,7 @@ import click
 from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.source_trees import parsed
 
-MOST_PARAMETERS = 7
+MAX_PARAMETERS = 7
 SMALL_MODULE = 60
 PACKAGE = "moola_pipeline"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -25,7 +25,7 @@ class PackageSize:
         lines: All lines, blank ones and docstrings included.
         modules: Python files.
         small: Modules of fewer than `SMALL_MODULE` lines, empty `__init__.py` included.
-        crowded: `module:function` with more than `MOST_PARAMETERS` parameters, `self` and defaults
+        crowded: `module:function` with more than `MAX_PARAMETERS` parameters, `self` and defaults
             included; Dagster's assets are left out, whose parameters are their inputs.
         circles: Groups of modules that import one another, imports inside functions included.
     """
@@ -61,7 +61,7 @@ def module_name(path: Path, package: Path) -> str:
 def crowded_functions(tree: ast.Module) -> list[Function]:
     """Functions with too many parameters, but for assets and commands, which name their inputs."""
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
-    return [one for one in functions if n_parameters(one) > MOST_PARAMETERS and not _is_declared(one)]
+    return [one for one in functions if n_parameters(one) > MAX_PARAMETERS and not _is_declared(one)]
 
 
 def n_parameters(function: Function) -> int:
@@ -129,7 +129,7 @@ def main() -> None:
     click.echo(f"lines                             {size.lines:,}")
     click.echo(f"modules                           {size.modules}")
     click.echo(f"modules under {SMALL_MODULE} lines            {size.small}")
-    click.echo(f"functions with over {MOST_PARAMETERS} parameters    {len(size.crowded)}")
+    click.echo(f"functions with over {MAX_PARAMETERS} parameters    {len(size.crowded)}")
     for one in size.crowded:
         click.echo(f"    {one}")
     click.echo(f"circles of imports                {len(size.circles)}")

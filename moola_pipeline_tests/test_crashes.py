@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.staleness.stages import STAGES
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 from moola_pipeline.storage.crash_injection import (
     CRASH_VARIABLE,
-    PUBLISH_POINTS,
     SIGNALS,
+    WRITE_POINTS,
     InjectedFault,
     arm,
     crash_point,
@@ -29,17 +29,16 @@ from moola_pipeline_tests.outputs import disorder, outputs
 
 # A program that started these tests may ignore SIGTERM, and its children then do so too.
 PUBLISH = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); "
-PUBLISH += (
-    "import sys; from pathlib import Path; from moola_pipeline.storage.atomic_write import publish_bytes; "
-)
-PUBLISH += "publish_bytes(Path(sys.argv[1]), b'new')"
+PUBLISH += "import sys; from pathlib import Path; "
+PUBLISH += "from moola_pipeline.storage.atomic_write import atomic_write_bytes; "
+PUBLISH += "atomic_write_bytes(Path(sys.argv[1]), b'new')"
 LAST = "latest_expansions"
 AT_THE_LAST_STAGE = [
     f"{LAST}.before_compute:SIGKILL",
     f"{LAST}.after_compute:SIGTERM",
-    f"publish.after_write@{LAST}.parquet:SIGKILL",
-    f"publish.after_rename@{LAST}.parquet:SIGKILL",
-    f"publish.after_rename@{LAST}.parquet:exception",
+    f"atomic_write.after_write@{LAST}.parquet:SIGKILL",
+    f"atomic_write.after_rename@{LAST}.parquet:SIGKILL",
+    f"atomic_write.after_rename@{LAST}.parquet:exception",
     f"{LAST}.after_keep:SIGKILL",
 ]
 
@@ -77,17 +76,17 @@ def test_a_wish_that_means_nothing_is_refused(text: str):
 
 
 def test_only_the_point_file_and_pass_that_were_asked_for_die(tmp_path: Path):
-    arm("publish.after_rename@b.json:exception:2")
-    crash_point("publish.after_rename")
+    arm("atomic_write.after_rename@b.json:exception:2")
+    crash_point("atomic_write.after_rename")
     for name in ("a.json", "b.json", "a.json"):
-        publish_bytes(tmp_path / name, b"first")
+        atomic_write_bytes(tmp_path / name, b"first")
     with pytest.raises(InjectedFault):
-        publish_bytes(tmp_path / "b.json", b"second")
-    publish_bytes(tmp_path / "b.json", b"third")
+        atomic_write_bytes(tmp_path / "b.json", b"second")
+    atomic_write_bytes(tmp_path / "b.json", b"third")
     assert (tmp_path / "b.json").read_bytes() == b"third"
 
 
-@pytest.mark.parametrize("point", PUBLISH_POINTS[:-1])
+@pytest.mark.parametrize("point", WRITE_POINTS[:-1])
 @pytest.mark.parametrize("sign", ["SIGKILL", "SIGTERM"])
 def test_a_writer_that_dies_anywhere_leaves_the_old_bytes_or_the_new(tmp_path: Path, point: str, sign: str):
     target = tmp_path / "bars.bin"
@@ -98,8 +97,8 @@ def test_a_writer_that_dies_anywhere_leaves_the_old_bytes_or_the_new(tmp_path: P
         check=False,
     )
     assert died.returncode == -getattr(signal, sign)
-    assert target.read_bytes() == (b"new" if point == "publish.after_rename" else b"old")
-    publish_bytes(target, b"newer")
+    assert target.read_bytes() == (b"new" if point == "atomic_write.after_rename" else b"old")
+    atomic_write_bytes(target, b"newer")
     assert target.read_bytes() == b"newer"
 
 

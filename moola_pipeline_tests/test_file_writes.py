@@ -24,7 +24,7 @@ QUALIFIED = ("np", "os", "shutil", "torch", "json")
 HARMLESS = {"O_RDONLY", "os.devnull"}
 """What `os.open` may be called with."""
 IN_MEMORY = ("BytesIO", "StringIO", "BufferOutputStream")
-TEMPORARY = {"publishing", "TemporaryDirectory"}
+TEMPORARY = {"atomic_write", "TemporaryDirectory"}
 
 
 def _called(call: ast.Call) -> str:

@@ -20,8 +20,8 @@ from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.storage.asset_checksums import prove, write_checksums
-from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.asset_readers import MANAGERS, read_asset
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
@@ -32,7 +32,7 @@ from moola_pipeline_tests.labels.weekly_market import weekly_bars, weekly_labels
 from moola_pipeline_tests.outputs import disorder, outputs
 from moola_pipeline_tests.surroundings import surroundings_kept
 
-MOST_REQUESTS = 400
+MAX_REQUESTS = 400
 WANTED = SplitSettings()
 ROLLS = pd.DataFrame(
     {"time": pd.to_datetime(["2024-03-15T22:00Z"]).as_unit("ns"), "old": ["NQH4"], "new": ["NQM4"]}
@@ -46,7 +46,7 @@ def refuse_each(folder: Path, work: Callable[[], object], still_whole: Callable[
     """
     before = shutil.copytree(folder, folder.with_name(f"{folder.name} as it was"))
     for code in (errno.ENOSPC, errno.EIO):
-        for n in range(1, MOST_REQUESTS):
+        for n in range(1, MAX_REQUESTS):
             shutil.rmtree(folder)
             shutil.copytree(before, folder)
             with failing_disk(folder, n, code) as disk:
@@ -64,35 +64,35 @@ def refuse_each(folder: Path, work: Callable[[], object], still_whole: Callable[
                 assert os.strerror(code) in str(said) and str(folder) in str(said), n
             assert said is None or "\n" not in str(said)
         else:
-            raise AssertionError(f"more than {MOST_REQUESTS} requests")
+            raise AssertionError(f"more than {MAX_REQUESTS} requests")
     return 2 * (n - 1)
 
 
 def test_a_disk_that_fails_nowhere_lets_a_file_through_and_counts(tmp_path: Path):
     with failing_disk(tmp_path, 0) as disk:
-        publish_bytes(tmp_path / "bars.bin", b"new")
+        atomic_write_bytes(tmp_path / "bars.bin", b"new")
     assert (tmp_path / "bars.bin").read_bytes() == b"new"
     assert {"open wb", "write", "os.fsync", "os.replace"} <= set(disk.requests)
 
 
 def test_publishing_survives_every_refusal_with_the_old_bytes_or_the_new(tmp_path: Path):
     target, began = tmp_path / "home" / "bars.bin", time.monotonic()
-    publish_bytes(target, b"old")
+    atomic_write_bytes(target, b"old")
 
     def whole() -> None:
         assert target.read_bytes() in (b"old", b"new")
-        publish_bytes(target, b"old")
+        atomic_write_bytes(target, b"old")
 
-    n = refuse_each(target.parent, lambda: publish_bytes(target, b"new"), whole)
+    n = refuse_each(target.parent, lambda: atomic_write_bytes(target, b"new"), whole)
     record("refused requests: publish", faults=n, lost=0, seconds=time.monotonic() - began)
     assert n >= 2 * 6
 
 
 def test_the_message_names_the_file_the_reason_and_what_is_left(tmp_path: Path):
     target = tmp_path / "home" / "bars.bin"
-    publish_bytes(target, b"old")
+    atomic_write_bytes(target, b"old")
     with pytest.raises(UnwritableFile) as refused, failing_disk(target.parent, 3):
-        publish_bytes(target, b"new")
+        atomic_write_bytes(target, b"new")
     assert str(refused.value) == (
         f"{target} must be written, but that gave: No space left on device. What it held before is kept. "
         "Make room on its disk or mend it, then try again."
@@ -102,17 +102,18 @@ def test_the_message_names_the_file_the_reason_and_what_is_left(tmp_path: Path):
 
 def records(folder: Path) -> tuple[Callable, Callable]:
     path = folder / "manifest.json"
-    publish_record(path, {"version": 1})
+    write_checksummed(path, {"version": 1})
     return (
-        lambda: (publish_record(path, {"version": 2}), read_record(path, "must", "Restore it.")),
+        lambda: (write_checksummed(path, {"version": 2}), read_checksummed(path, "must", "Restore it.")),
         lambda: (
-            read_record(path, "must", "Restore it.")["version"] in (1, 2) or pytest.fail("another version")
+            read_checksummed(path, "must", "Restore it.")["version"] in (1, 2)
+            or pytest.fail("another version")
         ),
     )
 
 
 def checksums(folder: Path) -> tuple[Callable, Callable]:
-    publish_bytes(folder / "table.bin", b"rows")
+    atomic_write_bytes(folder / "table.bin", b"rows")
     place = folder / "table"
     write_checksums(place)
     return lambda: (write_checksums(place), prove(place)), lambda: prove(place)
@@ -177,7 +178,7 @@ def test_every_refused_read_of_an_asset_says_which_file_and_why(
 ):
     monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
     began = time.monotonic()
-    for n in range(1, MOST_REQUESTS):
+    for n in range(1, MAX_REQUESTS):
         with failing_disk(smoke_home.data, n, errno.EIO) as disk:
             said = ""
             try:
@@ -217,11 +218,11 @@ WRITER = """
 import resource, signal, sys
 from pathlib import Path
 import pandas as pd
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
-    publish_bytes(Path(sys.argv[1]), b"new" * 1000)
+    atomic_write_bytes(Path(sys.argv[1]), b"new" * 1000)
 except OSError as fault:
     sys.exit(str(fault))
 """
@@ -231,7 +232,7 @@ except OSError as fault:
 def test_the_systems_own_refusal_halfway_leaves_the_old_bytes(tmp_path: Path, room: int):
     """No shim: the kernel takes so many bytes of a file and then no more, as a full disk does."""
     target = tmp_path / "bars.bin"
-    publish_bytes(target, b"old" * 1000)
+    atomic_write_bytes(target, b"old" * 1000)
     before = file_sha256(target)
     done = subprocess.run(
         [sys.executable, "-c", WRITER, str(target), str(room)], capture_output=True, text=True, check=False
@@ -246,11 +247,11 @@ FULL_DISK = """
 mount -t tmpfs -o size=64k none "$1" && exec "$2" -c "
 import sys
 from pathlib import Path
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 target = Path(sys.argv[1]) / 'bars.bin'
-publish_bytes(target, b'old' * 10000)
+atomic_write_bytes(target, b'old' * 10000)
 try:
-    publish_bytes(target, b'new' * 20000)
+    atomic_write_bytes(target, b'new' * 20000)
 except OSError as fault:
     print(fault)
 print(target.read_bytes() == b'old' * 10000, len(list(target.parent.iterdir())))

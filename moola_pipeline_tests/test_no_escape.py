@@ -14,7 +14,7 @@ from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.registry import add_labels
 from moola_pipeline.storage.asset_checksums import checksums_file, prove
 from moola_pipeline.storage.backup import LIST_NAME, restore
-from moola_pipeline.storage.checksums import FileDigest, bytes_digest, listed, publish_record
+from moola_pipeline.storage.checksums import FileDigest, bytes_digest, listed, write_checksummed
 from moola_pipeline.storage.home import HOME_FORMAT, PROJECT_ROOT, Home
 from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
 from moola_pipeline_tests.source_trees import parsed
@@ -115,7 +115,7 @@ def test_both_servers_are_told_to_listen_on_loopback_alone():
 @pytest.mark.parametrize("name", LEADING_OUT)
 def test_a_checksum_file_that_names_a_file_elsewhere_is_refused(name: str, tmp_path: Path):
     place = tmp_path / "store" / "table"
-    publish_record(checksums_file(place), {"files": listed({name: FileDigest("0" * 64, 1)})})
+    write_checksummed(checksums_file(place), {"files": listed({name: FileDigest("0" * 64, 1)})})
     with pytest.raises(IntegrityError, match="must hold digests, but it cannot be read"):
         prove(place)
 
@@ -127,7 +127,7 @@ def test_a_link_in_an_archive_comes_out_as_a_file_that_leads_nowhere(tmp_path: P
     link = zipfile.ZipInfo("data/link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     files = listed({"data/link": bytes_digest(content)})
-    publish_record(tmp_path / LIST_NAME, {"moola": "x", "format": HOME_FORMAT, "files": files})
+    write_checksummed(tmp_path / LIST_NAME, {"moola": "x", "format": HOME_FORMAT, "files": files})
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr(link, content)
         archive.write(tmp_path / LIST_NAME, LIST_NAME)

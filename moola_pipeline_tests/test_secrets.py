@@ -15,9 +15,9 @@ from moola_pipeline.storage.asset_checksums import write_checksums
 from moola_pipeline.storage.bucket import pull, push, require_bucket
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import (
-    artifacts_elsewhere,
-    tracking_elsewhere,
-    turn,
+    database_lock,
+    remote_artifacts_uri,
+    remote_tracking_uri,
     without_secrets,
 )
 from moola_pipeline_tests.cli.calls import call
@@ -90,7 +90,7 @@ def test_a_password_with_signs_of_an_address_is_refused_unseen(
     monkeypatch.setenv("MOOLA_TRACKING_URI", f"postgresql+psycopg2://moola:{password}@db.example:5432/mlflow")
     monkeypatch.setenv("MOOLA_ARTIFACTS_URI", "s3://moola/mlflow")
     try:
-        uri = tracking_elsewhere()
+        uri = remote_tracking_uri()
     except BadInput as fault:
         assert "ss-word" not in str(fault)
         assert "%40 %3A %2F" in str(fault)
@@ -112,7 +112,7 @@ def test_an_address_of_a_bucket_that_holds_keys_is_refused_unseen(uri: str, monk
     monkeypatch.setenv("MOOLA_ARTIFACTS_URI", uri)
     for variable, ask in (
         ("MOOLA_STORE_URI", lambda: require_bucket(uri)),
-        ("MOOLA_ARTIFACTS_URI", artifacts_elsewhere),
+        ("MOOLA_ARTIFACTS_URI", remote_artifacts_uri),
     ):
         with pytest.raises(BadInput, match=f"{variable} must hold no keys") as said:
             ask()
@@ -137,7 +137,7 @@ def test_pushing_and_pulling_refuse_such_an_address_before_any_server_is_asked(
 
 def test_what_the_database_driver_says_is_passed_on_without_the_password(cluster: str):
     repeating_it = cluster.replace("127.0.0.1", f"{PASSWORD}.invalid")  # the driver names the host
-    with pytest.raises(BadInput) as said, turn(repeating_it):
+    with pytest.raises(BadInput) as said, database_lock(repeating_it):
         pass
     assert 'host name "***.invalid"' in str(said.value)
     assert f":{PASSWORD}@" not in str(said.value)

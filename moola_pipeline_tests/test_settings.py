@@ -15,7 +15,12 @@ from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.simulated import SCENARIOS
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.errors import BadInput
-from moola_pipeline.instrument_data import Market, ScenarioChoice, choose_market, choose_profile
+from moola_pipeline.instrument_data import (
+    InstrumentData,
+    ScenarioChoice,
+    choose_instrument_data,
+    choose_profile,
+)
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import PROFILES, Profile, ProfileName
 from moola_pipeline.storage.home import Home
@@ -48,20 +53,20 @@ def test_auto_is_demo_without_bars_and_full_with_them(empty_home: Home):
 
 def test_auto_takes_registered_bars_where_there_are_any(registered_home: Home, empty_home: Home):
     smoke = PROFILES["smoke"]
-    assert not choose_market(registered_home, "auto", smoke).simulated
-    assert choose_market(registered_home, "simulated", smoke).simulated
-    assert choose_market(empty_home, "auto", smoke).simulated
+    assert not choose_instrument_data(registered_home, "auto", smoke).simulated
+    assert choose_instrument_data(registered_home, "simulated", smoke).simulated
+    assert choose_instrument_data(empty_home, "auto", smoke).simulated
 
 
-def _places(market: Market) -> tuple[str, Path, str]:
+def _places(market: InstrumentData) -> tuple[str, Path, str]:
     return market.name, market.store.root, market.model_name
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_simulated_and_registered_share_no_folder_and_no_model(name: str, registered_home: Home):
     profile = PROFILES[name]
-    real = choose_market(registered_home, "registered", profile)
-    made = choose_market(registered_home, "simulated", profile)
+    real = choose_instrument_data(registered_home, "registered", profile)
+    made = choose_instrument_data(registered_home, "simulated", profile)
     assert real.model_name == "moola-nq"
     assert made.model_name == "moola-simulated"
     assert not set(_places(real)) & set(_places(made))
@@ -86,16 +91,20 @@ def test_each_market_and_profile_keeps_its_assets_and_its_report_apart(
 
 
 def test_two_months_of_smoke_never_pass_for_the_five_years_of_demo(empty_home: Home):
-    short, long = (choose_market(empty_home, "simulated", PROFILES[name]) for name in ("smoke", "demo"))
+    short, long = (
+        choose_instrument_data(empty_home, "simulated", PROFILES[name]) for name in ("smoke", "demo")
+    )
     assert short.store.root != long.store.root
-    assert long.store.root == choose_market(empty_home, "simulated", PROFILES["full"]).store.root
+    assert long.store.root == choose_instrument_data(empty_home, "simulated", PROFILES["full"]).store.root
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_scenario_shares_no_folder_and_no_model_with_any_other_market(name: str, registered_home: Home):
     profile = PROFILES[name]
-    markets = [choose_market(registered_home, wanted, profile) for wanted in ("registered", "simulated")]
-    markets += [choose_market(registered_home, "auto", profile, scenario) for scenario in SCENARIOS]
+    markets = [
+        choose_instrument_data(registered_home, wanted, profile) for wanted in ("registered", "simulated")
+    ]
+    markets += [choose_instrument_data(registered_home, "auto", profile, scenario) for scenario in SCENARIOS]
     for places in zip(*map(_places, markets), strict=True):
         assert len(set(places)) == len(markets)
     assert all(market.simulated and market.store.simulated for market in markets[1:])
@@ -103,13 +112,16 @@ def test_a_scenario_shares_no_folder_and_no_model_with_any_other_market(name: st
 
 
 def test_the_second_instrument_is_another_with_its_own_tick(empty_home: Home):
-    market = choose_market(empty_home, "auto", PROFILES["smoke"], "second_instrument")
+    market = choose_instrument_data(empty_home, "auto", PROFILES["smoke"], "second_instrument")
     assert (market.instrument, market.instrument.tick_points) == (INSTRUMENTS["ES"], 0.25)
-    assert choose_market(empty_home, "auto", PROFILES["smoke"], "no_signal").instrument == INSTRUMENTS["NQ"]
+    assert (
+        choose_instrument_data(empty_home, "auto", PROFILES["smoke"], "no_signal").instrument
+        == INSTRUMENTS["NQ"]
+    )
 
 
 def test_a_scenario_needs_no_word_about_the_market_even_where_bars_are_registered(registered_home: Home):
-    market = choose_market(registered_home, "auto", PROFILES["smoke"], "no_signal")
+    market = choose_instrument_data(registered_home, "auto", PROFILES["smoke"], "no_signal")
     assert market.name == "simulated-no_signal"
     assert choose_profile(registered_home, "auto", "auto", "no_signal").name == "demo"
     assert choose_profile(registered_home, "auto", "auto").name == "full"
@@ -117,7 +129,7 @@ def test_a_scenario_needs_no_word_about_the_market_even_where_bars_are_registere
 
 def test_a_scenario_of_registered_bars_is_refused(registered_home: Home):
     with pytest.raises(BadInput) as fault:
-        choose_market(registered_home, "registered", PROFILES["smoke"], "drifting_mix")
+        choose_instrument_data(registered_home, "registered", PROFILES["smoke"], "drifting_mix")
     assert str(fault.value) == (
         "A scenario must be of simulated bars, got drifting_mix of registered ones. "
         "Leave out the scenario, or choose the simulated market."
@@ -135,7 +147,7 @@ def test_the_launchpad_offers_every_scenario():
 def test_bars_without_labels_name_the_missing_command(empty_home: Home):
     _register_bars(empty_home)
     with pytest.raises(BadInput) as fault:
-        choose_market(empty_home, "auto", PROFILES["smoke"])
+        choose_instrument_data(empty_home, "auto", PROFILES["smoke"])
     assert str(fault.value) == (
         "Labels must be registered beside the bars, but none are. Run: moola labels add FILE"
     )
@@ -145,12 +157,12 @@ def test_bars_without_labels_name_the_missing_command(empty_home: Home):
 def test_labels_without_bars_name_the_missing_command(wanted, registered_home: Home, empty_home: Home):
     shutil.copytree(registered_store(registered_home).labels, registered_store(empty_home).labels)
     with pytest.raises(BadInput, match=r"^Bars must be registered, but none are\. Run: moola bars add FILE "):
-        choose_market(empty_home, wanted, PROFILES["smoke"])
+        choose_instrument_data(empty_home, wanted, PROFILES["smoke"])
 
 
 def test_bars_without_labels_leave_the_simulated_market_open(empty_home: Home):
     _register_bars(empty_home)
-    assert choose_market(empty_home, "simulated", PROFILES["smoke"]).simulated
+    assert choose_instrument_data(empty_home, "simulated", PROFILES["smoke"]).simulated
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -177,7 +189,7 @@ def test_a_setting_that_no_profile_has_is_refused_by_name():
 
 
 def test_a_market_reads_the_bars_and_labels_it_names(registered_home: Home, registered_files: Path):
-    market = choose_market(registered_home, "auto", PROFILES["smoke"])
+    market = choose_instrument_data(registered_home, "auto", PROFILES["smoke"])
     came = pd.read_parquet(registered_files / BARS)
     bars, labels = market.bars(), market.labels()
     np.testing.assert_array_equal(bars["close"], came["close"])

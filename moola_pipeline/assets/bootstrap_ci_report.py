@@ -1,6 +1,6 @@
 """bootstrap_ci_report: every score with its interval, beside what it must beat."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,12 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import (
     OpenStage,
+    active_settings,
     integrity,
     launchpad_config,
     open_stage,
     plain_value,
     score,
-    settings_in_force,
     show_work,
     verdict,
 )
@@ -27,6 +27,7 @@ from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.second_pass import TwiceLabeled, twice_labeled
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import resolve_dates
+from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.report.data import Check, DataFacts, Details, ReportData, RunFacts
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.io_managers import PretrainedEncoder, TrainedClassifiers, WrittenReport
@@ -40,7 +41,7 @@ from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 if TYPE_CHECKING:
     from moola_pipeline.evaluation.scoring import EvaluatedModel
-    from moola_pipeline.evaluation.test_set import Trial
+    from moola_pipeline.evaluation.test_set import LabeledTestSet
     from moola_pipeline.metrics.scores import Scored
 
 ReportConfig = launchpad_config(ReportSettings, "ReportConfig")
@@ -78,27 +79,29 @@ def bootstrap_ci_report(
     pretrained_encoder: PretrainedEncoder,
     finetuned_classifier: TrainedClassifiers,
 ) -> Iterator[Any]:
-    """The model on the test windows, with 95 % intervals by session, baselines, peers and a page."""
+    """The model on the test windows, with 95 % intervals by session, baselines, ablations and a page."""
     from moola_pipeline.evaluation import sections
-    from moola_pipeline.evaluation.test_set import Trial
-    from moola_pipeline.metrics.scores import make_ground
+    from moola_pipeline.evaluation.test_set import LabeledTestSet
+    from moola_pipeline.metrics.scores import resample_windows
     from moola_pipeline.report import checks as conclusions
     from moola_pipeline.report.html import render_html, summary_lines
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.windows.market_arrays import MarketArrays
 
-    settings = settings_in_force(config, pipeline.chosen_profile().report)
+    settings = active_settings(config, pipeline.chosen_profile().report)
     with open_stage(context, pipeline, tracking, {"report": settings}) as stage:
         device, rng = compute.prepare(), np.random.default_rng(settings.seed)
         facts, test = finetuned_classifier.facts, labeled_windows(labeled_expansions, "test")
         require_unseen(facts["last_bar_seen"], test, pd.DatetimeIndex(raw_nq_bars["timestamp"]))
         tick_points = stage.market.instrument.tick_points
         market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
-        trial = Trial(market, make_ground(test, settings.resamples, rng))
+        test_set = LabeledTestSet(market, resample_windows(test, settings.resamples, rng))
         twice = twice_labeled(labeled_expansions, stage.market.labels(), raw_nq_bars, "test")
-        asked = _Asked(trial, labeled_expansions, twice, pretrained_encoder, finetuned_classifier)
+        asked = _Asked(test_set, labeled_expansions, twice, pretrained_encoder, finetuned_classifier)
         found = _answered(asked, settings, device, compute.workers_on(device), rng)
-        checks = conclusions.score_checks(found.scores, found.baselines, found.model.perfect_bands.values())
+        checks = conclusions.score_checks(
+            found.scores, found.below_network, found.model.perfect_bands.values()
+        )
         run = _run_facts(context, stage, labeled_expansions, facts, settings)
         about = _data_facts(context, stage, raw_nq_bars, labeled_expansions, pipeline.scenario)
         data = ReportData(
@@ -107,13 +110,16 @@ def bootstrap_ci_report(
             precision=precision_on(device),
             profile=stage.profile.name,
             metrics=sections.as_scores({**found.scores, **found.sessions}),
-            baselines={name: sections.as_scores(one) for name, one in found.baselines.items()},
-            peers={name: sections.as_scores(one) for name, one in found.peers.items()},
-            ceiling=sections.as_scores(found.ceiling),
+            trivial_baselines=sections.as_tables(found.trivial_baselines),
+            baselines=sections.as_tables(found.baselines),
+            ablations=sections.as_tables(found.ablations),
+            second_pass=sections.as_scores(found.second_pass),
             checks={**_earlier_checks(context, stage.market.name), **checks},
             run=run,
             seeds=facts["seeds"],
-            differences=conclusions.differences(found.scores, {**found.baselines, **found.peers}),
+            differences=conclusions.differences(
+                found.scores, {**found.below_network, **found.beside_network}
+            ),
             details=_details(context, stage, asked, found, rng, (pipeline.report_folder, run, about)),
         )
         served = found.model.answers[facts["served"]].events
@@ -142,7 +148,7 @@ def bootstrap_ci_report(
 class _Asked(NamedTuple):
     """What is scored, and on what: the test windows, all labels, the second pass, the trained networks."""
 
-    trial: "Trial"
+    test_set: "LabeledTestSet"
     labels: pd.DataFrame
     twice: TwiceLabeled
     encoder: PretrainedEncoder
@@ -159,15 +165,26 @@ class _Answered(NamedTuple):
 
     model: "EvaluatedModel"
     sessions: "Scored"
+    trivial_baselines: dict[str, "Scored"]
     baselines: dict[str, "Scored"]
-    peers: dict[str, "Scored"]
-    fresh: Container[str]
-    ceiling: "Scored"
+    ablations: dict[str, "Scored"]
+    second_pass: "Scored"
 
     @property
     def scores(self) -> "Scored":
         """Those of the model on the test windows."""
         return self.model.scores
+
+    @property
+    def below_network(self) -> dict[str, "Scored"]:
+        """What `beats_baselines` compares with: the trivial baselines and the untrained encoder."""
+        untrained = {name: one for name, one in self.ablations.items() if name == UNTRAINED}
+        return self.trivial_baselines | untrained
+
+    @property
+    def beside_network(self) -> dict[str, "Scored"]:
+        """The baselines, and the same network trained from scratch."""
+        return self.baselines | {name: one for name, one in self.ablations.items() if name != UNTRAINED}
 
 
 def _answered(
@@ -177,13 +194,12 @@ def _answered(
     from moola_pipeline.evaluation import scoring
     from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
     from moola_pipeline.evaluation.live import score_whole_sessions
-    from moola_pipeline.report.checks import UNTRAINED
     from moola_pipeline.training.examples import TrainingData
     from moola_pipeline.training.settings import FinetuneSettings
 
-    trial, train, trained = asked.trial, asked.train, asked.trained
+    test_set, train, trained = asked.test_set, asked.train, asked.trained
     with fresh_networks(
-        TrainingData(trial.market, train, labeled_windows(asked.labels, "validation")),
+        TrainingData(test_set.market, train, labeled_windows(asked.labels, "validation")),
         asked.encoder.encoder,
         FinetuneSettings.model_validate(trained.facts["settings"]),
         settings.scratch_seeds,
@@ -191,19 +207,18 @@ def _answered(
         workers,
         _show_fresh,
     ) as in_training:
-        model = scoring.score_models(trial, trained.models, device, rng)
-        sessions = score_whole_sessions(trial, trained.served, settings.live_sessions, device)
-        by_rule = scoring.find_by_rule(trial, train)
-        baselines = scoring.score_baselines(trial, train, by_rule, model, rng)
-        peers = scoring.score_peers(trial, train, by_rule, rng)
-        fresh = {
-            name: scoring.score_models(trial, in_training[name].result(), device, rng).scores
+        model = scoring.score_models(test_set, trained.models, device, rng)
+        sessions = score_whole_sessions(test_set, trained.served, settings.live_sessions, device)
+        by_rule = scoring.find_by_proposer(test_set, train)
+        trivial_baselines = scoring.score_trivial_baselines(test_set, train, by_rule, model, rng)
+        baselines = scoring.score_baselines(test_set, train, by_rule, rng)
+        ablations = {
+            name: scoring.score_models(test_set, in_training[name].result(), device, rng).scores
             for name in (UNTRAINED, SCRATCH)
             if name in in_training
         }
-    baselines[UNTRAINED] = fresh.pop(UNTRAINED)
-    ceiling = scoring.score_ceiling(trial.ground, asked.twice)
-    return _Answered(model, sessions, baselines, peers | fresh, fresh, ceiling)
+    second_pass = scoring.score_second_pass(test_set.resampled, asked.twice)
+    return _Answered(model, sessions, trivial_baselines, baselines, ablations, second_pass)
 
 
 def _details(
@@ -219,21 +234,23 @@ def _details(
     from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
     from moola_pipeline.report.checks import smallest_difference
 
-    trial, facts = asked.trial, asked.trained.facts
+    test_set, facts = asked.test_set, asked.trained.facts
     (folder, run, about), market = report, stage.market
-    details = sections.details_of(trial, found.model, facts["served"], asked.train, asked.labels, rng)
-    curve = sections.studied(market.home.studies / market.name, stage.sources, facts["encoder"]["settings"])
+    details = sections.details_of(test_set, found.model, facts["served"], asked.train, asked.labels, rng)
+    curve = sections.studied(
+        market.home.studies / market.name, stage.data_digests, facts["encoder"]["settings"]
+    )
     made = partial(made_in, context.instance, _NAME, market.name)
     before = sections.previous_run(folder / "report.json", run, about, made)
     details = details.model_copy(update={"learning_curve": curve})
     return details.model_copy(
         update={
-            "smallest_difference": smallest_difference(found.scores, found.baselines)
-            | smallest_difference(found.scores, found.peers),
+            "smallest_difference": smallest_difference(found.scores, found.below_network)
+            | smallest_difference(found.scores, found.beside_network),
             "previous": before,
-            "truth": truth_scores(trial.ground, found.model, market.truth(), trial.market.times),
-            "prior": prior_scores(trial.ground, found.model, asked.labels),
-            "not_measured": sections.not_measured(details, found.ceiling, before, found.fresh),
+            "truth": truth_scores(test_set.resampled, found.model, market.truth(), test_set.market.times),
+            "prior": prior_scores(test_set.resampled, found.model, asked.labels),
+            "not_measured": sections.not_measured(details, found.second_pass, before, found.ablations),
         }
     )
 
@@ -248,7 +265,7 @@ def _data_facts(
     """The data of the report; the run is marked as one look at these test rows by this model."""
     from moola_pipeline.evaluation.sections import labels_note
 
-    seen = stage.sources["labels.test"] + stage.sources["bars.test"]
+    seen = stage.data_digests["labels.test"] + stage.data_digests["bars.test"]
     model = recorded(context.instance, "finetuned_classifier", stage.market.name)
     scored = str(model.fingerprint if model else None)
     looks = _looks(stage.run, seen, scored)
@@ -257,7 +274,7 @@ def _data_facts(
         simulated=stage.market.simulated,
         sha256=content_digest(bars),
         looks_at_test=looks,
-        labels_sha256=stage.sources["labels"],
+        labels_sha256=stage.data_digests["labels"],
         labels_note=labels_note(labels, stage.market.simulated, scenario),
     )
 

@@ -19,7 +19,7 @@ from moola_pipeline.windows.dense import figures_by_position, pretraining_window
 
 PRETRAINING = "pretraining"
 POSITION_SAMPLE = 2000
-FEWEST_JUDGED = 100
+MIN_JUDGED = 100
 """Windows without which a first and a 99th percentile at one bar say nothing."""
 
 
@@ -96,12 +96,12 @@ def _at_each_position(
 ) -> dg.AssetCheckResult:
     """The verdict on (T, F) shares; too few windows are no evidence against a feature."""
     feature, share, limit = weakest(shares, limits)
-    judged = n_windows >= FEWEST_JUDGED
+    judged = n_windows >= MIN_JUDGED
     note = f"least: {feature}, over {n_windows} windows"
     return verdict(
         f"{name}_at_each_position",
         not judged or bool(passes(shares).all()),
         share,
         limit,
-        note if judged else f"{note}: not judged below {FEWEST_JUDGED}",
+        note if judged else f"{note}: not judged below {MIN_JUDGED}",
     )

@@ -7,10 +7,10 @@ import dagster as dg
 import pandas as pd
 
 from moola_pipeline.assets.stage import (
+    active_settings,
     integrity,
     launchpad_config,
     open_stage,
-    settings_in_force,
     show_epoch,
     verdict,
     windows_by_time,
@@ -64,7 +64,7 @@ def finetuned_classifier(
     from moola_pipeline.training.expansion_models import train_expansion_models
     from moola_pipeline.windows.market_arrays import MarketArrays
 
-    settings = settings_in_force(config, pipeline.chosen_profile().finetune)
+    settings = active_settings(config, pipeline.chosen_profile().finetune)
     with open_stage(context, pipeline, tracking, {"finetune": settings}) as stage:
         device = compute.prepare()
         checkpoints = Checkpoints(pipeline.checkpoints("finetuned_classifier"), stage.made_from.fingerprint)
@@ -93,15 +93,15 @@ def finetuned_classifier(
         served = min(trained, key=lambda seed: trained[seed].val_loss)
         last_row = int(validation.bar0.max()) + WINDOW_BARS - 1
         facts = {
-            **_facts_of(trained, served, stage.sources),
+            **_facts_of(trained, served, stage.data_digests),
             "settings": settings.model_dump(mode="json"),
             "first_bar_seen": pretrained_encoder.facts["first_bar_seen"],
             "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[last_row]),
             "encoder": pretrained_encoder.facts,
         }
         one = trained[served].model
-        stage.run.log_params(one.rule.model_dump(), "rule.")
-        stage.run.log_params(one.decisions.model_dump(), "decisions.")
+        stage.run.log_params(one.proposer.model_dump(), "rule.")
+        stage.run.log_params(one.thresholds.model_dump(), "decisions.")
         stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": trained[served].val_loss})
         yield stage.result(
             TrainedClassifiers({seed: one.model for seed, one in trained.items()}, facts),
@@ -111,7 +111,7 @@ def finetuned_classifier(
                 "served_seed": served,
                 "val_loss": trained[served].val_loss,
                 "type_shares": dg.MetadataValue.json({str(k): v for k, v in facts["type_shares"].items()}),
-                "rule": dg.MetadataValue.json(one.rule.model_dump()),
+                "proposer": dg.MetadataValue.json(one.proposer.model_dump()),
             },
             [_no_collapse(facts, settings.min_class_share)],
             device=device,
@@ -120,7 +120,7 @@ def finetuned_classifier(
 
 
 def _facts_of(
-    trained: Mapping[int, "TrainedModel"], served: int, sources: Mapping[str, str]
+    trained: Mapping[int, "TrainedModel"], served: int, data_digests: Mapping[str, str]
 ) -> dict[str, Any]:
     """What is known of the trainings, one a seed, for the report and the registry."""
     return {
@@ -131,22 +131,22 @@ def _facts_of(
         "spreads": {seed: one.spread for seed, one in trained.items()},
         "stopped": {seed: one.result.stopped for seed, one in trained.items() if one.result.stopped},
         "n_parameters": trained[served].model.n_parameters,
-        "bars_sha256": sources["bars.validation"],
+        "bars_sha256": data_digests["bars.validation"],
         "features": list(FEATURE_NAMES),
-        "labels_sha256": {part: sources[f"labels.{part}"] for part in ("train", "validation")},
+        "labels_sha256": {part: data_digests[f"labels.{part}"] for part in ("train", "validation")},
         "code_version": code_version("finetuned_classifier"),
     }
 
 
 def _no_collapse(facts: Mapping[str, Any], min_class_share: float) -> dg.AssetCheckResult:
     """Whether every seed answers with both types, and not with one number, on validation."""
-    from moola_pipeline.training.best_epoch import LEAST_SPREAD
+    from moola_pipeline.training.best_epoch import MIN_TYPE_SPREAD
 
     shares = {seed: min(shares.values()) for seed, shares in facts["type_shares"].items()}
     worst, alive = min(shares, key=shares.__getitem__), min(facts["spreads"].values())
     return verdict(
         "no_collapse",
-        shares[worst] >= min_class_share and alive > LEAST_SPREAD,
+        shares[worst] >= min_class_share and alive > MIN_TYPE_SPREAD,
         shares[worst],
         min_class_share,
         f"least share of a type among validation answers (seed {worst}); "

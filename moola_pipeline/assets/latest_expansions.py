@@ -10,14 +10,14 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import OpenStage, open_stage, score
 from moola_pipeline.errors import MissingArtifact
-from moola_pipeline.evaluation.drift import NAMES, Drift, compare, known_reference, no_drift
+from moola_pipeline.evaluation.drift import NAMES, Drift, compare, load_reference, no_drift
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SPLITS, resolve_dates, used_rows_end
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
-from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, atomic_write_json
 from moola_pipeline.tracking.registry import champion_version, load_version
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
@@ -50,7 +50,7 @@ def latest_expansions(
     relativity_features: FeatureTable,
 ) -> Iterator[Any]:
     """Expansions and live alarms in the bars after the last split; empty, and saying so, without any."""
-    from moola_pipeline.inference.hindsight import nothing_found
+    from moola_pipeline.inference.hindsight import no_expansions
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -61,7 +61,7 @@ def latest_expansions(
         first_new = used_rows_end(raw_nq_bars, splits, SPLITS[-1])
         n_new = len(raw_nq_bars) - first_new
         note, drift = "", no_drift("no new bars since the last split")
-        found = alarms = nothing_found()
+        found = alarms = no_expansions()
         try:
             model, facts = load_version(pipeline.home, f"models:/{stage.market.model_name}@champion")
         except MissingArtifact:
@@ -106,12 +106,12 @@ def _marked(
     model: "ExpansionModel", market: "MarketArrays", first_new: int, model_version: str, device: str
 ) -> tuple["Predictions", "Predictions"]:
     """What a version marks in hindsight, and the alarms it raised live; no alarm from one not taught to."""
-    from moola_pipeline.inference.hindsight import annotate_new, nothing_found
-    from moola_pipeline.inference.live import annotate_live_new
+    from moola_pipeline.inference.hindsight import no_expansions, predict_new
+    from moola_pipeline.inference.live import predict_live_new
 
     asked = model, market, first_new, model_version, device
-    is_taught = model.decisions.live is not None
-    return annotate_new(*asked), annotate_live_new(*asked) if is_taught else nothing_found()
+    is_taught = model.thresholds.live is not None
+    return predict_new(*asked), predict_live_new(*asked) if is_taught else no_expansions()
 
 
 def _side_by_side(found: pd.DataFrame, alarms: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def _drift(
     p_retracement: np.ndarray,
 ) -> Drift:
     """The new bars beside the reference of the version that marked them; arguments as in `compare`."""
-    reference = known_reference(facts)
+    reference = load_reference(facts)
     if reference is None:
         return no_drift(f"version {facts['model_version']} was registered without a reference")
     rng = np.random.default_rng(stage.profile.report.seed)
@@ -172,10 +172,10 @@ def _picture(drift: Drift) -> dg.MetadataValue:
 
 def _keep(stage: OpenStage, pipeline: Pipeline, drift: Drift) -> None:
     """The findings beside the marks in the home, and in the MLflow run."""
-    folder = pipeline.place(stage.asset)  # its checksums are kept with those of the marks
-    publish_json(folder / "drift.json", drift.facts())
+    folder = pipeline.artifact_path(stage.asset)  # its checksums are kept with those of the marks
+    atomic_write_json(folder / "drift.json", drift.facts())
     if drift.picture:
-        publish_bytes(folder / "drift.svg", drift.picture)
+        atomic_write_bytes(folder / "drift.svg", drift.picture)
     else:
         (folder / "drift.svg").unlink(missing_ok=True)
     stage.run.log_artifact(folder, "drift")

@@ -9,10 +9,10 @@ import pandas as pd
 
 from moola_pipeline.assets.densified_windows import PRETRAINING
 from moola_pipeline.assets.stage import (
+    active_settings,
     integrity,
     launchpad_config,
     open_stage,
-    settings_in_force,
     show_epoch,
     verdict,
     windows_by_time,
@@ -60,11 +60,11 @@ def pretrained_encoder(
     """A bidirectional LSTM that has learned to fill in bars from the bars around them."""
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
-    from moola_pipeline.training.job_files import Task
+    from moola_pipeline.training.job_files import PretrainTask
     from moola_pipeline.training.pretrain import pretrain
     from moola_pipeline.windows.market_arrays import MarketArrays
 
-    settings = settings_in_force(config, pipeline.chosen_profile().pretrain)
+    settings = active_settings(config, pipeline.chosen_profile().pretrain)
     with open_stage(context, pipeline, tracking, {"pretrain": settings}) as stage:
         device = compute.prepare()
         checkpoints = Checkpoints(pipeline.checkpoints("pretrained_encoder"), stage.made_from.fingerprint)
@@ -83,7 +83,7 @@ def pretrained_encoder(
                 result = pretrain(market, windows, settings, device, on_epoch, checkpoints)
             else:
                 terms = compute.terms(device, processes)
-                task = Task(market, windows, settings, terms, checkpoints)
+                task = PretrainTask(market, windows, settings, terms, checkpoints)
                 result = pretrain_in_processes(context, pipeline.home, task, on_epoch)
         end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
         errors = result.errors
@@ -94,7 +94,7 @@ def pretrained_encoder(
             "n_windows": result.n_windows,
             "first_bar_seen": str(raw_nq_bars["timestamp"].iloc[0]),
             "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[result.last_row]),
-            "bars_sha256": stage.sources["bars.train"],
+            "bars_sha256": stage.data_digests["bars.train"],
             "features": list(FEATURE_NAMES),
             "code_version": code_version("pretrained_encoder"),
         }
@@ -121,11 +121,11 @@ def pretrained_encoder(
 
 def _beats_imputation(errors: dict[str, float]) -> dg.AssetCheckResult:
     """Whether the encoder fills in hidden bars better than every guess without a network."""
-    rival = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
+    method_name = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
     return verdict(
         "beats_imputation",
-        errors["encoder"] < errors[rival],
+        errors["encoder"] < errors[method_name],
         errors["encoder"],
-        errors[rival],
-        f"mean squared error at hidden bars, in training variances; best other guess: {rival}",
+        errors[method_name],
+        f"mean squared error at hidden bars, in training variances; best other guess: {method_name}",
     )

@@ -9,13 +9,13 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import OpenStage, open_stage
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.evaluation.promotion import Ruling, in_figures
+from moola_pipeline.evaluation.promotion import PromotionDecision, in_figures
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.splits import resolve_dates, training_rows_end
 from moola_pipeline.resources.io_managers import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
-from moola_pipeline.tracking.promotion_log import apply_ruling
+from moola_pipeline.tracking.promotion_log import apply_decision
 from moola_pipeline.tracking.registry import champion_version, register
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.tracking.served_model import ROLLS, served_rolls
@@ -58,8 +58,8 @@ def registered_model(
         facts[ROLLS] = served_rolls(stage.market.rolls())
         tags = _tags_of(stage, bootstrap_ci_report)
         registered = register(pipeline.home, stage.run, name, served, facts, tags)
-        ruling = _ruling(stage, registered.version, bootstrap_ci_report, market, labeled_expansions)
-        entry = apply_ruling(pipeline.home, stage.run.client, name, registered.version, ruling)
+        decision = _decision(stage, registered.version, bootstrap_ci_report, market, labeled_expansions)
+        entry = apply_decision(pipeline.home, stage.run.client, name, registered.version, decision)
         same = "" if registered.is_new else f"the same weights as version {registered.version}; "
         decided = "promoted" if entry.verdict == "promoted" else "kept as challenger"
         if entry.champion == registered.version and entry.verdict == "stayed":
@@ -87,13 +87,13 @@ def registered_model(
         )
 
 
-def _ruling(
+def _decision(
     stage: OpenStage,
     version: str,
     report: WrittenReport,
     market: "MarketArrays",
     labels: pd.DataFrame,
-) -> Ruling:
+) -> PromotionDecision:
     """What the rule makes of a version, beside the champion as it is registered."""
     from moola_pipeline.evaluation import promotion
     from moola_pipeline.tracking.imported_promotion import contender
@@ -101,14 +101,14 @@ def _ruling(
     home, name, checks = stage.market.home, stage.market.model_name, report.data.checks
     champion = champion_version(home, name)
     if champion is None:
-        return promotion.rule_on_first(checks)
+        return promotion.decide_first_version(checks)
     try:
         new, old = (contender(home, name, number) for number in (version, champion))
     except IntegrityError as fault:
         # the reason is kept, and a home may be moved
-        return promotion.rule_on_lost(version, champion, str(fault).replace(f"{home.root}/", ""))
+        return promotion.decide_lost_champion(version, champion, str(fault).replace(f"{home.root}/", ""))
     rng = np.random.default_rng(stage.profile.report.seed)
-    return promotion.rule_on(new, old, checks, market, labels, rng)
+    return promotion.decide_promotion(new, old, checks, market, labels, rng)
 
 
 def _facts_of(stage: OpenStage, training: dict[str, Any], report: WrittenReport) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
 from moola_pipeline.errors import LossNotFinite
-from moola_pipeline.instrument_data import Market
+from moola_pipeline.instrument_data import InstrumentData
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import Profile
-from moola_pipeline.staleness.data_digests import read_sources
+from moola_pipeline.staleness.data_digests import read_data_digests
 from moola_pipeline.staleness.fingerprints import (
     FINGERPRINT,
     MADE_FROM,
@@ -101,7 +101,7 @@ def _in_launchpad(annotation: Any) -> Any:
     return list[int] if get_origin(annotation) is tuple else annotation
 
 
-def settings_in_force(config: dg.Config, profile: Settings) -> Settings:
+def active_settings(config: dg.Config, profile: Settings) -> Settings:
     """The profile's settings with what the launchpad filled in.
 
     Raises:
@@ -123,15 +123,15 @@ class OpenStage:
     """
 
     asset: str
-    market: Market
+    market: InstrumentData
     profile: Profile
     run: TrackedRun
     made_from: Ingredients
     usage: Usage
 
     @property
-    def sources(self) -> dict[str, str]:
-        """Digests of the market's data, as `read_sources` names it."""
+    def data_digests(self) -> dict[str, str]:
+        """Digests of the market's data, as `read_data_digests` names it."""
         return self.made_from.market.digests
 
     def result(
@@ -193,7 +193,7 @@ def open_stage(
     settings = {**stage_settings(market, profile), **in_force}
     made = {name: recorded(context.instance, name, market.name) for name in STAGES[asset].upstream}
     known = {name: one.data_version if one else None for name, one in made.items()}
-    own = ingredients(asset, read_sources(market), settings, {**known, **(upstream or {})})
+    own = ingredients(asset, read_data_digests(market), settings, {**known, **(upstream or {})})
     tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
     logged = tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags)
     with logged as run, measured(run) as usage:

@@ -11,7 +11,7 @@ _LASTING = (MoolaError, KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 """A file that is not what was recorded will not be so in a minute; a person who stops a run means it."""
 
 
-class PassingFaults(dg.RetryPolicy):
+class RetryTransientErrors(dg.RetryPolicy):
     """Tries again after a full disk or a locked database; ends at once at a fault of ours or Ctrl-C.
 
     A step whose check did not pass is not made again either: Dagster asks no policy then.
@@ -25,11 +25,13 @@ class PassingFaults(dg.RetryPolicy):
         return super().calculate_delay(attempt_num)
 
 
-RETRY = PassingFaults(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+RETRY = RetryTransientErrors(
+    max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
 
 
 PREDICTING = ("raw_nq_bars", "labeled_expansions", "relativity_features", "latest_expansions")
-KEPT_FRESH = ("raw_nq_bars", "latest_expansions")
+FRESH_ASSETS = ("raw_nq_bars", "latest_expansions")
 AGING_AFTER, LATE_AFTER = timedelta(days=3, hours=4), timedelta(days=4, hours=4)
 """From Friday's close to Monday's are 3 days, over Good Friday 4; the hours are for the export."""
 FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=AGING_AFTER, fail_window=LATE_AFTER)
@@ -45,11 +47,11 @@ predict_job = dg.define_asset_job(
 )
 
 
-def kept_fresh(assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
-    """The assets, those of KEPT_FRESH with the age at which Dagster calls them late."""
+def freshness_job(assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The assets, those of FRESH_ASSETS with the age at which Dagster calls them late."""
     return [
         asset.map_asset_specs(lambda spec: dg.apply_freshness_policy(spec, FRESHNESS))
-        if asset.key.to_user_string() in KEPT_FRESH
+        if asset.key.to_user_string() in FRESH_ASSETS
         else asset
         for asset in assets
     ]

@@ -6,10 +6,10 @@ from moola_pipeline.automation.jobs import PREDICTING
 from moola_pipeline.errors import BadInput
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import PROFILES
-from moola_pipeline.staleness.data_digests import read_sources
-from moola_pipeline.staleness.fingerprints import PLACE
+from moola_pipeline.staleness.data_digests import read_data_digests
+from moola_pipeline.staleness.fingerprints import PIPELINE_LABEL
 from moola_pipeline.staleness.plan import Step, plan
-from moola_pipeline.staleness.records import Recorded, recorded
+from moola_pipeline.staleness.records import RecordedMaterialization, recorded
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.tracking.registry import champion_version
 
@@ -20,7 +20,7 @@ WHY = "moola/why"
 _SHOWN_DIGITS = 12
 
 
-def pipeline_in_force(instance: dg.DagsterInstance) -> Pipeline:
+def active_pipeline(instance: dg.DagsterInstance) -> Pipeline:
     """The market and profile of the last training, by name; those of `moola run` before there was one.
 
     Raises:
@@ -28,10 +28,10 @@ def pipeline_in_force(instance: dg.DagsterInstance) -> Pipeline:
     """
     usual = Pipeline(profile="auto", market="auto", scenario="none")
     made = recorded(instance, TRAINED[-1], usual.chosen_market().name)
-    place = made.made_from.settings[PLACE] if made and made.made_from else None
+    pipeline_label = made.made_from.settings[PIPELINE_LABEL] if made and made.made_from else None
     for name in PROFILES:
         chosen = _named(Pipeline.model_validate({"profile": name, "market": "auto", "scenario": "none"}))
-        if chosen.label == place:
+        if chosen.label == pipeline_label:
             return chosen
     return _named(usual)
 
@@ -47,7 +47,7 @@ def prediction_request(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipR
         return ready
     market = ready.chosen_market()
     digest, made = market.bars_digest(), recorded(instance, MARKS, market.name)
-    if made and _sources_here(made, ready).get("bars") == digest:
+    if made and _digests_here(made, ready).get("bars") == digest:
         return dg.SkipReason(f"No new bars since {MARKS} was made, {made.made_at:%Y-%m-%d %H:%M} UTC.")
     if lacking := _without_champion(ready):
         return lacking
@@ -92,15 +92,18 @@ def retraining_request(instance: dg.DagsterInstance, run_key: str) -> dg.RunRequ
     if isinstance(ready, dg.SkipReason):
         return ready
     market = ready.chosen_market()
-    before = {asset: _sources_here(recorded(instance, asset, market.name), ready) for asset in TRAINED}
+    before = {asset: _digests_here(recorded(instance, asset, market.name), ready) for asset in TRAINED}
     if not all(before.values()):
         return dg.SkipReason('Nothing was trained on this market and profile yet. Run "moola run" once.')
     steps = _planned(instance, ready)
     if isinstance(steps, dg.SkipReason):
         return steps
-    now = read_sources(market).digests
+    now = read_data_digests(market).digests
     changed = {
-        name for asset in TRAINED for name in STAGES[asset].sources if before[asset].get(name) != now[name]
+        name
+        for asset in TRAINED
+        for name in STAGES[asset].data_digests
+        if before[asset].get(name) != now[name]
     }
     if not changed:
         return dg.SkipReason(f"Training rows and labels have not changed. {_where_splits_end(ready)}")
@@ -128,7 +131,7 @@ def _named(pipeline: Pipeline) -> Pipeline:
 def _ready(instance: dg.DagsterInstance) -> Pipeline | dg.SkipReason:
     """What automation works on; why there is nothing to do where bars or labels are missing."""
     try:
-        pipeline = pipeline_in_force(instance)
+        pipeline = active_pipeline(instance)
     except BadInput as fault:
         return dg.SkipReason(str(fault))
     if pipeline.chosen_market().simulated:
@@ -150,11 +153,11 @@ def _planned(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step] | d
         return dg.SkipReason(str(fault))
 
 
-def _sources_here(made: Recorded | None, pipeline: Pipeline) -> dict[str, str]:
+def _digests_here(made: RecordedMaterialization | None, pipeline: Pipeline) -> dict[str, str]:
     """Digests of the data an asset was made from; empty if it was made last for another place."""
-    if made is None or made.made_from is None or made.made_from.settings[PLACE] != pipeline.label:
+    if made is None or made.made_from is None or made.made_from.settings[PIPELINE_LABEL] != pipeline.label:
         return {}
-    return made.made_from.sources
+    return made.made_from.data_digests
 
 
 def _where_splits_end(pipeline: Pipeline) -> str:

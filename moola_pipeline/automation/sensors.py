@@ -9,7 +9,7 @@ import dagster as dg
 from moola_pipeline.automation.jobs import predict_job
 from moola_pipeline.automation.requests import prediction_request
 from moola_pipeline.bars.inbox import SETTLE_SECONDS, take_inbox
-from moola_pipeline.storage.atomic_write import locked, publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
 from moola_pipeline.storage.home import Home
 
 KEPT_LINES = 1000
@@ -35,7 +35,7 @@ def log_failures(home: Home, lines: list[str]) -> None:
     with locked(path):
         before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         stamped = [f"{when:%Y-%m-%dT%H:%M:%SZ} {line}" for line in lines]
-        publish_bytes(path, ("\n".join([*before, *stamped][-KEPT_LINES:]) + "\n").encode())
+        atomic_write_bytes(path, ("\n".join([*before, *stamped][-KEPT_LINES:]) + "\n").encode())
 
 
 def _cause(event: dg.DagsterEvent) -> str:

@@ -12,7 +12,7 @@ from moola_pipeline.bars.row_rules import MINUTE_NS, NEEDS_TIME, ROW_RULES, Cell
 from moola_pipeline.bars.schema import INSTRUMENTS, Instrument, nanoseconds
 from moola_pipeline.errors import BadInput
 
-MOST_REJECTED = 0.01
+MAX_REJECTED = 0.01
 """Share of a file's rows that may be no bars: above it the file is refused, not its rows."""
 IN_TRADING_HOURS = "open while the market trades: from 18:00 to 17:00 New York, Sunday to Friday"
 ROW = "row"
@@ -83,7 +83,7 @@ def sift_bars(
     instrument: Instrument,
     source: str,
     *,
-    most_rejected: float = MOST_REJECTED,
+    most_rejected: float = MAX_REJECTED,
     interval_is_proven: bool = False,
     faults: Sequence[CellFault] = (),
 ) -> SiftedBars:
@@ -137,7 +137,7 @@ def without_bars(sifted: SiftedBars, broken: np.ndarray, requirement: str, sourc
         source: Name of the file, for errors.
 
     Raises:
-        BadInput: If more of the file's rows than MOST_REJECTED would be set aside.
+        BadInput: If more of the file's rows than MAX_REJECTED would be set aside.
     """
     if not broken.any():
         return sifted
@@ -148,9 +148,9 @@ def without_bars(sifted: SiftedBars, broken: np.ndarray, requirement: str, sourc
     rejected = pd.concat([sifted.rejected, more]) if len(sifted.rejected) else more
     counts, n_more = sifted.counts, int(broken.sum())
     n_all = counts.rejected + n_more
-    if n_all > MOST_REJECTED * counts.read:
+    if n_all > MAX_REJECTED * counts.read:
         raise BadInput(
-            f"{source}: at most {MOST_REJECTED:.0%} of the rows may be no bars, but {n_all:,} "
+            f"{source}: at most {MAX_REJECTED:.0%} of the rows may be no bars, but {n_all:,} "
             f"of {counts.read:,} are, {n_more:,} of them because a bar must {requirement}, first in row "
             f"{sifted.rows[broken].min():,}. Correct the file, or export it again."
         )

@@ -16,16 +16,16 @@ from moola_pipeline.errors import BadInput
 SEPARATORS = ("\t", ";", "|", ",")
 """Each may stand inside the cells of those before it (a decimal comma, a date), not the reverse."""
 HEADER_BYTES = 65_536
-LONGEST_LINE_BYTES = 2**20
+MAX_LINE_BYTES = 2**20
 """Of text: a bar takes a hundred, and what reads a csv takes so much at once."""
-MOST_ROWS = 30_000_000
+MAX_ROWS = 30_000_000
 """Of parquet, whose few bytes may stand for any number of rows: minutes of 57 years."""
 _SAMPLE_LINES = 20
 _NUMBER = re.compile(r"[+-]?[.\d][\d.,' \u00a0\u202f]*([eE][+-]?\d+)?")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{1,6}")
-_FEWEST_NUMBERS = 4
+_MIN_NUMBERS = 4
 """A first line with as many numbers holds four prices: it is a bar, not a header."""
-_FEWEST_CELLS = 5
+_MIN_CELLS = 5
 """A bar has a time and four prices: a line with fewer cells is neither a bar nor its header."""
 
 
@@ -87,10 +87,9 @@ def _parquet_layout(content: bytes, source: str) -> Layout:
         noted = schema.pandas_metadata or {}
     except (pa.ArrowException, OSError, ValueError) as fault:
         raise unreadable(source, fault) from None
-    if described.num_rows > MOST_ROWS:
+    if described.num_rows > MAX_ROWS:
         raise BadInput(
-            f"{source}: a bar file must hold at most {MOST_ROWS:,} rows, got {described.num_rows:,}. "
-            "Split it."
+            f"{source}: a bar file must hold at most {MAX_ROWS:,} rows, got {described.num_rows:,}. Split it."
         )
     if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise BadInput(
@@ -112,7 +111,7 @@ def _csv_layout(content: bytes, source: str) -> Layout:
     lines = _first_lines(content, source)
     separator = _separator([text for _, text in lines])
     rows = [(end, _cells(text, separator)) for end, text in lines]
-    wide = [place for place, (_, cells) in enumerate(rows) if len(cells) >= _FEWEST_CELLS]
+    wide = [place for place, (_, cells) in enumerate(rows) if len(cells) >= _MIN_CELLS]
     head = wide[0] if wide else 0
     end, names = rows[head]
     if not wide and len(names) == 1:
@@ -130,12 +129,12 @@ def _csv_layout(content: bytes, source: str) -> Layout:
 
 
 def _refuse_long_lines(content: bytes, source: str) -> None:
-    """Refuse text of which a stretch of LONGEST_LINE_BYTES holds no end of a line."""
-    for first in range(0, len(content) - LONGEST_LINE_BYTES, LONGEST_LINE_BYTES):
-        stretch = first, first + LONGEST_LINE_BYTES
+    """Refuse text of which a stretch of MAX_LINE_BYTES holds no end of a line."""
+    for first in range(0, len(content) - MAX_LINE_BYTES, MAX_LINE_BYTES):
+        stretch = first, first + MAX_LINE_BYTES
         if content.find(b"\n", *stretch) < 0 and content.find(b"\r", *stretch) < 0:
             raise BadInput(
-                f"{source}: each line of a csv must be at most {LONGEST_LINE_BYTES // 2**20} MiB long, got a "
+                f"{source}: each line of a csv must be at most {MAX_LINE_BYTES // 2**20} MiB long, got a "
                 f"longer one from byte {first:,} on. Export it again."
             )
 
@@ -165,7 +164,7 @@ def _first_lines(content: bytes, source: str) -> list[tuple[int, str]]:
 def _separator(texts: Sequence[str]) -> str:
     """The separator that cuts most lines into enough cells, else the one that cuts the first most."""
     for separator in SEPARATORS:
-        n_wide = sum(len(_cells(text, separator)) >= _FEWEST_CELLS for text in texts)
+        n_wide = sum(len(_cells(text, separator)) >= _MIN_CELLS for text in texts)
         if 2 * n_wide >= len(texts):
             return separator
     return max(SEPARATORS, key=texts[0].count)
@@ -196,7 +195,7 @@ def _holds_halves(cells: Sequence[str]) -> bool:
 
 
 def _is_bar(cells: Sequence[str]) -> bool:
-    return sum(bool(_NUMBER.fullmatch(cell.strip())) for cell in cells) >= _FEWEST_NUMBERS
+    return sum(bool(_NUMBER.fullmatch(cell.strip())) for cell in cells) >= _MIN_NUMBERS
 
 
 def _unique(header: Sequence[str], sample: Sequence[str]) -> tuple[str, ...]:

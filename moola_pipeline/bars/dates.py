@@ -20,7 +20,7 @@ CLOCK_LAYOUTS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H%M", "%H%M%S", "%I:%M %p
 _PARTS = r"^(?P<day>\S+?)(?:[Tt]|,? +)(?P<clock>\d[^ ]*(?: [AaPp][Mm])?)$"
 _DIGITS = r"^(?P<day>\d{8})(?P<clock>\d{4}|\d{6})$"
 _ZONED = r"\d:\d\d(:\d\d(\.\d+)?)?( ?(UTC|GMT|[zZ])|[+-]\d\d(:?\d\d)?)$"
-_FEWEST_FITTING = 0.5
+_MIN_FITTING = 0.5
 """Share of the times that must be some: below it the column holds something else."""
 
 
@@ -48,7 +48,7 @@ def text_times(texts: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedAr
     else:
         times = _naive_times(texts, column, source)
     n_times = len(times) - times.null_count
-    return times if n_times and n_times >= _FEWEST_FITTING * n_known else None
+    return times if n_times and n_times >= _MIN_FITTING * n_known else None
 
 
 def _zoned_times(texts: pa.ChunkedArray) -> pa.ChunkedArray:

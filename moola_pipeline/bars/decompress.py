@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from moola_pipeline.errors import BadInput
 
-LARGEST_CONTENT = 2**30
+MAX_CONTENT = 2**30
 """Bytes a bar file may hold once unpacked: six times the csv of five years of minutes."""
 _CHUNK = 2**22
 WORKBOOK_MEMBER = "[Content_Types].xml"
@@ -47,10 +47,10 @@ def file_content(path: Path, source: str) -> bytes:
 
     Raises:
         BadInput: If it cannot be read, is damaged, holds nothing, several members, an encrypted
-            one, or more than LARGEST_CONTENT bytes.
+            one, or more than MAX_CONTENT bytes.
     """
     try:
-        if path.stat().st_size > LARGEST_CONTENT:
+        if path.stat().st_size > MAX_CONTENT:
             raise _too_large(source)
         packed = path.read_bytes()
     except OSError as fault:
@@ -122,7 +122,7 @@ def _is_beside(name: str) -> bool:
 def _bounded(stream: "io.IOBase | pa.NativeFile", source: str) -> bytes:
     content = io.BytesIO()  # gives its bytes away without a copy
     while chunk := stream.read(_CHUNK):
-        if content.tell() + len(chunk) > LARGEST_CONTENT:
+        if content.tell() + len(chunk) > MAX_CONTENT:
             raise _too_large(source)
         content.write(chunk)
     return content.getvalue()
@@ -130,8 +130,7 @@ def _bounded(stream: "io.IOBase | pa.NativeFile", source: str) -> bytes:
 
 def _too_large(source: str) -> BadInput:
     return BadInput(
-        f"{source}: a bar file must hold at most {LARGEST_CONTENT // 2**20:,} MiB unpacked, got more. "
-        "Split it."
+        f"{source}: a bar file must hold at most {MAX_CONTENT // 2**20:,} MiB unpacked, got more. Split it."
     )
 
 

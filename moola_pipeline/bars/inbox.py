@@ -12,7 +12,7 @@ from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.bars.vendor import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
-from moola_pipeline.storage.atomic_write import file_sha256, locked, move, publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256, locked, move
 from moola_pipeline.storage.home import Home
 
 try:
@@ -30,7 +30,7 @@ _HALF_WRITTEN = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
 """Endings under which programs write what they rename when it is whole."""
 _KEYS = ("format", "timezone", "stamp", "columns", "instrument")
 _EXAMPLE = '{"timezone": "America/New_York", "stamp": "close"}'
-_LONGEST_NAME = 200
+_MAX_NAME = 200
 
 Outcome = Literal["added", "refused", "waiting"]
 
@@ -206,7 +206,7 @@ def _set_aside(path: Path, why: str) -> Path:
     folder = path.parent / REFUSED
     folder.mkdir(exist_ok=True)
     target = next(name for name in _free_names(folder / path.name) if not _reason(name).exists())
-    publish_bytes(_reason(target), f"{why}\n".encode())
+    atomic_write_bytes(_reason(target), f"{why}\n".encode())
     move(path, target)
     if _own_options(path).exists():
         move(_own_options(path), _own_options(target))
@@ -214,8 +214,8 @@ def _set_aside(path: Path, why: str) -> Path:
 
 
 def _reason(target: Path) -> Path:
-    long = len(target.name.encode()) > _LONGEST_NAME
-    return target.with_name((target.name[: _LONGEST_NAME // 5] if long else target.name) + _REASON)
+    long = len(target.name.encode()) > _MAX_NAME
+    return target.with_name((target.name[: _MAX_NAME // 5] if long else target.name) + _REASON)
 
 
 def _free_names(path: Path) -> Iterator[Path]:

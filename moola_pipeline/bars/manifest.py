@@ -15,8 +15,8 @@ from moola_pipeline.bars.parsed import (
     current_entries,
     keep,
     parsed_or_none,
-    publish_entries,
     read_parsed,
+    write_parsed,
 )
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.schema import content_digest
@@ -32,7 +32,7 @@ from moola_pipeline.bars.store import (
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file, read_vendor_file
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.storage.atomic_write import file_sha256, locked, publishing
+from moola_pipeline.storage.atomic_write import atomic_write, file_sha256, locked
 
 RECORDED = "the manifest"
 """What settled zone and stamp of a file that is read as it was read before."""
@@ -91,7 +91,7 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
             entry = before.model_copy(update={"reader": entry.reader})
             outcome = "unchanged" if intact else "restored"
         if entry != before:
-            publish_entries(store, manifest, (*others, entry))
+            write_parsed(store, manifest, (*others, entry))
     return AddedBars(entry, bars, outcome, cut_short)
 
 
@@ -216,7 +216,7 @@ def _refuse_conflicts(
 def _copy(path: Path, target: Path, sha256: str) -> None:
     if target.exists() and file_sha256(target) == sha256:
         return
-    with publishing(target) as temporary:
+    with atomic_write(target) as temporary:
         shutil.copyfile(path, temporary)
         if file_sha256(temporary) != sha256:
             raise BadInput(

@@ -12,7 +12,7 @@ LISTED_MINUTES = 5
 
 
 @dataclass(frozen=True)
-class Conflict:
+class BarConflict:
     """Minutes of which two bars disagree, and in what the first of them does.
 
     Attributes:
@@ -43,7 +43,7 @@ def in_order(*bars: pd.DataFrame) -> pd.DataFrame:
     return joined.iloc[np.lexsort([*unknown, moments])].reset_index(drop=True)
 
 
-def find_conflict(ordered: pd.DataFrame) -> Conflict | None:
+def find_conflict(ordered: pd.DataFrame) -> BarConflict | None:
     """The first minute for which `in_order` frames hold bars that disagree; None if all agree.
 
     An unknown volume or contract agrees with any.
@@ -63,7 +63,7 @@ def find_conflict(ordered: pd.DataFrame) -> Conflict | None:
     column = differs.columns[int(differs.iloc[first].to_numpy().argmax())]
     values = (one[column].iloc[first], other[column].iloc[first])
     minutes = pd.DatetimeIndex(np.unique(moments[later[rows]]), tz="UTC")
-    return Conflict(minutes, column, values)
+    return BarConflict(minutes, column, values)
 
 
 def without_repeats(ordered: pd.DataFrame) -> pd.DataFrame:

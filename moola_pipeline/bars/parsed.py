@@ -19,15 +19,15 @@ from moola_pipeline.bars.store import (
     BarStore,
     Manifest,
     ManifestEntry,
-    publish_manifest,
     read_manifest,
     verify_file,
     verify_parsed,
+    write_manifest,
 )
 from moola_pipeline.bars.vendor import VendorBars, read_recorded_file
 from moola_pipeline.code_digests import SourceTree, package_tree
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.storage.atomic_write import locked, publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
 from moola_pipeline.storage.crash_injection import crash_point
 
 READER = "bars/vendor.py"
@@ -88,21 +88,21 @@ def keep(
         added_at=datetime.now(UTC).replace(microsecond=0),
     )
     if rejected:
-        publish_bytes(store.quarantined(entry), rejected)
+        atomic_write_bytes(store.quarantined(entry), rejected)
     else:
         store.quarantined(entry).unlink(missing_ok=True)
     if content:
-        publish_bytes(store.parsed(entry), content)
+        atomic_write_bytes(store.parsed(entry), content)
     return entry
 
 
-def publish_entries(store: BarStore, before: Manifest, files: tuple[ManifestEntry, ...]) -> None:
+def write_parsed(store: BarStore, before: Manifest, files: tuple[ManifestEntry, ...]) -> None:
     """Record these files in place of those of before.
 
     What those were parsed into stays until the next time: somebody may be about to read it.
     """
-    publish_manifest(store, Manifest(files=files, rolls=before.rolls))
-    crash_point("publish.after_manifest", store.manifest)
+    write_manifest(store, Manifest(files=files, rolls=before.rolls))
+    crash_point("atomic_write.after_manifest", store.manifest)
     named = {store.parsed(entry) for entry in (*before.files, *files)}
     for path in store.parsed_folder.glob("[!.]*"):
         if path not in named:
@@ -126,7 +126,7 @@ def current_entries(store: BarStore) -> tuple[ManifestEntry, ...]:
             for entry in manifest.files
         )
         if files != manifest.files:
-            publish_entries(store, manifest, files)
+            write_parsed(store, manifest, files)
     return files
 
 

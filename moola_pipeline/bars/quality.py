@@ -24,7 +24,7 @@ class Spike:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingMinutes:
     """Minutes of the calendar's sessions that hold no bar, between a file's first bar and its last.
 
     Attributes:
@@ -41,21 +41,21 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Review:
+class BarReview:
     """What was flagged in the bars of one file; nothing of it is dropped."""
 
     spikes: list[Spike] = field(default_factory=list)
-    missing: Missing = field(default_factory=lambda: Missing(0, 0, {}, 0))
+    missing: MissingMinutes = field(default_factory=lambda: MissingMinutes(0, 0, {}, 0))
 
 
-def review_bars(bars: pd.DataFrame, instrument: Instrument) -> Review:
+def review_bars(bars: pd.DataFrame, instrument: Instrument) -> BarReview:
     """Flag spikes, and count missing minutes.
 
     Args:
         bars: RAW_COLUMNS, strictly increasing in time, at least one bar.
         instrument: Whose tick is the least typical range.
     """
-    return Review(find_spikes(bars, instrument), missing_minutes(bars))
+    return BarReview(find_spikes(bars, instrument), missing_minutes(bars))
 
 
 def find_spikes(bars: pd.DataFrame, instrument: Instrument) -> list[Spike]:
@@ -76,7 +76,7 @@ def find_spikes(bars: pd.DataFrame, instrument: Instrument) -> list[Spike]:
     return [Spike(bars["timestamp"].iloc[row], float(points[row - 1])) for row in found]
 
 
-def missing_minutes(bars: pd.DataFrame) -> Missing:
+def missing_minutes(bars: pd.DataFrame) -> MissingMinutes:
     """The calendar's minutes without a bar, from the first bar to the last.
 
     Args:
@@ -89,7 +89,7 @@ def missing_minutes(bars: pd.DataFrame) -> Missing:
     expected = expected[(expected >= have[0]) & (expected <= have[-1])]
     missing = expected[~in_sorted(expected, have)]
     sessions = session_of(pd.DatetimeIndex(missing, tz="UTC")).value_counts().sort_index()
-    return Missing(
+    return MissingMinutes(
         minutes=len(missing),
         expected=len(expected),
         sessions={str(session)[:10]: int(count) for session, count in sessions.items()},

@@ -15,11 +15,11 @@ from moola_pipeline.errors import BadInput
 
 CONTRACT_CODE = re.compile(r"([A-Z0-9]{1,4})[FGHJKMNQUVXZ]\d{1,4}")
 """Root, month letter and year, as in NQH5: what tells a contract from a continuous symbol."""
-LARGEST_VOLUME = 2**53
+MAX_VOLUME = 2**53
 WHOLE_VOLUME = "have a volume that is a whole number of contracts"
 FIXED_POINT = 1e9
 """Units of a point in the prices of Databento's csv, unless it was asked for decimal ones."""
-LARGEST_POINTS = 1e8
+MAX_POINTS = 1e8
 """No index stands so high: greater prices are in fixed point."""
 
 
@@ -50,7 +50,7 @@ def raw_rows(
         columns: Name in the file of each role.
         timestamps: (n,) bar opens in UTC, NaT where a cell is no time.
         contract: (n,) as `contract_codes` returns it.
-        may_be_fixed: True if prices above LARGEST_POINTS are in fixed point.
+        may_be_fixed: True if prices above MAX_POINTS are in fixed point.
     """
     values = read.values
     prices = {name: _points(values[name].to_numpy(), may_be_fixed) for name in PRICE_COLUMNS}
@@ -101,7 +101,7 @@ def _time_fault(times: pa.ChunkedArray, columns: Mapping[str, str], timestamps: 
 
 
 def _points(prices: np.ndarray, may_be_fixed: bool) -> np.ndarray:
-    if may_be_fixed and np.isfinite(prices).any() and np.nanmedian(prices) >= LARGEST_POINTS:
+    if may_be_fixed and np.isfinite(prices).any() and np.nanmedian(prices) >= MAX_POINTS:
         return prices / FIXED_POINT
     return prices
 
@@ -112,6 +112,6 @@ def _volume(values: pa.ChunkedArray | None, n_rows: int) -> tuple[pd.Series, np.
         return pd.Series(pd.NA, range(n_rows), dtype="Int64"), np.zeros(n_rows, bool)
     volume = values.to_numpy()
     known = ~np.isnan(volume)
-    odd = known & ~((np.abs(volume) < LARGEST_VOLUME) & (volume == np.rint(volume)))
+    odd = known & ~((np.abs(volume) < MAX_VOLUME) & (volume == np.rint(volume)))
     whole = np.where(known & ~odd, volume, 0).astype(np.int64)
     return pd.Series(pd.arrays.IntegerArray(whole, mask=~known | odd)), odd

@@ -17,7 +17,7 @@ BOUNDARIES = ("session open", "open after a weekend or holiday", "00:01 Chicago"
 _DAILY_PAUSE = pd.Timedelta(hours=2)
 _COMPARED = 61
 """Boundaries of the same kind, half before and half after, that say what an ordinary gap is."""
-_LEAST_COMPARED = 20
+_MIN_COMPARED = 20
 
 
 class ProposalSettings(BaseModel):
@@ -36,7 +36,7 @@ class ProposalSettings(BaseModel):
         return self
 
 
-class Unfound(NamedTuple):
+class MissingRoll(NamedTuple):
     """An expiry without a proposal: its date, the contract, and the largest jump in ordinary gaps."""
 
     expiry: date
@@ -44,7 +44,7 @@ class Unfound(NamedTuple):
     largest_jump: float
 
 
-class Proposal(NamedTuple):
+class RollProposal(NamedTuple):
     """What the bars say about rolls.
 
     Attributes:
@@ -54,12 +54,12 @@ class Proposal(NamedTuple):
     """
 
     rolls: pd.DataFrame
-    unfound: tuple[Unfound, ...]
+    unfound: tuple[MissingRoll, ...]
 
 
 def propose_rolls(
     bars: pd.DataFrame, instrument: Instrument, settings: ProposalSettings | None = None
-) -> Proposal:
+) -> RollProposal:
     """Find the rolls of an unadjusted series near each expiry that the bars cover.
 
     Near an expiry the boundary with the largest jump is the roll, if that jump is `min_jump`
@@ -86,11 +86,11 @@ def propose_rolls(
             found.append(near.loc[near["jump"].idxmax()])
             groups.append([following])
         else:
-            unfound.append(Unfound(expiry, contract_code(instrument, expiry), largest))
+            unfound.append(MissingRoll(expiry, contract_code(instrument, expiry), largest))
             groups[-1].append(following)
     names = ["/".join(group) for group in groups]
     rolls = pd.DataFrame(found, columns=jumps.columns).astype(jumps.dtypes.to_dict()).reset_index(drop=True)
-    return Proposal(
+    return RollProposal(
         rolls.assign(old=names[:-1], new=names[1:]).loc[:, list(PROPOSAL_COLUMNS)], tuple(unfound)
     )
 
@@ -117,7 +117,7 @@ def _boundary_jumps(bars: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
     )
     ordinary = (
         jumps["jump_points"].abs().groupby(jumps["boundary"]).transform(
-            lambda gaps: gaps.rolling(_COMPARED, center=True, min_periods=_LEAST_COMPARED).median()
+            lambda gaps: gaps.rolling(_COMPARED, center=True, min_periods=_MIN_COMPARED).median()
         )
     )  # fmt: skip
     jumps["ordinary_points"] = ordinary.clip(lower=instrument.tick_points)

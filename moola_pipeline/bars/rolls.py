@@ -12,10 +12,10 @@ import pyarrow.csv
 
 from moola_pipeline.bars.schema import Instrument, nanoseconds
 from moola_pipeline.bars.stamps import utc_instants
-from moola_pipeline.bars.store import BarStore, Manifest, publish_manifest, read_manifest
+from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, write_manifest
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile
-from moola_pipeline.storage.atomic_write import locked, publish_bytes
-from moola_pipeline.storage.checksums import require_csv_as_written, self_proving_csv, unreadable
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
+from moola_pipeline.storage.checksums import checksummed_csv, unreadable, verify_csv
 
 CHICAGO = "America/Chicago"
 MONTH_CODES = {3: "H", 6: "M", 9: "U", 12: "Z"}
@@ -40,9 +40,9 @@ def contract_code(instrument: Instrument, expiry: date) -> str:
 
 
 ROLL_COLUMNS = ("time", "old", "new")
-LARGEST_FILE = 2**24
+MAX_FILE = 2**24
 """Bytes: a thousand years of rolls take a hundredth of it."""
-LONGEST_HEADER = 2**14
+MAX_HEADER_LENGTH = 2**14
 ROLL_TIME_NAMES = ("time", "timestamp", "roll_ts_utc")
 REMEDY = 'Register the rolls again with "moola bars rolls add FILE", or do without: moola bars rolls remove'
 
@@ -104,7 +104,7 @@ def registered_rolls(store: BarStore) -> pd.DataFrame | None:
     remedy = store.remedy(REMEDY)
     try:
         content = store.rolls.read_bytes()
-        require_csv_as_written(content, ",".join(ROLL_COLUMNS), store.rolls.name, remedy)
+        verify_csv(content, ",".join(ROLL_COLUMNS), store.rolls.name, remedy)
         return rolls_of_text(io.BytesIO(content), store.rolls.name)
     except FileNotFoundError:
         if read_manifest(store).rolls:
@@ -141,7 +141,7 @@ def register_rolls(store: BarStore, rolls: pd.DataFrame) -> AddedRolls:
         except IntegrityError:
             before = None  # the rolls being added replace the damaged ones
         written = rolls.assign(time=rolls["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-        publish_bytes(store.rolls, self_proving_csv(written.to_csv(index=False, lineterminator="\n")))
+        atomic_write_bytes(store.rolls, checksummed_csv(written.to_csv(index=False, lineterminator="\n")))
         _record(store, manifest, has_rolls=True)
         changed = before is None or not before.equals(rolls)
     return AddedRolls(len(rolls), 0 if before is None else len(before), changed)
@@ -167,19 +167,17 @@ def remove_rolls(store: BarStore) -> int:
 def _record(store: BarStore, manifest: Manifest, has_rolls: bool) -> None:
     """Have the manifest say whether there must be rolls; a simulated market has a record of its own."""
     if not store.simulated and manifest.rolls != has_rolls:
-        publish_manifest(store, manifest.model_copy(update={"rolls": has_rolls}))
+        write_manifest(store, manifest.model_copy(update={"rolls": has_rolls}))
 
 
 def _read_table(source: Path | io.BytesIO, name: str) -> tuple[pa.Table, dict[str, str]]:
     try:
-        if isinstance(source, Path) and source.stat().st_size > LARGEST_FILE:
-            raise BadInput(
-                f"{name}: rolls must take at most {LARGEST_FILE >> 20} MiB, got more. Check the path."
-            )
+        if isinstance(source, Path) and source.stat().st_size > MAX_FILE:
+            raise BadInput(f"{name}: rolls must take at most {MAX_FILE >> 20} MiB, got more. Check the path.")
         content = source.read_bytes() if isinstance(source, Path) else source.getvalue()
-        if len(content.partition(b"\n")[0]) > LONGEST_HEADER:
+        if len(content.partition(b"\n")[0]) > MAX_HEADER_LENGTH:
             raise BadInput(
-                f"{name}: rolls must begin with a line of at most {LONGEST_HEADER >> 10} KiB, got more. "
+                f"{name}: rolls must begin with a line of at most {MAX_HEADER_LENGTH >> 10} KiB, got more. "
                 "Keep time, old and new."
             )
         header = pyarrow.csv.open_csv(io.BytesIO(content)).schema.names

@@ -22,7 +22,7 @@ FIRST_SESSIONS = {"NQ": date(1999, 6, 21), "ES": date(1997, 9, 9)}
 """When CME listed the instrument: no bar of it is older."""
 LOWEST_POINTS, HIGHEST_POINTS = 100.0, 1_000_000.0
 """No price of NQ or ES was ever below 660 points; a thousand times the lowest is far off."""
-FARTHEST_RATIO = 2.0
+MAX_RATIO = 2.0
 """Price over the median close of its session: CME halts trading long before, at 20 % in a day."""
 NEEDS_TIME = "have a time, written as in most rows"
 NEEDS_NUMBERS = "have numbers as prices and volume"
@@ -75,7 +75,7 @@ def _far_from_session(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
     close = bars["close"].where(sound)
     sessions = session_of(pd.DatetimeIndex(bars["timestamp"])).to_numpy()
     medians = close.groupby(sessions).transform("median").to_numpy()
-    return sound & _any_price(bars, medians / FARTHEST_RATIO, medians * FARTHEST_RATIO)
+    return sound & _any_price(bars, medians / MAX_RATIO, medians * MAX_RATIO)
 
 
 def _any_price(bars: pd.DataFrame, lowest: np.ndarray | float, highest: np.ndarray | float) -> np.ndarray:
@@ -104,7 +104,7 @@ ROW_RULES = (
         "Export index points, not cents or another unit.",
     ),
     BarRule(
-        f"have prices within {FARTHEST_RATIO:g} times the median close of its session",
+        f"have prices within {MAX_RATIO:g} times the median close of its session",
         _far_from_session,
         "Correct them, or export it again.",
     ),

@@ -19,7 +19,13 @@ from pydantic import (
 from moola_pipeline.bars.schema import INSTRUMENTS, NQ
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import IntegrityError, MissingFile, UnreadableFile
-from moola_pipeline.storage.checksums import FileDigest, prove_file, publish_record, record_in, unreadable
+from moola_pipeline.storage.checksums import (
+    FileDigest,
+    parse_checksummed,
+    prove_file,
+    unreadable,
+    write_checksummed,
+)
 from moola_pipeline.storage.home import Home
 
 NAME_LENGTH = 200
@@ -170,7 +176,7 @@ def read_manifest(store: BarStore) -> Manifest:
         f"moola bars add {shlex.quote(str(store.raw))}/* (with the options that it shows)"
     )
     try:
-        record = record_in(store.manifest.read_bytes(), wanted, remedy)
+        record = parse_checksummed(store.manifest.read_bytes(), wanted, remedy)
         return Manifest.model_validate_json(json.dumps(record))
     except FileNotFoundError:
         return Manifest()
@@ -206,9 +212,9 @@ def _has_files(store: BarStore) -> bool:
         return True  # whoever reads it says what is wrong
 
 
-def publish_manifest(store: BarStore, manifest: Manifest) -> None:
+def write_manifest(store: BarStore, manifest: Manifest) -> None:
     """Record what is registered in a store from now on; the caller holds the manifest's lock."""
-    publish_record(store.manifest, manifest.model_dump(mode="json"))
+    write_checksummed(store.manifest, manifest.model_dump(mode="json"))
 
 
 def verify_files(store: BarStore) -> None:

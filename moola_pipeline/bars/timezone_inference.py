@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.cleaning import IN_TRADING_HOURS, MOST_REJECTED
+from moola_pipeline.bars.cleaning import IN_TRADING_HOURS, MAX_REJECTED
 from moola_pipeline.bars.sessions import NEW_YORK, session_of, session_schedule
 from moola_pipeline.errors import BadInput
 
@@ -23,13 +23,13 @@ LIKELY_ZONES = (
     "Asia/Tokyo",
 )
 """Zones in which vendors and brokers stamp bars: what a contradiction is compared with."""
-MOST_SHUT = MOST_REJECTED
+MAX_SHUT = MAX_REJECTED
 """A greater share of bars in shut hours are no strays."""
-FEWEST_BREAKS = 2
+MIN_BREAKS = 2
 """Daily breaks that a file must show, each to the minute, before it proves its zone and stamp."""
 TRIED_BARS = 30_000
 """Bars that are tried in other zones: a month of sessions, which shows breaks and mornings enough."""
-FEWEST_MORNINGS = 5
+MIN_MORNINGS = 5
 BURST, NO_BURST = 1.8, 1.15
 """Median bar range after 09:30 New York over that before: 3.2 on NQ, about 1 at any other minute."""
 _DAY, _OPEN, _CLOSE, _BELL = 24 * 60, 18 * 60, 17 * 60, 9 * 60 + 30
@@ -39,7 +39,7 @@ _SATURDAY, _SUNDAY, _FRIDAY, _THURSDAY_1970 = 5, 6, 4, 3
 
 
 @dataclass(frozen=True)
-class Reading:
+class TimeConvention:
     """How the times of a file were read.
 
     Attributes:
@@ -56,7 +56,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Clock:
+class DailyBreak:
     """Where bars stand in the New York week.
 
     Attributes:
@@ -74,7 +74,7 @@ class Clock:
         return int((self.minute == minute).sum())
 
 
-def new_york_clock(bars: pd.DataFrame) -> Clock:
+def new_york_clock(bars: pd.DataFrame) -> DailyBreak:
     """The New York clock and weekday at which bars open."""
     local = pd.DatetimeIndex(bars["timestamp"]).tz_convert(NEW_YORK).tz_localize(None)
     minutes = local.to_numpy().astype("M8[m]").astype(np.int64)
@@ -84,7 +84,7 @@ def new_york_clock(bars: pd.DataFrame) -> Clock:
     shut = closed & (minute < _OPEN)
     shut |= (weekday == _SATURDAY) | ((weekday == _SUNDAY) & (minute < _OPEN))
     shut |= (weekday == _FRIDAY) & closed
-    return Clock(minute, day, shut)
+    return DailyBreak(minute, day, shut)
 
 
 def daily_breaks(bars: pd.DataFrame) -> int:
@@ -104,7 +104,7 @@ def daily_breaks(bars: pd.DataFrame) -> int:
     return int(exact.sum()) if 2 * exact.sum() >= len(after) else 0
 
 
-def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: Reading) -> None:
+def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: TimeConvention) -> None:
     """Refuse bars whose own clock contradicts the zone or the stamp they were read with.
 
     Args:
@@ -119,7 +119,7 @@ def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: Reading
     clock, source = new_york_clock(bars), reading.source
     _refuse_stamp(clock, reading.stamp, source)
     n_shut = int(clock.shut.sum())
-    if n_shut > MOST_SHUT * len(bars):
+    if n_shut > MAX_SHUT * len(bars):
         shut = np.flatnonzero(clock.shut)
         first = shut[rows[shut].argmin()]
         raise BadInput(
@@ -136,7 +136,7 @@ def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: Reading
         )
 
 
-def _refuse_stamp(clock: Clock, stamp: str, source: str) -> None:
+def _refuse_stamp(clock: DailyBreak, stamp: str, source: str) -> None:
     opens, closes = clock.count(_OPEN), clock.count(_CLOSE)
     late, early = clock.count(_OPEN + 1), clock.count(_OPEN - 1)
     n_shut = int(clock.shut.sum())
@@ -157,7 +157,7 @@ def _refuse_stamp(clock: Clock, stamp: str, source: str) -> None:
     )
 
 
-def _refuse_stamp_of_bell(clock: Clock, bars: pd.DataFrame, stamp: str, source: str) -> None:
+def _refuse_stamp_of_bell(clock: DailyBreak, bars: pd.DataFrame, stamp: str, source: str) -> None:
     """Files of trading hours alone show no daily break: the minute of the burst tells their stamp."""
     shift = 1 if stamp == "open" else -1
     there, elsewhere = (_jump(clock, bars, _BELL + minutes) for minutes in (0, shift))
@@ -169,39 +169,39 @@ def _refuse_stamp_of_bell(clock: Clock, bars: pd.DataFrame, stamp: str, source: 
         )
 
 
-def _jump(clock: Clock, bars: pd.DataFrame, minute: int) -> float | None:
+def _jump(clock: DailyBreak, bars: pd.DataFrame, minute: int) -> float | None:
     """Median over mornings of the range of one minute's bar over the one before it."""
     ranges = (bars["high"] - bars["low"]).to_numpy()
     at, before = (np.flatnonzero(clock.minute == one) for one in (minute, minute - 1))
     _, i, j = np.intersect1d(clock.day[at], clock.day[before], return_indices=True)
-    if len(i) < FEWEST_MORNINGS:
+    if len(i) < MIN_MORNINGS:
         return None
     return float(np.median(ranges[at[i]] / np.maximum(ranges[before[j]], np.finfo(float).tiny)))
 
 
-def _burst(clock: Clock, bars: pd.DataFrame) -> float | None:
+def _burst(clock: DailyBreak, bars: pd.DataFrame) -> float | None:
     """Median over mornings of the mean bar range at 09:30-09:34 over that at 09:25-09:29.
 
-    None where fewer than FEWEST_MORNINGS hold all ten bars.
+    None where fewer than MIN_MORNINGS hold all ten bars.
     """
     place = clock.minute - (_BELL - 5)
     near = (place >= 0) & (place < 10)
     ranges = (bars["high"] - bars["low"]).to_numpy()[near]
     days, counts = np.unique(clock.day[near], return_counts=True)
     whole = np.isin(clock.day[near], days[counts == 10])
-    if (counts == 10).sum() < FEWEST_MORNINGS:
+    if (counts == 10).sum() < MIN_MORNINGS:
         return None
     mornings = ranges[whole].reshape(-1, 10)  # (n_mornings, 10)
     before, after = mornings[:, :5].mean(axis=1), mornings[:, 5:].mean(axis=1)
     return float(np.median(after / np.maximum(before, np.finfo(float).tiny)))
 
 
-def _advice(bars: pd.DataFrame, clock: Clock, reading: Reading) -> str:
+def _advice(bars: pd.DataFrame, clock: DailyBreak, reading: TimeConvention) -> str:
     if reading.stamp == "open" and clock.shut.sum() == clock.count(_CLOSE):
         return "They look like bar closes: give --stamp close."
     zone = reading.zone
     shares = {likely: _share_shut(bars, zone, likely) for likely in LIKELY_ZONES if likely != zone}
-    fitting = [likely for likely, share in shares.items() if share <= MOST_SHUT / 20]
+    fitting = [likely for likely, share in shares.items() if share <= MAX_SHUT / 20]
     if not fitting:
         other_zone = "" if reading.zone_is_stated else ", or give the right --timezone"
         return f"No likely zone mends that: correct the dates (order of day and month, year){other_zone}."
@@ -211,14 +211,14 @@ def _advice(bars: pd.DataFrame, clock: Clock, reading: Reading) -> str:
 
 def _zone_with_burst(bars: pd.DataFrame, zone: str) -> str | None:
     for likely in LIKELY_ZONES:
-        if likely != zone and _share_shut(bars, zone, likely) <= MOST_SHUT / 20:
+        if likely != zone and _share_shut(bars, zone, likely) <= MAX_SHUT / 20:
             ratio = _burst_in(bars, zone, likely)
             if ratio is not None and ratio >= BURST:
                 return likely
     return None
 
 
-def _try_zone(likely: str, reading: Reading) -> str:
+def _try_zone(likely: str, reading: TimeConvention) -> str:
     if reading.zone_is_stated:
         return f"The zone in the file is wrong: they look like {likely}. Export them again."
     return f"They look like {likely}: give --timezone {likely}."
@@ -244,14 +244,14 @@ def _burst_in(bars: pd.DataFrame, zone: str, other: str) -> float | None:
 
 CLOCK_ERROR = timedelta(minutes=10)
 """How far the clock of the machine may be behind that of the exchange."""
-FARTHEST_ZONES = timedelta(hours=26)
+MAX_ZONES = timedelta(hours=26)
 """What lies between the earliest zone and the latest: a wrong zone puts bars no farther into the future."""
-MOST_ON_HOLIDAYS = 0.5
-FEWEST_SESSIONS = 10
+MAX_ON_HOLIDAYS = 0.5
+MIN_SESSIONS = 10
 """In so many sessions most bars cannot lie on holidays: only shorter files are compared with the calendar."""
 
 
-def refuse_future(bars: pd.DataFrame, rows: np.ndarray, reading: Reading, now: datetime) -> None:
+def refuse_future(bars: pd.DataFrame, rows: np.ndarray, reading: TimeConvention, now: datetime) -> None:
     """Refuse bars that open after `now`.
 
     It depends on when it is asked, so such rows are never set aside: the same file would hold
@@ -270,7 +270,7 @@ def refuse_future(bars: pd.DataFrame, rows: np.ndarray, reading: Reading, now: d
     if not len(late):
         return
     first = late[rows[late].argmin()]
-    if bars["timestamp"].iloc[-1] > now + FARTHEST_ZONES:
+    if bars["timestamp"].iloc[-1] > now + MAX_ZONES:
         remedy = "Correct the dates (year, order of day and month), or remove those rows."
     elif reading.zone_is_stated:
         remedy = "The zone in the file is wrong: export it again."
@@ -283,7 +283,7 @@ def refuse_future(bars: pd.DataFrame, rows: np.ndarray, reading: Reading, now: d
     )
 
 
-def refuse_holidays(bars: pd.DataFrame, reading: Reading) -> None:
+def refuse_holidays(bars: pd.DataFrame, reading: TimeConvention) -> None:
     """Refuse a short file most of whose bars lie on days without a session.
 
     Args:
@@ -294,11 +294,11 @@ def refuse_holidays(bars: pd.DataFrame, reading: Reading) -> None:
         BadInput: If they do.
     """
     sessions = pd.DatetimeIndex(session_of(pd.DatetimeIndex(bars["timestamp"])))
-    if sessions.nunique() > FEWEST_SESSIONS:
+    if sessions.nunique() > MIN_SESSIONS:
         return
     first, last = sessions.to_numpy()[[0, -1]].astype("M8[D]").tolist()
     shut = ~sessions.isin(pd.DatetimeIndex(session_schedule(first, last)["session"]))
-    if shut.mean() > MOST_ON_HOLIDAYS:
+    if shut.mean() > MAX_ON_HOLIDAYS:
         raise BadInput(
             f"{reading.source}: bars must lie on trading days, but {shut.sum():,} of {len(bars):,} do not, "
             f"first on {sessions[shut].min():%Y-%m-%d}. Correct the dates, or add the bars in one file "

@@ -33,8 +33,8 @@ from moola_pipeline.bars.raw import contract_codes, raw_rows, time_column
 from moola_pipeline.bars.schema import BAR_INTERVAL
 from moola_pipeline.bars.stamps import require_zone, utc_instants
 from moola_pipeline.bars.timezone_inference import (
-    FEWEST_BREAKS,
-    Reading,
+    MIN_BREAKS,
+    TimeConvention,
     daily_breaks,
     new_york_clock,
     refuse_contradictions,
@@ -162,7 +162,7 @@ def read_vendor_file(path: Path, options: VendorOptions | None = None) -> Vendor
     bars = _read_file(path, options or VendorOptions())
     facts, sifted = bars.facts, bars.sifted
     zone_is_stated = bars.zone_known_by == "the times" or facts.format == DATABENTO.name
-    reading = Reading(facts.timezone, facts.stamp, zone_is_stated, path.name)
+    reading = TimeConvention(facts.timezone, facts.stamp, zone_is_stated, path.name)
     refuse_future(sifted.bars, sifted.rows, reading, datetime.now(UTC))
     refuse_contradictions(sifted.bars, sifted.rows, reading)
     refuse_holidays(sifted.bars, reading)
@@ -249,7 +249,7 @@ def _proven_firstrate(
         bars = _read(content, layout, FIRSTRATE, options, source)
     except BadInput:
         return None  # read as what it is, it is refused in words that do not presume a vendor
-    if bars.zone_known_by == "the times" or daily_breaks(bars.frame) < FEWEST_BREAKS:
+    if bars.zone_known_by == "the times" or daily_breaks(bars.frame) < MIN_BREAKS:
         return None
     return replace(bars, zone_known_by="its daily breaks", stamp_known_by="its daily breaks")
 

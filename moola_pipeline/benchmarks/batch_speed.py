@@ -9,12 +9,12 @@ import torch
 
 SIZES = (64, 128, 256, 512, 1024)
 """Windows in a batch: the most that the settings of fine-tuning allow, then doubled."""
-LEAST_RISE = 1.05
+MIN_RISE = 1.05
 """A larger batch pays if windows a second rise at least so much."""
 REPEATS = 3
 STEPS = {"cpu": 12, "cuda": 100}
 """Of each measurement at the smallest size; at a larger one as many as show as many windows."""
-LEAST_STEPS = {"cpu": 2, "cuda": 25}
+MIN_STEPS = {"cpu": 2, "cuda": 25}
 
 
 class BatchSpeed(NamedTuple):
@@ -71,13 +71,13 @@ def best_paying(found: list[BatchSpeed]) -> BatchSpeed:
 
 
 def _pays(smaller: BatchSpeed, larger: BatchSpeed) -> bool:
-    return larger.windows_a_second >= LEAST_RISE * smaller.windows_a_second
+    return larger.windows_a_second >= MIN_RISE * smaller.windows_a_second
 
 
 def n_steps(size: int, device: str, steps: int | None = None) -> int:
     """Steps of a measurement at one size."""
     at_smallest = STEPS[device] if steps is None else steps
-    return max(at_smallest * SIZES[0] // size, min(LEAST_STEPS[device], at_smallest))
+    return max(at_smallest * SIZES[0] // size, min(MIN_STEPS[device], at_smallest))
 
 
 def in_turns(ways: dict[str, Callable[[], None]], device: str, repeats: int = REPEATS) -> dict[str, float]:

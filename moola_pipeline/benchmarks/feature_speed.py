@@ -18,7 +18,7 @@ from moola_pipeline.benchmarks.measured_process import (
     seconds_to_compile,
 )
 from moola_pipeline.features.relativity import ATR_BARS, RANGE_EMA_BARS, FeatureTable, compute_features
-from moola_pipeline.storage.atomic_write import file_sha256, publishing
+from moola_pipeline.storage.atomic_write import atomic_write, file_sha256
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.window_geometry import WINDOW_BARS, gathered
 
@@ -169,9 +169,9 @@ def _stored(table: FeatureTable, prices: np.ndarray, segment: np.ndarray) -> dic
     """Loading a proven table, beside computing it from proven bars, as assets read them."""
     with tempfile.TemporaryDirectory() as folder:
         stored, bars = Path(folder) / "features.safetensors", Path(folder) / "bars.parquet"
-        with publishing(stored) as temporary:
+        with atomic_write(stored) as temporary:
             save_file(vars(table), temporary)
-        with publishing(bars) as temporary:
+        with atomic_write(bars) as temporary:
             pd.DataFrame(prices, columns=list(PRICE_COLUMNS)).assign(segment=segment).to_parquet(temporary)
 
         def load() -> FeatureTable:

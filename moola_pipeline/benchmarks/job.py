@@ -15,10 +15,10 @@ from types import FrameType
 from typing import NamedTuple, Protocol
 
 from moola_pipeline.benchmarks.measured_process import output_of
-from moola_pipeline.storage.atomic_write import publish_json
+from moola_pipeline.storage.atomic_write import atomic_write_json
 
 LOOK_SECONDS = 0.02
-MOST_PARTS, LEAST_SHARE = 6, 0.03
+MAX_PARTS, MIN_SHARE = 6, 0.03
 """Parts of an asset that are told of, and the least share of its time that is worth a line."""
 OUTSIDE = "outside of assets"
 WAITING = "waiting"
@@ -64,8 +64,8 @@ def fresh_job(profile: str) -> Iterator[FreshJob]:
 def parts_of(looks: Counter[str]) -> list[tuple[str, float]]:
     """The functions in which an asset spends most of its time, and their shares of it."""
     total = sum(looks.values())
-    shares = [(name, count / total) for name, count in looks.most_common(MOST_PARTS)]
-    return [(name, share) for name, share in shares if share >= LEAST_SHARE]
+    shares = [(name, count / total) for name, count in looks.most_common(MAX_PARTS)]
+    return [(name, share) for name, share in shares if share >= MIN_SHARE]
 
 
 def run_profiled(words: list[str]) -> None:
@@ -82,7 +82,7 @@ def run_profiled(words: list[str]) -> None:
         own = threading.get_ident()
         while not ended.wait(LOOK_SECONDS):
             frames = {number: frame for number, frame in sys._current_frames().items() if number != own}
-            asset, parts = seen_in(frames, job)
+            asset, parts = baseline_inputs(frames, job)
             counter = looks.setdefault(asset, Counter())
             for part in parts:
                 counter[part] += 1 / len(parts)  # pyright: ignore[reportArgumentType]
@@ -95,10 +95,10 @@ def run_profiled(words: list[str]) -> None:
     finally:
         ended.set()
         watcher.join()
-        publish_json(Path(words[0]), looks)
+        atomic_write_json(Path(words[0]), looks)
 
 
-def seen_in(frames: dict[int, FrameType], job: int) -> tuple[str, list[str]]:
+def baseline_inputs(frames: dict[int, FrameType], job: int) -> tuple[str, list[str]]:
     """The asset at work, and the functions of ours that compute for it.
 
     A part is the innermost function of this package, whatever library it has called. The thread of
@@ -151,7 +151,7 @@ DEAREST = 3
 """Assets whose parts are told."""
 
 
-class Stage(Protocol):
+class StageTime(Protocol):
     """What is known of one asset of a run: seconds, and memory and processor where they were logged."""
 
     @property
@@ -178,7 +178,7 @@ class JobReport(NamedTuple):
     profile: str
     market: str
     measured_at: str
-    stages: Sequence[Stage]
+    stages: Sequence[StageTime]
     seconds: float | None
     looks: dict[str, Counter[str]]
 
@@ -215,7 +215,7 @@ def job_page(report: JobReport | None) -> tuple[str, ...]:
     )
 
 
-def _row(one: Stage, whole: float) -> str:
+def _row(one: StageTime, whole: float) -> str:
     processor = "" if one.cpu_percent is None else f"{one.cpu_percent:.0f} %"
     memory = "" if one.peak_mb is None else f"{one.peak_mb:,.0f} MB"
     return f"| `{one.asset}` | {one.seconds:.1f} | {one.seconds / whole:.0%} | {processor} | {memory} |"

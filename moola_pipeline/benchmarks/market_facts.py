@@ -64,7 +64,7 @@ def auc_of_telling_apart(one: np.ndarray, other: np.ndarray, seed: int = 0) -> f
 
 
 KURTOSIS_BARS = (1, 5, 60)
-LARGEST_CUT = 5
+MAX_CUT = 5
 """Moves that are cut down to the next largest before kurtosis is measured once more."""
 RATIO_BARS = (5, 60)
 LAGS = (1, 5, 30, 120, 390, 690, 1380)
@@ -105,7 +105,7 @@ BANDS = {
 """Where the simulated market must lie; around the real one, and wide where few bars decide."""
 
 
-def market_facts(bars: pd.DataFrame, tick_points: float, rule: SpanProposer) -> dict[str, float]:
+def market_facts(bars: pd.DataFrame, tick_points: float, proposer: SpanProposer) -> dict[str, float]:
     """Measure a market.
 
     Args:
@@ -126,7 +126,7 @@ def market_facts(bars: pd.DataFrame, tick_points: float, rule: SpanProposer) -> 
         **_hour_facts(log_close, segment, pd.DatetimeIndex(bars["timestamp"])),
         **_size_facts(prices, table, tick_points),
         **_leg_facts(prices, segment, table, n_sessions),
-        **_expansion_facts(bars, prices, table, rule),
+        **_expansion_facts(bars, prices, table, proposer),
     }
 
 
@@ -149,7 +149,7 @@ def _return_facts(log_close: np.ndarray, segment: np.ndarray) -> dict[str, float
         over = f"{n_bars} minute{'s' if n_bars > 1 else ''}"
         moves = returns_over(log_close, segment, n_bars)
         facts[f"excess kurtosis of returns, {over}"] = float(kurtosis(moves))
-        cut = without_largest(moves, LARGEST_CUT * n_bars)
+        cut = without_largest(moves, MAX_CUT * n_bars)
         facts_cut[f"excess kurtosis, five largest moves cut, {over}"] = float(kurtosis(cut))
     facts |= facts_cut
     variance = returns_over(log_close, segment, 1).var()
@@ -204,7 +204,7 @@ def _leg_facts(
 
 
 def _expansion_facts(
-    bars: pd.DataFrame, prices: np.ndarray, table: FeatureTable, rule: SpanProposer
+    bars: pd.DataFrame, prices: np.ndarray, table: FeatureTable, proposer: SpanProposer
 ) -> dict[str, float]:
     """Expansions that start in the core of windows whose cores cover each bar once."""
     bar0, owned_from = scan_windows(bars["segment"].to_numpy())
@@ -213,7 +213,7 @@ def _expansion_facts(
     chosen = listed[np.linspace(0, len(listed) - 1, min(SESSIONS_SCANNED, len(listed))).astype(int)]
     looked_at = np.isin(session, chosen)
     rows = view_rows(bar0[looked_at])
-    found = propose(measure_spans(prices[rows], table.atr[rows]), rule)
+    found = propose(measure_spans(prices[rows], table.atr[rows]), proposer)
     own = (found.start >= owned_from[looked_at][found.window]) & (found.start <= CORE_LAST)
     length = (found.end - found.start + 1)[own]
     facts = {"rule-found expansions a session": float(own.sum() / max(len(chosen), 1))}

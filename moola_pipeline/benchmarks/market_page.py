@@ -51,7 +51,7 @@ class MarketComparison(NamedTuple):
     simulated: dict[str, float]
     real: dict[str, float] | None
     auc: float | None
-    rule: SpanProposer
+    proposer: SpanProposer
 
 
 def compare_markets(store: BarStore, settings: SimulationSettings = FULL_SETTINGS) -> MarketComparison:
@@ -63,15 +63,15 @@ def compare_markets(store: BarStore, settings: SimulationSettings = FULL_SETTING
     tick_points = INSTRUMENTS[settings.instrument].tick_points
     market = simulate(settings)
     simulated = build_table(market.bars, market.rolls if len(market.rolls) else None)
-    rule = _rule_of(simulated, draw_labels(market, settings), tick_points)
-    facts = market_facts(simulated, tick_points, rule)
+    proposer = _rule_of(simulated, draw_labels(market, settings), tick_points)
+    facts = market_facts(simulated, tick_points, proposer)
     if not read_manifest(store).files:
-        return MarketComparison(facts, None, None, rule)
+        return MarketComparison(facts, None, None, proposer)
     real = read_bars(store)
     rng = np.random.default_rng(0)
     made, traded = (price_paths(bars, tick_points, N_PATHS, rng) for bars in (simulated, real))
-    real_facts = market_facts(real, tick_points, rule)
-    return MarketComparison(facts, real_facts, auc_of_telling_apart(made, traded), rule)
+    real_facts = market_facts(real, tick_points, proposer)
+    return MarketComparison(facts, real_facts, auc_of_telling_apart(made, traded), proposer)
 
 
 def _rule_of(bars: pd.DataFrame, labels: pd.DataFrame, tick_points: float) -> SpanProposer:

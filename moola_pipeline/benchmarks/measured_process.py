@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, atomic_write_json
 
 BATCH_WINDOWS = 64
 _COMPILE = "from moola_pipeline.benchmarks.measured_process import print_compiling; print_compiling()"
@@ -55,8 +55,8 @@ def memory_of_features(prices: np.ndarray, segment: np.ndarray, tick_points: flo
         for name, array in (("prices", prices), ("segment", segment)):
             content = io.BytesIO()
             np.save(content, array)
-            publish_bytes(Path(folder) / f"{name}.npy", content.getvalue())
-        publish_json(Path(folder) / "tick.json", tick_points)
+            atomic_write_bytes(Path(folder) / f"{name}.npy", content.getvalue())
+        atomic_write_json(Path(folder) / "tick.json", tick_points)
         return Memory(**answer_of(_MEMORY, folder))
 
 

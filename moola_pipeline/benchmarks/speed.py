@@ -22,7 +22,7 @@ from moola_pipeline.benchmarks.feature_speed import REBUILT_WINDOWS, Timing, mea
 from moola_pipeline.benchmarks.measured_process import Memory
 from moola_pipeline.benchmarks.step_memory import StepMemory, measure_steps
 from moola_pipeline.benchmarks.training_speed import TrainingSpeed, measure_training
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 from moola_pipeline.training.device import precision_on, set_precision
 
 HELP_REPEATS, DEFINITIONS_REPEATS = 5, 3
@@ -65,14 +65,14 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     """
     import torch
 
-    from moola_pipeline.inference.hindsight import annotate
+    from moola_pipeline.inference.hindsight import predict_expansions
     from moola_pipeline.models.classifier import Classifier
     from moola_pipeline.models.encoder import Encoder
-    from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
+    from moola_pipeline.models.expansion_model import ExpansionModel, Thresholds
     from moola_pipeline.models.span_proposer import SpanProposer
     from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
-    decisions = Decisions(
+    thresholds = Thresholds(
         expansion_scale=1,
         expansion_shift=0,
         expansion_threshold=0.5,
@@ -84,13 +84,13 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     torch.manual_seed(0)
     heads = FinetuneSettings()
     classifier = Classifier(Encoder(PretrainSettings().hidden_units), heads.head_units, heads.dropout).eval()
-    rule = SpanProposer(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
-    model = ExpansionModel(classifier, rule, decisions)
-    annotate(model, table.head(2000), TICK_POINTS, "warm")  # compiles
+    proposer = SpanProposer(min_net_atr=2.5, min_efficiency=0.6, min_length=3, max_length=15, ordering="net")
+    model = ExpansionModel(classifier, proposer, thresholds)
+    predict_expansions(model, table.head(2000), TICK_POINTS, "warm")  # compiles
     before, found = torch.get_num_threads(), []
     torch.set_num_threads(SCAN_THREADS)
     try:
-        timing = timed(lambda: found.append(annotate(model, table, TICK_POINTS, "0").n_windows), 1)
+        timing = timed(lambda: found.append(predict_expansions(model, table, TICK_POINTS, "0").n_windows), 1)
     finally:
         torch.set_num_threads(before)
     return ScanSpeed(timing, found[-1] / timing.seconds)
@@ -100,7 +100,7 @@ N_BARS = 1_800_000
 STREAMED_BARS = 100_000
 """Bars the slow loop is timed on; its time a bar does not depend on how many there are."""
 REPEATS = 5
-MOST_MB, AIM_MB = 1000, 500
+MAX_MB, AIM_MB = 1000, 500
 """Most memory that five years of bars, features and windows may take, and the goal."""
 MEASURED = {
     "csv_import": "import of the bars as csv, with every check",
@@ -173,7 +173,7 @@ def measure_speed(
     segment = build_table(bars, None)["segment"].to_numpy()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bars.csv"
-        publish_bytes(path, bars.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
+        atomic_write_bytes(path, bars.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
         numbers = iter(range(REPEATS))
         timings = {
             "csv_import": timed(lambda: add_bars(_store(folder, next(numbers)), path), REPEATS, 5, 1.5),

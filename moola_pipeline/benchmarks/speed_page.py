@@ -4,7 +4,7 @@ from typing import Any
 
 from moola_pipeline.benchmarks.job import JobReport, job_lines, job_page
 from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS
-from moola_pipeline.benchmarks.speed import AIM_MB, MEASURED, MOST_MB, PLAIN_WAYS, SpeedReport
+from moola_pipeline.benchmarks.speed import AIM_MB, MAX_MB, MEASURED, PLAIN_WAYS, SpeedReport
 from moola_pipeline.benchmarks.step_memory import steps_lines, steps_page
 from moola_pipeline.benchmarks.training_speed import training_lines, training_page
 
@@ -31,7 +31,7 @@ def speed_facts(report: SpeedReport, job: JobReport | None) -> dict[str, Any]:
         }
         for each in report.training
     ]
-    memory = {**report.memory._asdict(), "rise": report.memory.rise, "floor": MOST_MB, "goal": AIM_MB}
+    memory = {**report.memory._asdict(), "rise": report.memory.rise, "floor": MAX_MB, "goal": AIM_MB}
     timings = {name: it._asdict() for name, it in report.timings.items()}
     found = {
         "timings": timings,
@@ -56,7 +56,7 @@ def speed_lines(report: SpeedReport, job: JobReport | None) -> list[str]:
     for name, timing in report.timings.items():
         judged = _judged(timing.seconds, timing.floor, timing.goal, "s")
         lines.append(f"{MEASURED[name]:58}{timing.seconds:9.3f} s{f'  ({judged})' if judged else ''}")
-    memory = f"{report.memory.rise:9.0f} MB  ({_judged(report.memory.rise, MOST_MB, AIM_MB, 'MB')})"
+    memory = f"{report.memory.rise:9.0f} MB  ({_judged(report.memory.rise, MAX_MB, AIM_MB, 'MB')})"
     return [
         *lines,
         f"{'memory of bars, features and windows, at its peak':58}{memory}",
@@ -108,7 +108,7 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
             f"**Memory.** A process of its own that reads the bars, computes the features, tiles the windows "
             f"and gathers each of them in batches of {BATCH_WINDOWS} rises by {memory.rise:.0f} MB at its "
             f"peak, from {memory.before:.0f} MB with the code loaded "
-            f"({_judged(memory.rise, MOST_MB, AIM_MB, 'MB')}). Windows are an index: gathering copies one "
+            f"({_judged(memory.rise, MAX_MB, AIM_MB, 'MB')}). Windows are an index: gathering copies one "
             f"batch at a time, {report.windows_a_second:,.0f} windows a second.",
             "",
             f"**A scan.** A network of the usual size, its weights drawn at random, reads the windows of all "

@@ -8,8 +8,8 @@ import torch
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.models.live import beginnings
-from moola_pipeline.models.span_inference import views_of
+from moola_pipeline.models.live import onset_candidates
+from moola_pipeline.models.span_inference import group_by_view
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.pseudo_labels import PseudoLabels
@@ -48,7 +48,9 @@ def labeled_rows(market: MarketArrays, n_windows: int) -> Examples:
     return make_examples(windows, proposals)
 
 
-def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.Generator) -> PseudoLabels:
+def pseudo_labels_of(
+    market: MarketArrays, n_views: int, n_live: int, rng: np.random.Generator
+) -> PseudoLabels:
     """Lessons of so many views and live views, with answers drawn at random.
 
     Raises:
@@ -59,7 +61,7 @@ def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.G
     bar0, proposals = _first_views(bar0, proposals, n_views)
     inputs = market.measure_inputs(bar0, proposals)
     closed = live_windows(market.segment)[: 4 * n_live]
-    spans = beginnings(market, closed, MIN_NET_ATR)
+    spans = onset_candidates(market, closed, MIN_NET_ATR)
     closed, spans = _first_views(closed, spans, n_live)
     told = market.measure_inputs(closed, spans, LIVE_BARS)
     live = PseudoLabels(closed, spans, told, _shares(rng, len(told)), _shares(rng, len(told)), LIVE_BARS)
@@ -69,14 +71,14 @@ def lessons_of(market: MarketArrays, n_views: int, n_live: int, rng: np.random.G
 
 def _first_views(bar0: np.ndarray, spans: Spans, n_views: int) -> tuple[np.ndarray, Spans]:
     """Windows and spans of the first so many views; where there are fewer, they come again."""
-    n_own, n_windows = len(views_of(bar0, spans).bar0), len(bar0)
+    n_own, n_windows = len(group_by_view(bar0, spans).bar0), len(bar0)
     if n_own == 0:
         raise ValueError("the bars must hold a move to ask about, got none")
     times = -(-n_views // n_own)
     again = spans.select(np.tile(np.arange(len(spans.window)), times))
     window = again.window + np.repeat(np.arange(times) * n_windows, len(spans.window))
     bar0, again = np.tile(bar0, times), replace(again, window=window)
-    views = views_of(bar0, again)
+    views = group_by_view(bar0, again)
     kept = np.sort(views.order[: views.bounds[n_views]])
     return bar0, again.select(kept)
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from moola_pipeline.bars.schema import NQ
 from moola_pipeline.benchmarks.batch_speed import (
-    LEAST_RISE,
+    MIN_RISE,
     REPEATS,
     BatchSpeed,
     best_paying,
@@ -19,11 +19,11 @@ from moola_pipeline.benchmarks.batch_speed import (
     learn,
     n_steps,
 )
-from moola_pipeline.benchmarks.finetune_speed import measure_labels, measure_lessons
+from moola_pipeline.benchmarks.finetune_speed import measure_distillation, measure_labels
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks
-from moola_pipeline.training.objectives.objective import Dropping
+from moola_pipeline.training.objectives.objective import StateDropout
 from moola_pipeline.training.pretrain import new_encoder, new_optimizer
-from moola_pipeline.training.pretraining_loop import drawn_batches, shown_batches, train_epoch
+from moola_pipeline.training.pretraining_loop import batches_in_order, prefetched_batches, train_epoch
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -31,13 +31,13 @@ from moola_pipeline.windows.window_geometry import CONTEXT_BARS, LIVE_BARS, VIEW
 
 LOADER_WORKERS = (0, 2)
 LOADER_STEPS = 12
-MOST_RATIO, AIM_RATIO = 1.15, 1.05
+MAX_RATIO, AIM_RATIO = 1.15, 1.05
 """Our loop's time over the bare steps', and the goal."""
 MEASURED_BARS = 100_000
 """Bars that windows are drawn from: a step takes as long on more."""
 WORK = {
     "pretraining": "pretraining on hidden blocks",
-    "lessons": "fine-tuning, epochs on lessons",
+    "pseudo_labels": "fine-tuning, epochs on lessons",
     "labels": "fine-tuning, epochs on labels",
 }
 
@@ -86,7 +86,11 @@ def measure_training(
         steps: Of each measurement at the smallest size; by the device if None.
     """
     market = MarketArrays.from_prices(prices[:MEASURED_BARS], segment[:MEASURED_BARS], NQ.tick_points)
-    measures = {"pretraining": measure_pretraining, "lessons": measure_lessons, "labels": measure_labels}
+    measures = {
+        "pretraining": measure_pretraining,
+        "pseudo_labels": measure_distillation,
+        "labels": measure_labels,
+    }
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -114,18 +118,18 @@ def _pretraining_at(
     objective = HiddenBlocks(market, encoder, windows, settings, rng, len(market.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
-    dropping = Dropping(settings.dropout, torch.Generator(device).manual_seed(0))
+    dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(0))
     shown = rng.choice(windows, steps * size)
     few = shown[: min(steps, LOADER_STEPS) * size]
-    there = list(drawn_batches(objective, shown, size, rng))
+    there = list(batches_in_order(objective, shown, size, rng))
 
     def loop(batches: Iterator[Any]) -> None:
-        train_epoch(encoder, objective, optimizer, batches, dropping)
+        train_epoch(encoder, objective, optimizer, batches, dropout)
 
     def bare() -> None:
-        learn(optimizer, there, lambda batch: objective.error(encoder, batch.asked, dropping))
+        learn(optimizer, there, lambda batch: objective.error(encoder, batch.asked, dropout))
 
-    ways = {"bare": bare, "loop": lambda: loop(shown_batches(objective, shown, size, rng))}
+    ways = {"bare": bare, "loop": lambda: loop(prefetched_batches(objective, shown, size, rng))}
     for workers in LOADER_WORKERS:
         ways[f"loader {workers}"] = lambda workers=workers: loop(_loaded(objective, few, size, workers))
     bare()  # warm
@@ -171,8 +175,8 @@ def training_page(found: list[TrainingSpeed]) -> tuple[str, ...]:
         "pretraining, a plain Dataset that makes window by window with a DataLoader of "
         f"{' or '.join(map(str, LOADER_WORKERS))} workers, the faster. One thread for the network; "
         f"milliseconds a step, the best of {REPEATS} turns, one after the other in each. Our loop over the "
-        f"bare step: floor {MOST_RATIO}, goal {AIM_RATIO}. The batch is doubled until windows a second rise "
-        f"by less than {LEAST_RISE - 1:.0%}. A batch of lessons has three live windows "
+        f"bare step: floor {MAX_RATIO}, goal {AIM_RATIO}. The batch is doubled until windows a second rise "
+        f"by less than {MIN_RISE - 1:.0%}. A batch of lessons has three live windows "
         f"({CONTEXT_BARS + LIVE_BARS} bars) beside four that are read whole ({VIEW_BARS} bars); both count. "
         "The settings keep batches of labels at 32 to 64.",
         "",

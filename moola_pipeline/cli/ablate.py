@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.options import asked_pipeline, market_options
+from moola_pipeline.cli.options import chosen_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.instrument_data import Market
+    from moola_pipeline.instrument_data import InstrumentData
     from moola_pipeline.studies.ablation import AblationStore
-    from moola_pipeline.studies.ablation_folds import StudyGround
+    from moola_pipeline.studies.ablation_folds import StudyData
 
 TRAINED_BY = ("training/pretrain.py", "training/finetune.py", "training/thresholds.py")
 """Files of the package that decide a training, with what they import."""
@@ -40,20 +40,20 @@ def ablate(
 
     Every training is kept: one that was stopped goes on, one that is there is not done again.
     """
-    from moola_pipeline.studies.ablation import kept_outcomes, run_ablation
+    from moola_pipeline.studies.ablation import cached_outcomes, run_ablation
     from moola_pipeline.studies.ablation_table import table_lines, tabulate
 
     rows = _rows(wanted)
-    found, ground, store = _opened(home, profile, market, scenario)
+    found, data, store = _opened(home, profile, market, scenario)
     if not kept:
-        run_ablation(ground, rows, range(seeds), store, "cpu", _say)
-    table = tabulate(ground.train, kept_outcomes(ground, rows, range(seeds), store))
+        run_ablation(data, rows, range(seeds), store, "cpu", _say)
+    table = tabulate(data.train, cached_outcomes(data, rows, range(seeds), store))
     if not table:
         raise BadInput("No row has been trained on every fold. Run: moola ablate")
     facts = {"simulated": found.simulated, "rows": [_facts(row._asdict()) for row in table]}
     missing = len(rows) - len(table)
     note = [f"{missing} of {len(rows)} rows are not there yet: moola ablate"] if missing else []
-    about = f"{len(ground.train.spans.type)} expansions in {len(ground)} windows, five time folds"
+    about = f"{len(data.train.spans.type)} expansions in {len(data)} windows, five time folds"
     emit(facts, [*table_lines(table), "", about + _simulated(found), *note], as_json)
 
 
@@ -68,18 +68,18 @@ def stability(
 ) -> None:
     """Train many seeds and show each type's recall and share of the answers on validation."""
     from moola_pipeline.labels.schema import TYPES
-    from moola_pipeline.storage.atomic_write import publish_bytes
-    from moola_pipeline.studies.stability import drawn_seeds, run_seeds
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
+    from moola_pipeline.studies.stability import random_seeds, run_seeds
 
     if out is not None and out.suffix != ".svg":
         raise BadInput(f"--out must end in .svg, got {out.name}. Name an SVG file.")
-    found, ground, store = _opened(home, profile, market, scenario)
-    answers = run_seeds(ground, range(seeds), store, "cpu", _say)
-    kind = ground.validation.spans.type
+    found, data, store = _opened(home, profile, market, scenario)
+    answers = run_seeds(data, range(seeds), store, "cpu", _say)
+    kind = data.validation.spans.type
     true_share = [float((kind == number).mean()) for number in range(len(TYPES))]
     about = f"{seeds} seeds, {len(kind)} validation expansions{_simulated(found)}"
     if out is not None:
-        publish_bytes(out, drawn_seeds(answers, true_share, about))
+        atomic_write_bytes(out, random_seeds(answers, true_share, about))
     lines = [f"{'seed':<5} " + " ".join(f"{f'recall {name}':>21} {'share':>6}" for name in TYPES)]
     for one in answers:
         pairs = zip(one.recall, one.share, strict=True)
@@ -111,19 +111,19 @@ def _rows(wanted: tuple[str, ...]) -> list[Any]:
 
 def _opened(
     home: Home, profile: str, market: str, scenario: str | None
-) -> "tuple[Market, StudyGround, AblationStore]":
+) -> "tuple[InstrumentData, StudyData, AblationStore]":
     import torch
 
     from moola_pipeline.resources.pipeline import Pipeline
     from moola_pipeline.staleness.fingerprints import code_digests
     from moola_pipeline.studies.ablation import AblationStore
-    from moola_pipeline.studies.ablation_folds import study_ground
+    from moola_pipeline.studies.ablation_folds import study_data
     from moola_pipeline.studies.store import content_key
 
     torch.set_num_threads(1)  # the networks are small: more threads wait for each other
-    found = Pipeline(**asked_pipeline(profile, market, scenario)).chosen_market()
+    found = Pipeline(**chosen_pipeline(profile, market, scenario)).chosen_market()
     code = content_key(code_digests(*TRAINED_BY))
-    return found, study_ground(found), AblationStore(home.studies / found.name / "ablations", code)
+    return found, study_data(found), AblationStore(home.studies / found.name / "ablations", code)
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _facts(row: dict[str, Any]) -> dict[str, Any]:
     return row | {name: {metric: vars(one) for metric, one in row[name].items()} for name in intervals}
 
 
-def _simulated(found: "Market") -> str:
+def _simulated(found: "InstrumentData") -> str:
     return ", SIMULATED" if found.simulated else ""
 
 

@@ -23,11 +23,11 @@ def verify(context: click.Context, as_json: bool) -> None:
 
     It waits for a `moola run` that is at work: a file is there a moment before its record.
     """
-    from moola_pipeline.cli.run import alone_in
+    from moola_pipeline.cli.run import exclusive_run
     from moola_pipeline.selftest.verify import verify_home
 
     home = Home.resolve()
-    with alone_in(home) if home.dagster.exists() else nullcontext():
+    with exclusive_run(home) if home.dagster.exists() else nullcontext():
         found = verify_home(home)
     facts = {
         "sound": not found.findings,
@@ -60,11 +60,11 @@ def backup(file: Path, as_json: bool) -> None:
 
     It waits for a `moola run` that is at work.
     """
-    from moola_pipeline.cli.run import alone_in
+    from moola_pipeline.cli.run import exclusive_run
     from moola_pipeline.storage.backup import back_up
 
     home = Home.resolve()
-    with alone_in(home):
+    with exclusive_run(home):
         made = back_up(home, file)
     facts = {
         "file": str(file),
@@ -83,11 +83,11 @@ def backup(file: Path, as_json: bool) -> None:
 @json_option
 def restore(file: Path, force: bool, as_json: bool) -> None:
     """Bring this home to the state in FILE, which `moola backup` wrote; all of it is proven first."""
-    from moola_pipeline.cli.run import alone_in
+    from moola_pipeline.cli.run import exclusive_run
     from moola_pipeline.storage.backup import restore as bring_back
 
     home = Home.resolve()
-    with alone_in(home):
+    with exclusive_run(home):
         done = bring_back(home, file, force)
     aside = str(done.aside) if done.aside else None
     facts = {"home": str(home.root), "files": done.files, "bytes": done.bytes, "set_aside": aside}

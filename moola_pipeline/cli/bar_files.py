@@ -9,7 +9,7 @@ import click
 from moola_pipeline.bars.cleaning import known_instrument
 from moola_pipeline.bars.inbox import REFUSED, InboxFile, take_inbox
 from moola_pipeline.bars.manifest import AddedBars, add_bars
-from moola_pipeline.bars.quality import Review, review_bars
+from moola_pipeline.bars.quality import BarReview, review_bars
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.store import (
     ManifestEntry,
@@ -125,5 +125,5 @@ def _lines(home: Home, file: InboxFile) -> list[str]:
     return list(added_lines(registered_store(home), home.inbox / file.name, file.added, _review(file.added)))
 
 
-def _review(added: AddedBars) -> Review:
+def _review(added: AddedBars) -> BarReview:
     return review_bars(added.bars.frame, known_instrument(added.entry.instrument))

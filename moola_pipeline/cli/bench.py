@@ -37,14 +37,14 @@ def bench(context: click.Context, job: bool, out: Path | None, as_json: bool) ->
         return
     from moola_pipeline.benchmarks.speed import measure_speed
     from moola_pipeline.benchmarks.speed_page import COMMAND, speed_facts, speed_lines, speed_page
-    from moola_pipeline.storage.atomic_write import publish_bytes
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     _require_markdown(out)
     done = _measured_job() if job else _recorded_job(context.find_root().obj)
     report = measure_speed()
     command = COMMAND.replace("bench", "bench --job", 1) if job else COMMAND
     if out is not None:
-        publish_bytes(out, speed_page(report, done, command).encode())
+        atomic_write_bytes(out, speed_page(report, done, command).encode())
     lines = [*speed_lines(report, done), *([f"written to {out}"] if out else [])]
     emit(speed_facts(report, done), lines, as_json)
 
@@ -53,7 +53,7 @@ def _measured_job() -> "JobReport":
     """What a fresh run of the main job takes, and where."""
     from moola_pipeline.benchmarks.job import fresh_job
 
-    with nothing_elsewhere(), fresh_job(JOB_PROFILE) as found:
+    with refuse_remote_stores(), fresh_job(JOB_PROFILE) as found:
         report = _recorded_job(Home(found.home))
     if report is None:
         raise MoolaError("the main job must log all nine assets, but did not")
@@ -61,7 +61,7 @@ def _measured_job() -> "JobReport":
 
 
 @contextmanager
-def nothing_elsewhere() -> Iterator[None]:
+def refuse_remote_stores() -> Iterator[None]:
     """Forget the stores outside the home inside the block: what is only played must not reach them."""
     before = {name: os.environ.pop(name) for name in ELSEWHERE if name in os.environ}
     try:
@@ -89,13 +89,13 @@ def _recorded_job(home: Home) -> "JobReport | None":
 def market(home: Home, out: Path | None, as_json: bool) -> None:
     """Compare the simulated market with the registered bars, figure by figure."""
     from moola_pipeline.benchmarks.market_page import compare_markets, market_lines, market_page
-    from moola_pipeline.storage.atomic_write import publish_bytes
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     _require_markdown(out)
     found = compare_markets(registered_store(home))
     if out is not None:
-        publish_bytes(out, market_page(found, _today()).encode())
-    facts = {**found._asdict(), "rule": found.rule.model_dump()}
+        atomic_write_bytes(out, market_page(found, _today()).encode())
+    facts = {**found._asdict(), "proposer": found.proposer.model_dump()}
     emit(facts, [*market_lines(found), *([f"written to {out}"] if out else [])], as_json)
 
 
@@ -111,12 +111,12 @@ def features(home: Home, out: Path | None, as_json: bool) -> None:
         feature_page,
         measure_features,
     )
-    from moola_pipeline.storage.atomic_write import publish_bytes
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     _require_markdown(out)
     found = measure_features(registered_store(home))
     if out is not None:
-        publish_bytes(out, feature_page(found, _today()).encode())
+        atomic_write_bytes(out, feature_page(found, _today()).encode())
     emit(feature_facts(found), [*feature_lines(found), *([f"written to {out}"] if out else [])], as_json)
 
 
@@ -133,13 +133,13 @@ def features(home: Home, out: Path | None, as_json: bool) -> None:
 def scaling(bars: int, out: Path | None, as_json: bool) -> None:
     """Measure time and memory at a hundredth, a tenth and all of so many bars."""
     from moola_pipeline.benchmarks.scaling import measure_scaling, scaling_picture, scaling_table
-    from moola_pipeline.storage.atomic_write import publish_bytes
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     if out is not None and out.suffix != ".svg":
         raise BadInput(f"--out must end in .svg, got {out.name}. Name an SVG file.")
     found = measure_scaling((bars // 100, bars // 10, bars))
     if out is not None:
-        publish_bytes(out, scaling_picture(found))
+        atomic_write_bytes(out, scaling_picture(found))
     facts = [
         {**one._asdict(), "bytes_a_bar": one.bytes_a_bar, "whole_epoch_estimate": one.whole_epoch}
         for one in found

@@ -19,14 +19,14 @@ from moola_pipeline.cli.services import is_free
 from moola_pipeline.errors import MissingArtifact, MoolaError
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 
-OLDEST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 WANTED_GIB = 2
 STALE_SECONDS = 3600
 PORTS = {"Dagster": 3000, "MLflow": 5000}
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class DoctorCheck:
     """What one check found."""
 
     status: Literal["ok", "warn", "fail"]
@@ -51,36 +51,36 @@ def doctor(context: click.Context, as_json: bool) -> None:
     context.exit(0 if healthy else MoolaError.exit_code)
 
 
-def _examined(what: str, check: Callable[[Home], Finding], home: Home) -> Finding:
+def _examined(what: str, check: Callable[[Home], DoctorCheck], home: Home) -> DoctorCheck:
     try:
         return check(home)
     except (MoolaError, ImportError, OSError) as fault:
-        return Finding("fail", what, " ".join(str(fault).split()))
+        return DoctorCheck("fail", what, " ".join(str(fault).split()))
 
 
-def _python(_: Home) -> Finding:
+def _python(_: Home) -> DoctorCheck:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] < OLDEST_PYTHON:
-        return Finding("fail", "python", f"must be >= {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]}, got {version}")
-    return Finding("ok", "python", version)
+    if sys.version_info[:2] < MIN_PYTHON:
+        return DoctorCheck("fail", "python", f"must be >= {MIN_PYTHON[0]}.{MIN_PYTHON[1]}, got {version}")
+    return DoctorCheck("ok", "python", version)
 
 
-def _packages(_: Home) -> Finding:
+def _packages(_: Home) -> DoctorCheck:
     """What is installed beside what requirements.txt pins; a pin that nothing here needs may be absent."""
     pins = _pinned()
     installed = {
         _canonical(found.name): found.version.partition("+")[0] for found in metadata.distributions()
     }
     if missing := sorted(_needed() - installed.keys()):
-        return Finding("fail", "packages", f"{', '.join(missing)} must be installed. Run: make install")
+        return DoctorCheck("fail", "packages", f"{', '.join(missing)} must be installed. Run: make install")
     others = [
         f"{name} {installed[name]} ({pin} is pinned)"
         for name, pin in pins.items()
         if installed.get(name, pin) != pin
     ]
     if others:
-        return Finding("warn", "packages", f"{', '.join(others)}. Run: make install")
-    return Finding("ok", "packages", f"{len(pins.keys() & installed.keys())} installed as pinned")
+        return DoctorCheck("warn", "packages", f"{', '.join(others)}. Run: make install")
+    return DoctorCheck("ok", "packages", f"{len(pins.keys() & installed.keys())} installed as pinned")
 
 
 def _pinned() -> dict[str, str]:
@@ -98,7 +98,7 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _talib(_: Home) -> Finding:
+def _talib(_: Home) -> DoctorCheck:
     """One ATR over bars that are all two points high."""
     import numpy as np
     import talib
@@ -106,60 +106,62 @@ def _talib(_: Home) -> Finding:
     low = np.arange(30.0)
     atr = talib.ATR(low + 2, low, low + 1, timeperiod=10)[-1]
     if atr != 2:
-        return Finding("fail", "TA-Lib", f"ATR(10) of 2-point bars must be 2, got {atr}. Run: make install")
-    return Finding("ok", "TA-Lib", f"{metadata.version('ta-lib')}, ATR(10) is right")
+        return DoctorCheck(
+            "fail", "TA-Lib", f"ATR(10) of 2-point bars must be 2, got {atr}. Run: make install"
+        )
+    return DoctorCheck("ok", "TA-Lib", f"{metadata.version('ta-lib')}, ATR(10) is right")
 
 
-def _device(_: Home) -> Finding:
+def _device(_: Home) -> DoctorCheck:
     import torch
 
     from moola_pipeline.resources.compute import Compute
 
     device = Compute().prepare()
     name = torch.cuda.get_device_name() if device == "cuda" else "float32"
-    return Finding("ok", "device", f"{device} ({name}), torch {torch.__version__}")
+    return DoctorCheck("ok", "device", f"{device} ({name}), torch {torch.__version__}")
 
 
-def _home(home: Home) -> Finding:
+def _home(home: Home) -> DoctorCheck:
     place = next(folder for folder in (home.root, *home.root.parents) if folder.exists())
     with tempfile.TemporaryFile(dir=place) as probe:
         probe.write(b"moola")
     free = shutil.disk_usage(place).free / 2**30
     detail = f"{home.root} is writable, {free:.1f} GiB free"
     if free < WANTED_GIB:
-        return Finding("warn", "home", f"{detail}: make room, {WANTED_GIB} GiB are wanted")
-    return Finding("ok", "home", detail)
+        return DoctorCheck("warn", "home", f"{detail}: make room, {WANTED_GIB} GiB are wanted")
+    return DoctorCheck("ok", "home", detail)
 
 
-def _bars(home: Home) -> Finding:
+def _bars(home: Home) -> DoctorCheck:
     from moola_pipeline.bars.store import read_manifest, registered_store, verify_files
 
     store = registered_store(home)
     files = read_manifest(store).files
     if not files:
-        return Finding(
+        return DoctorCheck(
             "ok", "bars", "none registered, runs use simulated ones. Your own: moola bars add FILE"
         )
     verify_files(store)
     first, last = min(entry.first for entry in files), max(entry.last for entry in files)
     n_bars = sum(entry.rows for entry in files)
     span = f"{shown_time(first)} to {shown_time(last)} UTC"
-    return Finding("ok", "bars", f"{n_bars:,} in {_n_files(files)}, {span}, every SHA256 as registered")
+    return DoctorCheck("ok", "bars", f"{n_bars:,} in {_n_files(files)}, {span}, every SHA256 as registered")
 
 
-def _rolls(home: Home) -> Finding:
+def _rolls(home: Home) -> DoctorCheck:
     from moola_pipeline.bars.rolls import registered_rolls
     from moola_pipeline.bars.store import registered_store
     from moola_pipeline.cli.next_steps import ADD_ROLLS, lacks_rolls
 
     store = registered_store(home)
     if lacks_rolls(store):
-        return Finding("warn", "rolls", f"{ADD_ROLLS['why']}. Run: {ADD_ROLLS['command']}")
+        return DoctorCheck("warn", "rolls", f"{ADD_ROLLS['why']}. Run: {ADD_ROLLS['command']}")
     rolls = registered_rolls(store)
-    return Finding("ok", "rolls", "none needed" if rolls is None else f"{len(rolls)} registered")
+    return DoctorCheck("ok", "rolls", "none needed" if rolls is None else f"{len(rolls)} registered")
 
 
-def _labels(home: Home) -> Finding:
+def _labels(home: Home) -> DoctorCheck:
     from moola_pipeline.bars.store import read_manifest, registered_store
     from moola_pipeline.cli.next_steps import ADD_BARS, ADD_LABELS
     from moola_pipeline.labels.registry import has_labels, registered_files, registered_labels
@@ -168,46 +170,48 @@ def _labels(home: Home) -> Finding:
     with_bars = bool(read_manifest(store).files)
     if not has_labels(store.labels):
         if with_bars:
-            return Finding("warn", "labels", f"{ADD_LABELS['why']}. Run: {ADD_LABELS['command']}")
-        return Finding("ok", "labels", "none registered")
+            return DoctorCheck("warn", "labels", f"{ADD_LABELS['why']}. Run: {ADD_LABELS['command']}")
+        return DoctorCheck("ok", "labels", "none registered")
     n_labels, files = len(registered_labels(store.labels)), registered_files(store.labels)
     detail = f"{n_labels:,} rows of {_n_files(files)}"
     if not with_bars:
-        return Finding("warn", "labels", f"{detail}, but {ADD_BARS['why']}. Run: {ADD_BARS['command']}")
-    return Finding("ok", "labels", detail)
+        return DoctorCheck("warn", "labels", f"{detail}, but {ADD_BARS['why']}. Run: {ADD_BARS['command']}")
+    return DoctorCheck("ok", "labels", detail)
 
 
-def _report(home: Home) -> Finding:
+def _report(home: Home) -> DoctorCheck:
     from moola_pipeline.cli.report import latest_report_folder
 
     try:
         folder = latest_report_folder(home)
     except MissingArtifact:
-        return Finding("ok", "report", "none yet. Run: moola run")
+        return DoctorCheck("ok", "report", "none yet. Run: moola run")
     written = datetime.fromtimestamp((folder / "report.json").stat().st_mtime, UTC)
-    return Finding("ok", "report", f"the last is {folder.relative_to(home.root)}, {shown_time(written)} UTC")
+    return DoctorCheck(
+        "ok", "report", f"the last is {folder.relative_to(home.root)}, {shown_time(written)} UTC"
+    )
 
 
-def _ports(_: Home) -> Finding:
+def _ports(_: Home) -> DoctorCheck:
     taken = [f"{port} ({server})" for server, port in PORTS.items() if not is_free(port)]
     if taken:
-        return Finding("warn", "ports", f"{', '.join(taken)} taken: moola ui uses the next free one")
-    return Finding("ok", "ports", f"{' and '.join(map(str, PORTS.values()))} are free")
+        return DoctorCheck("warn", "ports", f"{', '.join(taken)} taken: moola ui uses the next free one")
+    return DoctorCheck("ok", "ports", f"{' and '.join(map(str, PORTS.values()))} are free")
 
 
-def _leftovers(home: Home) -> Finding:
+def _leftovers(home: Home) -> DoctorCheck:
     """Files that a killed command left half-written, and locks that one at work holds."""
     oldest_wanted = datetime.now(UTC).timestamp() - STALE_SECONDS
     old = [path for path in home.data.rglob(".*.tmp") if path.stat().st_mtime < oldest_wanted]
     if old:
         names = ", ".join(str(path.relative_to(home.root)) for path in old[:3])
-        return Finding(
+        return DoctorCheck(
             "warn", "leftovers", f"{_n_files(old, 'half-written ')} of a killed command, delete: {names}"
         )
     held = [path.name for path in home.data.rglob(".*.lock") if _is_held(path)]
     if held:
-        return Finding("warn", "leftovers", f"{', '.join(held)} held: another command is at work")
-    return Finding("ok", "leftovers", "no half-written files, no lock held")
+        return DoctorCheck("warn", "leftovers", f"{', '.join(held)} held: another command is at work")
+    return DoctorCheck("ok", "leftovers", "no half-written files, no lock held")
 
 
 def _n_files(files: Sized, kind: str = "") -> str:
@@ -227,7 +231,7 @@ def _is_held(lock_file: Path) -> bool:
         return True
 
 
-CHECKS: dict[str, Callable[[Home], Finding]] = {
+CHECKS: dict[str, Callable[[Home], DoctorCheck]] = {
     "python": _python,
     "packages": _packages,
     "TA-Lib": _talib,

@@ -29,7 +29,7 @@ SHOWN_BATCHES = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Outlook:
+class LabelPreview:
     """Labels as a run would use them: class counts of each split, the review, and all warnings."""
 
     settings: SplitSettings
@@ -57,13 +57,13 @@ class Outlook:
         ]
 
 
-def look_ahead(
+def preview_labels(
     rows: pd.DataFrame,
     bars: pd.DataFrame,
     settings: SplitSettings,
     arrived: pd.DataFrame | None = None,
     source: str = "",
-) -> Outlook:
+) -> LabelPreview:
     """Split labels as a run would, and look them over.
 
     Args:
@@ -84,7 +84,7 @@ def look_ahead(
             warnings.append(str(fault))
     rng = np.random.default_rng(0)  # the same labels raise the same alarms each time
     review = review_labels(rows, placed, rng, arrived, source)
-    return Outlook(settings, splits, review, warnings + review.warnings)
+    return LabelPreview(settings, splits, review, warnings + review.warnings)
 
 
 def _split_facts_of(frame: pd.DataFrame) -> dict[str, Any]:

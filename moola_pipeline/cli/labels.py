@@ -11,9 +11,9 @@ import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import registered_store
-from moola_pipeline.cli.label_review import Outlook, look_ahead
+from moola_pipeline.cli.label_review import LabelPreview, preview_labels
 from moola_pipeline.cli.next_steps import next_steps
-from moola_pipeline.cli.options import split_options, splits_in_force
+from moola_pipeline.cli.options import active_splits, split_options
 from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.ledger import LabelLedger, account
@@ -54,12 +54,12 @@ def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json
     Needs registered bars. A file with a row that cannot be used is refused whole, unless
     --drop-bad keeps the rest.
     """
-    settings = splits_in_force(home)
+    settings = active_splits(home)
     store = registered_store(home)
     bars = read_bars(store)
     ledger, rows = account(file, bars, pass_number)
     ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad)
-    outlook = look_ahead(registered_labels(store.labels), bars, settings, rows, file.name)
+    outlook = preview_labels(registered_labels(store.labels), bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(outlook, ledger, rows), as_json)
 
 
@@ -82,7 +82,7 @@ def check(
     Exits 2 if "moola labels add" would refuse the file. Split dates given here are tried out;
     "moola run" remembers them.
     """
-    settings = splits_in_force(home, rolling, **ends)
+    settings = active_splits(home, rolling, **ends)
     store = registered_store(home)
     bars = read_bars(store)
     if file is not None:
@@ -91,7 +91,7 @@ def check(
     if pass_number is not None:
         raise BadInput("--pass must come with a FILE, but there is none. Name one, or leave --pass out.")
     rows = registered_labels(store.labels)
-    _report(home, registered_files(store.labels), look_ahead(rows, bars, settings), as_json)
+    _report(home, registered_files(store.labels), preview_labels(rows, bars, settings), as_json)
     _refuse_strays(rows, bars)
 
 
@@ -109,7 +109,7 @@ def _check_file(
         merged = with_registered(registered_store(home).labels, file, rows, bars)
     except BadInput as fault:
         refusal = fault
-    outlook = look_ahead(merged, bars, settings, rows, file.name)
+    outlook = preview_labels(merged, bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(outlook, ledger, rows), as_json)
     if faults := sum(row["reason"] != GRADED_OUT for row in ledger.refused):
         command = f"moola labels add {shlex.quote(str(file))} --drop-bad"
@@ -131,7 +131,7 @@ def _refuse_strays(rows: pd.DataFrame, bars: pd.DataFrame) -> None:
         )
 
 
-def _with_older(outlook: Outlook, ledger: LabelLedger, rows: pd.DataFrame) -> Outlook:
+def _with_older(outlook: LabelPreview, ledger: LabelLedger, rows: pd.DataFrame) -> LabelPreview:
     """The outlook with what must be said of an older file, which has room for one expansion a window."""
     if not (ledger.by_prices and ledger.kept and one_expansion_each(rows)):
         return outlook
@@ -142,7 +142,7 @@ def _with_older(outlook: Outlook, ledger: LabelLedger, rows: pd.DataFrame) -> Ou
     return dataclasses.replace(outlook, warnings=[*outlook.warnings, warning])
 
 
-def _report(home: Home, ledgers: list[LabelLedger], outlook: Outlook, as_json: bool) -> None:
+def _report(home: Home, ledgers: list[LabelLedger], outlook: LabelPreview, as_json: bool) -> None:
     steps = next_steps(home)
     facts = {
         "files": [dataclasses.asdict(ledger) for ledger in ledgers],

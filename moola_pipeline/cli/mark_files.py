@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from moola_pipeline.cli.output import (
     PLOT_SUFFIXES,
     TABLE_SUFFIXES,
-    publish_table,
     records,
     require_out,
+    save_table,
     writing,
 )
 
@@ -49,22 +49,22 @@ def write_marks(out: Path, found: "Predictions", table: "pd.DataFrame", source: 
         BadInput: If it cannot be written.
     """
     from moola_pipeline.inference.platforms import drawn_marks, ninjatrader_csv, pine_script
-    from moola_pipeline.storage.atomic_write import publish_bytes
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     more = ""
     with writing("--out", out):
         if out.name.endswith(NINJATRADER):
-            publish_bytes(out, ninjatrader_csv(drawn_marks(found.expansions, table)).encode())
+            atomic_write_bytes(out, ninjatrader_csv(drawn_marks(found.expansions, table)).encode())
             more = ", for the indicator in deploy/ninjatrader"
         elif out.suffix == PINE:
             script = pine_script(drawn_marks(found.expansions, table), f"Moola {out.stem}", source)
-            publish_bytes(out, script.text.encode())
+            atomic_write_bytes(out, script.text.encode())
             if script.n_drawn < len(found.expansions):
                 more = (
                     f", the newest {script.n_drawn} of {len(found.expansions):,}: TradingView draws no more"
                 )
         else:
-            publish_table(out, found.expansions, _as_json(found))
+            save_table(out, found.expansions, _as_json(found))
     return f"written to {out}{more}"
 
 
@@ -73,7 +73,7 @@ def plot_marks(plot: Path, found: "Predictions", table: "pd.DataFrame", file: st
     from moola_pipeline.inference.platforms import drawn_marks
     from moola_pipeline.inference.plots import draw_expansions, draw_session
     from moola_pipeline.plotting import picture_file
-    from moola_pipeline.storage.atomic_write import publish_bytes
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     bars = table.loc[table["session"].to_numpy() == table["session"].iloc[-1]]
     session = f"{bars['session'].iloc[0]:%Y-%m-%d}"
@@ -81,7 +81,7 @@ def plot_marks(plot: Path, found: "Predictions", table: "pd.DataFrame", file: st
     figure, axes = draw_session(bars, f"{file}, session {session}, expansions by {model}")
     draw_expansions(axes, marks.loc[marks["started_at"] >= bars["timestamp"].iloc[0]])
     with writing("--plot", plot):
-        publish_bytes(plot, picture_file(figure, plot.suffix))
+        atomic_write_bytes(plot, picture_file(figure, plot.suffix))
     return f"session {session} drawn to {plot}"
 
 

@@ -9,7 +9,7 @@ import click
 from moola_pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from moola_pipeline.instrument_data import Market
+    from moola_pipeline.instrument_data import InstrumentData
     from moola_pipeline.labels.splits import SplitSettings
     from moola_pipeline.storage.home import Home
 
@@ -34,7 +34,7 @@ def market_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def asked_pipeline(profile: str, market: str, scenario: str | None) -> dict[str, Any]:
+def chosen_pipeline(profile: str, market: str, scenario: str | None) -> dict[str, Any]:
     """What the options ask of `Pipeline`."""
     return {"profile": profile, "market": market, "scenario": scenario or "none"}
 
@@ -67,7 +67,7 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def splits_in_force(home: "Home", rolling: int | None = None, **ends: datetime | None) -> "SplitSettings":
+def active_splits(home: "Home", rolling: int | None = None, **ends: datetime | None) -> "SplitSettings":
     """The splits chosen by options, else those of the home, else the default ones.
 
     Args:
@@ -101,7 +101,7 @@ def splits_in_force(home: "Home", rolling: int | None = None, **ends: datetime |
 
 
 def choose_splits(
-    home: "Home", market: "Market", rolling: int | None, **ends: datetime | None
+    home: "Home", market: "InstrumentData", rolling: int | None, **ends: datetime | None
 ) -> "SplitSettings | None":
     """Remember the splits chosen by options for this home; None if no option was given.
 
@@ -120,7 +120,7 @@ def choose_splits(
     from moola_pipeline.labels.placement import split_labels
     from moola_pipeline.labels.splits import check_splits
 
-    settings = splits_in_force(home, rolling, **ends)
+    settings = active_splits(home, rolling, **ends)
     bars = market.bars()
     check_splits(split_labels(market.labels(), bars, settings).frame, bars, settings)
     remember_choice(market.store.root, settings)

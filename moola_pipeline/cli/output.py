@@ -89,7 +89,7 @@ def writing(option: str, out: Path) -> Iterator[None]:
         ) from fault
 
 
-def publish_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
+def save_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
     """Write a table as the suffix of `out` asks; times are UTC.
 
     Args:
@@ -97,14 +97,14 @@ def publish_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
         table: What csv and parquet hold.
         as_json: What json holds: `records` of the table, and what else belongs to it.
     """
-    from moola_pipeline.storage.atomic_write import publish_bytes, publish_json, publishing
+    from moola_pipeline.storage.atomic_write import atomic_write, atomic_write_bytes, atomic_write_json
 
     if out.suffix == ".json":
-        publish_json(out, as_json)
+        atomic_write_json(out, as_json)
     elif out.suffix == ".csv":
-        publish_bytes(out, table.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
+        atomic_write_bytes(out, table.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
     else:
-        with publishing(out) as temporary:
+        with atomic_write(out) as temporary:
             table.to_parquet(temporary)
 
 

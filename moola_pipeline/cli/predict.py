@@ -78,8 +78,8 @@ def predict(
     table = table_from_bars(bars, file.name, known.rolls)
     # Slow to import: a wrong option or file is refused before.
     quiet_libraries()
-    from moola_pipeline.inference.hindsight import annotate
-    from moola_pipeline.inference.live import annotate_live
+    from moola_pipeline.inference.hindsight import predict_expansions
+    from moola_pipeline.inference.live import predict_live
     from moola_pipeline.tracking.registry import load_version
 
     model = model or f"models:/moola-{options.instrument.lower()}@champion"
@@ -91,7 +91,7 @@ def predict(
     tick_points = INSTRUMENTS[options.instrument].tick_points
     asked = loaded, table, tick_points, facts["model_version"]
     wait = int(max_wait or MAX_WAIT)
-    found = annotate_live(*asked, max_wait=wait) if mode == "live" else annotate(*asked)
+    found = predict_live(*asked, max_wait=wait) if mode == "live" else predict_expansions(*asked)
     named = f"{model} (version {facts['model_version']})"
     written = [write_marks(out, found, table, f"{file.name}, {named}")] if out else []
     written += [plot_marks(plot, found, table, file.name, named)] if plot else []

@@ -11,7 +11,7 @@ from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.tracking.promotion_log import Entry, Reign
+    from moola_pipeline.tracking.promotion_log import ChampionPeriod, Entry
     from moola_pipeline.tracking.runs import MlflowClient
 
 model_option = click.option("--model", metavar="NAME", help="Registered model; needed where there are more.")
@@ -71,7 +71,7 @@ def rollback(home: Home, model: str | None, as_json: bool) -> None:
 @click.pass_obj
 def history(home: Home, day: str | None, model: str | None, as_json: bool) -> None:
     """Show who was champion when, and why, from the log of promotions."""
-    from moola_pipeline.tracking.promotion_log import reconcile, reigns_on
+    from moola_pipeline.tracking.promotion_log import champion_periods_on, reconcile
 
     asked = _day(day) if day is not None else None
     client = _store(home)
@@ -81,9 +81,11 @@ def history(home: Home, day: str | None, model: str | None, as_json: bool) -> No
         facts = {"model": name, "entries": [one.model_dump(mode="json") for one in entries]}
         emit(facts, [_entry_line(one) for one in entries] or [f"{name}: nothing was decided yet"], as_json)
         return
-    found = reigns_on(entries, asked)
-    facts = {"model": name, "on": str(asked), "champions": [_reign(one) for one in found]}
-    lines = [_reign_line(name, asked, one) for one in found] or [f"{name} had no champion on {asked}"]
+    found = champion_periods_on(entries, asked)
+    facts = {"model": name, "on": str(asked), "champions": [_champion_period(one) for one in found]}
+    lines = [_champion_period_line(name, asked, one) for one in found] or [
+        f"{name} had no champion on {asked}"
+    ]
     emit(facts, lines, as_json)
 
 
@@ -149,19 +151,19 @@ def _compared(home: Home, name: str, version: str) -> str:
     import numpy as np
 
     from moola_pipeline.cli.run import quiet_libraries
-    from moola_pipeline.tracking.imported_promotion import judge_arrival
-    from moola_pipeline.tracking.promotion_log import apply_ruling
+    from moola_pipeline.tracking.imported_promotion import decide_imported_version
+    from moola_pipeline.tracking.promotion_log import apply_decision
 
     quiet_libraries()
-    ruling = judge_arrival(home, name, version, np.random.default_rng(0))
-    return apply_ruling(home, _store(home), name, version, ruling).reason
+    decision = decide_imported_version(home, name, version, np.random.default_rng(0))
+    return apply_decision(home, _store(home), name, version, decision).reason
 
 
 def _decide(
     home: Home, client: "MlflowClient", name: str, version: str, rolls_back: bool, as_json: bool
 ) -> None:
-    from moola_pipeline.evaluation.promotion import Ruling
-    from moola_pipeline.tracking.promotion_log import BY_HAND, apply_ruling
+    from moola_pipeline.evaluation.promotion import PromotionDecision
+    from moola_pipeline.tracking.promotion_log import BY_HAND, apply_decision
     from moola_pipeline.tracking.registry import champion_version, load_version
 
     before = champion_version(home, name)
@@ -175,8 +177,8 @@ def _decide(
     load_version(home, f"models:/{name}/{version}")
     reason = "restored in place of version " if rolls_back else "chosen in place of version "
     said = reason + before if before else "chosen: there was no champion"
-    entry = apply_ruling(
-        home, client, name, version, Ruling(True, "hand", before, BY_HAND, said, None, rolls_back)
+    entry = apply_decision(
+        home, client, name, version, PromotionDecision(True, "hand", before, BY_HAND, said, None, rolls_back)
     )
     facts = {"model": name, "version": version, "champion_before": entry.before, "changed": True}
     emit(facts, [f"models:/{name}/{version} is champion, before it was {entry.before or 'none'}"], as_json)
@@ -263,12 +265,12 @@ def _entry_line(entry: "Entry") -> str:
     )
 
 
-def _reign(one: "Reign") -> dict[str, Any]:
+def _champion_period(one: "ChampionPeriod") -> dict[str, Any]:
     until = iso_time(one.until) if one.until else None
     return {"version": one.version, "since": iso_time(one.since), "until": until, "reason": one.reason}
 
 
-def _reign_line(name: str, day: date, one: "Reign") -> str:
+def _champion_period_line(name: str, day: date, one: "ChampionPeriod") -> str:
     until = f"until {shown_time(one.until)} UTC" if one.until else "and still is"
     return (
         f"models:/{name}/{one.version} was champion on {day}: since {shown_time(one.since)} UTC, {until}; "

@@ -7,7 +7,7 @@ import click
 import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
-from moola_pipeline.bars.roll_proposals import Proposal, ProposalSettings, propose_rolls
+from moola_pipeline.bars.roll_proposals import ProposalSettings, RollProposal, propose_rolls
 from moola_pipeline.bars.rolls import add_rolls, registered_rolls, remove_rolls
 from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import read_manifest, registered_store
@@ -17,8 +17,8 @@ from moola_pipeline.cli.output import (
     iso_time,
     json_option,
     next_lines,
-    publish_table,
     require_out,
+    save_table,
     shown_time,
     writing,
 )
@@ -85,7 +85,7 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
     steps = []
     if out is not None and len(proposal.rolls):
         with writing("--out", out):
-            publish_table(out, proposal.rolls, None)
+            save_table(out, proposal.rolls, None)
         steps = [{"command": f"moola bars rolls add {out}"} | ACCEPT]
     elif len(proposal.rolls):
         steps = [
@@ -102,7 +102,9 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
     emit(facts, [*lines, *(next_lines(steps) if steps else ())], as_json)
 
 
-def _compared(proposal: Proposal, bars: pd.DataFrame, rolls: pd.DataFrame | None) -> dict[str, Any] | None:
+def _compared(
+    proposal: RollProposal, bars: pd.DataFrame, rolls: pd.DataFrame | None
+) -> dict[str, Any] | None:
     """How the proposal agrees with the registered rolls that lie between the first bar and the last."""
     if rolls is None:
         return None
@@ -127,7 +129,7 @@ def _compared_lines(compared: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _facts(proposal: Proposal) -> dict[str, Any]:
+def _facts(proposal: RollProposal) -> dict[str, Any]:
     rolls = proposal.rolls.to_dict("records")
     return {
         "rolls": [roll | {"time": iso_time(roll["time"])} for roll in rolls],
@@ -135,7 +137,7 @@ def _facts(proposal: Proposal) -> dict[str, Any]:
     }
 
 
-def _lines(proposal: Proposal, min_jump: float) -> list[str]:
+def _lines(proposal: RollProposal, min_jump: float) -> list[str]:
     if not len(proposal.rolls) and not proposal.unfound:
         return ["No rolls are proposed: the bars cover no span of 8 to 3 business days before an expiry."]
     lines = [_found_line(roll) for roll in proposal.rolls.to_dict("records")]

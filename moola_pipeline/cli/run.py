@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE, in_this_home
-from moola_pipeline.cli.options import asked_pipeline, choose_splits, market_options, split_options
+from moola_pipeline.cli.options import choose_splits, chosen_pipeline, market_options, split_options
 from moola_pipeline.cli.output import emit, json_option
-from moola_pipeline.cli.signals import insistent
+from moola_pipeline.cli.signals import exit_on_second_interrupt
 from moola_pipeline.errors import BadInput, IntegrityError, MoolaError
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
@@ -64,26 +64,26 @@ def run(
 
     home = Home.resolve()
     if profile == "study":
-        from moola_pipeline.cli.study import hold_study
+        from moola_pipeline.cli.study import lock_study
 
         if processes is not None or tf32:
             raise BadInput(
                 "--processes and --tf32 are for profiles that train a model, got study. Leave them out."
             )
-        with alone_in(home):
-            hold_study(home, market, scenario, device, force, as_json)
+        with exclusive_run(home):
+            lock_study(home, market, scenario, device, force, as_json)
         return
     prepare_instance(home)
     quiet_libraries()
     started = time.monotonic()
-    from moola_pipeline.resources.instance import await_runs, await_slots, release_abandoned
+    from moola_pipeline.resources.instance import await_runs, await_slots, release_stale_runs
     from moola_pipeline.resources.pipeline import Pipeline
     from moola_pipeline.staleness.plan import everything, plan
     from moola_pipeline.tracking.recorded_files import prove_champion
 
-    with alone_in(home), open_instance(home) as instance:
+    with exclusive_run(home), open_instance(home) as instance:
         # Bars or labels added while it works must not turn the rest of a run to another market.
-        chosen = _resolved(Pipeline(**asked_pipeline(profile, market, scenario)))
+        chosen = _resolved(Pipeline(**chosen_pipeline(profile, market, scenario)))
         pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
         split = choose_splits(home, pipeline.chosen_market(), rolling, **ends)
         steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)
@@ -92,7 +92,7 @@ def run(
             _show_plan(pipeline, steps)
             if split is not None:
                 click.echo(f"split {split.shown}, from now on in this home")
-        release_abandoned(instance)
+        release_stale_runs(instance)
         if stale:
             await_runs(instance, lambda line: click.echo(line, err=True))
             await_slots(instance, lambda line: click.echo(line, err=True))
@@ -109,7 +109,7 @@ def _resolved(pipeline: "Pipeline") -> dict[str, str]:
 
 
 @contextmanager
-def alone_in(home: Home) -> Iterator[None]:
+def exclusive_run(home: Home) -> Iterator[None]:
     """Hold the home's run lock; wait, and say so, while a run, verify, backup or restore is at work."""
     from filelock import Timeout
 
@@ -184,7 +184,7 @@ def _materialize(
     # unlike train_job, it does not try again: a person waits, and wants to know at once
     job = defs.resolve_implicit_global_asset_job_def().with_hooks({keep_exception})
     try:
-        with insistent():
+        with exit_on_second_interrupt():
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(asset) for asset in assets],
@@ -252,14 +252,14 @@ def _fault(raised: dict[str, BaseException]) -> Exception:
 def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:
     from moola_pipeline.cli.report import read_report
     from moola_pipeline.report.html import summary_lines
-    from moola_pipeline.storage.remote_stores import tracking_elsewhere
+    from moola_pipeline.storage.remote_stores import remote_tracking_uri
     from moola_pipeline.tracking.runs import tracking_uri
 
     market = pipeline.chosen_market()
     data = read_report(pipeline.report_folder)
     page = pipeline.report_folder / "report.html"
     # An address elsewhere holds a password: it stays in the environment.
-    uri = None if tracking_elsewhere() else tracking_uri(home)
+    uri = None if remote_tracking_uri() else tracking_uri(home)
     notebook = _notebook_lines(uri, market.model_name)
     model = _registered(home, pipeline)
     if as_json:
@@ -295,9 +295,9 @@ def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
     from moola_pipeline.storage.asset_checksums import prove
     from moola_pipeline.tracking.registry import champion_version
 
-    place = pipeline.place("registered_model")
-    prove(place)
-    kept = json.loads(place.with_suffix(".json").read_bytes())
+    path = pipeline.artifact_path("registered_model")
+    prove(path)
+    kept = json.loads(path.with_suffix(".json").read_bytes())
     name = pipeline.chosen_market().model_name
     return {"name": name, "version": kept["version"], "champion": champion_version(home, name)}
 

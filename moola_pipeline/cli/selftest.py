@@ -10,7 +10,7 @@ from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import MoolaError
 
 if TYPE_CHECKING:
-    from moola_pipeline.selftest.findings import Finding
+    from moola_pipeline.selftest.checks import SelftestCheck
 
 
 @click.command()
@@ -22,7 +22,7 @@ def selftest(context: click.Context, as_json: bool) -> None:
     Takes a minute or two and writes nothing: bars, labels and models of the home are not touched.
     """
     from moola_pipeline.resources.compute import Compute
-    from moola_pipeline.selftest.findings import selftest as run_selftest
+    from moola_pipeline.selftest.checks import selftest as run_selftest
 
     found = run_selftest(Compute().prepare(), _say)
     facts = {
@@ -30,17 +30,17 @@ def selftest(context: click.Context, as_json: bool) -> None:
         "seconds": round(found.seconds, 1),
         "device": found.device,
         "simulated": True,
-        "findings": [dataclasses.asdict(finding) for finding in found.findings],
+        "checks": [dataclasses.asdict(check) for check in found.checks],
     }
-    width = max(len(finding.name) for finding in found.findings)
+    width = max(len(check.name) for check in found.checks)
     lines = [
-        f"{'ok' if it.passed else 'FAIL':<4}  {it.name:<{width}}  {_measured(it)}" for it in found.findings
+        f"{'ok' if it.passed else 'FAIL':<4}  {it.name:<{width}}  {_measured(it)}" for it in found.checks
     ]
-    missed = sum(not finding.passed for finding in found.findings)
+    missed = sum(not check.passed for check in found.checks)
     verdict = (
         "Everything planted was found or caught."
         if not missed
-        else f"{missed} of {len(found.findings)} failed: scores of this installation cannot be trusted. "
+        else f"{missed} of {len(found.checks)} failed: scores of this installation cannot be trusted. "
         "Run: moola doctor"
     )
     closing = f"{verdict} SIMULATED market, {found.device}, {found.seconds:.0f} s."
@@ -48,8 +48,8 @@ def selftest(context: click.Context, as_json: bool) -> None:
     context.exit(0 if found.passed else MoolaError.exit_code)
 
 
-def _measured(finding: "Finding") -> str:
-    return f"{finding.value:+.2f} ({finding.expected})  {finding.detail}"
+def _measured(check: "SelftestCheck") -> str:
+    return f"{check.value:+.2f} ({check.expected})  {check.detail}"
 
 
 def _say(step: str) -> None:

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE_SECONDS = 4.0
+TIMEOUT_SECONDS = 4.0
 """How long the work may take to end by itself; each asset then closes its MLflow run."""
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def insistent(patience_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
+def exit_on_second_interrupt(patience_seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
     """Send SIGINT or SIGTERM, once it has come, again and again until the work inside has ended.
 
     Whatever handler takes or drops the signal, the interpreter notes each in a pipe of ours. Where

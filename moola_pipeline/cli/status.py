@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.options import asked_pipeline, market_options
+from moola_pipeline.cli.options import chosen_pipeline, market_options
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
 from moola_pipeline.storage.home import Home
 
@@ -29,7 +29,7 @@ def status(profile: str, market: str, scenario: str | None, as_json: bool) -> No
 
     quiet_libraries()
     home = Home.resolve()
-    pipeline = Pipeline(**asked_pipeline(profile, market, scenario))
+    pipeline = Pipeline(**chosen_pipeline(profile, market, scenario))
     if lacking := _lacking(home, market, scenario):
         emit(
             {"home": str(home.root), "lacks": lacking["lacks"], "next": lacking["next"]},

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moola_pipeline.cli.options import asked_pipeline, market_options
+from moola_pipeline.cli.options import chosen_pipeline, market_options
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.errors import MissingArtifact
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.instrument_data import Market
+    from moola_pipeline.instrument_data import InstrumentData
     from moola_pipeline.report.study_results import StudyResults
     from moola_pipeline.settings import StudySettings
     from moola_pipeline.studies.pretraining_study import Progress, Study
@@ -29,7 +29,7 @@ LABEL_SOURCES = ("bars.validation", "labels.train", "labels.validation")
 def study(profile: str, market: str, scenario: str | None, as_json: bool) -> None:
     """Show the table of the last pretraining study of a market; `moola run --profile study` holds one."""
     from moola_pipeline.report.study_results import fits, read_study
-    from moola_pipeline.staleness.data_digests import read_sources
+    from moola_pipeline.staleness.data_digests import read_data_digests
 
     home = Home.resolve()
     chosen = _market(home, profile, market, scenario)
@@ -38,11 +38,11 @@ def study(profile: str, market: str, scenario: str | None, as_json: bool) -> Non
         raise MissingArtifact(
             "A study must have been held, but there is none. Run: moola run --profile study"
         )
-    fitting = fits(held, read_sources(chosen).digests)
+    fitting = fits(held, read_data_digests(chosen).digests)
     _show(held, fitting, as_json)
 
 
-def hold_study(
+def lock_study(
     home: Home, market: str, scenario: str | None, device: str, force: bool, as_json: bool
 ) -> None:
     """Compute what the study of a market still lacks, keep its table and show it.
@@ -59,7 +59,7 @@ def hold_study(
     from moola_pipeline.report.study_results import STUDY_FILE
     from moola_pipeline.resources.compute import Compute
     from moola_pipeline.settings import PROFILES
-    from moola_pipeline.storage.checksums import publish_record
+    from moola_pipeline.storage.checksums import write_checksummed
 
     chosen, settings = _market(home, "study", market, scenario), PROFILES["study"].study
     folder = home.studies / chosen.name
@@ -69,23 +69,23 @@ def hold_study(
     told = _Told()
 
     def keep(cells: "list[Cell]") -> None:
-        publish_record(folder / STUDY_FILE, _results(chosen, prepared, cells).model_dump(mode="json"))
+        write_checksummed(folder / STUDY_FILE, _results(chosen, prepared, cells).model_dump(mode="json"))
 
     cells = prepared.run(told.progress, keep)
     _show(_results(chosen, prepared, cells), True, as_json)
 
 
-def _market(home: Home, profile: str, market: str, scenario: str | None) -> "Market":
+def _market(home: Home, profile: str, market: str, scenario: str | None) -> "InstrumentData":
     from moola_pipeline.resources.pipeline import Pipeline
 
-    return Pipeline(**asked_pipeline(profile, market, scenario)).chosen_market()
+    return Pipeline(**chosen_pipeline(profile, market, scenario)).chosen_market()
 
 
-def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Study":
+def _prepared(market: "InstrumentData", settings: "StudySettings", device: str) -> "Study":
     from moola_pipeline.labels.placement import split_labels
     from moola_pipeline.labels.spans import labeled_windows
     from moola_pipeline.labels.splits import resolve_dates, training_rows_end
-    from moola_pipeline.staleness.data_digests import read_sources
+    from moola_pipeline.staleness.data_digests import read_data_digests
     from moola_pipeline.staleness.fingerprints import code_digests
     from moola_pipeline.studies.pretraining_study import Origin, Study
     from moola_pipeline.studies.store import CELL_CODE, ENCODER_CODE, Store
@@ -94,7 +94,7 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
     from moola_pipeline.windows.market_arrays import MarketArrays
 
     table = market.bars()
-    digests = read_sources(market).digests
+    digests = read_data_digests(market).digests
     labels = split_labels(market.labels(), table, market.splits).frame
     arrays = MarketArrays.from_table(table, market.instrument.tick_points)
     train, validation = (labeled_windows(labels, split) for split in ("train", "validation"))
@@ -114,7 +114,7 @@ def _prepared(market: "Market", settings: "StudySettings", device: str) -> "Stud
     )
 
 
-def _results(market: "Market", study: "Study", cells: "list[Cell]") -> "StudyResults":
+def _results(market: "InstrumentData", study: "Study", cells: "list[Cell]") -> "StudyResults":
     import numpy as np
 
     from moola_pipeline.report.study_results import StudyResults
@@ -122,7 +122,7 @@ def _results(market: "Market", study: "Study", cells: "list[Cell]") -> "StudyRes
     from moola_pipeline.studies.store import content_key
     from moola_pipeline.studies.summary import study_rows
 
-    validation, settings = study.ground.validation, study.settings
+    validation, settings = study.data.validation, study.settings
     return StudyResults(
         market=market.name,
         simulated=market.simulated,

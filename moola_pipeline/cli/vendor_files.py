@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from moola_pipeline.bars.manifest import AddedBars
-from moola_pipeline.bars.quality import Review
+from moola_pipeline.bars.quality import BarReview
 from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.bars.vendor import FORMATS, STAMPS, VendorBars, VendorOptions, column_mapping
@@ -62,7 +62,7 @@ SHOWN_MOST = 3
 DUPLICATE = "exact duplicate"
 
 
-def added_facts(store: BarStore, path: Path, added: AddedBars, review: Review) -> dict[str, Any]:
+def added_facts(store: BarStore, path: Path, added: AddedBars, review: BarReview) -> dict[str, Any]:
     """All that is known of an added file, for a program."""
     entry, bars, missing = added.entry, added.bars, review.missing
     return {
@@ -95,7 +95,7 @@ def added_facts(store: BarStore, path: Path, added: AddedBars, review: Review) -
     }
 
 
-def added_lines(store: BarStore, path: Path, added: AddedBars, review: Review) -> Iterator[str]:
+def added_lines(store: BarStore, path: Path, added: AddedBars, review: BarReview) -> Iterator[str]:
     """The same for a person, with the longest lists cut."""
     entry, bars = added.entry, added.bars
     name = "" if entry.file == path.name else f" as {entry.file}"
@@ -170,7 +170,7 @@ def _quarantine(store: BarStore, added: AddedBars) -> str | None:
     return str(store.quarantined(added.entry).relative_to(store.root.parents[1]))
 
 
-def _missing(review: Review) -> str:
+def _missing(review: BarReview) -> str:
     missing = review.missing
     outside = f"; {missing.outside:,} bars outside the calendar's sessions" if missing.outside else ""
     if not missing.minutes:
@@ -183,7 +183,7 @@ def _missing(review: Review) -> str:
     )
 
 
-def _spikes(review: Review) -> str:
+def _spikes(review: BarReview) -> str:
     largest = sorted(review.spikes, key=lambda spike: -spike.points)[:SHOWN_MOST]
     listed = ", ".join(f"{shown_time(spike.timestamp)} ({spike.points:g} points)" for spike in largest)
     return f"{len(review.spikes):,} flagged and kept, largest {listed}"

@@ -12,9 +12,9 @@ from moola_pipeline.cli.output import (
     TABLE_SUFFIXES,
     emit,
     json_option,
-    publish_table,
     records,
     require_out,
+    save_table,
     writing,
 )
 from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line, rolls_option
@@ -80,7 +80,7 @@ def zigzag(
     rows = records(listed)
     if out is not None:
         with writing("--out", out):
-            publish_table(out, listed, rows)
+            save_table(out, listed, rows)
     if plot is not None and drawn is not None:
         with writing("--plot", plot):
             _draw(plot, bars, swings, drawn, f"{file.name}, session {drawn}, zigzag k = {k:g}, ATR({atr})")
@@ -150,12 +150,12 @@ def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str
 
     from moola_pipeline.inference.plots import draw_session, draw_swings
     from moola_pipeline.plotting import picture_file
-    from moola_pipeline.storage.atomic_write import publish_bytes
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     drawn = bars.loc[bars["session"].to_numpy() == np.datetime64(session)]
     figure, axes = draw_session(drawn, title)
     draw_swings(axes, drawn, swings.loc[swings["time"].isin(drawn["timestamp"])])
-    publish_bytes(plot, picture_file(figure, plot.suffix))
+    atomic_write_bytes(plot, picture_file(figure, plot.suffix))
 
 
 def _lines(shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot: Path | None) -> list[str]:

@@ -10,7 +10,7 @@ from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.expansion_models import train_expansion_models
-from moola_pipeline.training.parallel import Promised, side_by_side
+from moola_pipeline.training.parallel import LazyResult, run_in_parallel
 from moola_pipeline.training.settings import FinetuneSettings
 
 FRESH_SEED = 104_729
@@ -27,7 +27,7 @@ def fresh_networks(
     device: str,
     workers: int,
     on_epoch: Callable[[str, int, dict[str, float]], None] = lambda name, seed, entry: None,
-) -> Iterator[dict[str, Promised[dict[int, ExpansionModel]]]]:
+) -> Iterator[dict[str, LazyResult[dict[int, ExpansionModel]]]]:
     """Fine-tune from random encoder weights, everything else as in the model, beside what the block does.
 
     UNTRAINED trains the heads alone, on the labels alone (no teacher reaches its encoder either), for
@@ -59,7 +59,7 @@ def fresh_networks(
         for name, seeds in wanted.items()
         if seeds
     }
-    with side_by_side(list(works.values()), workers) as promised:
+    with run_in_parallel(list(works.values()), workers) as promised:
         yield dict(zip(works, promised, strict=True))
 
 
@@ -74,6 +74,6 @@ def _train_fresh(
     fresh = copy.deepcopy(encoder)
     initialize(fresh, FRESH_SEED)
     if frozen:
-        settings = settings.model_copy(update={"frozen_epochs": settings.epochs, "taught_windows": 0})
+        settings = settings.model_copy(update={"frozen_epochs": settings.epochs, "distill_windows": 0})
     trained = train_expansion_models(fresh, data, settings, device, on_epoch)
     return {seed: one.model for seed, one in trained.items()}

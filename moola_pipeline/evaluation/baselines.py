@@ -19,7 +19,7 @@ from moola_pipeline.evaluation.minirocket import MiniRocket
 from moola_pipeline.metrics.definitions import N_TYPES, aucpr_retracement
 from moola_pipeline.windows.context import summaries
 
-TYPE_PEERS = (
+TYPE_BASELINES = (
     "logistic_45_closes",
     "extra_trees_45_closes",
     "minirocket_45_closes",
@@ -38,7 +38,7 @@ PENALTIES = np.logspace(-3, 3, 10)
 """Of the ridge behind MiniRocket, as its authors choose them."""
 
 
-class Seen(NamedTuple):
+class BaselineInputs(NamedTuple):
     """What peers see of n expansions.
 
     Attributes:
@@ -55,13 +55,13 @@ class _Judge(Protocol):
 
 
 @dataclass(frozen=True)
-class TypePeer:
+class TypeBaseline:
     """A fitted peer: what it sees of an expansion, and the classifier that judges it."""
 
     name: str
     judge: _Judge
 
-    def predict_proba(self, seen: Seen) -> np.ndarray:
+    def predict_proba(self, seen: BaselineInputs) -> np.ndarray:
         """P(retracement): (n,) float64; of MiniRocket's ridge a score in [0, 1], no probability."""
         inputs = _inputs(self.name, seen)
         return self.judge.probabilities(inputs) if len(inputs) else np.empty(0)
@@ -85,11 +85,13 @@ class _Convolved:
         return np.clip((1 + np.asarray(margin)) / 2, 0, 1)
 
 
-def fit_type_peer(name: str, seen: Seen, y: np.ndarray, rng: np.random.Generator) -> TypePeer:
+def fit_type_baseline(
+    name: str, seen: BaselineInputs, y: np.ndarray, rng: np.random.Generator
+) -> TypeBaseline:
     """Fit a peer on training expansions; its choices are made on blocks of time inside them.
 
     Args:
-        name: One of TYPE_PEERS.
+        name: One of TYPE_BASELINES.
         seen: Of n expansions in order of time.
         y: (n,) class numbers.
         rng: Seeds the trees.
@@ -97,20 +99,20 @@ def fit_type_peer(name: str, seen: Seen, y: np.ndarray, rng: np.random.Generator
     Raises:
         ValueError: If the name is unknown or there is only one class.
     """
-    if name not in TYPE_PEERS:
-        raise ValueError(f"a peer must be one of {', '.join(TYPE_PEERS)}, got {name}")
+    if name not in TYPE_BASELINES:
+        raise ValueError(f"a peer must be one of {', '.join(TYPE_BASELINES)}, got {name}")
     need_both_classes(y)
     inputs = _inputs(name, seen)
     if name.startswith("minirocket_"):
         transform = MiniRocket.fit(inputs)
         ridge = make_pipeline(StandardScaler(with_mean=False), RidgeClassifierCV(alphas=PENALTIES))
-        return TypePeer(name, _Convolved(transform, ridge.fit(transform(inputs), y)))
+        return TypeBaseline(name, _Convolved(transform, ridge.fit(transform(inputs), y)))
     flat = inputs.reshape(len(inputs), -1)
     if name.startswith("logistic_"):
-        return TypePeer(name, _Fitted(_logistic(flat, y)))
+        return TypeBaseline(name, _Fitted(_logistic(flat, y)))
     seed = int(rng.integers(2**31))
     trees = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
-    return TypePeer(name, _Fitted(trees.fit(flat, y)))
+    return TypeBaseline(name, _Fitted(trees.fit(flat, y)))
 
 
 def need_both_classes(y: np.ndarray) -> None:
@@ -123,7 +125,7 @@ def need_both_classes(y: np.ndarray) -> None:
         raise ValueError(f"training needs expansions of both types, got classes {np.unique(y).tolist()}")
 
 
-def _inputs(name: str, seen: Seen) -> np.ndarray:
+def _inputs(name: str, seen: BaselineInputs) -> np.ndarray:
     """(n, d), or (n, 45, channels) where a peer reads series."""
     if name.endswith("_own_inputs"):
         return seen.features

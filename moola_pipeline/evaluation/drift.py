@@ -12,14 +12,14 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SPLITS
 from moola_pipeline.metrics.drift import (
-    Finding,
+    DriftCheck,
     Reference,
+    check_calibration,
+    check_features,
+    check_rates,
+    check_type_mix,
     feature_shifts,
     fit_bins,
-    judge_calibration,
-    judge_features,
-    judge_mix,
-    judge_rates,
 )
 from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -30,8 +30,8 @@ REFERENCE = "reference"
 """Where the facts of a version keep it."""
 REFERENCE_SESSIONS = 60
 """Newest training sessions whose rates are the reference."""
-MOST_ROWS = 400_000
-FEWEST_COVERED_BARS = 200
+MAX_ROWS = 400_000
+MIN_COVERED_BARS = 200
 """A session with fewer has too few expansions to have a rate."""
 NAMES = {
     "feature_drift": "Each feature of the new bars lies as in training (population stability).",
@@ -56,14 +56,14 @@ def reference_of(
 
     Rates are those of the newest training sessions, in which the version has been trained.
     """
-    from moola_pipeline.inference.hindsight import annotate_new
+    from moola_pipeline.inference.hindsight import predict_new
 
-    rows = np.flatnonzero(market.warm[:training_end])[-MOST_ROWS:]
+    rows = np.flatnonzero(market.warm[:training_end])[-MAX_ROWS:]
     edges, shares = fit_bins(market.features[rows], list(FEATURE_NAMES))
     session = market.session[:training_end]
     first = np.searchsorted(session, np.unique(session)[-REFERENCE_SESSIONS:][0])
     recent = market.rows(int(first), training_end)  # features start afresh with each session
-    marks = annotate_new(model, recent, 0, "").expansions
+    marks = predict_new(model, recent, 0, "").expansions
     types = labeled_windows(labels, SPLITS[1]).spans.type
     share = float((types == TYPES.index("retracement")).mean()) if len(types) else 0.0
     return Reference(
@@ -83,7 +83,7 @@ def session_rates(marks: pd.DataFrame, market: MarketArrays) -> Rates:
     covered = np.bincount(number, weights=~uncovered(market.segment), minlength=len(days))
     row = market.times.searchsorted(pd.DatetimeIndex(marks["started_at"]))
     found = np.bincount(number[row], minlength=len(days))
-    enough = covered >= FEWEST_COVERED_BARS
+    enough = covered >= MIN_COVERED_BARS
     return Rates([str(day) for day in days[enough]], 100 * found[enough] / covered[enough])
 
 
@@ -91,7 +91,7 @@ def session_rates(marks: pd.DataFrame, market: MarketArrays) -> Rates:
 class Drift:
     """The findings, and their picture as svg; `picture` is empty where nothing could be compared."""
 
-    findings: list[Finding]
+    findings: list[DriftCheck]
     shifts: dict[str, float]
     rates: Rates
     picture: bytes
@@ -108,7 +108,7 @@ class Drift:
 def no_drift(why: str) -> Drift:
     """Where nothing can be compared, every check says so and passes."""
     nan = float("nan")
-    return Drift([Finding(name, True, nan, nan, why) for name in NAMES], {}, Rates([], np.empty(0)), b"")
+    return Drift([DriftCheck(name, True, nan, nan, why) for name in NAMES], {}, Rates([], np.empty(0)), b"")
 
 
 def compare(
@@ -139,22 +139,22 @@ def compare(
     rates = session_rates(marks, new)
     is_retracement = windows.spans.type == TYPES.index("retracement")
     findings = [
-        judge_features(shifts, len(values)),
-        judge_rates(reference, rates.rate),
-        judge_mix(reference, marks["p_retracement"].to_numpy(float), rng),
-        judge_calibration(is_retracement, p_retracement, rng),
+        check_features(shifts, len(values)),
+        check_rates(reference, rates.rate),
+        check_type_mix(reference, marks["p_retracement"].to_numpy(float), rng),
+        check_calibration(is_retracement, p_retracement, rng),
     ]
     figure = drift_figure(shifts, reference, rates.session, rates.rate)
     return Drift(findings, shifts, rates, picture_file(figure, ".svg"))
 
 
-def known_reference(facts: Mapping[str, Any]) -> Reference | None:
+def load_reference(facts: Mapping[str, Any]) -> Reference | None:
     """The reference among the facts of a version; None for one registered before there was any."""
     held = facts.get(REFERENCE)
     return Reference.model_validate(held) if held else None
 
 
-def _plain(one: Finding) -> dict[str, Any]:
+def _plain(one: DriftCheck) -> dict[str, Any]:
     numbers = {
         name: value if value == value else None
         for name, value in (("value", one.value), ("limit", one.limit))

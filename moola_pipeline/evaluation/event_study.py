@@ -5,9 +5,9 @@ import pandas as pd
 
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.metrics.bootstrap import resample
-from moola_pipeline.metrics.breakdowns import Labeled
+from moola_pipeline.metrics.breakdowns import LabeledStarts
 from moola_pipeline.metrics.matching import in_core
-from moola_pipeline.metrics.scores import Ground
+from moola_pipeline.metrics.scores import ResampledWindows
 from moola_pipeline.report.data import MeanPath
 from moola_pipeline.windows.context import BARS_BEFORE_START
 
@@ -16,7 +16,11 @@ BARS = np.arange(-BARS_BEFORE_START, BARS_AFTER_START + 1)
 
 
 def event_study(
-    ground: Ground, labeled: Labeled, events: pd.DataFrame, close: np.ndarray, atr: np.ndarray
+    resampled: ResampledWindows,
+    labeled: LabeledStarts,
+    events: pd.DataFrame,
+    close: np.ndarray,
+    atr: np.ndarray,
 ) -> list[MeanPath]:
     """Mean paths of each type, as labeled and as predicted, with 95 % intervals by session.
 
@@ -30,13 +34,13 @@ def event_study(
         One path for each type and source that has an expansion in bars 30-74.
     """
     events = events.loc[in_core(events)]
-    window = pd.Index(ground.window_ids).get_indexer(events["window_id"].to_numpy())
+    window = pd.Index(resampled.window_ids).get_indexer(events["window_id"].to_numpy())
     sources = {
         "labeled": (
             labeled.row,
             labeled.direction,
-            ground.windows.spans.type,
-            ground.windows.spans.window,
+            resampled.windows.spans.type,
+            resampled.windows.spans.window,
         ),
         "predicted": (*(events[name].to_numpy(np.int64) for name in ("row", "direction", "type")), window),
     }
@@ -46,7 +50,7 @@ def event_study(
             mine = types == kind
             if mine.any():
                 moves = paths_around(close, atr, row[mine], direction[mine])
-                weights = ground.window_weights[:, windows[mine]]
+                weights = resampled.window_weights[:, windows[mine]]
                 paths.append(_mean_path(name, source, moves, weights))
     return paths
 

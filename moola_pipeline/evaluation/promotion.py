@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES
-from moola_pipeline.metrics.scores import make_ground, score_types
+from moola_pipeline.metrics.scores import resample_windows, score_types
 from moola_pipeline.report.data import Check
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 MARGIN = 0.02
 """Type F1 by which a challenger may at most be worse than the champion."""
-LEAST_SESSIONS = 20
+MIN_SESSIONS = 20
 """Resampled sessions say too little when they are few: a challenger that is worse by the whole margin
 was promoted in 27 of 100 trials on 5 sessions, in 8 on 10, in 5 on 20 (2.5 are meant)."""
-LEAST_OF_EACH_TYPE = 10
+MIN_OF_EACH_TYPE = 10
 """F1 is macro: a type with fewer expansions moves it by more than the margin with every single answer."""
 RULE = (
     f"on labeled windows that neither version has seen, the paired 95 % interval of challenger minus "
     f"champion lies above -{MARGIN} type F1 ({N_RESAMPLES:,} resamples of sessions, at least "
-    f"{LEAST_SESSIONS} sessions and {LEAST_OF_EACH_TYPE} expansions of each type), and no check fails"
+    f"{MIN_SESSIONS} sessions and {MIN_OF_EACH_TYPE} expansions of each type), and no check fails"
 )
 FIRST_RULE = "the first champion of a model needs every integrity check passed, and nothing else"
 _UNSEEN = "unseen"
@@ -49,7 +49,7 @@ class Difference(BaseModel):
 
 
 @dataclass(frozen=True)
-class Ruling:
+class PromotionDecision:
     """What was decided on a version.
 
     Attributes:
@@ -87,32 +87,34 @@ class Contender:
     last_bar_seen: pd.Timestamp
 
 
-def rule_on_first(checks: Mapping[str, Check]) -> Ruling:
+def decide_first_version(checks: Mapping[str, Check]) -> PromotionDecision:
     """Where there is no champion."""
     failed = _failed(checks, integrity_only=True)
     if failed:
         reason = f"there is no champion, but an integrity check of this run failed ({', '.join(failed)})"
-        return Ruling(False, "rule", None, FIRST_RULE, reason)
-    return Ruling(True, "rule", None, FIRST_RULE, "there was no champion and every integrity check passed")
+        return PromotionDecision(False, "rule", None, FIRST_RULE, reason)
+    return PromotionDecision(
+        True, "rule", None, FIRST_RULE, "there was no champion and every integrity check passed"
+    )
 
 
-def rule_on_lost(version: str, champion: str, fault: str) -> Ruling:
+def decide_lost_champion(version: str, champion: str, fault: str) -> PromotionDecision:
     """Where the champion cannot be loaded: nothing can be compared, so nothing moves by itself."""
     reason = (
         f"version {champion} stays champion, but it cannot be compared: {fault.rstrip('.')}; "
         f"or choose by hand: moola registry promote {version}"
     )
-    return Ruling(False, "rule", champion, RULE, reason)
+    return PromotionDecision(False, "rule", champion, RULE, reason)
 
 
-def rule_on(
+def decide_promotion(
     challenger: Contender,
     champion: Contender,
     checks: Mapping[str, Check],
     market: MarketArrays,
     labels: pd.DataFrame,
     rng: np.random.Generator,
-) -> Ruling:
+) -> PromotionDecision:
     """Compare a challenger with the champion by RULE.
 
     Args:
@@ -124,12 +126,12 @@ def rule_on(
     """
     old, new = champion.version, challenger.version
     if old == new:
-        return Ruling(False, "rule", old, RULE, f"version {old} is champion already")
+        return PromotionDecision(False, "rule", old, RULE, f"version {old} is champion already")
     last_seen = max(challenger.last_bar_seen, champion.last_bar_seen)
     unseen = unseen_windows(market, labels, last_seen)
     if lacking := _too_few(unseen):
         reason = f"version {old} stays champion: behind {last_seen:%Y-%m-%d} lie only {lacking}"
-        return Ruling(False, "rule", old, RULE, reason)
+        return PromotionDecision(False, "rule", old, RULE, reason)
     found = compare(challenger.model, champion.model, market, unseen, rng)
     said = f"challenger minus champion {in_figures(found)}"
     failed = _failed(checks, integrity_only=False)
@@ -138,9 +140,9 @@ def rule_on(
     faults += [f"a check failed ({', '.join(failed)})"] if failed else []
     if faults:
         reason = f"version {old} stays champion: {' and '.join(faults)}; {said}"
-        return Ruling(False, "rule", old, RULE, reason, found)
+        return PromotionDecision(False, "rule", old, RULE, reason, found)
     reason = f"version {new} is no worse than version {old} by more than {MARGIN}; {said}"
-    return Ruling(True, "rule", old, RULE, reason, found)
+    return PromotionDecision(True, "rule", old, RULE, reason, found)
 
 
 def unseen_windows(market: MarketArrays, labels: pd.DataFrame, last_bar_seen: pd.Timestamp) -> LabeledWindows:
@@ -162,9 +164,9 @@ def compare(
     rng: np.random.Generator,
 ) -> Difference:
     """Type F1 of the challenger minus that of the champion, resampled together by session."""
-    ground = make_ground(windows, N_RESAMPLES, rng)
+    resampled = resample_windows(windows, N_RESAMPLES, rng)
     new, old = (
-        score_types(ground, _p_retracement(one, market, windows))["type_f1_macro"]
+        score_types(resampled, _p_retracement(one, market, windows))["type_f1_macro"]
         for one in (challenger, champion)
     )
     found = new.minus(old).interval
@@ -189,12 +191,12 @@ def _p_retracement(model: "ExpansionModel", market: MarketArrays, windows: Label
 def _too_few(windows: LabeledWindows) -> str | None:
     kinds = np.bincount(windows.spans.type, minlength=len(TYPES))
     sessions = len(np.unique(windows.session[windows.spans.window]))
-    if sessions >= LEAST_SESSIONS and kinds.min() >= LEAST_OF_EACH_TYPE:
+    if sessions >= MIN_SESSIONS and kinds.min() >= MIN_OF_EACH_TYPE:
         return None
     held = " and ".join(f"{n} {kind}" for n, kind in zip(kinds, TYPES, strict=True))
     return (
         f"{held} expansions in {sessions} sessions that neither version has seen, at least "
-        f"{LEAST_OF_EACH_TYPE} of each type in {LEAST_SESSIONS} sessions are needed"
+        f"{MIN_OF_EACH_TYPE} of each type in {MIN_SESSIONS} sessions are needed"
     )
 
 

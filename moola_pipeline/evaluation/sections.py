@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from moola_pipeline.evaluation.event_study import event_study
 from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
-from moola_pipeline.evaluation.test_set import Trial, seen_in
+from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
@@ -98,8 +98,13 @@ def as_scores(scored: Scored) -> dict[str, Score]:
     return {name: Score.model_validate(one.interval) for name, one in scored.items()}
 
 
+def as_tables(scored: Mapping[str, Scored]) -> dict[str, dict[str, Score]]:
+    """The scores of several methods as the report writes them."""
+    return {name: as_scores(one) for name, one in scored.items()}
+
+
 def details_of(
-    trial: Trial,
+    test_set: LabeledTestSet,
     judged: EvaluatedModel,
     served: int,
     train: LabeledWindows,
@@ -116,12 +121,12 @@ def details_of(
         labels: The labeled frame with splits.
         rng: Of the null's permutations.
     """
-    ground, answers = trial.ground, judged.answers
-    by_way = break_down(ground, trial.labeled, list(answers.values()), trial.market.times)
-    y = ground.windows.spans.type
-    seen, asked = seen_in(trial, train), seen_in(trial, ground.windows)
-    null: Interval = permuted_training(ground, seen, train.spans.type, asked, rng)
-    closes, atr = trial.market.prices[:, 3], trial.market.atr
+    resampled, answers = test_set.resampled, judged.answers
+    by_way = break_down(resampled, test_set.labeled, list(answers.values()), test_set.market.times)
+    y = resampled.windows.spans.type
+    seen, asked = baseline_inputs(test_set, train), baseline_inputs(test_set, resampled.windows)
+    null: Interval = permuted_training(resampled, seen, train.spans.type, asked, rng)
+    closes, atr = test_set.market.prices[:, 3], test_set.market.atr
     return Details(
         breakdowns={
             way: {group: as_scores(scored) for group, scored in groups.items()}
@@ -139,7 +144,7 @@ def details_of(
             name: [scored[name].estimate for scored in judged.by_seed.values()] for name in judged.scores
         },
         class_mix=class_mix(labels),
-        event_study=event_study(ground, trial.labeled, answers[served].events, closes, atr),
+        event_study=event_study(resampled, test_set.labeled, answers[served].events, closes, atr),
         delay_curve={
             wait: Score.model_validate(judged.scores[name].interval)
             for wait in WAITS
@@ -165,22 +170,22 @@ def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
 
 
 def not_measured(
-    details: Details, ceiling: Scored, before: PreviousRun | None, fresh: Container[str]
+    details: Details, second_pass: Scored, before: PreviousRun | None, ablations: Container[str]
 ) -> dict[str, str]:
     """What the report leaves out, and why.
 
     Args:
         details: As far as they are filled.
-        ceiling: Empty where there is no second pass.
+        second_pass: Empty where there is no second pass.
         before: The last report.
-        fresh: Networks trained without pretraining.
+        ablations: Names of the ablations that were scored.
     """
     reasons = {
         "delay_curve": (not details.delay_curve, NOT_LIVE),
         "learning_curve": (not details.learning_curve, NO_STUDY),
-        "ceiling": (not ceiling, NO_SECOND_PASS),
+        "second_pass": (not second_pass, NO_SECOND_PASS),
         "previous": (before is None, FIRST_REPORT),
-        "scratch": ("scratch" not in fresh, NO_SCRATCH),
+        "scratch": ("scratch" not in ablations, NO_SCRATCH),
     }
     return {name: why for name, (missing, why) in reasons.items() if missing}
 
@@ -257,8 +262,13 @@ def labels_note(labels: pd.DataFrame, simulated: bool, scenario: str = "none") -
 def flat_metrics(data: ReportData) -> dict[str, float]:
     """All scores and their bounds under dotted names, for MLflow."""
     flat: dict[str, float] = {}
-    rivals = {**data.baselines, **data.peers, "ceiling": data.ceiling}
-    for prefix, scores in {"": data.metrics, **{f"{name}.": it for name, it in rivals.items()}}.items():
+    others = {
+        **data.trivial_baselines,
+        **data.baselines,
+        **data.ablations,
+        "second_pass": data.second_pass,
+    }
+    for prefix, scores in {"": data.metrics, **{f"{name}.": it for name, it in others.items()}}.items():
         for name, one in scores.items():
             for part in ("estimate", "low", "high"):
                 value = getattr(one, part)

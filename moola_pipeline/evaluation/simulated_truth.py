@@ -10,11 +10,11 @@ from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.sections import as_scores
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
-from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.metrics.breakdowns import ScoredPredictions
 from moola_pipeline.metrics.matching import pair_events
 from moola_pipeline.metrics.prior_shift import STRESS_SHARE, score_shifted
 from moola_pipeline.metrics.scores import (
-    Ground,
+    ResampledWindows,
     Scored,
     events_of,
     mean_scores,
@@ -30,7 +30,10 @@ MODEL, LABELS = "model", "labels"
 
 
 def against_truth(
-    ground: Ground, truth: pd.DataFrame, timestamps: pd.DatetimeIndex, answers: Sequence[Answers]
+    resampled: ResampledWindows,
+    truth: pd.DataFrame,
+    timestamps: pd.DatetimeIndex,
+    answers: Sequence[ScoredPredictions],
 ) -> dict[str, Scored]:
     """Score the model and the labels on what was planted in the windows.
 
@@ -48,9 +51,11 @@ def against_truth(
     Returns:
         MODEL and LABELS; no types where no labeled expansion was planted.
     """
-    planted = planted_windows(ground.windows, truth, timestamps)
-    known = Ground(planted, ground.window_weights[:, planted.spans.window], ground.window_weights)
-    labeled = events_of(ground.windows)
+    planted = planted_windows(resampled.windows, truth, timestamps)
+    known = ResampledWindows(
+        planted, resampled.window_weights[:, planted.spans.window], resampled.window_weights
+    )
+    labeled = events_of(resampled.windows)
     scored = {
         MODEL: mean_scores([score_events(known, one.events) for one in answers]),
         LABELS: score_events(known, labeled),
@@ -58,14 +63,14 @@ def against_truth(
     which = pair_events(labeled, events_of(planted), typed=False)
     met = which >= 0
     if met.any():
-        hidden = replace(ground.windows.spans.select(met), type=planted.spans.type[which[met]])
+        hidden = replace(resampled.windows.spans.select(met), type=planted.spans.type[which[met]])
         told = replace(
-            ground,
-            windows=ground.windows._replace(spans=hidden),
-            event_weights=ground.event_weights[:, met],
+            resampled,
+            windows=resampled.windows._replace(spans=hidden),
+            event_weights=resampled.event_weights[:, met],
         )
         scored[MODEL] |= mean_scores([score_types(told, one.p_retracement[met]) for one in answers])
-        scored[LABELS] |= score_types(told, ground.windows.spans.type[met].astype(float))
+        scored[LABELS] |= score_types(told, resampled.windows.spans.type[met].astype(float))
     return scored
 
 
@@ -92,16 +97,21 @@ def planted_windows(
 
 
 def truth_scores(
-    ground: Ground, judged: EvaluatedModel, truth: pd.DataFrame | None, timestamps: pd.DatetimeIndex
+    resampled: ResampledWindows,
+    judged: EvaluatedModel,
+    truth: pd.DataFrame | None,
+    timestamps: pd.DatetimeIndex,
 ) -> dict[str, Scores]:
     """Scores of the model and of the labels on what was planted; empty where nothing was."""
     if truth is None:
         return {}
-    scored = against_truth(ground, truth, timestamps, list(judged.answers.values()))
+    scored = against_truth(resampled, truth, timestamps, list(judged.answers.values()))
     return {name: as_scores(one) for name, one in scored.items()}
 
 
-def prior_scores(ground: Ground, judged: EvaluatedModel, labels: pd.DataFrame) -> dict[str, Scores]:
+def prior_scores(
+    resampled: ResampledWindows, judged: EvaluatedModel, labels: pd.DataFrame
+) -> dict[str, Scores]:
     """Scores of P(retracement) with the prior of validation and with a re-estimated one.
 
     Both on the test expansions as they are, and weighed so that 23 % are retracements. Empty where
@@ -112,11 +122,11 @@ def prior_scores(ground: Ground, judged: EvaluatedModel, labels: pd.DataFrame) -
         labels: The labeled frame with splits; P(retracement) was calibrated on validation.
     """
     prior = float(np.mean(labeled_windows(labels, "validation").spans.type))
-    if not 0 < prior < 1 or len(set(ground.windows.spans.type.tolist())) < 2:
+    if not 0 < prior < 1 or len(set(resampled.windows.spans.type.tolist())) < 2:
         return {}
     probabilities = list(judged.probabilities.values())
     rows = {}
     for ending, share in (("", None), ("_at_23_percent", STRESS_SHARE)):
-        scored = score_shifted(ground, probabilities, prior, share)
+        scored = score_shifted(resampled, probabilities, prior, share)
         rows |= {f"{name}{ending}": as_scores(one) for name, one in scored.items()}
     return rows

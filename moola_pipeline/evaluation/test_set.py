@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from moola_pipeline.evaluation.baselines import Seen
+from moola_pipeline.evaluation.baselines import BaselineInputs
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.metrics.breakdowns import Labeled
-from moola_pipeline.metrics.scores import Ground
+from moola_pipeline.metrics.breakdowns import LabeledStarts
+from moola_pipeline.metrics.scores import ResampledWindows
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.windows.context import BARS_BEFORE_START, paths_before
@@ -17,7 +17,7 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 
 
 @dataclass(frozen=True)
-class Trial:
+class LabeledTestSet:
     """The test windows in their table of bars.
 
     Attributes:
@@ -26,28 +26,30 @@ class Trial:
     """
 
     market: MarketArrays
-    ground: Ground
+    resampled: ResampledWindows
 
     @property
-    def labeled(self) -> Labeled:
+    def labeled(self) -> LabeledStarts:
         """Where the labeled expansions lie."""
-        spans = self.ground.windows.spans
-        return Labeled(self.ground.windows.bar0[spans.window] + spans.start, spans.direction)
+        spans = self.resampled.windows.spans
+        return LabeledStarts(self.resampled.windows.bar0[spans.window] + spans.start, spans.direction)
 
 
-def seen_in(trial: Trial, windows: LabeledWindows) -> Seen:
+def baseline_inputs(test_set: LabeledTestSet, windows: LabeledWindows) -> BaselineInputs:
     """What peers see of the labeled expansions of windows."""
     rows = windows.bar0[windows.spans.window] + windows.spans.start
-    return seen_before(trial, rows, windows.spans.direction)
+    return baseline_inputs_before(test_set, rows, windows.spans.direction)
 
 
-def seen_before(trial: Trial, rows: np.ndarray, directions: np.ndarray) -> Seen:
+def baseline_inputs_before(
+    test_set: LabeledTestSet, rows: np.ndarray, directions: np.ndarray
+) -> BaselineInputs:
     """What peers see of the bars before these rows, turned so that the expansion points up."""
-    paths = paths_before(trial.market.prices[:, 3], trial.market.atr, rows, directions)
-    features = trial.market.features[np.asarray(rows)[:, None] + np.arange(-BARS_BEFORE_START, 0)]
+    paths = paths_before(test_set.market.prices[:, 3], test_set.market.atr, rows, directions)
+    features = test_set.market.features[np.asarray(rows)[:, None] + np.arange(-BARS_BEFORE_START, 0)]
     down = np.asarray(directions) < 0
     features[down] = mirrored(features[down])
-    return Seen(paths, features)
+    return BaselineInputs(paths, features)
 
 
 def oracle_span_probabilities(

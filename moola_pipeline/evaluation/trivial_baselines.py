@@ -8,7 +8,9 @@ from moola_pipeline.metrics.matching import may_match
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 
-def type_baselines(y: np.ndarray, onset: np.ndarray, onset_asked: np.ndarray) -> dict[str, np.ndarray]:
+def trivial_type_baselines(
+    y: np.ndarray, onset: np.ndarray, onset_asked: np.ndarray
+) -> dict[str, np.ndarray]:
     """P(retracement) of every baseline that cannot see a price.
 
     Args:
@@ -17,7 +19,7 @@ def type_baselines(y: np.ndarray, onset: np.ndarray, onset_asked: np.ndarray) ->
         onset_asked: (n,) the same of the expansions to judge.
 
     Returns:
-        (n,) per name of TYPE_BASELINES; `majority` is certain of training's larger class.
+        (n,) per name of TRIVIAL_TYPE_BASELINES; `majority` is certain of training's larger class.
 
     Raises:
         ValueError: If training holds only one class.

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from moola_pipeline.bars.cleaning import clean_bars, known_instrument
 from moola_pipeline.bars.columns import REQUIRED_ROLES
-from moola_pipeline.bars.raw import LARGEST_VOLUME, WHOLE_VOLUME
+from moola_pipeline.bars.raw import MAX_VOLUME, WHOLE_VOLUME
 from moola_pipeline.bars.schema import DATE_NAME, FRAME_NAMES, KNOWN_NAMES, PRICE_COLUMNS
 from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.table import build_table
@@ -122,7 +122,7 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 def _volumes(column: pd.Series) -> pd.Series:
     numbers = _numbers(column)
-    whole = (numbers.abs() < LARGEST_VOLUME) & (numbers == numbers.round())
+    whole = (numbers.abs() < MAX_VOLUME) & (numbers == numbers.round())
     odd = (numbers.notna() & ~whole).to_numpy(bool)
     if odd.any():
         raise BadInput(

@@ -75,7 +75,7 @@ def find_events(
     parts = []
     for first in range(0, len(bar0), CHUNK_WINDOWS):
         rows = bar0[first : first + CHUNK_WINDOWS]
-        proposals = propose(market.measure_spans(rows), model.rule)
+        proposals = propose(market.measure_spans(rows), model.proposer)
         reading = read_spans(model.classifier, market, rows, proposals, device)
         parts.append(_events(model.accept(proposals, reading), first))
     return pd.concat(parts, ignore_index=True) if parts else _nothing_decided()
@@ -98,7 +98,7 @@ def _events(found: FoundSpans, first_window: int) -> pd.DataFrame:
     )
 
 
-def annotate(
+def predict_expansions(
     model: ExpansionModel,
     table: pd.DataFrame,
     tick_points: float,
@@ -119,17 +119,17 @@ def annotate(
         model_version: Written into every row.
         device: Where the network runs.
     """
-    return annotate_new(model, MarketArrays.from_table(table, tick_points), 0, model_version, device)
+    return predict_new(model, MarketArrays.from_table(table, tick_points), 0, model_version, device)
 
 
-def annotate_new(
+def predict_new(
     model: ExpansionModel,
     market: MarketArrays,
     first_row: int,
     model_version: str,
     device: torch.device | str = "cpu",
 ) -> Predictions:
-    """Mark the expansions whose windows begin at `first_row` or later; otherwise as `annotate`."""
+    """Mark the expansions whose windows begin at `first_row` or later; otherwise as `predict_expansions`."""
     grows = last_grows(market.times)
     bar0, owned_from = scan_windows(market.segment, grows)
     asked = bar0 >= first_row
@@ -148,7 +148,7 @@ def annotate_new(
     return Predictions(expansions, stretches(new, missed), len(bar0), waiting)
 
 
-def nothing_found() -> Predictions:
+def no_expansions() -> Predictions:
     """An annotation without windows, its frames with their columns."""
     no_times = pd.DatetimeIndex([], tz="UTC").as_unit("ns")
     expansions = _expansion_rows(_nothing_decided(), np.empty(0, np.int64), no_times, "")

@@ -11,12 +11,12 @@ from moola_pipeline.inference.hindsight import (
     CHUNK_WINDOWS,
     HINDSIGHT,
     Predictions,
-    annotate,
     marked_rows,
+    predict_expansions,
     stretches,
 )
 from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
-from moola_pipeline.models.live import LiveDecisions, raised, read_live
+from moola_pipeline.models.live import LiveThresholds, raised_alarms, read_live
 from moola_pipeline.windows.dense import live_windows, unread_live
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
@@ -24,8 +24,8 @@ from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 LIVE = "live"
 
 
-def answering(mode: str) -> Callable[..., Predictions]:
-    """What marks a table in a mode: `annotate` or `annotate_live`.
+def predictor_of(mode: str) -> Callable[..., Predictions]:
+    """What marks a table in a mode: `predict_expansions` or `predict_live`.
 
     Args:
         mode: hindsight or live; empty for hindsight.
@@ -33,7 +33,7 @@ def answering(mode: str) -> Callable[..., Predictions]:
     Raises:
         BadInput: If it is another.
     """
-    answers = {HINDSIGHT: annotate, LIVE: annotate_live}
+    answers = {HINDSIGHT: predict_expansions, LIVE: predict_live}
     if (mode or HINDSIGHT) not in answers:
         raise BadInput(f"mode must be {' or '.join(answers)}, got {mode}. Choose one of them.")
     return answers[mode or HINDSIGHT]
@@ -65,26 +65,33 @@ def find_alarms(
     Raises:
         BadInput: If the model was not taught to answer live.
     """
-    live = live_decisions(model)
+    live = live_thresholds(model)
     parts = []
     for first in range(0, len(bar0), CHUNK_WINDOWS):
         rows = bar0[first : first + CHUNK_WINDOWS]
-        begun = read_live(model.classifier, market, rows, live.min_net_atr, device)
-        parts.append(begun._replace(window=begun.window + first))
+        candidates = read_live(model.classifier, market, rows, live.min_net_atr, device)
+        parts.append(candidates._replace(window=candidates.window + first))
     if not parts:
         return _answers(model, np.empty((7, 0)))
-    begun = type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    probability = sigmoid(live.scale * begun.begun + live.shift)
-    of_move = np.asarray(series)[begun.window]
+    candidates = type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    probability = sigmoid(live.scale * candidates.onset + live.shift)
+    of_move = np.asarray(series)[candidates.window]
     systems = []
     for wait in waits:
-        alarms = raised(begun, of_move, probability, live.thresholds[wait], wait)
-        chosen = of_move, begun.closed, begun.start, begun.direction, probability, begun.retracement
+        alarms = raised_alarms(candidates, of_move, probability, live.thresholds[wait], wait)
+        chosen = (
+            of_move,
+            candidates.closed,
+            candidates.start,
+            candidates.direction,
+            probability,
+            candidates.retracement,
+        )
         systems.append(np.stack([np.full(len(alarms), wait), *(column[alarms] for column in chosen)]))
     return _answers(model, np.concatenate(systems, axis=1))
 
 
-def annotate_live(
+def predict_live(
     model: ExpansionModel,
     table: pd.DataFrame,
     tick_points: float,
@@ -115,10 +122,10 @@ def annotate_live(
         BadInput: If the wait is none of WAITS, or the model was not taught to answer live.
     """
     market = MarketArrays.from_table(table, tick_points)
-    return annotate_live_new(model, market, 0, model_version, device, max_wait)
+    return predict_live_new(model, market, 0, model_version, device, max_wait)
 
 
-def annotate_live_new(
+def predict_live_new(
     model: ExpansionModel,
     market: MarketArrays,
     first_row: int,
@@ -126,10 +133,10 @@ def annotate_live_new(
     device: torch.device | str = "cpu",
     max_wait: int = MAX_WAIT,
 ) -> Predictions:
-    """The alarms raised at `first_row` or later; otherwise as `annotate_live`."""
+    """The alarms raised at `first_row` or later; otherwise as `predict_live`."""
     if max_wait not in WAITS:
         raise BadInput(f"max_wait must be one of {', '.join(map(str, WAITS))} bars, got {max_wait}.")
-    live_decisions(model, model_version)
+    live_thresholds(model, model_version)
     segment = market.segment
     bar0 = live_windows(segment)
     # An alarm before the first row may silence one after it, but only within a segment.
@@ -145,24 +152,24 @@ def annotate_live_new(
     )
 
 
-def live_decisions(model: ExpansionModel, model_version: str = "") -> LiveDecisions:
+def live_thresholds(model: ExpansionModel, model_version: str = "") -> LiveThresholds:
     """The decisions of live mode.
 
     Raises:
         BadInput: If the model was not taught to answer live.
     """
-    live = model.decisions.live
+    live = model.thresholds.live
     if live is None:
         raise BadInput(
             f"{f'version {model_version}' if model_version else 'the model'} must have been taught to "
-            "answer live, but it was not. Train one with taught_live_windows above 0, or ask in hindsight."
+            "answer live, but it was not. Train one with distill_live_windows above 0, or ask in hindsight."
         )
     return live
 
 
-def _answers(model: ExpansionModel, raised: np.ndarray) -> pd.DataFrame:
-    """Alarms with their types; `raised` is (7, n_alarms): see `find_alarms`, a logit of the type last."""
-    wait, series, closed, start, direction, probability, logits = raised
+def _answers(model: ExpansionModel, raised_alarms: np.ndarray) -> pd.DataFrame:
+    """Alarms with their types; `raised_alarms` is (7, n_alarms): see `find_alarms`, the type logit last."""
+    wait, series, closed, start, direction, probability, logits = raised_alarms
     calibrated, balanced = model.type_probabilities(logits)
     return pd.DataFrame(
         {
@@ -171,7 +178,7 @@ def _answers(model: ExpansionModel, raised: np.ndarray) -> pd.DataFrame:
             "closed": closed.astype(np.int64),
             "start": start.astype(np.int64),
             "direction": direction.astype(np.int8),
-            "type": (calibrated >= model.decisions.retracement_threshold).astype(np.int64),
+            "type": (calibrated >= model.thresholds.retracement_threshold).astype(np.int64),
             "probability": probability,
             "p_retracement": calibrated,
             "p_balanced": balanced,

@@ -27,7 +27,7 @@ def drawn_marks(expansions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Expansions with what a rectangle around their bars needs.
 
     Args:
-        expansions: EXPANSION_COLUMNS of `serving.annotate`; where the end was not seen, the bar of
+        expansions: EXPANSION_COLUMNS of `serving.predict_expansions`; where the end was not seen, the bar of
             the decision stands in for it.
         table: BAR_COLUMNS of the bars they were found in.
 

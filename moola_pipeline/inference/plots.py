@@ -14,9 +14,9 @@ from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.plotting import BLUE, GREEN, INK, ORANGE, PAPER, RED, house_style
 
 DOTS_PER_INCH = 150
-HEIGHT, LEAST_WIDTH, MARGINS = 9.0, 12.0, 1.2
+HEIGHT, MIN_WIDTH, MARGINS = 9.0, 12.0, 1.2
 """Inches of a picture, and what the sides of its plot take."""
-MINUTE_WIDTH, LEAST_MINUTES = 0.018, 60
+MINUTE_WIDTH, MIN_MINUTES = 0.018, 60
 """Inches that a minute takes (2.7 pixels: a whole session is about 3,900 wide), and how many are shown."""
 TYPE_COLORS = {"consolidation": BLUE, "retracement": ORANGE}
 TYPE_LINES = {"consolidation": "solid", "retracement": "dashed"}
@@ -37,9 +37,9 @@ def draw_session(bars: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
         title: Written above, as it stands.
     """
     opened_at = date2num(bars["timestamp"])
-    first, last = opened_at[0], max(opened_at[-1], opened_at[0] + LEAST_MINUTES * MINUTE)
+    first, last = opened_at[0], max(opened_at[-1], opened_at[0] + MIN_MINUTES * MINUTE)
     width = MINUTE_WIDTH * (last - first) / MINUTE + MARGINS
-    figure = Figure((max(width, LEAST_WIDTH), HEIGHT), DOTS_PER_INCH, layout="constrained")
+    figure = Figure((max(width, MIN_WIDTH), HEIGHT), DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot(xlim=(first - MINUTE, last + MINUTE))
     axes.set_title(title)
     _draw_candles(axes, opened_at, bars[list(PRICE_COLUMNS)].to_numpy(float))

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 
 CHOICE_NAME = "splits.json"
 WANTED = "must hold the chosen split dates"
@@ -26,7 +26,7 @@ def read_choice(folder: Path) -> SplitSettings | None:
         IntegrityError: If the file is not what `remember_choice` wrote.
     """
     try:
-        return SplitSettings.model_validate(read_record(folder / CHOICE_NAME, WANTED, REMEDY))
+        return SplitSettings.model_validate(read_checksummed(folder / CHOICE_NAME, WANTED, REMEDY))
     except FileNotFoundError:
         return None
     except ValidationError as fault:
@@ -36,4 +36,4 @@ def read_choice(folder: Path) -> SplitSettings | None:
 
 def remember_choice(folder: Path, settings: SplitSettings) -> None:
     """Make a choice the one of this home, from the next run on."""
-    publish_record(folder / CHOICE_NAME, settings.model_dump(mode="json"))
+    write_checksummed(folder / CHOICE_NAME, settings.model_dump(mode="json"))

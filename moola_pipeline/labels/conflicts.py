@@ -57,7 +57,7 @@ def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFr
     return faults
 
 
-def second_opinions(known: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+def repeated_labels(known: pd.DataFrame, new: pd.DataFrame) -> list[str]:
     """Windows (ids, sorted) of `new` that `known` judges otherwise in the same pass.
 
     Equal rows agree, and so do further expansions on other bars; a span moved, a class changed,

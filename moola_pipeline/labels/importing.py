@@ -7,7 +7,7 @@ import pandas as pd
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.conflicts import find_contradictions, whole_windows
-from moola_pipeline.labels.older import find_windows, is_older
+from moola_pipeline.labels.price_windows import find_windows, is_older
 from moola_pipeline.labels.schema import (
     FIRST_PASS,
     GRADES,

@@ -11,13 +11,13 @@ import pandas as pd
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import require_plain_name
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
-from moola_pipeline.labels.conflicts import clashing_windows, second_opinions
+from moola_pipeline.labels.conflicts import clashing_windows, repeated_labels
 from moola_pipeline.labels.importing import describe_faults, read_labels
 from moola_pipeline.labels.ledger import LabelLedger, account, kept_counts
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, SECOND_PASS
-from moola_pipeline.storage.atomic_write import file_sha256, locked, publish_bytes
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256, locked
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 
 LABELS_NAME, LEDGER_NAME, RAW_NAME = "labels.csv", "ledger.json", "raw"
 REGISTERED = "already registered"
@@ -68,7 +68,7 @@ def register_labels(
         if len(merged) > len(known):
             return _publish(folder, path, state, merged, ledger)
         if "before" in state:  # a kill came between the labels and the last word of their ledger
-            publish_record(folder / LEDGER_NAME, {name: state[name] for name in NOTHING})
+            write_checksummed(folder / LEDGER_NAME, {name: state[name] for name in NOTHING})
         return ledger
 
 
@@ -139,7 +139,7 @@ def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool) -> None:
 def _refuse_second_opinions(
     path: Path, known: pd.DataFrame, new: pd.DataFrame, merged: pd.DataFrame, bars: pd.DataFrame
 ) -> None:
-    torn = second_opinions(known, new)
+    torn = repeated_labels(known, new)
     if torn:
         shown = shlex.quote(str(path))
         remedy = f"register it as a second pass: moola labels add {shown} --pass {SECOND_PASS}"
@@ -188,7 +188,7 @@ def _read_ledger(path: Path, remedy: str) -> dict[str, Any]:
     if not path.exists():
         return NOTHING
     try:
-        ledger = read_record(path, "must hold what was registered", remedy)
+        ledger = read_checksummed(path, "must hold what was registered", remedy)
         for state in (ledger, ledger.get("before", NOTHING)):
             _ = state["sha256"], [LabelLedger(**entry) for entry in state["files"]]
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -233,14 +233,14 @@ def _publish(
     raw = folder / RAW_NAME / path.name
     if raw.exists() and file_sha256(raw) != ledger.sha256:
         raw = raw.with_name(f"{path.stem}-{ledger.sha256[:8]}{path.suffix}")
-    publish_bytes(raw, path.read_bytes())
+    atomic_write_bytes(raw, path.read_bytes())
     ledger = dataclasses.replace(ledger, file=raw.name)
     stamps = merged["window_start"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     content = merged.assign(window_start=stamps).to_csv(index=False).encode()
     before = {"sha256": state["sha256"], "files": state["files"]}
     files = [*state["files"], dataclasses.asdict(ledger)]
     after = {"sha256": hashlib.sha256(content).hexdigest(), "files": files}
-    publish_record(folder / LEDGER_NAME, {**after, "before": before})
-    publish_bytes(folder / LABELS_NAME, content)
-    publish_record(folder / LEDGER_NAME, after)
+    write_checksummed(folder / LEDGER_NAME, {**after, "before": before})
+    atomic_write_bytes(folder / LABELS_NAME, content)
+    write_checksummed(folder / LEDGER_NAME, after)
     return ledger

@@ -15,14 +15,14 @@ from moola_pipeline.bars.simulated import (
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import ChecksumMismatch
-from moola_pipeline.storage.atomic_write import locked, publishing
+from moola_pipeline.storage.atomic_write import atomic_write, locked
 from moola_pipeline.storage.checksums import (
     FileDigest,
     digests_in,
     listed,
     prove_file,
-    publish_record,
-    read_record,
+    read_checksummed,
+    write_checksummed,
 )
 
 DIGESTS = "files"
@@ -55,9 +55,9 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
         market = simulate(settings)
         labels = draw_labels(market, settings)
         bars_file = store.raw / "bars.parquet"
-        _publish_parquet(bars_file, market.bars)
-        _publish_parquet(store.root / TRUTH_NAME, market.truth)
-        with publishing(labels_file(store)) as temporary:
+        _write_parquet(bars_file, market.bars)
+        _write_parquet(store.root / TRUTH_NAME, market.truth)
+        with atomic_write(labels_file(store)) as temporary:
             labels.to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
         store.rolls.unlink(missing_ok=True)
         if len(market.rolls):
@@ -133,17 +133,17 @@ def recorded_digests(store: BarStore) -> dict[str, FileDigest]:
 def _record(store: BarStore, about: dict[str, Any]) -> None:
     files = (labels_file(store), store.rolls, store.root / TRUTH_NAME)
     digests = {path.name: FileDigest.of(path) for path in files if path.exists()}
-    publish_record(_settings_file(store), {**about, DIGESTS: listed(digests)})
+    write_checksummed(_settings_file(store), {**about, DIGESTS: listed(digests)})
 
 
 def _read_record(store: BarStore) -> dict[str, Any]:
     """What was recorded of the market; nothing where none was made."""
     try:
-        return read_record(_settings_file(store), RECORDED, store.remedy(""))
+        return read_checksummed(_settings_file(store), RECORDED, store.remedy(""))
     except FileNotFoundError:
         return {}
 
 
-def _publish_parquet(path: Path, frame: pd.DataFrame) -> None:
-    with publishing(path) as temporary:
+def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    with atomic_write(path) as temporary:
         frame.to_parquet(temporary, index=False)

@@ -26,11 +26,11 @@ MARGIN_BARS = 240
 windows of different periods must lie well apart."""
 NARROW_ATR = 2.4
 """A consolidation is seen where 15 closes kept within this."""
-LEAST_LEG_ATR, GIVEN_BACK, BARS_SINCE_PEAK = 4.0, (0.25, 0.65), (4, 20)
+MIN_LEG_ATR, GIVEN_BACK, BARS_SINCE_PEAK = 4.0, (0.25, 0.65), (4, 20)
 """A retracement is seen where price lost such a share of such a leg in so many bars."""
 _SAME_FOR_ALL = ("A", "simulated", "simulated")
 """Grade, batch and annotator of every row."""
-_LEAST_SHARE = 0.5
+_MIN_SHARE = 0.5
 """Surges below this share of the clarity asked for are not even considered."""
 _UNKNOWN = -1
 
@@ -113,7 +113,7 @@ def look(market: SimulatedMarket, settings: SimulationSettings) -> Sight:
     """All surges of a market that an annotator could mark, and which of them were planted."""
     prices = market.bars[list(PRICE_COLUMNS)].to_numpy()
     segment = np.cumsum(market.segment_start)
-    surges = visible_surges(prices, segment, _LEAST_SHARE * settings.clear_from)
+    surges = visible_surges(prices, segment, _MIN_SHARE * settings.clear_from)
     setups = setups_before(prices, segment, surges)
     luck = np.random.default_rng([settings.seed, 3]).random(len(surges.onset))
     return Sight(surges, setups, _planted(surges, market.truth), luck)
@@ -165,9 +165,9 @@ def _judged(
     setups = Setups(*(measure[chosen] for measure in sight.setups))
     clear = sight.surges.clarity[chosen] * leniency[0] >= settings.clear_from
     narrow = setups.range_atr <= NARROW_ATR * leniency[1]
-    given, since = setups.given_back, setups.bars_since
+    given, since = setups.read_result, setups.bars_since
     retraced = (
-        (setups.leg_atr * leniency[2] >= LEAST_LEG_ATR)
+        (setups.leg_atr * leniency[2] >= MIN_LEG_ATR)
         & (given >= GIVEN_BACK[0])
         & (given <= GIVEN_BACK[1])
         & (since >= BARS_SINCE_PEAK[0])

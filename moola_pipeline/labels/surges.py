@@ -39,13 +39,13 @@ class Setups(NamedTuple):
     Attributes:
         range_atr: Highest less lowest of the last 15 closes, ATR.
         leg_atr: Rise to the highest of the last 30 closes within the 26 bars before it, ATR.
-        given_back: Share of that rise lost since.
+        read_result: Share of that rise lost since.
         bars_since: Bars since that highest close.
     """
 
     range_atr: np.ndarray
     leg_atr: np.ndarray
-    given_back: np.ndarray
+    read_result: np.ndarray
     bars_since: np.ndarray
 
 
@@ -111,6 +111,6 @@ def setups_before(prices: np.ndarray, segment: np.ndarray, surges: Surges) -> Se
     in_leg = (places <= peak[:, None]) & (places >= peak[:, None] - LEG_BARS)
     highest = recent.max(axis=1)
     leg = highest - np.where(in_leg, paths, np.inf).min(axis=1)
-    given_back = np.divide(highest, leg, out=np.ones_like(leg), where=leg > 0)
+    read_result = np.divide(highest, leg, out=np.ones_like(leg), where=leg > 0)
     range_atr = np.ptp(paths[:, -RANGE_BARS:], axis=1)
-    return Setups(range_atr, leg, given_back, BARS_BEFORE_START - 1 - peak)
+    return Setups(range_atr, leg, read_result, BARS_BEFORE_START - 1 - peak)

@@ -15,9 +15,9 @@ from moola_pipeline.bars.decompress import GZIP_MAGIC, WORKBOOK_MEMBER, ZIP_MAGI
 from moola_pipeline.errors import BadInput
 
 PARQUET_MAGIC = b"PAR1"
-LARGEST_FILE = 2**28
+MAX_FILE = 2**28
 """Bytes of a label file: the older one, with 420 prices a row, holds 80,000 windows in so many."""
-MOST_ROWS, MOST_COLUMNS = 1_000_000, 1_000
+MAX_ROWS, MAX_COLUMNS = 1_000_000, 1_000
 """Few bytes of parquet may stand for any number of rows."""
 SHOWN_SIGNS = 200
 
@@ -66,9 +66,9 @@ def cut_short(text: str) -> str:
 def _read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
-        if size > LARGEST_FILE:
+        if size > MAX_FILE:
             raise BadInput(
-                f"{path.name}: a label file must have at most {LARGEST_FILE // 2**20} MiB, got "
+                f"{path.name}: a label file must have at most {MAX_FILE // 2**20} MiB, got "
                 f"{size // 2**20:,} MiB. Split it."
             )
         return path.read_bytes()
@@ -127,9 +127,9 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
 
 
 def _require_size(path: Path, n_rows: int, n_columns: int) -> None:
-    if n_rows > MOST_ROWS or n_columns > MOST_COLUMNS:
+    if n_rows > MAX_ROWS or n_columns > MAX_COLUMNS:
         raise BadInput(
-            f"{path.name}: a label file must have at most {MOST_ROWS:,} rows and {MOST_COLUMNS:,} columns, "
+            f"{path.name}: a label file must have at most {MAX_ROWS:,} rows and {MAX_COLUMNS:,} columns, "
             f"got {n_rows:,} and {n_columns:,}. Split it, or leave columns out."
         )
 

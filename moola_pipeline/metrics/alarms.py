@@ -16,7 +16,7 @@ import pandas as pd
 from moola_pipeline.metrics.bootstrap import resample
 from moola_pipeline.metrics.definitions import event_f1_macro, event_f1_untyped
 from moola_pipeline.metrics.matching import ANY_TYPE, assigned, candidates, event_counts, in_core, outcomes
-from moola_pipeline.metrics.scores import CLASSES, Ground, Scored, events_of
+from moola_pipeline.metrics.scores import CLASSES, ResampledWindows, Scored, events_of
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 
 SUREST = 5
@@ -50,19 +50,21 @@ def pair_alarms(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: boo
     return paired
 
 
-def directed(ground: Ground) -> pd.DataFrame:
+def directed(resampled: ResampledWindows) -> pd.DataFrame:
     """Labeled expansions as events with their direction; one that ended where it began points up."""
-    return events_of(ground.windows).assign(direction=np.where(ground.windows.spans.direction < 0, -1, 1))
+    return events_of(resampled.windows).assign(
+        direction=np.where(resampled.windows.spans.direction < 0, -1, 1)
+    )
 
 
-def score_alarms(ground: Ground, alarms: pd.DataFrame) -> Scored:
+def score_alarms(resampled: ResampledWindows, alarms: pd.DataFrame) -> Scored:
     """Event F1 of each system that waits at most so many bars, typed and untyped.
 
     Args:
         ground: The labeled windows.
         alarms: As in `pair_alarms`, and wait: which system raised it, one of WAITS.
     """
-    truth, ids = directed(ground), ground.window_ids
+    truth, ids = directed(resampled), resampled.window_ids
     scores: Scored = {}
     for wait in WAITS:
         mine = alarms.loc[alarms["wait"] == wait]
@@ -73,7 +75,7 @@ def score_alarms(ground: Ground, alarms: pd.DataFrame) -> Scored:
             ("event_f1_untyped_live", event_f1_untyped, untyped),
         ):
             scores[f"{name}_{wait}"] = resample(
-                lambda drawn, metric=metric, counts=counts: metric(counts, drawn), ground.window_weights
+                lambda drawn, metric=metric, counts=counts: metric(counts, drawn), resampled.window_weights
             )
     return scores
 
@@ -85,12 +87,14 @@ def alarm_counts(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: bo
     return outcomes(truth, alarms, pair_alarms(truth, alarms, wait))
 
 
-def score_sessions(ground: Ground, sessions: np.ndarray, alarms: pd.DataFrame, wait: int) -> Scored:
+def score_sessions(
+    resampled: ResampledWindows, sessions: np.ndarray, alarms: pd.DataFrame, wait: int
+) -> Scored:
     """How often a system calls in a whole session, and how right its surest calls are.
 
     Args:
         ground: The labeled windows of these sessions, and of others.
-        sessions: (n_sessions,) the sessions gone through, each one of `ground`'s.
+        sessions: (n_sessions,) the sessions gone through, each one of `resampled`'s.
         alarms: All alarms of one system in them: session, row (of the claimed onset), closed (a row),
             direction, probability.
         wait: Bars that it may wait.
@@ -100,11 +104,11 @@ def score_sessions(ground: Ground, sessions: np.ndarray, alarms: pd.DataFrame, w
         surest alarms of each session that claim an onset in bars 30-74 of a labeled window and are
         right about it, whatever type they name; its n are these alarms.
     """
-    known, first_window = np.unique(ground.windows.session, return_index=True)
-    weights = ground.window_weights[:, first_window[np.searchsorted(known, sessions)]]
+    known, first_window = np.unique(resampled.windows.session, return_index=True)
+    weights = resampled.window_weights[:, first_window[np.searchsorted(known, sessions)]]
     ordered = alarms.sort_values("probability", ascending=False, kind="stable")
-    asked = in_cores(ground, ordered.groupby("session").head(SUREST))
-    met = pair_alarms(directed(ground), asked, wait, typed=False)
+    asked = in_cores(resampled, ordered.groupby("session").head(SUREST))
+    met = pair_alarms(directed(resampled), asked, wait, typed=False)
     asked = asked.assign(right=np.isin(np.arange(len(asked)), met), judged=1)
     per_session = alarms.groupby("session").size().reindex(sessions, fill_value=0).to_numpy(float)
     sums = (
@@ -118,7 +122,7 @@ def score_sessions(ground: Ground, sessions: np.ndarray, alarms: pd.DataFrame, w
     }
 
 
-def in_cores(ground: Ground, alarms: pd.DataFrame) -> pd.DataFrame:
+def in_cores(resampled: ResampledWindows, alarms: pd.DataFrame) -> pd.DataFrame:
     """Those alarms that claim an onset in bars 30-74 of a labeled window, placed in this window.
 
     Args:
@@ -129,13 +133,13 @@ def in_cores(ground: Ground, alarms: pd.DataFrame) -> pd.DataFrame:
         The same with window_id, start and closed as bars of the window. Where two windows hold the
         onset, it is placed in the first.
     """
-    bar0 = ground.windows.bar0
+    bar0 = resampled.windows.bar0
     onset = alarms["row"].to_numpy(np.int64)[:, None] - bar0  # (n_alarms, n_windows)
     inside = (onset >= CORE_FIRST) & (onset <= CORE_LAST)
     held, window = inside.any(axis=1), inside.argmax(axis=1)
     mine = window[held]
     return alarms.loc[held].assign(
-        window_id=ground.windows.window_id[mine],
+        window_id=resampled.windows.window_id[mine],
         start=onset[held, mine],
         closed=alarms.loc[held, "closed"].to_numpy(np.int64) - bar0[mine],
     )

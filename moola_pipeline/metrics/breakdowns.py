@@ -12,7 +12,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.metrics.bootstrap import resample
 from moola_pipeline.metrics.definitions import THRESHOLD, event_f1_untyped, f1_of_type, type_f1_macro
 from moola_pipeline.metrics.matching import event_counts, in_core, match_events, pair_events
-from moola_pipeline.metrics.scores import CLASSES, Ground, Scored, mean_scores
+from moola_pipeline.metrics.scores import CLASSES, ResampledWindows, Scored, mean_scores
 
 PARTS_OF_DAY = (
     ("Asia", 18 * 60),
@@ -25,7 +25,7 @@ SESSION_OPEN_HOUR = 18
 DIRECTIONS = {1: "up", -1: "down"}
 
 
-class Answers(NamedTuple):
+class ScoredPredictions(NamedTuple):
     """What one model said of the ground.
 
     Attributes:
@@ -38,7 +38,7 @@ class Answers(NamedTuple):
     events: pd.DataFrame
 
 
-class Labeled(NamedTuple):
+class LabeledStarts(NamedTuple):
     """Where the labeled expansions lie: row (of the bar table, of the first bar) and direction, (n,)."""
 
     row: np.ndarray
@@ -46,7 +46,10 @@ class Labeled(NamedTuple):
 
 
 def break_down(
-    ground: Ground, labeled: Labeled, answers: Sequence[Answers], timestamps: pd.DatetimeIndex
+    resampled: ResampledWindows,
+    labeled: LabeledStarts,
+    answers: Sequence[ScoredPredictions],
+    timestamps: pd.DatetimeIndex,
 ) -> dict[str, dict[str, Scored]]:
     """Scores of each group of each way to group the expansions, the mean over seeds.
 
@@ -61,7 +64,7 @@ def break_down(
         first bar, New York), "session" and "direction": type_f1_macro where both types occur, and
         event_f1_untyped. An expansion that was found counts in the group of its label.
     """
-    found: dict[str, dict[str, Scored]] = {"type": _mean_by_type(ground, answers)}
+    found: dict[str, dict[str, Scored]] = {"type": _mean_by_type(resampled, answers)}
     hours, parts = hour_names(timestamps[labeled.row]), part_names(timestamps[labeled.row])
     ways = {
         "hour": (hours, lambda events: hour_names(timestamps[events["row"]])),
@@ -72,7 +75,7 @@ def break_down(
         groups = _in_order(way, of_label)
         found[way] = {
             group: mean_scores(
-                [_of_group(ground, one, of_label, of_event(one.events), group) for one in answers]
+                [_of_group(resampled, one, of_label, of_event(one.events), group) for one in answers]
             )
             for group in groups
         }
@@ -100,42 +103,53 @@ def part_names(moments: pd.DatetimeIndex) -> np.ndarray:
     return names[np.searchsorted(begins, minute, side="right") - 1]
 
 
-def _mean_by_type(ground: Ground, answers: Sequence[Answers]) -> dict[str, Scored]:
+def _mean_by_type(resampled: ResampledWindows, answers: Sequence[ScoredPredictions]) -> dict[str, Scored]:
     return {
-        name: mean_scores([_of_type(ground, one, kind) for one in answers]) for kind, name in enumerate(TYPES)
+        name: mean_scores([_of_type(resampled, one, kind) for one in answers])
+        for kind, name in enumerate(TYPES)
     }
 
 
-def _of_type(ground: Ground, answers: Answers, kind: int) -> Scored:
-    y = ground.windows.spans.type
-    counts = event_counts(match_events(ground.truth, answers.events), ground.window_ids, CLASSES)[:, [kind]]
-    named = resample(lambda w: f1_of_type(y, answers.p_retracement, kind, w), ground.event_weights)
-    found = resample(lambda w: event_f1_untyped(counts, w), ground.window_weights)
+def _of_type(resampled: ResampledWindows, answers: ScoredPredictions, kind: int) -> Scored:
+    y = resampled.windows.spans.type
+    counts = event_counts(match_events(resampled.truth, answers.events), resampled.window_ids, CLASSES)[
+        :, [kind]
+    ]
+    named = resample(lambda w: f1_of_type(y, answers.p_retracement, kind, w), resampled.event_weights)
+    found = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)
     n = int((y == kind).sum())
     return {"type_f1": replace(named, n=n), "event_f1": replace(found, n=n)}
 
 
 def _of_group(
-    ground: Ground, answers: Answers, of_label: np.ndarray, of_event: np.ndarray, group: str
+    resampled: ResampledWindows,
+    answers: ScoredPredictions,
+    of_label: np.ndarray,
+    of_event: np.ndarray,
+    group: str,
 ) -> Scored:
     inside = of_label == group
-    y = ground.windows.spans.type[inside]
+    y = resampled.windows.spans.type[inside]
     scored: Scored = {}
     if len(set(y)) == len(TYPES):
         p = answers.p_retracement[inside]
-        scored["type_f1_macro"] = resample(lambda w: type_f1_macro(y, p, w), ground.event_weights[:, inside])
-    counts = _group_counts(ground, answers.events, inside, of_event == group)
-    found = resample(lambda w: event_f1_untyped(counts, w), ground.window_weights)
+        scored["type_f1_macro"] = resample(
+            lambda w: type_f1_macro(y, p, w), resampled.event_weights[:, inside]
+        )
+    counts = _group_counts(resampled, answers.events, inside, of_event == group)
+    found = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)
     return scored | {"event_f1_untyped": replace(found, n=int(inside.sum()))}
 
 
-def _group_counts(ground: Ground, events: pd.DataFrame, inside: np.ndarray, said: np.ndarray) -> np.ndarray:
+def _group_counts(
+    resampled: ResampledWindows, events: pd.DataFrame, inside: np.ndarray, said: np.ndarray
+) -> np.ndarray:
     """(n_windows, 1, 3) tp, fn of a group's labels and fp of its unmatched predictions."""
-    paired = pair_events(ground.truth, events, typed=False)
+    paired = pair_events(resampled.truth, events, typed=False)
     false = in_core(events) & ~np.isin(np.arange(len(events)), paired) & said
-    window = pd.Index(ground.window_ids).get_indexer(events["window_id"].to_numpy())
-    counts = np.zeros((len(ground.window_ids), 3), np.int64)
-    of_label = ground.windows.spans.window
+    window = pd.Index(resampled.window_ids).get_indexer(events["window_id"].to_numpy())
+    counts = np.zeros((len(resampled.window_ids), 3), np.int64)
+    of_label = resampled.windows.spans.window
     np.add.at(counts[:, 0], of_label[inside & (paired >= 0)], 1)
     np.add.at(counts[:, 1], window[false], 1)
     np.add.at(counts[:, 2], of_label[inside & (paired < 0)], 1)

@@ -9,7 +9,7 @@ THRESHOLD = 0.5
 N_TYPES = 2
 
 
-class Ranked(NamedTuple):
+class RankedPredictions(NamedTuple):
     """Predicted expansions as a ranking; all (n,).
 
     Attributes:
@@ -128,7 +128,7 @@ def segment_f1_macro(counts: np.ndarray, weights: np.ndarray | None = None) -> n
 
 
 def mean_average_precision(
-    ranked: Ranked, labeled: np.ndarray, weights: np.ndarray | None = None
+    ranked: RankedPredictions, labeled: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Average precision of ranked expansions per type, then the mean over the types.
 

@@ -14,8 +14,8 @@ CENTRAL = 0.95
 """Share of training sessions whose rates count as usual."""
 UNLIKELY = 0.01
 """So many unusual sessions, or more, would come about by chance this rarely where the warning begins."""
-MOST_MIX_SHIFT = 0.1
-FEWEST_EXPANSIONS = 20
+MAX_MIX_SHIFT = 0.1
+MIN_EXPANSIONS = 20
 EM_STEPS = 200
 _HALF = 0.5
 
@@ -40,7 +40,7 @@ class Reference(BaseModel):
     retracement_share: float = Field(ge=0, le=1)
 
 
-class Finding(NamedTuple):
+class DriftCheck(NamedTuple):
     """What one comparison came to.
 
     Attributes:
@@ -97,7 +97,7 @@ def feature_shifts(reference: Reference, values: np.ndarray, names: list[str]) -
     }
 
 
-def judge_features(shifts: Mapping[str, float], n_rows: int) -> Finding:
+def check_features(shifts: Mapping[str, float], n_rows: int) -> DriftCheck:
     """Warns from MAJOR_SHIFT on; what lies between the limits is named."""
     name, worst = max(shifts.items(), key=lambda item: item[1])
     moderate = [key for key, shift in shifts.items() if MODERATE_SHIFT <= shift < MAJOR_SHIFT]
@@ -105,19 +105,19 @@ def judge_features(shifts: Mapping[str, float], n_rows: int) -> Finding:
     said = f"{n_rows:,} new rows; largest: {name} {worst:.3f}"
     said += f"; another population (from {MAJOR_SHIFT}): {', '.join(major)}" if major else ""
     said += f"; moderate (from {MODERATE_SHIFT}): {', '.join(moderate)}" if moderate else ""
-    return Finding("feature_drift", not major, worst, MAJOR_SHIFT, said)
+    return DriftCheck("feature_drift", not major, worst, MAJOR_SHIFT, said)
 
 
-def judge_rates(reference: Reference, rates: np.ndarray) -> Finding:
+def check_rates(reference: Reference, rates: np.ndarray) -> DriftCheck:
     """Warns where more new sessions than chance allows lie outside the usual rates of training.
 
     Args:
         reference: Its rates say what is usual.
         rates: (n_sessions,) expansions for 100 covered bars.
     """
-    if not len(rates) or len(reference.rates) < FEWEST_EXPANSIONS:
+    if not len(rates) or len(reference.rates) < MIN_EXPANSIONS:
         few = f"{len(rates)} new sessions, {len(reference.rates)} training sessions: too few to compare"
-        return Finding("expansion_rate", True, float("nan"), UNLIKELY, few)
+        return DriftCheck("expansion_rate", True, float("nan"), UNLIKELY, few)
     from scipy.stats import binom  # slow to import: not for a process that only names the checks
 
     tail = (1 - CENTRAL) / 2
@@ -128,7 +128,7 @@ def judge_rates(reference: Reference, rates: np.ndarray) -> Finding:
         f"{outside} of {len(rates)} new sessions outside {low:.2f} to {high:.2f} expansions for 100 bars; "
         f"mean {rates.mean():.2f}, in training {np.mean(reference.rates):.2f}"
     )
-    return Finding("expansion_rate", chance >= UNLIKELY, chance, UNLIKELY, said)
+    return DriftCheck("expansion_rate", chance >= UNLIKELY, chance, UNLIKELY, said)
 
 
 def estimate_mix(p_retracement: np.ndarray, assumed: float) -> float:
@@ -149,28 +149,28 @@ def estimate_mix(p_retracement: np.ndarray, assumed: float) -> float:
     return share
 
 
-def judge_mix(reference: Reference, p_retracement: np.ndarray, rng: np.random.Generator) -> Finding:
-    """Warns where the estimated mix is surely another, by more than MOST_MIX_SHIFT."""
+def check_type_mix(reference: Reference, p_retracement: np.ndarray, rng: np.random.Generator) -> DriftCheck:
+    """Warns where the estimated mix is surely another, by more than MAX_MIX_SHIFT."""
     assumed = reference.retracement_share
-    if len(p_retracement) < FEWEST_EXPANSIONS or not 0 < assumed < 1:
-        few = f"{len(p_retracement)} new expansions: at least {FEWEST_EXPANSIONS} are needed"
-        return Finding("class_mix", True, float("nan"), MOST_MIX_SHIFT, few)
+    if len(p_retracement) < MIN_EXPANSIONS or not 0 < assumed < 1:
+        few = f"{len(p_retracement)} new expansions: at least {MIN_EXPANSIONS} are needed"
+        return DriftCheck("class_mix", True, float("nan"), MAX_MIX_SHIFT, few)
     share = estimate_mix(p_retracement, assumed)
     drawn = rng.integers(0, len(p_retracement), (200, len(p_retracement)))
     low, high = np.quantile([estimate_mix(p_retracement[rows], assumed) for rows in drawn], [0.025, 0.975])
-    moved = abs(share - assumed) > MOST_MIX_SHIFT and not low <= assumed <= high
+    moved = abs(share - assumed) > MAX_MIX_SHIFT and not low <= assumed <= high
     said = (
         f"estimated share of retracements {share:.2f} [{low:.2f}, {high:.2f}] among {len(p_retracement)} new "
         f"expansions; calibrated to {assumed:.2f}"
     )
-    return Finding("class_mix", not moved, share - assumed, MOST_MIX_SHIFT, said)
+    return DriftCheck("class_mix", not moved, share - assumed, MAX_MIX_SHIFT, said)
 
 
-def judge_calibration(is_retracement: np.ndarray, p: np.ndarray, rng: np.random.Generator) -> Finding:
+def check_calibration(is_retracement: np.ndarray, p: np.ndarray, rng: np.random.Generator) -> DriftCheck:
     """Warns where the calibration error of new labels exceeds what a perfect model would show."""
-    if len(p) < FEWEST_EXPANSIONS:
-        few = f"{len(p)} newly labeled expansions: at least {FEWEST_EXPANSIONS} are needed"
-        return Finding("new_label_calibration", True, float("nan"), float("nan"), few)
+    if len(p) < MIN_EXPANSIONS:
+        few = f"{len(p)} newly labeled expansions: at least {MIN_EXPANSIONS} are needed"
+        return DriftCheck("new_label_calibration", True, float("nan"), float("nan"), few)
     from moola_pipeline.metrics.calibration import ece, perfect_band  # imports scipy, as above
 
     error = float(ece(is_retracement, p))
@@ -178,4 +178,4 @@ def judge_calibration(is_retracement: np.ndarray, p: np.ndarray, rng: np.random.
     said = (
         f"calibration error {error:.3f} on {len(p)} newly labeled expansions; a perfect model: to {high:.3f}"
     )
-    return Finding("new_label_calibration", error <= high, error, high, said)
+    return DriftCheck("new_label_calibration", error <= high, error, high, said)

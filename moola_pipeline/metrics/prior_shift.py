@@ -7,7 +7,7 @@ import numpy as np
 from moola_pipeline.metrics.bootstrap import mean_over_seeds, resample
 from moola_pipeline.metrics.calibration import ece
 from moola_pipeline.metrics.definitions import brier, type_f1_macro
-from moola_pipeline.metrics.scores import Ground, Scored
+from moola_pipeline.metrics.scores import ResampledWindows, Scored
 
 STRESS_SHARE = 0.23
 """Share of retracements that the user expects to meet one day."""
@@ -46,7 +46,7 @@ def with_prior(p: np.ndarray, prior: float, share: float) -> np.ndarray:
 
 
 def score_shifted(
-    ground: Ground, probabilities: Sequence[np.ndarray], prior: float, share: float | None = None
+    resampled: ResampledWindows, probabilities: Sequence[np.ndarray], prior: float, share: float | None = None
 ) -> dict[str, Scored]:
     """Scores of calibrated P(retracement), said as they are and with a prior learned from these rows.
 
@@ -62,7 +62,7 @@ def score_shifted(
     Returns:
         FROZEN and REESTIMATED.
     """
-    y, weights = ground.windows.spans.type, ground.event_weights.astype(float)
+    y, weights = resampled.windows.spans.type, resampled.event_weights.astype(float)
     each = np.ones(len(y))
     if share is not None:
         each = np.where(y == 1, share / np.mean(y == 1), (1 - share) / np.mean(y == 0))

@@ -11,7 +11,7 @@ from moola_pipeline.windows.context import BARS_BEFORE_START
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
-WIDEST_INPUT = 4.0
+MAX_INPUT = 4.0
 """Spreads beyond which an input of the heads is cut: a rare bar must not shout all others down."""
 
 
@@ -37,13 +37,13 @@ class Heads(NamedTuple):
         expansion: (N,) logit that the span is an expansion.
         retracement: (N,) logit that a retracement, not a consolidation, came before it.
         pointer: (N, 2) center and length, shares of 105 bars.
-        begun: (N,) logit that an expansion began where the span begins, whether it is over or not.
+        onset: (N,) logit that an expansion began where the span begins, whether it is over or not.
     """
 
     expansion: Tensor
     retracement: Tensor
     pointer: Tensor
-    begun: Tensor
+    onset: Tensor
 
 
 class Dropout(nn.Module):
@@ -128,11 +128,11 @@ class Classifier(nn.Module):
             if isinstance(module, Dropout):
                 module.generator = generator
 
-    def set_priors(self, bar: float, judge: float, retracement: float, begun: float = 0.5) -> None:
+    def set_priors(self, bar: float, judge: float, retracement: float, onset: float = 0.5) -> None:
         """Start each classification head at the prior of the batches that the loss will see."""
         for layer, priors in (
             (self.bar_head, [bar]),
-            (self.judge_head.outer, [judge, begun]),
+            (self.judge_head.outer, [judge, onset]),
             (self.type_head.outer, [retracement]),
         ):
             nn.init.zeros_(layer.weight)
@@ -169,7 +169,7 @@ class Classifier(nn.Module):
         before = (sums[row, first] - sums[row, since]) / (first - since)[:, None]
         eve = states[row, first - 1]
         inputs = (spans.inputs - self.input_center) / self.input_scale
-        inputs = inputs.clamp(-WIDEST_INPUT, WIDEST_INPUT)
+        inputs = inputs.clamp(-MAX_INPUT, MAX_INPUT)
         eve_features = self.encoder.standardized(features[row, first - 1])
         span = torch.cat([inside, eve, states[row, last], inputs], dim=1)
         judged = self.judge_head(torch.cat([span, before, eve_features], dim=1))

@@ -17,11 +17,11 @@ from moola_pipeline.errors import ChecksumMismatch, IntegrityError
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.span_inference import SpanLogits, moved
+from moola_pipeline.models.live import LiveThresholds
+from moola_pipeline.models.span_inference import SpanLogits, refined_spans
 from moola_pipeline.models.span_proposer import SpanProposer
-from moola_pipeline.storage.atomic_write import publish_bytes
-from moola_pipeline.storage.checksums import publish_record, read_record, unreadable
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
+from moola_pipeline.storage.checksums import read_checksummed, unreadable, write_checksummed
 from moola_pipeline.windows.spans import Spans
 
 FORMAT = 1
@@ -29,7 +29,7 @@ WEIGHTS_FILE, CONFIG_FILE = "weights.safetensors", "config.json"
 REMEDY = "Train it again."
 
 
-class Decisions(BaseModel):
+class Thresholds(BaseModel):
     """What turns logits into answers; fitted on validation windows, never on test."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,14 +41,14 @@ class Decisions(BaseModel):
     retracement_shift: float
     retracement_threshold: float = Field(ge=0, le=1, description="where both classes weigh the same")
     refine: bool = Field(description="whether the pointer's span replaces the rule's")
-    live: LiveDecisions | None = Field(
+    live: LiveThresholds | None = Field(
         default=None, description="of live mode; null where the network was not taught to answer live"
     )
 
     @property
     def n_numbers(self) -> int:
         """How many numbers were fitted."""
-        return len(Decisions.model_fields) - 1 + (self.live.n_numbers if self.live else 0)
+        return len(Thresholds.model_fields) - 1 + (self.live.n_numbers if self.live else 0)
 
 
 @dataclass(frozen=True)
@@ -73,29 +73,31 @@ class ExpansionModel:
     """A rule that proposes, a network that judges and types, and the decisions of both."""
 
     classifier: Classifier
-    rule: SpanProposer
-    decisions: Decisions
+    proposer: SpanProposer
+    thresholds: Thresholds
 
     @property
     def n_parameters(self) -> int:
         """Network weights, rule thresholds and decisions, all counted."""
-        return n_parameters(self.classifier) + len(SpanProposer.model_fields) + self.decisions.n_numbers
+        return n_parameters(self.classifier) + len(SpanProposer.model_fields) + self.thresholds.n_numbers
 
     def accept(self, proposals: Spans, logits: SpanLogits) -> FoundSpans:
         """The proposals that are sure enough, with their types and, if so decided, the pointer's ends."""
-        decisions = self.decisions
-        probability = sigmoid(decisions.expansion_scale * logits.expansion + decisions.expansion_shift)
+        thresholds = self.thresholds
+        probability = sigmoid(thresholds.expansion_scale * logits.expansion + thresholds.expansion_shift)
         calibrated, balanced = self.type_probabilities(logits.retracement)
-        is_retracement = calibrated >= decisions.retracement_threshold
-        spans = replace(moved(proposals, logits, decisions.refine), type=is_retracement.astype(np.int64))
-        sure = np.flatnonzero(probability >= decisions.expansion_threshold)
+        is_retracement = calibrated >= thresholds.retracement_threshold
+        spans = replace(
+            refined_spans(proposals, logits, thresholds.refine), type=is_retracement.astype(np.int64)
+        )
+        sure = np.flatnonzero(probability >= thresholds.expansion_threshold)
         kept = sure[np.lexsort((spans.start[sure], spans.window[sure]))]
         return FoundSpans(spans.select(kept), probability[kept], calibrated[kept], balanced[kept])
 
     def type_probabilities(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """P(retracement) calibrated to the validation mix, and with both types weighing the same."""
-        scaled = self.decisions.retracement_scale * logits
-        return sigmoid(scaled + self.decisions.retracement_shift), sigmoid(scaled)
+        scaled = self.thresholds.retracement_scale * logits
+        return sigmoid(scaled + self.thresholds.retracement_shift), sigmoid(scaled)
 
 
 def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, Any]) -> None:
@@ -105,8 +107,8 @@ def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, A
         "hidden_units": classifier.encoder.hidden_units,
         "head_units": classifier.head_units,
         "dropout": classifier.dropout_share,
-        "rule": model.rule.model_dump(),
-        "decisions": model.decisions.model_dump(),
+        "proposer": model.proposer.model_dump(),
+        "thresholds": model.thresholds.model_dump(),
     }
     _save(folder, classifier, settings, facts)
 
@@ -126,9 +128,9 @@ def load_expansion_model(folder: Path) -> tuple[ExpansionModel, dict[str, Any]]:
         encoder = Encoder(config["hidden_units"])
         classifier = Classifier(encoder, config["head_units"], config["dropout"])
         classifier.load_state_dict(weights, strict=True)
-        rule, decisions = SpanProposer(**config["rule"]), Decisions(**config["decisions"])
+        proposer, thresholds = SpanProposer(**config["proposer"]), Thresholds(**config["thresholds"])
         facts = config["facts"]
-    return ExpansionModel(classifier.eval(), rule, decisions), facts
+    return ExpansionModel(classifier.eval(), proposer, thresholds), facts
 
 
 def save_encoder(folder: Path, encoder: Encoder, facts: dict[str, Any]) -> None:
@@ -156,13 +158,13 @@ def _save(folder: Path, module: nn.Module, settings: dict[str, Any], facts: dict
         **settings,
         "facts": facts,
     }
-    publish_bytes(folder / WEIGHTS_FILE, weights)
-    publish_record(folder / CONFIG_FILE, config)
+    atomic_write_bytes(folder / WEIGHTS_FILE, weights)
+    write_checksummed(folder / CONFIG_FILE, config)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        config = read_record(folder / CONFIG_FILE, f"of {folder.name} must describe the model", REMEDY)
+        config = read_checksummed(folder / CONFIG_FILE, f"of {folder.name} must describe the model", REMEDY)
         content = (folder / WEIGHTS_FILE).read_bytes()
     except FileNotFoundError as fault:
         raise IntegrityError(f"{folder.name}: the model cannot be read ({fault}). {REMEDY}") from fault

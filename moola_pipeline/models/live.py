@@ -15,7 +15,7 @@ from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, SAME_MOVE_BARS, WAITS
 
 
-class LiveDecisions(BaseModel):
+class LiveThresholds(BaseModel):
     """What turns live logits into alarms; fitted on validation windows, never on test."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,7 @@ class LiveDecisions(BaseModel):
     @property
     def n_numbers(self) -> int:
         """How many numbers were fitted."""
-        return len(LiveDecisions.model_fields) - 1 + len(self.thresholds)
+        return len(LiveThresholds.model_fields) - 1 + len(self.thresholds)
 
 
 class OnsetCandidates(NamedTuple):
@@ -48,7 +48,7 @@ class OnsetCandidates(NamedTuple):
         start: Row of the bar at which the move would have begun, 0 to 10 bars before.
         direction: +1 or -1, the sign of close[closed] - open[start].
         window: Index of the live window that ends with this bar.
-        begun: Logit that an expansion in this direction began there.
+        onset: Logit that an expansion in this direction began there.
         retracement: Logit that a retracement came before it.
     """
 
@@ -56,11 +56,11 @@ class OnsetCandidates(NamedTuple):
     start: np.ndarray
     direction: np.ndarray
     window: np.ndarray
-    begun: np.ndarray
+    onset: np.ndarray
     retracement: np.ndarray
 
 
-def beginnings(market: MarketArrays, bar0: np.ndarray, min_net_atr: float) -> Spans:
+def onset_candidates(market: MarketArrays, bar0: np.ndarray, min_net_atr: float) -> Spans:
     """The spans that end with the last bar of live windows, where price has moved.
 
     Args:
@@ -96,16 +96,16 @@ def read_live(
         min_net_atr: Least net move that is asked about.
         device: Where the classifier is.
     """
-    spans = beginnings(market, bar0, min_net_atr)
+    spans = onset_candidates(market, bar0, min_net_atr)
     said = read_spans(classifier, market, bar0, spans, device, LIVE_BARS)
     row = bar0[spans.window]
     return OnsetCandidates(
-        row + spans.end, row + spans.start, spans.direction, spans.window, said.begun, said.retracement
+        row + spans.end, row + spans.start, spans.direction, spans.window, said.onset, said.retracement
     )
 
 
-def raised(
-    begun: OnsetCandidates, series: np.ndarray, probability: np.ndarray, threshold: float, max_wait: int
+def raised_alarms(
+    candidates: OnsetCandidates, series: np.ndarray, probability: np.ndarray, threshold: float, max_wait: int
 ) -> np.ndarray:
     """Which moves raise an alarm, bar by bar.
 
@@ -113,7 +113,7 @@ def raised(
     of its direction was raised whose claimed onset lies within 10 bars of its own.
 
     Args:
-        begun: Moves of one or several series of bars.
+        candidates: Moves of one or several series of bars.
         series: (n,) int, which series each belongs to; none knows of another's alarms.
         probability: (n,) that each has begun.
         threshold: Least probability of an alarm.
@@ -122,11 +122,11 @@ def raised(
     Returns:
         Indices of the moves that raise one, in order of series and time.
     """
-    sure = np.flatnonzero((probability >= threshold) & (begun.closed - begun.start <= max_wait))
-    order = np.lexsort((-begun.start[sure], -probability[sure], begun.closed[sure], series[sure]))
+    sure = np.flatnonzero((probability >= threshold) & (candidates.closed - candidates.start <= max_wait))
+    order = np.lexsort((-candidates.start[sure], -probability[sure], candidates.closed[sure], series[sure]))
     asked = sure[order]
     kept = np.zeros(len(asked), np.bool_)
-    moves = series[asked], begun.closed[asked], begun.start[asked], begun.direction[asked]
+    moves = series[asked], candidates.closed[asked], candidates.start[asked], candidates.direction[asked]
     _raise(*moves, SAME_MOVE_BARS, kept)
     return asked[kept]
 

@@ -21,13 +21,13 @@ class SpanLogits(NamedTuple):
         expansion: (n,) float64 logit that the span is an expansion.
         retracement: (n,) float64 logit that a retracement came before it.
         pointer: (n, 2) float64 center and length, shares of 105 bars.
-        begun: (n,) float64 logit that an expansion began where the span begins, over or not.
+        onset: (n,) float64 logit that an expansion began where the span begins, over or not.
     """
 
     expansion: np.ndarray
     retracement: np.ndarray
     pointer: np.ndarray
-    begun: np.ndarray
+    onset: np.ndarray
 
 
 class Views(NamedTuple):
@@ -69,19 +69,19 @@ def read_spans(
     """
     out = np.zeros((len(proposals.window), 5))
     inputs = market.measure_inputs(bar0, proposals, bars)
-    views = views_of(bar0, proposals)
+    views = group_by_view(bar0, proposals)
     with torch.no_grad():
         for first in range(0, len(views.bar0), BATCH_WINDOWS):
             shown = np.arange(first, min(first + BATCH_WINDOWS, len(views.bar0)))
-            chosen, features, spans = spans_in(views, shown, market, proposals, inputs, device, bars)
+            chosen, features, spans = spans_of_views(views, shown, market, proposals, inputs, device, bars)
             heads = classifier.read_spans(features, classifier.encoder(features), spans)
-            logits = torch.stack([heads.expansion, heads.retracement, heads.begun], dim=1)
+            logits = torch.stack([heads.expansion, heads.retracement, heads.onset], dim=1)
             said = torch.cat([logits, heads.pointer], dim=1)
             out[chosen] = said.cpu().numpy()
     return SpanLogits(out[:, 0], out[:, 1], out[:, 3:], out[:, 2])
 
 
-def views_of(bar0: np.ndarray, proposals: Spans) -> Views:
+def group_by_view(bar0: np.ndarray, proposals: Spans) -> Views:
     """Group the spans of windows by the view that they are read in."""
     key = proposals.window * 2 + (proposals.direction < 0)
     order = np.argsort(key, kind="stable")
@@ -89,7 +89,7 @@ def views_of(bar0: np.ndarray, proposals: Spans) -> Views:
     return Views(bar0[distinct // 2], distinct % 2 == 1, order, np.append(first, len(order)))
 
 
-def spans_in(
+def spans_of_views(
     views: Views,
     shown: np.ndarray,
     market: MarketArrays,
@@ -101,7 +101,7 @@ def spans_in(
     """Put some views and their spans on the device.
 
     Args:
-        views: From `views_of`.
+        views: From `group_by_view`.
         shown: (B,) indices of views.
         market: The bars and their features.
         proposals: The spans that were grouped.
@@ -124,7 +124,7 @@ def spans_in(
     return chosen, torch.from_numpy(features).to(device), tensors
 
 
-def moved(proposals: Spans, reading: SpanLogits, refine: bool) -> Spans:
+def refined_spans(proposals: Spans, reading: SpanLogits, refine: bool) -> Spans:
     """The proposals, or the same with the pointer's spans in place of the rule's."""
     if not refine:
         return proposals

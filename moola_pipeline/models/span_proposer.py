@@ -25,7 +25,7 @@ class SpanProposer(BaseModel):
     ordering: Ordering = Field(description="which of two overlapping spans is kept")
 
 
-def propose(measures: SpanMeasures, rule: SpanProposer) -> Spans:
+def propose(measures: SpanMeasures, proposer: SpanProposer) -> Spans:
     """Spans that satisfy the rule, the better of two overlapping ones kept.
 
     Returns:
@@ -35,8 +35,8 @@ def propose(measures: SpanMeasures, rule: SpanProposer) -> Spans:
     count = _propose(
         measures.net_atr,
         measures.efficiency,
-        (rule.min_net_atr, rule.min_efficiency, rule.min_length, rule.max_length),
-        ORDERINGS.index(rule.ordering),
+        (proposer.min_net_atr, proposer.min_efficiency, proposer.min_length, proposer.max_length),
+        ORDERINGS.index(proposer.ordering),
         out,
     )
     window, start, end = out[:count].T

@@ -11,9 +11,9 @@ from moola_pipeline.report.metric_catalog import PRIMARY, goodness
 from moola_pipeline.report.verdict import TARGET_ESTIMATE, TARGET_LOW
 
 POINTER = "onset_rmse_bars"
-TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
+TRIVIAL_TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
 ONE_SPAN, MEAN_POINTER, UNTRAINED = "one_constant_span", "mean_pointer", "untrained"
-REQUIRED_BASELINES = (*TYPE_BASELINES, ONE_SPAN, MEAN_POINTER, UNTRAINED)
+REQUIRED_BASELINES = (*TRIVIAL_TYPE_BASELINES, ONE_SPAN, MEAN_POINTER, UNTRAINED)
 
 
 def score_checks(
@@ -23,7 +23,7 @@ def score_checks(
 
     Args:
         model: The model's scores.
-        baselines: Those of the baselines, by name.
+        baselines: Scores of the trivial baselines and of the untrained encoder, by name.
         perfect_bands: One a seed: the band of `ece` that a calibrated model would show.
 
     Returns:
@@ -67,37 +67,37 @@ def margins(model: Scored, baselines: Mapping[str, Scored]) -> dict[str, float]:
     return {name: lead if lead == lead else -np.inf for name, lead in leads.items()}
 
 
-def best_of(rivals: Mapping[str, Scored], metric: str) -> tuple[str, Resampled] | None:
-    """The rival that is best at a metric, be high or low good; None if none has it."""
-    scored = {name: scores[metric] for name, scores in rivals.items() if metric in scores}
+def best_of(others: Mapping[str, Scored], metric: str) -> tuple[str, Resampled] | None:
+    """The one that is best at a metric, whether high or low is good; None if none has it."""
+    scored = {name: scores[metric] for name, scores in others.items() if metric in scores}
     defined = [name for name, one in scored.items() if one.estimate == one.estimate]
     if not defined:
         return None
-    name = max(defined, key=lambda rival: goodness(metric, scored[rival].estimate))
+    name = max(defined, key=lambda other: goodness(metric, scored[other].estimate))
     return name, scored[name]
 
 
-def differences(model: Scored, rivals: Mapping[str, Scored]) -> dict[str, Scores]:
-    """Model minus each rival on each shared metric, paired."""
+def differences(model: Scored, others: Mapping[str, Scored]) -> dict[str, Scores]:
+    """Model minus each of the others on each metric that both have, paired."""
     return {
-        rival: {
+        other: {
             name: Score.model_validate(model[name].minus(one).interval)
             for name, one in scores.items()
             if name in model
         }
-        for rival, scores in rivals.items()
+        for other, scores in others.items()
     }
 
 
-def smallest_difference(model: Scored, rivals: Mapping[str, Scored]) -> dict[str, float]:
+def smallest_difference(model: Scored, others: Mapping[str, Scored]) -> dict[str, float]:
     """By metric, the paired difference that these sessions resolve.
 
-    It is half the width of the 95 % interval of the difference to the best rival: a difference
+    It is half the width of the 95 % interval of the difference to the best of the others: a difference
     smaller than that would have an interval that holds 0.
     """
     found = {}
     for name, own in model.items():
-        best = best_of(rivals, name)
+        best = best_of(others, name)
         if best is not None:
             gap = own.minus(best[1]).interval
             found[name] = (gap.high - gap.low) / 2

@@ -170,9 +170,16 @@ class Details(_Part):
 
 
 class ReportData(_Part):
-    """All numbers of one report; `differences` hold model minus that baseline or peer, paired.
+    """All numbers of one report.
 
-    `precision` is that of the networks on `device`; empty in a report of before it was recorded.
+    Attributes:
+        precision: Of the networks on `device`.
+        metrics: Scores of the model.
+        trivial_baselines: Constants, and answers that see no price.
+        baselines: Methods that a person would use instead of the network.
+        ablations: The same network without one of its parts.
+        second_pass: The annotator's second pass over the same windows, scored as a prediction.
+        differences: Model minus each baseline or ablation, paired by session.
     """
 
     data: DataFacts
@@ -180,9 +187,10 @@ class ReportData(_Part):
     precision: str = ""
     profile: str
     metrics: Scores
+    trivial_baselines: dict[str, Scores]
     baselines: dict[str, Scores]
-    peers: dict[str, Scores]
-    ceiling: Scores
+    ablations: dict[str, Scores]
+    second_pass: Scores
     checks: dict[str, Check]
     run: RunFacts
     seeds: list[int]

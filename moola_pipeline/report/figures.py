@@ -44,15 +44,17 @@ ROW, HEADING, GAP = 18, 19, 9
 """Pixels of the score picture: of a row, of the heading of a score, between two scores."""
 INTERVALS: dict[str, dict[str, Any]] = {
     "model": {"color": BLUE, "linewidth": 5, "solid_capstyle": "round"},
-    "peer": {"color": ORANGE, "linewidth": 2},
-    "baseline": {"color": SOFT, "linewidth": 2},
-    "ceiling": {"color": INK, "linewidth": 2, "linestyle": (0, (1, 1))},
+    "baseline": {"color": ORANGE, "linewidth": 2},
+    "trivial_baseline": {"color": SOFT, "linewidth": 2},
+    "ablation": {"color": BLUE, "linewidth": 2},
+    "second_pass": {"color": INK, "linewidth": 2, "linestyle": (0, (1, 1))},
 }
 MARKS: dict[str, dict[str, Any]] = {
     "model": {"marker": "o", "markersize": 10, "mfc": PAPER, "mec": BLUE, "mew": 3},
-    "peer": {"marker": "^", "markersize": 9, "mfc": ORANGE, "mec": PAPER, "mew": 0.8},
-    "baseline": {"marker": "|", "markersize": 11, "mfc": INK, "mec": INK, "mew": 3},
-    "ceiling": {"marker": "D", "markersize": 8, "mfc": PAPER, "mec": INK, "mew": 1.5},
+    "baseline": {"marker": "^", "markersize": 9, "mfc": ORANGE, "mec": PAPER, "mew": 0.8},
+    "trivial_baseline": {"marker": "|", "markersize": 11, "mfc": INK, "mec": INK, "mew": 3},
+    "ablation": {"marker": "o", "markersize": 8, "mfc": BLUE, "mec": PAPER, "mew": 0.8},
+    "second_pass": {"marker": "D", "markersize": 8, "mfc": PAPER, "mec": INK, "mew": 1.5},
 }
 FIRST_LINE: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o", "markersize": 6}
 SECOND_LINE: dict[str, Any] = {
@@ -68,7 +70,7 @@ STACK: dict[str, dict[str, Any]] = {
 """From the bottom up; the template names them."""
 QUARTERS = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
 """Ticks of a share, and how they are written."""
-MOST_MONTHS_NAMED = 14
+MAX_MONTHS_NAMED = 14
 """With more columns than these only the years are written."""
 MONTHS_RIGHT, YEAR_WIDTH = 18, 32
 """Pixels right of the columns, into which the last year reaches, and that a year needs to be written."""
@@ -86,8 +88,8 @@ class _Row:
 def score_figure(data: ReportData) -> Figure | None:
     """One picture for all headline scores that were measured; None if none was.
 
-    Each has a row for the model, the best simpler method, the best baseline and
-    the annotator's second look, with intervals; light marks are the other methods and answers.
+    Each has a row for the model, the best baseline, the best trivial baseline, the best ablation and
+    the annotator's second pass, with intervals; light marks are the others of that row.
     """
     measured = [name for name in HEADLINE_METRICS if _defined(data.metrics.get(name))]
     if not measured:
@@ -131,15 +133,20 @@ def _defined(score: Score | None) -> bool:
 def _rows(data: ReportData, name: str) -> list[_Row]:
     groups: list[tuple[str, str, dict[str, Scores]]] = [
         ("Moola", "model", {"model": data.metrics}),
-        ("best simpler method", "peer", data.peers),
         ("best baseline", "baseline", data.baselines),
-        ("annotator, 2nd look", "ceiling", {"ceiling": data.ceiling}),
+        ("best trivial baseline", "trivial_baseline", data.trivial_baselines),
+        ("best ablation", "ablation", data.ablations),
+        ("annotator, 2nd pass", "second_pass", {"second_pass": data.second_pass}),
     ]
     rows = []
     for title, style, among in groups:
         best = data.best(among, name)
         if best is not None:
-            others = [scores[name] for rival, scores in among.items() if rival != best[0] and name in scores]
+            others = [
+                scores[name]
+                for method_name, scores in among.items()
+                if method_name != best[0] and name in scores
+            ]
             rows.append(_Row(title, style, best[1], others))
     return rows
 
@@ -317,7 +324,7 @@ def mix_figure(months: Sequence[MonthMix]) -> Figure | None:
 
 def _name_months(rows: Axes, months: Sequence[MonthMix], splits: Sequence[tuple[str, int]]) -> None:
     bottom, month_width = 176, (WIDTH - 36 - MONTHS_RIGHT) / len(months)
-    if len(months) <= MOST_MONTHS_NAMED:
+    if len(months) <= MAX_MONTHS_NAMED:
         for place, month in enumerate(months):
             rows.text(place + 0.5, bottom + 13, month.month[5:], color=SOFT, ha="center")
     first = 0

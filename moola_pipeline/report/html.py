@@ -32,8 +32,8 @@ from moola_pipeline.report.summary import summary_lines
 from moola_pipeline.report.tables import (
     group_tables,
     headline_rows,
+    method_rows,
     not_measured,
-    rivals,
     score_tables,
     side_tables,
 )
@@ -83,7 +83,7 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         picture=score_figure(data),
         questions=QUESTIONS,
         tables=score_tables(data),
-        rivals=rivals(data),
+        comparison=method_rows(data),
         headline_keys=HEADLINE_METRICS,
         groups=group_tables(data),
         sides=side_tables(data),
@@ -149,7 +149,8 @@ def _gists(data: ReportData, gallery: Sequence[GalleryWindow]) -> dict[str, str]
         "identification": scored("type_f1_macro", "type F1"),
         "onset": scored("onset_mae_bars", "starts off, mean of")
         + " bars" * ("onset_mae_bars" in data.metrics),
-        "rivals": f"{len(data.peers)} simpler methods, {len(data.baselines)} baselines",
+        "comparison": f"{len(data.baselines)} baselines, {len(data.trivial_baselines)} trivial baselines, "
+        f"{len(data.ablations)} ablations",
         "labels": f"{labels} labeled expansions",
         "gallery": f"{len(gallery)} windows",
         "checks": f"failed: {', '.join(failed)}" if failed else counts(data.checks, "integrity"),

@@ -1,4 +1,4 @@
-"""What scores, rivals and missing parts are called on the page, and what each means, in plain words."""
+"""Titles and meanings of scores, baselines, ablations and parts of the report."""
 
 import re
 from dataclasses import dataclass
@@ -220,7 +220,7 @@ SIDES = {
     ),
 }
 """Tables that answer a question beside the three of QUESTIONS."""
-_RIVALS = {
+_METHOD_NAMES = {
     "majority": "always the more common type",
     "always_consolidation": "always consolidation",
     "always_retracement": "always retracement",
@@ -242,7 +242,7 @@ _INPUTS = {"45_closes": "45 closes", "21_summaries": "21 price summaries", "own_
 PARTS = {
     "delay_curve": "Delay curve",
     "learning_curve": "Learning curve",
-    "ceiling": "ExpansionModel's second look",
+    "second_pass": "The annotator's second pass",
     "previous": "The run before",
     "breakdowns": "By type, hour, session part and direction",
     "confusion": "Confusion of the two types",
@@ -257,8 +257,9 @@ PARTS = {
     "pretraining_loss": "Losses of pretraining",
     "finetuning_loss": "Losses of fine-tuning",
     "gallery": "Windows as charts",
+    "trivial_baselines": "Trivial baselines",
     "baselines": "Baselines",
-    "peers": "Simpler methods",
+    "ablations": "Ablations",
     "truth": "What was planted",
     "prior": "Retracements grown rarer",
 }
@@ -276,14 +277,16 @@ def metric(name: str) -> Metric:
     return Metric(_sentence(name.replace("_", " ")), "other", "", "neither", "")
 
 
-def rival(name: str) -> str:
-    """A baseline or peer in words; one that is not known keeps its own name."""
-    if name in _RIVALS:
-        return _RIVALS[name]
+def method_name(name: str) -> str:
+    """A baseline or ablation in words; one that is not known keeps its own name."""
+    if name in _METHOD_NAMES:
+        return _METHOD_NAMES[name]
     for prefix, method in _METHODS.items():
         if name.startswith(prefix):
             rest = name.removeprefix(prefix)
-            return method + rival(rest) if prefix == "rule_" else f"{method} on {_INPUTS.get(rest, rest)}"
+            return (
+                method + method_name(rest) if prefix == "rule_" else f"{method} on {_INPUTS.get(rest, rest)}"
+            )
     return name
 
 

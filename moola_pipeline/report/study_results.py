@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from moola_pipeline.report.data import LearningPoint, Score, Scores
-from moola_pipeline.storage.checksums import read_record
+from moola_pipeline.storage.checksums import read_checksummed
 
 FORMAT = 1
 MARGIN = 0.02
@@ -42,7 +42,7 @@ class StudyRow(_Part):
     """
 
     arm: str
-    taught: bool
+    distilled: bool
     count: int
     seeds: list[int]
     scores: Scores
@@ -52,7 +52,7 @@ class StudyRow(_Part):
     @property
     def in_product(self) -> bool:
         """Whether an encoder by objective was taught besides, as the product's is."""
-        return self.taught and self.arm != NOISY_STUDENT
+        return self.distilled and self.arm != NOISY_STUDENT
 
 
 class StudyResults(_Part):
@@ -89,7 +89,7 @@ def read_study(folder: Path) -> StudyResults | None:
     place = folder / STUDY_FILE
     remedy = f"Delete {place}; moola run --profile study writes it again from the cells that it has kept."
     try:
-        return StudyResults.model_validate(read_record(place, "must hold a study", remedy))
+        return StudyResults.model_validate(read_checksummed(place, "must hold a study", remedy))
     except (FileNotFoundError, ValidationError):
         return None
 
@@ -103,7 +103,7 @@ def learning_curve(study: StudyResults, arm: str) -> list[LearningPoint]:
     """Type F1 on validation by number of labels, with an encoder of `arm` and from scratch."""
 
     def by_count(name: str) -> dict[int, Score]:
-        rows = (row for row in study.rows if row.arm == name and not row.taught)
+        rows = (row for row in study.rows if row.arm == name and not row.distilled)
         return {row.count: row.scores["type_f1_macro"] for row in rows}
 
     pretrained, scratch = by_count(arm), by_count("scratch")
@@ -134,13 +134,15 @@ def study_lines(study: StudyResults) -> list[str]:
 def conclusions(study: StudyResults) -> list[str]:
     """One line for each question that a study answers."""
     lines = []
-    for product, rival in ((False, "scratch"), (True, "the noisy student")):
+    for product, method_name in ((False, "scratch"), (True, "the noisy student")):
         rows = [row for row in study.rows if row.minus_scratch and row.in_product == product]
         for metric, name in (("type_f1_macro", "type F1"), ("event_f1_macro", "event F1")) if rows else ():
             above = [_named(row) for row in rows if _low(row.minus_scratch.get(metric)) > 0]
             below = [_named(row) for row in rows if _high(row.minus_scratch.get(metric)) < -MARGIN]
-            lines.append(f"{name} surely above {rival}: {'; '.join(above) or 'nowhere'}")
-            lines.append(f"{name} surely more than {MARGIN} below {rival}: {'; '.join(below) or 'nowhere'}")
+            lines.append(f"{name} surely above {method_name}: {'; '.join(above) or 'nowhere'}")
+            lines.append(
+                f"{name} surely more than {MARGIN} below {method_name}: {'; '.join(below) or 'nowhere'}"
+            )
     compared = [row for row in study.rows if "type_f1_macro" in row.minus_scratch_at_most]
     most = max((row.count for row in compared), default=0)
     for row in (row for row in compared if row.count == most):
@@ -156,7 +158,7 @@ def conclusions(study: StudyResults) -> list[str]:
 
 
 def _named(row: StudyRow) -> str:
-    return f"{row.count} labels, {row.arm.replace('_', ' ')}{', taught' if row.in_product else ''}"
+    return f"{row.count} labels, {row.arm.replace('_', ' ')}{', distilled' if row.in_product else ''}"
 
 
 def _line(name: str, cells: Iterable[str]) -> str:

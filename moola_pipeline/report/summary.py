@@ -16,12 +16,16 @@ from moola_pipeline.report.verdict import (
 )
 
 LINE_WIDTH = 100
-WIDTHS = (18, 25, 13, 9, 21, 7)
+WIDTHS = (18, 24, 7, 8, 21, 8, 8)
 
 
 def summary_lines(data: ReportData) -> list[str]:
-    """Target, scores beside the best others with their names below, and the checks."""
-    table = [_row("", "model, 95 % interval", "best baseline", "best peer", "model minus peer", "ceiling")]
+    """Target, scores beside the best baselines and ablations with their names, and the checks."""
+    table = [
+        _row(
+            "", "model, 95 % interval", "trivial", "baseline", "model minus baseline", "ablation", "2nd pass"
+        )
+    ]
     for metric, title in HEADLINE_METRICS.items():
         table += _metric_lines(data, metric, title)
     failed = {name: check for name, check in data.checks.items() if not check.passed}
@@ -35,7 +39,7 @@ def summary_lines(data: ReportData) -> list[str]:
         *_wrapped(f"Target, F1 of {low:.2f} to {high:.2f}: {outcome.word}. {outcome.why}"),
         *_wrapped(f"Verdict: {better.short} Trust: {trusted.short}"),
         *table,
-        *(["* the primary comparison; all others explore"] if data.peers else []),
+        *(["* primary comparison; all others are exploratory"] if data.baselines else []),
         "Checks: " + "; ".join(counts(data.checks, kind) for kind in ("integrity", "score")) + ".",
         *(_wrapped("Failed: " + ", ".join(reasons) + ".") if reasons else []),
         f"The test rows have been scored by {looks} model version{'' if looks == 1 else 's'}.",
@@ -43,23 +47,25 @@ def summary_lines(data: ReportData) -> list[str]:
 
 
 def _metric_lines(data: ReportData, metric: str, title: str) -> list[str]:
-    score, ceiling = data.metrics.get(metric), data.ceiling.get(metric)
+    score, second_pass = data.metrics.get(metric), data.second_pass.get(metric)
     found = {
+        "trivial_baseline": data.best(data.trivial_baselines, metric),
         "baseline": data.best(data.baselines, metric),
-        "peer": data.best(data.peers, metric),
+        "ablation": data.best(data.ablations, metric),
     }
-    baseline, peer = found.values()
-    difference = data.differences.get(peer[0], {}).get(metric) if peer else None
+    trivial_baseline, baseline, ablation = found.values()
+    difference = data.differences.get(baseline[0], {}).get(metric) if baseline else None
     lead = f"{interval_text(difference)}{'*' if metric == PRIMARY else ''}" if difference else "–"
     numbers = _row(
         title,
         f"{interval_text(score)} n={score.n}" if score else "not measured",
+        number(trivial_baseline[1].estimate) if trivial_baseline else "–",
         number(baseline[1].estimate) if baseline else "–",
-        number(peer[1].estimate) if peer else "–",
         lead,
-        number(ceiling.estimate) if ceiling else "–",
+        number(ablation[1].estimate) if ablation else "–",
+        number(second_pass.estimate) if second_pass else "–",
     )
-    names = ", ".join(f"{what} {best[0]}" for what, best in found.items() if best)
+    names = ", ".join(f"{what.replace('_', ' ')}: {best[0]}" for what, best in found.items() if best)
     return [numbers, *(textwrap.wrap(names, LINE_WIDTH, initial_indent="  ", subsequent_indent="  "))]
 
 

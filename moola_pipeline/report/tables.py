@@ -1,4 +1,4 @@
-"""The tables of a report: scores by question, rivals, groups, and what was not measured."""
+"""The tables of a report: scores by question, all baselines and ablations, groups, what was not measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from moola_pipeline.report.metric_catalog import (
     Metric,
     Question,
     best,
+    method_name,
     metric,
     part,
-    rival,
 )
 
 SHORT_TABLE = 6
@@ -31,7 +31,7 @@ ONE_SEED = "this profile trains one network; how much another training would dif
 
 @dataclass(frozen=True)
 class Named:
-    """A rival's score under its plain name."""
+    """The score of a baseline or ablation under its plain name."""
 
     name: str
     key: str
@@ -44,7 +44,7 @@ class ScoreRow:
 
     Attributes:
         key: Its name in the JSON object.
-        lead: Model minus the best peer, paired.
+        lead: Model minus the best baseline, paired by session.
         least: The smallest difference that can be told from chance.
         primary: Whether it is the one comparison that decides.
     """
@@ -52,10 +52,11 @@ class ScoreRow:
     key: str
     metric: Metric
     score: Score
+    trivial_baseline: Named | None
     baseline: Named | None
-    peer: Named | None
+    ablation: Named | None
     lead: Score | None
-    ceiling: Score | None
+    second_pass: Score | None
     least: float | None
     primary: bool
 
@@ -65,15 +66,16 @@ def score_row(data: ReportData, key: str) -> ScoreRow | None:
     score = data.metrics.get(key)
     if score is None:
         return None
-    baseline, peer = _named(data.baselines, key), _named(data.peers, key)
+    trivial_baseline, baseline = _named(data.trivial_baselines, key), _named(data.baselines, key)
     return ScoreRow(
         key=key,
         metric=metric(key),
         score=score,
+        trivial_baseline=trivial_baseline,
         baseline=baseline,
-        peer=peer,
-        lead=data.differences.get(peer.key, {}).get(key) if peer else None,
-        ceiling=data.ceiling.get(key),
+        ablation=_named(data.ablations, key),
+        lead=data.differences.get(baseline.key, {}).get(key) if baseline else None,
+        second_pass=data.second_pass.get(key),
         least=data.details.smallest_difference.get(key),
         primary=key == PRIMARY,
     )
@@ -138,8 +140,8 @@ def _group_table(data: ReportData, title: str, groups: Mapping[str, Scores]) -> 
 
 
 @dataclass(frozen=True)
-class RivalRow:
-    """A peer or baseline: its plain name, its name in the JSON object, scores, and model minus them."""
+class MethodRow:
+    """A baseline or ablation: its plain name, its name in the JSON object, scores, and model minus them."""
 
     name: str
     key: str
@@ -152,17 +154,22 @@ class RivalRow:
         return any(key in self.scores for key in HEADLINE_METRICS)
 
 
-def rivals(data: ReportData) -> dict[str, list[RivalRow]]:
-    """Peers and baselines under their headings, the best first."""
+def method_rows(data: ReportData) -> dict[str, list[MethodRow]]:
+    """Baselines, trivial baselines and ablations under their headings, the best first."""
 
-    def rank(row: RivalRow) -> float:
+    def rank(row: MethodRow) -> float:
         known = [row.scores[key].estimate for key in HEADLINE_METRICS if key in row.scores]
         return -(known[0] or 0.0) if known else 1.0
 
-    groups = {"Simpler methods": data.peers, "Baselines": data.baselines}
+    groups = {
+        "Baselines": data.baselines,
+        "Trivial baselines": data.trivial_baselines,
+        "Ablations": data.ablations,
+    }
     rows = {
         title: [
-            RivalRow(rival(key), key, scores, data.differences.get(key, {})) for key, scores in group.items()
+            MethodRow(method_name(key), key, scores, data.differences.get(key, {}))
+            for key, scores in group.items()
         ]
         for title, group in groups.items()
     }
@@ -204,9 +211,10 @@ def not_measured(data: ReportData, gallery: Sequence[GalleryWindow], curves: Los
     details = data.details
     there = {
         **{name: bool(getattr(details, name)) for name in _DETAILS},
-        "ceiling": bool(data.ceiling),
+        "second_pass": bool(data.second_pass),
+        "trivial_baselines": bool(data.trivial_baselines),
         "baselines": bool(data.baselines),
-        "peers": bool(data.peers),
+        "ablations": bool(data.ablations),
         "checks": bool(data.checks),
         "gallery": bool(gallery),
         "pretraining_loss": bool(curves.pretraining),
@@ -235,4 +243,4 @@ _DETAILS = (
 
 def _named(among: dict[str, Scores], key: str) -> Named | None:
     found = best(among, key)
-    return Named(rival(found[0]), found[0], found[1]) if found else None
+    return Named(method_name(found[0]), found[0], found[1]) if found else None

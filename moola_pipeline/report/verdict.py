@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moola_pipeline.report.data import Check, PreviousRun, ReportData, Score
-from moola_pipeline.report.metric_catalog import PRIMARY, metric, rival
+from moola_pipeline.report.metric_catalog import PRIMARY, method_name, metric
 
 TARGET_ESTIMATE, TARGET_LOW = 0.75, 0.65
 """Met at that estimate or more, with an interval that stays above the second."""
@@ -131,41 +131,43 @@ def counts(checks: dict[str, Check], kind: str) -> str:
 
 
 def _better(data: ReportData) -> Answer:
-    question = "Is it better than baselines, and than simpler methods?"
+    question = "Is it better than the baselines?"
     score = data.metrics.get(PRIMARY)
     if score is None or score.estimate is None:
         return Answer(question, "Not measured.", f"{metric(PRIMARY).title} was not measured.")
-    guess, peer = data.best(data.baselines, PRIMARY), data.best(data.peers, PRIMARY)
+    trivial, baseline = data.best(data.trivial_baselines, PRIMARY), data.best(data.baselines, PRIMARY)
+    ablation = data.best(data.ablations, PRIMARY)
     opening = (
-        "Told where an expansion is, it names its type (consolidation or retracement before it) with "
-        f"F1 {number(score.estimate)} ({range_text(score)}, n = {score.n})"
+        "Given the span of an expansion, the model names its type (consolidation or retracement before "
+        f"it) with F1 {interval_text(score)} ({score.n} expansions)"
     )
     compared = [
-        _compared(data, guess, "baseline", named=False),
-        _compared(data, peer, "simpler method", named=True),
+        _compared(data, trivial, "trivial baseline", named=False),
+        _compared(data, baseline, "baseline", named=True),
+        *([_compared(data, ablation, "ablation", named=True)] if ablation else []),
     ]
-    sentence = f"{opening}: {' and '.join(compared)}{_unaided(data)}."
-    return Answer(question, _short_standing(data, score, guess, peer), sentence)
+    sentence = f"{opening}: {', '.join(compared)}{_unaided(data)}."
+    return Answer(question, _short_standing(data, score, trivial, baseline), sentence)
 
 
 def _short_standing(
-    data: ReportData, score: Score, guess: tuple[str, Score] | None, peer: tuple[str, Score] | None
+    data: ReportData, score: Score, trivial: tuple[str, Score] | None, baseline: tuple[str, Score] | None
 ) -> str:
-    against_guess = _standing_to(data, score, guess)
-    against_peer = _standing_to(data, score, peer)
+    against_trivial = _standing_to(data, score, trivial)
+    against_baseline = _standing_to(data, score, baseline)
     first = {
-        "above": "Better than every baseline",
-        "below": "Worse than the best baseline",
-        "level with": "Not shown to be better than the best baseline",
-        None: "Not compared with baselines",
-    }[against_guess]
+        "above": "Better than every trivial baseline",
+        "below": "Worse than the best trivial baseline",
+        "level with": "Not shown to be better than the best trivial baseline",
+        None: "Not compared with trivial baselines",
+    }[against_trivial]
     second = {
-        "above": "and better than every simpler method",
-        "below": f"{'but' if against_guess == 'above' else 'and'} worse than the best simpler method",
-        "level with": f"{'but' if against_guess == 'above' else 'and'} not shown to be better than the best "
-        "simpler method",
-        None: "and not compared with simpler methods",
-    }[against_peer]
+        "above": "and better than every baseline",
+        "below": f"{'but' if against_trivial == 'above' else 'and'} worse than the best baseline",
+        "level with": f"{'but' if against_trivial == 'above' else 'and'} not shown to be better than "
+        "the best baseline",
+        None: "and not compared with baselines",
+    }[against_baseline]
     return f"{first}, {second}."
 
 
@@ -177,7 +179,7 @@ def _compared(data: ReportData, best: tuple[str, Score] | None, what: str, named
     if best is None:
         return f"no {what} was scored"
     name, other = best
-    who = f"the best {what}{f', {rival(name)}' if named else ''}"
+    who = f"the best {what}{f', {method_name(name)}' if named else ''}"
     difference = data.differences.get(name, {}).get(PRIMARY)
     if difference is None or difference.estimate is None:
         return f"{who} scores {number(other.estimate)}"
@@ -188,16 +190,17 @@ def _compared(data: ReportData, best: tuple[str, Score] | None, what: str, named
 
 
 def _unaided(data: ReportData) -> str:
-    found, peer = data.metrics.get(UNAIDED), data.best(data.peers, UNAIDED)
+    found, baseline = data.metrics.get(UNAIDED), data.best(data.baselines, UNAIDED)
     if found is None or found.estimate is None:
         return ""
-    ceiling = data.ceiling.get(UNAIDED)
+    second_pass = data.second_pass.get(UNAIDED)
     beside = [
         range_text(found),
-        *([f"best simpler method {number(peer[1].estimate)}"] if peer else []),
-        *([f"annotator's second look {number(ceiling.estimate)}"] if ceiling else []),
+        *([f"best baseline {number(baseline[1].estimate)}"] if baseline else []),
+        *([f"annotator's second pass {number(second_pass.estimate)}"] if second_pass else []),
     ]
-    return f"; unaided it finds and types expansions with F1 {number(found.estimate)} ({'; '.join(beside)})"
+    reached = f"{number(found.estimate)} ({'; '.join(beside)})"
+    return f"; given the window only, it finds and types expansions with F1 {reached}"
 
 
 def _trusted(data: ReportData) -> Answer:

@@ -9,7 +9,7 @@ from pydantic import Field
 from moola_pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from moola_pipeline.training.job_files import Terms
+    from moola_pipeline.training.job_files import WorkerSettings
 
 PROCESSES_VARIABLE = "MOOLA_PROCESSES"
 
@@ -57,11 +57,11 @@ class Compute(dg.ConfigurableResource):
             )
         return processes
 
-    def terms(self, device: str, processes: int) -> "Terms":
+    def terms(self, device: str, processes: int) -> "WorkerSettings":
         """How each of so many processes works on a device."""
-        from moola_pipeline.training.job_files import Terms
+        from moola_pipeline.training.job_files import WorkerSettings
 
-        return Terms(device=device, tf32=self.tf32, threads=self.threads, processes=processes)
+        return WorkerSettings(device=device, tf32=self.tf32, threads=self.threads, processes=processes)
 
     def prepare(self) -> str:
         """Set precision and threads, and name the device: cuda, mps or cpu.

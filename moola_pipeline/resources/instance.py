@@ -14,7 +14,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from yaml import YAMLError
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.storage.atomic_write import files_below, locked, publishing, sweep
+from moola_pipeline.storage.atomic_write import atomic_write, files_below, locked, sweep
 from moola_pipeline.storage.home import HOME_VARIABLE, INSTANCE_FILE, PROJECT_ROOT, Home, ensure_format
 from moola_pipeline.tracking.database_migration import migrate_instance, require_database
 
@@ -28,7 +28,7 @@ def await_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None
     """Wait, and say so once, while a run that Dagster started is at work in the home.
 
     The other way round Dagster's queue waits: dagster.yaml lets one run work at a time, and counts
-    those of `moola run`. Call it after `release_abandoned`: a dead run would be waited for.
+    those of `moola run`. Call it after `release_stale_runs`: a dead run would be waited for.
 
     Args:
         instance: Of the home.
@@ -49,7 +49,7 @@ def run_tags() -> dict[str, str]:
     return {RUN_BY_TAG: socket.gethostname()}
 
 
-def release_abandoned(instance: dg.DagsterInstance) -> list[str]:
+def release_stale_runs(instance: dg.DagsterInstance) -> list[str]:
     """Record dead runs as failed and free the pool slots they hold; call it as the only `moola run`.
 
     A process that is killed says nothing to Dagster: its run stays "started" and keeps its slot,
@@ -105,14 +105,14 @@ def _is_at_work(run: dg.DagsterRun) -> bool:
 
 def _answers(server: dict) -> bool:
     """Whether the code server that a run was launched in is still there."""
-    place = server.get("socket")
-    if place and not Path(place).exists():
+    path = server.get("socket")
+    if path and not Path(path).exists():
         return False
-    kind = socket.AF_UNIX if place else socket.AF_INET
+    kind = socket.AF_UNIX if path else socket.AF_INET
     with socket.socket(kind, socket.SOCK_STREAM) as probe:
         probe.settimeout(WAIT_SECONDS)
         try:
-            probe.connect(place or (server.get("host", "localhost"), int(server["port"])))
+            probe.connect(path or (server.get("host", "localhost"), int(server["port"])))
         except ConnectionRefusedError:
             return False
         except OSError:
@@ -140,7 +140,7 @@ def prepare_instance(home: Home) -> None:
         ) from fault
     instance_file = home.root / INSTANCE_FILE
     if not instance_file.exists():
-        with publishing(instance_file) as temporary:
+        with atomic_write(instance_file) as temporary:
             shutil.copyfile(PROJECT_ROOT / INSTANCE_FILE, temporary)
     for folder in (home.store, home.reports):
         sweep(folder)

@@ -19,7 +19,7 @@ from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.storage.asset_checksums import prove, remedy_of, write_checksums
-from moola_pipeline.storage.atomic_write import publish_bytes, publish_json
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, atomic_write_json
 from moola_pipeline.storage.bucket import pull, push
 from moola_pipeline.storage.checksums import unreadable
 from moola_pipeline.storage.crash_injection import crash_point
@@ -77,12 +77,12 @@ class StoreIOManager(dg.ConfigurableIOManager):
     pipeline: dg.ResourceDependency[Pipeline]
 
     @abstractmethod
-    def write(self, place: Path, value: Any) -> None:
-        """Keep a value at `place`."""
+    def write(self, artifact_path: Path, value: Any) -> None:
+        """Keep a value at `artifact_path`."""
 
     @abstractmethod
-    def read(self, place: Path) -> Any:
-        """The value kept at `place`."""
+    def read(self, artifact_path: Path) -> Any:
+        """The value kept at `artifact_path`."""
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
         """Name and dtype of every floating array of a value that must be float32."""
@@ -96,11 +96,11 @@ class StoreIOManager(dg.ConfigurableIOManager):
         """
         asset = context.asset_key.to_user_string()
         self._require_float32(asset, obj)
-        place = self.pipeline.place(asset)
-        self.write(place, obj)
-        write_checksums(place)
+        artifact_path = self.pipeline.artifact_path(asset)
+        self.write(artifact_path, obj)
+        write_checksums(artifact_path)
         crash_point(f"{asset}.after_keep")
-        push(self.pipeline.home, place)
+        push(self.pipeline.home, artifact_path)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The value of an upstream asset.
@@ -113,11 +113,11 @@ class StoreIOManager(dg.ConfigurableIOManager):
             IntegrityError: If something in it that must be float32 is not.
         """
         asset = context.asset_key.to_user_string()
-        place = self.pipeline.place(asset)
-        pull(self.pipeline.home, place)
+        artifact_path = self.pipeline.artifact_path(asset)
+        pull(self.pipeline.home, artifact_path)
         try:
-            prove(place)
-            value = self.read(place)
+            prove(artifact_path)
+            value = self.read(artifact_path)
         except (MissingFile, UnreadableFile):
             raise
         except FileNotFoundError as fault:
@@ -126,7 +126,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
                 "Materialize it, or run: moola run"
             ) from fault
         except OSError as fault:
-            raise unreadable(place, fault, remedy_of(place)) from fault
+            raise unreadable(artifact_path, fault, remedy_of(artifact_path)) from fault
         self._require_float32(asset, value)
         return value
 
@@ -144,13 +144,13 @@ class StoreIOManager(dg.ConfigurableIOManager):
 class FrameIOManager(StoreIOManager):
     """Data frames as parquet."""
 
-    def write(self, place: Path, value: pd.DataFrame) -> None:
+    def write(self, artifact_path: Path, value: pd.DataFrame) -> None:
         """Keep a frame."""
-        publish_bytes(place.with_suffix(".parquet"), value.to_parquet())
+        atomic_write_bytes(artifact_path.with_suffix(".parquet"), value.to_parquet())
 
-    def read(self, place: Path) -> pd.DataFrame:
+    def read(self, artifact_path: Path) -> pd.DataFrame:
         """The frame."""
-        return _read_frame(place.with_suffix(".parquet"))
+        return _read_frame(artifact_path.with_suffix(".parquet"))
 
     def floats(self, value: pd.DataFrame) -> Iterator[tuple[str, str]]:
         """Columns of real numbers."""
@@ -161,36 +161,37 @@ class FrameIOManager(StoreIOManager):
 class FeatureIOManager(StoreIOManager):
     """The feature table as what it is computed from: computing it takes half the time of loading it."""
 
-    def write(self, place: Path, value: FeatureTable) -> None:
+    def write(self, artifact_path: Path, value: FeatureTable) -> None:
         """Keep what the table was made from: bars, by their digest, code, and tick."""
-        bars = self._bars(place)
+        bars = self._bars(artifact_path)
         if len(bars) != len(value.values):
             raise IntegrityError(
-                f"{place.name} must have a row for each of the {len(bars):,} bars kept, "
+                f"{artifact_path.name} must have a row for each of the {len(bars):,} bars kept, "
                 f"got {len(value.values):,}. Make the bars again: moola run"
             )
         made_from = {
             "bars_sha256": content_digest(bars),
-            "code_version": code_version(place.name),
+            "code_version": code_version(artifact_path.name),
             "tick_points": self.pipeline.chosen_market().instrument.tick_points,
             "features": list(FEATURE_NAMES),
             "shape": list(value.values.shape),
         }
-        publish_json(place.with_suffix(".json"), made_from)
+        atomic_write_json(artifact_path.with_suffix(".json"), made_from)
 
-    def read(self, place: Path) -> FeatureTable:
+    def read(self, artifact_path: Path) -> FeatureTable:
         """The table, computed from the bars and by the code it was made with.
 
         Raises:
             IntegrityError: If bars or code are no longer those.
         """
-        made_from = json.loads(place.with_suffix(".json").read_bytes())
-        bars = self._bars(place)
-        now = {"bars_sha256": content_digest(bars), "code_version": code_version(place.name)}
+        made_from = json.loads(artifact_path.with_suffix(".json").read_bytes())
+        bars = self._bars(artifact_path)
+        now = {"bars_sha256": content_digest(bars), "code_version": code_version(artifact_path.name)}
         for name, what in (("bars_sha256", "bars"), ("code_version", "code")):
             if now[name] != made_from[name]:
                 raise IntegrityError(
-                    f"{place.name} was made from {what} {made_from[name][:12]}, got {now[name][:12]}. "
+                    f"{artifact_path.name} was made from {what} {made_from[name][:12]}, "
+                    f"got {now[name][:12]}. "
                     "Make it again: moola run"
                 )
         return compute_features(
@@ -201,9 +202,9 @@ class FeatureIOManager(StoreIOManager):
         """Values and ATR."""
         yield from (("values", str(value.values.dtype)), ("atr", str(value.atr.dtype)))
 
-    def _bars(self, place: Path) -> pd.DataFrame:
+    def _bars(self, artifact_path: Path) -> pd.DataFrame:
         """The prices and segments that the features are computed from."""
-        bars = place.with_name("raw_nq_bars")
+        bars = artifact_path.with_name("raw_nq_bars")
         pull(self.pipeline.home, bars)
         prove(bars)
         return _read_frame(bars.with_suffix(".parquet"), [*PRICE_COLUMNS, "segment"])
@@ -212,30 +213,30 @@ class FeatureIOManager(StoreIOManager):
 class JsonIOManager(StoreIOManager):
     """Plain facts as JSON."""
 
-    def write(self, place: Path, value: Mapping[str, Any]) -> None:
+    def write(self, artifact_path: Path, value: Mapping[str, Any]) -> None:
         """Keep a mapping."""
-        publish_json(place.with_suffix(".json"), dict(value))
+        atomic_write_json(artifact_path.with_suffix(".json"), dict(value))
 
-    def read(self, place: Path) -> dict[str, Any]:
+    def read(self, artifact_path: Path) -> dict[str, Any]:
         """The mapping."""
-        return json.loads(place.with_suffix(".json").read_bytes())
+        return json.loads(artifact_path.with_suffix(".json").read_bytes())
 
 
 class EncoderIOManager(StoreIOManager):
     """The pretrained encoder: weights, config, and how it was trained."""
 
-    def write(self, place: Path, value: Any) -> None:
+    def write(self, artifact_path: Path, value: Any) -> None:
         """Keep a `PretrainedEncoder`."""
         from moola_pipeline.models.expansion_model import save_encoder
 
-        save_encoder(place, value.encoder, value.facts)
+        save_encoder(artifact_path, value.encoder, value.facts)
 
-    def read(self, place: Path) -> Any:
+    def read(self, artifact_path: Path) -> Any:
         """The `PretrainedEncoder`."""
         from moola_pipeline.models.expansion_model import load_encoder
 
-        _require(place)
-        return PretrainedEncoder(*load_encoder(place))
+        _require(artifact_path)
+        return PretrainedEncoder(*load_encoder(artifact_path))
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
         """Weights and buffers."""
@@ -245,23 +246,23 @@ class EncoderIOManager(StoreIOManager):
 class ClassifierIOManager(StoreIOManager):
     """The fine-tuned classifiers, one folder for each training seed."""
 
-    def write(self, place: Path, value: Any) -> None:
+    def write(self, artifact_path: Path, value: Any) -> None:
         """Keep `TrainedClassifiers`; seeds of an earlier training go once the new ones are there."""
         from moola_pipeline.models.expansion_model import save_expansion_model
 
         for seed, model in value.models.items():
-            save_expansion_model(place / f"seed-{seed}", model, {})
-        publish_json(place / "training.json", value.facts)
+            save_expansion_model(artifact_path / f"seed-{seed}", model, {})
+        atomic_write_json(artifact_path / "training.json", value.facts)
         kept = {f"seed-{seed}" for seed in value.models}
-        for stale in set(place.glob("seed-*")) - {place / name for name in kept}:
+        for stale in set(artifact_path.glob("seed-*")) - {artifact_path / name for name in kept}:
             shutil.rmtree(stale)
 
-    def read(self, place: Path) -> Any:
+    def read(self, artifact_path: Path) -> Any:
         """The `TrainedClassifiers`."""
         from moola_pipeline.models.expansion_model import load_expansion_model
 
-        facts = json.loads((place / "training.json").read_bytes())
-        models = {seed: load_expansion_model(place / f"seed-{seed}")[0] for seed in facts["seeds"]}
+        facts = json.loads((artifact_path / "training.json").read_bytes())
+        models = {seed: load_expansion_model(artifact_path / f"seed-{seed}")[0] for seed in facts["seeds"]}
         return TrainedClassifiers(models, facts)
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
@@ -274,17 +275,17 @@ class ClassifierIOManager(StoreIOManager):
 class ReportIOManager(StoreIOManager):
     """The report: its numbers as JSON, its page as HTML."""
 
-    def write(self, place: Path, value: Any) -> None:
+    def write(self, artifact_path: Path, value: Any) -> None:
         """Keep a `WrittenReport`; the page first, the numbers last."""
-        publish_bytes(place.with_suffix(".html"), value.page.encode())
-        publish_bytes(place.with_suffix(".json"), value.data.model_dump_json(indent=2).encode())
+        atomic_write_bytes(artifact_path.with_suffix(".html"), value.page.encode())
+        atomic_write_bytes(artifact_path.with_suffix(".json"), value.data.model_dump_json(indent=2).encode())
 
-    def read(self, place: Path) -> Any:
+    def read(self, artifact_path: Path) -> Any:
         """The `WrittenReport`."""
         from moola_pipeline.report.data import ReportData
 
-        data = ReportData.model_validate_json(place.with_suffix(".json").read_bytes())
-        return WrittenReport(data, place.with_suffix(".html").read_text())
+        data = ReportData.model_validate_json(artifact_path.with_suffix(".json").read_bytes())
+        return WrittenReport(data, artifact_path.with_suffix(".html").read_text())
 
 
 def _read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

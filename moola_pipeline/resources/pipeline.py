@@ -5,7 +5,13 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from moola_pipeline.instrument_data import Market, MarketName, ScenarioChoice, choose_market, choose_profile
+from moola_pipeline.instrument_data import (
+    InstrumentData,
+    MarketName,
+    ScenarioChoice,
+    choose_instrument_data,
+    choose_profile,
+)
 from moola_pipeline.settings import Profile, ProfileName
 from moola_pipeline.staleness.plan import Planned
 from moola_pipeline.storage.asset_checksums import CHECKPOINTS
@@ -41,9 +47,9 @@ class Pipeline(dg.ConfigurableResource):
         """The profile in force."""
         return choose_profile(self.home, self.profile, self.market, self.scenario)
 
-    def chosen_market(self) -> Market:
+    def chosen_market(self) -> InstrumentData:
         """The market in force."""
-        return choose_market(self.home, self.market, self.chosen_profile(), self.scenario)
+        return choose_instrument_data(self.home, self.market, self.chosen_profile(), self.scenario)
 
     @property
     def label(self) -> str:
@@ -70,7 +76,7 @@ class Pipeline(dg.ConfigurableResource):
         return Planned(
             market,
             self.chosen_profile(),
-            self.place,
+            self.artifact_path,
             champion_version(self.home, market.model_name) if tracked else None,
             tracked and is_registered(self.home, market.model_name),
         )
@@ -79,6 +85,6 @@ class Pipeline(dg.ConfigurableResource):
         """Where the epochs of an asset's training are kept until it is done."""
         return self.folder / CHECKPOINTS / asset
 
-    def place(self, asset: str) -> Path:
+    def artifact_path(self, asset: str) -> Path:
         """Where an asset of this market and profile is kept, without its suffix."""
         return self.report_folder / "report" if asset == REPORT else self.folder / asset

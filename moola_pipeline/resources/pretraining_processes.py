@@ -18,14 +18,14 @@ from filelock import FileLock, Timeout
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
-from moola_pipeline.training.torchrun import ENDED, LOGS, TRACEBACK, place_of
+from moola_pipeline.training.torchrun import ENDED, LOGS, TRACEBACK, job_file
 
 if TYPE_CHECKING:
-    from moola_pipeline.training.job_files import Task
+    from moola_pipeline.training.job_files import PretrainTask
     from moola_pipeline.training.pretrain import PretrainResult
 
 LAUNCHER = "moola_pipeline.training.torchrun"
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 """How long processes that were told to end may take before they are left to notice it themselves."""
 LOG_LINES = 40
 """Of what each process wrote, kept in Dagster's log when one fails."""
@@ -34,7 +34,7 @@ LOG_LINES = 40
 def pretrain_in_processes(
     context: dg.AssetExecutionContext,
     home: Home,
-    task: "Task",
+    task: "PretrainTask",
     on_epoch: Callable[[dict[str, float]], None],
 ) -> "PretrainResult":
     """Pretrain as `training.pretrain.pretrain` does, in as many processes as the task says.
@@ -52,13 +52,13 @@ def pretrain_in_processes(
         BadInput, LossNotFinite: As in one process.
         MoolaError: If a process was killed, or met any other fault; names it.
     """
-    from moola_pipeline.training.job_files import given_back, hand_over
+    from moola_pipeline.training.job_files import read_result, write_task
 
     with shared_folder(home.dagster / "ranks") as folder:
-        hand_over(task, folder)
+        write_task(task, folder)
         reader = _EpochReader(on_epoch)
         client = dg.PipesSubprocessClient(
-            cwd=str(PROJECT_ROOT), message_reader=reader, termination_timeout_seconds=PATIENCE_SECONDS
+            cwd=str(PROJECT_ROOT), message_reader=reader, termination_timeout_seconds=TIMEOUT_SECONDS
         )
         command = [sys.executable, "-m", LAUNCHER, str(folder), str(task.terms.processes), str(os.getpid())]
         try:
@@ -68,7 +68,7 @@ def pretrain_in_processes(
             raise _reason(folder, task.terms.processes) from None
         if reader.faults:
             raise reader.faults[0]
-        return given_back(folder)
+        return read_result(folder)
 
 
 class _EpochReader(dg.PipesTempFileMessageReader):
@@ -99,16 +99,16 @@ class _EpochReader(dg.PipesTempFileMessageReader):
 
 def _reason(folder: Path, processes: int) -> MoolaError:
     """Why the processes ended, as one line."""
-    from moola_pipeline.training.job_files import faults_in
+    from moola_pipeline.training.job_files import worker_errors
 
-    faults = faults_in(folder)
+    faults = worker_errors(folder)
     for fault in faults.values():
         if ours := fault.as_ours():
             return ours
     which = f"one of {processes} processes of the pretraining ended before its time"
     remedy = "Run again: it goes on from the last epoch that was kept."
     with suppress(OSError, ValueError):
-        ended = json.loads(place_of(folder, ENDED).read_bytes())
+        ended = json.loads(job_file(folder, ENDED).read_bytes())
         rank, code = int(ended["rank"]), int(ended["code"])
         which = f"process {rank} of {processes} (0 is the first) of the pretraining ended before its time"
         if code < 0:
@@ -120,8 +120,8 @@ def _reason(folder: Path, processes: int) -> MoolaError:
 
 def _last_lines(folder: Path) -> str:
     """The end of what each process wrote."""
-    places = [place_of(folder, TRACEBACK), *sorted((folder / LOGS).rglob("stderr.log"))]
-    texts = [place.read_text(errors="replace") for place in places if place.is_file()]
+    places = [job_file(folder, TRACEBACK), *sorted((folder / LOGS).rglob("stderr.log"))]
+    texts = [path.read_text(errors="replace") for path in places if path.is_file()]
     ends = ["\n".join(text.splitlines()[-LOG_LINES:]) for text in texts]
     return "\n\n".join(filter(None, ends)) or "the processes wrote nothing"
 
@@ -131,7 +131,7 @@ def shared_folder(parent: Path) -> Iterator[Path]:
     """A new folder below `parent`, removed behind the block; first, those of killed processes are."""
     with locked(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(parent)
+        _remove_stale(parent)
         folder = Path(tempfile.mkdtemp(dir=parent))
         held = _hold(folder)
         held.acquire(timeout=0)
@@ -144,7 +144,7 @@ def shared_folder(parent: Path) -> Iterator[Path]:
         _hold_file(folder).unlink(missing_ok=True)
 
 
-def _remove_abandoned(parent: Path) -> None:
+def _remove_stale(parent: Path) -> None:
     for folder in parent.iterdir():
         if not folder.is_dir():
             continue

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from moola_pipeline.bars.store import instrument_stores
 from moola_pipeline.storage.asset_checksums import checksums_file, remedy_of, without_checksums
 from moola_pipeline.storage.home import Home
-from moola_pipeline.storage.remote_stores import tracking_elsewhere
-from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.storage.remote_stores import remote_tracking_uri
+from moola_pipeline.storage.sqlite import open_read_only
 from moola_pipeline.tracking.database_migration import DATABASE_NAME
 from moola_pipeline.tracking.promotion_log import log_file
 from moola_pipeline.tracking.recorded_files import LATER_THAN
@@ -19,14 +19,14 @@ ADD_AGAIN = 'Put back a copy of it, or register the files once more: "moola bars
 HISTORY, SCHEDULES = "storage/history", "storage/schedules"
 
 
-class Missing(NamedTuple):
+class LostFile(NamedTuple):
     """A file that is gone, and one line: what must be, and the remedy."""
 
     path: Path
     what: str
 
 
-def missing_files(home: Home) -> Iterator[Missing]:
+def missing_files(home: Home) -> Iterator[LostFile]:
     """What is gone: a manifest, a checksum file, a database, the log of promotions.
 
     A simulated market is not looked at: what it lacks, the next run makes anew.
@@ -36,8 +36,12 @@ def missing_files(home: Home) -> Iterator[Missing]:
             yield _gone(store.manifest, f"record the files in {store.raw}", ADD_AGAIN)
     for folder in (home.store, home.reports):
         for market in sorted(folder.glob("*/")):
-            for place in without_checksums(market):
-                yield _gone(checksums_file(place), f"hold the digests of {place.name}", remedy_of(place))
+            for artifact_path in without_checksums(market):
+                yield _gone(
+                    checksums_file(artifact_path),
+                    f"hold the digests of {artifact_path.name}",
+                    remedy_of(artifact_path),
+                )
     yield from _tracked(home)
     runs = home.dagster / HISTORY / "runs"
     if any(path.name != "index.db" for path in runs.glob("*.db")):
@@ -46,8 +50,8 @@ def missing_files(home: Home) -> Iterator[Missing]:
                 yield _gone(path, "hold what Dagster keeps beside the events of runs", LATER_THAN)
 
 
-def _tracked(home: Home) -> Iterator[Missing]:
-    if tracking_elsewhere():
+def _tracked(home: Home) -> Iterator[LostFile]:
+    if remote_tracking_uri():
         return
     database, log = home.tracking / DATABASE_NAME, log_file(home)
     if not database.exists():
@@ -60,7 +64,7 @@ def _tracked(home: Home) -> Iterator[Missing]:
 def _has_champion(database: Path) -> bool:
     with (
         suppress(sqlite3.Error),  # a damaged database is named as such
-        reading(database) as connection,
+        open_read_only(database) as connection,
     ):
         return bool(connection.execute("SELECT 1 FROM registered_model_aliases LIMIT 1").fetchone())
     return False
@@ -70,5 +74,5 @@ def _seen(folder: Path) -> Iterator[Path]:
     return (path for path in folder.glob("*") if path.name[0] != ".")
 
 
-def _gone(path: Path, task: str, remedy: str) -> Missing:
-    return Missing(path, f"{path.name} must {task}, but it is gone. {remedy}")
+def _gone(path: Path, task: str, remedy: str) -> LostFile:
+    return LostFile(path, f"{path.name} must {task}, but it is gone. {remedy}")

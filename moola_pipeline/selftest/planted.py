@@ -9,12 +9,12 @@ import torch
 
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.evaluation.scoring import EvaluatedModel, Trial, score_models
+from moola_pipeline.evaluation.scoring import EvaluatedModel, LabeledTestSet, score_models
 from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.metrics.scores import make_ground
+from moola_pipeline.metrics.scores import resample_windows
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.training.examples import TrainingData
@@ -27,7 +27,7 @@ RESAMPLES = 1000
 HIDDEN_UNITS = 32
 TRAINING = FinetuneSettings(
     seeds=(0,),
-    taught_windows=0,
+    distill_windows=0,
     epochs=16,
     frozen_epochs=0,
     patience=16,
@@ -53,7 +53,7 @@ SPLITS = SplitSettings(
 
 
 @dataclass(frozen=True)
-class Planted:
+class PlantedSignal:
     """The market and its splits.
 
     Attributes:
@@ -63,12 +63,12 @@ class Planted:
     """
 
     frame: pd.DataFrame
-    trial: Trial
+    test_set: LabeledTestSet
     train: LabeledWindows
     validation: LabeledWindows
 
 
-def plant(rng: np.random.Generator, type_shown: bool = True) -> Planted:
+def plant(rng: np.random.Generator, type_shown: bool = True) -> PlantedSignal:
     """Make a market, its labels and its splits; nothing is written anywhere.
 
     Args:
@@ -80,21 +80,25 @@ def plant(rng: np.random.Generator, type_shown: bool = True) -> Planted:
     bars = build_table(market.bars, market.rolls if len(market.rolls) else None)
     frame = split_labels(draw_labels(market, settings), bars, SPLITS).frame
     train, validation, test = (labeled_windows(frame, split) for split in ("train", "validation", "test"))
-    trial = Trial(MarketArrays.from_table(bars, TICK_POINTS), make_ground(test, RESAMPLES, rng))
-    return Planted(frame, trial, train, validation)
+    test_set = LabeledTestSet(
+        MarketArrays.from_table(bars, TICK_POINTS), resample_windows(test, RESAMPLES, rng)
+    )
+    return PlantedSignal(frame, test_set, train, validation)
 
 
-def trained(planted: Planted, device: str) -> ExpansionModel:
+def trained(planted: PlantedSignal, device: str) -> ExpansionModel:
     """The network fine-tuned on the planted labels from random weights."""
     encoder = Encoder(HIDDEN_UNITS)
     initialize(encoder, 0)
-    market = planted.trial.market
+    market = planted.test_set.market
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
     data = TrainingData(market, planted.train, planted.validation)
     made = train_expansion_models(encoder.eval(), data, TRAINING, device)
     return made[TRAINING.seeds[0]].model
 
 
-def judge(planted: Planted, model: ExpansionModel, device: str, rng: np.random.Generator) -> EvaluatedModel:
+def evaluate(
+    planted: PlantedSignal, model: ExpansionModel, device: str, rng: np.random.Generator
+) -> EvaluatedModel:
     """Its scores on the test windows, whose labels are as they are."""
-    return score_models(planted.trial, {0: model}, device, rng)
+    return score_models(planted.test_set, {0: model}, device, rng)

@@ -31,18 +31,18 @@ from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
 from moola_pipeline.selftest.missing_files import missing_files
 from moola_pipeline.storage.asset_checksums import (
     CHECKSUMS_SUFFIX,
+    artifact_path_of,
     checksums_file,
-    place_of,
     read_checksums,
     remedy_of,
 )
-from moola_pipeline.storage.atomic_write import files_below, left_behind
+from moola_pipeline.storage.atomic_write import files_below, stale_temporary_files
 from moola_pipeline.storage.bucket import REMEDY as BUCKET_REMEDY
 from moola_pipeline.storage.bucket import prove_pushed, pushed
 from moola_pipeline.storage.checksums import FileDigest, prove_file
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE
-from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.storage.sqlite import open_read_only
 from moola_pipeline.tracking.promotion_log import LOG_NAME, read_log
 from moola_pipeline.tracking.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
 from moola_pipeline.tracking.runs import DATABASE_NAME
@@ -119,16 +119,16 @@ def verify_home(home: Home) -> Verification:
     for store in instrument_stores(home):
         _labels(found, store)
     for folder in (home.store, home.reports):
-        for place in map(place_of, sorted(folder.rglob(f"*{CHECKSUMS_SUFFIX}"))):
-            _asset(found, place)
+        for artifact_path in map(artifact_path_of, sorted(folder.rglob(f"*{CHECKSUMS_SUFFIX}"))):
+            _asset(found, artifact_path)
             if os.environ.get(STORE_VARIABLE):
-                _pushed(found, home, place)
+                _pushed(found, home, artifact_path)
     for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
         found.prove("databases", database, lambda path=database: _require_sound(path))
     _tracked(found, home)
     for path, what in missing_files(home):
         found.note(path, "missing", what)
-    if unfinished := len(left_behind(home.data)):
+    if unfinished := len(stale_temporary_files(home.data)):
         found.counts["left by killed writers, harmless"] = unfinished
     return found
 
@@ -185,11 +185,11 @@ def _proven_labels(folder: Path) -> list[LabelLedger]:
     return registered_files(folder)
 
 
-def _asset(found: Verification, place: Path) -> None:
-    checksums, remedy = checksums_file(place), remedy_of(place)
-    files = found.prove("checksum files", checksums, lambda: read_checksums(place), remedy)
+def _asset(found: Verification, artifact_path: Path) -> None:
+    checksums, remedy = checksums_file(artifact_path), remedy_of(artifact_path)
+    files = found.prove("checksum files", checksums, lambda: read_checksums(artifact_path), remedy)
     for name, recorded in (files or {}).items():
-        path = place.parent / name
+        path = artifact_path.parent / name
         found.prove(
             "files of assets",
             path,
@@ -198,10 +198,12 @@ def _asset(found: Verification, place: Path) -> None:
         )
 
 
-def _pushed(found: Verification, home: Home, place: Path) -> None:
+def _pushed(found: Verification, home: Home, artifact_path: Path) -> None:
     """Compare with the checksums in the bucket: another machine may have made the asset anew."""
     looked_for = "assets looked for in the bucket"
-    files = found.prove(looked_for, checksums_file(place), lambda: pushed(home, place), BUCKET_REMEDY)
+    files = found.prove(
+        looked_for, checksums_file(artifact_path), lambda: pushed(home, artifact_path), BUCKET_REMEDY
+    )
     for address, recorded in (files or {}).items():
         found.prove(
             "files in the bucket",
@@ -226,9 +228,13 @@ def _tracked(found: Verification, home: Home) -> None:
         found.note(DATABASE_NAME, "unreadable", str(fault))
         return
     for one in kept:
-        place = one.path or one.place
-        if not found.names(place):  # a version is a run's model, and its damage was named there
-            found.prove(one.kind, place, lambda one=one, place=place: one.prove(found.name_of(place)))
+        location = one.path or one.location
+        if not found.names(location):  # a version is a run's model, and its damage was named there
+            found.prove(
+                one.kind,
+                location,
+                lambda one=one, location=location: one.prove(found.name_of(location)),
+            )
 
 
 def _require_sound(path: Path) -> None:
@@ -241,7 +247,7 @@ def _require_sound(path: Path) -> None:
 
 
 def _rows(path: Path, query: str) -> list[tuple]:
-    with reading(path) as connection:
+    with open_read_only(path) as connection:
         return connection.execute(query).fetchall()
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moola_pipeline.labels.splits import SPLITS
-from moola_pipeline.staleness.data_digests import Sources
-from moola_pipeline.staleness.fingerprints import PLACE, Ingredients
+from moola_pipeline.staleness.data_digests import DataDigests
+from moola_pipeline.staleness.fingerprints import PIPELINE_LABEL, Ingredients
 
 SHOWN_SETTINGS = 3
 SHOWN_FILES = 3
@@ -21,8 +21,8 @@ def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()
         now: What it would be made from.
         renewed: Assets that are made again anyway; they are not named.
     """
-    if elsewhere := made_elsewhere(before, now.settings[PLACE]):
-        return [elsewhere]
+    if another := made_for_another_pipeline(before, now.settings[PIPELINE_LABEL]):
+        return [another]
     return [
         *_data_changes(before, now),
         *_settings_changes(before.settings, now.settings),
@@ -32,19 +32,19 @@ def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()
     ]
 
 
-def made_elsewhere(before: Ingredients, place: str) -> str | None:
+def made_for_another_pipeline(before: Ingredients, pipeline_label: str) -> str | None:
     """The market and profile that an asset was made for last, in words; None if it was this one."""
-    last = before.settings.get(PLACE)
-    return f"made last for {last}" if last != place else None
+    last = before.settings.get(PIPELINE_LABEL)
+    return f"made last for {last}" if last != pipeline_label else None
 
 
 def _data_changes(before: Ingredients, now: Ingredients) -> Iterator[str]:
-    for name, digest in now.sources.items():
-        if before.sources.get(name) != digest:
+    for name, digest in now.data_digests.items():
+        if before.data_digests.get(name) != digest:
             yield _data_change(name, before.market, now.market)
 
 
-def _data_change(name: str, before: Sources, now: Sources) -> str:
+def _data_change(name: str, before: DataDigests, now: DataDigests) -> str:
     if name == STUDY:
         return "another study was held, or none of these bars and labels"
     kind, _, split = name.partition(".")
@@ -58,7 +58,7 @@ def _data_change(name: str, before: Sources, now: Sources) -> str:
     return f"{kind} were {done}: {n_rows:,} row{'s'[: n_rows != 1]}{_beyond(kind, before, now)}"
 
 
-def _beyond(kind: str, before: Sources, now: Sources) -> str:
+def _beyond(kind: str, before: DataDigests, now: DataDigests) -> str:
     """Behind which split all that changed lies, if behind any."""
     last = None
     for split in SPLITS:

@@ -4,7 +4,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.bars.schema import RAW_COLUMNS, content_digest
-from moola_pipeline.instrument_data import Market
+from moola_pipeline.instrument_data import InstrumentData
 from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.splits import SPLITS, resolve_dates, training_rows_end
@@ -13,8 +13,8 @@ from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 
-class Sources(BaseModel):
-    """A market's data, as `read_sources` names it.
+class DataDigests(BaseModel):
+    """A market's data, as `read_data_digests` names it.
 
     Attributes:
         digests: By name.
@@ -29,7 +29,7 @@ class Sources(BaseModel):
     contents: dict[str, str] = {}
 
 
-def read_sources(market: Market) -> Sources:
+def read_data_digests(market: InstrumentData) -> DataDigests:
     """The market's data as fingerprints see it: whole, and the part that each split may see.
 
     `bars` and `labels` are those of the files; `bars.train`, `bars.validation`, `bars.test` those
@@ -46,21 +46,21 @@ def read_sources(market: Market) -> Sources:
         every_pass = market.labels()
         labels = split_labels(every_pass, bars, market.splits).frame
         again = every_pass.loc[every_pass["pass"] == SECOND_PASS]
-        by_split = sources_by_split(bars, labels, market)
+        by_split = digests_by_split(bars, labels, market)
         digests = {"bars": key[1], "labels": key[2], **by_split.digests}
         digests["labels.second pass"] = content_digest(again)
         held = read_study(study)
         digests["study"] = kept if held is not None and fits(held, digests) else ""
         rows = {"bars": len(bars), "labels": len(labels), "labels.second pass": len(again), **by_split.rows}
         contents = {"raw_nq_bars": content_digest(bars), "labeled_expansions": content_digest(labels)}
-        _known_sources[key] = Sources(digests=digests, rows=rows, contents=contents)
+        _known_sources[key] = DataDigests(digests=digests, rows=rows, contents=contents)
     return _known_sources[key]
 
 
-_known_sources: dict[tuple[str, ...], Sources] = {}
+_known_sources: dict[tuple[str, ...], DataDigests] = {}
 
 
-def sources_by_split(bars: pd.DataFrame, labels: pd.DataFrame, market: Market) -> Sources:
+def digests_by_split(bars: pd.DataFrame, labels: pd.DataFrame, market: InstrumentData) -> DataDigests:
     """The bars that training or the windows of a split may read, and its labels."""
     columns = (*RAW_COLUMNS, "segment")
     digests, rows = {}, {}
@@ -73,4 +73,4 @@ def sources_by_split(bars: pd.DataFrame, labels: pd.DataFrame, market: Market) -
         digests[f"bars.{split}"] = content_digest(bars.iloc[:end], columns)
         digests[f"labels.{split}"] = content_digest(chosen.drop(columns=["bar0"]))
         rows |= {f"bars.{split}": end, f"labels.{split}": len(chosen)}
-    return Sources(digests=digests, rows=rows)
+    return DataDigests(digests=digests, rows=rows)

@@ -10,15 +10,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.code_digests import LIBRARIES, Code, SourceTree, package_tree
-from moola_pipeline.instrument_data import Market
+from moola_pipeline.instrument_data import InstrumentData
 from moola_pipeline.settings import Profile
-from moola_pipeline.staleness.data_digests import Sources
+from moola_pipeline.staleness.data_digests import DataDigests
 from moola_pipeline.staleness.stages import STAGES, roots_of
 
 FINGERPRINT = "fingerprint"
 MADE_FROM = "made_from"
 """Under this name a materialization holds its `Ingredients`, so that a later change can be named."""
-PLACE = "place"
+PIPELINE_LABEL = "pipeline"
 """Market and profile: what one of them made does not stand in the folder of another."""
 
 
@@ -39,10 +39,10 @@ class Ingredients(BaseModel):
     asset: str
     code: dict[str, str]
     libraries: dict[str, str]
-    sources: dict[str, str]
+    data_digests: dict[str, str]
     settings: dict[str, Any]
     upstream: dict[str, str | None]
-    market: Sources
+    market: DataDigests
 
     @property
     def fingerprint(self) -> str:
@@ -101,7 +101,7 @@ def code_digests(*roots: str) -> dict[str, str]:
 
 def ingredients(
     asset: str,
-    sources: Sources,
+    data_digests: DataDigests,
     settings: Mapping[str, Any],
     upstream: Mapping[str, str | None],
     package: PackageCode | None = None,
@@ -121,15 +121,15 @@ def ingredients(
         asset=asset,
         code=code.files,
         libraries=package.versions(code),
-        sources={name: sources.digests[name] for name in stage.sources},
-        settings={name: settings[name] for name in (PLACE, *stage.settings)},
+        data_digests={name: data_digests.digests[name] for name in stage.data_digests},
+        settings={name: settings[name] for name in (PIPELINE_LABEL, *stage.settings)},
         upstream={name: upstream.get(name) for name in stage.upstream},
-        market=sources,
+        market=data_digests,
     )
 
 
 def all_ingredients(
-    sources: Sources,
+    data_digests: DataDigests,
     settings: Mapping[str, Any],
     champion: str | None,
     package: PackageCode | None = None,
@@ -138,14 +138,14 @@ def all_ingredients(
     made: dict[str, Ingredients] = {}
     for asset in STAGES:
         upstream = {name: one.data_version for name, one in made.items()} | {"champion": champion}
-        made[asset] = ingredients(asset, sources, settings, upstream, package)
+        made[asset] = ingredients(asset, data_digests, settings, upstream, package)
     return made
 
 
-def stage_settings(market: Market, profile: Profile) -> dict[str, Any]:
+def stage_settings(market: InstrumentData, profile: Profile) -> dict[str, Any]:
     """The settings that fingerprints name."""
     return {
-        PLACE: f"{market.name}-{profile.name}",
+        PIPELINE_LABEL: f"{market.name}-{profile.name}",
         "splits": market.splits.model_dump(mode="json"),
         "stride": profile.pretrain.stride,
         "pretrain": profile.pretrain.model_dump(mode="json"),

@@ -8,13 +8,13 @@ from typing import Literal
 
 import dagster as dg
 
-from moola_pipeline.instrument_data import Market
+from moola_pipeline.instrument_data import InstrumentData
 from moola_pipeline.labels.simulated import is_simulated
 from moola_pipeline.settings import Profile
-from moola_pipeline.staleness.changes import changes, made_elsewhere
-from moola_pipeline.staleness.data_digests import read_sources
-from moola_pipeline.staleness.fingerprints import PLACE, Ingredients, all_ingredients, stage_settings
-from moola_pipeline.staleness.records import Recorded, recorded
+from moola_pipeline.staleness.changes import changes, made_for_another_pipeline
+from moola_pipeline.staleness.data_digests import read_data_digests
+from moola_pipeline.staleness.fingerprints import PIPELINE_LABEL, Ingredients, all_ingredients, stage_settings
+from moola_pipeline.staleness.records import RecordedMaterialization, recorded
 from moola_pipeline.staleness.stages import INTEGRITY_CHECKS, STAGES
 from moola_pipeline.storage.asset_checksums import GONE, damage
 
@@ -51,7 +51,7 @@ class Planned:
         is_registered: Whether the registry holds a version of the market's model.
     """
 
-    market: Market
+    market: InstrumentData
     profile: Profile
     artifact_path: Callable[[str], Path]
     champion: str | None
@@ -72,15 +72,15 @@ def plan(instance: dg.DagsterInstance, about: Planned) -> list[Step]:
     made = {asset: recorded(instance, asset, market.name, INTEGRITY_CHECKS[asset]) for asset in STAGES}
     settings = stage_settings(market, about.profile)
     if market.simulation and not is_simulated(market.store, market.simulation):
-        return [_after_market(asset, before, settings[PLACE]) for asset, before in made.items()]
+        return [_after_market(asset, before, settings[PIPELINE_LABEL]) for asset, before in made.items()]
     steps: list[Step] = []
-    for asset, now in all_ingredients(read_sources(market), settings, about.champion).items():
+    for asset, now in all_ingredients(read_data_digests(market), settings, about.champion).items():
         renewed = [step for step in steps if _renews(step, made[asset], now)]
         steps.append(_step(made[asset], now, renewed, about))
     return steps
 
 
-def _renews(upstream: Step, before: Recorded | None, now: Ingredients) -> bool:
+def _renews(upstream: Step, before: RecordedMaterialization | None, now: Ingredients) -> bool:
     """Whether an upstream asset is made again, and may come out different from what was read then."""
     if not upstream.stale or upstream.asset not in now.upstream:
         return False
@@ -98,14 +98,16 @@ def nothing_made() -> list[Step]:
     return [Step(asset, "missing", "never made") for asset in STAGES]
 
 
-def _after_market(asset: str, before: Recorded | None, place: str) -> Step:
+def _after_market(asset: str, before: RecordedMaterialization | None, pipeline_label: str) -> Step:
     if before is None:
         return Step(asset, "missing", "never made")
-    elsewhere = made_elsewhere(before.made_from, place) if before.made_from else None
-    return Step(asset, "stale", elsewhere or "its simulated market is made first", before.made_at)
+    another = made_for_another_pipeline(before.made_from, pipeline_label) if before.made_from else None
+    return Step(asset, "stale", another or "its simulated market is made first", before.made_at)
 
 
-def _step(before: Recorded | None, now: Ingredients, renewed: Sequence[Step], about: Planned) -> Step:
+def _step(
+    before: RecordedMaterialization | None, now: Ingredients, renewed: Sequence[Step], about: Planned
+) -> Step:
     if before is None:
         return Step(now.asset, "missing", "never made")
     reasons = _differences(before, now, renewed)
@@ -118,7 +120,7 @@ def _step(before: Recorded | None, now: Ingredients, renewed: Sequence[Step], ab
     return Step(now.asset, state, "; ".join(reasons) or "unchanged", before.made_at)
 
 
-def _differences(before: Recorded, now: Ingredients, renewed: Sequence[Step]) -> list[str]:
+def _differences(before: RecordedMaterialization, now: Ingredients, renewed: Sequence[Step]) -> list[str]:
     """Why it would come out different; what an upstream asset has said already is not repeated."""
     names = tuple(step.asset for step in renewed)
     own = changes(before.made_from, now, names) if before.made_from else []

@@ -21,7 +21,7 @@ PAGE = 20
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedMaterialization:
     """The last materialization of an asset for a market.
 
     Attributes:
@@ -43,7 +43,7 @@ class Recorded:
 
 def recorded(
     instance: dg.DagsterInstance, asset: str, market: str, checks: tuple[str, ...] = ()
-) -> Recorded | None:
+) -> RecordedMaterialization | None:
     """What Dagster recorded of an asset's last materialization for a market; None if there is none.
 
     A check counts as passed only if its last evaluation belongs to that materialization's run. A
@@ -60,7 +60,7 @@ def recorded(
         for name, one in latest.items()
         if one is None or one.run_id != event.run_id or one.status.value != "SUCCEEDED"
     )
-    return Recorded(
+    return RecordedMaterialization(
         str(value.value) if value is not None else None,
         tags.get(DATA_VERSION),
         event.run_id,

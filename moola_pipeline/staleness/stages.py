@@ -14,7 +14,7 @@ class Stage:
         roots: Code that its module does not import: files in the package, or `file:name`; see
             `SourceTree.code`.
         alone: Files that are read or copied, not imported: what they import does not count.
-        sources: Data, as `data_digests.read_sources` names it.
+        sources: Data, as `data_digests.read_data_digests` names it.
         settings: Parts of the profile.
         upstream: Assets whose data version counts: a digest of the content for bars and labels,
             which do not change each time they are made again, else what the asset was made from.
@@ -23,7 +23,7 @@ class Stage:
     kept_by: str
     roots: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
+    data_digests: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
 
@@ -32,12 +32,12 @@ STAGES = {
     "raw_nq_bars": Stage(
         "FrameIOManager",
         roots=("bars/manifest.py:read_bars",),
-        sources=("bars",),
+        data_digests=("bars",),
     ),
     "labeled_expansions": Stage(
         "FrameIOManager",
         roots=("labels/importing.py:read_labels", "labels/registry.py:registered_labels"),
-        sources=("labels",),
+        data_digests=("labels",),
         settings=("splits",),
         upstream=("raw_nq_bars",),
     ),
@@ -56,19 +56,19 @@ STAGES = {
             "training/pretrain_rank.py",  # entry points of processes
             "training/torchrun.py",
         ),
-        sources=("bars.train",),
+        data_digests=("bars.train",),
         settings=("pretrain",),
     ),
     "finetuned_classifier": Stage(
         "ClassifierIOManager",
-        sources=("bars.validation", "labels.train", "labels.validation"),
+        data_digests=("bars.validation", "labels.train", "labels.validation"),
         settings=("finetune",),
         upstream=("pretrained_encoder",),
     ),
     "bootstrap_ci_report": Stage(
         "ReportIOManager",
         alone=("report/*.jinja",),
-        sources=("bars.test", "labels.test", "labels.second pass", "study"),
+        data_digests=("bars.test", "labels.test", "labels.second pass", "study"),
         settings=("report", "splits"),
         upstream=("finetuned_classifier",),
     ),
@@ -76,7 +76,7 @@ STAGES = {
         "JsonIOManager",
         roots=(
             "tracking/imported_promotion.py:contender",
-            "tracking/promotion_log.py:apply_ruling",
+            "tracking/promotion_log.py:apply_decision",
             "tracking/registry.py:register",
             "tracking/served_model.py:bars_signature",
             "tracking/served_model.py:pinned_packages",
@@ -88,7 +88,7 @@ STAGES = {
     "latest_expansions": Stage(
         "FrameIOManager",
         roots=("tracking/registry.py:load_version",),
-        sources=("bars",),
+        data_digests=("bars",),
         settings=("splits",),
         upstream=("labeled_expansions", "relativity_features", "champion"),
     ),

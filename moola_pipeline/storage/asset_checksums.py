@@ -7,10 +7,10 @@ from moola_pipeline.storage.checksums import (
     FileDigest,
     digests_in,
     listed,
+    parse_checksummed,
     prove_file,
-    publish_record,
-    record_in,
     unreadable,
+    write_checksummed,
 )
 from moola_pipeline.storage.crash_injection import crash_point
 
@@ -21,48 +21,51 @@ GONE, CHANGED = "what it made is gone", "what it made was changed"
 UNREAD, UNPROVEN = "what it made cannot be read", "the digests of what it made are gone"
 
 
-def checksums_file(place: Path) -> Path:
+def checksums_file(artifact_path: Path) -> Path:
     """Where the digests of an asset's files are kept."""
-    return place.with_name(place.name + CHECKSUMS_SUFFIX)
+    return artifact_path.with_name(artifact_path.name + CHECKSUMS_SUFFIX)
 
 
-def place_of(checksums: Path) -> Path:
+def artifact_path_of(checksums: Path) -> Path:
     """The asset whose digests a checksum file holds."""
     return checksums.with_name(checksums.name.removesuffix(CHECKSUMS_SUFFIX))
 
 
-def write_checksums(place: Path) -> None:
+def write_checksums(artifact_path: Path) -> None:
     """Record size and SHA256 of every file of an asset, in a file beside them.
 
     Args:
-        place: The asset's path without its suffix: `place.*` and all in the folder `place`.
+        place: The asset's path without its suffix: `place.*` and all in the folder `artifact_path`.
     """
-    digests = {path.relative_to(place.parent).as_posix(): FileDigest.of(path) for path in _files(place)}
-    publish_record(checksums_file(place), {"files": listed(digests)})
-    crash_point("publish.after_manifest", checksums_file(place))
+    digests = {
+        path.relative_to(artifact_path.parent).as_posix(): FileDigest.of(path)
+        for path in _files(artifact_path)
+    }
+    write_checksummed(checksums_file(artifact_path), {"files": listed(digests)})
+    crash_point("atomic_write.after_manifest", checksums_file(artifact_path))
 
 
-def read_checksums(place: Path) -> dict[str, FileDigest]:
+def read_checksums(artifact_path: Path) -> dict[str, FileDigest]:
     """The recorded digests of an asset's files, named from its parent folder; none without a checksum file.
 
     Raises:
         Truncated, ChecksumMismatch: If the checksum file is not what was written.
         IntegrityError: If it holds no digests, or names a file outside the asset.
     """
-    path = checksums_file(place)
-    return checksums_in(path.read_bytes(), place, remedy_of(place)) if path.exists() else {}
+    path = checksums_file(artifact_path)
+    return checksums_in(path.read_bytes(), artifact_path, remedy_of(artifact_path)) if path.exists() else {}
 
 
-def checksums_in(content: bytes, place: Path, remedy: str) -> dict[str, FileDigest]:
+def checksums_in(content: bytes, artifact_path: Path, remedy: str) -> dict[str, FileDigest]:
     """As `read_checksums`, from the bytes of an asset's checksum file."""
-    wanted = f"{checksums_file(place).name} must hold digests"
-    digests = digests_in(record_in(content, wanted, remedy), wanted, remedy)
-    if not all(_is_of(place, name) for name in digests):
+    wanted = f"{checksums_file(artifact_path).name} must hold digests"
+    digests = digests_in(parse_checksummed(content, wanted, remedy), wanted, remedy)
+    if not all(_is_of(artifact_path, name) for name in digests):
         raise IntegrityError(f"{wanted}, but it cannot be read. {remedy}")
     return digests
 
 
-def prove(place: Path) -> None:
+def prove(artifact_path: Path) -> None:
     """Prove that an asset's files are those whose digests were recorded.
 
     Raises:
@@ -73,38 +76,43 @@ def prove(place: Path) -> None:
         UnreadableFile: If the system would not read one.
         IntegrityError: If the checksum file cannot be read, or names a file elsewhere.
     """
-    checksums = checksums_file(place)
+    checksums = checksums_file(artifact_path)
     if not checksums.exists():
-        if not _files(place):
-            raise FileNotFoundError(place)
+        if not _files(artifact_path):
+            raise FileNotFoundError(artifact_path)
         raise MissingFile(
-            f"{checksums.name} must hold the digests of {place.name}, but it is gone. {remedy_of(place)}"
+            f"{checksums.name} must hold the digests of {artifact_path.name}, but it is gone. "
+            f"{remedy_of(artifact_path)}"
         )
-    for name, recorded in read_checksums(place).items():
-        path = place.parent / name
+    for name, recorded in read_checksums(artifact_path).items():
+        path = artifact_path.parent / name
         try:
-            prove_file(path, name, recorded, checksums.name, remedy_of(place))
+            prove_file(path, name, recorded, checksums.name, remedy_of(artifact_path))
         except FileNotFoundError:
             raise
         except OSError as fault:
-            raise unreadable(path, fault, remedy_of(place)) from fault
+            raise unreadable(path, fault, remedy_of(artifact_path)) from fault
 
 
 def without_checksums(folder: Path) -> list[Path]:
     """The assets of a folder, without suffix, that have files but no checksum file."""
     found = [path for path in folder.glob("*") if path.name[0] != "." and path.name != CHECKPOINTS]
     places = sorted({path.with_name(path.name.partition(".")[0]) for path in found})
-    return [place for place in places if _files(place) and not checksums_file(place).exists()]
+    return [
+        artifact_path
+        for artifact_path in places
+        if _files(artifact_path) and not checksums_file(artifact_path).exists()
+    ]
 
 
-def damage(place: Path) -> str | None:
+def damage(artifact_path: Path) -> str | None:
     """What has become of an asset since it was kept, in a few words; None if nothing has."""
-    if not _files(place):
+    if not _files(artifact_path):
         return GONE
-    if not checksums_file(place).exists():
+    if not checksums_file(artifact_path).exists():
         return UNPROVEN
     try:
-        prove(place)
+        prove(artifact_path)
     except FileNotFoundError:
         return GONE
     except OSError:
@@ -114,9 +122,9 @@ def damage(place: Path) -> str | None:
     return None
 
 
-def remedy_of(place: Path) -> str:
+def remedy_of(artifact_path: Path) -> str:
     """How an asset is made again: by a run of the market and the profile that its folder is named after."""
-    market, _, profile = place.parent.name.rpartition("-")
+    market, _, profile = artifact_path.parent.name.rpartition("-")
     _, _, scenario = market.partition("simulated-")
     if not market:
         return "Make it again: moola run"
@@ -126,12 +134,18 @@ def remedy_of(place: Path) -> str:
     return f"Make it again: moola run --market {kind} --profile {profile}"
 
 
-def _is_of(place: Path, name: str) -> bool:
+def _is_of(artifact_path: Path, name: str) -> bool:
     """Whether a name leads to a file of the asset and nowhere else; it may come from another machine."""
-    own = name.startswith((f"{place.name}.", f"{place.name}/"))
+    own = name.startswith((f"{artifact_path.name}.", f"{artifact_path.name}/"))
     return own and name.isprintable() and ".." not in PurePosixPath(name).parts
 
 
-def _files(place: Path) -> list[Path]:
-    beside = [path for path in place.parent.glob(f"{place.name}.*") if path != checksums_file(place)]
-    return sorted(path for path in (*beside, *place.rglob("*")) if path.is_file() and path.name[0] != ".")
+def _files(artifact_path: Path) -> list[Path]:
+    beside = [
+        path
+        for path in artifact_path.parent.glob(f"{artifact_path.name}.*")
+        if path != checksums_file(artifact_path)
+    ]
+    return sorted(
+        path for path in (*beside, *artifact_path.rglob("*")) if path.is_file() and path.name[0] != "."
+    )

@@ -19,12 +19,12 @@ from moola_pipeline.storage.crash_injection import crash_point
 TEMPORARY_SUFFIX = ".tmp"
 KEPT = "What it held before is kept."
 REPLACED = "It is replaced, but may not outlast a power cut."
-LEFT_BEHIND_SECONDS = 24 * 3600
+STALE_FILE_SECONDS = 24 * 3600
 """A temporary file of this age belongs to nobody who is still at work."""
 
 
 @contextmanager
-def publishing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it replaces `path` whole.
 
     A reader sees the old bytes or the new ones, never a part; on an error nothing changes.
@@ -32,7 +32,7 @@ def publishing(path: Path) -> Iterator[Path]:
     Raises:
         UnwritableFile: If the system refuses to write; names the file and the reason.
     """
-    crash_point("publish.before_write", path)
+    crash_point("atomic_write.before_write", path)
     try:
         _make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
@@ -42,13 +42,13 @@ def publishing(path: Path) -> Iterator[Path]:
     temporary, kept = Path(name), KEPT
     try:
         yield temporary
-        crash_point("publish.after_write", path)
+        crash_point("atomic_write.after_write", path)
         temporary.chmod(0o644)
         _sync(temporary)
-        crash_point("publish.before_rename", path)
+        crash_point("atomic_write.before_rename", path)
         os.replace(temporary, path)
         kept = REPLACED
-        crash_point("publish.after_rename", path)
+        crash_point("atomic_write.after_rename", path)
         _sync(path.parent)
     except OSError as fault:
         if isinstance(fault, MoolaError) or fault.errno is None or fault.filename not in (None, name):
@@ -70,15 +70,15 @@ def unwritable(path: Path, fault: OSError, kept: str = KEPT) -> UnwritableFile:
     return named
 
 
-def publish_bytes(path: Path, content: bytes) -> None:
+def atomic_write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` with `content`, atomically."""
-    with publishing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
-def publish_json(path: Path, content: Any) -> None:
+def atomic_write_json(path: Path, content: Any) -> None:
     """Replace `path` with `content` as indented JSON, keys in the order given."""
-    publish_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    atomic_write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def locked(path: Path) -> FileLock:
@@ -125,9 +125,9 @@ def files_below(folder: Path, pattern: str) -> Iterator[Path]:
         yield from (Path(place, name) for name in fnmatch.filter(names, pattern))
 
 
-def left_behind(folder: Path) -> list[Path]:
+def stale_temporary_files(folder: Path) -> list[Path]:
     """Temporary files below a folder whose writers were killed: unfinished, and read by nobody."""
-    oldest, found = time.time() - LEFT_BEHIND_SECONDS, []
+    oldest, found = time.time() - STALE_FILE_SECONDS, []
     for path in files_below(folder, f".*{TEMPORARY_SUFFIX}"):
         with suppress(FileNotFoundError):  # its writer is at work, and has just renamed it
             if path.lstat().st_mtime < oldest:
@@ -136,8 +136,8 @@ def left_behind(folder: Path) -> list[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what `left_behind` finds."""
-    for path in left_behind(folder):
+    """Remove what `stale_temporary_files` finds."""
+    for path in stale_temporary_files(folder):
         path.unlink(missing_ok=True)
 
 

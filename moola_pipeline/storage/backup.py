@@ -14,27 +14,27 @@ from pathlib import Path, PurePosixPath
 
 from moola_pipeline import __version__
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
-from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, move, publishing
+from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, atomic_write, move
 from moola_pipeline.storage.checksums import (
     FileDigest,
     digests_in,
     listed,
-    publish_record,
-    record_in,
-    require_recorded,
+    parse_checksummed,
+    require_digest,
+    write_checksummed,
 )
 from moola_pipeline.storage.home import HOME_FORMAT, INSTANCE_FILE, Home, format_in, home_format
-from moola_pipeline.storage.sqlite import JOURNALS, alone_with, journals_of
+from moola_pipeline.storage.sqlite import JOURNALS, journals_of, sqlite_lock
 
 LIST_NAME = "digests.json"
 """In the archive: what it is, and size and SHA256 of each file."""
 KEPT = ("data", ".dagster", INSTANCE_FILE)
 """What a home consists of; nothing else is backed up or restored."""
-LARGEST_LIST = 64 << 20
+MAX_LIST = 64 << 20
 """Bytes of the list: half a million files."""
 _END_BYTES = 22
 """Of the record that ends a zip archive."""
-_LONGEST_COMMENT = 2**16
+_MAX_COMMENT = 2**16
 """Bytes that may follow it."""
 _DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError, RuntimeError, struct.error)
 """What zipfile raises on archives that were changed: NotImplementedError is a RuntimeError."""
@@ -68,7 +68,7 @@ def back_up(home: Home, target: Path) -> Archived:
         raise BadInput(f"A home must keep something to be backed up, but {home.root} does not.")
     digests: dict[str, FileDigest] = {}
     with (
-        publishing(target) as temporary,
+        atomic_write(target) as temporary,
         tempfile.TemporaryDirectory() as scratch,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
@@ -78,7 +78,7 @@ def back_up(home: Home, target: Path) -> Archived:
             digests[name] = _add(archive, name, source)
         listing = Path(scratch) / LIST_NAME
         facts = {"moola": __version__, "format": home_format(home), "files": listed(digests)}
-        publish_record(listing, facts)
+        write_checksummed(listing, facts)
         _add(archive, LIST_NAME, listing)
     return Archived(len(digests), sum(one.bytes or 0 for one in digests.values()))
 
@@ -172,12 +172,10 @@ def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
     remedy = "Use another backup."
     if LIST_NAME not in archive.namelist():
         raise BadInput(f"{source} must be a backup of moola's, but it holds no {LIST_NAME}. {remedy}")
-    if archive.getinfo(LIST_NAME).file_size > LARGEST_LIST:
-        raise BadInput(
-            f"{source}: {LIST_NAME} must have at most {LARGEST_LIST >> 20} MiB, got more. {remedy}"
-        )
+    if archive.getinfo(LIST_NAME).file_size > MAX_LIST:
+        raise BadInput(f"{source}: {LIST_NAME} must have at most {MAX_LIST >> 20} MiB, got more. {remedy}")
     wanted = f"{source}: {LIST_NAME} must list size and SHA256 of each file"
-    record = record_in(archive.read(LIST_NAME), wanted, remedy)
+    record = parse_checksummed(archive.read(LIST_NAME), wanted, remedy)
     if (found := format_in(record)) > HOME_FORMAT:
         raise IntegrityError(
             f"{source} must be of format {HOME_FORMAT} or earlier, got {found}, written by moola "
@@ -204,12 +202,12 @@ def _is_safe(name: str) -> bool:
 def _extract(archive: zipfile.ZipFile, name: str, recorded: FileDigest, folder: Path, source: str) -> None:
     """Write one file; reading ends soon after the bytes that the list announces."""
     with (
-        publishing(folder / name) as temporary,
+        atomic_write(folder / name) as temporary,
         temporary.open("wb") as stream,
         archive.open(name) as entry,
     ):
         actual = FileDigest.of_stream(entry, copy=stream, limit=recorded.bytes or 0)
-    require_recorded(actual, f"{source}: {name}", recorded, LIST_NAME, "Use another backup.")
+    require_digest(actual, f"{source}: {name}", recorded, LIST_NAME, "Use another backup.")
 
 
 def _unreadable(source: Path, fault: Exception) -> Exception:
@@ -217,7 +215,7 @@ def _unreadable(source: Path, fault: Exception) -> Exception:
     size, remedy = source.stat().st_size, "Use another backup."
     with source.open("rb") as stream:
         begun = stream.read(2)
-        stream.seek(max(size - _END_BYTES - _LONGEST_COMMENT, 0))
+        stream.seek(max(size - _END_BYTES - _MAX_COMMENT, 0))
         last = stream.read()
     if begun != b"PK":
         return BadInput(f"{source.name} must be a backup of moola's, but it is no archive. {remedy}")
@@ -270,7 +268,7 @@ def _held(path: Path) -> ExitStack:
     held = ExitStack()
     if path.suffix == ".db":
         with suppress(sqlite3.DatabaseError):
-            held.enter_context(alone_with(path))
+            held.enter_context(sqlite_lock(path))
     return held
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
 from moola_pipeline.storage.asset_checksums import checksums_file, checksums_in, read_checksums
-from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes, publishing
-from moola_pipeline.storage.checksums import FileDigest, require_recorded
+from moola_pipeline.storage.atomic_write import atomic_write, atomic_write_bytes, file_sha256
+from moola_pipeline.storage.checksums import FileDigest, require_digest
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE, refuse_keys
 
@@ -22,11 +22,11 @@ RECORDED_IN = "its checksum file"
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]*(/[\w./=+-]*)?(\?[\w.:/=&%-]*)?", re.ASCII)
 
 
-def push(home: Home, place: Path) -> None:
+def push(home: Home, artifact_path: Path) -> None:
     """Copy an asset's files to the bucket, their checksum file last; does nothing where none is named.
 
     Args:
-        home: What `place` lies in; the bucket keeps the same paths.
+        home: What `artifact_path` lies in; the bucket keeps the same paths.
         place: The asset's path without its suffix.
 
     Raises:
@@ -36,12 +36,15 @@ def push(home: Home, place: Path) -> None:
         return
     with _answering(uri):
         bucket, below = _bucket(uri)
-        for path in (*(place.parent / name for name in read_checksums(place)), checksums_file(place)):
+        for path in (
+            *(artifact_path.parent / name for name in read_checksums(artifact_path)),
+            checksums_file(artifact_path),
+        ):
             with path.open("rb") as source, bucket.open_output_stream(_key(below, home, path)) as stream:
                 FileDigest.of_stream(source, copy=stream)
 
 
-def pull(home: Home, place: Path) -> None:
+def pull(home: Home, artifact_path: Path) -> None:
     """Fetch an asset whose checksum file in the bucket is another than here; each file is proved first.
 
     Raises:
@@ -54,21 +57,21 @@ def pull(home: Home, place: Path) -> None:
     with _answering(uri):
         bucket, below = _bucket(uri)
         try:
-            there = _content(bucket, _key(below, home, checksums_file(place)))
+            there = _content(bucket, _key(below, home, checksums_file(artifact_path)))
         except FileNotFoundError:
             return
-        here = checksums_file(place)
+        here = checksums_file(artifact_path)
         if here.exists() and here.read_bytes() == there:
             return
-        for name, recorded in _digests(there, uri, place).items():
-            path = place.parent / name
+        for name, recorded in _digests(there, uri, artifact_path).items():
+            path = artifact_path.parent / name
             if path.exists() and file_sha256(path) == recorded.sha256:
                 continue
             _fetch(bucket, _key(below, home, path), path, recorded)
-        publish_bytes(here, there)
+        atomic_write_bytes(here, there)
 
 
-def pushed(home: Home, place: Path) -> dict[str, FileDigest]:
+def pushed(home: Home, artifact_path: Path) -> dict[str, FileDigest]:
     """The files that an asset's checksum file in the bucket records, by address; none where there is none.
 
     Raises:
@@ -80,11 +83,13 @@ def pushed(home: Home, place: Path) -> dict[str, FileDigest]:
     with _answering(uri):
         bucket, below = _bucket(uri)
         try:
-            content = _content(bucket, _key(below, home, checksums_file(place)))
+            content = _content(bucket, _key(below, home, checksums_file(artifact_path)))
         except FileNotFoundError:
             return {}
-    digests = _digests(content, uri, place)
-    return {f"s3://{_key(below, home, place.parent / name)}": digest for name, digest in digests.items()}
+    digests = _digests(content, uri, artifact_path)
+    return {
+        f"s3://{_key(below, home, artifact_path.parent / name)}": digest for name, digest in digests.items()
+    }
 
 
 def prove_pushed(address: str, recorded: FileDigest) -> None:
@@ -107,22 +112,22 @@ def prove_pushed(address: str, recorded: FileDigest) -> None:
                 actual = FileDigest.of_stream(stream)
         except FileNotFoundError:
             raise MissingFile(f"{address} must be in the bucket, but it is gone. {REMEDY}") from None
-    require_recorded(actual, address, recorded, RECORDED_IN, REMEDY)
+    require_digest(actual, address, recorded, RECORDED_IN, REMEDY)
 
 
 def _fetch(bucket: "FileSystem", key: str, path: Path, recorded: FileDigest) -> None:
-    with publishing(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             with bucket.open_input_stream(key) as source, temporary.open("wb") as stream:
                 actual = FileDigest.of_stream(source, copy=stream)
         except FileNotFoundError:
             raise IntegrityError(f"{key} must be in the bucket, but it is gone. {REMEDY}") from None
-        require_recorded(actual, key, recorded, RECORDED_IN, REMEDY)
+        require_digest(actual, key, recorded, RECORDED_IN, REMEDY)
 
 
-def _digests(content: bytes, uri: str, place: Path) -> dict[str, FileDigest]:
+def _digests(content: bytes, uri: str, artifact_path: Path) -> dict[str, FileDigest]:
     try:
-        return checksums_in(content, place, REMEDY)
+        return checksums_in(content, artifact_path, REMEDY)
     except IntegrityError as fault:
         raise IntegrityError(f"{uri}: {fault}") from None
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated, UnreadableFile
-from moola_pipeline.storage.atomic_write import file_sha256, publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256
 
 CHUNK_BYTES = 8 << 20
-OWN_DIGEST = "record_sha256"
+OWN_SHA256 = "own_sha256"
 """Under this name JSON, a line and a table hold the SHA256 of themselves without it."""
 _DIGEST = re.compile(r"(?P<sha256>[0-9a-f]{64})( (?P<bytes>[0-9]{1,18}))?")
 
@@ -107,10 +107,10 @@ def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, re
         Truncated: If it is shorter than recorded.
         ChecksumMismatch: If its SHA256 is another.
     """
-    require_recorded(FileDigest.of(path), name, recorded, recorded_in, remedy)
+    require_digest(FileDigest.of(path), name, recorded, recorded_in, remedy)
 
 
-def require_recorded(
+def require_digest(
     actual: FileDigest, name: str, recorded: FileDigest, recorded_in: str, remedy: str
 ) -> None:
     """Refuse a digest that is not the recorded one; arguments as of `prove_file`.
@@ -138,16 +138,16 @@ def unreadable(path: Path, fault: OSError, remedy: str) -> UnreadableFile:
     return named
 
 
-def publish_record(path: Path, content: Mapping[str, Any]) -> None:
+def write_checksummed(path: Path, content: Mapping[str, Any]) -> None:
     """Replace `path` with a JSON object that contains its own SHA256."""
-    publish_bytes(path, _checksummed(content))
+    atomic_write_bytes(path, _checksummed(content))
 
 
-def read_record(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
+def read_checksummed(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
     """The JSON object in a file, without its SHA256.
 
     Args:
-        path: A file that `publish_record` wrote.
+        path: A file that `write_checksummed` wrote.
         wanted: What it must be, as the fault says it: `must hold the chosen split dates`.
         remedy: What to do where it is not.
 
@@ -157,11 +157,11 @@ def read_record(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
         ChecksumMismatch: If it is not, byte for byte, what was written.
         IntegrityError: If it is no JSON object.
     """
-    return record_in(path.read_bytes(), f"{path.name} {wanted}", remedy)
+    return parse_checksummed(path.read_bytes(), f"{path.name} {wanted}", remedy)
 
 
-def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
-    """As `read_record`, from the bytes of such a file."""
+def parse_checksummed(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
+    """As `read_checksummed`, from the bytes of such a file."""
     try:
         found = json.loads(content)
     except RecursionError:
@@ -176,7 +176,7 @@ def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
         ) from None
     if not isinstance(found, dict):
         raise IntegrityError(f"{wanted}, but it is no JSON object: {str(found)[:40]!r}. {remedy}")
-    recorded = found.pop(OWN_DIGEST, None)
+    recorded = found.pop(OWN_SHA256, None)
     if content != _checksummed(found):
         actual = hashlib.sha256(_json(found)).hexdigest()
         raise ChecksumMismatch(
@@ -187,7 +187,7 @@ def record_in(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
 
 def _checksummed(content: Mapping[str, Any]) -> bytes:
     digest = hashlib.sha256(_json(content)).hexdigest()
-    return _json({**content, OWN_DIGEST: digest})
+    return _json({**content, OWN_SHA256: digest})
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -195,25 +195,25 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return text.encode(errors="surrogatepass")  # half a sign, which JSON can say, is a change like any other
 
 
-def self_proving_line(text: str) -> str:
+def checksummed_line(text: str) -> str:
     """A JSON object on one line, with its own SHA256 added at its end."""
     digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-    return f'{text[:-1]},"{OWN_DIGEST}":"{digest}"}}'
+    return f'{text[:-1]},"{OWN_SHA256}":"{digest}"}}'
 
 
-def proven_line(line: str) -> str:
-    """The JSON object that `self_proving_line` was given.
+def parse_checksummed_line(line: str) -> str:
+    """The JSON object that `checksummed_line` was given.
 
     Raises:
         ChecksumMismatch: If the line was changed.
     """
-    text, _, _ = line.rpartition(f',"{OWN_DIGEST}":"')
-    if self_proving_line(f"{text}}}") != line:
+    text, _, _ = line.rpartition(f',"{OWN_SHA256}":"')
+    if checksummed_line(f"{text}}}") != line:
         raise ChecksumMismatch("the line is not what its own digest says")
     return f"{text}}}"
 
 
-def self_proving_csv(text: str) -> bytes:
+def checksummed_csv(text: str) -> bytes:
     """A csv table with one more column: in each row the digest of the table without it.
 
     Args:
@@ -221,12 +221,12 @@ def self_proving_csv(text: str) -> bytes:
     """
     header, *rows = text.removesuffix("\n").split("\n")
     digest = bytes_digest(text.encode())
-    lines = [f"{header},{OWN_DIGEST}", *(f"{row},{digest}" for row in rows)]
+    lines = [f"{header},{OWN_SHA256}", *(f"{row},{digest}" for row in rows)]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def require_csv_as_written(content: bytes, header: str, name: str, remedy: str) -> None:
-    """Prove a table that `self_proving_csv` wrote.
+def verify_csv(content: bytes, header: str, name: str, remedy: str) -> None:
+    """Prove a table that `checksummed_csv` wrote.
 
     Args:
         content: Its bytes.
@@ -245,7 +245,7 @@ def require_csv_as_written(content: bytes, header: str, name: str, remedy: str) 
     if not content.endswith(b"\n") or (size.isdigit() and len(text) < int(size)):
         raise Truncated(f"{name}: it ends in the middle, after {len(content):,} bytes. {remedy}")
     actual = hashlib.sha256(text).hexdigest()
-    if content != self_proving_csv(text.decode(errors="replace")):
+    if content != checksummed_csv(text.decode(errors="replace")):
         recorded = sha256[:64].decode(errors="replace")
         raise ChecksumMismatch(
             f"{name}: it was changed: its SHA256 is {actual}, it records {recorded}. {remedy}"

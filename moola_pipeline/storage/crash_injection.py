@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CRASH_VARIABLE = "MOOLA_CRASH"
-PUBLISH_POINTS = (
-    "publish.before_write",
-    "publish.after_write",
-    "publish.before_rename",
-    "publish.after_rename",
-    "publish.after_manifest",
+WRITE_POINTS = (
+    "atomic_write.before_write",
+    "atomic_write.after_write",
+    "atomic_write.before_rename",
+    "atomic_write.after_rename",
+    "atomic_write.after_manifest",
 )
 REGISTRY_POINTS = ("registry.before_version", "registry.after_version", "champion.before", "champion.after")
 STAGE_ENDINGS = ("before_compute", "after_compute", "after_keep")
@@ -38,14 +38,14 @@ def points(stages: Iterable[str]) -> list[str]:
         stages: Names of the assets.
     """
     of_stages = [f"{stage}.{ending}" for stage in stages for ending in STAGE_ENDINGS]
-    return [*PUBLISH_POINTS, *of_stages, *REGISTRY_POINTS]
+    return [*WRITE_POINTS, *of_stages, *REGISTRY_POINTS]
 
 
 def arm(text: str | None) -> None:
     """Choose where this process dies; None disarms.
 
     Args:
-        text: POINT[@FILE]:SIGNAL[:N], as in `publish.after_rename@report.json:SIGKILL`: at the
+        text: POINT[@FILE]:SIGNAL[:N], as in `atomic_write.after_rename@report.json:SIGKILL`: at the
             N-th pass (default 1) of a point, for files of that name only where one is given.
 
     Raises:

@@ -101,7 +101,7 @@ def ensure_format(home: Home) -> None:
         IntegrityError: If a later version has written it, or its format cannot be read.
     """
     from moola_pipeline.storage.atomic_write import locked
-    from moola_pipeline.storage.checksums import publish_record
+    from moola_pipeline.storage.checksums import write_checksummed
 
     path = home.data / FORMAT_FILE
     with locked(path):
@@ -111,7 +111,7 @@ def ensure_format(home: Home) -> None:
                 "of moola that has written it, or use another --home."
             )
         if not path.exists():
-            publish_record(path, {"format": HOME_FORMAT, "moola": __version__})
+            write_checksummed(path, {"format": HOME_FORMAT, "moola": __version__})
 
 
 def home_format(home: Home) -> int:
@@ -120,11 +120,11 @@ def home_format(home: Home) -> int:
     Raises:
         IntegrityError: If it cannot be read.
     """
-    from moola_pipeline.storage.checksums import read_record
+    from moola_pipeline.storage.checksums import read_checksummed
 
     path, remedy = home.data / FORMAT_FILE, "Delete it: moola run"
     try:
-        return format_in(read_record(path, "must name the home's format", remedy))
+        return format_in(read_checksummed(path, "must name the home's format", remedy))
     except FileNotFoundError:
         return HOME_FORMAT
     except ValueError:

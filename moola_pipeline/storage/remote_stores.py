@@ -18,7 +18,7 @@ _TURN = 0x6D6F6F6C61
 """The advisory lock that processes take when they make something once ("moola" in ASCII)."""
 
 
-def tracking_elsewhere() -> str | None:
+def remote_tracking_uri() -> str | None:
     """MLflow's database outside the home; None if it lies in the home.
 
     Raises:
@@ -45,7 +45,7 @@ def tracking_elsewhere() -> str | None:
     return uri
 
 
-def artifacts_elsewhere() -> str | None:
+def remote_artifacts_uri() -> str | None:
     """Where MLflow keeps artifacts outside the home; None if they lie in the home.
 
     Raises:
@@ -72,7 +72,7 @@ def refuse_keys(variable: str, uri: str) -> None:
 
 
 @contextmanager
-def turn(uri: str) -> Iterator[None]:
+def database_lock(uri: str) -> Iterator[None]:
     """One process at a time, on all machines that share the PostgreSQL database.
 
     Raises:
@@ -81,7 +81,7 @@ def turn(uri: str) -> Iterator[None]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
-    with answering(uri, "Start it, or correct the variable."):
+    with database_errors(uri, "Start it, or correct the variable."):
         connection = create_engine(uri, poolclass=NullPool).connect()
     with connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _TURN})
@@ -92,7 +92,7 @@ def turn(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def answering(uri: str, remedy: str) -> Iterator[None]:
+def database_errors(uri: str, remedy: str) -> Iterator[None]:
     """Say in one line, without its password, what a shared database complains of in the block.
 
     Raises:

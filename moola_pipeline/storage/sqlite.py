@@ -8,7 +8,7 @@ from pathlib import Path
 from moola_pipeline.errors import BadInput
 
 
-def reading(database: Path) -> AbstractContextManager[sqlite3.Connection]:
+def open_read_only(database: Path) -> AbstractContextManager[sqlite3.Connection]:
     """A connection that cannot write, nor make the file; closed at the end of the block.
 
     Raises:
@@ -19,14 +19,14 @@ def reading(database: Path) -> AbstractContextManager[sqlite3.Connection]:
 
 JOURNALS = ("-wal", "-shm", "-journal")
 """Follow a database's name in those of the files that SQLite keeps beside it."""
-PATIENCE_SECONDS = 5
+TIMEOUT_SECONDS = 5
 """For one who is about to end; a page that is open in a browser keeps its database for hours."""
 _HEADER = b"SQLite format 3\0"
 _TAKEN = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 @contextmanager
-def alone_with(database: Path) -> Iterator[sqlite3.Connection]:
+def sqlite_lock(database: Path) -> Iterator[sqlite3.Connection]:
     """Hold a database: until the end, no other process reads or writes it.
 
     What a killed process left in journals is settled first: what it had committed is taken into the
@@ -45,7 +45,7 @@ def alone_with(database: Path) -> Iterator[sqlite3.Connection]:
         if stream.read(len(_HEADER)) != _HEADER:  # SQLite would delete the journals beside it
             raise sqlite3.DatabaseError("file is not a database")
     address = f"{database.absolute().as_uri()}?mode=rw"
-    opened = sqlite3.connect(address, uri=True, timeout=PATIENCE_SECONDS, isolation_level=None)
+    opened = sqlite3.connect(address, uri=True, timeout=TIMEOUT_SECONDS, isolation_level=None)
     with closing(opened) as connection:
         try:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")

@@ -11,14 +11,14 @@ import numpy as np
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import ExpansionModel, load_encoder, save_encoder
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
-from moola_pipeline.storage.checksums import publish_record, read_record
-from moola_pipeline.studies.ablation_folds import N_FOLDS, Fold, Part, StudyGround, time_folds
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
+from moola_pipeline.studies.ablation_folds import N_FOLDS, Fold, Part, StudyData, time_folds
 from moola_pipeline.studies.ablation_rows import LESSONS, SPARSE_BARS, Row
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.training.thresholds import fit_decisions
+from moola_pipeline.training.thresholds import fit_thresholds
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 PRETRAINING = PretrainSettings(max_windows=2_000, epochs=3)
@@ -61,34 +61,34 @@ class AblationStore:
     folder: Path
     code: str
 
-    def path(self, ground: StudyGround, row: Row, fold: int, seed: int) -> Path:
+    def path(self, data: StudyData, row: Row, fold: int, seed: int) -> Path:
         """The file of one training."""
         settings = row.settings.model_dump(mode="json", exclude={"seeds"})
-        about = [ground.digest, PRETRAINING.model_dump(mode="json"), settings, row.random_encoder, row.sparse]
+        about = [data.digest, PRETRAINING.model_dump(mode="json"), settings, row.random_encoder, row.sparse]
         return self.folder / f"{digest_of([*about, fold, seed])[:16]}.json"
 
     def encoder(self, fold: Fold, device: str) -> Encoder:
         """The encoder pretrained without a fold."""
-        about = [fold.ground.digest, PRETRAINING.model_dump(mode="json"), fold.number]
+        about = [fold.data.digest, PRETRAINING.model_dump(mode="json"), fold.number]
         folder = self.folder / f"encoder-{digest_of(about)[:16]}"
         if not (folder / "config.json").is_file():
-            result = pretrain(fold.ground.market, fold.pretraining_windows(), PRETRAINING, device)
+            result = pretrain(fold.data.market, fold.pretraining_windows(), PRETRAINING, device)
             save_encoder(folder, result.encoder, {"errors": result.errors})
         return load_encoder(folder)[0]
 
 
-def kept_training(place: Path) -> dict[str, Any]:
+def cached_training(place: Path) -> dict[str, Any]:
     """What one training was found to say, from its file.
 
     Raises:
         FileNotFoundError: If it was never kept.
         Truncated, ChecksumMismatch, IntegrityError: If it is no longer what was kept.
     """
-    return read_record(place, "must hold a training", f"Delete {place}: the next call trains it again.")
+    return read_checksummed(place, "must hold a training", f"Delete {place}: the next call trains it again.")
 
 
 def run_ablation(
-    ground: StudyGround,
+    data: StudyData,
     rows: Sequence[Row],
     seeds: Sequence[int],
     store: AblationStore,
@@ -104,29 +104,29 @@ def run_ablation(
         device: Where networks run.
         on_training: Called with a line before each training.
     """
-    folds = list(time_folds(ground))
+    folds = list(time_folds(data))
     for seed in seeds:
         for row in rows:
             for fold in folds:
-                place = store.path(ground, row, fold.number, seed)
+                place = store.path(data, row, fold.number, seed)
                 if not place.is_file():
                     at = f"seed {seed}, fold {fold.number + 1} of {len(folds)}"
                     on_training(f"{at}: {row.path}, {row.name}")
-                    publish_record(place, _trained(fold, row, seed, store, device) | {"code": store.code})
-    return kept_outcomes(ground, rows, seeds, store)
+                    write_checksummed(place, _trained(fold, row, seed, store, device) | {"code": store.code})
+    return cached_outcomes(data, rows, seeds, store)
 
 
-def kept_outcomes(
-    ground: StudyGround, rows: Sequence[Row], seeds: Sequence[int], store: AblationStore
+def cached_outcomes(
+    data: StudyData, rows: Sequence[Row], seeds: Sequence[int], store: AblationStore
 ) -> list[Outcome]:
     """Trainings that have been done, those of whole rows only: every fold of a seed is there."""
     outcomes = []
     for seed in seeds:
         for row in rows:
-            places = [store.path(ground, row, number, seed) for number in range(N_FOLDS)]
+            places = [store.path(data, row, number, seed) for number in range(N_FOLDS)]
             if all(place.is_file() for place in places):
                 outcomes += [
-                    _outcome(kept_training(place), row, number, seed) for number, place in enumerate(places)
+                    _outcome(cached_training(place), row, number, seed) for number, place in enumerate(places)
                 ]
     return outcomes
 
@@ -137,16 +137,16 @@ def _outcome(kept: dict[str, Any], row: Row, fold: int, seed: int) -> Outcome:
 
 
 def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str) -> dict[str, Any]:
-    market = _sparse(fold.ground.market) if row.sparse else fold.ground.market
+    market = _sparse(fold.data.market) if row.sparse else fold.data.market
     encoder = store.encoder(fold, device)
     if row.random_encoder:
         encoder = copy.deepcopy(encoder)
         initialize(encoder, RANDOM_SEED + seed)
     settings = row.settings
-    lessons = fold.lessons(settings.taught_windows) if row.path == LESSONS else None
+    pseudo_labels = fold.pseudo_labels(settings.distill_windows) if row.path == LESSONS else None
     result = finetune(
         encoder,
-        FinetuneRows(market, fold.train.rows, fold.validation.rows, lessons),
+        FinetuneRows(market, fold.train.rows, fold.validation.rows, pseudo_labels),
         settings,
         seed,
         device,
@@ -166,8 +166,8 @@ def _said(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
         return proposed, labeled
 
     chosen_by = read(fold.validation)
-    decisions = fit_decisions(fold.validation.windows, fold.validation.proposals, *chosen_by)
-    model = ExpansionModel(classifier, fold.rule, decisions)
+    thresholds = fit_thresholds(fold.validation.windows, fold.validation.proposals, *chosen_by)
+    model = ExpansionModel(classifier, fold.proposer, thresholds)
     proposed, labeled = read(fold.asked)
     found = model.accept(fold.asked.proposals, proposed).spans
     calibrated, balanced = model.type_probabilities(labeled.retracement)

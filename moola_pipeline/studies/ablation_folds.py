@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from moola_pipeline.instrument_data import Market
+from moola_pipeline.instrument_data import InstrumentData
 from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.models.span_proposer import SpanProposer, propose
@@ -26,7 +26,7 @@ WHOLE = -1
 
 
 @dataclass(frozen=True)
-class StudyGround(TrainingData):
+class StudyData(TrainingData):
     """A market as a study sees it: training and validation windows, and no test window.
 
     Attributes:
@@ -69,56 +69,56 @@ class Fold:
     """
 
     number: int
-    ground: StudyGround
+    data: StudyData
     held_out: np.ndarray
     learned: np.ndarray
-    _lessons: dict[int, PseudoLabels] = field(default_factory=dict)
+    _pseudo_labels: dict[int, PseudoLabels] = field(default_factory=dict)
 
     @cached_property
-    def rule(self) -> SpanProposer:
+    def proposer(self) -> SpanProposer:
         """The proposing rule, fitted on what is learned from."""
-        windows = self.ground.train.select(self.learned)
+        windows = self.data.train.select(self.learned)
         return fit_proposer(
-            self.ground.market.measure_spans(windows.bar0), windows.spans, FinetuneSettings().proposal_beta
+            self.data.market.measure_spans(windows.bar0), windows.spans, FinetuneSettings().proposal_beta
         )
 
     @cached_property
     def train(self) -> Part:
         """What is learned from."""
-        return self._part(self.ground.train.select(self.learned))
+        return self._part(self.data.train.select(self.learned))
 
     @cached_property
     def validation(self) -> Part:
         """What chooses epoch and decisions: the validation windows, as in the product."""
-        return self._part(self.ground.validation)
+        return self._part(self.data.validation)
 
     @cached_property
     def asked(self) -> Part:
         """The block itself."""
-        return self._part(self.ground.train.select(self.held_out))
+        return self._part(self.data.train.select(self.held_out))
 
-    def lessons(self, n_windows: int) -> PseudoLabels:
+    def pseudo_labels(self, n_windows: int) -> PseudoLabels:
         """Lessons by teachers fitted without the block, none of them on bars of it."""
-        if n_windows not in self._lessons:
-            made = make_pseudo_labels(self.ground.market, self.train.windows, self.rule, n_windows)
-            self._lessons[n_windows] = _outside(made, ~self.touches(made.bar0))
-        return self._lessons[n_windows]
+        if n_windows not in self._pseudo_labels:
+            made = make_pseudo_labels(self.data.market, self.train.windows, self.proposer, n_windows)
+            self._pseudo_labels[n_windows] = _outside(made, ~self.touches(made.bar0))
+        return self._pseudo_labels[n_windows]
 
     def pretraining_windows(self) -> np.ndarray:
         """Windows of the training period that touch no bar of the block."""
-        end = int(self.ground.train.bar0.max()) + WINDOW_BARS
-        tiled = pretraining_windows(self.ground.market.segment, end)
+        end = int(self.data.train.bar0.max()) + WINDOW_BARS
+        tiled = pretraining_windows(self.data.market.segment, end)
         return tiled[~self.touches(tiled)]
 
     def touches(self, bar0: np.ndarray) -> np.ndarray:
         """Whether windows come within an embargo of the block's bars."""
-        block = self.ground.train.bar0[self.held_out]
+        block = self.data.train.bar0[self.held_out]
         if not len(block):
             return np.zeros(len(bar0), bool)
         return (bar0 > block.min() - reach()) & (bar0 < block.max() + reach())
 
     def _part(self, windows: LabeledWindows) -> Part:
-        proposals = propose(self.ground.market.measure_spans(windows.bar0), self.rule)
+        proposals = propose(self.data.market.measure_spans(windows.bar0), self.proposer)
         return Part(windows, proposals, windows.spans.pointed(), make_examples(windows, proposals))
 
 
@@ -127,39 +127,39 @@ def reach() -> int:
     return 2 * WINDOW_BARS + CONTEXT_BARS
 
 
-def study_ground(market: Market) -> StudyGround:
+def study_data(market: InstrumentData) -> StudyData:
     """Read a market's bars and labels; test windows are left behind."""
     bars = market.bars()
     frame = split_labels(market.labels(), bars, market.splits).frame
     arrays = MarketArrays.from_table(bars, market.instrument.tick_points)
     train, validation = (labeled_windows(frame, split) for split in ("train", "validation"))
     digest = digest_of([market.bars_digest(), market.labels_digest(), market.splits.model_dump(mode="json")])
-    return StudyGround(arrays, train, validation, digest)
+    return StudyData(arrays, train, validation, digest)
 
 
-def time_folds(ground: StudyGround, n_folds: int = N_FOLDS) -> Iterator[Fold]:
+def time_folds(data: StudyData, n_folds: int = N_FOLDS) -> Iterator[Fold]:
     """Cut the training windows into blocks of equal numbers, in order of time.
 
     Windows within an embargo of the block are neither learned from nor asked.
     """
-    blocks = np.array_split(np.arange(len(ground)), n_folds)
+    blocks = np.array_split(np.arange(len(data)), n_folds)
     for number, block in enumerate(blocks):
-        held_out = np.isin(np.arange(len(ground)), block)
-        edges = ground.train.bar0[held_out]
-        near = (ground.train.bar0 > edges.min() - reach()) & (ground.train.bar0 < edges.max() + reach())
-        yield Fold(number, ground, held_out, ~near)
+        held_out = np.isin(np.arange(len(data)), block)
+        edges = data.train.bar0[held_out]
+        near = (data.train.bar0 > edges.min() - reach()) & (data.train.bar0 < edges.max() + reach())
+        yield Fold(number, data, held_out, ~near)
 
 
-def whole_training(ground: StudyGround) -> Fold:
+def whole_training(data: StudyData) -> Fold:
     """All training windows, none held out: what the product is trained on."""
-    everything = np.ones(len(ground), bool)
-    return Fold(WHOLE, ground, ~everything, everything)
+    everything = np.ones(len(data), bool)
+    return Fold(WHOLE, data, ~everything, everything)
 
 
-def _outside(lessons: PseudoLabels, kept: np.ndarray) -> PseudoLabels:
+def _outside(pseudo_labels: PseudoLabels, kept: np.ndarray) -> PseudoLabels:
     """The lessons of the windows marked True."""
-    mine = kept[lessons.spans.window]
-    spans = lessons.spans.select(mine)
+    mine = kept[pseudo_labels.spans.window]
+    spans = pseudo_labels.spans.select(mine)
     spans = replace(spans, window=(np.cumsum(kept) - 1)[spans.window])
-    inputs, expansion = lessons.inputs[mine], lessons.expansion[mine]
-    return PseudoLabels(lessons.bar0[kept], spans, inputs, expansion, lessons.retracement[mine])
+    inputs, expansion = pseudo_labels.inputs[mine], pseudo_labels.expansion[mine]
+    return PseudoLabels(pseudo_labels.bar0[kept], spans, inputs, expansion, pseudo_labels.retracement[mine])

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
-Path = Literal["lessons", "labels"]
-LESSONS, LABELS = "lessons", "labels"
+Path = Literal["pseudo_labels", "labels"]
+LESSONS, LABELS = "pseudo_labels", "labels"
 DEMO_WINDOWS = 4_000
 SPARSE_BARS = WINDOW_BARS
 """A bar in so many keeps its features in the row on density: what the attempt before this project had."""
@@ -35,7 +35,7 @@ class Row:
     @property
     def settings(self) -> FinetuneSettings:
         """What is trained."""
-        base = {"taught_windows": DEMO_WINDOWS if self.path == LESSONS else 0}
+        base = {"distill_windows": DEMO_WINDOWS if self.path == LESSONS else 0}
         return FinetuneSettings(**{**base, **self.changes})
 
 
@@ -44,16 +44,16 @@ ROWS = (
     Row(DEFAULT, LESSONS),
     Row("no pretraining: random weights", LESSONS, random_encoder=True),
     Row("features at 1 bar in 105 (density 1 %)", LESSONS, sparse=True),
-    Row("half the unlabeled windows (2,000)", LESSONS, {"taught_windows": DEMO_WINDOWS // 2}),
-    Row("twice the unlabeled windows (8,000)", LESSONS, {"taught_windows": 2 * DEMO_WINDOWS}),
-    Row("batches of 32 windows, not 64", LESSONS, {"taught_batch_windows": 32}),
-    Row("dropout 0.6, not 0.1", LESSONS, {"taught_dropout": 0.6}),
-    Row("encoder frozen in the first of 4 epochs", LESSONS, {"taught_frozen_epochs": 1}),
+    Row("half the unlabeled windows (2,000)", LESSONS, {"distill_windows": DEMO_WINDOWS // 2}),
+    Row("twice the unlabeled windows (8,000)", LESSONS, {"distill_windows": 2 * DEMO_WINDOWS}),
+    Row("batches of 32 windows, not 64", LESSONS, {"distill_batch_windows": 32}),
+    Row("dropout 0.6, not 0.1", LESSONS, {"distill_dropout": 0.6}),
+    Row("encoder frozen in the first of 4 epochs", LESSONS, {"distill_frozen_epochs": 1}),
     Row("weights averaged, decay 0.99", LESSONS, {"average_decay": 0.99}),
     Row("answers smoothed by 0.1", LESSONS, {"label_smoothing": 0.1}),
     Row("without expansion_proxy", LESSONS, {"expansion_proxy": False}),
     Row("biases at 0, not at the prior", LESSONS, {"prior_bias": False}),
-    Row("labels then change all that was taught", LESSONS, {"taught_stay": False}),
+    Row("labels then change all that was taught", LESSONS, {"distill_freeze": False}),
     Row(DEFAULT, LABELS),
     Row("no pretraining: random weights", LABELS, random_encoder=True),
     Row("tasks weighed alike, not by uncertainty", LABELS, {"uncertainty_weights": False}),

@@ -9,10 +9,10 @@ import pandas as pd
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES, Interval, Resampled, resample
 from moola_pipeline.metrics.scores import (
-    Ground,
+    ResampledWindows,
     Scored,
-    make_ground,
     mean_scores,
+    resample_windows,
     score_events,
     score_types,
 )
@@ -21,7 +21,7 @@ from moola_pipeline.studies.ablation_rows import DEFAULT, LABELS, LESSONS, Path
 
 METRICS = ("type_f1_macro", "type_log_loss", "event_f1_macro")
 """What the table shows; the lower, the better, for the log-loss alone."""
-_LEAST_P = 1e-6
+_MIN_P = 1e-6
 _TITLES = {
     LESSONS: "the product's path: judge and typer learn from lessons",
     LABELS: "labels alone, for what acts on labels only",
@@ -55,12 +55,12 @@ def tabulate(train: LabeledWindows, outcomes: Sequence[Outcome]) -> list[TableRo
         train: The training windows that the folds were cut from.
         outcomes: Of whole rows: each has every fold.
     """
-    ground = make_ground(train, N_RESAMPLES, np.random.default_rng(0))
+    data = resample_windows(train, N_RESAMPLES, np.random.default_rng(0))
     by_training: dict[tuple[str, str], dict[int, list[Outcome]]] = {}
     for one in outcomes:
         by_training.setdefault((one.row.path, one.row.name), {}).setdefault(one.seed, []).append(one)
     scored = {
-        key: {seed: _scored(ground, parts) for seed, parts in seeds.items()}
+        key: {seed: _scored(data, parts) for seed, parts in seeds.items()}
         for key, seeds in by_training.items()
     }
     return [
@@ -86,22 +86,22 @@ def _row(
     return TableRow(first.name, first.path, len(scored), scores, differences, seconds)
 
 
-def _scored(ground: Ground, parts: Sequence[Outcome]) -> Scored:
+def _scored(data: ResampledWindows, parts: Sequence[Outcome]) -> Scored:
     """Scores of all folds together; they are cut in the order of the windows."""
     parts = sorted(parts, key=lambda one: one.fold)
     ids = [name for one in parts for name in one.window_id]
-    if ids != ground.windows.window_id.tolist():
+    if ids != data.windows.window_id.tolist():
         raise ValueError(
-            f"the folds must hold all {len(ground.windows.bar0)} training windows in order, got {len(ids)}"
+            f"the folds must hold all {len(data.windows.bar0)} training windows in order, got {len(ids)}"
         )
     balanced, calibrated = (
         np.concatenate([getattr(one, name) for one in parts]) for name in ("p_balanced", "p_calibrated")
     )
     events = pd.concat([_events(one) for one in parts], ignore_index=True)
     return {
-        **score_types(ground, balanced),
-        "type_log_loss": _log_loss(ground, calibrated),
-        **score_events(ground, events),
+        **score_types(data, balanced),
+        "type_log_loss": _log_loss(data, calibrated),
+        **score_events(data, events),
     }
 
 
@@ -110,10 +110,10 @@ def _events(one: Outcome) -> pd.DataFrame:
     return frame.assign(window_id=np.array(one.window_id, object)[frame["window"]])
 
 
-def _log_loss(ground: Ground, p: np.ndarray) -> Resampled:
-    y = ground.windows.spans.type
-    surprise = -np.log(np.clip(np.where(y == 1, p, 1 - p), _LEAST_P, 1))
-    return resample(lambda weights: weights @ surprise / weights.sum(axis=-1), ground.event_weights)
+def _log_loss(data: ResampledWindows, p: np.ndarray) -> Resampled:
+    y = data.windows.spans.type
+    surprise = -np.log(np.clip(np.where(y == 1, p, 1 - p), _MIN_P, 1))
+    return resample(lambda weights: weights @ surprise / weights.sum(axis=-1), data.event_weights)
 
 
 def table_lines(rows: Sequence[TableRow]) -> list[str]:

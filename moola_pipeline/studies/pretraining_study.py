@@ -12,7 +12,7 @@ from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell, Store, content_key
-from moola_pipeline.studies.trials import MEASURED, Given, measured_trial, run_trial
+from moola_pipeline.studies.trials import MEASURED, LabelSubset, measured_numbers_cell, run_cell
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
@@ -24,7 +24,7 @@ class Work(NamedTuple):
     """One cell that is planned."""
 
     arm: str
-    taught: bool
+    distilled: bool
     count: int
     seed: int
 
@@ -77,8 +77,8 @@ def planned(settings: StudySettings) -> list[Work]:
     for seed in settings.seeds:
         arms = ((SCRATCH, False), *((name, False) for name in settings.objectives))
         arms = (*arms, (MEASURED, False), (STUDENT, True))
-        work += [Work(arm, taught, count, seed) for count in counts for arm, taught in arms]
-        if seed in settings.taught_seeds:
+        work += [Work(arm, distilled, count, seed) for count in counts for arm, distilled in arms]
+        if seed in settings.distill_seeds:
             work += [Work(name, True, counts[-1], seed) for name in settings.objectives]
     return work
 
@@ -96,7 +96,7 @@ class Study:
         device: Where networks run.
     """
 
-    ground: TrainingData
+    data: TrainingData
     windows: np.ndarray
     store: Store
     settings: StudySettings
@@ -120,7 +120,7 @@ class Study:
         progress = Progress(len(work) + len(self.settings.seeds) * len(self.settings.objectives))
         cells: list[Cell] = []
         encoders: dict[str, Encoder] = {}
-        given: Given | None = None
+        given: LabelSubset | None = None
         for seed, mine in _by_seed(work):
             missing = [one for one in mine if self.store.cell(self.cell_key(one)) is None]
             progress.done += 0 if missing else len(self.settings.objectives)
@@ -130,14 +130,14 @@ class Study:
                 cell = self.store.cell(key)
                 if cell is None:
                     if given is None or (given.count, given.seed) != (one.count, one.seed):
-                        given = Given(self.ground, one.count, one.seed, self.settings)
+                        given = LabelSubset(self.data, one.count, one.seed, self.settings)
                     started = time.perf_counter()
                     cell = self._computed(one, given, encoders)
                     self.store.keep_cell(key, cell)
                     progress.took("cell", time.perf_counter() - started)
                 cells.append(cell)
                 progress.done += 1
-                on_progress(progress, f"{one.arm}{' taught' if one.taught else ''}, {one.count} labels")
+                on_progress(progress, f"{one.arm}{' distilled' if one.distilled else ''}, {one.count} labels")
             on_seed(cells)
         return cells
 
@@ -179,7 +179,7 @@ class Study:
             kept = self.store.encoder(key)
             if kept is None:
                 started = time.perf_counter()
-                made = pretrain(self.ground.market, self.windows, settings, self.device)
+                made = pretrain(self.data.market, self.windows, settings, self.device)
                 facts = {"errors": made.errors, "settings": settings.model_dump(mode="json")}
                 self.store.keep_encoder(key, made.encoder, facts | {"last_row": made.last_row})
                 kept = made.encoder, facts
@@ -193,11 +193,11 @@ class Study:
             initialize(fresh, seed % self.settings.encoder_seeds)
             yield SCRATCH, fresh
 
-    def _computed(self, work: Work, given: Given, encoders: Mapping[str, Encoder]) -> Cell:
+    def _computed(self, work: Work, given: LabelSubset, encoders: Mapping[str, Encoder]) -> Cell:
         if work.arm == MEASURED:
-            return measured_trial(given)
+            return measured_numbers_cell(given)
         encoder = encoders[SCRATCH if work.arm == STUDENT else work.arm]
-        return run_trial(given, work.arm, encoder, work.taught, self.device)
+        return run_cell(given, work.arm, encoder, work.distilled, self.device)
 
 
 def _by_seed(work: list[Work]) -> Iterator[tuple[int, list[Work]]]:

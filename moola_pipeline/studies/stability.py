@@ -10,14 +10,14 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.plotting import BLUE, GRID, ORANGE, house_style, picture_file
-from moola_pipeline.storage.checksums import publish_record
-from moola_pipeline.studies.ablation import AblationStore, kept_training
-from moola_pipeline.studies.ablation_folds import StudyGround, whole_training
+from moola_pipeline.storage.checksums import write_checksummed
+from moola_pipeline.studies.ablation import AblationStore, cached_training
+from moola_pipeline.studies.ablation_folds import StudyData, whole_training
 from moola_pipeline.studies.ablation_rows import ROWS
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 
 N_SEEDS = 20
-LEAST_SHARE = 0.05
+MIN_SHARE = 0.05
 """Share of the answers below which a type counts as never said."""
 
 
@@ -41,11 +41,11 @@ class SeedAnswers(NamedTuple):
     @property
     def collapsed(self) -> bool:
         """Whether a type is hardly ever said, or training saw a collapse."""
-        return bool(self.stopped) or min(self.share) < LEAST_SHARE
+        return bool(self.stopped) or min(self.share) < MIN_SHARE
 
 
 def run_seeds(
-    ground: StudyGround,
+    data: StudyData,
     seeds: Sequence[int],
     store: AblationStore,
     device: str = "cpu",
@@ -60,19 +60,19 @@ def run_seeds(
         device: Where networks run.
         on_training: Called with a line before each training.
     """
-    row, whole, answers = ROWS[0], whole_training(ground), []
+    row, whole, answers = ROWS[0], whole_training(data), []
     for seed in seeds:
-        place = store.path(ground, row, whole.number, seed)
+        place = store.path(data, row, whole.number, seed)
         if not place.is_file():
             on_training(f"seed {seed}")
-            market, settings = ground.market, row.settings
+            market, settings = data.market, row.settings
             result = finetune(
                 store.encoder(whole, device),
                 FinetuneRows(
                     market,
                     whole.train.rows,
                     whole.validation.rows,
-                    whole.lessons(settings.taught_windows),
+                    whole.pseudo_labels(settings.distill_windows),
                 ),
                 settings,
                 seed,
@@ -81,11 +81,9 @@ def run_seeds(
             part = whole.validation
             logits = read_spans(result.classifier, market, part.windows.bar0, part.labeled).retracement
             kept = {"code": store.code, "stopped": result.stopped, "logits": logits.tolist()}
-            publish_record(place, kept)
-        kept = kept_training(place)
-        answers.append(
-            _answers(seed, np.array(kept["logits"]), ground.validation.spans.type, kept["stopped"])
-        )
+            write_checksummed(place, kept)
+        kept = cached_training(place)
+        answers.append(_answers(seed, np.array(kept["logits"]), data.validation.spans.type, kept["stopped"]))
     return answers
 
 
@@ -98,7 +96,7 @@ def _answers(seed: int, logits: np.ndarray, kind: np.ndarray, stopped: str) -> S
 
 
 @house_style()
-def drawn_seeds(answers: Sequence[SeedAnswers], true_share: Sequence[float], about: str) -> bytes:
+def random_seeds(answers: Sequence[SeedAnswers], true_share: Sequence[float], about: str) -> bytes:
     """A picture: recall of each type, and its share of the answers beside the true one, by seed; SVG.
 
     Args:
@@ -115,7 +113,7 @@ def drawn_seeds(answers: Sequence[SeedAnswers], true_share: Sequence[float], abo
         right.plot(seeds, [one.share[number] for one in answers], **style)
         right.axhline(true_share[number], color=color, linewidth=0.8, linestyle="--")
     for axes, title in ((left, "recall"), (right, "share of the answers (dashed: of the labels)")):
-        axes.axhspan(0, LEAST_SHARE, color=GRID, alpha=0.6)
+        axes.axhspan(0, MIN_SHARE, color=GRID, alpha=0.6)
         axes.set(title=title, xlabel="training seed", ylim=(0, 1))
         axes.set_xticks(seeds)
         axes.tick_params(labelsize=8)

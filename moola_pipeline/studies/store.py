@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import load_encoder, save_encoder
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 
 ENCODER_CODE = ("features/relativity.py", "windows/dense.py", "training/pretrain.py")
 """Files of the package that decide an encoder, with what they import."""
@@ -38,7 +38,7 @@ class Cell(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     arm: str
-    taught: bool
+    distilled: bool
     count: int
     n_labels: int
     n_windows: int
@@ -74,13 +74,13 @@ class Store:
     def cell(self, key: str) -> Cell | None:
         """A computed cell; None where it is missing or broken."""
         try:
-            return Cell.model_validate(read_record(self._cell(key), "must hold a cell", AGAIN))
+            return Cell.model_validate(read_checksummed(self._cell(key), "must hold a cell", AGAIN))
         except (FileNotFoundError, ValidationError, IntegrityError):
             return None
 
     def keep_cell(self, key: str, cell: Cell) -> None:
         """Keep a computed cell, whole or not at all."""
-        publish_record(self._cell(key), cell.model_dump(mode="json"))
+        write_checksummed(self._cell(key), cell.model_dump(mode="json"))
 
     def _encoder(self, key: str) -> Path:
         return self.root / "encoders" / key

@@ -8,7 +8,13 @@ import pandas as pd
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import mean_over_seeds, resample
 from moola_pipeline.metrics.definitions import type_f1_macro
-from moola_pipeline.metrics.scores import EVENT_COLUMNS, Ground, Scored, make_ground, score_events
+from moola_pipeline.metrics.scores import (
+    EVENT_COLUMNS,
+    ResampledWindows,
+    Scored,
+    resample_windows,
+    score_events,
+)
 from moola_pipeline.report.data import Score, Scores
 from moola_pipeline.report.study_results import COLUMNS, StudyRow
 from moola_pipeline.studies.pretraining_study import SCRATCH, STUDENT
@@ -16,7 +22,7 @@ from moola_pipeline.studies.store import Cell
 
 SEED = 0
 """Of the resamples."""
-LEAST_PROBABILITY = 1e-4
+MIN_PROBABILITY = 1e-4
 _Key = tuple[str, bool, int]
 
 
@@ -28,17 +34,17 @@ def study_rows(cells: Sequence[Cell], validation: LabeledWindows, resamples: int
         validation: The windows that they answer for.
         resamples: Bootstrap resamples of sessions.
     """
-    ground = make_ground(validation, resamples, np.random.default_rng(SEED))
+    data = resample_windows(validation, resamples, np.random.default_rng(SEED))
     scored: dict[_Key, dict[int, Scored]] = {}
     for cell in cells:
-        scored.setdefault((cell.arm, cell.taught, cell.count), {})[cell.seed] = _scored(ground, cell)
-    most = max((count for arm, taught, count in scored if arm == SCRATCH and not taught), default=0)
+        scored.setdefault((cell.arm, cell.distilled, cell.count), {})[cell.seed] = _scored(data, cell)
+    most = max((count for arm, distilled, count in scored if arm == SCRATCH and not distilled), default=0)
     return [_row(key, scored, most) for key in sorted(scored, key=lambda key: (key[1], key[2], key[0]))]
 
 
 def balanced_log_loss(y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Log-loss of P(retracement), both types weighing the same: (...) for weights (..., n)."""
-    p = np.clip(p, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    p = np.clip(p, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     loss = -np.where(y == 1, np.log(p), np.log1p(-p))
     weights = np.asarray(weights, float)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -48,8 +54,8 @@ def balanced_log_loss(y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.n
     return (means[0] + means[1]) / 2
 
 
-def _scored(ground: Ground, cell: Cell) -> Scored:
-    y, weights = ground.windows.spans.type, ground.event_weights
+def _scored(data: ResampledWindows, cell: Cell) -> Scored:
+    y, weights = data.windows.spans.type, data.event_weights
     scored: Scored = {}
     if cell.probe:
         probe = np.array(cell.probe)
@@ -59,24 +65,24 @@ def _scored(ground: Ground, cell: Cell) -> Scored:
         p = np.array(cell.p_retracement)
         scored["type_f1_macro"] = resample(lambda drawn: type_f1_macro(y, p, drawn), weights)
         found = np.array(cell.events, np.int64).reshape(-1, 4)
-        ids = ground.windows.window_id[found[:, 0]]
+        ids = data.windows.window_id[found[:, 0]]
         events = pd.DataFrame(dict(zip(EVENT_COLUMNS, (ids, *found[:, 1:].T), strict=True)))
-        scored["event_f1_macro"] = score_events(ground, events)["event_f1_macro"]
+        scored["event_f1_macro"] = score_events(data, events)["event_f1_macro"]
     return scored
 
 
 def _row(key: _Key, scored: Mapping[_Key, dict[int, Scored]], most: int) -> StudyRow:
-    arm, taught, count = key
+    arm, distilled, count = key
     own = scored[key]
     # the taught network from scratch is the noisy student, and that one is compared with the untaught
-    in_product = taught and arm != STUDENT
-    rival = (STUDENT, True, count) if in_product else (SCRATCH, False, count)
-    same = scored.get(rival, {}) if arm != SCRATCH else {}
+    in_product = distilled and arm != STUDENT
+    method_name = (STUDENT, True, count) if in_product else (SCRATCH, False, count)
+    same = scored.get(method_name, {}) if arm != SCRATCH else {}
     largest = scored.get((SCRATCH, False, most), {}) if arm != SCRATCH and count < most else {}
     means = _means(own, sorted(own))
     return StudyRow(
         arm=arm,
-        taught=taught,
+        distilled=distilled,
         count=count,
         seeds=sorted(own),
         scores={name: Score.model_validate(one.interval) for name, one in means.items()},

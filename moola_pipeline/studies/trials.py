@@ -21,11 +21,11 @@ from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.store import Cell
 from moola_pipeline.training.examples import Examples, TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneRows, finetune
-from moola_pipeline.training.objectives.objective import before_states
+from moola_pipeline.training.objectives.objective import states_before
 from moola_pipeline.training.proposer_fit import fit_proposer
 from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.thresholds import fit_decisions
+from moola_pipeline.training.thresholds import fit_thresholds
 from moola_pipeline.windows.span_inputs import N_BEFORE
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
@@ -35,10 +35,10 @@ MEASURED = "measured"
 
 
 @dataclass(frozen=True)
-class Given:
+class LabelSubset:
     """A subset of the training labels and all that is fitted on it without an encoder."""
 
-    ground: TrainingData
+    data: TrainingData
     count: int
     seed: int
     settings: StudySettings
@@ -46,35 +46,35 @@ class Given:
     @cached_property
     def windows(self) -> LabeledWindows:
         """The subset; the whole training split where it holds no more labels than that."""
-        n_labels = min(self.count, len(self.ground.train.spans.window))
-        return nested_subset(self.ground.train, n_labels, self.seed)
+        n_labels = min(self.count, len(self.data.train.spans.window))
+        return nested_subset(self.data.train, n_labels, self.seed)
 
     @cached_property
-    def rule(self) -> SpanProposer:
+    def proposer(self) -> SpanProposer:
         """The rule that proposes spans, fitted on the subset."""
-        measures = self.ground.market.measure_spans(self.windows.bar0)
+        measures = self.data.market.measure_spans(self.windows.bar0)
         return fit_proposer(measures, self.windows.spans, self.settings.finetune.proposal_beta)
 
     @cached_property
     def examples(self) -> Examples:
         """Training rows."""
-        measures = self.ground.market.measure_spans(self.windows.bar0)
-        return make_examples(self.windows, propose(measures, self.rule))
+        measures = self.data.market.measure_spans(self.windows.bar0)
+        return make_examples(self.windows, propose(measures, self.proposer))
 
     @cached_property
     def asked(self) -> tuple[Spans, Spans]:
         """Spans of the validation windows: those that the rule proposes, and the labeled ones."""
-        measures = self.ground.market.measure_spans(self.ground.validation.bar0)
-        return propose(measures, self.rule), self.ground.validation.spans.pointed()
+        measures = self.data.market.measure_spans(self.data.validation.bar0)
+        return propose(measures, self.proposer), self.data.validation.spans.pointed()
 
     @cached_property
-    def lessons(self) -> PseudoLabels:
+    def pseudo_labels(self) -> PseudoLabels:
         """What teachers fitted on the subset say of unlabeled training windows."""
-        n_windows = self.settings.finetune.taught_windows
-        return make_pseudo_labels(self.ground.market, self.windows, self.rule, n_windows)
+        n_windows = self.settings.finetune.distill_windows
+        return make_pseudo_labels(self.data.market, self.windows, self.proposer, n_windows)
 
 
-def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: str = "cpu") -> Cell:
+def run_cell(given: LabelSubset, arm: str, encoder: Encoder, distilled: bool, device: str = "cpu") -> Cell:
     """Train one network on a subset and ask it about the validation windows.
 
     Training takes a fixed number of steps and sees no validation window. The threshold above
@@ -89,13 +89,13 @@ def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: st
         device: Where the network runs.
     """
     started = time.perf_counter()
-    ground, settings = given.ground, given.settings
-    market, validation = ground.market, ground.validation
+    data, settings = given.data, given.settings
+    market, validation = data.market, data.validation
     trained = finetune(
         encoder,
         # the epoch kept is the one best on what it learns from: in effect the last
-        FinetuneRows(market, given.examples, given.examples, given.lessons if taught else None),
-        label_settings(settings, len(given.examples.kind), taught),
+        FinetuneRows(market, given.examples, given.examples, given.pseudo_labels if distilled else None),
+        label_settings(settings, len(given.examples.kind), distilled),
         given.seed,
         device,
     )
@@ -107,18 +107,18 @@ def run_trial(given: Given, arm: str, encoder: Encoder, taught: bool, device: st
     read = network.encoder if arm == NOISY_STUDENT else encoder
     p_retracement = sigmoid(marked.retracement)
     return Cell(
-        **_named(given, arm, taught),
-        probe=[] if taught and arm != NOISY_STUDENT else probe(given, read).tolist(),
+        **_named(given, arm, distilled),
+        probe=[] if distilled and arm != NOISY_STUDENT else probe(given, read).tolist(),
         p_retracement=p_retracement.tolist(),
-        events=_crossed(network.cpu(), given.rule, validation, given.asked, (proposed, marked)),
+        events=_crossed(network.cpu(), given.proposer, validation, given.asked, (proposed, marked)),
         seconds=time.perf_counter() - started,
     )
 
 
-def measured_trial(given: Given) -> Cell:
+def measured_numbers_cell(given: LabelSubset) -> Cell:
     """The probe on the numbers that are measured before a span: what states must add to."""
     started = time.perf_counter()
-    learned, asked = (_measured(given.ground, it) for it in (given.windows, given.ground.validation))
+    learned, asked = (_measured(given.data, it) for it in (given.windows, given.data.validation))
     p = _probed(learned, asked, given.windows.spans.type, given.settings.probe_strength)
     return Cell(
         **_named(given, MEASURED, False),
@@ -129,22 +129,22 @@ def measured_trial(given: Given) -> Cell:
     )
 
 
-def probe(given: Given, encoder: Encoder) -> np.ndarray:
+def probe(given: LabelSubset, encoder: Encoder) -> np.ndarray:
     """P(retracement) of validation expansions, (n,), by logistic regression on frozen states.
 
     It reads what the type head reads of an encoder: the states of the bar before the start, and
     the mean of those of the 45 bars before it; span and direction given.
     """
-    learned, asked = (_states(given.ground, it, encoder) for it in (given.windows, given.ground.validation))
+    learned, asked = (_states(given.data, it, encoder) for it in (given.windows, given.data.validation))
     return _probed(learned, asked, given.windows.spans.type, given.settings.probe_strength)
 
 
-def label_settings(settings: StudySettings, n_rows: int, taught: bool) -> FinetuneSettings:
+def label_settings(settings: StudySettings, n_rows: int, distilled: bool) -> FinetuneSettings:
     """Settings that give every count the same steps on labels, and never stop before them."""
     plain = settings.finetune
     size = min(plain.batch_windows, n_rows)
     epochs = -(-settings.label_steps // -(-n_rows // size))
-    taught_windows = plain.taught_windows if taught else 0
+    distill_windows = plain.distill_windows if distilled else 0
     return FinetuneSettings.model_validate(
         plain.model_dump()
         | {
@@ -152,17 +152,17 @@ def label_settings(settings: StudySettings, n_rows: int, taught: bool) -> Finetu
             "epochs": epochs,
             "frozen_epochs": round(settings.frozen_share * epochs),
             "patience": epochs,
-            "taught_windows": taught_windows,
-            "collapse_epochs": epochs + plain.taught_epochs + 1,
+            "distill_windows": distill_windows,
+            "collapse_epochs": epochs + plain.distill_epochs + 1,
         }
     )
 
 
-def _named(given: Given, arm: str, taught: bool) -> dict[str, Any]:
+def _named(given: LabelSubset, arm: str, distilled: bool) -> dict[str, Any]:
     windows = given.windows
     return {
         "arm": arm,
-        "taught": taught,
+        "distilled": distilled,
         "count": given.count,
         "n_labels": len(windows.spans.window),
         "n_windows": len(windows.bar0),
@@ -170,17 +170,17 @@ def _named(given: Given, arm: str, taught: bool) -> dict[str, Any]:
     }
 
 
-def _states(ground: TrainingData, windows: LabeledWindows, encoder: Encoder) -> np.ndarray:
+def _states(data: TrainingData, windows: LabeledWindows, encoder: Encoder) -> np.ndarray:
     spans = windows.spans
-    features = ground.market.feature_views(windows.bar0[spans.window], spans.direction < 0)
+    features = data.market.feature_views(windows.bar0[spans.window], spans.direction < 0)
     onset = torch.from_numpy(spans.start + CONTEXT_BARS)
     with torch.no_grad():
         states = encoder.cpu()(torch.from_numpy(features))
-        return before_states(states, torch.arange(len(states)), onset).numpy()
+        return states_before(states, torch.arange(len(states)), onset).numpy()
 
 
-def _measured(ground: TrainingData, windows: LabeledWindows) -> np.ndarray:
-    return ground.market.measure_inputs(windows.bar0, windows.spans)[:, :N_BEFORE]
+def _measured(data: TrainingData, windows: LabeledWindows) -> np.ndarray:
+    return data.market.measure_inputs(windows.bar0, windows.spans)[:, :N_BEFORE]
 
 
 def _probed(learned: np.ndarray, asked: np.ndarray, types: np.ndarray, strength: float) -> np.ndarray:
@@ -192,7 +192,7 @@ def _probed(learned: np.ndarray, asked: np.ndarray, types: np.ndarray, strength:
 
 def _crossed(
     network: Classifier,
-    rule: SpanProposer,
+    proposer: SpanProposer,
     validation: LabeledWindows,
     asked: tuple[Spans, Spans],
     readings: tuple[SpanLogits, SpanLogits],
@@ -209,11 +209,11 @@ def _crossed(
             kept = replace(kept, window=np.searchsorted(others, kept.window))
             fitted.append((kept, SpanLogits(*(part[theirs] for part in reading))))
         (proposals, proposed), (_, marked) = fitted
-        decisions = fit_decisions(validation.select(others), proposals, proposed, marked)
+        thresholds = fit_thresholds(validation.select(others), proposals, proposed, marked)
         mine = side[asked[0].window] == half
         spans = asked[0].select(mine)
         reading = SpanLogits(*(part[mine] for part in readings[0]))
-        own = ExpansionModel(network, rule, decisions).accept(spans, reading).spans
+        own = ExpansionModel(network, proposer, thresholds).accept(spans, reading).spans
         found += zip(*(part.tolist() for part in (own.window, own.start, own.end, own.type)), strict=True)
     return found
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.storage.atomic_write import publishing
-from moola_pipeline.storage.sqlite import alone_with, reading
+from moola_pipeline.storage.atomic_write import atomic_write
+from moola_pipeline.storage.sqlite import open_read_only, sqlite_lock
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DATABASE_NAME = "mlflow.db"
 """MLflow's database in a home; all others there are Dagster's."""
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 _SCRIPTS = {"mlflow": "store/db_migrations", "dagster": "_core/storage/alembic"}
 """Where a package keeps its migration scripts."""
 
@@ -103,7 +103,7 @@ def schema_of(database: Path) -> str | None:
     Raises:
         IntegrityError: If it cannot be asked, as while another process holds it for itself.
     """
-    with reading(database) as connection:
+    with open_read_only(database) as connection:
         try:
             found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.OperationalError as fault:
@@ -145,13 +145,13 @@ def _migrate(database: Path, old: str, current: str, upgrade: Callable[[Path], N
     Alembic's migrations are no transactions on SQLite: in place, one that is killed leaves half a
     schema, which neither the old scripts nor the new ones can go on from.
     """
-    with alone_with(database) as connection, publishing(database) as migrated:
+    with sqlite_lock(database) as connection, atomic_write(database) as migrated:
         _copy(connection, migrated)
         try:
             upgrade(migrated)
             if (reached := schema_of(migrated)) != current:
                 raise IntegrityError(f"schema {reached}, not {current}")
-            with alone_with(migrated):  # nothing of it may be left in a journal of its own
+            with sqlite_lock(migrated):  # nothing of it may be left in a journal of its own
                 pass
         except Exception as fault:
             came = " ".join(str(fault).split())[:300]
@@ -160,7 +160,7 @@ def _migrate(database: Path, old: str, current: str, upgrade: Callable[[Path], N
                 "was. Install the version of moola that has written the home, or use another --home."
             ) from fault
         aside = _unused(database.with_name(f"{database.name}.of-schema-{old}"))
-        with publishing(aside) as temporary:
+        with atomic_write(aside) as temporary:
             _copy(connection, temporary)
     return aside
 
@@ -214,7 +214,7 @@ def require_database(path: Path, remedy: str) -> None:
         return
     address = f"{path.absolute().as_uri()}?mode=rw"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_SECONDS)) as connection:
+        with closing(sqlite3.connect(address, uri=True, timeout=TIMEOUT_SECONDS)) as connection:
             connection.execute("PRAGMA schema_version")
             made = path.name != DATABASE_NAME or _has_schema(connection)
     except sqlite3.DatabaseError as fault:

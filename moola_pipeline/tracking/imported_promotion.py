@@ -6,8 +6,14 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.evaluation.promotion import RULE, Contender, Ruling, rule_on, rule_on_lost
-from moola_pipeline.instrument_data import Market, choose_market
+from moola_pipeline.evaluation.promotion import (
+    RULE,
+    Contender,
+    PromotionDecision,
+    decide_lost_champion,
+    decide_promotion,
+)
+from moola_pipeline.instrument_data import InstrumentData, choose_instrument_data
 from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.simulated import is_simulated
 from moola_pipeline.report.data import Check
@@ -19,12 +25,12 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 UNCHECKED = "its checks ran in another home"
 
 
-def market_of(home: Home, model: str) -> Market | None:
+def market_of(home: Home, model: str) -> InstrumentData | None:
     """The market of a home whose models have this name, its bars there to be read; None without one."""
     for wanted in ("registered", "simulated"):
         for profile in PROFILES.values():
             try:
-                market = choose_market(home, wanted, profile)
+                market = choose_instrument_data(home, wanted, profile)
             except BadInput:
                 continue
             made = market.simulation is None or is_simulated(market.store, market.simulation)
@@ -43,9 +49,9 @@ def contender(home: Home, model: str, version: str) -> Contender:
     return Contender(version, loaded, pd.to_datetime(facts["last_bar_seen"], utc=True))
 
 
-def judge_version(
+def decide_version(
     home: Home, model: str, version: str, checks: Mapping[str, Check], rng: np.random.Generator
-) -> Ruling:
+) -> PromotionDecision:
     """What the rule of promotion makes of a registered version; nothing is moved.
 
     Args:
@@ -57,25 +63,27 @@ def judge_version(
     champion = champion_version(home, model)
     if champion is None:
         reason = "there is no champion to compare it with"
-        return Ruling(False, "rule", None, RULE, reason)
+        return PromotionDecision(False, "rule", None, RULE, reason)
     market = market_of(home, model)
     if market is None:
         reason = f"version {champion} stays champion: this home has no bars and labels to compare them on"
-        return Ruling(False, "rule", champion, RULE, reason)
+        return PromotionDecision(False, "rule", champion, RULE, reason)
     try:
         new, old = (contender(home, model, one) for one in (version, champion))
     except IntegrityError as fault:
-        return rule_on_lost(version, champion, str(fault).replace(f"{home.root}/", ""))
+        return decide_lost_champion(version, champion, str(fault).replace(f"{home.root}/", ""))
     table = market.bars()
     labels = split_labels(market.labels(), table, market.splits).frame
     arrays = MarketArrays.from_table(table, market.instrument.tick_points)
-    return rule_on(new, old, checks, arrays, labels, rng)
+    return decide_promotion(new, old, checks, arrays, labels, rng)
 
 
-def judge_arrival(home: Home, model: str, version: str, rng: np.random.Generator) -> Ruling:
+def decide_imported_version(
+    home: Home, model: str, version: str, rng: np.random.Generator
+) -> PromotionDecision:
     """The ruling on an imported version: compared, and left to a person, for its checks ran elsewhere."""
-    found = judge_version(home, model, version, {}, rng)
+    found = decide_version(home, model, version, {}, rng)
     if not found.promote:
         return found
     reason = f"version {found.against} stays champion: {UNCHECKED}; {found.reason}"
-    return Ruling(False, "rule", found.against, RULE, reason, found.interval)
+    return PromotionDecision(False, "rule", found.against, RULE, reason, found.interval)

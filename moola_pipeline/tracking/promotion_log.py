@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
-from moola_pipeline.evaluation.promotion import Difference, Ruling, in_figures
-from moola_pipeline.storage.atomic_write import locked, publish_bytes
-from moola_pipeline.storage.checksums import proven_line, self_proving_line
+from moola_pipeline.evaluation.promotion import Difference, PromotionDecision, in_figures
+from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
+from moola_pipeline.storage.checksums import checksummed_line, parse_checksummed_line
 from moola_pipeline.storage.crash_injection import crash_point
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import CHAMPION, DIGEST_TAGS, version_of
@@ -60,7 +60,7 @@ class Entry(BaseModel):
 
 
 @dataclass(frozen=True)
-class Reign:
+class ChampionPeriod:
     """A stretch of time with one champion; `until` is None for the present one."""
 
     version: str
@@ -96,7 +96,7 @@ def _proven(lines: list[str]) -> list[Entry]:
     entries, before = [], NO_LINE
     for line in lines:
         try:
-            entry = Entry.model_validate_json(proven_line(line))
+            entry = Entry.model_validate_json(parse_checksummed_line(line))
         except (ValueError, ChecksumMismatch):
             break
         if entry.previous != before:
@@ -106,7 +106,9 @@ def _proven(lines: list[str]) -> list[Entry]:
     return entries
 
 
-def apply_ruling(home: Home, client: "MlflowClient", model: str, version: str, ruling: Ruling) -> Entry:
+def apply_decision(
+    home: Home, client: "MlflowClient", model: str, version: str, decision: PromotionDecision
+) -> Entry:
     """Write a decision into the log, then move the alias, then mirror it in MLflow's tags.
 
     A ruling by comparison with a champion that has been replaced meanwhile promotes nothing.
@@ -116,27 +118,27 @@ def apply_ruling(home: Home, client: "MlflowClient", model: str, version: str, r
     """
     with locked(log_file(home)):
         before = _champion_as_logged(home, client, model)
-        if ruling.by == "rule" and ruling.against != before:
-            reason = f"version {ruling.against} was replaced by {before} meanwhile. Run again: moola run"
-            ruling = Ruling(False, "rule", before, ruling.rule, reason)
-        verdict = "rolled back" if ruling.rolls_back else "promoted" if ruling.promote else "stayed"
+        if decision.by == "rule" and decision.against != before:
+            reason = f"version {decision.against} was replaced by {before} meanwhile. Run again: moola run"
+            decision = PromotionDecision(False, "rule", before, decision.rule, reason)
+        verdict = "rolled back" if decision.rolls_back else "promoted" if decision.promote else "stayed"
         entry = Entry(
             at=datetime.now(UTC),
             model=model,
             version=version,
             verdict=verdict,
-            by=ruling.by,
+            by=decision.by,
             before=before,
-            champion=version if ruling.promote else before,
-            rule=ruling.rule,
-            reason=ruling.reason,
+            champion=version if decision.promote else before,
+            rule=decision.rule,
+            reason=decision.reason,
             digests=_digests(client, model, version),
-            interval=ruling.interval,
+            interval=decision.interval,
             previous=NO_LINE,
         )
         entry = _append(home, client, entry)
         crash_point("champion.before")
-        if ruling.promote:
+        if decision.promote:
             client.set_registered_model_alias(model, CHAMPION, version)
         crash_point("champion.after")
     return entry
@@ -149,24 +151,24 @@ def reconcile(home: Home, client: "MlflowClient", model: str) -> list[Entry]:
         return read_log(home, model)
 
 
-def reigns(entries: list[Entry]) -> list[Reign]:
+def champion_periods(entries: list[Entry]) -> list[ChampionPeriod]:
     """The champions of one model, one after the other."""
     changes = [entry for entry in entries if entry.champion != entry.before]
     ends = [*(entry.at for entry in changes[1:]), None][: len(changes)]
     return [
-        Reign(entry.champion, entry.at, end, entry.reason)
+        ChampionPeriod(entry.champion, entry.at, end, entry.reason)
         for entry, end in zip(changes, ends, strict=True)
         if entry.champion is not None
     ]
 
 
-def reigns_on(entries: list[Entry], day: date) -> list[Reign]:
+def champion_periods_on(entries: list[Entry], day: date) -> list[ChampionPeriod]:
     """Who was champion on a day (UTC, midnight to midnight): more than one where it changed that day."""
     begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
     ends = begins + timedelta(days=1)
     return [
         reign
-        for reign in reigns(entries)
+        for reign in champion_periods(entries)
         if reign.since < ends and (reign.until is None or reign.until > begins)
     ]
 
@@ -226,8 +228,8 @@ def _append(home: Home, client: "MlflowClient", entry: Entry) -> Entry:
     lines = _lines(home)
     previous = hashlib.sha256(lines[-1].encode()).hexdigest() if lines else NO_LINE
     entry = entry.model_copy(update={"previous": previous})
-    content = "\n".join([*lines, self_proving_line(entry.model_dump_json())]) + "\n"
-    publish_bytes(log_file(home), content.encode())
+    content = "\n".join([*lines, checksummed_line(entry.model_dump_json())]) + "\n"
+    atomic_write_bytes(log_file(home), content.encode())
     number = sum(f'"model":"{entry.model}"' in line for line in lines) + 1
     client.set_registered_model_tag(entry.model, f"promotion.{number:04d}", _in_words(entry)[:5000])
     for name, text in _tags(entry):
@@ -296,8 +298,8 @@ def repair_log(home: Home, client: "MlflowClient", models: list[str]) -> Repaire
         number = 1
         while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
             number += 1
-        publish_bytes(aside, path.read_bytes())
-        publish_bytes(path, "".join(f"{line}\n" for line in kept).encode())
+        atomic_write_bytes(aside, path.read_bytes())
+        atomic_write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
     for model in models:
         reconcile(home, client, model)
     return Repaired(len(kept), n_lines - len(kept), aside)

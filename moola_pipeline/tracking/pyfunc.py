@@ -34,15 +34,17 @@ class ServedModel(PythonModel):
         """
         from moola_pipeline.bars.schema import INSTRUMENTS
         from moola_pipeline.inference.bar_tables import table_from_frame
-        from moola_pipeline.inference.live import answering
-        from moola_pipeline.tracking.served_model import ROLLS, rolls_in_force
+        from moola_pipeline.inference.live import predictor_of
+        from moola_pipeline.tracking.served_model import ROLLS, active_rolls
 
         instrument = INSTRUMENTS[self.facts["instrument"]]
         given = params or {}
-        rolls = rolls_in_force(self.facts, given.get(ROLLS) or "")
+        rolls = active_rolls(self.facts, given.get(ROLLS) or "")
         table = table_from_frame(model_input, instrument.name, given.get("timezone") or None, rolls)
-        annotate = answering(given.get("mode") or "")
-        return annotate(self.model, table, instrument.tick_points, self.facts["model_version"]).expansions
+        predict_expansions = predictor_of(given.get("mode") or "")
+        return predict_expansions(
+            self.model, table, instrument.tick_points, self.facts["model_version"]
+        ).expansions
 
 
 set_model(ServedModel())

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
-from moola_pipeline.storage.checksums import FileDigest, prove_file, require_recorded
+from moola_pipeline.storage.checksums import FileDigest, prove_file, require_digest
 from moola_pipeline.storage.home import Home
-from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, answering, tracking_elsewhere
-from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, database_errors, remote_tracking_uri
+from moola_pipeline.storage.sqlite import open_read_only
 from moola_pipeline.tracking.registry import (
     CHAMPION,
     CONFIG_DIGEST,
@@ -19,7 +19,7 @@ from moola_pipeline.tracking.registry import (
     WEIGHTS_DIGEST,
     WEIGHTS_FOLDER,
 )
-from moola_pipeline.tracking.relocation import recorded_place
+from moola_pipeline.tracking.relocation import recorded_home
 from moola_pipeline.tracking.runs import DATABASE_NAME, DIGEST_TAG
 
 if TYPE_CHECKING:
@@ -54,18 +54,18 @@ class RecordedFile:
 
     Attributes:
         kind: files of runs; files of models; files of versions.
-        place: Path, or URI where it lies in a bucket.
+        location: Path, or URI where it lies in a bucket.
         recorded: The text of its `FileDigest`; without a size where a version's tag holds the SHA256 alone.
     """
 
     kind: str
-    place: str
+    location: str
     recorded: str
 
     @property
     def path(self) -> Path | None:
         """Where it lies in the home; None if it lies in a bucket."""
-        return None if self.place.startswith(_BUCKET) else Path(self.place)
+        return None if self.location.startswith(_BUCKET) else Path(self.location)
 
     def prove(self, name: str) -> None:
         """Prove that it holds the bytes that were logged.
@@ -83,12 +83,12 @@ class RecordedFile:
             if self.path is not None:
                 prove_file(self.path, name, FileDigest.parse(self.recorded), DATABASE_NAME, LATER_THAN)
             else:
-                _prove_object(self.place, FileDigest.parse(self.recorded))
+                _prove_object(self.location, FileDigest.parse(self.recorded))
         except MoolaError:
             raise
         except ValueError as fault:
             raise IntegrityError(
-                f"MLflow's database must record place, SHA256 and size of {name}, got: "
+                f"MLflow's database must record location, SHA256 and size of {name}, got: "
                 f"{' '.join(str(fault).split())[:200]}. {OTHER_RECORD}"
             ) from fault
 
@@ -116,29 +116,31 @@ def prove_champion(home: Home, model: str) -> None:
         BadInput: If a shared database, or the bucket, does not answer.
     """
     for one in _of_versions(home, _OF_CHAMPION, {"alias": CHAMPION, "model": model}):
-        name = f"models:/{model}@{CHAMPION}, {one.place.rpartition('/')[2]}"
+        name = f"models:/{model}@{CHAMPION}, {one.location.rpartition('/')[2]}"
         try:
             one.prove(name)
         except FileNotFoundError as fault:
             if isinstance(fault, MoolaError):
                 raise
-            raise MissingFile(f"{name}: {one.place} must be there, but it is gone. {LATER_THAN}") from fault
+            raise MissingFile(
+                f"{name}: {one.location} must be there, but it is gone. {LATER_THAN}"
+            ) from fault
 
 
 def _of_versions(home: Home, query: str, chosen: Mapping[str, str]) -> Iterator[RecordedFile]:
     digests = {"weights": WEIGHTS_DIGEST, "config": CONFIG_DIGEST}
     for source, key, sha256 in _rows(home, query, {**digests, **chosen}):
-        place = _place(home, source, f"artifacts/{WEIGHTS_FOLDER}/{_FILES[key]}")
-        yield RecordedFile("files of versions", place, sha256)
+        location = _place(home, source, f"artifacts/{WEIGHTS_FOLDER}/{_FILES[key]}")
+        yield RecordedFile("files of versions", location, sha256)
 
 
 def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    if shared := tracking_elsewhere():
+    if shared := remote_tracking_uri():
         return _shared_rows(shared, query, values)
     database = home.tracking / DATABASE_NAME
     if not database.exists():
         return []
-    with reading(database) as connection:
+    with open_read_only(database) as connection:
         # A damaged text is one file that cannot be proven, and no reason to leave out the others.
         connection.text_factory = lambda text: text.decode(errors="replace")
         found = connection.execute(query, values).fetchall()
@@ -150,7 +152,7 @@ def _shared_rows(uri: str, query: str, values: Mapping[str, str]) -> list[tuple[
     from sqlalchemy.pool import NullPool
 
     with (
-        answering(uri, "Start it, correct the variable, or make its tables: moola run"),
+        database_errors(uri, "Start it, correct the variable, or make its tables: moola run"),
         create_engine(uri, poolclass=NullPool).connect() as connection,
     ):
         return [(row[0], row[1], row[2]) for row in connection.execute(text(query), dict(values))]
@@ -160,7 +162,7 @@ def _place(home: Home, uri: str, name: str) -> str:
     """Where an artifact lies now: a moved home is brought up to date when it is opened."""
     if uri.startswith(_BUCKET):
         return f"{uri.rstrip('/')}/{name}"
-    before = recorded_place(home) or home.tracking.as_uri()
+    before = recorded_home(home) or home.tracking.as_uri()
     below = uri.removeprefix(before).removeprefix(home.tracking.as_uri()).lstrip("/")
     return str(home.tracking / unquote(below) / name)
 
@@ -180,7 +182,7 @@ def _prove_object(uri: str, recorded: FileDigest) -> None:
             f"{ARTIFACTS_VARIABLE} must name a bucket that answers, got {uri}: {came}. "
             f"Check the server's address ({ENDPOINT_VARIABLE}) and the keys."
         ) from fault
-    require_recorded(actual, uri, recorded, "MLflow's database", MADE_AGAIN)
+    require_digest(actual, uri, recorded, "MLflow's database", MADE_AGAIN)
 
 
 def _bucket(uri: str) -> "tuple[FileSystem, str]":

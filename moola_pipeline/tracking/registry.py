@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
 from moola_pipeline.storage.atomic_write import file_sha256, locked
-from moola_pipeline.storage.checksums import OWN_DIGEST
+from moola_pipeline.storage.checksums import OWN_SHA256
 from moola_pipeline.storage.crash_injection import crash_point
 from moola_pipeline.storage.home import Home
-from moola_pipeline.storage.remote_stores import tracking_elsewhere
-from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.storage.remote_stores import remote_tracking_uri
+from moola_pipeline.storage.sqlite import open_read_only
 from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, open_store
 from moola_pipeline.tracking.served_model import bars_signature, pinned_packages
 
@@ -108,7 +108,7 @@ def model_digests(folder: Path) -> dict[str, str]:
     from moola_pipeline.models.expansion_model import CONFIG_FILE, WEIGHTS_FILE
 
     config = json.loads((folder / CONFIG_FILE).read_bytes())
-    for name in ("facts", OWN_DIGEST):  # neither answers anything
+    for name in ("facts", OWN_SHA256):  # neither answers anything
         config.pop(name, None)
     return {
         MODEL_DIGEST: hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
@@ -147,9 +147,9 @@ def is_registered(home: Home, name: str) -> bool:
 def _aliased(home: Home, name: str, alias: str) -> str | None:
     """As `version_of`, without importing MLflow (over a second) where its database can be read at once."""
     database = home.tracking / DATABASE_NAME
-    if tracking_elsewhere() is None and database.exists():
+    if remote_tracking_uri() is None and database.exists():
         try:
-            with reading(database) as connection:
+            with open_read_only(database) as connection:
                 found = connection.execute(ALIASED, (name, alias)).fetchone()
             return str(found[0]) if found else None
         except sqlite3.Error:

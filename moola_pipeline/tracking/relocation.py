@@ -3,12 +3,12 @@
 import sqlite3
 from contextlib import closing, suppress
 
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 from moola_pipeline.storage.home import Home
-from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.storage.sqlite import open_read_only
 from moola_pipeline.tracking.database_migration import DATABASE_NAME
 
-PLACE_NAME = "place.txt"
+HOME_PATH_NAME = "place.txt"
 PATH_COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -25,8 +25,8 @@ def relocate(home: Home) -> None:
     The place is kept in a file beside the database and written last, so that an interrupted
     change is taken up again.
     """
-    place, database = home.tracking / PLACE_NAME, home.tracking / DATABASE_NAME
-    here, before = home.tracking.as_uri(), recorded_place(home)
+    place, database = home.tracking / HOME_PATH_NAME, home.tracking / DATABASE_NAME
+    here, before = home.tracking.as_uri(), recorded_home(home)
     if before == here and place.exists():
         return
     if before not in (None, here) and database.exists():
@@ -38,22 +38,22 @@ def relocate(home: Home) -> None:
                         f"WHERE substr({column}, 1, ?) = ?",
                         (here, len(before) + 1, len(before), before),
                     )
-    publish_bytes(place, f"{here}\n".encode())
+    atomic_write_bytes(place, f"{here}\n".encode())
 
 
-def recorded_place(home: Home) -> str | None:
+def recorded_home(home: Home) -> str | None:
     """Where the MLflow folder lay, as a URI, when paths in it were recorded; None if none were.
 
     Read from the file that `relocate` keeps or, where that is gone, from the recorded paths themselves.
     """
-    place, database = home.tracking / PLACE_NAME, home.tracking / DATABASE_NAME
+    place, database = home.tracking / HOME_PATH_NAME, home.tracking / DATABASE_NAME
     if place.exists():
         return place.read_text(errors="replace").strip()
     if not database.exists():
         return None
     with (
         suppress(sqlite3.Error),  # nothing is recorded in a database without tables
-        reading(database) as connection,
+        open_read_only(database) as connection,
     ):
         row = connection.execute(
             "SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:///%/artifacts/%' "

@@ -11,7 +11,7 @@ from moola_pipeline.tracking.system_metrics import PREFIX
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-MOST_PARENTS = 50
+MAX_PARENTS = 50
 
 
 class StageRecord(NamedTuple):
@@ -53,7 +53,7 @@ def last_whole_run(home: Home) -> RunRecord | None:
     experiments = [one.experiment_id for one in client.search_experiments()]
     newest = ["attributes.start_time DESC"]
     parents = client.search_runs(
-        experiments, "tags.role = 'parent'", max_results=MOST_PARENTS, order_by=newest
+        experiments, "tags.role = 'parent'", max_results=MAX_PARENTS, order_by=newest
     )
     for parent in parents:
         query = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and attributes.status = 'FINISHED'"

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from moola_pipeline import __version__
-from moola_pipeline.storage.atomic_write import locked, publishing
+from moola_pipeline.storage.atomic_write import atomic_write, locked
 from moola_pipeline.storage.checksums import FileDigest, bytes_digest
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.storage.remote_stores import (
-    artifacts_elsewhere,
-    tracking_elsewhere,
-    turn,
+    database_lock,
+    remote_artifacts_uri,
+    remote_tracking_uri,
     without_secrets,
 )
 from moola_pipeline.tracking.database_migration import DATABASE_NAME, require_database
@@ -44,17 +44,17 @@ DIGEST_TAG = "sha256."
 
 def tracking_uri(home: Home) -> str:
     """The MLflow store of a home, for `mlflow.set_tracking_uri`."""
-    return tracking_elsewhere() or f"sqlite:///{home.tracking / DATABASE_NAME}"
+    return remote_tracking_uri() or f"sqlite:///{home.tracking / DATABASE_NAME}"
 
 
 def artifacts_uri(home: Home) -> str:
     """Where the MLflow store of a home keeps artifacts."""
-    return artifacts_elsewhere() or (home.tracking / "artifacts").as_uri()
+    return remote_artifacts_uri() or (home.tracking / "artifacts").as_uri()
 
 
 def has_store(home: Home) -> bool:
     """Whether anything was ever tracked: a store of its own, or one shared with other machines."""
-    return bool(tracking_elsewhere()) or (home.tracking / DATABASE_NAME).exists()
+    return bool(remote_tracking_uri()) or (home.tracking / DATABASE_NAME).exists()
 
 
 def open_store(home: Home) -> "MlflowClient":
@@ -69,8 +69,8 @@ def open_store(home: Home) -> "MlflowClient":
     """
     from mlflow import MlflowClient
 
-    if shared := tracking_elsewhere():
-        with turn(shared):
+    if shared := remote_tracking_uri():
+        with database_lock(shared):
             client = MlflowClient(shared, shared)
             client.search_experiments(max_results=1)
         return client
@@ -94,15 +94,15 @@ def _make_database(path: Path) -> None:
     """Make MLflow's tables elsewhere first: it cannot go on from tables that an interruption left halfway."""
     from mlflow import MlflowClient
 
-    with publishing(path) as temporary:
+    with atomic_write(path) as temporary:
         uri = f"sqlite:///{temporary}"
         MlflowClient(uri, uri).search_experiments(max_results=1)
 
 
 def _in_turn(home: Home) -> AbstractContextManager[object]:
     """Held while something is looked for and made where it is missing."""
-    shared = tracking_elsewhere()
-    return turn(shared) if shared else locked(home.tracking / DATABASE_NAME)
+    shared = remote_tracking_uri()
+    return database_lock(shared) if shared else locked(home.tracking / DATABASE_NAME)
 
 
 def experiment_id(client: "MlflowClient", home: Home, name: str) -> str:

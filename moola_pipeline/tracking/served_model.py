@@ -20,7 +20,7 @@ def served_rolls(rolls: "pd.DataFrame | None") -> list[list[str]]:
     return [list(row) for row in zip(times, rolls["old"], rolls["new"], strict=True)]
 
 
-def rolls_in_force(facts: Mapping[str, Any], given: str = "") -> "pd.DataFrame | None":
+def active_rolls(facts: Mapping[str, Any], given: str = "") -> "pd.DataFrame | None":
     """The rolls that a served version breaks bars at: those given, else its own.
 
     Args:

@@ -19,7 +19,7 @@ PREFIX = "system/"
 """What is named so stands under System metrics in the MLflow UI."""
 THREAD = "system_metrics"
 LOOK_SECONDS = 0.1
-MOST_POINTS = 40
+MAX_POINTS = 40
 """Points of a line at most; those of a longer stage are further apart."""
 MEGABYTE = 1e6
 """MLflow's, in bytes."""
@@ -100,7 +100,7 @@ class Usage:
         seen = _means(self._looks) | self._shares_since(self._noted)
         self.points.append((int(time.time() * 1000), seen))
         self._looks, self._noted = [], now
-        if len(self.points) >= MOST_POINTS:
+        if len(self.points) >= MAX_POINTS:
             pairs = zip(self.points[::2], self.points[1::2], strict=True)
             self.points = [(later[0], _means([first[1], later[1]])) for first, later in pairs]
             self._looks_a_point *= 2

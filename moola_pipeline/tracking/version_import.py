@@ -11,7 +11,7 @@ import pandas as pd
 
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.home import Home
-from moola_pipeline.storage.sqlite import reading
+from moola_pipeline.storage.sqlite import open_read_only
 from moola_pipeline.tracking.registry import (
     CHALLENGER,
     CHAMPION,
@@ -23,7 +23,7 @@ from moola_pipeline.tracking.registry import (
     register,
     registered_as,
 )
-from moola_pipeline.tracking.relocation import recorded_place
+from moola_pipeline.tracking.relocation import recorded_home
 from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, experiment_id, open_store
 
 IMPORTED = "imported"
@@ -31,7 +31,7 @@ KEPT_TAGS = ("data.sha256", "labels.sha256", "simulated", "profile")
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignVersion:
     """A champion as another home records it.
 
     Attributes:
@@ -46,15 +46,15 @@ class Foreign:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedVersion:
     """What came of an import: here, and there."""
 
     model: str
     registered: Registered
-    foreign: Foreign
+    foreign: ForeignVersion
 
 
-def import_champion(home: Home, other: Home, model: str | None) -> Imported:
+def import_champion(home: Home, other: Home, model: str | None) -> ImportedVersion:
     """Register the champion of another home in this one, as challenger; that home is only read.
 
     Raises:
@@ -86,17 +86,17 @@ def import_champion(home: Home, other: Home, model: str | None) -> Imported:
     client = open_store(home)
     if same := registered_as(home, client, foreign.model, digests[MODEL_DIGEST]):
         client.set_registered_model_alias(foreign.model, CHALLENGER, same)
-        return Imported(foreign.model, Registered(same, is_new=False), foreign)
+        return ImportedVersion(foreign.model, Registered(same, is_new=False), foreign)
     experiment = experiment_id(client, home, foreign.model)
     run_id = client.create_run(experiment, tags={**kept, **origin}, run_name="import").info.run_id
     facts = {**facts, IMPORTED: {"version": foreign.version, **digests}, "mlflow_run_id": run_id}
     run = TrackedRun(client, experiment, run_id)
     registered = register(home, run, foreign.model, loaded, facts, {**kept, **origin})
     client.set_terminated(run_id, "FINISHED")
-    return Imported(foreign.model, registered, foreign)
+    return ImportedVersion(foreign.model, registered, foreign)
 
 
-def find_champion(other: Home, model: str | None) -> Foreign:
+def find_champion(other: Home, model: str | None) -> ForeignVersion:
     """The champion in another home's registry, which is read without being opened for writing.
 
     Raises:
@@ -110,7 +110,7 @@ def find_champion(other: Home, model: str | None) -> Foreign:
             "Name the folder that was --home where the model was trained."
         )
     try:
-        with reading(database) as connection:
+        with open_read_only(database) as connection:
             found = _champions(connection)
             chosen = _chosen(found, model)
             version, source = found[chosen]
@@ -122,7 +122,7 @@ def find_champion(other: Home, model: str | None) -> Foreign:
             f"HOME must hold a registry that can be read, but {database.name} cannot ({fault}). "
             "Import from a backup of that home."
         ) from fault
-    return Foreign(chosen, str(version), _folder(other, source), dict(tags))
+    return ForeignVersion(chosen, str(version), _folder(other, source), dict(tags))
 
 
 def _champions(connection: sqlite3.Connection) -> dict[str, tuple[int, str]]:
@@ -148,7 +148,7 @@ def _chosen(found: Mapping[str, Any], model: str | None) -> str:
 
 def _folder(other: Home, source: str) -> Path:
     """Where a version's files lie now: MLflow recorded where they lay before the home was moved."""
-    recorded = recorded_place(other) or other.tracking.as_uri()
+    recorded = recorded_home(other) or other.tracking.as_uri()
     below = unquote(source.removeprefix(recorded).lstrip("/"))
     folder = (other.tracking / below / "artifacts" / WEIGHTS_FOLDER).resolve()
     if not source.startswith(recorded) or not folder.is_relative_to(other.tracking.resolve()):

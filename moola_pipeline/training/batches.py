@@ -26,7 +26,7 @@ class Augmentation:
     rng: np.random.Generator
 
 
-class Known(NamedTuple):
+class KnownTargets(NamedTuple):
     """Places where a target counts, found in memory: a device would have to count a mask first.
 
     Attributes:
@@ -62,7 +62,7 @@ class Batch:
     type: torch.Tensor
     center: torch.Tensor
     length: torch.Tensor
-    known: Known
+    known: KnownTargets
 
 
 class _Shown(NamedTuple):
@@ -140,5 +140,5 @@ def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.de
         on_device(mine.type),
         on_device(center),
         on_device(length),
-        Known(*(on_device(np.flatnonzero(each)) for each in known)),
+        KnownTargets(*(on_device(np.flatnonzero(each)) for each in known)),
     )

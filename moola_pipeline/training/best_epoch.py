@@ -11,7 +11,7 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.training.batches import Batch
 from moola_pipeline.training.losses import losses, require_finite
 
-LEAST_SPREAD = 0.01
+MIN_TYPE_SPREAD = 0.01
 """Standard deviation of P(retracement) below which a network says one number to everything."""
 
 
@@ -50,7 +50,7 @@ class BestEpoch:
 
     def note(self, learned: dict[str, float]) -> None:
         """Judge the epoch that just ended; `learned` is what training says of it."""
-        entry = {"epoch": float(len(self.history)), **learned, **judge(self.classifier, self.held_out)}
+        entry = {"epoch": float(len(self.history)), **learned, **evaluate(self.classifier, self.held_out)}
         now = time.perf_counter()
         entry["seconds"], self._since = now - self._since, now
         self.history.append(entry)
@@ -91,10 +91,10 @@ class BestEpoch:
         return classifier.eval().requires_grad_(True)
 
     def _is_collapsed(self, entry: dict[str, float]) -> bool:
-        return entry["val_lesser_type"] < self.min_class_share or entry["val_spread"] < LEAST_SPREAD
+        return entry["val_lesser_type"] < self.min_class_share or entry["val_spread"] < MIN_TYPE_SPREAD
 
 
-def judge(classifier: Classifier, held_out: list[Batch]) -> dict[str, float]:
+def evaluate(classifier: Classifier, held_out: list[Batch]) -> dict[str, float]:
     """Losses of held-out rows over all known spans, their sum, and how far the types are told apart."""
     classifier.eval()
     with torch.no_grad():

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
 FORMAT = 1
 SUFFIX = ".checkpoint"
@@ -113,7 +113,7 @@ class Checkpoint:
         plain = {name: _without_tensors(part.state_dict(), tensors) for name, part in parts.items()}
         header = {"format": FORMAT, "key": self.key, "epochs_done": epochs_done, "parts": plain}
         text = json.dumps(header)
-        publish_bytes(self.path, save(tensors, {"checkpoint": text, "sha256": _digest(text, tensors)}))
+        atomic_write_bytes(self.path, save(tensors, {"checkpoint": text, "sha256": _digest(text, tensors)}))
 
     def restore(self, parts: Mapping[str, Stateful]) -> int:
         """Set `parts` to where the file left them.

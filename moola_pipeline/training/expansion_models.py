@@ -17,12 +17,12 @@ from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.examples import TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
-from moola_pipeline.training.live_thresholds import fit_live_decisions
-from moola_pipeline.training.parallel import all_side_by_side
+from moola_pipeline.training.live_thresholds import fit_live_thresholds
+from moola_pipeline.training.parallel import all_in_parallel
 from moola_pipeline.training.proposer_fit import fit_proposer, push_proposer
 from moola_pipeline.training.pseudo_labels import fit_min_net, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.thresholds import fit_decisions
+from moola_pipeline.training.thresholds import fit_thresholds
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 
@@ -75,18 +75,18 @@ def train_expansion_models(
     """
     market, train, validation = data.market, data.train, data.validation
     train_measures = market.measure_spans(train.bar0)
-    rule = fit_proposer(train_measures, train.spans, settings.proposal_beta)
-    proposals = propose(market.measure_spans(validation.bar0), rule)
+    proposer = fit_proposer(train_measures, train.spans, settings.proposal_beta)
+    proposals = propose(market.measure_spans(validation.bar0), proposer)
     labeled = validation.spans.pointed()
-    examples = make_examples(train, propose(train_measures, rule))
+    examples = make_examples(train, propose(train_measures, proposer))
     checked = make_examples(validation, proposals)
     min_net_atr = fit_min_net(market, train)
-    lessons = None
-    if settings.taught_windows:
-        asked = settings.taught_windows, settings.taught_live_windows
-        lessons = make_pseudo_labels(market, train, rule, *asked, min_net_atr)
-    teaches_live = lessons is not None and lessons.live is not None
-    rows = FinetuneRows(market, examples, checked, lessons)
+    pseudo_labels = None
+    if settings.distill_windows:
+        asked = settings.distill_windows, settings.distill_live_windows
+        pseudo_labels = make_pseudo_labels(market, train, proposer, *asked, min_net_atr)
+    teaches_live = pseudo_labels is not None and pseudo_labels.live is not None
+    rows = FinetuneRows(market, examples, checked, pseudo_labels)
     telling = threading.Lock()
 
     def tell(seed: int, entry: dict[str, float]) -> None:
@@ -98,11 +98,11 @@ def train_expansion_models(
         network = result.classifier
         proposed = read_spans(network, market, validation.bar0, proposals)
         marked = read_spans(network, market, validation.bar0, labeled)
-        live = fit_live_decisions(network, market, validation, min_net_atr) if teaches_live else None
-        decisions = fit_decisions(validation, proposals, proposed, marked, live)
-        return _trained(ExpansionModel(network, rule, decisions), result, marked)
+        live = fit_live_thresholds(network, market, validation, min_net_atr) if teaches_live else None
+        thresholds = fit_thresholds(validation, proposals, proposed, marked, live)
+        return _trained(ExpansionModel(network, proposer, thresholds), result, marked)
 
-    trained = all_side_by_side([partial(train_one, seed) for seed in settings.seeds], workers)
+    trained = all_in_parallel([partial(train_one, seed) for seed in settings.seeds], workers)
     return dict(zip(settings.seeds, trained, strict=True))
 
 

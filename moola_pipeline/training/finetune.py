@@ -15,11 +15,16 @@ from moola_pipeline.training.batches import batches, expected_priors, sampling_w
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints
 from moola_pipeline.training.device import precision_on
-from moola_pipeline.training.distillation import teach
+from moola_pipeline.training.distillation import distill
 from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline.training.supervised_loop import LabelEpochs, Student, WeightAveraging, taught_parts
+from moola_pipeline.training.supervised_loop import (
+    Student,
+    SupervisedLoop,
+    WeightAveraging,
+    distilled_parameters,
+)
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 JUDGED_ROWS = 128
@@ -43,13 +48,13 @@ class FinetuneRows:
     market: MarketArrays
     train: Examples
     validation: Examples
-    lessons: PseudoLabels | None = None
+    pseudo_labels: PseudoLabels | None = None
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """All arrays that decide what is learned, but for the bars."""
         rows = tuple(array for each in (self.train, self.validation) for array in each.arrays)
-        return rows + self.lessons.arrays if self.lessons else rows
+        return rows + self.pseudo_labels.arrays if self.pseudo_labels else rows
 
 
 @dataclass(frozen=True)
@@ -102,27 +107,27 @@ def finetune(
         torch.manual_seed(seed)
         classifier = _new_classifier(encoder, rows, settings, seed).to(device)
         drawn = torch.get_rng_state()
-    dropping = _generator(device, seed, drawn)
+    dropout = _generator(device, seed, drawn)
     judged = np.arange(len(rows.validation.kind))
     held_out = list(batches(rows.market, rows.validation, judged, JUDGED_ROWS, device))
     averaging = WeightAveraging(classifier, settings.average_decay)
-    classifier.draw_from(dropping)
+    classifier.draw_from(dropout)
     best = BestEpoch(
         averaging.network, held_out, settings.min_class_share, settings.collapse_epochs, on_epoch
     )
-    student = Student(classifier, averaging, best, device, dropping)
+    student = Student(classifier, averaging, best, device, dropout)
     on_labels, on_lessons = _stages(checkpoints, encoder, rows, settings, seed, device)
-    labels = LabelEpochs(student, rows.market, rows.train, settings, seed)
+    labels = SupervisedLoop(student, rows.market, rows.train, settings, seed)
     done = on_labels.restore(labels.parts)
-    if rows.lessons is not None and not done:
-        classifier.set_dropout(settings.taught_dropout)
-        teach(student, rows.market, rows.lessons, settings, seed, on_lessons)
+    if rows.pseudo_labels is not None and not done:
+        classifier.set_dropout(settings.distill_dropout)
+        distill(student, rows.market, rows.pseudo_labels, settings, seed, on_lessons)
         classifier.set_dropout(settings.dropout)
-    taught = taught_parts(classifier, settings.taught_stay and rows.lessons is not None)
+    distilled = distilled_parameters(classifier, settings.distill_freeze and rows.pseudo_labels is not None)
     for epoch in range(done, settings.epochs):
         if labels.is_over(epoch):
             break
-        labels.learn(epoch, taught)
+        labels.learn(epoch, distilled)
         on_labels.keep(epoch + 1, labels.parts)
     kept = best.restored()
     kept.draw_from(None)
@@ -157,7 +162,7 @@ def _stages(
         *encoder.state_dict().values(),
         *rows.arrays,
     )
-    stages = (f"seed-{seed}.labels", f"seed-{seed}.lessons")
+    stages = (f"seed-{seed}.labels", f"seed-{seed}.pseudo_labels")
     on_labels, on_lessons = (checkpoints.stage(name, *decides) for name in stages)
     return on_labels, on_lessons
 
@@ -175,7 +180,7 @@ def _check(rows: FinetuneRows, settings: FinetuneSettings) -> None:
             f"training needs at least one batch of {settings.batch_windows} rows, got {len(train.kind)}. "
             "Label more windows or lower batch_windows."
         )
-    if not (settings.epochs or settings.taught_windows):
+    if not (settings.epochs or settings.distill_windows):
         raise ValueError("there must be epochs on labels or lessons to learn from, got neither")
     if not (validation.spans.type >= 0).any():
         raise BadInput(
@@ -193,19 +198,22 @@ def _new_classifier(
     classifier = Classifier(copied, settings.head_units, settings.dropout)
     for i, head in enumerate((classifier.judge_head, classifier.pointer_head, classifier.type_head)):
         initialize(head, 7919 * seed + i)
-    train, lessons = rows.train, rows.lessons
+    train, pseudo_labels = rows.train, rows.pseudo_labels
     priors = expected_priors(train, sampling_weights(train, settings.balanced))
-    if lessons is None:
+    if pseudo_labels is None:
         inputs = torch.from_numpy(rows.market.measure_inputs(train.bar0, train.spans))
     else:
-        inputs = torch.from_numpy(lessons.inputs)
-        priors |= {"expansion": float(lessons.expansion.mean()), "type": float(lessons.retracement.mean())}
-        if lessons.live:
-            priors["begun"] = float(lessons.live.expansion.mean())
+        inputs = torch.from_numpy(pseudo_labels.inputs)
+        priors |= {
+            "expansion": float(pseudo_labels.expansion.mean()),
+            "type": float(pseudo_labels.retracement.mean()),
+        }
+        if pseudo_labels.live:
+            priors["onset"] = float(pseudo_labels.live.expansion.mean())
     classifier.set_input_scale(inputs)
     even = 0.5
     told = priors if settings.prior_bias else dict.fromkeys(priors, even)
-    classifier.set_priors(told["bars"], told["expansion"], told["type"], told.get("begun", even))
+    classifier.set_priors(told["bars"], told["expansion"], told["type"], told.get("onset", even))
     if not settings.expansion_proxy:
         copied.scale[FEATURE_NAMES.index("expansion_proxy")] = UNSEEN_SCALE
     return classifier

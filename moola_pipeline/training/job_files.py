@@ -11,11 +11,16 @@ from safetensors.torch import load, save
 
 from moola_pipeline.errors import BadInput, LossNotFinite, MoolaError
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, publish_bytes, publish_json, publishing
+from moola_pipeline.storage.atomic_write import (
+    TEMPORARY_SUFFIX,
+    atomic_write,
+    atomic_write_bytes,
+    atomic_write_json,
+)
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.pretrain import PretrainResult
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.training.torchrun import place_of
+from moola_pipeline.training.torchrun import job_file
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
@@ -23,7 +28,7 @@ _ARRAYS = ("prices", "segment", "features", "atr", "warm")
 """Of the bars; no one who pretrains asks for their times."""
 
 
-class Terms(BaseModel):
+class WorkerSettings(BaseModel):
     """How each process works.
 
     Attributes:
@@ -42,23 +47,23 @@ class Terms(BaseModel):
 
 
 @dataclass(frozen=True)
-class Task:
+class PretrainTask:
     """A pretraining and the terms of its processes; arguments as `pretrain` takes them."""
 
     market: MarketArrays
     windows: np.ndarray
     settings: PretrainSettings
-    terms: Terms
+    terms: WorkerSettings
     checkpoints: Checkpoints | None = None
 
 
-def hand_over(task: Task, folder: Path) -> None:
+def write_task(task: PretrainTask, folder: Path) -> None:
     """Write a task down; bars after its last window are left out."""
     end = int(task.windows.max(initial=0)) + WINDOW_BARS
     market = task.market.rows(0, end)
     arrays = {name: getattr(market, name) for name in _ARRAYS} | {"windows": task.windows}
     for name, array in arrays.items():
-        with publishing(place_of(folder, name)) as temporary, temporary.open("wb") as stream:
+        with atomic_write(job_file(folder, name)) as temporary, temporary.open("wb") as stream:
             np.lib.format.write_array(stream, array, allow_pickle=False)
     kept = task.checkpoints
     facts = {
@@ -67,45 +72,45 @@ def hand_over(task: Task, folder: Path) -> None:
         "terms": task.terms.model_dump(mode="json"),
         "checkpoints": None if kept is None else {"folder": str(kept.folder), "made_from": kept.made_from},
     }
-    publish_json(place_of(folder, "task"), facts)
+    atomic_write_json(job_file(folder, "task"), facts)
 
 
-def taken_over(folder: Path) -> Task:
+def read_task(folder: Path) -> PretrainTask:
     """The task in a folder; its tables stay on disk, and processes share the memory that they take."""
-    facts = json.loads(place_of(folder, "task").read_bytes())
+    facts = json.loads(job_file(folder, "task").read_bytes())
 
     def mapped(name: str) -> np.ndarray:
-        return np.load(place_of(folder, name), mmap_mode="r", allow_pickle=False)
+        return np.load(job_file(folder, name), mmap_mode="r", allow_pickle=False)
 
     arrays = (mapped(name) for name in _ARRAYS)
     kept = facts["checkpoints"]
-    return Task(
+    return PretrainTask(
         MarketArrays(*arrays, tick_points=facts["tick_points"]),
         np.array(mapped("windows")),
         PretrainSettings.model_validate(facts["settings"]),
-        Terms.model_validate(facts["terms"]),
+        WorkerSettings.model_validate(facts["terms"]),
         kept and Checkpoints(Path(kept["folder"]), kept["made_from"]),
     )
 
 
-def give_back(result: PretrainResult, folder: Path) -> None:
+def write_result(result: PretrainResult, folder: Path) -> None:
     """Write a result down."""
-    publish_bytes(place_of(folder, "encoder"), save(result.encoder.state_dict()))
+    atomic_write_bytes(job_file(folder, "encoder"), save(result.encoder.state_dict()))
     facts = {field.name: getattr(result, field.name) for field in fields(result) if field.name != "encoder"}
     facts["hidden_units"] = result.encoder.hidden_units
-    publish_json(place_of(folder, "result"), facts)
+    atomic_write_json(job_file(folder, "result"), facts)
 
 
-def given_back(folder: Path) -> PretrainResult:
+def read_result(folder: Path) -> PretrainResult:
     """The result in a folder."""
-    facts = json.loads(place_of(folder, "result").read_bytes())
+    facts = json.loads(job_file(folder, "result").read_bytes())
     encoder = Encoder(facts.pop("hidden_units"))
-    encoder.load_state_dict(load(place_of(folder, "encoder").read_bytes()))
+    encoder.load_state_dict(load(job_file(folder, "encoder").read_bytes()))
     return PretrainResult(encoder.eval(), **facts)
 
 
 @dataclass(frozen=True)
-class Fault:
+class WorkerError:
     """Why a process gave up.
 
     Attributes:
@@ -120,7 +125,7 @@ class Fault:
     rows: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, raised: BaseException) -> "Fault":
+    def of(cls, raised: BaseException) -> "WorkerError":
         """An exception, in words."""
         lines = str(raised).strip().splitlines()
         text = lines[0] if lines else ""
@@ -130,7 +135,7 @@ class Fault:
 
     def leave(self, folder: Path, rank: int) -> None:
         """Write it down for the one who waits."""
-        publish_json(place_of(folder, f"fault-{rank}"), asdict(self))
+        atomic_write_json(job_file(folder, f"fault-{rank}"), asdict(self))
 
     def as_ours(self) -> MoolaError | None:
         """The exception again, if it is one that a user can act on."""
@@ -139,11 +144,11 @@ class Fault:
         return BadInput(self.text) if self.kind == BadInput.__name__ else None
 
 
-def faults_in(folder: Path) -> dict[int, Fault]:
+def worker_errors(folder: Path) -> dict[int, WorkerError]:
     """The faults that processes left in a folder, by their number, the lowest first."""
-    start = place_of(folder, "fault-").stem
+    start = job_file(folder, "fault-").stem
     found: dict[int, Any] = {
         int(path.stem.removeprefix(start)): json.loads(path.read_bytes())
         for path in folder.glob(f"{start}*{TEMPORARY_SUFFIX}")
     }
-    return {rank: Fault(**found[rank] | {"rows": tuple(found[rank]["rows"])}) for rank in sorted(found)}
+    return {rank: WorkerError(**found[rank] | {"rows": tuple(found[rank]["rows"])}) for rank in sorted(found)}

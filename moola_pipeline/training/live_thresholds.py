@@ -5,7 +5,7 @@ import numpy as np
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.expansion_model import sigmoid
-from moola_pipeline.models.live import LiveDecisions, OnsetCandidates, raised, read_live
+from moola_pipeline.models.live import LiveThresholds, OnsetCandidates, raised_alarms, read_live
 from moola_pipeline.training.pseudo_labels import claims
 from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
@@ -17,9 +17,9 @@ TRIED = np.linspace(0.5, 0.9995, 80)
 """Quantiles of what is said of all moves that are tried as thresholds."""
 
 
-def fit_live_decisions(
+def fit_live_thresholds(
     classifier: Classifier, market: MarketArrays, windows: LabeledWindows, min_net_atr: float
-) -> LiveDecisions:
+) -> LiveThresholds:
     """Fit what turns live answers into alarms.
 
     Args:
@@ -33,37 +33,43 @@ def fit_live_decisions(
         bars 30-74; for each wait, the threshold with the best untyped F1 of the alarms.
     """
     bar0, series = live_windows_of(market.segment, windows.bar0)
-    begun = read_live(classifier, market, bar0, min_net_atr)
-    window = series[begun.window]
-    right = claims(windows.spans, window, begun.start - windows.bar0[window], begun.direction)
+    candidates = read_live(classifier, market, bar0, min_net_atr)
+    window = series[candidates.window]
+    right = claims(windows.spans, window, candidates.start - windows.bar0[window], candidates.direction)
     known = right >= 0
-    scale, shift = calibration(begun.begun[known], right[known] == 1)
-    probability = sigmoid(scale * begun.begun + shift)
-    return LiveDecisions(
+    scale, shift = calibration(candidates.onset[known], right[known] == 1)
+    probability = sigmoid(scale * candidates.onset + shift)
+    return LiveThresholds(
         min_net_atr=min_net_atr,
         scale=scale,
         shift=shift,
-        thresholds=fit_thresholds(windows, begun, window, probability),
+        thresholds=fit_delay_thresholds(windows, candidates, window, probability),
     )
 
 
-def fit_thresholds(
-    windows: LabeledWindows, begun: OnsetCandidates, window: np.ndarray, score: np.ndarray
+def fit_delay_thresholds(
+    windows: LabeledWindows, candidates: OnsetCandidates, window: np.ndarray, score: np.ndarray
 ) -> dict[int, float]:
     """For each wait, the threshold on `score` that gives the alarms the best untyped F1.
 
     Args:
         windows: Labeled windows.
-        begun: What may have begun in their live windows.
+        candidates: What may have begun in their live windows.
         window: (n,) index of each one's labeled window.
         score: (n,) higher is surer.
     """
     thresholds = {}
     for wait in WAITS:
-        asked = score[begun.closed - begun.start <= wait]
+        asked = score[candidates.closed - candidates.start <= wait]
         tried = np.unique(np.quantile(asked, TRIED)) if len(asked) else np.array([1.0])
         reached = [
-            alarm_f1(windows, begun, window, raised(begun, window, score, float(threshold), wait), wait)
+            alarm_f1(
+                windows,
+                candidates,
+                window,
+                raised_alarms(candidates, window, score, float(threshold), wait),
+                wait,
+            )
             for threshold in tried
         ]
         thresholds[wait] = float(tried[int(np.argmax(reached))])
@@ -71,18 +77,18 @@ def fit_thresholds(
 
 
 def alarm_f1(
-    windows: LabeledWindows, begun: OnsetCandidates, window: np.ndarray, alarms: np.ndarray, wait: int
+    windows: LabeledWindows, candidates: OnsetCandidates, window: np.ndarray, alarms: np.ndarray, wait: int
 ) -> float:
     """F1 of alarms against the labels; only false onsets in bars 30-74 count.
 
     Args:
-        windows, begun, window: As in `fit_thresholds`.
+        windows, candidates, window: As in `fit_delay_thresholds`.
         alarms: Indices of what raised an alarm.
         wait: Bars after the true onset by which an alarm must have come.
     """
     spans, bar0 = windows.spans, windows.bar0[window[alarms]]
-    onset, closed = begun.start[alarms] - bar0, begun.closed[alarms] - bar0
-    found = _found(spans, window[alarms], onset, closed, begun.direction[alarms], wait)
+    onset, closed = candidates.start[alarms] - bar0, candidates.closed[alarms] - bar0
+    found = _found(spans, window[alarms], onset, closed, candidates.direction[alarms], wait)
     wrong = ~found & (onset >= CORE_FIRST) & (onset <= CORE_LAST)
     hits = int(found.sum())
     total = hits + len(spans.window) + int(wrong.sum())

@@ -32,11 +32,11 @@ class Halted(Exception):
     """Raised in a training that nobody waits for any more."""
 
 
-def halt_point() -> None:
+def check_halt() -> None:
     """End a training here whose result is no longer wanted; called once a step.
 
     Raises:
-        Halted: In a thread of `side_by_side` that was left early.
+        Halted: In a thread of `run_in_parallel` that was left early.
     """
     if any(left.is_set() for left in _own.left):
         raise Halted
@@ -56,7 +56,7 @@ def n_workers(device: torch.device | str, wanted: int = 0) -> int:
     return n_cores()
 
 
-class Promised(Future[T]):
+class LazyResult(Future[T]):
     """A result that a thread of the pool makes, or, where none has begun it, the one who asks for it."""
 
     def __init__(self, work: Callable[[], T], left: threading.Event) -> None:
@@ -77,7 +77,7 @@ class Promised(Future[T]):
             return
         _own.left.append(self._left)
         try:
-            halt_point()
+            check_halt()
             self.set_result(self._work())
         except BaseException as fault:  # noqa: BLE001 it is raised in the thread that asks
             self.set_exception(fault)
@@ -87,11 +87,11 @@ class Promised(Future[T]):
 
 
 @contextmanager
-def side_by_side(works: Sequence[Callable[[], T]], workers: int) -> Iterator[list[Promised[T]]]:
+def run_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> Iterator[list[LazyResult[T]]]:
     """Begin works in their order, `workers` at once; with one worker, each when it is asked for.
 
     The results do not depend on `workers`, as long as no work draws from a generator that another
-    one draws from. Leaving the block early, by an exception, ends them at their next `halt_point`.
+    one draws from. Leaving the block early, by an exception, ends them at their next `check_halt`.
 
     Args:
         works: Each makes one result.
@@ -101,7 +101,7 @@ def side_by_side(works: Sequence[Callable[[], T]], workers: int) -> Iterator[lis
         A promise for each, in the same order.
     """
     left = threading.Event()
-    promised = [Promised(work, left) for work in works]
+    promised = [LazyResult(work, left) for work in works]
     pool = ThreadPoolExecutor(max(workers, 1), "training-thread")
     try:
         for one in promised if workers > 1 else []:
@@ -113,9 +113,9 @@ def side_by_side(works: Sequence[Callable[[], T]], workers: int) -> Iterator[lis
         pool.shutdown()
 
 
-def all_side_by_side(works: Sequence[Callable[[], T]], workers: int) -> list[T]:
+def all_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> list[T]:
     """The results of all works, in their order; the first fault ends the others and is raised."""
-    with side_by_side(works, workers if len(works) > 1 else 1) as promised:
+    with run_in_parallel(works, workers if len(works) > 1 else 1) as promised:
         try:
             return [one.result() for one in promised]
         except Halted as halted:

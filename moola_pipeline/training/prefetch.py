@@ -14,7 +14,7 @@ C = TypeVar("C")
 
 AHEAD = 3
 """Batches made at most before they are asked for."""
-MOST_MAKERS = 4
+MAX_MAKERS = 4
 """Threads at most that make batches: half of the work holds the interpreter, so more gain nothing."""
 _LOOK_SECONDS = 0.1
 """How often a maker that waits for room looks whether anyone still wants its batches."""
@@ -22,10 +22,10 @@ _LOOK_SECONDS = 0.1
 
 def n_makers(processes: int = 1) -> int:
     """Threads that make batches beside the one that learns, on a machine shared by so many processes."""
-    return max(1, min(MOST_MAKERS, n_cores() // processes - 1))
+    return max(1, min(MAX_MAKERS, n_cores() // processes - 1))
 
 
-def made_in_order(chosen: Iterable[C], make: Callable[[C], T], makers: int = 1) -> Generator[T, None, None]:
+def map_in_order(chosen: Iterable[C], make: Callable[[C], T], makers: int = 1) -> Generator[T, None, None]:
     """What `make` makes of each, in their order; several at a time where there are several makers.
 
     Choosing stays in one thread, one after the other, so that what it draws does not depend on

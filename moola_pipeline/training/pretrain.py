@@ -13,18 +13,18 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, Stateful, TorchDraws
 from moola_pipeline.training.device import precision_on
-from moola_pipeline.training.objectives.contrastive import TwoViews
+from moola_pipeline.training.objectives.contrastive import Contrastive
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.objectives.next_leg import NextLeg
-from moola_pipeline.training.objectives.objective import Dropping, Objective
+from moola_pipeline.training.objectives.objective import Objective, StateDropout
 from moola_pipeline.training.objectives.span_structure import SpanStructure
 from moola_pipeline.training.pretraining_loop import (
     HeldOut,
     choices,
-    shown_batches,
+    prefetched_batches,
     train_epoch,
 )
-from moola_pipeline.training.process_group import ALONE, Team
+from moola_pipeline.training.process_group import SINGLE_PROCESS, ProcessGroup
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
@@ -37,7 +37,7 @@ OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "hidden_blocks": HiddenBlocks,
     "span_structure": SpanStructure,
     "next_leg": NextLeg,
-    "two_views": TwoViews,
+    "contrastive": Contrastive,
 }
 
 
@@ -69,7 +69,7 @@ def pretrain(
     device: torch.device | str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] = lambda entry: None,
     checkpoints: Checkpoints | None = None,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> PretrainResult:
     """Train the encoder on an objective, judged on the last windows of the period.
 
@@ -92,7 +92,7 @@ def pretrain(
             cannot be split among a team.
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
-    _require_splitting(settings, team)
+    _require_splitting(settings, group)
     rng = np.random.default_rng(settings.seed)
     train, choosing, judging = _parts(windows, settings, rng)
     encoder = new_encoder(market, train, settings)
@@ -101,51 +101,51 @@ def pretrain(
     fixed = np.random.default_rng(settings.seed + 1)
     size = settings.batch_windows
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
-    chosen_on = HeldOut(objective, choices(objective, choosing, size, fixed), team)
+    chosen_on = HeldOut(objective, choices(objective, choosing, size, fixed), group)
     judged_on = list(choices(objective, judging, size, fixed))
     optimizer = new_optimizer(network, settings)
-    dropping = Dropping(settings.dropout, torch.Generator(device).manual_seed(settings.seed))
+    dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(settings.seed))
     best = _BestWeights()
-    checkpoint = _checkpoint(checkpoints, windows, settings, device, team)
+    checkpoint = _checkpoint(checkpoints, windows, settings, device, group)
     parts: dict[str, Stateful] = {
         "network": network,
         "optimizer": optimizer,
         "drawing": NumpyDraws(rng),
-        "dropping": TorchDraws(dropping.generator),
+        "dropout": TorchDraws(dropout.generator),
         "best": best,
     }
     done = checkpoint.restore(parts)
-    for entry in best.history if team.leads else []:
+    for entry in best.history if group.is_main else []:
         on_epoch(entry)
     for epoch in range(done, settings.epochs):
         started = time.perf_counter()
-        shown = shown_batches(objective, rng.permutation(train), size, rng, team)
+        shown = prefetched_batches(objective, rng.permutation(train), size, rng, group)
         entry = {
             "epoch": float(epoch),
-            "train_loss": train_epoch(encoder, objective, optimizer, shown, dropping, team),
+            "train_loss": train_epoch(encoder, objective, optimizer, shown, dropout, group),
             "val_loss": chosen_on.error(encoder),
         }
         entry["seconds"] = time.perf_counter() - started
         best.note(entry, network)
-        if team.leads:
+        if group.is_main:
             on_epoch(entry)
             checkpoint.keep(epoch + 1, parts)
     network.load_state_dict(best.weights)
-    errors = _judged(encoder, objective, judged_on) if team.leads else {}
+    errors = _judged(encoder, objective, judged_on) if group.is_main else {}
     return PretrainResult(encoder.cpu().eval(), errors, best.history, len(train), last_row)
 
 
-def _require_splitting(settings: PretrainSettings, team: Team) -> None:
-    if team.size == 1:
+def _require_splitting(settings: PretrainSettings, group: ProcessGroup) -> None:
+    if group.size == 1:
         return
     if not OBJECTIVES[settings.objective].splits:
         raise BadInput(
             f"{settings.objective} tells each window from all others of its batch, so it is trained in one "
-            f"process, got {team.size}. Set processes to 1, or choose another objective."
+            f"process, got {group.size}. Set processes to 1, or choose another objective."
         )
-    if settings.batch_windows < team.size:
+    if settings.batch_windows < group.size:
         raise BadInput(
-            f"batch_windows must be at least one for each of {team.size} processes, got "
+            f"batch_windows must be at least one for each of {group.size} processes, got "
             f"{settings.batch_windows}. Raise batch_windows or start fewer processes."
         )
 
@@ -178,13 +178,13 @@ def _checkpoint(
     windows: np.ndarray,
     settings: PretrainSettings,
     device: torch.device | str,
-    team: Team,
+    group: ProcessGroup,
 ) -> Checkpoint:
     """Of this pretraining, keyed by what decides it to the last bit beside bars and code."""
     if checkpoints is None:
         return Checkpoint()
     device = torch.device(device).type
-    decides = settings.model_dump(mode="json"), windows, device, precision_on(device), team.size
+    decides = settings.model_dump(mode="json"), windows, device, precision_on(device), group.size
     return checkpoints.stage("pretraining", *decides)
 
 
@@ -231,5 +231,5 @@ def new_optimizer(network: torch.nn.Module, settings: PretrainSettings) -> torch
 
 def _judged(encoder: Encoder, objective: Objective, chosen: list[Any]) -> dict[str, float]:
     """Errors on the batches that had no say: of guesses that need no encoder, and of the encoder."""
-    rivals = objective.rival_errors([objective.make(one) for one in chosen])
-    return rivals | {"encoder": HeldOut(objective, chosen, ALONE).error(encoder)}
+    method_rows = objective.baseline_errors([objective.make(one) for one in chosen])
+    return method_rows | {"encoder": HeldOut(objective, chosen, SINGLE_PROCESS).error(encoder)}

@@ -118,27 +118,29 @@ def push_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> 
     fitted = fit_proposer(measures, labeled, beta)
     pushed = []
     for ordering in ORDERINGS:
-        rule = fitted.model_copy(update={"ordering": ordering})
-        score = f_beta(propose(measures, rule), labeled, beta)
+        proposer = fitted.model_copy(update={"ordering": ordering})
+        score = f_beta(propose(measures, proposer), labeled, beta)
         better = True
         while better:
             better = False
-            for changes in _moves(rule, nets, efficiencies):
-                tried = rule.model_copy(update=changes)
+            for changes in _moves(proposer, nets, efficiencies):
+                tried = proposer.model_copy(update=changes)
                 reached = f_beta(propose(measures, tried), labeled, beta)
                 if reached > score + 1e-12:
-                    rule, score, better = tried, reached, True
-        pushed.append((rule, score))
+                    proposer, score, better = tried, reached, True
+        pushed.append((proposer, score))
     return max(pushed, key=lambda one: one[1])[0]
 
 
-def _moves(rule: SpanProposer, nets: np.ndarray, efficiencies: np.ndarray) -> Iterator[Mapping[str, float]]:
+def _moves(
+    proposer: SpanProposer, nets: np.ndarray, efficiencies: np.ndarray
+) -> Iterator[Mapping[str, float]]:
     """Changes of a rule: one threshold to any value, or both to values nearby."""
     yield from ({"min_net_atr": float(value)} for value in nets)
     yield from ({"min_efficiency": float(value)} for value in efficiencies)
-    yield from ({"min_length": bars} for bars in range(1, rule.max_length + 1))
-    yield from ({"max_length": bars} for bars in range(rule.min_length, MAX_LENGTH + 1))
-    i, j = np.searchsorted(nets, rule.min_net_atr), np.searchsorted(efficiencies, rule.min_efficiency)
+    yield from ({"min_length": bars} for bars in range(1, proposer.max_length + 1))
+    yield from ({"max_length": bars} for bars in range(proposer.min_length, MAX_LENGTH + 1))
+    i, j = np.searchsorted(nets, proposer.min_net_atr), np.searchsorted(efficiencies, proposer.min_efficiency)
     for net, efficiency in product(nets[max(i - 4, 0) : i + 5], efficiencies[max(j - 4, 0) : j + 5]):
         yield {"min_net_atr": float(net), "min_efficiency": float(efficiency)}
 
@@ -155,17 +157,17 @@ def _labeled_measures(measures: SpanMeasures, labeled: Spans) -> tuple[np.ndarra
 def _climb(
     measures: SpanMeasures, labeled: Spans, beta: float, settings: dict, choices: dict
 ) -> tuple[SpanProposer, float]:
-    rule = SpanProposer(**settings)
-    score = f_beta(propose(measures, rule), labeled, beta)
+    proposer = SpanProposer(**settings)
+    score = f_beta(propose(measures, proposer), labeled, beta)
     improved = True
     while improved:
         improved = False
         for name in ("min_net_atr", "min_efficiency", "min_length"):
             for value in choices[name]:
-                tried = rule.model_copy(update={name: value})
+                tried = proposer.model_copy(update={name: value})
                 if tried.min_length > tried.max_length:
                     continue
                 reached = f_beta(propose(measures, tried), labeled, beta)
                 if reached > score + 1e-12:
-                    rule, score, improved = tried, reached, True
-    return rule, score
+                    proposer, score, improved = tried, reached, True
+    return proposer, score

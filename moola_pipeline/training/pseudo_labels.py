@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.live import beginnings
+from moola_pipeline.models.live import onset_candidates
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.training.teachers import (
@@ -30,11 +30,11 @@ TEACHER_SEED = 0
 """Of the teachers and of the windows drawn: the same for every training seed."""
 NEAR_BARS = 2
 """A claimed onset is right this near a labeled one; chosen on folds of training (0, 1, 2, 3 tried)."""
-MOST_WRONG = 12_000
+MAX_WRONG = 12_000
 """Wrong claims that the teacher is shown at most: there are ten for each right one."""
 EARLY_SHARE = 0.02
 """Share of the training labels that may move too little by their third bar to be asked about."""
-LEAST_NET_ATR = 0.1
+MIN_NET_ATR = 0.1
 """A move of less has no direction to speak of."""
 
 
@@ -70,7 +70,7 @@ class PseudoLabels:
 def make_pseudo_labels(
     market: MarketArrays,
     train: LabeledWindows,
-    rule: SpanProposer,
+    proposer: SpanProposer,
     n_windows: int,
     n_live: int = 0,
     min_net_atr: float = 0.0,
@@ -88,12 +88,12 @@ def make_pseudo_labels(
     Raises:
         ValueError: If the labels hold one type only, or the rule finds all or none of them.
     """
-    judge = fit_judge(_judged(market, train, rule), TEACHER_SEED)
+    judge = fit_judge(_judged(market, train, proposer), TEACHER_SEED)
     typer = fit_typer(_typed(market, train), TEACHER_SEED)
     tiled = pretraining_windows(market.segment, int(train.bar0.max()) + WINDOW_BARS)
     drawn = np.random.default_rng(TEACHER_SEED).permutation(tiled)[:n_windows]
     bar0 = np.sort(drawn)
-    proposals = propose(market.measure_spans(bar0), rule)
+    proposals = propose(market.measure_spans(bar0), proposer)
     proposals = proposals.select(proposals.in_core)
     seen = teacher_features(market, bar0, proposals)
     answers = judge.probability(seen), typer.probability(before_start(seen))
@@ -103,9 +103,9 @@ def make_pseudo_labels(
     return PseudoLabels(bar0, proposals, seen[:, :N_INPUTS], *answers, live=live)
 
 
-def _judged(market: MarketArrays, train: LabeledWindows, rule: SpanProposer) -> LabeledInputs:
+def _judged(market: MarketArrays, train: LabeledWindows, proposer: SpanProposer) -> LabeledInputs:
     """The rule's proposals in labeled windows: 1 where they find a label, unknown ones left out."""
-    proposals = propose(market.measure_spans(train.bar0), rule)
+    proposals = propose(market.measure_spans(train.bar0), proposer)
     found = matches(proposals, train.spans) >= 0
     known = found | proposals.in_core
     return LabeledInputs(
@@ -123,7 +123,7 @@ def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
     """The net move, in ATR, that nearly every training label shows by its third bar."""
     spans = train.spans.pointed()
     net = spans.direction * market.net_moves(train.bar0, replace(spans, end=spans.start + 2))
-    return round(max(float(np.quantile(net, EARLY_SHARE)), LEAST_NET_ATR), 2)
+    return round(max(float(np.quantile(net, EARLY_SHARE)), MIN_NET_ATR), 2)
 
 
 def make_live_pseudo_labels(
@@ -147,7 +147,7 @@ def make_live_pseudo_labels(
     closed = live_windows(market.segment)
     known = closed[closed <= train.bar0.max() + (WINDOW_BARS - LIVE_BARS)]
     bar0 = np.sort(rng.choice(known, min(n_windows, len(known)), replace=False))
-    spans = beginnings(market, bar0, min_net_atr)
+    spans = onset_candidates(market, bar0, min_net_atr)
     seen = teacher_features(market, bar0, spans, LIVE_BARS)
     answers = teacher.probability(seen), typer.probability(before_start(seen))
     return PseudoLabels(bar0, spans, seen[:, :N_INPUTS], *answers, LIVE_BARS)
@@ -156,12 +156,12 @@ def make_live_pseudo_labels(
 def fit_live_teacher(market: MarketArrays, train: LabeledWindows, min_net_atr: float, seed: int) -> Teacher:
     """Fit trees on the moves of labeled windows, one live window for each bar that could tell."""
     bar0, window = live_windows_of(market.segment, train.bar0)
-    spans = beginnings(market, bar0, min_net_atr)
+    spans = onset_candidates(market, bar0, min_net_atr)
     start = bar0[spans.window] + spans.start - train.bar0[window[spans.window]]
     answer = claims(train.spans, window[spans.window], start, spans.direction)
     right, wrong = np.flatnonzero(answer == 1), np.flatnonzero(answer == 0)
     rng = np.random.default_rng(seed)
-    shown = np.sort(np.append(right, rng.choice(wrong, min(MOST_WRONG, len(wrong)), replace=False)))
+    shown = np.sort(np.append(right, rng.choice(wrong, min(MAX_WRONG, len(wrong)), replace=False)))
     asked = spans.select(shown)
     return fit_live_judge(
         LabeledInputs(teacher_features(market, bar0, asked, LIVE_BARS), answer[shown]), seed

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from moola_pipeline.windows.window_geometry import PRETRAIN_STRIDE
 
 RECOMPUTED = "compute encoder states again for the gradient, to save memory"
-ObjectiveName = Literal["hidden_blocks", "span_structure", "next_leg", "two_views"]
+ObjectiveName = Literal["hidden_blocks", "span_structure", "next_leg", "contrastive"]
 
 
 class PretrainSettings(BaseModel):
@@ -41,17 +41,17 @@ class FinetuneSettings(BaseModel):
 
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1, description="one training each")
     head_units: int = Field(default=64, ge=2, le=64)
-    taught_windows: int = Field(
+    distill_windows: int = Field(
         default=8_000, ge=0, description="unlabeled training windows that teachers answer for; 0: none"
     )
-    taught_live_windows: int = Field(
+    distill_live_windows: int = Field(
         default=6_000, ge=0, description="live windows of the training period, taught beside them; 0: none"
     )
-    taught_epochs: int = Field(default=4, ge=1, description="epochs on the teachers' answers")
-    taught_batch_windows: int = Field(default=64, ge=2)
-    taught_learning_rate: float = Field(default=2e-3, gt=0, description="highest rate of that stage")
-    taught_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the heads in that stage")
-    taught_stay: bool = Field(
+    distill_epochs: int = Field(default=4, ge=1, description="epochs on the teachers' answers")
+    distill_batch_windows: int = Field(default=64, ge=2)
+    distill_learning_rate: float = Field(default=2e-3, gt=0, description="highest rate of that stage")
+    distill_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the heads in that stage")
+    distill_freeze: bool = Field(
         default=True, description="labels no longer change what the lessons taught: encoder, judge, type head"
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="of the heads on labels")
@@ -77,7 +77,7 @@ class FinetuneSettings(BaseModel):
     average_decay: float = Field(
         default=0.0, ge=0, lt=1, description="of a moving average of the weights, judged and kept; 0: none"
     )
-    taught_frozen_epochs: int = Field(
+    distill_frozen_epochs: int = Field(
         default=0, ge=0, description="epochs on lessons before the encoder learns too"
     )
     gradient_checkpointing: bool = Field(default=False, description=RECOMPUTED)
@@ -92,4 +92,4 @@ class FinetuneSettings(BaseModel):
     @property
     def all_epochs(self) -> int:
         """Epochs of one seed at most, those on lessons included."""
-        return self.epochs + (self.taught_epochs if self.taught_windows else 0)
+        return self.epochs + (self.distill_epochs if self.distill_windows else 0)

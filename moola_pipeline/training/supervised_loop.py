@@ -16,7 +16,7 @@ from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.checkpoints import NumpyDraws, Stateful, TorchDraws
 from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_finite
-from moola_pipeline.training.parallel import halt_point
+from moola_pipeline.training.parallel import check_halt
 from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -79,7 +79,7 @@ class Student:
     averaging: WeightAveraging[Classifier]
     best: BestEpoch
     device: torch.device | str
-    dropping: torch.Generator | None = None
+    dropout: torch.Generator | None = None
 
     @property
     def parts(self) -> dict[str, Stateful]:
@@ -89,10 +89,10 @@ class Student:
             "averaging": self.averaging,
             "best": self.best,
         }
-        return own | ({"dropping": TorchDraws(self.dropping)} if self.dropping else {})
+        return own | ({"dropout": TorchDraws(self.dropout)} if self.dropout else {})
 
 
-class LabelEpochs:
+class SupervisedLoop:
     """The epochs on labels: what draws rows, what learns, and when it is enough.
 
     Attributes:
@@ -128,11 +128,11 @@ class LabelEpochs:
         tired = waited >= self.settings.patience and epoch - 1 > self.settings.frozen_epochs
         return epoch > 0 and (bool(self.student.best.collapse) or tired)
 
-    def learn(self, epoch: int, taught: list[torch.nn.Parameter]) -> None:
-        """One epoch; what was `taught` stays as it is."""
+    def learn(self, epoch: int, distilled: list[torch.nn.Parameter]) -> None:
+        """One epoch; what was `distilled` stays as it is."""
         settings = self.settings
         self.student.classifier.encoder.requires_grad_(epoch >= settings.frozen_epochs)
-        for parameter in taught:
+        for parameter in distilled:
             parameter.requires_grad_(False)
         sampler = WeightedRandomSampler(self.weights, len(self.train.kind), generator=self.drawing)
         drawn = np.array(list(sampler))
@@ -156,7 +156,7 @@ class LabelEpochs:
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimizer.step()
             self.student.averaging.step()
-            halt_point()
+            check_halt()
             rows.append(batch.bar0)
             terms.append(torch.stack([*(parts[task] for task in TASKS), total.detach()]))
         by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, K + 1)
@@ -167,7 +167,7 @@ class LabelEpochs:
         return {"train_loss": float(mean[-1]), **shares}
 
 
-def taught_parts(classifier: Classifier, stay: bool) -> list[torch.nn.Parameter]:
+def distilled_parameters(classifier: Classifier, stay: bool) -> list[torch.nn.Parameter]:
     """What the labels may not change any more: all that learned from lessons, if it is to stay."""
     if not stay:
         return []

@@ -4,9 +4,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.expansion_model import Decisions, sigmoid
-from moola_pipeline.models.live import LiveDecisions
-from moola_pipeline.models.span_inference import SpanLogits, moved
+from moola_pipeline.models.expansion_model import Thresholds, sigmoid
+from moola_pipeline.models.live import LiveThresholds
+from moola_pipeline.models.span_inference import SpanLogits, refined_spans
 from moola_pipeline.training.proposer_fit import f_beta, matches
 from moola_pipeline.windows.spans import Spans
 
@@ -14,12 +14,12 @@ STRENGTH = 10.0
 """Weight of the squared distance to the identity beside the log-loss of all labels: a standard deviation
 of 0.22 for scale and shift alike. A validation quarter is one draw of the mix of types, which moves from
 quarter to quarter by more than its labels tell; on time folds, fitting it freely cost log-loss."""
-LEAST_SCALE = 0.05
+MIN_SCALE = 0.05
 _N_STEPS = 50
 _TOLERANCE = 1e-10
 
 
-def toward_identity(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
+def calibrate_near_identity(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
     """Scale and shift that minimize log-loss plus their distance to 1 and 0.
 
     Args:
@@ -44,9 +44,9 @@ def toward_identity(logits: np.ndarray, positive: np.ndarray) -> tuple[float, fl
         if np.abs(step).max() < _TOLERANCE:
             break
     scale, shift = fitted.tolist()
-    if scale < LEAST_SCALE:
+    if scale < MIN_SCALE:
         share = positive.mean()
-        return LEAST_SCALE, float(np.log(share / (1 - share)) - LEAST_SCALE * logits.mean())
+        return MIN_SCALE, float(np.log(share / (1 - share)) - MIN_SCALE * logits.mean())
     return scale, shift
 
 
@@ -60,13 +60,13 @@ def _newton_step(
     return np.linalg.solve(curvature, gradient)
 
 
-def fit_decisions(
+def fit_thresholds(
     windows: LabeledWindows,
     proposals: Spans,
     proposed: SpanLogits,
     labeled: SpanLogits,
-    live: LiveDecisions | None = None,
-) -> Decisions:
+    live: LiveThresholds | None = None,
+) -> Thresholds:
     """Fit what turns logits into answers.
 
     Args:
@@ -84,16 +84,16 @@ def fit_decisions(
     found = matches(proposals, windows.spans)
     known = (found >= 0) | proposals.in_core
     scale, shift = calibration(proposed.expansion[known], (found >= 0)[known])
-    type_scale, type_shift = toward_identity(labeled.retracement, windows.spans.type == 1)
+    type_scale, type_shift = calibrate_near_identity(labeled.retracement, windows.spans.type == 1)
     probability = sigmoid(scale * proposed.expansion + shift)
     best = max(
         (
-            (*_threshold(windows, moved(proposals, proposed, refine), probability), refine)
+            (*_threshold(windows, refined_spans(proposals, proposed, refine), probability), refine)
             for refine in (False, True)
         ),
         key=lambda tried: tried[0],
     )
-    return Decisions(
+    return Thresholds(
         expansion_scale=scale,
         expansion_shift=shift,
         expansion_threshold=best[1],

@@ -7,10 +7,10 @@ import time
 import traceback
 from pathlib import Path
 
-from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, publish_bytes, publish_json
+from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, atomic_write_bytes, atomic_write_json
 
 
-def place_of(folder: Path, name: str) -> Path:
+def job_file(folder: Path, name: str) -> Path:
     """The file of that name in a folder that is handed over.
 
     Hidden and temporary by its name: no backup of a home holds it.
@@ -21,7 +21,7 @@ def place_of(folder: Path, name: str) -> Path:
 LOOK_SECONDS = 0.25
 
 
-def stay_with(parent: int, folder: Path) -> None:
+def exit_with_parent(parent: int, folder: Path) -> None:
     """End this process, at once and without a word, when its parent is gone or has removed the folder.
 
     A process whose parent dies is given another one; a thread looks for that, so that it works on
@@ -51,7 +51,7 @@ def main(folder: Path, processes: int, parent: int) -> int:
     """Start the processes of a pretraining and wait for them.
 
     Args:
-        folder: From `handover.hand_over`.
+        folder: From `handover.write_task`.
         processes: How many.
         parent: Number of the process that started this one.
 
@@ -59,14 +59,14 @@ def main(folder: Path, processes: int, parent: int) -> int:
         0, or 1 where one of them ended otherwise: ENDED in the folder then says which, and how.
     """
     os.setsid()  # a Ctrl-C is for the parent alone, which passes it on
-    stay_with(parent, folder)
+    exit_with_parent(parent, folder)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.dup2(nowhere, sys.stderr.fileno())
     try:
         return _started(folder, processes)
     except Exception:  # noqa: BLE001 - the parent puts it in Dagster's log
-        publish_bytes(place_of(folder, TRACEBACK), traceback.format_exc().encode())
+        atomic_write_bytes(job_file(folder, TRACEBACK), traceback.format_exc().encode())
         return 1
 
 
@@ -82,7 +82,7 @@ def _started(folder: Path, processes: int) -> int:
         run.main([*options, "-m", RANK_MODULE, str(folder), str(os.getpid())])
     except ChildFailedError as fault:
         rank, failure = fault.get_first_failure()
-        publish_json(place_of(folder, ENDED), {"rank": rank, "code": failure.exitcode})
+        atomic_write_json(job_file(folder, ENDED), {"rank": rank, "code": failure.exitcode})
         return 1
     return 0
 

@@ -67,7 +67,7 @@ INPUT_NAMES = (*BEFORE_NAMES, *MOVE_NAMES, *BREAK_NAMES)
 N_BEFORE, N_INPUTS = len(BEFORE_NAMES), len(INPUT_NAMES)
 """The first 53 numbers are known before the span begins; the type is read from them alone."""
 CHUNK_SPANS = 4096
-_LEAST_LEG, _LEAST_MOVE = 0.5, 0.1
+_MIN_LEG, _MIN_MOVE = 0.5, 0.1
 """ATR below which a move is too small to divide by."""
 
 
@@ -139,8 +139,8 @@ def _legs(high: np.ndarray, low: np.ndarray) -> np.ndarray:
             bottom / bars[-1],
             rise,
             fall,
-            fall / np.maximum(rise, _LEAST_LEG),
-            -low_since / np.maximum(fall, _LEAST_LEG),
+            fall / np.maximum(rise, _MIN_LEG),
+            -low_since / np.maximum(fall, _MIN_LEG),
             high_before - lowest,
             high_since - lowest,
         ]
@@ -155,15 +155,15 @@ def _stretch(bars: np.ndarray) -> np.ndarray:
     time = np.linspace(-1, 1, close.shape[1])
     slope = close @ time / (time @ time)
     scatter = (close - close.mean(axis=1, keepdims=True) - slope[:, None] * time).std(axis=1)
-    efficiency = (close[:, -1] - close[:, 0]) / np.maximum(path, _LEAST_MOVE)
-    position = (close[:, -1] - low) / np.maximum(size, _LEAST_MOVE)
+    efficiency = (close[:, -1] - close[:, 0]) / np.maximum(path, _MIN_MOVE)
+    position = (close[:, -1] - low) / np.maximum(size, _MIN_MOVE)
     return np.column_stack([size, efficiency, position, high, low, slope, scatter])
 
 
 def _calm(bars: np.ndarray) -> np.ndarray:
     """Mean range of the last 10 bars over that of all, and how often closes cross their mean: (n, 3)."""
     ranges = bars[:, :, 1] - bars[:, :, 2]
-    ratio = ranges[:, -10:].mean(axis=1) / np.maximum(ranges.mean(axis=1), _LEAST_MOVE / 2)
+    ratio = ranges[:, -10:].mean(axis=1) / np.maximum(ranges.mean(axis=1), _MIN_MOVE / 2)
     crossings = []
     for n_bars in (10, 30):
         close = bars[:, -n_bars:, 3]
@@ -184,14 +184,14 @@ def _move(span: np.ndarray, inside: np.ndarray, length: np.ndarray) -> np.ndarra
     reached = np.maximum.accumulate(high, axis=1)
     # the low of the first bar may have come before its high
     pullback = np.where(inside, reached - low, 0.0)[:, 1:].max(axis=1, initial=0.0)
-    size = np.maximum(net, _LEAST_MOVE)
+    size = np.maximum(net, _MIN_MOVE)
     return np.column_stack(
         [
             net,
             net / np.sqrt(length),
             length,
-            net / np.maximum(path, _LEAST_MOVE),
-            net / np.maximum(walked, _LEAST_MOVE),
+            net / np.maximum(path, _MIN_MOVE),
+            net / np.maximum(walked, _MIN_MOVE),
             walked / length,
             np.where(inside, body, -np.inf).max(axis=1) / size,
             pullback,
@@ -215,5 +215,5 @@ def _break(
     columns = [gap, close[:, -1] - opens[:, -1], *(gap - opens[:, -bars] for bars in (1, 2, 3))]
     for bars in STRETCHES:
         high, low = before[:, -bars:, 1].max(axis=1), before[:, -bars:, 2].min(axis=1)
-        columns += [net / np.maximum(high - low, 3 * _LEAST_MOVE), reached - high]
+        columns += [net / np.maximum(high - low, 3 * _MIN_MOVE), reached - high]
     return np.column_stack(columns)

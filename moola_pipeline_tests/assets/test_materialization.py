@@ -177,7 +177,7 @@ def test_trainings_log_their_settings_and_a_loss_for_each_epoch(runs: dict[str, 
     assert encoder.data.params["pretrain.epochs"] == str(PROFILES["smoke"].pretrain.epochs)
     assert classifier.data.params["finetune.learning_rate"] == "0.003"
     losses = client.get_metric_history(classifier.info.run_id, "seed0.val_loss")
-    epochs = (int(classifier.data.params[f"finetune.{name}"]) for name in ("taught_epochs", "epochs"))
+    epochs = (int(classifier.data.params[f"finetune.{name}"]) for name in ("distill_epochs", "epochs"))
     assert [one.step for one in losses] == list(range(sum(epochs)))
     assert (
         len(client.get_metric_history(encoder.info.run_id, "val_loss")) == PROFILES["smoke"].pretrain.epochs

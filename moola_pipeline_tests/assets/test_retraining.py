@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import FAILED
-from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, annotate
-from moola_pipeline.inference.live import annotate_live
+from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS, predict_expansions
+from moola_pipeline.inference.live import predict_live
 from moola_pipeline.models.expansion_model import load_expansion_model
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
@@ -102,7 +102,7 @@ def test_the_new_day_is_marked_by_the_champion_as_predict_would(with_another_day
     home, _ = with_another_day
     marks, day = marks_of(home, "hindsight"), later_day(home)
     model, facts = load_version(home, "models:/moola-nq@champion")
-    expected = annotate(model, day, 0.25, facts["model_version"]).expansions
+    expected = predict_expansions(model, day, 0.25, facts["model_version"]).expansions
     unused = expected.loc[expected["window_start"] >= FIRST_UNUSED].reset_index(drop=True)
     assert len(marks) > 0
     assert list(marks.columns) == list(EXPANSION_COLUMNS)
@@ -117,7 +117,7 @@ def test_beside_them_stand_the_alarms_that_predict_raises_live(with_another_day:
     home, _ = with_another_day
     marks, day = marks_of(home, "live"), later_day(home)
     model, facts = load_version(home, "models:/moola-nq@champion")
-    alarms = annotate_live(model, day, 0.25, facts["model_version"]).expansions
+    alarms = predict_live(model, day, 0.25, facts["model_version"]).expansions
     unused = alarms.loc[alarms["decided_at"] >= FIRST_UNUSED].reset_index(drop=True)
     assert len(marks) > 0
     in_order = marks.sort_values("decided_at", ignore_index=True)
@@ -133,7 +133,7 @@ def test_alarms_of_the_new_day_s_first_hours_are_those_of_the_whole_day(with_ano
     marks, day = marks_of(home, "live"), later_day(home)
     model, facts = load_version(home, "models:/moola-nq@champion")
     for n_bars in (300, 700):
-        early = annotate_live(model, day.head(n_bars), 0.25, facts["model_version"]).expansions
+        early = predict_live(model, day.head(n_bars), 0.25, facts["model_version"]).expansions
         early = early.loc[early["decided_at"] >= FIRST_UNUSED].reset_index(drop=True)
         known = marks.loc[marks["decided_at"] <= day["timestamp"].iloc[n_bars - 1]]
         in_order = known.sort_values("decided_at", ignore_index=True)
@@ -170,7 +170,7 @@ def test_another_training_is_another_version_and_another_look_at_the_test_rows(
     smoke_copy: Home, smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     assert outcome(smoke_home)["data"]["looks_at_test"] == 1
-    change_finetuning(monkeypatch, taught_epochs=3)
+    change_finetuning(monkeypatch, distill_epochs=3)
     said = run(smoke_copy)
     assert said["made"] == ["finetuned_classifier", "bootstrap_ci_report", "registered_model"]
     assert said["data"]["looks_at_test"] == 2

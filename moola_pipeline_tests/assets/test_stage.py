@@ -5,11 +5,11 @@ import pytest
 from pydantic import ValidationError
 
 from moola_pipeline.assets.stage import (
+    active_settings,
     integrity,
     launchpad_config,
     plain_value,
     score,
-    settings_in_force,
     verdict,
 )
 from moola_pipeline.definitions import defs
@@ -20,22 +20,22 @@ PROFILE = FinetuneSettings(seeds=(3,), epochs=7)
 
 
 def test_an_empty_launchpad_leaves_the_profile_as_it_is():
-    assert settings_in_force(Config(), PROFILE) == PROFILE
+    assert active_settings(Config(), PROFILE) == PROFILE
 
 
 def test_what_is_filled_in_overrides_the_profile_and_nothing_else():
-    chosen = settings_in_force(Config(epochs=2, seeds=[0, 1], balanced=False), PROFILE)
+    chosen = active_settings(Config(epochs=2, seeds=[0, 1], balanced=False), PROFILE)
     assert chosen == PROFILE.model_copy(update={"epochs": 2, "seeds": (0, 1), "balanced": False})
 
 
 def test_zero_is_a_choice_and_not_an_empty_field():
-    assert settings_in_force(Config(dropout=0.0, frozen_epochs=0), PROFILE).dropout == 0
-    assert settings_in_force(Config(dropout=0.0, frozen_epochs=0), PROFILE).frozen_epochs == 0
+    assert active_settings(Config(dropout=0.0, frozen_epochs=0), PROFILE).dropout == 0
+    assert active_settings(Config(dropout=0.0, frozen_epochs=0), PROFILE).frozen_epochs == 0
 
 
 def test_a_launchpad_value_out_of_bounds_is_refused():
     with pytest.raises(ValidationError, match="epochs\n.*greater than or equal to 0"):
-        settings_in_force(Config(epochs=-1), PROFILE)
+        active_settings(Config(epochs=-1), PROFILE)
 
 
 def test_the_launchpad_refuses_a_setting_that_does_not_exist():

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from moola_pipeline.automation.jobs import FRESHNESS, KEPT_FRESH, LATE_AFTER
+from moola_pipeline.automation.jobs import FRESH_ASSETS, FRESHNESS, LATE_AFTER
 from moola_pipeline.bars.sessions import session_schedule
 from moola_pipeline.definitions import defs
 
@@ -12,7 +12,7 @@ from moola_pipeline.definitions import defs
 def test_bars_and_marks_alone_are_called_late():
     specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
     late = {name for name, spec in specs.items() if spec.freshness_policy is not None}
-    assert late == set(KEPT_FRESH) == {"raw_nq_bars", "latest_expansions"}
+    assert late == set(FRESH_ASSETS) == {"raw_nq_bars", "latest_expansions"}
     assert specs["raw_nq_bars"].freshness_policy == FRESHNESS
 
 

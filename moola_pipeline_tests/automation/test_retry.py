@@ -3,10 +3,10 @@
 import dagster as dg
 import pytest
 
-from moola_pipeline.automation.jobs import RETRY, PassingFaults, predict_job, train_job
+from moola_pipeline.automation.jobs import RETRY, RetryTransientErrors, predict_job, train_job
 from moola_pipeline.errors import BadInput, ChecksumMismatch
 
-AT_ONCE = PassingFaults(max_retries=2, delay=0.01)
+AT_ONCE = RetryTransientErrors(max_retries=2, delay=0.01)
 
 
 def attempts(fault: BaseException, policy: dg.RetryPolicy = AT_ONCE) -> int:
@@ -60,7 +60,7 @@ def test_nothing_is_made_again_until_its_check_passes():
 def test_each_wait_is_as_long_as_the_one_before_or_longer():
     """The jitter adds or takes up to 30 s: 0 to 60 s, then 60 to 120 s."""
     assert RETRY.backoff is dg.Backoff.EXPONENTIAL
-    plain = PassingFaults(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+    plain = RetryTransientErrors(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
     assert [plain.calculate_delay(attempt) for attempt in (1, 2)] == [30, 90]
 
 

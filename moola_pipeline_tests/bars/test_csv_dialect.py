@@ -2,7 +2,7 @@
 
 import pytest
 
-from moola_pipeline.bars.csv_dialect import HEADER_BYTES, LONGEST_LINE_BYTES, file_layout
+from moola_pipeline.bars.csv_dialect import HEADER_BYTES, MAX_LINE_BYTES, file_layout
 from moola_pipeline.errors import BadInput
 
 HEADER = "time,open,high,low,close"
@@ -80,7 +80,7 @@ def test_what_is_no_bar_file_is_called_what_it_is(content: bytes, words: str):
 
 
 def test_a_line_without_end_is_refused_before_it_is_parsed():
-    said = refusal(TABLE.encode() + b"1" * (2 * LONGEST_LINE_BYTES))
+    said = refusal(TABLE.encode() + b"1" * (2 * MAX_LINE_BYTES))
     assert "each line of a csv must be at most 1 MiB long, got a longer one from byte 1,048,576 on." in said
     assert "first line of a csv must be at most 64 KiB long" in refusal(b"c," * HEADER_BYTES + b"\n1\n")
     assert file_layout((TABLE + f"{ROW}\n" * 60_000).encode(), "nq.csv").kind == "csv"

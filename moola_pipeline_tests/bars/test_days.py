@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.timezone_inference import Reading, refuse_future, refuse_holidays
+from moola_pipeline.bars.timezone_inference import TimeConvention, refuse_future, refuse_holidays
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars
 
-NAIVE = Reading("America/Chicago", "open", False, "nq.csv")
-STATED = Reading("UTC", "open", True, "nq.csv")
+NAIVE = TimeConvention("America/Chicago", "open", False, "nq.csv")
+STATED = TimeConvention("UTC", "open", True, "nq.csv")
 BARS = made_up_bars(60)
 LAST = datetime(2024, 3, 8, 15, 29, tzinfo=UTC)
 
 
-def refusal(now: datetime, reading: Reading = NAIVE, rows: np.ndarray | None = None) -> str:
+def refusal(now: datetime, reading: TimeConvention = NAIVE, rows: np.ndarray | None = None) -> str:
     with pytest.raises(BadInput) as caught:
         refuse_future(BARS, np.arange(1, 61) if rows is None else rows, reading, now)
     return str(caught.value)

@@ -252,7 +252,7 @@ def test_a_zip_of_several_files_is_refused(tmp_path: Path):
 def test_a_file_that_unpacks_to_more_than_may_be_is_refused(
     tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(decompress, "LARGEST_CONTENT", 2**20)
+    monkeypatch.setattr(decompress, "MAX_CONTENT", 2**20)
     path = made.saved(tmp_path / "bomb", pack(bytes(2**21)))
     assert "must hold at most 1 MiB unpacked" in refusal(path)
 

@@ -368,7 +368,7 @@ def test_an_import_cut_off_before_the_manifest_was_written_can_be_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("moola_pipeline.bars.parsed.publish_manifest", cut_off)
+        patched.setattr("moola_pipeline.bars.parsed.write_manifest", cut_off)
         add_bars(store, vendor_file)
     assert read_manifest(store).files == ()
 

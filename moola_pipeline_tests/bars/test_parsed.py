@@ -17,7 +17,7 @@ from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file
 from moola_pipeline.code_digests import PACKAGE, SourceTree
 from moola_pipeline.errors import ChecksumMismatch, MissingFile
-from moola_pipeline.storage.crash_injection import PUBLISH_POINTS, InjectedFault, arm
+from moola_pipeline.storage.crash_injection import WRITE_POINTS, InjectedFault, arm
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 
 Reader = Callable[[Path, VendorOptions], VendorBars]
@@ -99,7 +99,7 @@ def test_a_mended_reader_reaches_files_registered_before_and_names_the_bars_that
     assert len(caplog.messages) == 1
 
 
-@pytest.mark.parametrize("point", PUBLISH_POINTS)
+@pytest.mark.parametrize("point", WRITE_POINTS)
 @pytest.mark.parametrize("passes", [1, 2])
 def test_a_kill_while_a_changed_reader_parses_again_loses_nothing(
     store: BarStore, monkeypatch: pytest.MonkeyPatch, point: str, passes: int
@@ -108,7 +108,7 @@ def test_a_kill_while_a_changed_reader_parses_again_loses_nothing(
     before = read_bars(store)
     with monkeypatch.context() as mended:
         use_reader(mended, "a", one_bar_higher)
-        arm(f"{point}:exception:{1 if point == 'publish.after_manifest' else passes}")
+        arm(f"{point}:exception:{1 if point == 'atomic_write.after_manifest' else passes}")
         with pytest.raises(InjectedFault):
             read_bars(store)
         arm(None)
@@ -174,8 +174,8 @@ def test_changed_minutes_are_those_that_differ_came_or_went():
 @pytest.mark.parametrize(
     ("module", "old", "new", "counts"),
     [
-        ("dates", "_FEWEST_FITTING = 0.5", "_FEWEST_FITTING = 0.6", True),
-        ("dates", "_FEWEST_FITTING = 0.5", "# why\n_FEWEST_FITTING = (0.5)", False),
+        ("dates", "_MIN_FITTING = 0.5", "_MIN_FITTING = 0.6", True),
+        ("dates", "_MIN_FITTING = 0.5", "# why\n_FEWEST_FITTING = (0.5)", False),
         ("dates", '"""Times written as text', '"""Times', False),
         ("inbox", "SETTLE_SECONDS = 30.0", "SETTLE_SECONDS = 31.0", False),
     ],

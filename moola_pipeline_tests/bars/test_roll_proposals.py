@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from moola_pipeline.bars.roll_proposals import (
     BOUNDARIES,
-    Proposal,
     ProposalSettings,
+    RollProposal,
     propose_rolls,
 )
 from moola_pipeline.bars.rolls import contract_code, read_rolls, third_friday
@@ -101,12 +101,12 @@ def real_bars(private_data: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def real_proposal(real_bars: pd.DataFrame) -> Proposal:
+def real_proposal(real_bars: pd.DataFrame) -> RollProposal:
     return propose_rolls(real_bars, NQ)
 
 
 def test_on_real_bars_17_of_18_listed_rolls_are_found_and_no_false_one(
-    private_data: Path, real_bars: pd.DataFrame, real_proposal: Proposal
+    private_data: Path, real_bars: pd.DataFrame, real_proposal: RollProposal
 ):
     listed = read_rolls(private_data / "real" / "nq_rolls.csv")
     listed = listed.loc[
@@ -120,7 +120,7 @@ def test_on_real_bars_17_of_18_listed_rolls_are_found_and_no_false_one(
     assert {pd.Timestamp(moment) for moment in PERHAPS_A_SESSION_OFF} <= found
 
 
-def test_on_real_bars_rolls_whose_minute_nobody_knows_are_named_as_not_found(real_proposal: Proposal):
+def test_on_real_bars_rolls_whose_minute_nobody_knows_are_named_as_not_found(real_proposal: RollProposal):
     missed = {missed.contract for missed in real_proposal.unfound}
     assert {"NQZ1", "NQH2"} <= missed
     assert "NQZ1/NQH2/NQM2" in set(real_proposal.rolls["old"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.row_rules import FARTHEST_RATIO, ROW_RULES, CellFault
+from moola_pipeline.bars.row_rules import MAX_RATIO, ROW_RULES, CellFault
 from moola_pipeline.bars.schema import INSTRUMENTS, NQ, PRICE_COLUMNS
 from moola_pipeline_tests.bars.examples import made_up_bars
 
@@ -68,7 +68,7 @@ def test_the_session_rule_agrees_with_a_plain_loop(prices: list[float], days: li
     expected = []
     for row in range(n):
         median = np.median([price for price, day in zip(prices, days, strict=False) if day == days[row]])
-        if prices[row] > FARTHEST_RATIO * median or prices[row] < median / FARTHEST_RATIO:
+        if prices[row] > MAX_RATIO * median or prices[row] < median / MAX_RATIO:
             expected.append(row)
     assert broken_rows(SESSION, bars) == expected
 

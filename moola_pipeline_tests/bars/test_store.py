@@ -20,7 +20,7 @@ from moola_pipeline.bars.store import (
 )
 from moola_pipeline.bars.vendor import VendorOptions
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
 
@@ -65,9 +65,9 @@ CHANGES: dict[str, Callable[[dict], object]] = {
 def test_a_manifest_that_moola_did_not_write_is_refused_in_one_line(
     store: BarStore, change: Callable[[dict], object]
 ):
-    content = read_record(store.manifest, "must be whole", "")
+    content = read_checksummed(store.manifest, "must be whole", "")
     change(content["files"][0])
-    publish_record(store.manifest, content)
+    write_checksummed(store.manifest, content)
 
     for read in (read_manifest, verify_files, read_bars, manifest_digest):
         with pytest.raises(IntegrityError) as caught:
@@ -90,7 +90,7 @@ def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(store: BarStore, 
 
 @pytest.mark.parametrize("content", [{"files": 1}, {"files": [], "more": 1}])
 def test_a_manifest_of_other_fields_is_refused(store: BarStore, content: dict):
-    publish_record(store.manifest, content)
+    write_checksummed(store.manifest, content)
 
     with pytest.raises(IntegrityError, match="^data/manifest.json must hold what .*(files|more)"):
         read_manifest(store)
@@ -120,8 +120,8 @@ def test_the_remedy_for_a_broken_manifest_works_as_it_is_told(store: BarStore, t
 
 
 def test_a_file_listed_twice_is_refused(store: BarStore):
-    content = read_record(store.manifest, "must be whole", "")
-    publish_record(store.manifest, content | {"files": content["files"] * 2})
+    content = read_checksummed(store.manifest, "must be whole", "")
+    write_checksummed(store.manifest, content | {"files": content["files"] * 2})
 
     with pytest.raises(IntegrityError, match="each file must be listed once"):
         read_manifest(store)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
-from moola_pipeline.benchmarks.job import OUTSIDE, PACKAGE, WAITING, parts_of, seen_in
+from moola_pipeline.benchmarks.job import OUTSIDE, PACKAGE, WAITING, baseline_inputs, parts_of
 
 
 def frame(path: str, name: str, back: Any = None) -> FrameType:
@@ -27,35 +27,38 @@ PARKED = frame("threading.py", "wait", EPOCH)
 
 
 def test_a_library_counts_for_the_function_of_ours_that_called_it():
-    assert seen_in({1: LIBRARY}, 1) == ("pretrained_encoder", ["training/pretraining_loop train_epoch"])
+    assert baseline_inputs({1: LIBRARY}, 1) == (
+        "pretrained_encoder",
+        ["training/pretraining_loop train_epoch"],
+    )
 
 
 def test_a_thread_beside_counts_only_while_the_job_waits_for_it():
     beside = frame(str(PACKAGE / "windows/augmentation.py"), "repainted_table", None)
-    assert seen_in({1: LIBRARY, 2: beside}, 1)[1] == ["training/pretraining_loop train_epoch"]
+    assert baseline_inputs({1: LIBRARY, 2: beside}, 1)[1] == ["training/pretraining_loop train_epoch"]
     working = ["windows/augmentation repainted_table"]
-    assert seen_in({1: PARKED, 2: beside}, 1) == ("pretrained_encoder", working)
+    assert baseline_inputs({1: PARKED, 2: beside}, 1) == ("pretrained_encoder", working)
 
 
 def test_a_thread_that_sleeps_between_errands_counts_for_nothing():
     errand = frame(str(PACKAGE / "cli/signals.py"), "_insist", None)
-    assert seen_in({1: PARKED, 2: errand}, 1)[1] == [WAITING]
+    assert baseline_inputs({1: PARKED, 2: errand}, 1)[1] == [WAITING]
 
 
 def test_threads_that_wait_count_for_nothing():
     idle = frame("queue.py", "get", frame(str(PACKAGE / "training/prefetch.py"), "prefetched"))
-    assert seen_in({1: PARKED, 2: idle}, 1) == ("pretrained_encoder", [WAITING])
+    assert baseline_inputs({1: PARKED, 2: idle}, 1) == ("pretrained_encoder", [WAITING])
 
 
 def test_what_is_imported_inside_an_asset_belongs_to_it():
     imported = frame(str(PACKAGE / "training/pretrain.py"), "<module>", ASSET)
-    assert seen_in({1: imported}, 1) == ("pretrained_encoder", ["training/pretrain import"])
+    assert baseline_inputs({1: imported}, 1) == ("pretrained_encoder", ["training/pretrain import"])
 
 
 def test_what_dagster_does_lies_outside():
-    assert seen_in({1: frame("dagster.py", "execute")}, 1) == (OUTSIDE, [OUTSIDE])
+    assert baseline_inputs({1: frame("dagster.py", "execute")}, 1) == (OUTSIDE, [OUTSIDE])
     made = frame(str(PACKAGE / "assets/pretrained_encoder.py"), "<module>", None)
-    assert seen_in({1: made}, 1)[0] == OUTSIDE
+    assert baseline_inputs({1: made}, 1)[0] == OUTSIDE
 
 
 def test_shares_below_three_percent_are_left_out():

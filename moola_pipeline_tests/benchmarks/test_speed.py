@@ -128,13 +128,13 @@ def test_a_job_that_was_not_measured_is_not_told_of(report: SpeedReport):
 
 
 def test_a_job_is_told_of_asset_by_asset_with_its_dearest_parts(report: SpeedReport):
-    class Stage(NamedTuple):
+    class StageTime(NamedTuple):
         asset: str
         seconds: float
         peak_mb: float | None = 812.4
         cpu_percent: float | None = 97.6
 
-    stages = [Stage("pretrained_encoder", 30.0), Stage("labeled_expansions", 10.0, None, None)]
+    stages = [StageTime("pretrained_encoder", 30.0), StageTime("labeled_expansions", 10.0, None, None)]
     looks = {"pretrained_encoder": Counter({"training/steps train_epoch": 75, "models/encoder forward": 25})}
     job = JobReport("demo", "simulated", "2026-11-22 21:00 UTC", stages, 52.3, looks)
     page = speed_page(report, job, "moola bench --job --out docs/benchmarks.md")

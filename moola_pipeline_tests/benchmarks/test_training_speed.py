@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from moola_pipeline.benchmarks.batch_speed import SIZES, BatchSpeed, best_paying, doubled, in_turns, n_steps
-from moola_pipeline.benchmarks.training_rows import labeled_rows, lessons_of, new_classifier
+from moola_pipeline.benchmarks.training_rows import labeled_rows, new_classifier, pseudo_labels_of
 from moola_pipeline.benchmarks.training_speed import (
     LOADER_WORKERS,
     WORK,
@@ -15,7 +15,7 @@ from moola_pipeline.benchmarks.training_speed import (
     training_lines,
     training_page,
 )
-from moola_pipeline.models.span_inference import views_of
+from moola_pipeline.models.span_inference import group_by_view
 from moola_pipeline.training.examples import EMPTY
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.pretrain import new_encoder
@@ -115,16 +115,16 @@ def test_rows_for_the_clock_are_of_every_kind(source: MarketArrays):
 
 
 def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: MarketArrays):
-    lessons = lessons_of(source, 30, 20, np.random.default_rng(0))
-    assert lessons.live is not None
-    assert len(views_of(lessons.bar0, lessons.spans).bar0) == 30
-    assert len(views_of(lessons.live.bar0, lessons.live.spans).bar0) == 20
-    assert len(lessons.inputs) == len(lessons.expansion) == len(lessons.spans.window)
+    pseudo_labels = pseudo_labels_of(source, 30, 20, np.random.default_rng(0))
+    assert pseudo_labels.live is not None
+    assert len(group_by_view(pseudo_labels.bar0, pseudo_labels.spans).bar0) == 30
+    assert len(group_by_view(pseudo_labels.live.bar0, pseudo_labels.live.spans).bar0) == 20
+    assert len(pseudo_labels.inputs) == len(pseudo_labels.expansion) == len(pseudo_labels.spans.window)
 
 
 def test_views_come_again_where_the_bars_hold_fewer(source: MarketArrays):
-    lessons = lessons_of(source, 3000, 20, np.random.default_rng(0))
-    views = views_of(lessons.bar0, lessons.spans)
+    pseudo_labels = pseudo_labels_of(source, 3000, 20, np.random.default_rng(0))
+    views = group_by_view(pseudo_labels.bar0, pseudo_labels.spans)
     assert len(views.bar0) == 3000 > 2 * len(np.unique(views.bar0))
 
 
@@ -141,6 +141,6 @@ def test_every_kind_of_training_is_timed_and_threads_are_left_as_they_were():
         assert each.sizes[0].windows == 64
         assert all(min(one.bare, one.loop, *one.loader.values()) > 0 for one in each.sizes)
     assert set(found[0].sizes[0].loader) == set(found[0].best.loader) == set(LOADER_WORKERS)
-    lessons = next(each for each in found if each.work == "lessons")
-    assert lessons.sizes[0].shown == 64 + 48
+    pseudo_labels = next(each for each in found if each.work == "pseudo_labels")
+    assert pseudo_labels.sizes[0].shown == 64 + 48
     assert torch.get_num_threads() == threads

@@ -15,7 +15,7 @@ from moola_pipeline.benchmarks.measured_process import Memory
 from moola_pipeline.benchmarks.speed_page import speed_page
 from moola_pipeline.benchmarks.step_memory import StepMemory
 from moola_pipeline.benchmarks.training_speed import TrainingSpeed
-from moola_pipeline.cli.bench import ELSEWHERE, _measured_job, nothing_elsewhere
+from moola_pipeline.cli.bench import ELSEWHERE, _measured_job, refuse_remote_stores
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
@@ -103,7 +103,7 @@ def named_now() -> dict[str, str]:
 
 
 def test_stores_elsewhere_are_forgotten_in_the_block_and_named_again_after_it(shared: dict[str, str]):
-    with pytest.raises(KeyError), nothing_elsewhere():
+    with pytest.raises(KeyError), refuse_remote_stores():
         assert named_now() == {}
         raise KeyError
     assert named_now() == shared

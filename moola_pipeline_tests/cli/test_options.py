@@ -7,7 +7,7 @@ import pytest
 
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT
-from moola_pipeline.instrument_data import choose_market
+from moola_pipeline.instrument_data import choose_instrument_data
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.settings import PROFILES
@@ -106,8 +106,8 @@ def test_a_simulated_market_has_dates_of_its_own(isolated_home):
 def test_the_market_of_a_home_has_the_dates_chosen_for_it(registered_copy: Home):
     chosen = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
     remember_choice(registered_store(registered_copy).root, chosen)
-    assert choose_market(registered_copy, "auto", PROFILES["smoke"]).splits == chosen
-    simulated = choose_market(registered_copy, "simulated", PROFILES["smoke"])
+    assert choose_instrument_data(registered_copy, "auto", PROFILES["smoke"]).splits == chosen
+    simulated = choose_instrument_data(registered_copy, "simulated", PROFILES["smoke"])
     assert simulated.splits == PROFILES["smoke"].simulated_splits
 
 

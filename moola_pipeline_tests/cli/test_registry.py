@@ -114,8 +114,8 @@ def test_what_is_imported_beside_a_champion_is_compared_and_left_to_a_person(
     smoke_home: Home, smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):
     """The other home's champion has other thresholds: it types alike, so the interval is nothing wide."""
-    monkeypatch.setattr(promotion, "LEAST_SESSIONS", 5)
-    monkeypatch.setattr(promotion, "LEAST_OF_EACH_TYPE", 5)
+    monkeypatch.setattr(promotion, "MIN_SESSIONS", 5)
+    monkeypatch.setattr(promotion, "MIN_OF_EACH_TYPE", 5)
     registered_again(smoke_copy, threshold=0.123)
     assert registry(smoke_copy, "promote", "2").exit_code == 0
     home = copied(smoke_home, smoke_copy.root.parent / "here")

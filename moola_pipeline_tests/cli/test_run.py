@@ -39,7 +39,16 @@ OF_THE_RUN = ("run", "seconds", "made", "report", "model", "notebook")
 
 def test_the_json_object_has_the_keys_of_the_contract(smoke_home: Home):
     said = outcome(smoke_home)
-    assert {"data", "device", "profile", "metrics", "baselines", "peers", "ceiling", "checks"} <= said.keys()
+    assert {
+        "data",
+        "device",
+        "profile",
+        "metrics",
+        "trivial_baselines",
+        "baselines",
+        "second_pass",
+        "checks",
+    } <= said.keys()
     assert {"simulated", "sha256", "looks_at_test"} <= said["data"].keys()
     assert said["made"] == list(STAGES)
     assert said["seconds"] > 0
@@ -48,7 +57,7 @@ def test_the_json_object_has_the_keys_of_the_contract(smoke_home: Home):
 
 def test_every_score_has_an_interval_and_a_count(smoke_home: Home):
     said = outcome(smoke_home)
-    for scores in (said["metrics"], *said["baselines"].values(), *said["peers"].values()):
+    for scores in (said["metrics"], *said["trivial_baselines"].values(), *said["baselines"].values()):
         for score in scores.values():
             assert score.keys() == {"estimate", "low", "high", "n"}
             assert score["n"] > 0
@@ -58,12 +67,12 @@ def test_every_score_has_an_interval_and_a_count(smoke_home: Home):
 def test_baselines_and_peers_stand_beside_the_model(smoke_home: Home):
     said = outcome(smoke_home)
     assert {"majority", "always_consolidation", "always_retracement", "position_only"} <= said[
-        "baselines"
+        "trivial_baselines"
     ].keys()
     prefixes = ("logistic_", "extra_trees_", "minirocket_", "rule_", "scratch")
-    assert said["peers"].keys()
-    assert all(name.startswith(prefixes) for name in said["peers"])
-    assert {"logistic_21_summaries", "rule_extra_trees_21_summaries"} <= said["peers"].keys()
+    assert said["baselines"].keys()
+    assert all(name.startswith(prefixes) for name in said["baselines"])
+    assert {"logistic_21_summaries", "rule_extra_trees_21_summaries"} <= said["baselines"].keys()
 
 
 def test_integrity_and_score_checks_are_told_apart(smoke_home: Home):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.cli.run import alone_in, run_lock
+from moola_pipeline.cli.run import exclusive_run, run_lock
 from moola_pipeline.cli.services import LOOPBACK
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.asset_checksums import write_checksums
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
 
@@ -22,7 +22,7 @@ def test_the_second_waits_says_for_what_and_goes_on(tmp_path: Path, capsys: pyte
     home.dagster.mkdir(parents=True)
 
     def second() -> None:
-        with alone_in(home):
+        with exclusive_run(home):
             entered.set()
 
     with run_lock(home):
@@ -39,10 +39,10 @@ def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_t
     home.dagster.mkdir(parents=True)
     place = home.store / "simulated-smoke" / "raw_nq_bars"
     file = place.with_suffix(".parquet")
-    publish_bytes(file, b"made")
+    atomic_write_bytes(file, b"made")
     write_checksums(place)
     with run_lock(home):
-        publish_bytes(file, b"made anew")
+        atomic_write_bytes(file, b"made anew")
         assert [one.kind for one in verify_home(home).findings] == ["changed"]
         waiting = threading.Thread(target=lambda: done.append(call("verify", home=tmp_path)))
         waiting.start()

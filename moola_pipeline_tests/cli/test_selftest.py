@@ -3,16 +3,16 @@
 import pytest
 
 from moola_pipeline.cli.exit_codes import FAILED
-from moola_pipeline.selftest import findings
-from moola_pipeline.selftest.findings import Finding, Selftest
+from moola_pipeline.selftest import checks
+from moola_pipeline.selftest.checks import Selftest, SelftestCheck
 from moola_pipeline_tests.cli.calls import call, facts
 
-FOUND = Finding("signal_found", True, 0.2689, "> 0", "type F1 0.86 on planted types")
-MISSED = Finding("leak_caught", False, 0.0, "> 0", "a copy of a test window put into training")
+FOUND = SelftestCheck("signal_found", True, 0.2689, "> 0", "type F1 0.86 on planted types")
+MISSED = SelftestCheck("leak_caught", False, 0.0, "> 0", "a copy of a test window put into training")
 
 
-def ending_with(monkeypatch: pytest.MonkeyPatch, *found: Finding) -> None:
-    monkeypatch.setattr(findings, "selftest", lambda device, on_step: Selftest(found, 51.26, device))
+def ending_with(monkeypatch: pytest.MonkeyPatch, *found: SelftestCheck) -> None:
+    monkeypatch.setattr(checks, "selftest", lambda device, on_step: Selftest(found, 51.26, device))
 
 
 def test_what_was_found_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch):
@@ -43,7 +43,7 @@ def test_json_is_one_object_and_ends_alike(monkeypatch: pytest.MonkeyPatch):
     assert result.exit_code == FAILED
     said = facts(result)
     assert (said["passed"], said["simulated"], said["seconds"]) == (False, True, 51.3)
-    assert said["findings"][0] == {
+    assert said["checks"][0] == {
         "name": "signal_found",
         "passed": True,
         "value": 0.2689,

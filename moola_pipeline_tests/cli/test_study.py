@@ -8,8 +8,8 @@ from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import PROFILES, StudySettings
-from moola_pipeline.staleness.data_digests import read_sources
-from moola_pipeline.storage.checksums import publish_record
+from moola_pipeline.staleness.data_digests import read_data_digests
+from moola_pipeline.storage.checksums import write_checksummed
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline_tests.cli.calls import call, complaint, facts
@@ -18,11 +18,11 @@ TINY = StudySettings(
     objectives=("next_leg",),
     counts=(20,),
     seeds=(0,),
-    taught_seeds=(),
+    distill_seeds=(),
     label_steps=2,
     resamples=100,
     pretrain=PretrainSettings(hidden_units=8, epochs=1, batch_windows=16),
-    finetune=FinetuneSettings(head_units=4, taught_windows=100, taught_epochs=1, taught_batch_windows=16),
+    finetune=FinetuneSettings(head_units=4, distill_windows=100, distill_epochs=1, distill_batch_windows=16),
 )
 
 
@@ -66,7 +66,7 @@ def test_a_study_is_held_kept_shown_again_and_seen_by_the_plan(
 ):
     monkeypatch.setenv("MOOLA_HOME", str(smoke_copy.root))
     market = Pipeline(profile="smoke", market="auto", scenario="none").chosen_market()
-    before = read_sources(market).digests["study"]
+    before = read_data_digests(market).digests["study"]
     held = call("run", "--profile", "study", "--json", home=smoke_copy.root)
     assert held.exit_code == 0
     assert "about" in held.stderr and "1/" in held.stderr
@@ -76,7 +76,7 @@ def test_a_study_is_held_kept_shown_again_and_seen_by_the_plan(
     assert shown["rows"] == facts(held)["rows"]
     kept = read_study(smoke_copy.studies / market.name)
     assert kept is not None and kept.market == market.name and kept.simulated
-    assert (before, read_sources(market).digests["study"] != "") == ("", True)
+    assert (before, read_data_digests(market).digests["study"] != "") == ("", True)
 
     again = call("run", "--profile", "study", home=smoke_copy.root)
     assert again.stderr == ""
@@ -94,8 +94,8 @@ def test_a_study_of_other_labels_is_shown_as_such_and_left_out_of_the_sources(
     kept = read_study(path.parent)
     assert kept is not None
     others = kept.model_copy(update={"digests": {"labels.train": "others"}})
-    publish_record(path, others.model_dump(mode="json"))
+    write_checksummed(path, others.model_dump(mode="json"))
 
     result = call("study", "--profile", "smoke", home=smoke_copy.root)
     assert result.stdout.splitlines()[-1].startswith("Held on other bars or labels than there are now")
-    assert read_sources(market).digests["study"] == ""
+    assert read_data_digests(market).digests["study"] == ""

@@ -52,7 +52,7 @@ def test_a_training_split_too_small_for_its_batch_is_one_line(
 def test_a_loss_that_is_no_number_is_one_line_that_names_the_windows_by_time(
     smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):
-    smoke_with(monkeypatch, taught_epochs=3)
+    smoke_with(monkeypatch, distill_epochs=3)
     losses = distillation._losses
     monkeypatch.setattr(distillation, "_losses", lambda *given: losses(*given) * torch.tensor(float("nan")))
     result = call(*SMOKE, home=smoke_copy.root)

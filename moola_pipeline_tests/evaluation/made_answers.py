@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.metrics.scores import Ground, events_of, make_ground
+from moola_pipeline.metrics.scores import ResampledWindows, events_of, resample_windows
 from moola_pipeline.windows.spans import Spans
 
 N_WINDOWS, N_EXPANSIONS, N_SESSIONS = 140, 147, 63
@@ -28,20 +28,20 @@ def made_windows(rng: np.random.Generator) -> LabeledWindows:
     return LabeledWindows(ids, 200 + 300 * np.arange(N_WINDOWS), session, spans)
 
 
-def made_ground(seed: int = 0, resamples: int = 2000) -> Ground:
+def made_ground(seed: int = 0, resamples: int = 2000) -> ResampledWindows:
     rng = np.random.default_rng(seed)
-    return make_ground(made_windows(rng), resamples, rng)
+    return resample_windows(made_windows(rng), resamples, rng)
 
 
-def made_p(ground: Ground, rng: np.random.Generator, signal: float = 0.35) -> np.ndarray:
+def made_p(resampled: ResampledWindows, rng: np.random.Generator, signal: float = 0.35) -> np.ndarray:
     """P(retracement), above 0.5 more often for retracements."""
-    y = ground.windows.spans.type
+    y = resampled.windows.spans.type
     return np.clip(0.5 + signal * (y - 0.5) + rng.normal(0, 0.2, len(y)), 0, 1)
 
 
-def made_events(ground: Ground, rng: np.random.Generator) -> pd.DataFrame:
+def made_events(resampled: ResampledWindows, rng: np.random.Generator) -> pd.DataFrame:
     """Four of five expansions, a bar or two off, one in five of the wrong type; and false alarms."""
-    truth, windows = events_of(ground.windows), ground.windows
+    truth, windows = events_of(resampled.windows), resampled.windows
     found = truth.loc[rng.random(len(truth)) < 0.8]
     window = pd.Index(windows.window_id).get_indexer(found["window_id"])
     onset = np.append(found["start"] + rng.integers(-2, 3, len(found)), rng.integers(20, 90, 60))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.evaluation.drift import NAMES, known_reference, session_rates
+from moola_pipeline.evaluation.drift import NAMES, load_reference, session_rates
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.metrics import drift
@@ -100,7 +100,7 @@ def test_labels_behind_the_split_are_held_against_what_the_champion_says_of_them
     labels = labels_of(marks.loc[marks["mode"] == "hindsight"])
     labels.to_csv(tmp_path / "new.csv", index=False)
     moola(home, "labels", "add", tmp_path / "new.csv")
-    monkeypatch.setattr(drift, "FEWEST_EXPANSIONS", len(labels))
+    monkeypatch.setattr(drift, "MIN_EXPANSIONS", len(labels))
     moola(home, *SMOKE)
     check = drift_of(home)["checks"]["new_label_calibration"]
     assert check["value"] is not None and check["limit"] > 0
@@ -125,12 +125,12 @@ def labels_of(marks: pd.DataFrame) -> pd.DataFrame:
 
 def test_the_reference_travels_with_the_version(registered_home: Home):
     _, facts = load_version(registered_home, "models:/moola-nq@champion")
-    reference = known_reference(facts)
+    reference = load_reference(facts)
     assert reference is not None
     assert set(reference.edges) == set(FEATURE_NAMES)
     assert len(reference.rates) == 15  # of 2 to 20 December
     assert reference.retracement_share > 0
-    assert known_reference({}) is None
+    assert load_reference({}) is None
 
 
 def test_rates_worked_by_hand():

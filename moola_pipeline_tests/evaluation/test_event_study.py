@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moola_pipeline.evaluation.event_study import BARS, event_study, paths_around
-from moola_pipeline.metrics.breakdowns import Labeled
+from moola_pipeline.metrics.breakdowns import LabeledStarts
 from moola_pipeline.windows.context import paths_before
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground
 
@@ -29,12 +29,12 @@ def test_before_the_start_it_is_what_the_peers_see():
 
 
 def test_means_and_bands_of_each_type_and_source():
-    ground = made_ground(resamples=300)
+    resampled = made_ground(resamples=300)
     rng = np.random.default_rng(1)
-    spans = ground.windows.spans
+    spans = resampled.windows.spans
     close, atr = rng.normal(0, 5, 60_000).cumsum(), rng.uniform(1, 2, 60_000)
-    labeled = Labeled(ground.windows.bar0[spans.window] + spans.start, spans.direction)
-    paths = event_study(ground, labeled, made_events(ground, rng), close, atr)
+    labeled = LabeledStarts(resampled.windows.bar0[spans.window] + spans.start, spans.direction)
+    paths = event_study(resampled, labeled, made_events(resampled, rng), close, atr)
     assert {(path.type, path.source) for path in paths} == {
         (kind, source) for kind in ("consolidation", "retracement") for source in ("labeled", "predicted")
     }

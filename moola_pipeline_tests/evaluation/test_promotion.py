@@ -8,9 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets.registered_model import _ruling
+from moola_pipeline.assets.registered_model import _decision
 from moola_pipeline.evaluation import promotion
-from moola_pipeline.evaluation.promotion import Contender, rule_on, rule_on_first, rule_on_lost
+from moola_pipeline.evaluation.promotion import (
+    Contender,
+    decide_first_version,
+    decide_lost_champion,
+    decide_promotion,
+)
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
@@ -78,7 +83,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[object, np.ndarray]:
 
 def ruled(trials: Trials, checks: dict[str, Check] = GOOD, new_seen: pd.Timestamp | None = None):
     new, old = Contender("2", "new", new_seen or SEEN), Contender("1", "old", SEEN)  # type: ignore[arg-type]
-    return rule_on(new, old, checks, *trials, np.random.default_rng(0))
+    return decide_promotion(new, old, checks, *trials, np.random.default_rng(0))
 
 
 def right_but(n: int, wrong: list[int]) -> np.ndarray:
@@ -90,13 +95,13 @@ def right_but(n: int, wrong: list[int]) -> np.ndarray:
 
 def test_equal_answers_are_no_worse_and_promote(answers: dict):
     answers |= {"new": right_but(90, [3, 8]), "old": right_but(90, [3, 8])}
-    ruling = ruled(made_trials())
-    assert ruling.promote
-    assert ruling.reason == (
+    decision = ruled(made_trials())
+    assert decision.promote
+    assert decision.reason == (
         "version 2 is no worse than version 1 by more than 0.02; challenger minus champion "
         "+0.000 [+0.000, +0.000], 90 expansions, 30 sessions"
     )
-    assert (ruling.by, ruling.against, ruling.rule) == ("rule", "1", promotion.RULE)
+    assert (decision.by, decision.against, decision.rule) == ("rule", "1", promotion.RULE)
 
 
 def test_a_better_one_is_promoted_and_a_worse_one_is_not(answers: dict):
@@ -104,26 +109,26 @@ def test_a_better_one_is_promoted_and_a_worse_one_is_not(answers: dict):
     answers |= {"new": good, "old": poor}
     assert ruled(made_trials()).promote
     answers |= {"new": poor, "old": good}
-    ruling = ruled(made_trials())
-    assert not ruling.promote
-    assert ruling.reason.startswith("version 1 stays champion: the interval does not lie above -0.02; ")
-    assert ruling.interval is not None and ruling.interval.estimate == pytest.approx(-0.2, abs=1e-3)
+    decision = ruled(made_trials())
+    assert not decision.promote
+    assert decision.reason.startswith("version 1 stays champion: the interval does not lie above -0.02; ")
+    assert decision.interval is not None and decision.interval.estimate == pytest.approx(-0.2, abs=1e-3)
 
 
 def test_an_estimate_above_the_margin_with_an_interval_that_reaches_below_it_stays(answers: dict):
     answers |= {"new": right_but(90, [3, 40, 61]), "old": right_but(90, [8, 50, 77])}
-    ruling = ruled(made_trials())
-    assert ruling.interval is not None
-    assert ruling.interval.estimate > -0.02 > ruling.interval.low
-    assert not ruling.promote
+    decision = ruled(made_trials())
+    assert decision.interval is not None
+    assert decision.interval.estimate > -0.02 > decision.interval.low
+    assert not decision.promote
 
 
 @pytest.mark.parametrize(("checks", "name"), [(BAD_SCORE, "target_f1"), (LEAKING, "no_leakage")])
 def test_a_failed_check_of_either_kind_withholds_promotion(checks: dict, name: str, answers: dict):
     answers |= {"new": right_but(90, []), "old": right_but(90, [*range(0, 90, 5)])}
-    ruling = ruled(made_trials(), checks)
-    assert not ruling.promote
-    assert ruling.reason.startswith(
+    decision = ruled(made_trials(), checks)
+    assert not decision.promote
+    assert decision.reason.startswith(
         f"version 1 stays champion: a check failed ({name}); challenger minus champion +0.2"
     )
 
@@ -139,10 +144,10 @@ def test_too_few_unseen_expansions_compare_nothing(trials: object, held: str):
     if isinstance(trials, pd.DataFrame):
         trials = made_trials(20, per_session=1)._replace(labels=trials)
     assert isinstance(trials, Trials)
-    ruling = ruled(trials)
-    assert (ruling.promote, ruling.interval) == (False, None)
-    assert f"version 1 stays champion: behind 2025-01-06 lie only {held}" in ruling.reason
-    assert ruling.reason.endswith(
+    decision = ruled(trials)
+    assert (decision.promote, decision.interval) == (False, None)
+    assert f"version 1 stays champion: behind 2025-01-06 lie only {held}" in decision.reason
+    assert decision.reason.endswith(
         "that neither version has seen, at least 10 of each type in 20 sessions are needed"
     )
 
@@ -160,23 +165,23 @@ def test_windows_that_either_has_seen_are_left_out():
 
 def test_the_champion_itself_is_not_compared_with_itself():
     same = Contender("1", "old", SEEN)  # type: ignore[arg-type]
-    ruling = rule_on(same, same, GOOD, *made_trials(), np.random.default_rng(0))
-    assert (ruling.promote, ruling.reason) == (False, "version 1 is champion already")
+    decision = decide_promotion(same, same, GOOD, *made_trials(), np.random.default_rng(0))
+    assert (decision.promote, decision.reason) == (False, "version 1 is champion already")
 
 
 def test_the_first_champion_needs_integrity_and_no_score():
-    assert rule_on_first(BAD_SCORE).promote
-    ruling = rule_on_first(LEAKING)
-    assert (ruling.promote, ruling.reason) == (
+    assert decide_first_version(BAD_SCORE).promote
+    decision = decide_first_version(LEAKING)
+    assert (decision.promote, decision.reason) == (
         False,
         "there is no champion, but an integrity check of this run failed (no_leakage)",
     )
 
 
 def test_a_champion_that_cannot_be_loaded_stays_and_is_named_with_the_remedy():
-    ruling = rule_on_lost("2", "1", "its files are gone. Restore data/mlflow.")
-    assert (ruling.promote, ruling.against) == (False, "1")
-    assert ruling.reason == (
+    decision = decide_lost_champion("2", "1", "its files are gone. Restore data/mlflow.")
+    assert (decision.promote, decision.against) == (False, "1")
+    assert decision.reason == (
         "version 1 stays champion, but it cannot be compared: its files are gone. Restore data/mlflow; "
         "or choose by hand: moola registry promote 2"
     )
@@ -187,14 +192,14 @@ def test_a_lost_champion_is_found_out_when_a_challenger_meets_it(smoke_copy: Hom
     (model_folder(smoke_copy) / "artifacts" / "annotator" / "weights.safetensors").unlink()
     market = SimpleNamespace(home=smoke_copy, model_name="moola-simulated")
     report = SimpleNamespace(data=SimpleNamespace(checks=GOOD))
-    ruling = _ruling(SimpleNamespace(market=market), "2", report, None, None)  # type: ignore[arg-type]
-    assert (ruling.promote, ruling.against) == (False, "1")
-    assert ruling.reason.startswith(
+    decision = _decision(SimpleNamespace(market=market), "2", report, None, None)  # type: ignore[arg-type]
+    assert (decision.promote, decision.against) == (False, "1")
+    assert decision.reason.startswith(
         "version 1 stays champion, but it cannot be compared: models:/moola-simulated/1: the files of "
         "version 1 must be as registered, but they are gone or changed"
     )
-    assert ruling.reason.endswith("; or choose by hand: moola registry promote 2")
-    assert str(smoke_copy.root) not in ruling.reason
+    assert decision.reason.endswith("; or choose by hand: moola registry promote 2")
+    assert str(smoke_copy.root) not in decision.reason
 
 
 @pytest.fixture(scope="module")
@@ -216,9 +221,9 @@ def test_the_unseen_windows_of_one_model_are_its_test_windows_and_its_score_ther
     unseen = promotion.unseen_windows(*trials, champion.last_bar_seen)
     test = labeled_windows(trials.labels, "test")
     assert unseen.window_id.tolist() == test.window_id.tolist()
-    ground = promotion.make_ground(unseen, 100, np.random.default_rng(0))
+    resampled = promotion.resample_windows(unseen, 100, np.random.default_rng(0))
     said = promotion._p_retracement(champion.model, trials.market, unseen)
-    score = promotion.score_types(ground, said)["type_f1_macro"].estimate
+    score = promotion.score_types(resampled, said)["type_f1_macro"].estimate
     tag = open_store(smoke_home).get_model_version("moola-simulated", "1").tags["type_f1_macro"]
     assert f"{score:.4f}" == tag.split()[0]
 
@@ -227,14 +232,14 @@ def test_an_untrained_network_does_not_replace_a_trained_one_but_is_replaced_by_
     trained: tuple[Contender, Trials], monkeypatch: pytest.MonkeyPatch
 ):
     champion, trials = trained
-    monkeypatch.setattr(promotion, "LEAST_SESSIONS", 5)
-    monkeypatch.setattr(promotion, "LEAST_OF_EACH_TYPE", 5)
+    monkeypatch.setattr(promotion, "MIN_SESSIONS", 5)
+    monkeypatch.setattr(promotion, "MIN_OF_EACH_TYPE", 5)
     network = champion.model.classifier
     fresh = Classifier(Encoder(network.encoder.hidden_units), network.head_units, network.dropout_share)
     fresh.set_priors(0.1, 0.5, 0.4)  # as training begins: one answer to everything
     untrained: ExpansionModel = replace(champion.model, classifier=fresh.eval())
     rng = np.random.default_rng(0)
     worse = replace(champion, version="2", model=untrained)
-    assert not rule_on(worse, champion, GOOD, *trials, rng).promote
-    better = rule_on(replace(champion, version="3"), worse, GOOD, *trials, rng)
+    assert not decide_promotion(worse, champion, GOOD, *trials, rng).promote
+    better = decide_promotion(replace(champion, version="3"), worse, GOOD, *trials, rng)
     assert better.promote and better.interval is not None and better.interval.estimate > 0.1

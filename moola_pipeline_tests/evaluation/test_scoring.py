@@ -14,16 +14,22 @@ import pytest
 
 from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.evaluation.scoring import Trial, find_by_rule, score_ceiling, score_peers, seen_in
+from moola_pipeline.evaluation.scoring import (
+    LabeledTestSet,
+    baseline_inputs,
+    find_by_proposer,
+    score_baselines,
+    score_second_pass,
+)
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
-from moola_pipeline.evaluation.trivial_baselines import type_baselines
+from moola_pipeline.evaluation.trivial_baselines import trivial_type_baselines
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.second_pass import TwiceLabeled, twice_labeled
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
-from moola_pipeline.metrics.scores import Scored, make_ground, score_types
+from moola_pipeline.metrics.scores import Scored, resample_windows, score_types
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 DESIGN = {
@@ -36,7 +42,7 @@ DESIGN = {
 }
 """Metric, estimate and 95 % interval of the design's table."""
 
-Benchmark = tuple[Trial, LabeledWindows, TwiceLabeled]
+Benchmark = tuple[LabeledTestSet, LabeledWindows, TwiceLabeled]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +56,8 @@ def benchmark(private_data: Path) -> Benchmark:
     frame = assign_splits(place_labels(labels, bars).frame, bars, SplitSettings())
     twice = twice_labeled(frame, pd.concat([labels, again], ignore_index=True), bars, "test")
     train, test = (labeled_windows(frame, split) for split in ("train", "test"))
-    ground = make_ground(test, 2000, np.random.default_rng(0))
-    return Trial(MarketArrays.from_table(bars, 0.25), ground), train, twice
+    resampled = resample_windows(test, 2000, np.random.default_rng(0))
+    return LabeledTestSet(MarketArrays.from_table(bars, 0.25), resampled), train, twice
 
 
 def shown(name: str, scored: Scored) -> None:
@@ -63,48 +69,52 @@ def shown(name: str, scored: Scored) -> None:
 
 
 def test_the_table_of_the_design_is_reproduced_within_its_intervals(benchmark: Benchmark):
-    trial, train, _ = benchmark
-    assert (len(train.spans.type), len(trial.ground.windows.spans.type)) == (174, 147)
-    peers = score_peers(trial, train, find_by_rule(trial, train), np.random.default_rng(0))
-    for name, scored in peers.items():
+    test_set, train, _ = benchmark
+    assert (len(train.spans.type), len(test_set.resampled.windows.spans.type)) == (174, 147)
+    baselines = score_baselines(test_set, train, find_by_proposer(test_set, train), np.random.default_rng(0))
+    for name, scored in baselines.items():
         shown(name, scored)
     for name, (metric, estimate, low, high) in DESIGN.items():
-        found = peers[name][metric].interval
+        found = baselines[name][metric].interval
         assert low <= found.estimate <= high, name
         assert found.low < estimate < found.high, name
-    assert peers["rule_extra_trees_21_summaries"]["event_f1_untyped"].estimate == pytest.approx(
+    assert baselines["rule_extra_trees_21_summaries"]["event_f1_untyped"].estimate == pytest.approx(
         0.61, abs=0.03
     )
 
 
 def test_majority_and_position_are_where_the_design_has_them(benchmark: Benchmark):
-    trial, train, _ = benchmark
-    answers = type_baselines(train.spans.type, train.spans.start, trial.ground.windows.spans.start)
-    scores = {name: score_types(trial.ground, p)["type_f1_macro"].estimate for name, p in answers.items()}
+    test_set, train, _ = benchmark
+    answers = trivial_type_baselines(
+        train.spans.type, train.spans.start, test_set.resampled.windows.spans.start
+    )
+    scores = {
+        name: score_types(test_set.resampled, p)["type_f1_macro"].estimate for name, p in answers.items()
+    }
     assert scores["majority"] == pytest.approx(0.39, abs=0.01)
     assert scores["position_only"] < 0.6
 
 
 def test_the_ceiling_is_the_annotators_agreement_with_itself(benchmark: Benchmark):
-    trial, _, twice = benchmark
-    ceiling = score_ceiling(trial.ground, twice)
-    shown("second pass", ceiling)
-    assert ceiling["event_f1_macro"].n == 140
-    assert ceiling["event_f1_macro"].estimate == pytest.approx(0.67, abs=0.005)
-    assert ceiling["event_f1_untyped"].estimate == pytest.approx(0.77, abs=0.005)
+    test_set, _, twice = benchmark
+    second_pass = score_second_pass(test_set.resampled, twice)
+    shown("second pass", second_pass)
+    assert second_pass["event_f1_macro"].n == 140
+    assert second_pass["event_f1_macro"].estimate == pytest.approx(0.67, abs=0.005)
+    assert second_pass["event_f1_untyped"].estimate == pytest.approx(0.77, abs=0.005)
 
 
 def test_nothing_is_learned_from_permuted_labels(benchmark: Benchmark):
-    trial, train, _ = benchmark
-    seen, asked = seen_in(trial, train), seen_in(trial, trial.ground.windows)
-    null = permuted_training(trial.ground, seen, train.spans.type, asked, np.random.default_rng(0))
+    test_set, train, _ = benchmark
+    seen, asked = baseline_inputs(test_set, train), baseline_inputs(test_set, test_set.resampled.windows)
+    null = permuted_training(test_set.resampled, seen, train.spans.type, asked, np.random.default_rng(0))
     assert null.low < 0 < null.high
     assert abs(null.estimate) < 0.1
 
 
 def test_windows_without_a_second_pass_have_no_ceiling(benchmark: Benchmark):
-    trial, _, twice = benchmark
+    test_set, _, twice = benchmark
     none = twice.first._replace(
         **{name: getattr(twice.first, name)[:0] for name in ("window_id", "bar0", "session")}
     )
-    assert score_ceiling(trial.ground, TwiceLabeled(none, none)) == {}
+    assert score_second_pass(test_set.resampled, TwiceLabeled(none, none)) == {}

@@ -16,7 +16,7 @@ from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.report.data import DataFacts, Details, ReportData, RunFacts, Score
 from moola_pipeline.staleness.records import made_in
 from moola_pipeline.storage.asset_checksums import write_checksums
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline_tests.homes import instance_of
@@ -57,7 +57,7 @@ def test_a_report_that_no_run_finished_hands_on_what_it_was_compared_with(
     first = previous_run(last, data.run, data.data, FINISHED)
     second = data.model_copy(update={"details": data.details.model_copy(update={"previous": first})})
     left = smoke_copy.reports / "simulated-smoke" / "report.json"
-    publish_bytes(left, second.model_dump_json().encode())
+    atomic_write_bytes(left, second.model_dump_json().encode())
     write_checksums(left.with_suffix(""))
     assert previous_run(left, data.run, data.data, KILLED) == first
     assert previous_run(last, data.run, data.data, KILLED) is None
@@ -79,14 +79,14 @@ def test_what_is_left_out_is_named_with_its_reason(data: ReportData):
     assert set(left_out) == {
         "delay_curve",
         "learning_curve",
-        "ceiling",
+        "second_pass",
         "previous",
         "scratch",
     }
     assert all(left_out.values())
     filled = Details(delay_curve={0: score}, null=score)
-    ceiling = {"event_f1_macro": Resampled(0.6, np.zeros(3), 9)}
-    assert set(not_measured(filled, ceiling, None, ("scratch",))) == {
+    second_pass = {"event_f1_macro": Resampled(0.6, np.zeros(3), 9)}
+    assert set(not_measured(filled, second_pass, None, ("scratch",))) == {
         "learning_curve",
         "previous",
     }
@@ -111,10 +111,10 @@ def test_months_are_counted_by_split_and_class():
 
 def test_undefined_numbers_are_not_logged(data: ReportData):
     undefined = Score(estimate=None, low=None, high=None, n=0)
-    logged = flat_metrics(data.model_copy(update={"ceiling": {"x": undefined}}))
+    logged = flat_metrics(data.model_copy(update={"second_pass": {"x": undefined}}))
     assert "ceiling.x" not in logged
     assert logged["type_f1_macro"] == data.metrics["type_f1_macro"].estimate
-    assert logged["majority.type_f1_macro"] == data.baselines["majority"]["type_f1_macro"].estimate
+    assert logged["majority.type_f1_macro"] == data.trivial_baselines["majority"]["type_f1_macro"].estimate
 
 
 def test_every_part_of_the_details_is_filled_or_said_to_be_left_out(data: ReportData):
@@ -132,8 +132,8 @@ def test_every_part_of_the_details_is_filled_or_said_to_be_left_out(data: Report
 
 
 def test_a_simulated_market_has_a_ceiling(data: ReportData):
-    assert data.ceiling["event_f1_macro"].n == data.metrics["event_f1_macro"].n
-    reached, possible = (scores["event_f1_macro"].estimate for scores in (data.metrics, data.ceiling))
+    assert data.second_pass["event_f1_macro"].n == data.metrics["event_f1_macro"].n
+    reached, possible = (scores["event_f1_macro"].estimate for scores in (data.metrics, data.second_pass))
     assert reached is not None
     assert possible is not None
     assert reached < possible

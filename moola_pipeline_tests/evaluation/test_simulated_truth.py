@@ -7,7 +7,7 @@ import pytest
 from moola_pipeline.evaluation.simulated_truth import LABELS, MODEL, against_truth, planted_windows
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.metrics.breakdowns import ScoredPredictions
 from moola_pipeline.metrics.scores import events_of
 from moola_pipeline_tests.evaluation.made_answers import made_ground
 
@@ -39,23 +39,25 @@ def test_what_was_planted_in_the_cores_of_windows_is_found_again_with_its_type()
 
 def test_labels_that_are_the_truth_score_one_and_half_of_them_two_thirds():
     """Half of the planted marked and nothing else: precision 1, recall 1/2."""
-    ground = made_ground(resamples=50)
-    truth = truth_of(ground.windows)
-    y = ground.windows.spans.type
-    right = Answers(y.astype(float), events_of(ground.windows))
-    whole = against_truth(ground, truth, TIMES, [right])
+    resampled = made_ground(resamples=50)
+    truth = truth_of(resampled.windows)
+    y = resampled.windows.spans.type
+    right = ScoredPredictions(y.astype(float), events_of(resampled.windows))
+    whole = against_truth(resampled, truth, TIMES, [right])
     assert whole[LABELS]["event_f1_macro"].estimate == whole[MODEL]["event_f1_macro"].estimate == 1
     assert whole[LABELS]["type_f1_macro"].estimate == whole[MODEL]["type_f1_macro"].estimate == 1
-    half = Answers(y.astype(float), events_of(ground.windows).iloc[::2])
-    found = against_truth(ground, truth, TIMES, [half])[MODEL]["event_f1_untyped"]
+    half = ScoredPredictions(y.astype(float), events_of(resampled.windows).iloc[::2])
+    found = against_truth(resampled, truth, TIMES, [half])[MODEL]["event_f1_untyped"]
     assert found.estimate == pytest.approx(2 * 74 / (147 + 74))
 
 
 def test_a_model_is_judged_by_the_hidden_type_and_not_by_the_label():
-    ground = made_ground(resamples=50)
-    truth = truth_of(ground.windows)
+    resampled = made_ground(resamples=50)
+    truth = truth_of(resampled.windows)
     turned = truth.assign(type=[TYPES[1 - TYPES.index(name)] for name in truth["type"]])
-    agrees_with_labels = Answers(ground.windows.spans.type.astype(float), events_of(ground.windows))
-    scored = against_truth(ground, turned, TIMES, [agrees_with_labels])
+    agrees_with_labels = ScoredPredictions(
+        resampled.windows.spans.type.astype(float), events_of(resampled.windows)
+    )
+    scored = against_truth(resampled, turned, TIMES, [agrees_with_labels])
     assert scored[MODEL]["type_f1_macro"].estimate == scored[LABELS]["type_f1_macro"].estimate == 0
     assert scored[MODEL]["event_f1_untyped"].estimate == 1

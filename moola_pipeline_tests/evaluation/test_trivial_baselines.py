@@ -1,22 +1,22 @@
 import numpy as np
 
-from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
+from moola_pipeline.evaluation.trivial_baselines import constant_span, trivial_type_baselines
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.report.checks import TYPE_BASELINES
+from moola_pipeline.report.checks import TRIVIAL_TYPE_BASELINES
 from moola_pipeline.windows.spans import Spans
 
 
 def test_baselines_by_hand():
     y = np.array([0, 0, 0, 1])
-    got = type_baselines(y, np.array([31, 40, 45, 70]), np.array([35, 72]))
-    assert tuple(got) == TYPE_BASELINES
+    got = trivial_type_baselines(y, np.array([31, 40, 45, 70]), np.array([35, 72]))
+    assert tuple(got) == TRIVIAL_TYPE_BASELINES
     assert got["majority"].tolist() == got["always_consolidation"].tolist() == [0, 0]
     assert got["always_retracement"].tolist() == [1, 1]
     assert got["position_only"][0] < got["position_only"][1]
 
 
 def test_majority_follows_training_and_not_what_is_asked():
-    got = type_baselines(np.array([1, 1, 0]), np.array([31, 40, 45]), np.array([35]))
+    got = trivial_type_baselines(np.array([1, 1, 0]), np.array([31, 40, 45]), np.array([35]))
     assert got["majority"].tolist() == [1]
 
 

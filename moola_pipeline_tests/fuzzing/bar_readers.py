@@ -66,7 +66,11 @@ def _readable(content: bytes, folder: Path, options: VendorOptions) -> None:
 
 
 def _require_sound(frame: pd.DataFrame, instrument: str) -> None:
-    broken = [rule.requirement for rule in BAR_RULES if rule.broken(frame, INSTRUMENTS[instrument]).any()]
+    broken = [
+        proposer.requirement
+        for proposer in BAR_RULES
+        if proposer.broken(frame, INSTRUMENTS[instrument]).any()
+    ]
     late = np.diff(nanoseconds(frame)) <= 0
     if broken or late.any() or pd.DatetimeIndex(frame["timestamp"]).hasnans:
         raise ValueError(f"taken, but the bars do not hold: {broken}")
@@ -225,11 +229,11 @@ def _damaged_marked(rng: np.random.Generator, content: bytes) -> bytes:
 
 def _marks(content: bytes, folder: Path) -> None:
     """What `moola predict` does with a file, its model one that was never trained."""
-    from moola_pipeline.inference.hindsight import annotate
+    from moola_pipeline.inference.hindsight import predict_expansions
 
     bars = read_vendor_file(made.saved(folder / "nq.csv", content))
     table = table_from_bars(bars, "nq.csv")
-    _require_covered(annotate(_untrained(), table, INSTRUMENTS["NQ"].tick_points, "1"), len(table))
+    _require_covered(predict_expansions(_untrained(), table, INSTRUMENTS["NQ"].tick_points, "1"), len(table))
 
 
 def _require_covered(found: Any, n_bars: int) -> None:

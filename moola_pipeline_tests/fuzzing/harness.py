@@ -18,15 +18,15 @@ import numpy as np
 from pydantic import ValidationError
 
 from moola_pipeline.cli.exit_codes import settings_fault, shown_line, usage_fault
-from moola_pipeline.errors import LONGEST_LINE, MoolaError
+from moola_pipeline.errors import MAX_LINE_LENGTH, MoolaError
 from moola_pipeline_tests.fuzzing.damage import Damage
 
 CRASHERS = Path(__file__).with_name("crashers")
-MOST_SECONDS = 5.0
+MAX_SECONDS = 5.0
 """For one case; the slowest sound one takes a tenth of a second."""
-MOST_GROWTH = 256 << 20
+MAX_GROWTH = 256 << 20
 """Bytes by which a case of a few kilobytes may raise the peak of the process's memory."""
-LARGEST_CRASHER = 64 << 10
+MAX_CRASHER = 64 << 10
 
 Outcome = Literal["accepted", "refused"]
 
@@ -79,7 +79,7 @@ def judged(reader: Reader, content: bytes, folder: Path) -> Outcome:
     """Whether a reader takes a content or refuses it.
 
     Raises:
-        Crash: If it does neither, takes longer than MOST_SECONDS or MOST_GROWTH more memory, or
+        Crash: If it does neither, takes longer than MAX_SECONDS or MAX_GROWTH more memory, or
             refuses it in more than one line.
     """
     peak, began = peak_bytes(), time.perf_counter()
@@ -88,7 +88,7 @@ def judged(reader: Reader, content: bytes, folder: Path) -> Outcome:
             reader.read(content, folder)
         outcome: Outcome = "accepted"
     except _TooSlow:
-        raise Crash(f"not done after {MOST_SECONDS:g} s") from None
+        raise Crash(f"not done after {MAX_SECONDS:g} s") from None
     except (MoolaError, click.ClickException, ValidationError) as fault:
         _require_one_line(fault)
         outcome = "refused"
@@ -96,9 +96,9 @@ def judged(reader: Reader, content: bytes, folder: Path) -> Outcome:
         raise
     except BaseException as fault:
         raise Crash(_named(fault)) from fault
-    if time.perf_counter() - began > MOST_SECONDS:
+    if time.perf_counter() - began > MAX_SECONDS:
         raise Crash(f"took {time.perf_counter() - began:.1f} s")
-    if peak_bytes() - peak > MOST_GROWTH:
+    if peak_bytes() - peak > MAX_GROWTH:
         raise Crash(f"took {(peak_bytes() - peak) >> 20} MiB")
     return outcome
 
@@ -136,7 +136,7 @@ def keep_crashers(tally: Tally, folder: Path = CRASHERS) -> list[Path]:
     for reason, content in sorted(tally.crashes, key=lambda crash: len(crash[1])):
         smallest.setdefault(reason.partition(": ")[2], content)
     folder.mkdir(exist_ok=True)
-    kept = [content for content in smallest.values() if len(content) <= LARGEST_CRASHER]
+    kept = [content for content in smallest.values() if len(content) <= MAX_CRASHER]
     paths = [folder / f"{tally.reader}-{hashlib.sha256(one).hexdigest()[:8]}" for one in kept]
     for path, content in zip(paths, kept, strict=True):
         path.write_bytes(content)
@@ -155,7 +155,7 @@ def _require_one_line(fault: Exception) -> None:
         said = shown_line(settings_fault(fault) or "")
     elif isinstance(fault, click.ClickException):
         said = shown_line(usage_fault(fault))
-    if not said.strip() or len(said.splitlines()) > 1 or len(said) > LONGEST_LINE:
+    if not said.strip() or len(said.splitlines()) > 1 or len(said) > MAX_LINE_LENGTH:
         raise Crash(f"{type(fault).__name__} in more than one line, or a long one") from fault
 
 
@@ -178,7 +178,7 @@ def _bounded_time() -> Iterator[None]:
         raise _TooSlow
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
     try:
         yield
     finally:

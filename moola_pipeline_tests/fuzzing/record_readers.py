@@ -27,11 +27,11 @@ from moola_pipeline.models.expansion_model import (
 )
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.storage.asset_checksums import checksums_file, prove, read_checksums, write_checksums
-from moola_pipeline.storage.atomic_write import publish_bytes
+from moola_pipeline.storage.atomic_write import atomic_write_bytes
 from moola_pipeline.storage.backup import LIST_NAME, back_up, kept_files, restore
-from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record, self_proving_line
+from moola_pipeline.storage.checksums import OWN_SHA256, checksummed_line, write_checksummed
 from moola_pipeline.storage.home import FORMAT_FILE, Home, home_format
-from moola_pipeline.tracking.promotion_log import LOG_NAME, Entry, champion_before, read_log, reigns
+from moola_pipeline.tracking.promotion_log import LOG_NAME, Entry, champion_before, champion_periods, read_log
 from moola_pipeline.tracking.registry import model_digests
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars
@@ -54,7 +54,7 @@ def _home() -> Path:
     rows = made.saved(folder / "labels.csv", label_rows().to_csv(index=False).encode())
     add_labels(registered_store(home).labels, rows, bar_table(), drop_bad=False)
     remember_choice(registered_store(home).root, SplitSettings())
-    publish_bytes(home.store / "x" / "table.bin", b"rows")
+    atomic_write_bytes(home.store / "x" / "table.bin", b"rows")
     write_checksums(home.store / "x" / "table")
     return folder
 
@@ -74,7 +74,7 @@ def damaged_record(rng: np.random.Generator, content: bytes) -> bytes:
     if rng.random() < 0.4:
         return damaged_json(rng, content)
     found = json.loads(content)
-    found.pop(OWN_DIGEST, None)
+    found.pop(OWN_SHA256, None)
     for _ in range(int(rng.integers(1, 4))):
         found = damaged_value(rng, found)
     return _proving(found) if rng.random() < 0.7 and isinstance(found, dict) else json.dumps(found).encode()
@@ -84,7 +84,7 @@ def _proving(found: dict[str, Any]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
         try:
-            publish_record(path, found)
+            write_checksummed(path, found)
         except (UnicodeEncodeError, ValueError):  # a text that cannot be written
             return json.dumps(found).encode()
         return path.read_bytes()
@@ -157,16 +157,16 @@ def _promotions() -> list[bytes]:
             "model": "moola-nq",
             "version": str(number + 1),
             "verdict": "promoted",
-            "by": "rule",
+            "by": "proposer",
             "before": str(number) if number else None,
             "champion": str(number + 1),
-            "rule": "made up",
+            "proposer": "made up",
             "reason": "made up",
             "digests": {"model.sha256": "0" * 64},
             "interval": None,
             "previous": before,
         }
-        line = self_proving_line(Entry.model_validate(entry).model_dump_json())
+        line = checksummed_line(Entry.model_validate(entry).model_dump_json())
         before = hashlib.sha256(line.encode()).hexdigest()
         lines.append(line)
     return ["\n".join([*lines, ""]).encode()]
@@ -179,10 +179,10 @@ def damaged_log(rng: np.random.Generator, content: bytes) -> bytes:
     lines = content.decode().splitlines()
     at = int(rng.integers(len(lines)))
     entry = json.loads(lines[at])
-    entry.pop(OWN_DIGEST)
+    entry.pop(OWN_SHA256)
     text = json.dumps(damaged_value(rng, entry), separators=(",", ":"))
     encodable = text.encode("utf-8", "replace").decode()
-    lines[at] = self_proving_line(encodable) if encodable.endswith("}") else encodable
+    lines[at] = checksummed_line(encodable) if encodable.endswith("}") else encodable
     return "\n".join([*lines, ""]).encode()
 
 
@@ -191,7 +191,7 @@ def _log(content: bytes, folder: Path) -> None:
     home.tracking.mkdir(parents=True, exist_ok=True)
     (home.tracking / LOG_NAME).write_bytes(content)
     entries = read_log(home, "moola-nq")
-    reigns(entries)
+    champion_periods(entries)
     champion_before(entries, "moola-nq")
 
 
@@ -229,7 +229,7 @@ def damaged_archive(rng: np.random.Generator, content: bytes) -> bytes:
 def _rename(rng: np.random.Generator, members: dict[str, bytes]) -> None:
     """Give a file another name, in the list too."""
     listed = json.loads(members[LIST_NAME])
-    listed.pop(OWN_DIGEST)
+    listed.pop(OWN_SHA256)
     old = str(rng.choice(sorted(listed["files"])))
     names = [
         "../x",
@@ -296,7 +296,7 @@ def damaged_model(rng: np.random.Generator, content: bytes) -> bytes:
     else:
         weights = damaged_bytes(rng, weights)
     settings = json.loads(config)
-    settings.pop(OWN_DIGEST, None)
+    settings.pop(OWN_SHA256, None)
     settings["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     return joined(_proving(settings), weights)
 

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from moola_pipeline.bars.inbox import _read_options
-from moola_pipeline.cli.options import splits_in_force
+from moola_pipeline.cli.options import active_splits
 from moola_pipeline.cli.predict import predict
 from moola_pipeline.cli.run import run
 from moola_pipeline.cli.vendor_files import chosen_options
@@ -22,8 +22,8 @@ from moola_pipeline.storage.remote_stores import (
     ARTIFACTS_VARIABLE,
     STORE_VARIABLE,
     TRACKING_VARIABLE,
-    artifacts_elsewhere,
-    tracking_elsewhere,
+    remote_artifacts_uri,
+    remote_tracking_uri,
 )
 from moola_pipeline.tracking.runs import artifacts_uri, tracking_uri
 from moola_pipeline_tests.fuzzing.damage import damaged_bytes, damaged_json
@@ -43,14 +43,14 @@ def _profiles() -> list[bytes]:
 
 def _override(content: bytes, _: Path) -> None:
     """As the launchpad hands settings on, and as a profile takes them."""
-    from moola_pipeline.assets.stage import launchpad_config, settings_in_force
+    from moola_pipeline.assets.stage import active_settings, launchpad_config
 
     given = json.loads(content)
     for stage, values in given.items():
         settings = getattr(PROFILES["full"], stage)
         type(settings).model_validate(values)
         if stage in IN_LAUNCHPAD:
-            settings_in_force(launchpad_config(type(settings), f"{stage}_config")(**values), settings)
+            active_settings(launchpad_config(type(settings), f"{stage}_config")(**values), settings)
 
 
 def damaged_override(rng: np.random.Generator, content: bytes) -> bytes:
@@ -77,7 +77,7 @@ def _split_dates(content: bytes, folder: Path) -> None:
     words = [word for name, text in _texts(content).items() for word in (f"--{name.replace('_', '-')}", text)]
     given = run.make_context("run", words).params
     ends = {name: given[name] for name in ("train_end", "validation_end", "test_end")}
-    splits_in_force(Home(folder), given["rolling"], **ends)
+    active_splits(Home(folder), given["rolling"], **ends)
 
 
 def _words() -> list[bytes]:
@@ -139,8 +139,8 @@ def _environment(content: bytes, folder: Path) -> None:
     }
     with _set(given):
         home = Home.resolve()
-        tracking_elsewhere()
-        artifacts_elsewhere()
+        remote_tracking_uri()
+        remote_artifacts_uri()
         tracking_uri(home)
         artifacts_uri(home)
         if uri := os.environ.get(STORE_VARIABLE):

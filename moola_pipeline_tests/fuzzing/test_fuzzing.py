@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moola_pipeline.errors import LONGEST_LINE, BadInput, MoolaError
+from moola_pipeline.errors import MAX_LINE_LENGTH, BadInput, MoolaError
 from moola_pipeline_tests.fuzzing import harness
 from moola_pipeline_tests.fuzzing.damage import damaged_bytes, damaged_json, damaged_table
 from moola_pipeline_tests.fuzzing.harness import (
@@ -66,13 +66,13 @@ def test_another_fault_a_hang_a_silence_and_much_memory_are_crashes(
 
     def grow(_: bytes, __: Path) -> None:
         peak = harness.peak_bytes()
-        monkeypatch.setattr(harness, "peak_bytes", lambda: peak + harness.MOST_GROWTH + 1)
+        monkeypatch.setattr(harness, "peak_bytes", lambda: peak + harness.MAX_GROWTH + 1)
 
     with pytest.raises(Crash, match="KeyError at test_fuzzing.py:fail"):
         judged(reads(fail), b"x", tmp_path)
     with pytest.raises(Crash, match="MoolaError in more than one line"):
         judged(reads(say_nothing), b"x", tmp_path)
-    monkeypatch.setattr(harness, "MOST_SECONDS", 0.1)
+    monkeypatch.setattr(harness, "MAX_SECONDS", 0.1)
     with pytest.raises(Crash, match="not done after 0.1 s"):
         judged(reads(hang), b"x", tmp_path)
     with pytest.raises(Crash, match="took 256 MiB"):
@@ -82,7 +82,7 @@ def test_another_fault_a_hang_a_silence_and_much_memory_are_crashes(
 def test_a_fault_of_many_lines_or_megabytes_is_said_in_one_short_line():
     long = "a file must hold bars, got\n" + "x" * 10**6 + "\r\nExport it again."
     said = str(BadInput(long))
-    assert len(said) <= LONGEST_LINE == 2_000
+    assert len(said) <= MAX_LINE_LENGTH == 2_000
     assert said.startswith("a file must hold bars, got xxx")
     assert said.endswith("xxx Export it again.")
     assert " ... " in said

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from moola_pipeline.errors import LONGEST_LINE
-from moola_pipeline.storage.checksums import publish_record
+from moola_pipeline.errors import MAX_LINE_LENGTH
+from moola_pipeline.storage.checksums import write_checksummed
 from moola_pipeline_tests.bars.examples import made_up_bars
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.fuzzing import hostile
@@ -39,7 +39,7 @@ def _terabyte(folder: Path) -> Path:
 def _weights(folder: Path) -> Path:
     config, weights = hostile.huge_weights()
     (folder / "weights.safetensors").write_bytes(weights)
-    publish_record(folder / "config.json", config)
+    write_checksummed(folder / "config.json", config)
     return folder / "config.json"
 
 
@@ -136,6 +136,6 @@ def test_a_hundred_thousand_rows_of_one_window_take_no_time_squared(tmp_path: Pa
 def _require(cost: Cost, wanted: str, most_seconds: float, most_mib: int) -> None:
     assert wanted in cost.said
     assert len(cost.said.splitlines()) == 1
-    assert len(cost.said) <= LONGEST_LINE
+    assert len(cost.said) <= MAX_LINE_LENGTH
     assert cost.seconds < most_seconds
     assert cost.mib < most_mib

@@ -9,15 +9,15 @@ from moola_pipeline.inference import hindsight as serving
 from moola_pipeline.inference.hindsight import (
     EXPANSION_COLUMNS,
     Predictions,
-    annotate,
-    annotate_new,
     find_events,
-    nothing_found,
+    no_expansions,
+    predict_expansions,
+    predict_new,
 )
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
+from moola_pipeline.models.expansion_model import ExpansionModel, Thresholds
 from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -29,10 +29,10 @@ BAR = pd.Timedelta(minutes=1)
 OPENED = pd.Timestamp("2024-01-02T14:00Z")
 
 
-def decisions(**given: float) -> Decisions:
+def thresholds(**given: float) -> Thresholds:
     plain = {"expansion_scale": 1, "expansion_shift": 0, "expansion_threshold": 0}
     plain |= {"retracement_scale": 1, "retracement_shift": 0, "retracement_threshold": 0.5, "refine": False}
-    return Decisions.model_validate({**plain, **given})
+    return Thresholds.model_validate({**plain, **given})
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def model(market_table: pd.DataFrame) -> ExpansionModel:
     market = MarketArrays.from_table(market_table, TICK)
     encoder = Encoder(8)
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
-    return ExpansionModel(Classifier(encoder, 4, 0.1).eval(), RULE, decisions())
+    return ExpansionModel(Classifier(encoder, 4, 0.1).eval(), RULE, thresholds())
 
 
 def table(bars: MarketArrays) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def table(bars: MarketArrays) -> pd.DataFrame:
 
 
 def marked(model: ExpansionModel, bars: pd.DataFrame) -> Predictions:
-    return annotate(model, bars, TICK, "3")
+    return predict_expansions(model, bars, TICK, "3")
 
 
 def rows_of(bars: pd.DataFrame, times: pd.DataFrame, name: str) -> np.ndarray:
@@ -126,10 +126,10 @@ def test_columns_and_types_do_not_depend_on_how_much_was_found(
 ):
     some = marked(model, market_table)
     none = marked(model, table(made_bars(1, n_bars=144)))
-    silent = ExpansionModel(model.classifier, RULE, decisions(expansion_shift=-99, expansion_threshold=1))
+    silent = ExpansionModel(model.classifier, RULE, thresholds(expansion_shift=-99, expansion_threshold=1))
     unsure = marked(silent, market_table)
     assert len(some.expansions) > 0
-    for empty in (none, unsure, nothing_found()):
+    for empty in (none, unsure, no_expansions()):
         assert empty.expansions.empty
         assert list(empty.expansions.columns) == list(EXPANSION_COLUMNS)
         pd.testing.assert_series_equal(empty.expansions.dtypes, some.expansions.dtypes)
@@ -199,7 +199,7 @@ def test_marking_new_bars_is_marking_all_and_keeping_the_new_windows(
     model: ExpansionModel, market_table: pd.DataFrame
 ):
     market = MarketArrays.from_table(market_table, TICK)
-    new = annotate_new(model, market, 800, "3")
+    new = predict_new(model, market, 800, "3")
     whole = marked(model, market_table)
     kept = whole.expansions.loc[whole.expansions["window_start"] >= market_table["timestamp"].iloc[800]]
     pd.testing.assert_frame_equal(new.expansions, kept.reset_index(drop=True), rtol=1e-5)

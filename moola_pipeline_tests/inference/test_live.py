@@ -9,12 +9,12 @@ import torch
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
-from moola_pipeline.inference.live import annotate_live, annotate_live_new, find_alarms
+from moola_pipeline.inference.live import find_alarms, predict_live, predict_live_new
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
-from moola_pipeline.models.live import LiveDecisions
+from moola_pipeline.models.expansion_model import ExpansionModel, Thresholds
+from moola_pipeline.models.live import LiveThresholds
 from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.windows.dense import live_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -25,7 +25,7 @@ from moola_pipeline_tests.made_bars import SEGMENT_BARS, TICK, made_market, with
 torch.set_num_threads(1)
 MARKET = made_market(3)
 BARS = table(MARKET.bars)
-LIVE = LiveDecisions(min_net_atr=0.5, scale=1.0, shift=0.0, thresholds=dict.fromkeys(WAITS, 0.55))
+LIVE = LiveThresholds(min_net_atr=0.5, scale=1.0, shift=0.0, thresholds=dict.fromkeys(WAITS, 0.55))
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def model() -> ExpansionModel:
     network = Classifier(encoder, 8, 0.1)
     with torch.no_grad():
         network.judge_head.outer.weight.mul_(4)
-    rule = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
-    decisions = Decisions(
+    proposer = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
+    thresholds = Thresholds(
         expansion_scale=1,
         expansion_shift=0,
         expansion_threshold=0.5,
@@ -49,11 +49,11 @@ def model() -> ExpansionModel:
         refine=False,
         live=LIVE,
     )
-    return ExpansionModel(network.eval(), rule, decisions)
+    return ExpansionModel(network.eval(), proposer, thresholds)
 
 
 def raised(model: ExpansionModel, bars: pd.DataFrame, max_wait: int = 10) -> pd.DataFrame:
-    return annotate_live(model, bars, TICK, "3", max_wait=max_wait).expansions
+    return predict_live(model, bars, TICK, "3", max_wait=max_wait).expansions
 
 
 def test_an_alarm_has_the_columns_of_an_expansion_and_no_end(model: ExpansionModel):
@@ -99,7 +99,7 @@ def test_bars_as_they_come_raise_the_alarms_of_all_at_once(model: ExpansionModel
     for first in range(0, len(BARS), step):
         known = BARS.iloc[: first + step]
         market = MarketArrays.from_table(known, TICK)
-        parts.append(annotate_live_new(model, market, first, "3").expansions)
+        parts.append(predict_live_new(model, market, first, "3").expansions)
     joined = pd.concat(parts, ignore_index=True)
     pd.testing.assert_frame_equal(joined, raised(model, BARS), rtol=1e-5)
 
@@ -111,7 +111,7 @@ def test_no_move_raises_a_second_alarm(model: ExpansionModel):
 
 
 def test_the_first_75_bars_of_a_segment_are_not_covered(model: ExpansionModel):
-    found = annotate_live(model, BARS, TICK, "3")
+    found = predict_live(model, BARS, TICK, "3")
     assert found.not_covered["bars"].tolist() == [75, 75, 75]
     assert found.not_covered["from"].iloc[0] == OPENED
     assert found.not_covered["to"].iloc[0] == OPENED + 74 * BAR
@@ -130,7 +130,7 @@ def test_each_system_waits_no_longer_than_it_may(model: ExpansionModel):
 
 
 def test_bars_too_few_raise_nothing(model: ExpansionModel):
-    found = annotate_live(model, BARS.iloc[:60], TICK, "3")
+    found = predict_live(model, BARS.iloc[:60], TICK, "3")
     assert found.expansions.empty and list(found.expansions) == list(EXPANSION_COLUMNS)
     assert found.n_windows == 0
 
@@ -141,6 +141,6 @@ def test_a_wait_that_was_not_fitted_is_refused(model: ExpansionModel):
 
 
 def test_a_model_that_was_not_taught_to_answer_live_is_refused(model: ExpansionModel):
-    deaf = replace(model, decisions=model.decisions.model_copy(update={"live": None}))
+    deaf = replace(model, thresholds=model.thresholds.model_copy(update={"live": None}))
     with pytest.raises(BadInput, match=r"version 3 must have been taught to answer live, but it was not\."):
         raised(deaf, BARS)

@@ -10,11 +10,11 @@ import torch
 from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.simulated import SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.inference.hindsight import annotate
+from moola_pipeline.inference.hindsight import predict_expansions
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import Decisions, ExpansionModel
+from moola_pipeline.models.expansion_model import ExpansionModel, Thresholds
 from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -38,8 +38,8 @@ def model(raw: pd.DataFrame) -> ExpansionModel:
     market = MarketArrays.from_table(build_table(raw, None), TICK)
     encoder = Encoder(8)
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
-    rule = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=20, ordering="net")
-    reports_all = Decisions(
+    proposer = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=20, ordering="net")
+    reports_all = Thresholds(
         expansion_scale=1,
         expansion_shift=0,
         expansion_threshold=0,
@@ -48,11 +48,11 @@ def model(raw: pd.DataFrame) -> ExpansionModel:
         retracement_threshold=0.5,
         refine=False,
     )
-    return ExpansionModel(Classifier(encoder, 4, 0.1).eval(), rule, reports_all)
+    return ExpansionModel(Classifier(encoder, 4, 0.1).eval(), proposer, reports_all)
 
 
 def found(model: ExpansionModel, raw: pd.DataFrame) -> pd.DataFrame:
-    return annotate(model, build_table(raw, None), TICK, "1").expansions
+    return predict_expansions(model, build_table(raw, None), TICK, "1").expansions
 
 
 def test_a_session_is_over_with_its_last_minute_and_not_before(raw: pd.DataFrame):
@@ -116,7 +116,7 @@ def test_files_of_a_session_each_give_what_one_file_gives(model: ExpansionModel,
 
 
 def test_what_waits_is_counted_and_all_is_covered_when_it_came(model: ExpansionModel, raw: pd.DataFrame):
-    cut = annotate(model, build_table(raw.iloc[:1000], None), TICK, "1")
+    cut = predict_expansions(model, build_table(raw.iloc[:1000], None), TICK, "1")
     assert cut.n_waiting == 1000 - 70 - 45 * ((1000 - 145) // 45 + 1)
     assert cut.not_covered["bars"].tolist() == [70, cut.n_waiting]
-    assert annotate(model, build_table(raw, None), TICK, "1").n_waiting == 0
+    assert predict_expansions(model, build_table(raw, None), TICK, "1").n_waiting == 0

@@ -5,7 +5,7 @@ import pytest
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.storage.checksums import publish_record
+from moola_pipeline.storage.checksums import write_checksummed
 
 CHOSEN = SplitSettings(
     train_end=date(2021, 3, 31), validation_end=date(2021, 4, 30), test_end=date(2021, 6, 30)
@@ -39,7 +39,7 @@ def test_a_broken_choice_is_refused_with_its_remedy(tmp_path, content, why):
     if isinstance(content, str):
         (tmp_path / "splits.json").write_text(content)
     else:
-        publish_record(tmp_path / "splits.json", content)
+        write_checksummed(tmp_path / "splits.json", content)
     with pytest.raises(IntegrityError) as caught:
         read_choice(tmp_path)
     message = str(caught.value)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.labels.older import find_stretches
+from moola_pipeline.labels.price_windows import find_stretches
 
 
 def naive(series: np.ndarray, patterns: np.ndarray) -> list[list[int]]:
@@ -32,7 +32,7 @@ def test_it_finds_what_comparing_every_row_finds(values, places, n_rows):
 
 
 def test_values_beyond_the_hash_are_compared_as_well(monkeypatch):
-    monkeypatch.setattr("moola_pipeline.labels.older._MIXERS", np.zeros(4, np.uint64))
+    monkeypatch.setattr("moola_pipeline.labels.price_windows._MIXERS", np.zeros(4, np.uint64))
     series = np.arange(40, dtype=np.int64).reshape(10, 4)
     assert [rows.tolist() for rows in find_stretches(series, series[None, 2:5])] == [[2]]
     assert [rows.tolist() for rows in find_stretches(series, series[None, 2:5] + 1)] == [[]]

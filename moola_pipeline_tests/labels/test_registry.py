@@ -17,7 +17,7 @@ from moola_pipeline.labels.registry import (
     registered_files,
     registered_labels,
 )
-from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record
+from moola_pipeline.storage.checksums import OWN_SHA256, write_checksummed
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
 
 
@@ -207,7 +207,7 @@ def test_a_kill_at_any_write_leaves_the_labels_of_before_or_after(
         return publish_or_die
 
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
-        for name in ("publish_bytes", "publish_record"):
+        for name in ("atomic_write_bytes", "write_checksummed"):
             patched.setattr(registry, name, killed(getattr(registry, name)))
         add_labels(folder, second, bars, drop_bad=False)
     assert len(done) == writes_before_the_kill
@@ -300,8 +300,8 @@ def test_the_last_word_of_a_ledger_that_a_kill_cut_off_is_said_by_the_next_add(t
     add_labels(folder, path, bars, drop_bad=False)
     ledger = json.loads((folder / "ledger.json").read_text())
     cut_off = {**ledger, "before": {"sha256": None, "files": []}}
-    cut_off.pop(OWN_DIGEST)
-    publish_record(folder / "ledger.json", cut_off)
+    cut_off.pop(OWN_SHA256)
+    write_checksummed(folder / "ledger.json", cut_off)
     add_labels(folder, path, bars, drop_bad=False)
     assert json.loads((folder / "ledger.json").read_text()) == ledger
 

@@ -22,7 +22,7 @@ from moola_pipeline.bars.simulated import (
     in_scenario,
     simulate,
 )
-from moola_pipeline.bars.store import BarStore, Manifest, publish_manifest, read_manifest
+from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, write_manifest
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
 from moola_pipeline.labels import simulated_annotator
 from moola_pipeline.labels.importing import read_labels
@@ -33,7 +33,7 @@ from moola_pipeline.labels.simulated import (
     labels_file,
     read_truth,
 )
-from moola_pipeline.labels.simulated_annotator import LEAST_LEG_ATR, NARROW_ATR, draw_labels, look
+from moola_pipeline.labels.simulated_annotator import MIN_LEG_ATR, NARROW_ATR, draw_labels, look
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
@@ -114,7 +114,7 @@ def test_an_annotator_without_faults_marks_surges_as_clear_as_it_asks_for(
     assert (sight.surges.onset[place] == onset).all() and (sight.surges.offset[place] == offset).all()
     assert sight.surges.clarity[place].min() >= EXACT.clear_from
     alike = place[sight.planted[place] < 0]
-    seen = (sight.setups.range_atr <= NARROW_ATR) | (sight.setups.leg_atr >= LEAST_LEG_ATR)
+    seen = (sight.setups.range_atr <= NARROW_ATR) | (sight.setups.leg_atr >= MIN_LEG_ATR)
     assert len(alike) > 30 and seen[alike].all()
 
 
@@ -326,7 +326,7 @@ def test_a_market_that_was_not_made_to_its_end_is_made_again(tmp_path: Path, emp
     before = read_manifest(store).files[0].sha256
     store.manifest.unlink()
     if emptied:
-        publish_manifest(store, Manifest())
+        write_manifest(store, Manifest())
     ensure_simulated(store, TINY)
     assert [entry.sha256 for entry in read_manifest(store).files] == [before]
 

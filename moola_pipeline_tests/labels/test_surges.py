@@ -66,7 +66,7 @@ def test_what_came_before_is_measured_in_the_direction_of_the_surge():
     segment = np.zeros(len(prices), int)
     one = Surges(np.array([67]), np.array([68]), np.array([-1], np.int8), np.array([2.0]))
     setups = setups_before(prices, segment, one)
-    np.testing.assert_allclose(setups.given_back, [0.5])
+    np.testing.assert_allclose(setups.read_result, [0.5])
     assert setups.bars_since.tolist() == [5]
     np.testing.assert_allclose(setups.leg_atr / setups.range_atr, [1.0])
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import alarm_counts, pair_alarms, score_alarms, score_sessions
-from moola_pipeline.metrics.scores import Ground, make_ground
+from moola_pipeline.metrics.scores import ResampledWindows, resample_windows
 from moola_pipeline.windows.spans import Spans
 
 TRUTH = ["window_id", "start", "type", "direction"]
@@ -83,7 +83,7 @@ def test_who_may_wait_longer_finds_no_less(labeled, raised):
     assert found == sorted(found)
 
 
-def ground_of(n_windows: int, start: int = 50) -> Ground:
+def ground_of(n_windows: int, start: int = 50) -> ResampledWindows:
     """One window a session of 1,000 bars, each with an upward expansion at `start`, types in turn."""
     n = np.arange(n_windows)
     spans = Spans(
@@ -91,14 +91,16 @@ def ground_of(n_windows: int, start: int = 50) -> Ground:
     )
     sessions = np.datetime64("2024-01-01", "ns") + n.astype("timedelta64[D]")
     names = np.array([f"w{i}" for i in n], object)
-    return make_ground(LabeledWindows(names, 1000 * n + 100, sessions, spans), 200, np.random.default_rng(0))
+    return resample_windows(
+        LabeledWindows(names, 1000 * n + 100, sessions, spans), 200, np.random.default_rng(0)
+    )
 
 
 def test_each_system_is_judged_by_its_own_alarms_and_wait():
-    ground = ground_of(4)
+    resampled = ground_of(4)
     right = [(f"w{i}", 50, i % 2, 1, 53) for i in range(4)]
     alarms = pd.concat([alarms_of(*right).assign(wait=3), alarms_of(*right[:2]).assign(wait=1)])
-    scored = score_alarms(ground, alarms)
+    scored = score_alarms(resampled, alarms)
 
     assert scored["event_f1_live_3"].estimate == 1
     assert scored["event_f1_live_1"].estimate == 0
@@ -108,15 +110,15 @@ def test_each_system_is_judged_by_its_own_alarms_and_wait():
 
 
 def test_sessions_worked_by_hand():
-    ground = ground_of(3)
-    sessions = ground.windows.session[:2]
+    resampled = ground_of(3)
+    sessions = resampled.windows.session[:2]
     # Session 0: six alarms, the surest five of which hold one right and one false claim that were looked at.
     rows = [(0, 100 + 50, 0.9), (0, 100 + 35, 0.8), (0, 500, 0.7), (0, 600, 0.6), (0, 700, 0.5)]
     rows += [(0, 100 + 60, 0.1), (1, 1100 + 51, 0.4), (1, 1900, 0.3)]
     alarms = pd.DataFrame(rows, columns=["session", "row", "probability"])
     alarms = alarms.assign(closed=alarms["row"] + 1, direction=1, type=0)
-    alarms["session"] = ground.windows.session[alarms["session"]]
-    scored = score_sessions(ground, sessions, alarms, 3)
+    alarms["session"] = resampled.windows.session[alarms["session"]]
+    scored = score_sessions(resampled, sessions, alarms, 3)
 
     assert scored["alarms_per_session"].estimate == 4
     assert scored["alarms_per_session"].n == 2
@@ -125,7 +127,7 @@ def test_sessions_worked_by_hand():
 
 
 def test_sessions_without_an_alarm_have_no_precision():
-    ground = ground_of(2)
+    resampled = ground_of(2)
     none = pd.DataFrame(
         {
             "session": np.empty(0, "datetime64[ns]"),
@@ -133,7 +135,7 @@ def test_sessions_without_an_alarm_have_no_precision():
             "probability": np.empty(0),
         }
     )
-    scored = score_sessions(ground, ground.windows.session, none, 10)
+    scored = score_sessions(resampled, resampled.windows.session, none, 10)
 
     assert scored["alarms_per_session"].estimate == 0
     assert np.isnan(scored["precision_top5"].estimate)

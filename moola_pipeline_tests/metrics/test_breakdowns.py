@@ -9,35 +9,35 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 
 from moola_pipeline.metrics.breakdowns import (
-    Answers,
-    Labeled,
+    LabeledStarts,
+    ScoredPredictions,
     break_down,
     confusion,
     hour_names,
     part_names,
 )
 from moola_pipeline.metrics.definitions import f1_of_type
-from moola_pipeline.metrics.scores import Ground, score_events
+from moola_pipeline.metrics.scores import ResampledWindows, score_events
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
 TIMES = pd.date_range("2025-04-01", periods=60_000, freq="min", tz="UTC")
 
 
 @pytest.fixture(scope="module")
-def ground() -> Ground:
+def resampled() -> ResampledWindows:
     return made_ground(resamples=100)
 
 
 @pytest.fixture(scope="module")
-def answers(ground: Ground) -> list[Answers]:
+def answers(resampled: ResampledWindows) -> list[ScoredPredictions]:
     generators = [np.random.default_rng(seed) for seed in (1, 2)]
-    return [Answers(made_p(ground, rng), made_events(ground, rng)) for rng in generators]
+    return [ScoredPredictions(made_p(resampled, rng), made_events(resampled, rng)) for rng in generators]
 
 
 @pytest.fixture(scope="module")
-def labeled(ground: Ground) -> Labeled:
-    spans = ground.windows.spans
-    return Labeled(ground.windows.bar0[spans.window] + spans.start, spans.direction)
+def labeled(resampled: ResampledWindows) -> LabeledStarts:
+    spans = resampled.windows.spans
+    return LabeledStarts(resampled.windows.bar0[spans.window] + spans.start, spans.direction)
 
 
 @pytest.mark.parametrize(
@@ -68,47 +68,55 @@ def test_each_moment_lies_in_one_part_and_its_hour_is_that_of_new_york(row: int)
     assert hour_names(at)[0] == f"{at[0].tz_convert('America/New_York'):%H}:00"
 
 
-def test_confusion_equals_scikit_learns(ground: Ground, answers: list[Answers]):
-    y, p = ground.windows.spans.type, answers[0].p_retracement
+def test_confusion_equals_scikit_learns(resampled: ResampledWindows, answers: list[ScoredPredictions]):
+    y, p = resampled.windows.spans.type, answers[0].p_retracement
     assert confusion(y, p) == confusion_matrix(y, p > 0.5).tolist()
     for kind in (0, 1):
         assert f1_of_type(y, p, kind) == pytest.approx(f1_score(y, p > 0.5, pos_label=kind))
 
 
-def test_groups_partition_the_expansions(ground: Ground, answers: list[Answers], labeled: Labeled):
-    found = break_down(ground, labeled, answers, TIMES)
+def test_groups_partition_the_expansions(
+    resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
+):
+    found = break_down(resampled, labeled, answers, TIMES)
     assert list(found) == ["type", "hour", "session", "direction"]
     assert list(found["direction"]) == ["up", "down"]
     for way, groups in found.items():
         metric = "event_f1" if way == "type" else "event_f1_untyped"
-        assert sum(one[metric].n for one in groups.values()) == len(ground.windows.spans.type)
+        assert sum(one[metric].n for one in groups.values()) == len(resampled.windows.spans.type)
 
 
-def test_the_mean_over_the_types_is_the_headline(ground: Ground, answers: list[Answers], labeled: Labeled):
-    by_type = break_down(ground, labeled, answers[:1], TIMES)["type"]
+def test_the_mean_over_the_types_is_the_headline(
+    resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
+):
+    by_type = break_down(resampled, labeled, answers[:1], TIMES)["type"]
     mean = np.mean([one["event_f1"].estimate for one in by_type.values()])
-    assert mean == pytest.approx(score_events(ground, answers[0].events)["event_f1_macro"].estimate)
+    assert mean == pytest.approx(score_events(resampled, answers[0].events)["event_f1_macro"].estimate)
 
 
 def test_one_group_that_holds_everything_is_the_whole(
-    ground: Ground, answers: list[Answers], labeled: Labeled
+    resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
 ):
-    up = Labeled(labeled.row, np.ones(len(labeled.row)))
-    said = [Answers(one.p_retracement, one.events.assign(direction=1)) for one in answers[:1]]
-    [(name, whole)] = break_down(ground, up, said, TIMES)["direction"].items()
+    up = LabeledStarts(labeled.row, np.ones(len(labeled.row)))
+    said = [ScoredPredictions(one.p_retracement, one.events.assign(direction=1)) for one in answers[:1]]
+    [(name, whole)] = break_down(resampled, up, said, TIMES)["direction"].items()
     assert name == "up"
-    expected = score_events(ground, said[0].events)["event_f1_untyped"]
+    expected = score_events(resampled, said[0].events)["event_f1_untyped"]
     assert whole["event_f1_untyped"].estimate == pytest.approx(expected.estimate)
     np.testing.assert_allclose(whole["event_f1_untyped"].values, expected.values)
 
 
-def test_a_group_of_one_type_has_no_macro_f1(ground: Ground, answers: list[Answers], labeled: Labeled):
-    sides = Labeled(labeled.row, np.where(ground.windows.spans.type == 1, 1, -1))
-    groups = break_down(ground, sides, answers, TIMES)["direction"]
+def test_a_group_of_one_type_has_no_macro_f1(
+    resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
+):
+    sides = LabeledStarts(labeled.row, np.where(resampled.windows.spans.type == 1, 1, -1))
+    groups = break_down(resampled, sides, answers, TIMES)["direction"]
     assert all("type_f1_macro" not in one for one in groups.values())
 
 
-def test_hours_come_in_the_order_of_a_session(ground: Ground, answers: list[Answers], labeled: Labeled):
-    hours = [int(name[:2]) for name in break_down(ground, labeled, answers, TIMES)["hour"]]
+def test_hours_come_in_the_order_of_a_session(
+    resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
+):
+    hours = [int(name[:2]) for name in break_down(resampled, labeled, answers, TIMES)["hour"]]
     since_open = [(hour - 18) % 24 for hour in hours]
     assert since_open == sorted(since_open)

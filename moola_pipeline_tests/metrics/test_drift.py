@@ -8,13 +8,13 @@ from moola_pipeline.metrics.drift import (
     MODERATE_SHIFT,
     Reference,
     bin_shares,
+    check_calibration,
+    check_features,
+    check_rates,
+    check_type_mix,
     estimate_mix,
     feature_shifts,
     fit_bins,
-    judge_calibration,
-    judge_features,
-    judge_mix,
-    judge_rates,
     population_stability,
 )
 
@@ -59,14 +59,14 @@ def test_new_rows_of_the_same_kind_pass_and_shifted_ones_warn(reference: Referen
     rng = np.random.default_rng(2)
     second = np.where(rng.random(3000) < 0.5, 0, rng.random(3000))
     same = np.column_stack([rng.normal(size=3000), second])
-    found = judge_features(feature_shifts(reference, same, NAMES), 3000)
+    found = check_features(feature_shifts(reference, same, NAMES), 3000)
     assert found.passed
     assert found.value < 0.02
-    shifted = judge_features(feature_shifts(reference, same + np.array([0.7, 0]), NAMES), 3000)
+    shifted = check_features(feature_shifts(reference, same + np.array([0.7, 0]), NAMES), 3000)
     assert not shifted.passed
     assert shifted.said.startswith("3,000 new rows; largest: a ")
     assert f"another population (from {MAJOR_SHIFT}): a" in shifted.said
-    slightly = judge_features(feature_shifts(reference, same + np.array([0.4, 0]), NAMES), 3000)
+    slightly = check_features(feature_shifts(reference, same + np.array([0.4, 0]), NAMES), 3000)
     assert slightly.passed
     assert f"moderate (from {MODERATE_SHIFT}): a" in slightly.said
 
@@ -77,16 +77,16 @@ def test_bins_do_not_depend_on_later_rows(training: np.ndarray):
 
 
 def test_usual_rates_pass_and_rare_ones_warn(reference: Reference):
-    assert judge_rates(reference, np.array([1.9, 2.1, 2.0, 2.4])).passed
-    assert judge_rates(reference, np.array([0.2, 2.0, 2.1])).passed  # one of three may be chance
-    few = judge_rates(reference, np.array([0.2, 0.3, 2.1]))
+    assert check_rates(reference, np.array([1.9, 2.1, 2.0, 2.4])).passed
+    assert check_rates(reference, np.array([0.2, 2.0, 2.1])).passed  # one of three may be chance
+    few = check_rates(reference, np.array([0.2, 0.3, 2.1]))
     assert not few.passed
     assert few.said.startswith("2 of 3 new sessions outside ")
 
 
 def test_usual_sessions_raise_a_false_alarm_rarely(reference: Reference):
     rng = np.random.default_rng(3)
-    alarms = [not judge_rates(reference, rng.normal(2, 0.3, 10)).passed for _ in range(400)]
+    alarms = [not check_rates(reference, rng.normal(2, 0.3, 10)).passed for _ in range(400)]
     assert np.mean(alarms) < 0.06  # the band itself is estimated from 60 sessions
 
 
@@ -103,20 +103,20 @@ def test_another_mix_warns_and_the_same_passes(reference: Reference):
     for share, passes in ((0.35, True), (0.8, False)):
         y = rng.random(300) < share
         odds = np.exp(np.where(y, 1, -1) * 1.5 + rng.normal(size=300) * np.sqrt(3))
-        assert judge_mix(reference, 0.35 * odds / (0.35 * odds + 0.65), rng).passed == passes
+        assert check_type_mix(reference, 0.35 * odds / (0.35 * odds + 0.65), rng).passed == passes
 
 
 def test_right_probabilities_pass_and_confident_wrong_ones_warn():
     rng = np.random.default_rng(6)
     p = rng.random(400)
-    assert judge_calibration(rng.random(400) < p, p, rng).passed
-    sure = judge_calibration(rng.random(400) < 0.5, np.where(p > 0.5, 0.95, 0.05), rng)
+    assert check_calibration(rng.random(400) < p, p, rng).passed
+    sure = check_calibration(rng.random(400) < 0.5, np.where(p > 0.5, 0.95, 0.05), rng)
     assert not sure.passed
     assert "400 newly labeled expansions" in sure.said
 
 
 def test_too_little_to_compare_passes_and_says_so(reference: Reference):
     rng = np.random.default_rng(7)
-    few = judge_mix(reference, np.full(5, 0.5), rng), judge_calibration(np.ones(3), np.full(3, 0.9), rng)
+    few = check_type_mix(reference, np.full(5, 0.5), rng), check_calibration(np.ones(3), np.full(3, 0.9), rng)
     assert all(one.passed and "at least 20 are needed" in one.said for one in few)
-    assert "too few to compare" in judge_rates(reference, np.empty(0)).said
+    assert "too few to compare" in check_rates(reference, np.empty(0)).said

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moola_pipeline.metrics.definitions import (
-    Ranked,
+    RankedPredictions,
     mean_average_precision,
     segment_f1_macro,
     segment_f1_micro,
@@ -56,7 +56,7 @@ def test_type_and_window_must_agree_and_the_core_bounds_what_may_match():
 
 def test_mean_average_precision_by_hand():
     # type 0, surest first: hit, false, hit, of 3 labels: (1/1 + 2/3) / 3; type 1: its one label found second
-    ranked = Ranked(
+    ranked = RankedPredictions(
         window=np.array([0, 1, 1, 0, 1]),
         type=np.array([0, 0, 0, 1, 1]),
         score=np.array([0.9, 0.8, 0.7, 0.6, 0.5]),
@@ -76,7 +76,7 @@ def test_mean_average_precision_by_hand():
 def test_weighted_average_precision_equals_copied_windows(seed):
     rng = np.random.default_rng(seed)
     window = rng.integers(0, 4, 12)
-    ranked = Ranked(
+    ranked = RankedPredictions(
         window,
         rng.integers(0, 2, 12),
         rng.choice([0.1, 0.4, 0.4, 0.8], 12),
@@ -89,7 +89,7 @@ def test_weighted_average_precision_equals_copied_windows(seed):
     rows = np.repeat(np.arange(4), weights)
     copies = [np.flatnonzero(window == row) for row in rows]
     order = np.concatenate(copies)
-    copied = Ranked(
+    copied = RankedPredictions(
         np.repeat(np.arange(len(rows)), [len(c) for c in copies]), *(it[order] for it in ranked[1:])
     )
     expected = mean_average_precision(copied, labeled[rows])

@@ -8,7 +8,7 @@ import pytest
 
 from moola_pipeline.metrics.overlap import pair_overlapping
 from moola_pipeline.metrics.scores import (
-    Ground,
+    ResampledWindows,
     Scored,
     events_of,
     mean_scores,
@@ -27,24 +27,24 @@ LIMIT_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
-def ground() -> Ground:
+def resampled() -> ResampledWindows:
     return made_ground(resamples=200)
 
 
-def all_scores(ground: Ground, rng: np.random.Generator) -> Scored:
-    p, events = made_p(ground, rng), made_events(ground, rng)
+def all_scores(resampled: ResampledWindows, rng: np.random.Generator) -> Scored:
+    p, events = made_p(resampled, rng), made_events(resampled, rng)
     return {
-        **score_types(ground, p),
-        **score_probabilities(ground, p),
-        **score_events(ground, events),
-        **score_ends(ground, events),
-        **score_ranking(ground, events),
+        **score_types(resampled, p),
+        **score_probabilities(resampled, p),
+        **score_events(resampled, events),
+        **score_ends(resampled, events),
+        **score_ranking(resampled, events),
     }
 
 
-def test_every_metric_of_the_design_is_there_under_its_name(ground: Ground):
+def test_every_metric_of_the_design_is_there_under_its_name(resampled: ResampledWindows):
     ends = ("bias_bars", "rmse_bars", "mae_bars", "within_1", "within_3", "within_5")
-    assert set(all_scores(ground, np.random.default_rng(0))) == {
+    assert set(all_scores(resampled, np.random.default_rng(0))) == {
         "type_f1_macro",
         "aucpr_retracement",
         "prevalence",
@@ -62,52 +62,56 @@ def test_every_metric_of_the_design_is_there_under_its_name(ground: Ground):
     }
 
 
-def test_answers_without_a_fault_score_1_and_are_not_a_bar_off(ground: Ground):
-    truth = events_of(ground.windows).assign(score=1.0)
+def test_answers_without_a_fault_score_1_and_are_not_a_bar_off(resampled: ResampledWindows):
+    truth = events_of(resampled.windows).assign(score=1.0)
     scored = {
-        **score_types(ground, ground.windows.spans.type.astype(float)),
-        **score_events(ground, truth),
-        **score_ranking(ground, truth),
-        **score_ends(ground, truth),
+        **score_types(resampled, resampled.windows.spans.type.astype(float)),
+        **score_events(resampled, truth),
+        **score_ranking(resampled, truth),
+        **score_ends(resampled, truth),
     }
     zero = {name for name in scored if name.endswith("_bars")}
     assert all(scored[name].estimate == 0 for name in zero)
     assert all(scored[name].estimate == pytest.approx(1) for name in set(scored) - zero)
 
 
-def test_nothing_found_scores_0_and_has_no_residual(ground: Ground):
-    nothing = events_of(ground.windows).iloc[:0].assign(score=[])
-    scored = {**score_events(ground, nothing), **score_ranking(ground, nothing)}
+def test_nothing_found_scores_0_and_has_no_residual(resampled: ResampledWindows):
+    nothing = events_of(resampled.windows).iloc[:0].assign(score=[])
+    scored = {**score_events(resampled, nothing), **score_ranking(resampled, nothing)}
     assert all(one.estimate == 0 for one in scored.values())
-    assert all(np.isnan(one.estimate) and one.n == 0 for one in score_ends(ground, nothing).values())
+    assert all(np.isnan(one.estimate) and one.n == 0 for one in score_ends(resampled, nothing).values())
 
 
-def test_the_mean_pointer_errs_by_the_spread_of_the_expansions_that_were_met(ground: Ground):
-    events = made_events(ground, np.random.default_rng(0))
-    scored, own = score_mean_pointer(ground, events), score_ends(ground, events)
-    met = pair_overlapping(ground.truth, events) >= 0
-    assert scored["onset_rmse_bars"].estimate == pytest.approx(ground.windows.spans.start[met].std())
+def test_the_mean_pointer_errs_by_the_spread_of_the_expansions_that_were_met(resampled: ResampledWindows):
+    events = made_events(resampled, np.random.default_rng(0))
+    scored, own = score_mean_pointer(resampled, events), score_ends(resampled, events)
+    met = pair_overlapping(resampled.truth, events) >= 0
+    assert scored["onset_rmse_bars"].estimate == pytest.approx(resampled.windows.spans.start[met].std())
     assert scored["onset_bias_bars"].estimate == pytest.approx(0)
     assert scored["onset_rmse_bars"].n == own["onset_rmse_bars"].n == met.sum()
 
 
-def test_windows_and_expansions_are_drawn_together(ground: Ground):
-    window = ground.windows.spans.window
-    np.testing.assert_array_equal(ground.event_weights, ground.window_weights[:, window])
-    codes = pd.factorize(ground.windows.session)[0]
+def test_windows_and_expansions_are_drawn_together(resampled: ResampledWindows):
+    window = resampled.windows.spans.window
+    np.testing.assert_array_equal(resampled.event_weights, resampled.window_weights[:, window])
+    codes = pd.factorize(resampled.windows.session)[0]
     first = np.unique(codes, return_index=True)[1]
-    np.testing.assert_array_equal(ground.window_weights, ground.window_weights[:, first[codes]])
+    np.testing.assert_array_equal(resampled.window_weights, resampled.window_weights[:, first[codes]])
 
 
-def test_a_naive_loop_over_copied_windows_gives_the_same_resamples(ground: Ground):
+def test_a_naive_loop_over_copied_windows_gives_the_same_resamples(resampled: ResampledWindows):
     """An independent bootstrap: copy the windows drawn, score them anew, with no weights at all."""
     rng = np.random.default_rng(4)
-    p, events = made_p(ground, rng), made_events(ground, rng)
-    fast = {**score_types(ground, p), **score_events(ground, events), **score_ranking(ground, events)}
-    fast |= score_ends(ground, events)
-    windows = ground.windows
+    p, events = made_p(resampled, rng), made_events(resampled, rng)
+    fast = {
+        **score_types(resampled, p),
+        **score_events(resampled, events),
+        **score_ranking(resampled, events),
+    }
+    fast |= score_ends(resampled, events)
+    windows = resampled.windows
     for resample in range(3):
-        drawn = np.repeat(np.arange(len(windows.bar0)), ground.window_weights[resample])
+        drawn = np.repeat(np.arange(len(windows.bar0)), resampled.window_weights[resample])
         spans = [np.flatnonzero(windows.spans.window == w) for w in drawn]
         order = np.concatenate(spans)
         ids = np.array([f"copy{i}" for i in range(len(drawn))], dtype=object)
@@ -116,7 +120,7 @@ def test_a_naive_loop_over_copied_windows_gives_the_same_resamples(ground: Groun
         copied = windows._replace(
             window_id=ids, bar0=windows.bar0[drawn], session=windows.session[drawn], spans=moved
         )
-        alone = Ground(copied, np.ones((1, len(order))), np.ones((1, len(drawn))))
+        alone = ResampledWindows(copied, np.ones((1, len(order))), np.ones((1, len(drawn))))
         said = pd.concat(
             [
                 events.loc[events["window_id"] == windows.window_id[w]].assign(window_id=ids[i])
@@ -130,8 +134,8 @@ def test_a_naive_loop_over_copied_windows_gives_the_same_resamples(ground: Groun
             assert fast[name].values[resample] == pytest.approx(one.estimate), name
 
 
-def test_the_mean_over_seeds_is_taken_score_by_score(ground: Ground):
-    runs = [score_types(ground, made_p(ground, np.random.default_rng(seed))) for seed in range(3)]
+def test_the_mean_over_seeds_is_taken_score_by_score(resampled: ResampledWindows):
+    runs = [score_types(resampled, made_p(resampled, np.random.default_rng(seed))) for seed in range(3)]
     mean = mean_scores(runs)
     for name, one in mean.items():
         assert one.estimate == pytest.approx(np.mean([run[name].estimate for run in runs]))
@@ -141,11 +145,11 @@ def test_the_mean_over_seeds_is_taken_score_by_score(ground: Ground):
 @pytest.mark.slow
 def test_all_metrics_of_five_seeds_and_fifteen_rivals_with_their_differences_take_ten_seconds_at_most():
     """The figure: python -m pytest -s -m slow moola_pipeline_tests/metrics/test_scores.py."""
-    ground, rng = made_ground(), np.random.default_rng(0)
+    resampled, rng = made_ground(), np.random.default_rng(0)
     started = time.perf_counter()
-    model = mean_scores([all_scores(ground, rng) for _ in range(N_SEEDS)])
-    rivals = {f"rival {i}": all_scores(ground, rng) for i in range(N_RIVALS)}
-    gaps = differences(model, rivals)
+    model = mean_scores([all_scores(resampled, rng) for _ in range(N_SEEDS)])
+    method_rows = {f"rival {i}": all_scores(resampled, rng) for i in range(N_RIVALS)}
+    gaps = differences(model, method_rows)
     seconds = time.perf_counter() - started
     sys.stdout.write(
         f"\n{len(model)} metrics of {N_SEEDS} seeds and {N_RIVALS} rivals, {sum(map(len, gaps.values()))} "

@@ -134,7 +134,7 @@ def test_a_span_is_read_as_a_plain_loop_reads_it():
 
             judged = classifier.judge_head(torch.cat([span, before, bar]))
             assert float(heads.expansion[i]) == pytest.approx(float(judged[0]), abs=1e-5)
-            assert float(heads.begun[i]) == pytest.approx(float(judged[1]), abs=1e-5)
+            assert float(heads.onset[i]) == pytest.approx(float(judged[1]), abs=1e-5)
             assert float(heads.retracement[i]) == pytest.approx(
                 float(classifier.type_head(torch.cat([eve, before, told[:N_BEFORE], bar]))), abs=1e-5
             )

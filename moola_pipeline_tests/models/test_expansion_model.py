@@ -18,22 +18,22 @@ from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import (
     CONFIG_FILE,
     WEIGHTS_FILE,
-    Decisions,
     ExpansionModel,
+    Thresholds,
     load_encoder,
     load_expansion_model,
     save_encoder,
     save_expansion_model,
     sigmoid,
 )
-from moola_pipeline.models.live import LiveDecisions
+from moola_pipeline.models.live import LiveThresholds
 from moola_pipeline.models.span_proposer import SpanProposer
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
 torch.set_num_threads(1)
 RULE = SpanProposer(min_net_atr=1.1, min_efficiency=0.3, min_length=3, max_length=17, ordering="speed")
-DECISIONS = Decisions(
+DECISIONS = Thresholds(
     expansion_scale=1 / 3,
     expansion_shift=-0.1,
     expansion_threshold=0.2,
@@ -41,7 +41,7 @@ DECISIONS = Decisions(
     retracement_shift=0.05,
     retracement_threshold=0.55,
     refine=True,
-    live=LiveDecisions(
+    live=LiveThresholds(
         min_net_atr=0.5, scale=0.9, shift=-0.2, thresholds={0: 0.9, 1: 0.8, 3: 0.5, 5: 0.4, 10: 0.3}
     ),
 )
@@ -63,9 +63,9 @@ def saved(tmp_path: Path) -> Path:
 
 
 def change_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    config = read_record(folder / CONFIG_FILE, "must be whole", "Train it again.")
+    config = read_checksummed(folder / CONFIG_FILE, "must be whole", "Train it again.")
     change(config)
-    publish_record(folder / CONFIG_FILE, config)
+    write_checksummed(folder / CONFIG_FILE, config)
 
 
 def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -97,7 +97,7 @@ def test_a_saved_model_comes_back_bit_by_bit(saved: Path):
     loaded, facts = load_expansion_model(saved)
 
     assert facts == FACTS
-    assert loaded.rule == annotator.rule and loaded.decisions == annotator.decisions
+    assert loaded.proposer == annotator.proposer and loaded.thresholds == annotator.thresholds
     assert not loaded.classifier.training
     assert loaded.classifier.dropout_share == 0.25
     before, after = annotator.classifier.state_dict(), loaded.classifier.state_dict()
@@ -204,7 +204,7 @@ def test_another_format_is_refused(saved: Path):
         load_expansion_model(saved)
 
 
-@pytest.mark.parametrize("name", ["rule", "decisions", "hidden_units", "dropout", "facts"])
+@pytest.mark.parametrize("name", ["proposer", "thresholds", "hidden_units", "dropout", "facts"])
 def test_a_config_that_lacks_an_entry_is_refused(saved: Path, name: str):
     change_config(saved, lambda config: config.pop(name))
     with pytest.raises(IntegrityError, match=f"weights and config disagree .*{name}"):
@@ -219,20 +219,20 @@ def test_a_dropout_that_is_no_share_is_refused(saved: Path, share: object):
 
 
 def test_a_decision_of_another_name_is_refused(saved: Path):
-    change_config(saved, lambda config: config["decisions"].update(countdown_scale=1.0))
+    change_config(saved, lambda config: config["thresholds"].update(countdown_scale=1.0))
     with pytest.raises(IntegrityError, match="countdown_scale"):
         load_expansion_model(saved)
 
 
 def test_decisions_out_of_bounds_are_refused():
     with pytest.raises(ValidationError, match="expansion_threshold"):
-        Decisions(**{**DECISIONS.model_dump(), "expansion_threshold": 1.5})
+        Thresholds(**{**DECISIONS.model_dump(), "expansion_threshold": 1.5})
 
 
 def test_a_wait_without_a_threshold_is_refused():
     given = {"min_net_atr": 0.5, "scale": 1.0, "shift": 0.0, "thresholds": {0: 0.5, 1: 0.5}}
     with pytest.raises(ValidationError, match=r"a threshold for waits of \(0, 1, 3, 5, 10\) bars, got"):
-        LiveDecisions.model_validate(given)
+        LiveThresholds.model_validate(given)
 
 
 def test_probabilities_worked_by_hand():

@@ -8,7 +8,7 @@ import torch
 
 from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.live import OnsetCandidates, beginnings, raised, read_live
+from moola_pipeline.models.live import OnsetCandidates, onset_candidates, raised_alarms, read_live
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.windows.dense import live_windows
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT
@@ -28,7 +28,7 @@ def classifier() -> Classifier:
     return network.eval()
 
 
-def begun_of(*moves: tuple[int, int, int]) -> OnsetCandidates:
+def candidates(*moves: tuple[int, int, int]) -> OnsetCandidates:
     """Moves as closed bar, onset and direction."""
     closed, onset, direction = np.array(moves, np.int64).reshape(-1, 3).T
     nothing = np.zeros(len(closed))
@@ -37,7 +37,7 @@ def begun_of(*moves: tuple[int, int, int]) -> OnsetCandidates:
 
 def alarms(moves: list[tuple[int, int, int]], sure: list[float], max_wait: int = 10) -> list[int]:
     series = np.zeros(len(moves), np.int64)
-    return raised(begun_of(*moves), series, np.array(sure), 0.5, max_wait).tolist()
+    return raised_alarms(candidates(*moves), series, np.array(sure), 0.5, max_wait).tolist()
 
 
 def test_one_alarm_for_one_move_worked_by_hand():
@@ -60,8 +60,8 @@ def test_who_may_not_wait_does_not_speak_late(max_wait: int, said: list[int]):
 
 
 def test_an_alarm_of_another_series_silences_nothing():
-    moves = begun_of((100, 99, 1), (101, 99, 1))
-    assert raised(moves, np.array([0, 1]), np.array([0.9, 0.9]), 0.5, 10).tolist() == [0, 1]
+    moves = candidates((100, 99, 1), (101, 99, 1))
+    assert raised_alarms(moves, np.array([0, 1]), np.array([0.9, 0.9]), 0.5, 10).tolist() == [0, 1]
 
 
 def test_alarms_are_those_of_a_plain_loop():
@@ -70,7 +70,7 @@ def test_alarms_are_those_of_a_plain_loop():
     closed = rng.integers(0, 150, n)
     onset, direction = closed - rng.integers(0, 11, n), rng.choice([-1, 1], n)
     series, sure = rng.integers(0, 3, n), rng.random(n)
-    begun = OnsetCandidates(closed, onset, direction, np.arange(n), np.zeros(n), np.zeros(n))
+    candidates = OnsetCandidates(closed, onset, direction, np.arange(n), np.zeros(n), np.zeros(n))
     expected: list[int] = []
     for i in sorted(range(n), key=lambda i: (series[i], closed[i], -sure[i], -onset[i])):
         same = (
@@ -80,7 +80,7 @@ def test_alarms_are_those_of_a_plain_loop():
         )
         if sure[i] >= 0.3 and closed[i] - onset[i] <= 5 and not any(True for _ in same):
             expected.append(i)
-    assert raised(begun, series, sure, 0.3, 5).tolist() == expected
+    assert raised_alarms(candidates, series, sure, 0.3, 5).tolist() == expected
     assert len(expected) > 30
 
 
@@ -89,7 +89,7 @@ def test_nothing_raises_nothing():
 
 
 def test_moves_end_with_the_closed_bar_and_have_moved_enough():
-    spans = beginnings(MARKET.bars, BAR0, 1.0)
+    spans = onset_candidates(MARKET.bars, BAR0, 1.0)
     assert (spans.end == LIVE_BARS - 1).all()
     assert set(spans.end - spans.start) == set(range(MAX_WAIT + 1))
     row = BAR0[spans.window]
@@ -97,12 +97,12 @@ def test_moves_end_with_the_closed_bar_and_have_moved_enough():
     moved = net / MARKET.bars.atr[row + spans.start - 1] * spans.direction
     assert np.array_equal(moved, np.abs(MARKET.bars.net_moves(BAR0, spans)))
     assert (moved >= 1.0).all()
-    everything = beginnings(MARKET.bars, BAR0, 1e-9)
+    everything = onset_candidates(MARKET.bars, BAR0, 1e-9)
     assert len(everything.window) > len(spans.window)
 
 
 def test_every_move_of_a_live_window_sees_its_45_bars_before():
-    spans = beginnings(MARKET.bars, BAR0, 0.5)
+    spans = onset_candidates(MARKET.bars, BAR0, 0.5)
     whole = MARKET.bars.measure_inputs(
         BAR0 - 20,
         replace(spans, start=spans.start + 20, end=spans.end + 20),
@@ -114,7 +114,7 @@ def test_every_move_of_a_live_window_sees_its_45_bars_before():
 
 def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: Classifier):
     said = read_live(classifier, MARKET.bars, BAR0, 0.5)
-    spans = beginnings(MARKET.bars, BAR0, 0.5)
+    spans = onset_candidates(MARKET.bars, BAR0, 0.5)
     for i in np.flatnonzero(spans.direction > 0)[::150]:
         row = BAR0[spans.window[i]]
         features = torch.from_numpy(MARKET.bars.features[row - 20 : row + LIVE_BARS][None].copy())
@@ -127,7 +127,7 @@ def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: 
         )
         with torch.no_grad():
             heads = classifier.read_spans(features, classifier.encoder(features), span)
-        assert said.begun[i] == pytest.approx(heads.begun.item(), abs=1e-5)
+        assert said.onset[i] == pytest.approx(heads.onset.item(), abs=1e-5)
         assert said.retracement[i] == pytest.approx(heads.retracement.item(), abs=1e-5)
         assert said.closed[i] == row + LIVE_BARS - 1
 
@@ -138,7 +138,7 @@ def test_the_company_of_other_windows_changes_nothing(classifier: Classifier):
     alone = read_live(classifier, MARKET.bars, BAR0[some], 0.5)
     mine = np.isin(together.window, some)
     assert np.array_equal(together.start[mine], alone.start)
-    assert together.begun[mine] == pytest.approx(alone.begun, abs=1e-5)
+    assert together.onset[mine] == pytest.approx(alone.onset, abs=1e-5)
 
 
 def test_bars_that_have_not_closed_change_nothing_that_is_said(classifier: Classifier):
@@ -147,14 +147,14 @@ def test_bars_that_have_not_closed_change_nothing_that_is_said(classifier: Class
     bars = with_prices(MARKET.bars, np.arange(closed + 1, len(MARKET.bars.prices)), np.random.default_rng(1))
     before = read_live(classifier, MARKET.bars, early, 0.5)
     after = read_live(classifier, bars, early, 0.5)
-    assert len(before.begun) > 100
+    assert len(before.onset) > 100
     for one, other in zip(before, after, strict=True):
         assert np.array_equal(one, other)
 
 
 def test_a_whole_window_is_another_matter(classifier: Classifier):
-    spans = beginnings(MARKET.bars, BAR0[:40], 0.5)
+    spans = onset_candidates(MARKET.bars, BAR0[:40], 0.5)
     cut, whole = (
         read_spans(classifier, MARKET.bars, BAR0[:40], spans, "cpu", bars) for bars in (LIVE_BARS, 105)
     )
-    assert np.abs(cut.begun - whole.begun).max() > 1e-3
+    assert np.abs(cut.onset - whole.onset).max() > 1e-3

@@ -10,7 +10,7 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models import span_inference
 from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.span_inference import read_spans, views_of
+from moola_pipeline.models.span_inference import group_by_view, read_spans
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.window_geometry import view_rows
@@ -123,7 +123,7 @@ def test_no_spans_give_an_empty_reading(classifier: Classifier):
 
 
 def test_views_hold_each_span_once_in_its_direction():
-    views = views_of(BAR0, PROPOSALS)
+    views = group_by_view(BAR0, PROPOSALS)
 
     assert sorted(views.order.tolist()) == list(range(len(PROPOSALS.window)))
     for i in range(len(views.bar0)):

@@ -31,23 +31,23 @@ def quiet_measures() -> SpanMeasures:
     return SpanMeasures(net, np.where(np.isnan(net), np.nan, 1).astype(np.float32))
 
 
-def plain_propose(measures: SpanMeasures, rule: SpanProposer) -> list[tuple[int, int, int]]:
+def plain_propose(measures: SpanMeasures, proposer: SpanProposer) -> list[tuple[int, int, int]]:
     """Every span that satisfies the rule, best first, kept unless a better one overlaps it."""
     found = []
     for b in range(len(measures.net_atr)):
         fitting = []
-        for s, n in product(range(WINDOW_BARS), range(rule.min_length - 1, rule.max_length)):
+        for s, n in product(range(WINDOW_BARS), range(proposer.min_length - 1, proposer.max_length)):
             if s + n >= WINDOW_BARS:
                 continue
             size, efficiency = abs(float(measures.net_atr[b, s, n])), float(measures.efficiency[b, s, n])
-            if size < rule.min_net_atr or efficiency < rule.min_efficiency:
+            if size < proposer.min_net_atr or efficiency < proposer.min_efficiency:
                 continue
             score = {
                 "net": size,
                 "efficiency": size * efficiency,
                 "speed": size / (n + 1) ** 0.5,
                 "earliest": -s + size / 1e3,
-            }[rule.ordering]
+            }[proposer.ordering]
             fitting.append((score, s, s + n))
         kept: list[tuple[int, int, int]] = []
         for _, first, last in sorted(fitting, key=lambda span: -span[0]):
@@ -129,11 +129,11 @@ def test_each_ordering_keeps_another_of_two_overlapping_spans():
 @given(st.floats(0.3, 6), st.floats(0, 0.95), st.integers(1, 8), st.sampled_from(ORDERINGS))
 def test_proposals_equal_a_plain_loop(net: float, efficiency: float, shortest: int, ordering: Ordering):
     few = SpanMeasures(MEASURES.net_atr[:4], MEASURES.efficiency[:4])
-    rule = SpanProposer(
+    proposer = SpanProposer(
         min_net_atr=net, min_efficiency=efficiency, min_length=shortest, max_length=12, ordering=ordering
     )
 
-    assert as_rows(propose(few, rule)) == plain_propose(few, rule)
+    assert as_rows(propose(few, proposer)) == plain_propose(few, proposer)
 
 
 def test_proposals_never_overlap_and_point_the_way_price_went():

@@ -15,11 +15,17 @@ from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.definitions import defs
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.evaluation.promotion import Ruling
+from moola_pipeline.evaluation.promotion import PromotionDecision
 from moola_pipeline.labels.registry import add_labels
 from moola_pipeline.storage.home import Home
-from moola_pipeline.tracking.imported_promotion import judge_version
-from moola_pipeline.tracking.promotion_log import BY_HAND, apply_ruling, champion_before, read_log, reconcile
+from moola_pipeline.tracking.imported_promotion import decide_version
+from moola_pipeline.tracking.promotion_log import (
+    BY_HAND,
+    apply_decision,
+    champion_before,
+    read_log,
+    reconcile,
+)
 from moola_pipeline.tracking.registry import champion_version, load_version, register
 from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
 
@@ -42,14 +48,14 @@ def register_variant(home: Home, version: str, turned: bool) -> str:
 
 def judged(home: Home, version: str) -> Any:
     """What the rule says of a version beside the champion, carried out and logged."""
-    ruling = judge_version(home, MODEL, version, {}, np.random.default_rng(0))
-    return apply_ruling(home, client_of(home), MODEL, version, ruling)
+    ruling = decide_version(home, MODEL, version, {}, np.random.default_rng(0))
+    return apply_decision(home, client_of(home), MODEL, version, ruling)
 
 
 def promoted(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
     """Make a version champion by hand, as `moola registry promote` does."""
-    ruling = Ruling(True, "hand", champion_of(home), BY_HAND, reason, None, rolls_back)
-    apply_ruling(home, client_of(home), MODEL, version, ruling)
+    ruling = PromotionDecision(True, "hand", champion_of(home), BY_HAND, reason, None, rolls_back)
+    apply_decision(home, client_of(home), MODEL, version, ruling)
 
 
 def rolled_back(home: Home) -> str | None:

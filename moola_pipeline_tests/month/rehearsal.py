@@ -19,15 +19,15 @@ from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.store import registered_store
-from moola_pipeline.cli.bench import nothing_elsewhere
+from moola_pipeline.cli.bench import refuse_remote_stores
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.labels.chosen_splits import remember_choice
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.resources.instance import open_instance, prepare_instance
-from moola_pipeline.storage.atomic_write import publish_bytes, publishing
+from moola_pipeline.storage.atomic_write import atomic_write, atomic_write_bytes
 from moola_pipeline.storage.home import Home
-from moola_pipeline.tracking.promotion_log import reigns_on
+from moola_pipeline.tracking.promotion_log import champion_periods_on
 from moola_pipeline.tracking.registry import load_version
 from moola_pipeline_tests.month.moves import (
     MODEL,
@@ -120,12 +120,12 @@ def make_files(folder: Path) -> str:
     bars, labels = market.bars.loc[:, list(RAW_COLUMNS)], draw_labels(market, settings)
     later = (session_of(bars["timestamp"]) >= pd.Timestamp(FIRST_NEXT)).to_numpy()
     for name, part in ((BARS, bars.loc[~later]), (NEXT_BARS, bars.loc[later])):
-        with publishing(folder / name) as temporary:
+        with atomic_write(folder / name) as temporary:
             part.to_parquet(temporary, index=False)
     begun = bars.loc[later, "timestamp"].iloc[0]
     new = pd.to_datetime(labels["window_start"], utc=True) >= begun
     for name, part in ((LABELS, labels.loc[~new]), (NEXT_LABELS, labels.loc[new])):
-        publish_bytes(folder / name, part.to_csv(index=False).encode())
+        atomic_write_bytes(folder / name, part.to_csv(index=False).encode())
     return f"{len(bars):,} bars, {len(labels)} labels; {int(later.sum()):,} bars of July come later"
 
 
@@ -150,7 +150,7 @@ def _new_month(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> No
     inbox = play.home.data / "inbox"
     with play.step("July dropped into the inbox: the sensor launches, nothing is retrained") as told:
         inbox.mkdir(parents=True, exist_ok=True)
-        publish_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
+        atomic_write_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
         request = sensor_tick(instance)
         require(not isinstance(request, str), f"the sensor must launch a run, got {request}")
         made = carry_out(instance, "predict_job", request.run_config, None)  # pyright: ignore[reportAttributeAccessIssue]
@@ -162,7 +162,7 @@ def _new_month(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> No
         require(bool((marks["window_start"] >= begun).all()), "marks must lie in the new bars alone")
         told["said"] = f"{len(marks)} expansions marked in the new bars; made: {', '.join(made)}"
     with play.step("the same file again: nothing") as told:
-        publish_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
+        atomic_write_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
         said = sensor_tick(instance)
         require(isinstance(said, str), "the sensor must not launch a run again")
         told["said"] = str(said)
@@ -210,9 +210,9 @@ def _contests(play: Rehearsal) -> None:
         entries = promotion_log(home)
         days = {sorted({entry.at.date() for entry in entries})[0] - timedelta(days=1): [], today: entries}
         for day, expected in days.items():
-            found = [reign.version for reign in reigns_on(entries, day)]
+            found = [reign.version for reign in champion_periods_on(entries, day)]
             require(bool(found) == bool(expected), f"{day} must have {len(expected)} entries, got {found}")
-        told["said"] = f"{today}: {', '.join(reign.version for reign in reigns_on(entries, today))}"
+        told["said"] = f"{today}: {', '.join(reign.version for reign in champion_periods_on(entries, today))}"
 
 
 def _moved(play: Rehearsal, target: Path) -> None:
@@ -225,7 +225,7 @@ def _moved(play: Rehearsal, target: Path) -> None:
 
 def rehearse_in_a_temporary_home(show: Callable[[Step], None]) -> list[Step]:
     """`rehearse` in a folder that is removed after it."""
-    with surroundings_kept(), nothing_elsewhere():
+    with surroundings_kept(), refuse_remote_stores():
         place = Path.cwd()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             try:

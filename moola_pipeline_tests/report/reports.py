@@ -39,16 +39,15 @@ OTHERS = {
     **{f"{end}_mae_bars": 1.5 for end in ("onset", "offset")},
     **{f"{end}_within_{bars}": 0.5 + bars / 12 for end in ("onset", "offset") for bars in (1, 3, 5)},
 }
-BASELINES = {
+TRIVIAL_BASELINES = {
     "majority": 0.39,
     "always_consolidation": 0.39,
     "always_retracement": 0.26,
     "position_only": 0.47,
     "one_constant_span": 0.39,
     "mean_pointer": 0.39,
-    "untrained": 0.5,
 }
-PEERS = {
+BASELINES = {
     "logistic_45_closes": 0.72,
     "extra_trees_45_closes": 0.71,
     "minirocket_45_closes": 0.76,
@@ -57,8 +56,8 @@ PEERS = {
     "logistic_own_inputs": 0.69,
     "extra_trees_own_inputs": 0.73,
     "minirocket_own_inputs": 0.74,
-    "scratch": 0.73,
 }
+ABLATIONS = {"untrained": 0.5, "scratch": 0.73}
 TYPES = ("consolidation", "retracement")
 
 
@@ -87,15 +86,15 @@ def report_data(**changes) -> ReportData:
         "device": "cpu",
         "profile": "demo",
         "metrics": scores(0.74, 0.46, 0.71) | {"event_f1_untyped": score(0.6), "ece": score(0.05, 0.02)},
-        "baselines": {"majority": scores(0.39, 0.0, 0.35), "position_only": scores(0.47, 0.12, 0.38)},
-        "peers": {
+        "trivial_baselines": {"majority": scores(0.39, 0.0, 0.35), "position_only": scores(0.47, 0.12, 0.38)},
+        "baselines": {
             "logistic_21_summaries": scores(0.8, 0.44, 0.78),
             "extra_trees_45_closes": scores(0.71, 0.4, 0.7),
             "minirocket_45_closes": scores(0.76, 0.41, 0.74),
             "rule_extra_trees_21_summaries": {"event_f1_macro": score(0.48)},
-            "scratch": scores(0.73, 0.42, 0.7),
         },
-        "ceiling": {"event_f1_macro": score(0.67)},
+        "ablations": {"scratch": scores(0.73, 0.42, 0.7)},
+        "second_pass": {"event_f1_macro": score(0.67)},
         "checks": {
             "bars_match_manifest": Check(passed=True, kind="integrity", value="5 of 5 files", limit="all"),
             "no_leakage": Check(passed=True, kind="integrity", value=0, limit=0),
@@ -118,22 +117,24 @@ def report_data(**changes) -> ReportData:
 def full_report() -> ReportData:
     """Every part that a report can hold, every number defined."""
     model = {name: score(value) for name, value in (TYPED | FOUND | OTHERS).items()}
-    baselines = {name: scores(value, 0.2 * value, 0.35) for name, value in BASELINES.items()}
-    baselines |= {"training_share": {"ece": score(0.02, 0.02)}}
-    peers = {name: scores(value, 0.5 * value, value - 0.03) for name, value in PEERS.items()}
-    peers |= {"rule_extra_trees_21_summaries": {name: score(0.48, n=140) for name in FOUND}}
+    trivial_baselines = {name: scores(value, 0.2 * value, 0.35) for name, value in TRIVIAL_BASELINES.items()}
+    trivial_baselines |= {"training_share": {"ece": score(0.02, 0.02)}}
+    baselines = {name: scores(value, 0.5 * value, value - 0.03) for name, value in BASELINES.items()}
+    ablations = {name: scores(value, 0.5 * value, value - 0.03) for name, value in ABLATIONS.items()}
+    baselines |= {"rule_extra_trees_21_summaries": {name: score(0.48, n=140) for name in FOUND}}
     differences = {
-        rival: {
+        method_name: {
             name: score(float(model[name].estimate or 0) - float(one.estimate or 0), 0.08)
             for name, one in found.items()
         }
-        for rival, found in {**baselines, **peers}.items()
+        for method_name, found in (trivial_baselines | baselines | ablations).items()
     }
     return report_data(
         metrics=model,
+        trivial_baselines=trivial_baselines,
         baselines=baselines,
-        peers=peers,
-        ceiling={name: score(value + 0.2, n=140) for name, value in FOUND.items()},
+        ablations=ablations,
+        second_pass={name: score(value + 0.2, n=140) for name, value in FOUND.items()},
         differences=differences,
         details=_details(model),
     )
@@ -217,14 +218,15 @@ def _path(kind: str, source: Literal["labeled", "predicted"], shift: float) -> M
 
 
 def minimal_report() -> ReportData:
-    """No rival, no check, no detail; one score, and that undefined."""
+    """No baseline, no check, no detail; one score, and that undefined."""
     nothing = Score(estimate=None, low=None, high=None, n=0)
     return report_data(
         data=DataFacts(simulated=False, sha256="00", looks_at_test=1),
         metrics={"type_f1_macro": nothing},
+        trivial_baselines={},
         baselines={},
-        peers={},
-        ceiling={},
+        ablations={},
+        second_pass={},
         checks={},
         seeds=[],
     )

@@ -46,8 +46,8 @@ def test_the_model_and_its_interval_lie_at_their_values():
 
 def test_every_row_of_the_front_picture_is_named_in_words():
     said = texts(only_axes(score_figure(full_report())))
-    assert said.count("Moola") == said.count("best simpler method") == said.count("best baseline") == 3
-    assert said.count("annotator, 2nd look") == 1
+    assert said.count("Moola") == said.count("best baseline") == said.count("best ablation") == 3
+    assert said.count("annotator, 2nd pass") == 1
     assert "your target" in said
 
 
@@ -67,7 +67,7 @@ def test_the_target_is_framed_around_the_score_that_it_is_about():
 
 def test_rivals_have_marks_of_their_own_shape():
     axes = only_axes(score_figure(full_report()))
-    kinds = ("model", "peer", "baseline", "ceiling")
+    kinds = ("model", "baseline", "trivial_baseline", "second_pass")
     shapes = {kind: {it.get_marker() for it in axes.lines if it.get_label() == kind} for kind in kinds}
     assert all(len(markers) == 1 for markers in shapes.values())
     assert len(set().union(*shapes.values())) == 4

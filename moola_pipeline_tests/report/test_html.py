@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from moola_pipeline.metrics.bootstrap import Interval
 from moola_pipeline.report.data import Check, DataFacts, Score
 from moola_pipeline.report.html import LossCurves, ReportData, render_html
-from moola_pipeline.report.metric_catalog import PARTS, metric, rival
+from moola_pipeline.report.metric_catalog import PARTS, method_name, metric
 from moola_pipeline.report.verdict import verdict
 from moola_pipeline_tests.report.reports import (
     full_report,
@@ -23,13 +23,23 @@ from moola_pipeline_tests.report.reports import (
 )
 
 BREAK = "\N{ZERO WIDTH SPACE}"
-CONTRACT = {"data", "device", "profile", "metrics", "baselines", "peers", "ceiling", "checks"}
+CONTRACT = {
+    "data",
+    "device",
+    "profile",
+    "metrics",
+    "trivial_baselines",
+    "baselines",
+    "ablations",
+    "second_pass",
+    "checks",
+}
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 SECTIONS = {
     "detection",
     "identification",
     "onset",
-    "rivals",
+    "comparison",
     "groups",
     "truth",
     "prior",
@@ -144,10 +154,10 @@ def test_a_page_of_many_windows_stays_small(rng: np.random.Generator):
 
 def test_every_number_of_the_contract_can_be_found(full_html: str):
     data, text = full_report(), Page(full_html).text
-    for name in (*data.baselines, *data.peers, *data.checks, *data.metrics):
+    for name in (*data.trivial_baselines, *data.baselines, *data.checks, *data.metrics):
         assert name in text
-    for name in (*data.baselines, *data.peers):
-        assert rival(name) in text
+    for name in (*data.trivial_baselines, *data.baselines):
+        assert method_name(name) in text
     for name in (*data.metrics, *data.details.by_seed):
         assert metric(name).title in text
     for groups in data.details.breakdowns.values():
@@ -179,9 +189,10 @@ def test_everything_else_is_folded_and_unfolds_in_print(full_html: str):
 def test_a_rival_without_a_score_of_the_front_page_is_named_beside_the_table(full_html: str):
     text = Page(full_html).text
     assert (
-        "Baselines that have other scores only: always the share seen in training (training_share)." in text
+        "Trivial baselines that have other scores only: always the share seen in training (training_share)."
+        in text
     )
-    assert "Simpler methods that have other scores only" not in text
+    assert "Baselines that have other scores only" not in text
 
 
 def test_what_was_planted_stands_beside_what_the_labels_reach(full_html: str):
@@ -206,7 +217,15 @@ def test_an_empty_part_is_named_and_leaves_no_box(minimal_html: str):
     missing = Page(minimal_html.partition('<details id="missing">')[2].partition("</details>")[0]).text
     for name in ("learning_curve", "delay_curve", "confusion", "calibration", "class_mix", "event_study"):
         assert f"{PARTS[name]} not part of this report" in missing
-    for name in ("ceiling", "previous", "baselines", "peers", "gallery", "breakdowns", "null"):
+    for name in (
+        "second_pass",
+        "previous",
+        "trivial_baselines",
+        "baselines",
+        "gallery",
+        "breakdowns",
+        "null",
+    ):
         assert f"{PARTS[name]} not part of this report" in missing
     assert "<figure" not in minimal_html
     assert not re.search(r"<tbody>\s*</tbody>|<dl>\s*</dl>", minimal_html)
@@ -268,7 +287,7 @@ def test_every_text_is_escaped(rng: np.random.Generator):
     data = report_data(
         device=hostile,
         profile=hostile,
-        peers={hostile: scores(0.9, 0.9, 0.9)},
+        baselines={hostile: scores(0.9, 0.9, 0.9)},
         checks={hostile: Check(passed=False, kind="score", value=hostile, limit=hostile)},
         details=details,
     )

@@ -2,10 +2,10 @@
 
 import pytest
 
-from moola_pipeline.evaluation.baselines import TYPE_PEERS
+from moola_pipeline.evaluation.baselines import TYPE_BASELINES
 from moola_pipeline.metrics.definitions import residual_metrics
 from moola_pipeline.report.checks import REQUIRED_BASELINES
-from moola_pipeline.report.metric_catalog import best, goodness, metric, part, rival
+from moola_pipeline.report.metric_catalog import best, goodness, method_name, metric, part
 from moola_pipeline_tests.report.reports import FOUND, OTHERS, TYPED, score
 
 
@@ -35,9 +35,11 @@ def test_names_become_titles(name: str, title: str):
 
 
 def test_every_baseline_and_peer_has_a_plain_name():
-    assert all("_" not in rival(name) for name in (*REQUIRED_BASELINES, "training_share", *TYPE_PEERS))
-    assert rival("rule_extra_trees_21_summaries") == "rule + ExtraTrees on 21 price summaries"
-    assert rival("oracle") == "oracle"
+    assert all(
+        "_" not in method_name(name) for name in (*REQUIRED_BASELINES, "training_share", *TYPE_BASELINES)
+    )
+    assert method_name("rule_extra_trees_21_summaries") == "rule + ExtraTrees on 21 price summaries"
+    assert method_name("oracle") == "oracle"
 
 
 def test_a_part_that_is_not_known_keeps_its_name():
@@ -46,8 +48,8 @@ def test_a_part_that_is_not_known_keeps_its_name():
 
 
 def test_the_best_has_the_least_error_the_least_shift_or_the_most_f1():
-    rivals = {"a": {"onset_mae_bars": score(3.0)}, "b": {"onset_mae_bars": score(1.0)}}
-    assert best(rivals, "onset_mae_bars") == ("b", score(1.0))
+    method_rows = {"a": {"onset_mae_bars": score(3.0)}, "b": {"onset_mae_bars": score(1.0)}}
+    assert best(method_rows, "onset_mae_bars") == ("b", score(1.0))
     shifts = {"a": {"onset_bias_bars": score(-2.0)}, "b": {"onset_bias_bars": score(0.5)}}
     assert best(shifts, "onset_bias_bars") == ("b", score(0.5))
     f1s = {"a": {"type_f1_macro": score(0.7)}, "b": {"type_f1_macro": score(0.6)}, "c": {}}

@@ -17,7 +17,7 @@ from moola_pipeline.report.study_results import (
     read_study,
     study_lines,
 )
-from moola_pipeline.storage.checksums import publish_record
+from moola_pipeline.storage.checksums import write_checksummed
 
 
 def score(estimate: float, spread: float = 0.05) -> Score:
@@ -28,7 +28,7 @@ def row(arm: str, count: int, type_f1: float, minus: float | None = None, **part
     differences = {} if minus is None else {"type_f1_macro": score(minus), "event_f1_macro": score(minus)}
     given = {
         "arm": arm,
-        "taught": False,
+        "distilled": False,
         "count": count,
         "seeds": [0, 1],
         "scores": {"type_f1_macro": score(type_f1), "event_f1_macro": score(type_f1 - 0.2)},
@@ -60,19 +60,19 @@ def results(**parts: object) -> StudyResults:
 
 
 def test_what_was_kept_is_read_again(tmp_path: Path):
-    publish_record(tmp_path / STUDY_FILE, results().model_dump(mode="json"))
+    write_checksummed(tmp_path / STUDY_FILE, results().model_dump(mode="json"))
     assert read_study(tmp_path) == results()
 
 
 def test_no_study_and_one_of_another_version_are_none(tmp_path: Path):
     assert read_study(tmp_path) is None
-    publish_record(tmp_path / STUDY_FILE, {"market": "nq"})
+    write_checksummed(tmp_path / STUDY_FILE, {"market": "nq"})
     assert read_study(tmp_path) is None
 
 
 def test_a_damaged_study_is_refused_with_the_place_to_delete(tmp_path: Path):
     place = tmp_path / STUDY_FILE
-    publish_record(place, results().model_dump(mode="json"))
+    write_checksummed(place, results().model_dump(mode="json"))
     assert read_study(tmp_path) == results()
     place.write_bytes(place.read_bytes().replace(b'"nq"', b'"es"'))
     with pytest.raises(ChecksumMismatch, match=f"Delete {place}; moola run --profile study writes it again"):
@@ -91,11 +91,11 @@ def test_the_curve_sets_one_objective_beside_scratch():
     points = learning_curve(results(), "next_leg")
     told = [(one.n_labels, one.pretrained.estimate, one.scratch and one.scratch.estimate) for one in points]
     assert told == [(22, 0.7, 0.6), (87, 0.6, 0.7)]
-    assert learning_curve(results(), "two_views") == []
+    assert learning_curve(results(), "contrastive") == []
 
 
 def test_taught_networks_stay_out_of_the_curve():
-    assert learning_curve(results(rows=[row("next_leg", 22, 0.9, taught=True)]), "next_leg") == []
+    assert learning_curve(results(rows=[row("next_leg", 22, 0.9, distilled=True)]), "next_leg") == []
 
 
 def test_the_table_holds_every_row_with_its_interval():
@@ -122,13 +122,13 @@ def test_half_of_the_labels_against_all_is_level_within_the_margin():
 
 def test_a_noisy_student_is_compared_with_scratch_and_a_taught_encoder_with_it():
     rows = [
-        row("noisy_student", 22, 0.7, 0.1, taught=True),
-        row("next_leg", 22, 0.7, 0.08, taught=True),
+        row("noisy_student", 22, 0.7, 0.1, distilled=True),
+        row("next_leg", 22, 0.7, 0.08, distilled=True),
     ]
     assert [one.in_product for one in rows] == [False, True]
     said = conclusions(results(rows=rows))
     assert "type F1 surely above scratch: 22 labels, noisy student" in said
-    assert "type F1 surely above the noisy student: 22 labels, next leg, taught" in said
+    assert "type F1 surely above the noisy student: 22 labels, next leg, distilled" in said
 
 
 def test_a_study_cut_short_says_so():

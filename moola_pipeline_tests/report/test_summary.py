@@ -17,12 +17,23 @@ def test_each_score_stands_beside_its_best_rivals_whose_names_follow_whole():
         "Target, F1 of 0.60 to 0.75: NOT MET. It lies in the band, but met means at least 0.75, with an"
     )
     assert lines[3].startswith(
-        "Verdict: Better than every baseline, but not shown to be better than the best"
+        "Verdict: Better than every trivial baseline, but not shown to be better than the best"
     )
     event = next(number for number, line in enumerate(lines) if line.startswith("Event F1, macro"))
-    cells = ["Event F1, macro", "0.46 [0.39, 0.53] n=147", "0.10", "0.48", "−0.02 [−0.10, 0.06]", "0.66"]
+    cells = [
+        "Event F1, macro",
+        "0.46 [0.39, 0.53] n=147",
+        "0.09",
+        "0.48",
+        "−0.02 [−0.10, 0.06]",
+        "0.36",
+        "0.66",
+    ]
     assert re.split(r"  +", lines[event]) == cells
-    assert lines[event + 1] == "  baseline untrained, peer rule_extra_trees_21_summaries"
+    assert (
+        lines[event + 1]
+        == "  trivial baseline: position_only, baseline: rule_extra_trees_21_summaries, ablation: scratch"
+    )
     assert lines[-2] == "Failed: target_f1 (0.74, limit 0.75)."
     assert lines[-1] == "The test rows have been scored by 3 model versions."
 
@@ -43,5 +54,5 @@ def test_it_fits_a_terminal_whatever_the_names(names: dict[str, bool]):
     checks = {
         name: Check(passed=passed, kind="score", value=0.123456, limit=1) for name, passed in names.items()
     }
-    peers = {name: scores(0.5, 0.5, 0.5) for name in names}
-    assert max(map(len, summary_lines(report_data(checks=checks, peers=peers)))) <= 100
+    baselines = {name: scores(0.5, 0.5, 0.5) for name in names}
+    assert max(map(len, summary_lines(report_data(checks=checks, baselines=baselines)))) <= 100

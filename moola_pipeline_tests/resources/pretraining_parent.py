@@ -10,7 +10,7 @@ import dagster as dg
 from moola_pipeline.resources.pretraining_processes import pretrain_in_processes
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training.checkpoints import Checkpoints
-from moola_pipeline.training.job_files import Task, Terms
+from moola_pipeline.training.job_files import PretrainTask, WorkerSettings
 from moola_pipeline.training.pretrain import PretrainResult
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
@@ -29,7 +29,9 @@ def in_two(
 ) -> PretrainResult:
     """Pretrain on the made bars in two processes on the CPU, inside an asset of its own."""
     got: list[PretrainResult] = []
-    task = Task(BARS, WINDOWS, settings, Terms(device="cpu", tf32=False, threads=1, processes=2), checkpoints)
+    task = PretrainTask(
+        BARS, WINDOWS, settings, WorkerSettings(device="cpu", tf32=False, threads=1, processes=2), checkpoints
+    )
 
     @dg.asset
     def encoder(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:

@@ -124,8 +124,8 @@ def test_a_frame_with_a_float64_column_passes_no_border_but_that_of_bars_and_lab
 
 def test_a_frame_that_was_kept_as_float64_before_is_refused_when_it_is_read():
     manager = FrameIOManager(pipeline=PIPELINE)
-    manager.write(PIPELINE.place("latest_expansions"), pd.DataFrame({"probability": [0.5]}))
-    write_checksums(PIPELINE.place("latest_expansions"))
+    manager.write(PIPELINE.artifact_path("latest_expansions"), pd.DataFrame({"probability": [0.5]}))
+    write_checksums(PIPELINE.artifact_path("latest_expansions"))
     with pytest.raises(IntegrityError, match="^latest_expansions: probability must be float32"):
         manager.load_input(dg.build_input_context(asset_key="latest_expansions"))
 
@@ -169,7 +169,10 @@ def test_trained_parts_and_the_report_are_read_as_they_were_written(
     second = kept(classifiers, "finetuned_classifier", trained)
     assert isinstance(second, TrainedClassifiers)
     np.testing.assert_equal(weights(second.served.classifier), weights(trained.served.classifier))
-    assert (second.served.rule, second.served.decisions) == (trained.served.rule, trained.served.decisions)
+    assert (second.served.proposer, second.served.thresholds) == (
+        trained.served.proposer,
+        trained.served.thresholds,
+    )
     assert second.facts == trained.facts
     written = kept(reports, "bootstrap_ci_report", report)
     assert isinstance(written, WrittenReport)

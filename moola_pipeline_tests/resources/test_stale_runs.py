@@ -10,7 +10,7 @@ import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 
-from moola_pipeline.resources.instance import RUN_BY_TAG, await_slots, release_abandoned, run_tags
+from moola_pipeline.resources.instance import RUN_BY_TAG, await_slots, release_stale_runs, run_tags
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import instance_of
 
@@ -36,26 +36,29 @@ def holders(instance: dg.DagsterInstance) -> list[str]:
 def test_the_slot_of_a_killed_moola_run_is_freed_and_the_run_has_failed(instance: dg.DagsterInstance):
     killed = started(instance, run_tags())
     assert holders(instance) == [killed]
-    assert release_abandoned(instance) == [killed]
+    assert release_stale_runs(instance) == [killed]
     assert holders(instance) == []
     run = instance.get_run_by_id(killed)
     assert run is not None and run.status == dg.DagsterRunStatus.FAILURE
-    assert release_abandoned(instance) == []
+    assert release_stale_runs(instance) == []
 
 
 def test_a_run_of_another_machine_or_of_a_server_that_answers_is_left_alone(instance: dg.DagsterInstance):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        place = json.dumps({"host": "127.0.0.1", "port": server.getsockname()[1]})
-        working = [started(instance, {GRPC_INFO_TAG: place}), started(instance, {RUN_BY_TAG: "elsewhere"})]
-        assert release_abandoned(instance) == []
+        artifact_path = json.dumps({"host": "127.0.0.1", "port": server.getsockname()[1]})
+        working = [
+            started(instance, {GRPC_INFO_TAG: artifact_path}),
+            started(instance, {RUN_BY_TAG: "elsewhere"}),
+        ]
+        assert release_stale_runs(instance) == []
         assert holders(instance) == working[:1]
 
 
 def test_a_run_whose_server_is_gone_is_dead(instance: dg.DagsterInstance, tmp_path: Path):
     killed = started(instance, {GRPC_INFO_TAG: json.dumps({"socket": str(tmp_path / "gone")})})
-    assert release_abandoned(instance) == [killed]
+    assert release_stale_runs(instance) == [killed]
     assert holders(instance) == []
 
 

@@ -66,15 +66,15 @@ def test_one_flipped_byte_is_found_wherever_it_stands(artefact: str, changed: Ho
     [path] = changed.root.glob(ARTEFACTS[artefact])
     content, began = path.read_bytes(), time.monotonic()
     places = {0, len(content) - 1, *random.Random(artefact).choices(range(len(content)), k=FLIPS)}
-    for place in places:
+    for artifact_path in places:
         flipped = bytearray(content)
-        flipped[place] ^= 1 << random.Random(place).randrange(8)
+        flipped[artifact_path] ^= 1 << random.Random(artifact_path).randrange(8)
         path.write_bytes(flipped)
         try:
             found = verify_home(changed).findings
         finally:
             path.write_bytes(content)
-        assert path.relative_to(changed.root).as_posix() in {one.file for one in found}, place
+        assert path.relative_to(changed.root).as_posix() in {one.file for one in found}, artifact_path
         assert all(any(remedy in one.what for remedy in REMEDIES) for one in found)
         assert all("\n" not in one.what for one in found)
     record(
@@ -169,7 +169,7 @@ def test_labels_and_bars_of_a_person_are_proven(registered_copy: Home):
         assert found, path
         assert all("moola" in one.what or "backup" in one.what for one in found)
     ledger = json.loads((registered_copy.data / "nq" / "labels" / "ledger.json").read_bytes())
-    assert "record_sha256" in ledger
+    assert "own_sha256" in ledger
 
 
 def test_a_run_that_finds_nothing_to_do_still_proves_the_champion(smoke_copy: Home):

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from moola_pipeline.code_digests import LIBRARIES, PACKAGE, SourceTree
 from moola_pipeline.settings import PROFILES
-from moola_pipeline.staleness.data_digests import Sources
-from moola_pipeline.staleness.fingerprints import PLACE, PackageCode, all_ingredients
+from moola_pipeline.staleness.data_digests import DataDigests
+from moola_pipeline.staleness.fingerprints import PIPELINE_LABEL, PackageCode, all_ingredients
 from moola_pipeline.staleness.stages import STAGES
 
 Change = Callable[[str], str]
-DATA = Sources(
-    digests={name: f"digest of {name}" for stage in STAGES.values() for name in stage.sources},
+DATA = DataDigests(
+    digests={name: f"digest of {name}" for stage in STAGES.values() for name in stage.data_digests},
     rows={},
     contents={"raw_nq_bars": "digest of the rows", "labeled_expansions": "digest of the labels"},
 )
@@ -203,7 +203,7 @@ def edited(path: str, change: Change, installed: Callable[[str], str] = lambda l
 def data_versions(package: PackageCode) -> Mapping[str, str]:
     """What stands for each asset, made of some data by some code."""
     smoke = PROFILES["smoke"].model_dump(mode="json")
-    settings = {PLACE: "simulated-smoke", "splits": {}, "stride": 52, **smoke}
+    settings = {PIPELINE_LABEL: "simulated-smoke", "splits": {}, "stride": 52, **smoke}
     made = all_ingredients(DATA, settings, "1", package)
     return {name: one.fingerprint for name, one in made.items()}
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from moola_pipeline.staleness.changes import changes
-from moola_pipeline.staleness.data_digests import Sources
+from moola_pipeline.staleness.data_digests import DataDigests
 from moola_pipeline.staleness.fingerprints import Ingredients
 
 SPLIT_DIGESTS = {
@@ -15,23 +15,25 @@ SPLIT_DIGESTS = {
 }
 
 
-def sources(rows: dict[str, int] | None = None, **digests: str) -> Sources:
+def data_digests(rows: dict[str, int] | None = None, **digests: str) -> DataDigests:
     known = {"bars": "b", "labels": "l", **SPLIT_DIGESTS}
     changed = {name.replace("_", "."): digest for name, digest in digests.items()}
-    return Sources(digests=known | changed, rows={"bars": 10_000, "labels": 174} | (rows or {}))
+    return DataDigests(digests=known | changed, rows={"bars": 10_000, "labels": 174} | (rows or {}))
 
 
-def made_from(market: Sources | None = None, uses: tuple[str, ...] = ("bars",), **parts: Any) -> Ingredients:
-    market = market or sources()
+def made_from(
+    market: DataDigests | None = None, uses: tuple[str, ...] = ("bars",), **parts: Any
+) -> Ingredients:
+    market = market or data_digests()
     given = {
         "asset": "an_asset",
         "code": {f"training/{name}.py": "c1" for name in "abcd"} | {"assets/an_asset.py": "c2"},
         "libraries": {"torch": "2.0"},
-        "settings": {"place": "nq-full", "finetune": {"epochs": 10, "seeds": [0, 1]}},
+        "settings": {"artifact_path": "nq-full", "finetune": {"epochs": 10, "seeds": [0, 1]}},
         "upstream": {"raw_nq_bars": "u1"},
     }
     return Ingredients(
-        sources={name: market.digests[name] for name in uses}, market=market, **(given | parts)
+        data_digests={name: market.digests[name] for name in uses}, market=market, **(given | parts)
     )
 
 
@@ -43,52 +45,64 @@ def test_what_is_as_it_was_gives_no_reason():
 @pytest.mark.parametrize(
     ("now", "uses", "reason"),
     [
-        (sources({"bars": 11_380}, bars="new"), "bars", "bars were added: 1,380 rows after the test period"),
         (
-            sources({"bars": 11_380}, bars="new", bars_test="new"),
+            data_digests({"bars": 11_380}, bars="new"),
+            "bars",
+            "bars were added: 1,380 rows after the test period",
+        ),
+        (
+            data_digests({"bars": 11_380}, bars="new", bars_test="new"),
             "bars",
             "bars were added: 1,380 rows after the validation period",
         ),
         (
-            sources({"bars": 11_380}, bars="new", bars_test="new", bars_validation="new"),
+            data_digests({"bars": 11_380}, bars="new", bars_test="new", bars_validation="new"),
             "bars",
             "bars were added: 1,380 rows after the training period",
         ),
         (
-            sources({"bars": 10_001}, bars="new", bars_train="new"),
+            data_digests({"bars": 10_001}, bars="new", bars_train="new"),
             "bars",
             "bars were added: 1 row",
         ),
-        (sources({"bars": 9_000}, bars="new", bars_train="new"), "bars", "bars were removed: 1,000 rows"),
-        (sources(bars="new"), "bars", "bars changed, rows as many as before"),
-        (sources({"labels": 180}, labels="new"), "labels", "labels were added: 6 rows after the test period"),
-        (sources(labels_train="new"), "labels.train", "train labels changed"),
         (
-            sources({"bars.train": 8_000}, bars_train="new"),
+            data_digests({"bars": 9_000}, bars="new", bars_train="new"),
+            "bars",
+            "bars were removed: 1,000 rows",
+        ),
+        (data_digests(bars="new"), "bars", "bars changed, rows as many as before"),
+        (
+            data_digests({"labels": 180}, labels="new"),
+            "labels",
+            "labels were added: 6 rows after the test period",
+        ),
+        (data_digests(labels_train="new"), "labels.train", "train labels changed"),
+        (
+            data_digests({"bars.train": 8_000}, bars_train="new"),
             "bars.train",
             "bars up to the end of the training period changed: 0 -> 8,000 rows",
         ),
     ],
 )
-def test_a_change_of_data_is_named_with_its_rows_and_place(now: Sources, uses: str, reason: str):
+def test_a_change_of_data_is_named_with_its_rows_and_place(now: DataDigests, uses: str, reason: str):
     assert changes(made_from(uses=(uses,)), made_from(now, uses=(uses,))) == [reason]
 
 
 def test_data_that_an_asset_does_not_use_is_no_reason():
-    later = sources({"bars": 11_380}, bars="new")
+    later = data_digests({"bars": 11_380}, bars="new")
     before, now = made_from(uses=("bars.train",)), made_from(later, uses=("bars.train",))
     assert changes(before, now) == []
     assert before.fingerprint == now.fingerprint
 
 
 def test_a_changed_setting_is_named_with_both_values():
-    now = made_from(settings={"place": "nq-full", "finetune": {"epochs": 15, "seeds": [0, 1]}})
+    now = made_from(settings={"artifact_path": "nq-full", "finetune": {"epochs": 15, "seeds": [0, 1]}})
     assert changes(made_from(), now) == ["settings: finetune.epochs 10 -> 15"]
 
 
 def test_of_many_settings_three_are_named():
-    before = made_from(settings={"place": "p", "report": dict.fromkeys("abcde", 0)})
-    now = made_from(settings={"place": "p", "report": dict.fromkeys("abcde", 1)})
+    before = made_from(settings={"artifact_path": "p", "report": dict.fromkeys("abcde", 0)})
+    now = made_from(settings={"artifact_path": "p", "report": dict.fromkeys("abcde", 1)})
     assert changes(before, now) == ["settings: report.a 0 -> 1, report.b 0 -> 1, report.c 0 -> 1, 2 more"]
 
 
@@ -134,7 +148,7 @@ def test_another_champion_is_named(before: str | None, now: str | None, reason: 
 
 
 def test_another_profile_is_the_only_reason_given():
-    before = made_from(settings={"place": "simulated-smoke"}, code={})
+    before = made_from(settings={"artifact_path": "simulated-smoke"}, code={})
     assert changes(before, made_from()) == ["made last for simulated-smoke"]
 
 
@@ -144,7 +158,7 @@ def test_another_profile_is_the_only_reason_given():
         {"asset": "another"},
         {"code": {"training/a.py": "c9"}},
         {"libraries": {"torch": "2.1"}},
-        {"settings": {"place": "nq-full"}},
+        {"settings": {"artifact_path": "nq-full"}},
         {"upstream": {}},
         {"uses": ("labels",)},
     ],

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import PROFILES, Profile, ProfileName
 from moola_pipeline.staleness import fingerprints
-from moola_pipeline.staleness.data_digests import read_sources
+from moola_pipeline.staleness.data_digests import read_data_digests
 from moola_pipeline.staleness.fingerprints import FINGERPRINT, MADE_FROM
 from moola_pipeline.staleness.plan import Step, everything, plan
 from moola_pipeline.staleness.records import MARKET, PAGE, recorded
@@ -170,7 +170,7 @@ def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registe
         pipeline = Pipeline(profile="full", market="auto", scenario="none")
         market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
         settings = fingerprints.stage_settings(market, profile)
-        made = fingerprints.ingredients("raw_nq_bars", read_sources(market), settings, {})
+        made = fingerprints.ingredients("raw_nq_bars", read_data_digests(market), settings, {})
         metadata = {fingerprints.FINGERPRINT: made.fingerprint, MARKET: market.name}
         event = dg.AssetMaterialization("raw_nq_bars", metadata=metadata)
         instance.report_runless_asset_event(event)

@@ -13,7 +13,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from moola_pipeline.code_digests import PACKAGE, is_carrier
-from moola_pipeline.instrument_data import choose_market
+from moola_pipeline.instrument_data import choose_instrument_data
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.staleness.fingerprints import package_code
 from moola_pipeline.staleness.stages import STAGES
@@ -112,7 +112,7 @@ def beyond(executed: set[str], asset: str) -> set[str]:
 
 def witnessed(home: Home) -> dict[str, set[str]]:
     """The files that each asset executes in a smoke run in an empty home."""
-    choose_market(home, "simulated", PROFILES["smoke"]).bars()  # made before, for it is data
+    choose_instrument_data(home, "simulated", PROFILES["smoke"]).bars()  # made before, for it is data
     with Witness().watching() as witness:
         moola(home, *SMOKE, "--json")
     return witness.executed

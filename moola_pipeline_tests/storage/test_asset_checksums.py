@@ -16,7 +16,7 @@ from moola_pipeline.storage.atomic_write import file_sha256
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def artifact_path(tmp_path: Path) -> Path:
     """An asset of one file beside and two files in its folder, with its checksums."""
     (tmp_path / "encoder" / "seed-0").mkdir(parents=True)
     (tmp_path / "encoder.json").write_text("facts")
@@ -32,67 +32,69 @@ def flip(path: Path, position: int) -> None:
     path.write_bytes(content)
 
 
-def test_what_was_not_touched_is_proven(place: Path):
-    prove(place)
-    assert damage(place) is None
+def test_what_was_not_touched_is_proven(artifact_path: Path):
+    prove(artifact_path)
+    assert damage(artifact_path) is None
 
 
 @pytest.mark.parametrize("name", ["encoder.json", "encoder/config.json", "encoder/seed-0/weights"])
 @pytest.mark.parametrize("position", [0, -1])
-def test_a_flipped_bit_in_any_file_is_refused_with_both_digests(place: Path, name: str, position: int):
-    path = place.parent / name
+def test_a_flipped_bit_in_any_file_is_refused_with_both_digests(
+    artifact_path: Path, name: str, position: int
+):
+    path = artifact_path.parent / name
     recorded = file_sha256(path)
     flip(path, position)
     with pytest.raises(ChecksumMismatch) as fault:
-        prove(place)
+        prove(artifact_path)
     assert str(fault.value) == (
         f"{name}: SHA256 is {file_sha256(path)}, encoder.checksums.json records {recorded}. "
         "Make it again: moola run"
     )
-    assert damage(place) == "what it made was changed"
+    assert damage(artifact_path) == "what it made was changed"
 
 
-def test_a_missing_file_is_told_from_a_changed_one(place: Path):
-    (place / "config.json").unlink()
+def test_a_missing_file_is_told_from_a_changed_one(artifact_path: Path):
+    (artifact_path / "config.json").unlink()
     with pytest.raises(FileNotFoundError):
-        prove(place)
-    assert damage(place) == "what it made is gone"
+        prove(artifact_path)
+    assert damage(artifact_path) == "what it made is gone"
 
 
-def test_a_broken_checksum_file_proves_nothing(place: Path):
+def test_a_broken_checksum_file_proves_nothing(artifact_path: Path):
     for content in ("{", "[]", '"text"'):
-        (place.parent / "encoder.checksums.json").write_text(content)
+        (artifact_path.parent / "encoder.checksums.json").write_text(content)
         with pytest.raises(IntegrityError, match="must hold digests"):
-            prove(place)
-        assert damage(place) == "what it made was changed"
+            prove(artifact_path)
+        assert damage(artifact_path) == "what it made was changed"
 
 
-def test_files_without_their_checksums_prove_nothing(place: Path):
-    (place.parent / "encoder.checksums.json").unlink()
+def test_files_without_their_checksums_prove_nothing(artifact_path: Path):
+    (artifact_path.parent / "encoder.checksums.json").unlink()
     with pytest.raises(MissingFile) as fault:
-        prove(place)
+        prove(artifact_path)
     assert str(fault.value) == (
         "encoder.checksums.json must hold the digests of encoder, but it is gone. Make it again: moola run"
     )
-    assert damage(place) == "the digests of what it made are gone"
-    assert without_checksums(place.parent) == [place]
+    assert damage(artifact_path) == "the digests of what it made are gone"
+    assert without_checksums(artifact_path.parent) == [artifact_path]
 
 
-def test_only_what_has_files_lacks_checksums(place: Path):
-    (place.parent / "checkpoints" / "encoder").mkdir(parents=True)
-    (place.parent / "checkpoints" / "encoder" / "epoch").write_text("on the way")
-    (place.parent / ".encoder.lock").write_text("")
-    (place.parent / "nothing").mkdir()
-    assert without_checksums(place.parent) == []
-    assert without_checksums(place.parent / "nowhere") == []
+def test_only_what_has_files_lacks_checksums(artifact_path: Path):
+    (artifact_path.parent / "checkpoints" / "encoder").mkdir(parents=True)
+    (artifact_path.parent / "checkpoints" / "encoder" / "epoch").write_text("on the way")
+    (artifact_path.parent / ".encoder.lock").write_text("")
+    (artifact_path.parent / "nothing").mkdir()
+    assert without_checksums(artifact_path.parent) == []
+    assert without_checksums(artifact_path.parent / "nowhere") == []
 
 
-def test_files_of_another_asset_and_half_written_ones_are_not_recorded(place: Path):
-    (place.parent / "encoder_two.json").write_text("another")
-    (place / ".config.json.x.tmp").write_text("half")
-    before = (place.parent / "encoder.checksums.json").read_bytes()
-    write_checksums(place)
-    assert (place.parent / "encoder.checksums.json").read_bytes() == before
+def test_files_of_another_asset_and_half_written_ones_are_not_recorded(artifact_path: Path):
+    (artifact_path.parent / "encoder_two.json").write_text("another")
+    (artifact_path / ".config.json.x.tmp").write_text("half")
+    before = (artifact_path.parent / "encoder.checksums.json").read_bytes()
+    write_checksums(artifact_path)
+    assert (artifact_path.parent / "encoder.checksums.json").read_bytes() == before
 
 
 def test_where_nothing_was_kept_everything_is_gone(tmp_path: Path):

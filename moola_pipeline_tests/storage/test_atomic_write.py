@@ -11,13 +11,13 @@ import pytest
 from filelock import Timeout
 
 from moola_pipeline.storage.atomic_write import (
+    atomic_write,
+    atomic_write_bytes,
+    atomic_write_json,
     file_sha256,
     files_below,
-    left_behind,
     locked,
-    publish_bytes,
-    publish_json,
-    publishing,
+    stale_temporary_files,
 )
 
 KILLED_WHILE_WRITING = """
@@ -32,7 +32,7 @@ with publishing(Path(sys.argv[1])) as temporary:
 
 def test_the_content_arrives_in_a_folder_that_did_not_exist(tmp_path: Path):
     target = tmp_path / "new" / "folder" / "bars.bin"
-    publish_bytes(target, b"new")
+    atomic_write_bytes(target, b"new")
 
     assert target.read_bytes() == b"new"
     assert [path.name for path in target.parent.iterdir()] == ["bars.bin"]
@@ -41,7 +41,7 @@ def test_the_content_arrives_in_a_folder_that_did_not_exist(tmp_path: Path):
 def test_until_the_block_ends_a_reader_sees_the_old_bytes(tmp_path: Path):
     target = tmp_path / "bars.bin"
     target.write_bytes(b"old")
-    with publishing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(b"new")
         assert target.read_bytes() == b"old"
         assert temporary.parent == target.parent, "a rename is atomic within one file system only"
@@ -59,12 +59,12 @@ def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_call_r
     asked: list[tuple[str, str]] = []
     real_sync, real_replace = os.fsync, os.replace
 
-    def place(handle: int) -> str:
+    def artifact_path(handle: int) -> str:
         kept = os.fstat(handle).st_ino
         return "folder" if kept == tmp_path.stat().st_ino else "content"
 
     def synced(handle: int) -> None:
-        asked.append(("fsync", place(handle)))
+        asked.append(("fsync", artifact_path(handle)))
         real_sync(handle)
 
     def replaced(source: Path, target: Path) -> None:
@@ -73,7 +73,7 @@ def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_call_r
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    publish_bytes(tmp_path / "bars.bin", b"new")
+    atomic_write_bytes(tmp_path / "bars.bin", b"new")
     assert asked == [("fsync", "content"), ("replace", "bars.bin"), ("fsync", "folder")]
 
 
@@ -81,7 +81,7 @@ def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_call_r
 def test_a_failure_leaves_the_old_bytes_and_nothing_beside_them(tmp_path: Path, fault: type[BaseException]):
     target = tmp_path / "bars.bin"
     target.write_bytes(b"old")
-    with pytest.raises(fault), publishing(target) as temporary:
+    with pytest.raises(fault), atomic_write(target) as temporary:
         temporary.write_bytes(b"half of the n")
         raise fault
 
@@ -90,7 +90,7 @@ def test_a_failure_leaves_the_old_bytes_and_nothing_beside_them(tmp_path: Path, 
 
 
 def test_a_failure_before_the_first_version_leaves_nothing(tmp_path: Path):
-    with pytest.raises(RuntimeError), publishing(tmp_path / "bars.bin"):
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "bars.bin"):
         raise RuntimeError
 
     assert list(tmp_path.iterdir()) == []
@@ -106,7 +106,7 @@ def test_a_failed_rename_leaves_the_old_bytes_and_nothing_beside_them(
     target.write_bytes(b"old")
     monkeypatch.setattr(os, "replace", full_disk)
     with pytest.raises(OSError, match="no space left"):
-        publish_bytes(target, b"new")
+        atomic_write_bytes(target, b"new")
 
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
@@ -123,8 +123,8 @@ def test_a_writer_killed_halfway_leaves_the_old_bytes(tmp_path: Path):
 
 def test_of_two_writers_the_last_to_finish_stays_whole(tmp_path: Path):
     target = tmp_path / "bars.bin"
-    with publishing(target) as first:
-        with publishing(target) as second:
+    with atomic_write(target) as first:
+        with atomic_write(target) as second:
             assert first != second
             first.write_bytes(b"first")
             second.write_bytes(b"second")
@@ -137,9 +137,9 @@ def test_of_two_writers_the_last_to_finish_stays_whole(tmp_path: Path):
 def test_a_reader_among_many_writers_never_sees_a_mixture(tmp_path: Path):
     target = tmp_path / "bars.bin"
     versions = [bytes([i]) * 100_000 for i in range(20)]
-    publish_bytes(target, versions[0])
+    atomic_write_bytes(target, versions[0])
     with ThreadPoolExecutor(4) as writers:
-        written = [writers.submit(publish_bytes, target, version) for version in versions]
+        written = [writers.submit(atomic_write_bytes, target, version) for version in versions]
         seen = {target.read_bytes()}
         while not all(future.done() for future in written):
             seen.add(target.read_bytes())
@@ -155,21 +155,21 @@ def test_bytes_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: 
     sync, rename = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (steps.append("sync"), sync(handle)))
     monkeypatch.setattr(os, "replace", lambda *names: (steps.append("rename"), rename(*names)))
-    publish_bytes(tmp_path / "bars.bin", b"new")
+    atomic_write_bytes(tmp_path / "bars.bin", b"new")
 
     assert steps == ["sync", "rename", "sync"]
 
 
 def test_a_published_file_can_be_read_by_everyone_and_written_by_its_owner(tmp_path: Path):
     target = tmp_path / "bars.bin"
-    publish_bytes(target, b"new")
+    atomic_write_bytes(target, b"new")
 
     assert target.stat().st_mode & 0o777 == 0o644
 
 
 def test_json_is_indented_in_the_order_given_and_ends_with_a_line_break(tmp_path: Path):
     target = tmp_path / "manifest.json"
-    publish_json(target, {"b": 1, "a": ["Größe", None]})
+    atomic_write_json(target, {"b": 1, "a": ["Größe", None]})
 
     expected = '{\n  "b": 1,\n  "a": [\n    "Größe",\n    null\n  ]\n}\n'
     assert target.read_text(encoding="utf-8") == expected
@@ -177,9 +177,9 @@ def test_json_is_indented_in_the_order_given_and_ends_with_a_line_break(tmp_path
 
 def test_content_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path):
     target = tmp_path / "manifest.json"
-    publish_json(target, {"a": 1})
+    atomic_write_json(target, {"a": 1})
     with pytest.raises(TypeError):
-        publish_json(target, {"a": {1, 2}})
+        atomic_write_json(target, {"a": {1, 2}})
 
     assert target.read_text() == '{\n  "a": 1\n}\n'
 
@@ -226,10 +226,10 @@ def test_a_folder_that_is_removed_while_its_files_are_looked_for_is_passed_over(
     (tmp_path / "runs.db").touch()
     look = os.scandir
 
-    def removed_first(place: str):
-        if Path(place).name == "ranks":
-            Path(place).rmdir()
-        return look(place)
+    def removed_first(artifact_path: str):
+        if Path(artifact_path).name == "ranks":
+            Path(artifact_path).rmdir()
+        return look(artifact_path)
 
     monkeypatch.setattr(os, "scandir", removed_first)
     assert [path.name for path in files_below(tmp_path, "*.db")] == ["runs.db"]
@@ -250,5 +250,5 @@ def test_a_file_that_is_renamed_while_leftovers_are_looked_for_is_none(
         return look(path)
 
     monkeypatch.setattr(Path, "lstat", renamed_first)
-    assert [path.name for path in left_behind(tmp_path)] == [".a.tmp"]
+    assert [path.name for path in stale_temporary_files(tmp_path)] == [".a.tmp"]
     assert (tmp_path / "b").exists()

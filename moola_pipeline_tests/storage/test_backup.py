@@ -16,7 +16,7 @@ from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage import backup, sqlite
 from moola_pipeline.storage.atomic_write import file_sha256, move, unwritable
 from moola_pipeline.storage.backup import LIST_NAME, back_up, kept_files, restore
-from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record
+from moola_pipeline.storage.checksums import OWN_SHA256, write_checksummed
 from moola_pipeline.storage.home import HOME_FORMAT, Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 from moola_pipeline_tests.outputs import disorder, outputs
@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> Home:
     home = Home(tmp_path / "small")
     (home.data / "raw").mkdir(parents=True)
     (home.data / "raw" / "bars.csv").write_text("time,open\n" * 500)
-    publish_record(home.data / "manifest.json", {"files": []})
+    write_checksummed(home.data / "manifest.json", {"files": []})
     home.dagster.mkdir()
     with closing(sqlite3.connect(home.dagster / "runs.db")) as connection, connection:
         connection.execute("CREATE TABLE runs (id TEXT)")
@@ -177,7 +177,7 @@ def test_nothing_is_restored_while_another_process_has_a_database_open(
     database = small.dagster / "runs.db"
     set_mode(database, "wal")
     back_up(small, tmp_path / "b.zip")
-    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(sqlite, "TIMEOUT_SECONDS", 0)
     with open_elsewhere(database) as other:
         before = content(small)
         refused = call("restore", tmp_path / "b.zip", "--force", home=small.root)
@@ -242,9 +242,9 @@ def test_a_name_that_leads_out_of_the_home_is_refused(small: Home, tmp_path: Pat
     back_up(small, tmp_path / "b.zip")
     with zipfile.ZipFile(tmp_path / "b.zip") as archive:
         listed = json.loads(archive.read(LIST_NAME))
-    listed.pop(OWN_DIGEST)
+    listed.pop(OWN_SHA256)
     listed["files"] = {name: {"sha256": "0" * 64, "bytes": 3}}
-    publish_record(tmp_path / LIST_NAME, listed)
+    write_checksummed(tmp_path / LIST_NAME, listed)
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"bad")
         archive.write(tmp_path / LIST_NAME, LIST_NAME)
@@ -288,11 +288,11 @@ def test_an_archive_cut_off_anywhere_is_named_and_nothing_is_restored(
 def test_a_flipped_byte_of_an_archive_restores_nothing_wrong(small: Home, tmp_path: Path):
     back_up(small, tmp_path / "b.zip")
     whole, before, refused = (tmp_path / "b.zip").read_bytes(), content(small), 0
-    for place in range(0, len(whole), 7):
+    for artifact_path in range(0, len(whole), 7):
         damaged = bytearray(whole)
-        damaged[place] ^= 1 << place % 8
+        damaged[artifact_path] ^= 1 << artifact_path % 8
         (tmp_path / "d.zip").write_bytes(damaged)
-        home = Home(tmp_path / f"new {place}")
+        home = Home(tmp_path / f"new {artifact_path}")
         try:
             restore(home, tmp_path / "d.zip", force=False)
         except (BadInput, IntegrityError):
@@ -311,7 +311,7 @@ def test_the_archive_may_not_lie_in_what_it_holds_and_an_empty_home_has_none(sma
 
 
 def test_an_archive_of_a_later_version_is_refused(small: Home, tmp_path: Path):
-    publish_record(small.data / "format.json", {"format": HOME_FORMAT + 1})
+    write_checksummed(small.data / "format.json", {"format": HOME_FORMAT + 1})
     back_up(small, tmp_path / "b.zip")
     with pytest.raises(IntegrityError, match=r"^b.zip must be of format 1 or earlier, got 2"):
         restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)

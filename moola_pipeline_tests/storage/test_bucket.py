@@ -10,7 +10,7 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.asset_checksums import prove, write_checksums
 from moola_pipeline.storage.bucket import pull, push
-from moola_pipeline.storage.checksums import FileDigest, listed, publish_record
+from moola_pipeline.storage.checksums import FileDigest, listed, write_checksummed
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server
@@ -37,12 +37,14 @@ def address(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def here(tmp_path: Path) -> Home:
     home = Home(tmp_path / "here")
-    place = _place(home)
-    place.mkdir(parents=True)
-    place.with_suffix(".json").write_text("{}")
-    (place / "seed-0").mkdir()
-    (place / "seed-0" / "weights.safetensors").write_bytes(bytes(range(256)) * 40_000)  # over one chunk
-    write_checksums(place)
+    artifact_path = _place(home)
+    artifact_path.mkdir(parents=True)
+    artifact_path.with_suffix(".json").write_text("{}")
+    (artifact_path / "seed-0").mkdir()
+    (artifact_path / "seed-0" / "weights.safetensors").write_bytes(
+        bytes(range(256)) * 40_000
+    )  # over one chunk
+    write_checksums(artifact_path)
     return home
 
 
@@ -138,7 +140,7 @@ def test_a_checksum_file_that_leads_elsewhere_is_refused(
     address: str, here: Home, there: Home, tmp_path: Path, name: str
 ):
     push(here, _place(here))
-    publish_record(tmp_path / "made", {"files": listed({name: FileDigest("0" * 64, 1)})})
+    write_checksummed(tmp_path / "made", {"files": listed({name: FileDigest("0" * 64, 1)})})
     bucket_of(address).Object(f"team/{CHECKSUMS}").put(Body=(tmp_path / "made").read_bytes())
     with pytest.raises(IntegrityError, match="must hold digests, but it cannot be read"):
         pull(there, _place(there))
@@ -170,9 +172,9 @@ def test_verify_hashes_what_lies_in_the_bucket_against_its_checksums_there(addre
     key = "team/data/store/simulated-demo/finetuned_classifier/seed-0/weights.safetensors"
     content = files.Object(key).get()["Body"].read()
     places = (0, len(content) // 2, len(content) - 1)
-    for place in places:
+    for artifact_path in places:
         flipped = bytearray(content)
-        flipped[place] ^= 1
+        flipped[artifact_path] ^= 1
         files.Object(key).put(Body=bytes(flipped))
         [found] = verify_home(here).findings
         assert (found.file, found.kind) == (f"s3://moola/{key}", "changed")

@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
 from moola_pipeline.storage.checksums import (
     CHUNK_BYTES,
-    OWN_DIGEST,
+    OWN_SHA256,
     FileDigest,
     bytes_digest,
+    checksummed_csv,
+    checksummed_line,
     digests_in,
     listed,
-    proven_line,
-    publish_record,
-    read_record,
-    record_in,
-    require_csv_as_written,
-    self_proving_csv,
-    self_proving_line,
+    parse_checksummed,
+    parse_checksummed_line,
+    read_checksummed,
     unreadable,
+    verify_csv,
+    write_checksummed,
 )
 
 CONTENT = {"format": 3, "name": "NQ, Dezember", "share": 0.25, "files": [{"file": "a.csv"}]}
@@ -35,83 +35,83 @@ REMEDY = "Do it again."
 
 
 def every_flip(content: bytes):
-    for place in range(len(content)):
+    for artifact_path in range(len(content)):
         for bit in range(8):
             changed = bytearray(content)
-            changed[place] ^= 1 << bit
+            changed[artifact_path] ^= 1 << bit
             yield bytes(changed)
 
 
 def test_a_record_comes_back_without_its_digest(tmp_path: Path):
-    publish_record(tmp_path / "record.json", CONTENT)
-    assert OWN_DIGEST in json.loads((tmp_path / "record.json").read_bytes())
-    assert read_record(tmp_path / "record.json", "must hold facts", REMEDY) == CONTENT
+    write_checksummed(tmp_path / "record.json", CONTENT)
+    assert OWN_SHA256 in json.loads((tmp_path / "record.json").read_bytes())
+    assert read_checksummed(tmp_path / "record.json", "must hold facts", REMEDY) == CONTENT
 
 
 def test_every_flipped_bit_of_a_record_is_refused(tmp_path: Path):
-    publish_record(tmp_path / "record.json", CONTENT)
+    write_checksummed(tmp_path / "record.json", CONTENT)
     for changed in every_flip((tmp_path / "record.json").read_bytes()):
         with pytest.raises(IntegrityError, match="Do it again"):
-            record_in(changed, "record.json must hold facts", REMEDY)
+            parse_checksummed(changed, "record.json must hold facts", REMEDY)
 
 
 def test_a_record_without_its_digest_is_refused():
     content = (json.dumps(CONTENT, indent=2) + "\n").encode()
     with pytest.raises(ChecksumMismatch, match=r"it was changed: .* it records None\. Do it again\.$"):
-        record_in(content, "record.json must hold facts", REMEDY)
+        parse_checksummed(content, "record.json must hold facts", REMEDY)
 
 
 def test_every_cut_of_a_record_is_refused_and_said_to_be_one(tmp_path: Path):
-    publish_record(tmp_path / "record.json", CONTENT)
+    write_checksummed(tmp_path / "record.json", CONTENT)
     whole = (tmp_path / "record.json").read_bytes()
     for size in range(len(whole) - 2):
         with pytest.raises(Truncated if not whole[:size].rstrip().endswith(b"}") else IntegrityError):
-            record_in(whole[:size], "record.json must hold facts", REMEDY)
+            parse_checksummed(whole[:size], "record.json must hold facts", REMEDY)
 
 
 def test_every_flipped_bit_of_a_line_is_refused():
-    line = self_proving_line('{"version":"1","verdict":"promoted"}')
-    assert proven_line(line) == '{"version":"1","verdict":"promoted"}'
+    line = checksummed_line('{"version":"1","verdict":"promoted"}')
+    assert parse_checksummed_line(line) == '{"version":"1","verdict":"promoted"}'
     for changed in every_flip(line.encode()):
         with pytest.raises(ChecksumMismatch):
-            proven_line(changed.decode(errors="surrogateescape"))
+            parse_checksummed_line(changed.decode(errors="surrogateescape"))
 
 
 def test_a_line_without_its_digest_is_refused():
     with pytest.raises(ChecksumMismatch):
-        proven_line('{"version":"1","verdict":"promoted"}')
+        parse_checksummed_line('{"version":"1","verdict":"promoted"}')
 
 
 def test_a_table_is_still_a_table_for_those_who_know_nothing_of_digests():
-    content = self_proving_csv(ROWS).decode()
+    content = checksummed_csv(ROWS).decode()
     assert [line.split(",")[:3] for line in content.splitlines()] == [
         line.split(",") for line in ROWS.splitlines()
     ]
-    require_csv_as_written(content.encode(), HEADER, "rolls.csv", REMEDY)
+    verify_csv(content.encode(), HEADER, "rolls.csv", REMEDY)
 
 
 def test_every_flipped_bit_of_a_table_is_refused():
-    for changed in every_flip(self_proving_csv(ROWS)):
+    for changed in every_flip(checksummed_csv(ROWS)):
         with pytest.raises(ChecksumMismatch, match=r"^rolls.csv: it .*Do it again\.$"):
-            require_csv_as_written(changed, HEADER, "rolls.csv", REMEDY)
+            verify_csv(changed, HEADER, "rolls.csv", REMEDY)
 
 
 def test_every_cut_of_a_table_behind_its_header_is_said_to_be_one():
-    whole = self_proving_csv(ROWS)
+    whole = checksummed_csv(ROWS)
     for size in range(whole.index(b"\n") + 2, len(whole)):
         with pytest.raises(Truncated, match=f"it ends in the middle, after {size} bytes"):
-            require_csv_as_written(whole[:size], HEADER, "rolls.csv", REMEDY)
+            verify_csv(whole[:size], HEADER, "rolls.csv", REMEDY)
 
 
 def test_a_table_without_its_digest_is_refused():
     with pytest.raises(ChecksumMismatch, match="it was changed"):
-        require_csv_as_written(ROWS.encode(), HEADER, "rolls.csv", REMEDY)
+        verify_csv(ROWS.encode(), HEADER, "rolls.csv", REMEDY)
 
 
 @given(st.lists(st.text("abcNQ0189 ", min_size=1, max_size=5), min_size=1, max_size=5))
 def test_any_table_proves_itself(cells: list[str]):
     text = "one\n" + "".join(f"{cell}\n" for cell in cells)
-    require_csv_as_written(self_proving_csv(text), "one", "table.csv", REMEDY)
+    verify_csv(checksummed_csv(text), "one", "table.csv", REMEDY)
 
 
 def test_a_digest_is_the_same_of_a_file_of_its_bytes_and_of_a_stream(tmp_path: Path):

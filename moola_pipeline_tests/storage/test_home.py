@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.storage.home import (
     FORMAT_FILE,
     HOME_FORMAT,
@@ -64,8 +64,8 @@ def test_two_homes_share_no_part(tmp_path: Path):
     places = [{getattr(home, part) for part in PARTS} for home in (one, other)]
 
     assert [len(parts) for parts in places] == [len(PARTS)] * 2
-    assert all(one.root in place.parents for place in places[0])
-    assert all(other.root in place.parents for place in places[1])
+    assert all(one.root in artifact_path.parents for artifact_path in places[0])
+    assert all(other.root in artifact_path.parents for artifact_path in places[1])
 
 
 @pytest.mark.parametrize("below", ["", "home", "a/home"])
@@ -91,7 +91,9 @@ def test_a_bad_variable_is_blamed_by_its_own_name(tmp_path: Path, monkeypatch: p
 
 def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     may = os.access
-    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path and may(place, mode))
+    monkeypatch.setattr(
+        os, "access", lambda artifact_path, mode: artifact_path != tmp_path and may(artifact_path, mode)
+    )
     with pytest.raises(BadInput) as refused:
         Home.resolve(tmp_path / "new")
 
@@ -122,14 +124,14 @@ def test_a_home_without_a_format_is_of_the_present_one_and_notes_it(tmp_path: Pa
     assert home_format(home) == HOME_FORMAT
     ensure_format(home)
     noted = (home.data / FORMAT_FILE).read_bytes()
-    assert read_record(home.data / FORMAT_FILE, "must be whole", "")["format"] == HOME_FORMAT == 1
+    assert read_checksummed(home.data / FORMAT_FILE, "must be whole", "")["format"] == HOME_FORMAT == 1
     ensure_format(home)
     assert (home.data / FORMAT_FILE).read_bytes() == noted
 
 
 def test_a_home_of_a_later_version_is_refused_and_left_alone(tmp_path: Path):
     home = Home(tmp_path)
-    publish_record(home.data / FORMAT_FILE, {"format": HOME_FORMAT + 1})
+    write_checksummed(home.data / FORMAT_FILE, {"format": HOME_FORMAT + 1})
     before = (home.data / FORMAT_FILE).read_bytes()
     with pytest.raises(IntegrityError, match=r"must be of format 1 or earlier, got 2\. Install the version"):
         ensure_format(home)
@@ -138,6 +140,6 @@ def test_a_home_of_a_later_version_is_refused_and_left_alone(tmp_path: Path):
 
 @pytest.mark.parametrize("said", [{}, {"format": 0}, {"format": "1"}, {"format": True}])
 def test_a_format_that_is_no_number_is_refused_with_its_remedy(tmp_path: Path, said: dict):
-    publish_record(tmp_path / "data" / FORMAT_FILE, said)
+    write_checksummed(tmp_path / "data" / FORMAT_FILE, said)
     with pytest.raises(IntegrityError, match=r"^format.json must name the home's format, .*\. Delete it\.$"):
         home_format(Home(tmp_path))

@@ -6,7 +6,7 @@ import pytest
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
-from moola_pipeline.storage.remote_stores import tracking_elsewhere, turn, without_secrets
+from moola_pipeline.storage.remote_stores import database_lock, remote_tracking_uri, without_secrets
 from moola_pipeline.tracking.runs import artifacts_uri, has_store, tracking_uri
 
 DATABASE = "postgresql+psycopg2://moola:hunter2@db.example/mlflow"
@@ -36,7 +36,7 @@ def test_with_variables_database_and_artifacts_lie_there(tmp_path, monkeypatch: 
 def test_another_kind_of_database_is_refused_without_its_password(uri: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_TRACKING_URI", uri)
     with pytest.raises(BadInput, match=r"must begin with postgresql\+psycopg2://") as said:
-        tracking_elsewhere()
+        remote_tracking_uri()
     assert "hunter2" not in str(said.value)
 
 
@@ -44,7 +44,7 @@ def test_a_shared_database_without_a_shared_place_for_files_is_refused(monkeypat
     monkeypatch.setenv("MOOLA_TRACKING_URI", DATABASE)
     monkeypatch.delenv("MOOLA_ARTIFACTS_URI", raising=False)
     with pytest.raises(BadInput, match="MOOLA_ARTIFACTS_URI must be set"):
-        tracking_elsewhere()
+        remote_tracking_uri()
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password():
@@ -54,7 +54,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password():
         uri = f"postgresql+psycopg2://moola:hunter2@127.0.0.1:{port}/mlflow"
         with (
             pytest.raises(BadInput, match=r"moola:\*\*\*@127\.0\.0\.1:\d+/mlflow: .*refused") as said,
-            turn(uri),
+            database_lock(uri),
         ):
             pass
     assert "hunter2" not in str(said.value)

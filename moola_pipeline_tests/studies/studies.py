@@ -17,12 +17,12 @@ SMALL = StudySettings(
     objectives=("span_structure",),
     counts=(12, 24),
     seeds=(0, 1),
-    taught_seeds=(),
+    distill_seeds=(),
     encoder_seeds=1,
     label_steps=3,
     resamples=100,
     pretrain=PretrainSettings(hidden_units=8, epochs=1, batch_windows=16),
-    finetune=FinetuneSettings(head_units=4, taught_windows=20, taught_epochs=1, taught_batch_windows=16),
+    finetune=FinetuneSettings(head_units=4, distill_windows=20, distill_epochs=1, distill_batch_windows=16),
 )
 
 

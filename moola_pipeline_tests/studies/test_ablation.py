@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from moola_pipeline.studies import ablation
-from moola_pipeline.studies.ablation import AblationStore, kept_outcomes, run_ablation
-from moola_pipeline.studies.ablation_folds import N_FOLDS, StudyGround, reach, time_folds, whole_training
+from moola_pipeline.studies.ablation import AblationStore, cached_outcomes, run_ablation
+from moola_pipeline.studies.ablation_folds import N_FOLDS, StudyData, reach, time_folds, whole_training
 from moola_pipeline.studies.ablation_rows import DEFAULT, ROWS, Row
 from moola_pipeline.studies.ablation_table import table_lines, tabulate
 from moola_pipeline_tests.made_bars import made_market
@@ -17,29 +17,29 @@ FIRST = Row(DEFAULT, "labels")
 
 
 @pytest.fixture(scope="module")
-def ground() -> StudyGround:
+def data() -> StudyData:
     market = made_market(20)
     source = market.bars
     train, validation = (market.windows.select(np.arange(*ends)) for ends in ((0, 45), (48, 60)))
-    return StudyGround(source, train, validation, "made")
+    return StudyData(source, train, validation, "made")
 
 
-def test_every_window_is_held_out_once_and_none_near_it_is_learned_from(ground: StudyGround):
-    folds = list(time_folds(ground))
+def test_every_window_is_held_out_once_and_none_near_it_is_learned_from(data: StudyData):
+    folds = list(time_folds(data))
     assert len(folds) == N_FOLDS
-    assert np.array_equal(sum(fold.held_out.astype(int) for fold in folds), np.ones(len(ground)))
+    assert np.array_equal(sum(fold.held_out.astype(int) for fold in folds), np.ones(len(data)))
     for fold in folds:
-        asked, learned = ground.train.bar0[fold.held_out], ground.train.bar0[fold.learned]
+        asked, learned = data.train.bar0[fold.held_out], data.train.bar0[fold.learned]
         assert np.abs(asked[:, None] - learned[None]).min() >= reach()
         assert not fold.touches(learned).any()
         assert len(fold.asked.windows.bar0) == fold.held_out.sum()
         assert not fold.touches(fold.pretraining_windows()).any()
 
 
-def test_the_whole_holds_nothing_out(ground: StudyGround):
-    whole = whole_training(ground)
+def test_the_whole_holds_nothing_out(data: StudyData):
+    whole = whole_training(data)
     assert whole.learned.all() and not whole.held_out.any()
-    assert not whole.touches(ground.train.bar0).any()
+    assert not whole.touches(data.train.bar0).any()
 
 
 def test_names_of_rows_are_unique_on_their_path_and_each_path_has_its_default():
@@ -68,18 +68,18 @@ def said(fold, row: Row) -> dict:
 
 
 def test_a_training_that_is_kept_is_not_done_again_and_the_table_is_paired(
-    ground: StudyGround, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: StudyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     done: list[str] = []
     monkeypatch.setattr(ablation, "_trained", lambda fold, row, seed, store, device: said(fold, row))
     store = AblationStore(tmp_path, "code")
-    run_ablation(ground, [FIRST], [0], store, on_training=done.append)
+    run_ablation(data, [FIRST], [0], store, on_training=done.append)
     assert len(done) == N_FOLDS
-    assert len(kept_outcomes(ground, [FIRST, ROW], [0], store)) == N_FOLDS  # the other row is not whole
+    assert len(cached_outcomes(data, [FIRST, ROW], [0], store)) == N_FOLDS  # the other row is not whole
 
-    outcomes = run_ablation(ground, [FIRST, ROW], [0], store, on_training=done.append)
+    outcomes = run_ablation(data, [FIRST, ROW], [0], store, on_training=done.append)
     assert len(done) == 2 * N_FOLDS
-    default, row = tabulate(ground.train, outcomes)
+    default, row = tabulate(data.train, outcomes)
     assert default.scores["type_f1_macro"].estimate == default.scores["event_f1_macro"].estimate == 1
     assert default.differences == {}
     assert row.differences["type_f1_macro"].high < 0 < row.differences["type_log_loss"].low
@@ -87,7 +87,7 @@ def test_a_training_that_is_kept_is_not_done_again_and_the_table_is_paired(
     assert any(line.startswith("| no warp | 1 | **−") for line in table_lines([default, row]))
 
 
-def test_another_setting_fold_or_seed_is_another_training(ground: StudyGround, tmp_path: Path):
+def test_another_setting_fold_or_seed_is_another_training(data: StudyData, tmp_path: Path):
     store = AblationStore(tmp_path, "code")
-    paths = {store.path(ground, row, fold, seed) for row in ROWS for fold in (0, 1) for seed in (0, 1)}
+    paths = {store.path(data, row, fold, seed) for row in ROWS for fold in (0, 1) for seed in (0, 1)}
     assert len(paths) == 4 * len(ROWS)

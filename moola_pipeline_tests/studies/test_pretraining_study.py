@@ -27,9 +27,9 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Cell]]:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is computed from here on: the arm of each network, and "encoder"."""
     done: list[str] = []
-    trial, train = pretraining_study.run_trial, pretraining_study.pretrain
+    trial, train = pretraining_study.run_cell, pretraining_study.pretrain
     monkeypatch.setattr(
-        pretraining_study, "run_trial", lambda given, arm, *rest: done.append(arm) or trial(given, arm, *rest)
+        pretraining_study, "run_cell", lambda given, arm, *rest: done.append(arm) or trial(given, arm, *rest)
     )
     monkeypatch.setattr(pretraining_study, "pretrain", lambda *words: done.append("encoder") or train(*words))
     return done
@@ -37,10 +37,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_every_planned_cell_is_answered_in_its_order(held: tuple[Study, list[Cell]]):
     study, cells = held
-    assert [(one.arm, one.taught, one.count, one.seed) for one in cells] == [
+    assert [(one.arm, one.distilled, one.count, one.seed) for one in cells] == [
         tuple(it) for it in planned(SMALL)
     ]
-    n_labels = len(study.ground.validation.spans.window)
+    n_labels = len(study.data.validation.spans.window)
     for cell in cells:
         assert cell.count <= cell.n_labels <= cell.count + 1
         assert len(cell.p_retracement) == (0 if cell.arm == "measured" else n_labels)
@@ -128,10 +128,10 @@ def test_no_validation_window_has_a_say_in_the_weights(held: tuple[Study, list[C
     study = held[0]
     one = SMALL.model_copy(update={"seeds": (0,), "counts": (12,)})
     there = made_study(tmp_path, one)
-    part = there.ground.validation
+    part = there.data.validation
     turned = part._replace(spans=replace(part.spans, type=1 - part.spans.type))
-    ground = type(there.ground)(there.ground.market, there.ground.train, turned)
-    other = Study(ground, there.windows, Store(tmp_path), one, there.origin)
+    data = type(there.data)(there.data.market, there.data.train, turned)
+    other = Study(data, there.windows, Store(tmp_path), one, there.origin)
     plain = [cell for cell in held[1] if (cell.seed, cell.count) == (0, 12)]
     for told, cell in zip(other.run(), plain, strict=True):
         assert told.p_retracement == cell.p_retracement and told.probe == cell.probe
@@ -141,10 +141,10 @@ def test_no_validation_window_has_a_say_in_the_weights(held: tuple[Study, list[C
 def test_a_network_has_the_same_steps_at_every_count():
     settings = StudySettings(label_steps=60)
     for n_rows in (20, 40, 100, 328):
-        plain = label_settings(settings, n_rows, taught=False)
+        plain = label_settings(settings, n_rows, distilled=False)
         steps = plain.epochs * -(-n_rows // plain.batch_windows)
         assert 60 <= steps < 60 + -(-n_rows // plain.batch_windows)
-        assert plain.taught_windows == 0 and plain.collapse_epochs > plain.epochs
+        assert plain.distill_windows == 0 and plain.collapse_epochs > plain.epochs
 
 
 def test_time_left_is_told_from_what_took_time():
@@ -163,8 +163,8 @@ def test_a_kept_cell_is_one_json_file_and_nothing_is_left_beside_it(held: tuple[
 
 def test_differences_are_paired_with_scratch_over_the_same_seeds(held: tuple[Study, list[Cell]]):
     study, cells = held
-    rows = study_rows(cells, study.ground.validation, 100)
-    by_name = {(row.arm, row.taught, row.count): row for row in rows}
+    rows = study_rows(cells, study.data.validation, 100)
+    by_name = {(row.arm, row.distilled, row.count): row for row in rows}
     assert len(by_name) == len(planned(SMALL)) / len(SMALL.seeds)
     for count in SMALL.counts:
         scratch, own = by_name["scratch", False, count], by_name["span_structure", False, count]
@@ -183,7 +183,7 @@ def test_a_seed_that_scratch_lacks_takes_no_part_in_the_difference(held: tuple[S
     study, cells = held
     fewer = [cell for cell in cells if not (cell.arm == "scratch" and cell.seed == 1)]
     some = [cell for cell in fewer if not (cell.arm == "span_structure" and cell.seed == 1)]
-    rows, other = (study_rows(part, study.ground.validation, 100) for part in (fewer, some))
+    rows, other = (study_rows(part, study.data.validation, 100) for part in (fewer, some))
 
     def gained(of: list) -> object:
         return next(row for row in of if row.arm == "span_structure" and row.count == 12).minus_scratch

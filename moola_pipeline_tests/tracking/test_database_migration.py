@@ -167,7 +167,7 @@ def test_a_database_that_another_process_writes_to_is_not_migrated(
     old_store: Home, monkeypatch: pytest.MonkeyPatch
 ):
     database = old_store.tracking / DATABASE_NAME
-    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(sqlite, "TIMEOUT_SECONDS", 0)
     before = database.read_bytes()
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -7,17 +7,17 @@ import pytest
 from mlflow import MlflowClient
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.evaluation.promotion import Difference, Ruling
+from moola_pipeline.evaluation.promotion import Difference, PromotionDecision
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.promotion_log import (
     LOG_NAME,
     Entry,
-    apply_ruling,
+    apply_decision,
     champion_before,
+    champion_periods,
+    champion_periods_on,
     read_log,
     reconcile,
-    reigns,
-    reigns_on,
     repair_log,
 )
 from moola_pipeline.tracking.registry import champion_version
@@ -43,12 +43,14 @@ def client(home: Home) -> MlflowClient:
     return client
 
 
-def by_rule(against: str | None, promote: bool = True, interval: Difference | None = None) -> Ruling:
-    return Ruling(promote, "rule", against, "the rule", "because", interval)
+def by_rule(
+    against: str | None, promote: bool = True, interval: Difference | None = None
+) -> PromotionDecision:
+    return PromotionDecision(promote, "rule", against, "the rule", "because", interval)
 
 
-def by_hand(against: str | None, rolls_back: bool = False) -> Ruling:
-    return Ruling(True, "hand", against, "by hand", "wanted", None, rolls_back)
+def by_hand(against: str | None, rolls_back: bool = False) -> PromotionDecision:
+    return PromotionDecision(True, "hand", against, "by hand", "wanted", None, rolls_back)
 
 
 def entry(moment: str, before: str | None, champion: str | None, verdict: str = "promoted") -> Entry:
@@ -94,11 +96,11 @@ WRITTEN = [
     ],
 )
 def test_the_log_knows_the_champion_of_each_day(day: date, champions: list[str]):
-    assert [reign.version for reign in reigns_on(WRITTEN, day)] == champions
+    assert [reign.version for reign in champion_periods_on(WRITTEN, day)] == champions
 
 
 def test_a_reign_ends_where_the_next_begins_and_the_last_goes_on():
-    ends = [(reign.version, reign.until) for reign in reigns(WRITTEN)]
+    ends = [(reign.version, reign.until) for reign in champion_periods(WRITTEN)]
     times = [one.at for one in WRITTEN]
     assert ends == [("1", times[2]), ("2", times[3]), ("3", times[4]), ("2", None)]
 
@@ -122,8 +124,8 @@ def test_each_rollback_goes_one_champion_further_back_until_there_is_none():
 
 
 def test_a_decision_is_in_the_log_in_the_registry_and_in_its_tags(home: Home, client: MlflowClient):
-    first = apply_ruling(home, client, NAME, "1", by_rule(None))
-    second = apply_ruling(home, client, NAME, "2", by_rule("1", interval=FOUND))
+    first = apply_decision(home, client, NAME, "1", by_rule(None))
+    second = apply_decision(home, client, NAME, "2", by_rule("1", interval=FOUND))
     assert read_log(home) == [first, second]
     assert (second.before, second.champion, second.verdict) == ("1", "2", "promoted")
     assert second.digests == {"model.sha256": "1" * 64}
@@ -138,29 +140,29 @@ def test_a_decision_is_in_the_log_in_the_registry_and_in_its_tags(home: Home, cl
 
 
 def test_one_that_is_not_promoted_leaves_the_champion_and_is_logged(home: Home, client: MlflowClient):
-    apply_ruling(home, client, NAME, "1", by_rule(None))
-    kept = apply_ruling(home, client, NAME, "2", by_rule("1", promote=False))
+    apply_decision(home, client, NAME, "1", by_rule(None))
+    kept = apply_decision(home, client, NAME, "2", by_rule("1", promote=False))
     assert (kept.verdict, kept.champion) == ("stayed", "1")
     assert champion_version(home, NAME) == "1"
 
 
 def test_a_promotion_by_hand_is_marked_as_such(home: Home, client: MlflowClient):
-    apply_ruling(home, client, NAME, "3", by_hand(None))
+    apply_decision(home, client, NAME, "3", by_hand(None))
     [logged] = read_log(home)
     assert (logged.by, logged.rule, logged.interval) == ("hand", "by hand", None)
     assert client.get_model_version(NAME, "3").tags["promotion.by"] == "hand"
 
 
 def test_a_comparison_with_a_champion_replaced_meanwhile_promotes_nothing(home: Home, client: MlflowClient):
-    apply_ruling(home, client, NAME, "1", by_rule(None))
-    apply_ruling(home, client, NAME, "2", by_hand("1"))
-    late = apply_ruling(home, client, NAME, "3", by_rule("1"))
+    apply_decision(home, client, NAME, "1", by_rule(None))
+    apply_decision(home, client, NAME, "2", by_hand("1"))
+    late = apply_decision(home, client, NAME, "3", by_rule("1"))
     assert (late.verdict, late.champion) == ("stayed", "2")
     assert late.reason == "version 1 was replaced by 2 meanwhile. Run again: moola run"
 
 
 def test_a_champion_set_outside_is_noted_once_and_never_silently_taken_over(home: Home, client: MlflowClient):
-    apply_ruling(home, client, NAME, "1", by_rule(None))
+    apply_decision(home, client, NAME, "1", by_rule(None))
     client.set_registered_model_alias(NAME, "champion", "3")
     _, found = reconcile(home, client, NAME)
     assert (found.verdict, found.by, found.before, found.champion) == ("found", "outside", "1", "3")
@@ -171,8 +173,8 @@ def test_a_champion_set_outside_is_noted_once_and_never_silently_taken_over(home
 def test_two_models_share_the_file_and_not_the_history(home: Home, client: MlflowClient):
     client.create_registered_model("moola-es")
     client.create_model_version("moola-es", (home.tracking / "artifacts").as_uri())
-    apply_ruling(home, client, NAME, "1", by_rule(None))
-    apply_ruling(home, client, "moola-es", "1", by_rule(None))
+    apply_decision(home, client, NAME, "1", by_rule(None))
+    apply_decision(home, client, "moola-es", "1", by_rule(None))
     assert [one.model for one in read_log(home)] == [NAME, "moola-es"]
     assert [one.model for one in read_log(home, "moola-es")] == ["moola-es"]
     assert sorted(client.get_registered_model("moola-es").tags) == ["promotion.0001"]
@@ -181,13 +183,13 @@ def test_two_models_share_the_file_and_not_the_history(home: Home, client: Mlflo
 @pytest.mark.parametrize("change", ["a word", "a line"])
 def test_a_log_that_was_changed_is_refused(change: str, home: Home, client: MlflowClient):
     for version, against in (("1", None), ("2", "1"), ("3", "2")):
-        apply_ruling(home, client, NAME, version, by_rule(against))
+        apply_decision(home, client, NAME, version, by_rule(against))
     path = home.tracking / LOG_NAME
     lines = path.read_text().splitlines()
     changed = [lines[0].replace("because", "for luck"), *lines[1:]] if change == "a word" else lines[1:]
     path.write_text("\n".join(changed) + "\n")
     with pytest.raises(IntegrityError) as fault:
-        apply_ruling(home, client, NAME, "1", by_hand("3"))
+        apply_decision(home, client, NAME, "1", by_hand("3"))
     assert str(fault.value) == (
         "promotions.jsonl line 1: it must follow the line before it as it "
         f"was written, but one of the two was changed or lost. Restore {path} from a backup, "
@@ -198,7 +200,7 @@ def test_a_log_that_was_changed_is_refused(change: str, home: Home, client: Mlfl
 
 def test_a_damaged_log_is_mended_by_the_command_that_the_fault_names(home: Home, client: MlflowClient):
     for version, against in (("1", None), ("2", "1"), ("3", "2")):
-        apply_ruling(home, client, NAME, version, by_rule(against))
+        apply_decision(home, client, NAME, version, by_rule(against))
     path = home.tracking / LOG_NAME
     damaged = path.read_bytes().replace(b"because", b"becau\xffe", 2).replace(b"becau\xffe", b"because", 1)
     path.write_bytes(damaged)
@@ -215,4 +217,4 @@ def test_a_damaged_log_is_mended_by_the_command_that_the_fault_names(home: Home,
 
 
 def test_a_log_without_a_line_has_no_reign():
-    assert reigns([]) == []
+    assert champion_periods([]) == []

@@ -55,28 +55,28 @@ def logged(
 def home(logged: Home, address: str) -> Home:
     """The same, its file as it was logged."""
     [one] = recorded_files(logged)
-    bucket_of(address).Object(one.place.removeprefix("s3://moola/")).put(Body=CONTENT.encode())
+    bucket_of(address).Object(one.location.removeprefix("s3://moola/")).put(Body=CONTENT.encode())
     return logged
 
 
 def test_a_file_in_a_bucket_is_read_and_proven(home: Home):
     [one] = recorded_files(home)
     assert one.path is None
-    assert one.place.startswith("s3://moola/mlflow/market/")
-    assert one.place.endswith("/artifacts/class_counts.csv")
+    assert one.location.startswith("s3://moola/mlflow/market/")
+    assert one.location.endswith("/artifacts/class_counts.csv")
     found = verify_home(home)
     assert (found.findings, found.counts["files of runs"]) == ([], 1)
 
 
 def test_every_byte_changed_in_a_bucket_is_found_and_named(home: Home, address: str):
     [one], began = recorded_files(home), time.monotonic()
-    stored = bucket_of(address).Object(one.place.removeprefix("s3://moola/"))
+    stored = bucket_of(address).Object(one.location.removeprefix("s3://moola/"))
     for place in range(len(CONTENT)):
         changed = bytearray(CONTENT.encode())
         changed[place] ^= 1 << place % 8
         stored.put(Body=bytes(changed))
         [found] = verify_home(home).findings
-        assert (found.file, found.kind) == (one.place, "changed")
+        assert (found.file, found.kind) == (one.location, "changed")
         assert "MLflow's database records" in found.what
         assert found.what.endswith("Put the object back, or log another: moola run --force")
     record("bytes flipped in a bucket", flips=len(CONTENT), missed=0, seconds=time.monotonic() - began)
@@ -84,7 +84,7 @@ def test_every_byte_changed_in_a_bucket_is_found_and_named(home: Home, address: 
 
 def test_shorter_and_gone_are_told_from_changed(home: Home, address: str):
     [one] = recorded_files(home)
-    stored = bucket_of(address).Object(one.place.removeprefix("s3://moola/"))
+    stored = bucket_of(address).Object(one.location.removeprefix("s3://moola/"))
     stored.put(Body=CONTENT.encode()[:-3])
     [found] = verify_home(home).findings
     assert (
@@ -93,7 +93,7 @@ def test_shorter_and_gone_are_told_from_changed(home: Home, address: str):
     )
     stored.delete()
     [found] = verify_home(home).findings
-    assert (found.file, found.kind) == (one.place, "missing")
+    assert (found.file, found.kind) == (one.location, "missing")
 
 
 def test_a_database_that_does_not_answer_is_said_and_nothing_is_called_sound(

@@ -43,8 +43,8 @@ def registered_again(home: Home, name: str = NAME, threshold: float | None = Non
     run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
     annotator, facts = load_version(home, f"models:/{NAME}@champion")
     if threshold is not None:
-        decisions = annotator.decisions.model_copy(update={"expansion_threshold": threshold})
-        annotator = replace(annotator, decisions=decisions)
+        thresholds = annotator.thresholds.model_copy(update={"expansion_threshold": threshold})
+        annotator = replace(annotator, thresholds=thresholds)
     return register(home, run, name, annotator, facts, {"simulated": True, "profile": "again"})
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version, version_of
-from moola_pipeline.tracking.relocation import PLACE_NAME, relocate
+from moola_pipeline.tracking.relocation import HOME_PATH_NAME, relocate
 from moola_pipeline.tracking.runs import DATABASE_NAME, open_store
 from moola_pipeline_tests.homes import SMOKE, copied, moola, outcome
 
@@ -57,9 +57,9 @@ def test_paths_below_the_old_place_are_replaced_and_others_left(home: Home):
 
 
 def test_a_home_that_stayed_is_left_as_it_is(home: Home):
-    before = uris(home), (home.tracking / PLACE_NAME).stat().st_mtime_ns
+    before = uris(home), (home.tracking / HOME_PATH_NAME).stat().st_mtime_ns
     relocate(home)
-    assert (uris(home), (home.tracking / PLACE_NAME).stat().st_mtime_ns) == before
+    assert (uris(home), (home.tracking / HOME_PATH_NAME).stat().st_mtime_ns) == before
 
 
 def test_a_home_moves_as_often_as_it_likes(home: Home):
@@ -70,10 +70,10 @@ def test_a_home_moves_as_often_as_it_likes(home: Home):
 
 
 def test_a_move_that_was_interrupted_is_taken_up_again(home: Home):
-    old = (home.tracking / PLACE_NAME).read_bytes()
+    old = (home.tracking / HOME_PATH_NAME).read_bytes()
     there = moved(home, "there")
     relocate(there)
-    (there.tracking / PLACE_NAME).write_bytes(old)  # as if stopped before the place was written
+    (there.tracking / HOME_PATH_NAME).write_bytes(old)  # as if stopped before the place was written
     relocate(there)
     assert uris(there)["a"] == f"{there.tracking.as_uri()}/artifacts/1/a"
 
@@ -113,7 +113,7 @@ def test_a_moved_home_whose_note_of_its_place_is_gone_reads_it_from_the_recorded
         location = f"{home.tracking.as_uri()}/artifacts/moola-nq"
         connection.execute("INSERT INTO experiments VALUES (0, 'mlruns/0'), (1, ?)", (location,))
     there = moved(home, "artifacts")
-    (there.tracking / PLACE_NAME).unlink()
+    (there.tracking / HOME_PATH_NAME).unlink()
     relocate(there)
     assert uris(there)["a"] == f"{there.tracking.as_uri()}/artifacts/1/a"
-    assert (there.tracking / PLACE_NAME).exists()
+    assert (there.tracking / HOME_PATH_NAME).exists()

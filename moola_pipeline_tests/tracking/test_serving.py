@@ -22,7 +22,7 @@ from moola_pipeline_tests.cli.calls import call, facts
 
 MODEL = "models:/moola-simulated@champion"
 ZONE = "America/New_York"
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 pytestmark = pytest.mark.slow
 
 
@@ -61,7 +61,7 @@ def address(smoke_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def _wait(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < until and server.poll() is None:
         try:
             with urllib.request.urlopen(address, timeout=5):
@@ -74,7 +74,7 @@ def _wait(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
 def posted(address: str, bars: pd.DataFrame, **params: str) -> list[dict]:
     body = {"dataframe_split": json.loads(str(bars.to_json(orient="split", index=False))), "params": params}
     request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         return json.load(answer)["predictions"]
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import moola_pipeline.tracking.system_metrics as system_metrics
-from moola_pipeline.tracking.system_metrics import LOOK_SECONDS, MOST_POINTS, THREAD, Usage, measured
+from moola_pipeline.tracking.system_metrics import LOOK_SECONDS, MAX_POINTS, THREAD, Usage, measured
 
 PATIENCE_LOOKS = 4
 
@@ -105,13 +105,13 @@ def test_a_stage_shorter_than_a_look_has_every_figure():
 
 def test_a_long_line_is_thinned_out_and_keeps_its_mean():
     usage = Usage()
-    for value in range(5 * MOST_POINTS):
+    for value in range(5 * MAX_POINTS):
         usage._looks.append({"process_memory_megabytes": float(value)})
         if len(usage._looks) >= usage._looks_a_point:
             usage._note()
     times, seen = zip(*usage.points, strict=True)
     kept = [one["process_memory_megabytes"] for one in seen]
-    assert MOST_POINTS // 2 <= len(kept) < MOST_POINTS
+    assert MAX_POINTS // 2 <= len(kept) < MAX_POINTS
     assert list(times) == sorted(times) and kept == sorted(kept)
     assert np.mean(kept[:20]) == pytest.approx(np.arange(160)[: 20 * usage._looks_a_point].mean())
 

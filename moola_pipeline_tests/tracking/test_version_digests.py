@@ -6,7 +6,7 @@ import pytest
 
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.models.expansion_model import CONFIG_FILE, save_expansion_model
-from moola_pipeline.storage.checksums import publish_record, read_record
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.tracking.registry import CONFIG_DIGEST, MODEL_DIGEST, _require_digests, model_digests
 from moola_pipeline_tests.models.test_expansion_model import FACTS, made_annotator
 
@@ -15,9 +15,9 @@ def test_a_config_written_anew_with_a_digest_of_its_own_is_still_not_the_registe
     save_expansion_model(tmp_path, made_annotator(), FACTS)
     registered = model_digests(tmp_path)
     _require_digests(tmp_path, registered)
-    config = read_record(tmp_path / CONFIG_FILE, "must be whole", "")
-    config["decisions"]["expansion_threshold"] = 0.0
-    publish_record(tmp_path / CONFIG_FILE, config)
+    config = read_checksummed(tmp_path / CONFIG_FILE, "must be whole", "")
+    config["thresholds"]["expansion_threshold"] = 0.0
+    write_checksummed(tmp_path / CONFIG_FILE, config)
     with pytest.raises(
         IntegrityError, match=f"^{MODEL_DIGEST} is .*, the registry records {registered[MODEL_DIGEST]}"
     ):

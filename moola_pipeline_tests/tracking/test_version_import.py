@@ -9,7 +9,7 @@ import pytest
 
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.atomic_write import file_sha256
-from moola_pipeline.storage.checksums import OWN_DIGEST, publish_record, read_record
+from moola_pipeline.storage.checksums import OWN_SHA256, read_checksummed, write_checksummed
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import (
     DIGEST_TAGS,
@@ -48,7 +48,7 @@ def test_an_imported_champion_is_challenger_here_and_loads(home: Home, smoke_hom
     assert champion_version(home, NAME) is None
     here, facts = load_version(home, f"models:/{NAME}/1")
     there, known = load_version(smoke_home, f"models:/{NAME}@champion")
-    assert (here.rule, here.decisions) == (there.rule, there.decisions)
+    assert (here.proposer, here.thresholds) == (there.proposer, there.thresholds)
     assert facts["last_bar_seen"] == known["last_bar_seen"]
 
 
@@ -90,18 +90,18 @@ def test_changed_weights_are_refused_with_both_digests(home: Home, smoke_copy: H
 def test_a_changed_threshold_is_refused_though_the_weights_are_whole(home: Home, smoke_copy: Home):
     path = find_champion(smoke_copy, None).folder / "config.json"
     config = json.loads(path.read_text())
-    config["decisions"]["expansion_threshold"] = 0.0
+    config["thresholds"]["expansion_threshold"] = 0.0
     path.write_text(json.dumps(config))
     assert "config.json of annotator must describe the model, but it was changed" in refused(home, smoke_copy)
-    del config[OWN_DIGEST]  # it is written again, as if it were right
-    publish_record(path, config)
+    del config[OWN_SHA256]  # it is written again, as if it were right
+    write_checksummed(path, config)
     assert "but model.sha256 is " in refused(home, smoke_copy)
 
 
 def test_a_model_of_other_features_is_refused(home: Home, smoke_copy: Home):
     path = find_champion(smoke_copy, None).folder / "config.json"
-    config = read_record(path, "must be whole", "Train it again.")
-    publish_record(path, config | {"features": [*config["features"], "moon_phase"]})
+    config = read_checksummed(path, "must be whole", "Train it again.")
+    write_checksummed(path, config | {"features": [*config["features"], "moon_phase"]})
     assert "they differ in moon_phase. Import from a backup of that home" in refused(home, smoke_copy)
 
 

@@ -11,14 +11,14 @@ from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.windows.spans import SpanMeasures, Spans
-from moola_pipeline_tests.made_bars import Market, made_market
+from moola_pipeline_tests.made_bars import InstrumentData, made_market
 
 torch.set_num_threads(1)
 RULE = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DistillStep:
     """Windows of one split with what the rule says of them, and the rows to learn from."""
 
     windows: LabeledWindows
@@ -27,30 +27,30 @@ class Lesson:
     rows: Examples
 
 
-def lesson(market: Market, windows: LabeledWindows) -> Lesson:
+def lesson(market: InstrumentData, windows: LabeledWindows) -> DistillStep:
     measures = market.bars.measure_spans(windows.bar0)
     proposals = propose(measures, RULE)
-    return Lesson(windows, measures, proposals, make_examples(windows, proposals))
+    return DistillStep(windows, measures, proposals, make_examples(windows, proposals))
 
 
 @pytest.fixture(scope="session")
-def market() -> Market:
+def market() -> InstrumentData:
     """60 windows: 0-35 to train on, 36-47 to validate on, the rest for nobody."""
     return made_market(20)
 
 
 @pytest.fixture(scope="session")
-def train(market: Market) -> Lesson:
+def train(market: InstrumentData) -> DistillStep:
     return lesson(market, market.windows.select(np.arange(36)))
 
 
 @pytest.fixture(scope="session")
-def validation(market: Market) -> Lesson:
+def validation(market: InstrumentData) -> DistillStep:
     return lesson(market, market.windows.select(np.arange(36, 48)))
 
 
 @pytest.fixture(scope="session")
-def encoder(market: Market) -> Encoder:
+def encoder(market: InstrumentData) -> Encoder:
     """As pretraining leaves it, without having learned anything."""
     made = Encoder(8)
     initialize(made, 0)

@@ -12,12 +12,12 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import encode_span, view_rows
-from moola_pipeline_tests.made_bars import Market
-from moola_pipeline_tests.training.conftest import Lesson
+from moola_pipeline_tests.made_bars import InstrumentData
+from moola_pipeline_tests.training.conftest import DistillStep
 
 
 @pytest.fixture
-def source(market: Market) -> MarketArrays:
+def source(market: InstrumentData) -> MarketArrays:
     return market.bars
 
 
@@ -28,7 +28,7 @@ def one_batch(
     return batch
 
 
-def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: MarketArrays, train: Lesson):
+def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: MarketArrays, train: DistillStep):
     chosen = np.array([3, 1, 1, 9, 4])
     made = list(batches(source, train.rows, chosen, 2, "cpu"))
 
@@ -37,7 +37,7 @@ def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: MarketArray
 
 
 def test_features_are_those_of_the_feature_table_turned_where_the_row_points_down(
-    source: MarketArrays, train: Lesson
+    source: MarketArrays, train: DistillStep
 ):
     chosen = list(range(len(train.rows.kind)))
     features = one_batch(source, train.rows, chosen).features.numpy()
@@ -48,7 +48,7 @@ def test_features_are_those_of_the_feature_table_turned_where_the_row_points_dow
     assert train.rows.down.any() and not train.rows.down.all()
 
 
-def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: Lesson):
+def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: DistillStep):
     chosen = [7, 2, 7]
     batch = one_batch(source, train.rows, chosen)
     spans = train.rows.spans
@@ -77,7 +77,9 @@ def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: Lesson
     assert batch.known.type.tolist() == np.flatnonzero(spans.type[at] >= 0).tolist()
 
 
-def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(source: MarketArrays, train: Lesson):
+def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(
+    source: MarketArrays, train: DistillStep
+):
     augmentation = Augmentation(0.03, 0.2, np.random.default_rng(0))
     plain = one_batch(source, train.rows, [0, 5])
     first = one_batch(source, train.rows, [0, 5], augmentation)
@@ -93,7 +95,7 @@ def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(source: Ma
     assert np.array_equal(plain.bar0, first.bar0)
 
 
-def test_augmented_rows_stay_near_their_originals(source: MarketArrays, train: Lesson):
+def test_augmented_rows_stay_near_their_originals(source: MarketArrays, train: DistillStep):
     chosen = list(range(len(train.rows.kind)))
     augmentation = Augmentation(0.03, 0.2, np.random.default_rng(0))
     plain = one_batch(source, train.rows, chosen).features.numpy().reshape(-1)
@@ -102,7 +104,7 @@ def test_augmented_rows_stay_near_their_originals(source: MarketArrays, train: L
     assert 0.8 < np.corrcoef(plain, changed)[0, 1] < 0.9999
 
 
-def test_no_noise_gives_the_feature_table(source: MarketArrays, train: Lesson):
+def test_no_noise_gives_the_feature_table(source: MarketArrays, train: DistillStep):
     still = one_batch(source, train.rows, [0, 5], Augmentation(0, 0, np.random.default_rng(0)))
 
     assert still.features.numpy() == pytest.approx(
@@ -110,7 +112,7 @@ def test_no_noise_gives_the_feature_table(source: MarketArrays, train: Lesson):
     )
 
 
-def test_each_kind_is_drawn_alike_when_balanced(train: Lesson):
+def test_each_kind_is_drawn_alike_when_balanced(train: DistillStep):
     kind = train.rows.kind
     weights = sampling_weights(train.rows, balanced=True)
 
@@ -155,7 +157,7 @@ def test_expected_priors_worked_by_hand():
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_expected_priors_are_the_shares_in_batches_that_are_drawn(
-    source: MarketArrays, train: Lesson, balanced: bool
+    source: MarketArrays, train: DistillStep, balanced: bool
 ):
     weights = sampling_weights(train.rows, balanced)
     generator = torch.Generator().manual_seed(0)

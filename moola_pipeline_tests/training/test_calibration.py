@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from moola_pipeline.training.thresholds import LEAST_SCALE, STRENGTH, toward_identity
+from moola_pipeline.training.thresholds import MIN_SCALE, STRENGTH, calibrate_near_identity
 
 
 def drawn(n: int, scale: float, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -16,7 +16,9 @@ def drawn(n: int, scale: float, shift: float, seed: int = 0) -> tuple[np.ndarray
 
 def test_two_answers_worked_by_hand():
     # logits 0 and 0, one answer of each kind: nothing to learn, so nothing moves
-    assert toward_identity(np.zeros(2), np.array([True, False])) == pytest.approx((1.0, 0.0), abs=1e-9)
+    assert calibrate_near_identity(np.zeros(2), np.array([True, False])) == pytest.approx(
+        (1.0, 0.0), abs=1e-9
+    )
 
 
 def test_it_is_the_minimum_of_the_penalized_log_loss():
@@ -28,11 +30,11 @@ def test_it_is_the_minimum_of_the_penalized_log_loss():
         return float(loss + STRENGTH * ((fitted[0] - 1) ** 2 + fitted[1] ** 2))
 
     expected = minimize(penalized, [1.0, 0.0], tol=1e-12).x
-    assert toward_identity(logits, positive) == pytest.approx(tuple(expected), abs=1e-4)
+    assert calibrate_near_identity(logits, positive) == pytest.approx(tuple(expected), abs=1e-4)
 
 
 def test_few_labels_move_little_and_many_move_all_the_way():
-    few, many = (toward_identity(*drawn(n, 1.8, -1.0)) for n in (30, 100_000))
+    few, many = (calibrate_near_identity(*drawn(n, 1.8, -1.0)) for n in (30, 100_000))
 
     assert abs(few[0] - 1) < 0.5 and -0.7 < few[1] < 0
     assert many == pytest.approx((1.8, -1.0), abs=0.05)
@@ -40,18 +42,18 @@ def test_few_labels_move_little_and_many_move_all_the_way():
 
 @pytest.mark.parametrize("answer", [True, False])
 def test_one_class_alone_changes_nothing(answer: bool):
-    assert toward_identity(np.linspace(-1, 1, 9), np.full(9, answer)) == (1.0, 0.0)
+    assert calibrate_near_identity(np.linspace(-1, 1, 9), np.full(9, answer)) == (1.0, 0.0)
 
 
 def test_answers_are_never_turned_around():
     logits, positive = drawn(2000, -2.0, 0.5)
-    scale, shift = toward_identity(logits, positive)
+    scale, shift = calibrate_near_identity(logits, positive)
 
-    assert scale == LEAST_SCALE
+    assert scale == MIN_SCALE
     assert np.mean(1 / (1 + np.exp(-(scale * logits + shift)))) == pytest.approx(positive.mean(), abs=0.01)
 
 
 def test_logits_far_from_zero_do_not_overflow():
-    scale, shift = toward_identity(np.array([-500.0, 500.0, 400.0]), np.array([False, True, False]))
+    scale, shift = calibrate_near_identity(np.array([-500.0, 500.0, 400.0]), np.array([False, True, False]))
 
     assert np.isfinite([scale, shift]).all() and scale > 0

@@ -20,14 +20,14 @@ from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline_tests.made_bars import Market
-from moola_pipeline_tests.training.conftest import RULE, Lesson
+from moola_pipeline_tests.made_bars import InstrumentData
+from moola_pipeline_tests.training.conftest import RULE, DistillStep
 
 SETTINGS = FinetuneSettings(
     head_units=8,
-    taught_epochs=3,
-    taught_batch_windows=8,
-    taught_learning_rate=1e-2,
+    distill_epochs=3,
+    distill_batch_windows=8,
+    distill_learning_rate=1e-2,
     epochs=4,
     batch_windows=16,
     frozen_epochs=1,
@@ -141,7 +141,7 @@ def test_a_digest_sees_values_shapes_and_types():
 
 
 @pytest.fixture(scope="module")
-def lessons(market: Market, train: Lesson) -> PseudoLabels:
+def pseudo_labels(market: InstrumentData, train: DistillStep) -> PseudoLabels:
     return make_pseudo_labels(market.bars, train.windows, RULE, 60)
 
 
@@ -149,9 +149,14 @@ class Training:
     """Fine-tuning on the made market, killed after so many epochs."""
 
     def __init__(
-        self, market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
+        self,
+        market: InstrumentData,
+        encoder: Encoder,
+        train: DistillStep,
+        validation: DistillStep,
+        pseudo_labels: PseudoLabels,
     ):
-        self.market, self.encoder, self.lessons = market, encoder, lessons
+        self.market, self.encoder, self.pseudo_labels = market, encoder, pseudo_labels
         self.train, self.validation = train.rows, validation.rows
 
     def __call__(
@@ -159,10 +164,12 @@ class Training:
         folder: Path | None,
         kill_after: int | None = None,
         settings: FinetuneSettings = SETTINGS,
-        lessons: bool = True,
+        pseudo_labels: bool = True,
     ) -> FinetuneResult:
         told = []
-        rows = FinetuneRows(self.market.bars, self.train, self.validation, self.lessons if lessons else None)
+        rows = FinetuneRows(
+            self.market.bars, self.train, self.validation, self.pseudo_labels if pseudo_labels else None
+        )
 
         def on_epoch(entry: dict[str, float]) -> None:
             told.append(entry)
@@ -181,9 +188,13 @@ class Training:
 
 @pytest.fixture(scope="module")
 def training(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
+    market: InstrumentData,
+    encoder: Encoder,
+    train: DistillStep,
+    validation: DistillStep,
+    pseudo_labels: PseudoLabels,
 ) -> Training:
-    return Training(market, encoder, train, validation, lessons)
+    return Training(market, encoder, train, validation, pseudo_labels)
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +234,12 @@ def test_epochs_that_were_done_are_told_and_not_done_again(
 
 def test_what_stopped_early_stays_stopped(training: Training, tmp_path: Path):
     hasty = SETTINGS.model_copy(update={"epochs": 40, "patience": 2, "learning_rate": 0.5})
-    whole = training(None, settings=hasty, lessons=False)
+    whole = training(None, settings=hasty, pseudo_labels=False)
     assert len(whole.history) < 40
     with pytest.raises(Killed):
-        training(tmp_path, len(whole.history) - 1, hasty, lessons=False)
+        training(tmp_path, len(whole.history) - 1, hasty, pseudo_labels=False)
     for _ in range(2):
-        resumed = training(tmp_path, settings=hasty, lessons=False)
+        resumed = training(tmp_path, settings=hasty, pseudo_labels=False)
         assert len(resumed.history) == len(whole.history)
         assert digest(resumed.classifier) == digest(whole.classifier)
 
@@ -255,7 +266,7 @@ def test_removed_checkpoints_leave_no_folder(training: Training, tmp_path: Path)
     training(folder)
     assert {path.name for path in folder.iterdir()} == {
         "seed-0.labels.checkpoint",
-        "seed-0.lessons.checkpoint",
+        "seed-0.pseudo_labels.checkpoint",
     }
     Checkpoints(folder, "made").remove()
 
@@ -263,7 +274,7 @@ def test_removed_checkpoints_leave_no_folder(training: Training, tmp_path: Path)
 
 
 def pretrained(
-    market: Market,
+    market: InstrumentData,
     folder: Path | None,
     kill_after: int | None = None,
     settings: PretrainSettings = PRETRAINING,
@@ -281,7 +292,9 @@ def pretrained(
 
 
 @pytest.mark.parametrize("kill_after", [1, 3, 4])
-def test_pretraining_goes_on_to_the_same_encoder_and_errors(market: Market, tmp_path: Path, kill_after: int):
+def test_pretraining_goes_on_to_the_same_encoder_and_errors(
+    market: InstrumentData, tmp_path: Path, kill_after: int
+):
     whole = pretrained(market, None)
     with pytest.raises(Killed):
         pretrained(market, tmp_path, kill_after)

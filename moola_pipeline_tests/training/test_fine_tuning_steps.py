@@ -17,7 +17,7 @@ from moola_pipeline_tests.training.waits import Waits
 
 SOURCE = made_bars(60)
 SETTINGS = FinetuneSettings(
-    taught_epochs=1, taught_batch_windows=4, epochs=1, frozen_epochs=0, batch_windows=4, head_units=4
+    distill_epochs=1, distill_batch_windows=4, epochs=1, frozen_epochs=0, batch_windows=4, head_units=4
 )
 WAYS = [taught_for, labeled_for]
 

@@ -20,8 +20,8 @@ from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.losses import TASKS, losses
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline_tests.made_bars import Market, with_prices
-from moola_pipeline_tests.training.conftest import Lesson, lesson
+from moola_pipeline_tests.made_bars import InstrumentData, with_prices
+from moola_pipeline_tests.training.conftest import DistillStep, lesson
 
 SMALL = FinetuneSettings(
     head_units=8, epochs=3, batch_windows=16, frozen_epochs=1, learning_rate=1e-2, encoder_learning_rate=1e-2
@@ -35,7 +35,7 @@ def small_with(**changes: object) -> FinetuneSettings:
 class Trainer:
     """Fine-tunes on the made market, with anything replaced."""
 
-    def __init__(self, market: Market, encoder: Encoder, train: Lesson, validation: Lesson):
+    def __init__(self, market: InstrumentData, encoder: Encoder, train: DistillStep, validation: DistillStep):
         self.market, self.encoder = market, encoder
         self.train, self.validation = train.rows, validation.rows
 
@@ -49,7 +49,7 @@ class Trainer:
 
 
 @pytest.fixture(scope="module")
-def trainer(market: Market, encoder: Encoder, train: Lesson, validation: Lesson) -> Trainer:
+def trainer(market: InstrumentData, encoder: Encoder, train: DistillStep, validation: DistillStep) -> Trainer:
     return Trainer(market, encoder, train, validation)
 
 
@@ -65,15 +65,15 @@ def weights_of(network: torch.nn.Module) -> np.ndarray:
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
     """Copies of the classifier as it is judged at the end of each epoch."""
     seen: list[Classifier] = []
-    judge = best_epoch.judge
+    evaluate = best_epoch.evaluate
 
-    def judged(classifier: Classifier, *arguments):
+    def evaluated(classifier: Classifier, *arguments):
         copied = Classifier(Encoder(8), classifier.head_units, 0.0)
         copied.load_state_dict(classifier.state_dict())
         seen.append(copied.eval())
-        return judge(classifier, *arguments)
+        return evaluate(classifier, *arguments)
 
-    monkeypatch.setattr(best_epoch, "judge", judged)
+    monkeypatch.setattr(best_epoch, "evaluate", evaluated)
     return seen
 
 
@@ -93,7 +93,11 @@ def test_the_encoder_changes_only_after_the_unfreeze_epoch(
 
 
 def test_the_heads_learn_from_the_first_epoch(
-    trainer: Trainer, market: Market, train: Lesson, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer,
+    market: InstrumentData,
+    train: DistillStep,
+    encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     seen = watch(monkeypatch)
     trainer(small_with(frozen_epochs=9))
@@ -114,7 +118,7 @@ def test_the_encoder_that_was_given_is_copied(trainer: Trainer, encoder: Encoder
 
 
 @pytest.fixture(scope="module")
-def lopsided(market: Market) -> Examples:
+def lopsided(market: InstrumentData) -> Examples:
     """Rows of every window with a consolidation or with nothing, and of three with a retracement."""
     spans = market.windows.spans
     retracements = np.unique(spans.window[spans.type == 1])
@@ -124,7 +128,7 @@ def lopsided(market: Market) -> Examples:
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_before_training_the_mean_probability_is_the_prior_of_the_drawn_batches(
-    market: Market, encoder: Encoder, lopsided: Examples, balanced: bool
+    market: InstrumentData, encoder: Encoder, lopsided: Examples, balanced: bool
 ):
     settings = small_with(balanced=balanced)
     classifier = finetuning._new_classifier(
@@ -158,7 +162,9 @@ def test_the_prior_is_that_of_the_drawing_and_not_of_the_labels(lopsided: Exampl
     assert drawn["type"] > plain["type"] + 0.1
 
 
-def test_two_passes_in_training_mode_differ(market: Market, train: Lesson, result: FinetuneResult):
+def test_two_passes_in_training_mode_differ(
+    market: InstrumentData, train: DistillStep, result: FinetuneResult
+):
     source = market.bars
     (batch,) = batches(source, train.rows, np.arange(8), 8, "cpu")
     result.classifier.train()
@@ -171,7 +177,7 @@ def test_two_passes_in_training_mode_differ(market: Market, train: Lesson, resul
 
 
 def test_every_row_that_is_learned_from_is_augmented(
-    trainer: Trainer, market: Market, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, market: InstrumentData, monkeypatch: pytest.MonkeyPatch
 ):
     given: list[Augmentation | None] = []
     make = finetuning.batches
@@ -268,7 +274,9 @@ def test_the_validation_loss_is_that_of_all_spans_whatever_the_batch(
         assert entry["val_loss"] == pytest.approx(sum(parts))
 
 
-def test_bars_of_windows_in_no_split_have_no_part(trainer: Trainer, market: Market, result: FinetuneResult):
+def test_bars_of_windows_in_no_split_have_no_part(
+    trainer: Trainer, market: InstrumentData, result: FinetuneResult
+):
     # 36 training and 12 validation windows lie in the first 16 segments; the rest would be for the test.
     later = np.flatnonzero(market.bars.segment >= 16)
     bars = with_prices(market.bars, later, np.random.default_rng(0))
@@ -372,7 +380,7 @@ def test_tasks_that_weigh_alike_keep_their_weights(trainer: Trainer):
     assert sum(alike[f"share_{task}"] for task in TASKS) == pytest.approx(1)
 
 
-def test_a_network_that_may_not_see_the_proxy_does_not(trainer: Trainer, market: Market):
+def test_a_network_that_may_not_see_the_proxy_does_not(trainer: Trainer, market: InstrumentData):
     blind = trainer(small_with(expansion_proxy=False)).classifier
     features = torch.from_numpy(market.bars.features[100:225])[None]
     changed = features.clone()
@@ -423,14 +431,14 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
     assert ", ".join(map(str, stop.value.rows)) in str(stop.value)
 
 
-def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer, market: Market):
+def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer, market: InstrumentData):
     values = market.bars.features.copy()  # rows that are learned from are computed from prices
     values[trainer.validation.bar0[0]] = np.nan
     with pytest.raises(FloatingPointError, match="the loss must be finite, got nan"):
         trainer(market=replace(market.bars, features=values))
 
 
-def test_one_type_alone_is_refused(trainer: Trainer, train: Lesson):
+def test_one_type_alone_is_refused(trainer: Trainer, train: DistillStep):
     spans = train.windows.spans
     alike = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
     rows = make_examples(alike, train.proposals)
@@ -449,7 +457,7 @@ def test_less_than_a_batch_is_refused_with_the_way_out(trainer: Trainer):
     )
 
 
-def test_validation_without_an_expansion_is_refused(trainer: Trainer, validation: Lesson):
+def test_validation_without_an_expansion_is_refused(trainer: Trainer, validation: DistillStep):
     empty = validation.windows._replace(spans=validation.windows.spans.select(slice(0)))
     rows = make_examples(empty, validation.proposals)
     with pytest.raises(ValueError, match="validation rows must hold a labeled expansion, got none"):
@@ -461,7 +469,7 @@ def learned(trainer: Trainer) -> FinetuneResult:
     return trainer(small_with(epochs=30, dropout=0.2, patience=30))
 
 
-def test_planted_types_and_surges_are_learned(learned: FinetuneResult, validation: Lesson):
+def test_planted_types_and_surges_are_learned(learned: FinetuneResult, validation: DistillStep):
     best = learned.history[learned.best_epoch]
     share = np.mean(validation.windows.spans.type)
     chance = -(share * np.log(share) + (1 - share) * np.log(1 - share))
@@ -470,7 +478,9 @@ def test_planted_types_and_surges_are_learned(learned: FinetuneResult, validatio
     assert best["val_expansion"] < 0.5 * learned.history[0]["val_expansion"]
 
 
-def test_types_without_a_reason_are_not_learned(trainer: Trainer, train: Lesson, validation: Lesson):
+def test_types_without_a_reason_are_not_learned(
+    trainer: Trainer, train: DistillStep, validation: DistillStep
+):
     rng = np.random.default_rng(5)
     rows = []
     for part in (train, validation):
@@ -483,7 +493,7 @@ def test_types_without_a_reason_are_not_learned(trainer: Trainer, train: Lesson,
 
 
 def test_predictions_move_with_the_bars_when_the_window_is_shifted(
-    learned: FinetuneResult, market: Market, validation: Lesson
+    learned: FinetuneResult, market: InstrumentData, validation: DistillStep
 ):
     spans = validation.windows.spans.pointed()
     bar0 = validation.windows.bar0

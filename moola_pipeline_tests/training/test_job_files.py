@@ -8,26 +8,28 @@ import pytest
 from moola_pipeline.errors import BadInput, LossNotFinite
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.job_files import (
-    Fault,
-    Task,
-    Terms,
-    faults_in,
-    give_back,
-    given_back,
-    hand_over,
-    taken_over,
+    PretrainTask,
+    WorkerError,
+    WorkerSettings,
+    read_result,
+    read_task,
+    worker_errors,
+    write_result,
+    write_task,
 )
 from moola_pipeline.training.pretrain import pretrain
-from moola_pipeline.training.torchrun import place_of
+from moola_pipeline.training.torchrun import job_file
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.training.test_pretrain import SOURCE, WINDOWS, small_with, weights_of
 
-TERMS = Terms(device="cpu", tf32=False, threads=1, processes=2)
+TERMS = WorkerSettings(device="cpu", tf32=False, threads=1, processes=2)
 
 
-def handed(folder: Path, windows: np.ndarray = WINDOWS, checkpoints: Checkpoints | None = None) -> Task:
-    hand_over(Task(SOURCE, windows, small_with(epochs=1), TERMS, checkpoints), folder)
-    return taken_over(folder)
+def handed(
+    folder: Path, windows: np.ndarray = WINDOWS, checkpoints: Checkpoints | None = None
+) -> PretrainTask:
+    write_task(PretrainTask(SOURCE, windows, small_with(epochs=1), TERMS, checkpoints), folder)
+    return read_task(folder)
 
 
 def test_a_task_comes_over_and_gives_the_same_weights(tmp_path: Path):
@@ -57,8 +59,8 @@ def test_tables_stay_on_disk_where_processes_share_them(tmp_path: Path):
 
 def test_a_result_comes_back(tmp_path: Path):
     made = pretrain(SOURCE, WINDOWS, small_with(epochs=2))
-    give_back(made, tmp_path)
-    got = given_back(tmp_path)
+    write_result(made, tmp_path)
+    got = read_result(tmp_path)
 
     assert np.array_equal(weights_of(got), weights_of(made)) and not got.encoder.training
     assert (got.errors, got.history) == (made.errors, made.history)
@@ -67,8 +69,8 @@ def test_a_result_comes_back(tmp_path: Path):
 
 def test_every_file_is_hidden_and_temporary_by_its_name(tmp_path: Path):
     handed(tmp_path)
-    give_back(pretrain(SOURCE, WINDOWS, small_with(epochs=1)), tmp_path)
-    Fault("KeyError", "x").leave(tmp_path, 0)
+    write_result(pretrain(SOURCE, WINDOWS, small_with(epochs=1)), tmp_path)
+    WorkerError("KeyError", "x").leave(tmp_path, 0)
 
     assert {path.name[0] + path.suffix for path in tmp_path.iterdir()} == {"..tmp"}
 
@@ -79,8 +81,8 @@ def test_faults_come_back_by_the_number_of_the_process(tmp_path: Path):
         (2, LossNotFinite.in_windows(float("inf"), [5, 7])),
         (0, BadInput("no")),
     ):
-        Fault.of(raised).leave(tmp_path, rank)
-    found = faults_in(tmp_path)
+        WorkerError.of(raised).leave(tmp_path, rank)
+    found = worker_errors(tmp_path)
 
     assert list(found) == [0, 2, 10]
     assert str(found[0].as_ours()) == "no" and isinstance(found[0].as_ours(), BadInput)
@@ -91,7 +93,7 @@ def test_faults_come_back_by_the_number_of_the_process(tmp_path: Path):
 
 def test_nothing_is_handed_over_by_pickle(tmp_path: Path):
     handed(tmp_path)
-    with place_of(tmp_path, "atr").open("wb") as stream:
+    with job_file(tmp_path, "atr").open("wb") as stream:
         np.save(stream, np.array([{}], object), allow_pickle=True)
     with pytest.raises(ValueError, match="Python objects"):
-        taken_over(tmp_path)
+        read_task(tmp_path)

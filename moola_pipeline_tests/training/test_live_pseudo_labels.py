@@ -8,15 +8,15 @@ import pytest
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import OnsetCandidates, read_live
-from moola_pipeline.training.live_thresholds import alarm_f1, fit_live_decisions, fit_thresholds
+from moola_pipeline.training.live_thresholds import alarm_f1, fit_delay_thresholds, fit_live_thresholds
 from moola_pipeline.training.pseudo_labels import PseudoLabels, claims, fit_min_net, make_pseudo_labels
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS, WINDOW_BARS
-from moola_pipeline_tests.made_bars import Market, with_prices
-from moola_pipeline_tests.training.conftest import RULE, Lesson
-from moola_pipeline_tests.training.test_distillation import taught
+from moola_pipeline_tests.made_bars import InstrumentData, with_prices
+from moola_pipeline_tests.training.conftest import RULE, DistillStep
+from moola_pipeline_tests.training.test_distillation import distilled
 
 
 def made(source: MarketArrays, windows: LabeledWindows, n_live: int = 400) -> PseudoLabels:
@@ -24,14 +24,14 @@ def made(source: MarketArrays, windows: LabeledWindows, n_live: int = 400) -> Ps
 
 
 @pytest.fixture(scope="module")
-def lessons(market: Market, train: Lesson) -> PseudoLabels:
+def pseudo_labels(market: InstrumentData, train: DistillStep) -> PseudoLabels:
     return made(market.bars, train.windows)
 
 
 @pytest.fixture(scope="module")
-def live(lessons: PseudoLabels) -> PseudoLabels:
-    assert lessons.live is not None
-    return lessons.live
+def live(pseudo_labels: PseudoLabels) -> PseudoLabels:
+    assert pseudo_labels.live is not None
+    return pseudo_labels.live
 
 
 def one_window(onset: int, direction: int = 1) -> LabeledWindows:
@@ -60,7 +60,9 @@ def test_a_claim_is_right_within_two_bars_and_in_the_same_direction(onset: int, 
     assert claims(spans, np.array([1]), np.array([onset]), np.array([direction]))[0] <= 0
 
 
-def test_the_least_move_is_what_nearly_every_label_shows_by_its_third_bar(market: Market, train: Lesson):
+def test_the_least_move_is_what_nearly_every_label_shows_by_its_third_bar(
+    market: InstrumentData, train: DistillStep
+):
     spans, source = train.windows.spans, market.bars
     onset = train.windows.bar0[spans.window] + spans.start
     moved = np.abs(source.prices[onset + 2, 3] - source.prices[onset, 0]) / source.atr[onset - 1]
@@ -69,12 +71,14 @@ def test_the_least_move_is_what_nearly_every_label_shows_by_its_third_bar(market
     assert least > 0.1
 
 
-def test_the_least_move_is_never_less_than_a_tenth_of_an_atr(market: Market, train: Lesson):
+def test_the_least_move_is_never_less_than_a_tenth_of_an_atr(market: InstrumentData, train: DistillStep):
     source = market.bars
     assert fit_min_net(replace(source, atr=source.atr * 1000), train.windows) == 0.1
 
 
-def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(live: PseudoLabels, train: Lesson):
+def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(
+    live: PseudoLabels, train: DistillStep
+):
     assert len(live.bar0) == 400
     assert (live.spans.end == LIVE_BARS - 1).all()
     assert live.bar0.max() + LIVE_BARS <= train.windows.bar0.max() + WINDOW_BARS
@@ -82,7 +86,7 @@ def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(live:
 
 
 def test_bars_after_the_last_training_window_change_no_live_lesson(
-    market: Market, train: Lesson, live: PseudoLabels
+    market: InstrumentData, train: DistillStep, live: PseudoLabels
 ):
     later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
@@ -92,31 +96,41 @@ def test_bars_after_the_last_training_window_change_no_live_lesson(
     assert np.array_equal(again.inputs, live.inputs)
 
 
-def test_live_lessons_change_no_other(market: Market, train: Lesson, lessons: PseudoLabels):
+def test_live_lessons_change_no_other(
+    market: InstrumentData, train: DistillStep, pseudo_labels: PseudoLabels
+):
     alone = made(market.bars, train.windows, 0)
     assert alone.live is None
-    assert np.array_equal(alone.expansion, lessons.expansion)
-    assert np.array_equal(alone.bar0, lessons.bar0)
+    assert np.array_equal(alone.expansion, pseudo_labels.expansion)
+    assert np.array_equal(alone.bar0, pseudo_labels.bar0)
 
 
 def test_the_network_takes_the_live_answers_over_and_finds_planted_beginnings(
-    market: Market, encoder: Encoder, train: Lesson, validation: Lesson, lessons: PseudoLabels
+    market: InstrumentData,
+    encoder: Encoder,
+    train: DistillStep,
+    validation: DistillStep,
+    pseudo_labels: PseudoLabels,
 ):
-    network = taught(market, encoder, train, validation, lessons, taught_epochs=12).classifier
-    live = lessons.live
+    network = distilled(market, encoder, train, validation, pseudo_labels, distill_epochs=12).classifier
+    live = pseudo_labels.live
     assert live is not None
     said = read_live(network, market.bars, live.bar0, 0.5)
-    assert np.corrcoef(said.begun, live.expansion)[0, 1] > 0.6
+    assert np.corrcoef(said.onset, live.expansion)[0, 1] > 0.6
 
     source, windows = market.bars, validation.windows
-    decisions = fit_live_decisions(network, source, windows, 0.5)
-    assert tuple(decisions.thresholds) == WAITS
+    thresholds = fit_live_thresholds(network, source, windows, 0.5)
+    assert tuple(thresholds.thresholds) == WAITS
     bar0, series = live_windows_of(market.bars.segment, windows.bar0)
-    begun = read_live(network, market.bars, bar0, 0.5)
-    window = series[begun.window]
+    candidates = read_live(network, market.bars, bar0, 0.5)
+    window = series[candidates.window]
     f1 = [
         alarm_f1(
-            windows, begun, window, _alarms(begun, window, decisions.thresholds[wait], decisions, wait), wait
+            windows,
+            candidates,
+            window,
+            _alarms(candidates, window, thresholds.thresholds[wait], thresholds, wait),
+            wait,
         )
         for wait in (0, 10)
     ]
@@ -124,11 +138,13 @@ def test_the_network_takes_the_live_answers_over_and_finds_planted_beginnings(
     assert f1[1] > f1[0]
 
 
-def _alarms(begun, window, threshold, decisions, wait):
+def _alarms(candidates, window, threshold, thresholds, wait):
     from moola_pipeline.models.expansion_model import sigmoid
-    from moola_pipeline.models.live import raised
+    from moola_pipeline.models.live import raised_alarms
 
-    return raised(begun, window, sigmoid(decisions.scale * begun.begun + decisions.shift), threshold, wait)
+    return raised_alarms(
+        candidates, window, sigmoid(thresholds.scale * candidates.onset + thresholds.shift), threshold, wait
+    )
 
 
 def moves(*rows: tuple[int, int, int]) -> OnsetCandidates:
@@ -139,17 +155,17 @@ def moves(*rows: tuple[int, int, int]) -> OnsetCandidates:
 
 
 def test_the_score_of_alarms_worked_by_hand():
-    begun, window = moves((51, 50, 1), (53, 53, 1), (40, 38, -1), (80, 78, 1)), np.zeros(4, np.int64)
-    assert alarm_f1(one_window(50), begun, window, np.array([0]), 1) == 1
-    assert alarm_f1(one_window(50), begun, window, np.array([0]), 0) == 0
-    assert alarm_f1(one_window(50), begun, window, np.array([0, 2]), 1) == pytest.approx(2 / 3)
-    assert alarm_f1(one_window(50), begun, window, np.array([0, 3]), 1) == 1
-    assert alarm_f1(one_window(50), begun, window, np.array([0, 1]), 3) == pytest.approx(2 / 3)
-    assert alarm_f1(one_window(50, -1), begun, window, np.array([0]), 1) == 0
+    candidates, window = moves((51, 50, 1), (53, 53, 1), (40, 38, -1), (80, 78, 1)), np.zeros(4, np.int64)
+    assert alarm_f1(one_window(50), candidates, window, np.array([0]), 1) == 1
+    assert alarm_f1(one_window(50), candidates, window, np.array([0]), 0) == 0
+    assert alarm_f1(one_window(50), candidates, window, np.array([0, 2]), 1) == pytest.approx(2 / 3)
+    assert alarm_f1(one_window(50), candidates, window, np.array([0, 3]), 1) == 1
+    assert alarm_f1(one_window(50), candidates, window, np.array([0, 1]), 3) == pytest.approx(2 / 3)
+    assert alarm_f1(one_window(50, -1), candidates, window, np.array([0]), 1) == 0
 
 
 def test_the_threshold_lets_the_right_alarm_through_and_not_the_false_one():
-    begun, window = moves((40, 39, 1), (51, 50, 1), (70, 69, 1)), np.zeros(3, np.int64)
-    thresholds = fit_thresholds(one_window(50), begun, window, np.array([0.3, 0.8, 0.6]))
+    candidates, window = moves((40, 39, 1), (51, 50, 1), (70, 69, 1)), np.zeros(3, np.int64)
+    thresholds = fit_delay_thresholds(one_window(50), candidates, window, np.array([0.3, 0.8, 0.6]))
     assert 0.6 < thresholds[1] <= 0.8
     assert 0.6 < thresholds[10] <= 0.8

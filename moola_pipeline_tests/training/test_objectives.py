@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.objectives.contrastive import LARGEST_SHIFT, TwoViews
+from moola_pipeline.training.objectives.contrastive import MAX_SHIFT, Contrastive
 from moola_pipeline.training.objectives.next_leg import LEG_NAMES, NextLeg, leg_targets
-from moola_pipeline.training.objectives.objective import before_states
+from moola_pipeline.training.objectives.objective import states_before
 from moola_pipeline.training.objectives.span_structure import SPANS_A_WINDOW, SpanStructure
 from moola_pipeline.training.pretrain import OBJECTIVES, PretrainResult, pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
@@ -152,20 +152,20 @@ def test_spans_are_asked_for_what_is_measured_of_them():
 
 
 def test_both_views_hold_the_same_bar_and_stay_in_segment_and_period():
-    objective, _ = made(TwoViews, "two_views", end_row=2000)
+    objective, _ = made(Contrastive, "contrastive", end_row=2000)
     bar0 = TRAIN[TRAIN + WINDOW_BARS <= 2000]
     batch = objective.draw(bar0, np.random.default_rng(2))
     behind = bar0 + batch.onset[0]
     other = behind - batch.onset[1]
 
-    assert (np.abs(other - bar0) <= LARGEST_SHIFT).all() and (other != bar0).any()
+    assert (np.abs(other - bar0) <= MAX_SHIFT).all() and (other != bar0).any()
     assert (other + WINDOW_BARS <= 2000).all()
     assert not straddling(other, BARS.segment).any()
 
 
 def test_states_before_a_span_are_those_of_its_eve_and_the_mean_of_45():
     states = torch.arange(2 * 125 * 2, dtype=torch.float64).reshape(2, 125, 2)
-    read = before_states(states, torch.tensor([0, 1]), torch.tensor([60, 10]))
+    read = states_before(states, torch.tensor([0, 1]), torch.tensor([60, 10]))
 
     assert torch.equal(read[0, :2], states[0, 59])
     assert torch.allclose(read[0, 2:], states[0, 15:60].mean(dim=0))

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from moola_pipeline.training.parallel import all_side_by_side, halt_point, n_workers, side_by_side
+from moola_pipeline.training.parallel import all_in_parallel, check_halt, n_workers, run_in_parallel
 
 
 def named(threads: str = "training-") -> list[threading.Thread]:
@@ -19,13 +19,13 @@ def test_results_come_in_the_order_of_the_works(workers: int):
         time.sleep(0.01 * (3 - number))
         return number
 
-    assert all_side_by_side([partial(work, number) for number in range(4)], workers) == [0, 1, 2, 3]
+    assert all_in_parallel([partial(work, number) for number in range(4)], workers) == [0, 1, 2, 3]
     assert named() == []
 
 
 def test_two_works_are_at_work_at_once():
     meeting = threading.Barrier(2, timeout=20)
-    all_side_by_side([meeting.wait, meeting.wait], workers=2)
+    all_in_parallel([meeting.wait, meeting.wait], workers=2)
 
 
 def test_never_more_are_at_work_than_workers():
@@ -40,13 +40,13 @@ def test_never_more_are_at_work_than_workers():
         with counting:
             at_work -= 1
 
-    all_side_by_side([work] * 6, workers=2)
+    all_in_parallel([work] * 6, workers=2)
     assert most == 2
 
 
 def test_one_worker_makes_each_when_it_is_asked_for_and_in_the_asking_thread():
     made = []
-    with side_by_side([partial(made.append, number) for number in range(3)], 1) as promised:
+    with run_in_parallel([partial(made.append, number) for number in range(3)], 1) as promised:
         assert made == []
         promised[2].result()
         promised[0].result()
@@ -62,43 +62,43 @@ def test_the_first_fault_is_raised_and_ends_the_others_at_their_next_step():
 
     def endless() -> None:
         while True:
-            halt_point()
+            check_halt()
             steps.append(1)
             time.sleep(0.001)
 
     for works in ([broken, endless], [endless, broken]):
         with pytest.raises(ArithmeticError, match="a loss is not finite"):
-            all_side_by_side(works, workers=2)
+            all_in_parallel(works, workers=2)
         assert named() == []
 
 
 def test_an_interruption_of_the_block_ends_what_nobody_waits_for_any_more():
     def endless() -> None:
         while True:
-            halt_point()
+            check_halt()
             time.sleep(0.001)
 
-    with pytest.raises(KeyboardInterrupt), side_by_side([endless, endless, endless], 2):
+    with pytest.raises(KeyboardInterrupt), run_in_parallel([endless, endless, endless], 2):
         raise KeyboardInterrupt
     assert named() == []
 
 
 def test_a_work_may_have_works_of_its_own_and_is_halted_in_them():
-    inner = partial(all_side_by_side, [lambda: 1, lambda: 2], 1)
-    assert all_side_by_side([inner, inner], 2) == [[1, 2], [1, 2]]
+    inner = partial(all_in_parallel, [lambda: 1, lambda: 2], 1)
+    assert all_in_parallel([inner, inner], 2) == [[1, 2], [1, 2]]
 
     def endless() -> None:
         while True:
-            halt_point()
+            check_halt()
             time.sleep(0.001)
 
-    with pytest.raises(KeyboardInterrupt), side_by_side([partial(all_side_by_side, [endless], 1)] * 2, 2):
+    with pytest.raises(KeyboardInterrupt), run_in_parallel([partial(all_in_parallel, [endless], 1)] * 2, 2):
         raise KeyboardInterrupt
     assert named() == []
 
 
 def test_outside_such_works_nothing_halts():
-    halt_point()
+    check_halt()
 
 
 def test_a_gpu_trains_one_at_a_time_unless_told_otherwise():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from moola_pipeline.training.prefetch import MOST_MAKERS, made_in_order, n_makers, prefetched
+from moola_pipeline.training.prefetch import MAX_MAKERS, map_in_order, n_makers, prefetched
 
 
 def _running() -> int:
@@ -91,7 +91,7 @@ def test_several_makers_keep_the_order_and_leave_choosing_as_it_is(makers: int):
         time.sleep(0.01 * drawn[0])
         return drawn * 2
 
-    got = list(prefetched(made_in_order(_drawn(rng, 30), slowest_first, makers)))
+    got = list(prefetched(map_in_order(_drawn(rng, 30), slowest_first, makers)))
     np.testing.assert_array_equal(got, [2 * drawn for drawn in _drawn(plain, 30)])
     assert rng.bit_generator.state == plain.bit_generator.state
     assert _running() == 0
@@ -104,7 +104,7 @@ def test_makers_work_at_the_same_time():
         meeting.wait()
         return number
 
-    assert list(made_in_order(range(4), make, 2)) == [0, 1, 2, 3]
+    assert list(map_in_order(range(4), make, 2)) == [0, 1, 2, 3]
 
 
 def test_a_fault_of_a_maker_is_raised_in_its_place():
@@ -113,7 +113,7 @@ def test_a_fault_of_a_maker_is_raised_in_its_place():
             raise FloatingPointError("window 7")
         return number
 
-    taken = prefetched(made_in_order(range(100), make, 3))
+    taken = prefetched(map_in_order(range(100), make, 3))
     assert [next(taken), next(taken)] == [0, 1]
     with pytest.raises(FloatingPointError, match="window 7"):
         next(taken)
@@ -121,7 +121,7 @@ def test_a_fault_of_a_maker_is_raised_in_its_place():
 
 
 def test_a_loop_left_early_leaves_no_maker():
-    taken = prefetched(made_in_order(range(1000), lambda number: number, 3), 2)
+    taken = prefetched(map_in_order(range(1000), lambda number: number, 3), 2)
     assert next(taken) == 0
     taken.close()  # pyright: ignore[reportAttributeAccessIssue] - a generator
     assert _running() == 0
@@ -134,4 +134,4 @@ def test_makers_leave_each_process_a_core_to_learn_on(
     monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, makers: int
 ):
     monkeypatch.setattr("moola_pipeline.training.prefetch.n_cores", lambda: cores)
-    assert n_makers(processes) == makers <= MOST_MAKERS
+    assert n_makers(processes) == makers <= MAX_MAKERS

@@ -12,7 +12,7 @@ from moola_pipeline.models.encoder import Encoder, RidgeDecoder, initialize
 from moola_pipeline.training import pretrain as pretraining
 from moola_pipeline.training.objectives import hidden_blocks as hiding
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks, hide
-from moola_pipeline.training.objectives.objective import Standard
+from moola_pipeline.training.objectives.objective import Standardizer
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import hidden_blocks
@@ -34,7 +34,7 @@ def drawn(
     rng = np.random.default_rng(seed)
     objective = HiddenBlocks.__new__(HiddenBlocks)
     objective.market, objective.settings = source, settings
-    objective.standard = Standard.of(encoder)
+    objective.standardizer = Standardizer.of(encoder)
     return objective.draw(bar0, rng)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.training.objectives.hidden_blocks import HiddenAsked, HiddenBlocks
-from moola_pipeline.training.objectives.objective import Dropping, Shown, dropped
+from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks, HiddenTensors
+from moola_pipeline.training.objectives.objective import BatchShare, StateDropout, apply_dropout
 from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
-from moola_pipeline.training.pretraining_loop import drawn_batches, shown_batches, train_epoch
+from moola_pipeline.training.pretraining_loop import batches_in_order, prefetched_batches, train_epoch
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline_tests.training.test_pretrain import SMALL, SOURCE, WINDOWS, small_with, weights_of
 from moola_pipeline_tests.training.waits import Waits
@@ -24,10 +24,10 @@ def epoch_of(name: ObjectiveName, n_batches: int, **changes: object) -> Waits:
     objective = OBJECTIVES[name](SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # as on a GPU
-    dropping = Dropping(0.1, torch.Generator().manual_seed(0))
-    shown = list(drawn_batches(objective, WINDOWS[: 8 * n_batches], 8, rng))
+    dropout = StateDropout(0.1, torch.Generator().manual_seed(0))
+    shown = list(batches_in_order(objective, WINDOWS[: 8 * n_batches], 8, rng))
     with Waits() as waits:
-        train_epoch(encoder, objective, optimizer, shown, dropping)
+        train_epoch(encoder, objective, optimizer, shown, dropout)
     return waits
 
 
@@ -42,10 +42,10 @@ def test_no_step_makes_a_gpu_and_its_host_wait(name: ObjectiveName, recomputed: 
 def test_a_mask_in_the_loss_is_noticed(monkeypatch: pytest.MonkeyPatch):
     """The fault planted: hidden bars picked by a mask, whose True a device has to count first."""
 
-    def error(self: HiddenBlocks, encoder: Any, asked: HiddenAsked, dropping: Any = None) -> torch.Tensor:
-        states = encoder(asked.visible, asked.hidden)[asked.hidden]
-        guess = self.decoder(dropped(states, dropping), asked.inputs)
-        return torch.nn.functional.mse_loss(guess, asked.targets)
+    def error(self: HiddenBlocks, encoder: Any, tensors: HiddenTensors, dropout: Any = None) -> torch.Tensor:
+        states = encoder(tensors.visible, tensors.hidden)[tensors.hidden]
+        guess = self.decoder(apply_dropout(states, dropout), tensors.inputs)
+        return torch.nn.functional.mse_loss(guess, tensors.targets)
 
     monkeypatch.setattr(HiddenBlocks, "error", error)
     assert epoch_of("hidden_blocks", 3).found["index by a mask"] >= 3
@@ -71,15 +71,15 @@ def test_no_step_sends_anything_to_the_device(monkeypatch: pytest.MonkeyPatch):
     objective = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    shown = list(drawn_batches(objective, WINDOWS[:32], 16, rng))
+    shown = list(batches_in_order(objective, WINDOWS[:32], 16, rng))
 
     def refused(*_: object) -> None:
         raise AssertionError("an array was turned into a tensor inside the step")
 
     for name in ("from_numpy", "as_tensor"):
         monkeypatch.setattr(torch, name, refused)
-    dropping = Dropping(0.1, torch.Generator().manual_seed(0))
-    assert train_epoch(encoder, objective, optimizer, shown, dropping) > 0
+    dropout = StateDropout(0.1, torch.Generator().manual_seed(0))
+    assert train_epoch(encoder, objective, optimizer, shown, dropout) > 0
 
 
 @pytest.mark.parametrize("makers", [1, 3])
@@ -94,15 +94,15 @@ def test_batches_made_ahead_are_those_of_a_plain_loop(
         SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0), len(SOURCE.features)
     )
 
-    def drawn(way: Any) -> Iterator[Shown]:
+    def drawn(way: Any) -> Iterator[BatchShare]:
         return way(objective, WINDOWS[:40], 16, np.random.default_rng(5))
 
-    plain, ahead = list(drawn(drawn_batches)), list(drawn(shown_batches))
+    plain, ahead = list(drawn(batches_in_order)), list(drawn(prefetched_batches))
     assert len(plain) == len(ahead) == 3
     for one, other in zip(plain, ahead, strict=True):
         assert np.array_equal(one.bar0, other.bar0) and (one.own, one.total) == (other.own, other.total)
-        assert one.asked is not None and other.asked is not None
-        assert all(torch.equal(a, b) for a, b in zip(one.asked, other.asked, strict=True))
+        assert one.tensors is not None and other.tensors is not None
+        assert all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
@@ -129,8 +129,8 @@ def test_states_are_recomputed_only_if_asked_for(monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_dropped_of_a_share_is_what_is_dropped_of_it_in_the_whole():
     states = torch.ones(10, 4)
-    whole = dropped(states, Dropping(0.5, torch.Generator().manual_seed(0)))
-    own = dropped(states[3:7], Dropping(0.5, torch.Generator().manual_seed(0), slice(3, 7), 10))
+    whole = apply_dropout(states, StateDropout(0.5, torch.Generator().manual_seed(0)))
+    own = apply_dropout(states[3:7], StateDropout(0.5, torch.Generator().manual_seed(0), slice(3, 7), 10))
 
     assert torch.equal(own, whole[3:7])
     assert set(whole.flatten().tolist()) == {0.0, 2.0}

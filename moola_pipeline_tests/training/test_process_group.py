@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.training.objectives.objective import Dropping, Objective, some_of
+from moola_pipeline.training.objectives.objective import Objective, StateDropout, subset_of
 from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
 from moola_pipeline.training.pretraining_loop import _own_loss, made
-from moola_pipeline.training.process_group import ALONE, Team
+from moola_pipeline.training.process_group import SINGLE_PROCESS, ProcessGroup
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import made_bars
@@ -24,25 +24,25 @@ def settings_of(name: ObjectiveName) -> PretrainSettings:
 
 
 def test_seven_windows_shared_by_three_worked_by_hand():
-    assert [Team(rank, 3).share(7) for rank in range(3)] == [slice(0, 2), slice(2, 4), slice(4, 7)]
-    assert [Team(rank, 3).share(2) for rank in range(3)] == [slice(0, 0), slice(0, 1), slice(1, 2)]
+    assert [ProcessGroup(rank, 3).share(7) for rank in range(3)] == [slice(0, 2), slice(2, 4), slice(4, 7)]
+    assert [ProcessGroup(rank, 3).share(2) for rank in range(3)] == [slice(0, 0), slice(0, 1), slice(1, 2)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("n", [0, 1, 5, 64])
 def test_shares_follow_one_another_and_differ_by_one_at_most(size: int, n: int):
-    shares = [Team(rank, size).share(n) for rank in range(size)]
+    shares = [ProcessGroup(rank, size).share(n) for rank in range(size)]
     lengths = [share.stop - share.start for share in shares]
 
     assert [i for share in shares for i in range(n)[share]] == list(range(n))
     assert max(lengths) - min(lengths) <= 1
-    assert sum(Team(rank, size).takes(n) for rank in range(size)) == 1
+    assert sum(ProcessGroup(rank, size).owns(n) for rank in range(size)) == 1
 
 
 def test_one_process_alone_leads_and_sums_nothing():
     values = torch.ones(3)
 
-    assert ALONE.leads and ALONE.summed(values) is values
+    assert SINGLE_PROCESS.is_main and SINGLE_PROCESS.all_reduce(values) is values
 
 
 def objective_of(name: ObjectiveName) -> tuple[Objective, torch.nn.Module]:
@@ -58,13 +58,13 @@ def objective_of(name: ObjectiveName) -> tuple[Objective, torch.nn.Module]:
 
 
 def told_by(
-    team: Team, objective: Objective, network: torch.nn.Module, n: int
+    group: ProcessGroup, objective: Objective, network: torch.nn.Module, n: int
 ) -> tuple[float, list[torch.Tensor]]:
     """What one process finds of the loss of a batch of n windows, and of its gradient."""
     network.zero_grad(set_to_none=True)
     chosen = objective.choose(WINDOWS[:n], np.random.default_rng(7))
-    dropping = Dropping(0.3, torch.Generator().manual_seed(3))
-    loss = _own_loss(network["encoder"], objective, made(objective, chosen, team), dropping)  # pyright: ignore
+    dropout = StateDropout(0.3, torch.Generator().manual_seed(3))
+    loss = _own_loss(network["encoder"], objective, made(objective, chosen, group), dropout)  # pyright: ignore
     if loss.requires_grad:
         loss.backward()
     return float(loss.detach()), [
@@ -76,9 +76,9 @@ def told_by(
 @pytest.mark.parametrize(("size", "n"), [(2, 16), (3, 16), (5, 3)])
 def test_what_the_processes_find_adds_up_to_what_one_finds(name: ObjectiveName, size: int, n: int):
     objective, network = objective_of(name)
-    whole, gradient = told_by(ALONE, objective, network, n)
+    whole, gradient = told_by(SINGLE_PROCESS, objective, network, n)
     parts, gradients = zip(
-        *(told_by(Team(rank, size), objective, network, n) for rank in range(size)), strict=True
+        *(told_by(ProcessGroup(rank, size), objective, network, n) for rank in range(size)), strict=True
     )
 
     assert whole > 0
@@ -91,11 +91,11 @@ def test_what_the_processes_find_adds_up_to_what_one_finds(name: ObjectiveName, 
 def test_a_process_without_a_share_draws_as_many_numbers_as_the_others(name: ObjectiveName):
     objective, network = objective_of(name)
     after = []
-    for team in (ALONE, *(Team(rank, 5) for rank in range(5))):
+    for group in (SINGLE_PROCESS, *(ProcessGroup(rank, 5) for rank in range(5))):
         chosen = objective.choose(WINDOWS[:3], np.random.default_rng(7))
-        dropping = Dropping(0.3, torch.Generator().manual_seed(3))
-        _own_loss(network["encoder"], objective, made(objective, chosen, team), dropping)  # pyright: ignore
-        after.append(float(torch.rand(1, generator=dropping.generator)))
+        dropout = StateDropout(0.3, torch.Generator().manual_seed(3))
+        _own_loss(network["encoder"], objective, made(objective, chosen, group), dropout)  # pyright: ignore
+        after.append(float(torch.rand(1, generator=dropout.generator)))
     assert len(set(after)) == 1
 
 
@@ -103,33 +103,33 @@ def test_a_process_without_a_share_draws_as_many_numbers_as_the_others(name: Obj
 def test_making_some_of_the_windows_that_were_chosen_makes_what_the_whole_holds_of_them(name: ObjectiveName):
     objective, _ = objective_of(name)
     chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
-    whole = objective.asked(objective.make(chosen))
-    half = objective.asked(objective.make(some_of(chosen, slice(0, 5))))
+    whole = objective.tensors(objective.make(chosen))
+    half = objective.tensors(objective.make(subset_of(chosen, slice(0, 5))))
 
     assert len(half[0]) == 5
     for part, all_of_it in zip(half, whole, strict=True):
         assert torch.equal(part, all_of_it[: len(part)])
-    assert objective.n_answers(some_of(chosen, slice(0, 5))) < objective.n_answers(chosen)
+    assert objective.n_targets(subset_of(chosen, slice(0, 5))) < objective.n_targets(chosen)
 
 
 def test_making_draws_nothing():
-    objective, _ = objective_of("two_views")
+    objective, _ = objective_of("contrastive")
     chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
-    one, other = (objective.asked(objective.make(chosen)) for _ in range(2))
+    one, other = (objective.tensors(objective.make(chosen)) for _ in range(2))
 
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_an_objective_that_tells_windows_from_one_another_is_trained_in_one_process():
     with pytest.raises(BadInput) as refusal:
-        pretrain(SOURCE, WINDOWS, settings_of("two_views"), team=Team(0, 2))
+        pretrain(SOURCE, WINDOWS, settings_of("contrastive"), group=ProcessGroup(0, 2))
 
     assert str(refusal.value) == (
-        "two_views tells each window from all others of its batch, so it is trained in one process, got 2. "
+        "contrastive tells each window from all others of its batch, so it is trained in one process, got 2. "
         "Set processes to 1, or choose another objective."
     )
 
 
 def test_more_processes_than_windows_in_a_batch_are_refused():
     with pytest.raises(BadInput, match="batch_windows must be at least one for each of 17 processes, got 16"):
-        pretrain(SOURCE, WINDOWS, settings_of("hidden_blocks"), team=Team(0, 17))
+        pretrain(SOURCE, WINDOWS, settings_of("hidden_blocks"), group=ProcessGroup(0, 17))

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from moola_pipeline.models.span_proposer import ORDERINGS, SpanProposer, propose
 from moola_pipeline.training.proposer_fit import f_beta, fit_proposer, matches, push_proposer
 from moola_pipeline.windows.spans import SpanMeasures, Spans
-from moola_pipeline_tests.training.conftest import Lesson
+from moola_pipeline_tests.training.conftest import DistillStep
 
 Span = tuple[int, int, int]
 QUICK = settings(deadline=None, derandomize=True, max_examples=150)
@@ -106,11 +106,11 @@ def test_no_proposals_score_0():
     assert f_beta(none, labels_of((0, 40, 44)), 1.0) == 0
 
 
-def test_planted_surges_are_recovered(train: Lesson, validation: Lesson):
-    rule = fit_proposer(train.measures, train.windows.spans)
+def test_planted_surges_are_recovered(train: DistillStep, validation: DistillStep):
+    proposer = fit_proposer(train.measures, train.windows.spans)
 
-    assert f_beta(propose(train.measures, rule), train.windows.spans, 1.0) > 0.95
-    unseen = propose(validation.measures, rule)
+    assert f_beta(propose(train.measures, proposer), train.windows.spans, 1.0) > 0.95
+    unseen = propose(validation.measures, proposer)
     assert f_beta(unseen, validation.windows.spans, 1.0) > 0.9
     found = matches(unseen, validation.windows.spans)
     labeled = validation.windows.spans
@@ -119,7 +119,7 @@ def test_planted_surges_are_recovered(train: Lesson, validation: Lesson):
     assert np.abs(unseen.start[hit] - labeled.start[found[hit]]).mean() < 1
 
 
-def test_surges_that_nobody_labeled_are_not_learned(train: Lesson):
+def test_surges_that_nobody_labeled_are_not_learned(train: DistillStep):
     spans = train.windows.spans
     rng = np.random.default_rng(0)
     start = rng.integers(30, 75, len(spans.start))
@@ -130,27 +130,27 @@ def test_surges_that_nobody_labeled_are_not_learned(train: Lesson):
     assert f_beta(propose(train.measures, fit_proposer(train.measures, chance)), chance, 1.0) < 0.5
 
 
-def test_the_fitted_rule_beats_nearly_every_random_one(train: Lesson):
+def test_the_fitted_rule_beats_nearly_every_random_one(train: DistillStep):
     spans = train.windows.spans
     fitted = f_beta(propose(train.measures, fit_proposer(train.measures, spans)), spans, 1.0)
     rng = np.random.default_rng(0)
     scores = []
     for _ in range(200):
         shortest = int(rng.integers(1, 8))
-        rule = SpanProposer(
+        proposer = SpanProposer(
             min_net_atr=rng.uniform(0.5, 8),
             min_efficiency=rng.uniform(0, 1),
             min_length=shortest,
             max_length=int(rng.integers(max(shortest, 6), 21)),
             ordering=ORDERINGS[rng.integers(4)],
         )
-        scores.append(f_beta(propose(train.measures, rule), spans, 1.0))
+        scores.append(f_beta(propose(train.measures, proposer), spans, 1.0))
 
     assert np.mean(np.array(scores) > fitted) < 0.1
     assert np.median(scores) < 0.9
 
 
-def test_a_rule_that_proposes_finds_at_least_what_a_rule_that_stands_alone_finds(train: Lesson):
+def test_a_rule_that_proposes_finds_at_least_what_a_rule_that_stands_alone_finds(train: DistillStep):
     spans = train.windows.spans
     factor = np.random.default_rng(0).uniform(0.3, 1.7, (len(train.windows.bar0), 1, 1))
     shaken = SpanMeasures(train.measures.net_atr * factor.astype(np.float32), train.measures.efficiency)
@@ -161,43 +161,46 @@ def test_a_rule_that_proposes_finds_at_least_what_a_rule_that_stands_alone_finds
     assert len(proposing.window) > len(alone.window)
 
 
-def shaken(lesson: Lesson, seed: int) -> SpanMeasures:
+def shaken(lesson: DistillStep, seed: int) -> SpanMeasures:
     """Measures under which the labels are no longer told apart without fault."""
     factor = np.random.default_rng(seed).uniform(0.2, 1.8, (len(lesson.windows.bar0), 1, 1))
     return SpanMeasures(lesson.measures.net_atr * factor.astype(np.float32), lesson.measures.efficiency)
 
 
 def test_a_pushed_rule_is_no_worse_than_a_fitted_one_and_no_random_search_of_equal_budget_beats_it(
-    train: Lesson, monkeypatch: pytest.MonkeyPatch
+    train: DistillStep, monkeypatch: pytest.MonkeyPatch
 ):
     spans, measures, tried = train.windows.spans, shaken(train, 0), []
 
-    def counted(measures: SpanMeasures, rule: SpanProposer) -> Spans:
-        tried.append(rule)
-        return propose(measures, rule)
+    def counted(measures: SpanMeasures, proposer: SpanProposer) -> Spans:
+        tried.append(proposer)
+        return propose(measures, proposer)
 
     monkeypatch.setattr("moola_pipeline.training.proposer_fit.propose", counted)
     pushed = push_proposer(measures, spans)
     budget = len(tried)
-    scores = [f_beta(propose(measures, rule), spans, 1.0) for rule in (pushed, fit_proposer(measures, spans))]
+    scores = [
+        f_beta(propose(measures, proposer), spans, 1.0)
+        for proposer in (pushed, fit_proposer(measures, spans))
+    ]
     assert scores[0] >= scores[1]
     assert 0.3 < scores[0] < 1
     rng = np.random.default_rng(1)
     by_chance = []
     for _ in range(budget):
         shortest, longest = sorted(rng.integers(1, 21, 2).tolist())
-        rule = SpanProposer(
+        proposer = SpanProposer(
             min_net_atr=rng.uniform(0.5, 8),
             min_efficiency=rng.uniform(0, 1),
             min_length=shortest,
             max_length=longest,
             ordering=ORDERINGS[rng.integers(4)],
         )
-        by_chance.append(f_beta(propose(measures, rule), spans, 1.0))
+        by_chance.append(f_beta(propose(measures, proposer), spans, 1.0))
     assert scores[0] >= max(by_chance)
 
 
-def test_no_single_change_makes_a_pushed_rule_better(train: Lesson):
+def test_no_single_change_makes_a_pushed_rule_better(train: DistillStep):
     spans, measures = train.windows.spans, shaken(train, 2)
     pushed = push_proposer(measures, spans)
     reached = f_beta(propose(measures, pushed), spans, 1.0)
@@ -206,13 +209,13 @@ def test_no_single_change_makes_a_pushed_rule_better(train: Lesson):
         assert f_beta(propose(measures, pushed.model_copy(update=change)), spans, 1.0) <= reached
 
 
-def test_the_same_windows_give_the_same_rule(train: Lesson):
+def test_the_same_windows_give_the_same_rule(train: DistillStep):
     assert fit_proposer(train.measures, train.windows.spans) == fit_proposer(
         train.measures, train.windows.spans
     )
 
 
-def test_no_expansion_to_fit_on_is_refused(train: Lesson):
+def test_no_expansion_to_fit_on_is_refused(train: DistillStep):
     none = train.windows.spans.select(slice(0))
     with pytest.raises(ValueError, match="labeled must hold at least one expansion, got none"):
         fit_proposer(train.measures, none)

@@ -6,7 +6,7 @@ import pytest
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.span_inference import SpanLogits
-from moola_pipeline.training.thresholds import fit_decisions, moved
+from moola_pipeline.training.thresholds import fit_thresholds, refined_spans
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import encode_span
 
@@ -49,19 +49,19 @@ def case() -> tuple[LabeledWindows, Spans, SpanLogits, SpanLogits]:
 
 
 def test_calibration_finds_the_temperature_and_bias_behind_the_answers(case):
-    decisions = fit_decisions(*case)
+    thresholds = fit_thresholds(*case)
 
-    assert decisions.expansion_scale == pytest.approx(0.5, abs=0.06)
-    assert decisions.expansion_shift == pytest.approx(-0.4, abs=0.1)
-    assert decisions.retracement_scale == pytest.approx(0.8, abs=0.08)
-    assert decisions.retracement_shift == pytest.approx(0.6, abs=0.1)
+    assert thresholds.expansion_scale == pytest.approx(0.5, abs=0.06)
+    assert thresholds.expansion_shift == pytest.approx(-0.4, abs=0.1)
+    assert thresholds.retracement_scale == pytest.approx(0.8, abs=0.08)
+    assert thresholds.retracement_shift == pytest.approx(0.6, abs=0.1)
 
 
 def test_calibration_fitted_on_one_half_improves_the_other(case):
     windows, proposals, said, labeled = case
     half = np.arange(2000)
     first = windows_of(windows.spans.start[half], windows.spans.type[half])
-    decisions = fit_decisions(
+    thresholds = fit_thresholds(
         first,
         proposals.select(half),
         SpanLogits(*(part[half] for part in said)),
@@ -73,9 +73,9 @@ def test_calibration_fitted_on_one_half_improves_the_other(case):
         return float(-np.mean(np.log(np.where(truth == 1, probability, 1 - probability))))
 
     logits = labeled.retracement[2000:]
-    calibrated = sigmoid(decisions.retracement_scale * logits + decisions.retracement_shift)
+    calibrated = sigmoid(thresholds.retracement_scale * logits + thresholds.retracement_shift)
     assert log_loss(calibrated) < log_loss(sigmoid(logits)) - 0.01
-    assert decisions != fit_decisions(*case)
+    assert thresholds != fit_thresholds(*case)
 
 
 def test_the_threshold_with_the_best_f1_worked_by_hand():
@@ -86,10 +86,10 @@ def test_the_threshold_with_the_best_f1_worked_by_hand():
     said = reading_of(logits, np.zeros(6), proposals.start, proposals.end)
     labeled = reading_of(np.zeros(5), np.zeros(5), windows.spans.start, windows.spans.end)
 
-    decisions = fit_decisions(windows, proposals, said, labeled)
+    thresholds = fit_thresholds(windows, proposals, said, labeled)
 
-    probability = sigmoid(decisions.expansion_scale * logits + decisions.expansion_shift)
-    assert (probability >= decisions.expansion_threshold).tolist() == [True] * 4 + [False] * 2
+    probability = sigmoid(thresholds.expansion_scale * logits + thresholds.expansion_shift)
+    assert (probability >= thresholds.expansion_threshold).tolist() == [True] * 4 + [False] * 2
 
 
 @pytest.mark.parametrize("pointer_is_better", [True, False])
@@ -103,15 +103,15 @@ def test_the_pointer_replaces_the_rule_only_where_it_does_better(pointer_is_bett
     said = reading_of(logits, np.zeros(n), pointed, pointed + 4)
     labeled = reading_of(logits, logits, windows.spans.start, windows.spans.end)
 
-    assert fit_decisions(windows, proposals, said, labeled).refine is pointer_is_better
+    assert fit_thresholds(windows, proposals, said, labeled).refine is pointer_is_better
 
 
 def test_moved_proposals_have_the_spans_of_the_pointer():
     proposals = proposals_of(np.array([0, 1]), np.array([40, 50]))
     said = reading_of(np.zeros(2), np.zeros(2), np.array([41, 49]), np.array([47, 60]))
 
-    assert moved(proposals, said, refine=False) is proposals
-    refined = moved(proposals, said, refine=True)
+    assert refined_spans(proposals, said, refine=False) is proposals
+    refined = refined_spans(proposals, said, refine=True)
     assert (refined.start.tolist(), refined.end.tolist()) == ([41, 49], [47, 60])
     assert np.array_equal(refined.direction, proposals.direction)
 
@@ -123,17 +123,17 @@ def test_proposals_where_nobody_looked_have_no_part_in_calibration(case):
     loud = reading_of(np.full(500, 9.0), np.zeros(500), outside.start, outside.end)
     heard = SpanLogits(*(np.concatenate(pair) for pair in zip(said, loud, strict=True)))
 
-    expected, decisions = fit_decisions(*case), fit_decisions(windows, both, heard, labeled)
-    assert decisions.expansion_scale == expected.expansion_scale
-    assert decisions.expansion_shift == expected.expansion_shift
+    expected, thresholds = fit_thresholds(*case), fit_thresholds(windows, both, heard, labeled)
+    assert thresholds.expansion_scale == expected.expansion_scale
+    assert thresholds.expansion_shift == expected.expansion_shift
 
 
 def test_types_are_told_apart_where_training_weighed_them_alike(case):
     windows, _, _, labeled = case
-    decisions = fit_decisions(*case)
+    thresholds = fit_thresholds(*case)
 
-    probability = sigmoid(decisions.retracement_scale * labeled.retracement + decisions.retracement_shift)
-    told = probability >= decisions.retracement_threshold
+    probability = sigmoid(thresholds.retracement_scale * labeled.retracement + thresholds.retracement_shift)
+    told = probability >= thresholds.retracement_threshold
     assert np.array_equal(told, labeled.retracement >= 0)
     assert 0.5 < np.mean(told == windows.spans.type) < 1
 
@@ -143,11 +143,11 @@ def test_one_class_alone_leaves_logits_as_they_are():
     proposals = proposals_of(np.arange(6), np.full(6, 40))
     said = reading_of(np.arange(6.0), np.zeros(6), proposals.start, proposals.end)
 
-    decisions = fit_decisions(windows, proposals, said, said)
+    thresholds = fit_thresholds(windows, proposals, said, said)
 
-    assert (decisions.expansion_scale, decisions.expansion_shift) == (1, 0)
-    assert (decisions.retracement_scale, decisions.retracement_shift) == (1, 0)
-    assert decisions.retracement_threshold == 0.5
+    assert (thresholds.expansion_scale, thresholds.expansion_shift) == (1, 0)
+    assert (thresholds.retracement_scale, thresholds.retracement_shift) == (1, 0)
+    assert thresholds.retracement_threshold == 0.5
 
 
 def test_answers_are_never_turned_around():
@@ -159,10 +159,10 @@ def test_answers_are_never_turned_around():
     proposals = proposals_of(np.arange(400), np.full(400, 40))
     said = reading_of(logits, logits, proposals.start, proposals.end)
 
-    decisions = fit_decisions(windows, proposals, said, said)
+    thresholds = fit_thresholds(windows, proposals, said, said)
 
-    probability = sigmoid(decisions.retracement_scale * logits + decisions.retracement_shift)
-    assert decisions.retracement_scale > 0
+    probability = sigmoid(thresholds.retracement_scale * logits + thresholds.retracement_shift)
+    assert thresholds.retracement_scale > 0
     assert probability.mean() == pytest.approx(kind.mean(), abs=0.01)
 
 
@@ -172,7 +172,7 @@ def test_no_proposals_give_decisions_all_the_same():
     nothing = SpanLogits(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0))
     labeled = reading_of(np.zeros(4), np.array([-1.0, 1, -1, 1]), windows.spans.start, windows.spans.end)
 
-    decisions = fit_decisions(windows, none, nothing, labeled)
+    thresholds = fit_thresholds(windows, none, nothing, labeled)
 
-    assert decisions.expansion_threshold == 0.5
-    assert decisions.refine is False
+    assert thresholds.expansion_threshold == 0.5
+    assert thresholds.refine is False

@@ -14,7 +14,7 @@ SESSION_MEMORY, SESSION_SPREAD = 0.93, 0.45
 MINUTE_MEMORY, MINUTE_SPREAD = 0.991, 0.33
 BAR_SPREAD = 0.16
 """Log volatility: AR(1) over sessions, AR(1) over minutes, and a share of each bar's own."""
-NEWS_RATE, LEAST_NEWS, NEWS_TAIL = 0.0017, 4.25, 3.0
+NEWS_RATE, MIN_NEWS, NEWS_TAIL = 0.0017, 4.25, 3.0
 """Share of bars struck by news, its least size, and the exponent of its tail, which is that of
 returns: Gopikrishnan, Plerou, Amaral, Meyer and Stanley (1999), Physical Review E 60(5). Sizes are
 volatilities of an ordinary minute: news strikes as hard at night, where it stands out more."""
@@ -27,7 +27,7 @@ ANNOUNCEMENTS = (
 08:30, the greatest on prices and jobs; the central bank at 14:00; earnings after the close."""
 ANNOUNCEMENT_SPREAD = 0.6
 """Standard deviation of the log size of scheduled news."""
-GREATEST_NEWS = 120.0
+MAX_NEWS = 120.0
 NEWS_MEMORY = 0.68
 """What is left of the size of news a bar later."""
 REVERSAL = 0.045
@@ -63,14 +63,14 @@ def volatility(minutes: pd.DatetimeIndex, session_number: np.ndarray, rng: np.ra
     minute_of_day = _minute_of_day(minutes)
     of_the_session = np.exp(by_session)[session_number]
     usual = of_the_session * np.exp(_profile_by_minute()[minute_of_day] + by_minute + by_bar)
-    news = np.minimum(of_the_session * _news(minute_of_day, rng), GREATEST_NEWS)
+    news = np.minimum(of_the_session * _news(minute_of_day, rng), MAX_NEWS)
     return MEDIAN_VOLATILITY * np.hypot(usual, _fading(news, NEWS_MEMORY))
 
 
 def _news(minute_of_day: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Size of the news that strikes each bar, (n_bars,); 0 on nearly all bars."""
     n_bars = len(minute_of_day)
-    sizes = LEAST_NEWS * (1 - rng.random(n_bars)) ** (-1 / NEWS_TAIL)
+    sizes = MIN_NEWS * (1 - rng.random(n_bars)) ** (-1 / NEWS_TAIL)
     news = np.where(rng.random(n_bars) < NEWS_RATE, sizes, 0.0)
     for time, sessions, median in ANNOUNCEMENTS:
         at = np.flatnonzero(minute_of_day == _minute(time))

@@ -11,14 +11,14 @@ from torch.nn import functional
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, initialize, states_of
-from moola_pipeline.training.objectives.objective import Dropping, Objective, before_states, dropped
+from moola_pipeline.training.objectives.objective import Objective, StateDropout, apply_dropout, states_before
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import Noise, disturbed, drawn_noise, repainted_features
 from moola_pipeline.windows.dense import straddling
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
 
-LARGEST_SHIFT = 20
+MAX_SHIFT = 20
 JITTER_ATR, WARP = 0.05, 0.2
 TEMPERATURE = 0.1
 
@@ -34,7 +34,7 @@ class ViewChoice(NamedTuple):
     jitter: np.ndarray
 
 
-class ViewAsked(NamedTuple):
+class ViewTensors(NamedTuple):
     """What the network reads of a `ViewBatch`: both views, (B, 125, F), and both onsets, (B,)."""
 
     features: Tensor
@@ -58,7 +58,7 @@ class ViewBatch:
     onset: tuple[np.ndarray, np.ndarray]
 
 
-class TwoViews(Objective[ViewChoice, ViewBatch, ViewAsked]):
+class Contrastive(Objective[ViewChoice, ViewBatch, ViewTensors]):
     """What stood before a bar, in a shifted window under jitter and warp, is to be known again.
 
     Source:
@@ -85,7 +85,7 @@ class TwoViews(Objective[ViewChoice, ViewBatch, ViewAsked]):
 
     def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> ViewChoice:
         """Draw a shift of each window where its segment has room, a stretch, a turn and the noise."""
-        shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, len(bar0))
+        shift = rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, len(bar0))
         other = bar0 + shift
         leaves = straddling(other, self.market.segment) | (other + WINDOW_BARS > self.end_row)
         other = np.where(leaves, bar0, other)
@@ -104,30 +104,30 @@ class TwoViews(Objective[ViewChoice, ViewBatch, ViewAsked]):
         onset = behind - bar0 + CONTEXT_BARS, behind - other + CONTEXT_BARS
         return ViewBatch(bar0, both, onset)
 
-    def asked(self, batch: ViewBatch) -> ViewAsked:
+    def tensors(self, batch: ViewBatch) -> ViewTensors:
         """What `error` reads of a batch."""
-        return ViewAsked(*map(torch.from_numpy, (*batch.features, *batch.onset)))
+        return ViewTensors(*map(torch.from_numpy, (*batch.features, *batch.onset)))
 
-    def error(self, encoder: Encoder, asked: ViewAsked, dropping: Dropping | None = None) -> Tensor:
+    def error(self, encoder: Encoder, tensors: ViewTensors, dropout: StateDropout | None = None) -> Tensor:
         """Cross-entropy of finding a stretch's other view among all of the batch, both ways."""
         seen = []
         for features, onset in (
-            (asked.features, asked.onset),
-            (asked.other_features, asked.other_onset),
+            (tensors.features, tensors.onset),
+            (tensors.other_features, tensors.other_onset),
         ):
             states = states_of(encoder, features, self.settings.gradient_checkpointing)
             row = torch.arange(len(states), device=states.device)
-            read = before_states(states, row, onset)
-            seen.append(functional.normalize(self.decoder(dropped(read, dropping)), dim=1))
+            read = states_before(states, row, onset)
+            seen.append(functional.normalize(self.decoder(apply_dropout(read, dropout)), dim=1))
         alike = seen[0] @ seen[1].T / TEMPERATURE  # (B, B)
         itself = torch.arange(len(alike), device=alike.device)
         return (functional.cross_entropy(alike, itself) + functional.cross_entropy(alike.T, itself)) / 2
 
-    def n_answers(self, chosen: ViewChoice) -> int:
+    def n_targets(self, chosen: ViewChoice) -> int:
         """Stretches."""
         return len(chosen.bar0)
 
-    def rival_errors(self, batches: Sequence[ViewBatch]) -> dict[str, float]:
+    def baseline_errors(self, batches: Sequence[ViewBatch]) -> dict[str, float]:
         """The cross-entropy of a guess that finds all stretches alike."""
         sizes = np.array([len(batch.bar0) for batch in batches])
         return {"chance": float(np.average(np.log(sizes), weights=sizes))}

@@ -17,7 +17,7 @@ from moola_pipeline.training.imputation import (
     imputation_errors,
     locate_hidden,
 )
-from moola_pipeline.training.objectives.objective import Dropping, Objective, Standard, dropped
+from moola_pipeline.training.objectives.objective import Objective, Standardizer, StateDropout, apply_dropout
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import bridge_hidden, hidden_blocks, repainted_features
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -34,7 +34,7 @@ class HiddenChoice(NamedTuple):
     turned: np.ndarray
 
 
-class HiddenAsked(NamedTuple):
+class HiddenTensors(NamedTuple):
     """What the network reads of a `HiddenBatch`.
 
     Attributes:
@@ -85,7 +85,7 @@ def hide(market: MarketArrays, bar0: np.ndarray, hidden: np.ndarray) -> tuple[np
     return repainted_features(market, bar0, views), gathered(market.features, bar0)
 
 
-class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenAsked]):
+class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
     """Blocks of bars are hidden; their features are to be told from the bars around them.
 
     The decoder starts as a ridge regression on what is visible, so all gain is the encoder's.
@@ -102,7 +102,7 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenAsked]):
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.market, self.settings, self.standard = market, settings, Standard.of(encoder)
+        self.market, self.settings, self.standardizer = market, settings, Standardizer.of(encoder)
         sample, size = rng.permutation(train)[:RIDGE_WINDOWS], settings.batch_windows
         parts = [self.draw(sample[i : i + size], rng) for i in range(0, len(sample), size)]
         inputs, targets = zip(*((batch.inputs, batch.targets) for batch in parts), strict=True)
@@ -124,32 +124,32 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenAsked]):
         visible, true = hide(self.market, bar0, hidden)
         visible[turned], true[turned] = mirrored(visible[turned]), mirrored(true[turned])
         where = locate_hidden(hidden)
-        seen = self.standard(visible)
-        targets = self.standard(true)[where.window, where.bar]
+        seen = self.standardizer(visible)
+        targets = self.standardizer(true)[where.window, where.bar]
         return HiddenBatch(bar0, visible, hidden, where, edge_inputs(seen, hidden, where), targets)
 
-    def asked(self, batch: HiddenBatch) -> HiddenAsked:
+    def tensors(self, batch: HiddenBatch) -> HiddenTensors:
         """What `error` reads of a batch."""
         place = batch.where.window * VIEW_BARS + batch.where.bar
         arrays = batch.visible, batch.hidden, place, batch.inputs, batch.targets
-        return HiddenAsked(*map(torch.from_numpy, arrays))
+        return HiddenTensors(*map(torch.from_numpy, arrays))
 
-    def error(self, encoder: Encoder, asked: HiddenAsked, dropping: Dropping | None = None) -> Tensor:
+    def error(self, encoder: Encoder, tensors: HiddenTensors, dropout: StateDropout | None = None) -> Tensor:
         """Mean squared error at hidden bars, in training variances."""
-        states = states_of(encoder, asked.visible, self.settings.gradient_checkpointing, asked.hidden)
-        states = states.flatten(0, 1).index_select(0, asked.place)  # (n_hidden, 2H)
-        guess = self.decoder(dropped(states, dropping), asked.inputs)
-        return torch.nn.functional.mse_loss(guess, asked.targets)
+        states = states_of(encoder, tensors.visible, self.settings.gradient_checkpointing, tensors.hidden)
+        states = states.flatten(0, 1).index_select(0, tensors.place)  # (n_hidden, 2H)
+        guess = self.decoder(apply_dropout(states, dropout), tensors.inputs)
+        return torch.nn.functional.mse_loss(guess, tensors.targets)
 
-    def n_answers(self, chosen: HiddenChoice) -> int:
+    def n_targets(self, chosen: HiddenChoice) -> int:
         """Hidden bars."""
         return int(chosen.hidden.sum())
 
-    def rival_errors(self, batches: Sequence[HiddenBatch]) -> dict[str, float]:
+    def baseline_errors(self, batches: Sequence[HiddenBatch]) -> dict[str, float]:
         """Errors of mean, last value, interpolation and ridge."""
         by_batch = [
             imputation_errors(
-                self.standard(batch.visible),
+                self.standardizer(batch.visible),
                 batch.where,
                 batch.inputs,
                 self.ridge,

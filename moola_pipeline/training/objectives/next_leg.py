@@ -13,13 +13,13 @@ from moola_pipeline.features.zigzag import confirmed_swings
 from moola_pipeline.models.encoder import Encoder, states_of
 from moola_pipeline.training.imputation import fit_ridge
 from moola_pipeline.training.objectives.objective import (
-    Dropping,
     Objective,
-    Standard,
-    before_states,
-    dropped,
+    Standardizer,
+    StateDropout,
+    apply_dropout,
     ridge_error,
-    two_layers,
+    states_before,
+    two_layer_decoder,
 )
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.context import BARS_BEFORE_START
@@ -27,7 +27,7 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gathered
 
 LEG_NAMES = ("direction", "remaining_move", "log_bars_to_turn", "log_leg_size", "log_leg_bars")
-WIDEST_MOVE = 12.0
+MAX_MOVE = 12.0
 
 
 class LegChoice(NamedTuple):
@@ -38,7 +38,7 @@ class LegChoice(NamedTuple):
     n_seen: int
 
 
-class LegAsked(NamedTuple):
+class LegTensors(NamedTuple):
     """What the network reads of a `LegBatch`: (B, n_seen, F) and (B, 5)."""
 
     features: Tensor
@@ -84,8 +84,8 @@ def leg_targets(market: MarketArrays, end_row: int) -> np.ndarray:
     warm = ends_alike & (market.atr[rows] > 0)
     rows, first, second = rows[warm], first[warm], second[warm]
     atr = market.atr[rows].astype(np.float64)
-    move = np.clip((swings.price[first] - prices[rows, 3]) / atr, -WIDEST_MOVE, WIDEST_MOVE)
-    size = np.clip(np.abs(swings.price[second] - swings.price[first]) / atr, 0, WIDEST_MOVE)
+    move = np.clip((swings.price[first] - prices[rows, 3]) / atr, -MAX_MOVE, MAX_MOVE)
+    size = np.clip(np.abs(swings.price[second] - swings.price[first]) / atr, 0, MAX_MOVE)
     known[rows] = np.column_stack(
         [
             np.where(swings.is_high[first], 1.0, -1.0),
@@ -98,7 +98,7 @@ def leg_targets(market: MarketArrays, end_row: int) -> np.ndarray:
     return known
 
 
-class NextLeg(Objective[LegChoice, LegBatch, LegAsked]):
+class NextLeg(Objective[LegChoice, LegBatch, LegTensors]):
     """The encoder sees a window up to a bar and nothing later; the leg that follows is to be told."""
 
     def __init__(
@@ -110,7 +110,7 @@ class NextLeg(Objective[LegChoice, LegBatch, LegAsked]):
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.market, self.settings, self.standard = market, settings, Standard.of(encoder)
+        self.market, self.settings, self.standardizer = market, settings, Standardizer.of(encoder)
         told = leg_targets(market, int(train.max()) + WINDOW_BARS)
         self.answers = leg_targets(market, end_row)
         self.answers[: len(told)] = told  # what is trained on looks into no window that is held out
@@ -122,7 +122,7 @@ class NextLeg(Objective[LegChoice, LegBatch, LegAsked]):
         self.ridge = fit_ridge(
             np.concatenate([one.last for one in sample]), np.concatenate([one.targets for one in sample])
         )
-        self.decoder = two_layers(4 * settings.hidden_units, 64, len(LEG_NAMES), settings.seed + 1)
+        self.decoder = two_layer_decoder(4 * settings.hidden_units, 64, len(LEG_NAMES), settings.seed + 1)
 
     def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> LegChoice:
         """Draw one bar that all windows are cut off behind, from those with 45 bars before them."""
@@ -138,29 +138,29 @@ class NextLeg(Objective[LegChoice, LegBatch, LegAsked]):
         targets[turned, :2] *= -1
         features = gathered(self.market.features, bar0)[:, :n_seen]
         features[turned] = mirrored(features[turned])
-        last = self.standard(features[:, -1])
+        last = self.standardizer(features[:, -1])
         last = np.concatenate([last, np.ones((len(bar0), 1), np.float32)], axis=1)
-        standard = ((targets - self.center) / self.scale).astype(np.float32)
-        return LegBatch(bar0, features, standard, last)
+        standardizer = ((targets - self.center) / self.scale).astype(np.float32)
+        return LegBatch(bar0, features, standardizer, last)
 
-    def asked(self, batch: LegBatch) -> LegAsked:
+    def tensors(self, batch: LegBatch) -> LegTensors:
         """What `error` reads of a batch."""
         features = torch.from_numpy(np.ascontiguousarray(batch.features))
-        return LegAsked(features, torch.from_numpy(batch.targets))
+        return LegTensors(features, torch.from_numpy(batch.targets))
 
-    def error(self, encoder: Encoder, asked: LegAsked, dropping: Dropping | None = None) -> Tensor:
+    def error(self, encoder: Encoder, tensors: LegTensors, dropout: StateDropout | None = None) -> Tensor:
         """Mean squared error of the five numbers, in training variances."""
-        states = states_of(encoder, asked.features, self.settings.gradient_checkpointing)
+        states = states_of(encoder, tensors.features, self.settings.gradient_checkpointing)
         row = torch.arange(len(states), device=states.device)
-        read = before_states(states, row, torch.full_like(row, states.shape[1]))
-        guess = self.decoder(dropped(read, dropping))
-        return torch.nn.functional.mse_loss(guess, asked.targets)
+        read = states_before(states, row, torch.full_like(row, states.shape[1]))
+        guess = self.decoder(apply_dropout(read, dropout))
+        return torch.nn.functional.mse_loss(guess, tensors.targets)
 
-    def n_answers(self, chosen: LegChoice) -> int:
+    def n_targets(self, chosen: LegChoice) -> int:
         """Windows."""
         return len(chosen.bar0)
 
-    def rival_errors(self, batches: Sequence[LegBatch]) -> dict[str, float]:
+    def baseline_errors(self, batches: Sequence[LegBatch]) -> dict[str, float]:
         """Errors of the training mean, and of ridge regression on the last bar's features."""
         targets = np.concatenate([batch.targets for batch in batches])
         last = np.concatenate([batch.last for batch in batches])

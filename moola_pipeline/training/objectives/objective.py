@@ -17,10 +17,10 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 
 Chosen = TypeVar("Chosen", bound=tuple[Any, ...])
 Batch = TypeVar("Batch")
-Asked = TypeVar("Asked", bound=tuple[Tensor, ...])
+Tensors = TypeVar("Tensors", bound=tuple[Tensor, ...])
 
 
-class Dropping(NamedTuple):
+class StateDropout(NamedTuple):
     """Which of the encoder's states are dropped before they are read.
 
     Attributes:
@@ -37,7 +37,7 @@ class Dropping(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shown(Generic[Asked]):
+class BatchShare(Generic[Tensors]):
     """A batch as one process sees it: whole, or its share of what several train on together.
 
     Attributes:
@@ -51,13 +51,13 @@ class Shown(Generic[Asked]):
     """
 
     bar0: np.ndarray
-    asked: Asked | None
+    tensors: Tensors | None
     own: slice
     total: int
     counts: bool = True
 
 
-class Objective(ABC, Generic[Chosen, Batch, Asked]):
+class Objective(ABC, Generic[Chosen, Batch, Tensors]):
     """A question about unlabeled windows whose answer lies in the bars.
 
     A batch comes about in two steps. Choosing draws all that is random about it and is cheap, so
@@ -100,62 +100,62 @@ class Objective(ABC, Generic[Chosen, Batch, Asked]):
         """What is shown and what is asked of chosen windows, as arrays."""
 
     @abstractmethod
-    def asked(self, batch: Batch) -> Asked:
+    def tensors(self, batch: Batch) -> Tensors:
         """What `error` reads of a batch: a NamedTuple of tensors that share the arrays' memory."""
 
     @abstractmethod
-    def error(self, encoder: Encoder, asked: Asked, dropping: Dropping | None = None) -> Tensor:
+    def error(self, encoder: Encoder, tensors: Tensors, dropout: StateDropout | None = None) -> Tensor:
         """Mean error of the answers to what is asked, on the encoder's device; nothing waits for it."""
 
     @abstractmethod
-    def n_answers(self, chosen: Chosen) -> int:
+    def n_targets(self, chosen: Chosen) -> int:
         """How many answers chosen windows ask for."""
 
     @abstractmethod
-    def rival_errors(self, batches: Sequence[Batch]) -> dict[str, float]:
+    def baseline_errors(self, batches: Sequence[Batch]) -> dict[str, float]:
         """The same error of guesses that need no encoder."""
 
     def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> Batch:
         """Choose and make a batch of (B,) windows."""
         return self.make(self.choose(bar0, rng))
 
-    def loss(self, encoder: Encoder, batch: Batch, dropping: Dropping | None = None) -> Tensor:
+    def loss(self, encoder: Encoder, batch: Batch, dropout: StateDropout | None = None) -> Tensor:
         """Mean error of the answers to a batch that lies in memory."""
-        return self.error(encoder, on_device(self.asked(batch), encoder.hidden_bar.device), dropping)
+        return self.error(encoder, on_device(self.tensors(batch), encoder.hidden_bar.device), dropout)
 
 
-def some_of(chosen: Chosen, windows: slice) -> Chosen:
+def subset_of(chosen: Chosen, windows: slice) -> Chosen:
     """Some of the windows that were chosen."""
     parts = (part[windows] if isinstance(part, np.ndarray) else part for part in chosen)
     return type(chosen)(*parts)
 
 
-def on_device(asked: Asked, device: torch.device) -> Asked:
+def on_device(tensors: Tensors, device: torch.device) -> Tensors:
     """The tensors on the device, without a wait for it."""
-    return type(asked)(*(to_device(tensor, device) for tensor in asked))
+    return type(tensors)(*(to_device(tensor, device) for tensor in tensors))
 
 
-def dropped(states: Tensor, dropping: Dropping | None) -> Tensor:
-    """States with a share of them set to 0 and the rest scaled up; unchanged if `dropping` is None.
+def apply_dropout(states: Tensor, dropout: StateDropout | None) -> Tensor:
+    """States with a share of them set to 0 and the rest scaled up; unchanged if `dropout` is None.
 
     The numbers are drawn for the whole batch, whatever part of it these states are.
     """
-    if dropping is None:
+    if dropout is None:
         return states
-    generator, total = dropping.generator, len(states) if dropping.total is None else dropping.total
+    generator, total = dropout.generator, len(states) if dropout.total is None else dropout.total
     drawn = torch.rand((total, *states.shape[1:]), generator=generator, device=generator.device)
-    own = drawn if dropping.own is None else drawn[dropping.own]
-    return states * (own.to(states.device) >= dropping.share) / (1 - dropping.share)
+    own = drawn if dropout.own is None else drawn[dropout.own]
+    return states * (own.to(states.device) >= dropout.share) / (1 - dropout.share)
 
 
-class Standard(NamedTuple):
+class Standardizer(NamedTuple):
     """Center and spread of each feature as the encoder has them, in memory: both (F,)."""
 
     center: np.ndarray
     scale: np.ndarray
 
     @classmethod
-    def of(cls, encoder: Encoder) -> "Standard":
+    def of(cls, encoder: Encoder) -> "Standardizer":
         """That of an encoder, copied."""
         return cls(encoder.center.cpu().numpy().copy(), encoder.scale.cpu().numpy().copy())
 
@@ -164,7 +164,7 @@ class Standard(NamedTuple):
         return (features - self.center) / self.scale
 
 
-def before_states(states: Tensor, row: Tensor, onset: Tensor) -> Tensor:
+def states_before(states: Tensor, row: Tensor, onset: Tensor) -> Tensor:
     """What a classifier reads of the bars before a span: the eve's states, and the mean of 45 bars'.
 
     Args:
@@ -180,12 +180,12 @@ def before_states(states: Tensor, row: Tensor, onset: Tensor) -> Tensor:
 
 
 def mean_states(states: Tensor, row: Tensor, first: Tensor, stop: Tensor) -> Tensor:
-    """Mean of the states of bars first..stop-1: (n, 2H); arguments as in `before_states`."""
+    """Mean of the states of bars first..stop-1: (n, 2H); arguments as in `states_before`."""
     sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)
     return (sums[row, stop] - sums[row, first]) / (stop - first)[:, None]
 
 
-def two_layers(n_inputs: int, n_units: int, n_outputs: int, seed: int) -> nn.Sequential:
+def two_layer_decoder(n_inputs: int, n_units: int, n_outputs: int, seed: int) -> nn.Sequential:
     """A decoder whose first layer is drawn by `seed` and whose answers begin at zero."""
     last = nn.Linear(n_units, n_outputs)
     decoder = nn.Sequential(nn.Linear(n_inputs, n_units), nn.Tanh(), last)

@@ -11,14 +11,14 @@ from torch import Tensor
 from moola_pipeline.models.encoder import Encoder, states_of
 from moola_pipeline.training.imputation import fit_ridge
 from moola_pipeline.training.objectives.objective import (
-    Dropping,
     Objective,
-    Standard,
-    before_states,
-    dropped,
+    Standardizer,
+    StateDropout,
+    apply_dropout,
     mean_states,
     ridge_error,
-    two_layers,
+    states_before,
+    two_layer_decoder,
 )
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -29,7 +29,7 @@ from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, COR
 SPANS_A_WINDOW = 4
 SHORTEST, LONGEST = 2, 12
 """Bars of the spans that are asked about."""
-WIDEST_TARGET = 4.0
+MAX_TARGET = 4.0
 SCALE_WINDOWS = 1000
 
 
@@ -42,7 +42,7 @@ class SpanChoice(NamedTuple):
     turned: np.ndarray
 
 
-class SpanAsked(NamedTuple):
+class SpanStructureTensors(NamedTuple):
     """What the network reads of a `SpanBatch`, attributes as there."""
 
     features: Tensor
@@ -74,7 +74,7 @@ class SpanBatch:
     edges: np.ndarray
 
 
-class SpanStructure(Objective[SpanChoice, SpanBatch, SpanAsked]):
+class SpanStructure(Objective[SpanChoice, SpanBatch, SpanStructureTensors]):
     """Random spans are pointed out; what stood before them and how they ran is to be told."""
 
     def __init__(
@@ -86,13 +86,13 @@ class SpanStructure(Objective[SpanChoice, SpanBatch, SpanAsked]):
         rng: np.random.Generator,
         end_row: int,
     ):
-        self.market, self.settings, self.standard = market, settings, Standard.of(encoder)
+        self.market, self.settings, self.standardizer = market, settings, Standardizer.of(encoder)
         self.center, self.scale = np.zeros(N_INPUTS, np.float32), np.ones(N_INPUTS, np.float32)
         measured = self.draw(rng.permutation(train)[:SCALE_WINDOWS], rng, cut=np.inf).targets
         self.center, self.scale = measured.mean(axis=0), np.maximum(measured.std(axis=0), 1e-3)
         sample = self.draw(rng.permutation(train)[:SCALE_WINDOWS], rng)
         self.ridge = fit_ridge(sample.edges, sample.targets)
-        self.decoder = two_layers(8 * settings.hidden_units, 128, N_INPUTS, settings.seed + 1)
+        self.decoder = two_layer_decoder(8 * settings.hidden_units, 128, N_INPUTS, settings.seed + 1)
 
     def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> SpanChoice:
         """Draw spans in each window, and the windows that are turned."""
@@ -101,11 +101,11 @@ class SpanStructure(Objective[SpanChoice, SpanBatch, SpanAsked]):
         end = start + rng.integers(SHORTEST, LONGEST + 1, shape) - 1
         return SpanChoice(bar0, start, end, (rng.random(len(bar0)) < 0.5) & self.settings.mirror)
 
-    def draw(self, bar0: np.ndarray, rng: np.random.Generator, cut: float = WIDEST_TARGET) -> SpanBatch:
+    def draw(self, bar0: np.ndarray, rng: np.random.Generator, cut: float = MAX_TARGET) -> SpanBatch:
         """Choose and make a batch, targets cut at so many spreads."""
         return self.make(self.choose(bar0, rng), cut)
 
-    def make(self, chosen: SpanChoice, cut: float = WIDEST_TARGET) -> SpanBatch:
+    def make(self, chosen: SpanChoice, cut: float = MAX_TARGET) -> SpanBatch:
         """Measure the spans."""
         bar0, turned = chosen.bar0, chosen.turned
         start, end = chosen.start.ravel(), chosen.end.ravel()
@@ -115,29 +115,31 @@ class SpanStructure(Objective[SpanChoice, SpanBatch, SpanAsked]):
         targets = np.clip((measured - self.center) / self.scale, -cut, cut)
         features = self.market.feature_views(bar0, turned)
         onset, stop = start + CONTEXT_BARS, end + CONTEXT_BARS + 1
-        seen = self.standard(features)
+        seen = self.standardizer(features)
         ones = np.ones((len(row), 1), np.float32)
         edges = np.concatenate([seen[row, onset - 1], seen[row, stop - 1], ones], axis=1)
         return SpanBatch(bar0, features, row, onset, stop, targets, edges)
 
-    def asked(self, batch: SpanBatch) -> SpanAsked:
+    def tensors(self, batch: SpanBatch) -> SpanStructureTensors:
         """What `error` reads of a batch."""
         arrays = batch.features, batch.row, batch.onset, batch.stop, batch.targets
-        return SpanAsked(*map(torch.from_numpy, arrays))
+        return SpanStructureTensors(*map(torch.from_numpy, arrays))
 
-    def error(self, encoder: Encoder, asked: SpanAsked, dropping: Dropping | None = None) -> Tensor:
+    def error(
+        self, encoder: Encoder, tensors: SpanStructureTensors, dropout: StateDropout | None = None
+    ) -> Tensor:
         """Mean squared error of the 78 numbers, in training variances."""
-        features, row, onset, stop, targets = asked
+        features, row, onset, stop, targets = tensors
         states = states_of(encoder, features, self.settings.gradient_checkpointing)
         inside = mean_states(states, row, onset, stop)
-        read = torch.cat([before_states(states, row, onset), inside, states[row, stop - 1]], dim=1)
-        return torch.nn.functional.mse_loss(self.decoder(dropped(read, dropping)), targets)
+        read = torch.cat([states_before(states, row, onset), inside, states[row, stop - 1]], dim=1)
+        return torch.nn.functional.mse_loss(self.decoder(apply_dropout(read, dropout)), targets)
 
-    def n_answers(self, chosen: SpanChoice) -> int:
+    def n_targets(self, chosen: SpanChoice) -> int:
         """Spans."""
         return chosen.start.size
 
-    def rival_errors(self, batches: Sequence[SpanBatch]) -> dict[str, float]:
+    def baseline_errors(self, batches: Sequence[SpanBatch]) -> dict[str, float]:
         """Errors of the training mean, and of ridge regression on two bars' features."""
         targets = np.concatenate([batch.targets for batch in batches])
         edges = np.concatenate([batch.edges for batch in batches])

@@ -9,7 +9,7 @@ import pytest
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.ledger import account
-from moola_pipeline.labels.older import find_windows
+from moola_pipeline.labels.price_windows import find_windows
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_bars
 

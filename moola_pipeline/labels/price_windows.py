@@ -139,7 +139,7 @@ def _ups_and_downs(prices: np.ndarray) -> np.ndarray:
 FEATURES, START = "features", "window_start"
 FOUND, AMBIGUOUS, NOT_FOUND = "found", "ambiguous", "not found"
 FATES = (FOUND, AMBIGUOUS, NOT_FOUND)
-_LARGEST_POINTS = 1e9
+_MAX_POINTS = 1e9
 _SHAPE = (WINDOW_BARS, len(PRICE_COLUMNS))
 
 
@@ -221,7 +221,7 @@ def _window(value: Any) -> np.ndarray | None:
         prices = np.array([list(row) for row in rows], np.float64)
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
-    if prices.shape != _SHAPE or not (np.abs(prices) < _LARGEST_POINTS).all():
+    if prices.shape != _SHAPE or not (np.abs(prices) < _MAX_POINTS).all():
         return None
     return _units(prices)
 

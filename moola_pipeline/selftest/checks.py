@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.scoring import EvaluatedModel, Trial, seen_in
+from moola_pipeline.evaluation.scoring import EvaluatedModel, LabeledTestSet, baseline_inputs
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
-from moola_pipeline.evaluation.trivial_baselines import constant_span, type_baselines
+from moola_pipeline.evaluation.trivial_baselines import constant_span, trivial_type_baselines
 from moola_pipeline.labels.splits import find_leakage
 from moola_pipeline.metrics.bootstrap import Resampled, resample
-from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.metrics.breakdowns import ScoredPredictions
 from moola_pipeline.metrics.definitions import prevalence
 from moola_pipeline.metrics.scores import (
-    Ground,
+    ResampledWindows,
     Scored,
     score_ends,
     score_events,
@@ -23,13 +23,13 @@ from moola_pipeline.metrics.scores import (
     score_types,
 )
 from moola_pipeline.report.checks import MEAN_POINTER, POINTER, PRIMARY, margins
-from moola_pipeline.selftest.planted import Planted, judge, plant, trained
+from moola_pipeline.selftest.planted import PlantedSignal, evaluate, plant, trained
 
 EVENTS = "event_f1_untyped"
 
 
 @dataclass(frozen=True)
-class Finding:
+class SelftestCheck:
     """One thing that this installation must do.
 
     Attributes:
@@ -49,16 +49,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Selftest:
-    """All findings, the seconds they took, and the device they were made on."""
+    """All checks, the seconds they took, and the device they were made on."""
 
-    findings: tuple[Finding, ...]
+    checks: tuple[SelftestCheck, ...]
     seconds: float
     device: str
 
     @property
     def passed(self) -> bool:
         """Whether all of them passed."""
-        return all(finding.passed for finding in self.findings)
+        return all(check.passed for check in self.checks)
 
 
 def selftest(device: str, on_step: Callable[[str], None] = lambda step: None) -> Selftest:
@@ -73,55 +73,56 @@ def selftest(device: str, on_step: Callable[[str], None] = lambda step: None) ->
     on_step("making a market")
     planted = plant(rng)
     on_step("training on its labels")
-    judged = judge(planted, trained(planted, device), device, rng)
+    evaluated = evaluate(planted, trained(planted, device), device, rng)
     on_step("training where nothing tells the type")
     silent = plant(rng, type_shown=False)
-    chance = judge(silent, trained(silent, device), device, rng)
+    chance = evaluate(silent, trained(silent, device), device, rng)
     on_step("planting faults")
-    findings = (
-        signal_found(planted, judged),
-        expansions_found(planted, judged),
+    checks = (
+        signal_found(planted, evaluated),
+        expansions_found(planted, evaluated),
         no_signal_at_chance(silent, chance),
         null_refit_at_chance(planted, rng),
         leak_caught(planted.frame),
-        collapse_caught(planted, judged),
-        constant_pointer_caught(planted, judged),
+        collapse_caught(planted, evaluated),
+        constant_pointer_caught(planted, evaluated),
     )
-    return Selftest(findings, time.perf_counter() - started, device)
+    return Selftest(checks, time.perf_counter() - started, device)
 
 
-def signal_found(planted: Planted, judged: EvaluatedModel) -> Finding:
+def signal_found(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestCheck:
     """The planted types are learned: type F1 is surely above that of every constant and of position."""
-    lead = margins(judged.scores, _baselines(planted, judged))[PRIMARY]
-    return Finding(
+    lead = margins(evaluated.scores, _baselines(planted, evaluated))[PRIMARY]
+    return SelftestCheck(
         "signal_found",
         lead > 0,
         lead,
         "> 0",
-        f"type F1 {judged.scores[PRIMARY].estimate:.2f} on planted types; value: least lead over baselines",
+        f"type F1 {evaluated.scores[PRIMARY].estimate:.2f} on planted types; "
+        "value: smallest lead over baselines",
     )
 
 
-def expansions_found(planted: Planted, judged: EvaluatedModel) -> Finding:
+def expansions_found(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestCheck:
     """The planted expansions are found: event F1 is surely above that of one span said everywhere."""
-    ground = planted.trial.ground
+    resampled = planted.test_set.resampled
     start, end = constant_span(planted.train)
-    constant = score_events(ground, _everywhere(ground, start, end))[EVENTS]
-    lead = judged.scores[EVENTS].minus(constant).interval.low
-    return Finding(
+    constant = score_events(resampled, _everywhere(resampled, start, end))[EVENTS]
+    lead = evaluated.scores[EVENTS].minus(constant).interval.low
+    return SelftestCheck(
         "expansions_found",
         lead > 0,
         lead,
         "> 0",
-        f"event F1 {judged.scores[EVENTS].estimate:.2f}, untyped; value: least lead over one constant span",
+        f"event F1 {evaluated.scores[EVENTS].estimate:.2f}, untyped; value: lead over one constant span",
     )
 
 
-def no_signal_at_chance(silent: Planted, chance: EvaluatedModel) -> Finding:
+def no_signal_at_chance(silent: PlantedSignal, chance: EvaluatedModel) -> SelftestCheck:
     """Where nothing before an expansion tells its type, a network ranks types as chance does."""
-    gain = _above_prevalence(silent.trial.ground, chance.scores["aucpr_retracement"])
+    gain = _above_prevalence(silent.test_set.resampled, chance.scores["aucpr_retracement"])
     bounds = gain.interval
-    return Finding(
+    return SelftestCheck(
         "no_signal_at_chance",
         bounds.low <= 0 <= bounds.high,
         gain.estimate,
@@ -131,12 +132,15 @@ def no_signal_at_chance(silent: Planted, chance: EvaluatedModel) -> Finding:
     )
 
 
-def null_refit_at_chance(planted: Planted, rng: np.random.Generator) -> Finding:
+def null_refit_at_chance(planted: PlantedSignal, rng: np.random.Generator) -> SelftestCheck:
     """Twenty refits of a peer on permuted labels spread around chance."""
-    trial = planted.trial
-    seen, asked = seen_in(trial, planted.train), seen_in(trial, trial.ground.windows)
-    null = permuted_training(trial.ground, seen, planted.train.spans.type, asked, rng)
-    return Finding(
+    test_set = planted.test_set
+    seen, asked = (
+        baseline_inputs(test_set, planted.train),
+        baseline_inputs(test_set, test_set.resampled.windows),
+    )
+    null = permuted_training(test_set.resampled, seen, planted.train.spans.type, asked, rng)
+    return SelftestCheck(
         "null_refits_at_chance",
         null.low <= 0 <= null.high,
         null.estimate,
@@ -145,14 +149,14 @@ def null_refit_at_chance(planted: Planted, rng: np.random.Generator) -> Finding:
     )
 
 
-def leak_caught(frame: pd.DataFrame) -> Finding:
+def leak_caught(frame: pd.DataFrame) -> SelftestCheck:
     """A training window laid over a test window is reported, and sound splits are not."""
     honest = find_leakage(frame)
     test = frame.loc[frame["split"] == "test"]
     victim = int(test["bar0"].iloc[len(test) // 2])
     copied = test.loc[test["bar0"] == victim].assign(bar0=victim + 3, window_id="planted", split="train")
     leaks = find_leakage(pd.concat([frame, copied], ignore_index=True))
-    return Finding(
+    return SelftestCheck(
         "leak_caught",
         not honest and len(leaks) > 0,
         float(len(leaks)),
@@ -161,12 +165,12 @@ def leak_caught(frame: pd.DataFrame) -> Finding:
     )
 
 
-def collapse_caught(planted: Planted, judged: EvaluatedModel) -> Finding:
+def collapse_caught(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestCheck:
     """A network whose type head gives one number is no better than the majority."""
-    p = np.full(len(planted.trial.ground.windows.spans.type), 0.4)
-    collapsed = {**judged.scores, **score_types(planted.trial.ground, p)}
-    lead = margins(collapsed, _baselines(planted, judged))[PRIMARY]
-    return Finding(
+    p = np.full(len(planted.test_set.resampled.windows.spans.type), 0.4)
+    collapsed = {**evaluated.scores, **score_types(planted.test_set.resampled, p)}
+    lead = margins(collapsed, _baselines(planted, evaluated))[PRIMARY]
+    return SelftestCheck(
         "collapse_caught",
         lead <= 0,
         lead,
@@ -175,15 +179,15 @@ def collapse_caught(planted: Planted, judged: EvaluatedModel) -> Finding:
     )
 
 
-def constant_pointer_caught(planted: Planted, judged: EvaluatedModel) -> Finding:
+def constant_pointer_caught(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestCheck:
     """One span said of every window is not ahead of the constant mean; what the network says is."""
-    ground = planted.trial.ground
-    own = margins(judged.scores, _baselines(planted, judged))[POINTER]
-    said = _everywhere(ground, 50, 56)
-    constant = {**judged.scores, **score_ends(ground, said)}
-    answers = replace(judged, answers={0: Answers(judged.answers[0].p_retracement, said)})
+    resampled = planted.test_set.resampled
+    own = margins(evaluated.scores, _baselines(planted, evaluated))[POINTER]
+    said = _everywhere(resampled, 50, 56)
+    constant = {**evaluated.scores, **score_ends(resampled, said)}
+    answers = replace(evaluated, answers={0: ScoredPredictions(evaluated.answers[0].p_retracement, said)})
     lead = margins(constant, _baselines(planted, answers))[POINTER]
-    return Finding(
+    return SelftestCheck(
         "constant_pointer_caught",
         lead <= 0 < own,
         lead,
@@ -192,18 +196,21 @@ def constant_pointer_caught(planted: Planted, judged: EvaluatedModel) -> Finding
     )
 
 
-def _baselines(planted: Planted, judged: EvaluatedModel) -> dict[str, Scored]:
-    trial: Trial = planted.trial
-    train, spans = planted.train.spans, trial.ground.windows.spans
-    answers = type_baselines(train.type, train.start, spans.start)
-    pointer = score_mean_pointer(trial.ground, judged.answers[0].events)
-    return {**{name: score_types(trial.ground, p) for name, p in answers.items()}, MEAN_POINTER: pointer}
+def _baselines(planted: PlantedSignal, evaluated: EvaluatedModel) -> dict[str, Scored]:
+    test_set: LabeledTestSet = planted.test_set
+    train, spans = planted.train.spans, test_set.resampled.windows.spans
+    answers = trivial_type_baselines(train.type, train.start, spans.start)
+    pointer = score_mean_pointer(test_set.resampled, evaluated.answers[0].events)
+    return {
+        **{name: score_types(test_set.resampled, p) for name, p in answers.items()},
+        MEAN_POINTER: pointer,
+    }
 
 
-def _everywhere(ground: Ground, start: int, end: int) -> pd.DataFrame:
-    return pd.DataFrame({"window_id": ground.windows.window_id, "start": start, "end": end, "type": 0})
+def _everywhere(resampled: ResampledWindows, start: int, end: int) -> pd.DataFrame:
+    return pd.DataFrame({"window_id": resampled.windows.window_id, "start": start, "end": end, "type": 0})
 
 
-def _above_prevalence(ground: Ground, precision: Resampled) -> Resampled:
-    y = ground.windows.spans.type
-    return precision.minus(resample(lambda weights: prevalence(y, weights), ground.event_weights))
+def _above_prevalence(resampled: ResampledWindows, precision: Resampled) -> Resampled:
+    y = resampled.windows.spans.type
+    return precision.minus(resample(lambda weights: prevalence(y, weights), resampled.event_weights))

@@ -1,4 +1,4 @@
-"""Each finding passes on an honest installation and fails on one that is not."""
+"""Each check passes on an honest installation and fails on one that is not."""
 
 from typing import Any, cast
 
@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.evaluation.scoring import EvaluatedModel, Trial
-from moola_pipeline.metrics.breakdowns import Answers
+from moola_pipeline.evaluation.scoring import EvaluatedModel, LabeledTestSet
+from moola_pipeline.metrics.breakdowns import ScoredPredictions
 from moola_pipeline.metrics.scores import Scored, score_ends, score_events, score_types
-from moola_pipeline.selftest import findings
-from moola_pipeline.selftest.findings import (
-    Finding,
+from moola_pipeline.selftest import checks
+from moola_pipeline.selftest.checks import (
     Selftest,
+    SelftestCheck,
     collapse_caught,
     constant_pointer_caught,
     expansions_found,
@@ -21,75 +21,75 @@ from moola_pipeline.selftest.findings import (
     selftest,
     signal_found,
 )
-from moola_pipeline.selftest.planted import Planted
+from moola_pipeline.selftest.planted import PlantedSignal
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
 
 @pytest.fixture(scope="module")
-def planted() -> Planted:
-    """The ground alone: no finding below reads a price."""
-    ground = made_ground(resamples=300)
-    trial = Trial(cast(Any, None), ground)
-    return Planted(pd.DataFrame(), trial, ground.windows, ground.windows)
+def planted() -> PlantedSignal:
+    """The ground alone: no check below reads a price."""
+    resampled = made_ground(resamples=300)
+    test_set = LabeledTestSet(cast(Any, None), resampled)
+    return PlantedSignal(pd.DataFrame(), test_set, resampled.windows, resampled.windows)
 
 
-def judged(planted: Planted, p: np.ndarray, events: pd.DataFrame) -> EvaluatedModel:
-    ground = planted.trial.ground
+def evaluated(planted: PlantedSignal, p: np.ndarray, events: pd.DataFrame) -> EvaluatedModel:
+    resampled = planted.test_set.resampled
     scores: Scored = {
-        **score_types(ground, p),
-        **score_events(ground, events),
-        **score_ends(ground, events),
+        **score_types(resampled, p),
+        **score_events(resampled, events),
+        **score_ends(resampled, events),
     }
-    return EvaluatedModel(scores, {0: scores}, {0: Answers(p, events)}, {0: p}, {0: (0.0, 0.1)})
+    return EvaluatedModel(scores, {0: scores}, {0: ScoredPredictions(p, events)}, {0: p}, {0: (0.0, 0.1)})
 
 
 @pytest.fixture(scope="module")
-def good(planted: Planted) -> EvaluatedModel:
+def good(planted: PlantedSignal) -> EvaluatedModel:
     rng = np.random.default_rng(0)
-    ground = planted.trial.ground
-    return judged(planted, made_p(ground, rng, signal=0.6), made_events(ground, rng))
+    resampled = planted.test_set.resampled
+    return evaluated(planted, made_p(resampled, rng, signal=0.6), made_events(resampled, rng))
 
 
 @pytest.fixture(scope="module")
-def blind(planted: Planted) -> EvaluatedModel:
+def blind(planted: PlantedSignal) -> EvaluatedModel:
     """Answers that have nothing to do with the labels, and a span said everywhere."""
     rng = np.random.default_rng(1)
-    ground = planted.trial.ground
-    events = pd.DataFrame({"window_id": ground.windows.window_id, "start": 50, "end": 55, "type": 0})
-    return judged(planted, made_p(ground, rng, signal=0.0), events)
+    resampled = planted.test_set.resampled
+    events = pd.DataFrame({"window_id": resampled.windows.window_id, "start": 50, "end": 55, "type": 0})
+    return evaluated(planted, made_p(resampled, rng, signal=0.0), events)
 
 
 def test_a_signal_is_found_where_answers_follow_it(
-    planted: Planted, good: EvaluatedModel, blind: EvaluatedModel
+    planted: PlantedSignal, good: EvaluatedModel, blind: EvaluatedModel
 ):
     assert signal_found(planted, good).passed
     assert not signal_found(planted, blind).passed
 
 
 def test_expansions_are_found_where_answers_follow_them(
-    planted: Planted, good: EvaluatedModel, blind: EvaluatedModel
+    planted: PlantedSignal, good: EvaluatedModel, blind: EvaluatedModel
 ):
     assert expansions_found(planted, good).passed
     assert not expansions_found(planted, blind).passed
 
 
 def test_a_network_that_knows_what_nobody_showed_it_is_not_at_chance(
-    planted: Planted, good: EvaluatedModel, blind: EvaluatedModel
+    planted: PlantedSignal, good: EvaluatedModel, blind: EvaluatedModel
 ):
     assert no_signal_at_chance(planted, blind).passed
     assert not no_signal_at_chance(planted, good).passed
 
 
 def test_a_collapse_is_caught_and_missed_by_margins_that_flatter(
-    planted: Planted, good: EvaluatedModel, monkeypatch: pytest.MonkeyPatch
+    planted: PlantedSignal, good: EvaluatedModel, monkeypatch: pytest.MonkeyPatch
 ):
     assert collapse_caught(planted, good).passed
-    monkeypatch.setattr(findings, "margins", lambda *_: {"type_f1_macro": 0.1})
+    monkeypatch.setattr(checks, "margins", lambda *_: {"type_f1_macro": 0.1})
     assert not collapse_caught(planted, good).passed
 
 
 def test_a_constant_pointer_is_caught_only_if_another_passes(
-    planted: Planted, good: EvaluatedModel, blind: EvaluatedModel
+    planted: PlantedSignal, good: EvaluatedModel, blind: EvaluatedModel
 ):
     assert constant_pointer_caught(planted, good).passed
     assert not constant_pointer_caught(planted, blind).passed
@@ -104,7 +104,7 @@ def labeled() -> pd.DataFrame:
 
 def test_a_leak_is_caught_and_missed_by_a_check_that_looks_away(monkeypatch: pytest.MonkeyPatch):
     assert leak_caught(labeled()).passed
-    monkeypatch.setattr(findings, "find_leakage", lambda frame: [])
+    monkeypatch.setattr(checks, "find_leakage", lambda frame: [])
     assert not leak_caught(labeled()).passed
 
 
@@ -113,16 +113,16 @@ def test_splits_that_leak_by_themselves_are_no_ground_for_the_test():
 
 
 def test_one_failure_fails_the_whole():
-    fine = Finding("a", True, 1.0, "> 0", "")
+    fine = SelftestCheck("a", True, 1.0, "> 0", "")
     assert Selftest((fine,), 1.0, "cpu").passed
-    assert not Selftest((fine, Finding("b", False, -1.0, "> 0", "")), 1.0, "cpu").passed
+    assert not Selftest((fine, SelftestCheck("b", False, -1.0, "> 0", "")), 1.0, "cpu").passed
 
 
 @pytest.mark.slow
 def test_this_installation_passes_in_under_two_minutes():
     steps: list[str] = []
     found = selftest("cpu", steps.append)
-    assert [finding.name for finding in found.findings if not finding.passed] == []
-    assert len(found.findings) == 7
+    assert [check.name for check in found.checks if not check.passed] == []
+    assert len(found.checks) == 7
     assert found.seconds < 120
     assert len(steps) == 4
