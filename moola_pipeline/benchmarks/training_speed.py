@@ -62,7 +62,7 @@ class TrainingSpeed(NamedTuple):
 
 
 class _Windows(Dataset):
-    """Windows hidden and repainted one by one, as a plain Dataset does it."""
+    """Windows hidden and recomputed one by one, as a plain Dataset does it."""
 
     def __init__(self, objective: HiddenBlocks, bar0: np.ndarray):
         self.objective, self.bar0 = objective, bar0
@@ -171,7 +171,7 @@ def training_page(found: list[TrainingSpeed]) -> tuple[str, ...]:
     """The section of the page, in Markdown."""
     return (
         "**Training.** Bare steps (forward, backward, clipping and step, on batches that are there) beside "
-        "our loop (batches made on the way: hidden and repainted, or drawn and augmented), and, for "
+        "our loop (batches made on the way: hidden and recomputed, or drawn and augmented), and, for "
         "pretraining, a plain Dataset that makes window by window with a DataLoader of "
         f"{' or '.join(map(str, LOADER_WORKERS))} workers, the faster. One thread for the network; "
         f"milliseconds a step, the best of {REPEATS} turns, one after the other in each. Our loop over the "

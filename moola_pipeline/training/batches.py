@@ -11,7 +11,7 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import SpanTensors
 from moola_pipeline.training.device import to_device
 from moola_pipeline.training.examples import N_KINDS, Examples
-from moola_pipeline.windows.augmentation import augmented, repainted_table
+from moola_pipeline.windows.augmentation import augmented_prices, augmented_table
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.window_geometry import encode_span, gathered
@@ -110,8 +110,10 @@ def _shown(market: MarketArrays, bar0: np.ndarray, augmentation: Augmentation | 
     views = market.views(bar0)
     if augmentation is None:
         return _Shown(views, gathered(market.features, bar0), gathered(market.atr, bar0))
-    views = augmented(views, market.atr[bar0], augmentation.jitter_atr, augmentation.warp, augmentation.rng)
-    return _Shown(views, *repainted_table(market, bar0, views))
+    views = augmented_prices(
+        views, market.atr[bar0], augmentation.jitter_atr, augmentation.warp, augmentation.rng
+    )
+    return _Shown(views, *augmented_table(market, bar0, views))
 
 
 def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.device | str) -> Batch:

@@ -18,15 +18,15 @@ class Noise(NamedTuple):
     jitter: np.ndarray
 
 
-def repainted_features(market: MarketArrays, bar0: np.ndarray, views: np.ndarray) -> np.ndarray:
+def augmented_features(market: MarketArrays, bar0: np.ndarray, views: np.ndarray) -> np.ndarray:
     """Features of windows as if their bars had the prices in `views`: (B, 125, F) float32.
 
-    Arguments as in `repainted_table`.
+    Arguments as in `augmented_table`.
     """
-    return repainted_table(market, bar0, views)[0]
+    return augmented_table(market, bar0, views)[0]
 
 
-def repainted_table(
+def augmented_table(
     market: MarketArrays, bar0: np.ndarray, views: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features and ATR of windows as if their bars had the prices in `views`.
@@ -122,7 +122,7 @@ def hidden_blocks(n_windows: int, ratio: float, block_bars: int, rng: np.random.
     return np.any(inside, axis=1)
 
 
-def augmented(
+def augmented_prices(
     views: np.ndarray, atr: np.ndarray, jitter_atr: float, warp: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Prices of windows under magnitude warp and jitter, every candle kept legal.
@@ -140,17 +140,19 @@ def augmented(
     Returns:
         (B, 125, 4), a copy.
     """
-    return disturbed(views, atr, jitter_atr, warp, drawn_noise(len(views), rng))
+    return apply_noise(views, atr, jitter_atr, warp, draw_noise(len(views), rng))
 
 
-def drawn_noise(n_windows: int, rng: np.random.Generator) -> Noise:
+def draw_noise(n_windows: int, rng: np.random.Generator) -> Noise:
     """What is random about the augmentation of windows."""
     knots = rng.standard_normal((n_windows, WARP_KNOTS))
     return Noise(knots, rng.standard_normal((n_windows, VIEW_BARS, 4)))
 
 
-def disturbed(views: np.ndarray, atr: np.ndarray, jitter_atr: float, warp: float, noise: Noise) -> np.ndarray:
-    """As `augmented`, under noise that is drawn already."""
+def apply_noise(
+    views: np.ndarray, atr: np.ndarray, jitter_atr: float, warp: float, noise: Noise
+) -> np.ndarray:
+    """As `augmented_prices`, under noise that is drawn already."""
     n_bars = views.shape[1]
     knots = 1 + warp * noise.knots
     at = np.linspace(0, WARP_KNOTS - 1, n_bars)

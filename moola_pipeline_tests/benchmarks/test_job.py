@@ -34,9 +34,9 @@ def test_a_library_counts_for_the_function_of_ours_that_called_it():
 
 
 def test_a_thread_beside_counts_only_while_the_job_waits_for_it():
-    beside = frame(str(PACKAGE / "windows/augmentation.py"), "repainted_table", None)
+    beside = frame(str(PACKAGE / "windows/augmentation.py"), "augmented_table", None)
     assert baseline_inputs({1: LIBRARY, 2: beside}, 1)[1] == ["training/pretraining_loop train_epoch"]
-    working = ["windows/augmentation repainted_table"]
+    working = ["windows/augmentation augmented_table"]
     assert baseline_inputs({1: PARKED, 2: beside}, 1) == ("pretrained_encoder", working)
 
 

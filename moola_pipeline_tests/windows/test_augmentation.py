@@ -9,10 +9,10 @@ import pytest
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline.windows.augmentation import (
-    augmented,
+    augmented_features,
+    augmented_prices,
     bridge_hidden,
     hidden_blocks,
-    repainted_features,
     visible_neighbors,
 )
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -33,28 +33,28 @@ def is_legal(views: np.ndarray) -> bool:
     return bool((high >= np.maximum(opens, close)).all() and (low <= np.minimum(opens, close)).all())
 
 
-def test_repainting_with_unchanged_prices_gives_the_feature_table():
-    repainted = repainted_features(BARS, BAR0, BARS.views(BAR0))
+def test_unchanged_prices_give_the_feature_table():
+    features = augmented_features(BARS, BAR0, BARS.views(BAR0))
 
-    assert repainted.shape == (len(BAR0), VIEW_BARS, BARS.features.shape[1])
-    assert np.array_equal(repainted, BARS.features[view_rows(BAR0)])
+    assert features.shape == (len(BAR0), VIEW_BARS, BARS.features.shape[1])
+    assert np.array_equal(features, BARS.features[view_rows(BAR0)])
 
 
-def test_repainted_features_are_those_of_the_table_with_the_same_bars_changed():
+def test_augmented_features_are_those_of_the_table_with_the_same_bars_changed():
     bar0 = np.array([40, 695])  # not in one segment, so that one table can hold both changes
     changed = with_prices(BARS, view_rows(bar0)[:, 50:60].ravel(), np.random.default_rng(0))
 
-    repainted = repainted_features(BARS, bar0, changed.views(bar0))
+    features = augmented_features(BARS, bar0, changed.views(bar0))
 
-    assert np.array_equal(repainted, changed.features[view_rows(bar0)])
-    assert not np.array_equal(repainted, BARS.features[view_rows(bar0)])
+    assert np.array_equal(features, changed.features[view_rows(bar0)])
+    assert not np.array_equal(features, BARS.features[view_rows(bar0)])
 
 
-def test_each_window_is_repainted_by_itself():
+def test_each_window_is_computed_by_itself():
     views = BARS.views(BAR0) * np.linspace(0.98, 1.02, len(BAR0))[:, None, None]
 
-    together = repainted_features(BARS, BAR0, views)
-    alone = [repainted_features(BARS, BAR0[i : i + 1], views[i : i + 1])[0] for i in range(len(BAR0))]
+    together = augmented_features(BARS, BAR0, views)
+    alone = [augmented_features(BARS, BAR0[i : i + 1], views[i : i + 1])[0] for i in range(len(BAR0))]
 
     assert np.array_equal(together, np.stack(alone))
 
@@ -64,7 +64,7 @@ def test_a_changed_bar_changes_no_feature_before_it():
     views = BARS.views(bar0)
     views[0, bar] += [0, 40, -40, 0]
 
-    changed = (repainted_features(BARS, bar0, views) != BARS.features[view_rows(bar0)]).any(axis=2)
+    changed = (augmented_features(BARS, bar0, views) != BARS.features[view_rows(bar0)]).any(axis=2)
 
     assert not changed[0, :bar].any()
     assert changed[0, bar]
@@ -76,8 +76,8 @@ def test_bars_of_other_segments_never_reach_a_window():
     changed = with_prices(BARS, others, np.random.default_rng(1))
 
     assert np.array_equal(
-        repainted_features(changed, bar0, changed.views(bar0)),
-        repainted_features(BARS, bar0, BARS.views(bar0)),
+        augmented_features(changed, bar0, changed.views(bar0)),
+        augmented_features(BARS, bar0, BARS.views(bar0)),
     )
 
 
@@ -86,8 +86,8 @@ def test_bars_after_a_window_never_reach_it():
     changed = with_prices(BARS, np.arange(440 + 105, 800), np.random.default_rng(2))
 
     assert np.array_equal(
-        repainted_features(changed, bar0, changed.views(bar0)),
-        repainted_features(BARS, bar0, BARS.views(bar0)),
+        augmented_features(changed, bar0, changed.views(bar0)),
+        augmented_features(BARS, bar0, BARS.views(bar0)),
     )
 
 
@@ -193,13 +193,13 @@ def test_augmented_candles_are_legal():
     views = BARS.views(BAR0)
     atr = np.full(len(BAR0), 4.0)
     for seed in range(20):
-        assert is_legal(augmented(views, atr, 0.3, 0.6, np.random.default_rng(seed)))
+        assert is_legal(augmented_prices(views, atr, 0.3, 0.6, np.random.default_rng(seed)))
 
 
 def test_no_noise_and_no_warp_change_nothing():
     views = BARS.views(BAR0)
 
-    assert augmented(views, np.full(len(BAR0), 4.0), 0, 0, np.random.default_rng(0)) == pytest.approx(
+    assert augmented_prices(views, np.full(len(BAR0), 4.0), 0, 0, np.random.default_rng(0)) == pytest.approx(
         views, rel=1e-12
     )
 
@@ -208,7 +208,7 @@ def test_jitter_is_noise_of_the_given_size_in_atr():
     views = BARS.views(np.full(200, 440))
     atr = np.repeat([2.0, 8.0], 100)
 
-    noise = augmented(views, atr, 0.03, 0, np.random.default_rng(0)) - views
+    noise = augmented_prices(views, atr, 0.03, 0, np.random.default_rng(0)) - views
 
     # Open and close carry plain noise; high and low are widened to hold it.
     assert noise[:100, :, [0, 3]].std() == pytest.approx(0.03 * 2, rel=0.02)
@@ -221,7 +221,7 @@ def test_a_warp_stretches_each_bar_by_one_smooth_factor():
     views = BARS.views(np.full(50, 440))
     views[:, :, 1], views[:, :, 2] = views.max(axis=2) + TICK, views.min(axis=2) - TICK
 
-    warped = augmented(views, np.full(50, 4.0), 0, 0.2, np.random.default_rng(0))
+    warped = augmented_prices(views, np.full(50, 4.0), 0, 0.2, np.random.default_rng(0))
 
     factor = (warped[:, :, 1] - warped[:, :, 2]) / (views[:, :, 1] - views[:, :, 2])
     body = views[:, :, 3] - views[:, :, 0]
@@ -235,11 +235,11 @@ def test_augmentation_leaves_its_input_and_repeats_with_its_seed():
     views = BARS.views(BAR0)
     before = views.copy()
     atr = np.full(len(BAR0), 4.0)
-    first = augmented(views, atr, 0.03, 0.2, np.random.default_rng(7))
+    first = augmented_prices(views, atr, 0.03, 0.2, np.random.default_rng(7))
 
     assert np.array_equal(views, before)
-    assert np.array_equal(first, augmented(views, atr, 0.03, 0.2, np.random.default_rng(7)))
-    assert not np.array_equal(first, augmented(views, atr, 0.03, 0.2, np.random.default_rng(8)))
+    assert np.array_equal(first, augmented_prices(views, atr, 0.03, 0.2, np.random.default_rng(7)))
+    assert not np.array_equal(first, augmented_prices(views, atr, 0.03, 0.2, np.random.default_rng(8)))
 
 
 def test_a_segment_added_at_the_end_changes_no_earlier_window():
@@ -247,7 +247,7 @@ def test_a_segment_added_at_the_end_changes_no_earlier_window():
     bar0 = BAR0[BAR0 < 700]
 
     assert np.array_equal(
-        repainted_features(fewer, bar0, fewer.views(bar0)), repainted_features(BARS, bar0, BARS.views(bar0))
+        augmented_features(fewer, bar0, fewer.views(bar0)), augmented_features(BARS, bar0, BARS.views(bar0))
     )
 
 
@@ -258,7 +258,7 @@ def test_augmentation_is_for_training_alone():
         for path in package.rglob("*.py")
         if any(
             isinstance(node, ast.ImportFrom)
-            and {"augmented", "disturbed"} & {alias.name for alias in node.names}
+            and {"augmented_prices", "apply_noise"} & {alias.name for alias in node.names}
             for node in ast.walk(parsed(path))
         )
     ]
@@ -268,17 +268,17 @@ def test_augmentation_is_for_training_alone():
 def test_augmenting_a_thousand_windows_takes_no_loop_over_them():
     views, atr = BARS.views(np.full(1000, 440)), np.full(1000, 4.0)
     started = time.process_time()
-    augmented(views, atr, 0.03, 0.2, np.random.default_rng(0))
+    augmented_prices(views, atr, 0.03, 0.2, np.random.default_rng(0))
     assert time.process_time() - started < 1
 
 
 def test_mirrored_prices_of_an_augmented_window_give_its_mirrored_features():
-    views = augmented(BARS.views(BAR0), np.full(len(BAR0), 4.0), 0.03, 0.2, np.random.default_rng(9))
+    views = augmented_prices(BARS.views(BAR0), np.full(len(BAR0), 4.0), 0.03, 0.2, np.random.default_rng(9))
     flipped = upside_down(BARS)
     top = 2 * BARS.prices.max()
 
-    shown = repainted_features(BARS, BAR0, views)
-    turned = repainted_features(flipped, BAR0, top - views[:, :, [0, 2, 1, 3]])
+    shown = augmented_features(BARS, BAR0, views)
+    turned = augmented_features(flipped, BAR0, top - views[:, :, [0, 2, 1, 3]])
 
     # Noise can leave a candle lower than a tick, which no bar on the grid is: it is measured by a tick.
     measurable = views[:, :, 1] - views[:, :, 2] >= TICK

@@ -13,7 +13,7 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, initialize, states_of
 from moola_pipeline.training.objectives.objective import Objective, StateDropout, apply_dropout, states_before
 from moola_pipeline.training.settings import PretrainSettings
-from moola_pipeline.windows.augmentation import Noise, disturbed, drawn_noise, repainted_features
+from moola_pipeline.windows.augmentation import Noise, apply_noise, augmented_features, draw_noise
 from moola_pipeline.windows.dense import straddling
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
@@ -91,14 +91,14 @@ class Contrastive(Objective[ViewChoice, ViewBatch, ViewTensors]):
         other = np.where(leaves, bar0, other)
         behind = bar0 + rng.integers(CORE_FIRST, CORE_LAST + 1, len(bar0))
         turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
-        return ViewChoice(bar0, other, behind, turned, *drawn_noise(len(bar0), rng))
+        return ViewChoice(bar0, other, behind, turned, *draw_noise(len(bar0), rng))
 
     def make(self, chosen: ViewChoice) -> ViewBatch:
         """Show each window as it is, and again, shifted, under jitter and warp."""
         bar0, other, behind, turned, *noise = chosen
         atr = self.market.atr[other]
-        views = disturbed(self.market.views(other), atr, JITTER_ATR, WARP, Noise(*noise))
-        both = gathered(self.market.features, bar0), repainted_features(self.market, other, views)
+        views = apply_noise(self.market.views(other), atr, JITTER_ATR, WARP, Noise(*noise))
+        both = gathered(self.market.features, bar0), augmented_features(self.market, other, views)
         for features in both:
             features[turned] = mirrored(features[turned])
         onset = behind - bar0 + CONTEXT_BARS, behind - other + CONTEXT_BARS
