@@ -1,8 +1,8 @@
 // Draws the marks of "moola predict FILE --out marks.ninjatrader.csv" on a NinjaTrader 8 chart.
 //
 // To install: copy this file into Documents/NinjaTrader 8/bin/Custom/Indicators, open the NinjaScript
-// editor and press F5; then add the indicator MoolaMarks to a chart and give it the path of the csv.
-// Times in the file are bar closes in UTC; the chart shows them in the zone set in NinjaTrader.
+// editor and press F5. Then add the indicator MoolaMarks to a chart and set File to the path of the csv.
+// Times in the file are bar closes in UTC. The chart shows them in the zone set in NinjaTrader.
 #region Using declarations
 using System;
 using System.ComponentModel.DataAnnotations;
@@ -21,24 +21,24 @@ namespace NinjaTrader.NinjaScript.Indicators
         private bool drawn;
 
         [NinjaScriptProperty]
-        [Display(Name = "File", Description = "The csv that moola predict wrote", GroupName = "Moola", Order = 0)]
+        [Display(Name = "File", Description = "The csv written by moola predict", GroupName = "Moola", Order = 0)]
         public string FilePath { get; set; }
 
         [NinjaScriptProperty]
         [Range(0.0, 1.0)]
-        [Display(Name = "Least probability", GroupName = "Moola", Order = 1)]
-        public double LeastProbability { get; set; }
+        [Display(Name = "Minimum probability", GroupName = "Moola", Order = 1)]
+        public double MinimumProbability { get; set; }
 
         protected override void OnStateChange()
         {
             if (State != State.SetDefaults)
                 return;
             Name = "MoolaMarks";
-            Description = "Expansions that Moola marked";
+            Description = "Expansions found by Moola";
             IsOverlay = true;
             Calculate = Calculate.OnBarClose;
             FilePath = "";
-            LeastProbability = 0.0;
+            MinimumProbability = 0.0;
         }
 
         protected override void OnBarUpdate()
@@ -48,7 +48,7 @@ namespace NinjaTrader.NinjaScript.Indicators
             drawn = true;
             if (!File.Exists(FilePath))
             {
-                Draw.TextFixed(this, "MoolaMissing", "MoolaMarks: no file " + FilePath, TextPosition.TopLeft);
+                Draw.TextFixed(this, "MoolaMissing", "MoolaMarks: file not found: " + FilePath, TextPosition.TopLeft);
                 return;
             }
             string[] lines = File.ReadAllLines(FilePath);
@@ -63,7 +63,7 @@ namespace NinjaTrader.NinjaScript.Indicators
 
         private void DrawMark(int row, string[] cells)
         {
-            if (cells.Length < 8 || Number(cells[6]) < LeastProbability)
+            if (cells.Length < 8 || Number(cells[6]) < MinimumProbability)
                 return;
             DateTime start = Local(cells[0]), end = Local(cells[1]);
             double high = Number(cells[2]), low = Number(cells[3]);

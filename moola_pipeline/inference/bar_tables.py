@@ -1,4 +1,4 @@
-"""A frame of raw bars as people have it, turned into the canonical table."""
+"""Raw bars (a vendor's file or a DataFrame) to the canonical table."""
 
 from collections.abc import Mapping
 
@@ -16,15 +16,15 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.windows.window_geometry import BARS_BEFORE, WINDOW_BARS
 
 FRAME = "bars"
-"""The names by which a column of a frame is known, in any case; `date` where nothing else is the time."""
+"""Source name of a DataFrame in error messages."""
 NEEDED_BARS = BARS_BEFORE + WINDOW_BARS
 
 
 def table_from_bars(bars: VendorBars, source: str, rolls: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The canonical table of the bars of one file; the rolls tell the contracts that the file does not.
+    """Build the canonical table of one file; `rolls` give the contracts where the file has none.
 
     Raises:
-        BadInput: If they are too few for one window.
+        BadInput: If there are too few bars for one window.
     """
     return _enough(build_table(bars.frame, rolls), source)
 
@@ -32,19 +32,19 @@ def table_from_bars(bars: VendorBars, source: str, rolls: pd.DataFrame | None = 
 def table_from_frame(
     frame: pd.DataFrame, instrument: str, timezone: str | None = None, rolls: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """The canonical table of a frame of raw one-minute bars.
+    """Build the canonical table of a DataFrame of raw one-minute bars.
 
     Args:
-        frame: Time as a column (timestamp, time, datetime, date, ts, ...) or as the index, a level
-            of it or text in it; open, high, low, close in index points; volume and contract
-            optional; other columns are ignored.
-        instrument: Whose tick grid the prices lie on.
-        timezone: IANA zone of naive times; times with a zone carry their own.
-        rolls: As `bars.rolls.read_rolls` returns them, for bars whose contract is not named.
+        frame: Time as a column (timestamp, time, datetime, date, ts, ...) or as the index or a level
+            of it; open, high, low, close in index points; volume and contract are optional; other
+            columns are ignored. Column names match in any case.
+        instrument: Its tick grid must hold all prices.
+        timezone: IANA zone of naive times; ignored where times have a zone.
+        rolls: From `bars.rolls.read_rolls`, for bars without a contract.
 
     Raises:
         BadInput: If a column is missing or ambiguous, times are naive and no zone is given, a bar
-            is not legal, or there are too few bars for one window.
+            is not valid, or there are too few bars for one window.
     """
     named = _by_role(frame)
     aware = isinstance(named["time"].dtype, pd.DatetimeTZDtype)
@@ -69,31 +69,31 @@ def table_from_frame(
 
 def _by_role(frame: pd.DataFrame) -> dict[str, pd.Series]:
     titles = [str(name).strip().lower() for name in frame.columns]
-    if twice := [name for name in FRAME_NAMES if titles.count(name) > 1]:
-        raise BadInput(f"{FRAME}: each column must come once, got {twice[0]} more than once. Drop one.")
-    columns = {title: pd.Series(frame.iloc[:, place]) for place, title in enumerate(titles)}
-    found = {}
+    if repeated := [name for name in FRAME_NAMES if titles.count(name) > 1]:
+        raise BadInput(f"{FRAME}: each column must occur once, got {repeated[0]} more than once. Drop one.")
+    columns = {title: pd.Series(frame.iloc[:, i]) for i, title in enumerate(titles)}
+    by_role = {}
     for role, names in KNOWN_NAMES.items():
         matches = [name for name in names if name in columns]
         if len(matches) > 1:
             raise BadInput(f"{FRAME}: one column must hold the {role}, got {', '.join(matches)}. Drop one.")
         if matches:
-            found[role] = columns[matches[0]]
-    if "time" not in found and (times := _other_times(frame, columns)) is not None:
-        found["time"] = times
-    if missing := [role for role in REQUIRED_ROLES if role not in found]:
+            by_role[role] = columns[matches[0]]
+    if "time" not in by_role and (times := _other_times(frame, columns)) is not None:
+        by_role["time"] = times
+    if missing := [role for role in REQUIRED_ROLES if role not in by_role]:
         raise BadInput(
             f"{FRAME}: columns must hold {', '.join(REQUIRED_ROLES)} (time may be the index), "
             f"got {', '.join(columns) or 'none'}. Add {', '.join(missing)}."
         )
-    return found
+    return by_role
 
 
 def _other_times(frame: pd.DataFrame, columns: Mapping[str, pd.Series]) -> pd.Series | None:
-    """The times of the index or a level of it, else of `date`, else the text of the index."""
+    """Times from the index or a level of it, else from `date`, else from text in the index."""
     levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
-    if of_times := [level for level in levels if isinstance(level, pd.DatetimeIndex)]:
-        return of_times[0].to_series(frame.index, name=of_times[0].name or "index")
+    if time_levels := [level for level in levels if isinstance(level, pd.DatetimeIndex)]:
+        return time_levels[0].to_series(frame.index, name=time_levels[0].name or "index")
     if DATE_NAME in columns:
         return columns[DATE_NAME]
     texts = [level for level in levels if pd.api.types.is_string_dtype(level.dtype)]
@@ -108,12 +108,12 @@ def _as_arrow(times: pd.Series) -> pa.ChunkedArray:
     except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
         raise BadInput(
             f"{FRAME}: {times.name} must hold times of one kind (timestamps, text, or whole counts since "
-            f"1970), got {times.dtype} of several. Convert them."
+            f"1970), got mixed kinds ({times.dtype}). Convert them to one kind."
         ) from None
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    """A column as float64; NaN where nothing stands."""
+    """A column as float64; NaN where empty."""
     try:
         return pd.Series(pd.to_numeric(column), column.index).astype("float64")
     except (ValueError, TypeError, OverflowError):
@@ -123,10 +123,10 @@ def _numbers(column: pd.Series) -> pd.Series:
 def _volumes(column: pd.Series) -> pd.Series:
     numbers = _numbers(column)
     whole = (numbers.abs() < MAX_VOLUME) & (numbers == numbers.round())
-    odd = (numbers.notna() & ~whole).to_numpy(bool)
-    if odd.any():
+    invalid = (numbers.notna() & ~whole).to_numpy(bool)
+    if invalid.any():
         raise BadInput(
-            f"{FRAME}: a bar must {WHOLE_VOLUME}, got {numbers.to_numpy()[odd][0]:g}. "
+            f"{FRAME}: a bar must {WHOLE_VOLUME}, got {numbers.to_numpy()[invalid][0]:g}. "
             f"Correct it, or drop {column.name}."
         )
     return numbers.astype("Int64")

@@ -1,4 +1,4 @@
-"""The model at work: windows in, expansions out; and whole tables of bars."""
+"""Hindsight mode: find the expansions in windows, and in whole tables of bars."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,16 +35,16 @@ CHUNK_WINDOWS = 2048
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model says of a table of bars.
+    """The model's predictions for a table of bars.
 
     Attributes:
         expansions: EXPANSION_COLUMNS, one row each, in order of time; times are UTC bar opens.
         not_covered: from, to (UTC bar opens, inclusive) and bars of each stretch in which no
-            window can report an onset: the first 70 and the last 30 bars of a segment; of one that
-            may still grow, all that its next window will cover.
+            window can report an onset: the first 70 and the last 30 bars of a segment; in an open
+            session also the bars that its next window will cover.
         n_windows: Windows read.
-        n_waiting: Bars at the end of a session that is not over which later bars will let be
-            covered; 0 where the last session has closed.
+        n_waiting: Bars at the end of an open session that will be covered once later bars come;
+            0 if the last session has closed.
     """
 
     expansions: pd.DataFrame
@@ -59,7 +59,7 @@ def find_events(
     bar0: np.ndarray,
     device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
-    """Expansions that the model reports in windows, each seen alone.
+    """Find the expansions in windows; each window is read by itself.
 
     Args:
         model: In evaluation mode, its network on `device`.
@@ -69,8 +69,8 @@ def find_events(
 
     Returns:
         window (index into `bar0`), start, end (bars 0..104, inclusive), direction (+1, -1),
-        type (class number), probability, p_retracement (calibrated), p_balanced (both types
-        weighing the same); sorted by window and start.
+        type (class number), probability, p_retracement (calibrated), p_balanced (equal weight on
+        both types); sorted by window and start.
     """
     parts = []
     for first in range(0, len(bar0), CHUNK_WINDOWS):
@@ -78,11 +78,11 @@ def find_events(
         proposals = propose(market.measure_spans(rows), model.proposer)
         reading = read_spans(model.classifier, market, rows, proposals, device)
         parts.append(_events(model.accept(proposals, reading), first))
-    return pd.concat(parts, ignore_index=True) if parts else _nothing_decided()
+    return pd.concat(parts, ignore_index=True) if parts else _no_events()
 
 
 def _events(found: FoundSpans, first_window: int) -> pd.DataFrame:
-    """Columns as `find_events`; windows are numbered from `first_window` on."""
+    """Columns as in `find_events`; window numbers begin at `first_window`."""
     spans = found.spans
     return pd.DataFrame(
         {
@@ -105,12 +105,12 @@ def predict_expansions(
     model_version: str,
     device: torch.device | str = "cpu",
 ) -> Predictions:
-    """Mark every expansion in a table of bars, in hindsight.
+    """Find the expansions in a table of bars, in hindsight.
 
-    Each segment is tiled so that the bars 30-74 of the windows cover it once; an expansion is
-    reported by the window whose core holds its onset, and of two that overlap the surer stays.
-    Bars that come later change nothing that was reported: in a session that is not over, an
-    expansion waits until its window is whole and no later find can take its place.
+    Windows tile each segment so that their bars 30-74 cover it once. The window whose core holds
+    the onset reports the expansion; of two that overlap, the more probable one stays.
+    Later bars never change a reported expansion: in an open session, an expansion is reported
+    once its window is complete and no later expansion can replace it.
 
     Args:
         model: The model, on `device`.
@@ -129,11 +129,11 @@ def predict_new(
     model_version: str,
     device: torch.device | str = "cpu",
 ) -> Predictions:
-    """Mark the expansions whose windows begin at `first_row` or later; otherwise as `predict_expansions`."""
+    """Find the expansions whose windows begin at `first_row` or later; else like `predict_expansions`."""
     grows = last_grows(market.times)
     bar0, owned_from = scan_windows(market.segment, grows)
-    asked = bar0 >= first_row
-    bar0, owned_from = bar0[asked], owned_from[asked]
+    new_windows = bar0 >= first_row
+    bar0, owned_from = bar0[new_windows], owned_from[new_windows]
     events = find_events(model, market, bar0, device)
     window = events["window"].to_numpy(np.int64)
     owned = (events["start"] >= owned_from[window]) & (events["start"] <= CORE_LAST)
@@ -149,9 +149,9 @@ def predict_new(
 
 
 def no_expansions() -> Predictions:
-    """An annotation without windows, its frames with their columns."""
+    """Predictions without windows; the frames have their columns."""
     no_times = pd.DatetimeIndex([], tz="UTC").as_unit("ns")
-    expansions = _expansion_rows(_nothing_decided(), np.empty(0, np.int64), no_times, "")
+    expansions = _expansion_rows(_no_events(), np.empty(0, np.int64), no_times, "")
     stretches = pd.DataFrame({"from": no_times, "to": no_times, "bars": np.empty(0, np.int64)})
     return Predictions(expansions, stretches, 0)
 
@@ -167,19 +167,21 @@ def _expansion_rows(
         "ended_at": times[first + end],
         "decided_at": times[first + WINDOW_BARS - 1],
     }
-    return marked_rows(events, spans, HINDSIGHT, model_version)
+    return prediction_rows(events, spans, HINDSIGHT, model_version)
 
 
-def marked_rows(found: pd.DataFrame, times: Mapping[str, Any], mode: str, model_version: str) -> pd.DataFrame:
+def prediction_rows(
+    found: pd.DataFrame, times: Mapping[str, Any], mode: str, model_version: str
+) -> pd.DataFrame:
     """Rows of EXPANSION_COLUMNS.
 
     Args:
-        found: direction, probability, type and p_retracement of each find.
-        times: window_start, started_at, ended_at and decided_at of each.
-        mode: In which it was found.
-        model_version: By which version.
+        found: direction, probability, type and p_retracement, one row per expansion or alarm.
+        times: window_start, started_at, ended_at and decided_at of each row.
+        mode: hindsight or live.
+        model_version: Version of the model.
     """
-    said = {
+    answers = {
         "direction": np.where(found["direction"] > 0, "up", "down").astype(str),
         "probability": found["probability"].to_numpy(float),
         "label": np.array(TYPES)[found["type"].to_numpy(np.int64)],
@@ -188,7 +190,7 @@ def marked_rows(found: pd.DataFrame, times: Mapping[str, Any], mode: str, model_
         "model_version": model_version,
     }
     texts = ("direction", "label", "mode", "model_version")
-    return pd.DataFrame({**times, **said}, columns=list(EXPANSION_COLUMNS)).astype(
+    return pd.DataFrame({**times, **answers}, columns=list(EXPANSION_COLUMNS)).astype(
         dict.fromkeys(texts, "str")
     )
 
@@ -197,18 +199,18 @@ def _without_overlaps(events: pd.DataFrame, bar0: np.ndarray) -> pd.DataFrame:
     row = bar0[events["window"].to_numpy(np.int64)]
     events = events.assign(start_row=row + events["start"], end_row=row + events["end"])
     events = events.sort_values(["start_row", "end_row"], ignore_index=True)
-    kept: list[int] = []
-    start, end, sure = (events[name].to_numpy() for name in ("start_row", "end_row", "probability"))
+    chosen: list[int] = []
+    start, end, probability = (events[name].to_numpy() for name in ("start_row", "end_row", "probability"))
     for i in range(len(events)):
-        while kept and start[i] <= end[kept[-1]] and sure[i] > sure[kept[-1]]:
-            kept.pop()
-        if not kept or start[i] > end[kept[-1]]:
-            kept.append(i)
-    return events.iloc[kept].reset_index(drop=True)
+        while chosen and start[i] <= end[chosen[-1]] and probability[i] > probability[chosen[-1]]:
+            chosen.pop()
+        if not chosen or start[i] > end[chosen[-1]]:
+            chosen.append(i)
+    return events.iloc[chosen].reset_index(drop=True)
 
 
 def stretches(market: MarketArrays, missed: np.ndarray) -> pd.DataFrame:
-    """Runs of bars marked True, broken where the segment changes."""
+    """Runs of True bars within one segment: from, to (UTC bar opens) and number of bars."""
     segment = market.segment
     begins = missed & (np.diff(missed, prepend=False) | (np.diff(segment, prepend=segment[:1]) != 0))
     run = np.cumsum(begins)[missed]
@@ -218,7 +220,7 @@ def stretches(market: MarketArrays, missed: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _nothing_decided() -> pd.DataFrame:
+def _no_events() -> pd.DataFrame:
     whole = ("window", "start", "end", "direction", "type")
     real = ("probability", "p_retracement", "p_balanced")
     return pd.DataFrame({**dict.fromkeys(whole, np.empty(0, np.int64)), **dict.fromkeys(real, np.empty(0))})

@@ -1,4 +1,4 @@
-"""The model at work bar by bar: at each closed bar an alarm or none, from what came before."""
+"""Live mode: at each closed bar an alarm or none, from this bar and earlier ones only."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,8 @@ from moola_pipeline.inference.hindsight import (
     CHUNK_WINDOWS,
     HINDSIGHT,
     Predictions,
-    marked_rows,
     predict_expansions,
+    prediction_rows,
     stretches,
 )
 from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
@@ -25,18 +25,18 @@ LIVE = "live"
 
 
 def predictor_of(mode: str) -> Callable[..., Predictions]:
-    """What marks a table in a mode: `predict_expansions` or `predict_live`.
+    """The prediction function of a mode: `predict_expansions` or `predict_live`.
 
     Args:
         mode: hindsight or live; empty for hindsight.
 
     Raises:
-        BadInput: If it is another.
+        BadInput: If the mode is unknown.
     """
-    answers = {HINDSIGHT: predict_expansions, LIVE: predict_live}
-    if (mode or HINDSIGHT) not in answers:
-        raise BadInput(f"mode must be {' or '.join(answers)}, got {mode}. Choose one of them.")
-    return answers[mode or HINDSIGHT]
+    predictors = {HINDSIGHT: predict_expansions, LIVE: predict_live}
+    if (mode or HINDSIGHT) not in predictors:
+        raise BadInput(f"mode must be {' or '.join(predictors)}, got {mode}. Choose one of them.")
+    return predictors[mode or HINDSIGHT]
 
 
 def find_alarms(
@@ -47,23 +47,23 @@ def find_alarms(
     waits: tuple[int, ...] = WAITS,
     device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
-    """Alarms that the model raises, bar by bar; no bar after the one that has closed is read.
+    """Raise alarms bar by bar; each is computed from bars that have closed by then.
 
     Args:
         model: In evaluation mode, its network on `device`.
         market: The table the windows lie in.
         bar0: (n_windows,) rows of bar 0 of live windows.
         series: (n_windows,) int; within one series a move raises one alarm.
-        waits: Bars after the claimed onset by which a system has spoken: some of WAITS.
+        waits: Maximum bars from the predicted onset to the alarm, one system each: some of WAITS.
         device: Where the network runs.
 
     Returns:
-        wait (which system), series, closed (row of the bar that raised it), start (row of the claimed
-        first bar), direction (+1, -1), type (class number), probability, p_retracement (calibrated),
-        p_balanced (both types weighing the same); sorted by wait, series and closed.
+        wait (which system), series, closed (row of the bar that raised it), start (row of the predicted
+        onset), direction (+1, -1), type (class number), probability, p_retracement (calibrated),
+        p_balanced (equal weight on both types); sorted by wait, series and closed.
 
     Raises:
-        BadInput: If the model was not taught to answer live.
+        BadInput: If the model was not trained for live mode.
     """
     live = live_thresholds(model)
     parts = []
@@ -72,23 +72,23 @@ def find_alarms(
         candidates = read_live(model.classifier, market, rows, live.min_net_atr, device)
         parts.append(candidates._replace(window=candidates.window + first))
     if not parts:
-        return _answers(model, np.empty((7, 0)))
+        return _alarms(model, np.empty((7, 0)))
     candidates = type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     probability = sigmoid(live.scale * candidates.onset + live.shift)
-    of_move = np.asarray(series)[candidates.window]
+    candidate_series = np.asarray(series)[candidates.window]
     systems = []
     for wait in waits:
-        alarms = raised_alarms(candidates, of_move, probability, live.thresholds[wait], wait)
-        chosen = (
-            of_move,
+        alarms = raised_alarms(candidates, candidate_series, probability, live.thresholds[wait], wait)
+        columns = (
+            candidate_series,
             candidates.closed,
             candidates.start,
             candidates.direction,
             probability,
             candidates.retracement,
         )
-        systems.append(np.stack([np.full(len(alarms), wait), *(column[alarms] for column in chosen)]))
-    return _answers(model, np.concatenate(systems, axis=1))
+        systems.append(np.stack([np.full(len(alarms), wait), *(column[alarms] for column in columns)]))
+    return _alarms(model, np.concatenate(systems, axis=1))
 
 
 def predict_live(
@@ -99,11 +99,11 @@ def predict_live(
     device: torch.device | str = "cpu",
     max_wait: int = MAX_WAIT,
 ) -> Predictions:
-    """Go through a table bar by bar and write down each alarm when it is raised.
+    """Find the alarms that the model would have raised, bar by bar.
 
-    Later bars change nothing: what is said of the first bars of a table is what is said of them in
-    the whole. A move raises one alarm: none follows in its direction whose claimed onset lies within
-    10 bars of the first's. What was raised in one segment silences nothing in the next.
+    Later bars change nothing: the first bars of a table give the same alarms alone as in the whole
+    table. A move raises one alarm: a second one in its direction is suppressed if its predicted onset
+    lies within 10 bars of the first one's. Alarms of one segment suppress none in the next.
 
     Args:
         model: The model, on `device`.
@@ -111,15 +111,15 @@ def predict_live(
         tick_points: Smallest price step, index points.
         model_version: Written into every row.
         device: Where the network runs.
-        max_wait: Bars after the claimed onset by which an alarm has come or never will: one of WAITS.
+        max_wait: Maximum bars from the predicted onset to the alarm: one of WAITS.
 
     Returns:
-        One row an alarm in order of `decided_at`: the last bar that was read, and the one whose close
-        raised it. `started_at` is the claimed first bar; `ended_at` is null, for nobody knows it yet.
-        Not covered are the first 75 bars of each segment.
+        One row per alarm in order of `decided_at`, the bar whose close raised it. `started_at` is the
+        predicted onset; `ended_at` is null because the end is not known yet. The first 75 bars of each
+        segment are not covered.
 
     Raises:
-        BadInput: If the wait is none of WAITS, or the model was not taught to answer live.
+        BadInput: If the wait is none of WAITS, or the model was not trained for live mode.
     """
     market = MarketArrays.from_table(table, tick_points)
     return predict_live_new(model, market, 0, model_version, device, max_wait)
@@ -133,13 +133,13 @@ def predict_live_new(
     device: torch.device | str = "cpu",
     max_wait: int = MAX_WAIT,
 ) -> Predictions:
-    """The alarms raised at `first_row` or later; otherwise as `predict_live`."""
+    """Find the alarms raised at `first_row` or later; else like `predict_live`."""
     if max_wait not in WAITS:
         raise BadInput(f"max_wait must be one of {', '.join(map(str, WAITS))} bars, got {max_wait}.")
     live_thresholds(model, model_version)
     segment = market.segment
     bar0 = live_windows(segment)
-    # An alarm before the first row may silence one after it, but only within a segment.
+    # An alarm before the first row may suppress a later one, but only within a segment.
     begins = np.searchsorted(segment, segment[first_row]) if first_row < len(market) else first_row
     bar0 = bar0[bar0 >= begins]
     alarms = find_alarms(model, market, bar0, segment[bar0], (max_wait,), device)
@@ -153,22 +153,22 @@ def predict_live_new(
 
 
 def live_thresholds(model: ExpansionModel, model_version: str = "") -> LiveThresholds:
-    """The decisions of live mode.
+    """The thresholds of live mode.
 
     Raises:
-        BadInput: If the model was not taught to answer live.
+        BadInput: If the model was not trained for live mode.
     """
     live = model.thresholds.live
     if live is None:
         raise BadInput(
-            f"{f'version {model_version}' if model_version else 'the model'} must have been taught to "
-            "answer live, but it was not. Train one with distill_live_windows above 0, or ask in hindsight."
+            f"{f'version {model_version}' if model_version else 'the model'} must be trained for live "
+            "mode, but it was not. Train one with distill_live_windows above 0, or use hindsight mode."
         )
     return live
 
 
-def _answers(model: ExpansionModel, raised_alarms: np.ndarray) -> pd.DataFrame:
-    """Alarms with their types; `raised_alarms` is (7, n_alarms): see `find_alarms`, the type logit last."""
+def _alarms(model: ExpansionModel, raised_alarms: np.ndarray) -> pd.DataFrame:
+    """Alarms with their types; `raised_alarms` is (7, n_alarms), the type logit last: see `find_alarms`."""
     wait, series, closed, start, direction, probability, logits = raised_alarms
     calibrated, balanced = model.type_probabilities(logits)
     return pd.DataFrame(
@@ -194,4 +194,4 @@ def _alarm_rows(alarms: pd.DataFrame, times: pd.DatetimeIndex, model_version: st
         "ended_at": pd.Series(pd.NaT, range(len(alarms)), times.dtype).array,
         "decided_at": times[closed],
     }
-    return marked_rows(alarms, spans, LIVE, model_version)
+    return prediction_rows(alarms, spans, LIVE, model_version)

@@ -1,4 +1,4 @@
-"""What later bars may still change: nothing, but at the end of a table whose last session is not over."""
+"""Open sessions: which predictions at the end of a table later bars may still change."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ MINUTE = pd.Timedelta(minutes=1)
 
 
 def last_grows(times: pd.DatetimeIndex) -> bool:
-    """Whether bars of a table's last segment may still come: it does not hold its session's last minute.
+    """Whether the last session is open: the table lacks its last minute.
 
     Args:
         times: (n_bars,) UTC bar opens.
@@ -24,25 +24,25 @@ def last_grows(times: pd.DatetimeIndex) -> bool:
 
 
 def waiting_bars(segment: np.ndarray, missed: np.ndarray) -> int:
-    """How many bars at the end of a segment that grows are covered by no window yet.
+    """Count the bars at the end of an open segment that no window covers yet.
 
     Args:
-        segment: (n_bars,) int, non-decreasing; the last one grows.
-        missed: (n_bars,) bool, bars that no window covers; the first 70 of a segment never are.
+        segment: (n_bars,) int, non-decreasing; the last one is open.
+        missed: (n_bars,) bool, bars that no window covers; the first 70 of a segment are never covered.
     """
     last = np.flatnonzero(segment == segment[-1:])
     return int(missed[last[BARS_BEFORE + CORE_FIRST :]].sum())
 
 
 def is_settled(start: np.ndarray, end: np.ndarray, segment: np.ndarray, missed: np.ndarray) -> np.ndarray:
-    """True for spans that no window still to come can displace: (n_spans,) bool.
+    """True for spans that no future window can replace: (n_spans,) bool.
 
-    A later find displaces a span only by an onset inside it. Of the segment that grows, onsets have
-    been looked for up to the end of what is covered, and of the others everywhere.
+    A later expansion replaces a span only if its onset lies inside the span. In the open segment,
+    onsets have been searched up to the last covered bar; in the others everywhere.
 
     Args:
         start, end: (n_spans,) rows of the first and the last bar.
-        segment: (n_bars,) int, non-decreasing; the last one grows.
+        segment: (n_bars,) int, non-decreasing; the last one is open.
         missed: (n_bars,) bool, bars that no window covers.
     """
     covered = np.flatnonzero(~missed & (segment == segment[-1:]))

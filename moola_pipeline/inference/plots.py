@@ -1,4 +1,4 @@
-"""Pictures of bars for a person: a session as candles over the clock, and what was found in it."""
+"""Charts of one session: candles, swings and expansions."""
 
 import numpy as np
 import pandas as pd
@@ -15,26 +15,26 @@ from moola_pipeline.plotting import BLUE, GREEN, INK, ORANGE, PAPER, RED, house_
 
 DOTS_PER_INCH = 150
 HEIGHT, MIN_WIDTH, MARGINS = 9.0, 12.0, 1.2
-"""Inches of a picture, and what the sides of its plot take."""
+"""Inches: height and minimum width of a chart, and the margins left and right of its axes."""
 MINUTE_WIDTH, MIN_MINUTES = 0.018, 60
-"""Inches that a minute takes (2.7 pixels: a whole session is about 3,900 wide), and how many are shown."""
+"""Inches per minute (2.7 pixels: a whole session is about 3,900 wide), and the least minutes drawn."""
 TYPE_COLORS = {"consolidation": BLUE, "retracement": ORANGE}
 TYPE_LINES = {"consolidation": "solid", "retracement": "dashed"}
 MINUTE = 1 / (24 * 60)
-"""On the time axis, which counts days."""
+"""Unit: days, as on the time axis."""
 RISE, FALL, SWING, MARK = GREEN, RED, BLUE, INK
 
 
 @house_style()
 def draw_session(bars: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
-    """Draw the bars of one session as candles; a candle stands at its bar's open, New York time.
+    """Draw the bars of one session as candles, each at its bar's open, New York time.
 
-    What else is found in the session goes on the same axes, by UTC times and prices, as
-    `draw_swings` does; `plotting.picture_file` writes the figure.
+    `draw_swings` and `draw_expansions` add to the axes by UTC times and prices;
+    `plotting.picture_file` writes the figure.
 
     Args:
         bars: `timestamp` (UTC bar opens) and PRICE_COLUMNS of one session, at least one bar.
-        title: Written above, as it stands.
+        title: Drawn above the axes without change.
     """
     opened_at = date2num(bars["timestamp"])
     first, last = opened_at[0], max(opened_at[-1], opened_at[0] + MIN_MINUTES * MINUTE)
@@ -49,18 +49,18 @@ def draw_session(bars: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
 
 @house_style()
 def draw_swings(axes: Axes, bars: pd.DataFrame, swings: pd.DataFrame) -> None:
-    """Add the zigzag: lines from pivot to pivot, and a mark at the close that confirmed each.
+    """Add the zigzag: lines from pivot to pivot, and a marker at each confirming close.
 
     Args:
         axes: From `draw_session`.
         bars: As drawn there.
         swings: `time`, `confirmed_at` (UTC bar opens in `bars`), `price` (index points), `kind`
-            (high or low) and `segment`: lines join the swings of one segment.
+            (high or low) and `segment`: lines join swings of one segment only.
     """
     name = "swing, pivot to pivot"
     for _, leg in swings.groupby("segment"):
         axes.plot(date2num(leg["time"]), leg["price"].to_numpy(), color=SWING, linewidth=1.1, label=name)
-        name = "_"  # one line stands for all in the legend
+        name = "_"  # the legend needs one entry only
     closes = bars.set_index("timestamp")["close"]
     for kind, mark in (("high", "v"), ("low", "^")):
         confirmed_at = swings.loc[swings["kind"] == kind, "confirmed_at"]
@@ -80,7 +80,7 @@ def draw_swings(axes: Axes, bars: pd.DataFrame, swings: pd.DataFrame) -> None:
 
 @house_style()
 def draw_expansions(axes: Axes, expansions: pd.DataFrame) -> None:
-    """Add expansions: a frame around the bars of each, and the probability of its type above it.
+    """Add expansions: a frame around the bars of each, and its probability above it.
 
     Args:
         axes: From `draw_session`.
@@ -89,18 +89,18 @@ def draw_expansions(axes: Axes, expansions: pd.DataFrame) -> None:
     """
     for kind, color in TYPE_COLORS.items():
         name = f"expansion after a {kind}"
-        found = expansions.loc[expansions["label"] == kind]
-        lefts = date2num(found["started_at"]) - 0.5 * MINUTE
-        widths = date2num(found["ended_at"]) + 0.5 * MINUTE - lefts
-        lows, heights = found["low"].to_numpy(float), (found["high"] - found["low"]).to_numpy(float)
+        of_kind = expansions.loc[expansions["label"] == kind]
+        lefts = date2num(of_kind["started_at"]) - 0.5 * MINUTE
+        widths = date2num(of_kind["ended_at"]) + 0.5 * MINUTE - lefts
+        lows, heights = of_kind["low"].to_numpy(float), (of_kind["high"] - of_kind["low"]).to_numpy(float)
         spans = np.column_stack([lefts, widths, lows, heights]).tolist()
-        for (left, width, low, height), probability in zip(spans, found["probability"], strict=True):
+        for (left, width, low, height), probability in zip(spans, of_kind["probability"], strict=True):
             axes.add_patch(Rectangle((left, low), width, height, facecolor=color, alpha=0.18))
             edge = {"edgecolor": color, "linewidth": 1.4, "linestyle": TYPE_LINES[kind], "label": name}
             axes.add_patch(Rectangle((left, low), width, height, fill=False, **edge))
             above = {"xytext": (0, 3), "textcoords": "offset points", "color": color}
             axes.annotate(f"{probability:.2f}", (left, low + height), **above)
-            name = "_"  # one frame stands for all in the legend
+            name = "_"  # the legend needs one entry only
     if len(expansions):
         axes.figure.legend(loc="outside lower right", ncols=2)
 
@@ -111,7 +111,7 @@ def _draw_candles(axes: Axes, opened_at: np.ndarray, prices: np.ndarray) -> None
     axes.vlines(opened_at, lows, highs, colors=colors, linewidth=0.6)
     left, right = opened_at - 0.35 * MINUTE, opened_at + 0.35 * MINUTE
     corners = np.stack([left, opens, left, closes, right, closes, right, opens], axis=1)
-    # The edge keeps a bar that closes where it opened in sight.
+    # Without an edge, a bar that closes at its open would be invisible.
     bodies = list(corners.reshape(-1, 4, 2))
     axes.add_collection(PolyCollection(bodies, facecolors=colors, edgecolors=colors, linewidths=0.6))
     axes.autoscale_view(scalex=False)

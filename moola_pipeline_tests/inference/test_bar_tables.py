@@ -1,4 +1,4 @@
-"""Frames and files of bars as people have them, read into the one table or refused in one line."""
+"""DataFrames and files of raw bars, turned into the canonical table or refused in one line."""
 
 from pathlib import Path
 
@@ -24,9 +24,9 @@ def frame() -> pd.DataFrame:
 
 
 def refused(frame: pd.DataFrame, timezone: str | None = None) -> str:
-    with pytest.raises(BadInput) as fault:
+    with pytest.raises(BadInput) as error:
         table_from_frame(frame, "NQ", timezone)
-    return str(fault.value)
+    return str(error.value)
 
 
 def test_a_frame_becomes_the_canonical_table(frame: pd.DataFrame):
@@ -40,12 +40,12 @@ def test_a_frame_becomes_the_canonical_table(frame: pd.DataFrame):
     np.testing.assert_array_equal(table["close"], frame["close"])
 
 
-def test_names_are_known_in_any_case_and_with_spaces(frame: pd.DataFrame):
+def test_column_names_match_in_any_case_and_with_spaces(frame: pd.DataFrame):
     named = frame.rename(columns={"timestamp": " Time ", "open": "OPEN", "volume": "Volume"})
     pd.testing.assert_frame_equal(table_from_frame(named, "NQ"), table_from_frame(frame, "NQ"))
 
 
-def test_text_prices_are_numbers_all_the_same(frame: pd.DataFrame):
+def test_prices_as_text_are_parsed(frame: pd.DataFrame):
     as_text = frame.assign(close=frame["close"].astype(str))
     pd.testing.assert_frame_equal(table_from_frame(as_text, "NQ"), table_from_frame(frame, "NQ"))
 
@@ -56,7 +56,7 @@ def test_naive_times_are_read_in_the_named_zone(frame: pd.DataFrame):
     pd.testing.assert_frame_equal(table, table_from_frame(frame, "NQ"))
 
 
-def test_contracts_part_the_segments(frame: pd.DataFrame):
+def test_a_change_of_contract_begins_a_segment(frame: pd.DataFrame):
     codes = np.where(np.arange(N_BARS) < 2, "NQH5", "NQM5")
     table = table_from_frame(frame.assign(symbol=codes), "NQ")
     assert table["segment"].tolist() == [0] * 2 + [1] * (N_BARS - 2)
@@ -67,7 +67,7 @@ def test_missing_volume_is_unknown_and_not_zero(frame: pd.DataFrame):
     assert table_from_frame(frame.drop(columns="volume"), "NQ")["volume"].isna().tolist() == [True] * N_BARS
 
 
-def test_as_many_bars_as_one_window_needs_are_enough(frame: pd.DataFrame):
+def test_the_bars_of_one_window_are_enough(frame: pd.DataFrame):
     assert NEEDED_BARS == 145
     assert len(table_from_frame(frame.iloc[:145], "NQ")) == 145
     assert refused(frame.iloc[:144]) == (
@@ -91,13 +91,13 @@ def test_a_gap_leaves_too_few_bars_on_either_side(frame: pd.DataFrame):
         ("timestamp", pd.NaT, "bars: "),
     ],
 )
-def test_a_bar_that_cannot_be_is_refused_by_name(frame: pd.DataFrame, column: str, values, text: str):
-    fault = refused(frame.assign(**{column: values}))
-    assert fault.startswith(text)
-    assert "\n" not in fault
+def test_an_invalid_bar_is_refused_in_one_line(frame: pd.DataFrame, column: str, values, text: str):
+    message = refused(frame.assign(**{column: values}))
+    assert message.startswith(text)
+    assert "\n" not in message
 
 
-def test_a_frame_without_its_columns_is_told_which_are_missing(frame: pd.DataFrame):
+def test_the_message_names_the_missing_columns(frame: pd.DataFrame):
     assert refused(frame.loc[:, ["timestamp", "open"]]) == (
         "bars: columns must hold time, open, high, low, close (time may be the index), "
         "got timestamp, open. Add high, low, close."
@@ -109,7 +109,7 @@ def test_a_frame_without_rows_is_refused(frame: pd.DataFrame):
     assert refused(frame.iloc[:0]).startswith("bars: ")
 
 
-def test_a_zone_is_asked_for_where_times_have_none(frame: pd.DataFrame):
+def test_naive_times_without_a_zone_are_refused(frame: pd.DataFrame):
     naive = frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None))
     assert refused(naive) == (
         "bars: the times in timestamp must prove their time zone, got none. "
@@ -118,7 +118,7 @@ def test_a_zone_is_asked_for_where_times_have_none(frame: pd.DataFrame):
     assert "Mars/Olympus" in refused(naive, "Mars/Olympus")
 
 
-def test_a_file_is_read_as_the_same_frame_is(frame: pd.DataFrame, tmp_path: Path):
+def test_a_file_and_its_frame_give_the_same_table(frame: pd.DataFrame, tmp_path: Path):
     path = tmp_path / "bars.csv"
     frame.to_csv(path, index=False)
     pd.testing.assert_frame_equal(
@@ -129,13 +129,13 @@ def test_a_file_is_read_as_the_same_frame_is(frame: pd.DataFrame, tmp_path: Path
         table_from_bars(read_vendor_file(path), path.name)
 
 
-def test_a_column_given_twice_is_refused_whatever_its_case(frame: pd.DataFrame):
+def test_a_repeated_column_is_refused_in_any_case(frame: pd.DataFrame):
     assert refused(frame.assign(CLOSE=frame["close"])).startswith(
-        "bars: each column must come once, got close more than once."
+        "bars: each column must occur once, got close more than once."
     )
 
 
-def test_times_of_several_kinds_and_volumes_that_are_none_are_refused(frame: pd.DataFrame):
+def test_times_of_mixed_kinds_and_fractional_volumes_are_refused(frame: pd.DataFrame):
     mixed = frame.assign(timestamp=frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%MZ").astype(object))
     mixed.loc[3, "timestamp"] = 17.5
     assert "must hold times of one kind" in refused(mixed)

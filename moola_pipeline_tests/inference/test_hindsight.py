@@ -1,11 +1,11 @@
-"""Whole tables marked: every coverable bar by one window, each expansion once, nothing changed later."""
+"""Hindsight: one window covers each bar, each expansion is reported once, nothing changes later."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from moola_pipeline.inference import hindsight as serving
+from moola_pipeline.inference import hindsight
 from moola_pipeline.inference.hindsight import (
     EXPANSION_COLUMNS,
     Predictions,
@@ -24,7 +24,7 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import TICK, made_bars, made_market
 
-RULE = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
+PROPOSER = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_length=12, ordering="net")
 BAR = pd.Timedelta(minutes=1)
 OPENED = pd.Timestamp("2024-01-02T14:00Z")
 
@@ -37,8 +37,8 @@ def thresholds(**given: float) -> Thresholds:
 
 @pytest.fixture(autouse=True)
 def sessions_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No session waits for bars; of one that does, `test_growing` tells."""
-    monkeypatch.setattr(serving, "last_grows", lambda table: False)
+    """All sessions are over; `test_open_session` covers open ones."""
+    monkeypatch.setattr(hindsight, "last_grows", lambda table: False)
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,12 @@ def market_table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def model(market_table: pd.DataFrame) -> ExpansionModel:
-    """A rule and an untrained network, which reports all that the rule proposes."""
+    """A span proposer and an untrained network that reports every proposal."""
     torch.manual_seed(5)
     market = MarketArrays.from_table(market_table, TICK)
     encoder = Encoder(8)
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
-    return ExpansionModel(Classifier(encoder, 4, 0.1).eval(), RULE, thresholds())
+    return ExpansionModel(Classifier(encoder, 4, 0.1).eval(), PROPOSER, thresholds())
 
 
 def table(bars: MarketArrays) -> pd.DataFrame:
@@ -78,15 +78,15 @@ def rows_of(bars: pd.DataFrame, times: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def with_events(monkeypatch: pytest.MonkeyPatch, *events: tuple[int, int, int, float]) -> None:
-    """Let the model report these: window, onset, offset, probability."""
+    """Make the model report these events: window, onset, end, probability."""
     frame = pd.DataFrame(events, columns=["window", "start", "end", "probability"])
     frame = frame.assign(direction=1, type=0, p_retracement=0.25, p_balanced=0.25)
-    monkeypatch.setattr(serving, "find_events", lambda *given: frame.astype({"window": np.int64}))
+    monkeypatch.setattr(hindsight, "find_events", lambda *args: frame.astype({"window": np.int64}))
 
 
-def spans(annotation: Predictions) -> list[tuple[int, int]]:
-    """First and last bar of each expansion, in minutes from the opening of the first segment."""
-    found = annotation.expansions
+def spans(predictions: Predictions) -> list[tuple[int, int]]:
+    """First and last bar of each expansion, in minutes from the first bar of the table."""
+    found = predictions.expansions
     first, last = ((found[name] - OPENED) // BAR for name in ("started_at", "ended_at"))
     return list(zip(first.tolist(), last.tolist(), strict=True))
 
@@ -121,12 +121,14 @@ def test_a_segment_too_short_for_a_window_is_not_covered_at_all(model: Expansion
     assert found.not_covered["from"].tolist() == [OPENED, OPENED + pd.Timedelta(days=1)]
 
 
-def test_columns_and_types_do_not_depend_on_how_much_was_found(
+def test_empty_predictions_have_the_same_columns_and_dtypes(
     model: ExpansionModel, market_table: pd.DataFrame
 ):
     some = marked(model, market_table)
     none = marked(model, table(made_bars(1, n_bars=144)))
-    silent = ExpansionModel(model.classifier, RULE, thresholds(expansion_shift=-99, expansion_threshold=1))
+    silent = ExpansionModel(
+        model.classifier, PROPOSER, thresholds(expansion_shift=-99, expansion_threshold=1)
+    )
     unsure = marked(silent, market_table)
     assert len(some.expansions) > 0
     for empty in (none, unsure, no_expansions()):
@@ -156,7 +158,7 @@ def test_every_onset_lies_where_a_window_can_report_it(model: ExpansionModel, ma
     assert ((onset >= CORE_FIRST) & (onset <= CORE_LAST)).all()
 
 
-def test_an_onset_that_two_windows_see_belongs_to_the_first(
+def test_the_first_of_two_windows_reports_an_onset_in_both_cores(
     model: ExpansionModel, monkeypatch: pytest.MonkeyPatch
 ):
     bars = table(made_bars(1, n_bars=160))  # windows at bars 40 and 55: the second owns onsets from bar 115
@@ -164,19 +166,19 @@ def test_an_onset_that_two_windows_see_belongs_to_the_first(
     assert spans(marked(model, bars)) == [(90, 95), (115, 125)]
 
 
-def test_what_a_window_reports_is_what_it_sees_alone(model: ExpansionModel, market_table: pd.DataFrame):
+def test_windows_read_together_give_the_events_of_each_alone(
+    model: ExpansionModel, market_table: pd.DataFrame
+):
     market = MarketArrays.from_table(market_table, TICK)
     bar0, _ = scan_windows(market.segment)
     together = find_events(model, market, bar0)
     for window in range(0, len(bar0), 5):
         alone = find_events(model, market, bar0[window : window + 1])
-        mine = together.loc[together["window"] == window].assign(window=0).reset_index(drop=True)
-        pd.testing.assert_frame_equal(alone, mine, rtol=1e-5)
+        part = together.loc[together["window"] == window].assign(window=0).reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone, part, rtol=1e-5)
 
 
-def test_later_segments_never_change_what_was_said_of_earlier_ones(
-    model: ExpansionModel, market_table: pd.DataFrame
-):
+def test_later_segments_never_change_earlier_expansions(model: ExpansionModel, market_table: pd.DataFrame):
     whole = marked(model, market_table)
     for n_bars in (400, 800, 1200):
         before = marked(model, market_table.iloc[:n_bars])
@@ -187,7 +189,9 @@ def test_later_segments_never_change_what_was_said_of_earlier_ones(
         pd.testing.assert_frame_equal(before.not_covered, missed)
 
 
-def test_of_two_that_overlap_the_surer_stays(model: ExpansionModel, monkeypatch: pytest.MonkeyPatch):
+def test_the_more_probable_of_two_overlapping_expansions_stays(
+    model: ExpansionModel, monkeypatch: pytest.MonkeyPatch
+):
     bars = table(made_bars(1, n_bars=145))
     with_events(monkeypatch, (0, 40, 50, 0.6), (0, 45, 55, 0.8), (0, 56, 60, 0.1))
     assert spans(marked(model, bars)) == [(85, 95), (96, 100)]
@@ -195,26 +199,28 @@ def test_of_two_that_overlap_the_surer_stays(model: ExpansionModel, monkeypatch:
     assert spans(marked(model, bars)) == [(80, 90)]
 
 
-def test_marking_new_bars_is_marking_all_and_keeping_the_new_windows(
+def test_predict_new_gives_the_expansions_of_the_new_windows(
     model: ExpansionModel, market_table: pd.DataFrame
 ):
     market = MarketArrays.from_table(market_table, TICK)
     new = predict_new(model, market, 800, "3")
     whole = marked(model, market_table)
-    kept = whole.expansions.loc[whole.expansions["window_start"] >= market_table["timestamp"].iloc[800]]
-    pd.testing.assert_frame_equal(new.expansions, kept.reset_index(drop=True), rtol=1e-5)
+    late = whole.expansions.loc[whole.expansions["window_start"] >= market_table["timestamp"].iloc[800]]
+    pd.testing.assert_frame_equal(new.expansions, late.reset_index(drop=True), rtol=1e-5)
     assert new.n_windows == whole.n_windows // 2
 
 
-def test_more_windows_than_one_chunk_holds_are_numbered_through(
+def test_the_chunk_size_changes_no_expansion(
     model: ExpansionModel, market_table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ):
     whole = marked(model, market_table).expansions
-    monkeypatch.setattr(serving, "CHUNK_WINDOWS", 3)
+    monkeypatch.setattr(hindsight, "CHUNK_WINDOWS", 3)
     pd.testing.assert_frame_equal(marked(model, market_table).expansions, whole, rtol=1e-5)
 
 
-def test_a_window_ends_with_the_bars_it_was_decided_on(model: ExpansionModel, market_table: pd.DataFrame):
+def test_an_expansion_is_decided_at_the_last_bar_of_its_window(
+    model: ExpansionModel, market_table: pd.DataFrame
+):
     found = marked(model, market_table).expansions
     assert set(found["decided_at"] - found["window_start"]) == {(WINDOW_BARS - 1) * BAR}
     assert (found["ended_at"] <= found["decided_at"]).to_numpy().all()

@@ -1,4 +1,4 @@
-"""Whole tables gone through bar by bar: no later bar changes an alarm, day by day is all at once."""
+"""Live alarms: no later bar changes one, and new bars give the same alarms as the whole table."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ LIVE = LiveThresholds(min_net_atr=0.5, scale=1.0, shift=0.0, thresholds=dict.fro
 
 @pytest.fixture(scope="module")
 def model() -> ExpansionModel:
-    """A network whose weights are drawn, with thresholds that some of its answers pass."""
+    """A network with random weights, and thresholds that some of its probabilities exceed."""
     torch.manual_seed(3)
     market = MarketArrays.from_table(BARS, TICK)
     encoder = Encoder(8)
@@ -56,7 +56,7 @@ def raised(model: ExpansionModel, bars: pd.DataFrame, max_wait: int = 10) -> pd.
     return predict_live(model, bars, TICK, "3", max_wait=max_wait).expansions
 
 
-def test_an_alarm_has_the_columns_of_an_expansion_and_no_end(model: ExpansionModel):
+def test_an_alarm_has_the_columns_of_an_expansion_and_a_null_end(model: ExpansionModel):
     found = raised(model, BARS)
     assert list(found) == list(EXPANSION_COLUMNS)
     assert len(found) > 10
@@ -82,19 +82,19 @@ def test_scrambling_every_later_bar_changes_no_alarm_decided_before(
     other = table(with_prices(MARKET.bars, later, np.random.default_rng(last)))
     before, after = (raised(model, bars, max_wait) for bars in (BARS, other))
     now = BARS["timestamp"].iloc[last]
-    said, again = (found.loc[found["decided_at"] <= now] for found in (before, after))
-    pd.testing.assert_frame_equal(said.reset_index(drop=True), again.reset_index(drop=True), rtol=1e-5)
+    first, second = (alarms.loc[alarms["decided_at"] <= now] for alarms in (before, after))
+    pd.testing.assert_frame_equal(first.reset_index(drop=True), second.reset_index(drop=True), rtol=1e-5)
     assert len(before) and not before.equals(after)
 
 
-def test_the_first_bars_alone_raise_the_alarms_that_they_raise_in_the_whole(model: ExpansionModel):
+def test_the_first_bars_give_the_same_alarms_alone_as_in_the_whole_table(model: ExpansionModel):
     whole, part = raised(model, BARS), raised(model, BARS.iloc[:700])
     known = whole.loc[whole["decided_at"] <= BARS["timestamp"].iloc[699]]
     pd.testing.assert_frame_equal(part, known.reset_index(drop=True), rtol=1e-5)
 
 
 @pytest.mark.parametrize("step", [61, SEGMENT_BARS])
-def test_bars_as_they_come_raise_the_alarms_of_all_at_once(model: ExpansionModel, step: int):
+def test_new_bars_in_steps_give_the_alarms_of_the_whole_table(model: ExpansionModel, step: int):
     parts = []
     for first in range(0, len(BARS), step):
         known = BARS.iloc[: first + step]
@@ -106,8 +106,8 @@ def test_bars_as_they_come_raise_the_alarms_of_all_at_once(model: ExpansionModel
 
 def test_no_move_raises_a_second_alarm(model: ExpansionModel):
     found = raised(model, BARS)
-    for _, mine in found.groupby([found["decided_at"].dt.date, "direction"]):
-        assert (mine.loc[:, "started_at"].sort_values().diff().dropna() > 10 * BAR).to_numpy().all()
+    for _, alarms in found.groupby([found["decided_at"].dt.date, "direction"]):
+        assert (alarms.loc[:, "started_at"].sort_values().diff().dropna() > 10 * BAR).to_numpy().all()
 
 
 def test_the_first_75_bars_of_a_segment_are_not_covered(model: ExpansionModel):
@@ -118,7 +118,7 @@ def test_the_first_75_bars_of_a_segment_are_not_covered(model: ExpansionModel):
     assert found.n_windows == 3 * (SEGMENT_BARS - 75)
 
 
-def test_each_system_waits_no_longer_than_it_may(model: ExpansionModel):
+def test_no_alarm_comes_later_than_the_wait_of_its_system(model: ExpansionModel):
     market = MarketArrays.from_table(BARS, TICK)
     bar0 = live_windows(market.segment)
     alarms = find_alarms(model, market, bar0, market.segment[bar0])
@@ -129,7 +129,7 @@ def test_each_system_waits_no_longer_than_it_may(model: ExpansionModel):
     pd.testing.assert_frame_equal(alone, together)
 
 
-def test_bars_too_few_raise_nothing(model: ExpansionModel):
+def test_too_few_bars_give_no_alarms(model: ExpansionModel):
     found = predict_live(model, BARS.iloc[:60], TICK, "3")
     assert found.expansions.empty and list(found.expansions) == list(EXPANSION_COLUMNS)
     assert found.n_windows == 0
@@ -140,7 +140,7 @@ def test_a_wait_that_was_not_fitted_is_refused(model: ExpansionModel):
         raised(model, BARS, 2)
 
 
-def test_a_model_that_was_not_taught_to_answer_live_is_refused(model: ExpansionModel):
-    deaf = replace(model, thresholds=model.thresholds.model_copy(update={"live": None}))
-    with pytest.raises(BadInput, match=r"version 3 must have been taught to answer live, but it was not\."):
-        raised(deaf, BARS)
+def test_a_model_that_was_not_trained_for_live_mode_is_refused(model: ExpansionModel):
+    hindsight_only = replace(model, thresholds=model.thresholds.model_copy(update={"live": None}))
+    with pytest.raises(BadInput, match=r"version 3 must be trained for live mode, but it was not\."):
+        raised(hindsight_only, BARS)

@@ -1,4 +1,4 @@
-"""Bars that come bit by bit: what was reported stays, and at the end it is what all at once give."""
+"""Open sessions: later bars change no reported expansion, and the closed session gives all of them."""
 
 from datetime import date
 
@@ -33,7 +33,7 @@ def raw() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def model(raw: pd.DataFrame) -> ExpansionModel:
-    """A rule and an untrained network, which reports all that the rule proposes."""
+    """A span proposer and an untrained network that reports every proposal."""
     torch.manual_seed(5)
     market = MarketArrays.from_table(build_table(raw, None), TICK)
     encoder = Encoder(8)
@@ -55,7 +55,7 @@ def found(model: ExpansionModel, raw: pd.DataFrame) -> pd.DataFrame:
     return predict_expansions(model, build_table(raw, None), TICK, "1").expansions
 
 
-def test_a_session_is_over_with_its_last_minute_and_not_before(raw: pd.DataFrame):
+def test_a_session_is_over_when_its_last_minute_is_present(raw: pd.DataFrame):
     times = pd.DatetimeIndex(build_table(raw, None)["timestamp"])
     assert not last_grows(times)
     assert last_grows(times[:-1])
@@ -69,7 +69,7 @@ def test_a_session_that_closes_early_is_over_early():
     assert last_grows(before_christmas[:-1])
 
 
-def test_windows_of_a_segment_that_grows_worked_by_hand():
+def test_windows_of_an_open_segment_worked_by_hand():
     segment = np.repeat([0, 1], [200, 200])
     bar0, owned_from = scan_windows(segment, last_grows=True)
     assert bar0.tolist() == [40, 85, 95, 240, 285]
@@ -78,13 +78,13 @@ def test_windows_of_a_segment_that_grows_worked_by_hand():
     assert np.flatnonzero(~missed[200:]).tolist() == list(range(70, 160))
     assert waiting_bars(segment, missed) == 40
     assert uncovered(segment[:300], last_grows=True)[200:].all()
-    # rows 270 to 359 are covered: a span that reaches beyond them may be displaced by a later find
+    # rows 270 to 359 are covered: a later expansion may replace a span that ends after them
     first, last = np.array([[350, 359], [350, 360], [150, 199]]).T
     assert is_settled(first, last, segment, missed).tolist() == [True, False, True]
     assert is_settled(first, last, segment[:300], uncovered(segment[:300], last_grows=True)).all()
 
 
-def test_what_was_reported_stays_while_bars_come(model: ExpansionModel, raw: pd.DataFrame):
+def test_reported_expansions_stay_as_bars_are_added(model: ExpansionModel, raw: pd.DataFrame):
     whole = found(model, raw)
     rng = np.random.default_rng(2)
     cuts = sorted(
@@ -100,22 +100,22 @@ def test_what_was_reported_stays_while_bars_come(model: ExpansionModel, raw: pd.
     assert len(set(counts)) > 10
 
 
-def test_a_later_find_takes_no_place_that_was_reported(model: ExpansionModel, raw: pd.DataFrame):
-    """The hardest place is an expansion over the end of a core: a cut each few minutes."""
+def test_a_later_expansion_replaces_none_that_was_reported(model: ExpansionModel, raw: pd.DataFrame):
+    """The hardest case is an expansion across the end of a core, hence a cut every 7 bars."""
     whole = found(model, raw.iloc[:600])
     for n_bars in range(300, 480, 7):
         now = found(model, raw.iloc[:n_bars])
         pd.testing.assert_frame_equal(now.loc[:, SURE], whole.loc[:, SURE].head(len(now)))
 
 
-def test_files_of_a_session_each_give_what_one_file_gives(model: ExpansionModel, raw: pd.DataFrame):
+def test_a_file_per_session_gives_the_expansions_of_one_file(model: ExpansionModel, raw: pd.DataFrame):
     session = build_table(raw, None)["session"]
     days = [found(model, day) for _, day in raw.groupby(session.to_numpy())]
     assert len(days) == 3
     pd.testing.assert_frame_equal(pd.concat(days, ignore_index=True), found(model, raw), rtol=1e-4)
 
 
-def test_what_waits_is_counted_and_all_is_covered_when_it_came(model: ExpansionModel, raw: pd.DataFrame):
+def test_waiting_bars_are_counted_and_none_wait_in_a_closed_session(model: ExpansionModel, raw: pd.DataFrame):
     cut = predict_expansions(model, build_table(raw.iloc[:1000], None), TICK, "1")
     assert cut.n_waiting == 1000 - 70 - 45 * ((1000 - 145) // 45 + 1)
     assert cut.not_covered["bars"].tolist() == [70, cut.n_waiting]

@@ -1,4 +1,4 @@
-"""Marks as a Pine script and as rows for NinjaTrader: times, prices, limits and empty files."""
+"""Export to Pine and NinjaTrader: times, prices, limits and empty files."""
 
 import io
 import re
@@ -9,8 +9,8 @@ import pytest
 
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.inference.platforms import (
+    MAX_PINE_BOXES,
     NINJATRADER_COLUMNS,
-    PINE_MOST,
     drawn_marks,
     ninjatrader_csv,
     pine_script,
@@ -22,7 +22,7 @@ MINUTE = pd.Timedelta(minutes=1)
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """Bar t reaches from 100 - t to 200 + t, so that a span's extremes are those of its last bar."""
+    """The range widens with each bar, so the last bar of a span holds its high and its low."""
     t = np.arange(6000)
     times = pd.date_range(OPENED, periods=6000, freq="min").as_unit("ns")
     return pd.DataFrame({"timestamp": times, "high": 7000.25 + t, "low": 7000.0 - t})
@@ -50,9 +50,9 @@ def expansions(*spans: tuple[int, int | None], label: str = "retracement") -> pd
 
 
 def numbers(script: str, name: str) -> list[float]:
-    held = re.search(rf"array<\w+> {name} = array.from\((.*?)\)", script, re.DOTALL)
-    assert held is not None
-    return [float(text) for text in held[1].split(",")]
+    match = re.search(rf"array<\w+> {name} = array.from\((.*?)\)", script, re.DOTALL)
+    assert match is not None
+    return [float(text) for text in match[1].split(",")]
 
 
 def test_a_script_of_two_marks_worked_by_hand(table: pd.DataFrame):
@@ -69,19 +69,19 @@ def test_a_script_of_two_marks_worked_by_hand(table: pd.DataFrame):
     assert numbers(script.text, "bottoms") == [6988, 6924]
     assert "     6988.0, 6924.0)" in script.text  # as ints they would be an array of another type
     assert numbers(script.text, "up") == numbers(script.text, "retracement") == [1, 1]
-    assert numbers(script.text, "sure") == [0.75, 0.75]
+    assert numbers(script.text, "probability") == [0.75, 0.75]
 
 
-def test_a_script_keeps_the_newest_that_tradingview_draws_and_says_so(table: pd.DataFrame):
-    spans = [(9 * i, 9 * i + 4) for i in range(PINE_MOST + 20)]
+def test_a_script_holds_the_newest_marks_up_to_the_limit_of_tradingview(table: pd.DataFrame):
+    spans = [(9 * i, 9 * i + 4) for i in range(MAX_PINE_BOXES + 20)]
     script = pine_script(drawn_marks(expansions(*spans), table), "many", "many")
-    assert script.n_drawn == PINE_MOST
-    assert f"// 500 of 520 expansions, the newest: TradingView keeps {PINE_MOST} boxes." in script.text
+    assert script.n_drawn == MAX_PINE_BOXES
+    assert f"// 500 of 520 expansions, the newest: TradingView draws {MAX_PINE_BOXES} boxes." in script.text
     assert numbers(script.text, "opens")[0] == (OPENED + MINUTE * 9 * 20).value // 10**6
     assert len(script.text) < 60_000
 
 
-def test_continued_lines_are_indented_as_pine_wants_it(table: pd.DataFrame):
+def test_continued_lines_are_not_indented_by_multiples_of_four(table: pd.DataFrame):
     script = pine_script(drawn_marks(expansions(*[(i, i + 1) for i in range(25)]), table), "m", "m")
     inside = script.text[script.text.index("array.from(") :].split(")")[0].splitlines()[1:]
     assert len(inside) == 3
@@ -89,7 +89,7 @@ def test_continued_lines_are_indented_as_pine_wants_it(table: pd.DataFrame):
     assert inside[0].count(",") == 10 and not inside[-1].endswith(",")
 
 
-def test_names_cannot_leave_their_comment_or_their_quotes(table: pd.DataFrame):
+def test_titles_and_sources_are_escaped(table: pd.DataFrame):
     nasty = 'a"b\\c\nplot(close)'
     script = pine_script(drawn_marks(expansions((1, 2)), table), nasty, nasty)
     assert 'indicator("a\\"b\\\\c plot(close)", overlay' in script.text
@@ -111,7 +111,7 @@ def test_ninjatrader_rows_are_closes_in_utc_and_read_back(table: pd.DataFrame):
     assert len(pd.read_csv(io.StringIO(ninjatrader_csv(drawn_marks(expansions(), table))))) == 0
 
 
-def test_an_end_that_nobody_has_seen_is_drawn_to_the_bar_of_the_decision(table: pd.DataFrame):
+def test_an_expansion_without_an_end_is_drawn_to_the_bar_of_the_decision(table: pd.DataFrame):
     mark = drawn_marks(expansions((70, None)), table).iloc[0]
     assert mark["ended_at"] == OPENED + MINUTE * 104
     assert mark["high"] == 7104.25

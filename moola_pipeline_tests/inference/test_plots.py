@@ -1,4 +1,4 @@
-"""A session as a picture: candles, swings and confirmations where the bars and the clock put them."""
+"""Charts of a session: positions of candles, swings and confirmations."""
 
 import io
 import warnings
@@ -39,7 +39,7 @@ SWINGS = pd.DataFrame(
 
 
 def points(axes: Axes, label: str) -> list[tuple[Any, float]]:
-    """What lines of this label join, by bar opens and prices."""
+    """Points of the lines with this label: bar opens and prices."""
     lines = [line for line in axes.lines if line.get_label() == label]
     return [
         (pd.Timestamp(num2date(x)).round("s"), y)
@@ -69,7 +69,7 @@ def test_swings_join_pivots_and_marks_stand_at_the_closes_that_confirmed_them():
     assert points(axes, "close that confirmed a low") == [(times[4], 12.5)]
 
 
-def test_an_expansion_is_framed_around_its_bars_and_its_type_can_be_told_without_color():
+def test_an_expansion_is_framed_around_its_bars_and_line_styles_tell_types_apart():
     _, axes = draw_session(BARS, "a session")
     times = BARS["timestamp"]
     found = pd.DataFrame(
@@ -105,7 +105,7 @@ def test_no_line_joins_two_segments():
         ("2025-07-07T14:00", "EDT, UTC-04:00", "10:00"),
     ],
 )
-def test_the_clock_is_that_of_new_york_and_says_so(opened_at: str, zone: str, label: str):
+def test_the_axis_shows_new_york_time_and_its_zone(opened_at: str, zone: str, label: str):
     bars = bars_from(opened_at)
     figure, axes = draw_session(bars, "a session")
     assert axes.get_xlabel() == f"New York time ({zone}), bar opens"
@@ -114,7 +114,7 @@ def test_the_clock_is_that_of_new_york_and_says_so(opened_at: str, zone: str, la
     assert pd.Timestamp(num2date(marks[label])).round("s") == bars["timestamp"].iloc[0]
 
 
-def test_a_missing_minute_leaves_its_place_empty():
+def test_a_missing_minute_leaves_a_gap():
     _, axes = draw_session(BARS.drop(index=2), "a session")
     [wicks] = [it for it in axes.collections if isinstance(it, LineCollection)]
     minutes = np.diff([np.asarray(wick)[0, 0] for wick in wicks.get_segments()]) * 24 * 60
@@ -128,7 +128,7 @@ def test_a_whole_session_is_wider_than_part_of_one():
 
 
 @pytest.mark.parametrize("title", ["plain", "a$b$c_{2}.csv <&>", "日本.csv"])
-def test_a_title_is_written_as_it_stands_whatever_a_file_is_named(title: str):
+def test_a_title_is_drawn_without_change(title: str):
     figure, _ = draw_session(BARS, title)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -137,7 +137,7 @@ def test_a_title_is_written_as_it_stands_whatever_a_file_is_named(title: str):
     assert title in texts
 
 
-def test_equal_pictures_are_equal_bytes():
+def test_equal_charts_give_equal_bytes():
     def drawn(suffix: str) -> bytes:
         figure, axes = draw_session(BARS, "a session")
         draw_swings(axes, BARS, SWINGS)
@@ -147,7 +147,7 @@ def test_equal_pictures_are_equal_bytes():
     assert drawn(".png") == drawn(".png")
 
 
-def test_what_is_drawn_reaches_the_pixels():
+def test_candles_and_swings_change_the_pixels():
     figure, axes = draw_session(BARS, "a session")
     bare = imread(io.BytesIO(picture_file(figure, ".png")), "png")
     height, width = bare.shape[:2]
