@@ -335,7 +335,7 @@ def test_a_backup_brings_back_any_file_of_the_registry(smoke_copy: Home, tmp_pat
     assert len({one.file for one in found}) == 10
     assert all("moola restore --force FILE" in one.what for one in found)
     bars = smoke_copy.root / f"{MARKET}/raw/bars.parquet"
-    assert "version 1 must be as registered" in failing(smoke_copy, "predict", bars, "--model", MODEL)
+    assert "version 1 must match their registration" in failing(smoke_copy, "predict", bars, "--model", MODEL)
     well(smoke_copy, "restore", "--force", tmp_path / "b.zip")
     well(smoke_copy, "predict", bars, "--model", MODEL)
     assert sound(smoke_copy)
@@ -350,7 +350,7 @@ def test_the_remedies_for_assets_market_and_model_work(smoke_copy: Home, tmp_pat
     made = {pattern for pattern, _ in SIMULATED.values() if pattern.startswith((STORE, REPORT))}
     for pattern in made:
         flip(smoke_copy, pattern)
-    assert "Make it again: moola" in failing(smoke_copy, "report")
+    assert "Rebuild it: moola" in failing(smoke_copy, "report")
     said = failing(smoke_copy, "predict", tmp_path / "bars.parquet", "--model", MODEL)
     assert f"Restore {smoke_copy.tracking}, or move it away and run: moola" in said
     flip(smoke_copy, f"{MARKET}/settings.json")

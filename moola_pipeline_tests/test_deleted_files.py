@@ -78,5 +78,5 @@ def test_an_asset_whose_checksums_were_deleted_is_made_again(smoke_copy: Home):
     checksums.unlink()
     ran = call("run", "--profile", "smoke", home=smoke_copy.root)
     assert ran.exit_code == 0, ran.output
-    assert "the digests of what it made are gone" in ran.stdout
+    assert "its checksum file is gone" in ran.stdout
     assert verify_home(smoke_copy).findings == []

@@ -94,8 +94,8 @@ def test_the_message_names_the_file_the_reason_and_what_is_left(tmp_path: Path):
     with pytest.raises(UnwritableFile) as refused, failing_disk(target.parent, 3):
         atomic_write_bytes(target, b"new")
     assert str(refused.value) == (
-        f"{target} must be written, but that gave: No space left on device. What it held before is kept. "
-        "Make room on its disk or mend it, then try again."
+        f"{target} must be writable, but writing failed: No space left on device. Its previous content is "
+        "kept. Free space on its disk or repair it, then try again."
     )
     assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(target))
 
@@ -187,7 +187,10 @@ def test_every_refused_read_of_an_asset_says_which_file_and_why(
                 said = str(fault)
         if len(disk.requests) < n:
             break
-        assert "must be read, but that gave: Input/output error. Mend the disk or its permissions." in said
+        assert (
+            "must be readable, but reading failed: Input/output error. Repair the disk or its permissions."
+            in said
+        )
         assert str(smoke_home.data) in said
         assert "\n" not in said
     record(f"refused reads: {asset}", faults=n - 1, lost=0, seconds=time.monotonic() - began)
@@ -203,7 +206,7 @@ def test_a_run_that_cannot_read_is_one_line_and_the_next_one_succeeds(smoke_copy
         failed = call("run", "--profile", "smoke", "--force", home=smoke_copy.root)
     assert failed.exit_code == 1
     [line] = [line for line in failed.stderr.splitlines() if line.startswith("Error: ")]
-    assert f"{bars} must be read, but that gave: Input/output error. Mend the disk" in line
+    assert f"{bars} must be readable, but reading failed: Input/output error. Repair the disk" in line
     assert outputs(smoke_copy) == before
     with surroundings_kept():
         (smoke_copy.store / "simulated-smoke" / "latest_expansions.parquet").unlink()
@@ -238,7 +241,7 @@ def test_the_systems_own_refusal_halfway_leaves_the_old_bytes(tmp_path: Path, ro
         [sys.executable, "-c", WRITER, str(target), str(room)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert f"{target} must be written, but that gave: File too large." in done.stderr
+    assert f"{target} must be writable, but writing failed: File too large." in done.stderr
     assert file_sha256(target) == before
     assert list(tmp_path.iterdir()) == [target]
 
@@ -272,4 +275,4 @@ def test_a_full_disk_leaves_the_old_bytes(tmp_path: Path):
     if "mount" in done.stderr:
         pytest.skip("this machine lets no file system be mounted")
     assert done.stdout.splitlines()[1:] == ["True 1"], done.stderr
-    assert "that gave: No space left on device. What it held before is kept." in done.stdout
+    assert "writing failed: No space left on device. Its previous content is kept." in done.stdout

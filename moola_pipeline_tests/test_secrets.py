@@ -114,7 +114,7 @@ def test_an_address_of_a_bucket_that_holds_keys_is_refused_unseen(uri: str, monk
         ("MOOLA_STORE_URI", lambda: require_bucket(uri)),
         ("MOOLA_ARTIFACTS_URI", remote_artifacts_uri),
     ):
-        with pytest.raises(BadInput, match=f"{variable} must hold no keys") as said:
+        with pytest.raises(BadInput, match=f"{variable} must not contain keys") as said:
             ask()
         assert KEY not in str(said.value)
         assert "AWS_SECRET_ACCESS_KEY" in str(said.value)
@@ -130,7 +130,7 @@ def test_pushing_and_pulling_refuse_such_an_address_before_any_server_is_asked(
     write_checksums(place)
     monkeypatch.setenv("MOOLA_STORE_URI", f"s3://somebody:{KEY}@moola/store")
     for move in (push, pull):
-        with pytest.raises(BadInput, match="must hold no keys") as said:
+        with pytest.raises(BadInput, match="must not contain keys") as said:
             move(home, place)
         assert KEY not in str(said.value)
 

@@ -1,4 +1,4 @@
-"""bootstrap_ci_report: every score with its interval, beside what it must beat."""
+"""bootstrap_ci_report: test scores with intervals, beside baselines and ablations."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -54,17 +54,21 @@ _NAME = "bootstrap_ci_report"
     kinds={"scikitlearn", "mlflow"},
     io_manager_key="reports",
     pool="gpu",
-    deps=["densified_windows"],  # it states its checks
+    deps=["densified_windows"],  # the report shows its checks
     code_version=code_version(_NAME),
     check_specs=[
-        integrity(_NAME, "baselines_present", "Every required baseline stands beside the model."),
+        integrity(_NAME, "baselines_present", "The report holds every required baseline."),
         score(
             _NAME,
             "beats_baselines",
-            "Type F1 and onset error are surely better than those of the best baseline.",
+            "Type F1 and onset error beat the best trivial baseline: both 95 % intervals exclude 0.",
         ),
-        score(_NAME, "target_f1", "Type F1 is at least 0.75 and its interval stays above 0.65."),
-        score(_NAME, "calibrated", "The calibration error is none that a perfect model would not show too."),
+        score(_NAME, "target_f1", "Type F1 is at least 0.75, and its interval lies above 0.65."),
+        score(
+            _NAME,
+            "calibrated",
+            "Calibration error lies within the range of a perfectly calibrated model at this sample size.",
+        ),
     ],
 )
 def bootstrap_ci_report(
@@ -79,7 +83,7 @@ def bootstrap_ci_report(
     pretrained_encoder: PretrainedEncoder,
     finetuned_classifier: TrainedClassifiers,
 ) -> Iterator[Any]:
-    """The model on the test windows, with 95 % intervals by session, baselines, ablations and a page."""
+    """Test scores of the model, with 95 % bootstrap intervals by session, beside baselines and ablations."""
     from moola_pipeline.evaluation import sections
     from moola_pipeline.evaluation.test_set import LabeledTestSet
     from moola_pipeline.metrics.scores import resample_windows
@@ -293,8 +297,8 @@ def require_unseen(last_bar_seen: str, test: LabeledWindows, timestamps: pd.Date
     first = pd.Timestamp(str(timestamps[max(int(test.bar0.min()) - CONTEXT_BARS, 0)]))
     if not pd.Timestamp(last_bar_seen) < first:
         raise IntegrityError(
-            f"test windows must lie behind all that the model was fitted on, but it has seen bars up to "
-            f"{last_bar_seen} and the first test window reads from {first}. Run: moola run --force"
+            f"test windows must start after the last bar that the model was fitted on, {last_bar_seen}, "
+            f"but the first one reads from {first}. Run: moola run --force"
         )
 
 

@@ -1,4 +1,4 @@
-"""densified_windows: an index of windows into the feature table."""
+"""densified_windows: index of the pretraining and labeled windows in the feature table."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ from moola_pipeline.windows.dense import figures_by_position, pretraining_window
 PRETRAINING = "pretraining"
 POSITION_SAMPLE = 2000
 MIN_JUDGED = 100
-"""Windows without which a first and a 99th percentile at one bar say nothing."""
+"""Fewer windows are too few for the 1st and 99th percentiles at one bar."""
 
 
 @dg.asset(
@@ -29,14 +29,16 @@ MIN_JUDGED = 100
     io_manager_key="frames",
     code_version=code_version("densified_windows"),
     check_specs=[
-        integrity("densified_windows", "no_window_straddles", "No window leaves its segment."),
+        integrity("densified_windows", "no_window_straddles", "No window crosses a segment boundary."),
         integrity(
-            "densified_windows", "dense_at_each_position", "Features are dense at each bar of a window."
+            "densified_windows",
+            "dense_at_each_position",
+            "At each bar of the window, more than half of every feature's values are not 0.",
         ),
         integrity(
             "densified_windows",
             "spread_at_each_position",
-            "A feature uses a fair share of its range at each bar of a window.",
+            "At each bar of the window, every feature uses enough of its range.",
         ),
     ],
 )
@@ -48,7 +50,7 @@ def densified_windows(
     labeled_expansions: pd.DataFrame,
     relativity_features: FeatureTable,
 ) -> Iterator[Any]:
-    """Rows of bar 0 of pretraining and labeled windows: views, never copies."""
+    """Index of the first bar of each pretraining and labeled window; windows are views, never copies."""
     with open_stage(context, pipeline, tracking) as stage:
         segment = raw_nq_bars["segment"].to_numpy(np.int64)
         splits = resolve_dates(stage.market.splits, labeled_expansions)
@@ -94,14 +96,14 @@ def _at_each_position(
     passes: Callable[[np.ndarray], np.ndarray],
     n_windows: int,
 ) -> dg.AssetCheckResult:
-    """The verdict on (T, F) shares; too few windows are no evidence against a feature."""
+    """Check (T, F) shares; too few windows always pass."""
     feature, share, limit = weakest(shares, limits)
     judged = n_windows >= MIN_JUDGED
-    note = f"least: {feature}, over {n_windows} windows"
+    note = f"lowest: {feature}, over {n_windows} windows"
     return verdict(
         f"{name}_at_each_position",
         not judged or bool(passes(shares).all()),
         share,
         limit,
-        note if judged else f"{note}: not judged below {MIN_JUDGED}",
+        note if judged else f"{note}: not checked below {MIN_JUDGED}",
     )

@@ -1,4 +1,4 @@
-"""finetuned_classifier: rule, network and decisions, one a training seed."""
+"""finetuned_classifier: span proposer, network and thresholds, one model per training seed."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ FinetuneConfig = launchpad_config(FinetuneSettings, "FinetuneConfig")
         integrity(
             "finetuned_classifier",
             "no_collapse",
-            "Every seed answers with both types, and not with one number, on validation.",
+            "On validation, every seed predicts both types, and its probabilities vary.",
         )
     ],
 )
@@ -57,7 +57,7 @@ def finetuned_classifier(
     relativity_features: FeatureTable,
     pretrained_encoder: PretrainedEncoder,
 ) -> Iterator[Any]:
-    """Finds expansions, judges them, and types each by what stood before it."""
+    """One model per seed: it finds expansions, scores them, and types each from the bars before it."""
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.examples import TrainingData
@@ -116,13 +116,13 @@ def finetuned_classifier(
             [_no_collapse(facts, settings.min_class_share)],
             device=device,
         )
-        checkpoints.remove()  # only now has the store kept the result
+        checkpoints.remove()  # only after the IO manager has stored the result
 
 
 def _facts_of(
     trained: Mapping[int, "TrainedModel"], served: int, data_digests: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What is known of the trainings, one a seed, for the report and the registry."""
+    """Facts of the trainings, by seed, for the report and the registry."""
     return {
         "seeds": list(trained),
         "served": served,
@@ -139,17 +139,17 @@ def _facts_of(
 
 
 def _no_collapse(facts: Mapping[str, Any], min_class_share: float) -> dg.AssetCheckResult:
-    """Whether every seed answers with both types, and not with one number, on validation."""
+    """Whether every seed predicts both types on validation, with probabilities that vary."""
     from moola_pipeline.training.best_epoch import MIN_TYPE_SPREAD
 
     shares = {seed: min(shares.values()) for seed, shares in facts["type_shares"].items()}
-    worst, alive = min(shares, key=shares.__getitem__), min(facts["spreads"].values())
+    worst, lowest_spread = min(shares, key=shares.__getitem__), min(facts["spreads"].values())
     return verdict(
         "no_collapse",
-        shares[worst] >= min_class_share and alive > MIN_TYPE_SPREAD,
+        shares[worst] >= min_class_share and lowest_spread > MIN_TYPE_SPREAD,
         shares[worst],
         min_class_share,
-        f"least share of a type among validation answers (seed {worst}); "
-        f"least spread of P(retracement) {alive:.3f}"
+        f"lowest share of a type among validation predictions (seed {worst}); "
+        f"lowest spread of P(retracement) {lowest_spread:.3f}"
         + "".join(f"; seed {seed} {why}" for seed, why in facts["stopped"].items()),
     )

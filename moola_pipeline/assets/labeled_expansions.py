@@ -1,4 +1,4 @@
-"""labeled_expansions: labels found in the bars and split by time."""
+"""labeled_expansions: labels placed on the bars and split by time."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,13 +29,13 @@ from moola_pipeline.tracking.runs import Tracking
     check_specs=[
         integrity("labeled_expansions", "labels_on_bars", "Each labeled window lies on bars of one segment."),
         integrity("labeled_expansions", "splits_sound", "Each split holds expansions of both types."),
-        integrity("labeled_expansions", "no_leakage", "Bars of different splits lie an embargo apart."),
+        integrity("labeled_expansions", "no_leakage", "Different splits are at least one embargo apart."),
     ],
 )
 def labeled_expansions(
     context: dg.AssetExecutionContext, pipeline: Pipeline, tracking: Tracking, raw_nq_bars: pd.DataFrame
 ) -> Iterator[Any]:
-    """One row for each labeled expansion or window looked at in vain, with its split."""
+    """One row per labeled expansion, or per labeled window without one, with its split."""
     with open_stage(context, pipeline, tracking) as stage:
         labels = stage.market.labels()
         placement = split_labels(labels, raw_nq_bars, stage.market.splits)

@@ -1,4 +1,4 @@
-"""latest_expansions: what the champion marks in bars that no split has used, and how these bars differ."""
+"""latest_expansions: the champion's expansions and alarms in bars after the last split, and their drift."""
 
 import base64
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def latest_expansions(
     labeled_expansions: pd.DataFrame,
     relativity_features: FeatureTable,
 ) -> Iterator[Any]:
-    """Expansions and live alarms in the bars after the last split; empty, and saying so, without any."""
+    """The champion's expansions and live alarms in the bars after the last split; empty if there are none."""
     from moola_pipeline.inference.hindsight import no_expansions
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.windows.market_arrays import MarketArrays
@@ -105,17 +105,17 @@ def latest_expansions(
 def _marked(
     model: "ExpansionModel", market: "MarketArrays", first_new: int, model_version: str, device: str
 ) -> tuple["Predictions", "Predictions"]:
-    """What a version marks in hindsight, and the alarms it raised live; no alarm from one not taught to."""
+    """Expansions in hindsight, and live alarms; no alarms from a version without live thresholds."""
     from moola_pipeline.inference.hindsight import no_expansions, predict_new
     from moola_pipeline.inference.live import predict_live_new
 
-    asked = model, market, first_new, model_version, device
-    is_taught = model.thresholds.live is not None
-    return predict_new(*asked), predict_live_new(*asked) if is_taught else no_expansions()
+    inputs = model, market, first_new, model_version, device
+    has_live = model.thresholds.live is not None
+    return predict_new(*inputs), predict_live_new(*inputs) if has_live else no_expansions()
 
 
 def _side_by_side(found: pd.DataFrame, alarms: pd.DataFrame) -> pd.DataFrame:
-    """Expansions and alarms in order of their first bars, an expansion before the alarms that claim it."""
+    """Expansions and alarms by first bar, each expansion before its alarms."""
     if alarms.empty:
         return found
     return pd.concat([found, alarms]).sort_values(["started_at", "mode", "decided_at"], ignore_index=True)
@@ -140,16 +140,16 @@ def _drift(
     windows: LabeledWindows,
     p_retracement: np.ndarray,
 ) -> Drift:
-    """The new bars beside the reference of the version that marked them; arguments as in `compare`."""
+    """Drift of the new bars from the version's reference; arguments as in `compare`."""
     reference = load_reference(facts)
     if reference is None:
-        return no_drift(f"version {facts['model_version']} was registered without a reference")
+        return no_drift(f"version {facts['model_version']} was registered without a drift reference")
     rng = np.random.default_rng(stage.profile.report.seed)
     return compare(reference, new, marks, windows, p_retracement, rng)
 
 
 def _drift_checks(drift: Drift) -> list[dg.AssetCheckResult]:
-    """The findings as Dagster shows them: a warning at most."""
+    """The findings as Dagster checks, which warn at most."""
     return [
         dg.AssetCheckResult(
             check_name=one.name,
@@ -163,7 +163,7 @@ def _drift_checks(drift: Drift) -> list[dg.AssetCheckResult]:
 
 
 def _picture(drift: Drift) -> dg.MetadataValue:
-    """The picture in the asset's metadata."""
+    """The drift chart for the asset's metadata."""
     encoded = base64.b64encode(drift.picture).decode()
     return dg.MetadataValue.md(
         f"![drift](data:image/svg+xml;base64,{encoded})" if drift.picture else drift.findings[0].said
@@ -171,8 +171,8 @@ def _picture(drift: Drift) -> dg.MetadataValue:
 
 
 def _keep(stage: OpenStage, pipeline: Pipeline, drift: Drift) -> None:
-    """The findings beside the marks in the home, and in the MLflow run."""
-    folder = pipeline.artifact_path(stage.asset)  # its checksums are kept with those of the marks
+    """Store the findings beside the expansions in the home, and in the MLflow run."""
+    folder = pipeline.artifact_path(stage.asset)  # covered by the asset's checksum file
     atomic_write_json(folder / "drift.json", drift.facts())
     if drift.picture:
         atomic_write_bytes(folder / "drift.svg", drift.picture)
@@ -189,5 +189,5 @@ def _spans_of_sessions(bars: pd.DataFrame, first_new: int) -> str:
 
 def _uncovered_words(not_covered: pd.DataFrame, n_waiting: int) -> str:
     n_bars = int(not_covered["bars"].to_numpy(np.int64).sum())
-    waiting = f"; {n_waiting} of them wait for bars of a session that is not over" if n_waiting else ""
+    waiting = f"; {n_waiting} of them wait for more bars of an open session" if n_waiting else ""
     return f"{n_bars:,} bars at the edges of {len(not_covered)} stretches{waiting}"

@@ -57,7 +57,7 @@ def pretrained_encoder(
     relativity_features: FeatureTable,
     densified_windows: pd.DataFrame,
 ) -> Iterator[Any]:
-    """A bidirectional LSTM that has learned to fill in bars from the bars around them."""
+    """Bidirectional LSTM, pretrained to reconstruct hidden bars from the bars around them."""
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.job_files import PretrainTask
@@ -116,16 +116,16 @@ def pretrained_encoder(
             ],
             device=device,
         )
-        checkpoints.remove()  # only now has the store kept the result
+        checkpoints.remove()  # only after the IO manager has stored the result
 
 
 def _beats_imputation(errors: dict[str, float]) -> dg.AssetCheckResult:
-    """Whether the encoder fills in hidden bars better than every guess without a network."""
+    """Whether the encoder reconstructs hidden bars better than every imputation without a network."""
     method_name = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
     return verdict(
         "beats_imputation",
         errors["encoder"] < errors[method_name],
         errors["encoder"],
         errors[method_name],
-        f"mean squared error at hidden bars, in training variances; best other guess: {method_name}",
+        f"mean squared error at hidden bars, in training variances; best imputation: {method_name}",
     )

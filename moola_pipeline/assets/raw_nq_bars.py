@@ -1,4 +1,4 @@
-"""raw_nq_bars: one clean table of one-minute bars, its files proven by SHA256."""
+"""raw_nq_bars: one clean table of one-minute bars from files checked by SHA256."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,14 +22,16 @@ from moola_pipeline.tracking.runs import Tracking
     io_manager_key="frames",
     code_version=code_version("raw_nq_bars"),
     check_specs=[
-        integrity("raw_nq_bars", "bars_match_manifest", "Every file has the SHA256 that was registered."),
-        integrity("raw_nq_bars", "bars_valid", "Times increase, candles are legal, prices on the tick grid."),
+        integrity("raw_nq_bars", "bars_match_manifest", "Every file has its registered SHA256."),
+        integrity(
+            "raw_nq_bars", "bars_valid", "Times increase, candles are valid, prices lie on the tick grid."
+        ),
     ],
 )
 def raw_nq_bars(context: dg.AssetExecutionContext, pipeline: Pipeline, tracking: Tracking) -> Iterator[Any]:
-    """One-minute bars with session, contract and segment; simulated where none are registered.
+    """One-minute bars with session, contract and segment; simulated if none are registered.
 
-    Runs on the CPU: it hashes and sorts, a GPU would not help.
+    Runs on the CPU: hashing and sorting gain nothing from a GPU.
     """
     market = pipeline.chosen_market()
     try:

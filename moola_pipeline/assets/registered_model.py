@@ -1,4 +1,4 @@
-"""registered_model: a version in the MLflow registry, and whether it became champion."""
+"""registered_model: a version in the MLflow registry, and the promotion decision."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -40,9 +40,9 @@ def registered_model(
     finetuned_classifier: TrainedClassifiers,
     bootstrap_ci_report: WrittenReport,
 ) -> Iterator[Any]:
-    """Registers the served seed as `challenger`; it becomes `champion` by the rule of `promotion`.
+    """Registers the served seed as `challenger`; the promotion rule decides whether it becomes `champion`.
 
-    Runs on the CPU: it copies files and reads some hundred windows, a GPU would not help.
+    Runs on the CPU: copying files and reading some hundred windows gain nothing from a GPU.
     """
     from moola_pipeline.evaluation.drift import REFERENCE, reference_of
     from moola_pipeline.windows.market_arrays import MarketArrays
@@ -94,7 +94,7 @@ def _decision(
     market: "MarketArrays",
     labels: pd.DataFrame,
 ) -> PromotionDecision:
-    """What the rule makes of a version, beside the champion as it is registered."""
+    """The promotion decision on a version: compared with the registered champion."""
     from moola_pipeline.evaluation import promotion
     from moola_pipeline.tracking.imported_promotion import contender
 
@@ -105,7 +105,7 @@ def _decision(
     try:
         new, old = (contender(home, name, number) for number in (version, champion))
     except IntegrityError as fault:
-        # the reason is kept, and a home may be moved
+        # the reason is stored, so it must not name the home, which may move
         return promotion.decide_lost_champion(version, champion, str(fault).replace(f"{home.root}/", ""))
     rng = np.random.default_rng(stage.profile.report.seed)
     return promotion.decide_promotion(new, old, checks, market, labels, rng)

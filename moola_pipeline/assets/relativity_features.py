@@ -1,4 +1,4 @@
-"""relativity_features: what the network reads of every bar."""
+"""relativity_features: the 24 input features of every bar."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ from moola_pipeline.tracking.runs import Tracking
 
 
 def figure_table(figures: pd.DataFrame) -> dg.TableMetadataValue:
-    """One row a feature, as the UI lists them."""
+    """A table with one row per feature for the Dagster UI."""
     rows = figures.rename_axis("feature").reset_index().round(3).to_dict("records")
     records = [dg.TableRecord({str(name): value for name, value in row.items()}) for row in rows]
     return dg.MetadataValue.table(records)
 
 
 def gate_picture(features: Sequence[Feature], density: np.ndarray, spread: np.ndarray) -> str:
-    """Density and spread of each feature as bars with a mark at its gate: Markdown with the picture in it."""
+    """Markdown with a bar chart: density and spread of each feature, with a mark at its limit."""
     from moola_pipeline.plotting import picture_file
     from moola_pipeline.report.feature_charts import gate_figure
 
@@ -49,15 +49,15 @@ def gate_picture(features: Sequence[Feature], density: np.ndarray, spread: np.nd
     code_version=code_version("relativity_features"),
     check_specs=[
         integrity(
-            "relativity_features", "non_zero_density", "More than half of a feature's values are not 0."
+            "relativity_features", "non_zero_density", "More than half of every feature's values are not 0."
         ),
-        integrity("relativity_features", "feature_spread", "A feature uses a fair share of its range."),
+        integrity("relativity_features", "feature_spread", "Every feature uses enough of its range."),
     ],
 )
 def relativity_features(
     context: dg.AssetExecutionContext, pipeline: Pipeline, tracking: Tracking, raw_nq_bars: pd.DataFrame
 ) -> Iterator[Any]:
-    """(n_bars, 24) float32: twelve relativity features and the structural set, causal, by segment."""
+    """24 causal features a bar, float32: 12 relativity and 12 structural features, computed by segment."""
     with open_stage(context, pipeline, tracking) as stage:
         table = compute_features(
             raw_nq_bars[list(PRICE_COLUMNS)].to_numpy(np.float64),
@@ -89,4 +89,4 @@ def relativity_features(
 
 def _gate(name: str, shares: np.ndarray, limits: np.ndarray, passed: np.ndarray) -> dg.AssetCheckResult:
     feature, share, limit = weakest(shares, limits)
-    return verdict(name, bool(passed.all()), share, limit, f"least: {feature}")
+    return verdict(name, bool(passed.all()), share, limit, f"lowest: {feature}")

@@ -19,14 +19,17 @@ class Compute(dg.ConfigurableResource):
 
     device: str = Field(default="auto", description="auto, cuda, mps or cpu")
     tf32: bool = Field(
-        default=False, description="let a GPU multiply in TF32: faster, to 10 bits; else float32"
+        default=False,
+        description="multiply in TF32 on a GPU: faster, but with a 10-bit mantissa; otherwise float32",
     )
-    threads: int = Field(default=1, description="of torch; 0: one for each core")
-    workers: int = Field(default=0, description="trainings side by side; 0: one for each core, one on a GPU")
+    threads: int = Field(default=1, description="torch threads; 0: one per core")
+    workers: int = Field(
+        default=0, description="trainings that run in parallel; 0: one per core on the CPU, one on a GPU"
+    )
     processes: int | None = Field(
         default=None,
-        description="that pretrain together, a GPU each, or on the CPU; 0: one for each GPU; "
-        f"null: what {PROCESSES_VARIABLE} says, else 1",
+        description="processes that share one pretraining, on one GPU each or on the CPU; 0: one per GPU; "
+        f"null: the value of {PROCESSES_VARIABLE}, else 1",
     )
 
     def workers_on(self, device: str) -> int:
@@ -44,7 +47,7 @@ class Compute(dg.ConfigurableResource):
         given = os.environ.get(PROCESSES_VARIABLE) or "1" if self.processes is None else str(self.processes)
         if not given.isdecimal():
             raise BadInput(
-                f"{PROCESSES_VARIABLE} must be a number of processes, 0 for one on each GPU, got {given!r}. "
+                f"{PROCESSES_VARIABLE} must be a number of processes (0: one per GPU), got {given!r}. "
                 "Correct or unset it."
             )
         gpus = _gpus() if device == "cuda" else 0
@@ -52,8 +55,8 @@ class Compute(dg.ConfigurableResource):
         most = {"cuda": gpus, "mps": 1}.get(device, processes)
         if processes > most:
             raise BadInput(
-                f"Processes that pretrain together must be at most {most} on {device}, one a GPU, got "
-                f"{processes}. Ask for fewer, or for --device cpu."
+                f"The number of pretraining processes must be at most {most} on {device}, one per GPU, got "
+                f"{processes}. Use fewer, or --device cpu."
             )
         return processes
 
@@ -86,7 +89,7 @@ class Compute(dg.ConfigurableResource):
         if not present.get(self.device, False):
             here = ", ".join(name for name, there in present.items() if there)
             raise BadInput(
-                f"The device must be auto or one of {here}, got {self.device}. Choose one that is there."
+                f"The device must be auto or one of {here}, got {self.device}. Choose an available device."
             )
         return self.device
 

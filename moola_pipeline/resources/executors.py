@@ -34,7 +34,7 @@ def chosen_executor() -> Any:
         from dagster_k8s import k8s_job_executor
     except ImportError:
         raise BadInput(
-            f"{EXECUTOR_VARIABLE}={KUBERNETES} must find dagster-k8s, but it is not installed. "
+            f"{EXECUTOR_VARIABLE}={KUBERNETES} needs dagster-k8s, but it is not installed. "
             f"Run in the project root: {install_command('cluster')}"
         ) from None
     return k8s_job_executor.configured({"per_step_k8s_config": dict.fromkeys(GPU_STEPS, _ONE_GPU)})

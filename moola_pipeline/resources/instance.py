@@ -39,7 +39,7 @@ def await_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None
     while runs := instance.get_runs(filters=at_work, limit=1):
         if not said:
             name = runs[0].job_name
-            say(f"A run of {name} is at work in this home (see moola ui); waiting for it to end ...")
+            say(f"A run of {name} is using this home (see moola ui). Waiting for it to finish ...")
         said = True
         time.sleep(WAIT_SECONDS)
 
@@ -77,7 +77,7 @@ def await_slots(instance: dg.DagsterInstance, say: Callable[[str], None]) -> Non
     said = False
     while any(_holders(instance)):
         if not said:
-            say("Another run holds the GPU's slot in this home (see moola ui); waiting for it to end ...")
+            say("Another run holds this home's GPU slot (see moola ui). Waiting for it to finish ...")
         said = True
         time.sleep(WAIT_SECONDS)
 
@@ -146,7 +146,7 @@ def prepare_instance(home: Home) -> None:
         sweep(folder)
     for database in files_below(home.dagster, "*.db"):
         require_database(
-            database, f"Restore it, or move the folder {home.dagster} away: the next run makes everything."
+            database, f"Restore it, or move the folder {home.dagster} away: the next run rebuilds everything."
         )
     ensure_format(home)
     os.environ[HOME_VARIABLE] = str(home.root)
@@ -168,7 +168,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
         came = " ".join(str(fault).split()).partition(" Expected:")[0]
         raise BadInput(
             f"{home.root / INSTANCE_FILE} must hold Dagster's settings, got: {came}. "
-            "Correct it, or delete it: it is then written anew."
+            "Correct it, or delete it; moola then writes a new one."
         ) from fault
     with locked(home.dagster / "schema"):
         migrate_instance(sorted(files_below(home.dagster, "*.db")), instance)

@@ -122,7 +122,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
             raise
         except FileNotFoundError as fault:
             raise MissingArtifact(
-                f"{asset} must be materialized first for {self.pipeline.label}, but it is not there. "
+                f"{asset} must be materialized first for {self.pipeline.label}, but it does not exist. "
                 "Materialize it, or run: moola run"
             ) from fault
         except OSError as fault:
@@ -136,8 +136,7 @@ class StoreIOManager(dg.ConfigurableIOManager):
         for name, dtype in self.floats(value):
             if dtype.removeprefix("torch.") != "float32":
                 raise IntegrityError(
-                    f"{asset}: {name} must be float32 between assets, got {dtype}. "
-                    "Cast it where the asset is made."
+                    f"{asset}: {name} must be float32 between assets, got {dtype}. Cast it in the asset."
                 )
 
 
@@ -166,8 +165,8 @@ class FeatureIOManager(StoreIOManager):
         bars = self._bars(artifact_path)
         if len(bars) != len(value.values):
             raise IntegrityError(
-                f"{artifact_path.name} must have a row for each of the {len(bars):,} bars kept, "
-                f"got {len(value.values):,}. Make the bars again: moola run"
+                f"{artifact_path.name} must have a row for each of the {len(bars):,} stored bars, "
+                f"got {len(value.values):,}. Rebuild the bars: moola run"
             )
         made_from = {
             "bars_sha256": content_digest(bars),
@@ -190,9 +189,9 @@ class FeatureIOManager(StoreIOManager):
         for name, what in (("bars_sha256", "bars"), ("code_version", "code")):
             if now[name] != made_from[name]:
                 raise IntegrityError(
-                    f"{artifact_path.name} was made from {what} {made_from[name][:12]}, "
+                    f"{artifact_path.name} was built from {what} {made_from[name][:12]}, "
                     f"got {now[name][:12]}. "
-                    "Make it again: moola run"
+                    "Rebuild it: moola run"
                 )
         return compute_features(
             bars[list(PRICE_COLUMNS)].to_numpy(), bars["segment"].to_numpy(), made_from["tick_points"]

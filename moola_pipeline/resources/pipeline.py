@@ -27,15 +27,15 @@ class Pipeline(dg.ConfigurableResource):
     """The choice of market and profile, editable in the launchpad."""
 
     profile: ProfileName = Field(
-        "auto", description="smoke, demo, full, study; auto: full on registered bars, else demo"
+        "auto", description="smoke, demo, full or study; auto: full on registered bars, else demo"
     )
     market: MarketName = Field(
-        "auto", description="registered, simulated; auto: registered bars if there are any"
+        "auto", description="registered or simulated; auto: registered bars if there are any"
     )
     scenario: ScenarioChoice = Field(
         "none",
-        description="no_signal, drifting_mix, regime_break, second_instrument: a simulated market unlike "
-        "the plain one, kept apart from it",
+        description="no_signal, drifting_mix, regime_break or second_instrument: a variant of the simulated "
+        "market, stored separately",
     )
 
     @property

@@ -105,12 +105,12 @@ def _reason(folder: Path, processes: int) -> MoolaError:
     for fault in faults.values():
         if ours := fault.as_ours():
             return ours
-    which = f"one of {processes} processes of the pretraining ended before its time"
-    remedy = "Run again: it goes on from the last epoch that was kept."
+    which = f"one of {processes} pretraining processes ended early"
+    remedy = "Run again: training resumes from the last saved epoch."
     with suppress(OSError, ValueError):
         ended = json.loads(job_file(folder, ENDED).read_bytes())
         rank, code = int(ended["rank"]), int(ended["code"])
-        which = f"process {rank} of {processes} (0 is the first) of the pretraining ended before its time"
+        which = f"pretraining process {rank} of {processes} (counted from 0) ended early"
         if code < 0:
             return MoolaError(f"{which}: by signal {-code}, {signal.Signals(-code).name}. {remedy}")
     for fault in faults.values():

@@ -1,4 +1,4 @@
-"""What must be found on the planted market, and what must be caught when it is planted there."""
+"""Self-test checks: a planted signal must be found, and planted faults must be caught."""
 
 import time
 from collections.abc import Callable
@@ -70,11 +70,11 @@ def selftest(device: str, on_step: Callable[[str], None] = lambda step: None) ->
     """
     started = time.perf_counter()
     rng = np.random.default_rng(0)
-    on_step("making a market")
+    on_step("simulating a market")
     planted = plant(rng)
     on_step("training on its labels")
     evaluated = evaluate(planted, trained(planted, device), device, rng)
-    on_step("training where nothing tells the type")
+    on_step("training on a market without a type signal")
     silent = plant(rng, type_shown=False)
     chance = evaluate(silent, trained(silent, device), device, rng)
     on_step("planting faults")
@@ -99,7 +99,7 @@ def signal_found(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestC
         lead,
         "> 0",
         f"type F1 {evaluated.scores[PRIMARY].estimate:.2f} on planted types; "
-        "value: smallest lead over baselines",
+        "value: smallest lead over the baselines",
     )
 
 
@@ -126,8 +126,8 @@ def no_signal_at_chance(silent: PlantedSignal, chance: EvaluatedModel) -> Selfte
         "no_signal_at_chance",
         bounds.low <= 0 <= bounds.high,
         gain.estimate,
-        "interval holds 0",
-        "AUCPR minus prevalence where nothing tells the type, "
+        "interval contains 0",
+        "AUCPR minus prevalence on a market without a type signal, "
         f"interval {bounds.low:+.2f} to {bounds.high:+.2f}",
     )
 
@@ -144,8 +144,9 @@ def null_refit_at_chance(planted: PlantedSignal, rng: np.random.Generator) -> Se
         "null_refits_at_chance",
         null.low <= 0 <= null.high,
         null.estimate,
-        "interval holds 0",
-        f"AUCPR minus prevalence of 20 refits, interval {null.low:+.2f} to {null.high:+.2f}",
+        "interval contains 0",
+        "AUCPR minus prevalence of 20 refits on shuffled labels, "
+        f"interval {null.low:+.2f} to {null.high:+.2f}",
     )
 
 
@@ -161,7 +162,7 @@ def leak_caught(frame: pd.DataFrame) -> SelftestCheck:
         not honest and len(leaks) > 0,
         float(len(leaks)),
         "> 0",
-        f"a copy of a test window, 3 bars on, put into training; sound splits report {len(honest)}",
+        f"a test window copied into training, 3 bars later; the original splits report {len(honest)}",
     )
 
 
@@ -175,7 +176,7 @@ def collapse_caught(planted: PlantedSignal, evaluated: EvaluatedModel) -> Selfte
         lead <= 0,
         lead,
         "<= 0",
-        "P(retracement) 0.4 for every expansion; value: least lead over baselines",
+        "P(retracement) 0.4 for every expansion; value: smallest lead over the baselines",
     )
 
 
@@ -192,7 +193,7 @@ def constant_pointer_caught(planted: PlantedSignal, evaluated: EvaluatedModel) -
         lead <= 0 < own,
         lead,
         "<= 0",
-        f"bars 50-56 said of every window; value: least lead over the mean in bars, the network's {own:.1f}",
+        f"bars 50-56 in every window; value: lead over the mean in bars (network: {own:.1f})",
     )
 
 

@@ -82,7 +82,7 @@ class Verification:
         try:
             return proof()
         except FileNotFoundError as fault:
-            gone = f"{name} must be there, as it was recorded, but it is gone. {remedy}"
+            gone = f"{name} must exist, as recorded, but it is gone. {remedy}"
             self.note(file, "missing", str(fault) if isinstance(fault, MoolaError) else gone)
         except (MoolaError, OSError, sqlite3.Error) as fault:
             said = str(fault) if isinstance(fault, MoolaError) else f"{name}: {fault}. {remedy}"
@@ -129,7 +129,7 @@ def verify_home(home: Home) -> Verification:
     for path, what in missing_files(home):
         found.note(path, "missing", what)
     if unfinished := len(stale_temporary_files(home.data)):
-        found.counts["left by killed writers, harmless"] = unfinished
+        found.counts["unfinished temporary files, harmless"] = unfinished
     return found
 
 
@@ -170,7 +170,7 @@ def _labels(found: Verification, store: BarStore) -> None:
     files = found.prove("labels", folder, lambda: _proven_labels(folder))
     for ledger in files or ():
         path, recorded = folder / RAW_NAME / ledger.file, FileDigest(ledger.sha256, None)
-        remedy = f"The labels made from it are whole; put the file back as {path}, or from a backup."
+        remedy = f"The labels made from it are intact. Restore the file as {path}, or from a backup."
         found.prove(
             "label files",
             path,
@@ -200,7 +200,7 @@ def _asset(found: Verification, artifact_path: Path) -> None:
 
 def _pushed(found: Verification, home: Home, artifact_path: Path) -> None:
     """Compare with the checksums in the bucket: another machine may have made the asset anew."""
-    looked_for = "assets looked for in the bucket"
+    looked_for = "assets checked in the bucket"
     files = found.prove(
         looked_for, checksums_file(artifact_path), lambda: pushed(home, artifact_path), BUCKET_REMEDY
     )
@@ -240,10 +240,10 @@ def _tracked(found: Verification, home: Home) -> None:
 def _require_sound(path: Path) -> None:
     said = [row[0] for row in _rows(path, "PRAGMA integrity_check")]
     if said != ["ok"]:
-        raise IntegrityError(f"{path.name} must be a sound SQLite database, got: {said[0]}. {LATER_THAN}")
+        raise IntegrityError(f"{path.name} must be an intact SQLite database, got: {said[0]}. {LATER_THAN}")
     if not _rows(path, "SELECT 1 FROM sqlite_master LIMIT 1"):
         size = path.stat().st_size
-        raise Truncated(f"{path.name} must hold tables, but has none in its {size:,} bytes. {LATER_THAN}")
+        raise Truncated(f"{path.name} must hold tables, but its {size:,} bytes hold none. {LATER_THAN}")
 
 
 def _rows(path: Path, query: str) -> list[tuple]:

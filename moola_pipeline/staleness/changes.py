@@ -35,7 +35,7 @@ def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()
 def made_for_another_pipeline(before: Ingredients, pipeline_label: str) -> str | None:
     """The market and profile that an asset was made for last, in words; None if it was this one."""
     last = before.settings.get(PIPELINE_LABEL)
-    return f"made last for {last}" if last != pipeline_label else None
+    return f"last built for {last}" if last != pipeline_label else None
 
 
 def _data_changes(before: Ingredients, now: Ingredients) -> Iterator[str]:
@@ -46,14 +46,14 @@ def _data_changes(before: Ingredients, now: Ingredients) -> Iterator[str]:
 
 def _data_change(name: str, before: DataDigests, now: DataDigests) -> str:
     if name == STUDY:
-        return "another study was held, or none of these bars and labels"
+        return "the pretraining study changed, or does not match these bars and labels"
     kind, _, split = name.partition(".")
     had, have = before.rows.get(name, 0), now.rows.get(name, 0)
     if split:
         whose = f"{kind} up to the end of the {_period(split)}" if kind == "bars" else f"{split} labels"
         return f"{whose} changed" + (f": {had:,} -> {have:,} rows" if had != have else "")
     if had == have:
-        return f"{kind} changed, rows as many as before"
+        return f"{kind} changed, same number of rows"
     done, n_rows = ("added", have - had) if have > had else ("removed", had - have)
     return f"{kind} were {done}: {n_rows:,} row{'s'[: n_rows != 1]}{_beyond(kind, before, now)}"
 
@@ -112,8 +112,8 @@ def _upstream_changes(
         if old == made or name in renewed:
             continue
         if name != "champion":
-            yield f"{name} was made again since"
+            yield f"{name} was rebuilt since"
         elif made is None:
-            yield f"version {old} is champion no more"
+            yield f"version {old} is no longer champion"
         else:
-            yield f"champion: version {old} -> {made}" if old else f"version {made} is champion now"
+            yield f"champion: version {old} -> {made}" if old else f"version {made} is now champion"

@@ -95,21 +95,21 @@ def everything(reason: str) -> list[Step]:
 
 def nothing_made() -> list[Step]:
     """The plan for a home in which nothing has run."""
-    return [Step(asset, "missing", "never made") for asset in STAGES]
+    return [Step(asset, "missing", "not built yet") for asset in STAGES]
 
 
 def _after_market(asset: str, before: RecordedMaterialization | None, pipeline_label: str) -> Step:
     if before is None:
-        return Step(asset, "missing", "never made")
+        return Step(asset, "missing", "not built yet")
     another = made_for_another_pipeline(before.made_from, pipeline_label) if before.made_from else None
-    return Step(asset, "stale", another or "its simulated market is made first", before.made_at)
+    return Step(asset, "stale", another or "its simulated market will be generated first", before.made_at)
 
 
 def _step(
     before: RecordedMaterialization | None, now: Ingredients, renewed: Sequence[Step], about: Planned
 ) -> Step:
     if before is None:
-        return Step(now.asset, "missing", "never made")
+        return Step(now.asset, "missing", "not built yet")
     reasons = _differences(before, now, renewed)
     state: State = "stale" if reasons else "up to date"
     if before.unpassed:
@@ -127,7 +127,7 @@ def _differences(before: RecordedMaterialization, now: Ingredients, renewed: Seq
     said = {reason for step in renewed for reason in step.reason.split("; ")}
     reasons = [reason for reason in own if reason not in said]
     if renewed:
-        return [*reasons, f"{names[0]} is made again"]
+        return [*reasons, f"{names[0]} will be rebuilt"]
     if not reasons and before.fingerprint != now.fingerprint:
         return ["its data, settings or code have changed"]
     return reasons
@@ -135,5 +135,5 @@ def _differences(before: RecordedMaterialization, now: Ingredients, renewed: Seq
 
 def _loss(asset: str, about: Planned) -> str | None:
     if asset == "registered_model" and not about.is_registered:
-        return "the registry holds no version of it"
+        return "the registry has no version of it"
     return damage(about.artifact_path(asset))

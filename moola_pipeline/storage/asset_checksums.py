@@ -17,8 +17,8 @@ from moola_pipeline.storage.crash_injection import crash_point
 CHECKSUMS_SUFFIX = ".checksums.json"
 CHECKPOINTS = "checkpoints"
 """Folder beside the assets, of trainings under way."""
-GONE, CHANGED = "what it made is gone", "what it made was changed"
-UNREAD, UNPROVEN = "what it made cannot be read", "the digests of what it made are gone"
+GONE, CHANGED = "its files are gone", "its files were changed"
+UNREAD, UNPROVEN = "its files cannot be read", "its checksum file is gone"
 
 
 def checksums_file(artifact_path: Path) -> Path:
@@ -127,11 +127,11 @@ def remedy_of(artifact_path: Path) -> str:
     market, _, profile = artifact_path.parent.name.rpartition("-")
     _, _, scenario = market.partition("simulated-")
     if not market:
-        return "Make it again: moola run"
+        return "Rebuild it: moola run"
     if scenario:
-        return f"Make it again: moola run --scenario {scenario} --profile {profile}"
+        return f"Rebuild it: moola run --scenario {scenario} --profile {profile}"
     kind = "simulated" if market == "simulated" else "registered"
-    return f"Make it again: moola run --market {kind} --profile {profile}"
+    return f"Rebuild it: moola run --market {kind} --profile {profile}"
 
 
 def _is_of(artifact_path: Path, name: str) -> bool:

@@ -17,8 +17,8 @@ from moola_pipeline.errors import MoolaError, UnwritableFile
 from moola_pipeline.storage.crash_injection import crash_point
 
 TEMPORARY_SUFFIX = ".tmp"
-KEPT = "What it held before is kept."
-REPLACED = "It is replaced, but may not outlast a power cut."
+KEPT = "Its previous content is kept."
+REPLACED = "It was replaced, but a power failure may still undo this."
 STALE_FILE_SECONDS = 24 * 3600
 """A temporary file of this age belongs to nobody who is still at work."""
 
@@ -63,8 +63,8 @@ def unwritable(path: Path, fault: OSError, kept: str = KEPT) -> UnwritableFile:
     """A system's refusal to write, as one line that names the file and what to do."""
     reason = fault.strerror or str(fault)
     named = UnwritableFile(
-        f"{path} must be written, but that gave: {reason}. {kept} Make room on its disk or mend it, then "
-        "try again."
+        f"{path} must be writable, but writing failed: {reason}. {kept} Free space on its disk or repair "
+        "it, then try again."
     )
     named.errno, named.strerror, named.filename = fault.errno, reason, str(path)
     return named

@@ -62,10 +62,12 @@ def back_up(home: Home, target: Path) -> Archived:
     """
     inside = target.resolve().relative_to(home.root.resolve()) if _is_in(target, home.root) else None
     if inside is not None and inside.parts[0] in KEPT:
-        raise BadInput(f"FILE must lie outside what is backed up, got {target}. Name another place.")
+        raise BadInput(
+            f"FILE must lie outside the folders that are backed up, got {target}. Choose another path."
+        )
     paths = list(kept_files(home))
     if not paths:
-        raise BadInput(f"A home must keep something to be backed up, but {home.root} does not.")
+        raise BadInput(f"A backup needs a home with data, but {home.root} has none.")
     digests: dict[str, FileDigest] = {}
     with (
         atomic_write(target) as temporary,
@@ -100,8 +102,8 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
     """
     if any(kept_files(home)) and not force:
         raise BadInput(
-            f"A home must be empty to be restored into, but {home.root} keeps something. Name another with "
-            "--home, or set what is there aside with --force."
+            f"The home must be empty for a restore, but {home.root} holds data. Choose another --home, or "
+            "move its data aside with --force."
         )
     for path in kept_files(home):
         with _held(path):  # refuse early: to prove the archive may take minutes
@@ -171,24 +173,26 @@ def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
     """The files of an archive by its list, every name one that a backup may hold."""
     remedy = "Use another backup."
     if LIST_NAME not in archive.namelist():
-        raise BadInput(f"{source} must be a backup of moola's, but it holds no {LIST_NAME}. {remedy}")
+        raise BadInput(f"{source} must be a moola backup, but it has no {LIST_NAME}. {remedy}")
     if archive.getinfo(LIST_NAME).file_size > MAX_LIST:
         raise BadInput(f"{source}: {LIST_NAME} must have at most {MAX_LIST >> 20} MiB, got more. {remedy}")
     wanted = f"{source}: {LIST_NAME} must list size and SHA256 of each file"
     record = parse_checksummed(archive.read(LIST_NAME), wanted, remedy)
     if (found := format_in(record)) > HOME_FORMAT:
         raise IntegrityError(
-            f"{source} must be of format {HOME_FORMAT} or earlier, got {found}, written by moola "
+            f"{source} must have format {HOME_FORMAT} or earlier, got {found}, written by moola "
             f"{record.get('moola')}. Install that version."
         )
     files = digests_in(record, wanted, remedy)
     for name in files:
         if not _is_safe(name):
-            raise BadInput(f"{source}: a name must lie in data or .dagster, got {name[:80]!r}. {remedy}")
+            raise BadInput(
+                f"{source}: every path must lie below data or .dagster, got {name[:80]!r}. {remedy}"
+            )
     if strange := set(archive.namelist()) ^ {*files, LIST_NAME}:
         raise ChecksumMismatch(
-            f"{source} must hold what {LIST_NAME} lists, but they differ in {sorted(strange)[0][:80]!r}. "
-            + remedy
+            f"{source} must hold exactly the files in {LIST_NAME}, but they differ in "
+            f"{sorted(strange)[0][:80]!r}. {remedy}"
         )
     return files
 
@@ -218,10 +222,10 @@ def _unreadable(source: Path, fault: Exception) -> Exception:
         stream.seek(max(size - _END_BYTES - _MAX_COMMENT, 0))
         last = stream.read()
     if begun != b"PK":
-        return BadInput(f"{source.name} must be a backup of moola's, but it is no archive. {remedy}")
+        return BadInput(f"{source.name} must be a moola backup, but it is not an archive. {remedy}")
     end = last.rfind(b"PK\x05\x06")
     if end < 0 or len(last) < end + _END_BYTES:
-        return Truncated(f"{source.name}: it ends in the middle, after {size:,} bytes. {remedy}")
+        return Truncated(f"{source.name}: it is truncated after {size:,} bytes. {remedy}")
     return ChecksumMismatch(f"{source.name}: it was changed since it was written ({fault}). {remedy}")
 
 
@@ -229,8 +233,8 @@ def _require_room(folder: Path, files: dict[str, FileDigest]) -> None:
     wanted, free = sum(one.bytes or 0 for one in files.values()), shutil.disk_usage(folder).free
     if wanted > free:
         raise BadInput(
-            f"{folder} must have room for {wanted:,} bytes, got {free:,} free. Make room, or name another "
-            "place with --home."
+            f"{folder} must have room for {wanted:,} bytes, got {free:,} free. Free some space, or "
+            "choose another --home."
         )
 
 

@@ -17,7 +17,7 @@ from moola_pipeline.storage.remote_stores import STORE_VARIABLE, refuse_keys
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-REMEDY = "Make the asset again: moola run --force"
+REMEDY = "Rebuild the asset: moola run --force"
 RECORDED_IN = "its checksum file"
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]*(/[\w./=+-]*)?(\?[\w.:/=&%-]*)?", re.ASCII)
 
@@ -146,8 +146,8 @@ def require_bucket(uri: str) -> None:
     refuse_keys(STORE_VARIABLE, uri)
     if not _BUCKET.fullmatch(uri):
         raise BadInput(
-            f"{STORE_VARIABLE} must be s3://BUCKET/PREFIX, got {uri!r}. Correct it, or unset it: "
-            "the assets are then kept in the home alone."
+            f"{STORE_VARIABLE} must be s3://BUCKET/PREFIX, got {uri!r}. Correct it, or unset it "
+            "to keep the assets in the home only."
         )
 
 
@@ -174,6 +174,6 @@ def _answering(uri: str) -> Iterator[None]:
             raise
         came = " ".join(str(fault).split())[:300]
         raise BadInput(
-            f"{STORE_VARIABLE} must name a bucket that answers, got {uri}: {came}. "
+            f"{STORE_VARIABLE} must name a bucket that responds, got {uri}: {came}. "
             "Check the server's address (AWS_ENDPOINT_URL) and the keys, or unset the variable."
         ) from fault

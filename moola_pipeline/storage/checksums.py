@@ -131,8 +131,8 @@ def unreadable(path: Path, fault: OSError, remedy: str) -> UnreadableFile:
     """A system's refusal to read, as one line that names the file and what to do."""
     reason = fault.strerror or str(fault)
     named = UnreadableFile(
-        f"{fault.filename or path} must be read, but that gave: {reason}. "
-        f"Mend the disk or its permissions. {remedy}".rstrip()
+        f"{fault.filename or path} must be readable, but reading failed: {reason}. "
+        f"Repair the disk or its permissions. {remedy}".rstrip()
     )
     named.errno, named.strerror, named.filename = fault.errno, reason, str(fault.filename or path)
     return named
@@ -165,17 +165,15 @@ def parse_checksummed(content: bytes, wanted: str, remedy: str) -> dict[str, Any
     try:
         found = json.loads(content)
     except RecursionError:
-        raise IntegrityError(f"{wanted}, but it is nested without end. {remedy}") from None
+        raise IntegrityError(f"{wanted}, but it is nested too deeply. {remedy}") from None
     except ValueError as fault:
         if not content.rstrip().endswith(b"}"):
-            raise Truncated(
-                f"{wanted}, but it ends in the middle, after {len(content):,} bytes. {remedy}"
-            ) from None
+            raise Truncated(f"{wanted}, but it is truncated after {len(content):,} bytes. {remedy}") from None
         raise IntegrityError(
-            f"{wanted}, but it is no JSON: {' '.join(str(fault).split())}. {remedy}"
+            f"{wanted}, but it is not JSON: {' '.join(str(fault).split())}. {remedy}"
         ) from None
     if not isinstance(found, dict):
-        raise IntegrityError(f"{wanted}, but it is no JSON object: {str(found)[:40]!r}. {remedy}")
+        raise IntegrityError(f"{wanted}, but it is not a JSON object: {str(found)[:40]!r}. {remedy}")
     recorded = found.pop(OWN_SHA256, None)
     if content != _checksummed(found):
         actual = hashlib.sha256(_json(found)).hexdigest()
@@ -209,7 +207,7 @@ def parse_checksummed_line(line: str) -> str:
     """
     text, _, _ = line.rpartition(f',"{OWN_SHA256}":"')
     if checksummed_line(f"{text}}}") != line:
-        raise ChecksumMismatch("the line is not what its own digest says")
+        raise ChecksumMismatch("the line does not match its own SHA256")
     return f"{text}}}"
 
 
@@ -243,7 +241,7 @@ def verify_csv(content: bytes, header: str, name: str, remedy: str) -> None:
     text = b"\n".join([header.encode(), *(row for row, _, _ in cells), b""])
     sha256, _, size = max((last for _, _, last in cells), default=b"").partition(b" ")
     if not content.endswith(b"\n") or (size.isdigit() and len(text) < int(size)):
-        raise Truncated(f"{name}: it ends in the middle, after {len(content):,} bytes. {remedy}")
+        raise Truncated(f"{name}: it is truncated after {len(content):,} bytes. {remedy}")
     actual = hashlib.sha256(text).hexdigest()
     if content != checksummed_csv(text.decode(errors="replace")):
         recorded = sha256[:64].decode(errors="replace")

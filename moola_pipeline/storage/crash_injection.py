@@ -85,7 +85,7 @@ def _pass(crash: _Crash) -> None:
     if crash.hits_left:
         return
     if crash.signal == "exception":
-        raise InjectedFault(f"{CRASH_VARIABLE} asked for a fault at {crash.point}")
+        raise InjectedFault(f"{CRASH_VARIABLE} requested a fault at {crash.point}")
     os.kill(os.getpid(), getattr(signal, crash.signal))
 
 

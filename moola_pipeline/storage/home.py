@@ -107,8 +107,8 @@ def ensure_format(home: Home) -> None:
     with locked(path):
         if (found := home_format(home)) > HOME_FORMAT:
             raise IntegrityError(
-                f"{home.root} must be of format {HOME_FORMAT} or earlier, got {found}. Install the version "
-                "of moola that has written it, or use another --home."
+                f"{home.root} must have format {HOME_FORMAT} or earlier, got {found}. Install the version "
+                "of moola that wrote it, or use another --home."
             )
         if not path.exists():
             write_checksummed(path, {"format": HOME_FORMAT, "moola": __version__})
@@ -122,14 +122,14 @@ def home_format(home: Home) -> int:
     """
     from moola_pipeline.storage.checksums import read_checksummed
 
-    path, remedy = home.data / FORMAT_FILE, "Delete it: moola run"
+    path, remedy = home.data / FORMAT_FILE, "Delete it, then run: moola run"
     try:
-        return format_in(read_checksummed(path, "must name the home's format", remedy))
+        return format_in(read_checksummed(path, "must hold the home's format", remedy))
     except FileNotFoundError:
         return HOME_FORMAT
     except ValueError:
         raise IntegrityError(
-            f"{FORMAT_FILE} must name the home's format, but it does not. Delete it."
+            f"{FORMAT_FILE} must hold the home's format, but it does not. Delete it."
         ) from None
 
 
@@ -141,5 +141,5 @@ def format_in(record: Mapping[str, Any]) -> int:
     """
     said = record.get("format")
     if type(said) is not int or said < 1:
-        raise ValueError(f"format must be a whole number from 1, got {str(said)[:40]}")
+        raise ValueError(f"format must be an integer >= 1, got {str(said)[:40]}")
     return said

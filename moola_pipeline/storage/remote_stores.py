@@ -35,7 +35,7 @@ def remote_tracking_uri() -> str | None:
     if not _is_database(uri):
         raise BadInput(
             f"{TRACKING_VARIABLE} must be {_POSTGRES}USER:PASSWORD@HOST/NAME, got {without_secrets(uri)!r}. "
-            "Write the signs @ : / ? # of a password as %40 %3A %2F %3F %23."
+            "Write the characters @ : / ? # of a password as %40 %3A %2F %3F %23."
         )
     if not os.environ.get(ARTIFACTS_VARIABLE):
         raise BadInput(
@@ -66,8 +66,8 @@ def refuse_keys(variable: str, uri: str) -> None:
     """
     if without_secrets(uri) != uri or re.match(r"[\w+.-]+://[^/]*@", uri):
         raise BadInput(
-            f"{variable} must hold no keys, got {re.sub('://.*@', '://***@', without_secrets(uri))!r}. "
-            "Give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            f"{variable} must not contain keys, got {re.sub('://.*@', '://***@', without_secrets(uri))!r}. "
+            "Set them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
 
 
@@ -108,7 +108,7 @@ def database_errors(uri: str, remedy: str) -> Iterator[None]:
         password = make_url(uri).password
         shown = came.replace(str(password), "***") if password else came
         raise BadInput(
-            f"{TRACKING_VARIABLE} must name MLflow's database, and it must answer, got "
+            f"{TRACKING_VARIABLE} must name an MLflow database that responds, got "
             f"{without_secrets(uri)}: {shown}. {remedy}"
         ) from fault
 

@@ -56,8 +56,8 @@ def sqlite_lock(database: Path) -> Iterator[sqlite3.Connection]:
             if fault.sqlite_errorcode & 0xFF not in _TAKEN:
                 raise
             raise BadInput(
-                f"{database} must be open in no other process, but one has it open. Stop moola ui, and what "
-                "else is at work in this home, then try again."
+                f"{database} must not be open in another process, but it is. Stop moola ui and every other "
+                "process that uses this home, then try again."
             ) from fault
         yield connection
 

@@ -92,7 +92,7 @@ def latest_schema(package: str) -> str:
     heads = _scripts(package).get_heads()
     if len(heads) != 1:
         raise IntegrityError(
-            f"{package} must have one latest schema, got {len(heads)}. Install it again: make install"
+            f"{package} must have one latest schema, got {len(heads)}. Reinstall it: make install"
         )
     return heads[0]
 
@@ -110,8 +110,8 @@ def schema_of(database: Path) -> str | None:
             if "no such table" in str(fault):
                 return None  # nothing was ever made in it
             raise IntegrityError(
-                f"{database} must say of what schema it is, but that gave: {fault}. Stop what else is at "
-                "work in this home, then try again; if it stays so, restore it."
+                f"{database} must record its schema version, but reading it failed: {fault}. Stop every "
+                "other process that uses this home, then try again; if that does not help, restore it."
             ) from fault
     return str(found[0]) if found else None
 
@@ -134,8 +134,8 @@ def _require_known(package: str, database: Path, found: str) -> None:
         _scripts(package).get_revision(found)
     except CommandError:
         raise IntegrityError(
-            f"{database} must be of a schema that this {package} knows, got {found}, made by a later one. "
-            "Install the version of moola that has written the home, or use another --home."
+            f"{database} must have a schema that this {package} knows, got {found} of a later version. "
+            "Install the version of moola that wrote the home, or use another --home."
         ) from None
 
 
@@ -156,8 +156,8 @@ def _migrate(database: Path, old: str, current: str, upgrade: Callable[[Path], N
         except Exception as fault:
             came = " ".join(str(fault).split())[:300]
             raise IntegrityError(
-                f"{database} must be brought to the present schema, but that gave: {came}. It is left as it "
-                "was. Install the version of moola that has written the home, or use another --home."
+                f"{database} must be migrated to the current schema, but the migration failed: {came}. It is "
+                "unchanged. Install the version of moola that wrote the home, or use another --home."
             ) from fault
         aside = _unused(database.with_name(f"{database.name}.of-schema-{old}"))
         with atomic_write(aside) as temporary:
@@ -196,7 +196,7 @@ def _complete(instance: "dg.DagsterInstance") -> None:
     except Exception as fault:
         came = " ".join(str(fault).split())[:300]
         raise IntegrityError(
-            f"Dagster's indexes must be built, but that gave: {came}. Its tables are whole. "
+            f"Dagster's indexes must be built, but that failed: {came}. Its tables are intact. "
             "Try again: dagster instance migrate"
         ) from fault
 
@@ -224,7 +224,7 @@ def require_database(path: Path, remedy: str) -> None:
     if not made:
         raise IntegrityError(
             f"{path} must hold MLflow's tables and their revision, got {path.stat().st_size:,} bytes "
-            f"without. {remedy}"
+            f"without them. {remedy}"
         )
     if path.name == DATABASE_NAME:
         migrate_tracking(path)

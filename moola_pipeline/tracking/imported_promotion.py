@@ -66,7 +66,7 @@ def decide_version(
         return PromotionDecision(False, "rule", None, RULE, reason)
     market = market_of(home, model)
     if market is None:
-        reason = f"version {champion} stays champion: this home has no bars and labels to compare them on"
+        reason = f"version {champion} stays champion: this home has no bars and labels for a comparison"
         return PromotionDecision(False, "rule", champion, RULE, reason)
     try:
         new, old = (contender(home, model, one) for one in (version, champion))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOG_NAME = "promotions.jsonl"
-BY_HAND = "by hand: a person decided, no comparison was asked for"
+BY_HAND = "by hand: chosen by a person, without a comparison"
 NO_LINE = ""
 """What the first line of the log names as the digest of the line before it."""
 
@@ -79,9 +79,9 @@ def read_log(home: Home, model: str | None = None) -> list[Entry]:
     kept = _proven(lines)
     if len(kept) < len(lines):
         raise IntegrityError(
-            f"{LOG_NAME} line {len(kept) + 1}: it must follow the line before it as it was written, but one "
-            f"of the two was changed or lost. Restore {log_file(home)} from a backup, or keep what is "
-            "proven: moola registry repair"
+            f"{LOG_NAME} line {len(kept) + 1} must match the SHA256 of the line before it, but one of the "
+            f"two was changed or lost. Restore {log_file(home)} from a backup, or keep the intact lines: "
+            "moola registry repair"
         )
     return [entry for entry in kept if model in (None, entry.model)]
 
@@ -189,7 +189,7 @@ def champion_before(entries: list[Entry], model: str) -> str:
         line.append(entry.champion)
     if len(line) < 2:
         raise BadInput(
-            f"{model}: a rollback needs a champion before the present one, but the log has none. "
+            f"{model}: a rollback needs an earlier champion, but the log has none. "
             "See: moola registry history"
         )
     return line[-2]
@@ -217,7 +217,7 @@ def _found(client: "MlflowClient", model: str, now: str | None, logged: str | No
         before=logged,
         champion=now,
         rule="none: the alias was set outside moola",
-        reason=f"{said}, the log knew {f'version {logged}' if logged else 'none'}; nobody recorded why",
+        reason=f"{said}, the log had {f'version {logged}' if logged else 'none'}; no reason was recorded",
         digests=_digests(client, model, version),
         interval=None,
         previous=NO_LINE,

@@ -25,9 +25,9 @@ from moola_pipeline.tracking.runs import DATABASE_NAME, DIGEST_TAG
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-LATER_THAN = "Put it back from a backup: moola restore --force FILE"
-OTHER_RECORD = "Put the database back from a backup: moola restore --force FILE"
-MADE_AGAIN = "Put the object back, or log another: moola run --force"
+LATER_THAN = "Restore it from a backup: moola restore --force FILE"
+OTHER_RECORD = "Restore the database from a backup: moola restore --force FILE"
+MADE_AGAIN = "Restore the object, or log a new one: moola run --force"
 ENDPOINT_VARIABLE = "MLFLOW_S3_ENDPOINT_URL"
 """Address of the server that MLflow keeps artifacts on, where it is not Amazon's."""
 _BUCKET = "s3://"
@@ -88,7 +88,7 @@ class RecordedFile:
             raise
         except ValueError as fault:
             raise IntegrityError(
-                f"MLflow's database must record location, SHA256 and size of {name}, got: "
+                f"MLflow's database must record the location, SHA256 and size of {name}, got: "
                 f"{' '.join(str(fault).split())[:200]}. {OTHER_RECORD}"
             ) from fault
 
@@ -122,9 +122,7 @@ def prove_champion(home: Home, model: str) -> None:
         except FileNotFoundError as fault:
             if isinstance(fault, MoolaError):
                 raise
-            raise MissingFile(
-                f"{name}: {one.location} must be there, but it is gone. {LATER_THAN}"
-            ) from fault
+            raise MissingFile(f"{name}: {one.location} must exist, but it is gone. {LATER_THAN}") from fault
 
 
 def _of_versions(home: Home, query: str, chosen: Mapping[str, str]) -> Iterator[RecordedFile]:
@@ -174,12 +172,12 @@ def _prove_object(uri: str, recorded: FileDigest) -> None:
             actual = FileDigest.of_stream(stream)
     except FileNotFoundError:
         raise MissingFile(
-            f"{uri} must be there, as MLflow's database records it, but it is gone. {MADE_AGAIN}"
+            f"{uri} must exist, as recorded in MLflow's database, but it is gone. {MADE_AGAIN}"
         ) from None
     except OSError as fault:
         came = " ".join(str(fault).split())[:300]
         raise BadInput(
-            f"{ARTIFACTS_VARIABLE} must name a bucket that answers, got {uri}: {came}. "
+            f"{ARTIFACTS_VARIABLE} must name a bucket that responds, got {uri}: {came}. "
             f"Check the server's address ({ENDPOINT_VARIABLE}) and the keys."
         ) from fault
     require_digest(actual, uri, recorded, "MLflow's database", MADE_AGAIN)

@@ -205,8 +205,8 @@ def load_version(home: Home, uri: str) -> "tuple[ExpansionModel, dict[str, Any]]
             f": {str(fault).removesuffix(' Train it again.')}" if isinstance(fault, IntegrityError) else ""
         )
         raise IntegrityError(
-            f"{uri}: the files of version {found.version} must be as registered, but they are gone or "
-            f"changed{named.rstrip('.')}. Restore {home.tracking}, or move it away and run: moola run"
+            f"{uri}: the files of version {found.version} must match their registration, but they are gone "
+            f"or changed{named.rstrip('.')}. Restore {home.tracking}, or move it away and run: moola run"
         ) from fault
 
 

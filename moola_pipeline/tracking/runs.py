@@ -80,7 +80,7 @@ def open_store(home: Home) -> "MlflowClient":
         require_database(
             database,
             f"Restore it, or move the folder {home.tracking} away and run: moola run "
-            "(its runs and models are listed no more)",
+            "(its runs and models are then no longer listed)",
         )
         if not database.exists():
             _make_database(database)

@@ -64,7 +64,7 @@ def import_champion(home: Home, other: Home, model: str | None) -> ImportedVersi
     from moola_pipeline.models.expansion_model import load_expansion_model
 
     if other.root.resolve() == home.root.resolve():
-        raise BadInput("HOME must be another home than the one in use, got the same. Name another folder.")
+        raise BadInput("HOME must not be the home in use, got the same. Choose another folder.")
     foreign = find_champion(other, model)
     named = f"version {foreign.version} of {foreign.model}"
     try:
@@ -107,7 +107,7 @@ def find_champion(other: Home, model: str | None) -> ForeignVersion:
     if not database.is_file():
         raise BadInput(
             f"HOME must hold a registry ({database.relative_to(other.root)}), but {other.root} does not. "
-            "Name the folder that was --home where the model was trained."
+            "Name the --home folder in which the model was trained."
         )
     try:
         with open_read_only(database) as connection:
@@ -119,7 +119,7 @@ def find_champion(other: Home, model: str | None) -> ForeignVersion:
             ).fetchall()
     except sqlite3.Error as fault:
         raise IntegrityError(
-            f"HOME must hold a registry that can be read, but {database.name} cannot ({fault}). "
+            f"HOME must hold a readable registry, but {database.name} is not readable ({fault}). "
             "Import from a backup of that home."
         ) from fault
     return ForeignVersion(chosen, str(version), _folder(other, source), dict(tags))
@@ -153,7 +153,7 @@ def _folder(other: Home, source: str) -> Path:
     folder = (other.tracking / below / "artifacts" / WEIGHTS_FOLDER).resolve()
     if not source.startswith(recorded) or not folder.is_relative_to(other.tracking.resolve()):
         raise IntegrityError(
-            "The champion's files must lie in HOME, but its registry names another place. "
+            "The champion's files must lie in HOME, but its registry names another folder. "
             "Import from the home itself."
         )
     return folder
@@ -162,14 +162,14 @@ def _folder(other: Home, source: str) -> Path:
 def _require_facts(named: str, model: str, facts: Mapping[str, Any]) -> None:
     """What this home goes by when it serves the version and compares others with it."""
     if facts.get("model") != model:
-        raise IntegrityError(_refusal(named, f"its config is of {facts.get('model')}"))
+        raise IntegrityError(_refusal(named, f"its config names {facts.get('model')}"))
     seen = pd.to_datetime(str(facts.get("last_bar_seen")), utc=True, errors="coerce")
     if pd.isna(seen):
-        raise IntegrityError(_refusal(named, "its config does not say which bars it has seen"))
+        raise IntegrityError(_refusal(named, "its config does not name the last bar that it was fitted on"))
 
 
 def _refusal(named: str, fault: str) -> str:
     return (
-        f"{named} must be in HOME as it was registered, but {fault.rstrip('.')}. "
+        f"{named} must be in HOME as registered, but {fault.rstrip('.')}. "
         "Import from a backup of that home, or train it there again."
     )

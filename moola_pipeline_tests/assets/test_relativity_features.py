@@ -71,7 +71,7 @@ def test_a_feature_dead_at_one_bar_of_the_window_fails_its_check_and_is_named():
     found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, 500)
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.ERROR
-    assert found.description == "least: range_z, over 500 windows"
+    assert found.description == "lowest: range_z, over 500 windows"
     assert (found.metadata["value"].value, found.metadata["limit"].value) == (0.05, 0.2)
 
 
@@ -79,7 +79,7 @@ def test_few_windows_are_no_evidence_against_a_feature_and_say_so():
     shares = np.zeros((WINDOW_BARS, N_FEATURES))
     found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, MIN_JUDGED - 1)
     assert found.passed
-    assert str(found.description).endswith("over 99 windows: not judged below 100")
+    assert str(found.description).endswith("over 99 windows: not checked below 100")
 
 
 @pytest.mark.usefixtures("in_smoke_home")

@@ -219,7 +219,7 @@ def test_a_collapsed_classifier_fails_the_run_and_registers_nothing(
     assert result.exit_code == FAILED
     assert complaint(result) == (
         "finetuned_classifier: check no_collapse failed (value 0.0, limit 0.05). "
-        "least share of a type among validation answers (seed 0); least spread of P(retracement) 0.200"
+        "lowest share of a type among validation predictions (seed 0); lowest spread of P(retracement) 0.200"
     )
     assert _versions(smoke_copy) == 1
     answering({"consolidation": 0.6, "retracement": 0.4}, spread=0.2)

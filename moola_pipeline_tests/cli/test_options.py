@@ -115,9 +115,7 @@ def test_a_broken_choice_stops_the_run_with_its_remedy(registered_copy: Home):
     (registered_copy.data / "nq" / "splits.json").write_text("{")
     result = call(*SMOKE, home=registered_copy.root)
     assert result.exit_code == 1
-    assert complaint(result).startswith(
-        "splits.json must hold the chosen split dates, but it ends in the middle"
-    )
+    assert complaint(result).startswith("splits.json must hold the chosen split dates, but it is truncated")
 
 
 def test_help_names_the_options():

@@ -170,7 +170,9 @@ def test_changed_weights_of_a_registered_model_mark_nothing(smoke_copy: Home, ba
     result = call("predict", bar_file, *MODEL, home=smoke_copy.root)
     assert result.exit_code == FAILED
     fault = complaint(result)
-    assert fault.startswith(f"{MODEL[1]}: the files of version 1 must be as registered, but they are gone or")
+    assert fault.startswith(
+        f"{MODEL[1]}: the files of version 1 must match their registration, but they are gone or"
+    )
     assert "SHA256 is" in fault
     assert fault.endswith(f"Restore {smoke_copy.tracking}, or move it away and run: moola run")
     weights.unlink()

@@ -91,7 +91,9 @@ def test_a_version_that_cannot_be_loaded_does_not_become_champion(two: Home):
     (model_folder(two, "2") / "artifacts" / "annotator" / "weights.safetensors").unlink()
     result = registry(two, "promote", "2")
     assert result.exit_code == FAILED
-    assert complaint(result).startswith(f"models:/{NAME}/2: the files of version 2 must be as registered")
+    assert complaint(result).startswith(
+        f"models:/{NAME}/2: the files of version 2 must match their registration"
+    )
     assert champion_version(two, NAME) == "1"
 
 
@@ -160,8 +162,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "nothing before": (
         ("rollback",),
-        f"{NAME}: a rollback needs a champion before the present one, but the log has none. "
-        "See: moola registry history",
+        f"{NAME}: a rollback needs an earlier champion, but the log has none. See: moola registry history",
     ),
     "no home": (
         ("import", "nowhere"),

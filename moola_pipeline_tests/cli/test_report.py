@@ -91,5 +91,5 @@ def test_a_report_without_its_seal_is_not_shown_and_its_run_is_named(smoke_copy:
     assert result.exit_code == FAILED
     assert complaint(result) == (
         "report.checksums.json must hold the digests of report, but it is gone. "
-        "Make it again: moola run --market simulated --profile smoke"
+        "Rebuild it: moola run --market simulated --profile smoke"
     )

@@ -221,7 +221,7 @@ def test_a_device_that_is_not_there_is_refused(smoke_copy: Home):
     result = call(*SMOKE, "--force", "--device", "cuda", home=smoke_copy.root)
     assert result.exit_code == BAD_INPUT
     assert complaint(result).startswith("The device must be auto or one of ")
-    assert complaint(result).endswith(", got cuda. Choose one that is there.")
+    assert complaint(result).endswith(", got cuda. Choose an available device.")
 
 
 def test_a_split_without_labels_stops_the_run_in_one_line(
@@ -328,7 +328,7 @@ def test_bars_added_while_a_run_works_do_not_change_its_market(
     def materialize(_: object, __: object, chosen: dict[str, str], ___: object) -> None:
         settled.append(chosen)
 
-    monkeypatch.setattr("moola_pipeline.cli.run._plan", lambda plan, *_: everything("never made"))
+    monkeypatch.setattr("moola_pipeline.cli.run._plan", lambda plan, *_: everything("not built yet"))
     monkeypatch.setattr("moola_pipeline.cli.run._materialize", materialize)
     call("run")
     assert settled == [{"profile": "demo", "market": "simulated", "scenario": "none"}]

@@ -57,7 +57,7 @@ def test_the_json_object_names_every_asset_with_its_state(smoke_home: Home):
 def test_nothing_is_written_where_nothing_ran(isolated_home: Path):
     result = call("status")
     assert result.exit_code == 0
-    assert result.stdout.endswith("moola run would make all 9 assets: never made.\n")
+    assert result.stdout.endswith("moola run would make all 9 assets: not built yet.\n")
     assert list(isolated_home.iterdir()) == []
     assert {row["state"] for row in facts(call("status", "--json"))["assets"]} == {"missing"}
 
@@ -68,7 +68,7 @@ def test_a_new_day_of_bars_is_named_and_the_run_makes_just_what_was_said(
     moola(registered_copy, "bars", "add", registered_files / LATER_BARS)
     said = asked(registered_copy)
     assert reasons(said)["raw_nq_bars"].startswith("bars were added: 1,380 rows after the test period")
-    assert reasons(said)["relativity_features"] == "raw_nq_bars is made again"
+    assert reasons(said)["relativity_features"] == "raw_nq_bars will be rebuilt"
     assert reasons(said)["finetuned_classifier"] == "unchanged"
     assert said["would_make"] == made_by_run(registered_copy)
     assert asked(registered_copy)["would_make"] == []
@@ -77,8 +77,8 @@ def test_a_new_day_of_bars_is_named_and_the_run_makes_just_what_was_said(
 @pytest.mark.parametrize(
     ("lost", "state", "reason"),
     [
-        ("store/simulated-smoke/latest_expansions.parquet", "missing", "what it made is gone"),
-        ("store/simulated-smoke/registered_model.json", "missing", "what it made is gone"),
+        ("store/simulated-smoke/latest_expansions.parquet", "missing", "its files are gone"),
+        ("store/simulated-smoke/registered_model.json", "missing", "its files are gone"),
     ],
 )
 def test_what_is_gone_is_missing_and_is_made_again(smoke_copy: Home, lost: str, state: str, reason: str):
@@ -94,7 +94,7 @@ def test_what_is_gone_is_missing_and_is_made_again(smoke_copy: Home, lost: str, 
 def test_what_another_profile_made_is_named_as_such(smoke_home: Home):
     lines = call("status", home=smoke_home.root).stdout.splitlines()
     assert lines[1] == "market    SIMULATED bars, profile demo"
-    assert lines[-1] == "moola run would make all 9 assets: made last for simulated-smoke."
+    assert lines[-1] == "moola run would make all 9 assets: last built for simulated-smoke."
     assert not (smoke_home.simulated / "full").exists()
 
 
@@ -102,7 +102,7 @@ def test_a_scenario_is_a_market_of_its_own(smoke_home: Home):
     lines = call(*STATUS, "--scenario", "no_signal", home=smoke_home.root).stdout.splitlines()
     assert lines[1] == "market    SIMULATED bars, scenario no_signal, profile smoke"
     assert lines[2] == "champion  none yet"
-    assert lines[-1].endswith("--profile smoke --scenario no_signal would make all 9 assets: never made.")
+    assert lines[-1].endswith("--profile smoke --scenario no_signal would make all 9 assets: not built yet.")
 
 
 def test_a_changed_template_of_the_page_makes_the_report_stale(
@@ -123,7 +123,7 @@ def test_lines_fit_a_terminal(smoke_copy: Home):
     lines = call(*STATUS, home=smoke_copy.root).stdout.splitlines()
     assert max(map(len, lines[1:])) <= 100
     assert lines[2] == "champion  none yet"
-    assert any(line.startswith("registered_model") and "registry holds no version" in line for line in lines)
+    assert any(line.startswith("registered_model") and "registry has no version" in line for line in lines)
 
 
 def test_a_run_at_work_is_told(smoke_copy: Home):

@@ -51,7 +51,7 @@ def test_what_is_advised_of_a_damaged_study_clears_the_way_for_another(
     (folder / STUDY_FILE).write_text("{")
     for words in (("study", "--profile", "smoke"), ("run", "--profile", "study")):
         said = complaint(call(*words, home=smoke_copy.root))
-        assert said.startswith("study.json must hold a study, but it ends in the middle")
+        assert said.startswith("study.json must hold a study, but it is truncated")
         place = Path(said.partition("Delete ")[2].partition("; moola ")[0])
         assert place == folder / STUDY_FILE
     place.unlink()

@@ -196,7 +196,7 @@ def test_a_lost_champion_is_found_out_when_a_challenger_meets_it(smoke_copy: Hom
     assert (decision.promote, decision.against) == (False, "1")
     assert decision.reason.startswith(
         "version 1 stays champion, but it cannot be compared: models:/moola-simulated/1: the files of "
-        "version 1 must be as registered, but they are gone or changed"
+        "version 1 must match their registration, but they are gone or changed"
     )
     assert decision.reason.endswith("; or choose by hand: moola registry promote 2")
     assert str(smoke_copy.root) not in decision.reason

@@ -71,19 +71,19 @@ AT_ONCE: dict[str, tuple[str, Make, str]] = {
     ),
     "brackets for labels": ("labels", _file("h.csv", hostile.brackets), "must hold at least one row"),
     "brackets for rolls": ("rolls", _file("i.csv", hostile.brackets), "must be"),
-    "brackets for a manifest": ("manifest", _file("manifest.json", hostile.brackets), "nested without end"),
-    "brackets for split dates": ("splits", _file("splits.json", hostile.brackets), "nested without end"),
+    "brackets for a manifest": ("manifest", _file("manifest.json", hostile.brackets), "nested too deeply"),
+    "brackets for split dates": ("splits", _file("splits.json", hostile.brackets), "nested too deeply"),
     "brackets for options": (
         "inbox options",
         _file("options.json", hostile.brackets),
         "must be a JSON object",
     ),
-    "brackets for a model": ("model", _file("config.json", hostile.brackets), "nested without end"),
+    "brackets for a model": ("model", _file("config.json", hostile.brackets), "nested too deeply"),
     "weights of a terabyte": ("model", _weights, "header too large"),
     "a terabyte of bars": ("bars", _terabyte, "at most 1,024 MiB"),
     "a terabyte of labels": ("labels", _terabyte, "at most 256 MiB"),
     "a terabyte of rolls": ("rolls", _terabyte, "at most 16 MiB"),
-    "a terabyte of a backup": ("backup", _terabyte, "it is no archive"),
+    "a terabyte of a backup": ("backup", _terabyte, "it is not an archive"),
     "a backup's list": ("backup", _file("b.zip", hostile.huge_list), "must have at most 64 MiB"),
 }
 

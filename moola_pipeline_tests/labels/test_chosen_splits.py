@@ -27,9 +27,9 @@ def test_a_choice_is_remembered_and_the_next_one_replaces_it(tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("{", "it ends in the middle"),
-        ("{]}", "it is no JSON"),
-        ("[]", "it is no JSON object"),
+        ("{", "it is truncated"),
+        ("{]}", "it is not JSON"),
+        ("[]", "it is not a JSON object"),
         ({"train_end": "someday"}, "Input should be a valid date"),
         ({"train_end": "2026-01-01"}, "must follow each other"),
         ({"seed": 1}, "Extra inputs are not permitted"),

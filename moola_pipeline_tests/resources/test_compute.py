@@ -31,7 +31,7 @@ def test_a_device_that_is_not_there_is_refused_by_name(monkeypatch: pytest.Monke
     without_accelerators(monkeypatch)
     with pytest.raises(BadInput) as fault:
         Compute(device="cuda").prepare()
-    assert str(fault.value) == "The device must be auto or one of cpu, got cuda. Choose one that is there."
+    assert str(fault.value) == "The device must be auto or one of cpu, got cuda. Choose an available device."
 
 
 def test_float32_is_kept_unless_tf32_is_asked_for():
@@ -74,8 +74,7 @@ def test_the_environment_says_how_many_processes_where_no_one_else_does(monkeypa
     with pytest.raises(BadInput) as fault:
         Compute().processes_on("cpu")
     assert str(fault.value) == (
-        "MOOLA_PROCESSES must be a number of processes, 0 for one on each GPU, got 'two'. "
-        "Correct or unset it."
+        "MOOLA_PROCESSES must be a number of processes (0: one per GPU), got 'two'. Correct or unset it."
     )
 
 
@@ -84,7 +83,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(BadInput) as fault:
         Compute(processes=4).processes_on("cuda")
     assert str(fault.value) == (
-        "Processes that pretrain together must be at most 2 on cuda, one a GPU, got 4. Ask for fewer, or for "
+        "The number of pretraining processes must be at most 2 on cuda, one per GPU, got 4. Use fewer, or "
         "--device cpu."
     )
     with pytest.raises(BadInput, match="at most 1 on mps"):

@@ -48,7 +48,7 @@ def test_settings_that_dagster_cannot_read_are_refused_by_name(tmp_path: Path, c
     with pytest.raises(BadInput) as fault:
         open_instance(Home(tmp_path))
     assert str(fault.value).startswith(f"{tmp_path / INSTANCE_FILE} must hold Dagster's settings, got: ")
-    assert str(fault.value).endswith("Correct it, or delete it: it is then written anew.")
+    assert str(fault.value).endswith("Correct it, or delete it; moola then writes a new one.")
     assert len(str(fault.value)) < 500
 
 
@@ -63,5 +63,5 @@ def test_a_record_that_is_no_database_is_refused_by_name(tmp_path: Path):
         prepare_instance(home)
     assert str(fault.value) == (
         f"{database} must be an SQLite database that can be opened, got: file is not a database. "
-        f"Restore it, or move the folder {home.dagster} away: the next run makes everything."
+        f"Restore it, or move the folder {home.dagster} away: the next run rebuilds everything."
     )

@@ -76,7 +76,7 @@ def test_features_of_bars_that_have_changed_since_are_refused():
     other.loc[5, "high"] += 0.25
     kept(FrameIOManager(pipeline=PIPELINE), "raw_nq_bars", other)
     with pytest.raises(
-        IntegrityError, match=r"^relativity_features was made from bars .{12}, got .{12}\. Ma"
+        IntegrityError, match=r"^relativity_features was built from bars .{12}, got .{12}\. Re"
     ):
         manager.load_input(dg.build_input_context(asset_key=FEATURES))
 
@@ -213,7 +213,7 @@ def test_what_was_never_made_is_said_in_one_line_that_names_the_command(
     with pytest.raises(MissingArtifact) as fault:
         kind(pipeline=PIPELINE).load_input(dg.build_input_context(asset_key=asset))
     assert str(fault.value) == (
-        f"{asset} must be materialized first for simulated-smoke, but it is not there. "
+        f"{asset} must be materialized first for simulated-smoke, but it does not exist. "
         "Materialize it, or run: moola run"
     )
 
@@ -225,5 +225,5 @@ def test_a_changed_byte_is_not_handed_to_the_next_asset():
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ChecksumMismatch, match="raw_nq_bars.parquet: SHA256 is .* Make it again: moola run"):
+    with pytest.raises(ChecksumMismatch, match="raw_nq_bars.parquet: SHA256 is .* Rebuild it: moola run"):
         manager.load_input(dg.build_input_context(asset_key="raw_nq_bars"))

@@ -33,7 +33,7 @@ def test_a_run_that_dagster_started_is_waited_for_and_named_once(
         monkeypatch.setattr(instances.time, "sleep", look)
         await_runs(instance, said.append)
         assert len(looks) == 3
-        assert said == ["A run of some_job is at work in this home (see moola ui); waiting for it to end ..."]
+        assert said == ["A run of some_job is using this home (see moola ui). Waiting for it to finish ..."]
         await_runs(instance, said.append)
     assert len(said) == 1
 

@@ -108,8 +108,8 @@ def test_a_rank_that_dies_ends_all_and_the_next_run_goes_on(tmp_path: Path):
     assert await_none_in(tmp_path) == 0
     assert list((tmp_path / ".dagster" / "ranks").iterdir()) == []
     which = re.fullmatch(
-        r"process [01] of 2 \(0 is the first\) of the pretraining ended before its time: "
-        r"by signal 9, SIGKILL\. Run again: it goes on from the last epoch that was kept\.",
+        r"pretraining process [01] of 2 \(counted from 0\) ended early: "
+        r"by signal 9, SIGKILL\. Run again: training resumes from the last saved epoch\.",
         str(stop.value),
     )
     assert which, str(stop.value)

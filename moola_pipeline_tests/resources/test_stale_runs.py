@@ -75,5 +75,5 @@ def test_waiting_for_a_slot_says_so_once_and_ends_with_it(
 
     monkeypatch.setattr("moola_pipeline.resources.instance.time.sleep", rest)
     await_slots(instance, said.append)
-    assert len(said) == 1 and "waiting for it to end" in said[0]
+    assert len(said) == 1 and "Waiting for it to finish" in said[0]
     assert len(rests) == 3

@@ -112,7 +112,7 @@ def test_a_missing_file_is_named_as_missing(changed: Home):
     [found] = verify_home(changed).findings
     path.write_bytes(content)
     assert (found.file, found.kind) == (ARTEFACTS["predictions"], "missing")
-    assert found.what.endswith("Make it again: moola run --market simulated --profile smoke")
+    assert found.what.endswith("Rebuild it: moola run --market simulated --profile smoke")
 
 
 def test_a_database_that_is_none_is_named(changed: Home):
@@ -134,7 +134,7 @@ def test_the_command_ends_with_1_and_names_file_and_remedy(changed: Home):
     path.write_bytes(content)
     assert done.exit_code == as_json.exit_code == 1
     assert f"CHANGED  {ARTEFACTS['features']}" in done.stdout
-    assert "Make it again: moola run" in done.stdout
+    assert "Rebuild it: moola run" in done.stdout
     assert facts(as_json)["findings"][0]["file"] == ARTEFACTS["features"]
 
 
@@ -154,7 +154,7 @@ def test_files_of_killed_writers_are_counted_and_harm_nobody(changed: Home):
     found = verify_home(changed)
     left.unlink()
     assert found.findings == []
-    assert found.counts["left by killed writers, harmless"] == 1
+    assert found.counts["unfinished temporary files, harmless"] == 1
 
 
 def test_labels_and_bars_of_a_person_are_proven(registered_copy: Home):
@@ -185,4 +185,4 @@ def test_a_run_that_finds_nothing_to_do_still_proves_the_champion(smoke_copy: Ho
     weights.unlink()
     gone = call("run", "--profile", "smoke", home=smoke_copy.root)
     assert (gone.exit_code, gone.stderr.count("\n")) == (1, 1)
-    assert "must be there, but it is gone. Put it back from a backup" in gone.stderr
+    assert "must exist, but it is gone. Restore it from a backup" in gone.stderr

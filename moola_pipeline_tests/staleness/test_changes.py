@@ -70,7 +70,7 @@ def test_what_is_as_it_was_gives_no_reason():
             "bars",
             "bars were removed: 1,000 rows",
         ),
-        (data_digests(bars="new"), "bars", "bars changed, rows as many as before"),
+        (data_digests(bars="new"), "bars", "bars changed, same number of rows"),
         (
             data_digests({"labels": 180}, labels="new"),
             "labels",
@@ -130,7 +130,7 @@ def test_another_version_of_a_library_is_named_with_both():
 
 def test_an_upstream_asset_made_since_is_named_unless_it_is_made_again_anyway():
     now = made_from(upstream={"raw_nq_bars": "u2"})
-    assert changes(made_from(), now) == ["raw_nq_bars was made again since"]
+    assert changes(made_from(), now) == ["raw_nq_bars was rebuilt since"]
     assert changes(made_from(), now, renewed=("raw_nq_bars",)) == []
 
 
@@ -138,8 +138,8 @@ def test_an_upstream_asset_made_since_is_named_unless_it_is_made_again_anyway():
     ("before", "now", "reason"),
     [
         ("1", "2", "champion: version 1 -> 2"),
-        (None, "1", "version 1 is champion now"),
-        ("1", None, "version 1 is champion no more"),
+        (None, "1", "version 1 is now champion"),
+        ("1", None, "version 1 is no longer champion"),
     ],
 )
 def test_another_champion_is_named(before: str | None, now: str | None, reason: str):
@@ -149,7 +149,7 @@ def test_another_champion_is_named(before: str | None, now: str | None, reason: 
 
 def test_another_profile_is_the_only_reason_given():
     before = made_from(settings={"artifact_path": "simulated-smoke"}, code={})
-    assert changes(before, made_from()) == ["made last for simulated-smoke"]
+    assert changes(before, made_from()) == ["last built for simulated-smoke"]
 
 
 @pytest.mark.parametrize(

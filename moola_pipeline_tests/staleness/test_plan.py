@@ -56,7 +56,7 @@ def test_in_an_empty_home_everything_has_never_been_made(isolated_home, smoke_ho
         database.unlink()
     steps = planned(smoke_copy)
     assert [step.asset for step in steps] == ALL
-    assert set(reasons(steps).values()) == {"never made"}
+    assert set(reasons(steps).values()) == {"not built yet"}
 
 
 def test_after_a_run_nothing_would_change(smoke_home: Home):
@@ -126,8 +126,8 @@ def test_a_stale_asset_says_why(smoke_home: Home, change: Callable[..., None]):
     change("finetune", epochs=9)
     why = reasons(planned(smoke_home))
     assert why["finetuned_classifier"] == "settings: finetune.epochs 8 -> 9"
-    assert why["bootstrap_ci_report"] == "finetuned_classifier is made again"
-    assert why["registered_model"] == "bootstrap_ci_report is made again"
+    assert why["bootstrap_ci_report"] == "finetuned_classifier will be rebuilt"
+    assert why["registered_model"] == "bootstrap_ci_report will be rebuilt"
     assert why["pretrained_encoder"] == "unchanged"
 
 
@@ -147,7 +147,7 @@ def test_a_stale_asset_says_why(smoke_home: Home, change: Callable[..., None]):
 def test_what_is_gone_is_made_again(smoke_copy: Home, lost: str, asset: str, after: set[str]):
     (smoke_copy.root / lost).unlink()
     steps = planned(smoke_copy)
-    assert reasons(steps)[asset] == "what it made is gone"
+    assert reasons(steps)[asset] == "its files are gone"
     assert stale(steps) == after
 
 
@@ -202,7 +202,7 @@ def test_bars_that_come_out_different_make_again_what_read_them(smoke_copy: Home
             MARKET: market.name,
         }
         instance.report_runless_asset_event(dg.AssetMaterialization("relativity_features", metadata=metadata))
-    assert reasons(planned(smoke_copy))["relativity_features"].endswith("raw_nq_bars was made again since")
+    assert reasons(planned(smoke_copy))["relativity_features"].endswith("raw_nq_bars was rebuilt since")
 
 
 def test_a_champion_of_another_version_marks_the_new_bars_again(
@@ -231,13 +231,13 @@ def test_planning_writes_nothing_into_the_store(smoke_home: Home, monkeypatch: p
 def test_a_changed_or_lost_file_makes_its_asset_again(smoke_copy: Home, name: str, asset: str):
     path = smoke_copy.data / name
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    assert reasons(planned(smoke_copy))[asset] == "what it made was changed"
+    assert reasons(planned(smoke_copy))[asset] == "its files were changed"
     path.unlink()
-    assert reasons(planned(smoke_copy))[asset] == "what it made is gone"
+    assert reasons(planned(smoke_copy))[asset] == "its files are gone"
 
 
 def test_a_registry_without_the_model_registers_it_again(smoke_copy: Home):
     (smoke_copy.tracking / "mlflow.db").unlink()
     steps = planned(smoke_copy)
     assert stale(steps) == {"registered_model", "latest_expansions"}
-    assert reasons(steps)["registered_model"] == "the registry holds no version of it"
+    assert reasons(steps)["registered_model"] == "the registry has no version of it"

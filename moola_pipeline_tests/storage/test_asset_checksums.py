@@ -49,16 +49,16 @@ def test_a_flipped_bit_in_any_file_is_refused_with_both_digests(
         prove(artifact_path)
     assert str(fault.value) == (
         f"{name}: SHA256 is {file_sha256(path)}, encoder.checksums.json records {recorded}. "
-        "Make it again: moola run"
+        "Rebuild it: moola run"
     )
-    assert damage(artifact_path) == "what it made was changed"
+    assert damage(artifact_path) == "its files were changed"
 
 
 def test_a_missing_file_is_told_from_a_changed_one(artifact_path: Path):
     (artifact_path / "config.json").unlink()
     with pytest.raises(FileNotFoundError):
         prove(artifact_path)
-    assert damage(artifact_path) == "what it made is gone"
+    assert damage(artifact_path) == "its files are gone"
 
 
 def test_a_broken_checksum_file_proves_nothing(artifact_path: Path):
@@ -66,7 +66,7 @@ def test_a_broken_checksum_file_proves_nothing(artifact_path: Path):
         (artifact_path.parent / "encoder.checksums.json").write_text(content)
         with pytest.raises(IntegrityError, match="must hold digests"):
             prove(artifact_path)
-        assert damage(artifact_path) == "what it made was changed"
+        assert damage(artifact_path) == "its files were changed"
 
 
 def test_files_without_their_checksums_prove_nothing(artifact_path: Path):
@@ -74,9 +74,9 @@ def test_files_without_their_checksums_prove_nothing(artifact_path: Path):
     with pytest.raises(MissingFile) as fault:
         prove(artifact_path)
     assert str(fault.value) == (
-        "encoder.checksums.json must hold the digests of encoder, but it is gone. Make it again: moola run"
+        "encoder.checksums.json must hold the digests of encoder, but it is gone. Rebuild it: moola run"
     )
-    assert damage(artifact_path) == "the digests of what it made are gone"
+    assert damage(artifact_path) == "its checksum file is gone"
     assert without_checksums(artifact_path.parent) == [artifact_path]
 
 
@@ -98,7 +98,7 @@ def test_files_of_another_asset_and_half_written_ones_are_not_recorded(artifact_
 
 
 def test_where_nothing_was_kept_everything_is_gone(tmp_path: Path):
-    assert damage(tmp_path / "encoder") == "what it made is gone"
+    assert damage(tmp_path / "encoder") == "its files are gone"
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_where_nothing_was_kept_everything_is_gone(tmp_path: Path):
     ],
 )
 def test_an_asset_is_made_again_by_a_run_of_its_market_and_profile(folder: str, command: str):
-    assert remedy_of(Path("store") / folder / "raw_nq_bars") == f"Make it again: {command}"
+    assert remedy_of(Path("store") / folder / "raw_nq_bars") == f"Rebuild it: {command}"

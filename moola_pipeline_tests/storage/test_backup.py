@@ -183,8 +183,8 @@ def test_nothing_is_restored_while_another_process_has_a_database_open(
         refused = call("restore", tmp_path / "b.zip", "--force", home=small.root)
         assert refused.exit_code == 2
         assert complaint(refused).endswith(
-            "runs.db must be open in no other process, but one has it open. Stop moola ui, and what else is "
-            "at work in this home, then try again."
+            "runs.db must not be open in another process, but it is. Stop moola ui and every other process "
+            "that uses this home, then try again."
         )
         assert content(small) == before
         assert not list(small.root.glob("before-restore-*"))
@@ -248,7 +248,7 @@ def test_a_name_that_leads_out_of_the_home_is_refused(small: Home, tmp_path: Pat
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"bad")
         archive.write(tmp_path / LIST_NAME, LIST_NAME)
-    with pytest.raises(BadInput, match="a name must lie in data or .dagster"):
+    with pytest.raises(BadInput, match="every path must lie below data or .dagster"):
         restore(Home(tmp_path / "new" / "home"), tmp_path / "evil.zip", force=False)
     assert not list(tmp_path.rglob("out"))
 
@@ -304,15 +304,15 @@ def test_a_flipped_byte_of_an_archive_restores_nothing_wrong(small: Home, tmp_pa
 
 
 def test_the_archive_may_not_lie_in_what_it_holds_and_an_empty_home_has_none(small: Home, tmp_path: Path):
-    with pytest.raises(BadInput, match="FILE must lie outside what is backed up"):
+    with pytest.raises(BadInput, match="FILE must lie outside the folders that are backed up"):
         back_up(small, small.data / "b.zip")
-    with pytest.raises(BadInput, match="must keep something"):
+    with pytest.raises(BadInput, match="A backup needs a home with data"):
         back_up(Home(tmp_path / "empty"), tmp_path / "b.zip")
 
 
 def test_an_archive_of_a_later_version_is_refused(small: Home, tmp_path: Path):
     write_checksummed(small.data / "format.json", {"format": HOME_FORMAT + 1})
     back_up(small, tmp_path / "b.zip")
-    with pytest.raises(IntegrityError, match=r"^b.zip must be of format 1 or earlier, got 2"):
+    with pytest.raises(IntegrityError, match=r"^b.zip must have format 1 or earlier, got 2"):
         restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
     assert not list(kept_files(Home(tmp_path / "new")))

@@ -152,7 +152,7 @@ def test_a_bucket_that_is_not_there_is_named_without_keys(
 ):
     monkeypatch.setenv("MOOLA_STORE_URI", "s3://nowhere/team")
     with pytest.raises(
-        BadInput, match="MOOLA_STORE_URI must name a bucket that answers, got s3://nowhere"
+        BadInput, match="MOOLA_STORE_URI must name a bucket that responds, got s3://nowhere"
     ) as said:
         push(here, _place(here))
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(said.value)
@@ -178,7 +178,7 @@ def test_verify_hashes_what_lies_in_the_bucket_against_its_checksums_there(addre
         files.Object(key).put(Body=bytes(flipped))
         [found] = verify_home(here).findings
         assert (found.file, found.kind) == (f"s3://moola/{key}", "changed")
-        assert found.what.endswith("Make the asset again: moola run --force")
+        assert found.what.endswith("Rebuild the asset: moola run --force")
     files.Object(key).put(Body=content[:-7])
     assert [one.kind for one in verify_home(here).findings] == ["truncated"]
     files.Object(key).delete()
@@ -196,4 +196,4 @@ def test_verify_says_so_where_the_bucket_does_not_answer(
 ):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     [found] = verify_home(here).findings
-    assert found.kind == "unreadable" and "MOOLA_STORE_URI must name a bucket that answers" in found.what
+    assert found.kind == "unreadable" and "MOOLA_STORE_URI must name a bucket that responds" in found.what

@@ -99,7 +99,7 @@ def test_every_flipped_bit_of_a_table_is_refused():
 def test_every_cut_of_a_table_behind_its_header_is_said_to_be_one():
     whole = checksummed_csv(ROWS)
     for size in range(whole.index(b"\n") + 2, len(whole)):
-        with pytest.raises(Truncated, match=f"it ends in the middle, after {size} bytes"):
+        with pytest.raises(Truncated, match=f"it is truncated after {size} bytes"):
             verify_csv(whole[:size], HEADER, "rolls.csv", REMEDY)
 
 
@@ -153,7 +153,7 @@ def test_a_list_without_digests_and_sizes_is_refused(files: object):
 def test_a_refusal_to_read_is_one_line_that_names_file_reason_and_remedy():
     fault = unreadable(Path("bars.csv"), OSError(errno.EIO, os.strerror(errno.EIO)), REMEDY)
     assert str(fault) == (
-        "bars.csv must be read, but that gave: Input/output error. Mend the disk or its permissions. "
-        "Do it again."
+        "bars.csv must be readable, but reading failed: Input/output error. Repair the disk or its "
+        "permissions. Do it again."
     )
     assert (fault.errno, fault.filename) == (errno.EIO, "bars.csv")

@@ -133,7 +133,7 @@ def test_a_home_of_a_later_version_is_refused_and_left_alone(tmp_path: Path):
     home = Home(tmp_path)
     write_checksummed(home.data / FORMAT_FILE, {"format": HOME_FORMAT + 1})
     before = (home.data / FORMAT_FILE).read_bytes()
-    with pytest.raises(IntegrityError, match=r"must be of format 1 or earlier, got 2\. Install the version"):
+    with pytest.raises(IntegrityError, match=r"must have format 1 or earlier, got 2\. Install the version"):
         ensure_format(home)
     assert (home.data / FORMAT_FILE).read_bytes() == before
 

@@ -11,7 +11,7 @@ from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, experiment_id, open_store
 
-FROM_A_BACKUP = "Put the database back from a backup: moola restore --force FILE"
+FROM_A_BACKUP = "Restore the database from a backup: moola restore --force FILE"
 CONTENT = "type,n\nretracement,40\n"
 
 
@@ -67,7 +67,7 @@ def test_a_place_that_no_file_can_have_is_named_as_such(two_files: Home, databas
         connection.execute("UPDATE runs SET artifact_uri = artifact_uri || '%00'")
     found = verify_home(two_files).findings
     assert [one.kind for one in found] == ["unreadable"] * 2
-    assert all("got: embedded null byte. Put the database back" in one.what for one in found)
+    assert all("got: embedded null byte. Restore the database" in one.what for one in found)
 
 
 def test_a_place_in_a_bucket_that_is_none_is_named_as_such(two_files: Home, database_file: Path):
@@ -83,8 +83,8 @@ def test_an_emptied_database_is_not_called_sound(two_files: Home, database_file:
     [found] = verify_home(two_files).findings
     assert (found.file, found.kind) == ("data/mlflow/mlflow.db", "truncated")
     assert found.what == (
-        "mlflow.db must hold tables, but has none in its 0 bytes. "
-        "Put it back from a backup: moola restore --force FILE"
+        "mlflow.db must hold tables, but its 0 bytes hold none. "
+        "Restore it from a backup: moola restore --force FILE"
     )
 
 

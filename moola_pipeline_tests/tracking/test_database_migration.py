@@ -157,7 +157,9 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was_and_no_copy(old_st
     database = old_store.tracking / DATABASE_NAME
     stamp(database, earlier("mlflow", STEPS_BACK + 1))  # what comes next is there already
     before = database.read_bytes()
-    with pytest.raises(IntegrityError, match=r"but that gave: .* It is left as it was\. Install the version"):
+    with pytest.raises(
+        IntegrityError, match=r"but the migration failed: .* It is unchanged\. Install the version"
+    ):
         migrate_tracking(database)
     assert database.read_bytes() == before
     assert [path.name for path in old_store.tracking.iterdir()] == [DATABASE_NAME]
@@ -171,7 +173,7 @@ def test_a_database_that_another_process_writes_to_is_not_migrated(
     before = database.read_bytes()
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(BadInput, match=r"open in no other process, .* Stop moola ui"):
+        with pytest.raises(BadInput, match=r"must not be open in another process, .* Stop moola ui"):
             migrate_tracking(database)
     assert database.read_bytes() == before
 
@@ -180,7 +182,9 @@ def test_a_database_that_cannot_be_asked_is_not_taken_for_an_empty_one(old_store
     database = old_store.tracking / DATABASE_NAME
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ALTER TABLE alembic_version RENAME COLUMN version_num TO other")
-    with pytest.raises(IntegrityError, match=r"must say of what schema it is, but that gave: no such column"):
+    with pytest.raises(
+        IntegrityError, match=r"must record its schema version, but reading it failed: no such column"
+    ):
         schema_of(database)
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("DROP TABLE alembic_version")

@@ -118,8 +118,7 @@ def test_each_rollback_goes_one_champion_further_back_until_there_is_none():
     with pytest.raises(BadInput) as fault:
         champion_before(log, NAME)
     assert str(fault.value) == (
-        "moola-nq: a rollback needs a champion before the present one, but the log has none. "
-        "See: moola registry history"
+        "moola-nq: a rollback needs an earlier champion, but the log has none. See: moola registry history"
     )
 
 
@@ -166,7 +165,7 @@ def test_a_champion_set_outside_is_noted_once_and_never_silently_taken_over(home
     client.set_registered_model_alias(NAME, "champion", "3")
     _, found = reconcile(home, client, NAME)
     assert (found.verdict, found.by, found.before, found.champion) == ("found", "outside", "1", "3")
-    assert found.reason == "version 3 is champion, the log knew version 1; nobody recorded why"
+    assert found.reason == "version 3 is champion, the log had version 1; no reason was recorded"
     assert reconcile(home, client, NAME) == read_log(home) and len(read_log(home)) == 2
 
 
@@ -191,9 +190,8 @@ def test_a_log_that_was_changed_is_refused(change: str, home: Home, client: Mlfl
     with pytest.raises(IntegrityError) as fault:
         apply_decision(home, client, NAME, "1", by_hand("3"))
     assert str(fault.value) == (
-        "promotions.jsonl line 1: it must follow the line before it as it "
-        f"was written, but one of the two was changed or lost. Restore {path} from a backup, "
-        "or keep what is proven: moola registry repair"
+        "promotions.jsonl line 1 must match the SHA256 of the line before it, but one of the two was "
+        f"changed or lost. Restore {path} from a backup, or keep the intact lines: moola registry repair"
     )
     assert champion_version(home, NAME) == "3"
 

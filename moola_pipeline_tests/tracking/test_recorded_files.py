@@ -78,7 +78,7 @@ def test_every_byte_changed_in_a_bucket_is_found_and_named(home: Home, address: 
         [found] = verify_home(home).findings
         assert (found.file, found.kind) == (one.location, "changed")
         assert "MLflow's database records" in found.what
-        assert found.what.endswith("Put the object back, or log another: moola run --force")
+        assert found.what.endswith("Restore the object, or log a new one: moola run --force")
     record("bytes flipped in a bucket", flips=len(CONTENT), missed=0, seconds=time.monotonic() - began)
 
 

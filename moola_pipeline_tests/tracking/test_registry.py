@@ -129,7 +129,9 @@ def test_the_same_model_is_the_same_version_with_newer_tags(smoke_copy: Home, cl
 def test_a_config_that_was_changed_is_refused_though_its_weights_are_whole(smoke_copy: Home):
     config = model_folder(smoke_copy) / "artifacts" / "annotator" / "config.json"
     config.write_text(config.read_text().replace('"refine": false', '"refine": true', 1) + " ")
-    with pytest.raises(IntegrityError, match=r"version 1 must be as registered.*its SHA256 is [0-9a-f]{64}"):
+    with pytest.raises(
+        IntegrityError, match=r"version 1 must match their registration.*its SHA256 is [0-9a-f]{64}"
+    ):
         load_version(smoke_copy, f"models:/{NAME}/1")
 
 

@@ -212,9 +212,9 @@ def test_a_database_that_lost_its_tables_is_refused_and_not_filled_anew(isolated
         open_store(home)
 
     assert str(fault.value) == (
-        f"{database} must hold MLflow's tables and their revision, got {len(before):,} bytes without. "
+        f"{database} must hold MLflow's tables and their revision, got {len(before):,} bytes without them. "
         f"Restore it, or move the folder {home.tracking} away and run: moola run "
-        "(its runs and models are listed no more)"
+        "(its runs and models are then no longer listed)"
     )
     assert database.read_bytes() == before
     home.tracking.rename(isolated_home / "moved away")

@@ -81,7 +81,7 @@ def test_changed_weights_are_refused_with_both_digests(home: Home, smoke_copy: H
     before = file_sha256(weights)
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
     assert refused(home, smoke_copy) == (
-        f"version 1 of {NAME} must be in HOME as it was registered, but annotator/weights.safetensors: "
+        f"version 1 of {NAME} must be in HOME as registered, but annotator/weights.safetensors: "
         f"SHA256 is {file_sha256(weights)}, config.json records {before}. "
         "Import from a backup of that home, or train it there again."
     )
@@ -109,7 +109,7 @@ def test_files_outside_the_home_are_not_fetched(home: Home, smoke_copy: Home):
     with closing(sqlite3.connect(smoke_copy.tracking / "mlflow.db")) as connection, connection:
         connection.execute("UPDATE model_versions SET source = 'file:///elsewhere/model'")
     assert refused(home, smoke_copy) == (
-        "The champion's files must lie in HOME, but its registry names another place. "
+        "The champion's files must lie in HOME, but its registry names another folder. "
         "Import from the home itself."
     )
 
@@ -117,7 +117,7 @@ def test_files_outside_the_home_are_not_fetched(home: Home, smoke_copy: Home):
 def test_a_registry_that_cannot_be_read_is_refused(home: Home, smoke_copy: Home):
     (smoke_copy.tracking / "mlflow.db").write_bytes(b"no database" * 1000)
     assert refused(home, smoke_copy).startswith(
-        "HOME must hold a registry that can be read, but mlflow.db cannot (file is not a database). "
+        "HOME must hold a readable registry, but mlflow.db is not readable (file is not a database). "
     )
 
 
@@ -126,9 +126,9 @@ def test_a_home_without_a_registry_and_the_home_itself_are_refused(home: Home, t
         import_champion(home, Home(tmp_path), None)
     assert str(fault.value) == (
         f"HOME must hold a registry (data/mlflow/mlflow.db), but {tmp_path} does not. "
-        "Name the folder that was --home where the model was trained."
+        "Name the --home folder in which the model was trained."
     )
-    with pytest.raises(BadInput, match="HOME must be another home than the one in use, got the same"):
+    with pytest.raises(BadInput, match="HOME must not be the home in use, got the same"):
         import_champion(home, home, None)
 
 
