@@ -1,1 +1,1 @@
-"""The report page: its data, tables, pictures and template."""
+"""The report page: data, tables, figures and templates."""

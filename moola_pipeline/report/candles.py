@@ -1,4 +1,4 @@
-"""A window as a candle chart: what was labeled above it, what the model found below it."""
+"""Candle chart of a window: labeled expansions above, predicted expansions below."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW
 
 PLOT_HEIGHT, ROW_HEIGHT, LEFT, RIGHT = 170, LINE_HEIGHT + 2, 50, 8
 CHARACTER_BARS = 2.4
-"""Width of a character in bars, of which one is 3 pixels wide."""
+"""Width of a character in bars; a bar is 3 pixels wide."""
 MARKED = {
     "truth": {"facecolor": BLUE, "linewidth": 0},
     "predicted": {"facecolor": "none", "edgecolor": ORANGE, "linewidth": 1.5, "linestyle": (0, (3.3, 2))},
 }
-"""Ground that is shaded, and a frame that is dashed."""
+"""Shading for labels, a dashed frame for predictions."""
 STRENGTH = {"truth": 0.16, "predicted": 1.0}
 FAINT = {"truth": 0.08, "predicted": 0.4}
-"""Where labels are not complete."""
+"""Opacity where labels are not complete."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class _Span:
 
     @property
     def reach(self) -> tuple[float, float]:
-        """Bars that the span or its name takes."""
+        """First and last bar that the span or its name covers."""
         width = CHARACTER_BARS * len(self.text)
         left = self.last + 1 - width if self.ends_left else self.first
         return min(left, self.first), max(left + width, self.last + 1)
 
     @property
     def ends_left(self) -> bool:
-        """In the right half the name is written leftward from the last bar, so that it is not cut off."""
+        """In the right half the name ends at the last bar, so that it is not cut off."""
         return self.first + self.last + 1 > WINDOW_BARS
 
 
@@ -58,8 +58,8 @@ def candle_figure(window: GalleryWindow) -> Figure:
     bottom = top + PLOT_HEIGHT
     foot = bottom + 10 + ROW_HEIGHT * (1 + max(below, default=0))
     counted = f"{len(truth)} labeled and {len(predicted)} predicted expansions"
-    said = f"Window {window.window_id}: {n_bars} one-minute bars, {counted}"
-    axes = panel(said, foot + 36, left=LEFT, right=RIGHT, top=top, bottom=foot + 36 - bottom)
+    description = f"Window {window.window_id}: {n_bars} one-minute bars, {counted}"
+    axes = panel(description, foot + 36, left=LEFT, right=RIGHT, top=top, bottom=foot + 36 - bottom)
     axes.set(xlim=(0, n_bars), ylim=_price_range(window))
     axes.spines["bottom"].set_visible(False)
     axes.grid(visible=False, axis="x")
@@ -79,7 +79,7 @@ def _named(kind: str, direction: int) -> str:
 
 
 def _mark(axes: Axes, rows: Axes, spans: Sequence[_Span], tops: Sequence[float], source: str) -> None:
-    """Shade or frame each span in the chart, and name it in its row of the strip."""
+    """Shade or frame each span in the chart, and write its name in its row."""
     color = {"truth": BLUE, "predicted": ORANGE}[source]
     for span, y in zip(spans, tops, strict=True):
         alpha = (STRENGTH if CORE_FIRST <= span.first <= CORE_LAST else FAINT)[source]
@@ -101,9 +101,9 @@ def _draw_bar_axis(rows: Axes, n_bars: int, y: float) -> None:
 
 
 def _draw_candles(axes: Axes, window: GalleryWindow) -> None:
-    """Wicks, rising and falling bodies as one path each: few bytes for many bars.
+    """One path for the wicks, one for rising and one for falling bodies: few bytes for many bars.
 
-    As artists, not patches, which would be walked through for the limits of the axes.
+    As artists, not patches: matplotlib would read every patch to find the limits of the axes.
     """
     prices = (window.open, window.high, window.low, window.close)
     opens, highs, lows, closes = (np.asarray(price, float) for price in prices)

@@ -1,4 +1,4 @@
-"""What a report concludes from its scores: checks that warn, and the differences they rest on."""
+"""Checks of a report's scores, and paired differences between methods."""
 
 from collections.abc import Iterable, Mapping
 
@@ -19,18 +19,18 @@ REQUIRED_BASELINES = (*TRIVIAL_TYPE_BASELINES, ONE_SPAN, MEAN_POINTER, UNTRAINED
 def score_checks(
     model: Scored, baselines: Mapping[str, Scored], perfect_bands: Iterable[tuple[float, float]]
 ) -> dict[str, Check]:
-    """The report's checks.
+    """Compute the report's checks.
 
     Args:
         model: The model's scores.
         baselines: Scores of the trivial baselines and of the untrained encoder, by name.
-        perfect_bands: One a seed: the band of `ece` that a calibrated model would show.
+        perfect_bands: One per seed: range of `ece` of a perfectly calibrated model.
 
     Returns:
-        `baselines_present` (integrity); `beats_baselines`: type F1 minus that of the best baseline
-        and the onset error of the constant mean minus the model's both have intervals above 0, the
-        value is the lower of their lower bounds; `target_f1`; `calibrated`: ece is not above what a
-        perfectly calibrated model shows at this n.
+        `baselines_present` (integrity); `beats_baselines`: two paired differences have intervals above
+        0, type F1 minus the best baseline's and the mean pointer's onset error minus the model's (the
+        value is the lower of the two lower bounds); `target_f1`; `calibrated`: ece lies within the
+        range of a perfectly calibrated model at this n.
     """
     missing = [name for name in REQUIRED_BASELINES if name not in baselines]
     margin = min(margins(model, baselines).values(), default=-np.inf)
@@ -55,9 +55,9 @@ def score_checks(
 
 
 def margins(model: Scored, baselines: Mapping[str, Scored]) -> dict[str, float]:
-    """How far the model is surely ahead of the best baseline: lower bound of the paired difference.
+    """Lower bounds of the paired differences between the model and the best baseline.
 
-    Of type F1 and of the onset error; NaN counts as not ahead.
+    For type F1 and the onset error; NaN counts as minus infinity.
     """
     leads = {}
     if best := best_of(baselines, PRIMARY):
@@ -68,9 +68,9 @@ def margins(model: Scored, baselines: Mapping[str, Scored]) -> dict[str, float]:
 
 
 def best_of(others: Mapping[str, Scored], metric: str) -> tuple[str, Resampled] | None:
-    """The one that is best at a metric, whether high or low is good; None if none has it."""
+    """The best method by a metric, whether high or low is good; None if no method has it."""
     scored = {name: scores[metric] for name, scores in others.items() if metric in scores}
-    defined = [name for name, one in scored.items() if one.estimate == one.estimate]
+    defined = [name for name, score in scored.items() if score.estimate == score.estimate]
     if not defined:
         return None
     name = max(defined, key=lambda other: goodness(metric, scored[other].estimate))
@@ -78,11 +78,11 @@ def best_of(others: Mapping[str, Scored], metric: str) -> tuple[str, Resampled] 
 
 
 def differences(model: Scored, others: Mapping[str, Scored]) -> dict[str, Scores]:
-    """Model minus each of the others on each metric that both have, paired."""
+    """Model minus each other method on each metric that both have, paired."""
     return {
         other: {
-            name: Score.model_validate(model[name].minus(one).interval)
-            for name, one in scores.items()
+            name: Score.model_validate(model[name].minus(score).interval)
+            for name, score in scores.items()
             if name in model
         }
         for other, scores in others.items()
@@ -90,18 +90,18 @@ def differences(model: Scored, others: Mapping[str, Scored]) -> dict[str, Scores
 
 
 def smallest_difference(model: Scored, others: Mapping[str, Scored]) -> dict[str, float]:
-    """By metric, the paired difference that these sessions resolve.
+    """Smallest detectable paired difference by metric.
 
-    It is half the width of the 95 % interval of the difference to the best of the others: a difference
-    smaller than that would have an interval that holds 0.
+    Half the width of the 95 % interval of the difference to the best other method: the interval of a
+    smaller difference would contain 0.
     """
-    found = {}
+    half_widths = {}
     for name, own in model.items():
         best = best_of(others, name)
         if best is not None:
             gap = own.minus(best[1]).interval
-            found[name] = (gap.high - gap.low) / 2
-    return {name: width for name, width in found.items() if width == width}
+            half_widths[name] = (gap.high - gap.low) / 2
+    return {name: width for name, width in half_widths.items() if width == width}
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""What a report holds: the JSON object of `moola report --json`, and what only the page shows."""
+"""Data of a report: the JSON object of `moola report --json`, and pictures that only the page has."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ HEADLINE_METRICS = {
     "event_f1_macro": "Event F1, macro",
     "aucpr_retracement": "AUCPR, retracement",
 }
-"""The three scores of the front page, with their headings; all lie in 0..1, higher is better."""
+"""The three metrics of the front page and their headings; all in 0..1, higher is better."""
 
 
 class _Part(BaseModel):
@@ -21,7 +21,7 @@ class _Part(BaseModel):
 
 
 class Score(_Part):
-    """A number with its 95 % interval and the count it stands on; None where it is undefined."""
+    """A number with its 95 % interval and its n; None if undefined."""
 
     estimate: float | None
     low: float | None
@@ -39,7 +39,7 @@ Scores = dict[str, Score]
 
 
 class Check(_Part):
-    """One verdict: a failed integrity check blocks; a failed score check warns and withholds promotion."""
+    """Result of a check: a failed integrity check stops the run, a failed score check blocks promotion."""
 
     passed: bool
     kind: Literal["integrity", "score"]
@@ -48,7 +48,7 @@ class Check(_Part):
 
 
 class DataFacts(_Part):
-    """Which bars and labels were scored, and how many model versions have looked at the test rows."""
+    """Bars and labels of the report, and how many model versions were scored on the test rows."""
 
     simulated: bool
     sha256: str
@@ -58,7 +58,7 @@ class DataFacts(_Part):
 
 
 class RunFacts(_Part):
-    """Where the numbers come from."""
+    """Run, code and settings that produced the numbers."""
 
     run_id: str
     created_at: AwareDatetime
@@ -68,7 +68,7 @@ class RunFacts(_Part):
 
 
 class ReliabilityBin(_Part):
-    """One equal-mass bin of P(retracement): its mean, the share labeled so, and how many expansions."""
+    """One equal-mass bin of P(retracement): its mean, the share of retracements, and the expansions."""
 
     probability: float
     share: float
@@ -76,11 +76,11 @@ class ReliabilityBin(_Part):
 
 
 class Calibration(_Part):
-    """Reliability of one seed's P(retracement), and what a perfectly calibrated model would show.
+    """Reliability of one seed's P(retracement), and the range of a perfectly calibrated model.
 
     Attributes:
         bins: By rising probability.
-        ece_band: 95 % band of the debiased ECE of a perfect model at this n.
+        ece_band: 95 % band of the debiased ECE of a perfectly calibrated model at this n.
     """
 
     bins: list[ReliabilityBin]
@@ -88,7 +88,7 @@ class Calibration(_Part):
 
 
 class MonthMix(_Part):
-    """Labels of one month: expansions of each type, windows in which nothing was found, split."""
+    """Labels of one month: expansions by type, windows without an expansion, split."""
 
     month: str
     split: str
@@ -98,12 +98,12 @@ class MonthMix(_Part):
 
 
 class MeanPath(_Part):
-    """Mean close around the start of expansions, over ATR, turned so that they point up.
+    """Mean close around the start of expansions, in ATR, mirrored so that all point up.
 
     Attributes:
         type: consolidation or retracement.
         source: labeled, or predicted by the served seed.
-        bars: Bars from the start, negative before it.
+        bars: Bars since the start, negative before it.
         mean, low, high: (len(bars),) mean and its 95 % interval by session.
         n: Expansions.
     """
@@ -118,7 +118,7 @@ class MeanPath(_Part):
 
 
 class LearningPoint(_Part):
-    """One point of the learning curve of the last study: labels trained on, and type F1."""
+    """One point of the last study's learning curve: number of labels, and type F1."""
 
     n_labels: int
     pretrained: Score
@@ -126,7 +126,7 @@ class LearningPoint(_Part):
 
 
 class PreviousRun(_Part):
-    """The report before this one on the same market, for what changed since."""
+    """The previous report on the same market, and what has changed since."""
 
     run_id: str
     created_at: AwareDatetime
@@ -137,20 +137,20 @@ class PreviousRun(_Part):
 
 
 class Details(_Part):
-    """What stands below the front page; an empty part was not measured.
+    """Parts below the front page; an empty part was not measured.
 
     Attributes:
-        breakdowns: "type", "hour" (New York), "session" part of the day, "direction": for each its
-            groups, for each of these its scores.
-        confusion: [labeled][predicted] expansions, types in the order of TYPES, span given.
-        by_seed: Estimates of each metric, one a seed.
-        smallest_difference: By metric, the paired difference that this many sessions resolve.
-        delay_curve: Event F1 live by bars waited after the onset.
-        null: Mean AUPRC minus prevalence over permuted labels.
-        truth: On a simulated market: the model and the labels, each against what was planted.
-        prior: P(retracement) with the prior of validation and with a re-estimated one, on the test
-            expansions as they are and weighed so that 23 % are retracements.
-        not_measured: What this report leaves out, and why.
+        breakdowns: By grouping ("type", "hour" in New York, "session" part of the day, "direction")
+            and group: scores.
+        confusion: [labeled][predicted] expansions given the span, types in the order of TYPES.
+        by_seed: Estimates by metric, one per seed.
+        smallest_difference: Smallest detectable paired difference by metric.
+        delay_curve: Live event F1 by delay after the onset, in bars.
+        null: Mean AUCPR minus prevalence over permuted training labels.
+        truth: Simulated markets only: the model and the labels, scored on the ground truth.
+        prior: P(retracement) with the validation prior and with a re-estimated one, on the test
+            expansions as they are and weighted so that 23 % are retracements.
+        not_measured: Missing parts and the reason.
     """
 
     breakdowns: dict[str, dict[str, Scores]] = Field(default_factory=dict)
@@ -175,7 +175,7 @@ class ReportData(_Part):
     Attributes:
         precision: Of the networks on `device`.
         metrics: Scores of the model.
-        trivial_baselines: Constants, and answers that see no price.
+        trivial_baselines: Constants and predictions that use no price.
         baselines: Methods that a person would use instead of the network.
         ablations: The same network without one of its parts.
         second_pass: The annotator's second pass over the same windows, scored as a prediction.
@@ -198,7 +198,7 @@ class ReportData(_Part):
     details: Details = Details()
 
     def best(self, among: dict[str, Scores], metric: str) -> tuple[str, Score] | None:
-        """The name and score of the highest estimate of `metric`; None if none has one."""
+        """Name and score of the highest estimate of `metric`; None if no method has one."""
         scored = {name: scores[metric] for name, scores in among.items() if metric in scores}
         defined = [(score.estimate, name) for name, score in scored.items() if score.estimate is not None]
         if not defined:
@@ -216,9 +216,9 @@ class GalleryWindow:
         started_at: UTC open of bar 0, as text.
         open, high, low, close: (105,) float64, index points.
         truth: Labeled expansions as (first bar, last bar, type, direction), bars inclusive.
-        predicted: The same and the probability in 0..1.
-        rank: Whether it is among those in which the model was most right, or most wrong.
-        note: What became of its expansions, in words.
+        predicted: The same, with the probability in 0..1.
+        rank: best or worst predictions of the model, if chosen as such.
+        note: Counts of found, missed and false expansions, as text.
     """
 
     window_id: str
@@ -236,7 +236,7 @@ class GalleryWindow:
 
 @dataclass(frozen=True)
 class LossCurve:
-    """The loss of one training, one number per epoch, on the training and the validation rows."""
+    """Losses of one training run, one number per epoch, on training and validation rows."""
 
     seed: int
     train: Sequence[float]
@@ -245,7 +245,7 @@ class LossCurve:
 
 @dataclass(frozen=True)
 class LossCurves:
-    """The curves of both trainings, one entry per seed."""
+    """Loss curves of both stages, one entry per seed."""
 
     pretraining: Sequence[LossCurve] = field(default_factory=tuple)
     finetuning: Sequence[LossCurve] = field(default_factory=tuple)

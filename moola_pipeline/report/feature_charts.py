@@ -1,4 +1,4 @@
-"""Pictures of the features beside their asset: what each one spreads over, and how far it has drifted."""
+"""Charts of the features beside their asset: gates that each must pass, and drift."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,16 +11,16 @@ from moola_pipeline.plotting import BLUE, GRID, INK, ORANGE, PAPER, RED, house_s
 
 ROW_INCHES = 0.25
 HATCHES = {BLUE: "", ORANGE: "//", RED: "xx"}
-"""So that a bar can be told from the others without its color."""
+"""Hatches distinguish the bars without color."""
 
 
 @house_style()
 def gate_figure(names: Sequence[str], shares: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Shares of each feature as bars with a mark at the least that passes.
+    """Bars of the shares of each feature, with a mark at the least share that passes.
 
     Args:
-        names: Of the features.
-        shares: By what is shown: (n,) shares in 0..1, and the least of each.
+        names: (n,) features.
+        shares: By title: (n,) shares in 0..1, and the least share that passes.
     """
     figure = Figure((10, ROW_INCHES * len(names) + 0.6), layout="constrained")
     rows = np.arange(len(names))
@@ -36,23 +36,23 @@ def gate_figure(names: Sequence[str], shares: Mapping[str, tuple[np.ndarray, np.
 def drift_figure(
     shifts: Mapping[str, float], reference: Reference, sessions: Sequence[str], rates: np.ndarray
 ) -> Figure:
-    """How far each feature has moved, and how many expansions each new session has.
+    """Shift of each feature, and expansion rate of each new session.
 
     Args:
-        shifts: Population stability by feature.
+        shifts: Population stability index by feature.
         reference: Its rates are drawn as a band.
         sessions: Names of the new sessions.
-        rates: (n_sessions,) expansions for 100 covered bars.
+        rates: (n_sessions,) expansions per 100 covered bars.
     """
     figure = Figure((11, ROW_INCHES * len(shifts) + 1.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    moved = np.array(list(shifts.values()))
-    colors = np.select([moved >= MAJOR_SHIFT, moved >= MODERATE_SHIFT], [RED, ORANGE], BLUE)
-    _draw_bars(left, list(shifts), moved, colors)
+    sizes = np.array(list(shifts.values()))
+    colors = np.select([sizes >= MAJOR_SHIFT, sizes >= MODERATE_SHIFT], [RED, ORANGE], BLUE)
+    _draw_bars(left, list(shifts), sizes, colors)
     for limit in (MODERATE_SHIFT, MAJOR_SHIFT):
         left.axvline(limit, color=INK, linewidth=0.8, linestyle="--")
     left.set_xlim(0, max([MAJOR_SHIFT * 1.3, *shifts.values()]))
-    left.set_title(f"population stability ({MODERATE_SHIFT}: moderate, {MAJOR_SHIFT}: another)")
+    left.set_title(f"population stability index ({MODERATE_SHIFT}: moderate shift, {MAJOR_SHIFT}: major)")
     if reference.rates:
         tail = (1 - CENTRAL) / 2
         right.axhspan(*np.quantile(reference.rates, [tail, 1 - tail]), color=GRID, alpha=0.6)
@@ -60,7 +60,7 @@ def drift_figure(
     right.plot(np.arange(len(rates)), rates, "o", color=INK, markersize=4)
     step = max(1, len(rates) // 8)
     right.set_xticks(np.arange(0, len(rates), step), list(sessions)[::step], rotation=45)
-    right.set_title("expansions for 100 bars, by new session\nband: 95 % of training")
+    right.set_title("expansions per 100 bars, by new session\nband: 95 % of training sessions")
     return figure
 
 

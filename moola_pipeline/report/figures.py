@@ -1,4 +1,4 @@
-"""Charts of a report: scores, losses, learning, delay, average path, reliability, labels by month."""
+"""Charts of a report: scores, losses, learning curve, delay, average path, calibration, labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ from moola_pipeline.report.style import (
 from moola_pipeline.report.verdict import TARGET_BAND, interval_text, number
 
 ROW, HEADING, GAP = 18, 19, 9
-"""Pixels of the score picture: of a row, of the heading of a score, between two scores."""
+"""Pixels of the score picture: row, heading of a score, gap between two scores."""
 INTERVALS: dict[str, dict[str, Any]] = {
     "model": {"color": BLUE, "linewidth": 5, "solid_capstyle": "round"},
     "baseline": {"color": ORANGE, "linewidth": 2},
@@ -60,20 +60,20 @@ FIRST_LINE: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o", "m
 SECOND_LINE: dict[str, Any] = {
     "color": ORANGE, "linestyle": (0, (3.3, 2.2)), "marker": "s", "markersize": 6, "mfc": PAPER,
 }  # fmt: skip
-"""What is set beside the first line: dashed and square, so that color is not needed."""
+"""Dashed and square, so that it differs from the first line without color."""
 LEVEL: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (3, 3))}
 STACK: dict[str, dict[str, Any]] = {
     "retracement": {"facecolor": BLUE},
     "consolidation": {"facecolor": GRID},
     "none": {"facecolor": PAPER, "linestyle": (0, (2, 2))},
 }
-"""From the bottom up; the template names them."""
+"""From the bottom up; the template has the key."""
 QUARTERS = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
-"""Ticks of a share, and how they are written."""
+"""Ticks of a share and their texts."""
 MAX_MONTHS_NAMED = 14
-"""With more columns than these only the years are written."""
+"""With more columns, only the years are written."""
 MONTHS_RIGHT, YEAR_WIDTH = 18, 32
-"""Pixels right of the columns, into which the last year reaches, and that a year needs to be written."""
+"""Pixels right of the columns, which the last year may use, and width of a year's text."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +86,24 @@ class _Row:
 
 @house_style()
 def score_figure(data: ReportData) -> Figure | None:
-    """One picture for all headline scores that were measured; None if none was.
+    """One picture of all measured headline scores; None if none was measured.
 
-    Each has a row for the model, the best baseline, the best trivial baseline, the best ablation and
-    the annotator's second pass, with intervals; light marks are the others of that row.
+    Each score has a row for the model, the best baseline, the best trivial baseline, the best ablation
+    and the annotator's second pass, with intervals; light marks are the other methods of the row.
     """
     measured = [name for name in HEADLINE_METRICS if _defined(data.metrics.get(name))]
     if not measured:
         return None
     blocks = {name: _rows(data, name) for name in measured}
     height = sum(HEADING + ROW * len(rows) + GAP for rows in blocks.values())
-    said = "; ".join(f"{HEADLINE_METRICS[name]} {interval_text(data.metrics[name])}" for name in measured)
+    numbers = "; ".join(f"{HEADLINE_METRICS[name]} {interval_text(data.metrics[name])}" for name in measured)
     axes = panel(
-        f"Scores from 0 to 1 with 95 % intervals: {said}", height + 24, left=128, right=40, top=4, bottom=20
+        f"Scores from 0 to 1 with 95 % intervals: {numbers}",
+        height + 24,
+        left=128,
+        right=40,
+        top=4,
+        bottom=20,
     )
     axes.set(xlim=(0, 1), ylim=(height, 0))
     axes.set_xticks(list(QUARTERS), QUARTERS.values())
@@ -188,10 +193,10 @@ def loss_figure(curves: Sequence[LossCurve], title: str) -> Figure | None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.margins(x=0.03)
     for style, losses in lines:
-        known = np.flatnonzero(np.isfinite(losses))
-        axes.plot(known + 1, losses[known], **{**style, "marker": ""})
-        if style is SECOND_LINE and len(known):
-            best = known[np.argmin(losses[known])]
+        finite = np.flatnonzero(np.isfinite(losses))
+        axes.plot(finite + 1, losses[finite], **{**style, "marker": ""})
+        if style is SECOND_LINE and len(finite):
+            best = finite[np.argmin(losses[finite])]
             circle = {"marker": "o", "markersize": 8, "mfc": PAPER, "mec": ORANGE, "mew": 2}
             axes.plot([best + 1], [losses[best]], label="lowest", zorder=3, **circle)
     return figure_of(axes)
@@ -199,12 +204,12 @@ def loss_figure(curves: Sequence[LossCurve], title: str) -> Figure | None:
 
 @house_style()
 def learning_figure(points: Sequence[LearningPoint]) -> Figure | None:
-    """Type F1 by labels trained on: pretrained solid and round, from scratch dashed and square."""
+    """Type F1 by number of labels: pretrained solid and round, from scratch dashed and square."""
     pretrained = [(float(point.n_labels), point.pretrained) for point in points]
     scratch = [(float(point.n_labels), point.scratch) for point in points if point.scratch]
     if not any(_defined(score) for _, score in pretrained + scratch):
         return None
-    axes = chart("Type F1 by labels trained on", "expansions to learn from", "type F1", key=True)
+    axes = chart("Type F1 by number of labels", "labeled expansions in training", "type F1", key=True)
     aside = 0.008 * (max(n for n, _ in pretrained) - min(n for n, _ in pretrained))
     _draw_scores(axes, [(n - aside, score) for n, score in pretrained], FIRST_LINE, "pretrained")
     _draw_scores(axes, [(n + aside, score) for n, score in scratch], SECOND_LINE, "from scratch")
@@ -216,14 +221,14 @@ def learning_figure(points: Sequence[LearningPoint]) -> Figure | None:
 
 @house_style()
 def delay_figure(delays: dict[int, Score], hindsight: Score | None) -> Figure | None:
-    """Event F1 by bars waited after the start, beside that of the whole window."""
+    """Live event F1 by delay after the start, beside that of the whole window."""
     known = [(float(bars), score) for bars, score in sorted(delays.items()) if _defined(score)]
     if not known:
         return None
-    axes = chart("Event F1 by bars waited", "bars waited after the first one", "event F1", key=True)
+    axes = chart("Event F1 by delay", "delay after the start, bars", "event F1", key=True)
     _draw_scores(axes, known, FIRST_LINE, "live")
     if hindsight is not None and hindsight.estimate is not None:
-        axes.axhline(hindsight.estimate, label="the whole window read (hindsight)", **LEVEL)
+        axes.axhline(hindsight.estimate, label="whole window (hindsight)", **LEVEL)
     axes.set_xticks([bars for bars, _ in known], [f"{bars:g}" for bars, _ in known])
     axes.margins(x=0.04, y=0.08)
     show_key(axes)
@@ -242,7 +247,7 @@ def _draw_scores(axes: Axes, pairs: Sequence[tuple[float, Score]], style: dict[s
 
 @house_style()
 def path_figures(paths: Sequence[MeanPath]) -> dict[str, Figure]:
-    """By type: the mean path around the start, as labeled (solid) and as predicted (dashed), on one scale."""
+    """Mean path around the start by type: labeled solid, predicted dashed, on one scale."""
     kinds = dict.fromkeys(path.type for path in paths)
     drawn = {kind: _path_axes(kind, [path for path in paths if path.type == kind]) for kind in kinds}
     limits = [limit for axes in drawn.values() for limit in axes.get_ylim()]
@@ -253,8 +258,8 @@ def path_figures(paths: Sequence[MeanPath]) -> dict[str, Figure]:
 
 def _path_axes(kind: str, paths: Sequence[MeanPath]) -> Axes:
     counted = " and ".join(f"{path.n} {path.source}" for path in paths)
-    said = f"Mean close around the start of a {kind} expansion, {counted}"
-    axes = chart(said, "bars from the start", "ATR from the close before the start", key=True)
+    description = f"Mean close around the start of expansions after {kind}, {counted}"
+    axes = chart(description, "bars since the start", "move since the close before the start, ATR", key=True)
     axes.axvline(0, **LEVEL)
     for path in paths:
         style = FIRST_LINE if path.source == "labeled" else SECOND_LINE
@@ -270,35 +275,35 @@ def _path_axes(kind: str, paths: Sequence[MeanPath]) -> Axes:
 
 @house_style()
 def reliability_figure(calibration: Calibration) -> Figure | None:
-    """Share labeled retracement by stated probability, with what chance gives a perfect model."""
+    """Share of retracements by P(retracement), with the range of a perfectly calibrated model."""
     if not calibration.bins:
         return None
     half = 0.06  # of the axis, which holds about 320 pixels: half the width of "n 123"
-    centers = [min(max(one.probability, half), 1 - half) for one in calibration.bins]
+    centers = [min(max(it.probability, half), 1 - half) for it in calibration.bins]
     rows = free_rows([(center - half, center + half) for center in centers])
     axes = chart(
         "Reliability of P(retracement)",
-        "stated probability of a retracement",
-        "share that was one",
+        "predicted P(retracement)",
+        "share of retracements",
         above=LINE_HEIGHT * (1 + max(rows)),
     )
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_xticks(list(QUARTERS), QUARTERS.values())
     axes.set_yticks(list(QUARTERS), QUARTERS.values())
     axes.plot([0, 1], [0, 1], color=SOFT, linestyle=(0, (1.2, 1.8)), label="diagonal")
-    for one, center, row in zip(calibration.bins, centers, rows, strict=True):
-        low, high = binom.ppf([0.025, 0.975], one.n, one.probability) / one.n
-        axes.vlines(one.probability, low, high, color=SOFT, alpha=0.35, linewidth=12, label="_perfect")
+    for group, center, row in zip(calibration.bins, centers, rows, strict=True):
+        low, high = binom.ppf([0.025, 0.975], group.n, group.probability) / group.n
+        axes.vlines(group.probability, low, high, color=SOFT, alpha=0.35, linewidth=12, label="_perfect")
         place = {"xytext": (0, 5 + LINE_HEIGHT * row), "textcoords": "offset points", "ha": "center"}
-        axes.annotate(f"n {one.n}", (center, 1), **place)
-    shares = [(one.probability, one.share) for one in calibration.bins]
-    axes.plot(*np.transpose(shares), "o", color=BLUE, markersize=8, label="came true", zorder=3)
+        axes.annotate(f"n {group.n}", (center, 1), **place)
+    shares = [(it.probability, it.share) for it in calibration.bins]
+    axes.plot(*np.transpose(shares), "o", color=BLUE, markersize=8, label="observed", zorder=3)
     return figure_of(axes)
 
 
 @house_style()
 def mix_figure(months: Sequence[MonthMix]) -> Figure | None:
-    """Columns of expansions by type and windows without any, split by split; None without labels."""
+    """Columns of expansions by type and of windows without any, per month and split; None without labels."""
     order = (*SPLITS, UNUSED)
     months = sorted(months, key=lambda month: (month.month, order.index(month.split)))
     counts = np.array([[getattr(month, kind) for kind in STACK] for month in months]).reshape(-1, len(STACK))
@@ -306,17 +311,17 @@ def mix_figure(months: Sequence[MonthMix]) -> Figure | None:
         return None
     splits = [(name, len(list(group))) for name, group in groupby(months, key=lambda month: month.split)]
     below = 42 + LINE_HEIGHT * len(splits)
-    said = f"Labels of {len(months)} months, at most {counts.sum(axis=1).max()} in one"
-    axes = panel(said, 176 + below, left=36, right=MONTHS_RIGHT, top=22, bottom=below)
+    description = f"Labels per month, {len(months)} months, at most {counts.sum(axis=1).max()} in one"
+    axes = panel(description, 176 + below, left=36, right=MONTHS_RIGHT, top=22, bottom=below)
     axes.set(xlim=(0, len(months)), ylim=(0, 1.05 * counts.sum(axis=1).max()))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=True))
     axes.set_xticks([])
-    title_line(axes, "labels of a month")
+    title_line(axes, "labels per month")
     floor = np.zeros(len(months))
     for kind, heights in zip(STACK, counts.T, strict=True):
         style = {"edgecolor": INK, "linewidth": 0.8, **STACK[kind]}
-        there = np.flatnonzero(heights)
-        axes.bar(there + 0.5, heights[there], 0.76, floor[there], label=kind, **style)
+        columns = np.flatnonzero(heights)
+        axes.bar(columns + 0.5, heights[columns], 0.76, floor[columns], label=kind, **style)
         floor += heights
     _name_months(pixel_rows(axes), months, splits)
     return figure_of(axes)

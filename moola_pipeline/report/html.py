@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no network, no script."""
+"""The report as one self-contained HTML file without scripts."""
 
 import json
 from collections.abc import Sequence
@@ -52,23 +52,23 @@ __all__ = ["GalleryWindow", "LossCurve", "LossCurves", "ReportData", "render_htm
 
 TEMPLATE = "report.html.jinja"
 RANKS = {
-    "best": "Where it was most right",
-    "worst": "Where it was most wrong",
-    None: "Some windows of the test period",
+    "best": "Best predictions",
+    "worst": "Worst predictions",
+    None: "Other test windows",
 }
 
 
 def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: LossCurves) -> str:
-    """The whole page: target, verdict, one table and one picture; all else folded below.
+    """Render the page: target, verdict, one table and one picture; details folded below.
 
     Args:
         data: All numbers.
-        gallery: Test windows to draw, in the order given.
+        gallery: Test windows to draw, in this order.
         curves: Losses of both trainings.
 
     Returns:
-        HTML that opens without a network, prints unfolded, and reads in black and white. Every
-        text is escaped. What the report does not hold is named under "not measured".
+        HTML that opens offline, prints unfolded, and is readable in black and white. Every text
+        is escaped. Missing parts are listed under "Not measured, and why".
     """
     details = data.details
     template = _environment().get_template(TEMPLATE)
@@ -120,14 +120,14 @@ def _environment() -> Environment:
 
 
 def _losses(curves: LossCurves) -> dict[str, Figure]:
-    """Pictures of the trainings that recorded losses."""
+    """Loss charts of the stages that recorded losses."""
     trainings = {"Pretraining": curves.pretraining, "Fine-tuning": curves.finetuning}
     drawn = {title: loss_figure(lines, title) for title, lines in trainings.items()}
     return {title: picture for title, picture in drawn.items() if picture}
 
 
 def _ranked(gallery: Sequence[GalleryWindow]) -> dict[str, list[tuple[GalleryWindow, Figure]]]:
-    """Windows with their pictures under the heading of their rank."""
+    """Windows with their charts by heading of their rank."""
     ranked = {
         heading: [(window, candle_figure(window)) for window in gallery if window.rank == rank]
         for rank, heading in RANKS.items()
@@ -136,7 +136,7 @@ def _ranked(gallery: Sequence[GalleryWindow]) -> dict[str, list[tuple[GalleryWin
 
 
 def _gists(data: ReportData, gallery: Sequence[GalleryWindow]) -> dict[str, str]:
-    """A few words on each folded part."""
+    """Short summaries beside the headings of folded parts."""
 
     def scored(key: str, title: str) -> str:
         score = data.metrics.get(key)
@@ -147,7 +147,7 @@ def _gists(data: ReportData, gallery: Sequence[GalleryWindow]) -> dict[str, str]
     return {
         "detection": scored("event_f1_macro", "event F1"),
         "identification": scored("type_f1_macro", "type F1"),
-        "onset": scored("onset_mae_bars", "starts off, mean of")
+        "onset": scored("onset_mae_bars", "mean absolute error of the start")
         + " bars" * ("onset_mae_bars" in data.metrics),
         "comparison": f"{len(data.baselines)} baselines, {len(data.trivial_baselines)} trivial baselines, "
         f"{len(data.ablations)} ablations",

@@ -1,4 +1,4 @@
-"""Titles and meanings of scores, baselines, ablations and parts of the report."""
+"""Titles and meanings of metrics, baselines, ablations and parts of the report."""
 
 import re
 from dataclasses import dataclass
@@ -10,32 +10,31 @@ Question = Literal["detection", "identification", "onset", "other"]
 Better = Literal["higher", "lower", "zero", "neither"]
 
 PRIMARY = "type_f1_macro"
-"""The one score on which the target and the comparison with the best peer are decided."""
+"""The metric of the target and of the primary comparison."""
 SHORT = {
-    "type_f1_macro": ("Type F1", "type, told where"),
-    "event_f1_macro": ("Event F1", "found and typed"),
-    "aucpr_retracement": ("AUCPR", "surest retracements"),
+    "type_f1_macro": ("Type F1", "given the span"),
+    "event_f1_macro": ("Event F1", "given the window"),
+    "aucpr_retracement": ("AUCPR", "given the span"),
 }
-"""The scores of the front page: a name that fits a column, and what the model is asked."""
+"""Metrics of the front page: a short name, and what the model is given."""
 COUNTED = {"detection": "windows", "identification": "expansions", "onset": "expansions", "other": "rows"}
 """What a score's n counts."""
 QUESTIONS: dict[Question, tuple[str, str]] = {
-    "detection": ("Detection", "Is there an expansion, and where?"),
-    "identification": ("Identification", "What stood before it: consolidation or retracement?"),
-    "onset": ("Onset", "How exact are its first and its last bar?"),
-    "other": ("Further scores", "Scores that answer none of these three."),
+    "detection": ("Detection", "Where are the expansions?"),
+    "identification": ("Identification", "What came before the expansion: consolidation or retracement?"),
+    "onset": ("Start and end", "How exact are the first and the last bar?"),
+    "other": ("Other scores", "Scores outside these three groups."),
 }
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score in words.
+    """Title and meaning of a metric.
 
     Attributes:
-        title: What it is called.
-        meaning: What it tells, one sentence.
+        meaning: One sentence.
         better: Which values are good.
-        unit: `share` of 0..1, bars, or another.
+        unit: `share` in 0..1, bars, or another.
     """
 
     title: str
@@ -49,57 +48,59 @@ _KNOWN = {
     "type_f1_macro": Metric(
         "Type F1",
         "identification",
-        "told where an expansion is and which way it runs, how well it names its type; mean of both types",
+        "F1 of the type, given the span and direction of each expansion; mean of both types",
     ),
     "type_f1_macro_live": Metric(
-        "Type F1, live", "identification", "the same with the bars up to the start only, direction guessed"
+        "Type F1, live",
+        "identification",
+        "the same with only the bars up to the start; direction from the first bar",
     ),
     "aucpr_retracement": Metric(
-        "Precision for retracements (AUCPR)",
+        "Average precision of retracements (AUCPR)",
         "identification",
-        "how right the list of expansions is when sorted by the probability of a retracement; a coin "
-        "scores the share of retracements",
+        "average precision of the expansions sorted by P(retracement); a random order scores the share of "
+        "retracements",
     ),
     "prevalence": Metric(
         "Share of retracements",
         "identification",
-        "of the labeled expansions; what a coin scores in AUCPR",
+        "among the labeled expansions; AUCPR of a random order",
         "neither",
     ),
     "mcc": Metric(
-        "Correlation of named and labeled type (MCC)",
+        "Matthews correlation of the type (MCC)",
         "identification",
-        "1 is always right, 0 is chance, below 0 is worse than chance",
+        "predicted against labeled type; 1 is perfect, 0 is chance, below 0 is worse than chance",
     ),
     "ece": Metric(
         "Calibration error (ECE)",
         "identification",
-        "how far a stated probability is from the share that came true, on average",
+        "mean distance between P(retracement) and the share of retracements",
         "lower",
     ),
     "brier": Metric(
-        "Squared error of the probability (Brier)",
+        "Brier score",
         "identification",
-        "0 is perfect; a constant 50 % scores 0.25",
+        "mean squared error of P(retracement); 0 is perfect, a constant 50 % scores 0.25",
         "lower",
     ),
     "event_f1_macro": Metric(
         "Event F1",
         "detection",
-        "shown the window only, how well it finds expansions and names their type; the start may be 3 "
-        "bars off, the end half the length",
+        "F1 of expansions with their type, given the window only; the start may be 3 bars off, the end 3 "
+        "bars or half the length",
     ),
-    "event_f1_untyped": Metric("Event F1, type ignored", "detection", "the same, whatever type it names"),
+    "event_f1_untyped": Metric(
+        "Event F1, type ignored", "detection", "the same, but a wrong type counts as right"
+    ),
     "segment_f1_micro": Metric(
-        "Bar by bar F1", "detection", "how well its marked bars cover the labeled ones, all bars together"
+        "Bar F1", "detection", "F1 of the bars inside expansions, both types counted together"
     ),
-    "segment_f1_macro": Metric(
-        "Bar by bar F1, mean of types", "detection", "the same for each type, then the mean"
-    ),
+    "segment_f1_macro": Metric("Bar F1, mean of types", "detection", "the same for each type, then the mean"),
 }
 _KNOWN |= {
-    "type_f1": Metric("Type F1 of this type", "identification", "the other type counts as wrong"),
-    "event_f1": Metric("Event F1 of this type", "detection", "the other type counts as wrong"),
+    "type_f1": Metric("Type F1 of this type", "identification", "the other type is the negative class"),
+    "event_f1": Metric("Event F1 of this type", "detection", "the other type is the negative class"),
 }
 _ENDS = {"onset": "start", "offset": "end"}
 _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
@@ -107,24 +108,24 @@ _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
         r"map_iou(\d+)",
         "Mean average precision at {0} % overlap",
         "detection",
-        "how right the list of found expansions is, surest first; a hit shares at least {0} % of the bars "
-        "that it and the label cover",
+        "average precision of the predicted expansions sorted by probability; a hit shares with its label at "
+        "least {0} % of the bars that the two cover",
         "higher",
         "share",
     ),
     (
         r"event_f1_live_(\d+)",
-        "Event F1, live, {0} bars after the start",
+        "Event F1, live, delay {0}",
         "detection",
-        "shown one bar after another, what it finds and types at most {0} bars after the first one",
+        "F1 of live alarms and their type; an alarm may come at most {0} bars after the start",
         "higher",
         "share",
     ),
     (
         r"event_f1_untyped_live_(\d+)",
-        "Event F1, live, type ignored, {0} bars after the start",
+        "Event F1, live, type ignored, delay {0}",
         "detection",
-        "the same, whatever type it names",
+        "the same, but a wrong type counts as right",
         "higher",
         "share",
     ),
@@ -132,21 +133,21 @@ _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
         r"alarms_per_session\w*",
         "Alarms per session",
         "detection",
-        "how often it calls in one whole trading day, going through it bar by bar",
+        "live alarms in one whole trading session",
         "neither",
         "alarms",
     ),
     (
         r"precision_top_?(\d+)\w*",
-        "Precision of the {0} surest alarms",
+        "Precision of the {0} most probable alarms",
         "detection",
-        "how many of its {0} surest alarms of a session were right, where an annotator has looked",
+        "share of the {0} most probable alarms of a session that were right, where labels exist",
         "higher",
         "share",
     ),
     (
         r"(onset|offset)_bias_bars",
-        "{0}: mean shift",
+        "{0}: mean error",
         "onset",
         "above 0 is late, below 0 is early",
         "zero",
@@ -154,39 +155,39 @@ _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
     ),
     (
         r"(onset|offset)_mae_bars",
-        "{0}: mean distance",
+        "{0}: mean absolute error",
         "onset",
-        "bars off, early or late",
+        "bars early or late",
         "lower",
         "bars",
     ),
     (
         r"(onset|offset)_rmse_bars",
-        "{0}: root mean squared distance",
+        "{0}: root mean squared error",
         "onset",
-        "as the mean distance, but large misses weigh more",
+        "as the mean absolute error, but large errors count more",
         "lower",
         "bars",
     ),
     (
         r"(onset|offset)_within_(\d+)",
-        "{0}: at most {1} off",
+        "{0}: error of at most {1}",
         "onset",
-        "share that is at most so many bars early or late",
+        "share of expansions within this many bars",
         "higher",
         "share",
     ),
 )
-"""Name, title, question, meaning, which values are good, unit; braces take what the name matched."""
+"""Name pattern, title, question, meaning, good values, unit; braces take the groups of the pattern."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """A table of its own in words.
+    """Texts of a table beside those of QUESTIONS.
 
     Attributes:
-        columns: The scores it shows.
-        rows: What is scored: its key in the JSON object, and what it is called.
+        columns: Keys of the metrics.
+        rows: Key in the JSON object, and name, of each scored system.
     """
 
     question: str
@@ -197,38 +198,38 @@ class Side:
 
 SIDES = {
     "truth": Side(
-        "How much of what was planted is found?",
-        "Every expansion planted in bars 30 to 74 of a test window counts, those that noise has swallowed "
-        "included: nobody can find these in the bars. What the labels themselves reach bounds what can be "
-        "learned from them. Types are scored on labeled expansions that were planted.",
+        "How many of the simulated expansions does the model find?",
+        "The ground truth is every expansion that the simulator put into bars 30 to 74 of a test window. "
+        "Some of them are hidden by noise and cannot be found in the bars. The scores of the labels limit "
+        "what a model can learn from them. Types are scored on labeled expansions of the simulator.",
         ("event_f1_macro", "event_f1_untyped", "type_f1_macro"),
-        {"model": "Moola", "labels": "the labels"},
+        {"model": "Moola", "labels": "labels"},
     ),
     "prior": Side(
-        "What if the mix of types is another than in the labels?",
-        "Span and direction given. Kept: probabilities as calibrated to the mix of the validation period, "
-        "which is how Moola answers. Learned anew: the share of retracements is estimated from the "
-        "probabilities alone, without labels. At 23 %: the test expansions are weighed so that 23 % are "
+        "What if retracements are rarer than in the labels?",
+        "Given span and direction. Prior kept: P(retracement) as calibrated on the validation period; "
+        "Moola uses this. Prior re-estimated: the share of retracements is estimated from the "
+        "probabilities alone, without labels. At 23 %: the test expansions are weighted so that 23 % are "
         "retracements.",
         ("type_f1_macro", "brier", "ece"),
         {
-            "prior_frozen": "share kept",
-            "prior_reestimated": "share learned anew",
-            "prior_frozen_at_23_percent": "at 23 %, share kept",
-            "prior_reestimated_at_23_percent": "at 23 %, share learned anew",
+            "prior_frozen": "prior kept",
+            "prior_reestimated": "prior re-estimated",
+            "prior_frozen_at_23_percent": "at 23 %, prior kept",
+            "prior_reestimated_at_23_percent": "at 23 %, prior re-estimated",
         },
     ),
 }
-"""Tables that answer a question beside the three of QUESTIONS."""
+"""Tables beside those of QUESTIONS."""
 _METHOD_NAMES = {
     "majority": "always the more common type",
     "always_consolidation": "always consolidation",
     "always_retracement": "always retracement",
     "position_only": "position in the window only",
-    "training_share": "always the share seen in training",
+    "training_share": "always the training share",
     "one_constant_span": "one fixed span in every window",
-    "mean_pointer": "the mean span of those that the model met",
-    "shuffled_answers": "the answers of the model, shuffled",
+    "mean_pointer": "mean span of the expansions that the model finds",
+    "shuffled_answers": "the model's predictions, shuffled",
     "untrained": "untrained encoder",
     "scratch": "same network, not pretrained",
 }
@@ -243,42 +244,42 @@ PARTS = {
     "delay_curve": "Delay curve",
     "learning_curve": "Learning curve",
     "second_pass": "The annotator's second pass",
-    "previous": "The run before",
-    "breakdowns": "By type, hour, session part and direction",
-    "confusion": "Confusion of the two types",
-    "calibration": "Reliability of the probabilities",
+    "previous": "Previous report",
+    "breakdowns": "Scores by type, hour, session part and direction",
+    "confusion": "Confusion matrix",
+    "calibration": "Calibration",
     "class_mix": "Labels by month",
-    "event_study": "Average path around the start",
-    "null": "Score with nothing to learn",
-    "smallest_difference": "Smallest difference that can be told",
-    "by_seed": "Scores of each training seed",
+    "event_study": "Average price path around the start",
+    "null": "Control with shuffled labels",
+    "smallest_difference": "Smallest detectable difference",
+    "by_seed": "Scores by seed",
     "scratch": "The same network, not pretrained",
     "untrained": "The network with an untrained encoder",
     "pretraining_loss": "Losses of pretraining",
     "finetuning_loss": "Losses of fine-tuning",
-    "gallery": "Windows as charts",
+    "gallery": "Charts of test windows",
     "trivial_baselines": "Trivial baselines",
     "baselines": "Baselines",
     "ablations": "Ablations",
-    "truth": "What was planted",
-    "prior": "Retracements grown rarer",
+    "truth": "Simulated ground truth",
+    "prior": "Stress test: only 23 % retracements",
 }
 """Parts of a report that may be missing."""
 
 
 def metric(name: str) -> Metric:
-    """A score in words; one that is not known keeps its own name."""
+    """Title and meaning of a metric; an unknown metric keeps its name."""
     if name in _KNOWN:
         return _KNOWN[name]
     for pattern, title, question, meaning, better, unit in _PATTERNS:
-        if found := re.fullmatch(pattern, name):
-            parts = [_ENDS.get(part, part) for part in found.groups()]
+        if match := re.fullmatch(pattern, name):
+            parts = [_ENDS.get(part, part) for part in match.groups()]
             return Metric(_sentence(title.format(*parts)), question, meaning.format(*parts), better, unit)
     return Metric(_sentence(name.replace("_", " ")), "other", "", "neither", "")
 
 
 def method_name(name: str) -> str:
-    """A baseline or ablation in words; one that is not known keeps its own name."""
+    """Plain name of a baseline or ablation; an unknown one keeps its name."""
     if name in _METHOD_NAMES:
         return _METHOD_NAMES[name]
     for prefix, method in _METHODS.items():
@@ -291,26 +292,26 @@ def method_name(name: str) -> str:
 
 
 def part(name: str) -> str:
-    """A part of the report in words."""
+    """Title of a part of the report."""
     return PARTS.get(name, _sentence(name.replace("_", " ")))
 
 
 def goodness(name: str, value: float) -> float:
-    """A value of a score so that more is better, whichever way the score runs."""
+    """The value with its sign set so that higher is better, for every metric."""
     better = metric(name).better
     return -value if better == "lower" else -abs(value) if better == "zero" else value
 
 
 def best(among: dict[str, Scores], name: str) -> tuple[str, Score] | None:
-    """The name and score of whoever is best at a score, low or high; None if there is no best."""
+    """Name and score of the best method by a metric; None if no method has it or no value is better."""
     if metric(name).better == "neither":
         return None
-    found = [
-        (goodness(name, score.estimate), who)
-        for who, scores in among.items()
+    ranked = [
+        (goodness(name, score.estimate), method)
+        for method, scores in among.items()
         if (score := scores.get(name)) is not None and score.estimate is not None
     ]
-    return (max(found)[1], among[max(found)[1]][name]) if found else None
+    return (max(ranked)[1], among[max(ranked)[1]][name]) if ranked else None
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the last pretraining study found: its table, as it is kept, printed, and drawn in a report."""
+"""Results of the last pretraining study: the stored table, its text, and its learning curve."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ MARGIN = 0.02
 """Differences up to this count as equal."""
 STUDY_FILE = "study.json"
 NOISY_STUDENT = "noisy_student"
-"""The arm whose encoder, from random weights, learns from teachers fitted on the same labels."""
+"""The arm without pretraining: random encoder weights, distilled from teachers of the same labels."""
 COLUMNS = {
     "probe_type_f1": "probe F1",
     "probe_log_loss": "probe loss",
@@ -28,17 +28,17 @@ class _Part(BaseModel):
 
 
 class StudyRow(_Part):
-    """One way to train at one number of labels.
+    """One arm at one number of labels.
 
     Attributes:
-        arm: How the encoder came to be.
-        taught: Whether the network then learned from teachers before it learned from labels.
-        count: Labeled expansions asked for.
-        seeds: Those whose mean the scores are.
+        arm: How the encoder was pretrained.
+        distilled: Whether the network was distilled from teachers before fine-tuning.
+        count: Requested number of labeled expansions.
+        seeds: Training seeds; scores are their means.
         scores: On validation windows, COLUMNS.
-        minus_scratch: The same less those of the network from scratch at this count, same seeds,
-            paired; where it is taught besides, less those of the noisy student.
-        minus_scratch_at_most: Type and event F1 less those from scratch at the largest count.
+        minus_scratch: Scores minus those of the network from scratch at this count, same seeds,
+            paired; for a pretrained and distilled network, minus those of the noisy student.
+        minus_scratch_at_most: Type and event F1 minus those from scratch at the largest count.
     """
 
     arm: str
@@ -51,7 +51,7 @@ class StudyRow(_Part):
 
     @property
     def in_product(self) -> bool:
-        """Whether an encoder by objective was taught besides, as the product's is."""
+        """Whether the network is pretrained and distilled, as in the product."""
         return self.distilled and self.arm != NOISY_STUDENT
 
 
@@ -59,11 +59,11 @@ class StudyResults(_Part):
     """A study of one market.
 
     Attributes:
-        digests: Of the bars and labels that it was held on; a report of others does not show it.
-        code_version: Digest of the source that made it.
-        n_windows, n_sessions, n_labels: Of the validation split that judges.
+        digests: Of its bars and labels; a report on other data does not show the study.
+        code_version: Digest of the source code.
+        n_windows, n_sessions, n_labels: Of the validation split.
         settings: Of the study.
-        complete: False where it was stopped before all that was planned was computed.
+        complete: False if the study was stopped early.
     """
 
     format: int = FORMAT
@@ -81,26 +81,26 @@ class StudyResults(_Part):
 
 
 def read_study(folder: Path) -> StudyResults | None:
-    """The last study kept in a folder; None where there is none that this version can read.
+    """The last study in a folder; None if there is none that this version can read.
 
     Raises:
-        Truncated, ChecksumMismatch, IntegrityError: If it is no longer what was kept.
+        Truncated, ChecksumMismatch, IntegrityError: If the file is damaged.
     """
-    place = folder / STUDY_FILE
-    remedy = f"Delete {place}; moola run --profile study writes it again from the cells that it has kept."
+    path = folder / STUDY_FILE
+    remedy = f"Delete {path}. moola run --profile study writes it again from its stored results."
     try:
-        return StudyResults.model_validate(read_checksummed(place, "must hold a study", remedy))
+        return StudyResults.model_validate(read_checksummed(path, "must hold a study", remedy))
     except (FileNotFoundError, ValidationError):
         return None
 
 
 def fits(study: StudyResults, digests: Mapping[str, str]) -> bool:
-    """Whether a study was held on these very bars and labels."""
+    """Whether a study used these bars and labels."""
     return all(digests.get(name) == digest for name, digest in study.digests.items())
 
 
 def learning_curve(study: StudyResults, arm: str) -> list[LearningPoint]:
-    """Type F1 on validation by number of labels, with an encoder of `arm` and from scratch."""
+    """Validation type F1 by number of labels, with an encoder of `arm` and from scratch."""
 
     def by_count(name: str) -> dict[int, Score]:
         rows = (row for row in study.rows if row.arm == name and not row.distilled)
@@ -114,17 +114,19 @@ def learning_curve(study: StudyResults, arm: str) -> list[LearningPoint]:
 
 
 def study_lines(study: StudyResults) -> list[str]:
-    """The table of a study, and what it amounts to, as a person reads it."""
-    marked = "SIMULATED bars" if study.simulated else f"market {study.market}"
+    """The table and conclusions of a study as text lines."""
+    market = "SIMULATED bars" if study.simulated else f"market {study.market}"
     lines = [
-        f"Pretraining study  {marked}, {study.created_at:%Y-%m-%d}: {study.n_labels} validation "
+        f"Pretraining study  {market}, {study.created_at:%Y-%m-%d}: {study.n_labels} validation "
         f"expansions in {study.n_windows} windows of {study.n_sessions} sessions; no test row was read",
     ]
-    for product, heading in ((False, "encoder, then labels"), (True, "encoder, then teachers, then labels")):
+    for product, heading in ((False, "pretrained, fine-tuned"), (True, "pretrained, distilled, fine-tuned")):
         rows = [row for row in study.rows if row.in_product == product]
         if rows:
             lines += ["", heading, _line("", COLUMNS.values())]
-            lines += [_line(_named(row), (_shown(row.scores.get(name)) for name in COLUMNS)) for row in rows]
+            lines += [
+                _line(_named(row), (_unsigned(row.scores.get(name)) for name in COLUMNS)) for row in rows
+            ]
             lines += ["", f"minus {'noisy student' if product else 'scratch'}, paired"]
             for row in (row for row in rows if row.minus_scratch):
                 lines.append(_line(_named(row), (_signed(row.minus_scratch.get(name)) for name in COLUMNS)))
@@ -132,28 +134,29 @@ def study_lines(study: StudyResults) -> list[str]:
 
 
 def conclusions(study: StudyResults) -> list[str]:
-    """One line for each question that a study answers."""
+    """Conclusions of a study, one per line."""
     lines = []
     for product, method_name in ((False, "scratch"), (True, "the noisy student")):
         rows = [row for row in study.rows if row.minus_scratch and row.in_product == product]
         for metric, name in (("type_f1_macro", "type F1"), ("event_f1_macro", "event F1")) if rows else ():
             above = [_named(row) for row in rows if _low(row.minus_scratch.get(metric)) > 0]
             below = [_named(row) for row in rows if _high(row.minus_scratch.get(metric)) < -MARGIN]
-            lines.append(f"{name} surely above {method_name}: {'; '.join(above) or 'nowhere'}")
+            lines.append(f"{name}, interval above {method_name}: {'; '.join(above) or 'none'}")
             lines.append(
-                f"{name} surely more than {MARGIN} below {method_name}: {'; '.join(below) or 'nowhere'}"
+                f"{name}, interval more than {MARGIN} below {method_name}: {'; '.join(below) or 'none'}"
             )
     compared = [row for row in study.rows if "type_f1_macro" in row.minus_scratch_at_most]
     most = max((row.count for row in compared), default=0)
     for row in (row for row in compared if row.count == most):
         score = row.minus_scratch_at_most["type_f1_macro"]
         equal = score.estimate is not None and score.estimate >= -MARGIN
+        extent = " (whole interval)" if equal and _low(score) >= -MARGIN else ""
         lines.append(
-            f"{_named(row)} against scratch with all labels, type F1: {_signed(score)}, "
-            f"{'level' if equal else 'below'}{' surely' if equal and _low(score) >= -MARGIN else ''}"
+            f"{_named(row)} minus scratch with all labels, type F1: {_signed(score)}, "
+            f"{'level' if equal else 'below'}{extent}"
         )
     if not study.complete:
-        lines.append("The study is not complete: run it again and it goes on.")
+        lines.append("The study is not complete. Run it again to continue.")
     return lines
 
 
@@ -165,7 +168,7 @@ def _line(name: str, cells: Iterable[str]) -> str:
     return f"{name:<34}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
 
 
-def _shown(score: Score | None) -> str:
+def _unsigned(score: Score | None) -> str:
     if score is None or score.estimate is None:
         return "-"
     return f"{score.estimate:.3f} [{score.low:.2f}, {score.high:.2f}]"

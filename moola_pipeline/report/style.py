@@ -1,4 +1,4 @@
-"""Pictures of the page: drawn as wide as a phone, and inlined in the page's own colors and type."""
+"""Figures of the page: as wide as a phone, inlined as SVG in the page's colors and font."""
 
 import re
 from typing import cast
@@ -12,22 +12,22 @@ from matplotlib.ticker import MaxNLocator
 from moola_pipeline.plotting import BLUE, FONT_SIZE, GRID, INK, ORANGE, PAPER, SOFT, picture_file
 
 WIDTH = 370
-"""Pixels of a phone that a picture fills; `.drawing` in the style sheet bounds how far it grows."""
+"""Pixels of a figure on a phone; `.drawing` in the style sheet limits its growth."""
 POINTS_PER_INCH = 72
-"""matplotlib's unit of type and lines, and a pixel of these pictures."""
+"""A point, matplotlib's unit of text and lines, is one pixel of these figures."""
 PAGE_COLORS = {PAPER: "paper", INK: "ink", SOFT: "soft", GRID: "line", BLUE: "model", ORANGE: "mark"}
-"""What the style sheet calls them; in the dark it gives them other values."""
+"""Names in the style sheet, which has other values for dark mode."""
 LINE_HEIGHT = 16
 ROUND = [1, 2, 2.5, 5, 10]
-"""Steps from tick to tick, times a power of ten."""
+"""Steps between ticks, times a power of ten."""
 _FAMILY = re.compile(r"font-family: [^;]+; ")
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
 def panel(description: str, height: float, *, left: float, right: float, top: float, bottom: float) -> Axes:
-    """The axes of a new picture of WIDTH times `height` pixels; margins are in pixels too.
+    """Axes of a new figure of WIDTH times `height` pixels; margins are in pixels too.
 
-    `description` is for those who cannot see the picture; it becomes the label of the figure.
+    `description` becomes the label of the figure, for screen readers.
     """
     figure = Figure((WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), POINTS_PER_INCH, label=description)
     size = ((WIDTH - left - right) / WIDTH, (height - top - bottom) / height)
@@ -37,21 +37,21 @@ def panel(description: str, height: float, *, left: float, right: float, top: fl
 
 
 def figure_of(axes: Axes) -> Figure:
-    """The figure that a `panel` lies in."""
+    """The figure of a `panel`."""
     return cast("Figure", axes.get_figure(root=True))
 
 
 def chart(
     description: str, x_title: str, y_title: str, *, key: bool = False, height: float = 212, above: float = 0
 ) -> Axes:
-    """A panel for lines over round numbers, the title of the upright axis above it.
+    """A panel for lines with round ticks; the title of the y axis is above it.
 
     Args:
-        description: For those who cannot see it.
-        x_title, y_title: What is shown, with its unit.
+        description: For screen readers.
+        x_title, y_title: Axis titles with units.
         key: Leave a line below `y_title` for `show_key`.
-        height: Of the picture.
-        above: Pixels to leave empty above the axes, for what is written there.
+        height: Of the figure, pixels.
+        above: Pixels to leave empty above the axes, for text.
     """
     top = 20 + LINE_HEIGHT * key + above
     axes = panel(description, height + top, left=48, right=10, top=top, bottom=38)
@@ -64,13 +64,13 @@ def chart(
 
 
 def title_line(axes: Axes, text: str) -> None:
-    """Write above the axes, from the left end of the picture."""
+    """Write above the axes, from the left edge of the figure."""
     place = {"xy": (0, 1), "xycoords": "figure fraction", "xytext": (0, -FONT_SIZE)}
     axes.annotate(text, textcoords="offset points", color=SOFT, **place)
 
 
 def show_key(axes: Axes) -> None:
-    """Name the lines that have a label above the axes, from the left end of the picture."""
+    """Write the key of the labeled lines above the axes, from the left edge of the figure."""
     box = axes.get_position()
     place = {
         "loc": "lower left",
@@ -82,7 +82,7 @@ def show_key(axes: Axes) -> None:
 
 
 def pixel_rows(axes: Axes) -> Axes:
-    """Axes over the whole height of the picture: x of the axes' data, y in pixels from the top."""
+    """Axes over the whole height of the figure: x as in `axes`, y in pixels from the top."""
     figure, box = figure_of(axes), axes.get_position()
     over = figure.add_axes((box.x0, 0, box.width, 1), label="rows", frameon=False)
     over.set(xlim=axes.get_xlim(), ylim=(figure.get_figheight() * POINTS_PER_INCH, 0))
@@ -91,7 +91,7 @@ def pixel_rows(axes: Axes) -> Axes:
 
 
 def free_rows(reaches: list[tuple[float, float]]) -> list[int]:
-    """A row for each reach from left to right, so that no two in one row overlap: the first that is free."""
+    """The first free row for each (left, right) reach, so that no two in one row overlap."""
     taken: list[list[tuple[float, float]]] = []
     rows = []
     for left, right in reaches:
@@ -104,15 +104,14 @@ def free_rows(reaches: list[tuple[float, float]]) -> list[int]:
 
 
 def inline_svg(figure: Figure) -> str:
-    """The figure as one `svg` element that has no ids, takes the page's type and turns with its colors.
+    """The figure as one `svg` element without ids, in the font and colors of the page.
 
-    Its label says what is shown to those who cannot see it. Nothing is clipped: what is drawn must
-    lie inside its axes.
+    The figure's label becomes its aria-label. Nothing is clipped: all marks must lie inside the axes.
     """
     drawn = ElementTree.fromstring(picture_file(figure, ".svg"))
     width, height = (f"{inches * POINTS_PER_INCH:g}" for inches in figure.get_size_inches())
-    said = {"role": "img", "aria-label": str(figure.get_label())}
-    root = Element("svg", {"class": "drawing", "viewBox": f"0 0 {width} {height}", **said})
+    description = {"role": "img", "aria-label": str(figure.get_label())}
+    root = Element("svg", {"class": "drawing", "viewBox": f"0 0 {width} {height}", **description})
     for element, attributes in _flattened(drawn):
         style = _FAMILY.sub("", attributes.pop("style"))
         for color, name in PAGE_COLORS.items():
@@ -123,9 +122,9 @@ def inline_svg(figure: Figure) -> str:
 
 
 def _flattened(drawn: Element) -> list[tuple[Element, dict[str, str]]]:
-    """Paths and texts in the order in which they are drawn; a marker used many times becomes many paths."""
-    markers = {one.get("id"): one for defs in drawn.iter() if _tag(defs) == "defs" for one in defs}
-    found = []
+    """Paths and texts in drawing order; each use of a marker becomes a path."""
+    markers = {it.get("id"): it for defs in drawn.iter() if _tag(defs) == "defs" for it in defs}
+    flat = []
     for element in drawn.iter():
         if element in markers.values():
             continue
@@ -134,16 +133,18 @@ def _flattened(drawn: Element) -> list[tuple[Element, dict[str, str]]]:
             marker = markers[address.removeprefix("#")]
             style = f"{element.get('style')}; {marker.get('style')}"
             place = f"translate({element.get('x')} {element.get('y')})"
-            found.append((marker, {"d": marker.get("d", ""), "transform": place, "style": style}))
+            flat.append((marker, {"d": marker.get("d", ""), "transform": place, "style": style}))
         elif _tag(element) == "path":
-            kept = {name: value for name, value in element.items() if name in ("d", "style", "transform")}
-            found.append((element, kept))
+            attributes = {
+                name: value for name, value in element.items() if name in ("d", "style", "transform")
+            }
+            flat.append((element, attributes))
         elif _tag(element) == "text":
-            kept = dict(element.items())
-            if kept["transform"].startswith("rotate(-0 "):
-                del kept["transform"]
-            found.append((element, kept))
-    return found
+            attributes = dict(element.items())
+            if attributes["transform"].startswith("rotate(-0 "):
+                del attributes["transform"]
+            flat.append((element, attributes))
+    return flat
 
 
 def _tag(element: Element) -> str:

@@ -20,7 +20,7 @@ WIDTHS = (18, 24, 7, 8, 21, 8, 8)
 
 
 def summary_lines(data: ReportData) -> list[str]:
-    """Target, scores beside the best baselines and ablations with their names, and the checks."""
+    """Target, verdict, scores beside the best baselines and ablations, and checks."""
     table = [
         _row(
             "", "model, 95 % interval", "trivial", "baseline", "model minus baseline", "ablation", "2nd pass"
@@ -48,12 +48,12 @@ def summary_lines(data: ReportData) -> list[str]:
 
 def _metric_lines(data: ReportData, metric: str, title: str) -> list[str]:
     score, second_pass = data.metrics.get(metric), data.second_pass.get(metric)
-    found = {
+    best = {
         "trivial_baseline": data.best(data.trivial_baselines, metric),
         "baseline": data.best(data.baselines, metric),
         "ablation": data.best(data.ablations, metric),
     }
-    trivial_baseline, baseline, ablation = found.values()
+    trivial_baseline, baseline, ablation = best.values()
     difference = data.differences.get(baseline[0], {}).get(metric) if baseline else None
     lead = f"{interval_text(difference)}{'*' if metric == PRIMARY else ''}" if difference else "–"
     numbers = _row(
@@ -65,7 +65,7 @@ def _metric_lines(data: ReportData, metric: str, title: str) -> list[str]:
         number(ablation[1].estimate) if ablation else "–",
         number(second_pass.estimate) if second_pass else "–",
     )
-    names = ", ".join(f"{what.replace('_', ' ')}: {best[0]}" for what, best in found.items() if best)
+    names = ", ".join(f"{kind.replace('_', ' ')}: {other[0]}" for kind, other in best.items() if other)
     return [numbers, *(textwrap.wrap(names, LINE_WIDTH, initial_indent="  ", subsequent_indent="  "))]
 
 

@@ -1,4 +1,4 @@
-"""The tables of a report: scores by question, all baselines and ablations, groups, what was not measured."""
+"""Tables of a report: scores by question, baselines and ablations, groups, parts not measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ from moola_pipeline.report.metric_catalog import (
 )
 
 SHORT_TABLE = 6
-"""Groups in a table that leaves room for others below it."""
+"""Tables with at most this many groups share a column."""
 NOT_PART = "not part of this report"
-ONE_SEED = "this profile trains one network; how much another training would differ is not known"
+ONE_SEED = "this profile trains one seed, so the spread between seeds is unknown"
 
 
 @dataclass(frozen=True)
 class Named:
-    """The score of a baseline or ablation under its plain name."""
+    """Score of a baseline or ablation, with its plain name."""
 
     name: str
     key: str
@@ -40,13 +40,13 @@ class Named:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One score of the model beside the best others.
+    """A score of the model beside the best baselines and ablations.
 
     Attributes:
         key: Its name in the JSON object.
         lead: Model minus the best baseline, paired by session.
-        least: The smallest difference that can be told from chance.
-        primary: Whether it is the one comparison that decides.
+        least: Smallest detectable difference.
+        primary: Whether it is the primary comparison.
     """
 
     key: str
@@ -62,7 +62,7 @@ class ScoreRow:
 
 
 def score_row(data: ReportData, key: str) -> ScoreRow | None:
-    """A score of the model with what stands beside it; None if it was not measured."""
+    """The row of a score; None if it was not measured."""
     score = data.metrics.get(key)
     if score is None:
         return None
@@ -82,12 +82,12 @@ def score_row(data: ReportData, key: str) -> ScoreRow | None:
 
 
 def headline_rows(data: ReportData) -> dict[str, ScoreRow | None]:
-    """The scores of the front page."""
+    """Rows of the front page."""
     return {key: score_row(data, key) for key in HEADLINE_METRICS}
 
 
 def score_tables(data: ReportData) -> dict[Question, list[ScoreRow]]:
-    """All scores of the model under the question they answer, those of the front page first."""
+    """All scores of the model by question, those of the front page first."""
     keys = [*(key for key in HEADLINE_METRICS if key in data.metrics), *data.metrics]
     rows = [row for key in dict.fromkeys(keys) if (row := score_row(data, key))]
     return {question: [row for row in rows if row.metric.question == question] for question in QUESTIONS}
@@ -95,11 +95,11 @@ def score_tables(data: ReportData) -> dict[Question, list[ScoreRow]]:
 
 @dataclass(frozen=True)
 class GroupTable:
-    """Scores of the groups of one way to group expansions.
+    """Scores by group, such as hour or direction.
 
     Attributes:
         columns: Keys of the scores.
-        rows: Group, and by key its score and that of all groups together.
+        rows: Group, and by key its score and the score of all groups together.
     """
 
     title: str
@@ -116,7 +116,7 @@ GROUP_TITLES = {
 
 
 def group_tables(data: ReportData) -> list[list[GroupTable]]:
-    """One table for each way to group expansions, in two columns: the short ones, the long ones."""
+    """One table per grouping, in two columns: short tables, long tables."""
     tables = [
         _group_table(data, GROUP_TITLES.get(way, way), groups)
         for way, groups in data.details.breakdowns.items()
@@ -131,17 +131,17 @@ def _group_table(data: ReportData, title: str, groups: Mapping[str, Scores]) -> 
     keys = dict.fromkeys(key for scores in groups.values() for key in scores)
     columns = sorted(keys, key=lambda key: metric(key).question != "identification")
 
-    def shown(scores: Scores) -> dict[str, tuple[Score, float | None]]:
+    def with_levels(scores: Scores) -> dict[str, tuple[Score, float | None]]:
         overall = {key: data.metrics.get(key) or data.metrics.get(f"{key}_macro") for key in scores}
-        levels = {key: one.estimate if one else None for key, one in overall.items()}
+        levels = {key: score.estimate if score else None for key, score in overall.items()}
         return {key: (score, levels[key]) for key, score in scores.items()}
 
-    return GroupTable(title, columns, [(group, shown(scores)) for group, scores in groups.items()])
+    return GroupTable(title, columns, [(group, with_levels(scores)) for group, scores in groups.items()])
 
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A baseline or ablation: its plain name, its name in the JSON object, scores, and model minus them."""
+    """A baseline or ablation: plain name, JSON key, scores, and the model's scores minus them."""
 
     name: str
     key: str
@@ -150,16 +150,16 @@ class MethodRow:
 
     @property
     def on_front(self) -> bool:
-        """Whether it has a score of the front page."""
+        """Whether it has one of the front page's scores."""
         return any(key in self.scores for key in HEADLINE_METRICS)
 
 
 def method_rows(data: ReportData) -> dict[str, list[MethodRow]]:
-    """Baselines, trivial baselines and ablations under their headings, the best first."""
+    """Baselines, trivial baselines and ablations by heading, best first."""
 
     def rank(row: MethodRow) -> float:
-        known = [row.scores[key].estimate for key in HEADLINE_METRICS if key in row.scores]
-        return -(known[0] or 0.0) if known else 1.0
+        estimates = [row.scores[key].estimate for key in HEADLINE_METRICS if key in row.scores]
+        return -(estimates[0] or 0.0) if estimates else 1.0
 
     groups = {
         "Baselines": data.baselines,
@@ -178,12 +178,12 @@ def method_rows(data: ReportData) -> dict[str, list[MethodRow]]:
 
 @dataclass(frozen=True)
 class SideTable:
-    """Scores of a question of its own: a few rows, the same scores in each.
+    """A table of SIDES with its scores.
 
     Attributes:
         id: Its name in the JSON object.
         columns: Keys of the scores.
-        rows: What is scored, in words, and its scores by key.
+        rows: Name of each scored system, and its scores by key.
     """
 
     id: str
@@ -195,21 +195,21 @@ class SideTable:
 
 
 def side_tables(data: ReportData) -> list[SideTable]:
-    """The truth of a simulated market, and retracements grown rarer, where they were scored."""
-    held = {"truth": data.details.truth, "prior": data.details.prior}
+    """Simulated ground truth and the stress test, where they were scored."""
+    scored_sides = {"truth": data.details.truth, "prior": data.details.prior}
     tables = []
-    for name, scored in held.items():
+    for name, scored in scored_sides.items():
         side = SIDES[name]
-        rows = [(words, scored[key]) for key, words in side.rows.items() if key in scored]
+        rows = [(title, scored[key]) for key, title in side.rows.items() if key in scored]
         columns = [key for key in side.columns if any(key in scores for _, scores in rows)]
         tables.append(SideTable(name, part(name), side.question, side.note, columns, rows))
     return [table for table in tables if table.rows]
 
 
 def not_measured(data: ReportData, gallery: Sequence[GalleryWindow], curves: LossCurves) -> dict[str, str]:
-    """What the page cannot show, by its plain name, and why."""
+    """Parts that the report does not have, by title, with the reason."""
     details = data.details
-    there = {
+    has_part = {
         **{name: bool(getattr(details, name)) for name in _DETAILS},
         "second_pass": bool(data.second_pass),
         "trivial_baselines": bool(data.trivial_baselines),
@@ -221,11 +221,10 @@ def not_measured(data: ReportData, gallery: Sequence[GalleryWindow], curves: Los
         "finetuning_loss": bool(curves.finetuning),
         **{key: key in data.metrics for key in HEADLINE_METRICS},
     }
-    missing = {name: NOT_PART for name, present in there.items() if not present} | details.not_measured
+    missing = {name: NOT_PART for name, present in has_part.items() if not present} | details.not_measured
     if len(data.seeds) == 1:
-        missing["Spread between trainings"] = ONE_SEED
-    named = {name: HEADLINE_METRICS.get(name) or part(name) for name in missing}
-    return {named[name]: why for name, why in missing.items()}
+        missing["Spread between seeds"] = ONE_SEED
+    return {HEADLINE_METRICS.get(name) or part(name): why for name, why in missing.items()}
 
 
 _DETAILS = (
@@ -242,5 +241,5 @@ _DETAILS = (
 
 
 def _named(among: dict[str, Scores], key: str) -> Named | None:
-    found = best(among, key)
-    return Named(method_name(found[0]), found[0], found[1]) if found else None
+    winner = best(among, key)
+    return Named(method_name(winner[0]), winner[0], winner[1]) if winner else None

@@ -1,4 +1,4 @@
-"""The charts of a report: drawn where the numbers lie, told apart without color."""
+"""Charts of a report: marks lie at their values and differ without color."""
 
 from typing import Any
 
@@ -21,15 +21,15 @@ from moola_pipeline_tests.report.reports import full_report, minimal_report, sco
 
 
 def only_axes(figure: Figure | None) -> Any:
-    """Of any type: what lies in them is more than matplotlib's types tell."""
+    """Typed as Any: matplotlib's types do not cover what the tests read."""
     assert figure is not None
     return figure.axes[0]
 
 
 def lines(axes: Any, label: str) -> list[tuple[list[Any], list[Any]]]:
-    """Where lines of this label go."""
-    found = [line for line in axes.lines if line.get_label() == label]
-    return [(np.asarray(it.get_xdata()).tolist(), np.asarray(it.get_ydata()).tolist()) for it in found]
+    """x and y of the lines with this label."""
+    matching = [line for line in axes.lines if line.get_label() == label]
+    return [(np.asarray(it.get_xdata()).tolist(), np.asarray(it.get_ydata()).tolist()) for it in matching]
 
 
 def texts(axes: Any) -> list[str]:
@@ -44,20 +44,20 @@ def test_the_model_and_its_interval_lie_at_their_values():
     assert lines(axes, "model")[0][0] == [0.74]
 
 
-def test_every_row_of_the_front_picture_is_named_in_words():
-    said = texts(only_axes(score_figure(full_report())))
-    assert said.count("Moola") == said.count("best baseline") == said.count("best ablation") == 3
-    assert said.count("annotator, 2nd pass") == 1
-    assert "your target" in said
+def test_every_row_of_the_score_picture_has_a_plain_name():
+    names = texts(only_axes(score_figure(full_report())))
+    assert names.count("Moola") == names.count("best baseline") == names.count("best ablation") == 3
+    assert names.count("annotator, 2nd pass") == 1
+    assert "your target" in names
 
 
-def test_a_name_stands_at_the_height_of_its_mark():
+def test_a_name_is_at_the_height_of_its_mark():
     axes = only_axes(score_figure(full_report()))
     named = zip(axes.get_yticks(), (it.get_text() for it in axes.get_yticklabels()), strict=True)
     assert [y for y, name in named if name == "Moola"] == [y for _, (y,) in lines(axes, "model")]
 
 
-def test_the_target_is_framed_around_the_score_that_it_is_about():
+def test_the_target_frame_surrounds_type_f1_only():
     axes = only_axes(score_figure(full_report()))
     [frame] = [it for it in axes.patches if it.get_label() == "target"]
     inside = [y for _, (y,) in lines(axes, "model") if frame.get_y() < y < frame.get_y() + frame.get_height()]
@@ -65,7 +65,7 @@ def test_the_target_is_framed_around_the_score_that_it_is_about():
     assert len(inside) == 1
 
 
-def test_rivals_have_marks_of_their_own_shape():
+def test_each_kind_of_method_has_its_own_marker():
     axes = only_axes(score_figure(full_report()))
     kinds = ("model", "baseline", "trivial_baseline", "second_pass")
     shapes = {kind: {it.get_marker() for it in axes.lines if it.get_label() == kind} for kind in kinds}
@@ -73,7 +73,7 @@ def test_rivals_have_marks_of_their_own_shape():
     assert len(set().union(*shapes.values())) == 4
 
 
-def test_nothing_measured_draws_nothing():
+def test_there_is_no_figure_without_measurements():
     assert score_figure(minimal_report()) is None
     assert loss_figure([], "Pretraining") is None
     assert learning_figure([]) is None
@@ -84,7 +84,7 @@ def test_nothing_measured_draws_nothing():
     assert reliability_figure(Calibration(bins=[], ece_band=(0.0, 0.1))) is None
 
 
-def test_losses_leave_out_what_is_not_a_number():
+def test_loss_curves_skip_values_that_are_not_finite():
     curve = LossCurve(seed=0, train=[2.0, float("nan"), 1.0], validation=[float("inf"), 3.0, 2.5])
     axes = only_axes(loss_figure([curve], "Pretraining"))
     train, validation, _ = axes.lines
@@ -94,7 +94,7 @@ def test_losses_leave_out_what_is_not_a_number():
     assert lines(axes, "lowest") == [([3], [2.5])]
 
 
-def test_a_training_of_one_epoch_is_drawn():
+def test_a_loss_curve_of_one_epoch_is_drawn():
     axes = only_axes(loss_figure([LossCurve(0, [0.0], [0.0])], "Fine-tuning"))
     assert lines(axes, "lowest") == [([1], [0.0])]
     low, high = axes.get_xlim()
@@ -112,7 +112,7 @@ def test_labeled_and_predicted_paths_differ_in_dashes_and_bands():
     assert [it.get_text() for it in axes.get_legend().get_texts()] == ["labeled, n = 70", "predicted, n = 70"]
 
 
-def test_both_types_share_one_upright_scale_that_holds_all_paths():
+def test_both_types_share_one_y_scale_that_contains_all_paths():
     drawn = path_figures(full_report().details.event_study)
     limits = {figure.axes[0].get_ylim() for figure in drawn.values()}
     assert len(limits) == 1
@@ -134,32 +134,33 @@ def test_pretrained_and_scratch_differ_in_marks_and_dashes():
     assert first.get_linestyle() != second.get_linestyle()
 
 
-def test_the_delay_curve_is_set_beside_hindsight():
+def test_the_delay_curve_has_a_line_for_hindsight():
     axes = only_axes(delay_figure({0: score(0.2), 5: score(0.4)}, score(0.5)))
     assert lines(axes, "live") == [([0, 5], [0.2, 0.4])]
-    assert lines(axes, "the whole window read (hindsight)")[0][1] == [0.5, 0.5]
+    assert lines(axes, "whole window (hindsight)")[0][1] == [0.5, 0.5]
     ends = [np.asarray(it.get_segments()[0])[:, 1].tolist() for it in axes.collections]
     assert ends == [pytest.approx([0.13, 0.27]), pytest.approx([0.33, 0.47])]
 
 
-def test_a_perfect_models_range_holds_the_diagonal():
-    known = full_report().details.calibration
-    assert known is not None
-    axes = only_axes(reliability_figure(known))
-    assert len(axes.collections) == len(known.bins)
-    for whisker, one in zip(axes.collections, known.bins, strict=True):
+def test_the_range_of_a_perfect_model_contains_the_diagonal():
+    calibration = full_report().details.calibration
+    assert calibration is not None
+    bins = calibration.bins
+    axes = only_axes(reliability_figure(calibration))
+    assert len(axes.collections) == len(bins)
+    for whisker, group in zip(axes.collections, bins, strict=True):
         (x, low), (_, high) = np.asarray(whisker.get_segments()[0])
-        assert x == one.probability
-        assert low <= one.probability <= high
-    assert lines(axes, "came true") == [([b.probability for b in known.bins], [b.share for b in known.bins])]
-    assert [text for text in texts(axes) if text.startswith("n ")] == [f"n {one.n}" for one in known.bins]
+        assert x == group.probability
+        assert low <= group.probability <= high
+    assert lines(axes, "observed") == [([it.probability for it in bins], [it.share for it in bins])]
+    assert [text for text in texts(axes) if text.startswith("n ")] == [f"n {it.n}" for it in bins]
 
 
 def _month(month: str, split: str, n: int) -> MonthMix:
     return MonthMix(month=month, split=split, retracement=n, consolidation=n, none=0)
 
 
-def test_months_stand_in_order_of_time_and_split_and_add_up():
+def test_months_are_ordered_by_time_and_split_and_stacked():
     months = [
         MonthMix(month="2025-06", split="test", consolidation=2, retracement=1, none=0),
         MonthMix(month="2025-06", split="train", consolidation=4, retracement=3, none=1),
@@ -178,7 +179,7 @@ def test_months_stand_in_order_of_time_and_split_and_add_up():
     assert [line.get_label() for line in figure.axes[1].lines] == ["train", "test"]
 
 
-def test_windows_that_no_split_took_have_a_column_of_their_own_after_the_others_of_their_month():
+def test_unused_windows_have_their_own_column():
     months = [_month("2024-12", UNUSED, 1), _month("2024-12", "train", 3), _month("2025-01", "validation", 2)]
     figure = mix_figure(months)
     assert figure is not None
@@ -187,10 +188,10 @@ def test_windows_that_no_split_took_have_a_column_of_their_own_after_the_others_
 
 
 @pytest.mark.parametrize(("n_months", "named"), [(12, True), (36, False)])
-def test_few_months_are_named_and_many_by_their_years_only(n_months: int, named: bool):
+def test_few_months_have_names_and_many_have_years_only(n_months: int, named: bool):
     months = [_month(f"{2023 + i // 12}-{1 + i % 12:02d}", "train", 1) for i in range(n_months)]
     figure = mix_figure(months)
     assert figure is not None
-    said = [text.get_text() for text in figure.axes[1].texts]
-    assert ("07" in said) == named
-    assert [text for text in said if len(text) == 4] == [str(2023 + year) for year in range(n_months // 12)]
+    names = [text.get_text() for text in figure.axes[1].texts]
+    assert ("07" in names) == named
+    assert [text for text in names if len(text) == 4] == [str(2023 + year) for year in range(n_months // 12)]

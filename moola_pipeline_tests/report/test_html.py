@@ -1,4 +1,4 @@
-"""The report: its JSON contract, and its page as a stranger's browser finds it."""
+"""The JSON contract of the report, and its HTML page."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def minimal_html() -> str:
 
 
 class Page(HTMLParser):
-    """Text, tags and addresses of a page; refuses a tag that is closed out of order."""
+    """Text, tags and addresses of a page; fails if a tag is closed out of order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def test_an_undefined_number_is_null_in_json():
     assert json.loads(undefined.model_dump_json()) == {"estimate": None, "low": None, "high": None, "n": 0}
 
 
-def test_an_interval_of_the_bootstrap_is_taken_as_a_score():
+def test_a_bootstrap_interval_is_accepted_as_a_score():
     data = report_data(metrics={"type_f1_macro": Interval(0.7, 0.6, float("nan"), 147)})
     assert data.metrics["type_f1_macro"] == Score(estimate=0.7, low=0.6, high=None, n=147)
 
@@ -142,17 +142,17 @@ def test_the_page_is_whole_offline_and_has_no_script(made: str, request: pytest.
 
 
 @pytest.mark.parametrize("made", ["full_html", "minimal_html"])
-def test_no_text_is_the_name_of_nothing(made: str, request: pytest.FixtureRequest):
+def test_undefined_values_are_not_printed_as_nan_or_none(made: str, request: pytest.FixtureRequest):
     html = request.getfixturevalue(made)
     assert not re.search(r"\b(nan|None|NaN|inf|undefined variable)\b", html)
 
 
-def test_a_page_of_many_windows_stays_small(rng: np.random.Generator):
+def test_a_page_with_40_windows_is_smaller_than_2_mb(rng: np.random.Generator):
     html = render_html(full_report(), [gallery_window(rng) for _ in range(40)], made_curves())
     assert len(html.encode()) < 2_000_000
 
 
-def test_every_number_of_the_contract_can_be_found(full_html: str):
+def test_every_name_and_digest_of_the_report_is_on_the_page(full_html: str):
     data, text = full_report(), Page(full_html).text
     for name in (*data.trivial_baselines, *data.baselines, *data.checks, *data.metrics):
         assert name in text
@@ -186,32 +186,29 @@ def test_everything_else_is_folded_and_unfolds_in_print(full_html: str):
     assert "details::details-content" in printed.partition("</style>")[0]
 
 
-def test_a_rival_without_a_score_of_the_front_page_is_named_beside_the_table(full_html: str):
+def test_a_method_without_a_headline_score_is_named_below_the_table(full_html: str):
     text = Page(full_html).text
-    assert (
-        "Trivial baselines that have other scores only: always the share seen in training (training_share)."
-        in text
-    )
-    assert "Baselines that have other scores only" not in text
+    assert "Trivial baselines with other scores only: always the training share (training_share)." in text
+    assert "Baselines with other scores only" not in text
 
 
-def test_what_was_planted_stands_beside_what_the_labels_reach(full_html: str):
-    planted = Page(full_html.partition('<details id="truth">')[2].partition("</details>")[0]).text
-    assert "What was planted How much of what was planted is found?" in planted
-    assert "Moola 0.38 [0.31, 0.45] n 147 0.52 [0.45, 0.59] n 147 0.77 [0.70, 0.84] n 79" in planted
-    assert "the labels 0.66 [0.59, 0.73] n 147" in planted
-    assert "AUCPR" not in planted
+def test_ground_truth_scores_of_model_and_labels_are_in_one_table(full_html: str):
+    truth = Page(full_html.partition('<details id="truth">')[2].partition("</details>")[0]).text
+    assert "Simulated ground truth How many of the simulated expansions does the model find?" in truth
+    assert "Moola 0.38 [0.31, 0.45] n 147 0.52 [0.45, 0.59] n 147 0.77 [0.70, 0.84] n 79" in truth
+    assert "labels 0.66 [0.59, 0.73] n 147" in truth
+    assert "AUCPR" not in truth
 
 
-def test_retracements_grown_rarer_are_scored_with_the_share_kept_and_learned_anew(full_html: str):
+def test_the_stress_test_has_the_kept_and_the_re_estimated_prior(full_html: str):
     shown = Page(full_html.partition('<details id="prior">')[2].partition("</details>")[0])
-    rows = ("share kept", "share learned anew", "at 23 %, share kept", "at 23 %, share learned anew")
+    rows = ("prior kept", "prior re-estimated", "at 23 %, prior kept", "at 23 %, prior re-estimated")
     places = [shown.text.index(f" {row} 0.78 [0.71, 0.85] n 79") for row in rows]
     assert places == sorted(places)
     assert shown.text.count("0.14 [0.07, 0.21]") == 4
 
 
-def test_an_empty_part_is_named_and_leaves_no_box(minimal_html: str):
+def test_an_empty_part_is_listed_as_not_measured_and_has_no_section(minimal_html: str):
     page = Page(minimal_html)
     assert page.folded == {"identification", "missing", "provenance"}
     missing = Page(minimal_html.partition('<details id="missing">')[2].partition("</details>")[0]).text
@@ -231,21 +228,21 @@ def test_an_empty_part_is_named_and_leaves_no_box(minimal_html: str):
     assert not re.search(r"<tbody>\s*</tbody>|<dl>\s*</dl>", minimal_html)
 
 
-def test_a_reason_given_is_shown_for_what_is_missing(full_html: str):
+def test_a_missing_part_has_its_reason(full_html: str):
     missing = full_html.partition('<details id="missing">')[2].partition("</details>")[0]
     assert "<dt>The same network, not pretrained</dt><dd>no network was trained from scratch</dd>" in missing
 
 
-def test_one_seed_alone_is_said_to_hide_the_spread():
+def test_a_single_seed_leaves_the_spread_unknown():
     text = Page(render_html(report_data(seeds=[0]), [], LossCurves())).text
-    assert "how much another training would differ is not known" in text
-    assert "Each training by itself" not in text
+    assert "this profile trains one seed, so the spread between seeds is unknown" in text
+    assert "Scores by seed" not in text
 
 
-def test_a_null_that_leaves_zero_out_is_called_a_leak():
+def test_a_control_interval_without_zero_is_reported_as_a_leak():
     leaking = full_report().details.model_copy(update={"null": Score(estimate=0.2, low=0.1, high=0.3, n=9)})
     text = Page(render_html(report_data(details=leaking), [], LossCurves())).text
-    assert "The interval does not hold 0: answers leak." in text
+    assert "0.20 [0.10, 0.30], not consistent with zero: labels leak into the inputs" in text
 
 
 def test_registered_bars_carry_no_banner():
@@ -253,24 +250,24 @@ def test_registered_bars_carry_no_banner():
     assert "SIMULATED" not in render_html(report_data(data=facts), [], LossCurves())
 
 
-def test_windows_stand_under_their_rank_with_what_became_of_them(full_html: str):
+def test_windows_are_grouped_by_rank_with_their_notes(full_html: str):
     gallery = full_html.partition('<details id="gallery">')[2].partition("</details>")[0]
     page = Page(gallery)
-    assert [heading for heading in page.headings if heading != "Windows as charts"] == [
-        "Where it was most right",
-        "Where it was most wrong",
-        "Some windows of the test period",
+    assert [heading for heading in page.headings if heading != "Charts of test windows"] == [
+        "Best predictions",
+        "Worst predictions",
+        "Other test windows",
     ]
     assert page.text.count("1 found") == 3
 
 
-def test_the_precision_of_the_networks_stands_beside_their_device():
-    told = {
+def test_the_precision_follows_the_device():
+    texts = {
         precision: Page(render_html(report_data(device="cuda", precision=precision), [], LossCurves())).text
         for precision in ("", "TF32")
     }
-    assert "cuda, TF32" in told["TF32"]
-    assert "cuda" in told[""] and "cuda," not in told[""]
+    assert "cuda, TF32" in texts["TF32"]
+    assert "cuda" in texts[""] and "cuda," not in texts[""]
 
 
 def test_every_text_is_escaped(rng: np.random.Generator):

@@ -1,4 +1,4 @@
-"""Scores and rivals in plain words."""
+"""Titles of metrics, and names of baselines and ablations."""
 
 import pytest
 
@@ -23,18 +23,18 @@ def test_every_score_has_a_title_a_meaning_and_a_question(name: str):
     ("name", "title"),
     [
         ("map_iou50", "Mean average precision at 50 % overlap"),
-        ("onset_bias_bars", "Start: mean shift"),
-        ("offset_within_3", "End: at most 3 off"),
-        ("event_f1_live_5", "Event F1, live, 5 bars after the start"),
-        ("event_f1_untyped_live_0", "Event F1, live, type ignored, 0 bars after the start"),
+        ("onset_bias_bars", "Start: mean error"),
+        ("offset_within_3", "End: error of at most 3"),
+        ("event_f1_live_5", "Event F1, live, delay 5"),
+        ("event_f1_untyped_live_0", "Event F1, live, type ignored, delay 0"),
         ("something_new", "Something new"),
     ],
 )
-def test_names_become_titles(name: str, title: str):
+def test_metric_names_have_titles(name: str, title: str):
     assert metric(name).title == title
 
 
-def test_every_baseline_and_peer_has_a_plain_name():
+def test_every_baseline_has_a_plain_name():
     assert all(
         "_" not in method_name(name) for name in (*REQUIRED_BASELINES, "training_share", *TYPE_BASELINES)
     )
@@ -42,12 +42,12 @@ def test_every_baseline_and_peer_has_a_plain_name():
     assert method_name("oracle") == "oracle"
 
 
-def test_a_part_that_is_not_known_keeps_its_name():
+def test_an_unknown_part_keeps_its_name():
     assert part("learning_curve") == "Learning curve"
     assert part("moon_phase") == "Moon phase"
 
 
-def test_the_best_has_the_least_error_the_least_shift_or_the_most_f1():
+def test_best_means_lowest_error_least_bias_or_highest_f1():
     method_rows = {"a": {"onset_mae_bars": score(3.0)}, "b": {"onset_mae_bars": score(1.0)}}
     assert best(method_rows, "onset_mae_bars") == ("b", score(1.0))
     shifts = {"a": {"onset_bias_bars": score(-2.0)}, "b": {"onset_bias_bars": score(0.5)}}

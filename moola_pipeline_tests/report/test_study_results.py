@@ -1,4 +1,4 @@
-"""The table of a study: kept, fitting its data, told in words, and drawn as a learning curve."""
+"""Results of a study: storage, matching data, text and learning curve."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,27 +59,27 @@ def results(**parts: object) -> StudyResults:
     return StudyResults.model_validate(given | parts)
 
 
-def test_what_was_kept_is_read_again(tmp_path: Path):
+def test_a_written_study_is_read_back(tmp_path: Path):
     write_checksummed(tmp_path / STUDY_FILE, results().model_dump(mode="json"))
     assert read_study(tmp_path) == results()
 
 
-def test_no_study_and_one_of_another_version_are_none(tmp_path: Path):
+def test_a_missing_study_and_one_of_another_version_are_none(tmp_path: Path):
     assert read_study(tmp_path) is None
     write_checksummed(tmp_path / STUDY_FILE, {"market": "nq"})
     assert read_study(tmp_path) is None
 
 
-def test_a_damaged_study_is_refused_with_the_place_to_delete(tmp_path: Path):
-    place = tmp_path / STUDY_FILE
-    write_checksummed(place, results().model_dump(mode="json"))
+def test_a_damaged_study_is_refused_and_the_error_names_the_file_to_delete(tmp_path: Path):
+    path = tmp_path / STUDY_FILE
+    write_checksummed(path, results().model_dump(mode="json"))
     assert read_study(tmp_path) == results()
-    place.write_bytes(place.read_bytes().replace(b'"nq"', b'"es"'))
-    with pytest.raises(ChecksumMismatch, match=f"Delete {place}; moola run --profile study writes it again"):
+    path.write_bytes(path.read_bytes().replace(b'"nq"', b'"es"'))
+    with pytest.raises(ChecksumMismatch, match=f"Delete {path}. moola run --profile study writes it again"):
         read_study(tmp_path)
 
 
-def test_a_study_fits_the_bars_and_labels_that_it_was_held_on():
+def test_a_study_fits_only_the_bars_and_labels_that_it_used():
     now = {"labels.train": "a", "bars.validation": "b", "bars.test": "t"}
     assert fits(results(), now)
     assert fits(results(), now | {"bars.test": "more"})
@@ -87,14 +87,14 @@ def test_a_study_fits_the_bars_and_labels_that_it_was_held_on():
     assert not fits(results(), {"labels.train": "a"})
 
 
-def test_the_curve_sets_one_objective_beside_scratch():
+def test_the_learning_curve_has_one_objective_and_scratch():
     points = learning_curve(results(), "next_leg")
-    told = [(one.n_labels, one.pretrained.estimate, one.scratch and one.scratch.estimate) for one in points]
-    assert told == [(22, 0.7, 0.6), (87, 0.6, 0.7)]
+    values = [(it.n_labels, it.pretrained.estimate, it.scratch and it.scratch.estimate) for it in points]
+    assert values == [(22, 0.7, 0.6), (87, 0.6, 0.7)]
     assert learning_curve(results(), "contrastive") == []
 
 
-def test_taught_networks_stay_out_of_the_curve():
+def test_distilled_networks_are_not_in_the_learning_curve():
     assert learning_curve(results(rows=[row("next_leg", 22, 0.9, distilled=True)]), "next_leg") == []
 
 
@@ -105,34 +105,32 @@ def test_the_table_holds_every_row_with_its_interval():
     assert any(line.startswith("22 labels, next leg") and "+0.100 [+0.05, +0.15]" in line for line in lines)
 
 
-def test_what_is_sure_is_said_and_what_is_not_is_not():
-    said = conclusions(results())
-    assert "type F1 surely above scratch: 22 labels, next leg" in said
-    assert "type F1 surely more than 0.02 below scratch: 87 labels, next leg" in said
+def test_conclusions_name_only_differences_whose_interval_excludes_the_margin():
+    lines = conclusions(results())
+    assert "type F1, interval above scratch: 22 labels, next leg" in lines
+    assert "type F1, interval more than 0.02 below scratch: 87 labels, next leg" in lines
     unsure = [row("next_leg", 22, 0.61, 0.01)]
-    assert conclusions(results(rows=unsure))[0] == "type F1 surely above scratch: nowhere"
+    assert conclusions(results(rows=unsure))[0] == "type F1, interval above scratch: none"
 
 
-def test_half_of_the_labels_against_all_is_level_within_the_margin():
+def test_half_of_the_labels_is_level_with_all_of_them_within_the_margin():
     (line,) = (line for line in conclusions(results()) if "with all labels" in line)
     assert line.endswith("-0.015 [-0.07, +0.04], level")
     below = row("next_leg", 87, 0.6, -0.1, minus_scratch_at_most={"type_f1_macro": score(-0.03)})
     assert conclusions(results(rows=[below]))[-1].endswith("below")
 
 
-def test_a_noisy_student_is_compared_with_scratch_and_a_taught_encoder_with_it():
+def test_the_noisy_student_is_compared_with_scratch_and_a_distilled_encoder_with_the_student():
     rows = [
         row("noisy_student", 22, 0.7, 0.1, distilled=True),
         row("next_leg", 22, 0.7, 0.08, distilled=True),
     ]
-    assert [one.in_product for one in rows] == [False, True]
-    said = conclusions(results(rows=rows))
-    assert "type F1 surely above scratch: 22 labels, noisy student" in said
-    assert "type F1 surely above the noisy student: 22 labels, next leg, distilled" in said
+    assert [row.in_product for row in rows] == [False, True]
+    lines = conclusions(results(rows=rows))
+    assert "type F1, interval above scratch: 22 labels, noisy student" in lines
+    assert "type F1, interval above the noisy student: 22 labels, next leg, distilled" in lines
 
 
-def test_a_study_cut_short_says_so():
-    assert (
-        conclusions(results(complete=False))[-1] == "The study is not complete: run it again and it goes on."
-    )
+def test_a_stopped_study_is_reported_as_incomplete():
+    assert conclusions(results(complete=False))[-1] == "The study is not complete. Run it again to continue."
     assert "SIMULATED" in study_lines(results(simulated=True))[0]

@@ -10,14 +10,14 @@ from moola_pipeline.report.summary import summary_lines
 from moola_pipeline_tests.report.reports import full_report, minimal_report, report_data, scores
 
 
-def test_each_score_stands_beside_its_best_rivals_whose_names_follow_whole():
+def test_each_score_has_its_best_baselines_and_ablation_with_names():
     lines = summary_lines(full_report())
     assert lines[0].startswith("SIMULATED")
     assert lines[1] == (
-        "Target, F1 of 0.60 to 0.75: NOT MET. It lies in the band, but met means at least 0.75, with an"
+        "Target, F1 of 0.60 to 0.75: NOT MET. Type F1 is inside the band, but the target needs at least 0.75"
     )
     assert lines[3].startswith(
-        "Verdict: Better than every trivial baseline, but not shown to be better than the best"
+        "Verdict: Better than every trivial baseline, but not clearly better than the best baseline."
     )
     event = next(number for number, line in enumerate(lines) if line.startswith("Event F1, macro"))
     cells = [
@@ -38,12 +38,12 @@ def test_each_score_stands_beside_its_best_rivals_whose_names_follow_whole():
     assert lines[-1] == "The test rows have been scored by 3 model versions."
 
 
-def test_the_primary_comparison_alone_is_marked():
+def test_only_the_primary_comparison_is_marked():
     starred = [line.split()[0] for line in summary_lines(full_report()) if "]*" in line]
     assert starred == ["Type"]
 
 
-def test_what_was_not_measured_is_a_dash():
+def test_unmeasured_scores_are_reported_without_nan_or_none():
     lines = summary_lines(minimal_report())
     assert "Event F1, macro    not measured" in "\n".join(lines)
     assert not any("SIMULATED" in line or "nan" in line or "None" in line for line in lines)
