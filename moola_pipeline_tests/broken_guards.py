@@ -132,19 +132,19 @@ MANIFEST_FIRST = (
 GUARDS = (
     Guard(
         "rename replaced by writing in place",
-        "storage.atomic_write:publishing",
+        "storage.atomic_write:atomic_write",
         with_call("os.replace", "lambda source, target: target.write_bytes(source.read_bytes())"),
         ("storage/test_atomic_write.py", "test_file_writes.py"),
     ),
     Guard(
         "content not synced before the rename",
-        "storage.atomic_write:publishing",
+        "storage.atomic_write:atomic_write",
         without_call("_sync"),
         ("storage/test_atomic_write.py",),
     ),
     Guard(
         "folder not synced after the rename",
-        "storage.atomic_write:publishing",
+        "storage.atomic_write:atomic_write",
         without_call("_sync", nth=1),
         ("storage/test_atomic_write.py",),
     ),

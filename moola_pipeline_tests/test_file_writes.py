@@ -67,7 +67,7 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _safe_names(tree: ast.Module) -> Iterator[str]:
-    """Names bound by `with publishing(...) as name`, and names of buffers in memory."""
+    """Names bound by `with atomic_write(...) as name`, and names of buffers in memory."""
     for node in ast.walk(tree):
         match node:
             case ast.withitem(ast.Call() as call, ast.Name(name)) if _called(call) in TEMPORARY:
@@ -115,9 +115,9 @@ def test_a_write_past_publish_is_seen(source: str):
 @pytest.mark.parametrize(
     "source",
     [
-        "with publishing(path) as new:\n    frame.to_parquet(new)",
-        "with publishing(path) as new:\n    save_file(tensors, str(new))",
-        "with publishing(path) as new, new.open('wb') as stream:\n    stream.write(content)",
+        "with atomic_write(path) as new:\n    frame.to_parquet(new)",
+        "with atomic_write(path) as new:\n    save_file(tensors, str(new))",
+        "with atomic_write(path) as new, new.open('wb') as stream:\n    stream.write(content)",
         "buffer = io.BytesIO()\nframe.to_parquet(buffer)",
         "text = frame.to_csv(index=False)",
         "content = save(tensors)",

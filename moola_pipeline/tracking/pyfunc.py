@@ -15,9 +15,9 @@ class ServedModel(PythonModel):
         """Read weights and config; nothing is unpickled."""
         from moola_pipeline.models.expansion_model import load_expansion_model
 
-        self.model, self.facts = load_expansion_model(Path(context.artifacts["annotator"]))
+        self.model, self.facts = load_expansion_model(Path(context.artifacts["expansion_model"]))
 
-    def predict(
+    def predict(  # pyright: ignore[reportIncompatibleMethodOverride] - MLflow annotates None
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Expansions in the bars, one row each; see `inference.hindsight.EXPANSION_COLUMNS`.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 MODEL_FOLDER = "model"
-WEIGHTS_FOLDER = "annotator"
+WEIGHTS_FOLDER = "expansion_model"
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST = "model.sha256", "weights.sha256", "config.sha256"
 DIGEST_TAGS = (MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST)

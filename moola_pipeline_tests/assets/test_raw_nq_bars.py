@@ -82,7 +82,7 @@ def test_restoring_the_byte_makes_the_home_run_again(registered_copy: Home):
     path.write_bytes(content)
     result = run(registered_copy)
     assert result.exit_code == 0
-    assert "made again: raw_nq_bars (check bars_match_manifest did not pass" in result.stdout
+    assert "rebuilding raw_nq_bars: check bars_match_manifest did not pass" in result.stdout
     assert made_in_last_run(registered_copy) == ["raw_nq_bars"]  # its rows are those of before
 
 

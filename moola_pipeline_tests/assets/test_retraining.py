@@ -224,7 +224,7 @@ def test_a_collapsed_classifier_fails_the_run_and_registers_nothing(
     assert _versions(smoke_copy) == 1
     answering({"consolidation": 0.6, "retracement": 0.4}, spread=0.2)
     cured = moola(smoke_copy, *SMOKE)
-    assert "made again: finetuned_classifier (check no_collapse did not pass" in cured
+    assert "rebuilding finetuned_classifier: check no_collapse did not pass" in cured
     assert _versions(smoke_copy) == 1  # the weights given back are those of version 1
     decision = json.loads((smoke_copy.store / "simulated-smoke" / "registered_model.json").read_bytes())
     assert decision == {

@@ -47,9 +47,9 @@ def test_a_run_of_another_machine_or_of_a_server_that_answers_is_left_alone(inst
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        artifact_path = json.dumps({"host": "127.0.0.1", "port": server.getsockname()[1]})
+        address = json.dumps({"host": "127.0.0.1", "port": server.getsockname()[1]})
         working = [
-            started(instance, {GRPC_INFO_TAG: artifact_path}),
+            started(instance, {GRPC_INFO_TAG: address}),
             started(instance, {RUN_BY_TAG: "elsewhere"}),
         ]
         assert release_stale_runs(instance) == []

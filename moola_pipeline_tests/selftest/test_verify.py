@@ -37,8 +37,8 @@ ARTEFACTS = {
     "report data": f"{REPORT}/report.json",
     "report page": f"{REPORT}/report.html",
     "promotions": "data/mlflow/promotions.jsonl",
-    "registry weights": f"{MODEL}/artifacts/annotator/weights.safetensors",
-    "registry config": f"{MODEL}/artifacts/annotator/config.json",
+    "registry weights": f"{MODEL}/artifacts/expansion_model/weights.safetensors",
+    "registry config": f"{MODEL}/artifacts/expansion_model/config.json",
     "registry code": f"{MODEL}/pyfunc.py",
     "registry model": f"{MODEL}/MLmodel",
     "report in MLflow": "data/mlflow/artifacts/moola-simulated/*/artifacts/report.json",
@@ -65,21 +65,21 @@ def test_what_nobody_touched_is_all_proven_and_counted(smoke_home: Home):
 def test_one_flipped_byte_is_found_wherever_it_stands(artefact: str, changed: Home):
     [path] = changed.root.glob(ARTEFACTS[artefact])
     content, began = path.read_bytes(), time.monotonic()
-    places = {0, len(content) - 1, *random.Random(artefact).choices(range(len(content)), k=FLIPS)}
-    for artifact_path in places:
+    offsets = {0, len(content) - 1, *random.Random(artefact).choices(range(len(content)), k=FLIPS)}
+    for offset in offsets:
         flipped = bytearray(content)
-        flipped[artifact_path] ^= 1 << random.Random(artifact_path).randrange(8)
+        flipped[offset] ^= 1 << random.Random(offset).randrange(8)
         path.write_bytes(flipped)
         try:
             found = verify_home(changed).findings
         finally:
             path.write_bytes(content)
-        assert path.relative_to(changed.root).as_posix() in {one.file for one in found}, artifact_path
+        assert path.relative_to(changed.root).as_posix() in {one.file for one in found}, offset
         assert all(any(remedy in one.what for remedy in REMEDIES) for one in found)
         assert all("\n" not in one.what for one in found)
     record(
         f"bytes flipped and found by verify: {artefact}",
-        flips=len(places),
+        flips=len(offsets),
         missed=0,
         seconds=time.monotonic() - began,
     )
@@ -144,7 +144,7 @@ def test_the_command_ends_with_0_and_counts(changed: Home, tmp_path: Path):
     assert facts(done)["sound"] is True
     assert facts(done)["proven"]["files of assets"] >= 13
     empty = call("verify", home=tmp_path / "new")
-    assert (empty.exit_code, empty.stdout) == (0, "This home keeps nothing yet.\n")
+    assert (empty.exit_code, empty.stdout) == (0, "This home holds no files to check yet.\n")
 
 
 def test_files_of_killed_writers_are_counted_and_harm_nobody(changed: Home):

@@ -134,13 +134,13 @@ TABLE = (
     Edit(
         "the IO manager of the classifier",
         "resources/io_managers.py",
-        replaced('place / "training.json", value', 'place / "facts.json", value'),
+        replaced('artifact_path / "training.json", value', 'artifact_path / "facts.json", value'),
         "classifier report model",
     ),
     Edit(
         "what all IO managers share",
         "resources/io_managers.py",
-        replaced("write_checksums(place)", "pass"),
+        replaced("write_checksums(artifact_path)", "pass"),
         "",
     ),
     Edit(

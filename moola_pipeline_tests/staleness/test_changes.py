@@ -29,7 +29,7 @@ def made_from(
         "asset": "an_asset",
         "code": {f"training/{name}.py": "c1" for name in "abcd"} | {"assets/an_asset.py": "c2"},
         "libraries": {"torch": "2.0"},
-        "settings": {"artifact_path": "nq-full", "finetune": {"epochs": 10, "seeds": [0, 1]}},
+        "settings": {"pipeline": "nq-full", "finetune": {"epochs": 10, "seeds": [0, 1]}},
         "upstream": {"raw_nq_bars": "u1"},
     }
     return Ingredients(
@@ -96,13 +96,13 @@ def test_data_that_an_asset_does_not_use_is_no_reason():
 
 
 def test_a_changed_setting_is_named_with_both_values():
-    now = made_from(settings={"artifact_path": "nq-full", "finetune": {"epochs": 15, "seeds": [0, 1]}})
+    now = made_from(settings={"pipeline": "nq-full", "finetune": {"epochs": 15, "seeds": [0, 1]}})
     assert changes(made_from(), now) == ["settings: finetune.epochs 10 -> 15"]
 
 
 def test_of_many_settings_three_are_named():
-    before = made_from(settings={"artifact_path": "p", "report": dict.fromkeys("abcde", 0)})
-    now = made_from(settings={"artifact_path": "p", "report": dict.fromkeys("abcde", 1)})
+    before = made_from(settings={"pipeline": "p", "report": dict.fromkeys("abcde", 0)})
+    now = made_from(settings={"pipeline": "p", "report": dict.fromkeys("abcde", 1)})
     assert changes(before, now) == ["settings: report.a 0 -> 1, report.b 0 -> 1, report.c 0 -> 1, 2 more"]
 
 
@@ -148,7 +148,7 @@ def test_another_champion_is_named(before: str | None, now: str | None, reason: 
 
 
 def test_another_profile_is_the_only_reason_given():
-    before = made_from(settings={"artifact_path": "simulated-smoke"}, code={})
+    before = made_from(settings={"pipeline": "simulated-smoke"}, code={})
     assert changes(before, made_from()) == ["last built for simulated-smoke"]
 
 
@@ -158,7 +158,7 @@ def test_another_profile_is_the_only_reason_given():
         {"asset": "another"},
         {"code": {"training/a.py": "c9"}},
         {"libraries": {"torch": "2.1"}},
-        {"settings": {"artifact_path": "nq-full"}},
+        {"settings": {"pipeline": "nq-full"}},
         {"upstream": {}},
         {"uses": ("labels",)},
     ],

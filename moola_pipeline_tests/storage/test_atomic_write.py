@@ -23,8 +23,8 @@ from moola_pipeline.storage.atomic_write import (
 KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from moola_pipeline.storage.atomic_write import publishing
-with publishing(Path(sys.argv[1])) as temporary:
+from moola_pipeline.storage.atomic_write import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half of the n")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -59,12 +59,12 @@ def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_call_r
     asked: list[tuple[str, str]] = []
     real_sync, real_replace = os.fsync, os.replace
 
-    def artifact_path(handle: int) -> str:
+    def target_of(handle: int) -> str:
         kept = os.fstat(handle).st_ino
         return "folder" if kept == tmp_path.stat().st_ino else "content"
 
     def synced(handle: int) -> None:
-        asked.append(("fsync", artifact_path(handle)))
+        asked.append(("fsync", target_of(handle)))
         real_sync(handle)
 
     def replaced(source: Path, target: Path) -> None:

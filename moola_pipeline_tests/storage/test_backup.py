@@ -82,7 +82,7 @@ def test_a_home_that_keeps_something_is_not_overwritten(small: Home, tmp_path: P
     (small.data / "manifest.json").write_text("later")
     refused = call("restore", tmp_path / "b.zip", home=small.root)
     assert refused.exit_code == 2
-    assert complaint(refused).endswith("or set what is there aside with --force.")
+    assert complaint(refused).endswith("or move its data aside with --force.")
     assert (small.data / "manifest.json").read_text() == "later"
 
     done = restore(small, tmp_path / "b.zip", force=True)

@@ -61,11 +61,11 @@ def test_naming_a_home_creates_nothing(tmp_path: Path):
 
 def test_two_homes_share_no_part(tmp_path: Path):
     one, other = Home.resolve(tmp_path / "one"), Home.resolve(tmp_path / "other")
-    places = [{getattr(home, part) for part in PARTS} for home in (one, other)]
+    paths = [{getattr(home, part) for part in PARTS} for home in (one, other)]
 
-    assert [len(parts) for parts in places] == [len(PARTS)] * 2
-    assert all(one.root in artifact_path.parents for artifact_path in places[0])
-    assert all(other.root in artifact_path.parents for artifact_path in places[1])
+    assert [len(parts) for parts in paths] == [len(PARTS)] * 2
+    assert all(one.root in path.parents for path in paths[0])
+    assert all(other.root in path.parents for path in paths[1])
 
 
 @pytest.mark.parametrize("below", ["", "home", "a/home"])
@@ -141,5 +141,5 @@ def test_a_home_of_a_later_version_is_refused_and_left_alone(tmp_path: Path):
 @pytest.mark.parametrize("said", [{}, {"format": 0}, {"format": "1"}, {"format": True}])
 def test_a_format_that_is_no_number_is_refused_with_its_remedy(tmp_path: Path, said: dict):
     write_checksummed(tmp_path / "data" / FORMAT_FILE, said)
-    with pytest.raises(IntegrityError, match=r"^format.json must name the home's format, .*\. Delete it\.$"):
+    with pytest.raises(IntegrityError, match=r"^format.json must hold the home's format, .*\. Delete it\.$"):
         home_format(Home(tmp_path))

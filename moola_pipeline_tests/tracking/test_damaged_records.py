@@ -58,7 +58,9 @@ def test_a_damaged_record_is_named_and_the_other_files_are_proven_nevertheless(
         ("other.csv", "changed"),
     }
     [what] = [one.what for one in found.findings if one.kind == "unreadable"]
-    assert what.startswith("MLflow's database must record place, SHA256 and size of data/mlflow/artifacts/")
+    assert what.startswith(
+        "MLflow's database must record the location, SHA256 and size of data/mlflow/artifacts/"
+    )
     assert what.endswith(FROM_A_BACKUP) and "\n" not in what
 
 

@@ -127,7 +127,7 @@ def test_the_same_model_is_the_same_version_with_newer_tags(smoke_copy: Home, cl
 
 
 def test_a_config_that_was_changed_is_refused_though_its_weights_are_whole(smoke_copy: Home):
-    config = model_folder(smoke_copy) / "artifacts" / "annotator" / "config.json"
+    config = model_folder(smoke_copy) / "artifacts" / "expansion_model" / "config.json"
     config.write_text(config.read_text().replace('"refine": false', '"refine": true', 1) + " ")
     with pytest.raises(
         IntegrityError, match=r"version 1 must match their registration.*its SHA256 is [0-9a-f]{64}"
@@ -139,7 +139,7 @@ def test_a_model_whose_files_were_lost_is_registered_anew(smoke_copy: Home, clie
     experiment = experiment_id(client, smoke_copy, NAME)
     run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
     annotator, facts = load_version(smoke_copy, f"models:/{NAME}/1")
-    (model_folder(smoke_copy) / "artifacts" / "annotator" / "weights.safetensors").unlink()
+    (model_folder(smoke_copy) / "artifacts" / "expansion_model" / "weights.safetensors").unlink()
     assert register(smoke_copy, run, NAME, annotator, facts, {}) == Registered("2", is_new=True)
     load_version(smoke_copy, f"models:/{NAME}/2")
 
