@@ -11,7 +11,7 @@ from moola_pipeline.assets.pretrained_encoder import pretrained_encoder
 from moola_pipeline.assets.raw_nq_bars import raw_nq_bars
 from moola_pipeline.assets.registered_model import registered_model
 from moola_pipeline.assets.relativity_features import relativity_features
-from moola_pipeline.automation.jobs import freshness_job, predict_job, train_job
+from moola_pipeline.automation.jobs import predict_job, train_job, with_freshness
 from moola_pipeline.automation.schedules import daily_predictions, weekly_retrain
 from moola_pipeline.automation.sensors import failure_log, new_bars_sensor
 from moola_pipeline.resources.compute import Compute
@@ -30,7 +30,7 @@ from moola_pipeline.tracking.runs import Tracking
 pipeline = Pipeline.configure_at_launch()
 
 defs = dg.Definitions(
-    assets=freshness_job(
+    assets=with_freshness(
         [
             raw_nq_bars,
             labeled_expansions,

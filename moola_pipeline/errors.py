@@ -1,4 +1,4 @@
-"""The faults a user can meet, each with the exit code of the command that meets it."""
+"""Errors that a user can meet, each with its exit code."""
 
 import shlex
 import sys
@@ -8,10 +8,10 @@ MAX_LINE_LENGTH = 2_000
 
 
 def one_line(text: str) -> str:
-    """A text as one line of at most MAX_LINE_LENGTH signs: a longer one loses its middle.
+    """Text as one line of at most MAX_LINE_LENGTH characters; a longer line loses its middle.
 
-    What a file holds is quoted in faults, and a cell may hold lines, or megabytes. What was wanted
-    stands at the beginning, what to do at the end.
+    Errors quote file contents, and a cell may hold many lines or megabytes. A message begins with
+    what must hold and ends with the remedy.
     """
     line = " ".join(text.splitlines())
     if len(line) <= MAX_LINE_LENGTH:
@@ -20,12 +20,12 @@ def one_line(text: str) -> str:
 
 
 def install_command(extra: str) -> str:
-    """What installs an optional part for this very Python: a pip found elsewhere would serve another."""
+    """The command that installs an extra for this Python; another pip may belong to another Python."""
     return f"{shlex.quote(sys.executable)} -m pip install -c requirements.txt -e '.[{extra}]'"
 
 
 class MoolaError(Exception):
-    """A fault with a name; its text is one line that a user can act on."""
+    """An expected error; its text is one line that a user can act on."""
 
     exit_code = 1
 
@@ -34,13 +34,13 @@ class MoolaError(Exception):
 
 
 class BadInput(MoolaError, ValueError):
-    """A file, an option or a setting of the user's is not what it must be."""
+    """A file, an option or a setting of the user is invalid."""
 
     exit_code = 2
 
 
 class IntegrityError(MoolaError):
-    """Something of ours is not what we recorded it to be."""
+    """Data that we recorded does not match its record."""
 
 
 class ChecksumMismatch(IntegrityError):
@@ -48,11 +48,11 @@ class ChecksumMismatch(IntegrityError):
 
 
 class LossNotFinite(MoolaError, FloatingPointError):
-    """A training met a loss that is NaN or infinite.
+    """A training loss is NaN or infinite.
 
     Attributes:
-        loss: What came.
-        rows: Rows of bar 0 of the windows that gave it.
+        loss: The value.
+        rows: Row of bar 0 of each window in the batch.
     """
 
     loss: float = float("nan")
@@ -60,36 +60,36 @@ class LossNotFinite(MoolaError, FloatingPointError):
 
     @classmethod
     def in_windows(cls, loss: float, rows: Sequence[int], named: str = "") -> "LossNotFinite":
-        """The fault, its windows `named` by their rows unless by something better."""
+        """The error for windows that are described by `named`, else by their rows."""
         windows = named or f"at rows {', '.join(map(str, rows))}"
         fault = cls(
             f"the loss must be finite, got {loss} for the windows {windows}. "
-            "Look at these bars (moola bars check), or lower the learning rate."
+            "Check these bars (moola bars check), or lower the learning rate."
         )
         fault.loss, fault.rows = loss, tuple(rows)
         return fault
 
 
 class MissingArtifact(BadInput):
-    """Something was asked for that has not been made yet; the text names the command that makes it."""
+    """A requested result does not exist yet; the text names the command that builds it."""
 
 
 class Truncated(ChecksumMismatch):
-    """A file is shorter than what we recorded of it, or ends in the middle."""
+    """A file is shorter than recorded, or ends in the middle."""
 
 
 class MissingFile(IntegrityError, FileNotFoundError):
-    """A file that we recorded is gone."""
+    """A recorded file is missing."""
 
     def __str__(self) -> str:
         return one_line(str(self.args[0]))
 
 
 class UnwritableFile(MoolaError, OSError):
-    """A file of ours could not be written: no room, a broken disk, no permission.
+    """A file could not be written: full disk, broken disk or missing permission.
 
     Attributes:
-        errno, strerror, filename: Of the fault that the system reported, as in OSError.
+        errno, strerror, filename: As in the OSError of the system.
     """
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class UnwritableFile(MoolaError, OSError):
 
 
 class UnreadableFile(IntegrityError, OSError):
-    """The system would not read a file that is there."""
+    """A file exists, but the system could not read it."""
 
     def __str__(self) -> str:
         return one_line(str(self.args[0]))

@@ -18,7 +18,7 @@ from moola_pipeline_tests.homes import BARS, LABELS, moola
 from moola_pipeline_tests.outputs import disorder, outputs
 
 RUN = ("run", "--profile", "smoke", "--market", "simulated")
-WAITS = "Another moola command is at work in this home; waiting for it to end ...\n"
+WAITS = "Another moola command is using this home. Waiting for it to finish ...\n"
 MODEL = "models:/moola-simulated@champion"
 
 

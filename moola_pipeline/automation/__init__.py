@@ -1,1 +1,1 @@
-"""What reruns, and when: jobs, sensors, schedules, and which assets a run would change."""
+"""Jobs, sensors, schedules, and the runs that they request."""

@@ -1,4 +1,4 @@
-"""The two jobs, their retry policy, and how old their results may grow."""
+"""The two jobs, their retry policy, and the freshness policy of their results."""
 
 import sys
 from datetime import timedelta
@@ -7,20 +7,20 @@ import dagster as dg
 
 from moola_pipeline.errors import MoolaError
 
-_LASTING = (MoolaError, KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
-"""A file that is not what was recorded will not be so in a minute; a person who stops a run means it."""
+_PERMANENT = (MoolaError, KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
+"""Retrying cannot fix a checksum mismatch, and an interrupt is a request to stop."""
 
 
 class RetryTransientErrors(dg.RetryPolicy):
-    """Tries again after a full disk or a locked database; ends at once at a fault of ours or Ctrl-C.
+    """Retry transient errors (full disk, locked database), never a MoolaError or an interrupt.
 
-    A step whose check did not pass is not made again either: Dagster asks no policy then.
+    Dagster does not retry a step whose blocking check failed.
     """
 
     def calculate_delay(self, attempt_num: int) -> float:
-        """Seconds to wait before the next attempt; Dagster asks while it handles the step's error."""
+        """Seconds before the next attempt; Dagster calls this while it handles the step's error."""
         fault = sys.exc_info()[1]
-        if isinstance(fault, _LASTING):
+        if isinstance(fault, _PERMANENT):
             raise fault
         return super().calculate_delay(attempt_num)
 
@@ -33,22 +33,22 @@ RETRY = RetryTransientErrors(
 PREDICTING = ("raw_nq_bars", "labeled_expansions", "relativity_features", "latest_expansions")
 FRESH_ASSETS = ("raw_nq_bars", "latest_expansions")
 AGING_AFTER, LATE_AFTER = timedelta(days=3, hours=4), timedelta(days=4, hours=4)
-"""From Friday's close to Monday's are 3 days, over Good Friday 4; the hours are for the export."""
+"""Friday's close to the next is 3 days, 4 over Good Friday; the extra hours are for the export."""
 FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=AGING_AFTER, fail_window=LATE_AFTER)
 
 train_job = dg.define_asset_job(
-    "train_job", selection="*", description="All nine assets.", op_retry_policy=RETRY
+    "train_job", selection="*", description="Builds all nine assets.", op_retry_policy=RETRY
 )
 predict_job = dg.define_asset_job(
     "predict_job",
     selection=list(PREDICTING),
-    description="New bars and the champion's marks.",
+    description="Reads new bars and marks expansions with the champion.",
     op_retry_policy=RETRY,
 )
 
 
-def freshness_job(assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
-    """The assets, those of FRESH_ASSETS with the age at which Dagster calls them late."""
+def with_freshness(assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The assets, with the freshness policy on those in FRESH_ASSETS."""
     return [
         asset.map_asset_specs(lambda spec: dg.apply_freshness_policy(spec, FRESHNESS))
         if asset.key.to_user_string() in FRESH_ASSETS

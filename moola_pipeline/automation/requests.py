@@ -1,4 +1,4 @@
-"""Whether there is anything to do, and the run that would do it; sensors and schedules ask here."""
+"""Run requests for sensors and schedules: whether a run is needed, and its config."""
 
 import dagster as dg
 
@@ -16,31 +16,31 @@ from moola_pipeline.tracking.registry import champion_version
 TRAINED = ("pretrained_encoder", "finetuned_classifier")
 MARKS = PREDICTING[-1]
 WHY = "moola/why"
-"""The tag under which a run that nobody started says what started it."""
+"""Tag of an automatic run; its value is the reason."""
 _SHOWN_DIGITS = 12
 
 
 def active_pipeline(instance: dg.DagsterInstance) -> Pipeline:
-    """The market and profile of the last training, by name; those of `moola run` before there was one.
+    """Market and profile of the last training, by name; before the first one, those of `moola run`.
 
     Raises:
         BadInput: If there are bars without labels, or labels without bars.
     """
-    usual = Pipeline(profile="auto", market="auto", scenario="none")
-    made = recorded(instance, TRAINED[-1], usual.chosen_market().name)
-    pipeline_label = made.made_from.settings[PIPELINE_LABEL] if made and made.made_from else None
+    default = Pipeline(profile="auto", market="auto", scenario="none")
+    trained = recorded(instance, TRAINED[-1], default.chosen_market().name)
+    pipeline_label = trained.made_from.settings[PIPELINE_LABEL] if trained and trained.made_from else None
     for name in PROFILES:
         chosen = _named(Pipeline.model_validate({"profile": name, "market": "auto", "scenario": "none"}))
         if chosen.label == pipeline_label:
             return chosen
-    return _named(usual)
+    return _named(default)
 
 
 def prediction_request(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
-    """The run that marks new bars, once for each change of the bars; no bar is read to find out.
+    """A run that marks new bars, one per change of the registered bars; reads no bars.
 
     Raises:
-        IntegrityError: If what is registered is not what was recorded.
+        IntegrityError: If registered files do not match their records.
     """
     ready = _ready(instance)
     if isinstance(ready, dg.SkipReason):
@@ -48,10 +48,10 @@ def prediction_request(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipR
     market = ready.chosen_market()
     digest, made = market.bars_digest(), recorded(instance, MARKS, market.name)
     if made and _digests_here(made, ready).get("bars") == digest:
-        return dg.SkipReason(f"No new bars since {MARKS} was made, {made.made_at:%Y-%m-%d %H:%M} UTC.")
-    if lacking := _without_champion(ready):
-        return lacking
-    # Bars that are put back to what they were once are new again: the key names what they follow.
+        return dg.SkipReason(f"No new bars since {MARKS} was built, {made.made_at:%Y-%m-%d %H:%M} UTC.")
+    if skip := _without_champion(ready):
+        return skip
+    # The key names the last run, so that bars restored to an earlier state start a new one.
     after = made.run_id[:_SHOWN_DIGITS] if made else "nothing"
     return dg.RunRequest(
         run_key=f"bars {digest[:_SHOWN_DIGITS]} after {after}",
@@ -61,32 +61,32 @@ def prediction_request(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipR
 
 
 def marks_request(instance: dg.DagsterInstance, run_key: str) -> dg.RunRequest | dg.SkipReason:
-    """The run that makes the marks again if bars, champion, labels or code have changed since.
+    """A run that marks expansions again if bars, champion, labels or code have changed.
 
     Raises:
-        IntegrityError: If what is registered is not what was recorded.
+        IntegrityError: If registered files do not match their records.
     """
     ready = _ready(instance)
     if isinstance(ready, dg.SkipReason):
         return ready
-    if lacking := _without_champion(ready):
-        return lacking
+    if skip := _without_champion(ready):
+        return skip
     steps = _planned(instance, ready)
     if isinstance(steps, dg.SkipReason):
         return steps
     marks = next(step for step in steps if step.asset == MARKS)
     if not marks.stale:
-        return dg.SkipReason(f"{MARKS} is up to date: no bar, label or champion has changed since.")
+        return dg.SkipReason(f"{MARKS} is up to date: bars, labels and champion have not changed.")
     return dg.RunRequest(run_key=run_key, run_config=run_config(ready), tags={WHY: marks.reason})
 
 
 def retraining_request(instance: dg.DagsterInstance, run_key: str) -> dg.RunRequest | dg.SkipReason:
-    """The run that trains again, if rows or labels that training may see have changed since.
+    """A run that retrains if training bars or training labels have changed.
 
-    It makes what `plan` calls stale, and nothing else.
+    It builds only assets that `plan` finds stale.
 
     Raises:
-        IntegrityError: If what is registered is not what was recorded.
+        IntegrityError: If registered files do not match their records.
     """
     ready = _ready(instance)
     if isinstance(ready, dg.SkipReason):
@@ -94,7 +94,7 @@ def retraining_request(instance: dg.DagsterInstance, run_key: str) -> dg.RunRequ
     market = ready.chosen_market()
     before = {asset: _digests_here(recorded(instance, asset, market.name), ready) for asset in TRAINED}
     if not all(before.values()):
-        return dg.SkipReason('Nothing was trained on this market and profile yet. Run "moola run" once.')
+        return dg.SkipReason('No model was trained on this market and profile yet. Run "moola run" once.')
     steps = _planned(instance, ready)
     if isinstance(steps, dg.SkipReason):
         return steps
@@ -116,26 +116,26 @@ def retraining_request(instance: dg.DagsterInstance, run_key: str) -> dg.RunRequ
 
 
 def run_config(pipeline: Pipeline) -> dict[str, object]:
-    """The config of a run on a market and profile named outright, whatever is registered meanwhile."""
+    """Config of a run with market and profile by name, independent of what is registered later."""
     chosen = {"profile": pipeline.profile, "market": pipeline.market, "scenario": pipeline.scenario}
     return {"resources": {"pipeline": {"config": chosen}}}
 
 
 def _named(pipeline: Pipeline) -> Pipeline:
-    """The same choice without `auto`, so that bars added while a run works do not turn the rest of it."""
+    """The same choice without `auto`: bars added during a run must not change its market."""
     market = "simulated" if pipeline.chosen_market().simulated else "registered"
     named = {"profile": pipeline.chosen_profile().name, "market": market, "scenario": pipeline.scenario}
     return Pipeline.model_validate(named)
 
 
 def _ready(instance: dg.DagsterInstance) -> Pipeline | dg.SkipReason:
-    """What automation works on; why there is nothing to do where bars or labels are missing."""
+    """Market and profile of automatic runs; a skip reason if bars or labels are missing."""
     try:
         pipeline = active_pipeline(instance)
     except BadInput as fault:
         return dg.SkipReason(str(fault))
     if pipeline.chosen_market().simulated:
-        return dg.SkipReason("No bars are registered, and simulated ones never change.")
+        return dg.SkipReason("No bars are registered, and simulated bars never change.")
     return pipeline
 
 
@@ -154,7 +154,7 @@ def _planned(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step] | d
 
 
 def _digests_here(made: RecordedMaterialization | None, pipeline: Pipeline) -> dict[str, str]:
-    """Digests of the data an asset was made from; empty if it was made last for another place."""
+    """Data digests of an asset's last build; empty if that was for another market or profile."""
     if made is None or made.made_from is None or made.made_from.settings[PIPELINE_LABEL] != pipeline.label:
         return {}
     return made.made_from.data_digests
@@ -166,5 +166,5 @@ def _where_splits_end(pipeline: Pipeline) -> str:
         return f"Splits are {splits.shown}."
     return (
         f"Splits are fixed, {splits.shown}: later labels never reach training. "
-        'Let them follow the labels with "moola run --rolling 3".'
+        'Run "moola run --rolling 3" for splits that follow the labels.'
     )

@@ -1,4 +1,4 @@
-"""What is due by the clock of New York, where the sessions close."""
+"""Schedules in New York time, in which the sessions close."""
 
 from zoneinfo import ZoneInfo
 
@@ -9,7 +9,7 @@ from moola_pipeline.automation.requests import marks_request, retraining_request
 from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
 
 AFTER_CLOSE = "15 17 * * 1-5"
-"""A session closes at 17:00 at the latest; the quarter of an hour is for the export."""
+"""Sessions close at 17:00 or earlier; the 15 minutes are for the export."""
 ON_SATURDAYS = "0 8 * * 6"
 
 
@@ -18,13 +18,13 @@ ON_SATURDAYS = "0 8 * * 6"
     job=predict_job,
     execution_timezone=NEW_YORK,
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="After the close of each session: new bars and the champion's marks; trains nothing.",
+    description="Marks expansions in new bars with the champion after each session close. Does not train.",
 )
 def daily_predictions(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """The marks of the session that has closed, unless they are made already."""
+    """A run that marks the session that has closed, unless its marks are up to date."""
     session = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
     if session_schedule(session, session).empty:
-        return dg.SkipReason(f"{session} is no session: the exchange is shut.")
+        return dg.SkipReason(f"{session} has no session: the exchange is closed.")
     return marks_request(context.instance, run_key=f"session {session}")
 
 
@@ -33,9 +33,9 @@ def daily_predictions(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | 
     job=train_job,
     execution_timezone=NEW_YORK,
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Trains again if rows or labels that training may see have changed; makes what is stale.",
+    description="Retrains if training bars or training labels have changed. Builds only stale assets.",
 )
 def weekly_retrain(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """A training on what is new to it; none on bars or labels it may not see."""
+    """A run that retrains if training bars or training labels have changed."""
     week = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
     return retraining_request(context.instance, run_key=f"week to {week}")

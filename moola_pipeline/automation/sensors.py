@@ -1,4 +1,4 @@
-"""What watches: the inbox and the bars, and the runs that fail."""
+"""Sensors: one for the inbox and new bars, one for failed runs."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,16 +21,16 @@ def failure_file(home: Home) -> Path:
 
 
 def failure_lines(run: dg.DagsterRun, message: str, steps: list[dg.DagsterEvent]) -> list[str]:
-    """What failed, and where: a line for each step, or one for a run that ended outside of any."""
-    found = [(event.step_key or "", _cause(event)) for event in steps]
+    """One line per failed step, or one line for a run that failed outside any step."""
+    causes = [(event.step_key or "", _cause(event)) for event in steps]
     return [
         " ".join(f"{run.job_name} {run.run_id} {step}: {why}".split())
-        for step, why in found or [("outside of any step", message)]
+        for step, why in causes or [("outside any step", message)]
     ]
 
 
 def log_failures(home: Home, lines: list[str]) -> None:
-    """Append lines to the home's log of failed runs, with the time in UTC; the oldest leave it."""
+    """Append lines with a UTC time to the home's log of failed runs; drop the oldest lines."""
     path, when = failure_file(home), datetime.now(UTC)
     with locked(path):
         before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -47,29 +47,29 @@ def _cause(event: dg.DagsterEvent) -> str:
     return error.message.strip()
 
 
-LOOK_SECONDS = 60
-TAKING_SECONDS = 20.0
-"""Dagster gives an evaluation a minute; the file at work when this is over is still finished."""
+CHECK_SECONDS = 60
+INBOX_SECONDS = 20.0
+"""Limit for the inbox; a file in progress is still finished. Dagster allows a sensor one minute."""
 
 
 @dg.sensor(
     job=predict_job,
-    minimum_interval_seconds=LOOK_SECONDS,
+    minimum_interval_seconds=CHECK_SECONDS,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Adds what lies in data/inbox, and marks new bars with the champion; trains nothing.",
+    description="Adds files from data/inbox and marks new bars with the champion. Does not train.",
 )
 def new_bars_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Add what lies in the inbox; one run of predict_job for each change of the registered bars."""
-    said = list(_take_inbox(context))
-    found = prediction_request(context.instance)
-    if isinstance(found, dg.SkipReason):
-        return dg.SkipReason(" ".join([*said, found.skip_message or ""]))
-    return found
+    """Add files from the inbox; request one run of predict_job per change of the registered bars."""
+    messages = list(_take_inbox(context))
+    request = prediction_request(context.instance)
+    if isinstance(request, dg.SkipReason):
+        return dg.SkipReason(" ".join([*messages, request.skip_message or ""]))
+    return request
 
 
 def _take_inbox(context: dg.SensorEvaluationContext) -> Iterator[str]:
-    """What became of each file, to be logged and shown."""
-    for file in take_inbox(Home.resolve(), SETTLE_SECONDS, TAKING_SECONDS):
+    """Take the inbox; log and yield one line per file."""
+    for file in take_inbox(Home.resolve(), SETTLE_SECONDS, INBOX_SECONDS):
         log = context.log.warning if file.outcome == "refused" else context.log.info
         log(file.shown)
         yield f"{file.shown}."
@@ -81,7 +81,7 @@ def _take_inbox(context: dg.SensorEvaluationContext) -> Iterator[str]:
     description="Writes each failed run, its step and its reason to data/failures.log.",
 )
 def failure_log(context: dg.RunFailureSensorContext) -> None:
-    """Log what failed and where, in the home and in Dagster."""
+    """Log the failed steps and their errors, in the home and in Dagster."""
     run, message = context.dagster_run, context.failure_event.message or "no reason given"
     lines = failure_lines(run, message, list(context.get_step_failure_events()))
     log_failures(Home.resolve(), lines)

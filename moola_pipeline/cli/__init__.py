@@ -1,4 +1,4 @@
-"""The commands a person types; a command's module is imported when it is called, and not for --help."""
+"""The `moola` commands; the module of a command is imported only when the command runs."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from moola_pipeline.storage.home import HOME_VARIABLE, Home
 
 @dataclass(frozen=True)
 class LazyCommand:
-    """Where a command is defined, and the line that lists it."""
+    """Module and name of a command, and its line in the help."""
 
     module: str
     name: str
@@ -26,37 +26,41 @@ class LazyCommand:
 
 
 COMMANDS = {
-    "run": LazyCommand("moola_pipeline.cli.run", "run", "Train on the bars and report how good it is."),
-    "ui": LazyCommand("moola_pipeline.cli.ui", "ui", "Open Dagster and MLflow on this machine."),
-    "status": LazyCommand("moola_pipeline.cli.status", "status", "Show what is stale, and why."),
+    "run": LazyCommand("moola_pipeline.cli.run", "run", "Train a model on the bars and report its scores."),
+    "ui": LazyCommand("moola_pipeline.cli.ui", "ui", "Serve Dagster and MLflow on this machine."),
+    "status": LazyCommand("moola_pipeline.cli.status", "status", "Show which assets are stale, and why."),
     "report": LazyCommand("moola_pipeline.cli.report", "report", "Show the scores of the last run."),
-    "ablate": LazyCommand("moola_pipeline.cli.ablate", "ablate", "Change one thing at a time on time folds."),
+    "ablate": LazyCommand("moola_pipeline.cli.ablate", "ablate", "Compare ablations on time folds."),
     "stability": LazyCommand(
-        "moola_pipeline.cli.ablate", "stability", "Train many seeds and see whether one collapses."
+        "moola_pipeline.cli.ablate", "stability", "Train many seeds and count collapsed trainings."
     ),
-    "study": LazyCommand("moola_pipeline.cli.study", "study", "Show what the last pretraining study found."),
+    "study": LazyCommand(
+        "moola_pipeline.cli.study", "study", "Show the results of the last pretraining study."
+    ),
     "predict": LazyCommand("moola_pipeline.cli.predict", "predict", "Mark expansions in a file of bars."),
     "registry": LazyCommand(
-        "moola_pipeline.cli.registry", "registry", "List, promote, roll back and import versions."
+        "moola_pipeline.cli.registry", "registry", "List, promote, roll back and import model versions."
     ),
     "bars": LazyCommand("moola_pipeline.cli.bars", "bars", "Add bars and contract rolls, and list them."),
     "labels": LazyCommand("moola_pipeline.cli.labels", "labels", "Add and check labeled windows."),
     "zigzag": LazyCommand("moola_pipeline.cli.zigzag", "zigzag", "List the swings of a file of bars."),
-    "bench": LazyCommand("moola_pipeline.cli.bench", "bench", "Measure the simulated market and the speed."),
+    "bench": LazyCommand(
+        "moola_pipeline.cli.bench", "bench", "Measure speed, memory and the simulated market."
+    ),
     "selftest": LazyCommand(
-        "moola_pipeline.cli.selftest", "selftest", "Plant a signal and faults, and see them found."
+        "moola_pipeline.cli.selftest", "selftest", "Test this installation with a planted signal and faults."
     ),
-    "verify": LazyCommand("moola_pipeline.cli.backup", "verify", "Hash again all that the home keeps."),
-    "backup": LazyCommand(
-        "moola_pipeline.cli.backup", "backup", "Write all that the home keeps into a file."
+    "verify": LazyCommand(
+        "moola_pipeline.cli.backup", "verify", "Check all files of the home against their SHA256."
     ),
-    "restore": LazyCommand("moola_pipeline.cli.backup", "restore", "Bring a home back from a backup."),
+    "backup": LazyCommand("moola_pipeline.cli.backup", "backup", "Save the home in one archive."),
+    "restore": LazyCommand("moola_pipeline.cli.backup", "restore", "Restore a home from a backup."),
     "doctor": LazyCommand("moola_pipeline.cli.doctor", "doctor", "Check the installation and the home."),
 }
 
 
 def _choose_home(context: click.Context, _: click.Parameter, chosen: str | None) -> None:
-    """Make the home known to the command and, by MOOLA_HOME, to all that it calls and starts."""
+    """Pass the home to the command and, in MOOLA_HOME, to the processes that it starts."""
     if chosen is not None or context.parent is None:
         home = Home.resolve(chosen)
         os.environ[HOME_VARIABLE] = str(home.root)
@@ -75,7 +79,7 @@ def _home_option() -> click.Option:
 
 
 def _accept_home(command: click.Command) -> None:
-    """Let --home stand behind a command as well as before it."""
+    """Accept --home after a command as well as before it."""
     command.params.append(_home_option())
     if isinstance(command, click.Group):
         for inner in command.commands.values():
@@ -83,10 +87,10 @@ def _accept_home(command: click.Command) -> None:
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a command when the command is asked for.
+    """A group that imports the module of a command only when the command is used.
 
     Args:
-        listed: Its commands by name, in the order of the help; more can be added as to any group.
+        listed: Commands by name, in the order of the help.
     """
 
     def __init__(self, *words: Any, listed: Mapping[str, LazyCommand] | None = None, **extra: Any) -> None:
@@ -94,11 +98,11 @@ class LazyGroup(click.Group):
         self.listed = dict(listed or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which they are listed."""
+        """Names of the commands, in the order of the help."""
         return list(self.listed)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now; None if there is none."""
+        """The command of that name, imported on first use; None if there is none."""
         if cmd_name not in self.commands and cmd_name in self.listed:
             entry = self.listed[cmd_name]
             command: click.Command = getattr(import_module(entry.module), entry.name)
@@ -111,8 +115,10 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in self.listed.items()])
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
-        """Run the command that `args` name, and exit as documented in `faults`."""
+    def main(  # pyright: ignore[reportIncompatibleMethodOverride] - it always exits, in one way
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run the command that `args` name, and exit as documented in `exit_codes`."""
         words = sys.argv[1:] if args is None else list(args)
 
         def invoke() -> None:
@@ -130,11 +136,11 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="moola", message="%(prog)s %(version)s")
 def moola() -> None:
-    """Learn a trader's eye for expansions from marked windows of one-minute bars."""
+    """Find expansions in one-minute bars with a model trained on labeled windows."""
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run `moola`; a SIGTERM ends it as Ctrl-C does."""
+    """Run `moola`; SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
     moola.main(args, prog_name="moola")
 

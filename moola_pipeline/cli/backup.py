@@ -1,4 +1,4 @@
-"""moola verify, backup, restore: prove what the home keeps, copy it into one archive, bring it back."""
+"""`moola verify`, `moola backup` and `moola restore`: check, archive and restore a home."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -19,46 +19,46 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def verify(context: click.Context, as_json: bool) -> None:
-    """Hash again all that this home keeps, and name each file that is not as it was recorded.
+    """Check all files of this home against their SHA256, and name each one that is missing or damaged.
 
-    It waits for a `moola run` that is at work: a file is there a moment before its record.
+    Waits for a `moola run` in progress: a run writes a file just before its checksum.
     """
     from moola_pipeline.cli.run import exclusive_run
     from moola_pipeline.selftest.verify import verify_home
 
     home = Home.resolve()
     with exclusive_run(home) if home.dagster.exists() else nullcontext():
-        found = verify_home(home)
+        verification = verify_home(home)
     facts = {
-        "sound": not found.findings,
-        "proven": dict(found.counts),
-        "findings": [vars(one) for one in found.findings],
+        "sound": not verification.findings,
+        "proven": dict(verification.counts),
+        "findings": [vars(damaged) for damaged in verification.findings],
     }
-    emit(facts, _lines(found), as_json)
-    if found.findings:
+    emit(facts, _lines(verification), as_json)
+    if verification.findings:
         context.exit(1)
 
 
-def _lines(found: "Verification") -> Iterator[str]:
-    for kind, number in found.counts.items():
+def _lines(verification: "Verification") -> Iterator[str]:
+    for kind, number in verification.counts.items():
         yield f"{number:>6,} {kind}"
-    if not found.counts:
-        yield "This home keeps nothing yet."
-    for one in found.findings:
-        yield f"{one.kind.upper()}  {one.file}"
-        yield f"  {in_this_home(one.what)}"
-    if found.counts:
-        wrong = len(found.findings)
-        yield f"{wrong} of them not as recorded." if wrong else "All as it was recorded."
+    if not verification.counts:
+        yield "This home holds no files to check yet."
+    for damaged in verification.findings:
+        yield f"{damaged.kind.upper()}  {damaged.file}"
+        yield f"  {in_this_home(damaged.what)}"
+    if verification.counts:
+        n_damaged = len(verification.findings)
+        yield f"Missing or damaged: {n_damaged}." if n_damaged else "All files match their checksums."
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @json_option
 def backup(file: Path, as_json: bool) -> None:
-    """Write bars, labels, assets, models and databases of this home into FILE, a zip archive.
+    """Save bars, labels, assets, models and databases of this home in FILE, a zip archive.
 
-    It waits for a `moola run` that is at work.
+    Waits for a `moola run` in progress.
     """
     from moola_pipeline.cli.run import exclusive_run
     from moola_pipeline.storage.backup import back_up
@@ -74,22 +74,22 @@ def backup(file: Path, as_json: bool) -> None:
     }
     packed = file.stat().st_size / 2**20
     shown = f"{file}: {made.files:,} files, {made.bytes / 2**20:.1f} MB in {packed:.1f} MB"
-    emit(facts, [shown, f"Back: moola --home DIR restore {file}"], as_json)
+    emit(facts, [shown, f"Restore it with: moola --home DIR restore {file}"], as_json)
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--force", is_flag=True, help="Set aside what the home keeps now, and restore.")
+@click.option("--force", is_flag=True, help="Move the present files of the home aside, and restore.")
 @json_option
 def restore(file: Path, force: bool, as_json: bool) -> None:
-    """Bring this home to the state in FILE, which `moola backup` wrote; all of it is proven first."""
+    """Restore this home from FILE, an archive of `moola backup`. Every file is checked first."""
     from moola_pipeline.cli.run import exclusive_run
-    from moola_pipeline.storage.backup import restore as bring_back
+    from moola_pipeline.storage.backup import restore as restore_home
 
     home = Home.resolve()
     with exclusive_run(home):
-        done = bring_back(home, file, force)
+        done = restore_home(home, file, force)
     aside = str(done.aside) if done.aside else None
     facts = {"home": str(home.root), "files": done.files, "bytes": done.bytes, "set_aside": aside}
-    lines = [f"{home.root}: {done.files:,} files restored, each as its digest says"]
-    emit(facts, [*lines, *([f"what was there before: {aside}"] if aside else [])], as_json)
+    lines = [f"{home.root}: {done.files:,} files restored, all match their checksums"]
+    emit(facts, [*lines, *([f"previous files: {aside}"] if aside else [])], as_json)

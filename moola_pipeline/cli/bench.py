@@ -1,4 +1,4 @@
-"""`moola bench`: how lifelike the simulated market is, and how fast the pipeline is, measured now."""
+"""`moola bench`: speed and memory of the pipeline, and how realistic the simulated market is."""
 
 import os
 from collections.abc import Iterator
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     from moola_pipeline.benchmarks.job import JobReport
 
 JOB_PROFILE = "demo"
-ELSEWHERE = (TRACKING_VARIABLE, ARTIFACTS_VARIABLE, STORE_VARIABLE)
+REMOTE_VARIABLES = (TRACKING_VARIABLE, ARTIFACTS_VARIABLE, STORE_VARIABLE)
 
 
 @click.group(invoke_without_command=True)
-@click.option("--job", is_flag=True, help="Run the main job, too, in a home of its own: minutes more.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write a page such as docs/benchmarks.md.")
+@click.option("--job", is_flag=True, help="Also time the main job in a temporary home; takes minutes more.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write a Markdown page, such as docs/benchmarks.md."
+)
 @json_option
 @click.pass_context
 def bench(context: click.Context, job: bool, out: Path | None, as_json: bool) -> None:
-    """Time import, proof, features, windows, a scan, training and start-up, on 1.8M simulated bars.
+    """Time import, checks, features, windows, a scan, training and start-up on 1.8M simulated bars.
 
-    Training is measured on a GPU as well where there is one. What the main job takes is read from
-    the last whole run of the home.
+    Training is timed on a GPU too, if there is one. The times of the main job come from the last
+    complete run of the home.
     """
     if context.invoked_subcommand is not None:
         return
@@ -40,30 +42,30 @@ def bench(context: click.Context, job: bool, out: Path | None, as_json: bool) ->
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     _require_markdown(out)
-    done = _measured_job() if job else _recorded_job(context.find_root().obj)
+    job_report = _measured_job() if job else _recorded_job(context.find_root().obj)
     report = measure_speed()
     command = COMMAND.replace("bench", "bench --job", 1) if job else COMMAND
     if out is not None:
-        atomic_write_bytes(out, speed_page(report, done, command).encode())
-    lines = [*speed_lines(report, done), *([f"written to {out}"] if out else [])]
-    emit(speed_facts(report, done), lines, as_json)
+        atomic_write_bytes(out, speed_page(report, job_report, command).encode())
+    lines = [*speed_lines(report, job_report), *([f"written to {out}"] if out else [])]
+    emit(speed_facts(report, job_report), lines, as_json)
 
 
 def _measured_job() -> "JobReport":
-    """What a fresh run of the main job takes, and where."""
+    """Run the main job in a temporary home and time its stages."""
     from moola_pipeline.benchmarks.job import fresh_job
 
-    with refuse_remote_stores(), fresh_job(JOB_PROFILE) as found:
-        report = _recorded_job(Home(found.home))
+    with refuse_remote_stores(), fresh_job(JOB_PROFILE) as fresh:
+        report = _recorded_job(Home(fresh.home))
     if report is None:
         raise MoolaError("the main job must log all nine assets, but did not")
-    return report._replace(seconds=found.seconds, looks=found.looks)
+    return report._replace(seconds=fresh.seconds, looks=fresh.looks)
 
 
 @contextmanager
 def refuse_remote_stores() -> Iterator[None]:
-    """Forget the stores outside the home inside the block: what is only played must not reach them."""
-    before = {name: os.environ.pop(name) for name in ELSEWHERE if name in os.environ}
+    """Unset the addresses of remote stores inside the block: a trial run must not write to them."""
+    before = {name: os.environ.pop(name) for name in REMOTE_VARIABLES if name in os.environ}
     try:
         yield
     finally:
@@ -71,7 +73,7 @@ def refuse_remote_stores() -> Iterator[None]:
 
 
 def _recorded_job(home: Home) -> "JobReport | None":
-    """What the home's last whole run logged."""
+    """Times that the home's last complete run logged."""
     from moola_pipeline.benchmarks.job import JobReport
     from moola_pipeline.tracking.run_records import last_whole_run
 
@@ -83,28 +85,32 @@ def _recorded_job(home: Home) -> "JobReport | None":
 
 
 @bench.command()
-@click.option("--out", type=click.Path(path_type=Path), help="Write a page such as docs/simulated_market.md.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write a Markdown page, such as docs/simulated_market.md."
+)
 @json_option
 @click.pass_obj
 def market(home: Home, out: Path | None, as_json: bool) -> None:
-    """Compare the simulated market with the registered bars, figure by figure."""
+    """Compare statistics of the simulated market and of the registered bars."""
     from moola_pipeline.benchmarks.market_page import compare_markets, market_lines, market_page
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     _require_markdown(out)
-    found = compare_markets(registered_store(home))
+    comparison = compare_markets(registered_store(home))
     if out is not None:
-        atomic_write_bytes(out, market_page(found, _today()).encode())
-    facts = {**found._asdict(), "proposer": found.proposer.model_dump()}
-    emit(facts, [*market_lines(found), *([f"written to {out}"] if out else [])], as_json)
+        atomic_write_bytes(out, market_page(comparison, _today()).encode())
+    facts = {**comparison._asdict(), "proposer": comparison.proposer.model_dump()}
+    emit(facts, [*market_lines(comparison), *([f"written to {out}"] if out else [])], as_json)
 
 
 @bench.command()
-@click.option("--out", type=click.Path(path_type=Path), help="Write a page such as docs/features.md.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write a Markdown page, such as docs/features.md."
+)
 @json_option
 @click.pass_obj
 def features(home: Home, out: Path | None, as_json: bool) -> None:
-    """Measure density and spread of every feature, simulated and registered."""
+    """Measure density and spread of every feature on simulated and registered bars."""
     from moola_pipeline.benchmarks.feature_page import (
         feature_facts,
         feature_lines,
@@ -114,10 +120,12 @@ def features(home: Home, out: Path | None, as_json: bool) -> None:
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     _require_markdown(out)
-    found = measure_features(registered_store(home))
+    measured = measure_features(registered_store(home))
     if out is not None:
-        atomic_write_bytes(out, feature_page(found, _today()).encode())
-    emit(feature_facts(found), [*feature_lines(found), *([f"written to {out}"] if out else [])], as_json)
+        atomic_write_bytes(out, feature_page(measured, _today()).encode())
+    emit(
+        feature_facts(measured), [*feature_lines(measured), *([f"written to {out}"] if out else [])], as_json
+    )
 
 
 @bench.command()
@@ -126,25 +134,25 @@ def features(home: Home, out: Path | None, as_json: bool) -> None:
     type=click.IntRange(10_000_000),
     default=18_000_000,
     show_default=True,
-    help="Most bars that are tried.",
+    help="Largest number of bars.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Draw it, such as docs/scaling.svg.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write a chart, such as docs/scaling.svg.")
 @json_option
 def scaling(bars: int, out: Path | None, as_json: bool) -> None:
-    """Measure time and memory at a hundredth, a tenth and all of so many bars."""
+    """Measure time and memory with 1 %, 10 % and 100 % of the bars."""
     from moola_pipeline.benchmarks.scaling import measure_scaling, scaling_picture, scaling_table
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
     if out is not None and out.suffix != ".svg":
         raise BadInput(f"--out must end in .svg, got {out.name}. Name an SVG file.")
-    found = measure_scaling((bars // 100, bars // 10, bars))
+    sizes = measure_scaling((bars // 100, bars // 10, bars))
     if out is not None:
-        atomic_write_bytes(out, scaling_picture(found))
+        atomic_write_bytes(out, scaling_picture(sizes))
     facts = [
-        {**one._asdict(), "bytes_a_bar": one.bytes_a_bar, "whole_epoch_estimate": one.whole_epoch}
-        for one in found
+        {**size._asdict(), "bytes_a_bar": size.bytes_a_bar, "whole_epoch_estimate": size.whole_epoch}
+        for size in sizes
     ]
-    lines = [*scaling_table(found), *([f"written to {out}"] if out else [])]
+    lines = [*scaling_table(sizes), *([f"written to {out}"] if out else [])]
     emit({"sizes": facts}, lines, as_json)
 
 

@@ -1,4 +1,4 @@
-"""`moola doctor`: what is right and wrong with the installation and the home, and what to do about it."""
+"""`moola doctor`: checks of the installation and the home, with their remedies."""
 
 import dataclasses
 import re
@@ -20,14 +20,14 @@ from moola_pipeline.errors import MissingArtifact, MoolaError
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 
 MIN_PYTHON = (3, 11)
-WANTED_GIB = 2
+MIN_FREE_GIB = 2
 STALE_SECONDS = 3600
 PORTS = {"Dagster": 3000, "MLflow": 5000}
 
 
 @dataclasses.dataclass(frozen=True)
 class DoctorCheck:
-    """What one check found."""
+    """The result of one check."""
 
     status: Literal["ok", "warn", "fail"]
     what: str
@@ -38,9 +38,9 @@ class DoctorCheck:
 @json_option
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Check the installation and the home, and say what to do. Exits 1 if a check fails."""
+    """Check the installation and the home, and show remedies. Exits 1 if a check fails."""
     home: Home = context.obj
-    findings = [_examined(what, check, home) for what, check in CHECKS.items()]
+    findings = [_run_check(what, check, home) for what, check in CHECKS.items()]
     healthy = all(finding.status != "fail" for finding in findings)
     facts = {
         "healthy": healthy,
@@ -51,7 +51,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     context.exit(0 if healthy else MoolaError.exit_code)
 
 
-def _examined(what: str, check: Callable[[Home], DoctorCheck], home: Home) -> DoctorCheck:
+def _run_check(what: str, check: Callable[[Home], DoctorCheck], home: Home) -> DoctorCheck:
     try:
         return check(home)
     except (MoolaError, ImportError, OSError) as fault:
@@ -66,12 +66,12 @@ def _python(_: Home) -> DoctorCheck:
 
 
 def _packages(_: Home) -> DoctorCheck:
-    """What is installed beside what requirements.txt pins; a pin that nothing here needs may be absent."""
+    """Compare installed packages with requirements.txt; only dependencies of the project must exist."""
     pins = _pinned()
     installed = {
-        _canonical(found.name): found.version.partition("+")[0] for found in metadata.distributions()
+        _canonical(package.name): package.version.partition("+")[0] for package in metadata.distributions()
     }
-    if missing := sorted(_needed() - installed.keys()):
+    if missing := sorted(_required() - installed.keys()):
         return DoctorCheck("fail", "packages", f"{', '.join(missing)} must be installed. Run: make install")
     others = [
         f"{name} {installed[name]} ({pin} is pinned)"
@@ -89,7 +89,7 @@ def _pinned() -> dict[str, str]:
     return {_canonical(name): version for name, equals, version in pairs if equals}
 
 
-def _needed() -> set[str]:
+def _required() -> set[str]:
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return {_canonical(re.split(r"[<>=!~ \[]", line, maxsplit=1)[0]) for line in project["dependencies"]}
 
@@ -99,7 +99,7 @@ def _canonical(name: str) -> str:
 
 
 def _talib(_: Home) -> DoctorCheck:
-    """One ATR over bars that are all two points high."""
+    """Compute ATR(10) of bars that are all 2 points high."""
     import numpy as np
     import talib
 
@@ -123,13 +123,13 @@ def _device(_: Home) -> DoctorCheck:
 
 
 def _home(home: Home) -> DoctorCheck:
-    place = next(folder for folder in (home.root, *home.root.parents) if folder.exists())
-    with tempfile.TemporaryFile(dir=place) as probe:
+    folder = next(folder for folder in (home.root, *home.root.parents) if folder.exists())
+    with tempfile.TemporaryFile(dir=folder) as probe:
         probe.write(b"moola")
-    free = shutil.disk_usage(place).free / 2**30
+    free = shutil.disk_usage(folder).free / 2**30
     detail = f"{home.root} is writable, {free:.1f} GiB free"
-    if free < WANTED_GIB:
-        return DoctorCheck("warn", "home", f"{detail}: make room, {WANTED_GIB} GiB are wanted")
+    if free < MIN_FREE_GIB:
+        return DoctorCheck("warn", "home", f"{detail}: free some space, {MIN_FREE_GIB} GiB are needed")
     return DoctorCheck("ok", "home", detail)
 
 
@@ -140,13 +140,13 @@ def _bars(home: Home) -> DoctorCheck:
     files = read_manifest(store).files
     if not files:
         return DoctorCheck(
-            "ok", "bars", "none registered, runs use simulated ones. Your own: moola bars add FILE"
+            "ok", "bars", "none registered, runs use simulated bars. To add bars: moola bars add FILE"
         )
     verify_files(store)
     first, last = min(entry.first for entry in files), max(entry.last for entry in files)
     n_bars = sum(entry.rows for entry in files)
     span = f"{shown_time(first)} to {shown_time(last)} UTC"
-    return DoctorCheck("ok", "bars", f"{n_bars:,} in {_n_files(files)}, {span}, every SHA256 as registered")
+    return DoctorCheck("ok", "bars", f"{n_bars:,} in {_n_files(files)}, {span}, all SHA256 match")
 
 
 def _rolls(home: Home) -> DoctorCheck:
@@ -188,30 +188,32 @@ def _report(home: Home) -> DoctorCheck:
         return DoctorCheck("ok", "report", "none yet. Run: moola run")
     written = datetime.fromtimestamp((folder / "report.json").stat().st_mtime, UTC)
     return DoctorCheck(
-        "ok", "report", f"the last is {folder.relative_to(home.root)}, {shown_time(written)} UTC"
+        "ok", "report", f"the newest is {folder.relative_to(home.root)}, {shown_time(written)} UTC"
     )
 
 
 def _ports(_: Home) -> DoctorCheck:
     taken = [f"{port} ({server})" for server, port in PORTS.items() if not is_free(port)]
     if taken:
-        return DoctorCheck("warn", "ports", f"{', '.join(taken)} taken: moola ui uses the next free one")
+        return DoctorCheck("warn", "ports", f"{', '.join(taken)} taken: moola ui uses the next free port")
     return DoctorCheck("ok", "ports", f"{' and '.join(map(str, PORTS.values()))} are free")
 
 
 def _leftovers(home: Home) -> DoctorCheck:
-    """Files that a killed command left half-written, and locks that one at work holds."""
-    oldest_wanted = datetime.now(UTC).timestamp() - STALE_SECONDS
-    old = [path for path in home.data.rglob(".*.tmp") if path.stat().st_mtime < oldest_wanted]
+    """Partly written files of killed commands, and locks that running commands hold."""
+    oldest_allowed = datetime.now(UTC).timestamp() - STALE_SECONDS
+    old = [path for path in home.data.rglob(".*.tmp") if path.stat().st_mtime < oldest_allowed]
     if old:
         names = ", ".join(str(path.relative_to(home.root)) for path in old[:3])
         return DoctorCheck(
-            "warn", "leftovers", f"{_n_files(old, 'half-written ')} of a killed command, delete: {names}"
+            "warn",
+            "leftovers",
+            f"{_n_files(old, 'partly written ')} left by a killed command. Delete: {names}",
         )
     held = [path.name for path in home.data.rglob(".*.lock") if _is_held(path)]
     if held:
-        return DoctorCheck("warn", "leftovers", f"{', '.join(held)} held: another command is at work")
-    return DoctorCheck("ok", "leftovers", "no half-written files, no lock held")
+        return DoctorCheck("warn", "leftovers", f"{', '.join(held)} held by another command that is running")
+    return DoctorCheck("ok", "leftovers", "no partly written files, no lock held")
 
 
 def _n_files(files: Sized, kind: str = "") -> str:

@@ -1,4 +1,4 @@
-"""How a command ends: 0 done, 1 a run or an integrity check failed, 2 bad input, 130 interrupted."""
+"""Exit codes and error lines: 0 done, 1 failed run or integrity check, 2 bad input, 130 interrupted."""
 
 import os
 import re
@@ -16,12 +16,12 @@ DEBUG_VARIABLE = "MOOLA_DEBUG"
 _COMMANDS = re.compile(
     r"(?<![\w-])moola (run|ui|status|report|predict|registry|bars|labels|verify|doctor|backup|restore)\b"
 )
-"""Commands that a remedy names."""
+"""Commands in error texts; `in_this_home` adds --home to them."""
 FAILED, BAD_INPUT, INTERRUPTED = MoolaError.exit_code, BadInput.exit_code, 130
 
 
 def exit_code_of(invoke: Callable[[], None]) -> int:
-    """Run a command and give its exit code; a fault that ends it becomes one line on stderr."""
+    """Run a command and return its exit code; an error becomes one line on stderr."""
     try:
         try:
             invoke()
@@ -33,36 +33,36 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
         fault.show()
         return BAD_INPUT
     except click.ClickException as fault:
-        _complain(usage_fault(fault))
+        _print_error(usage_fault(fault))
         return fault.exit_code
     except MoolaError as fault:
-        _complain(str(fault))
+        _print_error(str(fault))
         return fault.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        _silence()
+        _discard_stdout()
         return FAILED
     except OSError as fault:
-        return _unreachable(fault)
-    except Exception as fault:  # noqa: BLE001 - the last resort: whatever is left becomes a line, too
-        return _unforeseen(fault)
+        return _file_error(fault)
+    except Exception as fault:  # noqa: BLE001 - last resort: print any other error as one line
+        return _unexpected_error(fault)
     return 0
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     click.echo(f"Error: {shown_line(in_this_home(text))}", err=True)
 
 
 def shown_line(text: str) -> str:
-    """A text as one line for a terminal: a file name may hold signs that it obeys."""
+    """Text as one line; escapes control characters, which a file name may hold."""
     line = " ".join(one_line(text).split())
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
 def in_this_home(text: str) -> str:
-    """A text whose commands work where it was said: with --home, if this command was given one."""
+    """The text, with --home added to its commands if the user gave --home."""
     given = next((word for before, word in pairwise(sys.argv) if before == "--home"), None)
     given = next((word[7:] for word in sys.argv if word.startswith("--home=")), given)
     return text if given is None else _COMMANDS.sub(rf"moola --home {_literal(shlex.quote(given))} \1", text)
@@ -73,51 +73,51 @@ def _literal(text: str) -> str:
 
 
 def usage_fault(fault: click.ClickException) -> str:
-    """One sentence on a command line that click refused, and where to look."""
+    """One sentence for a command line that click refused, with a pointer to --help."""
     context = fault.ctx if isinstance(fault, click.UsageError) else None
     remedy = f' Try "{context.command_path} --help".' if context else ""
     return fault.format_message() + remedy
 
 
-def _unreachable(fault: OSError) -> int:
-    """A file that the system would not open, write or rename; any other fault of the system is unforeseen."""
+def _file_error(fault: OSError) -> int:
+    """Report a file that could not be opened, written or renamed; other OSErrors are unexpected."""
     if fault.filename is None or fault.strerror is None:
-        return _unforeseen(fault)
+        return _unexpected_error(fault)
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(fault)
-    _complain(
-        f"{fault.filename} must be open to this command, got: {fault.strerror}. "
-        "Check its path, its permissions and the room on its disk."
+    _print_error(
+        f"{fault.filename} must be accessible, got: {fault.strerror}. "
+        "Check its path, its permissions and the free disk space."
     )
     return FAILED
 
 
-def _unforeseen(fault: Exception) -> int:
-    if said := settings_fault(fault):
-        _complain(said)
+def _unexpected_error(fault: Exception) -> int:
+    if text := settings_fault(fault):
+        _print_error(text)
         return BAD_INPUT
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(fault)
-    named = traceback.format_exception_only(fault)[-1].strip().rstrip(".")
-    _complain(f"unexpected fault: {named}, run with {DEBUG_VARIABLE}=1 for the traceback")
+    name = traceback.format_exception_only(fault)[-1].strip().rstrip(".")
+    _print_error(f"unexpected error: {name}. Set {DEBUG_VARIABLE}=1 for the traceback.")
     return FAILED
 
 
 def settings_fault(fault: Exception) -> str | None:
-    """One sentence on a setting that pydantic refused; None for any other fault."""
+    """One sentence for a setting that pydantic refused; None for any other error."""
     if "pydantic" not in sys.modules:
         return None
-    from pydantic import ValidationError  # slow: not for a command that validates nothing
+    from pydantic import ValidationError  # slow to import
 
     if not isinstance(fault, ValidationError):
         return None
     first, *others = fault.errors(include_url=False)
-    place = ".".join(map(str, first["loc"])) or fault.title
+    field = ".".join(map(str, first["loc"])) or fault.title
     more = f" ({len(others)} more)" if others else ""
-    return f"{place}: {first['msg']}, got {first['input']!r}{more}. Choose another value."
+    return f"{field}: {first['msg']}, got {first['input']!r}{more}. Choose another value."
 
 
-def _silence() -> None:
-    """Let what is still buffered go nowhere: the reader of the pipe has left."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+def _discard_stdout() -> None:
+    """Discard buffered output: the reader has closed the pipe."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())

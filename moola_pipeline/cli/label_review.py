@@ -1,4 +1,4 @@
-"""What `moola labels` says about labels as a whole: splits, shifts and warnings."""
+"""Splits, distribution shift and warnings that `moola labels` prints."""
 
 import dataclasses
 import textwrap
@@ -30,7 +30,7 @@ SHOWN_BATCHES = 12
 
 @dataclasses.dataclass(frozen=True)
 class LabelPreview:
-    """Labels as a run would use them: class counts of each split, the review, and all warnings."""
+    """Labels as a run would use them: counts per split and type, the review, and all warnings."""
 
     settings: SplitSettings
     splits: dict[str, Any]
@@ -39,7 +39,7 @@ class LabelPreview:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All of it for a program."""
+        """The preview for JSON."""
         shift = {
             **dataclasses.asdict(self.review.shift),
             "near_duplicates": self.review.near_duplicates,
@@ -49,7 +49,7 @@ class LabelPreview:
 
     @property
     def lines(self) -> list[str]:
-        """The same for a person."""
+        """The preview as text."""
         return [
             *_split_lines(self.splits, self.settings),
             *_shift_lines(self.review),
@@ -64,14 +64,14 @@ def preview_labels(
     arrived: pd.DataFrame | None = None,
     source: str = "",
 ) -> LabelPreview:
-    """Split labels as a run would, and look them over.
+    """Split labels as a run would, and review them.
 
     Args:
-        rows: LABEL_COLUMNS, all that are or would be registered.
+        rows: LABEL_COLUMNS, all registered labels and those to be registered.
         bars: BAR_COLUMNS.
         settings: Where the splits end.
-        arrived: Rows that came in one file just now, indexed by their place in it.
-        source: That file's name.
+        arrived: Rows of the new file, indexed by their row number in it.
+        source: Name of that file.
     """
     placed = place_labels(rows, bars).frame
     warnings, splits = [], {}
@@ -82,7 +82,7 @@ def preview_labels(
             check_splits(frame, bars, settings)
         except UnsoundSplit as fault:
             warnings.append(str(fault))
-    rng = np.random.default_rng(0)  # the same labels raise the same alarms each time
+    rng = np.random.default_rng(0)  # fixed seed: the same labels raise the same alarms
     review = review_labels(rows, placed, rng, arrived, source)
     return LabelPreview(settings, splits, review, warnings + review.warnings)
 
@@ -103,10 +103,10 @@ def _split_facts(per_month: pd.DataFrame) -> dict[str, Any]:
 def _split_lines(splits: dict[str, Any], settings: SplitSettings) -> Iterator[str]:
     if splits:
         yield f"Splits {settings.shown}; months as {'/'.join(LABELS)}:"
-    for name, held in splits.items():
-        totals = ", ".join(f"{held[label]:,} {label}" for label in LABELS)
-        yield f"  {name:<10} {totals}, in {held['windows']:,} windows"
-        months = [f"{month} {'/'.join(str(n[x]) for x in LABELS)}" for month, n in held["months"].items()]
+    for name, counts in splits.items():
+        totals = ", ".join(f"{counts[label]:,} {label}" for label in LABELS)
+        yield f"  {name:<10} {totals}, in {counts['windows']:,} windows"
+        months = [f"{month} {'/'.join(str(n[x]) for x in LABELS)}" for month, n in counts["months"].items()]
         yield from _wrapped(months)
 
 
@@ -114,7 +114,7 @@ def _shift_lines(review: LabelReview) -> Iterator[str]:
     shift = review.shift
     if not shift.months:
         return
-    verdict = "differs" if shift.alarms else "nothing differs"
+    verdict = "found" if shift.alarms else "none found"
     compared = f"{_counted(shift.batches, 'batch', 'es')}, {_counted(shift.months, 'month', 's')}"
     yield f"Shift: {verdict}; {compared}, smallest p {shift.p_value:.3f}, alarm at {shift.level:g}"
     if len(shift.batches) > 1:
@@ -147,9 +147,9 @@ def _number(measured: Measured, form: str) -> str:
 
 
 def _wrapped(items: list[str]) -> Iterator[str]:
-    """Lines of items with commas between them, none of them broken."""
-    glued = ", ".join(item.replace(" ", HARD_SPACE) for item in items)
+    """Lines of comma-separated items; no item is broken across lines."""
+    joined = ", ".join(item.replace(" ", HARD_SPACE) for item in items)
     for line in textwrap.wrap(
-        glued, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False
+        joined, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False
     ):
         yield line.replace(HARD_SPACE, " ")

@@ -1,4 +1,4 @@
-"""`moola labels`: label files in, and the account of every row."""
+"""`moola labels`: add and check label files, and account for every row."""
 
 import dataclasses
 import shlex
@@ -33,7 +33,7 @@ pass_option = click.option(
     "--pass",
     "pass_number",
     type=click.IntRange(min=1),
-    help="Which look at its windows the file holds, if it has no column that says so.",
+    help="Number of the annotator's pass over the windows, if the file has no column `pass`.",
 )
 
 
@@ -44,23 +44,22 @@ def labels() -> None:
 
 @labels.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--drop-bad", is_flag=True, help="Keep the rest when rows cannot be used, and list those.")
+@click.option("--drop-bad", is_flag=True, help="Add the usable rows and list the others.")
 @pass_option
 @json_option
 @click.pass_obj
 def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json: bool) -> None:
     """Register a label file (csv or parquet), and account for each of its rows.
 
-    Needs registered bars. A file with a row that cannot be used is refused whole, unless
-    --drop-bad keeps the rest.
+    Needs registered bars. A file with an unusable row is refused, unless --drop-bad is given.
     """
     settings = active_splits(home)
     store = registered_store(home)
     bars = read_bars(store)
     ledger, rows = account(file, bars, pass_number)
     ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad)
-    outlook = preview_labels(registered_labels(store.labels), bars, settings, rows, file.name)
-    _report(home, [ledger], _with_older(outlook, ledger, rows), as_json)
+    preview = preview_labels(registered_labels(store.labels), bars, settings, rows, file.name)
+    _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
 
 
 @labels.command()
@@ -79,8 +78,8 @@ def check(
 ) -> None:
     """Account for the rows of FILE, or of the registered labels, and write nothing.
 
-    Exits 2 if "moola labels add" would refuse the file. Split dates given here are tried out;
-    "moola run" remembers them.
+    Exits 2 if "moola labels add" would refuse the file. Split dates given here are not saved;
+    "moola run" saves them.
     """
     settings = active_splits(home, rolling, **ends)
     store = registered_store(home)
@@ -89,10 +88,10 @@ def check(
         _check_file(home, file, pass_number, settings, bars, as_json)
         return
     if pass_number is not None:
-        raise BadInput("--pass must come with a FILE, but there is none. Name one, or leave --pass out.")
+        raise BadInput("--pass needs a FILE, got none. Name a file, or leave --pass out.")
     rows = registered_labels(store.labels)
     _report(home, registered_files(store.labels), preview_labels(rows, bars, settings), as_json)
-    _refuse_strays(rows, bars)
+    _require_on_bars(rows, bars)
 
 
 def _check_file(
@@ -109,11 +108,11 @@ def _check_file(
         merged = with_registered(registered_store(home).labels, file, rows, bars)
     except BadInput as fault:
         refusal = fault
-    outlook = preview_labels(merged, bars, settings, rows, file.name)
-    _report(home, [ledger], _with_older(outlook, ledger, rows), as_json)
+    preview = preview_labels(merged, bars, settings, rows, file.name)
+    _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
     if faults := sum(row["reason"] != GRADED_OUT for row in ledger.refused):
         command = f"moola labels add {shlex.quote(str(file))} --drop-bad"
-        remedy = f"Correct them, or keep the rest with: {command}" if ledger.kept else "Correct them."
+        remedy = f"Correct them, or add the usable rows with: {command}" if ledger.kept else "Correct them."
         raise BadInput(
             f"{file.name}: each row must be usable, but {faults:,} of {ledger.rows:,} are not. {remedy}"
         )
@@ -121,7 +120,7 @@ def _check_file(
         raise refusal
 
 
-def _refuse_strays(rows: pd.DataFrame, bars: pd.DataFrame) -> None:
+def _require_on_bars(rows: pd.DataFrame, bars: pd.DataFrame) -> None:
     refused = pd.concat([place_labels(rows, bars, int(number)).refused for number in rows["pass"].unique()])
     strays = refused.loc[refused["reason"] != GRADED_OUT]
     if len(strays):
@@ -131,26 +130,26 @@ def _refuse_strays(rows: pd.DataFrame, bars: pd.DataFrame) -> None:
         )
 
 
-def _with_older(outlook: LabelPreview, ledger: LabelLedger, rows: pd.DataFrame) -> LabelPreview:
-    """The outlook with what must be said of an older file, which has room for one expansion a window."""
+def _with_older(preview: LabelPreview, ledger: LabelLedger, rows: pd.DataFrame) -> LabelPreview:
+    """Add a warning for an older file format, which holds one expansion per window."""
     if not (ledger.by_prices and ledger.kept and one_expansion_each(rows)):
-        return outlook
+        return preview
     warning = (
-        f"{ledger.file}: no window has more than one expansion. If a window holds others in its bars 30-74, "
-        "add rows for them: a right mark on an unlabeled one counts as false."
+        f"{ledger.file}: no window has more than one expansion. If a window holds more in bars 30-74, "
+        "add rows for them: a correct prediction of an unlabeled expansion counts as a false positive."
     )
-    return dataclasses.replace(outlook, warnings=[*outlook.warnings, warning])
+    return dataclasses.replace(preview, warnings=[*preview.warnings, warning])
 
 
-def _report(home: Home, ledgers: list[LabelLedger], outlook: LabelPreview, as_json: bool) -> None:
+def _report(home: Home, ledgers: list[LabelLedger], preview: LabelPreview, as_json: bool) -> None:
     steps = next_steps(home)
     facts = {
         "files": [dataclasses.asdict(ledger) for ledger in ledgers],
-        **outlook.facts,
+        **preview.facts,
         "next": steps,
     }
     lines = [line for ledger in ledgers for line in _ledger_lines(ledger)]
-    emit(facts, [*lines, *outlook.lines, *next_lines(steps)], as_json)
+    emit(facts, [*lines, *preview.lines, *next_lines(steps)], as_json)
 
 
 def _ledger_lines(ledger: LabelLedger) -> Iterator[str]:
@@ -158,13 +157,13 @@ def _ledger_lines(ledger: LabelLedger) -> Iterator[str]:
     why = f" ({_listed(ledger.dropped)})" if dropped else ""
     yield f"{ledger.file}: {ledger.rows:,} rows, {ledger.kept:,} kept, {dropped:,} dropped{why}"
     if ledger.by_prices:
-        yield f"  windows {_listed(ledger.by_prices)}, by their prices"
+        yield f"  windows {_listed(ledger.by_prices)}, matched by price"
     yield f"  kept    {_listed(ledger.counts)}, in {ledger.windows:,} windows"
     if ledger.outside_core:
-        yield f"  of them {ledger.outside_core:,} start outside bars 30-74: neither learned from nor scored"
+        yield f"  of them {ledger.outside_core:,} start outside bars 30-74: not used for training or scores"
     if set(ledger.passes) - {"1"}:
         passes = ", ".join(f"{n:,} rows of pass {number}" for number, n in ledger.passes.items())
-        yield f"  passes  {passes}; the second measures the annotator, and nothing is learned from it"
+        yield f"  passes  {passes}; pass 2 measures the annotator's consistency and is not used for training"
     for row in ledger.refused[:SHOWN_ROWS]:
         yield f"  row {row['row']:<6} {row['reason']}: {row['detail']}"
     if len(ledger.refused) > SHOWN_ROWS:

@@ -1,4 +1,4 @@
-"""Where `moola predict` puts its marks: tables, drawing objects of a platform, a picture."""
+"""Output files of `moola predict`: tables, drawings for trading platforms, and a chart."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 
 PINE, NINJATRADER = ".pine", ".ninjatrader.csv"
 MARK_ENDINGS = (*TABLE_SUFFIXES, PINE, NINJATRADER)
-OUT_HELP = f"Write a file; its ending says which: {', '.join(MARK_ENDINGS)}."
-PLOT_HELP = f"Draw the last session with its marks: {' or '.join(PLOT_SUFFIXES)}."
+OUT_HELP = f"Write the expansions; the suffix sets the format: {', '.join(MARK_ENDINGS)}."
+PLOT_HELP = f"Draw the last session with its expansions: {' or '.join(PLOT_SUFFIXES)}."
 
 
 def require_files(out: Path | None, plot: Path | None, file: Path) -> None:
-    """Refuse files that cannot be written as asked, before anything is read.
+    """Refuse output files that cannot be written, before any input is read.
 
     Raises:
-        BadInput: If an ending is unknown, or two of the files are one.
+        BadInput: If a suffix is unknown, or two of the files are the same.
     """
     require_out("--out", out, MARK_ENDINGS, file)
     require_out("--plot", plot, PLOT_SUFFIXES, file, out)
 
 
-def write_marks(out: Path, found: "Predictions", table: "pd.DataFrame", source: str) -> str:
-    """Write the marks as the name of `out` asks.
+def write_marks(out: Path, predictions: "Predictions", table: "pd.DataFrame", source: str) -> str:
+    """Write the expansions in the format that the suffix of `out` sets.
 
     Args:
-        out: Whose name ends in one of MARK_ENDINGS.
-        found: The marks.
-        table: The bars they were found in.
-        source: What was marked by what, in words.
+        out: File whose name ends in one of MARK_ENDINGS.
+        predictions: Expansions to write.
+        table: The bars that were read.
+        source: Names of the bar file and the model.
 
     Returns:
-        What was done, in a line.
+        One line that names the file.
 
     Raises:
-        BadInput: If it cannot be written.
+        BadInput: If the file cannot be written.
     """
     from moola_pipeline.inference.platforms import drawn_marks, ninjatrader_csv, pine_script
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
@@ -54,22 +54,21 @@ def write_marks(out: Path, found: "Predictions", table: "pd.DataFrame", source: 
     more = ""
     with writing("--out", out):
         if out.name.endswith(NINJATRADER):
-            atomic_write_bytes(out, ninjatrader_csv(drawn_marks(found.expansions, table)).encode())
+            atomic_write_bytes(out, ninjatrader_csv(drawn_marks(predictions.expansions, table)).encode())
             more = ", for the indicator in deploy/ninjatrader"
         elif out.suffix == PINE:
-            script = pine_script(drawn_marks(found.expansions, table), f"Moola {out.stem}", source)
+            script = pine_script(drawn_marks(predictions.expansions, table), f"Moola {out.stem}", source)
             atomic_write_bytes(out, script.text.encode())
-            if script.n_drawn < len(found.expansions):
-                more = (
-                    f", the newest {script.n_drawn} of {len(found.expansions):,}: TradingView draws no more"
-                )
+            if script.n_drawn < len(predictions.expansions):
+                n_found = len(predictions.expansions)
+                more = f", the newest {script.n_drawn} of {n_found:,}: TradingView cannot draw more"
         else:
-            save_table(out, found.expansions, _as_json(found))
+            save_table(out, predictions.expansions, _as_json(predictions))
     return f"written to {out}{more}"
 
 
-def plot_marks(plot: Path, found: "Predictions", table: "pd.DataFrame", file: str, model: str) -> str:
-    """Draw the last session and what was found in it; which session, in a line."""
+def plot_marks(plot: Path, predictions: "Predictions", table: "pd.DataFrame", file: str, model: str) -> str:
+    """Draw the last session with its expansions; return a line that names the session."""
     from moola_pipeline.inference.platforms import drawn_marks
     from moola_pipeline.inference.plots import draw_expansions, draw_session
     from moola_pipeline.plotting import picture_file
@@ -77,7 +76,7 @@ def plot_marks(plot: Path, found: "Predictions", table: "pd.DataFrame", file: st
 
     bars = table.loc[table["session"].to_numpy() == table["session"].iloc[-1]]
     session = f"{bars['session'].iloc[0]:%Y-%m-%d}"
-    marks = drawn_marks(found.expansions, table)
+    marks = drawn_marks(predictions.expansions, table)
     figure, axes = draw_session(bars, f"{file}, session {session}, expansions by {model}")
     draw_expansions(axes, marks.loc[marks["started_at"] >= bars["timestamp"].iloc[0]])
     with writing("--plot", plot):
@@ -85,5 +84,5 @@ def plot_marks(plot: Path, found: "Predictions", table: "pd.DataFrame", file: st
     return f"session {session} drawn to {plot}"
 
 
-def _as_json(found: "Predictions") -> dict[str, Any]:
-    return {"expansions": records(found.expansions), "not_covered": records(found.not_covered)}
+def _as_json(predictions: "Predictions") -> dict[str, Any]:
+    return {"expansions": records(predictions.expansions), "not_covered": records(predictions.not_covered)}

@@ -1,4 +1,4 @@
-"""What a home still lacks before `moola run` can train on registered bars."""
+"""Commands that a user still has to run before `moola run` can train on registered bars."""
 
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.labels.registry import LABELS_NAME
@@ -14,7 +14,7 @@ RUN = {"command": "moola run", "why": "train on the bars and report"}
 
 
 def next_steps(home: Home) -> list[dict[str, str]]:
-    """Commands that lead on from here, in order, each with its reason.
+    """The next commands in order, each with its reason.
 
     Raises:
         IntegrityError: If the manifest is broken.
@@ -29,6 +29,6 @@ def next_steps(home: Home) -> list[dict[str, str]]:
 
 
 def lacks_rolls(store: BarStore) -> bool:
-    """True if a registered file names no contracts and no rolls say which they are."""
-    nameless = any("contract" not in entry.columns for entry in read_manifest(store).files)
-    return nameless and not store.rolls.exists()
+    """True if a registered file has no contract column and no rolls are registered."""
+    lacks_contracts = any("contract" not in entry.columns for entry in read_manifest(store).files)
+    return lacks_contracts and not store.rolls.exists()

@@ -1,4 +1,4 @@
-"""Options that several commands share: instrument and profile, and where the splits end."""
+"""Options that several commands share: market, profile and split dates."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -26,7 +26,7 @@ def market_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--scenario",
             type=click.Choice(SCENARIOS),
-            help="A simulated market unlike the plain one, with a model of its own.",
+            help="A variant of the simulated market, with a separate model.",
         ),
     )
     for option in reversed(options):
@@ -35,7 +35,7 @@ def market_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def chosen_pipeline(profile: str, market: str, scenario: str | None) -> dict[str, Any]:
-    """What the options ask of `Pipeline`."""
+    """Arguments of `Pipeline` from the options."""
     return {"profile": profile, "market": market, "scenario": scenario or "none"}
 
 
@@ -43,13 +43,13 @@ ENDS = {"train_end": "training", "validation_end": "validation", "test_end": "te
 
 
 class _WholeDay(click.DateTime):
-    """A day, refused in the words of a person who types dates."""
+    """A date, with an error message that shows the format."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"a day must be in the calendar and written as 2024-12-31, got {value!r}.", param, ctx)
+            self.fail(f"a date must exist and be written as 2024-12-31, got {value!r}.", param, ctx)
 
 
 def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +59,7 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--rolling",
         type=click.IntRange(min=1),
         metavar="MONTHS",
-        help="Test on the newest labeled months, this many, and validate on as many before them.",
+        help="Test on the newest MONTHS labeled months and validate on as many before them.",
     )(command)
     for name, period in reversed(ENDS.items()):
         flag = f"--{name.replace('_', '-')}"
@@ -68,15 +68,15 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def active_splits(home: "Home", rolling: int | None = None, **ends: datetime | None) -> "SplitSettings":
-    """The splits chosen by options, else those of the home, else the default ones.
+    """The splits from the options, else the splits saved in the home, else the default splits.
 
     Args:
-        home: Where a choice may be remembered.
+        home: Home with the saved splits.
         rolling: Labeled months of test, and as many of validation.
-        ends: Those of ENDS that were given; the others stay as they are.
+        ends: New end dates, by names in ENDS; the other dates do not change.
 
     Raises:
-        BadInput: If dates and --rolling are given both, or the dates do not follow each other.
+        BadInput: If both dates and --rolling are given, or the dates are not in order.
     """
     from pydantic import ValidationError
 
@@ -87,7 +87,7 @@ def active_splits(home: "Home", rolling: int | None = None, **ends: datetime | N
     chosen = read_choice(registered_store(home).root) or SplitSettings()
     given: dict[str, date] = {name: end.date() for name, end in ends.items() if end is not None}
     if rolling is not None and given:
-        raise BadInput("Splits must end by --rolling or by dates, but both came. Leave one out.")
+        raise BadInput("Splits must be set by --rolling or by dates, got both. Leave one out.")
     if rolling is not None:
         months = {"rolling_test_months": rolling, "rolling_validation_months": rolling}
         return chosen.model_copy(update={"rule": "rolling", **months})
@@ -103,11 +103,11 @@ def active_splits(home: "Home", rolling: int | None = None, **ends: datetime | N
 def choose_splits(
     home: "Home", market: "InstrumentData", rolling: int | None, **ends: datetime | None
 ) -> "SplitSettings | None":
-    """Remember the splits chosen by options for this home; None if no option was given.
+    """Save the splits from the options in the home; None if no option is given.
 
     Raises:
-        BadInput: If the market is simulated, or the options cannot be met; nothing is remembered.
-        UnsoundSplit: If a split would be empty or of one type; nothing is remembered.
+        BadInput: If the market is simulated, or the options are invalid; nothing is saved.
+        UnsoundSplit: If a split would be empty or hold one type only; nothing is saved.
     """
     if rolling is None and not any(ends.values()):
         return None

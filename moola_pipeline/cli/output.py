@@ -1,4 +1,4 @@
-"""What commands print, and the files that they write where the user says."""
+"""Output of commands: JSON or text on stdout, and the files that options name."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,10 +21,10 @@ json_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
 
 
 def emit(facts: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
-    """Print the facts as one JSON object, or else the lines that tell a person the same.
+    """Print the facts as one JSON object, or the same as lines of text.
 
     Raises:
-        ValueError: If the facts hold NaN or an infinity, which JSON has no word for.
+        ValueError: If the facts hold NaN or infinity, which JSON cannot represent.
     """
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
@@ -33,20 +33,20 @@ def emit(facts: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
 
 
 def shown_time(moment: datetime) -> str:
-    """A UTC moment to the minute, as a person reads it."""
+    """A UTC time to the minute, for text output."""
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
 def iso_time(moment: datetime) -> str:
-    """A UTC moment as a program reads it."""
+    """A UTC time in ISO 8601, for JSON."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
 def next_lines(steps: Iterable[Mapping[str, str]]) -> list[str]:
-    """What to do next: a command and why, one line each."""
-    told = [(in_this_home(step["command"]), step["why"]) for step in steps]
-    width = max([29, *(len(command) for command, _ in told)])
-    return ["Next:", *(f"  {command:<{width}}  {why}" for command, why in told)]
+    """The next commands with their reasons, one line each."""
+    commands = [(in_this_home(step["command"]), step["why"]) for step in steps]
+    width = max([29, *(len(command) for command, _ in commands)])
+    return ["Next:", *(f"  {command:<{width}}  {why}" for command, why in commands)]
 
 
 TABLE_SUFFIXES = (".csv", ".parquet", ".json")
@@ -54,48 +54,50 @@ PLOT_SUFFIXES = (".png", ".svg")
 
 
 def require_out(option: str, out: Path | None, suffixes: tuple[str, ...], *others: Path | None) -> None:
-    """Refuse a file that cannot be written as asked.
+    """Refuse an output file with a wrong suffix, or one that would replace another file.
 
     Args:
-        option: As the user typed it.
-        out: What came; None asks for no file.
-        suffixes: What its name may end in.
-        others: Files that it must not replace: the one that is read, and what else is written.
+        option: Name of the option, for the message.
+        out: Output file; None if the option is not given.
+        suffixes: Allowed suffixes.
+        others: Files that it must not replace: the input and the other outputs.
 
     Raises:
-        BadInput: If the suffix is another, or it is one of the others.
+        BadInput: If the suffix is not allowed, or `out` is one of the others.
     """
     if out is None:
         return
     if out.suffix not in suffixes:
         raise BadInput(f"{option} must end in {', '.join(suffixes)}, got {out.name}. Choose one of them.")
     if any(other is not None and _same(out, other) for other in others):
-        raise BadInput(f"{option} must be a file of its own, got {out} twice. Name another place.")
+        raise BadInput(
+            f"{option} must differ from the input and the other outputs, got {out} twice. "
+            "Choose another path."
+        )
 
 
 @contextmanager
 def writing(option: str, out: Path) -> Iterator[None]:
-    """Say in one line where a file could not be written.
+    """Turn an OSError into one line that names the option.
 
     Raises:
-        BadInput: If the system refuses.
+        BadInput: If the file cannot be written.
     """
     try:
         yield
     except OSError as fault:
         raise BadInput(
-            f"{option} must lie in a folder that can be written, got {out} ({fault.strerror}). "
-            "Name another place."
+            f"{option} must be in a writable folder, got {out} ({fault.strerror}). Choose another path."
         ) from fault
 
 
 def save_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
-    """Write a table as the suffix of `out` asks; times are UTC.
+    """Write a table in the format of its suffix; times are UTC.
 
     Args:
-        out: A file with one of TABLE_SUFFIXES.
-        table: What csv and parquet hold.
-        as_json: What json holds: `records` of the table, and what else belongs to it.
+        out: File with one of TABLE_SUFFIXES.
+        table: Content of csv and parquet.
+        as_json: Content of json: the `records` of the table, and other data.
     """
     from moola_pipeline.storage.atomic_write import atomic_write, atomic_write_bytes, atomic_write_json
 
@@ -109,15 +111,15 @@ def save_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:
 
 
 def records(table: "pd.DataFrame") -> list[dict[str, Any]]:
-    """The rows of a table for JSON, times as a program reads them."""
+    """The rows of a table for JSON, with times in ISO 8601."""
     return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _plain(value: Any) -> Any:
-    """A time as text; null for one that is not known."""
+    """A time in ISO 8601, None for NaT; any other value as it is."""
     if not hasattr(value, "isoformat"):
         return value
-    return iso_time(value) if value == value else None  # NaT is not itself
+    return iso_time(value) if value == value else None  # NaT != NaT
 
 
 def _same(one: Path, other: Path) -> bool:

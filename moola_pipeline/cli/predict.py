@@ -1,4 +1,4 @@
-"""moola predict: the expansions in any file of one-minute bars."""
+"""`moola predict`: the expansions in any file of one-minute bars."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from moola_pipeline.bars.vendor import VendorBars
     from moola_pipeline.inference.hindsight import Predictions
 
-READ = {"hindsight": "read in hindsight", "live": "read live, one a closed bar"}
+READ = {"hindsight": "read in hindsight", "live": "read live, one per closed bar"}
 FOUND = {"hindsight": "expansions", "live": "alarms"}
 
 
@@ -34,19 +34,19 @@ FOUND = {"hindsight": "expansions", "live": "alarms"}
 @click.option(
     "--model",
     metavar="URI",
-    help="models:/NAME@ALIAS or models:/NAME/VERSION; else the instrument's champion.",
+    help="models:/NAME@ALIAS or models:/NAME/VERSION (default: the instrument's champion).",
 )
 @click.option(
     "--mode",
     type=click.Choice(["hindsight", "live"]),
     default="hindsight",
     show_default=True,
-    help="Each window read whole; or bar by bar, an alarm at the close that raises it.",
+    help="hindsight: read whole windows. live: decide at each bar close whether to raise an alarm.",
 )
 @click.option(
     "--max-wait",
     type=click.Choice([str(bars) for bars in WAITS]),
-    help=f"Live: bars after the claimed first one by which an alarm has come or never will; else {MAX_WAIT}.",
+    help=f"Live: most bars from the predicted start of an expansion to its alarm (default: {MAX_WAIT}).",
 )
 @click.option("--out", type=click.Path(path_type=Path), help=OUT_HELP)
 @click.option("--plot", type=click.Path(path_type=Path), help=PLOT_HELP)
@@ -64,19 +64,21 @@ def predict(
     as_json: bool,
     **vendor: Any,
 ) -> None:
-    """Mark the expansions in FILE: in hindsight, or as the model would have called them live."""
+    """Mark the expansions in FILE: in hindsight, or as live alarms."""
     from moola_pipeline.bars.schema import INSTRUMENTS
     from moola_pipeline.bars.vendor import read_vendor_file
     from moola_pipeline.inference.bar_tables import table_from_bars
 
     if max_wait is not None and mode != "live":
-        raise BadInput(f"--max-wait must come with --mode live, got --mode {mode}. Add it, or leave it out.")
+        raise BadInput(
+            f"--max-wait needs --mode live, got --mode {mode}. Add --mode live, or leave --max-wait out."
+        )
     require_files(out, plot, file)
     options = chosen_options(**vendor)
     bars = read_vendor_file(file, options)
-    known = applied_rolls(Home.resolve(), bars.frame, options.instrument, rolls)
-    table = table_from_bars(bars, file.name, known.rolls)
-    # Slow to import: a wrong option or file is refused before.
+    rolls_used = applied_rolls(Home.resolve(), bars.frame, options.instrument, rolls)
+    table = table_from_bars(bars, file.name, rolls_used.rolls)
+    # Slow imports: refuse a wrong option or file first.
     quiet_libraries()
     from moola_pipeline.inference.hindsight import predict_expansions
     from moola_pipeline.inference.live import predict_live
@@ -86,15 +88,15 @@ def predict(
     loaded, facts = load_version(Home.resolve(), model)
     if facts["instrument"] != options.instrument:
         raise BadInput(
-            f"{model} marks {facts['instrument']}, got bars of {options.instrument}. Choose another model."
+            f"{model} is for bars of {facts['instrument']}, got {options.instrument}. Choose another model."
         )
     tick_points = INSTRUMENTS[options.instrument].tick_points
-    asked = loaded, table, tick_points, facts["model_version"]
+    inputs = loaded, table, tick_points, facts["model_version"]
     wait = int(max_wait or MAX_WAIT)
-    found = predict_live(*asked, max_wait=wait) if mode == "live" else predict_expansions(*asked)
-    named = f"{model} (version {facts['model_version']})"
-    written = [write_marks(out, found, table, f"{file.name}, {named}")] if out else []
-    written += [plot_marks(plot, found, table, file.name, named)] if plot else []
+    predictions = predict_live(*inputs, max_wait=wait) if mode == "live" else predict_expansions(*inputs)
+    model_title = f"{model} (version {facts['model_version']})"
+    written = [write_marks(out, predictions, table, f"{file.name}, {model_title}")] if out else []
+    written += [plot_marks(plot, predictions, table, file.name, model_title)] if plot else []
     shown = {
         "model": model,
         "model_version": facts["model_version"],
@@ -103,13 +105,13 @@ def predict(
         "max_wait": wait if mode == "live" else None,
         "bars": len(table),
         "rows": row_facts(bars),
-        "windows": found.n_windows,
-        "rolls": roll_facts(known),
-        "expansions": records(found.expansions),
-        "not_covered": records(found.not_covered),
-        "waiting_bars": found.n_waiting,
+        "windows": predictions.n_windows,
+        "rolls": roll_facts(rolls_used),
+        "expansions": records(predictions.expansions),
+        "not_covered": records(predictions.not_covered),
+        "waiting_bars": predictions.n_waiting,
     }
-    lines = [*_read_lines(bars), roll_line(known), *_lines(shown, found, written, out is None)]
+    lines = [*_read_lines(bars), roll_line(rolls_used), *_lines(shown, predictions, written, out is None)]
     emit(shown, lines, as_json)
 
 
@@ -118,27 +120,27 @@ def _read_lines(bars: "VendorBars") -> list[str]:
     return lines if bars.rejected.empty else [*lines, f"set aside: {first_rejected(bars)}"]
 
 
-def _lines(shown: dict[str, Any], found: "Predictions", written: list[str], listed: bool) -> list[str]:
-    marked = "SIMULATED model" if shown["simulated_model"] else "model"
-    missed = int(found.not_covered["bars"].to_numpy().sum())
+def _lines(shown: dict[str, Any], predictions: "Predictions", written: list[str], listed: bool) -> list[str]:
+    title = "SIMULATED model" if shown["simulated_model"] else "model"
+    missed = int(predictions.not_covered["bars"].to_numpy().sum())
     lines = [
-        f"{marked} {shown['model']} (version {shown['model_version']}), {shown['bars']:,} bars, "
+        f"{title} {shown['model']} (version {shown['model_version']}), {shown['bars']:,} bars, "
         f"{shown['windows']:,} windows {READ[shown['mode']]}",
-        f"{len(found.expansions):,} {FOUND[shown['mode']]}; {missed:,} bars at the edges of "
-        f"{len(found.not_covered):,} stretches are not covered by any window; times are UTC bar opens",
+        f"{len(predictions.expansions):,} {FOUND[shown['mode']]}; {missed:,} bars at the edges of "
+        f"{len(predictions.not_covered):,} stretches are not covered by any window; times are UTC bar opens",
     ]
-    if found.n_waiting:
+    if predictions.n_waiting:
         lines.append(
-            f"the last session is not over: its last {found.n_waiting:,} bars wait for later ones, "
-            "what is marked stays"
+            f"the last session is still open: its last {predictions.n_waiting:,} bars need later bars; "
+            "expansions found so far will not change"
         )
     lines += written
-    if listed and len(found.expansions):
-        seen = "decided_at" if shown["mode"] == "live" else "ended_at"
-        columns = ["started_at", seen, "direction", "label", "probability", "p_retracement"]
-        table = found.expansions[columns].assign(
-            started_at=found.expansions["started_at"].dt.strftime("%Y-%m-%d %H:%M"),
-            **{seen: found.expansions[seen].dt.strftime("%H:%M")},
+    if listed and len(predictions.expansions):
+        time_column = "decided_at" if shown["mode"] == "live" else "ended_at"
+        columns = ["started_at", time_column, "direction", "label", "probability", "p_retracement"]
+        table = predictions.expansions[columns].assign(
+            started_at=predictions.expansions["started_at"].dt.strftime("%Y-%m-%d %H:%M"),
+            **{time_column: predictions.expansions[time_column].dt.strftime("%H:%M")},
         )
         lines += ["", table.to_string(index=False, float_format=lambda share: f"{share:.2f}")]
     return lines

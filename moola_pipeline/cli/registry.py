@@ -1,4 +1,4 @@
-"""`moola registry`: which versions there are, which one serves, since when and why."""
+"""`moola registry`: model versions, the champion, and the history of promotions."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from moola_pipeline.tracking.promotion_log import ChampionPeriod, Entry
     from moola_pipeline.tracking.runs import MlflowClient
 
-model_option = click.option("--model", metavar="NAME", help="Registered model; needed where there are more.")
+model_option = click.option("--model", metavar="NAME", help="Registered model; needed if there are several.")
 
 
 @click.group()
 def registry() -> None:
-    """List the versions of the model, and say which one serves."""
+    """List model versions, and choose the champion."""
 
 
 @registry.command("list")
@@ -32,9 +32,9 @@ def list_versions(home: Home, model: str | None, as_json: bool) -> None:
 
     client = _store(home)
     names = [_chosen(client, model)] if model else _names(client)
-    found = [_listed(home, client, one) for name in names for one in versions(client, name)]
-    lines = [_listed_line(one) for one in found] or ["No version is registered. Run: moola run"]
-    emit({"versions": found}, lines, as_json)
+    listed = [_listed(home, client, version) for name in names for version in versions(client, name)]
+    lines = [_listed_line(entry) for entry in listed] or ["No version is registered. Run: moola run"]
+    emit({"versions": listed}, lines, as_json)
 
 
 @registry.command()
@@ -43,7 +43,7 @@ def list_versions(home: Home, model: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def promote(home: Home, version: str, model: str | None, as_json: bool) -> None:
-    """Make VERSION champion by hand; the log says so."""
+    """Make VERSION the champion; the log records a decision by hand."""
     client = _store(home)
     name = _chosen(client, model)
     _require_version(client, name, version)
@@ -55,7 +55,7 @@ def promote(home: Home, version: str, model: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def rollback(home: Home, model: str | None, as_json: bool) -> None:
-    """Make the champion before the present one champion again."""
+    """Make the previous champion the champion again."""
     from moola_pipeline.tracking.promotion_log import champion_before, reconcile
 
     client = _store(home)
@@ -65,26 +65,26 @@ def rollback(home: Home, model: str | None, as_json: bool) -> None:
 
 
 @registry.command()
-@click.option("--on", "day", metavar="DATE", help="Who was champion on that day (UTC), as 2025-06-30.")
+@click.option("--on", "day", metavar="DATE", help="Show the champion of a day (UTC), as 2025-06-30.")
 @model_option
 @json_option
 @click.pass_obj
 def history(home: Home, day: str | None, model: str | None, as_json: bool) -> None:
-    """Show who was champion when, and why, from the log of promotions."""
+    """Show when and why each version became champion, from the promotion log."""
     from moola_pipeline.tracking.promotion_log import champion_periods_on, reconcile
 
-    asked = _day(day) if day is not None else None
+    date_asked = _day(day) if day is not None else None
     client = _store(home)
     name = _chosen(client, model)
     entries = reconcile(home, client, name)
-    if asked is None:
-        facts = {"model": name, "entries": [one.model_dump(mode="json") for one in entries]}
-        emit(facts, [_entry_line(one) for one in entries] or [f"{name}: nothing was decided yet"], as_json)
+    if date_asked is None:
+        facts = {"model": name, "entries": [entry.model_dump(mode="json") for entry in entries]}
+        emit(facts, [_entry_line(entry) for entry in entries] or [f"{name}: no decisions yet"], as_json)
         return
-    found = champion_periods_on(entries, asked)
-    facts = {"model": name, "on": str(asked), "champions": [_champion_period(one) for one in found]}
-    lines = [_champion_period_line(name, asked, one) for one in found] or [
-        f"{name} had no champion on {asked}"
+    periods = champion_periods_on(entries, date_asked)
+    facts = {"model": name, "on": str(date_asked), "champions": [_champion_period(it) for it in periods]}
+    lines = [_champion_period_line(name, date_asked, it) for it in periods] or [
+        f"{name} had no champion on {date_asked}"
     ]
     emit(facts, lines, as_json)
 
@@ -93,17 +93,21 @@ def history(home: Home, day: str | None, model: str | None, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def repair(home: Home, as_json: bool) -> None:
-    """Mend a damaged log of promotions: what is proven stays, the file is set aside."""
+    """Repair a damaged promotion log: keep the verified lines and move the damaged file aside."""
     from moola_pipeline.tracking.promotion_log import repair_log
 
     client = _store(home)
-    done = repair_log(home, client, _names(client))
-    facts = {"kept": done.n_kept, "set_aside": done.n_aside, "file": str(done.aside) if done.aside else None}
-    lines = [f"the log is whole: {done.n_kept} lines; nothing was changed"]
-    if done.aside:
+    repaired = repair_log(home, client, _names(client))
+    facts = {
+        "kept": repaired.n_kept,
+        "set_aside": repaired.n_aside,
+        "file": str(repaired.aside) if repaired.aside else None,
+    }
+    lines = [f"the log is intact: {repaired.n_kept} lines; nothing was changed"]
+    if repaired.aside:
         lines = [
-            f"{done.n_kept} lines kept, {done.n_aside} set aside with the whole file in {done.aside}; "
-            "the champions that stand now are noted as found"
+            f"{repaired.n_kept} lines kept, {repaired.n_aside} removed; "
+            f"the damaged log is now {repaired.aside}; the present champions are added to the log"
         ]
     emit(facts, lines, as_json)
 
@@ -114,20 +118,18 @@ def repair(home: Home, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def import_version(home: Home, other: Path, model: str | None, as_json: bool) -> None:
-    """Bring the champion of another HOME in, as challenger, its digests checked.
+    """Import the champion of another HOME as challenger, after a check of its digests.
 
-    It is compared with the champion on labels here that neither has seen; "promote" lets it serve.
+    It is compared with the champion on labels that neither has seen. "promote" makes it champion.
     """
     from moola_pipeline.tracking.registry import DIGEST_TAGS, champion_version
     from moola_pipeline.tracking.version_import import import_champion
 
     if not other.is_dir():
-        raise BadInput(
-            f"HOME must be a folder, got {other}. Name the folder that was --home in the training."
-        )
-    done = import_champion(home, Home(other.expanduser().absolute()), model)
-    name, version, origin = done.model, done.registered.version, done.foreign.version
-    steps = [{"command": f"moola registry promote {version} --model {name}", "why": "let it serve"}]
+        raise BadInput(f"HOME must be a folder, got {other}. Name the --home folder of the training.")
+    imported = import_champion(home, Home(other.expanduser().absolute()), model)
+    name, version, origin = imported.model, imported.registered.version, imported.foreign.version
+    steps = [{"command": f"moola registry promote {version} --model {name}", "why": "make it champion"}]
     if version == champion_version(home, name):
         steps = []
     compared = _compared(home, name, version)
@@ -135,19 +137,19 @@ def import_version(home: Home, other: Path, model: str | None, as_json: bool) ->
         "model": name,
         "version": version,
         "compared": compared,
-        "is_new": done.registered.is_new,
+        "is_new": imported.registered.is_new,
         "imported_version": origin,
-        "digests": {tag: done.foreign.tags[tag] for tag in DIGEST_TAGS},
+        "digests": {tag: imported.foreign.tags[tag] for tag in DIGEST_TAGS},
         "next": steps,
     }
-    came = "imported as" if done.registered.is_new else "the same weights as"
-    lines = [f"{name}: version {origin} of the other home is {came} version {version}, challenger"]
-    lines.append(f"compared on arrival: {compared}")
+    relation = "is imported as" if imported.registered.is_new else "has the same weights as"
+    lines = [f"{name}: version {origin} of the other home {relation} version {version}, challenger"]
+    lines.append(f"comparison: {compared}")
     emit(facts, [*lines, *(next_lines(steps) if steps else ())], as_json)
 
 
 def _compared(home: Home, name: str, version: str) -> str:
-    """How an imported version stands beside the champion, as the log now says."""
+    """Compare an imported version with the champion; return the reason that is logged."""
     import numpy as np
 
     from moola_pipeline.cli.run import quiet_libraries
@@ -170,18 +172,22 @@ def _decide(
     if version == before:
         emit(
             {"model": name, "version": version, "champion_before": before, "changed": False},
-            [f"models:/{name}/{version} is champion already; nothing was changed"],
+            [f"models:/{name}/{version} is already champion; nothing was changed"],
             as_json,
         )
         return
     load_version(home, f"models:/{name}/{version}")
     reason = "restored in place of version " if rolls_back else "chosen in place of version "
-    said = reason + before if before else "chosen: there was no champion"
+    reason = reason + before if before else "chosen: there was no champion"
     entry = apply_decision(
-        home, client, name, version, PromotionDecision(True, "hand", before, BY_HAND, said, None, rolls_back)
+        home,
+        client,
+        name,
+        version,
+        PromotionDecision(True, "hand", before, BY_HAND, reason, None, rolls_back),
     )
     facts = {"model": name, "version": version, "champion_before": entry.before, "changed": True}
-    emit(facts, [f"models:/{name}/{version} is champion, before it was {entry.before or 'none'}"], as_json)
+    emit(facts, [f"models:/{name}/{version} is champion; before: {entry.before or 'none'}"], as_json)
 
 
 def _store(home: Home) -> "MlflowClient":
@@ -193,7 +199,7 @@ def _store(home: Home) -> "MlflowClient":
 
 
 def _names(client: "MlflowClient") -> list[str]:
-    return sorted(one.name for one in client.search_registered_models())
+    return sorted(found.name for found in client.search_registered_models())
 
 
 def _chosen(client: "MlflowClient", model: str | None) -> str:
@@ -204,14 +210,15 @@ def _chosen(client: "MlflowClient", model: str | None) -> str:
         return str(model)
     if model is None and len(names) == 1:
         return names[0]
-    came = f"got {model}" if model else "but there are more than one"
-    raise BadInput(f"--model must name a registered model, {came}. Choose one of: {', '.join(names)}.")
+    raise BadInput(
+        f"--model must name a registered model, got {model or 'none'}. Choose one of: {', '.join(names)}."
+    )
 
 
 def _require_version(client: "MlflowClient", name: str, version: str) -> None:
     from moola_pipeline.tracking.registry import versions
 
-    known = [str(one.version) for one in versions(client, name)]
+    known = [str(found.version) for found in versions(client, name)]
     if version not in known:
         choice = ", ".join(known) or "none"
         raise BadInput(f"VERSION must be a version of {name}, got {version}. Choose one of: {choice}.")
@@ -221,7 +228,9 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise BadInput(f"--on must be a day, got {text}. Write it as {datetime.now(UTC):%Y-%m-%d}.") from None
+        raise BadInput(
+            f"--on must be a date, got {text}. Write it as {datetime.now(UTC):%Y-%m-%d}."
+        ) from None
 
 
 def _listed(home: Home, client: "MlflowClient", found: Any) -> dict[str, Any]:
@@ -247,14 +256,13 @@ def _listed(home: Home, client: "MlflowClient", found: Any) -> dict[str, Any]:
     }
 
 
-def _listed_line(one: dict[str, Any]) -> str:
-    moment = shown_time(datetime.fromisoformat(one["registered_at"]))
-    marks = [*one["aliases"], *(["imported"] if one["imported"] else [])]
-    score = f"type F1 {one['type_f1_macro']}" if one["type_f1_macro"] else "not scored here"
-    lost = "" if one["intact"] else "  FILES GONE OR CHANGED"
-    return (
-        f"models:/{one['model']}/{one['version']}  {moment} UTC  {score}  {', '.join(marks)}{lost}".rstrip()
-    )
+def _listed_line(entry: dict[str, Any]) -> str:
+    moment = shown_time(datetime.fromisoformat(entry["registered_at"]))
+    marks = [*entry["aliases"], *(["imported"] if entry["imported"] else [])]
+    score = f"type F1 {entry['type_f1_macro']}" if entry["type_f1_macro"] else "not scored here"
+    lost = "" if entry["intact"] else "  FILES MISSING OR CHANGED"
+    uri = f"models:/{entry['model']}/{entry['version']}"
+    return f"{uri}  {moment} UTC  {score}  {', '.join(marks)}{lost}".rstrip()
 
 
 def _entry_line(entry: "Entry") -> str:
@@ -265,14 +273,19 @@ def _entry_line(entry: "Entry") -> str:
     )
 
 
-def _champion_period(one: "ChampionPeriod") -> dict[str, Any]:
-    until = iso_time(one.until) if one.until else None
-    return {"version": one.version, "since": iso_time(one.since), "until": until, "reason": one.reason}
+def _champion_period(period: "ChampionPeriod") -> dict[str, Any]:
+    until = iso_time(period.until) if period.until else None
+    return {
+        "version": period.version,
+        "since": iso_time(period.since),
+        "until": until,
+        "reason": period.reason,
+    }
 
 
-def _champion_period_line(name: str, day: date, one: "ChampionPeriod") -> str:
-    until = f"until {shown_time(one.until)} UTC" if one.until else "and still is"
+def _champion_period_line(name: str, day: date, period: "ChampionPeriod") -> str:
+    until = f"until {shown_time(period.until)} UTC" if period.until else "and still is"
     return (
-        f"models:/{name}/{one.version} was champion on {day}: since {shown_time(one.since)} UTC, {until}; "
-        f"{one.reason}"
+        f"models:/{name}/{period.version} was champion on {day}: "
+        f"since {shown_time(period.since)} UTC, {until}; {period.reason}"
     )

@@ -1,4 +1,4 @@
-"""moola report: the last report again."""
+"""`moola report`: the scores of the last report."""
 
 import webbrowser
 from pathlib import Path
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
+@click.option("--open", "in_browser", is_flag=True, help="Open the report in a browser.")
 @json_option
 def report(in_browser: bool, as_json: bool) -> None:
-    """Show the scores of the last run, and where its page is."""
+    """Show the scores of the last run and the path of its report."""
     folder = latest_report_folder(Home.resolve())
     data = read_report(folder)
     page = folder / "report.html"
@@ -35,14 +35,14 @@ def report(in_browser: bool, as_json: bool) -> None:
 
 
 def latest_report_folder(home: Home) -> Path:
-    """The folder of the report written last.
+    """The folder of the newest report.
 
     Raises:
         MissingArtifact: If there is none.
     """
     written = sorted(home.reports.glob("*/report.json"), key=lambda path: path.stat().st_mtime)
     if not written:
-        raise MissingArtifact("A report must have been written, but there is none. Run: moola run")
+        raise MissingArtifact("A report must exist, but there is none. Run: moola run")
     return written[-1].parent
 
 
@@ -51,9 +51,9 @@ def read_report(folder: Path) -> "ReportData":
 
     Raises:
         MissingArtifact: If there is none.
-        MissingFile: If its checksum file is gone.
-        Truncated, ChecksumMismatch: If page or numbers are no longer those that were written.
-        IntegrityError: If its file is not a report.
+        MissingFile: If its checksum file is missing.
+        Truncated, ChecksumMismatch: If the page or the numbers do not match their checksums.
+        IntegrityError: If report.json is not a report.
     """
     from pydantic import ValidationError
 
@@ -66,7 +66,7 @@ def read_report(folder: Path) -> "ReportData":
     except MissingFile:
         raise
     except FileNotFoundError as fault:
-        raise MissingArtifact("A report must have been written, but there is none. Run: moola run") from fault
+        raise MissingArtifact("A report must exist, but there is none. Run: moola run") from fault
     except ValidationError as fault:
         first = fault.errors()[0]
         raise IntegrityError(

@@ -1,4 +1,4 @@
-"""moola run: the main job, from bars to a registered model and its marks on new bars."""
+"""`moola run`: train, evaluate and register a model, then predict on the newest bars."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ import click
 from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE, in_this_home
 from moola_pipeline.cli.options import choose_splits, chosen_pipeline, market_options, split_options
 from moola_pipeline.cli.output import emit, json_option
-from moola_pipeline.cli.signals import exit_on_second_interrupt
+from moola_pipeline.cli.signals import repeat_interrupt
 from moola_pipeline.errors import BadInput, IntegrityError, MoolaError
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 @click.option(
     "--processes",
     type=click.IntRange(min=0),
-    help="Pretrain in so many processes together, each on a GPU of its own or all on the CPU; 0: one for "
-    "each GPU.  [default: MOOLA_PROCESSES, else 1]",
+    help="Number of processes that pretrain together, one GPU each or all on the CPU; 0: one per GPU.  "
+    "[default: MOOLA_PROCESSES, else 1]",
 )
-@click.option("--tf32", is_flag=True, help="Let a GPU multiply in TF32: faster, less exact. Else float32.")
-@click.option("--force", is_flag=True, help="Make everything again, changed or not.")
+@click.option("--tf32", is_flag=True, help="Multiply in TF32 on a GPU: faster, but less exact than float32.")
+@click.option("--force", is_flag=True, help="Rebuild all assets, even if nothing has changed.")
 @split_options
 @json_option
 def run(
@@ -55,23 +55,23 @@ def run(
     rolling: int | None,
     **ends: datetime | None,
 ) -> None:
-    """Train, score, register and predict; what has not changed is left alone.
+    """Train, evaluate, register and predict. Assets that are up to date are not rebuilt.
 
-    Split dates, once given, are those of this home from then on. The profile study trains no model:
-    it compares ways of pretraining at several numbers of labels, for hours; stopped, it goes on.
+    The home remembers the split dates that you give. The profile "study" trains no model: it compares
+    pretraining methods at several numbers of labels and takes hours. An interrupted study resumes.
     """
     from moola_pipeline.resources.instance import open_instance, prepare_instance
 
     home = Home.resolve()
     if profile == "study":
-        from moola_pipeline.cli.study import lock_study
+        from moola_pipeline.cli.study import run_study
 
         if processes is not None or tf32:
             raise BadInput(
-                "--processes and --tf32 are for profiles that train a model, got study. Leave them out."
+                "--processes and --tf32 need a profile that trains a model, got study. Leave them out."
             )
         with exclusive_run(home):
-            lock_study(home, market, scenario, device, force, as_json)
+            run_study(home, market, scenario, device, force, as_json)
         return
     prepare_instance(home)
     quiet_libraries()
@@ -82,16 +82,16 @@ def run(
     from moola_pipeline.tracking.recorded_files import prove_champion
 
     with exclusive_run(home), open_instance(home) as instance:
-        # Bars or labels added while it works must not turn the rest of a run to another market.
+        # Resolve `auto` now: bars or labels added during the run must not change its market.
         chosen = _resolved(Pipeline(**chosen_pipeline(profile, market, scenario)))
         pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
         split = choose_splits(home, pipeline.chosen_market(), rolling, **ends)
-        steps = everything("asked for by --force") if force else _plan(plan, instance, pipeline)
+        steps = everything("--force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]
         if not as_json:
             _show_plan(pipeline, steps)
             if split is not None:
-                click.echo(f"split {split.shown}, from now on in this home")
+                click.echo(f"splits {split.shown}, saved for this home")
         release_stale_runs(instance)
         if stale:
             await_runs(instance, lambda line: click.echo(line, err=True))
@@ -99,25 +99,25 @@ def run(
             compute = {"device": device, "tf32": tf32, "processes": processes}
             _materialize(instance, stale, chosen, compute)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
-    prove_champion(home, pipeline.chosen_market().model_name)  # also where nothing was to be done
+    prove_champion(home, pipeline.chosen_market().model_name)  # even if nothing was rebuilt
 
 
 def _resolved(pipeline: "Pipeline") -> dict[str, str]:
-    """Profile and market by name, where `auto` leaves them to what is registered now."""
+    """Profile and market by name; `auto` resolved by what is registered now."""
     market = "simulated" if pipeline.chosen_market().simulated else "registered"
     return {"profile": pipeline.chosen_profile().name, "market": market, "scenario": pipeline.scenario}
 
 
 @contextmanager
 def exclusive_run(home: Home) -> Iterator[None]:
-    """Hold the home's run lock; wait, and say so, while a run, verify, backup or restore is at work."""
+    """Hold the home's run lock; print a line and wait while another command holds it."""
     from filelock import Timeout
 
     lock = run_lock(home)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        click.echo("Another moola command is at work in this home; waiting for it to end ...", err=True)
+        click.echo("Another moola command is using this home. Waiting for it to finish ...", err=True)
         lock.acquire()
     try:
         yield
@@ -126,12 +126,12 @@ def exclusive_run(home: Home) -> Iterator[None]:
 
 
 def run_lock(home: Home) -> "FileLock":
-    """The lock that a `moola run` holds while it is at work in the home."""
+    """The lock that `moola run` holds in the home while it works."""
     return locked(home.dagster / "run")
 
 
 def quiet_libraries() -> None:
-    """Keep the libraries' own logs for faults; what they would say stands in the Dagster run."""
+    """Show only errors from the logs of Dagster, MLflow and Alembic; Dagster's run log keeps the rest."""
     import warnings
 
     warnings.filterwarnings("ignore", module="dagster|mlflow")
@@ -140,7 +140,7 @@ def quiet_libraries() -> None:
 
 
 def _plan(plan: Any, instance: "dg.DagsterInstance", pipeline: "Pipeline") -> list["Step"]:
-    """The plan; bars that cannot be read make everything stale, so that the run itself says why."""
+    """The plan; all assets if bars or labels fail a check, so that the run raises the error."""
     from moola_pipeline.staleness.plan import everything
 
     try:
@@ -157,10 +157,10 @@ def _show_plan(pipeline: "Pipeline", steps: list["Step"]) -> None:
     click.echo(f"moola run  {marked}, profile {pipeline.chosen_profile().name}")
     unchanged = [step.asset for step in steps if not step.stale]
     if 0 < len(unchanged) < len(steps):
-        click.echo(f"unchanged, left alone: {', '.join(unchanged)}")
+        click.echo(f"up to date: {', '.join(unchanged)}")
     for step in steps:
         if step.stale and unchanged:
-            click.echo(f"made again: {step.asset} ({step.reason})")
+            click.echo(f"rebuilding {step.asset}: {step.reason}")
 
 
 def _materialize(
@@ -181,10 +181,10 @@ def _materialize(
     def keep_exception(context: dg.HookContext) -> None:
         raised[context.step_key] = context.op_exception  # pyright: ignore[reportArgumentType]
 
-    # unlike train_job, it does not try again: a person waits, and wants to know at once
+    # No retries, unlike train_job: the user is waiting and can act on the error.
     job = defs.resolve_implicit_global_asset_job_def().with_hooks({keep_exception})
     try:
-        with exit_on_second_interrupt():
+        with repeat_interrupt():
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(asset) for asset in assets],
@@ -207,7 +207,7 @@ def _materialize(
 
 
 def _interrupted(result: Any) -> bool:
-    """Whether a signal ended a step, after which Dagster runs no hook."""
+    """Whether a signal ended a step; Dagster then runs no failure hook."""
     from dagster._core.execution.plan.objects import ErrorSource
 
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
@@ -215,7 +215,7 @@ def _interrupted(result: Any) -> bool:
 
 
 def _failed_check(result: Any) -> IntegrityError | None:
-    """The first blocking check of a run that did not pass, with its value and limit."""
+    """The first blocking check that failed, with its value and limit."""
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.blocking and evaluation.check_name != "bars_match_manifest":
             value = evaluation.metadata["value"].value
@@ -228,10 +228,10 @@ def _failed_check(result: Any) -> IntegrityError | None:
 
 
 def _fault(raised: dict[str, BaseException]) -> Exception:
-    """The first exception that ended a step, or what caused it, as an error with an exit code.
+    """The exception of the first failed step, or its cause, as an error with an exit code.
 
     Args:
-        raised: Exceptions by step, in the order in which they were raised.
+        raised: Exceptions by step, oldest first.
     """
     import dagster as dg
 
@@ -239,14 +239,14 @@ def _fault(raised: dict[str, BaseException]) -> Exception:
         chain = [exception]
         while chain[-1].__cause__ is not None:
             chain.append(chain[-1].__cause__)
-        if any(isinstance(one, (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)) for one in chain):
+        if any(isinstance(link, (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)) for link in chain):
             return click.Abort()
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exception(exception)
-        named = next((one for one in chain if isinstance(one, MoolaError)), None)
+        moola_error = next((link for link in chain if isinstance(link, MoolaError)), None)
         kind, text = type(chain[-1]).__name__, str(chain[-1]).strip().partition("\n")[0]
-        return named or MoolaError(f"{step} failed: {kind}: {text}")
-    return MoolaError("the run failed; its log is in the Dagster UI (moola ui)")
+        return moola_error or MoolaError(f"{step} failed: {kind}: {text}")
+    return MoolaError("The run failed. Read its log in Dagster (moola ui).")
 
 
 def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:
@@ -258,7 +258,7 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
     market = pipeline.chosen_market()
     data = read_report(pipeline.report_folder)
     page = pipeline.report_folder / "report.html"
-    # An address elsewhere holds a password: it stays in the environment.
+    # A remote address may hold a password: never print it.
     uri = None if remote_tracking_uri() else tracking_uri(home)
     notebook = _notebook_lines(uri, market.model_name)
     model = _registered(home, pipeline)
@@ -274,7 +274,8 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
         return
     if not made:
         click.echo(
-            "Nothing has changed since the last run: all nine assets left alone. --force makes them again."
+            "Nothing has changed since the last run: all nine assets are up to date. "
+            "Use --force to rebuild them."
         )
     click.echo("")
     for line in summary_lines(data):
@@ -282,16 +283,17 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
     click.echo(f"\nreport    {page}")
     click.echo(f"model     {_standing(model)}")
     click.echo(
-        f"size      {data.run.settings['n_parameters']:,} numbers: weights, scales, rule and thresholds"
+        f"size      {data.run.settings['n_parameters']:,} parameters "
+        "(weights, scales, span proposer, thresholds)"
     )
     click.echo("notebook  " + "\n          ".join(notebook))
     if market.simulated:
-        click.echo(in_this_home("your own  moola bars add FILE && moola labels add FILE, then moola run"))
+        click.echo(in_this_home("own data  moola bars add FILE && moola labels add FILE, then moola run"))
     click.echo(f"done in {seconds:.1f} s")
 
 
 def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
-    """The version that this market's and profile's run registered, beside the one that serves."""
+    """The registered version of this market and profile, and the champion."""
     from moola_pipeline.storage.asset_checksums import prove
     from moola_pipeline.tracking.registry import champion_version
 
@@ -308,11 +310,11 @@ def _standing(model: dict[str, str | None]) -> str:
         return f"models:/{name}/{version} is champion"
     if champion is None:
         return f"models:/{name}/{version}; there is no champion"
-    return f"models:/{name}/{version} is challenger; the lines below load version {champion}, still champion"
+    return f"models:/{name}/{version} is challenger; the lines below load the champion, version {champion}"
 
 
 def _notebook_lines(uri: str | None, model: str) -> list[str]:
-    """What to paste into a notebook; None: of the store that the environment names."""
+    """Lines to paste into a notebook; if `uri` is None, they read it from the environment."""
     where = f'mlflow.set_tracking_uri("{uri}")'
     if uri is None:
         where = 'import os; mlflow.set_tracking_uri(os.environ["MOOLA_TRACKING_URI"])'

@@ -1,4 +1,4 @@
-"""Servers on loopback ports that run beside each other until one of them ends or the user has enough."""
+"""Servers on loopback ports that run together until one ends or the user stops them."""
 
 import contextlib
 import http.client
@@ -20,15 +20,13 @@ LAST_PORT = 65_535
 
 
 def is_free(port: int) -> bool:
-    """True if nothing listens on the port and a server could."""
+    """True if nothing listens on the port and a server could bind it."""
     with socket.socket() as caller:
         caller.settimeout(1)
         if caller.connect_ex((LOOPBACK, port)) == 0:
             return False
     with socket.socket() as server:
-        server.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as servers do: TIME_WAIT is no obstacle
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: ignore TIME_WAIT
         try:
             server.bind((LOOPBACK, port))
         except OSError:
@@ -37,7 +35,7 @@ def is_free(port: int) -> bool:
 
 
 def next_free(port: int, taken: frozenset[int] = frozenset()) -> int:
-    """The first free port from `port` on that is not among `taken`.
+    """The first free port from `port` on that is not in `taken`.
 
     Raises:
         OSError: If there is none.
@@ -55,12 +53,12 @@ POLL_SECONDS = 0.25
 
 
 class ServiceEnded(MoolaError):
-    """A server ended, or did not answer, while it was wanted."""
+    """A server ended, or did not answer, while it was needed."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A server to start: `probe` is the path that it answers once it is up."""
+    """A server to start; once it is up it answers on the path `probe`."""
 
     name: str
     command: Sequence[str]
@@ -69,25 +67,25 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Its address on this machine."""
+        """Address on this machine."""
         return f"http://{LOOPBACK}:{self.port}"
 
 
 @dataclass
 class RunningService:
-    """A server in a process group of its own, and the last lines it wrote."""
+    """A server in its own process group, and its last lines of output."""
 
     service: Service
     process: subprocess.Popen[str]
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
 
     def __post_init__(self) -> None:
-        # Read on, or the server would wait for room in the pipe.
+        # Read continuously: a full pipe would block the server.
         self.reader = threading.Thread(target=self.lines.extend, args=(self.process.stdout,), daemon=True)
         self.reader.start()
 
     def require_alive(self) -> None:
-        """Raise ServiceEnded, after its last lines, if the server has ended."""
+        """Raise ServiceEnded if the server has ended; `lines` then holds its last output."""
         code = self.process.poll()
         if code is not None:
             self.reader.join(timeout=1)
@@ -105,7 +103,7 @@ class RunningService:
             connection.close()
 
     def finish(self) -> None:
-        """Give the server, and then what is left of its process group, time to end by itself."""
+        """Wait for the server to end, then send SIGTERM to the rest of its process group and wait again."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE_SECONDS)
         deadline = time.monotonic() + GRACE_SECONDS
@@ -114,7 +112,7 @@ class RunningService:
             time.sleep(POLL_SECONDS)
 
     def kill(self) -> None:
-        """End what is left of the server's process group at once."""
+        """Kill what is left of the server's process group."""
         self._signal_group(signal.SIGKILL)
         self.process.wait()
         self.reader.join(timeout=1)
@@ -122,11 +120,11 @@ class RunningService:
             self.process.stdout.close()
 
     def _signal_group(self, number: int) -> bool:
-        """Signal all processes of the group; False if none is left."""
-        self.process.poll()  # a server that ended counts until it is asked for
+        """Signal all processes of the group; False if no process is left."""
+        self.process.poll()  # reap a server that has ended: a zombie still counts
         try:
             os.killpg(self.process.pid, number)
-        except (ProcessLookupError, PermissionError):  # what macOS says of a group of zombies
+        except (ProcessLookupError, PermissionError):  # PermissionError: a group of zombies on macOS
             return False
         return True
 
@@ -135,7 +133,7 @@ class RunningService:
 def running(
     services: Sequence[Service], environment: Mapping[str, str], folder: Path
 ) -> Iterator[list[RunningService]]:
-    """Start the servers in `folder`; on leaving, stop them, at once if interrupted again."""
+    """Start the servers in `folder` and stop them at the end; a second interrupt kills them."""
     started: list[RunningService] = []
     try:
         for service in services:
@@ -143,13 +141,13 @@ def running(
         yield started
     finally:
         try:
-            for one in started:
-                one.process.terminate()
-            for one in started:
-                one.finish()
+            for server in started:
+                server.process.terminate()
+            for server in started:
+                server.finish()
         finally:
-            for one in started:
-                one.kill()
+            for server in started:
+                server.kill()
 
 
 def _start(service: Service, environment: Mapping[str, str], folder: Path) -> RunningService:
@@ -162,13 +160,13 @@ def _start(service: Service, environment: Mapping[str, str], folder: Path) -> Ru
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,  # a group of its own, and no Ctrl-C but through us
+        start_new_session=True,  # own process group: Ctrl-C reaches it only through us
     )
     return RunningService(service, process)
 
 
 def wait_until_up(started: Sequence[RunningService]) -> None:
-    """Return once every server answers.
+    """Wait until every server answers.
 
     Raises:
         ServiceEnded: If one ends first, or does not answer in START_SECONDS.
@@ -176,11 +174,11 @@ def wait_until_up(started: Sequence[RunningService]) -> None:
     deadline = time.monotonic() + START_SECONDS
     waiting = list(started)
     while waiting:
-        for one in started:
-            one.require_alive()
-        waiting = [one for one in waiting if not one.answers()]
+        for server in started:
+            server.require_alive()
+        waiting = [server for server in waiting if not server.answers()]
         if waiting and time.monotonic() > deadline:
-            names = " and ".join(one.service.name for one in waiting)
+            names = " and ".join(server.service.name for server in waiting)
             raise ServiceEnded(f"{names} must answer within {START_SECONDS} s, but did not. Try again.")
         time.sleep(POLL_SECONDS)
 
@@ -192,6 +190,6 @@ def wait_while_up(started: Sequence[RunningService]) -> None:
         ServiceEnded: When one does.
     """
     while True:
-        for one in started:
-            one.require_alive()
+        for server in started:
+            server.require_alive()
         time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""A Ctrl-C that is not lost: Dagster forgets one that falls between two steps of its own."""
+"""Repeat Ctrl-C until the work ends: Dagster drops a signal that arrives between two steps."""
 
 import os
 import signal
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TIMEOUT_SECONDS = 4.0
-"""How long the work may take to end by itself; each asset then closes its MLflow run."""
+"""Time for the work to end before the signal is repeated; assets close their MLflow runs in it."""
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def exit_on_second_interrupt(patience_seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
-    """Send SIGINT or SIGTERM, once it has come, again and again until the work inside has ended.
+def repeat_interrupt(patience_seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
+    """After the first SIGINT or SIGTERM, repeat it until the work inside has ended.
 
-    Whatever handler takes or drops the signal, the interpreter notes each in a pipe of ours. Where
-    the interruption falls into a callback, which cannot raise, the interpreter's note of it is not
-    shown. Does nothing outside the main thread, where no signal arrives.
+    The interpreter writes each signal to a wakeup pipe, whatever its handler does. A KeyboardInterrupt
+    in a callback cannot propagate; the interpreter's message about it is hidden. Outside the main
+    thread, which receives no signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -26,29 +26,32 @@ def exit_on_second_interrupt(patience_seconds: float = TIMEOUT_SECONDS) -> Itera
     ended = threading.Event()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    watcher = threading.Thread(target=_insist, args=(reader, ended, patience_seconds), daemon=True)
-    noted_before, shown_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False), sys.unraisablehook
-    sys.unraisablehook = _all_but_interruptions
+    watcher = threading.Thread(target=_repeat, args=(reader, ended, patience_seconds), daemon=True)
+    wakeup_fd_before, hook_before = (
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False),
+        sys.unraisablehook,
+    )
+    sys.unraisablehook = _hide_interrupts
     watcher.start()
     try:
         yield
     finally:
         ended.set()
-        signal.set_wakeup_fd(noted_before)
-        sys.unraisablehook = shown_before
+        signal.set_wakeup_fd(wakeup_fd_before)
+        sys.unraisablehook = hook_before
         os.close(writer)
         watcher.join()
         os.close(reader)
 
 
-def _insist(reader: int, ended: threading.Event, patience_seconds: float) -> None:
-    while note := os.read(reader, 1):
-        if note[0] in ENDING:
+def _repeat(reader: int, ended: threading.Event, patience_seconds: float) -> None:
+    while received := os.read(reader, 1):
+        if received[0] in ENDING:
             while not ended.wait(patience_seconds):
-                os.kill(os.getpid(), note[0])
+                os.kill(os.getpid(), received[0])
             return
 
 
-def _all_but_interruptions(unraisable: "sys.UnraisableHookArgs") -> None:
+def _hide_interrupts(unraisable: "sys.UnraisableHookArgs") -> None:
     if issubclass(unraisable.exc_type, Exception):
         sys.__unraisablehook__(unraisable)

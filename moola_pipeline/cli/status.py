@@ -1,4 +1,4 @@
-"""moola status: what is stale, what `moola run` would make, and why."""
+"""`moola status`: which assets are stale, what `moola run` would rebuild, and why."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,38 +15,38 @@ if TYPE_CHECKING:
     from moola_pipeline.staleness.plan import Step
 
 LINE_WIDTH = 100
-COLUMNS = (("asset", 20), ("state", 12), ("last made, UTC", 16))
-"""Headings and widths; the reason takes what is left of a line."""
+COLUMNS = (("asset", 20), ("state", 12), ("last built, UTC", 16))
+"""Headings and widths in characters; the reason takes the rest of the line."""
 
 
 @click.command()
 @market_options
 @json_option
 def status(profile: str, market: str, scenario: str | None, as_json: bool) -> None:
-    """Show what is stale, what `moola run` with the same options would make, and why. Changes nothing."""
+    """Show which assets `moola run` with the same options would rebuild, and why. Changes nothing."""
     from moola_pipeline.cli.run import quiet_libraries
     from moola_pipeline.resources.pipeline import Pipeline
 
     quiet_libraries()
     home = Home.resolve()
     pipeline = Pipeline(**chosen_pipeline(profile, market, scenario))
-    if lacking := _lacking(home, market, scenario):
+    if missing := _missing_data(home, market, scenario):
         emit(
-            {"home": str(home.root), "lacks": lacking["lacks"], "next": lacking["next"]},
-            lacking["lines"],
+            {"home": str(home.root), "lacks": missing["lacks"], "next": missing["next"]},
+            missing["lines"],
             as_json,
         )
         return
     steps = _planned(home, pipeline)
     given = {"--profile": profile, "--market": market, "--scenario": scenario or "auto"}
-    asked = [f"{name} {choice}" for name, choice in given.items() if choice != "auto"]
-    command = " ".join(["moola run", *asked])
+    options = [f"{name} {choice}" for name, choice in given.items() if choice != "auto"]
+    command = " ".join(["moola run", *options])
     facts = {**_facts(home, pipeline, steps), "command": command}
     emit(facts, _lines(facts, steps), as_json)
 
 
-def _lacking(home: Home, market: str, scenario: str | None) -> dict[str, Any] | None:
-    """What registered bars or labels still lack before anything can be made; None where nothing does."""
+def _missing_data(home: Home, market: str, scenario: str | None) -> dict[str, Any] | None:
+    """Missing bars or labels with the next commands; None if a run is possible."""
     from moola_pipeline.bars.store import registered_store
     from moola_pipeline.cli.next_steps import next_steps
     from moola_pipeline.instrument_data import has_bars
@@ -57,13 +57,13 @@ def _lacking(home: Home, market: str, scenario: str | None) -> dict[str, Any] | 
         return None
     lacks = "labels" if bars else "bars"
     steps = [step for step in next_steps(home) if "rolls" not in step["command"]]
-    said = f"{'bars' if bars else 'labels'} are registered, {lacks} are not: nothing can be made yet"
-    lines = [f"home      {home.root}", f"market    {said}", *next_lines(steps)]
+    state = f"{'bars' if bars else 'labels'} are registered, {lacks} are not: nothing can be built yet"
+    lines = [f"home      {home.root}", f"market    {state}", *next_lines(steps)]
     return {"lacks": lacks, "next": steps, "lines": lines}
 
 
 def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
-    """The plan of `moola run`; a home without a Dagster database is not made into one."""
+    """The plan of `moola run`; creates no Dagster database."""
     from moola_pipeline.resources.instance import open_instance, prepare_instance
     from moola_pipeline.staleness.plan import nothing_made, plan
     from moola_pipeline.storage.atomic_write import files_below
@@ -103,7 +103,7 @@ def _facts(home: Home, pipeline: "Pipeline", steps: Sequence["Step"]) -> dict[st
 
 
 def _is_running(home: Home) -> bool:
-    """Whether a `moola run` is at work in the home."""
+    """Whether a `moola run` holds the lock of the home."""
     from filelock import Timeout
 
     from moola_pipeline.cli.run import run_lock
@@ -122,23 +122,23 @@ def _lines(facts: dict[str, Any], steps: Sequence["Step"]) -> list[str]:
     scenario = f", scenario {kind}" if facts["simulated"] and kind else ""
     bars = f"SIMULATED bars{scenario}" if facts["simulated"] else f"registered {facts['market'].upper()} bars"
     champion = f"models:/{facts['model']}/{facts['champion']}" if facts["champion"] else "none yet"
-    said_once = steps[0].reason if len({step.reason for step in steps}) == 1 else None
+    common_reason = steps[0].reason if len({step.reason for step in steps}) == 1 else None
     return [
         f"home      {facts['home']}",
         f"market    {bars}, profile {facts['profile']}",
         f"champion  {champion}",
-        *(["running   a moola run is at work here now: what it makes is not counted yet"] * facts["running"]),
+        *(["running   a moola run is in progress: its results are not included yet"] * facts["running"]),
         "",
-        _row([*(name for name, _ in COLUMNS), "" if said_once else "why"]),
-        *(line for step in steps for line in _asset_lines(step, said_once)),
+        _row([*(name for name, _ in COLUMNS), "" if common_reason else "why"]),
+        *(line for step in steps for line in _asset_lines(step, common_reason)),
         "",
-        *_outlook(steps, said_once, facts["command"]),
+        *_outlook(steps, common_reason, facts["command"]),
     ]
 
 
-def _asset_lines(step: "Step", said_once: str | None) -> list[str]:
+def _asset_lines(step: "Step", common_reason: str | None) -> list[str]:
     made = shown_time(step.made_at) if step.made_at else "never"
-    reason = "" if step.reason == said_once or not step.stale else step.reason
+    reason = "" if step.reason == common_reason or not step.stale else step.reason
     left = sum(width + 2 for _, width in COLUMNS)
     first, *more = textwrap.wrap(reason, LINE_WIDTH - left) or [""]
     return [_row([step.asset, step.state, made, first]), *(" " * left + line for line in more)]
@@ -150,12 +150,14 @@ def _row(cells: Sequence[str]) -> str:
     return "  ".join([*padded, *cells[len(widths) :]]).rstrip()
 
 
-def _outlook(steps: Sequence["Step"], said_once: str | None, command: str) -> list[str]:
+def _outlook(steps: Sequence["Step"], common_reason: str | None, command: str) -> list[str]:
     stale = [step.asset for step in steps if step.stale]
     if not stale:
         return [f"{command} would change nothing."]
     if len(stale) == len(steps):
-        outlook = f"{command} would make all {len(steps)} assets{f': {said_once}' if said_once else ''}."
+        outlook = (
+            f"{command} would build all {len(steps)} assets{f': {common_reason}' if common_reason else ''}."
+        )
     else:
-        outlook = f"{command} would make {len(stale)} of {len(steps)} assets: {', '.join(stale)}."
+        outlook = f"{command} would rebuild {len(stale)} of {len(steps)} assets: {', '.join(stale)}."
     return textwrap.wrap(outlook, LINE_WIDTH, subsequent_indent="  ", break_on_hyphens=False)

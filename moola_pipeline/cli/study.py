@@ -1,4 +1,4 @@
-"""moola study: what the last pretraining study found; and holding one for `moola run --profile study`."""
+"""`moola study`: results of the last pretraining study; and `moola run --profile study`, which runs one."""
 
 import sys
 import time
@@ -19,40 +19,34 @@ if TYPE_CHECKING:
     from moola_pipeline.studies.pretraining_study import Progress, Study
     from moola_pipeline.studies.store import Cell
 
-LABEL_SOURCES = ("bars.validation", "labels.train", "labels.validation")
-"""Data that decide a study besides the bars of training."""
+STUDY_DATA = ("bars.validation", "labels.train", "labels.validation")
+"""Data that decide a study besides the training bars."""
 
 
 @click.command()
 @market_options
 @json_option
 def study(profile: str, market: str, scenario: str | None, as_json: bool) -> None:
-    """Show the table of the last pretraining study of a market; `moola run --profile study` holds one."""
+    """Show the last pretraining study of a market. `moola run --profile study` runs one."""
     from moola_pipeline.report.study_results import fits, read_study
     from moola_pipeline.staleness.data_digests import read_data_digests
 
     home = Home.resolve()
     chosen = _market(home, profile, market, scenario)
-    held = read_study(home.studies / chosen.name)
-    if held is None:
-        raise MissingArtifact(
-            "A study must have been held, but there is none. Run: moola run --profile study"
-        )
-    fitting = fits(held, read_data_digests(chosen).digests)
-    _show(held, fitting, as_json)
+    results = read_study(home.studies / chosen.name)
+    if results is None:
+        raise MissingArtifact("A study must exist, but there is none. Run: moola run --profile study")
+    _show(results, fits(results, read_data_digests(chosen).digests), as_json)
 
 
-def lock_study(
-    home: Home, market: str, scenario: str | None, device: str, force: bool, as_json: bool
-) -> None:
-    """Compute what the study of a market still lacks, keep its table and show it.
+def run_study(home: Home, market: str, scenario: str | None, device: str, force: bool, as_json: bool) -> None:
+    """Run the missing trainings of a market's study, save its table and show it.
 
     Args:
-        home: Where everything is kept.
-        market, scenario: As the options say them.
-        device: As the option says it.
-        force: Whether to forget what was computed before.
-        as_json: Whether to print one JSON object.
+        home: Home that holds the study.
+        market, scenario, device: Values of the options.
+        force: Delete earlier results first.
+        as_json: Print one JSON object.
     """
     import shutil
 
@@ -66,12 +60,12 @@ def lock_study(
     if force:
         shutil.rmtree(folder, ignore_errors=True)
     prepared = _prepared(chosen, settings, Compute(device=device).prepare())
-    told = _Told()
+    lines = _ProgressLines()
 
-    def keep(cells: "list[Cell]") -> None:
+    def save(cells: "list[Cell]") -> None:
         write_checksummed(folder / STUDY_FILE, _results(chosen, prepared, cells).model_dump(mode="json"))
 
-    cells = prepared.run(told.progress, keep)
+    cells = prepared.run(lines.show, save)
     _show(_results(chosen, prepared, cells), True, as_json)
 
 
@@ -106,7 +100,7 @@ def _prepared(market: "InstrumentData", settings: "StudySettings", device: str) 
         settings,
         Origin(
             digests["bars.train"],
-            {name: digests[name] for name in LABEL_SOURCES},
+            {name: digests[name] for name in STUDY_DATA},
             code_digests(*ENCODER_CODE),
             code_digests(*CELL_CODE),
         ),
@@ -138,25 +132,27 @@ def _results(market: "InstrumentData", study: "Study", cells: "list[Cell]") -> "
     )
 
 
-def _show(held: "StudyResults", fitting: bool, as_json: bool) -> None:
+def _show(results: "StudyResults", is_current: bool, as_json: bool) -> None:
     from moola_pipeline.report.study_results import study_lines
 
-    lines = study_lines(held)
-    if not fitting:
-        lines.append("Held on other bars or labels than there are now: moola run --profile study")
-    emit({**held.model_dump(mode="json"), "fits": fitting}, lines, as_json)
+    lines = study_lines(results)
+    if not is_current:
+        lines.append(
+            "This study used other bars or labels than the present ones. Run: moola run --profile study"
+        )
+    emit({**results.model_dump(mode="json"), "fits": is_current}, lines, as_json)
 
 
-class _Told:
-    """One line for each piece of work, on standard error: a study takes hours, and is read in a log."""
+class _ProgressLines:
+    """Progress on stderr, one line per training: a study takes hours, and its output often goes to a log."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
 
-    def progress(self, progress: "Progress", what: str) -> None:
+    def show(self, progress: "Progress", what: str) -> None:
         left = progress.seconds_left
         if left is None:
-            return  # found computed: nothing to wait for
+            return  # cached result
         spent = time.monotonic() - self.started
         note = f"{progress.done}/{progress.total}  {what}  {spent:.0f} s, about {left:.0f} s left"
         click.echo(f"study  {note}", file=sys.stderr)

@@ -36,9 +36,9 @@ PORT = click.IntRange(1, 65_535)
 def ui(home: Home, port: int, mlflow_port: int, as_json: bool) -> None:
     """Serve Dagster and MLflow on this machine until Ctrl-C.
 
-    A port that is taken gives way to the next free one.
+    If a port is taken, the next free port is used.
     """
-    # A shell script starts its background jobs with Ctrl-C ignored, and their children inherit that.
+    # A background job of a shell script inherits an ignored SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_instance(home)
     quiet_libraries()
@@ -71,7 +71,7 @@ def _mlflow(port: int) -> Service:
 
 
 def _environment(home: Home, mlflow_url: str) -> Mapping[str, str]:
-    """What the servers are told; where the stores lie is not said in the command, which all users see."""
+    """Environment of the servers. Store addresses stand here: all users can read a command line."""
     return {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": tracking_uri(home),
@@ -91,6 +91,6 @@ def _announce(dagster_url: str, mlflow_url: str, as_json: bool) -> None:
 
 
 def _show_last_lines(started: list[RunningService]) -> None:
-    for one in started:
-        if one.process.poll() is not None:
-            click.echo("".join(one.lines), err=True, nl=False)
+    for service in started:
+        if service.process.poll() is not None:
+            click.echo("".join(service.lines), err=True, nl=False)

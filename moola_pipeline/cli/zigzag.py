@@ -1,4 +1,4 @@
-"""`moola zigzag`: the swings of any file of one-minute bars, as a table, a file or a picture."""
+"""`moola zigzag`: the swings of any file of one-minute bars, as a table, a file or a chart."""
 
 import math
 from datetime import date
@@ -32,10 +32,14 @@ SHOWN_MOST = 20
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--k", type=float, default=ZIGZAG_K, show_default=True, help="ATR of retracement that confirm.")
-@click.option("--atr", type=int, default=ATR_BARS, show_default=True, help="Bars of the ATR.")
+@click.option(
+    "--k", type=float, default=ZIGZAG_K, show_default=True, help="Retracement that confirms a swing, ATR."
+)
+@click.option("--atr", type=int, default=ATR_BARS, show_default=True, help="Length of the ATR, bars.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write all swings: .csv, .parquet or .json.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw one session with them: .png or .svg.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw one session with its swings: .png or .svg."
+)
 @click.option("--session", metavar="DATE", help="The session to draw, as 2025-06-30 (default: the last).")
 @rolls_option
 @vendor_options
@@ -53,9 +57,9 @@ def zigzag(
 ) -> None:
     """List the swings of FILE: each extreme, and the later bar that confirmed it.
 
-    Bars are read as "moola bars add" reads them. A swing lies in one session: none
-    reaches over a halt or a weekend, nor over a roll that the file's contracts, --rolls or the
-    registered rolls tell. Times are UTC bar opens.
+    Bars are read as "moola bars add" reads them. A swing lies in one session and crosses no halt,
+    weekend or roll. Rolls come from the file's contracts, --rolls or the registered rolls. Times are
+    UTC bar opens.
     """
     from moola_pipeline.bars.schema import INSTRUMENTS
     from moola_pipeline.bars.table import build_table
@@ -66,8 +70,8 @@ def zigzag(
     require_out("--plot", plot, PLOT_SUFFIXES, file, out)
     options = chosen_options(**vendor)
     read = read_vendor_file(file, options)
-    known = applied_rolls(Home.resolve(), read.frame, options.instrument, rolls)
-    bars = build_table(read.frame, known.rolls)
+    rolls_used = applied_rolls(Home.resolve(), read.frame, options.instrument, rolls)
+    bars = build_table(read.frame, rolls_used.rolls)
     lengths = bars["segment"].value_counts()
     if lengths.max() <= atr:
         raise BadInput(
@@ -92,11 +96,11 @@ def zigzag(
         "segments": len(lengths),
         "segments_too_short": int((lengths <= atr).sum()),
         "plotted_session": drawn,
-        "rolls": roll_facts(known),
+        "rolls": roll_facts(rolls_used),
         "swings": rows,
     }
     first, *more = _lines(shown, swings, out, plot)
-    emit(shown, [first, roll_line(known), *more], as_json)
+    emit(shown, [first, roll_line(rolls_used), *more], as_json)
 
 
 def _require_settings(k: float, atr: int, session: str | None, plot: Path | None) -> None:
@@ -106,7 +110,7 @@ def _require_settings(k: float, atr: int, session: str | None, plot: Path | None
         raise BadInput(f"--atr must be 1 to 1000 bars, got {atr}. Leave it out for {ATR_BARS}.")
     if session is not None:
         if plot is None:
-            raise BadInput("--session chooses what --plot draws, got no --plot. Add --plot swings.png.")
+            raise BadInput("--session needs --plot, got no --plot. Add --plot swings.png.")
         try:
             date.fromisoformat(session)
         except ValueError:
@@ -118,14 +122,14 @@ def _chosen_session(bars: "pd.DataFrame", wanted: str | None, source: str) -> st
     first, last = sessions.iloc[0], sessions.iloc[-1]
     if wanted is not None and not (sessions == wanted).any():
         raise BadInput(
-            f"{source}: --session must be one of its sessions, {first} to {last}, got {wanted}. "
-            "Choose one in which it has bars."
+            f"{source}: --session must be a session of this file, {first} to {last}, got {wanted}. "
+            "Choose a session with bars."
         )
     return wanted or str(last)
 
 
 def _swings(bars: "pd.DataFrame", tick_points: float, k: float, atr: int) -> "pd.DataFrame":
-    """COLUMNS, and the `segment` that each extreme stood in."""
+    """COLUMNS, and the `segment` of each extreme."""
     import numpy as np
     import pandas as pd
 
@@ -133,14 +137,14 @@ def _swings(bars: "pd.DataFrame", tick_points: float, k: float, atr: int) -> "pd
     from moola_pipeline.features.zigzag import confirmed_swings
 
     segment = bars["segment"].to_numpy()
-    found = confirmed_swings(bars[list(PRICE_COLUMNS)].to_numpy(float), segment, tick_points, k, atr)
+    swings = confirmed_swings(bars[list(PRICE_COLUMNS)].to_numpy(float), segment, tick_points, k, atr)
     return pd.DataFrame(
         {
-            "time": bars["timestamp"].iloc[found.bar].array,
-            "price": found.price,
-            "kind": np.where(found.is_high, "high", "low").astype(str),
-            "confirmed_at": bars["timestamp"].iloc[found.confirmed_bar].array,
-            "segment": segment[found.bar],
+            "time": bars["timestamp"].iloc[swings.bar].array,
+            "price": swings.price,
+            "kind": np.where(swings.is_high, "high", "low").astype(str),
+            "confirmed_at": bars["timestamp"].iloc[swings.confirmed_bar].array,
+            "segment": segment[swings.bar],
         }
     )
 
@@ -161,7 +165,7 @@ def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str
 def _lines(shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot: Path | None) -> list[str]:
     lines = [
         f"{shown['file']}: {len(swings):,} swings in {shown['bars']:,} bars, {shown['segments']:,} segments",
-        f"each confirmed by a move of {shown['k']:g} ATR({shown['atr_bars']}) off it; times: UTC bar opens",
+        f"each confirmed by a retracement of {shown['k']:g} ATR({shown['atr_bars']}); times: UTC bar opens",
     ]
     if few := shown["segments_too_short"]:
         are, them = ("segment is", "it") if few == 1 else ("segments are", "them")
@@ -171,7 +175,7 @@ def _lines(shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot
     if out is not None:
         return [*lines, f"written to {out}"]
     if len(swings) > SHOWN_MOST:
-        lines.append(f"the last {SHOWN_MOST} (all of them: --out swings.csv)")
+        lines.append(f"the last {SHOWN_MOST} (all: --out swings.csv)")
     if len(swings):
         table = swings.tail(SHOWN_MOST).loc[:, list(COLUMNS)]
         times = {name: table[name].dt.strftime("%Y-%m-%d %H:%M") for name in ("time", "confirmed_at")}

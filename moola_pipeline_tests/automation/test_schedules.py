@@ -63,7 +63,7 @@ def test_every_session_of_two_years_has_closed_when_its_predictions_are_due():
 def test_on_a_holiday_nothing_is_due(day: str, isolated_home: Path):
     with instance_of(Home(isolated_home)) as instance:
         said = skipped(tick(daily_predictions, instance, datetime.fromisoformat(f"{day} 17:15")))
-    assert said == f"{day} is no session: the exchange is shut."
+    assert said == f"{day} has no session: the exchange is closed."
 
 
 @pytest.mark.parametrize("day", ["2025-03-07", "2025-03-10", "2025-10-31", "2025-11-03", "2025-07-03"])
@@ -77,7 +77,7 @@ def test_the_session_is_that_of_new_yorks_date(day: str, registered_copy: Home, 
 def test_marks_that_are_up_to_date_are_left_alone(registered_copy: Home):
     with instance_of(registered_copy) as instance:
         said = skipped(tick(daily_predictions, instance, TUESDAY))
-    assert said == "latest_expansions is up to date: no bar, label or champion has changed since."
+    assert said == "latest_expansions is up to date: bars, labels and champion have not changed."
 
 
 def test_new_bars_are_marked_and_the_run_says_why(registered_copy: Home, registered_files: Path):
@@ -115,7 +115,7 @@ def test_a_new_day_of_bars_retrains_nothing(registered_copy: Home, registered_fi
         said = skipped(tick(weekly_retrain, instance, SATURDAY))
     assert said == (
         "Training rows and labels have not changed. Splits are fixed, to 2024-12-31, 2025-03-31, 2025-06-30: "
-        'later labels never reach training. Let them follow the labels with "moola run --rolling 3".'
+        'later labels never reach training. Run "moola run --rolling 3" for splits that follow the labels.'
     )
 
 
@@ -188,7 +188,7 @@ def test_a_first_training_is_left_to_a_person(registered_copy: Home):
         database.unlink()
     with instance_of(registered_copy) as instance:
         said = skipped(tick(weekly_retrain, instance, SATURDAY))
-    assert said == 'Nothing was trained on this market and profile yet. Run "moola run" once.'
+    assert said == 'No model was trained on this market and profile yet. Run "moola run" once.'
 
 
 def test_too_few_labeled_months_to_roll_over_are_named(registered_copy: Home):

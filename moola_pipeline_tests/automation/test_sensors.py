@@ -60,7 +60,7 @@ def test_a_new_day_in_the_inbox_is_added_and_marked_once_and_trains_nothing(
     registered_copy: Home, registered_files: Path
 ):
     with instance_of(registered_copy) as instance:
-        assert skipped(look(instance)).startswith("No new bars since latest_expansions was made, 20")
+        assert skipped(look(instance)).startswith("No new bars since latest_expansions was built, 20")
         drop(registered_copy, registered_files / LATER_BARS)
         request = asked(look(instance))
         assert registered(registered_copy) == [BARS, LATER_BARS]
@@ -118,7 +118,7 @@ def test_a_half_written_file_waits_and_starts_nothing(
 
 def test_an_empty_home_has_nothing_to_do(isolated_home: Path):
     with instance_of(Home(isolated_home)) as instance:
-        assert skipped(look(instance)) == "No bars are registered, and simulated ones never change."
+        assert skipped(look(instance)) == "No bars are registered, and simulated bars never change."
 
 
 def test_bars_without_labels_wait_for_them(isolated_home: Path, registered_files: Path):
@@ -144,7 +144,7 @@ def test_broken_options_and_a_broken_manifest_turn_the_tick_red(registered_copy:
             look(instance)
         (registered_copy.data / "inbox/options.json").unlink()
         registered_store(registered_copy).manifest.write_text("{")
-        with pytest.raises(IntegrityError, match="manifest.json must hold what was registered"):
+        with pytest.raises(IntegrityError, match="manifest.json must list the registered files"):
             look(instance)
 
 

@@ -15,7 +15,7 @@ from moola_pipeline.benchmarks.measured_process import Memory
 from moola_pipeline.benchmarks.speed_page import speed_page
 from moola_pipeline.benchmarks.step_memory import StepMemory
 from moola_pipeline.benchmarks.training_speed import TrainingSpeed
-from moola_pipeline.cli.bench import ELSEWHERE, _measured_job, refuse_remote_stores
+from moola_pipeline.cli.bench import REMOTE_VARIABLES, _measured_job, refuse_remote_stores
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
@@ -99,7 +99,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def named_now() -> dict[str, str]:
-    return {name: os.environ[name] for name in ELSEWHERE if name in os.environ}
+    return {name: os.environ[name] for name in REMOTE_VARIABLES if name in os.environ}
 
 
 def test_stores_elsewhere_are_forgotten_in_the_block_and_named_again_after_it(shared: dict[str, str]):

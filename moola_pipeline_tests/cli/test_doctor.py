@@ -58,7 +58,7 @@ def test_a_failed_check_is_shown_and_exits_1(monkeypatch: pytest.MonkeyPatch, is
 def test_a_changed_bar_file_fails_with_both_digests(with_bars: Path):
     assert found("bars", with_bars) == (
         "ok",
-        "6 in 1 file, 2024-03-08 14:30 to 2024-03-08 14:35 UTC, every SHA256 as registered",
+        "6 in 1 file, 2024-03-08 14:30 to 2024-03-08 14:35 UTC, all SHA256 match",
     )
     with (with_bars / "data/nq/raw/nq.csv").open("ab") as stream:
         stream.write(b" ")
@@ -119,7 +119,7 @@ def test_a_taken_port_is_a_warning(monkeypatch: pytest.MonkeyPatch, isolated_hom
         monkeypatch.setattr("moola_pipeline.cli.doctor.PORTS", {"Dagster": server.getsockname()[1]})
         status, detail = found("ports", isolated_home)
     assert status == "warn"
-    assert detail.endswith("(Dagster) taken: moola ui uses the next free one")
+    assert detail.endswith("(Dagster) taken: moola ui uses the next free port")
     assert found("ports", isolated_home)[0] == "ok"
 
 
@@ -128,7 +128,7 @@ def test_half_written_files_and_held_locks_are_found(isolated_home: Path):
     with locked(data / "manifest.json"):
         assert found("leftovers", isolated_home) == (
             "warn",
-            ".manifest.json.lock held: another command is at work",
+            ".manifest.json.lock held by another command that is running",
         )
     assert found("leftovers", isolated_home)[0] == "ok"
     half_written = data / ".manifest.json.x1.tmp"
@@ -138,15 +138,15 @@ def test_half_written_files_and_held_locks_are_found(isolated_home: Path):
     os.utime(half_written, (two_hours_ago, two_hours_ago))
     assert found("leftovers", isolated_home) == (
         "warn",
-        "1 half-written file of a killed command, delete: data/.manifest.json.x1.tmp",
+        "1 partly written file left by a killed command. Delete: data/.manifest.json.x1.tmp",
     )
 
 
 def test_little_room_is_a_warning(monkeypatch: pytest.MonkeyPatch, isolated_home: Path):
-    monkeypatch.setattr("moola_pipeline.cli.doctor.WANTED_GIB", 10**9)
+    monkeypatch.setattr("moola_pipeline.cli.doctor.MIN_FREE_GIB", 10**9)
     status, detail = found("home", isolated_home / "not" / "made")
     assert status == "warn"
-    assert "make room" in detail
+    assert "free some space" in detail
 
 
 def test_the_last_report_is_named(isolated_home: Path):
@@ -157,5 +157,5 @@ def test_the_last_report_is_named(isolated_home: Path):
         os.utime(reports / name / "report.json", (written, written))
     assert found("report", isolated_home) == (
         "ok",
-        "the last is data/reports/new, 2023-11-14 22:13 UTC",
+        "the newest is data/reports/new, 2023-11-14 22:13 UTC",
     )

@@ -103,7 +103,7 @@ def test_checking_a_file_lists_its_faults_exits_2_and_writes_nothing(with_bars: 
     assert "row 46     window_start is no bar: window stray" in result.stdout
     assert complaint(result) == (
         "partly.csv: each row must be usable, but 2 of 47 are not. "
-        f"Correct them, or keep the rest with: moola labels add {partly_bad} --drop-bad"
+        f"Correct them, or add the usable rows with: moola labels add {partly_bad} --drop-bad"
     )
     assert not (with_bars / "data" / "nq" / "labels").exists()
 
@@ -201,8 +201,8 @@ def test_the_newest_months_can_be_tried_out(with_bars: Path, good: Path):
     ("words", "said"),
     [
         (("--train-end", "2025-06-01"), "train_end, validation_end and test_end must follow each other, got"),
-        (("--rolling", "2", "--test-end", "2025-06-01"), "Splits must end by --rolling or by dates"),
-        (("--pass", "2"), "--pass must come with a FILE"),
+        (("--rolling", "2", "--test-end", "2025-06-01"), "Splits must be set by --rolling or by dates"),
+        (("--pass", "2"), "--pass needs a FILE"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused_in_one_line(
@@ -235,7 +235,8 @@ def test_a_second_pass_lands_with_its_account(with_bars: Path, good: Path, tmp_p
     assert lines[:3] == [
         "second.csv: 44 rows, 44 kept, 0 dropped",
         "  kept    0 consolidation, 44 retracement, 0 none, in 44 windows",
-        "  passes  44 rows of pass 2; the second measures the annotator, and nothing is learned from it",
+        "  passes  44 rows of pass 2; pass 2 measures the annotator's consistency "
+        "and is not used for training",
     ]
     assert "  train      9 consolidation, 9 retracement, 0 none, in 18 windows" in lines
 
@@ -255,7 +256,7 @@ def test_expansions_outside_bars_30_to_74_are_counted_apart(with_bars: Path, tmp
     rows = [label_row(BARS, 360, "retracement", 40), label_row(BARS, 360, "retracement", 80)]
     result = call("labels", "add", label_file(tmp_path / "a.csv", label_frame(rows)), home=with_bars)
     assert result.stdout.splitlines()[2] == (
-        "  of them 1 start outside bars 30-74: neither learned from nor scored"
+        "  of them 1 start outside bars 30-74: not used for training or scores"
     )
 
 
@@ -275,10 +276,10 @@ def test_windows_that_come_as_prices_are_accounted_for(with_bars: Path, tmp_path
     lines = result.stdout.splitlines()
     assert lines[:4] == [
         "old.parquet: 2 rows, 1 kept, 1 dropped (1 prices shifted by a constant)",
-        "  windows 1 found, 0 ambiguous, 1 not found, by their prices",
+        "  windows 1 found, 0 ambiguous, 1 not found, matched by price",
         "  kept    1 consolidation, 0 retracement, 0 none, in 1 windows",
-        "  row 2      prices shifted by a constant: window b is 2024-09-16T15:00:00Z with every price 2 "
-        "points higher, as back-adjusted prices are: give its window_start",
+        "  row 2      prices shifted by a constant: window b matches 2024-09-16T15:00:00Z with every price 2 "
+        "points higher, as in back-adjusted prices: give its window_start",
     ]
     assert any(
         line.startswith("warning: old.parquet: no window has more than one expansion.") for line in lines

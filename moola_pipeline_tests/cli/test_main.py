@@ -104,19 +104,19 @@ def test_the_module_and_the_command_are_one_program():
         (
             KeyError("x"),
             1,
-            "unexpected fault: KeyError: 'x', run with MOOLA_DEBUG=1 for the traceback",
+            "unexpected error: KeyError: 'x'. Set MOOLA_DEBUG=1 for the traceback.",
         ),
         (
             OSError(28, "No space left on device"),
             1,
-            "unexpected fault: OSError: [Errno 28] No space left on device, "
-            "run with MOOLA_DEBUG=1 for the traceback",
+            "unexpected error: OSError: [Errno 28] No space left on device. "
+            "Set MOOLA_DEBUG=1 for the traceback.",
         ),
         (
             PermissionError(13, "Permission denied", "labels.csv"),
             1,
-            "labels.csv must be open to this command, got: Permission denied. "
-            "Check its path, its permissions and the room on its disk.",
+            "labels.csv must be accessible, got: Permission denied. "
+            "Check its path, its permissions and the free disk space.",
         ),
         (BadInput("\x1b[31mred\u202e.csv: no bars."), 2, "\\x1b[31mred\\u202e.csv: no bars."),
         (click.UsageError("Nothing to do."), 2, 'Nothing to do. Try "moola act --help".'),
@@ -139,7 +139,7 @@ def test_debugging_shows_the_traceback_before_the_line(monkeypatch: pytest.Monke
     result = ending_in(raising(KeyError("x")))
     assert result.exit_code == 1
     assert result.stderr.startswith("Traceback")
-    assert "\nError: unexpected fault: KeyError: 'x'" in result.stderr
+    assert "\nError: unexpected error: KeyError: 'x'" in result.stderr
 
 
 def test_an_interrupt_exits_130_with_one_short_line():

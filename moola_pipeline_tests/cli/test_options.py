@@ -41,7 +41,7 @@ def test_other_dates_retrain_once_and_hold_for_later_runs(registered_copy: Home,
 def test_a_day_that_is_none_is_refused_showing_how_one_is_written(given: str):
     result = call("run", "--train-end", given)
     assert result.exit_code == BAD_INPUT
-    assert f"a day must be in the calendar and written as 2024-12-31, got '{given}'." in result.stderr
+    assert f"a date must exist and be written as 2024-12-31, got '{given}'." in result.stderr
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_an_unsound_choice_is_refused_and_not_remembered_and_its_advice_works(re
     ("words", "said"),
     [
         (("--train-end", "2026-01-01"), "train_end, validation_end and test_end must follow each other"),
-        (("--rolling", "1", *EARLIER), "Splits must end by --rolling or by dates, but both came"),
+        (("--rolling", "1", *EARLIER), "Splits must be set by --rolling or by dates, got both"),
         (("--rolling", "5"), "A rolling split must leave a labeled month for training"),
     ],
 )

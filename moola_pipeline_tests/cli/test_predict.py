@@ -95,8 +95,9 @@ def test_a_person_sees_a_table_marked_simulated(smoke_home: Home, bar_file: Path
         f"{len(shown['expansions'])} expansions; 100 bars at the edges of 2 stretches "
         "are not covered by any window; times are UTC bar opens"
     )
-    assert (
-        lines[5] == "the last session is not over: its last 30 bars wait for later ones, what is marked stays"
+    assert lines[5] == (
+        "the last session is still open: its last 30 bars need later bars; "
+        "expansions found so far will not change"
     )
     assert len(lines) == 8 + len(shown["expansions"])
 
@@ -159,7 +160,7 @@ def test_marks_do_not_take_the_place_of_the_bars(smoke_home: Home, bar_file: Pat
     result = call("predict", bar_file, *MODEL, "--out", bar_file, home=smoke_home.root)
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
-        f"--out must be a file of its own, got {bar_file} twice. Name another place."
+        f"--out must differ from the input and the other outputs, got {bar_file} twice. Choose another path."
     )
     assert bar_file.read_bytes() == before
 
@@ -182,7 +183,7 @@ def test_changed_weights_of_a_registered_model_mark_nothing(smoke_copy: Home, ba
 def test_the_model_of_one_instrument_marks_no_other(smoke_home: Home, bar_file: Path):
     result = call("predict", bar_file, *MODEL, "--instrument", "ES", home=smoke_home.root)
     assert result.exit_code == BAD_INPUT
-    assert complaint(result) == f"{MODEL[1]} marks NQ, got bars of ES. Choose another model."
+    assert complaint(result) == f"{MODEL[1]} is for bars of NQ, got ES. Choose another model."
 
 
 def test_fewer_bars_than_one_window_are_refused(smoke_home: Home, bars: pd.DataFrame, tmp_path: Path):
@@ -226,7 +227,7 @@ def test_an_out_folder_that_cannot_be_is_refused_in_one_line(
     out = tmp_path / "file" / "marks.csv"
     result = call("predict", bar_file, *MODEL, "--out", out, home=smoke_home.root)
     assert result.exit_code == BAD_INPUT
-    assert complaint(result).startswith("--out must lie in a folder that can be written, got ")
+    assert complaint(result).startswith("--out must be in a writable folder, got ")
 
 
 def test_bars_in_which_nothing_is_found_give_empty_files_with_columns(
@@ -254,7 +255,7 @@ def test_live_each_alarm_is_told_at_the_bar_that_raised_it_and_its_end_is_unknow
         assert alarm["started_at"] <= alarm["decided_at"]
         assert alarm["mode"] == "live"
     lines = call(*words, "--out", tmp_path / "alarms.csv", home=smoke_home.root).stdout.splitlines()
-    assert any(line.endswith("925 windows read live, one a closed bar") for line in lines)
+    assert any(line.endswith("925 windows read live, one per closed bar") for line in lines)
     assert len(pd.read_csv(tmp_path / "alarms.csv")) == len(said["expansions"])
 
 
@@ -262,5 +263,5 @@ def test_a_wait_belongs_to_live_mode(bar_file: Path):
     result = call("predict", bar_file, *MODEL, "--max-wait", "3")
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
-        "--max-wait must come with --mode live, got --mode hindsight. Add it, or leave it out."
+        "--max-wait needs --mode live, got --mode hindsight. Add --mode live, or leave --max-wait out."
     )

@@ -40,8 +40,8 @@ def test_the_versions_are_listed_with_score_and_alias(two: Home):
 
 
 def test_a_version_whose_files_are_gone_is_listed_as_such(two: Home):
-    (model_folder(two) / "artifacts" / "annotator" / "weights.safetensors").unlink()
-    assert registry(two, "list").stdout.splitlines()[0].endswith("champion  FILES GONE OR CHANGED")
+    (model_folder(two) / "artifacts" / "expansion_model" / "weights.safetensors").unlink()
+    assert registry(two, "list").stdout.splitlines()[0].endswith("champion  FILES MISSING OR CHANGED")
 
 
 def test_the_first_run_stands_in_the_history_with_its_rule(smoke_home: Home):
@@ -57,7 +57,7 @@ def test_the_first_run_stands_in_the_history_with_its_rule(smoke_home: Home):
 
 
 def test_promotion_by_hand_and_rollback_change_who_serves_and_are_told(two: Home):
-    assert registry(two, "promote", "2").stdout == f"models:/{NAME}/2 is champion, before it was 1\n"
+    assert registry(two, "promote", "2").stdout == f"models:/{NAME}/2 is champion; before: 1\n"
     assert load_version(two, f"models:/{NAME}@champion")[1]["model_version"] == "2"
     assert facts(registry(two, "rollback", "--json")) == {
         "model": NAME,
@@ -83,12 +83,12 @@ def test_before_the_first_version_nobody_was_champion(smoke_home: Home):
 
 def test_promoting_the_champion_changes_nothing(two: Home):
     said = registry(two, "promote", "1").stdout
-    assert said == f"models:/{NAME}/1 is champion already; nothing was changed\n"
+    assert said == f"models:/{NAME}/1 is already champion; nothing was changed\n"
     assert len(facts(registry(two, "history", "--json"))["entries"]) == 1
 
 
 def test_a_version_that_cannot_be_loaded_does_not_become_champion(two: Home):
-    (model_folder(two, "2") / "artifacts" / "annotator" / "weights.safetensors").unlink()
+    (model_folder(two, "2") / "artifacts" / "expansion_model" / "weights.safetensors").unlink()
     result = registry(two, "promote", "2")
     assert result.exit_code == FAILED
     assert complaint(result).startswith(
@@ -102,10 +102,10 @@ def test_the_champion_of_another_home_comes_in_and_is_promoted_by_the_line_it_pr
 ):
     home = Home(isolated_home)
     first, compared, *after = registry(home, "import", smoke_home.root).stdout.splitlines()
-    assert compared == "compared on arrival: there is no champion to compare it with"
+    assert compared == "comparison: there is no champion to compare it with"
     assert first == f"{NAME}: version 1 of the other home is imported as version 1, challenger"
     command = ("registry", "promote", "1", "--model", NAME)
-    assert after == ["Next:", f"  moola {' '.join(command)}  let it serve"]
+    assert after == ["Next:", f"  moola {' '.join(command)}  make it champion"]
     assert call(*command, home=home.root).exit_code == 0
     assert registry(home, "list").stdout.endswith("not scored here  champion, challenger, imported\n")
     again = facts(registry(home, "import", smoke_home.root, "--json"))
@@ -158,7 +158,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "no day": (
         ("history", "--on", "last week"),
-        f"--on must be a day, got last week. Write it as {TODAY}.",
+        f"--on must be a date, got last week. Write it as {TODAY}.",
     ),
     "nothing before": (
         ("rollback",),
@@ -166,7 +166,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "no home": (
         ("import", "nowhere"),
-        "HOME must be a folder, got nowhere. Name the folder that was --home in the training.",
+        "HOME must be a folder, got nowhere. Name the --home folder of the training.",
     ),
 }
 
@@ -191,5 +191,5 @@ def test_where_there_are_two_models_one_must_be_named(smoke_copy: Home):
     result = registry(smoke_copy, "rollback")
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
-        f"--model must name a registered model, but there are more than one. Choose one of: moola-nq, {NAME}."
+        f"--model must name a registered model, got none. Choose one of: moola-nq, {NAME}."
     )

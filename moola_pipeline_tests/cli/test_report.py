@@ -69,7 +69,7 @@ def test_open_hands_the_page_to_the_browser(smoke_home: Home, monkeypatch: pytes
 def test_without_a_report_one_line_names_the_command(isolated_home: Path):
     result = call("report")
     assert result.exit_code == BAD_INPUT
-    assert complaint(result) == "A report must have been written, but there is none. Run: moola run"
+    assert complaint(result) == "A report must exist, but there is none. Run: moola run"
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"data": 3}', "\x00"])

@@ -87,7 +87,8 @@ def test_the_second_run_skips_everything_and_says_so(smoke_copy: Home):
     printed = moola(smoke_copy, *SMOKE)
     assert printed.splitlines()[:2] == [
         "moola run  SIMULATED bars, profile smoke",
-        "Nothing has changed since the last run: all nine assets left alone. --force makes them again.",
+        "Nothing has changed since the last run: all nine assets are up to date. "
+        "Use --force to rebuild them.",
     ]
     again = json.loads(moola(smoke_copy, *SMOKE, "--json"))
     assert again["made"] == []
@@ -99,13 +100,13 @@ def test_the_end_of_a_run_tells_what_to_do_next(smoke_copy: Home):
     lines = printed.splitlines()
     assert any(line.startswith("Type F1, macro") for line in lines)
     assert f"report    {smoke_copy.reports / 'simulated-smoke' / 'report.html'}" in lines
-    assert "your own  moola bars add FILE && moola labels add FILE, then moola run" in lines
+    assert "own data  moola bars add FILE && moola labels add FILE, then moola run" in lines
     assert '          model = mlflow.pyfunc.load_model("models:/moola-simulated@champion")' in lines
 
 
 def test_what_to_do_next_names_the_home_that_was_given(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "argv", ["moola", "--home", "h", *SMOKE])
-    own = "your own  moola --home h bars add FILE && moola --home h labels add FILE, then moola --home h run"
+    own = "own data  moola --home h bars add FILE && moola --home h labels add FILE, then moola --home h run"
     assert own in moola(smoke_copy, *SMOKE).splitlines()
 
 
@@ -113,7 +114,7 @@ def test_a_run_on_registered_bars_is_not_marked_simulated(registered_copy: Home)
     printed = moola(registered_copy, *SMOKE)
     assert printed.startswith("moola run  registered NQ bars, profile smoke\n")
     assert "SIMULATED" not in printed
-    assert "your own" not in printed
+    assert "own data" not in printed
     assert "models:/moola-nq@champion" in printed
 
 
@@ -184,7 +185,7 @@ def test_a_study_refuses_what_only_the_training_of_a_model_takes(option: list[st
     result = call("run", "--profile", "study", *option)
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
-        "--processes and --tf32 are for profiles that train a model, got study. Leave them out."
+        "--processes and --tf32 need a profile that trains a model, got study. Leave them out."
     )
 
 
@@ -292,7 +293,7 @@ def test_labels_on_bars_that_have_gone_stop_the_run(
     result = call(*SMOKE, home=registered_copy.root)
     assert result.exit_code == FAILED
     assert complaint(result).startswith("labeled_expansions: check labels_on_bars failed (value ")
-    assert "is no bar of these bars" in complaint(result)
+    assert "does not start at the open of a bar" in complaint(result)
 
 
 def test_a_second_run_in_the_same_home_waits_for_the_first(smoke_copy: Home):
@@ -309,7 +310,7 @@ def test_a_second_run_in_the_same_home_waits_for_the_first(smoke_copy: Home):
     result = call(*SMOKE, home=smoke_copy.root)
     first.join()
     assert result.exit_code == 0
-    assert result.stderr == "Another moola command is at work in this home; waiting for it to end ...\n"
+    assert result.stderr == "Another moola command is using this home. Waiting for it to finish ...\n"
     assert "Nothing has changed" in result.stdout
 
 
@@ -340,10 +341,13 @@ def test_the_registered_version_stands_beside_the_champion(smoke_home: Home, smo
     said = call(*SMOKE, home=smoke_copy.root).stdout
     assert f"model     models:/{name}/1 is champion\n" in said
     size = outcome(smoke_copy)["run"]["settings"]["n_parameters"]
-    assert f"size      {size:,} numbers" in said and 10_000 < size <= 100_000
+    assert (
+        f"size      {size:,} parameters (weights, scales, span proposer, thresholds)" in said
+        and 10_000 < size <= 100_000
+    )
     (smoke_copy.store / "simulated-smoke" / "registered_model.json").unlink()
     again = call(*SMOKE, home=smoke_copy.root).stdout
     assert f"model     models:/{name}/1 is champion\n" in again  # the same weights are no new version
     assert _standing({"name": name, "version": "2", "champion": "1"}) == (
-        f"models:/{name}/2 is challenger; the lines below load version 1, still champion"
+        f"models:/{name}/2 is challenger; the lines below load the champion, version 1"
     )

@@ -14,7 +14,7 @@ from moola_pipeline.storage.atomic_write import atomic_write_bytes
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
 
-WAITS = "Another moola command is at work in this home; waiting for it to end ...\n"
+WAITS = "Another moola command is using this home. Waiting for it to finish ...\n"
 
 
 def test_the_second_waits_says_for_what_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -54,12 +54,12 @@ def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_t
         0,
         WAITS,
     )
-    assert done[0].stdout.endswith("All as it was recorded.\n")
+    assert done[0].stdout.endswith("All files match their checksums.\n")
 
 
 def test_a_home_that_is_not_there_is_verified_without_being_made(tmp_path: Path):
     done = call("verify", home=tmp_path / "new")
-    assert (done.exit_code, done.stdout) == (0, "This home keeps nothing yet.\n")
+    assert (done.exit_code, done.stdout) == (0, "This home holds no files to check yet.\n")
     assert not (tmp_path / "new").exists()
 
 

@@ -21,7 +21,8 @@ def test_what_was_found_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch):
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "ok    signal_found  +0.27 (> 0)  type F1 0.86 on planted types",
-        f"Everything planted was found or caught. SIMULATED market, {facts_device(result.stdout)}, 51 s.",
+        "The planted signal and all planted faults were detected. "
+        f"SIMULATED market, {facts_device(result.stdout)}, 51 s.",
     ]
 
 
@@ -34,7 +35,9 @@ def test_what_was_missed_ends_with_1_and_what_to_do(monkeypatch: pytest.MonkeyPa
     result = call("selftest")
     assert result.exit_code == FAILED
     assert "FAIL  leak_caught   +0.00 (> 0)  a copy of a test window put into training" in result.stdout
-    assert "1 of 2 failed: scores of this installation cannot be trusted. Run: moola doctor" in result.stdout
+    assert (
+        "1 of 2 checks failed: do not trust scores of this installation. Run: moola doctor" in result.stdout
+    )
 
 
 def test_json_is_one_object_and_ends_alike(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from moola_pipeline.cli.signals import exit_on_second_interrupt
+from moola_pipeline.cli.signals import repeat_interrupt
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def forgetful():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_dropped_signal_comes_again(forgetful: list[int], number: signal.Signals):
-    with pytest.raises(KeyboardInterrupt), exit_on_second_interrupt(patience_seconds=0.05):
+    with pytest.raises(KeyboardInterrupt), repeat_interrupt(patience_seconds=0.05):
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert forgetful == [number, number]
 
 
 def test_work_that_ends_in_time_is_left_in_peace(forgetful: list[int]):
-    with exit_on_second_interrupt(patience_seconds=0.2):
+    with repeat_interrupt(patience_seconds=0.2):
         os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.3)
     assert forgetful == [signal.SIGINT]
@@ -44,7 +44,7 @@ def test_work_that_ends_in_time_is_left_in_peace(forgetful: list[int]):
 
 def test_without_a_signal_nothing_is_left_behind():
     threads, hook = threading.active_count(), sys.unraisablehook
-    with exit_on_second_interrupt():
+    with repeat_interrupt():
         pass
     assert threading.active_count() == threads
     assert sys.unraisablehook is hook
@@ -55,7 +55,7 @@ def test_another_thread_may_work_without_it():
     worked = []
 
     def work() -> None:
-        with exit_on_second_interrupt():
+        with repeat_interrupt():
             worked.append(True)
 
     thread = threading.Thread(target=work)
@@ -72,7 +72,7 @@ def test_an_interruption_in_a_callback_shows_no_traceback(capsys: pytest.Capture
         def __del__(self) -> None:
             raise self.fault
 
-    with exit_on_second_interrupt():
+    with repeat_interrupt():
         Ending(KeyboardInterrupt())
         assert capsys.readouterr().err == ""
         Ending(ValueError("a real one"))

@@ -57,7 +57,7 @@ def test_the_json_object_names_every_asset_with_its_state(smoke_home: Home):
 def test_nothing_is_written_where_nothing_ran(isolated_home: Path):
     result = call("status")
     assert result.exit_code == 0
-    assert result.stdout.endswith("moola run would make all 9 assets: not built yet.\n")
+    assert result.stdout.endswith("moola run would build all 9 assets: not built yet.\n")
     assert list(isolated_home.iterdir()) == []
     assert {row["state"] for row in facts(call("status", "--json"))["assets"]} == {"missing"}
 
@@ -94,7 +94,7 @@ def test_what_is_gone_is_missing_and_is_made_again(smoke_copy: Home, lost: str, 
 def test_what_another_profile_made_is_named_as_such(smoke_home: Home):
     lines = call("status", home=smoke_home.root).stdout.splitlines()
     assert lines[1] == "market    SIMULATED bars, profile demo"
-    assert lines[-1] == "moola run would make all 9 assets: last built for simulated-smoke."
+    assert lines[-1] == "moola run would build all 9 assets: last built for simulated-smoke."
     assert not (smoke_home.simulated / "full").exists()
 
 
@@ -102,7 +102,7 @@ def test_a_scenario_is_a_market_of_its_own(smoke_home: Home):
     lines = call(*STATUS, "--scenario", "no_signal", home=smoke_home.root).stdout.splitlines()
     assert lines[1] == "market    SIMULATED bars, scenario no_signal, profile smoke"
     assert lines[2] == "champion  none yet"
-    assert lines[-1].endswith("--profile smoke --scenario no_signal would make all 9 assets: not built yet.")
+    assert lines[-1].endswith("--profile smoke --scenario no_signal would build all 9 assets: not built yet.")
 
 
 def test_a_changed_template_of_the_page_makes_the_report_stale(
@@ -129,7 +129,7 @@ def test_lines_fit_a_terminal(smoke_copy: Home):
 def test_a_run_at_work_is_told(smoke_copy: Home):
     with locked(smoke_copy.dagster / "run"):
         result = call(*STATUS, home=smoke_copy.root)
-    assert "running   a moola run is at work here now" in result.stdout
+    assert "running   a moola run is in progress" in result.stdout
 
 
 def test_changed_bytes_end_status_and_run_with_the_same_line(registered_copy: Home):

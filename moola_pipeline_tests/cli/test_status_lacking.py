@@ -15,7 +15,7 @@ def test_bars_without_labels_are_answered_with_what_is_missing(isolated_home: Pa
     result = call("status")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1:] == [
-        "market    bars are registered, labels are not: nothing can be made yet",
+        "market    bars are registered, labels are not: nothing can be built yet",
         "Next:",
         "  moola labels add FILE          no labels are registered",
     ]

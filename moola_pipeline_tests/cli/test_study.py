@@ -35,9 +35,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_study_the_command_that_holds_one_is_named(smoke_home: Home):
     result = call("study", "--profile", "smoke", home=smoke_home.root)
     assert result.exit_code == BAD_INPUT
-    assert complaint(result) == (
-        "A study must have been held, but there is none. Run: moola run --profile study"
-    )
+    assert complaint(result) == ("A study must exist, but there is none. Run: moola run --profile study")
 
 
 @pytest.mark.usefixtures("tiny")
@@ -56,7 +54,7 @@ def test_what_is_advised_of_a_damaged_study_clears_the_way_for_another(
         assert place == folder / STUDY_FILE
     place.unlink()
     assert complaint(call("study", "--profile", "smoke", home=smoke_copy.root)).startswith(
-        "A study must have"
+        "A study must exist"
     )
 
 
@@ -97,5 +95,5 @@ def test_a_study_of_other_labels_is_shown_as_such_and_left_out_of_the_sources(
     write_checksummed(path, others.model_dump(mode="json"))
 
     result = call("study", "--profile", "smoke", home=smoke_copy.root)
-    assert result.stdout.splitlines()[-1].startswith("Held on other bars or labels than there are now")
+    assert result.stdout.splitlines()[-1].startswith("This study used other bars or labels")
     assert read_data_digests(market).digests["study"] == ""

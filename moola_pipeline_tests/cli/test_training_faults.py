@@ -60,7 +60,7 @@ def test_a_loss_that_is_no_number_is_one_line_that_names_the_windows_by_time(
     assert result.exit_code == FAILED
     (said,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
     assert said.startswith("Error: the loss must be finite, got nan for the windows that open at 2025-")
-    assert said.endswith("Look at these bars (moola bars check), or lower the learning rate.")
+    assert said.endswith("Check these bars (moola bars check), or lower the learning rate.")
 
 
 @pytest.mark.slow

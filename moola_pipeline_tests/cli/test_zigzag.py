@@ -94,9 +94,9 @@ def test_a_person_sees_the_last_swings_and_how_to_get_all(bar_file: Path, shown:
     lines = call("zigzag", bar_file).stdout.splitlines()
     assert lines[0] == f"bars.csv: {len(shown['swings'])} swings in 1,008 bars, 3 segments"
     assert lines[1] == ("rolls: none known, a roll in these bars would look like a price move (--rolls FILE)")
-    assert lines[2] == "each confirmed by a move of 1.2 ATR(10) off it; times: UTC bar opens"
+    assert lines[2] == "each confirmed by a retracement of 1.2 ATR(10); times: UTC bar opens"
     assert lines[3] == "1 segment is too short for the ATR: no swing can be confirmed in it"
-    assert lines[4] == "the last 20 (all of them: --out swings.csv)"
+    assert lines[4] == "the last 20 (all: --out swings.csv)"
     assert lines[6].split() == list(COLUMNS)
     assert len(lines) == 7 + 20
 
@@ -181,12 +181,12 @@ def test_matplotlib_is_loaded_for_a_picture_only(bar_file: Path):
         ),
         (
             ("--plot", "swings.svg", "--session", "2024-03-09"),
-            "bars.csv: --session must be one of its sessions, 2024-03-04 to 2024-03-06, got 2024-03-09. "
-            "Choose one in which it has bars.",
+            "bars.csv: --session must be a session of this file, 2024-03-04 to 2024-03-06, got 2024-03-09. "
+            "Choose a session with bars.",
         ),
         (
             ("--session", "2024-03-04"),
-            "--session chooses what --plot draws, got no --plot. Add --plot swings.png.",
+            "--session needs --plot, got no --plot. Add --plot swings.png.",
         ),
         (
             ("--atr", "600"),
@@ -220,7 +220,9 @@ def test_the_bars_are_never_written_over(option: str, bars: pd.DataFrame, tmp_pa
     before = path.read_bytes()
     result = call("zigzag", path, option, path)
     assert result.exit_code == 2
-    assert complaint(result) == f"{option} must be a file of its own, got {path} twice. Name another place."
+    assert complaint(result) == (
+        f"{option} must differ from the input and the other outputs, got {path} twice. Choose another path."
+    )
     assert path.read_bytes() == before
 
 
@@ -229,7 +231,7 @@ def test_a_place_that_cannot_be_written_is_named(bar_file: Path, tmp_path: Path)
     out = tmp_path / "file" / "swings.csv"
     result = call("zigzag", bar_file, "--out", out)
     assert result.exit_code == 2
-    assert complaint(result).startswith(f"--out must lie in a folder that can be written, got {out} (")
+    assert complaint(result).startswith(f"--out must be in a writable folder, got {out} (")
 
 
 def test_bars_are_read_as_bars_add_reads_them(bars: pd.DataFrame, shown: dict, tmp_path: Path):
@@ -254,4 +256,4 @@ def test_vendor_files_have_swings(name: str, options: tuple[str, ...], private_d
 
 def test_help_says_which_rolls_end_a_swing():
     shown = " ".join(call("zigzag", "--help").stdout.split())
-    assert "nor over a roll that the file's contracts, --rolls or the registered rolls tell" in shown
+    assert "Rolls come from the file's contracts, --rolls or the registered rolls." in shown
