@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help run test audit install clean
+.PHONY: help run test docs audit install clean
 
 help:
 	@echo "make run      train and report, on registered bars if there are any, else on simulated ones"
 	@echo "make test     lint, types, layers and the quick tests"
+	@echo "make docs     build the documentation into build/site, every link checked"
 	@echo "make audit    look up the pinned packages for known vulnerabilities (needs the internet)"
 	@echo "make install  make .venv only (pinned by requirements.txt)"
 	@echo "make clean    remove .venv and caches; data and runs stay"
@@ -24,6 +25,10 @@ test: $(VENV)/.test
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml
+	@echo "open build/site/index.html"
 
 audit: $(VENV)/.audit
 	$(BIN)/python -m moola_pipeline_tests.audit
@@ -41,6 +46,10 @@ $(VENV)/.run: pyproject.toml requirements.txt
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need"
 	@$(INSTALL) -e '.[test]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	@$(INSTALL) -e '.[docs]'
 	@touch $@
 
 $(VENV)/.audit: $(VENV)/.run

@@ -33,7 +33,7 @@ from moola_pipeline_tests.homes import BARS, copied, run_moola
 from moola_pipeline_tests.surroundings import surroundings_kept
 
 MARKET, STORE, REPORT = "data/simulated/smoke", "data/store/simulated-smoke", "data/reports/simulated-smoke"
-REGISTRY = "data/mlflow/artifacts/moola-simulated/*/artifacts/model/artifacts/annotator"
+REGISTRY = "data/mlflow/artifacts/moola-simulated/*/artifacts/model/artifacts/expansion_model"
 MODEL = "models:/moola-simulated@champion"
 FLIPS = 12
 
@@ -269,7 +269,7 @@ def test_the_remedy_for_rows_set_aside_works(whole: Home):
 def test_the_remedy_for_a_vendors_file_works(whole: Home, registered_files: Path):
     flip(whole, f"data/nq/raw/{BARS}")
     said = failing(whole, "run", "--profile", "smoke")
-    assert f"{BARS}: SHA256 is" in said and "Add it again from where it came" in said
+    assert f"{BARS}: SHA256 is" in said and "Add the original again" in said
     assert "restored" in well(whole, "bars", "add", registered_files / BARS)
     assert sound(whole)
 
@@ -277,7 +277,7 @@ def test_the_remedy_for_a_vendors_file_works(whole: Home, registered_files: Path
 def test_the_remedy_for_the_manifest_works(whole: Home):
     flip(whole, "data/nq/manifest.json")
     said = failing(whole, "bars", "list")
-    command = re.search(r"once more: mv (\S.*\.json'?) (\S.*\.broken'?) && ", said)
+    command = re.search(r" again: mv (\S.*\.json'?) (\S.*\.broken'?) && ", said)
     assert command, said
     shutil.move(command[1].strip("'"), command[2].strip("'"))
     well(whole, "bars", "add", *sorted(registered_store(whole).raw.iterdir()))
@@ -325,7 +325,7 @@ def test_the_remedy_for_the_log_of_promotions_works(smoke_copy: Home):
 def test_a_backup_brings_back_any_file_of_the_registry(smoke_copy: Home, tmp_path: Path):
     """Files that MLflow alone reads have no reader of ours but `moola verify`."""
     back_up(smoke_copy, tmp_path / "b.zip")
-    folder = REGISTRY.removesuffix("/artifacts/annotator")
+    folder = REGISTRY.removesuffix("/artifacts/expansion_model")
     for name in ("MLmodel", "pyfunc.py", "conda.yaml", "requirements.txt", "python_env.yaml"):
         flip(smoke_copy, f"{folder}/{name}")
     for name in ("report.html", "report.json", "class_counts.csv", "drift/drift.json"):
@@ -355,7 +355,7 @@ def test_the_remedies_for_assets_market_and_model_work(smoke_copy: Home, tmp_pat
     assert f"Restore {smoke_copy.tracking}, or move it away and run: moola" in said
     flip(smoke_copy, f"{MARKET}/settings.json")
     said = failing(smoke_copy, "run", "--profile", "smoke")
-    folder = re.search(r"Delete the folder (.*): the next run makes it anew", said)
+    folder = re.search(r"Delete the folder (.*): the next run generates it again", said)
     assert folder and "settings.json must record the market" in said
     shutil.rmtree(folder[1])
     shutil.move(smoke_copy.tracking, tmp_path / "mlflow before")

@@ -178,6 +178,7 @@ def test_every_refused_read_of_an_asset_says_which_file_and_why(
 ):
     monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
     began = time.monotonic()
+    n = 0
     for n in range(1, MAX_REQUESTS):
         with failing_disk(smoke_home.data, n, errno.EIO) as disk:
             said = ""

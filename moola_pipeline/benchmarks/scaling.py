@@ -1,4 +1,4 @@
-"""How time and memory grow with the bars: features, windows and an epoch at 1, 10 and 100 times as many."""
+"""Time and memory of features, windows and an epoch at 1, 10 and 100 times the bars."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
-from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS, answer_of, resident_mb
+from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS, json_output_of, resident_mb
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,25 +16,25 @@ REPEATS = 3
 TILE_BARS = 180_000
 """Bars of the simulated market that are repeated to make more."""
 EPOCH_WINDOWS = 1024
-"""Windows of the epoch that is timed: a step takes as long, however many bars there are."""
+"""Windows of the timed epoch; the time per step does not depend on the number of bars."""
 _SCALED = (
     "import sys; from moola_pipeline.benchmarks.scaling import print_scaled; print_scaled(int(sys.argv[1]))"
 )
 
 
 class Scaled(NamedTuple):
-    """What so many bars cost, in a process of their own; seconds of the processor, not of the wall.
+    """Cost at one number of bars, in a separate process; seconds of processor time, not wall time.
 
     Attributes:
-        bars, windows: How many there were; windows tile the bars, every 52nd.
+        bars, windows: Their number; a window begins at every 52nd bar.
         features: Seconds for the feature table, compiled before; the best of 3.
         tiled: Seconds to find all windows.
-        gathered: Seconds to copy each window out once, in batches of 64.
-        epoch: Seconds of pretraining for one epoch on EPOCH_WINDOWS of them, the ridge that it begins
-            with and its validation included.
+        gathered: Seconds to copy each window once, in batches of 64.
+        epoch: Seconds of one pretraining epoch on EPOCH_WINDOWS windows, with the initial ridge fit
+            and the validation.
         before_mb: Memory with the code loaded, MB of 2**20 bytes.
-        arrays_mb: Of prices, segments and the feature table: what must be held.
-        peak_mb: The most that the process ever held.
+        arrays_mb: Size of the arrays kept in memory: prices, segments and the feature table.
+        peak_mb: Peak memory of the process.
     """
 
     bars: int
@@ -49,24 +49,24 @@ class Scaled(NamedTuple):
 
     @property
     def bytes_a_bar(self) -> float:
-        """Memory above that of the code, by bars."""
+        """Peak memory minus that of the code, per bar."""
         return (self.peak_mb - self.before_mb) * 2**20 / self.bars
 
     @property
     def whole_epoch(self) -> float:
-        """An estimate: the seconds of an epoch on all windows, were it the measured one in proportion."""
+        """Estimated seconds of an epoch on all windows, proportional to the measured one."""
         return self.epoch * self.windows / EPOCH_WINDOWS
 
 
 def measure_scaling(sizes: tuple[int, ...]) -> list[Scaled]:
-    """Measure at each size, one process after the other."""
-    return [Scaled(**answer_of(_SCALED, str(n_bars))) for n_bars in sizes]
+    """Measure at each size, each in a separate process, one after the other."""
+    return [Scaled(**json_output_of(_SCALED, str(n_bars))) for n_bars in sizes]
 
 
 def tiled_market(n_bars: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prices and segments of a market that repeats a simulated one, each time on another level.
+    """Prices and segments of a market that repeats a simulated one, each time at another price level.
 
-    Nothing but the two arrays is ever as long as they are.
+    The two arrays are the only ones of their length.
 
     Returns:
         (n_bars, 4) float64 index points, (n_bars,) int32.
@@ -86,7 +86,7 @@ def tiled_market(n_bars: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def print_scaled(n_bars: int) -> None:
-    """The body of the process that is measured."""
+    """Main function of the measured process."""
     import torch
 
     from moola_pipeline.features.relativity import compute_features
@@ -98,16 +98,21 @@ def print_scaled(n_bars: int) -> None:
 
     torch.set_num_threads(1)
     few = tiled_market(40_000)
-    compute_features(*few, NQ.tick_points)  # loads what was compiled
+    compute_features(*few, NQ.tick_points)  # load the compiled code
     before = resident_mb("VmRSS")
     prices, segment = tiled_market(n_bars)
     found: dict[str, Any] = {"bars": n_bars, "before_mb": before}
     clock = _Clock(found)
-    for _ in range(REPEATS):
-        market = None  # the one before is gone before the next is made
+
+    def compute() -> MarketArrays:
         clock.last = time.process_time()
-        market = MarketArrays.from_prices(prices, segment, NQ.tick_points)
+        arrays = MarketArrays.from_prices(prices, segment, NQ.tick_points)
         clock.note_least("features")
+        return arrays
+
+    for _ in range(REPEATS - 1):
+        compute()  # freed before the next is made
+    market = compute()
     bar0 = pretraining_windows(segment, n_bars)
     clock.note("tiled")
     for i in range(0, len(bar0), BATCH_WINDOWS):
@@ -116,13 +121,13 @@ def print_scaled(n_bars: int) -> None:
     settings = PretrainSettings(epochs=1, max_windows=EPOCH_WINDOWS)
     pretrain(market, bar0, settings)
     clock.note("epoch")
-    held = sum(array.nbytes for array in vars(market).values() if isinstance(array, np.ndarray))
-    found |= {"windows": len(bar0), "arrays_mb": held / 2**20, "peak_mb": resident_mb("VmHWM")}
+    n_bytes = sum(array.nbytes for array in vars(market).values() if isinstance(array, np.ndarray))
+    found |= {"windows": len(bar0), "arrays_mb": n_bytes / 2**20, "peak_mb": resident_mb("VmHWM")}
     print(json.dumps(found))  # noqa: T201
 
 
 class _Clock:
-    """Notes the processor seconds since the last note: what else the machine does changes them little."""
+    """Notes the processor seconds since the last note; other load changes them little."""
 
     def __init__(self, found: dict[str, Any]) -> None:
         self.found, self.last = found, time.process_time()
@@ -138,11 +143,11 @@ class _Clock:
 
 
 def scaling_table(found: list[Scaled]) -> list[str]:
-    """The figures as a table in Markdown."""
+    """The table, in Markdown."""
     return [
-        "| bars | windows | features, s | windows found, s | each copied once, s "
-        f"| an epoch of {EPOCH_WINDOWS:,} windows, s | of all windows, s (*estimate*) | arrays, MB "
-        "| peak above the code, MB | bytes a bar |",
+        "| bars | windows | features, s | finding windows, s | copying each window, s "
+        f"| epoch of {EPOCH_WINDOWS:,} windows, s | epoch of all windows, s (*estimate*) | arrays, MB "
+        "| peak without code, MB | bytes per bar |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *(
             f"| {one.bars:,} | {one.windows:,} | {one.features:.2f} | {one.tiled:.3f} | {one.gathered:.2f} "
@@ -154,15 +159,15 @@ def scaling_table(found: list[Scaled]) -> list[str]:
 
 
 def scaling_picture(found: list[Scaled]) -> bytes:
-    """Processor seconds and memory over bars, both axes by powers of ten, as an SVG file."""
+    """Processor seconds and memory against bars, on logarithmic axes, as an SVG file."""
     from matplotlib.figure import Figure
 
     from moola_pipeline.plotting import BLUE, GREEN, INK, ORANGE, RED, house_style, picture_file
 
     lines = {
         "features": ("features of all bars", BLUE, "o"),
-        "gathered": ("every window copied once", GREEN, "s"),
-        "epoch": (f"an epoch of {EPOCH_WINDOWS:,} windows", ORANGE, "^"),
+        "gathered": ("copying each window", GREEN, "s"),
+        "epoch": (f"epoch of {EPOCH_WINDOWS:,} windows", ORANGE, "^"),
     }
     bars = [one.bars for one in found]
     with house_style():
@@ -172,14 +177,14 @@ def scaling_picture(found: list[Scaled]) -> bytes:
             seconds.loglog(bars, [getattr(one, name) for one in found], f"{mark}-", color=color, label=label)
         peaks = [one.peak_mb - one.before_mb for one in found]
         memory.loglog(bars, peaks, "o-", color=RED, label="peak")
-        held = [one.arrays_mb for one in found]
-        memory.loglog(bars, held, "s--", color=INK, label="arrays that must be held")
-        _frame(seconds, bars, "processor seconds")
-        _frame(memory, bars, "MB above the code")
+        arrays = [size.arrays_mb for size in found]
+        memory.loglog(bars, arrays, "s--", color=INK, label="arrays in memory")
+        _label_axes(seconds, bars, "processor seconds")
+        _label_axes(memory, bars, "MB, without the code")
         return picture_file(figure, ".svg")
 
 
-def _frame(axes: "Axes", bars: list[int], title: str) -> None:
+def _label_axes(axes: "Axes", bars: list[int], title: str) -> None:
     axes.set_title(title)
     axes.set_xlabel("one-minute bars")
     axes.set_xticks(bars, [f"{n / 1e6:g}M" for n in bars], minor=False)

@@ -23,11 +23,11 @@ COLUMNS = {
 _WIDTH = 22
 
 
-class _Part(BaseModel):
+class _StudyPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class StudyRow(_Part):
+class StudyRow(_StudyPart):
     """One arm at one number of labels.
 
     Attributes:
@@ -55,7 +55,7 @@ class StudyRow(_Part):
         return self.distilled and self.arm != NOISY_STUDENT
 
 
-class StudyResults(_Part):
+class StudyResults(_StudyPart):
     """A study of one market.
 
     Attributes:

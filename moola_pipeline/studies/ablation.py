@@ -1,4 +1,4 @@
-"""The ablation: every row trained on every fold, each training kept so that none is done twice."""
+"""The ablation: train every row on every fold; results are cached."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from moola_pipeline.models.expansion_model import ExpansionModel, load_encoder, 
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.studies.ablation_folds import N_FOLDS, Fold, Part, StudyData, time_folds
-from moola_pipeline.studies.ablation_rows import LESSONS, SPARSE_BARS, Row
+from moola_pipeline.studies.ablation_rows import PSEUDO_LABELS, SPARSE_BARS, Row
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.training.pretrain import pretrain
@@ -27,14 +27,14 @@ RANDOM_SEED = 104_729
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one training said of the block it did not see.
+    """Predictions of one training on its held-out block.
 
     Attributes:
-        row, fold, seed: Which training.
+        row, fold, seed: Of the training.
         window_id: Of the block's windows.
-        p_balanced: P(retracement) of the labeled spans, both types weighing the same.
+        p_balanced: P(retracement) of the labeled spans, with equal weight on both types.
         p_calibrated: The same, calibrated on validation.
-        events: window (index in `window_id`), start, end, type: expansions found.
+        events: Predicted expansions: window (index in `window_id`), start, end, type.
         seconds: Of training.
     """
 
@@ -50,12 +50,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class AblationStore:
-    """Where trainings are kept: one small file each, under what decides it.
+    """Cache of trainings: one small file each, named by the digest of its inputs.
 
     Attributes:
         folder: Of one market.
-        code: Digest of the code that trains; noted with each result, and no part of its name, so
-            that hours of work outlive a changed comment. The table says which code a row is from.
+        code: Digest of the training code; saved in each file but not part of its name, so that a
+            changed comment does not discard hours of training.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ class AblationStore:
         return self.folder / f"{digest_of([*about, fold, seed])[:16]}.json"
 
     def encoder(self, fold: Fold, device: str) -> Encoder:
-        """The encoder pretrained without a fold."""
+        """The encoder pretrained without the fold's block."""
         about = [fold.data.digest, PRETRAINING.model_dump(mode="json"), fold.number]
         folder = self.folder / f"encoder-{digest_of(about)[:16]}"
         if not (folder / "config.json").is_file():
@@ -77,14 +77,16 @@ class AblationStore:
         return load_encoder(folder)[0]
 
 
-def cached_training(place: Path) -> dict[str, Any]:
-    """What one training was found to say, from its file.
+def cached_training(path: Path) -> dict[str, Any]:
+    """Read the result of one training from its file.
 
     Raises:
-        FileNotFoundError: If it was never kept.
-        Truncated, ChecksumMismatch, IntegrityError: If it is no longer what was kept.
+        FileNotFoundError: If it is not in the cache.
+        Truncated, ChecksumMismatch, IntegrityError: If the file has changed since it was written.
     """
-    return read_checksummed(place, "must hold a training", f"Delete {place}: the next call trains it again.")
+    return read_checksummed(
+        path, "must hold the result of a training", f"Delete {path}: the next run trains it again."
+    )
 
 
 def run_ablation(
@@ -95,44 +97,44 @@ def run_ablation(
     device: str = "cpu",
     on_training: Callable[[str], None] = lambda text: None,
 ) -> list[Outcome]:
-    """Train what is missing, and give everything.
+    """Run the missing trainings and return all outcomes.
 
     Args:
-        ground: The market.
-        rows, seeds: What is trained, each on every fold.
-        store: Where trainings are kept.
+        data: The market.
+        rows, seeds: Trained on every fold.
+        store: Cache of trainings.
         device: Where networks run.
-        on_training: Called with a line before each training.
+        on_training: Called with a line of text before each training.
     """
     folds = list(time_folds(data))
     for seed in seeds:
         for row in rows:
             for fold in folds:
-                place = store.path(data, row, fold.number, seed)
-                if not place.is_file():
-                    at = f"seed {seed}, fold {fold.number + 1} of {len(folds)}"
-                    on_training(f"{at}: {row.path}, {row.name}")
-                    write_checksummed(place, _trained(fold, row, seed, store, device) | {"code": store.code})
+                path = store.path(data, row, fold.number, seed)
+                if not path.is_file():
+                    head = f"seed {seed}, fold {fold.number + 1} of {len(folds)}"
+                    on_training(f"{head}: {row.path}, {row.name}")
+                    write_checksummed(path, _trained(fold, row, seed, store, device) | {"code": store.code})
     return cached_outcomes(data, rows, seeds, store)
 
 
 def cached_outcomes(
     data: StudyData, rows: Sequence[Row], seeds: Sequence[int], store: AblationStore
 ) -> list[Outcome]:
-    """Trainings that have been done, those of whole rows only: every fold of a seed is there."""
+    """Outcomes in the cache, of complete rows only: those with every fold of a seed."""
     outcomes = []
     for seed in seeds:
         for row in rows:
-            places = [store.path(data, row, number, seed) for number in range(N_FOLDS)]
-            if all(place.is_file() for place in places):
+            paths = [store.path(data, row, number, seed) for number in range(N_FOLDS)]
+            if all(path.is_file() for path in paths):
                 outcomes += [
-                    _outcome(cached_training(place), row, number, seed) for number, place in enumerate(places)
+                    _outcome(cached_training(path), row, number, seed) for number, path in enumerate(paths)
                 ]
     return outcomes
 
 
-def _outcome(kept: dict[str, Any], row: Row, fold: int, seed: int) -> Outcome:
-    fields = {name: kept[name] for name in Outcome.__dataclass_fields__ if name in kept}
+def _outcome(saved: dict[str, Any], row: Row, fold: int, seed: int) -> Outcome:
+    fields = {name: saved[name] for name in Outcome.__dataclass_fields__ if name in saved}
     return Outcome(row=row, fold=fold, seed=seed, **fields)
 
 
@@ -143,7 +145,7 @@ def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str)
         encoder = copy.deepcopy(encoder)
         initialize(encoder, RANDOM_SEED + seed)
     settings = row.settings
-    pseudo_labels = fold.pseudo_labels(settings.distill_windows) if row.path == LESSONS else None
+    pseudo_labels = fold.pseudo_labels(settings.distill_windows) if row.path == PSEUDO_LABELS else None
     result = finetune(
         encoder,
         FinetuneRows(market, fold.train.rows, fold.validation.rows, pseudo_labels),
@@ -152,11 +154,11 @@ def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str)
         device,
     )
     seconds = sum(entry["seconds"] for entry in result.history)
-    return _said(fold, market, result.classifier) | {"seconds": seconds, "epochs": len(result.history)}
+    return _predictions(fold, market, result.classifier) | {"seconds": seconds, "epochs": len(result.history)}
 
 
-def _said(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
-    """What a network says of the block, decided as on validation; its logits too, to calibrate by."""
+def _predictions(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
+    """Predictions on the block with thresholds fitted on validation; also the logits of both."""
 
     def read(part: Part) -> tuple[SpanLogits, SpanLogits]:
         bar0 = part.windows.bar0
@@ -165,23 +167,23 @@ def _said(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
         )
         return proposed, labeled
 
-    chosen_by = read(fold.validation)
-    thresholds = fit_thresholds(fold.validation.windows, fold.validation.proposals, *chosen_by)
+    validation_logits = read(fold.validation)
+    thresholds = fit_thresholds(fold.validation.windows, fold.validation.proposals, *validation_logits)
     model = ExpansionModel(classifier, fold.proposer, thresholds)
-    proposed, labeled = read(fold.asked)
-    found = model.accept(fold.asked.proposals, proposed).spans
+    proposed, labeled = read(fold.block)
+    found = model.accept(fold.block.proposals, proposed).spans
     calibrated, balanced = model.type_probabilities(labeled.retracement)
     return {
-        "window_id": fold.asked.windows.window_id.tolist(),
+        "window_id": fold.block.windows.window_id.tolist(),
         "p_balanced": balanced.tolist(),
         "p_calibrated": calibrated.tolist(),
         "events": {name: getattr(found, name).tolist() for name in ("window", "start", "end", "type")},
         "logits": labeled.retracement.tolist(),
-        "validation_logits": chosen_by[1].retracement.tolist(),
+        "validation_logits": validation_logits[1].retracement.tolist(),
     }
 
 
 def _sparse(market: MarketArrays) -> MarketArrays:
-    """The table with the features of one bar in `SPARSE_BARS`, zeros elsewhere."""
-    kept = np.arange(len(market.features)) % SPARSE_BARS == 0
-    return replace(market, features=np.where(kept[:, None], market.features, np.float32(0)))
+    """The market with features at one bar in `SPARSE_BARS`, zeros elsewhere."""
+    dense = np.arange(len(market.features)) % SPARSE_BARS == 0
+    return replace(market, features=np.where(dense[:, None], market.features, np.float32(0)))

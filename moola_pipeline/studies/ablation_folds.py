@@ -1,4 +1,4 @@
-"""Time folds inside the training period, and what a network is trained with on each."""
+"""Time folds inside the training period, with the training data of each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -22,12 +22,12 @@ from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 N_FOLDS = 5
 WHOLE = -1
-"""Number of the fold that holds nothing out."""
+"""Number of the fold without a held-out block."""
 
 
 @dataclass(frozen=True)
 class StudyData(TrainingData):
-    """A market as a study sees it: training and validation windows, and no test window.
+    """Training and validation windows of a market; test windows are excluded.
 
     Attributes:
         digest: Of bars and labels.
@@ -42,13 +42,13 @@ class StudyData(TrainingData):
 
 @dataclass(frozen=True)
 class Part:
-    """Windows with what a rule proposes in them.
+    """Windows with the spans proposed in them.
 
     Attributes:
         windows: Labeled windows.
-        proposals: Of the rule.
+        proposals: Of the span proposer.
         labeled: The labeled spans in the form of proposals.
-        rows: What a network learns from.
+        rows: Training rows of a network.
     """
 
     windows: LabeledWindows
@@ -63,8 +63,8 @@ class Fold:
 
     Attributes:
         number: 0 for the earliest block.
-        ground: The whole.
-        held_out: (n,) bool over training windows.
+        data: All windows of the study.
+        held_out: (n,) bool over training windows: the block.
         learned: (n,) bool, those at least an embargo away from the block.
     """
 
@@ -76,7 +76,7 @@ class Fold:
 
     @cached_property
     def proposer(self) -> SpanProposer:
-        """The proposing rule, fitted on what is learned from."""
+        """The span proposer, fitted on the `learned` windows."""
         windows = self.data.train.select(self.learned)
         return fit_proposer(
             self.data.market.measure_spans(windows.bar0), windows.spans, FinetuneSettings().proposal_beta
@@ -84,34 +84,34 @@ class Fold:
 
     @cached_property
     def train(self) -> Part:
-        """What is learned from."""
+        """The `learned` windows."""
         return self._part(self.data.train.select(self.learned))
 
     @cached_property
     def validation(self) -> Part:
-        """What chooses epoch and decisions: the validation windows, as in the product."""
+        """The validation windows, which choose epoch and thresholds, as in the main job."""
         return self._part(self.data.validation)
 
     @cached_property
-    def asked(self) -> Part:
-        """The block itself."""
+    def block(self) -> Part:
+        """The held-out block."""
         return self._part(self.data.train.select(self.held_out))
 
     def pseudo_labels(self, n_windows: int) -> PseudoLabels:
-        """Lessons by teachers fitted without the block, none of them on bars of it."""
+        """Pseudo-labels outside the block, by teachers fitted without it."""
         if n_windows not in self._pseudo_labels:
-            made = make_pseudo_labels(self.data.market, self.train.windows, self.proposer, n_windows)
-            self._pseudo_labels[n_windows] = _outside(made, ~self.touches(made.bar0))
+            pseudo_labels = make_pseudo_labels(self.data.market, self.train.windows, self.proposer, n_windows)
+            self._pseudo_labels[n_windows] = _selected(pseudo_labels, ~self.touches(pseudo_labels.bar0))
         return self._pseudo_labels[n_windows]
 
     def pretraining_windows(self) -> np.ndarray:
-        """Windows of the training period that touch no bar of the block."""
+        """Windows of the training period at least an embargo away from the block."""
         end = int(self.data.train.bar0.max()) + WINDOW_BARS
         tiled = pretraining_windows(self.data.market.segment, end)
         return tiled[~self.touches(tiled)]
 
     def touches(self, bar0: np.ndarray) -> np.ndarray:
-        """Whether windows come within an embargo of the block's bars."""
+        """Whether windows lie within an embargo of the block's bars."""
         block = self.data.train.bar0[self.held_out]
         if not len(block):
             return np.zeros(len(bar0), bool)
@@ -128,7 +128,7 @@ def reach() -> int:
 
 
 def study_data(market: InstrumentData) -> StudyData:
-    """Read a market's bars and labels; test windows are left behind."""
+    """Read a market's bars and labels, without the test windows."""
     bars = market.bars()
     frame = split_labels(market.labels(), bars, market.splits).frame
     arrays = MarketArrays.from_table(bars, market.instrument.tick_points)
@@ -138,9 +138,9 @@ def study_data(market: InstrumentData) -> StudyData:
 
 
 def time_folds(data: StudyData, n_folds: int = N_FOLDS) -> Iterator[Fold]:
-    """Cut the training windows into blocks of equal numbers, in order of time.
+    """Cut the training windows into blocks of equal size, in order of time.
 
-    Windows within an embargo of the block are neither learned from nor asked.
+    Windows within an embargo of a fold's block are neither trained on nor scored.
     """
     blocks = np.array_split(np.arange(len(data)), n_folds)
     for number, block in enumerate(blocks):
@@ -151,15 +151,17 @@ def time_folds(data: StudyData, n_folds: int = N_FOLDS) -> Iterator[Fold]:
 
 
 def whole_training(data: StudyData) -> Fold:
-    """All training windows, none held out: what the product is trained on."""
+    """All training windows, none held out, as in the main job."""
     everything = np.ones(len(data), bool)
     return Fold(WHOLE, data, ~everything, everything)
 
 
-def _outside(pseudo_labels: PseudoLabels, kept: np.ndarray) -> PseudoLabels:
-    """The lessons of the windows marked True."""
-    mine = kept[pseudo_labels.spans.window]
-    spans = pseudo_labels.spans.select(mine)
-    spans = replace(spans, window=(np.cumsum(kept) - 1)[spans.window])
-    inputs, expansion = pseudo_labels.inputs[mine], pseudo_labels.expansion[mine]
-    return PseudoLabels(pseudo_labels.bar0[kept], spans, inputs, expansion, pseudo_labels.retracement[mine])
+def _selected(pseudo_labels: PseudoLabels, windows: np.ndarray) -> PseudoLabels:
+    """The pseudo-labels of the windows marked True."""
+    rows = windows[pseudo_labels.spans.window]
+    spans = pseudo_labels.spans.select(rows)
+    spans = replace(spans, window=(np.cumsum(windows) - 1)[spans.window])
+    inputs, expansion = pseudo_labels.inputs[rows], pseudo_labels.expansion[rows]
+    return PseudoLabels(
+        pseudo_labels.bar0[windows], spans, inputs, expansion, pseudo_labels.retracement[rows]
+    )

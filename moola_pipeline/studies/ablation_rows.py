@@ -1,4 +1,4 @@
-"""The rows of the ablation table: each one change of the default, on one of two paths."""
+"""Rows of the ablation table: each changes one default setting, on one of two training paths."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -7,23 +7,23 @@ from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 Path = Literal["pseudo_labels", "labels"]
-LESSONS, LABELS = "pseudo_labels", "labels"
+PSEUDO_LABELS, LABELS = "pseudo_labels", "labels"
 DEMO_WINDOWS = 4_000
 SPARSE_BARS = WINDOW_BARS
-"""A bar in so many keeps its features in the row on density: what the attempt before this project had."""
+"""In the density row, one bar in so many keeps its features, as in an earlier version of the project."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One change.
+    """One change of the default.
 
     Attributes:
-        name: What is changed, as the table says it.
-        path: lessons: the product's path, whose judge and typer learn from lessons and no more from
-            labels. labels: the labels alone, for what acts in that stage only.
+        name: The change, as shown in the table.
+        path: pseudo_labels: the default path, whose judge and typer are distilled and then frozen.
+            labels: training on labels only, for settings of the supervised stage.
         changes: Of `FinetuneSettings`.
-        random_encoder: Whether the encoder begins with random weights instead of pretrained ones.
-        sparse: Whether all but one bar in `SPARSE_BARS` lose their features.
+        random_encoder: Whether the encoder has random instead of pretrained weights.
+        sparse: Whether only one bar in `SPARSE_BARS` keeps its features.
     """
 
     name: str
@@ -34,39 +34,39 @@ class Row:
 
     @property
     def settings(self) -> FinetuneSettings:
-        """What is trained."""
-        base = {"distill_windows": DEMO_WINDOWS if self.path == LESSONS else 0}
+        """Settings of the training."""
+        base = {"distill_windows": DEMO_WINDOWS if self.path == PSEUDO_LABELS else 0}
         return FinetuneSettings(**{**base, **self.changes})
 
 
 DEFAULT = "the default"
 ROWS = (
-    Row(DEFAULT, LESSONS),
-    Row("no pretraining: random weights", LESSONS, random_encoder=True),
-    Row("features at 1 bar in 105 (density 1 %)", LESSONS, sparse=True),
-    Row("half the unlabeled windows (2,000)", LESSONS, {"distill_windows": DEMO_WINDOWS // 2}),
-    Row("twice the unlabeled windows (8,000)", LESSONS, {"distill_windows": 2 * DEMO_WINDOWS}),
-    Row("batches of 32 windows, not 64", LESSONS, {"distill_batch_windows": 32}),
-    Row("dropout 0.6, not 0.1", LESSONS, {"distill_dropout": 0.6}),
-    Row("encoder frozen in the first of 4 epochs", LESSONS, {"distill_frozen_epochs": 1}),
-    Row("weights averaged, decay 0.99", LESSONS, {"average_decay": 0.99}),
-    Row("answers smoothed by 0.1", LESSONS, {"label_smoothing": 0.1}),
-    Row("without expansion_proxy", LESSONS, {"expansion_proxy": False}),
-    Row("biases at 0, not at the prior", LESSONS, {"prior_bias": False}),
-    Row("labels then change all that was taught", LESSONS, {"distill_freeze": False}),
+    Row(DEFAULT, PSEUDO_LABELS),
+    Row("no pretraining: random weights", PSEUDO_LABELS, random_encoder=True),
+    Row("features at 1 bar in 105 (density 1 %)", PSEUDO_LABELS, sparse=True),
+    Row("half the unlabeled windows (2,000)", PSEUDO_LABELS, {"distill_windows": DEMO_WINDOWS // 2}),
+    Row("twice the unlabeled windows (8,000)", PSEUDO_LABELS, {"distill_windows": 2 * DEMO_WINDOWS}),
+    Row("batches of 32 windows, not 64", PSEUDO_LABELS, {"distill_batch_windows": 32}),
+    Row("dropout 0.6, not 0.1", PSEUDO_LABELS, {"distill_dropout": 0.6}),
+    Row("encoder frozen in the first of 4 epochs", PSEUDO_LABELS, {"distill_frozen_epochs": 1}),
+    Row("weight averaging, decay 0.99", PSEUDO_LABELS, {"average_decay": 0.99}),
+    Row("label smoothing 0.1", PSEUDO_LABELS, {"label_smoothing": 0.1}),
+    Row("without expansion_proxy", PSEUDO_LABELS, {"expansion_proxy": False}),
+    Row("biases at 0, not at the prior", PSEUDO_LABELS, {"prior_bias": False}),
+    Row("distilled judge and typer not frozen", PSEUDO_LABELS, {"distill_freeze": False}),
     Row(DEFAULT, LABELS),
     Row("no pretraining: random weights", LABELS, random_encoder=True),
-    Row("tasks weighed alike, not by uncertainty", LABELS, {"uncertainty_weights": False}),
-    Row("rows drawn as they come, not by kind", LABELS, {"balanced": False}),
+    Row("equal task weights, not by uncertainty", LABELS, {"uncertainty_weights": False}),
+    Row("rows drawn uniformly, not by kind", LABELS, {"balanced": False}),
     Row("biases at 0, not at the prior", LABELS, {"prior_bias": False}),
-    Row("pointer's loss on start and end", LABELS, {"center_length": False}),
+    Row("pointer loss on start and end", LABELS, {"center_length": False}),
     Row("no jitter", LABELS, {"jitter_atr": 0.0}),
     Row("no warp", LABELS, {"warp": 0.0}),
     Row("neither jitter nor warp", LABELS, {"jitter_atr": 0.0, "warp": 0.0}),
     Row("without expansion_proxy", LABELS, {"expansion_proxy": False}),
     Row("batches of 64, not 32", LABELS, {"batch_windows": 64}),
     Row("dropout 0.6, not 0.5", LABELS, {"dropout": 0.6}),
-    Row("encoder learns from the first epoch", LABELS, {"frozen_epochs": 0}),
-    Row("weights averaged, decay 0.99", LABELS, {"average_decay": 0.99}),
-    Row("answers smoothed by 0.1", LABELS, {"label_smoothing": 0.1}),
+    Row("encoder not frozen in any epoch", LABELS, {"frozen_epochs": 0}),
+    Row("weight averaging, decay 0.99", LABELS, {"average_decay": 0.99}),
+    Row("label smoothing 0.1", LABELS, {"label_smoothing": 0.1}),
 )

@@ -1,4 +1,4 @@
-"""The ablation table: scores of each row on the folds, and what it differs by from its default."""
+"""The ablation table: scores of each row on the folds, and differences to the default."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,25 +17,25 @@ from moola_pipeline.metrics.scores import (
     score_types,
 )
 from moola_pipeline.studies.ablation import Outcome
-from moola_pipeline.studies.ablation_rows import DEFAULT, LABELS, LESSONS, Path
+from moola_pipeline.studies.ablation_rows import DEFAULT, LABELS, PSEUDO_LABELS, Path
 
 METRICS = ("type_f1_macro", "type_log_loss", "event_f1_macro")
-"""What the table shows; the lower, the better, for the log-loss alone."""
+"""Columns of the table; for the log-loss, lower is better."""
 _MIN_P = 1e-6
 _TITLES = {
-    LESSONS: "the product's path: judge and typer learn from lessons",
-    LABELS: "labels alone, for what acts on labels only",
+    PSEUDO_LABELS: "default path: judge and typer learn from pseudo-labels",
+    LABELS: "labels only, for settings of the supervised stage",
 }
 
 
 class TableRow(NamedTuple):
-    """One change.
+    """Scores of one change.
 
     Attributes:
-        name, path: As `Row`.
-        n_seeds: Trainings on each fold.
-        scores: By metric, over all folds together, the mean of the seeds.
-        differences: To the default of the same path over the same seeds, paired by session; empty
+        name, path: As in `Row`.
+        n_seeds: Trainings per fold.
+        scores: By metric, over all folds together, averaged over seeds.
+        differences: To the default of the same path with the same seeds, paired by session; empty
             for the default itself.
         seconds: Mean time of a training.
     """
@@ -52,8 +52,8 @@ def tabulate(train: LabeledWindows, outcomes: Sequence[Outcome]) -> list[TableRo
     """Score every row, each default first.
 
     Args:
-        train: The training windows that the folds were cut from.
-        outcomes: Of whole rows: each has every fold.
+        train: The training windows of the folds.
+        outcomes: Of complete rows: each has every fold.
     """
     data = resample_windows(train, N_RESAMPLES, np.random.default_rng(0))
     by_training: dict[tuple[str, str], dict[int, list[Outcome]]] = {}
@@ -76,23 +76,23 @@ def _row(
 ) -> TableRow:
     first = next(iter(seeds.values()))[0].row
     shared = sorted(set(scored) & set(default)) if key[1] != DEFAULT else []
-    mine = mean_scores(list(scored.values()))
+    means = mean_scores(list(scored.values()))
     differences = {}
     if shared:
-        here, there = (mean_scores([each[seed] for seed in shared]) for each in (scored, default))
-        differences = {name: here[name].minus(there[name]).interval for name in METRICS}
+        changed, base = (mean_scores([scores[seed] for seed in shared]) for scores in (scored, default))
+        differences = {name: changed[name].minus(base[name]).interval for name in METRICS}
     seconds = float(np.mean([one.seconds for parts in seeds.values() for one in parts]))
-    scores = {name: mine[name].interval for name in METRICS}
+    scores = {name: means[name].interval for name in METRICS}
     return TableRow(first.name, first.path, len(scored), scores, differences, seconds)
 
 
 def _scored(data: ResampledWindows, parts: Sequence[Outcome]) -> Scored:
-    """Scores of all folds together; they are cut in the order of the windows."""
+    """Scores of all folds together; folds are blocks of windows in order of time."""
     parts = sorted(parts, key=lambda one: one.fold)
     ids = [name for one in parts for name in one.window_id]
     if ids != data.windows.window_id.tolist():
         raise ValueError(
-            f"the folds must hold all {len(data.windows.bar0)} training windows in order, got {len(ids)}"
+            f"the folds must hold all {len(data.windows.bar0)} training windows in order, got {len(ids)} windows"
         )
     balanced, calibrated = (
         np.concatenate([getattr(one, name) for one in parts]) for name in ("p_balanced", "p_calibrated")
@@ -112,34 +112,34 @@ def _events(one: Outcome) -> pd.DataFrame:
 
 def _log_loss(data: ResampledWindows, p: np.ndarray) -> Resampled:
     y = data.windows.spans.type
-    surprise = -np.log(np.clip(np.where(y == 1, p, 1 - p), _MIN_P, 1))
-    return resample(lambda weights: weights @ surprise / weights.sum(axis=-1), data.event_weights)
+    loss = -np.log(np.clip(np.where(y == 1, p, 1 - p), _MIN_P, 1))
+    return resample(lambda weights: weights @ loss / weights.sum(axis=-1), data.event_weights)
 
 
 def table_lines(rows: Sequence[TableRow]) -> list[str]:
-    """The table as Markdown, one part for each path."""
+    """The table in Markdown, one part per path."""
     lines = []
     for path, title in _TITLES.items():
-        mine = [row for row in rows if row.path == path]
-        if not mine:
+        of_path = [row for row in rows if row.path == path]
+        if not of_path:
             continue
         lines += ["", f"| {title} | seeds | type F1 | log-loss | event F1 |", "|---|---|---|---|---|"]
         lines += [
             f"| {row.name} | {row.n_seeds} | " + " | ".join(_cell(row, name) for name in METRICS) + " |"
-            for row in mine
+            for row in of_path
         ]
     return lines[1:]
 
 
 def _cell(row: TableRow, name: str) -> str:
-    """The score of a default; for all others the difference, in bold where its interval leaves 0 out."""
+    """The score of a default, or the difference to it, in bold if its interval excludes 0."""
     if not row.differences:
-        return _shown(row.scores[name], "")
-    found = row.differences[name]
-    text = _shown(found, "+")
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+        return _interval_text(row.scores[name], "")
+    difference = row.differences[name]
+    text = _interval_text(difference, "+")
+    return f"**{text}**" if difference.low > 0 or difference.high < 0 else text
 
 
-def _shown(found: Interval, sign: str) -> str:
-    places = (f"{value:{sign}.3f}".replace("-", "−") for value in (found.estimate, found.low, found.high))
-    return "{} [{}, {}]".format(*places)
+def _interval_text(it: Interval, sign: str) -> str:
+    numbers = (f"{value:{sign}.3f}".replace("-", "−") for value in (it.estimate, it.low, it.high))
+    return "{} [{}, {}]".format(*numbers)

@@ -1,4 +1,4 @@
-"""Twenty trainings that differ in nothing but the seed: what each says of the validation windows."""
+"""Stability: trainings that differ in the seed only, compared on the validation windows."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -18,18 +18,18 @@ from moola_pipeline.training.finetune import FinetuneRows, finetune
 
 N_SEEDS = 20
 MIN_SHARE = 0.05
-"""Share of the answers below which a type counts as never said."""
+"""A type with a smaller share of the predictions counts as never predicted."""
 
 
-class SeedAnswers(NamedTuple):
-    """What one seed says of the labeled validation expansions, both types weighing the same.
+class SeedPredictions(NamedTuple):
+    """Predictions of one seed on the labeled validation expansions, with equal weight on both types.
 
     Attributes:
-        seed: Of its training.
+        seed: Of the training.
         recall: Of each of TYPES.
-        share: Of each among the answers.
+        share: Of each of TYPES among the predictions.
         spread: Standard deviation of P(retracement).
-        stopped: Why its training was stopped early; empty if it was not.
+        stopped: Reason for an early stop of the training; empty if there was none.
     """
 
     seed: int
@@ -40,7 +40,7 @@ class SeedAnswers(NamedTuple):
 
     @property
     def collapsed(self) -> bool:
-        """Whether a type is hardly ever said, or training saw a collapse."""
+        """Whether a type is almost never predicted, or training stopped because of a collapse."""
         return bool(self.stopped) or min(self.share) < MIN_SHARE
 
 
@@ -50,20 +50,20 @@ def run_seeds(
     store: AblationStore,
     device: str = "cpu",
     on_training: Callable[[str], None] = lambda text: None,
-) -> list[SeedAnswers]:
-    """Train what is missing of these seeds, on all training windows, and give what each says.
+) -> list[SeedPredictions]:
+    """Run the missing trainings of these seeds on all training windows, and return their predictions.
 
     Args:
-        ground: The market; no test window is in it.
-        seeds: One training each, in the first row's settings.
-        store: Where trainings are kept.
+        data: The market, without test windows.
+        seeds: One training each, with the settings of the first ablation row.
+        store: Cache of trainings.
         device: Where networks run.
-        on_training: Called with a line before each training.
+        on_training: Called with a line of text before each training.
     """
-    row, whole, answers = ROWS[0], whole_training(data), []
+    row, whole, predictions = ROWS[0], whole_training(data), []
     for seed in seeds:
-        place = store.path(data, row, whole.number, seed)
-        if not place.is_file():
+        path = store.path(data, row, whole.number, seed)
+        if not path.is_file():
             on_training(f"seed {seed}")
             market, settings = data.market, row.settings
             result = finetune(
@@ -80,39 +80,40 @@ def run_seeds(
             )
             part = whole.validation
             logits = read_spans(result.classifier, market, part.windows.bar0, part.labeled).retracement
-            kept = {"code": store.code, "stopped": result.stopped, "logits": logits.tolist()}
-            write_checksummed(place, kept)
-        kept = cached_training(place)
-        answers.append(_answers(seed, np.array(kept["logits"]), data.validation.spans.type, kept["stopped"]))
-    return answers
+            facts = {"code": store.code, "stopped": result.stopped, "logits": logits.tolist()}
+            write_checksummed(path, facts)
+        facts = cached_training(path)
+        logits = np.array(facts["logits"])
+        predictions.append(_predictions(seed, logits, data.validation.spans.type, facts["stopped"]))
+    return predictions
 
 
-def _answers(seed: int, logits: np.ndarray, kind: np.ndarray, stopped: str) -> SeedAnswers:
-    said = (logits > 0).astype(np.int64)
+def _predictions(seed: int, logits: np.ndarray, kind: np.ndarray, stopped: str) -> SeedPredictions:
+    predicted = (logits > 0).astype(np.int64)
     numbers = range(len(TYPES))
-    recall = tuple(float((said[kind == number] == number).mean()) for number in numbers)
-    share = tuple(float((said == number).mean()) for number in numbers)
-    return SeedAnswers(seed, recall, share, float(sigmoid(logits).std()), stopped)
+    recall = tuple(float((predicted[kind == number] == number).mean()) for number in numbers)
+    share = tuple(float((predicted == number).mean()) for number in numbers)
+    return SeedPredictions(seed, recall, share, float(sigmoid(logits).std()), stopped)
 
 
 @house_style()
-def random_seeds(answers: Sequence[SeedAnswers], true_share: Sequence[float], about: str) -> bytes:
-    """A picture: recall of each type, and its share of the answers beside the true one, by seed; SVG.
+def random_seeds(predictions: Sequence[SeedPredictions], true_share: Sequence[float], about: str) -> bytes:
+    """Plot recall and share of the predictions of each type by seed; SVG.
 
     Args:
-        answers: One for each seed.
+        predictions: One entry per seed.
         true_share: Of each type among the labels.
-        about: What was trained and judged, in a line.
+        about: Title.
     """
     figure = Figure((9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    seeds = [one.seed for one in answers]
+    seeds = [one.seed for one in predictions]
     for number, (name, color, mark) in enumerate(zip(TYPES, (BLUE, ORANGE), "os", strict=True)):
         style = {"color": color, "marker": mark, "markersize": 5, "linestyle": "none"}
-        left.plot(seeds, [one.recall[number] for one in answers], label=name, **style)
-        right.plot(seeds, [one.share[number] for one in answers], **style)
+        left.plot(seeds, [one.recall[number] for one in predictions], label=name, **style)
+        right.plot(seeds, [one.share[number] for one in predictions], **style)
         right.axhline(true_share[number], color=color, linewidth=0.8, linestyle="--")
-    for axes, title in ((left, "recall"), (right, "share of the answers (dashed: of the labels)")):
+    for axes, title in ((left, "recall"), (right, "share of the predictions (dashed: of the labels)")):
         axes.axhspan(0, MIN_SHARE, color=GRID, alpha=0.6)
         axes.set(title=title, xlabel="training seed", ylim=(0, 1))
         axes.set_xticks(seeds)

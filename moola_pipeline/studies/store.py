@@ -1,4 +1,4 @@
-"""Where the study keeps what it has computed: one folder an encoder, one file a cell, named by content."""
+"""Cache of a study: one folder per encoder, one file per cell, named by the digest of their inputs."""
 
 import hashlib
 import json
@@ -14,25 +14,26 @@ from moola_pipeline.models.expansion_model import load_encoder, save_encoder
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 
 ENCODER_CODE = ("features/relativity.py", "windows/dense.py", "training/pretrain.py")
-"""Files of the package that decide an encoder, with what they import."""
-CELL_CODE = (*ENCODER_CODE, "studies/trials.py")
-"""Files of the package that decide what a cell answers, with what they import."""
-AGAIN = "It is computed again."
+"""Files of the package that determine an encoder, with their imports."""
+CELL_CODE = (*ENCODER_CODE, "studies/cell_runs.py")
+"""Files of the package that determine a cell, with their imports."""
+REMEDY = "It is computed again."
 
 
 class Cell(BaseModel):
-    """What a network, trained in one way on one subset of labels, says of the validation windows.
+    """Predictions on the validation windows by a network trained in one way on one subset of labels.
 
     Attributes:
-        arm: How its encoder came to be.
-        taught: Whether it learned from teachers before it learned from labels.
-        n_labels, n_windows: Labeled expansions and windows that it was given.
+        arm: Way the encoder was made: an objective, scratch, ...
+        distilled: Whether it learned from pseudo-labels before labels.
+        count: Planned number of labels.
+        n_labels, n_windows: Labeled expansions and windows of the subset.
         seed: Of the subset, of the encoder and of training.
         probe: P(retracement) of each labeled validation expansion by the linear probe; empty
-            where none was fitted.
+            without a probe.
         p_retracement: The same by the network.
-        events: Expansions found: window index, start, end, type.
-        seconds: What it took.
+        events: Predicted expansions: window index, start, end, type.
+        seconds: Computing time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,36 +51,36 @@ class Cell(BaseModel):
 
 
 def content_key(facts: dict[str, Any]) -> str:
-    """Digest of everything that decides a result: 16 hex digits."""
+    """Digest of the inputs of a result: 16 hex digits."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Store:
-    """The folder of one market's study."""
+    """The folder of the study of one market."""
 
     root: Path
 
     def encoder(self, key: str) -> tuple[Encoder, dict[str, Any]] | None:
-        """A pretrained encoder and the facts of its making; None where it is missing or broken."""
+        """A pretrained encoder and its facts; None if it is missing or damaged."""
         try:
             return load_encoder(self._encoder(key))
         except IntegrityError:
             return None
 
-    def keep_encoder(self, key: str, encoder: Encoder, facts: dict[str, Any]) -> None:
-        """Keep a pretrained encoder."""
+    def save_encoder(self, key: str, encoder: Encoder, facts: dict[str, Any]) -> None:
+        """Save a pretrained encoder."""
         save_encoder(self._encoder(key), encoder, facts)
 
     def cell(self, key: str) -> Cell | None:
-        """A computed cell; None where it is missing or broken."""
+        """A computed cell; None if it is missing or damaged."""
         try:
-            return Cell.model_validate(read_checksummed(self._cell(key), "must hold a cell", AGAIN))
+            return Cell.model_validate(read_checksummed(self._cell(key), "must hold a cell", REMEDY))
         except (FileNotFoundError, ValidationError, IntegrityError):
             return None
 
-    def keep_cell(self, key: str, cell: Cell) -> None:
-        """Keep a computed cell, whole or not at all."""
+    def save_cell(self, key: str, cell: Cell) -> None:
+        """Save a computed cell atomically."""
         write_checksummed(self._cell(key), cell.model_dump(mode="json"))
 
     def _encoder(self, key: str) -> Path:

@@ -1,4 +1,4 @@
-"""From the cells of a study to its table: means over seeds, and differences paired by session."""
+"""The table of a study from its cells: means over seeds, and differences paired by session."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,18 +21,18 @@ from moola_pipeline.studies.pretraining_study import SCRATCH, STUDENT
 from moola_pipeline.studies.store import Cell
 
 SEED = 0
-"""Of the resamples."""
+"""Seed of the resamples."""
 MIN_PROBABILITY = 1e-4
 _Key = tuple[str, bool, int]
 
 
 def study_rows(cells: Sequence[Cell], validation: LabeledWindows, resamples: int) -> list[StudyRow]:
-    """Score every cell on the same resamples, and compare each way to train with scratch.
+    """Score every cell on the same resamples, and compare each way of training with scratch.
 
     Args:
-        cells: In any order; a way to train has the seeds for which there are cells.
-        validation: The windows that they answer for.
-        resamples: Bootstrap resamples of sessions.
+        cells: In any order; each way of training has the seeds of its cells.
+        validation: The windows of the cells' predictions.
+        resamples: Number of bootstrap resamples of sessions.
     """
     data = resample_windows(validation, resamples, np.random.default_rng(SEED))
     scored: dict[_Key, dict[int, Scored]] = {}
@@ -43,13 +43,14 @@ def study_rows(cells: Sequence[Cell], validation: LabeledWindows, resamples: int
 
 
 def balanced_log_loss(y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Log-loss of P(retracement), both types weighing the same: (...) for weights (..., n)."""
+    """Log-loss of P(retracement) with equal weight on both types: (...) for weights (..., n)."""
     p = np.clip(p, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     loss = -np.where(y == 1, np.log(p), np.log1p(-p))
     weights = np.asarray(weights, float)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = [
-            (weights * loss * (y == one)).sum(axis=-1) / (weights * (y == one)).sum(axis=-1) for one in (0, 1)
+            (weights * loss * (y == kind)).sum(axis=-1) / (weights * (y == kind)).sum(axis=-1)
+            for kind in (0, 1)
         ]
     return (means[0] + means[1]) / 2
 
@@ -64,9 +65,9 @@ def _scored(data: ResampledWindows, cell: Cell) -> Scored:
     if cell.p_retracement:
         p = np.array(cell.p_retracement)
         scored["type_f1_macro"] = resample(lambda drawn: type_f1_macro(y, p, drawn), weights)
-        found = np.array(cell.events, np.int64).reshape(-1, 4)
-        ids = data.windows.window_id[found[:, 0]]
-        events = pd.DataFrame(dict(zip(EVENT_COLUMNS, (ids, *found[:, 1:].T), strict=True)))
+        spans = np.array(cell.events, np.int64).reshape(-1, 4)
+        ids = data.windows.window_id[spans[:, 0]]
+        events = pd.DataFrame(dict(zip(EVENT_COLUMNS, (ids, *spans[:, 1:].T), strict=True)))
         scored["event_f1_macro"] = score_events(data, events)["event_f1_macro"]
     return scored
 
@@ -74,10 +75,10 @@ def _scored(data: ResampledWindows, cell: Cell) -> Scored:
 def _row(key: _Key, scored: Mapping[_Key, dict[int, Scored]], most: int) -> StudyRow:
     arm, distilled, count = key
     own = scored[key]
-    # the taught network from scratch is the noisy student, and that one is compared with the untaught
-    in_product = distilled and arm != STUDENT
-    method_name = (STUDENT, True, count) if in_product else (SCRATCH, False, count)
-    same = scored.get(method_name, {}) if arm != SCRATCH else {}
+    # the distilled network from scratch is the noisy student, which is compared with scratch itself
+    is_compared_with_student = distilled and arm != STUDENT
+    baseline = (STUDENT, True, count) if is_compared_with_student else (SCRATCH, False, count)
+    same = scored.get(baseline, {}) if arm != SCRATCH else {}
     largest = scored.get((SCRATCH, False, most), {}) if arm != SCRATCH and count < most else {}
     means = _means(own, sorted(own))
     return StudyRow(
@@ -85,7 +86,7 @@ def _row(key: _Key, scored: Mapping[_Key, dict[int, Scored]], most: int) -> Stud
         distilled=distilled,
         count=count,
         seeds=sorted(own),
-        scores={name: Score.model_validate(one.interval) for name, one in means.items()},
+        scores={name: Score.model_validate(mean.interval) for name, mean in means.items()},
         minus_scratch=_differences(own, same, COLUMNS),
         minus_scratch_at_most=_differences(own, largest, ("type_f1_macro", "event_f1_macro")),
     )
@@ -99,10 +100,10 @@ def _means(by_seed: Mapping[int, Scored], seeds: Sequence[int]) -> Scored:
 def _differences(
     own: Mapping[int, Scored], other: Mapping[int, Scored], names: Sequence[str] | Mapping[str, str]
 ) -> Scores:
-    """The mean over the seeds that both have, own less other."""
+    """Means of own minus other over the seeds that both have."""
     seeds = sorted(set(own) & set(other))
     if not seeds:
         return {}
-    mine, theirs = _means(own, seeds), _means(other, seeds)
-    both = [name for name in names if name in mine and name in theirs]
-    return {name: Score.model_validate(mine[name].minus(theirs[name]).interval) for name in both}
+    own_means, other_means = _means(own, seeds), _means(other, seeds)
+    both = [name for name in names if name in own_means and name in other_means]
+    return {name: Score.model_validate(own_means[name].minus(other_means[name]).interval) for name in both}

@@ -189,7 +189,7 @@ def test_a_champion_that_cannot_be_loaded_stays_and_is_named_with_the_remedy():
 
 def test_a_lost_champion_is_found_out_when_a_challenger_meets_it(smoke_copy: Home):
     registered_again(smoke_copy, threshold=0.123)
-    (model_folder(smoke_copy) / "artifacts" / "annotator" / "weights.safetensors").unlink()
+    (model_folder(smoke_copy) / "artifacts" / "expansion_model" / "weights.safetensors").unlink()
     market = SimpleNamespace(home=smoke_copy, model_name="moola-simulated")
     report = SimpleNamespace(data=SimpleNamespace(checks=GOOD))
     decision = _decision(SimpleNamespace(market=market), "2", report, None, None)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from moola_pipeline.models.span_proposer import SpanProposer
-from moola_pipeline.studies import trials
+from moola_pipeline.studies import cell_runs
 
 LOOSE = SpanProposer(min_net_atr=1.0, min_efficiency=0.3, min_length=2, max_length=12, ordering="net")
 

@@ -87,7 +87,7 @@ def test_a_training_that_is_kept_is_not_done_again_and_the_table_is_paired(
     assert any(line.startswith("| no warp | 1 | **−") for line in table_lines([default, row]))
 
 
-def test_another_setting_fold_or_seed_is_another_training(data: StudyData, tmp_path: Path):
+def test_another_setting_fold_or_seed_has_another_file(data: StudyData, tmp_path: Path):
     store = AblationStore(tmp_path, "code")
     paths = {store.path(data, row, fold, seed) for row in ROWS for fold in (0, 1) for seed in (0, 1)}
     assert len(paths) == 4 * len(ROWS)

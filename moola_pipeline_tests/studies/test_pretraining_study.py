@@ -13,7 +13,7 @@ from moola_pipeline.studies import pretraining_study
 from moola_pipeline.studies.pretraining_study import Progress, Study, planned
 from moola_pipeline.studies.store import Cell, Store
 from moola_pipeline.studies.summary import balanced_log_loss, study_rows
-from moola_pipeline.studies.trials import label_settings
+from moola_pipeline.studies.cell_runs import label_settings
 from moola_pipeline_tests.studies.studies import SMALL, made_study
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from moola_pipeline.studies.trials import nested_subset
+from moola_pipeline.studies.cell_runs import nested_subset
 from moola_pipeline_tests.made_bars import made_market
 
 WINDOWS = made_market(40).windows

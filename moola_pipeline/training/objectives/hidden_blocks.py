@@ -1,4 +1,4 @@
-"""Hidden blocks: reconstruct bars that nothing visible was computed from."""
+"""Hidden blocks: reconstruct hidden bars from features that were computed without them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder, initialize, states_of
 from moola_pipeline.training.imputation import (
-    Hidden,
+    HiddenBars,
     edge_inputs,
     fit_ridge,
     imputation_errors,
@@ -27,19 +27,19 @@ RIDGE_WINDOWS = 1000
 
 
 class HiddenChoice(NamedTuple):
-    """Windows, which of their bars are hidden, (B, 125) bool, and which of them are turned, (B,) bool."""
+    """Windows, their hidden bars, (B, 125) bool, and mirrored windows, (B,) bool."""
 
     bar0: np.ndarray
     hidden: np.ndarray
-    turned: np.ndarray
+    flipped: np.ndarray
 
 
 class HiddenTensors(NamedTuple):
-    """What the network reads of a `HiddenBatch`.
+    """Inputs and targets of a `HiddenBatch`.
 
     Attributes:
         visible, hidden, inputs, targets: As in the batch.
-        place: (n_hidden,) where the hidden bars stand among all B * 125: a mask would have to be counted.
+        place: (n_hidden,) indices of the hidden bars in B * 125; a mask would make the device synchronize.
     """
 
     visible: Tensor
@@ -58,14 +58,14 @@ class HiddenBatch:
         visible: (B, 125, F) features computed without the hidden bars.
         hidden: (B, 125) bool.
         where: The hidden bars.
-        inputs: (n_hidden, n_inputs) what the ridge reads of each.
-        targets: (n_hidden, F) their true features, standardized.
+        inputs: (n_hidden, n_inputs) inputs of the ridge.
+        targets: (n_hidden, F) true features, standardized.
     """
 
     bar0: np.ndarray
     visible: np.ndarray
     hidden: np.ndarray
-    where: Hidden
+    where: HiddenBars
     inputs: np.ndarray
     targets: np.ndarray
 
@@ -86,12 +86,12 @@ def hide(market: MarketArrays, bar0: np.ndarray, hidden: np.ndarray) -> tuple[np
 
 
 class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
-    """Blocks of bars are hidden; their features are to be told from the bars around them.
+    """Given windows with hidden blocks of bars, predict the features of the hidden bars.
 
-    The decoder starts as a ridge regression on what is visible, so all gain is the encoder's.
+    The decoder starts as a ridge regression on visible bars, so every gain is due to the encoder.
     """
 
-    decoder: RidgeDecoder
+    decoder: RidgeDecoder  # pyright: ignore[reportIncompatibleVariableOverride] - narrower on purpose
 
     def __init__(
         self,
@@ -112,24 +112,24 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
         self.decoder.ridge.copy_(torch.from_numpy(self.ridge))
 
     def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> HiddenChoice:
-        """Draw the hidden blocks of each window, and the windows that are turned."""
+        """Draw the hidden blocks of each window, and the windows to mirror."""
         settings = self.settings
         hidden = hidden_blocks(len(bar0), settings.hidden_ratio, settings.block_bars, rng)
-        turned = rng.random(len(bar0)) < 0.5 if settings.mirror else np.zeros(len(bar0), bool)
-        return HiddenChoice(bar0, hidden, turned)
+        flipped = rng.random(len(bar0)) < 0.5 if settings.mirror else np.zeros(len(bar0), bool)
+        return HiddenChoice(bar0, hidden, flipped)
 
     def make(self, chosen: HiddenChoice) -> HiddenBatch:
-        """Hide the blocks and keep what they held."""
-        bar0, hidden, turned = chosen
+        """Hide the blocks; their true features are the targets."""
+        bar0, hidden, flipped = chosen
         visible, true = hide(self.market, bar0, hidden)
-        visible[turned], true[turned] = mirrored(visible[turned]), mirrored(true[turned])
+        visible[flipped], true[flipped] = mirrored(visible[flipped]), mirrored(true[flipped])
         where = locate_hidden(hidden)
-        seen = self.standardizer(visible)
+        standardized = self.standardizer(visible)
         targets = self.standardizer(true)[where.window, where.bar]
-        return HiddenBatch(bar0, visible, hidden, where, edge_inputs(seen, hidden, where), targets)
+        return HiddenBatch(bar0, visible, hidden, where, edge_inputs(standardized, hidden, where), targets)
 
     def tensors(self, batch: HiddenBatch) -> HiddenTensors:
-        """What `error` reads of a batch."""
+        """Inputs and targets of a batch."""
         place = batch.where.window * VIEW_BARS + batch.where.bar
         arrays = batch.visible, batch.hidden, place, batch.inputs, batch.targets
         return HiddenTensors(*map(torch.from_numpy, arrays))
@@ -138,15 +138,15 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
         """Mean squared error at hidden bars, in training variances."""
         states = states_of(encoder, tensors.visible, self.settings.gradient_checkpointing, tensors.hidden)
         states = states.flatten(0, 1).index_select(0, tensors.place)  # (n_hidden, 2H)
-        guess = self.decoder(apply_dropout(states, dropout), tensors.inputs)
-        return torch.nn.functional.mse_loss(guess, tensors.targets)
+        prediction = self.decoder(apply_dropout(states, dropout), tensors.inputs)
+        return torch.nn.functional.mse_loss(prediction, tensors.targets)
 
     def n_targets(self, chosen: HiddenChoice) -> int:
-        """Hidden bars."""
+        """Number of hidden bars."""
         return int(chosen.hidden.sum())
 
     def baseline_errors(self, batches: Sequence[HiddenBatch]) -> dict[str, float]:
-        """Errors of mean, last value, interpolation and ridge."""
+        """Errors of mean, last value, interpolation and ridge regression."""
         by_batch = [
             imputation_errors(
                 self.standardizer(batch.visible),
