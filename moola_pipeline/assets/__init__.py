@@ -1,1 +1,1 @@
-"""The Dagster face of each stage, its checks beside it."""
+"""The nine Dagster assets with their checks."""

@@ -101,10 +101,10 @@ def bootstrap_ci_report(
         market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
         test_set = LabeledTestSet(market, resample_windows(test, settings.resamples, rng))
         twice = twice_labeled(labeled_expansions, stage.market.labels(), raw_nq_bars, "test")
-        asked = _Asked(test_set, labeled_expansions, twice, pretrained_encoder, finetuned_classifier)
-        found = _answered(asked, settings, device, compute.workers_on(device), rng)
+        inputs = _ScoreInputs(test_set, labeled_expansions, twice, pretrained_encoder, finetuned_classifier)
+        scored = _all_scores(inputs, settings, device, compute.workers_on(device), rng)
         checks = conclusions.score_checks(
-            found.scores, found.below_network, found.model.perfect_bands.values()
+            scored.scores, scored.below_network, scored.model.perfect_bands.values()
         )
         run = _run_facts(context, stage, labeled_expansions, facts, settings)
         about = _data_facts(context, stage, raw_nq_bars, labeled_expansions, pipeline.scenario)
@@ -113,20 +113,20 @@ def bootstrap_ci_report(
             device=device,
             precision=precision_on(device),
             profile=stage.profile.name,
-            metrics=sections.as_scores({**found.scores, **found.sessions}),
-            trivial_baselines=sections.as_tables(found.trivial_baselines),
-            baselines=sections.as_tables(found.baselines),
-            ablations=sections.as_tables(found.ablations),
-            second_pass=sections.as_scores(found.second_pass),
+            metrics=sections.as_scores({**scored.scores, **scored.sessions}),
+            trivial_baselines=sections.as_tables(scored.trivial_baselines),
+            baselines=sections.as_tables(scored.baselines),
+            ablations=sections.as_tables(scored.ablations),
+            second_pass=sections.as_scores(scored.second_pass),
             checks={**_earlier_checks(context, stage.market.name), **checks},
             run=run,
             seeds=facts["seeds"],
             differences=conclusions.differences(
-                found.scores, {**found.below_network, **found.beside_network}
+                scored.scores, {**scored.below_network, **scored.beside_network}
             ),
-            details=_details(context, stage, asked, found, rng, (pipeline.report_folder, run, about)),
+            details=_details(context, stage, inputs, scored, rng, (pipeline.report_folder, run, about)),
         )
-        served = found.model.answers[facts["served"]].events
+        served = scored.model.answers[facts["served"]].events
         gallery = sections.gallery(raw_nq_bars, test, served, settings.gallery_windows)
         report = WrittenReport(data, render_html(data, gallery, sections.loss_curves(facts)))
         stage.run.log_text(report.page, "report.html")
@@ -149,8 +149,8 @@ def bootstrap_ci_report(
         )
 
 
-class _Asked(NamedTuple):
-    """What is scored, and on what: the test windows, all labels, the second pass, the trained networks."""
+class _ScoreInputs(NamedTuple):
+    """Inputs of the scores: the test windows, all labels, the second pass, the trained networks."""
 
     test_set: "LabeledTestSet"
     labels: pd.DataFrame
@@ -164,8 +164,8 @@ class _Asked(NamedTuple):
         return labeled_windows(self.labels, "train")
 
 
-class _Answered(NamedTuple):
-    """The scores of the model and of everything beside it, on the same resamples of sessions."""
+class _AllScores(NamedTuple):
+    """Scores of the model, the baselines and the ablations, on the same resamples of sessions."""
 
     model: "EvaluatedModel"
     sessions: "Scored"
@@ -176,13 +176,13 @@ class _Answered(NamedTuple):
 
     @property
     def scores(self) -> "Scored":
-        """Those of the model on the test windows."""
+        """Scores of the model on the test windows."""
         return self.model.scores
 
     @property
     def below_network(self) -> dict[str, "Scored"]:
-        """What `beats_baselines` compares with: the trivial baselines and the untrained encoder."""
-        untrained = {name: one for name, one in self.ablations.items() if name == UNTRAINED}
+        """The comparisons of `beats_baselines`: the trivial baselines and the untrained encoder."""
+        untrained = {name: scores for name, scores in self.ablations.items() if name == UNTRAINED}
         return self.trivial_baselines | untrained
 
     @property
@@ -191,20 +191,20 @@ class _Answered(NamedTuple):
         return self.baselines | {name: one for name, one in self.ablations.items() if name != UNTRAINED}
 
 
-def _answered(
-    asked: _Asked, settings: ReportSettings, device: str, workers: int, rng: np.random.Generator
-) -> _Answered:
-    """Score the model while the networks that lack its pretraining are trained."""
+def _all_scores(
+    inputs: _ScoreInputs, settings: ReportSettings, device: str, workers: int, rng: np.random.Generator
+) -> _AllScores:
+    """Score the model while the ablations without pretraining train in parallel."""
     from moola_pipeline.evaluation import scoring
     from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
     from moola_pipeline.evaluation.live import score_whole_sessions
     from moola_pipeline.training.examples import TrainingData
     from moola_pipeline.training.settings import FinetuneSettings
 
-    test_set, train, trained = asked.test_set, asked.train, asked.trained
+    test_set, train, trained = inputs.test_set, inputs.train, inputs.trained
     with fresh_networks(
-        TrainingData(test_set.market, train, labeled_windows(asked.labels, "validation")),
-        asked.encoder.encoder,
+        TrainingData(test_set.market, train, labeled_windows(inputs.labels, "validation")),
+        inputs.encoder.encoder,
         FinetuneSettings.model_validate(trained.facts["settings"]),
         settings.scratch_seeds,
         device,
@@ -221,26 +221,26 @@ def _answered(
             for name in (UNTRAINED, SCRATCH)
             if name in in_training
         }
-    second_pass = scoring.score_second_pass(test_set.resampled, asked.twice)
-    return _Answered(model, sessions, trivial_baselines, baselines, ablations, second_pass)
+    second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
+    return _AllScores(model, sessions, trivial_baselines, baselines, ablations, second_pass)
 
 
 def _details(
     context: dg.AssetExecutionContext,
     stage: OpenStage,
-    asked: _Asked,
-    found: _Answered,
+    inputs: _ScoreInputs,
+    scored: _AllScores,
     rng: np.random.Generator,
     report: tuple[Path, RunFacts, DataFacts],
 ) -> Details:
-    """What stands below the front page; `report` is the folder, the run and the data of this one."""
+    """The details below the front page; `report` holds the folder, run and data of this report."""
     from moola_pipeline.evaluation import sections
     from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
     from moola_pipeline.report.checks import smallest_difference
 
-    test_set, facts = asked.test_set, asked.trained.facts
+    test_set, facts = inputs.test_set, inputs.trained.facts
     (folder, run, about), market = report, stage.market
-    details = sections.details_of(test_set, found.model, facts["served"], asked.train, asked.labels, rng)
+    details = sections.details_of(test_set, scored.model, facts["served"], inputs.train, inputs.labels, rng)
     curve = sections.studied(
         market.home.studies / market.name, stage.data_digests, facts["encoder"]["settings"]
     )
@@ -249,12 +249,12 @@ def _details(
     details = details.model_copy(update={"learning_curve": curve})
     return details.model_copy(
         update={
-            "smallest_difference": smallest_difference(found.scores, found.below_network)
-            | smallest_difference(found.scores, found.beside_network),
+            "smallest_difference": smallest_difference(scored.scores, scored.below_network)
+            | smallest_difference(scored.scores, scored.beside_network),
             "previous": before,
-            "truth": truth_scores(test_set.resampled, found.model, market.truth(), test_set.market.times),
-            "prior": prior_scores(test_set.resampled, found.model, asked.labels),
-            "not_measured": sections.not_measured(details, found.second_pass, before, found.ablations),
+            "truth": truth_scores(test_set.resampled, scored.model, market.truth(), test_set.market.times),
+            "prior": prior_scores(test_set.resampled, scored.model, inputs.labels),
+            "not_measured": sections.not_measured(details, scored.second_pass, before, scored.ablations),
         }
     )
 
@@ -266,7 +266,7 @@ def _data_facts(
     labels: pd.DataFrame,
     scenario: str,
 ) -> DataFacts:
-    """The data of the report; the run is marked as one look at these test rows by this model."""
+    """Facts about the data; tags the run as one evaluation of this model on these test rows."""
     from moola_pipeline.evaluation.sections import labels_note
 
     seen = stage.data_digests["labels.test"] + stage.data_digests["bars.test"]
@@ -284,15 +284,15 @@ def _data_facts(
 
 
 def require_unseen(last_bar_seen: str, test: LabeledWindows, timestamps: pd.DatetimeIndex) -> None:
-    """Refuse to score a model on windows that reach into what it was fitted on.
+    """Refuse to score a model on windows that overlap the bars it was fitted on.
 
     Args:
-        last_bar_seen: Last bar of the windows that training and validation read.
+        last_bar_seen: Last bar of the training and validation windows.
         test: The test windows.
         timestamps: (n_bars,) UTC opens of the bar table.
 
     Raises:
-        IntegrityError: If a test window may read a bar up to that one.
+        IntegrityError: If a test window reads that bar or an earlier one.
     """
     first = pd.Timestamp(str(timestamps[max(int(test.bar0.min()) - CONTEXT_BARS, 0)]))
     if not pd.Timestamp(last_bar_seen) < first:
@@ -303,7 +303,7 @@ def require_unseen(last_bar_seen: str, test: LabeledWindows, timestamps: pd.Date
 
 
 def _earlier_checks(context: dg.AssetExecutionContext, market: str) -> dict[str, Check]:
-    """Integrity checks of the assets upstream, as Dagster last evaluated them."""
+    """Integrity checks of the upstream assets, as last evaluated by Dagster."""
     upstream = {key.to_user_string() for key in context.assets_def.asset_deps[context.asset_key]}
     return {
         one.check_name: Check(
@@ -317,7 +317,7 @@ def _earlier_checks(context: dg.AssetExecutionContext, market: str) -> dict[str,
 
 
 def _looks(run: TrackedRun, test: str, model: str) -> int:
-    """How many models have been scored on these test rows, this one included."""
+    """Number of models scored on these test rows, including this one."""
     query = f"tags.`{TEST_TAG}` = '{test}'"
     found = run.client.search_runs([run.experiment], query, max_results=5000)
     return len({one.data.tags.get(MODEL_TAG) for one in found} | {model})

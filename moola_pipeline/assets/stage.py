@@ -1,4 +1,4 @@
-"""What every asset does around its one room function: instrument, settings, run, progress, metadata."""
+"""Code shared by all assets: settings, MLflow run, fingerprint, progress, metadata, checks."""
 
 import sys
 import time
@@ -33,26 +33,26 @@ _stage = {"name": "", "started": 0.0, "length": 0}
 
 
 def show_stage(name: str) -> None:
-    """Name the stage that begins; ends the line of the stage before."""
+    """Show the name of the stage that begins, and end the line of the previous one."""
     _finish()
     _stage.update(name=name, started=time.monotonic())
     _write(f"{name} ...")
 
 
 def show_epoch(done: int, total: int, note: str = "") -> None:
-    """Tell how far the stage is, and how long the rest will take at this pace."""
+    """Show the epoch and the estimated seconds left."""
     if done:
         left = (time.monotonic() - _stage["started"]) / done * (total - done)
         _write(f"{_stage['name']}  epoch {done}/{total}  {left:.0f} s left  {note}")
 
 
 def show_work(note: str) -> None:
-    """Tell what the stage is at, where how much is left is not known."""
+    """Show the elapsed seconds and a note, for work without an estimate of its end."""
     _write(f"{_stage['name']}  {time.monotonic() - _stage['started']:.0f} s  {note}")
 
 
 def finish() -> None:
-    """End the last stage's line."""
+    """End the line of the last stage."""
     _finish()
     _stage.update(name="", length=0)
 
@@ -76,12 +76,12 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def launchpad_config(settings: type[BaseModel], name: str, fixed: Container[str] = ()) -> Any:
-    """A Dagster config with the fields of `settings`, each empty: what is filled in overrides the profile.
+    """A Dagster config with the fields of `settings`, all optional; a value overrides the profile.
 
     Args:
-        settings: The room's settings.
-        name: Of the config.
-        fixed: Fields left out, because an asset upstream has acted on them already.
+        settings: The settings class.
+        name: Name of the config class.
+        fixed: Fields to leave out, because an upstream asset has already used them.
     """
     fields: dict[str, Any] = {
         key: (
@@ -95,31 +95,31 @@ def launchpad_config(settings: type[BaseModel], name: str, fixed: Container[str]
 
 
 def _in_launchpad(annotation: Any) -> Any:
-    """The nearest type that Dagster's launchpad knows; the settings judge what was filled in."""
+    """The nearest type that Dagster's launchpad supports; the settings class validates the value."""
     if get_origin(annotation) is Literal:
         return str
     return list[int] if get_origin(annotation) is tuple else annotation
 
 
 def active_settings(config: dg.Config, profile: Settings) -> Settings:
-    """The profile's settings with what the launchpad filled in.
+    """The profile's settings with the overrides from the launchpad.
 
     Raises:
         ValidationError: If an override is out of bounds.
     """
-    given = {key: value for key, value in config.model_dump().items() if value is not None}
-    return type(profile).model_validate({**profile.model_dump(), **given})
+    overrides = {key: value for key, value in config.model_dump().items() if value is not None}
+    return type(profile).model_validate({**profile.model_dump(), **overrides})
 
 
 @dataclass(frozen=True)
 class OpenStage:
-    """An asset at work.
+    """An asset that is being built.
 
     Attributes:
-        market, profile: What the run is about.
+        market, profile: Market and profile of the run.
         run: Its MLflow run.
-        made_from: Everything that decides its result.
-        usage: What it takes of the machine.
+        made_from: Its ingredients.
+        usage: Its use of memory, CPU and GPU.
     """
 
     asset: str
@@ -131,7 +131,7 @@ class OpenStage:
 
     @property
     def data_digests(self) -> dict[str, str]:
-        """Digests of the market's data, as `read_data_digests` names it."""
+        """Digests of the market's data, by the names of `read_data_digests`."""
         return self.made_from.market.digests
 
     def result(
@@ -175,16 +175,15 @@ def open_stage(
     params: Mapping[str, Any] | None = None,
     upstream: Mapping[str, str | None] | None = None,
 ) -> Iterator[OpenStage]:
-    """Open the asset's MLflow run and work out its fingerprint.
+    """Open the asset's MLflow run and compute its fingerprint.
 
     Args:
         context: The asset's context.
-        pipeline: Which market and profile.
-        tracking: Where it is logged.
-        overrides: Settings in force where they may differ from the profile's, by their name in
-            `stage_settings`.
+        pipeline: Market and profile.
+        tracking: Opens the MLflow run.
+        overrides: Settings that may differ from the profile's, by their name in `stage_settings`.
         params: Logged beside the overrides.
-        upstream: Data versions that are not those of upstream assets.
+        upstream: Further data versions, such as the champion's.
     """
     asset = context.asset_key.to_user_string()
     market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
@@ -204,13 +203,13 @@ def open_stage(
 
 @contextmanager
 def windows_by_time(bars: pd.DataFrame) -> Iterator[None]:
-    """Name the windows of a loss that is not finite by the UTC open of their first bar.
+    """Report the windows of a non-finite loss by the UTC open of their first bar.
 
     Args:
         bars: The bar table.
 
     Raises:
-        LossNotFinite: The same, in words that a person can look up.
+        LossNotFinite: With the times of the windows.
     """
     try:
         yield
@@ -221,19 +220,19 @@ def windows_by_time(bars: pd.DataFrame) -> Iterator[None]:
 
 
 def integrity(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
-    """A check that blocks what depends on the asset."""
+    """A check that blocks downstream assets."""
     return dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)
 
 
 def score(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
-    """A check that warns: a bad score is a result, not a fault."""
+    """A check that only warns: a bad score is a result, not an error."""
     return dg.AssetCheckSpec(name, asset=asset, blocking=False, description=description)
 
 
 def verdict(
     name: str, passed: bool, value: Any, limit: Any, description: str = "", warn: bool = False
 ) -> dg.AssetCheckResult:
-    """The outcome of a check, with the value found and the limit it was held to."""
+    """The result of a check, with the value and its limit."""
     return dg.AssetCheckResult(
         check_name=name,
         passed=bool(passed),
@@ -244,7 +243,7 @@ def verdict(
 
 
 def plain_value(entry: dg.MetadataValue) -> bool | int | float | str | None:
-    """What stands in a check's metadata."""
+    """The value of a metadata entry, if it is a plain one."""
     value = entry.value
     return value if isinstance(value, (bool, int, float, str)) else None
 

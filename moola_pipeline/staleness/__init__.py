@@ -1,1 +1,1 @@
-"""What decides an asset: digests of code, data and settings, and the plan of a run."""
+"""Staleness: digests of the code, data and settings behind each asset, and the plan of a run."""

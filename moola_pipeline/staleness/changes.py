@@ -1,4 +1,4 @@
-"""What has changed since an asset was made, in words."""
+"""Reasons why an asset is stale, as short phrases."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,20 +9,20 @@ from moola_pipeline.staleness.fingerprints import PIPELINE_LABEL, Ingredients
 
 SHOWN_SETTINGS = 3
 SHOWN_FILES = 3
-"""Of more files that have changed, the rooms are named."""
+"""Beyond this number of changed files, only their folders are listed."""
 STUDY = "study"
 
 
 def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()) -> list[str]:
-    """Reasons why an asset would come out different, one short phrase each; empty if there is none.
+    """Reasons why a rebuilt asset would differ, one short phrase each; empty if there is none.
 
     Args:
-        before: What it was made from.
-        now: What it would be made from.
-        renewed: Assets that are made again anyway; they are not named.
+        before: Ingredients of the last build.
+        now: Ingredients of a build now.
+        renewed: Assets that will be rebuilt anyway; they are left out.
     """
-    if another := made_for_another_pipeline(before, now.settings[PIPELINE_LABEL]):
-        return [another]
+    if other_pipeline := made_for_another_pipeline(before, now.settings[PIPELINE_LABEL]):
+        return [other_pipeline]
     return [
         *_data_changes(before, now),
         *_settings_changes(before.settings, now.settings),
@@ -33,7 +33,7 @@ def changes(before: Ingredients, now: Ingredients, renewed: tuple[str, ...] = ()
 
 
 def made_for_another_pipeline(before: Ingredients, pipeline_label: str) -> str | None:
-    """The market and profile that an asset was made for last, in words; None if it was this one."""
+    """A phrase with the market and profile of the last build; None if they are the current ones."""
     last = before.settings.get(PIPELINE_LABEL)
     return f"last built for {last}" if last != pipeline_label else None
 
@@ -50,16 +50,16 @@ def _data_change(name: str, before: DataDigests, now: DataDigests) -> str:
     kind, _, split = name.partition(".")
     had, have = before.rows.get(name, 0), now.rows.get(name, 0)
     if split:
-        whose = f"{kind} up to the end of the {_period(split)}" if kind == "bars" else f"{split} labels"
-        return f"{whose} changed" + (f": {had:,} -> {have:,} rows" if had != have else "")
+        subject = f"{kind} up to the end of the {_period(split)}" if kind == "bars" else f"{split} labels"
+        return f"{subject} changed" + (f": {had:,} -> {have:,} rows" if had != have else "")
     if had == have:
         return f"{kind} changed, same number of rows"
-    done, n_rows = ("added", have - had) if have > had else ("removed", had - have)
-    return f"{kind} were {done}: {n_rows:,} row{'s'[: n_rows != 1]}{_beyond(kind, before, now)}"
+    verb, n_rows = ("added", have - had) if have > had else ("removed", had - have)
+    return f"{kind} were {verb}: {n_rows:,} row{'s'[: n_rows != 1]}{_beyond(kind, before, now)}"
 
 
 def _beyond(kind: str, before: DataDigests, now: DataDigests) -> str:
-    """Behind which split all that changed lies, if behind any."""
+    """The last split before all changed rows, as a phrase; empty if there is none."""
     last = None
     for split in SPLITS:
         name = f"{kind}.{split}"

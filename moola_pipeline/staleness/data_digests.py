@@ -1,4 +1,4 @@
-"""A market's data as fingerprints see it: whole, and the part that each split may see."""
+"""Digests of a market's data: of all of it, and of the part that each split may read."""
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
@@ -14,12 +14,12 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 
 class DataDigests(BaseModel):
-    """A market's data, as `read_data_digests` names it.
+    """Digests of a market's data; the names are listed at `read_data_digests`.
 
     Attributes:
         digests: By name.
-        rows: Numbers of rows, by name.
-        contents: Digest of the content of each asset that is made of this data alone.
+        rows: Number of rows, by name.
+        contents: Content digest of each asset that is built from this data alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,28 +30,38 @@ class DataDigests(BaseModel):
 
 
 def read_data_digests(market: InstrumentData) -> DataDigests:
-    """The market's data as fingerprints see it: whole, and the part that each split may see.
+    """Digests of the market's data: of all of it, and of the part that each split may read.
 
-    `bars` and `labels` are those of the files; `bars.train`, `bars.validation`, `bars.test` those
-    of the rows up to the end of a split, and `labels.<split>` those of its labels, so that bars
-    or labels beyond a split leave it as it was; `labels.second pass` those of what the annotator
-    labeled again, and `study` that of the last study of these very bars and labels, or empty. Rows
-    are read only when a file has changed.
+    `bars`, `labels`: all files. `bars.<split>`: the rows up to the end of the split.
+    `labels.<split>`: the split's labels. Bars or labels after a split do not change its digests.
+    `labels.second pass`: the labels of the second pass. `study`: the last pretraining study on
+    these bars and labels; empty if there is none. Rows are read only when a file has changed.
     """
     study = market.home.studies / market.name
-    kept = file_sha256(study / STUDY_FILE) if (study / STUDY_FILE).is_file() else ""
-    key = (str(market.store.root), market.bars_digest(), market.labels_digest(), repr(market.splits), kept)
+    study_sha256 = file_sha256(study / STUDY_FILE) if (study / STUDY_FILE).is_file() else ""
+    key = (
+        str(market.store.root),
+        market.bars_digest(),
+        market.labels_digest(),
+        repr(market.splits),
+        study_sha256,
+    )
     if key not in _known_sources:
         bars = market.bars()
-        every_pass = market.labels()
-        labels = split_labels(every_pass, bars, market.splits).frame
-        again = every_pass.loc[every_pass["pass"] == SECOND_PASS]
+        all_labels = market.labels()
+        labels = split_labels(all_labels, bars, market.splits).frame
+        second_pass = all_labels.loc[all_labels["pass"] == SECOND_PASS]
         by_split = digests_by_split(bars, labels, market)
         digests = {"bars": key[1], "labels": key[2], **by_split.digests}
-        digests["labels.second pass"] = content_digest(again)
-        held = read_study(study)
-        digests["study"] = kept if held is not None and fits(held, digests) else ""
-        rows = {"bars": len(bars), "labels": len(labels), "labels.second pass": len(again), **by_split.rows}
+        digests["labels.second pass"] = content_digest(second_pass)
+        last_study = read_study(study)
+        digests["study"] = study_sha256 if last_study is not None and fits(last_study, digests) else ""
+        rows = {
+            "bars": len(bars),
+            "labels": len(labels),
+            "labels.second pass": len(second_pass),
+            **by_split.rows,
+        }
         contents = {"raw_nq_bars": content_digest(bars), "labeled_expansions": content_digest(labels)}
         _known_sources[key] = DataDigests(digests=digests, rows=rows, contents=contents)
     return _known_sources[key]
@@ -61,7 +71,7 @@ _known_sources: dict[tuple[str, ...], DataDigests] = {}
 
 
 def digests_by_split(bars: pd.DataFrame, labels: pd.DataFrame, market: InstrumentData) -> DataDigests:
-    """The bars that training or the windows of a split may read, and its labels."""
+    """Digests and row counts of each split: the bars it may read, and its labels."""
     columns = (*RAW_COLUMNS, "segment")
     digests, rows = {}, {}
     for split in SPLITS:

@@ -1,4 +1,4 @@
-"""What an asset is made from: code, data, settings and upstream assets, and the fingerprint of them all."""
+"""Ingredients of an asset (code, libraries, data, settings, upstream assets) and their fingerprint."""
 
 import hashlib
 import json
@@ -17,21 +17,21 @@ from moola_pipeline.staleness.stages import STAGES, roots_of
 
 FINGERPRINT = "fingerprint"
 MADE_FROM = "made_from"
-"""Under this name a materialization holds its `Ingredients`, so that a later change can be named."""
+"""Metadata key of a materialization's `Ingredients`; changes are reported against them."""
 PIPELINE_LABEL = "pipeline"
-"""Market and profile: what one of them made does not stand in the folder of another."""
+"""Market and profile, which also name the folder of the assets."""
 
 
 class Ingredients(BaseModel):
     """Everything that decides an asset.
 
     Attributes:
-        code: Digest of each source file that counts, by its path in the package.
-        libraries: Version of each library that counts.
-        sources: Digests of data.
-        settings: Parts of the profile, and its place.
-        upstream: Data versions of assets; None for one never made.
-        market: All data at that time, so that a change can be put in words; decides nothing.
+        code: Digest of each relevant source file, by its path in the package.
+        libraries: Version of each relevant library.
+        data_digests: Digests of the relevant data.
+        settings: Relevant settings, and the pipeline label.
+        upstream: Data versions of upstream assets; None if never built.
+        market: Digests of all data at that time, for messages only; not part of the fingerprint.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,13 +46,13 @@ class Ingredients(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that decides: 16 hex digits."""
+        """Digest of all ingredients except `market`: 16 hex digits."""
         parts = self.model_dump(mode="json", exclude={"market"})
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def data_version(self) -> str:
-        """What stands for the asset's content: its digest where it is known, else the fingerprint."""
+        """Digest of the asset's content where it is known, else the fingerprint."""
         return self.market.contents.get(self.asset, self.fingerprint)
 
 
@@ -82,7 +82,7 @@ class PackageCode:
 
 @cache
 def package_code() -> PackageCode:
-    """The code of this package, as it is when it is first asked for."""
+    """The code of this package, read once for each process."""
     return PackageCode(package_tree())
 
 
@@ -94,7 +94,7 @@ def code_version(asset: str) -> str:
 
 
 def code_digests(*roots: str) -> dict[str, str]:
-    """What decides a result that some files of the package compute; see `PackageCode.digests`."""
+    """Digests of the code behind some files of the package; see `PackageCode.digests`."""
     package = package_code()
     return package.digests(package.tree.code(roots))
 
@@ -106,14 +106,14 @@ def ingredients(
     upstream: Mapping[str, str | None],
     package: PackageCode | None = None,
 ) -> Ingredients:
-    """What decides an asset.
+    """The ingredients of an asset.
 
     Args:
-        asset: Its name, one of `STAGES`.
-        sources: The market's data.
-        settings: At least the settings it depends on and its place, as plain values.
-        upstream: At least the data versions it depends on; None for an asset never made.
-        package: Whose code counts; None: this package's.
+        asset: One of `STAGES`.
+        data_digests: The market's data.
+        settings: At least its settings and the pipeline label, as plain values.
+        upstream: At least the data versions of its upstream assets; None for one never built.
+        package: The code; None: this package.
     """
     stage, package = STAGES[asset], package or package_code()
     code = package.of_asset(asset)
@@ -134,7 +134,7 @@ def all_ingredients(
     champion: str | None,
     package: PackageCode | None = None,
 ) -> dict[str, Ingredients]:
-    """What would decide each asset if all of them were made now, in the order of the work."""
+    """The ingredients of each asset if all were built now, in the order of the pipeline."""
     made: dict[str, Ingredients] = {}
     for asset in STAGES:
         upstream = {name: one.data_version for name, one in made.items()} | {"champion": champion}

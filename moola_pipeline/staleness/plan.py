@@ -1,4 +1,4 @@
-"""Which assets a run would change, and why."""
+"""Plan of a run: which assets it rebuilds, and why."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ State = Literal["up to date", "stale", "missing", "check failed"]
 
 @dataclass(frozen=True)
 class Step:
-    """Whether an asset has to be made again, and why (or why not).
+    """Whether an asset must be rebuilt, and why (or why not).
 
     Attributes:
-        made_at: When it was made last, UTC; None if never.
+        made_at: Time of the last build, UTC; None if never.
     """
 
     asset: str
@@ -36,18 +36,18 @@ class Step:
 
     @property
     def stale(self) -> bool:
-        """Whether a run makes it."""
+        """Whether a run rebuilds it."""
         return self.state != "up to date"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What a plan is about.
+    """Inputs of a plan.
 
     Attributes:
-        market, profile: Whose assets.
-        artifact_path: Where an asset of them is kept, without its suffix.
-        champion: Version that serves; None where there is none.
+        market, profile: The assets belong to them.
+        artifact_path: Path of a stored asset, without its suffix.
+        champion: Version that serves; None if there is none.
         is_registered: Whether the registry holds a version of the market's model.
     """
 
@@ -59,14 +59,13 @@ class Planned:
 
 
 def plan(instance: dg.DagsterInstance, about: Planned) -> list[Step]:
-    """Which of the nine assets a run would change, in the order of the work.
+    """The state of the nine assets, in the order of the pipeline.
 
-    An asset is left alone when everything that decides it is as it was when it was last made,
-    its integrity checks passed then, and what it made is still there, byte for byte. No bar and
-    no asset is written.
+    An asset is up to date when its ingredients are those of its last build, its integrity checks
+    passed in that build, and its files are unchanged. Writes nothing.
 
     Raises:
-        MoolaError: If bars or labels cannot be read; the run itself then says so as well.
+        MoolaError: If bars or labels cannot be read; a run then fails in the same way.
     """
     market = about.market
     made = {asset: recorded(instance, asset, market.name, INTEGRITY_CHECKS[asset]) for asset in STAGES}
@@ -81,7 +80,7 @@ def plan(instance: dg.DagsterInstance, about: Planned) -> list[Step]:
 
 
 def _renews(upstream: Step, before: RecordedMaterialization | None, now: Ingredients) -> bool:
-    """Whether an upstream asset is made again, and may come out different from what was read then."""
+    """Whether an upstream asset will be rebuilt and may differ from the version read last time."""
     if not upstream.stale or upstream.asset not in now.upstream:
         return False
     read = before.made_from.upstream.get(upstream.asset) if before and before.made_from else None
@@ -89,20 +88,22 @@ def _renews(upstream: Step, before: RecordedMaterialization | None, now: Ingredi
 
 
 def everything(reason: str) -> list[Step]:
-    """A plan that makes every asset."""
+    """A plan that rebuilds every asset."""
     return [Step(asset, "stale", reason) for asset in STAGES]
 
 
 def nothing_made() -> list[Step]:
-    """The plan for a home in which nothing has run."""
+    """The plan for a home without runs."""
     return [Step(asset, "missing", "not built yet") for asset in STAGES]
 
 
 def _after_market(asset: str, before: RecordedMaterialization | None, pipeline_label: str) -> Step:
     if before is None:
         return Step(asset, "missing", "not built yet")
-    another = made_for_another_pipeline(before.made_from, pipeline_label) if before.made_from else None
-    return Step(asset, "stale", another or "its simulated market will be generated first", before.made_at)
+    other_pipeline = made_for_another_pipeline(before.made_from, pipeline_label) if before.made_from else None
+    return Step(
+        asset, "stale", other_pipeline or "its simulated market will be generated first", before.made_at
+    )
 
 
 def _step(
@@ -121,11 +122,11 @@ def _step(
 
 
 def _differences(before: RecordedMaterialization, now: Ingredients, renewed: Sequence[Step]) -> list[str]:
-    """Why it would come out different; what an upstream asset has said already is not repeated."""
+    """Reasons of this asset; reasons already given for an upstream asset are left out."""
     names = tuple(step.asset for step in renewed)
     own = changes(before.made_from, now, names) if before.made_from else []
-    said = {reason for step in renewed for reason in step.reason.split("; ")}
-    reasons = [reason for reason in own if reason not in said]
+    upstream_reasons = {reason for step in renewed for reason in step.reason.split("; ")}
+    reasons = [reason for reason in own if reason not in upstream_reasons]
     if renewed:
         return [*reasons, f"{names[0]} will be rebuilt"]
     if not reasons and before.fingerprint != now.fingerprint:

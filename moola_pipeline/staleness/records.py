@@ -1,4 +1,4 @@
-"""What Dagster recorded of assets and their checks, for one market: others may lie in the same home."""
+"""Dagster's records of assets and their checks, for one of the markets in a home."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from moola_pipeline.staleness.stages import INTEGRITY_CHECKS
 
 DATA_VERSION = "dagster/data_version"
 MARKET = "market"
-"""Under this name a materialization holds its market's name."""
+"""Metadata key of a materialization's market."""
 PAGE = 20
 
 
@@ -25,12 +25,12 @@ class RecordedMaterialization:
     """The last materialization of an asset for a market.
 
     Attributes:
-        fingerprint: Of what it was made from.
-        data_version: What stands for its content.
-        run_id: The Dagster run that made it.
-        made_at: When, UTC.
+        fingerprint: Fingerprint of its ingredients.
+        data_version: Its Dagster data version.
+        run_id: The Dagster run that built it.
+        made_at: UTC.
         unpassed: Its integrity checks that did not pass in that run.
-        made_from: What the fingerprint was taken of; None where that was not recorded.
+        made_from: Its ingredients; None if they were not recorded.
     """
 
     fingerprint: str | None
@@ -44,10 +44,9 @@ class RecordedMaterialization:
 def recorded(
     instance: dg.DagsterInstance, asset: str, market: str, checks: tuple[str, ...] = ()
 ) -> RecordedMaterialization | None:
-    """What Dagster recorded of an asset's last materialization for a market; None if there is none.
+    """The record of an asset's last materialization for a market; None if there is none.
 
-    A check counts as passed only if its last evaluation belongs to that materialization's run. A
-    run that ended before it came to a check takes nothing from the evaluation of before.
+    A check counts as passed only if its last evaluation belongs to the run of that materialization.
     """
     event, others = _last_made(instance, asset, market)
     if event is None or event.asset_materialization is None:
@@ -71,7 +70,7 @@ def recorded(
 
 
 def made_in(instance: dg.DagsterInstance, asset: str, market: str, run_id: str) -> bool:
-    """Whether a run came to the end of making an asset for a market, whatever became of the run."""
+    """Whether a run materialized an asset for a market, even if the run failed later."""
     events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     made = (entry.asset_materialization for entry in events)
     return any(
@@ -97,7 +96,7 @@ def evaluations(
 def _last_made(
     instance: dg.DagsterInstance, asset: str, market: str
 ) -> tuple[dg.EventLogEntry | None, set[str]]:
-    """The last materialization for a market, and the runs that have made the asset for others since."""
+    """The last materialization for a market, and the later runs for other markets."""
     others: set[str] = set()
     for entry in _materializations(instance, asset):
         if entry.asset_materialization is not None:
@@ -108,7 +107,7 @@ def _last_made(
 
 
 def _materializations(instance: dg.DagsterInstance, asset: str) -> Iterator[dg.EventLogEntry]:
-    """All materializations of an asset, the newest first."""
+    """All materializations of an asset, newest first."""
     latest = instance.get_latest_materialization_event(dg.AssetKey(asset))
     if latest is None:
         return
@@ -129,7 +128,7 @@ def _market_of(made: dg.AssetMaterialization) -> str | None:
 def _last_evaluated(
     instance: dg.DagsterInstance, asset: str, check: str, others: set[str]
 ) -> AssetCheckExecutionRecord | None:
-    """The last completed evaluation of a check that is of none of the other markets' runs."""
+    """The last completed evaluation of a check, without the runs of other markets."""
     key, cursor = dg.AssetCheckKey(dg.AssetKey(asset), check), None
     while True:
         page = instance.event_log_storage.get_asset_check_execution_history(

@@ -1,4 +1,4 @@
-"""The nine assets in the order of the work: what each is made from, and the checks that it must pass."""
+"""The nine assets in the order of the pipeline: ingredients of each, and its integrity checks."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ IO_MANAGERS = "resources/io_managers.py"
 
 @dataclass(frozen=True)
 class Stage:
-    """What decides an asset, beside the code that its own module imports.
+    """Ingredients of an asset, beside the code that its own module imports.
 
     Attributes:
-        kept_by: The IO manager that writes it.
+        kept_by: Its IO manager.
         roots: Code that its module does not import: files in the package, or `file:name`; see
             `SourceTree.code`.
-        alone: Files that are read or copied, not imported: what they import does not count.
-        sources: Data, as `data_digests.read_data_digests` names it.
+        alone: Files that are read or copied, not imported; their imports do not count.
+        data_digests: Data, by the names of `data_digests.read_data_digests`.
         settings: Parts of the profile.
-        upstream: Assets whose data version counts: a digest of the content for bars and labels,
-            which do not change each time they are made again, else what the asset was made from.
+        upstream: Assets whose data version counts: the content digest of bars and labels, which a
+            rebuild does not change, else the fingerprint.
     """
 
     kept_by: str
@@ -47,7 +47,7 @@ STAGES = {
         settings=("splits", "stride"),
         upstream=("labeled_expansions", "relativity_features"),
     ),
-    # Features and windows count as code: bars behind the training period change them, not the encoder.
+    # Features and windows count as code: bars after the training period change them, not the encoder.
     "pretrained_encoder": Stage(
         "EncoderIOManager",
         roots=(
@@ -104,10 +104,10 @@ INTEGRITY_CHECKS: dict[str, tuple[str, ...]] = {
     "registered_model": (),
     "latest_expansions": (),
 }
-"""Checks that block; an asset counts as made only if its own have passed."""
+"""Checks that block; an asset is up to date only if its own have passed."""
 
 
 def roots_of(asset: str) -> tuple[str, ...]:
-    """Where the code of an asset begins: its module, its IO manager, and what else `STAGES` names."""
+    """Entry points of an asset's code: its module, its IO manager, and its `roots`."""
     stage = STAGES[asset]
     return f"assets/{asset}.py", f"{IO_MANAGERS}:{stage.kept_by}", *stage.roots

@@ -1,1 +1,1 @@
-"""The home on disk: layout, atomic writes, checksums, databases, and stores elsewhere."""
+"""The home on disk: layout, atomic writes, checksums, databases, backup, and remote stores."""

@@ -1,4 +1,4 @@
-"""The checksum file of an asset: digests recorded when it is kept, and proven before it is read."""
+"""The checksum file of an asset: written with the asset, verified before each read."""
 
 from pathlib import Path, PurePosixPath
 
@@ -16,18 +16,18 @@ from moola_pipeline.storage.crash_injection import crash_point
 
 CHECKSUMS_SUFFIX = ".checksums.json"
 CHECKPOINTS = "checkpoints"
-"""Folder beside the assets, of trainings under way."""
+"""Folder of unfinished trainings, beside the assets."""
 GONE, CHANGED = "its files are gone", "its files were changed"
 UNREAD, UNPROVEN = "its files cannot be read", "its checksum file is gone"
 
 
 def checksums_file(artifact_path: Path) -> Path:
-    """Where the digests of an asset's files are kept."""
+    """The path of an asset's checksum file."""
     return artifact_path.with_name(artifact_path.name + CHECKSUMS_SUFFIX)
 
 
 def artifact_path_of(checksums: Path) -> Path:
-    """The asset whose digests a checksum file holds."""
+    """The path of the asset that a checksum file belongs to."""
     return checksums.with_name(checksums.name.removesuffix(CHECKSUMS_SUFFIX))
 
 
@@ -35,7 +35,8 @@ def write_checksums(artifact_path: Path) -> None:
     """Record size and SHA256 of every file of an asset, in a file beside them.
 
     Args:
-        place: The asset's path without its suffix: `place.*` and all in the folder `artifact_path`.
+        artifact_path: The asset's path without its suffix; its files are `artifact_path.*` and all files
+            in the folder `artifact_path`.
     """
     digests = {
         path.relative_to(artifact_path.parent).as_posix(): FileDigest.of(path)
@@ -46,10 +47,10 @@ def write_checksums(artifact_path: Path) -> None:
 
 
 def read_checksums(artifact_path: Path) -> dict[str, FileDigest]:
-    """The recorded digests of an asset's files, named from its parent folder; none without a checksum file.
+    """Recorded digests of an asset's files, by path below its parent folder; empty without checksum file.
 
     Raises:
-        Truncated, ChecksumMismatch: If the checksum file is not what was written.
+        Truncated, ChecksumMismatch: If the checksum file was changed.
         IntegrityError: If it holds no digests, or names a file outside the asset.
     """
     path = checksums_file(artifact_path)
@@ -57,7 +58,7 @@ def read_checksums(artifact_path: Path) -> dict[str, FileDigest]:
 
 
 def checksums_in(content: bytes, artifact_path: Path, remedy: str) -> dict[str, FileDigest]:
-    """As `read_checksums`, from the bytes of an asset's checksum file."""
+    """As `read_checksums`, from the bytes of a checksum file."""
     wanted = f"{checksums_file(artifact_path).name} must hold digests"
     digests = digests_in(parse_checksummed(content, wanted, remedy), wanted, remedy)
     if not all(_is_of(artifact_path, name) for name in digests):
@@ -66,15 +67,15 @@ def checksums_in(content: bytes, artifact_path: Path, remedy: str) -> dict[str, 
 
 
 def prove(artifact_path: Path) -> None:
-    """Prove that an asset's files are those whose digests were recorded.
+    """Verify an asset's files against their recorded digests.
 
     Raises:
-        MissingFile: If it has files, but its checksum file is gone.
-        FileNotFoundError: If it has none, or a recorded one is missing.
-        Truncated: If a file is shorter than it was.
-        ChecksumMismatch: If a file's SHA256 is another.
-        UnreadableFile: If the system would not read one.
-        IntegrityError: If the checksum file cannot be read, or names a file elsewhere.
+        MissingFile: If it has files, but no checksum file.
+        FileNotFoundError: If it has no files, or a recorded one is missing.
+        Truncated: If a file is shorter than recorded.
+        ChecksumMismatch: If a file has another SHA256.
+        UnreadableFile: If the system cannot read a file.
+        IntegrityError: If the checksum file cannot be read, or names a file outside the asset.
     """
     checksums = checksums_file(artifact_path)
     if not checksums.exists():
@@ -95,18 +96,18 @@ def prove(artifact_path: Path) -> None:
 
 
 def without_checksums(folder: Path) -> list[Path]:
-    """The assets of a folder, without suffix, that have files but no checksum file."""
+    """The paths, without suffix, of a folder's assets that have files but no checksum file."""
     found = [path for path in folder.glob("*") if path.name[0] != "." and path.name != CHECKPOINTS]
-    places = sorted({path.with_name(path.name.partition(".")[0]) for path in found})
+    artifact_paths = sorted({path.with_name(path.name.partition(".")[0]) for path in found})
     return [
         artifact_path
-        for artifact_path in places
+        for artifact_path in artifact_paths
         if _files(artifact_path) and not checksums_file(artifact_path).exists()
     ]
 
 
 def damage(artifact_path: Path) -> str | None:
-    """What has become of an asset since it was kept, in a few words; None if nothing has."""
+    """The damage to a stored asset, in a few words; None if it is intact."""
     if not _files(artifact_path):
         return GONE
     if not checksums_file(artifact_path).exists():
@@ -123,7 +124,7 @@ def damage(artifact_path: Path) -> str | None:
 
 
 def remedy_of(artifact_path: Path) -> str:
-    """How an asset is made again: by a run of the market and the profile that its folder is named after."""
+    """The command that rebuilds an asset, from the market and profile in its folder's name."""
     market, _, profile = artifact_path.parent.name.rpartition("-")
     _, _, scenario = market.partition("simulated-")
     if not market:
@@ -135,7 +136,7 @@ def remedy_of(artifact_path: Path) -> str:
 
 
 def _is_of(artifact_path: Path, name: str) -> bool:
-    """Whether a name leads to a file of the asset and nowhere else; it may come from another machine."""
+    """Whether a name is the path of a file of the asset; names from another machine are not trusted."""
     own = name.startswith((f"{artifact_path.name}.", f"{artifact_path.name}/"))
     return own and name.isprintable() and ".." not in PurePosixPath(name).parts
 

@@ -1,4 +1,4 @@
-"""The one way a file reaches its place: written beside it, synced, then renamed over it."""
+"""Atomic writes: a temporary file beside the target, synced, then renamed over it."""
 
 import fnmatch
 import hashlib
@@ -20,17 +20,17 @@ TEMPORARY_SUFFIX = ".tmp"
 KEPT = "Its previous content is kept."
 REPLACED = "It was replaced, but a power failure may still undo this."
 STALE_FILE_SECONDS = 24 * 3600
-"""A temporary file of this age belongs to nobody who is still at work."""
+"""A temporary file of this age has no running writer."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; on success it replaces `path` whole.
+    """Yield a temporary path in the folder of `path`; on success it replaces `path`.
 
-    A reader sees the old bytes or the new ones, never a part; on an error nothing changes.
+    A reader sees the old bytes or all of the new ones. On an error nothing changes.
 
     Raises:
-        UnwritableFile: If the system refuses to write; names the file and the reason.
+        UnwritableFile: If writing fails; names the file and the reason.
     """
     crash_point("atomic_write.before_write", path)
     try:
@@ -52,7 +52,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as fault:
         if isinstance(fault, MoolaError) or fault.errno is None or fault.filename not in (None, name):
-            raise  # of another file, one that was read: the system numbers its refusals
+            raise  # an error of another file, or of none
         raise unwritable(path, fault, kept) from fault
     finally:
         with suppress(OSError):
@@ -60,7 +60,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def unwritable(path: Path, fault: OSError, kept: str = KEPT) -> UnwritableFile:
-    """A system's refusal to write, as one line that names the file and what to do."""
+    """A failed write as a one-line error with the file, the reason and the remedy."""
     reason = fault.strerror or str(fault)
     named = UnwritableFile(
         f"{path} must be writable, but writing failed: {reason}. {kept} Free space on its disk or repair "
@@ -82,7 +82,7 @@ def atomic_write_json(path: Path, content: Any) -> None:
 
 
 def locked(path: Path) -> FileLock:
-    """A lock between processes, held in a file beside `path`; use it as a context manager."""
+    """A lock between processes, in a file beside `path`, as a context manager."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path.with_name(f".{path.name}.lock"))
 
@@ -91,7 +91,7 @@ def file_sha256(path: Path) -> str:
     """SHA256 of a file's bytes as 64 hex digits.
 
     Raises:
-        OSError: If the system refuses; it names the file, also where a read is what is refused.
+        OSError: If reading fails; its `filename` is always set.
     """
     try:
         with path.open("rb") as stream:
@@ -102,10 +102,10 @@ def file_sha256(path: Path) -> str:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a file or folder another name on the same disk; the new name outlasts a power cut.
+    """Rename a file or folder on the same disk, and sync both folders.
 
     Raises:
-        UnwritableFile: If the system refuses.
+        UnwritableFile: If renaming fails.
     """
     try:
         _make_folder(target.parent)
@@ -117,32 +117,32 @@ def move(source: Path, target: Path) -> None:
 
 
 def files_below(folder: Path, pattern: str) -> Iterator[Path]:
-    """Files below a folder whose names match; folders that others remove meanwhile are passed over.
+    """Files below a folder whose names match; skips folders that are removed meanwhile.
 
-    `Path.rglob` ends with FileNotFoundError there.
+    `Path.rglob` raises FileNotFoundError there.
     """
-    for place, _, names in os.walk(folder):
-        yield from (Path(place, name) for name in fnmatch.filter(names, pattern))
+    for directory, _, names in os.walk(folder):
+        yield from (Path(directory, name) for name in fnmatch.filter(names, pattern))
 
 
 def stale_temporary_files(folder: Path) -> list[Path]:
-    """Temporary files below a folder whose writers were killed: unfinished, and read by nobody."""
+    """Temporary files below a folder whose writers were killed."""
     oldest, found = time.time() - STALE_FILE_SECONDS, []
     for path in files_below(folder, f".*{TEMPORARY_SUFFIX}"):
-        with suppress(FileNotFoundError):  # its writer is at work, and has just renamed it
+        with suppress(FileNotFoundError):  # its writer has just renamed it
             if path.lstat().st_mtime < oldest:
                 found.append(path)
     return found
 
 
 def sweep(folder: Path) -> None:
-    """Remove what `stale_temporary_files` finds."""
+    """Remove stale temporary files."""
     for path in stale_temporary_files(folder):
         path.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it; their names reach the disk, too."""
+    """Make a folder and its missing parents, and sync them."""
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for one in new:

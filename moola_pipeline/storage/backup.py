@@ -1,4 +1,4 @@
-"""One archive of all that a home keeps, and the way back: every file proven by the list inside."""
+"""Backup of a home into one zip archive, and restore, with a SHA256 for every file."""
 
 import shutil
 import sqlite3
@@ -27,38 +27,38 @@ from moola_pipeline.storage.home import HOME_FORMAT, INSTANCE_FILE, Home, format
 from moola_pipeline.storage.sqlite import JOURNALS, journals_of, sqlite_lock
 
 LIST_NAME = "digests.json"
-"""In the archive: what it is, and size and SHA256 of each file."""
+"""File in the archive: version, format, and size and SHA256 of each file."""
 KEPT = ("data", ".dagster", INSTANCE_FILE)
-"""What a home consists of; nothing else is backed up or restored."""
+"""The parts of a home; nothing else is backed up or restored."""
 MAX_LIST = 64 << 20
-"""Bytes of the list: half a million files."""
+"""Maximal size of the list in bytes: half a million files."""
 _END_BYTES = 22
-"""Of the record that ends a zip archive."""
+"""Size of the record that ends a zip archive."""
 _MAX_COMMENT = 2**16
-"""Bytes that may follow it."""
+"""Maximal number of bytes after this record."""
 _DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError, RuntimeError, struct.error)
-"""What zipfile raises on archives that were changed: NotImplementedError is a RuntimeError."""
+"""Errors of zipfile on damaged archives; NotImplementedError is a RuntimeError."""
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""Times in the archive say nothing, so that the same home gives the same bytes."""
+"""A constant time stamp, so that the same home gives the same bytes."""
 
 
 @dataclass(frozen=True)
 class Archived:
-    """What an archive holds."""
+    """Size of an archive's content."""
 
     files: int
     bytes: int
     aside: Path | None = None
-    """Where the home's former state lies after a restore; None if there was none."""
+    """Folder with the home's former data after a restore; None if there was none."""
 
 
 def back_up(home: Home, target: Path) -> Archived:
-    """Write all that a home keeps into one archive; databases as SQLite's own backup copies them.
+    """Write a home's data into one archive; databases are copied with SQLite's backup API.
 
     Raises:
-        BadInput: If the home keeps nothing, or the target lies in what is backed up.
+        BadInput: If the home has no data, or the target lies in a folder that is backed up.
         IntegrityError: If a database cannot be read.
-        UnwritableFile: If the archive cannot be written; an earlier one of that name stays.
+        UnwritableFile: If the archive cannot be written; an earlier archive of that name is kept.
     """
     inside = target.resolve().relative_to(home.root.resolve()) if _is_in(target, home.root) else None
     if inside is not None and inside.parts[0] in KEPT:
@@ -86,19 +86,19 @@ def back_up(home: Home, target: Path) -> Archived:
 
 
 def restore(home: Home, source: Path, force: bool) -> Archived:
-    """Bring a home to the state in an archive; all of it is proven before anything is touched.
+    """Restore a home from an archive; the whole archive is verified before the home is changed.
 
     Args:
-        home: Where to.
-        source: An archive that `back_up` wrote.
-        force: Set what the home keeps now aside, instead of refusing.
+        home: The home.
+        source: An archive from `back_up`.
+        force: Move the home's present data aside, instead of refusing.
 
     Raises:
-        BadInput: If the home keeps something and `force` is False, the file is no such archive, or
+        BadInput: If the home has data and `force` is False, the file is no such archive, or
             another process has one of the home's databases open.
-        Truncated: If the archive ends in the middle.
-        ChecksumMismatch: If a file in it is not what its list says.
-        IntegrityError: If it was written by a later version.
+        Truncated: If the archive is truncated.
+        ChecksumMismatch: If a file differs from the archive's list.
+        IntegrityError: If a later version wrote it.
     """
     if any(kept_files(home)) and not force:
         raise BadInput(
@@ -106,7 +106,7 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
             "move its data aside with --force."
         )
     for path in kept_files(home):
-        with _held(path):  # refuse early: to prove the archive may take minutes
+        with _held(path):  # refuse early: verifying the archive may take minutes
             pass
     home.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".restoring-", dir=home.root) as folder:
@@ -128,10 +128,10 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
 
 
 def kept_files(home: Home) -> Iterator[Path]:
-    """All files of a home that a backup holds; no locks, no journals, nothing half-written."""
+    """All files of a home that a backup holds: no locks, journals or temporary files."""
     for name in KEPT:
-        place = home.root / name
-        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        part = home.root / name
+        for path in sorted(part.rglob("*")) if part.is_dir() else [part]:
             if path.is_file() and not path.is_symlink() and _belongs(path.relative_to(home.root)):
                 yield path
 
@@ -143,11 +143,11 @@ def _belongs(path: Path) -> bool:
 
 
 def _database_copy(path: Path, scratch: Path) -> Path:
-    """A copy as of one moment, whatever writes meanwhile."""
+    """A consistent copy, even while other processes write."""
     copy = scratch / "copy.db"
     copy.unlink(missing_ok=True)
     try:
-        # Only one who may write can roll back what a killed process has begun.
+        # Only a writable connection can roll back a transaction that a killed process left.
         address = f"{path.absolute().as_uri()}?mode=rw"
         with (
             closing(sqlite3.connect(address, uri=True)) as source,
@@ -162,7 +162,7 @@ def _database_copy(path: Path, scratch: Path) -> Path:
 
 
 def _add(archive: zipfile.ZipFile, name: str, source: Path) -> FileDigest:
-    """Copy a file into the archive; its digest is that of the bytes that went in."""
+    """Copy a file into the archive; returns the digest of the copied bytes."""
     info = zipfile.ZipInfo(name, _EARLIEST)
     info.compress_type = zipfile.ZIP_DEFLATED
     with source.open("rb") as stream, archive.open(info, "w", force_zip64=True) as entry:
@@ -170,7 +170,7 @@ def _add(archive: zipfile.ZipFile, name: str, source: Path) -> FileDigest:
 
 
 def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
-    """The files of an archive by its list, every name one that a backup may hold."""
+    """The files in an archive's list, with every path checked."""
     remedy = "Use another backup."
     if LIST_NAME not in archive.namelist():
         raise BadInput(f"{source} must be a moola backup, but it has no {LIST_NAME}. {remedy}")
@@ -204,7 +204,7 @@ def _is_safe(name: str) -> bool:
 
 
 def _extract(archive: zipfile.ZipFile, name: str, recorded: FileDigest, folder: Path, source: str) -> None:
-    """Write one file; reading ends soon after the bytes that the list announces."""
+    """Write one file; stops reading soon after the size in the list."""
     with (
         atomic_write(folder / name) as temporary,
         temporary.open("wb") as stream,
@@ -215,13 +215,13 @@ def _extract(archive: zipfile.ZipFile, name: str, recorded: FileDigest, folder: 
 
 
 def _unreadable(source: Path, fault: Exception) -> Exception:
-    """What an archive that cannot be read is: cut off, changed, or no archive at all."""
+    """The error for an unreadable archive: truncated, changed, or not an archive."""
     size, remedy = source.stat().st_size, "Use another backup."
     with source.open("rb") as stream:
-        begun = stream.read(2)
+        first = stream.read(2)
         stream.seek(max(size - _END_BYTES - _MAX_COMMENT, 0))
         last = stream.read()
-    if begun != b"PK":
+    if first != b"PK":
         return BadInput(f"{source.name} must be a moola backup, but it is not an archive. {remedy}")
     end = last.rfind(b"PK\x05\x06")
     if end < 0 or len(last) < end + _END_BYTES:
@@ -239,9 +239,9 @@ def _require_room(folder: Path, files: dict[str, FileDigest]) -> None:
 
 
 def _set_aside(home: Home) -> Path | None:
-    """Move all that a home keeps into a folder of its own, below the home; all of it or nothing.
+    """Move all data of a home into a folder below the home; all of it or nothing.
 
-    Journals go with it: SQLite would play those that stay into the databases that come.
+    Journals move, too: SQLite would apply old journals to the restored databases.
     """
     paths = [*kept_files(home), *_journals(home)]
     if not paths:
@@ -252,7 +252,7 @@ def _set_aside(home: Home) -> Path | None:
         for path in paths:
             with _held(path):
                 for one in (path, *journals_of(path)):
-                    if one.exists():  # a journal may be gone since its database was settled
+                    if one.exists():  # opening the database may have removed its journal
                         move(one, aside / one.relative_to(home.root))
                         moved.append(one)
     except BaseException:
@@ -263,12 +263,12 @@ def _set_aside(home: Home) -> Path | None:
 
 
 def _journals(home: Home) -> list[Path]:
-    places = [path for name in KEPT for path in sorted((home.root / name).rglob("*"))]
-    return [path for path in places if path.name.endswith(JOURNALS) and path.is_file()]
+    paths = [path for name in KEPT for path in sorted((home.root / name).rglob("*"))]
+    return [path for path in paths if path.name.endswith(JOURNALS) and path.is_file()]
 
 
 def _held(path: Path) -> ExitStack:
-    """A database is held by this process alone; one that is damaged stays as it lies, like any other file."""
+    """Lock a database; a damaged database is treated like any other file."""
     held = ExitStack()
     if path.suffix == ".db":
         with suppress(sqlite3.DatabaseError):

@@ -1,4 +1,4 @@
-"""The assets' files in an S3-compatible bucket too, so that a step on another machine finds them."""
+"""Copies of the assets in an S3-compatible bucket, for steps that run on other machines."""
 
 import os
 import re
@@ -23,14 +23,14 @@ _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]*(/[\w./=+-]*)?(\?[\w.:/=&%-]*)?"
 
 
 def push(home: Home, artifact_path: Path) -> None:
-    """Copy an asset's files to the bucket, their checksum file last; does nothing where none is named.
+    """Copy an asset's files to the bucket, the checksum file last; does nothing without a bucket.
 
     Args:
-        home: What `artifact_path` lies in; the bucket keeps the same paths.
-        place: The asset's path without its suffix.
+        home: The home of the asset; the bucket has the same paths.
+        artifact_path: The asset's path without its suffix.
 
     Raises:
-        BadInput: If the bucket does not answer.
+        BadInput: If the bucket does not respond.
     """
     if not (uri := os.environ.get(STORE_VARIABLE)):
         return
@@ -45,11 +45,11 @@ def push(home: Home, artifact_path: Path) -> None:
 
 
 def pull(home: Home, artifact_path: Path) -> None:
-    """Fetch an asset whose checksum file in the bucket is another than here; each file is proved first.
+    """Fetch an asset if its checksum file in the bucket differs from the local one; files are verified.
 
     Raises:
-        BadInput: If the bucket does not answer.
-        ChecksumMismatch: If a file in the bucket is not the one that was recorded.
+        BadInput: If the bucket does not respond.
+        ChecksumMismatch: If a file in the bucket differs from its recorded digest.
         IntegrityError: If the checksum file in the bucket cannot be read.
     """
     if not (uri := os.environ.get(STORE_VARIABLE)):
@@ -72,10 +72,10 @@ def pull(home: Home, artifact_path: Path) -> None:
 
 
 def pushed(home: Home, artifact_path: Path) -> dict[str, FileDigest]:
-    """The files that an asset's checksum file in the bucket records, by address; none where there is none.
+    """The digests in an asset's checksum file in the bucket, by address; empty without such a file.
 
     Raises:
-        BadInput: If the bucket does not answer.
+        BadInput: If the bucket does not respond.
         IntegrityError: If the checksum file cannot be read.
     """
     if not (uri := os.environ.get(STORE_VARIABLE)):
@@ -93,16 +93,16 @@ def pushed(home: Home, artifact_path: Path) -> dict[str, FileDigest]:
 
 
 def prove_pushed(address: str, recorded: FileDigest) -> None:
-    """Prove that a file in the bucket holds the bytes that its checksum file there records.
+    """Verify a file in the bucket against its recorded digest.
 
     Args:
-        address: From `pushed`.
-        recorded: From there, too.
+        address: Address from `pushed`.
+        recorded: Digest from `pushed`.
 
     Raises:
-        BadInput: If the bucket does not answer.
+        BadInput: If the bucket does not respond.
         MissingFile: If it is gone.
-        Truncated, ChecksumMismatch: If it is shorter, or another.
+        Truncated, ChecksumMismatch: If it is shorter, or different.
     """
     uri = os.environ.get(STORE_VARIABLE, "")
     with _answering(uri):
@@ -138,10 +138,10 @@ def _content(bucket: "FileSystem", key: str) -> bytes:
 
 
 def require_bucket(uri: str) -> None:
-    """Refuse an address that is no bucket's, or that holds the keys to it.
+    """Refuse an address that is not a bucket's, or that contains keys.
 
     Raises:
-        BadInput: If it is.
+        BadInput: If it is refused.
     """
     refuse_keys(STORE_VARIABLE, uri)
     if not _BUCKET.fullmatch(uri):
@@ -170,7 +170,7 @@ def _answering(uri: str) -> Iterator[None]:
     except MoolaError:
         raise
     except OSError as fault:
-        if fault.errno is not None:  # of this machine's disk, not of the bucket
+        if fault.errno is not None:  # an error of the local disk, not of the bucket
             raise
         came = " ".join(str(fault).split())[:300]
         raise BadInput(

@@ -1,4 +1,4 @@
-"""SHA256 and size of kept files; JSON, lines and tables that contain their own SHA256."""
+"""SHA256 and size of files; JSON files, lines and CSV tables that contain their own SHA256."""
 
 import hashlib
 import json
@@ -14,29 +14,29 @@ from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256
 
 CHUNK_BYTES = 8 << 20
 OWN_SHA256 = "own_sha256"
-"""Under this name JSON, a line and a table hold the SHA256 of themselves without it."""
+"""Key or column of the SHA256 of all other content."""
 _DIGEST = re.compile(r"(?P<sha256>[0-9a-f]{64})( (?P<bytes>[0-9]{1,18}))?")
 
 
 class Readable(Protocol):
-    """What bytes are read from, some at a time."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """At most `size` bytes; empty at the end."""
         ...
 
 
 class Writable(Protocol):
-    """What bytes are written to."""
+    """A target of bytes."""
 
     def write(self, content: bytes, /) -> Any:
-        """Take them all."""
+        """Write all of `content`."""
         ...
 
 
 @dataclass(frozen=True)
 class FileDigest:
-    """SHA256 and size of a file; `bytes` is None where the size is not recorded."""
+    """SHA256 and size of a file; `bytes` is None if the size was not recorded."""
 
     sha256: str
     bytes: int | None
@@ -52,7 +52,7 @@ class FileDigest:
 
     @classmethod
     def parse(cls, text: str) -> "FileDigest":
-        """The digest that `str` wrote.
+        """The inverse of `str`.
 
         Raises:
             ValueError: If the text is not of that form.
@@ -64,19 +64,19 @@ class FileDigest:
 
     @classmethod
     def of(cls, path: Path) -> "FileDigest":
-        """The digest of a file as it is."""
+        """The digest of a file."""
         return cls(file_sha256(path), path.stat().st_size)
 
     @classmethod
     def of_stream(
         cls, stream: Readable, copy: Writable | None = None, limit: float = math.inf
     ) -> "FileDigest":
-        """The digest of what a stream holds, read in chunks.
+        """The digest of a stream, read in chunks.
 
         Args:
-            stream: Read to its end, or until more than `limit` bytes have come.
-            copy: Where the bytes are written as well.
-            limit: Bytes.
+            stream: Read to its end, or until more than `limit` bytes were read.
+            copy: Also receives the bytes.
+            limit: In bytes.
         """
         digest, size = hashlib.sha256(), 0
         while size <= limit and (chunk := stream.read(CHUNK_BYTES)):
@@ -88,24 +88,24 @@ class FileDigest:
 
 
 def bytes_digest(content: bytes) -> FileDigest:
-    """The digest of a file that holds these bytes."""
+    """The digest of a file with this content."""
     return FileDigest(hashlib.sha256(content).hexdigest(), len(content))
 
 
 def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, remedy: str) -> None:
-    """Prove that a file holds the bytes that were recorded.
+    """Verify a file against its recorded digest.
 
     Args:
         path: The file.
-        name: As the fault names it.
-        recorded: What it must be.
-        recorded_in: Where that stands.
-        remedy: What to do where it is not.
+        name: Name of the file in the error.
+        recorded: The recorded digest.
+        recorded_in: Name of the record in the error.
+        remedy: The remedy in the error.
 
     Raises:
-        FileNotFoundError: If it is not there.
+        FileNotFoundError: If the file does not exist.
         Truncated: If it is shorter than recorded.
-        ChecksumMismatch: If its SHA256 is another.
+        ChecksumMismatch: If it has another SHA256.
     """
     require_digest(FileDigest.of(path), name, recorded, recorded_in, remedy)
 
@@ -113,11 +113,11 @@ def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, re
 def require_digest(
     actual: FileDigest, name: str, recorded: FileDigest, recorded_in: str, remedy: str
 ) -> None:
-    """Refuse a digest that is not the recorded one; arguments as of `prove_file`.
+    """Refuse a digest that differs from the recorded one; arguments as in `prove_file`.
 
     Raises:
         Truncated: If the file is shorter than recorded.
-        ChecksumMismatch: If its SHA256 is another.
+        ChecksumMismatch: If it has another SHA256.
     """
     if actual.sha256 == recorded.sha256:
         return
@@ -128,7 +128,7 @@ def require_digest(
 
 
 def unreadable(path: Path, fault: OSError, remedy: str) -> UnreadableFile:
-    """A system's refusal to read, as one line that names the file and what to do."""
+    """A failed read as a one-line error with the file, the reason and the remedy."""
     reason = fault.strerror or str(fault)
     named = UnreadableFile(
         f"{fault.filename or path} must be readable, but reading failed: {reason}. "
@@ -147,15 +147,15 @@ def read_checksummed(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
     """The JSON object in a file, without its SHA256.
 
     Args:
-        path: A file that `write_checksummed` wrote.
-        wanted: What it must be, as the fault says it: `must hold the chosen split dates`.
-        remedy: What to do where it is not.
+        path: A file from `write_checksummed`.
+        wanted: The requirement in the error, such as `must hold the chosen split dates`.
+        remedy: The remedy in the error.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         Truncated: If its end is missing.
-        ChecksumMismatch: If it is not, byte for byte, what was written.
-        IntegrityError: If it is no JSON object.
+        ChecksumMismatch: If any byte was changed.
+        IntegrityError: If it is not a JSON object.
     """
     return parse_checksummed(path.read_bytes(), f"{path.name} {wanted}", remedy)
 
@@ -190,17 +190,17 @@ def _checksummed(content: Mapping[str, Any]) -> bytes:
 
 def _json(content: Mapping[str, Any]) -> bytes:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    return text.encode(errors="surrogatepass")  # half a sign, which JSON can say, is a change like any other
+    return text.encode(errors="surrogatepass")  # JSON can hold a lone surrogate; it must not raise here
 
 
 def checksummed_line(text: str) -> str:
-    """A JSON object on one line, with its own SHA256 added at its end."""
+    """A one-line JSON object with its own SHA256 added at the end."""
     digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
     return f'{text[:-1]},"{OWN_SHA256}":"{digest}"}}'
 
 
 def parse_checksummed_line(line: str) -> str:
-    """The JSON object that `checksummed_line` was given.
+    """The inverse of `checksummed_line`.
 
     Raises:
         ChecksumMismatch: If the line was changed.
@@ -212,10 +212,10 @@ def parse_checksummed_line(line: str) -> str:
 
 
 def checksummed_csv(text: str) -> bytes:
-    """A csv table with one more column: in each row the digest of the table without it.
+    """A CSV table with one more column, which holds the digest of the original table in each row.
 
     Args:
-        text: Header and rows, each ended by a newline, no cell of more than one line.
+        text: Header and rows, each ending with a newline; no cell spans lines.
     """
     header, *rows = text.removesuffix("\n").split("\n")
     digest = bytes_digest(text.encode())
@@ -224,13 +224,13 @@ def checksummed_csv(text: str) -> bytes:
 
 
 def verify_csv(content: bytes, header: str, name: str, remedy: str) -> None:
-    """Prove a table that `checksummed_csv` wrote.
+    """Verify a table from `checksummed_csv`.
 
     Args:
         content: Its bytes.
-        header: Its first line, without the column of the digest.
-        name: As the fault names it.
-        remedy: What to do where it is not what was written.
+        header: Its first line, without the digest column.
+        name: Name of the table in the error.
+        remedy: The remedy in the error.
 
     Raises:
         Truncated: If its end is missing.
@@ -251,12 +251,12 @@ def verify_csv(content: bytes, header: str, name: str, remedy: str) -> None:
 
 
 def listed(digests: Mapping[str, FileDigest]) -> dict[str, Any]:
-    """Digests of files by name, as JSON holds them."""
+    """Digests of files by name, as JSON data."""
     return {name: asdict(digest) for name, digest in digests.items()}
 
 
 def digests_in(record: Mapping[str, Any], wanted: str, remedy: str) -> dict[str, FileDigest]:
-    """What stands as `files` in JSON: the digests that `listed` wrote, by name.
+    """The inverse of `listed`, from the key `files`: digests by name.
 
     Raises:
         IntegrityError: If there are no such digests.

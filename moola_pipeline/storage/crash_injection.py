@@ -1,4 +1,4 @@
-"""Named points at which a process can be made to die, so that tests prove that nothing is lost."""
+"""Named points at which a process can be made to die, for crash tests."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ SIGNALS = ("SIGKILL", "SIGTERM", "exception")
 
 
 class InjectedFault(RuntimeError):
-    """What `exception` raises."""
+    """Raised by the signal `exception`."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class _Crash:
 
 
 def points(stages: Iterable[str]) -> list[str]:
-    """All points by name: of publishing, of each stage, of the registry.
+    """Names of all points: of atomic writes, of each stage, of the registry.
 
     Args:
         stages: Names of the assets.
@@ -42,11 +42,11 @@ def points(stages: Iterable[str]) -> list[str]:
 
 
 def arm(text: str | None) -> None:
-    """Choose where this process dies; None disarms.
+    """Set the point where this process dies; None disarms.
 
     Args:
         text: POINT[@FILE]:SIGNAL[:N], as in `atomic_write.after_rename@report.json:SIGKILL`: at the
-            N-th pass (default 1) of a point, for files of that name only where one is given.
+            N-th pass (default 1) of a point, only for files of that name if one is given.
 
     Raises:
         ValueError: If the text is not of that form.
@@ -67,14 +67,14 @@ def arm(text: str | None) -> None:
 
 
 def crash_point(name: str, path: Path | None = None) -> None:
-    """Die here if this process was told to; costs one comparison where it was not.
+    """Die here if this point is armed; costs one comparison otherwise.
 
     Args:
         name: One of `points`.
-        path: The file that is published, where the point belongs to one.
+        path: The file that is written, if the point belongs to one.
 
     Raises:
-        InjectedFault: If that is how it is to end.
+        InjectedFault: If the armed signal is `exception`.
     """
     if _armed is not None and name == _armed.point and _armed.file in ("", path and path.name):
         _pass(_armed)

@@ -1,4 +1,4 @@
-"""A home: the folder that holds all state of one user, and where each part of it lies."""
+"""Home: the folder with all state of one user, and the paths in it."""
 
 import os
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ HOME_FORMAT, FORMAT_FILE = 1, "format.json"
 
 @dataclass(frozen=True)
 class Home:
-    """Paths below one root; two homes share nothing, and a home may be moved."""
+    """Paths below one root. Homes share nothing, and a home may be moved."""
 
     root: Path
 
     @classmethod
     def resolve(cls, chosen: str | Path | None = None) -> "Home":
-        """The home chosen, else the one in MOOLA_HOME, else the project root.
+        """The chosen home, else the one in MOOLA_HOME, else the project root.
 
         Raises:
             BadInput: If the path, or a parent of it, is a regular file, or cannot be written.
@@ -37,21 +37,21 @@ class Home:
             raise BadInput(
                 f"{named_by} must name a folder, but there is no user {named.parts[0]}. Name another folder."
             ) from None
-        for place in (root, *root.parents):
+        for folder in (root, *root.parents):
             # Path.exists raises below a folder that may not be searched; this says False.
-            if os.path.exists(place):
-                if not place.is_dir():
+            if os.path.exists(folder):
+                if not folder.is_dir():
                     raise BadInput(
-                        f"{named_by} must be a folder, but {place} is a file. Name another folder."
+                        f"{named_by} must be a folder, but {folder} is a file. Name another folder."
                     )
-                if not os.access(place, os.W_OK | os.X_OK):
-                    raise BadInput(f"{named_by} must be writable, but {place} is not. Name another folder.")
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise BadInput(f"{named_by} must be writable, but {folder} is not. Name another folder.")
                 break
         return cls(root)
 
     @property
     def data(self) -> Path:
-        """All that commands and runs make, but for Dagster's own."""
+        """All data of commands and runs, except Dagster's own."""
         return self.root / "data"
 
     def instrument(self, name: str) -> Path:
@@ -60,17 +60,17 @@ class Home:
 
     @property
     def inbox(self) -> Path:
-        """The watched folder: files of bars, of whatever instrument, that are to be added."""
+        """The watched folder for new bar files of any instrument."""
         return self.data / "inbox"
 
     @property
     def simulated(self) -> Path:
-        """Simulated markets, one folder each, apart from everything registered."""
+        """Simulated markets, one folder each."""
         return self.data / "simulated"
 
     @property
     def store(self) -> Path:
-        """What the assets hold, one folder for each market and profile."""
+        """Stored assets, one folder for each market and profile."""
         return self.data / "store"
 
     @property
@@ -95,10 +95,10 @@ class Home:
 
 
 def ensure_format(home: Home) -> None:
-    """Refuse a home that a later version has written; a new home notes the present format.
+    """Refuse a home written by a later version; record the current format in a new home.
 
     Raises:
-        IntegrityError: If a later version has written it, or its format cannot be read.
+        IntegrityError: If a later version wrote it, or its format cannot be read.
     """
     from moola_pipeline.storage.atomic_write import locked
     from moola_pipeline.storage.checksums import write_checksummed
@@ -115,7 +115,7 @@ def ensure_format(home: Home) -> None:
 
 
 def home_format(home: Home) -> int:
-    """The format that a home is kept in; the present one where it names none.
+    """The format of a home; the current one if none is recorded.
 
     Raises:
         IntegrityError: If it cannot be read.
@@ -134,12 +134,12 @@ def home_format(home: Home) -> int:
 
 
 def format_in(record: Mapping[str, Any]) -> int:
-    """The format that a record names.
+    """The format in a record.
 
     Raises:
-        ValueError: If it names none.
+        ValueError: If there is none.
     """
-    said = record.get("format")
-    if type(said) is not int or said < 1:
-        raise ValueError(f"format must be an integer >= 1, got {str(said)[:40]}")
-    return said
+    value = record.get("format")
+    if type(value) is not int or value < 1:
+        raise ValueError(f"format must be an integer >= 1, got {str(value)[:40]}")
+    return value

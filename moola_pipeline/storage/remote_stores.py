@@ -1,4 +1,4 @@
-"""Stores outside the home, for more than one machine, each named by a variable of the environment."""
+"""Stores outside the home, shared by machines; each is set by an environment variable."""
 
 import os
 import re
@@ -10,19 +10,19 @@ from moola_pipeline.errors import BadInput
 TRACKING_VARIABLE = "MOOLA_TRACKING_URI"
 """MLflow's database: postgresql+psycopg2://USER:PASSWORD@HOST/NAME."""
 ARTIFACTS_VARIABLE = "MOOLA_ARTIFACTS_URI"
-"""Where MLflow keeps artifacts: s3://BUCKET/PREFIX; the server's address in MLFLOW_S3_ENDPOINT_URL."""
+"""MLflow's artifacts: s3://BUCKET/PREFIX; the server's address is in MLFLOW_S3_ENDPOINT_URL."""
 STORE_VARIABLE = "MOOLA_STORE_URI"
-"""Where the assets' files are kept too: s3://BUCKET/PREFIX; the server's address in AWS_ENDPOINT_URL."""
+"""Copies of the assets: s3://BUCKET/PREFIX; the server's address is in AWS_ENDPOINT_URL."""
 _POSTGRES = "postgresql+psycopg2://"
 _TURN = 0x6D6F6F6C61
-"""The advisory lock that processes take when they make something once ("moola" in ASCII)."""
+"""Key of the advisory lock ("moola" in ASCII)."""
 
 
 def remote_tracking_uri() -> str | None:
     """MLflow's database outside the home; None if it lies in the home.
 
     Raises:
-        BadInput: If it is no PostgreSQL database, or its artifacts have no place outside the home.
+        BadInput: If it is not a PostgreSQL database, or no bucket is set for its artifacts.
     """
     uri = os.environ.get(TRACKING_VARIABLE)
     if not uri:
@@ -46,10 +46,10 @@ def remote_tracking_uri() -> str | None:
 
 
 def remote_artifacts_uri() -> str | None:
-    """Where MLflow keeps artifacts outside the home; None if they lie in the home.
+    """The bucket of MLflow's artifacts; None if they lie in the home.
 
     Raises:
-        BadInput: If the address holds keys: MLflow writes it beside every run.
+        BadInput: If the address contains keys: MLflow stores it with every run.
     """
     uri = os.environ.get(ARTIFACTS_VARIABLE)
     if not uri:
@@ -59,7 +59,7 @@ def remote_artifacts_uri() -> str | None:
 
 
 def refuse_keys(variable: str, uri: str) -> None:
-    """Refuse the address of a bucket that holds the keys to it.
+    """Refuse a bucket address that contains keys.
 
     Raises:
         BadInput: If it does.
@@ -73,10 +73,10 @@ def refuse_keys(variable: str, uri: str) -> None:
 
 @contextmanager
 def database_lock(uri: str) -> Iterator[None]:
-    """One process at a time, on all machines that share the PostgreSQL database.
+    """A lock between all processes on all machines that share the PostgreSQL database.
 
     Raises:
-        BadInput: If the database does not answer.
+        BadInput: If the database does not respond.
     """
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
@@ -93,10 +93,10 @@ def database_lock(uri: str) -> Iterator[None]:
 
 @contextmanager
 def database_errors(uri: str, remedy: str) -> Iterator[None]:
-    """Say in one line, without its password, what a shared database complains of in the block.
+    """Turn errors of a shared database in the block into one line without the password.
 
     Raises:
-        BadInput: If it does.
+        BadInput: If the database reports an error.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
@@ -114,7 +114,7 @@ def database_errors(uri: str, remedy: str) -> Iterator[None]:
 
 
 def _is_database(uri: str) -> bool:
-    """Whether the parts of a database's address can be told apart."""
+    """Whether a database's address can be parsed without ambiguity."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -126,6 +126,6 @@ def _is_database(uri: str) -> bool:
 
 
 def without_secrets(uri: str) -> str:
-    """A URI as it may be shown: without its password, however it is written, and without keys."""
+    """A URI for display: without password and keys."""
     shown = re.sub(r"(?s)(://[^:/]*):.*@", r"\1:***@", uri)
     return re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", shown)

@@ -9,37 +9,36 @@ from moola_pipeline.errors import BadInput
 
 
 def open_read_only(database: Path) -> AbstractContextManager[sqlite3.Connection]:
-    """A connection that cannot write, nor make the file; closed at the end of the block.
+    """A read-only connection, closed at the end of the block; does not create the file.
 
     Raises:
-        sqlite3.Error: If there is no such file, or it cannot be opened.
+        sqlite3.Error: If the file does not exist, or cannot be opened.
     """
     return closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True))
 
 
 JOURNALS = ("-wal", "-shm", "-journal")
-"""Follow a database's name in those of the files that SQLite keeps beside it."""
+"""Suffixes of the files that SQLite keeps beside a database."""
 TIMEOUT_SECONDS = 5
-"""For one who is about to end; a page that is open in a browser keeps its database for hours."""
+"""Enough for a process that is about to end; an open browser page holds its database for hours."""
 _HEADER = b"SQLite format 3\0"
 _TAKEN = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 @contextmanager
 def sqlite_lock(database: Path) -> Iterator[sqlite3.Connection]:
-    """Hold a database: until the end, no other process reads or writes it.
+    """Lock a database exclusively: no other process can read or write it in the block.
 
-    What a killed process left in journals is settled first: what it had committed is taken into the
-    database's own file, what it had not is rolled back. The file may be moved or replaced while it
-    is held; SQLite then leaves alone what lies at its name.
+    First, journals of a killed process are applied: committed transactions are written to the
+    database file, others are rolled back. The file may be moved or replaced while it is locked.
 
     Yields:
         A connection that commits each statement.
 
     Raises:
-        BadInput: If another process is in it. One that merely has a database without a WAL open is
-            not seen, nor need it be: SQLite refuses to write for it once the file has moved.
-        sqlite3.DatabaseError: If it is no database, or cannot be opened.
+        BadInput: If another process uses it. A process that only has a database without a WAL open
+            is not detected; SQLite stops its writes once the file has moved.
+        sqlite3.DatabaseError: If it is not a database, or cannot be opened.
     """
     with database.open("rb") as stream:
         if stream.read(len(_HEADER)) != _HEADER:  # SQLite would delete the journals beside it

@@ -46,14 +46,14 @@ def made_in_last_run(home: Home) -> list[str]:
             "registered_copy",
             f"nq/raw/{BARS}",
             "nq/manifest.json",
-            'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+            'Add the original again with "moola bars add FILE", or, if the change is meant, '
             "run: moola bars add {file}",
         ),
         (
             "smoke_copy",
             SIMULATED_BARS,
             "smoke/manifest.json",
-            "Delete the folder {folder}: the next run makes it anew.",
+            "Delete the folder {folder}: the next run generates it again.",
         ),
     ],
 )

@@ -184,9 +184,9 @@ def test_another_training_is_another_version_and_another_look_at_the_test_rows(
         "version": "2",
         "is_new": True,
         "aliases": ["challenger"],
-        "reason": "version 1 stays champion: behind 2025-06-13 lie only 32 consolidation and 8 retracement "
-        "expansions in 11 sessions that neither version has seen, at least 10 of each type in 20 sessions "
-        "are needed",
+        "reason": "version 1 stays champion: after 2025-06-13 there are only 32 consolidation and 8 retracement "
+        "expansions in 11 sessions that neither version was trained on; at least 10 of each type in 20 "
+        "sessions are needed",
     }
 
 
@@ -232,7 +232,7 @@ def test_a_collapsed_classifier_fails_the_run_and_registers_nothing(
         "version": "1",
         "is_new": False,
         "aliases": ["challenger", "champion"],
-        "reason": "the same weights as version 1; version 1 is champion already",
+        "reason": "the same weights as version 1; version 1 is already champion",
     }
 
 
