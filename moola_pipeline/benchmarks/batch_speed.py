@@ -1,4 +1,4 @@
-"""How fast batches are learned from, at doubling sizes until a larger one no longer pays."""
+"""Training speed at doubling batch sizes, until a larger batch is no faster."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -8,25 +8,25 @@ from typing import Any, NamedTuple
 import torch
 
 SIZES = (64, 128, 256, 512, 1024)
-"""Windows in a batch: the most that the settings of fine-tuning allow, then doubled."""
+"""Windows per batch: the maximum in the fine-tuning settings, then doubled."""
 MIN_RISE = 1.05
-"""A larger batch pays if windows a second rise at least so much."""
+"""A larger batch pays if windows per second rise by at least this factor."""
 REPEATS = 3
 STEPS = {"cpu": 12, "cuda": 100}
-"""Of each measurement at the smallest size; at a larger one as many as show as many windows."""
+"""Steps per measurement at the smallest size; larger sizes take fewer, for the same number of windows."""
 MIN_STEPS = {"cpu": 2, "cuda": 25}
 
 
 class BatchSpeed(NamedTuple):
-    """Seconds a step at one batch size, the best of the repeats.
+    """Seconds per step at one batch size, the best of the repeats.
 
     Attributes:
-        windows: In a batch.
-        shown: Windows that a step learns from: those of the batch, and what is shown beside them.
-        bare: Forward, backward and step, on batches that lie on the device already.
-        loop: As training does it, batches made on the way.
-        loader: With a plain Dataset and DataLoader instead, by its number of workers; empty where
-            it was not measured.
+        windows: Windows per batch.
+        shown: Windows per step, live windows included.
+        bare: Forward, backward and optimizer step, on batches that are on the device already.
+        loop: The training loop, which makes its batches.
+        loader: The same with a plain Dataset and DataLoader, by number of workers; empty if not
+            measured.
     """
 
     windows: int
@@ -47,12 +47,12 @@ class BatchSpeed(NamedTuple):
 
     @property
     def windows_a_second(self) -> float:
-        """Windows that our loop trains on."""
+        """Windows per second of our loop."""
         return self.shown / self.loop
 
 
 def doubled(measure: Callable[[int], BatchSpeed], sizes: Iterable[int] = SIZES) -> list[BatchSpeed]:
-    """Measure at each size until windows a second no longer rise by 5 %; the size at which is the last."""
+    """Measure at each size, up to and including the first that is not 5 % faster (windows per second)."""
     found: list[BatchSpeed] = []
     for size in sizes:
         found.append(measure(size))
@@ -61,8 +61,8 @@ def doubled(measure: Callable[[int], BatchSpeed], sizes: Iterable[int] = SIZES) 
     return found
 
 
-def best_paying(found: list[BatchSpeed]) -> BatchSpeed:
-    """The largest size that is 5 % faster than the one before it."""
+def best_batch_size(found: list[BatchSpeed]) -> BatchSpeed:
+    """The largest size that is 5 % faster (windows per second) than the one before it."""
     best = found[0]
     for smaller, larger in pairwise(found):
         if _pays(smaller, larger):
@@ -75,15 +75,17 @@ def _pays(smaller: BatchSpeed, larger: BatchSpeed) -> bool:
 
 
 def n_steps(size: int, device: str, steps: int | None = None) -> int:
-    """Steps of a measurement at one size."""
+    """Steps per measurement at one batch size."""
     at_smallest = STEPS[device] if steps is None else steps
     return max(at_smallest * SIZES[0] // size, min(MIN_STEPS[device], at_smallest))
 
 
-def in_turns(ways: dict[str, Callable[[], None]], device: str, repeats: int = REPEATS) -> dict[str, float]:
-    """Seconds of each way, the best of its turns; one after the other in each repeat.
+def seconds_in_turns(
+    ways: dict[str, Callable[[], None]], device: str, repeats: int = REPEATS
+) -> dict[str, float]:
+    """Seconds of each way, the best of the repeats.
 
-    So what else the machine does falls on all alike.
+    Each repeat runs all ways once, so other load on the machine affects them equally.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
@@ -99,7 +101,7 @@ def in_turns(ways: dict[str, Callable[[], None]], device: str, repeats: int = RE
 def learn(
     optimizer: torch.optim.Optimizer, batches: Iterable[Any], loss_of: Callable[[Any], torch.Tensor]
 ) -> None:
-    """Bare steps: forward, backward, clipping and step, nothing else."""
+    """Take bare steps: forward, backward, clipping and optimizer step only."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for batch in batches:
         loss = loss_of(batch)
@@ -110,11 +112,11 @@ def learn(
 
 
 def settle(device: str) -> None:
-    """A GPU works on after a call has returned: wait for it."""
+    """Wait for a GPU: its calls return before the work is done."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def devices() -> list[str]:
-    """What can be measured here: the processor, and a GPU where there is one."""
+    """Devices of this machine: the CPU, and the GPU if there is one."""
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]

@@ -1,4 +1,4 @@
-"""Density and spread of every feature on the simulated market and on the registered bars, as a page."""
+"""Density and spread of every feature, on simulated and on registered bars, as a page."""
 
 from typing import NamedTuple
 
@@ -17,18 +17,18 @@ from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K, confirmed_swings
 from moola_pipeline.windows.dense import PositionFigures, figures_by_position, pretraining_windows
 
 COMMAND = "moola bench features --out docs/features.md"
-WINDOWS_READ = 2000
+N_WINDOWS = 2000
 MIRRORS = {"same": "x", "negate": "-x", "complement": "1 - x"}
 
 
 class MarketFeatures(NamedTuple):
-    """What the features of one market look like; aggregates only.
+    """Density and spread of the features of one market; aggregates only.
 
     Attributes:
-        figures: As `gates.feature_table_figures`.
-        at_bar: As `figures_by_position`, on windows spread evenly over the table.
-        n_windows: How many windows those were.
-        legs_per_session: Confirmed swings over sessions.
+        figures: From `gates.feature_table_figures`.
+        at_bar: From `figures_by_position`, on windows spread evenly over the table.
+        n_windows: Number of these windows.
+        legs_per_session: Confirmed swings per session.
         n_bars, n_sessions: Size of the table.
     """
 
@@ -41,17 +41,17 @@ class MarketFeatures(NamedTuple):
 
 
 class FeatureReport(NamedTuple):
-    """Both markets; `real` is None where no bars are registered."""
+    """Both markets; `real` is None if no bars are registered."""
 
     simulated: MarketFeatures
     real: MarketFeatures | None
 
 
 def measure_features(store: BarStore, settings: SimulationSettings = FULL_SETTINGS) -> FeatureReport:
-    """Measure the features of the simulated market of these settings, and of the registered bars.
+    """Measure the features of a simulated market and of the registered bars.
 
     Raises:
-        ChecksumMismatch: If a registered file is not what the manifest records.
+        ChecksumMismatch: If a registered file does not match the manifest.
     """
     market = simulate(settings)
     bars = build_table(market.bars, market.rolls if len(market.rolls) else None)
@@ -68,7 +68,7 @@ def market_features(bars: pd.DataFrame, tick_points: float) -> MarketFeatures:
     prices, segment = bars[list(PRICE_COLUMNS)].to_numpy(), bars["segment"].to_numpy()
     table = compute_features(prices, segment, tick_points)
     bar0 = pretraining_windows(segment, len(segment))
-    bar0 = bar0[:: max(1, len(bar0) // WINDOWS_READ)]
+    bar0 = bar0[:: max(1, len(bar0) // N_WINDOWS)]
     n_sessions = len(np.unique(bars["session"].to_numpy()))
     return MarketFeatures(
         feature_table_figures(table.values[table.structure_valid]),
@@ -103,15 +103,15 @@ def feature_lines(report: FeatureReport) -> list[str]:
     lines = []
     for name, market in report._asdict().items():
         if market is None:
-            lines += ["", "No bars are registered: the real side is left out."]
+            lines += ["", "No bars are registered: only the simulated market is measured."]
             continue
-        head = f"{name}: {market.n_bars:,} bars, {market.legs_per_session:.0f} zigzag legs a session"
+        head = f"{name}: {market.n_bars:,} bars, {market.legs_per_session:.0f} zigzag legs per session"
         lines += ["", head, market.figures.round(3).to_string()]
     return lines[1:]
 
 
 def feature_page(report: FeatureReport, measured_on: str) -> str:
-    """The page of docs, in Markdown; aggregates only."""
+    """The page in docs, in Markdown; aggregates only."""
     simulated, real = report
     rows = [
         f"| {i + 1} | `{feature.name}` | {feature.formula} | {_range(feature)} | {_mirror(feature)} | "
@@ -123,20 +123,20 @@ def feature_page(report: FeatureReport, measured_on: str) -> str:
             "# The features",
             "",
             f"Written by `{COMMAND}` on {measured_on}, simulated generator version {GENERATOR_VERSION}, "
-            "default seed. The real side is measured on the bars registered in the home at hand: NQ, one "
-            "minute, 2020-09 to 2025-06, with their rolls. Aggregates only: no row of it is in this project.",
+            "default seed. The real market is the bars registered in this home, with their rolls: NQ, one "
+            "minute, 2020-09 to 2025-06. Aggregates only: no bar of it is in this project.",
             "",
-            f"{N_FEATURES} features of every bar, float32, each computed from the bars of its own segment up "
-            "to itself: a later bar never changes one. r is high - low but at least one tick; ATR is that of "
-            f"TA-Lib over {ATR_BARS} bars, at least one tick; EMA20 is TA-Lib's. A swing is known from "
-            f"the bar that confirms it, by a close that stands {ZIGZAG_K:g} ATR off the extreme; until the "
-            f"first one, the running extreme of the segment stands in. Valid from bar {VALID_FROM} of a "
-            f"segment, 13 and later from bar {STRUCTURE_VALID_FROM}. Turning prices upside down turns x "
-            "into what stands under mirror.",
+            f"{N_FEATURES} features per bar, float32, each computed from the bars of its segment up to this "
+            "bar: a later bar never changes a feature. r is high - low, at least one tick. ATR is TA-Lib's "
+            f"over {ATR_BARS} bars, at least one tick; EMA20 is TA-Lib's. A swing counts from the bar that "
+            f"confirms it by a close {ZIGZAG_K:g} ATR from the extreme; before the first swing of a segment, "
+            f"its running extreme is used. Features 1-12 are valid from bar {VALID_FROM} of a segment, 13 "
+            f"and later from bar {STRUCTURE_VALID_FROM}. If prices are mirrored (p becomes -p), a feature x "
+            "becomes the value in the column mirror.",
             "",
-            "Density is the share of values that are not 0 (it must exceed "
-            f"{_limits(MIN_DENSITY)}), spread the way from the 1st to the 99th percentile over the declared "
-            f"range (at least {_limits(MIN_SPREAD)}).",
+            "Density is the share of values other than 0 (it must exceed "
+            f"{_limits(MIN_DENSITY)}). Spread is the distance from the 1st to the 99th percentile over the "
+            f"declared range (it must be at least {_limits(MIN_SPREAD)}).",
             "",
             "| | feature | formula | range | mirror | simulated: density, spread, 1 / 50 / 99 % | "
             "real: density, spread, 1 / 50 / 99 % |",
@@ -145,15 +145,15 @@ def feature_page(report: FeatureReport, measured_on: str) -> str:
             "",
             "## At each bar of a window",
             "",
-            "The same gates hold at each of the 105 bars of a window, over windows spread evenly over the "
-            "table; here is the feature and bar closest to its gate.",
+            "The same limits hold at each of the 105 bars of a window, measured on windows spread evenly "
+            "over the table. The lowest values of all features and bars:",
             "",
             *_position_lines(report),
             "",
             "## Legs",
             "",
             *(
-                f"- {name}: {it.legs_per_session:.0f} confirmed swings a session"
+                f"- {name}: {it.legs_per_session:.0f} confirmed swings per session"
                 for name, it in _both(report)
             ),
             "",
@@ -185,42 +185,42 @@ def _shares(market: MarketFeatures | None, i: int) -> str:
     if market is None:
         return "not measured"
     it = market.figures.iloc[i]
-    ways = f"{it['p1']:.2f} / {it['median']:.2f} / {it['p99']:.2f}"
-    return f"{it['non_zero_share']:.2f}, {it['spread_share']:.2f}, {ways}"
+    percentiles = f"{it['p1']:.2f} / {it['median']:.2f} / {it['p99']:.2f}"
+    return f"{it['non_zero_share']:.2f}, {it['spread_share']:.2f}, {percentiles}"
 
 
 def _position_lines(report: FeatureReport) -> list[str]:
     lines = []
     for name, market in _both(report):
-        dense, share, _ = weakest(market.at_bar.non_zero_share, MIN_DENSITY)
-        spread, part, _ = weakest(market.at_bar.spread_share, MIN_SPREAD)
+        density_feature, density, _ = weakest(market.at_bar.non_zero_share, MIN_DENSITY)
+        spread_feature, spread, _ = weakest(market.at_bar.spread_share, MIN_SPREAD)
         lines.append(
-            f"- {name}, {market.n_windows:,} windows: density {share:.2f} (`{dense}`), "
-            f"spread {part:.2f} (`{spread}`)"
+            f"- {name}, {market.n_windows:,} windows: density {density:.2f} (`{density_feature}`), "
+            f"spread {spread:.2f} (`{spread_feature}`)"
         )
     return lines
 
 
 def _range_lines(report: FeatureReport) -> list[str]:
-    """Where a range misses its gate, and the range that meets it."""
+    """Ranges whose spread is below the limit, each with a range that meets it."""
     lines = []
     for name, market in _both(report):
         figures = market.figures
         for i in np.flatnonzero(~is_spread(figures["spread_share"].to_numpy())).tolist():
             low, high = meeting_range(FEATURES[i], figures["p1"].iloc[i], figures["p99"].iloc[i])
             lines.append(
-                f"- {name}: `{FEATURES[i].name}` misses its gate in {_range(FEATURES[i])}; "
+                f"- {name}: the spread of `{FEATURES[i].name}` in {_range(FEATURES[i])} is below the limit; "
                 f"{low:.3g} to {high:.3g} meets it."
             )
         for i in np.flatnonzero(~is_dense(figures["non_zero_share"].to_numpy())).tolist():
-            lines.append(f"- {name}: `{FEATURES[i].name}` is not dense; no range can change that.")
-    return lines or ["Every declared range meets its gate on the markets above: none had to be narrowed."]
+            lines.append(f"- {name}: the density of `{FEATURES[i].name}` is below the limit in any range.")
+    return lines or ["Every declared range meets the limits on the markets above."]
 
 
 def meeting_range(feature: Feature, p1: float, p99: float) -> tuple[float, float]:
-    """The declared range drawn together around its anchor until p1..p99 is spread enough in it.
+    """The declared range narrowed around 0 until the spread of p1..p99 meets the limit.
 
-    A range that begins at 0 keeps its 0; one that is symmetric stays so.
+    A range that begins at 0 still begins at 0; a symmetric one stays symmetric.
     """
     share = (p99 - p1) / feature.min_spread / (feature.high - feature.low)
     return feature.low * share, feature.high * share

@@ -1,4 +1,4 @@
-"""How long features take beside plain ways to them and beside a stored table; how fast windows gather."""
+"""Speed of features, of plain alternatives, of a stored table, and of gathering windows."""
 
 import tempfile
 import time
@@ -24,26 +24,28 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS, gathered
 
 
 def pandas_features(prices: np.ndarray, segment: np.ndarray) -> pd.DataFrame:
-    """The features pandas can express without a loop: 1-6 and the structural set, no swings.
+    """The features that pandas computes without a loop: 1-6 and the structural set, no swings.
 
-    It does less than `compute_features`, so the ratio of their times is a lower bound.
+    This is less work than `compute_features`, so the ratio of their times is a lower bound.
     """
     bars = pd.DataFrame(prices, columns=["open", "high", "low", "close"])
     by_segment = bars.groupby(segment, sort=False)
-    reach = (bars["high"] - bars["low"]).clip(lower=0.25)
+    bar_range = (bars["high"] - bars["low"]).clip(lower=0.25)
     body_top = bars[["open", "close"]].max(axis=1)
     body_bottom = bars[["open", "close"]].min(axis=1)
     before = by_segment["close"].shift()
     true_range = bars["high"].clip(lower=before) - bars["low"].clip(upper=before)
     atr = true_range.groupby(segment).transform(lambda it: it.ewm(alpha=1 / ATR_BARS, adjust=False).mean())
-    mean_range = reach.groupby(segment).transform(lambda it: it.ewm(span=RANGE_EMA_BARS, adjust=False).mean())
+    mean_range = bar_range.groupby(segment).transform(
+        lambda it: it.ewm(span=RANGE_EMA_BARS, adjust=False).mean()
+    )
     features = {
-        "open_norm": (bars["open"] - bars["low"]) / reach,
-        "close_norm": (bars["close"] - bars["low"]) / reach,
-        "body_pct": (bars["close"] - bars["open"]) / reach,
-        "upper_wick_pct": (bars["high"] - body_top) / reach,
-        "lower_wick_pct": (body_bottom - bars["low"]) / reach,
-        "range_z": (reach / mean_range).clip(upper=3),
+        "open_norm": (bars["open"] - bars["low"]) / bar_range,
+        "close_norm": (bars["close"] - bars["low"]) / bar_range,
+        "body_pct": (bars["close"] - bars["open"]) / bar_range,
+        "upper_wick_pct": (bars["high"] - body_top) / bar_range,
+        "lower_wick_pct": (body_bottom - bars["low"]) / bar_range,
+        "range_z": (bar_range / mean_range).clip(upper=3),
     }
     steps = by_segment["close"].diff().abs()
     for n_bars in (10, 20, 40):
@@ -59,31 +61,31 @@ def pandas_features(prices: np.ndarray, segment: np.ndarray) -> pd.DataFrame:
 
 
 def streaming_bars(prices: np.ndarray) -> list[tuple[float, ...]]:
-    """Features 1-6 bar by bar in Python, as bars would arrive one at a time; no swings."""
+    """Features 1-6 in a Python loop over the bars; no swings."""
     rows = []
     mean_range = atr = 0.0
     before = float(prices[0, 3])
     for opened, high, low, close in prices.tolist():
-        reach = max(high - low, 0.25)
-        mean_range += (reach - mean_range) * 2 / (RANGE_EMA_BARS + 1)
+        bar_range = max(high - low, 0.25)
+        mean_range += (bar_range - mean_range) * 2 / (RANGE_EMA_BARS + 1)
         atr += (max(high, before) - min(low, before) - atr) / ATR_BARS
         before = close
         top, bottom = max(opened, close), min(opened, close)
         rows.append(
             (
-                (opened - low) / reach,
-                (close - low) / reach,
-                (close - opened) / reach,
-                (high - top) / reach,
-                (bottom - low) / reach,
-                min(reach / mean_range, 3.0),
+                (opened - low) / bar_range,
+                (close - low) / bar_range,
+                (close - opened) / bar_range,
+                (high - top) / bar_range,
+                (bottom - low) / bar_range,
+                min(bar_range / mean_range, 3.0),
             )
         )
     return rows
 
 
 def rebuilt_windows(prices: np.ndarray, last_bars: np.ndarray) -> list[pd.DataFrame]:
-    """The features of windows as a data set of the first attempt made them: in pandas, anew for each item.
+    """The features of windows, recomputed in pandas for each window.
 
     Args:
         prices: (n_bars, 4) float64.
@@ -102,7 +104,7 @@ REPEATS = 7
 
 
 class Timing(NamedTuple):
-    """One measurement: the best of its repeats, and the floor and goal it must keep, if it has them."""
+    """Seconds of the best repeat; `floor` is the limit in seconds, `goal` the target, if any."""
 
     seconds: float
     repeats: int
@@ -111,12 +113,12 @@ class Timing(NamedTuple):
 
 
 class FeatureSpeed(NamedTuple):
-    """What was measured.
+    """Speed and memory of features and windows.
 
     Attributes:
         timings: By name.
-        microseconds_a_bar: Of the feature table and of each plain way to part of it.
-        windows_a_second: Gathered in batches of 64, 125 bars and all features each.
+        microseconds_a_bar: Of the feature table and of each alternative.
+        windows_a_second: Windows gathered per second in batches of 64, each with 125 bars and all features.
         memory: Of bars, features and windows.
     """
 
@@ -127,9 +129,9 @@ class FeatureSpeed(NamedTuple):
 
 
 def measure_feature_speed(prices: np.ndarray, segment: np.ndarray, streamed_bars: int) -> FeatureSpeed:
-    """Measure on these bars; the plain ways that are slow are timed on fewer, as their names say."""
+    """Measure on these bars; slow alternatives are timed on fewer of them."""
     n_bars, few = len(prices), min(streamed_bars, len(prices))
-    table = compute_features(prices, segment, NQ.tick_points)  # compiled from here on
+    table = compute_features(prices, segment, NQ.tick_points)  # compiles
     last_bars = np.linspace(WINDOW_BARS, n_bars - 1, REBUILT_WINDOWS).astype(int)
     timings = {
         "features": timed(lambda: compute_features(prices, segment, NQ.tick_points), floor=0.3, goal=0.1),
@@ -139,7 +141,7 @@ def measure_feature_speed(prices: np.ndarray, segment: np.ndarray, streamed_bars
         "features_rebuilt": timed(lambda: rebuilt_windows(prices, last_bars), repeats=1),
         **_stored(table, prices, segment),
     }
-    bars_of = {
+    n_timed_bars = {
         "features": n_bars,
         "features_pandas": n_bars,
         "features_streaming": few,
@@ -147,7 +149,7 @@ def measure_feature_speed(prices: np.ndarray, segment: np.ndarray, streamed_bars
     }
     return FeatureSpeed(
         timings,
-        {name: timings[name].seconds / bars * 1e6 for name, bars in bars_of.items()},
+        {name: timings[name].seconds / bars * 1e6 for name, bars in n_timed_bars.items()},
         _gathering(table.values, pretraining_windows(segment, n_bars)),
         memory_of_features(prices, segment, NQ.tick_points),
     )
@@ -156,7 +158,7 @@ def measure_feature_speed(prices: np.ndarray, segment: np.ndarray, streamed_bars
 def timed(
     work: Callable[[], object], repeats: int = REPEATS, floor: float | None = None, goal: float | None = None
 ) -> Timing:
-    """The best of some repeats."""
+    """Time a function; the best of the repeats counts."""
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -166,7 +168,7 @@ def timed(
 
 
 def _stored(table: FeatureTable, prices: np.ndarray, segment: np.ndarray) -> dict[str, Timing]:
-    """Loading a proven table, beside computing it from proven bars, as assets read them."""
+    """Time loading a table with its checksum, and computing it from bars with their digest."""
     with tempfile.TemporaryDirectory() as folder:
         stored, bars = Path(folder) / "features.safetensors", Path(folder) / "bars.parquet"
         with atomic_write(stored) as temporary:
@@ -181,14 +183,14 @@ def _stored(table: FeatureTable, prices: np.ndarray, segment: np.ndarray) -> dic
         def compute() -> FeatureTable:
             frame = pd.read_parquet(bars)
             content_digest(frame)
-            found = frame[list(PRICE_COLUMNS)].to_numpy(), frame["segment"].to_numpy()
-            return compute_features(*found, NQ.tick_points)
+            arrays = frame[list(PRICE_COLUMNS)].to_numpy(), frame["segment"].to_numpy()
+            return compute_features(*arrays, NQ.tick_points)
 
         return {"features_loaded": timed(load), "features_from_bars": timed(compute)}
 
 
 def _gathering(values: np.ndarray, bar0: np.ndarray) -> float:
-    """Windows a second, drawn at random as training draws them."""
+    """Windows gathered per second, drawn at random as in training."""
     drawn = np.random.default_rng(0).choice(bar0, (GATHERED_WINDOWS // BATCH_WINDOWS, BATCH_WINDOWS))
-    taken = timed(lambda: [gathered(values, rows).shape for rows in drawn], repeats=3)
-    return GATHERED_WINDOWS / taken.seconds
+    timing = timed(lambda: [gathered(values, rows).shape for rows in drawn], repeats=3)
+    return GATHERED_WINDOWS / timing.seconds

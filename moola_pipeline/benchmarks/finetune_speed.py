@@ -1,4 +1,4 @@
-"""How fast fine-tuning runs: epochs on labels and on lessons, beside bare steps on batches already there."""
+"""Fine-tuning speed: epochs on labels and on pseudo-labels, and bare steps on prepared batches."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -7,7 +7,13 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from moola_pipeline.benchmarks.batch_speed import BatchSpeed, doubled, in_turns, learn, n_steps
+from moola_pipeline.benchmarks.batch_speed import (
+    BatchSpeed,
+    doubled,
+    learn,
+    n_steps,
+    seconds_in_turns,
+)
 from moola_pipeline.benchmarks.training_rows import labeled_rows, new_classifier, pseudo_labels_of
 from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.span_inference import group_by_view, spans_of_views
@@ -22,48 +28,48 @@ from moola_pipeline.training.supervised_loop import Student, SupervisedLoop, Wei
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 LIVE_SHARE = 0.75
-"""Live windows shown with each window that is read whole, as the default settings have them."""
+"""Live windows per whole window, as in the default settings."""
 LABELED_WINDOWS = 400
 DistillStep = tuple[torch.Tensor, SpanTensors, torch.Tensor]
-"""Features on the device, spans in them, and their two answers (n, 2)."""
+"""Features on the device, spans in them, and two target probabilities per span (n, 2)."""
 
 
-class _Unjudged:
-    """Stands where validation would: its time is not that of learning."""
+class _NoValidation:
+    """Replaces validation: its time is not measured."""
 
     def note(self, entry: dict[str, float]) -> None:
         """Nothing."""
 
 
 def unjudged(classifier: Classifier) -> Student:
-    """A network to train whose epochs nobody judges."""
+    """A network to train without validation."""
     device = classifier.encoder.hidden_bar.device
-    return Student(classifier, WeightAveraging(classifier, 0.0), cast(BestEpoch, _Unjudged()), device)
+    return Student(classifier, WeightAveraging(classifier, 0.0), cast(BestEpoch, _NoValidation()), device)
 
 
 def measure_labels(market: MarketArrays, device: str, steps: int | None = None) -> list[BatchSpeed]:
-    """Time epochs on labels at each batch size, rows drawn and augmented on the way."""
+    """Time epochs on labels at each batch size, drawing and augmentation included."""
     rows = labeled_rows(market, LABELED_WINDOWS)
     return doubled(lambda size: _labels_at(market, rows, size, device, n_steps(size, device, steps)))
 
 
 def measure_distillation(market: MarketArrays, device: str, steps: int | None = None) -> list[BatchSpeed]:
-    """Time epochs on lessons at each batch size, live windows among them."""
+    """Time epochs on pseudo-labels at each batch size, live windows included."""
     return doubled(lambda size: _distillation_at(market, size, device, n_steps(size, device, steps)))
 
 
 def _labels_at(market: MarketArrays, rows: Examples, size: int, device: str, steps: int) -> BatchSpeed:
-    # a batch beyond the settings' bound is measured all the same: so it is seen what the bound costs
+    # model_copy() skips validation: batches above the settings' maximum show what that maximum costs
     settings = FinetuneSettings(frozen_epochs=0).model_copy(update={"batch_windows": size})
     rng = np.random.default_rng(0)
     drawn = rng.choice(len(rows.kind), steps * size, p=sampling_weights(rows, settings.balanced))
-    shown = _repeated(rows, drawn)  # an epoch has as many steps as there are rows for
+    epoch_rows = _repeated(rows, drawn)  # the number of rows sets the steps of an epoch
     student = unjudged(new_classifier(market).to(device))
     classifier = student.classifier.train()
-    epochs = SupervisedLoop(student, market, shown, settings, 0)
+    epochs = SupervisedLoop(student, market, epoch_rows, settings, 0)
     augmentation = Augmentation(settings.jitter_atr, settings.warp, rng)
-    order = np.arange(len(shown.kind))
-    there = list(batches(market, shown, order, size, device, augmentation))
+    order = np.arange(len(epoch_rows.kind))
+    prepared = list(batches(market, epoch_rows, order, size, device, augmentation))
     weights = TaskWeights().to(device)
     optimizer = new_optimizer(classifier, weights, settings)
 
@@ -72,14 +78,14 @@ def _labels_at(market: MarketArrays, rows: Examples, size: int, device: str, ste
         heads = classifier.read_spans(batch.features, states, batch.spans)
         return weights(losses(classifier.bar_logits(states), heads, batch))[0]
 
-    learn(optimizer, there[:2], loss_of)  # warm
-    ways = {"bare": lambda: learn(optimizer, there, loss_of), "loop": lambda: epochs.learn(1, [])}
-    taken = in_turns(ways, device)
-    return BatchSpeed(size, size, taken["bare"] / steps, taken["loop"] / steps, {})
+    learn(optimizer, prepared[:2], loss_of)  # warm up
+    ways = {"bare": lambda: learn(optimizer, prepared, loss_of), "loop": lambda: epochs.learn(1, [])}
+    seconds = seconds_in_turns(ways, device)
+    return BatchSpeed(size, size, seconds["bare"] / steps, seconds["loop"] / steps, {})
 
 
 def _repeated(rows: Examples, drawn: np.ndarray) -> Examples:
-    """The rows that were drawn, each as often as it was, as a set of its own."""
+    """The drawn rows as separate examples, each as often as it was drawn."""
     spans = rows.spans
     begin = np.searchsorted(spans.window, drawn, side="left")
     stop = np.searchsorted(spans.window, drawn, side="right")
@@ -105,54 +111,52 @@ def _distillation_at(market: MarketArrays, size: int, device: str, steps: int) -
     student = unjudged(new_classifier(market).to(device))
     classifier = student.classifier.train()
     classifier.set_dropout(settings.distill_dropout)
-    there = _prepared(market, pseudo_labels, steps, device)
+    prepared = _prepared(market, pseudo_labels, steps, device)
     optimizer = torch.optim.AdamW(
         classifier.parameters(), settings.distill_learning_rate, fused=device == "cuda"
     )
 
     def loss_of(pair: tuple[DistillStep, DistillStep]) -> torch.Tensor:
-        whole, live = (_said(classifier, *lesson[:2]) for lesson in pair)
-        told = [lesson[2] for lesson in pair]
+        whole, live = (_logits(classifier, *step[:2]) for step in pair)
+        targets = [step[2] for step in pair]
         return (
-            binary_cross_entropy_with_logits(whole.expansion, told[0][:, 0])
-            + binary_cross_entropy_with_logits(whole.retracement, told[0][:, 1])
-            + binary_cross_entropy_with_logits(live.onset, told[1][:, 0])
-            + binary_cross_entropy_with_logits(live.retracement, told[1][:, 1])
+            binary_cross_entropy_with_logits(whole.expansion, targets[0][:, 0])
+            + binary_cross_entropy_with_logits(whole.retracement, targets[0][:, 1])
+            + binary_cross_entropy_with_logits(live.onset, targets[1][:, 0])
+            + binary_cross_entropy_with_logits(live.retracement, targets[1][:, 1])
         )
 
-    learn(optimizer, there[:2], loss_of)  # warm
+    learn(optimizer, prepared[:2], loss_of)  # warm up
     ways = {
-        "bare": lambda: learn(optimizer, there, loss_of),
+        "bare": lambda: learn(optimizer, prepared, loss_of),
         "loop": lambda: distill(student, market, pseudo_labels, settings, 0),
     }
-    taken = in_turns(ways, device)
-    return BatchSpeed(size, size + live_size, taken["bare"] / steps, taken["loop"] / steps, {})
+    seconds = seconds_in_turns(ways, device)
+    return BatchSpeed(size, size + live_size, seconds["bare"] / steps, seconds["loop"] / steps, {})
 
 
-def _said(classifier: Classifier, features: torch.Tensor, spans: SpanTensors) -> Any:
+def _logits(classifier: Classifier, features: torch.Tensor, spans: SpanTensors) -> Any:
     return classifier.read_spans(features, classifier.encoder(features), spans)
 
 
 def _prepared(
     market: MarketArrays, pseudo_labels: PseudoLabels, steps: int, device: str
 ) -> list[tuple[DistillStep, DistillStep]]:
-    """Every batch of one epoch on the device, windows read whole and live ones."""
+    """Every batch of one epoch on the device: whole windows and live windows."""
     live = pseudo_labels.live
     if live is None:
-        raise ValueError("lessons must hold live ones, got none")
+        raise ValueError("pseudo-labels must have live windows, got none")
     return list(
-        zip(_cut(market, pseudo_labels, steps, device), _cut(market, live, steps, device), strict=True)
+        zip(_steps(market, pseudo_labels, steps, device), _steps(market, live, steps, device), strict=True)
     )
 
 
-def _cut(market: MarketArrays, pseudo_labels: PseudoLabels, steps: int, device: str) -> list[DistillStep]:
-    views, told = (
-        group_by_view(pseudo_labels.bar0, pseudo_labels.spans),
-        [pseudo_labels.expansion, pseudo_labels.retracement],
-    )
-    made = []
-    for shown in np.array_split(np.arange(len(views.bar0)), steps):
-        spans = pseudo_labels.spans, pseudo_labels.inputs
-        chosen, features, on_it = spans_of_views(views, shown, market, *spans, device, pseudo_labels.bars)
-        made.append((features, on_it, torch.from_numpy(np.stack(told, axis=1)[chosen]).to(device)))
-    return made
+def _steps(market: MarketArrays, pseudo_labels: PseudoLabels, steps: int, device: str) -> list[DistillStep]:
+    views = group_by_view(pseudo_labels.bar0, pseudo_labels.spans)
+    targets = np.stack([pseudo_labels.expansion, pseudo_labels.retracement], axis=1)
+    spans = pseudo_labels.spans, pseudo_labels.inputs
+    result = []
+    for part in np.array_split(np.arange(len(views.bar0)), steps):
+        chosen, features, tensors = spans_of_views(views, part, market, *spans, device, pseudo_labels.bars)
+        result.append((features, tensors, torch.from_numpy(targets[chosen]).to(device)))
+    return result

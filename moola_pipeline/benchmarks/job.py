@@ -1,4 +1,4 @@
-"""Where the time of the main job goes: a run in a home of its own, sampled many times a second."""
+"""Sampling profile of the main job, run in a temporary home."""
 
 import json
 import os
@@ -17,26 +17,26 @@ from typing import NamedTuple, Protocol
 from moola_pipeline.benchmarks.measured_process import output_of
 from moola_pipeline.storage.atomic_write import atomic_write_json
 
-LOOK_SECONDS = 0.02
+SAMPLE_SECONDS = 0.02
 MAX_PARTS, MIN_SHARE = 6, 0.03
-"""Parts of an asset that are told of, and the least share of its time that is worth a line."""
+"""Maximum number of listed functions per asset, and the minimum share of its time to be listed."""
 OUTSIDE = "outside of assets"
 WAITING = "waiting"
 PACKAGE = Path(__file__).resolve().parent.parent
 _PROFILED = "import sys; from moola_pipeline.benchmarks.job import run_profiled; run_profiled(sys.argv[1:])"
-_WAITS = ("threading.py", "queue.py", "selectors.py", "subprocess.py")
-"""Files whose functions do nothing but wait, where a thread that computes is not seen in them."""
-_ERRANDS = "cli/"
-"""A thread beside the job that is at work here sleeps, but for its errands."""
+_WAIT_FILES = ("threading.py", "queue.py", "selectors.py", "subprocess.py")
+"""Files of the standard library in which a thread only waits."""
+_IGNORED_THREADS = "cli/"
+"""Background threads with their innermost function here sleep most of the time; they are not counted."""
 
 
 class FreshJob(NamedTuple):
     """A whole run of the main job.
 
     Attributes:
-        home: Its home; gone behind the block.
-        seconds: From the start of its process to the end.
-        looks: How often each function of ours was at work, by asset.
+        home: Its home; deleted after the block.
+        seconds: Wall time of its process.
+        looks: Samples per function of this package, by asset.
     """
 
     home: Path
@@ -46,7 +46,7 @@ class FreshJob(NamedTuple):
 
 @contextmanager
 def fresh_job(profile: str) -> Iterator[FreshJob]:
-    """Run the main job on simulated bars in a home that is gone afterwards.
+    """Run the main job on simulated bars in a temporary home.
 
     Raises:
         RuntimeError: If it fails.
@@ -62,64 +62,67 @@ def fresh_job(profile: str) -> Iterator[FreshJob]:
 
 
 def parts_of(looks: Counter[str]) -> list[tuple[str, float]]:
-    """The functions in which an asset spends most of its time, and their shares of it."""
+    """The functions in which an asset spends most of its time, with their shares."""
     total = sum(looks.values())
     shares = [(name, count / total) for name, count in looks.most_common(MAX_PARTS)]
     return [(name, share) for name, share in shares if share >= MIN_SHARE]
 
 
 def run_profiled(words: list[str]) -> None:
-    """The body of the process that is looked at: `moola` with the words after the first.
+    """Main function of the profiled process: runs `moola` and samples its threads.
 
     Args:
-        words: Where to write what was seen, then the words of the command.
+        words: Path for the samples, then the arguments of `moola`.
     """
     looks: dict[str, Counter[str]] = {}
     ended = threading.Event()
     job = threading.get_ident()
 
-    def look() -> None:
+    def sample() -> None:
         own = threading.get_ident()
-        while not ended.wait(LOOK_SECONDS):
+        while not ended.wait(SAMPLE_SECONDS):
             frames = {number: frame for number, frame in sys._current_frames().items() if number != own}
-            asset, parts = baseline_inputs(frames, job)
+            asset, parts = active_functions(frames, job)
             counter = looks.setdefault(asset, Counter())
             for part in parts:
                 counter[part] += 1 / len(parts)  # pyright: ignore[reportArgumentType]
 
-    watcher = threading.Thread(target=look, name="job_profile", daemon=True)
-    watcher.start()
+    sampler = threading.Thread(target=sample, name="job_profile", daemon=True)
+    sampler.start()
     sys.argv = ["moola", *words[1:]]
     try:
         runpy.run_module("moola_pipeline", run_name="__main__", alter_sys=False)
     finally:
         ended.set()
-        watcher.join()
+        sampler.join()
         atomic_write_json(Path(words[0]), looks)
 
 
-def baseline_inputs(frames: dict[int, FrameType], job: int) -> tuple[str, list[str]]:
-    """The asset at work, and the functions of ours that compute for it.
+def active_functions(frames: dict[int, FrameType], job: int) -> tuple[str, list[str]]:
+    """The running asset, and the functions of this package that compute for it.
 
-    A part is the innermost function of this package, whatever library it has called. The thread of
-    the job counts if it computes, else the threads that it waits for, in equal parts.
+    Counted is a thread's innermost function of this package, also while a library that it called
+    runs. If the job's thread waits, the other threads that compute count instead, in equal shares.
 
     Args:
-        frames: Of each thread, by its number.
-        job: Number of the thread that the job runs in.
+        frames: Innermost frame of each thread, by thread number.
+        job: Number of the job's thread.
     """
     stack = list(_outwards(frames[job]))
     named = [frame.f_code.co_name for frame in reversed(stack) if _folder(frame) == "assets"]
     asset = next((name for name in named if name.isidentifier()), OUTSIDE)
     own = _part(frames[job])
-    if own and not _waits(frames[job]):
+    if own and not _is_waiting(frames[job]):
         return asset, [own]
     others = [
         part
         for number, frame in frames.items()
-        if number != job and not _waits(frame) and (part := _part(frame)) and not part.startswith(_ERRANDS)
+        if number != job
+        and not _is_waiting(frame)
+        and (part := _part(frame))
+        and not part.startswith(_IGNORED_THREADS)
     ]
-    return asset, others or [WAITING if _waits(frames[job]) else OUTSIDE]
+    return asset, others or [WAITING if _is_waiting(frames[job]) else OUTSIDE]
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -143,16 +146,16 @@ def _folder(frame: FrameType) -> str:
     return path.parent.name if path.is_relative_to(PACKAGE) else ""
 
 
-def _waits(frame: FrameType) -> bool:
-    return os.path.basename(frame.f_code.co_filename) in _WAITS
+def _is_waiting(frame: FrameType) -> bool:
+    return os.path.basename(frame.f_code.co_filename) in _WAIT_FILES
 
 
-DEAREST = 3
-"""Assets whose parts are told."""
+N_SLOWEST = 3
+"""Number of slowest assets whose functions are listed."""
 
 
 class StageTime(Protocol):
-    """What is known of one asset of a run: seconds, and memory and processor where they were logged."""
+    """Seconds of one asset of a run, and its memory and CPU share if logged."""
 
     @property
     def asset(self) -> str: ...  # noqa: D102
@@ -168,11 +171,11 @@ class JobReport(NamedTuple):
     """A run of the main job.
 
     Attributes:
-        profile, market: What it was about.
-        measured_at: When it began, UTC.
-        stages: What each asset took, in the order of the work.
-        seconds: Of the whole process; None where only its records are left.
-        looks: How often each function was seen at work, by asset; empty where only records are left.
+        profile, market: Of the run.
+        measured_at: Start, UTC.
+        stages: Time of each asset, in order of execution.
+        seconds: Of the whole process; None if read from logs.
+        looks: Samples per function, by asset; empty if read from logs.
     """
 
     profile: str
@@ -184,9 +187,9 @@ class JobReport(NamedTuple):
 
 
 def job_lines(report: JobReport | None) -> list[str]:
-    """One line an asset."""
+    """One line per asset."""
     if report is None:
-        return ["the main job was not measured: this home holds no whole run (moola bench --job makes one)"]
+        return ["main job not measured: this home has no complete run (moola bench --job makes one)"]
     whole = sum(one.seconds for one in report.stages)
     head = f"{f'main job, {report.profile}, {report.market} bars, nine assets':58}{whole:9.1f} s"
     return [head, *(f"{f'  {one.asset}':58}{one.seconds:9.1f} s" for one in report.stages)]
@@ -195,19 +198,19 @@ def job_lines(report: JobReport | None) -> list[str]:
 def job_page(report: JobReport | None) -> tuple[str, ...]:
     """The section of the page, in Markdown."""
     if report is None:
-        return ("**The main job.** Not measured: the home held no whole run, and none was asked for.", "")
+        return ("**The main job.** Not measured: the home had no complete run, and --job was not given.", "")
     whole = sum(one.seconds for one in report.stages)
     where = (
-        f"a fresh run in a home of its own, {report.seconds:.1f} s from the start of its process to the end, "
-        "looked at 50 times a second meanwhile"
+        f"a new run in a temporary home, {report.seconds:.1f} s for the whole process, sampled 50 times per "
+        "second"
         if report.seconds is not None
-        else "read from what the last whole run of the home logged"
+        else "from the logs of the home's last complete run"
     )
     return (
         f"**The main job.** `{report.profile}` on {report.market} bars, {report.measured_at}: {where}. "
-        f"Its nine assets took {whole:.1f} s. Processor: of one core.",
+        f"Its nine assets took {whole:.1f} s. CPU: percent of one core.",
         "",
-        "| asset | seconds | share | processor | peak memory |",
+        "| asset | seconds | share | CPU | peak memory |",
         "|---|---|---|---|---|",
         *(_row(one, whole) for one in report.stages),
         "",
@@ -222,13 +225,13 @@ def _row(one: StageTime, whole: float) -> str:
 
 
 def _parts(report: JobReport) -> list[str]:
-    """In which functions the dearest assets spend their time."""
+    """Functions in which the slowest assets spend their time."""
     if not report.looks:
         return []
-    dearest = sorted(report.stages, key=lambda one: -one.seconds)[:DEAREST]
-    names = [one.asset for one in dearest if one.asset in report.looks]
+    slowest = sorted(report.stages, key=lambda stage: -stage.seconds)[:N_SLOWEST]
+    names = [stage.asset for stage in slowest if stage.asset in report.looks]
     return [
-        "Where in them, by the innermost function of this package (libraries that it calls included):",
+        "Time by the innermost function of this package (with the libraries it calls):",
         "",
         *(f"- `{name}`: {_shares(report.looks[name])}" for name in [*names, OUTSIDE] if name in report.looks),
         "",

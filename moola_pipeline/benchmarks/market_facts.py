@@ -1,4 +1,4 @@
-"""The stylised facts of a market of one-minute bars: aggregates only, none leads back to a bar."""
+"""Stylized facts of a market of one-minute bars: aggregates only, no bar can be recovered from them."""
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,12 @@ FOLDS = 5
 
 
 def price_paths(bars: pd.DataFrame, tick_points: float, n_paths: int, rng: np.random.Generator) -> np.ndarray:
-    """Closes of 60 bars of one segment each, drawn at random, over the ATR of the bar before them.
+    """Random paths of 60 closes inside one segment, minus the close before and in units of its ATR.
 
-    Paths do not overlap: trees would know a bar of one fold again in another.
+    Paths do not overlap: otherwise trees would see the same bar in two folds.
 
     Returns:
-        (n_paths, 60) float64, each as the way from the close of the bar before.
+        (n_paths, 60) float64.
     """
     prices = bars[list(PRICE_COLUMNS)].to_numpy()
     segment = bars["segment"].to_numpy()
@@ -37,17 +37,17 @@ def price_paths(bars: pd.DataFrame, tick_points: float, n_paths: int, rng: np.ra
     return (closes[:, 1:] - closes[:, :1]) / table.atr[chosen, None]
 
 
-def auc_of_telling_apart(one: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
-    """Area under the ROC curve, out of fold, of boosted trees that tell two sets of paths apart.
+def separation_auc(one: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
+    """Out-of-fold AUC of boosted trees that separate two sets of price paths.
 
-    The trees see the closes, the steps between them, and the steps' sizes in order.
+    Inputs of the trees: the closes, the steps between them, and the sorted sizes of the steps.
 
     Args:
         one, other: (n, 60) paths as `price_paths` returns them.
         seed: Of the folds and the trees.
 
     Returns:
-        0.5 where they cannot be told apart, 1 where they always can.
+        0.5 if the sets cannot be separated, 1 if they always can.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
@@ -55,24 +55,24 @@ def auc_of_telling_apart(one: np.ndarray, other: np.ndarray, seed: int = 0) -> f
 
     paths = np.concatenate([one, other])
     steps = np.diff(paths, axis=1, prepend=0.0)
-    seen = np.hstack([paths, steps, np.sort(np.abs(steps), axis=1)])
-    which = np.repeat([0, 1], [len(one), len(other)])
+    inputs = np.hstack([paths, steps, np.sort(np.abs(steps), axis=1)])
+    labels = np.repeat([0, 1], [len(one), len(other)])
     trees = HistGradientBoostingClassifier(max_iter=80, max_leaf_nodes=15, random_state=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    shares = np.asarray(cross_val_predict(trees, seen, which, cv=folds, method="predict_proba"))
-    return float(roc_auc_score(which, shares[:, 1]))
+    probabilities = np.asarray(cross_val_predict(trees, inputs, labels, cv=folds, method="predict_proba"))
+    return float(roc_auc_score(labels, probabilities[:, 1]))
 
 
 KURTOSIS_BARS = (1, 5, 60)
 MAX_CUT = 5
-"""Moves that are cut down to the next largest before kurtosis is measured once more."""
+"""Largest moves that are clipped for the second kurtosis figure."""
 RATIO_BARS = (5, 60)
 LAGS = (1, 5, 30, 120, 390, 690, 1380)
 RANGE_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 ATR_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LENGTH_SHARES = (0.25, 0.5, 0.75)
 SESSIONS_SCANNED = 100
-"""Sessions, evenly spread, in which the rule looks for expansions."""
+"""Evenly spread sessions in which the span proposer searches for expansions."""
 
 BANDS = {
     "excess kurtosis of returns, 1 minute": (95, 230),
@@ -102,7 +102,7 @@ BANDS = {
     "bars a zigzag leg, 50 % quantile": (4, 6),
     "rule-found expansions a session": (15, 34),
 }
-"""Where the simulated market must lie; around the real one, and wide where few bars decide."""
+"""Bands for the simulated market, around the real one; wide if a figure depends on few bars."""
 
 
 def market_facts(bars: pd.DataFrame, tick_points: float, proposer: SpanProposer) -> dict[str, float]:
@@ -111,10 +111,10 @@ def market_facts(bars: pd.DataFrame, tick_points: float, proposer: SpanProposer)
     Args:
         bars: BAR_COLUMNS.
         tick_points: Smallest price step, index points.
-        rule: Proposes expansions; the same rule measures every market that is compared.
+        proposer: The span proposer; the same for all markets that are compared.
 
     Returns:
-        Value by name; returns never reach over the end of a segment.
+        Value by name; no return crosses the end of a segment.
     """
     prices = bars[list(PRICE_COLUMNS)].to_numpy()
     segment = bars["segment"].to_numpy()
@@ -131,12 +131,12 @@ def market_facts(bars: pd.DataFrame, tick_points: float, proposer: SpanProposer)
 
 
 def returns_over(log_close: np.ndarray, segment: np.ndarray, n_bars: int) -> np.ndarray:
-    """Log returns over n bars of one segment each, overlapping."""
+    """Overlapping log returns over n bars, each inside one segment."""
     return (log_close[n_bars:] - log_close[:-n_bars])[segment[n_bars:] == segment[:-n_bars]]
 
 
 def without_largest(moves: np.ndarray, n_largest: int) -> np.ndarray:
-    """The moves, the `n_largest` of them by size cut down to the size of the next, (n_moves,)."""
+    """The moves, with the `n_largest` by size clipped to the size of the next one: (n_moves,)."""
     if len(moves) <= n_largest:
         return moves
     limit = np.partition(np.abs(moves), -n_largest - 1)[-n_largest - 1]
@@ -159,8 +159,8 @@ def _return_facts(log_close: np.ndarray, segment: np.ndarray) -> dict[str, float
     size = np.abs(_bar_returns(log_close, segment))
     size -= size.mean()
     for lag in LAGS:
-        together = float((size[lag:] * size[:-lag]).mean() / size.var()) if lag < len(size) else np.nan
-        facts[f"autocorrelation of absolute returns, lag {lag}"] = together
+        autocorrelation = float((size[lag:] * size[:-lag]).mean() / size.var()) if lag < len(size) else np.nan
+        facts[f"autocorrelation of absolute returns, lag {lag}"] = autocorrelation
     return facts
 
 
@@ -206,15 +206,15 @@ def _leg_facts(
 def _expansion_facts(
     bars: pd.DataFrame, prices: np.ndarray, table: FeatureTable, proposer: SpanProposer
 ) -> dict[str, float]:
-    """Expansions that start in the core of windows whose cores cover each bar once."""
+    """Proposed expansions that start in the core of a window; the cores cover each bar once."""
     bar0, owned_from = scan_windows(bars["segment"].to_numpy())
     session = bars["session"].to_numpy()[bar0]
     listed = np.unique(session)
     chosen = listed[np.linspace(0, len(listed) - 1, min(SESSIONS_SCANNED, len(listed))).astype(int)]
-    looked_at = np.isin(session, chosen)
-    rows = view_rows(bar0[looked_at])
+    scanned = np.isin(session, chosen)
+    rows = view_rows(bar0[scanned])
     found = propose(measure_spans(prices[rows], table.atr[rows]), proposer)
-    own = (found.start >= owned_from[looked_at][found.window]) & (found.start <= CORE_LAST)
+    own = (found.start >= owned_from[scanned][found.window]) & (found.start <= CORE_LAST)
     length = (found.end - found.start + 1)[own]
     facts = {"rule-found expansions a session": float(own.sum() / max(len(chosen), 1))}
     return facts | _quantiles("bars a rule-found expansion", length, LENGTH_SHARES)

@@ -1,4 +1,4 @@
-"""The simulated market beside the registered one, as figures and as a page of docs."""
+"""Comparison of the simulated market with the registered bars, as figures and as a page in docs."""
 
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ from moola_pipeline.benchmarks.market_facts import (
     BANDS,
     N_PATHS,
     PATH_BARS,
-    auc_of_telling_apart,
     market_facts,
     price_paths,
+    separation_auc,
 )
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.labels.placement import place_labels
@@ -35,18 +35,18 @@ from moola_pipeline.windows.window_geometry import view_rows
 
 COMMAND = "moola bench market --out docs/simulated_market.md"
 
-SCENARIOS_TOLD: dict[ScenarioName, str] = {
-    "no_signal": "types are shuffled: nothing that stood before an expansion tells which it was, so type "
-    "scores must be those of chance",
-    "drifting_mix": "the share of retracements falls evenly from 43 % at the first bar to 23 % at the last",
-    "regime_break": "from the session after training on, volatility doubles and fewer patterns end in an "
+SCENARIO_TEXTS: dict[ScenarioName, str] = {
+    "no_signal": "types are shuffled: the bars before an expansion carry no information about its type, so "
+    "type scores must be at chance level",
+    "drifting_mix": "the share of retracements falls linearly from 43 % at the first bar to 23 % at the last",
+    "regime_break": "from the first session after training, volatility doubles and fewer patterns end in an "
     "expansion (40 % instead of 65 %), so more windows are empty",
-    "second_instrument": "ES instead of NQ: other level, contracts and volatility, another seed",
+    "second_instrument": "ES instead of NQ: other price level, contracts, volatility and seed",
 }
 
 
 class MarketComparison(NamedTuple):
-    """Figures of both markets by name; `real` and `auc` are None where no bars are registered."""
+    """Figures of both markets by name; `real` and `auc` are None if no bars are registered."""
 
     simulated: dict[str, float]
     real: dict[str, float] | None
@@ -55,15 +55,15 @@ class MarketComparison(NamedTuple):
 
 
 def compare_markets(store: BarStore, settings: SimulationSettings = FULL_SETTINGS) -> MarketComparison:
-    """Measure the simulated market of these settings, and the registered one if there is one.
+    """Measure the simulated market of these settings, and the registered bars if there are any.
 
     Raises:
-        ChecksumMismatch: If a registered file is not what the manifest records.
+        ChecksumMismatch: If a registered file does not match the manifest.
     """
     tick_points = INSTRUMENTS[settings.instrument].tick_points
     market = simulate(settings)
     simulated = build_table(market.bars, market.rolls if len(market.rolls) else None)
-    proposer = _rule_of(simulated, draw_labels(market, settings), tick_points)
+    proposer = _fitted_proposer(simulated, draw_labels(market, settings), tick_points)
     facts = market_facts(simulated, tick_points, proposer)
     if not read_manifest(store).files:
         return MarketComparison(facts, None, None, proposer)
@@ -71,11 +71,11 @@ def compare_markets(store: BarStore, settings: SimulationSettings = FULL_SETTING
     rng = np.random.default_rng(0)
     made, traded = (price_paths(bars, tick_points, N_PATHS, rng) for bars in (simulated, real))
     real_facts = market_facts(real, tick_points, proposer)
-    return MarketComparison(facts, real_facts, auc_of_telling_apart(made, traded), proposer)
+    return MarketComparison(facts, real_facts, separation_auc(made, traded), proposer)
 
 
-def _rule_of(bars: pd.DataFrame, labels: pd.DataFrame, tick_points: float) -> SpanProposer:
-    """The rule fitted on the labels of the simulated market; real labels have no part in it."""
+def _fitted_proposer(bars: pd.DataFrame, labels: pd.DataFrame, tick_points: float) -> SpanProposer:
+    """The span proposer fitted on the labels of the simulated market only."""
     windows = labeled_windows(place_labels(labels, bars).frame.assign(split="all"), "all")
     prices = bars[list(PRICE_COLUMNS)].to_numpy()
     atr = compute_features(prices, bars["segment"].to_numpy(), tick_points).atr
@@ -84,75 +84,78 @@ def _rule_of(bars: pd.DataFrame, labels: pd.DataFrame, tick_points: float) -> Sp
 
 
 def market_lines(found: MarketComparison) -> list[str]:
-    """One line a figure, for the terminal."""
+    """One line per figure, for the terminal."""
     lines = [f"{'':48}{'simulated':>10}{'real':>10}"]
     for name, value in found.simulated.items():
         real = "" if found.real is None else f"{found.real.get(name, np.nan):10.3f}"
         lines.append(f"{name:48}{value:10.3f}{real}")
     if found.auc is None:
-        return [*lines, "No bars are registered: the real side is left out."]
-    return [*lines, f"AUC of telling {PATH_BARS}-bar price paths apart: {found.auc:.3f} (0.5: impossible)"]
+        return [*lines, "No bars are registered: only the simulated market is measured."]
+    return [
+        *lines,
+        f"AUC of a classifier, simulated against real {PATH_BARS}-bar paths: {found.auc:.3f} (0.5: chance)",
+    ]
 
 
 def market_page(found: MarketComparison, measured_on: str) -> str:
-    """The page of docs, in Markdown; aggregates only."""
+    """The page in docs, in Markdown; aggregates only."""
     rows = []
     for name, value in found.simulated.items():
         real = "not measured" if found.real is None else f"{found.real.get(name, np.nan):.3g}"
         band = " to ".join(f"{end:g}" for end in BANDS[name]) if name in BANDS else ""
         rows.append(f"| {name} | {value:.3g} | {real} | {band} |")
-    apart = (
+    separation = (
         "Not measured: no bars were registered."
         if found.auc is None
-        else f"AUC **{found.auc:.3f}** (0.5: they cannot be told apart; the goal is below 0.75)."
+        else f"AUC **{found.auc:.3f}** (0.5: no better than chance; the goal is below 0.75)."
     )
     return "\n".join(
         (
             "# The simulated market beside the real one",
             "",
             f"Written by `{COMMAND}` on {measured_on}, generator version {GENERATOR_VERSION}, default seed. "
-            "The real side is measured on the bars registered in the home at hand, with their rolls: NQ, one "
-            "minute, 2020-09 to 2025-06. Aggregates only: no row of it is in this project.",
+            "The real market is the bars registered in this home, with their rolls: NQ, one minute, 2020-09 "
+            "to 2025-06. Aggregates only: no bar of it is in this project.",
             "",
-            "Both sides pass through the same canonical table: no return, swing or window reaches over the "
-            "end of a session, a halt or a roll.",
+            "Both markets are measured on the canonical table: no return, swing or window crosses the end of "
+            "a session, a halt or a roll.",
             "",
-            "| figure | simulated | real | band a test holds the simulated side in |",
+            "| figure | simulated | real | test band for the simulated market |",
             "|---|---|---|---|",
             *rows,
             "",
-            "Excess kurtosis hangs on few bars: of the real bars the five largest moves make half of the "
-            "fourth moment, and from seed to seed it varies manifold. So it stands there twice: as it is, "
-            "and with the five largest moves (five times as many overlapping ones) cut down to the next. "
-            "Expansions are those a rule proposes; it is fitted on the labels of the simulated market and "
-            "measures both sides alike.",
+            "Excess kurtosis depends on few bars: in the real market the five largest moves make up half of "
+            "the fourth moment, and simulated values differ by a multiple from seed to seed. Therefore the "
+            "table has it twice: unchanged, and with the five largest moves (five times as many if moves "
+            "overlap) clipped to the size of the next one. Rule-found expansions are proposed by the span "
+            "proposer's rule, fitted on the labels of the simulated market and used on both markets.",
             "",
-            "## Telling them apart",
+            "## Separating the two markets",
             "",
-            f"{N_PATHS:,} price paths of {PATH_BARS} closes from each market, drawn at random inside "
-            "segments, none overlapping another, as the way from the close of the bar before, over its "
-            "ATR(10). Boosted trees see the closes, the steps, and the steps' sizes in order; five folds, "
+            f"{N_PATHS:,} random price paths of {PATH_BARS} closes from each market. Paths lie inside a "
+            "segment and do not overlap; closes are relative to the close before the path, in units of its "
+            "ATR(10). Boosted trees get the closes, the steps and the sorted sizes of the steps; five folds, "
             "scored out of fold.",
             "",
-            apart,
+            separation,
             "",
             "## Labels",
             "",
-            "The annotator marks what can be seen: surges that stand out of the bars after a consolidation "
-            "or a retracement. It knows the hidden state before a planted one; a look-alike it judges by "
-            "the bars before. Planted ones that noise has swallowed are not marked. Each pass judges with "
-            "a leniency, misses and slips of its own. `truth.parquet` beside the bars holds all that was "
-            "planted. How the settings were chosen: [findings](findings.md).",
+            "The simulated annotator labels what is visible: surges after a consolidation or a retracement "
+            "that stand out from the bars around them. For a planted expansion, the type follows the hidden "
+            "state before it; for a look-alike, the bars before it. Planted expansions hidden by noise are "
+            "not labeled. Each pass has its own leniency, misses and slips. `truth.parquet`, next to the "
+            "bars, holds all planted expansions. How the settings were chosen: [findings](findings.md).",
             "",
             "## Scenarios",
             "",
-            "`moola run --scenario NAME` runs the main job on a simulated market that is unlike this one. It "
-            "has its own bars, labels, report and model (`moola-simulated-NAME`); the launchpad offers the "
-            "same choice (resource `pipeline`, field `scenario`).",
+            "`moola run --scenario NAME` runs the main job on a simulated market that differs from this one. "
+            "It has its own bars, labels, report and model (`moola-simulated-NAME`). The launchpad has the "
+            "same option (resource `pipeline`, field `scenario`).",
             "",
-            "| scenario | what is other |",
+            "| scenario | difference |",
             "|---|---|",
-            *(f"| `{name}` | {told} |" for name, told in SCENARIOS_TOLD.items()),
+            *(f"| `{name}` | {text} |" for name, text in SCENARIO_TEXTS.items()),
             "",
         )
     )

@@ -1,4 +1,4 @@
-"""What can be measured once in a process only: what compiling costs, and how high the memory rises."""
+"""Measurements in a separate process: compile time and peak memory."""
 
 import io
 import json
@@ -21,11 +21,11 @@ _MEMORY += "from moola_pipeline.benchmarks.measured_process import print_memory;
 
 
 class Memory(NamedTuple):
-    """Resident memory of a process that held bars, features and windows, MB of 2**20 bytes.
+    """Resident memory of a process that computes features and gathers windows, MB of 2**20 bytes.
 
     Attributes:
         before: With the code loaded, before the first bar.
-        peak: The most it ever held.
+        peak: Peak.
     """
 
     before: float
@@ -33,18 +33,18 @@ class Memory(NamedTuple):
 
     @property
     def rise(self) -> float:
-        """What bars, features and windows took at most."""
+        """Peak memory of bars, features and windows."""
         return self.peak - self.before
 
 
 def seconds_to_compile() -> float:
-    """Seconds that the first features take where nothing was ever compiled, those of the import aside."""
+    """Seconds to compute the first features with an empty compilation cache, imports excluded."""
     with tempfile.TemporaryDirectory() as cache:
-        return float(answer_of(_COMPILE, NUMBA_CACHE_DIR=cache)["seconds"])
+        return float(json_output_of(_COMPILE, NUMBA_CACHE_DIR=cache)["seconds"])
 
 
 def memory_of_features(prices: np.ndarray, segment: np.ndarray, tick_points: float) -> Memory:
-    """Resident memory while a process of its own reads these bars, computes features and tiles windows.
+    """Resident memory of a separate process that reads these bars, computes features and tiles windows.
 
     Args:
         prices: (n_bars, 4) float64, index points.
@@ -57,11 +57,11 @@ def memory_of_features(prices: np.ndarray, segment: np.ndarray, tick_points: flo
             np.save(content, array)
             atomic_write_bytes(Path(folder) / f"{name}.npy", content.getvalue())
         atomic_write_json(Path(folder) / "tick.json", tick_points)
-        return Memory(**answer_of(_MEMORY, folder))
+        return Memory(**json_output_of(_MEMORY, folder))
 
 
 def print_compiling() -> None:
-    """The body of the process that compiles."""
+    """Main function of the process that compiles."""
     from moola_pipeline.features.relativity import compute_features
 
     started = time.perf_counter()
@@ -70,12 +70,12 @@ def print_compiling() -> None:
 
 
 def print_memory(folder: str) -> None:
-    """The body of the process whose memory is measured."""
+    """Main function of the process whose memory is measured."""
     from moola_pipeline.features.relativity import compute_features
     from moola_pipeline.windows.dense import pretraining_windows
     from moola_pipeline.windows.window_geometry import gathered
 
-    compute_features(np.ones((50, 4)), np.zeros(50, np.int32), 0.25)  # loads what was compiled
+    compute_features(np.ones((50, 4)), np.zeros(50, np.int32), 0.25)  # load the compiled code
     before = resident_mb("VmRSS")
     prices, segment = (np.load(Path(folder) / f"{name}.npy") for name in ("prices", "segment"))
     table = compute_features(prices, segment, json.loads((Path(folder) / "tick.json").read_text()))
@@ -85,25 +85,25 @@ def print_memory(folder: str) -> None:
     print(json.dumps({"before": before, "peak": resident_mb("VmHWM")}))  # noqa: T201
 
 
-def answer_of(code: str, *words: str, **variables: str) -> dict[str, Any]:
-    """What a fresh Python prints as JSON.
+def json_output_of(code: str, *words: str, **variables: str) -> dict[str, Any]:
+    """Run code in a new Python process and parse its standard output as JSON.
 
     Args:
-        code: What it runs.
+        code: Passed to `python -c`.
         words: Its `sys.argv[1:]`.
-        variables: Its environment, beside this process's.
+        variables: Environment variables, in addition to those of this process.
 
     Raises:
-        RuntimeError: If it fails; with the end of its complaint.
+        RuntimeError: If it fails; with the end of its standard error.
     """
     return json.loads(output_of(code, *words, **variables))
 
 
 def output_of(code: str, *words: str, **variables: str) -> str:
-    """What a fresh Python prints; arguments as in `answer_of`.
+    """Run code in a new Python process and return its standard output; arguments as in `json_output_of`.
 
     Raises:
-        RuntimeError: If it fails; with the end of its complaint.
+        RuntimeError: If it fails; with the end of its standard error.
     """
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
@@ -113,14 +113,14 @@ def output_of(code: str, *words: str, **variables: str) -> str:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"the process ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+        raise RuntimeError(f"the process exited with {done.returncode}: {done.stderr.strip()[-500:]}")
     return done.stdout
 
 
 def resident_mb(name: str) -> float:
-    """A line of this process's status, MB of 2**20 bytes: VmRSS is what it holds, VmHWM the most it held.
+    """Resident memory of this process, MB of 2**20 bytes: VmRSS is the current one, VmHWM the peak.
 
-    Its getrusage would still hold the peak of who started it.
+    On Linux, getrusage() would include the peak of the parent process.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -128,4 +128,4 @@ def resident_mb(name: str) -> float:
         return int(lines[name].split()[0]) / 2**10
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on a Mac, the peak for both
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS: bytes, the peak for both names

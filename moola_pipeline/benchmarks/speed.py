@@ -1,4 +1,4 @@
-"""How long the work on five years of bars takes, beside a plain way to do the same, in one run."""
+"""Speed of the work on five years of bars, and of plain alternatives, measured in one run."""
 
 import os
 import platform
@@ -31,11 +31,15 @@ _DEFINITIONS = ("-c", "import moola_pipeline.definitions")
 
 
 def measure_startup(rehearsed: bool = False) -> dict[str, Timing]:
-    """Time both in processes of their own, Python's start included; once only where it is a rehearsal."""
-    helped, loaded = (1, 1) if rehearsed else (HELP_REPEATS, DEFINITIONS_REPEATS)
+    """Time `--help` and the definitions in separate processes, Python's start included.
+
+    Args:
+        rehearsed: Measure once instead of the best of several repeats.
+    """
+    help_repeats, definitions_repeats = (1, 1) if rehearsed else (HELP_REPEATS, DEFINITIONS_REPEATS)
     return {
-        "help": timed(lambda: _start(*_HELP), helped, floor=0.5, goal=0.3),
-        "definitions": timed(lambda: _start(*_DEFINITIONS), loaded, floor=4, goal=2),
+        "help": timed(lambda: _start(*_HELP), help_repeats, floor=0.5, goal=0.3),
+        "definitions": timed(lambda: _start(*_DEFINITIONS), definitions_repeats, floor=4, goal=2),
     }
 
 
@@ -48,17 +52,17 @@ TICK_POINTS = 0.25
 
 
 class ScanSpeed(NamedTuple):
-    """Seconds of a scan, and windows read in a second of it."""
+    """Seconds of a scan, and windows read per second."""
 
     timing: Timing
     windows_a_second: float
 
 
 def measure_scan(table: pd.DataFrame) -> ScanSpeed:
-    """Scan a table of bars with a network of the usual size on two cores, its weights drawn at random.
+    """Scan a table of bars on two cores, with a network of the default size and random weights.
 
-    Time does not depend on what the weights are, but for how many spans the rule proposes: its
-    thresholds are those usually fitted.
+    The time depends on the number of proposed spans, not on the weights: the span proposer has
+    typical thresholds.
 
     Args:
         table: BAR_COLUMNS.
@@ -98,49 +102,49 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
 
 N_BARS = 1_800_000
 STREAMED_BARS = 100_000
-"""Bars the slow loop is timed on; its time a bar does not depend on how many there are."""
+"""Bars for the slow loop; its time per bar does not depend on their number."""
 REPEATS = 5
 MAX_MB, AIM_MB = 1000, 500
-"""Most memory that five years of bars, features and windows may take, and the goal."""
+"""Limit and goal for the memory of five years of bars, features and windows."""
 MEASURED = {
-    "csv_import": "import of the bars as csv, with every check",
-    "csv_pyarrow": "the same csv read by pyarrow alone",
-    "rehash": "proof of the registered csv by its SHA256",
-    "features": "features of all bars, warm, TA-Lib included",
-    "features_compile": "compiling them, once on a machine (50 bars, empty cache)",
-    "features_pandas": "part of them in vectorised pandas",
-    "features_streaming": f"part of them in a Python loop, of {STREAMED_BARS:,} bars",
-    "features_rebuilt": f"part of them rebuilt in pandas for each of {REBUILT_WINDOWS} windows",
-    "features_loaded": "a stored feature table, proven and loaded",
-    "features_from_bars": "stored bars, proven and loaded, and their features",
-    "scan": "all bars scanned for expansions, features included, on two cores",
-    "help": "`moola --help`, from the start of the process to its end",
-    "definitions": "Dagster's definitions loaded, from the start of the process",
+    "csv_import": "csv import of the bars, with all checks",
+    "csv_pyarrow": "the same csv read by pyarrow only",
+    "rehash": "SHA256 check of the registered csv",
+    "features": "features of all bars, compiled before, TA-Lib included",
+    "features_compile": "compiling the features (50 bars, empty cache)",
+    "features_pandas": "some of the features in vectorized pandas",
+    "features_streaming": f"some of the features in a Python loop, {STREAMED_BARS:,} bars",
+    "features_rebuilt": f"some features recomputed in pandas for {REBUILT_WINDOWS} windows",
+    "features_loaded": "load a stored feature table, SHA256 checked",
+    "features_from_bars": "load stored bars, digest checked, and compute features",
+    "scan": "scan of all bars, features included, on two cores",
+    "help": "`moola --help`, whole process",
+    "definitions": "loading Dagster's definitions, whole process",
 }
 PLAIN_WAYS = {
     "pandas over features": "features_pandas",
     "streaming loop over features": "features_streaming",
     "rebuilding each window over features": "features_rebuilt",
 }
-"""Ratios of time a bar; the last is how the first attempt did it, item by item."""
+"""Ratios of time per bar; an earlier version of this project rebuilt each window."""
 
 
 class SpeedReport(NamedTuple):
-    """What was measured, where and when.
+    """All measurements, with machine and time.
 
     Attributes:
         timings: By name.
-        ratios: A plain way's seconds over ours, or ours over a bare reader's, by name.
-        microseconds_a_bar: Of the feature table and of the plain ways, by the timing's name.
-        windows_a_second: Gathered from the feature table.
-        scanned_a_second: Windows that a model of the usual size reads in a scan.
+        ratios: Ratios of seconds, by name: numerator over denominator.
+        microseconds_a_bar: Of the feature table and of the alternatives, by the timing's name.
+        windows_a_second: Windows gathered from the feature table per second.
+        scanned_a_second: Windows read per second of a scan, by a model of the default size.
         training: Of each kind, on each device, at each batch size.
-        steps: With encoder states kept or computed again.
-        memory: Of bars, features and windows in a process of its own.
-        machine: Where.
-        gpu: Its GPU, None where there is none.
-        measured_at: When, UTC.
-        n_bars: Bars of each measurement, unless its name says otherwise.
+        steps: Steps with encoder states stored, and with states recomputed.
+        memory: Of bars, features and windows in a separate process.
+        machine: Description.
+        gpu: Description of its GPU; None if there is none.
+        measured_at: Time of the measurement, UTC.
+        n_bars: Bars per measurement, unless its name gives another number.
     """
 
     timings: dict[str, Timing]
@@ -160,14 +164,14 @@ class SpeedReport(NamedTuple):
 def measure_speed(
     n_bars: int = N_BARS, streamed_bars: int = STREAMED_BARS, rehearsed: bool = False
 ) -> SpeedReport:
-    """Time the import of a csv, the proof of its bytes, features, a scan and training, on simulated bars.
+    """Time csv import, checksums, features, a scan and training, on simulated bars.
 
     Args:
-        n_bars: Of the market.
-        streamed_bars: That the slow loop is timed on.
-        rehearsed: Whether to go through all of it as quickly as can be: the figures then mean little.
+        n_bars: Bars of the market.
+        streamed_bars: Bars for the slow loop.
+        rehearsed: Whether to take the fewest repeats and steps; the figures are then not meaningful.
     """
-    set_precision(tf32=False)  # as training does; left to itself, cuDNN computes an LSTM in TF32
+    set_precision(tf32=False)  # as in training; by default, cuDNN computes an LSTM in TF32
     bars = made_bars(n_bars)
     prices = bars[list(PRICE_COLUMNS)].to_numpy()
     segment = build_table(bars, None)["segment"].to_numpy()
@@ -182,13 +186,13 @@ def measure_speed(
         }
     found = measure_feature_speed(prices, segment, streamed_bars)
     timings |= found.timings
-    scanned = measure_scan(build_table(bars, None))
-    timings["scan"] = scanned.timing
+    scan = measure_scan(build_table(bars, None))
+    timings["scan"] = scan.timing
     timings |= measure_startup(rehearsed)
-    each = found.microseconds_a_bar
+    per_bar = found.microseconds_a_bar
     ratios = {
         "csv import over pyarrow alone": timings["csv_import"].seconds / timings["csv_pyarrow"].seconds,
-        **{name: each[way] / each["features"] for name, way in PLAIN_WAYS.items()},
+        **{name: per_bar[way] / per_bar["features"] for name, way in PLAIN_WAYS.items()},
         "loading a stored table over computing it from bars": timings["features_loaded"].seconds
         / timings["features_from_bars"].seconds,
     }
@@ -196,9 +200,9 @@ def measure_speed(
     return SpeedReport(
         timings,
         ratios,
-        each,
+        per_bar,
         found.windows_a_second,
-        scanned.windows_a_second,
+        scan.windows_a_second,
         measure_training(prices, segment, 1 if rehearsed else None),
         measure_steps((8, 64), 1) if rehearsed else measure_steps(),
         found.memory,
@@ -210,8 +214,8 @@ def measure_speed(
 
 
 def made_bars(n_bars: int) -> pd.DataFrame:
-    """The last so many bars of a simulated market, RAW_COLUMNS."""
-    days = timedelta(days=int(n_bars / 1380 * 1.5) + 10)  # five sessions in seven days, and holidays
+    """The last `n_bars` bars of a simulated market, RAW_COLUMNS."""
+    days = timedelta(days=int(n_bars / 1380 * 1.5) + 10)  # five sessions per seven days, and holidays
     last = FULL_SETTINGS.last_session
     settings = SimulationSettings(first_session=last - days, last_session=last, label_periods=())
     return simulate(settings).bars.tail(n_bars).reset_index(drop=True)

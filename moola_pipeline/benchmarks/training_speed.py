@@ -1,4 +1,4 @@
-"""How fast training runs: our loop, bare steps on batches already there, and a plain DataLoader."""
+"""Training speed: our loop, bare steps on prepared batches, and a plain DataLoader."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -12,12 +12,12 @@ from moola_pipeline.benchmarks.batch_speed import (
     MIN_RISE,
     REPEATS,
     BatchSpeed,
-    best_paying,
+    best_batch_size,
     devices,
     doubled,
-    in_turns,
     learn,
     n_steps,
+    seconds_in_turns,
 )
 from moola_pipeline.benchmarks.finetune_speed import measure_distillation, measure_labels
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks
@@ -32,12 +32,12 @@ from moola_pipeline.windows.window_geometry import CONTEXT_BARS, LIVE_BARS, VIEW
 LOADER_WORKERS = (0, 2)
 LOADER_STEPS = 12
 MAX_RATIO, AIM_RATIO = 1.15, 1.05
-"""Our loop's time over the bare steps', and the goal."""
+"""Limit and goal for our loop's time over that of bare steps."""
 MEASURED_BARS = 100_000
-"""Bars that windows are drawn from: a step takes as long on more."""
+"""Bars that windows are drawn from; the time per step does not depend on it."""
 WORK = {
     "pretraining": "pretraining on hidden blocks",
-    "pseudo_labels": "fine-tuning, epochs on lessons",
+    "pseudo_labels": "fine-tuning, epochs on pseudo-labels",
     "labels": "fine-tuning, epochs on labels",
 }
 
@@ -48,7 +48,7 @@ class TrainingSpeed(NamedTuple):
     Attributes:
         work: One of WORK.
         device: cpu or cuda.
-        sizes: The last one no longer pays, or is the largest tried.
+        sizes: In increasing order; the last is no faster than the one before, or the largest tried.
     """
 
     work: str
@@ -57,12 +57,12 @@ class TrainingSpeed(NamedTuple):
 
     @property
     def best(self) -> BatchSpeed:
-        """At the largest size that pays."""
-        return best_paying(self.sizes)
+        """The largest size that pays."""
+        return best_batch_size(self.sizes)
 
 
 class _Windows(Dataset):
-    """Windows hidden and recomputed one by one, as a plain Dataset does it."""
+    """A plain Dataset: hides bars and recomputes features window by window."""
 
     def __init__(self, objective: HiddenBlocks, bar0: np.ndarray):
         self.objective, self.bar0 = objective, bar0
@@ -83,7 +83,7 @@ def measure_training(
     Args:
         prices: (n_bars, 4) open, high, low, close, index points; the first MEASURED_BARS are used.
         segment: (n_bars,) their segments.
-        steps: Of each measurement at the smallest size; by the device if None.
+        steps: Per measurement at the smallest size; None for the default of the device.
     """
     market = MarketArrays.from_prices(prices[:MEASURED_BARS], segment[:MEASURED_BARS], NQ.tick_points)
     measures = {
@@ -104,7 +104,7 @@ def measure_training(
 
 
 def measure_pretraining(market: MarketArrays, device: str, steps: int | None = None) -> list[BatchSpeed]:
-    """Time pretraining at each batch size, beside a DataLoader, too."""
+    """Time pretraining at each batch size, also with a DataLoader."""
     windows = pretraining_windows(market.segment, len(market.features))
     return doubled(lambda size: _pretraining_at(market, windows, size, device, n_steps(size, device, steps)))
 
@@ -119,31 +119,31 @@ def _pretraining_at(
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
     dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(0))
-    shown = rng.choice(windows, steps * size)
-    few = shown[: min(steps, LOADER_STEPS) * size]
-    there = list(batches_in_order(objective, shown, size, rng))
+    drawn = rng.choice(windows, steps * size)
+    few = drawn[: min(steps, LOADER_STEPS) * size]
+    prepared = list(batches_in_order(objective, drawn, size, rng))
 
     def loop(batches: Iterator[Any]) -> None:
         train_epoch(encoder, objective, optimizer, batches, dropout)
 
     def bare() -> None:
-        learn(optimizer, there, lambda batch: objective.error(encoder, batch.asked, dropout))
+        learn(optimizer, prepared, lambda batch: objective.error(encoder, batch.asked, dropout))
 
-    ways = {"bare": bare, "loop": lambda: loop(prefetched_batches(objective, shown, size, rng))}
+    ways = {"bare": bare, "loop": lambda: loop(prefetched_batches(objective, drawn, size, rng))}
     for workers in LOADER_WORKERS:
         ways[f"loader {workers}"] = lambda workers=workers: loop(_loaded(objective, few, size, workers))
-    bare()  # warm
-    taken = in_turns(ways, device)
-    loaders = {workers: taken[f"loader {workers}"] / (len(few) / size) for workers in LOADER_WORKERS}
-    return BatchSpeed(size, size, taken["bare"] / steps, taken["loop"] / steps, loaders)
+    bare()  # warm up
+    seconds = seconds_in_turns(ways, device)
+    loaders = {workers: seconds[f"loader {workers}"] / (len(few) / size) for workers in LOADER_WORKERS}
+    return BatchSpeed(size, size, seconds["bare"] / steps, seconds["loop"] / steps, loaders)
 
 
-def _loaded(objective: HiddenBlocks, shown: np.ndarray, size: int, workers: int) -> Iterator[HiddenBatch]:
-    return iter(DataLoader(_Windows(objective, shown), size, num_workers=workers, collate_fn=joined))
+def _loaded(objective: HiddenBlocks, bar0: np.ndarray, size: int, workers: int) -> Iterator[HiddenBatch]:
+    return iter(DataLoader(_Windows(objective, bar0), size, num_workers=workers, collate_fn=joined))
 
 
 def joined(windows: list[HiddenBatch]) -> HiddenBatch:
-    """One batch of batches of one window each."""
+    """Join batches of one window each into one batch."""
     where = [one.where._replace(window=one.where.window + number) for number, one in enumerate(windows)]
     parts = {
         name: np.concatenate([getattr(one, name) for one in windows])
@@ -159,10 +159,10 @@ def training_lines(found: list[TrainingSpeed]) -> list[str]:
     for each in found:
         for one in each.sizes:
             name = f"{WORK[each.work]}, {each.device}, batches of {one.windows}"
-            beside = f", a DataLoader {one.loader_ratio:.2f} times as long" if one.loader_ratio else ""
+            loader = f", DataLoader {one.loader_ratio:.2f} times our loop" if one.loader_ratio else ""
             lines.append(
-                f"{name:58}{one.windows_a_second:9,.0f} windows a second, "
-                f"{one.ratio:.2f} times the bare step{beside}"
+                f"{name:58}{one.windows_a_second:9,.0f} windows per second, "
+                f"{one.ratio:.2f} times the bare step{loader}"
             )
     return lines
 
@@ -170,18 +170,18 @@ def training_lines(found: list[TrainingSpeed]) -> list[str]:
 def training_page(found: list[TrainingSpeed]) -> tuple[str, ...]:
     """The section of the page, in Markdown."""
     return (
-        "**Training.** Bare steps (forward, backward, clipping and step, on batches that are there) beside "
-        "our loop (batches made on the way: hidden and recomputed, or drawn and augmented), and, for "
-        "pretraining, a plain Dataset that makes window by window with a DataLoader of "
-        f"{' or '.join(map(str, LOADER_WORKERS))} workers, the faster. One thread for the network; "
-        f"milliseconds a step, the best of {REPEATS} turns, one after the other in each. Our loop over the "
-        f"bare step: floor {MAX_RATIO}, goal {AIM_RATIO}. The batch is doubled until windows a second rise "
-        f"by less than {MIN_RISE - 1:.0%}. A batch of lessons has three live windows "
-        f"({CONTEXT_BARS + LIVE_BARS} bars) beside four that are read whole ({VIEW_BARS} bars); both count. "
+        "**Training.** Bare steps (forward, backward, clipping and optimizer step, on prepared batches); "
+        "our loop, which makes its batches (bars hidden and features recomputed, or rows drawn and "
+        "augmented); for pretraining also a plain Dataset, which makes one window at a time, with a "
+        f"DataLoader of {' or '.join(map(str, LOADER_WORKERS))} workers, whichever is faster. One thread for "
+        f"the network. Milliseconds per step, the best of {REPEATS} repeats, measured in turns. Our loop "
+        f"over the bare step: limit {MAX_RATIO}, goal {AIM_RATIO}. The batch size doubles until windows per "
+        f"second rise by less than {MIN_RISE - 1:.0%}. A batch of pseudo-labels has three live windows "
+        f"({CONTEXT_BARS + LIVE_BARS} bars) per four whole windows ({VIEW_BARS} bars); both count. "
         "The settings keep batches of labels at 32 to 64.",
         "",
-        "| training | device | windows a batch | bare step | our loop | DataLoader | loop over bare "
-        "| DataLoader over loop | windows a second | largest that pays |",
+        "| training | device | windows per batch | bare step | our loop | DataLoader | loop over bare "
+        "| DataLoader over loop | windows per second | best batch size |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *(_row(each, one) for each in found for one in each.sizes),
         "",
@@ -194,5 +194,5 @@ def _row(each: TrainingSpeed, one: BatchSpeed) -> str:
     return (
         f"| {WORK[each.work]} | {each.device} | {one.windows} | {one.bare * 1e3:.1f} | {one.loop * 1e3:.1f} "
         f"| {loader} | {one.ratio:.2f} | {over} | {one.windows_a_second:,.0f} "
-        f"| {'here' if one is each.best else ''} |"
+        f"| {'yes' if one is each.best else ''} |"
     )

@@ -23,8 +23,8 @@ METRICS = ("type_f1_macro", "type_log_loss", "event_f1_macro")
 """Columns of the table; for the log-loss, lower is better."""
 _MIN_P = 1e-6
 _TITLES = {
-    PSEUDO_LABELS: "default path: judge and typer learn from pseudo-labels",
-    LABELS: "labels only, for settings of the supervised stage",
+    PSEUDO_LABELS: "the default path: judge and typer learn from pseudo-labels",
+    LABELS: "labels alone, for changes that act on labels only",
 }
 
 
@@ -92,7 +92,7 @@ def _scored(data: ResampledWindows, parts: Sequence[Outcome]) -> Scored:
     ids = [name for one in parts for name in one.window_id]
     if ids != data.windows.window_id.tolist():
         raise ValueError(
-            f"the folds must hold all {len(data.windows.bar0)} training windows in order, got {len(ids)} windows"
+            f"the folds must hold all {len(data.windows.bar0)} training windows in order, got {len(ids)}"
         )
     balanced, calibrated = (
         np.concatenate([getattr(one, name) for one in parts]) for name in ("p_balanced", "p_calibrated")

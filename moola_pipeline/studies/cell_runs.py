@@ -141,9 +141,7 @@ def probe(subset: LabelSubset, encoder: Encoder) -> np.ndarray:
     mean over the 45 bars before it, given span and direction.
     """
     train, validation = (_states(subset.data, it, encoder) for it in (subset.windows, subset.data.validation))
-    return _probe_predictions(
-        train, validation, subset.windows.spans.type, subset.settings.probe_strength
-    )
+    return _probe_predictions(train, validation, subset.windows.spans.type, subset.settings.probe_strength)
 
 
 def label_settings(settings: StudySettings, n_rows: int, distilled: bool) -> FinetuneSettings:
@@ -218,9 +216,7 @@ def _cross_fitted_events(
             chosen = replace(chosen, window=np.searchsorted(fit_windows, chosen.window))
             parts.append((chosen, SpanLogits(*(part[rows] for part in span_logits))))
         (proposals, proposal_logits), (_, label_logits) = parts
-        thresholds = fit_thresholds(
-            validation.select(fit_windows), proposals, proposal_logits, label_logits
-        )
+        thresholds = fit_thresholds(validation.select(fit_windows), proposals, proposal_logits, label_logits)
         rows = half_of_window[spans[0].window] == half
         half_logits = SpanLogits(*(part[rows] for part in logits[0]))
         found = ExpansionModel(network, proposer, thresholds).accept(spans[0].select(rows), half_logits).spans

@@ -11,8 +11,8 @@ import numpy as np
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
-from moola_pipeline.studies.store import Cell, Store, content_key
 from moola_pipeline.studies.cell_runs import MEASURED, LabelSubset, measured_numbers_cell, run_cell
+from moola_pipeline.studies.store import Cell, Store, content_key
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.pretrain import pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings

@@ -1,4 +1,4 @@
-"""The page of features: it lists the schema's features, and holds what was measured."""
+"""The features page lists the features of the schema with the measured figures."""
 
 import re
 
@@ -42,7 +42,7 @@ def test_the_page_lists_the_features_of_the_schema_with_their_formulas_and_range
 def test_the_page_holds_figures_of_both_markets():
     page = PAGE.read_text()
     assert "not measured" not in page
-    assert len(re.findall(r"confirmed swings a session", page)) == 2
+    assert len(re.findall(r"confirmed swings per session", page)) == 2
 
 
 def test_the_simulated_market_passes_every_gate_in_the_table_and_at_each_bar_of_a_window(
@@ -56,9 +56,9 @@ def test_the_simulated_market_passes_every_gate_in_the_table_and_at_each_bar_of_
     assert is_spread(market.at_bar.spread_share).all()
 
 
-def test_without_registered_bars_the_real_side_says_so(report: FeatureReport):
+def test_without_registered_bars_only_the_simulated_market_is_measured(report: FeatureReport):
     assert report.real is None
-    assert feature_lines(report)[-1] == "No bars are registered: the real side is left out."
+    assert feature_lines(report)[-1] == "No bars are registered: only the simulated market is measured."
     page = feature_page(report, "2026-01-01")
     assert page.count("not measured") == len(FEATURES)
     assert list(ROW.findall(page)[0][:2]) == ["1", "open_norm"]
@@ -67,15 +67,15 @@ def test_without_registered_bars_the_real_side_says_so(report: FeatureReport):
     assert list(facts["simulated"]["features"]) == list(FEATURE_NAMES)  # pyright: ignore
 
 
-def test_a_range_that_misses_its_gate_is_named_with_one_that_meets_it(report: FeatureReport):
+def test_the_page_suggests_a_range_where_the_spread_is_below_the_limit(report: FeatureReport):
     figures = report.simulated.figures.copy()
     figures.loc["range_z", ["p1", "p99", "spread_share"]] = 0.1, 0.4, 0.1
     page = feature_page(FeatureReport(report.simulated._replace(figures=figures), None), "2026-01-01")
-    assert "- simulated: `range_z` misses its gate in 0 to 3; 0 to 1.5 meets it." in page
+    assert "- simulated: the spread of `range_z` in 0 to 3 is below the limit; 0 to 1.5 meets it." in page
     assert "Every declared range meets" not in page
 
 
-def test_a_symmetric_range_is_drawn_together_on_both_sides():
+def test_a_symmetric_range_stays_symmetric_when_narrowed():
     feature = next(it for it in FEATURES if it.name == "expansion_proxy")
     low, high = meeting_range(feature, -0.1, 0.1)
     assert (low, high) == pytest.approx((-0.5, 0.5))

@@ -1,4 +1,4 @@
-"""A market made longer by repetition, and what is said of its cost."""
+"""The repeated market of the scaling benchmark, its table and its picture."""
 
 from xml.etree import ElementTree
 
@@ -22,7 +22,7 @@ MADE = Scaled(
 )  # fmt: skip
 
 
-def test_a_tile_comes_again_on_another_level_in_segments_of_its_own(monkeypatch: pytest.MonkeyPatch):
+def test_a_repeated_tile_has_another_price_level_and_its_own_segments(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scaling, "TILE_BARS", 3000)
     prices, segment = tiled_market(7000)
     assert prices.shape == (7000, 4) and len(segment) == 7000
@@ -36,22 +36,22 @@ def test_a_tile_comes_again_on_another_level_in_segments_of_its_own(monkeypatch:
     assert lengths[0] == lengths[1]
 
 
-def test_memory_is_counted_above_the_code_and_the_whole_epoch_is_in_proportion():
+def test_memory_excludes_the_code_and_the_whole_epoch_is_proportional():
     assert MADE.bytes_a_bar == 300
     assert MADE.whole_epoch == 3.0 * 2048 / EPOCH_WINDOWS
 
 
-def test_the_table_marks_what_is_an_estimate_and_the_picture_shows_every_size():
+def test_the_table_marks_the_estimate_and_the_picture_shows_every_size():
     larger = MADE._replace(bars=10 * 2**20, features=1.0)
     head, _, *rows = scaling_table([MADE, larger])
-    assert "of all windows, s (*estimate*)" in head
+    assert "epoch of all windows, s (*estimate*)" in head
     assert rows[0].startswith("| 1,048,576 | 2,048 | 0.10 | 0.010 | 0.20 | 3.0 | 6 | 130 | 300 | 300 |")
     texts = {it.text for it in ElementTree.fromstring(scaling_picture([MADE, larger])).iter()}
-    assert {"1.04858M", "10.4858M", "processor seconds", "MB above the code"} <= texts
+    assert {"1.04858M", "10.4858M", "processor seconds", "MB, without the code"} <= texts
 
 
 @pytest.mark.slow
-def test_memory_grows_by_the_arrays_alone():
+def test_memory_grows_by_the_size_of_the_arrays():
     small, large = measure_scaling((100_000, 1_000_000))
     grown = (large.peak_mb - small.peak_mb) / (large.arrays_mb - small.arrays_mb)
     assert 0.7 < grown < 1.4

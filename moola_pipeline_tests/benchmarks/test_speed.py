@@ -1,4 +1,4 @@
-"""What is timed is the work it claims to be, and a missed floor says so."""
+"""Speed measurements time the intended work, and the report marks exceeded limits."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -26,25 +26,25 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 @pytest.fixture(scope="module")
 def report() -> SpeedReport:
-    torch.backends.cudnn.allow_tf32 = True  # as torch begins
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
     return measure_speed(n_bars=4000, streamed_bars=500, rehearsed=True)
 
 
-def test_the_plain_ways_compute_the_same_as_the_feature_table():
+def test_the_alternatives_compute_the_values_of_the_feature_table():
     bars = made_bars(3000)
     prices, segment = bars[list(PRICE_COLUMNS)].to_numpy(), build_table(bars, None)["segment"].to_numpy()
     table = compute_features(prices, segment, NQ.tick_points)
     plain = pandas_features(prices, segment)
     streamed = np.array(streaming_bars(prices))
-    warm = table.structure_valid & (np.arange(len(bars)) % 1380 > 300)  # averages forget how they began
+    warm = table.structure_valid & (np.arange(len(bars)) % 1380 > 300)  # averages have forgotten their start
 
     assert len(bars) == 3000 and warm.sum() > 1000
     assert plain.to_numpy()[warm, :6] == pytest.approx(table.values[warm, :6], abs=0.01)
     assert streamed[warm, :5] == pytest.approx(table.values[warm, :5], abs=1e-5)
     for column, n_bars in zip((12, 16, 20), (10, 20, 40), strict=True):
         assert "range" in FEATURE_NAMES[column]
-        ours, theirs = table.values[warm, column], plain[f"range_{n_bars}"].to_numpy()[warm]
-        assert np.median(np.abs(ours - theirs)) < 0.01
+        expected = plain[f"range_{n_bars}"].to_numpy()[warm]
+        assert np.median(np.abs(table.values[warm, column] - expected)) < 0.01
 
 
 def test_windows_rebuilt_one_by_one_have_the_values_of_the_whole_table():
@@ -75,8 +75,8 @@ def test_every_measurement_takes_time_and_ratios_follow_from_them(report: SpeedR
     )
 
 
-def test_memory_is_that_of_the_process_that_held_the_features_and_not_of_this_one():
-    ballast = np.ones(60_000_000)  # 458 MB here
+def test_memory_is_measured_in_the_separate_process_only():
+    ballast = np.ones(60_000_000)  # 458 MB in this process
     prices = np.tile([100.0, 101.0, 99.0, 100.5], (200_000, 1))
     small = memory_of_features(prices[:2000], np.zeros(2000, np.int32), 0.25)
     large = memory_of_features(prices, np.zeros(len(prices), np.int32), 0.25)
@@ -88,11 +88,11 @@ def test_memory_is_that_of_the_process_that_held_the_features_and_not_of_this_on
     assert small.rise < table_mb
 
 
-def test_compiling_is_timed_where_nothing_was_compiled(report: SpeedReport):
+def test_compiling_is_timed_with_an_empty_cache(report: SpeedReport):
     assert report.timings["features_compile"].seconds > 10 * report.timings["features"].seconds
 
 
-def test_a_page_says_how_where_and_that_no_gpu_was_measured(report: SpeedReport):
+def test_the_page_names_command_machine_and_a_missing_gpu(report: SpeedReport):
     page = speed_page(report)
     assert "`moola bench --out docs/benchmarks.md`" in page and report.machine in page
     assert "4,000 simulated one-minute bars" in page
@@ -103,7 +103,7 @@ def test_networks_are_measured_in_the_precision_of_training(report: SpeedReport)
     assert report.training and not torch.backends.cudnn.allow_tf32
 
 
-def test_the_precision_of_a_gpu_counts_what_cudnn_may_do(monkeypatch: pytest.MonkeyPatch):
+def test_the_precision_of_a_gpu_includes_the_setting_of_cudnn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H100")
     for allowed, precision in ((True, "TF32"), (False, "float32")):
@@ -111,7 +111,7 @@ def test_the_precision_of_a_gpu_counts_what_cudnn_may_do(monkeypatch: pytest.Mon
         assert str(_gpu()).startswith(f"GPU: H100, {precision}, CUDA ")
 
 
-def test_steps_are_taken_both_ways_and_a_larger_batch_takes_more_memory(report: SpeedReport):
+def test_steps_store_or_recompute_states_and_a_larger_batch_takes_more_memory(report: SpeedReport):
     on_cpu = [one for one in report.steps if one.device == "cpu"]
     assert [(one.recomputed, one.windows) for one in on_cpu] == [
         (recomputed, size) for recomputed in (False, True) for size in (8, 64)
@@ -122,12 +122,12 @@ def test_steps_are_taken_both_ways_and_a_larger_batch_takes_more_memory(report: 
     assert peaks[False, 64] > 2 * peaks[False, 8] > 0
 
 
-def test_a_job_that_was_not_measured_is_not_told_of(report: SpeedReport):
+def test_the_page_marks_a_job_that_was_not_measured(report: SpeedReport):
     assert "**The main job.** Not measured" in speed_page(report)
     assert speed_facts(report, None)["job"] is None
 
 
-def test_a_job_is_told_of_asset_by_asset_with_its_dearest_parts(report: SpeedReport):
+def test_the_page_lists_the_assets_of_a_job_and_the_functions_of_the_slowest(report: SpeedReport):
     class StageTime(NamedTuple):
         asset: str
         seconds: float
@@ -141,23 +141,23 @@ def test_a_job_is_told_of_asset_by_asset_with_its_dearest_parts(report: SpeedRep
     assert "Written by `moola bench --job --out docs/benchmarks.md`" in page
     assert "| `pretrained_encoder` | 30.0 | 75% | 98 % | 812 MB |" in page
     assert "| `labeled_expansions` | 10.0 | 25% |  |  |" in page
-    assert "52.3 s from the start of its process to the end" in page
+    assert "52.3 s for the whole process" in page
     assert "`pretrained_encoder`: `training/steps train_epoch` 75%, `models/encoder forward` 25%" in page
     assert any("main job, demo" in line and "40.0 s" in line for line in speed_lines(report, job))
     assert speed_facts(report, job)["job"]["stages"]["pretrained_encoder"]["seconds"] == 30.0
 
 
 @pytest.mark.parametrize(
-    ("seconds", "judgment"),
+    ("seconds", "verdict"),
     [
-        (0.09, "floor 0.3 s: kept; goal 0.1 s: reached"),
-        (0.2, "floor 0.3 s: kept; goal 0.1 s: not reached"),
-        (0.31, "floor 0.3 s: MISSED; goal 0.1 s: not reached"),
+        (0.09, "limit 0.3 s: met; goal 0.1 s: reached"),
+        (0.2, "limit 0.3 s: met; goal 0.1 s: not reached"),
+        (0.31, "limit 0.3 s: EXCEEDED; goal 0.1 s: not reached"),
     ],
 )
-def test_a_missed_floor_or_goal_says_so(seconds: float, judgment: str, report: SpeedReport):
+def test_an_exceeded_limit_or_goal_is_marked(seconds: float, verdict: str, report: SpeedReport):
     timing = report.timings["features"]._replace(seconds=seconds)
     slow = report._replace(timings=report.timings | {"features": timing})
     line = next(line for line in speed_lines(slow, None) if "TA-Lib included" in line)
-    assert line.endswith(f"{seconds:.3f} s  ({judgment})")
-    assert f"| {seconds:.3f} | 7 | {judgment} |" in speed_page(slow)
+    assert line.endswith(f"{seconds:.3f} s  ({verdict})")
+    assert f"| {seconds:.3f} | 7 | {verdict} |" in speed_page(slow)

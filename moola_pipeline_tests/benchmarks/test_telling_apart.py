@@ -1,9 +1,9 @@
-"""Telling price paths apart: half right on equal markets, nearly always right on unlike ones."""
+"""Separation of price paths: AUC near 0.5 on equal markets, near 1 on different ones."""
 
 import numpy as np
 import pytest
 
-from moola_pipeline.benchmarks.market_facts import PATH_BARS, auc_of_telling_apart
+from moola_pipeline.benchmarks.market_facts import PATH_BARS, separation_auc
 
 
 def walks(seed: int, memory: float = 0.0) -> np.ndarray:
@@ -12,6 +12,6 @@ def walks(seed: int, memory: float = 0.0) -> np.ndarray:
     return steps.cumsum(axis=1)
 
 
-def test_walks_alike_cannot_be_told_apart_and_unlike_ones_can():
-    assert auc_of_telling_apart(walks(1), walks(2)) == pytest.approx(0.5, abs=0.1)
-    assert auc_of_telling_apart(walks(1), 1.5 * walks(2)) > 0.9
+def test_equal_walks_cannot_be_separated_and_different_ones_can():
+    assert separation_auc(walks(1), walks(2)) == pytest.approx(0.5, abs=0.1)
+    assert separation_auc(walks(1), 1.5 * walks(2)) > 0.9

@@ -1,10 +1,17 @@
-"""What is timed beside our training does the same work, and the table ends where a batch no longer pays."""
+"""Training speed: all ways do the same work, and the table ends at the first batch that is no faster."""
 
 import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.benchmarks.batch_speed import SIZES, BatchSpeed, best_paying, doubled, in_turns, n_steps
+from moola_pipeline.benchmarks.batch_speed import (
+    SIZES,
+    BatchSpeed,
+    best_batch_size,
+    doubled,
+    n_steps,
+    seconds_in_turns,
+)
 from moola_pipeline.benchmarks.training_rows import labeled_rows, new_classifier, pseudo_labels_of
 from moola_pipeline.benchmarks.training_speed import (
     LOADER_WORKERS,
@@ -34,7 +41,7 @@ def source() -> MarketArrays:
 
 
 def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
-    """With no mirror and the same hidden bars the two ways must ask and show the same."""
+    """Without mirroring and with the same hidden bars, inputs and targets are equal."""
     bars = made_bars(30, seed=1)
     windows = pretraining_windows(bars.segment, len(bars.segment))[:8]
     settings = PretrainSettings(batch_windows=4, mirror=False)
@@ -46,18 +53,18 @@ def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
     assert batch.bar0.tolist() == windows[:3].tolist()
     assert batch.visible.shape[0] == 3
     for number, one in enumerate(alone):
-        mine = batch.where.window == number
-        np.testing.assert_array_equal(batch.targets[mine], one.targets)
-        np.testing.assert_array_equal(batch.where.bar[mine], one.where.bar)
-    by_one = [float(objective.loss(encoder, one).detach()) for one in alone]
+        of_window = batch.where.window == number
+        np.testing.assert_array_equal(batch.targets[of_window], one.targets)
+        np.testing.assert_array_equal(batch.where.bar[of_window], one.where.bar)
+    losses = [float(objective.loss(encoder, one).detach()) for one in alone]
     sizes = [len(one.targets) for one in alone]
     with torch.no_grad():
         assert float(objective.loss(encoder, batch)) == pytest.approx(
-            np.average(by_one, weights=sizes), rel=1e-5
+            np.average(losses, weights=sizes), rel=1e-5
         )
 
 
-def test_ratios_follow_from_what_was_timed():
+def test_ratios_follow_from_the_seconds():
     assert MADE.ratio == pytest.approx(1.1)
     assert MADE.loader_ratio == pytest.approx(2.0)
     assert MADE.windows_a_second == pytest.approx(64 / 0.044)
@@ -80,41 +87,45 @@ def speeds(*windows_a_second: float) -> list[BatchSpeed]:
         ((1000, 500), 2, 64),
     ],
 )
-def test_the_batch_is_doubled_until_it_no_longer_pays(rates: tuple[float, ...], measured: int, best: int):
+def test_batch_sizes_double_until_a_larger_one_is_no_faster(
+    rates: tuple[float, ...], measured: int, best: int
+):
     made = {one.windows: one for one in speeds(*rates)}
     found = doubled(made.__getitem__)
     assert [one.windows for one in found] == list(SIZES[:measured])
-    assert best_paying(found).windows == best
+    assert best_batch_size(found).windows == best
 
 
-def test_larger_batches_are_shown_as_many_windows_in_fewer_steps():
+def test_larger_batches_take_fewer_steps_for_the_same_windows():
     assert [n_steps(size, "cpu", 12) for size in SIZES] == [12, 6, 3, 2, 2]
     assert [n_steps(size, "cpu", 1) for size in SIZES] == [1, 1, 1, 1, 1]
 
 
 def test_ways_are_timed_in_turns():
     order: list[str] = []
-    taken = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, "cpu", repeats=2)
+    taken = seconds_in_turns(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, "cpu", repeats=2
+    )
     assert order == ["a", "b", "a", "b"]
     assert set(taken) == {"a", "b"} and min(taken.values()) > 0
 
 
-def test_the_page_and_the_terminal_tell_the_same_figures():
+def test_the_page_and_the_terminal_show_the_same_figures():
     found = [TrainingSpeed("pretraining", "cpu", [MADE, LARGER])]
     page, lines = "\n".join(training_page(found)), training_lines(found)
     assert "| pretraining on hidden blocks | cpu | 64 | 40.0 | 44.0 | 88.0 | 1.10 | 2.00 | 1,455 |  |" in page
-    assert "| pretraining on hidden blocks | cpu | 128 | 80.0 | 81.0 |  | 1.01 |  | 1,580 | here |" in page
-    assert "1,455 windows a second, 1.10 times the bare step, a DataLoader 2.00 times as long" in lines[0]
-    assert lines[1].endswith("1,580 windows a second, 1.01 times the bare step")
+    assert "| pretraining on hidden blocks | cpu | 128 | 80.0 | 81.0 |  | 1.01 |  | 1,580 | yes |" in page
+    assert "1,455 windows per second, 1.10 times the bare step, DataLoader 2.00 times our loop" in lines[0]
+    assert lines[1].endswith("1,580 windows per second, 1.01 times the bare step")
 
 
-def test_rows_for_the_clock_are_of_every_kind(source: MarketArrays):
+def test_benchmark_rows_are_of_every_kind(source: MarketArrays):
     rows = labeled_rows(source, 40)
     assert set(rows.kind) == {0, 1, EMPTY}
     assert (rows.spans.type >= 0).any() and (rows.expansion == 0).any()
 
 
-def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: MarketArrays):
+def test_random_pseudo_labels_have_the_requested_number_of_views(source: MarketArrays):
     pseudo_labels = pseudo_labels_of(source, 30, 20, np.random.default_rng(0))
     assert pseudo_labels.live is not None
     assert len(group_by_view(pseudo_labels.bar0, pseudo_labels.spans).bar0) == 30
@@ -122,17 +133,17 @@ def test_lessons_for_the_clock_have_as_many_views_as_asked_for(source: MarketArr
     assert len(pseudo_labels.inputs) == len(pseudo_labels.expansion) == len(pseudo_labels.spans.window)
 
 
-def test_views_come_again_where_the_bars_hold_fewer(source: MarketArrays):
+def test_views_repeat_if_the_bars_have_fewer(source: MarketArrays):
     pseudo_labels = pseudo_labels_of(source, 3000, 20, np.random.default_rng(0))
     views = group_by_view(pseudo_labels.bar0, pseudo_labels.spans)
     assert len(views.bar0) == 3000 > 2 * len(np.unique(views.bar0))
 
 
-def test_the_network_for_the_clock_is_of_the_usual_size(source: MarketArrays):
+def test_the_benchmark_network_has_the_default_size(source: MarketArrays):
     assert 80_000 < sum(p.numel() for p in new_classifier(source).parameters()) < 100_000
 
 
-def test_every_kind_of_training_is_timed_and_threads_are_left_as_they_were():
+def test_every_kind_of_training_is_timed_and_thread_counts_are_restored():
     bars = made_bars(30, seed=1)
     threads = torch.get_num_threads()
     found = measure_training(bars.prices, bars.segment, steps=1)

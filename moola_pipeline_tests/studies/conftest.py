@@ -1,4 +1,4 @@
-"""Studies of a made market propose by a rule that errs now and then, so that teachers have both answers."""
+"""Studies of a made market use a loose span proposer, so that teachers get both classes."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ LOOSE = SpanProposer(min_net_atr=1.0, min_efficiency=0.3, min_length=2, max_leng
 
 
 @pytest.fixture(scope="package", autouse=True)
-def loose_rule() -> Iterator[None]:
+def loose_proposer() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trials, "fit_proposer", lambda *_: LOOSE)
+        patch.setattr(cell_runs, "fit_proposer", lambda *_: LOOSE)
         yield

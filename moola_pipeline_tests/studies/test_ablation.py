@@ -24,19 +24,19 @@ def data() -> StudyData:
     return StudyData(source, train, validation, "made")
 
 
-def test_every_window_is_held_out_once_and_none_near_it_is_learned_from(data: StudyData):
+def test_every_window_is_held_out_once_and_none_near_the_block_is_trained_on(data: StudyData):
     folds = list(time_folds(data))
     assert len(folds) == N_FOLDS
     assert np.array_equal(sum(fold.held_out.astype(int) for fold in folds), np.ones(len(data)))
     for fold in folds:
-        asked, learned = data.train.bar0[fold.held_out], data.train.bar0[fold.learned]
-        assert np.abs(asked[:, None] - learned[None]).min() >= reach()
+        block, learned = data.train.bar0[fold.held_out], data.train.bar0[fold.learned]
+        assert np.abs(block[:, None] - learned[None]).min() >= reach()
         assert not fold.touches(learned).any()
-        assert len(fold.asked.windows.bar0) == fold.held_out.sum()
+        assert len(fold.block.windows.bar0) == fold.held_out.sum()
         assert not fold.touches(fold.pretraining_windows()).any()
 
 
-def test_the_whole_holds_nothing_out(data: StudyData):
+def test_the_whole_training_holds_nothing_out(data: StudyData):
     whole = whole_training(data)
     assert whole.learned.all() and not whole.held_out.any()
     assert not whole.touches(data.train.bar0).any()
@@ -50,9 +50,9 @@ def test_names_of_rows_are_unique_on_their_path_and_each_path_has_its_default():
         assert not default.changes and not default.random_encoder and not default.sparse
 
 
-def said(fold, row: Row) -> dict:
-    """Answers that are right, except one a fold in the row that is not the default."""
-    windows = fold.asked.windows
+def predictions(fold, row: Row) -> dict:
+    """Correct predictions, except for one per fold in rows other than the default."""
+    windows = fold.block.windows
     p = np.where(windows.spans.type == 1, 0.9, 0.1)
     if row.name != DEFAULT:
         p[0] = 1 - p[0]
@@ -67,15 +67,15 @@ def said(fold, row: Row) -> dict:
     }
 
 
-def test_a_training_that_is_kept_is_not_done_again_and_the_table_is_paired(
+def test_a_cached_training_is_not_repeated_and_the_table_is_paired(
     data: StudyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     done: list[str] = []
-    monkeypatch.setattr(ablation, "_trained", lambda fold, row, seed, store, device: said(fold, row))
+    monkeypatch.setattr(ablation, "_trained", lambda fold, row, seed, store, device: predictions(fold, row))
     store = AblationStore(tmp_path, "code")
     run_ablation(data, [FIRST], [0], store, on_training=done.append)
     assert len(done) == N_FOLDS
-    assert len(cached_outcomes(data, [FIRST, ROW], [0], store)) == N_FOLDS  # the other row is not whole
+    assert len(cached_outcomes(data, [FIRST, ROW], [0], store)) == N_FOLDS  # the other row is incomplete
 
     outcomes = run_ablation(data, [FIRST, ROW], [0], store, on_training=done.append)
     assert len(done) == 2 * N_FOLDS

@@ -1,4 +1,4 @@
-"""A study: computed once, kept by content, and taken up where it was stopped."""
+"""The pretraining study: cells are computed once, cached, and an interrupted study resumes."""
 
 import json
 import os
@@ -10,10 +10,10 @@ import pytest
 
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies import pretraining_study
+from moola_pipeline.studies.cell_runs import label_settings
 from moola_pipeline.studies.pretraining_study import Progress, Study, planned
 from moola_pipeline.studies.store import Cell, Store
 from moola_pipeline.studies.summary import balanced_log_loss, study_rows
-from moola_pipeline.studies.cell_runs import label_settings
 from moola_pipeline_tests.studies.studies import SMALL, made_study
 
 
@@ -25,7 +25,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Cell]]:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is computed from here on: the arm of each network, and "encoder"."""
+    """Computations from now on: the arm of each network, or "encoder"."""
     done: list[str] = []
     trial, train = pretraining_study.run_cell, pretraining_study.pretrain
     monkeypatch.setattr(
@@ -35,7 +35,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def test_every_planned_cell_is_answered_in_its_order(held: tuple[Study, list[Cell]]):
+def test_every_planned_cell_is_computed_in_order(held: tuple[Study, list[Cell]]):
     study, cells = held
     assert [(one.arm, one.distilled, one.count, one.seed) for one in cells] == [
         tuple(it) for it in planned(SMALL)
@@ -47,20 +47,20 @@ def test_every_planned_cell_is_answered_in_its_order(held: tuple[Study, list[Cel
         assert len(cell.probe) == n_labels
 
 
-def test_what_was_computed_is_not_computed_again(held: tuple[Study, list[Cell]], counted: list[str]):
+def test_computed_cells_are_not_computed_again(held: tuple[Study, list[Cell]], counted: list[str]):
     study, cells = held
     assert made_study(study.store.root).run() == cells
     assert counted == []
 
 
-def test_a_study_that_was_stopped_goes_on_to_the_same_answers(
+def test_an_interrupted_study_resumes_with_the_same_predictions(
     held: tuple[Study, list[Cell]], tmp_path: Path, counted: list[str]
 ):
-    told: list[str] = []
+    lines: list[str] = []
 
     def stop(progress: Progress, what: str) -> None:
-        told.append(what)
-        if len(told) == 4:
+        lines.append(what)
+        if len(lines) == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -68,16 +68,16 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_answers(
     before = len(counted)
     cells = made_study(tmp_path).run()
 
-    def answers(some: list[Cell]) -> list[dict[str, object]]:
-        return [one.model_dump(exclude={"seconds"}) for one in some]
+    def predictions(some: list[Cell]) -> list[dict[str, object]]:
+        return [cell.model_dump(exclude={"seconds"}) for cell in some]
 
-    assert answers(cells) == answers(held[1])
+    assert predictions(cells) == predictions(held[1])
     networks = [one for one in planned(SMALL) if one.arm != "measured"]
     assert counted.count("encoder") == 1
     assert len(counted) == len(networks) + 1 and 0 < before < len(counted)
 
 
-def test_a_cell_that_is_missing_or_broken_is_computed_again(
+def test_a_missing_or_damaged_cell_is_computed_again(
     held: tuple[Study, list[Cell]], tmp_path: Path, counted: list[str]
 ):
     study = made_study(tmp_path, SMALL.model_copy(update={"seeds": (0,), "counts": (12,)}))
@@ -94,14 +94,14 @@ def test_a_cell_that_is_missing_or_broken_is_computed_again(
 
 
 @pytest.mark.parametrize("changed", ["labels_train", "labels_validation", "bars"])
-def test_other_data_is_another_cell(held: tuple[Study, list[Cell]], changed: str):
+def test_other_data_gives_another_cell_key(held: tuple[Study, list[Cell]], changed: str):
     study, work = held[0], planned(SMALL)[0]
     other = made_study(study.store.root, SMALL, **{changed: "other"})
     assert other.cell_key(work) != study.cell_key(work)
     assert other.store.cell(other.cell_key(work)) is None
 
 
-def test_other_labels_leave_the_encoders(held: tuple[Study, list[Cell]]):
+def test_other_labels_keep_the_encoder_key(held: tuple[Study, list[Cell]]):
     study = held[0]
     encoder = SMALL.pretrain
     assert made_study(study.store.root, labels_train="other").encoder_key(encoder) == study.encoder_key(
@@ -111,20 +111,20 @@ def test_other_labels_leave_the_encoders(held: tuple[Study, list[Cell]]):
 
 
 @pytest.mark.parametrize("changes", [{"label_steps": 4}, {"probe_strength": 1.0}, {"encoder_seeds": 2}])
-def test_another_setting_is_another_cell(held: tuple[Study, list[Cell]], changes: dict[str, object]):
+def test_another_setting_gives_another_cell_key(held: tuple[Study, list[Cell]], changes: dict[str, object]):
     study, work = held[0], planned(SMALL)[1]
     other = made_study(study.store.root, SMALL.model_copy(update=changes))
     assert other.cell_key(work) != study.cell_key(work)
 
 
-def test_more_seeds_and_counts_keep_what_there_is(held: tuple[Study, list[Cell]]):
+def test_more_seeds_and_counts_keep_the_computed_cells(held: tuple[Study, list[Cell]]):
     study = held[0]
     wider = made_study(study.store.root, SMALL.model_copy(update={"seeds": (0, 1, 2), "counts": (6, 12, 24)}))
-    kept = [wider.store.cell(wider.cell_key(work)) for work in planned(SMALL)]
-    assert kept == held[1]
+    cells = [wider.store.cell(wider.cell_key(work)) for work in planned(SMALL)]
+    assert cells == held[1]
 
 
-def test_no_validation_window_has_a_say_in_the_weights(held: tuple[Study, list[Cell]], tmp_path: Path):
+def test_validation_windows_do_not_change_the_weights(held: tuple[Study, list[Cell]], tmp_path: Path):
     study = held[0]
     one = SMALL.model_copy(update={"seeds": (0,), "counts": (12,)})
     there = made_study(tmp_path, one)
@@ -133,8 +133,8 @@ def test_no_validation_window_has_a_say_in_the_weights(held: tuple[Study, list[C
     data = type(there.data)(there.data.market, there.data.train, turned)
     other = Study(data, there.windows, Store(tmp_path), one, there.origin)
     plain = [cell for cell in held[1] if (cell.seed, cell.count) == (0, 12)]
-    for told, cell in zip(other.run(), plain, strict=True):
-        assert told.p_retracement == cell.p_retracement and told.probe == cell.probe
+    for other_cell, cell in zip(other.run(), plain, strict=True):
+        assert other_cell.p_retracement == cell.p_retracement and other_cell.probe == cell.probe
     assert study.store.root != tmp_path
 
 
@@ -147,15 +147,15 @@ def test_a_network_has_the_same_steps_at_every_count():
         assert plain.distill_windows == 0 and plain.collapse_epochs > plain.epochs
 
 
-def test_time_left_is_told_from_what_took_time():
+def test_time_left_is_estimated_from_the_mean_time():
     progress = Progress(total=10, done=4)
     assert progress.seconds_left is None
-    progress.took("cell", 2.0)
-    progress.took("cell", 4.0)
+    progress.note_seconds("cell", 2.0)
+    progress.note_seconds("cell", 4.0)
     assert progress.seconds_left == 18.0
 
 
-def test_a_kept_cell_is_one_json_file_and_nothing_is_left_beside_it(held: tuple[Study, list[Cell]]):
+def test_a_saved_cell_is_one_json_file_and_no_other_file_is_left(held: tuple[Study, list[Cell]]):
     files = sorted(os.listdir(held[0].store.root / "cells"))
     assert len(files) == len(planned(SMALL)) and all(name.endswith(".json") for name in files)
     assert json.loads((held[0].store.root / "cells" / files[0]).read_text())["arm"]
@@ -179,7 +179,7 @@ def test_differences_are_paired_with_scratch_over_the_same_seeds(held: tuple[Stu
     assert set(by_name["measured", False, 12].scores) == {"probe_type_f1", "probe_log_loss"}
 
 
-def test_a_seed_that_scratch_lacks_takes_no_part_in_the_difference(held: tuple[Study, list[Cell]]):
+def test_a_seed_missing_in_scratch_is_left_out_of_the_difference(held: tuple[Study, list[Cell]]):
     study, cells = held
     fewer = [cell for cell in cells if not (cell.arm == "scratch" and cell.seed == 1)]
     some = [cell for cell in fewer if not (cell.arm == "span_structure" and cell.seed == 1)]
@@ -191,7 +191,7 @@ def test_a_seed_that_scratch_lacks_takes_no_part_in_the_difference(held: tuple[S
     assert gained(rows) == gained(other)
 
 
-def test_log_loss_weighs_both_types_the_same_by_hand():
+def test_balanced_log_loss_worked_by_hand():
     y, p = np.array([0, 0, 0, 1]), np.array([0.5, 0.5, 0.5, 0.25])
     assert balanced_log_loss(y, p, np.ones(4)) == pytest.approx((np.log(2) + np.log(4)) / 2)
     assert np.isnan(balanced_log_loss(y, p, np.array([1, 1, 1, 0])))

@@ -1,4 +1,4 @@
-"""Subsets of the labels: nested, whole windows, in the proportions of the data."""
+"""Label subsets: nested, of whole windows, with the proportions of the data."""
 
 from itertools import pairwise
 
@@ -14,39 +14,39 @@ COUNTS = (5, 11, 22, 44, N_LABELS)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_fewer_labels_are_among_more(seed: int):
+def test_a_smaller_subset_is_part_of_a_larger_one(seed: int):
     subsets = [nested_subset(WINDOWS, count, seed) for count in COUNTS]
     for small, large in pairwise(subsets):
         assert set(small.window_id) < set(large.window_id)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_subset_holds_what_was_asked_or_what_one_window_brings_more(seed: int):
+def test_a_subset_has_the_requested_labels_plus_at_most_one(seed: int):
     for count in COUNTS:
-        held = nested_subset(WINDOWS, count, seed)
-        assert count <= len(held.spans.window) <= count + 1
-        assert (np.diff(held.bar0) > 0).all()
+        subset = nested_subset(WINDOWS, count, seed)
+        assert count <= len(subset.spans.window) <= count + 1
+        assert (np.diff(subset.bar0) > 0).all()
 
 
-def test_windows_come_whole_with_all_their_expansions():
-    held = nested_subset(WINDOWS, 20, 0)
-    for i, name in enumerate(held.window_id):
+def test_a_drawn_window_has_all_its_expansions():
+    subset = nested_subset(WINDOWS, 20, 0)
+    for i, name in enumerate(subset.window_id):
         j = int(np.flatnonzero(WINDOWS.window_id == name)[0])
-        theirs, ours = WINDOWS.spans.window == j, held.spans.window == i
-        assert WINDOWS.spans.start[theirs].tolist() == held.spans.start[ours].tolist()
-        assert WINDOWS.spans.type[theirs].tolist() == held.spans.type[ours].tolist()
+        all_rows, rows = WINDOWS.spans.window == j, subset.spans.window == i
+        assert WINDOWS.spans.start[all_rows].tolist() == subset.spans.start[rows].tolist()
+        assert WINDOWS.spans.type[all_rows].tolist() == subset.spans.type[rows].tolist()
 
 
 def test_types_and_empty_windows_keep_their_proportion():
     share = WINDOWS.spans.type.mean()
     empty = 1 - len(np.unique(WINDOWS.spans.window)) / len(WINDOWS.bar0)
     for seed in range(5):
-        held = nested_subset(WINDOWS, 40, seed)
-        assert abs(held.spans.type.mean() - share) < 0.1
-        assert abs(1 - len(np.unique(held.spans.window)) / len(held.bar0) - empty) < 0.06
+        subset = nested_subset(WINDOWS, 40, seed)
+        assert abs(subset.spans.type.mean() - share) < 0.1
+        assert abs(1 - len(np.unique(subset.spans.window)) / len(subset.bar0) - empty) < 0.06
 
 
-def test_all_labels_are_all_windows():
+def test_all_labels_give_all_windows():
     assert np.array_equal(nested_subset(WINDOWS, N_LABELS, 3).window_id, WINDOWS.window_id)
 
 
@@ -56,13 +56,13 @@ def test_the_seed_decides_the_subset():
     assert set(first.window_id) != set(other.window_id)
 
 
-def test_a_part_numbers_its_windows_afresh():
+def test_a_selection_renumbers_its_windows():
     part = WINDOWS.select(np.array([2, 5]))
     assert part.window_id.tolist() == WINDOWS.window_id[[2, 5]].tolist()
     assert set(part.spans.window) <= {0, 1}
 
 
 @pytest.mark.parametrize("count", [0, N_LABELS + 1])
-def test_more_or_fewer_labels_than_there_are_are_refused(count: int):
+def test_a_number_of_labels_out_of_range_is_refused(count: int):
     with pytest.raises(ValueError, match=f"1 to {N_LABELS} expansions, got {count}"):
         nested_subset(WINDOWS, count, 0)
