@@ -1,1 +1,1 @@
-"""What a labeled expansion is, how labels come in, and how they are split."""
+"""Labels: schema, import, registry, placement on the bars, and splits."""

@@ -1,4 +1,4 @@
-"""The split dates of a home: chosen once, remembered for every later run, schedule and page."""
+"""The split dates chosen for a home, stored for its later runs, schedules and reports."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 
 CHOICE_NAME = "splits.json"
-WANTED = "must hold the chosen split dates"
+REQUIREMENT = "must hold the chosen split dates"
 REMEDY = (
     "Restore it, or delete it and choose again with: "
     "moola run --train-end DATE --validation-end DATE --test-end DATE"
@@ -17,23 +17,23 @@ REMEDY = (
 
 
 def read_choice(folder: Path) -> SplitSettings | None:
-    """The splits chosen for the registered labels of a home; None if nobody has chosen.
+    """The splits chosen for the registered labels of a home; None if none were chosen.
 
     Args:
-        folder: Where the home's data lies.
+        folder: The home's data folder.
 
     Raises:
-        IntegrityError: If the file is not what `remember_choice` wrote.
+        IntegrityError: If the file was changed after `remember_choice` wrote it.
     """
     try:
-        return SplitSettings.model_validate(read_checksummed(folder / CHOICE_NAME, WANTED, REMEDY))
+        return SplitSettings.model_validate(read_checksummed(folder / CHOICE_NAME, REQUIREMENT, REMEDY))
     except FileNotFoundError:
         return None
     except ValidationError as fault:
         first = fault.errors()[0]["msg"]
-    raise IntegrityError(f"{CHOICE_NAME} {WANTED}, but {first}. {REMEDY}")
+    raise IntegrityError(f"{CHOICE_NAME} {REQUIREMENT}, but {first}. {REMEDY}")
 
 
 def remember_choice(folder: Path, settings: SplitSettings) -> None:
-    """Make a choice the one of this home, from the next run on."""
+    """Store the splits that later runs of this home use."""
     write_checksummed(folder / CHOICE_NAME, settings.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""Labels that cannot both be true: rows of one window, and windows of different ids on the same bars."""
+"""Contradictions between labels: in one window, and in windows of different ids on the same bars."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,23 +9,23 @@ import pandas as pd
 from moola_pipeline.labels.schema import NONE, expansions
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
-READING = ["window_id", "pass"]
-"""One look at one window; within it the labels must agree."""
+ONE_PASS = ["window_id", "pass"]
+"""One pass over one window; its labels must agree."""
 BOTH_TYPES = "same bars, both types"
 
 
 def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
-    """Add the rows that contradict another row to the faults.
+    """Add a fault to each row that contradicts another row.
 
     Two expansions contradict each other when they share more than one bar, or more than half of
-    the shorter one. A last bar that is also the next expansion's first is usual.
+    the shorter one. The last bar of one may be the first bar of the next.
 
     Args:
         labels: LABEL_COLUMNS.
-        faults: `reason` and `detail` per row of `labels`, null where nothing is wrong yet.
+        faults: `reason` and `detail` per row of `labels`, null where a row has no fault yet.
 
     Returns:
-        A copy of `faults`, with contradictions named where there was no fault.
+        A copy of `faults`, with the contradictions of rows that had no fault.
     """
     faults = faults.copy()
     sound = labels.loc[faults["reason"].isna()]
@@ -33,49 +33,49 @@ def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFr
     _add(
         faults, sound.loc[starts > 1], "window_id with two starts", "window {} has more than one window_start"
     )
-    empty = sound.assign(empty=sound["label"] == NONE).groupby(READING)["empty"].transform("mean").to_numpy()
+    empty = sound.assign(empty=sound["label"] == NONE).groupby(ONE_PASS)["empty"].transform("mean").to_numpy()
     _add(
         faults,
         sound.loc[(empty > 0) & (empty < 1)],
         "none and labeled",
         "window {} is labeled none and has an expansion",
     )
-    crowded = sound.groupby(READING)["label"].transform("size").to_numpy() > WINDOW_BARS
+    crowded = sound.groupby(ONE_PASS)["label"].transform("size").to_numpy() > WINDOW_BARS
     _add(faults, sound.loc[crowded], "expansions overlap", "window {} has more expansions than bars")
-    calm = sound.loc[~crowded]  # each row is compared with every other of its window
-    pairs = _overlapping_pairs(calm, calm)
+    comparable = sound.loc[~crowded]  # each row is compared with every other row of its window
+    pairs = _overlapping_pairs(comparable, comparable)
     pairs = pairs.loc[(pairs["row_a"] != pairs["row_b"]) & ((pairs["shared"] > 1) | pairs["mostly"])]
-    torn = pairs.loc[pairs["mostly"] & (pairs["label_a"] != pairs["label_b"]), "row_a"].unique()
-    _add(faults, sound.loc[torn], BOTH_TYPES, "window {} labels the same bars with both types")
-    crossed = pairs["row_a"].unique()
+    two_types = pairs.loc[pairs["mostly"] & (pairs["label_a"] != pairs["label_b"]), "row_a"].unique()
+    _add(faults, sound.loc[two_types], BOTH_TYPES, "window {} labels the same bars with both types")
+    overlapping = pairs["row_a"].unique()
     _add(
         faults,
-        sound.loc[crossed],
+        sound.loc[overlapping],
         "expansions overlap",
-        "window {} has two expansions that share more than the bar where one ends and the other starts",
+        "window {} has two expansions that share more than a bar where one ends and the next starts",
     )
     return faults
 
 
 def repeated_labels(known: pd.DataFrame, new: pd.DataFrame) -> list[str]:
-    """Windows (ids, sorted) of `new` that `known` judges otherwise in the same pass.
+    """Windows (ids, sorted) that `new` labels differently from `known` in the same pass.
 
-    Equal rows agree, and so do further expansions on other bars; a span moved, a class changed,
-    another start, or none against an expansion do not.
+    Equal rows agree, and so do more expansions on other bars. A moved span, another class, another
+    start, or `none` beside an expansion disagree.
     """
     pairs = _overlapping_pairs(known, new)
     pairs = pairs.loc[pairs["mostly"]]
-    judged = ["label", "expansion_start", "expansion_end", "grade"]
-    ours, theirs = (pairs[[f"{name}_{side}" for name in judged]].astype("str").fillna("") for side in "ab")
-    moved = pairs.loc[(ours.to_numpy() != theirs.to_numpy()).any(axis=1), "window_id"]
+    compared = ["label", "expansion_start", "expansion_end", "grade"]
+    before, after = (pairs[[f"{name}_{side}" for name in compared]].astype("str").fillna("") for side in "ab")
+    moved = pairs.loc[(before.to_numpy() != after.to_numpy()).any(axis=1), "window_id"]
     merged = pd.concat([known, new], ignore_index=True).drop_duplicates()
     clean = pd.DataFrame({"reason": None, "detail": None}, index=merged.index, dtype="str")
-    torn = merged.loc[find_contradictions(merged, clean)["reason"].notna(), "window_id"]
-    return sorted({*moved, *torn})
+    contradictory = merged.loc[find_contradictions(merged, clean)["reason"].notna(), "window_id"]
+    return sorted({*moved, *contradictory})
 
 
 def whole_windows(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
-    """Extend faults to every row of the windows they touch, so that no window stays in part."""
+    """Extend each fault to all rows of its window, so that no window is kept in part."""
     faults = faults.copy()
     touched = labels["window_id"].isin(labels.loc[faults["reason"].notna(), "window_id"].dropna())
     rest = labels.loc[touched & faults["reason"].isna()]
@@ -90,12 +90,12 @@ def _add(faults: pd.DataFrame, rows: pd.DataFrame, reason: str, detail: str) -> 
 
 
 def _overlapping_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of expansions of one reading with a bar in common.
+    """Pairs of expansions of one window and pass that have bars in common.
 
-    `shared` counts these bars; `mostly` says that they are more than half of the shorter one.
+    `shared` counts these bars; `mostly` is True where they are more than half of the shorter one.
     """
     left, right = (side.assign(row=side.index) for side in (expansions(left), expansions(right)))
-    pairs = left.merge(right, on=READING, suffixes=("_a", "_b"))
+    pairs = left.merge(right, on=ONE_PASS, suffixes=("_a", "_b"))
     starts = pairs[["expansion_start_a", "expansion_start_b"]].to_numpy(np.int64)
     ends = pairs[["expansion_end_a", "expansion_end_b"]].to_numpy(np.int64)
     shared = ends.min(axis=1) - starts.max(axis=1) + 1
@@ -104,15 +104,14 @@ def _overlapping_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
 
 
 def near_duplicates(placed: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of windows of different ids that share more than half their bars.
+    """Pairs of windows with different ids that share more than half their bars.
 
     Args:
         placed: The frame of `place_labels`.
 
     Returns:
         window_a, window_b (str, the earlier first), shared_bars (int64, 105 for equal windows), and
-        shared_expansions (int64): expansions that both have marked on the same bars, so that they
-        count twice.
+        shared_expansions (int64): expansions labeled in both on the same bars, which count twice.
     """
     windows = placed.drop_duplicates("window_id").sort_values(["bar0", "window_id"], ignore_index=True)
     bar0, names = windows["bar0"].to_numpy(np.int64), windows["window_id"].to_numpy(object)
@@ -128,13 +127,13 @@ def near_duplicates(placed: pd.DataFrame) -> pd.DataFrame:
 
 
 def clashing_windows(placed: pd.DataFrame) -> dict[str, str]:
-    """Windows (id to the other's id) that label bars they share with different types."""
-    found = {}
-    for (one, other), agree in _pairs_on_same_bars(placed):
+    """Windows that label shared bars with different types: each id with the other window's id."""
+    clashes = {}
+    for (window, other), agree in _pairs_on_same_bars(placed):
         if not agree:
-            found.setdefault(one, other)
-            found.setdefault(other, one)
-    return found
+            clashes.setdefault(window, other)
+            clashes.setdefault(other, window)
+    return clashes
 
 
 def _pairs_on_same_bars(placed: pd.DataFrame) -> Iterator[tuple[tuple[str, str], bool]]:
@@ -156,7 +155,7 @@ def _pairs_on_same_bars(placed: pd.DataFrame) -> Iterator[tuple[tuple[str, str],
 
 
 def _within(ordered: np.ndarray, reach: int) -> Iterator[tuple[int, int]]:
-    """Pairs of places, the smaller first, whose values lie less than `reach` apart."""
+    """Pairs of indices, the smaller first, whose values differ by less than `reach`."""
     for a, after in enumerate(np.searchsorted(ordered, ordered + reach)):
         for b in range(a + 1, int(after)):
             yield a, b

@@ -1,4 +1,4 @@
-"""Reading a label file: its cells in, typed rows out, with every row that cannot be used named."""
+"""Import of a label file: typed rows, and the reason for each row that cannot be used."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,12 +29,12 @@ class LabelFile:
     """The rows of one label file.
 
     Attributes:
-        labels: Usable rows, LABEL_COLUMNS; the index is the row's place in the file.
+        labels: Usable rows, LABEL_COLUMNS; the index is the row number in the file.
         refused: Rows that cannot be used, with columns `reason` (a category) and `detail`.
-        duplicates: The number of exact repetitions left out.
-        rows: The number of rows in the file; equals the three parts together.
+        duplicates: Number of exact duplicates left out.
+        rows: Number of rows in the file, the sum of these three parts.
         sha256: Digest of the file's bytes.
-        by_prices: Of an older file, how many windows were found in the bars, ambiguous and not found.
+        by_prices: For an older file, the number of windows found in the bars, ambiguous and not found.
     """
 
     labels: pd.DataFrame
@@ -46,13 +46,13 @@ class LabelFile:
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """Read a label file all of whose rows can be used.
+    """Read a label file; all of its rows must be usable.
 
     Returns:
         LABEL_COLUMNS in the order of the file; exact duplicates left out. A missing `pass` is 1.
 
     Raises:
-        BadInput: If the file is no table, lacks a column, or has a row that cannot be used.
+        BadInput: If the file is not a table, lacks a column, or has a row that cannot be used.
     """
     file = inspect_labels(path)
     if len(file.refused):
@@ -61,19 +61,19 @@ def read_labels(path: Path) -> pd.DataFrame:
 
 
 def inspect_labels(path: Path, bars: pd.DataFrame | None = None, pass_number: int | None = None) -> LabelFile:
-    """Read a label file and part its rows into usable, refused and repeated ones.
+    """Read a label file and sort its rows into usable, refused and duplicate ones.
 
-    A row that contradicts another, or is malformed, takes its whole window with it: in a window
-    half of whose expansions are missing, a right prediction would count as a false one.
+    A malformed or contradictory row removes its whole window: if an expansion were missing, a
+    correct prediction of it would count as a false one.
 
     Args:
         path: The file, csv or parquet.
-        bars: BAR_COLUMNS in which the windows of an older file, which has prices and no times, are
-            looked up; without bars such a file lacks a column.
-        pass_number: The pass of every row, where the file itself does not say.
+        bars: BAR_COLUMNS to search for the windows of an older file, which has prices but no times;
+            without bars such a file lacks a column.
+        pass_number: The pass of every row, if the file does not give it.
 
     Raises:
-        BadInput: If the file is no table, is empty, lacks a column, or says another pass.
+        BadInput: If the file is not a table, is empty, lacks a column, or gives another pass.
     """
     table = read_table(path)
     cells, faults, by_prices = table.cells, _no_faults(table.cells.index), {}
@@ -98,7 +98,7 @@ def inspect_labels(path: Path, bars: pd.DataFrame | None = None, pass_number: in
 
 
 def describe_faults(refused: pd.DataFrame, rows: int) -> str:
-    """One sentence: how many rows cannot be used, and the first few by row and detail."""
+    """One sentence: the number of rows that cannot be used, and the first few with their details."""
     named = [
         f"row {row}: {cut_short(str(detail))}" for row, detail in refused["detail"].head(SHOWN_FAULTS).items()
     ]
@@ -120,15 +120,15 @@ def _require_columns(path: Path, table: pd.DataFrame, wanted: tuple[str, ...]) -
 
 
 def _numbered(path: Path, cells: pd.DataFrame, pass_number: int | None) -> pd.DataFrame:
-    """The cells with the pass that was asked for, where the file names none."""
+    """The cells with the given pass number, if the file has none."""
     if pass_number is None:
         return cells
     if "pass" in cells.columns:
         numbers = pd.Series(pd.to_numeric(cells["pass"], errors="coerce"), cells.index)
         if not numbers.eq(pass_number).all():
             raise BadInput(
-                f'{path.name}: its column "pass" must say {pass_number} in every row, as --pass does, but '
-                "it does not. Leave --pass out, or correct the column."
+                f'{path.name}: column "pass" must be {pass_number} in every row, because --pass is '
+                f"{pass_number}, but some rows differ. Leave --pass out, or correct the column."
             )
     return cells.assign(**{"pass": pass_number})
 
@@ -138,28 +138,30 @@ def _no_faults(index: pd.Index) -> pd.DataFrame:
 
 
 def _typed(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
-    """The rows in LABEL_DTYPES; the first fault of each is written into `faults`."""
+    """The rows in LABEL_DTYPES; writes the first fault of each row into `faults`."""
     window_id = _text(table, "window_id")
-    _blame(faults, window_id.isna(), "no window_id", "window_id is empty")
+    _record_fault(faults, window_id.isna(), "no window_id", "window_id is empty")
     start = _window_starts(table.loc[:, "window_start"], faults)
     label = _text(table, "label")
     allowed = f"{', '.join(LABELS[:-1])} or {LABELS[-1]}"
     shown = '"' + label.fillna("") + '"'
-    _blame(faults, ~label.isin(LABELS), "unknown label class", f"label must be {allowed}, got " + shown)
+    _record_fault(
+        faults, ~label.isin(LABELS), "unknown label class", f"label must be {allowed}, got " + shown
+    )
     first, last = _spans(table, label, faults)
     grade = _text(table, "grade")
     unknown = grade.notna() & ~grade.isin(GRADES)
-    _blame(faults, unknown, "unknown grade", f"grade must be {'..'.join(GRADES[::3])}, got " + grade)
+    _record_fault(faults, unknown, "unknown grade", f"grade must be {'..'.join(GRADES[::3])}, got " + grade)
     number = _whole_numbers(table, "pass", faults).fillna(FIRST_PASS)
-    _blame(faults, number < 1, "pass below 1", "pass must count from 1")
+    _record_fault(faults, number < 1, "pass below 1", "pass must be 1 or more")
     columns = (window_id, start, label, first, last, grade)
     others = (_text(table, "batch"), _text(table, "annotator"), number)
     labels = pd.DataFrame(dict(zip(LABEL_COLUMNS, columns + others, strict=True)))
     return labels.astype(LABEL_DTYPES)
 
 
-def _blame(faults: pd.DataFrame, wrong: pd.Series, reason: str, detail: str | pd.Series) -> None:
-    """Record a fault for the rows that are wrong and have none yet."""
+def _record_fault(faults: pd.DataFrame, wrong: pd.Series, reason: str, detail: str | pd.Series) -> None:
+    """Record a fault for each wrong row that has none yet."""
     new = wrong.fillna(False).astype(bool) & faults["reason"].isna()
     faults.loc[new, "reason"] = reason
     faults.loc[new, "detail"] = detail[new] if isinstance(detail, pd.Series) else detail
@@ -173,7 +175,7 @@ def _text(table: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _window_starts(column: pd.Series, faults: pd.DataFrame) -> pd.Series:
-    """UTC window starts in ns; a time without a zone is a fault, never taken for UTC."""
+    """UTC window starts in ns; a time without a time zone is a fault, never assumed to be UTC."""
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         moments, zoned = column.dt.tz_convert("UTC"), pd.Series(True, index=column.index)
     else:
@@ -183,9 +185,11 @@ def _window_starts(column: pd.Series, faults: pd.DataFrame) -> pd.Series:
     in_reach = moments.between(pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC"))
     shown = column.astype("str").fillna("nothing")
     readable = moments.notna() & in_reach
-    _blame(faults, ~readable, "unreadable window_start", "window_start must be an ISO time, got " + shown)
-    zone_wanted = "window_start must carry its time zone (as 2024-05-06T14:30:00Z), got " + shown
-    _blame(faults, readable & ~zoned.fillna(False), "window_start without time zone", zone_wanted)
+    _record_fault(
+        faults, ~readable, "unreadable window_start", "window_start must be an ISO time, got " + shown
+    )
+    without_zone = "window_start must have a time zone (like 2024-05-06T14:30:00Z), got " + shown
+    _record_fault(faults, readable & ~zoned.fillna(False), "window_start without time zone", without_zone)
     return moments.where(readable).dt.as_unit("ns")
 
 
@@ -196,7 +200,7 @@ def _whole_numbers(table: pd.DataFrame, name: str, faults: pd.DataFrame) -> pd.S
     numbers = pd.Series(pd.to_numeric(column, errors="coerce"), table.index, dtype="float64")
     wrong = column.notna() & ~((numbers % 1 == 0) & (numbers.abs() < 2**31))
     shown = column.astype("str")
-    _blame(faults, wrong, f"{name} is no whole number", f"{name} must be a whole number, got " + shown)
+    _record_fault(faults, wrong, f"{name} is no whole number", f"{name} must be a whole number, got " + shown)
     return numbers.mask(wrong).astype("Int64")
 
 
@@ -206,23 +210,23 @@ def _spans(table: pd.DataFrame, label: pd.Series, faults: pd.DataFrame) -> tuple
     given = first.notna() | last.notna()
     empty = label == NONE
     shown = first.astype("str").fillna("nothing") + ".." + last.astype("str").fillna("nothing")
-    _blame(
+    _record_fault(
         faults,
         empty & given,
         "span given for none",
         f"a window labeled {NONE} must have no span, got " + shown,
     )
     partial = first.isna() | last.isna()
-    _blame(
+    _record_fault(
         faults,
         ~empty & partial,
         "expansion without span",
-        "an expansion must have start and end, got " + shown,
+        "an expansion must have a start and an end, got " + shown,
     )
     outside = (first < 0) | (last >= WINDOW_BARS)
     limits = f"a span must lie in bars 0..{WINDOW_BARS - 1}, got "
-    _blame(faults, outside, "span outside the window", limits + shown)
-    _blame(
+    _record_fault(faults, outside, "span outside the window", limits + shown)
+    _record_fault(
         faults,
         last < first,
         "span ends before it starts",

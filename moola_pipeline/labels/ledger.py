@@ -1,4 +1,4 @@
-"""The account of a label file: what became of every row that came."""
+"""The ledger of a label file: what happened to each of its rows."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,20 +18,20 @@ DUPLICATE = "exact duplicate"
 
 @dataclass(frozen=True)
 class LabelLedger:
-    """What became of the rows of one label file; `rows` is `kept` plus the sum of `dropped`.
+    """What happened to the rows of one label file; `rows` is `kept` plus the sum of `dropped`.
 
     Attributes:
-        file: Name the user's bytes are kept under.
-        sha256: Digest of those bytes.
+        file: Name of the stored copy of the user's file.
+        sha256: Digest of its bytes.
         rows: Rows in the file.
-        kept: Rows a model may learn from or be judged by.
+        kept: Rows that training and evaluation may use.
         dropped: Reason to number of rows.
         counts: Label class to number of kept rows.
         windows: Windows of the kept rows.
-        refused: For each row that came to grief: its row in the file, window_id, reason, detail.
-        outside_core: Kept expansions that start outside bars 30-74: neither learned from nor scored.
+        refused: For each refused row: its row number, window_id, reason and detail.
+        outside_core: Kept expansions that start outside bars 30-74: not used in training or scores.
         passes: Pass to number of kept rows.
-        by_prices: Of an older file, how many windows were found in the bars, ambiguous and not found.
+        by_prices: For an older file, the number of windows found in the bars, ambiguous and not found.
     """
 
     file: str
@@ -48,10 +48,10 @@ class LabelLedger:
 
 
 def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None) -> LabelLedger:
-    """Account for every row of a label file against the bars, and write nothing.
+    """The ledger of a label file checked against the bars; writes nothing.
 
     Raises:
-        BadInput: If the file is no table, is empty, or lacks a column.
+        BadInput: If the file is not a table, is empty, or lacks a column.
     """
     ledger, _ = account(path, bars, pass_number)
     return ledger
@@ -60,15 +60,15 @@ def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None)
 def account(
     path: Path, bars: pd.DataFrame, pass_number: int | None = None
 ) -> tuple[LabelLedger, pd.DataFrame]:
-    """The ledger of a file, and the rows to register: those kept and those graded D.
+    """The ledger of a file, and the rows to register: the kept ones and those graded D.
 
     Args:
-        path: The file, csv or parquet, in the contract's columns or the older ones.
+        path: The file, csv or parquet, with LABEL_COLUMNS or the older columns.
         bars: BAR_COLUMNS that the labels must lie on.
-        pass_number: The pass of its rows, where the file itself does not say.
+        pass_number: The pass of its rows, if the file does not give it.
 
     Raises:
-        BadInput: If the file is no table, is empty, lacks a column, or says another pass.
+        BadInput: If the file is not a table, is empty, lacks a column, or gives another pass.
     """
     file = inspect_labels(path, bars, pass_number)
     refused = [file.refused]
@@ -82,7 +82,7 @@ def account(
 
 
 def _clashing(labels: pd.DataFrame, placed: pd.DataFrame, pass_number: int) -> pd.DataFrame:
-    """Rows of one pass whose windows call the same bars by both types under two ids."""
+    """Rows of one pass whose windows label the same bars with both types, under two ids."""
     other = clashing_windows(placed)
     rows = labels.loc[labels["window_id"].isin(list(other)) & (labels["pass"] == pass_number)]
     return rows.assign(

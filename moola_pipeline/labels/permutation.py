@@ -16,13 +16,13 @@ def permutation_p_values(
 ) -> np.ndarray:
     """P-values of statistics whose units are exchangeable under the null, adjusted for their number.
 
-    Each statistic is standardised by its own permutations and held against the largest of all of
-    them, so that a family without any effect gives a p-value <= 0.05 in 5 % of cases, however many
-    statistics it has and however they hang together.
+    Each statistic is standardized by its own permutations and compared with the largest of all, so
+    that a family without an effect gives a p-value <= 0.05 in 5 % of cases, for any number of
+    statistics and any dependence between them.
 
     Args:
-        statistics: From an order of the units, (n_units,) int64, to (n_statistics,) float64, of
-            which large values are unusual; NaN where one is undefined.
+        statistics: Maps an order of the units, (n_units,) int64, to (n_statistics,) float64; large
+            values are evidence against the null, NaN means undefined.
         n_units: Number of units.
         rng: Source of the permutations.
         n_permutations: Their number.
@@ -48,9 +48,9 @@ def permutation_p_values(
 
 
 def adjust_families(families: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """P-values of several families, each adjusted in itself, made to hold together.
+    """Adjust p-values of several families for the number of families.
 
-    A family is judged by its smallest p-value.
+    Each family must be adjusted within itself already; its smallest p-value decides its rank.
 
     Source:
         Holm (1979), Scandinavian Journal of Statistics 6(2).

@@ -1,4 +1,4 @@
-"""Labels on the bars: their windows found and split by time, and why one cannot be used there."""
+"""Placement of labels on the bars: the row of each window, its split, or why it is refused."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from moola_pipeline.labels.splits import SplitSettings, assign_splits
 from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 GRADED_OUT = f"grade {EXCLUDED_GRADE}"
-"""The one reason that is the annotator's wish and not a fault."""
+"""The only reason that is the annotator's choice and not a fault."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Placement:
 def place_labels(labels: pd.DataFrame, bars: pd.DataFrame, pass_number: int = FIRST_PASS) -> Placement:
     """Find the windows of one pass in the bars, by the exact time of bar 0.
 
-    A window is refused when its start is no bar, when fewer than 40 bars of its own segment lie
-    before it, or when it leaves its segment. A window with a D grade is left out whole.
+    A window is refused if no bar opens at its start, if its segment has fewer than 40 bars before
+    it, or if it leaves its segment. One row of grade D refuses its whole window.
 
     Args:
-        labels: LABEL_COLUMNS, consistent in themselves.
+        labels: LABEL_COLUMNS, without contradictions.
         bars: BAR_COLUMNS, timestamps strictly increasing.
         pass_number: Rows of other passes are neither placed nor refused.
     """
@@ -60,7 +60,7 @@ def split_labels(labels: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettin
         The placement; its frame has `split` as well, see `assign_splits`.
 
     Raises:
-        UnsoundSplit: If there are too few labeled months to roll over.
+        UnsoundSplit: If there are too few labeled months for a rolling split.
     """
     placed = place_labels(labels, bars)
     return replace(placed, frame=assign_splits(placed.frame, bars, settings))
@@ -91,7 +91,7 @@ def _reasons(
     reason = pd.Series(None, index=labels.index, dtype="str")
     detail = reason.copy()
     for wrong, category, text in (
-        (~found, "window_start is no bar", " is no bar of these bars"),
+        (~found, "window_start is no bar", " does not start at the open of a bar"),
         (~whole, "window leaves its segment", f" does not have {WINDOW_BARS} bars in one segment"),
         (~warm, "too early in its segment", f" has fewer than {BARS_BEFORE} bars of its segment before it"),
         (graded_out.to_numpy(bool), GRADED_OUT, f" has a row of grade {EXCLUDED_GRADE}"),

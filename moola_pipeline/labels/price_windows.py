@@ -1,4 +1,4 @@
-"""The older label file: windows given as prices and no time, found in the bars by exact match."""
+"""Older label files: their windows have prices but no time, and are found in the bars by exact match."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from moola_pipeline.labels.tables import cut_short
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 UNIT_POINTS = 1e-6
-"""Two prices are equal when they are the same number of these: room for decimal text, not for a tick."""
+"""Prices are compared as whole numbers of these: coarser than decimal rounding, finer than a tick."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _MIXERS = np.array(
     [0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64
@@ -20,7 +20,7 @@ _MIXERS = np.array(
 
 
 def find_stretches(series: np.ndarray, patterns: np.ndarray) -> list[np.ndarray]:
-    """The rows at which each pattern stands in the series, value for value.
+    """The rows at which each pattern occurs in the series, value for value.
 
     The hash of n rows is a polynomial in an odd base modulo 2**64, so that the hashes of all
     stretches come from one cumulative sum.
@@ -30,7 +30,7 @@ def find_stretches(series: np.ndarray, patterns: np.ndarray) -> list[np.ndarray]
         patterns: (n_patterns, n_rows, F) int64.
 
     Returns:
-        For each pattern its first rows in the series, increasing; usually none or one.
+        For each pattern the rows where it begins, increasing; usually none or one.
     """
     n_patterns, n_rows, _ = patterns.shape
     if not n_patterns or len(series) < n_rows:
@@ -39,7 +39,7 @@ def find_stretches(series: np.ndarray, patterns: np.ndarray) -> list[np.ndarray]
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(series) * powers)])
     hashes = sums[n_rows:] - sums[:-n_rows]
     wanted = _mixed(patterns) @ powers[:n_rows]
-    # a stretch at row r is hashed as base**r times the pattern; the inverse of the base takes it back
+    # the hash of a stretch at row r has a factor base**r, which powers of the inverse base remove
     inverse = np.uint64(pow(int(_BASE), -1, 2**64))
     hashes[1:] *= np.cumprod(np.full(len(hashes) - 1, inverse))
     order = np.argsort(wanted)
@@ -69,11 +69,11 @@ _NO_POINTS = 1e-3
 def nearest_causes(
     patterns: list[np.ndarray], series: np.ndarray, opened: np.ndarray
 ) -> list[tuple[str, str]]:
-    """For each window that stands nowhere in the bars: a category, and what comes nearest to it.
+    """For each window that is not in the bars: a category, and the likeliest cause.
 
     Args:
         patterns: (105, 4) int64 open, high, low, close in UNIT_POINTS, each.
-        series: (n_bars, 4) int64, the bars alike.
+        series: (n_bars, 4) int64, the bars, likewise.
         opened: (n_bars,) int64 UTC ns.
     """
     if not patterns:
@@ -88,7 +88,7 @@ def nearest_causes(
 
 
 def shown_moment(opened: int) -> str:
-    """A bar's open as label files write it."""
+    """A bar's open time in the format of label files."""
     return pd.Timestamp(opened, tz="UTC").strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -100,8 +100,8 @@ def _cause(
         row = whole[0]
         points = (window[0, 0] - series[row, 0]) * UNIT_POINTS
         return SHIFTED, (
-            f"is {shown_moment(int(opened[row]))} with every price {abs(points):g} points "
-            f"{'higher' if points > 0 else 'lower'}, as back-adjusted prices are: give its window_start"
+            f"matches {shown_moment(int(opened[row]))} with every price {abs(points):g} points "
+            f"{'higher' if points > 0 else 'lower'}, as in back-adjusted prices: give its window_start"
         )
     if len(scaled) == 1:
         row = scaled[0]
@@ -110,27 +110,27 @@ def _cause(
         plus = offset - slope * bars.mean()
         shift = f" plus {plus:.6g}" if abs(plus) > _NO_POINTS else ""
         return SCALED, (
-            f"moves up and down as {shown_moment(int(opened[row]))} does, prices times {slope:.6g}{shift}: "
-            "if that is the window, give its window_start"
+            f"has the same ups and downs as {shown_moment(int(opened[row]))}, prices times {slope:.6g}"
+            f"{shift}: if that is the window, give its window_start"
         )
     lowest, highest = window.min() * UNIT_POINTS, window.max() * UNIT_POINTS
     floor, ceiling = series.min() * UNIT_POINTS, series.max() * UNIT_POINTS
     if lowest < floor or highest > ceiling:
         return ELSEWHERE, (
-            f"has prices of {lowest:g} to {highest:g} points, the bars {floor:g} to {ceiling:g}: "
+            f"has prices from {lowest:g} to {highest:g} points, the bars from {floor:g} to {ceiling:g}: "
             "register the bars it was cut from"
         )
-    return UNLIKE, "moves as no stretch of these bars does: register the bars it was cut from"
+    return UNLIKE, "is unlike any stretch of these bars: register the bars it was cut from"
 
 
 def _steps(prices: np.ndarray) -> np.ndarray:
-    """What stays when every price moves by the same amount: (..., n - 1, 4)."""
+    """Price differences, which a constant shift does not change: (..., n - 1, 4)."""
     opens = prices[..., :1]
     return np.concatenate([np.diff(opens, axis=-2), (prices - opens)[..., :-1, 1:]], axis=-1)
 
 
 def _ups_and_downs(prices: np.ndarray) -> np.ndarray:
-    """What stays when prices are scaled: signs of candles and of changes of close, (..., n - 1, 2)."""
+    """Signs of candles and of close changes, which scaling does not change: (..., n - 1, 2)."""
     close = prices[..., _CLOSE]
     candle = np.sign(close - prices[..., 0])
     return np.stack([np.sign(np.diff(close, axis=-1)), candle[..., 1:]], axis=-1)
@@ -138,19 +138,19 @@ def _ups_and_downs(prices: np.ndarray) -> np.ndarray:
 
 FEATURES, START = "features", "window_start"
 FOUND, AMBIGUOUS, NOT_FOUND = "found", "ambiguous", "not found"
-FATES = (FOUND, AMBIGUOUS, NOT_FOUND)
+OUTCOMES = (FOUND, AMBIGUOUS, NOT_FOUND)
 _MAX_POINTS = 1e9
 _SHAPE = (WINDOW_BARS, len(PRICE_COLUMNS))
 
 
 @dataclass(frozen=True)
 class TimedCells:
-    """The cells of an older file with the time of each window, as far as it was found.
+    """The cells of an older file, with the time of each window that was found.
 
     Attributes:
-        cells: The file's cells, `window_start` (UTC) in place of `features`, `label` in small letters.
-        faults: `reason` and `detail` of each row whose window was not found, or not once; else null.
-        windows: How many windows were found, ambiguous and not found.
+        cells: The file's cells, `window_start` (UTC) in place of `features`, `label` in lower case.
+        faults: `reason` and `detail` of each row whose window was not found or is ambiguous; else null.
+        windows: Number of windows found, ambiguous and not found.
     """
 
     cells: pd.DataFrame
@@ -159,7 +159,7 @@ class TimedCells:
 
 
 def is_older(cells: pd.DataFrame) -> bool:
-    """Whether windows are given by their prices and not by their time."""
+    """Whether the windows have prices instead of a time."""
     return FEATURES in cells.columns and START not in cells.columns
 
 
@@ -169,7 +169,7 @@ def find_windows(cells: pd.DataFrame, bars: pd.DataFrame) -> TimedCells:
     Args:
         cells: window_id, label, expansion_start, expansion_end, and features: 105 rows of open, high,
             low and close (nested lists or arrays, or JSON text).
-        bars: BAR_COLUMNS. A place that leaves its segment is a place; `place_labels` refuses it.
+        bars: BAR_COLUMNS. A match may leave its segment; `place_labels` refuses it later.
     """
     series = _units(bars[list(PRICE_COLUMNS)].to_numpy())
     opened = nanoseconds(bars)
@@ -181,10 +181,10 @@ def find_windows(cells: pd.DataFrame, bars: pd.DataFrame) -> TimedCells:
         nearest_causes([p for p, rows in zip(patterns, places, strict=True) if not len(rows)], series, opened)
     )
     found = iter(places)
-    fates, starts, reasons, details = [], [], [], []
+    outcomes, starts, reasons, details = [], [], [], []
     for window, value in zip(windows, cells[FEATURES], strict=True):
         rows = next(found) if window is not None else np.empty(0, np.int64)
-        fates.append(FATES[min(len(rows), 2) - 1])
+        outcomes.append(OUTCOMES[min(len(rows), 2) - 1])
         starts.append(opened[rows[0]] if len(rows) == 1 else None)
         reason, detail = None, None
         if window is None:
@@ -195,22 +195,24 @@ def find_windows(cells: pd.DataFrame, bars: pd.DataFrame) -> TimedCells:
             reason, detail = next(causes)
         reasons.append(reason)
         details.append(detail)
-    return _timed(cells, starts, pd.DataFrame({"reason": reasons, "detail": details}, cells.index), fates)
+    return _timed(cells, starts, pd.DataFrame({"reason": reasons, "detail": details}, cells.index), outcomes)
 
 
 def _timed(
-    cells: pd.DataFrame, starts: list[int | None], faults: pd.DataFrame, fates: list[str]
+    cells: pd.DataFrame, starts: list[int | None], faults: pd.DataFrame, outcomes: list[str]
 ) -> TimedCells:
     names = cells["window_id"].astype("str").fillna("without id")
     wrong = faults["reason"].notna()
     faults.loc[wrong, "detail"] = "window " + names[wrong] + " " + faults.loc[wrong, "detail"]
-    counted = pd.Series(fates, cells.index)[~names.duplicated()].tolist()
+    counted = pd.Series(outcomes, cells.index)[~names.duplicated()].tolist()
     timed = cells.drop(columns=FEATURES)
     if "label" in timed:
         timed["label"] = timed["label"].astype("str").str.lower()
     moments = pd.to_datetime(pd.Series(starts, cells.index, dtype="Int64"), utc=True).dt.as_unit("ns")
     return TimedCells(
-        timed.assign(**{START: moments}), faults.astype("str"), {fate: counted.count(fate) for fate in FATES}
+        timed.assign(**{START: moments}),
+        faults.astype("str"),
+        {outcome: counted.count(outcome) for outcome in OUTCOMES},
     )
 
 
@@ -238,4 +240,4 @@ def _no_window(value: Any) -> str:
 def _several(moments: np.ndarray) -> str:
     first = " and ".join(shown_moment(int(moment)) for moment in moments[:2])
     more = f" and {len(moments) - 2} more" if len(moments) > 2 else ""
-    return f"stands in these bars {len(moments)} times, at {first}{more}: give its window_start"
+    return f"occurs {len(moments)} times in these bars, at {first}{more}: give its window_start"

@@ -1,4 +1,4 @@
-"""The labels registered in a home: the user's bytes, the merged rows, and the ledger over both."""
+"""The labels registered in a home: the user's files, the merged rows, and the ledger of both."""
 
 import dataclasses
 import hashlib
@@ -21,41 +21,39 @@ from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 
 LABELS_NAME, LEDGER_NAME, RAW_NAME = "labels.csv", "ledger.json", "raw"
 REGISTERED = "already registered"
-NOTHING: dict[str, Any] = {"sha256": None, "files": []}
+EMPTY_LEDGER: dict[str, Any] = {"sha256": None, "files": []}
 
 
 def add_labels(
     folder: Path, path: Path, bars: pd.DataFrame, drop_bad: bool, pass_number: int | None = None
 ) -> LabelLedger:
-    """Account for a label file and register it; see `account` and `register_labels`."""
+    """Check a label file and register it; see `account` and `register_labels`."""
     return register_labels(folder, path, *account(path, bars, pass_number), bars, drop_bad)
 
 
 def register_labels(
     folder: Path, path: Path, ledger: LabelLedger, rows: pd.DataFrame, bars: pd.DataFrame, drop_bad: bool
 ) -> LabelLedger:
-    """Keep a label file's bytes in raw/, merge its rows, record what became of each.
+    """Store a label file in raw/, merge its rows, and record what happened to each.
 
-    Rows registered before count as such. Rows graded D are registered too, so that their bars
-    stay known, but are placed nowhere.
+    Rows registered before are counted apart. Rows graded D are registered too, so that their bars
+    stay known, but their windows are not used.
 
     Args:
         folder: The label folder of a home.
         path: The user's file, csv or parquet.
-        ledger: Its account, from `account`.
-        rows: Its rows to register, from there too.
+        ledger, rows: What `account` returned for the file.
         bars: BAR_COLUMNS that the labels lie on.
-        drop_bad: Keep the rest when rows cannot be used, instead of refusing the file.
+        drop_bad: Register the usable rows of a file in which some cannot be used; else refuse the file.
 
     Returns:
-        The ledger as it is recorded; where nothing is new, as it would have been.
+        The recorded ledger; if no row is new, the ledger that would have been recorded.
 
     Raises:
         BadInput: If the file's name is not plain, if a row cannot be used and `drop_bad` is False,
-            if no row is left, or if the file judges registered bars otherwise than the labels
-            registered for them.
-        ChecksumMismatch: If the registered labels are not the bytes that were recorded.
-        IntegrityError: If the ledger cannot be read, or the labels it records are gone.
+            if no row is left, or if the file labels registered bars differently.
+        ChecksumMismatch: If the registered labels are not those that were recorded.
+        IntegrityError: If the ledger cannot be read, or the labels that it records are missing.
     """
     _require_plain_name(path)
     _refuse(path, ledger, drop_bad)
@@ -63,24 +61,24 @@ def register_labels(
         state = _state(folder)
         known = _rows(folder, state)
         merged = _merged(known, rows)
-        _refuse_second_opinions(path, known, rows, merged, bars)
+        _refuse_changed_labels(path, known, rows, merged, bars)
         ledger = _without_known(ledger, rows, known)
         if len(merged) > len(known):
             return _publish(folder, path, state, merged, ledger)
-        if "before" in state:  # a kill came between the labels and the last word of their ledger
-            write_checksummed(folder / LEDGER_NAME, {name: state[name] for name in NOTHING})
+        if "before" in state:  # killed after the labels and before the final ledger were written
+            write_checksummed(folder / LEDGER_NAME, {name: state[name] for name in EMPTY_LEDGER})
         return ledger
 
 
 def with_registered(folder: Path, path: Path, rows: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
-    """What would be registered if these rows of a file were added; writes nothing.
+    """The registered labels with the rows of a file added; writes nothing.
 
     Raises:
         BadInput, ChecksumMismatch, IntegrityError: As `register_labels` would.
     """
     known = _rows(folder, _state(folder))
     merged = _merged(known, rows)
-    _refuse_second_opinions(path, known, rows, merged, bars)
+    _refuse_changed_labels(path, known, rows, merged, bars)
     return merged
 
 
@@ -131,37 +129,37 @@ def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool) -> None:
         raise BadInput(f"{path.name}: {describe_faults(named, ledger.rows)} {remedy}")
     if not ledger.kept:
         raise BadInput(
-            f"{path.name}: a label file must hold a usable row, but none of {ledger.rows} is left. "
-            f"See why each was dropped: moola labels check {shlex.quote(str(path))}"
+            f"{path.name}: a label file must hold a usable row, but none of its {ledger.rows} rows is "
+            f"usable. For the reasons, run: moola labels check {shlex.quote(str(path))}"
         )
 
 
-def _refuse_second_opinions(
+def _refuse_changed_labels(
     path: Path, known: pd.DataFrame, new: pd.DataFrame, merged: pd.DataFrame, bars: pd.DataFrame
 ) -> None:
-    torn = repeated_labels(known, new)
-    if torn:
+    changed = repeated_labels(known, new)
+    if changed:
         shown = shlex.quote(str(path))
         remedy = f"register it as a second pass: moola labels add {shown} --pass {SECOND_PASS}"
         raise BadInput(
-            f"{path.name}: a window must be labeled as it is registered, but {len(torn)} are not "
-            f"(first {torn[0]}). Correct the file, or {remedy}"
+            f"{path.name}: registered windows must keep their labels, but the file changes {len(changed)} "
+            f"(first {changed[0]}). Correct the file, or {remedy}"
         )
     for number in new["pass"].unique():
         clashing = clashing_windows(place_labels(merged, bars, int(number)).frame)
-        mine = sorted(set(clashing) & set(new["window_id"]))
-        if mine:
+        new_ids = sorted(set(clashing) & set(new["window_id"]))
+        if new_ids:
             raise BadInput(
-                f"{path.name}: bars must be labeled as they are registered, but {len(mine)} windows give "
-                f"some the other type (first {mine[0]}, against {clashing[mine[0]]}). Correct the file."
+                f"{path.name}: registered bars must keep their type, but {len(new_ids)} windows give the "
+                f"other type (first {new_ids[0]}, against {clashing[new_ids[0]]}). Correct the file."
             )
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    """The part of the ledger that describes the bytes of labels.csv as they are.
+    """The part of the ledger that describes the current labels.csv.
 
-    Until labels.csv is published, the ledger remembers what it replaces: after a kill between the
-    two the labels of before are in force, whole.
+    The ledger is written first and holds the previous state too, so that after a kill between the
+    two writes the previous labels stay valid as a whole.
     """
     ledger_path, labels_path = folder / LEDGER_NAME, folder / LABELS_NAME
     actual = file_sha256(labels_path) if labels_path.exists() else None
@@ -175,10 +173,11 @@ def _state(folder: Path) -> dict[str, Any]:
             return state
     if actual is None:
         raise IntegrityError(
-            f"{LABELS_NAME} must hold what {LEDGER_NAME} records, but there is no such file. {remedy}"
+            f"{LABELS_NAME} must hold the labels that {LEDGER_NAME} records, but the file is missing. "
+            f"{remedy}"
         )
     if not labels_path.read_bytes().endswith(b"\n"):
-        raise Truncated(f"{LABELS_NAME}: its last line ends in the middle. {remedy}")
+        raise Truncated(f"{LABELS_NAME}: its last line is incomplete. {remedy}")
     raise ChecksumMismatch(
         f"{LABELS_NAME}: SHA256 is {actual}, {LEDGER_NAME} records {ledger['sha256']}. {remedy}"
     )
@@ -186,14 +185,14 @@ def _state(folder: Path) -> dict[str, Any]:
 
 def _read_ledger(path: Path, remedy: str) -> dict[str, Any]:
     if not path.exists():
-        return NOTHING
+        return EMPTY_LEDGER
     try:
-        ledger = read_checksummed(path, "must hold what was registered", remedy)
-        for state in (ledger, ledger.get("before", NOTHING)):
+        ledger = read_checksummed(path, "must record the registered labels", remedy)
+        for state in (ledger, ledger.get("before", EMPTY_LEDGER)):
             _ = state["sha256"], [LabelLedger(**entry) for entry in state["files"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise IntegrityError(
-            f"{path.name} must hold what was registered, but it cannot be read. {remedy}"
+            f"{path.name} must record the registered labels, but it cannot be read. {remedy}"
         ) from None
     return ledger
 
@@ -212,7 +211,7 @@ def _merged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def _without_known(ledger: LabelLedger, rows: pd.DataFrame, known: pd.DataFrame) -> LabelLedger:
-    """The ledger with the rows that were registered before counted apart."""
+    """The ledger, with rows that were registered before counted apart."""
     usable = rows.loc[~rows.index.isin([row["row"] for row in ledger.refused])]
     again = _keys(usable).isin(_keys(known))
     if not again.any():
@@ -222,7 +221,7 @@ def _without_known(ledger: LabelLedger, rows: pd.DataFrame, known: pd.DataFrame)
 
 
 def _keys(labels: pd.DataFrame) -> pd.Series:
-    """One text for each row, equal where two rows are."""
+    """One text per row; equal rows have equal texts."""
     texts = labels.loc[:, list(LABEL_COLUMNS)].astype("str").fillna("")
     return pd.Series(["\x1f".join(row) for row in texts.itertuples(index=False)], labels.index, dtype="str")
 

@@ -1,4 +1,4 @@
-"""Labels that can be used, looked over as a whole: what an annotator should know before training."""
+"""Warnings about usable labels as a whole: shift, near-duplicates, and missing first passes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ _MEASURES = {
 
 @dataclass(frozen=True)
 class LabelReview:
-    """What was found in all labels of a first pass taken together.
+    """Findings about all labels of the first pass together.
 
     Attributes:
         shift: Batches, months and orders, and which of them differ from the rest.
         near_duplicates: Of each pair of windows that share more than half their bars: window_a,
             window_b, shared_bars, shared_expansions.
-        warnings: The same in words, and what else should be known; empty if all is well.
+        warnings: These findings and others as sentences; empty if there are none.
     """
 
     shift: LabelShift
@@ -42,15 +42,15 @@ def review_labels(
     arrived: pd.DataFrame | None = None,
     source: str = "",
 ) -> LabelReview:
-    """Look over labels that can be used.
+    """Review usable labels as a whole.
 
     Args:
         labels: LABEL_COLUMNS, every pass.
         placed: The frame of `place_labels` for their first pass.
-        rng: Source of the permutations that decide what is a shift.
-        arrived: Rows of `labels` that came in one file just now, indexed by their place in it; those
-            of a second pass are no batch.
-        source: That file's name: the batch of its rows that name none.
+        rng: Source of the permutations that test for shift.
+        arrived: The rows of `labels` from the file being added, indexed by their row number; a second
+            pass forms no batch.
+        source: That file's name, the batch of its rows without one.
     """
     shift = find_shift(_with_source(placed, arrived, source), rng)
     pairs = near_duplicates(placed)
@@ -62,7 +62,7 @@ def review_labels(
 
 
 def one_expansion_each(labels: pd.DataFrame) -> bool:
-    """Whether no window has more than one expansion, as older files had room for one only."""
+    """Whether no window has more than one expansion; older files could hold only one."""
     return not expansions(labels).duplicated(["window_id", "pass"]).any()
 
 
@@ -70,7 +70,7 @@ def _with_source(placed: pd.DataFrame, arrived: pd.DataFrame | None, source: str
     row = pd.Series(np.nan, placed.index)
     batch = placed[BATCH].copy()
     if arrived is not None:
-        first = arrived.loc[arrived["pass"] == FIRST_PASS]  # a second look is no batch of the first
+        first = arrived.loc[arrived["pass"] == FIRST_PASS]  # a second pass is not a batch of the first
         places = dict(zip(reversed(first["window_id"].tolist()), reversed(first.index.tolist()), strict=True))
         row = pd.Series([places.get(name, np.nan) for name in placed["window_id"]], placed.index, float)
         batch = batch.mask(batch.isna() & row.notna(), source)
@@ -78,35 +78,36 @@ def _with_source(placed: pd.DataFrame, arrived: pd.DataFrame | None, source: str
 
 
 def _shift_warnings(shift: LabelShift) -> Iterator[str]:
-    shown = [alarm for alarm in shift.alarms if not _said_of_the_other(alarm, shift)]
-    yield from (_in_words(alarm) for alarm in shown[:SHOWN_ALARMS])
+    shown = [alarm for alarm in shift.alarms if not _reported_by_the_other(alarm, shift)]
+    yield from (_sentence(alarm) for alarm in shown[:SHOWN_ALARMS])
     if len(shown) > SHOWN_ALARMS:
-        yield f"{len(shown) - SHOWN_ALARMS} more differences like these: --json lists them all."
+        yield f"{len(shown) - SHOWN_ALARMS} more differences of this kind. --json lists all of them."
 
 
-def _said_of_the_other(alarm: Comparison, shift: LabelShift) -> bool:
-    """Of two batches, or two months, each differs from the other: it is said of the later one."""
+def _reported_by_the_other(alarm: Comparison, shift: LabelShift) -> bool:
+    """With two batches, or two months, each differs from the other: only the later one is reported."""
     groups = {BATCH: shift.batches, MONTH: shift.months}.get(alarm.family, [])
     return len(groups) == 2 and alarm.name == groups[0].name
 
 
-def _in_words(alarm: Comparison) -> str:
-    sure = f"(p {alarm.p_value:.3f})"
+def _sentence(alarm: Comparison) -> str:
+    p_value = f"(p {alarm.p_value:.3f})"
     if alarm.family in (BATCH, MONTH):
         compared = _MEASURES[alarm.measure].format(alarm.value, alarm.rest)
         return (
-            f"{alarm.family} {alarm.name}: {compared} {sure}. Was it picked or judged otherwise? "
-            "A model takes on the mix it is shown."
+            f"{alarm.family} {alarm.name}: {compared} {p_value}. Were its windows chosen or labeled "
+            "differently? A model learns the class mix of its labels."
         )
     if alarm.measure == DRIFT:
         return (
             f"in {alarm.family}, {alarm.rest:.0%} of the expansions before window {alarm.name} are "
-            f"retracements and {alarm.value:.0%} from it on {sure}. Has the market changed, or the eye?"
+            f"retracements and {alarm.value:.0%} from it on {p_value}. "
+            "Did the market change, or the labeling?"
         )
     how = "the same type" if alarm.value > 0 else "the other type"
     return (
         f"in {alarm.family}, a window tends to have {how} as the one before it: correlation "
-        f"{alarm.value:.2f} {sure}. Were windows picked or judged by their neighbors?"
+        f"{alarm.value:.2f} {p_value}. Did neighbors influence the choice of windows or their labels?"
     )
 
 
@@ -122,12 +123,12 @@ def _duplicate_warnings(pairs: pd.DataFrame) -> Iterator[str]:
 
 
 def _pass_warnings(labels: pd.DataFrame) -> Iterator[str]:
-    looked_at = set(labels.loc[labels["pass"] == FIRST_PASS, "window_id"])
+    first_pass = set(labels.loc[labels["pass"] == FIRST_PASS, "window_id"])
     later = labels.loc[labels["pass"] > FIRST_PASS, "window_id"]
-    alone = sorted(set(later) - looked_at)
+    alone = sorted(set(later) - first_pass)
     if alone:
         yield (
-            f"windows with a second pass and no first: {len(alone)}, {alone[0]} among them. Nothing is "
-            "learned from a second pass: it measures how far the annotator agrees with the first. "
-            "Add the first."
+            f"windows with a second pass but no first pass: {len(alone)} (first {alone[0]}). Training uses "
+            "first passes only; the second measures how far the annotator agrees with the first. "
+            "Add the first pass."
         )

@@ -1,4 +1,4 @@
-"""What a label is: columns, dtypes, and the classes an annotator may give."""
+"""The label schema: columns, dtypes, and the classes an annotator may give."""
 
 import pandas as pd
 
@@ -26,14 +26,14 @@ LABEL_DTYPES = {
     "pass": "Int64",
 }
 TYPES = ("consolidation", "retracement")
-"""What the market was in before an expansion; the index is the class number, 1 the positive class."""
+"""State of the market before an expansion; the index is the class number, 1 the positive class."""
 NONE = "none"
-"""The label of a window that was looked at and holds no expansion."""
+"""The label of a window that the annotator found empty."""
 LABELS = (*TYPES, NONE)
 GRADES = ("A", "B", "C", "D")
 EXCLUDED_GRADE = "D"
 FIRST_PASS, SECOND_PASS = 1, 2
-"""A model learns from the first pass and is judged by it; the second measures the annotator."""
+"""Training and evaluation use the first pass; the second measures the annotator's agreement."""
 
 
 def expansions(labels: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 
 
 class TwiceLabeled(NamedTuple):
-    """Windows of one split that an annotator labeled twice, as each pass has them.
+    """Windows of one split that the annotator labeled twice, with the labels of each pass.
 
     Both sides hold the same windows in the same order, so that a window has one index in both.
     """
@@ -22,7 +22,7 @@ class TwiceLabeled(NamedTuple):
 def twice_labeled(
     labeled: pd.DataFrame, labels: pd.DataFrame, bars: pd.DataFrame, split: str
 ) -> TwiceLabeled:
-    """Collect the windows of one split that have a second pass: what the annotator agrees with itself.
+    """Collect the windows of one split that have a second pass, to measure the annotator's agreement.
 
     A window graded D in either pass, or whose second pass lies on other bars, is left out.
 

@@ -1,4 +1,4 @@
-"""Whether some labels differ from the rest: by batch, by month, and in the order they were made."""
+"""Tests for label shift: between batches, between months, and along the order of labels."""
 
 from dataclasses import dataclass, replace
 
@@ -10,26 +10,26 @@ from moola_pipeline.labels.permutation import N_PERMUTATIONS, adjust_families, p
 from moola_pipeline.labels.schema import TYPES, type_numbers
 
 LEVEL = 0.05
-"""How often labels without any shift raise an alarm nonetheless."""
+"""Rate of false alarms: the share of label sets without shift that raise one."""
 BATCH, MONTH, FILE_ORDER, TIME_ORDER = "batch", "month", "file order", "time order"
 RATIOS = {
     "retracement_share": ("retracements", "expansions"),
     "empty_share": ("empty", "windows"),
     "mean_span_bars": ("bars", "expansions"),
 }
-"""What a batch or a month is judged by: numerator and denominator of each."""
+"""Measures of a batch or month: numerator and denominator of each."""
 DRIFT, NEIGHBORS = "drift", "neighbors"
-"""What an order is judged by: retracements gather in one part, or follow each other oddly."""
+"""Measures of an order: a change in the share of retracements, and correlation of neighbors."""
 _COUNTS = ("retracements", "expansions", "empty", "windows", "bars")
 _NUMERATORS = [_COUNTS.index(numerator) for numerator, _ in RATIOS.values()]
 _DENOMINATORS = [_COUNTS.index(denominator) for _, denominator in RATIOS.values()]
 _TAIL = 0.975
-"""Where a 95 % interval ends."""
+"""Upper quantile of a 95 % interval."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A share or a mean with its 95 % interval; null where too little was counted."""
+    """A share or a mean with its 95 % interval; None where the counts are too small."""
 
     estimate: float | None
     low: float | None
@@ -42,7 +42,7 @@ class Group:
 
     Attributes:
         name: The batch, or the month as 2024-05.
-        windows, expansions: How many; an expansion counts if it starts in bars 30-74.
+        windows, expansions: Their numbers; an expansion counts if it starts in bars 30-74.
         retracement_share: Of the expansions (Wilson interval).
         empty_share: Windows without an expansion, of all (Wilson interval).
         mean_span_bars: Mean length of an expansion (interval from the spread between sessions).
@@ -58,16 +58,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Some labels beside the rest.
+    """A group of labels compared with the rest.
 
     Attributes:
         family: batch, month, file order or time order.
-        name: The batch or month; of an order the window with which its later part begins.
-        measure: A key of RATIOS; of an order DRIFT or NEIGHBORS.
-        value: What it is there: the ratio; the retracements' share in the later part; the
-            correlation of neighbors.
-        rest: The same of all other labels, of the earlier part; 0, which no order has.
-        p_value: Adjusted for everything that was compared.
+        name: The batch or month; for an order the first window of its later part.
+        measure: A key of RATIOS; for an order DRIFT or NEIGHBORS.
+        value: The ratio; for DRIFT the share of retracements in the later part, for NEIGHBORS the
+            correlation.
+        rest: The ratio of all other labels; for DRIFT the share in the earlier part, for NEIGHBORS 0.
+        p_value: Adjusted for all comparisons.
     """
 
     family: str
@@ -80,13 +80,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class LabelShift:
-    """What was measured and what was found.
+    """Result of the tests for shift.
 
     Attributes:
-        level: How often labels without any shift raise an alarm nonetheless.
-        p_value: The smallest of all, adjusted; 1 where nothing could be compared.
-        batches, months: Facts of each.
-        alarms: What differs from the rest at that level, surest first.
+        level: Rate of false alarms.
+        p_value: The smallest adjusted p-value; 1 if nothing could be compared.
+        batches, months: Counts and shares of each.
+        alarms: Comparisons that are significant at that level, smallest p-value first.
     """
 
     level: float
@@ -102,11 +102,11 @@ def find_shift(
     """Compare each batch and each month with the rest, and look for structure in the order of labels.
 
     Batches and months are compared by permuting whole sessions, so that expansions of one session
-    need not be independent; orders by permuting windows. All p-values hold together.
+    need not be independent; orders by permuting windows. All p-values are adjusted together.
 
     Args:
-        placed: The frame of `place_labels` with `batch` filled in, and `row`: the place of each row
-            in the file it came with, NaN where that is not known.
+        placed: The frame of `place_labels` with `batch` filled in, and `row`: the row number in
+            its file, NaN if unknown.
         rng: Source of the permutations.
         n_permutations: Their number.
     """
@@ -116,18 +116,18 @@ def find_shift(
         _compare_groups(windows, MONTH, rng, n_permutations),
         _compare_orders(windows, rng, n_permutations),
     ]
-    adjusted = adjust_families([np.array([one.p_value for one in family]) for family in families])
-    compared = [
-        replace(one, p_value=float(p))
+    adjusted = adjust_families([np.array([raw.p_value for raw in family]) for family in families])
+    comparisons = [
+        replace(raw, p_value=float(p))
         for family, p_values in zip(families, adjusted, strict=True)
-        for one, p in zip(family, p_values, strict=True)
+        for raw, p in zip(family, p_values, strict=True)
     ]
     return LabelShift(
         level=LEVEL,
-        p_value=min((one.p_value for one in compared), default=1.0),
+        p_value=min((comparison.p_value for comparison in comparisons), default=1.0),
         batches=_groups(windows, BATCH),
         months=_groups(windows, MONTH),
-        alarms=sorted((one for one in compared if one.p_value <= LEVEL), key=lambda one: one.p_value),
+        alarms=sorted((c for c in comparisons if c.p_value <= LEVEL), key=lambda c: c.p_value),
     )
 
 
@@ -188,10 +188,10 @@ def _compare_orders(windows: pd.DataFrame, rng: np.random.Generator, n_permutati
     orders = {TIME_ORDER: marked}
     if len(by_file) and not by_file["bar0"].is_monotonic_increasing:
         orders[FILE_ORDER] = by_file
-    found = []
+    comparisons = []
     for name, ordered in orders.items():
-        found += _compare_order(name, ordered, rng, n_permutations, len(orders))
-    return found
+        comparisons += _compare_order(name, ordered, rng, n_permutations, len(orders))
+    return comparisons
 
 
 def _compare_order(
@@ -247,7 +247,7 @@ def _share(n: int, of: int) -> Measured:
 
 
 def _mean(totals: np.ndarray, numbers: np.ndarray) -> Measured:
-    """A mean over units of unequal size, its interval from the spread between the units.
+    """A mean over units of unequal size; its interval follows from the spread between the units.
 
     Source:
         The ratio estimator: Cochran (1977), Sampling Techniques, 6.3.

@@ -1,4 +1,4 @@
-"""The one place where a simulated market and its labels are published."""
+"""A simulated market on disk, with its labels and ground truth: written once, checked when read."""
 
 from pathlib import Path
 from typing import Any
@@ -26,30 +26,35 @@ from moola_pipeline.storage.checksums import (
 )
 
 DIGESTS = "files"
-"""Under this name the record of a market holds the digests of its labels, its rolls and its truth."""
+"""Key of a market's record that holds the digests of its labels, rolls and ground truth."""
 RECORDED = "must record the market"
 SETTINGS_NAME, TRUTH_NAME = "settings.json", "truth.parquet"
 
 
 def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
-    """Make the market of these settings and its labels in a store, unless it is there already.
+    """Write the market of these settings and its labels to a store, unless it is there already.
 
     The store then holds raw/bars.parquet, rolls.csv (where a contract rolls), truth.parquet,
-    labels.csv, settings.json and, written last, manifest.json. Two processes that ask at once get one market.
+    labels.csv, settings.json and, written last, manifest.json. Two processes that call this at once
+    write one market.
 
     Raises:
         ValueError: If the store is not for simulated bars, or the settings cannot be met.
-        Truncated, ChecksumMismatch: If labels, rolls, truth or the record of the settings are no longer
-            those that were made.
+        Truncated, ChecksumMismatch: If labels, rolls, ground truth or the record of the settings have
+            changed since.
     """
     if not store.simulated:
-        raise ValueError(f"a simulated market must lie apart from registered bars, got {store.root.name}")
+        raise ValueError(
+            f"a simulated market must be stored apart from registered bars, got {store.root.name}"
+        )
     settings_file = _settings_file(store)
     with locked(settings_file):
         if is_simulated(store, settings):
-            _require_as_made(store, recorded_digests(store))
+            _require_unchanged(store, recorded_digests(store))
             return
-        from moola_pipeline.labels.simulated_annotator import draw_labels  # compiles, and is rarely needed
+        from moola_pipeline.labels.simulated_annotator import (
+            draw_labels,
+        )  # imports compiled code; rarely needed
 
         store.manifest.unlink(missing_ok=True)
         market = simulate(settings)
@@ -62,19 +67,19 @@ def ensure_simulated(store: BarStore, settings: SimulationSettings) -> None:
         store.rolls.unlink(missing_ok=True)
         if len(market.rolls):
             register_rolls(store, market.rolls)
-        _record(store, _recorded(settings))
+        _write_record(store, _recorded(settings))
         add_bars(store, bars_file, VendorOptions(instrument=settings.instrument))
 
 
 def is_simulated(store: BarStore, settings: SimulationSettings) -> bool:
-    """Whether the market of these settings has been made in a store; it may have been changed since.
+    """Whether a store holds the market of these settings; its files may have changed since.
 
     Raises:
-        Truncated, ChecksumMismatch, IntegrityError: If its record is not what was written.
+        Truncated, ChecksumMismatch, IntegrityError: If its record has changed.
     """
-    made = _read_record(store)
-    digests = made.pop(DIGESTS, None)
-    return made == _recorded(settings) and digests is not None and bool(read_manifest(store).files)
+    record = _read_record(store)
+    digests = record.pop(DIGESTS, None)
+    return record == _recorded(settings) and digests is not None and bool(read_manifest(store).files)
 
 
 def _settings_file(store: BarStore) -> Path:
@@ -85,14 +90,14 @@ def _recorded(settings: SimulationSettings) -> dict[str, Any]:
     return {"generator_version": GENERATOR_VERSION, **settings.model_dump(mode="json")}
 
 
-def _require_as_made(store: BarStore, digests: dict[str, FileDigest]) -> None:
+def _require_unchanged(store: BarStore, digests: dict[str, FileDigest]) -> None:
     for name, recorded in digests.items():
         try:
             _prove(store, name, recorded)
         except FileNotFoundError:
             raise ChecksumMismatch(
-                f"{name}: SHA256 is that of no file, {store.root.name}/{SETTINGS_NAME} records "
-                f"{recorded.sha256}. {store.remedy('')}"
+                f"{name}: {store.root.name}/{SETTINGS_NAME} records SHA256 {recorded.sha256}, but the "
+                f"file is missing. {store.remedy('')}"
             ) from None
 
 
@@ -107,11 +112,11 @@ def labels_file(store: BarStore) -> Path:
 
 
 def read_truth(store: BarStore) -> pd.DataFrame:
-    """What was planted in a simulated market, as `simulate` returns it; proven first.
+    """The ground truth of a simulated market, as `simulate` returns it, after a checksum check.
 
     Raises:
-        FileNotFoundError: If the market has not been made, or its truth is gone.
-        ChecksumMismatch: If it is no longer what was planted.
+        FileNotFoundError: If the market was not made, or its ground truth is missing.
+        ChecksumMismatch: If the file has changed.
     """
     recorded = recorded_digests(store).get(TRUTH_NAME)
     if recorded is None:
@@ -121,23 +126,23 @@ def read_truth(store: BarStore) -> pd.DataFrame:
 
 
 def recorded_digests(store: BarStore) -> dict[str, FileDigest]:
-    """The digest of each file of a market that its record holds; none where no market was made.
+    """The digest of each file in a market's record; empty if no market was made.
 
     Raises:
-        Truncated, ChecksumMismatch, IntegrityError: If the record is not what was written.
+        Truncated, ChecksumMismatch, IntegrityError: If the record has changed.
     """
-    made = _read_record(store)
-    return digests_in(made, f"{SETTINGS_NAME} {RECORDED}", store.remedy("")) if made else {}
+    record = _read_record(store)
+    return digests_in(record, f"{SETTINGS_NAME} {RECORDED}", store.remedy("")) if record else {}
 
 
-def _record(store: BarStore, about: dict[str, Any]) -> None:
+def _write_record(store: BarStore, settings: dict[str, Any]) -> None:
     files = (labels_file(store), store.rolls, store.root / TRUTH_NAME)
     digests = {path.name: FileDigest.of(path) for path in files if path.exists()}
-    write_checksummed(_settings_file(store), {**about, DIGESTS: listed(digests)})
+    write_checksummed(_settings_file(store), {**settings, DIGESTS: listed(digests)})
 
 
 def _read_record(store: BarStore) -> dict[str, Any]:
-    """What was recorded of the market; nothing where none was made."""
+    """The record of the market; empty if none was made."""
     try:
         return read_checksummed(_settings_file(store), RECORDED, store.remedy(""))
     except FileNotFoundError:

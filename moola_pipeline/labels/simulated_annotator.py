@@ -1,4 +1,4 @@
-"""The annotator of a simulated market: it looks at windows and marks what can be seen in them."""
+"""The annotator of a simulated market: marks the expansions that are visible in windows."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,27 +22,28 @@ from moola_pipeline.windows.window_geometry import (
 )
 
 MARGIN_BARS = 240
-"""Bars left alone at both ends of a period: a session opens on the evening before its date, and
+"""Bars left free at both ends of a period: a session opens on the evening before its date, and
 windows of different periods must lie well apart."""
 NARROW_ATR = 2.4
-"""A consolidation is seen where 15 closes kept within this."""
+"""A consolidation is visible where 15 closes span at most this."""
 MIN_LEG_ATR, GIVEN_BACK, BARS_SINCE_PEAK = 4.0, (0.25, 0.65), (4, 20)
-"""A retracement is seen where price lost such a share of such a leg in so many bars."""
+"""A retracement is visible where price gave back this share of a leg of at least this size, this many
+bars ago."""
 _SAME_FOR_ALL = ("A", "simulated", "simulated")
 """Grade, batch and annotator of every row."""
 _MIN_SHARE = 0.5
-"""Surges below this share of the clarity asked for are not even considered."""
+"""Surges below this share of the required clarity are not considered."""
 _UNKNOWN = -1
 
 
-class Sight(NamedTuple):
-    """What an annotator could see in a market, (n_surges,) each.
+class VisibleMarket(NamedTuple):
+    """The surges that an annotator can see in a market, (n_surges,) each.
 
     Attributes:
-        surges: Where they are and how clear.
-        setups: What stood before.
-        planted: Class number of the planted expansion that each is, -1 for a look-alike.
-        luck: Evenly drawn from 0..1 once a surge, the same in every pass.
+        surges: Position and clarity.
+        setups: The bars before.
+        planted: Class number of the planted expansion, -1 for a look-alike.
+        luck: One uniform draw from 0..1 per surge, the same in every pass.
     """
 
     surges: Surges
@@ -52,17 +53,16 @@ class Sight(NamedTuple):
 
 
 def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.DataFrame:
-    """Look at windows of each period and mark the expansions seen to start in their bars 30-74.
+    """Draw windows in each period and mark the visible expansions that start in their bars 30-74.
 
-    What is marked is a surge that stands out of the bars and had a consolidation or a retracement
-    before it. Of a planted one that can be seen the annotator knows which; of a look-alike it
-    judges by the bars before. A planted one that noise has swallowed is not marked. First and last
-    bar are those of the surge as it is seen. Each pass judges anew, with its own leniency, misses
-    and slips.
+    The annotator marks a surge that stands out from the bars and follows a consolidation or a
+    retracement. It knows the type of a visible planted surge; it types a look-alike by the bars
+    before. It does not mark a planted surge that noise hides. First and last bar are those of the
+    visible surge. Each pass draws its own leniency, misses and slips.
 
-    A window with expansions is laid around a planted one that can be seen, drawn at random, whose
-    onset falls evenly on bars 30-74: its position says nothing. Where a period has too few of these,
-    it is laid around a look-alike. Windows do not overlap.
+    A window with expansions is placed around a random visible planted surge, whose onset is uniform
+    over bars 30-74, so that its position carries no information. A period with too few of these
+    uses look-alikes too. Windows do not overlap.
 
     Returns:
         LABEL_COLUMNS: one row per marked expansion or empty window, the first pass in time
@@ -72,13 +72,13 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
         ValueError: If a period has no room for its windows.
     """
     rng = np.random.default_rng([settings.seed, 1])
-    sight = look(market, settings)
-    plain = _plainly_marked(sight, market, settings)
-    evident = sight.surges.onset[plain & (sight.planted != _UNKNOWN)]
-    onsets = sight.surges.onset[plain]
+    view = visible_market(market, settings)
+    marked = _marked_without_errors(view, market, settings)
+    planted = view.surges.onset[marked & (view.planted != _UNKNOWN)]
+    onsets = view.surges.onset[marked]
     session = session_of(pd.DatetimeIndex(market.bars["timestamp"])).to_numpy("datetime64[D]")
     fits = _whole_windows(market.segment_start)
-    bar0, again = [], []
+    bar0, second_bar0 = [], []
     for period in settings.label_periods:
         first = int(np.searchsorted(session, np.datetime64(period.first_session)))
         last = int(np.searchsorted(session, np.datetime64(period.last_session), side="right")) - 1
@@ -86,8 +86,8 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
         inside = slice(first + MARGIN_BARS, max(last + 2 - WINDOW_BARS - MARGIN_BARS, 0))
         free[inside] = fits[inside]
         n_empty = round(period.windows * _empty_share(period, settings))
-        chosen = _windows_around(evident, free, period.windows - n_empty, rng)
-        if len(chosen) + n_empty < period.windows:  # too few planted ones for a period this short
+        chosen = _windows_around(planted, free, period.windows - n_empty, rng)
+        if len(chosen) + n_empty < period.windows:  # too few planted surges in a short period
             chosen += _windows_around(onsets, free, period.windows - n_empty - len(chosen), rng)
         chosen += _windows_without(onsets, free, n_empty, rng)
         if len(chosen) < period.windows:
@@ -96,27 +96,27 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
                 f"got room for {len(chosen)}"
             )
         bar0 += sorted(chosen)
-        again += sorted(chosen) if period.passes > 1 else []
-    looks = (
+        second_bar0 += sorted(chosen) if period.passes > 1 else []
+    passes = (
         (bar0, FIRST_PASS, rng),
-        (again, SECOND_PASS, np.random.default_rng([settings.seed, SECOND_PASS])),
+        (second_bar0, SECOND_PASS, np.random.default_rng([settings.seed, SECOND_PASS])),
     )
     rows = [
         row
-        for windows, number, hand in looks
-        for row in _rows(market, sight, windows, number, settings, hand)
+        for windows, number, pass_rng in passes
+        for row in _rows(market, view, windows, number, settings, pass_rng)
     ]
     return pd.DataFrame(rows, columns=list(LABEL_COLUMNS)).astype(LABEL_DTYPES)
 
 
-def look(market: SimulatedMarket, settings: SimulationSettings) -> Sight:
-    """All surges of a market that an annotator could mark, and which of them were planted."""
+def visible_market(market: SimulatedMarket, settings: SimulationSettings) -> VisibleMarket:
+    """All surges of a market that an annotator can see, and which of them were planted."""
     prices = market.bars[list(PRICE_COLUMNS)].to_numpy()
     segment = np.cumsum(market.segment_start)
     surges = visible_surges(prices, segment, _MIN_SHARE * settings.clear_from)
     setups = setups_before(prices, segment, surges)
     luck = np.random.default_rng([settings.seed, 3]).random(len(surges.onset))
-    return Sight(surges, setups, _planted(surges, market.truth), luck)
+    return VisibleMarket(surges, setups, _planted(surges, market.truth), luck)
 
 
 def _planted(surges: Surges, truth: pd.DataFrame) -> np.ndarray:
@@ -142,30 +142,32 @@ def _planted(surges: Surges, truth: pd.DataFrame) -> np.ndarray:
     return kinds
 
 
-def _plainly_marked(sight: Sight, market: SimulatedMarket, settings: SimulationSettings) -> np.ndarray:
-    """Whether an annotator without leniency or faults marks each surge: (n_surges,) bool."""
-    even = np.ones((3, len(sight.luck)))
-    return _judged(np.arange(len(sight.luck)), even, sight, market, settings) != _UNKNOWN
+def _marked_without_errors(
+    view: VisibleMarket, market: SimulatedMarket, settings: SimulationSettings
+) -> np.ndarray:
+    """Whether an annotator without leniency or errors marks each surge: (n_surges,) bool."""
+    even = np.ones((3, len(view.luck)))
+    return _classes(np.arange(len(view.luck)), even, view, market, settings) != _UNKNOWN
 
 
-def _judged(
+def _classes(
     chosen: np.ndarray,
     leniency: np.ndarray,
-    sight: Sight,
+    view: VisibleMarket,
     market: SimulatedMarket,
     settings: SimulationSettings,
 ) -> np.ndarray:
-    """Class number of each chosen surge as one look judges it, -1 where it marks none.
+    """Class number that one pass gives to each chosen surge, -1 where it marks none.
 
     Args:
         chosen: (n,) numbers of surges.
-        leniency: (3, n) factors of clarity, calm and leg as they appear in this look.
-        sight, market, settings: What there is to see.
+        leniency: (3, n) factors of clarity, range and leg in this pass.
+        view, market, settings: The market and its visible surges.
     """
-    setups = Setups(*(measure[chosen] for measure in sight.setups))
-    clear = sight.surges.clarity[chosen] * leniency[0] >= settings.clear_from
+    setups = Setups(*(measure[chosen] for measure in view.setups))
+    clear = view.surges.clarity[chosen] * leniency[0] >= settings.clear_from
     narrow = setups.range_atr <= NARROW_ATR * leniency[1]
-    given, since = setups.read_result, setups.bars_since
+    given, since = setups.retraced_share, setups.bars_since
     retraced = (
         (setups.leg_atr * leniency[2] >= MIN_LEG_ATR)
         & (given >= GIVEN_BACK[0])
@@ -173,19 +175,19 @@ def _judged(
         & (since >= BARS_SINCE_PEAK[0])
         & (since <= BARS_SINCE_PEAK[1])
     )
-    luck = sight.luck[chosen]
-    seen = np.where(retraced, 1, np.where(narrow, 0, _UNKNOWN))
+    luck = view.luck[chosen]
+    visible = np.where(retraced, 1, np.where(narrow, 0, _UNKNOWN))
     if settings.last_retracement_share is not None:
         share = np.interp(
-            sight.surges.onset[chosen],
+            view.surges.onset[chosen],
             [0, len(market.bars)],
             [settings.retracement_share, settings.last_retracement_share],
         )
         rarer = _odds(share) / _odds(settings.retracement_share)
-        seen[(seen == 1) & (luck >= rarer)] = _UNKNOWN
+        visible[(visible == 1) & (luck >= rarer)] = _UNKNOWN
     if not settings.type_shown:
-        seen = np.where(seen == _UNKNOWN, _UNKNOWN, luck < settings.retracement_share)
-    kinds = np.where(sight.planted[chosen] == _UNKNOWN, seen, sight.planted[chosen])
+        visible = np.where(visible == _UNKNOWN, _UNKNOWN, luck < settings.retracement_share)
+    kinds = np.where(view.planted[chosen] == _UNKNOWN, visible, view.planted[chosen])
     return np.where(clear, kinds, _UNKNOWN)
 
 
@@ -195,7 +197,7 @@ def _odds(share: np.ndarray | float) -> np.ndarray | float:
 
 def _rows(
     market: SimulatedMarket,
-    sight: Sight,
+    view: VisibleMarket,
     windows: list[int],
     pass_number: int,
     settings: SimulationSettings,
@@ -203,10 +205,10 @@ def _rows(
 ) -> Iterator[tuple]:
     """Rows of one pass over the windows that begin at these bars."""
     for start, opened_at in zip(windows, market.bars["timestamp"].iloc[windows], strict=True):
-        chosen = _in_core(sight.surges.onset, start)
+        chosen = _in_core(view.surges.onset, start)
         leniency = np.exp(settings.softness * rng.standard_normal((3, len(chosen))))
-        kinds = _judged(chosen, leniency, sight, market, settings)
-        marks = _mark(start, chosen[kinds != _UNKNOWN], kinds[kinds != _UNKNOWN], sight, settings, rng)
+        kinds = _classes(chosen, leniency, view, market, settings)
+        marks = _mark(start, chosen[kinds != _UNKNOWN], kinds[kinds != _UNKNOWN], view, settings, rng)
         for mark in marks or [(NONE, None, None)]:
             yield (f"sim-{opened_at:%Y%m%dT%H%M}", opened_at, *mark, *_SAME_FOR_ALL, pass_number)
 
@@ -215,7 +217,7 @@ def _mark(
     bar0: int,
     chosen: np.ndarray,
     kinds: np.ndarray,
-    sight: Sight,
+    view: VisibleMarket,
     settings: SimulationSettings,
     rng: np.random.Generator,
 ) -> list[tuple[str, int, int]]:
@@ -224,7 +226,7 @@ def _mark(
     for number, kind in zip(chosen.tolist(), kinds.tolist(), strict=True):
         if rng.random() < settings.miss_rate:
             continue
-        onset, offset = int(sight.surges.onset[number]) - bar0, int(sight.surges.offset[number]) - bar0
+        onset, offset = int(view.surges.onset[number]) - bar0, int(view.surges.offset[number]) - bar0
         start = min(max(onset + _slip(settings, rng), CORE_FIRST), CORE_LAST)
         end = min(max(offset + _slip(settings, rng), start + 1), WINDOW_BARS - 1)
         slipped = rng.random() < settings.type_slip_rate
@@ -237,7 +239,7 @@ def _slip(settings: SimulationSettings, rng: np.random.Generator) -> int:
 
 
 def _empty_share(period: LabelPeriod, settings: SimulationSettings) -> float:
-    """Share of a period's windows laid where nothing is marked: the thinner expansions lie, the larger."""
+    """Share of a period's windows without a marked expansion: larger where expansions are rarer."""
     if settings.break_session is None or period.first_session < settings.break_session:
         return settings.empty_share
     thinner = (1 - settings.decoy_share_after_break) / (1 - settings.decoy_share)
@@ -259,8 +261,8 @@ def _windows_around(
 ) -> list[int]:
     """Windows that each have the onset of a randomly drawn expansion in bars 30-74.
 
-    Only expansions that any of these bars could hold are drawn, else those near a segment's
-    end would prefer some positions.
+    Only expansions that fit on each of these bars are drawn; others, near a segment's end, would
+    favor some positions.
     """
     possible = np.pad(np.cumsum(free), (1, 0))
     earliest, latest = onsets - CORE_LAST, onsets - CORE_FIRST
@@ -278,7 +280,7 @@ def _windows_around(
 def _windows_without(
     onsets: np.ndarray, free: np.ndarray, n_windows: int, rng: np.random.Generator
 ) -> list[int]:
-    """Windows in whose bars 30-74 none of these starts."""
+    """Windows without any of these onsets in bars 30-74."""
     chosen = []
     for bar0 in rng.permutation(np.flatnonzero(free)):
         if len(chosen) == n_windows:

@@ -1,4 +1,4 @@
-"""Labeled windows as flat arrays, the form that rules are fitted on and networks trained on."""
+"""Labeled windows as flat arrays, for fitting the span proposer and training networks."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -38,15 +38,15 @@ def labeled_windows(labels: pd.DataFrame, split: str) -> LabeledWindows:
     chosen = labels.loc[labels["split"] == split]
     windows = chosen.drop_duplicates("window_id").sort_values(["bar0", "window_id"])
     index = {name: i for i, name in enumerate(windows["window_id"])}
-    found = expansions(chosen)
-    found = found.loc[found["in_core"]]
-    found = found.assign(window=found["window_id"].map(index)).sort_values(["window", "expansion_start"])
+    marked = expansions(chosen)
+    marked = marked.loc[marked["in_core"]]
+    marked = marked.assign(window=marked["window_id"].map(index)).sort_values(["window", "expansion_start"])
     spans = Spans(
-        found["window"].to_numpy(np.int64),
-        found["expansion_start"].to_numpy(np.int64),
-        found["expansion_end"].to_numpy(np.int64),
-        found["direction"].to_numpy(np.int8),
-        type_numbers(found).to_numpy(np.int64),
+        marked["window"].to_numpy(np.int64),
+        marked["expansion_start"].to_numpy(np.int64),
+        marked["expansion_end"].to_numpy(np.int64),
+        marked["direction"].to_numpy(np.int8),
+        type_numbers(marked).to_numpy(np.int64),
     )
     return LabeledWindows(
         windows["window_id"].to_numpy(object),

@@ -1,4 +1,4 @@
-"""Which labeled window serves which purpose: by time, whole windows, purged, never random."""
+"""Train, validation and test splits of labeled windows: by time, whole windows, purged."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -19,7 +19,7 @@ UNUSED = "unused"
 
 
 class UnsoundSplit(BadInput):
-    """A split that nothing can be learned from or judged by."""
+    """A split that cannot be used for training or evaluation."""
 
 
 class SplitSettings(BaseModel):
@@ -33,9 +33,11 @@ class SplitSettings(BaseModel):
     train_end: date = Field(default=date(2024, 12, 31), description="last day of training")
     validation_end: date = Field(default=date(2025, 3, 31), description="last day of validation")
     test_end: date = Field(default=date(2025, 6, 30), description="last day of test")
-    embargo_bars: int = Field(default=WINDOW_BARS, ge=0, description="bars that must lie between two splits")
-    rolling_test_months: int = Field(default=3, ge=1, description="newest labeled months that are test")
-    rolling_validation_months: int = Field(default=3, ge=1, description="labeled months before them")
+    embargo_bars: int = Field(default=WINDOW_BARS, ge=0, description="minimum bars between two splits")
+    rolling_test_months: int = Field(default=3, ge=1, description="newest labeled months, for test")
+    rolling_validation_months: int = Field(
+        default=3, ge=1, description="labeled months before these, for validation"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> "SplitSettings":
@@ -53,7 +55,7 @@ class SplitSettings(BaseModel):
 
     @property
     def shown(self) -> str:
-        """Where the splits end, in words."""
+        """The split dates as text."""
         if self.rule == "fixed":
             return f"to {self.train_end}, {self.validation_end}, {self.test_end}"
         return (
@@ -63,10 +65,10 @@ class SplitSettings(BaseModel):
 
 
 def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
-    """The settings with their dates worked out: rolling ones become fixed.
+    """Turn rolling settings into fixed dates; fixed settings stay.
 
     Raises:
-        UnsoundSplit: If there are too few labeled months to roll over.
+        UnsoundSplit: If there are too few labeled months for a rolling split.
     """
     if settings.rule == "fixed":
         return settings
@@ -77,8 +79,9 @@ def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSetting
     )
     if len(months) <= n_later:
         raise UnsoundSplit(
-            f"A rolling split must leave a labeled month for training, but of {len(months)} labeled months "
-            f"{n_later} are validation and test. {_per_month(placed)} {_fewer_months(len(months))}"
+            "A rolling split must leave a labeled month for training, but validation and test take "
+            f"{n_later} months and only {len(months)} are labeled. {_per_month(placed)} "
+            f"{_fewer_months(len(months))}"
         )
     cuts = {
         "train_end": months[-n_later].start_time.date() - timedelta(days=1),
@@ -91,9 +94,8 @@ def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSetting
 def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     """Add the column `split`: train, validation, test, or unused.
 
-    All rows of a window go together. A window of an earlier split is unused when any bar it may
-    read (20 before bar 0 to bar 104) comes within the embargo of the first bar that a window of
-    the next split may read.
+    All rows of a window get one split. A window is unused if any bar it reads (20 before bar 0 to
+    bar 104) lies within the embargo before the first bar that a window of the next split may read.
 
     Args:
         placed: The frame of `place_labels`.
@@ -112,12 +114,12 @@ def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetti
 
 
 def training_rows_end(bars: pd.DataFrame, settings: SplitSettings) -> int:
-    """Rows of the bar table below this one may be pretrained on and fitted to; see `used_rows_end`."""
+    """First row of the bar table that pretraining and fitting must not use; see `used_rows_end`."""
     return used_rows_end(bars, settings, "train")
 
 
 def used_rows_end(bars: pd.DataFrame, settings: SplitSettings, split: str) -> int:
-    """First row that a split and those before it must not touch.
+    """First row that a split and the splits before it must not use.
 
     For training and validation it lies one embargo before the first bar that a window of the
     next split may read; for test, behind the last bar that its windows may read.
@@ -127,7 +129,7 @@ def used_rows_end(bars: pd.DataFrame, settings: SplitSettings, split: str) -> in
     """
     if settings.rule != "fixed":
         raise ValueError(
-            "rows have an end only under fixed dates; resolve_dates(settings, placed) gives them"
+            "settings must have fixed dates, got rolling ones. Call resolve_dates(settings, placed) first."
         )
     end = settings.ends[SPLITS.index(split)]
     if split == SPLITS[-1]:
@@ -142,17 +144,17 @@ def _bars_until(opened: np.ndarray, end: date) -> int:
 
 
 def _apart_from_later(opened: np.ndarray, end: date, embargo_bars: int) -> int:
-    """First row that comes within the embargo of what windows after `end` may read."""
+    """First row within the embargo before the bars that windows after `end` may read."""
     boundary = _bars_until(opened, end)
     return max(boundary - CONTEXT_BARS - embargo_bars, 0) if boundary < len(opened) else boundary
 
 
 def check_splits(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> None:
-    """Stop unless each split holds expansions of both types in the bars where labels are complete.
+    """Check that each split holds expansions of both types in the bars where labels are complete.
 
     Raises:
-        UnsoundSplit: Naming the split, the labels per month and the command with the nearest dates
-            that work.
+        UnsoundSplit: If one does not; names the split, the labels per month and the command with
+            the nearest dates that work.
     """
     settings = resolve_dates(settings, frame)
     for name in SPLITS:
@@ -169,9 +171,9 @@ def check_splits(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetting
 def nearest_dates(
     frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings
 ) -> tuple[date, date, date] | None:
-    """The ends nearest to those chosen that give every split both types: month ends, else labeled days.
+    """The dates nearest to the chosen ones that give every split both types, purging included.
 
-    Purging and embargo are reckoned with.
+    Month ends are tried first, then labeled days.
 
     Args:
         frame: The frame of `place_labels`.
@@ -186,33 +188,33 @@ def nearest_dates(
     months = days.dt.to_period("M").drop_duplicates().sort_values().dt.end_time.dt.normalize()
     for cuts in (months, days.drop_duplicates().sort_values()):
         ends = [cut.date() for cut in cuts]
-        found = _nearest(core, days.to_numpy(), bars, ends, settings)
-        if found is not None:
-            return found
+        nearest = _nearest(core, days.to_numpy(), bars, ends, settings)
+        if nearest is not None:
+            return nearest
     return None
 
 
 def find_leakage(frame: pd.DataFrame, embargo_bars: int = WINDOW_BARS) -> list[str]:
-    """What one split could learn of another, one line each; empty when the splits are apart.
+    """Leaks between splits, one line each; empty if there are none.
 
     Args:
         frame: The frame of `assign_splits`, or any with window_id, bar0 and split.
         embargo_bars: Bars that must lie between the bars two splits may read.
     """
     windows = frame.loc[:, ["window_id", "bar0", "split"]].drop_duplicates()
-    found = []
+    leaks = []
     for name, other in combinations(SPLITS, 2):
         first, second = (windows.loc[windows["split"] == part] for part in (name, other))
         shared = sorted(set(first["window_id"]) & set(second["window_id"]))
-        found += [f"window {window} is in {name} and in {other}" for window in shared]
-        found += [
+        leaks += [f"window {window} is in {name} and in {other}" for window in shared]
+        leaks += [
             f"window {a} ({name}) lies {gap} bars from window {b} ({other}), embargo is {embargo_bars}"
             for a, b, gap in _too_near(first, second, embargo_bars)
             if a != b
         ]
         if first["bar0"].max() > second["bar0"].min():
-            found.append(f"a window of {name} starts after one of {other}")
-    return found
+            leaks.append(f"a window of {name} starts after one of {other}")
+    return leaks
 
 
 def class_counts(frame: pd.DataFrame) -> pd.DataFrame:

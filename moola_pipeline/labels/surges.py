@@ -1,4 +1,4 @@
-"""What can be seen in bars without knowing how they came about: surges, and what stood before each."""
+"""Surges that are visible in the bars alone, and the setup before each."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,12 @@ from moola_pipeline.features.zigzag import ATR_BARS
 from moola_pipeline.windows.context import BARS_BEFORE_START, paths_before
 
 SHORTEST, LONGEST = 2, 14
-"""Bars of a surge, from and to."""
+"""Bars of a surge, least and most."""
 LENGTH_POWER = 1 / 3
-"""By how much a surge must move further the longer it takes: the cube root of its bars."""
+"""A surge must move farther the longer it takes: by the cube root of its bars."""
 RANGE_BARS = 15
 PEAK_BARS, LEG_BARS = 30, 26
-"""Bars before a surge in which a retracement may have begun, and bars that its leg may have taken."""
+"""Bars before a surge to search for the start of a retracement, and the most bars of its leg."""
 
 
 class Surges(NamedTuple):
@@ -34,25 +34,25 @@ class Surges(NamedTuple):
 
 
 class Setups(NamedTuple):
-    """What stood before surges, each turned so that the surge points up; (n_surges,) each.
+    """The bars before each surge, mirrored so that the surge points up; (n_surges,) each.
 
     Attributes:
         range_atr: Highest less lowest of the last 15 closes, ATR.
         leg_atr: Rise to the highest of the last 30 closes within the 26 bars before it, ATR.
-        read_result: Share of that rise lost since.
+        retraced_share: Share of that rise lost since.
         bars_since: Bars since that highest close.
     """
 
     range_atr: np.ndarray
     leg_atr: np.ndarray
-    read_result: np.ndarray
+    retraced_share: np.ndarray
     bars_since: np.ndarray
 
 
 def visible_surges(prices: np.ndarray, segment: np.ndarray, least_clarity: float) -> Surges:
-    """The clearest surges of a table of bars: of two that overlap the clearer one is seen.
+    """The clearest surges in a table of bars; of two that overlap, the clearer one counts.
 
-    Of each first bar the clearest length counts. A surge has 45 bars of its own segment before it.
+    For each first bar the clearest length counts. A surge has 45 bars of its own segment before it.
 
     Args:
         prices: (n_bars, 4) open, high, low, close, index points.
@@ -62,13 +62,13 @@ def visible_surges(prices: np.ndarray, segment: np.ndarray, least_clarity: float
     clarity, bars = _clearest_lengths(prices, segment)
     candidates = np.flatnonzero(clarity >= least_clarity)
     taken = np.zeros(len(prices), bool)
-    kept = []
+    onsets = []
     for onset in candidates[np.argsort(-clarity[candidates], kind="stable")].tolist():
         span = slice(onset, onset + bars[onset])
         if not taken[span].any():
             taken[span] = True
-            kept.append(onset)
-    onset = np.sort(np.array(kept, np.int64))
+            onsets.append(onset)
+    onset = np.sort(np.array(onsets, np.int64))
     offset = onset + bars[onset] - 1
     direction = np.sign(prices[offset, 3] - prices[onset, 0]).astype(np.int8)
     return Surges(onset, offset, direction, clarity[onset])
@@ -111,6 +111,6 @@ def setups_before(prices: np.ndarray, segment: np.ndarray, surges: Surges) -> Se
     in_leg = (places <= peak[:, None]) & (places >= peak[:, None] - LEG_BARS)
     highest = recent.max(axis=1)
     leg = highest - np.where(in_leg, paths, np.inf).min(axis=1)
-    read_result = np.divide(highest, leg, out=np.ones_like(leg), where=leg > 0)
+    retraced_share = np.divide(highest, leg, out=np.ones_like(leg), where=leg > 0)
     range_atr = np.ptp(paths[:, -RANGE_BARS:], axis=1)
-    return Setups(range_atr, leg, read_result, BARS_BEFORE_START - 1 - peak)
+    return Setups(range_atr, leg, retraced_share, BARS_BEFORE_START - 1 - peak)

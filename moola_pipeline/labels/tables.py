@@ -1,4 +1,4 @@
-"""Reading a label file's cells: csv or parquet in, a table of what stands there out."""
+"""The cells of a label file, csv or parquet, as they are stored."""
 
 import codecs
 import hashlib
@@ -16,19 +16,19 @@ from moola_pipeline.errors import BadInput
 
 PARQUET_MAGIC = b"PAR1"
 MAX_FILE = 2**28
-"""Bytes of a label file: the older one, with 420 prices a row, holds 80,000 windows in so many."""
+"""Most bytes of a label file: an older one, with 420 prices a row, holds 80,000 windows in as many."""
 MAX_ROWS, MAX_COLUMNS = 1_000_000, 1_000
-"""Few bytes of parquet may stand for any number of rows."""
-SHOWN_SIGNS = 200
+"""A small parquet file can expand to any number of rows."""
+SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The cells of one label file, as they stand there.
+    """The cells of one label file.
 
     Attributes:
         name: The file's name.
-        cells: Its columns; the index is the row's place in the file, a csv's header being row 1.
+        cells: Its columns; the index is the row number in the file; a csv's header is row 1.
         sha256: Digest of the file's bytes.
     """
 
@@ -41,11 +41,11 @@ def read_table(path: Path) -> LabelTable:
     """Read the cells of a label file: text from csv, typed values from parquet.
 
     Raises:
-        BadInput: If the file cannot be read, is no table, or holds no row.
+        BadInput: If the file cannot be read, is not a table, or has no row.
     """
     content = _read_bytes(path)
     if not content.strip():
-        raise BadInput(f"{path.name}: a label file must hold a table, but it is empty. Name another file.")
+        raise BadInput(f"{path.name}: a label file must hold a table, but it is empty. Choose another file.")
     if kind := _other_kind(content):
         raise BadInput(f"{path.name}: a label file must be a csv in UTF-8 or parquet, got {kind}.")
     cells = _read_parquet(path, content) if content.startswith(PARQUET_MAGIC) else _read_csv(path, content)
@@ -59,8 +59,8 @@ def read_table(path: Path) -> LabelTable:
 
 
 def cut_short(text: str) -> str:
-    """The first 200 signs of a text."""
-    return text if len(text) <= SHOWN_SIGNS else f"{text[:SHOWN_SIGNS]}..."
+    """The first 200 characters of a text."""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -74,12 +74,12 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadInput(
-            f"{path}: the label file must be readable, but: {error.strerror}. Check the path."
+            f"{path}: the label file must be readable, got: {error.strerror}. Check the path."
         ) from error
 
 
 def _other_kind(content: bytes) -> str | None:
-    """What a spreadsheet or a packer made instead of a label file, and what to do about it."""
+    """The kind of a file that is not a label file, with the remedy; None if it may be one."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "text in UTF-16. Save it as UTF-8, with commas between the columns"
     if content.startswith(ZIP_MAGIC):
@@ -92,7 +92,7 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
     try:
         described = pq.read_metadata(io.BytesIO(content))
         _require_size(path, described.num_rows, described.num_columns)
-        # What pandas noted of the file is not needed, and may be made up to break what reads it.
+        # The metadata for pandas is not needed, and crafted metadata could break the reader.
         table = pq.read_table(io.BytesIO(content)).to_pandas(ignore_metadata=True)
     except BadInput:
         raise
@@ -103,7 +103,7 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
 
 def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
     if b"\0" in content:
-        raise _no_table(path, "it holds bytes that are no text")
+        raise _no_table(path, "it holds bytes that are not text")
     _require_size(path, content.count(b"\n"), content.partition(b"\n")[0].count(b",") + 1)
     try:
         with warnings.catch_warnings():
@@ -119,7 +119,7 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
                 skipinitialspace=True,
             )
     except UnicodeDecodeError as error:
-        raise _no_table(path, "it is no UTF-8 text") from error
+        raise _no_table(path, "it is not UTF-8 text") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
         raise _no_table(path, str(error).rpartition("C error: ")[2]) from error
     table = table.set_axis(range(2, len(table) + 2)).dropna(how="all")

@@ -12,7 +12,7 @@ CHOSEN = SplitSettings(
 )
 
 
-def test_nobody_has_chosen_at_first(tmp_path):
+def test_a_new_home_has_no_chosen_splits(tmp_path):
     assert read_choice(tmp_path) is None
 
 

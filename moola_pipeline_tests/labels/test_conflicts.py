@@ -25,7 +25,7 @@ def test_windows_that_share_most_of_their_bars_are_a_pair_and_their_shared_expan
 
 
 @pytest.mark.parametrize(("distance", "n_pairs"), [(0, 1), (52, 1), (53, 0), (105, 0)])
-def test_half_the_bars_are_the_border(distance, n_pairs):
+def test_windows_are_near_duplicates_above_half_of_their_bars(distance, n_pairs):
     frame = placed(label_row(BARS, 345, "none"), label_row(BARS, 345 + distance, "none", window_id="other"))
     pairs = near_duplicates(frame)
     assert len(pairs) == n_pairs
@@ -38,7 +38,7 @@ def test_one_window_with_many_rows_is_no_pair():
     assert clashing_windows(frame) == {}
 
 
-def test_bars_called_by_both_types_under_two_ids_clash():
+def test_bars_labeled_with_both_types_under_two_ids_clash():
     frame = placed(
         label_row(BARS, 360, "retracement", 60),
         label_row(BARS, 380, "consolidation", 42),

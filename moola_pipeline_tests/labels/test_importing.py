@@ -54,7 +54,7 @@ def test_a_naive_time_in_parquet_is_refused(tmp_path):
     labels = read_labels(write(tmp_path, *SOUND))
     path = tmp_path / "labels.parquet"
     labels.assign(window_start=labels["window_start"].dt.tz_localize(None)).to_parquet(path)
-    with pytest.raises(BadInput, match="must carry its time zone"):
+    with pytest.raises(BadInput, match="must have a time zone"):
         read_labels(path)
 
 
@@ -66,11 +66,11 @@ def test_an_unknown_class_is_named_with_its_row_and_the_allowed_ones(tmp_path):
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ("c,2024-05-08T14:30:00,none,,,", "window_start must carry its time zone"),
+        ("c,2024-05-08T14:30:00,none,,,", "window_start must have a time zone"),
         ("c,someday,none,,,", "window_start must be an ISO time, got someday"),
         ("c,9999-05-08T14:30:00Z,none,,,", "window_start must be an ISO time"),
-        ("c,2024-05-08T14:30:00Z,retracement,,,", "an expansion must have start and end"),
-        ("c,2024-05-08T14:30:00Z,retracement,33,,", "an expansion must have start and end"),
+        ("c,2024-05-08T14:30:00Z,retracement,,,", "an expansion must have a start and an end"),
+        ("c,2024-05-08T14:30:00Z,retracement,33,,", "an expansion must have a start and an end"),
         ("c,2024-05-08T14:30:00Z,none,33,41,", "a window labeled none must have no span, got 33..41"),
         ("c,2024-05-08T14:30:00Z,retracement,99,105,", "a span must lie in bars 0..104, got 99..105"),
         ("c,2024-05-08T14:30:00Z,retracement,-1,4,", "a span must lie in bars 0..104, got -1..4"),
@@ -105,11 +105,11 @@ def test_a_malformed_row_is_refused_in_one_line(tmp_path, row, expected):
         ),
         (
             ["c,2024-05-08T14:30:00Z,consolidation,40,45,", "c,2024-05-08T14:30:00Z,consolidation,44,60,"],
-            "window c has two expansions that share more than the bar where one ends and the other starts",
+            "window c has two expansions that share more than a bar where one ends and the next starts",
         ),
         (
             ["c,2024-05-08T14:30:00Z,retracement,40,45,A", "c,2024-05-08T14:30:00Z,retracement,40,45,B"],
-            "window c has two expansions that share more than the bar where one ends and the other starts",
+            "window c has two expansions that share more than a bar where one ends and the next starts",
         ),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content):
     ("content", "why"),
     [
         (b"window_id,label\na,none\nb,none,x\n", "Expected 2 fields in line 3, saw 3"),
-        (b"window_id,label\ncaf\xe9,none\n", "it is no UTF-8 text"),
+        (b"window_id,label\ncaf\xe9,none\n", "it is not UTF-8 text"),
         (b"PAR1 and no more", "Parquet magic bytes not found"),
     ],
 )
@@ -240,7 +240,9 @@ def test_the_pass_may_be_given_with_the_file(tmp_path):
 def test_a_pass_that_the_file_denies_is_refused(tmp_path):
     path = write(tmp_path, "c,2024-05-08T14:30:00Z,none,,,,1", header=HEADER + ",pass")
     assert len(inspect_labels(path, pass_number=1).labels) == 1
-    with pytest.raises(BadInput, match='column "pass" must say 2 in every row.* Leave --pass out'):
+    with pytest.raises(
+        BadInput, match='column "pass" must be 2 in every row, because --pass is 2.* Leave --pass out'
+    ):
         inspect_labels(path, pass_number=2)
 
 

@@ -35,7 +35,7 @@ def test_no_effect_gives_p_values_at_most_0_05_in_5_percent_of_cases_however_man
     assert 0.02 <= np.mean(np.array(smallest) <= 0.05) <= 0.09
 
 
-def test_a_statistic_that_never_varies_or_is_undefined_has_p_1_and_harms_no_other():
+def test_a_constant_or_undefined_statistic_has_p_1_and_changes_no_other():
     values = np.repeat([0.0, 1.0], 10)
     halves = difference_of_halves(values)
 
@@ -47,7 +47,7 @@ def test_a_statistic_that_never_varies_or_is_undefined_has_p_1_and_harms_no_othe
     assert p[1:].tolist() == [1.0, 1.0]
 
 
-def test_families_are_judged_together_by_holm():
+def test_families_are_adjusted_by_holm():
     families = [np.array([0.02, 0.5]), np.array([0.01]), np.empty(0)]
     adjusted = adjust_families(families)
     assert adjusted[1].tolist() == pytest.approx([0.03])  # smallest of three
@@ -55,6 +55,6 @@ def test_families_are_judged_together_by_holm():
     assert len(adjusted[2]) == 0
 
 
-def test_an_adjusted_p_value_never_falls_below_that_of_a_surer_family():
+def test_adjusted_p_values_keep_the_order_of_the_families():
     adjusted = adjust_families([np.array([0.03]), np.array([0.04])])
     assert [family[0] for family in adjusted] == pytest.approx([0.06, 0.06])

@@ -52,7 +52,7 @@ def test_a_time_between_bars_or_beyond_them_is_no_bar(bars, moment):
     row = label_row(bars, 360, "none", window_start=pd.Timestamp(moment))
     refused = place_labels(label_frame([row]), bars).refused
     assert refused["reason"].tolist() == ["window_start is no bar"]
-    assert refused["detail"].iloc[0].startswith(f"window w360 at {moment} is no bar")
+    assert refused["detail"].iloc[0].startswith(f"window w360 at {moment} does not start at")
 
 
 def test_a_d_grade_leaves_out_its_whole_window(bars):
@@ -66,7 +66,7 @@ def test_a_d_grade_leaves_out_its_whole_window(bars):
     assert placement.refused["reason"].tolist() == [GRADED_OUT] * 2
 
 
-def test_only_the_pass_asked_for_is_placed(bars):
+def test_only_the_given_pass_is_placed(bars):
     rows = [label_row(bars, 360, "retracement", 40), label_row(bars, 360, "retracement", 41, **{"pass": 2})]
     labels = label_frame(rows)
     assert place_labels(labels, bars).frame["expansion_start"].tolist() == [40]

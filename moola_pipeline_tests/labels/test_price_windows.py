@@ -72,28 +72,28 @@ def test_one_price_a_tick_off_is_not_the_window():
 def test_a_back_adjusted_window_is_named_with_its_place_and_offset():
     assert fault_of(window(360) - 118.25) == (
         "prices shifted by a constant",
-        "window old0 is 2024-09-09T15:00:00Z with every price 118.25 points lower, as back-adjusted prices "
-        "are: give its window_start",
+        "window old0 matches 2024-09-09T15:00:00Z with every price 118.25 points lower, as in back-adjusted "
+        "prices: give its window_start",
     )
 
 
 def test_a_scaled_window_is_named_with_its_place_and_factor():
     reason, detail = fault_of(window(360) * 1.0034)
     assert reason == "prices scaled"
-    assert "as 2024-09-09T15:00:00Z does, prices times 1.0034: " in detail
+    assert "as 2024-09-09T15:00:00Z, prices times 1.0034: " in detail
     reason, detail = fault_of((window(360) - 19000) / 200)
     assert reason == "prices scaled"
     assert "prices times 0.005 plus -95: " in detail
 
 
-def test_prices_of_another_instrument_are_told_by_their_range_or_their_shape():
+def test_prices_of_another_instrument_are_recognized_by_range_or_shape():
     reason, detail = fault_of(window(360)[::-1] / 4)
     assert reason == "prices outside those of the bars"
     assert detail.endswith("register the bars it was cut from")
     reason, detail = fault_of(window(360)[::-1])
     assert (reason, detail) == (
         "prices unlike any of the bars",
-        "window old0 moves as no stretch of these bars does: register the bars it was cut from",
+        "window old0 is unlike any stretch of these bars: register the bars it was cut from",
     )
 
 
@@ -104,7 +104,7 @@ def test_a_window_in_two_places_is_ambiguous_and_both_are_named():
     assert timed.windows == {"found": 1, "ambiguous": 1, "not found": 0}
     assert timed.faults.iloc[0].tolist() == [
         "window in several places",
-        "window old0 stands in these bars 2 times, at 2024-09-09T15:00:00Z and 2024-09-16T15:40:00Z: "
+        "window old0 occurs 2 times in these bars, at 2024-09-09T15:00:00Z and 2024-09-16T15:40:00Z: "
         "give its window_start",
     ]
 
@@ -126,7 +126,7 @@ def test_a_window_in_two_places_is_ambiguous_and_both_are_named():
     ],
     ids=["short", "narrow", "flat", "nan", "text", "object", "number", "nothing", "ragged", "deep", "huge"],
 )
-def test_features_that_are_no_window_are_refused_by_name(features):
+def test_features_that_are_not_a_window_are_refused_by_name(features):
     reason, detail = fault_of(features)
     assert reason == "features are no window"
     assert detail.startswith("window old0 must give features as 105 rows of open, high, low, close, got ")
@@ -155,7 +155,7 @@ def test_an_older_file_registers_as_the_contract_with_its_account(tmp_path, name
     )
     path = older_file(tmp_path / name, frame)
     with pytest.raises(
-        BadInput, match=r"1 of 3 rows cannot be used \(row \d: window old2 is 2024-09-30T15:00"
+        BadInput, match=r"1 of 3 rows cannot be used \(row \d: window old2 matches 2024-09-30T15:00"
     ):
         add_labels(tmp_path / "labels", path, BARS, drop_bad=False)
     ledger = add_labels(tmp_path / "labels", path, BARS, drop_bad=True)
@@ -175,12 +175,12 @@ def test_a_window_that_crosses_a_session_break_is_found_and_refused_as_such(tmp_
     assert rows.empty
 
 
-def test_a_class_that_is_none_of_ours_is_refused(tmp_path):
+def test_an_unknown_class_is_refused(tmp_path):
     path = older_file(tmp_path / "old.csv", cells(window(360), label="reversal"))
     assert account(path, BARS)[0].dropped == {"unknown label class": 1}
 
 
-def test_an_older_file_without_a_column_is_told_which(tmp_path):
+def test_an_older_file_without_a_column_names_it(tmp_path):
     path = older_file(tmp_path / "old.csv", cells(window(360)).drop(columns="label"))
     with pytest.raises(BadInput, match="must have the columns window_id, label, .* but label is missing"):
         account(path, BARS)

@@ -62,7 +62,7 @@ def test_two_halves_of_a_file_register_as_the_whole(tmp_path, bars):
     assert [ledger.kept for ledger in registered_files(tmp_path / "two")] == [2, 1]
 
 
-def test_adding_a_file_again_changes_nothing_and_says_so(tmp_path, bars):
+def test_adding_a_file_again_changes_nothing_and_is_reported(tmp_path, bars):
     path = write(tmp_path / "mine.csv", weekly_labels(bars))
     add_labels(tmp_path / "labels", path, bars, drop_bad=False)
     before = state_of(tmp_path / "labels")
@@ -92,13 +92,13 @@ def test_another_file_of_the_same_name_keeps_both_files_bytes(tmp_path, bars):
         {"label": "retracement", "start": 40, "grade": "B"},
     ],
 )
-def test_a_second_opinion_on_a_registered_window_is_refused_and_changes_nothing(tmp_path, bars, row):
+def test_other_labels_of_a_registered_window_are_refused_and_change_nothing(tmp_path, bars, row):
     first = label_frame([label_row(bars, 360, "retracement", 40)])
     add_labels(tmp_path / "labels", write(tmp_path / "a.csv", first), bars, drop_bad=False)
     before = state_of(tmp_path / "labels")
     second = write(tmp_path / "b.csv", label_frame([label_row(bars, 360, **row)]))
     with pytest.raises(
-        BadInput, match=r"b.csv: .* 1 are not \(first w360\).* moola labels add .*b.csv --pass 2$"
+        BadInput, match=r"b.csv: .* the file changes 1 \(first w360\).* moola labels add .*b.csv --pass 2$"
     ):
         add_labels(tmp_path / "labels", second, bars, drop_bad=True)
     assert state_of(tmp_path / "labels") == before
@@ -163,8 +163,8 @@ def test_a_file_with_no_usable_row_is_refused(tmp_path, bars):
     with pytest.raises(BadInput) as caught:
         add_labels(tmp_path / "labels", path, bars, drop_bad=True)
     assert str(caught.value) == (
-        "mine.csv: a label file must hold a usable row, but none of 2 is left. "
-        f"See why each was dropped: moola labels check {path}"
+        "mine.csv: a label file must hold a usable row, but none of its 2 rows is usable. "
+        f"For the reasons, run: moola labels check {path}"
     )
 
 
@@ -190,7 +190,7 @@ def test_a_changed_byte_is_refused_with_both_digests(tmp_path, bars):
 
 
 @pytest.mark.parametrize(("writes_before_the_kill", "rows"), [(0, 3), (1, 3), (2, 3), (3, 6), (4, 6)])
-def test_a_kill_at_any_write_leaves_the_labels_of_before_or_after(
+def test_a_kill_at_any_write_leaves_the_previous_or_the_new_labels(
     tmp_path, bars, monkeypatch, writes_before_the_kill, rows
 ):
     folder, labels = tmp_path / "labels", weekly_labels(bars)
@@ -237,7 +237,7 @@ def test_the_digest_follows_the_content_and_not_the_order_of_rows(tmp_path, bars
 
 
 @pytest.mark.parametrize("name", ["two\nlines.csv", ".hidden.csv", "turned\u202e.csv"])
-def test_a_name_that_a_terminal_would_not_show_is_refused(tmp_path, bars, name):
+def test_a_file_name_with_invisible_characters_is_refused(tmp_path, bars, name):
     path = write(tmp_path / name, weekly_labels(bars))
     with pytest.raises(BadInput, match=r"a file name must be plain.* Rename the file\.$"):
         add_labels(tmp_path / "labels", path, bars, drop_bad=False)
@@ -251,7 +251,7 @@ def test_a_broken_ledger_is_refused_with_its_remedy(tmp_path, bars, content):
     (folder / "ledger.json").write_text(content)
     with pytest.raises(IntegrityError) as caught:
         registered_labels(folder)
-    assert str(caught.value).startswith("ledger.json must hold what was registered, but it ")
+    assert str(caught.value).startswith("ledger.json must record the registered labels, but it ")
     assert str(caught.value).endswith(
         f". Restore the file, or move the folder {folder} away and register the files in its raw again with "
         '"moola labels add".'
@@ -259,7 +259,7 @@ def test_a_broken_ledger_is_refused_with_its_remedy(tmp_path, bars, content):
 
 
 @pytest.mark.parametrize("n_files", [1, 2])
-def test_lost_labels_are_an_integrity_error_and_not_no_labels(tmp_path, bars, n_files):
+def test_missing_labels_are_an_integrity_error_and_not_an_empty_registry(tmp_path, bars, n_files):
     folder, labels = tmp_path / "labels", weekly_labels(bars)
     for name, rows in list({"a.csv": labels.iloc[:3], "b.csv": labels.iloc[3:]}.items())[:n_files]:
         add_labels(folder, write(tmp_path / name, rows), bars, drop_bad=False)
@@ -268,13 +268,14 @@ def test_lost_labels_are_an_integrity_error_and_not_no_labels(tmp_path, bars, n_
         with pytest.raises(IntegrityError) as caught:
             read(folder)
         assert str(caught.value) == (
-            "labels.csv must hold what ledger.json records, but there is no such file. Restore the file, or "
+            "labels.csv must hold the labels that ledger.json records, but the file is missing. "
+            "Restore the file, or "
             f"move the folder {folder} away and register the files in its raw again with "
             '"moola labels add".'
         )
 
 
-def test_the_remedy_for_lost_labels_brings_them_back(tmp_path, bars):
+def test_the_remedy_for_missing_labels_restores_them(tmp_path, bars):
     folder = tmp_path / "labels"
     add_labels(folder, write(tmp_path / "a.csv", weekly_labels(bars)), bars, drop_bad=False)
     before = registered_labels(folder)
@@ -284,7 +285,7 @@ def test_the_remedy_for_lost_labels_brings_them_back(tmp_path, bars):
     pd.testing.assert_frame_equal(registered_labels(folder), before)
 
 
-def test_labels_of_before_are_refused_once_newer_ones_are_registered(tmp_path, bars):
+def test_older_labels_are_refused_once_newer_ones_are_registered(tmp_path, bars):
     folder, labels = tmp_path / "labels", weekly_labels(bars)
     add_labels(folder, write(tmp_path / "a.csv", labels.iloc[:3]), bars, drop_bad=False)
     older = (folder / "labels.csv").read_bytes()
@@ -294,7 +295,7 @@ def test_labels_of_before_are_refused_once_newer_ones_are_registered(tmp_path, b
         registered_labels(folder)
 
 
-def test_the_last_word_of_a_ledger_that_a_kill_cut_off_is_said_by_the_next_add(tmp_path, bars):
+def test_the_next_add_completes_a_ledger_that_a_kill_interrupted(tmp_path, bars):
     folder = tmp_path / "labels"
     path = write(tmp_path / "a.csv", weekly_labels(bars))
     add_labels(folder, path, bars, drop_bad=False)
@@ -306,7 +307,7 @@ def test_the_last_word_of_a_ledger_that_a_kill_cut_off_is_said_by_the_next_add(t
     assert json.loads((folder / "ledger.json").read_text()) == ledger
 
 
-def test_a_file_without_a_pass_is_registered_as_the_pass_asked_for(tmp_path, bars):
+def test_a_file_without_a_pass_is_registered_under_the_given_pass(tmp_path, bars):
     folder = tmp_path / "labels"
     labels = weekly_labels(bars)
     add_labels(folder, write(tmp_path / "a.csv", labels), bars, drop_bad=False)
@@ -322,7 +323,7 @@ def test_bars_registered_as_one_type_are_refused_as_the_other_under_another_id(t
     add_labels(folder, write(tmp_path / "a.csv", first), bars, drop_bad=False)
     before = state_of(folder)
     other = label_frame([label_row(bars, 380, "consolidation", 41)])
-    with pytest.raises(BadInput, match=r"1 windows give some the other type \(first w380, against w360\)"):
+    with pytest.raises(BadInput, match=r"1 windows give the other type \(first w380, against w360\)"):
         add_labels(folder, write(tmp_path / "b.csv", other), bars, drop_bad=True)
     assert state_of(folder) == before
     agreeing = label_frame([label_row(bars, 380, "retracement", 41)])

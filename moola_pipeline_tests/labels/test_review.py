@@ -21,23 +21,23 @@ def random_labels(share: float, places: range, seed: int = 0, **others: object) 
     return label_frame(rows)
 
 
-def test_labels_without_a_fault_are_passed_without_a_word():
+def test_labels_without_a_fault_give_no_warning():
     found = review(random_labels(0.5, WINDOWS))
     assert found.warnings == []
     assert [group.name for group in found.shift.batches] == ["no batch named"]
 
 
-def test_a_file_whose_mix_differs_from_what_is_registered_is_named_in_words():
+def test_a_file_whose_mix_differs_from_the_registered_labels_gives_a_warning():
     known, new = random_labels(0.2, WINDOWS[::2]), random_labels(0.95, WINDOWS[1::2], seed=1)
     merged = pd.concat([known, new], ignore_index=True)
     found = review(merged, arrived=new.set_axis(range(2, len(new) + 2)), source="new.csv")
     assert [group.name for group in found.shift.batches] == ["new.csv", "no batch named"]
     [warning] = [text for text in found.warnings if text.startswith("batch ")]
     assert "% of its expansions are retracements, " in warning
-    assert warning.endswith("Was it picked or judged otherwise? A model takes on the mix it is shown.")
+    assert warning.endswith("differently? A model learns the class mix of its labels.")
 
 
-def test_a_batch_that_the_rows_name_is_kept():
+def test_the_batch_column_names_the_batch():
     found = review(random_labels(0.5, WINDOWS, batch="march"))
     assert [group.name for group in found.shift.batches] == ["march"]
 
@@ -50,7 +50,7 @@ def test_a_file_of_second_passes_is_no_batch_of_the_first():
     assert [group.name for group in found.shift.batches] == ["no batch named"]
 
 
-def test_a_file_sorted_by_type_is_warned_of():
+def test_a_file_sorted_by_type_gives_a_warning():
     labels = random_labels(0.5, WINDOWS)
     in_file = labels.sort_values("label", kind="stable").set_axis(range(2, len(labels) + 2))
     found = review(labels, arrived=in_file, source="sorted.csv")
@@ -70,7 +70,7 @@ def test_near_duplicates_are_counted_with_the_expansions_that_count_twice():
     ]
 
 
-def test_a_second_pass_without_a_first_is_warned_of():
+def test_a_second_pass_without_a_first_gives_a_warning():
     labels = label_frame(
         [
             label_row(BARS, 360, "none"),
@@ -79,10 +79,10 @@ def test_a_second_pass_without_a_first_is_warned_of():
         ]
     )
     [warning] = review(labels).warnings
-    assert warning.startswith("windows with a second pass and no first: 1, w660 among them. ")
+    assert warning.startswith("windows with a second pass but no first pass: 1 (first w660). ")
 
 
-def test_windows_with_one_expansion_each_are_told_from_others():
+def test_files_with_at_most_one_expansion_per_window_are_recognized():
     one = label_frame([label_row(BARS, 360, "retracement", 40), label_row(BARS, 660, "none")])
     two = label_frame([label_row(BARS, 360, "retracement", 40), label_row(BARS, 360, "retracement", 60)])
     assert one_expansion_each(one)

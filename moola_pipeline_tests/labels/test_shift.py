@@ -79,7 +79,7 @@ def test_the_interval_of_a_mean_is_students_where_each_session_has_one_expansion
     assert (measured.low, measured.high) == pytest.approx((length.mean() - half, length.mean() + half))
 
 
-def test_a_batch_with_another_class_mix_is_found_and_nothing_else_is_said_of_it():
+def test_a_batch_with_another_class_mix_raises_that_alarm_only():
     shift = shift_of(drawn(np.random.default_rng(0), shares=(0.35, 0.35, 0.75), lengths=(5, 5, 5)))
     found = alarms(shift, "batch")
     assert ("b2", "retracement_share") in found
@@ -101,7 +101,7 @@ def test_a_batch_with_more_empty_windows_is_found():
     assert ("b1", "empty_share") in alarms(shift, "batch")
 
 
-def test_a_change_along_time_is_found_without_batches_and_its_place_is_named():
+def test_a_change_over_time_is_found_without_batches_and_located():
     frame = drawn(np.random.default_rng(0), shares=(0.25, 0.75)).assign(batch="one")
     shift = shift_of(frame)
     drifts = [one for one in shift.alarms if one.measure == DRIFT]
@@ -121,12 +121,12 @@ def test_windows_sorted_by_type_are_found_in_the_order_of_the_file_and_not_in_ti
     assert alarms(shift, "time order") == {}
 
 
-def test_a_file_in_the_order_of_time_is_judged_once():
+def test_a_file_in_time_order_is_tested_once():
     frame = drawn(np.random.default_rng(0), shares=(0.2, 0.8))
     assert alarms(shift_of(frame.assign(row=np.arange(len(frame)))), "file order") == {}
 
 
-def test_labels_without_a_shift_raise_an_alarm_about_as_often_as_the_level_says():
+def test_labels_without_a_shift_raise_alarms_at_about_the_stated_level():
     draws = [drawn(np.random.default_rng(seed), n_windows=40) for seed in range(60)]
     raised = [bool(shift_of(frame, seed).alarms) for seed, frame in enumerate(draws)]
     assert sum(raised) <= 8  # binomial(60, 0.05) exceeds 8 in 0.3 % of cases

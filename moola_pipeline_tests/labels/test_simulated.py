@@ -1,4 +1,4 @@
-"""The simulated annotator: it marks what can be seen, and a market is published whole."""
+"""The simulated annotator marks visible expansions, and a market is written whole."""
 
 import collections
 import json
@@ -33,7 +33,7 @@ from moola_pipeline.labels.simulated import (
     labels_file,
     read_truth,
 )
-from moola_pipeline.labels.simulated_annotator import MIN_LEG_ATR, NARROW_ATR, draw_labels, look
+from moola_pipeline.labels.simulated_annotator import MIN_LEG_ATR, NARROW_ATR, draw_labels, visible_market
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS
 
@@ -105,38 +105,36 @@ def rows_of_marks(marked: pd.DataFrame, market: SimulatedMarket) -> tuple[np.nda
     return bar0 + ints(marked, "expansion_start"), bar0 + ints(marked, "expansion_end")
 
 
-def test_an_annotator_without_faults_marks_surges_as_clear_as_it_asks_for(
+def test_an_annotator_without_errors_marks_only_surges_of_the_required_clarity(
     market: SimulatedMarket, exact: pd.DataFrame
 ):
-    sight = look(market, EXACT)
+    view = visible_market(market, EXACT)
     onset, offset = rows_of_marks(expansions(exact), market)
-    place = np.searchsorted(sight.surges.onset, onset)
-    assert (sight.surges.onset[place] == onset).all() and (sight.surges.offset[place] == offset).all()
-    assert sight.surges.clarity[place].min() >= EXACT.clear_from
-    alike = place[sight.planted[place] < 0]
-    seen = (sight.setups.range_atr <= NARROW_ATR) | (sight.setups.leg_atr >= MIN_LEG_ATR)
+    place = np.searchsorted(view.surges.onset, onset)
+    assert (view.surges.onset[place] == onset).all() and (view.surges.offset[place] == offset).all()
+    assert view.surges.clarity[place].min() >= EXACT.clear_from
+    alike = place[view.planted[place] < 0]
+    seen = (view.setups.range_atr <= NARROW_ATR) | (view.setups.leg_atr >= MIN_LEG_ATR)
     assert len(alike) > 30 and seen[alike].all()
 
 
-def test_every_planted_expansion_that_can_be_seen_is_marked_with_its_type_and_no_other_is(
+def test_every_visible_planted_expansion_is_marked_with_its_type_and_no_hidden_one_is(
     market: SimulatedMarket, exact: pd.DataFrame
 ):
-    sight = look(market, EXACT)
-    evident = (sight.planted >= 0) & (sight.surges.clarity >= EXACT.clear_from)
+    view = visible_market(market, EXACT)
+    evident = (view.planted >= 0) & (view.surges.clarity >= EXACT.clear_from)
     core = np.concatenate([np.arange(b + 30, b + 75) for b in np.unique(rows_of_windows(exact, market))])
     marked = expansions(exact)
     label = dict(zip(rows_of_marks(marked, market)[0].tolist(), marked["label"], strict=True))
-    wanted = [
-        number for number in np.flatnonzero(evident) if sight.surges.onset[number] in set(core.tolist())
-    ]
+    wanted = [number for number in np.flatnonzero(evident) if view.surges.onset[number] in set(core.tolist())]
     assert len(wanted) > 300
-    assert [label[sight.surges.onset[n]] for n in wanted] == [TYPES[sight.planted[n]] for n in wanted]
-    swallowed = np.flatnonzero((sight.planted >= 0) & ~evident)
+    assert [label[view.surges.onset[n]] for n in wanted] == [TYPES[view.planted[n]] for n in wanted]
+    swallowed = np.flatnonzero((view.planted >= 0) & ~evident)
     assert len(swallowed) > 100
-    assert not set(sight.surges.onset[swallowed].tolist()) & set(label)
+    assert not set(view.surges.onset[swallowed].tolist()) & set(label)
 
 
-def test_an_annotator_misses_slips_by_a_bar_and_errs_at_the_rates_asked_for(
+def test_misses_slips_and_type_errors_have_the_rates_of_the_settings(
     market: SimulatedMarket, exact: pd.DataFrame
 ):
     labels = draw_labels(market, YEAR.model_copy(update={"softness": 0.0}))
@@ -190,7 +188,7 @@ def test_windows_lie_whole_in_a_segment_and_never_overlap(market: SimulatedMarke
     assert (segment[bar0 - BARS_BEFORE] == segment[bar0 + WINDOW_BARS - 1]).all()
 
 
-def test_windows_of_two_periods_are_well_apart_and_counted_as_asked(
+def test_windows_of_two_periods_are_well_apart_and_as_many_as_set(
     market: SimulatedMarket, labels: pd.DataFrame
 ):
     bar0 = np.unique(rows_of_windows(labels, market))
@@ -236,7 +234,7 @@ def test_a_second_pass_looks_at_the_same_windows_and_slips_elsewhere(
     assert 0.2 < share < 0.5  # both marked, 4 ends of 5 unmoved, twice each, and both types right
 
 
-def test_the_rolls_of_a_market_are_published_with_it_and_go_when_it_has_none(tmp_path: Path):
+def test_the_rolls_of_a_market_are_written_with_it_and_removed_when_it_has_none(tmp_path: Path):
     store = BarStore(tmp_path / "rolling", simulated=True)
     ensure_simulated(store, ROLLING)
     assert read_bars(store)["contract"].unique().tolist() == ["NQM5", "NQU5"]
@@ -259,7 +257,7 @@ def test_more_windows_than_fit_are_refused(market: SimulatedMarket):
         draw_labels(market, crowded)
 
 
-def test_a_published_market_is_read_like_any_other(tmp_path: Path):
+def test_a_written_market_is_read_like_any_other(tmp_path: Path):
     store = BarStore(tmp_path / "tiny", simulated=True)
     ensure_simulated(store, TINY)
     bars = read_bars(store)
@@ -288,7 +286,7 @@ def test_a_market_is_made_once_and_anew_for_other_settings(tmp_path: Path, monke
     assert json.loads((store.root / "settings.json").read_text())["generator_version"] == 0
 
 
-def test_a_market_half_made_is_no_market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_partly_written_market_does_not_count_as_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = BarStore(tmp_path / "tiny", simulated=True)
     ensure_simulated(store, TINY)
     other = TINY.model_copy(update={"seed": 99})
@@ -302,25 +300,26 @@ def test_a_market_half_made_is_no_market(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("content", [None, b"window_id\n"])
-def test_changed_or_lost_labels_are_refused_and_not_learned_from(tmp_path: Path, content: bytes | None):
+def test_changed_or_missing_labels_are_refused(tmp_path: Path, content: bytes | None):
     store = BarStore(tmp_path / "tiny", simulated=True)
     ensure_simulated(store, TINY)
     recorded, size = file_sha256(labels_file(store)), labels_file(store).stat().st_size
     labels_file(store).unlink()
     if content is not None:
         labels_file(store).write_bytes(content)
-    actual = "that of no file" if content is None else file_sha256(labels_file(store))
-    cut = "" if content is None else f": it ends after {len(content)} of {size:,} bytes"
+    expected = f"tiny/settings.json records SHA256 {recorded}, but the file is missing. "
+    if content is not None:
+        actual, cut = file_sha256(labels_file(store)), f"it ends after {len(content)} of {size:,} bytes"
+        expected = f"SHA256 is {actual}, tiny/settings.json records {recorded}: {cut}. "
     with pytest.raises(ChecksumMismatch) as fault:
         ensure_simulated(store, TINY)
     assert str(fault.value) == (
-        f"labels.csv: SHA256 is {actual}, tiny/settings.json records {recorded}{cut}. "
-        f"Delete the folder {store.root}: the next run makes it anew."
+        f"labels.csv: {expected}Delete the folder {store.root}: the next run generates it again."
     )
 
 
 @pytest.mark.parametrize("emptied", [False, True])
-def test_a_market_that_was_not_made_to_its_end_is_made_again(tmp_path: Path, emptied: bool):
+def test_a_market_without_its_last_file_is_made_again(tmp_path: Path, emptied: bool):
     store = BarStore(tmp_path / "tiny", simulated=True)
     ensure_simulated(store, TINY)
     before = read_manifest(store).files[0].sha256
@@ -331,12 +330,12 @@ def test_a_market_that_was_not_made_to_its_end_is_made_again(tmp_path: Path, emp
     assert [entry.sha256 for entry in read_manifest(store).files] == [before]
 
 
-def test_a_record_that_is_not_the_one_written_is_refused_and_the_market_kept(tmp_path: Path):
+def test_a_changed_record_is_refused_and_the_market_kept(tmp_path: Path):
     store = BarStore(tmp_path / "tiny", simulated=True)
     ensure_simulated(store, TINY)
     record, bars = store.root / "settings.json", file_sha256(store.raw / "bars.parquet")
     whole = record.read_bytes()
-    remedy = f"Delete the folder {store.root}: the next run makes it anew."
+    remedy = f"Delete the folder {store.root}: the next run generates it again."
     for damaged, kind in ((b"[]", IntegrityError), (whole[:-9], Truncated), (b" " + whole, ChecksumMismatch)):
         record.write_bytes(damaged)
         with pytest.raises(kind, match=r"settings.json must record the market, but .*") as fault:
@@ -345,7 +344,7 @@ def test_a_record_that_is_not_the_one_written_is_refused_and_the_market_kept(tmp
         assert file_sha256(store.raw / "bars.parquet") == bars
 
 
-def test_the_truth_is_proven_before_a_report_judges_by_it(tmp_path: Path):
+def test_the_checksum_of_the_ground_truth_is_checked_before_use(tmp_path: Path):
     store = BarStore(tmp_path / "tiny", simulated=True)
     ensure_simulated(store, TINY)
     assert content_digest(read_truth(store)) == content_digest(simulate(TINY).truth)
@@ -353,12 +352,12 @@ def test_the_truth_is_proven_before_a_report_judges_by_it(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-1] + b"2")
     for read in (read_truth, lambda store: ensure_simulated(store, TINY)):
         with pytest.raises(
-            ChecksumMismatch, match=r"^truth.parquet: SHA256 is .*: the next run makes it anew"
+            ChecksumMismatch, match=r"^truth.parquet: SHA256 is .*: the next run generates it again"
         ):
             read(store)
 
 
-def test_two_processes_that_ask_at_once_get_one_market(tmp_path: Path):
+def test_two_processes_at_once_write_one_market(tmp_path: Path):
     store = BarStore(tmp_path / "tiny", simulated=True)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(ensure_simulated, [store] * 2, [TINY] * 2))
@@ -367,6 +366,6 @@ def test_two_processes_that_ask_at_once_get_one_market(tmp_path: Path):
 
 
 def test_registered_bars_are_never_mixed_with_simulated_ones(tmp_path: Path):
-    with pytest.raises(ValueError, match="must lie apart from registered bars, got data"):
+    with pytest.raises(ValueError, match="must be stored apart from registered bars, got data"):
         ensure_simulated(BarStore(tmp_path / "data", simulated=False), TINY)
     assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ def second(
     return label_row(bars, bar0, label, start, **{"pass": 2, **others})
 
 
-def test_windows_labeled_twice_stand_beside_each_other_under_one_index(bars):
+def test_both_passes_of_a_window_have_the_same_index(bars):
     labels = label_frame(
         [
             label_row(bars, 360, "retracement", 40),

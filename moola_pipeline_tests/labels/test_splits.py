@@ -60,7 +60,7 @@ def test_windows_behind_the_last_test_day_are_unused(bars, placed):
     assert assign_splits(placed, bars, settings)["split"].tolist()[-3:] == ["test", "unused", "unused"]
 
 
-def test_rolling_takes_the_newest_labeled_months(bars, placed):
+def test_a_rolling_split_takes_the_newest_labeled_months(bars, placed):
     settings = SplitSettings(rule="rolling", rolling_test_months=2, rolling_validation_months=1)
     gone = placed["window_start"].dt.month == 5  # no labels in May: April and June are the newest two
     resolved = resolve_dates(settings, placed.loc[~gone])
@@ -69,9 +69,9 @@ def test_rolling_takes_the_newest_labeled_months(bars, placed):
     assert frame.loc[frame["split"] == "test", "window_start"].min() == pd.Timestamp("2025-04-07T15:00Z")
 
 
-def test_rolling_needs_a_month_to_train_on(placed):
+def test_a_rolling_split_needs_a_month_for_training(placed):
     settings = SplitSettings(rule="rolling", rolling_test_months=5, rolling_validation_months=5)
-    with pytest.raises(UnsoundSplit, match="of 10 labeled months 10 are validation and test") as caught:
+    with pytest.raises(UnsoundSplit, match="take 10 months and only 10 are labeled") as caught:
         resolve_dates(settings, placed)
     assert str(caught.value).endswith("Choose 4 at most: moola run --rolling 4")
     resolve_dates(
@@ -111,7 +111,7 @@ def test_later_bars_never_change_which_rows_are_trained_on(bars):
     assert len(ends) == 1
 
 
-def test_rolling_rows_have_no_end_before_the_dates_are_known(bars):
+def test_a_rolling_split_needs_resolved_dates_for_its_rows(bars):
     with pytest.raises(ValueError, match="resolve_dates"):
         training_rows_end(bars, SplitSettings(rule="rolling"))
 
@@ -143,7 +143,7 @@ def test_a_one_class_split_stops(bars, placed, split):
         check_splits(frame, bars, FIXED)
 
 
-def test_without_any_dates_that_work_it_says_so(bars, placed):
+def test_the_error_states_when_no_dates_work(bars, placed):
     frame = assign_splits(placed.assign(label="retracement"), bars, FIXED)
     with pytest.raises(UnsoundSplit, match="No dates give every split both types: add labels"):
         check_splits(frame, bars, FIXED)

@@ -1,4 +1,4 @@
-"""What can be seen in bars: the clearest surges, and the setup before each."""
+"""The clearest surges visible in bars, and the setup before each."""
 
 from itertools import pairwise
 
@@ -28,14 +28,14 @@ def walk(n_bars: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clarity_of(prices: np.ndarray, atr: np.ndarray, onset: int, offset: int) -> float:
-    """A slow, plain reading of the definition."""
+    """The definition as a slow, plain loop."""
     points = [prices[onset, 0], *prices[onset : offset + 1, 3]]
     path = sum(abs(b - a) for a, b in pairwise(points))
     net = abs(points[-1] - points[0])
     return net / atr[onset - 1] * net / path / (offset - onset + 1) ** (1 / 3) if path else 0.0
 
 
-def test_a_straight_move_of_three_points_a_bar_is_seen_where_it_is():
+def test_a_straight_move_of_three_points_a_bar_is_found():
     """Two bars of 3 points each where a bar's range is 1: 6 ATR, straight, over the cube root of 2."""
     prices = flat_then([3.0, 3.0])
     seen = visible_surges(prices, np.zeros(len(prices), int), 1.0)
@@ -60,13 +60,13 @@ def test_each_surge_is_the_clearest_that_begins_at_its_bar_and_none_overlaps_ano
         assert clarity >= most - 1e-9
 
 
-def test_what_came_before_is_measured_in_the_direction_of_the_surge():
+def test_the_setup_is_measured_in_the_direction_of_the_surge():
     """A fall of 6, a rise of 3 over five bars, then a surge down: half of the leg was given back."""
     prices = flat_then([-3.0, -3.0, 0.6, 0.6, 0.6, 0.6, 0.6, -3.0, -3.0])
     segment = np.zeros(len(prices), int)
     one = Surges(np.array([67]), np.array([68]), np.array([-1], np.int8), np.array([2.0]))
     setups = setups_before(prices, segment, one)
-    np.testing.assert_allclose(setups.read_result, [0.5])
+    np.testing.assert_allclose(setups.retraced_share, [0.5])
     assert setups.bars_since.tolist() == [5]
     np.testing.assert_allclose(setups.leg_atr / setups.range_atr, [1.0])
 
