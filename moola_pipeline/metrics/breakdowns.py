@@ -83,7 +83,7 @@ def break_down(
 
 
 def confusion(y: np.ndarray, p_retracement: np.ndarray) -> list[list[int]]:
-    """[labeled][answered] expansions, types in the order of TYPES."""
+    """`[labeled][answered]` expansions, types in the order of TYPES."""
     table = np.zeros((len(TYPES), len(TYPES)), np.int64)
     np.add.at(table, (np.asarray(y), (np.asarray(p_retracement) > THRESHOLD).astype(int)), 1)
     return table.tolist()

@@ -142,7 +142,7 @@ class Details(_Part):
     Attributes:
         breakdowns: By grouping ("type", "hour" in New York, "session" part of the day, "direction")
             and group: scores.
-        confusion: [labeled][predicted] expansions given the span, types in the order of TYPES.
+        confusion: `[labeled][predicted]` expansions given the span, types in the order of TYPES.
         by_seed: Estimates by metric, one per seed.
         smallest_difference: Smallest detectable paired difference by metric.
         delay_curve: Live event F1 by delay after the onset, in bars.
