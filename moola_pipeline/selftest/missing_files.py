@@ -13,7 +13,7 @@ from moola_pipeline.storage.remote_stores import remote_tracking_uri
 from moola_pipeline.storage.sqlite import open_read_only
 from moola_pipeline.tracking.database_migration import DATABASE_NAME
 from moola_pipeline.tracking.promotion_log import log_file
-from moola_pipeline.tracking.recorded_files import LATER_THAN
+from moola_pipeline.tracking.recorded_files import RESTORE_FILE
 
 ADD_AGAIN = 'Restore a copy of it, or register each of the files again with "moola bars add".'
 HISTORY, SCHEDULES = "storage/history", "storage/schedules"
@@ -47,7 +47,7 @@ def missing_files(home: Home) -> Iterator[LostFile]:
     if any(path.name != "index.db" for path in runs.glob("*.db")):
         for path in (runs.with_suffix(".db"), runs / "index.db", home.dagster / SCHEDULES / "schedules.db"):
             if not path.exists():
-                yield _gone(path, "hold Dagster's records other than run events", LATER_THAN)
+                yield _gone(path, "hold Dagster's records other than run events", RESTORE_FILE)
 
 
 def _tracked(home: Home) -> Iterator[LostFile]:
@@ -56,9 +56,9 @@ def _tracked(home: Home) -> Iterator[LostFile]:
     database, log = home.tracking / DATABASE_NAME, log_file(home)
     if not database.exists():
         if any(_seen(home.tracking / "artifacts")):
-            yield _gone(database, "list MLflow's runs and models", LATER_THAN)
+            yield _gone(database, "list MLflow's runs and models", RESTORE_FILE)
     elif not log.exists() and _has_champion(database):
-        yield _gone(log, "record each champion and the reason", LATER_THAN)
+        yield _gone(log, "record each champion and the reason", RESTORE_FILE)
 
 
 def _has_champion(database: Path) -> bool:

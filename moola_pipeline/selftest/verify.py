@@ -44,7 +44,7 @@ from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE
 from moola_pipeline.storage.sqlite import open_read_only
 from moola_pipeline.tracking.promotion_log import LOG_NAME, read_log
-from moola_pipeline.tracking.recorded_files import LATER_THAN, OTHER_RECORD, recorded_files
+from moola_pipeline.tracking.recorded_files import RESTORE_DATABASE, RESTORE_FILE, recorded_files
 from moola_pipeline.tracking.runs import DATABASE_NAME
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Verification:
     findings: list[DamagedFile] = field(default_factory=list)
 
     def prove(
-        self, kind: str, file: Path | str, proof: Callable[[], T], remedy: str = LATER_THAN
+        self, kind: str, file: Path | str, proof: Callable[[], T], remedy: str = RESTORE_FILE
     ) -> T | None:
         """What the proof of a file returns; None, and a finding, if it complains. Counts the file."""
         self.counts[kind] += 1
@@ -221,7 +221,7 @@ def _tracked(found: Verification, home: Home) -> None:
         kept = list(recorded_files(home))
     except sqlite3.Error as fault:
         if not found.names(database):
-            what = f"{DATABASE_NAME} must list the files of runs and models, got: {fault}. {OTHER_RECORD}"
+            what = f"{DATABASE_NAME} must list the files of runs and models, got: {fault}. {RESTORE_DATABASE}"
             found.note(database, "unreadable", what)
         return
     except BadInput as fault:
@@ -240,10 +240,10 @@ def _tracked(found: Verification, home: Home) -> None:
 def _require_sound(path: Path) -> None:
     said = [row[0] for row in _rows(path, "PRAGMA integrity_check")]
     if said != ["ok"]:
-        raise IntegrityError(f"{path.name} must be an intact SQLite database, got: {said[0]}. {LATER_THAN}")
+        raise IntegrityError(f"{path.name} must be an intact SQLite database, got: {said[0]}. {RESTORE_FILE}")
     if not _rows(path, "SELECT 1 FROM sqlite_master LIMIT 1"):
         size = path.stat().st_size
-        raise Truncated(f"{path.name} must hold tables, but its {size:,} bytes hold none. {LATER_THAN}")
+        raise Truncated(f"{path.name} must hold tables, but its {size:,} bytes hold none. {RESTORE_FILE}")
 
 
 def _rows(path: Path, query: str) -> list[tuple]:

@@ -1,4 +1,4 @@
-"""A version that was not made by the run at hand, compared with the champion on this home's labels."""
+"""Compare a registered version with the champion on this home's labels."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ UNCHECKED = "its checks ran in another home"
 
 
 def market_of(home: Home, model: str) -> InstrumentData | None:
-    """The market of a home whose models have this name, its bars there to be read; None without one."""
+    """The market of a home that belongs to a model name; None if it has no bars."""
     for wanted in ("registered", "simulated"):
         for profile in PROFILES.values():
             try:
@@ -40,7 +40,7 @@ def market_of(home: Home, model: str) -> InstrumentData | None:
 
 
 def contender(home: Home, model: str, version: str) -> Contender:
-    """A registered version, and the last bar it has seen.
+    """A registered version, and the last bar that it was fitted on.
 
     Raises:
         IntegrityError: If its files are gone or changed.
@@ -52,13 +52,13 @@ def contender(home: Home, model: str, version: str) -> Contender:
 def decide_version(
     home: Home, model: str, version: str, checks: Mapping[str, Check], rng: np.random.Generator
 ) -> PromotionDecision:
-    """What the rule of promotion makes of a registered version; nothing is moved.
+    """The promotion decision on a registered version; no alias is changed.
 
     Args:
-        home: Whose registry, bars and labels.
-        model, version: Which.
-        checks: Of its report.
-        rng: Source of the resamples.
+        home: The home with registry, bars and labels.
+        model, version: The registered version.
+        checks: Checks of its report.
+        rng: Draws the resamples.
     """
     champion = champion_version(home, model)
     if champion is None:
@@ -81,9 +81,9 @@ def decide_version(
 def decide_imported_version(
     home: Home, model: str, version: str, rng: np.random.Generator
 ) -> PromotionDecision:
-    """The ruling on an imported version: compared, and left to a person, for its checks ran elsewhere."""
-    found = decide_version(home, model, version, {}, rng)
-    if not found.promote:
-        return found
-    reason = f"version {found.against} stays champion: {UNCHECKED}; {found.reason}"
-    return PromotionDecision(False, "rule", found.against, RULE, reason, found.interval)
+    """The decision on an imported version: never promoted, as its checks ran in another home."""
+    decision = decide_version(home, model, version, {}, rng)
+    if not decision.promote:
+        return decision
+    reason = f"version {decision.against} stays champion: {UNCHECKED}; {decision.reason}"
+    return PromotionDecision(False, "rule", decision.against, RULE, reason, decision.interval)

@@ -1,4 +1,4 @@
-"""Who was champion when, and why: an append-only log, its repair, and its mirror in MLflow's tags."""
+"""The promotion log: append-only, with a hash chain, repair, and a mirror in MLflow's tags."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 LOG_NAME = "promotions.jsonl"
 BY_HAND = "by hand: chosen by a person, without a comparison"
 NO_LINE = ""
-"""What the first line of the log names as the digest of the line before it."""
+"""`previous` of the first line."""
 
 
 class Entry(BaseModel):
     """One line of the log.
 
     Attributes:
-        at: When, UTC.
-        version: The version that was judged.
-        verdict: promoted; stayed (challenger); rolled back; found: the registry's champion was
-            another than the log's, changed by something else than moola.
-        by: What decided.
-        before, champion: The champion before and after; None where there was none.
-        rule: The rule it was decided by, in words.
-        reason: How the rule came out, in words.
-        digests: Of the version, by the names of its tags.
-        interval: What was measured; None where nothing was.
+        at: UTC.
+        version: The version that the decision is about.
+        verdict: promoted; stayed (challenger); rolled back; found: the registry's champion differed
+            from the log's, because something other than moola set it.
+        by: The decider.
+        before, champion: The champion before and after; None if there was none.
+        rule: The rule, as text.
+        reason: The outcome of the rule, as text.
+        digests: Digests of the version, by the names of its tags.
+        interval: The measured difference; None if nothing was measured.
         previous: SHA256 of the line before.
     """
 
@@ -61,7 +61,7 @@ class Entry(BaseModel):
 
 @dataclass(frozen=True)
 class ChampionPeriod:
-    """A stretch of time with one champion; `until` is None for the present one."""
+    """A period with one champion; `until` is None for the current one."""
 
     version: str
     since: datetime
@@ -70,24 +70,24 @@ class ChampionPeriod:
 
 
 def read_log(home: Home, model: str | None = None) -> list[Entry]:
-    """The entries of a model (of all models, where none is named), oldest first.
+    """The entries of a model (of all models if `model` is None), oldest first.
 
     Raises:
-        IntegrityError: If a line was changed, or one before the last was taken out.
+        IntegrityError: If a line was changed, or a line before the last was removed.
     """
     lines = _lines(home)
-    kept = _proven(lines)
-    if len(kept) < len(lines):
+    entries = _proven(lines)
+    if len(entries) < len(lines):
         raise IntegrityError(
-            f"{LOG_NAME} line {len(kept) + 1} must match the SHA256 of the line before it, but one of the "
+            f"{LOG_NAME} line {len(entries) + 1} must match the SHA256 of the line before it, but one of the "
             f"two was changed or lost. Restore {log_file(home)} from a backup, or keep the intact lines: "
             "moola registry repair"
         )
-    return [entry for entry in kept if model in (None, entry.model)]
+    return [entry for entry in entries if model in (None, entry.model)]
 
 
 def proven_lines(home: Home) -> tuple[list[str], int]:
-    """The lines of the log up to the first that does not follow the one before; how many there are."""
+    """The lines of the log before the first broken link of the chain; the number of all lines."""
     lines = _lines(home)
     return lines[: len(_proven(lines))], len(lines)
 
@@ -109,12 +109,12 @@ def _proven(lines: list[str]) -> list[Entry]:
 def apply_decision(
     home: Home, client: "MlflowClient", model: str, version: str, decision: PromotionDecision
 ) -> Entry:
-    """Write a decision into the log, then move the alias, then mirror it in MLflow's tags.
+    """Append a decision to the log and mirror it in MLflow's tags, then move the alias.
 
-    A ruling by comparison with a champion that has been replaced meanwhile promotes nothing.
+    A comparison with a champion that was replaced meanwhile promotes nothing.
 
     Raises:
-        IntegrityError: If the log is not as it was written.
+        IntegrityError: If the log was changed.
     """
     with locked(log_file(home)):
         before = _champion_as_logged(home, client, model)
@@ -145,14 +145,14 @@ def apply_decision(
 
 
 def reconcile(home: Home, client: "MlflowClient", model: str) -> list[Entry]:
-    """The log of a model, after noting a champion that something else than moola set."""
+    """The log of a model, after recording a champion that something other than moola set."""
     with locked(log_file(home)):
         _champion_as_logged(home, client, model)
         return read_log(home, model)
 
 
 def champion_periods(entries: list[Entry]) -> list[ChampionPeriod]:
-    """The champions of one model, one after the other."""
+    """The champions of one model, in order."""
     changes = [entry for entry in entries if entry.champion != entry.before]
     ends = [*(entry.at for entry in changes[1:]), None][: len(changes)]
     return [
@@ -163,18 +163,18 @@ def champion_periods(entries: list[Entry]) -> list[ChampionPeriod]:
 
 
 def champion_periods_on(entries: list[Entry], day: date) -> list[ChampionPeriod]:
-    """Who was champion on a day (UTC, midnight to midnight): more than one where it changed that day."""
+    """The champions on a day (UTC, midnight to midnight): several if the champion changed."""
     begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
     ends = begins + timedelta(days=1)
     return [
-        reign
-        for reign in champion_periods(entries)
-        if reign.since < ends and (reign.until is None or reign.until > begins)
+        period
+        for period in champion_periods(entries)
+        if period.since < ends and (period.until is None or period.until > begins)
     ]
 
 
 def champion_before(entries: list[Entry], model: str) -> str:
-    """The version that a rollback restores: each rollback goes one champion further back.
+    """The version that a rollback restores; each rollback goes back one more champion.
 
     Raises:
         BadInput: If there is none.
@@ -196,7 +196,7 @@ def champion_before(entries: list[Entry], model: str) -> str:
 
 
 def _champion_as_logged(home: Home, client: "MlflowClient", model: str) -> str | None:
-    """The registry's champion; where the log has another, the log first learns of it."""
+    """The registry's champion; if the log has another, an entry is added first."""
     logged = next((entry.champion for entry in reversed(read_log(home, model))), None)
     champion = version_of(client, model, CHAMPION)
     if champion != logged:
@@ -205,9 +205,9 @@ def _champion_as_logged(home: Home, client: "MlflowClient", model: str) -> str |
 
 
 def _found(client: "MlflowClient", model: str, now: str | None, logged: str | None) -> Entry:
-    """The entry for an alias that something else than moola set."""
+    """The entry for an alias that something other than moola set."""
     version = now or str(logged)
-    said = f"version {now} is champion" if now else "there is no champion"
+    state = f"version {now} is champion" if now else "there is no champion"
     return Entry(
         at=datetime.now(UTC),
         model=model,
@@ -217,7 +217,7 @@ def _found(client: "MlflowClient", model: str, now: str | None, logged: str | No
         before=logged,
         champion=now,
         rule="none: the alias was set outside moola",
-        reason=f"{said}, the log had {f'version {logged}' if logged else 'none'}; no reason was recorded",
+        reason=f"{state}, the log had {f'version {logged}' if logged else 'none'}; no reason was recorded",
         digests=_digests(client, model, version),
         interval=None,
         previous=NO_LINE,
@@ -268,12 +268,12 @@ def _lines(home: Home) -> list[str]:
 
 
 def log_file(home: Home) -> Path:
-    """Where the log of promotions lies."""
+    """The path of the promotion log."""
     return home.tracking / LOG_NAME
 
 
 class Repaired(NamedTuple):
-    """What a repair did: lines kept, lines set aside, and where those lie; nothing where none was damaged."""
+    """Result of a repair: number of lines kept and removed, and the copy of the damaged file, if any."""
 
     n_kept: int
     n_aside: int
@@ -281,13 +281,13 @@ class Repaired(NamedTuple):
 
 
 def repair_log(home: Home, client: "MlflowClient", models: list[str]) -> Repaired:
-    """Keep the lines up to the damage, set the whole file aside, and note the champions that stand now.
+    """Keep the lines before the damage, copy the damaged file, and record the current champions.
 
-    What the lost lines said is still in MLflow: the tags `promotion.*` of each registered model.
+    The removed lines are still in MLflow, as tags `promotion.*` of each registered model.
 
     Args:
-        home: Whose log.
-        client: Of its registry.
+        home: The home with the log.
+        client: Client of its registry.
         models: All registered models.
     """
     path = log_file(home)

@@ -1,4 +1,4 @@
-"""The model as MLflow serves it: raw bars in, expansions out. MLflow runs this file to load it."""
+"""The served model: raw bars in, expansions out. MLflow runs this file to load it."""
 
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,11 @@ class ServedModel(PythonModel):
         Args:
             context: MLflow's context.
             model_input: Time as a column or the index; open, high, low, close; volume optional.
-            params: `timezone`, the IANA zone of naive times; `rolls`, the text of a csv (time, old,
-                new) in place of the rolls that were registered with the version, or `none`; `mode`,
-                hindsight or live.
+            params: `timezone`, the IANA zone of naive times; `rolls`, CSV text (time, old, new) that
+                replaces the version's own rolls, or `none`; `mode`, hindsight or live.
 
         Raises:
-            BadInput: If the mode is another, or the bars are refused: see `table_from_frame`.
+            BadInput: If the mode is unknown, or the bars are refused: see `table_from_frame`.
         """
         from moola_pipeline.bars.schema import INSTRUMENTS
         from moola_pipeline.inference.bar_tables import table_from_frame

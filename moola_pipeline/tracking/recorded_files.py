@@ -25,9 +25,9 @@ from moola_pipeline.tracking.runs import DATABASE_NAME, DIGEST_TAG
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-LATER_THAN = "Restore it from a backup: moola restore --force FILE"
-OTHER_RECORD = "Restore the database from a backup: moola restore --force FILE"
-MADE_AGAIN = "Restore the object, or log a new one: moola run --force"
+RESTORE_FILE = "Restore it from a backup: moola restore --force FILE"
+RESTORE_DATABASE = "Restore the database from a backup: moola restore --force FILE"
+RESTORE_OBJECT = "Restore the object, or log a new one: moola run --force"
 ENDPOINT_VARIABLE = "MLFLOW_S3_ENDPOINT_URL"
 """Address of the server that MLflow keeps artifacts on, where it is not Amazon's."""
 _BUCKET = "s3://"
@@ -81,7 +81,7 @@ class RecordedFile:
         """
         try:
             if self.path is not None:
-                prove_file(self.path, name, FileDigest.parse(self.recorded), DATABASE_NAME, LATER_THAN)
+                prove_file(self.path, name, FileDigest.parse(self.recorded), DATABASE_NAME, RESTORE_FILE)
             else:
                 _prove_object(self.location, FileDigest.parse(self.recorded))
         except MoolaError:
@@ -89,7 +89,7 @@ class RecordedFile:
         except ValueError as fault:
             raise IntegrityError(
                 f"MLflow's database must record the location, SHA256 and size of {name}, got: "
-                f"{' '.join(str(fault).split())[:200]}. {OTHER_RECORD}"
+                f"{' '.join(str(fault).split())[:200]}. {RESTORE_DATABASE}"
             ) from fault
 
 
@@ -122,7 +122,7 @@ def prove_champion(home: Home, model: str) -> None:
         except FileNotFoundError as fault:
             if isinstance(fault, MoolaError):
                 raise
-            raise MissingFile(f"{name}: {one.location} must exist, but it is gone. {LATER_THAN}") from fault
+            raise MissingFile(f"{name}: {one.location} must exist, but it is gone. {RESTORE_FILE}") from fault
 
 
 def _of_versions(home: Home, query: str, chosen: Mapping[str, str]) -> Iterator[RecordedFile]:
@@ -172,7 +172,7 @@ def _prove_object(uri: str, recorded: FileDigest) -> None:
             actual = FileDigest.of_stream(stream)
     except FileNotFoundError:
         raise MissingFile(
-            f"{uri} must exist, as recorded in MLflow's database, but it is gone. {MADE_AGAIN}"
+            f"{uri} must exist, as recorded in MLflow's database, but it is gone. {RESTORE_OBJECT}"
         ) from None
     except OSError as fault:
         came = " ".join(str(fault).split())[:300]
@@ -180,7 +180,7 @@ def _prove_object(uri: str, recorded: FileDigest) -> None:
             f"{ARTIFACTS_VARIABLE} must name a bucket that responds, got {uri}: {came}. "
             f"Check the server's address ({ENDPOINT_VARIABLE}) and the keys."
         ) from fault
-    require_digest(actual, uri, recorded, "MLflow's database", MADE_AGAIN)
+    require_digest(actual, uri, recorded, "MLflow's database", RESTORE_OBJECT)
 
 
 def _bucket(uri: str) -> "tuple[FileSystem, str]":

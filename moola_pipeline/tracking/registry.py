@@ -1,4 +1,4 @@
-"""Versions of the model in MLflow's registry: how one is registered, and how one is found."""
+"""Model versions in MLflow's registry: register, find, load and verify."""
 
 import hashlib
 import json
@@ -33,14 +33,14 @@ WEIGHTS_FOLDER = "expansion_model"
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST = "model.sha256", "weights.sha256", "config.sha256"
 DIGEST_TAGS = (MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST)
-"""Tags of a version: of what answers (weights, rule, decisions), and of its two files."""
+"""Tags of a version: digests of the model (weights, span proposer, thresholds) and of its two files."""
 ALIASED = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
-"""In MLflow's database."""
+"""Query on MLflow's database."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A version, and whether it is new or the same model had been registered as it before."""
+    """A version, and whether it is new; False if the same model was registered before."""
 
     version: str
     is_new: bool
@@ -56,15 +56,15 @@ def register(
 ) -> Registered:
     """Register a model as the newest version, alias `challenger`.
 
-    A model that answers as a registered one does, bit for bit, is that version again: it takes
-    over the tags and the alias, and no version is made.
+    If the same model is registered already, bit for bit, no version is made: the existing one gets
+    the tags and the alias.
 
     Args:
-        home: Whose registry.
-        run: The MLflow run that holds the model's files.
-        name: Registered model.
+        home: The home with the registry.
+        run: The MLflow run that stores the model's files.
+        name: Name of the registered model.
         model: The model.
-        facts: Of its making, kept in its config beside `model_version`.
+        facts: Facts of its training, stored in its config beside `model_version`.
         tags: Scores and digests, set on the version.
     """
     from moola_pipeline.models.expansion_model import save_expansion_model
@@ -98,17 +98,17 @@ def register(
 
 
 def registered_as(home: Home, client: "MlflowClient", name: str, model_digest: str) -> str | None:
-    """The version that is this very model, its files in order; None where there is none."""
+    """The version with this model digest and intact files; None if there is none."""
     same = [one for one in versions(client, name) if one.tags.get(MODEL_DIGEST) == model_digest]
     return next((str(one.version) for one in same if _is_intact(home, one)), None)
 
 
 def model_digests(folder: Path) -> dict[str, str]:
-    """DIGEST_TAGS of a model as `save_expansion_model` wrote it; the facts of its making do not count."""
+    """DIGEST_TAGS of a saved model; the model digest does not cover the facts of its training."""
     from moola_pipeline.models.expansion_model import CONFIG_FILE, WEIGHTS_FILE
 
     config = json.loads((folder / CONFIG_FILE).read_bytes())
-    for name in ("facts", OWN_SHA256):  # neither answers anything
+    for name in ("facts", OWN_SHA256):  # neither affects a prediction
         config.pop(name, None)
     return {
         MODEL_DIGEST: hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
@@ -118,11 +118,11 @@ def model_digests(folder: Path) -> dict[str, str]:
 
 
 def _keep(run: TrackedRun, folder: Path) -> None:
-    """Log the expansion model in `folder` as one that MLflow can load by itself."""
+    """Log the expansion model in `folder` in MLflow's pyfunc format."""
     import mlflow.pyfunc
 
     with warnings.catch_warnings():
-        # an example would have to be rows of somebody's bars
+        # an example would store rows of the user's bars
         warnings.filterwarnings("ignore", ".*input example")
         mlflow.pyfunc.save_model(
             folder / MODEL_FOLDER,
@@ -135,17 +135,17 @@ def _keep(run: TrackedRun, folder: Path) -> None:
 
 
 def champion_version(home: Home, name: str) -> str | None:
-    """The champion's version; None where there is none."""
+    """The champion's version; None if there is none."""
     return _aliased(home, name, CHAMPION)
 
 
 def is_registered(home: Home, name: str) -> bool:
-    """Whether the registry holds a version of the model."""
+    """Whether the registry has a version of the model."""
     return _aliased(home, name, CHALLENGER) is not None
 
 
 def _aliased(home: Home, name: str, alias: str) -> str | None:
-    """As `version_of`, without importing MLflow (over a second) where its database can be read at once."""
+    """As `version_of`, but without importing MLflow (over a second) if its database is readable."""
     database = home.tracking / DATABASE_NAME
     if remote_tracking_uri() is None and database.exists():
         try:
@@ -153,12 +153,12 @@ def _aliased(home: Home, name: str, alias: str) -> str | None:
                 found = connection.execute(ALIASED, (name, alias)).fetchone()
             return str(found[0]) if found else None
         except sqlite3.Error:
-            pass  # busy, damaged or of an earlier MLflow: the client waits, mends or says so
+            pass  # busy, damaged or of an earlier MLflow: the client handles it or raises
     return version_of(open_store(home), name, alias)
 
 
 def version_of(client: "MlflowClient", name: str, alias: str) -> str | None:
-    """The version that an alias names; None where there is no such model or alias."""
+    """The version with an alias; None if there is no such model or alias."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -168,12 +168,12 @@ def version_of(client: "MlflowClient", name: str, alias: str) -> str | None:
 
 
 def load_version(home: Home, uri: str) -> "tuple[ExpansionModel, dict[str, Any]]":
-    """The model behind `models:/NAME@ALIAS` or `models:/NAME/VERSION`, and the facts of its making.
+    """The model of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, and the facts of its training.
 
     Raises:
-        BadInput: If the text is no such URI.
+        BadInput: If the text is not such a URI.
         MissingArtifact: If there is no such model, alias or version.
-        IntegrityError: If its files are gone, or not those that were registered.
+        IntegrityError: If its files are gone, or differ from the registered ones.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -220,7 +220,7 @@ def _not_registered(client: "MlflowClient", uri: str) -> MissingArtifact:
 
 
 def versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
-    """All versions of a model, oldest first; none where there is no such model."""
+    """All versions of a model, oldest first; empty if there is no such model."""
     found = client.search_model_versions(f"name = '{name}'")
     return sorted(found, key=lambda one: int(one.version))
 

@@ -35,11 +35,11 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 URL_VARIABLE = "MOOLA_MLFLOW_URL"
 DEFAULT_URL = "http://127.0.0.1:5000"
 KIND_TAG = "mlflow.experimentKind"
-"""Tells the MLflow UI to open the page of training runs, not the one of language models."""
+"""Makes the MLflow UI open the page of training runs, not the one of language models."""
 PARENT_TAG = "mlflow.parentRunId"
 DAGSTER_RUN_TAG = "dagster.run_id"
 DIGEST_TAG = "sha256."
-"""Followed by an artifact's path: names the tag that holds its SHA256 and size, for `moola verify`."""
+"""Prefix of the tag with an artifact's SHA256 and size, for `moola verify`; its path follows."""
 
 
 def tracking_uri(home: Home) -> str:
@@ -48,24 +48,23 @@ def tracking_uri(home: Home) -> str:
 
 
 def artifacts_uri(home: Home) -> str:
-    """Where the MLflow store of a home keeps artifacts."""
+    """The artifact folder of a home's MLflow store."""
     return remote_artifacts_uri() or (home.tracking / "artifacts").as_uri()
 
 
 def has_store(home: Home) -> bool:
-    """Whether anything was ever tracked: a store of its own, or one shared with other machines."""
+    """Whether the home has an MLflow store, its own or a shared one."""
     return bool(remote_tracking_uri()) or (home.tracking / DATABASE_NAME).exists()
 
 
 def open_store(home: Home) -> "MlflowClient":
-    """A client of the home's store; makes the store if there is none.
+    """A client of the home's store; creates the store if there is none.
 
-    Processes that open a fresh store at once wait for the one that makes it. A home that was
-    moved has its recorded artifact paths brought up to date.
+    Only one process at a time creates it. If the home was moved, recorded artifact paths are updated.
 
     Raises:
         IntegrityError: If the database cannot be opened.
-        BadInput: If the store lies elsewhere and does not answer.
+        BadInput: If a shared store does not respond.
     """
     from mlflow import MlflowClient
 
@@ -91,7 +90,7 @@ def open_store(home: Home) -> "MlflowClient":
 
 
 def _make_database(path: Path) -> None:
-    """Make MLflow's tables elsewhere first: it cannot go on from tables that an interruption left halfway."""
+    """Create the database atomically: MLflow cannot resume from half-created tables."""
     from mlflow import MlflowClient
 
     with atomic_write(path) as temporary:
@@ -100,13 +99,13 @@ def _make_database(path: Path) -> None:
 
 
 def _in_turn(home: Home) -> AbstractContextManager[object]:
-    """Held while something is looked for and made where it is missing."""
+    """The lock for get-or-create operations."""
     shared = remote_tracking_uri()
     return database_lock(shared) if shared else locked(home.tracking / DATABASE_NAME)
 
 
 def experiment_id(client: "MlflowClient", home: Home, name: str) -> str:
-    """The experiment of that name, made if there is none."""
+    """The experiment of that name, created if there is none."""
     with _in_turn(home):
         found = client.get_experiment_by_name(name)
         if found is not None:
@@ -142,7 +141,7 @@ class TrackedRun:
     @property
     def url(self) -> str:
         """The run's page in the MLflow UI."""
-        base = without_secrets(os.environ.get(URL_VARIABLE, DEFAULT_URL))  # it is kept in metadata
+        base = without_secrets(os.environ.get(URL_VARIABLE, DEFAULT_URL))  # metadata stores it
         return f"{base}/#/experiments/{self.experiment}/runs/{self.id}"
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -186,7 +185,7 @@ class TrackedRun:
         self.client.log_batch(self.id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
 
     def log_input(self, name: str, digest: str, source: str, facts: Mapping[str, Any]) -> None:
-        """Log a data set by its digest (MLflow keeps 36 digits of it; the tag holds all)."""
+        """Log a data set by its digest (MLflow stores 36 digits; the tag holds all of them)."""
         from mlflow.entities import Dataset, DatasetInput
 
         profile = json.dumps(dict(facts))
@@ -206,13 +205,13 @@ class TrackedRun:
         self.set_tags({f"{DIGEST_TAG}{below}{name}": FileDigest.of(one) for name, one in files.items()})
 
     def log_text(self, text: str, name: str) -> None:
-        """Keep a text as a file of the run."""
+        """Store a text as a file of the run."""
         self.client.log_text(self.id, text, name)
         self.set_tags({f"{DIGEST_TAG}{name}": bytes_digest(text.encode())})
 
 
 class Tracking(dg.ConfigurableResource):
-    """Opens the nested run of an asset; nothing of MLflow's global state is touched."""
+    """Opens the nested run of an asset, without MLflow's global state."""
 
     @contextmanager
     def run(
@@ -222,13 +221,13 @@ class Tracking(dg.ConfigurableResource):
         params: Mapping[str, Any],
         tags: Mapping[str, Any],
     ) -> Iterator[TrackedRun]:
-        """A run for the asset, ended FINISHED, or FAILED with the fault as a tag.
+        """A run for the asset; ends as FINISHED, or as FAILED with the error as a tag.
 
         Args:
             context: The asset's context.
             experiment: Name of the experiment.
             params: Settings, logged as params.
-            tags: Market, digests and whatever else finds the run again.
+            tags: Market and other tags to find the run.
         """
         home = Home.resolve()
         client = open_store(home)
@@ -285,5 +284,5 @@ def _flattened(params: Mapping[str, Any], prefix: str) -> dict[str, str]:
 
 
 def epoch_logger(run: TrackedRun, prefix: str = "") -> Callable[[dict[str, float]], None]:
-    """A callback for trainings: each epoch's entry becomes metrics of the run."""
+    """A training callback that logs each epoch's entry as metrics."""
     return lambda entry: run.log_epoch(entry, prefix)

@@ -1,4 +1,4 @@
-"""What travels with a served model: its rolls, its input schema and its pinned packages."""
+"""Parts stored with a served model: rolls, input schema, pinned packages."""
 
 from collections.abc import Mapping
 from importlib.metadata import version as installed
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 ROLLS = "rolls"
-"""Where the facts of a version keep them; also the parameter of a served model that takes their place."""
+"""Key of the rolls in a version's facts; also the served model's parameter that replaces them."""
 
 
 def served_rolls(rolls: "pd.DataFrame | None") -> list[list[str]]:
-    """Registered rolls, if any, as they are kept: time (UTC), old and new contract."""
+    """Registered rolls as stored with a version: time (UTC), old and new contract."""
     if rolls is None:
         return []
     times = rolls["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -21,11 +21,11 @@ def served_rolls(rolls: "pd.DataFrame | None") -> list[list[str]]:
 
 
 def active_rolls(facts: Mapping[str, Any], given: str = "") -> "pd.DataFrame | None":
-    """The rolls that a served version breaks bars at: those given, else its own.
+    """The rolls at which a served version splits bars: the given ones, else its own.
 
     Args:
-        facts: Of the version.
-        given: Text of a csv with time, old and new; `none`: no rolls; empty: those of the version.
+        facts: Facts of the version.
+        given: CSV text with time, old and new; `none`: no rolls; empty: the version's own.
 
     Raises:
         BadInput: If the text holds no rolls.
@@ -40,10 +40,10 @@ def active_rolls(facts: Mapping[str, Any], given: str = "") -> "pd.DataFrame | N
         return None
     if given.strip():
         return rolls_of_text(io.BytesIO(given.encode()), ROLLS)
-    held = facts.get(ROLLS) or []
-    if not held:
+    own_rolls = facts.get(ROLLS) or []
+    if not own_rolls:
         return None
-    rolls = pd.DataFrame(held, columns=["time", "old", "new"])
+    rolls = pd.DataFrame(own_rolls, columns=["time", "old", "new"])
     times = pd.DatetimeIndex(pd.to_datetime(rolls["time"], utc=True)).as_unit("ns")
     return rolls.assign(time=times, old=rolls["old"].astype("str"), new=rolls["new"].astype("str"))
 
@@ -62,17 +62,16 @@ SERVING_PACKAGES = (
 
 
 def pinned_packages() -> list[str]:
-    """The packages that serving needs, each at the version installed here."""
+    """The packages for serving, each with the installed version."""
     return [f"{package}=={installed(package).split('+')[0]}" for package in SERVING_PACKAGES]
 
 
 def bars_signature() -> "ModelSignature":
     """The signature of a model that reads raw bars.
 
-    MLflow knows a column by its exact spelling and drops one that it does not know, so each role's
-    names are listed as people write them: `close`, `Close` and `CLOSE`. It refuses whole numbers
-    where it was told of fractions; so none of the columns has a type here. What must be there and
-    hold numbers is said by `serving.frames`, in one line.
+    MLflow drops columns whose exact spelling is not in the schema, so all common spellings are listed:
+    `close`, `Close` and `CLOSE`. It refuses integers in a column of type float, so no column has a
+    type here. `inference.bar_tables` checks the columns instead.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec

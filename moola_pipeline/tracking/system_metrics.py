@@ -1,4 +1,4 @@
-"""What an asset takes of the machine while it works: memory, processor and GPU, as MLflow names them."""
+"""Use of memory, CPU and GPU by an asset, under MLflow's metric names."""
 
 import os
 import sys
@@ -16,103 +16,103 @@ import psutil
 from moola_pipeline.tracking.runs import TrackedRun
 
 PREFIX = "system/"
-"""What is named so stands under System metrics in the MLflow UI."""
+"""Metrics with this prefix appear under System metrics in the MLflow UI."""
 THREAD = "system_metrics"
-LOOK_SECONDS = 0.1
+SAMPLE_SECONDS = 0.1
 MAX_POINTS = 40
-"""Points of a line at most; those of a longer stage are further apart."""
+"""Maximal number of points of a metric; in a longer stage they are further apart."""
 MEGABYTE = 1e6
 """MLflow's, in bytes."""
 
 
 class Usage:
-    """Looks ten times a second at what this process and its machine use, in a thread of its own.
+    """Samples the use of this process and its machine ten times a second, in its own thread.
 
-    MLflow's monitor tells nothing of a stage shorter than its interval, nor of one process' memory,
-    and writes to the store while the stage works. This one keeps what it sees until the stage ends.
+    MLflow's monitor logs nothing for a stage shorter than its interval, has no memory per process, and
+    writes to the store during the stage. This class stores its samples until the stage ends.
 
     Attributes:
-        points: Milliseconds since 1970, and figures since the point before by name.
+        points: Milliseconds since 1970, and the figures since the previous point, by name.
     """
 
     def __init__(self) -> None:
         self.points: list[tuple[int, dict[str, float]]] = []
         self._process, self._gpus = psutil.Process(), _gpus()
         self._record_before, self._peak = _record_megabytes(), 0.0
-        self._began = self._noted = self._clock()
-        self._looks: list[dict[str, float]] = []
-        self._looks_a_point = 1
+        self._started_at = self._last_point_at = self._clock()
+        self._samples: list[dict[str, float]] = []
+        self._samples_per_point = 1
         self._ended = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name=THREAD, daemon=True)
+        self._thread = threading.Thread(target=self._sample_until_ended, name=THREAD, daemon=True)
         _restart_cuda_peak()
 
     def start(self) -> None:
-        """Begin to look."""
-        self._look()
-        self._watcher.start()
+        """Start sampling."""
+        self._sample()
+        self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and look once more."""
+        """End the thread and take a last sample."""
         self._ended.set()
-        self._watcher.join()
-        self._look()
-        self._note()
+        self._thread.join()
+        self._sample()
+        self._add_point()
 
     @property
     def peak_megabytes(self) -> float:
-        """The most memory that the process has held since the beginning, 10**6 bytes.
+        """The peak memory of the process since the start, 10**6 bytes.
 
-        By the system's own record where this stage has set a new one, else the most that was seen.
+        The system's high-water mark if this stage raised it, else the maximum of the samples.
         """
-        record, seen = _record_megabytes(), max(self._peak, self._resident_megabytes())
-        return max(seen, record) if record > self._record_before else seen
+        record, sampled = _record_megabytes(), max(self._peak, self._resident_megabytes())
+        return max(sampled, record) if record > self._record_before else sampled
 
     def totals(self) -> dict[str, float]:
-        """Figures of the whole stage by name."""
-        shares = self._shares_since(self._began)
+        """Figures of the whole stage, by name."""
+        shares = self._shares_since(self._started_at)
         return {
             "peak_memory_megabytes": self.peak_megabytes,
             "mean_process_cpu_percentage": shares["process_cpu_percentage"],
             **_cuda_peak(),
         }
 
-    def _watch(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
-            self._look()
-            if len(self._looks) >= self._looks_a_point:
-                self._note()
+    def _sample_until_ended(self) -> None:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            self._sample()
+            if len(self._samples) >= self._samples_per_point:
+                self._add_point()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         resident, memory = self._resident_megabytes(), psutil.virtual_memory()
         self._peak = max(self._peak, resident)
-        seen = {
+        sample = {
             "process_memory_megabytes": resident,
             "system_memory_usage_megabytes": memory.used / MEGABYTE,
             "system_memory_usage_percentage": memory.used / memory.total * 100,
         }
         for number, gpu in enumerate(self._gpus):
-            seen |= {f"gpu_{number}_{name}": value for name, value in _gpu_figures(gpu).items()}
-        self._looks.append(seen)
+            sample |= {f"gpu_{number}_{name}": value for name, value in _gpu_figures(gpu).items()}
+        self._samples.append(sample)
 
-    def _note(self) -> None:
-        """Make a point of the looks since the last one; thin the line out when it grows too long."""
+    def _add_point(self) -> None:
+        """Average the samples since the last point into a new one; merge points if there are too many."""
         now = self._clock()
-        seen = _means(self._looks) | self._shares_since(self._noted)
-        self.points.append((int(time.time() * 1000), seen))
-        self._looks, self._noted = [], now
+        figures = _means(self._samples) | self._shares_since(self._last_point_at)
+        self.points.append((int(time.time() * 1000), figures))
+        self._samples, self._last_point_at = [], now
         if len(self.points) >= MAX_POINTS:
             pairs = zip(self.points[::2], self.points[1::2], strict=True)
             self.points = [(later[0], _means([first[1], later[1]])) for first, later in pairs]
-            self._looks_a_point *= 2
+            self._samples_per_point *= 2
 
     def _clock(self) -> tuple[float, float, float]:
-        """Seconds that have passed, that this process has computed, and that cores have idled."""
+        """Wall seconds, CPU seconds of this process, and idle seconds of all cores."""
         own, machine = self._process.cpu_times(), psutil.cpu_times()
         idle = machine.idle + getattr(machine, "iowait", 0.0)
         return time.perf_counter(), own.user + own.system, idle
 
     def _shares_since(self, before: tuple[float, float, float]) -> dict[str, float]:
-        """Of the whole machine in percent of all its cores, of this process in percent of one."""
+        """CPU use: of the machine in percent of all cores, of this process in percent of one core."""
         cores = os.cpu_count() or 1
         passed, own, idle = (now - then for now, then in zip(self._clock(), before, strict=True))
         passed = max(passed, 1e-3)
@@ -127,7 +127,7 @@ class Usage:
 
 @contextmanager
 def measured(run: TrackedRun) -> Iterator[Usage]:
-    """Look at what is used until the block ends, well or not, and log it to the run."""
+    """Sample until the block ends, even with an error, and log the figures to the run."""
     usage = Usage()
     usage.start()
     try:
@@ -138,23 +138,23 @@ def measured(run: TrackedRun) -> Iterator[Usage]:
 
 
 def _lines(usage: Usage) -> dict[str, list[tuple[int, float]]]:
-    """Of each figure its points: milliseconds since 1970, and value."""
+    """The points of each figure: milliseconds since 1970, and value."""
     lines: dict[str, list[tuple[int, float]]] = {}
-    for at, seen in usage.points:
-        for name, value in seen.items():
+    for at, figures in usage.points:
+        for name, value in figures.items():
             lines.setdefault(name, []).append((at, value))
     now = int(time.time() * 1000)
     return lines | {name: [(now, value)] for name, value in usage.totals().items()}
 
 
-def _means(seen: list[dict[str, float]]) -> dict[str, float]:
-    """Means of the figures that all of them have."""
-    names = [name for name in seen[0] if all(name in one for one in seen)]
-    return {name: sum(one[name] for one in seen) / len(seen) for name in names}
+def _means(samples: list[dict[str, float]]) -> dict[str, float]:
+    """Means of the figures that all samples have."""
+    names = [name for name in samples[0] if all(name in sample for sample in samples)]
+    return {name: sum(sample[name] for sample in samples) / len(samples) for name in names}
 
 
 def _record_megabytes() -> float:
-    """The most memory that this process ever held; 0 where the system keeps no record of it."""
+    """The system's high-water mark of this process' memory; 0 if it has none."""
     status = Path("/proc/self/status")
     if not status.exists():
         return 0.0
@@ -164,10 +164,10 @@ def _record_megabytes() -> float:
 
 @cache
 def _gpus() -> list[Any]:
-    """NVIDIA's handles of the GPUs of this machine."""
+    """NVML handles of this machine's GPUs."""
     try:
         nvml = import_module("pynvml")
-    except ImportError:  # an environment older than the wish for it
+    except ImportError:  # pynvml is not installed
         return []
     try:
         nvml.nvmlInit()
@@ -177,7 +177,7 @@ def _gpus() -> list[Any]:
 
 
 def _gpu_figures(gpu: Any) -> dict[str, float]:
-    """What a GPU does at the moment; from the first figure on that it does not tell, nothing."""
+    """Current figures of a GPU, up to the first one that it does not support."""
     nvml, figures = import_module("pynvml"), {}
     try:
         figures["utilization_percentage"] = float(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)
@@ -191,7 +191,7 @@ def _gpu_figures(gpu: Any) -> dict[str, float]:
 
 
 def _cuda() -> Any:
-    """torch.cuda where this process has used it, else None: asking must not wake a GPU."""
+    """torch.cuda if this process has used it, else None: sampling must not initialize a GPU."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
@@ -202,7 +202,7 @@ def _restart_cuda_peak() -> None:
 
 
 def _cuda_peak() -> dict[str, float]:
-    """The most that tensors took on the GPU, and the most that was held for them."""
+    """Peak GPU memory of tensors, and peak reserved by torch."""
     if not (cuda := _cuda()):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""A version trained in another home, brought into this one: proved, copied, marked as imported."""
+"""Import of a champion from another home: verified, copied, tagged as imported."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ KEPT_TAGS = ("data.sha256", "labels.sha256", "simulated", "profile")
 
 @dataclass(frozen=True)
 class ForeignVersion:
-    """A champion as another home records it.
+    """A champion of another home.
 
     Attributes:
-        folder: Its files, below that home.
-        tags: As that home recorded them.
+        folder: Folder with its files, in that home.
+        tags: Its tags in that home.
     """
 
     model: str
@@ -47,7 +47,7 @@ class ForeignVersion:
 
 @dataclass(frozen=True)
 class ImportedVersion:
-    """What came of an import: here, and there."""
+    """Result of an import: the version in this home, and the original."""
 
     model: str
     registered: Registered
@@ -55,11 +55,11 @@ class ImportedVersion:
 
 
 def import_champion(home: Home, other: Home, model: str | None) -> ImportedVersion:
-    """Register the champion of another home in this one, as challenger; that home is only read.
+    """Register the champion of another home in this one, as challenger; the other home is not changed.
 
     Raises:
         BadInput: If the other is this home, has no registry, or no champion of that name.
-        IntegrityError: If its files are gone, are not those it registered, or are of another schema.
+        IntegrityError: If its files are gone, were changed, or have another schema.
     """
     from moola_pipeline.models.expansion_model import load_expansion_model
 
@@ -82,25 +82,25 @@ def import_champion(home: Home, other: Home, model: str | None) -> ImportedVersi
     _require_facts(named, foreign.model, facts)
     origin = {f"{IMPORTED}.{name}": digest for name, digest in digests.items()}
     origin |= {IMPORTED: "True", f"{IMPORTED}.version": foreign.version}
-    kept = {name: foreign.tags[name] for name in KEPT_TAGS if name in foreign.tags}
+    kept_tags = {name: foreign.tags[name] for name in KEPT_TAGS if name in foreign.tags}
     client = open_store(home)
     if same := registered_as(home, client, foreign.model, digests[MODEL_DIGEST]):
         client.set_registered_model_alias(foreign.model, CHALLENGER, same)
         return ImportedVersion(foreign.model, Registered(same, is_new=False), foreign)
     experiment = experiment_id(client, home, foreign.model)
-    run_id = client.create_run(experiment, tags={**kept, **origin}, run_name="import").info.run_id
+    run_id = client.create_run(experiment, tags={**kept_tags, **origin}, run_name="import").info.run_id
     facts = {**facts, IMPORTED: {"version": foreign.version, **digests}, "mlflow_run_id": run_id}
     run = TrackedRun(client, experiment, run_id)
-    registered = register(home, run, foreign.model, loaded, facts, {**kept, **origin})
+    registered = register(home, run, foreign.model, loaded, facts, {**kept_tags, **origin})
     client.set_terminated(run_id, "FINISHED")
     return ImportedVersion(foreign.model, registered, foreign)
 
 
 def find_champion(other: Home, model: str | None) -> ForeignVersion:
-    """The champion in another home's registry, which is read without being opened for writing.
+    """The champion in another home's registry, which is opened read-only.
 
     Raises:
-        BadInput: If there is no registry, or no champion of that name, or the name must be chosen.
+        BadInput: If there is no registry, no champion of that name, or several and no name.
         IntegrityError: If the registry cannot be read.
     """
     database = other.tracking / DATABASE_NAME
@@ -111,9 +111,9 @@ def find_champion(other: Home, model: str | None) -> ForeignVersion:
         )
     try:
         with open_read_only(database) as connection:
-            found = _champions(connection)
-            chosen = _chosen(found, model)
-            version, source = found[chosen]
+            champions = _champions(connection)
+            chosen = _chosen(champions, model)
+            version, source = champions[chosen]
             tags = connection.execute(
                 "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?", (chosen, version)
             ).fetchall()
@@ -147,7 +147,7 @@ def _chosen(found: Mapping[str, Any], model: str | None) -> str:
 
 
 def _folder(other: Home, source: str) -> Path:
-    """Where a version's files lie now: MLflow recorded where they lay before the home was moved."""
+    """The current folder of a version's files: MLflow recorded the one before the home was moved."""
     recorded = recorded_home(other) or other.tracking.as_uri()
     below = unquote(source.removeprefix(recorded).lstrip("/"))
     folder = (other.tracking / below / "artifacts" / WEIGHTS_FOLDER).resolve()
@@ -160,7 +160,7 @@ def _folder(other: Home, source: str) -> Path:
 
 
 def _require_facts(named: str, model: str, facts: Mapping[str, Any]) -> None:
-    """What this home goes by when it serves the version and compares others with it."""
+    """Require the facts that this home needs to serve the version and to compare others with it."""
     if facts.get("model") != model:
         raise IntegrityError(_refusal(named, f"its config names {facts.get('model')}"))
     seen = pd.to_datetime(str(facts.get("last_bar_seen")), utc=True, errors="coerce")
