@@ -1,1 +1,1 @@
-"""The outside world: MLflow, the registry, stored artifacts, the device."""
+"""Dagster resources: pipeline choice, compute device, IO managers, executors, instance."""

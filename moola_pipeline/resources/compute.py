@@ -1,4 +1,4 @@
-"""The device that networks run on, in how many processes, and the precision they keep to."""
+"""Device, precision, threads and processes of the networks."""
 
 import os
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ PROCESSES_VARIABLE = "MOOLA_PROCESSES"
 
 
 class Compute(dg.ConfigurableResource):
-    """Picks the device; float32 is kept to unless TF32 is asked for."""
+    """Chooses the device; computes in float32 unless TF32 is set."""
 
     device: str = Field(default="auto", description="auto, cuda, mps or cpu")
     tf32: bool = Field(
@@ -33,25 +33,25 @@ class Compute(dg.ConfigurableResource):
     )
 
     def workers_on(self, device: str) -> int:
-        """Trainings side by side on a device: those asked for; else one for each core, one on a GPU."""
+        """Number of parallel trainings: `workers`, else one per core on the CPU, one on a GPU."""
         from moola_pipeline.training.parallel import n_workers
 
         return n_workers(device, self.workers)
 
     def processes_on(self, device: str) -> int:
-        """Processes that pretrain together on a device.
+        """Number of processes that share one pretraining.
 
         Raises:
-            BadInput: If it is no such number, or the device is not one that so many can share out.
+            BadInput: If it is not a number, or there are more processes than GPUs.
         """
-        given = os.environ.get(PROCESSES_VARIABLE) or "1" if self.processes is None else str(self.processes)
-        if not given.isdecimal():
+        chosen = os.environ.get(PROCESSES_VARIABLE) or "1" if self.processes is None else str(self.processes)
+        if not chosen.isdecimal():
             raise BadInput(
-                f"{PROCESSES_VARIABLE} must be a number of processes (0: one per GPU), got {given!r}. "
+                f"{PROCESSES_VARIABLE} must be a number of processes (0: one per GPU), got {chosen!r}. "
                 "Correct or unset it."
             )
         gpus = _gpus() if device == "cuda" else 0
-        processes = int(given) or max(gpus, 1)
+        processes = int(chosen) or max(gpus, 1)
         most = {"cuda": gpus, "mps": 1}.get(device, processes)
         if processes > most:
             raise BadInput(
@@ -61,16 +61,16 @@ class Compute(dg.ConfigurableResource):
         return processes
 
     def terms(self, device: str, processes: int) -> "WorkerSettings":
-        """How each of so many processes works on a device."""
+        """Settings of each pretraining process."""
         from moola_pipeline.training.job_files import WorkerSettings
 
         return WorkerSettings(device=device, tf32=self.tf32, threads=self.threads, processes=processes)
 
     def prepare(self) -> str:
-        """Set precision and threads, and name the device: cuda, mps or cpu.
+        """Set precision and threads, and return the device: cuda, mps or cpu.
 
         Raises:
-            BadInput: If a device is asked for that is not there.
+            BadInput: If the chosen device is not available.
         """
         import torch
 
@@ -85,11 +85,11 @@ class Compute(dg.ConfigurableResource):
             "cpu": True,
         }
         if self.device == "auto":
-            return next(name for name, here in present.items() if here)
+            return next(name for name, available in present.items() if available)
         if not present.get(self.device, False):
-            here = ", ".join(name for name, there in present.items() if there)
+            names = ", ".join(name for name, available in present.items() if available)
             raise BadInput(
-                f"The device must be auto or one of {here}, got {self.device}. Choose an available device."
+                f"The device must be auto or one of {names}, got {self.device}. Choose an available device."
             )
         return self.device
 

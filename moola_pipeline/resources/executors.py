@@ -1,4 +1,4 @@
-"""Where the steps of a run are carried out: in its own process, or in a pod each on a cluster."""
+"""Executors: all steps in the run's process, or each step in a pod on Kubernetes."""
 
 import os
 from typing import Any
@@ -15,13 +15,13 @@ _ONE_GPU = {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}
 
 
 def chosen_executor() -> Any:
-    """The executor that MOOLA_EXECUTOR names; in process where it names none.
+    """The executor named in MOOLA_EXECUTOR; by default the in-process one.
 
-    On one machine a process for each step costs seconds and gains nothing. On Kubernetes each
-    step is a job of its own, and those of GPU_STEPS ask for one GPU.
+    On one machine, a process for each step costs seconds and gains nothing. On Kubernetes each
+    step is a job, and the steps in GPU_STEPS request one GPU.
 
     Raises:
-        BadInput: If it is no such name, or dagster-k8s is not installed.
+        BadInput: If the name is unknown, or dagster-k8s is not installed.
     """
     chosen = os.environ.get(EXECUTOR_VARIABLE) or IN_PROCESS
     if chosen == IN_PROCESS:

@@ -1,4 +1,4 @@
-"""Dagster's instance of a home: opened by one run at a time, freed from runs whose process died."""
+"""Dagster's instance of a home: preparation, waiting for other runs, cleanup of dead runs."""
 
 import json
 import os
@@ -19,46 +19,46 @@ from moola_pipeline.storage.home import HOME_VARIABLE, INSTANCE_FILE, PROJECT_RO
 from moola_pipeline.tracking.database_migration import migrate_instance, require_database
 
 RUN_BY_TAG = "moola/run_by"
-"""Names the machine whose `moola run` a run belongs to; only one works in a home at a time."""
+"""Tag with the machine of a `moola run`; only one runs in a home at a time."""
 WAIT_SECONDS = 1.0
-"""Between two looks at whether something has ended."""
+"""Interval of polling."""
 
 
 def await_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
-    """Wait, and say so once, while a run that Dagster started is at work in the home.
+    """Wait while a run started by Dagster uses the home; report it once.
 
-    The other way round Dagster's queue waits: dagster.yaml lets one run work at a time, and counts
-    those of `moola run`. Call it after `release_stale_runs`: a dead run would be waited for.
+    Dagster's queue, in turn, waits for `moola run`: dagster.yaml allows one run at a time and counts
+    both kinds. Call `release_stale_runs` first, or a dead run is waited for.
 
     Args:
-        instance: Of the home.
+        instance: Dagster's instance of the home.
         say: Shows a line.
     """
-    at_work = dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))
-    said = False
-    while runs := instance.get_runs(filters=at_work, limit=1):
-        if not said:
+    in_progress = dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))
+    reported = False
+    while runs := instance.get_runs(filters=in_progress, limit=1):
+        if not reported:
             name = runs[0].job_name
             say(f"A run of {name} is using this home (see moola ui). Waiting for it to finish ...")
-        said = True
+        reported = True
         time.sleep(WAIT_SECONDS)
 
 
 def run_tags() -> dict[str, str]:
-    """What `moola run` marks its Dagster run with."""
+    """Tags of the Dagster run of `moola run`."""
     return {RUN_BY_TAG: socket.gethostname()}
 
 
 def release_stale_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Record dead runs as failed and free the pool slots they hold; call it as the only `moola run`.
+    """Record dead runs as failed and free their pool slots; only one `moola run` may call it at a time.
 
-    A process that is killed says nothing to Dagster: its run stays "started" and keeps its slot,
-    for which every later run would wait without end.
+    When a process is killed, its run stays "started" in Dagster and keeps its slot, so every later
+    run would wait forever.
 
     Returns:
-        Ids of the runs that were at work when their process died.
+        Ids of the dead runs.
     """
-    dead = [run for run in _in_progress(instance) if not _is_at_work(run)]
+    dead = [run for run in _in_progress(instance) if not _is_alive(run)]
     for run in dead:
         instance.report_run_failed(run, "Its process was killed, or the machine stopped.")
     working = {run.run_id for run in _in_progress(instance)}
@@ -68,17 +68,17 @@ def release_stale_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def await_slots(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
-    """Wait, and say so once, while another run holds a pool slot; Dagster's own wait cannot be interrupted.
+    """Wait while another run holds a pool slot, and report it once; Dagster's own wait cannot be interrupted.
 
     Args:
-        instance: Whose pools.
+        instance: Dagster's instance of the home.
         say: Shows a line.
     """
-    said = False
+    reported = False
     while any(_holders(instance)):
-        if not said:
+        if not reported:
             say("Another run holds this home's GPU slot (see moola ui). Waiting for it to finish ...")
-        said = True
+        reported = True
         time.sleep(WAIT_SECONDS)
 
 
@@ -87,7 +87,7 @@ def _in_progress(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 
 def _holders(instance: dg.DagsterInstance) -> Iterator[str]:
-    """Ids of the runs that hold a slot or stand in line for one."""
+    """Ids of the runs that hold a slot or wait for one."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return
@@ -97,14 +97,14 @@ def _holders(instance: dg.DagsterInstance) -> Iterator[str]:
         yield from (step.run_id for step in info.pending_steps)
 
 
-def _is_at_work(run: dg.DagsterRun) -> bool:
+def _is_alive(run: dg.DagsterRun) -> bool:
     if server := run.tags.get(GRPC_INFO_TAG):
         return _answers(json.loads(server))
     return run.tags.get(RUN_BY_TAG) != socket.gethostname()
 
 
 def _answers(server: dict) -> bool:
-    """Whether the code server that a run was launched in is still there."""
+    """Whether the code server of a run still responds."""
     path = server.get("socket")
     if path and not Path(path).exists():
         return False
@@ -116,19 +116,19 @@ def _answers(server: dict) -> bool:
         except ConnectionRefusedError:
             return False
         except OSError:
-            return True  # it does not say; a run is not called dead on a guess
+            return True  # unknown: treat the run as alive
     return True
 
 
 def prepare_instance(home: Home) -> None:
-    """Let this process, and those it starts, keep all Dagster state in `home`.
+    """Make this process and its children store all Dagster state in `home`.
 
-    dagster.yaml names its folders relative to the working directory, so that a home can be moved
-    and a plain `dagster dev` in the project root shares it; hence the change of directory.
+    Changes the working directory: dagster.yaml has relative paths, so that a home can be moved and
+    `dagster dev` in the project root shares it.
 
     Raises:
-        BadInput: If the home cannot be made.
-        IntegrityError: If a database of Dagster's cannot be opened.
+        BadInput: If the home cannot be created.
+        IntegrityError: If one of Dagster's databases cannot be opened.
     """
     try:
         home.root.mkdir(parents=True, exist_ok=True)
@@ -156,10 +156,10 @@ def prepare_instance(home: Home) -> None:
 
 
 def open_instance(home: Home) -> dg.DagsterInstance:
-    """Dagster's instance of a home that `prepare_instance` has prepared, its tables up to date.
+    """Dagster's instance of a prepared home, with migrated tables; see `prepare_instance`.
 
     Raises:
-        IntegrityError: If a later Dagster has made them.
+        IntegrityError: If a later Dagster made the tables.
         BadInput: If its dagster.yaml cannot be read.
     """
     try:

@@ -1,4 +1,4 @@
-"""Where assets are kept: one file or folder each, named formats, never pickle."""
+"""IO managers: each asset in one file or folder, in open formats, never pickle."""
 
 import io
 import json
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
-    """An encoder and the facts of its making: settings, errors, history, dates seen, digests."""
+    """An encoder and the facts of its training: settings, errors, history, first and last bar, digests."""
 
     encoder: "Encoder"
     facts: dict[str, Any]
@@ -42,12 +42,12 @@ class PretrainedEncoder:
 
 @dataclass(frozen=True)
 class TrainedClassifiers:
-    """One model a training seed.
+    """One model for each training seed.
 
     Attributes:
         models: By seed.
         facts: seeds, served (the seed with the lowest validation loss), histories, settings,
-            dates seen, digests.
+            first and last bar, digests.
     """
 
     models: "dict[int, ExpansionModel]"
@@ -61,38 +61,38 @@ class TrainedClassifiers:
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """The numbers of a report and the page that shows them."""
+    """The numbers of a report, and its HTML page."""
 
     data: "ReportData"
     page: str
 
 
 EXACT = ("raw_nq_bars", "labeled_expansions")
-"""Kept as they came: prices are float64, on the tick."""
+"""Assets that may hold float64: prices lie exactly on the tick grid."""
 
 
 class StoreIOManager(dg.ConfigurableIOManager):
-    """Keeps each asset under the folder of its market and profile."""
+    """Stores each asset in the folder of its market and profile."""
 
     pipeline: dg.ResourceDependency[Pipeline]
 
     @abstractmethod
     def write(self, artifact_path: Path, value: Any) -> None:
-        """Keep a value at `artifact_path`."""
+        """Store a value at `artifact_path`."""
 
     @abstractmethod
     def read(self, artifact_path: Path) -> Any:
-        """The value kept at `artifact_path`."""
+        """The value stored at `artifact_path`."""
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
-        """Name and dtype of every floating array of a value that must be float32."""
+        """Name and dtype of each floating-point array that must be float32."""
         yield from ()
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Keep an asset's value, and the digests of its files.
+        """Store an asset's value and the digests of its files.
 
         Raises:
-            IntegrityError: If something in it that must be float32 is not.
+            IntegrityError: If an array must be float32 and is not.
         """
         asset = context.asset_key.to_user_string()
         self._require_float32(asset, obj)
@@ -108,9 +108,9 @@ class StoreIOManager(dg.ConfigurableIOManager):
         Raises:
             MissingFile: If its checksum file is gone.
             MissingArtifact: If it has not been materialized for this market and profile.
-            Truncated, ChecksumMismatch: If its files are no longer those that were kept.
-            UnreadableFile: If the system would not read one.
-            IntegrityError: If something in it that must be float32 is not.
+            Truncated, ChecksumMismatch: If its files were changed.
+            UnreadableFile: If the system cannot read a file.
+            IntegrityError: If an array must be float32 and is not.
         """
         asset = context.asset_key.to_user_string()
         artifact_path = self.pipeline.artifact_path(asset)
@@ -144,7 +144,7 @@ class FrameIOManager(StoreIOManager):
     """Data frames as parquet."""
 
     def write(self, artifact_path: Path, value: pd.DataFrame) -> None:
-        """Keep a frame."""
+        """Store a frame."""
         atomic_write_bytes(artifact_path.with_suffix(".parquet"), value.to_parquet())
 
     def read(self, artifact_path: Path) -> pd.DataFrame:
@@ -152,16 +152,16 @@ class FrameIOManager(StoreIOManager):
         return _read_frame(artifact_path.with_suffix(".parquet"))
 
     def floats(self, value: pd.DataFrame) -> Iterator[tuple[str, str]]:
-        """Columns of real numbers."""
+        """Floating-point columns."""
         kinds = {str(name): str(dtype) for name, dtype in value.dtypes.items()}
         yield from ((name, kind) for name, kind in kinds.items() if kind.lower().startswith("float"))
 
 
 class FeatureIOManager(StoreIOManager):
-    """The feature table as what it is computed from: computing it takes half the time of loading it."""
+    """Stores the inputs of the feature table, not its values: computing takes half the time of loading."""
 
     def write(self, artifact_path: Path, value: FeatureTable) -> None:
-        """Keep what the table was made from: bars, by their digest, code, and tick."""
+        """Store the digest of the bars, the code version, and the tick size."""
         bars = self._bars(artifact_path)
         if len(bars) != len(value.values):
             raise IntegrityError(
@@ -213,7 +213,7 @@ class JsonIOManager(StoreIOManager):
     """Plain facts as JSON."""
 
     def write(self, artifact_path: Path, value: Mapping[str, Any]) -> None:
-        """Keep a mapping."""
+        """Store a mapping."""
         atomic_write_json(artifact_path.with_suffix(".json"), dict(value))
 
     def read(self, artifact_path: Path) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class EncoderIOManager(StoreIOManager):
     """The pretrained encoder: weights, config, and how it was trained."""
 
     def write(self, artifact_path: Path, value: Any) -> None:
-        """Keep a `PretrainedEncoder`."""
+        """Store a `PretrainedEncoder`."""
         from moola_pipeline.models.expansion_model import save_encoder
 
         save_encoder(artifact_path, value.encoder, value.facts)
@@ -246,14 +246,14 @@ class ClassifierIOManager(StoreIOManager):
     """The fine-tuned classifiers, one folder for each training seed."""
 
     def write(self, artifact_path: Path, value: Any) -> None:
-        """Keep `TrainedClassifiers`; seeds of an earlier training go once the new ones are there."""
+        """Store `TrainedClassifiers`; folders of earlier seeds are removed last."""
         from moola_pipeline.models.expansion_model import save_expansion_model
 
         for seed, model in value.models.items():
             save_expansion_model(artifact_path / f"seed-{seed}", model, {})
         atomic_write_json(artifact_path / "training.json", value.facts)
-        kept = {f"seed-{seed}" for seed in value.models}
-        for stale in set(artifact_path.glob("seed-*")) - {artifact_path / name for name in kept}:
+        current = {artifact_path / f"seed-{seed}" for seed in value.models}
+        for stale in set(artifact_path.glob("seed-*")) - current:
             shutil.rmtree(stale)
 
     def read(self, artifact_path: Path) -> Any:
@@ -275,7 +275,7 @@ class ReportIOManager(StoreIOManager):
     """The report: its numbers as JSON, its page as HTML."""
 
     def write(self, artifact_path: Path, value: Any) -> None:
-        """Keep a `WrittenReport`; the page first, the numbers last."""
+        """Store a `WrittenReport`: first the page, then the numbers."""
         atomic_write_bytes(artifact_path.with_suffix(".html"), value.page.encode())
         atomic_write_bytes(artifact_path.with_suffix(".json"), value.data.model_dump_json(indent=2).encode())
 
@@ -288,7 +288,7 @@ class ReportIOManager(StoreIOManager):
 
 
 def _read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A frame read whole by Python, so that what the system refuses is an OSError that says why."""
+    """Read a frame through Python, so that a failed read raises an OSError with its reason."""
     return pd.read_parquet(io.BytesIO(path.read_bytes()), columns=columns)
 
 

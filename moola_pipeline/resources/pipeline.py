@@ -1,4 +1,4 @@
-"""Which market and which profile a run is about; every asset asks here."""
+"""The choice of market and profile, used by all assets."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from moola_pipeline.tracking.registry import champion_version, is_registered
 from moola_pipeline.tracking.runs import has_store
 
 REPORT = "bootstrap_ci_report"
-"""The one asset that is kept where a person looks for it."""
+"""The asset that is stored in the reports folder."""
 
 
 class Pipeline(dg.ConfigurableResource):
@@ -44,30 +44,30 @@ class Pipeline(dg.ConfigurableResource):
         return Home.resolve()
 
     def chosen_profile(self) -> Profile:
-        """The profile in force."""
+        """The chosen profile."""
         return choose_profile(self.home, self.profile, self.market, self.scenario)
 
     def chosen_market(self) -> InstrumentData:
-        """The market in force."""
+        """The chosen market."""
         return choose_instrument_data(self.home, self.market, self.chosen_profile(), self.scenario)
 
     @property
     def label(self) -> str:
-        """Market and profile, as folders and messages name them."""
+        """Market and profile, as in names of folders and in messages."""
         return f"{self.chosen_market().name}-{self.chosen_profile().name}"
 
     @property
     def folder(self) -> Path:
-        """Where this market's and profile's assets are kept."""
+        """The folder of this market's and profile's assets."""
         return self.home.store / self.label
 
     @property
     def report_folder(self) -> Path:
-        """Where this market's and profile's report is kept."""
+        """The folder of this market's and profile's report."""
         return self.home.reports / self.label
 
     def planned(self) -> Planned:
-        """What a plan of this market's and profile's assets is about; makes no MLflow store.
+        """Inputs of the plan for this market and profile; does not create an MLflow store.
 
         Raises:
             IntegrityError: If the registry cannot be read.
@@ -82,9 +82,9 @@ class Pipeline(dg.ConfigurableResource):
         )
 
     def checkpoints(self, asset: str) -> Path:
-        """Where the epochs of an asset's training are kept until it is done."""
+        """Folder of the checkpoints of an asset's training."""
         return self.folder / CHECKPOINTS / asset
 
     def artifact_path(self, asset: str) -> Path:
-        """Where an asset of this market and profile is kept, without its suffix."""
+        """Path of an asset of this market and profile, without its suffix."""
         return self.report_folder / "report" if asset == REPORT else self.folder / asset

@@ -1,4 +1,4 @@
-"""Pretraining in several processes: started by torchrun through Dagster Pipes, watched, cleaned up after."""
+"""Pretraining in several processes, started by torchrun through Dagster Pipes."""
 
 import json
 import os
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 LAUNCHER = "moola_pipeline.training.torchrun"
 TIMEOUT_SECONDS = 10
-"""How long processes that were told to end may take before they are left to notice it themselves."""
+"""Seconds for terminated processes to end; after that they end on their own."""
 LOG_LINES = 40
-"""Of what each process wrote, kept in Dagster's log when one fails."""
+"""Number of output lines of each process in Dagster's log after a failure."""
 
 
 def pretrain_in_processes(
@@ -37,20 +37,20 @@ def pretrain_in_processes(
     task: "PretrainTask",
     on_epoch: Callable[[dict[str, float]], None],
 ) -> "PretrainResult":
-    """Pretrain as `training.pretrain.pretrain` does, in as many processes as the task says.
+    """Pretrain as `training.pretrain.pretrain` does, in the task's number of processes.
 
-    However this ends, by a fault, a signal or SIGKILL, none of the processes is left within a second
-    or two, and the next call removes what a killed one left behind.
+    After an error, a signal or SIGKILL, all processes end within a second or two, and the next call
+    removes the files of a killed one.
 
     Args:
-        context: Of the asset.
-        home: In whose Dagster folder the processes find their task.
-        task: What to do.
-        on_epoch: Called with each history entry while they work, from another thread.
+        context: The asset's context.
+        home: Its Dagster folder holds the task's files.
+        task: The pretraining task.
+        on_epoch: Called with each history entry during training, from another thread.
 
     Raises:
         BadInput, LossNotFinite: As in one process.
-        MoolaError: If a process was killed, or met any other fault; names it.
+        MoolaError: If a process was killed, or failed in another way; names it.
     """
     from moola_pipeline.training.job_files import read_result, write_task
 
@@ -72,7 +72,7 @@ def pretrain_in_processes(
 
 
 class _EpochReader(dg.PipesTempFileMessageReader):
-    """Passes each message of the processes on as it comes; Dagster itself keeps them for the end."""
+    """Calls `on_epoch` for each message at once; Dagster would deliver them at the end."""
 
     def __init__(self, on_epoch: Callable[[dict[str, float]], None]):
         super().__init__()
@@ -98,7 +98,7 @@ class _EpochReader(dg.PipesTempFileMessageReader):
 
 
 def _reason(folder: Path, processes: int) -> MoolaError:
-    """Why the processes ended, as one line."""
+    """A one-line error with the reason why the processes ended."""
     from moola_pipeline.training.job_files import worker_errors
 
     faults = worker_errors(folder)
@@ -119,45 +119,45 @@ def _reason(folder: Path, processes: int) -> MoolaError:
 
 
 def _last_lines(folder: Path) -> str:
-    """The end of what each process wrote."""
-    places = [job_file(folder, TRACEBACK), *sorted((folder / LOGS).rglob("stderr.log"))]
-    texts = [path.read_text(errors="replace") for path in places if path.is_file()]
+    """The last output lines of each process."""
+    paths = [job_file(folder, TRACEBACK), *sorted((folder / LOGS).rglob("stderr.log"))]
+    texts = [path.read_text(errors="replace") for path in paths if path.is_file()]
     ends = ["\n".join(text.splitlines()[-LOG_LINES:]) for text in texts]
     return "\n\n".join(filter(None, ends)) or "the processes wrote nothing"
 
 
 @contextmanager
 def shared_folder(parent: Path) -> Iterator[Path]:
-    """A new folder below `parent`, removed behind the block; first, those of killed processes are."""
+    """A new folder below `parent`, removed after the block; folders of killed processes are removed first."""
     with locked(parent):
         parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(parent)
         folder = Path(tempfile.mkdtemp(dir=parent))
-        held = _hold(folder)
-        held.acquire(timeout=0)
+        lock = _folder_lock(folder)
+        lock.acquire(timeout=0)
     try:
         yield folder
     finally:
-        held.release()
+        lock.release()
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)  # what was being written in it the first time
-        _hold_file(folder).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # a process may have written during the first call
+        _lock_file(folder).unlink(missing_ok=True)
 
 
 def _remove_stale(parent: Path) -> None:
     for folder in parent.iterdir():
         if not folder.is_dir():
             continue
-        held = _hold(folder)
-        with suppress(Timeout), held.acquire(timeout=0):
+        lock = _folder_lock(folder)
+        with suppress(Timeout), lock.acquire(timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
-            _hold_file(folder).unlink(missing_ok=True)
+            _lock_file(folder).unlink(missing_ok=True)
 
 
-def _hold_file(folder: Path) -> Path:
+def _lock_file(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
-def _hold(folder: Path) -> FileLock:
-    """The lock that the process holds which made the folder; the system lets go of it for a dead one."""
-    return FileLock(_hold_file(folder))
+def _folder_lock(folder: Path) -> FileLock:
+    """The lock of the process that made the folder; the system releases it when the process dies."""
+    return FileLock(_lock_file(folder))

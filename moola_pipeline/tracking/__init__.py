@@ -1,1 +1,1 @@
-"""Everything MLflow: runs, registered versions, the promotion log, the served model."""
+"""All use of MLflow: runs, registered versions, the promotion log, the served model."""

@@ -1,4 +1,4 @@
-"""Dagster's and MLflow's databases: checked, and migrated on a copy that then replaces the original."""
+"""Check Dagster's and MLflow's databases, and migrate them on a copy that replaces the original."""
 
 import sqlite3
 import sys
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
 DATABASE_NAME = "mlflow.db"
-"""MLflow's database in a home; all others there are Dagster's."""
+"""MLflow's database in a home; all others are Dagster's."""
 TIMEOUT_SECONDS = 60
 _SCRIPTS = {"mlflow": "store/db_migrations", "dagster": "_core/storage/alembic"}
-"""Where a package keeps its migration scripts."""
+"""Folder of a package's migration scripts."""
 
 
 def migrate_tracking(database: Path) -> Path | None:
-    """Bring MLflow's database in a home to the schema of the MLflow that is installed.
+    """Migrate MLflow's database in a home to the schema of the installed MLflow.
 
     Args:
         database: The caller holds its lock.
 
     Returns:
-        The copy of it as it was; None if it was of this schema.
+        The copy of the old database; None if no migration was needed.
 
     Raises:
-        IntegrityError: If a later MLflow has made it, or its migration fails; it is then left alone.
-        BadInput: If another process is in it.
-        UnwritableFile: If it cannot be copied; it is then left alone.
+        IntegrityError: If a later MLflow made it, or the migration fails; it is then unchanged.
+        BadInput: If another process uses it.
+        UnwritableFile: If it cannot be copied; it is then unchanged.
     """
     current, old = latest_schema("mlflow"), schema_of(database)
     if old in (None, current):
@@ -55,19 +55,19 @@ def migrate_tracking(database: Path) -> Path | None:
 
 
 def migrate_instance(databases: Iterable[Path], instance: "dg.DagsterInstance") -> list[Path]:
-    """Bring Dagster's databases in a home to the schema of the Dagster that is installed.
+    """Migrate Dagster's databases in a home to the schema of the installed Dagster.
 
     Args:
-        databases: The caller holds the lock of all of them.
-        instance: The one that keeps them.
+        databases: The caller holds all their locks.
+        instance: The Dagster instance of the home.
 
     Returns:
-        Copies of those that were of an earlier schema, as they were.
+        Copies of the old databases that were migrated.
 
     Raises:
-        IntegrityError: If a later Dagster has made one, or its migration fails; it is then left alone.
-        BadInput: If another process is in one.
-        UnwritableFile: If one cannot be copied; it is then left alone.
+        IntegrityError: If a later Dagster made one, or a migration fails; it is then unchanged.
+        BadInput: If another process uses one.
+        UnwritableFile: If one cannot be copied; it is then unchanged.
     """
     current = latest_schema("dagster")
     found = {path: schema_of(path) for path in databases}
@@ -98,17 +98,17 @@ def latest_schema(package: str) -> str:
 
 
 def schema_of(database: Path) -> str | None:
-    """The revision that a database says it is of; None where it says nothing.
+    """The revision recorded in a database; None if there is none.
 
     Raises:
-        IntegrityError: If it cannot be asked, as while another process holds it for itself.
+        IntegrityError: If it cannot be read, for example while another process has it locked.
     """
     with open_read_only(database) as connection:
         try:
             found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.OperationalError as fault:
             if "no such table" in str(fault):
-                return None  # nothing was ever made in it
+                return None  # an empty database
             raise IntegrityError(
                 f"{database} must record its schema version, but reading it failed: {fault}. Stop every "
                 "other process that uses this home, then try again; if that does not help, restore it."
@@ -118,7 +118,7 @@ def schema_of(database: Path) -> str | None:
 
 @cache
 def _scripts(package: str) -> "ScriptDirectory":
-    """The migration scripts that come with a package."""
+    """The migration scripts of a package."""
     from alembic.script import ScriptDirectory
 
     spec = find_spec(package)
@@ -140,10 +140,10 @@ def _require_known(package: str, database: Path, found: str) -> None:
 
 
 def _migrate(database: Path, old: str, current: str, upgrade: Callable[[Path], None]) -> Path:
-    """Migrate a copy and let it take the database's place whole.
+    """Migrate a copy, then replace the database with it.
 
-    Alembic's migrations are no transactions on SQLite: in place, one that is killed leaves half a
-    schema, which neither the old scripts nor the new ones can go on from.
+    Alembic's migrations are not transactions on SQLite: a migration that is killed in place leaves half
+    a schema, from which neither the old nor the new scripts can continue.
     """
     with sqlite_lock(database) as connection, atomic_write(database) as migrated:
         _copy(connection, migrated)
@@ -151,7 +151,7 @@ def _migrate(database: Path, old: str, current: str, upgrade: Callable[[Path], N
             upgrade(migrated)
             if (reached := schema_of(migrated)) != current:
                 raise IntegrityError(f"schema {reached}, not {current}")
-            with sqlite_lock(migrated):  # nothing of it may be left in a journal of its own
+            with sqlite_lock(migrated):  # flush its journal into the file
                 pass
         except Exception as fault:
             came = " ".join(str(fault).split())[:300]
@@ -171,13 +171,13 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
 
 
 def _unused(path: Path) -> Path:
-    """The name, with a number behind it where there is such a file: an earlier copy is never replaced."""
+    """The path, with a number appended if it exists: earlier copies are kept."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return next(one for one in chain([path], numbered) if not one.exists())
 
 
 def _upgrade_dagsters(copy: Path) -> None:
-    """Dagster's scripts are the same for each of its databases, and look for what is there."""
+    """Dagster's scripts are the same for all its databases, and skip tables that do not exist."""
     from dagster._core.storage.runs.sqlite import sqlite_run_storage
     from dagster._core.storage.sql import get_alembic_config, run_alembic_upgrade
     from sqlalchemy import create_engine
@@ -189,7 +189,7 @@ def _upgrade_dagsters(copy: Path) -> None:
 
 
 def _complete(instance: "dg.DagsterInstance") -> None:
-    """Build the indexes that Dagster keeps over its tables; each is noted once it is done."""
+    """Build Dagster's secondary indexes; each is recorded when it is complete."""
     try:
         with redirect_stdout(sys.stderr):
             instance.upgrade()
@@ -202,13 +202,14 @@ def _complete(instance: "dg.DagsterInstance") -> None:
 
 
 def require_database(path: Path, remedy: str) -> None:
-    """Ask SQLite itself: MLflow retries for minutes on a file that is no database, Dagster dumps its query.
+    """Check an existing database with SQLite, and migrate MLflow's if its schema is older.
 
-    MLflow's own is brought up to date where an earlier MLflow has made it.
+    Without this check, MLflow retries for minutes on a file that is not a database, and Dagster prints
+    its whole query.
 
     Raises:
-        IntegrityError: If the file is there and cannot be opened as a database, or if it is MLflow's and
-            lacks its tables: MLflow would make them anew, and every run and champion be gone.
+        IntegrityError: If the file cannot be opened as a database, or if it is MLflow's without tables:
+            MLflow would create empty tables, and all runs and champions would be lost.
     """
     if not path.exists():
         return
@@ -231,6 +232,6 @@ def require_database(path: Path, remedy: str) -> None:
 
 
 def _has_schema(connection: sqlite3.Connection) -> bool:
-    """Whether MLflow has made its tables to the end: it notes their revision last."""
+    """Whether MLflow has created all its tables: it records the revision last."""
     named = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
     return bool(named and connection.execute("SELECT 1 FROM alembic_version").fetchone())

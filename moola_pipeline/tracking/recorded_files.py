@@ -1,4 +1,4 @@
-"""Files whose digest MLflow's database holds, in the home or in a bucket: of runs, models and versions."""
+"""Files of runs, models and versions with a digest in MLflow's database, in the home or in a bucket."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ RESTORE_FILE = "Restore it from a backup: moola restore --force FILE"
 RESTORE_DATABASE = "Restore the database from a backup: moola restore --force FILE"
 RESTORE_OBJECT = "Restore the object, or log a new one: moola run --force"
 ENDPOINT_VARIABLE = "MLFLOW_S3_ENDPOINT_URL"
-"""Address of the server that MLflow keeps artifacts on, where it is not Amazon's."""
+"""Address of the S3 server of MLflow's artifacts, if it is not Amazon's."""
 _BUCKET = "s3://"
 _OF_RUNS = (
     "SELECT runs.artifact_uri, tags.key, tags.value FROM tags JOIN runs USING (run_uuid) "
@@ -50,12 +50,12 @@ _FILES = {WEIGHTS_DIGEST: "weights.safetensors", CONFIG_DIGEST: "config.json"}
 
 @dataclass(frozen=True)
 class RecordedFile:
-    """A file that MLflow keeps, and what its database records of it.
+    """A file of MLflow's, and its digest in the database.
 
     Attributes:
         kind: files of runs; files of models; files of versions.
-        location: Path, or URI where it lies in a bucket.
-        recorded: The text of its `FileDigest`; without a size where a version's tag holds the SHA256 alone.
+        location: Path, or URI of an object in a bucket.
+        recorded: The text of its `FileDigest`; without a size if it comes from a version's tag.
     """
 
     kind: str
@@ -64,20 +64,20 @@ class RecordedFile:
 
     @property
     def path(self) -> Path | None:
-        """Where it lies in the home; None if it lies in a bucket."""
+        """Its path in the home; None if it is in a bucket."""
         return None if self.location.startswith(_BUCKET) else Path(self.location)
 
     def prove(self, name: str) -> None:
-        """Prove that it holds the bytes that were logged.
+        """Verify the file against the logged digest.
 
         Args:
-            name: As faults name it.
+            name: Name of the file in errors.
 
         Raises:
             FileNotFoundError, MissingFile: If it is gone.
-            Truncated, ChecksumMismatch: If it is shorter, or another.
-            IntegrityError: If the database does not say what it was.
-            BadInput: If the bucket does not answer.
+            Truncated, ChecksumMismatch: If it is shorter, or different.
+            IntegrityError: If the record in the database is damaged.
+            BadInput: If the bucket does not respond.
         """
         try:
             if self.path is not None:
@@ -94,26 +94,26 @@ class RecordedFile:
 
 
 def recorded_files(home: Home) -> Iterator[RecordedFile]:
-    """All files that runs logged, by the tags that `TrackedRun` set, and those of registered versions.
+    """All files logged by runs, from the tags of `TrackedRun`, and the files of registered versions.
 
     Raises:
         sqlite3.Error: If the home's database cannot be read.
-        BadInput: If the shared database does not answer.
+        BadInput: If the shared database does not respond.
     """
     for uri, key, value in _rows(home, _OF_RUNS, {"pattern": f"{DIGEST_TAG}%"}):
         name = key.removeprefix(DIGEST_TAG)
         kind = "files of models" if name.startswith(f"{MODEL_FOLDER}/") else "files of runs"
-        yield RecordedFile(kind, _place(home, uri, name), value)
+        yield RecordedFile(kind, _location(home, uri, name), value)
     yield from _of_versions(home, _OF_VERSIONS, {})
 
 
 def prove_champion(home: Home, model: str) -> None:
-    """Prove that the files of a model's champion are those that were registered; reads no network.
+    """Verify the files of a model's champion against the registered digests, without loading the model.
 
     Raises:
-        MissingFile: If one is gone.
-        Truncated, ChecksumMismatch: If one is shorter, or another.
-        BadInput: If a shared database, or the bucket, does not answer.
+        MissingFile: If a file is gone.
+        Truncated, ChecksumMismatch: If a file is shorter, or different.
+        BadInput: If a shared database, or the bucket, does not respond.
     """
     for one in _of_versions(home, _OF_CHAMPION, {"alias": CHAMPION, "model": model}):
         name = f"models:/{model}@{CHAMPION}, {one.location.rpartition('/')[2]}"
@@ -128,7 +128,7 @@ def prove_champion(home: Home, model: str) -> None:
 def _of_versions(home: Home, query: str, chosen: Mapping[str, str]) -> Iterator[RecordedFile]:
     digests = {"weights": WEIGHTS_DIGEST, "config": CONFIG_DIGEST}
     for source, key, sha256 in _rows(home, query, {**digests, **chosen}):
-        location = _place(home, source, f"artifacts/{WEIGHTS_FOLDER}/{_FILES[key]}")
+        location = _location(home, source, f"artifacts/{WEIGHTS_FOLDER}/{_FILES[key]}")
         yield RecordedFile("files of versions", location, sha256)
 
 
@@ -139,7 +139,7 @@ def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, 
     if not database.exists():
         return []
     with open_read_only(database) as connection:
-        # A damaged text is one file that cannot be proven, and no reason to leave out the others.
+        # Damaged text affects one file only; the others can still be verified.
         connection.text_factory = lambda text: text.decode(errors="replace")
         found = connection.execute(query, values).fetchall()
     return [(str(uri), str(key), str(value)) for uri, key, value in found]
@@ -156,8 +156,8 @@ def _shared_rows(uri: str, query: str, values: Mapping[str, str]) -> list[tuple[
         return [(row[0], row[1], row[2]) for row in connection.execute(text(query), dict(values))]
 
 
-def _place(home: Home, uri: str, name: str) -> str:
-    """Where an artifact lies now: a moved home is brought up to date when it is opened."""
+def _location(home: Home, uri: str, name: str) -> str:
+    """The current location of an artifact, even before a moved home has been relocated."""
     if uri.startswith(_BUCKET):
         return f"{uri.rstrip('/')}/{name}"
     before = recorded_home(home) or home.tracking.as_uri()

@@ -1,4 +1,4 @@
-"""A moved home: the artifact paths that its MLflow database recorded are brought up to date."""
+"""Update of the artifact paths in MLflow's database after a home was moved."""
 
 import sqlite3
 from contextlib import closing, suppress
@@ -20,14 +20,14 @@ PATH_COLUMNS = (
 
 
 def relocate(home: Home) -> None:
-    """Replace the folder's former place by its present one wherever MLflow recorded it.
+    """Replace the folder's former path by the current one in all of MLflow's records.
 
-    The place is kept in a file beside the database and written last, so that an interrupted
-    change is taken up again.
+    The path is stored in a file beside the database. It is written last, so an interrupted update
+    is repeated.
     """
-    place, database = home.tracking / HOME_PATH_NAME, home.tracking / DATABASE_NAME
+    path_file, database = home.tracking / HOME_PATH_NAME, home.tracking / DATABASE_NAME
     here, before = home.tracking.as_uri(), recorded_home(home)
-    if before == here and place.exists():
+    if before == here and path_file.exists():
         return
     if before not in (None, here) and database.exists():
         with closing(sqlite3.connect(database)) as connection, connection:
@@ -38,21 +38,21 @@ def relocate(home: Home) -> None:
                         f"WHERE substr({column}, 1, ?) = ?",
                         (here, len(before) + 1, len(before), before),
                     )
-    atomic_write_bytes(place, f"{here}\n".encode())
+    atomic_write_bytes(path_file, f"{here}\n".encode())
 
 
 def recorded_home(home: Home) -> str | None:
-    """Where the MLflow folder lay, as a URI, when paths in it were recorded; None if none were.
+    """URI of the MLflow folder at the time its paths were recorded; None if there are none.
 
-    Read from the file that `relocate` keeps or, where that is gone, from the recorded paths themselves.
+    Read from the file of `relocate`, else from the recorded paths.
     """
-    place, database = home.tracking / HOME_PATH_NAME, home.tracking / DATABASE_NAME
-    if place.exists():
-        return place.read_text(errors="replace").strip()
+    path_file, database = home.tracking / HOME_PATH_NAME, home.tracking / DATABASE_NAME
+    if path_file.exists():
+        return path_file.read_text(errors="replace").strip()
     if not database.exists():
         return None
     with (
-        suppress(sqlite3.Error),  # nothing is recorded in a database without tables
+        suppress(sqlite3.Error),  # a database without tables has no paths
         open_read_only(database) as connection,
     ):
         row = connection.execute(

@@ -1,4 +1,4 @@
-"""What past runs took, read from the home's MLflow store: seconds and memory of each asset."""
+"""Time and memory of past runs, by asset, from the home's MLflow store."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,13 +15,13 @@ MAX_PARENTS = 50
 
 
 class StageRecord(NamedTuple):
-    """What one asset took.
+    """Time and memory of one asset.
 
     Attributes:
         asset: Its name.
-        seconds: From the beginning of its MLflow run to the end.
-        peak_mb: The most memory that the process held meanwhile, 10**6 bytes; None where not logged.
-        cpu_percent: Of one core, by this process; None where not logged.
+        seconds: Duration of its MLflow run.
+        peak_mb: Peak memory of the process, 10**6 bytes; None if not logged.
+        cpu_percent: CPU use of the process in percent of one core; None if not logged.
     """
 
     asset: str
@@ -31,12 +31,12 @@ class StageRecord(NamedTuple):
 
 
 class RunRecord(NamedTuple):
-    """A run that made all nine assets.
+    """A run that built all nine assets.
 
     Attributes:
-        profile, market: What it was about.
+        profile, market: Its profile and market.
         started_at: UTC.
-        stages: In the order of the work.
+        stages: In the order of the pipeline.
     """
 
     profile: str
@@ -46,7 +46,7 @@ class RunRecord(NamedTuple):
 
 
 def last_whole_run(home: Home) -> RunRecord | None:
-    """The last run that made all nine assets; None where there was none."""
+    """The last run that built all nine assets; None if there was none."""
     if not has_store(home):
         return None
     client = open_store(home)
