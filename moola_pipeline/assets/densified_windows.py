@@ -19,7 +19,7 @@ from moola_pipeline.windows.dense import figures_by_position, pretraining_window
 
 PRETRAINING = "pretraining"
 POSITION_SAMPLE = 2000
-MIN_JUDGED = 100
+MIN_CHECKED = 100
 """Fewer windows are too few for the 1st and 99th percentiles at one bar."""
 
 
@@ -66,7 +66,7 @@ def densified_windows(
             ignore_index=True,
         )
         bar0 = index["bar0"].to_numpy(np.int64)
-        astray = int(straddling(bar0, segment).sum())
+        n_straddling = int(straddling(bar0, segment).sum())
         sample = tiled[:: max(1, len(tiled) // POSITION_SAMPLE)]
         at_bar = figures_by_position(relativity_features.values, sample)
         counts = index["purpose"].value_counts()
@@ -82,7 +82,7 @@ def densified_windows(
                 "why_cpu": "an index of integers: a GPU would not help",
             },
             [
-                verdict("no_window_straddles", astray == 0, astray, 0),
+                verdict("no_window_straddles", n_straddling == 0, n_straddling, 0),
                 _at_each_position("dense", at_bar.non_zero_share, MIN_DENSITY, is_dense, len(sample)),
                 _at_each_position("spread", at_bar.spread_share, MIN_SPREAD, is_spread, len(sample)),
             ],
@@ -98,12 +98,12 @@ def _at_each_position(
 ) -> dg.AssetCheckResult:
     """Check (T, F) shares; too few windows always pass."""
     feature, share, limit = weakest(shares, limits)
-    judged = n_windows >= MIN_JUDGED
+    checked = n_windows >= MIN_CHECKED
     note = f"lowest: {feature}, over {n_windows} windows"
     return verdict(
         f"{name}_at_each_position",
-        not judged or bool(passes(shares).all()),
+        not checked or bool(passes(shares).all()),
         share,
         limit,
-        note if judged else f"{note}: not checked below {MIN_JUDGED}",
+        note if checked else f"{note}: not checked below {MIN_CHECKED}",
     )

@@ -75,8 +75,8 @@ def latest_expansions(
             if found.n_windows == 0:
                 note = f"{n_new} bars lie after the last split: too few for a window"
             if n_new:
-                behind = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
-                windows = labeled_windows(behind.assign(split=_NEW), _NEW)
+                new_labels = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
+                windows = labeled_windows(new_labels.assign(split=_NEW), _NEW)
                 p = _types(model, market, windows, str(device))
                 drift = _drift(stage, facts, market.rows(first_new), found.expansions, windows, p)
         _keep(stage, pipeline, drift)

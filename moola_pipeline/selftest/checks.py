@@ -30,14 +30,14 @@ EVENTS = "event_f1_untyped"
 
 @dataclass(frozen=True)
 class SelftestCheck:
-    """One thing that this installation must do.
+    """The result of one check of this installation.
 
     Attributes:
-        name: What.
-        passed: Whether it did.
-        value: What was measured.
-        expected: What must hold of the value, in words.
-        detail: What was done, in a sentence.
+        name: Name of the check.
+        passed: Whether it passed.
+        value: The measured value.
+        expected: The condition on the value, as text.
+        detail: A sentence on the check.
     """
 
     name: str
@@ -49,7 +49,7 @@ class SelftestCheck:
 
 @dataclass(frozen=True)
 class Selftest:
-    """All checks, the seconds they took, and the device they were made on."""
+    """All checks, their duration in seconds, and the device."""
 
     checks: tuple[SelftestCheck, ...]
     seconds: float
@@ -62,11 +62,11 @@ class Selftest:
 
 
 def selftest(device: str, on_step: Callable[[str], None] = lambda step: None) -> Selftest:
-    """Train on a simulated market and plant faults in the outcome; nothing is written.
+    """Train on a simulated market and plant faults in the results; writes nothing.
 
     Args:
-        device: Where the networks run.
-        on_step: Called with what begins.
+        device: Device of the networks.
+        on_step: Called with the name of each step.
     """
     started = time.perf_counter()
     rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def selftest(device: str, on_step: Callable[[str], None] = lambda step: None) ->
 
 
 def signal_found(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestCheck:
-    """The planted types are learned: type F1 is surely above that of every constant and of position."""
+    """The planted types are learned: type F1 is significantly above every trivial baseline."""
     lead = margins(evaluated.scores, _baselines(planted, evaluated))[PRIMARY]
     return SelftestCheck(
         "signal_found",
@@ -104,7 +104,7 @@ def signal_found(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestC
 
 
 def expansions_found(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestCheck:
-    """The planted expansions are found: event F1 is surely above that of one span said everywhere."""
+    """The planted expansions are found: event F1 is significantly above one constant span in every window."""
     resampled = planted.test_set.resampled
     start, end = constant_span(planted.train)
     constant = score_events(resampled, _everywhere(resampled, start, end))[EVENTS]
@@ -119,7 +119,7 @@ def expansions_found(planted: PlantedSignal, evaluated: EvaluatedModel) -> Selft
 
 
 def no_signal_at_chance(silent: PlantedSignal, chance: EvaluatedModel) -> SelftestCheck:
-    """Where nothing before an expansion tells its type, a network ranks types as chance does."""
+    """Without a type signal in the market, a network ranks types at chance level."""
     gain = _above_prevalence(silent.test_set.resampled, chance.scores["aucpr_retracement"])
     bounds = gain.interval
     return SelftestCheck(
@@ -133,13 +133,13 @@ def no_signal_at_chance(silent: PlantedSignal, chance: EvaluatedModel) -> Selfte
 
 
 def null_refit_at_chance(planted: PlantedSignal, rng: np.random.Generator) -> SelftestCheck:
-    """Twenty refits of a peer on permuted labels spread around chance."""
+    """Twenty refits of a baseline on shuffled labels score at chance level."""
     test_set = planted.test_set
-    seen, asked = (
+    train_inputs, test_inputs = (
         baseline_inputs(test_set, planted.train),
         baseline_inputs(test_set, test_set.resampled.windows),
     )
-    null = permuted_training(test_set.resampled, seen, planted.train.spans.type, asked, rng)
+    null = permuted_training(test_set.resampled, train_inputs, planted.train.spans.type, test_inputs, rng)
     return SelftestCheck(
         "null_refits_at_chance",
         null.low <= 0 <= null.high,
@@ -151,23 +151,25 @@ def null_refit_at_chance(planted: PlantedSignal, rng: np.random.Generator) -> Se
 
 
 def leak_caught(frame: pd.DataFrame) -> SelftestCheck:
-    """A training window laid over a test window is reported, and sound splits are not."""
-    honest = find_leakage(frame)
+    """A training window that overlaps a test window is reported; valid splits are not."""
+    reported_in_valid = find_leakage(frame)
     test = frame.loc[frame["split"] == "test"]
-    victim = int(test["bar0"].iloc[len(test) // 2])
-    copied = test.loc[test["bar0"] == victim].assign(bar0=victim + 3, window_id="planted", split="train")
+    overlapped = int(test["bar0"].iloc[len(test) // 2])
+    copied = test.loc[test["bar0"] == overlapped].assign(
+        bar0=overlapped + 3, window_id="planted", split="train"
+    )
     leaks = find_leakage(pd.concat([frame, copied], ignore_index=True))
     return SelftestCheck(
         "leak_caught",
-        not honest and len(leaks) > 0,
+        not reported_in_valid and len(leaks) > 0,
         float(len(leaks)),
         "> 0",
-        f"a test window copied into training, 3 bars later; the original splits report {len(honest)}",
+        f"a test window copied into training, 3 bars later; the original splits report {len(reported_in_valid)}",
     )
 
 
 def collapse_caught(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestCheck:
-    """A network whose type head gives one number is no better than the majority."""
+    """A network with a constant type probability is not better than the majority."""
     p = np.full(len(planted.test_set.resampled.windows.spans.type), 0.4)
     collapsed = {**evaluated.scores, **score_types(planted.test_set.resampled, p)}
     lead = margins(collapsed, _baselines(planted, evaluated))[PRIMARY]
@@ -181,12 +183,12 @@ def collapse_caught(planted: PlantedSignal, evaluated: EvaluatedModel) -> Selfte
 
 
 def constant_pointer_caught(planted: PlantedSignal, evaluated: EvaluatedModel) -> SelftestCheck:
-    """One span said of every window is not ahead of the constant mean; what the network says is."""
+    """One constant span is not ahead of the constant mean, but the network is."""
     resampled = planted.test_set.resampled
     own = margins(evaluated.scores, _baselines(planted, evaluated))[POINTER]
-    said = _everywhere(resampled, 50, 56)
-    constant = {**evaluated.scores, **score_ends(resampled, said)}
-    answers = replace(evaluated, answers={0: ScoredPredictions(evaluated.answers[0].p_retracement, said)})
+    spans = _everywhere(resampled, 50, 56)
+    constant = {**evaluated.scores, **score_ends(resampled, spans)}
+    answers = replace(evaluated, answers={0: ScoredPredictions(evaluated.answers[0].p_retracement, spans)})
     lead = margins(constant, _baselines(planted, answers))[POINTER]
     return SelftestCheck(
         "constant_pointer_caught",

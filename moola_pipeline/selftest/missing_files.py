@@ -1,4 +1,4 @@
-"""Files that are missing from a home, though others in it prove that they were there."""
+"""Files that are missing from a home, as other files in it show."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -20,24 +20,24 @@ HISTORY, SCHEDULES = "storage/history", "storage/schedules"
 
 
 class LostFile(NamedTuple):
-    """A file that is gone, and one line: what must be, and the remedy."""
+    """A missing file, and one line with its purpose and the remedy."""
 
     path: Path
     what: str
 
 
 def missing_files(home: Home) -> Iterator[LostFile]:
-    """What is gone: a manifest, a checksum file, a database, the log of promotions.
+    """Missing manifests, checksum files, databases and promotion logs.
 
-    A simulated market is not looked at: what it lacks, the next run makes anew.
+    Simulated markets are not checked: the next run generates missing files again.
     """
     for store in instrument_stores(home):
-        if not store.manifest.exists() and any(_seen(store.raw)):
-            yield _gone(store.manifest, f"record the files in {store.raw}", ADD_AGAIN)
+        if not store.manifest.exists() and any(_visible(store.raw)):
+            yield _lost(store.manifest, f"record the files in {store.raw}", ADD_AGAIN)
     for folder in (home.store, home.reports):
         for market in sorted(folder.glob("*/")):
             for artifact_path in without_checksums(market):
-                yield _gone(
+                yield _lost(
                     checksums_file(artifact_path),
                     f"hold the digests of {artifact_path.name}",
                     remedy_of(artifact_path),
@@ -47,7 +47,7 @@ def missing_files(home: Home) -> Iterator[LostFile]:
     if any(path.name != "index.db" for path in runs.glob("*.db")):
         for path in (runs.with_suffix(".db"), runs / "index.db", home.dagster / SCHEDULES / "schedules.db"):
             if not path.exists():
-                yield _gone(path, "hold Dagster's records other than run events", RESTORE_FILE)
+                yield _lost(path, "hold Dagster's records other than run events", RESTORE_FILE)
 
 
 def _tracked(home: Home) -> Iterator[LostFile]:
@@ -55,24 +55,24 @@ def _tracked(home: Home) -> Iterator[LostFile]:
         return
     database, log = home.tracking / DATABASE_NAME, log_file(home)
     if not database.exists():
-        if any(_seen(home.tracking / "artifacts")):
-            yield _gone(database, "list MLflow's runs and models", RESTORE_FILE)
+        if any(_visible(home.tracking / "artifacts")):
+            yield _lost(database, "list MLflow's runs and models", RESTORE_FILE)
     elif not log.exists() and _has_champion(database):
-        yield _gone(log, "record each champion and the reason", RESTORE_FILE)
+        yield _lost(log, "record each champion and the reason", RESTORE_FILE)
 
 
 def _has_champion(database: Path) -> bool:
     with (
-        suppress(sqlite3.Error),  # a damaged database is named as such
+        suppress(sqlite3.Error),  # verify reports a damaged database separately
         open_read_only(database) as connection,
     ):
         return bool(connection.execute("SELECT 1 FROM registered_model_aliases LIMIT 1").fetchone())
     return False
 
 
-def _seen(folder: Path) -> Iterator[Path]:
+def _visible(folder: Path) -> Iterator[Path]:
     return (path for path in folder.glob("*") if path.name[0] != ".")
 
 
-def _gone(path: Path, task: str, remedy: str) -> LostFile:
+def _lost(path: Path, task: str, remedy: str) -> LostFile:
     return LostFile(path, f"{path.name} must {task}, but it is gone. {remedy}")

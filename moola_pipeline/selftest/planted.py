@@ -1,4 +1,4 @@
-"""Small simulated markets, one whose bars tell the type and one where nothing does; a network on each."""
+"""Small simulated markets with and without a type signal, and a network trained on each."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -54,12 +54,12 @@ SPLITS = SplitSettings(
 
 @dataclass(frozen=True)
 class PlantedSignal:
-    """The market and its splits.
+    """A simulated market and its splits.
 
     Attributes:
         frame: Placed labels with `split`.
-        trial: The test windows in their table.
-        train, validation: The windows to learn from and to choose by.
+        test_set: The test windows.
+        train, validation: The training and validation windows.
     """
 
     frame: pd.DataFrame
@@ -69,11 +69,11 @@ class PlantedSignal:
 
 
 def plant(rng: np.random.Generator, type_shown: bool = True) -> PlantedSignal:
-    """Make a market, its labels and its splits; nothing is written anywhere.
+    """Simulate a market, its labels and its splits; writes nothing.
 
     Args:
         rng: Draws the resamples of sessions.
-        type_shown: False makes a market in which nothing before an expansion tells its type.
+        type_shown: False: no bar before an expansion depends on its type.
     """
     settings = MARKET.model_copy(update={"type_shown": type_shown})
     market = simulate(settings)
@@ -87,7 +87,7 @@ def plant(rng: np.random.Generator, type_shown: bool = True) -> PlantedSignal:
 
 
 def trained(planted: PlantedSignal, device: str) -> ExpansionModel:
-    """The network fine-tuned on the planted labels from random weights."""
+    """The network fine-tuned from random weights on the planted labels."""
     encoder = Encoder(HIDDEN_UNITS)
     initialize(encoder, 0)
     market = planted.test_set.market
@@ -100,5 +100,5 @@ def trained(planted: PlantedSignal, device: str) -> ExpansionModel:
 def evaluate(
     planted: PlantedSignal, model: ExpansionModel, device: str, rng: np.random.Generator
 ) -> EvaluatedModel:
-    """Its scores on the test windows, whose labels are as they are."""
+    """Scores of a model on the test windows."""
     return score_models(planted.test_set, {0: model}, device, rng)

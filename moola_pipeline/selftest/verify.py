@@ -1,4 +1,4 @@
-"""Verify a home: hash again all that it keeps, and compare with what was recorded."""
+"""Verify a home: hash all its files, and compare them with their recorded digests."""
 
 import os
 import sqlite3
@@ -52,12 +52,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DamagedFile:
-    """A file that is not as it was recorded.
+    """A file that differs from its record.
 
     Attributes:
-        file: Below the home.
+        file: Path below the home.
         kind: missing; truncated; changed; unreadable.
-        what: One line: what must be, what is, and the remedy.
+        what: One line with the requirement, the finding and the remedy.
     """
 
     file: str
@@ -67,7 +67,7 @@ class DamagedFile:
 
 @dataclass
 class Verification:
-    """What of a home was proven, by kind, and which files are not as they were recorded."""
+    """Number of verified files by kind, and the damaged files."""
 
     home: Home
     counts: Counter[str] = field(default_factory=Counter)
@@ -76,7 +76,7 @@ class Verification:
     def prove(
         self, kind: str, file: Path | str, proof: Callable[[], T], remedy: str = RESTORE_FILE
     ) -> T | None:
-        """What the proof of a file returns; None, and a finding, if it complains. Counts the file."""
+        """Count a file and return the result of its proof; on an error, add a finding and return None."""
         self.counts[kind] += 1
         name = self.name_of(file)
         try:
@@ -85,8 +85,8 @@ class Verification:
             gone = f"{name} must exist, as recorded, but it is gone. {remedy}"
             self.note(file, "missing", str(fault) if isinstance(fault, MoolaError) else gone)
         except (MoolaError, OSError, sqlite3.Error) as fault:
-            said = str(fault) if isinstance(fault, MoolaError) else f"{name}: {fault}. {remedy}"
-            self.note(file, _kind(fault), said)
+            message = str(fault) if isinstance(fault, MoolaError) else f"{name}: {fault}. {remedy}"
+            self.note(file, _kind(fault), message)
         return None
 
     def note(self, file: Path | str, kind: str, what: str) -> None:
@@ -94,21 +94,21 @@ class Verification:
         self.findings.append(DamagedFile(self.name_of(file), kind, what))
 
     def names(self, file: Path | str) -> bool:
-        """Whether a finding names the file already."""
+        """Whether there is already a finding for the file."""
         return self.name_of(file) in {finding.file for finding in self.findings}
 
     def name_of(self, file: Path | str) -> str:
-        """A file as findings name it: below the home, or its address."""
+        """A file's name in findings: its path below the home, or its address."""
         if isinstance(file, Path) and file.is_relative_to(self.home.root):
             return file.relative_to(self.home.root).as_posix()
         return str(file)
 
 
 def verify_home(home: Home) -> Verification:
-    """Hash again all that a home keeps: bars, labels, assets, reports, models, decisions, databases.
+    """Verify all of a home: bars, labels, assets, reports, models, promotion log, databases.
 
     Returns:
-        Counts of what was looked at, by kind, and what is not as it was recorded.
+        Number of verified files by kind, and the damaged files.
     """
     found = Verification(home)
     markets = [BarStore(path, simulated=True) for path in sorted(home.simulated.glob("*")) if path.is_dir()]
@@ -179,7 +179,7 @@ def _labels(found: Verification, store: BarStore) -> None:
 
 
 def _proven_labels(folder: Path) -> list[LabelLedger]:
-    """The ledgers of the registered files, the labels made from them proven."""
+    """The ledgers of the registered files, after verifying the labels made from them."""
     if has_labels(folder):
         registered_labels(folder)
     return registered_files(folder)
@@ -199,10 +199,10 @@ def _asset(found: Verification, artifact_path: Path) -> None:
 
 
 def _pushed(found: Verification, home: Home, artifact_path: Path) -> None:
-    """Compare with the checksums in the bucket: another machine may have made the asset anew."""
-    looked_for = "assets checked in the bucket"
+    """Verify the bucket by its own checksum file: another machine may have rebuilt the asset."""
+    kind = "assets checked in the bucket"
     files = found.prove(
-        looked_for, checksums_file(artifact_path), lambda: pushed(home, artifact_path), BUCKET_REMEDY
+        kind, checksums_file(artifact_path), lambda: pushed(home, artifact_path), BUCKET_REMEDY
     )
     for address, recorded in (files or {}).items():
         found.prove(
@@ -218,7 +218,7 @@ def _tracked(found: Verification, home: Home) -> None:
     if log.exists():
         found.prove("promotion logs", log, lambda: read_log(home))
     try:
-        kept = list(recorded_files(home))
+        files = list(recorded_files(home))
     except sqlite3.Error as fault:
         if not found.names(database):
             what = f"{DATABASE_NAME} must list the files of runs and models, got: {fault}. {RESTORE_DATABASE}"
@@ -227,9 +227,9 @@ def _tracked(found: Verification, home: Home) -> None:
     except BadInput as fault:
         found.note(DATABASE_NAME, "unreadable", str(fault))
         return
-    for one in kept:
+    for one in files:
         location = one.path or one.location
-        if not found.names(location):  # a version is a run's model, and its damage was named there
+        if not found.names(location):  # a version's files are files of its run, too
             found.prove(
                 one.kind,
                 location,
@@ -238,9 +238,11 @@ def _tracked(found: Verification, home: Home) -> None:
 
 
 def _require_sound(path: Path) -> None:
-    said = [row[0] for row in _rows(path, "PRAGMA integrity_check")]
-    if said != ["ok"]:
-        raise IntegrityError(f"{path.name} must be an intact SQLite database, got: {said[0]}. {RESTORE_FILE}")
+    results = [row[0] for row in _rows(path, "PRAGMA integrity_check")]
+    if results != ["ok"]:
+        raise IntegrityError(
+            f"{path.name} must be an intact SQLite database, got: {results[0]}. {RESTORE_FILE}"
+        )
     if not _rows(path, "SELECT 1 FROM sqlite_master LIMIT 1"):
         size = path.stat().st_size
         raise Truncated(f"{path.name} must hold tables, but its {size:,} bytes hold none. {RESTORE_FILE}")

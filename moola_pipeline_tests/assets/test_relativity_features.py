@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.assets.densified_windows import MIN_JUDGED, _at_each_position
+from moola_pipeline.assets.densified_windows import MIN_CHECKED, _at_each_position
 from moola_pipeline.features.gates import feature_table_figures, is_spread
 from moola_pipeline.features.schema import FEATURE_NAMES, MIN_SPREAD, N_FEATURES
 from moola_pipeline.resources.io_managers import (
@@ -77,7 +77,7 @@ def test_a_feature_dead_at_one_bar_of_the_window_fails_its_check_and_is_named():
 
 def test_few_windows_are_no_evidence_against_a_feature_and_say_so():
     shares = np.zeros((WINDOW_BARS, N_FEATURES))
-    found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, MIN_JUDGED - 1)
+    found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, MIN_CHECKED - 1)
     assert found.passed
     assert str(found.description).endswith("over 99 windows: not checked below 100")
 
