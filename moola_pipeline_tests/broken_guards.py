@@ -123,8 +123,8 @@ def _called(node: ast.AST) -> str:
 
 
 MANIFEST_FIRST = (
-    "lambda *file: (write_parsed(store, manifest, ()), _copy(*file), "
-    "write_parsed(store, manifest, manifest.files))"
+    "lambda *file: (record_files(store, manifest, ()), _copy(*file), "
+    "record_files(store, manifest, manifest.files))"
 )
 """The manifest forgets its files until one more is there: whoever is refused in between has lost them."""
 
@@ -236,7 +236,7 @@ GUARDS = (
         "an archive's names not judged",
         "storage.backup:_is_safe",
         returning("True"),
-        ("storage/test_backup.py::test_a_name_that_leads_out_of_the_home_is_refused",),
+        ("storage/test_backup.py::test_a_path_that_leads_out_of_the_home_is_refused",),
     ),
     Guard(
         "an archive's digests not compared",

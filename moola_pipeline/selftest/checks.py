@@ -164,7 +164,8 @@ def leak_caught(frame: pd.DataFrame) -> SelftestCheck:
         not reported_in_valid and len(leaks) > 0,
         float(len(leaks)),
         "> 0",
-        f"a test window copied into training, 3 bars later; the original splits report {len(reported_in_valid)}",
+        "a test window copied into training, 3 bars later; "
+        f"the original splits report {len(reported_in_valid)}",
     )
 
 

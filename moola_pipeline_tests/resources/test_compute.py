@@ -27,14 +27,14 @@ def test_auto_prefers_a_gpu(monkeypatch: pytest.MonkeyPatch):
     assert Compute(device="cpu").prepare() == "cpu"
 
 
-def test_a_device_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch):
+def test_an_unavailable_device_is_refused_by_name(monkeypatch: pytest.MonkeyPatch):
     without_accelerators(monkeypatch)
     with pytest.raises(BadInput) as fault:
         Compute(device="cuda").prepare()
     assert str(fault.value) == "The device must be auto or one of cpu, got cuda. Choose an available device."
 
 
-def test_float32_is_kept_unless_tf32_is_asked_for():
+def test_float32_is_used_unless_tf32_is_set():
     Compute(tf32=True).prepare()
     assert torch.backends.cuda.matmul.allow_tf32
     assert torch.backends.cudnn.allow_tf32
@@ -53,7 +53,7 @@ def test_the_cpu_multiplies_in_float32_whatever_the_process_was_set_to():
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_one_process_pretrains_unless_more_are_asked_for(monkeypatch: pytest.MonkeyPatch):
+def test_one_process_pretrains_by_default(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv(PROCESSES_VARIABLE, raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert [Compute().processes_on(device) for device in ("cpu", "mps", "cuda")] == [1, 1, 1]
@@ -66,7 +66,7 @@ def test_zero_processes_are_one_for_each_gpu(monkeypatch: pytest.MonkeyPatch):
     assert [Compute(processes=0).processes_on(device) for device in ("cpu", "mps", "cuda")] == [1, 1, 4]
 
 
-def test_the_environment_says_how_many_processes_where_no_one_else_does(monkeypatch: pytest.MonkeyPatch):
+def test_the_environment_sets_the_processes_unless_the_config_does(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(PROCESSES_VARIABLE, "2")
     assert Compute().processes_on("cpu") == 2
     assert Compute(processes=1).processes_on("cpu") == 1
@@ -90,7 +90,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
         Compute(processes=2).processes_on("mps")
 
 
-def test_one_thread_is_used_unless_more_are_asked_for():
+def test_one_thread_is_used_by_default():
     Compute(threads=2).prepare()
     assert torch.get_num_threads() == 2
     Compute().prepare()

@@ -12,12 +12,12 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.resources.executors import GPU_STEPS, chosen_executor
 
 
-def test_steps_run_in_process_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch):
+def test_steps_run_in_process_by_default(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MOOLA_EXECUTOR", raising=False)
     assert chosen_executor() is dg.in_process_executor
 
 
-def test_the_steps_that_ask_for_a_gpu_are_those_of_the_gpu_pool():
+def test_the_steps_that_request_a_gpu_are_those_of_the_gpu_pool():
     in_pool = {
         asset.key.to_user_string()
         for asset in defs.resolve_asset_graph().assets_defs
@@ -26,7 +26,7 @@ def test_the_steps_that_ask_for_a_gpu_are_those_of_the_gpu_pool():
     assert set(GPU_STEPS) == in_pool
 
 
-def test_on_kubernetes_each_step_is_a_job_and_training_asks_for_one_gpu(monkeypatch: pytest.MonkeyPatch):
+def test_on_kubernetes_each_step_is_a_job_and_training_requests_one_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_EXECUTOR", "kubernetes")
     executor = chosen_executor()
     assert executor.name == "k8s"

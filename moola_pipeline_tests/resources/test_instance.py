@@ -52,7 +52,7 @@ def test_settings_that_dagster_cannot_read_are_refused_by_name(tmp_path: Path, c
     assert len(str(fault.value)) < 500
 
 
-def test_a_record_that_is_no_database_is_refused_by_name(tmp_path: Path):
+def test_a_file_in_place_of_dagster_s_database_is_refused_by_name(tmp_path: Path):
     home = Home(tmp_path)
     prepare_instance(home)
     with open_instance(home) as instance:

@@ -37,7 +37,7 @@ def made_from(
     )
 
 
-def test_what_is_as_it_was_gives_no_reason():
+def test_unchanged_ingredients_give_no_reason():
     assert changes(made_from(), made_from()) == []
     assert made_from().fingerprint == made_from().fingerprint
 
@@ -84,7 +84,7 @@ def test_what_is_as_it_was_gives_no_reason():
         ),
     ],
 )
-def test_a_change_of_data_is_named_with_its_rows_and_place(now: DataDigests, uses: str, reason: str):
+def test_a_change_of_data_is_named_with_its_rows_and_period(now: DataDigests, uses: str, reason: str):
     assert changes(made_from(uses=(uses,)), made_from(now, uses=(uses,))) == [reason]
 
 
@@ -100,13 +100,13 @@ def test_a_changed_setting_is_named_with_both_values():
     assert changes(made_from(), now) == ["settings: finetune.epochs 10 -> 15"]
 
 
-def test_of_many_settings_three_are_named():
+def test_at_most_three_changed_settings_are_named():
     before = made_from(settings={"pipeline": "p", "report": dict.fromkeys("abcde", 0)})
     now = made_from(settings={"pipeline": "p", "report": dict.fromkeys("abcde", 1)})
     assert changes(before, now) == ["settings: report.a 0 -> 1, report.b 0 -> 1, report.c 0 -> 1, 2 more"]
 
 
-def test_changed_code_is_named_by_file_and_that_of_many_files_by_room():
+def test_changed_code_is_named_by_file_or_for_many_files_by_folder():
     code = made_from().code
     few = {"training/a.py": "c3", "assets/an_asset.py": "c4"}
     assert changes(made_from(), made_from(code=code | few)) == [
@@ -117,7 +117,7 @@ def test_changed_code_is_named_by_file_and_that_of_many_files_by_room():
     ]
 
 
-def test_a_file_that_counts_no_more_or_from_now_on_is_changed_code():
+def test_a_removed_or_added_file_is_changed_code():
     code = dict(made_from().code)
     del code["training/a.py"]
     now = made_from(code=code | {"training/new.py": "c1"})
@@ -128,7 +128,7 @@ def test_another_version_of_a_library_is_named_with_both():
     assert changes(made_from(), made_from(libraries={"torch": "2.1"})) == ["torch 2.0 -> 2.1"]
 
 
-def test_an_upstream_asset_made_since_is_named_unless_it_is_made_again_anyway():
+def test_a_rebuilt_upstream_asset_is_named_unless_it_will_be_rebuilt_anyway():
     now = made_from(upstream={"raw_nq_bars": "u2"})
     assert changes(made_from(), now) == ["raw_nq_bars was rebuilt since"]
     assert changes(made_from(), now, renewed=("raw_nq_bars",)) == []

@@ -11,5 +11,5 @@ def test_the_table_names_every_asset():
 
 
 @pytest.mark.parametrize("edit", TABLE, ids=lambda edit: edit.what)
-def test_an_edit_makes_stale_what_it_decides_and_nothing_else(edit: Edit):
+def test_an_edit_makes_its_assets_stale_and_no_others(edit: Edit):
     assert stale_after(edit) == set(edit.stale.split())

@@ -51,7 +51,7 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return set_part
 
 
-def test_in_an_empty_home_everything_has_never_been_made(isolated_home, smoke_home: Home, smoke_copy: Home):
+def test_in_an_empty_home_nothing_is_built_yet(isolated_home, smoke_home: Home, smoke_copy: Home):
     for database in smoke_copy.dagster.rglob("*.db"):
         database.unlink()
     steps = planned(smoke_copy)
@@ -66,7 +66,7 @@ def test_after_a_run_nothing_would_change(smoke_home: Home):
     ]
 
 
-def test_a_run_asked_for_makes_everything():
+def test_a_forced_run_rebuilds_everything():
     assert everything("asked for") == [Step(asset, "stale", "asked for") for asset in ALL]
 
 
@@ -112,7 +112,7 @@ def test_another_market_makes_everything_stale(smoke_copy: Home, change: Callabl
         ("inference/live.py", {*JUDGED, "latest_expansions"}),
     ],
 )
-def test_edited_code_makes_again_what_it_decides(
+def test_edited_code_makes_its_assets_stale(
     smoke_home: Home, monkeypatch: pytest.MonkeyPatch, path: str, expected: set[str]
 ):
     installed = fingerprints.package_code().installed.__getitem__
@@ -122,7 +122,7 @@ def test_edited_code_makes_again_what_it_decides(
     assert f"code changed in {path}" in {step.reason for step in steps}
 
 
-def test_a_stale_asset_says_why(smoke_home: Home, change: Callable[..., None]):
+def test_a_stale_asset_has_a_reason(smoke_home: Home, change: Callable[..., None]):
     change("finetune", epochs=9)
     why = reasons(planned(smoke_home))
     assert why["finetuned_classifier"] == "settings: finetune.epochs 8 -> 9"
@@ -144,14 +144,14 @@ def test_a_stale_asset_says_why(smoke_home: Home, change: Callable[..., None]):
         ("data/store/simulated-smoke/latest_expansions.parquet", "latest_expansions", {"latest_expansions"}),
     ],
 )
-def test_what_is_gone_is_made_again(smoke_copy: Home, lost: str, asset: str, after: set[str]):
+def test_a_missing_asset_is_rebuilt(smoke_copy: Home, lost: str, asset: str, after: set[str]):
     (smoke_copy.root / lost).unlink()
     steps = planned(smoke_copy)
     assert reasons(steps)[asset] == "its files are gone"
     assert stale(steps) == after
 
 
-def test_an_asset_whose_check_did_not_pass_since_is_made_again(smoke_copy: Home):
+def test_an_asset_with_a_failed_check_is_rebuilt(smoke_copy: Home):
     failed = dg.AssetCheckEvaluation(dg.AssetKey("finetuned_classifier"), "no_collapse", passed=False)
     with instance_of(smoke_copy) as instance:
         instance.report_runless_asset_event(failed)
@@ -160,12 +160,12 @@ def test_an_asset_whose_check_did_not_pass_since_is_made_again(smoke_copy: Home)
     assert stale(steps) == {"finetuned_classifier", *JUDGED}
 
 
-def test_what_one_profile_made_does_not_count_for_another(registered_home: Home):
+def test_assets_of_one_profile_do_not_count_for_another(registered_home: Home):
     assert not stale(planned(registered_home))
     assert stale(planned(registered_home, "full")) == set(ALL)
 
 
-def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registered_copy: Home):
+def test_bars_built_for_another_profile_are_stale_in_this_one(registered_copy: Home):
     with instance_of(registered_copy) as instance:
         pipeline = Pipeline(profile="full", market="auto", scenario="none")
         market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
@@ -177,7 +177,7 @@ def test_rows_that_another_profile_made_do_not_stand_in_this_ones_folder(registe
     assert stale(planned(registered_copy)) == {"raw_nq_bars"}
 
 
-def test_what_was_made_for_another_market_since_changes_nothing(smoke_copy: Home):
+def test_later_builds_for_another_market_change_nothing(smoke_copy: Home):
     assets = (dg.AssetKey("raw_nq_bars"), dg.AssetKey("finetuned_classifier"))
     with instance_of(smoke_copy) as instance:
         for _ in range(PAGE + 1):
@@ -189,7 +189,7 @@ def test_what_was_made_for_another_market_since_changes_nothing(smoke_copy: Home
     assert [step for step in steps if step.stale] == []
 
 
-def test_bars_that_come_out_different_make_again_what_read_them(smoke_copy: Home):
+def test_bars_that_differ_make_their_readers_stale(smoke_copy: Home):
     with instance_of(smoke_copy) as instance:
         pipeline = Pipeline(profile="smoke", market="auto", scenario="none")
         market = pipeline.chosen_market()
@@ -205,9 +205,7 @@ def test_bars_that_come_out_different_make_again_what_read_them(smoke_copy: Home
     assert reasons(planned(smoke_copy))["relativity_features"].endswith("raw_nq_bars was rebuilt since")
 
 
-def test_a_champion_of_another_version_marks_the_new_bars_again(
-    smoke_home: Home, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_new_champion_makes_latest_expansions_stale(smoke_home: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("moola_pipeline.resources.pipeline.champion_version", lambda home, name: "7")
     assert stale(planned(smoke_home)) == {"latest_expansions"}
 
@@ -228,7 +226,7 @@ def test_planning_writes_nothing_into_the_store(smoke_home: Home, monkeypatch: p
         ("reports/simulated-smoke/report.html", "bootstrap_ci_report"),
     ],
 )
-def test_a_changed_or_lost_file_makes_its_asset_again(smoke_copy: Home, name: str, asset: str):
+def test_an_asset_with_a_changed_or_missing_file_is_rebuilt(smoke_copy: Home, name: str, asset: str):
     path = smoke_copy.data / name
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     assert reasons(planned(smoke_copy))[asset] == "its files were changed"

@@ -33,10 +33,12 @@ def test_every_file_that_an_asset_executes_is_in_its_closure(executed: dict[str,
         ("latest_expansions", "evaluation/drift.py"),
     ],
 )
-def test_the_witness_sees_what_an_asset_does(executed: dict[str, set[str]], asset: str, path: str):
+def test_the_witness_records_the_files_that_an_asset_executes(
+    executed: dict[str, set[str]], asset: str, path: str
+):
     assert path in executed[asset]
 
 
-def test_work_in_threads_is_seen(executed: dict[str, set[str]]):
+def test_work_in_threads_is_recorded(executed: dict[str, set[str]]):
     assert "training/prefetch.py" in executed["pretrained_encoder"]
     assert any(is_carrier(path) for path in executed["pretrained_encoder"])

@@ -32,7 +32,7 @@ def flip(path: Path, position: int) -> None:
     path.write_bytes(content)
 
 
-def test_what_was_not_touched_is_proven(artifact_path: Path):
+def test_unchanged_files_are_verified(artifact_path: Path):
     prove(artifact_path)
     assert damage(artifact_path) is None
 
@@ -54,14 +54,14 @@ def test_a_flipped_bit_in_any_file_is_refused_with_both_digests(
     assert damage(artifact_path) == "its files were changed"
 
 
-def test_a_missing_file_is_told_from_a_changed_one(artifact_path: Path):
+def test_a_missing_file_is_distinguished_from_a_changed_one(artifact_path: Path):
     (artifact_path / "config.json").unlink()
     with pytest.raises(FileNotFoundError):
         prove(artifact_path)
     assert damage(artifact_path) == "its files are gone"
 
 
-def test_a_broken_checksum_file_proves_nothing(artifact_path: Path):
+def test_a_broken_checksum_file_is_refused(artifact_path: Path):
     for content in ("{", "[]", '"text"'):
         (artifact_path.parent / "encoder.checksums.json").write_text(content)
         with pytest.raises(IntegrityError, match="must hold digests"):
@@ -69,7 +69,7 @@ def test_a_broken_checksum_file_proves_nothing(artifact_path: Path):
         assert damage(artifact_path) == "its files were changed"
 
 
-def test_files_without_their_checksums_prove_nothing(artifact_path: Path):
+def test_files_without_a_checksum_file_are_refused(artifact_path: Path):
     (artifact_path.parent / "encoder.checksums.json").unlink()
     with pytest.raises(MissingFile) as fault:
         prove(artifact_path)
@@ -80,7 +80,7 @@ def test_files_without_their_checksums_prove_nothing(artifact_path: Path):
     assert without_checksums(artifact_path.parent) == [artifact_path]
 
 
-def test_only_what_has_files_lacks_checksums(artifact_path: Path):
+def test_only_assets_with_files_are_listed_as_lacking_checksums(artifact_path: Path):
     (artifact_path.parent / "checkpoints" / "encoder").mkdir(parents=True)
     (artifact_path.parent / "checkpoints" / "encoder" / "epoch").write_text("on the way")
     (artifact_path.parent / ".encoder.lock").write_text("")
@@ -97,7 +97,7 @@ def test_files_of_another_asset_and_half_written_ones_are_not_recorded(artifact_
     assert (artifact_path.parent / "encoder.checksums.json").read_bytes() == before
 
 
-def test_where_nothing_was_kept_everything_is_gone(tmp_path: Path):
+def test_an_asset_that_was_never_stored_is_gone(tmp_path: Path):
     assert damage(tmp_path / "encoder") == "its files are gone"
 
 
@@ -110,5 +110,5 @@ def test_where_nothing_was_kept_everything_is_gone(tmp_path: Path):
         ("elsewhere", "moola run"),
     ],
 )
-def test_an_asset_is_made_again_by_a_run_of_its_market_and_profile(folder: str, command: str):
+def test_the_remedy_is_a_run_of_the_asset_s_market_and_profile(folder: str, command: str):
     assert remedy_of(Path("store") / folder / "raw_nq_bars") == f"Rebuild it: {command}"

@@ -121,7 +121,7 @@ def test_a_writer_killed_halfway_leaves_the_old_bytes(tmp_path: Path):
     assert target.read_bytes() == b"old"
 
 
-def test_of_two_writers_the_last_to_finish_stays_whole(tmp_path: Path):
+def test_of_two_writers_the_last_to_finish_wins(tmp_path: Path):
     target = tmp_path / "bars.bin"
     with atomic_write(target) as first:
         with atomic_write(target) as second:
@@ -219,7 +219,7 @@ def test_files_of_a_folder_and_those_below_are_found_by_their_names(tmp_path: Pa
     assert list(files_below(tmp_path / "no such folder", "*")) == []
 
 
-def test_a_folder_that_is_removed_while_its_files_are_looked_for_is_passed_over(
+def test_a_folder_that_is_removed_during_the_search_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "ranks").mkdir()
@@ -236,7 +236,7 @@ def test_a_folder_that_is_removed_while_its_files_are_looked_for_is_passed_over(
     assert not (tmp_path / "ranks").exists()
 
 
-def test_a_file_that_is_renamed_while_leftovers_are_looked_for_is_none(
+def test_a_file_that_is_renamed_during_the_search_is_not_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name in (".a.tmp", ".b.tmp"):

@@ -55,7 +55,7 @@ def test_what_was_backed_up_comes_back_byte_for_byte(small: Home, tmp_path: Path
     assert done.aside is None
 
 
-def test_a_home_after_a_run_comes_back_elsewhere_with_all_it_made(smoke_home: Home, tmp_path: Path):
+def test_a_home_after_a_run_is_restored_elsewhere_with_all_its_data(smoke_home: Home, tmp_path: Path):
     archive, there = tmp_path / "b.zip", Home(tmp_path / "another place")
     assert facts(call("backup", archive, "--json", home=smoke_home.root))["files"] > 40
     assert call("restore", archive, home=there.root).exit_code == 0
@@ -77,7 +77,7 @@ def test_rows_written_but_not_yet_in_the_file_of_the_database_are_backed_up(smal
         assert connection.execute("SELECT id FROM runs").fetchall() == [("one",), ("two",)]
 
 
-def test_a_home_that_keeps_something_is_not_overwritten(small: Home, tmp_path: Path):
+def test_a_home_with_data_is_not_overwritten(small: Home, tmp_path: Path):
     back_up(small, tmp_path / "b.zip")
     (small.data / "manifest.json").write_text("later")
     refused = call("restore", tmp_path / "b.zip", home=small.root)
@@ -136,7 +136,7 @@ def rows(database: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("mode", "left"), [("wal", "-wal"), ("delete", "-journal")])
-def test_what_a_killed_process_left_in_a_journal_is_backed_up_and_never_reaches_what_is_restored(
+def test_a_journal_of_a_killed_process_is_backed_up_and_not_applied_to_a_restored_database(
     small: Home, tmp_path: Path, mode: str, left: str
 ):
     database = small.dagster / "runs.db"
@@ -151,7 +151,7 @@ def test_what_a_killed_process_left_in_a_journal_is_backed_up_and_never_reaches_
     assert not [path for path in small.root.rglob("*") if path.name.endswith(sqlite.JOURNALS)]
 
 
-def test_a_backup_rolls_back_what_a_killed_process_has_begun(small: Home, tmp_path: Path):
+def test_a_backup_rolls_back_the_transaction_of_a_killed_process(small: Home, tmp_path: Path):
     subprocess.run([sys.executable, "-c", KILLED_AT_WORK, str(small.dagster / "runs.db")], check=False)
     assert (small.dagster / "runs.db-journal").exists()
     back_up(small, tmp_path / "b.zip")
@@ -159,7 +159,7 @@ def test_a_backup_rolls_back_what_a_killed_process_has_begun(small: Home, tmp_pa
     assert rows(tmp_path / "new" / ".dagster" / "runs.db") == ["one", "committed"]
 
 
-def test_a_journal_without_its_database_is_not_played_into_the_one_that_comes(small: Home, tmp_path: Path):
+def test_an_old_journal_is_not_applied_to_a_restored_database(small: Home, tmp_path: Path):
     database = small.dagster / "runs.db"
     back_up(small, tmp_path / "b.zip")
     subprocess.run([sys.executable, "-c", KILLED_AT_WORK, str(database)], check=False)
@@ -194,7 +194,7 @@ def test_nothing_is_restored_while_another_process_has_a_database_open(
     assert rows(database) == ["one"]
 
 
-def test_one_who_had_a_database_without_a_wal_open_cannot_write_into_what_is_restored(
+def test_a_process_with_an_open_database_without_wal_cannot_write_into_the_restored_one(
     small: Home, tmp_path: Path
 ):
     database = small.dagster / "runs.db"
@@ -207,7 +207,7 @@ def test_one_who_had_a_database_without_a_wal_open_cannot_write_into_what_is_res
     assert rows(done.aside / ".dagster" / "runs.db") == ["one", "committed"]
 
 
-def test_a_broken_database_is_set_aside_as_it_lies(small: Home, tmp_path: Path):
+def test_a_broken_database_is_moved_aside_unchanged(small: Home, tmp_path: Path):
     back_up(small, tmp_path / "b.zip")
     (small.dagster / "runs.db").write_bytes(b"no database" * 99)
     (small.dagster / "runs.db-wal").write_bytes(b"no journal")
@@ -218,7 +218,7 @@ def test_a_broken_database_is_set_aside_as_it_lies(small: Home, tmp_path: Path):
     assert rows(small.dagster / "runs.db") == ["one"]
 
 
-def test_what_was_moved_comes_back_where_not_all_can_be_set_aside(
+def test_moved_files_come_back_if_not_all_can_be_moved_aside(
     small: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     back_up(small, tmp_path / "b.zip")
@@ -238,7 +238,7 @@ def test_what_was_moved_comes_back_where_not_all_can_be_set_aside(
 @pytest.mark.parametrize(
     "name", ["../out", "data/../../out", "/etc/out", "elsewhere/out", "data\\..\\out", "data//out", "C:/out"]
 )
-def test_a_name_that_leads_out_of_the_home_is_refused(small: Home, tmp_path: Path, name: str):
+def test_a_path_that_leads_out_of_the_home_is_refused(small: Home, tmp_path: Path, name: str):
     back_up(small, tmp_path / "b.zip")
     with zipfile.ZipFile(tmp_path / "b.zip") as archive:
         listed = json.loads(archive.read(LIST_NAME))
@@ -253,7 +253,7 @@ def test_a_name_that_leads_out_of_the_home_is_refused(small: Home, tmp_path: Pat
     assert not list(tmp_path.rglob("out"))
 
 
-def test_a_file_beside_the_list_is_refused(small: Home, tmp_path: Path):
+def test_a_file_that_is_not_in_the_list_is_refused(small: Home, tmp_path: Path):
     back_up(small, tmp_path / "b.zip")
     with zipfile.ZipFile(tmp_path / "b.zip", "a") as archive:
         archive.writestr("data/more.txt", "more")
@@ -303,7 +303,9 @@ def test_a_flipped_byte_of_an_archive_restores_nothing_wrong(small: Home, tmp_pa
     assert refused > len(range(0, len(whole), 7)) / 2
 
 
-def test_the_archive_may_not_lie_in_what_it_holds_and_an_empty_home_has_none(small: Home, tmp_path: Path):
+def test_the_archive_may_not_lie_in_the_backed_up_folders_and_an_empty_home_has_none(
+    small: Home, tmp_path: Path
+):
     with pytest.raises(BadInput, match="FILE must lie outside the folders that are backed up"):
         back_up(small, small.data / "b.zip")
     with pytest.raises(BadInput, match="A backup needs a home with data"):

@@ -72,7 +72,7 @@ def test_what_one_machine_pushes_another_pulls_byte_for_byte(address: str, here:
     assert keys == {f"team/{name}" for name in _files(here)}
 
 
-def test_what_is_the_same_already_is_not_fetched(address: str, here: Home, there: Home):
+def test_an_identical_asset_is_not_fetched(address: str, here: Home, there: Home):
     push(here, _asset_path(here))
     pull(there, _asset_path(there))
     before = {path: path.stat().st_mtime_ns for path in there.root.rglob("*") if path.is_file()}
@@ -80,7 +80,7 @@ def test_what_is_the_same_already_is_not_fetched(address: str, here: Home, there
     assert {path: path.stat().st_mtime_ns for path in there.root.rglob("*") if path.is_file()} == before
 
 
-def test_a_newer_version_replaces_what_is_here(address: str, here: Home, there: Home):
+def test_a_newer_version_replaces_the_local_one(address: str, here: Home, there: Home):
     push(here, _asset_path(here))
     pull(there, _asset_path(there))
     _asset_path(here).with_suffix(".json").write_text('{"newer": true}')
@@ -100,7 +100,7 @@ def test_without_the_variable_nothing_leaves_the_home(
     assert not there.root.exists()
 
 
-def test_an_asset_that_was_never_pushed_is_left_as_it_is_here(address: str, here: Home):
+def test_an_asset_that_was_never_pushed_is_left_unchanged(address: str, here: Home):
     before = _files(here)
     pull(here, _asset_path(here))
     assert _files(here) == before
@@ -136,7 +136,7 @@ def test_a_checksum_file_that_holds_no_digests_is_refused(
 
 
 @pytest.mark.parametrize("name", ["../../x", "finetuned_classifier/../../../x", "raw_nq_bars.parquet"])
-def test_a_checksum_file_that_leads_elsewhere_is_refused(
+def test_a_checksum_file_that_names_other_files_is_refused(
     address: str, here: Home, there: Home, tmp_path: Path, name: str
 ):
     push(here, _asset_path(here))
@@ -147,9 +147,7 @@ def test_a_checksum_file_that_leads_elsewhere_is_refused(
     assert not there.root.exists()
 
 
-def test_a_bucket_that_is_not_there_is_named_without_keys(
-    address: str, here: Home, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_missing_bucket_is_named_without_keys(address: str, here: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_STORE_URI", "s3://nowhere/team")
     with pytest.raises(
         BadInput, match="MOOLA_STORE_URI must name a bucket that responds, got s3://nowhere"
@@ -158,7 +156,7 @@ def test_a_bucket_that_is_not_there_is_named_without_keys(
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(said.value)
 
 
-def test_a_store_that_is_no_bucket_is_refused(address: str, here: Home, monkeypatch: pytest.MonkeyPatch):
+def test_a_store_that_is_not_a_bucket_is_refused(address: str, here: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_STORE_URI", "/somewhere")
     with pytest.raises(BadInput, match="must be s3://BUCKET/PREFIX, got '/somewhere'"):
         push(here, _asset_path(here))
@@ -191,7 +189,7 @@ def test_verify_hashes_what_lies_in_the_bucket_against_its_checksums_there(addre
     )
 
 
-def test_verify_says_so_where_the_bucket_does_not_answer(
+def test_verify_reports_a_bucket_that_does_not_respond(
     address: str, here: Home, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

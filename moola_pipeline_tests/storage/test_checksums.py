@@ -61,7 +61,7 @@ def test_a_record_without_its_digest_is_refused():
         parse_checksummed(content, "record.json must hold facts", REMEDY)
 
 
-def test_every_cut_of_a_record_is_refused_and_said_to_be_one(tmp_path: Path):
+def test_every_truncated_record_is_refused_as_truncated(tmp_path: Path):
     write_checksummed(tmp_path / "record.json", CONTENT)
     whole = (tmp_path / "record.json").read_bytes()
     for size in range(len(whole) - 2):
@@ -82,7 +82,7 @@ def test_a_line_without_its_digest_is_refused():
         parse_checksummed_line('{"version":"1","verdict":"promoted"}')
 
 
-def test_a_table_is_still_a_table_for_those_who_know_nothing_of_digests():
+def test_a_checksummed_table_is_still_plain_csv():
     content = checksummed_csv(ROWS).decode()
     assert [line.split(",")[:3] for line in content.splitlines()] == [
         line.split(",") for line in ROWS.splitlines()
@@ -96,7 +96,7 @@ def test_every_flipped_bit_of_a_table_is_refused():
             verify_csv(changed, HEADER, "rolls.csv", REMEDY)
 
 
-def test_every_cut_of_a_table_behind_its_header_is_said_to_be_one():
+def test_every_table_truncated_after_its_header_is_refused_as_truncated():
     whole = checksummed_csv(ROWS)
     for size in range(whole.index(b"\n") + 2, len(whole)):
         with pytest.raises(Truncated, match=f"it is truncated after {size} bytes"):
@@ -109,7 +109,7 @@ def test_a_table_without_its_digest_is_refused():
 
 
 @given(st.lists(st.text("abcNQ0189 ", min_size=1, max_size=5), min_size=1, max_size=5))
-def test_any_table_proves_itself(cells: list[str]):
+def test_any_table_can_be_verified(cells: list[str]):
     text = "one\n" + "".join(f"{cell}\n" for cell in cells)
     verify_csv(checksummed_csv(text), "one", "table.csv", REMEDY)
 
@@ -123,21 +123,21 @@ def test_a_digest_is_the_same_of_a_file_of_its_bytes_and_of_a_stream(tmp_path: P
     assert copy.getvalue() == content
 
 
-def test_a_stream_is_read_no_further_than_soon_after_its_limit():
+def test_reading_a_stream_stops_soon_after_its_limit():
     stream = io.BytesIO(bytes(3 * CHUNK_BYTES))
     found = FileDigest.of_stream(stream, limit=10)
     assert found.bytes == stream.tell() == CHUNK_BYTES
 
 
 @pytest.mark.parametrize("digest", [FileDigest("0" * 64, 12), FileDigest("f" * 64, None)])
-def test_a_digest_comes_back_from_its_text_and_from_json(digest: FileDigest):
+def test_a_digest_survives_text_and_json(digest: FileDigest):
     assert FileDigest.parse(str(digest)) == digest
     if digest.bytes is not None:
         assert digests_in({"files": listed({"a.csv": digest})}, "it must list", REMEDY) == {"a.csv": digest}
 
 
 @pytest.mark.parametrize("text", ["", "0" * 63, "0" * 64 + " ", "0" * 64 + " 1 ", "G" * 64])
-def test_what_is_no_digest_is_refused(text: str):
+def test_text_that_is_not_a_digest_is_refused(text: str):
     with pytest.raises(ValueError, match=f"^{text}$"):
         FileDigest.parse(text)
 
@@ -150,7 +150,7 @@ def test_a_list_without_digests_and_sizes_is_refused(files: object):
         digests_in({"files": files}, "it must list", REMEDY)
 
 
-def test_a_refusal_to_read_is_one_line_that_names_file_reason_and_remedy():
+def test_a_failed_read_is_one_line_with_file_reason_and_remedy():
     fault = unreadable(Path("bars.csv"), OSError(errno.EIO, os.strerror(errno.EIO)), REMEDY)
     assert str(fault) == (
         "bars.csv must be readable, but reading failed: Input/output error. Repair the disk or its "

@@ -79,7 +79,7 @@ def test_a_home_at_or_below_a_file_is_refused_by_the_name_of_the_file(tmp_path: 
     assert refused.value.exit_code == 2
 
 
-def test_a_bad_variable_is_blamed_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_bad_variable_is_named_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "notes.txt"
     file.write_text("not a folder")
     monkeypatch.setenv(HOME_VARIABLE, str(file / "home"))
@@ -119,7 +119,7 @@ def test_a_user_that_does_not_exist_exits_2_and_is_named():
         Home.resolve("~nobody-of-that-name/moola")
 
 
-def test_a_home_without_a_format_is_of_the_present_one_and_notes_it(tmp_path: Path):
+def test_a_home_without_a_format_gets_the_current_one(tmp_path: Path):
     home = Home(tmp_path)
     assert home_format(home) == HOME_FORMAT
     ensure_format(home)

@@ -40,14 +40,14 @@ def test_another_kind_of_database_is_refused_without_its_password(uri: str, monk
     assert "hunter2" not in str(said.value)
 
 
-def test_a_shared_database_without_a_shared_place_for_files_is_refused(monkeypatch: pytest.MonkeyPatch):
+def test_a_shared_database_without_a_bucket_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_TRACKING_URI", DATABASE)
     monkeypatch.delenv("MOOLA_ARTIFACTS_URI", raising=False)
     with pytest.raises(BadInput, match="MOOLA_ARTIFACTS_URI must be set"):
         remote_tracking_uri()
 
 
-def test_a_database_that_does_not_answer_is_named_without_its_password():
+def test_a_database_that_does_not_respond_is_named_without_its_password():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]

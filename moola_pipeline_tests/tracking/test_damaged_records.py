@@ -38,7 +38,7 @@ def database_file(two_files: Home) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("sign", [b"0", b"\xb1", b"\n"], ids=["a digit", "no UTF-8", "a new line"])
-def test_a_damaged_record_is_named_and_the_other_files_are_proven_nevertheless(
+def test_a_damaged_record_is_named_and_the_other_files_are_still_verified(
     sign: bytes, two_files: Home, database_file: Path
 ):
     size = f" {len(CONTENT)}".encode()
@@ -64,7 +64,7 @@ def test_a_damaged_record_is_named_and_the_other_files_are_proven_nevertheless(
     assert what.endswith(FROM_A_BACKUP) and "\n" not in what
 
 
-def test_a_place_that_no_file_can_have_is_named_as_such(two_files: Home, database_file: Path):
+def test_an_impossible_path_in_a_record_is_reported(two_files: Home, database_file: Path):
     with closing(sqlite3.connect(database_file)) as connection, connection:
         connection.execute("UPDATE runs SET artifact_uri = artifact_uri || '%00'")
     found = verify_home(two_files).findings
@@ -72,7 +72,7 @@ def test_a_place_that_no_file_can_have_is_named_as_such(two_files: Home, databas
     assert all("got: embedded null byte. Restore the database" in one.what for one in found)
 
 
-def test_a_place_in_a_bucket_that_is_none_is_named_as_such(two_files: Home, database_file: Path):
+def test_an_impossible_bucket_address_in_a_record_is_reported(two_files: Home, database_file: Path):
     with closing(sqlite3.connect(database_file)) as connection, connection:
         connection.execute("UPDATE runs SET artifact_uri = 's3://moola:no port/a'")
     found = verify_home(two_files).findings
@@ -80,7 +80,7 @@ def test_a_place_in_a_bucket_that_is_none_is_named_as_such(two_files: Home, data
     assert all(one.what.endswith(FROM_A_BACKUP) for one in found)
 
 
-def test_an_emptied_database_is_not_called_sound(two_files: Home, database_file: Path):
+def test_an_emptied_database_is_reported(two_files: Home, database_file: Path):
     database_file.write_bytes(b"")
     [found] = verify_home(two_files).findings
     assert (found.file, found.kind) == ("data/mlflow/mlflow.db", "truncated")
@@ -90,7 +90,7 @@ def test_an_emptied_database_is_not_called_sound(two_files: Home, database_file:
     )
 
 
-def test_a_database_without_the_tables_of_runs_is_not_called_sound(two_files: Home, database_file: Path):
+def test_a_database_without_the_tables_of_runs_is_reported(two_files: Home, database_file: Path):
     with closing(sqlite3.connect(database_file)) as connection, connection:
         connection.execute("ALTER TABLE tags RENAME TO tagz")
     [found] = verify_home(two_files).findings

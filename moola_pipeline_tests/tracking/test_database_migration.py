@@ -109,7 +109,7 @@ def test_the_latest_schema_is_the_one_that_alembic_itself_finds(package: str):
     assert latest_schema(package) == scripts(package).get_current_head()
 
 
-def test_an_earlier_mlflow_database_is_copied_and_migrated_with_what_it_holds(old_store: Home):
+def test_an_earlier_mlflow_database_is_copied_and_migrated_with_its_content(old_store: Home):
     database = old_store.tracking / DATABASE_NAME
     old = schema_of(database)
     assert old == earlier("mlflow", STEPS_BACK)
@@ -178,7 +178,7 @@ def test_a_database_that_another_process_writes_to_is_not_migrated(
     assert database.read_bytes() == before
 
 
-def test_a_database_that_cannot_be_asked_is_not_taken_for_an_empty_one(old_store: Home):
+def test_an_unreadable_database_is_not_treated_as_empty(old_store: Home):
     database = old_store.tracking / DATABASE_NAME
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ALTER TABLE alembic_version RENAME COLUMN version_num TO other")

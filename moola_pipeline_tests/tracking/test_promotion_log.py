@@ -99,7 +99,7 @@ def test_the_log_knows_the_champion_of_each_day(day: date, champions: list[str])
     assert [reign.version for reign in champion_periods_on(WRITTEN, day)] == champions
 
 
-def test_a_reign_ends_where_the_next_begins_and_the_last_goes_on():
+def test_a_champion_period_ends_where_the_next_begins_and_the_last_is_open():
     ends = [(reign.version, reign.until) for reign in champion_periods(WRITTEN)]
     times = [one.at for one in WRITTEN]
     assert ends == [("1", times[2]), ("2", times[3]), ("3", times[4]), ("2", None)]
@@ -138,7 +138,9 @@ def test_a_decision_is_in_the_log_in_the_registry_and_in_its_tags(home: Home, cl
     assert of_model["promotion.0002"].endswith("Z version 2 promoted (by rule); champion 1 -> 2; because")
 
 
-def test_one_that_is_not_promoted_leaves_the_champion_and_is_logged(home: Home, client: MlflowClient):
+def test_a_challenger_that_is_not_promoted_is_logged_and_leaves_the_champion(
+    home: Home, client: MlflowClient
+):
     apply_decision(home, client, NAME, "1", by_rule(None))
     kept = apply_decision(home, client, NAME, "2", by_rule("1", promote=False))
     assert (kept.verdict, kept.champion) == ("stayed", "1")
@@ -160,7 +162,7 @@ def test_a_comparison_with_a_champion_replaced_meanwhile_promotes_nothing(home: 
     assert late.reason == "version 1 was replaced by 2 meanwhile. Run again: moola run"
 
 
-def test_a_champion_set_outside_is_noted_once_and_never_silently_taken_over(home: Home, client: MlflowClient):
+def test_a_champion_set_outside_moola_is_logged_once(home: Home, client: MlflowClient):
     apply_decision(home, client, NAME, "1", by_rule(None))
     client.set_registered_model_alias(NAME, "champion", "3")
     _, found = reconcile(home, client, NAME)
@@ -169,7 +171,7 @@ def test_a_champion_set_outside_is_noted_once_and_never_silently_taken_over(home
     assert reconcile(home, client, NAME) == read_log(home) and len(read_log(home)) == 2
 
 
-def test_two_models_share_the_file_and_not_the_history(home: Home, client: MlflowClient):
+def test_two_models_share_the_log_file_but_not_the_history(home: Home, client: MlflowClient):
     client.create_registered_model("moola-es")
     client.create_model_version("moola-es", (home.tracking / "artifacts").as_uri())
     apply_decision(home, client, NAME, "1", by_rule(None))
@@ -196,7 +198,7 @@ def test_a_log_that_was_changed_is_refused(change: str, home: Home, client: Mlfl
     assert champion_version(home, NAME) == "3"
 
 
-def test_a_damaged_log_is_mended_by_the_command_that_the_fault_names(home: Home, client: MlflowClient):
+def test_a_damaged_log_is_repaired_by_the_command_in_the_error(home: Home, client: MlflowClient):
     for version, against in (("1", None), ("2", "1"), ("3", "2")):
         apply_decision(home, client, NAME, version, by_rule(against))
     path = home.tracking / LOG_NAME
@@ -214,5 +216,5 @@ def test_a_damaged_log_is_mended_by_the_command_that_the_fault_names(home: Home,
     assert repair_log(home, client, [NAME]) == (2, 0, None)
 
 
-def test_a_log_without_a_line_has_no_reign():
+def test_an_empty_log_has_no_champion_period():
     assert champion_periods([]) == []

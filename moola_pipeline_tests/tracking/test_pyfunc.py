@@ -135,7 +135,7 @@ def test_naive_times_are_read_in_the_zone_that_is_named(
         pd.testing.assert_frame_equal(marks, expected)
 
 
-def test_prices_that_are_whole_numbers_need_no_fraction(model: PyFuncModel, bars: pd.DataFrame):
+def test_integer_prices_are_accepted(model: PyFuncModel, bars: pd.DataFrame):
     rounded = bars.assign(**{name: bars[name].round() for name in PRICES})
     whole = rounded.astype(dict.fromkeys(PRICES, "int64"))
     pd.testing.assert_frame_equal(model.predict(whole), model.predict(rounded))
@@ -158,7 +158,7 @@ def roll_text(roll: pd.Timestamp) -> str:
     return f"time,old,new\n{roll:%Y-%m-%dT%H:%M:%SZ},NQZ4,NQH5\n"
 
 
-def test_rolls_given_as_text_break_the_bars_as_the_option_of_predict_does(
+def test_rolls_given_as_text_split_the_bars_as_the_option_of_predict_does(
     smoke_home: Home,
     model: PyFuncModel,
     bars: pd.DataFrame,
@@ -176,7 +176,7 @@ def test_rolls_given_as_text_break_the_bars_as_the_option_of_predict_does(
     assert [pd.Timestamp(one["started_at"]) for one in shown["expansions"]] == marks["started_at"].tolist()
 
 
-def test_a_version_breaks_bars_at_the_rolls_it_carries_unless_told_none(
+def test_a_version_splits_bars_at_its_own_rolls_unless_rolls_is_none(
     model: PyFuncModel,
     bars: pd.DataFrame,
     roll: pd.Timestamp,

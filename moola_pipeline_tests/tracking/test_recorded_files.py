@@ -59,7 +59,7 @@ def home(logged: Home, address: str) -> Home:
     return logged
 
 
-def test_a_file_in_a_bucket_is_read_and_proven(home: Home):
+def test_a_file_in_a_bucket_is_read_and_verified(home: Home):
     [one] = recorded_files(home)
     assert one.path is None
     assert one.location.startswith("s3://moola/mlflow/market/")
@@ -82,7 +82,7 @@ def test_every_byte_changed_in_a_bucket_is_found_and_named(home: Home, address: 
     record("bytes flipped in a bucket", flips=len(CONTENT), missed=0, seconds=time.monotonic() - began)
 
 
-def test_shorter_and_gone_are_told_from_changed(home: Home, address: str):
+def test_truncated_and_missing_are_distinguished_from_changed(home: Home, address: str):
     [one] = recorded_files(home)
     stored = bucket_of(address).Object(one.location.removeprefix("s3://moola/"))
     stored.put(Body=CONTENT.encode()[:-3])
@@ -96,7 +96,7 @@ def test_shorter_and_gone_are_told_from_changed(home: Home, address: str):
     assert (found.file, found.kind) == (one.location, "missing")
 
 
-def test_a_database_that_does_not_answer_is_said_and_nothing_is_called_sound(
+def test_a_database_that_does_not_respond_is_reported_as_unreadable(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MOOLA_TRACKING_URI", "postgresql+psycopg2://moola:hunter2@127.0.0.1:9/mlflow")

@@ -53,7 +53,7 @@ def test_the_first_version_is_challenger_and_champion(smoke_home: Home):
     assert version_of(client, NAME, "challenger") == version_of(client, NAME, "champion") == "1"
 
 
-def test_the_champion_is_read_without_mlflow_and_is_the_one_it_names(smoke_copy: Home, client: MlflowClient):
+def test_the_champion_read_without_mlflow_is_the_one_mlflow_names(smoke_copy: Home, client: MlflowClient):
     registered_again(smoke_copy, threshold=0.123)
     client.set_registered_model_alias(NAME, "champion", "2")
     assert champion_version(smoke_copy, NAME) == version_of(client, NAME, "champion") == "2"
@@ -64,7 +64,7 @@ def test_the_champion_is_read_without_mlflow_and_is_the_one_it_names(smoke_copy:
     assert not is_registered(smoke_copy, NAME)
 
 
-def test_a_registry_that_is_no_database_is_refused_as_mlflow_would(smoke_copy: Home):
+def test_a_registry_file_that_is_not_a_database_is_refused(smoke_copy: Home):
     (smoke_copy.tracking / "mlflow.db").write_bytes(b"no database" * 1000)
     with pytest.raises(IntegrityError, match="must be an SQLite database that can be opened"):
         champion_version(smoke_copy, NAME)
@@ -126,7 +126,7 @@ def test_the_same_model_is_the_same_version_with_newer_tags(smoke_copy: Home, cl
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
 
 
-def test_a_config_that_was_changed_is_refused_though_its_weights_are_whole(smoke_copy: Home):
+def test_a_changed_config_is_refused_even_with_intact_weights(smoke_copy: Home):
     config = model_folder(smoke_copy) / "artifacts" / "expansion_model" / "config.json"
     config.write_text(config.read_text().replace('"refine": false', '"refine": true', 1) + " ")
     with pytest.raises(
@@ -135,7 +135,7 @@ def test_a_config_that_was_changed_is_refused_though_its_weights_are_whole(smoke
         load_version(smoke_copy, f"models:/{NAME}/1")
 
 
-def test_a_model_whose_files_were_lost_is_registered_anew(smoke_copy: Home, client: MlflowClient):
+def test_a_model_whose_files_were_lost_is_registered_again(smoke_copy: Home, client: MlflowClient):
     experiment = experiment_id(client, smoke_copy, NAME)
     run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
     annotator, facts = load_version(smoke_copy, f"models:/{NAME}/1")
@@ -151,7 +151,7 @@ def test_two_models_count_their_versions_apart(smoke_copy: Home):
 
 
 @pytest.mark.parametrize("uri", ["moola-nq", "models:/moola-nq", "models:/a/b", "runs:/1/model", ""])
-def test_a_text_that_is_no_model_uri_is_refused(uri: str, isolated_home: Path):
+def test_a_text_that_is_not_a_model_uri_is_refused(uri: str, isolated_home: Path):
     with pytest.raises(BadInput) as fault:
         load_version(Home(isolated_home), uri)
     assert str(fault.value) == (
@@ -163,7 +163,7 @@ def test_a_text_that_is_no_model_uri_is_refused(uri: str, isolated_home: Path):
 @pytest.mark.parametrize(
     "uri", ["models:/moola-nq@champion", f"models:/{NAME}/7", f"models:/{NAME}@no-such-alias"]
 )
-def test_a_model_that_is_not_there_is_named_beside_those_that_are(uri: str, smoke_home: Home):
+def test_an_unknown_model_is_named_with_the_known_ones(uri: str, smoke_home: Home):
     with pytest.raises(MissingArtifact) as fault:
         load_version(smoke_home, uri)
     assert str(fault.value) == (

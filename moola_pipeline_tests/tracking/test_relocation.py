@@ -46,7 +46,7 @@ def moved(home: Home, name: str) -> Home:
     return Home(home.root.rename(home.root.with_name(name)))
 
 
-def test_paths_below_the_old_place_are_replaced_and_others_left(home: Home):
+def test_paths_below_the_old_home_are_replaced_and_others_left(home: Home):
     there = moved(home, "there")
     relocate(there)
     assert uris(there) == {
@@ -56,20 +56,20 @@ def test_paths_below_the_old_place_are_replaced_and_others_left(home: Home):
     }
 
 
-def test_a_home_that_stayed_is_left_as_it_is(home: Home):
+def test_a_home_that_was_not_moved_is_unchanged(home: Home):
     before = uris(home), (home.tracking / HOME_PATH_NAME).stat().st_mtime_ns
     relocate(home)
     assert (uris(home), (home.tracking / HOME_PATH_NAME).stat().st_mtime_ns) == before
 
 
-def test_a_home_moves_as_often_as_it_likes(home: Home):
+def test_a_home_can_be_moved_several_times(home: Home):
     for name in ("second", "a third place", "50% #1", "here"):
         home = moved(home, name)
         relocate(home)
     assert uris(home)["a"] == f"{home.tracking.as_uri()}/artifacts/1/a"
 
 
-def test_a_move_that_was_interrupted_is_taken_up_again(home: Home):
+def test_an_interrupted_relocation_is_repeated(home: Home):
     old = (home.tracking / HOME_PATH_NAME).read_bytes()
     there = moved(home, "there")
     relocate(there)
@@ -97,7 +97,7 @@ def test_in_a_copied_home_nothing_has_changed(smoke_home: Home, smoke_copy: Home
     assert f"{smoke_home.root}" not in printed
 
 
-def test_a_copy_and_its_original_do_not_touch(smoke_home: Home, tmp_path: Path):
+def test_a_copy_and_its_original_do_not_affect_each_other(smoke_home: Home, tmp_path: Path):
     twin = copied(smoke_home, tmp_path / "twin")
     client = open_store(twin)
     client.delete_registered_model_alias("moola-simulated", "champion")
@@ -107,7 +107,7 @@ def test_a_copy_and_its_original_do_not_touch(smoke_home: Home, tmp_path: Path):
     assert str(smoke_home.tracking) in outcome(smoke_home)["notebook"][0]
 
 
-def test_a_moved_home_whose_note_of_its_place_is_gone_reads_it_from_the_recorded_paths(home: Home):
+def test_a_moved_home_without_its_path_file_uses_the_recorded_paths(home: Home):
     with database(home) as connection:
         connection.execute("CREATE TABLE experiments (experiment_id INT, artifact_location TEXT)")
         location = f"{home.tracking.as_uri()}/artifacts/moola-nq"

@@ -11,7 +11,7 @@ def test_a_home_without_runs_has_no_record(tmp_path: Path):
     assert last_whole_run(Home(tmp_path)) is None
 
 
-def test_a_whole_run_is_told_of_asset_by_asset(smoke_home: Home):
+def test_a_whole_run_is_reported_asset_by_asset(smoke_home: Home):
     found = last_whole_run(smoke_home)
     assert found is not None
     assert (found.profile, found.market) == ("smoke", "simulated")

@@ -138,7 +138,7 @@ def test_epochs_are_steps(tracked: TrackedRun):
     assert [(one.step, one.value) for one in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
 
 
-def test_a_line_keeps_its_times_and_may_be_longer_than_one_call_takes(tracked: TrackedRun):
+def test_points_keep_their_times_and_may_exceed_one_call(tracked: TrackedRun):
     tracked.log_lines({"system/memory": [(1_700_000_000_000 + at, at / 2) for at in range(1200)]})
     history = tracked.client.get_metric_history(tracked.id, "system/memory")
     assert [(one.step, one.timestamp, one.value) for one in history[-2:]] == [
@@ -178,14 +178,14 @@ def test_the_link_leads_to_the_server_in_use(tracked: TrackedRun, monkeypatch: p
     assert tracked.url == f"https://ann:***@tracking.example{page}", "it is kept in metadata"
 
 
-def test_all_is_kept_below_the_home(home: Home):
+def test_everything_is_stored_below_the_home(home: Home):
     track("a")
     client = open_store(home)
     assert client.get_run(track("b")).info.artifact_uri.startswith(home.tracking.as_uri())  # pyright: ignore
     assert tracking_uri(home) == f"sqlite:///{home.tracking}/mlflow.db"
 
 
-def test_a_file_that_is_no_database_is_refused_at_once(isolated_home: Path):
+def test_a_file_that_is_not_a_database_is_refused_at_once(isolated_home: Path):
     home = Home(isolated_home)
     home.tracking.mkdir(parents=True)
     (home.tracking / DATABASE_NAME).write_bytes(b"no database" * 500)
@@ -221,7 +221,7 @@ def test_a_database_that_lost_its_tables_is_refused_and_not_filled_anew(isolated
     assert open_store(home).search_experiments()
 
 
-def test_a_store_whose_making_was_interrupted_is_made_again(
+def test_a_store_whose_creation_was_interrupted_is_created_again(
     isolated_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     home = Home(isolated_home)

@@ -47,7 +47,7 @@ def held_for_some_looks(megabytes: int) -> None:
     assert ballast.all()
 
 
-def test_the_peak_is_that_of_the_stage_and_not_what_is_left_at_its_end():
+def test_the_peak_is_that_of_the_stage_and_not_the_value_at_its_end():
     before = psutil.Process().memory_info().rss / 1e6
     lines = use(lambda: held_for_some_looks(200))
     assert before + 190 < last(lines, "peak_memory_megabytes") < before + 400
@@ -60,18 +60,18 @@ def test_a_stage_after_a_larger_one_has_a_peak_of_its_own():
     assert small < large - 150
 
 
-def test_a_record_set_between_two_looks_counts(monkeypatch: pytest.MonkeyPatch):
+def test_a_peak_between_two_samples_counts(monkeypatch: pytest.MonkeyPatch):
     records = iter([500.0, 9000.0])
     monkeypatch.setattr(system_metrics, "_record_megabytes", lambda: next(records))
     assert Usage().peak_megabytes == 9000.0
 
 
-def test_the_record_of_a_stage_before_does_not_count(monkeypatch: pytest.MonkeyPatch):
+def test_the_peak_of_an_earlier_stage_does_not_count(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(system_metrics, "_record_megabytes", lambda: 9000.0)
     assert Usage().peak_megabytes < 8000.0
 
 
-def test_computing_counts_and_waiting_does_not():
+def test_computing_counts_as_cpu_time_and_waiting_does_not():
     def shares(work: Callable[[], None]) -> tuple[float, float]:
         """What was logged, and what Python's own clocks say; however busy the machine is."""
         began, spent = time.perf_counter(), time.process_time()
@@ -89,7 +89,7 @@ def test_computing_counts_and_waiting_does_not():
     assert computing[0] > waiting[0]
 
 
-def test_a_stage_shorter_than_a_look_has_every_figure():
+def test_a_stage_shorter_than_a_sampling_interval_has_every_figure():
     lines = use(lambda: None)
     assert set(lines) >= {
         "system/cpu_utilization_percentage",
@@ -103,7 +103,7 @@ def test_a_stage_shorter_than_a_look_has_every_figure():
     assert all(np.isfinite([value for line in lines.values() for _, value in line]))
 
 
-def test_a_long_line_is_thinned_out_and_keeps_its_mean():
+def test_points_of_a_long_stage_are_merged_and_keep_their_mean():
     usage = Usage()
     for value in range(5 * MAX_POINTS):
         usage._looks.append({"process_memory_megabytes": float(value)})
