@@ -1,1 +1,1 @@
-"""What a bar is, where bars come from, and which of them may be trusted."""
+"""One-minute bars: vendor files, validation, registration, contract rolls and the bar table."""

@@ -1,4 +1,4 @@
-"""Which rows of a file are kept as bars: order, duplicates, prices and the interval, counted and judged."""
+"""Cleaning of a file's rows: order, duplicates, invalid rows and the bar interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from moola_pipeline.bars.schema import INSTRUMENTS, Instrument, nanoseconds
 from moola_pipeline.errors import BadInput
 
 MAX_REJECTED = 0.01
-"""Share of a file's rows that may be no bars: above it the file is refused, not its rows."""
+"""Largest share of invalid rows in a file; above it the whole file is refused."""
 IN_TRADING_HOURS = "open while the market trades: from 18:00 to 17:00 New York, Sunday to Friday"
 ROW = "row"
 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What became of a file's rows: `read` = `kept` + `duplicates` + `rejected`; some were sorted in."""
+    """Row counts of a file: `read` = `kept` + `duplicates` + `rejected`."""
 
     read: int
     kept: int
@@ -31,14 +31,14 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class SiftedBars:
-    """A file's rows, told apart.
+    """Kept and rejected rows of a file.
 
     Attributes:
-        bars: Those kept, strictly increasing in time.
-        rows: (n_kept,) int64, the row of each in the file, from 1.
-        counts: What became of the rows.
-        rejected: `row` (from 1, in the order of the file), `reason`, `found` (the cell at fault,
-            where one is), and the row as it was read.
+        bars: The kept rows, strictly increasing in time.
+        rows: (n_kept,) int64, row of each bar in the file, from 1.
+        counts: Row counts.
+        rejected: `row` (from 1, in the order of the file), `reason`, `found` (the faulty cell, if
+            any), and the row as it was read.
     """
 
     bars: pd.DataFrame
@@ -48,7 +48,7 @@ class SiftedBars:
 
 
 def known_instrument(name: str) -> Instrument:
-    """The instrument of that name.
+    """The instrument with this name.
 
     Raises:
         BadInput: If there is none.
@@ -61,18 +61,18 @@ def known_instrument(name: str) -> Instrument:
 
 
 def clean_bars(bars: pd.DataFrame, instrument: Instrument, source: str) -> tuple[pd.DataFrame, RowCounts]:
-    """Sort bars, drop repeated rows, and refuse all if any row is no bar.
+    """Sort bars, drop repeated rows, and refuse them all if any row is invalid.
 
     Args:
-        bars: RAW_COLUMNS and optionally `contract`, as they came.
-        instrument: Whose tick grid the prices must lie on.
-        source: What the bars are called in errors.
+        bars: RAW_COLUMNS and optionally `contract`, in any order.
+        instrument: The prices must lie on its tick grid.
+        source: Name of the bars, for errors.
 
     Returns:
-        The bars kept, strictly increasing in time, and what became of the rows.
+        The kept bars, strictly increasing in time, and the row counts.
 
     Raises:
-        BadInput: As `sift_bars` does, and for a single row that is no bar.
+        BadInput: As `sift_bars`, and if a single row is invalid.
     """
     sifted = sift_bars(bars, instrument, source, most_rejected=0)
     return sifted.bars, sifted.counts
@@ -87,19 +87,19 @@ def sift_bars(
     interval_is_proven: bool = False,
     faults: Sequence[CellFault] = (),
 ) -> SiftedBars:
-    """Sort a vendor's bars, drop repeated rows, set aside a few that are no bars, refuse more.
+    """Sort a vendor's bars, drop repeated rows, and set aside invalid rows if they are few.
 
     Args:
-        bars: RAW_COLUMNS and optionally `contract`, as they stand in the file.
-        instrument: Whose tick grid the prices must lie on.
+        bars: RAW_COLUMNS and optionally `contract`, in the order of the file.
+        instrument: The prices must lie on its tick grid.
         source: Name of the file, for errors.
-        most_rejected: Share of the rows that may be set aside.
-        interval_is_proven: True if the format itself says that the bars are of one minute.
-        faults: Cells that were found to be none while reading.
+        most_rejected: Largest share of invalid rows.
+        interval_is_proven: True if the format guarantees one-minute bars.
+        faults: Invalid cells that the reader found.
 
     Raises:
-        BadInput: If the bars are not of one minute or too few to prove it, more of them than
-            `most_rejected` have no time or break a rule, or two bars of one minute disagree.
+        BadInput: If the bars are not one-minute bars or too few to prove it, a greater share than
+            `most_rejected` is invalid, or two bars of the same minute differ.
     """
     timed = bars["timestamp"].notna().to_numpy()
     if not interval_is_proven and (~timed).sum() <= most_rejected * len(bars):
@@ -113,7 +113,8 @@ def sift_bars(
     merged = in_order(kept)
     if conflict := find_conflict(merged):
         raise BadInput(
-            f"{source}: bars of one minute must agree, but {conflict}. Keep the right ones, or export again."
+            f"{source}: bars of the same minute must agree, but {conflict}. "
+            "Remove the wrong rows, or export the file again."
         )
     clean = without_repeats(merged)
     counts = RowCounts(
@@ -128,16 +129,16 @@ def sift_bars(
 
 
 def without_bars(sifted: SiftedBars, broken: np.ndarray, requirement: str, source: str) -> SiftedBars:
-    """The same, with further bars set aside.
+    """Set aside further bars.
 
     Args:
         sifted: As `sift_bars` returns it.
         broken: (n_kept,) bool, the bars to set aside.
-        requirement: What a bar must do, and these do not.
+        requirement: The requirement that these bars break.
         source: Name of the file, for errors.
 
     Raises:
-        BadInput: If more of the file's rows than MAX_REJECTED would be set aside.
+        BadInput: If a greater share than MAX_REJECTED of the file's rows is then rejected.
     """
     if not broken.any():
         return sifted
@@ -150,7 +151,7 @@ def without_bars(sifted: SiftedBars, broken: np.ndarray, requirement: str, sourc
     n_all = counts.rejected + n_more
     if n_all > MAX_REJECTED * counts.read:
         raise BadInput(
-            f"{source}: at most {MAX_REJECTED:.0%} of the rows may be no bars, but {n_all:,} "
+            f"{source}: at most {MAX_REJECTED:.0%} of the rows may be invalid, but {n_all:,} "
             f"of {counts.read:,} are, {n_more:,} of them because a bar must {requirement}, first in row "
             f"{sifted.rows[broken].min():,}. Correct the file, or export it again."
         )
@@ -169,17 +170,17 @@ def _reason(requirement: str) -> str:
 def _reasons(
     bars: pd.DataFrame, instrument: Instrument, faults: Sequence[CellFault]
 ) -> dict[str, np.ndarray]:
-    """Rows (n,) bool by the first requirement each breaks.
+    """Broken rows (n,) bool by requirement; each row counts for the first requirement it breaks.
 
-    A cell that is none comes first: that the row has no price or time only follows from it.
+    Invalid cells come first: a missing price or time is only their consequence.
     """
     broken = [(fault.requirement, fault.broken) for fault in faults]
     broken += [(rule.requirement, rule.broken(bars, instrument)) for rule in ROW_RULES]
-    seen = np.zeros(len(bars), bool)
+    assigned = np.zeros(len(bars), bool)
     reasons: dict[str, np.ndarray] = {}
     for requirement, rows in broken:
-        reasons[requirement] = reasons.get(requirement, False) | (rows & ~seen)
-        seen |= rows
+        reasons[requirement] = reasons.get(requirement, False) | (rows & ~assigned)
+        assigned |= rows
     return reasons
 
 
@@ -193,12 +194,12 @@ def _rejected_rows(
     requirements = [*reasons]
     first = np.argmax([broken[rows] for broken in reasons.values()], axis=0) if len(rows) else rows
     broken = [requirements[i] for i in first]
-    found = bars.iloc[rows].reset_index(drop=True)
-    found.insert(0, ROW, rows + 1)
-    found.insert(1, "reason", pd.Series([_reason(requirement) for requirement in broken], dtype="str"))
+    listed = bars.iloc[rows].reset_index(drop=True)
+    listed.insert(0, ROW, rows + 1)
+    listed.insert(1, "reason", pd.Series([_reason(requirement) for requirement in broken], dtype="str"))
     quotes = [_quote(faults, requirement, row) for requirement, row in zip(broken, rows, strict=True)]
-    found.insert(2, "found", pd.Series(quotes, dtype="str"))
-    return found
+    listed.insert(2, "found", pd.Series(quotes, dtype="str"))
+    return listed
 
 
 def _quote(faults: Sequence[CellFault], requirement: str, row: int | np.integer) -> str:
@@ -215,23 +216,23 @@ def _refusal(
     faults: Sequence[CellFault],
     source: str,
 ) -> str:
-    """One line on the rule that most rows break, and the first row that does."""
+    """One line about the rule that most rows break, and the first row that breaks it."""
     requirement = max(reasons, key=lambda name: int(reasons[name].sum()))
     broken = reasons[requirement]
     first = int(np.argmax(broken))
     time = bars["timestamp"].iloc[first]
-    known = [
+    parts = [
         "" if pd.isna(time) else f"{time:%Y-%m-%d %H:%M:%S} UTC",
         _quote(faults, requirement, first),
     ]
-    shown = ", ".join(part for part in known if part)
-    whose = source if requirement == NEEDS_TIME else f"{source} ({instrument.name})"
+    details = ", ".join(part for part in parts if part)
+    name = source if requirement == NEEDS_TIME else f"{source} ({instrument.name})"
     remedies = {rule.requirement: rule.remedy for rule in ROW_RULES}
     n_all = int(np.any([*reasons.values()], axis=0).sum())
-    others = f"; in all {n_all:,} rows are no bars" if n_all > broken.sum() else ""
+    others = f"; {n_all:,} rows are invalid in total" if n_all > broken.sum() else ""
     return (
-        f"{whose}: every bar must {requirement}, but {broken.sum():,} of {len(bars):,} do not, "
-        f"first in row {first + 1:,}{f' ({shown})' if shown else ''}{others}. "
+        f"{name}: every bar must {requirement}, but {broken.sum():,} of {len(bars):,} do not, "
+        f"first in row {first + 1:,}{f' ({details})' if details else ''}{others}. "
         f"{remedies.get(requirement, 'Correct those cells, or export it again.')}"
     )
 
@@ -241,7 +242,7 @@ def _refuse_other_interval(moments: np.ndarray, source: str) -> None:
     steps = np.diff(ordered)
     steps = steps[steps > 0]
     if not len(steps):
-        raise BadInput(f"{source}: at least 2 minutes must prove the interval, got fewer. Export more bars.")
+        raise BadInput(f"{source}: bars of at least 2 minutes are needed, got fewer. Export more bars.")
     if np.mean(steps == MINUTE_NS) < 0.5:
         interval = timedelta(microseconds=float(np.median(steps)) / 1000)
         raise BadInput(

@@ -1,4 +1,4 @@
-"""The columns of a table file: which column plays which role, and the values in them."""
+"""Columns of a table file: the column of each role, and its values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,18 +21,18 @@ COLUMN_ROLES = (*KNOWN_NAMES, DATE_NAME)
 REQUIRED_ROLES = ("time", *PRICE_COLUMNS)
 THOUSAND = 1_000.0
 ID_ROLE = "instrument id"
-"""A number that names a contract, and is read as the text it is in every case."""
+"""Role of a number that identifies a contract; it is read as text."""
 NUMBER_ROLES = (*PRICE_COLUMNS, "volume")
 
 
 @dataclass(frozen=True)
 class FileColumns:
-    """What stands in a file.
+    """Column values of a file.
 
     Attributes:
-        values: (n,) of each role: float64 for prices and volume, text for contracts, times as
-            they are; null where nothing, or no number, stands.
-        faults: Lines with too few or too many cells, and cells that are no numbers.
+        values: (n,) by role: float64 prices and volume, text contracts, times not parsed; null
+            where a cell is empty or not a number.
+        faults: Lines with too few or too many cells, and cells that are not numbers.
     """
 
     values: dict[str, pa.ChunkedArray]
@@ -42,16 +42,16 @@ class FileColumns:
 def find_columns(
     layout: Layout, positions: Sequence[str], named: Mapping[str, str], source: str
 ) -> dict[str, str]:
-    """The column of the file that plays each role: as named by the user, else by place, else by name.
+    """Find the column of each role: as named by the user, else by position, else by name.
 
     Args:
-        layout: Of the file.
-        positions: Role of each column, where the vendor's format fixes them; else ().
-        named: Column by role, as the user names them.
+        layout: Layout of the file.
+        positions: Role of each column, if the vendor's format fixes them; else ().
+        named: Column by role, as the user named them.
         source: Name of the file, for errors.
 
     Raises:
-        BadInput: If a needed role has no column or more than one, or a named column is missing.
+        BadInput: If a required role has no column or several, or a named column is missing.
     """
     present = layout.names
     if lost := [name for name in named.values() if name not in present]:
@@ -84,12 +84,10 @@ def find_columns(
 
 
 def read_columns(content: bytes, layout: Layout, columns: Mapping[str, str], source: str) -> FileColumns:
-    """The values of each role, and the cells that are none.
-
-    A date and a time of day come back as one text, role `time`.
+    """Read the values of each role; a date and a time of day are joined to one text, role `time`.
 
     Raises:
-        BadInput: If the file is damaged or has no rows, or the decimal sign of its prices is not clear.
+        BadInput: If the file is damaged or has no rows, or the decimal sign of its prices is ambiguous.
     """
     lines: dict[int, str] = {}
     try:
@@ -121,7 +119,7 @@ def read_columns(content: bytes, layout: Layout, columns: Mapping[str, str], sou
 
 
 def _read_csv(content: bytes, layout: Layout, columns: Mapping[str, str]) -> tuple[pa.Table, dict[int, str]]:
-    """The columns of a csv, and by row (from 0) the lines that have another number of cells."""
+    """The columns of a csv, and the lines with a wrong number of cells by row (from 0)."""
     body = pa.py_buffer(content).slice(layout.start)
     if not content[layout.start : layout.start + 2**12].strip():
         return pa.table({name: pa.array([], pa.string()) for name in columns.values()}), {}
@@ -137,7 +135,7 @@ def _read_csv(content: bytes, layout: Layout, columns: Mapping[str, str]) -> tup
 
 
 def _is_clear(table: pa.Table, columns: Mapping[str, str]) -> bool:
-    """True if the comma in the prices separates no thousands: 1234,5 has too many digits before it."""
+    """True if commas in prices cannot separate thousands: 1234,5 has too many digits before it."""
     lowest = pc.min(table.column(columns["low"])).as_py()  # type: ignore[attr-defined]
     return lowest is not None and lowest >= THOUSAND
 
@@ -145,7 +143,7 @@ def _is_clear(table: pa.Table, columns: Mapping[str, str]) -> bool:
 def _parsed_leniently(
     body: pa.Buffer, layout: Layout, columns: Mapping[str, str], types: Mapping[str, pa.DataType]
 ) -> tuple[pa.Table, dict[int, str]]:
-    """Numbers as text; a row without values for each line that has another number of cells."""
+    """Numbers as text; a line with a wrong number of cells becomes a row of nulls."""
     lines: dict[int, str] = {}
 
     def note(row: pyarrow.csv.InvalidRow) -> str:
@@ -193,7 +191,7 @@ def _line_fault(lines: Mapping[int, str], n_rows: int) -> CellFault:
 def _read_numbers(
     values: dict[str, pa.ChunkedArray], columns: Mapping[str, str], source: str
 ) -> list[CellFault]:
-    """Turn prices and volume into numbers, in place; the cells that are none."""
+    """Parse prices and volume in place; return the cells that are not numbers."""
     roles = [role for role in NUMBER_ROLES if role in values]
     texts = {role: trimmed(values[role]) for role in roles if _is_text(values[role].type)}
     prices = {columns[role]: text for role, text in texts.items() if role in PRICE_COLUMNS}
@@ -226,7 +224,7 @@ def _joined(dates: pa.ChunkedArray, clocks: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _plain(name: str) -> str:
-    """A column's name without what vendors dress it in, or we: `<CLOSE>` and `close#5` are close."""
+    """A column's name in lower case without decoration: `<CLOSE>` and `close#5` become close."""
     title, _, place = name.rpartition("#")
     return (title if place.isdecimal() else name).strip().strip("<>").lower()
 
@@ -239,9 +237,9 @@ def _missing_columns(layout: Layout, missing: list[str], source: str) -> BadInpu
     if layout.first_row:
         example = ",".join(f"{role}={place + 1}" for place, role in enumerate(REQUIRED_ROLES))
         return BadInput(
-            f"{source}: columns must be known, but the file has no header line, only "
+            f"{source}: a csv must have a header line or a known format, but it begins with "
             f"{layout.separator.join(layout.first_row)[:100]!r}. Name the vendor with --format, "
-            f"or the places with --columns {example}."
+            f"or the column numbers with --columns {example}."
         )
     example = ",".join(f"{role}=NAME" for role in missing)
     return BadInput(

@@ -1,4 +1,4 @@
-"""How bars lie in the calendar: what is missing in each session, and whether its pauses are kept."""
+"""Coverage of the trading calendar by bars: missing minutes, halts, early closes and holidays."""
 
 from typing import NamedTuple
 
@@ -22,12 +22,12 @@ COVERAGE_COLUMNS = (
     "close_kept",
 )
 FLAGS = ("held", "has_halt", "halt_kept", "closes_early", "close_kept")
-"""The columns of COVERAGE_COLUMNS that are True or False."""
+"""The boolean columns of COVERAGE_COLUMNS."""
 _MAX_GAP_NS, _AN_HOUR_NS = pd.Timedelta(MAX_GAP).value, pd.Timedelta(hours=1).value
 
 
 class SegmentStarts(NamedTuple):
-    """How many segments begin with a session, and how many within one: with what."""
+    """Number of segments that begin with a session, at a roll, after a halt, after another gap."""
 
     session: int
     roll: int
@@ -36,19 +36,18 @@ class SegmentStarts(NamedTuple):
 
 
 def session_coverage(bars: pd.DataFrame) -> pd.DataFrame:
-    """What each session of the calendar holds, from the session of the first bar to that of the last.
+    """Coverage of each session, from the session of the first bar to that of the last.
 
     Args:
         bars: BAR_COLUMNS, at least one bar.
 
     Returns:
-        COVERAGE_COLUMNS, one row per weekday, and per other day that bars belong to: `session`
+        COVERAGE_COLUMNS, one row per weekday, and per other day that has bars: `session`
         (datetime64[ns]); `held` (the calendar has the session; a weekday without one is a holiday);
-        `bars`; `expected` (minutes that trade, between the first bar and the last); `missing` (of
-        these, those without a bar); `outside` (bars at other minutes); `has_halt` and `halt_kept` (no
-        bar in the afternoon halt, and bars within MAX_GAP on both sides); `closes_early` (before
-        17:00 New York) and `close_kept` (no bar from the close on, and the last within MAX_GAP
-        before it).
+        `bars`; `expected` (trading minutes between the first bar and the last); `missing` (expected
+        minutes without a bar); `outside` (bars at other minutes); `has_halt` and `halt_kept` (no bar
+        in the afternoon halt, and bars within MAX_GAP on both sides); `closes_early` (before 17:00
+        New York) and `close_kept` (no bar after the close, and a bar within MAX_GAP before it).
     """
     opened_at = nanoseconds(bars)
     schedule = _schedule_of(bars)
@@ -77,7 +76,7 @@ def session_coverage(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 def segment_starts(bars: pd.DataFrame) -> SegmentStarts:
-    """Why each segment of a bar table begins.
+    """Count the segments of a bar table by the event that begins them.
 
     Args:
         bars: BAR_COLUMNS, at least one bar.
@@ -104,7 +103,7 @@ def _schedule_of(bars: pd.DataFrame) -> pd.DataFrame:
 def _halts_kept(schedule: pd.DataFrame, opened_at: np.ndarray) -> dict[str, np.ndarray]:
     halts = afternoon_halts(schedule)
     has_halt = halts["halted_at"].notna().to_numpy()
-    # NaT becomes the least integer: no bar lies there, and has_halt is False.
+    # NaT becomes the smallest integer: no bar lies there, and has_halt is False.
     halted_at, resumed_at = _moments(halts, "halted_at"), _moments(halts, "resumed_at")
     kept = has_halt & (_n_between(opened_at, halted_at, resumed_at) == 0)
     kept &= _n_between(opened_at, halted_at - _MAX_GAP_NS, halted_at) > 0
@@ -121,10 +120,10 @@ def _early_closes_kept(schedule: pd.DataFrame, opened_at: np.ndarray) -> dict[st
 
 
 def _moments(schedule: pd.DataFrame, column: str) -> np.ndarray:
-    """A column of UTC times, NaT among them, as (n_sessions,) int64 since 1970."""
+    """A column of UTC times, NaT allowed, as (n_sessions,) int64 since 1970."""
     return np.asarray(pd.DatetimeIndex(schedule[column]).asi8)
 
 
 def _n_between(moments: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """How many of the moments, which increase, lie from each start up to its end (exclusive)."""
+    """Number of moments (sorted) from each start (included) to its end (excluded)."""
     return np.searchsorted(moments, ends) - np.searchsorted(moments, starts)

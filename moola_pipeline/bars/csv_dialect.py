@@ -1,4 +1,4 @@
-"""How a file's bytes are a table: parquet, DBN or text, its separator, its header and what stands above."""
+"""Layout of a table file: parquet, DBN or csv, with separator, header and the lines above it."""
 
 import csv
 import re
@@ -14,33 +14,33 @@ from moola_pipeline.bars.decompress import foreign_kind
 from moola_pipeline.errors import BadInput
 
 SEPARATORS = ("\t", ";", "|", ",")
-"""Each may stand inside the cells of those before it (a decimal comma, a date), not the reverse."""
+"""In order of trial: a later one may stand inside cells (a decimal comma), not the reverse."""
 HEADER_BYTES = 65_536
 MAX_LINE_BYTES = 2**20
-"""Of text: a bar takes a hundred, and what reads a csv takes so much at once."""
+"""Longest csv line: a bar takes about 100 bytes, and pyarrow reads blocks of this size."""
 MAX_ROWS = 30_000_000
-"""Of parquet, whose few bytes may stand for any number of rows: minutes of 57 years."""
+"""Most rows of a parquet file: minutes of 57 years. A small file can encode any number of rows."""
 _SAMPLE_LINES = 20
 _NUMBER = re.compile(r"[+-]?[.\d][\d.,' \u00a0\u202f]*([eE][+-]?\d+)?")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{1,6}")
 _MIN_NUMBERS = 4
-"""A first line with as many numbers holds four prices: it is a bar, not a header."""
+"""A first line with at least this many numbers is a bar, not a header."""
 _MIN_CELLS = 5
 """A bar has a time and four prices: a line with fewer cells is neither a bar nor its header."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file's bytes are a table.
+    """Layout of a table file.
 
     Attributes:
         kind: parquet, csv or dbn.
-        names: Its columns, each once; those of a csv without header are numbered from 1, those
-            that a header holds more than once carry their number, as in close#5.
+        names: Unique column names: numbers from 1 if a csv has no header; a name that occurs more
+            than once gets its column number, as in close#5.
         index: Columns that pandas wrote as an index of times.
         clocks: Columns that hold a time of day.
         separator: Between the cells of a csv.
-        start: Bytes before the first row of a csv.
+        start: Number of bytes before the first row of a csv.
         first_row: The cells of the first line of a csv without header, else ().
         sample: The cells of the first bar of a csv.
     """
@@ -56,10 +56,10 @@ class Layout:
 
 
 def file_layout(content: bytes, source: str) -> Layout:
-    """How the bytes of a file are a table, by what they prove.
+    """Detect the layout of a file from its bytes.
 
     Raises:
-        BadInput: If they are neither parquet, DBN nor text in columns, or parquet that is damaged.
+        BadInput: If the file is neither parquet, DBN nor text in columns, or is damaged parquet.
     """
     if content.startswith(b"PAR1"):
         return _parquet_layout(content, source)
@@ -75,7 +75,7 @@ def file_layout(content: bytes, source: str) -> Layout:
 
 
 def unreadable(source: str, fault: Exception) -> BadInput:
-    """The error for a file that a reader gives up on."""
+    """The error for a file that cannot be parsed."""
     came = next(iter(str(fault).splitlines()), type(fault).__name__).rstrip(".")
     return BadInput(f"{source}: a bar file must be whole, got: {came}. Export it again.")
 
@@ -129,10 +129,10 @@ def _csv_layout(content: bytes, source: str) -> Layout:
 
 
 def _refuse_long_lines(content: bytes, source: str) -> None:
-    """Refuse text of which a stretch of MAX_LINE_BYTES holds no end of a line."""
+    """Refuse text with no line end in a block of MAX_LINE_BYTES."""
     for first in range(0, len(content) - MAX_LINE_BYTES, MAX_LINE_BYTES):
-        stretch = first, first + MAX_LINE_BYTES
-        if content.find(b"\n", *stretch) < 0 and content.find(b"\r", *stretch) < 0:
+        block = first, first + MAX_LINE_BYTES
+        if content.find(b"\n", *block) < 0 and content.find(b"\r", *block) < 0:
             raise BadInput(
                 f"{source}: each line of a csv must be at most {MAX_LINE_BYTES // 2**20} MiB long, got a "
                 f"longer one from byte {first:,} on. Export it again."
@@ -140,21 +140,21 @@ def _refuse_long_lines(content: bytes, source: str) -> None:
 
 
 def _first_lines(content: bytes, source: str) -> list[tuple[int, str]]:
-    """The first lines that are not blank, each with the place in the file where it ends."""
+    """The first lines that are not blank, each with the byte offset of its end."""
     if len(content) > HEADER_BYTES and not re.search(rb"[\r\n]", content[:HEADER_BYTES]):
         raise BadInput(
             f"{source}: the first line of a csv must be at most {HEADER_BYTES // 2**10} KiB long, got a "
-            "longer one. Leave columns out."
+            "longer one. Export fewer columns."
         )
-    found, end = [], 0
+    lines, end = [], 0
     for line in content[:HEADER_BYTES].splitlines(keepends=True):
         end += len(line)
         if line.strip():
-            found.append((end, line))
-    if len(content) > HEADER_BYTES and len(found) > 1:
-        found.pop()  # cut off in the middle
+            lines.append((end, line))
+    if len(content) > HEADER_BYTES and len(lines) > 1:
+        lines.pop()  # cut off in the middle
     try:
-        return [(end, line.decode("utf-8-sig").rstrip("\r\n")) for end, line in found[:_SAMPLE_LINES]]
+        return [(end, line.decode("utf-8-sig").rstrip("\r\n")) for end, line in lines[:_SAMPLE_LINES]]
     except UnicodeDecodeError:
         raise BadInput(
             f"{source}: a csv file must be UTF-8 text, got other bytes. Export it as UTF-8."
@@ -162,7 +162,7 @@ def _first_lines(content: bytes, source: str) -> list[tuple[int, str]]:
 
 
 def _separator(texts: Sequence[str]) -> str:
-    """The separator that cuts most lines into enough cells, else the one that cuts the first most."""
+    """The separator that splits most lines into enough cells, else the most frequent in the first line."""
     for separator in SEPARATORS:
         n_wide = sum(len(_cells(text, separator)) >= _MIN_CELLS for text in texts)
         if 2 * n_wide >= len(texts):
@@ -178,7 +178,7 @@ def _cells(text: str, separator: str) -> tuple[str, ...]:
 
 
 def _refuse_double_comma(cells: Sequence[str], separator: str, source: str) -> None:
-    """Refuse 18000,25,18002,75,...: four prices cut in two, or more."""
+    """Refuse 18000,25,18002,75,...: prices split at their decimal comma."""
     if separator == "," and any(_holds_halves(cells[first : first + 8]) for first in (1, 2)):
         raise BadInput(
             f"{source}: the comma must either separate the cells or be the decimal sign, got both in "
@@ -199,7 +199,7 @@ def _is_bar(cells: Sequence[str]) -> bool:
 
 
 def _unique(header: Sequence[str], sample: Sequence[str]) -> tuple[str, ...]:
-    """A name of its own for each column; rows that end in one empty cell more have a column more."""
+    """Make the names unique; add a column if rows end in one more, empty cell."""
     names = [name.strip() for name in header]
     if len(sample) == len(names) + 1 and not sample[-1].strip():
         names.append("")

@@ -12,10 +12,10 @@ from moola_pipeline.errors import BadInput, install_command
 DBN_MAGIC = b"DBN"
 DBN_COLUMNS = ("ts_event", *PRICE_COLUMNS, "volume", "symbol", "instrument_id")
 PRICE_SCALE = 1e9
-"""Fixed-point units of a point; 0.25 and every other tick is exact in them."""
+"""Fixed-point units of an index point; every tick is exact in them."""
 MINUTE_SCHEMA = "ohlcv-1m"
 _PRELUDE = 8
-"""Magic, version, and the length of the metadata that follow."""
+"""Bytes of the magic, the version and the length of the metadata."""
 _MINUTE_BAR = 33
 _RECORD = np.dtype(
     [
@@ -34,17 +34,17 @@ _LAST_TIME = np.iinfo(np.int64).max
 
 
 def read_dbn(content: bytes, source: str) -> pa.Table:
-    """The bars of a DBN file as DBN_COLUMNS: times in UTC at the bar's open, prices in points.
+    """Read the bars of a DBN file as DBN_COLUMNS: times in UTC at the bar's open, prices in points.
 
-    The extra `databento` decodes the metadata; the records are of fixed size and are read at once.
+    The extra `databento` decodes the metadata; the records have a fixed size and form one array.
 
     Args:
-        content: The file, unpacked.
+        content: The decompressed file.
         source: Its name, for errors.
 
     Raises:
-        BadInput: If the extra is not installed, the file is damaged, or it holds other records
-            than bars of one minute.
+        BadInput: If the extra is not installed, the file is damaged, or it holds records other
+            than one-minute bars.
     """
     metadata = _metadata(content, source)
     if metadata.schema != MINUTE_SCHEMA:
@@ -52,11 +52,11 @@ def read_dbn(content: bytes, source: str) -> pa.Table:
             f"{source}: bars must be of one minute, got schema {metadata.schema}. Request {MINUTE_SCHEMA}."
         )
     records = _records(content, source)
-    known = {name: _points(records[name]) for name in PRICE_COLUMNS}
+    prices = {name: _points(records[name]) for name in PRICE_COLUMNS}
     return pa.table(
         {
             "ts_event": pa.array(records["ts_event"].astype("M8[ns]"), pa.timestamp("ns", "UTC")),
-            **known,
+            **prices,
             "volume": records["volume"].astype(np.float64),
             "symbol": pa.array(_symbols(records, metadata.mappings), pa.string(), from_pandas=True),
             "instrument_id": records["instrument_id"],
@@ -83,14 +83,14 @@ def _metadata_length(content: bytes) -> int:
 
 
 def _records(content: bytes, source: str) -> np.ndarray:
-    """All records of the file (n,) of dtype _RECORD, each proven to be a bar of one minute."""
+    """All records of the file (n,) of dtype _RECORD, verified to be one-minute bars."""
     body = memoryview(content)[_PRELUDE + _metadata_length(content) :]
     if len(body) % _RECORD.itemsize:
-        raise _damaged(source, f"{len(body):,} bytes of records, no multiple of {_RECORD.itemsize}")
+        raise _damaged(source, f"{len(body):,} bytes of records, not a multiple of {_RECORD.itemsize}")
     records = np.frombuffer(body, _RECORD)
     is_bar = (records["length"] == _RECORD.itemsize // _LENGTH_UNIT) & (records["rtype"] == _MINUTE_BAR)
     if not is_bar.all() or (records["ts_event"] > _LAST_TIME).any():
-        raise _damaged(source, "records that are no bars of one minute")
+        raise _damaged(source, "records other than one-minute bars")
     return records
 
 

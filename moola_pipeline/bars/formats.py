@@ -1,4 +1,4 @@
-"""The vendors' formats: what each fixes about columns, zone and stamp, and how a file proves its own."""
+"""Vendor formats: their columns, time zone and stamp, and how to recognize them."""
 
 import re
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from moola_pipeline.errors import BadInput
 
 _BAR = (*PRICE_COLUMNS, "volume")
 INSTRUMENT_ID = "instrument_id"
-"""Databento's number of a contract, in every file of its bars."""
+"""Column of Databento's contract number, in all its bar files."""
 _DATABENTO_COLUMNS = {"ts_event", "rtype", INSTRUMENT_ID, *_BAR}
 _ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})?")
 
 
 @dataclass(frozen=True)
 class VendorFormat:
-    """What a format fixes; None leaves it to the file or to the user.
+    """Properties of a format; None means that the file or the user decides.
 
     Attributes:
-        name: As `--format` names it.
-        kinds: Layouts it comes in: parquet, csv, dbn.
-        timezone: Zone of its times that carry none.
+        name: Value of `--format`.
+        kinds: Kinds of files: parquet, csv, dbn.
+        timezone: Zone of times without a zone.
         counts_are_utc: Whether counts since 1970 are in UTC.
-        stamp: Whether a time is the bar's open or close; "" where that is an export option.
+        stamp: Whether a time is the bar's open or close; "" if the user chooses it on export.
         positions: Role of each column of a csv without header.
-        first_row: Shape of the first line of such a csv, cells joined by a blank.
+        first_row: Pattern of the first time cells of such a csv, joined by a blank.
     """
 
     name: str
@@ -56,38 +56,39 @@ METATRADER = VendorFormat(
 )
 TRADINGVIEW = VendorFormat("tradingview", ("csv", "parquet"), None, True, "open")
 VENDOR_FORMATS = {
-    found.name: found for found in (PARQUET, CSV, DATABENTO, FIRSTRATE, NINJATRADER, METATRADER, TRADINGVIEW)
+    vendor.name: vendor
+    for vendor in (PARQUET, CSV, DATABENTO, FIRSTRATE, NINJATRADER, METATRADER, TRADINGVIEW)
 }
 _OTHER_NAMES = {"ninjatrader8": "ninjatrader", "histdata": "metatrader", "dbn": "databento"}
 
 
 def format_name(claimed: str) -> str:
-    """The name under which a format is known, of any name a user may call it by."""
+    """The name in VENDOR_FORMATS for a name or an alias, in any case."""
     return _OTHER_NAMES.get(claimed.lower(), claimed.lower())
 
 
 def recognized_format(layout: Layout, claimed: str | None, source: str) -> VendorFormat:
-    """The format that a file proves, or that the user names and the file does not contradict.
+    """The format that the file proves, or the claimed format if the file does not contradict it.
 
-    FirstRate's layout proves no vendor, so it is never recognized here, only taken at its name.
+    Other vendors share FirstRate's layout, so FirstRate must be claimed.
 
     Raises:
-        BadInput: If the file is not what the user claims.
+        BadInput: If the file contradicts the claimed format.
     """
     proven = _proven_format(layout)
     if claimed is None or claimed == proven.name:
         return proven
-    wanted = VENDOR_FORMATS[claimed]
-    if layout.kind not in wanted.kinds or not _fits(layout, wanted):
+    vendor = VENDOR_FORMATS[claimed]
+    if layout.kind not in vendor.kinds or not _fits(layout, vendor):
         raise BadInput(
-            f"{source}: --format says {claimed}, but the file is {_shown(layout, proven)}. "
+            f"{source}: --format is {claimed}, but the file is {_described(layout, proven)}. "
             "Leave --format out."
         )
-    return wanted
+    return vendor
 
 
 def may_be_firstrate(layout: Layout) -> bool:
-    """True if a csv is laid out as FirstRate lays it out, which others do too."""
+    """True if a csv has FirstRate's layout, which other vendors share."""
     if layout.kind != "csv" or layout.separator != ",":
         return False
     header = tuple(name.lower() for name in layout.names) == ("timestamp", *_BAR)
@@ -109,21 +110,21 @@ def _proven_format(layout: Layout) -> VendorFormat:
     return CSV
 
 
-def _fits(layout: Layout, wanted: VendorFormat) -> bool:
-    """True if the file does not contradict the format the user names."""
+def _fits(layout: Layout, vendor: VendorFormat) -> bool:
+    """True if the file does not contradict the format."""
     if layout.first_row:
-        return not wanted.positions or _row_fits(layout, wanted)
-    return wanted not in (NINJATRADER, METATRADER) and (
-        wanted is not DATABENTO or _DATABENTO_COLUMNS - {"ts_event"} <= set(layout.names)
+        return not vendor.positions or _row_fits(layout, vendor)
+    return vendor not in (NINJATRADER, METATRADER) and (
+        vendor is not DATABENTO or _DATABENTO_COLUMNS - {"ts_event"} <= set(layout.names)
     )
 
 
-def _row_fits(layout: Layout, wanted: VendorFormat) -> bool:
-    n_cells, n_times = len(wanted.positions), len(wanted.positions) - len(_BAR)
+def _row_fits(layout: Layout, vendor: VendorFormat) -> bool:
+    n_cells, n_times = len(vendor.positions), len(vendor.positions) - len(_BAR)
     times = " ".join(layout.first_row[:n_times])
-    shaped = wanted.first_row is not None and wanted.first_row.fullmatch(times.strip()) is not None
-    return shaped and len(layout.first_row) >= n_cells and not any(layout.first_row[n_cells:])
+    matches = vendor.first_row is not None and vendor.first_row.fullmatch(times.strip()) is not None
+    return matches and len(layout.first_row) >= n_cells and not any(layout.first_row[n_cells:])
 
 
-def _shown(layout: Layout, proven: VendorFormat) -> str:
+def _described(layout: Layout, proven: VendorFormat) -> str:
     return proven.name + (" without a header line" if layout.first_row and proven is CSV else "")

@@ -1,4 +1,4 @@
-"""The watched folder: what an export drops there is added as by hand, or moved aside with the reason."""
+"""The inbox: files in this folder are registered, or moved aside with the reason."""
 
 import json
 import math
@@ -21,13 +21,13 @@ except ImportError:  # not on Windows
     fcntl = None
 
 SETTLE_SECONDS = 30.0
-"""A file is taken when nothing was written to it for so long."""
+"""A file is added if nothing was written to it for this long."""
 OPTIONS = "options.json"
-"""How the folder's files are to be read; `<file>.options.json` holds for that file alone."""
+"""Options for all files of the folder; `<file>.options.json` replaces them for one file."""
 REFUSED = "refused"
 _REASON, _TAKEN = ".reason.txt", ".taken"
 _HALF_WRITTEN = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
-"""Endings under which programs write what they rename when it is whole."""
+"""Name endings of files that a program renames once they are complete."""
 _KEYS = ("format", "timezone", "stamp", "columns", "instrument")
 _EXAMPLE = '{"timezone": "America/New_York", "stamp": "close"}'
 _MAX_NAME = 200
@@ -37,12 +37,12 @@ Outcome = Literal["added", "refused", "waiting"]
 
 @dataclass(frozen=True)
 class InboxFile:
-    """What became of a file in the inbox.
+    """Result for a file in the inbox.
 
     Attributes:
-        added: What adding it did, if it was added.
-        why: Why it was refused, or waits; empty if it was added.
-        kept: Where a refused file lies now.
+        added: Result of `add_bars`, if it was added.
+        why: Reason why it was refused or waits; empty if it was added.
+        kept: Path to which a refused file was moved.
     """
 
     name: str
@@ -53,7 +53,7 @@ class InboxFile:
 
     @property
     def shown(self) -> str:
-        """One line for a person."""
+        """The result as a line of text."""
         if self.added is not None:
             return f"{self.name}: {self.added.outcome}, {self.added.entry.rows:,} bars"
         return f"{self.name}: {self.outcome}, {self.why.removeprefix(f'{self.name}: ')}"
@@ -62,19 +62,19 @@ class InboxFile:
 def take_inbox(
     home: Home, settle_seconds: float = SETTLE_SECONDS, most_seconds: float = math.inf
 ) -> list[InboxFile]:
-    """Add what lies in the inbox, each file by itself, in the order of the names.
+    """Add the files in the inbox one by one, in the order of their names.
 
-    An added file leaves the inbox once its bytes are proven to lie in the store; a refused one is
-    moved to inbox/refused with the reason beside it. A file that is still written, or was until
-    just now, waits. Hidden files and folders are nobody's bars.
+    An added file is deleted once its bytes are verified in the store. A refused file is moved to
+    inbox/refused, next to a file with the reason. A file that is being written, or was written to
+    within `settle_seconds`, waits. Hidden files and folders are ignored.
 
     Args:
-        home: Whose inbox it is, and where the bars go.
-        settle_seconds: How long nothing must have been written to a file.
-        most_seconds: When to leave the rest for the next time.
+        home: Home of the inbox and of the registered bars.
+        settle_seconds: Least time since the last write to a file.
+        most_seconds: Time limit; the remaining files wait for the next call.
 
     Raises:
-        BadInput: If the folder's options.json cannot be read; nothing is taken then.
+        BadInput: If the folder's options.json cannot be read; no file is added then.
         IntegrityError: If the manifest is broken; the file stays.
     """
     folder, until = home.inbox, time.monotonic() + most_seconds
@@ -85,7 +85,7 @@ def take_inbox(
         files = []
         for path in _arrived(folder):
             if time.monotonic() > until:
-                files.append(InboxFile(path.name, "waiting", why="for its turn"))
+                files.append(InboxFile(path.name, "waiting", why="the time limit was reached"))
             else:
                 files.append(_take(home, path, common, settle_seconds))
     return files
@@ -121,48 +121,48 @@ def _own_options(path: Path) -> Path:
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
-    """What any write to a file changes; None if it is gone."""
+    """Status of a file that any write changes; None if the file is gone."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _unfinished(path: Path, settle_seconds: float) -> str | None:
-    """Why a file may not be whole yet; None if it is, or is gone."""
+    """Reason why a file may be incomplete; None if it is complete or gone."""
     try:
-        # Copying may set the time of modification back; the time of change is the system's own.
+        # A copy may keep the old modification time; only the system sets the change time.
         age = time.time() - path.stat().st_ctime
     except FileNotFoundError:
         return None
     if path.name.endswith(_HALF_WRITTEN):
-        return f"it has the name of a file half written, ending in {path.suffix}"
+        return f"its name ends in {path.suffix}, which marks an incomplete file"
     if age < settle_seconds:
-        return f"it was written {max(age, 0):.0f} s ago, and is taken after {settle_seconds:.0f} s of rest"
+        return f"it was written {max(age, 0):.0f} s ago, and is added {settle_seconds:.0f} s after a write"
     return "it is open for writing" if _open_for_writing(path) else None
 
 
 def _open_for_writing(path: Path) -> bool:
-    """True if a program is known to have the file open for writing; only Linux tells."""
+    """True if a program has the file open for writing; known on Linux only."""
     if fcntl is None or not hasattr(fcntl, "F_SETLEASE"):
         return False
     try:
         with path.open("rb") as stream:
-            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # refused while there is a writer
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # fails while there is a writer
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
         return True
     except OSError:
-        return False  # of another user, or on a network drive: then the rest alone must do
+        return False  # file of another user or on a network drive: unknown
     return False
 
 
 def _read_options(path: Path) -> VendorOptions:
-    """The options in a file, by the names they have in `moola bars add`.
+    """Read options from a file, with the names that they have in `moola bars add`.
 
     Raises:
-        BadInput: If it is not a JSON object of them, or a value has no meaning.
+        BadInput: If the file is not a JSON object of options, or a value is invalid.
     """
     wanted = f"{path.name} must be a JSON object of {', '.join(_KEYS)}, such as {_EXAMPLE}"
     try:
@@ -185,7 +185,7 @@ def _read_options(path: Path) -> VendorOptions:
 
 
 def _remove_registered(path: Path, sha256: str) -> bool:
-    """Remove a file if its bytes are those registered; one that took its place stays, for the next time."""
+    """Delete a file if its bytes are the registered ones; a file that replaced it stays."""
     aside = path.with_name(f".{path.name}{_TAKEN}")
     move(path, aside)
     if file_sha256(aside) == sha256:
@@ -196,13 +196,13 @@ def _remove_registered(path: Path, sha256: str) -> bool:
 
 
 def _put_back_interrupted(folder: Path) -> None:
-    """A file that was being removed when the machine stopped is looked at again."""
+    """Put back files whose deletion was interrupted."""
     for aside in folder.glob(f".*{_TAKEN}"):
         move(aside, next(_free_names(folder / aside.name[1 : -len(_TAKEN)])))
 
 
 def _set_aside(path: Path, why: str) -> Path:
-    """Move a refused file, and its options, to the folder of refused ones; the reason is written first."""
+    """Move a refused file and its options to refused/; the reason is written first."""
     folder = path.parent / REFUSED
     folder.mkdir(exist_ok=True)
     target = next(name for name in _free_names(folder / path.name) if not _reason(name).exists())
@@ -219,7 +219,7 @@ def _reason(target: Path) -> Path:
 
 
 def _free_names(path: Path) -> Iterator[Path]:
-    """The path, and then numbered ones, as far as they are not in use."""
+    """Unused paths: the path itself, then numbered ones."""
     number = 1
     while True:
         candidate = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")

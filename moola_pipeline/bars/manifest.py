@@ -1,4 +1,4 @@
-"""Bars enter a market by `add_bars` alone, and leave it by `read_bars`, which proves them first."""
+"""Register vendor files with `add_bars`; read verified bars with `read_bars`."""
 
 import hashlib
 import itertools
@@ -13,10 +13,10 @@ from moola_pipeline.bars.overlap import confirmed, find_conflict, in_order, with
 from moola_pipeline.bars.parsed import (
     current_bars,
     current_entries,
-    keep,
     parsed_or_none,
     read_parsed,
-    write_parsed,
+    record_files,
+    write_bars,
 )
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.schema import content_digest
@@ -35,19 +35,19 @@ from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.atomic_write import atomic_write, file_sha256, locked
 
 RECORDED = "the manifest"
-"""What settled zone and stamp of a file that is read as it was read before."""
+"""Source of the zone and stamp of a file that was registered before."""
 
 
 @dataclass(frozen=True)
 class AddedBars:
-    """What adding a file did.
+    """Result of adding a file.
 
     Attributes:
-        entry: The file as the manifest records it now.
-        bars: Its bars, and what became of its rows.
-        outcome: `registered` (new), `replaced` (its record is another now), `restored` (its
-            recorded bytes are back) or `unchanged` (all of it was registered already).
-        cut_short: Files whose last bar was cut off, and gives way to a file that goes on.
+        entry: Manifest entry of the file.
+        bars: Its bars and row counts.
+        outcome: `registered` (new), `replaced` (its entry changed), `restored` (its recorded bytes
+            are back) or `unchanged` (all of it was registered already).
+        cut_short: Files whose incomplete last bar is replaced by the bar of a file that continues.
     """
 
     entry: ManifestEntry
@@ -57,17 +57,16 @@ class AddedBars:
 
 
 def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) -> AddedBars:
-    """Register one vendor file; its bytes are copied untouched, the manifest is written last.
+    """Register one vendor file: copy its bytes unchanged, and write the manifest last.
 
-    A file in the store's own raw/ folder is registered where it lies, so a change made there is
-    accepted by adding it again. A file whose name is that of a registered one that was changed or
-    lost takes its place. Bytes already registered are not stored twice. Any other file of a name
-    in use gets a number. Without options, registered bytes, and a changed file in raw/, are read as
-    the manifest records it.
+    A file in the store's raw/ folder is registered in place: adding it again accepts a change made
+    there. A file with the name of a registered file that was changed or lost replaces it. Bytes
+    already registered are not stored twice. Any other file whose name is in use gets a number.
+    Without options, registered bytes and a changed file in raw/ are read as the manifest records.
 
     Raises:
         BadInput: If the file is refused (see `read_vendor_file`), holds another instrument than
-            the store, or disagrees with a registered file about a bar.
+            the store, or has a bar that differs from that of a registered file.
         IntegrityError: If the manifest is broken.
     """
     try:
@@ -86,29 +85,29 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         cut_short = _refuse_conflicts(store, others, bars, path.name)
         intact = before is not None and is_intact(store, before) and parsed_or_none(store, before) is not None
         _copy(path, store.raw / name, sha256)
-        entry, outcome = keep(store, name, sha256, bars, before), "replaced" if before else "registered"
-        if before is not None and entry.says_as(before):
+        entry, outcome = write_bars(store, name, sha256, bars, before), "replaced" if before else "registered"
+        if before is not None and entry.same_record(before):
             entry = before.model_copy(update={"reader": entry.reader})
             outcome = "unchanged" if intact else "restored"
         if entry != before:
-            write_parsed(store, manifest, (*others, entry))
+            record_files(store, manifest, (*others, entry))
     return AddedBars(entry, bars, outcome, cut_short)
 
 
 def read_bars(store: BarStore) -> pd.DataFrame:
-    """The canonical bar table of a store, its files and what they were parsed into proven first.
+    """The canonical bar table of a store; its vendor files and parsed files are verified first.
 
-    The vendors' text is parsed again only where the code that parses has changed since: bars that
-    it reads otherwise are named in a warning, and the record is renewed.
+    Vendor files are parsed again only if the parsing code has changed. A warning then names the
+    first bar that differs, and the manifest is updated.
 
     Returns:
         BAR_COLUMNS, all registered files merged, with session, contract and segment.
 
     Raises:
         BadInput: If no bars are registered.
-        ChecksumMismatch: If a file's SHA256 is not the one recorded.
-        IntegrityError: If a file is missing or two files disagree, or the manifest or the rolls
-            are broken.
+        ChecksumMismatch: If a file's SHA256 is not the recorded one.
+        IntegrityError: If a file is missing, two files disagree, or the manifest or the rolls are
+            broken.
     """
     verify_files(store)
     entries = current_entries(store)
@@ -117,22 +116,22 @@ def read_bars(store: BarStore) -> pd.DataFrame:
     merged = in_order(*confirmed([read_parsed(store, entry) for entry in entries]))
     if conflict := find_conflict(merged):
         raise IntegrityError(
-            f"Registered files must agree, but of their minutes {conflict}. "
+            f"Bars of the same minute must agree in all registered files, but {conflict}. "
             + store.remedy('Correct a file in raw/ and register it again with "moola bars add".')
         )
     return build_table(without_repeats(merged), registered_rolls(store))
 
 
 def manifest_digest(store: BarStore) -> str:
-    """SHA256 over what decides the bar table: files, how they are read, and rolls; reads no bar.
+    """SHA256 over all inputs of the bar table: files, read options and rolls; reads no bars.
 
-    Files that other code has parsed are parsed again first, as by `read_bars`.
+    Files parsed by other code are parsed again first, as in `read_bars`.
 
     Raises:
         IntegrityError: If the manifest or the rolls are broken.
     """
-    kept = {"sha256", "parsed_sha256", "format", "timezone", "stamp", "columns", "instrument"}
-    files = sorted(entry.model_dump_json(include=kept) for entry in current_entries(store))
+    fields = {"sha256", "parsed_sha256", "format", "timezone", "stamp", "columns", "instrument"}
+    files = sorted(entry.model_dump_json(include=fields) for entry in current_entries(store))
     rolls = registered_rolls(store)
     parts = [*files, "no rolls" if rolls is None else content_digest(rolls)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -149,7 +148,7 @@ def _read_added(store: BarStore, path: Path, sha256: str, options: VendorOptions
             try:
                 return _as_recorded(read_vendor_file(path, entry.options))
             except BadInput:
-                break  # it is another file now, and may prove by itself how it is to be read
+                break  # a different file now: read it without the recorded options
     return read_vendor_file(path, options)
 
 
@@ -158,7 +157,7 @@ def _as_recorded(bars: VendorBars) -> VendorBars:
 
 
 def _place(store: BarStore, manifest: Manifest, path: Path, sha256: str) -> str:
-    """The name in raw/ under which the file is kept."""
+    """Name of the file in raw/."""
     registered = {entry.file: entry for entry in manifest.files}
     same_name = registered.get(path.name)
     if same_name and (path.resolve().parent == store.raw.resolve() or not is_intact(store, same_name)):
@@ -186,7 +185,7 @@ def _refuse_other_instrument(others: tuple[ManifestEntry, ...], bars: VendorBars
     came = bars.facts.instrument
     if others and others[0].instrument != came:
         raise BadInput(
-            f"{source}: one home holds one instrument, here {others[0].instrument}, got {came}. "
+            f"{source}: a home must hold one instrument, this home holds {others[0].instrument}, got {came}. "
             "Add it to another home with --home."
         )
 
@@ -194,22 +193,22 @@ def _refuse_other_instrument(others: tuple[ManifestEntry, ...], bars: VendorBars
 def _refuse_conflicts(
     store: BarStore, others: tuple[ManifestEntry, ...], bars: VendorBars, source: str
 ) -> tuple[str, ...]:
-    """Names of the files, this one among them, whose last bar gives way to a file that goes on."""
+    """Names of the files, this one included, whose last bar that of a continuing file replaces."""
     first, last = bars.frame["timestamp"].iloc[0], bars.frame["timestamp"].iloc[-1]
     near = [
         entry for entry in others if entry.first <= last and entry.last >= first and is_intact(store, entry)
     ]  # a file that was changed is compared when it is registered again
     frames = [*(current_bars(store, entry) for entry in near), bars.frame]
-    kept = confirmed(frames)
-    for entry, frame in zip(near, kept, strict=False):
-        if conflict := find_conflict(in_order(frame, kept[-1])):
+    trimmed = confirmed(frames)
+    for entry, frame in zip(near, trimmed, strict=False):
+        if conflict := find_conflict(in_order(frame, trimmed[-1])):
             raise BadInput(
-                f"{source}: its bars must agree with those of {entry.file}, but of their minutes {conflict}. "
+                f"{source}: its bars must agree with those of {entry.file}, but {conflict}. "
                 f"Correct {source}, or copy it over {store.raw / entry.file} and add that file again."
             )
     names = [*(entry.file for entry in near), source]
     return tuple(
-        name for name, frame, left in zip(names, frames, kept, strict=True) if len(left) < len(frame)
+        name for name, frame, left in zip(names, frames, trimmed, strict=True) if len(left) < len(frame)
     )
 
 

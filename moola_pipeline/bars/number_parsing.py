@@ -1,4 +1,4 @@
-"""Text cells into numbers: which sign is decimal, which groups thousands, and which cells are none."""
+"""Parse numbers from text: decimal sign, thousands separator, and cells that are not numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from moola_pipeline.bars.row_rules import HIGHEST_POINTS, LOWEST_POINTS
 from moola_pipeline.errors import BadInput
 
 _GROUPS = " '’\u00a0\u202f"
-"""Signs that group thousands beside the comma or the dot that is not the decimal sign."""
+"""Thousands separators other than comma and dot."""
 
 
 @dataclass(frozen=True)
 class NumberStyle:
-    """How numbers are written: 21,345.25 has the decimal sign `.`, 21.345,25 has `,`."""
+    """Number format by decimal sign: `.` in 21,345.25, `,` in 21.345,25."""
 
     decimal: str
 
@@ -27,12 +27,12 @@ class NumberStyle:
 
     @property
     def pattern(self) -> str:
-        """What a cell must match to be a number."""
+        """Regular expression of a number."""
         groups = rf"\d{{1,3}}(?:[{self.group}{_GROUPS}]\d{{3}})+"
         return rf"^[+-]?(?:(?:{groups}|\d+)(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?$"
 
     def numbers(self, texts: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers (n,) float64, NaN where none stands, and True (n,) where a cell is no number."""
+        """The numbers (n,) float64, NaN where there is none, and True (n,) where a cell is invalid."""
         known = pc.fill_null(pc.match_substring_regex(texts, self.pattern), False)  # type: ignore[attr-defined]
         plain = pc.replace_substring_regex(texts, f"[{self.group}{_GROUPS}]", "")  # type: ignore[attr-defined]
         if self.decimal == ",":
@@ -46,17 +46,17 @@ DOT, COMMA = NumberStyle("."), NumberStyle(",")
 
 
 def price_style(columns: Mapping[str, pa.ChunkedArray], source: str) -> NumberStyle:
-    """The style that the prices of a file prove.
+    """Detect the number format of a file's prices.
 
-    A cell such as 21345,25 or 21,345.25 fits one style alone. Where all fit both, as 21,345 does,
-    the one that leaves prices of an index.
+    A cell such as 21345,25 or 21,345.25 fits one format only. If all cells fit both, as 21,345
+    does, the format that gives plausible index prices is used.
 
     Args:
-        columns: (n,) trimmed text by name of the column.
+        columns: (n,) trimmed text by column name.
         source: Name of the file, for errors.
 
     Raises:
-        BadInput: If both styles make the prices those of an index.
+        BadInput: If both formats, or neither, give plausible index prices.
     """
     fits = {style: _n_fitting(columns, style) for style in (DOT, COMMA)}
     if fits[DOT] != fits[COMMA]:
@@ -69,14 +69,14 @@ def price_style(columns: Mapping[str, pa.ChunkedArray], source: str) -> NumberSt
         column, texts = next(iter(columns.items()))
         cell = texts.drop_null()[0].as_py()
         raise BadInput(
-            f"{source}: prices must be clear, but {column} is {cell!r}, which may mean "
+            f"{source}: prices must be unambiguous, but {column} is {cell!r}, which may mean "
             f"{_first(read[DOT]):g} or {_first(read[COMMA]):g}. Export numbers without a thousands separator."
         )
     return sound[0]
 
 
 def trimmed(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text without blanks around it, and nothing where nothing stands."""
+    """Text without surrounding blanks; null where it is empty."""
     texts = pc.utf8_trim_whitespace(values.cast(pa.string()))  # type: ignore[attr-defined]
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""A vendor's text is parsed once: what came of it lies beside it, until the code that parses is another."""
+"""Parsed vendor files as parquet: written once, and again when the parsing code changes."""
 
 import hashlib
 import io
@@ -31,38 +31,37 @@ from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
 from moola_pipeline.storage.crash_injection import crash_point
 
 READER = "bars/vendor.py"
-"""What parses a vendor's file: with all that it imports, it is the reader."""
+"""The module that parses vendor files; with all its imports it is the reader."""
 _LIBRARIES = (np.__version__, pa.__version__, pd.__version__)
 _ENCODINGS = {"timestamp": "DELTA_BINARY_PACKED", "volume": "DELTA_BINARY_PACKED"} | dict.fromkeys(
     PRICE_COLUMNS, "BYTE_STREAM_SPLIT"
 )
-"""Half the size and the time of parquet's own choice: 1.7 million bars take 12 MB."""
+"""Half the size and time of parquet's default encodings: 1.7 million bars take 12 MB."""
 log = logging.getLogger(__name__)
 
 
 @cache
 def reader_digest(tree: SourceTree | None = None) -> str:
-    """SHA256 of the code that parses a vendor's file, and of the versions of the libraries it parses with.
+    """SHA256 of the reader's code and of the versions of its libraries.
 
     Args:
-        tree: Whose code; None: this package's.
+        tree: Source tree of the code; None: this package.
     """
     files = (tree or package_tree()).code([READER]).files
     return hashlib.sha256(json.dumps([_LIBRARIES, files]).encode()).hexdigest()
 
 
-def keep(
+def write_bars(
     store: BarStore, name: str, sha256: str, bars: VendorBars, before: ManifestEntry | None
 ) -> ManifestEntry:
-    """Publish what a file was parsed into, bars and rows set aside; the entry that records it.
+    """Write the parsed bars and the rejected rows of a file; return its manifest entry.
 
     Args:
-        store: Where the file lies.
-        name: Its name in raw/.
-        sha256: Of the file.
-        bars: What was parsed.
-        before: What the manifest records of that name. If that was parsed into the same bars, its
-            parquet stays.
+        store: Store of the file.
+        name: Name of the file in raw/.
+        sha256: SHA256 of the file.
+        bars: Parsed bars.
+        before: Previous entry of this name; its parquet is kept if the bars are equal.
     """
     timestamps, facts = bars.frame["timestamp"], bars.facts
     parsed = None if before is None else parsed_or_none(store, before)
@@ -96,25 +95,25 @@ def keep(
     return entry
 
 
-def write_parsed(store: BarStore, before: Manifest, files: tuple[ManifestEntry, ...]) -> None:
-    """Record these files in place of those of before.
+def record_files(store: BarStore, before: Manifest, files: tuple[ManifestEntry, ...]) -> None:
+    """Write the manifest with these files in place of those in `before`.
 
-    What those were parsed into stays until the next time: somebody may be about to read it.
+    Parquet files in `before` are deleted at the next call: a reader may be about to open them.
     """
     write_manifest(store, Manifest(files=files, rolls=before.rolls))
     crash_point("atomic_write.after_manifest", store.manifest)
-    named = {store.parsed(entry) for entry in (*before.files, *files)}
+    in_use = {store.parsed(entry) for entry in (*before.files, *files)}
     for path in store.parsed_folder.glob("[!.]*"):
-        if path not in named:
+        if path not in in_use:
             path.unlink(missing_ok=True)
 
 
 def current_entries(store: BarStore) -> tuple[ManifestEntry, ...]:
-    """The record of the files of a store, those that another reader has parsed being parsed again.
+    """Manifest entries of a store; files that another reader parsed are parsed again first.
 
     Raises:
         BadInput: If this reader refuses a file.
-        IntegrityError: If such a file was changed or is gone, or the manifest is broken.
+        IntegrityError: If such a file was changed or is missing, or the manifest is broken.
     """
     entries = read_manifest(store).files
     if all(entry.reader == reader_digest() for entry in entries):
@@ -126,7 +125,7 @@ def current_entries(store: BarStore) -> tuple[ManifestEntry, ...]:
             for entry in manifest.files
         )
         if files != manifest.files:
-            write_parsed(store, manifest, files)
+            record_files(store, manifest, files)
     return files
 
 
@@ -135,15 +134,15 @@ def _parsed_again(store: BarStore, before: ManifestEntry) -> ManifestEntry:
     bars, parsed = _read_recorded(store, before), parsed_or_none(store, before)
     if parsed is not None and len(minutes := changed_minutes(parsed, bars.frame)):
         log.warning(
-            f"{before.file}: the code that parses it has changed, and {len(minutes):,} of its "
-            f"{len(bars.frame):,} bars with it, first {minutes[0]}"
+            f"{before.file}: new parsing code changes {len(minutes):,} of its {len(bars.frame):,} bars, "
+            f"first {minutes[0]}"
         )
-    entry = keep(store, before.file, before.sha256, bars, before)
+    entry = write_bars(store, before.file, before.sha256, bars, before)
     return entry.model_copy(update={"added_at": before.added_at})
 
 
 def parsed_or_none(store: BarStore, entry: ManifestEntry) -> pd.DataFrame | None:
-    """As `read_parsed`; None where that is not what was recorded."""
+    """As `read_parsed`; None if the file is not the recorded one."""
     try:
         return read_parsed(store, entry)
     except IntegrityError:
@@ -151,7 +150,7 @@ def parsed_or_none(store: BarStore, entry: ManifestEntry) -> pd.DataFrame | None
 
 
 def current_bars(store: BarStore, entry: ManifestEntry) -> pd.DataFrame:
-    """The bars of a registered file as this reader parses them."""
+    """The bars of a registered file, parsed by this reader."""
     parsed = parsed_or_none(store, entry) if entry.reader == reader_digest() else None
     return _read_recorded(store, entry).frame if parsed is None else parsed
 
@@ -161,7 +160,7 @@ def _read_recorded(store: BarStore, entry: ManifestEntry) -> VendorBars:
 
 
 def read_parsed(store: BarStore, entry: ManifestEntry) -> pd.DataFrame:
-    """The bars that a registered file was parsed into, proven first; faults as of `verify_parsed`."""
+    """Read the verified parsed bars of a registered file; errors as in `verify_parsed`."""
     verify_parsed(store, entry)
     return pq.read_table(pa.BufferReader(store.parsed(entry).read_bytes())).to_pandas()
 
@@ -170,17 +169,19 @@ def _parquet(bars: pd.DataFrame) -> bytes:
     table = pa.Table.from_pandas(bars, preserve_index=False)
     sink = io.BytesIO()
     encodings = {name: _ENCODINGS[name] for name in table.column_names if name in _ENCODINGS}
-    named: Any = [name for name in table.column_names if name not in encodings]
-    pq.write_table(table, sink, compression="zstd", use_dictionary=named, column_encoding=encodings)
+    dictionary_columns: Any = [name for name in table.column_names if name not in encodings]
+    pq.write_table(
+        table, sink, compression="zstd", use_dictionary=dictionary_columns, column_encoding=encodings
+    )
     return sink.getvalue()
 
 
 def changed_minutes(before: pd.DataFrame, after: pd.DataFrame) -> list[pd.Timestamp]:
-    """Minutes of which two readings of one file hold different bars, or one of them holds none; in order."""
+    """Minutes, in order, whose bar differs between two readings of a file or is in only one."""
     columns = list(dict.fromkeys([*before, *after]))
     old, new = (_row_hashes(frame.reindex(columns=columns)) for frame in (before, after))
-    gone, come = before.loc[~np.isin(old, new)], after.loc[~np.isin(new, old)]
-    return sorted({*gone["timestamp"], *come["timestamp"]})
+    removed, added = before.loc[~np.isin(old, new)], after.loc[~np.isin(new, old)]
+    return sorted({*removed["timestamp"], *added["timestamp"]})
 
 
 def _row_hashes(frame: pd.DataFrame) -> np.ndarray:

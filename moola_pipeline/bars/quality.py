@@ -1,4 +1,4 @@
-"""What the owner of clean bars should know of them: spikes that were kept, minutes that are missing."""
+"""Quality report on clean bars: price spikes and missing minutes. No bar is dropped."""
 
 from dataclasses import dataclass, field
 
@@ -10,14 +10,14 @@ from moola_pipeline.bars.schema import Instrument, nanoseconds
 from moola_pipeline.bars.sessions import session_minutes, session_of
 
 SPIKE_RANGES = 10.0
-"""Typical ranges by which a bar must stand out from both neighbors: 22 of 1.7 million NQ minutes do."""
+"""Least height of a spike over both neighbors, in typical ranges: 22 of 1.7 million NQ minutes."""
 _BLOCK = 60
-"""Bars over which a range is typical: their median."""
+"""Bars in a block; their median range is the typical range."""
 
 
 @dataclass(frozen=True)
 class Spike:
-    """A bar that stands out from both its neighbors, by `points` beyond them."""
+    """A bar whose high or low lies `points` beyond both neighbors."""
 
     timestamp: pd.Timestamp
     points: float
@@ -25,13 +25,13 @@ class Spike:
 
 @dataclass(frozen=True)
 class MissingMinutes:
-    """Minutes of the calendar's sessions that hold no bar, between a file's first bar and its last.
+    """Session minutes without a bar, between the first and the last bar of a file.
 
     Attributes:
-        minutes: How many are missing.
-        expected: How many the calendar has.
-        sessions: Missing minutes by session (date), those with any.
-        outside: Bars that open when the calendar has no session.
+        minutes: Number of missing minutes.
+        expected: Number of session minutes in the calendar.
+        sessions: Missing minutes by session (date), where there are any.
+        outside: Number of bars outside the calendar's sessions.
     """
 
     minutes: int
@@ -42,7 +42,7 @@ class MissingMinutes:
 
 @dataclass(frozen=True)
 class BarReview:
-    """What was flagged in the bars of one file; nothing of it is dropped."""
+    """Flags for the bars of one file; no bar is dropped."""
 
     spikes: list[Spike] = field(default_factory=list)
     missing: MissingMinutes = field(default_factory=lambda: MissingMinutes(0, 0, {}, 0))
@@ -53,15 +53,15 @@ def review_bars(bars: pd.DataFrame, instrument: Instrument) -> BarReview:
 
     Args:
         bars: RAW_COLUMNS, strictly increasing in time, at least one bar.
-        instrument: Whose tick is the least typical range.
+        instrument: Its tick is the smallest typical range.
     """
     return BarReview(find_spikes(bars, instrument), missing_minutes(bars))
 
 
 def find_spikes(bars: pd.DataFrame, instrument: Instrument) -> list[Spike]:
-    """Bars whose high or low stands SPIKE_RANGES typical ranges out from both neighbors.
+    """Bars whose high or low lies more than SPIKE_RANGES typical ranges beyond both neighbors.
 
-    A bar without a neighbor on both sides within a minute is never one: a gap is no spike.
+    Both neighbors must be one minute away: a gap is not a spike.
     """
     high, low = bars["high"].to_numpy(), bars["low"].to_numpy()
     if len(bars) < 3:
@@ -72,8 +72,8 @@ def find_spikes(bars: pd.DataFrame, instrument: Instrument) -> list[Spike]:
     steps = np.diff(nanoseconds(bars))
     between = (steps[:-1] == MINUTE_NS) & (steps[1:] == MINUTE_NS)
     typical = np.maximum(_typical_ranges(high - low)[1:-1], instrument.tick_points)
-    found = np.flatnonzero(between & (points > SPIKE_RANGES * typical)) + 1
-    return [Spike(bars["timestamp"].iloc[row], float(points[row - 1])) for row in found]
+    rows = np.flatnonzero(between & (points > SPIKE_RANGES * typical)) + 1
+    return [Spike(bars["timestamp"].iloc[row], float(points[row - 1])) for row in rows]
 
 
 def missing_minutes(bars: pd.DataFrame) -> MissingMinutes:
@@ -82,18 +82,18 @@ def missing_minutes(bars: pd.DataFrame) -> MissingMinutes:
     Args:
         bars: With `timestamp` (datetime64[ns, UTC]), strictly increasing, at least one.
     """
-    have = nanoseconds(bars)
-    ends = session_of(pd.DatetimeIndex(have[[0, -1]], tz="UTC"))
+    present = nanoseconds(bars)
+    ends = session_of(pd.DatetimeIndex(present[[0, -1]], tz="UTC"))
     minutes = session_minutes(ends.iloc[0].date(), ends.iloc[-1].date())
     expected = np.asarray(minutes.asi8)
-    expected = expected[(expected >= have[0]) & (expected <= have[-1])]
-    missing = expected[~in_sorted(expected, have)]
+    expected = expected[(expected >= present[0]) & (expected <= present[-1])]
+    missing = expected[~in_sorted(expected, present)]
     sessions = session_of(pd.DatetimeIndex(missing, tz="UTC")).value_counts().sort_index()
     return MissingMinutes(
         minutes=len(missing),
         expected=len(expected),
         sessions={str(session)[:10]: int(count) for session, count in sessions.items()},
-        outside=int((~in_sorted(have, expected)).sum()),
+        outside=int((~in_sorted(present, expected)).sum()),
     )
 
 
@@ -107,7 +107,7 @@ def _typical_ranges(ranges: np.ndarray) -> np.ndarray:
 
 
 def in_sorted(moments: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """True where a moment is one of `among`, which increase, (n_moments,)."""
+    """True where a moment is in `among` (sorted), (n_moments,)."""
     if not len(among):
         return np.zeros(len(moments), bool)
     places = np.minimum(np.searchsorted(among, moments), len(among) - 1)

@@ -1,4 +1,4 @@
-"""The rows of a vendor's file as bars to be: prices in points, whole volumes, the contract of each."""
+"""Rows of a vendor's file before cleaning: prices in points, whole volumes, contracts."""
 
 import re
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.errors import BadInput
 
 CONTRACT_CODE = re.compile(r"([A-Z0-9]{1,4})[FGHJKMNQUVXZ]\d{1,4}")
-"""Root, month letter and year, as in NQH5: what tells a contract from a continuous symbol."""
+"""Root, month letter and year, as in NQH5; a continuous symbol does not match."""
 MAX_VOLUME = 2**53
 WHOLE_VOLUME = "have a volume that is a whole number of contracts"
 FIXED_POINT = 1e9
-"""Units of a point in the prices of Databento's csv, unless it was asked for decimal ones."""
+"""Fixed-point units of an index point in Databento's csv, if its prices are not decimal."""
 MAX_POINTS = 1e8
-"""No index stands so high: greater prices are in fixed point."""
+"""Greater prices are in fixed point: no index is so high."""
 
 
 @dataclass(frozen=True)
 class RawRows:
-    """The rows of a file before any is judged.
+    """The rows of a file before validation.
 
     Attributes:
-        frame: RAW_COLUMNS as they stand, and `contract` (str) where the file proves it.
-        faults: Cells that are not what they must be.
+        frame: RAW_COLUMNS, and `contract` (str) if the file has it.
+        faults: Invalid cells.
     """
 
     frame: pd.DataFrame
@@ -43,12 +43,12 @@ def raw_rows(
     contract: pd.Series | None,
     may_be_fixed: bool,
 ) -> RawRows:
-    """Put the columns of a file together.
+    """Assemble the columns of a file.
 
     Args:
-        read: As they stand.
-        columns: Name in the file of each role.
-        timestamps: (n,) bar opens in UTC, NaT where a cell is no time.
+        read: Column values.
+        columns: Column name of each role.
+        timestamps: (n,) bar opens in UTC, NaT where a cell is not a time.
         contract: (n,) as `contract_codes` returns it.
         may_be_fixed: True if prices above MAX_POINTS are in fixed point.
     """
@@ -69,33 +69,33 @@ def contract_codes(values: pa.ChunkedArray, named: bool, instrument: str, source
 
     Args:
         values: (n,) text.
-        named: True if the user named the column as that of the contracts.
-        instrument: Whose contracts they must be.
+        named: True if the user named this column as the contract.
+        instrument: Required instrument of the contracts.
         source: Name of the file, for errors.
 
     Raises:
         BadInput: If the codes are those of another instrument.
     """
     codes = values.to_pandas().astype("str")
-    found = [CONTRACT_CODE.fullmatch(code) for code in codes.dropna().unique()]
-    roots = {code[1] for code in found if code}
-    if None in found or not found:
+    matches = [CONTRACT_CODE.fullmatch(code) for code in codes.dropna().unique()]
+    roots = {match[1] for match in matches if match}
+    if None in matches or not matches:
         return codes if named and codes.notna().any() else None
     if roots != {instrument}:
         raise BadInput(
-            f"{source}: its contracts must be of instrument {instrument}, got {', '.join(sorted(roots))}. "
-            "Name the right one with --instrument, or keep one in the file."
+            f"{source}: the contracts must be of instrument {instrument}, got {', '.join(sorted(roots))}. "
+            "Name the instrument with --instrument, or export one instrument only."
         )
     return codes
 
 
 def time_column(columns: Mapping[str, str]) -> str:
-    """What to call the column of the times, or the two that hold date and clock."""
+    """Name of the time column, or of the date and clock columns, for errors."""
     return " and ".join(columns[role] for role in ("date", "time") if role in columns)
 
 
 def _time_fault(times: pa.ChunkedArray, columns: Mapping[str, str], timestamps: pd.Series) -> list[CellFault]:
-    """The cells that hold something, but no time."""
+    """Cells that are neither empty nor a time."""
     broken = timestamps.isna().to_numpy() & times.is_valid().to_numpy()
     return [CellFault(NEEDS_TIME, broken, time_column(columns), times)] if broken.any() else []
 

@@ -1,4 +1,4 @@
-"""Rolls proposed from the expiry calendar and the jump of price where one contract gave way to the next."""
+"""Contract rolls proposed from the expiry calendar and price jumps."""
 
 from datetime import date
 from typing import NamedTuple
@@ -13,21 +13,21 @@ from moola_pipeline.bars.sessions import session_of
 
 PROPOSAL_COLUMNS = (*ROLL_COLUMNS, "boundary", "jump_points", "ordinary_points")
 BOUNDARIES = ("session open", "open after a weekend or holiday", "00:01 Chicago")
-"""Where vendors roll; each has gaps of its own size."""
+"""Boundaries at which vendors roll; the usual gap depends on the kind."""
 _DAILY_PAUSE = pd.Timedelta(hours=2)
 _COMPARED = 61
-"""Boundaries of the same kind, half before and half after, that say what an ordinary gap is."""
+"""Boundaries of the same kind, half before and half after, to take the ordinary gap from."""
 _MIN_COMPARED = 20
 
 
 class ProposalSettings(BaseModel):
-    """Where a roll is looked for, and what counts as a jump."""
+    """Search range of a roll, and its least jump."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     earliest: int = Field(default=8, ge=1, le=30, description="business days before expiry")
     latest: int = Field(default=3, ge=0, le=30, description="business days before expiry")
-    min_jump: float = Field(default=10.0, gt=1, description="least jump, in ordinary gaps of its boundary")
+    min_jump: float = Field(default=10.0, gt=1, description="least jump, as a multiple of the ordinary gap")
 
     @model_validator(mode="after")
     def _in_order(self) -> "ProposalSettings":
@@ -37,7 +37,7 @@ class ProposalSettings(BaseModel):
 
 
 class MissingRoll(NamedTuple):
-    """An expiry without a proposal: its date, the contract, and the largest jump in ordinary gaps."""
+    """An expiry without a proposal: date, contract, and largest jump over the ordinary gap."""
 
     expiry: date
     contract: str
@@ -45,12 +45,12 @@ class MissingRoll(NamedTuple):
 
 
 class RollProposal(NamedTuple):
-    """What the bars say about rolls.
+    """Rolls proposed from bars.
 
     Attributes:
-        rolls: PROPOSAL_COLUMNS, one row per roll found, a chain as `read_rolls` wants it. Where a
-            roll was not found, the contracts it parts share one name, as in NQZ1/NQH2.
-        unfound: Expiries near which no boundary jumped enough.
+        rolls: PROPOSAL_COLUMNS, one row per roll, a chain as `read_rolls` requires. Contracts with
+            no roll found between them share one name, as in NQZ1/NQH2.
+        unfound: Expiries without a sufficient jump.
     """
 
     rolls: pd.DataFrame
@@ -60,46 +60,49 @@ class RollProposal(NamedTuple):
 def propose_rolls(
     bars: pd.DataFrame, instrument: Instrument, settings: ProposalSettings | None = None
 ) -> RollProposal:
-    """Find the rolls of an unadjusted series near each expiry that the bars cover.
+    """Find the rolls of an unadjusted series near each expiry within the bars.
 
-    Near an expiry the boundary with the largest jump is the roll, if that jump is `min_jump`
-    times the ordinary gap: the median gap of its kind of boundary in the sessions around it.
+    The boundary with the largest jump near an expiry is the roll, if the jump is at least
+    `min_jump` times the ordinary gap: the median gap at the same kind of boundary in the sessions
+    around it.
 
     Args:
         bars: timestamp, open and close of one-minute bars, in time order.
-        instrument: What is traded; its contracts expire on third Fridays, quarter by quarter.
-        settings: Where to look.
+        instrument: Its contracts expire on the third Friday of March, June, September and December.
+        settings: Search range and least jump.
 
     Returns:
-        The proposal, in time order; empty where no expiry is covered.
+        The proposal, in time order; empty if no expiry is covered.
     """
     settings = settings or ProposalSettings()
     jumps = _boundary_jumps(bars, instrument)
     expiries = _covered_expiries(jumps, settings)
-    found, unfound, groups = [], [], [[contract_code(instrument, day)] for day in expiries[:1]]
+    proposed, unfound, groups = [], [], [[contract_code(instrument, day)] for day in expiries[:1]]
     for expiry in expiries:
         earliest, latest = (_business_days_before(expiry, n) for n in (settings.earliest, settings.latest))
         near = jumps.loc[jumps["session"].between(earliest, latest) & jumps["jump"].notna()]
         largest = 0.0 if near.empty else float(near["jump"].max())
         following = contract_code(instrument, next_expiry(expiry))
         if largest >= settings.min_jump:
-            found.append(near.loc[near["jump"].idxmax()])
+            proposed.append(near.loc[near["jump"].idxmax()])
             groups.append([following])
         else:
             unfound.append(MissingRoll(expiry, contract_code(instrument, expiry), largest))
             groups[-1].append(following)
     names = ["/".join(group) for group in groups]
-    rolls = pd.DataFrame(found, columns=jumps.columns).astype(jumps.dtypes.to_dict()).reset_index(drop=True)
+    rolls = (
+        pd.DataFrame(proposed, columns=jumps.columns).astype(jumps.dtypes.to_dict()).reset_index(drop=True)
+    )
     return RollProposal(
         rolls.assign(old=names[:-1], new=names[1:]).loc[:, list(PROPOSAL_COLUMNS)], tuple(unfound)
     )
 
 
 def _boundary_jumps(bars: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
-    """Every boundary with its gap from the close before, and that gap over the ordinary one."""
+    """Every boundary with its gap from the previous close, and the gap over the ordinary gap."""
     opened_at = pd.DatetimeIndex(bars["timestamp"])
     session = session_of(opened_at).to_numpy()
-    # A Chicago day that begins a minute late changes exactly at the 00:01 bar.
+    # Shifted by a minute, the Chicago day changes exactly at the 00:01 bar.
     chicago_day = (opened_at.tz_convert(CHICAGO).tz_localize(None) - pd.Timedelta(minutes=1)).normalize()
     opens_session = session[1:] != session[:-1]
     rows = 1 + np.flatnonzero(opens_session | (chicago_day[1:] != chicago_day[:-1]))

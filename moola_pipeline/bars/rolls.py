@@ -1,4 +1,4 @@
-"""Contract rolls: when one contract gave way to the next, and which contract a bar belongs to."""
+"""Contract rolls: reading, registration, expiry dates and contract codes."""
 
 import io
 from dataclasses import dataclass
@@ -23,33 +23,33 @@ MONTH_CODES = {3: "H", 6: "M", 9: "U", 12: "Z"}
 
 
 def third_friday(year: int, month: int) -> date:
-    """The day on which the contract of a month expires."""
+    """Expiry date of the contract of a month."""
     middle = date(year, month, 15)
     return middle + timedelta(days=(4 - middle.weekday()) % 7)
 
 
 def next_expiry(expiry: date) -> date:
-    """The expiry a quarter later."""
+    """The next quarterly expiry."""
     year, month = (expiry.year + 1, 3) if expiry.month == 12 else (expiry.year, expiry.month + 3)
     return third_friday(year, month)
 
 
 def contract_code(instrument: Instrument, expiry: date) -> str:
-    """The name of the contract that expires then, as NQH5 for March 2025."""
+    """Code of the contract with this expiry, as NQH5 for March 2025."""
     return f"{instrument.name}{MONTH_CODES[expiry.month]}{expiry.year % 10}"
 
 
 ROLL_COLUMNS = ("time", "old", "new")
 MAX_FILE = 2**24
-"""Bytes: a thousand years of rolls take a hundredth of it."""
+"""Most bytes of a roll file; a thousand years of rolls need a hundredth of it."""
 MAX_HEADER_LENGTH = 2**14
 ROLL_TIME_NAMES = ("time", "timestamp", "roll_ts_utc")
-REMEDY = 'Register the rolls again with "moola bars rolls add FILE", or do without: moola bars rolls remove'
+REMEDY = 'Register the rolls again with "moola bars rolls add FILE", or remove them: moola bars rolls remove'
 
 
 @dataclass(frozen=True)
 class AddedRolls:
-    """How many rolls the store holds now, and how many it held before."""
+    """Number of registered rolls now and before, and whether the rolls changed."""
 
     n_rolls: int
     n_before: int
@@ -61,23 +61,23 @@ def read_rolls(path: Path) -> pd.DataFrame:
 
     Args:
         path: csv with columns `old`, `new` and one of ROLL_TIME_NAMES, in any case; others are
-            left aside. Times carry an offset, or stand in a column whose name ends in `_utc`.
+            ignored. Times have an offset, or are in a column whose name ends in `_utc`.
 
     Returns:
         ROLL_COLUMNS: time (datetime64[ns, UTC], strictly increasing), old and new (str).
 
     Raises:
-        BadInput: If a column or value is missing, a time proves no zone, the times do not
-            increase, or a roll does not start from the contract that the one before it led to.
+        BadInput: If a column or value is missing, the zone of a time is unknown, the times do not
+            increase, or a roll does not start from the new contract of the previous roll.
     """
     return rolls_of_text(path, path.name)
 
 
 def rolls_of_text(source: Path | io.BytesIO, name: str) -> pd.DataFrame:
-    """As `read_rolls`, from a file or from its bytes, which errors call `name`."""
+    """As `read_rolls`, from a file or its bytes; `name` is the name in errors."""
     table, columns = _read_table(source, name)
     if not table.num_rows:
-        raise BadInput(f"{name}: a file of rolls must hold at least one, got no rows. Write a line for each.")
+        raise BadInput(f"{name}: a roll file must hold at least one roll, got no rows. Add a line for each.")
     times, _ = utc_instants(
         table.column(columns["time"]),
         column=columns["time"],
@@ -96,9 +96,9 @@ def registered_rolls(store: BarStore) -> pd.DataFrame | None:
     """The rolls registered in a store, or None if none are.
 
     Raises:
-        MissingFile: If the registered file is gone.
-        Truncated, ChecksumMismatch: If it is no longer what `add_rolls` wrote.
-        UnreadableFile: If the system would not read it.
+        MissingFile: If the registered file is missing.
+        Truncated, ChecksumMismatch: If it is not the file that `add_rolls` wrote.
+        UnreadableFile: If the system cannot read it.
         IntegrityError: If it holds no rolls.
     """
     remedy = store.remedy(REMEDY)
@@ -120,7 +120,7 @@ def registered_rolls(store: BarStore) -> pd.DataFrame | None:
 
 
 def add_rolls(store: BarStore, path: Path) -> AddedRolls:
-    """Register the rolls of a csv file in place of those registered before.
+    """Register the rolls of a csv file; they replace the registered rolls.
 
     Raises:
         BadInput: As `read_rolls`.
@@ -129,17 +129,17 @@ def add_rolls(store: BarStore, path: Path) -> AddedRolls:
 
 
 def register_rolls(store: BarStore, rolls: pd.DataFrame) -> AddedRolls:
-    """Register rolls, as `read_rolls` returns them, in place of those registered before.
+    """Register rolls, as `read_rolls` returns them; they replace the registered rolls.
 
     Raises:
-        IntegrityError: If the manifest is broken; the rolls of before then stay.
+        IntegrityError: If the manifest is broken; the registered rolls then stay.
     """
     with locked(store.manifest):
         manifest = read_manifest(store)
         try:
             before = registered_rolls(store)
         except IntegrityError:
-            before = None  # the rolls being added replace the damaged ones
+            before = None  # the new rolls replace the damaged ones
         written = rolls.assign(time=rolls["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
         atomic_write_bytes(store.rolls, checksummed_csv(written.to_csv(index=False, lineterminator="\n")))
         _record(store, manifest, has_rolls=True)
@@ -148,7 +148,7 @@ def register_rolls(store: BarStore, rolls: pd.DataFrame) -> AddedRolls:
 
 
 def remove_rolls(store: BarStore) -> int:
-    """Register no rolls any more; how many there were.
+    """Remove the registered rolls; return how many there were.
 
     Raises:
         IntegrityError: If the manifest is broken.
@@ -158,14 +158,14 @@ def remove_rolls(store: BarStore) -> int:
         try:
             before = registered_rolls(store)
         except IntegrityError:
-            before = None  # damaged or gone: they are given up as they are
+            before = None  # damaged or missing: removed unread
         _record(store, manifest, has_rolls=False)
         store.rolls.unlink(missing_ok=True)
     return 0 if before is None else len(before)
 
 
 def _record(store: BarStore, manifest: Manifest, has_rolls: bool) -> None:
-    """Have the manifest say whether there must be rolls; a simulated market has a record of its own."""
+    """Record in the manifest whether rolls are registered; not for a simulated market."""
     if not store.simulated and manifest.rolls != has_rolls:
         write_manifest(store, manifest.model_copy(update={"rolls": has_rolls}))
 
@@ -173,12 +173,12 @@ def _record(store: BarStore, manifest: Manifest, has_rolls: bool) -> None:
 def _read_table(source: Path | io.BytesIO, name: str) -> tuple[pa.Table, dict[str, str]]:
     try:
         if isinstance(source, Path) and source.stat().st_size > MAX_FILE:
-            raise BadInput(f"{name}: rolls must take at most {MAX_FILE >> 20} MiB, got more. Check the path.")
+            raise BadInput(f"{name}: rolls must have at most {MAX_FILE >> 20} MiB, got more. Check the path.")
         content = source.read_bytes() if isinstance(source, Path) else source.getvalue()
         if len(content.partition(b"\n")[0]) > MAX_HEADER_LENGTH:
             raise BadInput(
-                f"{name}: rolls must begin with a line of at most {MAX_HEADER_LENGTH >> 10} KiB, got more. "
-                "Keep time, old and new."
+                f"{name}: the header of rolls must have at most {MAX_HEADER_LENGTH >> 10} KiB, got more. "
+                "Keep only the columns time, old and new."
             )
         header = pyarrow.csv.open_csv(io.BytesIO(content)).schema.names
         text = {column: pa.string() for column in header if column.strip().lower() in ("old", "new")}
@@ -207,13 +207,13 @@ def _refuse_broken_chain(rolls: pd.DataFrame, source: str) -> None:
     if blank.any():
         raise BadInput(
             f"{source}: each roll must have a time, an old and a new contract, "
-            f"row {blank.argmax() + 1} lacks one. Fill it in."
+            f"but row {blank.argmax() + 1} lacks one. Fill it in."
         )
     old, new = rolls["old"].to_numpy(object), rolls["new"].to_numpy(object)
     faults = (
-        ("must come later than the one before", np.diff(nanoseconds(rolls, "time")) <= 0),
-        ("must start from the contract that the one before led to", old[1:] != new[:-1]),
-        ("must lead to another contract", old == new),
+        ("must be later than the previous roll", np.diff(nanoseconds(rolls, "time")) <= 0),
+        ("must start from the new contract of the previous roll", old[1:] != new[:-1]),
+        ("must change the contract", old == new),
     )
     for requirement, broken in faults:
         if broken.any():

@@ -1,4 +1,4 @@
-"""What a row of a file must do to be a bar: its time, its prices, and cells that hold what they must."""
+"""Rules for the rows of a vendor's file: time, prices and cells."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -19,11 +19,11 @@ from moola_pipeline.bars.sessions import session_of
 
 MINUTE_NS = BAR_INTERVAL // timedelta(microseconds=1) * 1000
 FIRST_SESSIONS = {"NQ": date(1999, 6, 21), "ES": date(1997, 9, 9)}
-"""When CME listed the instrument: no bar of it is older."""
+"""Date on which CME listed the instrument: no bar is older."""
 LOWEST_POINTS, HIGHEST_POINTS = 100.0, 1_000_000.0
-"""No price of NQ or ES was ever below 660 points; a thousand times the lowest is far off."""
+"""Range of plausible prices: NQ and ES never traded below 660 points."""
 MAX_RATIO = 2.0
-"""Price over the median close of its session: CME halts trading long before, at 20 % in a day."""
+"""Largest ratio of a price to the median close of its session; CME halts trading at 20 % in a day."""
 NEEDS_TIME = "have a time, written as in most rows"
 NEEDS_NUMBERS = "have numbers as prices and volume"
 NEEDS_CELLS = "have a cell for each column"
@@ -32,13 +32,13 @@ _QUOTED_LENGTH = 60
 
 @dataclass(frozen=True)
 class CellFault:
-    """Cells of one column that are not what they must be.
+    """Invalid cells of one column.
 
     Attributes:
-        requirement: What a bar must do, in the words of a BarRule.
-        broken: (n,) bool, rows whose cell does not do it.
-        column: Its name in the file; "" where a whole line stands in `cells`.
-        cells: (n,) what stands there.
+        requirement: The broken requirement, worded as in a BarRule.
+        broken: (n,) bool, rows with an invalid cell.
+        column: Column name in the file; "" if `cells` holds whole lines.
+        cells: (n,) contents of the cells.
     """
 
     requirement: str
@@ -47,10 +47,10 @@ class CellFault:
     cells: pa.ChunkedArray
 
     def quote(self, row: int | np.integer) -> str:
-        """What stands in row `row` (from 0), as a person finds it in the file."""
+        """Content of row `row` (from 0), as it stands in the file."""
         text = str(self.cells[int(row)].as_py())
-        shown = repr(text if len(text) <= _QUOTED_LENGTH else f"{text[:_QUOTED_LENGTH]}...")
-        return f"{self.column or 'the line'} is {shown}"
+        content = repr(text if len(text) <= _QUOTED_LENGTH else f"{text[:_QUOTED_LENGTH]}...")
+        return f"{self.column or 'the line'} is {content}"
 
 
 def _no_time(bars: pd.DataFrame, _: Instrument) -> np.ndarray:
@@ -82,7 +82,7 @@ def _any_price(bars: pd.DataFrame, lowest: np.ndarray | float, highest: np.ndarr
     out = np.zeros(len(bars), bool)
     for name in PRICE_COLUMNS:
         price = bars[name].to_numpy()
-        out |= (price < lowest) | (price > highest)  # NaN is no fault here: another rule finds it
+        out |= (price < lowest) | (price > highest)  # NaN passes: another rule rejects it
     return out
 
 
@@ -109,4 +109,4 @@ ROW_RULES = (
         "Correct them, or export it again.",
     ),
 )
-"""What a row must do to be a bar; times first, as the rest is told by them."""
+"""Rules for each row, in the order of report: the rules about time come first."""

@@ -1,4 +1,4 @@
-"""What a bar is: columns, dtypes, instruments, and the digest of a table's content."""
+"""Schema of bars: columns, dtypes, instruments, rules, and the digest of a table's content."""
 
 import hashlib
 import json
@@ -26,14 +26,14 @@ KNOWN_NAMES = {
     "volume": ("volume",),
     "contract": ("contract", "symbol"),
 }
-"""The names by which a column is known, in any case, for each role it can play."""
+"""Known column names of each role, in any case."""
 DATE_NAME = "date"
-"""A column of that name is the time, or the day of a time whose clock stands in a column of its own."""
+"""A column of this name is the time, or the date if another column holds the clock."""
 FRAME_NAMES = (*(name for names in KNOWN_NAMES.values() for name in names), DATE_NAME)
 BAR_INTERVAL = timedelta(minutes=1)
 MAX_GAP = timedelta(minutes=10)
 GRID_TOLERANCE = 1e-6
-"""Share of a tick by which a price may miss the grid: room for decimal text, not for a price."""
+"""Largest distance of a price from the grid, in ticks: allows for decimal text only."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ INSTRUMENTS = {"NQ": NQ, "ES": Instrument("ES", 0.25)}
 
 @dataclass(frozen=True)
 class BarRule:
-    """What every bar must do, how to find the bars that do not, and what their owner can do.
+    """A requirement for every bar, the test for bars that break it, and the remedy.
 
     `broken` maps n_bars bars and their instrument to (n_bars,) bool.
     """
@@ -113,17 +113,17 @@ BAR_RULES = (
         "Export unadjusted futures prices, or name the right instrument.",
     ),
 )
-"""What holds for each bar by itself, in a vendor's file and in the canonical table."""
+"""Rules for single bars, in vendor files and in the canonical table."""
 TABLE_RULES = (
     *BAR_RULES,
-    BarRule("open after the bar before", _not_later),
-    BarRule("lie in the segment of the bar before or the next one, from 0", _skips_segment),
+    BarRule("open after the previous bar", _not_later),
+    BarRule("lie in the segment of the previous bar or the next segment, from 0", _skips_segment),
 )
-"""What holds in the canonical table."""
+"""Rules of the canonical table."""
 
 
 def broken_rule(rule: BarRule, bars: pd.DataFrame, instrument: Instrument) -> str | None:
-    """One sentence on the bars that break the rule: how many, and the first; None if none does."""
+    """A sentence with the number of bars that break the rule, and the first; None if none does."""
     broken = np.flatnonzero(rule.broken(bars, instrument))
     if not len(broken):
         return None
@@ -136,7 +136,7 @@ def broken_rule(rule: BarRule, bars: pd.DataFrame, instrument: Instrument) -> st
 @cache
 def bar_schema(instrument: Instrument = NQ) -> "DataFrameSchema":
     """The canonical bar table as a pandera schema: columns, dtypes and TABLE_RULES."""
-    import pandera.pandas as pa  # takes longer to import than the table takes to check
+    import pandera.pandas as pa  # importing it takes longer than checking the table
 
     def holds(rule: BarRule) -> "Check":
         return pa.Check(lambda bars: not rule.broken(bars, instrument).any(), error=rule.requirement)
@@ -157,11 +157,11 @@ def bar_schema(instrument: Instrument = NQ) -> "DataFrameSchema":
 
 
 def validate_bars(bars: pd.DataFrame, instrument: Instrument = NQ) -> None:
-    """Prove that a table is a canonical bar table of its instrument.
+    """Verify that a table is a canonical bar table of its instrument.
 
     Raises:
-        IntegrityError: If a column or dtype is another, or a bar breaks a rule: it names the
-            rule, how many bars break it, and the first of them.
+        IntegrityError: If a column or dtype is wrong, or a bar breaks a rule; names the rule, the
+            number of bars that break it, and the first of them.
     """
     from pandera.errors import SchemaError, SchemaErrors
 
@@ -189,8 +189,8 @@ def nanoseconds(frame: pd.DataFrame, column: str = "timestamp") -> np.ndarray:
 def content_digest(frame: pd.DataFrame, columns: tuple[str, ...] | None = None) -> str:
     """SHA256 over name, dtype, length and values of each column: the version of the data.
 
-    It does not depend on the file the table came from, nor on the row index. A missing value
-    counts as missing whatever bytes lie beneath it.
+    It depends neither on the source file nor on the row index, nor on the bytes beneath missing
+    values.
     """
     digest = hashlib.sha256(f"{len(frame)}".encode())
     for name in columns or tuple(frame.columns):

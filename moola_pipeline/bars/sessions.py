@@ -1,4 +1,4 @@
-"""When the market trades: the trading day of a moment, and the opening hours of each session."""
+"""CME trading sessions: the trading day of a moment, opening hours and halts."""
 
 from datetime import date
 from functools import lru_cache
@@ -10,10 +10,10 @@ NEW_YORK = "America/New_York"
 CALENDAR = "CME Globex Equity"
 
 _CLOSE_TO_MIDNIGHT = pd.Timedelta(hours=6)
-"""A session opens at 18:00 New York, six hours before the date it is named by."""
+"""A session opens at 18:00 New York, six hours before its date begins."""
 
 NOT_SESSIONS = [date(2024, 3, 29), date(2025, 4, 18)]
-"""Good Fridays on which the exchange stayed shut although the calendar lists them."""
+"""Good Fridays on which the exchange was closed although the calendar lists them."""
 CLOSED_EARLY = {date(2025, 1, 9): "09:30"}
 """New York closing times that the calendar lacks (2025-01-09: a day of mourning)."""
 
@@ -26,13 +26,13 @@ _USUAL_CLOSE_MINUTE = 17 * 60
 def session_of(timestamps: pd.Series | pd.DatetimeIndex) -> pd.Series:
     """The CME trading day of each moment: the date in New York six hours later.
 
-    The rule holds on the wall clock, so 18:00 New York begins a session in summer and winter.
+    It is computed on the wall clock: a session begins at 18:00 New York in summer and winter.
 
     Args:
         timestamps: Time zone aware moments, in any order.
 
     Returns:
-        datetime64[ns] without time zone, at midnight, on the index of a Series that came in.
+        datetime64[ns] without time zone, at midnight, with the index of the input if it is a Series.
 
     Raises:
         ValueError: If the timestamps carry no time zone.
@@ -66,8 +66,8 @@ def session_schedule(first: date, last: date) -> pd.DataFrame:
 
 @lru_cache(maxsize=64)
 def _schedule(first: date, last: date) -> pd.DataFrame:
-    """As `session_schedule`, kept: working it out takes longer than reading a day of bars."""
-    import pandas_market_calendars as calendars  # 0.2 s that only callers of this should pay
+    """Cached `session_schedule`: computing it takes longer than reading a day of bars."""
+    import pandas_market_calendars as calendars  # the import takes 0.2 s
 
     listed = calendars.get_calendar(CALENDAR).schedule(first, last)
     schedule = pd.DataFrame(
@@ -77,8 +77,8 @@ def _schedule(first: date, last: date) -> pd.DataFrame:
             "closed_at": pd.DatetimeIndex(listed["market_close"]).as_unit("ns"),
         }
     )
-    shut = schedule["session"].dt.date.isin(NOT_SESSIONS)
-    schedule = schedule.loc[~shut].reset_index(drop=True)
+    closed = schedule["session"].dt.date.isin(NOT_SESSIONS)
+    schedule = schedule.loc[~closed].reset_index(drop=True)
     for day, close in CLOSED_EARLY.items():
         closed_at = pd.Timestamp(f"{day} {close}", tz=NEW_YORK).tz_convert("UTC").as_unit("ns")
         schedule.loc[schedule["session"] == pd.Timestamp(day), "closed_at"] = closed_at
@@ -86,10 +86,10 @@ def _schedule(first: date, last: date) -> pd.DataFrame:
 
 
 def session_minutes(first: date, last: date) -> pd.DatetimeIndex:
-    """The open of every minute that trades in the sessions from `first` to `last`.
+    """The open of every trading minute in the sessions from `first` to `last`.
 
     Returns:
-        datetime64[ns, UTC], strictly increasing, without the daily halt while there was one.
+        datetime64[ns, UTC], strictly increasing, without the daily halts until June 2021.
 
     Raises:
         ValueError: If `last` lies before `first`.
@@ -109,11 +109,11 @@ def closes_early(schedule: pd.DataFrame) -> np.ndarray:
 
 
 def afternoon_halts(schedule: pd.DataFrame) -> pd.DataFrame:
-    """When trading paused in each session of a `session_schedule`.
+    """The afternoon halt of each session of a `session_schedule`.
 
     Returns:
-        `halted_at` and `resumed_at` (datetime64[ns, UTC]) on the index of the schedule; NaT where
-        there was no halt any more, or the session had closed before it.
+        `halted_at` and `resumed_at` (datetime64[ns, UTC]) on the index of the schedule; NaT if
+        the session has no halt or closed before it.
     """
     halted_at, resumed_at = (
         _at_wall_clock(schedule, minute) for minute in (_HALT_FIRST_MINUTE, _HALT_END_MINUTE)

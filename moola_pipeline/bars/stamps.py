@@ -1,4 +1,4 @@
-"""What a column of times proves: its unit, its time zone, and the UTC instants it names."""
+"""Convert a column of times to UTC: unit, time zone and instants."""
 
 from zoneinfo import ZoneInfo
 
@@ -11,15 +11,15 @@ from moola_pipeline.bars.dates import text_times
 from moola_pipeline.errors import BadInput
 
 EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""Ticks per second of each unit in which a vendor may count from 1970."""
+"""Ticks per second of each unit of counts since 1970."""
 EPOCH_SECONDS = (631_152_000, 4_102_444_800)
-"""1990 to 2100: within it the size of a count leaves one unit only."""
+"""1990 to 2100: in this range a count fits one unit only."""
 NS_SECONDS = (-9_222_768_000, 9_222_768_000)
-"""1677 to 2262: what nanoseconds since 1970 can say, with a week to reckon zones and sessions in."""
+"""1677 to 2262: the range of int64 nanoseconds, less a week for zones and sessions."""
 
 
 def require_zone(name: str) -> str:
-    """`name` if it is a zone of the IANA database.
+    """Return `name` if it is a zone of the IANA database.
 
     Raises:
         BadInput: If it is not.
@@ -33,7 +33,7 @@ def require_zone(name: str) -> str:
 
 
 def proves_utc(column: str) -> bool:
-    """True if the name of a column says that its times are UTC, as `ts_utc` does."""
+    """True if the column name marks its times as UTC, as `ts_utc` does."""
     return column.lower().endswith("_utc")
 
 
@@ -46,22 +46,22 @@ def utc_instants(
     remedy: str,
     usual_zone: str | None = None,
 ) -> tuple[pd.Series, str]:
-    """The instants of a column of times, and the zone its values were read in.
+    """Convert a column of times to UTC; return the instants and the zone of the values.
 
     Args:
         times: (n,) timestamps, text as `text_times` reads it, or whole counts since 1970.
-        column: Name of the column; a name that ends in `_utc` proves the zone of naive times.
-        timezone: IANA zone of naive times, where the user gave one.
+        column: Name of the column; a name that ends in `_utc` means that naive times are UTC.
+        timezone: IANA zone of naive times, if the user gave one.
         source: Name of the file, for errors.
-        remedy: What a user whose naive times prove no zone has to do.
-        usual_zone: Zone of naive times in the vendor's format, where the user gives none.
+        remedy: Remedy in the error if the zone is unknown.
+        usual_zone: Zone of naive times in the vendor's format, if the user gave none.
 
     Returns:
-        (n,) datetime64[ns, UTC] with NaT where no time stands, or a cell is none, and the zone.
+        (n,) datetime64[ns, UTC] with NaT where a cell is empty or not a time, and the zone.
 
     Raises:
-        BadInput: If most values are no times, they prove no zone, contradict the zone given, or name
-            a local time that does not exist or exists twice.
+        BadInput: If most values are not times, their zone is unknown or contradicts `timezone`, or
+            a local time does not exist or exists twice.
     """
     stamps = _timestamps(times, column, source)
     if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
@@ -78,7 +78,7 @@ def utc_instants(
 
 
 def _zone_name(kind: pa.TimestampType) -> str | None:
-    """The zone that a column's type names; empty where its bytes are no text, None where it names none."""
+    """Zone of a column's type; "" if its bytes are not text, None if it has none."""
     try:
         return kind.tz
     except UnicodeDecodeError:
@@ -94,22 +94,22 @@ def _is_zone(name: str) -> bool:
 
 
 def _timestamps(times: pa.ChunkedArray, column: str, source: str) -> pd.Series:
-    found: pa.ChunkedArray | None = times
+    parsed: pa.ChunkedArray | None = times
     if pa.types.is_floating(times.type):
-        found = times = _whole(times)
+        parsed = times = _whole(times)
     if pa.types.is_integer(times.type):
-        found = _from_epoch(times)
-    if found is None or pa.types.is_string(times.type) or pa.types.is_large_string(times.type):
-        found = text_times(times.cast(pa.string()), column, source)
-    if found is None or not pa.types.is_timestamp(found.type):
+        parsed = _from_epoch(times)
+    if parsed is None or pa.types.is_string(times.type) or pa.types.is_large_string(times.type):
+        parsed = text_times(times.cast(pa.string()), column, source)
+    if parsed is None or not pa.types.is_timestamp(parsed.type):
         raise _not_times(times, column, source)
-    if _zone_name(found.type) is not None:
-        found = found.cast(pa.timestamp(found.type.unit, "UTC"))  # the same instants under a zone that exists
-    return _in_range(found).to_pandas().dt.as_unit("ns")
+    if _zone_name(parsed.type) is not None:
+        parsed = parsed.cast(pa.timestamp(parsed.type.unit, "UTC"))  # same instants, valid zone
+    return _in_range(parsed).to_pandas().dt.as_unit("ns")
 
 
 def _in_range(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The times, null where nanoseconds cannot say them."""
+    """The times, null outside the range of nanoseconds."""
     first, last = (second * EPOCH_UNITS[times.type.unit] for second in NS_SECONDS)
     counts = times.cast(pa.int64())
     sound = pc.and_(pc.greater(counts, first), pc.less(counts, last))  # type: ignore[attr-defined]
@@ -117,7 +117,7 @@ def _in_range(times: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _whole(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Counts that were written with a decimal point, as whole ones if they are."""
+    """Counts written with a decimal point, as integers if all are whole."""
     try:
         return times.cast(pa.int64())
     except pa.ArrowInvalid:
@@ -125,8 +125,10 @@ def _whole(times: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _from_epoch(times: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Counts since 1970 in the unit that most lie in, null for the others; None if most lie in none."""
-    times = times.cast(pa.int64(), safe=False)  # an unsigned count beyond it turns negative, and is none
+    """Counts since 1970 in the unit that fits most, null for the others; None if no unit does."""
+    times = times.cast(
+        pa.int64(), safe=False
+    )  # an unsigned overflow becomes negative, which is no valid count
     first, last = EPOCH_SECONDS
     for unit, ticks in EPOCH_UNITS.items():
         sound = pc.and_(pc.greater_equal(times, first * ticks), pc.less(times, last * ticks))  # type: ignore[attr-defined]
@@ -141,7 +143,7 @@ def _not_times(times: pa.ChunkedArray, column: str, source: str) -> BadInput:
     came = times.drop_null()[:1].to_pylist()
     return BadInput(
         f"{source}: {column} must hold a date and a time (ISO 8601, or whole s, ms, us or ns since 1970), "
-        f"got {str(came[0]) if came else 'nothing'!r}. Write the times so, or name another column."
+        f"got {str(came[0]) if came else 'nothing'!r}. Write the times in this form, or name another column."
     )
 
 
@@ -155,7 +157,7 @@ def _zone_of_naive(
         return require_zone(zone)
     if timezone not in (None, "UTC"):
         raise BadInput(
-            f"{source}: the name of {column} says UTC, got --timezone {timezone}. "
+            f"{source}: the column name {column} means UTC, got --timezone {timezone}. "
             "Leave --timezone out, or rename the column."
         )
     return "UTC"

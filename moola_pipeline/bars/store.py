@@ -1,4 +1,4 @@
-"""The folder of one market, and the record of what was registered in it, byte for byte."""
+"""The folder of one market, and the manifest of its registered files."""
 
 import json
 import shlex
@@ -41,55 +41,56 @@ class BarStore:
 
     @property
     def raw(self) -> Path:
-        """The vendors' files, their bytes untouched."""
+        """The vendors' files, unchanged."""
         return self.root / "raw"
 
     @property
     def manifest(self) -> Path:
-        """What was registered: the SHA256 of each file and how it is read."""
+        """The manifest: SHA256 and read options of each registered file."""
         return self.root / "manifest.json"
 
     def quarantined(self, entry: "ManifestEntry") -> Path:
-        """The rows of a registered file that are no bars, as csv with the reason of each."""
+        """The rejected rows of a registered file, as csv with a reason for each."""
         return self.root / "quarantine" / f"{entry.file}.csv"
 
     @property
     def parsed_folder(self) -> Path:
-        """What the vendors' files were parsed into."""
+        """The parsed vendor files."""
         return self.root / "parsed"
 
     def parsed(self, entry: "ManifestEntry") -> Path:
-        """What a registered file was parsed into, as parquet.
+        """The parsed bars of a registered file, as parquet.
 
-        Its name holds its digest, so that the file of before stays until the manifest names another.
+        The name contains the digest: the previous file stays until the manifest names the new one.
         """
         return self.parsed_folder / f"{entry.file}.{entry.parsed_sha256[:_NAMED_DIGITS]}.parquet"
 
     @property
     def rolls(self) -> Path:
-        """The contract rolls as csv; absent where none are known."""
+        """The contract rolls as csv; missing if none are registered."""
         return self.root / "rolls.csv"
 
     @property
     def labels(self) -> Path:
-        """The labels registered for these bars, and their ledger."""
+        """The labels of these bars, and their ledger."""
         return self.root / "labels"
 
     @property
     def shown_manifest(self) -> str:
-        """The manifest as errors name it."""
+        """Name of the manifest in errors."""
         return f"{self.root.name}/{self.manifest.name}"
 
     def remedy(self, registered: str) -> str:
-        """What to do about a fault: as given for registered bars; simulated ones are made anew."""
-        return f"Delete the folder {self.root}: the next run makes it anew." if self.simulated else registered
+        """Remedy for a fault: `registered` for registered bars; simulated bars are generated again."""
+        again = f"Delete the folder {self.root}: the next run generates it again."
+        return again if self.simulated else registered
 
 
 def require_plain_name(name: str) -> str:
-    """`name` if it names a file in a folder, and nothing outside it.
+    """Return `name` if it is a plain file name, without a path.
 
     Raises:
-        ValueError: If it is empty, hidden, too long, holds a separator or an unprintable sign.
+        ValueError: If it is empty, hidden or too long, or contains a separator or an unprintable character.
     """
     if (
         not name
@@ -99,52 +100,52 @@ def require_plain_name(name: str) -> str:
         or set("/\\") & set(name)
     ):
         raise ValueError(
-            f"a file name must be plain: up to {NAME_LENGTH} printable signs, no path, got {name[:80]!r}"
+            f"a file name must be plain: up to {NAME_LENGTH} printable characters, no path, got {name[:80]!r}"
         )
     return name
 
 
 class ManifestEntry(BaseModel):
-    """One registered file, and how its bars are read."""
+    """One registered file and its read options."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: Annotated[str, AfterValidator(require_plain_name)]
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
-    rows: int = Field(gt=0, description="bars kept")
-    rejected: int = Field(0, ge=0, description="rows that are no bars, set aside")
+    rows: int = Field(gt=0, description="number of kept bars")
+    rejected: int = Field(0, ge=0, description="number of rejected rows")
     rejected_sha256: str | None = Field(
-        default=None, pattern="^[0-9a-f]{64}$", description="of the file that they were set aside in"
+        default=None, pattern="^[0-9a-f]{64}$", description="SHA256 of the csv of rejected rows"
     )
-    parsed_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the parquet of its bars")
+    parsed_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA256 of the parquet of its bars")
     reader: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the code that parsed it")
     first: AwareDatetime = Field(description="open of the first bar")
     last: AwareDatetime = Field(description="open of the last bar")
     format: str
-    timezone: str = Field(description="zone in which the file's times are read")
+    timezone: str = Field(description="time zone of the file's times")
     stamp: str
-    columns: dict[str, str] = Field(description="name in the file of each role")
+    columns: dict[str, str] = Field(description="column name of each role")
     instrument: str
     added_at: AwareDatetime
 
     @property
     def options(self) -> VendorOptions:
-        """The options that read the file as it was read when it was added."""
+        """Options to read the file as it was read when it was added."""
         return VendorOptions(self.format, self.timezone, self.stamp, self.columns, self.instrument)
 
-    def says_as(self, other: "ManifestEntry") -> bool:
-        """Whether two entries differ at most in when the file was added, and by which code it was parsed."""
+    def same_record(self, other: "ManifestEntry") -> bool:
+        """True if two entries differ in `added_at` and `reader` at most."""
         return self.model_copy(update={"added_at": other.added_at, "reader": other.reader}) == other
 
     @model_validator(mode="after")
     def _readable(self) -> "ManifestEntry":
-        _ = self.options  # refuses a format, zone, stamp, role or instrument that does not exist
+        _ = self.options  # raises if a format, zone, stamp, role or instrument does not exist
         return self
 
 
 class Manifest(BaseModel):
-    """All registered files of one market, and whether contract rolls are registered beside them."""
+    """The registered files of one market, and whether contract rolls are registered."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -162,17 +163,17 @@ class Manifest(BaseModel):
 
 
 def read_manifest(store: BarStore) -> Manifest:
-    """What is registered in a store; empty where nothing is.
+    """The manifest of a store; empty if nothing is registered.
 
     Raises:
-        UnreadableFile: If the system would not read it.
-        IntegrityError: If the manifest is not what `add_bars` wrote.
+        UnreadableFile: If the system cannot read it.
+        IntegrityError: If `add_bars` did not write it.
     """
-    wanted = f"{store.shown_manifest} must hold what was registered"
+    wanted = f"{store.shown_manifest} must list the registered files"
     aside = shlex.quote(f"{store.manifest}.broken")
     remedy = store.remedy(
-        "Put back a copy of it. Without one, set it aside and register the files in raw/, which lie "
-        f"untouched, once more: mv {shlex.quote(str(store.manifest))} {aside} && "
+        "Restore a copy of it. If there is none, move it aside and register the files in raw/ (they "
+        f"are unchanged) again: mv {shlex.quote(str(store.manifest))} {aside} && "
         f"moola bars add {shlex.quote(str(store.raw))}/* (with the options that it shows)"
     )
     try:
@@ -184,22 +185,22 @@ def read_manifest(store: BarStore) -> Manifest:
         raise unreadable(store.manifest, fault, "") from fault
     except ValidationError as fault:
         first = fault.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        came = f"{place}: {first['msg']}" if place else first["msg"]
+        location = ".".join(map(str, first["loc"]))
+        came = f"{location}: {first['msg']}" if location else first["msg"]
     raise IntegrityError(f"{wanted}, but {' '.join(came.split())}. {remedy}")
 
 
 def registered_store(home: Home, instrument: str = NQ.name) -> BarStore:
-    """Where the registered bars, rolls and labels of a home lie.
+    """The store of the registered bars, rolls and labels of a home.
 
-    A home uses one instrument today: the one whose bars are registered, else the one asked for.
+    A home uses one instrument today: the one with registered bars, else `instrument`.
     """
-    asked = BarStore(home.instrument(instrument), simulated=False)
-    return next((store for store in (asked, *instrument_stores(home)) if _has_files(store)), asked)
+    default = BarStore(home.instrument(instrument), simulated=False)
+    return next((store for store in (default, *instrument_stores(home)) if _has_files(store)), default)
 
 
 def instrument_stores(home: Home) -> list[BarStore]:
-    """Where bars of each instrument lie in a home once they are registered."""
+    """The stores of all instruments of a home, registered or not."""
     return [BarStore(home.instrument(name), simulated=False) for name in INSTRUMENTS]
 
 
@@ -207,21 +208,21 @@ def _has_files(store: BarStore) -> bool:
     try:
         return bool(read_manifest(store).files)
     except UnreadableFile:
-        raise  # the disk failed: nothing is known of what is registered
+        raise  # disk error: unknown whether files are registered
     except IntegrityError:
-        return True  # whoever reads it says what is wrong
+        return True  # the caller's own read_manifest() reports the fault
 
 
 def write_manifest(store: BarStore, manifest: Manifest) -> None:
-    """Record what is registered in a store from now on; the caller holds the manifest's lock."""
+    """Write the manifest of a store; the caller holds its lock."""
     write_checksummed(store.manifest, manifest.model_dump(mode="json"))
 
 
 def verify_files(store: BarStore) -> None:
-    """Prove that every registered file still holds the bytes that were registered.
+    """Verify that no registered file has changed.
 
     Raises:
-        ChecksumMismatch: If the SHA256 of a file is another.
+        ChecksumMismatch: If the SHA256 of a file differs.
         IntegrityError: If a file is missing, or the manifest is broken.
     """
     for entry in read_manifest(store).files:
@@ -229,17 +230,17 @@ def verify_files(store: BarStore) -> None:
 
 
 def verify_file(store: BarStore, entry: ManifestEntry) -> None:
-    """Prove that one registered file still holds the bytes that were registered.
+    """Verify that one registered file has not changed.
 
     Raises:
-        Truncated: If it is shorter than it was.
-        ChecksumMismatch: If its SHA256 is another.
-        MissingFile: If it is gone.
-        UnreadableFile: If the system would not read it.
+        Truncated: If it is shorter than recorded.
+        ChecksumMismatch: If its SHA256 differs.
+        MissingFile: If it is missing.
+        UnreadableFile: If the system cannot read it.
     """
     path = store.raw / entry.file
     remedy = store.remedy(
-        'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+        'Add the original again with "moola bars add FILE", or, if the change is meant, '
         f"run: moola bars add {shlex.quote(str(path))}"
     )
     try:
@@ -248,39 +249,38 @@ def verify_file(store: BarStore, entry: ManifestEntry) -> None:
     except FileNotFoundError:
         raise MissingFile(
             f"{entry.file}: {store.shown_manifest} records it, but it is gone. "
-            + store.remedy('Add it again from where it came with "moola bars add FILE".')
+            + store.remedy('Add the original again with "moola bars add FILE".')
         ) from None
     except OSError as fault:
         raise unreadable(path, fault, remedy) from fault
 
 
 def verify_quarantined(store: BarStore, entry: ManifestEntry) -> None:
-    """Prove that the rows set aside of a registered file are as they were.
+    """Verify the rejected rows of a registered file.
 
     Raises:
-        MissingFile: If they are gone.
+        MissingFile: If they are missing.
         Truncated, ChecksumMismatch: If they were changed.
     """
     if entry.rejected_sha256 is not None:
-        _prove_made(store, entry, store.quarantined(entry), entry.rejected_sha256)
+        _prove_derived(store, entry, store.quarantined(entry), entry.rejected_sha256)
 
 
 def verify_parsed(store: BarStore, entry: ManifestEntry) -> None:
-    """Prove that what a registered file was parsed into is as it was.
+    """Verify the parsed bars of a registered file.
 
     Raises:
-        MissingFile: If it is gone.
+        MissingFile: If their parquet is missing.
         ChecksumMismatch: If it was changed.
-        UnreadableFile: If the system would not read it.
+        UnreadableFile: If the system cannot read it.
     """
-    _prove_made(store, entry, store.parsed(entry), entry.parsed_sha256)
+    _prove_derived(store, entry, store.parsed(entry), entry.parsed_sha256)
 
 
-def _prove_made(store: BarStore, entry: ManifestEntry, path: Path, sha256: str) -> None:
-    """Prove a file that was made from a registered one."""
+def _prove_derived(store: BarStore, entry: ManifestEntry, path: Path, sha256: str) -> None:
+    """Verify a file that was derived from a registered file."""
     remedy = store.remedy(
-        "Have it written again from the file itself: "
-        f"moola bars add {shlex.quote(str(store.raw / entry.file))}"
+        f"Write it again from the registered file: moola bars add {shlex.quote(str(store.raw / entry.file))}"
     )
     try:
         prove_file(path, path.name, FileDigest(sha256, None), store.shown_manifest, remedy)
@@ -291,7 +291,7 @@ def _prove_made(store: BarStore, entry: ManifestEntry, path: Path, sha256: str) 
 
 
 def is_intact(store: BarStore, entry: ManifestEntry) -> bool:
-    """True if a registered file still holds the bytes that were registered."""
+    """True if a registered file has not changed."""
     try:
         verify_file(store, entry)
     except IntegrityError:

@@ -8,14 +8,14 @@ from moola_pipeline.bars.sessions import session_of
 
 
 def build_table(raw: pd.DataFrame, rolls: pd.DataFrame | None) -> pd.DataFrame:
-    """Give clean bars their session, contract and segment.
+    """Add session, contract and segment to clean bars.
 
-    A segment ends where the session or the contract changes, or more than MAX_GAP lies between
-    two bar opens. A contract code that came with a bar stands; where none came, the rolls say.
+    A segment ends where the session or the contract changes, or two bar opens are more than
+    MAX_GAP apart. A bar keeps its contract code; missing codes come from the rolls.
 
     Args:
         raw: RAW_COLUMNS and optionally `contract`; timestamps in UTC, strictly increasing.
-        rolls: As `read_rolls` returns them, or None where nothing is known of rolls.
+        rolls: As `read_rolls` returns them, or None if unknown.
 
     Returns:
         BAR_COLUMNS, numbered from 0.
@@ -26,7 +26,7 @@ def build_table(raw: pd.DataFrame, rolls: pd.DataFrame | None) -> pd.DataFrame:
     steps = np.diff(nanoseconds(raw))  # (n_bars - 1,) ns
     if (steps <= 0).any():
         late = raw["timestamp"].iloc[int(np.argmax(steps <= 0)) + 1]
-        raise ValueError(f"timestamps must strictly increase, got {late} after a later bar or the same")
+        raise ValueError(f"timestamps must strictly increase, got {late} after an equal or later time")
     contract = _contracts(raw, rolls)
     session = session_of(pd.DatetimeIndex(raw["timestamp"]))
     table = raw[list(RAW_COLUMNS)].reset_index(drop=True).assign(session=session, contract=contract)
@@ -54,7 +54,7 @@ def contract_of(timestamps: pd.Series, rolls: pd.DataFrame) -> pd.Series:
 
 
 def _contracts(raw: pd.DataFrame, rolls: pd.DataFrame | None) -> pd.Series:
-    """Name of each bar's contract (n_bars,), null where neither the bar nor a roll knows it."""
+    """Contract of each bar (n_bars,), null if neither the bar nor a roll has it."""
     timestamps = pd.Series(raw["timestamp"].array)
     known = pd.Series(raw["contract"].array if "contract" in raw else np.nan, timestamps.index, dtype="str")
     if rolls is None or not known.hasnans:

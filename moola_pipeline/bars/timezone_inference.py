@@ -1,4 +1,4 @@
-"""What bars prove about their clock and dates: shut hours, the 09:30 New York burst, days with no session."""
+"""Checks of zone, stamp and dates: trading hours, the 09:30 New York burst, holidays, the future."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,16 +22,16 @@ LIKELY_ZONES = (
     "Europe/Athens",
     "Asia/Tokyo",
 )
-"""Zones in which vendors and brokers stamp bars: what a contradiction is compared with."""
+"""Zones of vendors and brokers, tried when bars contradict the stated zone."""
 MAX_SHUT = MAX_REJECTED
-"""A greater share of bars in shut hours are no strays."""
+"""Largest share of bars outside trading hours."""
 MIN_BREAKS = 2
-"""Daily breaks that a file must show, each to the minute, before it proves its zone and stamp."""
+"""Exact daily breaks that a file needs to prove its zone and stamp."""
 TRIED_BARS = 30_000
-"""Bars that are tried in other zones: a month of sessions, which shows breaks and mornings enough."""
+"""Number of bars tried in other zones: about a month of sessions."""
 MIN_MORNINGS = 5
 BURST, NO_BURST = 1.8, 1.15
-"""Median bar range after 09:30 New York over that before: 3.2 on NQ, about 1 at any other minute."""
+"""Bar range after 09:30 New York over that before, median: 3.2 on NQ, about 1 at other minutes."""
 _DAY, _OPEN, _CLOSE, _BELL = 24 * 60, 18 * 60, 17 * 60, 9 * 60 + 30
 _OLD_CLOSE, _CLOSE_SINCE = 17 * 60 + 30, np.datetime64("2015-09-21").astype(int)
 """CME traded until 17:30 New York to November 2012, and until 17:15 to September 18, 2015."""
@@ -43,9 +43,9 @@ class TimeConvention:
     """How the times of a file were read.
 
     Attributes:
-        zone: In which they were read.
+        zone: Time zone.
         stamp: open or close.
-        zone_is_stated: True if the times carry their zone, so that --timezone cannot change it.
+        zone_is_stated: True if the file states the zone, so that --timezone cannot change it.
         source: Name of the file, for errors.
     """
 
@@ -57,7 +57,7 @@ class TimeConvention:
 
 @dataclass(frozen=True)
 class DailyBreak:
-    """Where bars stand in the New York week.
+    """Positions of bars in the New York week.
 
     Attributes:
         minute: (n,) minute of the day.
@@ -70,12 +70,12 @@ class DailyBreak:
     shut: np.ndarray
 
     def count(self, minute: int) -> int:
-        """How many bars open at that minute of the day."""
+        """Number of bars that open at this minute of the day."""
         return int((self.minute == minute).sum())
 
 
 def new_york_clock(bars: pd.DataFrame) -> DailyBreak:
-    """The New York clock and weekday at which bars open."""
+    """Positions of bar opens in the New York week."""
     local = pd.DatetimeIndex(bars["timestamp"]).tz_convert(NEW_YORK).tz_localize(None)
     minutes = local.to_numpy().astype("M8[m]").astype(np.int64)
     day, minute = np.divmod(minutes, _DAY)
@@ -88,9 +88,9 @@ def new_york_clock(bars: pd.DataFrame) -> DailyBreak:
 
 
 def daily_breaks(bars: pd.DataFrame) -> int:
-    """How many daily breaks run from a bar before 17:00 to one at 18:00 New York, to the minute.
+    """Count daily breaks from a bar at 16:59 to one at 18:00 New York, exact to the minute.
 
-    0 as soon as any bar lies inside shut hours, or more breaks end elsewhere.
+    0 if a bar lies outside trading hours, or if most breaks are at other times.
 
     Args:
         bars: With `timestamp`: UTC bar opens, increasing.
@@ -105,7 +105,7 @@ def daily_breaks(bars: pd.DataFrame) -> int:
 
 
 def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: TimeConvention) -> None:
-    """Refuse bars whose own clock contradicts the zone or the stamp they were read with.
+    """Refuse bars that contradict the zone or the stamp they were read with.
 
     Args:
         bars: RAW_COLUMNS, as read: UTC bar opens, increasing.
@@ -113,8 +113,8 @@ def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: TimeCon
         reading: How the times were read.
 
     Raises:
-        BadInput: If bars lie in hours without trading, or the 09:30 burst stands elsewhere: the
-            text says which zone or stamp the file looks like instead.
+        BadInput: If bars lie outside trading hours, or the 09:30 burst is at another time; the
+            text names the likely zone or stamp.
     """
     clock, source = new_york_clock(bars), reading.source
     _refuse_stamp(clock, reading.stamp, source)
@@ -131,8 +131,8 @@ def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: TimeCon
     ratio = _burst(clock, bars)
     if ratio is not None and ratio < NO_BURST and (likely := _zone_with_burst(bars, reading.zone)):
         raise BadInput(
-            f"{source}: trading must burst at 09:30 New York, but read as {reading.zone} it does not "
-            f"(range {ratio:.1f} times that before). {_try_zone(likely, reading)}"
+            f"{source}: bar ranges must rise at 09:30 New York, but read as {reading.zone} they do not "
+            f"({ratio:.1f} times the ranges before). {_try_zone(likely, reading)}"
         )
 
 
@@ -141,38 +141,38 @@ def _refuse_stamp(clock: DailyBreak, stamp: str, source: str) -> None:
     late, early = clock.count(_OPEN + 1), clock.count(_OPEN - 1)
     n_shut = int(clock.shut.sum())
     if stamp == "open" and closes and late > 10 * opens and n_shut == closes:
-        looks, seen = "close", "17:00 and 18:01"
+        likely, times = "close", "17:00 and 18:01"
     elif (
         stamp == "close"
         and early
         and 10 * clock.count(_CLOSE - 1) < clock.count(_CLOSE - 2)
         and n_shut <= early
     ):
-        looks, seen = "open", "16:58 and 17:59"
+        likely, times = "open", "16:58 and 17:59"
     else:
         return
     raise BadInput(
         f"{source}: a session's bars must open from 18:00 to 16:59 New York, but read as bar {stamp}s they "
-        f"stand at {seen}. They look like bar {looks}s: give --stamp {looks}."
+        f"open at {times}. They look like bar {likely}s: give --stamp {likely}."
     )
 
 
 def _refuse_stamp_of_bell(clock: DailyBreak, bars: pd.DataFrame, stamp: str, source: str) -> None:
-    """Files of trading hours alone show no daily break: the minute of the burst tells their stamp."""
+    """Refuse a wrong stamp by the minute of the 09:30 burst, for files without daily breaks."""
     shift = 1 if stamp == "open" else -1
     there, elsewhere = (_jump(clock, bars, _BELL + minutes) for minutes in (0, shift))
     if there is not None and elsewhere is not None and there < NO_BURST and elsewhere >= BURST:
-        looks = "close" if stamp == "open" else "open"
+        likely = "close" if stamp == "open" else "open"
         raise BadInput(
-            f"{source}: trading must burst at 09:30 New York, but read as bar {stamp}s it bursts a minute "
-            f"{'later' if shift > 0 else 'earlier'}. They look like bar {looks}s: give --stamp {looks}."
+            f"{source}: bar ranges must rise at 09:30 New York, but read as bar {stamp}s they rise a minute "
+            f"{'later' if shift > 0 else 'earlier'}. They look like bar {likely}s: give --stamp {likely}."
         )
 
 
 def _jump(clock: DailyBreak, bars: pd.DataFrame, minute: int) -> float | None:
     """Median over mornings of the range of one minute's bar over the one before it."""
     ranges = (bars["high"] - bars["low"]).to_numpy()
-    at, before = (np.flatnonzero(clock.minute == one) for one in (minute, minute - 1))
+    at, before = (np.flatnonzero(clock.minute == opened) for opened in (minute, minute - 1))
     _, i, j = np.intersect1d(clock.day[at], clock.day[before], return_indices=True)
     if len(i) < MIN_MORNINGS:
         return None
@@ -184,8 +184,8 @@ def _burst(clock: DailyBreak, bars: pd.DataFrame) -> float | None:
 
     None where fewer than MIN_MORNINGS hold all ten bars.
     """
-    place = clock.minute - (_BELL - 5)
-    near = (place >= 0) & (place < 10)
+    offset = clock.minute - (_BELL - 5)
+    near = (offset >= 0) & (offset < 10)
     ranges = (bars["high"] - bars["low"]).to_numpy()[near]
     days, counts = np.unique(clock.day[near], return_counts=True)
     whole = np.isin(clock.day[near], days[counts == 10])
@@ -204,7 +204,7 @@ def _advice(bars: pd.DataFrame, clock: DailyBreak, reading: TimeConvention) -> s
     fitting = [likely for likely, share in shares.items() if share <= MAX_SHUT / 20]
     if not fitting:
         other_zone = "" if reading.zone_is_stated else ", or give the right --timezone"
-        return f"No likely zone mends that: correct the dates (order of day and month, year){other_zone}."
+        return f"No likely zone corrects this: correct the dates (order of day and month, year){other_zone}."
     bursts = [likely for likely in fitting if (_burst_in(bars, zone, likely) or 0) >= BURST]
     return _try_zone((bursts or fitting)[0], reading)
 
@@ -220,12 +220,12 @@ def _zone_with_burst(bars: pd.DataFrame, zone: str) -> str | None:
 
 def _try_zone(likely: str, reading: TimeConvention) -> str:
     if reading.zone_is_stated:
-        return f"The zone in the file is wrong: they look like {likely}. Export them again."
-    return f"They look like {likely}: give --timezone {likely}."
+        return f"The zone in the file is wrong: the times look like {likely}. Export the file again."
+    return f"The times look like {likely}: give --timezone {likely}."
 
 
 def _reread(bars: pd.DataFrame, zone: str, other: str) -> pd.DataFrame:
-    """The first bars, had their wall clock been another zone's; those on a clock change are left out."""
+    """The first bars with their wall clock read in zone `other`, without those at a clock change."""
     bars = bars.iloc[:TRIED_BARS]
     wall = bars["timestamp"].dt.tz_convert(zone).dt.tz_localize(None)
     moments = wall.dt.tz_localize(other, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
@@ -243,19 +243,19 @@ def _burst_in(bars: pd.DataFrame, zone: str, other: str) -> float | None:
 
 
 CLOCK_ERROR = timedelta(minutes=10)
-"""How far the clock of the machine may be behind that of the exchange."""
+"""Largest lag of this machine's clock behind that of the exchange."""
 MAX_ZONES = timedelta(hours=26)
-"""What lies between the earliest zone and the latest: a wrong zone puts bars no farther into the future."""
+"""Largest difference of two zones: a wrong zone moves bars by at most this much."""
 MAX_ON_HOLIDAYS = 0.5
 MIN_SESSIONS = 10
-"""In so many sessions most bars cannot lie on holidays: only shorter files are compared with the calendar."""
+"""Only files with at most this many sessions are compared: in longer ones few bars lie on holidays."""
 
 
 def refuse_future(bars: pd.DataFrame, rows: np.ndarray, reading: TimeConvention, now: datetime) -> None:
     """Refuse bars that open after `now`.
 
-    It depends on when it is asked, so such rows are never set aside: the same file would hold
-    other bars later.
+    The whole file is refused: if such rows were set aside, its bars would depend on the time of
+    reading.
 
     Args:
         bars: RAW_COLUMNS, UTC bar opens, increasing.
@@ -264,7 +264,7 @@ def refuse_future(bars: pd.DataFrame, rows: np.ndarray, reading: TimeConvention,
         now: Aware; bars up to CLOCK_ERROR later pass.
 
     Raises:
-        BadInput: If there is one: the text names the first row and the likely cause.
+        BadInput: If there is one; the text names the first row and the likely cause.
     """
     late = np.flatnonzero(bars["timestamp"] > now + CLOCK_ERROR)
     if not len(late):
@@ -284,14 +284,14 @@ def refuse_future(bars: pd.DataFrame, rows: np.ndarray, reading: TimeConvention,
 
 
 def refuse_holidays(bars: pd.DataFrame, reading: TimeConvention) -> None:
-    """Refuse a short file most of whose bars lie on days without a session.
+    """Refuse a short file with most of its bars on days without a session.
 
     Args:
         bars: With `timestamp`: UTC bar opens, increasing.
         reading: How the times were read.
 
     Raises:
-        BadInput: If they do.
+        BadInput: If most bars lie on such days.
     """
     sessions = pd.DatetimeIndex(session_of(pd.DatetimeIndex(bars["timestamp"])))
     if sessions.nunique() > MIN_SESSIONS:

@@ -1,4 +1,4 @@
-"""A vendor's file in, clean one-minute bars in UTC out: by what the file proves, and the user says."""
+"""Read a vendor's file into clean one-minute bars in UTC."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -49,16 +49,16 @@ STAMPS = ("open", "close")
 
 @dataclass(frozen=True)
 class VendorOptions:
-    """What the user says about a file; None leaves it to what the file proves.
+    """The user's options for reading a file; None means that the file decides.
 
     Attributes:
-        format: One of FORMATS, or another name of one.
-        timezone: IANA zone of times that carry none.
-        stamp: Whether a time is that of the bar's open or of its close; None means what the
-            format says, else open.
-        columns: Name in the file of each role: time, open, high, low, close, volume, contract,
-            and date where `time` is a time of day. Columns without a header count from 1.
-        instrument: Whose tick grid the prices lie on.
+        format: One of FORMATS, or an alias of one.
+        timezone: IANA zone of times without a zone.
+        stamp: Whether a time is the bar's open or close; None means the stamp of the format, else
+            open.
+        columns: Column name of each role: time, open, high, low, close, volume, contract, and date
+            if `time` is a time of day. Without a header columns are numbered from 1.
+        instrument: Instrument of the bars.
     """
 
     format: str | None = None
@@ -73,7 +73,7 @@ class VendorOptions:
         known_instrument(self.instrument)
         if len(set(self.columns.values())) < len(self.columns):
             raise BadInput(
-                "--columns must give each role a column of its own, got one column twice. Write each once."
+                "--columns must give each role a different column, got one column twice. Write each once."
             )
         if self.timezone is not None:
             require_zone(self.timezone)
@@ -86,7 +86,7 @@ class VendorOptions:
 
 @dataclass(frozen=True)
 class VendorFacts:
-    """How a file was read; the same values as VendorOptions read it the same way again."""
+    """How a file was read; VendorOptions with these values read it in the same way."""
 
     format: str
     timezone: str
@@ -100,10 +100,10 @@ class VendorBars:
     """Clean bars of one file, and how it was read.
 
     Attributes:
-        sifted: Its rows, told apart.
+        sifted: Kept and rejected rows.
         facts: How it was read.
-        zone_known_by: What settled the zone: the times, the format, daily breaks or --timezone.
-        stamp_known_by: What settled the stamp: the format, the default or --stamp.
+        zone_known_by: Source of the zone: the times, the format, daily breaks or --timezone.
+        stamp_known_by: Source of the stamp: the format, the default or --stamp.
     """
 
     sifted: SiftedBars
@@ -113,22 +113,22 @@ class VendorBars:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """RAW_COLUMNS, and `contract` (str) where the file proves it."""
+        """RAW_COLUMNS, and `contract` (str) if the file has it."""
         return self.sifted.bars
 
     @property
     def counts(self) -> RowCounts:
-        """What became of its rows."""
+        """Row counts."""
         return self.sifted.counts
 
     @property
     def rejected(self) -> pd.DataFrame:
-        """Rows that are no bars: `row`, `reason`, `found`, and the row as it was read."""
+        """Rejected rows: `row`, `reason`, `found`, and the row as it was read."""
         return self.sifted.rejected
 
 
 def column_mapping(text: str) -> dict[str, str]:
-    """The mapping in an option such as `time=ts,close=Last`.
+    """Parse a mapping such as `time=ts,close=Last`.
 
     Raises:
         BadInput: If a part is not role=NAME, or a role comes twice.
@@ -145,19 +145,18 @@ def column_mapping(text: str) -> dict[str, str]:
 
 
 def read_vendor_file(path: Path, options: VendorOptions | None = None) -> VendorBars:
-    """Read one file of one-minute bars, prove what it says, and clean it.
+    """Read, clean and check one file of one-minute bars.
 
     Args:
-        path: parquet, DBN, or text with `,`, `;`, `|` or tabs between the cells, plain or packed.
-        options: What the user says about the file.
+        path: parquet, DBN, or text with `,`, `;`, `|` or tabs between the cells, plain or compressed.
+        options: The user's options.
 
     Returns:
         Bars in UTC, stamped at their open, strictly increasing in time.
 
     Raises:
-        BadInput: If the file cannot be read as bars without a guess, or its bars contradict the
-            zone or stamp it was read with; the text says what must hold, what came, and the
-            option that settles it.
+        BadInput: If the file cannot be read without a guess, or its bars contradict the zone or
+            stamp they were read with; the text names the remedy.
     """
     bars = _read_file(path, options or VendorOptions())
     facts, sifted = bars.facts, bars.sifted
@@ -170,7 +169,7 @@ def read_vendor_file(path: Path, options: VendorOptions | None = None) -> Vendor
 
 
 def read_recorded_file(path: Path, options: VendorOptions) -> VendorBars:
-    """Read a file as `read_vendor_file` does, but take dates, zone and stamp as settled.
+    """Read a registered file; its dates, zone and stamp are not checked again.
 
     Raises:
         BadInput: If the file cannot be read as bars.
@@ -179,51 +178,51 @@ def read_recorded_file(path: Path, options: VendorOptions) -> VendorBars:
 
 
 def _in_trading_hours(bars: VendorBars, source: str) -> VendorBars:
-    shut = new_york_clock(bars.frame).shut
-    return replace(bars, sifted=without_bars(bars.sifted, shut, IN_TRADING_HOURS, source))
+    outside = new_york_clock(bars.frame).shut
+    return replace(bars, sifted=without_bars(bars.sifted, outside, IN_TRADING_HOURS, source))
 
 
 def _read_file(path: Path, options: VendorOptions) -> VendorBars:
-    """The bars of a file, those outside trading hours among them."""
+    """The bars of a file, including those outside trading hours."""
     source = path.name
     content = file_content(path, source)
     layout = file_layout(content, source)
     claimed = options.format and format_name(options.format)
-    found = recognized_format(layout, claimed, source)
+    vendor = recognized_format(layout, claimed, source)
     if claimed is None and options.timezone is None and options.stamp != "close" and may_be_firstrate(layout):
         bars = _proven_firstrate(content, layout, options, source)
         if bars is not None:
             return bars
-    return _read(content, layout, found, options, source)
+    return _read(content, layout, vendor, options, source)
 
 
 def _read(
-    content: bytes, layout: Layout, found: VendorFormat, options: VendorOptions, source: str
+    content: bytes, layout: Layout, vendor: VendorFormat, options: VendorOptions, source: str
 ) -> VendorBars:
-    stamp = options.stamp or (found.stamp if found.stamp is not None else "open")
+    stamp = options.stamp or (vendor.stamp if vendor.stamp is not None else "open")
     if not stamp:
         raise BadInput(
-            f"{source}: {found.name} exports may be stamped at the bar's open or its close, and the file "
-            "does not say which. Name it with --stamp close or --stamp open."
+            f"{source}: the times of {vendor.name} files may be bar opens or bar closes, and the file does "
+            "not show which. Give --stamp close or --stamp open."
         )
-    positions = found.positions if layout.first_row else ()
+    positions = vendor.positions if layout.first_row else ()
     columns = find_columns(layout, positions, options.columns, source)
-    ids = {ID_ROLE: INSTRUMENT_ID} if found is DATABENTO and "contract" not in options.columns else {}
+    ids = {ID_ROLE: INSTRUMENT_ID} if vendor is DATABENTO and "contract" not in options.columns else {}
     read = read_columns(content, layout, columns | ids, source)
     times = read.values["time"]
-    counts_are_utc = found.counts_are_utc and pa.types.is_integer(times.type)
+    counts_are_utc = vendor.counts_are_utc and pa.types.is_integer(times.type)
     timestamps, zone = utc_instants(
         times,
         column=time_column(columns),
         timezone=options.timezone,
         source=source,
         remedy=_zone_remedy(layout),
-        usual_zone="UTC" if counts_are_utc else found.timezone,
+        usual_zone="UTC" if counts_are_utc else vendor.timezone,
     )
     if stamp == "close":
         timestamps = timestamps - BAR_INTERVAL
     contract = _contract(read, columns, options, source)
-    raw = raw_rows(read, columns, timestamps, contract, found is DATABENTO and layout.kind == "csv")
+    raw = raw_rows(read, columns, timestamps, contract, vendor is DATABENTO and layout.kind == "csv")
     sifted = sift_bars(
         raw.frame,
         known_instrument(options.instrument),
@@ -231,32 +230,32 @@ def _read(
         interval_is_proven=layout.kind == "dbn",
         faults=raw.faults,
     )
-    facts = VendorFacts(found.name, zone, stamp, columns, options.instrument)
-    by_format = "the format" if counts_are_utc or found.timezone == zone else "the times"
+    facts = VendorFacts(vendor.name, zone, stamp, columns, options.instrument)
+    by_format = "the format" if counts_are_utc or vendor.timezone == zone else "the times"
     return VendorBars(
         sifted,
         facts,
         "--timezone" if options.timezone else by_format,
-        "--stamp" if options.stamp else "the format" if found.stamp else "the default",
+        "--stamp" if options.stamp else "the format" if vendor.stamp else "the default",
     )
 
 
 def _proven_firstrate(
     content: bytes, layout: Layout, options: VendorOptions, source: str
 ) -> VendorBars | None:
-    """The bars read as FirstRate's, if their daily breaks prove New York time and bar opens."""
+    """The bars read as FirstRate's, if daily breaks prove New York time and bar opens."""
     try:
         bars = _read(content, layout, FIRSTRATE, options, source)
     except BadInput:
-        return None  # read as what it is, it is refused in words that do not presume a vendor
+        return None  # the error then comes from the generic format
     if bars.zone_known_by == "the times" or daily_breaks(bars.frame) < MIN_BREAKS:
         return None
     return replace(bars, zone_known_by="its daily breaks", stamp_known_by="its daily breaks")
 
 
 def _zone_remedy(layout: Layout) -> str:
-    vendor = ", or the vendor with --format firstrate" if may_be_firstrate(layout) else ""
-    return f"Name it with --timezone, for example --timezone America/New_York{vendor}."
+    other = ", or the vendor with --format firstrate" if may_be_firstrate(layout) else ""
+    return f"Name it with --timezone, for example --timezone America/New_York{other}."
 
 
 def _require_one_of(option: str, came: str | None, known: tuple[str, ...]) -> None:
@@ -269,9 +268,9 @@ def _require_one_of(option: str, came: str | None, known: tuple[str, ...]) -> No
 def _contract(
     read: FileColumns, columns: dict[str, str], options: VendorOptions, source: str
 ) -> pd.Series | None:
-    """What tells the contracts apart, if anything does; `columns` names its column from here on.
+    """Contract of each row, if the file has it; updates the contract column in `columns`.
 
-    Under one continuous symbol, as NQ.c.0, Databento's instrument id still changes at each roll.
+    With one continuous symbol, as NQ.c.0, Databento's instrument id still changes at each roll.
     """
     values, named = read.values.get("contract"), "contract" in options.columns
     codes = None if values is None else contract_codes(values, named, options.instrument, source)

@@ -1,4 +1,4 @@
-"""`moola bars check`: how the registered bars lie in the calendar, and in what segments and windows."""
+"""`moola bars check`: the registered bars against the calendar, and their segments and windows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,18 +30,18 @@ SUMMED = {
     "early_closes": "closes_early",
     "early_closes_kept": "close_kept",
 }
-"""Columns of a `session_coverage` that are added up, by what the sum is called."""
+"""Name of each sum, and the column of `session_coverage` that is summed."""
 
 
 @click.command()
 @json_option
 @click.pass_obj
 def check(home: Home, as_json: bool) -> None:
-    """Hold the registered bars against the calendar, year by year.
+    """Compare the registered bars with the calendar, year by year.
 
-    Missing are minutes of the sessions without a bar, outside are bars at other minutes. Kept are
-    halts and early closes around which there are bars and in which there are none, and holidays
-    without a bar. Exits 1 if a window leaves its segment.
+    "missing" counts session minutes without a bar, "outside" bars at other minutes. A halt or an
+    early close is kept if no bar lies in it and bars lie around it, a holiday if it has no bar.
+    Exits 1 if a window crosses the end of its segment.
     """
     store = registered_store(home)
     bars = read_bars(store)
@@ -63,12 +63,12 @@ def check(home: Home, as_json: bool) -> None:
     emit(facts, _lines(bars, facts), as_json)
     if n_leaving := facts["windows"]["leaving_a_segment"]:
         raise IntegrityError(
-            f"No window may leave its segment, but {n_leaving:,} do. Please report this fault."
+            f"No window may cross the end of its segment, but {n_leaving:,} do. Please report this bug."
         )
 
 
 def _counts(days: pd.DataFrame) -> dict[str, int]:
-    """What some days of a `session_coverage` add up to."""
+    """Sums over some days of a `session_coverage`."""
     held, has_bars = days["held"].to_numpy(), days["bars"].to_numpy() > 0
     return {
         "sessions": int(held.sum()),
@@ -91,7 +91,7 @@ def _missing_a_session(coverage: pd.DataFrame) -> dict[str, Any]:
 
 
 def _rolls(bars: pd.DataFrame, rolls: pd.DataFrame | None, lacking: bool) -> dict[str, Any]:
-    """How many rolls are registered, lie between two bars, and begin a segment there."""
+    """Count the rolls that are registered, that lie within the bars, and that begin a segment."""
     contract = pd.factorize(bars["contract"])[0]
     facts = {"lacking": lacking, "contract_changes": int((np.diff(contract) != 0).sum())}
     if rolls is None:
@@ -104,7 +104,7 @@ def _rolls(bars: pd.DataFrame, rolls: pd.DataFrame | None, lacking: bool) -> dic
 
 
 def _windows(segment: np.ndarray) -> dict[str, int]:
-    """Windows that pretraining and scanning would lay over all bars, and those that leave a segment."""
+    """Count the windows of pretraining and scanning, and those that cross the end of a segment."""
     tiled, scanned = pretraining_windows(segment, len(segment)), scan_windows(segment)[0]
     leaving = sum(int(straddling(bar0, segment).sum()) for bar0 in (tiled, scanned))
     return {"pretraining": len(tiled), "scanning": len(scanned), "leaving_a_segment": leaving}
@@ -121,8 +121,8 @@ def _lines(bars: pd.DataFrame, facts: dict[str, Any]) -> Iterator[str]:
     by_session = total["missing_by_session"]
     most = max(by_session, key=by_session.__getitem__, default=None)
     yield (
-        f"missing   {total['missing']:,} minutes in {len(by_session):,} sessions; a session: median "
-        f"{total['median_missing']:g}, most {total['most_missing']:,}{f' ({most})' if most else ''}"
+        f"missing   {total['missing']:,} minutes in {len(by_session):,} sessions; per session: median "
+        f"{total['median_missing']:g}, maximum {total['most_missing']:,}{f' ({most})' if most else ''}"
     )
     starts = SegmentStarts(**facts["segments"])
     yield (
@@ -134,7 +134,7 @@ def _lines(bars: pd.DataFrame, facts: dict[str, Any]) -> Iterator[str]:
     windows = facts["windows"]
     yield (
         f"windows   {windows['pretraining']:,} to pretrain on, {windows['scanning']:,} to scan; "
-        f"{windows['leaving_a_segment']:,} leave their segment"
+        f"{windows['leaving_a_segment']:,} cross the end of their segment"
     )
 
 
@@ -149,12 +149,12 @@ def _rolls_line(rolls: dict[str, Any]) -> str:
 
 def _cells(name: str, counts: dict[str, Any]) -> tuple[str, ...]:
     present = counts["sessions"] - counts["without_bars"]
-    kept = (
-        f"{counts[f'{what}_kept']:,} of {counts[what]:,} kept"
-        for what in ("halts", "early_closes", "holidays")
+    kept_cells = (
+        f"{counts[f'{pause}_kept']:,} of {counts[pause]:,} kept"
+        for pause in ("halts", "early_closes", "holidays")
     )
-    plain = (f"{counts[what]:,}" for what in ("minutes", "missing", "outside"))
-    return (name, f"{present:,} of {counts['sessions']:,}", *plain, *kept)
+    minute_cells = (f"{counts[column]:,}" for column in ("minutes", "missing", "outside"))
+    return (name, f"{present:,} of {counts['sessions']:,}", *minute_cells, *kept_cells)
 
 
 def _row(cells: tuple[str, ...]) -> str:

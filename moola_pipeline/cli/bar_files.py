@@ -1,4 +1,4 @@
-"""`moola bars add`, `list` and `inbox`: vendor files in, the watched folder, and what is registered."""
+"""`moola bars add`, `list` and `inbox`: register vendor files and list them."""
 
 from itertools import chain
 from pathlib import Path
@@ -37,10 +37,10 @@ from moola_pipeline.storage.home import Home
 @json_option
 @click.pass_obj
 def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> None:
-    """Register files of one-minute bars (parquet, csv or DBN, packed or not), and say how each was read.
+    """Register files of one-minute bars (parquet, csv or DBN, compressed or not).
 
-    The bytes are kept as they are. A file that cannot be read without a guess is refused, with
-    the option that settles it; the files before it stay registered.
+    Prints how each file was read. The files are stored unchanged. A file that cannot be read
+    without a guess is refused; the error names the option to set. Files before it stay registered.
     """
     options = chosen_options(**vendor)
     store = registered_store(home, options.instrument)
@@ -64,7 +64,7 @@ def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> No
 @json_option
 @click.pass_obj
 def list_files(home: Home, as_json: bool) -> None:
-    """List the registered files. Exits 1 if the bytes of one are no longer those registered."""
+    """List the registered files. Exits 1 if one was changed or is missing."""
     store = registered_store(home)
     entries = read_manifest(store).files
     rolls = registered_rolls(store)
@@ -97,23 +97,23 @@ def _listed(entry: ManifestEntry, intact: bool) -> str:
 def inbox(home: Home, as_json: bool) -> None:
     """Add the files in data/inbox, as new_bars_sensor does when it is on.
 
-    What is added leaves the folder; what is refused moves to data/inbox/refused with the reason
-    beside it, and the exit code is 2. A file written less than 30 s ago waits for the next time.
+    An added file leaves the folder. A refused file moves to data/inbox/refused, next to a text
+    file with the reason; the exit code is then 2. A file written less than 30 s ago has to wait.
     """
     files = take_inbox(home)
-    shown = [_lines(home, file) for file in files] or [[f"Nothing lies in {home.inbox}."]]
-    emit({"files": [_facts(home, file) for file in files]}, chain.from_iterable(shown), as_json)
+    lines = [_lines(home, file) for file in files] or [[f"There are no files in {home.inbox}."]]
+    emit({"files": [_facts(home, file) for file in files]}, chain.from_iterable(lines), as_json)
     refused = [file.name for file in files if file.outcome == "refused"]
     if refused:
         raise BadInput(
-            f"Files in the inbox must be bars that need no guess, but refused: {', '.join(refused)}. "
-            f"Read the reasons in {home.inbox / REFUSED}, settle them, and move the files back."
+            f"Files in the inbox must be readable without a guess, but these are not: {', '.join(refused)}. "
+            f"Read the reasons in {home.inbox / REFUSED}, correct the files, and move them back."
         )
 
 
 def _facts(home: Home, file: InboxFile) -> dict[str, Any]:
-    kept = None if file.kept is None else str(file.kept)
-    facts: dict[str, Any] = {"source": file.name, "inbox": file.outcome, "why": file.why, "kept": kept}
+    kept_at = None if file.kept is None else str(file.kept)
+    facts: dict[str, Any] = {"source": file.name, "inbox": file.outcome, "why": file.why, "kept": kept_at}
     if file.added is not None:
         facts |= added_facts(registered_store(home), home.inbox / file.name, file.added, _review(file.added))
     return facts

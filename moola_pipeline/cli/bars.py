@@ -1,4 +1,4 @@
-"""`moola bars`: the commands on bars and contract rolls; each is imported when it is called."""
+"""`moola bars`: commands for bars and contract rolls, imported when called."""
 
 import click
 
@@ -6,31 +6,31 @@ from moola_pipeline.cli import LazyCommand, LazyGroup
 
 BAR_COMMANDS = {
     "add": LazyCommand("moola_pipeline.cli.bar_files", "add", "Register files of one-minute bars."),
-    "inbox": LazyCommand("moola_pipeline.cli.bar_files", "inbox", "Add what lies in data/inbox."),
+    "inbox": LazyCommand("moola_pipeline.cli.bar_files", "inbox", "Add the files in data/inbox."),
     "list": LazyCommand(
         "moola_pipeline.cli.bar_files",
         "list_files",
-        "List the registered files, and whether they are intact.",
+        "List the registered files and whether they are intact.",
     ),
     "check": LazyCommand(
         "moola_pipeline.cli.bar_check",
         "check",
-        "Hold the bars against the calendar: what is missing, what is kept.",
+        "Compare the bars with the calendar, year by year.",
     ),
     "rolls": LazyCommand("moola_pipeline.cli.bars", "rolls", "Add, remove and propose contract rolls."),
 }
 ROLL_COMMANDS = {
-    "add": LazyCommand("moola_pipeline.cli.rolls", "add", "Register the rolls of a csv."),
-    "remove": LazyCommand("moola_pipeline.cli.rolls", "remove", "Register no rolls any more."),
+    "add": LazyCommand("moola_pipeline.cli.rolls", "add", "Register the rolls of a csv file."),
+    "remove": LazyCommand("moola_pipeline.cli.rolls", "remove", "Remove the registered rolls."),
     "propose": LazyCommand("moola_pipeline.cli.rolls", "propose", "Propose rolls from expiries and jumps."),
 }
 
 
 @click.group(cls=LazyGroup, listed=BAR_COMMANDS)
 def bars() -> None:
-    """Add bars and contract rolls, list them, and hold them against the calendar."""
+    """Add bars and contract rolls, list them, and compare them with the calendar."""
 
 
 @click.group(cls=LazyGroup, listed=ROLL_COMMANDS)
 def rolls() -> None:
-    """Contract rolls: when one contract gave way to the next."""
+    """Contract rolls: the times at which the bars change from one contract to the next."""

@@ -1,4 +1,4 @@
-"""Which rolls break a file of bars: those of its contracts, of --rolls, or those registered in the home."""
+"""Contract rolls that apply to a bar file: from its contracts, --rolls, or the registered rolls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 rolls_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--rolls",
     type=click.Path(path_type=Path),
-    help="csv of rolls (time,old,new) for a file that names no contracts; else the registered ones.",
+    help="csv of rolls (time,old,new), if the file has no contracts. Default: the registered rolls.",
 )
 
 
 @dataclass(frozen=True)
 class AppliedRolls:
-    """The rolls by which a file's bars are told apart.
+    """The rolls that apply to the bars of a file.
 
     Attributes:
-        rolls: As `read_rolls` returns them; None where none are known.
-        source: Where they came from; `contracts`: each bar names its own.
-        name: Of the file; empty where none was read.
+        rolls: As `read_rolls` returns them; None if unknown.
+        source: Their source; `contracts`: each bar has a contract code.
+        name: Name of the roll file; empty if none was read.
         n_within: Rolls between the file's first bar and its last.
     """
 
@@ -37,17 +37,17 @@ class AppliedRolls:
 
 
 def applied_rolls(home: "Home", bars: "pd.DataFrame", instrument: str, chosen: Path | None) -> AppliedRolls:
-    """The rolls for a file: its own contracts stand; else the chosen rolls, else the registered ones.
+    """The rolls for a file: its contracts, else the chosen rolls, else the registered rolls.
 
     Args:
-        home: Whose registered rolls.
-        bars: Clean bars of one file, with `contract` where it names them.
+        home: Home of the registered rolls.
+        bars: Clean bars of one file, with `contract` if the file has it.
         instrument: Of the file; registered rolls of another are not applied.
         chosen: The file of --rolls.
 
     Raises:
         BadInput: If the chosen file does not hold rolls.
-        IntegrityError: If the registered rolls are no longer what was registered.
+        IntegrityError: If the registered rolls were changed.
     """
     from moola_pipeline.bars.rolls import read_rolls
 
@@ -71,14 +71,14 @@ def roll_facts(known: AppliedRolls) -> dict[str, Any]:
 
 
 def roll_line(known: AppliedRolls) -> str:
-    """What was applied, in a line for a person."""
+    """The rolls as a line of text."""
     if known.source == "none":
         return "rolls: none known, a roll in these bars would look like a price move (--rolls FILE)"
     if known.source == "contracts":
-        spare = f"; {known.name} is not needed" if known.name else ""
-        return f"rolls: where the file names another contract{spare}"
+        unused = f"; {known.name} is not used" if known.name else ""
+        return f"rolls: where the contract in the file changes{unused}"
     whose = "registered" if known.source == "registered" else known.name
-    return f"rolls: {known.n_within} within these bars ({whose}); nothing reaches over one"
+    return f"rolls: {known.n_within} within these bars ({whose}); each begins a new segment"
 
 
 def _within(rolls: "pd.DataFrame", bars: "pd.DataFrame") -> int:
@@ -87,7 +87,7 @@ def _within(rolls: "pd.DataFrame", bars: "pd.DataFrame") -> int:
 
 
 def _registered(home: "Home", instrument: str) -> "pd.DataFrame | None":
-    """The home's rolls, if they are of this instrument: its contracts say so, or else its bars."""
+    """The home's rolls, if their contracts, or else the home's bars, are of this instrument."""
     from moola_pipeline.bars.raw import CONTRACT_CODE
     from moola_pipeline.bars.rolls import registered_rolls
     from moola_pipeline.bars.store import read_manifest, registered_store

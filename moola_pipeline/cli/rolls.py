@@ -1,4 +1,4 @@
-"""`moola bars rolls`: contract rolls in, or proposed from the registered bars for a person to accept."""
+"""`moola bars rolls`: register, remove and propose contract rolls."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from moola_pipeline.cli.output import (
 )
 from moola_pipeline.storage.home import Home
 
-ACCEPT = {"why": "register them, once you have looked them over"}
+ACCEPT = {"why": "check the proposed rolls, then register them"}
 
 
 @click.command()
@@ -32,7 +32,7 @@ ACCEPT = {"why": "register them, once you have looked them over"}
 @json_option
 @click.pass_obj
 def add(home: Home, file: Path, as_json: bool) -> None:
-    """Register the rolls of a csv (time, old, new) in place of those registered before."""
+    """Register the rolls of a csv file (time, old, new); they replace the registered rolls."""
     added = add_rolls(registered_store(home), file)
     outcome = "unchanged" if not added.changed else "replaced" if added.n_before else "registered"
     steps = next_steps(home)
@@ -51,30 +51,30 @@ def add(home: Home, file: Path, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def remove(home: Home, as_json: bool) -> None:
-    """Register no rolls any more: contracts are then those that the bars name."""
+    """Remove the registered rolls. Contracts are then known only from the bar files."""
     n_removed = remove_rolls(registered_store(home))
     steps = next_steps(home)
-    said = f"removed, {n_removed} rolls" if n_removed else "no rolls were registered"
-    emit({"rolls_before": n_removed, "next": steps}, [said, *next_lines(steps)], as_json)
+    line = f"removed, {n_removed} rolls" if n_removed else "no rolls were registered"
+    emit({"rolls_before": n_removed, "next": steps}, [line, *next_lines(steps)], as_json)
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), help="Write the proposal as csv, to edit and add.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the proposal to a csv file.")
 @click.option(
     "--min-jump",
     type=click.FloatRange(min=1, min_open=True),
     default=ProposalSettings().min_jump,
     show_default=True,
-    help="Least jump, in ordinary gaps of the same kind of boundary.",
+    help="Least jump of a roll, as a multiple of the ordinary gap at the same kind of boundary.",
 )
 @json_option
 @click.pass_obj
 def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> None:
-    """Propose contract rolls from the expiry calendar and the jump of price.
+    """Propose contract rolls from the expiry calendar and price jumps.
 
-    Looked at: session opens and 00:01 Chicago, 8 to 3 business days before the third Friday of
-    March, June, September and December. Nothing is registered; where rolls are, the proposal is
-    compared with them.
+    Searches session opens and 00:01 Chicago, 8 to 3 business days before the third Friday of
+    March, June, September and December. Registers nothing. Compares the proposal with the
+    registered rolls, if there are any.
     """
     require_out("--out", out, (".csv",))
     store = registered_store(home)
@@ -105,7 +105,7 @@ def propose(home: Home, out: Path | None, min_jump: float, as_json: bool) -> Non
 def _compared(
     proposal: RollProposal, bars: pd.DataFrame, rolls: pd.DataFrame | None
 ) -> dict[str, Any] | None:
-    """How the proposal agrees with the registered rolls that lie between the first bar and the last."""
+    """Compare the proposal with the registered rolls between the first bar and the last."""
     if rolls is None:
         return None
     known = pd.DatetimeIndex(rolls["time"])
@@ -124,8 +124,8 @@ def _compared_lines(compared: dict[str, Any] | None) -> list[str]:
         return []
     missed, wrong = (len(compared[name]) for name in ("not_proposed", "proposed_in_error"))
     return [
-        f"of the {compared['within_bars']} registered rolls within the bars {compared['proposed']} are "
-        f"proposed and {missed} are not; {wrong} proposals are no registered roll"
+        f"registered rolls within the bars: {compared['within_bars']}, of which {compared['proposed']} are "
+        f"proposed and {missed} are not; proposed rolls that are not registered: {wrong}"
     ]
 
 
@@ -139,11 +139,11 @@ def _facts(proposal: RollProposal) -> dict[str, Any]:
 
 def _lines(proposal: RollProposal, min_jump: float) -> list[str]:
     if not len(proposal.rolls) and not proposal.unfound:
-        return ["No rolls are proposed: the bars cover no span of 8 to 3 business days before an expiry."]
+        return ["No rolls are proposed: the bars do not cover 8 to 3 business days before any expiry."]
     lines = [_found_line(roll) for roll in proposal.rolls.to_dict("records")]
     lines += [
         f"not found  {missed.contract}, expiry {missed.expiry}: "
-        f"largest jump {missed.largest_jump:.1f} ordinary gaps, a roll needs {min_jump:g}"
+        f"largest jump {missed.largest_jump:.1f} times the ordinary gap, a roll needs {min_jump:g}"
         for missed in proposal.unfound
     ]
     return [*lines, f"{len(lines) - len(proposal.unfound)} rolls proposed, {len(proposal.unfound)} not found"]

@@ -1,4 +1,4 @@
-"""The options by which a user says how a bar file is to be read, and what a command says about one."""
+"""Options of the commands that read a bar file, and their report on the file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,20 +17,20 @@ _OPTIONS = (
     click.option(
         "--format",
         metavar="NAME",
-        help=f"Vendor or layout, where the file does not prove it: {', '.join(FORMATS)}.",
+        help=f"Vendor or layout, if the file does not prove it: {', '.join(FORMATS)}.",
     ),
     click.option(
-        "--timezone", metavar="ZONE", help="IANA zone of times that carry none, where the format fixes none."
+        "--timezone", metavar="ZONE", help="IANA time zone, if neither the times nor the format contain one."
     ),
     click.option(
         "--stamp",
         metavar="|".join(STAMPS),
-        help="Times are bar opens (the default, but for NinjaTrader) or closes.",
+        help="Whether times are bar opens or closes. Default: open; required for NinjaTrader.",
     ),
     click.option(
         "--columns",
         metavar="ROLE=NAME,...",
-        help="Columns by role, as in time=ts,close=Last; without a header by number.",
+        help="Column of each role, for example time=ts,close=Last; without a header its number.",
     ),
     click.option(
         "--instrument", metavar="|".join(INSTRUMENTS), default=VendorOptions.instrument, show_default=True
@@ -48,10 +48,10 @@ def vendor_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def chosen_options(
     format: str | None, timezone: str | None, stamp: str | None, columns: str | None, instrument: str
 ) -> VendorOptions:
-    """What the options of `vendor_options` say.
+    """The values of the options of `vendor_options`.
 
     Raises:
-        BadInput: If a value has no meaning.
+        BadInput: If a value is invalid.
     """
     named = {} if columns is None else column_mapping(columns)
     return VendorOptions(format, timezone, stamp, named, instrument)
@@ -63,7 +63,7 @@ DUPLICATE = "exact duplicate"
 
 
 def added_facts(store: BarStore, path: Path, added: AddedBars, review: BarReview) -> dict[str, Any]:
-    """All that is known of an added file, for a program."""
+    """Facts about an added file, for JSON."""
     entry, bars, missing = added.entry, added.bars, review.missing
     return {
         "source": path.name,
@@ -96,7 +96,7 @@ def added_facts(store: BarStore, path: Path, added: AddedBars, review: BarReview
 
 
 def added_lines(store: BarStore, path: Path, added: AddedBars, review: BarReview) -> Iterator[str]:
-    """The same for a person, with the longest lists cut."""
+    """The same facts as text, with long lists shortened."""
     entry, bars = added.entry, added.bars
     name = "" if entry.file == path.name else f" as {entry.file}"
     yield f"{path.name}: {added.outcome}{name}"
@@ -110,12 +110,12 @@ def added_lines(store: BarStore, path: Path, added: AddedBars, review: BarReview
     if review.spikes:
         yield f"  spikes  {_spikes(review)}"
     for cut in added.cut_short:
-        yield f"  the last bar of {cut} was cut short: the file that goes on beyond it is right"
+        yield f"  the last bar of {cut} was incomplete: the bar of the file that continues replaces it"
     yield f"  sha256  {entry.sha256[:SHOWN_DIGITS]}..."
 
 
 def row_facts(bars: VendorBars) -> dict[str, Any]:
-    """What became of the rows of a file, for a program."""
+    """Row counts of a file, for JSON."""
     first = bars.rejected[["row", "reason", "found"]].head(SHOWN_MOST)
     return {
         "read": bars.counts.read,
@@ -130,10 +130,10 @@ def row_facts(bars: VendorBars) -> dict[str, Any]:
 
 
 def rows_line(bars: VendorBars) -> str:
-    """The same for a person."""
+    """The same counts as text."""
     counts = bars.counts
     why = "; ".join(f"{count:,} {reason}" for reason, count in _dropped(bars).items())
-    late = f"; {counts.out_of_order:,} out of order, sorted in" if counts.out_of_order else ""
+    late = f"; {counts.out_of_order:,} out of order, sorted" if counts.out_of_order else ""
     return (
         f"{counts.read:,} read, {counts.kept:,} kept, {counts.read - counts.kept:,} dropped"
         f"{f' ({why})' if why else ''}{late}"
@@ -141,13 +141,13 @@ def rows_line(bars: VendorBars) -> str:
 
 
 def first_rejected(bars: VendorBars) -> str:
-    """The first row of a file that is no bar, and the cell at fault."""
+    """The first rejected row of a file, and its faulty cell."""
     first = bars.rejected.iloc[0]
     return f"first row {first['row']:,}" + (f", where {first['found']}" if first["found"] else "")
 
 
 def reading_line(bars: VendorBars) -> str:
-    """As what a file was read, and what settled it."""
+    """How a file was read, and the source of each fact."""
     facts = bars.facts
     return (
         f"as {facts.instrument}, {facts.format}, one-minute bars, "
@@ -174,11 +174,11 @@ def _missing(review: BarReview) -> str:
     missing = review.missing
     outside = f"; {missing.outside:,} bars outside the calendar's sessions" if missing.outside else ""
     if not missing.minutes:
-        return f"none of the {missing.expected:,} minutes of its sessions{outside}"
+        return f"none of the {missing.expected:,} session minutes{outside}"
     most = sorted(missing.sessions.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_MOST]
     listed = ", ".join(f"{session} ({count:,})" for session, count in most)
     return (
-        f"{missing.minutes:,} of the {missing.expected:,} minutes of its sessions, "
+        f"{missing.minutes:,} of the {missing.expected:,} session minutes, "
         f"in {len(missing.sessions):,} sessions, most in {listed}{outside}"
     )
 

@@ -1,4 +1,4 @@
-"""What the inbox and the bars set going: predictions, once for each change, and no training."""
+"""The sensors: one prediction run per change of the bars, no training, and the failure log."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ from moola_pipeline.bars.store import read_manifest, registered_store
 from moola_pipeline.definitions import defs
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.home import Home
-from moola_pipeline_tests.automation.answers import asked, skipped
+from moola_pipeline_tests.automation.answers import requested, skipped
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock, write_csv
 from moola_pipeline_tests.homes import BARS, LATER_BARS, instance_of
 
@@ -38,15 +38,15 @@ def drop(home: Home, file: Path) -> Path:
     return Path(shutil.copy(file, inbox))
 
 
-def look(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+def evaluate(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     with dg.build_sensor_context(instance, sensor_name="new_bars_sensor", definitions=defs) as context:
-        found = new_bars_sensor(context)
-    assert isinstance(found, (dg.RunRequest, dg.SkipReason))
-    return found
+        result = new_bars_sensor(context)
+    assert isinstance(result, (dg.RunRequest, dg.SkipReason))
+    return result
 
 
 def carry_out(instance: dg.DagsterInstance, request: dg.RunRequest) -> list[str]:
-    """Run what was asked for; the assets that were made."""
+    """Execute the requested run; return the assets that it built."""
     job = defs.resolve_job_def(predict_job.name)
     result = job.execute_in_process(instance=instance, run_config={**request.run_config, **QUIET})
     return [event.asset_key.to_user_string() for event in result.get_asset_materialization_events()]  # pyright: ignore
@@ -60,37 +60,39 @@ def test_a_new_day_in_the_inbox_is_added_and_marked_once_and_trains_nothing(
     registered_copy: Home, registered_files: Path
 ):
     with instance_of(registered_copy) as instance:
-        assert skipped(look(instance)).startswith("No new bars since latest_expansions was built, 20")
+        assert skipped(evaluate(instance)).startswith("No new bars since latest_expansions was built, 20")
         drop(registered_copy, registered_files / LATER_BARS)
-        request = asked(look(instance))
+        request = requested(evaluate(instance))
         assert registered(registered_copy) == [BARS, LATER_BARS]
-        assert asked(look(instance)).run_key == request.run_key  # so that Dagster starts it once
+        assert requested(evaluate(instance)).run_key == request.run_key  # Dagster starts one run per key
         assert carry_out(instance, request) == list(PREDICTING)
-        assert skipped(look(instance)).startswith("No new bars since")
+        assert skipped(evaluate(instance)).startswith("No new bars since")
         drop(registered_copy, registered_files / LATER_BARS)
-        assert skipped(look(instance)).startswith(f"{LATER_BARS}: unchanged, 1,380 bars. No new bars since")
+        assert skipped(evaluate(instance)).startswith(
+            f"{LATER_BARS}: unchanged, 1,380 bars. No new bars since"
+        )
 
 
 def test_the_run_keeps_the_profile_of_the_last_training(registered_copy: Home, registered_files: Path):
     drop(registered_copy, registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
-        config = asked(look(instance)).run_config["resources"]["pipeline"]["config"]
+        config = requested(evaluate(instance)).run_config["resources"]["pipeline"]["config"]
     assert config == {"profile": "smoke", "market": "registered", "scenario": "none"}
 
 
 def test_bars_added_by_hand_start_predictions_as_well(registered_copy: Home, registered_files: Path):
     add_bars(registered_store(registered_copy), registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
-        assert asked(look(instance)).run_key is not None
+        assert requested(evaluate(instance)).run_key is not None
 
 
 def test_a_refused_file_starts_nothing_and_is_named_with_its_reason(registered_copy: Home, tmp_path: Path):
     path = write_csv(tmp_path / "nq.csv", wall_clock(made_up_bars(), "America/New_York"))
     drop(registered_copy, path)
     with instance_of(registered_copy) as instance:
-        said = skipped(look(instance))
-    assert said.startswith("nq.csv: refused, ")
-    assert "--timezone America/New_York" in said
+        reason = skipped(evaluate(instance))
+    assert reason.startswith("nq.csv: refused, ")
+    assert "--timezone America/New_York" in reason
     assert (registered_copy.data / "inbox/refused/nq.csv.reason.txt").exists()
 
 
@@ -100,7 +102,7 @@ def test_two_files_at_once_one_of_them_refused_start_one_run(
     drop(registered_copy, write_csv(tmp_path / "a.csv", made_up_bars().head(0)))
     drop(registered_copy, registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
-        asked(look(instance))
+        requested(evaluate(instance))
     assert registered(registered_copy) == [BARS, LATER_BARS]
     assert (registered_copy.data / "inbox/refused/a.csv").exists()
 
@@ -109,43 +111,45 @@ def test_a_half_written_file_waits_and_starts_nothing(
     registered_copy: Home, registered_files: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 30.0)
-    kept = drop(registered_copy, registered_files / LATER_BARS)
+    dropped = drop(registered_copy, registered_files / LATER_BARS)
     with instance_of(registered_copy) as instance:
-        assert skipped(look(instance)).startswith(f"{LATER_BARS}: waiting, it was written ")
-    assert kept.exists()
+        assert skipped(evaluate(instance)).startswith(f"{LATER_BARS}: waiting, it was written ")
+    assert dropped.exists()
     assert registered(registered_copy) == [BARS]
 
 
 def test_an_empty_home_has_nothing_to_do(isolated_home: Path):
     with instance_of(Home(isolated_home)) as instance:
-        assert skipped(look(instance)) == "No bars are registered, and simulated bars never change."
+        assert skipped(evaluate(instance)) == "No bars are registered, and simulated bars never change."
 
 
 def test_bars_without_labels_wait_for_them(isolated_home: Path, registered_files: Path):
     drop(Home(isolated_home), registered_files / LATER_BARS)
     with instance_of(Home(isolated_home)) as instance:
-        said = skipped(look(instance))
-    assert said.startswith(f"{LATER_BARS}: registered, 1,380 bars. Labels must be registered beside the bars")
+        reason = skipped(evaluate(instance))
+    assert reason.startswith(
+        f"{LATER_BARS}: registered, 1,380 bars. Labels must be registered beside the bars"
+    )
 
 
-def test_without_a_champion_there_is_nothing_to_mark_with(registered_copy: Home, registered_files: Path):
+def test_without_a_champion_no_run_starts(registered_copy: Home, registered_files: Path):
     drop(registered_copy, registered_files / LATER_BARS)
     (registered_copy.tracking / "mlflow.db").unlink()
     with instance_of(registered_copy) as instance:
-        said = skipped(look(instance))
-    assert said.endswith('moola-nq has no champion yet. Run "moola run" once.')
+        reason = skipped(evaluate(instance))
+    assert reason.endswith('moola-nq has no champion yet. Run "moola run" once.')
 
 
-def test_broken_options_and_a_broken_manifest_turn_the_tick_red(registered_copy: Home):
+def test_broken_options_or_a_broken_manifest_fail_the_sensor(registered_copy: Home):
     (registered_copy.data / "inbox").mkdir()
     (registered_copy.data / "inbox/options.json").write_text("{")
     with instance_of(registered_copy) as instance:
         with pytest.raises(BadInput, match="options.json must be a JSON object"):
-            look(instance)
+            evaluate(instance)
         (registered_copy.data / "inbox/options.json").unlink()
         registered_store(registered_copy).manifest.write_text("{")
         with pytest.raises(IntegrityError, match="manifest.json must list the registered files"):
-            look(instance)
+            evaluate(instance)
 
 
 def fail_and_log(home: Home, fault: Exception) -> list[str]:
@@ -187,6 +191,6 @@ def test_the_log_of_failures_keeps_the_newest(isolated_home: Path):
     assert lines[-1].endswith(" last")
 
 
-def test_nothing_runs_by_itself_but_the_log_of_failures():
+def test_only_the_failure_log_is_on_by_default():
     assert new_bars_sensor.default_status is dg.DefaultSensorStatus.STOPPED
     assert failure_log.default_status is dg.DefaultSensorStatus.RUNNING

@@ -81,8 +81,8 @@ def one_bar(column: str, value: object, row: int = 2) -> Callable[[pd.DataFrame]
             one_bar("timestamp", pd.NaT),
             "every bar must have a time, written as in most rows, but 1 of 6 do not, first in row 3.",
         ),
-        (lambda bars: bars.iloc[:0], "at least 2 minutes must prove the interval"),
-        (lambda bars: bars.iloc[[1, 1]].reset_index(drop=True), "at least 2 minutes must prove the interval"),
+        (lambda bars: bars.iloc[:0], "bars of at least 2 minutes are needed"),
+        (lambda bars: bars.iloc[[1, 1]].reset_index(drop=True), "bars of at least 2 minutes are needed"),
         (lambda bars: bars.iloc[::5].reset_index(drop=True), "one minute, got one every 0:05:00 (median)"),
         (
             lambda bars: bars.assign(timestamp=bars["timestamp"] + pd.Timedelta(seconds=7)),
@@ -107,7 +107,7 @@ def test_two_different_bars_of_one_minute_are_refused_with_both_values():
         f"volume {one} and {other}"
         for one, other in [(made_up["volume"][2], 12_345), (12_345, made_up["volume"][2])]
     }
-    assert "1 disagree, first 2024-03-08 14:32:00+00:00" in text
+    assert "1 minute differs, first 2024-03-08 14:32:00+00:00" in text
     assert any(value in text for value in values)
 
 
@@ -158,7 +158,7 @@ def test_a_row_counts_once_by_the_first_thing_that_is_wrong_with_it():
     bars.loc[3, "high"] = np.nan
     assert refusal(bars) == (
         "bars.csv (NQ): every bar must have four finite prices, but 2 of 6 do not, first in row 3 "
-        "(2024-03-08 14:32:00 UTC); in all 3 rows are no bars. Correct the file, or export it again."
+        "(2024-03-08 14:32:00 UTC); 3 rows are invalid in total. Correct the file, or export it again."
     )
 
 
@@ -178,7 +178,7 @@ def test_bars_set_aside_later_count_towards_the_same_limit():
     with pytest.raises(BadInput) as caught:
         without_bars(sifted, np.arange(299) >= 296, "be early", "bars.csv")
     assert str(caught.value) == (
-        "bars.csv: at most 1% of the rows may be no bars, but 4 of 300 are, 3 of them because "
+        "bars.csv: at most 1% of the rows may be invalid, but 4 of 300 are, 3 of them because "
         "a bar must be early, first in row 1. Correct the file, or export it again."
     )
 
@@ -203,5 +203,5 @@ def test_disagreeing_minutes_are_listed():
     bars = made_up_bars(10)
     other = bars.iloc[2:9].assign(volume=bars["volume"].iloc[2:9] + 1)
     text = refusal(pd.concat([bars, other], ignore_index=True))
-    assert "7 disagree, first 2024-03-08 14:32:00+00:00: volume" in text
+    assert "7 minutes differ, first 2024-03-08 14:32:00+00:00: volume" in text
     assert "(then 2024-03-08 14:33, 2024-03-08 14:34, 2024-03-08 14:35, 2024-03-08 14:36, ...)" in text

@@ -65,10 +65,10 @@ def test_a_comma_that_separates_and_marks_decimals_is_refused_with_a_way_out(hea
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"BZh91AY", "bzip2. Unpack it."),
-        (b"\xfd7zXZ\0\0", "xz. Unpack it."),
-        (b"PK\5\6" + bytes(18), "an empty zip. Pack it again."),
-        (b"\x1f\x8b\x08", "a packed file in a packed file. Unpack it once."),
+        (b"BZh91AY", "a bzip2 file. Decompress it."),
+        (b"\xfd7zXZ\0\0", "an xz file. Decompress it."),
+        (b"PK\5\6" + bytes(18), "an empty zip. Create it again."),
+        (b"\x1f\x8b\x08", "a compressed file in a compressed file. Decompress it once."),
         (b"\xd0\xcf\x11\xe0", "an Excel workbook. Save it as csv."),
         (b"<!DOCTYPE html><html>", "a web page. Download the file itself."),
         (b'[{"time": 1}]', "JSON. Export csv."),

@@ -82,8 +82,8 @@ def test_a_date_that_fits_two_orders_is_not_guessed():
     with pytest.raises(BadInput) as caught:
         read("03/04/2024 10:00", "bad")
     assert str(caught.value) == (
-        "nq.csv: dates in time must be clear, but 03/04/2024 may be month/day/year or day/month/year. "
-        "Write them as 2024-01-31, or add days after the 12th."
+        "nq.csv: dates in time must be unambiguous, but 03/04/2024 may be month/day/year or day/month/year. "
+        "Write them as 2024-01-31, or include days after the 12th."
     )
 
 

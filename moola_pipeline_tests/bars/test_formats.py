@@ -43,7 +43,7 @@ def test_a_ninjatrader_line_is_the_bar_that_opened_a_minute_before_in_utc(tmp_pa
 
 def test_a_ninjatrader_file_does_not_say_which_stamp_it_has_and_is_asked(tmp_path: Path):
     path = made.saved(tmp_path / "nq.txt", made.ninjatrader(BARS))
-    assert refusal(path).endswith("Name it with --stamp close or --stamp open.")
+    assert refusal(path).endswith("Give --stamp close or --stamp open.")
     pd.testing.assert_frame_equal(read_vendor_file(path, CLOSES).frame, BARS)
 
 
@@ -144,7 +144,7 @@ def test_without_the_extra_the_command_that_installs_it_is_named(
 
 def test_contracts_of_another_instrument_are_refused_naming_the_option(tmp_path: Path):
     path = made.saved(tmp_path / "es.csv", made.databento_csv(BARS, True, "ESH4"))
-    assert "must be of instrument NQ, got ES. Name the right one with --instrument" in refusal(path)
+    assert "must be of instrument NQ, got ES. Name the instrument with --instrument" in refusal(path)
     assert read_vendor_file(path, VendorOptions(instrument="ES")).facts.instrument == "ES"
 
 
@@ -254,18 +254,18 @@ def test_a_file_that_unpacks_to_more_than_may_be_is_refused(
 ):
     monkeypatch.setattr(decompress, "MAX_CONTENT", 2**20)
     path = made.saved(tmp_path / "bomb", pack(bytes(2**21)))
-    assert "must hold at most 1 MiB unpacked" in refusal(path)
+    assert "must have at most 1 MiB of content" in refusal(path)
 
 
 @pytest.mark.parametrize("pack", [made.gzipped, made.zstd, made.zipped])
 def test_a_packed_file_cut_short_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]):
     path = made.saved(tmp_path / "cut", pack(made.metatrader(BARS))[:-30])
-    assert "a packed bar file must be whole" in refusal(path)
+    assert "a compressed bar file must be whole" in refusal(path)
 
 
 def test_a_named_format_must_not_be_contradicted_by_the_file(tmp_path: Path):
     path = made.saved(tmp_path / "nq.csv", made.metatrader(BARS))
-    assert "--format says ninjatrader, but the file is metatrader" in refusal(
+    assert "--format is ninjatrader, but the file is metatrader" in refusal(
         path, VendorOptions(format="ninjatrader", stamp="close")
     )
     assert read_vendor_file(path, VendorOptions(format="histdata")).facts.format == "metatrader"
@@ -288,7 +288,7 @@ FIRST_BARS = {
 }
 """Worked by hand: 18:00 EST, 14:29 and 21:56 closes, 04:56 in the file, midnight UTC in the file."""
 REFUSED = {
-    "ninjatrader8/NQ_12-24.Last.excerpt.txt": (VendorOptions(), "Name it with --stamp"),
+    "ninjatrader8/NQ_12-24.Last.excerpt.txt": (VendorOptions(), "Give --stamp"),
     "metatrader/DAT_MT_NSXUSD_M1_202602.csv": (VendorOptions(), "must have prices on the tick grid"),
     "tradingview/NQ1_5m.parquet": (VendorOptions(), "one every 0:05:00"),
     "tradingview/ES_1m.parquet": (VendorOptions(instrument="ES"), "must prove their time zone"),

@@ -137,7 +137,7 @@ def test_a_file_written_just_now_waits(store: BarStore, folder: Path):
     (file,) = take_inbox(Home(store.root.parents[1]))
     assert (file.outcome, file.why) == (
         "waiting",
-        "it was written 0 s ago, and is taken after 30 s of rest",
+        "it was written 0 s ago, and is added 30 s after a write",
     )
     assert names(folder) == ["nq.csv"]
     assert not store.manifest.exists()
@@ -217,7 +217,7 @@ def test_a_broken_manifest_is_no_reason_to_refuse_a_file(store: BarStore, folder
     write_csv(folder / "nq.csv", made_up_bars())
     store.root.mkdir()
     store.manifest.write_text("{")
-    with pytest.raises(IntegrityError, match="manifest.json must hold what was registered"):
+    with pytest.raises(IntegrityError, match="manifest.json must list the registered files"):
         take(store)
     assert names(folder) == ["nq.csv"]
 

@@ -94,7 +94,7 @@ def test_a_changed_byte_is_refused_with_both_digests(store: BarStore, tmp_path: 
 
     assert str(caught.value) == (
         f"nq.csv: SHA256 is {file_sha256(store.raw / 'nq.csv')}, data/manifest.json records {recorded}. "
-        'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+        'Add the original again with "moola bars add FILE", or, if the change is meant, '
         f"run: moola bars add {store.raw / 'nq.csv'}"
     )
     (store.raw / "nq.csv").write_bytes(kept)
@@ -175,7 +175,7 @@ def test_simulated_bars_that_were_changed_are_to_be_made_anew(tmp_path: Path, ve
 
     with pytest.raises(ChecksumMismatch) as caught:
         read_bars(store)
-    assert f"Delete the folder {store.root}: the next run makes it anew." in str(caught.value)
+    assert f"Delete the folder {store.root}: the next run generates it again." in str(caught.value)
     assert "bars add" not in str(caught.value)
 
 
@@ -268,7 +268,7 @@ def test_bars_that_disagree_with_a_registered_file_are_refused_and_nothing_chang
 
     text = str(caught.value)
     assert "must agree with those of nq.parquet" in text
-    assert f"1 disagree, first 2024-03-08 14:35:00+00:00: open {made_up['open'][5]}" in text
+    assert f"1 minute differs, first 2024-03-08 14:35:00+00:00: open {made_up['open'][5]}" in text
     assert store.manifest.read_bytes() == written
     assert [path.name for path in store.raw.iterdir()] == ["nq.parquet"]
 
@@ -288,7 +288,7 @@ def test_one_home_holds_one_instrument(store: BarStore, vendor_file: Path, tmp_p
     add_bars(store, vendor_file)
     es = write_parquet(tmp_path / "es.parquet", made_up_bars(60, start="2024-05-08 14:30"))
 
-    with pytest.raises(BadInput, match="one home holds one instrument, here NQ, got ES"):
+    with pytest.raises(BadInput, match="a home must hold one instrument, this home holds NQ, got ES"):
         add_bars(store, es, VendorOptions(instrument="ES"))
 
 

@@ -69,7 +69,7 @@ def test_two_readings_that_may_both_be_an_index_are_not_guessed():
     with pytest.raises(BadInput) as caught:
         price_style({"close": column("100,250", "100,500")}, "nq.csv")
     assert str(caught.value) == (
-        "nq.csv: prices must be clear, but close is '100,250', which may mean 100250 or 100.25. "
+        "nq.csv: prices must be unambiguous, but close is '100,250', which may mean 100250 or 100.25. "
         "Export numbers without a thousands separator."
     )
 

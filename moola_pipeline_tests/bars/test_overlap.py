@@ -49,7 +49,7 @@ def test_any_other_bar_that_disagrees_is_refused(store: BarStore, tmp_path: Path
     add_bars(store, write_csv(tmp_path / "early.csv", cut_off(30)))
     changed = ALL.iloc[20:].copy()
     changed.loc[28, "high"] += 5
-    with pytest.raises(BadInput, match="its bars must agree with those of early.csv.* 1 disagree"):
+    with pytest.raises(BadInput, match="its bars must agree with those of early.csv.* 1 minute differs"):
         add_bars(store, write_csv(tmp_path / "late.csv", changed))
 
 

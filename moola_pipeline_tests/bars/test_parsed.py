@@ -89,8 +89,7 @@ def test_a_mended_reader_reaches_files_registered_before_and_names_the_bars_that
         after = read_bars(store)
 
     assert caplog.messages == [
-        "nq.csv: the code that parses it has changed, and 1 of its 60 bars with it, "
-        "first 2024-03-08 14:35:00+00:00"
+        "nq.csv: new parsing code changes 1 of its 60 bars, first 2024-03-08 14:35:00+00:00"
     ]
     assert after["high"].to_numpy()[5] == before["high"].to_numpy()[5] + 0.25
     assert manifest_digest(store) != digest
@@ -131,7 +130,7 @@ def test_a_damaged_parsed_file_is_refused_and_its_remedy_mends_it(store: BarStor
     [entry] = read_manifest(store).files
     path = store.parsed(entry)
     kept = path.read_bytes()
-    remedy = f"Have it written again from the file itself: moola bars add {store.raw / 'nq.csv'}"
+    remedy = f"Write it again from the registered file: moola bars add {store.raw / 'nq.csv'}"
 
     path.write_bytes(kept[:-1])
     with pytest.raises(ChecksumMismatch) as caught:
@@ -175,7 +174,7 @@ def test_changed_minutes_are_those_that_differ_came_or_went():
     ("module", "old", "new", "counts"),
     [
         ("dates", "_MIN_FITTING = 0.5", "_MIN_FITTING = 0.6", True),
-        ("dates", "_MIN_FITTING = 0.5", "# why\n_FEWEST_FITTING = (0.5)", False),
+        ("dates", "_MIN_FITTING = 0.5", "# why\n_MIN_FITTING = (0.5)", False),
         ("dates", '"""Times written as text', '"""Times', False),
         ("inbox", "SETTLE_SECONDS = 30.0", "SETTLE_SECONDS = 31.0", False),
     ],

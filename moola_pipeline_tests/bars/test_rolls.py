@@ -122,19 +122,19 @@ def test_a_joined_contract_name_is_a_name_like_any_other(tmp_path: Path):
     ("text", "words"),
     [
         ("", "rolls must be a csv file, got: Empty CSV file"),
-        ("time,old,new\n", "must hold at least one, got no rows"),
+        ("time,old,new\n", "must hold at least one roll, got no rows"),
         ("time,old\n2024-03-12T05:01Z,NQH4\n", "one column named new, got time, old"),
         ("time,timestamp,old,new\n", "one column named time or timestamp or roll_ts_utc"),
-        ("time,old,new\n2024-03-12T05:01Z,NQH4,\n", "row 1 lacks one"),
+        ("time,old,new\n2024-03-12T05:01Z,NQH4,\n", "but row 1 lacks one"),
         ("time,old,new\n2024-03-12T05:01Z,NQH4,NQM4\n,NQM4,NQU4\n", "row 2 lacks one"),
-        ("time,old,new\n2024-03-12T05:01Z,NQH4,NQH4\n", "must lead to another contract, got NQH4 to NQH4"),
+        ("time,old,new\n2024-03-12T05:01Z,NQH4,NQH4\n", "must change the contract, got NQH4 to NQH4"),
         (
             "time,old,new\n2024-06-17T05:01Z,NQH4,NQM4\n2024-03-12T05:01Z,NQM4,NQU4\n",
-            "must come later than the one before, got NQM4 to NQU4 at 2024-03-12 05:01",
+            "must be later than the previous roll, got NQM4 to NQU4 at 2024-03-12 05:01",
         ),
         (
             "time,old,new\n2024-03-12T05:01Z,NQH4,NQM4\n2024-06-17T05:01Z,NQU4,NQZ4\n",
-            "must start from the contract that the one before led to, got NQU4 to NQZ4 at 2024-06-17",
+            "must start from the new contract of the previous roll, got NQU4 to NQZ4 at 2024-06-17",
         ),
         ("time,old,new\nsoon,NQH4,NQM4\n", "must hold a date and a time"),
     ],
@@ -186,7 +186,7 @@ def test_registered_rolls_that_are_gone_are_missed_and_may_be_added_again_or_giv
         registered_rolls(store)
     assert str(fault.value) == (
         "rolls.csv: data/manifest.json records that rolls are registered, but it is gone. "
-        'Register the rolls again with "moola bars rolls add FILE", or do without: moola bars rolls remove'
+        'Register the rolls again with "moola bars rolls add FILE", or remove them: moola bars rolls remove'
     )
     assert add_rolls(store, rolls_file(tmp_path)).changed
     assert n_registered(store) == 2
@@ -204,7 +204,7 @@ def test_beside_a_broken_manifest_the_rolls_stay_as_they_are(tmp_path: Path):
     store.manifest.write_text("{")
     before, one = store.rolls.read_bytes(), rolls_file(tmp_path, TWO_ROLLS.rsplit("2024", 1)[0])
     for change in (lambda: add_rolls(store, one), lambda: remove_rolls(store)):
-        with pytest.raises(IntegrityError, match="manifest.json must hold what was registered"):
+        with pytest.raises(IntegrityError, match="manifest.json must list the registered files"):
             change()
         assert store.rolls.read_bytes() == before
 

@@ -173,11 +173,11 @@ FAULTS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "a negative volume": (with_value("volume", -1), "have a volume of 0 or more, or none"),
     "a time that comes twice": (
         lambda table: with_value("timestamp", table["timestamp"][3])(table),
-        "open after the bar before, but 1 of 30 do not, first 2024-03-08 14:33",
+        "open after the previous bar, but 1 of 30 do not, first 2024-03-08 14:33",
     ),
     "a segment left out": (
         lambda table: table.assign(segment=table["segment"].where(table.index < 9, 2).astype("int32")),
-        "the segment of the bar before or the next one, from 0, but 1 of 30 do not, first 2024-03-08 14:39",
+        "segment of the previous bar or the next segment, from 0, but 1 of 30 do not, first 2024-03-08 14:39",
     ),
     "segments that begin at 1": (
         lambda table: table.assign(segment=table["segment"] + np.int32(1)),

@@ -74,7 +74,7 @@ def test_a_manifest_that_moola_did_not_write_is_refused_in_one_line(
             read(store)
         text = str(caught.value)
         assert "\n" not in text
-        assert text.startswith("data/manifest.json must hold what was registered, but files.0")
+        assert text.startswith("data/manifest.json must list the registered files, but files.0")
         assert text.endswith(f"&& moola bars add {store.raw}/* (with the options that it shows)")
 
 
@@ -83,7 +83,7 @@ def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(store: BarStore, 
     store.manifest.write_bytes(content.encode("latin-1"))
 
     with pytest.raises(
-        IntegrityError, match=r"^data/manifest.json must hold what was registered, but [^\n]*$"
+        IntegrityError, match=r"^data/manifest.json must list the registered files, but [^\n]*$"
     ):
         read_manifest(store)
 
@@ -92,7 +92,9 @@ def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(store: BarStore, 
 def test_a_manifest_of_other_fields_is_refused(store: BarStore, content: dict):
     write_checksummed(store.manifest, content)
 
-    with pytest.raises(IntegrityError, match="^data/manifest.json must hold what .*(files|more)"):
+    with pytest.raises(
+        IntegrityError, match="^data/manifest.json must list the registered files, but (files|more)"
+    ):
         read_manifest(store)
 
 
@@ -103,7 +105,7 @@ def test_the_remedy_for_a_broken_manifest_works_as_it_is_told(store: BarStore, t
     with pytest.raises(IntegrityError) as caught:
         read_manifest(store)
 
-    command = str(caught.value).partition("once more: ")[2].partition(" (with the options")[0]
+    command = str(caught.value).partition(" again: ")[2].partition(" (with the options")[0]
     shell = f'set -e; moola() {{ printf "%s\\n" "$@" > {shlex.quote(str(tmp_path / "words"))}; }}; {command}'
     subprocess.run(["sh", "-c", shell], check=True)
     words = (tmp_path / "words").read_text().splitlines()
@@ -147,7 +149,7 @@ def test_bars_lie_below_the_folder_of_their_instrument_and_a_home_uses_one(tmp_p
 
     assert (home.data / "es" / "raw" / "es.csv").read_bytes() == path.read_bytes()
     assert registered_store(home) == registered_store(home, "NQ") == registered_store(home, "ES")
-    with pytest.raises(BadInput, match="one home holds one instrument, here ES, got NQ"):
+    with pytest.raises(BadInput, match="a home must hold one instrument, this home holds ES, got NQ"):
         add_bars(registered_store(home, "NQ"), write_csv(tmp_path / "nq.csv", made_up_bars(50)))
     assert not (home.data / "nq").exists()
 

@@ -54,12 +54,12 @@ def test_a_wrong_zone_is_refused_naming_what_the_bars_look_like(tmp_path: Path, 
         return
     text = refusal(tmp_path, local, said)
     assert f"read as {said}, first" in text
-    assert text.endswith(f"They look like {true}: give --timezone {true}.")
+    assert text.endswith(f"The times look like {true}: give --timezone {true}.")
 
 
 def test_times_that_carry_a_wrong_zone_cannot_be_saved_by_an_option(tmp_path: Path):
     wrong = WEEK.assign(timestamp=wall_clock(WEEK, "America/Chicago")["timestamp"].dt.tz_localize("UTC"))
-    with pytest.raises(BadInput, match="The zone in the file is wrong: they look like America/Chicago"):
+    with pytest.raises(BadInput, match="The zone in the file is wrong: the times look like America/Chicago"):
         read_vendor_file(write_csv(tmp_path / "nq.csv", wrong))
 
 
@@ -79,7 +79,7 @@ def test_a_wrong_stamp_is_refused_by_the_daily_break_or_the_bell(
 
 def test_trading_hours_in_another_zone_are_refused_by_the_burst(tmp_path: Path):
     text = refusal(tmp_path, wall_clock(TRADING_HOURS, "America/Chicago"), "America/New_York")
-    assert "trading must burst at 09:30 New York" in text or "look like America/Chicago" in text
+    assert "bar ranges must rise at 09:30 New York" in text or "look like America/Chicago" in text
 
 
 def with_strays(n_strays: int) -> pd.DataFrame:

@@ -246,7 +246,7 @@ def test_contract_codes_are_kept_and_a_continuous_symbol_is_not_one(tmp_path: Pa
         (b"\n\n", "got an empty file"),
         (b"timestamp,open,high,low,close\n", "got no rows"),
         (b"PAR1 and then nothing of use", "must be whole"),
-        (b"\x28\xb5\x2f\xfd\x00\x58DBN", "a packed bar file must be whole"),
+        (b"\x28\xb5\x2f\xfd\x00\x58DBN", "a compressed bar file must be whole"),
         ("Uhrzeit;Schluß\n".encode("latin-1"), "must be UTF-8 text"),
         (
             b"timestamp,open,high,low,close\n2024-03-08T14:30Z,200,200,200,200\n2024-03-08T14:31Z,1,1,x,1\n",
@@ -406,7 +406,7 @@ def test_a_path_without_a_file_is_refused(tmp_path: Path):
 def test_a_claimed_format_must_be_the_proven_one(tmp_path: Path):
     path = write_csv(tmp_path / "bars.parquet", made_up_bars())
 
-    assert "--format says parquet, but the file is csv" in refusal(path, VendorOptions(format="parquet"))
+    assert "--format is parquet, but the file is csv" in refusal(path, VendorOptions(format="parquet"))
     assert read_vendor_file(path).facts.format == "csv"
 
 
@@ -421,7 +421,7 @@ def test_a_claimed_format_must_be_the_proven_one(tmp_path: Path):
         ({"stamp": "middle"}, "--stamp must be open or close, got 'middle'"),
         ({"format": "xls"}, "--format must be parquet or csv or databento or"),
         ({"columns": {"price": "Last"}}, "--columns must name roles among time, open"),
-        ({"columns": {"open": "Last", "close": "Last"}}, "a column of its own"),
+        ({"columns": {"open": "Last", "close": "Last"}}, "a different column"),
         ({"instrument": "CL"}, "must be one of NQ, ES, got 'CL'"),
     ],
 )

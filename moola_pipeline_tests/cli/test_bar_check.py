@@ -33,12 +33,12 @@ def test_years_segments_and_windows_as_worked_by_hand():
         HEADINGS,
         f"2021  {COUNTED}",
         f"all   {COUNTED}",
-        "missing   5 minutes in 2 sessions; a session: median 0, most 4 (2021-06-24)",
+        "missing   5 minutes in 2 sessions; per session: median 0, maximum 4 (2021-06-24)",
         "segments  10: 8 begin with a session, 0 at a roll inside one, 2 after a halt, "
         "0 after another gap of more than 10 minutes",
         "rolls     no contract rolls are known: a roll would look like a price move. "
         "Run: moola bars rolls add FILE",
-        "windows   186 to pretrain on, 225 to scan; 0 leave their segment",
+        "windows   186 to pretrain on, 225 to scan; 0 cross the end of their segment",
     ]
 
 
@@ -94,14 +94,14 @@ def test_json_holds_what_the_text_says_and_each_session_that_lacks_a_minute():
 
 
 @pytest.mark.usefixtures("with_bars")
-def test_windows_that_leave_their_segment_end_it_with_1(monkeypatch: pytest.MonkeyPatch):
+def test_exit_code_is_1_if_windows_cross_the_end_of_their_segment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         "moola_pipeline.cli.bar_check.pretraining_windows", lambda segment, end: np.arange(1300, 1400)
     )
     result = call("bars", "check")
     assert result.exit_code == 1
-    assert complaint(result).startswith("No window may leave its segment, but 100 do.")
-    assert "100 to pretrain on, 225 to scan; 100 leave their segment" in result.stdout
+    assert complaint(result).startswith("No window may cross the end of its segment, but 100 do.")
+    assert "100 to pretrain on, 225 to scan; 100 cross the end of their segment" in result.stdout
 
 
 def test_without_bars_the_command_that_adds_them_is_named():

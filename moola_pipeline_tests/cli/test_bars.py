@@ -39,7 +39,7 @@ def test_adding_a_file_says_what_was_understood_and_what_comes_next(bar_file: Pa
         "  read    as NQ, csv, one-minute bars, times in UTC (the times), bar open (the default)",
         "  columns time=timestamp, open=open, high=high, low=low, close=close, volume=volume",
         "  bars    2024-03-08 14:30 to 2024-03-08 14:35 UTC (bar opens)",
-        "  missing none of the 6 minutes of its sessions",
+        "  missing none of the 6 session minutes",
         f"  sha256  {file_sha256(bar_file)[:12]}...",
         "Next:",
         "  moola bars rolls add FILE      no contract rolls are known: a roll would look like a price move",
@@ -176,7 +176,7 @@ def test_a_list_with_a_changed_file_ends_with_1_and_a_remedy_that_works(bar_file
     fault = complaint(result)
     assert fault.startswith("nq.csv: SHA256 is ")
     assert fault.endswith(
-        'Add it again from where it came with "moola bars add FILE", or, if the change is meant, '
+        'Add the original again with "moola bars add FILE", or, if the change is meant, '
         f"run: moola bars add {kept}"
     )
 
@@ -193,7 +193,7 @@ def test_a_list_with_a_lost_file_prints_its_json_and_ends_with_1(bar_file: Path,
     result = call("bars", "list", "--json")
     assert result.exit_code == 1
     assert [file["intact"] for file in facts(result)["files"]] == [False]
-    assert complaint(result).endswith('Add it again from where it came with "moola bars add FILE".')
+    assert complaint(result).endswith('Add the original again with "moola bars add FILE".')
     assert call("bars", "add", bar_file).stdout.startswith("nq.csv: restored\n")
     assert call("bars", "list").exit_code == 0
 

@@ -21,7 +21,7 @@ def inbox(isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_empty_inbox_is_no_fault(inbox: Path):
     result = call("bars", "inbox")
-    assert (result.exit_code, result.stdout) == (0, f"Nothing lies in {inbox}.\n")
+    assert (result.exit_code, result.stdout) == (0, f"There are no files in {inbox}.\n")
 
 
 def test_an_added_file_is_said_as_bars_add_says_it(inbox: Path, tmp_path: Path):
@@ -52,8 +52,8 @@ def test_a_refused_file_exits_2_and_says_where_it_lies_with_its_reason(inbox: Pa
     result = call("bars", "inbox")
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
-        "Files in the inbox must be bars that need no guess, but refused: a.csv. "
-        f"Read the reasons in {inbox / 'refused'}, settle them, and move the files back."
+        "Files in the inbox must be readable without a guess, but these are not: a.csv. "
+        f"Read the reasons in {inbox / 'refused'}, correct the files, and move them back."
     )
     assert result.stdout.startswith("a.csv: refused, ")
 
@@ -64,4 +64,4 @@ def test_a_file_just_written_waits(isolated_home: Path):
     write_csv(folder / "nq.csv", made_up_bars())
     result = call("bars", "inbox")
     assert result.exit_code == 0
-    assert result.stdout == ("nq.csv: waiting, it was written 0 s ago, and is taken after 30 s of rest\n")
+    assert result.stdout == ("nq.csv: waiting, it was written 0 s ago, and is added 30 s after a write\n")

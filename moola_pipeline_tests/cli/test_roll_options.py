@@ -54,7 +54,7 @@ def test_rolls_of_a_file_break_the_bars(bar_file: Path, roll_file: Path):
     assert not spans_roll(shown)
     assert shown["rolls"] == {"source": "file", "file": "rolls.csv", "within_bars": 1}
     lines = call("zigzag", bar_file, "--rolls", roll_file).stdout.splitlines()
-    assert lines[1] == "rolls: 1 within these bars (rolls.csv); nothing reaches over one"
+    assert lines[1] == "rolls: 1 within these bars (rolls.csv); each begins a new segment"
 
 
 def test_registered_rolls_apply_by_themselves_to_bars_of_their_instrument(

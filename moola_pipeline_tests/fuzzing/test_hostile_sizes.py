@@ -50,7 +50,7 @@ def _columns(table: object) -> Callable[[], bytes]:
 BARS, LABELS = made_up_bars(130).to_csv(index=False), label_rows().to_csv(index=False)
 ROLLS = "time,old,new\n2024-03-11T22:00:00Z,NQH4,NQM4\n"
 AT_ONCE: dict[str, tuple[str, Make, str]] = {
-    "a zip of a zip": ("bars", _file("a.csv", hostile.nested_zip), "a packed file in a packed file"),
+    "a zip of a zip": ("bars", _file("a.csv", hostile.nested_zip), "a compressed file in a compressed file"),
     "rows that a footer claims": (
         "bars",
         _file("b.csv", hostile.many_rows_claimed),
@@ -63,7 +63,7 @@ AT_ONCE: dict[str, tuple[str, Make, str]] = {
     ),
     "columns of bars": ("bars", _file("d.csv", _columns(BARS)), "first line of a csv must be at most 64 KiB"),
     "columns of labels": ("labels", _file("e.csv", _columns(LABELS)), "1,000 columns, got 6 and 100,009"),
-    "columns of rolls": ("rolls", _file("f.csv", _columns(ROLLS)), "a line of at most 16 KiB"),
+    "columns of rolls": ("rolls", _file("f.csv", _columns(ROLLS)), "the header of rolls must have at most 16 KiB"),
     "brackets for bars": (
         "bars",
         _file("g.csv", hostile.brackets),

@@ -1,4 +1,4 @@
-"""A market made by a seeded generator, for machines and tests without real bars."""
+"""Simulated market from a seeded generator, for use without real bars."""
 
 from moola_pipeline.bars.simulated.market import (
     GENERATOR_VERSION,

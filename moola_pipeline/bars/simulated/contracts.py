@@ -21,16 +21,16 @@ LEVELS = {
     "NQ": (12_100, 16_500, 11_000, 15_900, 20_600, 17_500, 22_500),
     "ES": (3_500, 4_700, 3_600, 4_550, 5_650, 5_050, 6_200),
 }
-"""Round levels, in index points, that each market passes on LEVEL_DAYS; within a few percent."""
+"""Price levels in index points on LEVEL_DAYS, within a few percent."""
 LEVEL_SPREAD = 0.03
 VOLATILITY = {"NQ": 1.0, "ES": 0.75}
-"""Volatility of each instrument over that of NQ."""
+"""Volatility of each instrument relative to NQ."""
 
 _YEARLY_RATE = {2020: 0.001, 2021: 0.001, 2022: 0.02, 2023: 0.05, 2024: 0.052, 2025: 0.043}
 _YEARLY_DIVIDENDS = {"NQ": 0.007, "ES": 0.015}
 _ROLL_BEFORE_EXPIRY = timedelta(days=4)
 _ROLL_SPREAD = 0.0004
-"""By how much the step of price at a roll misses a quarter's interest less dividends, over price."""
+"""Noise of the relative price step at a roll around a quarter's interest less dividends."""
 
 
 def simulated_rolls(minutes: pd.DatetimeIndex, instrument: Instrument) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def simulated_rolls(minutes: pd.DatetimeIndex, instrument: Instrument) -> pd.Dat
 
 
 def roll_steps(rolls: pd.DataFrame, instrument: Instrument, rng: np.random.Generator) -> np.ndarray:
-    """Log step of price at each roll, (n_rolls,): a quarter's interest less dividends, and chance."""
+    """Log step of price at each roll, (n_rolls,): a quarter's interest less dividends, plus noise."""
     years = rolls["time"].dt.year.clip(min(_YEARLY_RATE), max(_YEARLY_RATE))
     carry = (years.map(_YEARLY_RATE).to_numpy(float) - _YEARLY_DIVIDENDS[instrument.name]) / 4
     return carry + _ROLL_SPREAD * rng.standard_normal(len(rolls))
@@ -64,13 +64,13 @@ def roll_steps(rolls: pd.DataFrame, instrument: Instrument, rng: np.random.Gener
 def on_price_levels(
     log_prices: np.ndarray, minutes: pd.DatetimeIndex, instrument: Instrument, rng: np.random.Generator
 ) -> np.ndarray:
-    """Prices on the tick grid; the path is bent to pass the levels, on one bar by far below a tick.
+    """Prices on the tick grid; the path is bent towards the levels, by far less than a tick a bar.
 
     Args:
         log_prices: (n_bars, 4) log open, high, low, close.
         minutes: Their bar opens, UTC.
-        instrument: Whose levels.
-        rng: Where each level's distance from the round number comes from.
+        instrument: Instrument of the levels.
+        rng: Generator of the noise around the levels.
 
     Returns:
         (n_bars, 4) float64, index points.

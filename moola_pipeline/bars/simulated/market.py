@@ -1,4 +1,4 @@
-"""A simulated market whose truth is known: NQ-like one-minute bars over the real CME sessions."""
+"""Simulated market with known expansions: NQ-like one-minute bars in the real CME sessions."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from moola_pipeline.bars.simulated.plan import (
 from moola_pipeline.bars.simulated.settings import SimulationSettings
 
 GENERATOR_VERSION = 4
-"""Raised whenever equal settings would no longer make equal bars or labels."""
+"""Increase it when the same settings give different bars or labels."""
 
 TRUTH_COLUMNS = ("onset", "offset", "started_at", "ended_at", "type", "direction")
 _PLANTED_NAMES = {CONSOLIDATION: "consolidation", RETRACEMENT: "retracement"}
@@ -53,12 +53,12 @@ class SimulatedMarket:
 
 
 def simulate(settings: SimulationSettings) -> SimulatedMarket:
-    """Make the market of these settings; equal settings make equal bars.
+    """Generate a market; equal settings give equal bars.
 
     Raises:
         ValueError: If no session lies between the first and the last.
     """
-    from moola_pipeline.bars.simulated import path  # numba takes 0.4 s that only this should pay
+    from moola_pipeline.bars.simulated import path  # importing numba takes 0.4 s
 
     minutes = session_minutes(settings.first_session, settings.last_session)
     if minutes.empty:
@@ -108,7 +108,7 @@ def _placed_patterns(
     after_break: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[Patterns, np.ndarray]:
-    """Patterns in their places; shares that change in time are looked up where a first draw lies."""
+    """Draw and place patterns; a share that changes in time is taken at the place from a first draw."""
     n_bars = len(segment_start)
     lengths = np.diff(np.append(np.flatnonzero(segment_start), n_bars))
     n_enough = n_bars // 20
@@ -127,7 +127,7 @@ def _placed_patterns(
 
 
 def _missing(share: float, sigma: np.ndarray, may_lack: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """True at minutes without a trade: the quieter, the likelier."""
+    """True at minutes without a trade; quiet minutes are more likely."""
     quiet = sigma**-2 * may_lack
     return rng.random(len(sigma)) < share * quiet / quiet.mean()
 

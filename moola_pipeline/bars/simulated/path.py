@@ -1,4 +1,4 @@
-"""The path of price: volatility that clusters, and bars cut from a walk of eight steps each."""
+"""Simulated price path: clustered volatility, and bars from a random walk of eight steps each."""
 
 import numpy as np
 import pandas as pd
@@ -13,30 +13,30 @@ MEDIAN_VOLATILITY = 1.80e-4
 SESSION_MEMORY, SESSION_SPREAD = 0.93, 0.45
 MINUTE_MEMORY, MINUTE_SPREAD = 0.991, 0.33
 BAR_SPREAD = 0.16
-"""Log volatility: AR(1) over sessions, AR(1) over minutes, and a share of each bar's own."""
+"""Log volatility: AR(1) over sessions, AR(1) over minutes, and noise per bar."""
 NEWS_RATE, MIN_NEWS, NEWS_TAIL = 0.0017, 4.25, 3.0
-"""Share of bars struck by news, its least size, and the exponent of its tail, which is that of
-returns: Gopikrishnan, Plerou, Amaral, Meyer and Stanley (1999), Physical Review E 60(5). Sizes are
-volatilities of an ordinary minute: news strikes as hard at night, where it stands out more."""
+"""Share of bars with news, its least size, and its tail exponent, which is that of returns:
+Gopikrishnan, Plerou, Amaral, Meyer and Stanley (1999), Physical Review E 60(5). Sizes are in
+volatilities of an ordinary minute, at night too."""
 ANNOUNCEMENTS = (
     ("08:30", 0.3, 4.5), ("08:30", 0.14, 20.0), ("10:00", 0.2, 7.0), ("14:00", 0.03, 13.0),
     ("14:30", 0.03, 10.0), ("16:01", 0.06, 8.5), ("16:05", 0.06, 8.5), ("16:20", 0.03, 9.0),
     ("16:30", 0.06, 9.0),
 )  # fmt: skip
-"""Scheduled news by New York time: the share of sessions that have it, and its median size. Data at
-08:30, the greatest on prices and jobs; the central bank at 14:00; earnings after the close."""
+"""Scheduled news: New York time, share of sessions that have it, median size. 08:30: economic data,
+the largest on prices and jobs; 14:00: central bank; after the close: earnings."""
 ANNOUNCEMENT_SPREAD = 0.6
 """Standard deviation of the log size of scheduled news."""
 MAX_NEWS = 120.0
 NEWS_MEMORY = 0.68
-"""What is left of the size of news a bar later."""
+"""Share of the size of news that remains one bar later."""
 REVERSAL = 0.045
-"""Share of a free bar's move that the next free bar takes back."""
+"""Share of a free bar's move that the next free bar reverses."""
 RANGE_PER_VOLATILITY = 1.6
 """Mean range of a free bar over the standard deviation of its move."""
 UNSEEN_REACH = 0.58 / STEPS_PER_BAR**0.5
-"""Mean reach of price between two steps beyond the extreme of the steps, in standard deviations
-of a bar: Broadie, Glasserman and Kou (1997), Mathematical Finance 7(4)."""
+"""Mean distance of the true extreme beyond that of the discrete steps, in standard deviations of a
+bar: Broadie, Glasserman and Kou (1997), Mathematical Finance 7(4)."""
 ATR_BARS = 10
 
 _PROFILE = {
@@ -54,7 +54,7 @@ def volatility(minutes: pd.DatetimeIndex, session_number: np.ndarray, rng: np.ra
     Args:
         minutes: Bar opens, UTC.
         session_number: (n_bars,) int64, 0, 1, 2.. by session.
-        rng: Where the log volatilities come from.
+        rng: Generator of the log volatilities.
     """
     n_bars, n_sessions = len(minutes), int(session_number[-1]) + 1
     by_session = autoregression(rng.standard_normal(n_sessions), SESSION_MEMORY) * SESSION_SPREAD
@@ -82,7 +82,7 @@ def _news(minute_of_day: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def opening_gaps(
     minutes: pd.DatetimeIndex, sigma: np.ndarray, segment_start: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Log move from each close to the next open: a tick or none inside a segment, more across."""
+    """Log move from each close to the next open: at most about a tick within a segment."""
     minutes_since = np.diff(minutes.asi8, prepend=minutes.asi8[0]) / 60e9
     closed_for = np.where(segment_start, np.minimum(minutes_since, 600), 0)
     gaps = rng.standard_normal(len(minutes)) * sigma * 0.08
@@ -98,13 +98,13 @@ def walk(
     steps = rng.standard_normal((len(sigma), STEPS_PER_BAR), np.float32)
     steps /= np.float32(STEPS_PER_BAR**0.5)
     reach = UNSEEN_REACH * rng.standard_exponential((len(sigma), 2))
-    obeyed = plan.drift, plan.noise, plan.pull, plan.anew, plan.new_unit, plan.free * REVERSAL
-    return _walk(obeyed, sigma, gaps, segment_start, steps, reach)
+    terms = plan.drift, plan.noise, plan.pull, plan.anew, plan.new_unit, plan.free * REVERSAL
+    return _walk(terms, sigma, gaps, segment_start, steps, reach)
 
 
 @njit(cache=True)
 def _fading(shocks: np.ndarray, memory: float) -> np.ndarray:
-    """Each shock and what is left of it on the bars after; a larger shock hides a smaller one."""
+    """Each shock and its decay over later bars; a larger shock hides a smaller one."""
     felt = shocks.copy()
     for t in range(1, len(felt)):
         felt[t] = max(felt[t], memory * felt[t - 1])
@@ -113,7 +113,7 @@ def _fading(shocks: np.ndarray, memory: float) -> np.ndarray:
 
 @njit(cache=True)
 def autoregression(shocks: np.ndarray, memory: float) -> np.ndarray:
-    """AR(1) of unit variance driven by standard normal shocks, begun in its steady state."""
+    """AR(1) of unit variance driven by standard normal shocks, started in its steady state."""
     state = np.empty_like(shocks)
     scale = np.sqrt(1 - memory * memory)
     state[0] = shocks[0]

@@ -1,4 +1,4 @@
-"""The hidden states: which bars belong to a leg, a consolidation, a retracement, an expansion."""
+"""Hidden states of simulated bars: legs, consolidations, retracements and expansions."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,27 +6,27 @@ from typing import Self
 import numpy as np
 
 CONSOLIDATION, RETRACEMENT, SURGE = range(3)
-"""Kinds of pattern by what comes before the surge; a bare surge has nothing before it."""
+"""Kinds of pattern by the phase before the surge; SURGE has no such phase."""
 
 APPROACH, SETUP, EXPANSION, PULLBACK, SECOND_EXPANSION, AFTERMATH = range(6)
 """The phases of a pattern in their order; a phase may have no bars."""
 _PHASES = 6
 
 GIVEN_BACK = (0.25, 0.65)
-"""Share of a leg that a retracement gives back, from and to."""
+"""Range of the share of a leg that a retracement gives back."""
 SURGE_SPEED, SURGE_SPREAD = 1.1, 0.15
 """Move of a surge in mean bar ranges, over the square root of its bars: median, and spread of its log."""
 SURGE_NOISE = (0.5, 0.8)
-"""Volatility in a surge over that around it, from and to."""
+"""Range of the volatility in a surge, relative to that around it."""
 QUIET_BARS = 12
-"""Unplanned bars at least at both ends of a segment."""
+"""Least number of unplanned bars at both ends of a segment."""
 HASTE = 0.3
-"""Share of patterns that follow the one before within a few bars."""
+"""Share of patterns that follow the previous one within a few bars."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What happens in one phase of each pattern, (n_patterns,) each; for the terms see `Phases`."""
+    """One phase of each pattern, (n_patterns,) each; fields as in `Phases`."""
 
     length: np.ndarray
     drift: np.ndarray
@@ -37,13 +37,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class Phases:
-    """What happens in each phase of each pattern, (n_patterns, 6) each.
+    """All phases of each pattern, (n_patterns, 6) each.
 
     Attributes:
-        length: Bars; 0 where the pattern lacks the phase.
+        length: Bars; 0 if the pattern does not have the phase.
         drift: Move over the whole phase, signed, in units of the mean bar range before it.
         noise: Scale of the volatility.
-        pull: Share of the distance to the phase's first price that is lost per bar.
+        pull: Share of the distance to the phase's first price that price loses per bar.
         same_unit: The unit of the drift is that of the phase before.
     """
 
@@ -61,7 +61,7 @@ class Phases:
         return cls(np.zeros(shape, np.int64), drift, noise, pull, np.zeros(shape, bool))
 
     def fill(self, phase: int, where: np.ndarray, drawn: "Phase") -> None:
-        """Give the patterns in `where`, (n_patterns,) bool, this phase."""
+        """Set this phase of the patterns in `where`, (n_patterns,) bool."""
         self.length[where, phase] = drawn.length[where]
         self.drift[where, phase] = drawn.drift[where]
         self.noise[where, phase] = drawn.noise[where]
@@ -74,11 +74,11 @@ class Patterns:
     """Patterns in the order they are played, (n_patterns,) each.
 
     Attributes:
-        kind: What comes before the surge.
-        direction: 1 or -1, where the surge goes.
-        complete: The surge is an expansion; else the pattern is a decoy.
-        pause: Bars between the pattern before and this one.
-        phases: What happens in it.
+        kind: The phase before the surge.
+        direction: 1 or -1, direction of the surge.
+        complete: True if the surge is an expansion; else the pattern is a decoy.
+        pause: Bars between the previous pattern and this one.
+        phases: Its phases.
     """
 
     kind: np.ndarray
@@ -90,10 +90,10 @@ class Patterns:
 
 @dataclass(frozen=True)
 class BarPlan:
-    """What the path of each bar obeys, (n_bars,) each; for the terms see `Phases`.
+    """Parameters of the path by bar, (n_bars,) each; fields as in `Phases`.
 
-    `anew` is True where a phase begins: its anchor is the price there. `new_unit` is True where
-    the unit of the drift is measured there too. `free` is True where no pattern is.
+    `anew` is True where a phase begins; its anchor is the price there. `new_unit` is True where
+    the unit of the drift is measured too. `free` is True outside patterns.
     """
 
     drift: np.ndarray
@@ -123,16 +123,17 @@ def draw_patterns(
 ) -> Patterns:
     """Draw patterns of every kind; a decoy is a setup without expansion or a surge without setup.
 
-    Each measure of a pattern is drawn on its own and widely, so that none gives it away. After
-    some expansions price pulls back and surges again, so fewer patterns begin with a retracement.
+    Each parameter is drawn independently from a wide range, so no single one identifies the kind.
+    After some expansions price pulls back and surges again, so fewer patterns begin with a
+    retracement.
 
     Args:
         n_patterns: How many.
         pause_bars: Mean bars between one pattern and the next.
-        decoy_share: Share of patterns that lead to nothing, one for all or (n_patterns,).
+        decoy_share: Share of patterns without an expansion, one for all or (n_patterns,).
         retracement_share: Share of expansions that follow a retracement, one for all or
             (n_patterns,).
-        rng: Where everything is drawn from.
+        rng: Random generator.
     """
     n = n_patterns
     again_share = retracement_share / 2
@@ -151,7 +152,7 @@ def draw_patterns(
 
 
 def _draw_consolidations(phases: Phases, where: np.ndarray, rng: np.random.Generator) -> None:
-    """A narrow range that pulls price back, reached by a drift to either side or by none."""
+    """A narrow range that pulls price back, after a drift to either side or none."""
     n = len(where)
     phases.fill(
         APPROACH,
@@ -189,7 +190,7 @@ def _draw_retracements(
 def _draw_surges(
     phases: Phases, where: np.ndarray, again: np.ndarray, direction: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Surges, after some a pullback and a second surge, and what follows the last."""
+    """Surges, some with a pullback and a second surge, and the aftermath."""
     n = len(where)
     for phase, surging in ((EXPANSION, where), (SECOND_EXPANSION, again)):
         bars = np.minimum(2 + rng.negative_binomial(2, 0.5, n), 14)
@@ -230,7 +231,7 @@ def _retrace(
 
 
 def place_patterns(patterns: Patterns, segment_lengths: np.ndarray) -> np.ndarray:
-    """Lay patterns one after another into segments, none across a segment's end.
+    """Place patterns one after another in segments, none across the end of a segment.
 
     Returns:
         (n_placed,) int64 first bar of each placed pattern; the last ones may find no room.
@@ -251,9 +252,9 @@ def place_patterns(patterns: Patterns, segment_lengths: np.ndarray) -> np.ndarra
 
 
 def plan_bars(patterns: Patterns, starts: np.ndarray, n_bars: int, rng: np.random.Generator) -> BarPlan:
-    """Spread the phases of placed patterns over their bars; elsewhere price wanders freely.
+    """Spread the phases of placed patterns over their bars; other bars are a free random walk.
 
-    The share of a phase's drift that falls on each bar is random: no phase moves evenly.
+    The drift of a phase is split over its bars at random: no phase moves evenly.
     """
     phases, n = patterns.phases, len(starts)
     length = phases.length[:n].ravel()

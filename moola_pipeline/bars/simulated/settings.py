@@ -1,4 +1,4 @@
-"""What a simulated market is made from: dates, rates, and the windows an annotator looks at."""
+"""Settings of a simulated market and its labels."""
 
 from datetime import date
 from typing import Any, Literal, Self
@@ -7,18 +7,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class LabelPeriod(BaseModel):
-    """A stretch of sessions, both ends included, and how many windows of it are labeled."""
+    """A range of sessions, both ends included, and its number of labeled windows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     first_session: date
     last_session: date
     windows: int = Field(gt=0)
-    passes: int = Field(default=1, ge=1, le=2, description="how often the annotator looks at each window")
+    passes: int = Field(default=1, ge=1, le=2, description="how often the annotator labels each window")
 
 
 class SimulationSettings(BaseModel):
-    """A simulated market and its labels; equal settings make equal bytes."""
+    """A simulated market and its labels; equal settings give equal bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,16 +27,21 @@ class SimulationSettings(BaseModel):
     first_session: date = date(2020, 9, 1)
     last_session: date = date(2025, 6, 30)
     pause_bars: float = Field(default=100.0, gt=0, description="mean bars between one pattern and the next")
-    decoy_share: float = Field(default=0.35, ge=0, lt=1, description="share of patterns that lead to nothing")
+    decoy_share: float = Field(default=0.35, ge=0, lt=1, description="share of patterns without an expansion")
     retracement_share: float = Field(
         default=0.4, ge=0, le=1, description="share of expansions that follow a retracement"
     )
     last_retracement_share: float | None = Field(
-        default=None, ge=0, le=1, description="the share at the last bar, drifted to evenly; None: no drift"
+        default=None,
+        ge=0,
+        le=1,
+        description="retracement_share at the last bar, reached linearly; None: constant",
     )
-    type_shown: bool = Field(default=True, description="a type follows from what stood before its expansion")
-    break_session: date | None = Field(default=None, description="session from which the market is another")
-    volatility_after_break: float = Field(default=1.0, gt=0, description="over the volatility before")
+    type_shown: bool = Field(default=True, description="the bars before an expansion determine its type")
+    break_session: date | None = Field(default=None, description="first session of the second regime")
+    volatility_after_break: float = Field(
+        default=1.0, gt=0, description="volatility after the break over that before"
+    )
     decoy_share_after_break: float = Field(default=0.35, ge=0, lt=1)
     missing_share: float = Field(
         default=0.0002, ge=0, lt=0.1, description="share of minutes without a trade, most of them at night"
@@ -47,16 +52,14 @@ class SimulationSettings(BaseModel):
         LabelPeriod(first_session=date(2025, 4, 1), last_session=date(2025, 6, 30), windows=140, passes=2),
     )
     empty_share: float = Field(
-        default=0.37, ge=0, le=1, description="share of windows laid where nothing is to be marked"
+        default=0.37, ge=0, le=1, description="share of windows without an expansion to mark"
     )
     clear_from: float = Field(
-        default=1.85, gt=0, description="clarity from which a surge is more likely marked than not"
+        default=1.85, gt=0, description="clarity above which a surge is more likely marked than not"
     )
-    softness: float = Field(
-        default=0.13, ge=0, description="spread of the log leniency with which one look judges a surge"
-    )
+    softness: float = Field(default=0.13, ge=0, description="spread of the log leniency of one labeling pass")
     miss_rate: float = Field(
-        default=0.05, ge=0, lt=1, description="share of what is to be marked that the annotator overlooks"
+        default=0.05, ge=0, lt=1, description="share of expansions to mark that the annotator misses"
     )
     slip_rate: float = Field(default=0.2, ge=0, le=1, description="share of marked ends that are a bar off")
     type_slip_rate: float = Field(default=0.05, ge=0, lt=0.5, description="share of types marked wrongly")
@@ -68,7 +71,7 @@ class SimulationSettings(BaseModel):
             raise ValueError(f"sessions must lie between {self.first_session} and {self.last_session}")
         for before, after in zip(self.label_periods, self.label_periods[1:], strict=False):
             if after.first_session <= before.last_session:
-                raise ValueError(f"label periods must not overlap, {before.last_session} comes twice")
+                raise ValueError(f"label periods must not overlap, {before.last_session} is in two")
         return self
 
 
@@ -88,21 +91,23 @@ SCENARIOS: dict[ScenarioName, dict[str, Any]] = {
     "regime_break": {"volatility_after_break": 2.0, "decoy_share_after_break": 0.6},
     "second_instrument": {"instrument": "ES", "seed": 13},
 }
-"""Markets that are not like the default one, by the settings that are other in them."""
+"""Settings in which each scenario differs from the default market."""
 
 
 def in_scenario(settings: SimulationSettings, name: ScenarioName) -> SimulationSettings:
-    """The settings of a market, with what is other in a scenario.
+    """The settings of a market, changed to a scenario.
 
-    A regime breaks where the second label period begins: the periods are those of training,
-    validation and test, so a model learns from the market before the break alone.
+    The regime breaks at the start of the second label period. The periods are those of training,
+    validation and test, so a model is trained only on the market before the break.
 
     Raises:
-        ValueError: If the regime is to break in a market with fewer than two label periods.
+        ValueError: If the scenario is `regime_break` with fewer than two label periods.
     """
     changes = dict(SCENARIOS[name])
     if name == "regime_break":
         if len(settings.label_periods) < 2:
-            raise ValueError(f"a regime breaks between two label periods, got {len(settings.label_periods)}")
+            raise ValueError(
+                f"regime_break needs at least 2 label periods, got {len(settings.label_periods)}"
+            )
         changes["break_session"] = settings.label_periods[1].first_session
     return SimulationSettings.model_validate({**settings.model_dump(), **changes})
