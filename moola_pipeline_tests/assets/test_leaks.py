@@ -1,4 +1,4 @@
-"""Leaks planted in a pipeline that is whole otherwise: each must fail the run by name."""
+"""Planted leaks: each must fail the run in its check."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_a_test_window_in_training_fails_the_run(smoke_copy: Home, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_a_second_pass_makes_the_report_again_and_trains_nothing(
+def test_a_second_pass_rebuilds_the_report_and_trains_nothing(
     registered_copy: Home, registered_files, tmp_path
 ):
     labels = pd.read_csv(registered_files / LABELS).drop(columns="pass", errors="ignore")

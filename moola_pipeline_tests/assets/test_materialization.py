@@ -1,4 +1,4 @@
-"""The nine assets after one run: made, kept without pickle, logged, linked, and checked."""
+"""The nine assets after one run: stored without pickle, logged, linked, and checked."""
 
 from collections.abc import Iterator
 
@@ -52,7 +52,7 @@ def runs(smoke_home: Home) -> dict[str, Run]:
     return {str(run.info.run_name): run for run in found}
 
 
-def test_nine_assets_are_made_in_one_dagster_run(instance: dg.DagsterInstance):
+def test_nine_assets_are_built_in_one_dagster_run(instance: dg.DagsterInstance):
     events = {asset: instance.get_latest_materialization_event(dg.AssetKey(asset)) for asset in ALL}
     assert all(events.values())
     assert len({event.run_id for event in events.values() if event}) == 1
@@ -66,7 +66,7 @@ def test_every_integrity_check_was_evaluated_and_passed(instance: dg.DagsterInst
     assert all(one.passed and {"value", "limit"} <= set(one.metadata) for one in found)
 
 
-def test_what_the_assets_hold_is_kept_in_named_formats_and_nothing_is_pickled(smoke_home: Home):
+def test_assets_are_stored_in_open_formats_and_nothing_is_pickled(smoke_home: Home):
     files = [path for path in smoke_home.data.rglob("*") if path.is_file()]
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".joblib", ".pt", ".pth"}]
     kept = [path for path in files if path.is_relative_to(smoke_home.store)]
@@ -84,7 +84,7 @@ def test_no_file_of_the_home_opens_like_a_pickle(smoke_home: Home):
     assert not [path for path, head in heads.items() if is_pickled(head)]
 
 
-def test_the_report_and_its_page_stand_in_the_reports_folder(smoke_home: Home):
+def test_the_report_and_its_page_are_in_the_reports_folder(smoke_home: Home):
     assert {path.name for path in (smoke_home.reports / "simulated-smoke").iterdir()} == {
         "report.html",
         "report.json",
@@ -93,9 +93,7 @@ def test_the_report_and_its_page_stand_in_the_reports_folder(smoke_home: Home):
 
 
 @pytest.mark.parametrize("asset", ALL)
-def test_an_asset_says_where_it_is_logged_and_what_it_was_made_on(
-    asset: str, made: dict[str, dict], runs: dict[str, Run]
-):
+def test_metadata_name_the_mlflow_run_and_the_device(asset: str, made: dict[str, dict], runs: dict[str, Run]):
     facts, run = made[asset], runs[asset]
     assert facts["mlflow_run_id"] == run.info.run_id
     assert facts["mlflow_run"].endswith(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
@@ -126,7 +124,7 @@ def test_an_asset_logs_a_finished_run_under_the_parent_of_its_dagster_run(
 
 
 @pytest.mark.parametrize("asset", ALL)
-def test_an_asset_logs_what_it_took_of_the_machine(asset: str, made: dict[str, dict], runs: dict[str, Run]):
+def test_an_asset_logs_its_use_of_the_machine(asset: str, made: dict[str, dict], runs: dict[str, Run]):
     """Under MLflow's names, so that its UI shows them as system metrics."""
     logged = {name: value for name, value in runs[asset].data.metrics.items() if name.startswith("system/")}
     assert 0 <= logged["system/cpu_utilization_percentage"] <= 100
@@ -135,7 +133,7 @@ def test_an_asset_logs_what_it_took_of_the_machine(asset: str, made: dict[str, d
     assert 100 < made[asset]["peak_memory_mb"] <= logged["system/peak_memory_megabytes"] + 0.1
 
 
-def test_there_is_one_parent_and_nothing_beside_the_nine(runs: dict[str, Run]):
+def test_there_is_one_parent_run_and_no_run_but_the_nine(runs: dict[str, Run]):
     parents = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
     assert parents[0].info.status == "FINISHED"
@@ -184,7 +182,7 @@ def test_trainings_log_their_settings_and_a_loss_for_each_epoch(runs: dict[str, 
     )
 
 
-def test_work_that_a_gpu_would_not_help_says_so(made: dict[str, dict]):
+def test_cpu_assets_state_why_they_need_no_gpu(made: dict[str, dict]):
     silent = {asset for asset, facts in made.items() if "why_cpu" not in facts}
     assert silent == {
         "labeled_expansions",
@@ -195,7 +193,7 @@ def test_work_that_a_gpu_would_not_help_says_so(made: dict[str, dict]):
     }
 
 
-def test_the_tables_have_the_shape_that_the_design_gives_them(smoke_home: Home, made: dict[str, dict]):
+def test_the_tables_have_the_designed_shape(smoke_home: Home, made: dict[str, dict]):
     bars = pd.read_parquet(smoke_home.root / LATEST / "raw_nq_bars.parquet")
     assert list(bars.columns) == list(BAR_COLUMNS)
     assert all(bars[name].dtype == "float64" for name in PRICE_COLUMNS)
@@ -204,13 +202,13 @@ def test_the_tables_have_the_shape_that_the_design_gives_them(smoke_home: Home, 
     assert made["relativity_features"]["dtype"] == "float32"
 
 
-def test_bars_without_rolls_say_so(registered_home: Home):
+def test_bars_without_rolls_are_marked_as_such(registered_home: Home):
     with instance_of(registered_home) as registered:
         metadata = last_materialization(registered, "raw_nq_bars").metadata
     assert metadata["rolls"].value == "none registered: a roll looks like a price move"
 
 
-def test_without_bars_behind_the_last_split_the_marks_are_empty_and_say_why(
+def test_without_bars_after_the_last_split_latest_expansions_is_empty_with_a_note(
     smoke_home: Home, made: dict[str, dict]
 ):
     marks = pd.read_parquet(smoke_home.root / LATEST / "latest_expansions.parquet")
@@ -220,13 +218,13 @@ def test_without_bars_behind_the_last_split_the_marks_are_empty_and_say_why(
     assert made["latest_expansions"]["note"] == "0 bars lie after the last split: too few for a window"
 
 
-def test_the_encoder_read_no_bar_behind_the_training_period(made: dict[str, dict]):
+def test_the_encoder_read_no_bar_after_the_training_period(made: dict[str, dict]):
     assert pd.Timestamp(made["pretrained_encoder"]["last_bar_seen"]) < pd.Timestamp("2025-06-01", tz="UTC")
     last = pd.Timestamp(made["densified_windows"]["last_training_bar"])
     assert pd.Timestamp(made["pretrained_encoder"]["last_bar_seen"]) <= last
 
 
-def test_the_model_counts_all_its_numbers_and_stays_under_a_hundred_thousand(made: dict[str, dict]):
+def test_all_parameters_are_counted_and_stay_below_a_hundred_thousand(made: dict[str, dict]):
     assert 0 < made["finetuned_classifier"]["n_parameters"] <= 100_000
 
 

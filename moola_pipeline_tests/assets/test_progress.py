@@ -1,4 +1,4 @@
-"""What is shown while a run works: stage and epoch on a terminal, nothing anywhere else."""
+"""Progress of a run: stage and epoch on a terminal, nothing elsewhere."""
 
 import os
 import pty
@@ -32,14 +32,14 @@ def shown_on_a_terminal(act: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 
 
 def _read(terminal: int) -> bytes:
-    """What can be read at once; nothing once the other end is closed and all is read."""
+    """The available bytes; empty after the end of the stream."""
     try:
         return os.read(terminal, 4096)
     except OSError:
         return b""
 
 
-def test_nothing_is_shown_where_no_one_looks(capfd: pytest.CaptureFixture[str]):
+def test_nothing_is_shown_without_a_terminal(capfd: pytest.CaptureFixture[str]):
     work()
     assert capfd.readouterr() == ("", "")
 

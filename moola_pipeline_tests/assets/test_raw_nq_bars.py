@@ -1,4 +1,4 @@
-"""One changed byte of a bar file: named, refused, nothing built on it, and made good by the remedy."""
+"""One changed byte of a bar file fails the run; the remedy in the error repairs it."""
 
 import shlex
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_restoring_the_byte_makes_the_home_run_again(registered_copy: Home):
     assert made_in_last_run(registered_copy) == ["raw_nq_bars"]  # its rows are those of before
 
 
-def test_a_run_parses_no_text_of_a_vendor(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_does_not_parse_vendor_files_again(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):
     def parsed(*_: object) -> None:
         raise AssertionError("a vendor's text was parsed")
 
@@ -95,7 +95,7 @@ def test_a_run_parses_no_text_of_a_vendor(registered_copy: Home, monkeypatch: py
     assert made_in_last_run(registered_copy)[:4] == REBUILT
 
 
-def test_a_simulated_market_is_made_anew_once_its_folder_is_deleted(smoke_copy: Home):
+def test_a_simulated_market_is_generated_again_after_its_folder_is_deleted(smoke_copy: Home):
     path = smoke_copy.data / SIMULATED_BARS
     _, before, _ = change_byte(path)
     assert run(smoke_copy).exit_code == FAILED
@@ -113,7 +113,7 @@ def test_a_missing_file_stops_the_run_as_a_changed_one_does(registered_copy: Hom
     assert made_in_last_run(registered_copy) == []
 
 
-def test_a_run_that_failed_leaves_the_last_results_in_place(registered_copy: Home):
+def test_a_failed_run_leaves_the_last_results(registered_copy: Home):
     report = registered_copy.reports / "nq-smoke" / "report.json"
     before = report.read_bytes()
     change_byte(registered_copy.data / "nq" / "raw" / BARS)

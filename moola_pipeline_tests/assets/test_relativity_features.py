@@ -1,4 +1,4 @@
-"""The features and windows as assets: figures where a person sees them, gates that block, float32 between."""
+"""Features and windows as assets: figures in the metadata, blocking checks, float32."""
 
 import base64
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def test_figures_are_a_table_with_a_row_for_each_feature(instance: dg.DagsterIns
         )
 
 
-def test_figures_are_a_plot_that_the_page_of_the_asset_shows(instance: dg.DagsterInstance):
+def test_figures_are_also_a_plot_on_the_asset_s_page(instance: dg.DagsterInstance):
     shown = last_materialization(instance, "relativity_features").metadata["figures_plot"]
     assert isinstance(shown, dg.MarkdownMetadataValue)
     head, encoded = str(shown.value).removesuffix(")").split("base64,")
@@ -65,7 +65,7 @@ def test_figures_are_a_plot_that_the_page_of_the_asset_shows(instance: dg.Dagste
     assert [text for text in texts if text in FEATURE_NAMES] == list(FEATURE_NAMES)
 
 
-def test_a_feature_dead_at_one_bar_of_the_window_fails_its_check_and_is_named():
+def test_a_feature_that_is_zero_at_one_bar_of_the_window_fails_its_check_and_is_named():
     shares = np.full((WINDOW_BARS, N_FEATURES), 0.6)
     shares[17, FEATURE_NAMES.index("range_z")] = 0.05
     found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, 500)
@@ -75,7 +75,7 @@ def test_a_feature_dead_at_one_bar_of_the_window_fails_its_check_and_is_named():
     assert (found.metadata["value"].value, found.metadata["limit"].value) == (0.05, 0.2)
 
 
-def test_few_windows_are_no_evidence_against_a_feature_and_say_so():
+def test_a_check_with_few_windows_passes_with_a_note():
     shares = np.zeros((WINDOW_BARS, N_FEATURES))
     found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, MIN_CHECKED - 1)
     assert found.passed
@@ -83,7 +83,7 @@ def test_few_windows_are_no_evidence_against_a_feature_and_say_so():
 
 
 @pytest.mark.usefixtures("in_smoke_home")
-def test_only_float32_passes_between_the_assets_that_a_run_has_made():
+def test_arrays_between_assets_are_float32():
     table = loaded(FeatureIOManager, "relativity_features")
     assert (table.values.dtype, table.atr.dtype) == (np.float32, np.float32)  # pyright: ignore
     for asset in ("densified_windows", "latest_expansions"):
@@ -101,7 +101,7 @@ def test_only_float32_passes_between_the_assets_that_a_run_has_made():
 
 
 @pytest.mark.usefixtures("in_smoke_home")
-def test_windows_are_an_index_of_rows_that_leave_neither_table_nor_segment():
+def test_windows_stay_inside_the_table_and_their_segment():
     windows = loaded(FrameIOManager, "densified_windows")
     bars = loaded(FrameIOManager, "raw_nq_bars")
     assert isinstance(windows, pd.DataFrame) and isinstance(bars, pd.DataFrame)

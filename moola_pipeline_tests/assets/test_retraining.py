@@ -1,4 +1,4 @@
-"""What new bars, new labels and new settings set going, and what they leave alone."""
+"""The assets that new bars, labels and settings rebuild, and those they leave alone."""
 
 import json
 from collections.abc import Callable
@@ -72,13 +72,15 @@ def change_finetuning(monkeypatch: pytest.MonkeyPatch, **settings: object) -> No
 def with_another_day(
     registered_home: Home, registered_files: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Home, dict]:
-    """The registered home after a day of bars behind the test period came in, and what its run said."""
+    """The registered home with one more day of bars after the test period, and the run's output."""
     home = copied(registered_home, tmp_path_factory.mktemp("another") / "day")
     moola(home, "bars", "add", registered_files / LATER_BARS)
     return home, run(home)
 
 
-def test_a_day_of_bars_refreshes_tables_and_marks_and_retrains_nothing(with_another_day: tuple[Home, dict]):
+def test_a_day_of_bars_rebuilds_tables_and_latest_expansions_and_retrains_nothing(
+    with_another_day: tuple[Home, dict],
+):
     home, said = with_another_day
     assert said["made"] == [
         "raw_nq_bars",
@@ -90,7 +92,7 @@ def test_a_day_of_bars_refreshes_tables_and_marks_and_retrains_nothing(with_anot
     assert version_of(open_store(home), "moola-nq", "challenger") == "1"
 
 
-def test_a_day_of_bars_leaves_weights_and_scores_as_they_were(
+def test_a_day_of_bars_leaves_weights_and_scores_unchanged(
     with_another_day: tuple[Home, dict], registered_home: Home
 ):
     home, said = with_another_day
@@ -113,7 +115,7 @@ def test_the_new_day_is_marked_by_the_champion_as_predict_would(with_another_day
     assert str(metadata["note"].value).endswith(" windows read")
 
 
-def test_beside_them_stand_the_alarms_that_predict_raises_live(with_another_day: tuple[Home, dict]):
+def test_latest_expansions_holds_the_alarms_of_live_predict(with_another_day: tuple[Home, dict]):
     home, _ = with_another_day
     marks, day = marks_of(home, "live"), later_day(home)
     model, facts = load_version(home, "models:/moola-nq@champion")
@@ -140,12 +142,12 @@ def test_alarms_of_the_new_day_s_first_hours_are_those_of_the_whole_day(with_ano
         pd.testing.assert_frame_equal(in_order, narrow(early), check_exact=False, rtol=1e-5)
 
 
-def test_after_the_new_day_nothing_is_left_to_do(with_another_day: tuple[Home, dict]):
+def test_after_the_new_day_all_assets_are_up_to_date(with_another_day: tuple[Home, dict]):
     home, _ = with_another_day
     assert "Nothing has changed since the last run" in moola(home, *SMOKE)
 
 
-def test_fewer_labels_in_the_test_months_leave_encoder_and_classifier_alone(
+def test_fewer_test_labels_leave_encoder_and_classifier_alone(
     registered_copy: Home, registered_files: Path, tmp_path: Path
 ):
     labels = pd.read_csv(registered_files / LABELS)
@@ -166,7 +168,7 @@ def test_fewer_labels_in_the_test_months_leave_encoder_and_classifier_alone(
     assert said["metrics"]["event_f1_macro"]["n"] == 49
 
 
-def test_another_training_is_another_version_and_another_look_at_the_test_rows(
+def test_another_training_is_another_version_and_another_evaluation_of_the_test_rows(
     smoke_copy: Home, smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     assert outcome(smoke_home)["data"]["looks_at_test"] == 1
@@ -197,7 +199,7 @@ def _versions(home: Home) -> int:
 
 @pytest.fixture
 def answering(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let training give back the weights it gave before, and say this of their answers."""
+    """Make training return the earlier weights with the given facts about their predictions."""
     [folder] = smoke_copy.store.glob("*/finetuned_classifier")
     annotator, _ = load_expansion_model(folder / "seed-0")
     training = json.loads((folder / "training.json").read_bytes())
@@ -236,7 +238,7 @@ def test_a_collapsed_classifier_fails_the_run_and_registers_nothing(
     }
 
 
-def test_one_answer_for_all_is_a_collapse_as_well(smoke_copy: Home, answering: Callable[..., None]):
+def test_a_constant_prediction_is_a_collapse_too(smoke_copy: Home, answering: Callable[..., None]):
     answering({"consolidation": 0.6, "retracement": 0.4}, spread=0.001)
     result = call(*SMOKE, home=smoke_copy.root)
     assert result.exit_code == FAILED

@@ -1,4 +1,4 @@
-"""What all assets share: settings from the launchpad, and the verdict of a check."""
+"""Code shared by all assets: launchpad settings and check results."""
 
 import dagster as dg
 import pytest
@@ -19,11 +19,11 @@ Config = launchpad_config(FinetuneSettings, "Config")
 PROFILE = FinetuneSettings(seeds=(3,), epochs=7)
 
 
-def test_an_empty_launchpad_leaves_the_profile_as_it_is():
+def test_an_empty_launchpad_leaves_the_profile_unchanged():
     assert active_settings(Config(), PROFILE) == PROFILE
 
 
-def test_what_is_filled_in_overrides_the_profile_and_nothing_else():
+def test_launchpad_values_override_the_profile_and_nothing_else():
     chosen = active_settings(Config(epochs=2, seeds=[0, 1], balanced=False), PROFILE)
     assert chosen == PROFILE.model_copy(update={"epochs": 2, "seeds": (0, 1), "balanced": False})
 
@@ -51,7 +51,7 @@ def test_every_setting_is_offered_with_its_description():
         assert config.model_fields[name].description == field.description
 
 
-def test_a_verdict_keeps_value_and_limit():
+def test_a_check_result_holds_value_and_limit():
     result = verdict("no_collapse", False, 0.01, 0.05, "least share")
     assert not result.passed
     assert result.severity == dg.AssetCheckSeverity.ERROR

@@ -1,4 +1,4 @@
-"""The device a run uses, and the precision it keeps to."""
+"""Device, precision, threads and processes of a run."""
 
 import pytest
 import torch

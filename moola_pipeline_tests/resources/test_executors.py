@@ -1,4 +1,4 @@
-"""In one process by default, a pod a step on Kubernetes, a GPU for those that use one."""
+"""Executors: one process by default; on Kubernetes one pod per step, with a GPU where needed."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def test_on_kubernetes_each_step_is_a_job_and_training_requests_one_gpu(monkeypa
 
 
 def test_the_definitions_take_the_executor_that_is_named():
-    """In a process of its own: the definitions are made once a process."""
+    """In a new process: the definitions are built once per process."""
     job = "defs.resolve_job_def('train_job')"
     shown = f"from moola_pipeline.definitions import defs; print({job}.executor_def.name)"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Dagster's instance lies in the home, wherever the home lies."""
+"""Dagster's instance is stored in the home."""
 
 import os
 from pathlib import Path

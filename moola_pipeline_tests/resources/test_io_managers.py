@@ -1,4 +1,4 @@
-"""Where assets are kept: what was put in comes out, and what is not there is said in one line."""
+"""IO managers: stored values are read back unchanged; missing ones give a one-line error."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ FEATURES = "relativity_features"
 
 
 def kept(manager: StoreIOManager, asset: str, value: object) -> object:
-    """The value after it was handed out and taken in again."""
+    """The value after it was stored and read."""
     manager.handle_output(dg.build_output_context(asset_key=asset), value)
     return manager.load_input(dg.build_input_context(asset_key=asset))
 
@@ -50,7 +50,7 @@ def test_a_bar_table_keeps_values_types_and_nulls():
 
 
 def kept_features() -> tuple[FeatureTable, FeatureIOManager]:
-    """The features of some bars, and the manager that keeps them beside their bars."""
+    """Features of some bars, and an IO manager that has stored the bars."""
     bars = weekly_bars(2)
     kept(FrameIOManager(pipeline=PIPELINE), "raw_nq_bars", bars)
     prices = bars[["open", "high", "low", "close"]].to_numpy(float)
@@ -59,7 +59,7 @@ def kept_features() -> tuple[FeatureTable, FeatureIOManager]:
     )
 
 
-def test_a_feature_table_comes_back_bit_for_bit_though_no_number_of_it_is_kept():
+def test_a_feature_table_is_recomputed_bit_for_bit():
     table, manager = kept_features()
     found = kept(manager, FEATURES, table)
     for name, values in vars(table).items():
@@ -69,7 +69,7 @@ def test_a_feature_table_comes_back_bit_for_bit_though_no_number_of_it_is_kept()
     assert sum(path.stat().st_size for path in written) < table.values.nbytes / 10
 
 
-def test_features_of_bars_that_have_changed_since_are_refused():
+def test_features_of_changed_bars_are_refused():
     table, manager = kept_features()
     kept(manager, FEATURES, table)
     other = weekly_bars(2)
@@ -91,14 +91,14 @@ def test_features_made_by_other_code_are_refused(monkeypatch: pytest.MonkeyPatch
         manager.load_input(dg.build_input_context(asset_key=FEATURES))
 
 
-def test_features_of_fewer_bars_than_are_kept_are_refused():
+def test_features_of_fewer_bars_than_are_stored_are_refused():
     table, manager = kept_features()
     short = FeatureTable(**{name: column[:-1] for name, column in vars(table).items()})
     with pytest.raises(IntegrityError, match="^relativity_features must have a row for each of the"):
         kept(manager, FEATURES, short)
 
 
-def test_a_feature_table_that_is_not_float32_passes_no_border():
+def test_a_feature_table_that_is_not_float32_is_refused():
     table, manager = kept_features()
     wide = dataclasses.replace(table, values=table.values.astype(np.float64))
     with pytest.raises(IntegrityError) as refused:
@@ -111,7 +111,7 @@ def test_a_feature_table_that_is_not_float32_passes_no_border():
 
 
 @pytest.mark.parametrize("asset", ["densified_windows", "latest_expansions"])
-def test_a_frame_with_a_float64_column_passes_no_border_but_that_of_bars_and_labels(asset: str):
+def test_a_frame_with_a_float64_column_is_refused_except_for_bars_and_labels(asset: str):
     frame = pd.DataFrame({"bar0": np.arange(3), "probability": np.linspace(0, 1, 3)})
     manager = FrameIOManager(pipeline=PIPELINE)
     with pytest.raises(IntegrityError, match=f"^{asset}: probability must be float32 .* got float64"):
@@ -122,7 +122,7 @@ def test_a_frame_with_a_float64_column_passes_no_border_but_that_of_bars_and_lab
         assert kept(manager, exact, frame).equals(frame)  # pyright: ignore
 
 
-def test_a_frame_that_was_kept_as_float64_before_is_refused_when_it_is_read():
+def test_a_frame_stored_as_float64_is_refused_when_it_is_read():
     manager = FrameIOManager(pipeline=PIPELINE)
     manager.write(PIPELINE.artifact_path("latest_expansions"), pd.DataFrame({"probability": [0.5]}))
     write_checksums(PIPELINE.artifact_path("latest_expansions"))
@@ -130,7 +130,7 @@ def test_a_frame_that_was_kept_as_float64_before_is_refused_when_it_is_read():
         manager.load_input(dg.build_input_context(asset_key="latest_expansions"))
 
 
-def test_weights_that_are_not_float32_pass_no_border(
+def test_weights_that_are_not_float32_are_refused(
     smoke_home: Home, isolated_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     encoders, classifiers = EncoderIOManager(pipeline=PIPELINE), ClassifierIOManager(pipeline=PIPELINE)
@@ -146,7 +146,7 @@ def test_weights_that_are_not_float32_pass_no_border(
         kept(classifiers, "finetuned_classifier", trained)
 
 
-def test_facts_are_kept_as_json():
+def test_facts_are_stored_as_json():
     facts = {"name": "moola-nq", "aliases": ["challenger"], "version": "3"}
     assert kept(JsonIOManager(pipeline=PIPELINE), "registered_model", facts) == facts
     assert json.loads((PIPELINE.folder / "registered_model.json").read_bytes()) == facts
@@ -179,7 +179,7 @@ def test_trained_parts_and_the_report_are_read_as_they_were_written(
     assert written == report
 
 
-def test_seeds_of_an_earlier_training_do_not_linger(
+def test_seeds_of_an_earlier_training_are_removed(
     smoke_home: Home, isolated_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     manager = ClassifierIOManager(pipeline=PIPELINE)
@@ -207,9 +207,7 @@ def test_seeds_of_an_earlier_training_do_not_linger(
         (ReportIOManager, "bootstrap_ci_report"),
     ],
 )
-def test_what_was_never_made_is_said_in_one_line_that_names_the_command(
-    kind: type[StoreIOManager], asset: str
-):
+def test_a_missing_asset_is_reported_in_one_line_with_the_command(kind: type[StoreIOManager], asset: str):
     with pytest.raises(MissingArtifact) as fault:
         kind(pipeline=PIPELINE).load_input(dg.build_input_context(asset_key=asset))
     assert str(fault.value) == (
@@ -218,7 +216,7 @@ def test_what_was_never_made_is_said_in_one_line_that_names_the_command(
     )
 
 
-def test_a_changed_byte_is_not_handed_to_the_next_asset():
+def test_a_changed_file_is_refused_by_the_next_asset():
     manager = FrameIOManager(pipeline=PIPELINE)
     kept(manager, "raw_nq_bars", weekly_bars(2))
     path = PIPELINE.folder / "raw_nq_bars.parquet"

@@ -1,4 +1,4 @@
-"""Two runs at once: the second waits and says so."""
+"""Two runs at once: the second one waits and reports it."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_a_run_that_dagster_started_is_waited_for_and_named_once(
     assert len(said) == 1
 
 
-def test_dagsters_queue_lets_one_run_work_at_a_time():
+def test_dagsters_queue_allows_one_run_at_a_time():
     settings = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
     assert settings["concurrency"]["runs"] == {"max_concurrent_runs": 1}
     assert settings["concurrency"]["pools"] == {"default_limit": 1}

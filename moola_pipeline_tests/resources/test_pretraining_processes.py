@@ -1,4 +1,4 @@
-"""Pretraining in several processes: one process's result, and none left however it ends."""
+"""Pretraining in several processes: the result of one process, and no process left at the end."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def curve_of(result: PretrainResult) -> np.ndarray:
 
 
 def at_work_in(home: Path) -> list[psutil.Process]:
-    """Processes, whoever started them, that were told to work in a home's folder."""
+    """All processes that use a home's folder."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -67,17 +67,17 @@ def check_two_against_one(home: Path, settings: PretrainSettings) -> None:
     np.testing.assert_allclose(weights_of(two), weights_of(one), rtol=1e-5, atol=1e-6)
     assert two.errors == pytest.approx(one.errors, rel=1e-5)
     assert (two.n_windows, two.last_row) == (one.n_windows, one.last_row)
-    assert told == two.history and at_work[0] == 2  # each epoch is told while they work
+    assert told == two.history and at_work[0] == 2  # epochs are reported during training
     assert list((home / ".dagster" / "ranks").iterdir()) == []
     assert await_none_in(home) == 0
 
 
-def test_two_processes_give_what_one_gives_within_rounding(tmp_path: Path):
+def test_two_processes_give_the_result_of_one_within_rounding(tmp_path: Path):
     check_two_against_one(tmp_path, SETTINGS.model_copy(update={"dropout": 0.0, "epochs": 12}))
 
 
 @pytest.mark.slow
-def test_with_dropout_too_since_each_draws_for_whole_batches(tmp_path: Path):
+def test_two_processes_give_the_result_of_one_with_dropout_too(tmp_path: Path):
     check_two_against_one(tmp_path, SETTINGS.model_copy(update={"dropout": 0.3, "epochs": 12}))
 
 
@@ -91,7 +91,7 @@ def test_a_loss_that_is_not_finite_comes_back_with_its_windows(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_rank_that_dies_ends_all_and_the_next_run_goes_on(tmp_path: Path):
+def test_a_killed_rank_ends_all_and_the_next_run_resumes(tmp_path: Path):
     settings = SETTINGS.model_copy(update={"epochs": 60})
     checkpoints, killed = Checkpoints(tmp_path / "kept", "bars"), threading.Event()
     seconds: list[float] = []
@@ -115,13 +115,13 @@ def test_a_rank_that_dies_ends_all_and_the_next_run_goes_on(tmp_path: Path):
     assert which, str(stop.value)
     again = in_two(Home(tmp_path), settings, lambda _: None, checkpoints)
     took = [entry["seconds"] for entry in again.history]
-    assert took[: len(seconds)] == seconds  # told again, not trained again
+    assert took[: len(seconds)] == seconds  # reported again, not trained again
     np.testing.assert_allclose(curve_of(again), curve_of(pretrain(BARS, WINDOWS, settings)), rtol=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_a_parent_that_is_ended_leaves_no_process(tmp_path: Path, ending: signal.Signals):
+def test_a_terminated_parent_leaves_no_process(tmp_path: Path, ending: signal.Signals):
     command = [
         sys.executable,
         "-m",
@@ -138,13 +138,13 @@ def test_a_parent_that_is_ended_leaves_no_process(tmp_path: Path, ending: signal
         os.kill(parent.pid, ending)
         _, left = psutil.wait_procs(ranks, timeout=SECONDS_TO_END)
         assert len(ranks) == 2 and not left
-        parent.wait(timeout=60)  # Dagster says goodbye at its leisure
+        parent.wait(timeout=60)  # Dagster's shutdown is slow
     assert await_none_in(tmp_path) == 0
     with shared_folder(tmp_path / ".dagster" / "ranks") as folder:
         assert [path for path in folder.parent.iterdir() if path.is_dir()] == [folder]
 
 
-def test_a_folder_whose_process_is_gone_is_removed_and_one_at_work_is_not(tmp_path: Path):
+def test_a_folder_of_a_dead_process_is_removed_and_one_in_use_is_not(tmp_path: Path):
     parent = tmp_path / "ranks"
     gone, at_work = parent / "gone", parent / "at work"
     for folder in (gone, at_work):

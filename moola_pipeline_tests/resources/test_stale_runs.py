@@ -1,4 +1,4 @@
-"""A run whose process was killed gives its slot back; one at work keeps it."""
+"""Runs of killed processes release their slots; live runs keep them."""
 
 import json
 import socket
@@ -22,7 +22,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def started(instance: dg.DagsterInstance, tags: dict[str, str]) -> str:
-    """A run at work that holds the GPU's slot."""
+    """A started run that holds the GPU slot."""
     run = create_run_for_test(instance, "train", status=dg.DagsterRunStatus.STARTED, tags=tags)
     instance.event_log_storage.initialize_concurrency_limit_to_default("gpu")
     instance.event_log_storage.claim_concurrency_slot("gpu", run.run_id, "step")
@@ -43,7 +43,7 @@ def test_the_slot_of_a_killed_moola_run_is_freed_and_the_run_has_failed(instance
     assert release_stale_runs(instance) == []
 
 
-def test_a_run_of_another_machine_or_of_a_server_that_answers_is_left_alone(instance: dg.DagsterInstance):
+def test_a_run_of_another_machine_or_of_a_live_server_is_left_alone(instance: dg.DagsterInstance):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -62,7 +62,7 @@ def test_a_run_whose_server_is_gone_is_dead(instance: dg.DagsterInstance, tmp_pa
     assert holders(instance) == []
 
 
-def test_waiting_for_a_slot_says_so_once_and_ends_with_it(
+def test_waiting_for_a_slot_is_reported_once_and_ends_with_it(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     holder, said = started(instance, {RUN_BY_TAG: "elsewhere"}), []

@@ -1,4 +1,4 @@
-"""Each check passes on an honest installation and fails on one that is not."""
+"""Each check passes on a working installation and fails on a broken one."""
 
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from moola_pipeline_tests.evaluation.made_answers import made_events, made_groun
 
 @pytest.fixture(scope="module")
 def planted() -> PlantedSignal:
-    """The ground alone: no check below reads a price."""
+    """Labels and splits only: no check below reads a price."""
     resampled = made_ground(resamples=300)
     test_set = LabeledTestSet(cast(Any, None), resampled)
     return PlantedSignal(pd.DataFrame(), test_set, resampled.windows, resampled.windows)
@@ -52,35 +52,35 @@ def good(planted: PlantedSignal) -> EvaluatedModel:
 
 @pytest.fixture(scope="module")
 def blind(planted: PlantedSignal) -> EvaluatedModel:
-    """Answers that have nothing to do with the labels, and a span said everywhere."""
+    """Predictions independent of the labels, with one span in every window."""
     rng = np.random.default_rng(1)
     resampled = planted.test_set.resampled
     events = pd.DataFrame({"window_id": resampled.windows.window_id, "start": 50, "end": 55, "type": 0})
     return evaluated(planted, made_p(resampled, rng, signal=0.0), events)
 
 
-def test_a_signal_is_found_where_answers_follow_it(
+def test_a_signal_is_found_where_predictions_follow_it(
     planted: PlantedSignal, good: EvaluatedModel, blind: EvaluatedModel
 ):
     assert signal_found(planted, good).passed
     assert not signal_found(planted, blind).passed
 
 
-def test_expansions_are_found_where_answers_follow_them(
+def test_expansions_are_found_where_predictions_follow_them(
     planted: PlantedSignal, good: EvaluatedModel, blind: EvaluatedModel
 ):
     assert expansions_found(planted, good).passed
     assert not expansions_found(planted, blind).passed
 
 
-def test_a_network_that_knows_what_nobody_showed_it_is_not_at_chance(
+def test_a_network_with_leaked_types_is_not_at_chance(
     planted: PlantedSignal, good: EvaluatedModel, blind: EvaluatedModel
 ):
     assert no_signal_at_chance(planted, blind).passed
     assert not no_signal_at_chance(planted, good).passed
 
 
-def test_a_collapse_is_caught_and_missed_by_margins_that_flatter(
+def test_a_collapse_is_caught_and_missed_with_broken_margins(
     planted: PlantedSignal, good: EvaluatedModel, monkeypatch: pytest.MonkeyPatch
 ):
     assert collapse_caught(planted, good).passed
@@ -102,17 +102,17 @@ def labeled() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["window_id", "bar0", "split"])
 
 
-def test_a_leak_is_caught_and_missed_by_a_check_that_looks_away(monkeypatch: pytest.MonkeyPatch):
+def test_a_leak_is_caught_and_missed_with_a_broken_check(monkeypatch: pytest.MonkeyPatch):
     assert leak_caught(labeled()).passed
     monkeypatch.setattr(checks, "find_leakage", lambda frame: [])
     assert not leak_caught(labeled()).passed
 
 
-def test_splits_that_leak_by_themselves_are_no_ground_for_the_test():
+def test_splits_that_already_leak_fail_the_check():
     assert not leak_caught(labeled().assign(bar0=0)).passed
 
 
-def test_one_failure_fails_the_whole():
+def test_one_failed_check_fails_the_self_test():
     fine = SelftestCheck("a", True, 1.0, "> 0", "")
     assert Selftest((fine,), 1.0, "cpu").passed
     assert not Selftest((fine, SelftestCheck("b", False, -1.0, "> 0", "")), 1.0, "cpu").passed

@@ -1,4 +1,4 @@
-"""Every artefact of a home is hashed again: one flipped byte is found, and named with what to do."""
+"""`moola verify` finds one flipped byte in any file of a home, and names the remedy."""
 
 import json
 import os
@@ -49,11 +49,11 @@ FLIPS = 3
 
 @pytest.fixture(scope="module")
 def changed(smoke_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A copy in which a file is changed and put back."""
+    """A copy in which tests change files and restore them."""
     yield copied(smoke_home, tmp_path_factory.mktemp("verified") / "home")
 
 
-def test_what_nobody_touched_is_all_proven_and_counted(smoke_home: Home):
+def test_an_unchanged_home_is_verified_and_counted(smoke_home: Home):
     found = verify_home(smoke_home)
     assert found.findings == []
     assert found.counts["checksum files"] == 9
@@ -89,7 +89,7 @@ def test_one_flipped_byte_is_found_wherever_it_stands(artefact: str, changed: Ho
     "artefact",
     ["raw bars", "canonical table", "encoder weights", "checksums", "manifest", "report in MLflow"],
 )
-def test_cut_off_is_told_from_changed(artefact: str, changed: Home):
+def test_truncated_is_distinguished_from_changed(artefact: str, changed: Home):
     [path] = changed.root.glob(ARTEFACTS[artefact])
     content = path.read_bytes()
     kinds = {}
@@ -115,7 +115,7 @@ def test_a_missing_file_is_named_as_missing(changed: Home):
     assert found.what.endswith("Rebuild it: moola run --market simulated --profile smoke")
 
 
-def test_a_database_that_is_none_is_named(changed: Home):
+def test_a_file_that_is_not_a_database_is_reported(changed: Home):
     path = changed.dagster / "storage" / "schedules" / "schedules.db"
     content = path.read_bytes()
     path.write_bytes(bytes(4096) + content[4096:])
@@ -147,7 +147,7 @@ def test_the_command_ends_with_0_and_counts(changed: Home, tmp_path: Path):
     assert (empty.exit_code, empty.stdout) == (0, "This home holds no files to check yet.\n")
 
 
-def test_files_of_killed_writers_are_counted_and_harm_nobody(changed: Home):
+def test_temporary_files_of_killed_writers_are_counted_and_harmless(changed: Home):
     left = changed.store / ".raw_nq_bars.parquet.abc.tmp"
     left.write_bytes(b"half")
     os.utime(left, (0, 0))
@@ -157,7 +157,7 @@ def test_files_of_killed_writers_are_counted_and_harm_nobody(changed: Home):
     assert found.counts["unfinished temporary files, harmless"] == 1
 
 
-def test_labels_and_bars_of_a_person_are_proven(registered_copy: Home):
+def test_registered_labels_and_bars_are_verified(registered_copy: Home):
     assert verify_home(registered_copy).findings == []
     kept = ("labels/raw/labels.csv", "labels/ledger.json", "labels/labels.csv", "raw/bars.parquet")
     [parsed] = registered_store(registered_copy).parsed_folder.iterdir()
@@ -172,7 +172,7 @@ def test_labels_and_bars_of_a_person_are_proven(registered_copy: Home):
     assert "own_sha256" in ledger
 
 
-def test_a_run_that_finds_nothing_to_do_still_proves_the_champion(smoke_copy: Home):
+def test_a_run_without_stale_assets_still_verifies_the_champion(smoke_copy: Home):
     [weights] = smoke_copy.root.glob(ARTEFACTS["registry weights"])
     flipped = bytearray(weights.read_bytes())
     flipped[-1] ^= 1

@@ -1,4 +1,4 @@
-"""Edits of the package, and what each must make stale: python -m moola_pipeline_tests.staleness.edits."""
+"""Edits of the package and the assets they make stale: python -m moola_pipeline_tests.staleness.edits."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ class Edit(NamedTuple):
     """An edit, and the assets that it must make stale; all others must stay up to date.
 
     Attributes:
-        what: In words.
-        path: The file that is edited, below the package; or a library, whose version changes.
-        change: From its text before to its text after.
+        what: A short description.
+        path: The edited file, below the package; or a library, whose version changes.
+        change: Maps the old text to the new one.
         stale: The assets, by `NAMES`.
     """
 
@@ -48,34 +48,34 @@ NAMES = {
     "model": "registered_model",
     "latest": "latest_expansions",
 }
-"""Short names of the assets, in the order of the work."""
+"""Short names of the assets, in the order of the pipeline."""
 
 
 def code(text: str) -> str:
-    """A statement more."""
+    """Add a statement."""
     return f"{text}\nEDITED = True\n"
 
 
 def comment(text: str) -> str:
-    """A comment more, and lines that move."""
+    """Add a comment, which moves all lines."""
     return f"# a comment\n\n{text}"
 
 
 def docstrings(text: str) -> str:
-    """Other words in every docstring that fills its line."""
+    """Change every docstring that ends its line."""
     return text.replace('"""\n', ' Other words."""\n')
 
 
 def template(text: str) -> str:
-    """A paragraph more."""
+    """Add a paragraph."""
     return f"{text}<p>more</p>"
 
 
 def replaced(old: str, new: str) -> Change:
-    """Other text in one place."""
+    """Replace a text that occurs once."""
 
     def change(text: str) -> str:
-        assert text.count(old) == 1, f"{old!r} must stand in the file once, got {text.count(old)} times"
+        assert text.count(old) == 1, f"{old!r} must occur in the file once, got {text.count(old)} times"
         return text.replace(old, new)
 
     return change
@@ -176,7 +176,7 @@ TABLE = (
 
 @cache
 def parsed_before() -> Path:
-    """A file that keeps the package as it was parsed once, so that each edit parses one file only."""
+    """A cache of the parsed package, so that each edit parses only one file."""
     path = Path(tempfile.mkdtemp()) / "parsed.json"
     package = PackageCode(SourceTree(PACKAGE, cache=path))
     for asset in STAGES:
@@ -185,7 +185,7 @@ def parsed_before() -> Path:
 
 
 def edited(path: str, change: Change, installed: Callable[[str], str] = lambda library: "1") -> PackageCode:
-    """The package's code with one file edited, or another version of a library than is installed."""
+    """The package's code with one edited file, or with another version of a library."""
     versions = {name: installed(name) for name in LIBRARIES.values()}
     if path in versions:
         versions[path] = change(versions[path])
@@ -201,7 +201,7 @@ def edited(path: str, change: Change, installed: Callable[[str], str] = lambda l
 
 
 def data_versions(package: PackageCode) -> Mapping[str, str]:
-    """What stands for each asset, made of some data by some code."""
+    """Fingerprint of each asset for some code, on fixed data."""
     smoke = PROFILES["smoke"].model_dump(mode="json")
     settings = {PIPELINE_LABEL: "simulated-smoke", "splits": {}, "stride": 52, **smoke}
     made = all_ingredients(DATA, settings, "1", package)
@@ -216,7 +216,7 @@ def stale_after(edit: Edit) -> set[str]:
 
 
 def main() -> None:
-    """Print the table: what each edit makes stale, and whether that is what must be."""
+    """Print the table: the assets that each edit makes stale, and any deviation."""
     width = max(len(edit.what) for edit in TABLE)
     for edit in TABLE:
         found = stale_after(edit)

@@ -1,4 +1,4 @@
-"""What has changed since an asset was made, put in words."""
+"""Reasons why an asset is stale, as text."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an edit of the package must make stale, and what it must not: a table written by hand."""
+"""A hand-written table of edits and the assets that each makes stale."""
 
 import pytest
 

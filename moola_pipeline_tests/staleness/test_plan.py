@@ -1,4 +1,4 @@
-"""What a run would make again: nothing that has not changed, and everything that depends on a change."""
+"""The plan of a run: exactly the assets that depend on a change."""
 
 from collections.abc import Callable
 from datetime import date

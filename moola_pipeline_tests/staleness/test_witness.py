@@ -1,4 +1,4 @@
-"""What an asset executes decides it: an independent witness of the closures."""
+"""Independent check of the closures: every file that an asset executes is in its closure."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which files each asset executes, witnessed while it runs, beside the code that is said to decide it.
+"""Records the files that each asset executes during a run, to compare them with its closure.
 
 python -m moola_pipeline_tests.staleness.witness runs the smoke profile and prints the table.
 """
@@ -21,16 +21,16 @@ from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.homes import SMOKE, moola
 
 READERS = ("raw_nq_bars", "labeled_expansions")
-"""Assets whose work it is to read an instrument's files; all others know this data by its digest."""
+"""Assets that read an instrument's files; all others depend on the digest of this data."""
 READING = ("bars", "labels")
-"""What they call on the instrument's data to do so."""
+"""The methods of the instrument's data that they call."""
 
 
 class Witness:
-    """Notes the package's files that run between the start and the end of each asset's function.
+    """Records the package's files that run between the start and the end of each asset's function.
 
-    Threads started meanwhile count to the asset; code that runs while a module is imported does
-    not, nor what runs below `counts_by_value`.
+    Threads started in between count for the asset. Code that runs during an import, or below a
+    function of `counts_by_value`, does not.
 
     Attributes:
         executed: Files by asset, by their path in the package.
@@ -43,7 +43,7 @@ class Witness:
 
     @contextmanager
     def watching(self) -> Iterator["Witness"]:
-        """Watch this thread, and those that are started meanwhile."""
+        """Watch this thread and new threads."""
         threading.settrace(self._see)
         sys.settrace(self._see)
         try:
@@ -53,12 +53,12 @@ class Witness:
             threading.settrace(None)  # pyright: ignore[reportArgumentType]
 
     def _see(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
-        """Called with each call of a Python function; a profiler's hook would be called for C as well."""
+        """Called for each Python function; a profile hook would also be called for C functions."""
         path = self._path(frame.f_code)
         if path is None:
             return None
         starts = path == f"assets/{frame.f_code.co_name}.py"
-        if starts:  # or goes on, behind a `yield`
+        if starts:  # or resumes after a `yield`
             self._asset = frame.f_code.co_name
             frame.f_trace_lines = False
         asset = self._asset
@@ -79,7 +79,7 @@ class Witness:
             if path == f"assets/{asset}.py" and name == asset:
                 return True
             frame = frame.f_back
-        return True  # a thread of its own
+        return True  # a new thread
 
     def _path(self, code: CodeType) -> str | None:
         if code not in self._paths:
@@ -90,10 +90,10 @@ class Witness:
 
 
 def counts_by_value(path: str, function: str, asset: str) -> bool:
-    """Whether what runs below a function decides nothing but data or settings, known by their digest.
+    """Whether code below a function only affects data or settings, which count by their digest.
 
-    Fingerprints are taken in `staleness`; `labels/simulated.py` proves the files of a market that was
-    made; `instrument_data` chooses the market and hands its data over.
+    `staleness` takes fingerprints; `labels/simulated.py` verifies the files of a simulated market;
+    `instrument_data` chooses the market and returns its data.
     """
     if path == "instrument_data.py":
         return asset not in READERS or function not in READING
@@ -101,18 +101,18 @@ def counts_by_value(path: str, function: str, asset: str) -> bool:
 
 
 def deciding(asset: str) -> set[str]:
-    """The files of an asset's closure, those of which a part counts included."""
+    """The files of an asset's closure, including those of which only a part counts."""
     return {path.partition(":")[0] for path in package_code().of_asset(asset).files}
 
 
 def beyond(executed: set[str], asset: str) -> set[str]:
-    """Files that ran and would decide an asset unnoticed: neither in its closure nor carriers."""
+    """Executed files that are neither in the asset's closure nor carriers."""
     return {path for path in executed if not is_carrier(path)} - deciding(asset)
 
 
 def witnessed(home: Home) -> dict[str, set[str]]:
     """The files that each asset executes in a smoke run in an empty home."""
-    choose_instrument_data(home, "simulated", PROFILES["smoke"]).bars()  # made before, for it is data
+    choose_instrument_data(home, "simulated", PROFILES["smoke"]).bars()  # simulated first: it is data
     with Witness().watching() as witness:
         moola(home, *SMOKE, "--json")
     return witness.executed

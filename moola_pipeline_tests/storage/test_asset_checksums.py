@@ -1,4 +1,4 @@
-"""Checksum files: what an asset holds is proven byte for byte before it is read."""
+"""Checksum files: an asset is verified before it is read."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from moola_pipeline.storage.atomic_write import file_sha256
 
 @pytest.fixture
 def artifact_path(tmp_path: Path) -> Path:
-    """An asset of one file beside and two files in its folder, with its checksums."""
+    """An asset of one file and a folder with two files, with its checksum file."""
     (tmp_path / "encoder" / "seed-0").mkdir(parents=True)
     (tmp_path / "encoder.json").write_text("facts")
     (tmp_path / "encoder" / "config.json").write_text("config")

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, never a part."""
+"""Atomic writes: a reader sees the old file or the new one, never a part."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def test_until_the_block_ends_a_reader_sees_the_old_bytes(tmp_path: Path):
 def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_call_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """What a power cut leaves cannot be tried; that everything is asked for, and in which order, can."""
+    """A power failure cannot be tested; the order of the calls can."""
     asked: list[tuple[str, str]] = []
     real_sync, real_replace = os.fsync, os.replace
 

@@ -1,4 +1,4 @@
-"""One archive of a home and the way back."""
+"""Backup of a home, and restore."""
 
 import json
 import sqlite3
@@ -37,7 +37,7 @@ def small(tmp_path: Path) -> Home:
 
 
 def content(home: Home) -> dict[str, object]:
-    """Digest of each file; of a database what it holds, as a copy of it may differ in its header."""
+    """Digest of each file; of a database its content, as headers of copies differ."""
     found = {path.relative_to(home.root).as_posix(): path for path in kept_files(home)}
     return {name: _held(path) if path.suffix == ".db" else file_sha256(path) for name, path in found.items()}
 
@@ -94,7 +94,7 @@ def test_a_home_with_data_is_not_overwritten(small: Home, tmp_path: Path):
 KILLED_AT_WORK = """
 import os, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("PRAGMA cache_size=5")  # so that what is not committed reaches the disk, too
+connection.execute("PRAGMA cache_size=5")  # so that uncommitted rows reach the disk, too
 connection.execute("INSERT INTO runs VALUES ('committed')")
 connection.execute("BEGIN")
 connection.execute("DELETE FROM runs")
@@ -116,7 +116,7 @@ except sqlite3.Error as fault:
 
 @contextmanager
 def open_elsewhere(database: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that has added a row, keeps the database open, and adds another when it is told to."""
+    """A process that adds a row, keeps the database open, and adds another row on command."""
     command = [sys.executable, "-c", OPEN_ELSEWHERE, str(database)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout and other.stdout.readline() == "open\n"
@@ -124,7 +124,7 @@ def open_elsewhere(database: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def set_mode(database: Path, mode: str) -> None:
-    """How SQLite keeps what is not yet in the database; the file remembers WAL."""
+    """SQLite's journal mode; WAL is stored in the file."""
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute(f"PRAGMA journal_mode={mode}").fetchone() == (mode,)
 
@@ -262,7 +262,7 @@ def test_a_file_that_is_not_in_the_list_is_refused(small: Home, tmp_path: Path):
 
 
 def test_bytes_changed_inside_an_archive_are_refused(small: Home, tmp_path: Path):
-    """An archive that was unpacked, changed and packed again: its own checksums fit, the list does not."""
+    """An archive that was unpacked, changed and repacked: zip's checksums fit, the list does not."""
     back_up(small, tmp_path / "b.zip")
     with zipfile.ZipFile(tmp_path / "b.zip") as whole, zipfile.ZipFile(tmp_path / "c.zip", "w") as changed:
         for name in whole.namelist():
@@ -299,7 +299,7 @@ def test_a_flipped_byte_of_an_archive_restores_nothing_wrong(small: Home, tmp_pa
             refused += 1
             assert not list(kept_files(home))
         else:
-            assert content(home) == before  # it stood where the archive keeps times and the like
+            assert content(home) == before  # the byte is in zip metadata, such as times
     assert refused > len(range(0, len(whole), 7)) / 2
 
 

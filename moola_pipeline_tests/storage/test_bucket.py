@@ -1,4 +1,4 @@
-"""The assets' files in a bucket, and back on another machine."""
+"""Assets pushed to a bucket, and pulled on another machine."""
 
 import time
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def here(tmp_path: Path) -> Home:
     (artifact_path / "seed-0").mkdir()
     (artifact_path / "seed-0" / "weights.safetensors").write_bytes(
         bytes(range(256)) * 40_000
-    )  # over one chunk
+    )  # more than one chunk
     write_checksums(artifact_path)
     return home
 

@@ -1,4 +1,4 @@
-"""Digests of files; JSON, lines and tables that contain their own: any flipped bit, any cut."""
+"""Digests of files, and of JSON, lines and tables with their own: every flipped bit and truncation."""
 
 import errno
 import hashlib
@@ -115,7 +115,7 @@ def test_any_table_can_be_verified(cells: list[str]):
 
 
 def test_a_digest_is_the_same_of_a_file_of_its_bytes_and_of_a_stream(tmp_path: Path):
-    content = bytes(range(256)) * 40_000  # over one chunk
+    content = bytes(range(256)) * 40_000  # more than one chunk
     (tmp_path / "file").write_bytes(content)
     digest, copy = FileDigest(hashlib.sha256(content).hexdigest(), len(content)), io.BytesIO()
     assert FileDigest.of(tmp_path / "file") == bytes_digest(content) == digest

@@ -1,4 +1,4 @@
-"""Which folder is the home, and what lies in it."""
+"""The choice of the home, and its paths."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stores outside the home: what the variables must be, and that no password is shown."""
+"""Stores outside the home: checks of the variables; no password is shown."""
 
 import socket
 

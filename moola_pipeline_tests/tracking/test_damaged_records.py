@@ -1,4 +1,4 @@
-"""MLflow's database damaged where SQLite itself sees no fault: `moola verify` says so, and goes on."""
+"""Damage in MLflow's database that SQLite does not detect: `moola verify` reports it and continues."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def two_files(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture
 def database_file(two_files: Home) -> Iterator[Path]:
-    """The database of that home, put back after the test."""
+    """The database of that home, restored after the test."""
     path = two_files.tracking / DATABASE_NAME
     content = path.read_bytes()
     yield path

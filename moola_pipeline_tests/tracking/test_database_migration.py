@@ -1,4 +1,4 @@
-"""Databases of an earlier MLflow or Dagster: copied aside, brought up to date, nothing in them lost."""
+"""Databases of an earlier MLflow or Dagster are copied and migrated without loss."""
 
 import shutil
 import sqlite3
@@ -25,7 +25,7 @@ from moola_pipeline_tests.homes import instance_of
 from moola_pipeline_tests.surroundings import surroundings_kept
 
 STEPS_BACK = 12
-"""Migrations of MLflow's that the database of the test lacks."""
+"""Number of MLflow migrations that the test database lacks."""
 
 KILLED_MIGRATING = """
 import os, sys
@@ -44,7 +44,7 @@ migrate_tracking(database) if sys.argv[1] == "mlflow" else migrate_instance([dat
 
 
 def killed_migrating(package: str, database: Path, statement: str) -> None:
-    """Migrate in a process that is killed right after the first statement that begins so."""
+    """Migrate in a process that is killed after the first statement with this beginning."""
     command = [sys.executable, "-c", KILLED_MIGRATING, package, str(database), statement]
     assert subprocess.run(command, check=False, timeout=120).returncode == 9
 
@@ -66,7 +66,7 @@ def scripts(package: str) -> ScriptDirectory:
 
 
 def earlier(package: str, steps: int) -> str:
-    """The revision so many steps before the latest."""
+    """The revision `steps` before the latest."""
     line = list(scripts(package).walk_revisions())
     return line[steps].revision
 
@@ -92,7 +92,7 @@ def old_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def old_store(old_database: Path, tmp_path: Path) -> Home:
-    """A home with those tables, and one experiment in them."""
+    """A home with these tables and one experiment."""
     home = Home(tmp_path)
     home.tracking.mkdir(parents=True)
     shutil.copyfile(old_database, home.tracking / DATABASE_NAME)
@@ -155,7 +155,7 @@ def test_a_copy_that_was_made_earlier_is_not_replaced(old_store: Home):
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was_and_no_copy(old_store: Home):
     database = old_store.tracking / DATABASE_NAME
-    stamp(database, earlier("mlflow", STEPS_BACK + 1))  # what comes next is there already
+    stamp(database, earlier("mlflow", STEPS_BACK + 1))  # the next migration fails: its table exists
     before = database.read_bytes()
     with pytest.raises(
         IntegrityError, match=r"but the migration failed: .* It is unchanged\. Install the version"
@@ -194,7 +194,7 @@ def test_an_unreadable_database_is_not_treated_as_empty(old_store: Home):
 def test_dagsters_databases_of_an_earlier_release_are_copied_and_migrated(
     isolated_home: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """Stamped one revision back: Dagster's scripts pass over what is there already."""
+    """Stamped one revision back; Dagster's scripts skip objects that exist."""
     home = Home(isolated_home)
     with instance_of(home):
         pass
@@ -213,6 +213,6 @@ def test_dagsters_databases_of_an_earlier_release_are_copied_and_migrated(
         with open_instance(home) as instance:
             assert instance.get_runs() == []
             assert migrate_instance(stamped, instance) == []
-    assert capsys.readouterr().out == ""  # of those who read what --json prints
+    assert capsys.readouterr().out == ""  # stdout is for --json output
     assert {schema_of(path) for path in stamped} == {latest_schema("dagster")}
     assert {schema_of(path.with_name(f"{path.name}.of-schema-{old}")) for path in stamped} == {old}

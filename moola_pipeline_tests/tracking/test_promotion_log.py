@@ -1,4 +1,4 @@
-"""The log of promotions: what it says of each day, and that nothing in it can be changed unseen."""
+"""The promotion log: champions by day, and detection of every change."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path

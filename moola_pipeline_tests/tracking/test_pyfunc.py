@@ -1,4 +1,4 @@
-"""The model as a notebook loads it: any reasonable frame of bars in, the expansions of `predict` out."""
+"""The model loaded by MLflow: accepts common frames of bars, gives the expansions of `predict`."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What runs logged is hashed again wherever it lies: in the home, or in a bucket beside a shared database."""
+"""Files logged by runs are verified in the home and in a bucket with a shared database."""
 
 import socket
 import time
@@ -36,7 +36,7 @@ def database() -> Iterator[str]:
 def logged(
     request: pytest.FixtureRequest, address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Home]:
-    """A home of one run whose file lies in the bucket."""
+    """A home of one run whose file is in the bucket."""
     settings = {**KEYS, "MLFLOW_S3_ENDPOINT_URL": address, "MOOLA_ARTIFACTS_URI": "s3://moola/mlflow"}
     if request.param == "PostgreSQL":
         settings["MOOLA_TRACKING_URI"] = request.getfixturevalue("database")
@@ -53,7 +53,7 @@ def logged(
 
 @pytest.fixture
 def home(logged: Home, address: str) -> Home:
-    """The same, its file as it was logged."""
+    """The same home with its file restored."""
     [one] = recorded_files(logged)
     bucket_of(address).Object(one.location.removeprefix("s3://moola/")).put(Body=CONTENT.encode())
     return logged

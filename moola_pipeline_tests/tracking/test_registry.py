@@ -1,4 +1,4 @@
-"""Versions of the model: how one is registered, which one serves, and how a wrong name is refused."""
+"""Model versions: registration, aliases, and refusal of wrong names."""
 
 import re
 from dataclasses import replace
@@ -37,7 +37,7 @@ def client(smoke_copy: Home) -> MlflowClient:
 
 
 def registered_again(home: Home, name: str = NAME, threshold: float | None = None) -> Registered:
-    """What comes of registering the champion under a name, as it is or with another threshold."""
+    """Register the champion under a name, unchanged or with another threshold."""
     client = open_store(home)
     experiment = experiment_id(client, home, NAME)
     run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
@@ -86,7 +86,7 @@ def test_a_version_knows_what_it_was_made_from(smoke_home: Home):
 
 def test_the_model_folder_holds_weights_and_text_and_nothing_pickled(smoke_home: Home):
     files = [path for path in model_folder(smoke_home).rglob("*") if path.is_file()]
-    # MLflow itself notes the version in registered_model_meta when a notebook loads it
+    # MLflow writes the version into registered_model_meta when a notebook loads it
     assert {path.name for path in files} - {"registered_model_meta"} == {
         "MLmodel",
         "conda.yaml",

@@ -1,4 +1,4 @@
-"""A home that was moved or copied: its MLflow database names the new place, and all goes on."""
+"""A moved or copied home: paths in its MLflow database are updated."""
 
 import shutil
 import sqlite3
@@ -25,7 +25,7 @@ def database(home: Home) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """A home with a database of one table, which `relocate` has seen."""
+    """A relocated home with a database of one table."""
     made = Home(tmp_path / "here")
     made.tracking.mkdir(parents=True)
     with database(made) as connection:
@@ -73,7 +73,7 @@ def test_an_interrupted_relocation_is_repeated(home: Home):
     old = (home.tracking / HOME_PATH_NAME).read_bytes()
     there = moved(home, "there")
     relocate(there)
-    (there.tracking / HOME_PATH_NAME).write_bytes(old)  # as if stopped before the place was written
+    (there.tracking / HOME_PATH_NAME).write_bytes(old)  # as if interrupted before the path file was written
     relocate(there)
     assert uris(there)["a"] == f"{there.tracking.as_uri()}/artifacts/1/a"
 

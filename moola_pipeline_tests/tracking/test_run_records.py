@@ -1,4 +1,4 @@
-"""What the last whole run took, from the records that it left."""
+"""Time and memory of the last whole run, from its records."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""MLflow runs: one store for many processes, one parent for many assets, and faults that stay visible."""
+"""MLflow runs: one store for many processes, one parent for many assets, and recorded errors."""
 
 import shutil
 import sqlite3
@@ -32,7 +32,7 @@ class DagsterRun:
 
 @dataclass(frozen=True)
 class Context:
-    """As much of an asset's context as tracking reads."""
+    """The parts of an asset's context that tracking reads."""
 
     run: DagsterRun
     asset_key: dg.AssetKey
@@ -44,7 +44,7 @@ def context(asset: str, run: str = "0123456789ab") -> dg.AssetExecutionContext:
 
 @pytest.fixture(scope="module")
 def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a store without runs; making one takes seconds."""
+    """The folder of an empty store; creating one takes seconds."""
     made = Home(tmp_path_factory.mktemp("store"))
     open_store(made)
     return made.tracking
@@ -52,7 +52,7 @@ def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(isolated_home: Path, fresh_store: Path) -> Home:
-    """A home with a store of its own, in which nothing is recorded."""
+    """A home with its own empty store."""
     shutil.copytree(fresh_store, Home(isolated_home).tracking)
     return Home(isolated_home)
 

@@ -1,4 +1,4 @@
-"""`mlflow models serve` on loopback answers as `moola predict` does."""
+"""`mlflow models serve` on loopback gives the results of `moola predict`."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def bars(smoke_home: Home) -> pd.DataFrame:
-    """Two sessions as a spreadsheet has them: naive times of New York under a name of their own."""
+    """Two sessions as in a spreadsheet: naive New York times in a column with another name."""
     [path] = smoke_home.simulated.rglob("raw/bars.parquet")
     made = pd.read_parquet(path).iloc[: 2 * 1380]
     local = made["timestamp"].dt.tz_convert(ZONE).dt.strftime("%Y-%m-%d %H:%M:%S")
@@ -37,7 +37,7 @@ def bars(smoke_home: Home) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def address(smoke_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The champion behind MLflow's own server, until the tests are over."""
+    """The champion on MLflow's own server."""
     port, log = next_free(5400), tmp_path_factory.mktemp("serve") / "log"
     words = ["models", "serve", "--env-manager", "local", "-m", MODEL, "-h", "127.0.0.1", "-p", str(port)]
     uri = tracking_uri(smoke_home)

@@ -1,4 +1,4 @@
-"""What a stage takes of the machine: its peak is found, a fault leaves no thread, and MLflow's names hold."""
+"""System metrics of a stage: peak memory, no thread left after an error, MLflow's names."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ PATIENCE_LOOKS = 4
 
 
 class Logged:
-    """As much of a run as is logged to."""
+    """The logging methods of a run."""
 
     def __init__(self) -> None:
         self.lines: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def test_the_peak_of_an_earlier_stage_does_not_count(monkeypatch: pytest.MonkeyP
 
 def test_computing_counts_as_cpu_time_and_waiting_does_not():
     def shares(work: Callable[[], None]) -> tuple[float, float]:
-        """What was logged, and what Python's own clocks say; however busy the machine is."""
+        """The logged share and the share by Python's clocks, on a busy machine too."""
         began, spent = time.perf_counter(), time.process_time()
         logged = last(use(work), "mean_process_cpu_percentage")
         return logged, 100 * (time.process_time() - spent) / (time.perf_counter() - began)

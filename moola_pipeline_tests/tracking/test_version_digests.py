@@ -1,4 +1,4 @@
-"""A version's own digests: what was registered is what loads, to the last threshold."""
+"""Digests of a version: a loaded model equals the registered one, thresholds included."""
 
 from pathlib import Path
 

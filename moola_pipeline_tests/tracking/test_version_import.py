@@ -1,4 +1,4 @@
-"""A version trained in another home: brought in whole and marked, or refused for a single byte."""
+"""A version of another home is imported and tagged, or refused for a single changed byte."""
 
 import json
 import sqlite3
@@ -93,7 +93,7 @@ def test_a_changed_threshold_is_refused_though_the_weights_are_whole(home: Home,
     config["thresholds"]["expansion_threshold"] = 0.0
     path.write_text(json.dumps(config))
     assert "config.json of annotator must describe the model, but it was changed" in refused(home, smoke_copy)
-    del config[OWN_SHA256]  # it is written again, as if it were right
+    del config[OWN_SHA256]  # written again with a valid digest
     write_checksummed(path, config)
     assert "but model.sha256 is " in refused(home, smoke_copy)
 
