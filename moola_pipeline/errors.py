@@ -62,12 +62,12 @@ class LossNotFinite(MoolaError, FloatingPointError):
     def in_windows(cls, loss: float, rows: Sequence[int], named: str = "") -> "LossNotFinite":
         """The error for windows that are described by `named`, else by their rows."""
         windows = named or f"at rows {', '.join(map(str, rows))}"
-        fault = cls(
+        error = cls(
             f"the loss must be finite, got {loss} for the windows {windows}. "
             "Check these bars (moola bars check), or lower the learning rate."
         )
-        fault.loss, fault.rows = loss, tuple(rows)
-        return fault
+        error.loss, error.rows = loss, tuple(rows)
+        return error
 
 
 class MissingArtifact(BadInput):

@@ -19,9 +19,9 @@ class RetryTransientErrors(dg.RetryPolicy):
 
     def calculate_delay(self, attempt_num: int) -> float:
         """Seconds before the next attempt; Dagster calls this while it handles the step's error."""
-        fault = sys.exc_info()[1]
-        if isinstance(fault, _PERMANENT):
-            raise fault
+        error = sys.exc_info()[1]
+        if isinstance(error, _PERMANENT):
+            raise error
         return super().calculate_delay(attempt_num)
 
 

@@ -46,13 +46,13 @@ def prediction_request(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipR
     if isinstance(ready, dg.SkipReason):
         return ready
     market = ready.chosen_market()
-    digest, made = market.bars_digest(), recorded(instance, MARKS, market.name)
-    if made and _digests_here(made, ready).get("bars") == digest:
-        return dg.SkipReason(f"No new bars since {MARKS} was built, {made.made_at:%Y-%m-%d %H:%M} UTC.")
+    digest, last = market.bars_digest(), recorded(instance, MARKS, market.name)
+    if last and _digests_here(last, ready).get("bars") == digest:
+        return dg.SkipReason(f"No new bars since {MARKS} was built, {last.made_at:%Y-%m-%d %H:%M} UTC.")
     if skip := _without_champion(ready):
         return skip
     # The key names the last run, so that bars restored to an earlier state start a new one.
-    after = made.run_id[:_SHOWN_DIGITS] if made else "nothing"
+    after = last.run_id[:_SHOWN_DIGITS] if last else "nothing"
     return dg.RunRequest(
         run_key=f"bars {digest[:_SHOWN_DIGITS]} after {after}",
         run_config=run_config(ready),
@@ -132,8 +132,8 @@ def _ready(instance: dg.DagsterInstance) -> Pipeline | dg.SkipReason:
     """Market and profile of automatic runs; a skip reason if bars or labels are missing."""
     try:
         pipeline = active_pipeline(instance)
-    except BadInput as fault:
-        return dg.SkipReason(str(fault))
+    except BadInput as error:
+        return dg.SkipReason(str(error))
     if pipeline.chosen_market().simulated:
         return dg.SkipReason("No bars are registered, and simulated bars never change.")
     return pipeline
@@ -149,15 +149,15 @@ def _without_champion(pipeline: Pipeline) -> dg.SkipReason | None:
 def _planned(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Step] | dg.SkipReason:
     try:
         return plan(instance, pipeline.planned())
-    except BadInput as fault:
-        return dg.SkipReason(str(fault))
+    except BadInput as error:
+        return dg.SkipReason(str(error))
 
 
-def _digests_here(made: RecordedMaterialization | None, pipeline: Pipeline) -> dict[str, str]:
+def _digests_here(last: RecordedMaterialization | None, pipeline: Pipeline) -> dict[str, str]:
     """Data digests of an asset's last build; empty if that was for another market or profile."""
-    if made is None or made.made_from is None or made.made_from.settings[PIPELINE_LABEL] != pipeline.label:
+    if last is None or last.made_from is None or last.made_from.settings[PIPELINE_LABEL] != pipeline.label:
         return {}
-    return made.made_from.data_digests
+    return last.made_from.data_digests
 
 
 def _where_splits_end(pipeline: Pipeline) -> str:

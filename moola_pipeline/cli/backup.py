@@ -65,15 +65,15 @@ def backup(file: Path, as_json: bool) -> None:
 
     home = Home.resolve()
     with exclusive_run(home):
-        made = back_up(home, file)
+        saved = back_up(home, file)
     facts = {
         "file": str(file),
-        "files": made.files,
-        "bytes": made.bytes,
+        "files": saved.files,
+        "bytes": saved.bytes,
         "archive_bytes": file.stat().st_size,
     }
-    packed = file.stat().st_size / 2**20
-    shown = f"{file}: {made.files:,} files, {made.bytes / 2**20:.1f} MB in {packed:.1f} MB"
+    archive_mb = file.stat().st_size / 2**20
+    shown = f"{file}: {saved.files:,} files, {saved.bytes / 2**20:.1f} MB in {archive_mb:.1f} MB"
     emit(facts, [shown, f"Restore it with: moola --home DIR restore {file}"], as_json)
 
 
@@ -88,8 +88,8 @@ def restore(file: Path, force: bool, as_json: bool) -> None:
 
     home = Home.resolve()
     with exclusive_run(home):
-        done = restore_home(home, file, force)
-    aside = str(done.aside) if done.aside else None
-    facts = {"home": str(home.root), "files": done.files, "bytes": done.bytes, "set_aside": aside}
-    lines = [f"{home.root}: {done.files:,} files restored, all match their checksums"]
+        restored = restore_home(home, file, force)
+    aside = str(restored.aside) if restored.aside else None
+    facts = {"home": str(home.root), "files": restored.files, "bytes": restored.bytes, "set_aside": aside}
+    lines = [f"{home.root}: {restored.files:,} files restored, all match their checksums"]
     emit(facts, [*lines, *([f"previous files: {aside}"] if aside else [])], as_json)

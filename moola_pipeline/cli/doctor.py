@@ -54,8 +54,8 @@ def doctor(context: click.Context, as_json: bool) -> None:
 def _run_check(what: str, check: Callable[[Home], DoctorCheck], home: Home) -> DoctorCheck:
     try:
         return check(home)
-    except (MoolaError, ImportError, OSError) as fault:
-        return DoctorCheck("fail", what, " ".join(str(fault).split()))
+    except (MoolaError, ImportError, OSError) as error:
+        return DoctorCheck("fail", what, " ".join(str(error).split()))
 
 
 def _python(_: Home) -> DoctorCheck:
@@ -210,9 +210,11 @@ def _leftovers(home: Home) -> DoctorCheck:
             "leftovers",
             f"{_n_files(old, 'partly written ')} left by a killed command. Delete: {names}",
         )
-    held = [path.name for path in home.data.rglob(".*.lock") if _is_held(path)]
-    if held:
-        return DoctorCheck("warn", "leftovers", f"{', '.join(held)} held by another command that is running")
+    held_locks = [path.name for path in home.data.rglob(".*.lock") if _is_held(path)]
+    if held_locks:
+        return DoctorCheck(
+            "warn", "leftovers", f"{', '.join(held_locks)} held by another command that is running"
+        )
     return DoctorCheck("ok", "leftovers", "no partly written files, no lock held")
 
 

@@ -29,25 +29,25 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
             sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.exceptions.NoArgsIsHelpError as fault:
-        fault.show()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
         return BAD_INPUT
-    except click.ClickException as fault:
-        _print_error(usage_fault(fault))
-        return fault.exit_code
-    except MoolaError as fault:
-        _print_error(str(fault))
-        return fault.exit_code
+    except click.ClickException as error:
+        _print_error(usage_fault(error))
+        return error.exit_code
+    except MoolaError as error:
+        _print_error(str(error))
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         _discard_stdout()
         return FAILED
-    except OSError as fault:
-        return _file_error(fault)
-    except Exception as fault:  # noqa: BLE001 - last resort: print any other error as one line
-        return _unexpected_error(fault)
+    except OSError as error:
+        return _file_error(error)
+    except Exception as error:  # noqa: BLE001 - last resort: print any other error as one line
+        return _unexpected_error(error)
     return 0
 
 
@@ -63,56 +63,56 @@ def shown_line(text: str) -> str:
 
 def in_this_home(text: str) -> str:
     """The text, with --home added to its commands if the user gave --home."""
-    given = next((word for before, word in pairwise(sys.argv) if before == "--home"), None)
-    given = next((word[7:] for word in sys.argv if word.startswith("--home=")), given)
-    return text if given is None else _COMMANDS.sub(rf"moola --home {_literal(shlex.quote(given))} \1", text)
+    home = next((word for before, word in pairwise(sys.argv) if before == "--home"), None)
+    home = next((word[7:] for word in sys.argv if word.startswith("--home=")), home)
+    return text if home is None else _COMMANDS.sub(rf"moola --home {_literal(shlex.quote(home))} \1", text)
 
 
 def _literal(text: str) -> str:
     return text.replace("\\", "\\\\")
 
 
-def usage_fault(fault: click.ClickException) -> str:
+def usage_fault(error: click.ClickException) -> str:
     """One sentence for a command line that click refused, with a pointer to --help."""
-    context = fault.ctx if isinstance(fault, click.UsageError) else None
+    context = error.ctx if isinstance(error, click.UsageError) else None
     remedy = f' Try "{context.command_path} --help".' if context else ""
-    return fault.format_message() + remedy
+    return error.format_message() + remedy
 
 
-def _file_error(fault: OSError) -> int:
+def _file_error(error: OSError) -> int:
     """Report a file that could not be opened, written or renamed; other OSErrors are unexpected."""
-    if fault.filename is None or fault.strerror is None:
-        return _unexpected_error(fault)
+    if error.filename is None or error.strerror is None:
+        return _unexpected_error(error)
     if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exception(fault)
+        traceback.print_exception(error)
     _print_error(
-        f"{fault.filename} must be accessible, got: {fault.strerror}. "
+        f"{error.filename} must be accessible, got: {error.strerror}. "
         "Check its path, its permissions and the free disk space."
     )
     return FAILED
 
 
-def _unexpected_error(fault: Exception) -> int:
-    if text := settings_fault(fault):
+def _unexpected_error(error: Exception) -> int:
+    if text := settings_fault(error):
         _print_error(text)
         return BAD_INPUT
     if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exception(fault)
-    name = traceback.format_exception_only(fault)[-1].strip().rstrip(".")
+        traceback.print_exception(error)
+    name = traceback.format_exception_only(error)[-1].strip().rstrip(".")
     _print_error(f"unexpected error: {name}. Set {DEBUG_VARIABLE}=1 for the traceback.")
     return FAILED
 
 
-def settings_fault(fault: Exception) -> str | None:
+def settings_fault(error: Exception) -> str | None:
     """One sentence for a setting that pydantic refused; None for any other error."""
     if "pydantic" not in sys.modules:
         return None
     from pydantic import ValidationError  # slow to import
 
-    if not isinstance(fault, ValidationError):
+    if not isinstance(error, ValidationError):
         return None
-    first, *others = fault.errors(include_url=False)
-    field = ".".join(map(str, first["loc"])) or fault.title
+    first, *others = error.errors(include_url=False)
+    field = ".".join(map(str, first["loc"])) or error.title
     more = f" ({len(others)} more)" if others else ""
     return f"{field}: {first['msg']}, got {first['input']!r}{more}. Choose another value."
 

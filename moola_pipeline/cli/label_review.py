@@ -80,8 +80,8 @@ def preview_labels(
             frame = assign_splits(placed, bars, settings)
             splits = _split_facts_of(frame)
             check_splits(frame, bars, settings)
-        except UnsoundSplit as fault:
-            warnings.append(str(fault))
+        except UnsoundSplit as error:
+            warnings.append(str(error))
     rng = np.random.default_rng(0)  # fixed seed: the same labels raise the same alarms
     review = review_labels(rows, placed, rng, arrived, source)
     return LabelPreview(settings, splits, review, warnings + review.warnings)

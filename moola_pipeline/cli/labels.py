@@ -106,8 +106,8 @@ def _check_file(
     refusal, merged = None, rows
     try:
         merged = with_registered(registered_store(home).labels, file, rows, bars)
-    except BadInput as fault:
-        refusal = fault
+    except BadInput as error:
+        refusal = error
     preview = preview_labels(merged, bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
     if faults := sum(row["reason"] != GRADED_OUT for row in ledger.refused):

@@ -85,18 +85,18 @@ def active_splits(home: "Home", rolling: int | None = None, **ends: datetime | N
     from moola_pipeline.labels.splits import SplitSettings
 
     chosen = read_choice(registered_store(home).root) or SplitSettings()
-    given: dict[str, date] = {name: end.date() for name, end in ends.items() if end is not None}
-    if rolling is not None and given:
+    new_ends: dict[str, date] = {name: end.date() for name, end in ends.items() if end is not None}
+    if rolling is not None and new_ends:
         raise BadInput("Splits must be set by --rolling or by dates, got both. Leave one out.")
     if rolling is not None:
         months = {"rolling_test_months": rolling, "rolling_validation_months": rolling}
         return chosen.model_copy(update={"rule": "rolling", **months})
-    if not given:
+    if not new_ends:
         return chosen
     try:
-        return SplitSettings.model_validate({**chosen.model_dump(), "rule": "fixed", **given})
-    except ValidationError as fault:
-        reason = fault.errors()[0]["msg"].removeprefix("Value error, ")
+        return SplitSettings.model_validate({**chosen.model_dump(), "rule": "fixed", **new_ends})
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise BadInput(f"{reason}. Give all three: --train-end, --validation-end, --test-end.") from None
 
 

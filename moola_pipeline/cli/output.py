@@ -85,10 +85,10 @@ def writing(option: str, out: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as fault:
+    except OSError as error:
         raise BadInput(
-            f"{option} must be in a writable folder, got {out} ({fault.strerror}). Choose another path."
-        ) from fault
+            f"{option} must be in a writable folder, got {out} ({error.strerror}). Choose another path."
+        ) from error
 
 
 def save_table(out: Path, table: "pd.DataFrame", as_json: Any) -> None:

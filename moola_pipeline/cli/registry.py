@@ -73,18 +73,18 @@ def history(home: Home, day: str | None, model: str | None, as_json: bool) -> No
     """Show when and why each version became champion, from the promotion log."""
     from moola_pipeline.tracking.promotion_log import champion_periods_on, reconcile
 
-    date_asked = _day(day) if day is not None else None
+    date_shown = _day(day) if day is not None else None
     client = _store(home)
     name = _chosen(client, model)
     entries = reconcile(home, client, name)
-    if date_asked is None:
+    if date_shown is None:
         facts = {"model": name, "entries": [entry.model_dump(mode="json") for entry in entries]}
         emit(facts, [_entry_line(entry) for entry in entries] or [f"{name}: no decisions yet"], as_json)
         return
-    periods = champion_periods_on(entries, date_asked)
-    facts = {"model": name, "on": str(date_asked), "champions": [_champion_period(it) for it in periods]}
-    lines = [_champion_period_line(name, date_asked, it) for it in periods] or [
-        f"{name} had no champion on {date_asked}"
+    periods = champion_periods_on(entries, date_shown)
+    facts = {"model": name, "on": str(date_shown), "champions": [_champion_period(it) for it in periods]}
+    lines = [_champion_period_line(name, date_shown, it) for it in periods] or [
+        f"{name} had no champion on {date_shown}"
     ]
     emit(facts, lines, as_json)
 
@@ -199,7 +199,7 @@ def _store(home: Home) -> "MlflowClient":
 
 
 def _names(client: "MlflowClient") -> list[str]:
-    return sorted(found.name for found in client.search_registered_models())
+    return sorted(model.name for model in client.search_registered_models())
 
 
 def _chosen(client: "MlflowClient", model: str | None) -> str:
@@ -218,9 +218,9 @@ def _chosen(client: "MlflowClient", model: str | None) -> str:
 def _require_version(client: "MlflowClient", name: str, version: str) -> None:
     from moola_pipeline.tracking.registry import versions
 
-    known = [str(found.version) for found in versions(client, name)]
-    if version not in known:
-        choice = ", ".join(known) or "none"
+    numbers = [str(known.version) for known in versions(client, name)]
+    if version not in numbers:
+        choice = ", ".join(numbers) or "none"
         raise BadInput(f"VERSION must be a version of {name}, got {version}. Choose one of: {choice}.")
 
 
@@ -233,26 +233,28 @@ def _day(text: str) -> date:
         ) from None
 
 
-def _listed(home: Home, client: "MlflowClient", found: Any) -> dict[str, Any]:
+def _listed(home: Home, client: "MlflowClient", registered: Any) -> dict[str, Any]:
     from moola_pipeline.tracking.registry import CHALLENGER, CHAMPION, load_version, version_of
 
-    version = str(found.version)
-    aliases = [alias for alias in (CHAMPION, CHALLENGER) if version_of(client, found.name, alias) == version]
+    version = str(registered.version)
+    aliases = [
+        alias for alias in (CHAMPION, CHALLENGER) if version_of(client, registered.name, alias) == version
+    ]
     try:
-        load_version(home, f"models:/{found.name}/{version}")
+        load_version(home, f"models:/{registered.name}/{version}")
         intact = True
     except IntegrityError:
         intact = False
-    made = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+    created = datetime.fromtimestamp(registered.creation_timestamp / 1000, UTC)
     return {
-        "model": found.name,
+        "model": registered.name,
         "version": version,
         "aliases": aliases,
-        "registered_at": iso_time(made),
-        "type_f1_macro": found.tags.get("type_f1_macro"),
-        "imported": found.tags.get("imported") == "True",
+        "registered_at": iso_time(created),
+        "type_f1_macro": registered.tags.get("type_f1_macro"),
+        "imported": registered.tags.get("imported") == "True",
         "intact": intact,
-        "digests": {name: text for name, text in found.tags.items() if name.endswith(".sha256")},
+        "digests": {name: text for name, text in registered.tags.items() if name.endswith(".sha256")},
     }
 
 

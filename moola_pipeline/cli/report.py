@@ -65,10 +65,10 @@ def read_report(folder: Path) -> "ReportData":
         return ReportData.model_validate_json((folder / "report.json").read_bytes())
     except MissingFile:
         raise
-    except FileNotFoundError as fault:
-        raise MissingArtifact("A report must exist, but there is none. Run: moola run") from fault
-    except ValidationError as fault:
-        first = fault.errors()[0]
+    except FileNotFoundError as error:
+        raise MissingArtifact("A report must exist, but there is none. Run: moola run") from error
+    except ValidationError as error:
+        first = error.errors()[0]
         raise IntegrityError(
             f"{folder.name}/report.json must be a report, but {first['msg']}. Run: moola run --force"
-        ) from fault
+        ) from error

@@ -145,8 +145,8 @@ def _plan(plan: Any, instance: "dg.DagsterInstance", pipeline: "Pipeline") -> li
 
     try:
         return plan(instance, pipeline.planned())
-    except IntegrityError as fault:
-        return everything(str(fault))
+    except IntegrityError as error:
+        return everything(str(error))
 
 
 def _show_plan(pipeline: "Pipeline", steps: list["Step"]) -> None:
@@ -249,7 +249,9 @@ def _fault(raised: dict[str, BaseException]) -> Exception:
     return MoolaError("The run failed. Read its log in Dagster (moola ui).")
 
 
-def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: float, as_json: bool) -> None:
+def _show_outcome(
+    home: Home, pipeline: "Pipeline", rebuilt: list[str], seconds: float, as_json: bool
+) -> None:
     from moola_pipeline.cli.report import read_report
     from moola_pipeline.report.html import summary_lines
     from moola_pipeline.storage.remote_stores import remote_tracking_uri
@@ -264,7 +266,7 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
     model = _registered(home, pipeline)
     if as_json:
         facts = {
-            "made": made,
+            "made": rebuilt,
             "seconds": round(seconds, 1),
             "report": str(page),
             "model": model,
@@ -272,7 +274,7 @@ def _show_outcome(home: Home, pipeline: "Pipeline", made: list[str], seconds: fl
         }
         emit({**data.model_dump(mode="json"), **facts}, [], as_json)
         return
-    if not made:
+    if not rebuilt:
         click.echo(
             "Nothing has changed since the last run: all nine assets are up to date. "
             "Use --force to rebuild them."
@@ -299,9 +301,9 @@ def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
 
     path = pipeline.artifact_path("registered_model")
     prove(path)
-    kept = json.loads(path.with_suffix(".json").read_bytes())
+    record = json.loads(path.with_suffix(".json").read_bytes())
     name = pipeline.chosen_market().model_name
-    return {"name": name, "version": kept["version"], "champion": champion_version(home, name)}
+    return {"name": name, "version": record["version"], "champion": champion_version(home, name)}
 
 
 def _standing(model: dict[str, str | None]) -> str:

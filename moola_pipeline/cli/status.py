@@ -38,8 +38,8 @@ def status(profile: str, market: str, scenario: str | None, as_json: bool) -> No
         )
         return
     steps = _planned(home, pipeline)
-    given = {"--profile": profile, "--market": market, "--scenario": scenario or "auto"}
-    options = [f"{name} {choice}" for name, choice in given.items() if choice != "auto"]
+    choices = {"--profile": profile, "--market": market, "--scenario": scenario or "auto"}
+    options = [f"{name} {choice}" for name, choice in choices.items() if choice != "auto"]
     command = " ".join(["moola run", *options])
     facts = {**_facts(home, pipeline, steps), "command": command}
     emit(facts, _lines(facts, steps), as_json)

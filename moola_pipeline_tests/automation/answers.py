@@ -1,15 +1,15 @@
-"""What a sensor or a schedule answers: a run asked for, or why there is none."""
+"""Results of sensors and schedules: a run request or a skip reason."""
 
 import dagster as dg
 
 
-def skipped(found: dg.RunRequest | dg.SkipReason) -> str:
-    """Why no run was asked for."""
-    assert isinstance(found, dg.SkipReason)
-    return found.skip_message or ""
+def skipped(result: dg.RunRequest | dg.SkipReason) -> str:
+    """The reason for no run."""
+    assert isinstance(result, dg.SkipReason)
+    return result.skip_message or ""
 
 
-def asked(found: dg.RunRequest | dg.SkipReason) -> dg.RunRequest:
-    """The run asked for."""
-    assert isinstance(found, dg.RunRequest), skipped(found)
-    return found
+def requested(result: dg.RunRequest | dg.SkipReason) -> dg.RunRequest:
+    """The requested run."""
+    assert isinstance(result, dg.RunRequest), skipped(result)
+    return result

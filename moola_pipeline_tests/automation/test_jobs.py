@@ -1,4 +1,4 @@
-"""How old bars and marks may grow before Dagster calls them late."""
+"""The freshness policy of bars and predictions."""
 
 from datetime import date, timedelta
 
@@ -9,7 +9,7 @@ from moola_pipeline.bars.sessions import session_schedule
 from moola_pipeline.definitions import defs
 
 
-def test_bars_and_marks_alone_are_called_late():
+def test_only_bars_and_predictions_have_a_freshness_policy():
     specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
     late = {name for name, spec in specs.items() if spec.freshness_policy is not None}
     assert late == set(FRESH_ASSETS) == {"raw_nq_bars", "latest_expansions"}
@@ -22,9 +22,9 @@ def test_bars_added_after_each_close_are_never_late_in_five_years():
     assert timedelta(days=4) <= longest < LATE_AFTER
 
 
-def test_what_runs_by_itself_stands_in_the_definitions():
-    found = defs.resolve_all_job_defs()
-    assert {"train_job", "predict_job"} <= {job.name for job in found}
+def test_definitions_hold_all_jobs_sensors_and_schedules():
+    jobs = defs.resolve_all_job_defs()
+    assert {"train_job", "predict_job"} <= {job.name for job in jobs}
     assert {sensor.name for sensor in defs.sensors or ()} == {"new_bars_sensor", "failure_log"}
-    schedules = [one for one in defs.schedules or () if isinstance(one, dg.ScheduleDefinition)]
+    schedules = [it for it in defs.schedules or () if isinstance(it, dg.ScheduleDefinition)]
     assert {schedule.name for schedule in schedules} == {"daily_predictions", "weekly_retrain"}

@@ -1,4 +1,4 @@
-"""Which faults a step of the jobs is tried again after."""
+"""Errors after which a step of the jobs is retried."""
 
 import dagster as dg
 import pytest
@@ -10,16 +10,16 @@ AT_ONCE = RetryTransientErrors(max_retries=2, delay=0.01)
 
 
 def attempts(fault: BaseException, policy: dg.RetryPolicy = AT_ONCE) -> int:
-    """How often a step that always ends in this fault is begun."""
-    begun = []
+    """Number of attempts of a step that always raises this error."""
+    starts = []
 
     @dg.asset
     def faulty() -> None:
-        begun.append(1)
+        starts.append(1)
         raise fault
 
     run_alone(faulty, policy)
-    return len(begun)
+    return len(starts)
 
 
 def run_alone(asset: dg.AssetsDefinition, policy: dg.RetryPolicy) -> None:
@@ -32,37 +32,37 @@ def run_alone(asset: dg.AssetsDefinition, policy: dg.RetryPolicy) -> None:
         assert not result.success
 
 
-def test_a_fault_that_may_pass_is_tried_twice_more():
+def test_a_transient_error_is_retried_twice():
     assert attempts(OSError("database is locked")) == 3
 
 
 @pytest.mark.parametrize("fault", [BadInput("no"), ChecksumMismatch("changed"), KeyboardInterrupt()])
-def test_a_fault_that_would_come_again_ends_the_step_at_once(fault: BaseException):
+def test_a_permanent_error_is_not_retried(fault: BaseException):
     assert attempts(fault) == 1
 
 
-def test_dagsters_own_policy_would_repeat_even_a_run_that_was_stopped():
+def test_dagsters_own_policy_retries_an_interrupted_step():
     assert attempts(KeyboardInterrupt(), dg.RetryPolicy(max_retries=2)) == 3
 
 
-def test_nothing_is_made_again_until_its_check_passes():
-    begun = []
+def test_a_step_with_a_failed_check_is_not_retried():
+    starts = []
 
     @dg.asset(check_specs=[dg.AssetCheckSpec("sound", asset="unsound", blocking=True)])
     def unsound() -> dg.MaterializeResult:
-        begun.append(1)
+        starts.append(1)
         return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="sound", passed=False)])
 
     run_alone(unsound, AT_ONCE)
-    assert len(begun) == 1
+    assert len(starts) == 1
 
 
-def test_each_wait_is_as_long_as_the_one_before_or_longer():
-    """The jitter adds or takes up to 30 s: 0 to 60 s, then 60 to 120 s."""
+def test_waits_between_retries_never_get_shorter():
+    """The jitter adds or subtracts up to 30 s: 0 to 60 s, then 60 to 120 s."""
     assert RETRY.backoff is dg.Backoff.EXPONENTIAL
     plain = RetryTransientErrors(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
     assert [plain.calculate_delay(attempt) for attempt in (1, 2)] == [30, 90]
 
 
-def test_both_jobs_try_again():
+def test_both_jobs_retry():
     assert train_job.op_retry_policy is predict_job.op_retry_policy is RETRY

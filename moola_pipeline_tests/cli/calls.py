@@ -1,4 +1,4 @@
-"""Calling `moola`: in this process, or in one of its own where signals and imports matter."""
+"""Calls of `moola`, in this process or in a separate one (for signals and imports)."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from moola_pipeline.storage.home import PROJECT_ROOT
 
 
 def call(*words: str | Path, home: Path | None = None) -> Result:
-    """`moola WORDS` in this process, in the test's own home unless another is named."""
+    """Run `moola WORDS` in this process, in the test's home unless `home` is given."""
     before = [] if home is None else ["--home", str(home)]
     return CliRunner().invoke(moola, [*before, *map(str, words)])
 
 
 def facts(result: Result) -> dict[str, Any]:
     """The one JSON object on standard output."""
-    found = json.loads(result.stdout)
-    assert isinstance(found, dict)
-    return found
+    output = json.loads(result.stdout)
+    assert isinstance(output, dict)
+    return output
 
 
 def complaint(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""`moola bench`: measures what is asked for, writes a page where one is named, reaches no shared store."""
+"""`moola bench`: figures, the page it writes, and no access to remote stores."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ def test_a_run_prints_every_figure_with_its_floor_and_writes_the_page(
     assert page.read_text() == speed_page(MADE)
 
 
-def test_what_the_last_whole_run_took_is_read_from_the_home(
+def test_times_of_the_last_complete_run_are_read_from_the_home(
     smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(speed, "measure_speed", lambda: MADE)
@@ -102,36 +102,36 @@ def named_now() -> dict[str, str]:
     return {name: os.environ[name] for name in REMOTE_VARIABLES if name in os.environ}
 
 
-def test_stores_elsewhere_are_forgotten_in_the_block_and_named_again_after_it(shared: dict[str, str]):
+def test_remote_stores_are_unset_in_the_block_and_restored_after_it(shared: dict[str, str]):
     with pytest.raises(KeyError), refuse_remote_stores():
         assert named_now() == {}
         raise KeyError
     assert named_now() == shared
 
 
-def play_month(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: seen.append(named_now()) or [])
+def play_month(environments: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: environments.append(named_now()) or [])
     rehearsal.rehearse_in_a_temporary_home(lambda _: None)
 
 
-def measure_job(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def measure_job(environments: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def fresh_job(_: str) -> Iterator[job.FreshJob]:
-        seen.append(named_now())
+        environments.append(named_now())
         yield job.FreshJob(Path("no such home"), 1.0, {})
 
     monkeypatch.setattr(job, "fresh_job", fresh_job)
-    with pytest.raises(MoolaError, match="must log all nine assets"):  # of the home's own store: none
+    with pytest.raises(MoolaError, match="must log all nine assets"):  # the home has logged no asset
         _measured_job()
 
 
 @pytest.mark.parametrize("play", [play_month, measure_job])
-def test_a_month_and_a_measured_job_are_played_without_them(
+def test_a_month_and_a_timed_job_use_no_remote_store(
     play: Callable[[list[dict[str, str]], pytest.MonkeyPatch], None],
     shared: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    seen: list[dict[str, str]] = []
-    play(seen, monkeypatch)
-    assert seen == [{}]
+    environments: list[dict[str, str]] = []
+    play(environments, monkeypatch)
+    assert environments == [{}]
     assert named_now() == shared

@@ -1,4 +1,4 @@
-"""`moola doctor`: what it finds right, what it finds wrong, and that it changes nothing."""
+"""`moola doctor`: passed and failed checks, and no changes to the home."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ def with_bars(isolated_home: Path, tmp_path: Path) -> Path:
     return isolated_home
 
 
-def found(what: str, home: Path) -> tuple[str, str]:
+def check_result(what: str, home: Path) -> tuple[str, str]:
     finding = CHECKS[what](Home(home))
     assert finding.what == what
     return finding.status, finding.detail
@@ -56,7 +56,7 @@ def test_a_failed_check_is_shown_and_exits_1(monkeypatch: pytest.MonkeyPatch, is
 
 
 def test_a_changed_bar_file_fails_with_both_digests(with_bars: Path):
-    assert found("bars", with_bars) == (
+    assert check_result("bars", with_bars) == (
         "ok",
         "6 in 1 file, 2024-03-08 14:30 to 2024-03-08 14:35 UTC, all SHA256 match",
     )
@@ -69,10 +69,13 @@ def test_a_changed_bar_file_fails_with_both_digests(with_bars: Path):
     assert "moola bars add" in bars["detail"]
 
 
-def test_what_is_missing_beside_bars_is_named_with_its_command(with_bars: Path):
-    assert found("rolls", with_bars)[0] == "warn"
-    assert found("rolls", with_bars)[1].endswith("Run: moola bars rolls add FILE")
-    assert found("labels", with_bars) == ("warn", "no labels are registered. Run: moola labels add FILE")
+def test_missing_rolls_and_labels_are_named_with_their_commands(with_bars: Path):
+    assert check_result("rolls", with_bars)[0] == "warn"
+    assert check_result("rolls", with_bars)[1].endswith("Run: moola bars rolls add FILE")
+    assert check_result("labels", with_bars) == (
+        "warn",
+        "no labels are registered. Run: moola labels add FILE",
+    )
 
 
 def test_damaged_labels_fail(with_bars: Path):
@@ -96,10 +99,10 @@ def test_a_package_of_another_version_is_a_warning_and_a_missing_one_a_failure(
 
     others = [distribution for name, distribution in names.items() if name != "pandas"]
     monkeypatch.setattr(metadata, "distributions", lambda: [*others, Older])
-    status, detail = found("packages", isolated_home)
+    status, detail = check_result("packages", isolated_home)
     assert (status, detail.partition(" (")[0]) == ("warn", "pandas 3.0.0")
     monkeypatch.setattr(metadata, "distributions", lambda: others)
-    assert found("packages", isolated_home) == ("fail", "pandas must be installed. Run: make install")
+    assert check_result("packages", isolated_home) == ("fail", "pandas must be installed. Run: make install")
 
 
 def test_a_build_for_one_kind_of_device_counts_as_the_pinned_version(
@@ -111,40 +114,40 @@ def test_a_build_for_one_kind_of_device_counts_as_the_pinned_version(
         name, version = "torch", f"{metadata.version('torch').partition('+')[0]}+cu130"
 
     monkeypatch.setattr(metadata, "distributions", lambda: [*real, Built])
-    assert found("packages", isolated_home)[0] == "ok"
+    assert check_result("packages", isolated_home)[0] == "ok"
 
 
 def test_a_taken_port_is_a_warning(monkeypatch: pytest.MonkeyPatch, isolated_home: Path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr("moola_pipeline.cli.doctor.PORTS", {"Dagster": server.getsockname()[1]})
-        status, detail = found("ports", isolated_home)
+        status, detail = check_result("ports", isolated_home)
     assert status == "warn"
     assert detail.endswith("(Dagster) taken: moola ui uses the next free port")
-    assert found("ports", isolated_home)[0] == "ok"
+    assert check_result("ports", isolated_home)[0] == "ok"
 
 
-def test_half_written_files_and_held_locks_are_found(isolated_home: Path):
+def test_partly_written_files_and_held_locks_are_found(isolated_home: Path):
     data = isolated_home / "data"
     with locked(data / "manifest.json"):
-        assert found("leftovers", isolated_home) == (
+        assert check_result("leftovers", isolated_home) == (
             "warn",
             ".manifest.json.lock held by another command that is running",
         )
-    assert found("leftovers", isolated_home)[0] == "ok"
+    assert check_result("leftovers", isolated_home)[0] == "ok"
     half_written = data / ".manifest.json.x1.tmp"
     half_written.write_text("{")
-    assert found("leftovers", isolated_home)[0] == "ok"
+    assert check_result("leftovers", isolated_home)[0] == "ok"
     two_hours_ago = time.time() - 7200
     os.utime(half_written, (two_hours_ago, two_hours_ago))
-    assert found("leftovers", isolated_home) == (
+    assert check_result("leftovers", isolated_home) == (
         "warn",
         "1 partly written file left by a killed command. Delete: data/.manifest.json.x1.tmp",
     )
 
 
-def test_little_room_is_a_warning(monkeypatch: pytest.MonkeyPatch, isolated_home: Path):
+def test_little_free_space_is_a_warning(monkeypatch: pytest.MonkeyPatch, isolated_home: Path):
     monkeypatch.setattr("moola_pipeline.cli.doctor.MIN_FREE_GIB", 10**9)
-    status, detail = found("home", isolated_home / "not" / "made")
+    status, detail = check_result("home", isolated_home / "not" / "made")
     assert status == "warn"
     assert "free some space" in detail
 
@@ -155,7 +158,7 @@ def test_the_last_report_is_named(isolated_home: Path):
         (reports / name).mkdir(parents=True)
         (reports / name / "report.json").write_text("{}")
         os.utime(reports / name / "report.json", (written, written))
-    assert found("report", isolated_home) == (
+    assert check_result("report", isolated_home) == (
         "ok",
         "the newest is data/reports/new, 2023-11-14 22:13 UTC",
     )

@@ -1,4 +1,4 @@
-"""No file makes `moola bars add` end otherwise than with bars that hold, or one line and no trace."""
+"""Any bytes give `moola bars add` valid bars, or one error line and no files."""
 
 import os
 import tempfile
@@ -41,7 +41,7 @@ def _sound_files() -> list[bytes]:
         made.ninjatrader(bars).replace(b".", b","),
         b"NQ\n" + made_up_bars(150).to_csv(index=False, sep="|").encode(),
     ]
-    with suppress(ModuleNotFoundError):  # without the extra the fuzz has one format less
+    with suppress(ModuleNotFoundError):  # without the extra: one format fewer
         files.append(made.dbn(bars))
     return [*files, made.gzipped(files[0]), made.zstd(files[4]), made.zipped(files[3])]
 
@@ -68,7 +68,7 @@ TOKENS = [
 
 @st.composite
 def damaged_files(draw: st.DrawFn) -> bytes:
-    """A sound file of some format with some of its bytes cut out, overwritten, put in or doubled."""
+    """A valid file of some format with bytes cut out, overwritten, inserted or doubled."""
     content = draw(st.sampled_from(SOUND))
     for _ in range(draw(st.integers(0, 4))):
         first = draw(st.integers(0, len(content)))
@@ -101,7 +101,7 @@ OPTIONS = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(content=CONTENTS, options=OPTIONS, packed=st.sampled_from([bytes, bytes, made.gzipped, made.zipped]))
-def test_any_bytes_end_as_bars_that_hold_or_as_one_line_without_a_trace(content, options, packed):
+def test_any_bytes_give_valid_bars_or_one_error_line_and_no_files(content, options, packed):
     with tempfile.TemporaryDirectory() as folder:
         path, home = Path(folder) / "nq.csv", Path(folder) / "home"
         path.write_bytes(packed(content))
@@ -125,7 +125,7 @@ def test_any_bytes_end_as_bars_that_hold_or_as_one_line_without_a_trace(content,
 
 
 @pytest.mark.parametrize("content", SOUND, ids=range(len(SOUND)))
-def test_the_files_to_be_damaged_are_sound(content: bytes, tmp_path: Path):
+def test_the_files_to_be_damaged_are_valid(content: bytes, tmp_path: Path):
     path = made.saved(tmp_path / "nq.csv", content)
     results = [
         call("bars", "add", path, *words, home=tmp_path / str(number)).exit_code

@@ -1,4 +1,4 @@
-"""`moola labels`: the account of every row, the splits it makes, and refusals."""
+"""`moola labels`: the account of every row, the splits, and refusals."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ BARS = weekly_bars()
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the weekly market's bars; each test registers labels below a copy of its own."""
+    """A home with the weekly market's bars; each test registers labels in its own copy."""
     folder = tmp_path_factory.mktemp("weekly")
     path = folder / "weekly.parquet"
     BARS[list(RAW_COLUMNS)].to_parquet(path, index=False)
@@ -69,7 +69,7 @@ def test_added_labels_are_accounted_for_by_split_and_month(with_bars: Path, good
     assert warning.startswith("in time order, a window tends to have the other type as the one before it")
 
 
-def test_the_text_says_the_same_in_a_few_lines(with_bars: Path, good: Path):
+def test_the_text_shows_the_same_in_a_few_lines(with_bars: Path, good: Path):
     lines = call("labels", "add", good, home=with_bars).stdout.splitlines()
     assert lines[:2] == [
         "mine.csv: 44 rows, 44 kept, 0 dropped",
@@ -81,14 +81,14 @@ def test_the_text_says_the_same_in_a_few_lines(with_bars: Path, good: Path):
     assert all(len(line) <= 100 for line in lines if not line.startswith("warning: "))
 
 
-def test_a_file_with_bad_rows_is_refused_and_nothing_is_kept_of_it(with_bars: Path, partly_bad: Path):
+def test_a_file_with_bad_rows_is_refused_and_leaves_no_files(with_bars: Path, partly_bad: Path):
     result = call("labels", "add", partly_bad, home=with_bars)
     assert (result.exit_code, result.stdout) == (2, "")
     assert complaint(result).startswith("partly.csv: 2 of 47 rows cannot be used (row 46: ")
     assert not (with_bars / "data" / "nq" / "labels").exists()
 
 
-def test_the_rest_is_kept_where_the_user_says_so(with_bars: Path, partly_bad: Path):
+def test_drop_bad_adds_the_usable_rows(with_bars: Path, partly_bad: Path):
     result = call("labels", "add", partly_bad, "--drop-bad", "--json", home=with_bars)
     assert result.exit_code == 0
     (ledger,) = facts(result)["files"]
@@ -108,7 +108,7 @@ def test_checking_a_file_lists_its_faults_exits_2_and_writes_nothing(with_bars: 
     assert not (with_bars / "data" / "nq" / "labels").exists()
 
 
-def test_dropping_is_not_offered_where_nothing_would_be_left(with_bars: Path, good: Path, tmp_path: Path):
+def test_drop_bad_is_not_offered_without_a_usable_row(with_bars: Path, good: Path, tmp_path: Path):
     rows = pd.read_csv(good).assign(window_start="2024-05-06T14:30:00")
     rows.to_csv(tmp_path / "naive.csv", index=False)
     result = call("labels", "check", tmp_path / "naive.csv", home=with_bars)
@@ -118,7 +118,7 @@ def test_dropping_is_not_offered_where_nothing_would_be_left(with_bars: Path, go
     )
 
 
-def test_an_older_file_of_which_nothing_is_kept_is_not_asked_for_more_rows(with_bars: Path, tmp_path: Path):
+def test_an_older_file_without_usable_rows_gets_no_warning(with_bars: Path, tmp_path: Path):
     row = {"window_id": "a", "label": "retracement", "expansion_start": 40, "expansion_end": 44}
     pd.DataFrame([row | {"features": "[[1, 2, 0, 1]]"}]).to_csv(tmp_path / "old.csv", index=False)
     result = call("labels", "check", tmp_path / "old.csv", home=with_bars)
@@ -181,7 +181,7 @@ def test_a_changed_bar_file_stops_labels_with_exit_1(with_bars: Path, good: Path
     assert complaint(result).startswith("weekly.parquet: SHA256 is ")
 
 
-def test_dates_can_be_tried_out_and_nothing_is_remembered(with_bars: Path, good: Path):
+def test_check_tries_dates_and_saves_nothing(with_bars: Path, good: Path):
     call("labels", "add", good, home=with_bars)
     dates = ("--train-end", "2024-10-31", "--validation-end", "2024-12-31", "--test-end", "2025-03-31")
     shown = facts(call("labels", "check", *dates, "--json", home=with_bars))
@@ -190,7 +190,7 @@ def test_dates_can_be_tried_out_and_nothing_is_remembered(with_bars: Path, good:
     assert not (with_bars / "data" / "splits.json").exists()
 
 
-def test_the_newest_months_can_be_tried_out(with_bars: Path, good: Path):
+def test_check_tries_rolling_splits(with_bars: Path, good: Path):
     call("labels", "add", good, home=with_bars)
     lines = call("labels", "check", "--rolling", "2", home=with_bars).stdout
     assert "Splits rolling: the newest 2 labeled months for test, 2 before for validation" in lines
@@ -198,23 +198,23 @@ def test_the_newest_months_can_be_tried_out(with_bars: Path, good: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--train-end", "2025-06-01"), "train_end, validation_end and test_end must follow each other, got"),
         (("--rolling", "2", "--test-end", "2025-06-01"), "Splits must be set by --rolling or by dates"),
         (("--pass", "2"), "--pass needs a FILE"),
     ],
 )
-def test_options_that_cannot_be_met_are_refused_in_one_line(
-    with_bars: Path, good: Path, words: tuple[str, ...], said: str
+def test_invalid_options_are_refused_in_one_line(
+    with_bars: Path, good: Path, words: tuple[str, ...], message: str
 ):
     call("labels", "add", good, home=with_bars)
     result = call("labels", "check", *words, home=with_bars)
     assert result.exit_code == 2
-    assert complaint(result).startswith(said)
+    assert complaint(result).startswith(message)
 
 
-def test_the_advice_of_an_unsound_split_is_a_command_that_works_here_too(with_bars: Path, tmp_path: Path):
+def test_the_suggested_dates_of_an_unsound_split_work_in_check(with_bars: Path, tmp_path: Path):
     path = label_file(tmp_path / "few.csv", weekly_labels(BARS).head(14))
     (warning,) = facts(call("labels", "add", path, "--json", home=with_bars))["warnings"][:1]
     advice = warning.partition("Nearest dates that work: moola run ")[2].split()
@@ -223,7 +223,7 @@ def test_the_advice_of_an_unsound_split_is_a_command_that_works_here_too(with_ba
     assert all(shown["splits"][name]["retracement"] for name in ("train", "validation", "test"))
 
 
-def test_a_second_pass_lands_with_its_account(with_bars: Path, good: Path, tmp_path: Path):
+def test_a_second_pass_is_registered_and_counted(with_bars: Path, good: Path, tmp_path: Path):
     call("labels", "add", good, home=with_bars)
     labels = weekly_labels(BARS).drop(columns="pass").assign(label="retracement")
     path = label_file(tmp_path / "second.csv", labels)
@@ -241,7 +241,7 @@ def test_a_second_pass_lands_with_its_account(with_bars: Path, good: Path, tmp_p
     assert "  train      9 consolidation, 9 retracement, 0 none, in 18 windows" in lines
 
 
-def test_a_batch_unlike_the_registered_labels_is_warned_of(with_bars: Path, tmp_path: Path):
+def test_a_batch_unlike_the_registered_labels_raises_a_warning(with_bars: Path, tmp_path: Path):
     labels = weekly_labels(BARS)
     call("labels", "add", label_file(tmp_path / "a.csv", labels.iloc[:24]), home=with_bars)
     other = labels.iloc[24:].assign(label="retracement")
@@ -260,7 +260,7 @@ def test_expansions_outside_bars_30_to_74_are_counted_apart(with_bars: Path, tmp
     )
 
 
-def test_windows_that_come_as_prices_are_accounted_for(with_bars: Path, tmp_path: Path):
+def test_windows_given_as_prices_are_counted(with_bars: Path, tmp_path: Path):
     prices = BARS[["open", "high", "low", "close"]].to_numpy()
     old = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The entry point: what --help costs, how faults end a command, and where --home may stand."""
+"""The entry point: imports of --help, errors and exit codes, and positions of --home."""
 
 import importlib.util
 import json
@@ -30,7 +30,7 @@ class Epochs(BaseModel):
 
 
 def ending_in(fault: Callable[[], None]) -> Result:
-    """The result of a command that does nothing but what `fault` does."""
+    """The result of a command that only calls `fault`."""
     group = LazyGroup("moola", params=[])
     group.add_command(click.Command("act", callback=fault))
     return CliRunner().invoke(group, ["act"])
@@ -66,7 +66,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy(
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_every_command_loads_and_helps(name: str):
+def test_every_command_loads_and_shows_help(name: str):
     result = call(name, "--help")
     assert result.exit_code == 0
     assert f"Usage: moola {name}" in result.stdout
@@ -122,7 +122,7 @@ def test_the_module_and_the_command_are_one_program():
         (click.UsageError("Nothing to do."), 2, 'Nothing to do. Try "moola act --help".'),
     ],
 )
-def test_a_fault_is_one_line_and_an_exit_code(fault: Exception, code: int, line: str):
+def test_an_error_is_one_line_and_an_exit_code(fault: Exception, code: int, line: str):
     result = ending_in(raising(fault))
     assert complaint(result) == line
     assert (result.exit_code, result.stdout) == (code, "")
@@ -148,10 +148,10 @@ def test_an_interrupt_exits_130_with_one_short_line():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_a_process_with_130_and_its_cleaning_up_done(number: signal.Signals):
+def test_a_signal_ends_a_process_with_130_after_cleanup(number: signal.Signals):
     code = (
         "import signal, sys, time, click; from moola_pipeline.cli import main, moola\n"
-        # a shell tells its background jobs, and all that they start, to ignore Ctrl-C
+        # background jobs of a shell inherit an ignored SIGINT
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def act():\n"
         "    try:\n"
@@ -169,7 +169,7 @@ def test_signals_end_a_process_with_130_and_its_cleaning_up_done(number: signal.
 
 
 @pytest.mark.parametrize("words", [("--help",), ("bars", "list")])
-def test_a_reader_that_leaves_early_ends_it_quietly(words: tuple[str, ...]):
+def test_a_closed_pipe_ends_a_command_without_a_message(words: tuple[str, ...]):
     process = start("from moola_pipeline.cli import main; main()", *words)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -200,7 +200,7 @@ def test_no_command_at_all_shows_the_help_and_exits_2():
 
 
 @pytest.mark.parametrize("place", ["before", "behind", "variable"])
-def test_a_home_below_a_file_exits_2_and_makes_nothing(
+def test_a_home_below_a_file_exits_2_and_creates_nothing(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     file = tmp_path / "notes.txt"
@@ -219,23 +219,23 @@ def test_a_home_below_a_file_exits_2_and_makes_nothing(
 
 
 @pytest.mark.parametrize("behind", [True, False])
-def test_the_chosen_home_is_known_to_all_that_follows(
+def test_the_chosen_home_reaches_the_command_and_the_environment(
     behind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    seen: list[tuple[Home, str]] = []
+    homes: list[tuple[Home, str]] = []
     monkeypatch.setattr(
         "moola_pipeline.cli.bar_files.read_manifest",
-        lambda store: seen.append((Home(store.root.parents[1]), os.environ[HOME_VARIABLE])) or _Empty(),
+        lambda store: homes.append((Home(store.root.parents[1]), os.environ[HOME_VARIABLE])) or _Empty(),
     )
     monkeypatch.chdir(tmp_path)
     option = ["--home", "mine"]
     result = call(*([] if behind else option), "bars", "list", *(option if behind else []))
     assert result.exit_code == 0
-    assert seen == [(Home(tmp_path / "mine"), str(tmp_path / "mine"))]
+    assert homes == [(Home(tmp_path / "mine"), str(tmp_path / "mine"))]
     assert not (tmp_path / "mine").exists()
 
 
-def test_the_variable_names_the_home_where_no_option_does(isolated_home: Path):
+def test_the_variable_sets_the_home_without_an_option(isolated_home: Path):
     shown = json.loads(call("doctor", "--json").stdout)
     assert shown["home"] == str(isolated_home)
 

@@ -1,4 +1,4 @@
-"""moola predict --out and --plot: a script, rows for a platform, a picture of the last session."""
+"""`moola predict --out` and `--plot`: files for trading platforms, and a chart of the last session."""
 
 from pathlib import Path
 
@@ -63,8 +63,8 @@ def test_a_picture_shows_the_last_session_with_its_marks(
     session = line.split()[1]
     picture = plot.read_text()
     assert f"session {session}, expansions by {MODEL[1]} (version 1)" in picture
-    begun = pd.Timestamp(session, tz="UTC") - pd.Timedelta(hours=2)
-    inside = [one for one in shown["expansions"] if pd.Timestamp(one["started_at"]) >= begun]
+    session_start = pd.Timestamp(session, tz="UTC") - pd.Timedelta(hours=2)
+    inside = [one for one in shown["expansions"] if pd.Timestamp(one["started_at"]) >= session_start]
     assert len(inside) > 0
     assert sum(picture.count(f">{one['probability']:.2f}<") > 0 for one in inside) == len(inside)
 
@@ -75,7 +75,7 @@ def test_a_png_is_written_as_well(smoke_home: Home, bar_file: Path, tmp_path: Pa
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_file_that_is_there_is_replaced(smoke_home: Home, bar_file: Path, tmp_path: Path):
+def test_an_existing_file_is_replaced(smoke_home: Home, bar_file: Path, tmp_path: Path):
     out = tmp_path / "marks.pine"
     out.write_text("mine")
     call("predict", bar_file, *MODEL, "--out", out, home=smoke_home.root)

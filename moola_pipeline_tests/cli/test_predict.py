@@ -1,4 +1,4 @@
-"""moola predict: the expansions in a file of bars, on screen, as JSON, or in a file."""
+"""`moola predict`: the expansions in a bar file, as text, as JSON or in a file."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ TIMES = ["window_start", "started_at", "ended_at", "decided_at"]
 
 @pytest.fixture(scope="module")
 def bars(smoke_home: Home) -> pd.DataFrame:
-    """1,000 bars of one session of the simulated market: 20 windows, one behind every 45th bar."""
+    """1,000 bars of one session of the simulated market: 20 windows, one every 45 bars."""
     [path] = smoke_home.simulated.rglob("raw/bars.parquet")
     return pd.read_parquet(path).iloc[:1000]
 
@@ -34,7 +34,7 @@ def shown(smoke_home: Home, bar_file: Path) -> dict:
     return facts(call("predict", bar_file, *MODEL, "--json", home=smoke_home.root))
 
 
-def test_json_says_which_model_marked_how_many_bars(shown: dict):
+def test_json_names_the_model_and_counts_the_bars(shown: dict):
     assert shown["model"] == MODEL[1]
     assert (shown["model_version"], shown["simulated_model"]) == ("1", True)
     assert shown["bars"] == 1000
@@ -85,7 +85,7 @@ def test_bars_that_no_window_covers_are_listed(shown: dict, bars: pd.DataFrame):
     ]
 
 
-def test_a_person_sees_a_table_marked_simulated(smoke_home: Home, bar_file: Path, shown: dict):
+def test_the_text_is_a_table_marked_simulated(smoke_home: Home, bar_file: Path, shown: dict):
     lines = call("predict", bar_file, *MODEL, home=smoke_home.root).stdout.splitlines()
     assert lines[0] == "rows 1,000 read, 1,000 kept, 0 dropped"
     assert lines[1].startswith("read as NQ, csv, one-minute bars, times in UTC (the times), bar open (")
@@ -110,15 +110,15 @@ def test_a_file_holds_what_the_screen_shows(
     result = call("predict", bar_file, *MODEL, "--out", out, home=smoke_home.root)
     assert result.stdout.splitlines()[-1] == f"written to {out}"
     if suffix == ".json":
-        held = json.loads(out.read_text())
-        assert held == {name: shown[name] for name in ("expansions", "not_covered")}
+        content = json.loads(out.read_text())
+        assert content == {name: shown[name] for name in ("expansions", "not_covered")}
         return
-    found = pd.read_csv(out, dtype={"model_version": "str"}) if suffix == ".csv" else pd.read_parquet(out)
+    table = pd.read_csv(out, dtype={"model_version": "str"}) if suffix == ".csv" else pd.read_parquet(out)
     expected = pd.DataFrame(shown["expansions"])
     for name in TIMES:
-        found[name] = pd.to_datetime(found[name], utc=True).dt.as_unit("ns")
+        table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("ns")
         expected[name] = pd.to_datetime(expected[name], utc=True).dt.as_unit("ns")
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
+    pd.testing.assert_frame_equal(table, expected, rtol=1e-12)
 
 
 def test_an_unknown_suffix_is_refused_before_anything_is_read(tmp_path: Path, bar_file: Path):
@@ -155,7 +155,7 @@ def test_each_instrument_has_its_own_champion(isolated_home: Path, bar_file: Pat
     assert complaint(result).startswith("models:/moola-es@champion must be a registered model")
 
 
-def test_marks_do_not_take_the_place_of_the_bars(smoke_home: Home, bar_file: Path):
+def test_the_output_never_replaces_the_bar_file(smoke_home: Home, bar_file: Path):
     before = bar_file.read_bytes()
     result = call("predict", bar_file, *MODEL, "--out", bar_file, home=smoke_home.root)
     assert result.exit_code == BAD_INPUT
@@ -220,9 +220,7 @@ def test_a_file_that_is_not_there_is_refused_in_one_line(smoke_home: Home, tmp_p
     assert complaint(result).startswith("none.csv: a bar file must be readable, got: No such file")
 
 
-def test_an_out_folder_that_cannot_be_is_refused_in_one_line(
-    smoke_home: Home, bar_file: Path, tmp_path: Path
-):
+def test_an_impossible_output_folder_is_refused_in_one_line(smoke_home: Home, bar_file: Path, tmp_path: Path):
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "marks.csv"
     result = call("predict", bar_file, *MODEL, "--out", out, home=smoke_home.root)
@@ -230,7 +228,7 @@ def test_an_out_folder_that_cannot_be_is_refused_in_one_line(
     assert complaint(result).startswith("--out must be in a writable folder, got ")
 
 
-def test_bars_in_which_nothing_is_found_give_empty_files_with_columns(
+def test_bars_without_expansions_give_an_empty_file_with_columns(
     smoke_home: Home, bars: pd.DataFrame, tmp_path: Path
 ):
     flat = bars.iloc[:150].assign(open=20_000.0, high=20_000.0, low=20_000.0, close=20_000.0)
@@ -241,25 +239,23 @@ def test_bars_in_which_nothing_is_found_give_empty_files_with_columns(
     assert out.read_text().splitlines() == [",".join(EXPANSION_COLUMNS)]
 
 
-def test_live_each_alarm_is_told_at_the_bar_that_raised_it_and_its_end_is_unknown(
-    smoke_home: Home, bar_file: Path, tmp_path: Path
-):
+def test_a_live_alarm_has_the_time_of_its_bar_and_no_end(smoke_home: Home, bar_file: Path, tmp_path: Path):
     words = ("predict", bar_file, *MODEL, "--mode", "live")
-    said = facts(call(*words, "--json", home=smoke_home.root))
-    assert (said["mode"], said["max_wait"], said["windows"]) == ("live", 10, 925)
-    assert [one["bars"] for one in said["not_covered"]] == [75]
-    assert len(said["expansions"]) > 0
-    for alarm in said["expansions"]:
+    output = facts(call(*words, "--json", home=smoke_home.root))
+    assert (output["mode"], output["max_wait"], output["windows"]) == ("live", 10, 925)
+    assert [one["bars"] for one in output["not_covered"]] == [75]
+    assert len(output["expansions"]) > 0
+    for alarm in output["expansions"]:
         assert list(alarm) == list(EXPANSION_COLUMNS)
         assert alarm["ended_at"] is None
         assert alarm["started_at"] <= alarm["decided_at"]
         assert alarm["mode"] == "live"
     lines = call(*words, "--out", tmp_path / "alarms.csv", home=smoke_home.root).stdout.splitlines()
     assert any(line.endswith("925 windows read live, one per closed bar") for line in lines)
-    assert len(pd.read_csv(tmp_path / "alarms.csv")) == len(said["expansions"])
+    assert len(pd.read_csv(tmp_path / "alarms.csv")) == len(output["expansions"])
 
 
-def test_a_wait_belongs_to_live_mode(bar_file: Path):
+def test_max_wait_needs_live_mode(bar_file: Path):
     result = call("predict", bar_file, *MODEL, "--max-wait", "3")
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (

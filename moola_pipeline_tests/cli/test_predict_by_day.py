@@ -1,4 +1,4 @@
-"""The same answer whether bars come at once or day by day, and what waits in between."""
+"""Predictions are the same whether bars come at once or day by day."""
 
 from pathlib import Path
 
@@ -26,37 +26,37 @@ def marks(home: Home, folder: Path, bars: pd.DataFrame) -> dict:
     return facts(call("predict", path, *MODEL, "--json", home=home.root))
 
 
-def told(found: dict) -> list[dict]:
-    """The marks, with probabilities to a millionth: windows of another number are added in another order."""
+def rounded(output: dict) -> list[dict]:
+    """Expansions with rounded probabilities: another batch size changes the order of summation."""
     return [
         {name: round(value, 6) if isinstance(value, float) else value for name, value in one.items()}
-        for one in found["expansions"]
+        for one in output["expansions"]
     ]
 
 
-def test_days_one_by_one_and_days_that_pile_up_give_what_all_at_once_give(
+def test_single_days_and_growing_files_give_the_expansions_of_one_file(
     smoke_home: Home, bars: pd.DataFrame, tmp_path: Path
 ):
     whole = marks(smoke_home, tmp_path, bars)
     days = [day for _, day in bars.groupby("session")]
-    alone = [marks(smoke_home, tmp_path, day) for day in days]
-    assert [one for day in alone for one in told(day)] == told(whole)
-    assert len(told(whole)) > 10
-    piled = [told(marks(smoke_home, tmp_path, pd.concat(days[: n + 1]))) for n in range(3)]
-    assert all(told(whole)[: len(one)] == one for one in piled)
-    assert sum(day["windows"] for day in alone) == whole["windows"]
+    single_days = [marks(smoke_home, tmp_path, day) for day in days]
+    assert [one for day in single_days for one in rounded(day)] == rounded(whole)
+    assert len(rounded(whole)) > 10
+    growing_files = [rounded(marks(smoke_home, tmp_path, pd.concat(days[: n + 1]))) for n in range(3)]
+    assert all(rounded(whole)[: len(one)] == one for one in growing_files)
+    assert sum(day["windows"] for day in single_days) == whole["windows"]
 
 
-def test_within_a_session_what_was_marked_stays_and_the_rest_comes(
+def test_more_bars_of_a_session_add_expansions_and_change_none(
     smoke_home: Home, bars: pd.DataFrame, tmp_path: Path
 ):
     day = pd.DataFrame(bars.loc[bars["session"] == bars["session"].iloc[0]])
-    whole = told(marks(smoke_home, tmp_path, day))
+    whole = rounded(marks(smoke_home, tmp_path, day))
     before = 0
     for n_bars in (300, 640, 1100):
-        found = marks(smoke_home, tmp_path, day.head(n_bars))
-        assert told(found) == whole[: len(told(found))]
-        assert len(told(found)) >= before
-        assert found["waiting_bars"] > 0
-        before = len(told(found))
+        output = marks(smoke_home, tmp_path, day.head(n_bars))
+        assert rounded(output) == whole[: len(rounded(output))]
+        assert len(rounded(output)) >= before
+        assert output["waiting_bars"] > 0
+        before = len(rounded(output))
     assert before < len(whole)

@@ -1,4 +1,4 @@
-"""moola registry: what each command prints, changes and refuses."""
+"""`moola registry`: output, changes and refusals of each command."""
 
 import re
 from datetime import UTC, datetime
@@ -39,14 +39,14 @@ def test_the_versions_are_listed_with_score_and_alias(two: Home):
     assert [one["intact"] for one in listed] == [True, True]
 
 
-def test_a_version_whose_files_are_gone_is_listed_as_such(two: Home):
+def test_a_version_with_missing_files_is_marked_in_the_list(two: Home):
     (model_folder(two) / "artifacts" / "expansion_model" / "weights.safetensors").unlink()
     assert registry(two, "list").stdout.splitlines()[0].endswith("champion  FILES MISSING OR CHANGED")
 
 
-def test_the_first_run_stands_in_the_history_with_its_rule(smoke_home: Home):
-    said = facts(registry(smoke_home, "history", "--json"))
-    [entry] = said["entries"]
+def test_the_history_holds_the_promotion_of_the_first_run(smoke_home: Home):
+    output = facts(registry(smoke_home, "history", "--json"))
+    [entry] = output["entries"]
     assert (entry["version"], entry["verdict"], entry["by"]) == ("1", "promoted", "rule")
     assert entry["reason"] == "there was no champion and every integrity check passed"
     assert len(entry["digests"]) == 5
@@ -56,7 +56,7 @@ def test_the_first_run_stands_in_the_history_with_its_rule(smoke_home: Home):
     )
 
 
-def test_promotion_by_hand_and_rollback_change_who_serves_and_are_told(two: Home):
+def test_promote_and_rollback_change_the_champion_and_are_logged(two: Home):
     assert registry(two, "promote", "2").stdout == f"models:/{NAME}/2 is champion; before: 1\n"
     assert load_version(two, f"models:/{NAME}@champion")[1]["model_version"] == "2"
     assert facts(registry(two, "rollback", "--json")) == {
@@ -77,13 +77,13 @@ def test_promotion_by_hand_and_rollback_change_who_serves_and_are_told(two: Home
 
 
 def test_before_the_first_version_nobody_was_champion(smoke_home: Home):
-    said = registry(smoke_home, "history", "--on", "2020-01-01").stdout
-    assert said == f"{NAME} had no champion on 2020-01-01\n"
+    output = registry(smoke_home, "history", "--on", "2020-01-01").stdout
+    assert output == f"{NAME} had no champion on 2020-01-01\n"
 
 
 def test_promoting_the_champion_changes_nothing(two: Home):
-    said = registry(two, "promote", "1").stdout
-    assert said == f"models:/{NAME}/1 is already champion; nothing was changed\n"
+    output = registry(two, "promote", "1").stdout
+    assert output == f"models:/{NAME}/1 is already champion; nothing was changed\n"
     assert len(facts(registry(two, "history", "--json"))["entries"]) == 1
 
 
@@ -97,9 +97,7 @@ def test_a_version_that_cannot_be_loaded_does_not_become_champion(two: Home):
     assert champion_version(two, NAME) == "1"
 
 
-def test_the_champion_of_another_home_comes_in_and_is_promoted_by_the_line_it_prints(
-    isolated_home: Path, smoke_home: Home
-):
+def test_an_imported_champion_is_promoted_by_the_printed_command(isolated_home: Path, smoke_home: Home):
     home = Home(isolated_home)
     first, compared, *after = registry(home, "import", smoke_home.root).stdout.splitlines()
     assert compared == "comparison: there is no champion to compare it with"
@@ -112,35 +110,35 @@ def test_the_champion_of_another_home_comes_in_and_is_promoted_by_the_line_it_pr
     assert (again["is_new"], again["version"], again["next"]) == (False, "1", [])
 
 
-def test_what_is_imported_beside_a_champion_is_compared_and_left_to_a_person(
+def test_an_imported_version_is_compared_and_not_promoted(
     smoke_home: Home, smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):
-    """The other home's champion has other thresholds: it types alike, so the interval is nothing wide."""
+    """Only the thresholds differ: both versions predict the same types, so the interval has width 0."""
     monkeypatch.setattr(promotion, "MIN_SESSIONS", 5)
     monkeypatch.setattr(promotion, "MIN_OF_EACH_TYPE", 5)
     registered_again(smoke_copy, threshold=0.123)
     assert registry(smoke_copy, "promote", "2").exit_code == 0
     home = copied(smoke_home, smoke_copy.root.parent / "here")
-    said = facts(registry(home, "import", smoke_copy.root, "--json"))
-    assert (said["version"], said["is_new"]) == ("2", True)
-    assert said["compared"].startswith(
-        "version 1 stays champion: its checks ran in another home; version 2 is no worse than version 1 "
-        "by more than 0.02; challenger minus champion +0.000 [+0.000, +0.000], "
+    output = facts(registry(home, "import", smoke_copy.root, "--json"))
+    assert (output["version"], output["is_new"]) == ("2", True)
+    assert output["compared"].startswith(
+        "version 1 stays champion: its checks ran in another home; version 2 is at most 0.02 worse "
+        "than version 1; challenger minus champion +0.000 [+0.000, +0.000], "
     )
     assert champion_version(home, NAME) == "1"
     entry = facts(registry(home, "history", "--json"))["entries"][-1]
     assert (entry["version"], entry["verdict"], entry["champion"]) == ("2", "stayed", "1")
-    assert entry["reason"] == said["compared"]
+    assert entry["reason"] == output["compared"]
     assert entry["interval"]["sessions"] >= 5
 
 
-def test_what_is_imported_where_too_few_labels_are_unseen_says_so(smoke_home: Home, smoke_copy: Home):
+def test_an_import_with_too_few_unseen_labels_gives_the_reason(smoke_home: Home, smoke_copy: Home):
     registered_again(smoke_copy, threshold=0.123)
     registry(smoke_copy, "promote", "2")
     home = copied(smoke_home, smoke_copy.root.parent / "here")
-    said = facts(registry(home, "import", smoke_copy.root, "--json"))
-    assert said["compared"].startswith("version 1 stays champion: behind 2025-06-13 lie only ")
-    assert said["compared"].endswith("at least 10 of each type in 20 sessions are needed")
+    output = facts(registry(home, "import", smoke_copy.root, "--json"))
+    assert output["compared"].startswith("version 1 stays champion: after 2025-06-13 there are only ")
+    assert output["compared"].endswith("at least 10 of each type in 20 sessions are needed")
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
@@ -179,14 +177,14 @@ def test_bad_input_is_refused_in_one_line(wrong: str, smoke_home: Home):
 
 
 @pytest.mark.parametrize("words", [("promote", "1"), ("rollback",), ("history",), ("list",)])
-def test_a_home_in_which_nothing_ran_says_what_to_run(words: tuple[str, ...], isolated_home: Path):
+def test_an_empty_home_names_the_command_to_run(words: tuple[str, ...], isolated_home: Path):
     result = registry(Home(isolated_home), *words)
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == "A model must be registered, but there is none. Run: moola run"
     assert not list(isolated_home.iterdir())
 
 
-def test_where_there_are_two_models_one_must_be_named(smoke_copy: Home):
+def test_with_two_models_one_must_be_named(smoke_copy: Home):
     registered_again(smoke_copy, "moola-nq")
     result = registry(smoke_copy, "rollback")
     assert result.exit_code == BAD_INPUT

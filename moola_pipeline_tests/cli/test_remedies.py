@@ -1,4 +1,4 @@
-"""A remedy works where it is said: the home that a command was given is named in the next one, too."""
+"""Commands in remedies carry the --home that the user gave."""
 
 import sys
 
@@ -11,7 +11,9 @@ TEXT = "Labels must be registered, but none are. Run: moola labels add FILE && m
 
 
 @pytest.mark.parametrize("given", [["--home", "/data/a b"], ["--home=/data/a b"]])
-def test_a_given_home_stands_in_every_command_of_a_remedy(given: list[str], monkeypatch: pytest.MonkeyPatch):
+def test_a_given_home_is_added_to_every_command_of_a_remedy(
+    given: list[str], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(sys, "argv", ["moola", *given, "run"])
     assert in_this_home(TEXT) == (
         "Labels must be registered, but none are. "
@@ -19,7 +21,7 @@ def test_a_given_home_stands_in_every_command_of_a_remedy(given: list[str], monk
     )
 
 
-def test_without_one_a_remedy_stands_as_it_is(monkeypatch: pytest.MonkeyPatch):
+def test_without_a_given_home_a_remedy_is_unchanged(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "argv", ["moola", "run"])
     assert in_this_home(TEXT) == TEXT
 
@@ -30,7 +32,7 @@ def test_names_that_only_look_like_commands_are_left_alone(monkeypatch: pytest.M
     assert in_this_home(text) == text
 
 
-def test_what_comes_next_stands_apart_from_why_however_long_the_home(monkeypatch: pytest.MonkeyPatch):
+def test_commands_and_reasons_are_aligned_for_a_long_home(monkeypatch: pytest.MonkeyPatch):
     steps = [{"command": "moola bars rolls add FILE", "why": "a"}, {"command": "moola run", "why": "b"}]
     monkeypatch.setattr(sys, "argv", ["moola", "--home", "/a/long/way/from/here", "status"])
     assert next_lines(steps) == [

@@ -1,4 +1,4 @@
-"""moola report: the last report again, for a person or a program."""
+"""`moola report`: the last report as text and as JSON."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def report_file(home: Home, place: str = "simulated-smoke") -> Path:
     return home.reports / place / "report.json"
 
 
-def test_the_last_report_is_shown_with_the_place_of_its_page(smoke_home: Home):
+def test_the_last_report_is_shown_with_the_path_of_its_page(smoke_home: Home):
     result = call("report", home=smoke_home.root)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -37,7 +37,7 @@ def test_json_is_the_report_that_the_run_printed(smoke_home: Home):
     )
 
 
-def test_the_page_stands_alone_and_says_what_it_is_about(smoke_home: Home):
+def test_the_page_needs_no_other_file_and_names_its_run(smoke_home: Home):
     page = report_file(smoke_home).with_suffix(".html").read_text()
     assert "SIMULATED" in page
     assert page.count("<svg") >= 4
@@ -85,7 +85,7 @@ def test_a_broken_report_is_refused_in_one_line(content: str, isolated_home: Pat
     assert fault.endswith("Run: moola run --force")
 
 
-def test_a_report_without_its_seal_is_not_shown_and_its_run_is_named(smoke_copy: Home):
+def test_a_report_without_checksums_is_refused_with_its_remedy(smoke_copy: Home):
     report_file(smoke_copy).with_name("report.checksums.json").unlink()
     result = call("report", home=smoke_copy.root)
     assert result.exit_code == FAILED

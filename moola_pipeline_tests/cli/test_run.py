@@ -1,4 +1,4 @@
-"""moola run: what it prints, what it leaves alone, and how it refuses what it cannot run on."""
+"""`moola run`: its output, the assets it does not rebuild, and its refusals."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ OF_THE_RUN = ("run", "seconds", "made", "report", "model", "notebook")
 
 
 def test_the_json_object_has_the_keys_of_the_contract(smoke_home: Home):
-    said = outcome(smoke_home)
+    output = outcome(smoke_home)
     assert {
         "data",
         "device",
@@ -48,34 +48,34 @@ def test_the_json_object_has_the_keys_of_the_contract(smoke_home: Home):
         "baselines",
         "second_pass",
         "checks",
-    } <= said.keys()
-    assert {"simulated", "sha256", "looks_at_test"} <= said["data"].keys()
-    assert said["made"] == list(STAGES)
-    assert said["seconds"] > 0
-    assert Path(said["report"]).read_text().startswith("<!doctype html>")
+    } <= output.keys()
+    assert {"simulated", "sha256", "looks_at_test"} <= output["data"].keys()
+    assert output["made"] == list(STAGES)
+    assert output["seconds"] > 0
+    assert Path(output["report"]).read_text().startswith("<!doctype html>")
 
 
 def test_every_score_has_an_interval_and_a_count(smoke_home: Home):
-    said = outcome(smoke_home)
-    for scores in (said["metrics"], *said["trivial_baselines"].values(), *said["baselines"].values()):
+    output = outcome(smoke_home)
+    for scores in (output["metrics"], *output["trivial_baselines"].values(), *output["baselines"].values()):
         for score in scores.values():
             assert score.keys() == {"estimate", "low", "high", "n"}
             assert score["n"] > 0
-    assert all(said["metrics"][name]["low"] <= said["metrics"][name]["high"] for name in HEADLINES)
+    assert all(output["metrics"][name]["low"] <= output["metrics"][name]["high"] for name in HEADLINES)
 
 
-def test_baselines_and_peers_stand_beside_the_model(smoke_home: Home):
-    said = outcome(smoke_home)
-    assert {"majority", "always_consolidation", "always_retracement", "position_only"} <= said[
+def test_baselines_are_scored_beside_the_model(smoke_home: Home):
+    output = outcome(smoke_home)
+    assert {"majority", "always_consolidation", "always_retracement", "position_only"} <= output[
         "trivial_baselines"
     ].keys()
     prefixes = ("logistic_", "extra_trees_", "minirocket_", "rule_", "scratch")
-    assert said["baselines"].keys()
-    assert all(name.startswith(prefixes) for name in said["baselines"])
-    assert {"logistic_21_summaries", "rule_extra_trees_21_summaries"} <= said["baselines"].keys()
+    assert output["baselines"].keys()
+    assert all(name.startswith(prefixes) for name in output["baselines"])
+    assert {"logistic_21_summaries", "rule_extra_trees_21_summaries"} <= output["baselines"].keys()
 
 
-def test_integrity_and_score_checks_are_told_apart(smoke_home: Home):
+def test_integrity_and_score_checks_are_separate(smoke_home: Home):
     checks = outcome(smoke_home)["checks"]
     assert all(check.keys() == {"passed", "kind", "value", "limit"} for check in checks.values())
     scored = {name for name, check in checks.items() if check["kind"] == "score"}
@@ -83,7 +83,7 @@ def test_integrity_and_score_checks_are_told_apart(smoke_home: Home):
     assert all(check["passed"] for check in checks.values() if check["kind"] == "integrity")
 
 
-def test_the_second_run_skips_everything_and_says_so(smoke_copy: Home):
+def test_the_second_run_rebuilds_nothing_and_prints_it(smoke_copy: Home):
     printed = moola(smoke_copy, *SMOKE)
     assert printed.splitlines()[:2] == [
         "moola run  SIMULATED bars, profile smoke",
@@ -95,7 +95,7 @@ def test_the_second_run_skips_everything_and_says_so(smoke_copy: Home):
     assert again["run"] == outcome(smoke_copy)["run"]
 
 
-def test_the_end_of_a_run_tells_what_to_do_next(smoke_copy: Home):
+def test_a_run_ends_with_the_next_commands(smoke_copy: Home):
     printed = moola(smoke_copy, *SMOKE)
     lines = printed.splitlines()
     assert any(line.startswith("Type F1, macro") for line in lines)
@@ -104,7 +104,7 @@ def test_the_end_of_a_run_tells_what_to_do_next(smoke_copy: Home):
     assert '          model = mlflow.pyfunc.load_model("models:/moola-simulated@champion")' in lines
 
 
-def test_what_to_do_next_names_the_home_that_was_given(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
+def test_the_next_commands_name_the_given_home(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "argv", ["moola", "--home", "h", *SMOKE])
     own = "own data  moola --home h bars add FILE && moola --home h labels add FILE, then moola --home h run"
     assert own in moola(smoke_copy, *SMOKE).splitlines()
@@ -118,16 +118,16 @@ def test_a_run_on_registered_bars_is_not_marked_simulated(registered_copy: Home)
     assert "models:/moola-nq@champion" in printed
 
 
-def _results(said: dict) -> dict:
+def _results(output: dict) -> dict:
     """All that must be equal when the same is done again: not what tells one run from the one before."""
-    results = {name: value for name, value in said.items() if name not in OF_THE_RUN}
+    results = {name: value for name, value in output.items() if name not in OF_THE_RUN}
     details = {
-        name: part for name, part in said["details"].items() if name not in ("previous", "not_measured")
+        name: part for name, part in output["details"].items() if name not in ("previous", "not_measured")
     }
     return results | {"details": details}
 
 
-def test_force_makes_everything_again_with_equal_numbers(smoke_copy: Home):
+def test_force_rebuilds_all_assets_with_equal_numbers(smoke_copy: Home):
     again = json.loads(moola(smoke_copy, *SMOKE, "--force", "--json"))
     first = outcome(smoke_copy)
     assert again["made"] == list(STAGES)
@@ -181,7 +181,7 @@ def test_a_choice_that_does_not_exist_is_refused(option: str):
 
 
 @pytest.mark.parametrize("option", [["--processes", "2"], ["--tf32"]])
-def test_a_study_refuses_what_only_the_training_of_a_model_takes(option: list[str]):
+def test_a_study_refuses_options_of_model_training(option: list[str]):
     result = call("run", "--profile", "study", *option)
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == (
@@ -218,7 +218,7 @@ def test_two_processes_pretrain_the_encoder_of_a_run_nearly_alike(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
-def test_a_device_that_is_not_there_is_refused(smoke_copy: Home):
+def test_a_missing_device_is_refused(smoke_copy: Home):
     result = call(*SMOKE, "--force", "--device", "cuda", home=smoke_copy.root)
     assert result.exit_code == BAD_INPUT
     assert complaint(result).startswith("The device must be auto or one of ")
@@ -265,7 +265,7 @@ def test_a_split_without_labels_stops_the_run_in_one_line(
         (KeyboardInterrupt(), INTERRUPTED, "Interrupted."),
     ],
 )
-def test_what_ends_a_step_decides_the_exit_code_also_as_a_cause(
+def test_the_error_of_a_step_or_its_cause_sets_the_exit_code(
     smoke_copy: Home, monkeypatch: pytest.MonkeyPatch, fault: BaseException, code: int, line: str
 ):
     def itself(_: object) -> None:
@@ -282,9 +282,7 @@ def test_what_ends_a_step_decides_the_exit_code_also_as_a_cause(
         assert result.stderr.splitlines()[-1] == line
 
 
-def test_labels_on_bars_that_have_gone_stop_the_run(
-    registered_copy: Home, registered_files: Path, tmp_path: Path
-):
+def test_labels_on_removed_bars_stop_the_run(registered_copy: Home, registered_files: Path, tmp_path: Path):
     bars = pd.read_parquet(registered_files / BARS)
     shutil.rmtree(registered_copy.data / "nq" / "raw")
     (registered_copy.data / "nq" / "manifest.json").unlink()
@@ -321,28 +319,28 @@ def test_nothing_but_the_result_is_printed(smoke_home: Home, smoke_copy: Home):
     assert facts(result)["made"] == ["latest_expansions"]
 
 
-def test_bars_added_while_a_run_works_do_not_change_its_market(
+def test_bars_added_during_a_run_do_not_change_its_market(
     isolated_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    settled = []
+    choices = []
 
     def materialize(_: object, __: object, chosen: dict[str, str], ___: object) -> None:
-        settled.append(chosen)
+        choices.append(chosen)
 
     monkeypatch.setattr("moola_pipeline.cli.run._plan", lambda plan, *_: everything("not built yet"))
     monkeypatch.setattr("moola_pipeline.cli.run._materialize", materialize)
     call("run")
-    assert settled == [{"profile": "demo", "market": "simulated", "scenario": "none"}]
+    assert choices == [{"profile": "demo", "market": "simulated", "scenario": "none"}]
 
 
-def test_the_registered_version_stands_beside_the_champion(smoke_home: Home, smoke_copy: Home):
+def test_the_registered_version_is_shown_with_the_champion(smoke_home: Home, smoke_copy: Home):
     name = "moola-simulated"
     assert outcome(smoke_home)["model"] == {"name": name, "version": "1", "champion": "1"}
-    said = call(*SMOKE, home=smoke_copy.root).stdout
-    assert f"model     models:/{name}/1 is champion\n" in said
+    output = call(*SMOKE, home=smoke_copy.root).stdout
+    assert f"model     models:/{name}/1 is champion\n" in output
     size = outcome(smoke_copy)["run"]["settings"]["n_parameters"]
     assert (
-        f"size      {size:,} parameters (weights, scales, span proposer, thresholds)" in said
+        f"size      {size:,} parameters (weights, scales, span proposer, thresholds)" in output
         and 10_000 < size <= 100_000
     )
     (smoke_copy.store / "simulated-smoke" / "registered_model.json").unlink()

@@ -17,7 +17,9 @@ from moola_pipeline_tests.cli.calls import call
 WAITS = "Another moola command is using this home. Waiting for it to finish ...\n"
 
 
-def test_the_second_waits_says_for_what_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_second_command_prints_a_line_waits_and_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     home, entered = Home(tmp_path), threading.Event()
     home.dagster.mkdir(parents=True)
 
@@ -34,7 +36,7 @@ def test_the_second_waits_says_for_what_and_goes_on(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().err == WAITS
 
 
-def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_them(tmp_path: Path):
+def test_verify_waits_for_a_run_that_has_not_written_its_checksums(tmp_path: Path):
     home, done = Home(tmp_path), []
     home.dagster.mkdir(parents=True)
     place = home.store / "simulated-smoke" / "raw_nq_bars"
@@ -57,11 +59,11 @@ def test_files_that_a_run_replaces_are_not_called_changed_before_it_has_sealed_t
     assert done[0].stdout.endswith("All files match their checksums.\n")
 
 
-def test_a_home_that_is_not_there_is_verified_without_being_made(tmp_path: Path):
+def test_verify_creates_no_home(tmp_path: Path):
     done = call("verify", home=tmp_path / "new")
     assert (done.exit_code, done.stdout) == (0, "This home holds no files to check yet.\n")
     assert not (tmp_path / "new").exists()
 
 
-def test_servers_are_bound_to_this_machine_alone():
+def test_servers_listen_on_loopback_only():
     assert ipaddress.ip_address(LOOPBACK).is_loopback

@@ -19,10 +19,10 @@ def test_the_command_offers_every_scenario():
     assert list(option.type.choices) == list(SCENARIOS)
 
 
-def test_a_scenario_of_registered_bars_is_refused_before_anything_is_made():
+def test_a_scenario_of_registered_bars_is_refused_before_any_work():
     result = call(*SMOKE, "--market", "registered", "--scenario", "no_signal")
     assert result.exit_code == 2
-    assert complaint(result).startswith("A scenario must be of simulated bars, got no_signal of registered")
+    assert complaint(result).startswith("A scenario must use simulated bars, got no_signal with registered")
     assert call(*SMOKE, "--scenario", "bull_market").exit_code == 2
 
 

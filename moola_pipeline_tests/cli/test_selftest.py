@@ -1,4 +1,4 @@
-"""moola selftest: what it prints, and how it ends."""
+"""`moola selftest`: output and exit codes."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def ending_with(monkeypatch: pytest.MonkeyPatch, *found: SelftestCheck) -> None:
     monkeypatch.setattr(checks, "selftest", lambda device, on_step: Selftest(found, 51.26, device))
 
 
-def test_what_was_found_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch):
+def test_passed_checks_are_printed_one_per_line(monkeypatch: pytest.MonkeyPatch):
     ending_with(monkeypatch, FOUND)
     result = call("selftest")
     assert result.exit_code == 0
@@ -30,7 +30,7 @@ def facts_device(text: str) -> str:
     return text.rsplit("SIMULATED market, ", 1)[1].split(",")[0]
 
 
-def test_what_was_missed_ends_with_1_and_what_to_do(monkeypatch: pytest.MonkeyPatch):
+def test_a_missed_check_exits_1_with_a_remedy(monkeypatch: pytest.MonkeyPatch):
     ending_with(monkeypatch, FOUND, MISSED)
     result = call("selftest")
     assert result.exit_code == FAILED
@@ -40,13 +40,13 @@ def test_what_was_missed_ends_with_1_and_what_to_do(monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_json_is_one_object_and_ends_alike(monkeypatch: pytest.MonkeyPatch):
+def test_json_is_one_object_with_the_same_exit_code(monkeypatch: pytest.MonkeyPatch):
     ending_with(monkeypatch, FOUND, MISSED)
     result = call("selftest", "--json")
     assert result.exit_code == FAILED
-    said = facts(result)
-    assert (said["passed"], said["simulated"], said["seconds"]) == (False, True, 51.3)
-    assert said["checks"][0] == {
+    output = facts(result)
+    assert (output["passed"], output["simulated"], output["seconds"]) == (False, True, 51.3)
+    assert output["checks"][0] == {
         "name": "signal_found",
         "passed": True,
         "value": 0.2689,

@@ -1,4 +1,4 @@
-"""Servers beside each other: ports, waiting, early ends, and that nothing is left behind."""
+"""Servers beside each other: ports, waiting, early ends, and no process left behind."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ def test_a_taken_port_gives_way_to_the_next_free_one():
     assert next_free(port, frozenset({port})) > port
 
 
-def test_no_free_port_is_said_with_the_range():
+def test_no_free_port_is_an_error_with_the_range():
     with pytest.raises(OSError, match="a port from 65535 to 65535 must be free, but none is"):
         next_free(65_535, frozenset({65_535}))
 
@@ -99,7 +99,7 @@ def test_a_server_that_ends_later_is_noticed(tmp_path: Path):
         wait_while_up(started)
 
 
-def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_never_answers_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(services, "START_SECONDS", 0.5)
     with (
         pytest.raises(ServiceEnded, match=r"^Script must answer within 0\.5 s, but did not\."),
@@ -108,7 +108,7 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
         wait_until_up(started)
 
 
-def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(services, "GRACE_SECONDS", 0.5)
     with running([script(STUBBORN_CHILD)], environment(), tmp_path) as started:
         while not started[0].lines:

@@ -1,4 +1,4 @@
-"""Ctrl-C ends the work even where a handler drops the first."""
+"""Ctrl-C ends the work even if a handler drops the first signal."""
 
 import os
 import signal
@@ -12,37 +12,37 @@ from moola_pipeline.cli.signals import repeat_interrupt
 
 
 @pytest.fixture
-def forgetful():
-    """A handler that drops the first signal, as one between two steps of Dagster's is dropped."""
-    came = []
+def dropping_handler():
+    """A handler that drops the first signal, as Dagster does between two steps."""
+    signals = []
 
     def handler(number: int, _: object) -> None:
-        came.append(number)
-        if len(came) > 1:
+        signals.append(number)
+        if len(signals) > 1:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield came
-    for number, kept in before.items():
-        signal.signal(number, kept)
+    yield signals
+    for number, handler_before in before.items():
+        signal.signal(number, handler_before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_dropped_signal_comes_again(forgetful: list[int], number: signal.Signals):
+def test_a_dropped_signal_is_repeated(dropping_handler: list[int], number: signal.Signals):
     with pytest.raises(KeyboardInterrupt), repeat_interrupt(patience_seconds=0.05):
         os.kill(os.getpid(), number)
         time.sleep(5)
-    assert forgetful == [number, number]
+    assert dropping_handler == [number, number]
 
 
-def test_work_that_ends_in_time_is_left_in_peace(forgetful: list[int]):
+def test_no_signal_is_repeated_after_the_work_ends(dropping_handler: list[int]):
     with repeat_interrupt(patience_seconds=0.2):
         os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.3)
-    assert forgetful == [signal.SIGINT]
+    assert dropping_handler == [signal.SIGINT]
 
 
-def test_without_a_signal_nothing_is_left_behind():
+def test_without_a_signal_the_process_is_unchanged():
     threads, hook = threading.active_count(), sys.unraisablehook
     with repeat_interrupt():
         pass
@@ -51,7 +51,7 @@ def test_without_a_signal_nothing_is_left_behind():
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_another_thread_may_work_without_it():
+def test_it_does_nothing_in_another_thread():
     worked = []
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""moola status: what is stale and why, and that moola run does just that."""
+"""`moola status`: stale assets with reasons, and `moola run` rebuilds exactly these."""
 
 import json
 import shutil
@@ -20,12 +20,12 @@ from moola_pipeline_tests.staleness.edits import template
 STATUS = ("status", "--profile", "smoke")
 
 
-def asked(home: Home, *words: str) -> dict:
+def status_of(home: Home, *words: str) -> dict:
     return facts(call(*STATUS, *words, "--json", home=home.root))
 
 
-def reasons(said: dict) -> dict[str, str]:
-    return {row["asset"]: row["reason"] for row in said["assets"]}
+def reasons(output: dict) -> dict[str, str]:
+    return {row["asset"]: row["reason"] for row in output["assets"]}
 
 
 def made_by_run(home: Home) -> list[str]:
@@ -46,15 +46,15 @@ def test_after_a_run_everything_is_up_to_date(smoke_home: Home):
 
 
 def test_the_json_object_names_every_asset_with_its_state(smoke_home: Home):
-    said = asked(smoke_home)
-    assert said["would_make"] == [] and said["champion"] == "1" and said["running"] is False
-    assert (said["market"], said["simulated"], said["profile"]) == ("simulated", True, "smoke")
-    assert [row["asset"] for row in said["assets"]] == list(STAGES)
-    assert {row["state"] for row in said["assets"]} == {"up to date"}
-    assert all(row["made_at"].endswith("Z") for row in said["assets"])
+    output = status_of(smoke_home)
+    assert output["would_make"] == [] and output["champion"] == "1" and output["running"] is False
+    assert (output["market"], output["simulated"], output["profile"]) == ("simulated", True, "smoke")
+    assert [row["asset"] for row in output["assets"]] == list(STAGES)
+    assert {row["state"] for row in output["assets"]} == {"up to date"}
+    assert all(row["made_at"].endswith("Z") for row in output["assets"])
 
 
-def test_nothing_is_written_where_nothing_ran(isolated_home: Path):
+def test_status_writes_nothing_in_an_empty_home(isolated_home: Path):
     result = call("status")
     assert result.exit_code == 0
     assert result.stdout.endswith("moola run would build all 9 assets: not built yet.\n")
@@ -62,16 +62,16 @@ def test_nothing_is_written_where_nothing_ran(isolated_home: Path):
     assert {row["state"] for row in facts(call("status", "--json"))["assets"]} == {"missing"}
 
 
-def test_a_new_day_of_bars_is_named_and_the_run_makes_just_what_was_said(
+def test_a_new_day_of_bars_is_the_reason_and_the_run_builds_the_listed_assets(
     registered_copy: Home, registered_files: Path
 ):
     moola(registered_copy, "bars", "add", registered_files / LATER_BARS)
-    said = asked(registered_copy)
-    assert reasons(said)["raw_nq_bars"].startswith("bars were added: 1,380 rows after the test period")
-    assert reasons(said)["relativity_features"] == "raw_nq_bars will be rebuilt"
-    assert reasons(said)["finetuned_classifier"] == "unchanged"
-    assert said["would_make"] == made_by_run(registered_copy)
-    assert asked(registered_copy)["would_make"] == []
+    output = status_of(registered_copy)
+    assert reasons(output)["raw_nq_bars"].startswith("bars were added: 1,380 rows after the test period")
+    assert reasons(output)["relativity_features"] == "raw_nq_bars will be rebuilt"
+    assert reasons(output)["finetuned_classifier"] == "unchanged"
+    assert output["would_make"] == made_by_run(registered_copy)
+    assert status_of(registered_copy)["would_make"] == []
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ def test_a_new_day_of_bars_is_named_and_the_run_makes_just_what_was_said(
         ("store/simulated-smoke/registered_model.json", "missing", "its files are gone"),
     ],
 )
-def test_what_is_gone_is_missing_and_is_made_again(smoke_copy: Home, lost: str, state: str, reason: str):
+def test_a_missing_file_is_reported_and_rebuilt(smoke_copy: Home, lost: str, state: str, reason: str):
     (smoke_copy.data / lost).unlink()
-    said = asked(smoke_copy)
+    output = status_of(smoke_copy)
     asset = Path(lost).stem
-    assert [(row["state"], row["reason"]) for row in said["assets"] if row["asset"] == asset] == [
+    assert [(row["state"], row["reason"]) for row in output["assets"] if row["asset"] == asset] == [
         (state, reason)
     ]
-    assert said["would_make"] == made_by_run(smoke_copy)
+    assert output["would_make"] == made_by_run(smoke_copy)
 
 
-def test_what_another_profile_made_is_named_as_such(smoke_home: Home):
+def test_assets_of_another_profile_are_the_reason(smoke_home: Home):
     lines = call("status", home=smoke_home.root).stdout.splitlines()
     assert lines[1] == "market    SIMULATED bars, profile demo"
     assert lines[-1] == "moola run would build all 9 assets: last built for simulated-smoke."
@@ -113,9 +113,9 @@ def test_a_changed_template_of_the_page_makes_the_report_stale(
     page = package / "report" / "report_front.jinja"
     page.write_text(template(page.read_text()))
     monkeypatch.setattr(fingerprints, "package_code", lambda: PackageCode(SourceTree(package)))
-    said = asked(smoke_home)
-    assert said["would_make"] == ["bootstrap_ci_report", "registered_model"]
-    assert reasons(said)["bootstrap_ci_report"] == "code changed in report/report_front.jinja"
+    output = status_of(smoke_home)
+    assert output["would_make"] == ["bootstrap_ci_report", "registered_model"]
+    assert reasons(output)["bootstrap_ci_report"] == "code changed in report/report_front.jinja"
 
 
 def test_lines_fit_a_terminal(smoke_copy: Home):
@@ -126,7 +126,7 @@ def test_lines_fit_a_terminal(smoke_copy: Home):
     assert any(line.startswith("registered_model") and "registry has no version" in line for line in lines)
 
 
-def test_a_run_at_work_is_told(smoke_copy: Home):
+def test_a_run_in_progress_is_shown(smoke_copy: Home):
     with locked(smoke_copy.dagster / "run"):
         result = call(*STATUS, home=smoke_copy.root)
     assert "running   a moola run is in progress" in result.stdout
@@ -135,14 +135,14 @@ def test_a_run_at_work_is_told(smoke_copy: Home):
 def test_changed_bytes_end_status_and_run_with_the_same_line(registered_copy: Home):
     path = registered_copy.data / "nq" / "raw" / BARS
     path.write_bytes(path.read_bytes() + b"x")
-    told, done = (call(*words, home=registered_copy.root) for words in (STATUS, SMOKE))
-    assert (told.exit_code, done.exit_code) == (FAILED, FAILED)
-    assert complaint(told) == complaint(done)
-    assert "SHA256 is" in complaint(told)
+    status, run = (call(*words, home=registered_copy.root) for words in (STATUS, SMOKE))
+    assert (status.exit_code, run.exit_code) == (FAILED, FAILED)
+    assert complaint(status) == complaint(run)
+    assert "SHA256 is" in complaint(status)
 
 
 def test_status_imports_nothing_that_trains_and_not_mlflow(smoke_home: Home):
-    """Together they take longer than the answer."""
+    """Their imports take longer than the command."""
     heavy = {"torch", "talib", "numba", "sklearn", "matplotlib", "mlflow"}
     code = (
         "import sys; from moola_pipeline.cli import main\n"

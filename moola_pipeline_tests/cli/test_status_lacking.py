@@ -1,4 +1,4 @@
-"""moola status between adding bars and adding labels: what is missing, and no complaint."""
+"""`moola status` with bars but no labels: the missing data, and no error."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from moola_pipeline_tests.bars.examples import session_bars, write_csv
 from moola_pipeline_tests.cli.calls import call, facts
 
 
-def test_bars_without_labels_are_answered_with_what_is_missing(isolated_home: Path, tmp_path: Path):
+def test_bars_without_labels_show_the_missing_labels_and_the_command(isolated_home: Path, tmp_path: Path):
     bars = write_csv(tmp_path / "bars.csv", session_bars("2024-03-04", "2024-03-05"))
     add_bars(registered_store(Home(isolated_home)), bars)
     result = call("status")
@@ -19,6 +19,6 @@ def test_bars_without_labels_are_answered_with_what_is_missing(isolated_home: Pa
         "Next:",
         "  moola labels add FILE          no labels are registered",
     ]
-    said = facts(call("status", "--json"))
-    assert said["lacks"] == "labels"
-    assert [step["command"] for step in said["next"]] == ["moola labels add FILE"]
+    output = facts(call("status", "--json"))
+    assert output["lacks"] == "labels"
+    assert [step["command"] for step in output["next"]] == ["moola labels add FILE"]

@@ -1,4 +1,4 @@
-"""moola study and the profile that holds one."""
+"""`moola study`, and `moola run --profile study`."""
 
 from pathlib import Path
 
@@ -32,48 +32,44 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROFILES, "study", smoke.model_copy(update={"name": "study", "study": TINY}))
 
 
-def test_without_a_study_the_command_that_holds_one_is_named(smoke_home: Home):
+def test_without_a_study_the_command_that_runs_one_is_named(smoke_home: Home):
     result = call("study", "--profile", "smoke", home=smoke_home.root)
     assert result.exit_code == BAD_INPUT
     assert complaint(result) == ("A study must exist, but there is none. Run: moola run --profile study")
 
 
 @pytest.mark.usefixtures("tiny")
-def test_what_is_advised_of_a_damaged_study_clears_the_way_for_another(
-    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_remedy_for_a_damaged_study_allows_a_new_one(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_HOME", str(smoke_copy.root))
     market = Pipeline(profile="smoke", market="auto", scenario="none").chosen_market()
     folder = smoke_copy.studies / market.name
     folder.mkdir(parents=True)
     (folder / STUDY_FILE).write_text("{")
     for words in (("study", "--profile", "smoke"), ("run", "--profile", "study")):
-        said = complaint(call(*words, home=smoke_copy.root))
-        assert said.startswith("study.json must hold a study, but it is truncated")
-        place = Path(said.partition("Delete ")[2].partition("; moola ")[0])
-        assert place == folder / STUDY_FILE
-    place.unlink()
+        message = complaint(call(*words, home=smoke_copy.root))
+        assert message.startswith("study.json must hold a study, but it is truncated")
+        path_to_delete = Path(message.partition("Delete ")[2].partition("; moola ")[0])
+        assert path_to_delete == folder / STUDY_FILE
+    path_to_delete.unlink()
     assert complaint(call("study", "--profile", "smoke", home=smoke_copy.root)).startswith(
         "A study must exist"
     )
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_study_is_held_kept_shown_again_and_seen_by_the_plan(
-    smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_study_is_run_saved_shown_and_used_by_the_plan(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_HOME", str(smoke_copy.root))
     market = Pipeline(profile="smoke", market="auto", scenario="none").chosen_market()
     before = read_data_digests(market).digests["study"]
-    held = call("run", "--profile", "study", "--json", home=smoke_copy.root)
-    assert held.exit_code == 0
-    assert "about" in held.stderr and "1/" in held.stderr
+    first = call("run", "--profile", "study", "--json", home=smoke_copy.root)
+    assert first.exit_code == 0
+    assert "about" in first.stderr and "1/" in first.stderr
 
     shown = facts(call("study", "--profile", "smoke", "--json", home=smoke_copy.root))
     assert shown["fits"] and shown["complete"]
-    assert shown["rows"] == facts(held)["rows"]
-    kept = read_study(smoke_copy.studies / market.name)
-    assert kept is not None and kept.market == market.name and kept.simulated
+    assert shown["rows"] == facts(first)["rows"]
+    saved = read_study(smoke_copy.studies / market.name)
+    assert saved is not None and saved.market == market.name and saved.simulated
     assert (before, read_data_digests(market).digests["study"] != "") == ("", True)
 
     again = call("run", "--profile", "study", home=smoke_copy.root)
@@ -82,16 +78,16 @@ def test_a_study_is_held_kept_shown_again_and_seen_by_the_plan(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_study_of_other_labels_is_shown_as_such_and_left_out_of_the_sources(
+def test_a_study_of_other_labels_is_marked_and_left_out_of_the_digests(
     smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MOOLA_HOME", str(smoke_copy.root))
     call("run", "--profile", "study", home=smoke_copy.root)
     market = Pipeline(profile="smoke", market="auto", scenario="none").chosen_market()
     path: Path = smoke_copy.studies / market.name / STUDY_FILE
-    kept = read_study(path.parent)
-    assert kept is not None
-    others = kept.model_copy(update={"digests": {"labels.train": "others"}})
+    saved = read_study(path.parent)
+    assert saved is not None
+    others = saved.model_copy(update={"digests": {"labels.train": "others"}})
     write_checksummed(path, others.model_dump(mode="json"))
 
     result = call("study", "--profile", "smoke", home=smoke_copy.root)

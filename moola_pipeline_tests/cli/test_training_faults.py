@@ -1,4 +1,4 @@
-"""What `moola run` says where a training cannot be done, and that a killed one goes on."""
+"""Errors of `moola run` in training, and that a killed run resumes."""
 
 import os
 import signal
@@ -43,13 +43,13 @@ def test_a_training_split_too_small_for_its_batch_is_one_line(
     result = call(*SMOKE, home=smoke_copy.root)
 
     assert result.exit_code == BAD_INPUT
-    said = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(said) == 1
-    assert "training needs at least one batch of 10000 rows, got" in said[0]
-    assert said[0].endswith("Label more windows or lower batch_windows.")
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert "training needs at least 10000 rows (one batch), got" in errors[0]
+    assert errors[0].endswith("Label more windows or lower batch_windows.")
 
 
-def test_a_loss_that_is_no_number_is_one_line_that_names_the_windows_by_time(
+def test_a_nan_loss_is_one_line_with_the_times_of_the_windows(
     smoke_copy: Home, monkeypatch: pytest.MonkeyPatch
 ):
     smoke_with(monkeypatch, distill_epochs=3)
@@ -58,26 +58,28 @@ def test_a_loss_that_is_no_number_is_one_line_that_names_the_windows_by_time(
     result = call(*SMOKE, home=smoke_copy.root)
 
     assert result.exit_code == FAILED
-    (said,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
-    assert said.startswith("Error: the loss must be finite, got nan for the windows that open at 2025-")
-    assert said.endswith("Check these bars (moola bars check), or lower the learning rate.")
+    (error,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
+    assert error.startswith("Error: the loss must be finite, got nan for the windows that open at 2025-")
+    assert error.endswith("Check these bars (moola bars check), or lower the learning rate.")
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_checkpoint(smoke_home: Home, tmp_path: Path):
+def test_a_killed_run_resumes_to_the_same_weights_and_leaves_no_checkpoint(smoke_home: Home, tmp_path: Path):
     home = Home(tmp_path / "home")
     words = [sys.executable, "-m", "moola_pipeline", "--home", str(home.root), *SMOKE]
-    kept = home.store / STORED / "checkpoints" / "finetuned_classifier"
+    checkpoints = home.store / STORED / "checkpoints" / "finetuned_classifier"
     first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 300
-    while not list(kept.glob("*.checkpoint")) and time.monotonic() < until and first.poll() is None:
+    while not list(checkpoints.glob("*.checkpoint")) and time.monotonic() < until and first.poll() is None:
         time.sleep(0.05)
     os.kill(first.pid, signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
-    assert list(kept.glob("*.checkpoint"))
+    assert list(checkpoints.glob("*.checkpoint"))
 
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     for model in ("pretrained_encoder", "finetuned_classifier/seed-0"):
         weights = Path(STORED) / model / "weights.safetensors"
         assert file_sha256(home.store / weights) == file_sha256(smoke_home.store / weights), model
-    assert not (home.store / STORED / "checkpoints").exists() or not list(kept.parent.rglob("*.checkpoint"))
+    assert not (home.store / STORED / "checkpoints").exists() or not list(
+        checkpoints.parent.rglob("*.checkpoint")
+    )

@@ -1,4 +1,4 @@
-"""`moola ui`: both servers on loopback, in one home, until the user has enough."""
+"""`moola ui`: both servers on loopback, in one home, until the user stops them."""
 
 import contextlib
 import http.client
@@ -24,7 +24,7 @@ def status_of(url: str, path: str) -> int:
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "web"])
-def test_a_port_that_is_none_exits_2(port: str):
+def test_an_invalid_port_exits_2(port: str):
     result = call("ui", "--port", port)
     assert result.exit_code == 2
     assert "'--port'" in complaint(result)

@@ -1,4 +1,4 @@
-"""moola zigzag: the swings of a bar file as a table, a file and a picture."""
+"""`moola zigzag`: the swings of a bar file as a table, a file and a chart."""
 
 import json
 from itertools import pairwise
@@ -42,7 +42,7 @@ def shown(bar_file: Path) -> dict:
     return facts(call("zigzag", bar_file, "--json"))
 
 
-def test_swings_are_those_of_a_plain_search_in_each_session(bars: pd.DataFrame, shown: dict):
+def test_swings_equal_those_of_a_naive_search_in_each_session(bars: pd.DataFrame, shown: dict):
     expected = []
     for first, n_bars in zip(np.cumsum((0, *N_BARS)), N_BARS, strict=False):
         part = bars.iloc[first : first + n_bars]
@@ -57,7 +57,7 @@ def test_swings_are_those_of_a_plain_search_in_each_session(bars: pd.DataFrame, 
     assert len(expected) > 100
 
 
-def test_no_swing_reaches_over_a_session_and_highs_and_lows_alternate_in_each(shown: dict):
+def test_no_swing_crosses_a_session_and_highs_and_lows_alternate(shown: dict):
     swings = shown["swings"]
     assert all(
         it["time"] < it["confirmed_at"] and it["time"][:10] == it["confirmed_at"][:10] for it in swings
@@ -68,7 +68,7 @@ def test_no_swing_reaches_over_a_session_and_highs_and_lows_alternate_in_each(sh
         assert all(a != b for a, b in pairwise(kinds))
 
 
-def test_json_says_how_the_swings_were_found(shown: dict):
+def test_json_holds_the_settings(shown: dict):
     assert {name: shown[name] for name in list(shown)[:-1]} == {
         "file": "bars.csv",
         "k": 1.2,
@@ -82,15 +82,15 @@ def test_json_says_how_the_swings_were_found(shown: dict):
 
 
 def test_k_and_atr_are_those_of_the_options(bars: pd.DataFrame, bar_file: Path):
-    found = facts(call("zigzag", bar_file, "--k", "3", "--atr", "5", "--json"))
+    output = facts(call("zigzag", bar_file, "--k", "3", "--atr", "5", "--json"))
     table = build_table(bars[["timestamp", "open", "high", "low", "close"]].assign(volume=pd.NA), None)
     prices, segment = table[["open", "high", "low", "close"]].to_numpy(float), table["segment"].to_numpy()
-    assert [it["price"] for it in found["swings"]] == confirmed_swings(
+    assert [it["price"] for it in output["swings"]] == confirmed_swings(
         prices, segment, TICK, 3.0, 5
     ).price.tolist()
 
 
-def test_a_person_sees_the_last_swings_and_how_to_get_all(bar_file: Path, shown: dict):
+def test_the_text_shows_the_last_swings_and_how_to_get_all(bar_file: Path, shown: dict):
     lines = call("zigzag", bar_file).stdout.splitlines()
     assert lines[0] == f"bars.csv: {len(shown['swings'])} swings in 1,008 bars, 3 segments"
     assert lines[1] == ("rolls: none known, a roll in these bars would look like a price move (--rolls FILE)")
@@ -108,13 +108,13 @@ def test_a_file_holds_all_swings(suffix: str, bar_file: Path, shown: dict, tmp_p
     if suffix == ".json":
         assert json.loads(out.read_text()) == shown["swings"]
         return
-    held = pd.read_csv(out, parse_dates=["time"]) if suffix == ".csv" else pd.read_parquet(out)
-    assert list(held.columns) == list(COLUMNS)
-    assert held["price"].tolist() == [it["price"] for it in shown["swings"]]
-    assert held["time"].dt.strftime("%FT%TZ").tolist() == [it["time"] for it in shown["swings"]]
+    table = pd.read_csv(out, parse_dates=["time"]) if suffix == ".csv" else pd.read_parquet(out)
+    assert list(table.columns) == list(COLUMNS)
+    assert table["price"].tolist() == [it["price"] for it in shown["swings"]]
+    assert table["time"].dt.strftime("%FT%TZ").tolist() == [it["time"] for it in shown["swings"]]
 
 
-def test_a_file_that_is_there_is_replaced_whole_as_other_commands_do(bar_file: Path, tmp_path: Path):
+def test_an_existing_file_is_replaced_as_a_whole(bar_file: Path, tmp_path: Path):
     out = tmp_path / "swings.csv"
     out.write_text("x" * 10**6)
     call("zigzag", bar_file, "--out", out)
@@ -130,16 +130,16 @@ def test_a_png_of_the_last_session_is_drawn_and_named(bar_file: Path, tmp_path: 
     assert width > height > 1000
 
 
-def test_a_session_can_be_chosen_and_the_picture_says_what_it_shows(bar_file: Path, tmp_path: Path):
+def test_a_session_can_be_chosen_and_is_named_in_the_chart(bar_file: Path, tmp_path: Path):
     plot = tmp_path / "swings.svg"
-    found = facts(call("zigzag", bar_file, "--plot", plot, "--session", DAYS[1], "--json"))
-    assert found["plotted_session"] == DAYS[1]
+    output = facts(call("zigzag", bar_file, "--plot", plot, "--session", DAYS[1], "--json"))
+    assert output["plotted_session"] == DAYS[1]
     texts = [element.text for element in ElementTree.parse(plot).iter() if element.text]
     assert f"bars.csv, session {DAYS[1]}, zigzag k = 1.2, ATR(10)" in texts
     assert "New York time (EST, UTC-05:00), bar opens" in texts
 
 
-def test_a_picture_holds_the_bars_and_swings_of_its_session_alone(
+def test_a_chart_holds_only_the_bars_and_swings_of_its_session(
     bar_file: Path, shown: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     drawn: list[pd.DataFrame] = []
@@ -195,7 +195,7 @@ def test_matplotlib_is_loaded_for_a_picture_only(bar_file: Path):
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(
+def test_invalid_options_are_refused_in_one_line(
     words: tuple[str, ...], text: str, bar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -214,7 +214,7 @@ def test_a_file_of_one_bar_is_refused(bars: pd.DataFrame, tmp_path: Path):
 
 
 @pytest.mark.parametrize("option", ["--out", "--plot"])
-def test_the_bars_are_never_written_over(option: str, bars: pd.DataFrame, tmp_path: Path):
+def test_the_bar_file_is_never_overwritten(option: str, bars: pd.DataFrame, tmp_path: Path):
     path = tmp_path / ("bars.csv" if option == "--out" else "bars.svg")
     bars.to_csv(path, index=False)
     before = path.read_bytes()
@@ -226,7 +226,7 @@ def test_the_bars_are_never_written_over(option: str, bars: pd.DataFrame, tmp_pa
     assert path.read_bytes() == before
 
 
-def test_a_place_that_cannot_be_written_is_named(bar_file: Path, tmp_path: Path):
+def test_an_unwritable_path_is_named(bar_file: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "swings.csv"
     result = call("zigzag", bar_file, "--out", out)
@@ -250,10 +250,10 @@ def test_bars_are_read_as_bars_add_reads_them(bars: pd.DataFrame, shown: dict, t
     ],
 )
 def test_vendor_files_have_swings(name: str, options: tuple[str, ...], private_data: Path):
-    found = facts(call("zigzag", private_data / "vendor_samples" / name, *options, "--json"))
-    assert found["bars"] / 12 < len(found["swings"]) < found["bars"] / 3
+    output = facts(call("zigzag", private_data / "vendor_samples" / name, *options, "--json"))
+    assert output["bars"] / 12 < len(output["swings"]) < output["bars"] / 3
 
 
-def test_help_says_which_rolls_end_a_swing():
+def test_help_names_the_rolls_that_end_a_swing():
     shown = " ".join(call("zigzag", "--help").stdout.split())
     assert "Rolls come from the file's contracts, --rolls or the registered rolls." in shown
