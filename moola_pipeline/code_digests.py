@@ -1,9 +1,9 @@
-"""The code that decides a result: what a module imports, file by file, and a digest of each file.
+"""The code behind a result: the import closure of a module, and a digest of each file in it.
 
-The closure of a file is the file and everything that it imports from the package, imports inside
-functions included; imports under `TYPE_CHECKING` run nothing and do not count, nor does a
-package's `__init__`, which only passes names on. A digest is one of the syntax tree without
-docstrings and comments, so that prose never makes anything stale.
+The closure of a file is the file and all that it imports from the package, imports inside functions
+included. Imports under `TYPE_CHECKING` do not count, nor does a package's `__init__`, which only
+re-exports names. Digests are of the syntax tree without docstrings and comments, so that prose
+never makes anything stale.
 """
 
 import ast
@@ -27,7 +27,7 @@ LIBRARIES = {
     "talib": "TA-Lib",
     "torch": "torch",
 }
-"""Modules of other packages whose version decides a number, and the name each is installed by."""
+"""Modules of other packages whose version can change a result, with their distribution names."""
 CARRIERS = (
     "assets/stage.py",
     "code_digests.py",
@@ -38,18 +38,18 @@ CARRIERS = (
     "storage",
     "tracking",
 )
-"""What hands values over, keeps or logs them, and changes none: a closure stops there.
+"""Files that pass on, store or log values without changing them: a closure stops there.
 
-Data that they read count by their digest. What decides an asset all the same is named in `STAGES`.
+The data that they read count by digest. `STAGES` names the parts of them that decide an asset.
 """
 SETTINGS = "settings.py"
-"""Files of this name hold settings, which count by value: of such a file only the functions count."""
+"""Files of this name hold settings, which count by value; only their functions count as code."""
 DIGEST_DIGITS = 12
 PACKAGE = Path(__file__).resolve().parent
 
 
 class Parsed(NamedTuple):
-    """What a closure needs of a source file, or of a class or function in it.
+    """The parts of a source file, or of one class or function in it, that a closure needs.
 
     Attributes:
         digest: Of its syntax tree.
@@ -66,7 +66,7 @@ class Code:
 
     Attributes:
         files: Digest of each file, by its path in the package.
-        libraries: Those of `LIBRARIES` that it imports, as they are installed by name.
+        libraries: Distribution names of the `LIBRARIES` that it imports.
     """
 
     files: dict[str, str]
@@ -78,8 +78,8 @@ class SourceTree:
 
     Args:
         package: The package's folder.
-        read: How the bytes of a file are read.
-        cache: A file that keeps what was parsed for the next process; None: nowhere.
+        read: Reads the bytes of a file.
+        cache: File that stores parsed files for the next process; None: no cache.
     """
 
     def __init__(
@@ -87,22 +87,22 @@ class SourceTree:
     ) -> None:
         self.package, self.read, self.cache = package, read, cache
         self._files = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
-        self._kept, self._parsed_anew = _kept(cache), False
-        self._known: dict[str, Parsed] = {}
+        self._cached, self._cache_outdated = _read_cache(cache), False
+        self._results: dict[str, Parsed] = {}
 
     def code(self, roots: Iterable[str], alone: Iterable[str] = ()) -> Code:
         """The closure of some roots.
 
         Args:
             roots: Paths in the package. `path:name` is one class or function in a file with what it
-                uses there, but for what a class inherits. A root may lie in `CARRIERS`; what it
-                imports from there does not count.
-            alone: Files that count without what they import; `*` may stand for names.
+                uses there, without the bases of a class. A root may lie in `CARRIERS`; its imports
+                from there do not count.
+            alone: Files that count without their imports; `*` is a wildcard.
 
         Raises:
             FileNotFoundError: If a root or a file does not exist.
         """
-        files = {path: self._parsed(path).digest for pattern in alone for path in self._found(pattern)}
+        files = {path: self._parsed(path).digest for pattern in alone for path in self._matching(pattern)}
         libraries: set[str] = set()
         waiting = list(roots)
         while waiting:
@@ -116,15 +116,15 @@ class SourceTree:
                 if top in LIBRARIES:
                     libraries.add(LIBRARIES[top])
                 elif top == self.package.name:
-                    waiting += [one for one in self._imported(module, name) if not is_carrier(one)]
-        self._keep()
+                    waiting += [file for file in self._imported(module, name) if not is_carrier(file)]
+        self._save_cache()
         return Code(dict(sorted(files.items())), frozenset(libraries))
 
-    def _found(self, pattern: str) -> list[str]:
-        found = [path.relative_to(self.package).as_posix() for path in self.package.glob(pattern)]
-        if not found:
+    def _matching(self, pattern: str) -> list[str]:
+        paths = [path.relative_to(self.package).as_posix() for path in self.package.glob(pattern)]
+        if not paths:
             raise FileNotFoundError(self.package / pattern)
-        return found
+        return paths
 
     def _imported(self, module: str, name: str | None) -> Iterator[str]:
         """The file of an imported module; of a name imported from a package, the file it comes from."""
@@ -136,50 +136,50 @@ class SourceTree:
             yield f"{below}.py"
         elif (init := f"{inside}/__init__.py".lstrip("/")) in self._files:
             imports = self._parsed(init).imports
-            passed_on = [one for one in imports if one[1] == name] or imports
-            for source, passed in passed_on:
+            exports = [(source, export) for source, export in imports if export == name] or imports
+            for source, export in exports:
                 if source.startswith(f"{self.package.name}."):
-                    yield from self._imported(source, passed)
+                    yield from self._imported(source, export)
 
     def _parsed(self, root: str) -> Parsed:
         """The digest and the imports of a file, or of a class or function in one."""
-        if root not in self._known:
+        if root not in self._results:
             path, _, name = root.partition(":")
             content = self.read(self.package / path)
             sha256 = hashlib.sha256(content).hexdigest()
-            held, parsed = self._kept.get(root, ("", None))
-            if parsed is None or held != sha256:
-                parsed, self._parsed_anew = _parse(content, path, name), True
-                self._kept[root] = sha256, parsed
-            self._known[root] = parsed
-        return self._known[root]
+            cached_sha256, parsed = self._cached.get(root, ("", None))
+            if parsed is None or cached_sha256 != sha256:
+                parsed, self._cache_outdated = _parse(content, path, name), True
+                self._cached[root] = sha256, parsed
+            self._results[root] = parsed
+        return self._results[root]
 
-    def _keep(self) -> None:
-        """Keep what was parsed, if the folder may be written to."""
-        if self._parsed_anew and self.cache is not None:
+    def _save_cache(self) -> None:
+        """Store the parsed files, if the folder is writable."""
+        if self._cache_outdated and self.cache is not None:
             with suppress(OSError):
-                atomic_write_bytes(self.cache, json.dumps([_reader(), self._kept]).encode())
-            self._parsed_anew = False
+                atomic_write_bytes(self.cache, json.dumps([_reader(), self._cached]).encode())
+            self._cache_outdated = False
 
 
 @cache
 def package_tree() -> SourceTree:
-    """This package, as it is when it is first asked for; what was parsed is kept beside its bytecode."""
-    kept = PACKAGE / "__pycache__" / f"code_digests.{sys.implementation.cache_tag}.json"
-    return SourceTree(PACKAGE, cache=None if sys.dont_write_bytecode else kept)
+    """This package, read once per process; parsed files are cached beside its bytecode."""
+    cache_file = PACKAGE / "__pycache__" / f"code_digests.{sys.implementation.cache_tag}.json"
+    return SourceTree(PACKAGE, cache=None if sys.dont_write_bytecode else cache_file)
 
 
-def _kept(cache: Path | None) -> dict[str, tuple[str, Parsed]]:
-    """What an earlier process parsed by this very code: SHA256 of each file, and what was in it."""
+def _read_cache(cache: Path | None) -> dict[str, tuple[str, Parsed]]:
+    """Results that an earlier process cached with the same code: SHA256 and content of each file."""
     if cache is None:
         return {}
     try:
-        reader, held = json.loads(cache.read_bytes())
+        reader, entries = json.loads(cache.read_bytes())
         if reader != _reader():
             return {}
         return {
             root: (sha256, Parsed(digest, [(module, name) for module, name in imports]))
-            for root, (sha256, (digest, imports)) in held.items()
+            for root, (sha256, (digest, imports)) in entries.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -187,7 +187,7 @@ def _kept(cache: Path | None) -> dict[str, tuple[str, Parsed]]:
 
 @cache
 def _reader() -> str:
-    """Digest of the code that parses, and of Python's version: syntax trees differ between versions."""
+    """Digest of this module and of Python's version: syntax trees differ between versions."""
     return hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()
 
 
@@ -202,7 +202,7 @@ def _parse(content: bytes, path: str, name: str) -> Parsed:
     with _uncollected():
         body = ast.parse(content).body
         if path.endswith(SETTINGS):
-            body = [one for top in body for one in ast.walk(top) if isinstance(one, ast.FunctionDef)]
+            body = [node for top in body for node in ast.walk(top) if isinstance(node, ast.FunctionDef)]
             return Parsed(_digest(body), [])
         if name:
             body = _part(body, name, path)
@@ -216,7 +216,7 @@ def _digest(body: list[ast.stmt]) -> str:
 
 
 def _write(node: object, words: list[str]) -> None:
-    """The words of a syntax tree, without the strings that stand as statements: docstrings."""
+    """The words of a syntax tree, without docstrings and other strings used as statements."""
     if isinstance(node, ast.AST):
         words.append(type(node).__name__)
         for field in node._fields:
@@ -224,9 +224,9 @@ def _write(node: object, words: list[str]) -> None:
         words.append(")")
     elif isinstance(node, list):
         words.append("[")
-        for one in node:
-            if not (isinstance(one, ast.Expr) and _is_text(one.value)):
-                _write(one, words)
+        for item in node:
+            if not (isinstance(item, ast.Expr) and _is_text(item.value)):
+                _write(item, words)
         words.append("]")
     else:
         words.append(repr(node))
@@ -239,11 +239,11 @@ def _is_text(node: ast.expr) -> bool:
 def _imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str | None]]:
     for node in nodes:
         if isinstance(node, ast.Import):
-            yield from ((one.name, None) for one in node.names)
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                raise ValueError(f"imports must name their module in full, got one from {'.' * node.level}")
-            yield from ((str(node.module), one.name) for one in node.names)
+                raise ValueError(f"imports must be absolute, got one from {'.' * node.level}")
+            yield from ((str(node.module), alias.name) for alias in node.names)
         elif isinstance(node, ast.If) and _is_type_checking(node.test):
             yield from _imports(node.orelse)
         else:
@@ -255,11 +255,11 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _part(body: list[ast.stmt], name: str, path: str) -> list[ast.stmt]:
-    """A class or function of a file, and the statements of the file that it uses, one by another."""
-    bound = {one: statement for statement in body for one in _bound(statement)}
+    """A class or function of a file, and all statements of the file that it uses, directly or not."""
+    bound = {bound_name: statement for statement in body for bound_name in _bound(statement)}
     if name not in bound:
         raise FileNotFoundError(
-            f"{path} must define {name}, but does not. Name the root anew where it is named."
+            f"{path} must define {name}, but does not. Correct the root where it is listed."
         )
     waiting, chosen = [name], dict[int, ast.stmt]()
     while waiting:
@@ -270,24 +270,24 @@ def _part(body: list[ast.stmt], name: str, path: str) -> list[ast.stmt]:
         if isinstance(statement, ast.ClassDef):
             used = ast.Module([*statement.body, *map(ast.Expr, statement.decorator_list)], [])
         chosen[id(statement)] = statement
-        waiting += [one.id for one in ast.walk(used) if isinstance(one, ast.Name)]
+        waiting += [node.id for node in ast.walk(used) if isinstance(node, ast.Name)]
     return [statement for statement in body if id(statement) in chosen]
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
-    """Names that a statement of a file binds."""
+    """Names that a top-level statement binds."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield statement.name
     elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-        yield from ((one.asname or one.name).partition(".")[0] for one in statement.names)
+        yield from ((alias.asname or alias.name).partition(".")[0] for alias in statement.names)
     elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        yield from (one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name))
+        yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Build a syntax tree twice as fast: nothing in it is garbage yet."""
+    """Pause garbage collection: syntax trees build twice as fast, and nothing in them is garbage yet."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The bars and labels of one instrument, registered or simulated, and which of them a run is about."""
+"""Bars and labels of one instrument, registered or simulated, and the choice between them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -35,11 +35,11 @@ class InstrumentData:
 
     Attributes:
         name: Folder of its stored artifacts.
-        store: Where its bars lie.
-        simulation: How it is made; None for registered bars.
+        store: The store of its bars.
+        simulation: Settings of the simulation; None for registered bars.
         splits: Where training, validation and test end.
         model_name: Name of its models in the registry.
-        instrument: What is traded.
+        instrument: The traded contract.
     """
 
     name: str
@@ -52,14 +52,14 @@ class InstrumentData:
 
     @property
     def simulated(self) -> bool:
-        """Whether everything made from it must be marked SIMULATED."""
+        """Whether all of its outputs must be marked SIMULATED."""
         return self.simulation is not None
 
     def bars(self) -> pd.DataFrame:
-        """The canonical table; a simulated market is made first where it is missing.
+        """The canonical table; a missing simulated market is made first.
 
         Raises:
-            ChecksumMismatch: If a file is not what the manifest records.
+            ChecksumMismatch: If a file differs from the manifest.
         """
         self._make()
         return read_bars(self.store)
@@ -78,16 +78,16 @@ class InstrumentData:
         return registered_rolls(self.store)
 
     def truth(self) -> pd.DataFrame | None:
-        """What was planted in a simulated market; None for registered bars."""
+        """The ground truth of a simulated market; None for registered bars."""
         return read_truth(self.store) if self.simulated else None
 
     def bars_digest(self) -> str:
-        """Digest of what decides the bar table, without reading a bar."""
+        """Digest of the inputs of the bar table, without reading bars."""
         self._make()
         return manifest_digest(self.store)
 
     def labels_digest(self) -> str:
-        """SHA256 of the labels as they are kept."""
+        """SHA256 of the stored labels."""
         self._make()
         folder = self.store.root if self.simulated else self.store.labels
         return file_sha256(folder / "labels.csv")
@@ -107,27 +107,26 @@ def choose_profile(
 ) -> Profile:
     """The profile by name; `auto` is full on registered bars and demo on simulated ones."""
     if wanted == "auto":
-        by_itself = market == "auto" and scenario == "none" and has_bars(home)
-        wanted = "full" if market == "registered" or by_itself else "demo"
+        auto_full = market == "auto" and scenario == "none" and has_bars(home)
+        wanted = "full" if market == "registered" or auto_full else "demo"
     return PROFILES[wanted]
 
 
 def choose_instrument_data(
     home: Home, wanted: MarketName, profile: Profile, scenario: ScenarioChoice = "none"
 ) -> InstrumentData:
-    """The registered market if there is one (or it is wanted), else the simulated one.
+    """The registered market if there is one or it is wanted, else the simulated one.
 
-    A scenario is a simulated market, whatever is registered; it shares neither folder nor model
-    with the plain one.
+    A scenario is always a simulated market; its folder and model are its own.
 
     Raises:
-        BadInput: If there are bars without labels or labels without bars; names the command. If
-            a scenario of registered bars is wanted.
+        BadInput: If there are bars without labels or labels without bars; names the command. Also
+            if a scenario is wanted with registered bars.
     """
     if scenario != "none":
         if wanted == "registered":
             raise BadInput(
-                f"A scenario must be of simulated bars, got {scenario} of registered ones. "
+                f"A scenario must use simulated bars, got {scenario} with registered ones. "
                 "Leave out the scenario, or choose the simulated market."
             )
         return _simulated_market(home, profile, scenario)
@@ -150,7 +149,7 @@ def choose_instrument_data(
 
 
 def _simulated_market(home: Home, profile: Profile, scenario: ScenarioChoice) -> InstrumentData:
-    """The simulated market of a profile; in a scenario, all its names end in that of the scenario."""
+    """The simulated market of a profile; a scenario's name is appended to all its names."""
     ending = "" if scenario == "none" else f"-{scenario}"
     settings = profile.simulation if scenario == "none" else in_scenario(profile.simulation, scenario)
     length = "smoke" if profile.simulation == SMOKE_SETTINGS else "full"

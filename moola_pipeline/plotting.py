@@ -1,4 +1,4 @@
-"""House style of all pictures: colors, type, and the same bytes for the same picture."""
+"""House style of all figures: colors, fonts, and equal bytes for equal figures."""
 
 import io
 import warnings
@@ -15,7 +15,7 @@ BLUE, ORANGE, GREEN, RED = "#0b4f8a", "#a34a00", "#2a9d8f", "#c0392b"
 FONT_SIZE = 11.5
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: text is laid out alike everywhere
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same text layout on every machine
     "font.size": FONT_SIZE,
     "text.color": INK,
     "text.parse_math": False,
@@ -48,19 +48,19 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "moola",
 }
 _ONE_AT_A_TIME = RLock()
-"""matplotlib's settings belong to the process: two threads that draw would undo each other's."""
+"""matplotlib's settings are global: two threads that draw would overwrite each other's."""
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in the style of the house; also a decorator of functions that draw."""
+    """Draw in the house style; also usable as a decorator."""
     with _ONE_AT_A_TIME, rc_context(STYLE):
         yield
 
 
 @house_style()
 def picture_file(figure: Figure, suffix: str) -> bytes:
-    """A figure as a file: the same bytes for the same picture, text kept as text in an SVG.
+    """Render a figure: equal figures give equal bytes, and an SVG keeps its text as text.
 
     Args:
         figure: Drawn in `house_style`.
@@ -68,7 +68,7 @@ def picture_file(figure: Figure, suffix: str) -> bytes:
     """
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a file may be named in any script
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # file names may use any script
         undated = {"Date": None} if suffix == ".svg" else None
         figure.savefig(content, format=suffix.removeprefix("."), metadata=undated)
     return content.getvalue()

@@ -18,14 +18,16 @@ class ReportSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(default=0, ge=0, description="of resamples and of the peers' trees")
+    seed: int = Field(
+        default=0, ge=0, description="seed of the resamples and of the trees among the baselines"
+    )
     resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
     gallery_windows: int = Field(default=12, ge=0, description="test windows drawn as candles")
     live_sessions: int | None = Field(
-        default=None, ge=1, description="sessions of the test windows gone through bar by bar; null: all"
+        default=None, ge=1, description="sessions of test windows to replay bar by bar; null: all"
     )
     scratch_seeds: int = Field(
-        default=1, ge=0, description="trainings of the same network from scratch, as a peer; 0: none"
+        default=1, ge=0, description="trainings of the same network from scratch, as an ablation; 0: none"
     )
 
 
@@ -36,17 +38,20 @@ class StudySettings(BaseModel):
 
     objectives: tuple[ObjectiveName, ...] = Field(default=OBJECTIVE_NAMES, min_length=1)
     counts: tuple[int, ...] = Field(
-        default=(22, 44, 87, 174), min_length=1, description="labeled expansions, rising"
+        default=(22, 44, 87, 174), min_length=1, description="numbers of labeled expansions, increasing"
     )
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     distill_seeds: tuple[int, ...] = Field(
-        default=(0, 1), description="of the taught network from each encoder, all labels; empty: none"
+        default=(0, 1),
+        description="seeds of the distilled network from each encoder, all labels; empty: none",
     )
     encoder_seeds: int = Field(
-        default=2, ge=1, description="encoders of each objective; the seeds take turns with them"
+        default=2, ge=1, description="encoders of each objective; the seeds alternate between them"
     )
-    label_steps: int = Field(default=160, ge=1, description="steps on labels, the same at every count")
-    frozen_share: float = Field(default=0.2, ge=0, le=1, description="of these before the encoder learns too")
+    label_steps: int = Field(default=160, ge=1, description="training steps on labels, equal for all counts")
+    frozen_share: float = Field(
+        default=0.2, ge=0, le=1, description="share of these steps with a frozen encoder"
+    )
     probe_strength: float = Field(default=0.1, gt=0, description="C of the linear probe")
     resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
     pretrain: PretrainSettings = PretrainSettings(max_windows=6000, epochs=5)

@@ -1,4 +1,4 @@
-"""One style for all pictures: it leaves matplotlib's settings alone, and equal pictures are equal bytes."""
+"""One style for all figures: matplotlib's settings stay as they were, and equal figures give equal bytes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree

@@ -1,4 +1,4 @@
-"""Which settings and which market a run is about, and that two markets never meet."""
+"""The choice of profile and market; two markets never share folders or models."""
 
 import shutil
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_each_market_and_profile_keeps_its_assets_and_its_report_apart(
     assert len({choice.report_folder for choice in choices}) == len(choices)
 
 
-def test_two_months_of_smoke_never_pass_for_the_five_years_of_demo(empty_home: Home):
+def test_the_smoke_market_and_the_demo_market_have_separate_folders(empty_home: Home):
     short, long = (
         choose_instrument_data(empty_home, "simulated", PROFILES[name]) for name in ("smoke", "demo")
     )
@@ -120,7 +120,7 @@ def test_the_second_instrument_is_another_with_its_own_tick(empty_home: Home):
     )
 
 
-def test_a_scenario_needs_no_word_about_the_market_even_where_bars_are_registered(registered_home: Home):
+def test_a_scenario_needs_no_market_option_even_where_bars_are_registered(registered_home: Home):
     market = choose_instrument_data(registered_home, "auto", PROFILES["smoke"], "no_signal")
     assert market.name == "simulated-no_signal"
     assert choose_profile(registered_home, "auto", "auto", "no_signal").name == "demo"
@@ -131,7 +131,7 @@ def test_a_scenario_of_registered_bars_is_refused(registered_home: Home):
     with pytest.raises(BadInput) as fault:
         choose_instrument_data(registered_home, "registered", PROFILES["smoke"], "drifting_mix")
     assert str(fault.value) == (
-        "A scenario must be of simulated bars, got drifting_mix of registered ones. "
+        "A scenario must use simulated bars, got drifting_mix with registered ones. "
         "Leave out the scenario, or choose the simulated market."
     )
 
@@ -183,7 +183,7 @@ def test_profiles_grow_from_smoke_to_full():
     assert full.pretrain.max_windows is None
 
 
-def test_a_setting_that_no_profile_has_is_refused_by_name():
+def test_an_unknown_setting_is_refused_by_name():
     with pytest.raises(ValidationError, match="epoch\n.*Extra inputs"):
         Profile.model_validate({"name": "mine", "epoch": 3})
 

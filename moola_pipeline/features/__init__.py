@@ -1,1 +1,1 @@
-"""What the network reads of a bar: causal, price-relative, dense."""
+"""Features of each bar: causal, price-relative, dense."""

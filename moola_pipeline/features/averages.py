@@ -1,4 +1,4 @@
-"""Average true range and average of a series from TA-Lib, begun afresh in each segment."""
+"""Averages from TA-Lib that restart in each segment: ATR, and the EMA of the range."""
 
 import numpy as np
 import talib
@@ -17,7 +17,7 @@ def mean_true_range(
 
     Args:
         high, low, close: (n_bars,) float64, index points.
-        starts, ends: (n_segments,) as `segment_bounds` gives them.
+        starts, ends: (n_segments,) from `segment_bounds`.
         n_bars: Bars of the average, >= 1.
 
     Source:

@@ -1,4 +1,4 @@
-"""The gates a feature table must pass: dense, and alive within its declared range."""
+"""Quality gates of a feature table: density, and spread within the declared range."""
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,8 @@ def feature_table_figures(values: np.ndarray) -> pd.DataFrame:
     if len(values) == 0:
         raise ValueError("values must hold at least one valid row, got none")
     # Column by column: percentiles of the whole table would copy it twice.
-    shown = [np.percentile(values[:, f], SPREAD_PERCENTILES) for f in range(values.shape[1])]
-    p1, median, p99 = np.array(shown).T
+    percentiles = [np.percentile(values[:, f], SPREAD_PERCENTILES) for f in range(values.shape[1])]
+    p1, median, p99 = np.array(percentiles).T
     return pd.DataFrame(
         {
             "non_zero_share": np.count_nonzero(values, axis=0) / len(values),

@@ -1,9 +1,9 @@
-"""What is compiled: swings and features of one segment after another, while its bars are in the cache.
+"""Compiled loops over segments: swings and features of one segment at a time, for the CPU cache.
 
-numba's cache of a function knows when its own file has changed, and no other: nothing here calls
-what is compiled elsewhere, and the constants of other modules come in as arguments. A feature has a
-loop of its own, without a branch in it, over arrays without a gap: so the compiler can take eight
-bars at once. A division by zero is let through and replaced behind it, for the same reason.
+numba's cache checks only the function's own file for changes: nothing here calls compiled code of
+other modules, and their constants come in as arguments. Each feature has its own loop, without
+branches and over contiguous arrays, so that the compiler can process eight bars at once. For the
+same reason divisions by zero are allowed, and their results replaced afterwards.
 """
 
 import numba
@@ -13,7 +13,7 @@ compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 def compiled_input(values: np.ndarray) -> np.ndarray:
-    """A (n,) series as contiguous, read-only float64, copied only where it is not.
+    """A (n,) series as contiguous, read-only float64, copied only if needed.
 
     numba compiles once for each dtype, layout and writability of its arguments, seconds each;
     pandas gives read-only arrays, numpy writable ones.
@@ -197,7 +197,7 @@ def _since_swings(c, reach, extremes, columns):
 
 @compiled
 def _proxies(direction, n, columns):
-    """Features 11 and 12, which are built from the others once those are clipped."""
+    """Features 11 and 12, computed from other features after clipping."""
     body, range_z, row = columns[2], columns[5], columns[10]
     for t in range(n):
         row[t] = range_z[t] * direction[t] * body[t]
@@ -229,7 +229,7 @@ def _structure(h, lo, c, reach, tick, series, columns):
 @compiled
 def _highest(rows, n):
     """Turn row 0 into the highest of its last 10 values, rows 1 and 2 into those of 20 and 40."""
-    # The highest of n bars and the highest of n bars some way back cover both: 2, 4, 8, 10, 20, 40.
+    # The maximum of n bars and that of n earlier bars give the maximum of both: 2, 4, 8, 10, 20, 40.
     for source, target, back in ((0, 3, 1), (3, 0, 2), (0, 3, 4), (3, 0, 2), (0, 1, 10), (1, 2, 20)):
         first = min(back, n)
         for t in range(first):
@@ -243,7 +243,7 @@ def _highest(rows, n):
 def _structure_of(close, series, tick, n_bars, columns):
     """Range, net move, efficiency and position over `n_bars`.
 
-    `series` are the highest high, the lowest low, negated, ATR, and the way walked since bar 0.
+    `series` are the highest high, the lowest low, negated, ATR, and the path length since bar 0.
     """
     highest, depth, atr, walked = series
     first = min(n_bars, len(close))

@@ -1,4 +1,4 @@
-"""The feature table: twelve relativity features and the structural set, computed segment by segment."""
+"""The feature table: twelve relativity features and the structural set, computed by segment."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ VALID_FROM = 20
 """First bar of a segment whose relativity features are warm."""
 STRUCTURE_VALID_FROM = 40
 BLOCK_BARS = 200_000
-"""Bars whose columns are copied at once: whole segments, about so many, or one that is longer."""
+"""Bars processed at once, about: whole segments, at least one."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def compute_features(prices: np.ndarray, segment: np.ndarray, tick_points: float
 
     Args:
         prices: (n_bars, 4) float64 open, high, low, close in index points.
-        segment: (n_bars,) int, non-decreasing; state starts afresh where it changes.
+        segment: (n_bars,) int, non-decreasing; state restarts where it changes.
         tick_points: Smallest price step, index points, > 0.
 
     Returns:
@@ -62,17 +62,17 @@ def compute_features(prices: np.ndarray, segment: np.ndarray, tick_points: float
         np.empty(n_bars, np.float32),
     )
     starts, ends = segment_bounds(segment)
-    for some in _blocks(ends):
-        _fill(table, prices, starts[some], ends[some], float(tick_points))
+    for block in _blocks(ends):
+        _fill(table, prices, starts[block], ends[block], float(tick_points))
     return table
 
 
 def _blocks(ends: np.ndarray) -> Iterator[slice]:
-    """Segments in a row that together hold about BLOCK_BARS bars, as slices of them."""
+    """Slices of consecutive segments with about BLOCK_BARS bars together."""
     first = 0
     while first < len(ends):
-        begun_at = ends[first - 1] if first else 0
-        stop = max(int(np.searchsorted(ends, begun_at + BLOCK_BARS, side="right")), first + 1)
+        start = ends[first - 1] if first else 0
+        stop = max(int(np.searchsorted(ends, start + BLOCK_BARS, side="right")), first + 1)
         yield slice(first, stop)
         first = stop
 
@@ -80,7 +80,7 @@ def _blocks(ends: np.ndarray) -> Iterator[slice]:
 def _fill(
     table: FeatureTable, prices: np.ndarray, starts: np.ndarray, ends: np.ndarray, tick_points: float
 ) -> None:
-    """Fill in the rows of some segments that lie in a row."""
+    """Fill in the rows of consecutive segments."""
     rows = slice(starts[0], ends[-1])
     opens, high, low, close = (compiled_input(prices[rows, i]) for i in range(4))
     if (bar := first_illegal(opens, high, low, close)) >= 0:

@@ -1,4 +1,4 @@
-"""The one table of features: order, declared range, mirror, and what each must show to count as alive."""
+"""The feature schema: order, declared range, mirror, and quality limits of each feature."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ class Feature:
 
     Attributes:
         name: Column name.
-        formula: What it is; r is high - low but at least one tick, ATR is that of 10 bars.
+        formula: Its definition; r is high - low but at least one tick, ATR is that of 10 bars.
         low, high: Declared range; values are clipped to it.
         mirror: What the feature becomes when prices are turned upside down: x, -x, 1 - x, or
             the value of `partner` ("swap").
@@ -64,7 +64,7 @@ def _structure(n_bars: int) -> tuple[Feature, ...]:
         Feature(
             f"net_move_{n_bars}", f"(close - close {n_bars} bars before) / ATR", -widest, widest, "negate"
         ),
-        Feature(f"efficiency_{n_bars}", f"abs(net move) / way walked by the closes, {last}", 0, 1, "same"),
+        Feature(f"efficiency_{n_bars}", f"abs(net move) / path length of the closes, {last}", 0, 1, "same"),
         Feature(
             f"position_{n_bars}", f"(close - lowest low) / (highest - lowest), {last}", 0, 1, "complement"
         ),
@@ -88,7 +88,7 @@ MIRROR_SIGN = np.array(
 MIRROR_SHIFT = np.array([1 if feature.mirror == "complement" else 0 for feature in FEATURES], np.float32)
 
 NEUTRAL = MIRROR_SHIFT / 2
-"""What stands in rows that are not warm yet: mirroring leaves it as it is."""
+"""Values of rows that are not warm yet; mirroring does not change them."""
 
 
 def mirrored(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The swing in progress: which extreme the last leg ended at, known only once it is confirmed."""
+"""Causal zigzag: swing highs and lows, each known from the bar that confirms it."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class SwingList(NamedTuple):
 
 
 class Swings(NamedTuple):
-    """What could be known of the swings at each bar; every array is (n_bars,).
+    """The swings known at each bar; every array is (n_bars,).
 
     Attributes:
         direction: +1 in an up leg, -1 in a down leg, 0 until the first move of k ATR.
@@ -57,15 +57,15 @@ def causal_zigzag(
 ) -> Swings:
     """Track the swing in progress; bar t sees the bars of its segment up to t and nothing later.
 
-    A swing is reported from the bar that confirms it, not from the bar where it stood: in
-    between, nobody could have known. A bar never confirms its own extreme.
+    A swing is reported from the bar that confirms it, not from the bar of its extreme: before, it
+    is not known. A bar never confirms its own extreme.
 
     Args:
         high, low, close: (n_bars,) float64, index points.
         atr: (n_bars,) float64, index points; NaN while it warms up.
         k: Retracement from the running extreme, in ATR, that confirms a swing, > 0.
-        starts: (n_segments,) int, increasing from 0: bars at which everything starts afresh;
-            one segment when not given.
+        starts: (n_segments,) int, increasing from 0: first bar of each segment, where the state
+            restarts; one segment when not given.
 
     Returns:
         Swings with n_bars entries, aligned with the input bars.
@@ -103,12 +103,12 @@ def causal_zigzag(
 def confirmed_swings(
     prices: np.ndarray, segment: np.ndarray, tick_points: float, k: float = ZIGZAG_K, atr_bars: int = ATR_BARS
 ) -> SwingList:
-    """List the swings of a table of bars; none reaches over the end of a segment.
+    """List the swings of a table of bars; none crosses the end of a segment.
 
     Args:
         prices: (n_bars, 4) float64 open, high, low, close, index points.
         segment: (n_bars,) int, non-decreasing.
-        tick_points: Smallest price step, index points: ATR counts as one at least.
+        tick_points: Smallest price step, index points; ATR is at least this.
         k: Retracement from the running extreme, in ATR, that confirms a swing, > 0.
         atr_bars: Bars of the ATR, >= 1.
 

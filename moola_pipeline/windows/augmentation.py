@@ -1,4 +1,4 @@
-"""Features of windows whose prices were changed: recomputed from the start of their segment."""
+"""Augmented prices of windows, and the features recomputed from them."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ WARP_KNOTS = 6
 
 
 class Noise(NamedTuple):
-    """Standard normal numbers of the augmentation: of the warp's knots (B, 6), of prices (B, 125, 4)."""
+    """Standard normal numbers of the augmentation: knots of the warp (B, 6), jitter (B, 125, 4)."""
 
     knots: np.ndarray
     jitter: np.ndarray
@@ -31,11 +31,11 @@ def augmented_table(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features and ATR of windows as if their bars had the prices in `views`.
 
-    Everything before a window's context keeps its prices; averages and swings are carried from
-    the start of the segment, so with unchanged prices the result is the feature table's.
+    Bars before a window's context keep their prices. Averages and swings start with the segment, so
+    with unchanged prices the result equals the feature table.
 
     Args:
-        market: The table the windows lie in.
+        market: The table of the windows.
         bar0: (B,) rows of bar 0.
         views: (B, 125, 4) float64 prices, index points.
 
@@ -67,12 +67,11 @@ def visible_neighbors(hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bridge_hidden(views: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Prices in which every hidden block is a plain walk between its visible neighbors.
+    """Replace every hidden block by a plain walk between its visible neighbors.
 
-    The walk leads from the close before the block to the open after it, swaying from bar to bar
-    by the mean move of the window's visible bars, in candles of their mean height: so averages,
-    ranges and paths measured past the block keep their usual size. No price of a hidden bar has
-    any part in it.
+    The walk leads from the close before the block to the open after it. It alternates by the mean
+    move of the window's visible bars, in candles of their mean height, so that averages, ranges and
+    paths measured past the block keep their usual size. It does not use the hidden prices.
 
     Args:
         views: (B, 125, 4) prices.
@@ -103,10 +102,10 @@ def bridge_hidden(views: np.ndarray, hidden: np.ndarray) -> np.ndarray:
 
 
 def hidden_blocks(n_windows: int, ratio: float, block_bars: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw which bars of each window are hidden: blocks of equal length, never touching an edge.
+    """Draw the hidden bars of each window: blocks of equal length that touch no edge.
 
-    The view is cut into equal strips with one block in each, so that a share `ratio` of the
-    bars is hidden and a visible bar stands on either side of every block.
+    Each of several equal strips of the view holds one block, so that a share `ratio` of the bars is
+    hidden and every block has a visible bar on both sides.
 
     Returns:
         (B, 125) bool.
@@ -125,7 +124,7 @@ def hidden_blocks(n_windows: int, ratio: float, block_bars: int, rng: np.random.
 def augmented_prices(
     views: np.ndarray, atr: np.ndarray, jitter_atr: float, warp: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Prices of windows under magnitude warp and jitter, every candle kept legal.
+    """Prices of windows after magnitude warp and jitter; every candle stays legal.
 
     A smooth curve around 1 stretches each bar's move from the close before it; then every price
     is shifted by noise, and high and low are widened to hold open and close.
@@ -144,7 +143,7 @@ def augmented_prices(
 
 
 def draw_noise(n_windows: int, rng: np.random.Generator) -> Noise:
-    """What is random about the augmentation of windows."""
+    """Draw the random numbers of the augmentation."""
     knots = rng.standard_normal((n_windows, WARP_KNOTS))
     return Noise(knots, rng.standard_normal((n_windows, VIEW_BARS, 4)))
 
@@ -152,7 +151,7 @@ def draw_noise(n_windows: int, rng: np.random.Generator) -> Noise:
 def apply_noise(
     views: np.ndarray, atr: np.ndarray, jitter_atr: float, warp: float, noise: Noise
 ) -> np.ndarray:
-    """As `augmented_prices`, under noise that is drawn already."""
+    """As `augmented_prices`, with given noise."""
     n_bars = views.shape[1]
     knots = 1 + warp * noise.knots
     at = np.linspace(0, WARP_KNOTS - 1, n_bars)

@@ -1,4 +1,4 @@
-"""What stood before an expansion: the 45 closes that lead to its start, and 21 summaries of them."""
+"""The bars before an expansion: the 45 closes before its start, and 21 summaries of them."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def paths_before(close: np.ndarray, atr: np.ndarray, rows: np.ndarray, direction
     Args:
         close: (n_bars,) index points.
         atr: (n_bars,) index points, ATR(10) of the segment.
-        rows: (n,) bar-table row of each expansion's first bar; bars from it on are not read.
+        rows: (n,) bar-table row of each expansion's first bar; later bars are not read, nor is this one.
         directions: (n,) +1 or -1; 0 (the expansion closed where it opened) is not mirrored.
 
     Returns:
@@ -27,16 +27,16 @@ def paths_before(close: np.ndarray, atr: np.ndarray, rows: np.ndarray, direction
     scale = np.asarray(atr)[rows - 1]
     if not (scale > 0).all():
         raise ValueError(f"ATR before a start must be > 0 points, got {scale[~(scale > 0)][0]}")
-    seen = np.asarray(close)[rows[:, None] + np.arange(-BARS_BEFORE_START, 0)]  # (n, 45)
+    closes = np.asarray(close)[rows[:, None] + np.arange(-BARS_BEFORE_START, 0)]  # (n, 45)
     sign = np.where(np.asarray(directions) < 0, -1.0, 1.0)
-    return sign[:, None] * (seen - seen[:, -1:]) / scale[:, None]
+    return sign[:, None] * (closes - closes[:, -1:]) / scale[:, None]
 
 
 def summaries(paths: np.ndarray) -> np.ndarray:
     """21 summaries of (n, 45) paths: (n, 21) float64.
 
     Every third close (15), the highest and lowest, the range and the path length of the last 20
-    closes, the close 20 bars before the last, and where the highest stands (0 oldest, 1 newest).
+    closes, the close 20 bars before the last, and the position of the highest (0 oldest, 1 newest).
     """
     recent = paths[:, -SUMMARY_BARS:]
     return np.column_stack(

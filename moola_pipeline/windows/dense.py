@@ -1,4 +1,4 @@
-"""An index of windows into the feature table: nothing is copied until a batch is gathered."""
+"""Windows as row numbers of the feature table; rows are copied only when a batch is gathered."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ def pretraining_windows(segment: np.ndarray, end_row: int, stride: int = PRETRAI
 
     Args:
         segment: (n_bars,) int, non-decreasing.
-        end_row: Rows from here on are not touched (the end of the training period).
+        end_row: First row that no window may use (the end of the training period).
         stride: Bars from one window to the next, >= 1.
 
     Returns:
@@ -42,17 +42,17 @@ def pretraining_windows(segment: np.ndarray, end_row: int, stride: int = PRETRAI
 def scan_windows(segment: np.ndarray, last_grows: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Windows whose cores (bars 30-74) cover every bar that a core can cover, each bar once.
 
-    They stand one core apart from the beginning of a segment on, so that later bars move none.
+    They lie one core apart from the start of a segment on, so that later bars do not move them.
 
     Args:
         segment: (n_bars,) int, non-decreasing.
-        last_grows: Whether bars of the last segment may still come: it then has no window that is
-            set back to end with it, and later bars only add windows.
+        last_grows: Whether the last segment may still get bars: it then has no window aligned with
+            its end, and later bars only add windows.
 
     Returns:
         bar0: (n_windows,) int64 rows.
-        owned_from: (n_windows,) int64, first core bar that a window answers for: 30, or later
-            for the last window of a segment, which is set back to end with the segment.
+        owned_from: (n_windows,) int64, first core bar whose onsets a window reports: 30, or later
+            for the last window of a segment, which ends with the segment.
     """
     bar0, owned_from = [], []
     for start, end in zip(*(bound.tolist() for bound in segment_bounds(segment)), strict=True):
@@ -85,27 +85,27 @@ def uncovered(segment: np.ndarray, last_grows: bool = False) -> np.ndarray:
 
 
 def live_windows(segment: np.ndarray) -> np.ndarray:
-    """Windows that end with a closed bar, one for each bar that can be read live.
+    """Windows of live inference: one for each bar that can be the last closed one.
 
     Returns:
         (n_windows,) int64 rows of bar 0, increasing; each window's last bar lies 35 bars later, so
-        the first bar of a segment that is read live is its 76th.
+        the first such bar of a segment is its 76th.
     """
     return np.flatnonzero(~unread_live(segment)) - (LIVE_BARS - 1)
 
 
 def unread_live(segment: np.ndarray) -> np.ndarray:
-    """True for bars that cannot be the last of a window that is read live: (n_bars,) bool."""
+    """True for bars that cannot be the last one of a live window: (n_bars,) bool."""
     starts, ends = segment_bounds(segment)
     since = np.arange(len(segment)) - np.repeat(starts, ends - starts)
     return since < BARS_BEFORE + LIVE_BARS - 1
 
 
 def live_windows_of(segment: np.ndarray, bar0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The live windows whose alarms may bear on the core of labeled windows.
+    """The live windows whose alarms can affect the core of labeled windows.
 
-    From the first bar that could raise an alarm which silences one about bar 27, to the last one
-    that could claim an onset in bar 77.
+    The first one can raise an alarm that suppresses another with an onset in bar 27, the last one
+    can report an onset in bar 77.
 
     Args:
         segment: (n_bars,) int, non-decreasing.
@@ -144,7 +144,7 @@ class PositionFigures(NamedTuple):
 
 
 def figures_by_position(values: np.ndarray, bar0: np.ndarray) -> PositionFigures:
-    """What `gates.feature_table_figures` says of a table, for each of the 105 bars of windows.
+    """Density and spread as in `gates.feature_table_figures`, for each of the 105 bars of windows.
 
     Args:
         values: (n_bars, F) feature table.

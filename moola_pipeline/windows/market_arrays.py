@@ -1,4 +1,4 @@
-"""Bars with their features, as arrays: what windows are cut from, for training and for inference."""
+"""Bars with their features as arrays, from which training and inference cut windows."""
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -26,7 +26,7 @@ class MarketArrays:
         atr: (n_bars,) float32, ATR(10), index points; 0 while it warms up.
         warm: (n_bars,) bool, True where all features are warm.
         tick_points: Smallest price step, index points.
-        times: (n_bars,) UTC bar opens; empty for bars that were made from prices alone.
+        times: (n_bars,) UTC bar opens; empty for bars made from prices alone.
         session: (n_bars,) datetime64[ns], trading days; empty as `times`.
     """
 
@@ -52,16 +52,16 @@ class MarketArrays:
         """
         prices = table[list(PRICE_COLUMNS)].to_numpy(np.float64)
         segment = table["segment"].to_numpy(np.int64)
-        known = features or compute_features(prices, segment, tick_points)
+        computed = features or compute_features(prices, segment, tick_points)
         times, session = pd.DatetimeIndex(table["timestamp"]), table["session"].to_numpy("datetime64[ns]")
-        own = (prices, segment, known.values, known.atr, known.structure_valid)
-        return cls(*own, tick_points, times, session)
+        arrays = (prices, segment, computed.values, computed.atr, computed.structure_valid)
+        return cls(*arrays, tick_points, times, session)
 
     @classmethod
     def from_prices(cls, prices: np.ndarray, segment: np.ndarray, tick_points: float) -> "MarketArrays":
         """Bars without times; arguments as in `compute_features`."""
-        known = compute_features(prices, segment, tick_points)
-        return cls(prices, segment, known.values, known.atr, known.structure_valid, tick_points)
+        computed = compute_features(prices, segment, tick_points)
+        return cls(prices, segment, computed.values, computed.atr, computed.structure_valid, tick_points)
 
     def __len__(self) -> int:
         """Number of bars."""
@@ -69,7 +69,7 @@ class MarketArrays:
 
     def rows(self, first: int, stop: int | None = None) -> "MarketArrays":
         """The bars of rows `first` to `stop - 1`, or to the end; nothing is copied."""
-        arrays = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "tick_points"}
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tick_points"}
         return replace(self, **{name: array[first:stop] for name, array in arrays.items()})
 
     def views(self, bar0: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ class MarketArrays:
         return measure_spans(self.views(bar0), gathered(self.atr, bar0))
 
     def measure_inputs(self, bar0: np.ndarray, spans: Spans, bars: int = WINDOW_BARS) -> np.ndarray:
-        """What the classifier's heads read of spans beside its states: (n_spans, 78) float32.
+        """Span inputs of the classifier's heads, beside its states: (n_spans, 78) float32.
 
         Args:
             bar0: (n_windows,) rows of bar 0.
@@ -117,5 +117,5 @@ class MarketArrays:
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        # Kept: finding them in five years of bars takes half as long as the features of a batch.
+        # Cached: finding them in five years of bars takes half as long as the features of a batch.
         return segment_bounds(self.segment)[0]

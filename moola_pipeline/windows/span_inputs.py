@@ -1,7 +1,7 @@
-"""What the heads are told of a span: 78 numbers measured on its bars and on the 45 before, none after.
+"""Span inputs of the heads: 78 numbers measured on a span and on the 45 bars before it.
 
-All lengths are in ATR(10) of the bar before the span, all prices are turned so that the span
-points up, and nothing later than the span's last bar is read.
+Lengths are in ATR(10) of the bar before the span. Prices are mirrored so that the span points up.
+Bars after the span are not read.
 """
 
 import numpy as np
@@ -65,7 +65,7 @@ BREAK_NAMES = (
 )
 INPUT_NAMES = (*BEFORE_NAMES, *MOVE_NAMES, *BREAK_NAMES)
 N_BEFORE, N_INPUTS = len(BEFORE_NAMES), len(INPUT_NAMES)
-"""The first 53 numbers are known before the span begins; the type is read from them alone."""
+"""The first 53 numbers are known before the span starts; the type is predicted from them alone."""
 CHUNK_SPANS = 4096
 _MIN_LEG, _MIN_MOVE = 0.5, 0.1
 """ATR below which a move is too small to divide by."""
@@ -75,14 +75,14 @@ def span_inputs(views: np.ndarray, atr: np.ndarray, spans: Spans) -> np.ndarray:
     """Measure spans in windows.
 
     Args:
-        views: (B, V, 4) open, high, low, close with context, index points; V is 125, or less where
-            a window is cut off.
+        views: (B, V, 4) open, high, low, close with context, index points; V is 125, or less if a
+            window is cut off.
         atr: (B, V) ATR of the same bars, index points, > 0.
         spans: n spans in these windows.
 
     Returns:
         (n, 78) float32, columns as INPUT_NAMES. A span that starts before bar 25 has fewer than
-        45 bars in view before it: the first bar in view stands for those that are missing.
+        45 bars in view before it: the first bar in view replaces the missing ones.
     """
     out = np.empty((len(spans.window), N_INPUTS), np.float32)
     for first in range(0, len(out), CHUNK_SPANS):
@@ -115,7 +115,7 @@ def _measured(views: np.ndarray, atr: np.ndarray, spans: Spans) -> np.ndarray:
 
 
 def _turned(prices: np.ndarray, origin: np.ndarray, size: np.ndarray, sign: np.ndarray) -> np.ndarray:
-    """Prices from `origin` in ATR; where turned upside down, high and low change places."""
+    """Prices from `origin` in ATR; mirroring swaps high and low."""
     turned = sign[:, None, None] * (prices - origin[:, None, None]) / size[:, None, None]
     down = sign < 0
     turned[down] = turned[down][:, :, [0, 2, 1, 3]]
@@ -148,7 +148,7 @@ def _legs(high: np.ndarray, low: np.ndarray) -> np.ndarray:
 
 
 def _stretch(bars: np.ndarray) -> np.ndarray:
-    """Range, efficiency, position in it, extremes, slope and scatter of (n, m, 4) bars: (n, 7)."""
+    """Range, efficiency, position in the range, extremes, slope and scatter of (n, m, 4) bars: (n, 7)."""
     high, low, close = bars[:, :, 1].max(axis=1), bars[:, :, 2].min(axis=1), bars[:, :, 3]
     size = high - low
     path = np.abs(np.diff(close, axis=1)).sum(axis=1)
@@ -161,7 +161,7 @@ def _stretch(bars: np.ndarray) -> np.ndarray:
 
 
 def _calm(bars: np.ndarray) -> np.ndarray:
-    """Mean range of the last 10 bars over that of all, and how often closes cross their mean: (n, 3)."""
+    """Mean range of the last 10 bars over that of all, and counts of closes crossing their mean: (n, 3)."""
     ranges = bars[:, :, 1] - bars[:, :, 2]
     ratio = ranges[:, -10:].mean(axis=1) / np.maximum(ranges.mean(axis=1), _MIN_MOVE / 2)
     crossings = []
@@ -182,7 +182,7 @@ def _move(span: np.ndarray, inside: np.ndarray, length: np.ndarray) -> np.ndarra
     path = (np.abs(close - before) * inside).sum(axis=1)
     walked = (ranges * inside).sum(axis=1)
     reached = np.maximum.accumulate(high, axis=1)
-    # the low of the first bar may have come before its high
+    # the first bar's low may come before its high
     pullback = np.where(inside, reached - low, 0.0)[:, 1:].max(axis=1, initial=0.0)
     size = np.maximum(net, _MIN_MOVE)
     return np.column_stack(
@@ -208,7 +208,7 @@ def _move(span: np.ndarray, inside: np.ndarray, length: np.ndarray) -> np.ndarra
 def _break(
     before: np.ndarray, span: np.ndarray, inside: np.ndarray, length: np.ndarray, gap: np.ndarray
 ) -> np.ndarray:
-    """How the move leaves what stood before it: (n, 11)."""
+    """The move relative to the bars before it: (n, 11)."""
     opens, close = before[:, :, 0], before[:, :, 3]
     net = span[np.arange(len(span)), length - 1, 3]
     reached = np.where(inside, span[:, :, 1], -np.inf).max(axis=1) + gap

@@ -20,8 +20,8 @@ class Spans:
     Attributes:
         window: Index of the window in its set.
         start, end: First and last bar, 0..104 inclusive.
-        direction: +1 or -1; 0 where price ended where it began.
-        type: Class number, index in `TYPES`; UNKNOWN where there is none.
+        direction: +1 or -1; 0 if price ended where it began.
+        type: Class number, index in `TYPES`; UNKNOWN if there is none.
     """
 
     window: np.ndarray
@@ -34,7 +34,7 @@ class Spans:
     def untyped(
         cls, window: np.ndarray, start: np.ndarray, end: np.ndarray, direction: np.ndarray
     ) -> "Spans":
-        """Spans of which no type is known."""
+        """Spans of unknown type."""
         return cls(window, start, end, direction, np.full(len(window), UNKNOWN))
 
     @property
@@ -90,8 +90,8 @@ def measure_spans(views: np.ndarray, atr: np.ndarray) -> SpanMeasures:
     return SpanMeasures(net, efficiency)
 
 
-# numba's cache of a function knows when its own file has changed, and no other: constants of other
-# modules come as arguments.
+# numba's cache checks only the function's own file for changes: constants of other modules come as
+# arguments.
 @numba.njit(cache=True)
 def _measure(views, atr, context_bars, net, efficiency):
     _, window_bars, max_length = net.shape

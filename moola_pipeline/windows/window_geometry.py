@@ -1,4 +1,4 @@
-"""The frame of a window: its length, its context, its rows, and the bars where labels are complete."""
+"""Geometry of a window: length, context, rows, and the core bars, where labels are complete."""
 
 import numpy as np
 
@@ -13,16 +13,16 @@ CORE_FIRST, CORE_LAST = 30, 74
 CORE_BARS = CORE_LAST - CORE_FIRST + 1
 PRETRAIN_STRIDE = 52
 LIVE_BARS = 36
-"""Bars of a window that is read live; the last one is the bar that has just closed. With its context
-it holds the 45 bars before every span that may be claimed to have begun."""
+"""Bars of a live window; its last bar has just closed. With its context it holds the 45 bars before
+every span that may be reported."""
 WAITS = (0, 1, 3, 5, 10)
-"""Bars after the claimed onset by which a system that answers live has spoken, or never will."""
+"""Bars after the reported onset within which a live alarm must come to count."""
 MAX_WAIT = WAITS[-1]
 SAME_MOVE_BARS = 10
-"""Alarms of one direction whose claimed onsets lie no further apart are about the same move."""
+"""Alarms of one direction whose reported onsets lie no farther apart are about the same move."""
 ONSET_COLLAR_BARS, OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE = 3, 3, 0.5
-"""Two spans mark one expansion when their onsets differ by at most the first, and their ends by at
-most the second or that share of the labeled length, whichever is more."""
+"""Two spans match if their onsets differ by at most the first, and their ends by at most the second
+or that share of the labeled length, whichever is more."""
 
 
 def view_rows(bar0: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
@@ -36,10 +36,10 @@ def gathered(values: np.ndarray, bar0: np.ndarray, bars: int = WINDOW_BARS) -> n
     Args:
         values: (n_bars, ...).
         bar0: (B,) rows of bar 0.
-        bars: The first so many bars of each window are copied, and no later row is touched.
+        bars: Bars to copy of each window; later rows are not read.
 
     Raises:
-        ValueError: If a window with its context leaves the table: it names the first.
+        ValueError: If a window with its context leaves the table; names the first one.
     """
     bar0 = np.asarray(bar0)
     outside = (bar0 < CONTEXT_BARS) | (bar0 + bars > len(values))

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of the features room, and the random bars on which they are compared."""
+"""Slow, plain reference versions of the features, and random bars for the comparison."""
 
 import math
 
@@ -57,7 +57,7 @@ def naive_ema(values: list[float], n_bars: int = 20) -> list[float]:
 def naive_swings(
     high: list[float], low: list[float], close: list[float], atr: list[float], k: float
 ) -> list[dict[str, float]]:
-    """The state after each bar, every extreme sought anew among the bars it may stand in."""
+    """The state after each bar; every extreme is searched again in all of its possible bars."""
     swings = []
     direction, leg_first = 0, 0
     high_bar, low_bar = None, None  # of the last confirmed swings

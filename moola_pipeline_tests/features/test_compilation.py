@@ -1,4 +1,4 @@
-"""What numba compiles: once, whatever the prices come in, and never from an old constant."""
+"""Compilation by numba: once for all layouts of prices, and never with an outdated constant."""
 
 import ast
 import builtins
@@ -34,7 +34,7 @@ def test_layout_and_dtype_of_the_prices_change_nothing_and_compile_nothing_new()
     assert len(passes.fill_features.signatures) == compiled  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_compiled_code_uses_nothing_of_another_module_so_that_its_cache_cannot_grow_stale():
+def test_compiled_code_uses_no_other_module_so_that_its_cache_cannot_become_stale():
     outside = {name.partition(".")[0] for name in imported(Path(inspect.getfile(passes)))}
     assert outside == {"numba", "numpy"}
     rooms = [path for room in ("features", "windows") for path in (PACKAGE / room).rglob("*.py")]

@@ -1,4 +1,4 @@
-"""The figures by which a dead or squeezed feature is caught."""
+"""The figures that show a dead or squeezed feature."""
 
 import numpy as np
 import pytest
@@ -42,19 +42,19 @@ def test_a_constant_is_dense_and_still_fails_for_spread():
     assert not is_spread(figures["spread_share"]).any()
 
 
-def test_one_bar_in_a_hundred_and_five_written_is_caught_as_zeros():
+def test_a_feature_written_at_one_bar_of_105_fails_for_density():
     values = np.zeros((105 * 20, N_FEATURES), np.float32)
     values[::105] = RANGE_HIGH
     assert not is_dense(feature_table_figures(values)["non_zero_share"]).any()
 
 
-def test_a_feature_squeezed_into_a_corner_of_its_range_is_caught():
+def test_a_feature_squeezed_into_a_corner_of_its_range_fails_for_spread():
     shares = np.random.default_rng(0).uniform(0, 0.04, (500, N_FEATURES))
     figures = feature_table_figures((RANGE_LOW + shares * (RANGE_HIGH - RANGE_LOW)).astype(np.float32))
     assert not is_spread(figures["spread_share"]).any()
 
 
-def test_one_wild_value_in_a_thousand_does_not_feign_spread():
+def test_one_outlier_in_a_thousand_gives_no_spread():
     values = np.full((1000, N_FEATURES), 0.5, np.float32)
     values[0] = RANGE_HIGH
     assert not is_spread(feature_table_figures(values)["spread_share"]).any()
@@ -71,7 +71,7 @@ def test_shares_of_features_in_their_range_lie_between_zero_and_one(n_rows: int,
     assert (figures["median"] <= figures["p99"]).to_numpy().all()
 
 
-def test_a_made_market_passes_both_gates():
+def test_a_simulated_market_passes_both_gates():
     bars = made_market(20).bars
     table = compute_features(bars.prices, bars.segment, TICK)
     figures = feature_table_figures(table.values[table.structure_valid])

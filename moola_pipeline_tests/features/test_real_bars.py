@@ -1,4 +1,4 @@
-"""What holds on random bars holds on real ones: five years of them, with their rolls and halts."""
+"""The properties of features on five years of real bars, with their rolls and halts."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_later_bars_never_change_earlier_features(bars: Bars, whole: FeatureTabl
             assert np.array_equal(column, getattr(whole, name)[:n_bars]), f"{name}, {n_bars} bars"
 
 
-def test_no_prefix_of_a_session_says_anything_else_of_its_last_bar(bars: Bars, whole: FeatureTable):
+def test_every_prefix_of_a_session_gives_its_last_bar_the_same_features(bars: Bars, whole: FeatureTable):
     for rows in some_segments(bars, 3):
         prices = bars[0][rows]
         for n_bars in range(1, len(prices) + 1):
@@ -60,7 +60,7 @@ def test_no_prefix_of_a_session_says_anything_else_of_its_last_bar(bars: Bars, w
             assert np.array_equal(last.values[-1], whole.values[rows.start + n_bars - 1])
 
 
-def test_a_segment_knows_nothing_of_the_others(bars: Bars, whole: FeatureTable):
+def test_features_of_a_segment_do_not_depend_on_other_segments(bars: Bars, whole: FeatureTable):
     for rows in some_segments(bars, 50):
         alone = compute_features(bars[0][rows], np.zeros(rows.stop - rows.start, np.int32), TICK)
         for name, column in vars(alone).items():

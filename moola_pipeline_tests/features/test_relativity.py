@@ -111,7 +111,7 @@ def test_later_bars_never_change_earlier_features(seed: int, step_ticks: float):
 
 @QUICK
 @given(seeds, st.lists(st.sampled_from([1, 2, 10, 11, 19, 20, 21, 40, 41, 90]), min_size=1, max_size=6))
-def test_a_segment_knows_nothing_of_the_others(seed: int, lengths: list[int]):
+def test_features_of_a_segment_do_not_depend_on_other_segments(seed: int, lengths: list[int]):
     prices = random_bars(np.random.default_rng(seed), sum(lengths))
     segment = np.repeat(np.arange(len(lengths)) * 3 + 5, lengths)
     together = compute_features(prices, segment, TICK)
@@ -222,7 +222,7 @@ def test_a_fault_in_an_indicator_stops_the_computation(indicator: str, monkeypat
 
 
 @pytest.mark.parametrize("n_bars", [1, 2, 10, 11, 19, 20, 21, 40])
-def test_a_segment_shorter_than_the_warm_up_has_neutral_rows_and_says_they_are_not_valid(n_bars: int):
+def test_a_segment_shorter_than_the_warm_up_has_neutral_and_no_valid_rows(n_bars: int):
     table = one_segment(random_bars(np.random.default_rng(9), n_bars))
 
     assert table.values.shape == (n_bars, N_FEATURES)
@@ -267,16 +267,14 @@ def test_a_segment_shorter_than_the_warm_up_has_neutral_rows_and_says_they_are_n
         (np.ones((3, 4)), np.array([0, 1, 0]), 1, "segment must not decrease"),
     ],
 )
-def test_input_that_cannot_be_is_refused(
-    prices: np.ndarray, segment: np.ndarray, tick_points: float, text: str
-):
+def test_invalid_input_is_refused(prices: np.ndarray, segment: np.ndarray, tick_points: float, text: str):
     with pytest.raises(ValueError) as refused:
         compute_features(prices, segment, tick_points)
     assert str(refused.value) == text
 
 
 @pytest.mark.parametrize("block_bars", [1, 90, 100, 250, 10_000])
-def test_features_do_not_depend_on_how_many_bars_are_worked_on_at_once(
+def test_features_do_not_depend_on_the_number_of_bars_processed_at_once(
     block_bars: int, monkeypatch: pytest.MonkeyPatch
 ):
     bars = made_bars(8, seed=3, n_bars=100)

@@ -1,4 +1,4 @@
-"""The table of features: names, ranges, and the mirror."""
+"""The feature schema: names, ranges, and mirror."""
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def test_features_that_swap_name_each_other_and_share_a_range():
     assert not any(feature.partner for feature in FEATURES if feature.mirror != "swap")
 
 
-def test_there_are_twelve_relativity_and_twelve_structural_features_with_names_of_their_own():
+def test_there_are_twelve_relativity_and_twelve_structural_features_with_unique_names():
     assert (len(RELATIVITY), len(STRUCTURE)) == (12, 12)
     assert (N_RELATIVITY, N_FEATURES) == (12, 24)
     assert len(set(FEATURE_NAMES)) == N_FEATURES

@@ -1,4 +1,4 @@
-"""Features of changed prices: the table's when nothing changed, blind to what is hidden."""
+"""Augmented prices and their features: causal, and independent of the prices of hidden bars."""
 
 import ast
 import time
@@ -70,7 +70,7 @@ def test_a_changed_bar_changes_no_feature_before_it():
     assert changed[0, bar]
 
 
-def test_bars_of_other_segments_never_reach_a_window():
+def test_bars_of_other_segments_do_not_affect_a_window():
     bar0 = np.array([440])
     others = np.flatnonzero(BARS.segment != 1)
     changed = with_prices(BARS, others, np.random.default_rng(1))
@@ -81,7 +81,7 @@ def test_bars_of_other_segments_never_reach_a_window():
     )
 
 
-def test_bars_after_a_window_never_reach_it():
+def test_bars_after_a_window_do_not_affect_it():
     bar0 = np.array([440])
     changed = with_prices(BARS, np.arange(440 + 105, 800), np.random.default_rng(2))
 
@@ -126,7 +126,7 @@ def test_a_bridge_worked_by_hand():
     assert np.array_equal(bridged[0, [0, 1, 5, 6]], views[0, [0, 1, 5, 6]])
 
 
-def test_a_bridge_sways_by_the_mean_move_of_the_visible_bars():
+def test_a_bridge_alternates_by_the_mean_move_of_the_visible_bars():
     views = flat_views(6)
     views[0, 0, 3], views[0, 5, 3] = 101, 99  # two of three visible bars move 1 point
     hidden = np.array([[False, False, True, True, True, False]])
@@ -136,7 +136,7 @@ def test_a_bridge_sways_by_the_mean_move_of_the_visible_bars():
     assert close == pytest.approx(100 + np.array([1, -1, 1]) * (2 / 3) / 2)
 
 
-def test_prices_of_hidden_bars_have_no_part_in_the_bridge():
+def test_a_bridge_does_not_use_the_prices_of_hidden_bars():
     rng = np.random.default_rng(3)
     hidden = hidden_blocks(len(BAR0), 0.4, 10, rng)
     views = BARS.views(BAR0)
@@ -214,7 +214,7 @@ def test_jitter_is_noise_of_the_given_size_in_atr():
     assert noise[:100, :, [0, 3]].std() == pytest.approx(0.03 * 2, rel=0.02)
     assert noise[100:, :, [0, 3]].std() == pytest.approx(0.03 * 8, rel=0.02)
     assert abs(noise[:, :, [0, 3]].mean()) < 0.002
-    assert noise[:, -1, 3].std() == pytest.approx(noise[:, 1, 3].std(), rel=0.25)  # it does not add up
+    assert noise[:, -1, 3].std() == pytest.approx(noise[:, 1, 3].std(), rel=0.25)  # noise does not accumulate
 
 
 def test_a_warp_stretches_each_bar_by_one_smooth_factor():
@@ -251,7 +251,7 @@ def test_a_segment_added_at_the_end_changes_no_earlier_window():
     )
 
 
-def test_augmentation_is_for_training_alone():
+def test_only_training_uses_augmentation():
     package = PROJECT_ROOT / "moola_pipeline"
     users = [
         path.relative_to(package).as_posix()
@@ -277,10 +277,10 @@ def test_mirrored_prices_of_an_augmented_window_give_its_mirrored_features():
     flipped = upside_down(BARS)
     top = 2 * BARS.prices.max()
 
-    shown = augmented_features(BARS, BAR0, views)
+    original = augmented_features(BARS, BAR0, views)
     turned = augmented_features(flipped, BAR0, top - views[:, :, [0, 2, 1, 3]])
 
     # Noise can leave a candle lower than a tick, which no bar on the grid is: it is measured by a tick.
     measurable = views[:, :, 1] - views[:, :, 2] >= TICK
     assert measurable.mean() > 0.9
-    assert turned[measurable] == pytest.approx(mirrored(shown)[measurable], abs=1e-4)
+    assert turned[measurable] == pytest.approx(mirrored(original)[measurable], abs=1e-4)

@@ -1,4 +1,4 @@
-"""What stood before an expansion: worked by hand, causal, and the same upside down."""
+"""The bars before an expansion: worked by hand, causal, and symmetric."""
 
 import numpy as np
 import pytest

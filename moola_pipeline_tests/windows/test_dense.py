@@ -1,4 +1,4 @@
-"""Windows as rows of the feature table: inside one segment, and each bar answered for once."""
+"""Windows as rows of the feature table: inside one segment, and each core bar covered once."""
 
 import tracemalloc
 
@@ -80,7 +80,7 @@ def test_cores_of_a_segment_worked_by_hand():
     bar0, owned_from = scan_windows(np.zeros(200, np.int32))
 
     # Cores of 45 bars from 70 on: 70-114, 115-159; the last window ends with the segment at bar
-    # 199, and answers for 160-169 only.
+    # 199, and reports 160-169 only.
     assert bar0.tolist() == [40, 85, 95]
     assert owned_from.tolist() == [30, 30, 65]
 
@@ -117,7 +117,7 @@ def test_only_the_first_70_and_last_30_bars_of_a_long_segment_are_uncovered(segm
         assert np.array_equal(missing[first:end], expected)
 
 
-def test_the_network_sees_20_bars_before_the_window_and_its_105():
+def test_a_view_holds_20_bars_of_context_and_the_105_of_the_window():
     rows = view_rows(np.array([40, 300]))
 
     assert rows.shape == (2, 125)

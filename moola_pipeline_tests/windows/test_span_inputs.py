@@ -1,4 +1,4 @@
-"""What is measured of spans: worked by hand, causal, the same upside down, and as a plain loop has it."""
+"""Span inputs: worked by hand, causal, symmetric, and equal to a plain loop."""
 
 import numpy as np
 import pytest
@@ -47,39 +47,39 @@ def staircase() -> np.ndarray:
 
 
 def test_a_retracement_and_its_surge_worked_by_hand():
-    told = named(measure(staircase(), [(0, 55 - CONTEXT_BARS, 57 - CONTEXT_BARS, 1)])[0])
+    inputs = named(measure(staircase(), [(0, 55 - CONTEXT_BARS, 57 - CONTEXT_BARS, 1)])[0])
 
     # The 45 bars before are view bars 10..54: closes 32, 34, ..., 100, 99, ..., 90; ATR is 2 points.
-    assert told["close_44_back"] == (32 - 90) / 2
-    assert told["close_2_back"] == 1
-    assert told["place_of_high"] == pytest.approx(34 / 44)
-    assert told["place_of_low"] == 0
-    assert told["rise_to_high"] == (100 - 30) / 2  # the bar that closes at 32 opened at 30
-    assert told["fall_since_high"] == (100 - 90) / 2
-    assert told["retraced_share"] == pytest.approx(10 / 70)
-    assert told["recovered_share"] == 0
-    assert told["fall_to_low"] == (32 - 30) / 2  # the high of the bar that is lowest itself
-    assert told["rise_since_low"] == (100 - 30) / 2
-    assert (told["range_10"], told["high_10"], told["low_10"]) == (5, 5, 0)
-    assert told["efficiency_10"] == -1
-    assert told["position_10"] == 0
-    assert told["slope_10"] == pytest.approx(-4.5 / 2)
-    assert told["scatter_10"] == pytest.approx(0, abs=1e-6)
-    assert told["crossings_10"] == 1
-    assert told["range_ratio"] == pytest.approx(1 / ((35 * 2 + 10 * 1) / 45))
+    assert inputs["close_44_back"] == (32 - 90) / 2
+    assert inputs["close_2_back"] == 1
+    assert inputs["place_of_high"] == pytest.approx(34 / 44)
+    assert inputs["place_of_low"] == 0
+    assert inputs["rise_to_high"] == (100 - 30) / 2  # the bar that closes at 32 opened at 30
+    assert inputs["fall_since_high"] == (100 - 90) / 2
+    assert inputs["retraced_share"] == pytest.approx(10 / 70)
+    assert inputs["recovered_share"] == 0
+    assert inputs["fall_to_low"] == (32 - 30) / 2  # the high of the bar that is lowest itself
+    assert inputs["rise_since_low"] == (100 - 30) / 2
+    assert (inputs["range_10"], inputs["high_10"], inputs["low_10"]) == (5, 5, 0)
+    assert inputs["efficiency_10"] == -1
+    assert inputs["position_10"] == 0
+    assert inputs["slope_10"] == pytest.approx(-4.5 / 2)
+    assert inputs["scatter_10"] == pytest.approx(0, abs=1e-6)
+    assert inputs["crossings_10"] == 1
+    assert inputs["range_ratio"] == pytest.approx(1 / ((35 * 2 + 10 * 1) / 45))
     # The surge opens at 90 and closes at 95, 100, 110.
-    assert (told["net"], told["length_bars"], told["gap"]) == (10, 3, 0)
-    assert told["net_over_root_length"] == pytest.approx(10 / np.sqrt(3))
-    assert (told["efficiency_closes"], told["efficiency_ranges"]) == (1, 1)
-    assert told["mean_range"] == pytest.approx(10 / 3)
-    assert told["largest_body_share"] == 0.5
-    assert told["worst_pullback"] == told["worst_pullback_share"] * 10
-    assert (told["first_body"], told["second_body"], told["last_body"]) == (2.5, 2.5, 5)
-    assert (told["wick_at_end"], told["depth_below_start"]) == (0, 0)
-    assert told["body_before"] == -0.5
-    assert [told[f"move_{n}_before"] for n in (1, 2, 3)] == [-0.5, -1, -1.5]
-    assert (told["net_over_range_10"], told["high_beyond_10"]) == (2, 5)
-    assert told["high_beyond_45"] == 5
+    assert (inputs["net"], inputs["length_bars"], inputs["gap"]) == (10, 3, 0)
+    assert inputs["net_over_root_length"] == pytest.approx(10 / np.sqrt(3))
+    assert (inputs["efficiency_closes"], inputs["efficiency_ranges"]) == (1, 1)
+    assert inputs["mean_range"] == pytest.approx(10 / 3)
+    assert inputs["largest_body_share"] == 0.5
+    assert inputs["worst_pullback"] == inputs["worst_pullback_share"] * 10
+    assert (inputs["first_body"], inputs["second_body"], inputs["last_body"]) == (2.5, 2.5, 5)
+    assert (inputs["wick_at_end"], inputs["depth_below_start"]) == (0, 0)
+    assert inputs["body_before"] == -0.5
+    assert [inputs[f"move_{n}_before"] for n in (1, 2, 3)] == [-0.5, -1, -1.5]
+    assert (inputs["net_over_range_10"], inputs["high_beyond_10"]) == (2, 5)
+    assert inputs["high_beyond_45"] == 5
 
 
 def test_the_first_numbers_are_those_known_before_the_span():
@@ -105,7 +105,7 @@ def test_bars_after_the_span_change_nothing(seed: int, start: int, more: int, di
 
 @given(st.integers(0, 2**32 - 1), st.integers(25, 85), st.integers(0, 19))
 @settings(max_examples=40, deadline=None)
-def test_bars_of_the_span_change_nothing_of_what_stood_before(seed: int, start: int, more: int):
+def test_bars_of_the_span_change_no_input_of_the_bars_before(seed: int, start: int, more: int):
     views = made_views(1, seed)
     spans = [(0, start, start + more, 1)]
     before = measure(views, spans)
@@ -146,10 +146,10 @@ def test_each_span_is_measured_as_if_it_were_alone(monkeypatch: pytest.MonkeyPat
         assert np.array_equal(measure(views, [span])[0], together[i])
 
 
-def test_the_move_is_what_a_plain_loop_measures():
+def test_the_move_equals_a_plain_loop():
     views, atr = made_views(1, seed=4), 2.0
     start, end = 50, 57
-    told = named(measure(views, [(0, start, end, 1)], atr)[0])
+    inputs = named(measure(views, [(0, start, end, 1)], atr)[0])
     bars = views[0, start + CONTEXT_BARS : end + CONTEXT_BARS + 1]
     path, walked, worst, highest = 0.0, 0.0, 0.0, bars[0, 1]
     for i, (opened, high, low, close) in enumerate(bars):
@@ -160,12 +160,12 @@ def test_the_move_is_what_a_plain_loop_measures():
             worst = max(worst, highest - low)
     net = bars[-1, 3] - bars[0, 0]
 
-    assert told["net"] == pytest.approx(net / atr, rel=1e-5)
-    assert told["mean_range"] == pytest.approx(walked / 8 / atr, rel=1e-5)
-    assert told["worst_pullback"] == pytest.approx(worst / atr, rel=1e-5)
-    assert told["efficiency_ranges"] == pytest.approx(net / walked, rel=1e-5)
-    assert told["efficiency_closes"] == pytest.approx(net / path, rel=1e-5)
-    assert told["wick_at_end"] == pytest.approx((bars[:, 1].max() - bars[-1, 3]) / atr, rel=1e-4)
+    assert inputs["net"] == pytest.approx(net / atr, rel=1e-5)
+    assert inputs["mean_range"] == pytest.approx(walked / 8 / atr, rel=1e-5)
+    assert inputs["worst_pullback"] == pytest.approx(worst / atr, rel=1e-5)
+    assert inputs["efficiency_ranges"] == pytest.approx(net / walked, rel=1e-5)
+    assert inputs["efficiency_closes"] == pytest.approx(net / path, rel=1e-5)
+    assert inputs["wick_at_end"] == pytest.approx((bars[:, 1].max() - bars[-1, 3]) / atr, rel=1e-4)
 
 
 @pytest.mark.parametrize("span", [(0, 0, 0, 1), (0, 5, 104, -1), (0, 104, 104, 1), (0, 30, 60, 0)])
@@ -176,7 +176,7 @@ def test_any_legal_span_measures_finite_numbers(span: tuple[int, int, int, int])
     assert np.isfinite(measure(flat, [span], atr=0.25)).all()
 
 
-def test_no_span_measures_nothing():
+def test_no_spans_give_no_inputs():
     none = np.empty(0, np.int64)
 
     assert span_inputs(

@@ -1,4 +1,4 @@
-"""Spans in windows: chosen, joined, and turned up."""
+"""Spans in windows: selection, joining, and direction."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The frame of a window, and the one pair that turns spans into shares and back."""
+"""The geometry of a window, and the encoding of spans as shares."""
 
 import numpy as np
 import pytest
@@ -105,5 +105,5 @@ def test_a_window_that_leaves_the_table_is_refused_by_name(row: int):
     )
 
 
-def test_no_window_gathers_nothing():
+def test_no_windows_give_no_rows():
     assert gathered(np.ones((300, 3)), np.empty(0, np.int64)).shape == (0, 125, 3)
