@@ -244,8 +244,8 @@ def _details(
     curve = sections.studied(
         market.home.studies / market.name, stage.data_digests, facts["encoder"]["settings"]
     )
-    made = partial(made_in, context.instance, _NAME, market.name)
-    before = sections.previous_run(folder / "report.json", run, about, made)
+    was_built_in = partial(made_in, context.instance, _NAME, market.name)
+    before = sections.previous_run(folder / "report.json", run, about, was_built_in)
     details = details.model_copy(update={"learning_curve": curve})
     return details.model_copy(
         update={
@@ -269,15 +269,15 @@ def _data_facts(
     """Facts about the data; tags the run as one evaluation of this model on these test rows."""
     from moola_pipeline.evaluation.sections import labels_note
 
-    seen = stage.data_digests["labels.test"] + stage.data_digests["bars.test"]
+    test_data = stage.data_digests["labels.test"] + stage.data_digests["bars.test"]
     model = recorded(context.instance, "finetuned_classifier", stage.market.name)
-    scored = str(model.fingerprint if model else None)
-    looks = _looks(stage.run, seen, scored)
-    stage.run.set_tags({TEST_TAG: seen, MODEL_TAG: scored})
+    fingerprint = str(model.fingerprint if model else None)
+    n_models = _n_models_scored(stage.run, test_data, fingerprint)
+    stage.run.set_tags({TEST_TAG: test_data, MODEL_TAG: fingerprint})
     return DataFacts(
         simulated=stage.market.simulated,
         sha256=content_digest(bars),
-        looks_at_test=looks,
+        looks_at_test=n_models,
         labels_sha256=stage.data_digests["labels"],
         labels_note=labels_note(labels, stage.market.simulated, scenario),
     )
@@ -316,11 +316,11 @@ def _earlier_checks(context: dg.AssetExecutionContext, market: str) -> dict[str,
     }
 
 
-def _looks(run: TrackedRun, test: str, model: str) -> int:
+def _n_models_scored(run: TrackedRun, test: str, model: str) -> int:
     """Number of models scored on these test rows, including this one."""
     query = f"tags.`{TEST_TAG}` = '{test}'"
-    found = run.client.search_runs([run.experiment], query, max_results=5000)
-    return len({one.data.tags.get(MODEL_TAG) for one in found} | {model})
+    runs = run.client.search_runs([run.experiment], query, max_results=5000)
+    return len({one.data.tags.get(MODEL_TAG) for one in runs} | {model})
 
 
 def _run_facts(

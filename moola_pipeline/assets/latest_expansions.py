@@ -61,7 +61,7 @@ def latest_expansions(
         first_new = used_rows_end(raw_nq_bars, splits, SPLITS[-1])
         n_new = len(raw_nq_bars) - first_new
         note, drift = "", no_drift("no new bars since the last split")
-        found = alarms = no_expansions()
+        predictions = alarms = no_expansions()
         try:
             model, facts = load_version(pipeline.home, f"models:/{stage.market.model_name}@champion")
         except MissingArtifact:
@@ -71,38 +71,38 @@ def latest_expansions(
             model.classifier.to(device)
             tick_points = stage.market.instrument.tick_points
             market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
-            found, alarms = _marked(model, market, first_new, facts["model_version"], str(device))
-            if found.n_windows == 0:
+            predictions, alarms = _predictions(model, market, first_new, facts["model_version"], str(device))
+            if predictions.n_windows == 0:
                 note = f"{n_new} bars lie after the last split: too few for a window"
             if n_new:
                 new_labels = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
                 windows = labeled_windows(new_labels.assign(split=_NEW), _NEW)
                 p = _types(model, market, windows, str(device))
-                drift = _drift(stage, facts, market.rows(first_new), found.expansions, windows, p)
-        _keep(stage, pipeline, drift)
-        counted = {"expansions": len(found.expansions), "live_alarms": len(alarms.expansions)}
-        stage.run.log_metrics({**counted, "windows": found.n_windows})
-        marks = _side_by_side(found.expansions, alarms.expansions)
+                drift = _drift(stage, facts, market.rows(first_new), predictions.expansions, windows, p)
+        _store_drift(stage, pipeline, drift)
+        counted = {"expansions": len(predictions.expansions), "live_alarms": len(alarms.expansions)}
+        stage.run.log_metrics({**counted, "windows": predictions.n_windows})
+        marks = _merged(predictions.expansions, alarms.expansions)
         yield stage.result(
             marks.astype({"probability": "float32", "p_retracement": "float32"}),
             {
                 **counted,
                 "new_bars": n_new,
-                "windows_read": found.n_windows,
+                "windows_read": predictions.n_windows,
                 "sessions": _spans_of_sessions(raw_nq_bars, first_new),
-                "not_covered": _uncovered_words(found.not_covered, found.n_waiting),
+                "not_covered": _uncovered_words(predictions.not_covered, predictions.n_waiting),
                 "modes": ", ".join(sorted(set(marks["mode"]))) or "none",
                 "champion": str(champion),
                 "drift": _picture(drift),
                 "precision": precision_on(device),
-                "note": note or f"{found.n_windows} windows read",
+                "note": note or f"{predictions.n_windows} windows read",
             },
             checks=_drift_checks(drift),
             device=device,
         )
 
 
-def _marked(
+def _predictions(
     model: "ExpansionModel", market: "MarketArrays", first_new: int, model_version: str, device: str
 ) -> tuple["Predictions", "Predictions"]:
     """Expansions in hindsight, and live alarms; no alarms from a version without live thresholds."""
@@ -114,11 +114,13 @@ def _marked(
     return predict_new(*inputs), predict_live_new(*inputs) if has_live else no_expansions()
 
 
-def _side_by_side(found: pd.DataFrame, alarms: pd.DataFrame) -> pd.DataFrame:
+def _merged(expansions: pd.DataFrame, alarms: pd.DataFrame) -> pd.DataFrame:
     """Expansions and alarms by first bar, each expansion before its alarms."""
     if alarms.empty:
-        return found
-    return pd.concat([found, alarms]).sort_values(["started_at", "mode", "decided_at"], ignore_index=True)
+        return expansions
+    return pd.concat([expansions, alarms]).sort_values(
+        ["started_at", "mode", "decided_at"], ignore_index=True
+    )
 
 
 def _types(
@@ -170,7 +172,7 @@ def _picture(drift: Drift) -> dg.MetadataValue:
     )
 
 
-def _keep(stage: OpenStage, pipeline: Pipeline, drift: Drift) -> None:
+def _store_drift(stage: OpenStage, pipeline: Pipeline, drift: Drift) -> None:
     """Store the findings beside the expansions in the home, and in the MLflow run."""
     folder = pipeline.artifact_path(stage.asset)  # covered by the asset's checksum file
     atomic_write_json(folder / "drift.json", drift.facts())

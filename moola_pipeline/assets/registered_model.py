@@ -113,13 +113,13 @@ def _decision(
 
 def _facts_of(stage: OpenStage, training: dict[str, Any], report: WrittenReport) -> dict[str, Any]:
     market, encoder = stage.market, training["encoder"]
-    seen = max(training["last_bar_seen"], encoder["last_bar_seen"], key=pd.Timestamp)
+    last_bar = max(training["last_bar_seen"], encoder["last_bar_seen"], key=pd.Timestamp)
     return {
         "model": market.model_name,
         "instrument": market.instrument.name,
         "simulated": market.simulated,
         "first_bar_seen": encoder["first_bar_seen"],
-        "last_bar_seen": seen,
+        "last_bar_seen": last_bar,
         "bars_sha256": report.data.data.sha256,
         "labels_sha256": report.data.data.labels_sha256,
         "settings": training["settings"],

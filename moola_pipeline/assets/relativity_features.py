@@ -33,11 +33,11 @@ def gate_picture(features: Sequence[Feature], density: np.ndarray, spread: np.nd
     least_density, least_spread = (
         np.array([getattr(feature, name) for feature in features]) for name in ("min_density", "min_spread")
     )
-    shown = {
+    charts = {
         "density: share of values that are not 0": (density, least_density),
         "spread: 1st to 99th percentile of range": (spread, least_spread),
     }
-    picture = picture_file(gate_figure([feature.name for feature in features], shown), ".svg")
+    picture = picture_file(gate_figure([feature.name for feature in features], charts), ".svg")
     encoded = base64.b64encode(picture).decode()
     return f"![density and spread of each feature](data:image/svg+xml;base64,{encoded})"
 

@@ -143,8 +143,8 @@ class OpenStage:
         device: str = "cpu",
     ) -> dg.MaterializeResult:
         """The materialization: value, metadata common to all assets, checks."""
-        made = self.made_from.fingerprint
-        self.run.set_tags({FINGERPRINT: made, "device": device})
+        fingerprint = self.made_from.fingerprint
+        self.run.set_tags({FINGERPRINT: fingerprint, "device": device})
         for check in checks or []:
             self.run.set_tags({f"check.{check.check_name}": "passed" if check.passed else "FAILED"})
         return dg.MaterializeResult(
@@ -157,12 +157,12 @@ class OpenStage:
                 "profile": self.profile.name,
                 "device": device,
                 "peak_memory_mb": round(self.usage.peak_megabytes, 1),
-                FINGERPRINT: made,
+                FINGERPRINT: fingerprint,
                 MADE_FROM: dg.MetadataValue.json(self.made_from.model_dump(mode="json")),
                 **metadata,
             },
             check_results=checks or [],
-            data_version=dg.DataVersion(data_version or made),
+            data_version=dg.DataVersion(data_version or fingerprint),
         )
 
 
@@ -190,8 +190,8 @@ def open_stage(
     show_stage(asset)
     in_force = {name: value.model_dump(mode="json") for name, value in (overrides or {}).items()}
     settings = {**stage_settings(market, profile), **in_force}
-    made = {name: recorded(context.instance, name, market.name) for name in STAGES[asset].upstream}
-    known = {name: one.data_version if one else None for name, one in made.items()}
+    records = {name: recorded(context.instance, name, market.name) for name in STAGES[asset].upstream}
+    known = {name: one.data_version if one else None for name, one in records.items()}
     own = ingredients(asset, read_data_digests(market), settings, {**known, **(upstream or {})})
     tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
     logged = tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags)

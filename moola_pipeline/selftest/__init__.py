@@ -1,1 +1,1 @@
-"""Does this installation find what is there and catch planted faults, and is this home whole?"""
+"""Checks of an installation (self-test) and of a home (verify)."""

@@ -93,8 +93,8 @@ def trained(planted: PlantedSignal, device: str) -> ExpansionModel:
     market = planted.test_set.market
     encoder.set_scale(torch.from_numpy(market.features[market.warm]))
     data = TrainingData(market, planted.train, planted.validation)
-    made = train_expansion_models(encoder.eval(), data, TRAINING, device)
-    return made[TRAINING.seeds[0]].model
+    models = train_expansion_models(encoder.eval(), data, TRAINING, device)
+    return models[TRAINING.seeds[0]].model
 
 
 def evaluate(

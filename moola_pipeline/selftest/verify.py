@@ -110,68 +110,68 @@ def verify_home(home: Home) -> Verification:
     Returns:
         Number of verified files by kind, and the damaged files.
     """
-    found = Verification(home)
+    result = Verification(home)
     markets = [BarStore(path, simulated=True) for path in sorted(home.simulated.glob("*")) if path.is_dir()]
     for store in (*instrument_stores(home), *markets):
-        _bars(found, store)
+        _bars(result, store)
     for store in markets:
-        _simulated(found, store)
+        _simulated(result, store)
     for store in instrument_stores(home):
-        _labels(found, store)
+        _labels(result, store)
     for folder in (home.store, home.reports):
         for artifact_path in map(artifact_path_of, sorted(folder.rglob(f"*{CHECKSUMS_SUFFIX}"))):
-            _asset(found, artifact_path)
+            _asset(result, artifact_path)
             if os.environ.get(STORE_VARIABLE):
-                _pushed(found, home, artifact_path)
+                _pushed(result, home, artifact_path)
     for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
-        found.prove("databases", database, lambda path=database: _require_sound(path))
-    _tracked(found, home)
+        result.prove("databases", database, lambda path=database: _require_sound(path))
+    _tracked(result, home)
     for path, what in missing_files(home):
-        found.note(path, "missing", what)
+        result.note(path, "missing", what)
     if unfinished := len(stale_temporary_files(home.data)):
-        found.counts["unfinished temporary files, harmless"] = unfinished
-    return found
+        result.counts["unfinished temporary files, harmless"] = unfinished
+    return result
 
 
-def _bars(found: Verification, store: BarStore) -> None:
+def _bars(result: Verification, store: BarStore) -> None:
     if not store.manifest.exists():
         return
-    manifest = found.prove("manifests", store.manifest, lambda: read_manifest(store))
+    manifest = result.prove("manifests", store.manifest, lambda: read_manifest(store))
     if manifest is None:
         return
     for entry in manifest.files:
-        found.prove("bar files", store.raw / entry.file, lambda one=entry: verify_file(store, one))
-        found.prove("parsed bar files", store.parsed(entry), lambda one=entry: verify_parsed(store, one))
+        result.prove("bar files", store.raw / entry.file, lambda one=entry: verify_file(store, one))
+        result.prove("parsed bar files", store.parsed(entry), lambda one=entry: verify_parsed(store, one))
         if entry.rejected_sha256 is not None:
             aside = store.quarantined(entry)
-            found.prove("rows set aside", aside, lambda one=entry: verify_quarantined(store, one))
+            result.prove("rows set aside", aside, lambda one=entry: verify_quarantined(store, one))
     if store.rolls.exists() or manifest.rolls:
-        found.prove("rolls", store.rolls, lambda: registered_rolls(store))
+        result.prove("rolls", store.rolls, lambda: registered_rolls(store))
 
 
-def _simulated(found: Verification, store: BarStore) -> None:
+def _simulated(result: Verification, store: BarStore) -> None:
     record, remedy = store.root / SETTINGS_NAME, store.remedy("")
-    digests = found.prove("records of simulated markets", record, lambda: recorded_digests(store))
+    digests = result.prove("records of simulated markets", record, lambda: recorded_digests(store))
     for name, recorded in (digests or {}).items():
         path = store.root / name
-        found.prove(
+        result.prove(
             "simulated files",
             path,
             lambda path=path, one=recorded: prove_file(path, path.name, one, SETTINGS_NAME, remedy),
         )
 
 
-def _labels(found: Verification, store: BarStore) -> None:
+def _labels(result: Verification, store: BarStore) -> None:
     folder, choice = store.labels, store.root / CHOICE_NAME
     if choice.exists():
-        found.prove("split dates", choice, lambda: read_choice(store.root))
+        result.prove("split dates", choice, lambda: read_choice(store.root))
     if not folder.exists():
         return
-    files = found.prove("labels", folder, lambda: _proven_labels(folder))
+    files = result.prove("labels", folder, lambda: _proven_labels(folder))
     for ledger in files or ():
         path, recorded = folder / RAW_NAME / ledger.file, FileDigest(ledger.sha256, None)
         remedy = f"The labels made from it are intact. Restore the file as {path}, or from a backup."
-        found.prove(
+        result.prove(
             "label files",
             path,
             lambda path=path, one=recorded, do=remedy: prove_file(path, path.name, one, LEDGER_NAME, do),
@@ -185,12 +185,12 @@ def _proven_labels(folder: Path) -> list[LabelLedger]:
     return registered_files(folder)
 
 
-def _asset(found: Verification, artifact_path: Path) -> None:
+def _asset(result: Verification, artifact_path: Path) -> None:
     checksums, remedy = checksums_file(artifact_path), remedy_of(artifact_path)
-    files = found.prove("checksum files", checksums, lambda: read_checksums(artifact_path), remedy)
+    files = result.prove("checksum files", checksums, lambda: read_checksums(artifact_path), remedy)
     for name, recorded in (files or {}).items():
         path = artifact_path.parent / name
-        found.prove(
+        result.prove(
             "files of assets",
             path,
             lambda path=path, name=name, one=recorded: prove_file(path, name, one, checksums.name, remedy),
@@ -198,14 +198,14 @@ def _asset(found: Verification, artifact_path: Path) -> None:
         )
 
 
-def _pushed(found: Verification, home: Home, artifact_path: Path) -> None:
+def _pushed(result: Verification, home: Home, artifact_path: Path) -> None:
     """Verify the bucket by its own checksum file: another machine may have rebuilt the asset."""
     kind = "assets checked in the bucket"
-    files = found.prove(
+    files = result.prove(
         kind, checksums_file(artifact_path), lambda: pushed(home, artifact_path), BUCKET_REMEDY
     )
     for address, recorded in (files or {}).items():
-        found.prove(
+        result.prove(
             "files in the bucket",
             address,
             lambda address=address, one=recorded: prove_pushed(address, one),
@@ -213,27 +213,27 @@ def _pushed(found: Verification, home: Home, artifact_path: Path) -> None:
         )
 
 
-def _tracked(found: Verification, home: Home) -> None:
+def _tracked(result: Verification, home: Home) -> None:
     log, database = home.tracking / LOG_NAME, home.tracking / DATABASE_NAME
     if log.exists():
-        found.prove("promotion logs", log, lambda: read_log(home))
+        result.prove("promotion logs", log, lambda: read_log(home))
     try:
         files = list(recorded_files(home))
     except sqlite3.Error as fault:
-        if not found.names(database):
+        if not result.names(database):
             what = f"{DATABASE_NAME} must list the files of runs and models, got: {fault}. {RESTORE_DATABASE}"
-            found.note(database, "unreadable", what)
+            result.note(database, "unreadable", what)
         return
     except BadInput as fault:
-        found.note(DATABASE_NAME, "unreadable", str(fault))
+        result.note(DATABASE_NAME, "unreadable", str(fault))
         return
     for one in files:
         location = one.path or one.location
-        if not found.names(location):  # a version's files are files of its run, too
-            found.prove(
+        if not result.names(location):  # a version's files are files of its run, too
+            result.prove(
                 one.kind,
                 location,
-                lambda one=one, location=location: one.prove(found.name_of(location)),
+                lambda one=one, location=location: one.prove(result.name_of(location)),
             )
 
 

@@ -77,9 +77,9 @@ def _settings_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iter
     old, new = dict(_leaves(before)), dict(_leaves(now))
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if changed:
-        shown = [f"{name} {old.get(name)} -> {new.get(name)}" for name in changed[:SHOWN_SETTINGS]]
-        more = [f"{len(changed) - len(shown)} more"] if len(changed) > len(shown) else []
-        yield "settings: " + ", ".join(shown + more)
+        listed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in changed[:SHOWN_SETTINGS]]
+        more = [f"{len(changed) - len(listed)} more"] if len(changed) > len(listed) else []
+        yield "settings: " + ", ".join(listed + more)
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

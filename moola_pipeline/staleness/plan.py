@@ -68,14 +68,16 @@ def plan(instance: dg.DagsterInstance, about: Planned) -> list[Step]:
         MoolaError: If bars or labels cannot be read; a run then fails in the same way.
     """
     market = about.market
-    made = {asset: recorded(instance, asset, market.name, INTEGRITY_CHECKS[asset]) for asset in STAGES}
+    last_builds = {asset: recorded(instance, asset, market.name, INTEGRITY_CHECKS[asset]) for asset in STAGES}
     settings = stage_settings(market, about.profile)
     if market.simulation and not is_simulated(market.store, market.simulation):
-        return [_after_market(asset, before, settings[PIPELINE_LABEL]) for asset, before in made.items()]
+        return [
+            _after_market(asset, before, settings[PIPELINE_LABEL]) for asset, before in last_builds.items()
+        ]
     steps: list[Step] = []
     for asset, now in all_ingredients(read_data_digests(market), settings, about.champion).items():
-        renewed = [step for step in steps if _renews(step, made[asset], now)]
-        steps.append(_step(made[asset], now, renewed, about))
+        renewed = [step for step in steps if _renews(step, last_builds[asset], now)]
+        steps.append(_step(last_builds[asset], now, renewed, about))
     return steps
 
 

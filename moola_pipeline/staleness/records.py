@@ -72,9 +72,10 @@ def recorded(
 def made_in(instance: dg.DagsterInstance, asset: str, market: str, run_id: str) -> bool:
     """Whether a run materialized an asset for a market, even if the run failed later."""
     events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-    made = (entry.asset_materialization for entry in events)
+    materializations = (entry.asset_materialization for entry in events)
     return any(
-        one is not None and one.asset_key == dg.AssetKey(asset) and _market_of(one) == market for one in made
+        one is not None and one.asset_key == dg.AssetKey(asset) and _market_of(one) == market
+        for one in materializations
     )
 
 
@@ -82,15 +83,15 @@ def evaluations(
     instance: dg.DagsterInstance, assets: list[str], market: str
 ) -> list[dg.AssetCheckEvaluation]:
     """The last evaluation of every integrity check of some assets, for a market."""
-    found = []
+    results = []
     for asset in assets:
         _, others = _last_made(instance, asset, market)
         for name in INTEGRITY_CHECKS[asset]:
             record = _last_evaluated(instance, asset, name, others)
             event = record.event if record is not None else None
             if event is not None and event.dagster_event is not None:
-                found.append(event.dagster_event.asset_check_evaluation_data)
-    return found
+                results.append(event.dagster_event.asset_check_evaluation_data)
+    return results
 
 
 def _last_made(
@@ -112,12 +113,12 @@ def _materializations(instance: dg.DagsterInstance, asset: str) -> Iterator[dg.E
     if latest is None:
         return
     yield latest
-    found = instance.fetch_materializations(dg.AssetKey(asset), limit=PAGE)
+    page = instance.fetch_materializations(dg.AssetKey(asset), limit=PAGE)
     while True:
-        yield from (record.event_log_entry for record in found.records)
-        if not found.has_more:
+        yield from (record.event_log_entry for record in page.records)
+        if not page.has_more:
             return
-        found = instance.fetch_materializations(dg.AssetKey(asset), limit=PAGE, cursor=found.cursor)
+        page = instance.fetch_materializations(dg.AssetKey(asset), limit=PAGE, cursor=page.cursor)
 
 
 def _market_of(made: dg.AssetMaterialization) -> str | None:

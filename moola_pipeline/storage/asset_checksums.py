@@ -97,8 +97,8 @@ def prove(artifact_path: Path) -> None:
 
 def without_checksums(folder: Path) -> list[Path]:
     """The paths, without suffix, of a folder's assets that have files but no checksum file."""
-    found = [path for path in folder.glob("*") if path.name[0] != "." and path.name != CHECKPOINTS]
-    artifact_paths = sorted({path.with_name(path.name.partition(".")[0]) for path in found})
+    paths = [path for path in folder.glob("*") if path.name[0] != "." and path.name != CHECKPOINTS]
+    artifact_paths = sorted({path.with_name(path.name.partition(".")[0]) for path in paths})
     return [
         artifact_path
         for artifact_path in artifact_paths

@@ -39,7 +39,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.close(handle)
     except OSError as fault:
         raise unwritable(path, fault) from fault
-    temporary, kept = Path(name), KEPT
+    temporary, outcome = Path(name), KEPT
     try:
         yield temporary
         crash_point("atomic_write.after_write", path)
@@ -47,27 +47,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _sync(temporary)
         crash_point("atomic_write.before_rename", path)
         os.replace(temporary, path)
-        kept = REPLACED
+        outcome = REPLACED
         crash_point("atomic_write.after_rename", path)
         _sync(path.parent)
     except OSError as fault:
         if isinstance(fault, MoolaError) or fault.errno is None or fault.filename not in (None, name):
             raise  # an error of another file, or of none
-        raise unwritable(path, fault, kept) from fault
+        raise unwritable(path, fault, outcome) from fault
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def unwritable(path: Path, fault: OSError, kept: str = KEPT) -> UnwritableFile:
+def unwritable(path: Path, fault: OSError, outcome: str = KEPT) -> UnwritableFile:
     """A failed write as a one-line error with the file, the reason and the remedy."""
     reason = fault.strerror or str(fault)
-    named = UnwritableFile(
-        f"{path} must be writable, but writing failed: {reason}. {kept} Free space on its disk or repair "
+    error = UnwritableFile(
+        f"{path} must be writable, but writing failed: {reason}. {outcome} Free space on its disk or repair "
         "it, then try again."
     )
-    named.errno, named.strerror, named.filename = fault.errno, reason, str(path)
-    return named
+    error.errno, error.strerror, error.filename = fault.errno, reason, str(path)
+    return error
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:
@@ -127,12 +127,12 @@ def files_below(folder: Path, pattern: str) -> Iterator[Path]:
 
 def stale_temporary_files(folder: Path) -> list[Path]:
     """Temporary files below a folder whose writers were killed."""
-    oldest, found = time.time() - STALE_FILE_SECONDS, []
+    oldest, stale = time.time() - STALE_FILE_SECONDS, []
     for path in files_below(folder, f".*{TEMPORARY_SUFFIX}"):
         with suppress(FileNotFoundError):  # its writer has just renamed it
             if path.lstat().st_mtime < oldest:
-                found.append(path)
-    return found
+                stale.append(path)
+    return stale
 
 
 def sweep(folder: Path) -> None:

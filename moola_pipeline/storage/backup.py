@@ -178,9 +178,9 @@ def _listed(archive: zipfile.ZipFile, source: str) -> dict[str, FileDigest]:
         raise BadInput(f"{source}: {LIST_NAME} must have at most {MAX_LIST >> 20} MiB, got more. {remedy}")
     wanted = f"{source}: {LIST_NAME} must list size and SHA256 of each file"
     record = parse_checksummed(archive.read(LIST_NAME), wanted, remedy)
-    if (found := format_in(record)) > HOME_FORMAT:
+    if (archive_format := format_in(record)) > HOME_FORMAT:
         raise IntegrityError(
-            f"{source} must have format {HOME_FORMAT} or earlier, got {found}, written by moola "
+            f"{source} must have format {HOME_FORMAT} or earlier, got {archive_format}, written by moola "
             f"{record.get('moola')}. Install that version."
         )
     files = digests_in(record, wanted, remedy)
@@ -269,11 +269,11 @@ def _journals(home: Home) -> list[Path]:
 
 def _held(path: Path) -> ExitStack:
     """Lock a database; a damaged database is treated like any other file."""
-    held = ExitStack()
+    stack = ExitStack()
     if path.suffix == ".db":
         with suppress(sqlite3.DatabaseError):
-            held.enter_context(sqlite_lock(path))
-    return held
+            stack.enter_context(sqlite_lock(path))
+    return stack
 
 
 def _is_in(path: Path, folder: Path) -> bool:

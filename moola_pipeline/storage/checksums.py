@@ -57,10 +57,10 @@ class FileDigest:
         Raises:
             ValueError: If the text is not of that form.
         """
-        found = _DIGEST.fullmatch(text)
-        if found is None:
+        match = _DIGEST.fullmatch(text)
+        if match is None:
             raise ValueError(text)
-        return cls(found["sha256"], int(found["bytes"]) if found["bytes"] else None)
+        return cls(match["sha256"], int(match["bytes"]) if match["bytes"] else None)
 
     @classmethod
     def of(cls, path: Path) -> "FileDigest":
@@ -130,12 +130,12 @@ def require_digest(
 def unreadable(path: Path, fault: OSError, remedy: str) -> UnreadableFile:
     """A failed read as a one-line error with the file, the reason and the remedy."""
     reason = fault.strerror or str(fault)
-    named = UnreadableFile(
+    error = UnreadableFile(
         f"{fault.filename or path} must be readable, but reading failed: {reason}. "
         f"Repair the disk or its permissions. {remedy}".rstrip()
     )
-    named.errno, named.strerror, named.filename = fault.errno, reason, str(fault.filename or path)
-    return named
+    error.errno, error.strerror, error.filename = fault.errno, reason, str(fault.filename or path)
+    return error
 
 
 def write_checksummed(path: Path, content: Mapping[str, Any]) -> None:
@@ -163,7 +163,7 @@ def read_checksummed(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
 def parse_checksummed(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
     """As `read_checksummed`, from the bytes of such a file."""
     try:
-        found = json.loads(content)
+        record = json.loads(content)
     except RecursionError:
         raise IntegrityError(f"{wanted}, but it is nested too deeply. {remedy}") from None
     except ValueError as fault:
@@ -172,15 +172,15 @@ def parse_checksummed(content: bytes, wanted: str, remedy: str) -> dict[str, Any
         raise IntegrityError(
             f"{wanted}, but it is not JSON: {' '.join(str(fault).split())}. {remedy}"
         ) from None
-    if not isinstance(found, dict):
-        raise IntegrityError(f"{wanted}, but it is not a JSON object: {str(found)[:40]!r}. {remedy}")
-    recorded = found.pop(OWN_SHA256, None)
-    if content != _checksummed(found):
-        actual = hashlib.sha256(_json(found)).hexdigest()
+    if not isinstance(record, dict):
+        raise IntegrityError(f"{wanted}, but it is not a JSON object: {str(record)[:40]!r}. {remedy}")
+    recorded = record.pop(OWN_SHA256, None)
+    if content != _checksummed(record):
+        actual = hashlib.sha256(_json(record)).hexdigest()
         raise ChecksumMismatch(
             f"{wanted}, but it was changed: its SHA256 is {actual}, it records {str(recorded)[:64]}. {remedy}"
         )
-    return found
+    return record
 
 
 def _checksummed(content: Mapping[str, Any]) -> bytes:

@@ -105,9 +105,9 @@ def ensure_format(home: Home) -> None:
 
     path = home.data / FORMAT_FILE
     with locked(path):
-        if (found := home_format(home)) > HOME_FORMAT:
+        if (recorded := home_format(home)) > HOME_FORMAT:
             raise IntegrityError(
-                f"{home.root} must have format {HOME_FORMAT} or earlier, got {found}. Install the version "
+                f"{home.root} must have format {HOME_FORMAT} or earlier, got {recorded}. Install the version "
                 "of moola that wrote it, or use another --home."
             )
         if not path.exists():

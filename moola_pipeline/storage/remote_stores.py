@@ -106,10 +106,10 @@ def database_errors(uri: str, remedy: str) -> Iterator[None]:
     except SQLAlchemyError as fault:
         came = " ".join(str(getattr(fault, "orig", None) or fault).split())
         password = make_url(uri).password
-        shown = came.replace(str(password), "***") if password else came
+        message = came.replace(str(password), "***") if password else came
         raise BadInput(
             f"{TRACKING_VARIABLE} must name an MLflow database that responds, got "
-            f"{without_secrets(uri)}: {shown}. {remedy}"
+            f"{without_secrets(uri)}: {message}. {remedy}"
         ) from fault
 
 
@@ -127,5 +127,5 @@ def _is_database(uri: str) -> bool:
 
 def without_secrets(uri: str) -> str:
     """A URI for display: without password and keys."""
-    shown = re.sub(r"(?s)(://[^:/]*):.*@", r"\1:***@", uri)
-    return re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", shown)
+    redacted = re.sub(r"(?s)(://[^:/]*):.*@", r"\1:***@", uri)
+    return re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", redacted)

@@ -70,8 +70,8 @@ def migrate_instance(databases: Iterable[Path], instance: "dg.DagsterInstance") 
         UnwritableFile: If one cannot be copied; it is then unchanged.
     """
     current = latest_schema("dagster")
-    found = {path: schema_of(path) for path in databases}
-    earlier = {path: str(old) for path, old in found.items() if old not in (None, current)}
+    revisions = {path: schema_of(path) for path in databases}
+    earlier = {path: str(old) for path, old in revisions.items() if old not in (None, current)}
     for path, old in earlier.items():
         _require_known("dagster", path, old)
     copies = [_migrate(path, old, current, _upgrade_dagsters) for path, old in earlier.items()]
@@ -105,7 +105,7 @@ def schema_of(database: Path) -> str | None:
     """
     with open_read_only(database) as connection:
         try:
-            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.OperationalError as fault:
             if "no such table" in str(fault):
                 return None  # an empty database
@@ -113,7 +113,7 @@ def schema_of(database: Path) -> str | None:
                 f"{database} must record its schema version, but reading it failed: {fault}. Stop every "
                 "other process that uses this home, then try again; if that does not help, restore it."
             ) from fault
-    return str(found[0]) if found else None
+    return str(row[0]) if row else None
 
 
 @cache
@@ -127,14 +127,14 @@ def _scripts(package: str) -> "ScriptDirectory":
     return ScriptDirectory(str(Path(spec.submodule_search_locations[0]) / _SCRIPTS[package]))
 
 
-def _require_known(package: str, database: Path, found: str) -> None:
+def _require_known(package: str, database: Path, revision: str) -> None:
     from alembic.util import CommandError
 
     try:
-        _scripts(package).get_revision(found)
+        _scripts(package).get_revision(revision)
     except CommandError:
         raise IntegrityError(
-            f"{database} must have a schema that this {package} knows, got {found} of a later version. "
+            f"{database} must have a schema that this {package} knows, got {revision} of a later version. "
             "Install the version of moola that wrote the home, or use another --home."
         ) from None
 
@@ -217,12 +217,12 @@ def require_database(path: Path, remedy: str) -> None:
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=TIMEOUT_SECONDS)) as connection:
             connection.execute("PRAGMA schema_version")
-            made = path.name != DATABASE_NAME or _has_schema(connection)
+            is_complete = path.name != DATABASE_NAME or _has_schema(connection)
     except sqlite3.DatabaseError as fault:
         raise IntegrityError(
             f"{path} must be an SQLite database that can be opened, got: {fault}. {remedy}"
         ) from fault
-    if not made:
+    if not is_complete:
         raise IntegrityError(
             f"{path} must hold MLflow's tables and their revision, got {path.stat().st_size:,} bytes "
             f"without them. {remedy}"

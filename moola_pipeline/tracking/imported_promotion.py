@@ -33,8 +33,8 @@ def market_of(home: Home, model: str) -> InstrumentData | None:
                 market = choose_instrument_data(home, wanted, profile)
             except BadInput:
                 continue
-            made = market.simulation is None or is_simulated(market.store, market.simulation)
-            if market.model_name == model and made:
+            is_ready = market.simulation is None or is_simulated(market.store, market.simulation)
+            if market.model_name == model and is_ready:
                 return market
     return None
 

@@ -179,20 +179,22 @@ def champion_before(entries: list[Entry], model: str) -> str:
     Raises:
         BadInput: If there is none.
     """
-    line: list[str] = []
+    lineage: list[str] = []
     for entry in entries:
         if entry.champion == entry.before or entry.champion is None:
             continue
         if entry.verdict == "rolled back":
-            line = line[: -line[::-1].index(entry.champion)] if entry.champion in line[:-1] else line
+            lineage = (
+                lineage[: -lineage[::-1].index(entry.champion)] if entry.champion in lineage[:-1] else lineage
+            )
             continue
-        line.append(entry.champion)
-    if len(line) < 2:
+        lineage.append(entry.champion)
+    if len(lineage) < 2:
         raise BadInput(
             f"{model}: a rollback needs an earlier champion, but the log has none. "
             "See: moola registry history"
         )
-    return line[-2]
+    return lineage[-2]
 
 
 def _champion_as_logged(home: Home, client: "MlflowClient", model: str) -> str | None:
@@ -292,14 +294,14 @@ def repair_log(home: Home, client: "MlflowClient", models: list[str]) -> Repaire
     """
     path = log_file(home)
     with locked(path):
-        kept, n_lines = proven_lines(home)
-        if len(kept) == n_lines:
-            return Repaired(len(kept), 0, None)
+        kept_lines, n_lines = proven_lines(home)
+        if len(kept_lines) == n_lines:
+            return Repaired(len(kept_lines), 0, None)
         number = 1
         while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
             number += 1
         atomic_write_bytes(aside, path.read_bytes())
-        atomic_write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
+        atomic_write_bytes(path, "".join(f"{line}\n" for line in kept_lines).encode())
     for model in models:
         reconcile(home, client, model)
-    return Repaired(len(kept), n_lines - len(kept), aside)
+    return Repaired(len(kept_lines), n_lines - len(kept_lines), aside)

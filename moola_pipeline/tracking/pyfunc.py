@@ -37,10 +37,10 @@ class ServedModel(PythonModel):
         from moola_pipeline.tracking.served_model import ROLLS, active_rolls
 
         instrument = INSTRUMENTS[self.facts["instrument"]]
-        given = params or {}
-        rolls = active_rolls(self.facts, given.get(ROLLS) or "")
-        table = table_from_frame(model_input, instrument.name, given.get("timezone") or None, rolls)
-        predict_expansions = predictor_of(given.get("mode") or "")
+        options = params or {}
+        rolls = active_rolls(self.facts, options.get(ROLLS) or "")
+        table = table_from_frame(model_input, instrument.name, options.get("timezone") or None, rolls)
+        predict_expansions = predictor_of(options.get("mode") or "")
         return predict_expansions(
             self.model, table, instrument.tick_points, self.facts["model_version"]
         ).expansions

@@ -141,8 +141,8 @@ def _rows(home: Home, query: str, values: Mapping[str, str]) -> list[tuple[str, 
     with open_read_only(database) as connection:
         # Damaged text affects one file only; the others can still be verified.
         connection.text_factory = lambda text: text.decode(errors="replace")
-        found = connection.execute(query, values).fetchall()
-    return [(str(uri), str(key), str(value)) for uri, key, value in found]
+        rows = connection.execute(query, values).fetchall()
+    return [(str(uri), str(key), str(value)) for uri, key, value in rows]
 
 
 def _shared_rows(uri: str, query: str, values: Mapping[str, str]) -> list[tuple[str, str, str]]:

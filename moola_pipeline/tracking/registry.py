@@ -56,7 +56,7 @@ def register(
 ) -> Registered:
     """Register a model as the newest version, alias `challenger`.
 
-    If the same model is registered already, bit for bit, no version is made: the existing one gets
+    If the same model is registered already, bit for bit, no version is created: the existing one gets
     the tags and the alias.
 
     Args:
@@ -77,20 +77,20 @@ def register(
         weights = Path(folder) / WEIGHTS_FOLDER
         save_expansion_model(weights, model, {**facts, "model_version": version})
         digests = model_digests(weights)
-        if found := registered_as(home, client, name, digests[MODEL_DIGEST]):
+        if existing := registered_as(home, client, name, digests[MODEL_DIGEST]):
             for key, text in texts.items():
-                client.set_model_version_tag(name, found, key, text)
-            client.set_registered_model_alias(name, CHALLENGER, found)
-            return Registered(found, is_new=False)
+                client.set_model_version_tag(name, existing, key, text)
+            client.set_registered_model_alias(name, CHALLENGER, existing)
+            return Registered(existing, is_new=False)
         crash_point("registry.before_version")
-        _keep(run, Path(folder))
+        _log_model(run, Path(folder))
         if not known:
             client.create_registered_model(name)
         source = f"{client.get_run(run.id).info.artifact_uri}/{MODEL_FOLDER}"
-        made = client.create_model_version(name, source, run_id=run.id, tags=texts | digests)
-        if str(made.version) != version:
+        created = client.create_model_version(name, source, run_id=run.id, tags=texts | digests)
+        if str(created.version) != version:
             raise IntegrityError(
-                f"{name}: the registry gave version {made.version}, expected {version}. Run again."
+                f"{name}: the registry gave version {created.version}, expected {version}. Run again."
             )
         crash_point("registry.after_version")
         client.set_registered_model_alias(name, CHALLENGER, version)
@@ -117,7 +117,7 @@ def model_digests(folder: Path) -> dict[str, str]:
     }
 
 
-def _keep(run: TrackedRun, folder: Path) -> None:
+def _log_model(run: TrackedRun, folder: Path) -> None:
     """Log the expansion model in `folder` in MLflow's pyfunc format."""
     import mlflow.pyfunc
 
@@ -150,8 +150,8 @@ def _aliased(home: Home, name: str, alias: str) -> str | None:
     if remote_tracking_uri() is None and database.exists():
         try:
             with open_read_only(database) as connection:
-                found = connection.execute(ALIASED, (name, alias)).fetchone()
-            return str(found[0]) if found else None
+                row = connection.execute(ALIASED, (name, alias)).fetchone()
+            return str(row[0]) if row else None
         except sqlite3.Error:
             pass  # busy, damaged or of an earlier MLflow: the client handles it or raises
     return version_of(open_store(home), name, alias)
@@ -189,24 +189,24 @@ def load_version(home: Home, uri: str) -> "tuple[ExpansionModel, dict[str, Any]]
     client = open_store(home)
     try:
         if parts["alias"]:
-            found = client.get_model_version_by_alias(parts["name"], parts["alias"])
+            registered = client.get_model_version_by_alias(parts["name"], parts["alias"])
         else:
-            found = client.get_model_version(parts["name"], parts["version"])
+            registered = client.get_model_version(parts["name"], parts["version"])
     except MlflowException as fault:
         raise _not_registered(client, uri) from fault
     try:
-        folder = Path(download_artifacts(str(found.source), tracking_uri=client.tracking_uri))
+        folder = Path(download_artifacts(str(registered.source), tracking_uri=client.tracking_uri))
         weights = folder / "artifacts" / WEIGHTS_FOLDER
         loaded = load_expansion_model(weights)
-        _require_digests(weights, found.tags)
+        _require_digests(weights, registered.tags)
         return loaded
     except (MlflowException, OSError, IntegrityError) as fault:
         named = (
             f": {str(fault).removesuffix(' Train it again.')}" if isinstance(fault, IntegrityError) else ""
         )
         raise IntegrityError(
-            f"{uri}: the files of version {found.version} must match their registration, but they are gone "
-            f"or changed{named.rstrip('.')}. Restore {home.tracking}, or move it away and run: moola run"
+            f"{uri}: the files of version {registered.version} must match their registration, but they are "
+            f"gone or changed{named.rstrip('.')}. Restore {home.tracking}, or move it away and run: moola run"
         ) from fault
 
 
@@ -221,8 +221,8 @@ def _not_registered(client: "MlflowClient", uri: str) -> MissingArtifact:
 
 def versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
     """All versions of a model, oldest first; empty if there is no such model."""
-    found = client.search_model_versions(f"name = '{name}'")
-    return sorted(found, key=lambda one: int(one.version))
+    unordered = client.search_model_versions(f"name = '{name}'")
+    return sorted(unordered, key=lambda one: int(one.version))
 
 
 def _require_digests(folder: Path, recorded: Mapping[str, str]) -> None:

@@ -57,12 +57,12 @@ def last_whole_run(home: Home) -> RunRecord | None:
     )
     for parent in parents:
         query = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and attributes.status = 'FINISHED'"
-        made = {one.data.tags["asset"]: one for one in client.search_runs(experiments, query)}
-        if made.keys() >= STAGES.keys():
-            tags = made["pretrained_encoder"].data.tags
+        runs = {one.data.tags["asset"]: one for one in client.search_runs(experiments, query)}
+        if runs.keys() >= STAGES.keys():
+            tags = runs["pretrained_encoder"].data.tags
             started = datetime.fromtimestamp(parent.info.start_time / 1000, UTC)
             return RunRecord(
-                tags["profile"], tags["market"], started, [_record(made[name]) for name in STAGES]
+                tags["profile"], tags["market"], started, [_record(runs[name]) for name in STAGES]
             )
     return None
 

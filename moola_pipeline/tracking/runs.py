@@ -107,9 +107,9 @@ def _in_turn(home: Home) -> AbstractContextManager[object]:
 def experiment_id(client: "MlflowClient", home: Home, name: str) -> str:
     """The experiment of that name, created if there is none."""
     with _in_turn(home):
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return found.experiment_id
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return experiment.experiment_id
         return client.create_experiment(
             name, f"{artifacts_uri(home)}/{name}", {KIND_TAG: "custom_model_development"}
         )
@@ -261,9 +261,9 @@ class Tracking(dg.ConfigurableResource):
 def _parent_run(client: "MlflowClient", home: Home, experiment: str, dagster_run: str) -> str:
     with _in_turn(home):
         query = f"tags.`{DAGSTER_RUN_TAG}` = '{dagster_run}' and tags.role = 'parent'"
-        found = client.search_runs([experiment], query, max_results=1)
-        if found:
-            return found[0].info.run_id
+        parents = client.search_runs([experiment], query, max_results=1)
+        if parents:
+            return parents[0].info.run_id
         commit, diff = code_state()
         tags = {DAGSTER_RUN_TAG: dagster_run, "role": "parent", "mlflow.source.git.commit": commit}
         run = client.create_run(experiment, tags=tags, run_name=f"dagster {dagster_run[:8]}")

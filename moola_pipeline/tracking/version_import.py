@@ -163,8 +163,8 @@ def _require_facts(named: str, model: str, facts: Mapping[str, Any]) -> None:
     """Require the facts that this home needs to serve the version and to compare others with it."""
     if facts.get("model") != model:
         raise IntegrityError(_refusal(named, f"its config names {facts.get('model')}"))
-    seen = pd.to_datetime(str(facts.get("last_bar_seen")), utc=True, errors="coerce")
-    if pd.isna(seen):
+    last_bar = pd.to_datetime(str(facts.get("last_bar_seen")), utc=True, errors="coerce")
+    if pd.isna(last_bar):
         raise IntegrityError(_refusal(named, "its config does not name the last bar that it was fitted on"))
 
 

@@ -146,7 +146,7 @@ TABLE = (
     Edit(
         "how a version is registered",
         "tracking/registry.py",
-        replaced("_keep(run, Path(folder))", "pass"),
+        replaced("_log_model(run, Path(folder))", "pass"),
         "model",
     ),
     Edit("what is logged", "tracking/runs.py", code, ""),
