@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 import moola_pipeline.tracking.system_metrics as system_metrics
-from moola_pipeline.tracking.system_metrics import LOOK_SECONDS, MAX_POINTS, THREAD, Usage, measured
+from moola_pipeline.tracking.system_metrics import MAX_POINTS, SAMPLE_SECONDS, THREAD, Usage, measured
 
-PATIENCE_LOOKS = 4
+HELD_SAMPLES = 4
 
 
 class Logged:
@@ -41,22 +41,22 @@ def watchers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == THREAD]
 
 
-def held_for_some_looks(megabytes: int) -> None:
+def hold_memory(megabytes: int) -> None:
     ballast = np.ones(megabytes * 125_000)
-    time.sleep(PATIENCE_LOOKS * LOOK_SECONDS)
+    time.sleep(HELD_SAMPLES * SAMPLE_SECONDS)
     assert ballast.all()
 
 
 def test_the_peak_is_that_of_the_stage_and_not_the_value_at_its_end():
     before = psutil.Process().memory_info().rss / 1e6
-    lines = use(lambda: held_for_some_looks(200))
+    lines = use(lambda: hold_memory(200))
     assert before + 190 < last(lines, "peak_memory_megabytes") < before + 400
     assert psutil.Process().memory_info().rss / 1e6 < before + 100
 
 
 def test_a_stage_after_a_larger_one_has_a_peak_of_its_own():
-    large = last(use(lambda: held_for_some_looks(300)), "peak_memory_megabytes")
-    small = last(use(lambda: held_for_some_looks(50)), "peak_memory_megabytes")
+    large = last(use(lambda: hold_memory(300)), "peak_memory_megabytes")
+    small = last(use(lambda: hold_memory(50)), "peak_memory_megabytes")
     assert small < large - 150
 
 
@@ -106,14 +106,14 @@ def test_a_stage_shorter_than_a_sampling_interval_has_every_figure():
 def test_points_of_a_long_stage_are_merged_and_keep_their_mean():
     usage = Usage()
     for value in range(5 * MAX_POINTS):
-        usage._looks.append({"process_memory_megabytes": float(value)})
-        if len(usage._looks) >= usage._looks_a_point:
-            usage._note()
-    times, seen = zip(*usage.points, strict=True)
-    kept = [one["process_memory_megabytes"] for one in seen]
-    assert MAX_POINTS // 2 <= len(kept) < MAX_POINTS
-    assert list(times) == sorted(times) and kept == sorted(kept)
-    assert np.mean(kept[:20]) == pytest.approx(np.arange(160)[: 20 * usage._looks_a_point].mean())
+        usage._samples.append({"process_memory_megabytes": float(value)})
+        if len(usage._samples) >= usage._samples_per_point:
+            usage._add_point()
+    times, figures = zip(*usage.points, strict=True)
+    memory = [one["process_memory_megabytes"] for one in figures]
+    assert MAX_POINTS // 2 <= len(memory) < MAX_POINTS
+    assert list(times) == sorted(times) and memory == sorted(memory)
+    assert np.mean(memory[:20]) == pytest.approx(np.arange(160)[: 20 * usage._samples_per_point].mean())
 
 
 def test_a_stage_that_fails_leaves_no_thread_and_its_figures():
