@@ -1,1 +1,1 @@
-"""A model asked about labeled windows: test set, baselines, ablations, live alarms, simulated truth."""
+"""Scores on labeled windows: test set, baselines, ablations, live alarms, simulated truth, promotion."""

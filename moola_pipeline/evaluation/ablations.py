@@ -1,4 +1,4 @@
-"""The same network without its pretraining: what pretraining and learning as such are worth."""
+"""Ablations: the same network without pretraining, and with an untrained encoder."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from moola_pipeline.training.parallel import LazyResult, run_in_parallel
 from moola_pipeline.training.settings import FinetuneSettings
 
 FRESH_SEED = 104_729
-"""Of the weights that take the place of the pretrained ones."""
+"""Seed of the random encoder weights."""
 SCRATCH = "scratch"
 
 
@@ -28,25 +28,25 @@ def fresh_networks(
     workers: int,
     on_epoch: Callable[[str, int, dict[str, float]], None] = lambda name, seed, entry: None,
 ) -> Iterator[dict[str, LazyResult[dict[int, ExpansionModel]]]]:
-    """Fine-tune from random encoder weights, everything else as in the model, beside what the block does.
+    """Train from random encoder weights, otherwise as the model, in parallel with the block.
 
-    UNTRAINED trains the heads alone, on the labels alone (no teacher reaches its encoder either), for
-    the first seed; SCRATCH trains all of it as the model was.
+    UNTRAINED trains the heads only, on labels only (without distillation), for the first seed.
+    SCRATCH trains the whole network as the model was trained.
 
     Args:
-        data: The bars and labeled windows that the model was trained on.
-        encoder: The pretrained one; its scaling of the features is kept, its weights are not.
-        settings: Of fine-tuning, as the model had them.
-        scratch_seeds: Of the model's seeds, how many are trained from scratch.
-        device: Where the networks run.
-        workers: Trainings at once.
+        data: Bars and labeled windows of the model's training.
+        encoder: The pretrained encoder; its feature scaling is reused, its weights are not.
+        settings: Fine-tuning settings of the model.
+        scratch_seeds: How many of the model's seeds are trained from scratch.
+        device: Device of the networks.
+        workers: Parallel trainings.
         on_epoch: Called with the name, the seed and each history entry, from any thread.
 
     Yields:
-        A promise by name: the models, by seed.
+        By name, a lazy result with the models by seed.
     """
-    wanted = {SCRATCH: settings.seeds[:scratch_seeds], UNTRAINED: settings.seeds[:1]}  # the longer one first
-    works = {
+    seeds_by_name = {SCRATCH: settings.seeds[:scratch_seeds], UNTRAINED: settings.seeds[:1]}  # longest first
+    jobs = {
         name: partial(
             _train_fresh,
             data,
@@ -56,11 +56,11 @@ def fresh_networks(
             name == UNTRAINED,
             partial(on_epoch, name),
         )
-        for name, seeds in wanted.items()
+        for name, seeds in seeds_by_name.items()
         if seeds
     }
-    with run_in_parallel(list(works.values()), workers) as promised:
-        yield dict(zip(works, promised, strict=True))
+    with run_in_parallel(list(jobs.values()), workers) as results:
+        yield dict(zip(jobs, results, strict=True))
 
 
 def _train_fresh(
@@ -76,4 +76,4 @@ def _train_fresh(
     if frozen:
         settings = settings.model_copy(update={"frozen_epochs": settings.epochs, "distill_windows": 0})
     trained = train_expansion_models(fresh, data, settings, device, on_epoch)
-    return {seed: one.model for seed, one in trained.items()}
+    return {seed: result.model for seed, result in trained.items()}

@@ -1,8 +1,7 @@
-"""What a model must be measured against: simple classifiers fitted on the bars before an expansion.
+"""Baselines for the type: simple classifiers fitted on the 45 bars before an expansion.
 
-Each sees, of the 45 bars before the start: the closes relative to the last of them, in ATR; or 21
-summaries of these closes; or the features that the model itself reads. All are mirrored so that
-the expansion points up.
+Their inputs are the closes relative to the last one, in ATR; or 21 summaries of these closes; or the
+model's own features. Falling expansions are mirrored, so that all of them point up.
 """
 
 from dataclasses import dataclass
@@ -32,43 +31,43 @@ TYPE_BASELINES = (
 N_TREES = 400
 N_FOLDS = 5
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Inverse penalties of the logistic peers to choose from."""
+"""Candidate inverse penalties of logistic regression."""
 DEFAULT_STRENGTH = 0.1
 PENALTIES = np.logspace(-3, 3, 10)
-"""Of the ridge behind MiniRocket, as its authors choose them."""
+"""Penalties of the ridge classifier after MiniRocket, as in its paper."""
 
 
 class BaselineInputs(NamedTuple):
-    """What peers see of n expansions.
+    """Inputs of the baselines for n expansions.
 
     Attributes:
         paths: (n, 45) closes from `paths_before`.
-        features: (n, 45, F) the model's features of the same bars, mirrored alike.
+        features: (n, 45, F) the model's features of the same bars, mirrored in the same way.
     """
 
     paths: np.ndarray
     features: np.ndarray
 
 
-class _Judge(Protocol):
+class _Classifier(Protocol):
     def probabilities(self, inputs: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class TypeBaseline:
-    """A fitted peer: what it sees of an expansion, and the classifier that judges it."""
+    """A fitted baseline: its name decides the inputs of its classifier."""
 
     name: str
-    judge: _Judge
+    classifier: _Classifier
 
-    def predict_proba(self, seen: BaselineInputs) -> np.ndarray:
-        """P(retracement): (n,) float64; of MiniRocket's ridge a score in [0, 1], no probability."""
-        inputs = _inputs(self.name, seen)
-        return self.judge.probabilities(inputs) if len(inputs) else np.empty(0)
+    def predict_proba(self, inputs: BaselineInputs) -> np.ndarray:
+        """P(retracement): (n,) float64; for MiniRocket a score in [0, 1] that is no probability."""
+        matrix = _matrix(self.name, inputs)
+        return self.classifier.probabilities(matrix) if len(matrix) else np.empty(0)
 
 
 @dataclass(frozen=True)
-class _Fitted:
+class _SklearnClassifier:
     classifier: Pipeline | ExtraTreesClassifier
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
@@ -76,7 +75,7 @@ class _Fitted:
 
 
 @dataclass(frozen=True)
-class _Convolved:
+class _MiniRocketRidge:
     transform: MiniRocket
     ridge: Pipeline
 
@@ -86,13 +85,13 @@ class _Convolved:
 
 
 def fit_type_baseline(
-    name: str, seen: BaselineInputs, y: np.ndarray, rng: np.random.Generator
+    name: str, inputs: BaselineInputs, y: np.ndarray, rng: np.random.Generator
 ) -> TypeBaseline:
-    """Fit a peer on training expansions; its choices are made on blocks of time inside them.
+    """Fit a baseline on training expansions; penalties are chosen by blocked cross-validation.
 
     Args:
         name: One of TYPE_BASELINES.
-        seen: Of n expansions in order of time.
+        inputs: Of n expansions in time order.
         y: (n,) class numbers.
         rng: Seeds the trees.
 
@@ -100,57 +99,57 @@ def fit_type_baseline(
         ValueError: If the name is unknown or there is only one class.
     """
     if name not in TYPE_BASELINES:
-        raise ValueError(f"a peer must be one of {', '.join(TYPE_BASELINES)}, got {name}")
+        raise ValueError(f"a type baseline must be one of {', '.join(TYPE_BASELINES)}, got {name}")
     need_both_classes(y)
-    inputs = _inputs(name, seen)
+    matrix = _matrix(name, inputs)
     if name.startswith("minirocket_"):
-        transform = MiniRocket.fit(inputs)
+        transform = MiniRocket.fit(matrix)
         ridge = make_pipeline(StandardScaler(with_mean=False), RidgeClassifierCV(alphas=PENALTIES))
-        return TypeBaseline(name, _Convolved(transform, ridge.fit(transform(inputs), y)))
-    flat = inputs.reshape(len(inputs), -1)
+        return TypeBaseline(name, _MiniRocketRidge(transform, ridge.fit(transform(matrix), y)))
+    flat = matrix.reshape(len(matrix), -1)
     if name.startswith("logistic_"):
-        return TypeBaseline(name, _Fitted(_logistic(flat, y)))
+        return TypeBaseline(name, _SklearnClassifier(_logistic(flat, y)))
     seed = int(rng.integers(2**31))
     trees = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
-    return TypeBaseline(name, _Fitted(trees.fit(flat, y)))
+    return TypeBaseline(name, _SklearnClassifier(trees.fit(flat, y)))
 
 
 def need_both_classes(y: np.ndarray) -> None:
-    """Refuse to fit on expansions of one type.
+    """Check that both types are there.
 
     Raises:
-        ValueError: If one is missing.
+        ValueError: If a type is missing.
     """
     if len(np.unique(y)) != N_TYPES:
         raise ValueError(f"training needs expansions of both types, got classes {np.unique(y).tolist()}")
 
 
-def _inputs(name: str, seen: BaselineInputs) -> np.ndarray:
-    """(n, d), or (n, 45, channels) where a peer reads series."""
+def _matrix(name: str, inputs: BaselineInputs) -> np.ndarray:
+    """(n, d), or (n, 45, channels) for series."""
     if name.endswith("_own_inputs"):
-        return seen.features
+        return inputs.features
     if name.endswith("_summaries"):
-        return summaries(seen.paths)
-    return seen.paths[:, :, None] if name.startswith("minirocket_") else seen.paths
+        return summaries(inputs.paths)
+    return inputs.paths[:, :, None] if name.startswith("minirocket_") else inputs.paths
 
 
 def _logistic(inputs: np.ndarray, y: np.ndarray) -> Pipeline:
-    """Logistic regression whose penalty ranks left-out blocks of time best."""
+    """Logistic regression with the penalty of the best AUCPR in blocked cross-validation."""
     folds = KFold(min(N_FOLDS, len(y)))
-    if any(len(np.unique(y[kept])) != N_TYPES for kept, _ in folds.split(inputs)):
+    if any(len(np.unique(y[train])) != N_TYPES for train, _ in folds.split(inputs)):
         return scaled_logistic(DEFAULT_STRENGTH).fit(inputs, y)
 
-    def left_out_precision(strength: float) -> float:
+    def validation_aucpr(strength: float) -> float:
         model = scaled_logistic(strength)
         p = np.asarray(cross_val_predict(model, inputs, y, cv=folds, method="predict_proba"))
         return float(aucpr_retracement(y, p[:, 1]))
 
-    return scaled_logistic(max(STRENGTHS, key=left_out_precision)).fit(inputs, y)
+    return scaled_logistic(max(STRENGTHS, key=validation_aucpr)).fit(inputs, y)
 
 
 def scaled_logistic(strength: float) -> Pipeline:
-    """Logistic regression on standardized inputs, both classes weighing the same."""
-    # classes weigh the same, as they do in macro F1; without that, 0.5 is the wrong threshold for it
+    """Logistic regression on standardized inputs, with balanced class weights."""
+    # balanced as in macro F1; otherwise 0.5 is the wrong threshold
     return make_pipeline(
         StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
     )

@@ -1,4 +1,4 @@
-"""Drift of new bars against what a version was trained on: its reference, its findings, its picture."""
+"""Drift of new bars against the training data of a version: reference, checks, chart."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from moola_pipeline.models.expansion_model import ExpansionModel
 
 REFERENCE = "reference"
-"""Where the facts of a version keep it."""
+"""Key of the reference in the facts of a version."""
 REFERENCE_SESSIONS = 60
-"""Newest training sessions whose rates are the reference."""
+"""Number of newest training sessions for the reference rates."""
 MAX_ROWS = 400_000
 MIN_COVERED_BARS = 200
-"""A session with fewer has too few expansions to have a rate."""
+"""A session with fewer covered bars has no rate."""
 NAMES = {
-    "feature_drift": "Each feature of the new bars lies as in training (population stability).",
-    "expansion_rate": "New sessions have as many expansions as those of training.",
-    "class_mix": "The estimated share of retracements is the one that was calibrated to.",
-    "new_label_calibration": "On newly labeled expansions, P(retracement) means what it says.",
+    "feature_drift": "Each feature has the same distribution in the new bars as in training.",
+    "expansion_rate": "The expansion rate of new sessions matches training.",
+    "class_mix": "The estimated share of retracements matches the calibration data.",
+    "new_label_calibration": "P(retracement) is calibrated on newly labeled expansions.",
 }
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Expansions for 100 covered bars, session by session."""
+    """Expansions per 100 covered bars, by session."""
 
     session: list[str]
     rate: np.ndarray
@@ -52,9 +52,9 @@ class Rates:
 def reference_of(
     model: "ExpansionModel", market: MarketArrays, labels: pd.DataFrame, training_end: int
 ) -> Reference:
-    """What a version's new bars will be compared with; no row from `training_end` on is looked at.
+    """Reference of a version for drift checks; only rows before `training_end` are read.
 
-    Rates are those of the newest training sessions, in which the version has been trained.
+    Rates are those of the newest training sessions; the version was trained on them.
     """
     from moola_pipeline.inference.hindsight import predict_new
 
@@ -62,7 +62,7 @@ def reference_of(
     edges, shares = fit_bins(market.features[rows], list(FEATURE_NAMES))
     session = market.session[:training_end]
     first = np.searchsorted(session, np.unique(session)[-REFERENCE_SESSIONS:][0])
-    recent = market.rows(int(first), training_end)  # features start afresh with each session
+    recent = market.rows(int(first), training_end)  # features restart with each session
     marks = predict_new(model, recent, 0, "").expansions
     types = labeled_windows(labels, SPLITS[1]).spans.type
     share = float((types == TYPES.index("retracement")).mean()) if len(types) else 0.0
@@ -76,7 +76,7 @@ def reference_of(
 
 
 def session_rates(marks: pd.DataFrame, market: MarketArrays) -> Rates:
-    """How many expansions each session has for 100 of its bars that a window covers."""
+    """Expansions of each session per 100 bars that a window covers."""
     from moola_pipeline.windows.dense import uncovered
 
     days, number = np.unique(market.session.astype("datetime64[D]"), return_inverse=True)
@@ -89,7 +89,7 @@ def session_rates(marks: pd.DataFrame, market: MarketArrays) -> Rates:
 
 @dataclass(frozen=True)
 class Drift:
-    """The findings, and their picture as svg; `picture` is empty where nothing could be compared."""
+    """Results of the drift checks and their chart as SVG; `picture` is empty without a comparison."""
 
     findings: list[DriftCheck]
     shifts: dict[str, float]
@@ -97,16 +97,16 @@ class Drift:
     picture: bytes
 
     def facts(self) -> dict[str, Any]:
-        """All of it for JSON."""
+        """Everything but the chart, for JSON."""
         return {
-            "checks": {one.name: _plain(one) for one in self.findings},
+            "checks": {check.name: _plain(check) for check in self.findings},
             "population_stability": self.shifts,
             "expansions_for_100_bars": dict(zip(self.rates.session, self.rates.rate.tolist(), strict=True)),
         }
 
 
 def no_drift(why: str) -> Drift:
-    """Where nothing can be compared, every check says so and passes."""
+    """Every check passed, with the reason why nothing could be compared."""
     nan = float("nan")
     return Drift([DriftCheck(name, True, nan, nan, why) for name in NAMES], {}, Rates([], np.empty(0)), b"")
 
@@ -119,13 +119,13 @@ def compare(
     p_retracement: np.ndarray,
     rng: np.random.Generator,
 ) -> Drift:
-    """Hold new bars against a version's reference.
+    """Compare new bars with a version's reference.
 
     Args:
-        reference: What the version was trained on.
-        new: The bars that no split has used.
-        marks: The champion's in them.
-        windows: Labeled windows among them; none where nobody has labeled any yet.
+        reference: Of the version's training data.
+        new: Bars after all splits.
+        marks: The champion's expansions in these bars.
+        windows: Labeled windows in these bars, possibly none.
         p_retracement: (n,) of the expansions in these windows.
         rng: Source of the resamples.
     """
@@ -134,7 +134,7 @@ def compare(
 
     values = new.features[new.warm]
     if not len(values):
-        return no_drift(f"{len(new):,} new bars: too few for a feature")
+        return no_drift(f"{len(new):,} new bars: too few to compute the features")
     shifts = feature_shifts(reference, values, list(FEATURE_NAMES))
     rates = session_rates(marks, new)
     is_retracement = windows.spans.type == TYPES.index("retracement")
@@ -149,14 +149,14 @@ def compare(
 
 
 def load_reference(facts: Mapping[str, Any]) -> Reference | None:
-    """The reference among the facts of a version; None for one registered before there was any."""
-    held = facts.get(REFERENCE)
-    return Reference.model_validate(held) if held else None
+    """The reference in the facts of a version; None if it was registered without one."""
+    reference = facts.get(REFERENCE)
+    return Reference.model_validate(reference) if reference else None
 
 
-def _plain(one: DriftCheck) -> dict[str, Any]:
+def _plain(check: DriftCheck) -> dict[str, Any]:
     numbers = {
         name: value if value == value else None
-        for name, value in (("value", one.value), ("limit", one.limit))
+        for name, value in (("value", check.value), ("limit", check.limit))
     }
-    return {"passed": bool(one.passed), **numbers, "said": one.said}
+    return {"passed": bool(check.passed), **numbers, "said": check.said}

@@ -1,4 +1,4 @@
-"""The mean path of price around the start of expansions, turned so that they point up."""
+"""Mean price path around the start of expansions, mirrored so that all point up."""
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,12 @@ def event_study(
     close: np.ndarray,
     atr: np.ndarray,
 ) -> list[MeanPath]:
-    """Mean paths of each type, as labeled and as predicted, with 95 % intervals by session.
+    """Mean paths of labeled and predicted expansions by type, with 95 % intervals by session.
 
     Args:
-        ground: The test windows.
-        labeled: Of its expansions.
-        events: Expansions found: window_id, start, type, direction, row.
+        resampled: The test windows.
+        labeled: Starts of the labeled expansions.
+        events: Predicted expansions: window_id, start, type, direction, row.
         close, atr: (n_bars,) of the bar table, index points.
 
     Returns:
@@ -47,29 +47,29 @@ def event_study(
     paths = []
     for kind, name in enumerate(TYPES):
         for source, (row, direction, types, windows) in sources.items():
-            mine = types == kind
-            if mine.any():
-                moves = paths_around(close, atr, row[mine], direction[mine])
-                weights = resampled.window_weights[:, windows[mine]]
+            of_type = types == kind
+            if of_type.any():
+                moves = paths_around(close, atr, row[of_type], direction[of_type])
+                weights = resampled.window_weights[:, windows[of_type]]
                 paths.append(_mean_path(name, source, moves, weights))
     return paths
 
 
 def paths_around(close: np.ndarray, atr: np.ndarray, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Closes from 45 bars before a start to 20 after it, from the close before the start, in ATR then.
+    """Closes from 45 bars before to 20 after each start, relative to the close before it, in its ATR.
 
     Args:
         close, atr: (n_bars,) index points.
-        rows: (n,) row of each first bar, all its bars within the table.
+        rows: (n,) row of each first bar; the table contains all these bars.
         directions: (n,) +1 or -1; 0 is not mirrored.
 
     Returns:
         (n, 66) float64; 0 at bar -1.
     """
-    eve = np.asarray(rows) - 1
-    moves = np.asarray(close)[np.asarray(rows)[:, None] + BARS] - np.asarray(close)[eve][:, None]
+    before = np.asarray(rows) - 1
+    moves = np.asarray(close)[np.asarray(rows)[:, None] + BARS] - np.asarray(close)[before][:, None]
     sign = np.where(np.asarray(directions) < 0, -1.0, 1.0)
-    return sign[:, None] * moves / np.asarray(atr, float)[eve][:, None]
+    return sign[:, None] * moves / np.asarray(atr, float)[before][:, None]
 
 
 def _mean_path(kind: str, source: str, moves: np.ndarray, weights: np.ndarray) -> MeanPath:

@@ -1,4 +1,4 @@
-"""What the report scores of live mode: alarms in labeled windows, whole sessions, and a rule beside them."""
+"""Scores of live mode: alarms in labeled windows and whole sessions, and the rule as a baseline."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 
 
 def score_live(test_set: LabeledTestSet, model: ExpansionModel, device: str) -> Scored:
-    """Event F1 at each delay, and type F1 at the onset bar; empty for a model not taught to answer live."""
+    """Event F1 by delay, and type F1 at the onset bar; empty if the model was not trained for live mode."""
     if model.thresholds.live is None:
         return {}
     windows = test_set.resampled.windows
@@ -37,13 +37,13 @@ def score_live(test_set: LabeledTestSet, model: ExpansionModel, device: str) -> 
 def score_whole_sessions(
     test_set: LabeledTestSet, model: ExpansionModel, n_sessions: int | None, device: str
 ) -> Scored:
-    """Go through whole sessions of the test windows with the system that waits longest.
+    """Score the alarms of whole sessions with the longest wait.
 
     Args:
-        trial: The test windows.
-        model: The model that is served.
-        n_sessions: At most so many, evenly spread over those with a test window; all if None.
-        device: Where the network runs.
+        test_set: The test windows.
+        model: The served model.
+        n_sessions: Maximum number of sessions with a test window, evenly spread; None for all.
+        device: Device of the network.
     """
     if model.thresholds.live is None:
         return {}
@@ -60,7 +60,7 @@ def score_whole_sessions(
 
 
 def placed(windows: LabeledWindows, alarms: pd.DataFrame) -> pd.DataFrame:
-    """Alarms of labeled windows with rows as bars of the window; `series` is its index."""
+    """Alarms with rows as bars of their labeled window; `series` is the index of the window."""
     first = windows.bar0[alarms["series"].to_numpy(np.int64)]
     return alarms.assign(
         window_id=windows.window_id[alarms["series"].to_numpy(np.int64)],
@@ -70,28 +70,28 @@ def placed(windows: LabeledWindows, alarms: pd.DataFrame) -> pd.DataFrame:
 
 
 def _types_at_onset(test_set: LabeledTestSet, model: ExpansionModel, device: str) -> Scored:
-    """Type F1 where bars up to the labeled onset are seen and the direction is that of this bar."""
+    """Type F1 from the bars up to the labeled onset, with the direction of this bar."""
     windows, prices = test_set.resampled.windows, test_set.market.prices
     onset = windows.bar0[windows.spans.window] + windows.spans.start
     n, last = len(onset), LIVE_BARS - 1
     direction = np.where(prices[onset, 3] < prices[onset, 0], -1, 1)
     spans = Spans.untyped(np.arange(n), np.full(n, last), np.full(n, last), direction)
-    said = read_spans(model.classifier, test_set.market, onset - last, spans, device, LIVE_BARS)
-    _, balanced = model.type_probabilities(said.retracement)
+    logits = read_spans(model.classifier, test_set.market, onset - last, spans, device, LIVE_BARS)
+    _, balanced = model.type_probabilities(logits.retracement)
     return {"type_f1_macro_live": score_types(test_set.resampled, balanced)["type_f1_macro"]}
 
 
 def score_proposer_live(
     test_set: LabeledTestSet, train: LabeledWindows, typers: Mapping[str, TypeBaseline]
 ) -> dict[str, Scored]:
-    """The rule on moves that are not over: the faster, the surer; by the peers that type its alarms.
+    """Scores of the rule in live mode, by the baseline that types its alarms.
 
-    It is asked about the moves that the model is asked about. How fast one must be, its net move in
-    ATR over the root of its bars, is fitted for each wait on training windows.
+    It scores the same unfinished moves as the model, by their speed: net move in ATR over the square
+    root of the number of bars. A threshold for each wait is fitted on training windows.
     """
     min_net_atr = fit_min_net(test_set.market, train)
-    known, window = _onset_candidates(test_set, train, min_net_atr)
-    thresholds = fit_delay_thresholds(train, known, window, known.onset)
+    candidates, window = _onset_candidates(test_set, train, min_net_atr)
+    thresholds = fit_delay_thresholds(train, candidates, window, candidates.onset)
     windows = test_set.resampled.windows
     candidates, window = _onset_candidates(test_set, windows, min_net_atr)
     systems = []
@@ -103,15 +103,16 @@ def score_proposer_live(
             "start": candidates.start,
             "direction": candidates.direction,
         }
-        systems.append(pd.DataFrame({name: each[chosen] for name, each in columns.items()}).assign(wait=wait))
+        table = pd.DataFrame({name: column[chosen] for name, column in columns.items()})
+        systems.append(table.assign(wait=wait))
     alarms = pd.concat(systems, ignore_index=True)
-    seen = baseline_inputs_before(
+    inputs = baseline_inputs_before(
         test_set, alarms["start"].to_numpy(np.int64), alarms["direction"].to_numpy(np.int64)
     )
     return {
         name: score_alarms(
             test_set.resampled,
-            placed(windows, alarms.assign(type=(typer.predict_proba(seen) > 0.5).astype(np.int64))),
+            placed(windows, alarms.assign(type=(typer.predict_proba(inputs) > 0.5).astype(np.int64))),
         )
         for name, typer in typers.items()
     }
@@ -120,13 +121,13 @@ def score_proposer_live(
 def _onset_candidates(
     test_set: LabeledTestSet, windows: LabeledWindows, min_net_atr: float
 ) -> tuple[OnsetCandidates, np.ndarray]:
-    """Moves in the live windows of labeled ones, their speed in place of a logit; and whose they are."""
+    """Moves in the live windows of labeled windows, with speed as logit; and the window of each."""
     bar0, window = live_windows_of(test_set.market.segment, windows.bar0)
     spans = onset_candidates(test_set.market, bar0, min_net_atr)
     speed = np.abs(test_set.market.net_moves(bar0, spans)) / np.sqrt(spans.end - spans.start + 1)
     row = bar0[spans.window]
-    nothing = np.zeros(len(speed))
+    no_type = np.zeros(len(speed))
     candidates = OnsetCandidates(
-        row + spans.end, row + spans.start, spans.direction, spans.window, speed, nothing
+        row + spans.end, row + spans.start, spans.direction, spans.window, speed, no_type
     )
     return candidates, window[spans.window]

@@ -1,4 +1,4 @@
-"""MiniRocket, the variant without chance: series in, shares of positive values of fixed kernels out."""
+"""Deterministic MiniRocket: shares of positive values after convolution with fixed kernels."""
 
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -9,22 +9,22 @@ N_OUTPUTS = 10_000
 MAX_DILATIONS = 32
 KERNEL_BARS = 9
 KERNELS = np.array(list(combinations(range(KERNEL_BARS), 3)))
-"""(84, 3): where each kernel weighs 2; it weighs -1 everywhere else."""
+"""(84, 3): positions of weight 2 in each kernel; all other weights are -1."""
 
 
 @dataclass(frozen=True)
 class MiniRocket:
-    """A transform fitted on training series; each channel is transformed by itself.
+    """A transform fitted on training series; channels are transformed separately.
 
     Attributes:
-        dilations: (n_dilations,) bars from one weight of a kernel to the next.
+        dilations: (n_dilations,) bars between the weights of a kernel.
         n_biases: (n_dilations,) biases of each kernel at that dilation.
-        biases: (channels, n_outputs) float32, quantiles of what training series convolve to.
+        biases: (channels, n_outputs) float32, quantiles of the convolved training series.
 
     Source:
         Dempster, Schmidt and Webb (2021), KDD, "MiniRocket", the deterministic variant: biases are
-        quantiles over all training series, not over one drawn for each kernel. Several channels
-        share the outputs; the published transform draws sets of channels instead.
+        quantiles over all training series, not over one random series per kernel. Channels share
+        the outputs; the published transform draws random sets of channels instead.
     """
 
     dilations: np.ndarray
@@ -33,14 +33,14 @@ class MiniRocket:
 
     @classmethod
     def fit(cls, series: np.ndarray, n_outputs: int = N_OUTPUTS) -> "MiniRocket":
-        """Choose dilations by length and biases by the training series.
+        """Choose dilations by the length and biases by the values of the training series.
 
         Args:
             series: (n, T, channels), T >= 9.
-            n_outputs: Of all channels together, about; at least 84 each.
+            n_outputs: Approximate total over all channels; at least 84 per channel.
 
         Raises:
-            ValueError: If the series are shorter than a kernel or there is none.
+            ValueError: If the series are shorter than a kernel or there are none.
         """
         n, length, channels = np.shape(series)
         if n == 0 or length < KERNEL_BARS:
@@ -55,9 +55,9 @@ class MiniRocket:
         biases = [
             np.concatenate(
                 [
-                    np.quantile(one, wanted)
+                    np.quantile(convolved, levels)
                     for dilation, part in zip(dilations, parts, strict=True)
-                    for one, wanted in zip(_convolved(channel, dilation), part, strict=True)
+                    for convolved, levels in zip(_convolved(channel, dilation), part, strict=True)
                 ]
             )
             for channel in np.moveaxis(np.asarray(series, np.float32), -1, 0)
@@ -65,7 +65,7 @@ class MiniRocket:
         return cls(dilations, n_biases, np.asarray(biases, np.float32))
 
     def __call__(self, series: np.ndarray) -> np.ndarray:
-        """Share of values above each bias: (n, T, channels) to (n, channels * n_outputs) float32."""
+        """Shares of values above each bias: (n, T, channels) to (n, channels * n_outputs) float32."""
         by_channel = [
             self._transformed(channel, biases)
             for channel, biases in zip(
@@ -79,39 +79,39 @@ class MiniRocket:
         for number, (dilation, part) in enumerate(
             zip(self.dilations, _by_dilation(biases, self.n_biases), strict=True)
         ):
-            said = _convolved(series, dilation)  # (84, n, T)
-            # Every other kernel reads only bars whose neighbors all lie in the series.
+            convolved = _convolved(series, dilation)  # (84, n, T)
+            # Every other kernel uses only positions without padding.
             padding = dilation * (KERNEL_BARS - 1) // 2
             inner = (number + np.arange(len(KERNELS))) % 2 == 1
-            found = np.empty((len(KERNELS), part.shape[1], len(series)), np.float32)
+            share = np.empty((len(KERNELS), part.shape[1], len(series)), np.float32)
             for which, bars in ((~inner, slice(None)), (inner, slice(padding, -padding))):
-                chosen = said[which][..., bars]
+                values = convolved[which][..., bars]
                 for place, bias in enumerate(part[which].T):
-                    found[which, place] = (chosen > bias[:, None, None]).mean(axis=-1)
-            shares.append(found.reshape(-1, len(series)))
+                    share[which, place] = (values > bias[:, None, None]).mean(axis=-1)
+            shares.append(share.reshape(-1, len(series)))
         return np.concatenate(shares).T
 
 
 def _by_dilation(values: np.ndarray, n_biases: np.ndarray) -> list[np.ndarray]:
-    """Values in the order of outputs, as one (84, n_biases) block a dilation."""
+    """Split values in output order into one (84, n_biases) block per dilation."""
     stops = np.append(0, np.cumsum(n_biases) * len(KERNELS))
     return [values[a:b].reshape(len(KERNELS), -1) for a, b in pairwise(stops)]
 
 
 def _dilations(length: int, per_kernel: int) -> tuple[np.ndarray, np.ndarray]:
-    """Dilations up to the length of the series, evenly on a log scale, and the biases at each."""
-    wanted = min(per_kernel, MAX_DILATIONS)
+    """Dilations up to the series length, evenly on a log scale, and the number of biases at each."""
+    n_dilations = min(per_kernel, MAX_DILATIONS)
     widest = np.log2((length - 1) / (KERNEL_BARS - 1))
-    spread = np.logspace(0, widest, wanted, base=2).astype(np.int32)
+    spread = np.logspace(0, widest, n_dilations, base=2).astype(np.int32)
     dilations, times = np.unique(spread, return_counts=True)
-    n_biases = (times * (per_kernel / wanted)).astype(np.int32)
+    n_biases = (times * (per_kernel / n_dilations)).astype(np.int32)
     for left_over in range(per_kernel - int(n_biases.sum())):
         n_biases[left_over % len(n_biases)] += 1
     return dilations, n_biases
 
 
 def _convolved(series: np.ndarray, dilation: int) -> np.ndarray:
-    """Every kernel over (n, T) series, zeros beyond their ends: (84, n, T)."""
+    """(n, T) series convolved with every kernel, zero-padded: (84, n, T)."""
     length = series.shape[1]
     reach = dilation * (KERNEL_BARS - 1) // 2
     padded = np.pad(series, ((0, 0), (reach, reach)))

@@ -1,4 +1,4 @@
-"""Whether a challenger takes the champion's place: both asked about windows that neither has seen."""
+"""Promotion: compare challenger and champion on windows that neither was trained on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from moola_pipeline.models.expansion_model import ExpansionModel
 
 MARGIN = 0.02
-"""Type F1 by which a challenger may at most be worse than the champion."""
+"""Largest type F1 by which a challenger may be worse than the champion."""
 MIN_SESSIONS = 20
-"""Resampled sessions say too little when they are few: a challenger that is worse by the whole margin
-was promoted in 27 of 100 trials on 5 sessions, in 8 on 10, in 5 on 20 (2.5 are meant)."""
+"""With few sessions the interval is too narrow: a challenger that is worse by the whole margin was
+promoted in 27 of 100 trials with 5 sessions, in 8 with 10, in 5 with 20 (nominal: 2.5)."""
 MIN_OF_EACH_TYPE = 10
-"""F1 is macro: a type with fewer expansions moves it by more than the margin with every single answer."""
+"""In macro F1, one prediction on a rarer type moves the score by more than the margin."""
 RULE = (
-    f"on labeled windows that neither version has seen, the paired 95 % interval of challenger minus "
+    f"on labeled windows that neither version was trained on, the paired 95 % interval of challenger minus "
     f"champion lies above -{MARGIN} type F1 ({N_RESAMPLES:,} resamples of sessions, at least "
     f"{MIN_SESSIONS} sessions and {MIN_OF_EACH_TYPE} expansions of each type), and no check fails"
 )
-FIRST_RULE = "the first champion of a model needs every integrity check passed, and nothing else"
+FIRST_RULE = "the first champion of a model only has to pass every integrity check"
 _UNSEEN = "unseen"
 
 
 class Difference(BaseModel):
-    """Challenger minus champion in type F1 with its paired 95 % interval, and what it rests on."""
+    """Type F1 of challenger minus champion with its paired 95 % interval and sample sizes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,11 +50,11 @@ class Difference(BaseModel):
 
 @dataclass(frozen=True)
 class PromotionDecision:
-    """What was decided on a version.
+    """Decision on a version.
 
     Attributes:
         promote: Whether it becomes champion.
-        against: The champion at the time of judging.
+        against: The champion at the time of the decision.
     """
 
     promote: bool
@@ -66,20 +66,20 @@ class PromotionDecision:
     rolls_back: bool = False
 
 
-def in_figures(found: Difference) -> str:
+def in_figures(difference: Difference) -> str:
     """A difference as text: `+0.012 [-0.004, +0.031], 60 expansions, 24 sessions`."""
     return (
-        f"{found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}], "
-        f"{found.expansions} expansions, {found.sessions} sessions"
+        f"{difference.estimate:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}], "
+        f"{difference.expansions} expansions, {difference.sessions} sessions"
     )
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A version and what is known of it.
+    """A version to compare.
 
     Attributes:
-        last_bar_seen: Open of the last bar it was trained or validated on.
+        last_bar_seen: Open of the last bar that it was trained or validated on.
     """
 
     version: str
@@ -88,7 +88,7 @@ class Contender:
 
 
 def decide_first_version(checks: Mapping[str, Check]) -> PromotionDecision:
-    """Where there is no champion."""
+    """Decide if there is no champion."""
     failed = _failed(checks, integrity_only=True)
     if failed:
         reason = f"there is no champion, but an integrity check of this run failed ({', '.join(failed)})"
@@ -99,10 +99,10 @@ def decide_first_version(checks: Mapping[str, Check]) -> PromotionDecision:
 
 
 def decide_lost_champion(version: str, champion: str, fault: str) -> PromotionDecision:
-    """Where the champion cannot be loaded: nothing can be compared, so nothing moves by itself."""
+    """Keep the champion if it cannot be loaded: there is nothing to compare with."""
     reason = (
         f"version {champion} stays champion, but it cannot be compared: {fault.rstrip('.')}; "
-        f"or choose by hand: moola registry promote {version}"
+        f"or promote by hand: moola registry promote {version}"
     )
     return PromotionDecision(False, "rule", champion, RULE, reason)
 
@@ -120,40 +120,40 @@ def decide_promotion(
     Args:
         challenger, champion: Both in evaluation mode, on the CPU.
         checks: Of the challenger's report.
-        market: The bars on which they are compared.
-        labels: The frame of `assign_splits`; its splits do not count here.
+        market: The bars.
+        labels: The frame of `assign_splits`; its splits are ignored.
         rng: Source of the resamples.
     """
     old, new = champion.version, challenger.version
     if old == new:
-        return PromotionDecision(False, "rule", old, RULE, f"version {old} is champion already")
+        return PromotionDecision(False, "rule", old, RULE, f"version {old} is already champion")
     last_seen = max(challenger.last_bar_seen, champion.last_bar_seen)
     unseen = unseen_windows(market, labels, last_seen)
     if lacking := _too_few(unseen):
-        reason = f"version {old} stays champion: behind {last_seen:%Y-%m-%d} lie only {lacking}"
+        reason = f"version {old} stays champion: after {last_seen:%Y-%m-%d} there are only {lacking}"
         return PromotionDecision(False, "rule", old, RULE, reason)
-    found = compare(challenger.model, champion.model, market, unseen, rng)
-    said = f"challenger minus champion {in_figures(found)}"
+    difference = compare(challenger.model, champion.model, market, unseen, rng)
+    numbers = f"challenger minus champion {in_figures(difference)}"
     failed = _failed(checks, integrity_only=False)
-    # An interval that is not defined lies above nothing.
-    faults = [] if found.low > -MARGIN else [f"the interval does not lie above -{MARGIN}"]
+    # NaN compares False: without an interval the challenger is not promoted.
+    faults = [] if difference.low > -MARGIN else [f"the interval does not lie above -{MARGIN}"]
     faults += [f"a check failed ({', '.join(failed)})"] if failed else []
     if faults:
-        reason = f"version {old} stays champion: {' and '.join(faults)}; {said}"
-        return PromotionDecision(False, "rule", old, RULE, reason, found)
-    reason = f"version {new} is no worse than version {old} by more than {MARGIN}; {said}"
-    return PromotionDecision(True, "rule", old, RULE, reason, found)
+        reason = f"version {old} stays champion: {' and '.join(faults)}; {numbers}"
+        return PromotionDecision(False, "rule", old, RULE, reason, difference)
+    reason = f"version {new} is at most {MARGIN} worse than version {old}; {numbers}"
+    return PromotionDecision(True, "rule", old, RULE, reason, difference)
 
 
 def unseen_windows(market: MarketArrays, labels: pd.DataFrame, last_bar_seen: pd.Timestamp) -> LabeledWindows:
-    """Labeled windows all of whose bars lie behind a bar, by more than one window's length.
+    """Labeled windows that start more than one window's length after a bar, context included.
 
-    The embargo is the one between splits: no bar that a model was fitted on shapes an answer here.
+    The embargo is the one between splits: no prediction reads a bar that the model was fitted on.
     """
-    seen = int(np.searchsorted(market.times.asi8, last_bar_seen.value, side="right")) - 1
+    last_row = int(np.searchsorted(market.times.asi8, last_bar_seen.value, side="right")) - 1
     first_read = labels["bar0"] - CONTEXT_BARS
-    behind = labels.loc[first_read - seen > WINDOW_BARS]
-    return labeled_windows(behind.assign(split=_UNSEEN), _UNSEEN)
+    later = labels.loc[first_read - last_row > WINDOW_BARS]
+    return labeled_windows(later.assign(split=_UNSEEN), _UNSEEN)
 
 
 def compare(
@@ -163,17 +163,17 @@ def compare(
     windows: LabeledWindows,
     rng: np.random.Generator,
 ) -> Difference:
-    """Type F1 of the challenger minus that of the champion, resampled together by session."""
+    """Type F1 of challenger minus champion, on the same resamples of sessions."""
     resampled = resample_windows(windows, N_RESAMPLES, rng)
     new, old = (
-        score_types(resampled, _p_retracement(one, market, windows))["type_f1_macro"]
-        for one in (challenger, champion)
+        score_types(resampled, _p_retracement(model, market, windows))["type_f1_macro"]
+        for model in (challenger, champion)
     )
-    found = new.minus(old).interval
+    difference = new.minus(old).interval
     return Difference(
-        estimate=found.estimate,
-        low=found.low,
-        high=found.high,
+        estimate=difference.estimate,
+        low=difference.low,
+        high=difference.high,
         expansions=len(windows.spans.type),
         windows=len(windows.bar0),
         sessions=len(np.unique(windows.session)),
@@ -181,8 +181,8 @@ def compare(
 
 
 def _p_retracement(model: "ExpansionModel", market: MarketArrays, windows: LabeledWindows) -> np.ndarray:
-    """P(retracement) of the labeled expansions, span and direction told, both types weighing the same."""
-    # brings torch and scikit-learn, which the definitions load without
+    """P(retracement) given the span and direction of the labeled expansions, with balanced types."""
+    # imports torch and scikit-learn; the Dagster definitions load without them
     from moola_pipeline.evaluation.test_set import oracle_span_probabilities
 
     return oracle_span_probabilities(model, market, windows)[1]
@@ -193,9 +193,9 @@ def _too_few(windows: LabeledWindows) -> str | None:
     sessions = len(np.unique(windows.session[windows.spans.window]))
     if sessions >= MIN_SESSIONS and kinds.min() >= MIN_OF_EACH_TYPE:
         return None
-    held = " and ".join(f"{n} {kind}" for n, kind in zip(kinds, TYPES, strict=True))
+    counts = " and ".join(f"{n} {kind}" for n, kind in zip(kinds, TYPES, strict=True))
     return (
-        f"{held} expansions in {sessions} sessions that neither version has seen, at least "
+        f"{counts} expansions in {sessions} sessions that neither version was trained on; at least "
         f"{MIN_OF_EACH_TYPE} of each type in {MIN_SESSIONS} sessions are needed"
     )
 

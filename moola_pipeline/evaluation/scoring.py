@@ -1,4 +1,4 @@
-"""What the report scores on the test windows: the model, baselines, trivial baselines and the second pass."""
+"""Scores on the test windows: the model, baselines, trivial baselines and the second pass."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from moola_pipeline.evaluation.baselines import (
     fit_type_baseline,
 )
 from moola_pipeline.evaluation.live import score_live, score_proposer_live
-from moola_pipeline.evaluation.shuffled_labels import shuffled_answers
+from moola_pipeline.evaluation.shuffled_labels import shuffled_predictions
 from moola_pipeline.evaluation.test_set import (
     LabeledTestSet,
     baseline_inputs,
@@ -44,19 +44,19 @@ from moola_pipeline.training.expansion_models import standalone_proposer
 from moola_pipeline.windows.spans import Spans
 
 PROPOSER_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
-"""Peers that also type the spans which the rule finds."""
+"""Baselines that also type the spans of the rule."""
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """What the model was found to be.
+    """Scores and predictions of the model on the test windows.
 
     Attributes:
-        scores: Each the mean over training seeds.
-        by_seed: Those of each seed.
-        answers: What each seed said.
-        probabilities: Calibrated P(retracement) of the labeled expansions, each seed's.
-        perfect_bands: The calibration error that each would show were it perfect.
+        scores: Means over training seeds.
+        by_seed: Scores of each seed.
+        answers: Predictions of each seed.
+        probabilities: Calibrated P(retracement) of the labeled expansions, by seed.
+        perfect_bands: Range of the calibration error of a perfectly calibrated model, by seed.
     """
 
     scores: Scored
@@ -69,12 +69,12 @@ class EvaluatedModel:
 def score_models(
     test_set: LabeledTestSet, models: Mapping[int, ExpansionModel], device: str, rng: np.random.Generator
 ) -> EvaluatedModel:
-    """The model's scores, what its training seeds said, and how calibrated it could be at best."""
+    """Scores, predictions and perfect calibration bands of all training seeds."""
     resampled = test_set.resampled
     scored, answers, probabilities, bands = {}, {}, {}, {}
     for seed, model in models.items():
         model.classifier.to(device)
-        calibrated, answers[seed], ranked = _asked(test_set, model, device)
+        calibrated, answers[seed], ranked = _predict(test_set, model, device)
         live = score_live(test_set, model, device)
         model.classifier.to("cpu")
         scored[seed] = {
@@ -89,16 +89,19 @@ def score_models(
     return EvaluatedModel(mean_scores(list(scored.values())), scored, answers, probabilities, bands)
 
 
-def _asked(
+def _predict(
     test_set: LabeledTestSet, model: ExpansionModel, device: str
 ) -> tuple[np.ndarray, ScoredPredictions, pd.DataFrame]:
-    """P(retracement) of labeled spans, calibrated; the answers; and every proposal, ranked."""
+    """Calibrated P(retracement) of labeled spans, the predictions, and all proposals with scores."""
     windows = test_set.resampled.windows
     calibrated, balanced = oracle_span_probabilities(model, test_set.market, windows, device)
-    # F1 is about what is reported, average precision about the order of all that was considered.
-    unsure = replace(model, thresholds=model.thresholds.model_copy(update={"expansion_threshold": 0.0}))
+    # F1 uses the reported expansions, average precision the ranking of all proposals.
+    accepting_all = replace(
+        model, thresholds=model.thresholds.model_copy(update={"expansion_threshold": 0.0})
+    )
     events, ranked = (
-        _placed(windows, find_events(one, test_set.market, windows.bar0, device)) for one in (model, unsure)
+        _placed(windows, find_events(it, test_set.market, windows.bar0, device))
+        for it in (model, accepting_all)
     )
     return calibrated, ScoredPredictions(balanced, events), ranked.assign(score=ranked["probability"])
 
@@ -113,15 +116,15 @@ def score_trivial_baselines(
     test_set: LabeledTestSet,
     train: LabeledWindows,
     found: Spans,
-    judged: EvaluatedModel,
+    evaluated: EvaluatedModel,
     rng: np.random.Generator,
 ) -> dict[str, Scored]:
-    """Answers that see no price: constants, and the position in the window.
+    """Scores of constants and of predictions that use no price.
 
-    For events the type baselines type the spans that the rule finds by itself; one_constant_span
-    says one span, of training's larger class, of every window; mean_pointer says the mean ends of
-    the very expansions that the model met, so that the two errors are paired; shuffled_answers are
-    the model's own answers dealt out at random.
+    For events, the type baselines type the spans that the rule finds alone. one_constant_span
+    predicts one span of the majority class in every window. mean_pointer predicts the mean ends of
+    the expansions that the model finds, so that the two errors are paired. shuffled_answers are the
+    model's predictions in random order.
     """
     resampled, y = test_set.resampled, train.spans.type
     spans = resampled.windows.spans
@@ -137,16 +140,16 @@ def score_trivial_baselines(
     everywhere = pd.DataFrame({"window_id": resampled.windows.window_id, "start": start, "end": end})
     trivial_baselines[ONE_SPAN] = score_events(resampled, everywhere.assign(type=int(np.mean(y) > 0.5)))
     trivial_baselines[MEAN_POINTER] = mean_scores(
-        [score_mean_pointer(resampled, one.events) for one in judged.answers.values()]
+        [score_mean_pointer(resampled, it.events) for it in evaluated.answers.values()]
     )
     trivial_baselines["shuffled_answers"] = mean_scores(
-        [shuffled_answers(resampled, one.p_retracement, rng) for one in judged.answers.values()]
+        [shuffled_predictions(resampled, it.p_retracement, rng) for it in evaluated.answers.values()]
     )
     return trivial_baselines
 
 
 def find_by_proposer(test_set: LabeledTestSet, train: LabeledWindows) -> Spans:
-    """Spans in the test windows by the rule that finds training expansions best by itself."""
+    """Spans in the test windows by the rule that alone finds training expansions best."""
     proposer = standalone_proposer(test_set.market, train)
     return propose(test_set.market.measure_spans(test_set.resampled.windows.bar0), proposer)
 
@@ -158,23 +161,23 @@ def score_baselines(
     rng: np.random.Generator,
     on_baseline: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Scored]:
-    """Peers fitted on training expansions; with the rule's spans, peers for events as well."""
+    """Scores of baselines fitted on training expansions, for types and, with the rule's spans, for events."""
     resampled = test_set.resampled
-    learned, asked = baseline_inputs(test_set, train), baseline_inputs(test_set, resampled.windows)
+    train_inputs, test_inputs = (baseline_inputs(test_set, windows) for windows in (train, resampled.windows))
     fitted: dict[str, TypeBaseline] = {}
     for name in TYPE_BASELINES:
         on_baseline(name)
-        fitted[name] = fit_type_baseline(name, learned, train.spans.type, rng)
+        fitted[name] = fit_type_baseline(name, train_inputs, train.spans.type, rng)
     baselines = {
-        name: score_types(resampled, baseline.predict_proba(asked)) for name, baseline in fitted.items()
+        name: score_types(resampled, baseline.predict_proba(test_inputs)) for name, baseline in fitted.items()
     }
-    proposed = baseline_inputs_before(
+    proposed_inputs = baseline_inputs_before(
         test_set, resampled.windows.bar0[found.window] + found.start, found.direction
     )
     live = score_proposer_live(test_set, train, {typer: fitted[typer] for typer in PROPOSER_TYPERS})
     net = np.abs(test_set.market.measure_spans(resampled.windows.bar0).net_of(found))
     for typer in PROPOSER_TYPERS:
-        types = (fitted[typer].predict_proba(proposed) > 0.5).astype(np.int64)
+        types = (fitted[typer].predict_proba(proposed_inputs) > 0.5).astype(np.int64)
         events = _events(resampled, found, types)
         baselines[f"rule_{typer}"] = {
             **score_events(resampled, events),
@@ -186,18 +189,18 @@ def score_baselines(
 
 
 def score_second_pass(resampled: ResampledWindows, twice: TwiceLabeled) -> Scored:
-    """The annotator's second pass, scored as a prediction on those test windows that have one.
+    """The annotator's second pass, scored as a prediction on the test windows that have one.
 
-    A person ranks nothing, so there is no average precision; types are given without a span told,
-    so there is no type F1 either. Empty where no window has a second pass.
+    No average precision, as the second pass has no probabilities; no type F1, as the annotator types
+    expansions without a given span. Empty if no window has a second pass.
     """
     if not len(twice.first.bar0):
         return {}
     columns = pd.Index(resampled.window_ids).get_indexer(pd.Index(twice.first.window_id))
     weights = resampled.window_weights[:, columns]
-    known = ResampledWindows(twice.first, weights[:, twice.first.spans.window], weights)
-    again = events_of(twice.second)
-    return {**score_events(known, again), **score_ends(known, again)}
+    first = ResampledWindows(twice.first, weights[:, twice.first.spans.window], weights)
+    second = events_of(twice.second)
+    return {**score_events(first, second), **score_ends(first, second)}
 
 
 def _events(resampled: ResampledWindows, found: Spans, types: np.ndarray) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Sections of a report that are no score: details, gallery, curves, the previous run."""
+"""Report sections other than scores: details, gallery, curves, previous run."""
 
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
@@ -43,7 +43,7 @@ Rank = Literal["best", "worst"]
 
 
 class ChosenWindow(NamedTuple):
-    """A window to draw, its place among the windows, and what became of its expansions."""
+    """A window to draw: its index, its rank, and the counts of its expansions as text."""
 
     place: int
     rank: Rank
@@ -53,79 +53,77 @@ class ChosenWindow(NamedTuple):
 def choose_windows(
     truth: pd.DataFrame, predicted: pd.DataFrame, window_ids: np.ndarray, n_windows: int
 ) -> list[ChosenWindow]:
-    """The windows with the most expansions found and no error, and those with the most errors.
+    """Choose windows with many found expansions and few errors, and windows with the most errors.
 
     Args:
         truth: window_id, start, end, type of labeled expansions.
         predicted: The same columns and probability.
-        window_ids: (n,) of every window judged.
-        n_windows: At most so many, half of each rank; a window is drawn once.
+        window_ids: (n,) of every scored window.
+        n_windows: Maximum number, half of each rank; each window at most once.
 
     Returns:
-        The best first, then the worst, each from the clearest on.
+        The best, then the worst, clearest cases first.
     """
     ids = pd.Series(window_ids)
     counts = event_counts(match_events(truth, predicted), ids, tuple(range(len(TYPES))))
     found, false, missed = counts.sum(axis=1).T  # (n,) each
-    surest = np.zeros(len(ids))
-    np.maximum.at(
-        surest, pd.Index(ids).get_indexer(predicted["window_id"].to_numpy()), predicted["probability"]
-    )
+    top = np.zeros(len(ids))
+    np.maximum.at(top, pd.Index(ids).get_indexer(predicted["window_id"].to_numpy()), predicted["probability"])
     wrong = false + missed
-    flawless = np.lexsort((np.arange(len(wrong)), -surest, -found, wrong))
-    worst = np.lexsort((np.arange(len(wrong)), -surest, -wrong))
-    best = [int(place) for place in flawless[: n_windows - n_windows // 2] if found[place]]
-    errors = [int(place) for place in worst[: n_windows // 2] if wrong[place] and place not in best]
+    by_quality = np.lexsort((np.arange(len(wrong)), -top, -found, wrong))
+    by_errors = np.lexsort((np.arange(len(wrong)), -top, -wrong))
+    best = [int(place) for place in by_quality[: n_windows - n_windows // 2] if found[place]]
+    worst = [int(place) for place in by_errors[: n_windows // 2] if wrong[place] and place not in best]
 
     def note(place: int) -> str:
         return f"{found[place]} found, {missed[place]} missed, {false[place]} false"
 
     return [
         *(ChosenWindow(place, "best", note(place)) for place in best),
-        *(ChosenWindow(place, "worst", note(place)) for place in errors),
+        *(ChosenWindow(place, "worst", note(place)) for place in worst),
     ]
 
 
-NOT_LIVE = "the model was not taught to answer live: this report is about hindsight, the whole window read"
-NO_STUDY = "no study of these bars and labels yet: moola run --profile study"
-NO_SECOND_PASS = "no test window carries a second pass of the annotator"
-NO_SCRATCH = "this profile trains no network from scratch; demo and full train one seed"
+NOT_LIVE = "the model was not trained for live mode; all scores use the whole window (hindsight)"
+NO_STUDY = "no study of these bars and labels yet; run moola run --profile study"
+NO_SECOND_PASS = "no test window has a second pass by the annotator"
+NO_SCRATCH = "this profile trains no network from scratch; the profiles demo and full train one seed"
 FIRST_REPORT = "this is the first report on this market and profile"
 
 
 def as_scores(scored: Scored) -> dict[str, Score]:
-    """Scores as the report writes them."""
+    """Scores in the form of the report."""
     return {name: Score.model_validate(one.interval) for name, one in scored.items()}
 
 
 def as_tables(scored: Mapping[str, Scored]) -> dict[str, dict[str, Score]]:
-    """The scores of several methods as the report writes them."""
+    """Scores of several methods in the form of the report."""
     return {name: as_scores(one) for name, one in scored.items()}
 
 
 def details_of(
     test_set: LabeledTestSet,
-    judged: EvaluatedModel,
+    evaluated: EvaluatedModel,
     served: int,
     train: LabeledWindows,
     labels: pd.DataFrame,
     rng: np.random.Generator,
 ) -> Details:
-    """What stands below the front page, but for what other runs and rivals decide.
+    """Details below the front page, without the parts that need other runs or methods.
 
     Args:
-        trial: The test windows.
-        judged: The model's answers.
-        served: The seed that is served: confusion, reliability and event study are its own.
-        train: Training windows, for the null.
+        test_set: The test windows.
+        evaluated: Scores and predictions of the model.
+        served: The served seed, used for confusion, calibration and event study.
+        train: Training windows, for the control with shuffled labels.
         labels: The labeled frame with splits.
-        rng: Of the null's permutations.
+        rng: Source of the permutations.
     """
-    resampled, answers = test_set.resampled, judged.answers
+    resampled, answers = test_set.resampled, evaluated.answers
     by_way = break_down(resampled, test_set.labeled, list(answers.values()), test_set.market.times)
     y = resampled.windows.spans.type
-    seen, asked = baseline_inputs(test_set, train), baseline_inputs(test_set, resampled.windows)
-    null: Interval = permuted_training(resampled, seen, train.spans.type, asked, rng)
+    inputs, test_inputs = (baseline_inputs(test_set, windows) for windows in (train, resampled.windows))
+    null: Interval = permuted_training(resampled, inputs, train.spans.type, test_inputs, rng)
     closes, atr = test_set.market.prices[:, 3], test_set.market.atr
     return Details(
         breakdowns={
@@ -135,27 +133,28 @@ def details_of(
         confusion=confusion(y, answers[served].p_retracement),
         calibration=Calibration(
             bins=[
-                ReliabilityBin(probability=float(said), share=float(share), n=int(n))
-                for said, share, n in zip(*reliability(y, judged.probabilities[served]), strict=True)
+                ReliabilityBin(probability=float(p), share=float(share), n=int(n))
+                for p, share, n in zip(*reliability(y, evaluated.probabilities[served]), strict=True)
             ],
-            ece_band=judged.perfect_bands[served],
+            ece_band=evaluated.perfect_bands[served],
         ),
         by_seed={
-            name: [scored[name].estimate for scored in judged.by_seed.values()] for name in judged.scores
+            name: [scored[name].estimate for scored in evaluated.by_seed.values()]
+            for name in evaluated.scores
         },
         class_mix=class_mix(labels),
         event_study=event_study(resampled, test_set.labeled, answers[served].events, closes, atr),
         delay_curve={
-            wait: Score.model_validate(judged.scores[name].interval)
+            wait: Score.model_validate(evaluated.scores[name].interval)
             for wait in WAITS
-            if (name := f"event_f1_live_{wait}") in judged.scores
+            if (name := f"event_f1_live_{wait}") in evaluated.scores
         },
         null=Score.model_validate(null),
     )
 
 
 def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
-    """Labels of each month and split, in order of time."""
+    """Labels by month and split, in time order."""
     counts = class_counts(labels).reset_index().sort_values("month", kind="stable")
     return [
         MonthMix.model_validate(
@@ -172,13 +171,13 @@ def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
 def not_measured(
     details: Details, second_pass: Scored, before: PreviousRun | None, ablations: Container[str]
 ) -> dict[str, str]:
-    """What the report leaves out, and why.
+    """Missing parts of the report, with the reason.
 
     Args:
-        details: As far as they are filled.
-        second_pass: Empty where there is no second pass.
-        before: The last report.
-        ablations: Names of the ablations that were scored.
+        details: The details so far.
+        second_pass: Empty if there is no second pass.
+        before: The previous report.
+        ablations: Names of the scored ablations.
     """
     reasons = {
         "delay_curve": (not details.delay_curve, NOT_LIVE),
@@ -193,19 +192,19 @@ def not_measured(
 def previous_run(
     report: Path, current: RunFacts, data: DataFacts, is_finished: Callable[[str], bool]
 ) -> PreviousRun | None:
-    """The report that this one replaces, and whether bars, labels or settings were other then.
+    """The report that the new one replaces, and whether bars, labels or settings differ.
 
-    A run that was killed after it wrote its report left one that nobody was told of: this one takes
-    its place, and is compared with what that one was compared with.
+    If the last report belongs to a run that was killed before its end, the new report is compared
+    with the previous run of that report instead.
 
     Args:
-        report: Where the numbers of the last report on this market and profile are kept.
-        current: Of the report in the making.
+        report: File with the numbers of the last report on this market and profile.
+        current: Run facts of the new report.
         data: Its bars and labels.
-        is_finished: Whether a Dagster run, by its id, came to the end of its report.
+        is_finished: Whether the Dagster run with this id finished its report.
 
     Returns:
-        None where there is none, or none that is as it was written and that this version can read.
+        None if there is no report, or it is damaged, or this version cannot read it.
     """
     if damage(report.with_suffix("")):
         return None
@@ -226,19 +225,19 @@ def previous_run(
 
 
 def studied(folder: Path, sources: Mapping[str, str], encoder: Mapping[str, Any]) -> list[LearningPoint]:
-    """The learning curve of the last study, if it was held on these very bars and labels.
+    """The learning curve of the last study, if it used these bars and labels.
 
     Args:
-        folder: Where the studies of this market are kept.
+        folder: Folder of the market's studies.
         sources: Digests of the market's data.
-        encoder: Settings of the model's encoder: its objective is the one drawn.
+        encoder: Settings of the model's encoder; the curve is that of its objective.
     """
     study = read_study(folder)
     return learning_curve(study, encoder["objective"]) if study and fits(study, sources) else []
 
 
 def loss_curves(facts: dict[str, Any]) -> LossCurves:
-    """Losses of both trainings from the facts of their making."""
+    """Losses of pretraining and fine-tuning from the training facts."""
 
     def curve(seed: int, history: list[dict[str, float]]) -> LossCurve:
         return LossCurve(seed, [e["train_loss"] for e in history], [e["val_loss"] for e in history])
@@ -251,10 +250,10 @@ def loss_curves(facts: dict[str, Any]) -> LossCurves:
 
 
 def labels_note(labels: pd.DataFrame, simulated: bool, scenario: str = "none") -> str | None:
-    """Who labeled; of a simulated market also which scenario it is."""
+    """Source of the labels; for a simulated market also its scenario."""
     if simulated:
-        which = "" if scenario == "none" else f"scenario {scenario}: "
-        return f"{which}labels by a simulated annotator: surges that stand out in the bars, planted or not"
+        prefix = "" if scenario == "none" else f"scenario {scenario}: "
+        return f"{prefix}labels by a simulated annotator for all clearly visible surges"
     annotators = sorted(labels["annotator"].dropna().unique())
     return f"labels by {', '.join(annotators)}" if annotators else None
 
@@ -280,17 +279,17 @@ def flat_metrics(data: ReportData) -> dict[str, float]:
 def gallery(
     bars: pd.DataFrame, test: LabeledWindows, events: pd.DataFrame, n_windows: int
 ) -> list[GalleryWindow]:
-    """The test windows in which the served seed was most right, and those in which it was most wrong."""
+    """The test windows with the best and with the worst predictions of the served seed."""
     chosen = choose_windows(events_of(test), events, test.window_id, n_windows)
-    return [_drawn(bars, test, events, one) for one in chosen]
+    return [_gallery_window(bars, test, events, window) for window in chosen]
 
 
-def _drawn(
+def _gallery_window(
     bars: pd.DataFrame, test: LabeledWindows, events: pd.DataFrame, chosen: ChosenWindow
 ) -> GalleryWindow:
     rows = bars.iloc[test.bar0[chosen.place] : test.bar0[chosen.place] + WINDOW_BARS]
     spans = test.spans
-    found = events.loc[events["window_id"] == test.window_id[chosen.place]]
+    predicted = events.loc[events["window_id"] == test.window_id[chosen.place]]
     return GalleryWindow(
         window_id=str(test.window_id[chosen.place]),
         session=f"{test.session[chosen.place].astype('datetime64[D]')}",
@@ -302,7 +301,7 @@ def _drawn(
         ],
         predicted=[
             (int(e.start), int(e.end), TYPES[int(e.type)], int(e.direction), float(e.probability))
-            for e in found.itertuples()
+            for e in predicted.itertuples()
         ],
         rank=chosen.rank,
         note=chosen.note,

@@ -1,4 +1,4 @@
-"""What scores look like when there is nothing to learn: labels dealt out at random."""
+"""Controls without a signal: training on shuffled labels, and shuffled predictions."""
 
 import numpy as np
 
@@ -12,31 +12,30 @@ N_PERMUTATIONS = 20
 
 def permuted_training(
     resampled: ResampledWindows,
-    seen: BaselineInputs,
+    inputs: BaselineInputs,
     y: np.ndarray,
-    asked: BaselineInputs,
+    test_inputs: BaselineInputs,
     rng: np.random.Generator,
 ) -> Interval:
-    """Average precision minus prevalence of a peer refitted on permuted training labels, 20 times.
+    """AUCPR minus prevalence of a baseline fitted on permuted training labels, 20 times.
 
-    Refitted is logistic regression on the 21 summaries (penalty fixed), scored on the test labels
-    as they are. The estimate is the mean over permutations; the interval holds 95 % of what one
-    such fit scores on one resample of sessions: where a model that learned nothing lies. It holds
-    0 unless the answers leak into what is seen.
+    The baseline is logistic regression on the 21 summaries with a fixed penalty, scored on the true
+    test labels. The estimate is the mean over permutations. The interval contains 95 % of the scores
+    of one fit on one resample of sessions; it contains 0 unless labels leak into the inputs.
 
     Args:
-        ground: The test windows.
-        seen, y: The training expansions and their class numbers.
-        asked: The test expansions, in the order of the ground's.
+        resampled: The test windows.
+        inputs, y: The training expansions and their class numbers.
+        test_inputs: The test expansions, in the order of `resampled`.
         rng: Source of the permutations.
     """
-    inputs, questions = summaries(seen.paths), summaries(asked.paths)
+    train_matrix, test_matrix = summaries(inputs.paths), summaries(test_inputs.paths)
     labeled = resampled.windows.spans.type
     share = resample(lambda weights: prevalence(labeled, weights), resampled.event_weights)
     gains = []
     for _ in range(N_PERMUTATIONS):
-        model = scaled_logistic(DEFAULT_STRENGTH).fit(inputs, rng.permutation(y))
-        p = np.asarray(model.predict_proba(questions))[:, 1]
+        model = scaled_logistic(DEFAULT_STRENGTH).fit(train_matrix, rng.permutation(y))
+        p = np.asarray(model.predict_proba(test_matrix))[:, 1]
         precision = resample(
             lambda weights, p=p: aucpr_retracement(labeled, p, weights), resampled.event_weights
         )
@@ -45,12 +44,12 @@ def permuted_training(
     return interval(np.concatenate([gain.values for gain in gains]), estimate, len(labeled))
 
 
-def shuffled_answers(
+def shuffled_predictions(
     resampled: ResampledWindows, p_retracement: np.ndarray, rng: np.random.Generator
 ) -> Scored:
-    """A trained model's own answers, dealt out at random among the test expansions, 20 times; the mean.
+    """Mean scores of the model's predictions in 20 random orders of the test expansions.
 
-    The model is not refitted: this is chance with the model's own mix of answers.
+    The model is not refitted: this is chance level for its distribution of predictions.
     """
-    dealt = [score_types(resampled, rng.permutation(p_retracement)) for _ in range(N_PERMUTATIONS)]
-    return mean_scores(dealt)
+    shuffled = [score_types(resampled, rng.permutation(p_retracement)) for _ in range(N_PERMUTATIONS)]
+    return mean_scores(shuffled)

@@ -1,4 +1,4 @@
-"""What was planted in a simulated market, as ground to judge a model and the labels themselves on."""
+"""Scores of the model and of the labels on the ground truth of a simulated market."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
 MODEL, LABELS = "model", "labels"
-"""Whose answers are scored: the labels say how much of the truth an annotator sees at all."""
+"""Scored systems; the scores of the labels limit what a model can learn."""
 
 
 def against_truth(
@@ -35,49 +35,54 @@ def against_truth(
     timestamps: pd.DatetimeIndex,
     answers: Sequence[ScoredPredictions],
 ) -> dict[str, Scored]:
-    """Score the model and the labels on what was planted in the windows.
+    """Score the model and the labels on the simulated expansions of the windows.
 
-    Events are all planted expansions that start in bars 30-74, those that noise has swallowed
-    included. Types are those of the labeled expansions that were planted: how often the hidden
-    state before them is named, span and direction given.
+    Events are all simulated expansions that start in bars 30-74, including those hidden by noise.
+    Types are scored on the labeled expansions that were simulated: the hidden state before them,
+    given span and direction.
 
     Args:
-        ground: The labeled windows and their resamples.
-        truth: `started_at`, `ended_at`, `type` and `direction` of every planted expansion, in
+        resampled: The labeled windows and their resamples.
+        truth: `started_at`, `ended_at`, `type` and `direction` of every simulated expansion, in
             time order.
         timestamps: (n_bars,) UTC opens of the bar table.
-        answers: Of each training seed.
+        answers: Predictions of each training seed.
 
     Returns:
-        MODEL and LABELS; no types where no labeled expansion was planted.
+        MODEL and LABELS; without type scores if no labeled expansion was simulated.
     """
     planted = planted_windows(resampled.windows, truth, timestamps)
-    known = ResampledWindows(
+    true = ResampledWindows(
         planted, resampled.window_weights[:, planted.spans.window], resampled.window_weights
     )
     labeled = events_of(resampled.windows)
     scored = {
-        MODEL: mean_scores([score_events(known, one.events) for one in answers]),
-        LABELS: score_events(known, labeled),
+        MODEL: mean_scores([score_events(true, it.events) for it in answers]),
+        LABELS: score_events(true, labeled),
     }
-    which = pair_events(labeled, events_of(planted), typed=False)
-    met = which >= 0
-    if met.any():
-        hidden = replace(resampled.windows.spans.select(met), type=planted.spans.type[which[met]])
-        told = replace(
+    paired = pair_events(labeled, events_of(planted), typed=False)
+    simulated = paired >= 0
+    if simulated.any():
+        hidden = replace(
+            resampled.windows.spans.select(simulated), type=planted.spans.type[paired[simulated]]
+        )
+        with_true_types = replace(
             resampled,
             windows=resampled.windows._replace(spans=hidden),
-            event_weights=resampled.event_weights[:, met],
+            event_weights=resampled.event_weights[:, simulated],
         )
-        scored[MODEL] |= mean_scores([score_types(told, one.p_retracement[met]) for one in answers])
-        scored[LABELS] |= score_types(told, resampled.windows.spans.type[met].astype(float))
+        scored[MODEL] |= mean_scores(
+            [score_types(with_true_types, it.p_retracement[simulated]) for it in answers]
+        )
+        labeled_types = resampled.windows.spans.type[simulated].astype(float)
+        scored[LABELS] |= score_types(with_true_types, labeled_types)
     return scored
 
 
 def planted_windows(
     windows: LabeledWindows, truth: pd.DataFrame, timestamps: pd.DatetimeIndex
 ) -> LabeledWindows:
-    """The same windows with the planted expansions that start in their bars 30-74 as spans."""
+    """The same windows with the simulated expansions that start in their bars 30-74 as spans."""
     start, end = (
         timestamps.get_indexer(pd.DatetimeIndex(truth[name])) for name in ("started_at", "ended_at")
     )
@@ -98,35 +103,35 @@ def planted_windows(
 
 def truth_scores(
     resampled: ResampledWindows,
-    judged: EvaluatedModel,
+    evaluated: EvaluatedModel,
     truth: pd.DataFrame | None,
     timestamps: pd.DatetimeIndex,
 ) -> dict[str, Scores]:
-    """Scores of the model and of the labels on what was planted; empty where nothing was."""
+    """Scores of the model and of the labels on the simulated expansions; empty if there is no truth."""
     if truth is None:
         return {}
-    scored = against_truth(resampled, truth, timestamps, list(judged.answers.values()))
-    return {name: as_scores(one) for name, one in scored.items()}
+    scored = against_truth(resampled, truth, timestamps, list(evaluated.answers.values()))
+    return {name: as_scores(scores) for name, scores in scored.items()}
 
 
 def prior_scores(
-    resampled: ResampledWindows, judged: EvaluatedModel, labels: pd.DataFrame
+    resampled: ResampledWindows, evaluated: EvaluatedModel, labels: pd.DataFrame
 ) -> dict[str, Scores]:
-    """Scores of P(retracement) with the prior of validation and with a re-estimated one.
+    """Scores of P(retracement) with the validation prior and with a re-estimated prior.
 
-    Both on the test expansions as they are, and weighed so that 23 % are retracements. Empty where
-    one type is missing.
+    Both on the test expansions as they are, and weighted so that 23 % are retracements. Empty if one
+    type is missing.
 
     Args:
-        ground, judged: The test windows and the model's answers.
+        resampled, evaluated: The test windows and the model's predictions.
         labels: The labeled frame with splits; P(retracement) was calibrated on validation.
     """
     prior = float(np.mean(labeled_windows(labels, "validation").spans.type))
     if not 0 < prior < 1 or len(set(resampled.windows.spans.type.tolist())) < 2:
         return {}
-    probabilities = list(judged.probabilities.values())
+    probabilities = list(evaluated.probabilities.values())
     rows = {}
     for ending, share in (("", None), ("_at_23_percent", STRESS_SHARE)):
         scored = score_shifted(resampled, probabilities, prior, share)
-        rows |= {f"{name}{ending}": as_scores(one) for name, one in scored.items()}
+        rows |= {f"{name}{ending}": as_scores(scores) for name, scores in scored.items()}
     return rows

@@ -1,4 +1,4 @@
-"""The test windows in their table of bars, and a model's answers where span and direction are given."""
+"""The test windows in their bar table, baseline inputs, and P(retracement) given the span."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,11 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 
 @dataclass(frozen=True)
 class LabeledTestSet:
-    """The test windows in their table of bars.
+    """The test windows in their bar table.
 
     Attributes:
         market: The table.
-        ground: The windows, their labels, and the resamples of their sessions.
+        resampled: The windows, their labels, and the resamples of their sessions.
     """
 
     market: MarketArrays
@@ -30,13 +30,13 @@ class LabeledTestSet:
 
     @property
     def labeled(self) -> LabeledStarts:
-        """Where the labeled expansions lie."""
+        """Starts of the labeled expansions."""
         spans = self.resampled.windows.spans
         return LabeledStarts(self.resampled.windows.bar0[spans.window] + spans.start, spans.direction)
 
 
 def baseline_inputs(test_set: LabeledTestSet, windows: LabeledWindows) -> BaselineInputs:
-    """What peers see of the labeled expansions of windows."""
+    """Baseline inputs for the labeled expansions of windows."""
     rows = windows.bar0[windows.spans.window] + windows.spans.start
     return baseline_inputs_before(test_set, rows, windows.spans.direction)
 
@@ -44,7 +44,7 @@ def baseline_inputs(test_set: LabeledTestSet, windows: LabeledWindows) -> Baseli
 def baseline_inputs_before(
     test_set: LabeledTestSet, rows: np.ndarray, directions: np.ndarray
 ) -> BaselineInputs:
-    """What peers see of the bars before these rows, turned so that the expansion points up."""
+    """Baseline inputs from the bars before these rows, mirrored so that the expansion points up."""
     paths = paths_before(test_set.market.prices[:, 3], test_set.market.atr, rows, directions)
     features = test_set.market.features[np.asarray(rows)[:, None] + np.arange(-BARS_BEFORE_START, 0)]
     down = np.asarray(directions) < 0
@@ -58,17 +58,17 @@ def oracle_span_probabilities(
     windows: LabeledWindows,
     device: torch.device | str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """P(retracement) of the labeled expansions of windows: calibrated, and with both types weighing the same.
+    """P(retracement) given the labeled spans of windows: calibrated, and with balanced types.
 
     Args:
         model: In evaluation mode on `device`.
-        market: The table that the windows lie in.
-        windows: Whose expansions are told.
-        device: Where the network runs.
+        market: The bar table of the windows.
+        windows: Labeled windows.
+        device: Device of the network.
 
     Returns:
         Two arrays (n_expansions,), in the order of `windows.spans`.
     """
-    told = windows.spans.pointed()
-    reading = read_spans(model.classifier, market, windows.bar0, told, device)
-    return model.type_probabilities(reading.retracement)
+    spans = windows.spans.pointed()
+    logits = read_spans(model.classifier, market, windows.bar0, spans, device)
+    return model.type_probabilities(logits.retracement)

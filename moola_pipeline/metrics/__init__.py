@@ -1,1 +1,1 @@
-"""Arrays in, scores with intervals out."""
+"""Metrics with bootstrap intervals, computed from arrays."""

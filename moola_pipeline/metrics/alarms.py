@@ -1,10 +1,10 @@
-"""Alarms judged: in time or too late, by how long one may wait; how many a session, and the surest ones.
+"""Scores of live alarms: event F1 by delay, alarms per session, precision of the top alarms.
 
-An alarm claims an onset and a direction at the bar that has just closed. It finds a labeled expansion
-of this direction when the claimed onset lies within 3 bars of the labeled one and the alarm came at
-most `wait` bars after the labeled onset; the end has not been seen and is not judged. Pairs are one to
-one, as many as possible. Labels are complete for onsets in bars 30-74 alone: an alarm that claims one
-of these bars and finds nothing is false, in empty windows too; elsewhere it may match but is never
+An alarm predicts an onset and a direction at the bar that has just closed. It finds a labeled
+expansion of this direction if the predicted onset is within 3 bars of the labeled one and the alarm
+comes at most `wait` bars after the labeled onset. The end is not known yet and is not scored. Pairs
+are one to one, as many as possible. Labels are complete for onsets in bars 30-74 only: an unmatched
+alarm with an onset in these bars is false, also in empty windows; elsewhere it may match but is never
 false.
 """
 
@@ -20,29 +20,31 @@ from moola_pipeline.metrics.scores import CLASSES, ResampledWindows, Scored, eve
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 
 SUREST = 5
-"""Alarms of a session whose precision is told."""
+"""Number of most probable alarms of a session for `precision_top5`."""
 
 
 def pair_alarms(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: bool = True) -> np.ndarray:
-    """Which alarm found each labeled expansion, one to one, window by window.
+    """The alarm that finds each labeled expansion, one to one, window by window.
 
     Args:
         truth: window_id, start (bars 0..104), type (class number), direction (+1, -1).
         alarms: The same columns, and closed: the bar of the window whose close raised the alarm.
-        wait: Bars after the labeled onset by which an alarm must have come.
+        wait: Maximum delay of an alarm after the labeled onset, bars.
         typed: False pairs regardless of type.
 
     Returns:
-        (n_truth,) int64: place in `alarms`, -1 where there is none.
+        (n_truth,) int64: index in `alarms`, -1 if there is none.
     """
     onset, direction = (truth[name].to_numpy(np.int64) for name in ("start", "direction"))
-    claimed, pointing, closed = (alarms[name].to_numpy(np.int64) for name in ("start", "direction", "closed"))
+    predicted, alarm_direction, closed = (
+        alarms[name].to_numpy(np.int64) for name in ("start", "direction", "closed")
+    )
     complete, core = in_core(truth), in_core(alarms)
     paired = np.full(len(truth), -1, np.int64)
     for labeled, raised in candidates(truth, alarms, typed):
         labeled = labeled[complete[labeled]]
-        near = np.abs(onset[labeled, None] - claimed[raised]) <= ONSET_COLLAR_BARS
-        near &= (direction[labeled, None] == pointing[raised]) & (
+        near = np.abs(onset[labeled, None] - predicted[raised]) <= ONSET_COLLAR_BARS
+        near &= (direction[labeled, None] == alarm_direction[raised]) & (
             closed[raised] <= onset[labeled, None] + wait
         )
         rows, columns = assigned(near, core[raised])
@@ -51,25 +53,25 @@ def pair_alarms(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: boo
 
 
 def directed(resampled: ResampledWindows) -> pd.DataFrame:
-    """Labeled expansions as events with their direction; one that ended where it began points up."""
+    """Labeled expansions as events with their direction; direction 0 counts as up."""
     return events_of(resampled.windows).assign(
         direction=np.where(resampled.windows.spans.direction < 0, -1, 1)
     )
 
 
 def score_alarms(resampled: ResampledWindows, alarms: pd.DataFrame) -> Scored:
-    """Event F1 of each system that waits at most so many bars, typed and untyped.
+    """Event F1 for each maximum delay, typed and untyped.
 
     Args:
-        ground: The labeled windows.
-        alarms: As in `pair_alarms`, and wait: which system raised it, one of WAITS.
+        resampled: The labeled windows.
+        alarms: As in `pair_alarms`, and wait: the maximum delay of its system, one of WAITS.
     """
     truth, ids = directed(resampled), resampled.window_ids
     scores: Scored = {}
     for wait in WAITS:
-        mine = alarms.loc[alarms["wait"] == wait]
-        typed = event_counts(alarm_counts(truth, mine, wait), ids, CLASSES)
-        untyped = event_counts(alarm_counts(truth, mine, wait, typed=False), ids, (ANY_TYPE,))
+        of_wait = alarms.loc[alarms["wait"] == wait]
+        typed = event_counts(alarm_counts(truth, of_wait, wait), ids, CLASSES)
+        untyped = event_counts(alarm_counts(truth, of_wait, wait, typed=False), ids, (ANY_TYPE,))
         for name, metric, counts in (
             ("event_f1_live", event_f1_macro, typed),
             ("event_f1_untyped_live", event_f1_untyped, untyped),
@@ -81,7 +83,7 @@ def score_alarms(resampled: ResampledWindows, alarms: pd.DataFrame) -> Scored:
 
 
 def alarm_counts(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: bool = True) -> pd.DataFrame:
-    """Found, false and missed per window and type; arguments as in `pair_alarms`."""
+    """True positives, false positives and misses per window and type; arguments as in `pair_alarms`."""
     if not typed:
         truth, alarms = truth.assign(type=ANY_TYPE), alarms.assign(type=ANY_TYPE)
     return outcomes(truth, alarms, pair_alarms(truth, alarms, wait))
@@ -90,30 +92,28 @@ def alarm_counts(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: bo
 def score_sessions(
     resampled: ResampledWindows, sessions: np.ndarray, alarms: pd.DataFrame, wait: int
 ) -> Scored:
-    """How often a system calls in a whole session, and how right its surest calls are.
+    """Alarms per session of a system, and the precision of its most probable alarms.
 
     Args:
-        ground: The labeled windows of these sessions, and of others.
-        sessions: (n_sessions,) the sessions gone through, each one of `resampled`'s.
-        alarms: All alarms of one system in them: session, row (of the claimed onset), closed (a row),
-            direction, probability.
-        wait: Bars that it may wait.
+        resampled: The labeled windows of these sessions, and of others.
+        sessions: (n_sessions,) scored sessions, all of them in `resampled`.
+        alarms: All alarms of one system in these sessions: session, row (of the predicted onset),
+            closed (a row), direction, probability.
+        wait: Maximum delay, bars.
 
     Returns:
-        alarms_per_session, its n the sessions; precision_top5, the share of those among the five
-        surest alarms of each session that claim an onset in bars 30-74 of a labeled window and are
-        right about it, whatever type they name; its n are these alarms.
+        alarms_per_session, with n sessions; precision_top5: of the five most probable alarms of each
+        session, those with an onset in bars 30-74 of a labeled window are n, and the share of them
+        that match a label of any type is the estimate.
     """
-    known, first_window = np.unique(resampled.windows.session, return_index=True)
-    weights = resampled.window_weights[:, first_window[np.searchsorted(known, sessions)]]
+    all_sessions, first_window = np.unique(resampled.windows.session, return_index=True)
+    weights = resampled.window_weights[:, first_window[np.searchsorted(all_sessions, sessions)]]
     ordered = alarms.sort_values("probability", ascending=False, kind="stable")
-    asked = in_cores(resampled, ordered.groupby("session").head(SUREST))
-    met = pair_alarms(directed(resampled), asked, wait, typed=False)
-    asked = asked.assign(right=np.isin(np.arange(len(asked)), met), judged=1)
+    top = in_cores(resampled, ordered.groupby("session").head(SUREST))
+    matched = pair_alarms(directed(resampled), top, wait, typed=False)
+    top = top.assign(right=np.isin(np.arange(len(top)), matched), judged=1)
     per_session = alarms.groupby("session").size().reindex(sessions, fill_value=0).to_numpy(float)
-    sums = (
-        asked.loc[:, ["session", "right", "judged"]].groupby("session").sum().reindex(sessions, fill_value=0)
-    )
+    sums = top.loc[:, ["session", "right", "judged"]].groupby("session").sum().reindex(sessions, fill_value=0)
     right, judged = sums.to_numpy(float).T
     precision = resample(lambda drawn: _share(drawn, right, judged), weights)
     return {
@@ -123,29 +123,29 @@ def score_sessions(
 
 
 def in_cores(resampled: ResampledWindows, alarms: pd.DataFrame) -> pd.DataFrame:
-    """Those alarms that claim an onset in bars 30-74 of a labeled window, placed in this window.
+    """Alarms with an onset in bars 30-74 of a labeled window, as bars of this window.
 
     Args:
-        ground: The labeled windows.
-        alarms: row (of the claimed onset) and closed (a row); further columns stay.
+        resampled: The labeled windows.
+        alarms: row (of the predicted onset) and closed (a row); other columns are passed through.
 
     Returns:
-        The same with window_id, start and closed as bars of the window. Where two windows hold the
-        onset, it is placed in the first.
+        The alarms with window_id, and with start and closed as bars of the window; the first window if
+        two contain the onset.
     """
     bar0 = resampled.windows.bar0
     onset = alarms["row"].to_numpy(np.int64)[:, None] - bar0  # (n_alarms, n_windows)
     inside = (onset >= CORE_FIRST) & (onset <= CORE_LAST)
-    held, window = inside.any(axis=1), inside.argmax(axis=1)
-    mine = window[held]
-    return alarms.loc[held].assign(
-        window_id=resampled.windows.window_id[mine],
-        start=onset[held, mine],
-        closed=alarms.loc[held, "closed"].to_numpy(np.int64) - bar0[mine],
+    in_core_of_any = inside.any(axis=1)
+    window = inside.argmax(axis=1)[in_core_of_any]
+    return alarms.loc[in_core_of_any].assign(
+        window_id=resampled.windows.window_id[window],
+        start=onset[in_core_of_any, window],
+        closed=alarms.loc[in_core_of_any, "closed"].to_numpy(np.int64) - bar0[window],
     )
 
 
 def _share(drawn: np.ndarray, part: np.ndarray, whole: np.ndarray | float) -> np.ndarray:
-    """Sum of a part over that of the whole, rows counted as drawn; NaN where nothing was."""
+    """Weighted sum of a part over that of the whole; NaN if the whole is 0."""
     below = drawn @ np.broadcast_to(whole, part.shape)
     return drawn @ part / np.where(below > 0, below, np.nan)

@@ -1,4 +1,4 @@
-"""Intervals by resampling whole sessions: expansions of one session are not independent."""
+"""Bootstrap over whole sessions, as expansions of one session are not independent."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A score, the bounds of its 95 % bootstrap interval, and the number of rows it rests on."""
+    """A score, its 95 % bootstrap interval, and its number of rows."""
 
     estimate: float
     low: float
@@ -22,7 +22,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A score on all rows, and on each resample: (n_resamples,) float64."""
+    """A score on all rows and on each resample: (n_resamples,) float64."""
 
     estimate: float
     values: np.ndarray
@@ -34,7 +34,7 @@ class Resampled:
         return interval(self.values, self.estimate, self.n)
 
     def minus(self, other: "Resampled") -> "Resampled":
-        """The difference to another score, paired: both must come from the same weights.
+        """Paired difference to another score; both must come from the same weights.
 
         Raises:
             ValueError: If the numbers of resamples differ.
@@ -49,7 +49,7 @@ class Resampled:
 
 
 def session_weights(sessions: pd.Series, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each row counts when sessions are drawn with replacement.
+    """Count of each row when sessions are drawn with replacement.
 
     Args:
         sessions: (n_rows,) session of each row.
@@ -70,7 +70,7 @@ def session_weights(sessions: pd.Series, n_resamples: int, rng: np.random.Genera
 
 
 def resample(score: Callable[[np.ndarray], np.ndarray], weights: np.ndarray) -> Resampled:
-    """A score with what it is on every resample.
+    """A score on all rows and on every resample.
 
     Args:
         score: From weights (..., n_rows) to scores (...), as in `metrics`.
@@ -81,19 +81,19 @@ def resample(score: Callable[[np.ndarray], np.ndarray], weights: np.ndarray) -> 
 
 
 def mean_over_seeds(runs: Sequence[Resampled]) -> Resampled:
-    """The mean score of one model's training seeds, taken inside each resample.
+    """Mean score over training seeds, within each resample.
 
     Raises:
-        ValueError: If there is no run, or their resamples differ in number.
+        ValueError: If there is no run, or the numbers of resamples differ.
     """
     if len({run.values.shape for run in runs}) != 1:
-        raise ValueError(f"seeds must be scored on the same resamples, got {len(runs)} runs that are not")
+        raise ValueError(f"seeds must be scored on equally many resamples, got {len(runs)} runs that are not")
     values = np.mean([run.values for run in runs], axis=0)
     return Resampled(float(np.mean([run.estimate for run in runs])), values, min(run.n for run in runs))
 
 
 def interval(values_by_resample: np.ndarray, estimate: float, n: int) -> Interval:
-    """The 95 % percentile interval; resamples on which the score is undefined (NaN) are left out."""
+    """The 95 % percentile interval; resamples with an undefined score (NaN) are skipped."""
     defined = values_by_resample[~np.isnan(values_by_resample)]
     if not len(defined):
         return Interval(estimate, float("nan"), float("nan"), n)

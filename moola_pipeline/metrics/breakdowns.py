@@ -1,4 +1,4 @@
-"""Where a model is good and where it is not: by type, hour, part of the day, direction."""
+"""Scores by type, hour, part of the session and direction."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,18 +20,18 @@ PARTS_OF_DAY = (
     ("New York", 9 * 60 + 30),
     ("after the close", 16 * 60),
 )
-"""Name and first minute of each part of a session, on New York's wall clock."""
+"""Name and first minute of each part of a session, New York time."""
 SESSION_OPEN_HOUR = 18
 DIRECTIONS = {1: "up", -1: "down"}
 
 
 class ScoredPredictions(NamedTuple):
-    """What one model said of the ground.
+    """Predictions of one model on the test windows.
 
     Attributes:
-        p_retracement: (n_expansions,) of the labeled expansions, both types weighing the same.
-        events: Expansions found: window_id, start, end, type, direction, row (of the bar table,
-            of the first bar).
+        p_retracement: (n_expansions,) of the labeled expansions, with balanced types.
+        events: Predicted expansions: window_id, start, end, type, direction, row (of the first bar
+            in the bar table).
     """
 
     p_retracement: np.ndarray
@@ -39,7 +39,7 @@ class ScoredPredictions(NamedTuple):
 
 
 class LabeledStarts(NamedTuple):
-    """Where the labeled expansions lie: row (of the bar table, of the first bar) and direction, (n,)."""
+    """First bars of the labeled expansions: row in the bar table and direction, both (n,)."""
 
     row: np.ndarray
     direction: np.ndarray
@@ -51,20 +51,20 @@ def break_down(
     answers: Sequence[ScoredPredictions],
     timestamps: pd.DatetimeIndex,
 ) -> dict[str, dict[str, Scored]]:
-    """Scores of each group of each way to group the expansions, the mean over seeds.
+    """Scores by grouping and group, means over seeds.
 
     Args:
-        ground: The test windows.
-        labeled: Of its expansions.
-        answers: One a training seed.
+        resampled: The test windows.
+        labeled: Starts of the labeled expansions.
+        answers: Predictions of each training seed.
         timestamps: (n_bars,) UTC opens of the bar table.
 
     Returns:
-        For "type" (of the labels and of the answers): type_f1 and event_f1. For "hour" (of the
-        first bar, New York), "session" and "direction": type_f1_macro where both types occur, and
-        event_f1_untyped. An expansion that was found counts in the group of its label.
+        For "type" (of labels and predictions): type_f1 and event_f1. For "hour" (of the first bar,
+        New York), "session" and "direction": type_f1_macro if both types occur, and event_f1_untyped.
+        A matched prediction counts in the group of its label.
     """
-    found: dict[str, dict[str, Scored]] = {"type": _mean_by_type(resampled, answers)}
+    scored: dict[str, dict[str, Scored]] = {"type": _mean_by_type(resampled, answers)}
     hours, parts = hour_names(timestamps[labeled.row]), part_names(timestamps[labeled.row])
     ways = {
         "hour": (hours, lambda events: hour_names(timestamps[events["row"]])),
@@ -73,17 +73,17 @@ def break_down(
     }
     for way, (of_label, of_event) in ways.items():
         groups = _in_order(way, of_label)
-        found[way] = {
+        scored[way] = {
             group: mean_scores(
-                [_of_group(resampled, one, of_label, of_event(one.events), group) for one in answers]
+                [_of_group(resampled, it, of_label, of_event(it.events), group) for it in answers]
             )
             for group in groups
         }
-    return found
+    return scored
 
 
 def confusion(y: np.ndarray, p_retracement: np.ndarray) -> list[list[int]]:
-    """`[labeled][answered]` expansions, types in the order of TYPES."""
+    """`[labeled][predicted]` expansions, types in the order of TYPES."""
     table = np.zeros((len(TYPES), len(TYPES)), np.int64)
     np.add.at(table, (np.asarray(y), (np.asarray(p_retracement) > THRESHOLD).astype(int)), 1)
     return table.tolist()
@@ -95,7 +95,7 @@ def hour_names(moments: pd.DatetimeIndex) -> np.ndarray:
 
 
 def part_names(moments: pd.DatetimeIndex) -> np.ndarray:
-    """The part of the session that each moment lies in, of `PARTS_OF_DAY`."""
+    """Part of the session of each moment, one of `PARTS_OF_DAY`."""
     local = moments.tz_convert(NEW_YORK)
     minute = (local.hour * 60 + local.minute - SESSION_OPEN_HOUR * 60) % (24 * 60)
     begins = [(first - SESSION_OPEN_HOUR * 60) % (24 * 60) for _, first in PARTS_OF_DAY]
@@ -105,7 +105,7 @@ def part_names(moments: pd.DatetimeIndex) -> np.ndarray:
 
 def _mean_by_type(resampled: ResampledWindows, answers: Sequence[ScoredPredictions]) -> dict[str, Scored]:
     return {
-        name: mean_scores([_of_type(resampled, one, kind) for one in answers])
+        name: mean_scores([_of_type(resampled, it, kind) for it in answers])
         for kind, name in enumerate(TYPES)
     }
 
@@ -115,10 +115,10 @@ def _of_type(resampled: ResampledWindows, answers: ScoredPredictions, kind: int)
     counts = event_counts(match_events(resampled.truth, answers.events), resampled.window_ids, CLASSES)[
         :, [kind]
     ]
-    named = resample(lambda w: f1_of_type(y, answers.p_retracement, kind, w), resampled.event_weights)
-    found = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)
+    type_f1 = resample(lambda w: f1_of_type(y, answers.p_retracement, kind, w), resampled.event_weights)
+    event_f1 = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)
     n = int((y == kind).sum())
-    return {"type_f1": replace(named, n=n), "event_f1": replace(found, n=n)}
+    return {"type_f1": replace(type_f1, n=n), "event_f1": replace(event_f1, n=n)}
 
 
 def _of_group(
@@ -137,16 +137,16 @@ def _of_group(
             lambda w: type_f1_macro(y, p, w), resampled.event_weights[:, inside]
         )
     counts = _group_counts(resampled, answers.events, inside, of_event == group)
-    found = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)
-    return scored | {"event_f1_untyped": replace(found, n=int(inside.sum()))}
+    event_f1 = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)
+    return scored | {"event_f1_untyped": replace(event_f1, n=int(inside.sum()))}
 
 
 def _group_counts(
-    resampled: ResampledWindows, events: pd.DataFrame, inside: np.ndarray, said: np.ndarray
+    resampled: ResampledWindows, events: pd.DataFrame, inside: np.ndarray, event_inside: np.ndarray
 ) -> np.ndarray:
-    """(n_windows, 1, 3) tp, fn of a group's labels and fp of its unmatched predictions."""
+    """(n_windows, 1, 3) tp and fn of a group's labels, fp of its unmatched predictions."""
     paired = pair_events(resampled.truth, events, typed=False)
-    false = in_core(events) & ~np.isin(np.arange(len(events)), paired) & said
+    false = in_core(events) & ~np.isin(np.arange(len(events)), paired) & event_inside
     window = pd.Index(resampled.window_ids).get_indexer(events["window_id"].to_numpy())
     counts = np.zeros((len(resampled.window_ids), 3), np.int64)
     of_label = resampled.windows.spans.window
@@ -161,10 +161,10 @@ def _directions(signs: np.ndarray | pd.Series) -> np.ndarray:
 
 
 def _in_order(way: str, groups: np.ndarray) -> list[str]:
-    """The groups that occur, those of time in the order of a session."""
-    there = set(groups)
+    """The groups that occur; times in the order of a session."""
+    present = set(groups)
     if way == "session":
-        return [name for name, _ in PARTS_OF_DAY if name in there]
+        return [name for name, _ in PARTS_OF_DAY if name in present]
     if way == "hour":
-        return sorted(there, key=lambda name: (int(name[:2]) - SESSION_OPEN_HOUR) % 24)
-    return [name for name in (*DIRECTIONS.values(), "none") if name in there]
+        return sorted(present, key=lambda name: (int(name[:2]) - SESSION_OPEN_HOUR) % 24)
+    return [name for name in (*DIRECTIONS.values(), "none") if name in present]

@@ -1,4 +1,4 @@
-"""Every metric, defined once; each also scores many weightings of the same rows at a time."""
+"""Definitions of all metrics; each also scores many weightings of the same rows at once."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,9 +15,9 @@ class RankedPredictions(NamedTuple):
     Attributes:
         window: Index of the window in its set.
         type: Class number.
-        score: Higher is surer.
-        hit: Whether it finds a labeled expansion.
-        judged: Whether it counts as false where it finds none: it starts where labels are complete.
+        score: Higher is more probable.
+        hit: Whether it matches a labeled expansion.
+        judged: Whether it counts as false without a match: it starts where labels are complete.
     """
 
     window: np.ndarray
@@ -28,7 +28,7 @@ class RankedPredictions(NamedTuple):
 
 
 def type_f1_macro(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Macro F1 of the type, predicted as retracement where its probability is above 0.5.
+    """Macro F1 of the type, predicted as retracement if its probability is above 0.5.
 
     Args:
         y: (n,) class numbers, 0 or 1.
@@ -41,7 +41,7 @@ def type_f1_macro(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray 
 def f1_of_type(
     y: np.ndarray, p_retracement: np.ndarray, kind: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """F1 of one type, the other as negatives; `kind` is its class number, the rest as in `type_f1_macro`."""
+    """F1 of one type against the other; `kind` is its class number, other arguments as in `type_f1_macro`."""
     tp, fp, fn, tn = _confusion(y, p_retracement, weights)
     return f1(tp, fp, fn) if kind == 1 else f1(tn, fn, fp)
 
@@ -56,17 +56,17 @@ def mcc(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = N
 def aucpr_retracement(
     y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Average precision of the retracement probability; NaN where no row drawn is a retracement.
+    """Average precision of the retracement probability; NaN if no drawn row is a retracement.
 
-    The sum over thresholds of precision times gain in recall; equal probabilities share one
-    threshold. Read it beside `prevalence`, which a constant probability scores.
+    The sum over thresholds of precision times gain in recall; ties share one threshold. A constant
+    probability scores `prevalence`.
     """
     order = np.argsort(-np.asarray(p_retracement, float), kind="stable")
     positive, score = np.asarray(y)[order] == 1, np.asarray(p_retracement, float)[order]
     drawn = _weights(weights, len(score))[..., order]
-    last_of_equals = np.diff(score, append=-np.inf) != 0
-    hits = np.cumsum(drawn * positive, axis=-1)[..., last_of_equals]
-    alarms = np.cumsum(drawn, axis=-1)[..., last_of_equals]
+    last_of_ties = np.diff(score, append=-np.inf) != 0
+    hits = np.cumsum(drawn * positive, axis=-1)[..., last_of_ties]
+    alarms = np.cumsum(drawn, axis=-1)[..., last_of_ties]
     gained = np.diff(hits, axis=-1, prepend=0)
     positives = (drawn * positive).sum(axis=-1)
     return (gained * _ratio(hits, alarms)).sum(axis=-1) / np.where(positives > 0, positives, np.nan)
@@ -79,7 +79,7 @@ def prevalence(y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
 
 
 def brier(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Mean squared distance of the retracement probability from what was labeled, in [0, 1]."""
+    """Mean squared error of the retracement probability, in [0, 1]."""
     drawn = _weights(weights, len(y))
     return _ratio(drawn @ np.square(np.asarray(p_retracement) - np.asarray(y)), drawn.sum(axis=-1))
 
@@ -103,7 +103,7 @@ def event_f1_untyped(counts: np.ndarray, weights: np.ndarray | None = None) -> n
     """Event-based F1 that ignores the type; `counts` is (n_windows, 1, 3), matched untyped.
 
     Raises:
-        ValueError: If the counts tell types apart.
+        ValueError: If the counts are by type.
     """
     if np.shape(counts)[1] != 1:
         raise ValueError(
@@ -113,7 +113,7 @@ def event_f1_untyped(counts: np.ndarray, weights: np.ndarray | None = None) -> n
 
 
 def segment_f1_micro(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Segment-based F1 at a resolution of one bar, bars of all types counted together.
+    """Segment-based F1 at a resolution of one bar, all types counted together.
 
     Args:
         counts: (n_windows, K, 3), tp, fp, fn in bars: `overlap.segment_counts`.
@@ -123,7 +123,7 @@ def segment_f1_micro(counts: np.ndarray, weights: np.ndarray | None = None) -> n
 
 
 def segment_f1_macro(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Segment-based F1 at a resolution of one bar, per type, then the mean; as `segment_f1_micro`."""
+    """Segment-based F1 at a resolution of one bar, mean over types; arguments as in `segment_f1_micro`."""
     return event_f1_macro(counts, weights)
 
 
@@ -132,8 +132,8 @@ def mean_average_precision(
 ) -> np.ndarray:
     """Average precision of ranked expansions per type, then the mean over the types.
 
-    The sum over scores of precision times gain in recall; equal scores share one threshold. NaN
-    where no expansion of a type was drawn.
+    The sum over scores of precision times gain in recall; ties share one threshold. NaN if no
+    expansion of a type was drawn.
 
     Args:
         ranked: Predicted expansions with hits at one temporal IoU: `overlap.ranked_hits`.
@@ -143,20 +143,22 @@ def mean_average_precision(
     drawn = _weights(weights, len(labeled))
     precisions = []
     for kind in range(labeled.shape[1]):
-        mine = ranked.type == kind
-        order = np.flatnonzero(mine)[np.argsort(-ranked.score[mine], kind="stable")]
+        of_type = ranked.type == kind
+        order = np.flatnonzero(of_type)[np.argsort(-ranked.score[of_type], kind="stable")]
         times = drawn[..., ranked.window[order]]
-        last_of_equals = np.diff(ranked.score[order], append=-np.inf) != 0
-        hits = np.cumsum(times * ranked.hit[order], axis=-1)[..., last_of_equals]
-        alarms = np.cumsum(times * (ranked.hit | ranked.judged)[order], axis=-1)[..., last_of_equals]
+        last_of_ties = np.diff(ranked.score[order], append=-np.inf) != 0
+        hits = np.cumsum(times * ranked.hit[order], axis=-1)[..., last_of_ties]
+        alarms = np.cumsum(times * (ranked.hit | ranked.judged)[order], axis=-1)[..., last_of_ties]
         gained = np.diff(hits, axis=-1, prepend=0)
-        there = drawn @ labeled[:, kind].astype(float)
-        precisions.append((gained * _ratio(hits, alarms)).sum(axis=-1) / np.where(there > 0, there, np.nan))
+        positives = drawn @ labeled[:, kind].astype(float)
+        precisions.append(
+            (gained * _ratio(hits, alarms)).sum(axis=-1) / np.where(positives > 0, positives, np.nan)
+        )
     return np.mean(precisions, axis=0)
 
 
 def f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
-    """F1 from counts of true positives, false positives and false negatives; 0 without any."""
+    """F1 from counts of true positives, false positives and false negatives; 0 if all are 0."""
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
@@ -194,7 +196,7 @@ def bias(residual: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
 
     Args:
         residual: (n,) bars.
-        weights: (..., n) counts of a bootstrap, or None; NaN where nothing was drawn.
+        weights: (..., n) bootstrap counts, or None; NaN if nothing was drawn.
     """
     return _mean(residual, weights)
 
@@ -210,12 +212,12 @@ def mae(residual: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
 
 
 def within(residual: np.ndarray, bars: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """Share of residuals of at most so many bars; other arguments as in `bias`."""
+    """Share of residuals of at most `bars`; other arguments as in `bias`."""
     return _mean(np.abs(residual) <= bars, weights)
 
 
 def residual_metrics(end: str) -> dict[str, Residual]:
-    """Every metric of one end of an expansion by its name: `onset_bias_bars`, `onset_within_3`, ...
+    """Metrics of one end of an expansion by name: `onset_bias_bars`, `onset_within_3`, ...
 
     Args:
         end: onset or offset.

@@ -1,4 +1,4 @@
-"""Whether new bars are like those a model was trained on: its inputs, its answers, its probabilities."""
+"""Drift checks of new bars against training: features, expansion rates, types, calibration."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 N_BINS = 10
 MODERATE_SHIFT, MAJOR_SHIFT = 0.1, 0.25
-"""Population stability below the first: the same; from the second on: another population. The customary
+"""Population stability index: below the first, no shift; from the second on, a major shift. The usual
 limits of credit scoring (Siddiqi 2006)."""
 CENTRAL = 0.95
-"""Share of training sessions whose rates count as usual."""
+"""Central share of training sessions whose rates are usual."""
 UNLIKELY = 0.01
-"""So many unusual sessions, or more, would come about by chance this rarely where the warning begins."""
+"""Warn if so many unusual sessions, or more, are less probable than this by chance."""
 MAX_MIX_SHIFT = 0.1
 MIN_EXPANSIONS = 20
 EM_STEPS = 200
@@ -21,14 +21,13 @@ _HALF = 0.5
 
 
 class Reference(BaseModel):
-    """What new bars are compared with: all of it fitted on rows that training may see.
+    """Reference for drift checks, fitted on training rows only.
 
     Attributes:
-        edges: Deciles of each feature, by name; fewer where many values are equal.
+        edges: Deciles of each feature by name; fewer if many values are equal.
         shares: Share of the rows in each bin, one more than there are edges.
-        rates: Expansions found for 100 bars that a window covers, of each of the last training
-            sessions.
-        retracement_share: Share of retracements to which P(retracement) was calibrated.
+        rates: Predicted expansions per 100 covered bars, for each of the last training sessions.
+        retracement_share: Share of retracements in the calibration data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,14 +40,13 @@ class Reference(BaseModel):
 
 
 class DriftCheck(NamedTuple):
-    """What one comparison came to.
+    """Result of one drift check.
 
     Attributes:
-        name: Of the check.
-        passed: False where a person should look.
-        value: What was measured; NaN where nothing could be.
-        limit: What it was held to.
-        said: In words, with what it rests on.
+        passed: False for a warning.
+        value: Measured value; NaN if nothing could be measured.
+        limit: Limit of the value.
+        said: The result as text, with sample sizes.
     """
 
     name: str
@@ -59,7 +57,7 @@ class DriftCheck(NamedTuple):
 
 
 def fit_bins(values: np.ndarray, names: list[str]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Deciles of each feature, and the share of the rows in each bin.
+    """Deciles of each feature, and the share of rows in each bin.
 
     Args:
         values: (n_rows, F) of training rows.
@@ -69,13 +67,13 @@ def fit_bins(values: np.ndarray, names: list[str]) -> tuple[dict[str, list[float
     edges = {name: np.unique(np.quantile(values[:, i], inner)) for i, name in enumerate(names)}
     shares = {name: bin_shares(values[:, i], edges[name]) for i, name in enumerate(names)}
     return (
-        {name: found.astype(float).tolist() for name, found in edges.items()},
-        {name: found.tolist() for name, found in shares.items()},
+        {name: values.astype(float).tolist() for name, values in edges.items()},
+        {name: values.tolist() for name, values in shares.items()},
     )
 
 
 def bin_shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Share of the values in each bin, half a value added to each so that none is 0: (n_edges + 1,)."""
+    """Share of values in each bin, with half a value added to each so that none is 0: (n_edges + 1,)."""
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
     return (counts + _HALF) / (len(values) + _HALF * len(counts))
 
@@ -87,7 +85,7 @@ def population_stability(expected: np.ndarray, found: np.ndarray) -> float:
 
 
 def feature_shifts(reference: Reference, values: np.ndarray, names: list[str]) -> dict[str, float]:
-    """Population stability of each feature: new rows (n_rows, F) against the reference."""
+    """Population stability index of each feature: new rows (n_rows, F) against the reference."""
     return {
         name: population_stability(
             np.array(reference.shares[name]), bin_shares(values[:, i], np.array(reference.edges[name]))
@@ -98,41 +96,41 @@ def feature_shifts(reference: Reference, values: np.ndarray, names: list[str]) -
 
 
 def check_features(shifts: Mapping[str, float], n_rows: int) -> DriftCheck:
-    """Warns from MAJOR_SHIFT on; what lies between the limits is named."""
+    """Warn from MAJOR_SHIFT on; also name moderate shifts."""
     name, worst = max(shifts.items(), key=lambda item: item[1])
     moderate = [key for key, shift in shifts.items() if MODERATE_SHIFT <= shift < MAJOR_SHIFT]
     major = [key for key, shift in shifts.items() if shift >= MAJOR_SHIFT]
-    said = f"{n_rows:,} new rows; largest: {name} {worst:.3f}"
-    said += f"; another population (from {MAJOR_SHIFT}): {', '.join(major)}" if major else ""
-    said += f"; moderate (from {MODERATE_SHIFT}): {', '.join(moderate)}" if moderate else ""
-    return DriftCheck("feature_drift", not major, worst, MAJOR_SHIFT, said)
+    text = f"{n_rows:,} new rows; largest shift: {name} {worst:.3f}"
+    text += f"; major (from {MAJOR_SHIFT}): {', '.join(major)}" if major else ""
+    text += f"; moderate (from {MODERATE_SHIFT}): {', '.join(moderate)}" if moderate else ""
+    return DriftCheck("feature_drift", not major, worst, MAJOR_SHIFT, text)
 
 
 def check_rates(reference: Reference, rates: np.ndarray) -> DriftCheck:
-    """Warns where more new sessions than chance allows lie outside the usual rates of training.
+    """Warn if more new sessions than by chance have rates outside the usual range of training.
 
     Args:
-        reference: Its rates say what is usual.
-        rates: (n_sessions,) expansions for 100 covered bars.
+        reference: Its rates define the usual range.
+        rates: (n_sessions,) expansions per 100 covered bars.
     """
     if not len(rates) or len(reference.rates) < MIN_EXPANSIONS:
         few = f"{len(rates)} new sessions, {len(reference.rates)} training sessions: too few to compare"
         return DriftCheck("expansion_rate", True, float("nan"), UNLIKELY, few)
-    from scipy.stats import binom  # slow to import: not for a process that only names the checks
+    from scipy.stats import binom  # slow import; not needed to define the checks
 
     tail = (1 - CENTRAL) / 2
     low, high = np.quantile(reference.rates, [tail, 1 - tail])
     outside = int(((rates < low) | (rates > high)).sum())
     chance = float(binom.sf(outside - 1, len(rates), 1 - CENTRAL))
-    said = (
-        f"{outside} of {len(rates)} new sessions outside {low:.2f} to {high:.2f} expansions for 100 bars; "
+    text = (
+        f"{outside} of {len(rates)} new sessions outside {low:.2f} to {high:.2f} expansions per 100 bars; "
         f"mean {rates.mean():.2f}, in training {np.mean(reference.rates):.2f}"
     )
-    return DriftCheck("expansion_rate", chance >= UNLIKELY, chance, UNLIKELY, said)
+    return DriftCheck("expansion_rate", chance >= UNLIKELY, chance, UNLIKELY, text)
 
 
 def estimate_mix(p_retracement: np.ndarray, assumed: float) -> float:
-    """The share of retracements that explains the probabilities best, if only the mix has changed.
+    """Maximum-likelihood share of retracements, if only the class mix has changed.
 
     Args:
         p_retracement: (n,) probabilities calibrated to the share `assumed`.
@@ -150,7 +148,7 @@ def estimate_mix(p_retracement: np.ndarray, assumed: float) -> float:
 
 
 def check_type_mix(reference: Reference, p_retracement: np.ndarray, rng: np.random.Generator) -> DriftCheck:
-    """Warns where the estimated mix is surely another, by more than MAX_MIX_SHIFT."""
+    """Warn if the share moved by more than MAX_MIX_SHIFT and its interval excludes the reference."""
     assumed = reference.retracement_share
     if len(p_retracement) < MIN_EXPANSIONS or not 0 < assumed < 1:
         few = f"{len(p_retracement)} new expansions: at least {MIN_EXPANSIONS} are needed"
@@ -158,24 +156,25 @@ def check_type_mix(reference: Reference, p_retracement: np.ndarray, rng: np.rand
     share = estimate_mix(p_retracement, assumed)
     drawn = rng.integers(0, len(p_retracement), (200, len(p_retracement)))
     low, high = np.quantile([estimate_mix(p_retracement[rows], assumed) for rows in drawn], [0.025, 0.975])
-    moved = abs(share - assumed) > MAX_MIX_SHIFT and not low <= assumed <= high
-    said = (
+    shifted = abs(share - assumed) > MAX_MIX_SHIFT and not low <= assumed <= high
+    text = (
         f"estimated share of retracements {share:.2f} [{low:.2f}, {high:.2f}] among {len(p_retracement)} new "
-        f"expansions; calibrated to {assumed:.2f}"
+        f"expansions; {assumed:.2f} in the calibration data"
     )
-    return DriftCheck("class_mix", not moved, share - assumed, MAX_MIX_SHIFT, said)
+    return DriftCheck("class_mix", not shifted, share - assumed, MAX_MIX_SHIFT, text)
 
 
 def check_calibration(is_retracement: np.ndarray, p: np.ndarray, rng: np.random.Generator) -> DriftCheck:
-    """Warns where the calibration error of new labels exceeds what a perfect model would show."""
+    """Warn if the calibration error on new labels exceeds that of a perfectly calibrated model."""
     if len(p) < MIN_EXPANSIONS:
         few = f"{len(p)} newly labeled expansions: at least {MIN_EXPANSIONS} are needed"
         return DriftCheck("new_label_calibration", True, float("nan"), float("nan"), few)
-    from moola_pipeline.metrics.calibration import ece, perfect_band  # imports scipy, as above
+    from moola_pipeline.metrics.calibration import ece, perfect_band  # imports scipy
 
     error = float(ece(is_retracement, p))
     _, high = perfect_band(p, rng)
-    said = (
-        f"calibration error {error:.3f} on {len(p)} newly labeled expansions; a perfect model: to {high:.3f}"
+    text = (
+        f"calibration error {error:.3f} on {len(p)} newly labeled expansions; limit of a perfectly "
+        f"calibrated model {high:.3f}"
     )
-    return DriftCheck("new_label_calibration", error <= high, error, high, said)
+    return DriftCheck("new_label_calibration", error <= high, error, high, text)

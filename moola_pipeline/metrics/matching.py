@@ -1,4 +1,4 @@
-"""Which predicted expansion is which labeled one: one to one, within a collar."""
+"""One-to-one matching of predicted and labeled expansions within a collar."""
 
 from collections.abc import Iterator
 
@@ -27,8 +27,7 @@ def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = Tru
         typed: False matches regardless of type; `type` is then -1.
 
     Returns:
-        window_id, type, tp, fp, fn; one row per window and type with any labeled or predicted
-        expansion.
+        window_id, type, tp, fp, fn; one row per window and type with a labeled or predicted expansion.
     """
     if not typed:
         truth, predicted = truth.assign(type=ANY_TYPE), predicted.assign(type=ANY_TYPE)
@@ -36,32 +35,32 @@ def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = Tru
 
 
 def outcomes(truth: pd.DataFrame, predicted: pd.DataFrame, found: np.ndarray) -> pd.DataFrame:
-    """Count what a pairing comes to, as `match_events` does.
+    """Count true positives, false positives and misses of a pairing, as in `match_events`.
 
     Args:
         truth, predicted: window_id, start, type.
-        found: (n_truth,) place in `predicted` of what each labeled expansion is, -1 where there is none.
+        found: (n_truth,) index in `predicted` of the match of each labeled expansion, -1 if none.
     """
     keys = ["window_id", "type"]
     complete, alarm = in_core(truth), in_core(predicted) & ~np.isin(np.arange(len(predicted)), found)
-    told = pd.concat(
+    rows = pd.concat(
         [
             truth.loc[complete, keys].assign(tp=found[complete] >= 0, fp=False, fn=found[complete] < 0),
             predicted.loc[:, keys].assign(tp=False, fp=alarm, fn=False),
         ]
     )
-    counts = pd.DataFrame(told.astype(dict.fromkeys(OUTCOMES, np.int64)).groupby(keys).sum())
+    counts = pd.DataFrame(rows.astype(dict.fromkeys(OUTCOMES, np.int64)).groupby(keys).sum())
     return counts.reset_index()
 
 
 def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True) -> np.ndarray:
-    """Which predicted expansion each labeled one is, one to one, window by window.
+    """The predicted expansion that matches each labeled one, one to one, window by window.
 
-    Two expansions may match when their onsets differ by at most 3 bars and their offsets by at
-    most 3 bars or half the labeled length, whichever is more. As many pairs as possible are made;
-    among equally many, those that leave the fewest false positives. Labels are complete for
-    onsets in bars 30..74 alone: labels elsewhere are left out, and a prediction elsewhere may
-    match (it can by 3 bars, from 27 to 77) but is never false.
+    Two expansions may match if their onsets differ by at most 3 bars and their offsets by at most 3
+    bars or half the labeled length, whichever is more. The number of pairs is maximal; among equal
+    numbers, the false positives are fewest. Labels are complete for onsets in bars 30..74 only:
+    labels elsewhere are ignored, and a prediction elsewhere may match (in bars 27 to 77) but is
+    never false.
 
     Args:
         truth: window_id, start, end (bars 0..104, inclusive), type (class number).
@@ -69,17 +68,16 @@ def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True
         typed: False pairs regardless of type.
 
     Returns:
-        (n_truth,) int64: place in `predicted`, -1 where there is none.
+        (n_truth,) int64: index in `predicted`, -1 if there is none.
 
     Source:
         Mesaros, Heittola and Virtanen (2016), Applied Sciences 6(6), event-based metrics.
     """
     spans, found_spans = (table[["start", "end"]].to_numpy(np.int64) for table in (truth, predicted))
-    outside = ~in_core(truth)
-    core = in_core(predicted)
+    complete, core = in_core(truth), in_core(predicted)
     paired = np.full(len(truth), -1, dtype=np.int64)
     for labeled, found in candidates(truth, predicted, typed):
-        labeled = labeled[~outside[labeled]]
+        labeled = labeled[complete[labeled]]
         near = may_match(spans[labeled], found_spans[found])
         rows, columns = assigned(near, core[found])
         paired[labeled[rows]] = found[columns]
@@ -87,33 +85,33 @@ def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True
 
 
 def assigned(near: np.ndarray, core: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As many pairs as can be made one to one, those in the core rather than others.
+    """The largest one-to-one matching, with predictions in the core preferred.
 
-    An unmatched prediction outside the core costs nothing, so one inside is the better to match.
+    An unmatched prediction outside the core is never false, so predictions in the core match first.
 
     Args:
-        near: (n_labeled, n_found) bool, which may be one.
+        near: (n_labeled, n_found) bool, whether a pair may match.
         core: (n_found,) bool.
 
     Returns:
-        Places of the labeled ones and of what they are.
+        Indices of the matched labels and of their predictions.
     """
     rows, columns = linear_sum_assignment(near * (1 + core / (1 + len(core))), maximize=True)
-    met = near[rows, columns]
-    return rows[met], columns[met]
+    matched = near[rows, columns]
+    return rows[matched], columns[matched]
 
 
 def in_core(events: pd.DataFrame) -> np.ndarray:
-    """Whether each expansion starts where labels are complete: (n,) bool."""
+    """Whether each expansion starts in the bars with complete labels: (n,) bool."""
     return events["start"].between(CORE_FIRST, CORE_LAST).to_numpy(bool)
 
 
 def candidates(
     truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Places of the labeled and the predicted expansions that might be one: of one window, and type.
+    """Indices of the labeled and predicted expansions of each window, and type if `typed`.
 
-    Groups without one or the other are left out; their order is not to be relied on.
+    Groups without labels or without predictions are skipped; the order of groups is undefined.
     """
     keys = ["window_id", "type"] if typed else ["window_id"]
     labeled, found = (_places(table, keys) for table in (truth, predicted))
@@ -129,23 +127,24 @@ def _places(events: pd.DataFrame, keys: list[str]) -> dict[tuple, np.ndarray]:
 
 
 def event_counts(matches: pd.DataFrame, windows: pd.Series, types: tuple[int, ...]) -> np.ndarray:
-    """Outcomes as an array that a bootstrap can weight.
+    """Counts as an array for the bootstrap.
 
     Args:
-        matches: What `match_events` returned.
-        windows: (n_windows,) window_id of every window judged, empty ones included.
-        types: Class numbers in the order wanted; (ANY_TYPE,) for untyped matches.
+        matches: Result of `match_events`.
+        windows: (n_windows,) window_id of every scored window, also of empty ones.
+        types: Class numbers in output order; (ANY_TYPE,) for untyped matches.
 
     Returns:
         (n_windows, K, 3) int64: tp, fp, fn per window and type.
 
     Raises:
-        ValueError: If a match lies in a window that is not judged, or a window is given twice.
+        ValueError: If a match lies in no scored window, or a window is given twice.
     """
     stray = set(matches["window_id"]) - set(windows)
     if stray or windows.duplicated().any():
         raise ValueError(
-            f"windows must name each judged window once, got {len(stray)} events' windows missing"
+            "windows must name each scored window once, "
+            f"got {len(stray)} missing windows and {int(windows.duplicated().sum())} duplicates"
         )
     every = pd.MultiIndex.from_product([windows, types], names=["window_id", "type"])
     counts = matches.set_index(["window_id", "type"])[OUTCOMES].reindex(every, fill_value=0)

@@ -1,4 +1,4 @@
-"""How far predicted and labeled expansions cover one another: temporal IoU, and bar by bar."""
+"""Overlap of predicted and labeled expansions: temporal IoU, and counts per bar."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_
 
 
 def temporal_iou(labeled: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Shared bars over covered bars of each pair: (n_labeled, n_found) from (n, 2) spans, inclusive."""
+    """Shared over covered bars of each pair: (n_labeled, n_found) from inclusive (n, 2) spans."""
     first = np.maximum(labeled[:, None, 0], found[None, :, 0])
     last = np.minimum(labeled[:, None, 1], found[None, :, 1])
     shared = np.maximum(last - first + 1, 0)
@@ -18,18 +18,18 @@ def temporal_iou(labeled: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def pair_overlapping(truth: pd.DataFrame, predicted: pd.DataFrame) -> np.ndarray:
-    """Which predicted expansion each labeled one is for the residuals: any that shares a bar may be.
+    """Pair labeled and predicted expansions that share a bar, to measure residuals.
 
-    One to one, as many pairs as possible, among these the greatest sum of temporal IoU. No
-    collar bounds it: a residual cut off at 3 bars would flatter. Types are ignored.
+    One to one, as many pairs as possible, then the greatest sum of temporal IoU. Without a collar,
+    as residuals cut off at 3 bars would look too small. Types are ignored.
 
     Args:
         truth: window_id, start, end (bars 0..104, inclusive).
         predicted: The same columns; others are ignored.
 
     Returns:
-        (n_truth,) int64: place in `predicted`, -1 where there is none; labels that start outside
-        bars 30..74 have none.
+        (n_truth,) int64: index in `predicted`, -1 if there is none; labels that start outside bars
+        30..74 have none.
     """
     spans, found_spans = (_spans(table) for table in (truth, predicted))
     core = in_core(truth)
@@ -38,20 +38,20 @@ def pair_overlapping(truth: pd.DataFrame, predicted: pd.DataFrame) -> np.ndarray
         labeled = labeled[core[labeled]]
         iou = temporal_iou(spans[labeled], found_spans[found])
         rows, columns = linear_sum_assignment((iou > 0) * (len(found) + iou), maximize=True)
-        met = iou[rows, columns] > 0
-        paired[labeled[rows[met]]] = found[columns[met]]
+        shared = iou[rows, columns] > 0
+        paired[labeled[rows[shared]]] = found[columns[shared]]
     return paired
 
 
 def ranked_hits(truth: pd.DataFrame, predicted: pd.DataFrame, least_iou: float) -> np.ndarray:
-    """Which predictions find an expansion of their type, the surest first served.
+    """Predictions that match a label of their type, in order of falling score.
 
-    Each in turn takes the label of its window and type, not yet taken, that it covers best, if
-    their temporal IoU is at least `least_iou`. Only predictions that start in bars 27..77 may.
+    Each prediction takes the free label of its window and type with the greatest temporal IoU, if
+    that is at least `least_iou`. Only predictions that start in bars 27..77 can match.
 
     Args:
-        truth: window_id, start, end, type; labels that start outside bars 30..74 are left out.
-        predicted: The same and `score`, higher is surer.
+        truth: window_id, start, end, type; labels that start outside bars 30..74 are ignored.
+        predicted: The same and `score`, higher is more probable.
         least_iou: In (0, 1].
 
     Returns:
@@ -64,10 +64,10 @@ def ranked_hits(truth: pd.DataFrame, predicted: pd.DataFrame, least_iou: float) 
     spans, found_spans = (_spans(table) for table in (truth, predicted))
     core = in_core(truth)
     reach = predicted["start"].between(CORE_FIRST - ONSET_COLLAR_BARS, CORE_LAST + ONSET_COLLAR_BARS)
-    may, score = reach.to_numpy(bool), predicted["score"].to_numpy(float)
+    eligible, score = reach.to_numpy(bool), predicted["score"].to_numpy(float)
     hit = np.zeros(len(predicted), dtype=bool)
     for labeled, found in candidates(truth, predicted, typed=True):
-        labeled, found = labeled[core[labeled]], found[may[found]]
+        labeled, found = labeled[core[labeled]], found[eligible[found]]
         if not len(labeled):
             continue
         iou = temporal_iou(spans[labeled], found_spans[found])
@@ -82,16 +82,16 @@ def ranked_hits(truth: pd.DataFrame, predicted: pd.DataFrame, least_iou: float) 
 def segment_counts(
     truth: pd.DataFrame, predicted: pd.DataFrame, windows: pd.Series, types: tuple[int, ...]
 ) -> np.ndarray:
-    """Bars that are, rightly or wrongly, said to belong to an expansion of a type.
+    """Count true positive, false positive and missed bars by type.
 
-    Known are the bars of labeled expansions and, beyond these, bars 30..74. A prediction that
-    starts outside bars 30..74 may be right but is never false, as with whole expansions.
+    Only bars of labeled expansions and bars 30..74 are scored. A prediction that starts outside bars
+    30..74 may be right but is never false, as with whole expansions.
 
     Args:
         truth: window_id, start, end (bars 0..104, inclusive), type (class number).
         predicted: The same columns; others are ignored.
-        windows: (n_windows,) window_id of every window judged, empty ones included.
-        types: Class numbers in the order wanted.
+        windows: (n_windows,) window_id of every scored window, also of empty ones.
+        types: Class numbers in output order.
 
     Returns:
         (n_windows, K, 3) int64: tp, fp, fn in bars, per window and type.
@@ -102,11 +102,11 @@ def segment_counts(
     truth = truth.loc[in_core(truth)]
     core = in_core(predicted)
     labeled = _covered(truth, windows, types)
-    said = _covered(predicted, windows, types)
-    judged = _covered(predicted.loc[core], windows, types)
-    known = np.logical_or.reduce(labeled, axis=1, keepdims=True)
-    known[..., CORE_FIRST : CORE_LAST + 1] = True
-    outcomes = (labeled & said, judged & ~labeled & known, labeled & ~said)
+    covered = _covered(predicted, windows, types)
+    covered_from_core = _covered(predicted.loc[core], windows, types)
+    scored = np.logical_or.reduce(labeled, axis=1, keepdims=True)
+    scored[..., CORE_FIRST : CORE_LAST + 1] = True
+    outcomes = (labeled & covered, covered_from_core & ~labeled & scored, labeled & ~covered)
     return np.stack([bars.sum(axis=-1) for bars in outcomes], axis=-1)
 
 
@@ -116,7 +116,7 @@ def _covered(events: pd.DataFrame, windows: pd.Series, types: tuple[int, ...]) -
     window = pd.Index(windows).get_indexer(events["window_id"].to_numpy())
     kind = pd.Index(types).get_indexer(events["type"].to_numpy())
     if (window < 0).any() or (kind < 0).any():
-        raise ValueError("every expansion must lie in a window that is judged and be of a type asked for")
+        raise ValueError("every expansion must lie in a scored window and have one of the given types")
     for w, k, (start, end) in zip(window, kind, _spans(events), strict=True):
         covered[w, k, start : end + 1] = True
     return covered

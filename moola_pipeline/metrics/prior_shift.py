@@ -1,4 +1,4 @@
-"""Types where their mix is another than the one a model was calibrated to: prior frozen, or re-estimated."""
+"""Type scores under prior shift: with the calibration prior, and with a re-estimated prior."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from moola_pipeline.metrics.definitions import brier, type_f1_macro
 from moola_pipeline.metrics.scores import ResampledWindows, Scored
 
 STRESS_SHARE = 0.23
-"""Share of retracements that the user expects to meet one day."""
+"""Share of retracements in the stress test."""
 FROZEN, REESTIMATED = "prior_frozen", "prior_reestimated"
 _ROUNDS, _STILL = 1000, 1e-9
 _LEAST, _MOST = 0.01, 0.99
@@ -21,7 +21,7 @@ def reestimated_prior(p: np.ndarray, prior: float, weights: np.ndarray | None = 
 
     Args:
         p: (n,) calibrated probabilities of the positive class.
-        prior: Share of that class in the rows that they were calibrated on.
+        prior: Share of that class in the calibration data.
         weights: (n,) counts, or None.
 
     Returns:
@@ -40,7 +40,7 @@ def reestimated_prior(p: np.ndarray, prior: float, weights: np.ndarray | None = 
 
 
 def with_prior(p: np.ndarray, prior: float, share: float) -> np.ndarray:
-    """Probabilities as they would be were the class as common as `share` instead of `prior`."""
+    """Probabilities corrected from a class share of `prior` to a share of `share`."""
     positive, negative = p * share / prior, (1 - p) * (1 - share) / (1 - prior)
     return positive / (positive + negative)
 
@@ -48,16 +48,15 @@ def with_prior(p: np.ndarray, prior: float, share: float) -> np.ndarray:
 def score_shifted(
     resampled: ResampledWindows, probabilities: Sequence[np.ndarray], prior: float, share: float | None = None
 ) -> dict[str, Scored]:
-    """Scores of calibrated P(retracement), said as they are and with a prior learned from these rows.
+    """Scores of calibrated P(retracement), unchanged and with a prior re-estimated on these rows.
 
-    The new prior is learned from the probabilities alone; no label is read.
+    The new prior is estimated from the probabilities alone, without labels.
 
     Args:
-        ground: The labeled expansions.
-        probabilities: Of each training seed, (n,), calibrated.
-        prior: Share of retracements that they were calibrated to.
-        share: Weigh the labeled expansions so that this is their share of retracements; None
-            leaves them as they are.
+        resampled: The labeled expansions.
+        probabilities: (n,) calibrated, of each training seed.
+        prior: Share of retracements in the calibration data.
+        share: Weight the labeled expansions to this share of retracements; None for equal weights.
 
     Returns:
         FROZEN and REESTIMATED.
@@ -71,9 +70,9 @@ def score_shifted(
     return {
         name: {
             metric: mean_over_seeds(
-                [resample(lambda drawn, f=score, p=p: f(y, p, drawn * each), weights) for p in said]
+                [resample(lambda drawn, f=score, p=p: f(y, p, drawn * each), weights) for p in variants]
             )
             for metric, score in metrics.items()
         }
-        for name, said in ((FROZEN, list(probabilities)), (REESTIMATED, corrected))
+        for name, variants in ((FROZEN, list(probabilities)), (REESTIMATED, corrected))
     }

@@ -1,4 +1,4 @@
-"""Every score of a set of answers, on the same windows and the same resamples of their sessions."""
+"""All scores of a set of predictions, on the same windows and the same resamples of sessions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ EVENT_COLUMNS = ("window_id", "start", "end", "type")
 
 @dataclass(frozen=True)
 class ResampledWindows:
-    """Labeled windows and how often each counts in every resample.
+    """Labeled windows and their counts in every resample.
 
     Attributes:
         windows: The windows and their labeled expansions.
@@ -59,33 +59,33 @@ class ResampledWindows:
 
 
 def resample_windows(windows: LabeledWindows, resamples: int, rng: np.random.Generator) -> ResampledWindows:
-    """Draw sessions once, so that every score is paired with every other."""
+    """Draw sessions once, so that all scores are paired."""
     weights = session_weights(pd.Series(windows.session), resamples, rng)
     return ResampledWindows(windows, weights[:, windows.spans.window], weights)
 
 
 def events_of(windows: LabeledWindows) -> pd.DataFrame:
-    """Labeled expansions in the form of predicted ones, EVENT_COLUMNS, in their own order."""
+    """Labeled expansions as events with EVENT_COLUMNS, in label order."""
     spans = windows.spans
     columns = (windows.window_id[spans.window], spans.start, spans.end, spans.type)
     return pd.DataFrame(dict(zip(EVENT_COLUMNS, columns, strict=True)))
 
 
 def score_types(resampled: ResampledWindows, p_retracement: np.ndarray) -> Scored:
-    """Scores of P(retracement) for the labeled expansions, both types weighing the same at 0.5."""
+    """Scores of P(retracement) with balanced types, threshold 0.5, for the labeled expansions."""
     metrics = {"type_f1_macro": type_f1_macro, "aucpr_retracement": aucpr_retracement, "mcc": mcc}
     return _each(metrics, resampled, p_retracement)
 
 
 def score_probabilities(resampled: ResampledWindows, p_retracement: np.ndarray) -> Scored:
-    """Scores of P(retracement) as a probability, calibrated, and the share that is to be expected."""
+    """Scores of calibrated P(retracement), and the prevalence."""
     y = resampled.windows.spans.type
     share = resample(lambda weights: prevalence(y, weights), resampled.event_weights)
     return {**_each({"brier": brier, "ece": ece}, resampled, p_retracement), "prevalence": share}
 
 
 def score_events(resampled: ResampledWindows, events: pd.DataFrame) -> Scored:
-    """Scores of expansions found: EVENT_COLUMNS, others are ignored."""
+    """Scores of predicted expansions: EVENT_COLUMNS, others are ignored."""
     truth, ids, weights = resampled.truth, resampled.window_ids, resampled.window_weights
     typed = event_counts(match_events(truth, events), ids, CLASSES)
     untyped = event_counts(match_events(truth, events, typed=False), ids, (ANY_TYPE,))
@@ -103,51 +103,51 @@ def score_events(resampled: ResampledWindows, events: pd.DataFrame) -> Scored:
 
 
 def score_ends(resampled: ResampledWindows, events: pd.DataFrame) -> Scored:
-    """How far off the ends of those expansions found are that overlap a labeled one."""
+    """Errors of the ends of predicted expansions that overlap a label."""
     paired = pair_overlapping(resampled.truth, events)
-    met = paired >= 0
-    said = events[["start", "end"]].to_numpy(float)[paired[met]]
-    return score_residuals(resampled, said, met)
+    found = paired >= 0
+    ends = events[["start", "end"]].to_numpy(float)[paired[found]]
+    return score_residuals(resampled, ends, found)
 
 
 def score_mean_pointer(resampled: ResampledWindows, events: pd.DataFrame) -> Scored:
-    """How far off one constant would be on the expansions that `score_ends` meets: their own mean ends.
+    """Errors of one constant span, the mean ends, on the expansions of `score_ends`.
 
-    No other constant has a smaller squared error there, so a pointer that says one thing
-    everywhere is never ahead of it, wherever it points and however rarely it meets a label.
+    No constant has a smaller squared error on these expansions, so a model that predicts the same span
+    everywhere is never better, whatever the span and however rarely it overlaps a label.
     """
-    met = pair_overlapping(resampled.truth, events) >= 0
-    ends = np.column_stack([resampled.windows.spans.start, resampled.windows.spans.end])[met]
+    found = pair_overlapping(resampled.truth, events) >= 0
+    ends = np.column_stack([resampled.windows.spans.start, resampled.windows.spans.end])[found]
     mean = ends.mean(axis=0) if len(ends) else np.zeros(2)
-    return score_residuals(resampled, np.tile(mean, (len(ends), 1)), met)
+    return score_residuals(resampled, np.tile(mean, (len(ends), 1)), found)
 
 
-def score_residuals(resampled: ResampledWindows, said: np.ndarray, met: np.ndarray) -> Scored:
-    """How far off the ends are, over the labeled expansions that were met; n counts these.
+def score_residuals(resampled: ResampledWindows, predicted: np.ndarray, found: np.ndarray) -> Scored:
+    """Errors of the ends over the labeled expansions that were found; n counts these.
 
     Args:
-        ground: The labeled expansions.
-        said: (n_met, 2) onset and offset for each expansion met, in the order of the labels.
-        met: (n_expansions,) bool.
+        resampled: The labeled expansions.
+        predicted: (n_found, 2) predicted onset and offset, in label order.
+        found: (n_expansions,) bool.
     """
-    spans, weights = resampled.windows.spans, resampled.event_weights[:, met]
-    off = {"onset": said[:, 0] - spans.start[met], "offset": said[:, 1] - spans.end[met]}
+    spans, weights = resampled.windows.spans, resampled.event_weights[:, found]
+    residuals = {"onset": predicted[:, 0] - spans.start[found], "offset": predicted[:, 1] - spans.end[found]}
     return {
         name: resample(lambda drawn, metric=metric, bars=bars: metric(bars, drawn), weights)
-        for end, bars in off.items()
+        for end, bars in residuals.items()
         for name, metric in residual_metrics(end).items()
     }
 
 
 def score_ranking(resampled: ResampledWindows, events: pd.DataFrame) -> Scored:
-    """Mean average precision at each temporal IoU of expansions with a `score`, accepted or not."""
+    """Mean average precision at each temporal IoU, for all proposals with a `score`."""
     truth, ids = resampled.truth, resampled.window_ids
     window = pd.Index(ids).get_indexer(events["window_id"].to_numpy())
     labeled = np.zeros((len(ids), len(TYPES)), np.int64)
     np.add.at(labeled, (resampled.windows.spans.window, resampled.windows.spans.type), 1)
-    kind, sure = events["type"].to_numpy(np.int64), events["score"].to_numpy(float)
+    kind, score = events["type"].to_numpy(np.int64), events["score"].to_numpy(float)
     rankings = {
-        iou: RankedPredictions(window, kind, sure, ranked_hits(truth, events, iou), in_core(events))
+        iou: RankedPredictions(window, kind, score, ranked_hits(truth, events, iou), in_core(events))
         for iou in MIN_IOU
     }
     return {
@@ -160,7 +160,7 @@ def score_ranking(resampled: ResampledWindows, events: pd.DataFrame) -> Scored:
 
 
 def mean_scores(runs: Sequence[Mapping[str, Resampled]]) -> Scored:
-    """Each score's mean over runs that all have it: one model's training seeds."""
+    """Mean of each score over training seeds."""
     return {name: mean_over_seeds([run[name] for run in runs]) for name in runs[0]}
 
 

@@ -1,4 +1,4 @@
-"""Labeled windows the size of the benchmark, and answers that are right as often as asked."""
+"""Labeled windows of the size of the benchmark, and predictions with a chosen signal."""
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,7 @@ def made_p(resampled: ResampledWindows, rng: np.random.Generator, signal: float 
 
 
 def made_events(resampled: ResampledWindows, rng: np.random.Generator) -> pd.DataFrame:
-    """Four of five expansions, a bar or two off, one in five of the wrong type; and false alarms."""
+    """Four of five expansions, up to two bars off, one in five with the wrong type; and false alarms."""
     truth, windows = events_of(resampled.windows), resampled.windows
     found = truth.loc[rng.random(len(truth)) < 0.8]
     window = pd.Index(windows.window_id).get_indexer(found["window_id"])

@@ -1,4 +1,4 @@
-"""New bars that are like those of training, and new bars that are not, seen by the asset that marks them."""
+"""Drift checks of latest_expansions on new bars that match training and on bars that do not."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ def drift_of(home: Home) -> dict:
 
 
 def with_long_wicks(bars: pd.DataFrame) -> pd.DataFrame:
-    """The same opens and closes in bars that reach much farther."""
+    """The same opens and closes with longer wicks."""
     return bars.assign(high=bars["high"] + WICK_POINTS, low=bars["low"] - WICK_POINTS)
 
 
@@ -38,7 +38,7 @@ def marked(
     registered_files: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, Home]:
-    """The registered home after a run on a new day of bars of one kind or the other."""
+    """The registered home after a run on a new day of bars, with or without long wicks."""
     folder = tmp_path_factory.mktemp("drift")
     home = copied(registered_home, folder / "home")
     bars = pd.read_parquet(registered_files / LATER_BARS)
@@ -49,23 +49,23 @@ def marked(
     return request.param, home
 
 
-def test_features_that_lie_elsewhere_are_named_and_those_that_do_not_are_not(marked: tuple[str, Home]):
+def test_only_shifted_features_are_named(marked: tuple[str, Home]):
     kind, home = marked
-    found = drift_of(home)
-    assert set(found["population_stability"]) == set(FEATURE_NAMES)
-    assert set(found["checks"]) == set(NAMES)
-    check = found["checks"]["feature_drift"]
-    moved = {name for name, shift in found["population_stability"].items() if shift >= MAJOR_SHIFT}
+    result = drift_of(home)
+    assert set(result["population_stability"]) == set(FEATURE_NAMES)
+    assert set(result["checks"]) == set(NAMES)
+    check = result["checks"]["feature_drift"]
+    shifted = {name for name, shift in result["population_stability"].items() if shift >= MAJOR_SHIFT}
     assert check["passed"] == (kind == "as in training")
-    assert check["value"] == max(found["population_stability"].values())
+    assert check["value"] == max(result["population_stability"].values())
     if kind == "as in training":
-        assert not moved
+        assert not shifted
     else:
-        assert {"upper_wick_pct", "lower_wick_pct", "body_pct"} <= moved
-        assert all(name in check["said"] for name in moved)
+        assert {"upper_wick_pct", "lower_wick_pct", "body_pct"} <= shifted
+        assert all(name in check["said"] for name in shifted)
 
 
-def test_a_warning_stops_nothing_and_stands_in_dagster(marked: tuple[str, Home]):
+def test_a_drift_warning_is_recorded_in_dagster_and_stops_nothing(marked: tuple[str, Home]):
     kind, home = marked
     with instance_of(home) as instance:
         records = instance.event_log_storage.get_asset_check_execution_history
@@ -79,18 +79,18 @@ def test_a_warning_stops_nothing_and_stands_in_dagster(marked: tuple[str, Home])
     assert "would change nothing" in moola(home, "status", "--profile", "smoke")
 
 
-def test_the_picture_lies_beside_the_figures(marked: tuple[str, Home]):
+def test_the_chart_is_stored_beside_the_numbers(marked: tuple[str, Home]):
     picture = (marked[1].store / "nq-smoke" / "latest_expansions" / "drift.svg").read_bytes()
     assert b"<svg" in picture and b"upper_wick_pct" in picture
 
 
-def test_without_labels_behind_the_split_calibration_says_that_it_cannot_be_told(marked: tuple[str, Home]):
+def test_without_new_labels_the_calibration_check_passes_without_a_value(marked: tuple[str, Home]):
     check = drift_of(marked[1])["checks"]["new_label_calibration"]
     assert check["passed"] and check["value"] is None
     assert check["said"] == "0 newly labeled expansions: at least 20 are needed"
 
 
-def test_labels_behind_the_split_are_held_against_what_the_champion_says_of_them(
+def test_new_labels_check_the_calibration_of_the_champion(
     registered_home: Home, registered_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     home = copied(registered_home, tmp_path / "home")
@@ -104,26 +104,28 @@ def test_labels_behind_the_split_are_held_against_what_the_champion_says_of_them
     moola(home, *SMOKE)
     check = drift_of(home)["checks"]["new_label_calibration"]
     assert check["value"] is not None and check["limit"] > 0
-    assert f" on {len(labels)} newly labeled expansions; a perfect model: to " in check["said"]
+    assert (
+        f" on {len(labels)} newly labeled expansions; limit of a perfectly calibrated model " in check["said"]
+    )
     assert check["passed"] == (check["value"] <= check["limit"])
 
 
 def labels_of(marks: pd.DataFrame) -> pd.DataFrame:
-    """Marks as a person would label them, in windows that do not overlap."""
+    """Marks as labels, in windows that do not overlap."""
     minute = pd.Timedelta(minutes=1)
     rows, free = [], pd.Timestamp(0, tz="UTC")
     for mark in marks.to_dict("records"):
-        begun = mark["window_start"]
-        if begun < free:
+        start = mark["window_start"]
+        if start < free:
             continue
-        free = begun + WINDOW_BARS * minute
-        first, last = ((mark[name] - begun) // minute for name in ("started_at", "ended_at"))
-        rows.append((f"new{len(rows)}", f"{begun:%Y-%m-%dT%H:%MZ}", mark["label"], first, last))
+        free = start + WINDOW_BARS * minute
+        first, last = ((mark[name] - start) // minute for name in ("started_at", "ended_at"))
+        rows.append((f"new{len(rows)}", f"{start:%Y-%m-%dT%H:%MZ}", mark["label"], first, last))
     columns = ["window_id", "window_start", "label", "expansion_start", "expansion_end"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def test_the_reference_travels_with_the_version(registered_home: Home):
+def test_the_reference_is_stored_with_the_version(registered_home: Home):
     _, facts = load_version(registered_home, "models:/moola-nq@champion")
     reference = load_reference(facts)
     assert reference is not None

@@ -7,7 +7,7 @@ from moola_pipeline.windows.context import paths_before
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground
 
 
-def test_a_path_by_hand():
+def test_paths_worked_by_hand():
     close, atr = np.arange(200.0) ** 2, np.full(200, 2.0)
     atr[99] = 4.0
     [up, down] = paths_around(close, atr, np.array([100, 100]), np.array([1, -1]))
@@ -19,7 +19,7 @@ def test_a_path_by_hand():
     np.testing.assert_array_equal(down, -up)
 
 
-def test_before_the_start_it_is_what_the_peers_see():
+def test_the_path_before_the_start_equals_the_baseline_input():
     rng = np.random.default_rng(0)
     close, atr = rng.normal(0, 5, 300).cumsum(), rng.uniform(1, 2, 300)
     rows, directions = rng.integers(60, 250, 9), rng.choice([-1, 1], 9)
@@ -39,9 +39,9 @@ def test_means_and_bands_of_each_type_and_source():
         (kind, source) for kind in ("consolidation", "retracement") for source in ("labeled", "predicted")
     }
     first = paths[0]
-    mine = spans.type == 0
-    expected = paths_around(close, atr, labeled.row[mine], labeled.direction[mine]).mean(axis=0)
+    of_type = spans.type == 0
+    expected = paths_around(close, atr, labeled.row[of_type], labeled.direction[of_type]).mean(axis=0)
     np.testing.assert_allclose(first.mean, expected)
-    assert first.n == mine.sum()
+    assert first.n == of_type.sum()
     assert all(low <= mid <= high for low, mid, high in zip(first.low, first.mean, first.high, strict=True))
     assert first.mean[first.bars.index(-1)] == pytest.approx(0)

@@ -1,4 +1,4 @@
-"""Which windows are drawn."""
+"""Choice of the windows in the gallery."""
 
 import numpy as np
 import pandas as pd
@@ -17,15 +17,15 @@ PREDICTED = pd.DataFrame(
         ("b", 41, 50, 0, 0.7),  # b is found
         ("c", 40, 50, 0, 0.6),  # the wrong type: one missed, one false
         ("d", 50, 55, 0, 0.5),  # one false
-        ("e", 10, 15, 0, 0.5),  # where labels are not complete: neither right nor wrong
+        ("e", 10, 15, 0, 0.5),  # outside the core, so neither found nor false
     ],
     columns=COLUMNS,
 )
 
 
-def test_the_most_right_come_first_then_the_most_wrong_with_what_became_of_them():
+def test_best_windows_come_first_then_the_worst_with_their_counts():
     chosen = choose_windows(TRUTH, PREDICTED, IDS, 4)
-    assert [(IDS[one.place], one.rank) for one in chosen] == [
+    assert [(IDS[window.place], window.rank) for window in chosen] == [
         ("a", "best"),
         ("b", "best"),
         ("c", "worst"),
@@ -35,12 +35,12 @@ def test_the_most_right_come_first_then_the_most_wrong_with_what_became_of_them(
     assert chosen[2].note == "0 found, 1 missed, 1 false"
 
 
-def test_a_window_in_which_nothing_was_right_or_wrong_is_not_drawn():
-    drawn = [IDS[one.place] for one in choose_windows(TRUTH, PREDICTED, IDS, 10)]
+def test_a_window_without_hits_and_errors_is_not_chosen():
+    drawn = [IDS[window.place] for window in choose_windows(TRUTH, PREDICTED, IDS, 10)]
     assert sorted(drawn) == sorted(set(drawn))
     assert "e" not in drawn
 
 
-def test_none_are_drawn_where_none_are_asked_for():
+def test_no_window_is_chosen_if_none_is_requested():
     assert choose_windows(TRUTH, PREDICTED, IDS, 0) == []
     assert choose_windows(TRUTH.iloc[:0], PREDICTED.iloc[:0], IDS, 6) == []

@@ -1,11 +1,10 @@
 """The transform equals the published one.
 
-How that was checked: in an environment apart from the project's (aeon 1.6.0 pins an older pandas
-and numba), `aeon.transformations.collection.convolution_based.MiniRocket` was fitted on ONE
-training series, where its random choice of a series leaves no choice and so its biases must be
-these quantiles. For lengths 20, 30, 45 and 105 and 252 to 10,000 outputs every one of the outputs
-was equal, bit for bit; so they were for 174 training series once the published biases were put in.
-The numbers below are what aeon gave.
+Reference values: in a separate environment (aeon 1.6.0 pins an older pandas and numba),
+`aeon.transformations.collection.convolution_based.MiniRocket` was fitted on ONE training series, so
+that its random choice of a series is fixed and its biases must be these quantiles. For lengths 20, 30,
+45 and 105 and for 252 to 10,000 outputs, all outputs were equal bit for bit; with the published biases
+also for 174 training series. The numbers below come from aeon.
 """
 
 import numpy as np
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from moola_pipeline.evaluation.minirocket import KERNELS, MiniRocket
 
 TRAIN = [3, 5, 4, 6, 9, 8, 7, 9, 12, 11, 10, 13, 12, 15, 14, 13, 16, 18, 17, 19]
-ASKED = (
+TEST = (
     [0, 1, 3, 2, 4, 3, 5, 7, 6, 8, 10, 9, 8, 11, 10, 12, 11, 9, 10, 13],
     [9, 7, 8, 6, 5, 6, 4, 3, 5, 4, 2, 3, 1, 2, 0, 1, 3, 2, 4, 5],
 )
@@ -45,16 +44,16 @@ def test_dilations_and_biases_by_hand():
     # kernel 0 weighs 2 at its first three bars and -1 at the six others
     padded = np.concatenate([np.zeros(4), TRAIN, np.zeros(4)])
     weights = np.array([2, 2, 2, -1, -1, -1, -1, -1, -1])
-    said = [float(weights @ padded[at : at + 9]) for at in range(20)]
+    convolved = [float(weights @ padded[at : at + 9]) for at in range(20)]
     golden = (np.sqrt(5) + 1) / 2
-    assert transform.biases[0, 0] == pytest.approx(np.quantile(said, golden % 1), rel=1e-5)
+    assert transform.biases[0, 0] == pytest.approx(np.quantile(convolved, golden % 1), rel=1e-5)
     shares = transform(np.array(TRAIN, float)[None, :, None])
-    assert shares[0, 0] == pytest.approx(np.mean(np.array(said) > transform.biases[0, 0]))
+    assert shares[0, 0] == pytest.approx(np.mean(np.array(convolved) > transform.biases[0, 0]))
 
 
-def test_the_outputs_are_those_of_the_published_transform():
+def test_outputs_equal_the_published_transform():
     transform = fitted()
-    shares = transform(np.array(ASKED, float)[:, :, None])
+    shares = transform(np.array(TEST, float)[:, :, None])
     np.testing.assert_allclose(transform.biases[0, PLACES], PUBLISHED_BIASES, atol=5e-5)  # float32
     np.testing.assert_allclose(shares[:, PLACES], PUBLISHED, atol=1e-6)
     assert shares.sum() == pytest.approx(PUBLISHED_SUM, abs=1e-3)
@@ -68,7 +67,7 @@ def test_there_are_84_kernels_whose_weights_sum_to_zero():
     assert (weights.sum(axis=1) == 0).all()
 
 
-def test_each_channel_is_transformed_by_itself():
+def test_channels_are_transformed_separately():
     rng = np.random.default_rng(0)
     series = rng.normal(size=(7, 45, 2))
     both = MiniRocket.fit(series, n_outputs=2000)(series)
@@ -77,7 +76,7 @@ def test_each_channel_is_transformed_by_itself():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_a_level_added_to_all_bars_changes_no_output_that_reads_whole_neighborhoods(seed):
+def test_a_constant_shift_changes_no_output_without_padding(seed):
     rng = np.random.default_rng(seed)
     series = rng.integers(-9, 9, (4, 30, 1)).astype(float)
     transform = MiniRocket.fit(series, n_outputs=84)

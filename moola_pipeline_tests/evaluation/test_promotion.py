@@ -1,4 +1,4 @@
-"""Who becomes champion: the rule on made answers, then on real models on windows that neither has seen."""
+"""Promotion: the rule on made-up predictions, then on real models and unseen windows."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -39,14 +39,14 @@ LEAKING = GOOD | {"no_leakage": Check(passed=False, kind="integrity", value=3, l
 
 
 class Trials(NamedTuple):
-    """What contenders are compared on."""
+    """Bars and labels of a comparison."""
 
     market: MarketArrays
     labels: pd.DataFrame
 
 
 def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
-    """Windows of one expansion each, the types in turn, `per_session` on a day behind SEEN."""
+    """Windows with one expansion each, types alternating, `per_session` on each day after SEEN."""
     n = n_sessions * per_session
     days = pd.date_range("2025-01-07", periods=n_sessions, tz="UTC").repeat(per_session)
     opened = days + pd.to_timedelta(np.tile(np.arange(per_session), n_sessions) * 5, unit="h")
@@ -56,7 +56,7 @@ def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
     times.iloc[rows] = opened
     stamps = times.astype("int64").where(times.notna()).interpolate()
     opened_at = pd.DatetimeIndex(pd.to_datetime(stamps.round(), utc=True)).as_unit("ns")
-    market = replace(made_bars(1), times=opened_at)  # nothing but its times is looked at
+    market = replace(made_bars(1), times=opened_at)  # only the times are used
     labels = pd.DataFrame(
         {
             "window_id": [f"w{i}" for i in range(n)],
@@ -75,10 +75,10 @@ def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[object, np.ndarray]:
-    """P(retracement) that each model is to give, by model."""
-    said: dict[object, np.ndarray] = {}
-    monkeypatch.setattr(promotion, "_p_retracement", lambda one, trials, windows: said[one])
-    return said
+    """Injected P(retracement) by model."""
+    predictions: dict[object, np.ndarray] = {}
+    monkeypatch.setattr(promotion, "_p_retracement", lambda model, trials, windows: predictions[model])
+    return predictions
 
 
 def ruled(trials: Trials, checks: dict[str, Check] = GOOD, new_seen: pd.Timestamp | None = None):
@@ -87,24 +87,24 @@ def ruled(trials: Trials, checks: dict[str, Check] = GOOD, new_seen: pd.Timestam
 
 
 def right_but(n: int, wrong: list[int]) -> np.ndarray:
-    """The answers of a model that errs on these expansions and no others."""
+    """Predictions of a model that is wrong on these expansions only."""
     types = np.arange(n) % 2
     types[wrong] = 1 - types[wrong]
     return np.where(types, 0.9, 0.1)
 
 
-def test_equal_answers_are_no_worse_and_promote(answers: dict):
+def test_equal_predictions_promote_the_challenger(answers: dict):
     answers |= {"new": right_but(90, [3, 8]), "old": right_but(90, [3, 8])}
     decision = ruled(made_trials())
     assert decision.promote
     assert decision.reason == (
-        "version 2 is no worse than version 1 by more than 0.02; challenger minus champion "
+        "version 2 is at most 0.02 worse than version 1; challenger minus champion "
         "+0.000 [+0.000, +0.000], 90 expansions, 30 sessions"
     )
     assert (decision.by, decision.against, decision.rule) == ("rule", "1", promotion.RULE)
 
 
-def test_a_better_one_is_promoted_and_a_worse_one_is_not(answers: dict):
+def test_a_better_challenger_is_promoted_and_a_worse_one_is_not(answers: dict):
     good, poor = right_but(90, []), right_but(90, [*range(0, 90, 5)])
     answers |= {"new": good, "old": poor}
     assert ruled(made_trials()).promote
@@ -115,7 +115,7 @@ def test_a_better_one_is_promoted_and_a_worse_one_is_not(answers: dict):
     assert decision.interval is not None and decision.interval.estimate == pytest.approx(-0.2, abs=1e-3)
 
 
-def test_an_estimate_above_the_margin_with_an_interval_that_reaches_below_it_stays(answers: dict):
+def test_an_interval_that_reaches_below_the_margin_keeps_the_champion(answers: dict):
     answers |= {"new": right_but(90, [3, 40, 61]), "old": right_but(90, [8, 50, 77])}
     decision = ruled(made_trials())
     assert decision.interval is not None
@@ -124,7 +124,7 @@ def test_an_estimate_above_the_margin_with_an_interval_that_reaches_below_it_sta
 
 
 @pytest.mark.parametrize(("checks", "name"), [(BAD_SCORE, "target_f1"), (LEAKING, "no_leakage")])
-def test_a_failed_check_of_either_kind_withholds_promotion(checks: dict, name: str, answers: dict):
+def test_a_failed_check_of_either_kind_blocks_promotion(checks: dict, name: str, answers: dict):
     answers |= {"new": right_but(90, []), "old": right_but(90, [*range(0, 90, 5)])}
     decision = ruled(made_trials(), checks)
     assert not decision.promote
@@ -134,28 +134,28 @@ def test_a_failed_check_of_either_kind_withholds_promotion(checks: dict, name: s
 
 
 @pytest.mark.parametrize(
-    ("trials", "held"),
+    ("trials", "counts"),
     [
         (made_trials(n_sessions=19), "29 consolidation and 28 retracement expansions in 19 sessions"),
         (made_trials(20, per_session=1).labels.assign(label="retracement"), "0 consolidation and 20 retr"),
     ],
 )
-def test_too_few_unseen_expansions_compare_nothing(trials: object, held: str):
+def test_too_few_unseen_expansions_keep_the_champion(trials: object, counts: str):
     if isinstance(trials, pd.DataFrame):
         trials = made_trials(20, per_session=1)._replace(labels=trials)
     assert isinstance(trials, Trials)
     decision = ruled(trials)
     assert (decision.promote, decision.interval) == (False, None)
-    assert f"version 1 stays champion: behind 2025-01-06 lie only {held}" in decision.reason
+    assert f"version 1 stays champion: after 2025-01-06 there are only {counts}" in decision.reason
     assert decision.reason.endswith(
-        "that neither version has seen, at least 10 of each type in 20 sessions are needed"
+        "that neither version was trained on; at least 10 of each type in 20 sessions are needed"
     )
 
 
-def test_windows_that_either_has_seen_are_left_out():
+def test_windows_near_the_training_bars_of_either_version_are_excluded():
     trials = made_trials()
     bar0, opened = trials.labels["bar0"].to_numpy(), list(trials.market.times)
-    # window 10 reads from 20 bars before its bar 0; 106 bars before that is the last bar that may be seen
+    # window 10 reads from 20 bars before its bar 0; training may end at most 106 bars before that
     nearest = bar0[10] - 20 - 106
     assert promotion.unseen_windows(*trials, opened[nearest]).bar0.tolist() == bar0[10:].tolist()
     assert promotion.unseen_windows(*trials, opened[nearest + 1]).bar0.tolist() == bar0[11:].tolist()
@@ -163,13 +163,13 @@ def test_windows_that_either_has_seen_are_left_out():
     assert "0 consolidation and 0 retracement expansions in 0 sessions" in late.reason
 
 
-def test_the_champion_itself_is_not_compared_with_itself():
+def test_the_champion_is_not_compared_with_itself():
     same = Contender("1", "old", SEEN)  # type: ignore[arg-type]
     decision = decide_promotion(same, same, GOOD, *made_trials(), np.random.default_rng(0))
-    assert (decision.promote, decision.reason) == (False, "version 1 is champion already")
+    assert (decision.promote, decision.reason) == (False, "version 1 is already champion")
 
 
-def test_the_first_champion_needs_integrity_and_no_score():
+def test_the_first_champion_only_needs_its_integrity_checks():
     assert decide_first_version(BAD_SCORE).promote
     decision = decide_first_version(LEAKING)
     assert (decision.promote, decision.reason) == (
@@ -178,16 +178,16 @@ def test_the_first_champion_needs_integrity_and_no_score():
     )
 
 
-def test_a_champion_that_cannot_be_loaded_stays_and_is_named_with_the_remedy():
+def test_a_champion_that_cannot_be_loaded_stays_and_the_reason_has_a_remedy():
     decision = decide_lost_champion("2", "1", "its files are gone. Restore data/mlflow.")
     assert (decision.promote, decision.against) == (False, "1")
     assert decision.reason == (
         "version 1 stays champion, but it cannot be compared: its files are gone. Restore data/mlflow; "
-        "or choose by hand: moola registry promote 2"
+        "or promote by hand: moola registry promote 2"
     )
 
 
-def test_a_lost_champion_is_found_out_when_a_challenger_meets_it(smoke_copy: Home):
+def test_missing_champion_files_are_reported_at_the_next_comparison(smoke_copy: Home):
     registered_again(smoke_copy, threshold=0.123)
     (model_folder(smoke_copy) / "artifacts" / "expansion_model" / "weights.safetensors").unlink()
     market = SimpleNamespace(home=smoke_copy, model_name="moola-simulated")
@@ -198,7 +198,7 @@ def test_a_lost_champion_is_found_out_when_a_challenger_meets_it(smoke_copy: Hom
         "version 1 stays champion, but it cannot be compared: models:/moola-simulated/1: the files of "
         "version 1 must match their registration, but they are gone or changed"
     )
-    assert decision.reason.endswith("; or choose by hand: moola registry promote 2")
+    assert decision.reason.endswith("; or promote by hand: moola registry promote 2")
     assert str(smoke_copy.root) not in decision.reason
 
 
@@ -214,7 +214,7 @@ def trained(smoke_home: Home) -> tuple[Contender, Trials]:
     return Contender("1", model, last_seen), Trials(market, labels)
 
 
-def test_the_unseen_windows_of_one_model_are_its_test_windows_and_its_score_there_the_report_s(
+def test_unseen_windows_and_their_score_equal_the_test_windows_of_the_report(
     trained: tuple[Contender, Trials], smoke_home: Home
 ):
     champion, trials = trained
@@ -222,13 +222,13 @@ def test_the_unseen_windows_of_one_model_are_its_test_windows_and_its_score_ther
     test = labeled_windows(trials.labels, "test")
     assert unseen.window_id.tolist() == test.window_id.tolist()
     resampled = promotion.resample_windows(unseen, 100, np.random.default_rng(0))
-    said = promotion._p_retracement(champion.model, trials.market, unseen)
-    score = promotion.score_types(resampled, said)["type_f1_macro"].estimate
+    p = promotion._p_retracement(champion.model, trials.market, unseen)
+    score = promotion.score_types(resampled, p)["type_f1_macro"].estimate
     tag = open_store(smoke_home).get_model_version("moola-simulated", "1").tags["type_f1_macro"]
     assert f"{score:.4f}" == tag.split()[0]
 
 
-def test_an_untrained_network_does_not_replace_a_trained_one_but_is_replaced_by_it(
+def test_an_untrained_network_does_not_replace_a_trained_one_but_the_reverse_holds(
     trained: tuple[Contender, Trials], monkeypatch: pytest.MonkeyPatch
 ):
     champion, trials = trained
@@ -236,7 +236,7 @@ def test_an_untrained_network_does_not_replace_a_trained_one_but_is_replaced_by_
     monkeypatch.setattr(promotion, "MIN_OF_EACH_TYPE", 5)
     network = champion.model.classifier
     fresh = Classifier(Encoder(network.encoder.hidden_units), network.head_units, network.dropout_share)
-    fresh.set_priors(0.1, 0.5, 0.4)  # as training begins: one answer to everything
+    fresh.set_priors(0.1, 0.5, 0.4)  # the state before training: constant predictions
     untrained: ExpansionModel = replace(champion.model, classifier=fresh.eval())
     rng = np.random.default_rng(0)
     worse = replace(champion, version="2", model=untrained)

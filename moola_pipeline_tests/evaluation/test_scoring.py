@@ -1,6 +1,6 @@
-"""The rivals on the private benchmark are what the design found them to be.
+"""Baselines on the private benchmark reproduce the table of the design.
 
-Labels by a written procedure, not by a person. The table itself:
+Labels by a written procedure, not by a person. To print the table:
 
     python -m pytest -s moola_pipeline_tests/evaluation/test_scoring.py
 """
@@ -51,21 +51,21 @@ def benchmark(private_data: Path) -> Benchmark:
     raw = pd.read_parquet(real / "nq_1m_2020-09_2025-06.parquet")
     bars = build_table(raw.rename(columns={"ts_utc": "timestamp"}), read_rolls(real / "nq_rolls.csv"))
     labels = read_labels(real / "labels.csv")
-    again = read_labels(real / "labels_second_pass.csv")
-    again["pass"] = pd.array([SECOND_PASS] * len(again), dtype="Int64")
+    second = read_labels(real / "labels_second_pass.csv")
+    second["pass"] = pd.array([SECOND_PASS] * len(second), dtype="Int64")
     frame = assign_splits(place_labels(labels, bars).frame, bars, SplitSettings())
-    twice = twice_labeled(frame, pd.concat([labels, again], ignore_index=True), bars, "test")
+    twice = twice_labeled(frame, pd.concat([labels, second], ignore_index=True), bars, "test")
     train, test = (labeled_windows(frame, split) for split in ("train", "test"))
     resampled = resample_windows(test, 2000, np.random.default_rng(0))
     return LabeledTestSet(MarketArrays.from_table(bars, 0.25), resampled), train, twice
 
 
-def shown(name: str, scored: Scored) -> None:
+def print_scores(name: str, scored: Scored) -> None:
     for metric in ("type_f1_macro", "aucpr_retracement", "event_f1_macro", "event_f1_untyped"):
         if metric in scored:
-            one = scored[metric].interval
-            interval = f"{one.estimate:.3f} [{one.low:.3f}, {one.high:.3f}]"
-            sys.stdout.write(f"{name:32} {metric:18} {interval} n={one.n}\n")
+            score = scored[metric].interval
+            interval = f"{score.estimate:.3f} [{score.low:.3f}, {score.high:.3f}]"
+            sys.stdout.write(f"{name:32} {metric:18} {interval} n={score.n}\n")
 
 
 def test_the_table_of_the_design_is_reproduced_within_its_intervals(benchmark: Benchmark):
@@ -73,17 +73,17 @@ def test_the_table_of_the_design_is_reproduced_within_its_intervals(benchmark: B
     assert (len(train.spans.type), len(test_set.resampled.windows.spans.type)) == (174, 147)
     baselines = score_baselines(test_set, train, find_by_proposer(test_set, train), np.random.default_rng(0))
     for name, scored in baselines.items():
-        shown(name, scored)
+        print_scores(name, scored)
     for name, (metric, estimate, low, high) in DESIGN.items():
-        found = baselines[name][metric].interval
-        assert low <= found.estimate <= high, name
-        assert found.low < estimate < found.high, name
+        score = baselines[name][metric].interval
+        assert low <= score.estimate <= high, name
+        assert score.low < estimate < score.high, name
     assert baselines["rule_extra_trees_21_summaries"]["event_f1_untyped"].estimate == pytest.approx(
         0.61, abs=0.03
     )
 
 
-def test_majority_and_position_are_where_the_design_has_them(benchmark: Benchmark):
+def test_majority_and_position_reproduce_the_design(benchmark: Benchmark):
     test_set, train, _ = benchmark
     answers = trivial_type_baselines(
         train.spans.type, train.spans.start, test_set.resampled.windows.spans.start
@@ -95,24 +95,26 @@ def test_majority_and_position_are_where_the_design_has_them(benchmark: Benchmar
     assert scores["position_only"] < 0.6
 
 
-def test_the_ceiling_is_the_annotators_agreement_with_itself(benchmark: Benchmark):
+def test_the_second_pass_reproduces_the_agreement_of_the_annotator(benchmark: Benchmark):
     test_set, _, twice = benchmark
     second_pass = score_second_pass(test_set.resampled, twice)
-    shown("second pass", second_pass)
+    print_scores("second pass", second_pass)
     assert second_pass["event_f1_macro"].n == 140
     assert second_pass["event_f1_macro"].estimate == pytest.approx(0.67, abs=0.005)
     assert second_pass["event_f1_untyped"].estimate == pytest.approx(0.77, abs=0.005)
 
 
-def test_nothing_is_learned_from_permuted_labels(benchmark: Benchmark):
+def test_permuted_labels_are_at_chance(benchmark: Benchmark):
     test_set, train, _ = benchmark
-    seen, asked = baseline_inputs(test_set, train), baseline_inputs(test_set, test_set.resampled.windows)
-    null = permuted_training(test_set.resampled, seen, train.spans.type, asked, np.random.default_rng(0))
+    inputs, test_inputs = (baseline_inputs(test_set, it) for it in (train, test_set.resampled.windows))
+    null = permuted_training(
+        test_set.resampled, inputs, train.spans.type, test_inputs, np.random.default_rng(0)
+    )
     assert null.low < 0 < null.high
     assert abs(null.estimate) < 0.1
 
 
-def test_windows_without_a_second_pass_have_no_ceiling(benchmark: Benchmark):
+def test_windows_without_a_second_pass_have_no_scores(benchmark: Benchmark):
     test_set, _, twice = benchmark
     none = twice.first._replace(
         **{name: getattr(twice.first, name)[:0] for name in ("window_id", "bar0", "session")}

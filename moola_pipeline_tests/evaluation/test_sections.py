@@ -1,4 +1,4 @@
-"""What a report says of the run before, of its months, and of what it leaves out; what it refuses."""
+"""Report sections: previous run, labels by month, missing parts; and the refusal of a leak."""
 
 import operator
 from functools import partial
@@ -23,7 +23,7 @@ from moola_pipeline_tests.homes import instance_of
 
 OTHER_DATA = DataFacts(simulated=True, sha256="another", looks_at_test=1, labels_sha256="other labels")
 FINISHED, KILLED = partial(operator.ne, ""), partial(operator.eq, "")
-"""Whether the run of a report came to its end."""
+"""Whether the run of a report finished."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def facts(data: ReportData, **changes: object) -> RunFacts:
     return data.run.model_copy(update=changes)
 
 
-def test_the_run_before_is_told_with_what_has_changed_since(last: Path, data: ReportData):
+def test_the_previous_run_and_its_changes_are_reported(last: Path, data: ReportData):
     same = previous_run(last, data.run, data.data, FINISHED)
     assert same is not None
     assert (same.run_id, same.metrics) == (data.run.run_id, data.metrics)
@@ -51,7 +51,7 @@ def test_the_run_before_is_told_with_what_has_changed_since(last: Path, data: Re
     assert (other.bars_changed, other.labels_changed, other.settings_changed) == (True, True, True)
 
 
-def test_a_report_that_no_run_finished_hands_on_what_it_was_compared_with(
+def test_an_unfinished_report_is_replaced_by_its_own_previous_run(
     last: Path, data: ReportData, smoke_copy: Home
 ):
     first = previous_run(last, data.run, data.data, FINISHED)
@@ -67,23 +67,23 @@ def test_a_report_that_no_run_finished_hands_on_what_it_was_compared_with(
 def test_a_report_that_is_missing_or_of_another_version_is_none(
     content: bytes | None, tmp_path: Path, data: ReportData
 ):
-    place = tmp_path / "report.json"
+    path = tmp_path / "report.json"
     if content is not None:
-        place.write_bytes(content)
-    assert previous_run(place, data.run, OTHER_DATA, FINISHED) is None
+        path.write_bytes(content)
+    assert previous_run(path, data.run, OTHER_DATA, FINISHED) is None
 
 
-def test_what_is_left_out_is_named_with_its_reason(data: ReportData):
+def test_missing_parts_have_reasons(data: ReportData):
     score = Score(estimate=0.5, low=0.4, high=0.6, n=9)
-    left_out = not_measured(Details(), {}, None, ())
-    assert set(left_out) == {
+    missing = not_measured(Details(), {}, None, ())
+    assert set(missing) == {
         "delay_curve",
         "learning_curve",
         "second_pass",
         "previous",
         "scratch",
     }
-    assert all(left_out.values())
+    assert all(missing.values())
     filled = Details(delay_curve={0: score}, null=score)
     second_pass = {"event_f1_macro": Resampled(0.6, np.zeros(3), 9)}
     assert set(not_measured(filled, second_pass, None, ("scratch",))) == {
@@ -112,31 +112,31 @@ def test_months_are_counted_by_split_and_class():
 def test_undefined_numbers_are_not_logged(data: ReportData):
     undefined = Score(estimate=None, low=None, high=None, n=0)
     logged = flat_metrics(data.model_copy(update={"second_pass": {"x": undefined}}))
-    assert "ceiling.x" not in logged
+    assert "second_pass.x" not in logged
     assert logged["type_f1_macro"] == data.metrics["type_f1_macro"].estimate
     assert logged["majority.type_f1_macro"] == data.trivial_baselines["majority"]["type_f1_macro"].estimate
 
 
-def test_every_part_of_the_details_is_filled_or_said_to_be_left_out(data: ReportData):
+def test_every_detail_is_filled_or_listed_as_missing(data: ReportData):
     details = data.details
     for name in Details.model_fields:
         assert getattr(details, name) or name in details.not_measured, name
     assert set(details.breakdowns) == {"type", "hour", "session", "direction"}
-    of_whole_sessions = {"alarms_per_session", "precision_top5"}  # the served seed's alone
+    of_whole_sessions = {"alarms_per_session", "precision_top5"}  # scored for the served seed only
     assert set(details.by_seed) == set(data.metrics) - of_whole_sessions
     assert all(len(values) == len(data.seeds) for values in details.by_seed.values())
     n = data.metrics["type_f1_macro"].n
     assert sum(map(sum, details.confusion)) == n
     assert details.calibration is not None
-    assert sum(one.n for one in details.calibration.bins) == n
+    assert sum(it.n for it in details.calibration.bins) == n
 
 
-def test_a_simulated_market_has_a_ceiling(data: ReportData):
+def test_a_simulated_market_has_a_second_pass(data: ReportData):
     assert data.second_pass["event_f1_macro"].n == data.metrics["event_f1_macro"].n
-    reached, possible = (scores["event_f1_macro"].estimate for scores in (data.metrics, data.second_pass))
-    assert reached is not None
-    assert possible is not None
-    assert reached < possible
+    model, second = (scores["event_f1_macro"].estimate for scores in (data.metrics, data.second_pass))
+    assert model is not None
+    assert second is not None
+    assert model < second
 
 
 def windows_at(*bar0: int) -> LabeledWindows:
@@ -146,7 +146,7 @@ def windows_at(*bar0: int) -> LabeledWindows:
     return LabeledWindows(ids, np.array(bar0), days, Spans(none, none, none, none, none))
 
 
-def test_a_model_that_has_seen_a_bar_of_the_test_windows_is_not_scored():
+def test_a_model_trained_on_a_bar_of_the_test_windows_is_refused():
     times = pd.date_range("2025-04-01", periods=500, freq="min", tz="UTC")
     test = windows_at(300, 450)
     require_unseen(str(times[279]), test, times)  # the first window reads from bar 280
@@ -154,7 +154,7 @@ def test_a_model_that_has_seen_a_bar_of_the_test_windows_is_not_scored():
         require_unseen(str(times[280]), test, times)
 
 
-def test_dagster_knows_which_run_came_to_the_end_of_its_report(smoke_home: Home, data: ReportData):
+def test_dagster_records_which_run_finished_its_report(smoke_home: Home, data: ReportData):
     with instance_of(smoke_home) as instance:
         assert made_in(instance, "bootstrap_ci_report", "simulated", data.run.run_id)
         assert not made_in(instance, "no_such_asset", "simulated", data.run.run_id)

@@ -1,4 +1,4 @@
-"""A model and the labels judged on what was planted."""
+"""Scores of the model and of the labels on simulated ground truth."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ TIMES = pd.date_range("2025-04-01", periods=60_000, freq="min", tz="UTC")
 
 
 def truth_of(windows: LabeledWindows) -> pd.DataFrame:
-    """The labels as if they had been planted."""
+    """The labels as ground truth."""
     spans = windows.spans
     first = windows.bar0[spans.window]
     return pd.DataFrame(
@@ -28,17 +28,17 @@ def truth_of(windows: LabeledWindows) -> pd.DataFrame:
     )
 
 
-def test_what_was_planted_in_the_cores_of_windows_is_found_again_with_its_type():
+def test_expansions_in_the_cores_of_windows_become_spans_with_their_type():
     windows = made_ground().windows
     truth = truth_of(windows)
     outside = truth.iloc[:1].assign(started_at=TIMES[10], ended_at=TIMES[12])
     found = planted_windows(windows, pd.concat([outside, truth], ignore_index=True), TIMES)
-    for column, wanted in zip(found.spans.arrays, windows.spans.arrays, strict=True):
-        np.testing.assert_array_equal(column, wanted)
+    for column, expected in zip(found.spans.arrays, windows.spans.arrays, strict=True):
+        np.testing.assert_array_equal(column, expected)
 
 
-def test_labels_that_are_the_truth_score_one_and_half_of_them_two_thirds():
-    """Half of the planted marked and nothing else: precision 1, recall 1/2."""
+def test_perfect_labels_score_one_and_half_of_them_two_thirds():
+    """Half of the simulated expansions, nothing else: precision 1, recall 1/2."""
     resampled = made_ground(resamples=50)
     truth = truth_of(resampled.windows)
     y = resampled.windows.spans.type
@@ -51,7 +51,7 @@ def test_labels_that_are_the_truth_score_one_and_half_of_them_two_thirds():
     assert found.estimate == pytest.approx(2 * 74 / (147 + 74))
 
 
-def test_a_model_is_judged_by_the_hidden_type_and_not_by_the_label():
+def test_types_are_scored_against_the_hidden_type_not_the_label():
     resampled = made_ground(resamples=50)
     truth = truth_of(resampled.windows)
     turned = truth.assign(type=[TYPES[1 - TYPES.index(name)] for name in truth["type"]])

@@ -1,4 +1,4 @@
-"""Alarms are matched in time and in place: worked by hand, then as properties."""
+"""Matching of live alarms: examples worked by hand, then properties."""
 
 import numpy as np
 import pandas as pd
@@ -43,12 +43,12 @@ def outcome(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: bool = 
         (50, 61, 10, (0, 1, 1)),
     ],
 )
-def test_an_alarm_finds_an_onset_at_bar_50_within_three_bars_and_in_time(onset, closed, wait, expected):
+def test_an_alarm_finds_an_onset_within_three_bars_and_the_maximum_delay(onset, closed, wait, expected):
     alarms = alarms_of(("w", onset, 0, 1, closed))
     assert outcome(truth_of(("w", 50, 0, 1)), alarms, wait) == expected
 
 
-def test_an_alarm_of_the_other_direction_finds_nothing():
+def test_an_alarm_of_the_other_direction_does_not_match():
     assert outcome(truth_of(("w", 50, 0, 1)), alarms_of(("w", 50, 0, -1, 50)), 0) == (0, 1, 1)
 
 
@@ -58,7 +58,7 @@ def test_the_type_counts_unless_it_is_ignored():
     assert outcome(truth, alarms, 0, typed=False) == (1, 0, 0)
 
 
-def test_two_alarms_find_one_label_once():
+def test_two_alarms_for_one_label_are_one_hit_and_one_false_alarm():
     alarms = alarms_of(("w", 49, 0, 1, 50), ("w", 51, 0, 1, 52))
     assert outcome(truth_of(("w", 50, 0, 1)), alarms, 3) == (1, 1, 0)
 
@@ -68,7 +68,7 @@ def test_an_alarm_in_an_empty_window_is_false_where_labels_are_complete(onset, f
     assert outcome(truth_of(), alarms_of(("empty", onset, 0, 1, onset)), 10) == (0, false, 0)
 
 
-def test_a_claim_outside_the_core_may_match_a_label_inside():
+def test_an_alarm_outside_the_core_may_match_a_label_inside():
     assert outcome(truth_of(("w", 30, 0, 1)), alarms_of(("w", 27, 0, 1, 30)), 0) == (1, 0, 0)
 
 
@@ -76,7 +76,7 @@ def test_a_claim_outside_the_core_may_match_a_label_inside():
     st.lists(st.tuples(st.integers(27, 77), st.sampled_from([-1, 1])), max_size=4),
     st.lists(st.tuples(st.integers(20, 80), st.integers(0, 10), st.sampled_from([-1, 1])), max_size=6),
 )
-def test_who_may_wait_longer_finds_no_less(labeled, raised):
+def test_a_longer_wait_never_finds_fewer_labels(labeled, raised):
     truth = truth_of(*(("w", onset, 0, direction) for onset, direction in labeled))
     alarms = alarms_of(*(("w", onset, 0, direction, onset + late) for onset, late, direction in raised))
     found = [int((pair_alarms(truth, alarms, wait) >= 0).sum()) for wait in (0, 1, 3, 5, 10)]
@@ -96,7 +96,7 @@ def ground_of(n_windows: int, start: int = 50) -> ResampledWindows:
     )
 
 
-def test_each_system_is_judged_by_its_own_alarms_and_wait():
+def test_each_system_is_scored_by_its_own_alarms_and_wait():
     resampled = ground_of(4)
     right = [(f"w{i}", 50, i % 2, 1, 53) for i in range(4)]
     alarms = pd.concat([alarms_of(*right).assign(wait=3), alarms_of(*right[:2]).assign(wait=1)])
@@ -112,7 +112,7 @@ def test_each_system_is_judged_by_its_own_alarms_and_wait():
 def test_sessions_worked_by_hand():
     resampled = ground_of(3)
     sessions = resampled.windows.session[:2]
-    # Session 0: six alarms, the surest five of which hold one right and one false claim that were looked at.
+    # Session 0: six alarms; two of the five most probable ones are in labeled cores, one right, one false.
     rows = [(0, 100 + 50, 0.9), (0, 100 + 35, 0.8), (0, 500, 0.7), (0, 600, 0.6), (0, 700, 0.5)]
     rows += [(0, 100 + 60, 0.1), (1, 1100 + 51, 0.4), (1, 1900, 0.3)]
     alarms = pd.DataFrame(rows, columns=["session", "row", "probability"])

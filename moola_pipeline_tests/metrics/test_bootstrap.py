@@ -27,7 +27,9 @@ from moola_pipeline.metrics.definitions import (
 )
 
 
-def judged(n: int = 147, n_sessions: int = 56, seed: int = 0) -> tuple[np.ndarray, np.ndarray, pd.Series]:
+def made_predictions(
+    n: int = 147, n_sessions: int = 56, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, pd.Series]:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, n)
     p = np.clip(0.3 + 0.3 * y + rng.normal(0, 0.3, n), 0, 1)
@@ -53,14 +55,14 @@ def test_each_resample_draws_as_many_sessions_as_there_are(sessions, seed):
 
 
 def test_the_same_generator_state_draws_the_same_resamples():
-    _, _, sessions = judged()
+    _, _, sessions = made_predictions()
     first, second = (session_weights(sessions, 50, np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, session_weights(sessions, 50, np.random.default_rng(8)))
 
 
 def test_weighted_scores_equal_a_naive_loop_over_copied_rows():
-    y, p, sessions = judged(60, 20)
+    y, p, sessions = made_predictions(60, 20)
     weights = session_weights(sessions, 40, np.random.default_rng(2))
     f1 = resample(lambda w: type_f1_macro(y, p, w), weights)
     precision = resample(lambda w: aucpr_retracement(y, p, w), weights)
@@ -72,7 +74,7 @@ def test_weighted_scores_equal_a_naive_loop_over_copied_rows():
 
 
 def naive_session_interval(y: np.ndarray, p: np.ndarray, sessions: pd.Series) -> tuple[float, float]:
-    """The same statistics written another way: draw session names, copy their rows, score, sort."""
+    """Naive version: draw session names, copy their rows, score, sort."""
     rng = np.random.default_rng(99)
     rows_of = {name: np.flatnonzero(sessions == name) for name in sessions.unique()}
     scores = []
@@ -84,7 +86,7 @@ def naive_session_interval(y: np.ndarray, p: np.ndarray, sessions: pd.Series) ->
 
 
 def test_the_interval_agrees_with_a_naive_cluster_bootstrap():
-    y, p, sessions = judged()
+    y, p, sessions = made_predictions()
     weights = session_weights(sessions, N_RESAMPLES, np.random.default_rng(3))
     got = resample(lambda w: brier(y, p, w), weights).interval
     low, high = naive_session_interval(y, p, sessions)
@@ -93,7 +95,7 @@ def test_the_interval_agrees_with_a_naive_cluster_bootstrap():
 
 
 def test_with_one_row_per_session_the_interval_is_scipys_percentile_interval():
-    y, p, _ = judged(80)
+    y, p, _ = made_predictions(80)
     weights = session_weights(pd.Series(range(80)), 4000, np.random.default_rng(4))
     got = resample(lambda w: type_f1_macro(y, p, w), weights).interval
     expected = scipy_bootstrap(
@@ -109,7 +111,7 @@ def test_with_one_row_per_session_the_interval_is_scipys_percentile_interval():
     assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=0.06 * width)
 
 
-def test_sessions_whose_rows_agree_widen_the_interval():
+def test_correlated_rows_within_sessions_widen_the_interval():
     rng = np.random.default_rng(6)
     day = np.repeat(np.arange(30), 5)
     y, p = rng.integers(0, 2, 150), np.repeat(rng.random(30), 5)
@@ -124,7 +126,7 @@ def test_sessions_whose_rows_agree_widen_the_interval():
     assert clustered.high - clustered.low > 1.5 * (single.high - single.low)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+def test_the_interval_covers_the_true_value_near_its_nominal_rate():
     rng = np.random.default_rng(8)
     covered = 0
     for _ in range(200):
@@ -135,12 +137,12 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_percentiles_by_hand():
+def test_percentiles_worked_by_hand():
     got = interval(np.arange(1001.0), 480, 12)
     assert (got.estimate, got.low, got.high, got.n) == pytest.approx((480, 25, 975, 12))
 
 
-def test_resamples_without_a_score_are_left_out():
+def test_resamples_without_a_score_are_skipped():
     values = np.append(np.arange(1001.0), [np.nan] * 50)
     assert interval(values, 480, 12).low == pytest.approx(25)
     nothing = interval(np.full(5, np.nan), 0.5, 3)
@@ -148,20 +150,20 @@ def test_resamples_without_a_score_are_left_out():
 
 
 def test_a_paired_difference_is_narrower_than_its_parts():
-    y, p, sessions = judged()
+    y, p, sessions = made_predictions()
     weights = session_weights(sessions, N_RESAMPLES, np.random.default_rng(3))
-    one = resample(lambda w: type_f1_macro(y, p, w), weights)
+    score = resample(lambda w: type_f1_macro(y, p, w), weights)
     other = resample(lambda w: type_f1_macro(y, np.roll(p, 1), w), weights)
-    assert one.minus(one).interval == Interval(0, 0, 0, len(y))
-    gap = one.minus(other)
-    assert gap.estimate == pytest.approx(one.estimate - other.estimate)
-    np.testing.assert_allclose(gap.values, one.values - other.values)
+    assert score.minus(score).interval == Interval(0, 0, 0, len(y))
+    gap = score.minus(other)
+    assert gap.estimate == pytest.approx(score.estimate - other.estimate)
+    np.testing.assert_allclose(gap.values, score.values - other.values)
     nudged = resample(lambda w: type_f1_macro(y, np.clip(p + 0.02, 0, 1), w), weights)
-    difference, itself = one.minus(nudged).interval, one.interval
-    assert difference.high - difference.low < itself.high - itself.low
+    difference, own = score.minus(nudged).interval, score.interval
+    assert difference.high - difference.low < own.high - own.low
 
 
-def test_a_difference_of_different_resamples_is_refused():
+def test_a_difference_of_unequal_resamples_is_refused():
     with pytest.raises(ValueError, match="the same resamples on both sides, got 3 and 4"):
         Resampled(0.5, np.zeros(3), 9).minus(Resampled(0.5, np.zeros(4), 9))
 
@@ -181,7 +183,7 @@ def test_no_session_is_refused():
 
 
 def test_two_thousand_resamples_of_every_metric_take_seconds_at_most():
-    y, p, sessions = judged()
+    y, p, sessions = made_predictions()
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 2, (140, 2, 3))
     windows = session_weights(pd.Series(rng.integers(0, 63, 140)), N_RESAMPLES, rng)

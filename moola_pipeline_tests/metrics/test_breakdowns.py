@@ -54,7 +54,7 @@ def labeled(resampled: ResampledWindows) -> LabeledStarts:
     ],
 )
 @pytest.mark.parametrize("day", ["2025-03-07", "2025-03-10", "2025-10-31", "2025-11-03"])
-def test_parts_of_the_day_keep_new_yorks_wall_clock_in_summer_and_winter(day: str, moment: str, part: str):
+def test_parts_of_the_day_follow_new_york_time_in_summer_and_winter(day: str, moment: str, part: str):
     local = datetime.fromisoformat(f"{day} {moment}").replace(tzinfo=ZoneInfo("America/New_York"))
     at = pd.DatetimeIndex([pd.Timestamp(local)]).tz_convert("UTC")
     assert part_names(at).tolist() == [part]
@@ -62,13 +62,13 @@ def test_parts_of_the_day_keep_new_yorks_wall_clock_in_summer_and_winter(day: st
 
 
 @given(st.integers(0, 59_999))
-def test_each_moment_lies_in_one_part_and_its_hour_is_that_of_new_york(row: int):
+def test_each_moment_has_one_part_and_its_new_york_hour(row: int):
     at = TIMES[[row]]
     assert part_names(at)[0] in {"Asia", "London", "New York", "after the close"}
     assert hour_names(at)[0] == f"{at[0].tz_convert('America/New_York'):%H}:00"
 
 
-def test_confusion_equals_scikit_learns(resampled: ResampledWindows, answers: list[ScoredPredictions]):
+def test_confusion_equals_scikit_learn(resampled: ResampledWindows, answers: list[ScoredPredictions]):
     y, p = resampled.windows.spans.type, answers[0].p_retracement
     assert confusion(y, p) == confusion_matrix(y, p > 0.5).tolist()
     for kind in (0, 1):
@@ -78,30 +78,30 @@ def test_confusion_equals_scikit_learns(resampled: ResampledWindows, answers: li
 def test_groups_partition_the_expansions(
     resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
 ):
-    found = break_down(resampled, labeled, answers, TIMES)
-    assert list(found) == ["type", "hour", "session", "direction"]
-    assert list(found["direction"]) == ["up", "down"]
-    for way, groups in found.items():
+    scored = break_down(resampled, labeled, answers, TIMES)
+    assert list(scored) == ["type", "hour", "session", "direction"]
+    assert list(scored["direction"]) == ["up", "down"]
+    for way, groups in scored.items():
         metric = "event_f1" if way == "type" else "event_f1_untyped"
-        assert sum(one[metric].n for one in groups.values()) == len(resampled.windows.spans.type)
+        assert sum(scores[metric].n for scores in groups.values()) == len(resampled.windows.spans.type)
 
 
-def test_the_mean_over_the_types_is_the_headline(
+def test_the_mean_over_the_types_is_the_headline_score(
     resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
 ):
     by_type = break_down(resampled, labeled, answers[:1], TIMES)["type"]
-    mean = np.mean([one["event_f1"].estimate for one in by_type.values()])
+    mean = np.mean([scores["event_f1"].estimate for scores in by_type.values()])
     assert mean == pytest.approx(score_events(resampled, answers[0].events)["event_f1_macro"].estimate)
 
 
-def test_one_group_that_holds_everything_is_the_whole(
+def test_a_single_group_scores_as_the_whole(
     resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
 ):
     up = LabeledStarts(labeled.row, np.ones(len(labeled.row)))
-    said = [ScoredPredictions(one.p_retracement, one.events.assign(direction=1)) for one in answers[:1]]
-    [(name, whole)] = break_down(resampled, up, said, TIMES)["direction"].items()
+    upward = [ScoredPredictions(it.p_retracement, it.events.assign(direction=1)) for it in answers[:1]]
+    [(name, whole)] = break_down(resampled, up, upward, TIMES)["direction"].items()
     assert name == "up"
-    expected = score_events(resampled, said[0].events)["event_f1_untyped"]
+    expected = score_events(resampled, upward[0].events)["event_f1_untyped"]
     assert whole["event_f1_untyped"].estimate == pytest.approx(expected.estimate)
     np.testing.assert_allclose(whole["event_f1_untyped"].values, expected.values)
 
@@ -111,10 +111,10 @@ def test_a_group_of_one_type_has_no_macro_f1(
 ):
     sides = LabeledStarts(labeled.row, np.where(resampled.windows.spans.type == 1, 1, -1))
     groups = break_down(resampled, sides, answers, TIMES)["direction"]
-    assert all("type_f1_macro" not in one for one in groups.values())
+    assert all("type_f1_macro" not in scores for scores in groups.values())
 
 
-def test_hours_come_in_the_order_of_a_session(
+def test_hours_are_in_the_order_of_a_session(
     resampled: ResampledWindows, answers: list[ScoredPredictions], labeled: LabeledStarts
 ):
     hours = [int(name[:2]) for name in break_down(resampled, labeled, answers, TIMES)["hour"]]

@@ -21,8 +21,8 @@ P = np.array([0.9, 0.6, 0.4, 0.3, 0.8])
 
 
 @st.composite
-def judged_rows(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels of both classes, probabilities with ties, and bootstrap counts that draw some of each."""
+def weighted_rows(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels of both classes, probabilities with ties, and bootstrap counts with both classes."""
     n = draw(st.integers(2, 30))
     y = draw(arrays(np.int64, n, elements=st.integers(0, 1)))
     y[:2] = [0, 1]
@@ -43,7 +43,7 @@ def test_mcc_by_hand():
 
 
 def test_aucpr_by_hand():
-    # surest first: 1 (.9), 0 (.8), 1 (.6), 1 (.4), 0: precision at the hits 1/1, 2/3, 3/4
+    # by falling score: 1 (.9), 0 (.8), 1 (.6), 1 (.4), 0: precision at the hits 1/1, 2/3, 3/4
     assert aucpr_retracement(Y, P) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
@@ -60,15 +60,15 @@ def test_a_probability_of_exactly_one_half_is_consolidation():
     assert type_f1_macro(np.array([0, 1]), np.array([0.5, 0.51])) == 1
 
 
-def test_a_constant_scores_its_class_alone_and_its_prevalence():
+def test_a_constant_scores_one_class_and_the_prevalence():
     y = np.array([0] * 95 + [1] * 52)
     assert type_f1_macro(y, np.zeros(147)) == pytest.approx(190 / 242 / 2)
     assert mcc(y, np.zeros(147)) == 0
     assert aucpr_retracement(y, np.zeros(147)) == pytest.approx(52 / 147)
 
 
-@given(judged_rows())
-def test_every_type_metric_equals_scikit_learns(rows):
+@given(weighted_rows())
+def test_every_type_metric_equals_scikit_learn(rows):
     y, p, weights = rows
     predicted = (p > 0.5).astype(int)
     as_drawn = {"sample_weight": weights}
@@ -80,24 +80,24 @@ def test_every_type_metric_equals_scikit_learns(rows):
     assert brier(y, p, weights) == pytest.approx(brier_score_loss(y, p, pos_label=1, **as_drawn))
 
 
-@given(judged_rows())
-def test_a_count_is_the_same_as_repeating_the_row(rows):
+@given(weighted_rows())
+def test_a_count_equals_repeating_the_row(rows):
     y, p, weights = rows
-    many, again = np.repeat(y, weights), np.repeat(p, weights)
+    many_y, many_p = np.repeat(y, weights), np.repeat(p, weights)
     for metric in (type_f1_macro, mcc, aucpr_retracement, brier):
-        assert metric(y, p, weights) == pytest.approx(metric(many, again))
-    assert prevalence(y, weights) == pytest.approx(prevalence(many))
+        assert metric(y, p, weights) == pytest.approx(metric(many_y, many_p))
+    assert prevalence(y, weights) == pytest.approx(prevalence(many_y))
 
 
-@given(judged_rows(), st.integers(0, 2**32 - 1))
+@given(weighted_rows(), st.integers(0, 2**32 - 1))
 def test_many_weightings_at_once_equal_one_at_a_time(rows, seed):
     y, p, _ = rows
     weights = np.random.default_rng(seed).integers(0, 3, (2, 3, len(y)))
     for metric in (type_f1_macro, mcc, aucpr_retracement, brier):
         together = metric(y, p, weights)
         assert together.shape == (2, 3)
-        apart = [[metric(y, p, row) for row in block] for block in weights]
-        np.testing.assert_allclose(together, apart)
+        one_by_one = [[metric(y, p, row) for row in block] for block in weights]
+        np.testing.assert_allclose(together, one_by_one)
 
 
 def test_average_precision_without_any_retracement_is_undefined():

@@ -1,4 +1,4 @@
-"""New bars beside those of training: a shift is seen, no shift is none, too little says so."""
+"""Drift checks: shifted bars warn, similar bars pass, too few bars pass with a reason."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ NAMES = ["a", "b"]
 
 @pytest.fixture(scope="module")
 def training() -> np.ndarray:
-    """Two features: one normal, one that is 0 for half of the rows."""
+    """Two features: one normal, one that is 0 in half of the rows."""
     rng = np.random.default_rng(0)
     second = np.where(rng.random(50_000) < 0.5, 0, rng.random(50_000))
     return np.column_stack([rng.normal(size=50_000), second]).astype(np.float32)
@@ -42,7 +42,7 @@ def test_population_stability_worked_by_hand():
     assert population_stability(np.array([0.2, 0.8]), np.array([0.2, 0.8])) == 0
 
 
-def test_bins_hold_a_tenth_each_and_equal_values_share_one(reference: Reference):
+def test_bins_contain_a_tenth_each_and_equal_values_share_a_bin(reference: Reference):
     assert len(reference.edges["a"]) == 9
     np.testing.assert_allclose(reference.shares["a"], 0.1, atol=0.002)
     assert len(reference.edges["b"]) < 9
@@ -55,17 +55,17 @@ def test_an_empty_bin_has_a_share_above_zero():
     )
 
 
-def test_new_rows_of_the_same_kind_pass_and_shifted_ones_warn(reference: Reference):
+def test_similar_rows_pass_and_shifted_rows_warn(reference: Reference):
     rng = np.random.default_rng(2)
     second = np.where(rng.random(3000) < 0.5, 0, rng.random(3000))
     same = np.column_stack([rng.normal(size=3000), second])
-    found = check_features(feature_shifts(reference, same, NAMES), 3000)
-    assert found.passed
-    assert found.value < 0.02
+    similar = check_features(feature_shifts(reference, same, NAMES), 3000)
+    assert similar.passed
+    assert similar.value < 0.02
     shifted = check_features(feature_shifts(reference, same + np.array([0.7, 0]), NAMES), 3000)
     assert not shifted.passed
-    assert shifted.said.startswith("3,000 new rows; largest: a ")
-    assert f"another population (from {MAJOR_SHIFT}): a" in shifted.said
+    assert shifted.said.startswith("3,000 new rows; largest shift: a ")
+    assert f"major (from {MAJOR_SHIFT}): a" in shifted.said
     slightly = check_features(feature_shifts(reference, same + np.array([0.4, 0]), NAMES), 3000)
     assert slightly.passed
     assert f"moderate (from {MODERATE_SHIFT}): a" in slightly.said
@@ -84,13 +84,13 @@ def test_usual_rates_pass_and_rare_ones_warn(reference: Reference):
     assert few.said.startswith("2 of 3 new sessions outside ")
 
 
-def test_usual_sessions_raise_a_false_alarm_rarely(reference: Reference):
+def test_usual_sessions_rarely_raise_a_false_alarm(reference: Reference):
     rng = np.random.default_rng(3)
     alarms = [not check_rates(reference, rng.normal(2, 0.3, 10)).passed for _ in range(400)]
     assert np.mean(alarms) < 0.06  # the band itself is estimated from 60 sessions
 
 
-def test_the_mix_is_recovered_from_calibrated_probabilities():
+def test_the_class_mix_is_estimated_from_calibrated_probabilities():
     rng = np.random.default_rng(4)
     y = rng.random(20_000) < 0.6
     odds = np.exp(np.where(y, 1, -1) * 1.5 + rng.normal(size=20_000) * np.sqrt(3))  # likelihood ratios
@@ -98,7 +98,7 @@ def test_the_mix_is_recovered_from_calibrated_probabilities():
     assert estimate_mix(p, 0.35) == pytest.approx(0.6, abs=0.03)
 
 
-def test_another_mix_warns_and_the_same_passes(reference: Reference):
+def test_a_changed_class_mix_warns_and_an_unchanged_one_passes(reference: Reference):
     rng = np.random.default_rng(5)
     for share, passes in ((0.35, True), (0.8, False)):
         y = rng.random(300) < share
@@ -106,17 +106,17 @@ def test_another_mix_warns_and_the_same_passes(reference: Reference):
         assert check_type_mix(reference, 0.35 * odds / (0.35 * odds + 0.65), rng).passed == passes
 
 
-def test_right_probabilities_pass_and_confident_wrong_ones_warn():
+def test_calibrated_probabilities_pass_and_overconfident_ones_warn():
     rng = np.random.default_rng(6)
     p = rng.random(400)
     assert check_calibration(rng.random(400) < p, p, rng).passed
-    sure = check_calibration(rng.random(400) < 0.5, np.where(p > 0.5, 0.95, 0.05), rng)
-    assert not sure.passed
-    assert "400 newly labeled expansions" in sure.said
+    overconfident = check_calibration(rng.random(400) < 0.5, np.where(p > 0.5, 0.95, 0.05), rng)
+    assert not overconfident.passed
+    assert "400 newly labeled expansions" in overconfident.said
 
 
-def test_too_little_to_compare_passes_and_says_so(reference: Reference):
+def test_too_few_rows_pass_with_a_reason(reference: Reference):
     rng = np.random.default_rng(7)
     few = check_type_mix(reference, np.full(5, 0.5), rng), check_calibration(np.ones(3), np.full(3, 0.9), rng)
-    assert all(one.passed and "at least 20 are needed" in one.said for one in few)
+    assert all(check.passed and "at least 20 are needed" in check.said for check in few)
     assert "too few to compare" in check_rates(reference, np.empty(0)).said

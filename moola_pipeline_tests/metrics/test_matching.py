@@ -75,7 +75,7 @@ def test_as_many_pairs_as_possible_are_made():
     assert outcome(spans((50, 53), (53, 56)), spans((52, 55), (56, 58))) == (2, 0, 0)
 
 
-def test_the_prediction_that_would_be_false_is_matched_first():
+def test_a_prediction_in_the_core_is_matched_before_one_outside():
     assert outcome(spans((30, 35)), spans((28, 35), (32, 35))) == (1, 0, 0)
 
 
@@ -90,7 +90,7 @@ def test_events_of_different_windows_never_match():
     assert outcome(events(("a", 50, 55, 0)), events(("b", 50, 55, 0))) == (0, 1, 1)
 
 
-def test_nothing_labeled_and_nothing_predicted_is_an_empty_table():
+def test_no_labels_and_no_predictions_give_an_empty_table():
     matches = match_events(spans(), spans())
     assert matches.columns.tolist() == ["window_id", "type", "tp", "fp", "fn"]
     assert len(matches) == 0
@@ -103,7 +103,7 @@ some_spans = st.lists(
 
 
 def best_by_trying_all(truth: list[Span], found: list[Span]) -> tuple[int, int, int]:
-    """Every one-to-one assignment, the slow way: most pairs, then fewest false positives."""
+    """Brute force over one-to-one assignments: most pairs, then fewest false positives."""
     labeled = [span for span in truth if 30 <= span[0] <= 74]
     best = (-1, 0)
     for n in range(min(len(labeled), len(found)) + 1):
@@ -122,7 +122,7 @@ def best_by_trying_all(truth: list[Span], found: list[Span]) -> tuple[int, int, 
 
 
 @given(some_spans, some_spans)
-def test_matching_equals_trying_every_assignment(truth, found):
+def test_matching_equals_brute_force(truth, found):
     assert outcome(spans(*truth), spans(*found)) == best_by_trying_all(truth, found)
 
 
@@ -144,11 +144,13 @@ def test_counts_keep_the_order_of_windows_and_types_and_fill_empty_ones():
     assert untyped.tolist() == [[[0, 0, 1]], [[1, 1, 0]]]
 
 
-def test_counts_refuse_events_of_windows_that_are_not_judged():
+def test_counts_refuse_missing_and_duplicate_windows():
     matches = match_events(spans((50, 55)), spans())
-    with pytest.raises(ValueError, match="must name each judged window once, got 1 events' windows missing"):
+    with pytest.raises(
+        ValueError, match="must name each scored window once, got 1 missing windows and 0 duplicates"
+    ):
         event_counts(matches, pd.Series(["other"]), types=(0, 1))
-    with pytest.raises(ValueError, match="once"):
+    with pytest.raises(ValueError, match="got 0 missing windows and 1 duplicates"):
         event_counts(matches, pd.Series(["w", "w"]), types=(0, 1))
 
 

@@ -24,7 +24,7 @@ def test_temporal_iou_by_hand():
     np.testing.assert_allclose(got, [[5 / 15, 0, 1, 2 / 10]])
 
 
-def test_the_residual_pairs_share_a_bar_and_no_collar_cuts_them():
+def test_residual_pairs_share_a_bar_without_a_collar():
     truth = spans((50, 59), (70, 74))
     assert pair_overlapping(truth, spans((58, 66))).tolist() == [0, -1]
     assert pair_overlapping(truth, spans((60, 69))).tolist() == [-1, -1]
@@ -32,7 +32,7 @@ def test_the_residual_pairs_share_a_bar_and_no_collar_cuts_them():
 
 def test_as_many_residual_pairs_as_possible_are_made_then_the_closest():
     truth = spans((40, 49), (50, 59))
-    # 45..54 covers both halves alike; 52..59 fits the second alone
+    # 45..54 overlaps both equally; 52..59 overlaps the second only
     assert pair_overlapping(truth, spans((45, 54), (52, 59))).tolist() == [0, 1]
     assert pair_overlapping(spans((40, 49)), spans((48, 59), (41, 49))).tolist() == [1]
 
@@ -41,21 +41,21 @@ def test_labels_outside_the_core_have_no_residual():
     assert pair_overlapping(spans((29, 34), (75, 80)), spans((29, 34), (75, 80))).tolist() == [-1, -1]
 
 
-def test_the_surest_prediction_takes_the_label_first():
+def test_the_prediction_with_the_highest_score_takes_the_label():
     truth = events(("w", 50, 59, 0))
     found = scored(("w", 50, 59, 0, 0.2), ("w", 51, 59, 0, 0.9))
     assert ranked_hits(truth, found, 0.5).tolist() == [False, True]
     assert ranked_hits(truth, found, 0.95).tolist() == [True, False]
 
 
-def test_type_and_window_must_agree_and_the_core_bounds_what_may_match():
+def test_a_match_needs_the_same_type_and_window_and_a_start_near_the_core():
     truth = events(("w", 30, 39, 1))
     found = scored(("w", 30, 39, 0, 1), ("v", 30, 39, 1, 1), ("w", 26, 39, 1, 1), ("w", 27, 39, 1, 1))
     assert ranked_hits(truth, found, 0.5).tolist() == [False, False, False, True]
 
 
 def test_mean_average_precision_by_hand():
-    # type 0, surest first: hit, false, hit, of 3 labels: (1/1 + 2/3) / 3; type 1: its one label found second
+    # type 0, by falling score: hit, false, hit, of 3 labels: (1/1 + 2/3) / 3; type 1: its one label is second
     ranked = RankedPredictions(
         window=np.array([0, 1, 1, 0, 1]),
         type=np.array([0, 0, 0, 1, 1]),
@@ -65,7 +65,7 @@ def test_mean_average_precision_by_hand():
     )
     labeled = np.array([[1, 0], [2, 1]])
     assert mean_average_precision(ranked, labeled) == pytest.approx(((1 + 2 / 3) / 3 + 1 / 2) / 2)
-    # an alarm outside the core is no alarm
+    # a prediction outside the core is never false
     lenient = ranked._replace(judged=np.array([True, False, True, True, True]))
     assert mean_average_precision(lenient, labeled) == pytest.approx(((1 + 1) / 3 + 1 / 2) / 2)
     # window 0 alone: type 1 has no label there
@@ -101,7 +101,7 @@ def test_segments_by_hand():
     found = events(("w", 55, 64, 0), ("w", 78, 84, 1), ("w", 70, 71, 1), ("v", 20, 33, 0))
     counts = segment_counts(truth, found, pd.Series(["w", "v"]), types=(0, 1))
     # type 0: 55..59 right, 60..64 false, 50..54 missed
-    # type 1: 78..80 right, 70..71 false, 72..77 missed; 81..84 lie behind what is known
+    # type 1: 78..80 right, 70..71 false, 72..77 missed; 81..84 are not scored
     # in v: it starts before bar 30, so it is never false
     assert counts[0].tolist() == [[5, 5, 5], [3, 2, 6]]
     assert counts[1].tolist() == [[0, 0, 0], [0, 0, 0]]
@@ -109,11 +109,11 @@ def test_segments_by_hand():
     assert segment_f1_macro(counts) == pytest.approx((10 / 20 + 6 / 14) / 2)
 
 
-def test_bars_said_to_be_of_the_other_type_are_false_and_missed():
+def test_bars_predicted_as_the_other_type_are_false_and_missed():
     counts = segment_counts(spans((50, 54)), spans((50, 54), kind=1), pd.Series(["w"]), (0, 1))
     assert counts[0].tolist() == [[0, 0, 5], [0, 5, 0]]
 
 
 def test_segments_of_unknown_windows_are_refused():
-    with pytest.raises(ValueError, match="must lie in a window that is judged"):
+    with pytest.raises(ValueError, match="must lie in a scored window"):
         segment_counts(spans((50, 54)), spans(), pd.Series(["other"]), (0, 1))

@@ -14,7 +14,7 @@ def test_residuals_by_hand():
     assert [float(within(OFF, bars)) for bars in (0, 1, 3, 4)] == [0.25, 0.5, 0.75, 1]
 
 
-def test_a_count_is_the_same_as_repeating_the_row():
+def test_a_count_equals_repeating_the_row():
     weights = np.array([[2, 0, 1, 3], [1, 1, 1, 1]])
     for metric in (bias, rmse, mae):
         expected = [metric(np.repeat(OFF, row)) for row in weights]
@@ -22,14 +22,14 @@ def test_a_count_is_the_same_as_repeating_the_row():
     assert within(OFF, 1, weights).tolist() == [5 / 6, 0.5]
 
 
-def test_errors_equal_scikit_learns():
+def test_errors_equal_scikit_learn():
     rng = np.random.default_rng(0)
-    labeled, said = rng.integers(30, 75, 50), rng.integers(30, 75, 50)
-    assert rmse(said - labeled) == pytest.approx(root_mean_squared_error(labeled, said))
-    assert mae(said - labeled) == pytest.approx(mean_absolute_error(labeled, said))
+    labeled, predicted = rng.integers(30, 75, 50), rng.integers(30, 75, 50)
+    assert rmse(predicted - labeled) == pytest.approx(root_mean_squared_error(labeled, predicted))
+    assert mae(predicted - labeled) == pytest.approx(mean_absolute_error(labeled, predicted))
 
 
-def test_nothing_found_is_undefined_and_not_perfect():
+def test_errors_without_rows_are_undefined():
     assert np.isnan(rmse(np.empty(0)))
     assert np.isnan(mae(OFF, np.array([[0, 0, 0, 0]]))).all()
 

@@ -22,7 +22,7 @@ from moola_pipeline.metrics.scores import (
 from moola_pipeline.report.checks import differences
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
-N_SEEDS, N_RIVALS = 5, 15
+N_SEEDS, N_BASELINES = 5, 15
 LIMIT_SECONDS = 10
 
 
@@ -62,7 +62,7 @@ def test_every_metric_of_the_design_is_there_under_its_name(resampled: Resampled
     }
 
 
-def test_answers_without_a_fault_score_1_and_are_not_a_bar_off(resampled: ResampledWindows):
+def test_perfect_predictions_score_1_with_zero_error(resampled: ResampledWindows):
     truth = events_of(resampled.windows).assign(score=1.0)
     scored = {
         **score_types(resampled, resampled.windows.spans.type.astype(float)),
@@ -75,20 +75,21 @@ def test_answers_without_a_fault_score_1_and_are_not_a_bar_off(resampled: Resamp
     assert all(scored[name].estimate == pytest.approx(1) for name in set(scored) - zero)
 
 
-def test_nothing_found_scores_0_and_has_no_residual(resampled: ResampledWindows):
+def test_no_predictions_score_0_without_residuals(resampled: ResampledWindows):
     nothing = events_of(resampled.windows).iloc[:0].assign(score=[])
     scored = {**score_events(resampled, nothing), **score_ranking(resampled, nothing)}
-    assert all(one.estimate == 0 for one in scored.values())
-    assert all(np.isnan(one.estimate) and one.n == 0 for one in score_ends(resampled, nothing).values())
+    assert all(score.estimate == 0 for score in scored.values())
+    ends = score_ends(resampled, nothing)
+    assert all(np.isnan(score.estimate) and score.n == 0 for score in ends.values())
 
 
-def test_the_mean_pointer_errs_by_the_spread_of_the_expansions_that_were_met(resampled: ResampledWindows):
+def test_the_error_of_the_mean_pointer_is_the_spread_of_the_found_expansions(resampled: ResampledWindows):
     events = made_events(resampled, np.random.default_rng(0))
     scored, own = score_mean_pointer(resampled, events), score_ends(resampled, events)
-    met = pair_overlapping(resampled.truth, events) >= 0
-    assert scored["onset_rmse_bars"].estimate == pytest.approx(resampled.windows.spans.start[met].std())
+    found = pair_overlapping(resampled.truth, events) >= 0
+    assert scored["onset_rmse_bars"].estimate == pytest.approx(resampled.windows.spans.start[found].std())
     assert scored["onset_bias_bars"].estimate == pytest.approx(0)
-    assert scored["onset_rmse_bars"].n == own["onset_rmse_bars"].n == met.sum()
+    assert scored["onset_rmse_bars"].n == own["onset_rmse_bars"].n == found.sum()
 
 
 def test_windows_and_expansions_are_drawn_together(resampled: ResampledWindows):
@@ -99,8 +100,8 @@ def test_windows_and_expansions_are_drawn_together(resampled: ResampledWindows):
     np.testing.assert_array_equal(resampled.window_weights, resampled.window_weights[:, first[codes]])
 
 
-def test_a_naive_loop_over_copied_windows_gives_the_same_resamples(resampled: ResampledWindows):
-    """An independent bootstrap: copy the windows drawn, score them anew, with no weights at all."""
+def test_resamples_equal_a_naive_loop_over_copied_windows(resampled: ResampledWindows):
+    """Independent bootstrap: copy the drawn windows and score them without weights."""
     rng = np.random.default_rng(4)
     p, events = made_p(resampled, rng), made_events(resampled, rng)
     fast = {
@@ -121,38 +122,42 @@ def test_a_naive_loop_over_copied_windows_gives_the_same_resamples(resampled: Re
             window_id=ids, bar0=windows.bar0[drawn], session=windows.session[drawn], spans=moved
         )
         alone = ResampledWindows(copied, np.ones((1, len(order))), np.ones((1, len(drawn))))
-        said = pd.concat(
+        predicted = pd.concat(
             [
                 events.loc[events["window_id"] == windows.window_id[w]].assign(window_id=ids[i])
                 for i, w in enumerate(drawn)
             ],
             ignore_index=True,
         )
-        slow = {**score_types(alone, p[order]), **score_events(alone, said), **score_ranking(alone, said)}
-        slow |= score_ends(alone, said)
-        for name, one in slow.items():
-            assert fast[name].values[resample] == pytest.approx(one.estimate), name
+        slow = {
+            **score_types(alone, p[order]),
+            **score_events(alone, predicted),
+            **score_ranking(alone, predicted),
+        }
+        slow |= score_ends(alone, predicted)
+        for name, score in slow.items():
+            assert fast[name].values[resample] == pytest.approx(score.estimate), name
 
 
 def test_the_mean_over_seeds_is_taken_score_by_score(resampled: ResampledWindows):
     runs = [score_types(resampled, made_p(resampled, np.random.default_rng(seed))) for seed in range(3)]
     mean = mean_scores(runs)
-    for name, one in mean.items():
-        assert one.estimate == pytest.approx(np.mean([run[name].estimate for run in runs]))
-        np.testing.assert_allclose(one.values, np.mean([run[name].values for run in runs], axis=0))
+    for name, score in mean.items():
+        assert score.estimate == pytest.approx(np.mean([run[name].estimate for run in runs]))
+        np.testing.assert_allclose(score.values, np.mean([run[name].values for run in runs], axis=0))
 
 
 @pytest.mark.slow
-def test_all_metrics_of_five_seeds_and_fifteen_rivals_with_their_differences_take_ten_seconds_at_most():
-    """The figure: python -m pytest -s -m slow moola_pipeline_tests/metrics/test_scores.py."""
+def test_all_metrics_of_five_seeds_and_fifteen_baselines_with_differences_take_at_most_ten_seconds():
+    """To print the time: python -m pytest -s -m slow moola_pipeline_tests/metrics/test_scores.py."""
     resampled, rng = made_ground(), np.random.default_rng(0)
     started = time.perf_counter()
     model = mean_scores([all_scores(resampled, rng) for _ in range(N_SEEDS)])
-    method_rows = {f"rival {i}": all_scores(resampled, rng) for i in range(N_RIVALS)}
-    gaps = differences(model, method_rows)
+    baselines = {f"baseline {i}": all_scores(resampled, rng) for i in range(N_BASELINES)}
+    gaps = differences(model, baselines)
     seconds = time.perf_counter() - started
     sys.stdout.write(
-        f"\n{len(model)} metrics of {N_SEEDS} seeds and {N_RIVALS} rivals, {sum(map(len, gaps.values()))} "
-        f"paired differences, 2,000 resamples: {seconds:.1f} s\n"
+        f"\n{len(model)} metrics of {N_SEEDS} seeds and {N_BASELINES} baselines, "
+        f"{sum(map(len, gaps.values()))} paired differences, 2,000 resamples: {seconds:.1f} s\n"
     )
     assert seconds <= LIMIT_SECONDS

@@ -1,4 +1,4 @@
-"""Reports made up for tests: one that holds every part, and one that holds as little as can be."""
+"""Made-up reports for tests: one with every part, one with as little as possible."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -74,7 +74,7 @@ def scores(type_f1: float, event_f1: float, aucpr: float) -> Scores:
 
 
 def report_data(**changes) -> ReportData:
-    """A report as a run without a study writes it, a change at a time."""
+    """A report of a run without a study, with changes."""
     made = {
         "data": DataFacts(
             simulated=True,
@@ -115,7 +115,7 @@ def report_data(**changes) -> ReportData:
 
 
 def full_report() -> ReportData:
-    """Every part that a report can hold, every number defined."""
+    """A report with every part and every number defined."""
     model = {name: score(value) for name, value in (TYPED | FOUND | OTHERS).items()}
     trivial_baselines = {name: scores(value, 0.2 * value, 0.35) for name, value in TRIVIAL_BASELINES.items()}
     trivial_baselines |= {"training_share": {"ece": score(0.02, 0.02)}}
@@ -218,7 +218,7 @@ def _path(kind: str, source: Literal["labeled", "predicted"], shift: float) -> M
 
 
 def minimal_report() -> ReportData:
-    """No baseline, no check, no detail; one score, and that undefined."""
+    """No baseline, check or detail; one undefined score."""
     nothing = Score(estimate=None, low=None, high=None, n=0)
     return report_data(
         data=DataFacts(simulated=False, sha256="00", looks_at_test=1),

@@ -1,4 +1,4 @@
-"""A window as a candle chart: candles where the prices lie, spans where their bars are, names apart."""
+"""Candle chart of a window: candles at their prices, spans at their bars, names without overlap."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ def labeled(figure: Figure, label: str, axes: int = 0) -> list[Any]:
 
 
 def names(figure: Figure) -> dict[str, tuple[float, float]]:
-    """Names of spans, and where they are written: bar, pixels from the top."""
+    """Names of spans and their positions: bar, pixels from the top."""
     texts = figure.axes[1].texts
     return {it.get_text(): it.get_position() for it in texts if "↑" in it.get_text() or "↓" in it.get_text()}
 
 
-def test_candles_are_drawn_where_the_prices_lie():
+def test_candles_are_drawn_at_their_prices():
     flat = np.full(WINDOW_BARS, 100.0)
     close = flat.copy()
     close[10] = 110.0
@@ -53,7 +53,7 @@ def test_an_expansion_is_shaded_from_its_first_bar_through_its_last(rng: np.rand
     assert list(names(figure)) == ["retracement ↑", "retracement ↑ 0.83", "consolidation ↓ 0.40"]
 
 
-def test_the_label_stands_above_the_candles_and_the_answer_below_them_in_a_dashed_frame(
+def test_labels_are_named_above_the_candles_and_predictions_below_with_a_dashed_frame(
     rng: np.random.Generator,
 ):
     figure = candle_figure(gallery_window(rng))
@@ -66,14 +66,14 @@ def test_the_label_stands_above_the_candles_and_the_answer_below_them_in_a_dashe
     assert labeled(figure, "predicted")[0].get_facecolor()[3] == 0
 
 
-def test_where_labels_are_not_complete_frames_are_faint(rng: np.random.Generator):
+def test_frames_are_faint_outside_the_core(rng: np.random.Generator):
     predicted = [(first, first + 4, "retracement", 1, 0.5) for first in (29, 30, 75)]
     figure = candle_figure(gallery_window(rng, predicted=predicted))
     strengths = [box.get_alpha() for box in labeled(figure, "predicted")]
     assert strengths[0] == strengths[2] < strengths[1]
 
 
-def test_labels_of_neighboring_expansions_stand_in_rows_of_their_own(rng: np.random.Generator):
+def test_names_of_neighboring_expansions_are_in_separate_rows(rng: np.random.Generator):
     crowded = [(first, first + 4, f"type{first}", 1) for first in (30, 36, 42, 100)]
     heights = [y for _, y in names(candle_figure(gallery_window(rng, truth=crowded, predicted=[]))).values()]
     assert len(set(heights[:3])) == 3

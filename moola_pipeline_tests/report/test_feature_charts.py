@@ -1,4 +1,4 @@
-"""Pictures of the features: a bar as long as its share, told apart from those that fail without color."""
+"""Feature charts: bar lengths equal shares, failed bars differ without color."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ REFERENCE = Reference(edges={}, shares={}, rows=1000, rates=[1.0, 2.0, 3.0], ret
 
 def bars(axes: Any) -> list[tuple[float, str]]:
     """Length and hatch of each bar, from the top."""
-    found = sorted(axes.containers[0].patches, key=lambda bar: bar.get_y())
-    return [(bar.get_width(), bar.get_hatch() or "") for bar in found]
+    patches = sorted(axes.containers[0].patches, key=lambda bar: bar.get_y())
+    return [(bar.get_width(), bar.get_hatch() or "") for bar in patches]
 
 
-def test_a_bar_is_as_long_as_its_share_and_hatched_below_the_mark_of_its_gate():
+def test_a_bar_has_the_length_of_its_share_and_a_hatch_below_its_gate():
     least = np.array([0.5, 0.5, 0.1])
     figure = gate_figure(["a", "b", "c"], {"density": (np.array([0.9, 0.2, 0.1]), least)})
     axes: Any = figure.axes[0]
@@ -28,14 +28,14 @@ def test_a_bar_is_as_long_as_its_share_and_hatched_below_the_mark_of_its_gate():
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b", "c"]
 
 
-def test_the_more_a_feature_has_moved_the_denser_its_hatch():
+def test_larger_shifts_have_denser_hatches():
     shifts = {"a": 0.02, "b": 0.12, "c": 0.3}
     left, _ = drift_figure(shifts, REFERENCE, ["2025-07-01"], np.array([2.0])).axes
     assert bars(left) == [(0.02, HATCHES[BLUE]), (0.12, HATCHES[ORANGE]), (0.3, HATCHES[RED])]
     assert len(set(HATCHES.values())) == 3
 
 
-def test_new_sessions_stand_before_the_band_of_training():
+def test_new_sessions_are_drawn_over_the_band_of_training():
     rates = np.array([2.0, 0.4])
     right: Any = drift_figure({"a": 0.02}, REFERENCE, ["2025-07-01", "2025-07-02"], rates).axes[1]
     [band] = right.patches
@@ -43,15 +43,15 @@ def test_new_sessions_stand_before_the_band_of_training():
     assert right.lines[-1].get_ydata().tolist() == rates.tolist()
 
 
-def test_the_drift_picture_is_the_same_for_the_same_figures_and_names_each_feature():
-    one, other = (
+def test_the_drift_chart_is_deterministic_and_names_each_feature():
+    first, second = (
         picture_file(drift_figure({"a": 0.02, "b": 0.3}, REFERENCE, ["2025-07-01"], np.array([2.0])), ".svg")
         for _ in range(2)
     )
-    assert one == other
-    assert b">a<" in one and b"2025-07-01" in one
+    assert first == second
+    assert b">a<" in first and b"2025-07-01" in first
 
 
-def test_without_features_and_rates_a_picture_is_drawn():
+def test_a_chart_without_features_and_rates_is_drawn():
     bare = REFERENCE.model_copy(update={"rates": []})
     assert picture_file(drift_figure({}, bare, [], np.empty(0)), ".svg")

@@ -48,8 +48,8 @@ def test_an_unknown_part_keeps_its_name():
 
 
 def test_best_means_lowest_error_least_bias_or_highest_f1():
-    method_rows = {"a": {"onset_mae_bars": score(3.0)}, "b": {"onset_mae_bars": score(1.0)}}
-    assert best(method_rows, "onset_mae_bars") == ("b", score(1.0))
+    errors = {"a": {"onset_mae_bars": score(3.0)}, "b": {"onset_mae_bars": score(1.0)}}
+    assert best(errors, "onset_mae_bars") == ("b", score(1.0))
     shifts = {"a": {"onset_bias_bars": score(-2.0)}, "b": {"onset_bias_bars": score(0.5)}}
     assert best(shifts, "onset_bias_bars") == ("b", score(0.5))
     f1s = {"a": {"type_f1_macro": score(0.7)}, "b": {"type_f1_macro": score(0.6)}, "c": {}}

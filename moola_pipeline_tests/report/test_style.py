@@ -1,4 +1,4 @@
-"""A picture inlined in a page: text as text, no ids to collide, readable on a phone."""
+"""Figures inlined in a page: text stays text, no ids, readable on a phone."""
 
 import re
 from xml.etree import ElementTree
@@ -53,7 +53,7 @@ def made(text: str = "price", description: str = "a picture") -> Figure:
     "hostile", ["<script>alert('x')</script>&", "a$b$ \\frac{1}", 'x" onload="y', "日本 ↑"]
 )
 @pytest.mark.filterwarnings("ignore:Glyph")
-def test_text_is_kept_as_text_and_escaped(hostile: str):
+def test_text_stays_text_and_is_escaped(hostile: str):
     inlined = inline_svg(made(hostile, hostile))
     drawn = ElementTree.fromstring(inlined)
     assert [it.text for it in drawn.iter("text")].count(hostile) == 2
@@ -61,7 +61,7 @@ def test_text_is_kept_as_text_and_escaped(hostile: str):
     assert "<script" not in inlined and not any("onload" in it.attrib for it in drawn.iter())
 
 
-def test_nothing_in_it_has_an_id_an_address_or_a_rule_for_the_page():
+def test_inlined_figures_have_no_ids_addresses_or_css():
     for figure in every_figure().values():
         drawn = ElementTree.fromstring(inline_svg(figure))
         assert {it.tag for it in drawn.iter()} == {"svg", "path", "text"}
@@ -70,20 +70,20 @@ def test_nothing_in_it_has_an_id_an_address_or_a_rule_for_the_page():
         )
 
 
-def test_a_marker_stands_at_each_of_its_points():
+def test_a_marker_is_drawn_at_each_point():
     drawn = ElementTree.fromstring(inline_svg(made()))
     places = [it.get("transform") for it in drawn.iter("path") if it.get("transform")]
     assert len(places) == 3  # two points and one in the key
     assert all(it.get("d") for it in drawn.iter("path"))
 
 
-def test_equal_pictures_are_equal_text():
+def test_inlining_is_deterministic():
     assert {name: inline_svg(it) for name, it in every_figure().items()} == {
         name: inline_svg(it) for name, it in every_figure().items()
     }
 
 
-def test_colors_and_type_are_those_of_the_page():
+def test_colors_and_font_are_those_of_the_page():
     for figure in every_figure().values():
         inlined = inline_svg(figure)
         assert "font-family" not in inlined
@@ -91,7 +91,7 @@ def test_colors_and_type_are_those_of_the_page():
         assert not re.search(r"#[0-9a-f]{6}", inlined)
 
 
-def test_type_is_large_enough_on_a_phone():
+def test_text_is_large_enough_on_a_phone():
     for figure in every_figure().values():
         sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", inline_svg(figure))]
         assert figure.get_figwidth() * 72 == WIDTH
@@ -100,7 +100,7 @@ def test_type_is_large_enough_on_a_phone():
 
 
 @pytest.mark.parametrize("name", every_figure())
-def test_no_text_is_cut_off_or_written_over_another(name: str):
+def test_no_text_is_cut_off_or_overlaps_another(name: str):
     figure = every_figure()[name]
     drawn = {it.text for it in ElementTree.fromstring(inline_svg(figure)).iter("text")}
     texts = [it for it in figure.findobj(Text) if isinstance(it, Text) and it.get_text() in drawn]
@@ -120,8 +120,8 @@ def test_margins_are_in_pixels():
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(1, 30)), max_size=12))
-def test_no_two_in_a_row_overlap_and_no_row_is_empty(found: list[tuple[float, float]]):
-    reaches = [(left, left + width) for left, width in found]
+def test_reaches_in_a_row_do_not_overlap_and_no_row_is_empty(spans: list[tuple[float, float]]):
+    reaches = [(left, left + width) for left, width in spans]
     rows = free_rows(reaches)
     assert sorted(set(rows)) == list(range(len(set(rows))))
     for i, (left, right) in enumerate(reaches):
