@@ -1,4 +1,4 @@
-"""Reads each asset as the next one does, in the home that the environment names."""
+"""Read assets through their IO managers, in the home of the environment."""
 
 import dagster as dg
 
@@ -25,10 +25,10 @@ MANAGERS: dict[str, type[StoreIOManager]] = {
     "registered_model": JsonIOManager,
     "latest_expansions": FrameIOManager,
 }
-"""Which keeps which asset."""
+"""IO manager of each asset."""
 
 
 def read_asset(name: str) -> object:
-    """An asset of a smoke run on simulated bars, as its manager hands it to the next."""
+    """Load an asset of a smoke run on simulated bars."""
     with dg.build_input_context(asset_key=name) as context:
         return MANAGERS[name](pipeline=PIPELINE).load_input(context)

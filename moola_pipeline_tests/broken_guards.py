@@ -1,7 +1,7 @@
-"""Breaks one guard at a time in a copy of the source, and runs the suites that must notice: see --help.
+"""Break one guard at a time in a copy of the source, and run the tests that must fail: see --help.
 
-A guard is named by its function, and broken by a change of that function's syntax tree, so a rename is
-followed by one word here. A guard whose loss no suite notices guards nothing; the command then ends with 1.
+A guard is a function that is broken by a change of its syntax tree, so a rename needs one edit here.
+If no test fails without a guard, the command exits with 1.
 """
 
 import argparse
@@ -40,13 +40,13 @@ Change = Callable[[ast.stmt], object]
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard, how it is broken, and which tests must fail then.
+    """One guard, the change that breaks it, and the tests that must then fail.
 
     Attributes:
-        name: What it guards, in a few words.
-        function: What does it: `room.module:function`, or a constant.
-        change: How it is broken.
-        suites: Test files, or files with `::test`, that are run.
+        name: Short description of the broken state.
+        function: `room.module:function`, or a constant.
+        change: Breaks the function.
+        suites: Test files, or files with `::test`.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Guard:
 
 
 def without_raise(error: str) -> Change:
-    """Go on wherever the function would raise `error`."""
+    """Replace each `raise` of `error` with `pass`."""
 
     def change(node: ast.AST) -> ast.AST:
         raised = node.exc if isinstance(node, ast.Raise) else None
@@ -66,16 +66,16 @@ def without_raise(error: str) -> Change:
 
 
 def without_call(function: str, nth: int = 0) -> Change:
-    """Leave out the nth call of `function`."""
+    """Remove the nth call of `function`."""
     return with_call(function, "lambda *_, **__: None", nth)
 
 
 def with_call(function: str, instead: str, nth: int = 0) -> Change:
-    """Call `instead`, an expression, where `function` is called for the nth time."""
+    """Replace the called `function` with the expression `instead`, in its nth call."""
 
     def break_it(definition: ast.stmt) -> None:
         calls = [
-            one for one in ast.walk(definition) if isinstance(one, ast.Call) and _called(one) == function
+            node for node in ast.walk(definition) if isinstance(node, ast.Call) and _called(node) == function
         ]
         for call in calls[nth : nth + 1]:
             call.func = ast.parse(instead, mode="eval").body
@@ -84,31 +84,31 @@ def with_call(function: str, instead: str, nth: int = 0) -> Change:
 
 
 def with_argument(name: str, value: str) -> Change:
-    """Give `value`, an expression, wherever a call in the function names this argument."""
+    """Replace the value of a keyword argument with the expression `value`, in every call."""
 
     def break_it(definition: ast.stmt) -> None:
-        for one in ast.walk(definition):
-            if isinstance(one, ast.keyword) and one.arg == name:
-                one.value = ast.parse(value, mode="eval").body
+        for node in ast.walk(definition):
+            if isinstance(node, ast.keyword) and node.arg == name:
+                node.value = ast.parse(value, mode="eval").body
 
     return break_it
 
 
 def returning(value: str) -> Change:
-    """Do nothing but return `value`, an expression; as a constant, be it."""
+    """Replace the body of a function, or the value of a constant, with the expression `value`."""
 
     def break_it(definition: ast.stmt) -> None:
-        found = ast.parse(value, mode="eval").body
+        expression = ast.parse(value, mode="eval").body
         if isinstance(definition, ast.FunctionDef):
-            definition.body = [ast.Return(found)]
+            definition.body = [ast.Return(expression)]
         elif isinstance(definition, ast.Assign):
-            definition.value = found
+            definition.value = expression
 
     return break_it
 
 
 class _Rewriting(ast.NodeTransformer):
-    """Puts in the place of each node what `rewrite` makes of it."""
+    """Replaces each node with the result of `rewrite`."""
 
     def __init__(self, rewrite: Callable[[ast.AST], object]) -> None:
         self._rewrite = rewrite
@@ -118,7 +118,7 @@ class _Rewriting(ast.NodeTransformer):
 
 
 def _called(node: ast.AST) -> str:
-    """The dotted name of what is called, or of what stands there uncalled."""
+    """The dotted name of a called function, or of an expression that is not called."""
     return ast.unparse(node.func if isinstance(node, ast.Call) else node)
 
 
@@ -126,7 +126,7 @@ MANIFEST_FIRST = (
     "lambda *file: (record_files(store, manifest, ()), _copy(*file), "
     "record_files(store, manifest, manifest.files))"
 )
-"""The manifest forgets its files until one more is there: whoever is refused in between has lost them."""
+"""Empties the manifest before the copy: if the copy fails, the registered files are lost."""
 
 
 GUARDS = (
@@ -155,13 +155,13 @@ GUARDS = (
         ("storage/test_asset_checksums.py",),
     ),
     Guard(
-        "an asset read whose checksums are gone",
+        "assets without checksums accepted",
         "storage.asset_checksums:prove",
         without_raise("MissingFile"),
         ("storage/test_asset_checksums.py",),
     ),
     Guard(
-        "rolls that are gone not missed",
+        "missing rolls not noticed",
         "bars.rolls:registered_rolls",
         without_raise("MissingFile"),
         ("bars/test_rolls.py",),
@@ -179,7 +179,7 @@ GUARDS = (
         ("bars/test_rolls.py",),
     ),
     Guard(
-        "bar files not proven before they are read",
+        "checksums of bar files not compared before reading",
         "bars.manifest:read_bars",
         without_call("verify_files"),
         ("bars/test_manifest.py",),
@@ -188,7 +188,7 @@ GUARDS = (
         "manifest written before the file",
         "bars.manifest:add_bars",
         with_call("_copy", MANIFEST_FIRST),
-        ("bars/test_manifest.py", "test_io_faults.py::test_what_was_registered_survives_every_refusal"),
+        ("bars/test_manifest.py", "test_io_faults.py::test_registered_data_survives_every_failed_request"),
     ),
     Guard(
         "weights not compared with their config",
@@ -233,7 +233,7 @@ GUARDS = (
         ("report/test_html.py",),
     ),
     Guard(
-        "an archive's names not judged",
+        "file names in an archive not checked",
         "storage.backup:_is_safe",
         returning("True"),
         ("storage/test_backup.py::test_a_path_that_leads_out_of_the_home_is_refused",),
@@ -264,10 +264,10 @@ GUARDS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a broken guard.
+    """Result of breaking a guard.
 
     Attributes:
-        noticed: The tests that failed; none where nobody noticed.
+        noticed: The tests that failed; empty if none did.
     """
 
     guard: Guard
@@ -287,24 +287,24 @@ def broken_tree(folder: Path) -> Path:
 
 
 def module_of(guard: Guard, tree: Path = PROJECT_ROOT) -> Path:
-    """The file in which a guard's function is defined."""
+    """The file that defines a guard's function."""
     return tree / PACKAGE / f"{guard.function.partition(':')[0].replace('.', '/')}.py"
 
 
 def broken_source(guard: Guard, module: Path) -> str:
-    """The source of a module in which the guard is broken.
+    """The source of a module with the guard broken.
 
     Raises:
-        LookupError: If the function is not defined there, or holds nothing that the change changes.
+        LookupError: If the function is not defined there, or the change has no effect on it.
     """
     source, name = parsed(module), guard.function.partition(":")[2]
-    found = next((one for one in source.body if name in _defined(one)), None)
-    if found is None:
+    definition = next((statement for statement in source.body if name in _defined(statement)), None)
+    if definition is None:
         raise LookupError(f"{guard.name}: {module.name} must define {name}, but it does not")
-    before = ast.dump(found)
-    guard.change(found)
-    if ast.dump(found) == before:
-        raise LookupError(f"{guard.name}: {guard.function} must hold what is to be broken, but it does not")
+    before = ast.dump(definition)
+    guard.change(definition)
+    if ast.dump(definition) == before:
+        raise LookupError(f"{guard.name}: the change must alter {guard.function}, but it does not")
     return ast.unparse(ast.fix_missing_locations(source))
 
 
@@ -315,22 +315,22 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def try_without(guard: Guard, tree: Path) -> Outcome:
-    """Break a guard in the copy, run its suites, and put it back."""
+    """Break a guard in the copy, run its tests, and restore it."""
     module, began = module_of(guard, tree), time.monotonic()
-    kept = module.read_bytes()
+    original = module.read_bytes()
     module.write_text(broken_source(guard, module), encoding="utf-8")
     try:
         noticed = failing(tree, guard.suites)
     finally:
-        module.write_bytes(kept)
+        module.write_bytes(original)
     return Outcome(guard, noticed, time.monotonic() - began)
 
 
 def failing(tree: Path, suites: Sequence[str]) -> tuple[str, ...]:
-    """The first test of some suites that fails in a copy; none where all pass.
+    """The first failing test of some suites in a copy; empty if all pass.
 
     Raises:
-        RuntimeError: If pytest ends otherwise.
+        RuntimeError: If pytest exits with another code than 0 or 1.
     """
     words = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
     done = subprocess.run(
@@ -343,32 +343,34 @@ def failing(tree: Path, suites: Sequence[str]) -> tuple[str, ...]:
         check=False,
     )
     if done.returncode not in (0, 1):
-        raise RuntimeError(f"pytest ended with {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
+        raise RuntimeError(f"pytest exited with {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
     lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     return tuple(line.split(" ")[1].removeprefix("moola_pipeline_tests/") for line in lines)
 
 
 def main() -> int:
-    """Break them all; 1 if the loss of one goes unnoticed."""
+    """Break every guard; return 1 if no test fails for one of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="guards whose name holds this")
-    asked = parser.parse_args()
+    parser.add_argument("--only", default="", help="break only guards whose name contains this text")
+    options = parser.parse_args()
     began, outcomes = time.monotonic(), []
-    guards = [one for one in GUARDS if asked.only in one.name]
+    guards = [guard for guard in GUARDS if options.only in guard.name]
     with tempfile.TemporaryDirectory() as folder:
         tree = broken_tree(Path(folder))
         for module in {module_of(guard, tree) for guard in guards}:
-            module.write_text(ast.unparse(parsed(module)), encoding="utf-8")  # as they are broken, too
+            module.write_text(
+                ast.unparse(parsed(module)), encoding="utf-8"
+            )  # same formatting as broken modules
         if unbroken := failing(tree, sorted({suite for guard in guards for suite in guard.suites})):
-            sys.exit(f"with every guard whole, the suites must pass, but {unbroken[0]} fails")
+            sys.exit(f"without any broken guard, all tests must pass, but {unbroken[0]} fails")
         for guard in guards:
             outcomes.append(try_without(guard, tree))
             noticed = outcomes[-1].noticed
-            shown = noticed[0] if noticed else "NOBODY NOTICED"
-            click.echo(f"{guard.name:<45} {shown} ({outcomes[-1].seconds:.0f} s)")
-    missed = sum(not one.noticed for one in outcomes)
+            text = noticed[0] if noticed else "NO TEST FAILED"
+            click.echo(f"{guard.name:<45} {text} ({outcomes[-1].seconds:.0f} s)")
+    missed = sum(not outcome.noticed for outcome in outcomes)
     spent = time.monotonic() - began
-    if not asked.only:
+    if not options.only:
         record("guards broken on purpose", guards=len(outcomes), unnoticed=missed, seconds=spent)
     click.echo(f"{len(outcomes)} guards broken, {missed} unnoticed, {spent:.0f} s")
     return 1 if missed else 0

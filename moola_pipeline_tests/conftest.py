@@ -1,4 +1,4 @@
-"""Every test's surroundings: one thread, no telemetry, no window system, no state of the user's."""
+"""Environment of all tests: one thread, no telemetry, no display, no state of the user."""
 
 import os
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ QUIET = {
 }
 PRIVATE_DATA_VARIABLE = "MOOLA_PRIVATE_DATA"
 for _shared in ("MOOLA_TRACKING_URI", "MOOLA_ARTIFACTS_URI", "MOOLA_STORE_URI"):
-    os.environ.pop(_shared, None)  # what tests make is registered in no store that machines share
-os.environ.update(QUIET)  # before numpy, torch or mlflow are imported by a test module
+    os.environ.pop(_shared, None)  # tests write to no shared store
+os.environ.update(QUIET)  # must precede imports of numpy, torch and mlflow in test modules
 
 
 @pytest.fixture(autouse=True)
 def isolated_home(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """A home of the test's own in MOOLA_HOME, and no DAGSTER_HOME or MLflow store from outside."""
+    """Set MOOLA_HOME to a new home per test; unset DAGSTER_HOME and MLflow's store variables."""
     home = tmp_path_factory.mktemp("home")
     with surroundings_kept():
         monkeypatch.setenv(HOME_VARIABLE, str(home))
@@ -38,8 +38,8 @@ def isolated_home(
 
 @pytest.fixture(scope="session")
 def smoke_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home in which `moola run --profile smoke` ran once; not to be changed."""
-    # here and below: it imports Dagster, which most tests do without
+    """A home after one `moola run --profile smoke`; read-only."""
+    # here and below, imported late: it imports Dagster, which most tests do not need
     from moola_pipeline_tests.homes import made_once, make_smoke_home
 
     return Home(made_once(tmp_path_factory, "smoke-home", make_smoke_home))
@@ -47,7 +47,7 @@ def smoke_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture
 def smoke_copy(smoke_home: Home, tmp_path: Path) -> Home:
-    """A copy of `smoke_home` to change."""
+    """A writable copy of `smoke_home`."""
     from moola_pipeline_tests.homes import copied
 
     return copied(smoke_home, tmp_path / "smoke copy")
@@ -55,7 +55,7 @@ def smoke_copy(smoke_home: Home, tmp_path: Path) -> Home:
 
 @pytest.fixture(scope="session")
 def registered_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with bars, bars of a later session, and labels, as a vendor and a person have them."""
+    """A folder with vendor bars, bars of a later session, and labels."""
     from moola_pipeline_tests.homes import made_once, make_registered_files
 
     return made_once(tmp_path_factory, "registered-files", make_registered_files)
@@ -63,7 +63,7 @@ def registered_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def registered_home(tmp_path_factory: pytest.TempPathFactory, registered_files: Path) -> Home:
-    """A home whose bars and labels were registered, and which ran once; not to be changed."""
+    """A home with registered bars and labels, after one run; read-only."""
     from moola_pipeline_tests.homes import made_once, make_registered_home
 
     make = partial(make_registered_home, files=registered_files)
@@ -72,7 +72,7 @@ def registered_home(tmp_path_factory: pytest.TempPathFactory, registered_files: 
 
 @pytest.fixture
 def registered_copy(registered_home: Home, tmp_path: Path) -> Home:
-    """A copy of `registered_home` to change."""
+    """A writable copy of `registered_home`."""
     from moola_pipeline_tests.homes import copied
 
     return copied(registered_home, tmp_path / "registered copy")
@@ -80,9 +80,11 @@ def registered_copy(registered_home: Home, tmp_path: Path) -> Home:
 
 @pytest.fixture(scope="session")
 def private_data() -> Path:
-    """The folder that holds real/ and vendor_samples/; skips the test on machines without it."""
+    """The folder with real/ and vendor_samples/; skips the test on machines without it."""
     chosen = os.environ.get(PRIVATE_DATA_VARIABLE)
     folder = Path(chosen) if chosen else PROJECT_ROOT.parent / "shared"
     if not (folder / "real").is_dir():
-        pytest.skip(f"needs private bars and labels: {PRIVATE_DATA_VARIABLE} names the folder above real/")
+        pytest.skip(
+            f"needs private bars and labels: set {PRIVATE_DATA_VARIABLE} to the folder that contains real/"
+        )
     return folder

@@ -1,4 +1,4 @@
-"""What the suites count about themselves, and the page that shows it."""
+"""Counts of the test suites, and the page docs/how_it_is_tested.md."""
 
 import json
 import os
@@ -15,12 +15,12 @@ PAGE = PROJECT_ROOT / "docs" / "how_it_is_tested.md"
 
 
 def record(suite: str, *, seconds: float, **counts: int) -> None:
-    """Keep the counts of one suite's last run; a later one replaces them.
+    """Save the counts of a suite's last run; a later run replaces them.
 
     Args:
-        suite: What it does, in a few words.
-        seconds: What it took.
-        counts: By what was counted.
+        suite: Short description.
+        seconds: Duration.
+        counts: Numbers by name.
     """
     name = "".join(sign if sign.isalnum() else "_" for sign in suite)
     day = f"{datetime.now(UTC):%Y-%m-%d}"
@@ -35,15 +35,15 @@ def record(suite: str, *, seconds: float, **counts: int) -> None:
 
 
 def recorded() -> list[dict[str, Any]]:
-    """The counts of every suite that has run here, by name."""
+    """The saved counts of all suites, sorted by name."""
     return [json.loads(path.read_bytes()) for path in sorted(FOLDER.glob("*.json"))]
 
 
 def table(suites: list[dict[str, Any]]) -> str:
-    """The counts as rows of a page; suites named `one: part` are summed to one row."""
+    """The counts as a Markdown table; suites named `suite: part` are summed to one row."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for one in suites:
-        groups.setdefault(one["suite"].partition(":")[0], []).append(one)
+    for suite in suites:
+        groups.setdefault(suite["suite"].partition(":")[0], []).append(suite)
     rows = []
     for name, parts in groups.items():
         counts: Counter[str] = Counter()
@@ -57,34 +57,34 @@ def table(suites: list[dict[str, Any]]) -> str:
 
 
 COMMANDS = {
-    "crashes --full": "kills runs at every named point by SIGKILL, SIGTERM and an exception, and 50 at "
-    "random times; each must come, by one more run, to what an undisturbed run makes",
-    "fuzzing --cases 10000": "damages the files that every reader reads; `--minutes`, `--reader` and "
-    "`--seed` go further",
-    "broken_guards": "breaks one guard at a time in a copy of the code: the suite that must notice fails",
-    "month": "plays a month of use, from the first champion to a home that moves",
-    "gpu": "proves and measures what only a GPU can show",
-    "freeze HOME OTHER": "compares every tensor, table and number that two homes hold, whatever they are "
-    "named",
-    "staleness.edits": "prints which edits of the code make which assets stale, and which do not",
-    "staleness.witness": "records which files each asset executes, and holds them against what it depends on",
-    "walks": "prints which rooms of the package a file and a label pass through",
-    "package_size": "counts lines, modules, functions with many parameters, and circles of imports",
+    "crashes --full": "kills runs at every crash point by SIGKILL, SIGTERM and an exception, and 50 at "
+    "random times; after one more run, each home must have the outputs of an uninterrupted run",
+    "fuzzing --cases 10000": "damages the input files of every reader; options `--minutes`, `--reader`, "
+    "`--seed`",
+    "broken_guards": "breaks one guard at a time in a copy of the code; its tests must fail",
+    "month": "simulates a month of use, from the first champion to moving the home",
+    "gpu": "runs the tests and measurements that need a GPU",
+    "freeze HOME OTHER": "compares every tensor, table and number of two homes, independent of names",
+    "staleness.edits": "prints which code edits make which assets stale",
+    "staleness.witness": "records the files that each asset executes and compares them with its dependencies",
+    "walks": "prints the rooms of the package that a file and a label pass through",
+    "package_size": "counts lines, modules, functions with many parameters, and import cycles",
 }
-"""What `.ci/run` runs a part of, or nothing, and one command runs whole."""
+"""Commands that `.ci/run` runs in part or not at all."""
 
 
 def write_page(target: Path = PAGE) -> None:
-    """Write the page anew from what the suites have recorded."""
-    commands = [f"| `python -m moola_pipeline_tests.{one}` | {does} |" for one, does in COMMANDS.items()]
+    """Write the page from the saved counts."""
+    commands = [
+        f"| `python -m moola_pipeline_tests.{command}` | {text} |" for command, text in COMMANDS.items()
+    ]
     parts = [
         "# How it is tested",
         "",
-        "Written by the suites, from what each counted when it ran last: "
-        "`python -m moola_pipeline_tests.counts`. `.ci/run` runs `make test` and the slow proofs; "
-        "these by one command each:",
+        "Written by `python -m moola_pipeline_tests.counts` from the counts of each suite's last run. "
+        "`.ci/run` runs `make test` and the slow tests. Other suites have a command each:",
         "",
-        "| command | does |",
+        "| command | what it does |",
         "|---|---|",
         *commands,
         "",

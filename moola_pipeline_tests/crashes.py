@@ -1,6 +1,6 @@
-"""Kills runs at every named point and at random times, and runs them again: see --help.
+"""Kill runs at every crash point and at random times, and run again: see --help.
 
-Every killed home must come, by one `moola run`, to the outputs of a run that nothing disturbed.
+After one more `moola run`, every killed home must have the outputs of an uninterrupted run.
 """
 
 import argparse
@@ -29,12 +29,12 @@ FILES = {
     "promotions.jsonl": "registered_model",
     "latest_expansions.checksums.json": "latest_expansions",
 }
-"""Files at whose publishing runs are killed, and the stage that writes them."""
+"""Files during whose writing runs are killed, and the stage that writes them."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kill: where it begins, and what ends it."""
+    """One kill: the stage of the home's snapshot, and the crash point or time of the kill."""
 
     snapshot: str
     crash: str | None
@@ -42,14 +42,14 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As the log names it."""
+        """Name in the log."""
         return self.crash or f"SIGKILL after {self.kill_after:.2f} s"
 
 
 def matrix() -> list[Case]:
-    """Every point by every signal, those of the last stages first.
+    """Every crash point with every signal, the last stages first.
 
-    Points of publishing are tried at the last of FILES by every signal, at the others by SIGKILL.
+    Points of file writing are tried with every signal at the last of FILES, at the others with SIGKILL.
     """
     from moola_pipeline.staleness.stages import STAGES
     from moola_pipeline.storage.crash_injection import REGISTRY_POINTS, SIGNALS, WRITE_POINTS, points
@@ -58,30 +58,30 @@ def matrix() -> list[Case]:
     for point in points(STAGES):
         if point in WRITE_POINTS:
             files = ["manifest.json"] if point.endswith("after_manifest") else list(FILES)
-            places = [(FILES[file], f"{point}@{file}") for file in files]
+            crash_points = [(FILES[file], f"{point}@{file}") for file in files]
         elif point in REGISTRY_POINTS:
-            places = [("registered_model", point)]
+            crash_points = [("registered_model", point)]
         else:
-            places = [(point.partition(".")[0], point)]
-        for stage, where in places:
-            signs = SIGNALS if where == places[-1][1] else SIGNALS[:1]
-            cases += [Case(stage, f"{where}:{sign}") for sign in signs]
+            crash_points = [(point.partition(".")[0], point)]
+        for stage, name in crash_points:
+            signals = SIGNALS if name == crash_points[-1][1] else SIGNALS[:1]
+            cases += [Case(stage, f"{name}:{sign}") for sign in signals]
     order = list(STAGES)
     return sorted(cases, key=lambda case: -order.index(case.snapshot))
 
 
 class Harness:
-    """Runs in forked processes, on a market of two months and nets of a few steps."""
+    """Runs `moola run` in forked processes, with a market of two months and networks of a few steps."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         _load_and_shrink()
 
     def run(self, home: Path, crash: str | None = None, kill_after: float | None = None) -> int:
-        """`moola run` in a process of its own; its exit code, negative for a signal.
+        """Run `moola run` in a child process and return its exit code, negative for a signal.
 
         Raises:
-            TimeoutError: If it does not end.
+            TimeoutError: If it does not end in time.
         """
         child = os.fork()
         if child == 0:
@@ -102,22 +102,22 @@ class Harness:
             time.sleep(0.01)
 
     def snapshots(self) -> dict[str, Path]:
-        """Homes that were killed before each stage in turn, the last one whole under the name `done`."""
+        """Homes killed before each stage; the last one, `done`, is complete."""
         from moola_pipeline.staleness.stages import STAGES
 
-        home, kept = self.folder / "growing", {}
+        home, copies = self.folder / "growing", {}
         for stage in STAGES:
-            kept[stage] = self._kept(home, stage)
+            copies[stage] = self._copied(home, stage)
             code = self.run(home, f"{stage}.before_compute:SIGKILL")
             if code != -signal.SIGKILL:
                 raise RuntimeError(f"the run before {stage} ended with {code}")
         if code := self.run(home):
             raise RuntimeError(f"the last run ended with {code}")
-        kept["done"] = self._kept(home, "done")
-        return kept
+        copies["done"] = self._copied(home, "done")
+        return copies
 
     def prove(self, case: Case, start: Path | None, expected: dict[str, str]) -> list[str]:
-        """Kill a copy of a home, run it again, and say what is not as it must be."""
+        """Kill a run in a copy of a home, run again, and return all differences to the expected outputs."""
         from moola_pipeline.storage.home import Home
         from moola_pipeline_tests.outputs import disorder, outputs
 
@@ -127,18 +127,18 @@ class Harness:
             shutil.copytree(start, home.root)
         code = self.run(home.root, case.crash, case.kill_after)
         if case.crash and code == 0:
-            return ["the point was not reached"]
+            return ["the crash point was not reached"]
         if restarted := self.run(home.root):
-            return [f"killed with {code}; run again, it ended with {restarted}"]
+            return [f"killed with exit code {code}; the next run ended with {restarted}"]
         found = outputs(home)
-        lost = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
-        return [*(f"{name} differs" for name in lost), *disorder(home)]
+        differing = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
+        return [*(f"{name} differs" for name in differing), *disorder(home)]
 
-    def _kept(self, home: Path, name: str) -> Path:
-        kept = self.folder / "snapshots" / name
+    def _copied(self, home: Path, name: str) -> Path:
+        copy = self.folder / "snapshots" / name
         if home.exists():
-            shutil.copytree(home, kept)
-        return kept
+            shutil.copytree(home, copy)
+        return copy
 
 
 def _become_moola(home: Path, crash: str | None, log: Path) -> None:
@@ -160,7 +160,7 @@ def _become_moola(home: Path, crash: str | None, log: Path) -> None:
 
 
 def _load_and_shrink() -> None:
-    """Import all that a run needs, once, and make the report of the smoke profile smaller."""
+    """Import everything that a run needs, once, and make the report of the smoke profile smaller."""
     import moola_pipeline.cli.run
     import moola_pipeline.definitions
     import moola_pipeline.evaluation.ablations
@@ -176,23 +176,27 @@ def _load_and_shrink() -> None:
     settings.PROFILES["smoke"] = smoke.model_copy(update={"report": report})
 
 
-def _cases(asked: argparse.Namespace, seconds: float) -> Iterator[Case]:
-    if asked.full or asked.points:
+def _cases(options: argparse.Namespace, seconds: float) -> Iterator[Case]:
+    if options.full or options.points:
         yield from matrix()
-    rng = np.random.default_rng(asked.seed)
-    for after in rng.uniform(0.0, seconds, asked.random if not asked.full else 50):
+    rng = np.random.default_rng(options.seed)
+    for after in rng.uniform(0.0, seconds, options.random if not options.full else 50):
         yield Case("raw_nq_bars", None, float(after))
 
 
 def main() -> int:
-    """Run the suite; 1 if anything was lost."""
+    """Run the suite; return 1 if a run lost anything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="every point by every signal, 50 random kills")
-    parser.add_argument("--points", action="store_true", help="every point by every signal")
-    parser.add_argument("--random", type=int, default=0, help="kills at random times")
-    parser.add_argument("--seed", type=int, default=0, help="of the random times")
-    parser.add_argument("--skip", type=int, default=0, help="cases left out at the beginning: to go on")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--full", action="store_true", help="kill at every point with every signal, and at 50 random times"
+    )
+    parser.add_argument("--points", action="store_true", help="kill at every point with every signal")
+    parser.add_argument("--random", type=int, default=0, help="number of kills at random times")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random times")
+    parser.add_argument(
+        "--skip", type=int, default=0, help="number of cases to skip, to resume an interrupted suite"
+    )
+    options = parser.parse_args()
     began, lost, n_points, n_random = time.monotonic(), [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder))
@@ -203,25 +207,25 @@ def main() -> int:
         started = time.monotonic()
         if code := harness.run(whole.root):
             sys.exit(
-                f"an undisturbed run ended with {code}: {(Path(folder) / 'log.txt').read_text()[-2000:]}"
+                f"an uninterrupted run ended with {code}: {(Path(folder) / 'log.txt').read_text()[-2000:]}"
             )
         seconds, expected = time.monotonic() - started, outputs(whole)
         if wrong := disorder(whole):
-            sys.exit(f"an undisturbed run left {wrong}")
+            sys.exit(f"an uninterrupted run left {wrong}")
         snapshots = harness.snapshots()
         if outputs(Home(snapshots["done"])) != expected:
-            lost.append("killed before each stage in turn")
-        click.echo(f"undisturbed {seconds:.1f} s; snapshots {time.monotonic() - started - seconds:.1f} s")
-        for case in islice(_cases(asked, seconds), asked.skip, None):
+            lost.append("killed before each stage")
+        click.echo(f"uninterrupted {seconds:.1f} s; snapshots {time.monotonic() - started - seconds:.1f} s")
+        for case in islice(_cases(options, seconds), options.skip, None):
             try:
                 wrong = harness.prove(case, snapshots[case.snapshot], expected)
-            except TimeoutError as fault:
-                wrong = [str(fault)]
+            except TimeoutError as error:
+                wrong = [str(error)]
             n_points, n_random = n_points + bool(case.crash), n_random + (not case.crash)
             click.echo(f"{'LOST' if wrong else 'ok  '} {case.name} {'; '.join(wrong)}")
             lost += [case.name] if wrong else []
             record(
-                f"kills at named points and at random times: after {asked.skip}",
+                f"kills at named points and at random times: after {options.skip}",
                 points=n_points,
                 random=n_random,
                 lost=len(lost),

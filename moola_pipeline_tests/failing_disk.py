@@ -1,4 +1,4 @@
-"""A disk that fails: the n-th open, write, flush, rename or read below a folder, or every read of a file."""
+"""Simulated disk errors: at the n-th open, write, flush, rename or read in a folder, or for one file."""
 
 import builtins
 import errno
@@ -13,12 +13,12 @@ import pytest
 
 
 class FailingDisk:
-    """Counts what the code asks of a folder, and refuses the n-th request.
+    """Counts the disk requests below a folder, and fails the n-th.
 
     Attributes:
-        fails_at: Which request is refused, from 1; 0 refuses none.
+        fails_at: Number of the failing request, from 1; 0 fails none.
         code: The error, `errno.ENOSPC` or `errno.EIO`.
-        requests: The names of all requests so far.
+        requests: Names of all requests so far.
     """
 
     def __init__(self, folder: Path, fails_at: int, code: int) -> None:
@@ -26,64 +26,64 @@ class FailingDisk:
         self.requests: list[str] = []
         self._handles: set[int] = set()
 
-    def ask(self, request: str) -> None:
-        """Count a request, and refuse it if it is the one."""
-        self.requests.append(request)
+    def request(self, name: str) -> None:
+        """Count a request, and fail it if it is the n-th."""
+        self.requests.append(name)
         if len(self.requests) == self.fails_at:
             raise OSError(self.code, os.strerror(self.code))
 
-    def concerns(self, place: Any) -> bool:
-        """Whether a path or handle lies in the folder."""
-        if isinstance(place, int):
-            return place in self._handles
-        return isinstance(place, str | os.PathLike) and os.fspath(place).startswith(self.folder)
+    def contains(self, target: Any) -> bool:
+        """Whether a path or file descriptor lies in the folder."""
+        if isinstance(target, int):
+            return target in self._handles
+        return isinstance(target, str | os.PathLike) and os.fspath(target).startswith(self.folder)
 
     def guarded(self, name: str, real: Callable) -> Callable:
-        """A system call that asks first."""
+        """Wrap a system call so that it counts as a request."""
 
-        def call(place: Any, *words: Any, **named: Any) -> Any:
-            if not self.concerns(place):
-                return real(place, *words, **named)
-            self.ask(name)
-            done = real(place, *words, **named)
+        def call(target: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.contains(target):
+                return real(target, *args, **kwargs)
+            self.request(name)
+            result = real(target, *args, **kwargs)
             if name == "os.open":
-                self._handles.add(done)
-            return done
+                self._handles.add(result)
+            return result
 
         return call
 
     def opened(self, real: Callable) -> Callable:
-        """`open` whose streams ask before each read and write."""
+        """Wrap `open` so that each read and write of its streams counts as a request."""
 
-        def call(place: Any, mode: str = "r", *words: Any, **named: Any) -> Any:
-            if not self.concerns(place):
-                return real(place, mode, *words, **named)
-            self.ask(f"open {mode}")
+        def call(target: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if not self.contains(target):
+                return real(target, mode, *args, **kwargs)
+            self.request(f"open {mode}")
             if "b" not in mode:
-                return real(place, mode, *words, **named)
-            named.pop("buffering", None)
-            return _Asking(self, real(place, mode, 0))
+                return real(target, mode, *args, **kwargs)
+            kwargs.pop("buffering", None)
+            return _CountedStream(self, real(target, mode, 0))
 
         return call
 
 
-class _Asking(io.BufferedIOBase):
+class _CountedStream(io.BufferedIOBase):
     def __init__(self, disk: FailingDisk, stream: Any) -> None:
         self._disk, self._stream = disk, stream
 
     def write(self, content: Any) -> int:
-        self._disk.ask("write")
+        self._disk.request("write")
         view, done = memoryview(content).cast("B"), 0
         while done < len(view):
             done += self._stream.write(view[done:])
         return done
 
     def read(self, size: int | None = -1) -> bytes:
-        self._disk.ask("read")
+        self._disk.request("read")
         return self._stream.read(-1 if size is None else size)
 
     def readinto(self, buffer: Any) -> int:
-        self._disk.ask("read")
+        self._disk.request("read")
         return self._stream.readinto(buffer)
 
     def readable(self) -> bool:
@@ -99,23 +99,23 @@ class _Asking(io.BufferedIOBase):
 
 @contextmanager
 def unreadable_file(path: Path, code: int = errno.EIO) -> Iterator[None]:
-    """Let every open of one file for reading fail; files beside it, and what is written, do not."""
+    """Make every open of one file for reading fail; other files and writes work."""
     real = io.open
 
-    def refusing(place: Any, mode: str = "r", *words: Any, **named: Any) -> Any:
-        if isinstance(place, str | os.PathLike) and Path(place) == path and not set(mode) & set("wax+"):
-            raise OSError(code, os.strerror(code), os.fspath(place))
-        return real(place, mode, *words, **named)
+    def failing_open(target: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if isinstance(target, str | os.PathLike) and Path(target) == path and not set(mode) & set("wax+"):
+            raise OSError(code, os.strerror(code), os.fspath(target))
+        return real(target, mode, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(io, "open", refusing)
-        patched.setattr(builtins, "open", refusing)
+        patched.setattr(io, "open", failing_open)
+        patched.setattr(builtins, "open", failing_open)
         yield
 
 
 @contextmanager
 def failing_disk(folder: Path, fails_at: int, code: int = errno.ENOSPC) -> Iterator[FailingDisk]:
-    """Let the n-th request below a folder fail."""
+    """Make the n-th disk request below a folder fail."""
     disk = FailingDisk(folder, fails_at, code)
     with pytest.MonkeyPatch.context() as patched:
         for name in ("open", "replace", "fsync", "mkdir"):

@@ -1,8 +1,8 @@
-"""What a home's last run computed, in numbers that survive a rename: see --help.
+"""Numbers of a home's last run, independent of names: see --help.
 
-`python -m moola_pipeline_tests.freeze HOME` prints one line a thing; with a second home it compares
-the two and ends with 1 where a number differs. Names are not compared: not those of folders, files,
-columns, tensors or JSON keys. Exempt are identifiers, times, digests and versions of code.
+`python -m moola_pipeline_tests.freeze HOME` prints one line per asset. With a second home it compares
+the two and exits with 1 if a number differs. Names of folders, files, columns, tensors and JSON keys
+are not compared. Identifiers, times, digests and code versions are exempt.
 """
 
 import argparse
@@ -33,15 +33,15 @@ ASSETS = (
 )
 REPORT_FILE = "report.json"
 EXEMPT = ("seconds", "megabytes", "format", "version", "made_at", "workers")
-"""Keys of a JSON file that hold no result."""
+"""JSON keys that are not results."""
 Numbers = dict[str, Counter[str]]
 
 
 def numbers_of(home: Path) -> Numbers:
-    """Every tensor, table column and JSON number that the assets of a home hold, by asset.
+    """Every tensor, table column and JSON number of a home, by asset.
 
     Raises:
-        FileNotFoundError: If the home keeps no report: no run came to its end there.
+        FileNotFoundError: If the home has no report: no run was completed there.
     """
     found: Numbers = {}
     for path in sorted((home / "data").rglob("*")):
@@ -49,12 +49,12 @@ def numbers_of(home: Path) -> Numbers:
         if asset is not None and path.is_file():
             found.setdefault(asset, Counter()).update(_numbers_in(path))
     if "bootstrap_ci_report" not in found:
-        raise FileNotFoundError(f"{home} must hold a report, but {REPORT_FILE} is missing. Run moola run")
+        raise FileNotFoundError(f"{home} must hold a report, but {REPORT_FILE} is missing. Run moola run.")
     return found
 
 
 def _asset_of(path: Path) -> str | None:
-    """The asset that a file belongs to; None for what no asset keeps, and for digests of files."""
+    """The asset that a file belongs to; None for files of no asset and for checksum files."""
     if path.name == REPORT_FILE:
         return "bootstrap_ci_report"
     if "mlflow" in path.parts or any(word in path.name for word in ("seal", "checksums")):
@@ -71,8 +71,8 @@ def _numbers_in(path: Path) -> Iterator[str]:
         for name in frame:
             yield f"column {_digest(hashing.hash_pandas_object(frame[name], index=False).to_numpy())}"
     elif path.suffix == ".json":
-        held = _json_numbers(json.loads(path.read_text(encoding="utf-8")))
-        yield from (f"number {value!r}" for value in held)
+        values = _json_numbers(json.loads(path.read_text(encoding="utf-8")))
+        yield from (f"number {value!r}" for value in values)
     elif path.suffix == ".npy":
         yield f"array {_digest(np.load(path))}"
 
@@ -86,28 +86,28 @@ def _json_numbers(value: Any, key: str = "") -> Iterator[float]:
     if any(word in key for word in EXEMPT):
         return
     if isinstance(value, dict):
-        for name, held in value.items():
-            yield from _json_numbers(held, name)
+        for name, item in value.items():
+            yield from _json_numbers(item, name)
     elif isinstance(value, list):
-        for held in value:
-            yield from _json_numbers(held, key)
+        for item in value:
+            yield from _json_numbers(item, key)
     elif isinstance(value, float):
         yield value
 
 
 def main() -> int:
-    """Print the numbers of a home, or what differs between two."""
+    """Print the numbers of a home, or the differences between two homes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("other", type=Path, nargs="?")
-    asked = parser.parse_args()
-    first = numbers_of(asked.home)
-    if asked.other is None:
-        for asset, held in first.items():
-            whole = hashlib.sha256(json.dumps(sorted(held.elements())).encode()).hexdigest()[:16]
-            click.echo(f"{asset:<22} {held.total():>6} values  {whole}")
+    options = parser.parse_args()
+    first = numbers_of(options.home)
+    if options.other is None:
+        for asset, numbers in first.items():
+            digest = hashlib.sha256(json.dumps(sorted(numbers.elements())).encode()).hexdigest()[:16]
+            click.echo(f"{asset:<22} {numbers.total():>6} values  {digest}")
         return 0
-    second, differing = numbers_of(asked.other), 0
+    second, differing = numbers_of(options.other), 0
     for asset in sorted(first.keys() | second.keys(), key=ASSETS.index):
         gone = first.get(asset, Counter()) - second.get(asset, Counter())
         new = second.get(asset, Counter()) - first.get(asset, Counter())

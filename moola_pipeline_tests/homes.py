@@ -1,4 +1,4 @@
-"""Homes in which `moola run` has run: made once a test session, copied before anything is changed."""
+"""Homes after a `moola run`: made once per test session, copied before changes."""
 
 import json
 import os
@@ -30,7 +30,7 @@ SMOKE = ("run", "--profile", "smoke")
 BARS, LATER_BARS, LABELS = "bars.parquet", "later.parquet", "labels.csv"
 OUTCOME = "outcome.json"
 LATER_SESSION = date(2025, 7, 1)
-"""The first session behind the default test period."""
+"""The first session after the default test period."""
 LABELED = (
     LabelPeriod(first_session=date(2024, 12, 2), last_session=date(2024, 12, 20), windows=60),
     LabelPeriod(first_session=date(2025, 1, 2), last_session=date(2025, 1, 17), windows=40),
@@ -40,7 +40,7 @@ LABELED = (
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder made by the first worker of this session that asks for it."""
+    """A folder that the first test worker to need it makes."""
     own = factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     folder, done = shared / name, shared / f"{name}.done"
@@ -54,12 +54,12 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 def make_smoke_home(folder: Path) -> None:
-    """The first run of a person who has nothing: simulated bars."""
+    """Run once without own data: simulated bars."""
     (folder / OUTCOME).write_text(run_moola(folder, *SMOKE, "--json"))
 
 
 def make_registered_files(folder: Path) -> None:
-    """A vendor's bars around LABELED, a later session, and labels: made up, but registered as real."""
+    """Write made-up vendor bars around LABELED, bars of a later session, and labels."""
     settings = SimulationSettings(
         seed=1,
         first_session=LABELED[0].first_session,
@@ -78,7 +78,7 @@ def make_registered_files(folder: Path) -> None:
 
 
 def make_registered_home(folder: Path, files: Path) -> None:
-    """The first run of a person with bars and labels."""
+    """Register bars and labels, and run once."""
     home = Home(folder)
     moola(home, "bars", "add", files / BARS)
     moola(home, "labels", "add", files / LABELS)
@@ -86,7 +86,7 @@ def make_registered_home(folder: Path, files: Path) -> None:
 
 
 def run_moola(home: Path, *words: str | Path) -> str:
-    """What `moola WORDS` prints in a process of its own; it must end well."""
+    """Run `moola WORDS` in a new process and return its output; it must succeed."""
     command = [sys.executable, "-m", "moola_pipeline", "--home", str(home), *map(str, words)]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -95,7 +95,7 @@ def run_moola(home: Path, *words: str | Path) -> str:
 
 
 def moola(home: Home, *words: str | Path) -> str:
-    """What `moola WORDS` prints, run in this process; it must end well."""
+    """Run `moola WORDS` in this process and return its output; it must succeed."""
     with surroundings_kept():
         done = call(*words, home=home.root)
     assert done.exit_code == 0, done.stderr
@@ -104,12 +104,12 @@ def moola(home: Home, *words: str | Path) -> str:
 
 
 def outcome(home: Home) -> dict[str, Any]:
-    """What the first run of a home printed."""
+    """The JSON output of a home's first run."""
     return json.loads((home.root / OUTCOME).read_text())
 
 
 def copied(home: Home, target: Path) -> Home:
-    """A copy of a home to change."""
+    """A writable copy of a home."""
     shutil.copytree(home.root, target)
     return Home(target)
 
@@ -124,7 +124,7 @@ def instance_of(home: Home) -> Iterator[dg.DagsterInstance]:
 
 
 def last_materialization(instance: dg.DagsterInstance, asset: str) -> dg.AssetMaterialization:
-    """What Dagster recorded when an asset was made last."""
+    """Dagster's record of an asset's last materialization."""
     event = instance.get_latest_materialization_event(dg.AssetKey(asset))
     assert event is not None
     assert event.asset_materialization is not None

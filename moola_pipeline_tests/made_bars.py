@@ -1,4 +1,4 @@
-"""Small made markets: bars on the tick grid whose volatility clusters, with expansions planted in them."""
+"""Small synthetic markets: bars with clustered volatility and planted expansions."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,28 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 TICK = 0.25
 SEGMENT_BARS = 400
-WINDOWS_A_SEGMENT = 3
+WINDOWS_PER_SEGMENT = 3
 
 
 @dataclass(frozen=True)
 class InstrumentData:
-    """Bars with their features, and windows of which every expansion is labeled."""
+    """Bars with features, and windows with all their expansions labeled."""
 
     bars: MarketArrays
     windows: LabeledWindows
 
 
 def made_bars(n_segments: int, seed: int = 0, n_bars: int = SEGMENT_BARS) -> MarketArrays:
-    """Segments of equal length without any expansion in them."""
+    """Segments of equal length without expansions."""
     rng = np.random.default_rng(seed)
     return _bars(_moves(rng, n_segments * n_bars), n_bars)
 
 
 def made_market(n_segments: int, seed: int = 0) -> InstrumentData:
-    """Three windows a segment: most hold one planted surge, every sixth two, every fourth none.
+    """Three windows per segment: most have one planted surge, every sixth two, every fourth none.
 
-    A surge walks 10 to 14 ticks a bar, where other bars move 4. Before a retracement's surge
-    stand 12 bars that lean against it, before a consolidation's 20 bars of a third the size.
+    A surge moves 10 to 14 ticks per bar, other bars 4. Type retracement: the 12 bars before the surge
+    move against it. Type consolidation: the 20 bars before it have a third of the usual size.
     """
     rng = np.random.default_rng(seed)
     moves = _moves(rng, n_segments * SEGMENT_BARS)
@@ -54,7 +54,7 @@ def made_market(n_segments: int, seed: int = 0) -> InstrumentData:
 
 
 def upside_down(bars: MarketArrays) -> MarketArrays:
-    """The same bars mirrored at a constant, on the grid and above 0."""
+    """The same bars mirrored at a constant, on the tick grid and above 0."""
     opens, high, low, close = (2 * bars.prices.max() - bars.prices[:, i] for i in range(4))
     return MarketArrays.from_prices(
         np.column_stack([opens, low, high, close]), bars.segment, bars.tick_points
@@ -62,7 +62,7 @@ def upside_down(bars: MarketArrays) -> MarketArrays:
 
 
 def with_prices(bars: MarketArrays, rows: np.ndarray, rng: np.random.Generator) -> MarketArrays:
-    """The bars with other, legal prices in some rows."""
+    """The bars with other, valid prices in some rows."""
     prices = bars.prices.copy()
     size = (len(rows), 4)
     changed = prices[rows, :1] + TICK * rng.integers(-200, 200, size)

@@ -1,4 +1,4 @@
-"""The named outputs of a home as digests, without run ids and times; and whether its books are in order."""
+"""Digests of a home's outputs, without run ids and times, and consistency of its databases."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ CHANCE_KEYS = frozenset(
 
 
 def outputs(home: Home, label: str = "simulated-smoke") -> dict[str, str]:
-    """Digest of each named output: tables, features, weights, predictions, report data."""
+    """Digest of each output: tables, features, weights, predictions, report data."""
     store, report = home.store / label, home.reports / label / "report.json"
     found = {name: content_digest(pd.read_parquet(store / f"{name}.parquet")) for name in STORED}
     features = json.loads((store / "relativity_features.json").read_bytes())
@@ -32,19 +32,19 @@ def outputs(home: Home, label: str = "simulated-smoke") -> dict[str, str]:
 
 
 def without_chance(value: Any) -> Any:
-    """JSON without what differs between two runs of the same: ids and times."""
+    """JSON without ids and times, which differ between two equal runs."""
     if isinstance(value, dict):
-        return {key: without_chance(one) for key, one in value.items() if key not in CHANCE_KEYS}
-    return [without_chance(one) for one in value] if isinstance(value, list) else value
+        return {key: without_chance(item) for key, item in value.items() if key not in CHANCE_KEYS}
+    return [without_chance(item) for item in value] if isinstance(value, list) else value
 
 
 def disorder(home: Home, model: str = "moola-simulated") -> list[str]:
-    """What is wrong with the books: versions, champion, slots, runs, databases; empty if nothing is."""
+    """Inconsistencies in versions, champion, slots, runs and databases; empty if there are none."""
     found = [
-        f"{path.name}: {said}"
+        f"{path.name}: {result}"
         for path in (*home.dagster.rglob("*.db"), *home.tracking.glob("*.db"))
-        for (said,) in _rows(path, "PRAGMA integrity_check")
-        if said != "ok"
+        for (result,) in _rows(path, "PRAGMA integrity_check")
+        if result != "ok"
     ]
     registry = home.tracking / "mlflow.db"
     versions = [

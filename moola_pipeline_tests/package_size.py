@@ -1,4 +1,4 @@
-"""How large the package is, and how tangled: python -m moola_pipeline_tests.package_size [FOLDER]."""
+"""Size and import cycles of the package: python -m moola_pipeline_tests.package_size [FOLDER]."""
 
 import ast
 import sys
@@ -19,14 +19,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class PackageSize:
-    """Aggregates of a package's source.
+    """Size of a package.
 
     Attributes:
         lines: All lines, blank ones and docstrings included.
         modules: Python files.
         small: Modules of fewer than `SMALL_MODULE` lines, empty `__init__.py` included.
         crowded: `module:function` with more than `MAX_PARAMETERS` parameters, `self` and defaults
-            included; Dagster's assets are left out, whose parameters are their inputs.
+            included; assets and commands, whose parameters are their inputs, are excluded.
         circles: Groups of modules that import one another, imports inside functions included.
     """
 
@@ -59,7 +59,7 @@ def module_name(path: Path, package: Path) -> str:
 
 
 def crowded_functions(tree: ast.Module) -> list[Function]:
-    """Functions with too many parameters, but for assets and commands, which name their inputs."""
+    """Functions with too many parameters, except assets and commands."""
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
     return [one for one in functions if n_parameters(one) > MAX_PARAMETERS and not _is_declared(one)]
 
@@ -71,13 +71,13 @@ def n_parameters(function: Function) -> int:
 
 
 def _is_declared(function: Function) -> bool:
-    """Whether a decorator hands the parameters over by name: a Dagster asset, a click command."""
+    """Whether a decorator passes the parameters by name: a Dagster asset, a click command."""
     names = {ast.unparse(one.func if isinstance(one, ast.Call) else one) for one in function.decorator_list}
     return any(name in {"dg.asset", "click.command"} or name.endswith(".command") for name in names)
 
 
 def import_graph(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
-    """Which modules of the package each one imports; imports for type checkers alone do not count."""
+    """Imported modules of the package by module; imports under TYPE_CHECKING do not count."""
     return {name: set(_imported(tree, trees)) - {name} for name, tree in trees.items()}
 
 
@@ -95,7 +95,7 @@ def _imported(tree: ast.AST, known: dict[str, ast.Module]) -> Iterator[str]:
 
 
 def circles(graph: dict[str, set[str]]) -> list[tuple[str, ...]]:
-    """Groups of modules each of which reaches the others (Tarjan's strongly connected components)."""
+    """Import cycles: groups of modules that reach one another (Tarjan's strongly connected components)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -132,7 +132,7 @@ def main() -> None:
     click.echo(f"functions with over {MAX_PARAMETERS} parameters    {len(size.crowded)}")
     for one in size.crowded:
         click.echo(f"    {one}")
-    click.echo(f"circles of imports                {len(size.circles)}")
+    click.echo(f"import cycles                     {len(size.circles)}")
     for group in size.circles:
         click.echo(f"    {', '.join(group)}")
 

@@ -1,4 +1,4 @@
-"""Where a secret has got to: output, files of homes, objects of a bucket, rows of databases."""
+"""Search for secrets in texts, files, bucket objects and database rows."""
 
 import json
 import zipfile
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def found_in_text(secrets: Iterable[str], **texts: str) -> list[str]:
-    """The names of the texts that hold a secret."""
+    """Names of the texts that contain a secret."""
     return [name for name, text in texts.items() if any(secret in text for secret in secrets)]
 
 
 def found_in_files(secrets: Iterable[str], folder: Path) -> list[str]:
-    """The files below a folder whose bytes, or whose zipped members, hold a secret, or whose names do."""
+    """Files below a folder with a secret in their name, their bytes or their zip members."""
     wanted = [secret.encode() for secret in secrets]
     return [
         str(path.relative_to(folder))
@@ -23,7 +23,7 @@ def found_in_files(secrets: Iterable[str], folder: Path) -> list[str]:
 
 
 def found_in_bucket(secrets: Iterable[str], bucket: Any) -> list[str]:
-    """The objects of a bucket that hold a secret."""
+    """Objects of a bucket that contain a secret."""
     wanted = [secret.encode() for secret in secrets]
     return [
         entry.key
@@ -33,11 +33,11 @@ def found_in_bucket(secrets: Iterable[str], bucket: Any) -> list[str]:
 
 
 def found_in_postgres(secrets: Iterable[str], address: str) -> list[str]:
-    """The tables of a PostgreSQL database of which a row holds a secret.
+    """Tables of a PostgreSQL database with a secret in a row.
 
     Args:
-        secrets: What must not be there.
-        address: As psycopg2 takes it.
+        secrets: Searched for.
+        address: Connection string for psycopg2.
     """
     import psycopg2
     from psycopg2 import sql

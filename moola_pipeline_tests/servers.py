@@ -1,4 +1,4 @@
-"""A PostgreSQL server and an S3-compatible one on loopback, for tests of what runs on many machines."""
+"""A PostgreSQL server and an S3-compatible server on loopback, for tests of shared stores."""
 
 import os
 import shutil
@@ -18,26 +18,26 @@ KEYS = {
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 PASSWORD = token_hex(12)
-"""Any would do for the server; this one can be looked for in all that is written."""
+"""Random, so that tests can search all outputs for it; the server accepts any."""
 
 
 def postgres_programs() -> Path | None:
-    """The folder of initdb and pg_ctl: on the path, or where Debian keeps them."""
+    """The folder of initdb and pg_ctl: on PATH, or Debian's."""
     found = shutil.which("initdb")
     if found:
         return Path(found).resolve().parent
-    kept = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return kept[-1].parent if kept else None
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return installed[-1].parent if installed else None
 
 
 @contextmanager
 def postgres(port: int) -> Iterator[str]:
-    """A fresh server; yields its address up to the database's name. Skips where there is no PostgreSQL."""
+    """A new server; yields its address without a database name. Skips if PostgreSQL is not installed."""
     programs = postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    owner = "nobody" if os.getuid() == 0 else None  # it refuses to run as root
-    # not below pytest's folder, which only its own user may enter
+    owner = "nobody" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
+    # not in pytest's folder, which other users cannot enter
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if owner:
@@ -45,7 +45,7 @@ def postgres(port: int) -> Iterator[str]:
 
         def pg(program: str, *words: str) -> None:
             command = [str(programs / program), "-D", str(folder / "cluster"), *words]
-            # never a pipe: the server would hold it open
+            # not a pipe: the server would keep it open
             output = folder / f"{program}.log"
             with output.open("w") as log:
                 done = subprocess.run(command, stdout=log, stderr=log, cwd=folder, timeout=60, user=owner)
@@ -62,7 +62,7 @@ def postgres(port: int) -> Iterator[str]:
 
 @contextmanager
 def bucket_server() -> Iterator[str]:
-    """An S3-compatible server in this process, empty but for the bucket `moola`; yields its address."""
+    """An S3-compatible server in this process with the empty bucket `moola`; yields its address."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -77,7 +77,7 @@ def bucket_server() -> Iterator[str]:
 
 
 def bucket_of(address: str) -> Any:
-    """The bucket `moola` of a server, to look into."""
+    """The bucket `moola` of a server."""
     import boto3
 
     resource: Any = boto3.resource(

@@ -1,4 +1,4 @@
-"""Source files as syntax trees, for tests that read the code itself."""
+"""Syntax trees of source files, for tests of the code itself."""
 
 import ast
 import gc
@@ -8,8 +8,8 @@ from pathlib import Path
 def parsed(path: Path) -> ast.Module:
     """The syntax tree of a file.
 
-    No garbage is collected meanwhile: CPython 3.11 loses count of its depth, and gives up, when a
-    finalizer raises while it builds a tree.
+    Garbage collection is off during parsing: CPython 3.11 miscounts its recursion depth and fails if
+    a finalizer raises in ast.parse().
     """
     collecting = gc.isenabled()
     gc.disable()

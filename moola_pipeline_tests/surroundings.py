@@ -1,4 +1,4 @@
-"""What a command changes around itself for the processes it starts, put back after a test."""
+"""Restores the working directory and environment that commands change for their child processes."""
 
 import os
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ CHANGED = (HOME_VARIABLE, "DAGSTER_HOME")
 
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
-    """Put back the working directory, and the variables that tell processes their home."""
-    place, before = Path.cwd(), {name: os.environ.get(name) for name in CHANGED}
+    """Restore the working directory and the environment variables in CHANGED."""
+    folder, before = Path.cwd(), {name: os.environ.get(name) for name in CHANGED}
     try:
         yield
     finally:
-        os.chdir(place)
+        os.chdir(folder)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

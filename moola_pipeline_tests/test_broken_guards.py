@@ -1,4 +1,4 @@
-"""Every guard that is broken on purpose is there, and broken by what is said of it."""
+"""The guards of `broken_guards` exist, and each change breaks its guard."""
 
 import ast
 from pathlib import Path
@@ -30,7 +30,7 @@ def prove(path, wanted):
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_every_guard_names_a_function_that_its_change_changes(guard: Guard):
+def test_the_change_of_every_guard_alters_its_function(guard: Guard):
     module = module_of(guard)
     broken = broken_source(guard, module)
     compile(broken, str(module), "exec")
@@ -48,9 +48,7 @@ def test_every_guard_names_a_function_that_its_change_changes(guard: Guard):
         (returning("True"), PROVE.partition(":")[2], "\n    return True\n"),
     ],
 )
-def test_a_change_changes_what_it_names_and_nothing_else(
-    change: Change, before: str, after: str, tmp_path: Path
-):
+def test_a_change_alters_its_target_only(change: Change, before: str, after: str, tmp_path: Path):
     module = tmp_path / "files.py"
     module.write_text(PROVE)
     expected = ast.unparse(ast.parse(PROVE.replace(before, after, 1)))
@@ -64,15 +62,17 @@ def test_a_constant_can_be_broken(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("function", "fault"),
+    ("function", "message"),
     [
         ("files:seal", "a file: files.py must define seal, but it does not"),
-        ("files:prove", "a file: files:prove must hold what is to be broken, but it does not"),
+        ("files:prove", "a file: the change must alter files:prove, but it does not"),
     ],
 )
-def test_a_guard_that_is_not_there_is_refused(function: str, fault: str, tmp_path: Path):
+def test_a_missing_function_or_a_change_without_effect_is_refused(
+    function: str, message: str, tmp_path: Path
+):
     module = tmp_path / "files.py"
     module.write_text(PROVE)
     with pytest.raises(LookupError) as refused:
         broken_source(Guard("a file", function, without_raise("KeyError"), ()), module)
-    assert str(refused.value) == fault
+    assert str(refused.value) == message

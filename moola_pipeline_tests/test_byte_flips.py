@@ -1,4 +1,4 @@
-"""One byte flipped in anything a home keeps is caught by whoever reads it, and what is then advised works."""
+"""Readers detect one flipped byte in every file of a home, and the remedy in their message works."""
 
 import random
 import re
@@ -119,15 +119,15 @@ ROLLS = "time,old,new\n2024-12-16T23:00:00Z,NQZ4,NQH5\n2025-03-17T22:00:00Z,NQH5
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A home in which files are changed and put back."""
+class DamagedHome:
+    """A home in which files are changed and restored."""
 
     home: Home
     artefacts: dict[str, tuple[str, Callable[[Home], object]]]
 
 
 def with_everything(home: Home, folder: Path) -> Home:
-    """Add what the first run of a person does not make: rolls, split dates, rows set aside."""
+    """Add files that a first run does not make: rolls, split dates, rows set aside."""
     (folder / "rolls.csv").write_text(ROLLS)
     assert call("bars", "rolls", "add", folder / "rolls.csv", home=home.root).exit_code == 0
     remember_choice(registered_store(home).root, SplitSettings())
@@ -150,12 +150,12 @@ def given(registered_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Ho
 
 
 @pytest.fixture
-def opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
+def opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[DamagedHome]:
     simulated_home = request.param in SIMULATED
     home: Home = request.getfixturevalue("made" if simulated_home else "given")
     monkeypatch.setenv("MOOLA_HOME", str(home.root))
     with surroundings_kept():
-        yield Kept(home, SIMULATED if simulated_home else REGISTERED)
+        yield DamagedHome(home, SIMULATED if simulated_home else REGISTERED)
 
 
 def flipped(content: bytes, place: int) -> bytes:
@@ -164,8 +164,10 @@ def flipped(content: bytes, place: int) -> bytes:
     return bytes(changed)
 
 
-def refusal(opened: Kept, path: Path, content: bytes, read: Callable[[Home], object]) -> IntegrityError:
-    """What a reader says of a file that holds other content; the file is put back."""
+def refusal(
+    opened: DamagedHome, path: Path, content: bytes, read: Callable[[Home], object]
+) -> IntegrityError:
+    """The error of a reader for a file with other content; the file is restored."""
     before = path.read_bytes()
     path.write_bytes(content)
     try:
@@ -179,18 +181,18 @@ def refusal(opened: Kept, path: Path, content: bytes, read: Callable[[Home], obj
 @pytest.mark.parametrize(
     ("opened", "artefact"), [(name, name) for name in (*SIMULATED, *REGISTERED)], indirect=["opened"]
 )
-def test_a_flipped_byte_is_caught_by_the_reader_which_names_file_and_remedy(opened: Kept, artefact: str):
+def test_a_flipped_byte_is_detected_and_the_message_names_file_and_remedy(opened: DamagedHome, artefact: str):
     pattern, read = opened.artefacts[artefact]
     [path] = opened.home.root.glob(pattern)
     content, began = path.read_bytes(), time.monotonic()
     read(opened.home)
     places = {0, len(content) - 1, *random.Random(artefact).choices(range(len(content)), k=FLIPS)}
     for place in places:
-        said = str(refusal(opened, path, flipped(content, place), read))
-        assert path.name in said or path.stem.removesuffix(".checksums") in said, said
-        assert "\n" not in said
-        assert re.search(r"moola (run|restore|bars|labels|registry)|Delete |Restore |again", said), (
-            f"no remedy: {said}"
+        message = str(refusal(opened, path, flipped(content, place), read))
+        assert path.name in message or path.stem.removesuffix(".checksums") in message, message
+        assert "\n" not in message
+        assert re.search(r"moola (run|restore|bars|labels|registry)|Delete |Restore |again", message), (
+            f"no remedy: {message}"
         )
     refusal(opened, path, content[: len(content) // 2], read)
     read(opened.home)
@@ -203,20 +205,22 @@ def test_a_flipped_byte_is_caught_by_the_reader_which_names_file_and_remedy(open
     [(one, one) for one in ("canonical table", "encoder weights", "report page", "rolls")],
     indirect=["opened"],
 )
-def test_cut_off_is_said_to_be_cut_off_where_the_size_was_recorded(opened: Kept, artefact: str):
+def test_a_truncated_file_is_reported_as_truncated_if_its_size_is_recorded(
+    opened: DamagedHome, artefact: str
+):
     pattern, read = opened.artefacts[artefact]
     [path] = opened.home.root.glob(pattern)
     assert isinstance(refusal(opened, path, path.read_bytes()[:-5], read), Truncated)
 
 
 def failing(home: Home, *words: str | Path) -> str:
-    """The one line of a command that must fail."""
+    """The error line of a command that must fail."""
     with surroundings_kept():
         done: Result = call(*words, home=home.root)
     assert done.exit_code == 1, (words, done.output)
-    said = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(said) == 1, done.stderr
-    return said[0]
+    message = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(message) == 1, done.stderr
+    return message[0]
 
 
 def well(home: Home, *words: str | Path) -> str:
@@ -239,7 +243,7 @@ def sound(home: Home) -> bool:
 
 @pytest.fixture
 def whole(given: Home, tmp_path: Path) -> Home:
-    """A copy of a person's home with everything in it."""
+    """A copy of a home with registered bars, labels, rolls and split dates."""
     home = copied(given, tmp_path / "a home")
     assert sound(home)
     return home
@@ -247,9 +251,9 @@ def whole(given: Home, tmp_path: Path) -> Home:
 
 def test_the_remedy_for_rolls_works(whole: Home, tmp_path: Path):
     flip(whole, "data/nq/rolls.csv")
-    said = failing(whole, "bars", "list")
-    assert "rolls.csv: it was changed" in said
-    assert 'Register the rolls again with "moola' in said
+    message = failing(whole, "bars", "list")
+    assert "rolls.csv: it was changed" in message
+    assert 'Register the rolls again with "moola' in message
     (tmp_path / "rolls.csv").write_text(ROLLS)
     well(whole, "bars", "rolls", "add", tmp_path / "rolls.csv")
     well(whole, "bars", "list")
@@ -268,17 +272,17 @@ def test_the_remedy_for_rows_set_aside_works(whole: Home):
 
 def test_the_remedy_for_a_vendors_file_works(whole: Home, registered_files: Path):
     flip(whole, f"data/nq/raw/{BARS}")
-    said = failing(whole, "run", "--profile", "smoke")
-    assert f"{BARS}: SHA256 is" in said and "Add the original again" in said
+    message = failing(whole, "run", "--profile", "smoke")
+    assert f"{BARS}: SHA256 is" in message and "Add the original again" in message
     assert "restored" in well(whole, "bars", "add", registered_files / BARS)
     assert sound(whole)
 
 
 def test_the_remedy_for_the_manifest_works(whole: Home):
     flip(whole, "data/nq/manifest.json")
-    said = failing(whole, "bars", "list")
-    command = re.search(r" again: mv (\S.*\.json'?) (\S.*\.broken'?) && ", said)
-    assert command, said
+    message = failing(whole, "bars", "list")
+    command = re.search(r" again: mv (\S.*\.json'?) (\S.*\.broken'?) && ", message)
+    assert command, message
     shutil.move(command[1].strip("'"), command[2].strip("'"))
     well(whole, "bars", "add", *sorted(registered_store(whole).raw.iterdir()))
     well(whole, "bars", "list")
@@ -288,8 +292,8 @@ def test_the_remedy_for_the_manifest_works(whole: Home):
 @pytest.mark.parametrize("name", ["labels.csv", "ledger.json"])
 def test_the_remedy_for_labels_works(whole: Home, name: str, tmp_path: Path):
     flip(whole, f"data/nq/labels/{name}")
-    said = failing(whole, "labels", "check", registered_store(whole).labels / "raw" / "labels.csv")
-    assert name in said and "move the folder" in said and "labels add" in said
+    message = failing(whole, "labels", "check", registered_store(whole).labels / "raw" / "labels.csv")
+    assert name in message and "move the folder" in message and "labels add" in message
     shutil.move(registered_store(whole).labels, tmp_path / "labels before")
     well(whole, "labels", "add", tmp_path / "labels before" / "raw" / "labels.csv")
     assert len(registered_labels(registered_store(whole).labels)) > 0
@@ -315,15 +319,15 @@ def test_the_remedy_for_the_format_works(whole: Home):
 
 def test_the_remedy_for_the_log_of_promotions_works(smoke_copy: Home):
     flip(smoke_copy, "data/mlflow/promotions.jsonl")
-    said = failing(smoke_copy, "registry", "history")
-    assert "promotions.jsonl" in said and "registry repair" in said
+    message = failing(smoke_copy, "registry", "history")
+    assert "promotions.jsonl" in message and "registry repair" in message
     well(smoke_copy, "registry", "repair")
     well(smoke_copy, "registry", "history")
     assert sound(smoke_copy)
 
 
-def test_a_backup_brings_back_any_file_of_the_registry(smoke_copy: Home, tmp_path: Path):
-    """Files that MLflow alone reads have no reader of ours but `moola verify`."""
+def test_a_backup_restores_any_file_of_the_registry(smoke_copy: Home, tmp_path: Path):
+    """`moola verify` checks files that only MLflow reads."""
     back_up(smoke_copy, tmp_path / "b.zip")
     folder = REGISTRY.removesuffix("/artifacts/expansion_model")
     for name in ("MLmodel", "pyfunc.py", "conda.yaml", "requirements.txt", "python_env.yaml"):
@@ -343,7 +347,7 @@ def test_a_backup_brings_back_any_file_of_the_registry(smoke_copy: Home, tmp_pat
 
 @pytest.mark.slow
 def test_the_remedies_for_assets_market_and_model_work(smoke_copy: Home, tmp_path: Path):
-    """All that `moola run` made is damaged at once; each fault is said, and what it advises is done."""
+    """Damage all outputs of `moola run` at once; each message names a remedy, which is carried out."""
     began, bars = time.monotonic(), smoke_copy.root / f"{MARKET}/raw/bars.parquet"
     (tmp_path / "bars.parquet").write_bytes(bars.read_bytes())
     flip(smoke_copy, f"{REGISTRY}/config.json")
@@ -351,15 +355,15 @@ def test_the_remedies_for_assets_market_and_model_work(smoke_copy: Home, tmp_pat
     for pattern in made:
         flip(smoke_copy, pattern)
     assert "Rebuild it: moola" in failing(smoke_copy, "report")
-    said = failing(smoke_copy, "predict", tmp_path / "bars.parquet", "--model", MODEL)
-    assert f"Restore {smoke_copy.tracking}, or move it away and run: moola" in said
+    message = failing(smoke_copy, "predict", tmp_path / "bars.parquet", "--model", MODEL)
+    assert f"Restore {smoke_copy.tracking}, or move it away and run: moola" in message
     flip(smoke_copy, f"{MARKET}/settings.json")
-    said = failing(smoke_copy, "run", "--profile", "smoke")
-    folder = re.search(r"Delete the folder (.*): the next run generates it again", said)
-    assert folder and "settings.json must record the market" in said
+    message = failing(smoke_copy, "run", "--profile", "smoke")
+    folder = re.search(r"Delete the folder (.*): the next run generates it again", message)
+    assert folder and "settings.json must record the market" in message
     shutil.rmtree(folder[1])
     shutil.move(smoke_copy.tracking, tmp_path / "mlflow before")
-    # in processes of their own, as a person runs them: within one, MLflow holds on to the database moved away
+    # in separate processes: within one process, MLflow keeps the moved database open
     run_moola(smoke_copy.root, "run", "--profile", "smoke")
     run_moola(smoke_copy.root, "report")
     run_moola(smoke_copy.root, "predict", tmp_path / "bars.parquet", "--model", MODEL)

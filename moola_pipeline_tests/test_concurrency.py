@@ -1,4 +1,4 @@
-"""Two commands at once in one home: both finish, or one waits and says for what; nothing is disturbed."""
+"""Concurrent commands in one home: all finish, and the outputs are those of one run."""
 
 import json
 import subprocess
@@ -30,26 +30,26 @@ def started(home: Home, *words: str | Path) -> subprocess.Popen[str]:
 
 
 def ended_well(processes: list[subprocess.Popen[str]]) -> tuple[list[str], list[str]]:
-    """What each printed; all must end well."""
+    """Standard output and error of each process; all must succeed."""
     try:
-        said = [process.communicate(timeout=500) for process in processes]
+        texts = [process.communicate(timeout=500) for process in processes]
     finally:
         for process in processes:
-            process.kill()  # none outlives a test that fails; one that has ended is left alone
-    assert [process.returncode for process in processes] == [0] * len(processes), said
-    return [shown for shown, _ in said], [complained for _, complained in said]
+            process.kill()  # no process outlives a failing test; no effect on an ended one
+    assert [process.returncode for process in processes] == [0] * len(processes), texts
+    return [output for output, _ in texts], [errors for _, errors in texts]
 
 
 @pytest.mark.slow
 def test_two_runs_and_a_bars_add_in_a_fresh_home_leave_what_one_run_leaves(
     smoke_home: Home, registered_files: Path, tmp_path: Path
 ):
-    """Both databases, MLflow's and Dagster's, are made while three processes ask for them."""
+    """Three processes create the databases of MLflow and Dagster at the same time."""
     began, home = time.monotonic(), Home(tmp_path / "fresh")
     runs = [started(home, *RUN), started(home, *RUN), started(home, "bars", "add", registered_files / BARS)]
-    shown, complained = ended_well(runs)
-    assert complained.count(WAITS) == 1
-    assert sum("Nothing has changed since the last run" in one for one in shown) == 1
+    outputs_of_runs, errors = ended_well(runs)
+    assert errors.count(WAITS) == 1
+    assert sum("Nothing has changed since the last run" in text for text in outputs_of_runs) == 1
     assert [entry.file for entry in read_manifest(registered_store(home)).files] == [BARS]
     assert outputs(home) == outputs(smoke_home)
     assert disorder(home) == []
@@ -58,7 +58,7 @@ def test_two_runs_and_a_bars_add_in_a_fresh_home_leave_what_one_run_leaves(
 
 
 @pytest.mark.slow
-def test_labels_added_while_a_run_is_at_work_are_learned_from_in_the_next_one(
+def test_labels_added_during_a_run_are_used_in_the_next_one(
     registered_home: Home, registered_files: Path, tmp_path: Path
 ):
     began, home = time.monotonic(), Home(tmp_path / "home")
@@ -73,7 +73,7 @@ def test_labels_added_while_a_run_is_at_work_are_learned_from_in_the_next_one(
     assert verify_home(home).findings == []
     ended_well([started(home, *smoke)])
     made, expected = outputs(home, "nq-smoke"), outputs(registered_home, "nq-smoke")
-    # the second report compares itself with the first
+    # the second report has a comparison with the first
     assert {name: made[name] for name in made if name != "report"} == {
         name: expected[name] for name in expected if name != "report"
     }
@@ -94,8 +94,8 @@ def test_a_run_a_backup_two_predictions_and_a_promotion_at_once(smoke_copy: Home
         started(smoke_copy, *predict),
         started(smoke_copy, "registry", "promote", "1"),
     ]
-    shown, _ = ended_well(processes)
-    assert json.loads(shown[2])["expansions"] == json.loads(shown[3])["expansions"] != []
+    texts, _ = ended_well(processes)
+    assert json.loads(texts[2])["expansions"] == json.loads(texts[3])["expansions"] != []
     assert outputs(smoke_copy) == expected
     assert disorder(smoke_copy) == []
     assert verify_home(smoke_copy).findings == []

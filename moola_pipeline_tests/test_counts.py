@@ -1,4 +1,4 @@
-"""What suites count about themselves comes back as a page, and a page that was deleted comes back too."""
+"""The counts of the suites, and the page written from them."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_a_later_run_of_a_suite_replaces_the_earlier(folder: Path):
     assert [one["counts"] for one in counts.recorded()] == [{"kills": 7}]
 
 
-def test_a_deleted_page_comes_back_the_same(folder: Path):
+def test_a_deleted_page_is_written_again_unchanged(folder: Path):
     counts.record("kills", kills=6, seconds=1)
     page = folder / "page.md"
     counts.write_page(page)
@@ -39,7 +39,7 @@ def test_a_deleted_page_comes_back_the_same(folder: Path):
     assert page.read_text() == written
 
 
-def test_every_command_on_the_page_is_there():
+def test_every_command_on_the_page_exists():
     for command in counts.COMMANDS:
         name = command.split()[0].replace(".", "/")
         assert (Path(counts.__file__).parent / f"{name}.py").exists() or (

@@ -1,4 +1,4 @@
-"""Runs that die at a named point come, by one more run, to what an undisturbed run makes."""
+"""After a crash at any crash point, one more run gives the outputs of an uninterrupted run."""
 
 import os
 import shutil
@@ -27,11 +27,11 @@ from moola_pipeline_tests.crashes import matrix
 from moola_pipeline_tests.homes import copied
 from moola_pipeline_tests.outputs import disorder, outputs
 
-# A program that started these tests may ignore SIGTERM, and its children then do so too.
-PUBLISH = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); "
-PUBLISH += "import sys; from pathlib import Path; "
-PUBLISH += "from moola_pipeline.storage.atomic_write import atomic_write_bytes; "
-PUBLISH += "atomic_write_bytes(Path(sys.argv[1]), b'new')"
+# If the parent of pytest ignores SIGTERM, child processes inherit that.
+WRITE = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); "
+WRITE += "import sys; from pathlib import Path; "
+WRITE += "from moola_pipeline.storage.atomic_write import atomic_write_bytes; "
+WRITE += "atomic_write_bytes(Path(sys.argv[1]), b'new')"
 LAST = "latest_expansions"
 AT_THE_LAST_STAGE = [
     f"{LAST}.before_compute:SIGKILL",
@@ -49,15 +49,15 @@ def disarmed():
     arm(None)
 
 
-def test_twenty_points_and_more_are_named_once_each_and_all_of_them_are_tried():
-    named = points(STAGES)
-    assert len(named) == len(set(named)) >= 20
+def test_crash_points_have_unique_names_and_all_are_tried():
+    names = points(STAGES)
+    assert len(names) == len(set(names)) >= 20
     tried = {case.crash.partition(":")[0].partition("@")[0] for case in matrix() if case.crash}
-    assert tried == set(named)
+    assert tried == set(names)
     assert {case.crash.rpartition(":")[2] for case in matrix() if case.crash} == set(SIGNALS)
 
 
-def test_every_point_stands_in_the_source_and_none_besides():
+def test_every_crash_point_is_in_the_source():
     written = "".join(
         path.read_text()
         for path in (PROJECT_ROOT / "moola_pipeline").rglob("*.py")
@@ -70,12 +70,12 @@ def test_every_point_stands_in_the_source_and_none_besides():
 
 
 @pytest.mark.parametrize("text", ["a.b", "a.b:SIGHUP", "a.b:SIGKILL:x"])
-def test_a_wish_that_means_nothing_is_refused(text: str):
+def test_an_invalid_crash_setting_is_refused(text: str):
     with pytest.raises(ValueError, match=f"{CRASH_VARIABLE} must be POINT"):
         arm(text)
 
 
-def test_only_the_point_file_and_pass_that_were_asked_for_die(tmp_path: Path):
+def test_only_the_given_point_file_and_pass_raise(tmp_path: Path):
     arm("atomic_write.after_rename@b.json:exception:2")
     crash_point("atomic_write.after_rename")
     for name in ("a.json", "b.json", "a.json"):
@@ -88,11 +88,11 @@ def test_only_the_point_file_and_pass_that_were_asked_for_die(tmp_path: Path):
 
 @pytest.mark.parametrize("point", WRITE_POINTS[:-1])
 @pytest.mark.parametrize("sign", ["SIGKILL", "SIGTERM"])
-def test_a_writer_that_dies_anywhere_leaves_the_old_bytes_or_the_new(tmp_path: Path, point: str, sign: str):
+def test_a_killed_writer_leaves_the_old_bytes_or_the_new(tmp_path: Path, point: str, sign: str):
     target = tmp_path / "bars.bin"
     target.write_bytes(b"old")
     died = subprocess.run(
-        [sys.executable, "-c", PUBLISH, str(target)],
+        [sys.executable, "-c", WRITE, str(target)],
         env={**os.environ, CRASH_VARIABLE: f"{point}:{sign}", "PYTHONPATH": str(PROJECT_ROOT)},
         check=False,
     )
@@ -111,7 +111,7 @@ def moola_run(home: Home, crash: str = "") -> int:
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_its_last_stage_is_taken_up_again(smoke_home: Home, tmp_path: Path):
+def test_a_run_killed_in_its_last_stage_is_resumed(smoke_home: Home, tmp_path: Path):
     began, expected = time.monotonic(), outputs(smoke_home)
     for crash in AT_THE_LAST_STAGE:
         shutil.rmtree(tmp_path / "home", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The graph as the UI shows it: assets, what they need, what is checked, where they are kept."""
+"""The asset graph: dependencies, checks, IO managers and jobs."""
 
 import dagster as dg
 import pytest
@@ -49,7 +49,7 @@ GRAPH = {
         {"raw_nq_bars", "labeled_expansions", "relativity_features", "registered_model"},
     ),
 }
-"""IO manager and upstream assets of each."""
+"""IO manager and upstream assets of each asset."""
 BLOCKING = {
     "raw_nq_bars": {"bars_match_manifest", "bars_valid"},
     "labeled_expansions": {"labels_on_bars", "splits_sound", "no_leakage"},
@@ -80,7 +80,7 @@ def _checks(assets: dict[str, dg.AssetsDefinition], blocking: bool) -> dict[str,
     return {name: checks for name, checks in found.items() if checks}
 
 
-def test_nine_assets_stand_in_this_graph(assets: dict[str, dg.AssetsDefinition]):
+def test_the_graph_has_these_nine_assets(assets: dict[str, dg.AssetsDefinition]):
     found = {
         name: (
             asset.get_io_manager_key_for_asset_key(asset.key),
@@ -91,29 +91,31 @@ def test_nine_assets_stand_in_this_graph(assets: dict[str, dg.AssetsDefinition])
     assert found == GRAPH
 
 
-def test_one_group_holds_all_so_that_the_lineage_opens_whole(assets: dict[str, dg.AssetsDefinition]):
+def test_all_assets_are_in_one_group_so_that_the_lineage_opens_whole(assets: dict[str, dg.AssetsDefinition]):
     assert {group for asset in assets.values() for group in asset.group_names_by_key.values()} == {"moola"}
 
 
-def test_integrity_checks_block_and_score_checks_only_warn(assets: dict[str, dg.AssetsDefinition]):
+def test_integrity_checks_block_and_score_checks_warn(assets: dict[str, dg.AssetsDefinition]):
     assert _checks(assets, blocking=True) == BLOCKING
     assert _checks(assets, blocking=False) == WARNING
 
 
-def test_a_skipped_asset_is_asked_for_each_of_its_blocking_checks(assets: dict[str, dg.AssetsDefinition]):
-    asked = {name: set(checks) for name, checks in INTEGRITY_CHECKS.items() if checks}
-    assert asked == _checks(assets, blocking=True)
+def test_the_integrity_checks_of_skipped_assets_are_the_blocking_ones(
+    assets: dict[str, dg.AssetsDefinition],
+):
+    listed = {name: set(checks) for name, checks in INTEGRITY_CHECKS.items() if checks}
+    assert listed == _checks(assets, blocking=True)
     assert INTEGRITY_CHECKS.keys() == STAGES.keys() == assets.keys()
 
 
-def test_no_asset_is_left_to_the_io_manager_that_pickles(assets: dict[str, dg.AssetsDefinition]):
+def test_no_asset_uses_the_io_manager_that_pickles(assets: dict[str, dg.AssetsDefinition]):
     resources = defs.resources or {}
     keys = {asset.get_io_manager_key_for_asset_key(asset.key) for asset in assets.values()}
     assert keys < resources.keys()
     assert "io_manager" not in keys
 
 
-def test_the_io_manager_whose_code_counts_is_the_one_that_writes(assets: dict[str, dg.AssetsDefinition]):
+def test_the_io_manager_in_the_code_version_is_the_one_that_writes(assets: dict[str, dg.AssetsDefinition]):
     resources = defs.resources or {}
     writes = {
         name: type(resources[asset.get_io_manager_key_for_asset_key(asset.key)]).__name__
@@ -122,35 +124,35 @@ def test_the_io_manager_whose_code_counts_is_the_one_that_writes(assets: dict[st
     assert writes == {name: stage.kept_by for name, stage in STAGES.items()}
 
 
-def test_assets_that_use_a_gpu_take_turns(assets: dict[str, dg.AssetsDefinition]):
+def test_assets_that_use_a_gpu_share_one_pool(assets: dict[str, dg.AssetsDefinition]):
     assert {name for name, asset in assets.items() if asset.op.pool == "gpu"} == ON_THE_GPU
 
 
-def test_each_asset_says_what_it_holds_and_which_code_made_it(assets: dict[str, dg.AssetsDefinition]):
+def test_each_asset_has_a_description_and_a_code_version(assets: dict[str, dg.AssetsDefinition]):
     assert all(asset.descriptions_by_key[asset.key] for asset in assets.values())
     assert len({asset.code_versions_by_key[asset.key] for asset in assets.values()}) == len(GRAPH)
 
 
-def test_the_work_is_listed_in_an_order_in_which_it_can_be_done(assets: dict[str, dg.AssetsDefinition]):
+def test_stages_are_listed_after_their_dependencies(assets: dict[str, dg.AssetsDefinition]):
     order = list(STAGES)
     for name, asset in assets.items():
         before = order[: order.index(name)]
         assert {key.to_user_string() for key in asset.asset_deps[asset.key]} <= set(before)
 
 
-def test_an_asset_is_made_again_with_an_upstream_one_only_where_the_graph_says_so():
+def test_upstream_stages_are_ancestors_in_the_graph():
     def ancestors(name: str) -> set[str]:
-        return {one for direct in GRAPH[name][1] for one in {direct, *ancestors(direct)}}
+        return {asset for parent in GRAPH[name][1] for asset in {parent, *ancestors(parent)}}
 
     for name, stage in STAGES.items():
         assert set(stage.upstream) - {"champion"} <= ancestors(name)
 
 
-def test_train_job_makes_all_and_predict_job_trains_nothing():
+def test_train_job_has_all_assets_and_predict_job_trains_nothing():
     made = defs.resolve_job_def(train_job.name).asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in made} == GRAPH.keys()
-    marked = defs.resolve_job_def(predict_job.name).asset_layer.executable_asset_keys
-    assert {key.to_user_string() for key in marked} == set(PREDICTING)
+    predicted = defs.resolve_job_def(predict_job.name).asset_layer.executable_asset_keys
+    assert {key.to_user_string() for key in predicted} == set(PREDICTING)
 
 
 def test_loading_the_definitions_imports_no_training_and_no_tracking_library():
@@ -162,7 +164,7 @@ def test_loading_the_definitions_imports_no_training_and_no_tracking_library():
     assert not {"torch", "mlflow", "matplotlib", "sklearn"} & set(modules.split())
 
 
-def test_the_launchpad_offers_no_setting_that_the_asset_would_ignore():
+def test_the_launchpad_has_no_setting_that_the_asset_ignores():
     config = launchpad_config(PretrainSettings, "Config", fixed=("stride",))
     assert set(PretrainSettings.model_fields) - set(config.model_fields) == {"stride"}
     encoder = defs.resolve_assets_def(dg.AssetKey("pretrained_encoder"))

@@ -1,4 +1,4 @@
-"""A file that is deleted from a home is missed by `moola verify`, unless nothing is lost with it."""
+"""`moola verify` reports every deleted file of a home, unless nothing is lost with it."""
 
 import time
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.homes import OUTCOME, copied
 
 ROLLS = "time,old,new\n2024-03-15T22:00:00.000000Z,NQH4,NQM4\n"
-MADE_ANEW = (
+RECREATED = (
     "dagster.yaml",
     "data/format.json",
     "data/mlflow/place.txt",
     "data/simulated/*/manifest.json",
     "data/simulated/*/settings.json",
 )
-"""By the next command, with what they held before."""
-RECORDED_NOWHERE = (".dagster/compute_logs/*/*/*", ".dagster/storage/history/runs/[!i]*.db")
-"""What a run printed, and its events: history, from which nothing is made."""
+"""Files that the next command writes again with the same content."""
+NOT_RECORDED = (".dagster/compute_logs/*/*/*", ".dagster/storage/history/runs/[!i]*.db")
+"""Outputs and events of runs: history, on which nothing depends."""
 REMEDIES = (
     "moola run",
     "moola restore",
@@ -39,19 +39,19 @@ REMEDIES = (
 def home(
     request: pytest.FixtureRequest, smoke_home: Home, registered_home: Home, tmp_path: Path
 ) -> Iterator[Home]:
-    """A copy to delete from, with rolls where a person can register them."""
+    """A copy to delete files from, with rolls if its bars are registered."""
     shared = smoke_home if request.param == "simulated" else registered_home
     made, made_at = copied(shared, tmp_path / "home"), (shared.root / OUTCOME).stat().st_mtime
     for path in list(kept_files(made)):
         if path.suffix != ".db" and path.stat().st_mtime > made_at:
-            path.unlink()  # left by MLflow or Dagster when another test read the shared home
+            path.unlink()  # written by MLflow or Dagster when another test read the shared home
     if request.param == "registered":
         (tmp_path / "rolls.csv").write_text(ROLLS)
         assert call("bars", "rolls", "add", tmp_path / "rolls.csv", home=made.root).exit_code == 0
     yield made
 
 
-def test_whatever_is_deleted_is_missed_or_made_anew(home: Home):
+def test_every_deleted_file_is_reported_or_written_again(home: Home):
     began, n_missed = time.monotonic(), 0
     assert verify_home(home).findings == []
     for path in list(kept_files(home)):
@@ -59,10 +59,10 @@ def test_whatever_is_deleted_is_missed_or_made_anew(home: Home):
         path.unlink()
         found = verify_home(home).findings
         path.write_bytes(content)
-        if not any(name.match(pattern) for pattern in (*MADE_ANEW, *RECORDED_NOWHERE)):
+        if not any(name.match(pattern) for pattern in (*RECREATED, *NOT_RECORDED)):
             n_missed += 1
-            assert name.name in " ".join(f"{one.file} {one.what}" for one in found), name
-            assert all(any(remedy in one.what for remedy in REMEDIES) for one in found), found
+            assert name.name in " ".join(f"{finding.file} {finding.what}" for finding in found), name
+            assert all(any(remedy in finding.what for remedy in REMEDIES) for finding in found), found
     assert n_missed >= 30
     kind = "registered" if registered_store(home).rolls.exists() else "simulated"
     record(

@@ -1,8 +1,7 @@
-"""The same bars, labels and settings give the same outputs, bit for bit, whatever surrounds the run.
+"""The same bars, labels and settings give the same outputs, bit for bit, in any environment.
 
-Claimed for one version of the code, one machine and one number of threads, on the CPU. Killed runs
-that are taken up again are compared by `crashes.py`. On a GPU nothing is claimed bit for bit: cuDNN's
-LSTM adds in an order of its own; what follows there is unmeasured here (`test_gpu.py` says what is).
+This holds for one code version, one machine and one number of threads, on the CPU. `crashes.py`
+compares resumed runs. GPU results are not bit for bit reproducible: cuDNN's LSTM adds in no fixed order.
 """
 
 import os
@@ -47,9 +46,9 @@ ANOTHER_ORDER = (
     "labeled_expansions",
     *(name for name in STAGES if name not in ("raw_nq_bars", "relativity_features", "labeled_expansions")),
 )
-"""Features before the labels, each asset in a Dagster run of its own."""
+"""Features before labels, each asset in a separate Dagster run."""
 AGAIN = ("pretrained_encoder", "finetuned_classifier")
-"""Then trained once more by the same process."""
+"""Trained a second time by the same process."""
 SURROUNDINGS = {"PYTHONHASHSEED": "4711", "TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C"}
 
 
@@ -67,7 +66,7 @@ def carried_out(code: str, home: Path, *words: str, **variables: str) -> Home:
 
 
 @pytest.mark.slow
-def test_another_process_hash_seed_time_zone_locale_and_place_give_the_same_bits(
+def test_process_hash_seed_time_zone_locale_and_folder_do_not_change_the_bits(
     smoke_home: Home, tmp_path: Path
 ):
     began = time.monotonic()
@@ -78,7 +77,7 @@ def test_another_process_hash_seed_time_zone_locale_and_place_give_the_same_bits
 
 
 @pytest.mark.slow
-def test_another_order_and_training_twice_in_one_process_give_the_same_bits(smoke_home: Home, tmp_path: Path):
+def test_order_and_repeated_training_in_one_process_do_not_change_the_bits(smoke_home: Home, tmp_path: Path):
     began = time.monotonic()
     second = carried_out(STAGE_BY_STAGE, tmp_path / "home", *ANOTHER_ORDER, *AGAIN)
     found, expected = outputs(second), outputs(smoke_home)

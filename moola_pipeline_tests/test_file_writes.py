@@ -1,4 +1,4 @@
-"""No module writes a file but through `publish`: found in the syntax trees."""
+"""All modules write files through `atomic_write` only: checked in their syntax trees."""
 
 import ast
 import re
@@ -20,9 +20,9 @@ TARGET_POSITION = {
     **dict.fromkeys(("os.open", "os.truncate", "os.write"), 0),
 }
 QUALIFIED = ("np", "os", "shutil", "torch", "json")
-"""Modules without which a name could be a method of something in memory: `frame.copy`, `text.replace`."""
+"""Modules whose functions share a name with harmless methods, such as `frame.copy` and `text.replace`."""
 HARMLESS = {"O_RDONLY", "os.devnull"}
-"""What `os.open` may be called with."""
+"""Allowed arguments of `os.open`."""
 IN_MEMORY = ("BytesIO", "StringIO", "BufferOutputStream")
 TEMPORARY = {"atomic_write", "TemporaryDirectory"}
 
@@ -43,7 +43,7 @@ def _second(call: ast.Call) -> str:
 
 
 def _target(call: ast.Call) -> ast.expr | None:
-    """What a call writes to, if it is one that writes."""
+    """The target of a call that writes; None for other calls."""
     name = _called(call)
     receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
     if isinstance(receiver, ast.Name) and receiver.id in QUALIFIED:
@@ -67,7 +67,7 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _safe_names(tree: ast.Module) -> Iterator[str]:
-    """Names bound by `with atomic_write(...) as name`, and names of buffers in memory."""
+    """Names bound by `with atomic_write(...) as name`, and names of in-memory buffers."""
     for node in ast.walk(tree):
         match node:
             case ast.withitem(ast.Call() as call, ast.Name(name)) if _called(call) in TEMPORARY:
@@ -76,7 +76,7 @@ def _safe_names(tree: ast.Module) -> Iterator[str]:
                 yield name
 
 
-def _writes_past_publish(tree: ast.Module) -> list[int]:
+def _unsafe_writes(tree: ast.Module) -> list[int]:
     safe = set(_safe_names(tree))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     targets = [(call.lineno, target) for call in calls if (target := _target(call)) is not None]
@@ -108,8 +108,8 @@ def _writes_past_publish(tree: ast.Module) -> list[int]:
         "zipfile.ZipFile(path, 'w')",
     ],
 )
-def test_a_write_past_publish_is_seen(source: str):
-    assert _writes_past_publish(ast.parse(source)) == [1]
+def test_a_write_without_atomic_write_is_found(source: str):
+    assert _unsafe_writes(ast.parse(source)) == [1]
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_a_write_past_publish_is_seen(source: str):
         "frame = frame.copy()",
     ],
 )
-def test_a_read_or_a_published_write_is_not_taken_for_one(source: str):
-    assert _writes_past_publish(ast.parse(source)) == []
+def test_a_read_or_an_atomic_write_is_not_reported(source: str):
+    assert _unsafe_writes(ast.parse(source)) == []
 
 
-def test_files_are_written_through_publish_only():
+def test_files_are_written_through_atomic_write_only():
     others = [path for path in MODULES if path.parts[-2:] != ("storage", "atomic_write.py")]
     trees = {path: parsed(path) for path in others}
-    assert not {str(path): lines for path, tree in trees.items() if (lines := _writes_past_publish(tree))}
+    assert not {str(path): lines for path, tree in trees.items() if (lines := _unsafe_writes(tree))}

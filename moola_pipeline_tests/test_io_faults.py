@@ -1,4 +1,4 @@
-"""Every request to the disk is refused once: old outputs survive, and the message says what and where."""
+"""Every disk request fails once: old outputs survive, and the message names file and reason."""
 
 import errno
 import os
@@ -40,9 +40,9 @@ ROLLS = pd.DataFrame(
 
 
 def refuse_each(folder: Path, work: Callable[[], object], still_whole: Callable[[], object]) -> int:
-    """Do the work with its n-th request refused, for all n until none is; returns how many were.
+    """Do the work with a failing n-th disk request, for all n; return the number of failures.
 
-    Each begins with the folder as it was: what an earlier one left behind must not help it.
+    Each attempt begins with the original folder, without files of an earlier attempt.
     """
     before = shutil.copytree(folder, folder.with_name(f"{folder.name} as it was"))
     for code in (errno.ENOSPC, errno.EIO):
@@ -52,30 +52,30 @@ def refuse_each(folder: Path, work: Callable[[], object], still_whole: Callable[
             with failing_disk(folder, n, code) as disk:
                 try:
                     work()
-                    said = None
-                except (MoolaError, OSError) as fault:
-                    said = fault
+                    error = None
+                except (MoolaError, OSError) as raised:
+                    error = raised
             assert not list(folder.rglob("*.tmp")), (n, disk.requests)
             still_whole()
             if len(disk.requests) < n:
-                assert said is None
+                assert error is None
                 break
-            if isinstance(said, UnwritableFile):
-                assert os.strerror(code) in str(said) and str(folder) in str(said), n
-            assert said is None or "\n" not in str(said)
+            if isinstance(error, UnwritableFile):
+                assert os.strerror(code) in str(error) and str(folder) in str(error), n
+            assert error is None or "\n" not in str(error)
         else:
             raise AssertionError(f"more than {MAX_REQUESTS} requests")
     return 2 * (n - 1)
 
 
-def test_a_disk_that_fails_nowhere_lets_a_file_through_and_counts(tmp_path: Path):
+def test_a_disk_without_failures_writes_the_file_and_counts_requests(tmp_path: Path):
     with failing_disk(tmp_path, 0) as disk:
         atomic_write_bytes(tmp_path / "bars.bin", b"new")
     assert (tmp_path / "bars.bin").read_bytes() == b"new"
     assert {"open wb", "write", "os.fsync", "os.replace"} <= set(disk.requests)
 
 
-def test_publishing_survives_every_refusal_with_the_old_bytes_or_the_new(tmp_path: Path):
+def test_a_failed_write_leaves_the_old_bytes_or_the_new(tmp_path: Path):
     target, began = tmp_path / "home" / "bars.bin", time.monotonic()
     atomic_write_bytes(target, b"old")
 
@@ -88,7 +88,7 @@ def test_publishing_survives_every_refusal_with_the_old_bytes_or_the_new(tmp_pat
     assert n >= 2 * 6
 
 
-def test_the_message_names_the_file_the_reason_and_what_is_left(tmp_path: Path):
+def test_the_message_names_file_reason_and_the_kept_content(tmp_path: Path):
     target = tmp_path / "home" / "bars.bin"
     atomic_write_bytes(target, b"old")
     with pytest.raises(UnwritableFile) as refused, failing_disk(target.parent, 3):
@@ -163,7 +163,7 @@ def labels(folder: Path) -> tuple[Callable, Callable]:
 
 
 @pytest.mark.parametrize("made", [records, checksums, splits, rolls, bars, labels])
-def test_what_was_registered_survives_every_refusal(made: Callable, tmp_path: Path):
+def test_registered_data_survives_every_failed_request(made: Callable, tmp_path: Path):
     folder, began = tmp_path / "home", time.monotonic()
     folder.mkdir()
     work, still_whole = made(folder)
@@ -173,7 +173,7 @@ def test_what_was_registered_survives_every_refusal(made: Callable, tmp_path: Pa
 
 
 @pytest.mark.parametrize("asset", MANAGERS)
-def test_every_refused_read_of_an_asset_says_which_file_and_why(
+def test_every_failed_read_of_an_asset_names_file_and_reason(
     asset: str, smoke_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
@@ -181,26 +181,26 @@ def test_every_refused_read_of_an_asset_says_which_file_and_why(
     n = 0
     for n in range(1, MAX_REQUESTS):
         with failing_disk(smoke_home.data, n, errno.EIO) as disk:
-            said = ""
+            message = ""
             try:
                 read_asset(asset)
-            except UnreadableFile as fault:
-                said = str(fault)
+            except UnreadableFile as error:
+                message = str(error)
         if len(disk.requests) < n:
             break
         assert (
             "must be readable, but reading failed: Input/output error. Repair the disk or its permissions."
-            in said
+            in message
         )
-        assert str(smoke_home.data) in said
-        assert "\n" not in said
+        assert str(smoke_home.data) in message
+        assert "\n" not in message
     record(f"refused reads: {asset}", faults=n - 1, lost=0, seconds=time.monotonic() - began)
-    assert n - 1 >= 6  # checksum file, files proven, files read: an open and a read each
+    assert n - 1 >= 6  # an open and a read each for: checksum file, digests of the files, contents
 
 
 @pytest.mark.slow
-def test_a_run_that_cannot_read_is_one_line_and_the_next_one_succeeds(smoke_copy: Home):
-    """The vendor's file is read as the first asset is made: the run fails, and what was made stays."""
+def test_a_run_that_cannot_read_fails_in_one_line_and_the_next_one_succeeds(smoke_copy: Home):
+    """The first asset cannot read the bar file: the run fails, and earlier outputs stay."""
     began, before = time.monotonic(), outputs(smoke_copy)
     bars = smoke_copy.simulated / "smoke" / "raw" / "bars.parquet"
     with unreadable_file(bars, errno.EIO), surroundings_kept():
@@ -233,8 +233,8 @@ except OSError as fault:
 
 
 @pytest.mark.parametrize("room", [0, 1, 1500, 2999])
-def test_the_systems_own_refusal_halfway_leaves_the_old_bytes(tmp_path: Path, room: int):
-    """No shim: the kernel takes so many bytes of a file and then no more, as a full disk does."""
+def test_a_write_stopped_halfway_by_the_kernel_leaves_the_old_bytes(tmp_path: Path, room: int):
+    """RLIMIT_FSIZE stops the write after so many bytes, like a full disk."""
     target = tmp_path / "bars.bin"
     atomic_write_bytes(target, b"old" * 1000)
     before = file_sha256(target)
@@ -264,9 +264,9 @@ print(target.read_bytes() == b'old' * 10000, len(list(target.parent.iterdir())))
 
 
 def test_a_full_disk_leaves_the_old_bytes(tmp_path: Path):
-    """A file system of 64 KB, where the machine allows one to be mounted."""
+    """A file system of 64 KB; skipped if the machine cannot mount one."""
     if sys.platform != "linux" or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
-        pytest.skip("this machine lets no file system be mounted")
+        pytest.skip("this machine cannot mount a file system")
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", FULL_DISK, "sh", str(tmp_path), sys.executable],
         capture_output=True,
@@ -274,6 +274,6 @@ def test_a_full_disk_leaves_the_old_bytes(tmp_path: Path):
         check=False,
     )
     if "mount" in done.stderr:
-        pytest.skip("this machine lets no file system be mounted")
+        pytest.skip("this machine cannot mount a file system")
     assert done.stdout.splitlines()[1:] == ["True 1"], done.stderr
     assert "writing failed: No space left on device. Its previous content is kept." in done.stdout

@@ -1,4 +1,4 @@
-"""No text from a file leads out of the home, runs anything, or opens a port to others."""
+"""No text from a file can leave the home, run code, or open a port to other machines."""
 
 import ast
 import re
@@ -37,11 +37,11 @@ def _named(call: ast.Call) -> str:
 
 
 def _faults(tree: ast.Module) -> Iterator[str]:
-    """Calls that run text, take objects out of a file, or hand a command to a shell."""
+    """Calls that execute text, unpickle, or use a shell, and addresses open to other machines."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             if isinstance(node, ast.Constant) and node.value in ("0.0.0.0", "::"):
-                yield "an address that others reach"
+                yield "an address open to other machines"
             continue
         name = _named(node)
         given = {word.arg: ast.unparse(word.value) for word in node.keywords}
@@ -67,7 +67,7 @@ def _faults(tree: ast.Module) -> Iterator[str]:
         "server.bind(('0.0.0.0', 80))",
     ],
 )
-def test_what_must_not_be_called_is_seen(source: str):
+def test_forbidden_calls_are_found(source: str):
     assert len(list(_faults(ast.parse(source)))) == 1
 
 
@@ -82,13 +82,13 @@ def test_what_must_not_be_called_is_seen(source: str):
         "server.bind(('127.0.0.1', 80))",
     ],
 )
-def test_what_may_be_called_is_not_taken_for_it(source: str):
+def test_allowed_calls_are_not_reported(source: str):
     assert list(_faults(ast.parse(source))) == []
 
 
-def test_no_module_runs_text_unpickles_uses_a_shell_or_serves_others():
+def test_no_module_executes_text_unpickles_uses_a_shell_or_serves_other_machines():
     found = {str(path.relative_to(PROJECT_ROOT)): list(_faults(parsed(path))) for path in MODULES}
-    assert len(found) == len(MODULES)  # modules of one name in two rooms do not hide each other
+    assert len(found) == len(MODULES)  # modules with equal names in two rooms do not hide each other
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
@@ -96,31 +96,31 @@ UNESCAPED = re.compile(r"\{\{\s*([^{}|]+?)\s*\|\s*safe\b")
 LITERAL = re.compile(r"' class=\"\w+\"'")
 
 
-def test_the_page_takes_only_pictures_and_literals_unescaped():
-    """Pictures come from matplotlib, which escapes what stands in them."""
+def test_only_pictures_and_literals_are_unescaped_in_the_page():
+    """Pictures come from matplotlib, which escapes their texts."""
     pages = sorted((PROJECT_ROOT / "moola_pipeline").rglob("*.jinja"))
-    taken = {found for page in pages for found in UNESCAPED.findall(page.read_text(encoding="utf-8"))}
-    assert taken
-    assert all(LITERAL.fullmatch(one) for one in taken)
+    unescaped = {text for page in pages for text in UNESCAPED.findall(page.read_text(encoding="utf-8"))}
+    assert unescaped
+    assert all(LITERAL.fullmatch(text) for text in unescaped)
     marked = [line for path in MODULES for line in path.read_text("utf-8").splitlines() if "Markup(" in line]
     assert [line.strip() for line in marked] == ["drawn=lambda figure: Markup(inline_svg(figure)),"]
 
 
-def test_both_servers_are_told_to_listen_on_loopback_alone():
+def test_both_servers_listen_on_loopback_only():
     for service, option in ((_dagster(3000), "-h"), (_mlflow(5000), "--host")):
         command = list(service.command)
         assert command[command.index(option) + 1] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("name", LEADING_OUT)
-def test_a_checksum_file_that_names_a_file_elsewhere_is_refused(name: str, tmp_path: Path):
-    place = tmp_path / "store" / "table"
-    write_checksummed(checksums_file(place), {"files": listed({name: FileDigest("0" * 64, 1)})})
+def test_a_checksum_file_with_a_path_out_of_its_folder_is_refused(name: str, tmp_path: Path):
+    path = tmp_path / "store" / "table"
+    write_checksummed(checksums_file(path), {"files": listed({name: FileDigest("0" * 64, 1)})})
     with pytest.raises(IntegrityError, match="must hold digests, but it cannot be read"):
-        prove(place)
+        prove(path)
 
 
-def test_a_link_in_an_archive_comes_out_as_a_file_that_leads_nowhere(tmp_path: Path):
+def test_a_symlink_in_an_archive_is_restored_as_a_plain_file(tmp_path: Path):
     outside = tmp_path / "outside"
     outside.write_text("not ours")
     content = str(outside).encode()
@@ -138,7 +138,7 @@ def test_a_link_in_an_archive_comes_out_as_a_file_that_leads_nowhere(tmp_path: P
     assert outside.read_text() == "not ours"
 
 
-def test_names_in_labels_are_text_and_never_places(tmp_path: Path):
+def test_names_in_labels_are_never_used_as_paths(tmp_path: Path):
     hostile = "../../../../{}"
     rows = label_rows().iloc[:2]
     rows = rows.assign(
@@ -147,9 +147,9 @@ def test_names_in_labels_are_text_and_never_places(tmp_path: Path):
     (tmp_path / "own").mkdir()
     path = tmp_path / "own" / "labels.csv"
     rows.to_csv(path, index=False)
-    before = {one for one in tmp_path.rglob("*") if one.is_file()}
+    before = {file for file in tmp_path.rglob("*") if file.is_file()}
     ledger = add_labels(tmp_path / "home" / "data" / "labels", path, bar_table(), drop_bad=False)
     assert ledger.kept == 2
-    made = {one for one in tmp_path.rglob("*") if one.is_file()} - before
-    assert all(one.is_relative_to(tmp_path / "home" / "data" / "labels") for one in made)
-    assert {one.name.lstrip(".").removesuffix(".lock") for one in made} == {"labels.csv", "ledger.json"}
+    new = {file for file in tmp_path.rglob("*") if file.is_file()} - before
+    assert all(file.is_relative_to(tmp_path / "home" / "data" / "labels") for file in new)
+    assert {file.name.lstrip(".").removesuffix(".lock") for file in new} == {"labels.csv", "ledger.json"}

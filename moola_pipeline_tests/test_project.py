@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: dependencies, pins, imports, one storage for Dagster."""
+"""Project-wide checks: dependencies, pins, imports, one storage for Dagster."""
 
 import ast
 import importlib
@@ -27,11 +27,11 @@ MODULE_NAMES = sorted(
     if not info.name.endswith(".__main__")
 )
 NOT_IMPORTED = {
-    "boto3": "MLflow reaches a bucket with it",
-    "dagster-postgres": "deploy/cluster/dagster.yaml names its storage",
+    "boto3": "MLflow uses it for buckets",
+    "dagster-postgres": "deploy/cluster/dagster.yaml uses its storage",
     "dagster-webserver": "a program: `dagster dev` and `moola ui` start it",
-    "nvidia-ml-py": "system_metrics asks for it by name, so that a machine without a GPU goes on without it",
-    "psycopg2-binary": "SQLAlchemy reaches PostgreSQL with it",
+    "nvidia-ml-py": "system_metrics imports it by name, because it is optional without a GPU",
+    "psycopg2-binary": "SQLAlchemy uses it for PostgreSQL",
 }
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
 MACHINE_PATH = re.compile(r"(?<![\w.>}])/(work|farm|root|tmp|Users|home/\w+)/")
@@ -72,7 +72,7 @@ def test_declared_dependencies_are_the_imported_ones():
     assert set().union(*owners) & _declared() | set(NOT_IMPORTED) == _declared()
 
 
-def test_every_pin_is_exact_and_is_what_is_installed():
+def test_every_pin_is_exact_and_matches_the_installed_version():
     pins = {_canonical(name): version for name, version in _pins().items()}
     assert all(re.fullmatch(r"[\w.]+", version) for version in pins.values())
     installed = {_canonical(it.name): it.version.partition("+")[0] for it in metadata.distributions()}
@@ -91,7 +91,7 @@ def test_no_module_pickles():
     assert not {path: names for path, names in found.items() if names}
 
 
-def test_the_length_of_a_window_is_written_once():
+def test_the_window_length_is_defined_once():
     def states_105(path: Path) -> bool:
         constants = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant))
         return any(type(node.value) is int and node.value == 105 for node in constants)
@@ -99,7 +99,7 @@ def test_the_length_of_a_window_is_written_once():
     assert [path for path in MODULES if states_105(path)] == [PACKAGE / "windows" / "window_geometry.py"]
 
 
-def test_tracked_files_name_no_path_of_one_machine():
+def test_tracked_files_contain_no_path_of_one_machine():
     git = shutil.which("git")
     if git is None or not (PROJECT_ROOT / ".git").exists():
         pytest.skip("needs the git repository to know which files are tracked")
@@ -111,15 +111,15 @@ def test_tracked_files_name_no_path_of_one_machine():
 
 
 def test_plain_dagster_and_dagster_home_share_one_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    root, other = tmp_path / "root", tmp_path / "other"
     root.mkdir()
-    elsewhere.mkdir()
+    other.mkdir()
     shutil.copy(PROJECT_ROOT / "dagster.yaml", root)
     monkeypatch.chdir(root)
-    plain = InstanceRef.from_dir(str(elsewhere), config_dir=str(root))  # what `dagster dev` does
+    plain = InstanceRef.from_dir(str(other), config_dir=str(root))  # as `dagster dev` does
     with dg.DagsterInstance.from_ref(plain) as instance:
         instance.add_dynamic_partitions("files", ["a"])
     monkeypatch.setenv("DAGSTER_HOME", str(root))
     with dg.DagsterInstance.get() as instance:
         assert instance.get_dynamic_partitions("files") == ["a"]
-    assert not list(elsewhere.rglob("*.db"))
+    assert not list(other.rglob("*.db"))

@@ -1,4 +1,4 @@
-"""docs/safeguards.md names tests that exist, for every fault of the first attempt."""
+"""docs/safeguards.md lists existing tests for every fault of an earlier version."""
 
 import ast
 import re
@@ -23,22 +23,22 @@ def defined_in(path: str) -> frozenset[str]:
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
-def test_every_fault_has_a_line_of_its_own():
+def test_every_fault_has_one_row():
     assert list(ROWS) == list(range(1, N_FAULTS + 1))
     assert all(len(fault) <= 110 for fault, _ in ROWS.values())
 
 
 @pytest.mark.parametrize("number", range(1, N_FAULTS + 1))
-def test_every_test_named_exists_and_what_has_none_is_said_to_be_open(number: int):
+def test_every_listed_test_exists_and_faults_without_tests_are_marked_open(number: int):
     _, caught = ROWS[number]
     named = NAMED.findall(caught)
     assert named or caught.startswith("open: ")
-    assert caught.count("::") == len(named), "a test is named in another way than `path.py::name`"
+    assert caught.count("::") == len(named), "a test must be written as `path.py::name`"
     missing = [f"{path}::{name}" for path, name in named if name not in defined_in(path)]
     assert not missing
 
 
-def test_a_test_that_does_not_exist_would_be_noticed():
+def test_a_missing_test_or_file_is_detected():
     assert "test_that_nobody_wrote" not in defined_in("test_safeguards.py")
     with pytest.raises(FileNotFoundError):
         defined_in("no/such_file.py")

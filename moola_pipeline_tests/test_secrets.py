@@ -1,4 +1,4 @@
-"""Passwords and keys come by the environment, and are shown and kept nowhere."""
+"""Passwords and keys come from the environment, and appear in no output and no file."""
 
 import json
 import socket
@@ -29,7 +29,7 @@ SECRETS = (PASSWORD, KEY)
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The environment of a machine of a cluster whose servers are down; yields the database's address."""
+    """The environment of a cluster machine whose servers are down; returns the database's address."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -43,7 +43,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("words", [["doctor"], ["status"], ["registry", "list"], ["registry", "history"]])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_what_a_command_prints_while_the_servers_are_down_holds_no_secret(
+def test_the_output_of_a_command_without_servers_contains_no_secret(
     words: list[str], as_json: bool, cluster: str, tmp_path: Path
 ):
     result = call(*words, *(["--json"] if as_json else []), home=tmp_path / "home")
@@ -54,7 +54,7 @@ def test_what_a_command_prints_while_the_servers_are_down_holds_no_secret(
         assert found_in_files(SECRETS, tmp_path / "home") == []
 
 
-def test_a_secret_would_be_found_in_a_text_a_file_and_an_archive(tmp_path: Path):
+def test_a_secret_is_found_in_a_text_a_file_and_an_archive(tmp_path: Path):
     import zipfile
 
     (tmp_path / "a").mkdir()
@@ -66,7 +66,7 @@ def test_a_secret_would_be_found_in_a_text_a_file_and_an_archive(tmp_path: Path)
     assert found_in_text(SECRETS, one=f"x{KEY}", other="") == ["one"]
 
 
-def test_the_lines_for_a_notebook_leave_the_password_in_the_environment(tmp_path: Path):
+def test_the_notebook_lines_read_the_address_from_the_environment(tmp_path: Path):
     first, _ = _notebook_lines(None, "moola-nq")
     assert first == ('import mlflow; import os; mlflow.set_tracking_uri(os.environ["MOOLA_TRACKING_URI"])')
     assert (
@@ -75,18 +75,16 @@ def test_the_lines_for_a_notebook_leave_the_password_in_the_environment(tmp_path
     )
 
 
-def test_no_command_line_that_every_user_of_the_machine_sees_holds_the_password(cluster: str, tmp_path: Path):
+def test_command_lines_of_servers_contain_no_password(cluster: str, tmp_path: Path):
     commands = [word for service in (_dagster(3000), _mlflow(5000)) for word in service.command]
     assert found_in_text(SECRETS, words=" ".join(commands)) == []
-    told = _environment(Home(tmp_path), "http://127.0.0.1:5000")
-    assert told["MLFLOW_BACKEND_STORE_URI"] == cluster
-    assert told["MLFLOW_ARTIFACTS_DESTINATION"] == "s3://moola/mlflow"
+    environment = _environment(Home(tmp_path), "http://127.0.0.1:5000")
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == cluster
+    assert environment["MLFLOW_ARTIFACTS_DESTINATION"] == "s3://moola/mlflow"
 
 
 @pytest.mark.parametrize("password", ["p@ss-word", "p/ss-word", "p:ss-word", "p#ss-word", "p?ss-word"])
-def test_a_password_with_signs_of_an_address_is_refused_unseen(
-    password: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_password_with_url_characters_is_refused_or_hidden(password: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_TRACKING_URI", f"postgresql+psycopg2://moola:{password}@db.example:5432/mlflow")
     monkeypatch.setenv("MOOLA_ARTIFACTS_URI", "s3://moola/mlflow")
     try:
@@ -94,7 +92,7 @@ def test_a_password_with_signs_of_an_address_is_refused_unseen(
     except BadInput as fault:
         assert "ss-word" not in str(fault)
         assert "%40 %3A %2F" in str(fault)
-    else:  # it is told apart from the rest, and hidden as such
+    else:  # it is parsed as a password, and hidden
         assert "ss-word" not in without_secrets(str(uri))
 
 
@@ -108,39 +106,41 @@ def test_a_password_with_signs_of_an_address_is_refused_unseen(
         f"s3://somebody:{KEY}/x@moola/store",
     ],
 )
-def test_an_address_of_a_bucket_that_holds_keys_is_refused_unseen(uri: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_bucket_address_with_keys_is_refused_without_showing_them(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("MOOLA_ARTIFACTS_URI", uri)
     for variable, ask in (
         ("MOOLA_STORE_URI", lambda: require_bucket(uri)),
         ("MOOLA_ARTIFACTS_URI", remote_artifacts_uri),
     ):
-        with pytest.raises(BadInput, match=f"{variable} must not contain keys") as said:
+        with pytest.raises(BadInput, match=f"{variable} must not contain keys") as error:
             ask()
-        assert KEY not in str(said.value)
-        assert "AWS_SECRET_ACCESS_KEY" in str(said.value)
+        assert KEY not in str(error.value)
+        assert "AWS_SECRET_ACCESS_KEY" in str(error.value)
 
 
-def test_pushing_and_pulling_refuse_such_an_address_before_any_server_is_asked(
+def test_push_and_pull_refuse_an_address_with_keys_before_connecting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     home = Home(tmp_path)
-    place = home.store / "x" / "table"
-    place.parent.mkdir(parents=True)
-    place.with_suffix(".json").write_text("{}")
-    write_checksums(place)
+    path = home.store / "x" / "table"
+    path.parent.mkdir(parents=True)
+    path.with_suffix(".json").write_text("{}")
+    write_checksums(path)
     monkeypatch.setenv("MOOLA_STORE_URI", f"s3://somebody:{KEY}@moola/store")
     for move in (push, pull):
-        with pytest.raises(BadInput, match="must not contain keys") as said:
-            move(home, place)
-        assert KEY not in str(said.value)
+        with pytest.raises(BadInput, match="must not contain keys") as error:
+            move(home, path)
+        assert KEY not in str(error.value)
 
 
-def test_what_the_database_driver_says_is_passed_on_without_the_password(cluster: str):
-    repeating_it = cluster.replace("127.0.0.1", f"{PASSWORD}.invalid")  # the driver names the host
-    with pytest.raises(BadInput) as said, database_lock(repeating_it):
+def test_the_message_of_the_database_driver_is_shown_without_the_password(cluster: str):
+    address = cluster.replace("127.0.0.1", f"{PASSWORD}.invalid")  # the driver's message has the host
+    with pytest.raises(BadInput) as error, database_lock(address):
         pass
-    assert 'host name "***.invalid"' in str(said.value)
-    assert f":{PASSWORD}@" not in str(said.value)
+    assert 'host name "***.invalid"' in str(error.value)
+    assert f":{PASSWORD}@" not in str(error.value)
 
 
 @settings(max_examples=200, deadline=None)
@@ -148,12 +148,12 @@ def test_what_the_database_driver_says_is_passed_on_without_the_password(cluster
     user=st.text("abcXYZ._-", min_size=1, max_size=8),
     password=st.text("abcXYZ019@:/?#%&=+ ~", min_size=6, max_size=24),
 )
-def test_no_part_of_a_password_is_left_of_an_address(user: str, password: str):
+def test_without_secrets_hides_the_whole_password(user: str, password: str):
     shown = without_secrets(f"postgresql+psycopg2://{user}:{password}@db.example:5432/mlflow")
     assert shown == f"postgresql+psycopg2://{user}:***@db.example:5432/mlflow"
 
 
-def test_addresses_without_secrets_are_shown_as_they_are():
+def test_addresses_without_secrets_are_unchanged():
     for uri in ("s3://moola/a?region=us-east-1", "sqlite:///home/mlflow.db", "http://127.0.0.1:5000/#/x"):
         assert without_secrets(uri) == uri
     assert json.dumps(without_secrets("http://h/x?password=abc&b=1")) == '"http://h/x?password=***&b=1"'

@@ -1,8 +1,8 @@
-"""The way of a file and of a label through the package: `python -m moola_pipeline_tests.walks`.
+"""Path of a file and of a label through the package: `python -m moola_pipeline_tests.walks`.
 
-Registers made bars and their labels in a home of its own and runs the pipeline, while a profile hook
-notes which room calls which. A room is a folder of the package, or a module beside them. A door is a
-pair of rooms of which one calls the other; a room with several doors is entered again from elsewhere.
+Registers made-up bars and labels in a temporary home and runs the pipeline, while a profile hook
+records which room calls which. A room is a folder or a top-level module of the package. A door is a
+pair of rooms, the first of which calls the second.
 """
 
 import sys
@@ -29,7 +29,7 @@ _rooms: dict[CodeType, str | None] = {}
 
 
 def room_of(code: CodeType) -> str | None:
-    """The room in which code stands; None for code of others."""
+    """The room of a code object; None for code outside the package."""
     if code not in _rooms:
         path = Path(code.co_filename)
         inside = path.is_relative_to(PACKAGE)
@@ -39,7 +39,7 @@ def room_of(code: CodeType) -> str | None:
 
 @contextmanager
 def doors_noted() -> Iterator[Doors]:
-    """Note each pair of rooms of which one calls the other, in the order of first use."""
+    """Record each pair of calling and called room, in the order of first use."""
     doors: Doors = {}
 
     def note(frame: FrameType, event: str, _: Any) -> None:
@@ -65,22 +65,22 @@ def doors_noted() -> Iterator[Doors]:
 
 
 def walked(words: Sequence[str]) -> Doors:
-    """The doors that a command uses.
+    """The doors used by a command.
 
     Raises:
-        RuntimeError: If the command does not end with 0.
+        RuntimeError: If the command fails.
     """
     with doors_noted() as doors:
         result = CliRunner().invoke(moola, list(words), catch_exceptions=False)
     if result.exit_code != 0:
         raise RuntimeError(
-            f"moola {' '.join(words)} must end with 0, got {result.exit_code}: {result.output}"
+            f"moola {' '.join(words)} must exit with 0, got {result.exit_code}: {result.output}"
         )
     return doors
 
 
 def described(doors: Doors) -> list[str]:
-    """A walk in words: the rooms in the order of first entry, and how many doors lead into each."""
+    """Text lines: the rooms in the order of first entry, with the number of doors into each."""
     into = Counter(room for _, room in doors)
     again = [room for room, n in into.items() if n > 1]
     order = list(dict.fromkeys(room for _, room in doors))
@@ -91,7 +91,7 @@ def described(doors: Doors) -> list[str]:
 
 
 def main() -> None:
-    """Walk, and print."""
+    """Trace the three commands, and print their rooms."""
     with tempfile.TemporaryDirectory() as folder:
         bars, labels, home = (Path(folder, name) for name in ("bars.csv", "labels.csv", "home"))
         market = simulate(SMOKE_SETTINGS)

@@ -127,7 +127,7 @@ def _pretraining_at(
         train_epoch(encoder, objective, optimizer, batches, dropout)
 
     def bare() -> None:
-        learn(optimizer, prepared, lambda batch: objective.error(encoder, batch.asked, dropout))
+        learn(optimizer, prepared, lambda batch: objective.error(encoder, batch.tensors, dropout))
 
     ways = {"bare": bare, "loop": lambda: loop(prefetched_batches(objective, drawn, size, rng))}
     for workers in LOADER_WORKERS:
