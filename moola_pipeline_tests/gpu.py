@@ -1,4 +1,4 @@
-"""python -m moola_pipeline_tests.gpu: what only a machine with a GPU can show, in one table."""
+"""python -m moola_pipeline_tests.gpu: check and time training on a GPU, in one table."""
 
 import platform
 import sys
@@ -38,8 +38,9 @@ from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 
 NO_GPU = "not measured on a GPU: no CUDA device here"
+NO_WAITS = "a CPU has no asynchronous steps"
 NEAR = 1e-3
-"""Furthest that weights may lie from the CPU's after the first steps, over the length of all of them."""
+"""Largest relative distance (L2) of the weights from those of the CPU."""
 AIM_BARE, AIM_LOADER, AIM_SECONDS, LOADER_SIZE = 1.1, 10.0, 60.0, 64
 FEW_WINDOWS = 1024
 
@@ -50,10 +51,10 @@ class Figure:
 
     Attributes:
         name: What was measured.
-        value: How much; None where it could not be measured, and `note` says why.
-        unit: Of the value.
-        goal: In words; empty where there is none.
-        reached: Whether it was; None without a goal.
+        value: The result; None if not measured, with the reason in `note`.
+        unit: Unit of the value.
+        goal: As text; empty if there is none.
+        reached: Whether the goal was reached; None without a goal.
         note: How it was measured.
     """
 
@@ -66,16 +67,16 @@ class Figure:
 
     def line(self) -> str:
         """The row as text."""
-        shown = "not measured" if self.value is None else f"{self.value:,.4g} {self.unit}".strip()
+        value = "not measured" if self.value is None else f"{self.value:,.4g} {self.unit}".strip()
         verdict = {True: "reached", False: "MISSED", None: ""}[self.reached]
         goal = f"{self.goal} {verdict}".strip()
-        return f"{self.name:46}{shown:>26}  {goal:24}{self.note}".rstrip()
+        return f"{self.name:46}{value:>26}  {goal:24}{self.note}".rstrip()
 
 
 @click.command()
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True)
-@click.option("--small", is_flag=True, help="Go through all of it on two months: the figures mean little.")
-@click.option("--json", "place", type=click.Path(path_type=Path), help="Write the table to this file, too.")
+@click.option("--small", is_flag=True, help="Run everything on two months of bars; the figures mean little.")
+@click.option("--json", "place", type=click.Path(path_type=Path), help="Also write the table to this file.")
 def main(device: str, small: bool, place: Path | None) -> None:
     """Check and time training on a GPU, on simulated bars."""
     if device == "cuda" and not torch.cuda.is_available():
@@ -83,31 +84,31 @@ def main(device: str, small: bool, place: Path | None) -> None:
         return
     set_precision(tf32=False)
     torch.set_num_threads(1)
-    figures = list(measured(device, small))
+    figures = list(measure_all(device, small))
     if device == "cpu":
-        figures = [replace(figure, goal="", reached=None) for figure in figures]  # the goals are a GPU's
-    where = machine(device)
-    click.echo("\n".join([where, *(figure.line() for figure in figures)]))
+        figures = [replace(figure, goal="", reached=None) for figure in figures]  # the goals are for a GPU
+    machine = machine_name(device)
+    click.echo("\n".join([machine, *(figure.line() for figure in figures)]))
     if place is not None:
-        when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        facts = {"machine": where, "measured_at": when, "small": small}
+        measured_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        facts = {"machine": machine, "measured_at": measured_at, "small": small}
         atomic_write_json(place, facts | {"figures": [asdict(figure) for figure in figures]})
     sys.exit(any(figure.reached is False for figure in figures) and not small)
 
 
-def machine(device: str) -> str:
-    """What the figures were measured on."""
-    name = torch.cuda.get_device_name() if device == "cuda" else f"the processor, {platform.machine()}"
+def machine_name(device: str) -> str:
+    """The hardware and versions that the figures were measured on."""
+    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {platform.machine()}"
     return f"{name}, {precision_on(device)}, torch {torch.__version__}; SIMULATED bars"
 
 
-def measured(device: str, small: bool) -> Iterator[Figure]:
+def measure_all(device: str, small: bool) -> Iterator[Figure]:
     """All figures, one after the other."""
     bars = build_table(simulate(SMOKE_SETTINGS if small else FULL_SETTINGS).bars, None)
     source = MarketArrays.from_table(bars, NQ.tick_points)
     windows = pretraining_windows(source.segment, len(source.features))
     few = windows[: FEW_WINDOWS // 4 if small else FEW_WINDOWS]
-    yield from nearness(source, few, device)
+    yield from distance_from_cpu(source, few, device)
     yield steps_that_wait(source, few, device)
     yield from waits_in_fine_tuning(source, device)
     yield from speeds(measure_pretraining(source, device, 1 if small else None))
@@ -116,16 +117,23 @@ def measured(device: str, small: bool) -> Iterator[Figure]:
     )
 
 
-def nearness(source: MarketArrays, windows: np.ndarray, device: str) -> Iterator[Figure]:
-    """How far a training on the device goes from the same on the CPU."""
+def distance_from_cpu(source: MarketArrays, windows: np.ndarray, device: str) -> Iterator[Figure]:
+    """Distance between training results on the device and on the CPU."""
     settings = PretrainSettings(epochs=1, dropout=0.0)
     here, there = (pretrain(source, windows, settings, place) for place in ("cpu", device))
-    apart = float(np.linalg.norm(_weights(there) - _weights(here)) / np.linalg.norm(_weights(here)))
+    distance = float(np.linalg.norm(_weights(there) - _weights(here)) / np.linalg.norm(_weights(here)))
     steps = f"{-(-here.n_windows // settings.batch_windows)} steps, dropout off"
-    yield Figure("weights, distance from the CPU's", apart, "", f"<= {NEAR:g}", apart <= NEAR, steps)
+    yield Figure("weights, distance from the CPU's", distance, "", f"<= {NEAR:g}", distance <= NEAR, steps)
     losses = [result.history[0]["train_loss"] for result in (here, there)]
-    off = abs(losses[1] / losses[0] - 1)
-    yield Figure("mean loss, share that it is off the CPU's", off, "", f"<= {NEAR:g}", off <= NEAR, steps)
+    difference = abs(losses[1] / losses[0] - 1)
+    yield Figure(
+        "mean loss, relative difference from the CPU's",
+        difference,
+        "",
+        f"<= {NEAR:g}",
+        difference <= NEAR,
+        steps,
+    )
 
 
 def _weights(result: PretrainResult) -> np.ndarray:
@@ -133,10 +141,10 @@ def _weights(result: PretrainResult) -> np.ndarray:
 
 
 def steps_that_wait(source: MarketArrays, windows: np.ndarray, device: str) -> Figure:
-    """Whether a step of pretraining makes host and GPU wait for each other: CUDA then raises."""
+    """Whether a step of pretraining synchronizes host and GPU: CUDA raises if it does."""
     name, settings = "pretraining, steps that wait for the GPU", PretrainSettings()
     if device != "cuda":
-        return Figure(name, None, note="a processor waits for nothing")
+        return Figure(name, None, note=NO_WAITS)
     rng = np.random.default_rng(0)
     encoder = new_encoder(source, windows, settings)
     objective = HiddenBlocks(source, encoder, windows, settings, rng, len(source.features))
@@ -144,19 +152,19 @@ def steps_that_wait(source: MarketArrays, windows: np.ndarray, device: str) -> F
     optimizer = new_optimizer(network, settings)
     dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(0))
     waited, note = 0, 'under torch.cuda.set_sync_debug_mode("error")'
-    for way in (iter, watched):  # warm, then under watch
-        shown = prefetched_batches(objective, windows, settings.batch_windows, rng)
+    for wrap in (iter, raise_on_wait):  # first warm up
+        stream = prefetched_batches(objective, windows, settings.batch_windows, rng)
         try:
-            train_epoch(encoder, objective, optimizer, way(shown), dropout)
+            train_epoch(encoder, objective, optimizer, wrap(stream), dropout)
         except RuntimeError as fault:
             waited, note = 1, str(fault).splitlines()[0]
     return Figure(name, waited, "", "0", waited == 0, note)
 
 
-def watched(shown: Iterable[BatchShare]) -> Iterator[BatchShare]:
-    """The batches, any wait between the first and the last of them being an error."""
+def raise_on_wait(batches: Iterable[BatchShare]) -> Iterator[BatchShare]:
+    """The batches; CUDA raises if a step on them synchronizes."""
     try:
-        for batch in shown:
+        for batch in batches:
             torch.cuda.set_sync_debug_mode("error")
             yield batch
     finally:
@@ -164,20 +172,25 @@ def watched(shown: Iterable[BatchShare]) -> Iterator[BatchShare]:
 
 
 def waits_in_fine_tuning(source: MarketArrays, device: str) -> Iterator[Figure]:
-    """Waits that a longer epoch of fine-tuning has over a shorter one: those of its steps."""
+    """Waits of a longer epoch of fine-tuning minus those of a shorter one: the waits of its steps."""
     settings = FinetuneSettings(distill_epochs=1, epochs=1, frozen_epochs=0)
     ways = {
-        "pseudo_labels": lambda n: taught_for(source, n, device, settings),
-        "labels": lambda n: labeled_for(source, n, device, settings),
+        "pseudo-labels": lambda n: run_distill_steps(source, n, device, settings),
+        "labels": lambda n: run_label_steps(source, n, device, settings),
     }
     for name, way in ways.items():
-        way(2)  # warm
+        way(2)  # warm up
         few, many = (_waits_of(partial(way, n), device) for n in (2, 6))
         value = None if device != "cuda" else (many - few) / 4
-        note = "a processor waits for nothing" if value is None else "six steps' less two steps'"
+        note = NO_WAITS if value is None else "waits of six steps minus two, divided by four"
         reached = None if value is None else value == 0
         yield Figure(
-            f"fine-tuning on {name}, waits a step", value, "", "0" if value is not None else "", reached, note
+            f"fine-tuning on {name}, waits per step",
+            value,
+            "",
+            "0" if value is not None else "",
+            reached,
+            note,
         )
 
 
@@ -191,18 +204,18 @@ def _waits_of(work: Callable[[], None], device: str) -> int:
         finally:
             if device == "cuda":
                 torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(one.message) for one in caught)
+    return sum("synchroniz" in str(warning.message) for warning in caught)
 
 
-def taught_for(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
-    """One epoch of so many steps on pseudo_labels."""
+def run_distill_steps(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
+    """One epoch of `n_steps` steps on pseudo-labels."""
     views = n_steps * settings.distill_batch_windows
     pseudo_labels = pseudo_labels_of(source, views, views, np.random.default_rng(0))
     distill(unjudged(new_classifier(source).to(device)), source, pseudo_labels, settings, 0)
 
 
-def labeled_for(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
-    """One epoch on labels, of as many rows as so many batches hold."""
+def run_label_steps(source: MarketArrays, n_steps: int, device: str, settings: FinetuneSettings) -> None:
+    """One epoch of `n_steps` steps on labels."""
     rows = labeled_rows(source, n_steps * settings.batch_windows)
     classifier = new_classifier(source).to(device)
     held_out = list(batches(source, rows, np.arange(min(64, len(rows.kind))), 64, device))
@@ -211,51 +224,54 @@ def labeled_for(source: MarketArrays, n_steps: int, device: str, settings: Finet
     SupervisedLoop(student, source, rows, settings, 0).learn(0, [])
 
 
-def speeds(found: list[BatchSpeed]) -> Iterator[Figure]:
-    """Windows a second, and what our loop takes over bare steps and a DataLoader over our loop."""
-    for one in found:
-        each = f"batches of {one.windows}"
-        yield Figure(f"pretraining, {each}", one.windows_a_second, "windows a second")
+def speeds(results: list[BatchSpeed]) -> Iterator[Figure]:
+    """Windows per second, time of our loop over bare steps, and time of a DataLoader over our loop."""
+    for speed in results:
+        size = f"batches of {speed.windows}"
+        yield Figure(f"pretraining, {size}", speed.windows_a_second, "windows per second")
         yield Figure(
-            f"loop over bare steps, {each}", one.ratio, "", f"<= {AIM_BARE}", one.ratio <= AIM_BARE,
-            "bare: forward, backward, clipping, step, on batches that are there",
+            f"loop over bare steps, {size}", speed.ratio, "", f"<= {AIM_BARE}", speed.ratio <= AIM_BARE,
+            "bare: forward, backward, clipping and step, on batches on the device",
         )  # fmt: skip
-        if one.loader_ratio:
+        if speed.loader_ratio:
             yield Figure(
-                f"DataLoader over our loop, {each}", one.loader_ratio, "", f">= {AIM_LOADER:g}",
-                one.loader_ratio >= AIM_LOADER, f"the faster of {list(one.loader)} workers",
+                f"DataLoader over our loop, {size}", speed.loader_ratio, "", f">= {AIM_LOADER:g}",
+                speed.loader_ratio >= AIM_LOADER, f"the fastest of {list(speed.loader)} workers",
             )  # fmt: skip
 
 
 def whole_training(
     source: MarketArrays, windows: np.ndarray, device: str, settings: PretrainSettings
 ) -> Iterator[Figure]:
-    """Seconds of a pretraining from tables to the judged encoder, and how busy the GPU was."""
+    """Seconds of a whole pretraining, from tables to test errors, and the utilization of the GPU."""
     usage = Usage()
     usage.start()
     started = time.perf_counter()
     result = pretrain(source, windows, settings, device)
     seconds = time.perf_counter() - started
     usage.stop()
-    what = f"{result.n_windows:,} windows x {settings.epochs} epochs"
+    size = f"{result.n_windows:,} windows x {settings.epochs} epochs"
     yield Figure(
-        "pretraining, end to end", seconds, "s", f"<= {AIM_SECONDS:g} s", seconds <= AIM_SECONDS, what
+        "pretraining, end to end", seconds, "s", f"<= {AIM_SECONDS:g} s", seconds <= AIM_SECONDS, size
     )
     epochs = [entry["seconds"] for entry in result.history[1:] or result.history]
-    yield Figure("of it, an epoch after the first", float(np.median(epochs)), "s", note="the median")
+    yield Figure("one epoch after the first", float(np.median(epochs)), "s", note="median")
     yield _utilization(usage.points, device)
 
 
 def _utilization(points: list[tuple[int, dict[str, Any]]], device: str) -> Figure:
-    name = "GPU, share of the time at work"
-    busy = [
-        value for _, seen in points for key, value in seen.items() if "gpu" in key and "utilization" in key
+    name = "GPU utilization"
+    shares = [
+        value
+        for _, metrics in points
+        for key, value in metrics.items()
+        if "gpu" in key and "utilization" in key
     ]
     if device != "cuda":
-        return Figure(name, None, note="no GPU was asked for")
-    if not busy:
-        return Figure(name, None, note="NVIDIA's management library (nvidia-ml-py) is not here")
-    return Figure(name, float(np.mean(busy)), "%", note="as nvidia-ml-py tells it, mean of the training")
+        return Figure(name, None, note="not on a GPU")
+    if not shares:
+        return Figure(name, None, note="nvidia-ml-py is not installed")
+    return Figure(name, float(np.mean(shares)), "%", note="mean over the training, by nvidia-ml-py")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The networks and the rule: parameters and forward passes, nothing else."""
+"""The networks, the span proposer, and the model built of them."""

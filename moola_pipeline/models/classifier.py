@@ -1,4 +1,4 @@
-"""The classifier: is this span an expansion, exactly where, and which type came before it."""
+"""The classifier: encoder and heads that score a span, refine its ends and predict its type."""
 
 from typing import NamedTuple
 
@@ -12,16 +12,16 @@ from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 MAX_INPUT = 4.0
-"""Spreads beyond which an input of the heads is cut: a rare bar must not shout all others down."""
+"""Standard deviations at which inputs of the heads are clipped, so that outliers do not dominate."""
 
 
 class SpanTensors(NamedTuple):
-    """Spans in a batch of windows, all turned so that they point up; every tensor is (N,).
+    """Spans in a batch of windows, which are mirrored if they point down; every tensor is (N,).
 
     Attributes:
         window: Index of the window in the batch.
         start, end: First and last bar, 0..104.
-        inputs: (N, 78) what `windows.span_inputs` measures of them.
+        inputs: (N, 78) features of `windows.span_inputs`.
     """
 
     window: Tensor
@@ -31,13 +31,13 @@ class SpanTensors(NamedTuple):
 
 
 class Heads(NamedTuple):
-    """What the classifier says of spans.
+    """Outputs of the classifier for spans.
 
     Attributes:
         expansion: (N,) logit that the span is an expansion.
         retracement: (N,) logit that a retracement, not a consolidation, came before it.
         pointer: (N, 2) center and length, shares of 105 bars.
-        onset: (N,) logit that an expansion began where the span begins, whether it is over or not.
+        onset: (N,) logit that an expansion began at the span's start, finished or not.
     """
 
     expansion: Tensor
@@ -47,29 +47,29 @@ class Heads(NamedTuple):
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from a generator of its own, so that trainings side by side stay apart.
+    """Dropout with its own random generator, so that parallel trainings do not share one.
 
     Attributes:
-        share: Of numbers that are set to 0 while training; the others are scaled up.
-        generator: Where the draws come from; torch's own if None.
+        share: Share of values set to 0 in training; the others are scaled up.
+        generator: Random generator; None: torch's global one.
 
     Raises:
-        ValueError: If the share does not lie in [0, 1).
+        ValueError: If the share is not in [0, 1).
     """
 
     def __init__(self, share: float):
         super().__init__()
         if not 0 <= share < 1:
-            raise ValueError(f"dropout must be a share of 0 to below 1, got {share}")
+            raise ValueError(f"dropout must be >= 0 and < 1, got {share}")
         self.share = share
         self.generator: torch.Generator | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Any shape; unchanged in evaluation."""
+        """Any shape; unchanged in evaluation mode."""
         if not self.training or not self.share:
             return inputs
-        kept = torch.empty_like(inputs).bernoulli_(1 - self.share, generator=self.generator)
-        return inputs * kept.div_(1 - self.share)
+        is_kept = torch.empty_like(inputs).bernoulli_(1 - self.share, generator=self.generator)
+        return inputs * is_kept.div_(1 - self.share)
 
 
 class Head(nn.Module):
@@ -82,17 +82,17 @@ class Head(nn.Module):
         self.outer = nn.Linear(n_units, n_outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits or shares, before any squashing."""
+        """Linear outputs."""
         return self.outer(self.dropout(torch.relu(self.inner(self.dropout(inputs)))))
 
 
 class Classifier(nn.Module):
-    """Encoder with four heads: per-bar logits, the span's judge, its pointer, its type.
+    """Encoder with four heads: bar logits, judge, pointer and type of a span.
 
-    The heads of a span read the encoder's states and what is measured of the span directly. The
-    type is read from what lies before the span, whatever the span is like. The judge answers twice:
-    is this span a whole expansion, and is it the beginning of one. A view may end before its window
-    does: the states then know nothing of the bars that were cut off.
+    The heads of a span take encoder states and span features. The type head takes only the bars
+    before the span. The judge head has two outputs: is the span an expansion (expansion), and did
+    one begin at its start (onset). A view may end before its window, and the states depend only on
+    the bars of the view.
     """
 
     input_center: Tensor
@@ -112,24 +112,24 @@ class Classifier(nn.Module):
         self.type_head = Head(2 * states + N_BEFORE + N_FEATURES, head_units, dropout, 1)
 
     def set_input_scale(self, inputs: Tensor) -> None:
-        """Take center and scale of what is measured of spans from training spans, (n, 78)."""
+        """Set center and scale of the span features from training spans, (n, 78)."""
         self.input_center.copy_(inputs.mean(dim=0))
         self.input_scale.copy_(inputs.std(dim=0, correction=0).clamp_min(1e-3))
 
     def set_dropout(self, share: float) -> None:
-        """Share of states, inputs and units that the heads drop while they learn."""
+        """Set the dropout of the heads."""
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.share = share
 
     def draw_from(self, generator: torch.Generator | None) -> None:
-        """Let dropout draw from a generator, which must be on the device of the weights."""
+        """Set the generator of dropout, which must be on the device of the weights."""
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.generator = generator
 
     def set_priors(self, bar: float, judge: float, retracement: float, onset: float = 0.5) -> None:
-        """Start each classification head at the prior of the batches that the loss will see."""
+        """Initialize each classification head to predict its prior, the share of positive targets."""
         for layer, priors in (
             (self.bar_head, [bar]),
             (self.judge_head.outer, [judge, onset]),
@@ -146,40 +146,41 @@ class Classifier(nn.Module):
         return self.bar_head(self.dropout(states[:, CONTEXT_BARS:]))[..., 0]
 
     def forward(self, features: Tensor, spans: SpanTensors) -> tuple[Tensor, Heads]:
-        """Read windows and judge spans in them.
+        """Encode windows and score spans in them.
 
         Args:
-            features: (B, V, F) raw features, mirrored where the span points down; V is 125, or less
-                where the windows are cut off.
+            features: (B, V, F) raw features, mirrored if the spans point down; V is 125, or less if
+                the windows are cut off.
             spans: N spans in these windows.
 
         Returns:
-            Per-bar logits (B, V - 20), and what is said of each span.
+            Bar logits (B, V - 20), and the outputs for each span.
         """
         states = self.encoder(features)  # (B, V, 2H)
         return self.bar_logits(states), self.read_spans(features, states, spans)
 
     def read_spans(self, features: Tensor, states: Tensor, spans: SpanTensors) -> Heads:
-        """Judge spans from states already computed; shapes as in `forward`."""
+        """Score spans, given the states; shapes as in `forward`."""
         first, last = spans.start + CONTEXT_BARS, spans.end + CONTEXT_BARS
         sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)  # (B, V + 1, 2H)
         row = spans.window
         inside = (sums[row, last + 1] - sums[row, first]) / (spans.end - spans.start + 1)[:, None]
         since = (first - BARS_BEFORE_START).clamp_min(0)
         before = (sums[row, first] - sums[row, since]) / (first - since)[:, None]
-        eve = states[row, first - 1]
+        previous = states[row, first - 1]
         inputs = (spans.inputs - self.input_center) / self.input_scale
         inputs = inputs.clamp(-MAX_INPUT, MAX_INPUT)
-        eve_features = self.encoder.standardized(features[row, first - 1])
-        span = torch.cat([inside, eve, states[row, last], inputs], dim=1)
-        judged = self.judge_head(torch.cat([span, before, eve_features], dim=1))
-        kind = self.type_head(torch.cat([eve, before, inputs[:, :N_BEFORE], eve_features], dim=1))[:, 0]
+        previous_features = self.encoder.standardized(features[row, first - 1])
+        span = torch.cat([inside, previous, states[row, last], inputs], dim=1)
+        scores = self.judge_head(torch.cat([span, before, previous_features], dim=1))
+        type_inputs = torch.cat([previous, before, inputs[:, :N_BEFORE], previous_features], dim=1)
+        retracement = self.type_head(type_inputs)[:, 0]
         shift = 0.1 * self.pointer_head(span)
         center = (spans.start + spans.end + 1) / (2 * WINDOW_BARS) + shift[:, 0]
         length = (spans.end - spans.start + 1) / WINDOW_BARS + shift[:, 1]
-        return Heads(judged[:, 0], kind, torch.stack([center, length], dim=1), judged[:, 1])
+        return Heads(scores[:, 0], retracement, torch.stack([center, length], dim=1), scores[:, 1])
 
 
 def n_parameters(module: nn.Module) -> int:
-    """Numbers that a network holds: its weights, and the scales fitted for its inputs."""
+    """Number of weights of a network, including the fitted scales of its inputs."""
     return sum(tensor.numel() for tensor in module.state_dict().values())

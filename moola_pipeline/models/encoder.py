@@ -1,4 +1,4 @@
-"""The encoder, one bidirectional LSTM layer over standardized features; its initial weights; its decoder."""
+"""The encoder, one bidirectional LSTM layer over standardized features, and the ridge decoder."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from moola_pipeline.features.schema import N_FEATURES
 
 
 class Encoder(nn.Module):
-    """Turns the features of a window into one state a bar.
+    """Encodes the features of a window as one state a bar.
 
     Args:
         hidden_units: LSTM units in each direction, H.
@@ -27,12 +27,12 @@ class Encoder(nn.Module):
         self.lstm = nn.LSTM(n_features, hidden_units, batch_first=True, bidirectional=True)
 
     def set_scale(self, rows: Tensor) -> None:
-        """Take center and scale of each feature from training rows, (n, F)."""
+        """Set center and scale of each feature from training rows, (n, F)."""
         self.center.copy_(rows.mean(dim=0))
         self.scale.copy_(rows.std(dim=0).clamp_min(1e-3))
 
     def standardized(self, features: Tensor) -> Tensor:
-        """Features in units of their training spread; (..., F) to (..., F)."""
+        """Standardized features: (..., F) to (..., F)."""
         return (features - self.center) / self.scale
 
     def forward(self, features: Tensor, hidden: Tensor | None = None) -> Tensor:
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
 
         Args:
             features: (B, T, F) raw features.
-            hidden: (B, T) bool; where True the learned `hidden_bar` stands in for the features.
+            hidden: (B, T) bool; True: the learned `hidden_bar` replaces the features.
 
         Returns:
             (B, T, 2H); the first H look back, the last H look ahead.
@@ -53,11 +53,10 @@ class Encoder(nn.Module):
 
 
 class RidgeDecoder(nn.Module):
-    """Predicts hidden bars: what a ridge regression sees at a block's edges, plus the encoder's say.
+    """Predicts hidden bars: ridge regression on the edges of a block, plus a network on the states.
 
-    The ridge part is fitted beforehand and fixed; the part that reads the encoder begins at
-    zero. So the decoder starts as good as the ridge, and all that training gains is due to the
-    encoder.
+    The ridge part is fitted before and fixed; the network starts at zero. So the decoder starts as
+    the ridge regression, and every gain of training is due to the encoder.
     """
 
     ridge: Tensor
@@ -75,7 +74,7 @@ class RidgeDecoder(nn.Module):
 
         Args:
             states: (n_hidden, 2H) encoder states at the hidden bars.
-            edges: (n_hidden, n_inputs) what the ridge reads.
+            edges: (n_hidden, n_inputs) inputs of the ridge.
 
         Returns:
             (n_hidden, F).
@@ -84,7 +83,7 @@ class RidgeDecoder(nn.Module):
 
 
 def initialize(module: torch.nn.Module, seed: int) -> None:
-    """Draw every weight uniformly within its fan-in; biases start at zero."""
+    """Draw every weight uniformly within 1/sqrt(fan-in); set biases to zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -99,16 +98,16 @@ def states_of(encoder: Encoder, features: Tensor, recomputed: bool, hidden: Tens
     """States of every bar: (B, T, F) to (B, T, 2H).
 
     Args:
-        encoder: Reads the windows.
+        encoder: Encodes the windows.
         features: Raw features.
-        recomputed: Whether what lies between input and states is forgotten and computed again for
-            the gradient; the numbers are the same either way.
-        hidden: (B, T) bool, bars whose features the encoder does not see; None: it sees all.
+        recomputed: Whether to recompute activations in the backward pass instead of storing them;
+            the result is the same.
+        hidden: (B, T) bool, bars whose features are hidden from the encoder; None: no bar.
     """
     if not recomputed:
         return encoder(features, hidden)
-    # nothing in an encoder is drawn at random: the generators' states need not be kept
+    # An encoder draws no random numbers, so generator states need not be saved.
     states = checkpoint(encoder, features, hidden, use_reentrant=False, preserve_rng_state=False)
     if not isinstance(states, Tensor):
-        raise TypeError(f"an encoder must give a tensor, got {type(states).__name__}")
+        raise TypeError(f"an encoder must return a tensor, got {type(states).__name__}")
     return states

@@ -1,4 +1,4 @@
-"""The whole model: rule, network and decisions, as it is served; and how it is kept on disk."""
+"""The served model (span proposer, network and thresholds), and its files."""
 
 import hashlib
 from collections.abc import Iterator
@@ -30,36 +30,36 @@ REMEDY = "Train it again."
 
 
 class Thresholds(BaseModel):
-    """What turns logits into answers; fitted on validation windows, never on test."""
+    """Calibration and thresholds, fitted on validation windows, never on test."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     expansion_scale: float = Field(gt=0, description="probability = sigmoid(scale * logit + shift)")
     expansion_shift: float
-    expansion_threshold: float = Field(ge=0, le=1, description="least probability that is reported")
+    expansion_threshold: float = Field(ge=0, le=1, description="least P(expansion) of a reported span")
     retracement_scale: float = Field(gt=0)
     retracement_shift: float
-    retracement_threshold: float = Field(ge=0, le=1, description="where both classes weigh the same")
-    refine: bool = Field(description="whether the pointer's span replaces the rule's")
+    retracement_threshold: float = Field(ge=0, le=1, description="least P(retracement) of that type")
+    refine: bool = Field(description="take the span from the pointer instead of the rule")
     live: LiveThresholds | None = Field(
-        default=None, description="of live mode; null where the network was not taught to answer live"
+        default=None, description="thresholds of live mode; null if live mode was not trained"
     )
 
     @property
     def n_numbers(self) -> int:
-        """How many numbers were fitted."""
+        """Number of fitted values."""
         return len(Thresholds.model_fields) - 1 + (self.live.n_numbers if self.live else 0)
 
 
 @dataclass(frozen=True)
 class FoundSpans:
-    """Expansions that the model reports, by window and start.
+    """Reported expansions, sorted by window and start.
 
     Attributes:
         spans: n typed spans.
-        probability: (n,) float64 that each is an expansion.
-        p_retracement: (n,) float64, calibrated to the validation mix.
-        p_balanced: (n,) float64, both types weighing the same.
+        probability: (n,) float64, P(expansion).
+        p_retracement: (n,) float64, P(retracement) at the type frequencies of validation.
+        p_balanced: (n,) float64, P(retracement) at equal type frequencies.
     """
 
     spans: Spans
@@ -70,7 +70,7 @@ class FoundSpans:
 
 @dataclass(frozen=True)
 class ExpansionModel:
-    """A rule that proposes, a network that judges and types, and the decisions of both."""
+    """A span proposer, the network that scores and types its spans, and thresholds."""
 
     classifier: Classifier
     proposer: SpanProposer
@@ -78,11 +78,11 @@ class ExpansionModel:
 
     @property
     def n_parameters(self) -> int:
-        """Network weights, rule thresholds and decisions, all counted."""
+        """Number of network weights, proposer thresholds, and fitted values of `thresholds`."""
         return n_parameters(self.classifier) + len(SpanProposer.model_fields) + self.thresholds.n_numbers
 
     def accept(self, proposals: Spans, logits: SpanLogits) -> FoundSpans:
-        """The proposals that are sure enough, with their types and, if so decided, the pointer's ends."""
+        """Proposals above the threshold, with their types and, with `refine`, the pointer's spans."""
         thresholds = self.thresholds
         probability = sigmoid(thresholds.expansion_scale * logits.expansion + thresholds.expansion_shift)
         calibrated, balanced = self.type_probabilities(logits.retracement)
@@ -90,18 +90,18 @@ class ExpansionModel:
         spans = replace(
             refined_spans(proposals, logits, thresholds.refine), type=is_retracement.astype(np.int64)
         )
-        sure = np.flatnonzero(probability >= thresholds.expansion_threshold)
-        kept = sure[np.lexsort((spans.start[sure], spans.window[sure]))]
-        return FoundSpans(spans.select(kept), probability[kept], calibrated[kept], balanced[kept])
+        accepted = np.flatnonzero(probability >= thresholds.expansion_threshold)
+        order = accepted[np.lexsort((spans.start[accepted], spans.window[accepted]))]
+        return FoundSpans(spans.select(order), probability[order], calibrated[order], balanced[order])
 
     def type_probabilities(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """P(retracement) calibrated to the validation mix, and with both types weighing the same."""
+        """P(retracement) at the type frequencies of validation, and at equal frequencies."""
         scaled = self.thresholds.retracement_scale * logits
         return sigmoid(scaled + self.thresholds.retracement_shift), sigmoid(scaled)
 
 
 def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, Any]) -> None:
-    """Write weights.safetensors, then config.json with rule, decisions and `facts` of its making."""
+    """Write weights.safetensors, then config.json with proposer, thresholds and training `facts`."""
     classifier = model.classifier
     settings = {
         "hidden_units": classifier.encoder.hidden_units,
@@ -114,17 +114,17 @@ def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, A
 
 
 def load_expansion_model(folder: Path) -> tuple[ExpansionModel, dict[str, Any]]:
-    """Read a model written by `save_expansion_model`; every tensor must be there and none besides.
+    """Read a model written by `save_expansion_model`; tensor names must match exactly.
 
     Returns:
-        The model, in evaluation mode on the CPU, and the facts of its making.
+        The model, in evaluation mode on the CPU, and its training facts.
 
     Raises:
-        IntegrityError: If a file is missing or broken, or was made for another feature schema.
-        ChecksumMismatch: If the weights are not those that the config was written for.
+        IntegrityError: If a file is missing or broken, or has another feature list.
+        ChecksumMismatch: If the digest of the weights is not the one in the config.
     """
     config, weights = _read(folder)
-    with _agreement(folder):
+    with _consistent(folder):
         encoder = Encoder(config["hidden_units"])
         classifier = Classifier(encoder, config["head_units"], config["dropout"])
         classifier.load_state_dict(weights, strict=True)
@@ -134,14 +134,14 @@ def load_expansion_model(folder: Path) -> tuple[ExpansionModel, dict[str, Any]]:
 
 
 def save_encoder(folder: Path, encoder: Encoder, facts: dict[str, Any]) -> None:
-    """Write an encoder's weights, then its config with `facts` of its making."""
+    """Write an encoder's weights, then its config with training `facts`."""
     _save(folder, encoder, {"hidden_units": encoder.hidden_units}, facts)
 
 
 def load_encoder(folder: Path) -> tuple[Encoder, dict[str, Any]]:
-    """Read an encoder written by `save_encoder`; strict, as `load_expansion_model` is."""
+    """Read an encoder written by `save_encoder`, with the checks of `load_expansion_model`."""
     config, weights = _read(folder)
-    with _agreement(folder):
+    with _consistent(folder):
         encoder = Encoder(config["hidden_units"])
         encoder.load_state_dict(weights, strict=True)
         facts = config["facts"]
@@ -167,41 +167,43 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config = read_checksummed(folder / CONFIG_FILE, f"of {folder.name} must describe the model", REMEDY)
         content = (folder / WEIGHTS_FILE).read_bytes()
     except FileNotFoundError as fault:
-        raise IntegrityError(f"{folder.name}: the model cannot be read ({fault}). {REMEDY}") from fault
+        raise IntegrityError(f"{folder.name}: cannot read the model ({fault}). {REMEDY}") from fault
     except OSError as fault:
         raise unreadable(folder, fault, REMEDY) from fault
     require_schema(folder.name, config)
-    # Two files cannot be replaced at once: a stop in between leaves new weights beside an old config.
+    # Two files cannot be replaced atomically: a kill in between leaves new weights with an old config.
     digest = hashlib.sha256(content).hexdigest()
     if digest != config.get("weights_sha256"):
         raise ChecksumMismatch(
             f"{folder.name}/{WEIGHTS_FILE}: SHA256 is {digest}, {CONFIG_FILE} records "
             f"{config.get('weights_sha256')}. {REMEDY}"
         )
-    with _agreement(folder):
+    with _consistent(folder):
         return config, load(content)
 
 
 @contextmanager
-def _agreement(folder: Path) -> Iterator[None]:
+def _consistent(folder: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, OverflowError) as fault:
         reason = " ".join(str(fault).split())
-        raise IntegrityError(f"{folder.name}: weights and config disagree ({reason}). {REMEDY}") from fault
+        raise IntegrityError(
+            f"{folder.name}: weights and config do not match ({reason}). {REMEDY}"
+        ) from fault
 
 
 def require_schema(name: str, config: dict[str, Any]) -> None:
-    """Refuse a model of another format or feature list, by name."""
+    """Refuse a model with another format or feature list."""
     if config.get("format") != FORMAT:
         raise IntegrityError(f"{name}: model format must be {FORMAT}, got {config.get('format')}. {REMEDY}")
     if config.get("features") != list(FEATURE_NAMES):
-        listed = config.get("features")
-        theirs = [str(one) for one in listed] if isinstance(listed, list) else []
-        strange = sorted(set(theirs) ^ set(FEATURE_NAMES)) or ["the order"]
+        value = config.get("features")
+        names = [str(feature) for feature in value] if isinstance(value, list) else []
+        differing = sorted(set(names) ^ set(FEATURE_NAMES)) or ["the order"]
         raise IntegrityError(
-            f"{name}: the model reads {len(theirs)} features, this version has {len(FEATURE_NAMES)}; "
-            f"they differ in {', '.join(strange[:5])}. {REMEDY}"
+            f"{name}: the model has {len(names)} features, this version has {len(FEATURE_NAMES)}; "
+            f"they differ in {', '.join(differing[:5])}. {REMEDY}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Reading spans with a classifier: flat arrays in, logits out, window by window in batches."""
+"""Inference on spans: windows and spans in, logits out, in batches of windows."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,13 +15,13 @@ BATCH_WINDOWS = 256
 
 
 class SpanLogits(NamedTuple):
-    """What a classifier says of spans, in their order.
+    """Logits of a classifier for n spans, in their order.
 
     Attributes:
         expansion: (n,) float64 logit that the span is an expansion.
         retracement: (n,) float64 logit that a retracement came before it.
         pointer: (n, 2) float64 center and length, shares of 105 bars.
-        onset: (n,) float64 logit that an expansion began where the span begins, over or not.
+        onset: (n,) float64 logit that an expansion began at the span's start, finished or not.
     """
 
     expansion: np.ndarray
@@ -31,13 +31,13 @@ class SpanLogits(NamedTuple):
 
 
 class Views(NamedTuple):
-    """Spans grouped by the view in which they are read: a window, upside down where they point down.
+    """Spans grouped by window and direction; a view is a window, mirrored if its spans point down.
 
     Attributes:
         bar0: (n_views,) rows of bar 0.
-        down: (n_views,) bool.
-        order: (n,) indices of the spans, one view after the other.
-        bounds: (n_views + 1,) where each view's spans begin in `order`.
+        down: (n_views,) bool, mirrored views.
+        order: (n,) indices of the spans, grouped by view.
+        bounds: (n_views + 1,) start of each view's spans in `order`.
     """
 
     bar0: np.ndarray
@@ -54,35 +54,34 @@ def read_spans(
     device: torch.device | str = "cpu",
     bars: int = WINDOW_BARS,
 ) -> SpanLogits:
-    """Read every span in its own direction.
+    """Compute the logits of every span, in its direction.
 
     Args:
         classifier: In evaluation mode on `device`.
         market: The bars and their features.
         bar0: (n_windows,) rows of bar 0.
         proposals: Spans in these windows.
-        device: Where the classifier is.
-        bars: Of each window; the rest is cut off before the network sees it, and no later bar is read.
+        device: Device of the classifier.
+        bars: Number of bars read of each window; later ones do not reach the network.
 
     Returns:
-        One entry for each span. A window is encoded once for each direction it has spans in.
+        One entry for each span. A window is encoded once for each direction of its spans.
     """
-    out = np.zeros((len(proposals.window), 5))
+    outputs = np.zeros((len(proposals.window), 5))
     inputs = market.measure_inputs(bar0, proposals, bars)
     views = group_by_view(bar0, proposals)
     with torch.no_grad():
         for first in range(0, len(views.bar0), BATCH_WINDOWS):
-            shown = np.arange(first, min(first + BATCH_WINDOWS, len(views.bar0)))
-            chosen, features, spans = spans_of_views(views, shown, market, proposals, inputs, device, bars)
+            batch = np.arange(first, min(first + BATCH_WINDOWS, len(views.bar0)))
+            indices, features, spans = spans_of_views(views, batch, market, proposals, inputs, device, bars)
             heads = classifier.read_spans(features, classifier.encoder(features), spans)
             logits = torch.stack([heads.expansion, heads.retracement, heads.onset], dim=1)
-            said = torch.cat([logits, heads.pointer], dim=1)
-            out[chosen] = said.cpu().numpy()
-    return SpanLogits(out[:, 0], out[:, 1], out[:, 3:], out[:, 2])
+            outputs[indices] = torch.cat([logits, heads.pointer], dim=1).cpu().numpy()
+    return SpanLogits(outputs[:, 0], outputs[:, 1], outputs[:, 3:], outputs[:, 2])
 
 
 def group_by_view(bar0: np.ndarray, proposals: Spans) -> Views:
-    """Group the spans of windows by the view that they are read in."""
+    """Group spans by window and direction."""
     key = proposals.window * 2 + (proposals.direction < 0)
     order = np.argsort(key, kind="stable")
     distinct, first = np.unique(key[order], return_index=True)
@@ -91,7 +90,7 @@ def group_by_view(bar0: np.ndarray, proposals: Spans) -> Views:
 
 def spans_of_views(
     views: Views,
-    shown: np.ndarray,
+    batch: np.ndarray,
     market: MarketArrays,
     proposals: Spans,
     inputs: np.ndarray,
@@ -102,31 +101,31 @@ def spans_of_views(
 
     Args:
         views: From `group_by_view`.
-        shown: (B,) indices of views.
+        batch: (B,) indices of views.
         market: The bars and their features.
-        proposals: The spans that were grouped.
-        inputs: (n, 78) what is measured of them.
-        device: Where the classifier is.
-        bars: Of each window, as in `read_spans`.
+        proposals: The grouped spans.
+        inputs: (n, 78) features of these spans.
+        device: Device of the classifier.
+        bars: As in `read_spans`.
 
     Returns:
         Indices of the spans, features of the views (B, 20 + bars, F), and the spans in them.
     """
-    begin, stop = views.bounds[shown], views.bounds[shown + 1]
-    chosen = np.concatenate([views.order[a:b] for a, b in zip(begin, stop, strict=True)])
+    begin, stop = views.bounds[batch], views.bounds[batch + 1]
+    indices = np.concatenate([views.order[a:b] for a, b in zip(begin, stop, strict=True)])
     tensors = SpanTensors(
-        torch.from_numpy(np.repeat(np.arange(len(shown)), stop - begin)).to(device),
-        torch.from_numpy(proposals.start[chosen]).to(device),
-        torch.from_numpy(proposals.end[chosen]).to(device),
-        torch.from_numpy(inputs[chosen]).to(device),
+        torch.from_numpy(np.repeat(np.arange(len(batch)), stop - begin)).to(device),
+        torch.from_numpy(proposals.start[indices]).to(device),
+        torch.from_numpy(proposals.end[indices]).to(device),
+        torch.from_numpy(inputs[indices]).to(device),
     )
-    features = market.feature_views(views.bar0[shown], views.down[shown], bars)
-    return chosen, torch.from_numpy(features).to(device), tensors
+    features = market.feature_views(views.bar0[batch], views.down[batch], bars)
+    return indices, torch.from_numpy(features).to(device), tensors
 
 
-def refined_spans(proposals: Spans, reading: SpanLogits, refine: bool) -> Spans:
-    """The proposals, or the same with the pointer's spans in place of the rule's."""
+def refined_spans(proposals: Spans, logits: SpanLogits, refine: bool) -> Spans:
+    """The proposals; with `refine`, start and end come from the pointer instead of the rule."""
     if not refine:
         return proposals
-    start, end = decode_span(reading.pointer[:, 0], reading.pointer[:, 1])
+    start, end = decode_span(logits.pointer[:, 0], logits.pointer[:, 1])
     return replace(proposals, start=start, end=end)

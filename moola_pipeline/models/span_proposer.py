@@ -1,4 +1,4 @@
-"""The rule that proposes expansions: a net move in ATR along an efficient path, of bounded length."""
+"""The span proposer: a rule on net move in ATR, path efficiency and length."""
 
 from typing import Literal
 
@@ -14,19 +14,19 @@ Ordering = Literal["net", "efficiency", "speed", "earliest"]
 
 
 class SpanProposer(BaseModel):
-    """Thresholds of the rule; all five are fitted on training labels."""
+    """The rule's five thresholds, fitted on training labels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_net_atr: float = Field(gt=0, description="least net move of a span, ATR at the bar before it")
-    min_efficiency: float = Field(ge=0, le=1, description="least share of the path walked that is net move")
-    min_length: int = Field(ge=1, le=MAX_LENGTH, description="bars")
-    max_length: int = Field(ge=1, le=MAX_LENGTH, description="bars")
-    ordering: Ordering = Field(description="which of two overlapping spans is kept")
+    min_net_atr: float = Field(gt=0, description="least net move of a span, in ATR of the bar before it")
+    min_efficiency: float = Field(ge=0, le=1, description="least ratio of net move to path length")
+    min_length: int = Field(ge=1, le=MAX_LENGTH, description="least length of a span, bars")
+    max_length: int = Field(ge=1, le=MAX_LENGTH, description="greatest length of a span, bars")
+    ordering: Ordering = Field(description="score that decides between overlapping spans")
 
 
 def propose(measures: SpanMeasures, proposer: SpanProposer) -> Spans:
-    """Spans that satisfy the rule, the better of two overlapping ones kept.
+    """Spans that satisfy the rule; of overlapping spans only the one with the best score.
 
     Returns:
         At most 24 spans a window, sorted by window and start, `direction` the sign of the net move.
@@ -71,7 +71,7 @@ def _propose(net, efficiency, bounds, ordering, out):
                     score[n_spans] = s - size / 1e3
                 n_spans += 1
         taken = np.zeros(window_bars, np.bool_)
-        kept = 0
+        n_kept = 0
         for i in np.argsort(score[:n_spans], kind="mergesort"):
             first, last = spans[i]
             if taken[first : last + 1].any():
@@ -79,7 +79,7 @@ def _propose(net, efficiency, bounds, ordering, out):
             taken[first : last + 1] = True
             out[count, 0], out[count, 1], out[count, 2] = b, first, last
             count += 1
-            kept += 1
-            if kept == MAX_PROPOSALS:
+            n_kept += 1
+            if n_kept == MAX_PROPOSALS:
                 break
     return count

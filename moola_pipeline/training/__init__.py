@@ -1,1 +1,1 @@
-"""How the encoder is pretrained and the classifier fine-tuned."""
+"""Pretraining, pseudo-labels and distillation, fine-tuning, calibration and thresholds."""

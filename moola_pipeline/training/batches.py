@@ -1,4 +1,4 @@
-"""What one step of fine-tuning sees: rows drawn by kind, augmented, turned up, and put on the device."""
+"""Batches of training on labels: sampling weights, augmentation, mirroring, and tensors on the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from moola_pipeline.windows.window_geometry import encode_span, gathered
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Noise on prices in ATR, and the spread of the magnitude warp; drawn from `rng`."""
+    """Standard deviations of the noise on prices, in ATR, and of the magnitude warp; drawn from `rng`."""
 
     jitter_atr: float
     warp: float
@@ -27,12 +27,12 @@ class Augmentation:
 
 
 class KnownTargets(NamedTuple):
-    """Places where a target counts, found in memory: a device would have to count a mask first.
+    """Indices of known targets; with a mask the device would synchronize to count it.
 
     Attributes:
-        bars: Among all B * 105 bars.
-        expansion: Among the N spans: something is known of their being an expansion.
-        type: Among the N spans: a labeled span stands behind them.
+        bars: Indices in B * 105 bars.
+        expansion: Indices of the N spans with an expansion target.
+        type: Indices of the N spans with a labeled span.
     """
 
     bars: torch.Tensor
@@ -42,16 +42,16 @@ class KnownTargets(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows on the device and what is known of them.
+    """Rows and their targets, on the device.
 
     Attributes:
         bar0: (B,) rows of bar 0 in the bar table, in memory.
-        features: (B, 125, F), mirrored where the row points down.
+        features: (B, 125, F), mirrored if the row points down.
         bar_target: (B, 105).
         spans: N spans in these windows.
         expansion, type: (N,) as in `Examples`.
-        center, length: (N,) the labeled span as shares of 105 bars; of no meaning where there is none.
-        known: Where these count.
+        center, length: (N,) the labeled span as shares of 105 bars; undefined if there is none.
+        known: Indices of known targets.
     """
 
     bar0: np.ndarray
@@ -65,8 +65,8 @@ class Batch:
     known: KnownTargets
 
 
-class _Shown(NamedTuple):
-    """Prices (B, 125, 4), features (B, 125, F) and ATR (B, 125) of windows as they are shown."""
+class _Inputs(NamedTuple):
+    """Prices (B, 125, 4), features (B, 125, F) and ATR (B, 125) of windows, augmented in training."""
 
     views: np.ndarray
     values: np.ndarray
@@ -74,14 +74,14 @@ class _Shown(NamedTuple):
 
 
 def sampling_weights(examples: Examples, balanced: bool) -> np.ndarray:
-    """Chance of each training row to be drawn: (n_rows,), sums to 1; each kind alike if balanced."""
+    """Probability of drawing each row: (n_rows,), sums to 1; equal for each kind if balanced."""
     counts = np.bincount(examples.kind, minlength=N_KINDS)
     weights = 1 / counts[examples.kind] if balanced else np.ones(len(examples.kind))
     return weights / weights.sum()
 
 
 def expected_priors(examples: Examples, weights: np.ndarray) -> dict[str, float]:
-    """Share of positive targets that each loss will see when rows are drawn by `weights`."""
+    """Expected share of positive targets in each loss if rows are drawn by `weights`."""
     spans = examples.spans
     row_weight = weights[spans.window]
     bars = (weights[:, None] * examples.bar_known * examples.bar_target).sum()
@@ -103,44 +103,44 @@ def batches(
     """Cut (n,) indices of training rows into batches of `size`, the last one smaller."""
     for i in range(0, len(rows), size):
         chosen = rows[i : i + size]
-        yield _batch(examples, chosen, _shown(market, examples.bar0[chosen], augmentation), device)
+        yield _batch(examples, chosen, _inputs(market, examples.bar0[chosen], augmentation), device)
 
 
-def _shown(market: MarketArrays, bar0: np.ndarray, augmentation: Augmentation | None) -> _Shown:
+def _inputs(market: MarketArrays, bar0: np.ndarray, augmentation: Augmentation | None) -> _Inputs:
     views = market.views(bar0)
     if augmentation is None:
-        return _Shown(views, gathered(market.features, bar0), gathered(market.atr, bar0))
+        return _Inputs(views, gathered(market.features, bar0), gathered(market.atr, bar0))
     views = augmented_prices(
         views, market.atr[bar0], augmentation.jitter_atr, augmentation.warp, augmentation.rng
     )
-    return _Shown(views, *augmented_table(market, bar0, views))
+    return _Inputs(views, *augmented_table(market, bar0, views))
 
 
-def _batch(examples: Examples, rows: np.ndarray, shown: _Shown, device: torch.device | str) -> Batch:
+def _batch(examples: Examples, rows: np.ndarray, inputs: _Inputs, device: torch.device | str) -> Batch:
     spans, down = examples.spans, examples.down[rows]
-    features = shown.values
+    features = inputs.values
     features[down] = mirrored(features[down])
     begin = np.searchsorted(spans.window, rows, side="left")
     stop = np.searchsorted(spans.window, rows, side="right")
-    picked = np.concatenate([np.arange(a, b) for a, b in zip(begin, stop, strict=True)])
+    index = np.concatenate([np.arange(a, b) for a, b in zip(begin, stop, strict=True)])
     window = np.repeat(np.arange(len(rows)), stop - begin)
-    center, length = encode_span(examples.true_start[picked], examples.true_end[picked])
-    mine = replace(spans.select(picked), window=window)
-    inputs = span_inputs(shown.views, shown.atr, mine)
+    center, length = encode_span(examples.true_start[index], examples.true_end[index])
+    batch_spans = replace(spans.select(index), window=window)
+    measures = span_inputs(inputs.views, inputs.atr, batch_spans)
 
     def on_device(array: np.ndarray) -> torch.Tensor:
         return to_device(array, device)
 
-    expansion = examples.expansion[picked]
-    known = (examples.bar_known[rows], expansion >= 0, mine.type >= 0)
+    expansion = examples.expansion[index]
+    known = (examples.bar_known[rows], expansion >= 0, batch_spans.type >= 0)
     return Batch(
         examples.bar0[rows],
         on_device(features),
         on_device(examples.bar_target[rows]),
-        SpanTensors(*map(on_device, (window, mine.start, mine.end, inputs))),
+        SpanTensors(*map(on_device, (window, batch_spans.start, batch_spans.end, measures))),
         on_device(expansion),
-        on_device(mine.type),
+        on_device(batch_spans.type),
         on_device(center),
         on_device(length),
-        KnownTargets(*(on_device(np.flatnonzero(each)) for each in known)),
+        KnownTargets(*(on_device(np.flatnonzero(mask)) for mask in known)),
     )

@@ -1,4 +1,4 @@
-"""After every epoch: the network judged on held-out windows, its best weights kept, a collapse noticed."""
+"""Validation after each epoch: losses, best weights, and detection of a collapse."""
 
 import time
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from moola_pipeline.training.batches import Batch
 from moola_pipeline.training.losses import losses, require_finite
 
 MIN_TYPE_SPREAD = 0.01
-"""Standard deviation of P(retracement) below which a network says one number to everything."""
+"""Standard deviation of P(retracement) below which the type predictions count as constant."""
 
 
 class BestEpoch:
-    """Judges a classifier after every epoch, writes the history, and keeps the best weights.
+    """Validates a classifier after each epoch, records the history, and keeps the best weights.
 
     Attributes:
-        history: One entry an epoch: what training said of it, val_loss and its parts val_type,
-            val_expansion and val_pointer, val_lesser_type (the lesser type's share of the
-            answers), val_spread (of P(retracement)), seconds.
-        index: Of the epoch with the lowest val_loss; its weights are kept.
-        collapse: Why training should stop, once it should: the last `collapse_epochs` epochs
-            answered every held-out expansion alike.
+        history: One entry an epoch: the metrics of training, val_loss and its parts val_type,
+            val_expansion and val_pointer, val_lesser_type (share of the rarer type among the
+            predictions), val_spread (standard deviation of P(retracement)), seconds.
+        index: Epoch with the lowest val_loss, whose weights are kept.
+        collapse: Reason to stop: the last `collapse_epochs` epochs predicted nearly the same type
+            for all held-out expansions. Empty otherwise.
     """
 
     def __init__(
@@ -41,18 +41,19 @@ class BestEpoch:
         self.index = 0
         self.collapse = ""
         self._best: dict[str, torch.Tensor] = {}
-        self._since = time.perf_counter()
+        self._epoch_started = time.perf_counter()
 
     @property
     def epochs_since(self) -> int:
-        """Epochs after the best one."""
+        """Number of epochs after the best one."""
         return len(self.history) - 1 - self.index
 
-    def note(self, learned: dict[str, float]) -> None:
-        """Judge the epoch that just ended; `learned` is what training says of it."""
-        entry = {"epoch": float(len(self.history)), **learned, **evaluate(self.classifier, self.held_out)}
+    def note(self, train_metrics: dict[str, float]) -> None:
+        """Validate the epoch that just ended and add it to the history, after its training metrics."""
+        val_metrics = evaluate(self.classifier, self.held_out)
+        entry = {"epoch": float(len(self.history)), **train_metrics, **val_metrics}
         now = time.perf_counter()
-        entry["seconds"], self._since = now - self._since, now
+        entry["seconds"], self._epoch_started = now - self._epoch_started, now
         self.history.append(entry)
         self.on_epoch(entry)
         if not self._best or entry["val_loss"] < self.history[self.index]["val_loss"]:
@@ -62,13 +63,13 @@ class BestEpoch:
         last = self.history[-self.collapse_epochs :]
         if len(last) == self.collapse_epochs and all(self._is_collapsed(each) for each in last):
             self.collapse = (
-                f"collapsed: for {self.collapse_epochs} epochs the lesser type was at most "
-                f"{max(each['val_lesser_type'] for each in last):.1%} of the answers, with a spread of "
-                f"P(retracement) of at most {max(each['val_spread'] for each in last):.3f}"
+                f"collapsed: for {self.collapse_epochs} epochs the rarer type was at most "
+                f"{max(each['val_lesser_type'] for each in last):.1%} of the predictions, and the standard "
+                f"deviation of P(retracement) at most {max(each['val_spread'] for each in last):.3f}"
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """History, best weights, and what follows from them."""
+        """History, index, collapse and best weights."""
         return {
             "history": self.history,
             "index": self.index,
@@ -77,15 +78,15 @@ class BestEpoch:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from that state; the epochs in it are told again."""
+        """Restore that state and call `on_epoch` for each of its epochs."""
         self.history, self.index = state_dict["history"], state_dict["index"]
         self.collapse, self._best = state_dict["collapse"], state_dict["best"]
         for entry in self.history:
             self.on_epoch(entry)
-        self._since = time.perf_counter()
+        self._epoch_started = time.perf_counter()
 
     def restored(self) -> Classifier:
-        """The classifier with the weights kept, on the CPU, in evaluation mode."""
+        """The classifier with its best weights, on the CPU, in evaluation mode."""
         classifier = self.classifier.cpu()
         classifier.load_state_dict(self._best)
         return classifier.eval().requires_grad_(True)
@@ -95,22 +96,22 @@ class BestEpoch:
 
 
 def evaluate(classifier: Classifier, held_out: list[Batch]) -> dict[str, float]:
-    """Losses of held-out rows over all known spans, their sum, and how far the types are told apart."""
+    """Validation metrics over all known spans: losses, their sum, and the spread of the predicted types."""
     classifier.eval()
     with torch.no_grad():
-        said = [classifier(batch.features, batch.spans) for batch in held_out]
-        parts = [losses(bars, heads, batch) for (bars, heads), batch in zip(said, held_out, strict=True)]
+        outputs = [classifier(batch.features, batch.spans) for batch in held_out]
+        parts = [losses(bars, heads, batch) for (bars, heads), batch in zip(outputs, held_out, strict=True)]
     by_task = {}
-    for task, known in (
+    for task, known_by_batch in (
         ("type", [batch.known.type for batch in held_out]),
         ("expansion", [batch.known.expansion for batch in held_out]),
         ("pointer", [batch.known.type for batch in held_out]),
     ):
         by_batch = np.array([float(part[task]) for part in parts])
         require_finite(by_batch, [batch.bar0 for batch in held_out])
-        by_task[f"val_{task}"] = float(np.average(by_batch, weights=[len(each) for each in known]))
+        by_task[f"val_{task}"] = float(np.average(by_batch, weights=[len(known) for known in known_by_batch]))
     logits = torch.cat(
-        [heads.retracement[batch.known.type] for (_, heads), batch in zip(said, held_out, strict=True)]
+        [heads.retracement[batch.known.type] for (_, heads), batch in zip(outputs, held_out, strict=True)]
     )
     share = float((logits > 0).float().mean())
     return {

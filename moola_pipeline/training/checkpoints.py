@@ -1,4 +1,4 @@
-"""Where a training stands after each epoch, so that one that was killed goes on from there, bit for bit."""
+"""Checkpoints after each epoch, from which a killed training resumes bit for bit."""
 
 import hashlib
 import json
@@ -21,19 +21,19 @@ _TENSOR, _PAIRS = "__tensor__", "__pairs__"
 
 
 class Stateful(Protocol):
-    """What can say its state and take it up again: networks, optimizers, schedules, generators."""
+    """An object with a state: a network, optimizer, schedule or generator."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Its state: tensors, plain values, and lists and dicts of them."""
+        """The state: tensors, plain values, and lists and dicts of them."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
-        """Take a state up."""
+        """Restore a state."""
         ...
 
 
 @dataclass(frozen=True)
-class NumpyDraws:
+class NumpyGenerator:
     """The state of a NumPy generator."""
 
     rng: np.random.Generator
@@ -48,8 +48,8 @@ class NumpyDraws:
 
 
 @dataclass(frozen=True)
-class TorchDraws:
-    """The state of a torch generator, of whatever device."""
+class TorchGenerator:
+    """The state of a torch generator, on any device."""
 
     generator: torch.Generator
 
@@ -64,28 +64,28 @@ class TorchDraws:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """A folder with one file for each stage of a training.
+    """A folder with one checkpoint file for each stage of a training.
 
     Attributes:
-        folder: Where they lie.
-        made_from: Digest of what decides the result beside what a stage names itself: bars, code.
+        folder: Folder of the files.
+        made_from: Digest of bars and code; part of each key.
     """
 
     folder: Path
     made_from: str
 
-    def stage(self, name: str, *decides: Any) -> "Checkpoint":
-        """The checkpoint of one stage, valid for exactly what decides its result.
+    def stage(self, name: str, *key_parts: Any) -> "Checkpoint":
+        """The checkpoint of one stage.
 
         Args:
-            name: Of the stage; its file's name.
-            decides: Settings, arrays and tensors, as `digest_of` takes them.
+            name: Name of the stage and of its file.
+            key_parts: Everything else that decides the result: settings, arrays and tensors.
         """
-        about = (self.made_from, name, list(FEATURE_NAMES), torch.__version__, *decides)
-        return Checkpoint(self.folder / f"{name}{SUFFIX}", digest_of(about))
+        parts = (self.made_from, name, list(FEATURE_NAMES), torch.__version__, *key_parts)
+        return Checkpoint(self.folder / f"{name}{SUFFIX}", digest_of(parts))
 
     def remove(self) -> None:
-        """Remove every checkpoint of the folder: the result has been kept, or is not wanted."""
+        """Remove all checkpoints of the folder, and the folder if it is then empty."""
         for path in self.folder.glob(f"*{SUFFIX}"):
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
@@ -97,16 +97,16 @@ class Checkpoint:
     """The last finished epoch of one stage.
 
     Attributes:
-        path: Its file, safetensors: tensors, and all else as JSON in the header. One file, so that a
-            kill leaves the last epoch whole or the one before it. None: nothing is ever kept.
-        key: Digest of what decides the result; a file under another key is as if it were not there.
+        path: A safetensors file: tensors, and all other values as JSON in the header. It is one file,
+            so a kill leaves either this epoch or the one before complete. None: nothing is saved.
+        key: Digest of everything that decides the result; a file with another key is ignored.
     """
 
     path: Path | None = None
     key: str = ""
 
     def keep(self, epochs_done: int, parts: Mapping[str, Stateful]) -> None:
-        """Replace the file by the present state of `parts`."""
+        """Replace the file by the current state of `parts`."""
         if self.path is None:
             return
         tensors: dict[str, torch.Tensor] = {}
@@ -116,10 +116,10 @@ class Checkpoint:
         atomic_write_bytes(self.path, save(tensors, {"checkpoint": text, "sha256": _digest(text, tensors)}))
 
     def restore(self, parts: Mapping[str, Stateful]) -> int:
-        """Set `parts` to where the file left them.
+        """Restore the state of `parts` from the file.
 
         Returns:
-            Epochs done; 0, and nothing is touched, where there is no file of this key or it is broken.
+            Epochs done; 0 without any change if the file is missing, broken or has another key.
         """
         header, tensors = self._read()
         if header is None or set(header["parts"]) != set(parts):
@@ -132,17 +132,17 @@ class Checkpoint:
         if self.path is None or not self.path.is_file():
             return None, {}
         try:
-            with safe_open(self.path, "pt") as kept:
-                facts = kept.metadata() or {}
+            with safe_open(self.path, "pt") as file:
+                facts = file.metadata() or {}
                 header = json.loads(facts["checkpoint"])
                 if (header["format"], header["key"]) != (FORMAT, self.key):
                     return None, {}
-                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 if facts["sha256"] != _digest(facts["checkpoint"], tensors):
                     return None, {}
                 return header, tensors
         except (SafetensorError, OSError, ValueError, KeyError):
-            return None, {}  # a damaged file costs its epochs and nothing else
+            return None, {}  # a damaged file only costs its epochs
 
 
 def _digest(header: str, tensors: Mapping[str, torch.Tensor]) -> str:
@@ -150,10 +150,10 @@ def _digest(header: str, tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def digest_of(parts: Iterable[Any]) -> str:
-    """SHA256 of arrays, tensors, and plain values by their JSON; 64 hex digits.
+    """SHA256 of arrays, tensors, and the JSON of plain values; 64 hex digits.
 
     Raises:
-        TypeError: If something is none of these.
+        TypeError: If a value is none of these.
     """
     digest = hashlib.sha256()
     for part in parts:
@@ -169,13 +169,13 @@ def digest_of(parts: Iterable[Any]) -> str:
 
 
 def _without_tensors(state: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """The state as JSON has it, its tensors moved to `tensors` and named in their place."""
+    """The state as JSON, with each tensor moved to `tensors` and replaced by its name."""
     if isinstance(state, torch.Tensor):
         name = str(len(tensors))
         tensors[name] = state.detach().cpu().clone().contiguous()
         return {_TENSOR: name}
     if isinstance(state, Mapping):
-        # as pairs: JSON would turn the whole numbers by which an optimizer keeps its moments into text
+        # Pairs, because JSON would turn the integer keys of an optimizer's state into text.
         return {_PAIRS: [[key, _without_tensors(value, tensors)] for key, value in state.items()]}
     if isinstance(state, (list, tuple)):
         return [_without_tensors(value, tensors) for value in state]

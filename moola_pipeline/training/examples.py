@@ -1,4 +1,4 @@
-"""Training rows for fine-tuning: windows turned so that what they teach points up."""
+"""Training rows for fine-tuning: windows, mirrored if their expansion points down."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ N_KINDS = 3
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Bars, and the labeled windows in them that training and validation may use.
+    """Bars, and the labeled windows for training and validation.
 
     Attributes:
         market: The bars and their features.
@@ -37,12 +37,12 @@ class Examples:
         bar0: (n_rows,) int64.
         down: (n_rows,) bool, True where the window is mirrored.
         kind: (n_rows,) class number of the row's expansion; 2 for an empty window.
-        bar_target: (n_rows, 105) float32, 1 where a bar belongs to an expansion that points up.
-        bar_known: (n_rows, 105) bool, where the target counts.
-        spans: Spans of these rows, sorted by row; `type` is that of the label that a span finds.
-        expansion: (n_spans,) of a proposal 1, 0, or -1 where nothing is known (it starts outside
-            bars 30-74); -1 for the labeled spans themselves: what is judged in use are proposals.
-        true_start, true_end: (n_spans,) the labeled span, -1 where there is none.
+        bar_target: (n_rows, 105) float32, 1 if a bar belongs to an expansion that points up.
+        bar_known: (n_rows, 105) bool, True if the target counts.
+        spans: Spans of these rows, sorted by row; `type` is that of the matched label.
+        expansion: (n_spans,) 1 or 0 for a proposal; -1 if unknown (it starts outside bars 30-74), and
+            for labeled spans, since the model only scores proposals.
+        true_start, true_end: (n_spans,) the matched labeled span, -1 if none.
     """
 
     bar0: np.ndarray
@@ -63,7 +63,7 @@ class Examples:
 
 
 def make_examples(windows: LabeledWindows, proposals: Spans) -> Examples:
-    """Turn labeled windows and the rule's proposals in them into training rows."""
+    """Make training rows of labeled windows and the rule's proposals in them."""
     labeled = windows.spans
     has_expansion = np.isin(np.arange(len(windows.bar0)), labeled.window)
     empty = np.flatnonzero(~has_expansion)
@@ -93,26 +93,27 @@ def _bar_targets(
 def _span_targets(
     windows: LabeledWindows, proposals: Spans, window: np.ndarray, direction: np.ndarray
 ) -> tuple[Spans, np.ndarray, np.ndarray, np.ndarray]:
-    """The proposals of each row's window that point its way, its labeled spans, and what is known of both."""
+    """Proposals and labeled spans in each row's direction, with their targets."""
     labeled = windows.spans
-    found = matches(proposals, labeled)
-    everything = proposals.joined(labeled.pointed())
-    match = np.concatenate([found, np.arange(len(labeled.window))])
-    rows, chosen = [], []
+    match = matches(proposals, labeled)
+    n_proposals = len(match)
+    all_spans = proposals.joined(labeled.pointed())
+    match = np.concatenate([match, np.arange(len(labeled.window))])
+    rows, indices = [], []
     for row, (w, d) in enumerate(zip(window, direction, strict=True)):
-        mine = np.flatnonzero((everything.window == w) & (everything.direction == d))
-        rows.append(np.full(len(mine), row))
-        chosen.append(mine)
-    picked = np.concatenate(chosen)
-    hit = match[picked]
-    proposed = picked < len(found)
-    spans = everything.select(picked)
+        in_row = np.flatnonzero((all_spans.window == w) & (all_spans.direction == d))
+        rows.append(np.full(len(in_row), row))
+        indices.append(in_row)
+    index = np.concatenate(indices)
+    label = match[index]
+    is_proposal = index < n_proposals
+    spans = all_spans.select(index)
 
     def of_label(column: np.ndarray) -> np.ndarray:
-        values = np.full(len(hit), UNKNOWN)
-        values[hit >= 0] = column[hit[hit >= 0]]
+        values = np.full(len(label), UNKNOWN)
+        values[label >= 0] = column[label[label >= 0]]
         return values
 
     spans = replace(spans, window=np.concatenate(rows), type=of_label(labeled.type))
-    expansion = np.where(proposed & (hit >= 0), 1, np.where(proposed & spans.in_core, 0, UNKNOWN))
+    expansion = np.where(is_proposal & (label >= 0), 1, np.where(is_proposal & spans.in_core, 0, UNKNOWN))
     return spans, expansion, of_label(labeled.start), of_label(labeled.end)

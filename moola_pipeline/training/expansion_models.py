@@ -1,4 +1,4 @@
-"""From an encoder and labeled windows to whole models: rule, network and decisions, one a seed."""
+"""Training of complete expansion models, one a seed: span proposer, network and thresholds."""
 
 import threading
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from moola_pipeline.training.examples import TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.live_thresholds import fit_live_thresholds
 from moola_pipeline.training.parallel import all_in_parallel
-from moola_pipeline.training.proposer_fit import fit_proposer, push_proposer
+from moola_pipeline.training.proposer_fit import fit_proposer, improve_proposer
 from moola_pipeline.training.pseudo_labels import fit_min_net, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_thresholds
@@ -31,10 +31,10 @@ class TrainedModel:
     """One seed's model.
 
     Attributes:
-        model: SpanProposer, network and decisions.
-        result: How the network was trained.
-        type_shares: Share of each type among its answers for the labeled validation spans.
-        spread: Standard deviation of its P(retracement), uncalibrated, over those spans.
+        model: Span proposer, network and thresholds.
+        result: Training result of the network.
+        type_shares: Share of each type among its predictions for the labeled validation spans.
+        spread: Standard deviation of its uncalibrated P(retracement) over those spans.
     """
 
     model: ExpansionModel
@@ -57,21 +57,21 @@ def train_expansion_models(
     checkpoints: Checkpoints | None = None,
     workers: int = 1,
 ) -> dict[int, TrainedModel]:
-    """Fit the proposing rule on training windows, then a network and its decisions for each seed.
+    """Fit the span proposer on training windows, then a network and its thresholds for each seed.
 
-    The numbers do not depend on how many seeds are trained at once.
+    Results do not depend on the number of workers.
 
     Args:
         encoder: Pretrained; not changed.
         data: The bars and their labeled windows.
         settings: See `FinetuneSettings`.
-        device: Where the networks run.
-        on_epoch: Called with the seed and each history entry, by one seed at a time.
-        checkpoints: Where each epoch is kept, so that a training that was killed goes on.
-        workers: Seeds trained at once, each in a thread.
+        device: Device of the networks.
+        on_epoch: Called with the seed and each history entry, in one thread at a time.
+        checkpoints: Folder of the checkpoints, from which a killed training resumes.
+        workers: Number of seeds trained at the same time, each in a thread.
 
     Raises:
-        ValueError: If training holds too few rows, or one type only.
+        ValueError: If the training windows hold too few rows, or one type only.
     """
     market, train, validation = data.market, data.train, data.validation
     train_measures = market.measure_spans(train.bar0)
@@ -79,40 +79,40 @@ def train_expansion_models(
     proposals = propose(market.measure_spans(validation.bar0), proposer)
     labeled = validation.spans.pointed()
     examples = make_examples(train, propose(train_measures, proposer))
-    checked = make_examples(validation, proposals)
+    validation_examples = make_examples(validation, proposals)
     min_net_atr = fit_min_net(market, train)
     pseudo_labels = None
     if settings.distill_windows:
-        asked = settings.distill_windows, settings.distill_live_windows
-        pseudo_labels = make_pseudo_labels(market, train, proposer, *asked, min_net_atr)
-    teaches_live = pseudo_labels is not None and pseudo_labels.live is not None
-    rows = FinetuneRows(market, examples, checked, pseudo_labels)
-    telling = threading.Lock()
+        sizes = settings.distill_windows, settings.distill_live_windows
+        pseudo_labels = make_pseudo_labels(market, train, proposer, *sizes, min_net_atr)
+    has_live = pseudo_labels is not None and pseudo_labels.live is not None
+    rows = FinetuneRows(market, examples, validation_examples, pseudo_labels)
+    report_lock = threading.Lock()
 
-    def tell(seed: int, entry: dict[str, float]) -> None:
-        with telling:
+    def report(seed: int, entry: dict[str, float]) -> None:
+        with report_lock:
             on_epoch(seed, entry)
 
     def train_one(seed: int) -> TrainedModel:
-        result = finetune(encoder, rows, settings, seed, device, partial(tell, seed), checkpoints)
+        result = finetune(encoder, rows, settings, seed, device, partial(report, seed), checkpoints)
         network = result.classifier
-        proposed = read_spans(network, market, validation.bar0, proposals)
-        marked = read_spans(network, market, validation.bar0, labeled)
-        live = fit_live_thresholds(network, market, validation, min_net_atr) if teaches_live else None
-        thresholds = fit_thresholds(validation, proposals, proposed, marked, live)
-        return _trained(ExpansionModel(network, proposer, thresholds), result, marked)
+        proposed_logits = read_spans(network, market, validation.bar0, proposals)
+        labeled_logits = read_spans(network, market, validation.bar0, labeled)
+        live = fit_live_thresholds(network, market, validation, min_net_atr) if has_live else None
+        thresholds = fit_thresholds(validation, proposals, proposed_logits, labeled_logits, live)
+        return _trained_model(ExpansionModel(network, proposer, thresholds), result, labeled_logits)
 
-    trained = all_in_parallel([partial(train_one, seed) for seed in settings.seeds], workers)
-    return dict(zip(settings.seeds, trained, strict=True))
+    models = all_in_parallel([partial(train_one, seed) for seed in settings.seeds], workers)
+    return dict(zip(settings.seeds, models, strict=True))
 
 
-def _trained(model: ExpansionModel, result: FinetuneResult, marked: SpanLogits) -> TrainedModel:
-    retracement = marked.retracement > 0
+def _trained_model(model: ExpansionModel, result: FinetuneResult, logits: SpanLogits) -> TrainedModel:
+    retracement = logits.retracement > 0
     shares = {name: float((retracement == bool(number)).mean()) for number, name in enumerate(TYPES)}
-    spread = float(np.std(1 / (1 + np.exp(-marked.retracement))))
+    spread = float(np.std(1 / (1 + np.exp(-logits.retracement))))
     return TrainedModel(model, result, shares, spread)
 
 
 def standalone_proposer(market: MarketArrays, train: LabeledWindows) -> SpanProposer:
-    """The rule that finds expansions best by itself, for the peer that uses no network."""
-    return push_proposer(market.measure_spans(train.bar0), train.spans)
+    """The rule with the best F1 by itself, for the baseline without a network."""
+    return improve_proposer(market.measure_spans(train.bar0), train.spans)

@@ -1,4 +1,4 @@
-"""Fine-tuning: from a pretrained encoder and a few hundred labels to a classifier."""
+"""Fine-tuning: train a classifier on pseudo-labels and labels, from a pretrained encoder."""
 
 import threading
 from collections.abc import Callable
@@ -27,22 +27,24 @@ from moola_pipeline.training.supervised_loop import (
 )
 from moola_pipeline.windows.market_arrays import MarketArrays
 
-JUDGED_ROWS = 128
-"""Validation rows in a batch; the size changes the speed and nothing else."""
-_LAYERS_DRAW_FROM_TORCH = threading.Lock()
-"""New layers draw their first weights from torch's one generator: one training at a time."""
+VALIDATION_BATCH_ROWS = 128
+"""Validation rows in a batch; the size changes speed only."""
+_GLOBAL_GENERATOR_LOCK = threading.Lock()
+"""New layers draw their initial weights from torch's global generator: one training at a time."""
+EVEN = 0.5
+"""Prior of a head without prior_bias."""
 UNSEEN_SCALE = 1e9
-"""Spread by which a feature is divided that the network shall not see."""
+"""Divisor that hides a feature from the network."""
 
 
 @dataclass(frozen=True)
 class FinetuneRows:
-    """What one network is fine-tuned on.
+    """Data that one network is fine-tuned on.
 
     Attributes:
-        market: The bars that all rows lie in.
+        market: The bars and their features.
         train, validation: Rows from `make_examples`.
-        lessons: What teachers say of unlabeled spans; None to learn from the labels alone.
+        pseudo_labels: Teacher probabilities of unlabeled spans; None: train on labels only.
     """
 
     market: MarketArrays
@@ -52,21 +54,21 @@ class FinetuneRows:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """All arrays that decide what is learned, but for the bars."""
+        """All arrays that decide the weights, except the bars."""
         rows = tuple(array for each in (self.train, self.validation) for array in each.arrays)
         return rows + self.pseudo_labels.arrays if self.pseudo_labels else rows
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """One seed's classifier, and how it got there.
+    """One seed's classifier and its training history.
 
     Attributes:
         classifier: In evaluation mode, on the CPU, at its best validation epoch.
-        history: One entry an epoch, those on lessons first: epoch, train_loss, share_<task>, and
-            what `BestEpoch` says of it.
+        history: One entry an epoch, those on pseudo-labels first: epoch, train_loss, share_<task>,
+            and the entries of `BestEpoch`.
         best_epoch: Index of the epoch whose weights were kept.
-        stopped: Why training ended early other than for want of progress; empty if it did not.
+        stopped: Why the classifier collapsed; empty if it did not.
     """
 
     classifier: Classifier
@@ -84,61 +86,61 @@ def finetune(
     on_epoch: Callable[[dict[str, float]], None] = lambda entry: None,
     checkpoints: Checkpoints | None = None,
 ) -> FinetuneResult:
-    """Train one classifier on lessons, then on labels; keep the epoch best on validation by log-loss.
+    """Train one classifier on pseudo-labels, then on labels; keep the epoch with the lowest val_loss.
 
-    With `checkpoints`, a training that was killed goes on from its last epoch, to the same weights.
+    With `checkpoints`, a killed training resumes from its last epoch, to the same weights.
 
     Args:
         encoder: Pretrained; it is copied, not changed.
-        rows: What it learns from, and what chooses the epoch.
+        rows: Training data, and validation rows that select the epoch.
         settings: See `FinetuneSettings`.
-        seed: Of initial weights, drawing, augmentation and dropout.
-        device: Where the network runs.
+        seed: Seed of initial weights, sampling, augmentation and dropout.
+        device: Device of the network.
         on_epoch: Called with each history entry.
-        checkpoints: Where each epoch is kept until the caller removes them; None: nowhere.
+        checkpoints: Folder of the checkpoints, which the caller removes; None: no checkpoints.
 
     Raises:
-        BadInput: If a class is missing from the training rows, there is less than a batch, or no
-            expansion to validate on.
+        BadInput: If a type is missing from the training rows, they are fewer than one batch, or the
+            validation rows hold no expansion.
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     _check(rows, settings)
-    with _LAYERS_DRAW_FROM_TORCH:
+    with _GLOBAL_GENERATOR_LOCK:
         torch.manual_seed(seed)
         classifier = _new_classifier(encoder, rows, settings, seed).to(device)
-        drawn = torch.get_rng_state()
-    dropout = _generator(device, seed, drawn)
-    judged = np.arange(len(rows.validation.kind))
-    held_out = list(batches(rows.market, rows.validation, judged, JUDGED_ROWS, device))
+        rng_state = torch.get_rng_state()
+    dropout = _dropout_generator(device, seed, rng_state)
+    order = np.arange(len(rows.validation.kind))
+    held_out = list(batches(rows.market, rows.validation, order, VALIDATION_BATCH_ROWS, device))
     averaging = WeightAveraging(classifier, settings.average_decay)
     classifier.draw_from(dropout)
     best = BestEpoch(
         averaging.network, held_out, settings.min_class_share, settings.collapse_epochs, on_epoch
     )
     student = Student(classifier, averaging, best, device, dropout)
-    on_labels, on_lessons = _stages(checkpoints, encoder, rows, settings, seed, device)
-    labels = SupervisedLoop(student, rows.market, rows.train, settings, seed)
-    done = on_labels.restore(labels.parts)
-    if rows.pseudo_labels is not None and not done:
+    label_stage, distill_stage = _stages(checkpoints, encoder, rows, settings, seed, device)
+    supervised = SupervisedLoop(student, rows.market, rows.train, settings, seed)
+    n_done = label_stage.restore(supervised.parts)
+    if rows.pseudo_labels is not None and not n_done:
         classifier.set_dropout(settings.distill_dropout)
-        distill(student, rows.market, rows.pseudo_labels, settings, seed, on_lessons)
+        distill(student, rows.market, rows.pseudo_labels, settings, seed, distill_stage)
         classifier.set_dropout(settings.dropout)
     distilled = distilled_parameters(classifier, settings.distill_freeze and rows.pseudo_labels is not None)
-    for epoch in range(done, settings.epochs):
-        if labels.is_over(epoch):
+    for epoch in range(n_done, settings.epochs):
+        if supervised.is_over(epoch):
             break
-        labels.learn(epoch, distilled)
-        on_labels.keep(epoch + 1, labels.parts)
-    kept = best.restored()
-    kept.draw_from(None)
-    return FinetuneResult(kept, best.history, best.index, best.collapse)
+        supervised.learn(epoch, distilled)
+        label_stage.keep(epoch + 1, supervised.parts)
+    best_classifier = best.restored()
+    best_classifier.draw_from(None)
+    return FinetuneResult(best_classifier, best.history, best.index, best.collapse)
 
 
-def _generator(device: torch.device | str, seed: int, drawn: torch.Tensor) -> torch.Generator:
-    """Where dropout draws from; on the CPU it goes on where the drawing of the first weights ended."""
+def _dropout_generator(device: torch.device | str, seed: int, rng_state: torch.Tensor) -> torch.Generator:
+    """Generator of dropout; on the CPU it starts from the state after the initial weights were drawn."""
     if torch.device(device).type == "cpu":
         generator = torch.Generator()
-        generator.set_state(drawn)
+        generator.set_state(rng_state)
         return generator
     return torch.Generator(device).manual_seed(seed)
 
@@ -151,10 +153,10 @@ def _stages(
     seed: int,
     device: torch.device | str,
 ) -> tuple[Checkpoint, Checkpoint]:
-    """Checkpoints of the epochs on labels and on lessons, keyed by all that decides them."""
+    """Checkpoints of training on labels and of distillation; keys cover all that decides the weights."""
     if checkpoints is None:
         return Checkpoint(), Checkpoint()
-    decides = (
+    key_parts = (
         settings.model_dump(mode="json", exclude={"seeds"}),
         seed,
         torch.device(device).type,
@@ -163,8 +165,8 @@ def _stages(
         *rows.arrays,
     )
     stages = (f"seed-{seed}.labels", f"seed-{seed}.pseudo_labels")
-    on_labels, on_lessons = (checkpoints.stage(name, *decides) for name in stages)
-    return on_labels, on_lessons
+    label_stage, distill_stage = (checkpoints.stage(name, *key_parts) for name in stages)
+    return label_stage, distill_stage
 
 
 def _check(rows: FinetuneRows, settings: FinetuneSettings) -> None:
@@ -177,11 +179,11 @@ def _check(rows: FinetuneRows, settings: FinetuneSettings) -> None:
         )
     if len(train.kind) < settings.batch_windows:
         raise BadInput(
-            f"training needs at least one batch of {settings.batch_windows} rows, got {len(train.kind)}. "
+            f"training needs at least {settings.batch_windows} rows (one batch), got {len(train.kind)}. "
             "Label more windows or lower batch_windows."
         )
     if not (settings.epochs or settings.distill_windows):
-        raise ValueError("there must be epochs on labels or lessons to learn from, got neither")
+        raise ValueError("epochs or distill_windows must be > 0, got 0 and 0")
     if not (validation.spans.type >= 0).any():
         raise BadInput(
             "validation rows must hold a labeled expansion, got none. "
@@ -192,7 +194,7 @@ def _check(rows: FinetuneRows, settings: FinetuneSettings) -> None:
 def _new_classifier(
     encoder: Encoder, rows: FinetuneRows, settings: FinetuneSettings, seed: int
 ) -> Classifier:
-    """The encoder with new heads, each at the prior of the batches that it will see first."""
+    """The encoder with new heads, each at the prior of its first batches."""
     copied = Encoder(encoder.hidden_units)
     copied.load_state_dict(encoder.state_dict())
     classifier = Classifier(copied, settings.head_units, settings.dropout)
@@ -211,9 +213,9 @@ def _new_classifier(
         if pseudo_labels.live:
             priors["onset"] = float(pseudo_labels.live.expansion.mean())
     classifier.set_input_scale(inputs)
-    even = 0.5
-    told = priors if settings.prior_bias else dict.fromkeys(priors, even)
-    classifier.set_priors(told["bars"], told["expansion"], told["type"], told.get("onset", even))
+    if not settings.prior_bias:
+        priors = dict.fromkeys(priors, EVEN)
+    classifier.set_priors(priors["bars"], priors["expansion"], priors["type"], priors.get("onset", EVEN))
     if not settings.expansion_proxy:
         copied.scale[FEATURE_NAMES.index("expansion_proxy")] = UNSEEN_SCALE
     return classifier

@@ -1,4 +1,4 @@
-"""What a hidden bar can be guessed from without a network: mean, last value, interpolation, ridge."""
+"""Imputation baselines for hidden bars: mean, last value, interpolation and ridge regression."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ import numpy as np
 from moola_pipeline.windows.augmentation import visible_neighbors
 
 
-class Hidden(NamedTuple):
-    """Hidden bars of a batch and the visible bars at the edges of their block; all (n_hidden,).
+class HiddenBars(NamedTuple):
+    """Hidden bars of a batch and the nearest visible bars; all (n_hidden,).
 
     Attributes:
-        window, bar: Where the hidden bar stands.
+        window, bar: Position of the hidden bar.
         before, after: Nearest visible bar on either side.
     """
 
@@ -21,18 +21,18 @@ class Hidden(NamedTuple):
     after: np.ndarray
 
 
-def locate_hidden(hidden: np.ndarray) -> Hidden:
+def locate_hidden(hidden: np.ndarray) -> HiddenBars:
     """List the hidden bars of (B, 125) masks, row by row."""
     before, after = visible_neighbors(hidden)
     window, bar = np.nonzero(hidden)
-    return Hidden(window, bar, before[window, bar], after[window, bar])
+    return HiddenBars(window, bar, before[window, bar], after[window, bar])
 
 
-def edge_inputs(visible: np.ndarray, hidden: np.ndarray, where: Hidden) -> np.ndarray:
-    """What the ridge reads for each hidden bar.
+def edge_inputs(visible: np.ndarray, hidden: np.ndarray, where: HiddenBars) -> np.ndarray:
+    """Inputs of the ridge regression for each hidden bar.
 
-    The rows at both edges of the block, the same weighted by how far the bar lies between
-    them, the mean of the window's visible rows, the place itself, and 1.
+    The rows at both edges of the block, the same times the bar's relative position between them, the
+    mean of the window's visible rows, that position, and 1.
 
     Args:
         visible: (B, 125, F) standardized features, computed without the hidden bars.
@@ -45,8 +45,8 @@ def edge_inputs(visible: np.ndarray, hidden: np.ndarray, where: Hidden) -> np.nd
     left = visible[where.window, where.before]
     right = visible[where.window, where.after]
     share = ((where.bar - where.before) / (where.after - where.before))[:, None].astype(np.float32)
-    shown = ~hidden[:, :, None]
-    mean = ((visible * shown).sum(axis=1) / shown.sum(axis=1))[where.window]
+    is_visible = ~hidden[:, :, None]
+    mean = ((visible * is_visible).sum(axis=1) / is_visible.sum(axis=1))[where.window]
     return np.concatenate(
         [left, right, left * share, right * share, mean, share, np.ones_like(share)], axis=1, dtype=np.float32
     )
@@ -60,9 +60,9 @@ def fit_ridge(inputs: np.ndarray, targets: np.ndarray, penalty: float = 10.0) ->
 
 
 def imputation_errors(
-    visible: np.ndarray, where: Hidden, inputs: np.ndarray, ridge: np.ndarray, targets: np.ndarray
+    visible: np.ndarray, where: HiddenBars, inputs: np.ndarray, ridge: np.ndarray, targets: np.ndarray
 ) -> dict[str, float]:
-    """Mean squared error at hidden bars, in training variances, of each way to guess them.
+    """Mean squared error of each baseline at hidden bars, in training variances.
 
     Args:
         visible: (B, 125, F) standardized features computed without the hidden bars.
@@ -74,10 +74,10 @@ def imputation_errors(
     left = visible[where.window, where.before]
     right = visible[where.window, where.after]
     share = ((where.bar - where.before) / (where.after - where.before))[:, None]
-    guesses = {
+    predictions = {
         "mean": np.zeros_like(targets),
         "last_value": left,
         "interpolation": left + share * (right - left),
         "ridge": inputs @ ridge,
     }
-    return {name: float(np.mean((guess - targets) ** 2)) for name, guess in guesses.items()}
+    return {name: float(np.mean((prediction - targets) ** 2)) for name, prediction in predictions.items()}

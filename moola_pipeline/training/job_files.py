@@ -1,4 +1,4 @@
-"""What several processes need to pretrain together, and what they give back, as files of one folder."""
+"""Files of a pretraining in several processes: the task, its result, and errors, in one folder."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -25,17 +25,17 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 _ARRAYS = ("prices", "segment", "features", "atr", "warm")
-"""Of the bars; no one who pretrains asks for their times."""
+"""Arrays of the bars; pretraining does not read times."""
 
 
 class WorkerSettings(BaseModel):
-    """How each process works.
+    """Device, precision and threads of each process.
 
     Attributes:
-        device: cpu or cuda; on cuda each process has a GPU of its own.
+        device: cpu or cuda; on cuda each process has its own GPU.
         tf32: Whether GPUs may multiply in TF32.
-        threads: Of torch in each process.
-        processes: How many there are.
+        threads: Torch threads in each process.
+        processes: Number of processes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,7 +48,7 @@ class WorkerSettings(BaseModel):
 
 @dataclass(frozen=True)
 class PretrainTask:
-    """A pretraining and the terms of its processes; arguments as `pretrain` takes them."""
+    """Arguments of `pretrain`, and the settings of its processes."""
 
     market: MarketArrays
     windows: np.ndarray
@@ -58,43 +58,44 @@ class PretrainTask:
 
 
 def write_task(task: PretrainTask, folder: Path) -> None:
-    """Write a task down; bars after its last window are left out."""
+    """Write a task, without bars after its last window."""
     end = int(task.windows.max(initial=0)) + WINDOW_BARS
     market = task.market.rows(0, end)
     arrays = {name: getattr(market, name) for name in _ARRAYS} | {"windows": task.windows}
     for name, array in arrays.items():
         with atomic_write(job_file(folder, name)) as temporary, temporary.open("wb") as stream:
             np.lib.format.write_array(stream, array, allow_pickle=False)
-    kept = task.checkpoints
+    checkpoints = task.checkpoints
     facts = {
         "tick_points": market.tick_points,
         "settings": task.settings.model_dump(mode="json"),
         "terms": task.terms.model_dump(mode="json"),
-        "checkpoints": None if kept is None else {"folder": str(kept.folder), "made_from": kept.made_from},
+        "checkpoints": checkpoints
+        and {"folder": str(checkpoints.folder), "made_from": checkpoints.made_from},
     }
     atomic_write_json(job_file(folder, "task"), facts)
 
 
 def read_task(folder: Path) -> PretrainTask:
-    """The task in a folder; its tables stay on disk, and processes share the memory that they take."""
+    """Read the task of a folder; its arrays are memory-mapped, so processes share them."""
     facts = json.loads(job_file(folder, "task").read_bytes())
 
     def mapped(name: str) -> np.ndarray:
         return np.load(job_file(folder, name), mmap_mode="r", allow_pickle=False)
 
     arrays = (mapped(name) for name in _ARRAYS)
-    kept = facts["checkpoints"]
+    checkpoints = facts["checkpoints"]
     return PretrainTask(
         MarketArrays(*arrays, tick_points=facts["tick_points"]),
         np.array(mapped("windows")),
         PretrainSettings.model_validate(facts["settings"]),
         WorkerSettings.model_validate(facts["terms"]),
-        kept and Checkpoints(Path(kept["folder"]), kept["made_from"]),
+        checkpoints and Checkpoints(Path(checkpoints["folder"]), checkpoints["made_from"]),
     )
 
 
 def write_result(result: PretrainResult, folder: Path) -> None:
-    """Write a result down."""
+    """Write a result."""
     atomic_write_bytes(job_file(folder, "encoder"), save(result.encoder.state_dict()))
     facts = {field.name: getattr(result, field.name) for field in fields(result) if field.name != "encoder"}
     facts["hidden_units"] = result.encoder.hidden_units
@@ -102,7 +103,7 @@ def write_result(result: PretrainResult, folder: Path) -> None:
 
 
 def read_result(folder: Path) -> PretrainResult:
-    """The result in a folder."""
+    """Read the result of a folder."""
     facts = json.loads(job_file(folder, "result").read_bytes())
     encoder = Encoder(facts.pop("hidden_units"))
     encoder.load_state_dict(load(job_file(folder, "encoder").read_bytes()))
@@ -111,12 +112,12 @@ def read_result(folder: Path) -> PretrainResult:
 
 @dataclass(frozen=True)
 class WorkerError:
-    """Why a process gave up.
+    """The exception that ended a process.
 
     Attributes:
-        kind: Name of the exception's class.
-        text: What it says.
-        loss, rows: Of a loss that is not finite.
+        kind: Name of its class.
+        text: First line of its text.
+        loss, rows: Attributes of a `LossNotFinite`.
     """
 
     kind: str
@@ -126,29 +127,29 @@ class WorkerError:
 
     @classmethod
     def of(cls, raised: BaseException) -> "WorkerError":
-        """An exception, in words."""
+        """The record of an exception."""
         lines = str(raised).strip().splitlines()
         text = lines[0] if lines else ""
         if isinstance(raised, LossNotFinite):
             return cls(type(raised).__name__, text, raised.loss, raised.rows)
         return cls(type(raised).__name__, text)
 
-    def leave(self, folder: Path, rank: int) -> None:
-        """Write it down for the one who waits."""
+    def write(self, folder: Path, rank: int) -> None:
+        """Write it for the parent process."""
         atomic_write_json(job_file(folder, f"fault-{rank}"), asdict(self))
 
     def as_ours(self) -> MoolaError | None:
-        """The exception again, if it is one that a user can act on."""
+        """The exception again, if a user can act on it."""
         if self.kind == LossNotFinite.__name__:
             return LossNotFinite.in_windows(self.loss, self.rows)
         return BadInput(self.text) if self.kind == BadInput.__name__ else None
 
 
 def worker_errors(folder: Path) -> dict[int, WorkerError]:
-    """The faults that processes left in a folder, by their number, the lowest first."""
+    """Errors that processes wrote to a folder, by rank, lowest first."""
     start = job_file(folder, "fault-").stem
-    found: dict[int, Any] = {
+    facts: dict[int, Any] = {
         int(path.stem.removeprefix(start)): json.loads(path.read_bytes())
         for path in folder.glob(f"{start}*{TEMPORARY_SUFFIX}")
     }
-    return {rank: WorkerError(**found[rank] | {"rows": tuple(found[rank]["rows"])}) for rank in sorted(found)}
+    return {rank: WorkerError(**facts[rank] | {"rows": tuple(facts[rank]["rows"])}) for rank in sorted(facts)}

@@ -1,4 +1,4 @@
-"""The four losses of fine-tuning and the one formula that weighs them."""
+"""The four losses of training on labels, and their weights."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ LOG_VARIANCE_BOUND = 3.0
 class TaskWeights(nn.Module):
     """One learned log-variance s a task: L = sum_i exp(-s_i) L_i + s_i / 2, regression terms halved.
 
-    Log-variances are kept within +-3, so that no task can silence the others. Unlearned, they stay
-    at 0, and all tasks weigh alike.
+    Log-variances are clamped to +-3, so no task can suppress the others. If not learned, they stay 0
+    and all tasks have the same weight.
 
     Source:
         Kendall, Gal and Cipolla (2018), CVPR, equation 10.
@@ -32,7 +32,7 @@ class TaskWeights(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(len(TASKS)), requires_grad=learned)
 
     def forward(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weigh the losses of all tasks.
+        """Weighted sum of the losses of all tasks.
 
         Returns:
             The total, and each task's weighted term (without its s / 2), detached.
@@ -51,13 +51,13 @@ class TaskWeights(nn.Module):
 def losses(
     bar_logits: Tensor, heads: Heads, batch: Batch, smoothing: float = 0.0, center_length: bool = True
 ) -> dict[str, Tensor]:
-    """The loss of each task on what a classifier says of a batch.
+    """The loss of each task on a batch.
 
     Args:
-        bar_logits, heads: What it says.
-        batch: What is known.
-        smoothing: Share of every yes-or-no answer that is made even.
-        center_length: Whether the pointer errs in center and length, or in its two ends.
+        bar_logits, heads: Outputs of the classifier.
+        batch: Targets.
+        smoothing: Label smoothing: share of each binary target replaced by 0.5.
+        center_length: Whether the pointer loss is on center and length, or on both ends.
     """
     known = batch.known
     return {
@@ -69,47 +69,47 @@ def losses(
 
 
 def binary_loss(logits: Tensor, targets: Tensor, known: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean log-loss over known entries; 0 where none is known.
+    """Mean log-loss over known entries; 0 if there are none.
 
     Args:
-        logits, targets: Of one shape.
-        known: (n,) places in them that count, as if they were flat.
-        smoothing: Share of every answer that is made even.
+        logits, targets: Same shape.
+        known: (n,) indices of the known entries, in flattened arrays.
+        smoothing: As in `losses`.
     """
     if not len(known):
         return logits.sum() * 0
-    answers = smoothed(targets.flatten()[known].to(logits.dtype), smoothing)
-    return functional.binary_cross_entropy_with_logits(logits.flatten()[known], answers)
+    smooth = smoothed(targets.flatten()[known].to(logits.dtype), smoothing)
+    return functional.binary_cross_entropy_with_logits(logits.flatten()[known], smooth)
 
 
-def smoothed(answers: Tensor, share: float) -> Tensor:
-    """Answers of 0 to 1, a share of each replaced by one half."""
-    return answers * (1 - share) + share / 2 if share else answers
+def smoothed(targets: Tensor, share: float) -> Tensor:
+    """Targets in [0, 1], with a share of each replaced by 0.5."""
+    return targets * (1 - share) + share / 2 if share else targets
 
 
 def pointer_loss(
     pointer: Tensor, center: Tensor, length: Tensor, known: Tensor, center_length: bool = True
 ) -> Tensor:
-    """Huber loss over known spans of center and length, or of both ends, shares of 105 bars.
+    """Huber loss over known spans of center and length, or of both ends, as shares of 105 bars.
 
-    0 where none is known; `known` holds the places of those that are, (n,).
+    `known` holds the indices of known spans, (n,). The loss is 0 if there are none.
     """
     if not len(known):
         return pointer.sum() * 0
-    said, targets = pointer[known], torch.stack([center, length], dim=1).to(pointer.dtype)[known]
+    predictions, targets = pointer[known], torch.stack([center, length], dim=1).to(pointer.dtype)[known]
     if not center_length:
-        said, targets = _ends(said), _ends(targets)
-    return functional.huber_loss(said, targets, delta=HUBER_DELTA)
+        predictions, targets = _ends(predictions), _ends(targets)
+    return functional.huber_loss(predictions, targets, delta=HUBER_DELTA)
 
 
 def _ends(spans: Tensor) -> Tensor:
-    """Where spans begin and end: (n, 2) of center and length to (n, 2)."""
+    """Start and end of spans: (n, 2) of center and length to (n, 2)."""
     center, half = spans[:, 0], spans[:, 1] / 2
     return torch.stack([center - half, center + half], dim=1)
 
 
 def require_finite(by_batch: np.ndarray, rows: Sequence[np.ndarray]) -> None:
-    """Stop at a loss that is NaN or infinite.
+    """Refuse losses that are NaN or infinite.
 
     Args:
         by_batch: (n_batches,) losses in the order of training.

@@ -1,4 +1,4 @@
-"""Independent trainings in parallel threads: torch releases Python's lock while it computes."""
+"""Run independent trainings in parallel threads: torch releases the GIL while it computes."""
 
 import os
 import threading
@@ -11,113 +11,115 @@ import torch
 
 
 def n_cores() -> int:
-    """Cores that this process may use: those of its affinity mask, where the system has one."""
+    """Number of cores this process may use: those of its affinity mask, if the system has one."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 T = TypeVar("T")
 
 
-class _OwnOfThread(threading.local):
-    """For each block that the thread works for, the outermost first: whether it was left early."""
+class _ThreadState(threading.local):
+    """Halt events of the blocks that the thread runs in, outermost first."""
 
     def __init__(self) -> None:
-        self.left: list[threading.Event] = []
+        self.halts: list[threading.Event] = []
 
 
-_own = _OwnOfThread()
+_thread = _ThreadState()
 
 
 class Halted(Exception):
-    """Raised in a training that nobody waits for any more."""
+    """Raised in a training whose result is no longer needed."""
 
 
 def check_halt() -> None:
-    """End a training here whose result is no longer wanted; called once a step.
+    """End a training whose result is no longer needed; called once a step.
 
     Raises:
-        Halted: In a thread of `run_in_parallel` that was left early.
+        Halted: In a thread of `run_in_parallel`, once its block was left early.
     """
-    if any(left.is_set() for left in _own.left):
+    if any(halt.is_set() for halt in _thread.halts):
         raise Halted
 
 
-def n_workers(device: torch.device | str, wanted: int = 0) -> int:
-    """Trainings that run at once: as many as wanted; if 0, one for each core, and one on a GPU.
+def n_workers(device: torch.device | str, setting: int = 0) -> int:
+    """Number of trainings that run at the same time.
 
     Args:
-        device: Where networks run.
-        wanted: What the user asked for; 0 leaves it to this machine.
+        device: Device of the networks.
+        setting: Value of the user; 0: one for each core, or one on a GPU.
     """
-    if wanted:
-        return wanted
+    if setting:
+        return setting
     if torch.device(device).type != "cpu":
         return 1
     return n_cores()
 
 
 class LazyResult(Future[T]):
-    """A result that a thread of the pool makes, or, where none has begun it, the one who asks for it."""
+    """A future computed by a thread of the pool, or by the thread that needs it first."""
 
-    def __init__(self, work: Callable[[], T], left: threading.Event) -> None:
+    def __init__(self, work: Callable[[], T], halt: threading.Event) -> None:
         super().__init__()
-        self._work, self._left, self._begun = work, left, threading.Lock()
+        self._work, self._halt, self._started = work, halt, threading.Lock()
 
     def result(self, timeout: float | None = None) -> T:
-        """Make it or wait for it; what went wrong in its making is raised here."""
+        """Compute the result or wait for it; raise the exception of its computation."""
         self.make()
-        # in short turns: on some systems a thread that waits without end hears no signal
+        # Short waits: on some systems a thread in an endless wait receives no signal.
         while timeout is None and not self.done():
             wait([self], 0.2)
         return super().result(timeout)
 
     def make(self) -> None:
-        """Do the work in the thread that calls, unless another one has begun it."""
-        if not self._begun.acquire(blocking=False):
+        """Compute in the calling thread, unless another thread has started."""
+        if not self._started.acquire(blocking=False):
             return
-        _own.left.append(self._left)
+        _thread.halts.append(self._halt)
         try:
             check_halt()
             self.set_result(self._work())
-        except BaseException as fault:  # noqa: BLE001 it is raised in the thread that asks
+        except BaseException as fault:  # noqa: BLE001 - result() raises it
             self.set_exception(fault)
-            self._left.set()  # without it the others are worth nothing
+            self._halt.set()  # the other results are useless without this one
         finally:
-            _own.left.pop()
+            _thread.halts.pop()
 
 
 @contextmanager
 def run_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> Iterator[list[LazyResult[T]]]:
-    """Begin works in their order, `workers` at once; with one worker, each when it is asked for.
+    """Start works in their order, `workers` at the same time; with one worker, each on demand.
 
-    The results do not depend on `workers`, as long as no work draws from a generator that another
-    one draws from. Leaving the block early, by an exception, ends them at their next `check_halt`.
+    Results do not depend on `workers` as long as works share no random generator. An exception in
+    the block ends the works at their next `check_halt`.
 
     Args:
-        works: Each makes one result.
-        workers: Threads at most.
+        works: Functions without arguments, one a result.
+        workers: Most threads.
 
     Yields:
-        A promise for each, in the same order.
+        A future for each work, in the same order.
     """
-    left = threading.Event()
-    promised = [LazyResult(work, left) for work in works]
+    halt = threading.Event()
+    results = [LazyResult(work, halt) for work in works]
     pool = ThreadPoolExecutor(max(workers, 1), "training-thread")
     try:
-        for one in promised if workers > 1 else []:
-            pool.submit(one.make)
-        yield promised
+        for result in results if workers > 1 else []:
+            pool.submit(result.make)
+        yield results
         pool.shutdown()
     finally:
-        left.set()
+        halt.set()
         pool.shutdown()
 
 
 def all_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> list[T]:
-    """The results of all works, in their order; the first fault ends the others and is raised."""
-    with run_in_parallel(works, workers if len(works) > 1 else 1) as promised:
+    """Results of all works, in their order; the first exception ends the others and is raised."""
+    with run_in_parallel(works, workers if len(works) > 1 else 1) as results:
         try:
-            return [one.result() for one in promised]
+            return [result.result() for result in results]
         except Halted as halted:
-            faults = [one.exception() for one in promised if one.done()]
-            raise next((one for one in faults if one and not isinstance(one, Halted)), halted) from None
+            faults = [result.exception() for result in results if result.done()]
+            raise next(
+                (fault for fault in faults if fault and not isinstance(fault, Halted)), halted
+            ) from None

@@ -1,4 +1,4 @@
-"""Batches made in a thread beside the steps that learn from them: neither waits for the other."""
+"""Prefetching: make batches in background threads while the training steps run."""
 
 import queue
 import threading
@@ -13,62 +13,61 @@ T = TypeVar("T")
 C = TypeVar("C")
 
 AHEAD = 3
-"""Batches made at most before they are asked for."""
+"""Most batches ready in advance."""
 MAX_MAKERS = 4
-"""Threads at most that make batches: half of the work holds the interpreter, so more gain nothing."""
-_LOOK_SECONDS = 0.1
-"""How often a maker that waits for room looks whether anyone still wants its batches."""
+"""Most threads that make batches; half of the work holds the GIL, so more threads gain nothing."""
+_POLL_SECONDS = 0.1
+"""Interval at which a thread that waits for room checks whether the loop was left."""
 
 
 def n_makers(processes: int = 1) -> int:
-    """Threads that make batches beside the one that learns, on a machine shared by so many processes."""
+    """Number of threads that make batches for each of `processes` processes on this machine."""
     return max(1, min(MAX_MAKERS, n_cores() // processes - 1))
 
 
 def map_in_order(chosen: Iterable[C], make: Callable[[C], T], makers: int = 1) -> Generator[T, None, None]:
-    """What `make` makes of each, in their order; several at a time where there are several makers.
+    """Apply `make` to each choice, in `makers` threads; results keep their order.
 
-    Choosing stays in one thread, one after the other, so that what it draws does not depend on
-    the number of makers; `make` must draw nothing.
+    One thread iterates over the choices, so their random numbers do not depend on `makers`. `make`
+    must draw no random numbers.
     """
     if makers == 1:
         yield from map(make, chosen)
         return
     with ThreadPoolExecutor(makers, "maker") as pool:
-        coming: deque = deque()
-        for one in chosen:
-            coming.append(pool.submit(make, one))
-            if len(coming) > makers:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
+        futures: deque = deque()
+        for choice in chosen:
+            futures.append(pool.submit(make, choice))
+            if len(futures) > makers:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
 
 
 def prefetched(batches: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
-    """The same batches in the same order, the next ones made while one is in use.
+    """The same batches in the same order, made in a background thread.
 
-    Whatever they draw random numbers from must not be used elsewhere until they are through:
-    then the numbers are those of a plain loop. A fault in making one is raised where it would
-    have been raised. A loop left early stops the thread before it goes on.
+    Nothing else may use their random generators meanwhile; then the numbers are those of a plain
+    loop. An exception is raised at its place in the order. Leaving the loop early stops the thread.
 
     Args:
-        batches: Made one by one, in one thread.
-        ahead: Batches kept ready at most.
+        batches: Iterated in one thread.
+        ahead: Most batches ready in advance.
     """
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
-    left = threading.Event()
+    stop = threading.Event()
 
     def make() -> None:
         try:
             for batch in batches:
-                if not _hand_over(ready, (batch, None), left):
+                if not _put(ready, (batch, None), stop):
                     return
-            _hand_over(ready, (None, _End()), left)
-        except BaseException as fault:  # noqa: BLE001 it is raised in the thread that asked
-            _hand_over(ready, (None, fault), left)
+            _put(ready, (None, _End()), stop)
+        except BaseException as fault:  # noqa: BLE001 - raised in the consuming thread
+            _put(ready, (None, fault), stop)
         finally:
             if isinstance(batches, Generator):
-                batches.close()  # what it holds, threads of its own included, ends with it
+                batches.close()  # also ends the threads of `map_in_order`
 
     maker = threading.Thread(target=make, name="prefetch", daemon=True)
     maker.start()
@@ -81,19 +80,19 @@ def prefetched(batches: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
                 raise fault
             yield batch  # pyright: ignore[reportReturnType]
     finally:
-        left.set()
+        stop.set()
         maker.join()
 
 
 class _End(Exception):
-    """All batches were made."""
+    """Marks the end of the batches."""
 
 
-def _hand_over(ready: queue.Queue, item: object, left: threading.Event) -> bool:
-    """Wait for room; False once nobody takes batches any more."""
-    while not left.is_set():
+def _put(ready: queue.Queue, item: object, stop: threading.Event) -> bool:
+    """Put an item, waiting for room; False if the loop was left."""
+    while not stop.is_set():
         try:
-            ready.put(item, timeout=_LOOK_SECONDS)
+            ready.put(item, timeout=_POLL_SECONDS)
             return True
         except queue.Full:
             continue

@@ -1,4 +1,4 @@
-"""Pretraining: the encoder learns to answer a question about unlabeled windows of the training period."""
+"""Pretraining: train the encoder on a self-supervised objective."""
 
 import copy
 import time
@@ -11,7 +11,13 @@ import torch
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, Stateful, TorchDraws
+from moola_pipeline.training.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    NumpyGenerator,
+    Stateful,
+    TorchGenerator,
+)
 from moola_pipeline.training.device import precision_on
 from moola_pipeline.training.objectives.contrastive import Contrastive
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
@@ -30,9 +36,9 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 
 EMBARGO_BARS = WINDOW_BARS
-"""Bars that must lie between the last one trained on and the first one held out."""
+"""Least number of bars between the last training bar and the first held-out bar."""
 MAX_HELD_OUT = 2000
-"""Windows at most that choose and judge."""
+"""Most held-out windows: half select the epoch, half test it."""
 OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "hidden_blocks": HiddenBlocks,
     "span_structure": SpanStructure,
@@ -43,16 +49,16 @@ OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """The encoder and how it was judged on the held-out end of the training period.
+    """The encoder and its errors on the held-out end of the training period.
 
     Attributes:
         encoder: In evaluation mode, on the CPU.
-        errors: The objective's error, on windows that had no say in which epoch was kept, of the
-            encoder with its decoder ("encoder") and of each guess that needs no encoder; empty in a
-            process of a team that does not lead it.
-        history: One entry an epoch: epoch, train_loss, val_loss (by which it was kept), seconds.
-        n_windows: Windows trained on.
-        last_row: Last row of the bar table that any window touched.
+        errors: The objective's error on windows that did not select the epoch: of encoder and
+            decoder ("encoder") and of each baseline without an encoder. Empty unless this is the
+            main process.
+        history: One entry an epoch: epoch, train_loss, val_loss (selects the epoch), seconds.
+        n_windows: Number of training windows.
+        last_row: Last row of the bar table in any window.
     """
 
     encoder: Encoder
@@ -71,38 +77,38 @@ def pretrain(
     checkpoints: Checkpoints | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> PretrainResult:
-    """Train the encoder on an objective, judged on the last windows of the period.
+    """Train the encoder on an objective; hold out the last windows of the period.
 
-    Every process of a team calls this alike. The batches are those of one process, the gradients
-    those of whole batches, so that the result is one process's within rounding; with dropout,
-    too, where all devices are of one kind, since every process draws for whole batches.
+    Every process of a group makes this same call. Batches do not depend on the number of processes
+    and gradients cover whole batches, so the result is that of one process within rounding. Every
+    process draws dropout for whole batches, so this includes dropout if all devices are of one kind.
 
     Args:
         market: The bar table; rows beyond the given windows are never read.
         windows: (n,) rows of bar 0, increasing, all inside the training period.
         settings: See `PretrainSettings`.
-        device: Where the network runs.
-        on_epoch: Called with each history entry.
-        checkpoints: Where each epoch is kept until the caller removes them, so that a training that
-            was killed goes on from its last epoch, to the same weights; None: nowhere.
-        team: The processes that train together; the one that leads tells of epochs and keeps them.
+        device: Device of the network.
+        on_epoch: Called with each history entry, in the main process.
+        checkpoints: Folder of the checkpoints, from which a killed training resumes to the same
+            weights. The caller removes them. None: no checkpoints.
+        group: The processes that train together; the main one reports and saves epochs.
 
     Raises:
-        BadInput: If there are too few windows for one batch and a held-out part, or the objective
-            cannot be split among a team.
+        BadInput: If there are too few windows for one batch and a held-out part, or the group has
+            more processes than the objective or the batch allows.
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     _require_splitting(settings, group)
     rng = np.random.default_rng(settings.seed)
-    train, choosing, judging = _parts(windows, settings, rng)
+    train, selection, test = _split(windows, settings, rng)
     encoder = new_encoder(market, train, settings)
     last_row = int(windows.max()) + WINDOW_BARS - 1
     objective = OBJECTIVES[settings.objective](market, encoder, train, settings, rng, last_row + 1)
-    fixed = np.random.default_rng(settings.seed + 1)
+    held_out_rng = np.random.default_rng(settings.seed + 1)
     size = settings.batch_windows
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
-    chosen_on = HeldOut(objective, choices(objective, choosing, size, fixed), group)
-    judged_on = list(choices(objective, judging, size, fixed))
+    selection_batches = HeldOut(objective, choices(objective, selection, size, held_out_rng), group)
+    test_choices = list(choices(objective, test, size, held_out_rng))
     optimizer = new_optimizer(network, settings)
     dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(settings.seed))
     best = _BestWeights()
@@ -110,20 +116,20 @@ def pretrain(
     parts: dict[str, Stateful] = {
         "network": network,
         "optimizer": optimizer,
-        "drawing": NumpyDraws(rng),
-        "dropout": TorchDraws(dropout.generator),
+        "drawing": NumpyGenerator(rng),
+        "dropout": TorchGenerator(dropout.generator),
         "best": best,
     }
-    done = checkpoint.restore(parts)
+    n_done = checkpoint.restore(parts)
     for entry in best.history if group.is_main else []:
         on_epoch(entry)
-    for epoch in range(done, settings.epochs):
+    for epoch in range(n_done, settings.epochs):
         started = time.perf_counter()
-        shown = prefetched_batches(objective, rng.permutation(train), size, rng, group)
+        batches = prefetched_batches(objective, rng.permutation(train), size, rng, group)
         entry = {
             "epoch": float(epoch),
-            "train_loss": train_epoch(encoder, objective, optimizer, shown, dropout, group),
-            "val_loss": chosen_on.error(encoder),
+            "train_loss": train_epoch(encoder, objective, optimizer, batches, dropout, group),
+            "val_loss": selection_batches.error(encoder),
         }
         entry["seconds"] = time.perf_counter() - started
         best.note(entry, network)
@@ -131,7 +137,7 @@ def pretrain(
             on_epoch(entry)
             checkpoint.keep(epoch + 1, parts)
     network.load_state_dict(best.weights)
-    errors = _judged(encoder, objective, judged_on) if group.is_main else {}
+    errors = _test_errors(encoder, objective, test_choices) if group.is_main else {}
     return PretrainResult(encoder.cpu().eval(), errors, best.history, len(train), last_row)
 
 
@@ -140,18 +146,18 @@ def _require_splitting(settings: PretrainSettings, group: ProcessGroup) -> None:
         return
     if not OBJECTIVES[settings.objective].splits:
         raise BadInput(
-            f"{settings.objective} tells each window from all others of its batch, so it is trained in one "
-            f"process, got {group.size}. Set processes to 1, or choose another objective."
+            f"{settings.objective} contrasts all windows of a batch, so it needs one process, "
+            f"got {group.size}. Set processes to 1, or choose another objective."
         )
     if settings.batch_windows < group.size:
         raise BadInput(
-            f"batch_windows must be at least one for each of {group.size} processes, got "
+            f"batch_windows must be at least the number of processes ({group.size}), got "
             f"{settings.batch_windows}. Raise batch_windows or start fewer processes."
         )
 
 
 class _BestWeights:
-    """The history, and the weights of its epoch with the lowest validation loss."""
+    """The history, and the weights of the epoch with the lowest validation loss."""
 
     def __init__(self) -> None:
         self.history: list[dict[str, float]] = []
@@ -159,17 +165,17 @@ class _BestWeights:
         self.loss = float("inf")
 
     def note(self, entry: dict[str, float], network: torch.nn.Module) -> None:
-        """Take the epoch that just ended into account."""
+        """Add the epoch that just ended; keep its weights if it is the best."""
         self.history.append(entry)
         if entry["val_loss"] < self.loss:
             self.loss, self.weights = entry["val_loss"], copy.deepcopy(network.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it."""
+        """History, best weights and their loss."""
         return dict(vars(self))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from that state."""
+        """Restore that state."""
         vars(self).update(state_dict)
 
 
@@ -180,24 +186,24 @@ def _checkpoint(
     device: torch.device | str,
     group: ProcessGroup,
 ) -> Checkpoint:
-    """Of this pretraining, keyed by what decides it to the last bit beside bars and code."""
+    """The checkpoint of this pretraining; its key covers everything that decides the weights."""
     if checkpoints is None:
         return Checkpoint()
     device = torch.device(device).type
-    decides = settings.model_dump(mode="json"), windows, device, precision_on(device), group.size
-    return checkpoints.stage("pretraining", *decides)
+    key_parts = settings.model_dump(mode="json"), windows, device, precision_on(device), group.size
+    return checkpoints.stage("pretraining", *key_parts)
 
 
-def _parts(
+def _split(
     windows: np.ndarray, settings: PretrainSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Windows to train on, then those that choose the epoch, then those that judge it."""
+    """Training windows, windows that select the epoch, and windows that test it."""
     held_out = windows[-max(int(len(windows) * settings.validation_share), 2) :]
     last_bar = windows + WINDOW_BARS - 1
     train = windows[held_out[:1] - CONTEXT_BARS - last_bar > EMBARGO_BARS]
     if len(train) < settings.batch_windows:
         raise BadInput(
-            f"pretraining needs at least one batch of {settings.batch_windows} windows, got {len(train)}. "
+            f"pretraining needs at least {settings.batch_windows} windows (one batch), got {len(train)}. "
             "Register more bars or lower batch_windows."
         )
     n_held = MAX_HELD_OUT
@@ -210,7 +216,7 @@ def _parts(
 
 
 def new_encoder(market: MarketArrays, train: np.ndarray, settings: PretrainSettings) -> Encoder:
-    """An encoder at random weights, scaled to the features of the windows it will be trained on."""
+    """An encoder with random weights, scaled to the features of the training windows."""
     encoder = Encoder(settings.hidden_units)
     initialize(encoder, settings.seed)
     rows = view_rows(train[:: max(1, len(train) // 2000)])
@@ -219,7 +225,7 @@ def new_encoder(market: MarketArrays, train: np.ndarray, settings: PretrainSetti
 
 
 def new_optimizer(network: torch.nn.Module, settings: PretrainSettings) -> torch.optim.Optimizer:
-    """AdamW, in one kernel where the network lies on a GPU."""
+    """AdamW; fused into one kernel if the network is on a GPU."""
     parameters = list(network.parameters())
     return torch.optim.AdamW(
         parameters,
@@ -229,7 +235,7 @@ def new_optimizer(network: torch.nn.Module, settings: PretrainSettings) -> torch
     )
 
 
-def _judged(encoder: Encoder, objective: Objective, chosen: list[Any]) -> dict[str, float]:
-    """Errors on the batches that had no say: of guesses that need no encoder, and of the encoder."""
-    method_rows = objective.baseline_errors([objective.make(one) for one in chosen])
-    return method_rows | {"encoder": HeldOut(objective, chosen, SINGLE_PROCESS).error(encoder)}
+def _test_errors(encoder: Encoder, objective: Objective, test_choices: list[Any]) -> dict[str, float]:
+    """Errors on the test batches, of the encoder and of each baseline without one."""
+    baselines = objective.baseline_errors([objective.make(choice) for choice in test_choices])
+    return baselines | {"encoder": HeldOut(objective, test_choices, SINGLE_PROCESS).error(encoder)}

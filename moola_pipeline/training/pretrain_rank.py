@@ -1,4 +1,4 @@
-"""python -m moola_pipeline.training.pretrain_rank FOLDER PARENT: one process of a pretraining in several."""
+"""python -m moola_pipeline.training.pretrain_rank FOLDER PARENT: one process of a distributed pretraining."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from moola_pipeline.training.torchrun import exit_with_parent
 
 
 def main(folder: Path, parent: int) -> None:
-    """Pretrain as one of those that torchrun started; the first tells Dagster of each epoch.
+    """Pretrain as one of the processes of torchrun; rank 0 reports each epoch to Dagster.
 
     Args:
-        folder: From `handover.write_task`; result or fault is left there.
-        parent: Number of the process that started this one.
+        folder: From `job_files.write_task`; result or error is written there.
+        parent: Process id of torchrun.
     """
     exit_with_parent(parent, folder)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # waiting for the others, it would not hear it in Python
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would not run while a collective blocks
     from moola_pipeline.training.job_files import WorkerError
 
     rank = int(os.environ["RANK"])
@@ -26,9 +26,9 @@ def main(folder: Path, parent: int) -> None:
         _pretrain(folder, rank)
     except Exception as fault:  # noqa: BLE001 - the parent raises it
         traceback.print_exc()
-        WorkerError.of(fault).leave(folder, rank)
+        WorkerError.of(fault).write(folder, rank)
         sys.stderr.flush()
-        os._exit(1)  # no farewell: the others wait for what will not come
+        os._exit(1)  # skip destroy_process_group(): the other ranks may be blocked in a collective
 
 
 def _pretrain(folder: Path, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""One epoch of pretraining: batches chosen, made beside the steps, and learned from."""
+"""One epoch of pretraining: batches, prefetching, training steps and held-out errors."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -21,7 +21,7 @@ from moola_pipeline.training.process_group import SINGLE_PROCESS, ProcessGroup
 
 
 def choices(objective: Objective, windows: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[Any]:
-    """What is random about batches of (n,) windows in their order, drawn when it is asked for."""
+    """Draw the random part of each batch of (n,) windows, in their order, lazily."""
     for i in range(0, len(windows), size):
         yield objective.choose(windows[i : i + size], rng)
 
@@ -33,9 +33,9 @@ def batches_in_order(
     rng: np.random.Generator,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[BatchShare]:
-    """Batches of (n,) windows in their order on the decoder's device, each made when it is asked for."""
+    """Make batches of (n,) windows on the decoder's device, in their order, lazily."""
     for chosen in choices(objective, windows, size, rng):
-        yield made(objective, chosen, group)
+        yield make_share(objective, chosen, group)
 
 
 def prefetched_batches(
@@ -45,46 +45,46 @@ def prefetched_batches(
     rng: np.random.Generator,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[BatchShare]:
-    """The same batches, made in threads beside the steps that learn from them."""
+    """The batches of `batches_in_order`, made in background threads."""
     chosen = choices(objective, windows, size, rng)
-    make = partial(made, objective, group=group)
+    make = partial(make_share, objective, group=group)
     return prefetched(map_in_order(chosen, make, n_makers(group.size)))
 
 
-def made(objective: Objective, chosen: Any, group: ProcessGroup = SINGLE_PROCESS) -> BatchShare:
+def make_share(objective: Objective, chosen: Any, group: ProcessGroup = SINGLE_PROCESS) -> BatchShare:
     """This process's share of a batch, on the decoder's device."""
     share, total = group.share(len(chosen.bar0)), objective.n_targets(chosen)
     first = objective.n_targets(subset_of(chosen, slice(0, share.start)))
-    mine = subset_of(chosen, share) if group.size > 1 else chosen
-    own = slice(first, first + objective.n_targets(mine))
+    own_choice = subset_of(chosen, share) if group.size > 1 else chosen
+    own = slice(first, first + objective.n_targets(own_choice))
     if not total:
         return BatchShare(chosen.bar0, None, own, total)
     if own.start == own.stop:
-        whole = _asked(objective, objective.make(chosen))
+        whole = _device_tensors(objective, objective.make(chosen))
         return BatchShare(chosen.bar0, whole, slice(0, total), total, counts=False)
-    return BatchShare(chosen.bar0, _asked(objective, objective.make(mine)), own, total)
+    return BatchShare(chosen.bar0, _device_tensors(objective, objective.make(own_choice)), own, total)
 
 
 def train_epoch(
     encoder: Encoder,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
-    shown: Iterable[Any],
+    batches: Iterable[Any],
     dropout: StateDropout,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> float:
-    """One step a batch; the mean loss.
+    """Take one step a batch; return the mean loss.
 
     Args:
-        encoder, objective, optimizer: What learns.
-        shown: From `prefetched_batches`; what `Objective.draw` gives is put on the device first.
-        dropping: How states are dropped.
-        team: The processes that train together.
+        encoder, objective, optimizer: Trained together.
+        batches: From `prefetched_batches`; batches of `Objective.draw` are sent to the device first.
+        dropout: Dropout of encoder states.
+        group: The processes that train together.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     rows, losses = [], []
-    for batch in shown:
-        loss = _own_loss(encoder, objective, _whole(objective, batch), dropout)
+    for batch in batches:
+        loss = _own_loss(encoder, objective, _as_share(objective, batch), dropout)
         optimizer.zero_grad(set_to_none=True)
         if loss.requires_grad:
             loss.backward()
@@ -93,7 +93,7 @@ def train_epoch(
         optimizer.step()
         rows.append(batch.bar0)
         losses.append(loss.detach())
-    # Looked at after the epoch: a look at every step would make a GPU wait for it.
+    # Check after the epoch: reading the loss in each step would synchronize with the device.
     by_batch = group.all_reduce(torch.stack(losses)).cpu().numpy()
     require_finite(by_batch, rows)
     return float(by_batch.mean())
@@ -102,44 +102,44 @@ def train_epoch(
 def _own_loss(
     encoder: Encoder, objective: Objective, batch: BatchShare, dropout: StateDropout
 ) -> torch.Tensor:
-    """This process's part of a batch's loss; the parts of all processes add up to it."""
+    """This process's part of the batch loss; the sum over all processes is the batch loss."""
     if batch.tensors is None:
         return torch.zeros((), device=encoder.hidden_bar.device)
     n_own = batch.own.stop - batch.own.start
     if n_own == batch.total:
         return objective.error(encoder, batch.tensors, dropout) * (1.0 if batch.counts else 0.0)
-    dropped = dropout._replace(own=batch.own, total=batch.total)
-    return objective.error(encoder, batch.tensors, dropped) * (n_own / batch.total)
+    own_dropout = dropout._replace(own=batch.own, total=batch.total)
+    return objective.error(encoder, batch.tensors, own_dropout) * (n_own / batch.total)
 
 
-def _asked(objective: Objective, batch: Any) -> Any:
-    """What is asked of a batch in memory, on the decoder's device."""
+def _device_tensors(objective: Objective, batch: Any) -> Any:
+    """The tensors of a batch, on the decoder's device."""
     return on_device(objective.tensors(batch), next(objective.decoder.parameters()).device)
 
 
-def _whole(objective: Objective, batch: Any) -> BatchShare:
+def _as_share(objective: Objective, batch: Any) -> BatchShare:
     if isinstance(batch, BatchShare):
         return batch
-    return BatchShare(batch.bar0, _asked(objective, batch), slice(0, 1), 1)
+    return BatchShare(batch.bar0, _device_tensors(objective, batch), slice(0, 1), 1)
 
 
 class HeldOut:
-    """Held-out batches on the device; each whole, in one process of the team."""
+    """Held-out batches on the device; each batch belongs to one process of the group."""
 
     def __init__(self, objective: Objective, chosen: Iterable[Any], group: ProcessGroup):
-        self.objective, self.group, every = objective, group, list(chosen)
-        self.rows = [one.bar0 for one in every]
-        self.weights = [objective.n_targets(one) for one in every]
-        self.own = {i: made(objective, one) for i, one in enumerate(every) if group.owns(i)}
+        self.objective, self.group, all_choices = objective, group, list(chosen)
+        self.rows = [choice.bar0 for choice in all_choices]
+        self.weights = [objective.n_targets(choice) for choice in all_choices]
+        self.own = {i: make_share(objective, choice) for i, choice in enumerate(all_choices) if group.owns(i)}
 
     @torch.no_grad()
     def error(self, encoder: Encoder) -> float:
-        """Mean error over all that they ask."""
+        """Mean error over all targets."""
         device = encoder.hidden_bar.device
         by_batch = torch.zeros(len(self.rows), device=device)
         for i, batch in self.own.items():
             if batch.tensors is not None:
                 by_batch[i] = self.objective.error(encoder, batch.tensors)
-        found = self.group.all_reduce(by_batch).cpu().numpy().astype(np.float64)
-        require_finite(found, self.rows)
-        return float(np.average(found, weights=self.weights))
+        errors = self.group.all_reduce(by_batch).cpu().numpy().astype(np.float64)
+        require_finite(errors, self.rows)
+        return float(np.average(errors, weights=self.weights))

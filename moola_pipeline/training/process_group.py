@@ -1,4 +1,4 @@
-"""The processes that train one network together, each on its share of every batch."""
+"""Data-parallel training: processes that share each batch."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, distributed
 
 TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for the others of its team; one that died ends them all much sooner."""
+"""Timeout of a collective; torchrun ends all processes much sooner if one dies."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """One process among those that train together; alone by default.
+    """One process of those that train together; a single one by default.
 
-    All of them choose the same whole batches and take the same steps, so that their weights are
-    alike to the last bit; only the making of batches and the gradients are shared out.
+    All choose the same whole batches and take the same steps, so their weights are equal bit for
+    bit. They share only the making of batches and the computation of gradients.
 
     Attributes:
         rank: Number of this process, from 0.
-        size: How many they are.
+        size: Number of processes.
     """
 
     rank: int = 0
@@ -29,32 +29,32 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that reports and writes."""
+        """Whether this process reports and writes files."""
         return self.rank == 0
 
     def share(self, n: int) -> slice:
-        """This process's share of n things in a row; shares differ by one at most."""
+        """This process's contiguous share of n items; sizes differ by at most one."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def owns(self, number: int) -> bool:
-        """Whether a thing that is not divided falls to this process."""
+        """Whether item `number` belongs to this process."""
         return number % self.size == self.rank
 
     def all_reduce(self, values: Tensor) -> Tensor:
-        """The sum over all processes, the same in each, in place."""
+        """Sum over all processes, in place; the same in each."""
         if self.size > 1:
             distributed.all_reduce(values)
         return values
 
     def all_reduce_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Add up the gradients of all processes; where a process has none, it has zeros."""
+        """Sum the gradients of all processes; a missing gradient counts as zero."""
         if self.size == 1:
             return
-        learned = list(parameters)
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learned]
-        together = self.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = together.split([p.numel() for p in learned])
-        for parameter, part in zip(learned, parts, strict=True):
+        parameters = list(parameters)
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        total = self.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = total.split([p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
 
 
@@ -63,10 +63,10 @@ SINGLE_PROCESS = ProcessGroup()
 
 @contextmanager
 def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started with this one, and leave them behind the block.
+    """Join the processes that torchrun started; leave the group after the block.
 
     Args:
-        device: Of this process; GPUs talk by nccl, anything else by gloo.
+        device: Device of this process; GPUs use nccl, other devices gloo.
     """
     on_gpu = device.type == "cuda"
     distributed.init_process_group(

@@ -1,4 +1,4 @@
-"""Fitting the proposing rule on training labels: coordinate search over its five thresholds."""
+"""Fitting of the span proposer on training labels: coordinate search over its five thresholds."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -16,31 +16,31 @@ from moola_pipeline.windows.window_geometry import (
 
 
 def matches(proposals: Spans, labeled: Spans) -> np.ndarray:
-    """Index of the labeled expansion that each proposal finds, -1 where it finds none.
+    """Index of the labeled expansion that each proposal matches, -1 if none.
 
-    A pair agrees when onsets differ by at most 3 bars and ends by at most 3 bars or half the
-    labeled length; nearer onsets are paired first, and each label is found once.
+    A pair can match if onsets differ by at most 3 bars and ends by at most 3 bars or half the
+    labeled length. Nearest onsets are paired first, and each label is matched once.
 
     Returns:
         (n_proposals,) int64.
     """
-    found = np.full(len(proposals.window), -1, np.int64)
+    match = np.full(len(proposals.window), -1, np.int64)
     reach = np.maximum(OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE * (labeled.end - labeled.start + 1))
     spans = proposals.window, proposals.start, proposals.end
     labels = labeled.window, labeled.start, labeled.end
-    _match(spans, labels, reach, ONSET_COLLAR_BARS, found)
-    return found
+    _match(spans, labels, reach, ONSET_COLLAR_BARS, match)
+    return match
 
 
-# constants of other modules come as arguments: numba's cache would not see them change
+# Constants of other modules are arguments: numba's cache does not notice when they change.
 @numba.njit(cache=True)
-def _match(spans, labels, reach, collar, found):
+def _match(spans, labels, reach, collar, match):
     window, start, end = spans
     label_window, label_start, label_end = labels
     used = np.zeros(len(label_window), np.bool_)
     for apart in range(collar + 1):
         for i in range(len(window)):
-            if found[i] >= 0:
+            if match[i] >= 0:
                 continue
             low = np.searchsorted(label_window, window[i])
             for j in range(low, len(label_window)):
@@ -51,15 +51,15 @@ def _match(spans, labels, reach, collar, found):
                     and abs(start[i] - label_start[j]) == apart
                     and abs(end[i] - label_end[j]) <= reach[j]
                 ):
-                    found[i], used[j] = j, True
+                    match[i], used[j] = j, True
                     break
 
 
 def f_beta(proposals: Spans, labeled: Spans, beta: float) -> float:
     """F-beta of untyped proposals against the labels; only false onsets in bars 30-74 count."""
-    found = matches(proposals, labeled)
-    hits = int((found >= 0).sum())
-    wrong = (found < 0) & proposals.in_core
+    matched = matches(proposals, labeled) >= 0
+    hits = int(matched.sum())
+    wrong = ~matched & proposals.in_core
     missed = len(labeled.window) - hits
     weighted = (1 + beta**2) * hits
     total = weighted + beta**2 * missed + int(wrong.sum())
@@ -69,13 +69,13 @@ def f_beta(proposals: Spans, labeled: Spans, beta: float) -> float:
 def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> SpanProposer:
     """The rule with the best F-beta on these windows.
 
-    Starts from the spans of the labels themselves and improves one threshold at a time until
-    none improves, once for each ordering and length range.
+    The search starts at quantiles of the labeled spans and changes one threshold at a time until
+    none improves, once for each ordering and maximum length.
 
     Args:
-        measures: Of the training windows, empty ones included.
+        measures: Measures of the training windows, including empty ones.
         labeled: Their expansions, sorted by window.
-        beta: 1 for a rule that stands alone; larger to weigh recall, for a rule that proposes.
+        beta: 1 for a rule that is used alone; larger to favor recall, for proposals to a network.
 
     Raises:
         ValueError: If there is no labeled expansion.
@@ -101,12 +101,11 @@ def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> S
     return max(climbs, key=lambda climb: climb[1])[0]
 
 
-def push_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> SpanProposer:
-    """`fit_proposer`, then on until the F-beta on these windows stops rising.
+def improve_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> SpanProposer:
+    """Continue `fit_proposer` with a finer search until the F-beta on these windows stops rising.
 
-    From the best rule of `fit_proposer` and from its equals in the other orderings: every value that
-    a threshold can take in steps of a hundredth of the labels, both lengths, and neighbors of both
-    thresholds at once, as long as one of these is better.
+    The search starts at the rule of `fit_proposer`, once for each ordering. It tries each quantile
+    of a threshold in steps of 1 %, both lengths, and neighbors of both thresholds at once.
 
     Args:
         measures, labeled, beta: As in `fit_proposer`.
@@ -116,26 +115,26 @@ def push_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> 
     nets = np.unique(np.quantile(net, shares).round(2)).clip(0.01)
     efficiencies = np.unique(np.quantile(efficiency, shares).round(3))
     fitted = fit_proposer(measures, labeled, beta)
-    pushed = []
+    results = []
     for ordering in ORDERINGS:
         proposer = fitted.model_copy(update={"ordering": ordering})
         score = f_beta(propose(measures, proposer), labeled, beta)
-        better = True
-        while better:
-            better = False
+        improved = True
+        while improved:
+            improved = False
             for changes in _moves(proposer, nets, efficiencies):
-                tried = proposer.model_copy(update=changes)
-                reached = f_beta(propose(measures, tried), labeled, beta)
-                if reached > score + 1e-12:
-                    proposer, score, better = tried, reached, True
-        pushed.append((proposer, score))
-    return max(pushed, key=lambda one: one[1])[0]
+                candidate = proposer.model_copy(update=changes)
+                candidate_score = f_beta(propose(measures, candidate), labeled, beta)
+                if candidate_score > score + 1e-12:
+                    proposer, score, improved = candidate, candidate_score, True
+        results.append((proposer, score))
+    return max(results, key=lambda result: result[1])[0]
 
 
 def _moves(
     proposer: SpanProposer, nets: np.ndarray, efficiencies: np.ndarray
 ) -> Iterator[Mapping[str, float]]:
-    """Changes of a rule: one threshold to any value, or both to values nearby."""
+    """Changes to try: one threshold to any value, or both to nearby values."""
     yield from ({"min_net_atr": float(value)} for value in nets)
     yield from ({"min_efficiency": float(value)} for value in efficiencies)
     yield from ({"min_length": bars} for bars in range(1, proposer.max_length + 1))
@@ -146,7 +145,7 @@ def _moves(
 
 
 def _labeled_measures(measures: SpanMeasures, labeled: Spans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Net move in ATR, efficiency, and last bar less first of the labeled spans; long ones are cut."""
+    """Net move in ATR, efficiency, and end minus start of the labeled spans; long ones are cut."""
     if len(labeled.window) == 0:
         raise ValueError("labeled must hold at least one expansion, got none")
     length = np.minimum(labeled.end - labeled.start, MAX_LENGTH - 1)
@@ -164,10 +163,10 @@ def _climb(
         improved = False
         for name in ("min_net_atr", "min_efficiency", "min_length"):
             for value in choices[name]:
-                tried = proposer.model_copy(update={name: value})
-                if tried.min_length > tried.max_length:
+                candidate = proposer.model_copy(update={name: value})
+                if candidate.min_length > candidate.max_length:
                     continue
-                reached = f_beta(propose(measures, tried), labeled, beta)
-                if reached > score + 1e-12:
-                    proposer, score, improved = tried, reached, True
+                candidate_score = f_beta(propose(measures, candidate), labeled, beta)
+                if candidate_score > score + 1e-12:
+                    proposer, score, improved = candidate, candidate_score, True
     return proposer, score

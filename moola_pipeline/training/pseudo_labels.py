@@ -1,7 +1,4 @@
-"""Pseudo-labels: teacher trees fitted on the labels answer for spans that nobody labeled.
-
-Of whole windows, and of windows that end with a bar that has just closed, as live mode reads them.
-"""
+"""Pseudo-labels: probabilities of teacher trees for unlabeled spans, of whole and of live windows."""
 
 from dataclasses import dataclass, replace
 
@@ -27,28 +24,28 @@ from moola_pipeline.windows.spans import UNKNOWN, Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
 
 TEACHER_SEED = 0
-"""Of the teachers and of the windows drawn: the same for every training seed."""
+"""Seed of the teachers and of the windows drawn; the same for every training seed."""
 NEAR_BARS = 2
-"""A claimed onset is right this near a labeled one; chosen on folds of training (0, 1, 2, 3 tried)."""
+"""Most bars between a correct claimed onset and the labeled one; chosen on training folds from 0 to 3."""
 MAX_WRONG = 12_000
-"""Wrong claims that the teacher is shown at most: there are ten for each right one."""
+"""Most wrong claims in the teacher's training data; there are about ten for each correct one."""
 EARLY_SHARE = 0.02
-"""Share of the training labels that may move too little by their third bar to be asked about."""
+"""Share of the training labels whose move by their third bar may stay below the least net move."""
 MIN_NET_ATR = 0.1
-"""A move of less has no direction to speak of."""
+"""Lower bound of the least net move: a smaller move has no clear direction."""
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Spans in windows of the training period that nobody labeled, with the teachers' probabilities.
+    """Spans in unlabeled windows of the training period, with the teachers' probabilities.
 
     Attributes:
         bar0: (n_windows,) rows of bar 0.
         spans: n spans in these windows.
-        inputs: (n, 78) float32, what the heads read of them.
-        expansion: (n,) float32 probability of an expansion; live, that one began where the span begins.
+        inputs: (n, 78) float32 span features, in ATR.
+        expansion: (n,) float32 probability of an expansion; live, that one has begun at the span's start.
         retracement: (n,) float32 probability that a retracement came before it.
-        bars: That are read of each window.
+        bars: Number of bars read of each window.
         live: The same for windows that end with the bar that has just closed; None if not trained.
     """
 
@@ -75,52 +72,51 @@ def make_pseudo_labels(
     n_live: int = 0,
     min_net_atr: float = 0.0,
 ) -> PseudoLabels:
-    """Fit teachers on labeled windows and ask them about unlabeled ones, none later than these.
+    """Fit teachers on labeled windows and let them label unlabeled ones of the same period.
 
     Args:
-        market: The table that the windows lie in.
+        market: The bars and their features.
         train: Labeled training windows.
-        rule: Proposes the spans.
-        n_windows: Windows drawn at most from those that tile the bars up to the last labeled one.
-        n_live: Live windows drawn from the same bars; 0 leaves live mode untaught.
-        min_net_atr: Least net move that live mode asks about.
+        proposer: Proposes the spans.
+        n_windows: Most windows, drawn from the tiling of the bars up to the last labeled window.
+        n_live: Live windows drawn from the same bars; 0: no live pseudo-labels.
+        min_net_atr: Least net move of a live span, ATR.
 
     Raises:
-        ValueError: If the labels hold one type only, or the rule finds all or none of them.
+        ValueError: If the labels hold one type only, or all or none of the proposals match a label.
     """
-    judge = fit_judge(_judged(market, train, proposer), TEACHER_SEED)
-    typer = fit_typer(_typed(market, train), TEACHER_SEED)
+    judge = fit_judge(_expansion_examples(market, train, proposer), TEACHER_SEED)
+    typer = fit_typer(_type_examples(market, train), TEACHER_SEED)
     tiled = pretraining_windows(market.segment, int(train.bar0.max()) + WINDOW_BARS)
-    drawn = np.random.default_rng(TEACHER_SEED).permutation(tiled)[:n_windows]
-    bar0 = np.sort(drawn)
+    bar0 = np.sort(np.random.default_rng(TEACHER_SEED).permutation(tiled)[:n_windows])
     proposals = propose(market.measure_spans(bar0), proposer)
     proposals = proposals.select(proposals.in_core)
-    seen = teacher_features(market, bar0, proposals)
-    answers = judge.probability(seen), typer.probability(before_start(seen))
+    features = teacher_features(market, bar0, proposals)
+    targets = judge.probability(features), typer.probability(before_start(features))
     live = (
         make_live_pseudo_labels(market, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
     )
-    return PseudoLabels(bar0, proposals, seen[:, :N_INPUTS], *answers, live=live)
+    return PseudoLabels(bar0, proposals, features[:, :N_INPUTS], *targets, live=live)
 
 
-def _judged(market: MarketArrays, train: LabeledWindows, proposer: SpanProposer) -> LabeledInputs:
-    """The rule's proposals in labeled windows: 1 where they find a label, unknown ones left out."""
+def _expansion_examples(market: MarketArrays, train: LabeledWindows, proposer: SpanProposer) -> LabeledInputs:
+    """Proposals in labeled windows, without unknown ones: 1 if a proposal matches a label."""
     proposals = propose(market.measure_spans(train.bar0), proposer)
-    found = matches(proposals, train.spans) >= 0
-    known = found | proposals.in_core
+    matched = matches(proposals, train.spans) >= 0
+    known = matched | proposals.in_core
     return LabeledInputs(
-        teacher_features(market, train.bar0, proposals.select(known)), found[known].astype(np.int64)
+        teacher_features(market, train.bar0, proposals.select(known)), matched[known].astype(np.int64)
     )
 
 
-def _typed(market: MarketArrays, train: LabeledWindows) -> LabeledInputs:
-    """The labeled expansions by what stood before them: 1 for a retracement."""
-    seen = teacher_features(market, train.bar0, train.spans.pointed())
-    return LabeledInputs(before_start(seen), train.spans.type)
+def _type_examples(market: MarketArrays, train: LabeledWindows) -> LabeledInputs:
+    """Labeled expansions, features of the bars before them: 1 for a retracement."""
+    features = teacher_features(market, train.bar0, train.spans.pointed())
+    return LabeledInputs(before_start(features), train.spans.type)
 
 
 def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
-    """The net move, in ATR, that nearly every training label shows by its third bar."""
+    """The net move, in ATR, that nearly every training label reaches by its third bar."""
     spans = train.spans.pointed()
     net = spans.direction * market.net_moves(train.bar0, replace(spans, end=spans.start + 2))
     return round(max(float(np.quantile(net, EARLY_SHARE)), MIN_NET_ATR), 2)
@@ -129,57 +125,55 @@ def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
 def make_live_pseudo_labels(
     market: MarketArrays, train: LabeledWindows, typer: Teacher, min_net_atr: float, n_windows: int, seed: int
 ) -> PseudoLabels:
-    """Fit a teacher on live windows of labeled ones and ask it about unlabeled ones, none later.
+    """Fit a live teacher on labeled windows and let it label unlabeled live ones of the same period.
 
     Args:
-        market: The table that the windows lie in.
+        market: The bars and their features.
         train: Labeled training windows.
-        typer: The teacher that tells the types apart.
-        min_net_atr: Least net move that is asked about.
+        typer: The teacher of the type.
+        min_net_atr: Least net move of a span, ATR.
         n_windows: Live windows drawn from the bars up to the last labeled window.
-        seed: Of the teacher and of the windows drawn.
+        seed: Seed of the teacher and of the windows drawn.
 
     Raises:
-        ValueError: If the labels show no beginning, or nothing else.
+        ValueError: If all or none of the candidates are labeled onsets.
     """
     rng = np.random.default_rng(seed)
     teacher = fit_live_teacher(market, train, min_net_atr, seed)
-    closed = live_windows(market.segment)
-    known = closed[closed <= train.bar0.max() + (WINDOW_BARS - LIVE_BARS)]
-    bar0 = np.sort(rng.choice(known, min(n_windows, len(known)), replace=False))
+    windows = live_windows(market.segment)
+    windows = windows[windows <= train.bar0.max() + (WINDOW_BARS - LIVE_BARS)]
+    bar0 = np.sort(rng.choice(windows, min(n_windows, len(windows)), replace=False))
     spans = onset_candidates(market, bar0, min_net_atr)
-    seen = teacher_features(market, bar0, spans, LIVE_BARS)
-    answers = teacher.probability(seen), typer.probability(before_start(seen))
-    return PseudoLabels(bar0, spans, seen[:, :N_INPUTS], *answers, LIVE_BARS)
+    features = teacher_features(market, bar0, spans, LIVE_BARS)
+    targets = teacher.probability(features), typer.probability(before_start(features))
+    return PseudoLabels(bar0, spans, features[:, :N_INPUTS], *targets, LIVE_BARS)
 
 
 def fit_live_teacher(market: MarketArrays, train: LabeledWindows, min_net_atr: float, seed: int) -> Teacher:
-    """Fit trees on the moves of labeled windows, one live window for each bar that could tell."""
+    """Fit trees on the onset candidates of labeled windows, one live window for each closed bar."""
     bar0, window = live_windows_of(market.segment, train.bar0)
     spans = onset_candidates(market, bar0, min_net_atr)
     start = bar0[spans.window] + spans.start - train.bar0[window[spans.window]]
-    answer = claims(train.spans, window[spans.window], start, spans.direction)
-    right, wrong = np.flatnonzero(answer == 1), np.flatnonzero(answer == 0)
+    target = claim_targets(train.spans, window[spans.window], start, spans.direction)
+    correct, wrong = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
     rng = np.random.default_rng(seed)
-    shown = np.sort(np.append(right, rng.choice(wrong, min(MAX_WRONG, len(wrong)), replace=False)))
-    asked = spans.select(shown)
-    return fit_live_judge(
-        LabeledInputs(teacher_features(market, bar0, asked, LIVE_BARS), answer[shown]), seed
-    )
+    chosen = np.sort(np.append(correct, rng.choice(wrong, min(MAX_WRONG, len(wrong)), replace=False)))
+    features = teacher_features(market, bar0, spans.select(chosen), LIVE_BARS)
+    return fit_live_judge(LabeledInputs(features, target[chosen]), seed)
 
 
-def claims(labeled: Spans, window: np.ndarray, onset: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Whether claimed onsets are right: (n,) 1, 0, or -1 where nothing is known.
+def claim_targets(labeled: Spans, window: np.ndarray, onset: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Whether claimed onsets are correct: (n,) 1, 0, or -1 if unknown.
 
     Args:
         labeled: Expansions of labeled windows.
         window: (n,) index of the labeled window.
-        onset: (n,) claimed first bar, of the labeled window.
+        onset: (n,) claimed first bar, counted in the labeled window.
         direction: (n,) +1 or -1.
     """
-    answer = np.where((onset >= CORE_FIRST) & (onset <= CORE_LAST), 0, UNKNOWN)
+    target = np.where((onset >= CORE_FIRST) & (onset <= CORE_LAST), 0, UNKNOWN)
     labeled = labeled.pointed()
     for i in range(len(labeled.window)):
         near = np.abs(onset - labeled.start[i]) <= NEAR_BARS
-        answer[near & (window == labeled.window[i]) & (direction == labeled.direction[i])] = 1
-    return answer
+        target[near & (window == labeled.window[i]) & (direction == labeled.direction[i])] = 1
+    return target

@@ -1,4 +1,4 @@
-"""Epochs on labels: rows drawn by kind and augmented, four tasks weighed, weights averaged."""
+"""Training on labels: weighted sampling, augmentation, task weights and weight averaging."""
 
 import copy
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import states_of
 from moola_pipeline.training.batches import Augmentation, Batch, batches, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
-from moola_pipeline.training.checkpoints import NumpyDraws, Stateful, TorchDraws
+from moola_pipeline.training.checkpoints import NumpyGenerator, Stateful, TorchGenerator
 from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_finite
 from moola_pipeline.training.parallel import check_halt
@@ -27,37 +27,36 @@ Network = TypeVar("Network", bound=torch.nn.Module)
 class WeightAveraging(Generic[Network]):
     """An exponential moving average of a network's weights; without decay, the network itself.
 
-    The average follows quickly at first: its decay is at most (1 + n) / (10 + n) after n steps, so
-    that it does not hold on to where training began.
+    The decay is at most (1 + n) / (10 + n) after n steps, so the initial weights are soon forgotten.
 
     Attributes:
-        network: What is judged and kept.
+        network: The averaged network, which is validated and kept.
 
     Source:
         Polyak and Juditsky (1992), SIAM J. Control Optim. 30(4); the warm-up as in TensorFlow's
         ExponentialMovingAverage.
     """
 
-    def __init__(self, learning: Network, decay: float):
-        self.learning, self.decay, self.n_steps = learning, decay, 0
-        self.network = copy.deepcopy(learning) if decay else learning
+    def __init__(self, trained: Network, decay: float):
+        self.trained, self.decay, self.n_steps = trained, decay, 0
+        self.network = copy.deepcopy(trained) if decay else trained
 
     @torch.no_grad()
     def step(self) -> None:
-        """Follow one step of the network that learns."""
+        """Update the average after one optimizer step."""
         if not self.decay:
             return
         self.n_steps += 1
         decay = min(self.decay, (1 + self.n_steps) / (10 + self.n_steps))
-        for mean, now in zip(self.network.parameters(), self.learning.parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
+        for mean, current in zip(self.network.parameters(), self.trained.parameters(), strict=True):
+            mean.lerp_(current, 1 - decay)
 
     def state_dict(self) -> dict[str, object]:
-        """The average, where it is not the network that learns itself."""
+        """Steps and, with decay, the averaged weights."""
         return {"n_steps": self.n_steps, "network": self.network.state_dict() if self.decay else {}}
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Follow on from that state."""
+        """Restore that state."""
         self.n_steps = int(str(state_dict["n_steps"]))
         if self.decay:
             self.network.load_state_dict(state_dict["network"])  # pyright: ignore[reportArgumentType]
@@ -65,14 +64,14 @@ class WeightAveraging(Generic[Network]):
 
 @dataclass(frozen=True)
 class Student:
-    """The network that learns, and what follows each of its steps and epochs.
+    """The network in training, with its weight averaging and validation.
 
     Attributes:
         classifier: On `device`.
-        averaging: Follows each step; its network is judged and kept.
-        best: Judges each epoch.
-        device: Where networks are.
-        dropping: Where dropout draws from; torch's own generator if None.
+        averaging: Updated after each step; its network is validated and kept.
+        best: Validates each epoch.
+        device: Device of the networks.
+        dropout: Generator of dropout; None: torch's global one.
     """
 
     classifier: Classifier
@@ -83,20 +82,20 @@ class Student:
 
     @property
     def parts(self) -> dict[str, Stateful]:
-        """What has a state that decides how training goes on."""
+        """Objects whose state a checkpoint holds."""
         own: dict[str, Stateful] = {
             "network": self.classifier,
             "averaging": self.averaging,
             "best": self.best,
         }
-        return own | ({"dropout": TorchDraws(self.dropout)} if self.dropout else {})
+        return own | ({"dropout": TorchGenerator(self.dropout)} if self.dropout else {})
 
 
 class SupervisedLoop:
-    """The epochs on labels: what draws rows, what learns, and when it is enough.
+    """Training on labels, epoch by epoch, with early stopping.
 
     Attributes:
-        parts: What has a state that decides how training goes on.
+        parts: Objects whose state a checkpoint holds.
     """
 
     def __init__(
@@ -118,39 +117,39 @@ class SupervisedLoop:
             **student.parts,
             "task_weights": self.task_weights,
             "optimizer": self.optimizer,
-            "drawing": TorchDraws(self.drawing),
-            "augmenting": NumpyDraws(rng),
+            "drawing": TorchGenerator(self.drawing),
+            "augmenting": NumpyGenerator(rng),
         }
 
     def is_over(self, epoch: int) -> bool:
-        """Whether `epoch` epochs on labels are enough."""
-        waited = min(self.student.best.epochs_since, epoch - 1)
-        tired = waited >= self.settings.patience and epoch - 1 > self.settings.frozen_epochs
-        return epoch > 0 and (bool(self.student.best.collapse) or tired)
+        """Whether training stops after `epoch` epochs on labels: no progress, or a collapse."""
+        n_waited = min(self.student.best.epochs_since, epoch - 1)
+        no_progress = n_waited >= self.settings.patience and epoch - 1 > self.settings.frozen_epochs
+        return epoch > 0 and (bool(self.student.best.collapse) or no_progress)
 
     def learn(self, epoch: int, distilled: list[torch.nn.Parameter]) -> None:
-        """One epoch; what was `distilled` stays as it is."""
+        """Train one epoch with the `distilled` parameters frozen."""
         settings = self.settings
         self.student.classifier.encoder.requires_grad_(epoch >= settings.frozen_epochs)
         for parameter in distilled:
             parameter.requires_grad_(False)
         sampler = WeightedRandomSampler(self.weights, len(self.train.kind), generator=self.drawing)
-        drawn = np.array(list(sampler))
+        rows = np.array(list(sampler))
         size = settings.batch_windows
-        shown = batches(self.market, self.train, drawn, size, self.student.device, self.augmentation)
-        self.student.best.note(self._train_epoch(prefetched(shown)))
+        epoch_batches = batches(self.market, self.train, rows, size, self.student.device, self.augmentation)
+        self.student.best.note(self._train_epoch(prefetched(epoch_batches)))
 
-    def _train_epoch(self, shown: Iterable[Batch]) -> dict[str, float]:
-        """One step a batch; the mean loss, and the share of each task in its weighted terms."""
+    def _train_epoch(self, epoch_batches: Iterable[Batch]) -> dict[str, float]:
+        """Take one step a batch; return the mean loss and the share of each task in it."""
         classifier, settings = self.student.classifier.train(), self.settings
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         rows, terms = [], []
-        for batch in shown:
+        for batch in epoch_batches:
             states = states_of(classifier.encoder, batch.features, settings.gradient_checkpointing)
             bar_logits = classifier.bar_logits(states)
             heads = classifier.read_spans(batch.features, states, batch.spans)
-            found = losses(bar_logits, heads, batch, settings.label_smoothing, settings.center_length)
-            total, parts = self.task_weights(found)
+            by_task = losses(bar_logits, heads, batch, settings.label_smoothing, settings.center_length)
+            total, parts = self.task_weights(by_task)
             self.optimizer.zero_grad(set_to_none=True)
             total.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -160,25 +159,25 @@ class SupervisedLoop:
             rows.append(batch.bar0)
             terms.append(torch.stack([*(parts[task] for task in TASKS), total.detach()]))
         by_batch = torch.stack(terms).cpu().numpy()  # (n_batches, K + 1)
-        # Looked at after the epoch: a look at every step would make the device wait for it.
+        # Check after the epoch: reading the loss in each step would synchronize with the device.
         require_finite(by_batch[:, -1], rows)
         mean = by_batch.mean(axis=0)
         shares = {f"share_{task}": float(mean[i] / mean[:-1].sum()) for i, task in enumerate(TASKS)}
         return {"train_loss": float(mean[-1]), **shares}
 
 
-def distilled_parameters(classifier: Classifier, stay: bool) -> list[torch.nn.Parameter]:
-    """What the labels may not change any more: all that learned from lessons, if it is to stay."""
-    if not stay:
+def distilled_parameters(classifier: Classifier, freeze: bool) -> list[torch.nn.Parameter]:
+    """Parameters trained by distillation, which labels do not change; none without `freeze`."""
+    if not freeze:
         return []
-    learned = (classifier.encoder, classifier.judge_head, classifier.type_head)
-    return [parameter for part in learned for parameter in part.parameters()]
+    modules = (classifier.encoder, classifier.judge_head, classifier.type_head)
+    return [parameter for module in modules for parameter in module.parameters()]
 
 
 def new_optimizer(
     classifier: Classifier, task_weights: TaskWeights, settings: FinetuneSettings
 ) -> torch.optim.Optimizer:
-    """AdamW with a rate of its own for the encoder."""
+    """AdamW with a separate learning rate for the encoder."""
     heads = [p for name, p in classifier.named_parameters() if not name.startswith("encoder.")]
     return torch.optim.AdamW(
         [

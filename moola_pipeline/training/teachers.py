@@ -1,4 +1,4 @@
-"""Teachers: trees fitted on the labels, whose soft answers a network learns from; never served."""
+"""Teacher trees, fitted on labels; their probabilities are pseudo-labels. They are never served."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -14,8 +14,8 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 N_TREES = 400
 N_BOOSTED = 2
-"""Boosted ensembles of each question; each draws other features."""
-# typed loosely: scikit-learn's stubs know fewer values than its documentation
+"""Boosted ensembles in each teacher; each draws other features."""
+# Any: the stubs of scikit-learn allow fewer values than its documentation.
 _JUDGING_TREES: dict[str, Any] = {"min_samples_leaf": 4, "max_features": 0.4}
 _JUDGING_BOOSTS: dict[str, Any] = {
     "early_stopping": False,
@@ -55,25 +55,25 @@ class _Probabilistic(Protocol):
 
 
 class LabeledInputs(NamedTuple):
-    """Spans whose answer is known: what is measured of them (n, d), and 0 or 1 (n,)."""
+    """Training data of a teacher: span features (n, d) and targets 0 or 1 (n,)."""
 
     inputs: np.ndarray
-    answer: np.ndarray
+    target: np.ndarray
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Randomized and boosted trees that answer one question; their mean is the answer.
+    """Mean probability of randomized and boosted trees for one target.
 
-    Boosted ones alone where there are many spans: randomized ones then take ten times as long and
-    know no more.
+    Live mode has many spans and uses boosted trees only: randomized ones take ten times as long and
+    are no better there.
     """
 
     randomized: _Probabilistic | None
     boosted: tuple[_Probabilistic, ...]
 
     def probability(self, inputs: np.ndarray) -> np.ndarray:
-        """P(1) of (n, d) inputs: (n,) float32, both kinds of trees weighing the same."""
+        """P(1) of (n, d) inputs: (n,) float32; both kinds of trees have the same weight."""
         boosted = np.mean([_positive(trees, inputs) for trees in self.boosted], axis=0)
         if self.randomized is None:
             return boosted.astype(np.float32)
@@ -81,60 +81,60 @@ class Teacher:
 
 
 def fit_judge(known: LabeledInputs, seed: int) -> Teacher:
-    """Fit the teacher that knows an expansion among proposed spans, in the mix that it is shown.
+    """Fit the teacher of expansions among proposed spans; classes keep their frequencies.
 
     Args:
-        known: Proposals of labeled windows; 1 where they find a labeled expansion.
-        seed: Of the trees.
+        known: Proposals in labeled windows; 1 if one matches a labeled expansion.
+        seed: Seed of the trees.
 
     Raises:
-        ValueError: If all answers are alike.
+        ValueError: If all targets are the same.
     """
-    return _fitted(known, _JUDGING_TREES, _JUDGING_BOOSTS, seed)
+    return _fit_teacher(known, _JUDGING_TREES, _JUDGING_BOOSTS, seed)
 
 
 def fit_typer(known: LabeledInputs, seed: int) -> Teacher:
-    """Fit the teacher that tells a retracement (1) from a consolidation, both weighing the same.
+    """Fit the teacher of the type, retracement (1) or consolidation (0); both have the same weight.
 
     Args:
-        known: Labeled expansions, by what stood before them.
-        seed: Of the trees.
+        known: Labeled expansions, features of the bars before them.
+        seed: Seed of the trees.
 
     Raises:
-        ValueError: If all answers are alike.
+        ValueError: If all targets are the same.
     """
-    return _fitted(known, _TYPING_TREES, _TYPING_BOOSTS, seed)
+    return _fit_teacher(known, _TYPING_TREES, _TYPING_BOOSTS, seed)
 
 
 def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
-    """Fit the teacher that knows the beginning of an expansion, in the mix that it is shown.
+    """Fit the teacher of onsets in live windows; classes keep their frequencies.
 
     Args:
-        known: Moves in live windows; 1 where an expansion began with them.
-        seed: Of the trees.
+        known: Onset candidates; 1 if an expansion began there.
+        seed: Seed of the trees.
 
     Raises:
-        ValueError: If all answers are alike.
+        ValueError: If all targets are the same.
     """
     _require_both(known)
-    return Teacher(None, _boosted(known, _LIVE_BOOSTS, seed))
+    return Teacher(None, _fit_boosted(known, _LIVE_BOOSTS, seed))
 
 
-def _fitted(known: LabeledInputs, trees: dict[str, Any], boosts: dict[str, Any], seed: int) -> Teacher:
+def _fit_teacher(known: LabeledInputs, trees: dict[str, Any], boosts: dict[str, Any], seed: int) -> Teacher:
     _require_both(known)
     randomized = ExtraTreesClassifier(N_TREES, n_jobs=1, random_state=seed, **trees)
-    return Teacher(randomized.fit(known.inputs, known.answer), _boosted(known, boosts, seed))
+    return Teacher(randomized.fit(known.inputs, known.target), _fit_boosted(known, boosts, seed))
 
 
-def _boosted(known: LabeledInputs, boosts: dict[str, Any], seed: int) -> tuple[_Probabilistic, ...]:
-    each = (HistGradientBoostingClassifier(random_state=seed + i, **boosts) for i in range(N_BOOSTED))
-    return tuple(one.fit(known.inputs, known.answer) for one in each)
+def _fit_boosted(known: LabeledInputs, boosts: dict[str, Any], seed: int) -> tuple[_Probabilistic, ...]:
+    models = (HistGradientBoostingClassifier(random_state=seed + i, **boosts) for i in range(N_BOOSTED))
+    return tuple(model.fit(known.inputs, known.target) for model in models)
 
 
 def _require_both(known: LabeledInputs) -> None:
-    answers = np.unique(known.answer).tolist()
-    if len(answers) != 2:
-        raise ValueError(f"a teacher needs spans of both answers, got {answers}")
+    targets = np.unique(known.target).tolist()
+    if len(targets) != 2:
+        raise ValueError(f"a teacher needs spans with target 0 and with target 1, got {targets}")
 
 
 def _positive(trees: _Probabilistic, inputs: np.ndarray) -> np.ndarray:
@@ -147,16 +147,16 @@ def teacher_features(
     """Input matrix for the teacher trees: (n, 78 + F), 78 span features and F features of the bar before.
 
     Args:
-        market: The table that the windows lie in.
+        market: The bars and their features.
         bar0: (n_windows,) rows of bar 0.
         proposals: n spans in these windows.
-        bars: Of each window; no later one is read.
+        bars: Number of bars read of each window.
     """
-    eve = market.features[bar0[proposals.window] + proposals.start - 1]
-    eve = np.where((proposals.direction < 0)[:, None], mirrored(eve), eve)
-    return np.column_stack([market.measure_inputs(bar0, proposals, bars), eve])
+    previous = market.features[bar0[proposals.window] + proposals.start - 1]
+    previous = np.where((proposals.direction < 0)[:, None], mirrored(previous), previous)
+    return np.column_stack([market.measure_inputs(bar0, proposals, bars), previous])
 
 
-def before_start(seen: np.ndarray) -> np.ndarray:
-    """The columns that describe the bars before a span: (n, 53 + F)."""
-    return np.column_stack([seen[:, :N_BEFORE], seen[:, N_INPUTS:]])
+def before_start(features: np.ndarray) -> np.ndarray:
+    """The columns of `teacher_features` that describe the bars before a span: (n, 53 + F)."""
+    return np.column_stack([features[:, :N_BEFORE], features[:, N_INPUTS:]])

@@ -1,4 +1,4 @@
-"""Calibration and thresholds of a classifier, fitted on validation windows only."""
+"""Calibration and thresholds of a classifier, fitted on validation windows."""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -11,9 +11,9 @@ from moola_pipeline.training.proposer_fit import f_beta, matches
 from moola_pipeline.windows.spans import Spans
 
 STRENGTH = 10.0
-"""Weight of the squared distance to the identity beside the log-loss of all labels: a standard deviation
-of 0.22 for scale and shift alike. A validation quarter is one draw of the mix of types, which moves from
-quarter to quarter by more than its labels tell; on time folds, fitting it freely cost log-loss."""
+"""Penalty on the squared distance to the identity, added to the summed log-loss: a normal prior with
+standard deviation 0.22 on scale and shift. The share of retracements varies between quarters by more than
+sampling error; without the penalty, log-loss on time folds was worse."""
 MIN_SCALE = 0.05
 _N_STEPS = 50
 _TOLERANCE = 1e-10
@@ -23,12 +23,12 @@ def calibrate_near_identity(logits: np.ndarray, positive: np.ndarray) -> tuple[f
     """Scale and shift that minimize log-loss plus their distance to 1 and 0.
 
     Args:
-        logits: (n,) what a network says.
-        positive: (n,) bool, what is true.
+        logits: (n,) of a network.
+        positive: (n,) bool, the labels.
 
     Returns:
-        The scale, > 0, and the shift; the identity where one class is missing. Where the labels
-        contradict the logits nearly all is left to the share of positives.
+        The scale, > 0, and the shift; the identity if one class is missing. If the labels contradict
+        the logits, the scale is MIN_SCALE and the probabilities stay near the share of positives.
 
     Source:
         Platt (1999), with a normal prior around the identity; Newton's method.
@@ -36,14 +36,14 @@ def calibrate_near_identity(logits: np.ndarray, positive: np.ndarray) -> tuple[f
     if positive.all() or not positive.any():
         return 1.0, 0.0
     inputs = np.column_stack([logits, np.ones(len(logits))])
-    around = np.array([1.0, 0.0])
-    fitted = around.copy()
+    identity = np.array([1.0, 0.0])
+    coefficients = identity.copy()
     for _ in range(_N_STEPS):
-        step = _newton_step(inputs, positive, fitted, around)
-        fitted -= step
+        step = _newton_step(inputs, positive, coefficients, identity)
+        coefficients -= step
         if np.abs(step).max() < _TOLERANCE:
             break
-    scale, shift = fitted.tolist()
+    scale, shift = coefficients.tolist()
     if scale < MIN_SCALE:
         share = positive.mean()
         return MIN_SCALE, float(np.log(share / (1 - share)) - MIN_SCALE * logits.mean())
@@ -51,11 +51,11 @@ def calibrate_near_identity(logits: np.ndarray, positive: np.ndarray) -> tuple[f
 
 
 def _newton_step(
-    inputs: np.ndarray, positive: np.ndarray, fitted: np.ndarray, around: np.ndarray
+    inputs: np.ndarray, positive: np.ndarray, coefficients: np.ndarray, identity: np.ndarray
 ) -> np.ndarray:
-    """Gradient over curvature of the penalized log-loss: (2,)."""
-    p = 1 / (1 + np.exp(-np.clip(inputs @ fitted, -60, 60)))
-    gradient = inputs.T @ (p - positive) + 2 * STRENGTH * (fitted - around)
+    """Newton step of the penalized log-loss: inverse Hessian times gradient, (2,)."""
+    p = 1 / (1 + np.exp(-np.clip(inputs @ coefficients, -60, 60)))
+    gradient = inputs.T @ (p - positive) + 2 * STRENGTH * (coefficients - identity)
     curvature = (inputs * (p * (1 - p))[:, None]).T @ inputs + 2 * STRENGTH * np.eye(2)
     return np.linalg.solve(curvature, gradient)
 
@@ -67,23 +67,23 @@ def fit_thresholds(
     labeled: SpanLogits,
     live: LiveThresholds | None = None,
 ) -> Thresholds:
-    """Fit what turns logits into answers.
+    """Fit the calibration and the thresholds of a classifier.
 
     Args:
         windows: The validation windows.
         proposals: The rule's proposals in them.
-        proposed: The classifier's reading of the proposals.
-        labeled: Its reading of the labeled spans themselves.
-        live: What turns its live answers into alarms; None where it was not taught to give any.
+        proposed: Logits of the proposals.
+        labeled: Logits of the labeled spans.
+        live: Thresholds of live mode; None if it was not trained.
 
     Returns:
-        Temperature and bias of both probabilities; the probability above which an expansion is
-        reported (best untyped event F1); whether the pointer's spans do better than the rule's.
-        The two types are told apart where the training loss weighed them alike.
+        Scale and shift of both probabilities; the threshold on P(expansion) with the best untyped
+        event F1; whether the pointer's spans score better than the rule's. The threshold on
+        P(retracement) is the point where both types have the same weight.
     """
-    found = matches(proposals, windows.spans)
-    known = (found >= 0) | proposals.in_core
-    scale, shift = calibration(proposed.expansion[known], (found >= 0)[known])
+    matched = matches(proposals, windows.spans) >= 0
+    known = matched | proposals.in_core
+    scale, shift = calibration(proposed.expansion[known], matched[known])
     type_scale, type_shift = calibrate_near_identity(labeled.retracement, windows.spans.type == 1)
     probability = sigmoid(scale * proposed.expansion + shift)
     best = max(
@@ -91,7 +91,7 @@ def fit_thresholds(
             (*_threshold(windows, refined_spans(proposals, proposed, refine), probability), refine)
             for refine in (False, True)
         ),
-        key=lambda tried: tried[0],
+        key=lambda candidate: candidate[0],
     )
     return Thresholds(
         expansion_scale=scale,
@@ -106,12 +106,12 @@ def fit_thresholds(
 
 
 def calibration(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
-    """Scale and shift of logits with the best log-loss; the identity where one class is missing."""
+    """Scale and shift of logits with the best log-loss; the identity if one class is missing."""
     if positive.all() or not positive.any():
         return 1.0, 0.0
     model = LogisticRegression(C=1e3).fit(logits[:, None], positive)
     scale = float(model.coef_[0, 0])
-    # A negative scale would turn the model's answer around; then only its share is trusted.
+    # A scale near or below 0 would undo or reverse the order of the logits: keep the order, fit the share.
     if scale < 0.05:
         share = positive.mean()
         return 0.05, float(np.log(share / (1 - share)) - 0.05 * logits.mean())
@@ -119,13 +119,13 @@ def calibration(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]
 
 
 def _threshold(windows: LabeledWindows, proposals: Spans, probability: np.ndarray) -> tuple[float, float]:
-    """Best event F1 over thresholds, and the threshold that reaches it."""
-    tried = (
+    """Best event F1 over all thresholds, and its threshold."""
+    candidates = (
         np.unique(np.quantile(probability, np.linspace(0, 1, 101))) if len(probability) else np.array([0.5])
     )
-    scored = []
-    for threshold in tried:
-        kept = probability >= threshold
-        scored.append((f_beta(proposals.select(kept), windows.spans, 1.0), threshold))
-    score, threshold = max(scored, key=lambda pair: pair[0])
+    scores = []
+    for threshold in candidates:
+        accepted = proposals.select(probability >= threshold)
+        scores.append((f_beta(accepted, windows.spans, 1.0), threshold))
+    score, threshold = max(scores, key=lambda pair: pair[0])
     return score, float(threshold)

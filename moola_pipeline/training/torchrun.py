@@ -1,4 +1,4 @@
-"""python -m moola_pipeline.training.torchrun FOLDER PROCESSES PARENT: torchrun, ending with its parent."""
+"""python -m moola_pipeline.training.torchrun FOLDER PROCESSES PARENT: torchrun that ends with its parent."""
 
 import os
 import sys
@@ -11,30 +11,30 @@ from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, atomic_write_b
 
 
 def job_file(folder: Path, name: str) -> Path:
-    """The file of that name in a folder that is handed over.
+    """Path of a job file in its folder.
 
-    Hidden and temporary by its name: no backup of a home holds it.
+    The name is hidden and temporary, so no backup of a home holds the file.
     """
     return folder / f".{name}{TEMPORARY_SUFFIX}"
 
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 
 
 def exit_with_parent(parent: int, folder: Path) -> None:
-    """End this process, at once and without a word, when its parent is gone or has removed the folder.
+    """Exit this process immediately when its parent has died or has removed the folder.
 
-    A process whose parent dies is given another one; a thread looks for that, so that it works on
-    every system, and while the others compute or wait.
+    A process whose parent dies gets another parent. A thread polls for that: this works on every
+    system, and while other threads compute or wait.
 
     Args:
-        parent: Number of the process that started this one; told by it, since it may be gone already.
-        folder: What both work in.
+        parent: Process id of the parent, given by the parent because it may already be dead.
+        folder: Job folder.
     """
 
     def watch() -> None:
         while os.getppid() == parent and folder.is_dir():
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, name="attached", daemon=True).start()
@@ -43,7 +43,7 @@ def exit_with_parent(parent: int, folder: Path) -> None:
 RANK_MODULE = "moola_pipeline.training.pretrain_rank"
 ENDED, TRACEBACK = "ended", "traceback"
 LOGS = "logs"
-"""Folder with what each process wrote, by torchrun."""
+"""Folder of torchrun's logs of each process."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -51,27 +51,27 @@ def main(folder: Path, processes: int, parent: int) -> int:
     """Start the processes of a pretraining and wait for them.
 
     Args:
-        folder: From `handover.write_task`.
-        processes: How many.
-        parent: Number of the process that started this one.
+        folder: From `job_files.write_task`.
+        processes: Number of processes.
+        parent: Process id of the parent.
 
     Returns:
-        0, or 1 where one of them ended otherwise: ENDED in the folder then says which, and how.
+        0, or 1 if a process failed: the job file ENDED then holds its rank and exit code.
     """
-    os.setsid()  # a Ctrl-C is for the parent alone, which passes it on
+    os.setsid()  # Ctrl-C must reach the parent only, which passes it on
     exit_with_parent(parent, folder)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.dup2(nowhere, sys.stderr.fileno())
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, sys.stderr.fileno())
     try:
-        return _started(folder, processes)
-    except Exception:  # noqa: BLE001 - the parent puts it in Dagster's log
+        return _run(folder, processes)
+    except Exception:  # noqa: BLE001 - the parent logs it in Dagster
         atomic_write_bytes(job_file(folder, TRACEBACK), traceback.format_exc().encode())
         return 1
 
 
-def _started(folder: Path, processes: int) -> int:
-    # they talk within the machine, whatever its name resolves to
+def _run(folder: Path, processes: int) -> int:
+    # Use the loopback interface, whatever the host name resolves to.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

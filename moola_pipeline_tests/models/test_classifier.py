@@ -1,4 +1,4 @@
-"""The heads: where they start, what they read of a span, and how many numbers they hold."""
+"""The heads: their priors, their inputs, and the number of parameters."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_the_default_network_has_at_most_100_000_parameters():
     assert n_parameters(classifier) <= 100_000
 
 
-def test_heads_start_at_the_prior_whatever_they_read():
+def test_heads_start_at_the_prior_for_any_input():
     classifier = random_classifier()
     classifier.set_priors(bar=0.1, judge=0.3, retracement=0.45)
     with torch.no_grad():
@@ -65,7 +65,7 @@ def test_heads_start_at_the_prior_whatever_they_read():
 
 
 @pytest.mark.parametrize("prior", [0.0, 1.0])
-def test_a_prior_without_exceptions_gives_a_finite_logit(prior: float):
+def test_a_prior_of_0_or_1_gives_a_finite_logit(prior: float):
     classifier = random_classifier()
     classifier.set_priors(prior, prior, prior)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_a_prior_without_exceptions_gives_a_finite_logit(prior: float):
     assert torch.isfinite(bars).all() and torch.isfinite(heads.expansion).all()
 
 
-def test_the_pointer_starts_at_the_span_it_was_given():
+def test_the_pointer_starts_at_the_proposed_span():
     classifier = random_classifier()
     classifier.set_priors(0.5, 0.5, 0.5)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_a_head_drops_inputs_and_units():
     assert int((head.outer.weight.grad == 0).sum()) > 10
 
 
-def test_a_span_is_read_as_a_plain_loop_reads_it():
+def test_outputs_for_a_span_equal_a_plain_loop():
     classifier, features = random_classifier(), random_input()
     with torch.no_grad():
         states = classifier.encoder(features)
@@ -123,20 +123,20 @@ def test_a_span_is_read_as_a_plain_loop_reads_it():
         for i in range(len(SPANS.window)):
             w = int(SPANS.window[i])
             first, last = int(SPANS.start[i]) + CONTEXT_BARS, int(SPANS.end[i]) + CONTEXT_BARS
-            mine, eve = states[w], states[w, first - 1]
-            inside = torch.stack([mine[t] for t in range(first, last + 1)]).mean(dim=0)
+            own, previous = states[w], states[w, first - 1]
+            inside = torch.stack([own[t] for t in range(first, last + 1)]).mean(dim=0)
             since = max(first - BARS_BEFORE_START, 0)
-            before = torch.stack([mine[t] for t in range(since, first)]).mean(dim=0)
-            told = ((SPANS.inputs[i] - classifier.input_center) / classifier.input_scale).clamp(-4, 4)
-            span = torch.cat([inside, eve, mine[last], told])
+            before = torch.stack([own[t] for t in range(since, first)]).mean(dim=0)
+            inputs = ((SPANS.inputs[i] - classifier.input_center) / classifier.input_scale).clamp(-4, 4)
+            span = torch.cat([inside, previous, own[last], inputs])
             bar = classifier.encoder.standardized(features[w, first - 1])
             given = torch.tensor(encode_span(SPANS.start[i].numpy(), SPANS.end[i].numpy()))
 
-            judged = classifier.judge_head(torch.cat([span, before, bar]))
-            assert float(heads.expansion[i]) == pytest.approx(float(judged[0]), abs=1e-5)
-            assert float(heads.onset[i]) == pytest.approx(float(judged[1]), abs=1e-5)
+            scores = classifier.judge_head(torch.cat([span, before, bar]))
+            assert float(heads.expansion[i]) == pytest.approx(float(scores[0]), abs=1e-5)
+            assert float(heads.onset[i]) == pytest.approx(float(scores[1]), abs=1e-5)
             assert float(heads.retracement[i]) == pytest.approx(
-                float(classifier.type_head(torch.cat([eve, before, told[:N_BEFORE], bar]))), abs=1e-5
+                float(classifier.type_head(torch.cat([previous, before, inputs[:N_BEFORE], bar]))), abs=1e-5
             )
             pointed = given + 0.1 * classifier.pointer_head(span)
             assert heads.pointer[i].tolist() == pytest.approx(pointed.tolist(), abs=1e-5)
@@ -152,8 +152,8 @@ def test_bar_logits_are_those_of_the_window_without_its_context():
     assert bars[1, 7].item() == pytest.approx(classifier.bar_head(states[1, 27]).item(), abs=1e-6)
 
 
-def test_a_span_is_judged_alike_wherever_it_stands_in_the_window():
-    # A head that had learned where annotators put expansions would tell bar 30 from bar 60.
+def test_outputs_do_not_depend_on_the_position_in_the_window():
+    # Otherwise a head could learn where annotators tend to label expansions.
     classifier = random_classifier()
     same = SpanTensors(
         torch.zeros(2, dtype=torch.int64),
@@ -170,7 +170,7 @@ def test_a_span_is_judged_alike_wherever_it_stands_in_the_window():
     assert offsets[0].tolist() == pytest.approx(offsets[1].tolist(), abs=1e-6)
 
 
-def test_the_type_does_not_depend_on_what_is_measured_of_the_move():
+def test_the_type_does_not_depend_on_features_of_the_move():
     classifier, features = random_classifier(), random_input()
     changed = SPANS.inputs.clone()
     changed[:, N_BEFORE:] += 1
@@ -182,7 +182,7 @@ def test_the_type_does_not_depend_on_what_is_measured_of_the_move():
     assert (one.expansion != other.expansion).all()
 
 
-def test_inputs_are_read_in_spreads_of_the_training_spans_and_cut_at_four():
+def test_inputs_are_standardized_by_training_spans_and_clipped_at_four():
     classifier, features = random_classifier(), random_input()
     rows = 5 + 3 * torch.randn(2000, N_INPUTS, generator=torch.Generator().manual_seed(2))
     classifier.set_input_scale(rows)
@@ -197,7 +197,7 @@ def test_inputs_are_read_in_spreads_of_the_training_spans_and_cut_at_four():
     assert classifier.input_scale.numpy() == pytest.approx(np.full(N_INPUTS, 3), abs=0.3)
 
 
-def test_an_input_that_never_varies_does_not_divide_by_nothing():
+def test_a_constant_input_gives_finite_outputs():
     classifier = random_classifier()
     classifier.set_input_scale(torch.ones(3, N_INPUTS))
 

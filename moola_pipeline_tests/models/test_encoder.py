@@ -1,4 +1,4 @@
-"""The encoder: width from the list of features, scale from training rows, nothing of a hidden bar."""
+"""The encoder: width from the feature list, scale from training rows, hidden bars replaced."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_every_bar_has_one_state_of_two_directions():
     assert states.shape == (3, 125, 16)
 
 
-def test_the_first_half_of_a_state_looks_back_and_the_second_ahead():
+def test_the_first_half_of_a_state_depends_on_past_bars_and_the_second_on_later_ones():
     encoder, features = Encoder(8), random_features(1)
     changed = features.clone()
     changed[0, 60] += 1
@@ -47,7 +47,7 @@ def test_scale_and_standardized_values_worked_by_hand():
     assert encoder.standardized(torch.tensor([4.0, 5.0])).tolist() == pytest.approx([np.sqrt(2), 0])
 
 
-def test_a_hidden_bar_is_read_as_the_learned_stand_in():
+def test_a_hidden_bar_is_replaced_by_the_learned_vector():
     encoder, features = Encoder(8), random_features(2)
     hidden = torch.zeros(2, 125, dtype=torch.bool)
     hidden[0, 30:40] = True
@@ -71,7 +71,7 @@ def test_the_decoder_starts_as_the_ridge():
     assert torch.allclose(decoder(states, edges), edges @ ridge)
 
 
-def test_the_decoder_learns_from_states_and_not_by_its_ridge():
+def test_the_decoder_depends_on_states_and_its_ridge_is_fixed():
     decoder = RidgeDecoder(8, n_inputs=5, n_features=3)
     with torch.no_grad():
         decoder.outer.weight.fill_(0.1)

@@ -1,4 +1,4 @@
-"""A model on disk: it comes back bit by bit, or it is refused by name."""
+"""A model on disk: it is loaded bit for bit, or refused."""
 
 import hashlib
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
 torch.set_num_threads(1)
 RULE = SpanProposer(min_net_atr=1.1, min_efficiency=0.3, min_length=3, max_length=17, ordering="speed")
-DECISIONS = Thresholds(
+THRESHOLDS = Thresholds(
     expansion_scale=1 / 3,
     expansion_shift=-0.1,
     expansion_threshold=0.2,
@@ -48,17 +48,17 @@ DECISIONS = Thresholds(
 FACTS = {"seed": 3, "trained_to": "2024-12-31"}
 
 
-def made_annotator(seed: int = 0) -> ExpansionModel:
+def made_model(seed: int = 0) -> ExpansionModel:
     torch.manual_seed(seed)
     encoder = Encoder(8)
     encoder.set_scale(torch.randn(50, N_FEATURES))
-    return ExpansionModel(Classifier(encoder, 8, 0.25).eval(), RULE, DECISIONS)
+    return ExpansionModel(Classifier(encoder, 8, 0.25).eval(), RULE, THRESHOLDS)
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
-    save_expansion_model(folder, made_annotator(), FACTS)
+    save_expansion_model(folder, made_model(), FACTS)
     return folder
 
 
@@ -69,7 +69,7 @@ def change_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> N
 
 
 def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    """Other weights with the config that says so, as a careless copy or an older version leaves them."""
+    """Change the weights and their digest in the config."""
     weights = load((folder / WEIGHTS_FILE).read_bytes())
     change(weights)
     content = save(weights)
@@ -77,39 +77,39 @@ def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], obj
     change_config(folder, lambda config: config.update(weights_sha256=hashlib.sha256(content).hexdigest()))
 
 
-def test_every_number_is_counted():
-    annotator = made_annotator()
-    weights = sum(tensor.numel() for tensor in annotator.classifier.state_dict().values())
+def test_all_parameters_are_counted():
+    model = made_model()
+    weights = sum(tensor.numel() for tensor in model.classifier.state_dict().values())
 
-    assert annotator.n_parameters == weights + 5 + 7 + 8
-    assert len(SpanProposer.model_fields) == 5 and DECISIONS.n_numbers == 15
-    assert DECISIONS.model_copy(update={"live": None}).n_numbers == 7
+    assert model.n_parameters == weights + 5 + 7 + 8
+    assert len(SpanProposer.model_fields) == 5 and THRESHOLDS.n_numbers == 15
+    assert THRESHOLDS.model_copy(update={"live": None}).n_numbers == 7
 
 
-def test_the_default_annotator_has_at_most_100_000_numbers():
+def test_the_default_model_has_at_most_100_000_parameters():
     network = Classifier(Encoder(PretrainSettings().hidden_units), FinetuneSettings().head_units, 0.5)
 
-    assert ExpansionModel(network, RULE, DECISIONS).n_parameters <= 100_000
+    assert ExpansionModel(network, RULE, THRESHOLDS).n_parameters <= 100_000
 
 
-def test_a_saved_model_comes_back_bit_by_bit(saved: Path):
-    annotator = made_annotator()
+def test_a_saved_model_is_loaded_bit_for_bit(saved: Path):
+    model = made_model()
     loaded, facts = load_expansion_model(saved)
 
     assert facts == FACTS
-    assert loaded.proposer == annotator.proposer and loaded.thresholds == annotator.thresholds
+    assert loaded.proposer == model.proposer and loaded.thresholds == model.thresholds
     assert not loaded.classifier.training
     assert loaded.classifier.dropout_share == 0.25
-    before, after = annotator.classifier.state_dict(), loaded.classifier.state_dict()
+    before, after = model.classifier.state_dict(), loaded.classifier.state_dict()
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
     features = torch.randn(2, 125, N_FEATURES)
     with torch.no_grad():
-        assert torch.equal(annotator.classifier.encoder(features), loaded.classifier.encoder(features))
+        assert torch.equal(model.classifier.encoder(features), loaded.classifier.encoder(features))
 
 
-def test_a_saved_encoder_comes_back_bit_by_bit(tmp_path: Path):
-    encoder = made_annotator().classifier.encoder
+def test_a_saved_encoder_is_loaded_bit_for_bit(tmp_path: Path):
+    encoder = made_model().classifier.encoder
     save_encoder(tmp_path / "encoder", encoder, FACTS)
     loaded, facts = load_encoder(tmp_path / "encoder")
 
@@ -121,7 +121,7 @@ def test_a_saved_encoder_comes_back_bit_by_bit(tmp_path: Path):
 
 
 def test_the_same_model_gives_the_same_bytes(saved: Path, tmp_path: Path):
-    save_expansion_model(tmp_path / "again", made_annotator(), FACTS)
+    save_expansion_model(tmp_path / "again", made_model(), FACTS)
 
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
@@ -133,12 +133,12 @@ def test_a_model_of_another_feature_list_is_refused_by_name(saved: Path):
         load_expansion_model(saved)
 
     assert str(refusal.value) == (
-        f"model: the model reads {N_FEATURES} features, this version has {N_FEATURES}; "
+        f"model: the model has {N_FEATURES} features, this version has {N_FEATURES}; "
         f"they differ in {FEATURE_NAMES[-1]}, rsi_14. Train it again."
     )
 
 
-def test_a_model_that_reads_the_features_in_another_order_is_refused(saved: Path):
+def test_a_model_with_the_features_in_another_order_is_refused(saved: Path):
     change_config(saved, lambda config: config["features"].reverse())
     with pytest.raises(IntegrityError, match="they differ in the order"):
         load_expansion_model(saved)
@@ -147,7 +147,7 @@ def test_a_model_that_reads_the_features_in_another_order_is_refused(saved: Path
 def test_a_missing_tensor_is_refused(saved: Path):
     change_weights(saved, lambda weights: weights.pop("type_head.outer.bias"))
     with pytest.raises(
-        IntegrityError, match=r'model: weights and config disagree .*"type_head\.outer\.bias"'
+        IntegrityError, match=r'model: weights and config do not match .*"type_head\.outer\.bias"'
     ):
         load_expansion_model(saved)
 
@@ -172,8 +172,8 @@ def test_weights_of_another_size_are_refused(saved: Path):
 
 
 def test_weights_of_another_model_are_refused_with_both_digests(saved: Path, tmp_path: Path):
-    save_expansion_model(tmp_path / "other", made_annotator(seed=1), FACTS)
-    mine = hashlib.sha256((saved / WEIGHTS_FILE).read_bytes()).hexdigest()
+    save_expansion_model(tmp_path / "other", made_model(seed=1), FACTS)
+    digest = hashlib.sha256((saved / WEIGHTS_FILE).read_bytes()).hexdigest()
     other = (tmp_path / "other" / WEIGHTS_FILE).read_bytes()
     (saved / WEIGHTS_FILE).write_bytes(other)
     with pytest.raises(ChecksumMismatch) as refusal:
@@ -181,14 +181,14 @@ def test_weights_of_another_model_are_refused_with_both_digests(saved: Path, tmp
 
     assert str(refusal.value) == (
         f"model/weights.safetensors: SHA256 is {hashlib.sha256(other).hexdigest()}, "
-        f"config.json records {mine}. Train it again."
+        f"config.json records {digest}. Train it again."
     )
 
 
 @pytest.mark.parametrize("name", [WEIGHTS_FILE, CONFIG_FILE])
 def test_a_missing_file_is_refused(saved: Path, name: str):
     (saved / name).unlink()
-    with pytest.raises(IntegrityError, match=f"model cannot be read .*{name}"):
+    with pytest.raises(IntegrityError, match=f"cannot read the model .*{name}"):
         load_expansion_model(saved)
 
 
@@ -207,31 +207,31 @@ def test_another_format_is_refused(saved: Path):
 @pytest.mark.parametrize("name", ["proposer", "thresholds", "hidden_units", "dropout", "facts"])
 def test_a_config_that_lacks_an_entry_is_refused(saved: Path, name: str):
     change_config(saved, lambda config: config.pop(name))
-    with pytest.raises(IntegrityError, match=f"weights and config disagree .*{name}"):
+    with pytest.raises(IntegrityError, match=f"weights and config do not match .*{name}"):
         load_expansion_model(saved)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, "0.1"])
-def test_a_dropout_that_is_no_share_is_refused(saved: Path, share: object):
+def test_a_dropout_out_of_bounds_is_refused(saved: Path, share: object):
     change_config(saved, lambda config: config.update(dropout=share))
-    with pytest.raises(IntegrityError, match="weights and config disagree"):
+    with pytest.raises(IntegrityError, match="weights and config do not match"):
         load_expansion_model(saved)
 
 
-def test_a_decision_of_another_name_is_refused(saved: Path):
+def test_an_unknown_threshold_is_refused(saved: Path):
     change_config(saved, lambda config: config["thresholds"].update(countdown_scale=1.0))
     with pytest.raises(IntegrityError, match="countdown_scale"):
         load_expansion_model(saved)
 
 
-def test_decisions_out_of_bounds_are_refused():
+def test_thresholds_out_of_bounds_are_refused():
     with pytest.raises(ValidationError, match="expansion_threshold"):
-        Thresholds(**{**DECISIONS.model_dump(), "expansion_threshold": 1.5})
+        Thresholds(**{**THRESHOLDS.model_dump(), "expansion_threshold": 1.5})
 
 
 def test_a_wait_without_a_threshold_is_refused():
     given = {"min_net_atr": 0.5, "scale": 1.0, "shift": 0.0, "thresholds": {0: 0.5, 1: 0.5}}
-    with pytest.raises(ValidationError, match=r"a threshold for waits of \(0, 1, 3, 5, 10\) bars, got"):
+    with pytest.raises(ValidationError, match=r"thresholds must have the waits \(0, 1, 3, 5, 10\) bars, got"):
         LiveThresholds.model_validate(given)
 
 

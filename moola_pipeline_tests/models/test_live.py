@@ -1,4 +1,4 @@
-"""Moves that may have begun, and the rule by which they raise an alarm."""
+"""Live mode: onset candidates and their alarms."""
 
 from dataclasses import replace
 
@@ -35,9 +35,9 @@ def candidates(*moves: tuple[int, int, int]) -> OnsetCandidates:
     return OnsetCandidates(closed, onset, direction, np.arange(len(closed)), nothing, nothing)
 
 
-def alarms(moves: list[tuple[int, int, int]], sure: list[float], max_wait: int = 10) -> list[int]:
+def alarms(moves: list[tuple[int, int, int]], probability: list[float], max_wait: int = 10) -> list[int]:
     series = np.zeros(len(moves), np.int64)
-    return raised_alarms(candidates(*moves), series, np.array(sure), 0.5, max_wait).tolist()
+    return raised_alarms(candidates(*moves), series, np.array(probability), 0.5, max_wait).tolist()
 
 
 def test_one_alarm_for_one_move_worked_by_hand():
@@ -45,21 +45,21 @@ def test_one_alarm_for_one_move_worked_by_hand():
     assert alarms(moves, [0.4, 0.6, 0.9, 0.9, 0.9, 0.5]) == [1, 5, 4]
 
 
-def test_the_surest_move_of_a_bar_speaks_for_it():
+def test_the_most_probable_candidate_of_a_bar_comes_first():
     assert alarms([(100, 99, 1), (100, 97, 1), (100, 98, 1)], [0.6, 0.9, 0.7]) == [1]
     assert alarms([(100, 99, 1), (100, 97, -1)], [0.6, 0.9]) == [1, 0]
 
 
-def test_of_equally_sure_moves_the_latest_onset_is_claimed():
+def test_of_equally_probable_candidates_the_latest_onset_wins():
     assert alarms([(100, 97, 1), (100, 99, 1)], [0.6, 0.6]) == [1]
 
 
-@pytest.mark.parametrize(("max_wait", "said"), [(0, []), (2, []), (3, [0]), (10, [0])])
-def test_who_may_not_wait_does_not_speak_late(max_wait: int, said: list[int]):
-    assert alarms([(103, 100, 1)], [0.9], max_wait) == said
+@pytest.mark.parametrize(("max_wait", "expected"), [(0, []), (2, []), (3, [0]), (10, [0])])
+def test_no_alarm_comes_after_the_longest_wait(max_wait: int, expected: list[int]):
+    assert alarms([(103, 100, 1)], [0.9], max_wait) == expected
 
 
-def test_an_alarm_of_another_series_silences_nothing():
+def test_an_alarm_of_another_series_suppresses_nothing():
     moves = candidates((100, 99, 1), (101, 99, 1))
     assert raised_alarms(moves, np.array([0, 1]), np.array([0.9, 0.9]), 0.5, 10).tolist() == [0, 1]
 
@@ -84,11 +84,11 @@ def test_alarms_are_those_of_a_plain_loop():
     assert len(expected) > 30
 
 
-def test_nothing_raises_nothing():
+def test_no_candidates_give_no_alarms():
     assert alarms([], []) == []
 
 
-def test_moves_end_with_the_closed_bar_and_have_moved_enough():
+def test_candidates_end_with_the_closed_bar_and_reach_the_least_move():
     spans = onset_candidates(MARKET.bars, BAR0, 1.0)
     assert (spans.end == LIVE_BARS - 1).all()
     assert set(spans.end - spans.start) == set(range(MAX_WAIT + 1))
@@ -97,11 +97,11 @@ def test_moves_end_with_the_closed_bar_and_have_moved_enough():
     moved = net / MARKET.bars.atr[row + spans.start - 1] * spans.direction
     assert np.array_equal(moved, np.abs(MARKET.bars.net_moves(BAR0, spans)))
     assert (moved >= 1.0).all()
-    everything = onset_candidates(MARKET.bars, BAR0, 1e-9)
-    assert len(everything.window) > len(spans.window)
+    more = onset_candidates(MARKET.bars, BAR0, 1e-9)
+    assert len(more.window) > len(spans.window)
 
 
-def test_every_move_of_a_live_window_sees_its_45_bars_before():
+def test_inputs_of_a_live_window_hold_the_45_bars_before_each_candidate():
     spans = onset_candidates(MARKET.bars, BAR0, 0.5)
     whole = MARKET.bars.measure_inputs(
         BAR0 - 20,
@@ -112,8 +112,8 @@ def test_every_move_of_a_live_window_sees_its_45_bars_before():
     assert np.array_equal(cut, whole)
 
 
-def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: Classifier):
-    said = read_live(classifier, MARKET.bars, BAR0, 0.5)
+def test_a_cut_window_is_encoded_as_a_shorter_sequence(classifier: Classifier):
+    logits = read_live(classifier, MARKET.bars, BAR0, 0.5)
     spans = onset_candidates(MARKET.bars, BAR0, 0.5)
     for i in np.flatnonzero(spans.direction > 0)[::150]:
         row = BAR0[spans.window[i]]
@@ -127,21 +127,21 @@ def test_a_cut_window_is_encoded_as_the_shorter_sequence_that_it_is(classifier: 
         )
         with torch.no_grad():
             heads = classifier.read_spans(features, classifier.encoder(features), span)
-        assert said.onset[i] == pytest.approx(heads.onset.item(), abs=1e-5)
-        assert said.retracement[i] == pytest.approx(heads.retracement.item(), abs=1e-5)
-        assert said.closed[i] == row + LIVE_BARS - 1
+        assert logits.onset[i] == pytest.approx(heads.onset.item(), abs=1e-5)
+        assert logits.retracement[i] == pytest.approx(heads.retracement.item(), abs=1e-5)
+        assert logits.closed[i] == row + LIVE_BARS - 1
 
 
-def test_the_company_of_other_windows_changes_nothing(classifier: Classifier):
+def test_other_windows_in_the_batch_change_nothing(classifier: Classifier):
     together = read_live(classifier, MARKET.bars, BAR0, 0.5)
     some = np.arange(4, len(BAR0), 9)
     alone = read_live(classifier, MARKET.bars, BAR0[some], 0.5)
-    mine = np.isin(together.window, some)
-    assert np.array_equal(together.start[mine], alone.start)
-    assert together.onset[mine] == pytest.approx(alone.onset, abs=1e-5)
+    selected = np.isin(together.window, some)
+    assert np.array_equal(together.start[selected], alone.start)
+    assert together.onset[selected] == pytest.approx(alone.onset, abs=1e-5)
 
 
-def test_bars_that_have_not_closed_change_nothing_that_is_said(classifier: Classifier):
+def test_later_bars_change_no_logit(classifier: Classifier):
     closed = 200
     early = BAR0[closed >= BAR0 + LIVE_BARS - 1]
     bars = with_prices(MARKET.bars, np.arange(closed + 1, len(MARKET.bars.prices)), np.random.default_rng(1))
@@ -152,7 +152,7 @@ def test_bars_that_have_not_closed_change_nothing_that_is_said(classifier: Class
         assert np.array_equal(one, other)
 
 
-def test_a_whole_window_is_another_matter(classifier: Classifier):
+def test_a_whole_window_gives_other_logits(classifier: Classifier):
     spans = onset_candidates(MARKET.bars, BAR0[:40], 0.5)
     cut, whole = (
         read_spans(classifier, MARKET.bars, BAR0[:40], spans, "cpu", bars) for bars in (LIVE_BARS, 105)

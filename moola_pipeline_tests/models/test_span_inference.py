@@ -1,4 +1,4 @@
-"""SpanLogits spans: in any batch size, in their own direction, wherever the window lies."""
+"""Inference on spans does not depend on batch size, order, or position in the window."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def classifier() -> Classifier:
     return network.eval()
 
 
-def test_each_span_is_read_as_if_it_were_alone(classifier: Classifier):
+def test_each_span_has_the_logits_that_it_has_alone(classifier: Classifier):
     together = read_spans(classifier, MARKET.bars, BAR0, PROPOSALS)
     inputs = MARKET.bars.measure_inputs(BAR0, PROPOSALS)
     for i in range(0, len(PROPOSALS.window), 7):
@@ -57,7 +57,7 @@ def test_each_span_is_read_as_if_it_were_alone(classifier: Classifier):
 
 
 N_VIEWS = np.unique(np.stack([PROPOSALS.window, PROPOSALS.direction]), axis=1).shape[1]
-"""Windows are read once for each direction that they have spans in."""
+"""A window is encoded once for each direction of its spans."""
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, N_VIEWS - 1, N_VIEWS, N_VIEWS + 1])
@@ -78,7 +78,7 @@ def test_the_order_of_the_spans_changes_nothing(classifier: Classifier):
         assert one == pytest.approx(other[order], abs=1e-5)
 
 
-def test_a_window_upside_down_with_its_spans_turned_gives_the_same_logits(classifier: Classifier):
+def test_a_mirrored_window_with_mirrored_spans_gives_the_same_logits(classifier: Classifier):
     warm = np.all(MARKET.bars.warm[view_rows(BAR0[PROPOSALS.window])], axis=1)
     spans = PROPOSALS.select(warm)
     turned = replace(spans, direction=-spans.direction)
@@ -91,7 +91,7 @@ def test_a_window_upside_down_with_its_spans_turned_gives_the_same_logits(classi
         assert one == pytest.approx(other, abs=1e-4)
 
 
-def test_a_span_read_in_the_other_direction_gives_other_logits(classifier: Classifier):
+def test_a_span_in_the_other_direction_has_other_logits(classifier: Classifier):
     turned = replace(PROPOSALS, direction=-PROPOSALS.direction)
 
     first, second = (read_spans(classifier, MARKET.bars, BAR0, spans) for spans in (PROPOSALS, turned))
@@ -107,14 +107,14 @@ def test_predictions_move_with_the_bars_when_the_window_is_shifted(classifier: C
     # The first window of a segment cannot begin earlier; its spans are left out.
     there = read_spans(classifier, MARKET.bars, np.maximum(BAR0 - 9, 40), shifted)
 
-    free = ~np.isin(BAR0[spans.window] % 400, [40])
-    pointed = (there.pointer[:, 0] - here.pointer[:, 0]) * 105
-    assert free.sum() > 20
-    assert pointed[free] == pytest.approx(np.full(free.sum(), 9), abs=0.05)
-    assert there.expansion[free] == pytest.approx(here.expansion[free], abs=0.02)
+    is_shifted = ~np.isin(BAR0[spans.window] % 400, [40])
+    shift = (there.pointer[:, 0] - here.pointer[:, 0]) * 105
+    assert is_shifted.sum() > 20
+    assert shift[is_shifted] == pytest.approx(np.full(is_shifted.sum(), 9), abs=0.05)
+    assert there.expansion[is_shifted] == pytest.approx(here.expansion[is_shifted], abs=0.02)
 
 
-def test_no_spans_give_an_empty_reading(classifier: Classifier):
+def test_no_spans_give_empty_logits(classifier: Classifier):
     none = PROPOSALS.select(slice(0))
     empty = read_spans(classifier, MARKET.bars, BAR0, none)
 
@@ -127,13 +127,13 @@ def test_views_hold_each_span_once_in_its_direction():
 
     assert sorted(views.order.tolist()) == list(range(len(PROPOSALS.window)))
     for i in range(len(views.bar0)):
-        mine = views.order[views.bounds[i] : views.bounds[i + 1]]
-        assert len(mine)
-        assert set(BAR0[PROPOSALS.window[mine]]) == {views.bar0[i]}
-        assert ((PROPOSALS.direction[mine] < 0) == views.down[i]).all()
+        spans = views.order[views.bounds[i] : views.bounds[i + 1]]
+        assert len(spans)
+        assert set(BAR0[PROPOSALS.window[spans]]) == {views.bar0[i]}
+        assert ((PROPOSALS.direction[spans] < 0) == views.down[i]).all()
 
 
-def test_orienting_mirrors_only_the_marked_windows_and_leaves_the_table():
+def test_feature_views_mirror_only_windows_that_point_down_and_not_the_table():
     before = VALUES.copy()
     turned = MARKET.bars.feature_views(BAR0[:2], np.array([False, True]))
 

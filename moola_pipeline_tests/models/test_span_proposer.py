@@ -1,4 +1,4 @@
-"""The rule: spans measured by hand, proposals as a plain loop finds them, alike in both directions."""
+"""The span proposer: measures by hand, proposals of a plain loop, symmetry in direction."""
 
 from itertools import product
 
@@ -33,7 +33,7 @@ def quiet_measures() -> SpanMeasures:
 
 def plain_propose(measures: SpanMeasures, proposer: SpanProposer) -> list[tuple[int, int, int]]:
     """Every span that satisfies the rule, best first, kept unless a better one overlaps it."""
-    found = []
+    proposals = []
     for b in range(len(measures.net_atr)):
         fitting = []
         for s, n in product(range(WINDOW_BARS), range(proposer.min_length - 1, proposer.max_length)):
@@ -53,8 +53,8 @@ def plain_propose(measures: SpanMeasures, proposer: SpanProposer) -> list[tuple[
         for _, first, last in sorted(fitting, key=lambda span: -span[0]):
             if len(kept) < MAX_PROPOSALS and all(last < f or first > e for _, f, e in kept):
                 kept.append((b, first, last))
-        found += sorted(kept)
-    return found
+        proposals += sorted(kept)
+    return proposals
 
 
 def as_rows(proposals: Spans) -> list[tuple[int, int, int]]:
@@ -82,7 +82,7 @@ def test_spans_that_leave_the_window_have_no_measure():
     assert np.isnan(MEASURES.net_atr).sum() == len(VIEWS) * sum(range(MAX_LENGTH))
 
 
-def test_bars_after_a_span_and_its_own_atr_have_no_part_in_its_measure():
+def test_later_bars_and_the_span_s_own_atr_do_not_change_its_measure():
     views, atr = VIEWS.copy(), ATR.copy()
     views[:, CONTEXT_BARS + 51 :] *= 2
     atr[:, CONTEXT_BARS + 40 :] *= 3
@@ -108,7 +108,7 @@ def test_proposals_worked_by_hand():
     assert measures.net_of(proposals).tolist() == [-4.0, 2.0]
 
 
-def test_each_ordering_keeps_another_of_two_overlapping_spans():
+def test_each_ordering_keeps_a_different_overlapping_span():
     measures = quiet_measures()
     for first, last, net, efficiency in ((40, 49, 6.0, 0.5), (44, 52, 5.0, 0.9), (38, 45, 2.5, 0.6)):
         measures.net_atr[0, first, last - first] = net
@@ -121,7 +121,7 @@ def test_each_ordering_keeps_another_of_two_overlapping_spans():
         "net": (0, 40, 49),
         "efficiency": (0, 44, 52),
         "speed": (0, 48, 49),
-        "earliest": (0, 48, 49),  # 38-45 goes first and bars 48-49 are still free
+        "earliest": (0, 48, 49),  # 38-45 comes first and leaves bars 48-49 free
     }
 
 
@@ -136,7 +136,7 @@ def test_proposals_equal_a_plain_loop(net: float, efficiency: float, shortest: i
     assert as_rows(propose(few, proposer)) == plain_propose(few, proposer)
 
 
-def test_proposals_never_overlap_and_point_the_way_price_went():
+def test_proposals_never_overlap_and_point_in_the_direction_of_price():
     proposals = propose(MEASURES, rule_with(min_net_atr=0.5, min_length=1))
 
     taken = np.zeros((len(VIEWS), WINDOW_BARS), int)
@@ -149,7 +149,7 @@ def test_proposals_never_overlap_and_point_the_way_price_went():
     assert np.array_equal(proposals.direction, np.sign(closed - opened))
 
 
-def test_upside_down_bars_give_the_same_spans_the_other_way():
+def test_mirrored_bars_give_the_same_spans_in_the_other_direction():
     mirrored = measure_spans(upside_down(MARKET.bars).views(MARKET.windows.bar0), ATR)
     up, down = propose(MEASURES, RULE), propose(mirrored, RULE)
 
@@ -159,7 +159,7 @@ def test_upside_down_bars_give_the_same_spans_the_other_way():
     assert np.array_equal(MEASURES.net_of(up), -mirrored.net_of(down))
 
 
-def test_a_rule_that_nothing_satisfies_proposes_nothing():
+def test_a_rule_that_no_span_satisfies_proposes_nothing():
     proposals = propose(MEASURES, rule_with(min_net_atr=1e6))
 
     assert [len(part) for part in proposals.arrays] == [0] * 5

@@ -1,4 +1,4 @@
-"""A made market whose expansions the tests of this folder learn, and the rows made of it."""
+"""A made market for the tests of this folder: labeled windows, proposals and training rows."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ RULE = SpanProposer(min_net_atr=1.5, min_efficiency=0.5, min_length=3, max_lengt
 
 
 @dataclass(frozen=True)
-class DistillStep:
-    """Windows of one split with what the rule says of them, and the rows to learn from."""
+class SplitRows:
+    """Labeled windows of one split, the rule's proposals in them, and the training rows."""
 
     windows: LabeledWindows
     measures: SpanMeasures
@@ -27,31 +27,31 @@ class DistillStep:
     rows: Examples
 
 
-def lesson(market: InstrumentData, windows: LabeledWindows) -> DistillStep:
+def split_rows(market: InstrumentData, windows: LabeledWindows) -> SplitRows:
     measures = market.bars.measure_spans(windows.bar0)
     proposals = propose(measures, RULE)
-    return DistillStep(windows, measures, proposals, make_examples(windows, proposals))
+    return SplitRows(windows, measures, proposals, make_examples(windows, proposals))
 
 
 @pytest.fixture(scope="session")
 def market() -> InstrumentData:
-    """60 windows: 0-35 to train on, 36-47 to validate on, the rest for nobody."""
+    """60 windows: 0-35 for training, 36-47 for validation, the rest unused."""
     return made_market(20)
 
 
 @pytest.fixture(scope="session")
-def train(market: InstrumentData) -> DistillStep:
-    return lesson(market, market.windows.select(np.arange(36)))
+def train(market: InstrumentData) -> SplitRows:
+    return split_rows(market, market.windows.select(np.arange(36)))
 
 
 @pytest.fixture(scope="session")
-def validation(market: InstrumentData) -> DistillStep:
-    return lesson(market, market.windows.select(np.arange(36, 48)))
+def validation(market: InstrumentData) -> SplitRows:
+    return split_rows(market, market.windows.select(np.arange(36, 48)))
 
 
 @pytest.fixture(scope="session")
 def encoder(market: InstrumentData) -> Encoder:
-    """As pretraining leaves it, without having learned anything."""
+    """An untrained encoder with the scale of pretraining."""
     made = Encoder(8)
     initialize(made, 0)
     made.set_scale(torch.from_numpy(market.bars.features[market.bars.warm]))

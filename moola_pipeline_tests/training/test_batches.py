@@ -1,4 +1,4 @@
-"""Batches: the feature table's rows turned up, drawn alike by kind, augmented without moving a label."""
+"""Batches: rows mirrored to point up, drawn equally by kind, augmented without a change of labels."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import encode_span, view_rows
 from moola_pipeline_tests.made_bars import InstrumentData
-from moola_pipeline_tests.training.conftest import DistillStep
+from moola_pipeline_tests.training.conftest import SplitRows
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def one_batch(
     return batch
 
 
-def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: MarketArrays, train: DistillStep):
+def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: MarketArrays, train: SplitRows):
     chosen = np.array([3, 1, 1, 9, 4])
     made = list(batches(source, train.rows, chosen, 2, "cpu"))
 
@@ -36,8 +36,8 @@ def test_rows_are_cut_into_batches_with_the_rest_in_the_last(source: MarketArray
     assert np.concatenate([batch.bar0 for batch in made]).tolist() == train.rows.bar0[chosen].tolist()
 
 
-def test_features_are_those_of_the_feature_table_turned_where_the_row_points_down(
-    source: MarketArrays, train: DistillStep
+def test_features_are_those_of_the_feature_table_mirrored_if_the_row_points_down(
+    source: MarketArrays, train: SplitRows
 ):
     chosen = list(range(len(train.rows.kind)))
     features = one_batch(source, train.rows, chosen).features.numpy()
@@ -48,7 +48,7 @@ def test_features_are_those_of_the_feature_table_turned_where_the_row_points_dow
     assert train.rows.down.any() and not train.rows.down.all()
 
 
-def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: DistillStep):
+def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: SplitRows):
     chosen = [7, 2, 7]
     batch = one_batch(source, train.rows, chosen)
     spans = train.rows.spans
@@ -59,26 +59,26 @@ def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: Distil
     assert batch.spans.start.tolist() == spans.start[at].tolist()
     assert batch.spans.end.tolist() == spans.end[at].tolist()
     row = np.array([i for i, _ in expected])
-    told = span_inputs(
+    inputs = span_inputs(
         source.views(train.rows.bar0[chosen]),
         source.atr[view_rows(train.rows.bar0[chosen])],
         Spans.untyped(row, spans.start[at], spans.end[at], np.where(train.rows.down[chosen], -1, 1)[row]),
     )
-    assert np.array_equal(batch.spans.inputs.numpy(), told)
+    assert np.array_equal(batch.spans.inputs.numpy(), inputs)
     assert batch.expansion.tolist() == train.rows.expansion[at].tolist()
     assert batch.type.tolist() == spans.type[at].tolist()
-    found = train.rows.expansion[at] == 1
+    is_match = train.rows.expansion[at] == 1
     center, length = encode_span(train.rows.true_start[at], train.rows.true_end[at])
-    assert np.array_equal(batch.center.numpy()[found], center[found])
-    assert np.array_equal(batch.length.numpy()[found], length[found])
+    assert np.array_equal(batch.center.numpy()[is_match], center[is_match])
+    assert np.array_equal(batch.length.numpy()[is_match], length[is_match])
     assert np.array_equal(batch.bar_target.numpy(), train.rows.bar_target[chosen])
     assert batch.known.bars.tolist() == np.flatnonzero(train.rows.bar_known[chosen]).tolist()
     assert batch.known.expansion.tolist() == np.flatnonzero(train.rows.expansion[at] >= 0).tolist()
     assert batch.known.type.tolist() == np.flatnonzero(spans.type[at] >= 0).tolist()
 
 
-def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(
-    source: MarketArrays, train: DistillStep
+def test_augmented_rows_differ_each_time_and_their_labels_do_not_change(
+    source: MarketArrays, train: SplitRows
 ):
     augmentation = Augmentation(0.03, 0.2, np.random.default_rng(0))
     plain = one_batch(source, train.rows, [0, 5])
@@ -95,7 +95,7 @@ def test_augmented_rows_differ_each_time_and_their_labels_do_not_move(
     assert np.array_equal(plain.bar0, first.bar0)
 
 
-def test_augmented_rows_stay_near_their_originals(source: MarketArrays, train: DistillStep):
+def test_augmented_rows_stay_near_their_originals(source: MarketArrays, train: SplitRows):
     chosen = list(range(len(train.rows.kind)))
     augmentation = Augmentation(0.03, 0.2, np.random.default_rng(0))
     plain = one_batch(source, train.rows, chosen).features.numpy().reshape(-1)
@@ -104,7 +104,7 @@ def test_augmented_rows_stay_near_their_originals(source: MarketArrays, train: D
     assert 0.8 < np.corrcoef(plain, changed)[0, 1] < 0.9999
 
 
-def test_no_noise_gives_the_feature_table(source: MarketArrays, train: DistillStep):
+def test_no_noise_gives_the_feature_table(source: MarketArrays, train: SplitRows):
     still = one_batch(source, train.rows, [0, 5], Augmentation(0, 0, np.random.default_rng(0)))
 
     assert still.features.numpy() == pytest.approx(
@@ -112,7 +112,7 @@ def test_no_noise_gives_the_feature_table(source: MarketArrays, train: DistillSt
     )
 
 
-def test_each_kind_is_drawn_alike_when_balanced(train: DistillStep):
+def test_each_kind_is_drawn_equally_often_if_balanced(train: SplitRows):
     kind = train.rows.kind
     weights = sampling_weights(train.rows, balanced=True)
 
@@ -122,7 +122,7 @@ def test_each_kind_is_drawn_alike_when_balanced(train: DistillStep):
     assert sampling_weights(train.rows, balanced=False) == pytest.approx(np.full(len(kind), 1 / len(kind)))
 
 
-def test_two_kinds_are_drawn_alike_when_no_window_is_empty():
+def test_two_kinds_are_drawn_equally_often_if_no_window_is_empty():
     examples = made_rows(kind=[0, 0, 0, 1])
 
     assert sampling_weights(examples, balanced=True) == pytest.approx([1 / 6] * 3 + [1 / 2])
@@ -156,8 +156,8 @@ def test_expected_priors_worked_by_hand():
 
 
 @pytest.mark.parametrize("balanced", [True, False])
-def test_expected_priors_are_the_shares_in_batches_that_are_drawn(
-    source: MarketArrays, train: DistillStep, balanced: bool
+def test_expected_priors_are_the_shares_in_drawn_batches(
+    source: MarketArrays, train: SplitRows, balanced: bool
 ):
     weights = sampling_weights(train.rows, balanced)
     generator = torch.Generator().manual_seed(0)

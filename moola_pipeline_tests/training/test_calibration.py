@@ -1,4 +1,4 @@
-"""Calibration stays near what the network says until enough labels speak against it."""
+"""Calibration stays near the identity unless many labels contradict it."""
 
 import numpy as np
 import pytest
@@ -14,38 +14,38 @@ def drawn(n: int, scale: float, shift: float, seed: int = 0) -> tuple[np.ndarray
     return logits, rng.random(n) < 1 / (1 + np.exp(-(scale * logits + shift)))
 
 
-def test_two_answers_worked_by_hand():
-    # logits 0 and 0, one answer of each kind: nothing to learn, so nothing moves
+def test_two_labels_worked_by_hand():
+    # Both logits 0, one label of each class: the identity is already optimal.
     assert calibrate_near_identity(np.zeros(2), np.array([True, False])) == pytest.approx(
         (1.0, 0.0), abs=1e-9
     )
 
 
-def test_it_is_the_minimum_of_the_penalized_log_loss():
+def test_the_result_minimizes_the_penalized_log_loss():
     logits, positive = drawn(110, 1.7, -0.8)
 
     def penalized(fitted: np.ndarray) -> float:
-        said = fitted[0] * logits + fitted[1]
-        loss = np.logaddexp(0, np.where(positive, -said, said)).sum()
+        scaled = fitted[0] * logits + fitted[1]
+        loss = np.logaddexp(0, np.where(positive, -scaled, scaled)).sum()
         return float(loss + STRENGTH * ((fitted[0] - 1) ** 2 + fitted[1] ** 2))
 
     expected = minimize(penalized, [1.0, 0.0], tol=1e-12).x
     assert calibrate_near_identity(logits, positive) == pytest.approx(tuple(expected), abs=1e-4)
 
 
-def test_few_labels_move_little_and_many_move_all_the_way():
+def test_few_labels_have_little_effect_and_many_have_full_effect():
     few, many = (calibrate_near_identity(*drawn(n, 1.8, -1.0)) for n in (30, 100_000))
 
     assert abs(few[0] - 1) < 0.5 and -0.7 < few[1] < 0
     assert many == pytest.approx((1.8, -1.0), abs=0.05)
 
 
-@pytest.mark.parametrize("answer", [True, False])
-def test_one_class_alone_changes_nothing(answer: bool):
-    assert calibrate_near_identity(np.linspace(-1, 1, 9), np.full(9, answer)) == (1.0, 0.0)
+@pytest.mark.parametrize("label", [True, False])
+def test_with_one_class_calibration_is_the_identity(label: bool):
+    assert calibrate_near_identity(np.linspace(-1, 1, 9), np.full(9, label)) == (1.0, 0.0)
 
 
-def test_answers_are_never_turned_around():
+def test_the_order_of_the_logits_is_never_reversed():
     logits, positive = drawn(2000, -2.0, 0.5)
     scale, shift = calibrate_near_identity(logits, positive)
 

@@ -1,4 +1,4 @@
-"""A training that is killed goes on from its last epoch, to the same weights bit for bit."""
+"""A killed training resumes from its last epoch, to the same weights bit for bit."""
 
 import hashlib
 import os
@@ -14,14 +14,20 @@ import pytest
 import torch
 
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.training.checkpoints import Checkpoint, Checkpoints, NumpyDraws, TorchDraws, digest_of
+from moola_pipeline.training.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    NumpyGenerator,
+    TorchGenerator,
+    digest_of,
+)
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import InstrumentData
-from moola_pipeline_tests.training.conftest import RULE, DistillStep
+from moola_pipeline_tests.training.conftest import RULE, SplitRows
 
 SETTINGS = FinetuneSettings(
     head_units=8,
@@ -37,7 +43,7 @@ PRETRAINING = PretrainSettings(hidden_units=8, epochs=4, batch_windows=8, dropou
 
 
 class Killed(Exception):
-    """Stands for a kill, where one process is enough."""
+    """Simulates a kill within one process."""
 
 
 def digest(network: torch.nn.Module) -> str:
@@ -45,7 +51,7 @@ def digest(network: torch.nn.Module) -> str:
     return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
 
-def test_the_state_of_an_optimizer_comes_back_with_numbers_as_keys_and_tensors_as_they_were(tmp_path: Path):
+def test_the_state_of_an_optimizer_keeps_integer_keys_and_tensors(tmp_path: Path):
     network = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
     network(torch.ones(4, 3)).sum().backward()
@@ -57,42 +63,42 @@ def test_the_state_of_an_optimizer_comes_back_with_numbers_as_keys_and_tensors_a
     resumed = torch.optim.AdamW(other.parameters(), 1e-2)
     assert checkpoint.restore({"network": other, "optimizer": resumed}) == 2
     assert torch.equal(other.weight, network.weight)
-    kept, expected = resumed.state_dict(), optimizer.state_dict()
-    assert kept["state"].keys() == expected["state"].keys() == {0, 1}
-    assert torch.equal(kept["state"][0]["exp_avg_sq"], expected["state"][0]["exp_avg_sq"])
+    restored, expected = resumed.state_dict(), optimizer.state_dict()
+    assert restored["state"].keys() == expected["state"].keys() == {0, 1}
+    assert torch.equal(restored["state"][0]["exp_avg_sq"], expected["state"][0]["exp_avg_sq"])
 
 
-def test_generators_draw_on_from_where_they_stood(tmp_path: Path):
+def test_restored_generators_repeat_their_draws(tmp_path: Path):
     rng, drawing = np.random.default_rng(3), torch.Generator().manual_seed(3)
-    parts = {"rng": NumpyDraws(rng), "drawing": TorchDraws(drawing)}
+    parts = {"rng": NumpyGenerator(rng), "drawing": TorchGenerator(drawing)}
     rng.normal(size=5)
     checkpoint = Checkpoints(tmp_path, "made").stage("one")
     checkpoint.keep(1, parts)
-    said = rng.normal(size=4), torch.rand(4, generator=drawing)
+    drawn = rng.normal(size=4), torch.rand(4, generator=drawing)
 
     assert checkpoint.restore(parts) == 1
-    assert np.array_equal(rng.normal(size=4), said[0])
-    assert torch.equal(torch.rand(4, generator=drawing), said[1])
+    assert np.array_equal(rng.normal(size=4), drawn[0])
+    assert torch.equal(torch.rand(4, generator=drawing), drawn[1])
 
 
-def test_another_setting_seed_or_origin_never_resumes(tmp_path: Path):
+def test_a_checkpoint_with_another_key_is_ignored(tmp_path: Path):
     network = torch.nn.Linear(2, 1)
     Checkpoints(tmp_path, "made").stage("one", {"epochs": 3}, 0).keep(2, {"network": network})
 
-    asked = torch.nn.Linear(2, 1)
-    before = digest(asked)
-    for made_from, decides in (
+    other = torch.nn.Linear(2, 1)
+    before = digest(other)
+    for made_from, key_parts in (
         ("made", ({"epochs": 4}, 0)),
         ("made", ({"epochs": 3}, 1)),
         ("other", ({"epochs": 3}, 0)),
     ):
-        assert Checkpoints(tmp_path, made_from).stage("one", *decides).restore({"network": asked}) == 0
-        assert digest(asked) == before
-    assert Checkpoints(tmp_path, "made").stage("one", {"epochs": 3}, 0).restore({"network": asked}) == 2
+        assert Checkpoints(tmp_path, made_from).stage("one", *key_parts).restore({"network": other}) == 0
+        assert digest(other) == before
+    assert Checkpoints(tmp_path, "made").stage("one", {"epochs": 3}, 0).restore({"network": other}) == 2
 
 
 @pytest.mark.parametrize("harm", [lambda whole: whole[:-40], lambda whole: b"", lambda whole: b"x" * 99])
-def test_a_damaged_checkpoint_is_as_if_it_were_not_there(tmp_path: Path, harm):
+def test_a_damaged_checkpoint_is_ignored(tmp_path: Path, harm):
     network = torch.nn.Linear(2, 1)
     checkpoint = Checkpoints(tmp_path, "made").stage("one")
     checkpoint.keep(2, {"network": network})
@@ -102,7 +108,7 @@ def test_a_damaged_checkpoint_is_as_if_it_were_not_there(tmp_path: Path, harm):
     assert checkpoint.restore({"network": network}) == 0
 
 
-def test_no_flipped_byte_of_a_checkpoint_is_learned_from(tmp_path: Path):
+def test_a_checkpoint_with_a_flipped_byte_is_ignored_or_unchanged(tmp_path: Path):
     network = torch.nn.Linear(2, 1)
     checkpoint = Checkpoints(tmp_path, "made").stage("one")
     checkpoint.keep(2, {"network": network})
@@ -112,20 +118,20 @@ def test_no_flipped_byte_of_a_checkpoint_is_learned_from(tmp_path: Path):
         checkpoint.path.write_bytes(
             whole[:place] + bytes([whole[place] ^ 1 << place % 7]) + whole[place + 1 :]
         )
-        asked = torch.nn.Linear(2, 1)
-        before = digest(asked)
-        done = checkpoint.restore({"network": asked})
-        assert (done, digest(asked)) in ((0, before), (2, digest(network))), place
+        other = torch.nn.Linear(2, 1)
+        before = digest(other)
+        done = checkpoint.restore({"network": other})
+        assert (done, digest(other)) in ((0, before), (2, digest(network))), place
 
 
-def test_without_a_place_nothing_is_kept():
+def test_without_a_path_nothing_is_saved():
     network = torch.nn.Linear(2, 1)
     Checkpoint().keep(1, {"network": network})
 
     assert Checkpoint().restore({"network": network}) == 0
 
 
-def test_a_digest_sees_values_shapes_and_types():
+def test_digests_differ_by_value_shape_and_type():
     zeros = np.zeros(4, np.float32)
     distinct = [
         [zeros],
@@ -141,19 +147,19 @@ def test_a_digest_sees_values_shapes_and_types():
 
 
 @pytest.fixture(scope="module")
-def pseudo_labels(market: InstrumentData, train: DistillStep) -> PseudoLabels:
+def pseudo_labels(market: InstrumentData, train: SplitRows) -> PseudoLabels:
     return make_pseudo_labels(market.bars, train.windows, RULE, 60)
 
 
 class Training:
-    """Fine-tuning on the made market, killed after so many epochs."""
+    """Fine-tuning on the made market; killed after `kill_after` epochs."""
 
     def __init__(
         self,
         market: InstrumentData,
         encoder: Encoder,
-        train: DistillStep,
-        validation: DistillStep,
+        train: SplitRows,
+        validation: SplitRows,
         pseudo_labels: PseudoLabels,
     ):
         self.market, self.encoder, self.pseudo_labels = market, encoder, pseudo_labels
@@ -166,14 +172,14 @@ class Training:
         settings: FinetuneSettings = SETTINGS,
         pseudo_labels: bool = True,
     ) -> FinetuneResult:
-        told = []
+        entries = []
         rows = FinetuneRows(
             self.market.bars, self.train, self.validation, self.pseudo_labels if pseudo_labels else None
         )
 
         def on_epoch(entry: dict[str, float]) -> None:
-            told.append(entry)
-            if len(told) == kill_after:
+            entries.append(entry)
+            if len(entries) == kill_after:
                 raise Killed
 
         return finetune(
@@ -190,8 +196,8 @@ class Training:
 def training(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ) -> Training:
     return Training(market, encoder, train, validation, pseudo_labels)
@@ -203,12 +209,12 @@ def whole(training: Training) -> FinetuneResult:
 
 
 @pytest.mark.parametrize("kill_after", [1, 2, 3, 4, 5, 7])
-def test_killed_after_any_epoch_it_comes_to_the_same_weights(
+def test_killed_after_any_epoch_training_resumes_to_the_same_weights(
     training: Training, whole: FinetuneResult, tmp_path: Path, kill_after: int
 ):
     with pytest.raises(Killed):
         training(tmp_path, kill_after)
-    torch.manual_seed(999)  # whatever state a new process is in
+    torch.manual_seed(999)  # any state of a new process
     resumed = training(tmp_path)
 
     assert digest(resumed.classifier) == digest(whole.classifier)
@@ -217,22 +223,22 @@ def test_killed_after_any_epoch_it_comes_to_the_same_weights(
         assert {**entry, "seconds": 0} == {**expected, "seconds": 0}
 
 
-def test_epochs_that_were_done_are_told_and_not_done_again(
+def test_finished_epochs_are_reported_and_not_repeated(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from moola_pipeline.training import distillation, supervised_loop
 
     training(tmp_path)
 
-    def nobody(*given: object) -> None:
+    def refuse(*given: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(distillation, "_losses", nobody)
-    monkeypatch.setattr(supervised_loop, "losses", nobody)
+    monkeypatch.setattr(distillation, "_losses", refuse)
+    monkeypatch.setattr(supervised_loop, "losses", refuse)
     assert len(training(tmp_path).history) == 7
 
 
-def test_what_stopped_early_stays_stopped(training: Training, tmp_path: Path):
+def test_a_training_that_stopped_early_stays_stopped(training: Training, tmp_path: Path):
     hasty = SETTINGS.model_copy(update={"epochs": 40, "patience": 2, "learning_rate": 0.5})
     whole = training(None, settings=hasty, pseudo_labels=False)
     assert len(whole.history) < 40
@@ -244,21 +250,21 @@ def test_what_stopped_early_stays_stopped(training: Training, tmp_path: Path):
         assert digest(resumed.classifier) == digest(whole.classifier)
 
 
-def test_a_changed_label_never_resumes(training: Training, tmp_path: Path):
+def test_after_a_changed_label_training_starts_anew(training: Training, tmp_path: Path):
     training(tmp_path)
     first = next(tmp_path.glob("*.checkpoint"))
     spans = training.train.spans
     known = np.flatnonzero(spans.type >= 0)[:1]
     kind = spans.type.copy()
     kind[known] = 1 - kind[known]
-    kept = training.train
+    original = training.train
     try:
-        training.train = replace(kept, spans=replace(spans, type=kind))
+        training.train = replace(original, spans=replace(spans, type=kind))
         with pytest.raises(Killed):
             training(tmp_path, 1)
         assert first.is_file()
     finally:
-        training.train = kept
+        training.train = original
 
 
 def test_removed_checkpoints_leave_no_folder(training: Training, tmp_path: Path):
@@ -279,20 +285,20 @@ def pretrained(
     kill_after: int | None = None,
     settings: PretrainSettings = PRETRAINING,
 ) -> PretrainResult:
-    told = []
+    entries = []
 
     def on_epoch(entry: dict[str, float]) -> None:
-        told.append(entry)
-        if len(told) == kill_after:
+        entries.append(entry)
+        if len(entries) == kill_after:
             raise Killed
 
     windows = pretraining_windows(market.bars.segment, len(market.bars.prices))
-    kept = Checkpoints(folder, "made") if folder else None
-    return pretrain(market.bars, windows, settings, "cpu", on_epoch, kept)
+    checkpoints = Checkpoints(folder, "made") if folder else None
+    return pretrain(market.bars, windows, settings, "cpu", on_epoch, checkpoints)
 
 
 @pytest.mark.parametrize("kill_after", [1, 3, 4])
-def test_pretraining_goes_on_to_the_same_encoder_and_errors(
+def test_pretraining_resumes_to_the_same_encoder_and_errors(
     market: InstrumentData, tmp_path: Path, kill_after: int
 ):
     whole = pretrained(market, None)
@@ -317,13 +323,13 @@ child(Path(sys.argv[1]))
 
 
 def child(folder: Path) -> None:
-    """Fine-tune in a process of its own; a line when an epoch is done, the digest in the end."""
+    """Fine-tune in a separate process; print a line for each epoch, then the digest."""
     from moola_pipeline_tests.made_bars import made_market
-    from moola_pipeline_tests.training.conftest import initialize, lesson
+    from moola_pipeline_tests.training.conftest import initialize, split_rows
 
     market = made_market(20)
     train, validation = (
-        lesson(market, market.windows.select(part)) for part in (np.arange(36), np.arange(36, 48))
+        split_rows(market, market.windows.select(part)) for part in (np.arange(36), np.arange(36, 48))
     )
     encoder = Encoder(8)
     initialize(encoder, 0)
@@ -353,7 +359,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_a_process_killed_by_the_system_goes_on_in_another(
+def test_a_training_killed_by_the_system_resumes_in_another_process(
     tmp_path: Path, started: list[subprocess.Popen[str]]
 ):
     undisturbed = start(tmp_path / "undisturbed")

@@ -1,4 +1,4 @@
-"""Threads and trainings side by side are counted by the cores that this process may use."""
+"""The number of cores that this process may use."""
 
 import os
 

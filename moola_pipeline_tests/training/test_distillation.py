@@ -1,4 +1,4 @@
-"""Teachers answer for spans that nobody labeled, and the network takes their answers over."""
+"""Pseudo-labels of the teachers, and distillation of the network on them."""
 
 from dataclasses import replace
 
@@ -8,16 +8,16 @@ import torch
 
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.training.distillation import DISTILL_TASKS as TAUGHT_TASKS
+from moola_pipeline.training.distillation import DISTILL_TASKS
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.teachers import LabeledInputs, fit_judge, fit_live_judge, fit_typer
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 from moola_pipeline_tests.made_bars import InstrumentData, with_prices
-from moola_pipeline_tests.training.conftest import RULE, DistillStep
+from moola_pipeline_tests.training.conftest import RULE, SplitRows
 
-DISTILL_TASKS = FinetuneSettings(
+SETTINGS = FinetuneSettings(
     head_units=8,
     distill_epochs=2,
     distill_batch_windows=8,
@@ -28,20 +28,20 @@ DISTILL_TASKS = FinetuneSettings(
 
 
 @pytest.fixture(scope="module")
-def pseudo_labels(market: InstrumentData, train: DistillStep) -> PseudoLabels:
+def pseudo_labels(market: InstrumentData, train: SplitRows) -> PseudoLabels:
     return make_pseudo_labels(market.bars, train.windows, RULE, 1000, 300, 0.5)
 
 
 def distilled(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
     seed: int = 0,
     **changes: object,
 ) -> FinetuneResult:
-    settings = FinetuneSettings(**{**DISTILL_TASKS.model_dump(), **changes})
+    settings = FinetuneSettings(**{**SETTINGS.model_dump(), **changes})
     rows = FinetuneRows(market.bars, train.rows, validation.rows, pseudo_labels)
     return finetune(encoder, rows, settings, seed)
 
@@ -50,8 +50,8 @@ def distilled(
 def result(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ) -> FinetuneResult:
     return distilled(market, encoder, train, validation, pseudo_labels, distill_epochs=8)
@@ -62,34 +62,35 @@ def weights_of(network: torch.nn.Module) -> np.ndarray:
 
 
 @pytest.mark.parametrize("fit", [fit_judge, fit_typer, fit_live_judge])
-def test_a_teacher_knows_a_planted_answer_and_says_probabilities(fit):
+def test_a_teacher_learns_a_planted_target_and_returns_probabilities(fit):
     rng = np.random.default_rng(0)
     inputs = rng.normal(0, 1, (600, 6))
-    answer = (inputs[:, 2] + 0.3 * rng.normal(0, 1, 600) > 0).astype(np.int64)
-    teacher = fit(LabeledInputs(inputs[:400], answer[:400]), 0)
-    said = teacher.probability(inputs[400:])
+    target = (inputs[:, 2] + 0.3 * rng.normal(0, 1, 600) > 0).astype(np.int64)
+    teacher = fit(LabeledInputs(inputs[:400], target[:400]), 0)
+    probability = teacher.probability(inputs[400:])
 
-    assert said.dtype == np.float32
-    assert ((said >= 0) & (said <= 1)).all()
-    assert ((said > 0.5) == answer[400:]).mean() > 0.85
-    assert np.array_equal(fit(LabeledInputs(inputs[:400], answer[:400]), 0).probability(inputs[400:]), said)
+    assert probability.dtype == np.float32
+    assert ((probability >= 0) & (probability <= 1)).all()
+    assert ((probability > 0.5) == target[400:]).mean() > 0.85
+    again = fit(LabeledInputs(inputs[:400], target[:400]), 0)
+    assert np.array_equal(again.probability(inputs[400:]), probability)
 
 
-def test_the_typing_teacher_lets_both_types_weigh_the_same():
+def test_the_teacher_of_the_type_gives_both_types_the_same_weight():
     rng = np.random.default_rng(0)
-    inputs, answer = rng.normal(0, 1, (400, 6)), (np.arange(400) % 10 == 0).astype(np.int64)
+    inputs, target = rng.normal(0, 1, (400, 6)), (np.arange(400) % 10 == 0).astype(np.int64)
 
-    assert fit_typer(LabeledInputs(inputs, answer), 0).probability(rng.normal(0, 1, (400, 6))).mean() > 0.25
-    assert fit_judge(LabeledInputs(inputs, answer), 0).probability(rng.normal(0, 1, (400, 6))).mean() < 0.15
+    assert fit_typer(LabeledInputs(inputs, target), 0).probability(rng.normal(0, 1, (400, 6))).mean() > 0.25
+    assert fit_judge(LabeledInputs(inputs, target), 0).probability(rng.normal(0, 1, (400, 6))).mean() < 0.15
 
 
-def test_a_teacher_of_one_answer_is_refused():
-    with pytest.raises(ValueError, match=r"a teacher needs spans of both answers, got \[1\]"):
+def test_targets_of_one_class_are_refused():
+    with pytest.raises(ValueError, match=r"a teacher needs spans with target 0 and with target 1, got \[1\]"):
         fit_typer(LabeledInputs(np.zeros((5, 2)), np.ones(5, np.int64)), 0)
 
 
-def test_lessons_come_from_the_training_period_and_start_in_the_core(
-    pseudo_labels: PseudoLabels, train: DistillStep
+def test_pseudo_labels_lie_in_the_training_period_and_start_in_the_core(
+    pseudo_labels: PseudoLabels, train: SplitRows
 ):
     assert len(pseudo_labels.bar0) > 30
     assert pseudo_labels.bar0.max() + WINDOW_BARS <= train.windows.bar0.max() + WINDOW_BARS
@@ -97,8 +98,8 @@ def test_lessons_come_from_the_training_period_and_start_in_the_core(
     assert len(pseudo_labels.inputs) == len(pseudo_labels.expansion) == len(pseudo_labels.spans.window)
 
 
-def test_bars_after_the_last_training_window_change_no_lesson(
-    market: InstrumentData, train: DistillStep, pseudo_labels: PseudoLabels
+def test_bars_after_the_last_training_window_change_no_pseudo_label(
+    market: InstrumentData, train: SplitRows, pseudo_labels: PseudoLabels
 ):
     later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
@@ -110,8 +111,8 @@ def test_bars_after_the_last_training_window_change_no_lesson(
     assert np.array_equal(again.retracement, pseudo_labels.retracement)
 
 
-def test_fewer_windows_are_drawn_where_fewer_are_asked_for(
-    market: InstrumentData, train: DistillStep, pseudo_labels: PseudoLabels
+def test_a_smaller_number_of_windows_draws_a_subset(
+    market: InstrumentData, train: SplitRows, pseudo_labels: PseudoLabels
 ):
     few = make_pseudo_labels(market.bars, train.windows, RULE, 10)
 
@@ -119,43 +120,43 @@ def test_fewer_windows_are_drawn_where_fewer_are_asked_for(
     assert np.isin(few.bar0, pseudo_labels.bar0).all()
 
 
-def test_labels_of_one_type_are_refused(market: InstrumentData, train: DistillStep):
+def test_labels_of_one_type_are_refused(market: InstrumentData, train: SplitRows):
     spans = train.windows.spans
-    alike = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
-    with pytest.raises(ValueError, match=r"both answers, got \[0\]"):
-        make_pseudo_labels(market.bars, alike, RULE, 10)
+    one_type = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
+    with pytest.raises(ValueError, match=r"with target 0 and with target 1, got \[0\]"):
+        make_pseudo_labels(market.bars, one_type, RULE, 10)
 
 
-def test_the_network_takes_the_answers_over(
+def test_the_network_learns_the_pseudo_labels(
     market: InstrumentData, encoder: Encoder, pseudo_labels: PseudoLabels, result: FinetuneResult
 ):
-    said = read_spans(result.classifier, market.bars, pseudo_labels.bar0, pseudo_labels.spans)
+    logits = read_spans(result.classifier, market.bars, pseudo_labels.bar0, pseudo_labels.spans)
 
-    assert np.corrcoef(said.expansion, pseudo_labels.expansion)[0, 1] > 0.6
-    assert np.corrcoef(said.retracement, pseudo_labels.retracement)[0, 1] > 0.6
+    assert np.corrcoef(logits.expansion, pseudo_labels.expansion)[0, 1] > 0.6
+    assert np.corrcoef(logits.retracement, pseudo_labels.retracement)[0, 1] > 0.6
 
 
-def test_what_is_taught_is_the_answer_given(
+def test_inverted_pseudo_labels_invert_the_logits(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ):
-    turned = {"expansion": 1 - pseudo_labels.expansion, "retracement": 1 - pseudo_labels.retracement}
-    opposite = replace(pseudo_labels, **turned, live=None)
+    inverted = {"expansion": 1 - pseudo_labels.expansion, "retracement": 1 - pseudo_labels.retracement}
+    opposite = replace(pseudo_labels, **inverted, live=None)
     network = distilled(market, encoder, train, validation, opposite, distill_epochs=8).classifier
-    said = read_spans(network, market.bars, pseudo_labels.bar0, pseudo_labels.spans)
+    logits = read_spans(network, market.bars, pseudo_labels.bar0, pseudo_labels.spans)
 
-    assert np.corrcoef(said.expansion, pseudo_labels.expansion)[0, 1] < 0
-    assert np.corrcoef(said.retracement, pseudo_labels.retracement)[0, 1] < 0
+    assert np.corrcoef(logits.expansion, pseudo_labels.expansion)[0, 1] < 0
+    assert np.corrcoef(logits.retracement, pseudo_labels.retracement)[0, 1] < 0
 
 
-def test_encoder_and_heads_learn_from_lessons_and_the_given_encoder_stays(
+def test_distillation_changes_the_encoder_and_not_the_one_passed_in(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ):
     before = weights_of(encoder)
@@ -165,11 +166,11 @@ def test_encoder_and_heads_learn_from_lessons_and_the_given_encoder_stays(
     assert not np.array_equal(weights_of(network.encoder), before)
 
 
-def test_each_epoch_on_lessons_is_judged_and_logged_before_those_on_labels(
+def test_each_epoch_on_pseudo_labels_is_validated_and_logged_before_those_on_labels(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ):
     history = distilled(market, encoder, train, validation, pseudo_labels, epochs=3).history
@@ -177,17 +178,17 @@ def test_each_epoch_on_lessons_is_judged_and_logged_before_those_on_labels(
     assert [entry["epoch"] for entry in history] == [0, 1, 2, 3, 4]
     assert all(np.isfinite(entry["val_loss"]) for entry in history)
     for entry in history[:2]:
-        assert sum(entry[f"share_{task}"] for task in TAUGHT_TASKS) == pytest.approx(1)
+        assert sum(entry[f"share_{task}"] for task in DISTILL_TASKS) == pytest.approx(1)
         assert entry["share_live"] > 0.1
         assert "share_pointer" not in entry
     assert all("share_pointer" in entry for entry in history[2:])
 
 
-def test_the_best_epoch_may_be_one_on_lessons(
+def test_the_best_epoch_may_be_one_on_pseudo_labels(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ):
     ruined = distilled(
@@ -197,15 +198,15 @@ def test_the_best_epoch_may_be_one_on_lessons(
     assert ruined.best_epoch < 2
 
 
-def test_the_dropout_of_the_labels_is_back_after_the_lessons(result: FinetuneResult):
-    assert result.classifier.judge_head.dropout.share == DISTILL_TASKS.dropout
+def test_after_distillation_the_dropout_is_that_of_the_labels(result: FinetuneResult):
+    assert result.classifier.judge_head.dropout.share == SETTINGS.dropout
 
 
-def test_same_seed_same_lessons_same_weights(
+def test_same_seed_and_pseudo_labels_give_the_same_weights(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ):
     one, same, other = (
@@ -229,8 +230,8 @@ def test_same_seed_same_lessons_same_weights(
 def test_changed_setting_changes_the_result(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
     changes: dict[str, object],
 ):
@@ -242,14 +243,14 @@ def test_changed_setting_changes_the_result(
     assert not np.array_equal(weights_of(changed), weights_of(expected))
 
 
-@pytest.mark.parametrize("stay", [True, False])
-def test_what_was_taught_stays_unless_labels_may_change_it(
+@pytest.mark.parametrize("freeze", [True, False])
+def test_labels_change_distilled_parameters_only_without_freeze(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
-    stay: bool,
+    freeze: bool,
 ):
     learned = distilled(
         market,
@@ -259,20 +260,20 @@ def test_what_was_taught_stays_unless_labels_may_change_it(
         pseudo_labels,
         epochs=2,
         frozen_epochs=0,
-        distill_freeze=stay,
+        distill_freeze=freeze,
         patience=9,
     )
     losses = [[entry[f"val_{task}"] for task in ("type", "expansion")] for entry in learned.history]
 
-    assert (losses[1] == losses[2] == losses[3]) == stay
+    assert (losses[1] == losses[2] == losses[3]) == freeze
     assert learned.history[1]["val_pointer"] != learned.history[3]["val_pointer"]
 
 
-def test_an_answer_that_is_no_number_stops_and_names_the_windows(
+def test_a_pseudo_label_that_is_nan_stops_and_names_the_windows(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ):
     wrong = pseudo_labels.expansion.copy()

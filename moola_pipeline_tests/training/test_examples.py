@@ -1,4 +1,4 @@
-"""Training rows: the unit is the expansion, and what nobody looked at is never negative."""
+"""Training rows: one a labeled expansion; unknown bars and spans are never negative."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.training.examples import EMPTY, make_examples
 from moola_pipeline.windows.spans import UNKNOWN, Spans
 from moola_pipeline_tests.made_bars import InstrumentData, upside_down
-from moola_pipeline_tests.training.conftest import DistillStep, lesson
+from moola_pipeline_tests.training.conftest import SplitRows, split_rows
 
 
 def windows_with(*spans: tuple[int, int, int, int, int], n_windows: int = 3) -> LabeledWindows:
@@ -37,7 +37,7 @@ def rows_of(windows: LabeledWindows, proposals: Spans):
     return make_examples(windows, proposals)
 
 
-def spans_of_views(examples, row: int) -> list[tuple[int, int, int, int, int, int]]:
+def spans_in_row(examples, row: int) -> list[tuple[int, int, int, int, int, int]]:
     s = examples.spans
     known = s.start, s.end, examples.expansion, s.type, examples.true_start, examples.true_end
     return sorted(zip(*(part[s.window == row].tolist() for part in known), strict=True))
@@ -54,18 +54,17 @@ def test_each_expansion_is_a_row_and_each_empty_window_two():
 def test_a_window_with_two_expansions_counts_neither_as_negative():
     examples = rows_of(TWO, proposals_of((0, 33, 36, 1), (0, 61, 69, -1)))
 
-    # start, end, expansion, type, true start, true end: the label itself, which nobody proposed, and
-    # the proposal near it
-    assert spans_of_views(examples, 0) == [(32, 36, UNKNOWN, 0, 32, 36), (33, 36, 1, 0, 32, 36)]
-    assert spans_of_views(examples, 1) == [(60, 70, UNKNOWN, 1, 60, 70), (61, 69, 1, 1, 60, 70)]
+    # start, end, expansion, type, true start, true end: the label itself, and the proposal near it
+    assert spans_in_row(examples, 0) == [(32, 36, UNKNOWN, 0, 32, 36), (33, 36, 1, 0, 32, 36)]
+    assert spans_in_row(examples, 1) == [(60, 70, UNKNOWN, 1, 60, 70), (61, 69, 1, 1, 60, 70)]
 
 
-def test_two_expansions_that_point_one_way_are_both_positive_in_both_rows():
+def test_two_expansions_in_one_direction_are_both_positive_in_both_rows():
     both = windows_with((0, 32, 36, 1, 0), (0, 60, 70, 1, 1), n_windows=1)
     examples = rows_of(both, proposals_of((0, 33, 36, 1), (0, 61, 70, 1)))
 
     for row in (0, 1):
-        proposed = [span for span in spans_of_views(examples, row) if span[2] != UNKNOWN]
+        proposed = [span for span in spans_in_row(examples, row) if span[2] != UNKNOWN]
         assert proposed == [(33, 36, 1, 0, 32, 36), (61, 70, 1, 1, 60, 70)]
         assert np.flatnonzero(examples.bar_target[row]).tolist() == [*range(32, 37), *range(60, 71)]
 
@@ -92,29 +91,29 @@ def test_unknown_is_never_negative():
     examples = rows_of(TWO, proposals)
     unknown, nothing = (UNKNOWN,) * 4, (0, *(UNKNOWN,) * 3)
 
-    assert spans_of_views(examples, 2) == [
+    assert spans_in_row(examples, 2) == [
         (10, 15, *unknown),
         (40, 49, UNKNOWN, 0, 40, 49),
         (41, 50, 1, 0, 40, 49),
         (60, 64, *nothing),
         (90, 95, *unknown),
     ]
-    assert spans_of_views(examples, 3) == [(29, 33, *unknown)]
+    assert spans_in_row(examples, 3) == [(29, 33, *unknown)]
 
 
-def test_a_proposal_before_the_core_that_finds_a_label_is_positive():
+def test_a_proposal_before_the_core_that_matches_a_label_is_positive():
     early = windows_with((0, 30, 36, 1, 1), n_windows=1)
 
-    assert (27, 36, 1, 1, 30, 36) in spans_of_views(rows_of(early, proposals_of((0, 27, 36, 1))), 0)
+    assert (27, 36, 1, 1, 30, 36) in spans_in_row(rows_of(early, proposals_of((0, 27, 36, 1))), 0)
 
 
-def test_a_row_holds_only_the_spans_that_point_its_way():
+def test_a_row_holds_only_the_spans_in_its_direction():
     proposals = proposals_of((1, 60, 64, 1), (2, 40, 44, 1), (2, 50, 55, -1))
     examples = rows_of(TWO, proposals)
 
-    assert [span[:2] for span in spans_of_views(examples, 2)] == [(40, 49)]
-    assert [span[:2] for span in spans_of_views(examples, 3)] == [(40, 44)]
-    assert [span[:2] for span in spans_of_views(examples, 4)] == [(50, 55)]
+    assert [span[:2] for span in spans_in_row(examples, 2)] == [(40, 49)]
+    assert [span[:2] for span in spans_in_row(examples, 3)] == [(40, 44)]
+    assert [span[:2] for span in spans_in_row(examples, 4)] == [(50, 55)]
 
 
 def test_spans_come_sorted_by_row():
@@ -124,36 +123,36 @@ def test_spans_come_sorted_by_row():
     assert np.count_nonzero(examples.spans.window == 2) == 2
 
 
-def test_a_span_that_ends_where_it_began_points_up_everywhere():
+def test_a_span_without_net_move_points_up():
     flat = windows_with((0, 40, 44, 0, 1), n_windows=1)
     examples = rows_of(flat, proposals_of())
 
     assert flat.spans.pointed().direction.tolist() == [1]
     assert examples.down.tolist() == [False]
     assert np.flatnonzero(examples.bar_target[0]).tolist() == list(range(40, 45))
-    assert spans_of_views(examples, 0) == [(40, 44, UNKNOWN, 1, 40, 44)]
+    assert spans_in_row(examples, 0) == [(40, 44, UNKNOWN, 1, 40, 44)]
 
 
-def test_rows_of_the_market_upside_down_are_the_same_turned(market: InstrumentData, train: DistillStep):
+def test_rows_of_the_mirrored_market_are_mirrored(market: InstrumentData, train: SplitRows):
     spans = train.windows.spans
     turned = train.windows._replace(spans=replace(spans, direction=-spans.direction))
-    mirrored = lesson(InstrumentData(upside_down(market.bars), turned), turned).rows
-    by_row = list(range(len(spans.window)))  # of empty windows the rows change places
+    mirrored = split_rows(InstrumentData(upside_down(market.bars), turned), turned).rows
+    by_row = list(range(len(spans.window)))  # the two rows of an empty window swap
 
     assert np.array_equal(mirrored.down[by_row], ~train.rows.down[by_row])
     assert np.array_equal(mirrored.bar_target[by_row], train.rows.bar_target[by_row])
-    assert [spans_of_views(mirrored, row) for row in by_row] == [
-        spans_of_views(train.rows, row) for row in by_row
+    assert [spans_in_row(mirrored, row) for row in by_row] == [
+        spans_in_row(train.rows, row) for row in by_row
     ]
 
 
-def test_the_market_gives_rows_of_every_kind_and_spans_of_every_answer(train: DistillStep):
+def test_the_made_market_gives_rows_of_every_kind_and_spans_of_every_target(train: SplitRows):
     assert (np.bincount(train.rows.kind) >= 8).all()
     assert (np.bincount(train.rows.expansion + 1) >= 8).all()
 
 
-def test_windows_without_any_expansion_give_empty_rows_alone():
+def test_windows_without_an_expansion_give_empty_rows_only():
     examples = rows_of(windows_with(n_windows=2), proposals_of((1, 40, 44, -1)))
 
     assert examples.kind.tolist() == [EMPTY] * 4
-    assert spans_of_views(examples, 3) == [(40, 44, 0, *(UNKNOWN,) * 3)]
+    assert spans_in_row(examples, 3) == [(40, 44, 0, *(UNKNOWN,) * 3)]

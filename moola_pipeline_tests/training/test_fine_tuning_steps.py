@@ -1,4 +1,4 @@
-"""Fine-tuning: no step, on lessons or on labels, makes a GPU and its host wait."""
+"""Fine-tuning: no step, on pseudo-labels or labels, synchronizes host and GPU."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from moola_pipeline.training import batches, distillation, losses
 from moola_pipeline.training.device import to_device
 from moola_pipeline.training.settings import FinetuneSettings
-from moola_pipeline_tests.gpu import labeled_for, taught_for
+from moola_pipeline_tests.gpu import run_distill_steps, run_label_steps
 from moola_pipeline_tests.made_bars import made_bars
 from moola_pipeline_tests.training.waits import Waits
 
@@ -19,12 +19,12 @@ SOURCE = made_bars(60)
 SETTINGS = FinetuneSettings(
     distill_epochs=1, distill_batch_windows=4, epochs=1, frozen_epochs=0, batch_windows=4, head_units=4
 )
-WAYS = [taught_for, labeled_for]
+WAYS = [run_distill_steps, run_label_steps]
 
 
 @pytest.fixture(autouse=True)
 def _steps_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adam on the CPU reads its own count of steps; on a GPU it is one kernel that reads nothing."""
+    """Adam on the CPU reads its step count; on a GPU the fused kernel reads nothing back."""
     plain = torch.optim.AdamW
     monkeypatch.setattr(
         torch.optim, "AdamW", lambda *given, **named: plain(*given, **named | {"fused": True})
@@ -38,14 +38,14 @@ def waits_of(way: Callable[..., None], n_steps: int) -> Waits:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_longer_epoch_waits_no_more_often_than_a_shorter_one(way: Callable[..., None]):
+def test_a_longer_epoch_has_no_more_waits_than_a_shorter_one(way: Callable[..., None]):
     few, many = (waits_of(way, n_steps) for n_steps in (2, 8))
 
     assert many.found == few.found
 
 
-def test_a_mask_in_the_loss_on_labels_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """The fault planted: what counts is picked by a mask."""
+def test_a_mask_in_the_loss_on_labels_is_detected(monkeypatch: pytest.MonkeyPatch):
+    """Planted fault: known entries selected by a mask."""
     honest = losses.binary_loss
 
     def by_mask(logits: torch.Tensor, targets: torch.Tensor, known: torch.Tensor, *more: Any) -> torch.Tensor:
@@ -53,29 +53,29 @@ def test_a_mask_in_the_loss_on_labels_is_noticed(monkeypatch: pytest.MonkeyPatch
         return honest(logits, targets, known, *more) + 0 * logits.flatten()[mask].sum()
 
     monkeypatch.setattr(losses, "binary_loss", by_mask)
-    few, many = (waits_of(labeled_for, n_steps) for n_steps in (2, 8))
+    few, many = (waits_of(run_label_steps, n_steps) for n_steps in (2, 8))
 
     assert many.found["index by a mask"] > few.found["index by a mask"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_goes_to_the_device_goes_from_the_thread_beside_the_steps(
+def test_batches_are_sent_to_the_device_by_the_prefetch_thread(
     way: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ):
     senders: list[str] = []
 
-    def noted(array: np.ndarray | torch.Tensor, device: str) -> torch.Tensor:
+    def recorded(array: np.ndarray | torch.Tensor, device: str) -> torch.Tensor:
         senders.append(threading.current_thread().name)
         return to_device(array, device)
 
     for module in (batches, distillation):
-        monkeypatch.setattr(module, "to_device", noted)
-    from_elsewhere, from_beside = [], []
+        monkeypatch.setattr(module, "to_device", recorded)
+    from_others, from_prefetch = [], []
     for n_steps in (2, 8):
         senders.clear()
         way(SOURCE, n_steps, "cpu", SETTINGS)
-        from_beside.append(senders.count("prefetch"))
-        from_elsewhere.append(len(senders) - from_beside[-1])
+        from_prefetch.append(senders.count("prefetch"))
+        from_others.append(len(senders) - from_prefetch[-1])
 
-    assert from_elsewhere[0] == from_elsewhere[1]  # what is held out, before the epoch
-    assert from_beside[1] > 2 * from_beside[0] > 0
+    assert from_others[0] == from_others[1]  # held-out batches, before the epoch
+    assert from_prefetch[1] > 2 * from_prefetch[0] > 0

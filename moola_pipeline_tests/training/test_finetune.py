@@ -1,4 +1,4 @@
-"""Fine-tuning: what learns when, from which rows, and that a planted difference of types is learned."""
+"""Fine-tuning: frozen and trained parts, training rows, and learning of planted types."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finet
 from moola_pipeline.training.losses import TASKS, losses
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.made_bars import InstrumentData, with_prices
-from moola_pipeline_tests.training.conftest import DistillStep, lesson
+from moola_pipeline_tests.training.conftest import SplitRows, split_rows
 
 SMALL = FinetuneSettings(
     head_units=8, epochs=3, batch_windows=16, frozen_epochs=1, learning_rate=1e-2, encoder_learning_rate=1e-2
@@ -33,9 +33,9 @@ def small_with(**changes: object) -> FinetuneSettings:
 
 
 class Trainer:
-    """Fine-tunes on the made market, with anything replaced."""
+    """Fine-tunes on the made market; keyword arguments replace any part."""
 
-    def __init__(self, market: InstrumentData, encoder: Encoder, train: DistillStep, validation: DistillStep):
+    def __init__(self, market: InstrumentData, encoder: Encoder, train: SplitRows, validation: SplitRows):
         self.market, self.encoder = market, encoder
         self.train, self.validation = train.rows, validation.rows
 
@@ -49,7 +49,7 @@ class Trainer:
 
 
 @pytest.fixture(scope="module")
-def trainer(market: InstrumentData, encoder: Encoder, train: DistillStep, validation: DistillStep) -> Trainer:
+def trainer(market: InstrumentData, encoder: Encoder, train: SplitRows, validation: SplitRows) -> Trainer:
     return Trainer(market, encoder, train, validation)
 
 
@@ -63,7 +63,7 @@ def weights_of(network: torch.nn.Module) -> np.ndarray:
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
-    """Copies of the classifier as it is judged at the end of each epoch."""
+    """Copies of the classifier at the end of each epoch."""
     seen: list[Classifier] = []
     evaluate = best_epoch.evaluate
 
@@ -95,7 +95,7 @@ def test_the_encoder_changes_only_after_the_unfreeze_epoch(
 def test_the_heads_learn_from_the_first_epoch(
     trainer: Trainer,
     market: InstrumentData,
-    train: DistillStep,
+    train: SplitRows,
     encoder: Encoder,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -108,7 +108,7 @@ def test_the_heads_learn_from_the_first_epoch(
         assert torch.equal(tensor, started[name]) == name.startswith("encoder."), name
 
 
-def test_the_encoder_that_was_given_is_copied(trainer: Trainer, encoder: Encoder, result: FinetuneResult):
+def test_the_pretrained_encoder_is_copied(trainer: Trainer, encoder: Encoder, result: FinetuneResult):
     before = weights_of(encoder)
     again = trainer()
 
@@ -119,11 +119,11 @@ def test_the_encoder_that_was_given_is_copied(trainer: Trainer, encoder: Encoder
 
 @pytest.fixture(scope="module")
 def lopsided(market: InstrumentData) -> Examples:
-    """Rows of every window with a consolidation or with nothing, and of three with a retracement."""
+    """Rows of all windows without a retracement, and of three with one."""
     spans = market.windows.spans
     retracements = np.unique(spans.window[spans.type == 1])
     kept = np.setdiff1d(np.arange(len(market.windows.bar0)), retracements[3:])
-    return lesson(market, market.windows.select(kept)).rows
+    return split_rows(market, market.windows.select(kept)).rows
 
 
 @pytest.mark.parametrize("balanced", [True, False])
@@ -137,8 +137,8 @@ def test_before_training_the_mean_probability_is_the_prior_of_the_drawn_batches(
     weights = sampling_weights(lopsided, balanced).tolist()
     drawn = np.array(list(WeightedRandomSampler(weights, 4000, generator=torch.Generator().manual_seed(1))))
     source = market.bars
-    said: dict[str, list[torch.Tensor]] = {"bars": [], "expansion": [], "type": []}
-    true: dict[str, list[torch.Tensor]] = {task: [] for task in said}
+    predicted: dict[str, list[torch.Tensor]] = {"bars": [], "expansion": [], "type": []}
+    true: dict[str, list[torch.Tensor]] = {task: [] for task in predicted}
     with torch.no_grad():
         for batch in batches(source, lopsided, drawn, 500, "cpu"):
             bars, heads = classifier(batch.features, batch.spans)
@@ -147,24 +147,24 @@ def test_before_training_the_mean_probability_is_the_prior_of_the_drawn_batches(
                 ("expansion", heads.expansion, batch.expansion, batch.known.expansion),
                 ("type", heads.retracement, batch.type, batch.known.type),
             ):
-                said[task].append(torch.sigmoid(logits.flatten()[known]))
+                predicted[task].append(torch.sigmoid(logits.flatten()[known]))
                 true[task].append(target.flatten()[known].float())
 
-    for task in said:
+    for task in predicted:
         prior = torch.cat(true[task]).mean().item()
-        assert torch.cat(said[task]).mean().item() == pytest.approx(prior, abs=0.02)
+        assert torch.cat(predicted[task]).mean().item() == pytest.approx(prior, abs=0.02)
 
 
-def test_the_prior_is_that_of_the_drawing_and_not_of_the_labels(lopsided: Examples):
-    drawn, plain = (expected_priors(lopsided, sampling_weights(lopsided, way)) for way in (True, False))
+def test_the_prior_is_that_of_the_drawn_rows_and_not_of_the_labels(lopsided: Examples):
+    drawn, plain = (
+        expected_priors(lopsided, sampling_weights(lopsided, balanced)) for balanced in (True, False)
+    )
 
     assert plain["type"] < 0.25
     assert drawn["type"] > plain["type"] + 0.1
 
 
-def test_two_passes_in_training_mode_differ(
-    market: InstrumentData, train: DistillStep, result: FinetuneResult
-):
+def test_two_passes_in_training_mode_differ(market: InstrumentData, train: SplitRows, result: FinetuneResult):
     source = market.bars
     (batch,) = batches(source, train.rows, np.arange(8), 8, "cpu")
     result.classifier.train()
@@ -176,36 +176,36 @@ def test_two_passes_in_training_mode_differ(
     assert all(first[task] != second[task] for task in TASKS)
 
 
-def test_every_row_that_is_learned_from_is_augmented(
+def test_every_training_row_is_augmented(
     trainer: Trainer, market: InstrumentData, monkeypatch: pytest.MonkeyPatch
 ):
     given: list[Augmentation | None] = []
     make = finetuning.batches
 
-    def noted(source, examples, rows, size, device, augmentation=None):
+    def recorded(source, examples, rows, size, device, augmentation=None):
         given.append(augmentation)
         return make(source, examples, rows, size, device, augmentation)
 
     for module in (finetuning, supervised_loop):
-        monkeypatch.setattr(module, "batches", noted)
+        monkeypatch.setattr(module, "batches", recorded)
     trainer(small_with(jitter_atr=0.05, warp=0.1))
 
-    judged, *shown = given
-    assert judged is None  # validation rows are read as they are
-    assert [(each.jitter_atr, each.warp) for each in shown if each] == [(0.05, 0.1)] * 3
+    validation, *training = given
+    assert validation is None
+    assert [(each.jitter_atr, each.warp) for each in training if each] == [(0.05, 0.1)] * 3
 
 
-def test_rows_are_drawn_anew_each_epoch_and_each_kind_alike(
+def test_rows_are_drawn_again_each_epoch_and_each_kind_equally_often(
     trainer: Trainer, lopsided: Examples, monkeypatch: pytest.MonkeyPatch
 ):
     drawn: list[np.ndarray] = []
     make = finetuning.batches
 
-    def noted(source, examples, rows, *rest):
+    def recorded(source, examples, rows, *rest):
         drawn.append(rows)
         return make(source, examples, rows, *rest)
 
-    monkeypatch.setattr(supervised_loop, "batches", noted)
+    monkeypatch.setattr(supervised_loop, "batches", recorded)
     trainer(small_with(epochs=12, frozen_epochs=12, patience=12), train=lopsided)
 
     epochs = drawn
@@ -215,7 +215,7 @@ def test_rows_are_drawn_anew_each_epoch_and_each_kind_alike(
     assert {len(rows) for rows in epochs} == {len(lopsided.kind)}
 
 
-def test_the_share_of_each_task_is_logged_and_none_rules(result: FinetuneResult):
+def test_the_share_of_each_task_is_logged_and_none_dominates(result: FinetuneResult):
     for entry in result.history:
         shares = [entry[f"share_{task}"] for task in TASKS]
         assert sum(shares) == pytest.approx(1)
@@ -224,12 +224,12 @@ def test_the_share_of_each_task_is_logged_and_none_rules(result: FinetuneResult)
 
 
 def test_each_epoch_is_reported_as_it_ends(trainer: Trainer):
-    told: list[dict[str, float]] = []
-    again = trainer(on_epoch=told.append)
+    entries: list[dict[str, float]] = []
+    again = trainer(on_epoch=entries.append)
 
-    assert told == again.history
-    assert [entry["epoch"] for entry in told] == [0, 1, 2]
-    assert set(told[0]) == {
+    assert entries == again.history
+    assert [entry["epoch"] for entry in entries] == [0, 1, 2]
+    assert set(entries[0]) == {
         "epoch",
         "train_loss",
         "val_loss",
@@ -254,7 +254,7 @@ def test_the_weights_kept_are_those_of_the_best_validation_epoch(
     assert np.array_equal(weights_of(kept.classifier), weights_of(seen[kept.best_epoch]))
 
 
-def test_training_stops_when_validation_has_not_improved_for_a_while(trainer: Trainer):
+def test_training_stops_after_patience_epochs_without_improvement(trainer: Trainer):
     stopped = trainer(small_with(epochs=40, learning_rate=0.5, patience=2))
 
     assert len(stopped.history) < 40
@@ -264,7 +264,7 @@ def test_training_stops_when_validation_has_not_improved_for_a_while(trainer: Tr
 def test_the_validation_loss_is_that_of_all_spans_whatever_the_batch(
     trainer: Trainer, result: FinetuneResult, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(finetuning, "JUDGED_ROWS", 5)
+    monkeypatch.setattr(finetuning, "VALIDATION_BATCH_ROWS", 5)
     again = trainer()
 
     assert len(trainer.validation.kind) % 5
@@ -274,10 +274,10 @@ def test_the_validation_loss_is_that_of_all_spans_whatever_the_batch(
         assert entry["val_loss"] == pytest.approx(sum(parts))
 
 
-def test_bars_of_windows_in_no_split_have_no_part(
+def test_bars_outside_training_and_validation_windows_have_no_effect(
     trainer: Trainer, market: InstrumentData, result: FinetuneResult
 ):
-    # 36 training and 12 validation windows lie in the first 16 segments; the rest would be for the test.
+    # 36 training and 12 validation windows lie in the first 16 segments; the rest are for the test.
     later = np.flatnonzero(market.bars.segment >= 16)
     bars = with_prices(market.bars, later, np.random.default_rng(0))
 
@@ -288,7 +288,7 @@ def test_bars_of_windows_in_no_split_have_no_part(
     assert np.array_equal(weights_of(again.classifier), weights_of(result.classifier))
 
 
-def test_validation_rows_choose_the_epoch_and_teach_nothing(
+def test_validation_rows_select_the_epoch_and_train_nothing(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     seen = watch(monkeypatch)
@@ -305,7 +305,7 @@ def test_validation_rows_choose_the_epoch_and_teach_nothing(
 
 
 def test_same_seed_same_weights(trainer: Trainer, result: FinetuneResult):
-    torch.manual_seed(123)  # whatever state the process is in
+    torch.manual_seed(123)  # any state of the process
     again = trainer()
 
     assert np.array_equal(weights_of(again.classifier), weights_of(result.classifier))
@@ -347,7 +347,7 @@ def test_changed_setting_changes_the_result(
 
 
 @pytest.mark.parametrize("off", [{"balanced": False}, {"frozen_epochs": 0}, {"warp": 0.0}])
-def test_without_the_sampler_the_unfreezing_or_the_warp_the_weights_are_others(
+def test_without_sampler_unfreezing_or_warp_the_weights_differ(
     trainer: Trainer, result: FinetuneResult, off: dict[str, object]
 ):
     without = trainer(small_with(**off))
@@ -358,29 +358,29 @@ def test_without_the_sampler_the_unfreezing_or_the_warp_the_weights_are_others(
 def test_gradient_checkpointing_changes_no_weight(
     trainer: Trainer, result: FinetuneResult, monkeypatch: pytest.MonkeyPatch
 ):
-    computed: list[int] = []
+    n_windows: list[int] = []
     forward = Encoder.forward
 
     def counted(encoder: Encoder, *given: torch.Tensor) -> torch.Tensor:
-        computed.append(len(given[0]))
+        n_windows.append(len(given[0]))
         return forward(encoder, *given)
 
     monkeypatch.setattr(Encoder, "forward", counted)
     again = trainer(small_with(gradient_checkpointing=True))
-    with_it = len(computed)
+    n_calls = len(n_windows)
     trainer()
 
     assert np.array_equal(weights_of(again.classifier), weights_of(result.classifier))
-    assert with_it > len(computed) - with_it  # states were computed a second time
+    assert n_calls > len(n_windows) - n_calls  # states were computed a second time
 
 
-def test_tasks_that_weigh_alike_keep_their_weights(trainer: Trainer):
-    alike = trainer(small_with(uncertainty_weights=False)).history[-1]
+def test_shares_of_equally_weighted_tasks_sum_to_one(trainer: Trainer):
+    entry = trainer(small_with(uncertainty_weights=False)).history[-1]
 
-    assert sum(alike[f"share_{task}"] for task in TASKS) == pytest.approx(1)
+    assert sum(entry[f"share_{task}"] for task in TASKS) == pytest.approx(1)
 
 
-def test_a_network_that_may_not_see_the_proxy_does_not(trainer: Trainer, market: InstrumentData):
+def test_without_expansion_proxy_the_feature_has_no_effect(trainer: Trainer, market: InstrumentData):
     blind = trainer(small_with(expansion_proxy=False)).classifier
     features = torch.from_numpy(market.bars.features[100:225])[None]
     changed = features.clone()
@@ -392,15 +392,15 @@ def test_a_network_that_may_not_see_the_proxy_does_not(trainer: Trainer, market:
         assert not torch.allclose(blind.encoder(features), blind.encoder(others), atol=1e-3)
 
 
-def test_averaged_weights_lie_between_those_of_the_steps(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
+def test_averaged_weights_stay_near_the_current_ones(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
     seen = watch(monkeypatch)
     trainer(small_with(average_decay=0.99, epochs=2))
     plain = len(seen)
     trainer(small_with(epochs=2))
-    averaged, now = (weights_of(one) for one in (seen[0], seen[plain]))
+    averaged, current = (weights_of(network) for network in (seen[0], seen[plain]))
 
-    assert not np.array_equal(averaged, now)
-    assert np.abs(averaged - now).max() < 1
+    assert not np.array_equal(averaged, current)
+    assert np.abs(averaged - current).max() < 1
 
 
 def test_unknown_setting_is_refused():
@@ -415,7 +415,7 @@ def test_a_setting_out_of_bounds_is_refused(changes: dict[str, object]):
 
 
 def broken(examples: Examples, row: int) -> Examples:
-    """The rows with labeled spans in one of them that start nowhere."""
+    """Rows with a NaN start of the labeled spans in one row."""
     spans = examples.spans
     start = np.where(spans.window == row, np.nan, examples.true_start)
     return replace(examples, true_start=start)
@@ -432,32 +432,32 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_rows(trainer: Trainer):
 
 
 def test_a_validation_loss_that_is_not_finite_stops_too(trainer: Trainer, market: InstrumentData):
-    values = market.bars.features.copy()  # rows that are learned from are computed from prices
+    values = market.bars.features.copy()  # training rows are computed from prices
     values[trainer.validation.bar0[0]] = np.nan
     with pytest.raises(FloatingPointError, match="the loss must be finite, got nan"):
         trainer(market=replace(market.bars, features=values))
 
 
-def test_one_type_alone_is_refused(trainer: Trainer, train: DistillStep):
+def test_one_type_alone_is_refused(trainer: Trainer, train: SplitRows):
     spans = train.windows.spans
-    alike = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
-    rows = make_examples(alike, train.proposals)
+    one_type = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
+    rows = make_examples(one_type, train.proposals)
     with pytest.raises(ValueError, match=f"must hold both types, got {len(spans.type)} and 0"):
         trainer(train=rows)
 
 
-def test_less_than_a_batch_is_refused_with_the_way_out(trainer: Trainer):
+def test_fewer_rows_than_a_batch_are_refused_with_the_next_step(trainer: Trainer):
     n_rows = len(trainer.train.kind)
     with pytest.raises(BadInput) as refusal:
         trainer(small_with(batch_windows=n_rows + 1))
 
     assert str(refusal.value) == (
-        f"training needs at least one batch of {n_rows + 1} rows, got {n_rows}. "
+        f"training needs at least {n_rows + 1} rows (one batch), got {n_rows}. "
         "Label more windows or lower batch_windows."
     )
 
 
-def test_validation_without_an_expansion_is_refused(trainer: Trainer, validation: DistillStep):
+def test_validation_without_an_expansion_is_refused(trainer: Trainer, validation: SplitRows):
     empty = validation.windows._replace(spans=validation.windows.spans.select(slice(0)))
     rows = make_examples(empty, validation.proposals)
     with pytest.raises(ValueError, match="validation rows must hold a labeled expansion, got none"):
@@ -469,7 +469,7 @@ def learned(trainer: Trainer) -> FinetuneResult:
     return trainer(small_with(epochs=30, dropout=0.2, patience=30))
 
 
-def test_planted_types_and_surges_are_learned(learned: FinetuneResult, validation: DistillStep):
+def test_planted_types_and_surges_are_learned(learned: FinetuneResult, validation: SplitRows):
     best = learned.history[learned.best_epoch]
     share = np.mean(validation.windows.spans.type)
     chance = -(share * np.log(share) + (1 - share) * np.log(1 - share))
@@ -478,9 +478,7 @@ def test_planted_types_and_surges_are_learned(learned: FinetuneResult, validatio
     assert best["val_expansion"] < 0.5 * learned.history[0]["val_expansion"]
 
 
-def test_types_without_a_reason_are_not_learned(
-    trainer: Trainer, train: DistillStep, validation: DistillStep
-):
+def test_shuffled_types_are_not_learned(trainer: Trainer, train: SplitRows, validation: SplitRows):
     rng = np.random.default_rng(5)
     rows = []
     for part in (train, validation):
@@ -493,7 +491,7 @@ def test_types_without_a_reason_are_not_learned(
 
 
 def test_predictions_move_with_the_bars_when_the_window_is_shifted(
-    learned: FinetuneResult, market: InstrumentData, validation: DistillStep
+    learned: FinetuneResult, market: InstrumentData, validation: SplitRows
 ):
     spans = validation.windows.spans.pointed()
     bar0 = validation.windows.bar0
@@ -511,14 +509,14 @@ def test_predictions_move_with_the_bars_when_the_window_is_shifted(
     assert np.sign(there.retracement).tolist() == np.sign(here.retracement).tolist()
 
 
-def test_the_classifier_comes_back_ready_to_read(result: FinetuneResult):
+def test_the_classifier_is_returned_in_evaluation_mode_on_the_cpu(result: FinetuneResult):
     assert not result.classifier.training
     for parameter in result.classifier.parameters():
         assert parameter.device.type == "cpu" and parameter.requires_grad
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_learns_nearly_what_the_cpu_learns(trainer: Trainer):
+def test_validation_losses_on_gpu_and_cpu_are_close(trainer: Trainer):
     settings = small_with(dropout=0.0)
     cpu, gpu = trainer(settings), trainer(settings, device="cuda")
 
@@ -527,20 +525,22 @@ def test_a_gpu_learns_nearly_what_the_cpu_learns(trainer: Trainer):
     assert next(gpu.classifier.parameters()).device.type == "cpu"
 
 
-def test_a_network_that_says_one_type_for_long_is_stopped_and_why_is_said(trainer: Trainer):
+def test_a_network_that_predicts_one_type_is_stopped_with_the_reason(trainer: Trainer):
     spans = trainer.train.spans
-    alike = replace(trainer.train, spans=replace(spans, type=np.where(spans.type >= 0, 1, -1)))
+    one_type = replace(trainer.train, spans=replace(spans, type=np.where(spans.type >= 0, 1, -1)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetuning, "_check", lambda *given: None)
-        stopped = trainer(small_with(epochs=40, patience=40, collapse_epochs=3, balanced=False), train=alike)
+        stopped = trainer(
+            small_with(epochs=40, patience=40, collapse_epochs=3, balanced=False), train=one_type
+        )
 
     assert len(stopped.history) < 40
     assert stopped.stopped.startswith(
-        "collapsed: for 3 epochs the lesser type was at most 0.0% of the answers"
+        "collapsed: for 3 epochs the rarer type was at most 0.0% of the predictions"
     )
 
 
-def test_a_network_that_tells_types_apart_is_not_stopped(learned: FinetuneResult):
+def test_a_network_that_predicts_both_types_is_not_stopped(learned: FinetuneResult):
     assert learned.stopped == ""
     assert learned.history[learned.best_epoch]["val_lesser_type"] > 0.05
     assert learned.history[learned.best_epoch]["val_spread"] > 0.05

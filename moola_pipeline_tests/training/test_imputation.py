@@ -1,4 +1,4 @@
-"""What a hidden bar can be guessed from without a network, worked by hand."""
+"""Imputation baselines for hidden bars, worked by hand."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_imputation_errors_worked_by_hand():
 
     errors = imputation_errors(VISIBLE, where, inputs, ridge, targets)
 
-    # Interpolation says 2, 3, 4; the last value 1; the ridge here always 3; the mean is 0.
+    # Interpolation gives 2, 3, 4; the last value 1; the ridge 3; the mean 0.
     assert errors == pytest.approx(
         {
             "mean": (4 + 16 + 16) / 3,
@@ -41,7 +41,7 @@ def test_imputation_errors_worked_by_hand():
 def test_the_inputs_of_the_ridge_worked_by_hand():
     inputs = edge_inputs(VISIBLE, HIDDEN, locate_hidden(HIDDEN))
 
-    # Left, right, both times the share of the way, mean of the visible rows, share, 1.
+    # Left, right, both times the position, mean of the visible rows, position, 1.
     assert inputs.dtype == np.float32
     assert inputs[:, :5] == pytest.approx(
         np.array([[1, 5, s, 5 * s, 4] for s in (0.25, 0.5, 0.75)]), abs=1e-6
@@ -49,7 +49,7 @@ def test_the_inputs_of_the_ridge_worked_by_hand():
     assert inputs[:, 5:].tolist() == [[0.25, 1], [0.5, 1], [0.75, 1]]
 
 
-def test_hidden_rows_have_no_part_in_the_inputs_nor_in_any_guess():
+def test_hidden_rows_do_not_influence_inputs_or_predictions():
     rng = np.random.default_rng(0)
     hidden = hidden_blocks(6, 0.4, 10, rng)
     where = locate_hidden(hidden)

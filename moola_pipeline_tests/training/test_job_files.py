@@ -1,4 +1,4 @@
-"""What goes to several processes and comes back from them is what it was, to the last bit."""
+"""Job files: task, result and errors come back unchanged."""
 
 from pathlib import Path
 
@@ -25,15 +25,15 @@ from moola_pipeline_tests.training.test_pretrain import SOURCE, WINDOWS, small_w
 TERMS = WorkerSettings(device="cpu", tf32=False, threads=1, processes=2)
 
 
-def handed(
+def written_and_read(
     folder: Path, windows: np.ndarray = WINDOWS, checkpoints: Checkpoints | None = None
 ) -> PretrainTask:
     write_task(PretrainTask(SOURCE, windows, small_with(epochs=1), TERMS, checkpoints), folder)
     return read_task(folder)
 
 
-def test_a_task_comes_over_and_gives_the_same_weights(tmp_path: Path):
-    task = handed(tmp_path, checkpoints=Checkpoints(tmp_path / "kept", "abc"))
+def test_a_task_comes_back_and_gives_the_same_weights(tmp_path: Path):
+    task = written_and_read(tmp_path, checkpoints=Checkpoints(tmp_path / "kept", "abc"))
 
     assert task.terms == TERMS and task.settings == small_with(epochs=1)
     assert task.checkpoints == Checkpoints(tmp_path / "kept", "abc")
@@ -42,8 +42,8 @@ def test_a_task_comes_over_and_gives_the_same_weights(tmp_path: Path):
     assert np.array_equal(weights_of(here), weights_of(there))
 
 
-def test_no_bar_after_the_last_window_is_handed_over(tmp_path: Path):
-    task = handed(tmp_path, WINDOWS[:10])
+def test_no_bar_after_the_last_window_is_written(tmp_path: Path):
+    task = written_and_read(tmp_path, WINDOWS[:10])
     end = int(WINDOWS[9]) + WINDOW_BARS
 
     assert end < len(SOURCE.features)
@@ -51,8 +51,8 @@ def test_no_bar_after_the_last_window_is_handed_over(tmp_path: Path):
     assert task.checkpoints is None
 
 
-def test_tables_stay_on_disk_where_processes_share_them(tmp_path: Path):
-    source = handed(tmp_path).market
+def test_arrays_are_memory_mapped(tmp_path: Path):
+    source = written_and_read(tmp_path).market
 
     assert all(isinstance(table, np.memmap) for table in (source.features, source.atr, source.prices))
 
@@ -60,39 +60,39 @@ def test_tables_stay_on_disk_where_processes_share_them(tmp_path: Path):
 def test_a_result_comes_back(tmp_path: Path):
     made = pretrain(SOURCE, WINDOWS, small_with(epochs=2))
     write_result(made, tmp_path)
-    got = read_result(tmp_path)
+    restored = read_result(tmp_path)
 
-    assert np.array_equal(weights_of(got), weights_of(made)) and not got.encoder.training
-    assert (got.errors, got.history) == (made.errors, made.history)
-    assert (got.n_windows, got.last_row) == (made.n_windows, made.last_row)
+    assert np.array_equal(weights_of(restored), weights_of(made)) and not restored.encoder.training
+    assert (restored.errors, restored.history) == (made.errors, made.history)
+    assert (restored.n_windows, restored.last_row) == (made.n_windows, made.last_row)
 
 
 def test_every_file_is_hidden_and_temporary_by_its_name(tmp_path: Path):
-    handed(tmp_path)
+    written_and_read(tmp_path)
     write_result(pretrain(SOURCE, WINDOWS, small_with(epochs=1)), tmp_path)
-    WorkerError("KeyError", "x").leave(tmp_path, 0)
+    WorkerError("KeyError", "x").write(tmp_path, 0)
 
     assert {path.name[0] + path.suffix for path in tmp_path.iterdir()} == {"..tmp"}
 
 
-def test_faults_come_back_by_the_number_of_the_process(tmp_path: Path):
+def test_errors_come_back_by_rank(tmp_path: Path):
     for rank, raised in (
         (10, KeyError("late")),
         (2, LossNotFinite.in_windows(float("inf"), [5, 7])),
         (0, BadInput("no")),
     ):
-        WorkerError.of(raised).leave(tmp_path, rank)
-    found = worker_errors(tmp_path)
+        WorkerError.of(raised).write(tmp_path, rank)
+    errors = worker_errors(tmp_path)
 
-    assert list(found) == [0, 2, 10]
-    assert str(found[0].as_ours()) == "no" and isinstance(found[0].as_ours(), BadInput)
-    lost = found[2].as_ours()
-    assert isinstance(lost, LossNotFinite) and (lost.loss, lost.rows) == (float("inf"), (5, 7))
-    assert found[10].as_ours() is None and found[10].text == "'late'"
+    assert list(errors) == [0, 2, 10]
+    assert str(errors[0].as_ours()) == "no" and isinstance(errors[0].as_ours(), BadInput)
+    restored = errors[2].as_ours()
+    assert isinstance(restored, LossNotFinite) and (restored.loss, restored.rows) == (float("inf"), (5, 7))
+    assert errors[10].as_ours() is None and errors[10].text == "'late'"
 
 
-def test_nothing_is_handed_over_by_pickle(tmp_path: Path):
-    handed(tmp_path)
+def test_a_pickled_array_is_refused(tmp_path: Path):
+    written_and_read(tmp_path)
     with job_file(tmp_path, "atr").open("wb") as stream:
         np.save(stream, np.array([{}], object), allow_pickle=True)
     with pytest.raises(ValueError, match="Python objects"):

@@ -1,4 +1,4 @@
-"""PseudoLabels for live mode: what is right, what was drawn, and when to speak."""
+"""Live mode: targets of claimed onsets, pseudo-labels, and alarm thresholds."""
 
 from dataclasses import replace
 
@@ -9,13 +9,13 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import OnsetCandidates, read_live
 from moola_pipeline.training.live_thresholds import alarm_f1, fit_delay_thresholds, fit_live_thresholds
-from moola_pipeline.training.pseudo_labels import PseudoLabels, claims, fit_min_net, make_pseudo_labels
+from moola_pipeline.training.pseudo_labels import PseudoLabels, claim_targets, fit_min_net, make_pseudo_labels
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS, WINDOW_BARS
 from moola_pipeline_tests.made_bars import InstrumentData, with_prices
-from moola_pipeline_tests.training.conftest import RULE, DistillStep
+from moola_pipeline_tests.training.conftest import RULE, SplitRows
 from moola_pipeline_tests.training.test_distillation import distilled
 
 
@@ -24,7 +24,7 @@ def made(source: MarketArrays, windows: LabeledWindows, n_live: int = 400) -> Ps
 
 
 @pytest.fixture(scope="module")
-def pseudo_labels(market: InstrumentData, train: DistillStep) -> PseudoLabels:
+def pseudo_labels(market: InstrumentData, train: SplitRows) -> PseudoLabels:
     return made(market.bars, train.windows)
 
 
@@ -41,7 +41,7 @@ def one_window(onset: int, direction: int = 1) -> LabeledWindows:
 
 
 @pytest.mark.parametrize(
-    ("onset", "direction", "right"),
+    ("onset", "direction", "target"),
     [
         (50, 1, 1),
         (48, 1, 1),
@@ -54,14 +54,16 @@ def one_window(onset: int, direction: int = 1) -> LabeledWindows:
         (75, 1, -1),
     ],
 )
-def test_a_claim_is_right_within_two_bars_and_in_the_same_direction(onset: int, direction: int, right: int):
+def test_a_claim_is_correct_within_two_bars_and_in_the_same_direction(
+    onset: int, direction: int, target: int
+):
     spans = one_window(50).spans
-    assert claims(spans, np.array([0]), np.array([onset]), np.array([direction])).tolist() == [right]
-    assert claims(spans, np.array([1]), np.array([onset]), np.array([direction]))[0] <= 0
+    assert claim_targets(spans, np.array([0]), np.array([onset]), np.array([direction])).tolist() == [target]
+    assert claim_targets(spans, np.array([1]), np.array([onset]), np.array([direction]))[0] <= 0
 
 
-def test_the_least_move_is_what_nearly_every_label_shows_by_its_third_bar(
-    market: InstrumentData, train: DistillStep
+def test_the_least_move_is_reached_by_nearly_every_label_by_its_third_bar(
+    market: InstrumentData, train: SplitRows
 ):
     spans, source = train.windows.spans, market.bars
     onset = train.windows.bar0[spans.window] + spans.start
@@ -71,13 +73,13 @@ def test_the_least_move_is_what_nearly_every_label_shows_by_its_third_bar(
     assert least > 0.1
 
 
-def test_the_least_move_is_never_less_than_a_tenth_of_an_atr(market: InstrumentData, train: DistillStep):
+def test_the_least_move_is_never_less_than_a_tenth_of_an_atr(market: InstrumentData, train: SplitRows):
     source = market.bars
     assert fit_min_net(replace(source, atr=source.atr * 1000), train.windows) == 0.1
 
 
-def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(
-    live: PseudoLabels, train: DistillStep
+def test_live_pseudo_labels_end_with_their_window_and_lie_in_the_training_period(
+    live: PseudoLabels, train: SplitRows
 ):
     assert len(live.bar0) == 400
     assert (live.spans.end == LIVE_BARS - 1).all()
@@ -85,8 +87,8 @@ def test_live_lessons_end_with_their_window_and_lie_in_the_training_period(
     assert len(live.inputs) == len(live.expansion) == len(live.retracement) == len(live.spans.window)
 
 
-def test_bars_after_the_last_training_window_change_no_live_lesson(
-    market: InstrumentData, train: DistillStep, live: PseudoLabels
+def test_bars_after_the_last_training_window_change_no_live_pseudo_label(
+    market: InstrumentData, train: SplitRows, live: PseudoLabels
 ):
     later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
@@ -96,8 +98,8 @@ def test_bars_after_the_last_training_window_change_no_live_lesson(
     assert np.array_equal(again.inputs, live.inputs)
 
 
-def test_live_lessons_change_no_other(
-    market: InstrumentData, train: DistillStep, pseudo_labels: PseudoLabels
+def test_live_pseudo_labels_change_no_other(
+    market: InstrumentData, train: SplitRows, pseudo_labels: PseudoLabels
 ):
     alone = made(market.bars, train.windows, 0)
     assert alone.live is None
@@ -105,18 +107,18 @@ def test_live_lessons_change_no_other(
     assert np.array_equal(alone.bar0, pseudo_labels.bar0)
 
 
-def test_the_network_takes_the_live_answers_over_and_finds_planted_beginnings(
+def test_the_network_learns_live_pseudo_labels_and_finds_planted_onsets(
     market: InstrumentData,
     encoder: Encoder,
-    train: DistillStep,
-    validation: DistillStep,
+    train: SplitRows,
+    validation: SplitRows,
     pseudo_labels: PseudoLabels,
 ):
     network = distilled(market, encoder, train, validation, pseudo_labels, distill_epochs=12).classifier
     live = pseudo_labels.live
     assert live is not None
-    said = read_live(network, market.bars, live.bar0, 0.5)
-    assert np.corrcoef(said.onset, live.expansion)[0, 1] > 0.6
+    logits = read_live(network, market.bars, live.bar0, 0.5)
+    assert np.corrcoef(logits.onset, live.expansion)[0, 1] > 0.6
 
     source, windows = market.bars, validation.windows
     thresholds = fit_live_thresholds(network, source, windows, 0.5)
@@ -154,7 +156,7 @@ def moves(*rows: tuple[int, int, int]) -> OnsetCandidates:
     return OnsetCandidates(100 + closed, 100 + onset, direction, np.arange(len(rows)), nothing, nothing)
 
 
-def test_the_score_of_alarms_worked_by_hand():
+def test_the_f1_of_alarms_worked_by_hand():
     candidates, window = moves((51, 50, 1), (53, 53, 1), (40, 38, -1), (80, 78, 1)), np.zeros(4, np.int64)
     assert alarm_f1(one_window(50), candidates, window, np.array([0]), 1) == 1
     assert alarm_f1(one_window(50), candidates, window, np.array([0]), 0) == 0
@@ -164,7 +166,7 @@ def test_the_score_of_alarms_worked_by_hand():
     assert alarm_f1(one_window(50, -1), candidates, window, np.array([0]), 1) == 0
 
 
-def test_the_threshold_lets_the_right_alarm_through_and_not_the_false_one():
+def test_the_threshold_accepts_the_correct_alarm_and_not_the_false_one():
     candidates, window = moves((40, 39, 1), (51, 50, 1), (70, 69, 1)), np.zeros(3, np.int64)
     thresholds = fit_delay_thresholds(one_window(50), candidates, window, np.array([0.3, 0.8, 0.6]))
     assert 0.6 < thresholds[1] <= 0.8

@@ -1,4 +1,4 @@
-"""The losses worked by hand, and the one formula that weighs them."""
+"""The losses and the task weights, worked by hand."""
 
 import math
 
@@ -25,7 +25,7 @@ def weights_at(*log_variances: float) -> TaskWeights:
     return weights
 
 
-def test_at_the_start_every_task_counts_by_its_loss_and_regression_by_half():
+def test_initially_each_task_has_weight_one_and_regression_one_half():
     total, terms = TaskWeights()(LOSSES)
 
     assert TASKS == ("bars", "expansion", "type", "pointer")
@@ -66,7 +66,7 @@ def test_the_gradient_of_each_loss_is_its_weight():
     assert [losses[task].grad for task in TASKS] == pytest.approx([0.5, 1, 2, 0.5])
 
 
-def test_no_log_variance_silences_a_task():
+def test_no_log_variance_suppresses_a_task():
     _, terms = weights_at(50.0, 0.0, 0.0, -50.0)(LOSSES)
 
     assert terms["bars"].item() == pytest.approx(math.exp(-3) * 0.5)
@@ -108,7 +108,7 @@ def test_the_pointer_loss_turns_linear_beyond_8_bars():
     assert -0.08 / 4 < pointer.grad[0, 0].item() < -0.07 / 4
 
 
-def test_a_batch_without_a_known_entry_costs_nothing():
+def test_a_batch_without_a_known_entry_has_zero_loss():
     logits, pointer = torch.ones(3, requires_grad=True), torch.ones(3, 2, requires_grad=True)
     none = torch.zeros(0, dtype=torch.int64)
     total = binary_loss(logits, torch.zeros(3), none) + pointer_loss(
@@ -127,12 +127,12 @@ def test_a_loss_that_is_not_finite_names_the_windows_of_the_first_such_batch():
 
     assert str(stop.value) == (
         "the loss must be finite, got inf for the windows at rows 440, 492. "
-        "Look at these bars (moola bars check), or lower the learning rate."
+        "Check these bars (moola bars check), or lower the learning rate."
     )
     require_finite(np.array([0.7, 0.6, 0.5]), rows)
 
 
-def test_unlearned_task_weights_stay_even():
+def test_task_weights_that_are_not_learned_stay_equal():
     weights = TaskWeights(learned=False)
     total, terms = weights({task: torch.tensor(2.0, requires_grad=True) for task in TASKS})
     total.backward()
@@ -144,20 +144,20 @@ def test_unlearned_task_weights_stay_even():
     }
 
 
-def test_smoothed_answers_worked_by_hand():
-    answers = torch.tensor([0.0, 1.0, 0.3])
+def test_smoothed_targets_worked_by_hand():
+    targets = torch.tensor([0.0, 1.0, 0.3])
 
-    assert smoothed(answers, 0.1).tolist() == pytest.approx([0.05, 0.95, 0.32])
-    assert smoothed(answers, 0.0) is answers
+    assert smoothed(targets, 0.1).tolist() == pytest.approx([0.05, 0.95, 0.32])
+    assert smoothed(targets, 0.0) is targets
 
 
 def test_the_loss_on_ends_worked_by_hand():
-    # center 0.5 and length 0.2 are 0.4 to 0.6; said: 0.45 to 0.59
-    said, center, length = torch.tensor([[0.52, 0.14]]), torch.tensor([0.5]), torch.tensor([0.2])
+    # Target 0.4 to 0.6 (center 0.5, length 0.2), predicted 0.45 to 0.59.
+    pointer, center, length = torch.tensor([[0.52, 0.14]]), torch.tensor([0.5]), torch.tensor([0.2])
     known = torch.tensor([0])
 
-    on_ends = pointer_loss(said, center, length, known, center_length=False)
+    on_ends = pointer_loss(pointer, center, length, known, center_length=False)
     assert on_ends.item() == pytest.approx((0.05**2 + 0.01**2) / 4, rel=1e-4)
-    assert pointer_loss(said, center, length, known).item() == pytest.approx(
+    assert pointer_loss(pointer, center, length, known).item() == pytest.approx(
         (0.02**2 + 0.06**2) / 4, rel=1e-4
     )

@@ -1,4 +1,4 @@
-"""Objectives: each teaches an encoder what is planted, and none looks beyond the training period."""
+"""Objectives: an encoder learns planted structure, and no row after the last window is read."""
 
 from dataclasses import replace
 from typing import get_args
@@ -27,7 +27,7 @@ PERIOD = 24
 
 
 def wave(n_segments: int, n_bars: int = 400) -> MarketArrays:
-    """Segments that rise and fall in even legs of 12 bars: what comes next can be told from before."""
+    """Segments with even legs of 12 bars up and down, so the next leg is predictable."""
     rng = np.random.default_rng(0)
     phase = rng.integers(0, PERIOD, n_segments)[:, None]
     rising = (np.arange(n_bars) + phase) % PERIOD < PERIOD // 2
@@ -64,12 +64,12 @@ def weights_of(result: PretrainResult) -> np.ndarray:
     return np.concatenate([tensor.numpy().ravel() for tensor in result.encoder.state_dict().values()])
 
 
-def test_every_objective_that_can_be_named_is_there():
+def test_every_objective_name_has_an_objective():
     assert set(OBJECTIVES) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_encoder_learns_what_is_planted_better_than_a_constant(name: ObjectiveName):
+def test_an_encoder_beats_a_constant_on_planted_structure(name: ObjectiveName):
     errors = pretrain(SOURCE, WINDOWS, small(name)).errors
 
     assert errors["encoder"] < 0.6 * errors.get("mean", errors.get("chance", np.nan))
@@ -92,23 +92,23 @@ def test_no_objective_reads_a_row_after_the_last_window(name: ObjectiveName):
     assert results[0].errors == results[1].errors
 
 
-def test_a_leg_told_by_hand():
-    # rises 10 bars, falls 8, rises 10: the turns stand at bars 10 and 18
+def test_leg_targets_worked_by_hand():
+    # 10 bars up, 8 down, 10 up: pivots at bars 10 and 18
     steps = np.concatenate([np.full(11, 4.0), np.full(8, -4.0), np.full(12, 4.0)])
     steps[0] = 0
     close = 1000 + np.cumsum(steps)
     opens = np.concatenate([close[:1], close[:-1]])
     prices = np.column_stack([opens, np.maximum(opens, close), np.minimum(opens, close), close])
     bars = MarketArrays.from_prices(prices, np.zeros(len(prices), int), TICK)
-    told = leg_targets(replace(bars, atr=np.full(len(prices), 4.0, np.float32)), len(prices))
+    targets = leg_targets(replace(bars, atr=np.full(len(prices), 4.0, np.float32)), len(prices))
 
     expected = [1.0, (close[10] - close[4]) / 4, np.log1p(6), np.log1p(8), np.log1p(8)]
-    assert np.allclose(told[4], expected)
-    assert np.isnan(told[10:]).all(axis=1).all()  # after the high only one more turn is known
-    assert len(LEG_NAMES) == told.shape[1]
+    assert np.allclose(targets[4], expected)
+    assert np.isnan(targets[10:]).all(axis=1).all()  # after the high only one more pivot is known
+    assert len(LEG_NAMES) == targets.shape[1]
 
 
-def test_legs_are_told_from_bars_before_the_end_alone():
+def test_legs_depend_on_bars_before_the_end_only():
     end = 1000
     changed = with_prices(BARS, np.arange(end, len(BARS.prices)), np.random.default_rng(1))
     known = leg_targets(SOURCE, end)
@@ -121,26 +121,26 @@ def test_legs_are_told_from_bars_before_the_end_alone():
     assert np.isfinite(later).sum() > np.isfinite(known).sum()
 
 
-def test_what_is_trained_on_looks_into_no_window_that_is_held_out():
+def test_training_targets_use_no_bar_of_a_held_out_window():
     objective, _ = made(NextLeg, "next_leg")
     inside = int(TRAIN.max()) + WINDOW_BARS
 
-    assert np.array_equal(objective.answers[:inside], leg_targets(SOURCE, inside), equal_nan=True)
+    assert np.array_equal(objective.leg_targets[:inside], leg_targets(SOURCE, inside), equal_nan=True)
 
 
-def test_a_window_is_cut_off_behind_the_bar_that_is_asked_about():
+def test_a_window_is_cut_off_after_the_last_visible_bar():
     objective, _ = made(NextLeg, "next_leg", mirror=False)
     batch = objective.draw(TRAIN[:8], np.random.default_rng(3))
-    n_seen = batch.features.shape[1]
-    rows = view_rows(batch.bar0)[:, :n_seen]
+    n_visible = batch.features.shape[1]
+    rows = view_rows(batch.bar0)[:, :n_visible]
 
-    assert n_seen < 126
+    assert n_visible < 126
     assert np.array_equal(batch.features, SOURCE.features[rows])
-    told = batch.targets * objective.scale + objective.center
-    assert np.allclose(told, objective.answers[rows[:, -1]], atol=1e-4)
+    targets = batch.targets * objective.scale + objective.center
+    assert np.allclose(targets, objective.leg_targets[rows[:, -1]], atol=1e-4)
 
 
-def test_spans_are_asked_for_what_is_measured_of_them():
+def test_the_targets_of_spans_are_their_features():
     objective, _ = made(SpanStructure, "span_structure", mirror=False)
     batch = objective.draw(TRAIN[:5], np.random.default_rng(1), cut=np.inf)
     start, end = batch.onset - CONTEXT_BARS, batch.stop - CONTEXT_BARS - 1
@@ -163,7 +163,7 @@ def test_both_views_hold_the_same_bar_and_stay_in_segment_and_period():
     assert not straddling(other, BARS.segment).any()
 
 
-def test_states_before_a_span_are_those_of_its_eve_and_the_mean_of_45():
+def test_states_before_a_span_are_the_last_one_and_the_mean_of_45():
     states = torch.arange(2 * 125 * 2, dtype=torch.float64).reshape(2, 125, 2)
     read = states_before(states, torch.tensor([0, 1]), torch.tensor([60, 10]))
 

@@ -1,4 +1,4 @@
-"""Works side by side: the same results in the same order, faults raised, and nobody left at work."""
+"""Parallel works: the same results in the same order, exceptions raised, and no thread left running."""
 
 import threading
 import time
@@ -23,38 +23,38 @@ def test_results_come_in_the_order_of_the_works(workers: int):
     assert named() == []
 
 
-def test_two_works_are_at_work_at_once():
+def test_two_works_run_at_the_same_time():
     meeting = threading.Barrier(2, timeout=20)
     all_in_parallel([meeting.wait, meeting.wait], workers=2)
 
 
-def test_never_more_are_at_work_than_workers():
-    at_work, most, counting = 0, 0, threading.Lock()
+def test_no_more_works_run_at_once_than_workers():
+    n_running, most, lock = 0, 0, threading.Lock()
 
     def work() -> None:
-        nonlocal at_work, most
-        with counting:
-            at_work += 1
-            most = max(most, at_work)
+        nonlocal n_running, most
+        with lock:
+            n_running += 1
+            most = max(most, n_running)
         time.sleep(0.01)
-        with counting:
-            at_work -= 1
+        with lock:
+            n_running -= 1
 
     all_in_parallel([work] * 6, workers=2)
     assert most == 2
 
 
-def test_one_worker_makes_each_when_it_is_asked_for_and_in_the_asking_thread():
+def test_one_worker_computes_each_result_on_demand_in_the_calling_thread():
     made = []
-    with run_in_parallel([partial(made.append, number) for number in range(3)], 1) as promised:
+    with run_in_parallel([partial(made.append, number) for number in range(3)], 1) as results:
         assert made == []
-        promised[2].result()
-        promised[0].result()
-        promised[0].result()
+        results[2].result()
+        results[0].result()
+        results[0].result()
     assert made == [2, 0]
 
 
-def test_the_first_fault_is_raised_and_ends_the_others_at_their_next_step():
+def test_the_first_exception_is_raised_and_ends_the_others_at_their_next_step():
     steps = []
 
     def broken() -> None:
@@ -72,7 +72,7 @@ def test_the_first_fault_is_raised_and_ends_the_others_at_their_next_step():
         assert named() == []
 
 
-def test_an_interruption_of_the_block_ends_what_nobody_waits_for_any_more():
+def test_an_interrupt_in_the_block_ends_all_works():
     def endless() -> None:
         while True:
             check_halt()
@@ -83,7 +83,7 @@ def test_an_interruption_of_the_block_ends_what_nobody_waits_for_any_more():
     assert named() == []
 
 
-def test_a_work_may_have_works_of_its_own_and_is_halted_in_them():
+def test_nested_works_are_halted_with_their_parent():
     inner = partial(all_in_parallel, [lambda: 1, lambda: 2], 1)
     assert all_in_parallel([inner, inner], 2) == [[1, 2], [1, 2]]
 
@@ -97,11 +97,11 @@ def test_a_work_may_have_works_of_its_own_and_is_halted_in_them():
     assert named() == []
 
 
-def test_outside_such_works_nothing_halts():
+def test_outside_works_check_halt_does_nothing():
     check_halt()
 
 
-def test_a_gpu_trains_one_at_a_time_unless_told_otherwise():
+def test_a_gpu_trains_one_at_a_time_by_default():
     assert n_workers("cuda") == 1
     assert n_workers("cuda", 3) == 3
     assert n_workers("cpu", 5) == 5

@@ -1,4 +1,4 @@
-"""Pretraining: hidden bars reach nothing, held-out windows judge, and a seed decides the weights."""
+"""Pretraining: hidden bars reach no input, held-out windows train nothing, a seed decides the weights."""
 
 from dataclasses import replace
 
@@ -67,7 +67,7 @@ def one_epoch() -> PretrainResult:
 
 @pytest.fixture(scope="module")
 def networks() -> tuple[Encoder, RidgeDecoder]:
-    """An encoder and a decoder whose every weight has a say."""
+    """An encoder and a decoder with nonzero weights."""
     encoder, decoder = Encoder(8), RidgeDecoder(8, 5 * VALUES.shape[1] + 2)
     initialize(encoder, 0)
     initialize(decoder, 1)
@@ -78,7 +78,7 @@ def networks() -> tuple[Encoder, RidgeDecoder]:
 
 def test_prices_of_hidden_bars_never_reach_the_encoder(networks: tuple[Encoder, RidgeDecoder]):
     encoder, _ = networks
-    bar0 = WINDOWS[[0, 7, 13]]  # of three segments, so that one table can hold all changes
+    bar0 = WINDOWS[[0, 7, 13]]  # in three segments, so the changes do not overlap
     hidden = hidden_blocks(len(bar0), 0.4, 10, np.random.default_rng(0))
     changed = with_prices(BARS, view_rows(bar0)[hidden], np.random.default_rng(1))
 
@@ -86,7 +86,7 @@ def test_prices_of_hidden_bars_never_reach_the_encoder(networks: tuple[Encoder, 
     also_visible, also_true = hide(changed, bar0, hidden)
 
     assert not np.array_equal(true[hidden], also_true[hidden])
-    assert not np.array_equal(true[~hidden], also_true[~hidden])  # features carry a hidden bar on
+    assert not np.array_equal(true[~hidden], also_true[~hidden])  # later features depend on hidden bars
     assert np.array_equal(visible, also_visible)
     with torch.no_grad():
         states = encoder(torch.from_numpy(visible), torch.from_numpy(hidden))
@@ -116,8 +116,8 @@ def test_prices_of_hidden_bars_reach_no_input_of_the_decoder(
 def test_prices_of_visible_bars_do_reach_the_encoder(networks: tuple[Encoder, RidgeDecoder]):
     bar0 = WINDOWS[:1]
     hidden = hidden_blocks(1, 0.4, 10, np.random.default_rng(0))
-    seen = np.flatnonzero(~hidden[0])[30:31]
-    changed = with_prices(BARS, view_rows(bar0)[0, seen], np.random.default_rng(1))
+    visible = np.flatnonzero(~hidden[0])[30:31]
+    changed = with_prices(BARS, view_rows(bar0)[0, visible], np.random.default_rng(1))
 
     before, _ = hide(BARS, bar0, hidden)
     after, _ = hide(changed, bar0, hidden)
@@ -135,17 +135,17 @@ def test_hiding_gives_the_true_features_beside_the_visible_ones():
     assert not np.array_equal(visible, true)
 
 
-def test_half_of_the_windows_are_turned_upside_down_with_their_targets(
+def test_half_of_the_windows_are_mirrored_with_their_targets(
     networks: tuple[Encoder, RidgeDecoder],
 ):
     encoder, _ = networks
     bar0 = np.repeat(WINDOWS[5], 200)
     batch = drawn(encoder, SOURCE, bar0, SMALL, 0)
     straight = drawn(encoder, SOURCE, bar0, small_with(mirror=False), 0)
-    turned = (batch.visible != straight.visible).any(axis=(1, 2))
+    flipped = (batch.visible != straight.visible).any(axis=(1, 2))
 
-    assert 70 < turned.sum() < 130
-    rows = turned[batch.where.window]
+    assert 70 < flipped.sum() < 130
+    rows = flipped[batch.where.window]
     assert np.array_equal(batch.targets[~rows], straight.targets[~rows])
     assert not np.array_equal(batch.targets[rows], straight.targets[rows])
 
@@ -157,19 +157,19 @@ def test_the_encoder_beats_every_imputation_on_windows_it_never_saw(result: Pret
 
 def test_training_windows_end_more_than_an_embargo_before_the_first_held_out_one():
     for share in (0.05, 0.1, 0.3):
-        train, choosing, judging = pretraining._parts(
+        train, selection, test = pretraining._split(
             WINDOWS, small_with(validation_share=share), np.random.default_rng(0)
         )
-        first_read = choosing[0] - CONTEXT_BARS
+        first_read = selection[0] - CONTEXT_BARS
         next_window = WINDOWS[len(train)]
         assert first_read - (train[-1] + WINDOW_BARS - 1) > 105
         assert first_read - (next_window + WINDOW_BARS - 1) <= 105
-        assert len(choosing) + len(judging) == int(len(WINDOWS) * share)
+        assert len(selection) + len(test) == int(len(WINDOWS) * share)
 
 
 def test_an_embargo_of_exactly_105_bars_between_is_enough():
     # Bar 104 of a window at 0 is followed by 105 free bars when the first bar read is 210.
-    train, _, _ = pretraining._parts(
+    train, _, _ = pretraining._split(
         np.array([-1, 0, 1, 230, 335]),
         small_with(batch_windows=2, validation_share=0.4),
         np.random.default_rng(0),
@@ -178,13 +178,13 @@ def test_an_embargo_of_exactly_105_bars_between_is_enough():
     assert train.tolist() == [-1, 0]
 
 
-def test_windows_that_choose_the_epoch_do_not_judge_it():
+def test_windows_that_select_the_epoch_do_not_test_it():
     for max_windows in (None, 64):
-        train, choosing, judging = pretraining._parts(
+        train, selection, test = pretraining._split(
             WINDOWS, small_with(validation_share=0.2, max_windows=max_windows), np.random.default_rng(0)
         )
-        assert train[-1] < choosing[0] and choosing[-1] < judging[0]
-        assert abs(len(choosing) - len(judging)) <= 1
+        assert train[-1] < selection[0] and selection[-1] < test[0]
+        assert abs(len(selection) - len(test)) <= 1
 
 
 def test_bars_after_the_last_window_change_nothing(result: PretrainResult):
@@ -201,21 +201,21 @@ def test_bars_after_the_last_window_change_nothing(result: PretrainResult):
 
 def test_the_last_row_is_that_of_the_last_window(result: PretrainResult):
     assert result.last_row == WINDOWS[-1] + 104
-    assert result.n_windows == len(pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))[0])
+    assert result.n_windows == len(pretraining._split(WINDOWS, SMALL, np.random.default_rng(0))[0])
 
 
-def test_held_out_windows_teach_nothing(result: PretrainResult):
-    _, choosing, _ = pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))
-    again = pretrain_with_other_bars_from(choosing[0] - CONTEXT_BARS)
+def test_held_out_windows_train_nothing(result: PretrainResult):
+    _, selection, _ = pretraining._split(WINDOWS, SMALL, np.random.default_rng(0))
+    again = pretrain_with_other_bars_from(selection[0] - CONTEXT_BARS)
 
     assert values_of(again, "train_loss") == values_of(result, "train_loss")
     assert values_of(again, "val_loss") != values_of(result, "val_loss")
     assert torch.equal(again.encoder.scale, result.encoder.scale)
 
 
-def test_windows_that_judge_have_no_say_in_which_epoch_is_kept(result: PretrainResult):
-    _, choosing, _ = pretraining._parts(WINDOWS, SMALL, np.random.default_rng(0))
-    again = pretrain_with_other_bars_from(choosing[-1] + WINDOW_BARS)
+def test_test_windows_do_not_select_the_epoch(result: PretrainResult):
+    _, selection, _ = pretraining._split(WINDOWS, SMALL, np.random.default_rng(0))
+    again = pretrain_with_other_bars_from(selection[-1] + WINDOW_BARS)
 
     assert values_of(again, "val_loss") == values_of(result, "val_loss")
     assert np.array_equal(weights_of(again), weights_of(result))
@@ -223,7 +223,7 @@ def test_windows_that_judge_have_no_say_in_which_epoch_is_kept(result: PretrainR
 
 
 def test_same_seed_same_weights(result: PretrainResult):
-    torch.manual_seed(123)  # whatever state the process is in
+    torch.manual_seed(123)  # any state of the process
 
     assert np.array_equal(weights_of(pretrain(SOURCE, WINDOWS, SMALL)), weights_of(result))
 
@@ -250,7 +250,7 @@ def test_a_changed_setting_changes_the_result(one_epoch: PretrainResult, changes
     assert not np.allclose(weights_of(changed), weights_of(one_epoch), rtol=1e-6)
 
 
-def test_more_hidden_units_and_epochs_are_what_they_say(result: PretrainResult):
+def test_hidden_units_and_epochs_are_those_of_the_settings(result: PretrainResult):
     wider = pretrain(SOURCE, WINDOWS, small_with(hidden_units=12, epochs=1))
 
     assert wider.encoder.hidden_units == 12
@@ -269,11 +269,11 @@ def test_a_setting_out_of_bounds_is_refused(changes: dict[str, object]):
 
 
 def test_each_epoch_is_reported_as_it_ends(result: PretrainResult):
-    told: list[dict[str, float]] = []
-    again = pretrain(SOURCE, WINDOWS, SMALL, on_epoch=told.append)
+    entries: list[dict[str, float]] = []
+    again = pretrain(SOURCE, WINDOWS, SMALL, on_epoch=entries.append)
 
-    assert told == again.history
-    assert [set(entry) for entry in told] == [{"epoch", "train_loss", "val_loss", "seconds"}] * 2
+    assert entries == again.history
+    assert [set(entry) for entry in entries] == [{"epoch", "train_loss", "val_loss", "seconds"}] * 2
     assert values_of(again, "val_loss") == values_of(result, "val_loss")
 
 
@@ -286,23 +286,22 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_windows():
     assert set(named) <= set(WINDOWS.tolist())
 
 
-def test_too_few_windows_are_refused_with_the_way_out():
+def test_too_few_windows_are_refused_with_the_next_step():
     with pytest.raises(ValueError) as refusal:
         pretrain(SOURCE, WINDOWS[:12], SMALL)
 
     assert str(refusal.value) == (
-        "pretraining needs at least one batch of 16 windows, got 9. "
-        "Register more bars or lower batch_windows."
+        "pretraining needs at least 16 windows (one batch), got 9. Register more bars or lower batch_windows."
     )
 
 
 @pytest.mark.parametrize("n_windows", [0, 1, 2])
-def test_hardly_any_windows_are_refused_alike(n_windows: int):
-    with pytest.raises(ValueError, match="at least one batch of 16 windows, got 0"):
+def test_up_to_two_windows_are_refused_too(n_windows: int):
+    with pytest.raises(ValueError, match=r"at least 16 windows \(one batch\), got 0"):
         pretrain(SOURCE, WINDOWS[:n_windows], SMALL)
 
 
-def test_the_tables_are_left_as_they_were(result: PretrainResult):
+def test_the_tables_are_not_changed(result: PretrainResult):
     assert np.array_equal(VALUES, BARS.features)
     assert np.array_equal(BARS.prices, made_bars(16).prices)
 

@@ -1,4 +1,4 @@
-"""One epoch of pretraining: no step waits for the device, whatever is drawn lies there before."""
+"""One epoch of pretraining: no step synchronizes with the device, and batches are there in advance."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ from moola_pipeline_tests.training.waits import Waits
 
 
 def epoch_of(name: ObjectiveName, n_batches: int, **changes: object) -> Waits:
-    """What one epoch of so many batches would have waited for."""
+    """The waits in one epoch of `n_batches` batches."""
     settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name} | changes)
     rng = np.random.default_rng(0)
     encoder = new_encoder(SOURCE, WINDOWS, settings)
@@ -25,34 +25,34 @@ def epoch_of(name: ObjectiveName, n_batches: int, **changes: object) -> Waits:
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # as on a GPU
     dropout = StateDropout(0.1, torch.Generator().manual_seed(0))
-    shown = list(batches_in_order(objective, WINDOWS[: 8 * n_batches], 8, rng))
+    batches = list(batches_in_order(objective, WINDOWS[: 8 * n_batches], 8, rng))
     with Waits() as waits:
-        train_epoch(encoder, objective, optimizer, shown, dropout)
+        train_epoch(encoder, objective, optimizer, batches, dropout)
     return waits
 
 
 @pytest.mark.parametrize("recomputed", [False, True])
 @pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_no_step_makes_a_gpu_and_its_host_wait(name: ObjectiveName, recomputed: bool):
+def test_no_step_synchronizes_host_and_gpu(name: ObjectiveName, recomputed: bool):
     waits = epoch_of(name, 4, gradient_checkpointing=recomputed)
 
     assert waits.total == 0, waits.found
 
 
-def test_a_mask_in_the_loss_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """The fault planted: hidden bars picked by a mask, whose True a device has to count first."""
+def test_a_mask_in_the_loss_is_detected(monkeypatch: pytest.MonkeyPatch):
+    """Planted fault: hidden bars selected by a mask, which the device must count first."""
 
     def error(self: HiddenBlocks, encoder: Any, tensors: HiddenTensors, dropout: Any = None) -> torch.Tensor:
         states = encoder(tensors.visible, tensors.hidden)[tensors.hidden]
-        guess = self.decoder(apply_dropout(states, dropout), tensors.inputs)
-        return torch.nn.functional.mse_loss(guess, tensors.targets)
+        prediction = self.decoder(apply_dropout(states, dropout), tensors.inputs)
+        return torch.nn.functional.mse_loss(prediction, tensors.targets)
 
     monkeypatch.setattr(HiddenBlocks, "error", error)
     assert epoch_of("hidden_blocks", 3).found["index by a mask"] >= 3
 
 
-def test_a_look_at_each_loss_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """The other fault: the loss read after every step."""
+def test_reading_each_loss_is_detected(monkeypatch: pytest.MonkeyPatch):
+    """Planted fault: the loss is read after every step."""
     honest = HiddenBlocks.error
 
     def error(self: HiddenBlocks, *args: Any) -> torch.Tensor:
@@ -71,7 +71,7 @@ def test_no_step_sends_anything_to_the_device(monkeypatch: pytest.MonkeyPatch):
     objective = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, rng, len(SOURCE.features))
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    shown = list(batches_in_order(objective, WINDOWS[:32], 16, rng))
+    batches = list(batches_in_order(objective, WINDOWS[:32], 16, rng))
 
     def refused(*_: object) -> None:
         raise AssertionError("an array was turned into a tensor inside the step")
@@ -79,12 +79,12 @@ def test_no_step_sends_anything_to_the_device(monkeypatch: pytest.MonkeyPatch):
     for name in ("from_numpy", "as_tensor"):
         monkeypatch.setattr(torch, name, refused)
     dropout = StateDropout(0.1, torch.Generator().manual_seed(0))
-    assert train_epoch(encoder, objective, optimizer, shown, dropout) > 0
+    assert train_epoch(encoder, objective, optimizer, batches, dropout) > 0
 
 
 @pytest.mark.parametrize("makers", [1, 3])
 @pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_batches_made_ahead_are_those_of_a_plain_loop(
+def test_prefetched_batches_are_those_of_a_plain_loop(
     name: ObjectiveName, makers: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("moola_pipeline.training.pretraining_loop.n_makers", lambda processes: makers)
@@ -109,13 +109,13 @@ def test_batches_made_ahead_are_those_of_a_plain_loop(
 def test_recomputed_states_change_no_weight(name: ObjectiveName):
     settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name, "epochs": 1})
     recomputed = settings.model_copy(update={"gradient_checkpointing": True})
-    plain, again = (pretrain(SOURCE, WINDOWS, one) for one in (settings, recomputed))
+    plain, again = (pretrain(SOURCE, WINDOWS, each) for each in (settings, recomputed))
 
     assert not settings.gradient_checkpointing
     assert np.array_equal(weights_of(plain), weights_of(again))
 
 
-def test_states_are_recomputed_only_if_asked_for(monkeypatch: pytest.MonkeyPatch):
+def test_states_are_recomputed_only_with_gradient_checkpointing(monkeypatch: pytest.MonkeyPatch):
     calls: list[int] = []
     monkeypatch.setattr(
         "moola_pipeline.models.encoder.checkpoint",
@@ -127,7 +127,7 @@ def test_states_are_recomputed_only_if_asked_for(monkeypatch: pytest.MonkeyPatch
     assert calls
 
 
-def test_what_is_dropped_of_a_share_is_what_is_dropped_of_it_in_the_whole():
+def test_dropout_of_a_share_is_that_of_the_whole_batch():
     states = torch.ones(10, 4)
     whole = apply_dropout(states, StateDropout(0.5, torch.Generator().manual_seed(0)))
     own = apply_dropout(states[3:7], StateDropout(0.5, torch.Generator().manual_seed(0), slice(3, 7), 10))

@@ -1,4 +1,4 @@
-"""Shares of a batch: together they are the batch, its loss and its gradient."""
+"""Shares of a batch add up to the batch, its loss and its gradient."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from moola_pipeline.errors import BadInput
 from moola_pipeline.training.objectives.objective import Objective, StateDropout, subset_of
 from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
-from moola_pipeline.training.pretraining_loop import _own_loss, made
+from moola_pipeline.training.pretraining_loop import _own_loss, make_share
 from moola_pipeline.training.process_group import SINGLE_PROCESS, ProcessGroup
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
@@ -39,7 +39,7 @@ def test_shares_follow_one_another_and_differ_by_one_at_most(size: int, n: int):
     assert sum(ProcessGroup(rank, size).owns(n) for rank in range(size)) == 1
 
 
-def test_one_process_alone_leads_and_sums_nothing():
+def test_a_single_process_is_the_main_one_and_sums_nothing():
     values = torch.ones(3)
 
     assert SINGLE_PROCESS.is_main and SINGLE_PROCESS.all_reduce(values) is values
@@ -57,14 +57,14 @@ def objective_of(name: ObjectiveName) -> tuple[Objective, torch.nn.Module]:
     return objective, torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
 
 
-def told_by(
+def loss_and_gradient(
     group: ProcessGroup, objective: Objective, network: torch.nn.Module, n: int
 ) -> tuple[float, list[torch.Tensor]]:
-    """What one process finds of the loss of a batch of n windows, and of its gradient."""
+    """One process's part of the loss of a batch of n windows, and of its gradient."""
     network.zero_grad(set_to_none=True)
     chosen = objective.choose(WINDOWS[:n], np.random.default_rng(7))
     dropout = StateDropout(0.3, torch.Generator().manual_seed(3))
-    loss = _own_loss(network["encoder"], objective, made(objective, chosen, group), dropout)  # pyright: ignore
+    loss = _own_loss(network["encoder"], objective, make_share(objective, chosen, group), dropout)  # pyright: ignore
     if loss.requires_grad:
         loss.backward()
     return float(loss.detach()), [
@@ -74,33 +74,34 @@ def told_by(
 
 @pytest.mark.parametrize("name", SPLITTING)
 @pytest.mark.parametrize(("size", "n"), [(2, 16), (3, 16), (5, 3)])
-def test_what_the_processes_find_adds_up_to_what_one_finds(name: ObjectiveName, size: int, n: int):
+def test_losses_and_gradients_of_the_processes_add_up_to_those_of_one(name: ObjectiveName, size: int, n: int):
     objective, network = objective_of(name)
-    whole, gradient = told_by(SINGLE_PROCESS, objective, network, n)
+    whole, gradient = loss_and_gradient(SINGLE_PROCESS, objective, network, n)
     parts, gradients = zip(
-        *(told_by(ProcessGroup(rank, size), objective, network, n) for rank in range(size)), strict=True
+        *(loss_and_gradient(ProcessGroup(rank, size), objective, network, n) for rank in range(size)),
+        strict=True,
     )
 
     assert whole > 0
     assert sum(parts) == pytest.approx(whole, rel=1e-5)
-    for expected, *found in zip(gradient, *gradients, strict=True):
-        torch.testing.assert_close(sum(found), expected, rtol=1e-4, atol=1e-6)
+    for expected, *parts_of_it in zip(gradient, *gradients, strict=True):
+        torch.testing.assert_close(sum(parts_of_it), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SPLITTING)
-def test_a_process_without_a_share_draws_as_many_numbers_as_the_others(name: ObjectiveName):
+def test_a_process_without_a_share_draws_as_many_random_numbers_as_the_others(name: ObjectiveName):
     objective, network = objective_of(name)
     after = []
     for group in (SINGLE_PROCESS, *(ProcessGroup(rank, 5) for rank in range(5))):
         chosen = objective.choose(WINDOWS[:3], np.random.default_rng(7))
         dropout = StateDropout(0.3, torch.Generator().manual_seed(3))
-        _own_loss(network["encoder"], objective, made(objective, chosen, group), dropout)  # pyright: ignore
+        _own_loss(network["encoder"], objective, make_share(objective, chosen, group), dropout)  # pyright: ignore
         after.append(float(torch.rand(1, generator=dropout.generator)))
     assert len(set(after)) == 1
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_making_some_of_the_windows_that_were_chosen_makes_what_the_whole_holds_of_them(name: ObjectiveName):
+def test_making_part_of_a_choice_gives_that_part_of_the_batch(name: ObjectiveName):
     objective, _ = objective_of(name)
     chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
     whole = objective.tensors(objective.make(chosen))
@@ -112,7 +113,7 @@ def test_making_some_of_the_windows_that_were_chosen_makes_what_the_whole_holds_
     assert objective.n_targets(subset_of(chosen, slice(0, 5))) < objective.n_targets(chosen)
 
 
-def test_making_draws_nothing():
+def test_making_a_batch_draws_no_random_numbers():
     objective, _ = objective_of("contrastive")
     chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
     one, other = (objective.tensors(objective.make(chosen)) for _ in range(2))
@@ -120,16 +121,18 @@ def test_making_draws_nothing():
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_an_objective_that_tells_windows_from_one_another_is_trained_in_one_process():
+def test_an_objective_that_contrasts_windows_needs_one_process():
     with pytest.raises(BadInput) as refusal:
         pretrain(SOURCE, WINDOWS, settings_of("contrastive"), group=ProcessGroup(0, 2))
 
     assert str(refusal.value) == (
-        "contrastive tells each window from all others of its batch, so it is trained in one process, got 2. "
+        "contrastive contrasts all windows of a batch, so it needs one process, got 2. "
         "Set processes to 1, or choose another objective."
     )
 
 
 def test_more_processes_than_windows_in_a_batch_are_refused():
-    with pytest.raises(BadInput, match="batch_windows must be at least one for each of 17 processes, got 16"):
+    with pytest.raises(
+        BadInput, match=r"batch_windows must be at least the number of processes \(17\), got 16"
+    ):
         pretrain(SOURCE, WINDOWS, settings_of("hidden_blocks"), group=ProcessGroup(0, 17))

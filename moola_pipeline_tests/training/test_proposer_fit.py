@@ -1,4 +1,4 @@
-"""Which proposal finds which label, and the rule that finds most of them."""
+"""Matching of proposals with labels, and the fit of the span proposer."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from moola_pipeline.models.span_proposer import ORDERINGS, SpanProposer, propose
-from moola_pipeline.training.proposer_fit import f_beta, fit_proposer, matches, push_proposer
+from moola_pipeline.training.proposer_fit import f_beta, fit_proposer, improve_proposer, matches
 from moola_pipeline.windows.spans import SpanMeasures, Spans
-from moola_pipeline_tests.training.conftest import DistillStep
+from moola_pipeline_tests.training.conftest import SplitRows
 
 Span = tuple[int, int, int]
 QUICK = settings(deadline=None, derandomize=True, max_examples=150)
@@ -45,10 +45,10 @@ some_spans = st.lists(spans, min_size=1, max_size=6, unique_by=lambda span: span
 def test_matches_worked_by_hand():
     labels = labels_of((0, 40, 44), (0, 70, 79), (1, 50, 52))
     proposals = proposals_of(
-        (0, 37, 41),  # 3 and 3 bars off: the very edge
-        (0, 41, 44),  # nearer, so it has the label
+        (0, 37, 41),  # onset and end off by 3 bars: the limit
+        (0, 41, 44),  # nearer, so it gets the label
         (0, 70, 84),  # half the labeled length of 10 is 5
-        (1, 50, 56),  # ends 4 bars late, half of 3 is less
+        (1, 50, 56),  # ends 4 bars late; more than 3 and than half of 3
         (2, 50, 52),
     )
 
@@ -65,7 +65,9 @@ def test_the_collar_ends_at_3_bars(start: int, end: int, found: int):
 
 @QUICK
 @given(some_spans, some_spans)
-def test_each_match_agrees_and_each_label_is_found_once(proposed: list[Span], labeled: list[Span]):
+def test_each_match_is_within_the_collar_and_each_label_is_matched_once(
+    proposed: list[Span], labeled: list[Span]
+):
     proposals, labels = sorted(proposed), sorted(labeled)
     found = matches(proposals_of(*proposals), labels_of(*labels))
 
@@ -84,8 +86,8 @@ def test_matches_against_an_optimal_assignment(proposed: list[Span], labeled: li
 
     n_found = int((matches(proposals_of(*proposals), labels_of(*labels)) >= 0).sum())
 
-    # Nearest onset first can block a chain: never by more than half, never where no span has
-    # two partners to choose from.
+    # Greedy matching by onset finds at least half of the optimum, and all of it if every span has at
+    # most one partner.
     assert best / 2 <= n_found <= best
     if agreement.sum(axis=0).max() <= 1 or agreement.sum(axis=1).max() <= 1:
         assert n_found == best
@@ -95,7 +97,7 @@ def test_f_beta_worked_by_hand():
     labels = labels_of((0, 40, 44), (0, 60, 64), (1, 50, 54))
     proposals = proposals_of((0, 40, 44), (1, 30, 34), (1, 70, 74), (1, 20, 24), (1, 80, 84))
 
-    # 1 hit, 2 misses, 2 false ones: those at 20 and 80 lie where nobody looked.
+    # 1 hit, 2 misses, 2 false ones: those at 20 and 80 lie outside the core.
     assert f_beta(proposals, labels, 1.0) == pytest.approx(2 / (2 + 2 + 2))
     assert f_beta(proposals, labels, 2.0) == pytest.approx(5 / (5 + 4 * 2 + 2))
 
@@ -106,7 +108,7 @@ def test_no_proposals_score_0():
     assert f_beta(none, labels_of((0, 40, 44)), 1.0) == 0
 
 
-def test_planted_surges_are_recovered(train: DistillStep, validation: DistillStep):
+def test_planted_surges_are_recovered(train: SplitRows, validation: SplitRows):
     proposer = fit_proposer(train.measures, train.windows.spans)
 
     assert f_beta(propose(train.measures, proposer), train.windows.spans, 1.0) > 0.95
@@ -119,7 +121,7 @@ def test_planted_surges_are_recovered(train: DistillStep, validation: DistillSte
     assert np.abs(unseen.start[hit] - labeled.start[found[hit]]).mean() < 1
 
 
-def test_surges_that_nobody_labeled_are_not_learned(train: DistillStep):
+def test_random_labels_are_not_learned(train: SplitRows):
     spans = train.windows.spans
     rng = np.random.default_rng(0)
     start = rng.integers(30, 75, len(spans.start))
@@ -130,7 +132,7 @@ def test_surges_that_nobody_labeled_are_not_learned(train: DistillStep):
     assert f_beta(propose(train.measures, fit_proposer(train.measures, chance)), chance, 1.0) < 0.5
 
 
-def test_the_fitted_rule_beats_nearly_every_random_one(train: DistillStep):
+def test_the_fitted_rule_beats_nearly_every_random_one(train: SplitRows):
     spans = train.windows.spans
     fitted = f_beta(propose(train.measures, fit_proposer(train.measures, spans)), spans, 1.0)
     rng = np.random.default_rng(0)
@@ -150,38 +152,38 @@ def test_the_fitted_rule_beats_nearly_every_random_one(train: DistillStep):
     assert np.median(scores) < 0.9
 
 
-def test_a_rule_that_proposes_finds_at_least_what_a_rule_that_stands_alone_finds(train: DistillStep):
+def test_a_larger_beta_gives_at_least_as_many_hits(train: SplitRows):
     spans = train.windows.spans
     factor = np.random.default_rng(0).uniform(0.3, 1.7, (len(train.windows.bar0), 1, 1))
-    shaken = SpanMeasures(train.measures.net_atr * factor.astype(np.float32), train.measures.efficiency)
-    alone, proposing = (propose(shaken, fit_proposer(shaken, spans, beta)) for beta in (1.0, 6.0))
+    measures = SpanMeasures(train.measures.net_atr * factor.astype(np.float32), train.measures.efficiency)
+    balanced, recall = (propose(measures, fit_proposer(measures, spans, beta)) for beta in (1.0, 6.0))
 
-    hits = [int((matches(proposals, spans) >= 0).sum()) for proposals in (alone, proposing)]
+    hits = [int((matches(proposals, spans) >= 0).sum()) for proposals in (balanced, recall)]
     assert hits[1] >= hits[0]
-    assert len(proposing.window) > len(alone.window)
+    assert len(recall.window) > len(balanced.window)
 
 
-def shaken(lesson: DistillStep, seed: int) -> SpanMeasures:
-    """Measures under which the labels are no longer told apart without fault."""
-    factor = np.random.default_rng(seed).uniform(0.2, 1.8, (len(lesson.windows.bar0), 1, 1))
-    return SpanMeasures(lesson.measures.net_atr * factor.astype(np.float32), lesson.measures.efficiency)
+def noisy(rows: SplitRows, seed: int) -> SpanMeasures:
+    """Measures with noise, so that no rule finds the labels without errors."""
+    factor = np.random.default_rng(seed).uniform(0.2, 1.8, (len(rows.windows.bar0), 1, 1))
+    return SpanMeasures(rows.measures.net_atr * factor.astype(np.float32), rows.measures.efficiency)
 
 
-def test_a_pushed_rule_is_no_worse_than_a_fitted_one_and_no_random_search_of_equal_budget_beats_it(
-    train: DistillStep, monkeypatch: pytest.MonkeyPatch
+def test_an_improved_rule_is_at_least_as_good_as_a_fitted_one_and_as_random_search(
+    train: SplitRows, monkeypatch: pytest.MonkeyPatch
 ):
-    spans, measures, tried = train.windows.spans, shaken(train, 0), []
+    spans, measures, tried = train.windows.spans, noisy(train, 0), []
 
     def counted(measures: SpanMeasures, proposer: SpanProposer) -> Spans:
         tried.append(proposer)
         return propose(measures, proposer)
 
     monkeypatch.setattr("moola_pipeline.training.proposer_fit.propose", counted)
-    pushed = push_proposer(measures, spans)
+    improved = improve_proposer(measures, spans)
     budget = len(tried)
     scores = [
         f_beta(propose(measures, proposer), spans, 1.0)
-        for proposer in (pushed, fit_proposer(measures, spans))
+        for proposer in (improved, fit_proposer(measures, spans))
     ]
     assert scores[0] >= scores[1]
     assert 0.3 < scores[0] < 1
@@ -200,22 +202,22 @@ def test_a_pushed_rule_is_no_worse_than_a_fitted_one_and_no_random_search_of_equ
     assert scores[0] >= max(by_chance)
 
 
-def test_no_single_change_makes_a_pushed_rule_better(train: DistillStep):
-    spans, measures = train.windows.spans, shaken(train, 2)
-    pushed = push_proposer(measures, spans)
-    reached = f_beta(propose(measures, pushed), spans, 1.0)
+def test_no_single_change_improves_an_improved_rule(train: SplitRows):
+    spans, measures = train.windows.spans, noisy(train, 2)
+    improved = improve_proposer(measures, spans)
+    score = f_beta(propose(measures, improved), spans, 1.0)
     changes = [{"min_length": n} for n in range(1, 21)] + [{"max_length": n} for n in range(1, 21)]
     for change in changes:
-        assert f_beta(propose(measures, pushed.model_copy(update=change)), spans, 1.0) <= reached
+        assert f_beta(propose(measures, improved.model_copy(update=change)), spans, 1.0) <= score
 
 
-def test_the_same_windows_give_the_same_rule(train: DistillStep):
+def test_the_same_windows_give_the_same_rule(train: SplitRows):
     assert fit_proposer(train.measures, train.windows.spans) == fit_proposer(
         train.measures, train.windows.spans
     )
 
 
-def test_no_expansion_to_fit_on_is_refused(train: DistillStep):
+def test_fitting_without_an_expansion_is_refused(train: SplitRows):
     none = train.windows.spans.select(slice(0))
     with pytest.raises(ValueError, match="labeled must hold at least one expansion, got none"):
         fit_proposer(train.measures, none)

@@ -23,7 +23,7 @@ def proposals_of(window: np.ndarray, start: np.ndarray, length: int = 5) -> Span
     return Spans.untyped(window, start, start + length - 1, np.ones(len(window), np.int8))
 
 
-def reading_of(
+def logits_of(
     expansion: np.ndarray, retracement: np.ndarray, start: np.ndarray, end: np.ndarray
 ) -> SpanLogits:
     nothing = np.zeros(len(expansion))
@@ -36,7 +36,7 @@ def drawn(logits: np.ndarray, scale: float, shift: float, rng: np.random.Generat
 
 @pytest.fixture
 def case() -> tuple[LabeledWindows, Spans, SpanLogits, SpanLogits]:
-    """4,000 windows whose proposals are right, and whose types are such, as known formulas say."""
+    """4,000 windows; known formulas give the probabilities of a correct proposal and of the type."""
     rng = np.random.default_rng(0)
     n = 4000
     logits, type_logits = rng.normal(0, 2, (2, n))
@@ -44,11 +44,16 @@ def case() -> tuple[LabeledWindows, Spans, SpanLogits, SpanLogits]:
     kind = drawn(type_logits, 0.8, 0.6, rng).astype(np.int64)
     windows = windows_of(np.full(n, 40), kind)
     proposals = proposals_of(np.arange(n), np.where(hit, 40, 60))
-    said = reading_of(logits, np.zeros(n), proposals.start, proposals.end)
-    return windows, proposals, said, reading_of(logits, type_logits, windows.spans.start, windows.spans.end)
+    proposed = logits_of(logits, np.zeros(n), proposals.start, proposals.end)
+    return (
+        windows,
+        proposals,
+        proposed,
+        logits_of(logits, type_logits, windows.spans.start, windows.spans.end),
+    )
 
 
-def test_calibration_finds_the_temperature_and_bias_behind_the_answers(case):
+def test_calibration_recovers_the_planted_scale_and_shift(case):
     thresholds = fit_thresholds(*case)
 
     assert thresholds.expansion_scale == pytest.approx(0.5, abs=0.06)
@@ -58,13 +63,13 @@ def test_calibration_finds_the_temperature_and_bias_behind_the_answers(case):
 
 
 def test_calibration_fitted_on_one_half_improves_the_other(case):
-    windows, proposals, said, labeled = case
+    windows, proposals, proposed, labeled = case
     half = np.arange(2000)
     first = windows_of(windows.spans.start[half], windows.spans.type[half])
     thresholds = fit_thresholds(
         first,
         proposals.select(half),
-        SpanLogits(*(part[half] for part in said)),
+        SpanLogits(*(part[half] for part in proposed)),
         SpanLogits(*(part[half] for part in labeled)),
     )
 
@@ -80,97 +85,97 @@ def test_calibration_fitted_on_one_half_improves_the_other(case):
 
 def test_the_threshold_with_the_best_f1_worked_by_hand():
     windows = windows_of(np.full(5, 40), np.array([0, 1, 0, 1, 0]))
-    # Right where the logit is 2 or more, wrong below; one label is never proposed.
+    # Correct if the logit is 2 or more, wrong below; one label is never proposed.
     proposals = proposals_of(np.array([0, 1, 2, 3, 0, 1]), np.array([40, 41, 39, 40, 60, 60]))
     logits = np.array([3.0, 2.5, 2.2, 2.0, 1.0, -1.0])
-    said = reading_of(logits, np.zeros(6), proposals.start, proposals.end)
-    labeled = reading_of(np.zeros(5), np.zeros(5), windows.spans.start, windows.spans.end)
+    proposed = logits_of(logits, np.zeros(6), proposals.start, proposals.end)
+    labeled = logits_of(np.zeros(5), np.zeros(5), windows.spans.start, windows.spans.end)
 
-    thresholds = fit_thresholds(windows, proposals, said, labeled)
+    thresholds = fit_thresholds(windows, proposals, proposed, labeled)
 
     probability = sigmoid(thresholds.expansion_scale * logits + thresholds.expansion_shift)
     assert (probability >= thresholds.expansion_threshold).tolist() == [True] * 4 + [False] * 2
 
 
 @pytest.mark.parametrize("pointer_is_better", [True, False])
-def test_the_pointer_replaces_the_rule_only_where_it_does_better(pointer_is_better: bool):
+def test_the_pointer_replaces_the_rule_only_if_it_scores_better(pointer_is_better: bool):
     n = 40
     windows = windows_of(np.full(n, 40), np.arange(n) % 2)
     rule_start, pointer_start = (46, 40) if pointer_is_better else (40, 46)
     proposals = proposals_of(np.arange(n), np.full(n, rule_start))
     pointed = np.full(n, pointer_start)
     logits = np.linspace(-1, 1, n)
-    said = reading_of(logits, np.zeros(n), pointed, pointed + 4)
-    labeled = reading_of(logits, logits, windows.spans.start, windows.spans.end)
+    proposed = logits_of(logits, np.zeros(n), pointed, pointed + 4)
+    labeled = logits_of(logits, logits, windows.spans.start, windows.spans.end)
 
-    assert fit_thresholds(windows, proposals, said, labeled).refine is pointer_is_better
+    assert fit_thresholds(windows, proposals, proposed, labeled).refine is pointer_is_better
 
 
-def test_moved_proposals_have_the_spans_of_the_pointer():
+def test_refined_proposals_have_the_spans_of_the_pointer():
     proposals = proposals_of(np.array([0, 1]), np.array([40, 50]))
-    said = reading_of(np.zeros(2), np.zeros(2), np.array([41, 49]), np.array([47, 60]))
+    proposed = logits_of(np.zeros(2), np.zeros(2), np.array([41, 49]), np.array([47, 60]))
 
-    assert refined_spans(proposals, said, refine=False) is proposals
-    refined = refined_spans(proposals, said, refine=True)
+    assert refined_spans(proposals, proposed, refine=False) is proposals
+    refined = refined_spans(proposals, proposed, refine=True)
     assert (refined.start.tolist(), refined.end.tolist()) == ([41, 49], [47, 60])
     assert np.array_equal(refined.direction, proposals.direction)
 
 
-def test_proposals_where_nobody_looked_have_no_part_in_calibration(case):
-    windows, proposals, said, labeled = case
+def test_proposals_outside_the_core_do_not_influence_calibration(case):
+    windows, proposals, proposed, labeled = case
     outside = proposals_of(np.arange(500), np.full(500, 10))
     both = proposals.joined(outside)
-    loud = reading_of(np.full(500, 9.0), np.zeros(500), outside.start, outside.end)
-    heard = SpanLogits(*(np.concatenate(pair) for pair in zip(said, loud, strict=True)))
+    extreme = logits_of(np.full(500, 9.0), np.zeros(500), outside.start, outside.end)
+    all_logits = SpanLogits(*(np.concatenate(pair) for pair in zip(proposed, extreme, strict=True)))
 
-    expected, thresholds = fit_thresholds(*case), fit_thresholds(windows, both, heard, labeled)
+    expected, thresholds = fit_thresholds(*case), fit_thresholds(windows, both, all_logits, labeled)
     assert thresholds.expansion_scale == expected.expansion_scale
     assert thresholds.expansion_shift == expected.expansion_shift
 
 
-def test_types_are_told_apart_where_training_weighed_them_alike(case):
+def test_the_type_threshold_is_where_both_types_have_the_same_weight(case):
     windows, _, _, labeled = case
     thresholds = fit_thresholds(*case)
 
     probability = sigmoid(thresholds.retracement_scale * labeled.retracement + thresholds.retracement_shift)
-    told = probability >= thresholds.retracement_threshold
-    assert np.array_equal(told, labeled.retracement >= 0)
-    assert 0.5 < np.mean(told == windows.spans.type) < 1
+    is_retracement = probability >= thresholds.retracement_threshold
+    assert np.array_equal(is_retracement, labeled.retracement >= 0)
+    assert 0.5 < np.mean(is_retracement == windows.spans.type) < 1
 
 
-def test_one_class_alone_leaves_logits_as_they_are():
+def test_with_one_class_calibration_is_the_identity():
     windows = windows_of(np.full(6, 40), np.ones(6, np.int64))
     proposals = proposals_of(np.arange(6), np.full(6, 40))
-    said = reading_of(np.arange(6.0), np.zeros(6), proposals.start, proposals.end)
+    proposed = logits_of(np.arange(6.0), np.zeros(6), proposals.start, proposals.end)
 
-    thresholds = fit_thresholds(windows, proposals, said, said)
+    thresholds = fit_thresholds(windows, proposals, proposed, proposed)
 
     assert (thresholds.expansion_scale, thresholds.expansion_shift) == (1, 0)
     assert (thresholds.retracement_scale, thresholds.retracement_shift) == (1, 0)
     assert thresholds.retracement_threshold == 0.5
 
 
-def test_answers_are_never_turned_around():
+def test_the_order_of_the_logits_is_never_reversed():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=400)
-    kind = (logits < 0).astype(np.int64)  # the worst model there can be
+    kind = (logits < 0).astype(np.int64)  # the worst possible model
     kind[:40] = 1
     windows = windows_of(np.full(400, 40), kind)
     proposals = proposals_of(np.arange(400), np.full(400, 40))
-    said = reading_of(logits, logits, proposals.start, proposals.end)
+    proposed = logits_of(logits, logits, proposals.start, proposals.end)
 
-    thresholds = fit_thresholds(windows, proposals, said, said)
+    thresholds = fit_thresholds(windows, proposals, proposed, proposed)
 
     probability = sigmoid(thresholds.retracement_scale * logits + thresholds.retracement_shift)
     assert thresholds.retracement_scale > 0
     assert probability.mean() == pytest.approx(kind.mean(), abs=0.01)
 
 
-def test_no_proposals_give_decisions_all_the_same():
+def test_without_proposals_there_are_default_thresholds():
     windows = windows_of(np.full(4, 40), np.array([0, 1, 0, 1]))
     none = proposals_of(np.arange(1), np.array([40])).select(slice(0))
     nothing = SpanLogits(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0))
-    labeled = reading_of(np.zeros(4), np.array([-1.0, 1, -1, 1]), windows.spans.start, windows.spans.end)
+    labeled = logits_of(np.zeros(4), np.array([-1.0, 1, -1, 1]), windows.spans.start, windows.spans.end)
 
     thresholds = fit_thresholds(windows, none, nothing, labeled)
 

@@ -1,4 +1,4 @@
-"""What would make a GPU and its host wait for each other, noticed on the CPU."""
+"""Detects on the CPU operators that would synchronize host and GPU."""
 
 from collections import Counter
 from typing import Any
@@ -7,12 +7,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 READ_BACK = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique")
-"""Operators whose result, or its size, the host reads from the device."""
+"""Operators whose result, or its size, the host reads back from the device."""
 INDEXING = ("index", "index_put", "index_put_", "_unsafe_index")
 
 
 class Waits(TorchDispatchMode):
-    """Counts, while it is entered, the operators that a host would have to wait for on a GPU."""
+    """While active, counts the operators on a GPU that the host would wait for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.partition(".")[0]
-        if name in READ_BACK or any(name.startswith(f"{one}_") for one in ("unique", "nonzero")):
+        if name in READ_BACK or any(name.startswith(f"{prefix}_") for prefix in ("unique", "nonzero")):
             self.found[name] += 1
         if name in INDEXING:
             masks = [i for i in args[1] if i is not None and i.dtype in (torch.bool, torch.uint8)]
@@ -29,5 +29,5 @@ class Waits(TorchDispatchMode):
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Number of waits."""
         return self.found.total()

@@ -1,1 +1,1 @@
-"""What an encoder can be pretrained on: one module an objective, all behind one interface."""
+"""Pretraining objectives behind one interface, one module each."""

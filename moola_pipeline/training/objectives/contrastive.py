@@ -1,4 +1,4 @@
-"""Two views: a stretch, seen again in a shifted and disturbed window, is to be known among others."""
+"""Contrastive objective: find the second, shifted and augmented, view of each window in the batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ TEMPERATURE = 0.1
 
 
 class ViewChoice(NamedTuple):
-    """Windows, the shifted ones, the row behind the stretch, those turned, and the noise; all by window."""
+    """Windows, shifted windows, row of the anchor bar, mirrored windows, and the noise; all by window."""
 
     bar0: np.ndarray
     other: np.ndarray
-    behind: np.ndarray
-    turned: np.ndarray
+    anchor: np.ndarray
+    flipped: np.ndarray
     knots: np.ndarray
     jitter: np.ndarray
 
 
 class ViewTensors(NamedTuple):
-    """What the network reads of a `ViewBatch`: both views, (B, 125, F), and both onsets, (B,)."""
+    """Inputs of a `ViewBatch`: both views, (B, 125, F), and both anchor bars, (B,)."""
 
     features: Tensor
     other_features: Tensor
@@ -45,12 +45,12 @@ class ViewTensors(NamedTuple):
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """Two views of each of B stretches, the second shifted and disturbed.
+    """Two views of B windows; the second is shifted and augmented.
 
     Attributes:
         bar0: (B,) rows of bar 0 of the first view.
         features: Both (B, 125, F).
-        onset: Both (B,), the bar of the view behind the stretch that is to be known again.
+        onset: Both (B,), the anchor bar counted in the view; the bars before it are contrasted.
     """
 
     bar0: np.ndarray
@@ -59,13 +59,13 @@ class ViewBatch:
 
 
 class Contrastive(Objective[ViewChoice, ViewBatch, ViewTensors]):
-    """What stood before a bar, in a shifted window under jitter and warp, is to be known again.
+    """Match the bars before an anchor bar across two views: the window, and one with shift, jitter and warp.
 
     Source:
         Chen, Kornblith, Norouzi and Hinton (2020), ICML: contrast within a batch.
     """
 
-    splits = False  # every window is told from all others of its batch
+    splits = False  # the loss contrasts all windows of a batch
 
     def __init__(
         self,
@@ -84,50 +84,50 @@ class Contrastive(Objective[ViewChoice, ViewBatch, ViewTensors]):
         initialize(self.decoder, settings.seed + 1)
 
     def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> ViewChoice:
-        """Draw a shift of each window where its segment has room, a stretch, a turn and the noise."""
+        """Draw shift (0 if it would leave the segment), anchor bar, mirroring and noise of each window."""
         shift = rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, len(bar0))
         other = bar0 + shift
-        leaves = straddling(other, self.market.segment) | (other + WINDOW_BARS > self.end_row)
-        other = np.where(leaves, bar0, other)
-        behind = bar0 + rng.integers(CORE_FIRST, CORE_LAST + 1, len(bar0))
-        turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
-        return ViewChoice(bar0, other, behind, turned, *draw_noise(len(bar0), rng))
+        is_outside = straddling(other, self.market.segment) | (other + WINDOW_BARS > self.end_row)
+        other = np.where(is_outside, bar0, other)
+        anchor = bar0 + rng.integers(CORE_FIRST, CORE_LAST + 1, len(bar0))
+        flipped = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
+        return ViewChoice(bar0, other, anchor, flipped, *draw_noise(len(bar0), rng))
 
     def make(self, chosen: ViewChoice) -> ViewBatch:
-        """Show each window as it is, and again, shifted, under jitter and warp."""
-        bar0, other, behind, turned, *noise = chosen
+        """Compute both views: the window, and the shifted one under jitter and warp."""
+        bar0, other, anchor, flipped, *noise = chosen
         atr = self.market.atr[other]
         views = apply_noise(self.market.views(other), atr, JITTER_ATR, WARP, Noise(*noise))
         both = gathered(self.market.features, bar0), augmented_features(self.market, other, views)
         for features in both:
-            features[turned] = mirrored(features[turned])
-        onset = behind - bar0 + CONTEXT_BARS, behind - other + CONTEXT_BARS
+            features[flipped] = mirrored(features[flipped])
+        onset = anchor - bar0 + CONTEXT_BARS, anchor - other + CONTEXT_BARS
         return ViewBatch(bar0, both, onset)
 
     def tensors(self, batch: ViewBatch) -> ViewTensors:
-        """What `error` reads of a batch."""
+        """Inputs of a batch."""
         return ViewTensors(*map(torch.from_numpy, (*batch.features, *batch.onset)))
 
     def error(self, encoder: Encoder, tensors: ViewTensors, dropout: StateDropout | None = None) -> Tensor:
-        """Cross-entropy of finding a stretch's other view among all of the batch, both ways."""
-        seen = []
+        """Cross-entropy of finding a window's other view among those of the batch, in both directions."""
+        embeddings = []
         for features, onset in (
             (tensors.features, tensors.onset),
             (tensors.other_features, tensors.other_onset),
         ):
             states = states_of(encoder, features, self.settings.gradient_checkpointing)
             row = torch.arange(len(states), device=states.device)
-            read = states_before(states, row, onset)
-            seen.append(functional.normalize(self.decoder(apply_dropout(read, dropout)), dim=1))
-        alike = seen[0] @ seen[1].T / TEMPERATURE  # (B, B)
-        itself = torch.arange(len(alike), device=alike.device)
-        return (functional.cross_entropy(alike, itself) + functional.cross_entropy(alike.T, itself)) / 2
+            inputs = states_before(states, row, onset)
+            embeddings.append(functional.normalize(self.decoder(apply_dropout(inputs, dropout)), dim=1))
+        similarity = embeddings[0] @ embeddings[1].T / TEMPERATURE  # (B, B)
+        own = torch.arange(len(similarity), device=similarity.device)
+        return (functional.cross_entropy(similarity, own) + functional.cross_entropy(similarity.T, own)) / 2
 
     def n_targets(self, chosen: ViewChoice) -> int:
-        """Stretches."""
+        """Number of windows."""
         return len(chosen.bar0)
 
     def baseline_errors(self, batches: Sequence[ViewBatch]) -> dict[str, float]:
-        """The cross-entropy of a guess that finds all stretches alike."""
+        """Cross-entropy of a uniform guess."""
         sizes = np.array([len(batch.bar0) for batch in batches])
         return {"chance": float(np.average(np.log(sizes), weights=sizes))}

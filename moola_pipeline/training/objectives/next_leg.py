@@ -1,4 +1,4 @@
-"""Next leg: the window ends at some bar; how does the price go on from there?"""
+"""Next leg: predict the zigzag leg after the last visible bar."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ MAX_MOVE = 12.0
 
 
 class LegChoice(NamedTuple):
-    """Windows whose answer is known, those turned, (B,) bool, and how many bars are shown of each."""
+    """Windows with known targets, mirrored ones, (B,) bool, and the number of visible bars of each."""
 
     bar0: np.ndarray
-    turned: np.ndarray
-    n_seen: int
+    flipped: np.ndarray
+    n_visible: int
 
 
 class LegTensors(NamedTuple):
-    """What the network reads of a `LegBatch`: (B, n_seen, F) and (B, 5)."""
+    """Inputs (B, n_visible, F) and targets (B, 5) of a `LegBatch`."""
 
     features: Tensor
     targets: Tensor
@@ -47,13 +47,13 @@ class LegTensors(NamedTuple):
 
 @dataclass(frozen=True)
 class LegBatch:
-    """Windows cut off behind one bar, and what came after it.
+    """Windows cut off after one bar, and the leg after it.
 
     Attributes:
-        bar0: (B,) rows of bar 0, those only after whose last bar two turns are known.
-        features: (B, n_seen, F) up to the bar, mirrored where turned.
+        bar0: (B,) rows of bar 0 of windows with known targets.
+        features: (B, n_visible, F) up to the cut, some mirrored.
         targets: (B, 5) LEG_NAMES, standardized.
-        last: (B, F + 1) standardized features of the last bar seen, and 1.
+        last: (B, F + 1) standardized features of the last visible bar, and 1.
     """
 
     bar0: np.ndarray
@@ -63,30 +63,30 @@ class LegBatch:
 
 
 def leg_targets(market: MarketArrays, end_row: int) -> np.ndarray:
-    """The zigzag leg after each bar, from bars before `end_row` alone.
+    """The zigzag leg after each bar, computed from bars before `end_row` only.
 
-    The next turn is the first extreme, confirmed before `end_row`, that stands after the bar; the
-    leg leads from it to the turn after that. Both lie in the bar's segment.
+    The next pivot is the first one after the bar that is confirmed before `end_row`. The leg leads
+    from it to the pivot after that. Both lie in the bar's segment.
 
     Returns:
-        (end_row, 5) float32: +1 where the next turn is a high and -1 where a low, the move to it in
-        ATR, the log of the bars to it, the log of the leg's size in ATR, and of its bars; NaN
-        where two turns are not known.
+        (end_row, 5) float32: +1 if the next pivot is a high, -1 if a low; the move to it in ATR; the
+        log of the bars to it; the log of the leg's size in ATR; the log of its bars. NaN if one of
+        the two pivots is unknown.
     """
     prices, segment = market.prices[:end_row], market.segment[:end_row]
     swings = confirmed_swings(prices, segment, market.tick_points)
-    known = np.full((end_row, len(LEG_NAMES)), np.nan, np.float32)
+    targets = np.full((end_row, len(LEG_NAMES)), np.nan, np.float32)
     rows = np.arange(end_row)
     first = np.searchsorted(swings.bar, rows, side="right")
     rows, first = rows[first + 1 < len(swings.bar)], first[first + 1 < len(swings.bar)]
     second = first + 1
-    ends_alike = segment[swings.bar[second]] == segment[rows]
-    warm = ends_alike & (market.atr[rows] > 0)
-    rows, first, second = rows[warm], first[warm], second[warm]
+    same_segment = segment[swings.bar[second]] == segment[rows]
+    known = same_segment & (market.atr[rows] > 0)
+    rows, first, second = rows[known], first[known], second[known]
     atr = market.atr[rows].astype(np.float64)
     move = np.clip((swings.price[first] - prices[rows, 3]) / atr, -MAX_MOVE, MAX_MOVE)
     size = np.clip(np.abs(swings.price[second] - swings.price[first]) / atr, 0, MAX_MOVE)
-    known[rows] = np.column_stack(
+    targets[rows] = np.column_stack(
         [
             np.where(swings.is_high[first], 1.0, -1.0),
             move,
@@ -95,11 +95,11 @@ def leg_targets(market: MarketArrays, end_row: int) -> np.ndarray:
             np.log1p(swings.bar[second] - swings.bar[first]),
         ]
     )
-    return known
+    return targets
 
 
 class NextLeg(Objective[LegChoice, LegBatch, LegTensors]):
-    """The encoder sees a window up to a bar and nothing later; the leg that follows is to be told."""
+    """Given a window up to one bar and nothing later, predict the leg that follows."""
 
     def __init__(
         self,
@@ -111,53 +111,54 @@ class NextLeg(Objective[LegChoice, LegBatch, LegTensors]):
         end_row: int,
     ):
         self.market, self.settings, self.standardizer = market, settings, Standardizer.of(encoder)
-        told = leg_targets(market, int(train.max()) + WINDOW_BARS)
-        self.answers = leg_targets(market, end_row)
-        self.answers[: len(told)] = told  # what is trained on looks into no window that is held out
-        told = told[np.isfinite(told).all(axis=1)]
-        # not centered where a mirrored window has the opposite answer
-        self.center = told.mean(axis=0) * np.array([0, 0, 1, 1, 1], np.float32)
-        self.scale = np.maximum(np.sqrt(((told - self.center) ** 2).mean(axis=0)), 1e-3)
+        train_targets = leg_targets(market, int(train.max()) + WINDOW_BARS)
+        self.leg_targets = leg_targets(market, end_row)
+        self.leg_targets[: len(train_targets)] = train_targets  # from no bar of a held-out window
+        known = train_targets[np.isfinite(train_targets).all(axis=1)]
+        # Not centered: a mirrored window has the opposite direction and move.
+        self.center = known.mean(axis=0) * np.array([0, 0, 1, 1, 1], np.float32)
+        self.scale = np.maximum(np.sqrt(((known - self.center) ** 2).mean(axis=0)), 1e-3)
         sample = [self.draw(rng.permutation(train)[:500], rng) for _ in range(4)]
         self.ridge = fit_ridge(
-            np.concatenate([one.last for one in sample]), np.concatenate([one.targets for one in sample])
+            np.concatenate([batch.last for batch in sample]),
+            np.concatenate([batch.targets for batch in sample]),
         )
         self.decoder = two_layer_decoder(4 * settings.hidden_units, 64, len(LEG_NAMES), settings.seed + 1)
 
     def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> LegChoice:
-        """Draw one bar that all windows are cut off behind, from those with 45 bars before them."""
-        n_seen = int(rng.integers(BARS_BEFORE_START, VIEW_BARS)) + 1
-        turned = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
-        known = np.isfinite(self.answers[_last_rows(bar0, n_seen)]).all(axis=1)
-        return LegChoice(bar0[known], turned[known], n_seen)
+        """Draw the number of visible bars of all windows, more than 45, and the windows to mirror."""
+        n_visible = int(rng.integers(BARS_BEFORE_START, VIEW_BARS)) + 1
+        flipped = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
+        known = np.isfinite(self.leg_targets[_last_rows(bar0, n_visible)]).all(axis=1)
+        return LegChoice(bar0[known], flipped[known], n_visible)
 
     def make(self, chosen: LegChoice) -> LegBatch:
-        """Cut the windows off and tell how it went on."""
-        bar0, turned, n_seen = chosen
-        targets = self.answers[_last_rows(bar0, n_seen)]
-        targets[turned, :2] *= -1
-        features = gathered(self.market.features, bar0)[:, :n_seen]
-        features[turned] = mirrored(features[turned])
+        """Cut the windows off; look up their targets."""
+        bar0, flipped, n_visible = chosen
+        targets = self.leg_targets[_last_rows(bar0, n_visible)]
+        targets[flipped, :2] *= -1
+        features = gathered(self.market.features, bar0)[:, :n_visible]
+        features[flipped] = mirrored(features[flipped])
         last = self.standardizer(features[:, -1])
         last = np.concatenate([last, np.ones((len(bar0), 1), np.float32)], axis=1)
-        standardizer = ((targets - self.center) / self.scale).astype(np.float32)
-        return LegBatch(bar0, features, standardizer, last)
+        standardized = ((targets - self.center) / self.scale).astype(np.float32)
+        return LegBatch(bar0, features, standardized, last)
 
     def tensors(self, batch: LegBatch) -> LegTensors:
-        """What `error` reads of a batch."""
+        """Inputs and targets of a batch."""
         features = torch.from_numpy(np.ascontiguousarray(batch.features))
         return LegTensors(features, torch.from_numpy(batch.targets))
 
     def error(self, encoder: Encoder, tensors: LegTensors, dropout: StateDropout | None = None) -> Tensor:
-        """Mean squared error of the five numbers, in training variances."""
+        """Mean squared error of the five targets, in training variances."""
         states = states_of(encoder, tensors.features, self.settings.gradient_checkpointing)
         row = torch.arange(len(states), device=states.device)
-        read = states_before(states, row, torch.full_like(row, states.shape[1]))
-        guess = self.decoder(apply_dropout(read, dropout))
-        return torch.nn.functional.mse_loss(guess, tensors.targets)
+        inputs = states_before(states, row, torch.full_like(row, states.shape[1]))
+        prediction = self.decoder(apply_dropout(inputs, dropout))
+        return torch.nn.functional.mse_loss(prediction, tensors.targets)
 
     def n_targets(self, chosen: LegChoice) -> int:
-        """Windows."""
+        """Number of windows."""
         return len(chosen.bar0)
 
     def baseline_errors(self, batches: Sequence[LegBatch]) -> dict[str, float]:
@@ -167,6 +168,6 @@ class NextLeg(Objective[LegChoice, LegBatch, LegTensors]):
         return {"mean": float(np.mean(targets**2)), "ridge": ridge_error(self.ridge, last, targets)}
 
 
-def _last_rows(bar0: np.ndarray, n_seen: int) -> np.ndarray:
-    """The row of the last bar that is shown of each window."""
-    return bar0 - CONTEXT_BARS + n_seen - 1
+def _last_rows(bar0: np.ndarray, n_visible: int) -> np.ndarray:
+    """The row of the last visible bar of each window."""
+    return bar0 - CONTEXT_BARS + n_visible - 1

@@ -1,4 +1,4 @@
-"""The interface of a pretraining objective, and how each of them reads the encoder's states."""
+"""The interface of a pretraining objective, and what all objectives share: dropout, states, decoder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ Tensors = TypeVar("Tensors", bound=tuple[Tensor, ...])
 
 
 class StateDropout(NamedTuple):
-    """Which of the encoder's states are dropped before they are read.
+    """Dropout of encoder states before the decoder.
 
     Attributes:
-        share: Of the states, at random.
-        generator: Source of the draws; on the device of the network nothing has to wait for them.
-        own: Rows of the whole batch that these states are; None for all of them.
-        total: Rows of the whole batch; None for as many as there are states.
+        share: Share of the states set to 0.
+        generator: Random generator, on the device of the network so that no step synchronizes.
+        own: Rows of these states in the whole batch; None: all of it.
+        total: Number of rows of the whole batch; None: the number of states.
     """
 
     share: float
@@ -38,16 +38,15 @@ class StateDropout(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchShare(Generic[Tensors]):
-    """A batch as one process sees it: whole, or its share of what several train on together.
+    """The share of a batch that one process computes; all of it if there is one process.
 
     Attributes:
         bar0: (B,) rows of bar 0 of the whole batch, in memory.
-        asked: What is shown and asked of this process's share, on the device; None if the whole batch
-            asks nothing.
-        own: The share's answers among those of the whole batch.
-        total: Answers of the whole batch.
-        counts: False where the share is empty: the whole batch stands in for it, so that as many
-            random numbers are drawn here as elsewhere, and its loss counts nothing.
+        tensors: Inputs and targets of the share, on the device; None if the whole batch has no target.
+        own: Slice of the share's targets in those of the whole batch.
+        total: Number of targets of the whole batch.
+        counts: False if the share is empty. `tensors` then hold the whole batch with loss weight 0,
+            so that every process draws as many random numbers.
     """
 
     bar0: np.ndarray
@@ -58,17 +57,17 @@ class BatchShare(Generic[Tensors]):
 
 
 class Objective(ABC, Generic[Chosen, Batch, Tensors]):
-    """A question about unlabeled windows whose answer lies in the bars.
+    """A self-supervised task on unlabeled windows.
 
-    A batch comes about in two steps. Choosing draws all that is random about it and is cheap, so
-    that every process can choose whole batches from one stream of numbers; making draws nothing,
-    costs the time, and may be done for some of the windows, in any thread.
+    A batch is built in two steps. `choose` draws all random numbers and is cheap: every process
+    chooses whole batches from the same stream. `make` draws nothing, takes the time, and can run on
+    part of the windows, in any thread.
     """
 
     splits: ClassVar[bool] = True
-    """Whether the error of a batch is the mean over its windows' answers, each judged by itself."""
+    """Whether the error of a batch is a mean over its targets, so that processes can share a batch."""
     decoder: nn.Module
-    """Reads the answer from the encoder's states; it learns with it and is neither counted nor served."""
+    """Predicts targets from encoder states; trained with the encoder, neither counted nor served."""
 
     @abstractmethod
     def __init__(
@@ -80,97 +79,97 @@ class Objective(ABC, Generic[Chosen, Batch, Tensors]):
         rng: np.random.Generator,
         end_row: int,
     ):
-        """Fit what needs no encoder.
+        """Fit scales and baselines, and initialize the decoder.
 
         Args:
             market: The bar table; no row from `end_row` on is read.
-            encoder: Whose scale is taken over.
-            train: (n,) rows of bar 0 of the windows to train on.
-            settings: Of the pretraining.
-            rng: Source of randomness.
+            encoder: Gives the scale of the features.
+            train: (n,) rows of bar 0 of the training windows.
+            settings: Settings of pretraining.
+            rng: Random generator.
             end_row: The first row after the last window, held-out ones included.
         """
 
     @abstractmethod
     def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> Chosen:
-        """Draw what is random about a batch of windows: a NamedTuple with `bar0`, arrays by window."""
+        """Draw the random part of a batch: a NamedTuple with `bar0`, arrays by window."""
 
     @abstractmethod
     def make(self, chosen: Chosen) -> Batch:
-        """What is shown and what is asked of chosen windows, as arrays."""
+        """Compute inputs and targets of chosen windows, as arrays."""
 
     @abstractmethod
     def tensors(self, batch: Batch) -> Tensors:
-        """What `error` reads of a batch: a NamedTuple of tensors that share the arrays' memory."""
+        """Inputs and targets of a batch as tensors that share the arrays' memory."""
 
     @abstractmethod
     def error(self, encoder: Encoder, tensors: Tensors, dropout: StateDropout | None = None) -> Tensor:
-        """Mean error of the answers to what is asked, on the encoder's device; nothing waits for it."""
+        """Mean error over the targets, a tensor on the encoder's device, without synchronizing."""
 
     @abstractmethod
     def n_targets(self, chosen: Chosen) -> int:
-        """How many answers chosen windows ask for."""
+        """Number of targets of chosen windows."""
 
     @abstractmethod
     def baseline_errors(self, batches: Sequence[Batch]) -> dict[str, float]:
-        """The same error of guesses that need no encoder."""
+        """The same error for baselines without an encoder."""
 
     def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> Batch:
         """Choose and make a batch of (B,) windows."""
         return self.make(self.choose(bar0, rng))
 
     def loss(self, encoder: Encoder, batch: Batch, dropout: StateDropout | None = None) -> Tensor:
-        """Mean error of the answers to a batch that lies in memory."""
+        """Mean error of a batch in memory."""
         return self.error(encoder, on_device(self.tensors(batch), encoder.hidden_bar.device), dropout)
 
 
 def subset_of(chosen: Chosen, windows: slice) -> Chosen:
-    """Some of the windows that were chosen."""
+    """The choice of some of the windows."""
     parts = (part[windows] if isinstance(part, np.ndarray) else part for part in chosen)
     return type(chosen)(*parts)
 
 
 def on_device(tensors: Tensors, device: torch.device) -> Tensors:
-    """The tensors on the device, without a wait for it."""
+    """The tensors on the device, without synchronizing."""
     return type(tensors)(*(to_device(tensor, device) for tensor in tensors))
 
 
 def apply_dropout(states: Tensor, dropout: StateDropout | None) -> Tensor:
-    """States with a share of them set to 0 and the rest scaled up; unchanged if `dropout` is None.
+    """Set a share of the states to 0 and scale up the rest; unchanged if `dropout` is None.
 
-    The numbers are drawn for the whole batch, whatever part of it these states are.
+    Random numbers are always drawn for the whole batch.
     """
     if dropout is None:
         return states
     generator, total = dropout.generator, len(states) if dropout.total is None else dropout.total
-    drawn = torch.rand((total, *states.shape[1:]), generator=generator, device=generator.device)
-    own = drawn if dropout.own is None else drawn[dropout.own]
+    numbers = torch.rand((total, *states.shape[1:]), generator=generator, device=generator.device)
+    own = numbers if dropout.own is None else numbers[dropout.own]
     return states * (own.to(states.device) >= dropout.share) / (1 - dropout.share)
 
 
 class Standardizer(NamedTuple):
-    """Center and spread of each feature as the encoder has them, in memory: both (F,)."""
+    """Standardizes features with the encoder's mean and standard deviation, (F,), in NumPy."""
 
     center: np.ndarray
     scale: np.ndarray
 
     @classmethod
     def of(cls, encoder: Encoder) -> "Standardizer":
-        """That of an encoder, copied."""
+        """Copy center and scale of an encoder."""
         return cls(encoder.center.cpu().numpy().copy(), encoder.scale.cpu().numpy().copy())
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Features in units of their training spread; (..., F) to (..., F)."""
+        """Standardized features: (..., F) to (..., F)."""
         return (features - self.center) / self.scale
 
 
 def states_before(states: Tensor, row: Tensor, onset: Tensor) -> Tensor:
-    """What a classifier reads of the bars before a span: the eve's states, and the mean of 45 bars'.
+    """Encoder states before a span: of the bar before it, and the mean of 45 bars, as in `Classifier`.
 
     Args:
         states: (B, T, 2H).
         row: (n,) index in the batch.
-        onset: (n,) bar of the view that the span starts at, > 0.
+        onset: (n,) first bar of the span, counted in the view, > 0.
 
     Returns:
         (n, 4H).
@@ -186,7 +185,7 @@ def mean_states(states: Tensor, row: Tensor, first: Tensor, stop: Tensor) -> Ten
 
 
 def two_layer_decoder(n_inputs: int, n_units: int, n_outputs: int, seed: int) -> nn.Sequential:
-    """A decoder whose first layer is drawn by `seed` and whose answers begin at zero."""
+    """A decoder with a random first layer and a zero last layer."""
     last = nn.Linear(n_units, n_outputs)
     decoder = nn.Sequential(nn.Linear(n_inputs, n_units), nn.Tanh(), last)
     initialize(decoder, seed)
