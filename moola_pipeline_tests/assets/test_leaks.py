@@ -59,6 +59,6 @@ def test_a_second_pass_rebuilds_the_report_and_trains_nothing(
     again = labels.loc[labels["window_start"] >= "2025-04-01"]
     again.to_csv(tmp_path / "second.csv", index=False)
     moola(registered_copy, "labels", "add", tmp_path / "second.csv", "--pass", "2")
-    said = json.loads(moola(registered_copy, *SMOKE, "--json"))
-    assert said["made"] == ["labeled_expansions", "bootstrap_ci_report", "registered_model"]
-    assert said["second_pass"]["event_f1_macro"]["estimate"] == pytest.approx(1)  # the same labels again
+    output = json.loads(moola(registered_copy, *SMOKE, "--json"))
+    assert output["made"] == ["labeled_expansions", "bootstrap_ci_report", "registered_model"]
+    assert output["second_pass"]["event_f1_macro"]["estimate"] == pytest.approx(1)  # the same labels again

@@ -47,9 +47,9 @@ def runs(smoke_home: Home) -> dict[str, Run]:
     """The MLflow runs of the home by name."""
     client = MlflowClient(tracking_uri(smoke_home))
     experiments = [one.experiment_id for one in client.search_experiments()]
-    found = client.search_runs(experiments, max_results=100)
-    assert len({run.info.run_name for run in found}) == len(found)
-    return {str(run.info.run_name): run for run in found}
+    records = client.search_runs(experiments, max_results=100)
+    assert len({run.info.run_name for run in records}) == len(records)
+    return {str(run.info.run_name): run for run in records}
 
 
 def test_nine_assets_are_built_in_one_dagster_run(instance: dg.DagsterInstance):
@@ -60,18 +60,18 @@ def test_nine_assets_are_built_in_one_dagster_run(instance: dg.DagsterInstance):
 
 
 def test_every_integrity_check_was_evaluated_and_passed(instance: dg.DagsterInstance):
-    found = evaluations(instance, ALL, "simulated")
+    records = evaluations(instance, ALL, "simulated")
     expected = [name for names in INTEGRITY_CHECKS.values() for name in names]
-    assert [one.check_name for one in found] == expected
-    assert all(one.passed and {"value", "limit"} <= set(one.metadata) for one in found)
+    assert [one.check_name for one in records] == expected
+    assert all(one.passed and {"value", "limit"} <= set(one.metadata) for one in records)
 
 
 def test_assets_are_stored_in_open_formats_and_nothing_is_pickled(smoke_home: Home):
     files = [path for path in smoke_home.data.rglob("*") if path.is_file()]
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".joblib", ".pt", ".pth"}]
-    kept = [path for path in files if path.is_relative_to(smoke_home.store)]
-    assert {path.suffix for path in kept} <= SUFFIXES
-    assert {path.relative_to(smoke_home.store).parts[1].partition(".")[0] for path in kept} == (
+    stored = [path for path in files if path.is_relative_to(smoke_home.store)]
+    assert {path.suffix for path in stored} <= SUFFIXES
+    assert {path.relative_to(smoke_home.store).parts[1].partition(".")[0] for path in stored} == (
         set(ALL) - {"bootstrap_ci_report"}
     )
 

@@ -34,8 +34,8 @@ def run(home: Home) -> Result:
 def made_in_last_run(home: Home) -> list[str]:
     with instance_of(home) as instance:
         [last] = instance.get_runs(limit=1)
-        found = instance.get_records_for_run(last.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-        keys = [record.event_log_entry.dagster_event.asset_key for record in found.records]  # pyright: ignore
+        result = instance.get_records_for_run(last.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        keys = [record.event_log_entry.dagster_event.asset_key for record in result.records]  # pyright: ignore
     return [key.to_user_string() for key in keys if key]
 
 
@@ -119,5 +119,5 @@ def test_a_failed_run_leaves_the_last_results(registered_copy: Home):
     change_byte(registered_copy.data / "nq" / "raw" / BARS)
     assert run(registered_copy).exit_code == FAILED
     assert report.read_bytes() == before
-    kept = {path.name.partition(".")[0] for path in (registered_copy.store / "nq-smoke").iterdir()}
-    assert kept - {"checkpoints", "drift"} == set(STAGES) - {"bootstrap_ci_report"}
+    assets = {path.name.partition(".")[0] for path in (registered_copy.store / "nq-smoke").iterdir()}
+    assert assets - {"checkpoints", "drift"} == set(STAGES) - {"bootstrap_ci_report"}

@@ -68,18 +68,18 @@ def test_figures_are_also_a_plot_on_the_asset_s_page(instance: dg.DagsterInstanc
 def test_a_feature_that_is_zero_at_one_bar_of_the_window_fails_its_check_and_is_named():
     shares = np.full((WINDOW_BARS, N_FEATURES), 0.6)
     shares[17, FEATURE_NAMES.index("range_z")] = 0.05
-    found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, 500)
-    assert not found.passed
-    assert found.severity == dg.AssetCheckSeverity.ERROR
-    assert found.description == "lowest: range_z, over 500 windows"
-    assert (found.metadata["value"].value, found.metadata["limit"].value) == (0.05, 0.2)
+    result = _at_each_position("spread", shares, MIN_SPREAD, is_spread, 500)
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.ERROR
+    assert result.description == "lowest: range_z, over 500 windows"
+    assert (result.metadata["value"].value, result.metadata["limit"].value) == (0.05, 0.2)
 
 
 def test_a_check_with_few_windows_passes_with_a_note():
     shares = np.zeros((WINDOW_BARS, N_FEATURES))
-    found = _at_each_position("spread", shares, MIN_SPREAD, is_spread, MIN_CHECKED - 1)
-    assert found.passed
-    assert str(found.description).endswith("over 99 windows: not checked below 100")
+    result = _at_each_position("spread", shares, MIN_SPREAD, is_spread, MIN_CHECKED - 1)
+    assert result.passed
+    assert str(result.description).endswith("over 99 windows: not checked below 100")
 
 
 @pytest.mark.usefixtures("in_smoke_home")

@@ -81,8 +81,8 @@ def with_another_day(
 def test_a_day_of_bars_rebuilds_tables_and_latest_expansions_and_retrains_nothing(
     with_another_day: tuple[Home, dict],
 ):
-    home, said = with_another_day
-    assert said["made"] == [
+    home, output = with_another_day
+    assert output["made"] == [
         "raw_nq_bars",
         "labeled_expansions",
         "relativity_features",
@@ -95,9 +95,9 @@ def test_a_day_of_bars_rebuilds_tables_and_latest_expansions_and_retrains_nothin
 def test_a_day_of_bars_leaves_weights_and_scores_unchanged(
     with_another_day: tuple[Home, dict], registered_home: Home
 ):
-    home, said = with_another_day
+    home, output = with_another_day
     assert weights(home) == weights(registered_home)
-    assert said["metrics"] == outcome(registered_home)["metrics"]
+    assert output["metrics"] == outcome(registered_home)["metrics"]
 
 
 def test_the_new_day_is_marked_by_the_champion_as_predict_would(with_another_day: tuple[Home, dict]):
@@ -156,16 +156,16 @@ def test_fewer_test_labels_leave_encoder_and_classifier_alone(
     fewer.to_csv(tmp_path / LABELS, index=False)
     (registered_store(registered_copy).labels).rename(tmp_path / "before")
     moola(registered_copy, "labels", "add", tmp_path / LABELS)
-    said = run(registered_copy)
-    assert said["made"] == [
+    output = run(registered_copy)
+    assert output["made"] == [
         "labeled_expansions",
         "densified_windows",
         "bootstrap_ci_report",
         "registered_model",
         "latest_expansions",
     ]
-    assert said["data"]["looks_at_test"] == 1
-    assert said["metrics"]["event_f1_macro"]["n"] == 49
+    assert output["data"]["looks_at_test"] == 1
+    assert output["metrics"]["event_f1_macro"]["n"] == 49
 
 
 def test_another_training_is_another_version_and_another_evaluation_of_the_test_rows(
@@ -173,9 +173,9 @@ def test_another_training_is_another_version_and_another_evaluation_of_the_test_
 ):
     assert outcome(smoke_home)["data"]["looks_at_test"] == 1
     change_finetuning(monkeypatch, distill_epochs=3)
-    said = run(smoke_copy)
-    assert said["made"] == ["finetuned_classifier", "bootstrap_ci_report", "registered_model"]
-    assert said["data"]["looks_at_test"] == 2
+    output = run(smoke_copy)
+    assert output["made"] == ["finetuned_classifier", "bootstrap_ci_report", "registered_model"]
+    assert output["data"]["looks_at_test"] == 2
     assert weights(smoke_copy) != weights(smoke_home)
     client = open_store(smoke_copy)
     assert version_of(client, "moola-simulated", "challenger") == "2"

@@ -30,8 +30,8 @@ def test_on_kubernetes_each_step_is_a_job_and_training_requests_one_gpu(monkeypa
     monkeypatch.setenv("MOOLA_EXECUTOR", "kubernetes")
     executor = chosen_executor()
     assert executor.name == "k8s"
-    asked = executor.apply_config_mapping({"config": {}}).value["config"]["per_step_k8s_config"]
-    limits = {step: one["container_config"]["resources"]["limits"] for step, one in asked.items()}
+    step_configs = executor.apply_config_mapping({"config": {}}).value["config"]["per_step_k8s_config"]
+    limits = {step: one["container_config"]["resources"]["limits"] for step, one in step_configs.items()}
     assert limits == {step: {"nvidia.com/gpu": "1"} for step in GPU_STEPS}
 
 

@@ -44,9 +44,9 @@ def weights(module) -> dict[str, np.ndarray]:
 def test_a_bar_table_keeps_values_types_and_nulls():
     bars = weekly_bars(2)
     bars.loc[3, "volume"] = pd.NA
-    found = kept(FrameIOManager(pipeline=PIPELINE), "raw_nq_bars", bars)
-    assert isinstance(found, pd.DataFrame)
-    pd.testing.assert_frame_equal(found, bars)
+    result = kept(FrameIOManager(pipeline=PIPELINE), "raw_nq_bars", bars)
+    assert isinstance(result, pd.DataFrame)
+    pd.testing.assert_frame_equal(result, bars)
 
 
 def kept_features() -> tuple[FeatureTable, FeatureIOManager]:
@@ -61,9 +61,9 @@ def kept_features() -> tuple[FeatureTable, FeatureIOManager]:
 
 def test_a_feature_table_is_recomputed_bit_for_bit():
     table, manager = kept_features()
-    found = kept(manager, FEATURES, table)
+    result = kept(manager, FEATURES, table)
     for name, values in vars(table).items():
-        np.testing.assert_array_equal(getattr(found, name), values, strict=True)
+        np.testing.assert_array_equal(getattr(result, name), values, strict=True)
     written = list(PIPELINE.folder.glob(f"{FEATURES}*"))
     assert sorted(path.name for path in written) == [f"{FEATURES}.checksums.json", f"{FEATURES}.json"]
     assert sum(path.stat().st_size for path in written) < table.values.nbytes / 10

@@ -20,7 +20,7 @@ def some_job() -> None:
 def test_a_run_that_dagster_started_is_waited_for_and_named_once(
     isolated_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    said: list[str] = []
+    lines: list[str] = []
     with instance_of(Home(isolated_home)) as instance:
         run = instance.create_run_for_job(some_job, status=dg.DagsterRunStatus.STARTED)
         looks = []
@@ -31,11 +31,11 @@ def test_a_run_that_dagster_started_is_waited_for_and_named_once(
                 instance.report_run_failed(run)
 
         monkeypatch.setattr(instances.time, "sleep", look)
-        await_runs(instance, said.append)
+        await_runs(instance, lines.append)
         assert len(looks) == 3
-        assert said == ["A run of some_job is using this home (see moola ui). Waiting for it to finish ..."]
-        await_runs(instance, said.append)
-    assert len(said) == 1
+        assert lines == ["A run of some_job is using this home (see moola ui). Waiting for it to finish ..."]
+        await_runs(instance, lines.append)
+    assert len(lines) == 1
 
 
 def test_dagsters_queue_allows_one_run_at_a_time():

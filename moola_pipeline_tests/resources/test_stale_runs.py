@@ -65,7 +65,7 @@ def test_a_run_whose_server_is_gone_is_dead(instance: dg.DagsterInstance, tmp_pa
 def test_waiting_for_a_slot_is_reported_once_and_ends_with_it(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
-    holder, said = started(instance, {RUN_BY_TAG: "elsewhere"}), []
+    holder, lines = started(instance, {RUN_BY_TAG: "elsewhere"}), []
     rests = []
 
     def rest(_: float) -> None:
@@ -74,6 +74,6 @@ def test_waiting_for_a_slot_is_reported_once_and_ends_with_it(
             instance.event_log_storage.free_concurrency_slots_for_run(holder)
 
     monkeypatch.setattr("moola_pipeline.resources.instance.time.sleep", rest)
-    await_slots(instance, said.append)
-    assert len(said) == 1 and "Waiting for it to finish" in said[0]
+    await_slots(instance, lines.append)
+    assert len(lines) == 1 and "Waiting for it to finish" in lines[0]
     assert len(rests) == 3

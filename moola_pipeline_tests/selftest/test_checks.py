@@ -121,8 +121,8 @@ def test_one_failed_check_fails_the_self_test():
 @pytest.mark.slow
 def test_this_installation_passes_in_under_two_minutes():
     steps: list[str] = []
-    found = selftest("cpu", steps.append)
-    assert [check.name for check in found.checks if not check.passed] == []
-    assert len(found.checks) == 7
-    assert found.seconds < 120
+    result = selftest("cpu", steps.append)
+    assert [check.name for check in result.checks if not check.passed] == []
+    assert len(result.checks) == 7
+    assert result.seconds < 120
     assert len(steps) == 4

@@ -54,11 +54,11 @@ def changed(smoke_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_an_unchanged_home_is_verified_and_counted(smoke_home: Home):
-    found = verify_home(smoke_home)
-    assert found.findings == []
-    assert found.counts["checksum files"] == 9
-    assert found.counts["files of models"] >= 7
-    assert found.counts["databases"] >= 4
+    result = verify_home(smoke_home)
+    assert result.findings == []
+    assert result.counts["checksum files"] == 9
+    assert result.counts["files of models"] >= 7
+    assert result.counts["databases"] >= 4
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
@@ -71,12 +71,12 @@ def test_one_flipped_byte_is_found_wherever_it_stands(artefact: str, changed: Ho
         flipped[offset] ^= 1 << random.Random(offset).randrange(8)
         path.write_bytes(flipped)
         try:
-            found = verify_home(changed).findings
+            result = verify_home(changed).findings
         finally:
             path.write_bytes(content)
-        assert path.relative_to(changed.root).as_posix() in {one.file for one in found}, offset
-        assert all(any(remedy in one.what for remedy in REMEDIES) for one in found)
-        assert all("\n" not in one.what for one in found)
+        assert path.relative_to(changed.root).as_posix() in {one.file for one in result}, offset
+        assert all(any(remedy in one.what for remedy in REMEDIES) for one in result)
+        assert all("\n" not in one.what for one in result)
     record(
         f"bytes flipped and found by verify: {artefact}",
         flips=len(offsets),
@@ -98,9 +98,9 @@ def test_truncated_is_distinguished_from_changed(artefact: str, changed: Home):
         "changed": content[:-9] + b"7654321" + content[-2:],
     }.items():
         path.write_bytes(damaged)
-        found = verify_home(changed).findings
+        result = verify_home(changed).findings
         path.write_bytes(content)
-        kinds[kind] = {one.kind for one in found if path.name in one.file}
+        kinds[kind] = {one.kind for one in result if path.name in one.file}
     assert kinds["truncated"] == {"truncated"}
     assert kinds["changed"] <= {"changed", "unreadable"} and kinds["changed"]
 
@@ -109,19 +109,19 @@ def test_a_missing_file_is_named_as_missing(changed: Home):
     path = changed.root / ARTEFACTS["predictions"]
     content = path.read_bytes()
     path.unlink()
-    [found] = verify_home(changed).findings
+    [result] = verify_home(changed).findings
     path.write_bytes(content)
-    assert (found.file, found.kind) == (ARTEFACTS["predictions"], "missing")
-    assert found.what.endswith("Rebuild it: moola run --market simulated --profile smoke")
+    assert (result.file, result.kind) == (ARTEFACTS["predictions"], "missing")
+    assert result.what.endswith("Rebuild it: moola run --market simulated --profile smoke")
 
 
 def test_a_file_that_is_not_a_database_is_reported(changed: Home):
     path = changed.dagster / "storage" / "schedules" / "schedules.db"
     content = path.read_bytes()
     path.write_bytes(bytes(4096) + content[4096:])
-    found = verify_home(changed).findings
+    result = verify_home(changed).findings
     path.write_bytes(content)
-    assert [(one.file, one.kind) for one in found] == [
+    assert [(one.file, one.kind) for one in result] == [
         (".dagster/storage/schedules/schedules.db", "unreadable")
     ]
 
@@ -151,23 +151,23 @@ def test_temporary_files_of_killed_writers_are_counted_and_harmless(changed: Hom
     left = changed.store / ".raw_nq_bars.parquet.abc.tmp"
     left.write_bytes(b"half")
     os.utime(left, (0, 0))
-    found = verify_home(changed)
+    result = verify_home(changed)
     left.unlink()
-    assert found.findings == []
-    assert found.counts["unfinished temporary files, harmless"] == 1
+    assert result.findings == []
+    assert result.counts["unfinished temporary files, harmless"] == 1
 
 
 def test_registered_labels_and_bars_are_verified(registered_copy: Home):
     assert verify_home(registered_copy).findings == []
-    kept = ("labels/raw/labels.csv", "labels/ledger.json", "labels/labels.csv", "raw/bars.parquet")
+    names = ("labels/raw/labels.csv", "labels/ledger.json", "labels/labels.csv", "raw/bars.parquet")
     [parsed] = registered_store(registered_copy).parsed_folder.iterdir()
-    for path in (*(registered_copy.data / "nq" / name for name in kept), parsed):
+    for path in (*(registered_copy.data / "nq" / name for name in names), parsed):
         content = path.read_bytes()
         path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
-        found = verify_home(registered_copy).findings
+        result = verify_home(registered_copy).findings
         path.write_bytes(content)
-        assert found, path
-        assert all("moola" in one.what or "backup" in one.what for one in found)
+        assert result, path
+        assert all("moola" in one.what or "backup" in one.what for one in result)
     ledger = json.loads((registered_copy.data / "nq" / "labels" / "ledger.json").read_bytes())
     assert "own_sha256" in ledger
 

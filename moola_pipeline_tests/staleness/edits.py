@@ -219,9 +219,9 @@ def main() -> None:
     """Print the table: the assets that each edit makes stale, and any deviation."""
     width = max(len(edit.what) for edit in TABLE)
     for edit in TABLE:
-        found = stale_after(edit)
-        shown = " ".join(name if name in found else "." * len(name) for name in NAMES)
-        mark = "" if found == set(edit.stale.split()) else f"   MUST BE {edit.stale or 'nothing'}"
+        result = stale_after(edit)
+        shown = " ".join(name if name in result else "." * len(name) for name in NAMES)
+        mark = "" if result == set(edit.stale.split()) else f"   MUST BE {edit.stale or 'nothing'}"
         print(f"{edit.what:<{width}}  {shown}{mark}")  # noqa: T201
 
 

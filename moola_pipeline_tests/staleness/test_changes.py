@@ -25,7 +25,7 @@ def made_from(
     market: DataDigests | None = None, uses: tuple[str, ...] = ("bars",), **parts: Any
 ) -> Ingredients:
     market = market or data_digests()
-    given = {
+    defaults = {
         "asset": "an_asset",
         "code": {f"training/{name}.py": "c1" for name in "abcd"} | {"assets/an_asset.py": "c2"},
         "libraries": {"torch": "2.0"},
@@ -33,7 +33,7 @@ def made_from(
         "upstream": {"raw_nq_bars": "u1"},
     }
     return Ingredients(
-        data_digests={name: market.digests[name] for name in uses}, market=market, **(given | parts)
+        data_digests={name: market.digests[name] for name in uses}, market=market, **(defaults | parts)
     )
 
 
@@ -143,8 +143,8 @@ def test_a_rebuilt_upstream_asset_is_named_unless_it_will_be_rebuilt_anyway():
     ],
 )
 def test_another_champion_is_named(before: str | None, now: str | None, reason: str):
-    said = changes(made_from(upstream={"champion": before}), made_from(upstream={"champion": now}))
-    assert said == [reason]
+    reasons = changes(made_from(upstream={"champion": before}), made_from(upstream={"champion": now}))
+    assert reasons == [reason]
 
 
 def test_another_profile_is_the_only_reason_given():

@@ -212,9 +212,9 @@ def test_a_new_champion_makes_latest_expansions_stale(smoke_home: Home, monkeypa
 
 def test_planning_writes_nothing_into_the_store(smoke_home: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
-    kept = {path: path.stat().st_mtime_ns for path in smoke_home.store.rglob("*")}
+    times = {path: path.stat().st_mtime_ns for path in smoke_home.store.rglob("*")}
     planned(smoke_home)
-    assert {path: path.stat().st_mtime_ns for path in smoke_home.store.rglob("*")} == kept
+    assert {path: path.stat().st_mtime_ns for path in smoke_home.store.rglob("*")} == times
 
 
 @pytest.mark.parametrize(

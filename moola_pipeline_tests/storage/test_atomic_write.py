@@ -60,8 +60,8 @@ def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_call_r
     real_sync, real_replace = os.fsync, os.replace
 
     def target_of(handle: int) -> str:
-        kept = os.fstat(handle).st_ino
-        return "folder" if kept == tmp_path.stat().st_ino else "content"
+        inode = os.fstat(handle).st_ino
+        return "folder" if inode == tmp_path.stat().st_ino else "content"
 
     def synced(handle: int) -> None:
         asked.append(("fsync", target_of(handle)))
@@ -140,13 +140,13 @@ def test_a_reader_among_many_writers_never_sees_a_mixture(tmp_path: Path):
     atomic_write_bytes(target, versions[0])
     with ThreadPoolExecutor(4) as writers:
         written = [writers.submit(atomic_write_bytes, target, version) for version in versions]
-        seen = {target.read_bytes()}
+        contents = {target.read_bytes()}
         while not all(future.done() for future in written):
-            seen.add(target.read_bytes())
+            contents.add(target.read_bytes())
         for future in written:
             future.result()
 
-    assert seen <= set(versions)
+    assert contents <= set(versions)
     assert list(tmp_path.iterdir()) == [target]
 
 
@@ -214,8 +214,8 @@ def test_files_of_a_folder_and_those_below_are_found_by_their_names(tmp_path: Pa
         (tmp_path / name).touch()
     (tmp_path / "folder.db").mkdir()
 
-    found = sorted(path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, "*.db"))
-    assert found == ["a.db", "below/c.db", "below/deep/.d.db"]
+    result = sorted(path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, "*.db"))
+    assert result == ["a.db", "below/c.db", "below/deep/.d.db"]
     assert list(files_below(tmp_path / "no such folder", "*")) == []
 
 

@@ -38,8 +38,8 @@ def small(tmp_path: Path) -> Home:
 
 def content(home: Home) -> dict[str, object]:
     """Digest of each file; of a database its content, as headers of copies differ."""
-    found = {path.relative_to(home.root).as_posix(): path for path in kept_files(home)}
-    return {name: _held(path) if path.suffix == ".db" else file_sha256(path) for name, path in found.items()}
+    paths = {path.relative_to(home.root).as_posix(): path for path in kept_files(home)}
+    return {name: _held(path) if path.suffix == ".db" else file_sha256(path) for name, path in paths.items()}
 
 
 def _held(path: Path) -> list[str]:

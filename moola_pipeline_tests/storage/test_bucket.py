@@ -151,9 +151,9 @@ def test_a_missing_bucket_is_named_without_keys(address: str, here: Home, monkey
     monkeypatch.setenv("MOOLA_STORE_URI", "s3://nowhere/team")
     with pytest.raises(
         BadInput, match="MOOLA_STORE_URI must name a bucket that responds, got s3://nowhere"
-    ) as said:
+    ) as error:
         push(here, _asset_path(here))
-    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(said.value)
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(error.value)
 
 
 def test_a_store_that_is_not_a_bucket_is_refused(address: str, here: Home, monkeypatch: pytest.MonkeyPatch):
@@ -174,9 +174,9 @@ def test_verify_hashes_what_lies_in_the_bucket_against_its_checksums_there(addre
         flipped = bytearray(content)
         flipped[offset] ^= 1
         files.Object(key).put(Body=bytes(flipped))
-        [found] = verify_home(here).findings
-        assert (found.file, found.kind) == (f"s3://moola/{key}", "changed")
-        assert found.what.endswith("Rebuild the asset: moola run --force")
+        [result] = verify_home(here).findings
+        assert (result.file, result.kind) == (f"s3://moola/{key}", "changed")
+        assert result.what.endswith("Rebuild the asset: moola run --force")
     files.Object(key).put(Body=content[:-7])
     assert [one.kind for one in verify_home(here).findings] == ["truncated"]
     files.Object(key).delete()
@@ -193,5 +193,5 @@ def test_verify_reports_a_bucket_that_does_not_respond(
     address: str, here: Home, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    [found] = verify_home(here).findings
-    assert found.kind == "unreadable" and "MOOLA_STORE_URI must name a bucket that responds" in found.what
+    [result] = verify_home(here).findings
+    assert result.kind == "unreadable" and "MOOLA_STORE_URI must name a bucket that responds" in result.what

@@ -125,8 +125,8 @@ def test_a_digest_is_the_same_of_a_file_of_its_bytes_and_of_a_stream(tmp_path: P
 
 def test_reading_a_stream_stops_soon_after_its_limit():
     stream = io.BytesIO(bytes(3 * CHUNK_BYTES))
-    found = FileDigest.of_stream(stream, limit=10)
-    assert found.bytes == stream.tell() == CHUNK_BYTES
+    digest = FileDigest.of_stream(stream, limit=10)
+    assert digest.bytes == stream.tell() == CHUNK_BYTES
 
 
 @pytest.mark.parametrize("digest", [FileDigest("0" * 64, 12), FileDigest("f" * 64, None)])

@@ -35,9 +35,9 @@ def test_with_variables_database_and_artifacts_lie_there(tmp_path, monkeypatch: 
 )
 def test_another_kind_of_database_is_refused_without_its_password(uri: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOOLA_TRACKING_URI", uri)
-    with pytest.raises(BadInput, match=r"must begin with postgresql\+psycopg2://") as said:
+    with pytest.raises(BadInput, match=r"must begin with postgresql\+psycopg2://") as error:
         remote_tracking_uri()
-    assert "hunter2" not in str(said.value)
+    assert "hunter2" not in str(error.value)
 
 
 def test_a_shared_database_without_a_bucket_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -53,12 +53,12 @@ def test_a_database_that_does_not_respond_is_named_without_its_password():
         port = closed.getsockname()[1]
         uri = f"postgresql+psycopg2://moola:hunter2@127.0.0.1:{port}/mlflow"
         with (
-            pytest.raises(BadInput, match=r"moola:\*\*\*@127\.0\.0\.1:\d+/mlflow: .*refused") as said,
+            pytest.raises(BadInput, match=r"moola:\*\*\*@127\.0\.0\.1:\d+/mlflow: .*refused") as error,
             database_lock(uri),
         ):
             pass
-    assert "hunter2" not in str(said.value)
-    assert "\n" not in str(said.value)
+    assert "hunter2" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_only_the_password_is_hidden():

@@ -50,14 +50,14 @@ def test_a_damaged_record_is_named_and_the_other_files_are_still_verified(
         )
     [other] = two_files.tracking.rglob("other.csv")
     other.write_text(CONTENT.replace("40", "41"))
-    found = verify_home(two_files)
+    result = verify_home(two_files)
     other.write_text(CONTENT)
-    assert found.counts["files of runs"] == 2
-    assert {(Path(one.file).name, one.kind) for one in found.findings} == {
+    assert result.counts["files of runs"] == 2
+    assert {(Path(one.file).name, one.kind) for one in result.findings} == {
         ("counts.csv", "unreadable"),
         ("other.csv", "changed"),
     }
-    [what] = [one.what for one in found.findings if one.kind == "unreadable"]
+    [what] = [one.what for one in result.findings if one.kind == "unreadable"]
     assert what.startswith(
         "MLflow's database must record the location, SHA256 and size of data/mlflow/artifacts/"
     )
@@ -67,24 +67,24 @@ def test_a_damaged_record_is_named_and_the_other_files_are_still_verified(
 def test_an_impossible_path_in_a_record_is_reported(two_files: Home, database_file: Path):
     with closing(sqlite3.connect(database_file)) as connection, connection:
         connection.execute("UPDATE runs SET artifact_uri = artifact_uri || '%00'")
-    found = verify_home(two_files).findings
-    assert [one.kind for one in found] == ["unreadable"] * 2
-    assert all("got: embedded null byte. Restore the database" in one.what for one in found)
+    result = verify_home(two_files).findings
+    assert [one.kind for one in result] == ["unreadable"] * 2
+    assert all("got: embedded null byte. Restore the database" in one.what for one in result)
 
 
 def test_an_impossible_bucket_address_in_a_record_is_reported(two_files: Home, database_file: Path):
     with closing(sqlite3.connect(database_file)) as connection, connection:
         connection.execute("UPDATE runs SET artifact_uri = 's3://moola:no port/a'")
-    found = verify_home(two_files).findings
-    assert [one.kind for one in found] == ["unreadable"] * 2
-    assert all(one.what.endswith(FROM_A_BACKUP) for one in found)
+    result = verify_home(two_files).findings
+    assert [one.kind for one in result] == ["unreadable"] * 2
+    assert all(one.what.endswith(FROM_A_BACKUP) for one in result)
 
 
 def test_an_emptied_database_is_reported(two_files: Home, database_file: Path):
     database_file.write_bytes(b"")
-    [found] = verify_home(two_files).findings
-    assert (found.file, found.kind) == ("data/mlflow/mlflow.db", "truncated")
-    assert found.what == (
+    [result] = verify_home(two_files).findings
+    assert (result.file, result.kind) == ("data/mlflow/mlflow.db", "truncated")
+    assert result.what == (
         "mlflow.db must hold tables, but its 0 bytes hold none. "
         "Restore it from a backup: moola restore --force FILE"
     )
@@ -93,8 +93,8 @@ def test_an_emptied_database_is_reported(two_files: Home, database_file: Path):
 def test_a_database_without_the_tables_of_runs_is_reported(two_files: Home, database_file: Path):
     with closing(sqlite3.connect(database_file)) as connection, connection:
         connection.execute("ALTER TABLE tags RENAME TO tagz")
-    [found] = verify_home(two_files).findings
-    assert (found.file, found.kind) == ("data/mlflow/mlflow.db", "unreadable")
-    assert found.what == (
+    [result] = verify_home(two_files).findings
+    assert (result.file, result.kind) == ("data/mlflow/mlflow.db", "unreadable")
+    assert result.what == (
         f"mlflow.db must list the files of runs and models, got: no such table: tags. {FROM_A_BACKUP}"
     )

@@ -105,7 +105,7 @@ def test_a_champion_period_ends_where_the_next_begins_and_the_last_is_open():
     assert ends == [("1", times[2]), ("2", times[3]), ("3", times[4]), ("2", None)]
 
 
-def test_each_rollback_goes_one_champion_further_back_until_there_is_none():
+def test_each_rollback_goes_back_one_more_champion_until_there_is_none():
     log = [
         entry(f"2025-03-0{day}T10:00", before, now)
         for day, before, now in ((1, None, "1"), (2, "1", "2"), (3, "2", "1"), (4, "1", "3"))
@@ -142,12 +142,12 @@ def test_a_challenger_that_is_not_promoted_is_logged_and_leaves_the_champion(
     home: Home, client: MlflowClient
 ):
     apply_decision(home, client, NAME, "1", by_rule(None))
-    kept = apply_decision(home, client, NAME, "2", by_rule("1", promote=False))
-    assert (kept.verdict, kept.champion) == ("stayed", "1")
+    stayed_entry = apply_decision(home, client, NAME, "2", by_rule("1", promote=False))
+    assert (stayed_entry.verdict, stayed_entry.champion) == ("stayed", "1")
     assert champion_version(home, NAME) == "1"
 
 
-def test_a_promotion_by_hand_is_marked_as_such(home: Home, client: MlflowClient):
+def test_a_promotion_by_hand_is_logged_as_such(home: Home, client: MlflowClient):
     apply_decision(home, client, NAME, "3", by_hand(None))
     [logged] = read_log(home)
     assert (logged.by, logged.rule, logged.interval) == ("hand", "by hand", None)
@@ -165,9 +165,9 @@ def test_a_comparison_with_a_champion_replaced_meanwhile_promotes_nothing(home: 
 def test_a_champion_set_outside_moola_is_logged_once(home: Home, client: MlflowClient):
     apply_decision(home, client, NAME, "1", by_rule(None))
     client.set_registered_model_alias(NAME, "champion", "3")
-    _, found = reconcile(home, client, NAME)
-    assert (found.verdict, found.by, found.before, found.champion) == ("found", "outside", "1", "3")
-    assert found.reason == "version 3 is champion, the log had version 1; no reason was recorded"
+    _, result = reconcile(home, client, NAME)
+    assert (result.verdict, result.by, result.before, result.champion) == ("found", "outside", "1", "3")
+    assert result.reason == "version 3 is champion, the log had version 1; no reason was recorded"
     assert reconcile(home, client, NAME) == read_log(home) and len(read_log(home)) == 2
 
 
@@ -209,9 +209,9 @@ def test_a_damaged_log_is_repaired_by_the_command_in_the_error(home: Home, clien
     done = repair_log(home, client, [NAME])
     assert (done.n_kept, done.n_aside) == (1, 2)
     assert done.aside is not None and done.aside.read_bytes() == damaged
-    kept, found = read_log(home)
-    assert (kept.version, kept.verdict) == ("1", "promoted")
-    assert (found.verdict, found.before, found.champion) == ("found", "1", "3")
+    stayed_entry, result = read_log(home)
+    assert (stayed_entry.version, stayed_entry.verdict) == ("1", "promoted")
+    assert (result.verdict, result.before, result.champion) == ("found", "1", "3")
     assert champion_before(read_log(home), NAME) == "1"
     assert repair_log(home, client, [NAME]) == (2, 0, None)
 

@@ -92,7 +92,7 @@ VARIANTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 }
 
 
-def test_the_printed_lines_load_the_champion_and_it_marks_what_predict_marks(
+def test_the_printed_lines_load_the_champion_and_it_finds_the_expansions_of_predict(
     smoke_home: Home, bar_file: Path
 ):
     marks = "print(model.predict(pd.read_parquet(sys.argv[1])).to_json(orient='records', date_format='iso'))"
@@ -111,7 +111,7 @@ def test_the_printed_lines_load_the_champion_and_it_marks_what_predict_marks(
     pd.testing.assert_frame_equal(in_the_notebook, on_the_shell, rtol=1e-6)
 
 
-def test_marks_have_the_columns_of_the_contract(expected: pd.DataFrame):
+def test_expansions_have_the_documented_columns(expected: pd.DataFrame):
     assert list(expected.columns) == list(EXPANSION_COLUMNS)
     assert len(expected) > 5
     assert set(expected["direction"]) <= {"up", "down"}
@@ -126,7 +126,7 @@ def test_the_form_of_the_frame_does_not_matter(
     pd.testing.assert_frame_equal(model.predict(VARIANTS[variant](bars)), expected)
 
 
-def test_naive_times_are_read_in_the_zone_that_is_named(
+def test_naive_times_are_read_in_the_given_zone(
     model: PyFuncModel, bars: pd.DataFrame, expected: pd.DataFrame
 ):
     local = bars["timestamp"].dt.tz_convert("America/New_York").dt.tz_localize(None)
@@ -141,7 +141,7 @@ def test_integer_prices_are_accepted(model: PyFuncModel, bars: pd.DataFrame):
     pd.testing.assert_frame_equal(model.predict(whole), model.predict(rounded))
 
 
-def test_times_with_a_zone_keep_it_whatever_zone_is_named(
+def test_times_with_a_zone_ignore_the_given_zone(
     model: PyFuncModel, bars: pd.DataFrame, expected: pd.DataFrame
 ):
     marks = model.predict(bars, params={"timezone": "America/New_York"})
@@ -170,8 +170,8 @@ def test_rolls_given_as_text_split_the_bars_as_the_option_of_predict_does(
     assert len(marks) > 5
     assert not ((marks["window_start"] < roll) & (marks["decided_at"] >= roll)).any()
     (tmp_path / "rolls.csv").write_text(roll_text(roll))
-    asked = ("predict", bar_file, "--model", MODEL, "--rolls", tmp_path / "rolls.csv", "--json")
-    shown = facts(call(*asked, home=smoke_home.root))
+    command = ("predict", bar_file, "--model", MODEL, "--rolls", tmp_path / "rolls.csv", "--json")
+    shown = facts(call(*command, home=smoke_home.root))
     assert shown["rolls"]["within_bars"] == 1
     assert [pd.Timestamp(one["started_at"]) for one in shown["expansions"]] == marks["started_at"].tolist()
 
@@ -198,7 +198,7 @@ def test_a_text_that_holds_no_rolls_is_refused(model: PyFuncModel, bars: pd.Data
         model.predict(bars, params={"rolls": "yes"})
 
 
-def test_the_frame_given_is_left_as_it_was(model: PyFuncModel, bars: pd.DataFrame):
+def test_the_caller_s_frame_is_not_changed(model: PyFuncModel, bars: pd.DataFrame):
     before = bars.copy(deep=True)
     model.predict(bars)
     pd.testing.assert_frame_equal(bars, before)

@@ -64,8 +64,8 @@ def test_a_file_in_a_bucket_is_read_and_verified(home: Home):
     assert one.path is None
     assert one.location.startswith("s3://moola/mlflow/market/")
     assert one.location.endswith("/artifacts/class_counts.csv")
-    found = verify_home(home)
-    assert (found.findings, found.counts["files of runs"]) == ([], 1)
+    result = verify_home(home)
+    assert (result.findings, result.counts["files of runs"]) == ([], 1)
 
 
 def test_every_byte_changed_in_a_bucket_is_found_and_named(home: Home, address: str):
@@ -75,10 +75,10 @@ def test_every_byte_changed_in_a_bucket_is_found_and_named(home: Home, address: 
         changed = bytearray(CONTENT.encode())
         changed[place] ^= 1 << place % 8
         stored.put(Body=bytes(changed))
-        [found] = verify_home(home).findings
-        assert (found.file, found.kind) == (one.location, "changed")
-        assert "MLflow's database records" in found.what
-        assert found.what.endswith("Restore the object, or log a new one: moola run --force")
+        [result] = verify_home(home).findings
+        assert (result.file, result.kind) == (one.location, "changed")
+        assert "MLflow's database records" in result.what
+        assert result.what.endswith("Restore the object, or log a new one: moola run --force")
     record("bytes flipped in a bucket", flips=len(CONTENT), missed=0, seconds=time.monotonic() - began)
 
 
@@ -86,14 +86,14 @@ def test_truncated_and_missing_are_distinguished_from_changed(home: Home, addres
     [one] = recorded_files(home)
     stored = bucket_of(address).Object(one.location.removeprefix("s3://moola/"))
     stored.put(Body=CONTENT.encode()[:-3])
-    [found] = verify_home(home).findings
+    [result] = verify_home(home).findings
     assert (
-        found.kind == "truncated"
-        and f"it ends after {len(CONTENT) - 3} of {len(CONTENT)} bytes" in found.what
+        result.kind == "truncated"
+        and f"it ends after {len(CONTENT) - 3} of {len(CONTENT)} bytes" in result.what
     )
     stored.delete()
-    [found] = verify_home(home).findings
-    assert (found.file, found.kind) == (one.location, "missing")
+    [result] = verify_home(home).findings
+    assert (result.file, result.kind) == (one.location, "missing")
 
 
 def test_a_database_that_does_not_respond_is_reported_as_unreadable(

@@ -80,18 +80,18 @@ def test_two_processes_that_open_a_fresh_store_at_once_both_succeed(isolated_hom
         "home = Home.resolve(); print(experiment_id(open_store(home), home, 'market'))"
     )
     processes = [start(code) for _ in range(2)]
-    said = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert len({shown for shown, _ in said}) == 1
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert len({shown for shown, _ in outputs}) == 1
     assert (Home(isolated_home).tracking / DATABASE_NAME).exists()
 
 
 def test_assets_that_start_at_once_find_one_parent(home: Home):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(track, ["a", "b", "c", "d"]))
-    found = runs(home)
-    [parent] = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
-    children = [run for run in found if run.info.run_id != parent.info.run_id]
+    result = runs(home)
+    [parent] = [run for run in result if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in result if run.info.run_id != parent.info.run_id]
     assert {run.info.run_name for run in children} == {"a", "b", "c", "d"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
 
@@ -103,7 +103,7 @@ def test_another_dagster_run_has_a_parent_of_its_own(home: Home):
     assert len(parents) == 2
 
 
-def test_a_failing_asset_leaves_a_failed_run_that_names_the_fault(home: Home):
+def test_a_failing_asset_leaves_a_failed_run_with_the_error(home: Home):
     with (
         pytest.raises(ValueError, match="no such bar"),
         Tracking().run(context("encoder"), "market", {}, {"simulated": True}),
@@ -147,7 +147,7 @@ def test_points_keep_their_times_and_may_exceed_one_call(tracked: TrackedRun):
     ]
 
 
-def test_a_data_set_is_logged_with_as_much_of_its_digest_as_mlflow_keeps(tracked: TrackedRun):
+def test_a_data_set_is_logged_with_its_digest(tracked: TrackedRun):
     digest = "0123456789abcdef" * 4
     tracked.log_input("bars", digest, "data/manifest.json", {"rows": 3})
     run = tracked.client.get_run(tracked.id)
@@ -200,7 +200,7 @@ def test_a_file_that_is_not_a_database_is_refused_at_once(isolated_home: Path):
     ["", "CREATE TABLE a (b); DROP TABLE a", "CREATE TABLE alembic_version (version_num)"],
     ids=["nothing", "no tables", "no revision"],
 )
-def test_a_database_that_lost_its_tables_is_refused_and_not_filled_anew(isolated_home: Path, kept: str):
+def test_a_database_without_tables_is_refused_and_not_recreated(isolated_home: Path, kept: str):
     home = Home(isolated_home)
     home.tracking.mkdir(parents=True)
     database = home.tracking / DATABASE_NAME

@@ -81,8 +81,8 @@ def posted(address: str, bars: pd.DataFrame, **params: str) -> list[dict]:
 def on_the_shell(home: Home, bars: pd.DataFrame, folder: Path, *words: str) -> pd.DataFrame:
     path = folder / "bars.csv"
     bars.to_csv(path, index=False)
-    asked = ("predict", path, "--model", MODEL, "--timezone", ZONE, *words, "--json")
-    return as_marks(facts(call(*asked, home=home.root))["expansions"])
+    command = ("predict", path, "--model", MODEL, "--timezone", ZONE, *words, "--json")
+    return as_marks(facts(call(*command, home=home.root))["expansions"])
 
 
 def as_marks(rows: list[dict]) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def as_marks(rows: list[dict]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("mode", ["hindsight", "live"])
-def test_the_server_marks_what_predict_marks(
+def test_the_server_finds_the_expansions_of_predict(
     mode: str, smoke_home: Home, address: str, bars: pd.DataFrame, tmp_path: Path
 ):
     served = as_marks(posted(address, bars, timezone=ZONE, mode=mode))

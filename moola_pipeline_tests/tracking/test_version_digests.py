@@ -11,7 +11,7 @@ from moola_pipeline.tracking.registry import CONFIG_DIGEST, MODEL_DIGEST, _requi
 from moola_pipeline_tests.models.test_expansion_model import FACTS, made_annotator
 
 
-def test_a_config_written_anew_with_a_digest_of_its_own_is_still_not_the_registered_one(tmp_path: Path):
+def test_a_config_rewritten_with_a_valid_digest_is_refused(tmp_path: Path):
     save_expansion_model(tmp_path, made_annotator(), FACTS)
     registered = model_digests(tmp_path)
     _require_digests(tmp_path, registered)
@@ -24,7 +24,7 @@ def test_a_config_written_anew_with_a_digest_of_its_own_is_still_not_the_registe
         _require_digests(tmp_path, registered)
 
 
-def test_the_facts_of_its_making_and_the_digest_of_its_file_are_no_part_of_what_answers(tmp_path: Path):
+def test_the_model_digest_ignores_the_facts_of_training_and_the_config_s_own_digest(tmp_path: Path):
     save_expansion_model(tmp_path / "a", made_annotator(), FACTS)
     save_expansion_model(tmp_path / "b", made_annotator(), {**FACTS, "model_version": "7"})
     a, b = model_digests(tmp_path / "a"), model_digests(tmp_path / "b")

@@ -52,7 +52,7 @@ def test_an_imported_champion_is_challenger_here_and_loads(home: Home, smoke_hom
     assert facts["last_bar_seen"] == known["last_bar_seen"]
 
 
-def test_it_is_marked_with_the_digests_of_where_it_came_from_and_with_no_path(home: Home, smoke_home: Home):
+def test_an_imported_version_is_tagged_with_its_origin_s_digests_and_no_path(home: Home, smoke_home: Home):
     import_champion(home, smoke_home, NAME)
     there = open_store(smoke_home).get_model_version(NAME, "1").tags
     version = open_store(home).get_model_version(NAME, "1")
@@ -64,13 +64,15 @@ def test_it_is_marked_with_the_digests_of_where_it_came_from_and_with_no_path(ho
     assert str(smoke_home.root) not in json.dumps([facts, version.tags])
 
 
-def test_the_other_home_is_only_read(home: Home, smoke_copy: Home):
+def test_the_other_home_is_not_changed(home: Home, smoke_copy: Home):
     before = files_of(smoke_copy)
     import_champion(home, smoke_copy, None)
     assert files_of(smoke_copy) == before
 
 
-def test_what_is_here_already_is_the_same_version_and_not_marked(smoke_copy: Home, smoke_home: Home):
+def test_a_model_that_is_already_registered_keeps_its_version_and_gets_no_import_tag(
+    smoke_copy: Home, smoke_home: Home
+):
     assert import_champion(smoke_copy, smoke_home, None).registered == Registered("1", is_new=False)
     assert "imported" not in open_store(smoke_copy).get_model_version(NAME, "1").tags
     assert champion_version(smoke_copy, NAME) == "1"
@@ -87,7 +89,7 @@ def test_changed_weights_are_refused_with_both_digests(home: Home, smoke_copy: H
     )
 
 
-def test_a_changed_threshold_is_refused_though_the_weights_are_whole(home: Home, smoke_copy: Home):
+def test_a_changed_threshold_is_refused_even_with_intact_weights(home: Home, smoke_copy: Home):
     path = find_champion(smoke_copy, None).folder / "config.json"
     config = json.loads(path.read_text())
     config["thresholds"]["expansion_threshold"] = 0.0
@@ -132,7 +134,7 @@ def test_a_home_without_a_registry_and_the_home_itself_are_refused(home: Home, t
         import_champion(home, home, None)
 
 
-def test_a_name_without_a_champion_is_refused_beside_those_that_have_one(home: Home, smoke_home: Home):
+def test_a_name_without_a_champion_is_refused_with_the_names_that_have_one(home: Home, smoke_home: Home):
     with pytest.raises(BadInput) as fault:
         import_champion(home, smoke_home, "moola-es")
     assert str(fault.value) == (
