@@ -62,34 +62,34 @@ def weights_of(network: torch.nn.Module) -> np.ndarray:
     return np.concatenate([tensor.cpu().numpy().ravel() for tensor in network.state_dict().values()])
 
 
-def watch(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
+def epoch_snapshots(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
     """Copies of the classifier at the end of each epoch."""
-    seen: list[Classifier] = []
+    snapshots: list[Classifier] = []
     evaluate = best_epoch.evaluate
 
     def evaluated(classifier: Classifier, *arguments):
         copied = Classifier(Encoder(8), classifier.head_units, 0.0)
         copied.load_state_dict(classifier.state_dict())
-        seen.append(copied.eval())
+        snapshots.append(copied.eval())
         return evaluate(classifier, *arguments)
 
     monkeypatch.setattr(best_epoch, "evaluate", evaluated)
-    return seen
+    return snapshots
 
 
 @pytest.mark.parametrize("frozen_epochs", [0, 1, 2])
 def test_the_encoder_changes_only_after_the_unfreeze_epoch(
     trainer: Trainer, encoder: Encoder, frozen_epochs: int, monkeypatch: pytest.MonkeyPatch
 ):
-    seen = watch(monkeypatch)
+    snapshots = epoch_snapshots(monkeypatch)
     trainer(small_with(frozen_epochs=frozen_epochs))
 
     pretrained = encoder.state_dict()
-    for epoch, classifier in enumerate(seen):
+    for epoch, classifier in enumerate(snapshots):
         for name, tensor in classifier.encoder.lstm.named_parameters():
             same = torch.equal(tensor, pretrained[f"lstm.{name}"])
             assert same == (epoch < frozen_epochs), (epoch, name)
-    assert len(seen) == 3
+    assert len(snapshots) == 3
 
 
 def test_the_heads_learn_from_the_first_epoch(
@@ -99,12 +99,12 @@ def test_the_heads_learn_from_the_first_epoch(
     encoder: Encoder,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    seen = watch(monkeypatch)
+    snapshots = epoch_snapshots(monkeypatch)
     trainer(small_with(frozen_epochs=9))
 
     rows = FinetuneRows(market.bars, train.rows, train.rows)
     started = dict(finetuning._new_classifier(encoder, rows, SMALL, 0).named_parameters())
-    for name, tensor in seen[0].named_parameters():
+    for name, tensor in snapshots[0].named_parameters():
         assert torch.equal(tensor, started[name]) == name.startswith("encoder."), name
 
 
@@ -246,12 +246,12 @@ def test_each_epoch_is_reported_as_it_ends(trainer: Trainer):
 def test_the_weights_kept_are_those_of_the_best_validation_epoch(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
-    seen = watch(monkeypatch)
+    snapshots = epoch_snapshots(monkeypatch)
     kept = trainer(small_with(epochs=8, learning_rate=0.2, patience=8))
 
     val_losses = [entry["val_loss"] for entry in kept.history]
     assert kept.best_epoch == int(np.argmin(val_losses)) < len(val_losses) - 1
-    assert np.array_equal(weights_of(kept.classifier), weights_of(seen[kept.best_epoch]))
+    assert np.array_equal(weights_of(kept.classifier), weights_of(snapshots[kept.best_epoch]))
 
 
 def test_training_stops_after_patience_epochs_without_improvement(trainer: Trainer):
@@ -291,7 +291,7 @@ def test_bars_outside_training_and_validation_windows_have_no_effect(
 def test_validation_rows_select_the_epoch_and_train_nothing(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
-    seen = watch(monkeypatch)
+    snapshots = epoch_snapshots(monkeypatch)
     trainer()
     spans = trainer.validation.spans
     flipped = replace(
@@ -299,9 +299,9 @@ def test_validation_rows_select_the_epoch_and_train_nothing(
     )
     trainer(validation=flipped)
 
-    assert len(seen) == 6
+    assert len(snapshots) == 6
     for epoch in range(3):
-        assert np.array_equal(weights_of(seen[epoch]), weights_of(seen[epoch + 3]))
+        assert np.array_equal(weights_of(snapshots[epoch]), weights_of(snapshots[epoch + 3]))
 
 
 def test_same_seed_same_weights(trainer: Trainer, result: FinetuneResult):
@@ -338,12 +338,12 @@ def test_same_seed_same_weights(trainer: Trainer, result: FinetuneResult):
 def test_changed_setting_changes_the_result(
     trainer: Trainer, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ):
-    seen = watch(monkeypatch)
+    snapshots = epoch_snapshots(monkeypatch)
     trainer()
-    expected = weights_of(seen[-1])
+    expected = weights_of(snapshots[-1])
     trainer(small_with(**changes))
 
-    assert not np.array_equal(weights_of(seen[-1]), expected)
+    assert not np.array_equal(weights_of(snapshots[-1]), expected)
 
 
 @pytest.mark.parametrize("off", [{"balanced": False}, {"frozen_epochs": 0}, {"warp": 0.0}])
@@ -393,11 +393,11 @@ def test_without_expansion_proxy_the_feature_has_no_effect(trainer: Trainer, mar
 
 
 def test_averaged_weights_stay_near_the_current_ones(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
-    seen = watch(monkeypatch)
+    snapshots = epoch_snapshots(monkeypatch)
     trainer(small_with(average_decay=0.99, epochs=2))
-    plain = len(seen)
+    plain = len(snapshots)
     trainer(small_with(epochs=2))
-    averaged, current = (weights_of(network) for network in (seen[0], seen[plain]))
+    averaged, current = (weights_of(network) for network in (snapshots[0], snapshots[plain]))
 
     assert not np.array_equal(averaged, current)
     assert np.abs(averaged - current).max() < 1

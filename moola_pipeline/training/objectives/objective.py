@@ -1,4 +1,4 @@
-"""The interface of a pretraining objective, and what all objectives share: dropout, states, decoder."""
+"""The interface of a pretraining objective, and shared parts: dropout, states and decoders."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
