@@ -28,7 +28,7 @@ PRINTING = {
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[dict[str, str]]:
-    """The environment of every machine of the cluster."""
+    """Environment variables of all machines of the cluster."""
     import psycopg2
 
     with socket.socket() as free:
@@ -64,8 +64,8 @@ def test_two_machines_share_runs_models_and_assets(
     for name, value in services.items():
         monkeypatch.setenv(name, value)
     first, second = _machine(tmp_path / "first"), _machine(tmp_path / "second")
-    said = run_moola(first, "run", "--profile", "smoke", "--json")
-    outcome = json.loads(said)
+    output = run_moola(first, "run", "--profile", "smoke", "--json")
+    outcome = json.loads(output)
     assert outcome["metrics"]["type_f1_macro"]["n"] > 0
     assert not list(first.rglob("*.db")), "no SQLite database is left in the home"
 
@@ -93,7 +93,7 @@ def test_two_machines_share_runs_models_and_assets(
     secrets = (PASSWORD, KEYS["AWS_SECRET_ACCESS_KEY"])
     printed = {name: run_moola(first, *words, "--json") for name, words in PRINTING.items()}
     run_moola(first, "backup", tmp_path / "first" / "backup.zip")
-    assert found_in_text(secrets, run=said, predict=found[0], **printed) == []
+    assert found_in_text(secrets, run=output, predict=found[0], **printed) == []
     assert found_in_files(secrets, tmp_path) == []
     assert found_in_bucket(secrets, bucket_of(services["AWS_ENDPOINT_URL"])) == []
     for name in ("MOOLA_DAGSTER_URI", "MOOLA_TRACKING_URI"):

@@ -1,4 +1,4 @@
-"""What can be held to without a registry or a cluster: the image's recipe and the chart's values."""
+"""Dockerfile and Helm values, checked without a registry or a cluster."""
 
 import re
 from typing import Any
@@ -22,15 +22,17 @@ def _deployment() -> dict[str, Any]:
     return deployment
 
 
-def test_the_image_copies_only_what_is_there_and_let_in():
-    let_in = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().split() if line[0] == "!"}
+def test_the_image_copies_existing_files_that_dockerignore_allows():
+    allowed = {
+        line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().split() if line[0] == "!"
+    }
     copied = [word for line in _recipe() if line.startswith("COPY") for word in line.split()[2:-1]]
     assert copied
-    assert set(copied) == let_in
+    assert set(copied) == allowed
     assert all((PROJECT_ROOT / name).exists() for name in copied)
 
 
-def test_the_image_installs_and_runs_as_another_than_root():
+def test_the_image_does_not_install_or_run_as_root():
     recipe = _recipe()
     user = next(number for number, line in enumerate(recipe) if line.startswith("USER"))
     assert recipe[user].split()[1] not in ("root", "0")
@@ -40,7 +42,7 @@ def test_the_image_installs_and_runs_as_another_than_root():
     )
 
 
-def test_the_image_is_of_the_cuda_that_the_pinned_torch_was_built_for():
+def test_the_image_has_the_cuda_version_of_the_pinned_torch():
     pins = (PROJECT_ROOT / "requirements.txt").read_text()
     toolkit = re.search(r"^cuda-toolkit==(\d+\.\d+)", pins, re.M)
     image = re.match(r"FROM nvidia/cuda:(\d+\.\d+)", _recipe()[0])
@@ -48,26 +50,26 @@ def test_the_image_is_of_the_cuda_that_the_pinned_torch_was_built_for():
     assert image[1] == toolkit[1]
 
 
-def test_every_pin_is_kept_in_the_image():
+def test_the_image_installs_the_pinned_versions():
     (install,) = [line for line in _recipe() if "pip install" in line]
     assert "-c requirements.txt" in install
 
 
 def test_the_chart_runs_these_definitions_on_kubernetes_with_one_home():
     deployment = _deployment()
-    environment = {one["name"]: one["value"] for one in deployment["env"]}
+    environment = {variable["name"]: variable["value"] for variable in deployment["env"]}
     assert deployment["dagsterApiGrpcArgs"][-1] == "moola_pipeline.definitions"
     assert environment[EXECUTOR_VARIABLE] == KUBERNETES
     assert deployment["volumeMounts"][0]["mountPath"] == environment["MOOLA_HOME"]
     assert f"MOOLA_HOME={environment['MOOLA_HOME']}" in (DEPLOY / "Dockerfile").read_text()
 
 
-def test_no_secret_stands_in_a_file():
+def test_no_file_contains_a_secret():
     written = [path for path in DEPLOY.rglob("*") if path.is_file()]
     assert len(written) > 8
     named = re.compile(r"(password|secret_access_key|token)\s*[:=]\s*['\"]?[A-Za-z0-9/+]{8,}", re.I)
     assert not [path.name for path in written if named.search(path.read_text())]
-    plain = {one["name"] for one in _deployment()["env"]}
+    plain = {variable["name"] for variable in _deployment()["env"]}
     assert not plain & {
         "AWS_SECRET_ACCESS_KEY",
         "AWS_ACCESS_KEY_ID",

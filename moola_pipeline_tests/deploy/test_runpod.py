@@ -1,4 +1,4 @@
-"""deploy/runpod, rehearsed against a folder of this machine."""
+"""deploy/runpod, tested with a local folder as the pod."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SENT = (
     "data/nq/labels/raw/mine.csv",
     "data/m2k/manifest.json",
 )
-KEPT = (
+NOT_SENT = (
     "data/nq/raw/.nq.csv.x.tmp",
     "data/nq/quarantine/rows.csv",
     "data/simulated/smoke/raw/bars.parquet",
@@ -42,14 +42,14 @@ pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    for name in (*SENT, *KEPT):
+    for name in (*SENT, *NOT_SENT):
         _write(tmp_path / "home" / name, name)
     return tmp_path / "home"
 
 
 @pytest.fixture
 def pod(tmp_path: Path) -> Path:
-    """A folder with a blank in its name, and settings that point at it."""
+    """A folder with a space in its path, and a settings file for it."""
     folder = tmp_path / "a pod" / "moola"
     _write(tmp_path / "settings.env", f'POD_HOST=\nPOD_FOLDER="{folder}"\n')
     return folder
@@ -84,39 +84,39 @@ def test_a_dry_run_lists_exactly_the_allowed_files_and_sends_none(pod: Path, hom
     assert not pod.exists()
 
 
-def test_what_is_sent_is_what_was_listed_byte_for_byte(pod: Path, home: Path) -> None:
+def test_the_sent_files_are_the_listed_ones_byte_for_byte(pod: Path, home: Path) -> None:
     sent = _sync(pod, home, "sync_up", "--go")
     assert sent.returncode == 0, sent.stderr
     assert _listed(pod) == _ours() | set(SENT)
     assert all((pod / name).read_text() == name for name in SENT)
     assert (pod / "pyproject.toml").read_bytes() == (PROJECT_ROOT / "pyproject.toml").read_bytes()
-    assert "sent and proved" in sent.stderr
+    assert "sent and verified" in sent.stderr
 
 
 def test_nothing_on_the_pod_is_deleted_and_a_changed_file_is_sent_again(pod: Path, home: Path) -> None:
     _sync(pod, home, "sync_up", "--go")
     _write(pod / "data" / "mlflow" / "mlflow.db", "a week of training")
-    _write(pod / "data" / "nq" / "rolls.csv", "data/nq/rolls.XXX")  # as long as the one sent
+    _write(pod / "data" / "nq" / "rolls.csv", "data/nq/rolls.XXX")  # same length as the sent file
     again = _sync(pod, home, "sync_up", "--go")
     assert again.returncode == 0, again.stderr
     assert (pod / "data" / "mlflow" / "mlflow.db").read_text() == "a week of training"
     assert (pod / "data" / "nq" / "rolls.csv").read_text() == "data/nq/rolls.csv"
 
 
-def test_a_file_that_arrived_otherwise_is_named(pod: Path, home: Path, monkeypatch, tmp_path: Path) -> None:
-    """rsync stands in as one that spoils a file after a true copy."""
+def test_a_file_changed_in_transfer_is_named(pod: Path, home: Path, monkeypatch, tmp_path: Path) -> None:
+    """A fake rsync copies and then changes a file."""
     real = shutil.which("rsync")
-    spoils = f'#!/bin/bash\n{real} "$@"; f="{pod}/data/nq/rolls.csv"; [ ! -e "$f" ] || echo spoilt > "$f"\n'
-    _write(tmp_path / "bin" / "rsync", spoils)
+    script = f'#!/bin/bash\n{real} "$@"; f="{pod}/data/nq/rolls.csv"; [ ! -e "$f" ] || echo spoilt > "$f"\n'
+    _write(tmp_path / "bin" / "rsync", script)
     (tmp_path / "bin" / "rsync").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    spoilt = _sync(pod, home, "sync_up", "--go")
-    assert spoilt.returncode == 1
-    assert "data/nq/rolls.csv: FAILED" in spoilt.stdout + spoilt.stderr
-    assert "is not the one that was sent" in spoilt.stderr
+    result = _sync(pod, home, "sync_up", "--go")
+    assert result.returncode == 1
+    assert "data/nq/rolls.csv: FAILED" in result.stdout + result.stderr
+    assert "differs from the sent one" in result.stderr
 
 
-def test_results_come_back_as_a_home_of_their_own_and_are_never_overwritten(pod: Path, home: Path) -> None:
+def test_results_are_fetched_as_a_separate_home_and_never_overwritten(pod: Path, home: Path) -> None:
     results = ("data/mlflow/mlflow.db", "data/reports/full/report.html", "data/store/full/training.json")
     for name in (*results, ".env", "data/nq/raw/nq.csv", "moola_pipeline/x.py"):
         _write(pod / name, name)
@@ -133,7 +133,7 @@ def test_results_come_back_as_a_home_of_their_own_and_are_never_overwritten(pod:
     assert "must be new" in again.stderr
 
 
-def test_a_pod_that_writes_while_it_is_copied_is_found_out_and_can_be_asked_again(
+def test_a_file_that_changes_during_the_copy_is_detected_and_fetching_can_be_repeated(
     pod: Path, home: Path, monkeypatch, tmp_path: Path
 ) -> None:
     database = pod / "data" / "mlflow" / "mlflow.db"
@@ -145,14 +145,14 @@ def test_a_pod_that_writes_while_it_is_copied_is_found_out_and_can_be_asked_agai
         busy.setenv("PATH", str(tmp_path / "bin"), prepend=":")
         caught = _sync(pod, home, "sync_down", "monday", "--go")
     assert caught.returncode == 1
-    assert "Wait until the pod's run has ended" in caught.stderr
+    assert "Wait until the run on the pod has ended" in caught.stderr
     again = _sync(pod, home, "sync_down", "monday", "--go")
     assert again.returncode == 0, again.stderr
     assert (home / "data" / "pods" / "monday" / "data" / "mlflow" / "mlflow.db").read_text() == "after\n"
 
 
-def test_a_pod_behind_ssh_gets_and_gives_the_same(pod: Path, home: Path, monkeypatch, tmp_path: Path) -> None:
-    """ssh stands in as one that runs the command on this machine, as a login shell there would."""
+def test_sync_works_the_same_over_ssh(pod: Path, home: Path, monkeypatch, tmp_path: Path) -> None:
+    """A fake ssh runs the command on this machine, like a login shell."""
     _write(
         tmp_path / "bin" / "ssh",
         '#!/bin/bash\necho "$@" >> "$(dirname "$0")/calls"\n'
@@ -175,7 +175,7 @@ def test_a_pod_behind_ssh_gets_and_gives_the_same(pod: Path, home: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("sync_up", "--gone"), "got --gone"),
         (("sync_down", "../up"), "got '../up'"),
@@ -183,12 +183,12 @@ def test_a_pod_behind_ssh_gets_and_gives_the_same(pod: Path, home: Path, monkeyp
         (("sync_down", "a", "b"), "got a and b"),
     ],
 )
-def test_wrong_words_get_one_line_and_exit_2(
-    pod: Path, home: Path, words: tuple[str, ...], said: str
+def test_wrong_arguments_give_one_line_and_exit_code_2(
+    pod: Path, home: Path, words: tuple[str, ...], message: str
 ) -> None:
     refused = _sync(pod, home, *words)
     assert refused.returncode == 2
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
 
 
@@ -200,8 +200,8 @@ def test_settings_without_a_folder_are_refused(pod: Path, home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_pod_trained_on_what_was_sent_serves_here(pod: Path, tmp_path: Path, registered_files: Path):
-    """The whole way: bars and labels up, the pod's run by the code that was sent, its version back in."""
+def test_a_model_trained_on_a_pod_predicts_here(pod: Path, tmp_path: Path, registered_files: Path):
+    """Send bars and labels, run on the pod with the sent code, fetch and import the version."""
     from moola_pipeline_tests.homes import BARS, LABELS, moola
 
     here = Home(tmp_path / "here")
@@ -222,9 +222,9 @@ def test_what_a_pod_trained_on_what_was_sent_serves_here(pod: Path, tmp_path: Pa
     back = _sync(pod, here.root, "sync_down", "monday", "--go")
     assert back.returncode == 0, back.stderr
     place = here.root / "data" / "pods" / "monday"
-    brought = json.loads(moola(here, "registry", "import", place, "--json"))
-    assert str(brought["version"]) == "1", brought
+    imported = json.loads(moola(here, "registry", "import", place, "--json"))
+    assert str(imported["version"]) == "1", imported
     moola(here, "registry", "promote", "1")
-    marked = json.loads(moola(here, "predict", registered_files / BARS, "--json"))
-    elsewhere = json.loads(moola(Home(place), "predict", registered_files / BARS, "--json"))
-    assert marked["expansions"] == elsewhere["expansions"] != []
+    local = json.loads(moola(here, "predict", registered_files / BARS, "--json"))
+    fetched = json.loads(moola(Home(place), "predict", registered_files / BARS, "--json"))
+    assert local["expansions"] == fetched["expansions"] != []

@@ -62,22 +62,18 @@ def _readable(content: bytes, folder: Path, options: VendorOptions) -> None:
     facts = bars.facts
     again = VendorOptions(facts.format, facts.timezone, facts.stamp, facts.columns, facts.instrument)
     if not read_recorded_file(path, again).frame.equals(bars.frame):
-        raise ValueError("read as it was recorded, a file holds other bars")
+        raise ValueError("read again with the recorded options, the file gives other bars")
 
 
 def _require_sound(frame: pd.DataFrame, instrument: str) -> None:
-    broken = [
-        proposer.requirement
-        for proposer in BAR_RULES
-        if proposer.broken(frame, INSTRUMENTS[instrument]).any()
-    ]
+    broken = [rule.requirement for rule in BAR_RULES if rule.broken(frame, INSTRUMENTS[instrument]).any()]
     late = np.diff(nanoseconds(frame)) <= 0
     if broken or late.any() or pd.DatetimeIndex(frame["timestamp"]).hasnans:
-        raise ValueError(f"taken, but the bars do not hold: {broken}")
+        raise ValueError(f"accepted, but the bars are invalid: {broken}")
 
 
 def _one_of(*options: VendorOptions) -> Callable[[bytes, Path], None]:
-    """A reader whose options follow from the content, so that a crasher comes back by its bytes alone."""
+    """A reader whose options depend on the content, so that the bytes alone reproduce a crash."""
 
     def read(content: bytes, folder: Path) -> None:
         _readable(content, folder, options[zlib.crc32(content) % len(options)])
@@ -120,22 +116,22 @@ def _as_parquet(table: pa.Table) -> bytes:
 
 
 def damaged_parquet(rng: np.random.Generator, content: bytes) -> bytes:
-    """A parquet file with other columns, types or values, or with other bytes."""
+    """A parquet file with damaged columns, types, values or bytes."""
     if rng.random() < 0.5:
         return _damaged_ends(rng, content)
     table = pq.read_table(io.BytesIO(content))
     for _ in range(int(rng.integers(1, 4))):
         if table.num_columns:
-            with suppress(pa.ArrowException):  # a type that Arrow itself cannot pick rows of
+            with suppress(pa.ArrowException):  # a type whose rows Arrow cannot select
                 table = _other_column(rng, table)
     try:
         return _as_parquet(table)
-    except (pa.ArrowException, OSError):  # a type that parquet does not have
+    except (pa.ArrowException, OSError):  # a type that parquet cannot store
         return _damaged_ends(rng, content)
 
 
 def _damaged_ends(rng: np.random.Generator, content: bytes) -> bytes:
-    """Bytes changed anywhere, or only in the footer, which holds lengths, types and counts."""
+    """Damage bytes anywhere, or only in the footer with its lengths, types and counts."""
     if rng.random() < 0.5 or len(content) < 12:
         return damaged_bytes(rng, content)
     footer = min(int.from_bytes(content[-8:-4], "little") + 8, len(content))
@@ -172,7 +168,7 @@ def _dbns() -> list[bytes]:
 
 
 def damaged_dbn(rng: np.random.Generator, content: bytes) -> bytes:
-    """A DBN file with other lengths, fields of records or bytes."""
+    """A DBN file with damaged lengths, record fields or bytes."""
     kind = int(rng.integers(4))
     if kind == 0:
         return content[:4] + rng.bytes(4) + content[8:]
@@ -193,7 +189,7 @@ def _packed() -> list[bytes]:
 
 
 def damaged_pack(rng: np.random.Generator, content: bytes) -> bytes:
-    """A packed file with other bytes, or other contents under the same wrapper."""
+    """A compressed file with damaged bytes, or damaged content in a valid archive."""
     if rng.random() < 0.6:
         return damaged_bytes(rng, content)
     inner = damaged_table(rng, _texts()[0])
@@ -228,7 +224,7 @@ def _damaged_marked(rng: np.random.Generator, content: bytes) -> bytes:
 
 
 def _marks(content: bytes, folder: Path) -> None:
-    """What `moola predict` does with a file, its model one that was never trained."""
+    """Read and predict a file like `moola predict`, with an untrained model."""
     from moola_pipeline.inference.hindsight import predict_expansions
 
     bars = read_vendor_file(made.saved(folder / "nq.csv", content))
@@ -238,7 +234,7 @@ def _marks(content: bytes, folder: Path) -> None:
 
 def _require_covered(found: Any, n_bars: int) -> None:
     if not 0 <= int(found.not_covered["bars"].sum()) <= n_bars:
-        raise ValueError("more bars are not covered than there are")
+        raise ValueError("more bars are reported as not covered than the table has")
 
 
 @cache
@@ -255,16 +251,16 @@ def _frames() -> list[bytes]:
 
 
 def _served(content: bytes, _: Path) -> None:
-    """A frame as MLflow's server hands it on: JSON of columns and rows."""
+    """A frame as MLflow's server passes it on: JSON of columns and rows."""
     import json
 
     try:
         given = json.loads(content)
         frame = pd.DataFrame(given["data"], columns=given["columns"])
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
-        return  # the server has refused it
+        return  # MLflow's server refuses it
     if not all(isinstance(name, str) for name in frame.columns):
-        return  # and so it does by the model's signature
+        return  # MLflow refuses it by the model's signature
     table_from_frame(frame, "NQ")
 
 

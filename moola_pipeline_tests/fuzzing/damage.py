@@ -1,4 +1,4 @@
-"""Sound content made unsound: bytes, text tables and JSON, each in ways that its form invites."""
+"""Random damage to valid content: bytes, text tables and JSON."""
 
 import csv
 import io
@@ -29,11 +29,11 @@ JSON_VALUES: tuple[Any, ...] = (
     *([], {}, [None], [1, 2, 3], ["a", "a"], [[]], [{}], {"": ""}, {"a": 1}, {"__class__": "x"}),
 )
 DEEP = 1_500
-"""Brackets that Python's own parser of JSON does not go through."""
+"""A nesting depth at which Python's JSON parser fails."""
 
 
 def damaged_bytes(rng: np.random.Generator, content: bytes) -> bytes:
-    """Some bytes cut out, overwritten, put in, doubled, turned over, or the rest cut off."""
+    """Content with bytes removed, overwritten, inserted, repeated or flipped, or truncated."""
     for _ in range(_few(rng)):
         first = int(rng.integers(0, len(content) + 1))
         last = min(len(content), first + int(rng.choice([0, 1, 2, 8, 64])))
@@ -54,7 +54,7 @@ def damaged_bytes(rng: np.random.Generator, content: bytes) -> bytes:
 
 
 def damaged_table(rng: np.random.Generator, content: bytes) -> bytes:
-    """A text table with other cells, rows, columns, header, separator or encoding."""
+    """A text table with damaged cells, rows, columns, header, separator or encoding."""
     text = content.decode("utf-8", "surrogateescape")
     separator = max(",;\t|", key=text.partition("\n")[0].count)
     rows = [line.split(separator) for line in text.splitlines()]
@@ -86,7 +86,7 @@ def _part_of_cell(rng: np.random.Generator, rows: Rows) -> Rows:
 
 
 def _column(rng: np.random.Generator, rows: Rows) -> Rows:
-    """A whole column taken out, doubled, emptied, filled with one text, or exchanged for another."""
+    """Remove, repeat, empty or swap a column, or fill it with one text."""
     width = max(map(len, rows)) or 1
     one, other, kind = int(rng.integers(width)), int(rng.integers(width)), int(rng.integers(5))
     text = _text_token(rng)
@@ -107,7 +107,7 @@ def _column(rng: np.random.Generator, rows: Rows) -> Rows:
 
 
 def _row(rng: np.random.Generator, rows: Rows) -> Rows:
-    """A row taken out, doubled, moved, emptied, cut short or drawn out."""
+    """Remove, repeat, move, empty, shorten or lengthen a row."""
     at, kind = int(rng.integers(len(rows))), int(rng.integers(6))
     row = rows[at]
     if kind == 0:
@@ -137,7 +137,7 @@ def _header(rng: np.random.Generator, rows: Rows) -> Rows:
 
 
 def _all_rows(rng: np.random.Generator, rows: Rows) -> Rows:
-    """Rows shuffled, doubled, or none but the header."""
+    """Shuffle, repeat or remove all rows below the header."""
     kind = int(rng.integers(3))
     body = rows[1:]
     if kind == 0:
@@ -159,7 +159,7 @@ TABLE_DAMAGE = (_cell, _cell, _cell, _part_of_cell, _part_of_cell, _column, _row
 
 
 def damaged_json(rng: np.random.Generator, content: bytes) -> bytes:
-    """JSON with other values, keys taken out, renamed or doubled, or nesting without end."""
+    """JSON with other values, with keys removed, renamed or repeated, or with deep nesting."""
     found = json.loads(content)
     for _ in range(_few(rng)):
         found = damaged_value(rng, found)
@@ -167,13 +167,13 @@ def damaged_json(rng: np.random.Generator, content: bytes) -> bytes:
     if rng.random() < 0.04:
         text = text.replace("null", "[" * DEEP + "]" * DEEP, 1)
     if rng.random() < 0.04 and text.startswith("{") and len(text) > 2:
-        text = "{" + text[1:-1] + "," + text[1:]  # every key twice
+        text = "{" + text[1:-1] + "," + text[1:]  # repeats every key
     encoded = text.encode("utf-8", "surrogatepass")
     return damaged_bytes(rng, encoded) if rng.random() < 0.15 else encoded
 
 
 def damaged_value(rng: np.random.Generator, found: Any) -> Any:
-    """A JSON value with one thing in it changed; the value itself where it holds none."""
+    """A JSON value with one change inside; a new value if it is not a container."""
     places = list(_places(found))
     if not places or rng.random() < 0.03:
         return _json_value(rng)
@@ -200,7 +200,7 @@ def _places(found: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _json_value(rng: np.random.Generator) -> Any:
-    return json.loads(json.dumps(JSON_VALUES[int(rng.integers(len(JSON_VALUES)))]))  # a copy of its own
+    return json.loads(json.dumps(JSON_VALUES[int(rng.integers(len(JSON_VALUES)))]))  # a copy
 
 
 def _place(rng: np.random.Generator, rows: Rows) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""One case after the other through a reader, in this process: data or one typed line, in bounded time."""
+"""Runs cases through a reader in this process: it must return data or raise one of our errors, in time."""
 
 import contextlib
 import hashlib
@@ -23,9 +23,9 @@ from moola_pipeline_tests.fuzzing.damage import Damage
 
 CRASHERS = Path(__file__).with_name("crashers")
 MAX_SECONDS = 5.0
-"""For one case; the slowest sound one takes a tenth of a second."""
+"""Limit per case; the slowest valid case takes a tenth of a second."""
 MAX_GROWTH = 256 << 20
-"""Bytes by which a case of a few kilobytes may raise the peak of the process's memory."""
+"""Limit, in bytes, for the growth of the process's peak memory during a case of a few kilobytes."""
 MAX_CRASHER = 64 << 10
 
 Outcome = Literal["accepted", "refused"]
@@ -33,14 +33,14 @@ Outcome = Literal["accepted", "refused"]
 
 @dataclass(frozen=True)
 class Reader:
-    """Something that takes a file or a text from outside.
+    """A function that reads a file or a text from outside.
 
     Attributes:
         name: Of the format.
-        examples: Sound contents, made once.
-        damage: How one of them is made unsound.
-        read: Reads a content, with a folder for its files; raises where it is refused, or where what
-            it took does not hold.
+        examples: Returns valid contents.
+        damage: Damages one of them.
+        read: Reads a content, with a folder for its files; raises if it refuses the content, or if
+            the accepted data are invalid.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Reader:
 
 
 class Crash(Exception):
-    """A case that ended neither in data nor in one typed line."""
+    """A case that was neither accepted nor refused with one of our errors in one line."""
 
 
 class _TooSlow(BaseException):
-    """Not an Exception, so that no reader takes it for a fault of its file."""
+    """A BaseException, so that no reader catches it as an error of its file."""
 
 
 @dataclass
 class Tally:
-    """What came of the cases of one reader; `crashes` are by the reason of each, the content beside it."""
+    """Outcomes of the cases of one reader; `crashes` are pairs of reason and content."""
 
     reader: str
     cases: int = 0
@@ -70,17 +70,17 @@ class Tally:
 
 
 def case(reader: Reader, examples: list[bytes], seed: int, number: int) -> bytes:
-    """The content of a case: the same for the same reader, seed and number."""
+    """The content of a case; it depends on reader, seed and number only."""
     rng = np.random.default_rng([seed, zlib.crc32(reader.name.encode()), number])
     return reader.damage(rng, examples[int(rng.integers(len(examples)))])
 
 
-def judged(reader: Reader, content: bytes, folder: Path) -> Outcome:
-    """Whether a reader takes a content or refuses it.
+def outcome_of(reader: Reader, content: bytes, folder: Path) -> Outcome:
+    """Whether a reader accepts or refuses a content.
 
     Raises:
-        Crash: If it does neither, takes longer than MAX_SECONDS or MAX_GROWTH more memory, or
-            refuses it in more than one line.
+        Crash: If it raises another error or one of more than one line, or exceeds MAX_SECONDS or
+            MAX_GROWTH.
     """
     peak, began = peak_bytes(), time.perf_counter()
     try:
@@ -89,13 +89,13 @@ def judged(reader: Reader, content: bytes, folder: Path) -> Outcome:
         outcome: Outcome = "accepted"
     except _TooSlow:
         raise Crash(f"not done after {MAX_SECONDS:g} s") from None
-    except (MoolaError, click.ClickException, ValidationError) as fault:
-        _require_one_line(fault)
+    except (MoolaError, click.ClickException, ValidationError) as error:
+        _require_one_line(error)
         outcome = "refused"
     except KeyboardInterrupt:
         raise
-    except BaseException as fault:
-        raise Crash(_named(fault)) from fault
+    except BaseException as error:
+        raise Crash(_reason(error)) from error
     if time.perf_counter() - began > MAX_SECONDS:
         raise Crash(f"took {time.perf_counter() - began:.1f} s")
     if peak_bytes() - peak > MAX_GROWTH:
@@ -103,18 +103,18 @@ def judged(reader: Reader, content: bytes, folder: Path) -> Outcome:
     return outcome
 
 
-def fuzz(reader: Reader, n_cases: int, seed: int = 0, most_seconds: float = float("inf")) -> Tally:
-    """Judge cases 0..n_cases-1 of a seed, fewer where the time is over."""
+def fuzz(reader: Reader, n_cases: int, seed: int = 0, max_seconds: float = float("inf")) -> Tally:
+    """Run cases 0..n_cases-1 of a seed, or fewer within `max_seconds`."""
     tally, examples, began = Tally(reader.name), reader.examples(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         _warm_up(reader, examples, Path(folder))
         for number in range(n_cases):
-            if time.monotonic() - began > most_seconds:
+            if time.monotonic() - began > max_seconds:
                 break
             content = case(reader, examples, seed, number)
             tally.cases += 1
             try:
-                outcome = judged(reader, content, Path(folder))
+                outcome = outcome_of(reader, content, Path(folder))
             except Crash as crash:
                 tally.crashes.append((f"case {number}: {crash}", content))
             else:
@@ -124,51 +124,51 @@ def fuzz(reader: Reader, n_cases: int, seed: int = 0, most_seconds: float = floa
 
 
 def _warm_up(reader: Reader, examples: list[bytes], folder: Path) -> None:
-    """Let what is imported or made once be so, that it counts for no case."""
+    """Read the examples once, so that imports and one-time work do not count for a case."""
     for content in examples:
         with contextlib.suppress(MoolaError):
             reader.read(content, folder)
 
 
-def keep_crashers(tally: Tally, folder: Path = CRASHERS) -> list[Path]:
-    """Write the smallest content of each reason for a test to replay; large ones are left out."""
+def save_crashers(tally: Tally, folder: Path = CRASHERS) -> list[Path]:
+    """Save the smallest content per reason for tests to replay; large contents are left out."""
     smallest: dict[str, bytes] = {}
     for reason, content in sorted(tally.crashes, key=lambda crash: len(crash[1])):
         smallest.setdefault(reason.partition(": ")[2], content)
     folder.mkdir(exist_ok=True)
-    kept = [content for content in smallest.values() if len(content) <= MAX_CRASHER]
-    paths = [folder / f"{tally.reader}-{hashlib.sha256(one).hexdigest()[:8]}" for one in kept]
-    for path, content in zip(paths, kept, strict=True):
+    contents = [content for content in smallest.values() if len(content) <= MAX_CRASHER]
+    paths = [folder / f"{tally.reader}-{hashlib.sha256(content).hexdigest()[:8]}" for content in contents]
+    for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
     return paths
 
 
-def kept_crashers() -> Iterator[tuple[str, Path]]:
-    """The name of the reader and the file of each crasher kept."""
+def saved_crashers() -> Iterator[tuple[str, Path]]:
+    """Reader name and file of each saved crasher."""
     for path in sorted(CRASHERS.glob("*-*")):
         yield path.name.rpartition("-")[0], path
 
 
-def _require_one_line(fault: Exception) -> None:
-    said = str(fault)
-    if isinstance(fault, ValidationError):
-        said = shown_line(settings_fault(fault) or "")
-    elif isinstance(fault, click.ClickException):
-        said = shown_line(usage_fault(fault))
-    if not said.strip() or len(said.splitlines()) > 1 or len(said) > MAX_LINE_LENGTH:
-        raise Crash(f"{type(fault).__name__} in more than one line, or a long one") from fault
+def _require_one_line(error: Exception) -> None:
+    message = str(error)
+    if isinstance(error, ValidationError):
+        message = shown_line(settings_fault(error) or "")
+    elif isinstance(error, click.ClickException):
+        message = shown_line(usage_fault(error))
+    if not message.strip() or len(message.splitlines()) > 1 or len(message) > MAX_LINE_LENGTH:
+        raise Crash(f"{type(error).__name__} in more than one line, or a long one") from error
 
 
-def _named(fault: BaseException) -> str:
-    """The fault and the line of ours that it came through last, without what differs from case to case."""
-    frames = traceback.extract_tb(fault.__traceback__)
+def _reason(error: BaseException) -> str:
+    """Type of the error and our innermost function, without details that differ between cases."""
+    frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "/moola_pipeline" in frame.filename]
-    place = f"{Path(ours[-1].filename).name}:{ours[-1].name}" if ours else "outside"
-    return f"{type(fault).__name__} at {place}"
+    function = f"{Path(ours[-1].filename).name}:{ours[-1].name}" if ours else "outside"
+    return f"{type(error).__name__} at {function}"
 
 
 def peak_bytes() -> int:
-    """The most memory that this process ever held, on Linux."""
+    """Peak memory of this process in bytes, on Linux."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

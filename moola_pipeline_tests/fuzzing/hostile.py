@@ -1,4 +1,4 @@
-"""Small files that stand for huge ones, and what reading one costs, measured in a process of its own."""
+"""Small files that claim or unpack to huge sizes, and the cost of reading them in a separate process."""
 
 import gzip
 import hashlib
@@ -38,9 +38,9 @@ from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
 GIB = 2**30
 BLOCK = 2**26
 N_BLOCKS = 160
-"""Of BLOCK bytes: 10 GiB."""
+"""Number of blocks: 10 GiB."""
 ROOM = 12 * GIB
-"""Of addresses for the process that reads: a guard of the machine, above what any test allows."""
+"""Address space of the reading process; it protects the machine, and exceeds the limits of all tests."""
 HEADER = "timestamp,open,high,low,close,volume"
 
 
@@ -64,44 +64,44 @@ READ: dict[str, Callable[[Path], object]] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What reading a file came to.
+    """Cost of reading a file.
 
     Attributes:
-        said: The one line in which it was refused; "" where it was taken.
-        seconds: For reading alone.
-        mib: By which the peak of the process's memory rose.
+        message: The error message if it was refused; "" if it was accepted.
+        seconds: Of reading only.
+        mib: Growth of the process's peak memory.
     """
 
-    said: str
+    message: str
     seconds: float
     mib: int
 
 
 def costs_of(*pairs: tuple[str, Path]) -> list[Cost]:
-    """What readers make of files, one after the other, in a process of its own.
+    """Read files one after the other in a separate process.
 
-    Each reader has read a small file before. A peak of memory that an earlier file caused counts for
-    no later one, so what takes much wants a process for itself.
+    Each reader has read a small file before. Memory below the peak of an earlier file is not
+    measured, so give a file that needs much memory its own process.
 
     Args:
-        pairs: The name of a reader and the file, each.
+        pairs: Name of the reader and file.
     """
     words = [str(word) for pair in pairs for word in pair]
     command = [sys.executable, "-m", "moola_pipeline_tests.fuzzing.hostile", *words]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=120)
     if done.returncode:
-        raise AssertionError(f"ended with {done.returncode}: {done.stderr[-2000:]}")
-    return [Cost(**one) for one in json.loads(done.stdout)]
+        raise AssertionError(f"exited with {done.returncode}: {done.stderr[-2000:]}")
+    return [Cost(**cost) for cost in json.loads(done.stdout)]
 
 
 def _measured(reader: str, path: Path) -> Cost:
     peak, began = peak_bytes(), time.perf_counter()
     try:
         READ[reader](path)
-        said = ""
-    except MoolaError as fault:
-        said = str(fault)
-    return Cost(said, time.perf_counter() - began, (peak_bytes() - peak) >> 20)
+        message = ""
+    except MoolaError as error:
+        message = str(error)
+    return Cost(message, time.perf_counter() - began, (peak_bytes() - peak) >> 20)
 
 
 def _warm_up(reader: str) -> None:
@@ -134,13 +134,13 @@ def nested_zip() -> bytes:
 
 
 def long_line() -> bytes:
-    """A sound header, and then one line of a gigabyte, packed."""
+    """A valid header and one line of a gigabyte, compressed."""
     begun = f"{HEADER}\n2024-03-08T14:30:00Z,1".encode()
     return gzip.compress(begun) + gzip.compress(b"1" * BLOCK, 1) * 15
 
 
 def many_rows_claimed() -> bytes:
-    """A parquet file of bars whose footer says 2**40 rows where there are 1,234,567."""
+    """A parquet file of 1,234,567 bars whose footer claims 2**40 rows."""
     n, claimed = 1_234_567, 2**40
     bars = made_up_bars(1)
     rows = pa.Table.from_pandas(bars).take(pa.array([0] * n, pa.int64()))
@@ -153,7 +153,7 @@ def many_rows_claimed() -> bytes:
 
 
 def many_rows() -> bytes:
-    """A few kilobytes of parquet that are 40 million equal bars."""
+    """40 million equal bars in a few kilobytes of parquet."""
     bars = made_up_bars(1)
     row = pa.Table.from_pandas(bars)
     sink = io.BytesIO()
@@ -165,7 +165,7 @@ def many_rows() -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """A whole number as thrift's compact protocol writes it."""
+    """An integer in thrift's compact encoding."""
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -174,12 +174,12 @@ def _varint(number: int) -> bytes:
 
 
 def brackets() -> bytes:
-    """100,000 brackets in one another."""
+    """100,000 nested brackets."""
     return b"[" * 100_000 + b"]" * 100_000
 
 
 def huge_weights() -> tuple[dict[str, Any], bytes]:
-    """The config and the weights of a model whose head says that it takes a terabyte."""
+    """Config and weights of a model whose header claims a terabyte."""
     from moola_pipeline.features.schema import FEATURE_NAMES
 
     weights = struct.pack("<Q", 2**40) + b"{}"
@@ -189,7 +189,7 @@ def huge_weights() -> tuple[dict[str, Any], bytes]:
 
 
 def many_columns(table: str, n_columns: int = 100_000) -> bytes:
-    """A csv with as many columns behind its own."""
+    """A csv with `n_columns` additional columns."""
     lines = table.splitlines()
     more = ",".join(f"c{i}" for i in range(n_columns))
     blank = "," * n_columns
@@ -197,7 +197,7 @@ def many_columns(table: str, n_columns: int = 100_000) -> bytes:
 
 
 def crowded_window(n_rows: int = 100_000) -> bytes:
-    """As many rows of one window, which all call the same bars an expansion."""
+    """`n_rows` rows of one window, which all label the same expansion."""
     row = "w0,2024-03-08T15:30:00Z,consolidation,40,49,A,b"
     rows = (f"{row},a{i}" for i in range(n_rows))
     header = "window_id,window_start,label,expansion_start,expansion_end,grade,batch,annotator"
@@ -205,7 +205,7 @@ def crowded_window(n_rows: int = 100_000) -> bytes:
 
 
 def huge_list() -> bytes:
-    """A backup whose list unpacks to 128 MiB."""
+    """A backup whose file list unpacks to 128 MiB."""
     return _zeros_zipped(LIST_NAME, 2)
 
 
@@ -221,20 +221,20 @@ def _zeros_zipped(name: str, n_blocks: int) -> bytes:
 
 
 def sparse(path: Path, size: int) -> Path:
-    """A file of zeros that takes no room on the disk."""
+    """A sparse file of zeros, which takes no disk space."""
     with path.open("wb") as stream:
         stream.truncate(size)
     return path
 
 
 def main(words: list[str]) -> None:
-    """Print what each pair of a reader and a file costs."""
+    """Print the cost of each pair of reader and file as JSON."""
     warnings.simplefilter("ignore")
     pairs = list(zip(words[::2], map(Path, words[1::2]), strict=True))
     for reader, _ in pairs:
         _warm_up(reader)
     resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
-    print(json.dumps([asdict(_measured(*pair)) for pair in pairs]))  # noqa: T201 - what the caller reads
+    print(json.dumps([asdict(_measured(*pair)) for pair in pairs]))  # noqa: T201 - read by the caller
 
 
 if __name__ == "__main__":

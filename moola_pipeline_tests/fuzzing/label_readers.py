@@ -26,12 +26,12 @@ SPANS = (("consolidation", 40, 49), ("retracement", 35, 44), ("none", None, None
 
 @cache
 def bar_table() -> pd.DataFrame:
-    """Bars that the labels lie on."""
+    """The labeled bars."""
     return build_table(made_up_bars(400), None)
 
 
 def label_rows() -> pd.DataFrame:
-    """A few sound labels on these bars."""
+    """A few valid labels on these bars."""
     times = bar_table()["timestamp"].iloc[list(BAR0)].dt.strftime("%Y-%m-%dT%H:%M:%SZ").tolist()
     rows = [
         {
@@ -68,7 +68,7 @@ def _as_parquet(rows: pd.DataFrame) -> bytes:
 
 
 def older_rows(as_text: bool) -> pd.DataFrame:
-    """The same windows without their times, with their prices."""
+    """The same windows with prices instead of times."""
     prices = bar_table()[list(PRICE_COLUMNS)].to_numpy()
     windows = [prices[first : first + WINDOW_BARS].tolist() for first in BAR0]
     features = [json.dumps(window) for window in windows] if as_text else windows
@@ -90,17 +90,17 @@ def _damaged_older(rng: np.random.Generator, content: bytes) -> bytes:
         return rows.to_csv(index=False).encode()
     try:
         return _as_parquet(rows.assign(features=rows["features"].map(json.loads)))
-    except (ValueError, TypeError, OverflowError, pa.ArrowException):  # a cell that parquet cannot hold
+    except (ValueError, TypeError, OverflowError, pa.ArrowException):  # a cell that parquet cannot store
         return rows.to_csv(index=False).encode("utf-8", "replace")
 
 
 def _accounted(content: bytes, folder: Path) -> None:
-    """As `moola labels add` reads a file: every row must be kept, or dropped for a reason."""
+    """Read a file like `moola labels add`: every row must be kept, or dropped for a reason."""
     ledger, rows = account(made.saved(folder / "labels.csv", content), bar_table())
     if ledger.kept + sum(ledger.dropped.values()) != ledger.rows:
-        raise ValueError(f"{ledger.rows} rows came, {ledger.kept} kept, dropped {ledger.dropped}")
+        raise ValueError(f"{ledger.rows} rows read, {ledger.kept} kept, dropped {ledger.dropped}")
     if list(rows.columns) != list(LABEL_COLUMNS) or rows.dtypes.astype(str).to_dict() != LABEL_DTYPES:
-        raise ValueError("taken, but the labels do not hold")
+        raise ValueError("accepted, but the labels are invalid")
 
 
 LABEL_READERS = (

@@ -1,4 +1,4 @@
-"""Readers of what we keep ourselves: records that prove themselves, logs, archives, models on disk."""
+"""Readers of our own files: checksummed records, logs, archives, models on disk."""
 
 import hashlib
 import io
@@ -40,12 +40,12 @@ from moola_pipeline_tests.fuzzing.harness import Reader
 from moola_pipeline_tests.fuzzing.label_readers import bar_table, label_rows
 
 WEIGHTS_LENGTH = 8
-"""Bytes that say how long the head of a safetensors file is."""
+"""Bytes of the length field of a safetensors header."""
 
 
 @cache
 def _home() -> Path:
-    """A folder with bars, labels, a choice of splits and a file with its checksums, made once a process."""
+    """A folder with bars, labels, split dates and a file with checksums, made once per process."""
     folder = Path(tempfile.mkdtemp(prefix="fuzzed-home-"))
     _made.append(folder)
     home = Home(folder)
@@ -63,29 +63,33 @@ _made: list[Path] = []
 
 
 def forget_homes() -> None:
-    """Remove what was made for this process."""
+    """Remove the folders of this process."""
     while _made:
         shutil.rmtree(_made.pop(), ignore_errors=True)
     _home.cache_clear()
 
 
 def damaged_record(rng: np.random.Generator, content: bytes) -> bytes:
-    """A record with other values, that proves itself all the same in half of the cases."""
+    """A record with other values; in about half of the cases its checksum is valid."""
     if rng.random() < 0.4:
         return damaged_json(rng, content)
     found = json.loads(content)
     found.pop(OWN_SHA256, None)
     for _ in range(int(rng.integers(1, 4))):
         found = damaged_value(rng, found)
-    return _proving(found) if rng.random() < 0.7 and isinstance(found, dict) else json.dumps(found).encode()
+    return (
+        _checksummed_bytes(found)
+        if rng.random() < 0.7 and isinstance(found, dict)
+        else json.dumps(found).encode()
+    )
 
 
-def _proving(found: dict[str, Any]) -> bytes:
+def _checksummed_bytes(found: dict[str, Any]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
         try:
             write_checksummed(path, found)
-        except (UnicodeEncodeError, ValueError):  # a text that cannot be written
+        except (UnicodeEncodeError, ValueError):  # a text that cannot be encoded
             return json.dumps(found).encode()
         return path.read_bytes()
 
@@ -135,7 +139,7 @@ def _checksums(content: bytes, folder: Path) -> None:
     try:
         prove(place)
     except FileNotFoundError:
-        return  # what every caller asks for: a recorded file that is gone
+        return  # every caller handles a missing file
 
 
 def _format(content: bytes, folder: Path) -> None:
@@ -146,7 +150,7 @@ def _format(content: bytes, folder: Path) -> None:
 
 
 def _formats() -> list[bytes]:
-    return [_proving({"format": 1, "moola": "0.1"})]
+    return [_checksummed_bytes({"format": 1, "moola": "0.1"})]
 
 
 def _promotions() -> list[bytes]:
@@ -157,10 +161,10 @@ def _promotions() -> list[bytes]:
             "model": "moola-nq",
             "version": str(number + 1),
             "verdict": "promoted",
-            "by": "proposer",
+            "by": "rule",
             "before": str(number) if number else None,
             "champion": str(number + 1),
-            "proposer": "made up",
+            "rule": "made up",
             "reason": "made up",
             "digests": {"model.sha256": "0" * 64},
             "interval": None,
@@ -173,7 +177,7 @@ def _promotions() -> list[bytes]:
 
 
 def damaged_log(rng: np.random.Generator, content: bytes) -> bytes:
-    """A log with other lines, the last of which proves itself in some cases."""
+    """A log with a damaged line, in some cases with a valid checksum."""
     if rng.random() < 0.4:
         return damaged_bytes(rng, content)
     lines = content.decode().splitlines()
@@ -203,7 +207,7 @@ def _archives() -> list[bytes]:
 
 
 def damaged_archive(rng: np.random.Generator, content: bytes) -> bytes:
-    """A backup with other bytes, or with another list, names or members under a list that proves itself."""
+    """A backup with damaged bytes, or with a damaged list, names or members and a valid list checksum."""
     if rng.random() < 0.5:
         return damaged_bytes(rng, content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -221,13 +225,13 @@ def damaged_archive(rng: np.random.Generator, content: bytes) -> bytes:
         _rename(rng, members)
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, one in members.items():
-            archive.writestr(zipfile.ZipInfo(name), one)
+        for name, member in members.items():
+            archive.writestr(zipfile.ZipInfo(name), member)
     return sink.getvalue()
 
 
 def _rename(rng: np.random.Generator, members: dict[str, bytes]) -> None:
-    """Give a file another name, in the list too."""
+    """Rename a file, in the list too."""
     listed = json.loads(members[LIST_NAME])
     listed.pop(OWN_SHA256)
     old = str(rng.choice(sorted(listed["files"])))
@@ -244,7 +248,7 @@ def _rename(rng: np.random.Generator, members: dict[str, bytes]) -> None:
     new = names[int(rng.integers(len(names)))]
     listed["files"][new] = listed["files"].pop(old)
     members[new] = members.pop(old)
-    members[LIST_NAME] = _proving(listed)
+    members[LIST_NAME] = _checksummed_bytes(listed)
 
 
 def _restored(content: bytes, folder: Path) -> None:
@@ -255,11 +259,11 @@ def _restored(content: bytes, folder: Path) -> None:
         finally:
             outside = [path for path in Path(place).rglob("*") if path.is_file() and path != source]
             if set(outside) - set(kept_files(home)):
-                raise ValueError("restoring wrote what a home does not hold")
+                raise ValueError("restoring wrote files that do not belong to a home")
 
 
 def _models() -> list[bytes]:
-    """A model's two files as one content: the length of the config, the config, the weights."""
+    """The two files of a model as one content: length of the config, config, weights."""
     from moola_pipeline_tests.models.test_expansion_model import FACTS, made_annotator
 
     with tempfile.TemporaryDirectory() as folder:
@@ -274,15 +278,15 @@ def joined(config: bytes, weights: bytes) -> bytes:
     return struct.pack("<I", len(config)) + config + weights
 
 
-def parted(content: bytes) -> tuple[bytes, bytes]:
-    """What `joined` joined."""
+def split(content: bytes) -> tuple[bytes, bytes]:
+    """Config and weights of a content made by `joined`."""
     length = struct.unpack("<I", content[:4])[0]
     return content[4 : 4 + length], content[4 + length :]
 
 
 def damaged_model(rng: np.random.Generator, content: bytes) -> bytes:
-    """A model with other settings or weights, whose config names the digest of its weights all the same."""
-    config, weights = parted(content)
+    """A model with damaged settings or weights, mostly with the right digest of the weights."""
+    config, weights = split(content)
     kind = int(rng.integers(4))
     if kind == 0:
         return joined(damaged_record(rng, config), weights)
@@ -298,11 +302,11 @@ def damaged_model(rng: np.random.Generator, content: bytes) -> bytes:
     settings = json.loads(config)
     settings.pop(OWN_SHA256, None)
     settings["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-    return joined(_proving(settings), weights)
+    return joined(_checksummed_bytes(settings), weights)
 
 
 def _model(content: bytes, folder: Path) -> None:
-    config, weights = parted(content)
+    config, weights = split(content)
     (folder / CONFIG_FILE).write_bytes(config)
     (folder / WEIGHTS_FILE).write_bytes(weights)
     load_expansion_model(folder)
@@ -311,7 +315,13 @@ def _model(content: bytes, folder: Path) -> None:
 
 def _studies() -> list[bytes]:
     score = {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 9}
-    row = {"arm": "scratch", "taught": False, "count": 22, "seeds": [0], "scores": {"type_f1_macro": score}}
+    row = {
+        "arm": "scratch",
+        "distilled": False,
+        "count": 22,
+        "seeds": [0],
+        "scores": {"type_f1_macro": score},
+    }
     study = {
         "format": 1,
         "market": "simulated",
@@ -326,7 +336,7 @@ def _studies() -> list[bytes]:
         "rows": [row],
         "complete": True,
     }
-    return [_proving(study)]
+    return [_checksummed_bytes(study)]
 
 
 def _study(content: bytes, folder: Path) -> None:

@@ -42,7 +42,7 @@ def _profiles() -> list[bytes]:
 
 
 def _override(content: bytes, _: Path) -> None:
-    """As the launchpad hands settings on, and as a profile takes them."""
+    """Validate settings as a profile and as the launchpad do."""
     from moola_pipeline.assets.stage import active_settings, launchpad_config
 
     given = json.loads(content)
@@ -54,7 +54,7 @@ def _override(content: bytes, _: Path) -> None:
 
 
 def damaged_override(rng: np.random.Generator, content: bytes) -> bytes:
-    """Other values under the names of the settings; the launchpad itself refuses other names and no JSON."""
+    """Other values under the same setting names; the launchpad refuses other names and invalid JSON."""
     given = json.loads(content)
     ((stage, values),) = given.items()
     try:
@@ -73,7 +73,7 @@ def _dates() -> list[bytes]:
 
 
 def _split_dates(content: bytes, folder: Path) -> None:
-    """As `moola run --train-end ...` reads them."""
+    """Parse dates like `moola run --train-end ...`."""
     words = [word for name, text in _texts(content).items() for word in (f"--{name.replace('_', '-')}", text)]
     given = run.make_context("run", words).params
     ends = {name: given[name] for name in ("train_end", "validation_end", "test_end")}
@@ -90,7 +90,7 @@ def _words() -> list[bytes]:
 
 
 def damaged_words(rng: np.random.Generator, content: bytes) -> bytes:
-    """A command line with other words."""
+    """A command line with damaged words."""
     words = content.split(b" ")
     at = int(rng.integers(len(words)))
     words[at] = damaged_bytes(rng, words[at])
@@ -133,7 +133,7 @@ def _variables() -> list[bytes]:
 
 
 def _environment(content: bytes, folder: Path) -> None:
-    """What the variables of the environment say; no server is asked."""
+    """Read the environment variables; no server is contacted."""
     given = {
         name: text.replace("\0", "") for name, text in _texts(content).items() if name.startswith("MOOLA_")
     }
@@ -162,7 +162,7 @@ def _set(variables: dict[str, str]) -> Iterator[None]:
 
 
 def _texts(content: bytes) -> dict[str, str]:
-    """The values of a JSON object that are text a system could hand over; {} where it is none."""
+    """The string values of a JSON object that can be environment variables; {} if it is no object."""
     try:
         found: Any = json.loads(content)
     except (ValueError, RecursionError):

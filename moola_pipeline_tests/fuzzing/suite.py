@@ -1,4 +1,4 @@
-"""All readers, and the counts that running them leaves."""
+"""All readers, and the recording of their counts."""
 
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.fuzzing.bar_readers import BAR_READERS
@@ -13,7 +13,7 @@ READERS: dict[str, Reader] = {
 
 
 def record_tallies(suite: str, tallies: list[Tally]) -> None:
-    """Keep what a run over several readers counted, in one row."""
+    """Record the counts of several readers as one suite."""
     record(
         suite,
         readers=len(tallies),

@@ -1,4 +1,4 @@
-"""No content makes a reader end otherwise than with data that hold, or one typed line; quickly."""
+"""For any content, a reader returns valid data or raises one of our errors in one line, in time."""
 
 import time
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from moola_pipeline_tests.fuzzing.harness import (
     Reader,
     case,
     fuzz,
-    judged,
-    keep_crashers,
-    kept_crashers,
+    outcome_of,
+    save_crashers,
+    saved_crashers,
 )
 from moola_pipeline_tests.fuzzing.record_readers import forget_homes
 from moola_pipeline_tests.fuzzing.suite import READERS, record_tallies
 
 QUICK_CASES = 12
 SLOW_SEED, SLOW_SECONDS = 1, 30.0
-"""Seed 0 is that of the command and of the quick test."""
+"""The command and the quick test use seed 0."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -36,19 +36,19 @@ def _homes() -> Iterator[None]:
 
 
 def reads(read) -> Reader:
-    """A reader of one line of text."""
+    """A reader with one example: two lines of text."""
     return Reader("made-up", lambda: [b"time,open\n1,2\n"], damaged_bytes, read)
 
 
-def test_what_ends_in_data_or_in_one_typed_line_is_no_crash(tmp_path: Path):
+def test_data_or_one_of_our_errors_is_no_crash(tmp_path: Path):
     def refuse(_: bytes, __: Path) -> None:
         raise BadInput("a file must hold bars, got none. Export it again.")
 
-    assert judged(reads(lambda *_: None), b"x", tmp_path) == "accepted"
-    assert judged(reads(refuse), b"x", tmp_path) == "refused"
+    assert outcome_of(reads(lambda *_: None), b"x", tmp_path) == "accepted"
+    assert outcome_of(reads(refuse), b"x", tmp_path) == "refused"
 
 
-def test_another_fault_a_hang_a_silence_and_much_memory_are_crashes(
+def test_other_errors_hangs_empty_messages_and_much_memory_are_crashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def fail(_: bytes, __: Path) -> None:
@@ -61,7 +61,7 @@ def test_another_fault_a_hang_a_silence_and_much_memory_are_crashes(
         while True:
             try:
                 time.sleep(0.001)
-            except Exception:  # noqa: BLE001 - as a careless reader does
+            except Exception:  # noqa: BLE001 - like a careless reader
                 continue
 
     def grow(_: bytes, __: Path) -> None:
@@ -69,27 +69,27 @@ def test_another_fault_a_hang_a_silence_and_much_memory_are_crashes(
         monkeypatch.setattr(harness, "peak_bytes", lambda: peak + harness.MAX_GROWTH + 1)
 
     with pytest.raises(Crash, match="KeyError at test_fuzzing.py:fail"):
-        judged(reads(fail), b"x", tmp_path)
+        outcome_of(reads(fail), b"x", tmp_path)
     with pytest.raises(Crash, match="MoolaError in more than one line"):
-        judged(reads(say_nothing), b"x", tmp_path)
+        outcome_of(reads(say_nothing), b"x", tmp_path)
     monkeypatch.setattr(harness, "MAX_SECONDS", 0.1)
     with pytest.raises(Crash, match="not done after 0.1 s"):
-        judged(reads(hang), b"x", tmp_path)
+        outcome_of(reads(hang), b"x", tmp_path)
     with pytest.raises(Crash, match="took 256 MiB"):
-        judged(reads(grow), b"x", tmp_path)
+        outcome_of(reads(grow), b"x", tmp_path)
 
 
-def test_a_fault_of_many_lines_or_megabytes_is_said_in_one_short_line():
+def test_a_message_of_many_lines_or_megabytes_becomes_one_short_line():
     long = "a file must hold bars, got\n" + "x" * 10**6 + "\r\nExport it again."
-    said = str(BadInput(long))
-    assert len(said) <= MAX_LINE_LENGTH == 2_000
-    assert said.startswith("a file must hold bars, got xxx")
-    assert said.endswith("xxx Export it again.")
-    assert " ... " in said
+    message = str(BadInput(long))
+    assert len(message) <= MAX_LINE_LENGTH == 2_000
+    assert message.startswith("a file must hold bars, got xxx")
+    assert message.endswith("xxx Export it again.")
+    assert " ... " in message
     assert str(BadInput("as it  is")) == "as it  is"
 
 
-def test_crashers_are_kept_once_for_each_reason_and_the_smallest(tmp_path: Path):
+def test_the_smallest_crasher_of_each_reason_is_saved(tmp_path: Path):
     def need_open(content: bytes, _: Path) -> None:
         if b"open" not in content:
             raise KeyError(content)
@@ -97,13 +97,13 @@ def test_crashers_are_kept_once_for_each_reason_and_the_smallest(tmp_path: Path)
     tally = fuzz(reads(need_open), 200)
     assert tally.cases == 200
     assert tally.accepted and len(tally.crashes) + tally.accepted == 200
-    (kept,) = keep_crashers(tally, tmp_path)
-    assert kept.read_bytes() == min((content for _, content in tally.crashes), key=len)
-    assert kept.name.startswith("made-up-")
+    (path,) = save_crashers(tally, tmp_path)
+    assert path.read_bytes() == min((content for _, content in tally.crashes), key=len)
+    assert path.name.startswith("made-up-")
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_case_is_the_same_whenever_it_is_asked_for(name: str):
+def test_a_case_depends_on_reader_seed_and_number_only(name: str):
     reader = READERS[name]
     examples = reader.examples()
     first = [case(reader, examples, 5, number) for number in range(6)]
@@ -112,7 +112,7 @@ def test_a_case_is_the_same_whenever_it_is_asked_for(name: str):
     assert len(set(first)) > 1
 
 
-def test_damage_of_each_form_leaves_other_content_nearly_always():
+def test_damage_nearly_always_changes_the_content():
     sound = b'{"a": [1, 2], "b": "text"}'
     table = b"time,open\n1,2\n3,4\n"
     for damage, content in ((damaged_bytes, sound), (damaged_json, sound), (damaged_table, table)):
@@ -121,34 +121,34 @@ def test_damage_of_each_form_leaves_other_content_nearly_always():
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_sound_content_is_taken(name: str, tmp_path: Path):
+def test_valid_content_is_accepted(name: str, tmp_path: Path):
     reader = READERS[name]
-    assert "accepted" in [judged(reader, content, tmp_path) for content in reader.examples()]
+    assert "accepted" in [outcome_of(reader, content, tmp_path) for content in reader.examples()]
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_damaged_content_ends_in_data_or_one_line(name: str):
+def test_damaged_content_gives_data_or_one_line(name: str):
     tally = fuzz(READERS[name], QUICK_CASES)
     assert [reason for reason, _ in tally.crashes] == []
     assert tally.accepted + tally.refused == tally.cases == QUICK_CASES
 
 
-CRASHED = list(kept_crashers())
+CRASHED = list(saved_crashers())
 
 
-def test_there_are_crashers_and_each_is_of_a_reader():
+def test_each_saved_crasher_belongs_to_a_reader():
     assert len(CRASHED) >= 30
     assert {name for name, _ in CRASHED} <= set(READERS)
 
 
 @pytest.mark.parametrize(("name", "path"), CRASHED, ids=[path.name for _, path in CRASHED])
-def test_what_once_crashed_a_reader_no_longer_does(name: str, path: Path, tmp_path: Path):
-    assert judged(READERS[name], path.read_bytes(), tmp_path) in ("accepted", "refused")
+def test_saved_crashers_no_longer_crash_their_reader(name: str, path: Path, tmp_path: Path):
+    assert outcome_of(READERS[name], path.read_bytes(), tmp_path) in ("accepted", "refused")
 
 
 @pytest.mark.slow
-def test_as_many_cases_as_half_a_minute_holds_end_in_data_or_one_line():
+def test_half_a_minute_of_cases_gives_data_or_one_line():
     tallies = [fuzz(reader, 10**6, SLOW_SEED, SLOW_SECONDS / len(READERS)) for reader in READERS.values()]
     record_tallies("fuzzed readers, half a minute", tallies)
-    assert {one.reader: [reason for reason, _ in one.crashes] for one in tallies if one.crashes} == {}
+    assert {tally.reader: [reason for reason, _ in tally.crashes] for tally in tallies if tally.crashes} == {}
     assert sum(tally.cases for tally in tallies) > 20 * len(READERS)

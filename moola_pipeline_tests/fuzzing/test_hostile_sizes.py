@@ -1,4 +1,4 @@
-"""Files that stand for gigabytes end in one line, within the seconds and the memory stated here."""
+"""Files that claim or unpack to gigabytes are refused in one line, within limits of time and memory."""
 
 import time
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from moola_pipeline_tests.fuzzing.hostile import GIB, Cost, costs_of, sparse
 from moola_pipeline_tests.fuzzing.label_readers import label_rows
 
 QUICK_SECONDS, QUICK_MIB = 2.0, 64
-"""For what is refused by its size, its head or its footer."""
+"""Limits for files that are refused by their size, header or footer."""
 UNPACKING_SECONDS, UNPACKING_MIB = 20.0, 1200
-"""For what is unpacked, or read, up to the gibibyte that a bar file may hold."""
+"""Limits for files that are unpacked or read up to the maximum of one GiB."""
 
 Make = Callable[[Path], Path]
 
@@ -49,7 +49,7 @@ def _columns(table: object) -> Callable[[], bytes]:
 
 BARS, LABELS = made_up_bars(130).to_csv(index=False), label_rows().to_csv(index=False)
 ROLLS = "time,old,new\n2024-03-11T22:00:00Z,NQH4,NQM4\n"
-AT_ONCE: dict[str, tuple[str, Make, str]] = {
+REFUSED_AT_ONCE: dict[str, tuple[str, Make, str]] = {
     "a zip of a zip": ("bars", _file("a.csv", hostile.nested_zip), "a compressed file in a compressed file"),
     "rows that a footer claims": (
         "bars",
@@ -63,7 +63,11 @@ AT_ONCE: dict[str, tuple[str, Make, str]] = {
     ),
     "columns of bars": ("bars", _file("d.csv", _columns(BARS)), "first line of a csv must be at most 64 KiB"),
     "columns of labels": ("labels", _file("e.csv", _columns(LABELS)), "1,000 columns, got 6 and 100,009"),
-    "columns of rolls": ("rolls", _file("f.csv", _columns(ROLLS)), "the header of rolls must have at most 16 KiB"),
+    "columns of rolls": (
+        "rolls",
+        _file("f.csv", _columns(ROLLS)),
+        "the header of rolls must have at most 16 KiB",
+    ),
     "brackets for bars": (
         "bars",
         _file("g.csv", hostile.brackets),
@@ -90,18 +94,18 @@ AT_ONCE: dict[str, tuple[str, Make, str]] = {
 
 @pytest.fixture(scope="module")
 def at_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cost]:
-    """What each of AT_ONCE cost."""
+    """Cost of each of REFUSED_AT_ONCE."""
     began = time.monotonic()
-    made = [(reader, make(tmp_path_factory.mktemp("huge"))) for reader, make, _ in AT_ONCE.values()]
-    costs = dict(zip(AT_ONCE, costs_of(*made), strict=True))
+    made = [(reader, make(tmp_path_factory.mktemp("huge"))) for reader, make, _ in REFUSED_AT_ONCE.values()]
+    costs = dict(zip(REFUSED_AT_ONCE, costs_of(*made), strict=True))
     record("files that claim to be huge", files=len(costs), crashes=0, seconds=time.monotonic() - began)
     return costs
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", AT_ONCE)
-def test_what_claims_to_be_huge_is_refused_at_once(name: str, at_once: dict[str, Cost]):
-    _require(at_once[name], AT_ONCE[name][2], QUICK_SECONDS, QUICK_MIB)
+@pytest.mark.parametrize("name", REFUSED_AT_ONCE)
+def test_files_that_claim_to_be_huge_are_refused_at_once(name: str, at_once: dict[str, Cost]):
+    _require(at_once[name], REFUSED_AT_ONCE[name][2], QUICK_SECONDS, QUICK_MIB)
 
 
 UNPACKED = {
@@ -114,28 +118,28 @@ UNPACKED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", UNPACKED)
-def test_what_unpacks_to_gigabytes_is_let_go_at_the_limit(name: str, tmp_path: Path):
+def test_unpacking_stops_at_the_limit(name: str, tmp_path: Path):
     make, wanted = UNPACKED[name]
     (cost,) = costs_of(("bars", _file("nq.csv", make)(tmp_path)))
     _require(cost, wanted, UNPACKING_SECONDS, UNPACKING_MIB)
 
 
 @pytest.mark.slow
-def test_a_sparse_gigabyte_is_no_bar_file(tmp_path: Path):
+def test_a_sparse_gigabyte_is_refused(tmp_path: Path):
     (cost,) = costs_of(("bars", sparse(tmp_path / "nq.csv", 10**9)))
     _require(cost, "got other bytes", UNPACKING_SECONDS, UNPACKING_MIB)
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_rows_of_one_window_take_no_time_squared(tmp_path: Path):
+def test_a_hundred_thousand_rows_of_one_window_do_not_take_quadratic_time(tmp_path: Path):
     (cost,) = costs_of(("labels", _file("labels.csv", hostile.crowded_window)(tmp_path)))
     assert cost.seconds < UNPACKING_SECONDS
     assert cost.mib < UNPACKING_MIB / 4
 
 
 def _require(cost: Cost, wanted: str, most_seconds: float, most_mib: int) -> None:
-    assert wanted in cost.said
-    assert len(cost.said.splitlines()) == 1
-    assert len(cost.said) <= MAX_LINE_LENGTH
+    assert wanted in cost.message
+    assert len(cost.message.splitlines()) == 1
+    assert len(cost.message) <= MAX_LINE_LENGTH
     assert cost.seconds < most_seconds
     assert cost.mib < most_mib

@@ -1,6 +1,6 @@
-"""Plays a month of use in a home of its own, which is removed after it; ends with 1 if a step failed.
+"""Simulates a month of use in a temporary home; exits with 1 if a step failed.
 
-A first champion, new bars in the inbox, new labels, promotions, rollbacks, a home that moves.
+Steps: first champion, new bars in the inbox, new labels, promotions, rollbacks, moving the home.
 """
 
 import sys
@@ -12,14 +12,14 @@ from moola_pipeline_tests.month.rehearsal import Step, rehearse_in_a_temporary_h
 
 
 def main() -> int:
-    """Play it; 1 if a step did not do what it must."""
+    """Run all steps; return 1 if one failed."""
     quiet_libraries()
     return int(not all(step.passed for step in rehearse_in_a_temporary_home(_show)))
 
 
 def _show(step: Step) -> None:
     click.echo(
-        f"{'ok' if step.passed else 'FAIL':<4}  {step.seconds:6.1f} s  {step.name}\n{'':16}{step.said}"
+        f"{'ok' if step.passed else 'FAIL':<4}  {step.seconds:6.1f} s  {step.name}\n{'':16}{step.text}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a month of use is played with: ticks, runs, labels, versions and who is champion."""
+"""Actions of the simulated month: ticks, runs, labels, versions and promotions."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ SATURDAY = datetime(2025, 8, 2, 12, 0, tzinfo=UTC)
 
 
 def register_variant(home: Home, version: str, turned: bool) -> str:
-    """A version with the same weights but for the type: turned round, or moved by a hair's breadth."""
+    """Register a version whose type head is negated (`turned`) or minimally scaled."""
     model, facts = load_version(home, f"models:/{MODEL}/{version}")
     outer = model.classifier.type_head.outer
     with torch.no_grad():
@@ -43,58 +43,60 @@ def register_variant(home: Home, version: str, turned: bool) -> str:
     client = open_store(home)
     experiment = experiment_id(client, home, MODEL)
     run = TrackedRun(client, experiment, client.create_run(experiment, run_name="rehearsal").info.run_id)
-    return register(home, run, MODEL, model, facts, {"rehearsal": "made on purpose"}).version
+    return register(home, run, MODEL, model, facts, {"rehearsal": "made by a test"}).version
 
 
-def judged(home: Home, version: str) -> Any:
-    """What the rule says of a version beside the champion, carried out and logged."""
-    ruling = decide_version(home, MODEL, version, {}, np.random.default_rng(0))
-    return apply_decision(home, client_of(home), MODEL, version, ruling)
+def decide_promotion(home: Home, version: str) -> Any:
+    """Compare a version with the champion by the promotion rule, apply the decision and log it."""
+    decision = decide_version(home, MODEL, version, {}, np.random.default_rng(0))
+    return apply_decision(home, client_of(home), MODEL, version, decision)
 
 
-def promoted(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
+def promote(home: Home, version: str, reason: str, rolls_back: bool = False) -> None:
     """Make a version champion by hand, as `moola registry promote` does."""
-    ruling = PromotionDecision(True, "hand", champion_of(home), BY_HAND, reason, None, rolls_back)
-    apply_decision(home, client_of(home), MODEL, version, ruling)
+    decision = PromotionDecision(True, "hand", champion_of(home), BY_HAND, reason, None, rolls_back)
+    apply_decision(home, client_of(home), MODEL, version, decision)
 
 
-def rolled_back(home: Home) -> str | None:
-    """Make the champion before champion again; which that is."""
+def roll_back(home: Home) -> str | None:
+    """Make the previous champion champion again, and return the new champion."""
     version = champion_before(reconcile(home, client_of(home), MODEL), MODEL)
-    promoted(home, version, "restored", rolls_back=True)
+    promote(home, version, "restored", rolls_back=True)
     return champion_of(home)
 
 
 def sensor_tick(instance: dg.DagsterInstance) -> dg.RunRequest | str:
-    """What the sensor answers now, files taken without waiting for them to rest."""
+    """Evaluate the sensor now, without waiting until files are unchanged for a while."""
     usual, sensors.SETTLE_SECONDS = sensors.SETTLE_SECONDS, 0.0
     try:
         with dg.build_sensor_context(
             instance, sensor_name=sensors.new_bars_sensor.name, definitions=defs
         ) as context:
-            return answer(sensors.new_bars_sensor(context))
+            return request_or_reason(sensors.new_bars_sensor(context))
     finally:
         sensors.SETTLE_SECONDS = usual
 
 
 def schedule_tick(instance: dg.DagsterInstance) -> dg.RunRequest | str:
-    """What the weekly schedule answers on SATURDAY."""
-    return answer(weekly_retrain(dg.build_schedule_context(instance, scheduled_execution_time=SATURDAY)))
+    """Evaluate the weekly schedule on SATURDAY."""
+    return request_or_reason(
+        weekly_retrain(dg.build_schedule_context(instance, scheduled_execution_time=SATURDAY))
+    )
 
 
-def answer(found: Any) -> dg.RunRequest | str:
-    """The run that was asked for, or why none was."""
-    return found if isinstance(found, dg.RunRequest) else str(found.skip_message)
+def request_or_reason(result: Any) -> dg.RunRequest | str:
+    """The requested run, or the reason of a skip."""
+    return result if isinstance(result, dg.RunRequest) else str(result.skip_message)
 
 
 def launch_config() -> dict[str, Any]:
-    """What a run of the play is about."""
+    """Run configuration: the smoke profile on registered bars."""
     chosen = {"profile": "smoke", "market": "registered", "scenario": "none"}
     return {"resources": {"pipeline": {"config": chosen}}}
 
 
 def carry_out(instance: dg.DagsterInstance, job: str, config: Any, assets: Any) -> list[str]:
-    """Run a job in this process; the assets made, in order."""
+    """Run a job in this process, and return its materialized assets in order."""
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance, run_config={**config, **quiet}, asset_selection=assets, raise_on_error=False
@@ -105,18 +107,18 @@ def carry_out(instance: dg.DagsterInstance, job: str, config: Any, assets: Any) 
 
 
 def take_labels(home: Home, path: Path) -> None:
-    """Register a file of labels, as `moola labels add` does."""
+    """Register a label file like `moola labels add`."""
     store = registered_store(home)
     add_labels(store.labels, path, read_bars(store), drop_bad=False)
 
 
 def champion_of(home: Home) -> str | None:
-    """The version that answers in a home."""
+    """The champion of a home."""
     return champion_version(home, MODEL)
 
 
 def promotion_log(home: Home) -> list[Any]:
-    """Who was champion in a home, oldest first."""
+    """The promotion log of a home, oldest first."""
     return read_log(home, MODEL)
 
 
@@ -125,7 +127,7 @@ def client_of(home: Home) -> MlflowClient:
     return open_store(home)
 
 
-def require(holds: bool, otherwise: str) -> None:
-    """Stop the play where it does not go as it must."""
-    if not holds:
-        raise MoolaError(otherwise)
+def require(condition: bool, message: str) -> None:
+    """Fail the step with a message if the condition is false."""
+    if not condition:
+        raise MoolaError(message)

@@ -1,4 +1,4 @@
-"""A month of use in a home of its own, step by step, by the machinery that a person switches on."""
+"""A month of use in a temporary home, step by step, with the real sensor, schedule and jobs."""
 
 import os
 import tempfile
@@ -33,13 +33,13 @@ from moola_pipeline_tests.month.moves import (
     MODEL,
     carry_out,
     champion_of,
-    judged,
+    decide_promotion,
     launch_config,
-    promoted,
+    promote,
     promotion_log,
     register_variant,
     require,
-    rolled_back,
+    roll_back,
     schedule_tick,
     sensor_tick,
     take_labels,
@@ -47,24 +47,24 @@ from moola_pipeline_tests.month.moves import (
 from moola_pipeline_tests.surroundings import surroundings_kept
 
 MONTHS = ((2025, 3, 60), (2025, 4, 60), (2025, 5, 60), (2025, 6, 60), (2025, 7, 110))
-"""Labeled months and their windows; the last one comes when the model is in use. A month has more than 20
-sessions, which is what a comparison needs."""
+"""Labeled months and their numbers of windows; the last month is added later. A comparison needs 20
+sessions; a month has more."""
 BARS, NEXT_BARS, LABELS, NEXT_LABELS = "bars.parquet", "july.parquet", "labels.csv", "july.csv"
 FIRST_NEXT = date(2025, 7, 1)
 
 
 class Step(NamedTuple):
-    """What a step came to, in a line, and how long it took."""
+    """Result of a step in one line, and its duration."""
 
     name: str
     passed: bool
-    said: str
+    text: str
     seconds: float
 
 
 @dataclass
 class Rehearsal:
-    """The home of a rehearsal and what has been done in it."""
+    """The home of a rehearsal and the steps so far."""
 
     home: Home
     show: Callable[[Step], None]
@@ -72,28 +72,28 @@ class Rehearsal:
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, str]]:
-        """Time a step; what stands under `said` at its end is shown, a MoolaError in it is its failure."""
-        told, started = {"said": ""}, time.monotonic()
+        """Time a step and show its `text`; a MoolaError fails the step."""
+        result, started = {"text": ""}, time.monotonic()
         try:
-            yield told
+            yield result
             passed = True
-        except MoolaError as fault:
-            told["said"], passed = str(fault), False
-        self.steps.append(Step(name, passed, told["said"], round(time.monotonic() - started, 1)))
+        except MoolaError as error:
+            result["text"], passed = str(error), False
+        self.steps.append(Step(name, passed, result["text"], round(time.monotonic() - started, 1)))
         self.show(self.steps[-1])
 
 
 def rehearse(folder: Path, show: Callable[[Step], None]) -> list[Step]:
-    """Play a month of use: train, new bars, new labels, promotions, a rollback, a move of the home.
+    """Simulate a month of use: training, new bars, new labels, promotions, rollbacks, moving the home.
 
     Args:
-        folder: Empty; the home is made in it, twice where it is moved.
-        show: Called with each step as it ends.
+        folder: Empty; the home is made in it and moved inside it.
+        show: Called with each step after it.
     """
     files, home = folder / "files", Home(folder / "home")
     play = Rehearsal(home, show)
-    with play.step("a simulated market, registered as if it were real") as told:
-        told["said"] = make_files(files)
+    with play.step("make a simulated market to register as real bars") as result:
+        result["text"] = make_files(files)
     prepare_instance(home)
     with open_instance(home) as instance:
         _until_in_use(play, files, instance)
@@ -105,7 +105,7 @@ def rehearse(folder: Path, show: Callable[[Step], None]) -> list[Step]:
 
 
 def make_files(folder: Path) -> str:
-    """Bars and labels of MONTHS as a vendor and a person have them, the last month in files of its own."""
+    """Write vendor bars and labels of MONTHS, the last month in separate files."""
     periods = tuple(
         LabelPeriod(first_session=first, last_session=_month_end(first), windows=n)
         for first, n in ((date(year, month, 3 if month == 3 else 1), n) for year, month, n in MONTHS)
@@ -122,8 +122,8 @@ def make_files(folder: Path) -> str:
     for name, part in ((BARS, bars.loc[~later]), (NEXT_BARS, bars.loc[later])):
         with atomic_write(folder / name) as temporary:
             part.to_parquet(temporary, index=False)
-    begun = bars.loc[later, "timestamp"].iloc[0]
-    new = pd.to_datetime(labels["window_start"], utc=True) >= begun
+    first_time = bars.loc[later, "timestamp"].iloc[0]
+    new = pd.to_datetime(labels["window_start"], utc=True) >= first_time
     for name, part in ((LABELS, labels.loc[~new]), (NEXT_LABELS, labels.loc[new])):
         atomic_write_bytes(folder / name, part.to_csv(index=False).encode())
     return f"{len(bars):,} bars, {len(labels)} labels; {int(later.sum()):,} bars of July come later"
@@ -134,7 +134,7 @@ def _month_end(first: date) -> date:
 
 
 def _until_in_use(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> None:
-    with play.step("train on the months to June: the first champion") as told:
+    with play.step("train on the months to June: the first champion") as result:
         add_bars(registered_store(play.home), files / BARS)
         take_labels(play.home, files / LABELS)
         rolling = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
@@ -143,37 +143,37 @@ def _until_in_use(play: Rehearsal, files: Path, instance: dg.DagsterInstance) ->
         require(len(made) == 9, f"nine assets must be made, got {len(made)}")
         champion = champion_of(play.home)
         require(champion == "1", f"version 1 must be champion, got {champion}")
-        told["said"] = f"version {champion} is champion"
+        result["text"] = f"version {champion} is champion"
 
 
 def _new_month(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> None:
     inbox = play.home.data / "inbox"
-    with play.step("July dropped into the inbox: the sensor launches, nothing is retrained") as told:
+    with play.step("July in the inbox: the sensor launches a run, nothing is retrained") as result:
         inbox.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
         request = sensor_tick(instance)
         require(not isinstance(request, str), f"the sensor must launch a run, got {request}")
         made = carry_out(instance, "predict_job", request.run_config, None)  # pyright: ignore[reportAttributeAccessIssue]
-        require(made == list(PREDICTING), f"bars, labels, features and marks must be made, got {made}")
+        require(made == list(PREDICTING), f"bars, labels, features and expansions must be made, got {made}")
         [path] = play.home.store.glob("*/latest_expansions.parquet")
         marks = pd.read_parquet(path)
-        begun = pd.Timestamp(FIRST_NEXT, tz="UTC") - pd.Timedelta(hours=2)
+        first_time = pd.Timestamp(FIRST_NEXT, tz="UTC") - pd.Timedelta(hours=2)
         require(len(marks) > 0, "July must have expansions, got none")
-        require(bool((marks["window_start"] >= begun).all()), "marks must lie in the new bars alone")
-        told["said"] = f"{len(marks)} expansions marked in the new bars; made: {', '.join(made)}"
-    with play.step("the same file again: nothing") as told:
+        require(bool((marks["window_start"] >= first_time).all()), "expansions must lie in the new bars only")
+        result["text"] = f"{len(marks)} expansions in the new bars; made: {', '.join(made)}"
+    with play.step("the same file again: no run") as result:
         atomic_write_bytes(inbox / NEXT_BARS, (files / NEXT_BARS).read_bytes())
-        said = sensor_tick(instance)
-        require(isinstance(said, str), "the sensor must not launch a run again")
-        told["said"] = str(said)
+        reason = sensor_tick(instance)
+        require(isinstance(reason, str), "the sensor must not launch another run")
+        result["text"] = str(reason)
 
 
 def _new_labels(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> None:
-    with play.step("no new labels: the weekly training has nothing to do") as told:
-        said = schedule_tick(instance)
-        require(isinstance(said, str), "weekly_retrain must not start on the same labels")
-        told["said"] = str(said)
-    with play.step("labels of July: the weekly training runs, the promotion decides") as told:
+    with play.step("no new labels: the weekly training does not run") as result:
+        reason = schedule_tick(instance)
+        require(isinstance(reason, str), "weekly_retrain must not start on the same labels")
+        result["text"] = str(reason)
+    with play.step("labels of July: the weekly training runs, the promotion rule decides") as result:
         take_labels(play.home, files / NEXT_LABELS)
         request = schedule_tick(instance)
         require(not isinstance(request, str), f"weekly_retrain must start a run, got {request}")
@@ -181,54 +181,56 @@ def _new_labels(play: Rehearsal, files: Path, instance: dg.DagsterInstance) -> N
         made = carry_out(instance, "train_job", request.run_config, assets)  # pyright: ignore[reportAttributeAccessIssue]
         require("finetuned_classifier" in made, f"the classifier must be trained again, got {made}")
         entry = promotion_log(play.home)[-1]
-        require(entry.version == "2", f"the log must judge version 2, got {entry.version}")
-        require(entry.interval is not None, f"July must be enough to compare on, got: {entry.reason}")
-        told["said"] = f"version 2 {entry.verdict}: {entry.reason}"
+        require(entry.version == "2", f"the last log entry must be about version 2, got {entry.version}")
+        require(entry.interval is not None, f"July must suffice for a comparison, got: {entry.reason}")
+        result["text"] = f"version 2 {entry.verdict}: {entry.reason}"
 
 
 def _contests(play: Rehearsal) -> None:
-    """Challengers whose worth is known, judged by the rule; and the way back."""
+    """Promotion decisions about a worse and a better challenger, and rollbacks."""
     home, before = play.home, champion_of(play.home)
-    with play.step("a challenger made worse (its types turned round) is not promoted") as told:
+    with play.step("a worse challenger (its types swapped) is not promoted") as result:
         worse = register_variant(home, str(before), turned=True)
-        entry = judged(home, worse)
+        entry = decide_promotion(home, worse)
         require(entry.verdict == "stayed", f"version {worse} must stay challenger, got {entry.verdict}")
-        told["said"] = entry.reason
-    with play.step("a challenger that is better is promoted") as told:
-        promoted(home, worse, "as a person would by mistake")
+        result["text"] = entry.reason
+    with play.step("a better challenger is promoted") as result:
+        promote(home, worse, "a mistake by hand")
         better = register_variant(home, str(before), turned=False)
-        entry = judged(home, better)
+        entry = decide_promotion(home, better)
         require(entry.verdict == "promoted", f"version {better} must be promoted, got: {entry.reason}")
-        told["said"] = entry.reason
-    with play.step("two rollbacks restore the champion of before") as told:
+        result["text"] = entry.reason
+    with play.step("two rollbacks restore the first champion") as result:
         for expected in (worse, str(before)):
-            restored = rolled_back(home)
+            restored = roll_back(home)
             require(restored == expected, f"the rollback must restore version {expected}, got {restored}")
-        told["said"] = f"version {before} is champion again"
-    with play.step("the log says who was champion on each day") as told:
+        result["text"] = f"version {before} is champion again"
+    with play.step("the log lists the champions of each day") as result:
         today = datetime.now(UTC).date()
         entries = promotion_log(home)
         days = {sorted({entry.at.date() for entry in entries})[0] - timedelta(days=1): [], today: entries}
         for day, expected in days.items():
-            found = [reign.version for reign in champion_periods_on(entries, day)]
+            found = [period.version for period in champion_periods_on(entries, day)]
             require(bool(found) == bool(expected), f"{day} must have {len(expected)} entries, got {found}")
-        told["said"] = f"{today}: {', '.join(reign.version for reign in champion_periods_on(entries, today))}"
+        result["text"] = (
+            f"{today}: {', '.join(period.version for period in champion_periods_on(entries, today))}"
+        )
 
 
 def _moved(play: Rehearsal, target: Path) -> None:
-    with play.step("a moved home still loads its champion") as told:
+    with play.step("a moved home still loads its champion") as result:
         os.chdir(target.parent)
         play.home.root.rename(target)
         _, facts = load_version(Home(target), f"models:/{MODEL}@champion")
-        told["said"] = f"version {facts['model_version']} from its new place"
+        result["text"] = f"version {facts['model_version']} from its new folder"
 
 
 def rehearse_in_a_temporary_home(show: Callable[[Step], None]) -> list[Step]:
-    """`rehearse` in a folder that is removed after it."""
+    """`rehearse` in a temporary folder."""
     with surroundings_kept(), refuse_remote_stores():
-        place = Path.cwd()
+        before = Path.cwd()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             try:
                 return rehearse(Path(folder), show)
             finally:
-                os.chdir(place)
+                os.chdir(before)
