@@ -42,7 +42,9 @@ def package_size(package: Path) -> PackageSize:
     files = sorted(package.rglob("*.py"))
     lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in files]
     trees = {module_name(path, package): parsed(path) for path in files}
-    crowded = [f"{name}:{one.name}" for name, tree in trees.items() for one in crowded_functions(tree)]
+    crowded = [
+        f"{name}:{function.name}" for name, tree in trees.items() for function in crowded_functions(tree)
+    ]
     return PackageSize(
         sum(lengths),
         len(files),
@@ -61,7 +63,11 @@ def module_name(path: Path, package: Path) -> str:
 def crowded_functions(tree: ast.Module) -> list[Function]:
     """Functions with too many parameters, except assets and commands."""
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
-    return [one for one in functions if n_parameters(one) > MAX_PARAMETERS and not _is_declared(one)]
+    return [
+        function
+        for function in functions
+        if n_parameters(function) > MAX_PARAMETERS and not _is_declared(function)
+    ]
 
 
 def n_parameters(function: Function) -> int:
@@ -72,7 +78,10 @@ def n_parameters(function: Function) -> int:
 
 def _is_declared(function: Function) -> bool:
     """Whether a decorator passes the parameters by name: a Dagster asset, a click command."""
-    names = {ast.unparse(one.func if isinstance(one, ast.Call) else one) for one in function.decorator_list}
+    names = {
+        ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+        for decorator in function.decorator_list
+    }
     return any(name in {"dg.asset", "click.command"} or name.endswith(".command") for name in names)
 
 
@@ -87,7 +96,7 @@ def _imported(tree: ast.AST, known: dict[str, ast.Module]) -> Iterator[str]:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (one if one in known else node.module for one in inside)
+            yield from (name if name in known else node.module for name in inside)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         else:
@@ -130,8 +139,8 @@ def main() -> None:
     click.echo(f"modules                           {size.modules}")
     click.echo(f"modules under {SMALL_MODULE} lines            {size.small}")
     click.echo(f"functions with over {MAX_PARAMETERS} parameters    {len(size.crowded)}")
-    for one in size.crowded:
-        click.echo(f"    {one}")
+    for function in size.crowded:
+        click.echo(f"    {function}")
     click.echo(f"import cycles                     {len(size.circles)}")
     for group in size.circles:
         click.echo(f"    {', '.join(group)}")

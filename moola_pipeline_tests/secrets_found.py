@@ -18,7 +18,7 @@ def found_in_files(secrets: Iterable[str], folder: Path) -> list[str]:
     return [
         str(path.relative_to(folder))
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and any(one in held for one in wanted for held in _contents(path))
+        if path.is_file() and any(secret in held for secret in wanted for held in _contents(path))
     ]
 
 
@@ -28,7 +28,7 @@ def found_in_bucket(secrets: Iterable[str], bucket: Any) -> list[str]:
     return [
         entry.key
         for entry in bucket.objects.all()
-        if any(one in entry.get()["Body"].read() or one in entry.key.encode() for one in wanted)
+        if any(secret in entry.get()["Body"].read() or secret in entry.key.encode() for secret in wanted)
     ]
 
 

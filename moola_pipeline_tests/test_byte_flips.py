@@ -202,7 +202,7 @@ def test_a_flipped_byte_is_detected_and_the_message_names_file_and_remedy(opened
 
 @pytest.mark.parametrize(
     ("opened", "artefact"),
-    [(one, one) for one in ("canonical table", "encoder weights", "report page", "rolls")],
+    [(name, name) for name in ("canonical table", "encoder weights", "report page", "rolls")],
     indirect=["opened"],
 )
 def test_a_truncated_file_is_reported_as_truncated_if_its_size_is_recorded(
@@ -336,8 +336,8 @@ def test_a_backup_restores_any_file_of_the_registry(smoke_copy: Home, tmp_path: 
         flip(smoke_copy, f"data/mlflow/artifacts/moola-simulated/*/artifacts/{name}")
     flip(smoke_copy, f"{REGISTRY}/weights.safetensors")
     found = verify_home(smoke_copy).findings
-    assert len({one.file for one in found}) == 10
-    assert all("moola restore --force FILE" in one.what for one in found)
+    assert len({finding.file for finding in found}) == 10
+    assert all("moola restore --force FILE" in finding.what for finding in found)
     bars = smoke_copy.root / f"{MARKET}/raw/bars.parquet"
     assert "version 1 must match their registration" in failing(smoke_copy, "predict", bars, "--model", MODEL)
     well(smoke_copy, "restore", "--force", tmp_path / "b.zip")

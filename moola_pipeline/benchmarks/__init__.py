@@ -1,1 +1,1 @@
-"""What is measured on demand: how lifelike the simulated market is, and how fast the pipeline is."""
+"""Benchmarks on demand: realism of the simulated market, and speed of the pipeline."""

@@ -190,16 +190,16 @@ def job_lines(report: JobReport | None) -> list[str]:
     """One line per asset."""
     if report is None:
         return ["main job not measured: this home has no complete run (moola bench --job makes one)"]
-    whole = sum(one.seconds for one in report.stages)
+    whole = sum(stage.seconds for stage in report.stages)
     head = f"{f'main job, {report.profile}, {report.market} bars, nine assets':58}{whole:9.1f} s"
-    return [head, *(f"{f'  {one.asset}':58}{one.seconds:9.1f} s" for one in report.stages)]
+    return [head, *(f"{f'  {stage.asset}':58}{stage.seconds:9.1f} s" for stage in report.stages)]
 
 
 def job_page(report: JobReport | None) -> tuple[str, ...]:
     """The section of the page, in Markdown."""
     if report is None:
         return ("**The main job.** Not measured: the home had no complete run, and --job was not given.", "")
-    whole = sum(one.seconds for one in report.stages)
+    whole = sum(stage.seconds for stage in report.stages)
     where = (
         f"a new run in a temporary home, {report.seconds:.1f} s for the whole process, sampled 50 times per "
         "second"
@@ -212,16 +212,16 @@ def job_page(report: JobReport | None) -> tuple[str, ...]:
         "",
         "| asset | seconds | share | CPU | peak memory |",
         "|---|---|---|---|---|",
-        *(_row(one, whole) for one in report.stages),
+        *(_row(stage, whole) for stage in report.stages),
         "",
         *_parts(report),
     )
 
 
-def _row(one: StageTime, whole: float) -> str:
-    processor = "" if one.cpu_percent is None else f"{one.cpu_percent:.0f} %"
-    memory = "" if one.peak_mb is None else f"{one.peak_mb:,.0f} MB"
-    return f"| `{one.asset}` | {one.seconds:.1f} | {one.seconds / whole:.0%} | {processor} | {memory} |"
+def _row(stage: StageTime, whole: float) -> str:
+    processor = "" if stage.cpu_percent is None else f"{stage.cpu_percent:.0f} %"
+    memory = "" if stage.peak_mb is None else f"{stage.peak_mb:,.0f} MB"
+    return f"| `{stage.asset}` | {stage.seconds:.1f} | {stage.seconds / whole:.0%} | {processor} | {memory} |"
 
 
 def _parts(report: JobReport) -> list[str]:

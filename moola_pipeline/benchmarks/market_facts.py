@@ -37,13 +37,13 @@ def price_paths(bars: pd.DataFrame, tick_points: float, n_paths: int, rng: np.ra
     return (closes[:, 1:] - closes[:, :1]) / table.atr[chosen, None]
 
 
-def separation_auc(one: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
+def separation_auc(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
     """Out-of-fold AUC of boosted trees that separate two sets of price paths.
 
     Inputs of the trees: the closes, the steps between them, and the sorted sizes of the steps.
 
     Args:
-        one, other: (n, 60) paths as `price_paths` returns them.
+        first, second: (n, 60) paths as `price_paths` returns them.
         seed: Of the folds and the trees.
 
     Returns:
@@ -53,10 +53,10 @@ def separation_auc(one: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    paths = np.concatenate([one, other])
+    paths = np.concatenate([first, second])
     steps = np.diff(paths, axis=1, prepend=0.0)
     inputs = np.hstack([paths, steps, np.sort(np.abs(steps), axis=1)])
-    labels = np.repeat([0, 1], [len(one), len(other)])
+    labels = np.repeat([0, 1], [len(first), len(second)])
     trees = HistGradientBoostingClassifier(max_iter=80, max_leaf_nodes=15, random_state=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     probabilities = np.asarray(cross_val_predict(trees, inputs, labels, cv=folds, method="predict_proba"))

@@ -150,10 +150,10 @@ def scaling_table(found: list[Scaled]) -> list[str]:
         "| peak without code, MB | bytes per bar |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *(
-            f"| {one.bars:,} | {one.windows:,} | {one.features:.2f} | {one.tiled:.3f} | {one.gathered:.2f} "
-            f"| {one.epoch:.1f} | {one.whole_epoch:,.0f} | {one.arrays_mb:,.0f} "
-            f"| {one.peak_mb - one.before_mb:,.0f} | {one.bytes_a_bar:,.0f} |"
-            for one in found
+            f"| {size.bars:,} | {size.windows:,} | {size.features:.2f} | {size.tiled:.3f} "
+            f"| {size.gathered:.2f} | {size.epoch:.1f} | {size.whole_epoch:,.0f} | {size.arrays_mb:,.0f} "
+            f"| {size.peak_mb - size.before_mb:,.0f} | {size.bytes_a_bar:,.0f} |"
+            for size in found
         ),
     ]
 
@@ -169,13 +169,15 @@ def scaling_picture(found: list[Scaled]) -> bytes:
         "gathered": ("copying each window", GREEN, "s"),
         "epoch": (f"epoch of {EPOCH_WINDOWS:,} windows", ORANGE, "^"),
     }
-    bars = [one.bars for one in found]
+    bars = [size.bars for size in found]
     with house_style():
         figure = Figure((9.0, 3.6), layout="constrained")
         seconds, memory = figure.subplots(1, 2)
         for name, (label, color, mark) in lines.items():
-            seconds.loglog(bars, [getattr(one, name) for one in found], f"{mark}-", color=color, label=label)
-        peaks = [one.peak_mb - one.before_mb for one in found]
+            seconds.loglog(
+                bars, [getattr(size, name) for size in found], f"{mark}-", color=color, label=label
+            )
+        peaks = [size.peak_mb - size.before_mb for size in found]
         memory.loglog(bars, peaks, "o-", color=RED, label="peak")
         arrays = [size.arrays_mb for size in found]
         memory.loglog(bars, arrays, "s--", color=INK, label="arrays in memory")

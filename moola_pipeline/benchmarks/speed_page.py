@@ -23,12 +23,12 @@ def speed_facts(report: SpeedReport, job: JobReport | None) -> dict[str, Any]:
             "largest_that_pays": each.best.windows,
             "sizes": [
                 {
-                    **one._asdict(),
-                    "ratio": one.ratio,
-                    "loader_ratio": one.loader_ratio,
-                    "windows_a_second": one.windows_a_second,
+                    **speed._asdict(),
+                    "ratio": speed.ratio,
+                    "loader_ratio": speed.loader_ratio,
+                    "windows_a_second": speed.windows_a_second,
                 }
-                for one in each.sizes
+                for speed in each.sizes
             ],
         }
         for each in report.training
@@ -46,8 +46,8 @@ def speed_facts(report: SpeedReport, job: JobReport | None) -> dict[str, Any]:
 
 def _job_facts(job: JobReport) -> dict[str, Any]:
     stages = {
-        one.asset: {"seconds": one.seconds, "peak_mb": one.peak_mb, "cpu_percent": one.cpu_percent}
-        for one in job.stages
+        stage.asset: {"seconds": stage.seconds, "peak_mb": stage.peak_mb, "cpu_percent": stage.cpu_percent}
+        for stage in job.stages
     }
     return {**job._asdict(), "stages": stages}
 

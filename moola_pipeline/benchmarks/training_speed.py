@@ -144,9 +144,11 @@ def _loaded(objective: HiddenBlocks, bar0: np.ndarray, size: int, workers: int) 
 
 def joined(windows: list[HiddenBatch]) -> HiddenBatch:
     """Join batches of one window each into one batch."""
-    where = [one.where._replace(window=one.where.window + number) for number, one in enumerate(windows)]
+    where = [
+        window.where._replace(window=window.where.window + number) for number, window in enumerate(windows)
+    ]
     parts = {
-        name: np.concatenate([getattr(one, name) for one in windows])
+        name: np.concatenate([getattr(window, name) for window in windows])
         for name in ("bar0", "visible", "hidden", "inputs", "targets")
     }
     joined = type(where[0])(*(np.concatenate(column) for column in zip(*where, strict=True)))
@@ -157,12 +159,12 @@ def training_lines(found: list[TrainingSpeed]) -> list[str]:
     """One line for each kind, device and size."""
     lines = []
     for each in found:
-        for one in each.sizes:
-            name = f"{WORK[each.work]}, {each.device}, batches of {one.windows}"
-            loader = f", DataLoader {one.loader_ratio:.2f} times our loop" if one.loader_ratio else ""
+        for speed in each.sizes:
+            name = f"{WORK[each.work]}, {each.device}, batches of {speed.windows}"
+            loader = f", DataLoader {speed.loader_ratio:.2f} times our loop" if speed.loader_ratio else ""
             lines.append(
-                f"{name:58}{one.windows_a_second:9,.0f} windows per second, "
-                f"{one.ratio:.2f} times the bare step{loader}"
+                f"{name:58}{speed.windows_a_second:9,.0f} windows per second, "
+                f"{speed.ratio:.2f} times the bare step{loader}"
             )
     return lines
 
@@ -183,16 +185,16 @@ def training_page(found: list[TrainingSpeed]) -> tuple[str, ...]:
         "| training | device | windows per batch | bare step | our loop | DataLoader | loop over bare "
         "| DataLoader over loop | windows per second | best batch size |",
         "|---|---|---|---|---|---|---|---|---|---|",
-        *(_row(each, one) for each in found for one in each.sizes),
+        *(_row(each, speed) for each in found for speed in each.sizes),
         "",
     )
 
 
-def _row(each: TrainingSpeed, one: BatchSpeed) -> str:
-    loader = f"{min(one.loader.values()) * 1e3:.1f}" if one.loader else ""
-    over = f"{one.loader_ratio:.2f}" if one.loader_ratio else ""
+def _row(each: TrainingSpeed, speed: BatchSpeed) -> str:
+    loader = f"{min(speed.loader.values()) * 1e3:.1f}" if speed.loader else ""
+    over = f"{speed.loader_ratio:.2f}" if speed.loader_ratio else ""
     return (
-        f"| {WORK[each.work]} | {each.device} | {one.windows} | {one.bare * 1e3:.1f} | {one.loop * 1e3:.1f} "
-        f"| {loader} | {one.ratio:.2f} | {over} | {one.windows_a_second:,.0f} "
-        f"| {'yes' if one is each.best else ''} |"
+        f"| {WORK[each.work]} | {each.device} | {speed.windows} | {speed.bare * 1e3:.1f} "
+        f"| {speed.loop * 1e3:.1f} | {loader} | {speed.ratio:.2f} | {over} | {speed.windows_a_second:,.0f} "
+        f"| {'yes' if speed is each.best else ''} |"
     )

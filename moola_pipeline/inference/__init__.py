@@ -1,1 +1,1 @@
-"""Bars in, expansions out."""
+"""Inference: expansions from bars, in hindsight and live."""

@@ -57,8 +57,10 @@ def tabulate(train: LabeledWindows, outcomes: Sequence[Outcome]) -> list[TableRo
     """
     data = resample_windows(train, N_RESAMPLES, np.random.default_rng(0))
     by_training: dict[tuple[str, str], dict[int, list[Outcome]]] = {}
-    for one in outcomes:
-        by_training.setdefault((one.row.path, one.row.name), {}).setdefault(one.seed, []).append(one)
+    for outcome in outcomes:
+        by_training.setdefault((outcome.row.path, outcome.row.name), {}).setdefault(outcome.seed, []).append(
+            outcome
+        )
     scored = {
         key: {seed: _scored(data, parts) for seed, parts in seeds.items()}
         for key, seeds in by_training.items()
@@ -81,23 +83,24 @@ def _row(
     if shared:
         changed, base = (mean_scores([scores[seed] for seed in shared]) for scores in (scored, default))
         differences = {name: changed[name].minus(base[name]).interval for name in METRICS}
-    seconds = float(np.mean([one.seconds for parts in seeds.values() for one in parts]))
+    seconds = float(np.mean([outcome.seconds for parts in seeds.values() for outcome in parts]))
     scores = {name: means[name].interval for name in METRICS}
     return TableRow(first.name, first.path, len(scored), scores, differences, seconds)
 
 
 def _scored(data: ResampledWindows, parts: Sequence[Outcome]) -> Scored:
     """Scores of all folds together; folds are blocks of windows in order of time."""
-    parts = sorted(parts, key=lambda one: one.fold)
-    ids = [name for one in parts for name in one.window_id]
+    parts = sorted(parts, key=lambda outcome: outcome.fold)
+    ids = [name for outcome in parts for name in outcome.window_id]
     if ids != data.windows.window_id.tolist():
         raise ValueError(
             f"the folds must hold all {len(data.windows.bar0)} training windows in order, got {len(ids)}"
         )
     balanced, calibrated = (
-        np.concatenate([getattr(one, name) for one in parts]) for name in ("p_balanced", "p_calibrated")
+        np.concatenate([getattr(outcome, name) for outcome in parts])
+        for name in ("p_balanced", "p_calibrated")
     )
-    events = pd.concat([_events(one) for one in parts], ignore_index=True)
+    events = pd.concat([_events(outcome) for outcome in parts], ignore_index=True)
     return {
         **score_types(data, balanced),
         "type_log_loss": _log_loss(data, calibrated),
@@ -105,9 +108,9 @@ def _scored(data: ResampledWindows, parts: Sequence[Outcome]) -> Scored:
     }
 
 
-def _events(one: Outcome) -> pd.DataFrame:
-    frame = pd.DataFrame(one.events).astype(np.int64)
-    return frame.assign(window_id=np.array(one.window_id, object)[frame["window"]])
+def _events(outcome: Outcome) -> pd.DataFrame:
+    frame = pd.DataFrame(outcome.events).astype(np.int64)
+    return frame.assign(window_id=np.array(outcome.window_id, object)[frame["window"]])
 
 
 def _log_loss(data: ResampledWindows, p: np.ndarray) -> Resampled:

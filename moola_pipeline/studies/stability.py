@@ -107,11 +107,11 @@ def random_seeds(predictions: Sequence[SeedPredictions], true_share: Sequence[fl
     """
     figure = Figure((9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    seeds = [one.seed for one in predictions]
+    seeds = [entry.seed for entry in predictions]
     for number, (name, color, mark) in enumerate(zip(TYPES, (BLUE, ORANGE), "os", strict=True)):
         style = {"color": color, "marker": mark, "markersize": 5, "linestyle": "none"}
-        left.plot(seeds, [one.recall[number] for one in predictions], label=name, **style)
-        right.plot(seeds, [one.share[number] for one in predictions], **style)
+        left.plot(seeds, [entry.recall[number] for entry in predictions], label=name, **style)
+        right.plot(seeds, [entry.share[number] for entry in predictions], **style)
         right.axhline(true_share[number], color=color, linewidth=0.8, linestyle="--")
     for axes, title in ((left, "recall"), (right, "share of the predictions (dashed: of the labels)")):
         axes.axhspan(0, MIN_SHARE, color=GRID, alpha=0.6)

@@ -112,13 +112,13 @@ def test_the_precision_of_a_gpu_includes_the_setting_of_cudnn(monkeypatch: pytes
 
 
 def test_steps_store_or_recompute_states_and_a_larger_batch_takes_more_memory(report: SpeedReport):
-    on_cpu = [one for one in report.steps if one.device == "cpu"]
-    assert [(one.recomputed, one.windows) for one in on_cpu] == [
+    on_cpu = [step for step in report.steps if step.device == "cpu"]
+    assert [(step.recomputed, step.windows) for step in on_cpu] == [
         (recomputed, size) for recomputed in (False, True) for size in (8, 64)
     ]
-    seconds = {(one.recomputed, one.windows): one.seconds for one in on_cpu}
+    seconds = {(step.recomputed, step.windows): step.seconds for step in on_cpu}
     assert min(seconds.values()) > 0
-    peaks = {(one.recomputed, one.windows): one.peak_mb for one in on_cpu}
+    peaks = {(step.recomputed, step.windows): step.peak_mb for step in on_cpu}
     assert peaks[False, 64] > 2 * peaks[False, 8] > 0
 
 

@@ -52,12 +52,12 @@ def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
     batch = joined(alone)
     assert batch.bar0.tolist() == windows[:3].tolist()
     assert batch.visible.shape[0] == 3
-    for number, one in enumerate(alone):
+    for number, window in enumerate(alone):
         of_window = batch.where.window == number
-        np.testing.assert_array_equal(batch.targets[of_window], one.targets)
-        np.testing.assert_array_equal(batch.where.bar[of_window], one.where.bar)
-    losses = [float(objective.loss(encoder, one).detach()) for one in alone]
-    sizes = [len(one.targets) for one in alone]
+        np.testing.assert_array_equal(batch.targets[of_window], window.targets)
+        np.testing.assert_array_equal(batch.where.bar[of_window], window.where.bar)
+    losses = [float(objective.loss(encoder, window).detach()) for window in alone]
+    sizes = [len(window.targets) for window in alone]
     with torch.no_grad():
         assert float(objective.loss(encoder, batch)) == pytest.approx(
             np.average(losses, weights=sizes), rel=1e-5
@@ -90,9 +90,9 @@ def speeds(*windows_a_second: float) -> list[BatchSpeed]:
 def test_batch_sizes_double_until_a_larger_one_is_no_faster(
     rates: tuple[float, ...], measured: int, best: int
 ):
-    made = {one.windows: one for one in speeds(*rates)}
+    made = {speed.windows: speed for speed in speeds(*rates)}
     found = doubled(made.__getitem__)
-    assert [one.windows for one in found] == list(SIZES[:measured])
+    assert [speed.windows for speed in found] == list(SIZES[:measured])
     assert best_batch_size(found).windows == best
 
 
@@ -150,7 +150,7 @@ def test_every_kind_of_training_is_timed_and_thread_counts_are_restored():
     assert [each.work for each in found if each.device == "cpu"] == list(WORK)
     for each in found:
         assert each.sizes[0].windows == 64
-        assert all(min(one.bare, one.loop, *one.loader.values()) > 0 for one in each.sizes)
+        assert all(min(speed.bare, speed.loop, *speed.loader.values()) > 0 for speed in each.sizes)
     assert set(found[0].sizes[0].loader) == set(found[0].best.loader) == set(LOADER_WORKERS)
     pseudo_labels = next(each for each in found if each.work == "pseudo_labels")
     assert pseudo_labels.sizes[0].shown == 64 + 48

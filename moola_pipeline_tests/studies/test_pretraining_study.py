@@ -37,7 +37,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_every_planned_cell_is_computed_in_order(held: tuple[Study, list[Cell]]):
     study, cells = held
-    assert [(one.arm, one.distilled, one.count, one.seed) for one in cells] == [
+    assert [(cell.arm, cell.distilled, cell.count, cell.seed) for cell in cells] == [
         tuple(it) for it in planned(SMALL)
     ]
     n_labels = len(study.data.validation.spans.window)
@@ -72,7 +72,7 @@ def test_an_interrupted_study_resumes_with_the_same_predictions(
         return [cell.model_dump(exclude={"seconds"}) for cell in some]
 
     assert predictions(cells) == predictions(held[1])
-    networks = [one for one in planned(SMALL) if one.arm != "measured"]
+    networks = [plan for plan in planned(SMALL) if plan.arm != "measured"]
     assert counted.count("encoder") == 1
     assert len(counted) == len(networks) + 1 and 0 < before < len(counted)
 
