@@ -91,7 +91,7 @@ def _recorded_job(home: Home) -> "JobReport | None":
 @json_option
 @click.pass_obj
 def market(home: Home, out: Path | None, as_json: bool) -> None:
-    """Compare statistics of the simulated market and of the registered bars."""
+    """Compare the simulated market with registered bars."""
     from moola_pipeline.benchmarks.market_page import compare_markets, market_lines, market_page
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
@@ -110,7 +110,10 @@ def market(home: Home, out: Path | None, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def features(home: Home, out: Path | None, as_json: bool) -> None:
-    """Measure density and spread of every feature on simulated and registered bars."""
+    """Measure density and spread of every feature.
+
+    Measured on simulated and on registered bars.
+    """
     from moola_pipeline.benchmarks.feature_page import (
         feature_facts,
         feature_lines,

@@ -49,9 +49,10 @@ def labels() -> None:
 @json_option
 @click.pass_obj
 def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json: bool) -> None:
-    """Register a label file (csv or parquet), and account for each of its rows.
+    """Register a label file (csv or parquet).
 
-    Needs registered bars. A file with an unusable row is refused, unless --drop-bad is given.
+    Accounts for each row. Needs registered bars. A file with an unusable row is refused, unless
+    --drop-bad is given.
     """
     settings = active_splits(home)
     store = registered_store(home)
@@ -76,10 +77,10 @@ def check(
     rolling: int | None,
     **ends: datetime | None,
 ) -> None:
-    """Account for the rows of FILE, or of the registered labels, and write nothing.
+    """Check labels and write nothing.
 
-    Exits 2 if "moola labels add" would refuse the file. Split dates given here are not saved;
-    "moola run" saves them.
+    Accounts for the rows of FILE, or of the registered labels. Exits 2 if "moola labels add" would
+    refuse the file. Split dates given here are not saved; "moola run" saves them.
     """
     settings = active_splits(home, rolling, **ends)
     store = registered_store(home)

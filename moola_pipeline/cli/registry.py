@@ -70,7 +70,7 @@ def rollback(home: Home, model: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def history(home: Home, day: str | None, model: str | None, as_json: bool) -> None:
-    """Show when and why each version became champion, from the promotion log."""
+    """Show when and why the champion changed."""
     from moola_pipeline.tracking.promotion_log import champion_periods_on, reconcile
 
     date_shown = _day(day) if day is not None else None
@@ -93,7 +93,10 @@ def history(home: Home, day: str | None, model: str | None, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def repair(home: Home, as_json: bool) -> None:
-    """Repair a damaged promotion log: keep the verified lines and move the damaged file aside."""
+    """Repair a damaged promotion log.
+
+    Keeps the verified lines and moves the damaged file aside.
+    """
     from moola_pipeline.tracking.promotion_log import repair_log
 
     client = _store(home)
@@ -118,9 +121,10 @@ def repair(home: Home, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def import_version(home: Home, other: Path, model: str | None, as_json: bool) -> None:
-    """Import the champion of another HOME as challenger, after a check of its digests.
+    """Import the champion of another HOME.
 
-    It is compared with the champion on labels that neither has seen. "promote" makes it champion.
+    Its digests are checked. It becomes the challenger and is compared with the champion on labels
+    that neither has seen. "promote" makes it champion.
     """
     from moola_pipeline.tracking.registry import DIGEST_TAGS, champion_version
     from moola_pipeline.tracking.version_import import import_champion

@@ -291,4 +291,6 @@ def test_lost_labels_are_named_with_the_remedy(with_bars: Path, good: Path):
     (with_bars / "data" / "nq" / "labels" / "labels.csv").unlink()
     result = call("labels", "check", home=with_bars)
     assert result.exit_code == 1
-    assert complaint(result).startswith("labels.csv must hold what ledger.json records, but there is no such")
+    assert complaint(result).startswith(
+        "labels.csv must hold the labels that ledger.json records, but the file"
+    )
