@@ -123,7 +123,7 @@ class DamagedHome:
     """A home in which files are changed and restored."""
 
     home: Home
-    artefacts: dict[str, tuple[str, Callable[[Home], object]]]
+    artifacts: dict[str, tuple[str, Callable[[Home], object]]]
 
 
 def with_everything(home: Home, folder: Path) -> Home:
@@ -179,14 +179,14 @@ def refusal(
 
 
 @pytest.mark.parametrize(
-    ("opened", "artefact"), [(name, name) for name in (*SIMULATED, *REGISTERED)], indirect=["opened"]
+    ("opened", "artifact"), [(name, name) for name in (*SIMULATED, *REGISTERED)], indirect=["opened"]
 )
-def test_a_flipped_byte_is_detected_and_the_message_names_file_and_remedy(opened: DamagedHome, artefact: str):
-    pattern, read = opened.artefacts[artefact]
+def test_a_flipped_byte_is_detected_and_the_message_names_file_and_remedy(opened: DamagedHome, artifact: str):
+    pattern, read = opened.artifacts[artifact]
     [path] = opened.home.root.glob(pattern)
     content, began = path.read_bytes(), time.monotonic()
     read(opened.home)
-    places = {0, len(content) - 1, *random.Random(artefact).choices(range(len(content)), k=FLIPS)}
+    places = {0, len(content) - 1, *random.Random(artifact).choices(range(len(content)), k=FLIPS)}
     for place in places:
         message = str(refusal(opened, path, flipped(content, place), read))
         assert path.name in message or path.stem.removesuffix(".checksums") in message, message
@@ -197,18 +197,18 @@ def test_a_flipped_byte_is_detected_and_the_message_names_file_and_remedy(opened
     refusal(opened, path, content[: len(content) // 2], read)
     read(opened.home)
     n = len(places)
-    record(f"bytes flipped in artefacts: {artefact}", flips=n, missed=0, seconds=time.monotonic() - began)
+    record(f"bytes flipped in artefacts: {artifact}", flips=n, missed=0, seconds=time.monotonic() - began)
 
 
 @pytest.mark.parametrize(
-    ("opened", "artefact"),
+    ("opened", "artifact"),
     [(name, name) for name in ("canonical table", "encoder weights", "report page", "rolls")],
     indirect=["opened"],
 )
 def test_a_truncated_file_is_reported_as_truncated_if_its_size_is_recorded(
-    opened: DamagedHome, artefact: str
+    opened: DamagedHome, artifact: str
 ):
-    pattern, read = opened.artefacts[artefact]
+    pattern, read = opened.artifacts[artifact]
     [path] = opened.home.root.glob(pattern)
     assert isinstance(refusal(opened, path, path.read_bytes()[:-5], read), Truncated)
 
