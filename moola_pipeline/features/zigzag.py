@@ -16,7 +16,7 @@ class SwingList(NamedTuple):
     """Confirmed swings in the order in which they were confirmed; every array is (n_swings,).
 
     Attributes:
-        bar: Row of the bar where the extreme stood.
+        bar: Row of the bar with the extreme.
         price: The extreme, index points.
         is_high: True for a swing high, False for a swing low.
         confirmed_bar: Row of the bar that confirmed it, a later one of the same segment.
@@ -35,7 +35,7 @@ class Swings(NamedTuple):
         direction: +1 in an up leg, -1 in a down leg, 0 until the first move of k ATR.
         high, low: Price of the last confirmed swing high and low, index points; until one is
             confirmed, the running extreme of the segment.
-        high_bar, low_bar: Index of the bar where that extreme stood.
+        high_bar, low_bar: Index of the bar with that extreme.
         confirmed: True where this bar confirmed a swing.
     """
 
@@ -55,7 +55,7 @@ def causal_zigzag(
     k: float = ZIGZAG_K,
     starts: np.ndarray | None = None,
 ) -> Swings:
-    """Track the swing in progress; bar t sees the bars of its segment up to t and nothing later.
+    """Track the swing in progress; bar t uses the bars of its segment up to t and no later ones.
 
     A swing is reported from the bar that confirms it, not from the bar of its extreme: before, it
     is not known. A bar never confirms its own extreme.

@@ -52,7 +52,7 @@ def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFr
         faults,
         sound.loc[overlapping],
         "expansions overlap",
-        "window {} has two expansions that share more than a bar where one ends and the next starts",
+        "window {} has two expansions that overlap by more than a border bar",
     )
     return faults
 

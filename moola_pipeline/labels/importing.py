@@ -144,9 +144,9 @@ def _typed(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
     start = _window_starts(table.loc[:, "window_start"], faults)
     label = _text(table, "label")
     allowed = f"{', '.join(LABELS[:-1])} or {LABELS[-1]}"
-    shown = '"' + label.fillna("") + '"'
+    texts = '"' + label.fillna("") + '"'
     _record_fault(
-        faults, ~label.isin(LABELS), "unknown label class", f"label must be {allowed}, got " + shown
+        faults, ~label.isin(LABELS), "unknown label class", f"label must be {allowed}, got " + texts
     )
     first, last = _spans(table, label, faults)
     grade = _text(table, "grade")
@@ -183,12 +183,12 @@ def _window_starts(column: pd.Series, faults: pd.DataFrame) -> pd.Series:
         moments = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
         zoned = text.str.contains(ZONED_TIME, regex=True) & (column.dtype.kind != "M")
     in_reach = moments.between(pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC"))
-    shown = column.astype("str").fillna("nothing")
+    texts = column.astype("str").fillna("nothing")
     readable = moments.notna() & in_reach
     _record_fault(
-        faults, ~readable, "unreadable window_start", "window_start must be an ISO time, got " + shown
+        faults, ~readable, "unreadable window_start", "window_start must be an ISO time, got " + texts
     )
-    without_zone = "window_start must have a time zone (like 2024-05-06T14:30:00Z), got " + shown
+    without_zone = "window_start must have a time zone (like 2024-05-06T14:30:00Z), got " + texts
     _record_fault(faults, readable & ~zoned.fillna(False), "window_start without time zone", without_zone)
     return moments.where(readable).dt.as_unit("ns")
 
@@ -199,8 +199,8 @@ def _whole_numbers(table: pd.DataFrame, name: str, faults: pd.DataFrame) -> pd.S
     column: pd.Series = table.loc[:, name]
     numbers = pd.Series(pd.to_numeric(column, errors="coerce"), table.index, dtype="float64")
     wrong = column.notna() & ~((numbers % 1 == 0) & (numbers.abs() < 2**31))
-    shown = column.astype("str")
-    _record_fault(faults, wrong, f"{name} is no whole number", f"{name} must be a whole number, got " + shown)
+    texts = column.astype("str")
+    _record_fault(faults, wrong, f"{name} is no whole number", f"{name} must be a whole number, got " + texts)
     return numbers.mask(wrong).astype("Int64")
 
 
@@ -209,27 +209,27 @@ def _spans(table: pd.DataFrame, label: pd.Series, faults: pd.DataFrame) -> tuple
     last = _whole_numbers(table, "expansion_end", faults)
     given = first.notna() | last.notna()
     empty = label == NONE
-    shown = first.astype("str").fillna("nothing") + ".." + last.astype("str").fillna("nothing")
+    texts = first.astype("str").fillna("nothing") + ".." + last.astype("str").fillna("nothing")
     _record_fault(
         faults,
         empty & given,
         "span given for none",
-        f"a window labeled {NONE} must have no span, got " + shown,
+        f"a window labeled {NONE} must have no span, got " + texts,
     )
     partial = first.isna() | last.isna()
     _record_fault(
         faults,
         ~empty & partial,
         "expansion without span",
-        "an expansion must have a start and an end, got " + shown,
+        "an expansion must have a start and an end, got " + texts,
     )
     outside = (first < 0) | (last >= WINDOW_BARS)
     limits = f"a span must lie in bars 0..{WINDOW_BARS - 1}, got "
-    _record_fault(faults, outside, "span outside the window", limits + shown)
+    _record_fault(faults, outside, "span outside the window", limits + texts)
     _record_fault(
         faults,
         last < first,
         "span ends before it starts",
-        "a span must not end before it starts, got " + shown,
+        "a span must not end before it starts, got " + texts,
     )
     return first, last

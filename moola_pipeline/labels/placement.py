@@ -41,11 +41,11 @@ def place_labels(labels: pd.DataFrame, bars: pd.DataFrame, pass_number: int = FI
         pass_number: Rows of other passes are neither placed nor refused.
     """
     chosen = labels.loc[labels["pass"] == pass_number, list(LABEL_COLUMNS)]
-    bar0, found = _rows_of(chosen["window_start"], bars)
-    reason, detail = _reasons(chosen, bar0, found, bars)
+    bar0, has_bar = _rows_of(chosen["window_start"], bars)
+    reason, detail = _reasons(chosen, bar0, has_bar, bars)
     refused = chosen.assign(reason=reason, detail=detail)[reason.notna()]
-    kept = reason.isna().to_numpy()
-    return Placement(_described(chosen[kept], bar0[kept], bars), refused)
+    usable = reason.isna().to_numpy()
+    return Placement(_described(chosen[usable], bar0[usable], bars), refused)
 
 
 def split_labels(labels: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> Placement:
@@ -71,34 +71,34 @@ def _rows_of(moments: pd.Series, bars: pd.DataFrame) -> tuple[np.ndarray, np.nda
     opened = nanoseconds(bars)
     wanted = moments.astype("int64").to_numpy()
     rows = np.searchsorted(opened, wanted)
-    found = rows < len(opened)
-    found[found] = opened[rows[found]] == wanted[found]
-    return rows.astype(np.int64), found
+    has_bar = rows < len(opened)
+    has_bar[has_bar] = opened[rows[has_bar]] == wanted[has_bar]
+    return rows.astype(np.int64), has_bar
 
 
 def _reasons(
-    labels: pd.DataFrame, bar0: np.ndarray, found: np.ndarray, bars: pd.DataFrame
+    labels: pd.DataFrame, bar0: np.ndarray, has_bar: np.ndarray, bars: pd.DataFrame
 ) -> tuple[pd.Series, pd.Series]:
     segment = bars["segment"].to_numpy()
-    warm = found & (bar0 >= BARS_BEFORE)
+    warm = has_bar & (bar0 >= BARS_BEFORE)
     warm[warm] = segment[bar0[warm] - BARS_BEFORE] == segment[bar0[warm]]
-    whole = found & (bar0 + WINDOW_BARS <= len(segment))
+    whole = has_bar & (bar0 + WINDOW_BARS <= len(segment))
     whole[whole] = segment[bar0[whole] + WINDOW_BARS - 1] == segment[bar0[whole]]
     graded_out = labels["grade"].eq(EXCLUDED_GRADE).groupby(labels["window_id"]).transform("any")
-    shown = (
+    windows = (
         "window " + labels["window_id"] + " at " + labels["window_start"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     )
     reason = pd.Series(None, index=labels.index, dtype="str")
     detail = reason.copy()
     for wrong, category, text in (
-        (~found, "window_start is no bar", " does not start at the open of a bar"),
+        (~has_bar, "window_start is no bar", " does not start at the open of a bar"),
         (~whole, "window leaves its segment", f" does not have {WINDOW_BARS} bars in one segment"),
         (~warm, "too early in its segment", f" has fewer than {BARS_BEFORE} bars of its segment before it"),
         (graded_out.to_numpy(bool), GRADED_OUT, f" has a row of grade {EXCLUDED_GRADE}"),
     ):
         new = wrong & reason.isna().to_numpy()
         reason[new] = category
-        detail[new] = shown[new] + text
+        detail[new] = windows[new] + text
     return reason, detail
 
 

@@ -180,10 +180,10 @@ def find_windows(cells: pd.DataFrame, bars: pd.DataFrame) -> TimedCells:
     causes = iter(
         nearest_causes([p for p, rows in zip(patterns, places, strict=True) if not len(rows)], series, opened)
     )
-    found = iter(places)
+    matches = iter(places)
     outcomes, starts, reasons, details = [], [], [], []
     for window, value in zip(windows, cells[FEATURES], strict=True):
-        rows = next(found) if window is not None else np.empty(0, np.int64)
+        rows = next(matches) if window is not None else np.empty(0, np.int64)
         outcomes.append(OUTCOMES[min(len(rows), 2) - 1])
         starts.append(opened[rows[0]] if len(rows) == 1 else None)
         reason, detail = None, None
@@ -233,8 +233,8 @@ def _units(points: np.ndarray) -> np.ndarray:
 
 
 def _no_window(value: Any) -> str:
-    shown = cut_short(" ".join(str(value).split()))[:40]
-    return f"must give features as {WINDOW_BARS} rows of {', '.join(PRICE_COLUMNS)}, got {shown}"
+    excerpt = cut_short(" ".join(str(value).split()))[:40]
+    return f"must give features as {WINDOW_BARS} rows of {', '.join(PRICE_COLUMNS)}, got {excerpt}"
 
 
 def _several(moments: np.ndarray) -> str:

@@ -139,8 +139,8 @@ def _refuse_changed_labels(
 ) -> None:
     changed = repeated_labels(known, new)
     if changed:
-        shown = shlex.quote(str(path))
-        remedy = f"register it as a second pass: moola labels add {shown} --pass {SECOND_PASS}"
+        quoted = shlex.quote(str(path))
+        remedy = f"register it as a second pass: moola labels add {quoted} --pass {SECOND_PASS}"
         raise BadInput(
             f"{path.name}: registered windows must keep their labels, but the file changes {len(changed)} "
             f"(first {changed[0]}). Correct the file, or {remedy}"

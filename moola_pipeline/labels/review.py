@@ -78,10 +78,10 @@ def _with_source(placed: pd.DataFrame, arrived: pd.DataFrame | None, source: str
 
 
 def _shift_warnings(shift: LabelShift) -> Iterator[str]:
-    shown = [alarm for alarm in shift.alarms if not _reported_by_the_other(alarm, shift)]
-    yield from (_sentence(alarm) for alarm in shown[:SHOWN_ALARMS])
-    if len(shown) > SHOWN_ALARMS:
-        yield f"{len(shown) - SHOWN_ALARMS} more differences of this kind. --json lists all of them."
+    reported = [alarm for alarm in shift.alarms if not _reported_by_the_other(alarm, shift)]
+    yield from (_sentence(alarm) for alarm in reported[:SHOWN_ALARMS])
+    if len(reported) > SHOWN_ALARMS:
+        yield f"{len(reported) - SHOWN_ALARMS} more differences of this kind. --json lists all of them."
 
 
 def _reported_by_the_other(alarm: Comparison, shift: LabelShift) -> bool:

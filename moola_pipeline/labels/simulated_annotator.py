@@ -56,7 +56,7 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
     """Draw windows in each period and mark the visible expansions that start in their bars 30-74.
 
     The annotator marks a surge that stands out from the bars and follows a consolidation or a
-    retracement. It knows the type of a visible planted surge; it types a look-alike by the bars
+    retracement. It knows the type of a visible planted surge; it judges a look-alike by the bars
     before. It does not mark a planted surge that noise hides. First and last bar are those of the
     visible surge. Each pass draws its own leniency, misses and slips.
 

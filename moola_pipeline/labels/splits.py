@@ -275,14 +275,14 @@ def _nearest(
     until = days[None, :] <= np.array(ends, "datetime64[ns]")[:, None]  # (n_ends, n_expansions)
     opened = nanoseconds(bars)
     rows_end = [_apart_from_later(opened, end, settings.embargo_bars) for end in ends]
-    kept = last_bar[None, :] < np.array(rows_end)[:, None]
+    before_embargo = last_bar[None, :] < np.array(rows_end)[:, None]
     away = np.abs(
         np.array(ends, "datetime64[D]")[:, None] - np.array(settings.ends, "datetime64[D]")[None, :]
     ).astype(int)  # (n_ends, 3) days
-    trains = ((until & kept) @ kinds).all(axis=1)
+    trains = ((until & before_embargo) @ kinds).all(axis=1)
     options = []
     for middle in range(1, len(ends) - 1):
-        validates = ((until[middle] & kept[middle] & ~until[:middle]) @ kinds).all(axis=1)
+        validates = ((until[middle] & before_embargo[middle] & ~until[:middle]) @ kinds).all(axis=1)
         tests = ((until[middle + 1 :] & ~until[middle]) @ kinds).all(axis=1)
         first = np.flatnonzero(validates & trains[:middle])
         last = np.flatnonzero(tests) + middle + 1

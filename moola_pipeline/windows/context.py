@@ -12,7 +12,7 @@ def paths_before(close: np.ndarray, atr: np.ndarray, rows: np.ndarray, direction
     Args:
         close: (n_bars,) index points.
         atr: (n_bars,) index points, ATR(10) of the segment.
-        rows: (n,) bar-table row of each expansion's first bar; later bars are not read, nor is this one.
+        rows: (n,) bar-table row of each expansion's first bar; this and later bars are not read.
         directions: (n,) +1 or -1; 0 (the expansion closed where it opened) is not mirrored.
 
     Returns:

@@ -153,7 +153,7 @@ def figures_by_position(values: np.ndarray, bar0: np.ndarray) -> PositionFigures
     bar0 = np.asarray(bar0)
     dense, spread = np.empty((2, WINDOW_BARS, values.shape[1]))
     for t in range(WINDOW_BARS):
-        # One position at a time, so that the bars of all windows never lie in memory at once.
+        # One position at a time, so that the bars of all windows are never in memory at once.
         rows = values[bar0 + t]
         dense[t] = np.count_nonzero(rows, axis=0) / len(rows)
         p1, p99 = np.percentile(rows, (1, 99), axis=0)

@@ -105,11 +105,11 @@ def test_a_malformed_row_is_refused_in_one_line(tmp_path, row, expected):
         ),
         (
             ["c,2024-05-08T14:30:00Z,consolidation,40,45,", "c,2024-05-08T14:30:00Z,consolidation,44,60,"],
-            "window c has two expansions that share more than a bar where one ends and the next starts",
+            "window c has two expansions that overlap by more than a border bar",
         ),
         (
             ["c,2024-05-08T14:30:00Z,retracement,40,45,A", "c,2024-05-08T14:30:00Z,retracement,40,45,B"],
-            "window c has two expansions that share more than a bar where one ends and the next starts",
+            "window c has two expansions that overlap by more than a border bar",
         ),
     ],
 )

@@ -114,8 +114,8 @@ def test_an_annotator_without_errors_marks_only_surges_of_the_required_clarity(
     assert (view.surges.onset[place] == onset).all() and (view.surges.offset[place] == offset).all()
     assert view.surges.clarity[place].min() >= EXACT.clear_from
     alike = place[view.planted[place] < 0]
-    seen = (view.setups.range_atr <= NARROW_ATR) | (view.setups.leg_atr >= MIN_LEG_ATR)
-    assert len(alike) > 30 and seen[alike].all()
+    visible = (view.setups.range_atr <= NARROW_ATR) | (view.setups.leg_atr >= MIN_LEG_ATR)
+    assert len(alike) > 30 and visible[alike].all()
 
 
 def test_every_visible_planted_expansion_is_marked_with_its_type_and_no_hidden_one_is(
@@ -141,11 +141,11 @@ def test_misses_slips_and_type_errors_have_the_rates_of_the_settings(
     true, marked = expansions(exact), expansions(labels)
     assert 1 - len(marked) / len(true) == pytest.approx(YEAR.miss_rate, abs=0.03)
     whole = unmissed(marked, true)
-    seen, true = marked.set_index("window_id").loc[whole], true.set_index("window_id").loc[whole]
-    slip = np.abs(ints(seen, "expansion_start") - ints(true, "expansion_start"))
+    labeled, true = marked.set_index("window_id").loc[whole], true.set_index("window_id").loc[whole]
+    slip = np.abs(ints(labeled, "expansion_start") - ints(true, "expansion_start"))
     assert slip.max() == 1
     assert slip.mean() == pytest.approx(YEAR.slip_rate, abs=0.05)
-    erred = [marked_as != kind for marked_as, kind in zip(seen["label"], true["label"], strict=True)]
+    erred = [marked_as != kind for marked_as, kind in zip(labeled["label"], true["label"], strict=True)]
     assert np.mean(erred) == pytest.approx(YEAR.type_slip_rate, abs=0.025)
 
 

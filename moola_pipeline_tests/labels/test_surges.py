@@ -38,9 +38,9 @@ def clarity_of(prices: np.ndarray, atr: np.ndarray, onset: int, offset: int) -> 
 def test_a_straight_move_of_three_points_a_bar_is_found():
     """Two bars of 3 points each where a bar's range is 1: 6 ATR, straight, over the cube root of 2."""
     prices = flat_then([3.0, 3.0])
-    seen = visible_surges(prices, np.zeros(len(prices), int), 1.0)
-    assert (seen.onset.tolist(), seen.offset.tolist(), seen.direction.tolist()) == ([60], [61], [1])
-    np.testing.assert_allclose(seen.clarity, [6 / 2 ** (1 / 3)])
+    surges = visible_surges(prices, np.zeros(len(prices), int), 1.0)
+    assert (surges.onset.tolist(), surges.offset.tolist(), surges.direction.tolist()) == ([60], [61], [1])
+    np.testing.assert_allclose(surges.clarity, [6 / 2 ** (1 / 3)])
 
 
 def test_each_surge_is_the_clearest_that_begins_at_its_bar_and_none_overlaps_another():
@@ -48,11 +48,11 @@ def test_each_surge_is_the_clearest_that_begins_at_its_bar_and_none_overlaps_ano
     starts, ends = segment_bounds(segment)
     high, low, close = (np.ascontiguousarray(prices[:, k]) for k in (1, 2, 3))
     atr = mean_true_range(high, low, close, starts, ends, 10)
-    seen = visible_surges(prices, segment, 0.8)
-    assert len(seen.onset) > 20
-    assert (seen.onset[1:] > seen.offset[:-1]).all()
-    assert (segment[seen.onset - 45] == segment[seen.offset]).all()
-    for onset, offset, clarity in zip(seen.onset, seen.offset, seen.clarity, strict=True):
+    surges = visible_surges(prices, segment, 0.8)
+    assert len(surges.onset) > 20
+    assert (surges.onset[1:] > surges.offset[:-1]).all()
+    assert (segment[surges.onset - 45] == segment[surges.offset]).all()
+    for onset, offset, clarity in zip(surges.onset, surges.offset, surges.clarity, strict=True):
         np.testing.assert_allclose(clarity, clarity_of(prices, atr, onset, offset))
         room = ends[segment[onset]] - onset
         lengths = range(2, min(14, room) + 1)
@@ -73,8 +73,8 @@ def test_the_setup_is_measured_in_the_direction_of_the_surge():
 
 def test_bars_of_the_surge_itself_do_not_change_its_setup():
     prices, segment = walk(400, seed=9)
-    seen = visible_surges(prices, segment, 1.0)
-    first = Surges(*(column[:1] for column in seen))
+    surges = visible_surges(prices, segment, 1.0)
+    first = Surges(*(column[:1] for column in surges))
     changed = prices.copy()
     changed[first.onset[0] :] += 50
     for before, after in zip(

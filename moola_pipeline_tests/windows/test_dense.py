@@ -57,10 +57,10 @@ def test_windows_tile_a_segment_until_none_fits(segment: np.ndarray, stride: int
     bar0 = pretraining_windows(segment, len(segment), stride)
 
     for first, end in zip(*segment_bounds(segment), strict=True):
-        mine = bar0[(bar0 >= first) & (bar0 < end)]
+        in_segment = bar0[(bar0 >= first) & (bar0 < end)]
         n_bars = end - first
-        assert len(mine) == max((n_bars - BARS_BEFORE - WINDOW_BARS) // stride + 1, 0)
-        assert mine.tolist() == [first + BARS_BEFORE + i * stride for i in range(len(mine))]
+        assert len(in_segment) == max((n_bars - BARS_BEFORE - WINDOW_BARS) // stride + 1, 0)
+        assert in_segment.tolist() == [first + BARS_BEFORE + i * stride for i in range(len(in_segment))]
 
 
 @settings(QUICK, max_examples=12)
