@@ -48,10 +48,10 @@ class SiftedBars:
 
 
 def known_instrument(name: str) -> Instrument:
-    """The instrument with this name.
+    """The instrument with a name.
 
     Raises:
-        BadInput: If there is none.
+        BadInput: If no instrument has this name.
     """
     if name not in INSTRUMENTS:
         raise BadInput(

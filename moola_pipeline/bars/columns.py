@@ -53,18 +53,18 @@ def find_columns(
     Raises:
         BadInput: If a required role has no column or several, or a named column is missing.
     """
-    present = layout.names
-    if lost := [name for name in named.values() if name not in present]:
+    names = layout.names
+    if unknown := [name for name in named.values() if name not in names]:
         raise BadInput(
-            f"{source}: --columns must name columns of the file, got {', '.join(lost)}. "
-            f"It has {_listed(present)}."
+            f"{source}: --columns must name columns of the file, got {', '.join(unknown)}. "
+            f"It has {_listed(names)}."
         )
-    columns = dict(zip(positions, present, strict=False)) | dict(named)
+    columns = dict(zip(positions, names, strict=False)) | dict(named)
     taken = set(named.values())
     for role in KNOWN_NAMES:
         if role in columns:
             continue
-        matches = [name for name in present if _plain(name) in KNOWN_NAMES[role] and name not in taken]
+        matches = [name for name in names if _plain(name) in KNOWN_NAMES[role] and name not in taken]
         if role == "time" and not matches:
             matches = [*layout.index] or _dates(layout, taken)
         if len(matches) > 1:
@@ -201,10 +201,10 @@ def _read_numbers(
         if role not in texts:
             values[role] = _as_floats(values[role], columns[role], source)
             continue
-        numbers, wrong = style.numbers(texts[role])
+        numbers, invalid = style.numbers(texts[role])
         values[role] = pa.chunked_array([pa.array(numbers, from_pandas=True)])
-        if wrong.any():
-            faults.append(CellFault(NEEDS_NUMBERS, wrong, columns[role], texts[role]))
+        if invalid.any():
+            faults.append(CellFault(NEEDS_NUMBERS, invalid, columns[role], texts[role]))
     return faults
 
 
@@ -258,5 +258,5 @@ def _as_floats(values: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedA
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name)[1:-1] for name in names[:20]) or "none"
-    return shown + (", ..." if len(names) > 20 else "")
+    listing = ", ".join(repr(name)[1:-1] for name in names[:20]) or "none"
+    return listing + (", ..." if len(names) > 20 else "")

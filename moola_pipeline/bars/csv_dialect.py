@@ -82,22 +82,22 @@ def unreadable(source: str, fault: Exception) -> BadInput:
 
 def _parquet_layout(content: bytes, source: str) -> Layout:
     try:
-        described = pq.read_metadata(pa.BufferReader(content))
-        schema = described.schema.to_arrow_schema()
-        noted = schema.pandas_metadata or {}
+        metadata = pq.read_metadata(pa.BufferReader(content))
+        schema = metadata.schema.to_arrow_schema()
+        pandas_metadata = schema.pandas_metadata or {}
     except (pa.ArrowException, OSError, ValueError) as fault:
         raise unreadable(source, fault) from None
-    if described.num_rows > MAX_ROWS:
+    if metadata.num_rows > MAX_ROWS:
         raise BadInput(
-            f"{source}: a bar file must hold at most {MAX_ROWS:,} rows, got {described.num_rows:,}. Split it."
+            f"{source}: a bar file must hold at most {MAX_ROWS:,} rows, got {metadata.num_rows:,}. Split it."
         )
-    if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
+    if duplicates := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise BadInput(
-            f"{source}: a parquet file must have each column once, got {twice[0]!r} more than once. "
+            f"{source}: a parquet file must have each column once, got {duplicates[0]!r} more than once. "
             "Write it again under other names."
         )
-    listed = noted.get("index_columns", []) if isinstance(noted, dict) else []
-    index = [name for name in listed if isinstance(name, str) and name in schema.names]
+    index = pandas_metadata.get("index_columns", []) if isinstance(pandas_metadata, dict) else []
+    index = [name for name in index if isinstance(name, str) and name in schema.names]
     return Layout(
         "parquet",
         tuple(schema.names),

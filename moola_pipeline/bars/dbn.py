@@ -107,8 +107,10 @@ def _symbols(records: np.ndarray, mappings: dict[str, list[dict[str, Any]]]) -> 
             if not str(interval["symbol"]).isdecimal():
                 continue
             first, end = (pd.Timestamp(interval[name]).to_datetime64() for name in ("start_date", "end_date"))
-            held = (records["instrument_id"] == int(interval["symbol"])) & (days >= first) & (days < end)
-            symbols[held] = symbol
+            in_interval = (
+                (records["instrument_id"] == int(interval["symbol"])) & (days >= first) & (days < end)
+            )
+            symbols[in_interval] = symbol
     return symbols
 
 

@@ -193,7 +193,7 @@ def _refuse_other_instrument(others: tuple[ManifestEntry, ...], bars: VendorBars
 def _refuse_conflicts(
     store: BarStore, others: tuple[ManifestEntry, ...], bars: VendorBars, source: str
 ) -> tuple[str, ...]:
-    """Names of the files, this one included, whose last bar that of a continuing file replaces."""
+    """Names of files, this one included, whose last bar is replaced by that of a continuing file."""
     first, last = bars.frame["timestamp"].iloc[0], bars.frame["timestamp"].iloc[-1]
     near = [
         entry for entry in others if entry.first <= last and entry.last >= first and is_intact(store, entry)

@@ -33,13 +33,13 @@ class NumberStyle:
 
     def numbers(self, texts: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         """The numbers (n,) float64, NaN where there is none, and True (n,) where a cell is invalid."""
-        known = pc.fill_null(pc.match_substring_regex(texts, self.pattern), False)  # type: ignore[attr-defined]
+        valid = pc.fill_null(pc.match_substring_regex(texts, self.pattern), False)  # type: ignore[attr-defined]
         plain = pc.replace_substring_regex(texts, f"[{self.group}{_GROUPS}]", "")  # type: ignore[attr-defined]
         if self.decimal == ",":
             plain = pc.replace_substring(plain, ",", ".")  # type: ignore[attr-defined]
-        values = pc.if_else(known, plain, pa.scalar(None, pa.string())).cast(pa.float64())  # type: ignore[attr-defined]
-        wrong = pc.and_not(texts.is_valid(), known)  # type: ignore[attr-defined]
-        return values.to_numpy(), wrong.to_numpy()
+        values = pc.if_else(valid, plain, pa.scalar(None, pa.string())).cast(pa.float64())  # type: ignore[attr-defined]
+        invalid = pc.and_not(texts.is_valid(), valid)  # type: ignore[attr-defined]
+        return values.to_numpy(), invalid.to_numpy()
 
 
 DOT, COMMA = NumberStyle("."), NumberStyle(",")

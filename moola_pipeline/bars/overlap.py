@@ -84,11 +84,13 @@ def confirmed(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
         frames: Bars of one file each, strictly increasing in time, not empty.
     """
     ends = np.array([nanoseconds(frame)[[0, -1]] for frame in frames])  # (n_frames, 2)
-    kept = []
+    trimmed = []
     for frame, (_, last) in zip(frames, ends, strict=True):
         beyond = np.flatnonzero((ends[:, 0] <= last) & (ends[:, 1] > last)).tolist()
-        kept.append(frame.iloc[:-1] if any(_overrules(frames[later], frame) for later in beyond) else frame)
-    return kept
+        trimmed.append(
+            frame.iloc[:-1] if any(_overrules(frames[later], frame) for later in beyond) else frame
+        )
+    return trimmed
 
 
 def _overrules(later: pd.DataFrame, frame: pd.DataFrame) -> bool:

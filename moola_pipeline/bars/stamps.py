@@ -167,11 +167,11 @@ def _localized(stamps: pd.Series, zone: str, column: str, source: str) -> pd.Ser
     if zone == "UTC":
         return stamps.dt.tz_localize("UTC")
     instants = stamps.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
-    lost = np.flatnonzero(instants.isna() & stamps.notna())
-    if len(lost):
+    invalid = np.flatnonzero(instants.isna() & stamps.notna())
+    if len(invalid):
         raise BadInput(
-            f"{source}: each time in {column} must exist once in {zone}, but {len(lost):,} fall on a clock "
-            f"change, the first in row {lost[0] + 1:,} ({stamps.iloc[lost[0]]}). "
+            f"{source}: each time in {column} must exist once in {zone}, but {len(invalid):,} fall on a "
+            f"clock change, the first in row {invalid[0] + 1:,} ({stamps.iloc[invalid[0]]}). "
             "Name the right zone, or export the bars in UTC."
         )
     return instants

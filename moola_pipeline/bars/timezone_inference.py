@@ -160,8 +160,8 @@ def _refuse_stamp(clock: DailyBreak, stamp: str, source: str) -> None:
 def _refuse_stamp_of_bell(clock: DailyBreak, bars: pd.DataFrame, stamp: str, source: str) -> None:
     """Refuse a wrong stamp by the minute of the 09:30 burst, for files without daily breaks."""
     shift = 1 if stamp == "open" else -1
-    there, elsewhere = (_jump(clock, bars, _BELL + minutes) for minutes in (0, shift))
-    if there is not None and elsewhere is not None and there < NO_BURST and elsewhere >= BURST:
+    at_bell, shifted = (_jump(clock, bars, _BELL + minutes) for minutes in (0, shift))
+    if at_bell is not None and shifted is not None and at_bell < NO_BURST and shifted >= BURST:
         likely = "close" if stamp == "open" else "open"
         raise BadInput(
             f"{source}: bar ranges must rise at 09:30 New York, but read as bar {stamp}s they rise a minute "

@@ -79,7 +79,7 @@ def list_files(home: Home, as_json: bool) -> None:
     emit(facts, [*lines, f"rolls: {n_rolls}"], as_json)
     for entry in entries:
         if not intact[entry.file]:
-            verify_file(store, entry)  # raises, with what to do
+            verify_file(store, entry)  # raises, with the remedy
 
 
 def _listed(entry: ManifestEntry, intact: bool) -> str:

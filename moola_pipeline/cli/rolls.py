@@ -122,10 +122,10 @@ def _compared(
 def _compared_lines(compared: dict[str, Any] | None) -> list[str]:
     if compared is None:
         return []
-    missed, wrong = (len(compared[name]) for name in ("not_proposed", "proposed_in_error"))
+    n_missed, n_wrong = (len(compared[name]) for name in ("not_proposed", "proposed_in_error"))
     return [
         f"registered rolls within the bars: {compared['within_bars']}, of which {compared['proposed']} are "
-        f"proposed and {missed} are not; proposed rolls that are not registered: {wrong}"
+        f"proposed and {n_missed} are not; proposed rolls that are not registered: {n_wrong}"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Made-up bars for the tests of this room."""
+"""Made-up bars for tests."""
 
 from datetime import date
 from pathlib import Path
@@ -10,7 +10,7 @@ from moola_pipeline.bars.sessions import session_minutes
 
 
 def made_up_bars(n_bars: int = 6, start: str = "2024-03-08 14:30", seed: int = 7) -> pd.DataFrame:
-    """A walk on the 0.25 grid, one bar a minute, with RAW_COLUMNS."""
+    """A random walk on the 0.25 grid, one bar a minute, with RAW_COLUMNS."""
     rng = np.random.default_rng(seed)
     close = 18_000 + 0.25 * rng.integers(-8, 9, n_bars).cumsum()
     opened = np.concatenate([[18_000.0], close[:-1]])
@@ -48,6 +48,6 @@ def session_bars(first: str, last: str, seed: int = 7) -> pd.DataFrame:
 
 
 def wall_clock(bars: pd.DataFrame, zone: str, minutes_late: int = 0) -> pd.DataFrame:
-    """The bars as a vendor in that zone stamps them: naive local times, or closes if a minute late."""
+    """The bars with naive local times of a zone; closes instead of opens if a minute late."""
     local = bars["timestamp"].dt.tz_convert(zone).dt.tz_localize(None)
     return bars.assign(timestamp=local + pd.Timedelta(minutes=minutes_late))

@@ -1,4 +1,4 @@
-"""Which rows are kept, and which stop the import."""
+"""Cleaning of rows: which are kept, dropped, set aside or refused."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def refusal(bars: pd.DataFrame) -> str:
     return str(caught.value)
 
 
-def test_a_late_row_is_sorted_in_and_a_repeated_one_dropped_both_counted():
+def test_late_rows_are_sorted_and_repeated_rows_dropped_and_both_counted():
     made_up = made_up_bars(6)
     rows = made_up.iloc[[0, 2, 1, 3, 3, 4, 5]]
 
@@ -35,7 +35,7 @@ def test_a_late_row_is_sorted_in_and_a_repeated_one_dropped_both_counted():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 19), min_size=40, max_size=80), st.randoms())
-def test_any_order_and_any_repeats_of_bars_give_the_same_bars(rows: list[int], random):
+def test_order_and_repeats_of_rows_do_not_change_the_bars(rows: list[int], random):
     made_up = made_up_bars(20)
     shuffled = [*range(20), *rows]
     random.shuffle(shuffled)
@@ -46,7 +46,7 @@ def test_any_order_and_any_repeats_of_bars_give_the_same_bars(rows: list[int], r
     assert (counts.read, counts.kept, counts.duplicates) == (len(shuffled), 20, len(rows))
 
 
-def test_of_a_repeated_minute_the_row_that_knows_the_volume_is_kept():
+def test_the_repeated_row_with_a_volume_is_kept():
     made_up = made_up_bars(4)
     without = made_up.assign(volume=pd.array([pd.NA] * 4, dtype="Int64"))
 
@@ -90,14 +90,14 @@ def one_bar(column: str, value: object, row: int = 2) -> Callable[[pd.DataFrame]
         ),
     ],
 )
-def test_a_bar_that_cannot_be_is_refused_with_the_count_and_the_first(change: Callable, words: str):
+def test_invalid_bars_are_refused_with_their_count_and_the_first_row(change: Callable, words: str):
     text = refusal(change(made_up_bars(6)))
 
     assert text.startswith("bars.csv")
     assert words in text
 
 
-def test_two_different_bars_of_one_minute_are_refused_with_both_values():
+def test_two_different_bars_of_the_same_minute_are_refused_with_both_values():
     made_up = made_up_bars(6)
     second = made_up.iloc[[2]].assign(volume=12_345)
 
@@ -111,14 +111,14 @@ def test_two_different_bars_of_one_minute_are_refused_with_both_values():
     assert any(value in text for value in values)
 
 
-def test_the_grid_is_that_of_the_instrument():
+def test_the_tick_grid_depends_on_the_instrument():
     cents = made_up_bars(6).assign(high=lambda bars: bars["high"] + 0.1)
 
     with pytest.raises(BadInput, match=r"bars.csv \(ES\).*tick grid.*name the right instrument"):
         clean_bars(cents, INSTRUMENTS["ES"], "bars.csv")
 
 
-def test_the_callers_frame_stays_as_it_is():
+def test_the_input_frame_is_not_changed():
     rows = made_up_bars(6).iloc[::-1].reset_index(drop=True)
     before = rows.copy(deep=True)
 
@@ -127,7 +127,7 @@ def test_the_callers_frame_stays_as_it_is():
     pd.testing.assert_frame_equal(rows, before)
 
 
-def test_a_few_rows_that_are_no_bars_are_set_aside_with_row_and_reason():
+def test_a_few_invalid_rows_are_set_aside_with_row_and_reason():
     bars = made_up_bars(400)
     bars.loc[10, "close"] = np.nan
     bars.loc[20, "high"] += 0.1
@@ -151,7 +151,7 @@ def test_a_few_rows_that_are_no_bars_are_set_aside_with_row_and_reason():
     pd.testing.assert_frame_equal(sifted.bars, expected)
 
 
-def test_a_row_counts_once_by_the_first_thing_that_is_wrong_with_it():
+def test_an_invalid_row_counts_once_by_its_first_broken_rule():
     bars = made_up_bars(6)
     bars.loc[1, "low"] = -1.0  # not positive, and out of bounds
     bars.loc[2, "close"] = np.nan
@@ -162,7 +162,7 @@ def test_a_row_counts_once_by_the_first_thing_that_is_wrong_with_it():
     )
 
 
-def test_bars_set_aside_later_count_towards_the_same_limit():
+def test_bars_set_aside_later_count_toward_the_same_limit():
     bars = made_up_bars(300)
     bars.loc[7, "close"] = np.nan
     sifted = sift_bars(bars.iloc[::-1].reset_index(drop=True), NQ, "bars.csv")
@@ -183,7 +183,7 @@ def test_bars_set_aside_later_count_towards_the_same_limit():
     )
 
 
-def test_more_than_one_row_in_a_hundred_refuses_the_file():
+def test_a_file_with_more_than_one_percent_invalid_rows_is_refused():
     bars = made_up_bars(400)
     bars.loc[:3, "low"] = -1.0
     assert sift_bars(bars, NQ, "bars.csv").counts.rejected == 4
@@ -192,14 +192,14 @@ def test_more_than_one_row_in_a_hundred_refuses_the_file():
         sift_bars(bars, NQ, "bars.csv")
 
 
-def test_a_frame_given_for_prediction_may_hold_no_bad_row_at_all():
+def test_a_frame_for_prediction_must_not_have_any_invalid_row():
     bars = made_up_bars(400)
     bars.loc[10, "close"] = np.nan
     with pytest.raises(BadInput, match="four finite prices, but 1 of 400"):
         clean_bars(bars, NQ, "bars")
 
 
-def test_disagreeing_minutes_are_listed():
+def test_minutes_with_different_bars_are_listed():
     bars = made_up_bars(10)
     other = bars.iloc[2:9].assign(volume=bars["volume"].iloc[2:9] + 1)
     text = refusal(pd.concat([bars, other], ignore_index=True))

@@ -1,4 +1,4 @@
-"""How bars lie in the calendar: by hand, against plain sets, and on real bars against another count."""
+"""Coverage of the calendar: hand counts, set differences, and an independent count on real bars."""
 
 from datetime import date
 from pathlib import Path
@@ -33,13 +33,13 @@ def at_new_york(*local: str) -> pd.DatetimeIndex:
 
 
 def without(bars: pd.DataFrame, *local: str) -> pd.DataFrame:
-    """The bars but for those that open at these moments of New York."""
+    """The bars without those that open at these New York times."""
     gone = pd.DatetimeIndex(bars["timestamp"]).isin(at_new_york(*local))
     return bars.loc[~gone].reset_index(drop=True)
 
 
 def beside(bars: pd.DataFrame, *local: str) -> pd.DataFrame:
-    """The bars with copies of the first at these moments of New York."""
+    """The bars with copies of the first bar at these New York times."""
     moments = at_new_york(*local)
     more = bars.iloc[[0] * len(moments)].assign(timestamp=moments)
     return pd.concat([bars, more]).sort_values("timestamp", ignore_index=True)
@@ -52,7 +52,7 @@ def coverage_of(bars: pd.DataFrame) -> dict[str, list]:
     return found.assign(session=found["session"].dt.strftime("%m-%d")).to_dict("list")
 
 
-def test_the_week_of_thanksgiving_2020_as_worked_by_hand():
+def test_coverage_of_thanksgiving_week_2020_equals_hand_count():
     bars = without(session_bars(*THANKSGIVING), "2020-11-25 09:31", "2020-11-25 09:33", "2020-11-27 10:00")
 
     found = coverage_of(bars)
@@ -68,7 +68,7 @@ def test_the_week_of_thanksgiving_2020_as_worked_by_hand():
     assert found["outside"] == [0] * 4
 
 
-def test_a_bar_in_the_halt_or_after_an_early_close_is_outside_and_they_are_not_kept():
+def test_a_bar_in_a_halt_or_after_an_early_close_is_outside_and_the_pause_not_kept():
     found = coverage_of(beside(session_bars(*THANKSGIVING), "2020-11-25 16:20", "2020-11-26 13:00"))
 
     assert found["outside"] == [1, 1, 0, 0]
@@ -77,8 +77,8 @@ def test_a_bar_in_the_halt_or_after_an_early_close_is_outside_and_they_are_not_k
     assert found["missing"] == [0] * 4
 
 
-def test_a_pause_without_bars_around_it_is_not_said_to_be_kept():
-    """Eleven minutes are missing before the halt and before the early close: neither is seen to begin."""
+def test_a_pause_without_bars_around_it_is_not_kept():
+    """Eleven minutes are missing before the halt and before the early close: their start is unknown."""
     before_halt = [f"2020-11-25 16:{minute:02}" for minute in range(4, 15)]
     before_close = [f"2020-11-26 12:{minute}" for minute in range(49, 60)]
 
@@ -89,8 +89,8 @@ def test_a_pause_without_bars_around_it_is_not_said_to_be_kept():
     assert found["close_kept"] == [False, False, True, False]
 
 
-def test_a_holiday_is_no_session_and_bars_on_it_lie_outside():
-    """Good Friday 2024, which the calendar lists and the exchange did not hold."""
+def test_bars_on_a_holiday_are_outside_sessions():
+    """Good Friday 2024: the calendar lists a session, but the exchange was closed."""
     easter = session_bars("2024-03-28", "2024-04-01")
     found = coverage_of(easter)
     assert found["held"] == [True, False, True]
@@ -101,7 +101,7 @@ def test_a_holiday_is_no_session_and_bars_on_it_lie_outside():
     assert (found["bars"][1], found["expected"][1], found["outside"][1]) == (1, 0, 1)
 
 
-def test_a_session_without_any_bar_is_missing_whole_and_a_saturday_with_one_is_shown():
+def test_all_minutes_of_an_empty_session_are_missing_and_a_saturday_with_a_bar_is_listed():
     week = session_bars("2024-03-07", "2024-03-12")
     kept = week.loc[~week["timestamp"].between("2024-03-07 23:00Z", "2024-03-08 22:00Z")]
     found = coverage_of(beside(kept, "2024-03-09 12:00"))
@@ -118,7 +118,7 @@ def summed(coverage: pd.DataFrame) -> dict[str, int]:
 
 @settings(max_examples=8, deadline=None)
 @given(st.sets(st.integers(0, 4 * 1440), min_size=1, max_size=400))
-def test_missing_and_outside_are_those_of_plain_sets(minutes: set[int]):
+def test_missing_and_outside_equal_set_differences(minutes: set[int]):
     start = pd.Timestamp("2020-11-25 00:00", tz="UTC")
     moments = [start + pd.Timedelta(minutes=minute) for minute in sorted(minutes)]
     bars = made_up_bars(len(moments)).assign(timestamp=pd.DatetimeIndex(moments).as_unit("ns"))
@@ -137,7 +137,7 @@ def test_missing_and_outside_are_those_of_plain_sets(minutes: set[int]):
     assert sum(segment_starts(table)) == table["segment"].iloc[-1] + 1
 
 
-def test_each_segment_begins_for_one_reason():
+def test_each_segment_start_has_one_reason():
     rolls = pd.DataFrame(
         {
             "time": pd.DatetimeIndex(["2021-06-24 05:01Z", "2021-06-24 22:00Z"]).as_unit("ns"),
@@ -162,7 +162,7 @@ def real_files(private_data: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def real_table(real_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The real bars as a user registers them."""
+    """The real bars, registered as by a user."""
     store = BarStore(tmp_path_factory.mktemp("real") / "data", simulated=False)
     add_bars(store, real_files[0])
     add_rolls(store, real_files[1])
@@ -171,20 +171,20 @@ def real_table(real_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def opened_at(real_files: tuple[Path, Path]) -> pd.DatetimeIndex:
-    """The times in the file, read without this project's sessions, calendar or segments."""
+    """The times in the file, read without the code under test."""
     return pd.DatetimeIndex(pd.read_parquet(real_files[0], columns=["ts_utc"])["ts_utc"]).as_unit("ns")
 
 
 @pytest.fixture(scope="module")
 def wall_clock(opened_at: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
-    """Of each real bar: days and minutes of the clock that strikes midnight at 18:00 New York."""
+    """Day and minute of each real bar on a clock with midnight at 18:00 New York."""
     shifted = opened_at.tz_convert(NEW_YORK).tz_localize(None) + pd.Timedelta(hours=6)
     minutes = shifted.to_numpy("datetime64[m]").view(np.int64)
     return minutes // 1440, minutes % 1440
 
 
 def first_and_last(day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the first and the last bar of each day."""
+    """Rows of the first and last bar of each day."""
     first = np.flatnonzero(np.diff(day, prepend=-1))
     return first, np.append(first[1:], len(day)) - 1
 
@@ -197,13 +197,13 @@ def sessions_where(coverage: pd.DataFrame, flag: str) -> set:
     return dates(coverage.loc[coverage[flag], "session"].to_numpy("datetime64[D]"))
 
 
-def test_on_real_bars_missing_minutes_are_those_that_gaps_inside_each_day_add_up_to(
+def test_on_real_bars_missing_minutes_equal_the_sum_of_gaps_inside_each_day(
     real_table: pd.DataFrame, wall_clock: tuple[np.ndarray, np.ndarray]
 ):
-    """A day lacks what lies between two of its bars, but for the halt from 16:15 on until June 2021.
+    """Minutes between two bars of a day are missing, except for the halt at 16:15 until June 2021.
 
-    What is missing before the first bar or after the last cannot be seen that way: a day that is
-    whole begins at 18:00 and ends at 17:00, 13:00, 13:15, 09:15 or 09:30.
+    Minutes before the first bar or after the last are not counted in this way: a complete day begins
+    at 18:00 and ends at 17:00, 13:00, 13:15, 09:15 or 09:30.
     """
     day, minute = wall_clock
     first, last = first_and_last(day)
@@ -229,7 +229,7 @@ def test_on_real_bars_missing_minutes_are_those_that_gaps_inside_each_day_add_up
 def test_on_real_bars_every_halt_early_close_and_holiday_is_kept(
     real_table: pd.DataFrame, wall_clock: tuple[np.ndarray, np.ndarray]
 ):
-    """From the file alone: days with bars at 16:14 and 16:30 and none between; days that end early."""
+    """From the file only: days with bars at 16:14 and 16:30 and none between; days that end early."""
     day, minute = wall_clock
     _, last = first_and_last(day)
     with_halt = np.setdiff1d(
@@ -276,13 +276,13 @@ def test_on_real_bars_every_listed_roll_begins_a_segment_and_the_rest_follows_fr
     assert begins.sum() == 1249 + 206 + 15 == segment[-1] + 1
 
 
-def test_on_real_bars_no_window_of_the_index_leaves_its_session_its_contract_or_a_run_without_gap(
+def test_on_real_bars_no_window_crosses_a_session_a_roll_or_a_gap(
     real_files: tuple[Path, Path],
     real_table: pd.DataFrame,
     opened_at: pd.DatetimeIndex,
     wall_clock: tuple[np.ndarray, np.ndarray],
 ):
-    """From the file and the list of rolls alone, for every window: its day, the rolls before it, its gaps."""
+    """From the file and the rolls only, for every window: its day, the rolls before it, its gaps."""
     day = wall_clock[0]
     rolls = pd.DatetimeIndex(read_rolls(real_files[1])["time"]).asi8
     n_rolled = np.searchsorted(rolls, opened_at.asi8, side="right")
@@ -298,4 +298,4 @@ def test_on_real_bars_no_window_of_the_index_leaves_its_session_its_contract_or_
 
     blind = np.arange(BARS_BEFORE, len(segment) - WINDOW_BARS, 52)
     leaving = day[blind - BARS_BEFORE] != day[blind + WINDOW_BARS - 1]
-    assert leaving.mean() > 0.05  # windows laid without segments would leave them
+    assert leaving.mean() > 0.05  # without segments, windows would cross their ends

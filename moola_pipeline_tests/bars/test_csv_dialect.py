@@ -1,4 +1,4 @@
-"""How bytes are a table: separators, headers, what stands above them, and files that are none."""
+"""Layout of table files: separators, headers, lines above the header, and other files."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def refusal(content: bytes) -> str:
 
 @pytest.mark.parametrize("separator", [",", ";", "|", "\t"])
 @pytest.mark.parametrize("header", [True, False])
-def test_a_separator_is_the_one_that_cuts_every_line(separator: str, header: bool):
+def test_the_separator_splits_every_line(separator: str, header: bool):
     text = (TABLE if header else f"{ROW}\n{ROW}\n").replace(",", separator)
     layout = file_layout(text.encode(), "nq.csv")
     assert layout.separator == separator
@@ -35,27 +35,27 @@ def test_commas_in_the_cells_do_not_hide_the_separator(line: str):
 
 
 @pytest.mark.parametrize("above", ["# export of NQ\n", "NQ 1 minute\n\n", "sep=,\n", "a;b\nc\n"])
-def test_lines_too_short_to_be_bars_may_stand_above_a_header(above: str):
+def test_short_lines_above_the_header_are_skipped(above: str):
     layout = file_layout((above + TABLE).encode(), "nq.csv")
     assert layout.names == tuple(HEADER.split(","))
     assert layout.start == len(above) + len(HEADER) + 1
 
 
-def test_a_short_line_above_a_file_without_header_is_a_row_and_is_not_skipped():
+def test_a_short_first_line_without_a_header_is_not_skipped():
     assert file_layout(f"2024-03-08T14:29Z,1,2\n{ROW}\n{ROW}\n".encode(), "nq.csv").start == 0
 
 
-def test_columns_of_one_name_carry_their_number():
+def test_duplicate_column_names_get_their_number():
     names = file_layout(b"time,open, close ,Close,close\n", "nq.csv").names
     assert names == ("time", "open", "close#3", "Close", "close#5")
 
 
-def test_a_separator_at_the_end_of_each_row_adds_no_shift():
+def test_a_separator_at_the_end_of_each_row_does_not_shift_columns():
     assert file_layout(TABLE.replace(ROW, ROW + ",").encode(), "nq.csv").names[5:] == ("#6",)
 
 
 @pytest.mark.parametrize("header", ["", HEADER + "\n"])
-def test_a_comma_that_separates_and_marks_decimals_is_refused_with_a_way_out(header: str):
+def test_a_comma_as_separator_and_decimal_sign_is_refused_with_a_remedy(header: str):
     row = "2024-03-08 14:30:00,18000,00,18002,75,17999,75,18002,00,12\n"
     assert refusal((header + 2 * row).encode()).endswith(
         "Export with semicolons between the cells, or decimal points."
@@ -75,12 +75,12 @@ def test_a_comma_that_separates_and_marks_decimals_is_refused_with_a_way_out(hea
         (b"time open high low close\n", "separated by a comma, semicolon, tab or |, got the line 'time open"),
     ],
 )
-def test_what_is_no_bar_file_is_called_what_it_is(content: bytes, words: str):
+def test_other_kinds_of_files_are_refused_by_name(content: bytes, words: str):
     assert words in refusal(content)
 
 
-def test_a_line_without_end_is_refused_before_it_is_parsed():
-    said = refusal(TABLE.encode() + b"1" * (2 * MAX_LINE_BYTES))
-    assert "each line of a csv must be at most 1 MiB long, got a longer one from byte 1,048,576 on." in said
+def test_an_endless_line_is_refused_before_parsing():
+    error = refusal(TABLE.encode() + b"1" * (2 * MAX_LINE_BYTES))
+    assert "each line of a csv must be at most 1 MiB long, got a longer one from byte 1,048,576 on." in error
     assert "first line of a csv must be at most 64 KiB long" in refusal(b"c," * HEADER_BYTES + b"\n1\n")
     assert file_layout((TABLE + f"{ROW}\n" * 60_000).encode(), "nq.csv").kind == "csv"

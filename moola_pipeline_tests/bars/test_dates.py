@@ -1,4 +1,4 @@
-"""Times as people write them: what all of them prove, which cells are none, what stays unclear."""
+"""Times written as text: layouts, invalid cells, ambiguous dates."""
 
 from datetime import datetime
 
@@ -31,21 +31,21 @@ def read(*cells: str | None) -> list[str | None]:
         *("18.03.2024 14:30", "18-03-2024 14:30", "18-Mar-2024 14:30", " 2024-03-18 14:30 "),
     ],
 )
-def test_one_moment_in_many_hands(cell: str):
+def test_all_date_and_clock_layouts_give_the_same_time(cell: str):
     assert read(cell) == ["2024-03-18T14:30:00"]
 
 
 @pytest.mark.parametrize(
     "cell", ["2024-03-18 14:30:00Z", "2024-03-18T10:30-04:00", "2024-03-18 14:30:00 UTC"]
 )
-def test_a_zone_in_the_text_counts(cell: str):
+def test_a_zone_in_the_text_is_applied(cell: str):
     assert read(cell, cell, "never") == ["2024-03-18T14:30:00+00:00"] * 2 + [None]
 
 
 @pytest.mark.parametrize(
     "odd", ["bad", "2024-13-45 25:61:61", "24:00", "9999999", "2024-03-18T14:30:00Z", None]
 )
-def test_a_cell_that_is_no_time_as_the_others_are_is_none(odd: str | None):
+def test_a_cell_in_another_layout_is_not_a_time(odd: str | None):
     assert read("2024-03-18 14:30", odd, "2024-03-18 14:32") == [
         "2024-03-18T14:30:00",
         None,
@@ -60,25 +60,25 @@ def test_a_cell_that_is_no_time_as_the_others_are_is_none(odd: str | None):
         (["0", "100", "93000", "143001"], [0, 60, 34_200, 52_201]),
     ],
 )
-def test_clocks_that_lost_their_zeros_are_told_by_the_longest(clocks: list[str], seconds: list[int]):
+def test_clocks_without_leading_zeros_are_read_by_the_longest_of_them(clocks: list[str], seconds: list[int]):
     day = pd.Timestamp("2024-03-18")
     expected = [(day + pd.Timedelta(seconds=second)).isoformat() for second in seconds]
     assert read(*(f"20240318 {clock}" for clock in clocks)) == expected
 
 
-def test_a_column_of_something_else_holds_no_times():
+def test_a_column_of_other_text_has_no_times():
     assert text_times(column("a", "b", "2024-03-18 14:30"), "time", "nq.csv") is None
     assert text_times(column("03/06/24 23:00"), "time", "nq.csv") is None
     assert text_times(column("45359.6041"), "time", "nq.csv") is None
 
 
-def test_one_day_after_the_twelfth_settles_the_order():
+def test_one_day_after_the_twelfth_decides_the_order_of_day_and_month():
     assert read("03/04/2024 10:00", "13/04/2024 10:00") == ["2024-04-03T10:00:00", "2024-04-13T10:00:00"]
     assert read("03/04/2024 10:00", "03/14/2024 10:00") == ["2024-03-04T10:00:00", "2024-03-14T10:00:00"]
-    assert read("05/05/2024 10:00") == ["2024-05-05T10:00:00"]  # the same either way
+    assert read("05/05/2024 10:00") == ["2024-05-05T10:00:00"]  # equal in both orders
 
 
-def test_a_date_that_fits_two_orders_is_not_guessed():
+def test_ambiguous_dates_are_refused():
     with pytest.raises(BadInput) as caught:
         read("03/04/2024 10:00", "bad")
     assert str(caught.value) == (
@@ -92,6 +92,6 @@ def test_a_date_that_fits_two_orders_is_not_guessed():
     st.lists(st.datetimes(datetime(1999, 6, 21), datetime(2040, 1, 1)), min_size=1, max_size=8),
     st.sampled_from(["%Y-%m-%d %H:%M:%S", "%Y%m%d %H%M%S", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %I:%M:%S %p"]),
 )
-def test_written_in_a_clear_layout_and_read_back_every_time_is_the_same(times, layout: str):
+def test_times_in_an_unambiguous_layout_survive_a_round_trip(times, layout: str):
     seconds = [time.replace(microsecond=0) for time in times]
     assert read(*(time.strftime(layout) for time in seconds)) == [time.isoformat() for time in seconds]

@@ -1,4 +1,4 @@
-"""Bars of the future and bars of holidays: when dates cannot be right, and what may be the cause."""
+"""Refusal of bars in the future and on holidays, with the likely cause."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,11 +22,11 @@ def refusal(now: datetime, reading: TimeConvention = NAIVE, rows: np.ndarray | N
     return str(caught.value)
 
 
-def test_a_bar_of_the_last_minutes_may_come_from_a_faster_clock():
+def test_a_bar_up_to_ten_minutes_in_the_future_is_accepted():
     refuse_future(BARS, np.arange(1, 61), NAIVE, LAST - timedelta(minutes=10))
 
 
-def test_a_bar_that_is_yet_to_open_is_refused_with_its_row():
+def test_a_bar_in_the_future_is_refused_with_its_row():
     assert refusal(LAST - timedelta(minutes=11)) == (
         "nq.csv: a bar must open before now (2024-03-08 15:18 UTC by this machine's clock), but 1 of 60 "
         "do not, read as America/Chicago, first in row 60 (2024-03-08 15:29 UTC). Give the right --timezone."
@@ -36,19 +36,19 @@ def test_a_bar_that_is_yet_to_open_is_refused_with_its_row():
     )
 
 
-def test_the_first_row_is_the_first_in_the_file_not_in_time():
+def test_the_named_row_is_the_first_in_the_file_not_in_time():
     assert "but 2 of 60 do not" in (text := refusal(LAST - timedelta(minutes=12), rows=np.arange(60, 0, -1)))
     assert "first in row 1 (2024-03-08 15:29 UTC)" in text
 
 
-def test_what_no_zone_can_mend_has_wrong_dates():
+def test_bars_far_in_the_future_have_wrong_dates():
     assert refusal(LAST - timedelta(days=400)).endswith(
         "Correct the dates (year, order of day and month), or remove those rows."
     )
 
 
 @pytest.mark.parametrize("day", ["2024-12-25", "2024-03-29"])
-def test_a_file_of_a_holiday_alone_has_wrong_dates(day: str):
+def test_a_file_with_bars_of_a_holiday_only_is_refused(day: str):
     with pytest.raises(BadInput) as caught:
         refuse_holidays(made_up_bars(60, f"{day} 15:00"), NAIVE)
     assert str(caught.value) == (
@@ -57,7 +57,7 @@ def test_a_file_of_a_holiday_alone_has_wrong_dates(day: str):
     )
 
 
-def test_a_few_bars_of_a_holiday_among_others_are_the_calendars_affair():
+def test_a_few_bars_on_a_holiday_are_accepted():
     bars = pd.concat([made_up_bars(60, "2024-12-24 15:00"), made_up_bars(60, "2024-12-25 15:00")])
     refuse_holidays(bars, NAIVE)
     refuse_holidays(BARS, NAIVE)

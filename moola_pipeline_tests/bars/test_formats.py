@@ -1,4 +1,4 @@
-"""Each vendor's format: what its files prove, what they leave to be said, and what they become."""
+"""Vendor formats: recognition, required options, and the bars read."""
 
 import io
 import shlex
@@ -28,7 +28,7 @@ def refusal(path: Path, options: VendorOptions | None = None) -> str:
     return str(caught.value)
 
 
-def test_a_ninjatrader_line_is_the_bar_that_opened_a_minute_before_in_utc(tmp_path: Path):
+def test_ninjatrader_close_times_are_read_as_utc_bar_opens(tmp_path: Path):
     lines = (
         b"20241206 143000;21500.75;21501;21488.5;21491.5;931\n"
         b"20241206 143100;21491.5;21508.75;21486;21493.75;3547\n"
@@ -41,13 +41,13 @@ def test_a_ninjatrader_line_is_the_bar_that_opened_a_minute_before_in_utc(tmp_pa
     assert (bars.facts.format, bars.facts.timezone, bars.facts.stamp) == ("ninjatrader", "UTC", "close")
 
 
-def test_a_ninjatrader_file_does_not_say_which_stamp_it_has_and_is_asked(tmp_path: Path):
+def test_a_ninjatrader_file_needs_the_stamp_option(tmp_path: Path):
     path = made.saved(tmp_path / "nq.txt", made.ninjatrader(BARS))
     assert refusal(path).endswith("Give --stamp close or --stamp open.")
     pd.testing.assert_frame_equal(read_vendor_file(path, CLOSES).frame, BARS)
 
 
-def test_a_metatrader_line_is_in_est_in_winter_and_summer(tmp_path: Path):
+def test_metatrader_times_are_est_in_winter_and_summer(tmp_path: Path):
     lines = (
         b"2026.02.01,18:00,25387.75,25418.25,25387.25,25405.25,0\n"
         b"2026.07.01,18:01,25387.75,25418.25,25387.25,25405.25,0\n"
@@ -63,21 +63,21 @@ def test_a_metatrader_line_is_in_est_in_winter_and_summer(tmp_path: Path):
 
 
 @pytest.mark.parametrize("header", [True, False])
-def test_firstrate_is_taken_at_its_name_or_proven_by_its_daily_breaks(tmp_path: Path, header: bool):
+def test_firstrate_is_read_by_option_or_by_its_daily_breaks(tmp_path: Path, header: bool):
     short = made.saved(tmp_path / "short.csv", made.firstrate(BARS, header))
     assert "--format" in refusal(short)
     named = read_vendor_file(short, VendorOptions(format="firstrate"))
     pd.testing.assert_frame_equal(named.frame, BARS)
     assert (named.facts.timezone, named.facts.stamp) == ("America/New_York", "open")
 
-    week = session_bars("2024-03-07", "2024-03-12")  # over the start of daylight saving
+    week = session_bars("2024-03-07", "2024-03-12")  # includes the start of daylight saving
     proven = read_vendor_file(made.saved(tmp_path / "week.csv", made.firstrate(week, header)))
     pd.testing.assert_frame_equal(proven.frame, week)
     assert (proven.facts.format, proven.zone_known_by) == ("firstrate", "its daily breaks")
 
 
 @pytest.mark.parametrize(("zone", "late"), [("UTC", 0), ("America/Chicago", 0), ("America/New_York", 1)])
-def test_the_same_layout_in_another_zone_or_stamp_is_never_taken_for_firstrate(
+def test_the_firstrate_layout_in_another_zone_or_stamp_is_not_read_as_firstrate(
     tmp_path: Path, zone: str, late: int
 ):
     week = wall_clock(session_bars("2024-03-05", "2024-03-08"), zone, late)
@@ -86,7 +86,7 @@ def test_the_same_layout_in_another_zone_or_stamp_is_never_taken_for_firstrate(
 
 
 @pytest.mark.parametrize("pretty", [True, False])
-def test_a_databento_csv_is_read_in_either_of_its_number_styles(tmp_path: Path, pretty: bool):
+def test_a_databento_csv_is_read_with_fixed_point_or_decimal_prices(tmp_path: Path, pretty: bool):
     bars = read_vendor_file(made.saved(tmp_path / "glbx.csv", made.databento_csv(BARS, pretty)))
     pd.testing.assert_frame_equal(bars.frame.drop(columns="contract"), BARS)
     assert set(bars.frame["contract"]) == {"NQH4"}
@@ -102,7 +102,7 @@ def test_a_dbn_file_is_read_with_the_contract_of_each_bar(tmp_path: Path, pack: 
     assert bars.facts.format == "databento"
 
 
-def test_under_a_continuous_symbol_the_instrument_id_tells_the_contracts_apart(tmp_path: Path):
+def test_with_a_continuous_symbol_the_instrument_id_is_the_contract_of_dbn_bars(tmp_path: Path):
     pytest.importorskip("databento_dbn")
     path = made.saved(tmp_path / "glbx.dbn", made.dbn(BARS, symbols=(("NQ.c.0", 1), ("NQ.c.0", 2))))
     bars = read_vendor_file(path)
@@ -115,7 +115,7 @@ def test_under_a_continuous_symbol_the_instrument_id_tells_the_contracts_apart(t
 
 
 @pytest.mark.parametrize("save", ["csv", "parquet"])
-def test_so_it_does_in_a_databento_table(tmp_path: Path, save: str):
+def test_with_a_continuous_symbol_the_instrument_id_is_the_contract_of_table_bars(tmp_path: Path, save: str):
     path = made.saved(tmp_path / "glbx.csv", made.databento_csv(BARS, True, "NQ.c.0"))
     rows = pd.read_csv(path).assign(instrument_id=[5482] * 10 + [4916] * 30)
     path = tmp_path / f"rolled.{save}"
@@ -133,23 +133,21 @@ def test_dbn_of_another_schema_or_cut_short_is_refused(tmp_path: Path):
     assert "a DBN file must be whole" in refusal(cut)
 
 
-def test_without_the_extra_the_command_that_installs_it_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_missing_extra_is_named_with_its_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "databento_dbn", None)
     path = made.saved(tmp_path / "glbx.dbn", b"DBN\3" + bytes(200))
     command = f"{shlex.quote(sys.executable)} -m pip install -c requirements.txt -e '.[databento]'"
     assert refusal(path).endswith(f"Run in the project root: {command}")
 
 
-def test_contracts_of_another_instrument_are_refused_naming_the_option(tmp_path: Path):
+def test_contracts_of_another_instrument_are_refused_with_the_option_to_set(tmp_path: Path):
     path = made.saved(tmp_path / "es.csv", made.databento_csv(BARS, True, "ESH4"))
     assert "must be of instrument NQ, got ES. Name the instrument with --instrument" in refusal(path)
     assert read_vendor_file(path, VendorOptions(instrument="ES")).facts.instrument == "ES"
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", None])
-def test_a_tradingview_parquet_carries_its_zone_or_is_asked_for_it(tmp_path: Path, zone: str | None):
+def test_a_tradingview_parquet_without_a_zone_needs_the_timezone_option(tmp_path: Path, zone: str | None):
     local = BARS["timestamp"].dt.tz_convert(zone or "UTC")
     index = pd.DatetimeIndex(local if zone else local.dt.tz_localize(None), name="datetime")
     path = tmp_path / "NQ1.parquet"
@@ -169,7 +167,7 @@ def test_a_tradingview_csv_counts_seconds_in_utc(tmp_path: Path):
     pd.testing.assert_frame_equal(bars.frame, BARS)
 
 
-def test_a_ninjatrader_export_of_a_country_with_decimal_commas_is_read(tmp_path: Path):
+def test_a_ninjatrader_export_with_decimal_commas_is_read(tmp_path: Path):
     path = made.saved(tmp_path / "nq.txt", made.ninjatrader(BARS).replace(b".", b","))
     bars = read_vendor_file(path, CLOSES)
     pd.testing.assert_frame_equal(bars.frame, BARS)
@@ -195,7 +193,7 @@ def test_a_date_and_a_time_of_day_make_one_time(
     pd.testing.assert_frame_equal(read_vendor_file(path, again).frame, BARS)
 
 
-def test_a_day_that_may_be_a_month_is_not_guessed(tmp_path: Path):
+def test_a_day_that_could_be_a_month_is_refused(tmp_path: Path):
     lines = b"time,open,high,low,close\n03/04/2024 14:30,200,200,200,200\n03/04/2024 14:31,200,200,200,200\n"
     path = made.saved(tmp_path / "nq.csv", lines)
     assert "03/04/2024 may be month/day/year or day/month/year" in refusal(
@@ -206,7 +204,7 @@ def test_a_day_that_may_be_a_month_is_not_guessed(tmp_path: Path):
     assert first == pd.Timestamp("2024-03-14 14:30", tz="UTC")
 
 
-def test_a_day_that_no_month_has_is_refused(tmp_path: Path):
+def test_an_impossible_day_is_refused(tmp_path: Path):
     lines = b"2026.02.31,18:00,1,1,1,1,0\n2026.02.31,18:01,1,1,1,1,0\n"
     assert "must hold a date and a time" in refusal(made.saved(tmp_path / "mt.csv", lines))
 
@@ -220,13 +218,13 @@ def test_columns_without_a_header_are_named_by_number(tmp_path: Path):
 
 
 @pytest.mark.parametrize("pack", [made.gzipped, made.zstd, made.zipped])
-def test_a_packed_file_reads_as_the_file_in_it(tmp_path: Path, pack: Callable[[bytes], bytes]):
+def test_a_compressed_file_reads_as_its_content(tmp_path: Path, pack: Callable[[bytes], bytes]):
     plain = read_vendor_file(made.saved(tmp_path / "plain.csv", made.metatrader(BARS)))
     packed = read_vendor_file(made.saved(tmp_path / "nq.csv", pack(made.metatrader(BARS))))
     pd.testing.assert_frame_equal(packed.frame, plain.frame)
 
 
-def test_what_macos_packs_beside_a_file_is_no_second_one(tmp_path: Path):
+def test_extra_zip_members_of_macos_are_ignored(tmp_path: Path):
     sink = io.BytesIO(made.zipped(made.metatrader(BARS)))
     with zipfile.ZipFile(sink, "a") as archive:
         archive.writestr("__MACOSX/._0.csv", b"x")
@@ -235,7 +233,7 @@ def test_what_macos_packs_beside_a_file_is_no_second_one(tmp_path: Path):
     pd.testing.assert_frame_equal(bars.frame, BARS)
 
 
-def test_a_workbook_is_called_one(tmp_path: Path):
+def test_an_excel_workbook_is_refused_by_name(tmp_path: Path):
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
         archive.writestr("[Content_Types].xml", b"x")
@@ -249,7 +247,7 @@ def test_a_zip_of_several_files_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("pack", [made.gzipped, made.zstd, made.zipped])
-def test_a_file_that_unpacks_to_more_than_may_be_is_refused(
+def test_a_file_that_decompresses_to_too_many_bytes_is_refused(
     tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(decompress, "MAX_CONTENT", 2**20)
@@ -258,12 +256,12 @@ def test_a_file_that_unpacks_to_more_than_may_be_is_refused(
 
 
 @pytest.mark.parametrize("pack", [made.gzipped, made.zstd, made.zipped])
-def test_a_packed_file_cut_short_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]):
+def test_a_truncated_compressed_file_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]):
     path = made.saved(tmp_path / "cut", pack(made.metatrader(BARS))[:-30])
     assert "a compressed bar file must be whole" in refusal(path)
 
 
-def test_a_named_format_must_not_be_contradicted_by_the_file(tmp_path: Path):
+def test_a_format_option_that_contradicts_the_file_is_refused(tmp_path: Path):
     path = made.saved(tmp_path / "nq.csv", made.metatrader(BARS))
     assert "--format is ninjatrader, but the file is metatrader" in refusal(
         path, VendorOptions(format="ninjatrader", stamp="close")
@@ -304,7 +302,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", FIRST_BARS)
-def test_private_vendor_files_open_at_the_instant_worked_by_hand(private_data: Path, name: str):
+def test_private_vendor_files_open_at_the_expected_time(private_data: Path, name: str):
     if name.startswith("databento"):
         pytest.importorskip("databento_dbn")
     options, first, instrument = FIRST_BARS[name]
@@ -315,7 +313,9 @@ def test_private_vendor_files_open_at_the_instant_worked_by_hand(private_data: P
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_private_vendor_files_that_must_not_register_say_why(private_data: Path, name: str):
+def test_private_vendor_files_that_must_not_register_are_refused_with_the_reason(
+    private_data: Path, name: str
+):
     if name.startswith("databento"):
         pytest.importorskip("databento_dbn")
     options, words = REFUSED[name]

@@ -1,4 +1,4 @@
-"""The watched folder: added as by hand, refused with the reason, and nothing lost either way."""
+"""The inbox: files are added or refused with the reason, and none is lost."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def naive_csv(path: Path, bars: pd.DataFrame | None = None) -> Path:
     return write_csv(path, wall_clock(made_up_bars() if bars is None else bars, "America/New_York"))
 
 
-def test_a_file_is_added_and_leaves_the_inbox_with_its_bytes_kept(store: BarStore, folder: Path):
+def test_an_added_file_leaves_the_inbox_and_its_bytes_are_stored(store: BarStore, folder: Path):
     content = write_csv(folder / "nq.csv", made_up_bars(6)).read_bytes()
     (file,) = take(store)
     assert (file.outcome, file.shown) == ("added", "nq.csv: registered, 6 bars")
@@ -60,12 +60,12 @@ def test_a_file_is_added_and_leaves_the_inbox_with_its_bytes_kept(store: BarStor
     assert len(read_bars(store)) == 6
 
 
-def test_an_inbox_that_is_not_there_is_made_and_empty(store: BarStore):
+def test_a_missing_inbox_is_created(store: BarStore):
     assert take(store) == []
     assert (store.root.parent / "inbox").is_dir()
 
 
-def test_a_file_is_recorded_as_bars_add_records_it(store: BarStore, folder: Path, tmp_path: Path):
+def test_the_inbox_writes_the_same_manifest_entry_as_bars_add(store: BarStore, folder: Path, tmp_path: Path):
     by_hand = BarStore(tmp_path / "by hand", simulated=False)
     path = naive_csv(folder / "nq.csv")
     (folder / "nq.csv.options.json").write_text(NEW_YORK)
@@ -76,7 +76,7 @@ def test_a_file_is_recorded_as_bars_add_records_it(store: BarStore, folder: Path
     assert names(folder) == []
 
 
-def test_options_of_the_folder_hold_for_every_file_but_one_with_its_own(store: BarStore, folder: Path):
+def test_options_of_the_folder_apply_to_files_without_their_own_options(store: BarStore, folder: Path):
     (folder / "options.json").write_text(NEW_YORK)
     naive_csv(folder / "a.csv")
     later = made_up_bars(start="2024-03-08 15:30")
@@ -88,7 +88,7 @@ def test_options_of_the_folder_hold_for_every_file_but_one_with_its_own(store: B
     assert names(folder) == ["options.json"]
 
 
-def test_a_refused_file_moves_aside_with_the_reason_and_the_others_are_added(store: BarStore, folder: Path):
+def test_a_refused_file_is_moved_with_the_reason_and_the_others_are_added(store: BarStore, folder: Path):
     content = naive_csv(folder / "a.csv").read_bytes()
     write_csv(folder / "b.csv", made_up_bars())
     first, second = take(store)
@@ -101,7 +101,7 @@ def test_a_refused_file_moves_aside_with_the_reason_and_the_others_are_added(sto
     assert first.kept == folder / "refused/a.csv"
 
 
-def test_a_refused_file_put_back_with_its_options_is_added(store: BarStore, folder: Path):
+def test_a_refused_file_moved_back_with_options_is_added(store: BarStore, folder: Path):
     naive_csv(folder / "a.csv")
     take(store)
     os.replace(folder / "refused/a.csv", folder / "a.csv")
@@ -109,7 +109,7 @@ def test_a_refused_file_put_back_with_its_options_is_added(store: BarStore, fold
     assert outcomes(take(store)) == {"a.csv": "added"}
 
 
-def test_files_of_one_name_refused_one_after_the_other_are_all_kept(store: BarStore, folder: Path):
+def test_refused_files_of_the_same_name_are_all_kept(store: BarStore, folder: Path):
     for content in ("one", "two", "three"):
         (folder / "nq.csv").write_text(content)
         (folder / "nq.csv.options.json").write_text(f'{{"stamp": "{content}"}}')
@@ -119,7 +119,7 @@ def test_files_of_one_name_refused_one_after_the_other_are_all_kept(store: BarSt
     assert "two" in (folder / "refused/nq-2.csv.options.json").read_text()
 
 
-def test_the_same_file_twice_is_kept_once(store: BarStore, folder: Path):
+def test_the_same_file_is_stored_once(store: BarStore, folder: Path):
     for outcome in ("registered", "unchanged"):
         write_csv(folder / "nq.csv", made_up_bars())
         (file,) = take(store)
@@ -131,9 +131,9 @@ def test_the_same_file_twice_is_kept_once(store: BarStore, folder: Path):
     assert names(folder) == []
 
 
-def test_a_file_written_just_now_waits(store: BarStore, folder: Path):
+def test_a_file_that_was_just_written_waits(store: BarStore, folder: Path):
     path = write_csv(folder / "nq.csv", made_up_bars())
-    os.utime(path, (0, 0))  # a copy that keeps the original's time is no older for it
+    os.utime(path, (0, 0))  # a copy may keep the original's modification time
     (file,) = take_inbox(Home(store.root.parents[1]))
     assert (file.outcome, file.why) == (
         "waiting",
@@ -144,7 +144,7 @@ def test_a_file_written_just_now_waits(store: BarStore, folder: Path):
 
 
 @pytest.mark.skipif(not hasattr(inbox.fcntl, "F_SETLEASE"), reason="only Linux tells who writes")
-def test_a_file_open_for_writing_waits_however_long_the_pause(store: BarStore, folder: Path):
+def test_a_file_open_for_writing_waits(store: BarStore, folder: Path):
     path = write_csv(folder / "nq.csv", made_up_bars())
     with path.open("a"):
         (file,) = take(store)
@@ -153,12 +153,12 @@ def test_a_file_open_for_writing_waits_however_long_the_pause(store: BarStore, f
 
 
 @pytest.mark.parametrize("name", ["nq.csv.part", "nq.csv.tmp", "nq.csv.crdownload"])
-def test_a_file_under_a_name_of_half_written_ones_waits(store: BarStore, folder: Path, name: str):
+def test_a_file_with_the_name_of_an_incomplete_file_waits(store: BarStore, folder: Path, name: str):
     write_csv(folder / name, made_up_bars())
     assert outcomes(take(store)) == {name: "waiting"}
 
 
-def test_hidden_files_and_folders_are_left_alone(store: BarStore, folder: Path):
+def test_hidden_files_and_folders_are_ignored(store: BarStore, folder: Path):
     write_csv(folder / ".nq.csv.XyZ", made_up_bars())
     (folder / "old").mkdir()
     write_csv(folder / "old/nq.csv", made_up_bars())
@@ -166,7 +166,7 @@ def test_hidden_files_and_folders_are_left_alone(store: BarStore, folder: Path):
     assert names(folder) == [".nq.csv.XyZ", "old/nq.csv"]
 
 
-def test_a_file_that_grows_while_it_is_refused_waits(
+def test_a_file_that_changes_while_it_is_read_waits(
     store: BarStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (folder / "nq.csv").write_text("time,op")
@@ -181,7 +181,7 @@ def test_a_file_that_grows_while_it_is_refused_waits(
     assert names(folder) == ["nq.csv"]
 
 
-def test_a_file_that_takes_the_place_of_an_added_one_is_added_next(
+def test_a_file_that_replaces_an_added_file_is_added_next(
     store: BarStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_csv(folder / "nq.csv", made_up_bars(9).head(6))
@@ -199,13 +199,13 @@ def test_a_file_that_takes_the_place_of_an_added_one_is_added_next(
     assert len(read_bars(store)) == 9
 
 
-def test_what_was_being_removed_when_the_machine_stopped_is_looked_at_again(store: BarStore, folder: Path):
+def test_a_file_whose_deletion_was_interrupted_is_read_again(store: BarStore, folder: Path):
     write_csv(folder / ".nq.csv.taken", made_up_bars())
     assert outcomes(take(store)) == {"nq.csv": "added"}
     assert names(folder) == []
 
 
-def test_files_wait_for_their_turn_when_the_time_is_over(store: BarStore, folder: Path):
+def test_files_wait_when_the_time_limit_is_reached(store: BarStore, folder: Path):
     write_csv(folder / "nq.csv", made_up_bars())
     assert outcomes(take_inbox(Home(store.root.parents[1]), settle_seconds=0, most_seconds=-1)) == {
         "nq.csv": "waiting"
@@ -213,7 +213,7 @@ def test_files_wait_for_their_turn_when_the_time_is_over(store: BarStore, folder
     assert outcomes(take(store)) == {"nq.csv": "added"}
 
 
-def test_a_broken_manifest_is_no_reason_to_refuse_a_file(store: BarStore, folder: Path):
+def test_a_broken_manifest_does_not_refuse_a_file(store: BarStore, folder: Path):
     write_csv(folder / "nq.csv", made_up_bars())
     store.root.mkdir()
     store.manifest.write_text("{")
@@ -234,9 +234,7 @@ def test_a_broken_manifest_is_no_reason_to_refuse_a_file(store: BarStore, folder
         ('{"timezone": "New York"}', "options.json: "),
     ],
 )
-def test_options_that_cannot_be_read_leave_every_file_where_it_is(
-    store: BarStore, folder: Path, content: str, came: str
-):
+def test_with_unreadable_options_no_file_is_moved(store: BarStore, folder: Path, content: str, came: str):
     (folder / "options.json").write_text(content)
     write_csv(folder / "nq.csv", made_up_bars())
     with pytest.raises(BadInput) as fault:
@@ -246,7 +244,7 @@ def test_options_that_cannot_be_read_leave_every_file_where_it_is(
     assert names(folder) == ["nq.csv", "options.json"]
 
 
-def test_options_hold_every_option_of_bars_add(store: BarStore, folder: Path):
+def test_option_files_accept_every_option_of_bars_add(store: BarStore, folder: Path):
     bars = wall_clock(made_up_bars(), "America/New_York", minutes_late=1).rename(columns={"close": "Last"})
     write_csv(folder / "es.csv", bars)
     options = {

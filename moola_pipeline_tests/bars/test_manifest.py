@@ -1,4 +1,4 @@
-"""Bars in and out of a market: what is registered, what is proven, what is refused."""
+"""Registration of vendor files, and reading of verified bars."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def one_tick_up(bars: pd.DataFrame, row: int) -> pd.DataFrame:
     return changed
 
 
-def test_a_file_is_kept_byte_for_byte_and_recorded(store: BarStore, vendor_file: Path):
+def test_a_file_is_stored_unchanged_and_recorded(store: BarStore, vendor_file: Path):
     added = add_bars(store, vendor_file)
 
     assert added.outcome == "registered"
@@ -73,7 +73,7 @@ def test_the_table_holds_the_bars_of_all_files_in_order(store: BarStore, tmp_pat
     validate_bars(table)
 
 
-def test_the_table_does_not_depend_on_the_file_the_bars_came_in(store: BarStore, tmp_path: Path):
+def test_the_table_does_not_depend_on_the_file_format(store: BarStore, tmp_path: Path):
     made_up = made_up_bars(60)
     other = BarStore(tmp_path / "other", simulated=False)
     add_bars(store, write_csv(tmp_path / "bars.csv", made_up))
@@ -101,10 +101,10 @@ def test_a_changed_byte_is_refused_with_both_digests(store: BarStore, tmp_path: 
     assert len(read_bars(store)) == 60
 
 
-def test_a_file_without_options_is_restored_and_its_change_accepted_as_it_was_read_before(
+def test_without_options_a_file_is_restored_or_replaced_with_its_recorded_options(
     store: BarStore, tmp_path: Path
 ):
-    """Neither New York time nor the stamp stands in the file: the manifest alone knows them."""
+    """Neither the zone nor the stamp is in the file: only the manifest has them."""
     bars = made_up_bars(60)
     local = bars.assign(timestamp=bars["timestamp"].dt.tz_convert("America/New_York").dt.tz_localize(None))
     vendor_file = write_csv(tmp_path / "nq.csv", local)
@@ -132,7 +132,7 @@ def test_a_file_without_options_is_restored_and_its_change_accepted_as_it_was_re
     assert (other.outcome, other.entry.stamp) == ("replaced", "open")
 
 
-def test_a_changed_file_that_its_record_cannot_read_is_read_by_what_it_proves(
+def test_a_changed_file_that_recorded_options_cannot_read_is_read_without_them(
     store: BarStore, tmp_path: Path
 ):
     named = made_up_bars(60).rename(columns={"timestamp": "when"})
@@ -145,7 +145,7 @@ def test_a_changed_file_that_its_record_cannot_read_is_read_by_what_it_proves(
     assert accepted.entry.columns["time"] == "timestamp"
 
 
-def test_no_file_is_parsed_before_all_are_proven(
+def test_no_file_is_read_before_all_are_verified(
     store: BarStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     add_bars(store, write_csv(tmp_path / "a.csv", made_up_bars(60)))
@@ -168,7 +168,7 @@ def test_a_missing_file_is_named(store: BarStore, vendor_file: Path):
         read_bars(store)
 
 
-def test_simulated_bars_that_were_changed_are_to_be_made_anew(tmp_path: Path, vendor_file: Path):
+def test_changed_simulated_bars_are_refused_with_the_folder_to_delete(tmp_path: Path, vendor_file: Path):
     store = BarStore(tmp_path / "simulated" / "demo", simulated=True)
     add_bars(store, vendor_file)
     (store.raw / "nq.parquet").write_bytes(b"changed")
@@ -179,7 +179,7 @@ def test_simulated_bars_that_were_changed_are_to_be_made_anew(tmp_path: Path, ve
     assert "bars add" not in str(caught.value)
 
 
-def test_without_registered_bars_the_command_that_adds_them_is_named(store: BarStore):
+def test_without_registered_bars_the_error_names_the_command_to_add_them(store: BarStore):
     with pytest.raises(BadInput, match='Add a file with "moola bars add FILE"'):
         read_bars(store)
 
@@ -198,7 +198,7 @@ def test_the_same_bytes_are_registered_once(store: BarStore, vendor_file: Path, 
     assert [path.name for path in store.raw.iterdir()] == ["nq.parquet"]
 
 
-def test_the_same_bytes_read_another_way_replace_the_record(store: BarStore, vendor_file: Path):
+def test_the_same_bytes_with_other_options_replace_the_entry(store: BarStore, vendor_file: Path):
     add_bars(store, vendor_file)
 
     added = add_bars(store, vendor_file, VendorOptions(stamp="close"))
@@ -208,9 +208,7 @@ def test_the_same_bytes_read_another_way_replace_the_record(store: BarStore, ven
     assert len(read_manifest(store).files) == 1
 
 
-def test_a_change_made_in_place_is_accepted_by_adding_the_file_where_it_lies(
-    store: BarStore, vendor_file: Path
-):
+def test_a_change_in_raw_is_accepted_by_adding_the_file_in_place(store: BarStore, vendor_file: Path):
     add_bars(store, vendor_file)
     changed = one_tick_up(made_up_bars(60), row=5)
     write_parquet(store.raw / "nq.parquet", changed)
@@ -232,7 +230,7 @@ def test_a_damaged_copy_is_restored_by_adding_the_original(store: BarStore, vend
     assert len(read_bars(store)) == 60
 
 
-def test_a_lost_file_gives_its_place_to_a_new_one_of_its_name(store: BarStore, vendor_file: Path):
+def test_a_new_file_replaces_a_lost_file_of_the_same_name(store: BarStore, vendor_file: Path):
     add_bars(store, vendor_file)
     (store.raw / "nq.parquet").unlink()
     write_parquet(vendor_file, made_up_bars(70, seed=8))
@@ -241,7 +239,7 @@ def test_a_lost_file_gives_its_place_to_a_new_one_of_its_name(store: BarStore, v
     assert len(read_bars(store)) == 70
 
 
-def test_another_file_of_a_name_in_use_gets_a_number(store: BarStore, vendor_file: Path, tmp_path: Path):
+def test_another_file_with_a_name_in_use_gets_a_number(store: BarStore, vendor_file: Path, tmp_path: Path):
     add_bars(store, vendor_file)
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()

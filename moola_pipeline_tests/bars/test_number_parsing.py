@@ -1,4 +1,4 @@
-"""Numbers as people write them: what each style reads, what the cells prove, and what stays unclear."""
+"""Numbers written as text: styles, detection of the style, ambiguous prices."""
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,7 @@ def column(*cells: str | None) -> pa.ChunkedArray:
         (COMMA, "18000", 18000.0),
     ],
 )
-def test_a_cell_is_the_number_its_style_says(style: NumberStyle, cell: str, number: float):
+def test_a_number_is_read_in_its_style(style: NumberStyle, cell: str, number: float):
     values, wrong = style.numbers(column(cell))
     assert (values.tolist(), wrong.tolist()) == ([number], [False])
 
@@ -38,7 +38,7 @@ def test_a_cell_is_the_number_its_style_says(style: NumberStyle, cell: str, numb
 @pytest.mark.parametrize(
     "cell", ["x", "1,2", "1,2345", "12,34.5", "1.2.3", "1e", "--", "$1", "1.5K", "0x10", "٣"]
 )
-def test_what_is_no_number_is_said_to_be_none(cell: str):
+def test_a_cell_that_is_not_a_number_is_marked_invalid(cell: str):
     values, wrong = DOT.numbers(column("1", cell, None))
     assert wrong.tolist() == [False, True, False]
     assert np.isnan(values[1:]).all()
@@ -56,16 +56,16 @@ def test_what_is_no_number_is_said_to_be_none(cell: str):
         (("x",), DOT),
     ],
 )
-def test_one_clear_cell_proves_the_style_of_all(cells: tuple[str, ...], style: NumberStyle):
+def test_one_unambiguous_cell_decides_the_style(cells: tuple[str, ...], style: NumberStyle):
     assert price_style({"close": column(*cells)}, "nq.csv") is style
 
 
-def test_of_two_readings_the_one_that_is_an_index_is_right():
+def test_the_style_that_gives_index_prices_is_used():
     assert price_style({"close": column("18,000", "18,250")}, "nq.csv") is DOT
     assert price_style({"close": column("18.000", "18.250")}, "nq.csv") is COMMA
 
 
-def test_two_readings_that_may_both_be_an_index_are_not_guessed():
+def test_ambiguous_prices_are_refused():
     with pytest.raises(BadInput) as caught:
         price_style({"close": column("100,250", "100,500")}, "nq.csv")
     assert str(caught.value) == (
@@ -75,7 +75,7 @@ def test_two_readings_that_may_both_be_an_index_are_not_guessed():
 
 
 @given(st.lists(st.integers(400, 4_000_000), min_size=1, max_size=20), st.sampled_from([DOT, COMMA]))
-def test_written_and_read_back_every_price_is_the_same(ticks: list[int], style: NumberStyle):
+def test_prices_survive_a_round_trip(ticks: list[int], style: NumberStyle):
     prices = [0.25 * tick for tick in ticks]
     swap = str.maketrans({",": style.group, ".": style.decimal})
     cells = column(*(f"{price:,.2f}".translate(swap) for price in prices))
@@ -85,5 +85,5 @@ def test_written_and_read_back_every_price_is_the_same(ticks: list[int], style: 
     assert not wrong.any()
 
 
-def test_blanks_around_a_cell_and_empty_cells_are_nothing():
+def test_surrounding_blanks_are_ignored_and_empty_cells_are_null():
     assert trimmed(column(" 1 ", "  ", "", None)).to_pylist() == ["1", None, None, None]

@@ -1,4 +1,4 @@
-"""The last bar of a file is provisional: a file that goes on beyond it is right."""
+"""Overlapping files: the last bar of a file is provisional."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ ALL = made_up_bars(60)
 
 
 def cut_off(n_bars: int) -> pd.DataFrame:
-    """The first bars, the last of them as it stood in the middle of its minute."""
+    """The first bars, the last of them incomplete."""
     bars = ALL.iloc[:n_bars].copy()
     bars.loc[n_bars - 1, "volume"] = 0
     bars.loc[n_bars - 1, "high"] += 5
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> BarStore:
 
 
 @pytest.mark.parametrize("earlier_first", [True, False])
-def test_a_last_bar_gives_way_whichever_file_comes_first(
+def test_an_incomplete_last_bar_is_replaced_in_any_order_of_files(
     store: BarStore, tmp_path: Path, earlier_first: bool
 ):
     files = [
@@ -40,12 +40,12 @@ def test_a_last_bar_gives_way_whichever_file_comes_first(
     pd.testing.assert_frame_equal(read_bars(store).loc[:, ALL.columns], ALL)
 
 
-def test_a_last_bar_that_is_confirmed_is_not_said_to_be_cut_short(store: BarStore, tmp_path: Path):
+def test_a_confirmed_last_bar_is_not_reported_as_cut_short(store: BarStore, tmp_path: Path):
     add_bars(store, write_csv(tmp_path / "early.csv", ALL.iloc[:30]))
     assert add_bars(store, write_csv(tmp_path / "late.csv", ALL.iloc[20:])).cut_short == ()
 
 
-def test_any_other_bar_that_disagrees_is_refused(store: BarStore, tmp_path: Path):
+def test_a_difference_in_any_other_bar_is_refused(store: BarStore, tmp_path: Path):
     add_bars(store, write_csv(tmp_path / "early.csv", cut_off(30)))
     changed = ALL.iloc[20:].copy()
     changed.loc[28, "high"] += 5
@@ -53,19 +53,19 @@ def test_any_other_bar_that_disagrees_is_refused(store: BarStore, tmp_path: Path
         add_bars(store, write_csv(tmp_path / "late.csv", changed))
 
 
-def test_two_files_that_end_on_one_minute_must_agree_on_it(store: BarStore, tmp_path: Path):
+def test_two_files_that_end_in_the_same_minute_must_agree(store: BarStore, tmp_path: Path):
     add_bars(store, write_csv(tmp_path / "one.csv", cut_off(30)))
     with pytest.raises(BadInput, match="must agree"):
         add_bars(store, write_csv(tmp_path / "two.csv", ALL.iloc[10:30]))
 
 
-def test_a_file_of_one_bar_may_give_way_whole():
+def test_a_file_of_one_bar_can_be_replaced_entirely():
     alone, kept = confirmed([cut_off(30).iloc[29:], ALL])
     assert len(alone) == 0
     assert kept is ALL
 
 
-def test_rows_set_aside_lie_beside_the_manifest_until_the_file_is_mended(store: BarStore, tmp_path: Path):
+def test_rejected_rows_are_stored_until_the_file_is_corrected(store: BarStore, tmp_path: Path):
     broken = made_up_bars(200)
     broken.loc[7, "close"] = float("nan")
     entry = add_bars(store, write_csv(tmp_path / "nq.csv", broken)).entry

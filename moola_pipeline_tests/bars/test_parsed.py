@@ -1,4 +1,4 @@
-"""A vendor's text is parsed once, and again only by other code: what stays, what is renewed and named."""
+"""Parsed vendor files: parsed once, and again when the parsing code changes."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> BarStore:
 
 
 def one_bar_higher(path: Path, options: VendorOptions) -> VendorBars:
-    """A reader that has been mended: it reads the close of one bar otherwise."""
+    """A corrected reader: it reads one bar with a higher high."""
     bars = read_recorded_file(path, options)
     frame = bars.frame.copy()
     frame.loc[5, "high"] += 0.25
@@ -47,14 +47,14 @@ def use_reader(patch: pytest.MonkeyPatch, name: str, reader: Reader) -> None:
     patch.setattr(parsed_module, "read_recorded_file", reader)
 
 
-def test_bars_are_read_without_parsing_the_vendors_text(store: BarStore, monkeypatch: pytest.MonkeyPatch):
+def test_reading_bars_does_not_parse_the_vendor_file(store: BarStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("moola_pipeline.bars.vendor.file_content", refuse)
 
     pd.testing.assert_frame_equal(read_bars(store).loc[:, list(made_up_bars(1))], made_up_bars(60))
 
 
 @pytest.mark.parametrize("contract", [None, "NQH4"])
-def test_what_was_parsed_comes_back_as_it_was(tmp_path: Path, contract: str | None):
+def test_parsed_bars_survive_a_round_trip(tmp_path: Path, contract: str | None):
     store = BarStore(tmp_path / "data", simulated=False)
     bars = made_up_bars(60)
     bars.loc[7, "volume"] = pd.NA
@@ -64,7 +64,7 @@ def test_what_was_parsed_comes_back_as_it_was(tmp_path: Path, contract: str | No
     pd.testing.assert_frame_equal(parsed_module.read_parsed(store, added.entry), added.bars.frame)
 
 
-def test_an_equal_reading_renews_the_digest_of_the_reader_alone(
+def test_equal_bars_from_a_changed_reader_update_only_the_reader_digest(
     store: BarStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     [before], digest = read_manifest(store).files, manifest_digest(store)
@@ -79,7 +79,7 @@ def test_an_equal_reading_renews_the_digest_of_the_reader_alone(
     assert not caplog.records
 
 
-def test_a_mended_reader_reaches_files_registered_before_and_names_the_bars_that_changed(
+def test_a_corrected_reader_parses_registered_files_again_and_names_changed_bars(
     store: BarStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     before, digest = read_bars(store), manifest_digest(store)
@@ -100,10 +100,10 @@ def test_a_mended_reader_reaches_files_registered_before_and_names_the_bars_that
 
 @pytest.mark.parametrize("point", WRITE_POINTS)
 @pytest.mark.parametrize("passes", [1, 2])
-def test_a_kill_while_a_changed_reader_parses_again_loses_nothing(
+def test_a_kill_while_files_are_parsed_again_loses_nothing(
     store: BarStore, monkeypatch: pytest.MonkeyPatch, point: str, passes: int
 ):
-    """The first pass of a point is that of the parsed file, the second that of the manifest."""
+    """The first pass of a crash point writes the parsed file, the second the manifest."""
     before = read_bars(store)
     with monkeypatch.context() as mended:
         use_reader(mended, "a", one_bar_higher)
@@ -117,16 +117,14 @@ def test_a_kill_while_a_changed_reader_parses_again_loses_nothing(
     assert read_bars(store)["high"].to_numpy()[5] == before["high"].to_numpy()[5] + 0.25
 
 
-def test_a_parsed_file_that_nobody_needs_any_more_is_removed(
-    store: BarStore, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_unused_parsed_file_is_removed(store: BarStore, monkeypatch: pytest.MonkeyPatch):
     for name, reader in (("a", one_bar_higher), ("b", read_recorded_file), ("c", one_bar_higher)):
         use_reader(monkeypatch, name, reader)
         read_bars(store)
-        assert len(list(store.parsed_folder.iterdir())) == 2  # the one of before may still be read
+        assert len(list(store.parsed_folder.iterdir())) == 2  # the previous file may still be in use
 
 
-def test_a_damaged_parsed_file_is_refused_and_its_remedy_mends_it(store: BarStore):
+def test_a_damaged_parsed_file_is_refused_and_its_remedy_works(store: BarStore):
     [entry] = read_manifest(store).files
     path = store.parsed(entry)
     kept = path.read_bytes()
@@ -147,7 +145,7 @@ def test_a_damaged_parsed_file_is_refused_and_its_remedy_mends_it(store: BarStor
     assert path.read_bytes() == kept
 
 
-def test_a_new_file_is_compared_with_what_this_reader_makes_of_the_others(
+def test_a_new_file_is_compared_with_bars_parsed_by_the_current_reader(
     store: BarStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     more = made_up_bars(60)
@@ -158,7 +156,7 @@ def test_a_new_file_is_compared_with_what_this_reader_makes_of_the_others(
     assert read_bars(store)["high"].to_numpy()[5] == more["high"].to_numpy()[5]
 
 
-def test_changed_minutes_are_those_that_differ_came_or_went():
+def test_changed_minutes_are_different_added_or_removed():
     before = made_up_bars(6)
     after = before.drop(index=1)
     after.loc[3, "volume"] = pd.NA
@@ -179,7 +177,7 @@ def test_changed_minutes_are_those_that_differ_came_or_went():
         ("inbox", "SETTLE_SECONDS = 30.0", "SETTLE_SECONDS = 31.0", False),
     ],
 )
-def test_the_digest_of_the_reader_is_that_of_the_code_that_parses(
+def test_the_reader_digest_changes_with_the_parsing_code_only(
     tmp_path: Path, module: str, old: str, new: str, counts: bool
 ):
     package = tmp_path / PACKAGE.name

@@ -1,4 +1,4 @@
-"""Rolls proposed from bars: a made jump is found at its bar, an ordinary gap is none, names make a chain."""
+"""Rolls proposed from bars: made-up jumps, ordinary gaps, contract names, and real bars."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,12 +19,12 @@ from moola_pipeline.bars.schema import INSTRUMENTS, NQ
 from moola_pipeline.bars.sessions import session_minutes
 
 LISTED_IN_SPAN = 18
-"""Rolls of the private list that lie inside the private bars."""
+"""Number of private rolls within the private bars."""
 PERHAPS_A_SESSION_OFF = ("2024-12-16 23:00Z", "2025-03-17 22:00Z")
 
 
 def two_quarters(jumps: dict[str, float]) -> pd.DataFrame:
-    """A quiet half year in which price jumps by so many points at the bars named."""
+    """A quiet half year with price jumps of given points at given bars."""
     minutes = session_minutes(date(2024, 1, 2), date(2024, 6, 28))
     rng = np.random.default_rng(4)
     step = 0.25 * rng.integers(-3, 4, len(minutes)).astype(float)
@@ -50,7 +50,7 @@ def test_a_jump_at_a_boundary_before_an_expiry_is_a_roll():
 
 
 @pytest.mark.parametrize("moment", ["2024-03-12 06:00Z", "2024-02-13 06:01Z", "2024-03-14 05:01Z"])
-def test_a_jump_elsewhere_is_no_roll(moment: str):
+def test_a_jump_at_another_time_is_not_a_roll(moment: str):
     bars = two_quarters({moment: 200.0, "2024-06-10 22:00Z": -150.0})
     found = propose_rolls(bars, NQ)
 
@@ -58,8 +58,8 @@ def test_a_jump_elsewhere_is_no_roll(moment: str):
     assert found.rolls[["old", "new"]].to_numpy().tolist() == [["NQH4/NQM4", "NQU4"]]
 
 
-def test_a_jump_counts_by_the_gaps_that_are_ordinary_at_its_boundary():
-    """6 points at 00:01, where price hardly moves, are a roll; at an open after a weekend they are not."""
+def test_a_jump_is_measured_against_the_ordinary_gap_of_its_boundary():
+    """6 points are a roll at 00:01, where gaps are small, but not at an open after a weekend."""
     at_night = propose_rolls(two_quarters({"2024-03-12 05:01Z": 6.0}), NQ)
     at_open = propose_rolls(two_quarters({"2024-03-10 22:00Z": 6.0}), NQ)
 
@@ -74,7 +74,7 @@ def test_the_least_jump_is_a_setting():
         ProposalSettings(earliest=2)
 
 
-def test_a_proposal_is_a_file_of_rolls_like_any_other(tmp_path: Path):
+def test_a_proposal_is_a_valid_roll_file(tmp_path: Path):
     found = propose_rolls(two_quarters(TWO_ROLLS), NQ)
     path = tmp_path / "rolls.csv"
     found.rolls.to_csv(path, index=False)
@@ -88,7 +88,7 @@ def test_bars_that_cover_no_expiry_give_no_proposal(rows: slice):
     assert (len(found.rolls), found.unfound) == (0, ())
 
 
-def test_contracts_are_named_by_instrument_month_and_year():
+def test_contract_codes_consist_of_instrument_month_and_year():
     assert third_friday(2025, 3) == date(2025, 3, 21)
     assert contract_code(NQ, date(2025, 3, 21)) == "NQH5"
     assert contract_code(INSTRUMENTS["ES"], date(2030, 12, 20)) == "ESZ0"
@@ -120,7 +120,7 @@ def test_on_real_bars_17_of_18_listed_rolls_are_found_and_no_false_one(
     assert {pd.Timestamp(moment) for moment in PERHAPS_A_SESSION_OFF} <= found
 
 
-def test_on_real_bars_rolls_whose_minute_nobody_knows_are_named_as_not_found(real_proposal: RollProposal):
+def test_on_real_bars_rolls_without_a_known_minute_are_listed_as_not_found(real_proposal: RollProposal):
     missed = {missed.contract for missed in real_proposal.unfound}
     assert {"NQZ1", "NQH2"} <= missed
     assert "NQZ1/NQH2/NQM2" in set(real_proposal.rolls["old"])
@@ -130,7 +130,7 @@ def test_on_real_bars_rolls_whose_minute_nobody_knows_are_named_as_not_found(rea
 def test_on_real_bars_nothing_looks_like_a_roll_a_month_from_each_expiry(
     real_bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ):
-    """False alarms where no contract changes: at most one of the nineteen spans looked at."""
+    """Without a contract change there is a false alarm in at most one of nineteen spans."""
 
     def four_weeks_early(year: int, month: int) -> date:
         return third_friday(year, month) - timedelta(weeks=4)

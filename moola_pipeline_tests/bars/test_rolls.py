@@ -1,4 +1,4 @@
-"""Contract rolls: what a file of them must hold, and which contract a bar carries."""
+"""Contract rolls: requirements of roll files, registration, and the contract of each bar."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def refusal(folder: Path, text: str) -> str:
     return str(caught.value)
 
 
-def test_two_rolls_are_read_in_utc_and_other_columns_left_aside(tmp_path: Path):
+def test_two_rolls_are_read_in_utc_and_other_columns_ignored(tmp_path: Path):
     rolls = read_rolls(rolls_file(tmp_path))
 
     assert list(rolls.columns) == ["time", "old", "new"]
@@ -52,7 +52,7 @@ def test_two_rolls_are_read_in_utc_and_other_columns_left_aside(tmp_path: Path):
     assert rolls["new"].tolist() == ["NQM4", "NQU4"]
 
 
-def test_a_bar_at_the_time_of_a_roll_carries_the_new_contract(tmp_path: Path):
+def test_a_bar_at_the_time_of_a_roll_has_the_new_contract(tmp_path: Path):
     rolls = read_rolls(rolls_file(tmp_path))
     opened_at = pd.Series(
         pd.to_datetime(
@@ -74,7 +74,7 @@ def test_a_bar_at_the_time_of_a_roll_carries_the_new_contract(tmp_path: Path):
     assert str(contracts.dtype) == "str"
 
 
-def test_contracts_equal_those_of_a_plain_loop(tmp_path: Path):
+def test_contracts_equal_those_of_a_naive_loop(tmp_path: Path):
     rolls = read_rolls(rolls_file(tmp_path))
     rng = np.random.default_rng(3)
     minutes = pd.to_timedelta(rng.integers(0, 200 * 1440, 300), unit="min")
@@ -95,7 +95,7 @@ def test_known_time_names_are_recognized(tmp_path: Path, name: str):
     assert len(read_rolls(rolls_file(tmp_path, TWO_ROLLS.replace("time", name, 1)))) == 2
 
 
-def test_naive_times_are_utc_only_where_the_column_says_so(tmp_path: Path):
+def test_naive_times_are_utc_only_if_the_column_name_ends_in_utc(tmp_path: Path):
     naive = "{},old,new\n2024-03-12 05:01:00,NQH4,NQM4\n"
 
     rolls = read_rolls(rolls_file(tmp_path, naive.format("roll_ts_utc")))
@@ -106,7 +106,7 @@ def test_naive_times_are_utc_only_where_the_column_says_so(tmp_path: Path):
     )
 
 
-def test_a_joined_contract_name_is_a_name_like_any_other(tmp_path: Path):
+def test_joined_contract_names_are_valid(tmp_path: Path):
     rolls = read_rolls(
         rolls_file(
             tmp_path,
@@ -139,11 +139,11 @@ def test_a_joined_contract_name_is_a_name_like_any_other(tmp_path: Path):
         ("time,old,new\nsoon,NQH4,NQM4\n", "must hold a date and a time"),
     ],
 )
-def test_a_file_that_is_no_chain_of_rolls_is_refused(tmp_path: Path, text: str, words: str):
+def test_a_file_that_is_not_a_chain_of_rolls_is_refused(tmp_path: Path, text: str, words: str):
     assert words in refusal(tmp_path, text)
 
 
-def test_rolls_are_registered_once_and_replaced_whole(tmp_path: Path):
+def test_new_rolls_replace_all_registered_rolls(tmp_path: Path):
     store = BarStore(tmp_path / "data", simulated=False)
     assert registered_rolls(store) is None
 
@@ -158,7 +158,7 @@ def test_rolls_are_registered_once_and_replaced_whole(tmp_path: Path):
     assert n_registered(store) == 1
 
 
-def test_registered_rolls_that_were_damaged_say_so_and_can_be_added_again(tmp_path: Path):
+def test_damaged_rolls_are_refused_and_can_be_added_again(tmp_path: Path):
     store = BarStore(tmp_path / "data", simulated=False)
     add_rolls(store, rolls_file(tmp_path))
     store.rolls.write_text("time,old,new\nnonsense\n", encoding="utf-8")
@@ -169,7 +169,7 @@ def test_registered_rolls_that_were_damaged_say_so_and_can_be_added_again(tmp_pa
     assert n_registered(store) == 2
 
 
-def test_a_changed_contract_that_still_makes_a_chain_is_refused_with_both_digests(tmp_path: Path):
+def test_a_changed_contract_in_registered_rolls_is_refused_with_both_digests(tmp_path: Path):
     store = BarStore(tmp_path / "data", simulated=False)
     add_rolls(store, rolls_file(tmp_path))
     store.rolls.write_text(store.rolls.read_text().replace("NQU4", "NQZ4"))
@@ -178,7 +178,7 @@ def test_a_changed_contract_that_still_makes_a_chain_is_refused_with_both_digest
         registered_rolls(store)
 
 
-def test_registered_rolls_that_are_gone_are_missed_and_may_be_added_again_or_given_up(tmp_path: Path):
+def test_missing_rolls_are_refused_and_can_be_added_again_or_removed(tmp_path: Path):
     store = BarStore(tmp_path / "data", simulated=False)
     add_rolls(store, rolls_file(tmp_path))
     store.rolls.unlink()
@@ -198,7 +198,7 @@ def test_registered_rolls_that_are_gone_are_missed_and_may_be_added_again_or_giv
     assert registered_rolls(store) is None
 
 
-def test_beside_a_broken_manifest_the_rolls_stay_as_they_are(tmp_path: Path):
+def test_with_a_broken_manifest_rolls_are_not_changed(tmp_path: Path):
     store = BarStore(tmp_path / "data", simulated=False)
     add_rolls(store, rolls_file(tmp_path))
     store.manifest.write_text("{")
@@ -209,7 +209,7 @@ def test_beside_a_broken_manifest_the_rolls_stay_as_they_are(tmp_path: Path):
         assert store.rolls.read_bytes() == before
 
 
-def test_rolls_stay_recorded_when_bars_are_added(tmp_path: Path):
+def test_adding_bars_keeps_the_rolls_recorded(tmp_path: Path):
     store = BarStore(tmp_path / "data", simulated=False)
     add_rolls(store, rolls_file(tmp_path))
     add_bars(store, write_csv(tmp_path / "nq.csv", made_up_bars(200)))

@@ -1,4 +1,4 @@
-"""What a row must do to be a bar: the rules on its time and its prices, each at its edge."""
+"""Rules for rows: time and prices, each at its limit."""
 
 import numpy as np
 import pandas as pd
@@ -25,28 +25,28 @@ def broken_rows(requirement: str, bars: pd.DataFrame, name: str = "NQ") -> list[
     ("price", "broken"), [(99.75, True), (100.0, False), (1e6, False), (1_000_000.25, True), (1e300, True)]
 )
 @pytest.mark.parametrize("column", PRICE_COLUMNS)
-def test_a_price_that_no_index_ever_had_breaks_the_bounds(column: str, price: float, broken: bool):
+def test_an_implausible_price_is_out_of_bounds(column: str, price: float, broken: bool):
     bars = made_up_bars(5)
     bars.loc[3, column] = price
     assert broken_rows(BOUNDS, bars) == ([3] if broken else [])
 
 
-def test_a_price_twice_or_half_that_of_its_session_is_none():
+def test_a_price_over_twice_or_under_half_its_session_median_is_invalid():
     bars = made_up_bars(9).assign(open=18_000.0, high=18_000.0, low=18_000.0, close=18_000.0)
     for row, price in enumerate((36_000.0, 36_000.25, 9_000.0, 8_999.75)):
         bars.loc[row, "high"] = price
     assert broken_rows(SESSION, bars) == [1, 3]
 
 
-def test_each_session_is_judged_by_itself():
-    """Years lie between them: NQ rose from 795 points to over 25,000, and no gap may look like a fault."""
+def test_each_session_has_its_own_median():
+    """NQ rose from 795 to over 25,000 points in the years covered: that must not be an error."""
     old, new = made_up_bars(5, "2002-10-07 15:00"), made_up_bars(5, "2024-10-07 15:00")
     for name in PRICE_COLUMNS:
         old[name] -= 17_200
     assert broken_rows(SESSION, pd.concat([old, new], ignore_index=True)) == []
 
 
-def test_neither_a_price_out_of_bounds_nor_a_missing_one_moves_the_median():
+def test_invalid_and_missing_prices_do_not_change_the_median():
     bars = made_up_bars(5)
     bars.loc[[0, 1], list(PRICE_COLUMNS)] = 1e300
     bars.loc[2, "close"] = np.nan
@@ -88,12 +88,12 @@ def test_no_bar_is_older_than_its_instrument(name: str, time: str, broken: bool)
     assert broken_rows(LISTED, bars, name) == ([0] if broken else [])
 
 
-def test_sound_bars_break_no_rule():
+def test_valid_bars_break_no_rule():
     bars = made_up_bars(500)
     assert not any(rule.broken(bars, NQ).any() for rule in ROW_RULES)
 
 
-def test_a_cell_is_quoted_as_it_stands_and_a_long_one_is_cut():
+def test_a_cell_is_quoted_unchanged_and_a_long_cell_is_shortened():
     cells = pa.chunked_array([pa.array(["x", "y" * 100])])
     fault = CellFault("have numbers", np.ones(2, bool), "Last", cells)
     assert fault.quote(0) == "Last is 'x'"

@@ -1,4 +1,4 @@
-"""The digest of a table's content, and what a canonical table must be."""
+"""The digest of a table's content, and the rules of the canonical table."""
 
 import io
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def small_table() -> pd.DataFrame:
     )
 
 
-def test_equal_tables_made_apart_have_one_digest_of_64_hex_digits():
+def test_equal_tables_have_equal_digests_of_64_hex_digits():
     digest = content_digest(small_table())
 
     assert digest == content_digest(small_table())
@@ -68,7 +68,7 @@ def test_a_change_of_content_changes_the_digest(change: str):
     assert content_digest(changed) != content_digest(bars)
 
 
-def test_the_row_index_is_no_part_of_the_content():
+def test_the_row_index_does_not_change_the_digest():
     bars = small_table()
 
     assert content_digest(bars.set_axis([7, 5, 5])) == content_digest(bars)
@@ -76,7 +76,7 @@ def test_the_row_index_is_no_part_of_the_content():
 
 
 @pytest.mark.parametrize("compression", ["snappy", "zstd", None])
-def test_a_trip_through_parquet_keeps_the_digest_whatever_the_writer_does(
+def test_a_parquet_round_trip_keeps_the_digest(
     compression: Literal["snappy", "zstd"] | None,
 ):
     bars = small_table()
@@ -86,7 +86,7 @@ def test_a_trip_through_parquet_keeps_the_digest_whatever_the_writer_does(
     assert content_digest(pd.read_parquet(stream)) == content_digest(bars)
 
 
-def test_bytes_beneath_a_missing_value_do_not_count():
+def test_bytes_beneath_a_missing_value_do_not_change_the_digest():
     missing = np.array([False, True])
     one = pd.DataFrame({"volume": pd.arrays.IntegerArray(np.array([5, 1]), missing)})
     other = pd.DataFrame({"volume": pd.arrays.IntegerArray(np.array([5, 9]), missing)})
@@ -94,7 +94,7 @@ def test_bytes_beneath_a_missing_value_do_not_count():
     assert content_digest(one) == content_digest(other)
 
 
-def test_sliced_and_strided_columns_count_by_their_values():
+def test_sliced_and_strided_columns_have_the_digest_of_their_values():
     bars = small_table()
     doubled = pd.DataFrame(np.repeat(bars[["close"]].to_numpy(), 2, axis=0), columns=["close"])
 
@@ -110,7 +110,7 @@ def test_columns_can_be_chosen():
     assert content_digest(bars, ("timestamp", "segment")) != content_digest(revised, ("timestamp", "segment"))
 
 
-def test_texts_that_differ_in_where_one_ends_differ_in_digest():
+def test_texts_with_other_boundaries_have_another_digest():
     def of(*texts: str) -> str:
         return content_digest(pd.DataFrame({"annotator": pd.Series(texts, dtype="str")}))
 
@@ -145,7 +145,7 @@ def canonical_table() -> pd.DataFrame:
     return build_table(made_up_bars(30), rolls=None)
 
 
-def test_a_canonical_table_is_valid_and_left_as_it_is():
+def test_a_canonical_table_is_valid_and_not_changed():
     table = canonical_table()
     before = table.copy(deep=True)
 
@@ -195,7 +195,7 @@ FAULTS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
 
 
 @pytest.mark.parametrize(("change", "words"), FAULTS.values(), ids=FAULTS)
-def test_a_table_with_a_fault_is_refused_naming_it_and_the_first_bar(
+def test_an_invalid_table_is_refused_with_the_rule_and_the_first_bar(
     change: Callable[[pd.DataFrame], pd.DataFrame], words: str
 ):
     with pytest.raises(IntegrityError) as caught:
@@ -207,7 +207,7 @@ def test_a_table_with_a_fault_is_refused_naming_it_and_the_first_bar(
     assert "\n" not in text
 
 
-def test_the_grid_of_a_table_is_that_of_its_instrument():
+def test_the_tick_grid_of_a_table_depends_on_its_instrument():
     halves = canonical_table().assign(**dict.fromkeys(PRICE_COLUMNS, 100.5))
 
     validate_bars(halves, NQ)

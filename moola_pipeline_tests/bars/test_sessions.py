@@ -1,4 +1,4 @@
-"""Trading days and opening hours, by hand, against a naive twin and against real bars."""
+"""Trading days and opening hours: hand counts, a naive loop, and real bars."""
 
 import time
 from datetime import date, datetime
@@ -55,7 +55,7 @@ def test_sessions_keep_the_index_and_order_of_the_timestamps():
 
 
 @given(st.lists(st.datetimes(datetime(2008, 1, 1), datetime(2030, 1, 1)), min_size=1))
-def test_every_moment_gets_the_session_of_a_naive_twin(moments):
+def test_session_of_equals_a_naive_loop(moments):
     stamps = pd.DatetimeIndex(moments, tz="UTC")
     local = [stamp.astimezone(ZoneInfo(NEW_YORK)).replace(tzinfo=None) for stamp in stamps.to_pydatetime()]
     expected = [(wall + pd.Timedelta(hours=6)).date() for wall in local]
@@ -81,7 +81,7 @@ def test_a_full_session_opens_at_six_and_closes_at_five_in_new_york():
     assert hours_of("2024-11-04") == ("2024-11-03 23:00", "2024-11-04 22:00")
 
 
-def test_days_on_which_the_calendar_errs_are_corrected():
+def test_errors_of_the_calendar_are_corrected():
     days = session_schedule(date(2024, 3, 28), date(2024, 4, 1))["session"].dt.day.tolist()
     assert days == [28, 1]
     assert session_schedule(date(2025, 4, 18), date(2025, 4, 18)).empty
@@ -122,7 +122,7 @@ def test_five_years_of_real_bars_open_in_session_minutes_only(private_data):
     assert expected.isin(real).mean() > 0.999
 
 
-def test_halts_end_in_june_2021_and_a_session_that_closed_before_has_none():
+def test_halts_end_in_june_2021_and_early_closes_have_none():
     """Friday 2020-11-27 closed at 13:15; the last halt was on Friday 2021-06-25."""
     thanksgiving = session_schedule(date(2020, 11, 27), date(2020, 11, 30))
     halts = afternoon_halts(thanksgiving)
@@ -137,7 +137,7 @@ def test_halts_end_in_june_2021_and_a_session_that_closed_before_has_none():
     assert not closes_early(around_the_last).any()
 
 
-def test_a_schedule_may_be_changed_without_changing_the_next():
+def test_changing_a_schedule_does_not_change_the_cache():
     days = date(2024, 3, 4), date(2024, 3, 8)
     first = session_schedule(*days)
     first["closed_at"] = first["opened_at"]

@@ -1,4 +1,4 @@
-"""The simulated market: legal bars in real sessions, and expansions that are where the truth says."""
+"""The simulated market: valid bars in real sessions, and expansions where they were planted."""
 
 import time
 from datetime import date
@@ -63,7 +63,7 @@ def two_patterns() -> Patterns:
     return Patterns(kind, np.array([-1, 1]), np.array([False, True]), np.array([5, 8]), phases)
 
 
-def test_patterns_are_laid_one_after_another_and_none_crosses_a_segment():
+def test_patterns_do_not_overlap_or_cross_a_segment():
     patterns = two_patterns()
     assert place_patterns(patterns, np.array([100])).tolist() == [12 + 5, 12 + 5 + 2 + 8]
     assert place_patterns(patterns, np.array([50, 100])).tolist() == [17, 50 + 12 + 8]
@@ -80,7 +80,7 @@ def test_a_plan_spreads_each_phase_over_its_own_bars():
     assert np.flatnonzero(plan.anew).tolist() == [17, 27, 47]
 
 
-def test_only_surges_that_count_are_expansions():
+def test_only_surges_of_complete_patterns_are_expansions():
     found = expansions(two_patterns(), np.array([17, 27]))
     assert (found.onset.tolist(), found.offset.tolist()) == ([47], [49])
     assert (found.kind.tolist(), found.direction.tolist()) == ([CONSOLIDATION], [1])
@@ -100,20 +100,20 @@ def test_a_retracement_gives_back_part_of_its_leg_and_a_surge_follows_the_leg():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.23, 0.4, 1.0])
-def test_the_share_of_retracements_is_the_one_asked_for(share: float):
+def test_the_share_of_retracements_equals_the_setting(share: float):
     patterns = draw_patterns(20_000, 60, 0.35, share, np.random.default_rng(2))
     found = expansions(patterns, np.cumsum(patterns.phases.length.sum(axis=1)))
     assert (found.kind == RETRACEMENT).mean() == pytest.approx(share, abs=0.015)
 
 
-def test_equal_settings_make_equal_bars_and_another_seed_makes_others(market: SimulatedMarket):
+def test_equal_settings_give_equal_bars_and_another_seed_other_bars(market: SimulatedMarket):
     short = HALF_YEAR.model_copy(update={"last_session": date(2021, 4, 9)})
     digests = [content_digest(simulate(s).bars) for s in (short, short, short.model_copy(update={"seed": 1}))]
     assert digests[0] == digests[1] != digests[2]
     assert content_digest(market.bars) == content_digest(simulate(HALF_YEAR).bars)
 
 
-def test_bars_stand_in_session_minutes_and_few_quiet_ones_are_missing(market: SimulatedMarket):
+def test_bars_open_in_session_minutes_and_a_few_quiet_minutes_are_missing(market: SimulatedMarket):
     minutes = session_minutes(HALF_YEAR.first_session, HALF_YEAR.last_session)
     missing = minutes[~minutes.isin(pd.DatetimeIndex(market.bars["timestamp"]))]
     assert tuple(market.bars.columns) == RAW_COLUMNS
@@ -126,7 +126,7 @@ def test_bars_stand_in_session_minutes_and_few_quiet_ones_are_missing(market: Si
     assert whole.truth["started_at"].tolist() == market.truth["started_at"].tolist()
 
 
-def test_contracts_roll_with_a_step_of_price_that_begins_a_segment():
+def test_a_roll_has_a_price_step_and_begins_a_segment():
     settings = SimulationSettings(
         first_session=date(2023, 2, 1), last_session=date(2023, 6, 30), label_periods=()
     )
@@ -145,7 +145,7 @@ def test_contracts_roll_with_a_step_of_price_that_begins_a_segment():
     )
 
 
-def test_the_rolls_of_a_simulated_market_are_proposed_again_and_no_others():
+def test_the_proposed_rolls_of_a_simulated_market_are_its_rolls():
     settings = SimulationSettings(
         first_session=date(2022, 5, 2), last_session=date(2023, 6, 30), label_periods=()
     )
@@ -163,7 +163,7 @@ def test_segments_begin_at_sessions_and_after_the_afternoon_halt(market: Simulat
     assert (starts == np.datetime64("2021-06-28")).sum() == 1
 
 
-def test_bars_are_legal_and_on_the_tick_grid(market: SimulatedMarket):
+def test_bars_are_valid_and_on_the_tick_grid(market: SimulatedMarket):
     prices = market.bars[list(PRICE_COLUMNS)].to_numpy()
     assert np.array_equal(np.round(prices / NQ.tick_points) * NQ.tick_points, prices)
     assert (prices[:, 1] == prices.max(axis=1)).all()
@@ -184,10 +184,10 @@ def test_expansions_lie_in_one_segment_and_move_as_planted(market: SimulatedMark
     length = offset - onset + 1
     assert length.min() >= 2 and length.max() <= 14 and 3 <= np.median(length) <= 4
     moved = np.sign(bars["close"].to_numpy()[offset] - bars["open"].to_numpy()[onset])
-    assert (moved == truth["direction"]).mean() > 0.95  # some drown in noise, as real ones do
+    assert (moved == truth["direction"]).mean() > 0.95  # noise hides some, as in real bars
 
 
-def test_the_type_can_be_told_from_the_bars_before_and_not_from_one_of_them(market: SimulatedMarket):
+def test_the_type_is_predictable_from_the_bars_before_but_not_from_a_single_bar(market: SimulatedMarket):
     truth, bars = market.truth, market.bars
     onset = truth["onset"].to_numpy()
     close, high, low = (bars[name].to_numpy() for name in ("close", "high", "low"))
@@ -211,8 +211,8 @@ def test_returns_are_fat_tailed_and_nearly_uncorrelated_while_their_size_cluster
     assert moves.abs().autocorr(30) > 0.15
 
 
-def test_sums_of_moves_spread_like_those_of_a_walk(market: SimulatedMarket):
-    """Variance ratio 1: neither the planted surges nor what follows them make a trend to be had."""
+def test_variance_of_summed_moves_equals_that_of_a_random_walk(market: SimulatedMarket):
+    """Variance ratio 1: neither surges nor aftermaths make a tradable trend."""
     log_close = np.log(market.bars["close"].to_numpy())
     segment = np.cumsum(market.segment_start)
 
@@ -223,7 +223,7 @@ def test_sums_of_moves_spread_like_those_of_a_walk(market: SimulatedMarket):
         assert variance(n_bars) / n_bars / variance(1) == pytest.approx(1, abs=0.1)
 
 
-def test_new_york_opens_wilder_than_asia_and_price_stays_near_its_level(market: SimulatedMarket):
+def test_new_york_is_more_volatile_than_asia_and_prices_stay_near_their_levels(market: SimulatedMarket):
     _, high, low, close = market.bars[list(PRICE_COLUMNS)].to_numpy().T
     hour = pd.DatetimeIndex(market.bars["timestamp"]).tz_convert(NEW_YORK).hour
     median_range = [np.median((high - low)[hour == h]) for h in (10, 0, 3, 1)]
@@ -232,7 +232,7 @@ def test_new_york_opens_wilder_than_asia_and_price_stays_near_its_level(market: 
     assert close.min() > 8_000 and close.max() < 24_000
 
 
-def test_two_months_take_less_than_a_second():
+def test_two_months_are_generated_in_less_than_a_second():
     simulate(SMOKE_SETTINGS)
     started = time.process_time()
     simulate(SMOKE_SETTINGS)
@@ -240,7 +240,7 @@ def test_two_months_take_less_than_a_second():
 
 
 @pytest.mark.slow
-def test_five_years_are_made_in_eight_seconds_and_rise_from_12_000_to_22_000():
+def test_five_years_are_generated_in_eight_seconds_and_rise_from_12_000_to_22_000():
     started = time.process_time()
     bars = simulate(FULL_SETTINGS).bars
     assert time.process_time() - started < 8
@@ -272,12 +272,12 @@ HALVES = (
 
 
 def of_half_a_year(name: ScenarioName) -> SimulationSettings:
-    """A scenario over half a year whose second label period begins in its middle."""
+    """A scenario of half a year; its second label period begins in the middle."""
     return in_scenario(HALF_YEAR.model_copy(update={"label_periods": HALVES}), name)
 
 
 @pytest.mark.parametrize("settings", [FULL_SETTINGS, SMOKE_SETTINGS])
-def test_a_scenario_changes_what_it_is_named_for_and_nothing_else(settings: SimulationSettings):
+def test_a_scenario_changes_only_its_own_settings(settings: SimulationSettings):
     other = {
         name: {key for key, value in in_scenario(settings, name) if value != getattr(settings, key)}
         for name in SCENARIOS
@@ -294,7 +294,7 @@ def test_a_scenario_changes_what_it_is_named_for_and_nothing_else(settings: Simu
     assert training.last_session < broken_on <= validation.first_session
 
 
-def test_a_regime_cannot_break_between_periods_that_are_not_there():
+def test_a_regime_break_needs_two_label_periods():
     with pytest.raises(ValueError, match="regime_break needs at least 2 label periods, got 0"):
         in_scenario(HALF_YEAR, "regime_break")
 
@@ -303,7 +303,7 @@ def retraced(market: SimulatedMarket) -> np.ndarray:
     return (market.truth["type"] == "retracement").to_numpy()
 
 
-def test_without_signal_bars_are_the_same_and_types_say_nothing_of_what_came_before(market: SimulatedMarket):
+def test_without_signal_bars_are_equal_and_types_are_independent_of_the_bars_before(market: SimulatedMarket):
     aimless = simulate(of_half_a_year("no_signal"))
     assert aimless.truth["onset"].tolist() == market.truth["onset"].tolist()
     assert content_digest(aimless.bars) == content_digest(market.bars)
@@ -320,7 +320,7 @@ def test_the_mix_of_types_drifts_to_23_percent():
     assert drifting[-tenth:].mean() == pytest.approx(0.24, abs=0.04)
 
 
-def test_a_break_doubles_volatility_and_thins_expansions_out_from_its_session_on(market: SimulatedMarket):
+def test_a_regime_break_doubles_volatility_and_reduces_expansions(market: SimulatedMarket):
     broken = simulate(of_half_a_year("regime_break"))
     after = (broken.bars["timestamp"] >= pd.Timestamp("2021-06-30 22:00Z")).to_numpy()
     reach = ((broken.bars["high"] - broken.bars["low"]) / broken.bars["close"]).to_numpy()

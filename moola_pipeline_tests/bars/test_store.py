@@ -1,4 +1,4 @@
-"""The record of a market: what it may say, and what a broken one costs."""
+"""The manifest of a market: valid content, and refusal of broken manifests."""
 
 import shlex
 import subprocess
@@ -39,7 +39,7 @@ def test_a_market_without_a_manifest_has_no_files(tmp_path: Path):
     verify_files(store)
 
 
-def test_what_was_recorded_reads_the_file_the_same_way_again(store: BarStore):
+def test_the_recorded_options_read_the_file_in_the_same_way(store: BarStore):
     entry = read_manifest(store).files[0]
 
     assert entry.options.columns["time"] == "timestamp"
@@ -79,7 +79,7 @@ def test_a_manifest_that_moola_did_not_write_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": []}', "\x00\xff"])
-def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(store: BarStore, content: str):
+def test_other_content_in_place_of_a_manifest_is_refused_in_one_line(store: BarStore, content: str):
     store.manifest.write_bytes(content.encode("latin-1"))
 
     with pytest.raises(
@@ -89,7 +89,7 @@ def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(store: BarStore, 
 
 
 @pytest.mark.parametrize("content", [{"files": 1}, {"files": [], "more": 1}])
-def test_a_manifest_of_other_fields_is_refused(store: BarStore, content: dict):
+def test_a_manifest_with_other_fields_is_refused(store: BarStore, content: dict):
     write_checksummed(store.manifest, content)
 
     with pytest.raises(
@@ -98,8 +98,8 @@ def test_a_manifest_of_other_fields_is_refused(store: BarStore, content: dict):
         read_manifest(store)
 
 
-def test_the_remedy_for_a_broken_manifest_works_as_it_is_told(store: BarStore, tmp_path: Path):
-    """A shell runs what the error says, but for the program itself: it is called here."""
+def test_the_remedy_for_a_broken_manifest_works_as_written(store: BarStore, tmp_path: Path):
+    """A shell runs the command of the error; a function stands in for the program."""
     before, table = read_manifest(store), read_bars(store)
     store.manifest.write_text("{")
     with pytest.raises(IntegrityError) as caught:
@@ -130,17 +130,17 @@ def test_a_file_listed_twice_is_refused(store: BarStore):
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\\b", "a\nb", "a\0b", "x" * 201])
-def test_a_name_that_is_not_plain_is_refused(name: str):
+def test_a_file_name_that_is_not_plain_is_refused(name: str):
     with pytest.raises(ValueError, match="a file name must be plain"):
         require_plain_name(name)
 
 
 @pytest.mark.parametrize("name", ["nq.parquet", "NQ 03-25.Last.txt", "größe.csv"])
-def test_a_plain_name_is_kept(name: str):
+def test_a_plain_file_name_is_accepted(name: str):
     assert require_plain_name(name) == name
 
 
-def test_bars_lie_below_the_folder_of_their_instrument_and_a_home_uses_one(tmp_path: Path):
+def test_bars_are_stored_by_instrument_and_a_home_uses_one_instrument(tmp_path: Path):
     home, es = Home(tmp_path), VendorOptions(instrument="ES")
     path = write_csv(tmp_path / "es.csv", made_up_bars(60))
     assert registered_store(home).root == home.data / "nq"
@@ -154,7 +154,7 @@ def test_bars_lie_below_the_folder_of_their_instrument_and_a_home_uses_one(tmp_p
     assert not (home.data / "nq").exists()
 
 
-def test_rolls_alone_do_not_settle_the_instrument_of_a_home(tmp_path: Path):
+def test_rolls_alone_do_not_decide_the_instrument_of_a_home(tmp_path: Path):
     home = Home(tmp_path)
     rolls = tmp_path / "rolls.csv"
     rolls.write_text("time,old,new\n2024-03-08T15:00Z,NQH4,NQM4\n")
@@ -163,7 +163,7 @@ def test_rolls_alone_do_not_settle_the_instrument_of_a_home(tmp_path: Path):
     assert registered_store(home, "ES").root == home.data / "es"
 
 
-def test_a_broken_manifest_still_is_that_of_the_instrument_in_use(tmp_path: Path):
+def test_a_broken_manifest_still_decides_the_instrument_of_a_home(tmp_path: Path):
     home = Home(tmp_path)
     store = registered_store(home, "ES")
     add_bars(store, write_csv(tmp_path / "es.csv", made_up_bars(60)), VendorOptions(instrument="ES"))

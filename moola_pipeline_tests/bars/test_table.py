@@ -31,7 +31,7 @@ def rolls_at(*rolls: tuple[str, str, str]) -> pd.DataFrame:
     )
 
 
-def test_five_bars_around_the_evening_open_as_worked_by_hand():
+def test_table_of_five_bars_around_the_evening_open_equals_hand_count():
     raw = bars_at(
         "2024-03-08 21:48", "2024-03-08 21:58", "2024-03-08 21:59",  # Friday, until 17:00 New York
         "2024-03-10 22:00", "2024-03-10 22:11",  # Sunday 18:00 New York, daylight saving began that day
@@ -62,7 +62,7 @@ def test_a_roll_inside_a_session_starts_a_segment():
     assert set(table["session"]) == {pd.Timestamp("2024-03-08")}
 
 
-def test_a_code_that_came_with_a_bar_stands_and_rolls_fill_the_rest():
+def test_contract_codes_of_bars_are_kept_and_rolls_fill_missing_codes():
     rolls = rolls_at(("2024-03-08 14:32", "NQH4", "NQM4"))
     raw = made_up_bars(5).assign(contract=pd.Series(["NQH4", "NQM4", None, None, "NQM4"], dtype="str"))
 
@@ -77,7 +77,7 @@ def test_a_code_that_came_with_a_bar_stands_and_rolls_fill_the_rest():
     minutes=st.lists(st.integers(0, 4 * 1440), min_size=1, max_size=60, unique=True),
     roll_minute=st.integers(0, 4 * 1440),
 )
-def test_segments_equal_those_of_a_plain_loop(minutes: list[int], roll_minute: int):
+def test_segments_equal_those_of_a_naive_loop(minutes: list[int], roll_minute: int):
     start = pd.Timestamp("2024-11-01 12:00", tz="UTC")
     opened_at = start + pd.to_timedelta(sorted(minutes), unit="min")
     raw = made_up_bars(len(minutes)).assign(timestamp=pd.DatetimeIndex(opened_at).as_unit("ns"))
@@ -106,7 +106,7 @@ def test_a_later_day_never_changes_an_earlier_one():
         pd.testing.assert_frame_equal(build_table(raw.iloc[:n_bars], rolls), whole.iloc[:n_bars])
 
 
-def test_bars_that_do_not_increase_are_the_callers_mistake():
+def test_timestamps_that_do_not_increase_are_refused():
     with pytest.raises(ValueError, match=r"strictly increase, got 2024-03-08 14:30:00\+00:00"):
         build_table(made_up_bars(3).iloc[[1, 0, 2]], NO_ROLLS)
 

@@ -1,4 +1,4 @@
-"""What bars prove about their own clock, and when a stated zone or stamp is refused."""
+"""Checks of zone and stamp by trading hours, daily breaks and the 09:30 burst."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def refusal(path: Path, bars: pd.DataFrame, zone: str, stamp: str | None = None)
     return str(caught.value)
 
 
-def test_the_week_in_new_york_is_shut_when_no_bar_can_open():
+def test_shut_hours_of_the_new_york_week():
     moments = pd.to_datetime(
         ["2024-03-07 21:59", "2024-03-07 22:00", "2024-03-07 23:00", "2024-03-08 22:30", "2024-03-09 15:00",
          "2024-03-10 21:59", "2024-03-10 22:00", "2024-07-01 20:59", "2024-07-01 21:00"], utc=True
@@ -39,51 +39,51 @@ def test_the_week_in_new_york_is_shut_when_no_bar_can_open():
     assert clock.shut.tolist() == [False, True, False, True, True, True, False, False, True]
 
 
-def test_daily_breaks_are_counted_where_they_are_exact():
+def test_only_exact_daily_breaks_are_counted():
     assert daily_breaks(WEEK) == 4
     assert daily_breaks(WEEK.assign(timestamp=WEEK["timestamp"] + pd.Timedelta(minutes=1))) == 0
     assert daily_breaks(made_up_bars(60)) == 0
 
 
-@pytest.mark.parametrize("said", ["UTC", "America/Chicago", "Europe/Berlin", "Asia/Tokyo"])
+@pytest.mark.parametrize("stated", ["UTC", "America/Chicago", "Europe/Berlin", "Asia/Tokyo"])
 @pytest.mark.parametrize("true", ["America/New_York", "UTC", "America/Chicago"])
-def test_a_wrong_zone_is_refused_naming_what_the_bars_look_like(tmp_path: Path, true: str, said: str):
+def test_a_wrong_zone_is_refused_with_the_likely_zone(tmp_path: Path, true: str, stated: str):
     local = wall_clock(WEEK, true)
-    if said == true:
+    if stated == true:
         pd.testing.assert_frame_equal(read(tmp_path, local, true), WEEK)
         return
-    text = refusal(tmp_path, local, said)
-    assert f"read as {said}, first" in text
+    text = refusal(tmp_path, local, stated)
+    assert f"read as {stated}, first" in text
     assert text.endswith(f"The times look like {true}: give --timezone {true}.")
 
 
-def test_times_that_carry_a_wrong_zone_cannot_be_saved_by_an_option(tmp_path: Path):
+def test_a_wrong_zone_in_the_file_cannot_be_corrected_by_an_option(tmp_path: Path):
     wrong = WEEK.assign(timestamp=wall_clock(WEEK, "America/Chicago")["timestamp"].dt.tz_localize("UTC"))
     with pytest.raises(BadInput, match="The zone in the file is wrong: the times look like America/Chicago"):
         read_vendor_file(write_csv(tmp_path / "nq.csv", wrong))
 
 
-@pytest.mark.parametrize(("late", "said", "looks"), [(1, "open", "close"), (0, "close", "open")])
+@pytest.mark.parametrize(("late", "stated", "likely"), [(1, "open", "close"), (0, "close", "open")])
 @pytest.mark.parametrize(
     "bars", [WEEK, WEEK.iloc[:1380], TRADING_HOURS], ids=["week", "session", "day trade"]
 )
-def test_a_wrong_stamp_is_refused_by_the_daily_break_or_the_bell(
-    tmp_path: Path, bars: pd.DataFrame, late: int, said: str, looks: str
+def test_a_wrong_stamp_is_refused_by_daily_breaks_or_the_0930_burst(
+    tmp_path: Path, bars: pd.DataFrame, late: int, stated: str, likely: str
 ):
     stamped = wall_clock(bars, "America/New_York", late)
-    text = refusal(tmp_path, stamped, "America/New_York", said)
-    assert text.endswith(f"They look like bar {looks}s: give --stamp {looks}.")
-    right = read(tmp_path, stamped, "America/New_York", looks)
+    text = refusal(tmp_path, stamped, "America/New_York", stated)
+    assert text.endswith(f"They look like bar {likely}s: give --stamp {likely}.")
+    right = read(tmp_path, stamped, "America/New_York", likely)
     assert right["timestamp"].iloc[0] == bars["timestamp"].iloc[0]
 
 
-def test_trading_hours_in_another_zone_are_refused_by_the_burst(tmp_path: Path):
+def test_day_session_bars_in_another_zone_are_refused_by_the_0930_burst(tmp_path: Path):
     text = refusal(tmp_path, wall_clock(TRADING_HOURS, "America/Chicago"), "America/New_York")
     assert "bar ranges must rise at 09:30 New York" in text or "look like America/Chicago" in text
 
 
 def with_strays(n_strays: int) -> pd.DataFrame:
-    """WEEK in UTC without its zone, and that many bars on Saturday below it."""
+    """WEEK in naive UTC times, followed by `n_strays` bars on Saturday."""
     saturday = WEEK["timestamp"].iloc[:n_strays] + pd.Timedelta(days=3)  # WEEK begins on Wednesday
     bars = pd.concat([WEEK, WEEK.iloc[:n_strays].assign(timestamp=saturday)], ignore_index=True)
     return bars.assign(timestamp=bars["timestamp"].dt.tz_localize(None))
@@ -100,12 +100,12 @@ def test_a_few_bars_in_shut_hours_are_set_aside(tmp_path: Path):
     assert (found.counts.read, found.counts.kept, found.counts.rejected) == (6903, 6900, 3)
 
 
-def test_more_than_a_hundredth_of_the_bars_in_shut_hours_refuse_the_file(tmp_path: Path):
+def test_a_file_with_more_than_one_percent_of_bars_in_shut_hours_is_refused(tmp_path: Path):
     text = refusal(tmp_path, with_strays(100), "UTC")
     assert "but 100 of 7,000 do not, read as UTC, first in row 6,901 (2024-03-09 23:00 UTC)." in text
 
 
-def test_bars_that_stand_on_saturday_in_any_zone_have_wrong_dates(tmp_path: Path):
+def test_bars_on_saturday_in_every_zone_have_wrong_dates(tmp_path: Path):
     saturday = made_up_bars(60, "2024-03-09 15:00")
     text = refusal(tmp_path, saturday.assign(timestamp=saturday["timestamp"].dt.tz_localize(None)), "UTC")
     assert text.endswith("correct the dates (order of day and month, year), or give the right --timezone.")
@@ -118,7 +118,7 @@ def test_until_2015_the_market_closed_later():
     assert new_york_clock(made_up_bars(15, "2012-11-15 22:30")).shut.all()
 
 
-def test_short_files_that_show_neither_break_nor_bell_are_believed(tmp_path: Path):
+def test_short_files_without_daily_breaks_or_mornings_are_accepted(tmp_path: Path):
     local = wall_clock(made_up_bars(60), "America/New_York")
     for stamp, minutes in (("open", 0), ("close", 1)):
         first = read(tmp_path, local, "America/New_York", stamp)["timestamp"].iloc[0]

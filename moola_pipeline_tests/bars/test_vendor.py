@@ -1,4 +1,4 @@
-"""What a vendor's file proves, what the user has to say, and what is refused."""
+"""Reading of vendor files: detection, options and refusals."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def text_file(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_a_csv_in_new_york_time_becomes_utc_bars_as_worked_by_hand(tmp_path: Path):
+def test_a_csv_in_new_york_time_becomes_utc_bars(tmp_path: Path):
     path = text_file(
         tmp_path / "bars.csv",
         "timestamp,open,high,low,close,volume",
@@ -87,7 +87,7 @@ def test_known_time_names_are_recognized_in_any_case(tmp_path: Path, name: str, 
     assert bars.facts.columns["time"] == name
 
 
-def test_parquet_and_csv_of_the_same_bars_read_alike(tmp_path: Path):
+def test_parquet_and_csv_of_the_same_bars_give_equal_bars(tmp_path: Path):
     made_up = made_up_bars(400)
 
     from_csv = read_vendor_file(write_csv(tmp_path / "bars.csv", made_up)).frame
@@ -98,7 +98,7 @@ def test_parquet_and_csv_of_the_same_bars_read_alike(tmp_path: Path):
 
 
 @pytest.mark.parametrize("index_name", [None, "Date"])
-def test_an_index_of_times_written_by_pandas_is_the_time(tmp_path: Path, index_name: str | None):
+def test_a_pandas_time_index_is_the_time_column(tmp_path: Path, index_name: str | None):
     made_up = made_up_bars()
     path = tmp_path / "bars.parquet"
     made_up.set_index("timestamp").rename_axis(index_name).to_parquet(path)
@@ -106,7 +106,7 @@ def test_an_index_of_times_written_by_pandas_is_the_time(tmp_path: Path, index_n
     pd.testing.assert_frame_equal(read_vendor_file(path).frame, made_up)
 
 
-def test_a_zone_carried_by_the_times_needs_no_option_and_tolerates_no_other(tmp_path: Path):
+def test_times_with_a_zone_need_no_option_and_refuse_another_zone(tmp_path: Path):
     made_up = made_up_bars()
     local = made_up.assign(timestamp=made_up["timestamp"].dt.tz_convert("America/Chicago"))
     path = write_parquet(tmp_path / "bars.parquet", local)
@@ -117,7 +117,7 @@ def test_a_zone_carried_by_the_times_needs_no_option_and_tolerates_no_other(tmp_
     assert "Leave --timezone out" in refusal(path, VendorOptions(timezone="UTC"))
 
 
-def test_a_zone_that_no_database_knows_costs_nothing_as_the_instants_stand(tmp_path: Path):
+def test_an_unknown_zone_of_a_parquet_column_does_not_change_the_instants(tmp_path: Path):
     made_up = made_up_bars()
     odd = pq.read_table(write_parquet(tmp_path / "known.parquet", made_up))
     odd = odd.set_column(0, "timestamp", odd["timestamp"].cast(pa.timestamp("ns", "Mars/Olympus")))
@@ -129,7 +129,7 @@ def test_a_zone_that_no_database_knows_costs_nothing_as_the_instants_stand(tmp_p
     assert bars.facts.timezone == "UTC"
 
 
-def test_each_offset_in_text_counts_for_its_own_row(tmp_path: Path):
+def test_each_text_offset_applies_to_its_row(tmp_path: Path):
     path = text_file(
         tmp_path / "bars.csv",
         "time,open,high,low,close",
@@ -140,7 +140,7 @@ def test_each_offset_in_text_counts_for_its_own_row(tmp_path: Path):
     assert read_vendor_file(path).frame["timestamp"].diff().iloc[1] == pd.Timedelta(minutes=1)
 
 
-def test_a_local_time_that_comes_twice_is_refused_by_name(tmp_path: Path):
+def test_an_ambiguous_local_time_is_refused(tmp_path: Path):
     path = text_file(
         tmp_path / "bars.csv",
         "time,open,high,low,close",
@@ -168,7 +168,7 @@ def test_counts_since_1970_are_read_once_their_zone_is_known(tmp_path: Path, uni
 
 
 @pytest.mark.parametrize("layout", ["%Y%m%d%H%M%S", "%Y%m%d%H%M"])
-def test_a_date_written_as_a_number_is_not_taken_for_a_count(tmp_path: Path, layout: str):
+def test_a_numeric_date_is_not_read_as_a_count_since_1970(tmp_path: Path, layout: str):
     made_up = made_up_bars()
     numbers = made_up["timestamp"].dt.strftime(layout).astype("int64")
     path = write_csv(tmp_path / "bars.csv", made_up.assign(timestamp=numbers))
@@ -177,13 +177,13 @@ def test_a_date_written_as_a_number_is_not_taken_for_a_count(tmp_path: Path, lay
     pd.testing.assert_frame_equal(read_vendor_file(path, VendorOptions(timezone="UTC")).frame, made_up)
 
 
-def test_a_date_without_a_clock_is_no_time(tmp_path: Path):
+def test_a_date_without_a_clock_is_not_a_time(tmp_path: Path):
     path = text_file(tmp_path / "bars.csv", "time,open,high,low,close", "20240308,100,100,100,100")
 
     assert "must hold a date and a time" in refusal(path, VendorOptions(timezone="UTC"))
 
 
-def test_times_without_a_zone_are_refused_naming_the_option(tmp_path: Path):
+def test_times_without_a_zone_are_refused_with_the_option_to_set(tmp_path: Path):
     naive = made_up_bars().assign(timestamp=lambda bars: bars["timestamp"].dt.tz_localize(None))
     path = write_csv(tmp_path / "bars.csv", naive)
 
@@ -194,7 +194,7 @@ def test_times_without_a_zone_are_refused_naming_the_option(tmp_path: Path):
     )
 
 
-def test_a_missing_column_is_refused_showing_what_came_and_how_to_name_it(tmp_path: Path):
+def test_a_missing_column_is_refused_with_the_columns_and_the_option_to_set(tmp_path: Path):
     path = write_csv(
         tmp_path / "bars.csv", made_up_bars().rename(columns={"timestamp": "when", "close": "Last"})
     )
@@ -207,7 +207,7 @@ def test_a_missing_column_is_refused_showing_what_came_and_how_to_name_it(tmp_pa
     pd.testing.assert_frame_equal(read_vendor_file(path, named).frame, made_up_bars())
 
 
-def test_two_columns_for_one_role_are_asked_about(tmp_path: Path):
+def test_two_columns_for_one_role_are_refused(tmp_path: Path):
     path = write_csv(tmp_path / "bars.csv", made_up_bars().assign(Close=1.0))
 
     assert "one column must hold the close, got close, Close. Choose with --columns close=close." in refusal(
@@ -216,7 +216,7 @@ def test_two_columns_for_one_role_are_asked_about(tmp_path: Path):
     assert len(read_vendor_file(path, VendorOptions(columns={"close": "close"})).frame) == 6
 
 
-def test_a_named_column_that_is_not_there_is_refused(tmp_path: Path):
+def test_a_missing_named_column_is_refused(tmp_path: Path):
     path = write_csv(tmp_path / "bars.csv", made_up_bars())
 
     assert "got Last. It has timestamp, open" in refusal(path, VendorOptions(columns={"close": "Last"}))
@@ -228,7 +228,7 @@ def test_without_volume_every_volume_is_unknown(tmp_path: Path):
     assert read_vendor_file(path).frame["volume"].isna().tolist() == [True] * 6
 
 
-def test_contract_codes_are_kept_and_a_continuous_symbol_is_not_one(tmp_path: Path):
+def test_contract_codes_are_kept_and_a_continuous_symbol_is_dropped(tmp_path: Path):
     coded = write_csv(tmp_path / "coded.csv", made_up_bars().assign(symbol=["NQH4"] * 3 + ["NQM4"] * 3))
     continuous = write_csv(tmp_path / "continuous.csv", made_up_bars().assign(symbol="NQ1!"))
 
@@ -265,7 +265,7 @@ def test_contract_codes_are_kept_and_a_continuous_symbol_is_not_one(tmp_path: Pa
         ),
     ],
 )
-def test_a_file_that_is_no_bar_file_is_refused_in_one_line(tmp_path: Path, content: bytes, words: str):
+def test_other_files_are_refused_in_one_line(tmp_path: Path, content: bytes, words: str):
     path = tmp_path / "bars.csv"
     path.write_bytes(content)
 
@@ -274,7 +274,7 @@ def test_a_file_that_is_no_bar_file_is_refused_in_one_line(tmp_path: Path, conte
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize(("decimal", "group"), [(",", ""), (",", "."), (".", ","), (",", " "), (".", "'")])
-def test_prices_are_read_as_the_file_writes_them(tmp_path: Path, separator: str, decimal: str, group: str):
+def test_prices_are_read_in_every_number_style(tmp_path: Path, separator: str, decimal: str, group: str):
     made_up = made_up_bars(300)
     signs = str.maketrans({",": group, ".": decimal})
     written = made_up.assign(
@@ -287,7 +287,7 @@ def test_prices_are_read_as_the_file_writes_them(tmp_path: Path, separator: str,
     pd.testing.assert_frame_equal(bars.frame, made_up)
 
 
-def test_a_cell_that_is_no_number_and_a_short_line_cost_their_rows_alone(tmp_path: Path):
+def test_an_invalid_number_or_a_short_line_rejects_only_its_row(tmp_path: Path):
     made_up = made_up_bars(400)
     lines = write_csv(tmp_path / "bars.csv", made_up).read_text().splitlines()
     lines[6] = lines[6].replace("18", "x18", 1).replace("2024", "never", 1)
@@ -306,7 +306,7 @@ def test_a_cell_that_is_no_number_and_a_short_line_cost_their_rows_alone(tmp_pat
     ]
 
 
-def test_a_few_odd_times_cost_their_rows_and_are_quoted(tmp_path: Path):
+def test_a_few_invalid_times_reject_only_their_rows_and_are_quoted(tmp_path: Path):
     made_up = made_up_bars(400)
     times = made_up["timestamp"].astype(str)
     times[[7, 8, 9]] = ["soon", "9999-12-31 23:59:00+00:00", "2024-03-08 14:39:00"]
@@ -321,7 +321,7 @@ def test_a_few_odd_times_cost_their_rows_and_are_quoted(tmp_path: Path):
     pd.testing.assert_frame_equal(bars.frame, made_up.drop(index=[7, 8, 9]).reset_index(drop=True))
 
 
-def test_rows_of_which_half_are_cut_short_are_not_taken_for_another_interval(tmp_path: Path):
+def test_many_truncated_times_are_not_reported_as_another_interval(tmp_path: Path):
     lines = write_csv(tmp_path / "bars.csv", made_up_bars(20)).read_text().splitlines()
     lines[2::2] = [line.rpartition(",")[0] for line in lines[2::2]]
 
@@ -330,13 +330,13 @@ def test_rows_of_which_half_are_cut_short_are_not_taken_for_another_interval(tmp
     )
 
 
-def test_counts_that_no_time_can_have_are_refused(tmp_path: Path):
+def test_counts_outside_the_range_of_times_are_refused(tmp_path: Path):
     huge = made_up_bars().assign(timestamp=np.full(6, 2**64 - 1, np.uint64))
 
     assert "must hold a date and a time" in refusal(write_parquet(tmp_path / "bars.parquet", huge))
 
 
-def test_prices_that_are_text_or_coded_text_are_read_as_the_numbers_they_say(tmp_path: Path):
+def test_prices_stored_as_text_or_dictionary_text_are_read(tmp_path: Path):
     made_up = made_up_bars()
     coded = made_up.assign(close=pd.Categorical(made_up["close"].astype(str)), low=made_up["low"].astype(str))
 
@@ -344,7 +344,7 @@ def test_prices_that_are_text_or_coded_text_are_read_as_the_numbers_they_say(tmp
     pd.testing.assert_frame_equal(bars.frame, made_up)
 
 
-def test_many_odd_times_are_refused_quoting_the_first_of_them(tmp_path: Path):
+def test_many_invalid_times_are_refused_with_the_first_quoted(tmp_path: Path):
     made_up = made_up_bars(20)
     times = made_up["timestamp"].astype(str)
     times[[3, 5]] = "2024-03-08 14:33:00"
@@ -355,7 +355,7 @@ def test_many_odd_times_are_refused_quoting_the_first_of_them(tmp_path: Path):
     )
 
 
-def test_a_bar_of_the_future_refuses_the_file_and_a_recorded_file_is_settled(tmp_path: Path):
+def test_a_future_bar_refuses_a_new_file_but_not_a_registered_file(tmp_path: Path):
     later = pd.Timestamp.now("UTC").floor("min") + pd.Timedelta(days=400)
     made_up = made_up_bars(300)
     made_up.loc[4, "timestamp"] = later
@@ -368,7 +368,7 @@ def test_a_bar_of_the_future_refuses_the_file_and_a_recorded_file_is_settled(tmp
         assert read_recorded_file(path, VendorOptions()).counts.kept == 300
 
 
-def test_two_columns_of_one_name_can_be_told_apart(tmp_path: Path):
+def test_two_columns_of_the_same_name_can_be_selected_by_number(tmp_path: Path):
     path = write_csv(tmp_path / "bars.csv", made_up_bars().assign(other=20_000.0))
     path.write_text(path.read_text().replace("other", "close", 1))
 
@@ -380,7 +380,7 @@ def test_two_columns_of_one_name_can_be_told_apart(tmp_path: Path):
     assert "got close. It has timestamp, open" in refusal(path, VendorOptions(columns={"close": "close"}))
 
 
-def test_utf_16_as_metatrader_5_writes_it_is_read(tmp_path: Path):
+def test_utf_16_text_of_metatrader_5_is_read(tmp_path: Path):
     path = write_csv(tmp_path / "bars.csv", made_up_bars())
     (tmp_path / "wide.csv").write_bytes(path.read_text().encode("utf-16"))
 
@@ -389,7 +389,7 @@ def test_utf_16_as_metatrader_5_writes_it_is_read(tmp_path: Path):
     assert "a csv file in UTF-16 must be whole" in refusal(tmp_path / "cut.csv")
 
 
-def test_a_byte_that_is_no_text_costs_its_row_alone(tmp_path: Path):
+def test_an_invalid_byte_rejects_only_its_row(tmp_path: Path):
     content = write_csv(tmp_path / "bars.csv", made_up_bars(300)).read_bytes()
     (tmp_path / "odd.csv").write_bytes(content + b"\xe9\n")
 
@@ -398,12 +398,12 @@ def test_a_byte_that_is_no_text_costs_its_row_alone(tmp_path: Path):
     assert bars.rejected["found"].tolist() == ["the line is '\ufffd'"]
 
 
-def test_a_path_without_a_file_is_refused(tmp_path: Path):
+def test_a_missing_file_is_refused(tmp_path: Path):
     assert "No such file" in refusal(tmp_path / "none.csv")
     assert "directory" in refusal(tmp_path)
 
 
-def test_a_claimed_format_must_be_the_proven_one(tmp_path: Path):
+def test_a_format_option_must_match_the_file(tmp_path: Path):
     path = write_csv(tmp_path / "bars.parquet", made_up_bars())
 
     assert "--format is parquet, but the file is csv" in refusal(path, VendorOptions(format="parquet"))
@@ -425,14 +425,14 @@ def test_a_claimed_format_must_be_the_proven_one(tmp_path: Path):
         ({"instrument": "CL"}, "must be one of NQ, ES, got 'CL'"),
     ],
 )
-def test_an_option_that_means_nothing_is_refused(options: dict, words: str):
+def test_an_invalid_option_value_is_refused(options: dict, words: str):
     with pytest.raises(BadInput, match=None) as caught:
         VendorOptions(**options)
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "close", "close=", "=Last", "close=Last,close=Close", "close=Last,"])
-def test_a_column_mapping_that_is_not_role_and_name_is_refused(text: str):
+def test_an_invalid_column_mapping_is_refused(text: str):
     with pytest.raises(BadInput, match="role=NAME"):
         column_mapping(text)
 
@@ -442,9 +442,7 @@ def test_a_column_mapping_that_is_not_role_and_name_is_refused(text: str):
     ticks=st.lists(st.tuples(*[st.integers(60_000, 80_000)] * 4), min_size=2, max_size=20),
     zone=st.sampled_from(["UTC", "America/New_York", "Asia/Tokyo", "Europe/London"]),
 )
-def test_any_legal_bars_survive_the_way_through_a_csv(
-    tmp_path_factory: pytest.TempPathFactory, ticks, zone: str
-):
+def test_valid_bars_survive_a_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, ticks, zone: str):
     prices = np.array(ticks) * 0.25
     made_up = made_up_bars(len(ticks), start="2024-06-03 22:00").assign(
         open=prices[:, 0], high=prices.max(axis=1), low=prices.min(axis=1), close=prices[:, 1]
@@ -455,7 +453,7 @@ def test_any_legal_bars_survive_the_way_through_a_csv(
     pd.testing.assert_frame_equal(read_vendor_file(path, VendorOptions(timezone=zone)).frame, made_up)
 
 
-def test_reading_again_by_the_recorded_facts_gives_the_same_bars(tmp_path: Path):
+def test_recorded_facts_read_the_same_bars_again(tmp_path: Path):
     local = made_up_bars().assign(
         timestamp=lambda bars: bars["timestamp"].dt.tz_convert("America/Chicago"), symbol="NQ"
     )
@@ -471,7 +469,7 @@ def test_reading_again_by_the_recorded_facts_gives_the_same_bars(tmp_path: Path)
     assert again.facts == facts
 
 
-def test_a_private_firstrate_file_is_read_once_its_zone_is_named(private_data: Path):
+def test_a_private_firstrate_file_is_read_with_its_zone(private_data: Path):
     path = private_data / "vendor_samples" / "firstrate" / "NQ_1min_sample.csv"
 
     bars = read_vendor_file(path)
@@ -490,7 +488,7 @@ def test_private_tradingview_files_are_read_or_refused_by_their_interval(private
 
 @pytest.mark.parametrize("moment", ["1677-09-21 00:13:00", "2262-04-11 23:47:00"])
 @pytest.mark.parametrize("stamp", ["open", "close"])
-def test_a_time_at_the_end_of_what_nanoseconds_can_say_is_no_time(tmp_path: Path, moment: str, stamp: str):
+def test_a_time_at_the_limit_of_nanoseconds_is_not_a_time(tmp_path: Path, moment: str, stamp: str):
     text = str(made_up_bars(300).to_csv(index=False)).splitlines()
     row = text[150].partition(",")[2]
     path = tmp_path / "nq.csv"

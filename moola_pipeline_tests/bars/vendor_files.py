@@ -1,4 +1,4 @@
-"""Made-up files in the formats of the vendors, written as the vendors write them."""
+"""Made-up files in the formats of the vendors."""
 
 import gzip
 import io

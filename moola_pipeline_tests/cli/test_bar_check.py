@@ -1,4 +1,4 @@
-"""`moola bars check`: bars against the calendar, counted by hand, and on real bars as they were measured."""
+"""`moola bars check`: hand counts on made-up bars, and measured counts on real bars."""
 
 from pathlib import Path
 
@@ -22,9 +22,9 @@ def with_bars(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("with_bars")
-def test_years_segments_and_windows_as_worked_by_hand():
+def test_years_segments_and_windows_equal_hand_counts():
     """Two sessions of 1,365 minutes, five of 1,380 and one of 1,140; a segment of n bars holds
-    (n - 145) // 52 + 1 windows of pretraining, and one more than every 45 bars to scan."""
+    (n - 145) // 52 + 1 pretraining windows, and one scanning window per 45 bars plus one."""
     result = call("bars", "check")
 
     assert (result.exit_code, result.stderr) == (0, "")
@@ -43,7 +43,7 @@ def test_years_segments_and_windows_as_worked_by_hand():
 
 
 @pytest.mark.usefixtures("with_bars")
-def test_a_roll_counts_where_it_lies_within_the_bars(tmp_path: Path):
+def test_only_rolls_within_the_bars_are_counted(tmp_path: Path):
     rolls = tmp_path / "rolls.csv"
     rolls.write_text(
         "time,old,new\n2021-06-14T05:01:00Z,NQM1,NQU1\n2021-06-30T05:01:00Z,NQU1,NQZ1\n"
@@ -66,7 +66,7 @@ def test_a_roll_counts_where_it_lies_within_the_bars(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("with_bars")
-def test_json_holds_what_the_text_says_and_each_session_that_lacks_a_minute():
+def test_json_has_the_facts_of_the_text_and_each_session_with_missing_minutes():
     shown = facts(call("bars", "check", "--json"))
 
     (year,) = shown["years"]
@@ -104,7 +104,7 @@ def test_exit_code_is_1_if_windows_cross_the_end_of_their_segment(monkeypatch: p
     assert "100 to pretrain on, 225 to scan; 100 cross the end of their segment" in result.stdout
 
 
-def test_without_bars_the_command_that_adds_them_is_named():
+def test_without_bars_the_error_names_the_command_to_add_them():
     result = call("bars", "check")
     assert result.exit_code == 2
     assert complaint(result).startswith("Bars must be registered, but none are.")

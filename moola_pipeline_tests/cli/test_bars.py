@@ -1,4 +1,4 @@
-"""`moola bars`: what it says it understood, and that a refusal leaves nothing half-done."""
+"""`moola bars add`, `list` and `rolls`: output, exit codes, and no trace of refused files."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def parsed(home: Path) -> list[str]:
-    """What the registered files of a home were parsed into."""
+    """The parsed files of a home."""
     return [name for name in files_below(home) if "/parsed/" in name]
 
 
@@ -30,7 +30,7 @@ def naive_file(path: Path) -> Path:
     return write_csv(path, bars.assign(timestamp=bars["timestamp"].dt.tz_localize(None)))
 
 
-def test_adding_a_file_says_what_was_understood_and_what_comes_next(bar_file: Path, isolated_home: Path):
+def test_adding_a_file_prints_how_it_was_read_and_the_next_steps(bar_file: Path, isolated_home: Path):
     result = call("bars", "add", bar_file)
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -52,7 +52,7 @@ def test_adding_a_file_says_what_was_understood_and_what_comes_next(bar_file: Pa
     ]
 
 
-def test_json_holds_the_same_and_nothing_else(bar_file: Path):
+def test_json_has_the_same_facts_and_no_other_output(bar_file: Path):
     result = call("bars", "add", bar_file, "--json")
     (file,) = facts(result)["files"]
     assert file["sha256"] == file_sha256(bar_file)
@@ -62,7 +62,7 @@ def test_json_holds_the_same_and_nothing_else(bar_file: Path):
     assert result.stderr == ""
 
 
-def test_rows_left_out_are_counted_with_their_reason(tmp_path: Path):
+def test_dropped_rows_are_counted_by_reason(tmp_path: Path):
     bars = made_up_bars(5)
     path = write_csv(tmp_path / "twice.csv", pd.concat([bars.iloc[[4]], bars]))
     (file,) = facts(call("bars", "add", path, "--json"))["files"]
@@ -81,12 +81,12 @@ def test_options_reach_the_reader(tmp_path: Path):
     assert (file["columns"]["close"], file["instrument"]) == ("Last", "ES")
 
 
-def test_adding_a_file_again_is_said_to_change_nothing(bar_file: Path):
+def test_adding_a_file_again_prints_unchanged(bar_file: Path):
     call("bars", "add", bar_file)
     assert call("bars", "add", bar_file).stdout.startswith("nq.csv: unchanged\n")
 
 
-def test_a_bad_file_stops_after_the_good_ones_before_it(tmp_path: Path, isolated_home: Path):
+def test_files_before_a_bad_file_are_added_and_files_after_it_are_not(tmp_path: Path, isolated_home: Path):
     good = [
         write_csv(tmp_path / f"{hour}.csv", made_up_bars(4, f"2024-03-08 {hour}:00")) for hour in (14, 16)
     ]
@@ -104,7 +104,7 @@ def test_a_bad_file_stops_after_the_good_ones_before_it(tmp_path: Path, isolated
     ]
 
 
-def test_a_bad_file_leaves_one_json_object_on_the_files_before_it(bar_file: Path, tmp_path: Path):
+def test_json_lists_the_files_added_before_a_bad_file(bar_file: Path, tmp_path: Path):
     result = call("bars", "add", bar_file, naive_file(tmp_path / "bad.csv"), "--json")
     assert [file["file"] for file in facts(result)["files"]] == ["nq.csv"]
     assert result.exit_code == 2
@@ -132,7 +132,7 @@ def test_bad_input_is_one_line_and_leaves_no_state(
 
 
 @pytest.mark.parametrize("command", [("bars", "add"), ("zigzag",)])
-def test_a_folder_without_a_name_is_called_by_its_path(command: tuple[str, ...], isolated_home: Path):
+def test_a_folder_without_a_name_is_named_by_its_path(command: tuple[str, ...], isolated_home: Path):
     opening = ".: a bar file must be readable, got: Is a directory."
     assert complaint(call(*command, ".", home=isolated_home)).startswith(opening)
 
@@ -158,7 +158,7 @@ def test_a_file_with_contract_codes_needs_no_rolls(tmp_path: Path):
     assert commands == ["moola labels add FILE"]
 
 
-def test_the_list_shows_every_file_and_whether_it_is_intact(bar_file: Path, isolated_home: Path):
+def test_the_list_has_every_file_and_whether_it_is_intact(bar_file: Path, isolated_home: Path):
     assert "No bars are registered" in call("bars", "list").stdout
     call("bars", "add", bar_file)
     shown = facts(call("bars", "list", "--json"))
@@ -166,7 +166,7 @@ def test_the_list_shows_every_file_and_whether_it_is_intact(bar_file: Path, isol
     assert call("bars", "list").exit_code == 0
 
 
-def test_a_list_with_a_changed_file_ends_with_1_and_a_remedy_that_works(bar_file: Path, isolated_home: Path):
+def test_listing_a_changed_file_exits_1_with_a_remedy_that_works(bar_file: Path, isolated_home: Path):
     call("bars", "add", bar_file)
     kept = isolated_home / "data/nq/raw/nq.csv"
     kept.write_bytes(kept.read_bytes() + b" ")
@@ -187,7 +187,7 @@ def test_a_list_with_a_changed_file_ends_with_1_and_a_remedy_that_works(bar_file
     assert call("bars", "list").exit_code == 0
 
 
-def test_a_list_with_a_lost_file_prints_its_json_and_ends_with_1(bar_file: Path, isolated_home: Path):
+def test_listing_a_missing_file_prints_json_and_exits_1(bar_file: Path, isolated_home: Path):
     call("bars", "add", bar_file)
     (isolated_home / "data/nq/raw/nq.csv").unlink()
     result = call("bars", "list", "--json")
@@ -198,7 +198,7 @@ def test_a_list_with_a_lost_file_prints_its_json_and_ends_with_1(bar_file: Path,
     assert call("bars", "list").exit_code == 0
 
 
-def test_rolls_are_added_once_and_replaced_by_others(tmp_path: Path):
+def test_adding_the_same_rolls_changes_nothing_and_other_rolls_replace_them(tmp_path: Path):
     path = tmp_path / "rolls.csv"
     path.write_text("time,old,new\n2024-03-11T22:00:00Z,NQH4,NQM4\n")
     first = facts(call("bars", "rolls", "add", path, "--json"))
@@ -217,7 +217,7 @@ def test_bad_rolls_are_refused_in_one_line(tmp_path: Path):
     assert complaint(result).startswith("rolls.csv: rolls must have one column named time or timestamp")
 
 
-def test_rows_set_aside_are_counted_by_reason_and_shown_where_they_lie(tmp_path: Path, isolated_home: Path):
+def test_rejected_rows_are_counted_by_reason_with_the_path_of_their_file(tmp_path: Path, isolated_home: Path):
     bars = made_up_bars(300)
     bars.loc[[5, 6], "low"] = -1.0
     path = write_csv(tmp_path / "nq.csv", pd.concat([bars, bars.iloc[[9]]]))
@@ -241,9 +241,7 @@ def test_rows_set_aside_are_counted_by_reason_and_shown_where_they_lie(tmp_path:
     assert file["missing"]["by_session"] == {"2024-03-08": 2}
 
 
-def test_a_cell_that_is_no_number_is_quoted_on_screen_in_json_and_in_quarantine(
-    tmp_path: Path, isolated_home: Path
-):
+def test_an_invalid_cell_is_quoted_in_text_json_and_quarantine(tmp_path: Path, isolated_home: Path):
     path = write_csv(tmp_path / "nq.csv", made_up_bars(300))
     path.write_text(path.read_text().replace("18000.0,", "n.v.,", 1))
     result = call("bars", "add", path)
@@ -267,7 +265,7 @@ def test_a_spike_is_flagged_with_bar_and_size_and_kept(tmp_path: Path):
     assert file["rows"]["kept"] == 200
 
 
-def test_two_adds_at_once_both_land(tmp_path: Path, isolated_home: Path):
+def test_two_concurrent_adds_both_succeed(tmp_path: Path, isolated_home: Path):
     files = [write_csv(tmp_path / f"{day}.csv", made_up_bars(60, f"2024-03-0{day} 14:30")) for day in (5, 6)]
     code = "from moola_pipeline.cli import main; main()"
     running = [start(code, "bars", "add", path) for path in files]

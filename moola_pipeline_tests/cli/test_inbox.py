@@ -1,4 +1,4 @@
-"""`moola bars inbox`: once what the sensor does, for a cron line or a person."""
+"""`moola bars inbox`: a single pass of the sensor."""
 
 from pathlib import Path
 
@@ -19,12 +19,12 @@ def inbox(isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_an_empty_inbox_is_no_fault(inbox: Path):
+def test_an_empty_inbox_is_not_an_error(inbox: Path):
     result = call("bars", "inbox")
     assert (result.exit_code, result.stdout) == (0, f"There are no files in {inbox}.\n")
 
 
-def test_an_added_file_is_said_as_bars_add_says_it(inbox: Path, tmp_path: Path):
+def test_an_added_file_is_printed_as_by_bars_add(inbox: Path, tmp_path: Path):
     path = write_csv(inbox / "nq.csv", made_up_bars())
     content = path.read_bytes()
     result = call("bars", "inbox")
@@ -35,7 +35,7 @@ def test_an_added_file_is_said_as_bars_add_says_it(inbox: Path, tmp_path: Path):
     assert result.stdout.splitlines() == expected[: expected.index("Next:")]
 
 
-def test_json_tells_what_became_of_each_file(inbox: Path):
+def test_json_has_the_outcome_of_each_file(inbox: Path):
     write_csv(inbox / "a.csv", wall_clock(made_up_bars(), "America/New_York"))
     write_csv(inbox / "b.csv", made_up_bars())
     write_csv(inbox / "c.csv.part", made_up_bars())
@@ -47,7 +47,7 @@ def test_json_tells_what_became_of_each_file(inbox: Path):
     assert (waiting["inbox"], waiting["kept"]) == ("waiting", None)
 
 
-def test_a_refused_file_exits_2_and_says_where_it_lies_with_its_reason(inbox: Path):
+def test_a_refused_file_exits_2_with_the_folder_and_the_reason(inbox: Path):
     write_csv(inbox / "a.csv", wall_clock(made_up_bars(), "America/New_York"))
     result = call("bars", "inbox")
     assert result.exit_code == BAD_INPUT
@@ -58,7 +58,7 @@ def test_a_refused_file_exits_2_and_says_where_it_lies_with_its_reason(inbox: Pa
     assert result.stdout.startswith("a.csv: refused, ")
 
 
-def test_a_file_just_written_waits(isolated_home: Path):
+def test_a_file_that_was_just_written_waits(isolated_home: Path):
     folder = isolated_home / "data/inbox"
     folder.mkdir(parents=True)
     write_csv(folder / "nq.csv", made_up_bars())

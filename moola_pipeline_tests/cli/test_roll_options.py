@@ -1,4 +1,4 @@
-"""A file that spans a roll: broken there by its contracts, by --rolls or by the registered rolls."""
+"""A file that spans a roll: segments from its contracts, --rolls or the registered rolls."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ LINES = "time,old,new\n2024-03-08T15:30:00Z,NQH4,NQM4\n2024-06-14T15:30:00Z,NQM4
 
 @pytest.fixture
 def bar_file(tmp_path: Path) -> Path:
-    """300 minutes that jump by 200 points where the contract rolls."""
+    """300 minutes with a jump of 200 points at the roll."""
     bars = made_up_bars(300)
     later = bars["timestamp"] >= pd.Timestamp(ROLL)
     prices = ["open", "high", "low", "close"]
@@ -41,14 +41,14 @@ def spans_roll(shown: dict) -> bool:
     return any(it["time"] < ROLL <= it["confirmed_at"] for it in shown["swings"])
 
 
-def test_without_rolls_the_command_says_that_a_roll_would_look_like_a_move(bar_file: Path):
+def test_without_rolls_the_output_warns_that_a_roll_looks_like_a_move(bar_file: Path):
     shown = zigzag(bar_file)
     assert shown["segments"] == 1
     assert shown["rolls"] == {"source": "none", "file": None, "within_bars": 0}
     assert "would look like a price move (--rolls FILE)" in call("zigzag", bar_file).stdout
 
 
-def test_rolls_of_a_file_break_the_bars(bar_file: Path, roll_file: Path):
+def test_rolls_of_a_file_begin_new_segments(bar_file: Path, roll_file: Path):
     shown = zigzag(bar_file, "--rolls", roll_file)
     assert shown["segments"] == 2
     assert not spans_roll(shown)
@@ -57,7 +57,7 @@ def test_rolls_of_a_file_break_the_bars(bar_file: Path, roll_file: Path):
     assert lines[1] == "rolls: 1 within these bars (rolls.csv); each begins a new segment"
 
 
-def test_registered_rolls_apply_by_themselves_to_bars_of_their_instrument(
+def test_registered_rolls_apply_to_bars_of_their_instrument(
     isolated_home: Path, bar_file: Path, roll_file: Path
 ):
     add_rolls(registered_store(Home(isolated_home)), roll_file)
@@ -71,13 +71,13 @@ def test_registered_rolls_apply_by_themselves_to_bars_of_their_instrument(
     assert (other["segments"], other["rolls"]["source"]) == (1, "none")
 
 
-def test_contracts_that_the_file_names_stand(bar_file: Path, roll_file: Path, tmp_path: Path):
+def test_contracts_of_the_file_take_precedence(bar_file: Path, roll_file: Path, tmp_path: Path):
     named = write_csv(tmp_path / "named.csv", pd.read_csv(bar_file).assign(contract="NQH4"))
     shown = zigzag(named, "--rolls", roll_file)
     assert (shown["segments"], shown["rolls"]["source"]) == (1, "contracts")
 
 
-def test_a_file_that_holds_no_rolls_is_refused_in_one_line(bar_file: Path):
+def test_a_file_without_rolls_is_refused_in_one_line(bar_file: Path):
     result = call("zigzag", bar_file, "--rolls", bar_file)
     assert result.exit_code == BAD_INPUT
     assert complaint(result).startswith("bars.csv: rolls must have one column named old, got timestamp")
@@ -89,7 +89,7 @@ def test_predict_breaks_its_windows_at_a_roll(smoke_home: Home, bar_file: Path, 
     broken = facts(call(*words, "--rolls", roll_file, home=smoke_home.root))
     assert plain["rolls"]["source"] == "none"
     assert broken["rolls"] == {"source": "file", "file": "rolls.csv", "within_bars": 1}
-    # sixty bars before the roll hold no window, so all that is marked lies behind it
+    # the 60 bars before the roll hold no window, so all expansions lie after it
     assert broken["not_covered"][0]["bars"] == 60
     assert all(one["window_start"] >= ROLL for one in broken["expansions"])
     assert broken["windows"] < plain["windows"]

@@ -1,4 +1,4 @@
-"""`moola bars rolls propose`: a proposal is shown and written, never registered by itself."""
+"""`moola bars rolls`: proposals are printed and written, but not registered; rolls are removed."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_a_proposal_is_printed_and_nothing_is_registered(with_bars: Path):
     assert not (with_bars / "data" / "rolls.csv").exists()
 
 
-def test_a_proposal_is_written_and_accepted_by_adding_it(with_bars: Path, tmp_path: Path):
+def test_a_written_proposal_can_be_registered(with_bars: Path, tmp_path: Path):
     out = tmp_path / "rolls.csv"
     shown = facts(call("bars", "rolls", "propose", "--out", out, "--json"))
     assert shown["next"][0]["command"] == f"moola bars rolls add {out}"
@@ -39,8 +39,8 @@ def test_a_proposal_is_written_and_accepted_by_adding_it(with_bars: Path, tmp_pa
 
 
 @pytest.mark.usefixtures("with_bars")
-def test_a_proposal_is_held_against_the_registered_rolls_within_the_bars(tmp_path: Path):
-    """One registered roll is found, one is not, one lies before the first bar."""
+def test_a_proposal_is_compared_with_the_registered_rolls_within_the_bars(tmp_path: Path):
+    """One registered roll is proposed, one is not, one is before the first bar."""
     assert facts(call("bars", "rolls", "propose", "--json"))["registered"] is None
     registered = tmp_path / "known.csv"
     registered.write_text(
@@ -64,7 +64,7 @@ def test_a_proposal_is_held_against_the_registered_rolls_within_the_bars(tmp_pat
 
 
 @pytest.mark.usefixtures("with_bars")
-def test_a_higher_least_jump_finds_none_and_writes_nothing(tmp_path: Path):
+def test_a_high_least_jump_finds_no_rolls_and_writes_no_file(tmp_path: Path):
     out = tmp_path / "rolls.csv"
     shown = facts(call("bars", "rolls", "propose", "--min-jump", "5000", "--out", out, "--json"))
     assert (shown["rolls"], shown["next"], shown["out"]) == ([], [], None)
@@ -82,7 +82,7 @@ def test_bad_input_is_one_line(isolated_home: Path):
 
 
 @pytest.mark.usefixtures("with_bars")
-def test_rolls_are_given_up_by_name(tmp_path: Path):
+def test_registered_rolls_can_be_removed(tmp_path: Path):
     assert call("bars", "rolls", "remove").stdout.startswith("no rolls were registered")
     (tmp_path / "known.csv").write_text("time,old,new\n2024-03-12T05:01:00Z,NQH4,NQM4\n")
     call("bars", "rolls", "add", tmp_path / "known.csv")

@@ -39,7 +39,7 @@ class SimulatedMarket:
     Attributes:
         bars: RAW_COLUMNS, on the 0.25 grid.
         truth: One row per expansion in time order: `onset` and `offset` (rows of `bars`, both
-            included), `started_at` and `ended_at` (UTC opens of those bars), `type` (what came
+            included), `started_at` and `ended_at` (UTC opens of those bars), `type` (the phase
             before) and `direction` (1 or -1).
         rolls: `time`, `old` and `new` of each contract roll in the bars.
         segment_start: (n_bars,) bool, the first bar of each session, of each contract, and after
