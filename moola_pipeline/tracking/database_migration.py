@@ -134,7 +134,7 @@ def _require_known(package: str, database: Path, revision: str) -> None:
         _scripts(package).get_revision(revision)
     except CommandError:
         raise IntegrityError(
-            f"{database} must have a schema that this {package} knows, got {revision} of a later version. "
+            f"{database} must have a schema that this {package} knows, got {revision}, from a later version. "
             "Install the version of moola that wrote the home, or use another --home."
         ) from None
 

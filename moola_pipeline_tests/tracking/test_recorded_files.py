@@ -102,5 +102,5 @@ def test_a_database_that_does_not_respond_is_reported_as_unreadable(
     monkeypatch.setenv("MOOLA_TRACKING_URI", "postgresql+psycopg2://moola:hunter2@127.0.0.1:9/mlflow")
     done = call("verify", home=home.root)
     assert done.exit_code == 1
-    assert "MOOLA_TRACKING_URI must name MLflow's database" in done.stdout
+    assert "MOOLA_TRACKING_URI must name an MLflow database" in done.stdout
     assert "hunter2" not in done.stdout
