@@ -239,9 +239,9 @@ def _require_covered(found: Any, n_bars: int) -> None:
 
 @cache
 def _untrained() -> Any:
-    from moola_pipeline_tests.models.test_expansion_model import made_annotator
+    from moola_pipeline_tests.models.test_expansion_model import made_model
 
-    return made_annotator()
+    return made_model()
 
 
 def _frames() -> list[bytes]:

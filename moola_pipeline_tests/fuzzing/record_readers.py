@@ -264,12 +264,10 @@ def _restored(content: bytes, folder: Path) -> None:
 
 def _models() -> list[bytes]:
     """The two files of a model as one content: length of the config, config, weights."""
-    from moola_pipeline_tests.models.test_expansion_model import FACTS, made_annotator
+    from moola_pipeline_tests.models.test_expansion_model import FACTS, made_model
 
     with tempfile.TemporaryDirectory() as folder:
-        save_expansion_model(
-            Path(folder), made_annotator(), {**FACTS, "model_version": "1", "instrument": "NQ"}
-        )
+        save_expansion_model(Path(folder), made_model(), {**FACTS, "model_version": "1", "instrument": "NQ"})
         return [joined(*((Path(folder) / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)))]
 
 
