@@ -187,8 +187,8 @@ def test_another_training_is_another_version_and_another_evaluation_of_the_test_
         "is_new": True,
         "aliases": ["challenger"],
         "reason": "version 1 stays champion: after 2025-06-13 there are only 32 consolidation and 8 "
-        "retracement expansions in 11 sessions that neither version was trained on; at least 10 of each type in 20 "
-        "sessions are needed",
+        "retracement expansions in 11 sessions that neither version was trained on; at least 10 of each "
+        "type in 20 sessions are needed",
     }
 
 
