@@ -82,7 +82,7 @@ def test_spans_that_leave_the_window_have_no_measure():
     assert np.isnan(MEASURES.net_atr).sum() == len(VIEWS) * sum(range(MAX_LENGTH))
 
 
-def test_later_bars_and_the_span_s_own_atr_do_not_change_its_measure():
+def test_later_bars_and_the_atr_within_a_span_do_not_change_its_measure():
     views, atr = VIEWS.copy(), ATR.copy()
     views[:, CONTEXT_BARS + 51 :] *= 2
     atr[:, CONTEXT_BARS + 40 :] *= 3
