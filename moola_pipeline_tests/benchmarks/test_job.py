@@ -41,7 +41,7 @@ def test_another_thread_counts_only_while_the_job_waits():
 
 
 def test_a_background_thread_of_the_command_line_is_not_counted():
-    background = frame(str(PACKAGE / "cli/signals.py"), "_insist", None)
+    background = frame(str(PACKAGE / "cli/signals.py"), "_repeat", None)
     assert active_functions({1: PARKED, 2: background}, 1)[1] == [WAITING]
 
 
