@@ -90,8 +90,8 @@ def test_a_retracement_gives_back_part_of_its_leg_and_a_surge_follows_the_leg():
     patterns = draw_patterns(4000, 60, 0.35, 0.4, np.random.default_rng(1))
     drift, length = patterns.phases.drift, patterns.phases.length
     legs = patterns.kind == RETRACEMENT
-    read_result = -drift[legs, SETUP] / drift[legs, APPROACH]
-    assert read_result.min() >= 0.25 and read_result.max() <= 0.65
+    retraced_share = -drift[legs, SETUP] / drift[legs, APPROACH]
+    assert retraced_share.min() >= 0.25 and retraced_share.max() <= 0.65
     again = length[:, SECOND_EXPANSION] > 0
     assert again.any() and (length[again, PULLBACK] >= 5).all()
     for rows, phase in ((legs, APPROACH), (patterns.complete, EXPANSION), (again, SECOND_EXPANSION)):
