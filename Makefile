@@ -27,7 +27,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml
 	@echo "open build/site/index.html"
 
 audit: $(VENV)/.audit

@@ -91,8 +91,6 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
     The decoder starts as a ridge regression on visible bars, so every gain is due to the encoder.
     """
 
-    decoder: RidgeDecoder  # pyright: ignore[reportIncompatibleVariableOverride] - narrower on purpose
-
     def __init__(
         self,
         market: MarketArrays,
@@ -107,9 +105,10 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
         parts = [self.draw(sample[i : i + size], rng) for i in range(0, len(sample), size)]
         inputs, targets = zip(*((batch.inputs, batch.targets) for batch in parts), strict=True)
         self.ridge = fit_ridge(np.concatenate(inputs), np.concatenate(targets))
-        self.decoder = RidgeDecoder(settings.hidden_units, len(self.ridge))
-        initialize(self.decoder.inner, settings.seed + 1)
-        self.decoder.ridge.copy_(torch.from_numpy(self.ridge))
+        decoder = RidgeDecoder(settings.hidden_units, len(self.ridge))
+        initialize(decoder.inner, settings.seed + 1)
+        decoder.ridge.copy_(torch.from_numpy(self.ridge))
+        self.decoder = decoder
 
     def choose(self, bar0: np.ndarray, rng: np.random.Generator) -> HiddenChoice:
         """Draw the hidden blocks of each window, and the windows to mirror."""
