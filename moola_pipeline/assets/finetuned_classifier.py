@@ -101,7 +101,7 @@ def finetuned_classifier(
         }
         one = trained[served].model
         stage.run.log_params(one.proposer.model_dump(), "rule.")
-        stage.run.log_params(one.thresholds.model_dump(), "decisions.")
+        stage.run.log_params(one.thresholds.model_dump(), "thresholds.")
         stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": trained[served].val_loss})
         yield stage.result(
             TrainedClassifiers({seed: one.model for seed, one in trained.items()}, facts),
