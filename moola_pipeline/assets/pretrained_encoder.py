@@ -121,11 +121,11 @@ def pretrained_encoder(
 
 def _beats_imputation(errors: dict[str, float]) -> dg.AssetCheckResult:
     """Whether the encoder reconstructs hidden bars better than every imputation without a network."""
-    method_name = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
+    best = min((name for name in errors if name != "encoder"), key=errors.__getitem__)
     return verdict(
         "beats_imputation",
-        errors["encoder"] < errors[method_name],
+        errors["encoder"] < errors[best],
         errors["encoder"],
-        errors[method_name],
-        f"mean squared error at hidden bars, in training variances; best imputation: {method_name}",
+        errors[best],
+        f"mean squared error at hidden bars, in training variances; best imputation: {best}",
     )

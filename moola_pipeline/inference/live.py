@@ -167,9 +167,9 @@ def live_thresholds(model: ExpansionModel, model_version: str = "") -> LiveThres
     return live
 
 
-def _alarms(model: ExpansionModel, raised_alarms: np.ndarray) -> pd.DataFrame:
-    """Alarms with their types; `raised_alarms` is (7, n_alarms), the type logit last: see `find_alarms`."""
-    wait, series, closed, start, direction, probability, logits = raised_alarms
+def _alarms(model: ExpansionModel, columns: np.ndarray) -> pd.DataFrame:
+    """Alarms with their types; `columns` is (7, n_alarms), the type logit last: see `find_alarms`."""
+    wait, series, closed, start, direction, probability, logits = columns
     calibrated, balanced = model.type_probabilities(logits)
     return pd.DataFrame(
         {

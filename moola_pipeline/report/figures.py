@@ -148,9 +148,7 @@ def _rows(data: ReportData, name: str) -> list[_Row]:
         best = data.best(among, name)
         if best is not None:
             others = [
-                scores[name]
-                for method_name, scores in among.items()
-                if method_name != best[0] and name in scores
+                scores[name] for method, scores in among.items() if method != best[0] and name in scores
             ]
             rows.append(_Row(title, style, best[1], others))
     return rows

@@ -136,14 +136,14 @@ def study_lines(study: StudyResults) -> list[str]:
 def conclusions(study: StudyResults) -> list[str]:
     """Conclusions of a study, one per line."""
     lines = []
-    for product, method_name in ((False, "scratch"), (True, "the noisy student")):
+    for product, reference in ((False, "scratch"), (True, "the noisy student")):
         rows = [row for row in study.rows if row.minus_scratch and row.in_product == product]
         for metric, name in (("type_f1_macro", "type F1"), ("event_f1_macro", "event F1")) if rows else ():
             above = [_named(row) for row in rows if _low(row.minus_scratch.get(metric)) > 0]
             below = [_named(row) for row in rows if _high(row.minus_scratch.get(metric)) < -MARGIN]
-            lines.append(f"{name}, interval above {method_name}: {'; '.join(above) or 'none'}")
+            lines.append(f"{name}, interval above {reference}: {'; '.join(above) or 'none'}")
             lines.append(
-                f"{name}, interval more than {MARGIN} below {method_name}: {'; '.join(below) or 'none'}"
+                f"{name}, interval more than {MARGIN} below {reference}: {'; '.join(below) or 'none'}"
             )
     compared = [row for row in study.rows if "type_f1_macro" in row.minus_scratch_at_most]
     most = max((row.count for row in compared), default=0)

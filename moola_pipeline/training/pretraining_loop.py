@@ -81,7 +81,7 @@ def train_epoch(
         dropout: Dropout of encoder states.
         group: The processes that train together.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = [p for parts in optimizer.param_groups for p in parts["params"]]
     rows, losses = [], []
     for batch in batches:
         loss = _own_loss(encoder, objective, _as_share(objective, batch), dropout)

@@ -226,10 +226,10 @@ def test_a_folder_that_is_removed_during_the_search_is_skipped(
     (tmp_path / "runs.db").touch()
     look = os.scandir
 
-    def removed_first(artifact_path: str):
-        if Path(artifact_path).name == "ranks":
-            Path(artifact_path).rmdir()
-        return look(artifact_path)
+    def removed_first(path: str):
+        if Path(path).name == "ranks":
+            Path(path).rmdir()
+        return look(path)
 
     monkeypatch.setattr(os, "scandir", removed_first)
     assert [path.name for path in files_below(tmp_path, "*.db")] == ["runs.db"]

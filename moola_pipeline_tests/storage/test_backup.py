@@ -288,11 +288,11 @@ def test_an_archive_cut_off_anywhere_is_named_and_nothing_is_restored(
 def test_a_flipped_byte_of_an_archive_restores_nothing_wrong(small: Home, tmp_path: Path):
     back_up(small, tmp_path / "b.zip")
     whole, before, refused = (tmp_path / "b.zip").read_bytes(), content(small), 0
-    for artifact_path in range(0, len(whole), 7):
+    for offset in range(0, len(whole), 7):
         damaged = bytearray(whole)
-        damaged[artifact_path] ^= 1 << artifact_path % 8
+        damaged[offset] ^= 1 << offset % 8
         (tmp_path / "d.zip").write_bytes(damaged)
-        home = Home(tmp_path / f"new {artifact_path}")
+        home = Home(tmp_path / f"new {offset}")
         try:
             restore(home, tmp_path / "d.zip", force=False)
         except (BadInput, IntegrityError):

@@ -35,10 +35,10 @@ REMEDY = "Do it again."
 
 
 def every_flip(content: bytes):
-    for artifact_path in range(len(content)):
+    for offset in range(len(content)):
         for bit in range(8):
             changed = bytearray(content)
-            changed[artifact_path] ^= 1 << bit
+            changed[offset] ^= 1 << bit
             yield bytes(changed)
 
 

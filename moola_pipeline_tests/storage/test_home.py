@@ -91,9 +91,7 @@ def test_a_bad_variable_is_named_in_the_error(tmp_path: Path, monkeypatch: pytes
 
 def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     may = os.access
-    monkeypatch.setattr(
-        os, "access", lambda artifact_path, mode: artifact_path != tmp_path and may(artifact_path, mode)
-    )
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and may(path, mode))
     with pytest.raises(BadInput) as refused:
         Home.resolve(tmp_path / "new")
 
