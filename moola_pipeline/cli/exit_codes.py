@@ -14,7 +14,8 @@ from moola_pipeline.errors import BadInput, MoolaError, one_line
 
 DEBUG_VARIABLE = "MOOLA_DEBUG"
 _COMMANDS = re.compile(
-    r"(?<![\w-])moola (run|ui|status|report|predict|registry|bars|labels|verify|doctor|backup|restore)\b"
+    r"(?<![\w-])moola (ablate|backup|bars|bench|doctor|labels|predict|registry|report|restore|run|selftest"
+    r"|stability|status|study|ui|verify|zigzag)\b"
 )
 """Commands in error texts; `in_this_home` adds --home to them."""
 FAILED, BAD_INPUT, INTERRUPTED = MoolaError.exit_code, BadInput.exit_code, 130
