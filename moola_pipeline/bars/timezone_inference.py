@@ -56,7 +56,7 @@ class TimeConvention:
 
 
 @dataclass(frozen=True)
-class DailyBreak:
+class NewYorkClock:
     """Positions of bars in the New York week.
 
     Attributes:
@@ -74,7 +74,7 @@ class DailyBreak:
         return int((self.minute == minute).sum())
 
 
-def new_york_clock(bars: pd.DataFrame) -> DailyBreak:
+def new_york_clock(bars: pd.DataFrame) -> NewYorkClock:
     """Positions of bar opens in the New York week."""
     local = pd.DatetimeIndex(bars["timestamp"]).tz_convert(NEW_YORK).tz_localize(None)
     minutes = local.to_numpy().astype("M8[m]").astype(np.int64)
@@ -84,7 +84,7 @@ def new_york_clock(bars: pd.DataFrame) -> DailyBreak:
     shut = closed & (minute < _OPEN)
     shut |= (weekday == _SATURDAY) | ((weekday == _SUNDAY) & (minute < _OPEN))
     shut |= (weekday == _FRIDAY) & closed
-    return DailyBreak(minute, day, shut)
+    return NewYorkClock(minute, day, shut)
 
 
 def daily_breaks(bars: pd.DataFrame) -> int:
@@ -136,7 +136,7 @@ def refuse_contradictions(bars: pd.DataFrame, rows: np.ndarray, reading: TimeCon
         )
 
 
-def _refuse_stamp(clock: DailyBreak, stamp: str, source: str) -> None:
+def _refuse_stamp(clock: NewYorkClock, stamp: str, source: str) -> None:
     opens, closes = clock.count(_OPEN), clock.count(_CLOSE)
     late, early = clock.count(_OPEN + 1), clock.count(_OPEN - 1)
     n_shut = int(clock.shut.sum())
@@ -157,7 +157,7 @@ def _refuse_stamp(clock: DailyBreak, stamp: str, source: str) -> None:
     )
 
 
-def _refuse_stamp_of_bell(clock: DailyBreak, bars: pd.DataFrame, stamp: str, source: str) -> None:
+def _refuse_stamp_of_bell(clock: NewYorkClock, bars: pd.DataFrame, stamp: str, source: str) -> None:
     """Refuse a wrong stamp by the minute of the 09:30 burst, for files without daily breaks."""
     shift = 1 if stamp == "open" else -1
     at_bell, shifted = (_jump(clock, bars, _BELL + minutes) for minutes in (0, shift))
@@ -169,7 +169,7 @@ def _refuse_stamp_of_bell(clock: DailyBreak, bars: pd.DataFrame, stamp: str, sou
         )
 
 
-def _jump(clock: DailyBreak, bars: pd.DataFrame, minute: int) -> float | None:
+def _jump(clock: NewYorkClock, bars: pd.DataFrame, minute: int) -> float | None:
     """Median over mornings of the range of one minute's bar over the one before it."""
     ranges = (bars["high"] - bars["low"]).to_numpy()
     at, before = (np.flatnonzero(clock.minute == opened) for opened in (minute, minute - 1))
@@ -179,7 +179,7 @@ def _jump(clock: DailyBreak, bars: pd.DataFrame, minute: int) -> float | None:
     return float(np.median(ranges[at[i]] / np.maximum(ranges[before[j]], np.finfo(float).tiny)))
 
 
-def _burst(clock: DailyBreak, bars: pd.DataFrame) -> float | None:
+def _burst(clock: NewYorkClock, bars: pd.DataFrame) -> float | None:
     """Median over mornings of the mean bar range at 09:30-09:34 over that at 09:25-09:29.
 
     None where fewer than MIN_MORNINGS hold all ten bars.
@@ -196,7 +196,7 @@ def _burst(clock: DailyBreak, bars: pd.DataFrame) -> float | None:
     return float(np.median(after / np.maximum(before, np.finfo(float).tiny)))
 
 
-def _advice(bars: pd.DataFrame, clock: DailyBreak, reading: TimeConvention) -> str:
+def _advice(bars: pd.DataFrame, clock: NewYorkClock, reading: TimeConvention) -> str:
     if reading.stamp == "open" and clock.shut.sum() == clock.count(_CLOSE):
         return "They look like bar closes: give --stamp close."
     zone = reading.zone

@@ -121,7 +121,7 @@ def score_trivial_baselines(
 ) -> dict[str, Scored]:
     """Scores of constants and of predictions that use no price.
 
-    For events, the type baselines type the spans that the rule finds alone. one_constant_span
+    For events, the trivial type baselines type the spans that the rule finds alone. one_constant_span
     predicts one span of the majority class in every window. mean_pointer predicts the mean ends of
     the expansions that the model finds, so that the two errors are paired. shuffled_answers are the
     model's predictions in random order.

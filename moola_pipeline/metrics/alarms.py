@@ -4,8 +4,8 @@ An alarm predicts an onset and a direction at the bar that has just closed. It f
 expansion of this direction if the predicted onset is within 3 bars of the labeled one and the alarm
 comes at most `wait` bars after the labeled onset. The end is not known yet and is not scored. Pairs
 are one to one, as many as possible. Labels are complete for onsets in bars 30-74 only: an unmatched
-alarm with an onset in these bars is false, also in empty windows; elsewhere it may match but is never
-false.
+alarm with an onset in these bars is false, also in empty windows; in other bars it may match but is
+never false.
 """
 
 from dataclasses import replace

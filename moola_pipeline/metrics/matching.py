@@ -59,7 +59,7 @@ def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True
     Two expansions may match if their onsets differ by at most 3 bars and their offsets by at most 3
     bars or half the labeled length, whichever is more. The number of pairs is maximal; among equal
     numbers, the false positives are fewest. Labels are complete for onsets in bars 30..74 only:
-    labels elsewhere are ignored, and a prediction elsewhere may match (in bars 27 to 77) but is
+    labels in other bars are ignored, and a prediction there may match (in bars 27 to 77) but is
     never false.
 
     Args:

@@ -9,7 +9,7 @@ from moola_pipeline.report.metric_catalog import PRIMARY, method_name, metric
 TARGET_ESTIMATE, TARGET_LOW = 0.75, 0.65
 """The target needs at least this estimate and a lower bound above the second number."""
 TARGET_BAND = (0.60, 0.75)
-"""F1 band that the user asked for."""
+"""F1 band of the user's target."""
 
 
 @dataclass(frozen=True)

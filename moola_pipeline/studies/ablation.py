@@ -184,6 +184,6 @@ def _predictions(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str,
 
 
 def _sparse(market: MarketArrays) -> MarketArrays:
-    """The market with features at one bar in `SPARSE_BARS`, zeros elsewhere."""
+    """The market with features at one bar in `SPARSE_BARS`, zeros at all others."""
     dense = np.arange(len(market.features)) % SPARSE_BARS == 0
     return replace(market, features=np.where(dense[:, None], market.features, np.float32(0)))

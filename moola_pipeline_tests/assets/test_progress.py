@@ -1,4 +1,4 @@
-"""Progress of a run: stage and epoch on a terminal, nothing elsewhere."""
+"""Progress of a run: stage and epoch on a terminal, nothing on other outputs."""
 
 import os
 import pty
