@@ -201,13 +201,13 @@ def _versions(home: Home) -> int:
 def answering(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make training return the earlier weights with the given facts about their predictions."""
     [folder] = smoke_copy.store.glob("*/finetuned_classifier")
-    annotator, _ = load_expansion_model(folder / "seed-0")
+    model, _ = load_expansion_model(folder / "seed-0")
     training = json.loads((folder / "training.json").read_bytes())
     change_finetuning(monkeypatch, patience=9)
 
     def answer(shares: dict[str, float], spread: float) -> None:
-        result = FinetuneResult(annotator.classifier, training["histories"]["0"], 0)
-        trained = expansion_models.TrainedModel(annotator, result, shares, spread)
+        result = FinetuneResult(model.classifier, training["histories"]["0"], 0)
+        trained = expansion_models.TrainedModel(model, result, shares, spread)
         monkeypatch.setattr(expansion_models, "train_expansion_models", lambda *given: {0: trained})
 
     return answer

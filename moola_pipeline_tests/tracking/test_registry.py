@@ -41,11 +41,11 @@ def registered_again(home: Home, name: str = NAME, threshold: float | None = Non
     client = open_store(home)
     experiment = experiment_id(client, home, NAME)
     run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
-    annotator, facts = load_version(home, f"models:/{NAME}@champion")
+    model, facts = load_version(home, f"models:/{NAME}@champion")
     if threshold is not None:
-        thresholds = annotator.thresholds.model_copy(update={"expansion_threshold": threshold})
-        annotator = replace(annotator, thresholds=thresholds)
-    return register(home, run, name, annotator, facts, {"simulated": True, "profile": "again"})
+        thresholds = model.thresholds.model_copy(update={"expansion_threshold": threshold})
+        model = replace(model, thresholds=thresholds)
+    return register(home, run, name, model, facts, {"simulated": True, "profile": "again"})
 
 
 def test_the_first_version_is_challenger_and_champion(smoke_home: Home):
@@ -138,9 +138,9 @@ def test_a_changed_config_is_refused_even_with_intact_weights(smoke_copy: Home):
 def test_a_model_whose_files_were_lost_is_registered_again(smoke_copy: Home, client: MlflowClient):
     experiment = experiment_id(client, smoke_copy, NAME)
     run = TrackedRun(client, experiment, client.create_run(experiment).info.run_id)
-    annotator, facts = load_version(smoke_copy, f"models:/{NAME}/1")
+    model, facts = load_version(smoke_copy, f"models:/{NAME}/1")
     (model_folder(smoke_copy) / "artifacts" / "expansion_model" / "weights.safetensors").unlink()
-    assert register(smoke_copy, run, NAME, annotator, facts, {}) == Registered("2", is_new=True)
+    assert register(smoke_copy, run, NAME, model, facts, {}) == Registered("2", is_new=True)
     load_version(smoke_copy, f"models:/{NAME}/2")
 
 

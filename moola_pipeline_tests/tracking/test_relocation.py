@@ -82,9 +82,9 @@ def test_an_interrupted_relocation_is_repeated(home: Home):
 def test_a_moved_home_loads_its_champion_from_where_it_is_now(smoke_copy: Home, name: str):
     open_store(smoke_copy)
     there = moved(smoke_copy, name)
-    annotator, facts = load_version(there, CHAMPION)
+    model, facts = load_version(there, CHAMPION)
     assert facts["model_version"] == "1"
-    assert annotator.n_parameters == facts["n_parameters"]
+    assert model.n_parameters == facts["n_parameters"]
     source = open_store(there).get_model_version("moola-simulated", "1").source
     assert source is not None
     assert source.startswith(there.tracking.as_uri())
