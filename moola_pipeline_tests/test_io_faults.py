@@ -84,7 +84,7 @@ def test_a_failed_write_leaves_the_old_bytes_or_the_new(tmp_path: Path):
         atomic_write_bytes(target, b"old")
 
     n = refuse_each(target.parent, lambda: atomic_write_bytes(target, b"new"), whole)
-    record("refused requests: publish", faults=n, lost=0, seconds=time.monotonic() - began)
+    record("refused requests: atomic_write", faults=n, lost=0, seconds=time.monotonic() - began)
     assert n >= 2 * 6
 
 

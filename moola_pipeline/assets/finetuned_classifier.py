@@ -100,7 +100,7 @@ def finetuned_classifier(
             "encoder": pretrained_encoder.facts,
         }
         one = trained[served].model
-        stage.run.log_params(one.proposer.model_dump(), "rule.")
+        stage.run.log_params(one.proposer.model_dump(), "proposer.")
         stage.run.log_params(one.thresholds.model_dump(), "thresholds.")
         stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": trained[served].val_loss})
         yield stage.result(

@@ -166,7 +166,7 @@ def test_the_output_never_replaces_the_bar_file(smoke_home: Home, bar_file: Path
 
 
 def test_changed_weights_of_a_registered_model_mark_nothing(smoke_copy: Home, bar_file: Path):
-    [weights] = smoke_copy.tracking.rglob("annotator/weights.safetensors")
+    [weights] = smoke_copy.tracking.rglob("expansion_model/weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     result = call("predict", bar_file, *MODEL, home=smoke_copy.root)
     assert result.exit_code == FAILED

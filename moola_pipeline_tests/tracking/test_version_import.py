@@ -83,7 +83,7 @@ def test_changed_weights_are_refused_with_both_digests(home: Home, smoke_copy: H
     before = file_sha256(weights)
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
     assert refused(home, smoke_copy) == (
-        f"version 1 of {NAME} must be in HOME as registered, but annotator/weights.safetensors: "
+        f"version 1 of {NAME} must be in HOME as registered, but expansion_model/weights.safetensors: "
         f"SHA256 is {file_sha256(weights)}, config.json records {before}. "
         "Import from a backup of that home, or train it there again."
     )
@@ -94,7 +94,7 @@ def test_a_changed_threshold_is_refused_even_with_intact_weights(home: Home, smo
     config = json.loads(path.read_text())
     config["thresholds"]["expansion_threshold"] = 0.0
     path.write_text(json.dumps(config))
-    assert "config.json of annotator must describe the model, but it was changed" in refused(home, smoke_copy)
+    assert "config.json of expansion_model must describe the model, but it was changed" in refused(home, smoke_copy)
     del config[OWN_SHA256]  # written again with a valid digest
     write_checksummed(path, config)
     assert "but model.sha256 is " in refused(home, smoke_copy)
