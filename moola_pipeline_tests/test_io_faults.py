@@ -162,7 +162,9 @@ def labels(folder: Path) -> tuple[Callable, Callable]:
     )
 
 
-@pytest.mark.parametrize("made", [records, checksums, splits, rolls, bars, labels])
+@pytest.mark.parametrize(
+    "made", [records, checksums, splits, rolls, bars, pytest.param(labels, marks=pytest.mark.slow)]
+)
 def test_registered_data_survives_every_failed_request(made: Callable, tmp_path: Path):
     folder, began = tmp_path / "home", time.monotonic()
     folder.mkdir()

@@ -86,6 +86,7 @@ def test_restoring_the_byte_makes_the_home_run_again(registered_copy: Home):
     assert made_in_last_run(registered_copy) == ["raw_nq_bars"]  # its rows are those of before
 
 
+@pytest.mark.slow
 def test_a_run_does_not_parse_vendor_files_again(registered_copy: Home, monkeypatch: pytest.MonkeyPatch):
     def parsed(*_: object) -> None:
         raise AssertionError("a vendor's text was parsed")
@@ -95,6 +96,7 @@ def test_a_run_does_not_parse_vendor_files_again(registered_copy: Home, monkeypa
     assert made_in_last_run(registered_copy)[:4] == REBUILT
 
 
+@pytest.mark.slow
 def test_a_simulated_market_is_generated_again_after_its_folder_is_deleted(smoke_copy: Home):
     path = smoke_copy.data / SIMULATED_BARS
     _, before, _ = change_byte(path)

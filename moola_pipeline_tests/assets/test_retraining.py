@@ -242,5 +242,5 @@ def test_a_constant_prediction_is_a_collapse_too(smoke_copy: Home, answering: Ca
     answering({"consolidation": 0.6, "retracement": 0.4}, spread=0.001)
     result = call(*SMOKE, home=smoke_copy.root)
     assert result.exit_code == FAILED
-    assert "least spread of P(retracement) 0.001" in complaint(result)
+    assert "lowest spread of P(retracement) 0.001" in complaint(result)
     assert _versions(smoke_copy) == 1

@@ -127,6 +127,7 @@ def _results(output: dict) -> dict:
     return results | {"details": details}
 
 
+@pytest.mark.slow
 def test_force_rebuilds_all_assets_with_equal_numbers(smoke_copy: Home):
     again = json.loads(moola(smoke_copy, *SMOKE, "--force", "--json"))
     first = outcome(smoke_copy)

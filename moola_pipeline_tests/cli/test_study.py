@@ -48,7 +48,7 @@ def test_the_remedy_for_a_damaged_study_allows_a_new_one(smoke_copy: Home, monke
     for words in (("study", "--profile", "smoke"), ("run", "--profile", "study")):
         message = complaint(call(*words, home=smoke_copy.root))
         assert message.startswith("study.json must hold a study, but it is truncated")
-        path_to_delete = Path(message.partition("Delete ")[2].partition("; moola ")[0])
+        path_to_delete = Path(message.partition("Delete ")[2].partition(". moola ")[0])
         assert path_to_delete == folder / STUDY_FILE
     path_to_delete.unlink()
     assert complaint(call("study", "--profile", "smoke", home=smoke_copy.root)).startswith(

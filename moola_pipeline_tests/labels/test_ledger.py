@@ -92,6 +92,7 @@ ROWS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=12), st.lists(ROWS, max_size=6))
 def test_the_sums_of_every_ledger_reconcile_and_nothing_is_lost_by_merging(first, second):

@@ -86,7 +86,7 @@ def test_features_made_by_other_code_are_refused(monkeypatch: pytest.MonkeyPatch
     kept(manager, FEATURES, table)
     monkeypatch.setattr(io_managers, "code_version", lambda asset: "0123456789ab")
     with pytest.raises(
-        IntegrityError, match="^relativity_features was made from code .{12}, got 0123456789ab"
+        IntegrityError, match="^relativity_features was built from code .{12}, got 0123456789ab"
     ):
         manager.load_input(dg.build_input_context(asset_key=FEATURES))
 
@@ -104,8 +104,7 @@ def test_a_feature_table_that_is_not_float32_is_refused():
     with pytest.raises(IntegrityError) as refused:
         kept(manager, FEATURES, wide)
     assert str(refused.value) == (
-        "relativity_features: values must be float32 between assets, got float64. "
-        "Cast it where the asset is made."
+        "relativity_features: values must be float32 between assets, got float64. Cast it in the asset."
     )
     assert not list(PIPELINE.folder.glob(f"{FEATURES}*"))
 

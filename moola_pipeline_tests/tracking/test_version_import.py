@@ -94,7 +94,9 @@ def test_a_changed_threshold_is_refused_even_with_intact_weights(home: Home, smo
     config = json.loads(path.read_text())
     config["thresholds"]["expansion_threshold"] = 0.0
     path.write_text(json.dumps(config))
-    assert "config.json of expansion_model must describe the model, but it was changed" in refused(home, smoke_copy)
+    assert "config.json of expansion_model must describe the model, but it was changed" in refused(
+        home, smoke_copy
+    )
     del config[OWN_SHA256]  # written again with a valid digest
     write_checksummed(path, config)
     assert "but model.sha256 is " in refused(home, smoke_copy)
