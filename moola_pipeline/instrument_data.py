@@ -16,7 +16,7 @@ from moola_pipeline.bars.simulated import (
 )
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.chosen_splits import read_choice
+from moola_pipeline.labels.chosen_splits import read_split_choice
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.registry import has_labels, registered_labels
 from moola_pipeline.labels.simulated import ensure_simulated, read_truth
@@ -143,7 +143,7 @@ def choose_instrument_data(
             )
         instrument = INSTRUMENTS[read_manifest(registered).files[0].instrument]
         name = instrument.name.lower()
-        splits = read_choice(registered.root) or profile.splits
+        splits = read_split_choice(registered.root) or profile.splits
         return InstrumentData(name, registered, None, splits, f"moola-{name}", instrument, home)
     return _simulated_market(home, profile, scenario)
 

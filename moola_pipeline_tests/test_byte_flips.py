@@ -16,7 +16,7 @@ from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store, verify_quarantined
 from moola_pipeline.cli.report import read_report
 from moola_pipeline.errors import IntegrityError, Truncated
-from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
+from moola_pipeline.labels.chosen_splits import read_split_choice, write_split_choice
 from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline.labels.simulated import read_truth
 from moola_pipeline.labels.splits import SplitSettings
@@ -113,7 +113,7 @@ REGISTERED: dict[str, tuple[str, Callable[[Home], object]]] = {
     "rows set aside": ("data/nq/quarantine/*.csv", quarantined),
     "labels": ("data/nq/labels/labels.csv", lambda home: registered_labels(registered_store(home).labels)),
     "ledger": ("data/nq/labels/ledger.json", lambda home: registered_labels(registered_store(home).labels)),
-    "split dates": ("data/nq/splits.json", lambda home: read_choice(registered_store(home).root)),
+    "split dates": ("data/nq/splits.json", lambda home: read_split_choice(registered_store(home).root)),
 }
 ROLLS = "time,old,new\n2024-12-16T23:00:00Z,NQZ4,NQH5\n2025-03-17T22:00:00Z,NQH5,NQM5\n"
 
@@ -130,7 +130,7 @@ def with_everything(home: Home, folder: Path) -> Home:
     """Add files that a first run does not make: rolls, split dates, rows set aside."""
     (folder / "rolls.csv").write_text(ROLLS)
     assert call("bars", "rolls", "add", folder / "rolls.csv", home=home.root).exit_code == 0
-    remember_choice(registered_store(home).root, SplitSettings())
+    write_split_choice(registered_store(home).root, SplitSettings())
     bad = made_up_bars(300, start="2020-06-01 14:30")
     bad.loc[200, "low"] = -1.0
     write_csv(folder / "bad.csv", bad)

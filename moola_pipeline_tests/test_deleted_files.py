@@ -8,7 +8,7 @@ import pytest
 
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.selftest.verify import verify_home
-from moola_pipeline.storage.backup import kept_files
+from moola_pipeline.storage.backup import backed_up_files
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.counts import record
@@ -42,7 +42,7 @@ def home(
     """A copy to delete files from, with rolls if its bars are registered."""
     shared = smoke_home if request.param == "simulated" else registered_home
     made, made_at = copied(shared, tmp_path / "home"), (shared.root / OUTCOME).stat().st_mtime
-    for path in list(kept_files(made)):
+    for path in list(backed_up_files(made)):
         if path.suffix != ".db" and path.stat().st_mtime > made_at:
             path.unlink()  # written by MLflow or Dagster when another test read the shared home
     if request.param == "registered":
@@ -54,7 +54,7 @@ def home(
 def test_every_deleted_file_is_reported_or_written_again(home: Home):
     began, n_missed = time.monotonic(), 0
     assert verify_home(home).findings == []
-    for path in list(kept_files(home)):
+    for path in list(backed_up_files(home)):
         name, content = path.relative_to(home.root), path.read_bytes()
         path.unlink()
         found = verify_home(home).findings

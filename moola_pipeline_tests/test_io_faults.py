@@ -16,7 +16,7 @@ from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.rolls import register_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import MoolaError, UnreadableFile, UnwritableFile
-from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
+from moola_pipeline.labels.chosen_splits import read_split_choice, write_split_choice
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.storage.asset_checksums import prove, write_checksums
@@ -120,11 +120,11 @@ def checksums(folder: Path) -> tuple[Callable, Callable]:
 
 
 def splits(folder: Path) -> tuple[Callable, Callable]:
-    remember_choice(folder, WANTED)
+    write_split_choice(folder, WANTED)
     later = SplitSettings(rule="rolling")
     return (
-        lambda: (remember_choice(folder, later), read_choice(folder)),
-        lambda: read_choice(folder) in (WANTED, later) or pytest.fail("choice lost"),
+        lambda: (write_split_choice(folder, later), read_split_choice(folder)),
+        lambda: read_split_choice(folder) in (WANTED, later) or pytest.fail("choice lost"),
     )
 
 

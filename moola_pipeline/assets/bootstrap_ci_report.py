@@ -241,7 +241,7 @@ def _details(
     test_set, facts = inputs.test_set, inputs.trained.facts
     (folder, run, about), market = report, stage.market
     details = sections.details_of(test_set, scored.model, facts["served"], inputs.train, inputs.labels, rng)
-    curve = sections.studied(
+    curve = sections.study_learning_curve(
         market.home.studies / market.name, stage.data_digests, facts["encoder"]["settings"]
     )
     was_built_in = partial(made_in, context.instance, _NAME, market.name)

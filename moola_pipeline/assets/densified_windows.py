@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
-from moola_pipeline.features.gates import is_dense, is_spread, weakest
+from moola_pipeline.features.gates import is_dense, is_spread, weakest_feature
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.features.schema import MIN_DENSITY, MIN_SPREAD
 from moola_pipeline.labels.splits import UNUSED, resolve_dates, training_rows_end
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
-from moola_pipeline.windows.dense import figures_by_position, pretraining_windows, straddling
+from moola_pipeline.windows.dense import crossing_segments, figures_by_position, pretraining_windows
 
 PRETRAINING = "pretraining"
 POSITION_SAMPLE = 2000
@@ -66,7 +66,7 @@ def densified_windows(
             ignore_index=True,
         )
         bar0 = index["bar0"].to_numpy(np.int64)
-        n_straddling = int(straddling(bar0, segment).sum())
+        n_straddling = int(crossing_segments(bar0, segment).sum())
         sample = tiled[:: max(1, len(tiled) // POSITION_SAMPLE)]
         at_bar = figures_by_position(relativity_features.values, sample)
         counts = index["purpose"].value_counts()
@@ -97,7 +97,7 @@ def _at_each_position(
     n_windows: int,
 ) -> dg.AssetCheckResult:
     """Check (T, F) shares; too few windows always pass."""
-    feature, share, limit = weakest(shares, limits)
+    feature, share, limit = weakest_feature(shares, limits)
     checked = n_windows >= MIN_CHECKED
     note = f"lowest: {feature}, over {n_windows} windows"
     return verdict(

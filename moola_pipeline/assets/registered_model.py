@@ -9,7 +9,7 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import OpenStage, open_stage
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.evaluation.promotion import PromotionDecision, in_figures
+from moola_pipeline.evaluation.promotion import PromotionDecision, difference_text
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.splits import resolve_dates, training_rows_end
 from moola_pipeline.resources.io_managers import TrainedClassifiers, WrittenReport
@@ -80,7 +80,7 @@ def registered_model(
                 "decision": decided,
                 "reason": decision["reason"],
                 "rule": entry.rule,
-                "interval": in_figures(entry.interval) if entry.interval else "not measured",
+                "interval": difference_text(entry.interval) if entry.interval else "not measured",
                 "champion": str(entry.champion),
                 "why_cpu": "copying files: a GPU would not help",
             },

@@ -10,7 +10,7 @@ import pandas as pd
 
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
 from moola_pipeline.bars.schema import PRICE_COLUMNS
-from moola_pipeline.features.gates import feature_table_figures, is_dense, is_spread, weakest
+from moola_pipeline.features.gates import feature_table_figures, is_dense, is_spread, weakest_feature
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES, FEATURES, MIN_DENSITY, MIN_SPREAD, Feature
 from moola_pipeline.resources.pipeline import Pipeline
@@ -88,5 +88,5 @@ def relativity_features(
 
 
 def _gate(name: str, shares: np.ndarray, limits: np.ndarray, passed: np.ndarray) -> dg.AssetCheckResult:
-    feature, share, limit = weakest(shares, limits)
+    feature, share, limit = weakest_feature(shares, limits)
     return verdict(name, bool(passed.all()), share, limit, f"lowest: {feature}")

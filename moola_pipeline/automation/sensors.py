@@ -8,7 +8,7 @@ import dagster as dg
 
 from moola_pipeline.automation.jobs import predict_job
 from moola_pipeline.automation.requests import prediction_request
-from moola_pipeline.bars.inbox import SETTLE_SECONDS, take_inbox
+from moola_pipeline.bars.inbox import SETTLE_SECONDS, add_inbox_files
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
 from moola_pipeline.storage.home import Home
 
@@ -69,7 +69,7 @@ def new_bars_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.S
 
 def _take_inbox(context: dg.SensorEvaluationContext) -> Iterator[str]:
     """Take the inbox; log and yield one line per file."""
-    for file in take_inbox(Home.resolve(), SETTLE_SECONDS, INBOX_SECONDS):
+    for file in add_inbox_files(Home.resolve(), SETTLE_SECONDS, INBOX_SECONDS):
         log = context.log.warning if file.outcome == "refused" else context.log.info
         log(file.shown)
         yield f"{file.shown}."

@@ -47,7 +47,7 @@ class SiftedBars:
     rejected: pd.DataFrame
 
 
-def known_instrument(name: str) -> Instrument:
+def instrument_named(name: str) -> Instrument:
     """The instrument with a name.
 
     Raises:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moola_pipeline.bars.dbn import DBN_COLUMNS, DBN_MAGIC
-from moola_pipeline.bars.decompress import foreign_kind
+from moola_pipeline.bars.decompress import other_file_kind
 from moola_pipeline.errors import BadInput
 
 SEPARATORS = ("\t", ";", "|", ",")
@@ -65,7 +65,7 @@ def file_layout(content: bytes, source: str) -> Layout:
         return _parquet_layout(content, source)
     if content.startswith(DBN_MAGIC):
         return Layout("dbn", DBN_COLUMNS)
-    if kind := foreign_kind(content):
+    if kind := other_file_kind(content):
         raise BadInput(f"{source}: a bar file must be parquet, csv or DBN, got {kind}.")
     if b"\0" in content[:4096]:
         raise BadInput(

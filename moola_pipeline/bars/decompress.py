@@ -63,7 +63,7 @@ def file_content(path: Path, source: str) -> bytes:
     return content
 
 
-def foreign_kind(content: bytes) -> str | None:
+def other_file_kind(content: bytes) -> str | None:
     """Kind of a file that is no bar file, with the remedy; None if its first bytes are unknown."""
     return next((kind for magic, kind in _FOREIGN.items() if content.startswith(magic)), None)
 

@@ -59,7 +59,7 @@ class InboxFile:
         return f"{self.name}: {self.outcome}, {self.why.removeprefix(f'{self.name}: ')}"
 
 
-def take_inbox(
+def add_inbox_files(
     home: Home, settle_seconds: float = SETTLE_SECONDS, most_seconds: float = math.inf
 ) -> list[InboxFile]:
     """Add the files in the inbox one by one, in the order of their names.

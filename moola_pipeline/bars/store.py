@@ -22,8 +22,8 @@ from moola_pipeline.errors import IntegrityError, MissingFile, UnreadableFile
 from moola_pipeline.storage.checksums import (
     FileDigest,
     parse_checksummed,
-    prove_file,
     unreadable,
+    verify_digest,
     write_checksummed,
 )
 from moola_pipeline.storage.home import Home
@@ -245,7 +245,7 @@ def verify_file(store: BarStore, entry: ManifestEntry) -> None:
     )
     try:
         recorded = FileDigest(entry.sha256, entry.bytes)
-        prove_file(path, entry.file, recorded, store.shown_manifest, remedy)
+        verify_digest(path, entry.file, recorded, store.shown_manifest, remedy)
     except FileNotFoundError:
         raise MissingFile(
             f"{entry.file}: {store.shown_manifest} records it, but it is gone. "
@@ -283,7 +283,7 @@ def _prove_derived(store: BarStore, entry: ManifestEntry, path: Path, sha256: st
         f"Write it again from the registered file: moola bars add {shlex.quote(str(store.raw / entry.file))}"
     )
     try:
-        prove_file(path, path.name, FileDigest(sha256, None), store.shown_manifest, remedy)
+        verify_digest(path, path.name, FileDigest(sha256, None), store.shown_manifest, remedy)
     except FileNotFoundError:
         raise MissingFile(f"{path.name} must be in {path.parent}, but it is gone. {remedy}") from None
     except OSError as fault:

@@ -12,7 +12,7 @@ from moola_pipeline.bars.cleaning import (
     IN_TRADING_HOURS,
     RowCounts,
     SiftedBars,
-    known_instrument,
+    instrument_named,
     sift_bars,
     without_bars,
 )
@@ -70,7 +70,7 @@ class VendorOptions:
     def __post_init__(self) -> None:
         _require_one_of("--format", self.format and format_name(self.format), FORMATS)
         _require_one_of("--stamp", self.stamp, STAMPS)
-        known_instrument(self.instrument)
+        instrument_named(self.instrument)
         if len(set(self.columns.values())) < len(self.columns):
             raise BadInput(
                 "--columns must give each role a different column, got one column twice. Write each once."
@@ -225,7 +225,7 @@ def _read(
     raw = raw_rows(read, columns, timestamps, contract, vendor is DATABENTO and layout.kind == "csv")
     sifted = sift_bars(
         raw.frame,
-        known_instrument(options.instrument),
+        instrument_named(options.instrument),
         source,
         interval_is_proven=layout.kind == "dbn",
         faults=raw.faults,

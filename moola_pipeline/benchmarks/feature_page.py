@@ -10,7 +10,7 @@ from moola_pipeline.bars.schema import INSTRUMENTS, PRICE_COLUMNS
 from moola_pipeline.bars.simulated import FULL_SETTINGS, GENERATOR_VERSION, SimulationSettings, simulate
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.features.gates import feature_table_figures, is_dense, is_spread, weakest
+from moola_pipeline.features.gates import feature_table_figures, is_dense, is_spread, weakest_feature
 from moola_pipeline.features.relativity import STRUCTURE_VALID_FROM, VALID_FROM, compute_features
 from moola_pipeline.features.schema import FEATURES, MIN_DENSITY, MIN_SPREAD, N_FEATURES, Feature
 from moola_pipeline.features.zigzag import ATR_BARS, ZIGZAG_K, confirmed_swings
@@ -90,8 +90,8 @@ def feature_facts(report: FeatureReport) -> dict[str, object]:
             "legs_per_session": market.legs_per_session,
             "features": {str(name): row.to_dict() for name, row in market.figures.iterrows()},
             "least_at_a_bar_of_the_window": {
-                "non_zero_share": weakest(market.at_bar.non_zero_share, MIN_DENSITY)[:2],
-                "spread_share": weakest(market.at_bar.spread_share, MIN_SPREAD)[:2],
+                "non_zero_share": weakest_feature(market.at_bar.non_zero_share, MIN_DENSITY)[:2],
+                "spread_share": weakest_feature(market.at_bar.spread_share, MIN_SPREAD)[:2],
             },
         }
 
@@ -192,8 +192,8 @@ def _shares(market: MarketFeatures | None, i: int) -> str:
 def _position_lines(report: FeatureReport) -> list[str]:
     lines = []
     for name, market in _both(report):
-        density_feature, density, _ = weakest(market.at_bar.non_zero_share, MIN_DENSITY)
-        spread_feature, spread, _ = weakest(market.at_bar.spread_share, MIN_SPREAD)
+        density_feature, density, _ = weakest_feature(market.at_bar.non_zero_share, MIN_DENSITY)
+        spread_feature, spread, _ = weakest_feature(market.at_bar.spread_share, MIN_SPREAD)
         lines.append(
             f"- {name}, {market.n_windows:,} windows: density {density:.2f} (`{density_feature}`), "
             f"spread {spread:.2f} (`{spread_feature}`)"

@@ -20,7 +20,7 @@ from moola_pipeline.benchmarks.measured_process import (
 from moola_pipeline.features.relativity import ATR_BARS, RANGE_EMA_BARS, FeatureTable, compute_features
 from moola_pipeline.storage.atomic_write import atomic_write, file_sha256
 from moola_pipeline.windows.dense import pretraining_windows
-from moola_pipeline.windows.window_geometry import WINDOW_BARS, gathered
+from moola_pipeline.windows.window_geometry import WINDOW_BARS, gather_rows
 
 
 def pandas_features(prices: np.ndarray, segment: np.ndarray) -> pd.DataFrame:
@@ -192,5 +192,5 @@ def _stored(table: FeatureTable, prices: np.ndarray, segment: np.ndarray) -> dic
 def _gathering(values: np.ndarray, bar0: np.ndarray) -> float:
     """Windows gathered per second, drawn at random as in training."""
     drawn = np.random.default_rng(0).choice(bar0, (GATHERED_WINDOWS // BATCH_WINDOWS, BATCH_WINDOWS))
-    timing = timed(lambda: [gathered(values, rows).shape for rows in drawn], repeats=3)
+    timing = timed(lambda: [gather_rows(values, rows).shape for rows in drawn], repeats=3)
     return GATHERED_WINDOWS / timing.seconds

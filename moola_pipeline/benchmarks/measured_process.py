@@ -73,7 +73,7 @@ def print_memory(folder: str) -> None:
     """Main function of the process whose memory is measured."""
     from moola_pipeline.features.relativity import compute_features
     from moola_pipeline.windows.dense import pretraining_windows
-    from moola_pipeline.windows.window_geometry import gathered
+    from moola_pipeline.windows.window_geometry import gather_rows
 
     compute_features(np.ones((50, 4)), np.zeros(50, np.int32), 0.25)  # load the compiled code
     before = resident_mb("VmRSS")
@@ -81,7 +81,7 @@ def print_memory(folder: str) -> None:
     table = compute_features(prices, segment, json.loads((Path(folder) / "tick.json").read_text()))
     bar0 = pretraining_windows(segment, len(segment))
     for i in range(0, len(bar0), BATCH_WINDOWS):
-        gathered(table.values, bar0[i : i + BATCH_WINDOWS])
+        gather_rows(table.values, bar0[i : i + BATCH_WINDOWS])
     print(json.dumps({"before": before, "peak": resident_mb("VmHWM")}))  # noqa: T201
 
 

@@ -94,7 +94,7 @@ def print_scaled(n_bars: int) -> None:
     from moola_pipeline.training.settings import PretrainSettings
     from moola_pipeline.windows.dense import pretraining_windows
     from moola_pipeline.windows.market_arrays import MarketArrays
-    from moola_pipeline.windows.window_geometry import gathered
+    from moola_pipeline.windows.window_geometry import gather_rows
 
     torch.set_num_threads(1)
     few = tiled_market(40_000)
@@ -116,7 +116,7 @@ def print_scaled(n_bars: int) -> None:
     bar0 = pretraining_windows(segment, n_bars)
     clock.note("tiled")
     for i in range(0, len(bar0), BATCH_WINDOWS):
-        gathered(market.features, bar0[i : i + BATCH_WINDOWS])
+        gather_rows(market.features, bar0[i : i + BATCH_WINDOWS])
     clock.note("gathered")
     settings = PretrainSettings(epochs=1, max_windows=EPOCH_WINDOWS)
     pretrain(market, bar0, settings)

@@ -16,7 +16,7 @@ from moola_pipeline.cli.next_steps import ADD_ROLLS, lacks_rolls
 from moola_pipeline.cli.output import emit, iso_time, json_option, shown_time
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.storage.home import Home
-from moola_pipeline.windows.dense import pretraining_windows, scan_windows, straddling
+from moola_pipeline.windows.dense import crossing_segments, pretraining_windows, scan_windows
 
 HEADINGS = ("year", "sessions", "minutes", "missing", "outside", "halts", "early closes", "holidays")
 WIDTHS = (12, 9, 9, 18, 18, 18)
@@ -106,7 +106,7 @@ def _rolls(bars: pd.DataFrame, rolls: pd.DataFrame | None, lacking: bool) -> dic
 def _windows(segment: np.ndarray) -> dict[str, int]:
     """Count the windows of pretraining and scanning, and those that cross the end of a segment."""
     tiled, scanned = pretraining_windows(segment, len(segment)), scan_windows(segment)[0]
-    leaving = sum(int(straddling(bar0, segment).sum()) for bar0 in (tiled, scanned))
+    leaving = sum(int(crossing_segments(bar0, segment).sum()) for bar0 in (tiled, scanned))
     return {"pretraining": len(tiled), "scanning": len(scanned), "leaving_a_segment": leaving}
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from moola_pipeline.bars.cleaning import known_instrument
-from moola_pipeline.bars.inbox import REFUSED, InboxFile, take_inbox
+from moola_pipeline.bars.cleaning import instrument_named
+from moola_pipeline.bars.inbox import REFUSED, InboxFile, add_inbox_files
 from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.quality import BarReview, review_bars
 from moola_pipeline.bars.rolls import registered_rolls
@@ -48,7 +48,7 @@ def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> No
     try:
         for path in files:
             added = add_bars(store, path, options)
-            review = review_bars(added.bars.frame, known_instrument(options.instrument))
+            review = review_bars(added.bars.frame, instrument_named(options.instrument))
             done.append(added_facts(store, path, added, review))
             if not as_json:
                 click.echo("\n".join(added_lines(store, path, added, review)))
@@ -100,7 +100,7 @@ def inbox(home: Home, as_json: bool) -> None:
     An added file leaves the folder. A refused file moves to data/inbox/refused, next to a text
     file with the reason; the exit code is then 2. A file written less than 30 s ago has to wait.
     """
-    files = take_inbox(home)
+    files = add_inbox_files(home)
     lines = [_lines(home, file) for file in files] or [[f"There are no files in {home.inbox}."]]
     emit({"files": [_facts(home, file) for file in files]}, chain.from_iterable(lines), as_json)
     refused = [file.name for file in files if file.outcome == "refused"]
@@ -126,4 +126,4 @@ def _lines(home: Home, file: InboxFile) -> list[str]:
 
 
 def _review(added: AddedBars) -> BarReview:
-    return review_bars(added.bars.frame, known_instrument(added.entry.instrument))
+    return review_bars(added.bars.frame, instrument_named(added.entry.instrument))

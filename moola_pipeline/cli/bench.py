@@ -55,7 +55,7 @@ def _measured_job() -> "JobReport":
     """Run the main job in a temporary home and time its stages."""
     from moola_pipeline.benchmarks.job import fresh_job
 
-    with refuse_remote_stores(), fresh_job(JOB_PROFILE) as fresh:
+    with without_remote_stores(), fresh_job(JOB_PROFILE) as fresh:
         report = _recorded_job(Home(fresh.home))
     if report is None:
         raise MoolaError("the main job must log all nine assets, but did not")
@@ -63,7 +63,7 @@ def _measured_job() -> "JobReport":
 
 
 @contextmanager
-def refuse_remote_stores() -> Iterator[None]:
+def without_remote_stores() -> Iterator[None]:
     """Unset the addresses of remote stores inside the block: a trial run must not write to them."""
     before = {name: os.environ.pop(name) for name in REMOTE_VARIABLES if name in os.environ}
     try:

@@ -34,7 +34,7 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
         error.show()
         return BAD_INPUT
     except click.ClickException as error:
-        _print_error(usage_fault(error))
+        _print_error(usage_error_text(error))
         return error.exit_code
     except MoolaError as error:
         _print_error(str(error))
@@ -53,10 +53,10 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
 
 
 def _print_error(text: str) -> None:
-    click.echo(f"Error: {shown_line(in_this_home(text))}", err=True)
+    click.echo(f"Error: {printable_line(in_this_home(text))}", err=True)
 
 
-def shown_line(text: str) -> str:
+def printable_line(text: str) -> str:
     """Text as one line; escapes control characters, which a file name may hold."""
     line = " ".join(one_line(text).split())
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
@@ -73,7 +73,7 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\")
 
 
-def usage_fault(error: click.ClickException) -> str:
+def usage_error_text(error: click.ClickException) -> str:
     """One sentence for a command line that click refused, with a pointer to --help."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     remedy = f' Try "{context.command_path} --help".' if context else ""
@@ -94,7 +94,7 @@ def _file_error(error: OSError) -> int:
 
 
 def _unexpected_error(error: Exception) -> int:
-    if text := settings_fault(error):
+    if text := settings_error_text(error):
         _print_error(text)
         return BAD_INPUT
     if os.environ.get(DEBUG_VARIABLE):
@@ -104,7 +104,7 @@ def _unexpected_error(error: Exception) -> int:
     return FAILED
 
 
-def settings_fault(error: Exception) -> str | None:
+def settings_error_text(error: Exception) -> str | None:
     """One sentence for a setting that pydantic refused; None for any other error."""
     if "pydantic" not in sys.modules:
         return None

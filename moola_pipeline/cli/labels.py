@@ -16,7 +16,7 @@ from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.options import active_splits, split_options
 from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.labels.ledger import LabelLedger, account
+from moola_pipeline.labels.ledger import LabelLedger, build_ledger
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.registry import (
     register_labels,
@@ -57,7 +57,7 @@ def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json
     settings = active_splits(home)
     store = registered_store(home)
     bars = read_bars(store)
-    ledger, rows = account(file, bars, pass_number)
+    ledger, rows = build_ledger(file, bars, pass_number)
     ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad)
     preview = preview_labels(registered_labels(store.labels), bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
@@ -103,7 +103,7 @@ def _check_file(
     bars: pd.DataFrame,
     as_json: bool,
 ) -> None:
-    ledger, rows = account(file, bars, pass_number)
+    ledger, rows = build_ledger(file, bars, pass_number)
     refusal, merged = None, rows
     try:
         merged = with_registered(registered_store(home).labels, file, rows, bars)

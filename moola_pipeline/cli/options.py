@@ -81,10 +81,10 @@ def active_splits(home: "Home", rolling: int | None = None, **ends: datetime | N
     from pydantic import ValidationError
 
     from moola_pipeline.bars.store import registered_store
-    from moola_pipeline.labels.chosen_splits import read_choice
+    from moola_pipeline.labels.chosen_splits import read_split_choice
     from moola_pipeline.labels.splits import SplitSettings
 
-    chosen = read_choice(registered_store(home).root) or SplitSettings()
+    chosen = read_split_choice(registered_store(home).root) or SplitSettings()
     new_ends: dict[str, date] = {name: end.date() for name, end in ends.items() if end is not None}
     if rolling is not None and new_ends:
         raise BadInput("Splits must be set by --rolling or by dates, got both. Leave one out.")
@@ -116,12 +116,12 @@ def choose_splits(
             "Splits can be chosen for registered bars only, but this market is simulated. Register bars and "
             "labels first, or leave --rolling and the dates out."
         )
-    from moola_pipeline.labels.chosen_splits import remember_choice
+    from moola_pipeline.labels.chosen_splits import write_split_choice
     from moola_pipeline.labels.placement import split_labels
     from moola_pipeline.labels.splits import check_splits
 
     settings = active_splits(home, rolling, **ends)
     bars = market.bars()
     check_splits(split_labels(market.labels(), bars, settings).frame, bars, settings)
-    remember_choice(market.store.root, settings)
+    write_split_choice(market.store.root, settings)
     return settings

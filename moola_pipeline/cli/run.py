@@ -79,7 +79,7 @@ def run(
     from moola_pipeline.resources.instance import await_runs, await_slots, release_stale_runs
     from moola_pipeline.resources.pipeline import Pipeline
     from moola_pipeline.staleness.plan import everything, plan
-    from moola_pipeline.tracking.recorded_files import prove_champion
+    from moola_pipeline.tracking.recorded_files import verify_champion
 
     with exclusive_run(home), open_instance(home) as instance:
         # Resolve `auto` now: bars or labels added during the run must not change its market.
@@ -99,7 +99,7 @@ def run(
             compute = {"device": device, "tf32": tf32, "processes": processes}
             _materialize(instance, stale, chosen, compute)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
-    prove_champion(home, pipeline.chosen_market().model_name)  # even if nothing was rebuilt
+    verify_champion(home, pipeline.chosen_market().model_name)  # even if nothing was rebuilt
 
 
 def _resolved(pipeline: "Pipeline") -> dict[str, str]:

@@ -132,7 +132,7 @@ def _lines(facts: dict[str, Any], steps: Sequence["Step"]) -> list[str]:
         _row([*(name for name, _ in COLUMNS), "" if common_reason else "why"]),
         *(line for step in steps for line in _asset_lines(step, common_reason)),
         "",
-        *_outlook(steps, common_reason, facts["command"]),
+        *_summary_lines(steps, common_reason, facts["command"]),
     ]
 
 
@@ -150,7 +150,7 @@ def _row(cells: Sequence[str]) -> str:
     return "  ".join([*padded, *cells[len(widths) :]]).rstrip()
 
 
-def _outlook(steps: Sequence["Step"], common_reason: str | None, command: str) -> list[str]:
+def _summary_lines(steps: Sequence["Step"], common_reason: str | None, command: str) -> list[str]:
     stale = [step.asset for step in steps if step.stale]
     if not stale:
         return [f"{command} would change nothing."]

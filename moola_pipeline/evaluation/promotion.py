@@ -66,7 +66,7 @@ class PromotionDecision:
     rolls_back: bool = False
 
 
-def in_figures(difference: Difference) -> str:
+def difference_text(difference: Difference) -> str:
     """A difference as text: `+0.012 [-0.004, +0.031], 60 expansions, 24 sessions`."""
     return (
         f"{difference.estimate:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}], "
@@ -133,7 +133,7 @@ def decide_promotion(
         reason = f"version {old} stays champion: after {last_seen:%Y-%m-%d} there are only {lacking}"
         return PromotionDecision(False, "rule", old, RULE, reason)
     difference = compare(challenger.model, champion.model, market, unseen, rng)
-    numbers = f"challenger minus champion {in_figures(difference)}"
+    numbers = f"challenger minus champion {difference_text(difference)}"
     failed = _failed(checks, integrity_only=False)
     # NaN compares False: without an interval the challenger is not promoted.
     faults = [] if difference.low > -MARGIN else [f"the interval does not lie above -{MARGIN}"]

@@ -224,7 +224,9 @@ def previous_run(
     )
 
 
-def studied(folder: Path, data_digests: Mapping[str, str], encoder: Mapping[str, Any]) -> list[LearningPoint]:
+def study_learning_curve(
+    folder: Path, data_digests: Mapping[str, str], encoder: Mapping[str, Any]
+) -> list[LearningPoint]:
     """The learning curve of the last study, if it used these bars and labels.
 
     Args:

@@ -49,7 +49,7 @@ def is_spread(spread_share: ArrayLike) -> np.ndarray:
     return np.asarray(spread_share) >= MIN_SPREAD
 
 
-def weakest(shares: np.ndarray, limits: np.ndarray) -> tuple[str, float, float]:
+def weakest_feature(shares: np.ndarray, limits: np.ndarray) -> tuple[str, float, float]:
     """The feature closest to its limit or farthest below it: its name, its share, its limit.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import pyarrow as pa
 
-from moola_pipeline.bars.cleaning import clean_bars, known_instrument
+from moola_pipeline.bars.cleaning import clean_bars, instrument_named
 from moola_pipeline.bars.columns import REQUIRED_ROLES
 from moola_pipeline.bars.raw import MAX_VOLUME, WHOLE_VOLUME
 from moola_pipeline.bars.schema import DATE_NAME, FRAME_NAMES, KNOWN_NAMES, PRICE_COLUMNS
@@ -63,7 +63,7 @@ def table_from_frame(
     )
     if "contract" in named:
         raw["contract"] = named["contract"].astype("str").to_numpy()
-    clean, _ = clean_bars(raw, known_instrument(instrument), FRAME)
+    clean, _ = clean_bars(raw, instrument_named(instrument), FRAME)
     return _enough(build_table(clean, rolls), FRAME)
 
 

@@ -17,7 +17,7 @@ from moola_pipeline.inference.hindsight import (
 )
 from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
 from moola_pipeline.models.live import LiveThresholds, raised_alarms, read_live
-from moola_pipeline.windows.dense import live_windows, unread_live
+from moola_pipeline.windows.dense import live_windows, too_early_for_live
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 
@@ -144,7 +144,7 @@ def predict_live_new(
     bar0 = bar0[bar0 >= begins]
     alarms = find_alarms(model, market, bar0, segment[bar0], (max_wait,), device)
     alarms = alarms.loc[alarms["closed"] >= first_row]
-    missed = unread_live(segment)[first_row:]
+    missed = too_early_for_live(segment)[first_row:]
     return Predictions(
         _alarm_rows(alarms, market.times, model_version),
         stretches(market.rows(first_row), missed),

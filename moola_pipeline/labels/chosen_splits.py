@@ -16,14 +16,14 @@ REMEDY = (
 )
 
 
-def read_choice(folder: Path) -> SplitSettings | None:
+def read_split_choice(folder: Path) -> SplitSettings | None:
     """The splits chosen for the registered labels of a home; None if none were chosen.
 
     Args:
         folder: The home's data folder.
 
     Raises:
-        IntegrityError: If the file was changed after `remember_choice` wrote it.
+        IntegrityError: If the file was changed after `write_split_choice` wrote it.
     """
     try:
         return SplitSettings.model_validate(read_checksummed(folder / CHOICE_NAME, REQUIREMENT, REMEDY))
@@ -34,6 +34,6 @@ def read_choice(folder: Path) -> SplitSettings | None:
     raise IntegrityError(f"{CHOICE_NAME} {REQUIREMENT}, but {first}. {REMEDY}")
 
 
-def remember_choice(folder: Path, settings: SplitSettings) -> None:
+def write_split_choice(folder: Path, settings: SplitSettings) -> None:
     """Store the splits that later runs of this home use."""
     write_checksummed(folder / CHOICE_NAME, settings.model_dump(mode="json"))

@@ -53,11 +53,11 @@ def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None)
     Raises:
         BadInput: If the file is not a table, is empty, or lacks a column.
     """
-    ledger, _ = account(path, bars, pass_number)
+    ledger, _ = build_ledger(path, bars, pass_number)
     return ledger
 
 
-def account(
+def build_ledger(
     path: Path, bars: pd.DataFrame, pass_number: int | None = None
 ) -> tuple[LabelLedger, pd.DataFrame]:
     """The ledger of a file, and the rows to register: the kept ones and those graded D.

@@ -13,7 +13,7 @@ from moola_pipeline.bars.store import require_plain_name
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
 from moola_pipeline.labels.conflicts import clashing_windows, repeated_labels
 from moola_pipeline.labels.importing import describe_faults, read_labels
-from moola_pipeline.labels.ledger import LabelLedger, account, kept_counts
+from moola_pipeline.labels.ledger import LabelLedger, build_ledger, kept_counts
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, SECOND_PASS
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256, locked
@@ -27,8 +27,8 @@ EMPTY_LEDGER: dict[str, Any] = {"sha256": None, "files": []}
 def add_labels(
     folder: Path, path: Path, bars: pd.DataFrame, drop_bad: bool, pass_number: int | None = None
 ) -> LabelLedger:
-    """Check a label file and register it; see `account` and `register_labels`."""
-    return register_labels(folder, path, *account(path, bars, pass_number), bars, drop_bad)
+    """Check a label file and register it; see `build_ledger` and `register_labels`."""
+    return register_labels(folder, path, *build_ledger(path, bars, pass_number), bars, drop_bad)
 
 
 def register_labels(
@@ -42,7 +42,7 @@ def register_labels(
     Args:
         folder: The label folder of a home.
         path: The user's file, csv or parquet.
-        ledger, rows: What `account` returned for the file.
+        ledger, rows: What `build_ledger` returned for the file.
         bars: BAR_COLUMNS that the labels lie on.
         drop_bad: Register the usable rows of a file in which some cannot be used; else refuse the file.
 
@@ -64,7 +64,7 @@ def register_labels(
         _refuse_changed_labels(path, known, rows, merged, bars)
         ledger = _without_known(ledger, rows, known)
         if len(merged) > len(known):
-            return _publish(folder, path, state, merged, ledger)
+            return _write_files(folder, path, state, merged, ledger)
         if "before" in state:  # killed after the labels and before the final ledger were written
             write_checksummed(folder / LEDGER_NAME, {name: state[name] for name in EMPTY_LEDGER})
         return ledger
@@ -226,7 +226,7 @@ def _keys(labels: pd.DataFrame) -> pd.Series:
     return pd.Series(["\x1f".join(row) for row in texts.itertuples(index=False)], labels.index, dtype="str")
 
 
-def _publish(
+def _write_files(
     folder: Path, path: Path, state: dict[str, Any], merged: pd.DataFrame, ledger: LabelLedger
 ) -> LabelLedger:
     raw = folder / RAW_NAME / path.name

@@ -20,8 +20,8 @@ from moola_pipeline.storage.checksums import (
     FileDigest,
     digests_in,
     listed,
-    prove_file,
     read_checksummed,
+    verify_digest,
     write_checksummed,
 )
 
@@ -103,7 +103,7 @@ def _require_unchanged(store: BarStore, digests: dict[str, FileDigest]) -> None:
 
 def _prove(store: BarStore, name: str, recorded: FileDigest) -> None:
     recorded_in = f"{store.root.name}/{SETTINGS_NAME}"
-    prove_file(store.root / name, name, recorded, recorded_in, store.remedy(""))
+    verify_digest(store.root / name, name, recorded, recorded_in, store.remedy(""))
 
 
 def labels_file(store: BarStore) -> Path:

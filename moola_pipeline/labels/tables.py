@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.decompress import GZIP_MAGIC, WORKBOOK_MEMBER, ZIP_MAGIC, foreign_kind
+from moola_pipeline.bars.decompress import GZIP_MAGIC, WORKBOOK_MEMBER, ZIP_MAGIC, other_file_kind
 from moola_pipeline.errors import BadInput
 
 PARQUET_MAGIC = b"PAR1"
@@ -85,7 +85,7 @@ def _other_kind(content: bytes) -> str | None:
     if content.startswith(ZIP_MAGIC):
         workbook = WORKBOOK_MEMBER.encode() in content
         return "an Excel workbook. Save it as csv" if workbook else "a packed file. Unpack it"
-    return "a packed file. Unpack it" if content.startswith(GZIP_MAGIC) else foreign_kind(content)
+    return "a packed file. Unpack it" if content.startswith(GZIP_MAGIC) else other_file_kind(content)
 
 
 def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:

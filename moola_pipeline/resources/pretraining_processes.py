@@ -103,7 +103,7 @@ def _reason(folder: Path, processes: int) -> MoolaError:
 
     faults = worker_errors(folder)
     for fault in faults.values():
-        if ours := fault.as_ours():
+        if ours := fault.to_exception():
             return ours
     which = f"one of {processes} pretraining processes ended early"
     remedy = "Run again: training resumes from the last saved epoch."

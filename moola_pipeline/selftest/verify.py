@@ -18,7 +18,7 @@ from moola_pipeline.bars.store import (
     verify_quarantined,
 )
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
-from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice
+from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_split_choice
 from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.registry import (
     LEDGER_NAME,
@@ -38,8 +38,8 @@ from moola_pipeline.storage.asset_checksums import (
 )
 from moola_pipeline.storage.atomic_write import files_below, stale_temporary_files
 from moola_pipeline.storage.bucket import REMEDY as BUCKET_REMEDY
-from moola_pipeline.storage.bucket import prove_pushed, pushed
-from moola_pipeline.storage.checksums import FileDigest, prove_file
+from moola_pipeline.storage.bucket import pushed, verify_pushed
+from moola_pipeline.storage.checksums import FileDigest, verify_digest
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import STORE_VARIABLE
 from moola_pipeline.storage.sqlite import open_read_only
@@ -157,14 +157,14 @@ def _simulated(result: Verification, store: BarStore) -> None:
         result.prove(
             "simulated files",
             path,
-            lambda path=path, one=recorded: prove_file(path, path.name, one, SETTINGS_NAME, remedy),
+            lambda path=path, one=recorded: verify_digest(path, path.name, one, SETTINGS_NAME, remedy),
         )
 
 
 def _labels(result: Verification, store: BarStore) -> None:
     folder, choice = store.labels, store.root / CHOICE_NAME
     if choice.exists():
-        result.prove("split dates", choice, lambda: read_choice(store.root))
+        result.prove("split dates", choice, lambda: read_split_choice(store.root))
     if not folder.exists():
         return
     files = result.prove("labels", folder, lambda: _proven_labels(folder))
@@ -174,7 +174,7 @@ def _labels(result: Verification, store: BarStore) -> None:
         result.prove(
             "label files",
             path,
-            lambda path=path, one=recorded, do=remedy: prove_file(path, path.name, one, LEDGER_NAME, do),
+            lambda path=path, one=recorded, do=remedy: verify_digest(path, path.name, one, LEDGER_NAME, do),
         )
 
 
@@ -193,7 +193,7 @@ def _asset(result: Verification, artifact_path: Path) -> None:
         result.prove(
             "files of assets",
             path,
-            lambda path=path, name=name, one=recorded: prove_file(path, name, one, checksums.name, remedy),
+            lambda path=path, name=name, one=recorded: verify_digest(path, name, one, checksums.name, remedy),
             remedy,
         )
 
@@ -208,7 +208,7 @@ def _pushed(result: Verification, home: Home, artifact_path: Path) -> None:
         result.prove(
             "files in the bucket",
             address,
-            lambda address=address, one=recorded: prove_pushed(address, one),
+            lambda address=address, one=recorded: verify_pushed(address, one),
             BUCKET_REMEDY,
         )
 

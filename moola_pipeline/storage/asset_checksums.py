@@ -8,8 +8,8 @@ from moola_pipeline.storage.checksums import (
     digests_in,
     listed,
     parse_checksummed,
-    prove_file,
     unreadable,
+    verify_digest,
     write_checksummed,
 )
 from moola_pipeline.storage.crash_injection import crash_point
@@ -88,7 +88,7 @@ def prove(artifact_path: Path) -> None:
     for name, recorded in read_checksums(artifact_path).items():
         path = artifact_path.parent / name
         try:
-            prove_file(path, name, recorded, checksums.name, remedy_of(artifact_path))
+            verify_digest(path, name, recorded, checksums.name, remedy_of(artifact_path))
         except FileNotFoundError:
             raise
         except OSError as fault:

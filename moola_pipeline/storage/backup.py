@@ -65,7 +65,7 @@ def back_up(home: Home, target: Path) -> Archived:
         raise BadInput(
             f"FILE must lie outside the folders that are backed up, got {target}. Choose another path."
         )
-    paths = list(kept_files(home))
+    paths = list(backed_up_files(home))
     if not paths:
         raise BadInput(f"A backup needs a home with data, but {home.root} has none.")
     digests: dict[str, FileDigest] = {}
@@ -100,12 +100,12 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
         ChecksumMismatch: If a file differs from the archive's list.
         IntegrityError: If a later version wrote it.
     """
-    if any(kept_files(home)) and not force:
+    if any(backed_up_files(home)) and not force:
         raise BadInput(
             f"The home must be empty for a restore, but {home.root} holds data. Choose another --home, or "
             "move its data aside with --force."
         )
-    for path in kept_files(home):
+    for path in backed_up_files(home):
         with _held(path):  # refuse early: verifying the archive may take minutes
             pass
     home.root.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
     return Archived(len(files), sum(one.bytes or 0 for one in files.values()), aside)
 
 
-def kept_files(home: Home) -> Iterator[Path]:
+def backed_up_files(home: Home) -> Iterator[Path]:
     """All files of a home that a backup holds: no locks, journals or temporary files."""
     for name in KEPT:
         part = home.root / name
@@ -243,7 +243,7 @@ def _set_aside(home: Home) -> Path | None:
 
     Journals move, too: SQLite would apply old journals to the restored databases.
     """
-    paths = [*kept_files(home), *_journals(home)]
+    paths = [*backed_up_files(home), *_journals(home)]
     if not paths:
         return None
     aside = home.root / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"

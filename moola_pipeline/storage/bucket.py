@@ -92,7 +92,7 @@ def pushed(home: Home, artifact_path: Path) -> dict[str, FileDigest]:
     }
 
 
-def prove_pushed(address: str, recorded: FileDigest) -> None:
+def verify_pushed(address: str, recorded: FileDigest) -> None:
     """Verify a file in the bucket against its recorded digest.
 
     Args:

@@ -92,7 +92,7 @@ def bytes_digest(content: bytes) -> FileDigest:
     return FileDigest(hashlib.sha256(content).hexdigest(), len(content))
 
 
-def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, remedy: str) -> None:
+def verify_digest(path: Path, name: str, recorded: FileDigest, recorded_in: str, remedy: str) -> None:
     """Verify a file against its recorded digest.
 
     Args:
@@ -113,7 +113,7 @@ def prove_file(path: Path, name: str, recorded: FileDigest, recorded_in: str, re
 def require_digest(
     actual: FileDigest, name: str, recorded: FileDigest, recorded_in: str, remedy: str
 ) -> None:
-    """Refuse a digest that differs from the recorded one; arguments as in `prove_file`.
+    """Refuse a digest that differs from the recorded one; arguments as in `verify_digest`.
 
     Raises:
         Truncated: If the file is shorter than recorded.

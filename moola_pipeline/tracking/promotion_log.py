@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
-from moola_pipeline.evaluation.promotion import Difference, PromotionDecision, in_figures
+from moola_pipeline.evaluation.promotion import Difference, PromotionDecision, difference_text
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
 from moola_pipeline.storage.checksums import checksummed_line, parse_checksummed_line
 from moola_pipeline.storage.crash_injection import crash_point
@@ -242,7 +242,7 @@ def _append(home: Home, client: "MlflowClient", entry: Entry) -> Entry:
 def _tags(entry: Entry) -> Iterator[tuple[str, str]]:
     yield from {"at": f"{entry.at:%Y-%m-%dT%H:%M:%SZ}", "verdict": entry.verdict, "by": entry.by}.items()
     yield from {"rule": entry.rule, "reason": entry.reason, "before": str(entry.before)}.items()
-    yield "interval", in_figures(entry.interval) if entry.interval else "not measured"
+    yield "interval", difference_text(entry.interval) if entry.interval else "not measured"
 
 
 def _in_words(entry: Entry) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile, MoolaError
-from moola_pipeline.storage.checksums import FileDigest, prove_file, require_digest
+from moola_pipeline.storage.checksums import FileDigest, require_digest, verify_digest
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, database_errors, remote_tracking_uri
 from moola_pipeline.storage.sqlite import open_read_only
@@ -81,7 +81,7 @@ class RecordedFile:
         """
         try:
             if self.path is not None:
-                prove_file(self.path, name, FileDigest.parse(self.recorded), DATABASE_NAME, RESTORE_FILE)
+                verify_digest(self.path, name, FileDigest.parse(self.recorded), DATABASE_NAME, RESTORE_FILE)
             else:
                 _prove_object(self.location, FileDigest.parse(self.recorded))
         except MoolaError:
@@ -107,7 +107,7 @@ def recorded_files(home: Home) -> Iterator[RecordedFile]:
     yield from _of_versions(home, _OF_VERSIONS, {})
 
 
-def prove_champion(home: Home, model: str) -> None:
+def verify_champion(home: Home, model: str) -> None:
     """Verify the files of a model's champion against the registered digests, without loading the model.
 
     Raises:

@@ -14,7 +14,7 @@ from moola_pipeline.training.examples import N_KINDS, Examples
 from moola_pipeline.windows.augmentation import augmented_prices, augmented_table
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
-from moola_pipeline.windows.window_geometry import encode_span, gathered
+from moola_pipeline.windows.window_geometry import encode_span, gather_rows
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def batches(
 def _inputs(market: MarketArrays, bar0: np.ndarray, augmentation: Augmentation | None) -> _Inputs:
     views = market.views(bar0)
     if augmentation is None:
-        return _Inputs(views, gathered(market.features, bar0), gathered(market.atr, bar0))
+        return _Inputs(views, gather_rows(market.features, bar0), gather_rows(market.atr, bar0))
     views = augmented_prices(
         views, market.atr[bar0], augmentation.jitter_atr, augmentation.warp, augmentation.rng
     )

@@ -138,7 +138,7 @@ class WorkerError:
         """Write it for the parent process."""
         atomic_write_json(job_file(folder, f"fault-{rank}"), asdict(self))
 
-    def as_ours(self) -> MoolaError | None:
+    def to_exception(self) -> MoolaError | None:
         """The exception again, if a user can act on it."""
         if self.kind == LossNotFinite.__name__:
             return LossNotFinite.in_windows(self.loss, self.rows)

@@ -91,10 +91,10 @@ def live_windows(segment: np.ndarray) -> np.ndarray:
         (n_windows,) int64 rows of bar 0, increasing; each window's last bar lies 35 bars later, so
         the first such bar of a segment is its 76th.
     """
-    return np.flatnonzero(~unread_live(segment)) - (LIVE_BARS - 1)
+    return np.flatnonzero(~too_early_for_live(segment)) - (LIVE_BARS - 1)
 
 
-def unread_live(segment: np.ndarray) -> np.ndarray:
+def too_early_for_live(segment: np.ndarray) -> np.ndarray:
     """True for bars that cannot be the last one of a live window: (n_bars,) bool."""
     starts, ends = segment_bounds(segment)
     since = np.arange(len(segment)) - np.repeat(starts, ends - starts)
@@ -117,11 +117,11 @@ def live_windows_of(segment: np.ndarray, bar0: np.ndarray) -> tuple[np.ndarray, 
     """
     first, last = CORE_FIRST - ONSET_COLLAR_BARS - SAME_MOVE_BARS, CORE_LAST + ONSET_COLLAR_BARS + MAX_WAIT
     closed = np.asarray(bar0)[:, None] + np.arange(first, last + 1)
-    window, place = np.nonzero(~unread_live(segment)[closed])
+    window, place = np.nonzero(~too_early_for_live(segment)[closed])
     return closed[window, place] - (LIVE_BARS - 1), window
 
 
-def straddling(bar0: np.ndarray, segment: np.ndarray) -> np.ndarray:
+def crossing_segments(bar0: np.ndarray, segment: np.ndarray) -> np.ndarray:
     """True for windows that leave the table or their segment, or start too early in it: (B,) bool."""
     bar0 = np.asarray(bar0, np.int64)
     inside = (bar0 >= BARS_BEFORE) & (bar0 + WINDOW_BARS <= len(segment))

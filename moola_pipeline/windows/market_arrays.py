@@ -12,7 +12,7 @@ from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.spans import SpanMeasures, Spans, measure_spans
-from moola_pipeline.windows.window_geometry import WINDOW_BARS, gathered
+from moola_pipeline.windows.window_geometry import WINDOW_BARS, gather_rows
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class MarketArrays:
 
     def views(self, bar0: np.ndarray) -> np.ndarray:
         """Prices of windows with their context: (B, 125, 4), a copy."""
-        return gathered(self.prices, bar0)
+        return gather_rows(self.prices, bar0)
 
     def feature_views(self, bar0: np.ndarray, down: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
         """Features of windows with their context, those marked `down` mirrored: (B, 20 + bars, F) float32.
@@ -84,13 +84,13 @@ class MarketArrays:
             down: (B,) bool.
             bars: Of each window; no later bar is read.
         """
-        features = gathered(self.features, bar0, bars)
+        features = gather_rows(self.features, bar0, bars)
         features[down] = mirrored(features[down])
         return features
 
     def measure_spans(self, bar0: np.ndarray) -> SpanMeasures:
         """Net move and efficiency of every span of up to 20 bars in windows at (B,) rows of bar 0."""
-        return measure_spans(self.views(bar0), gathered(self.atr, bar0))
+        return measure_spans(self.views(bar0), gather_rows(self.atr, bar0))
 
     def measure_inputs(self, bar0: np.ndarray, spans: Spans, bars: int = WINDOW_BARS) -> np.ndarray:
         """Span inputs of the classifier's heads, beside its states: (n_spans, 78) float32.
@@ -100,7 +100,7 @@ class MarketArrays:
             spans: Spans in these windows.
             bars: Of each window; no later bar is read.
         """
-        return span_inputs(gathered(self.prices, bar0, bars), gathered(self.atr, bar0, bars), spans)
+        return span_inputs(gather_rows(self.prices, bar0, bars), gather_rows(self.atr, bar0, bars), spans)
 
     def net_moves(self, bar0: np.ndarray, spans: Spans) -> np.ndarray:
         """Move from the first open of spans to their last close, ATR at the bar before: (n_spans,) float64.

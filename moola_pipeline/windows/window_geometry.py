@@ -30,7 +30,7 @@ def view_rows(bar0: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
     return np.asarray(bar0)[:, None] + np.arange(-CONTEXT_BARS, bars)
 
 
-def gathered(values: np.ndarray, bar0: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
+def gather_rows(values: np.ndarray, bar0: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:
     """Copy the rows of windows out of a table: (n_bars, ...) to (B, 20 + bars, ...).
 
     Args:

@@ -21,7 +21,7 @@ from moola_pipeline.resources.io_managers import (
 )
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
-from moola_pipeline.windows.dense import straddling
+from moola_pipeline.windows.dense import crossing_segments
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.homes import instance_of, last_materialization
 
@@ -107,5 +107,5 @@ def test_windows_stay_inside_the_table_and_their_segment():
     assert isinstance(windows, pd.DataFrame) and isinstance(bars, pd.DataFrame)
     assert list(windows.columns) == ["bar0", "purpose"]
     assert windows["bar0"].dtype == np.int64
-    assert not straddling(windows["bar0"].to_numpy(), bars["segment"].to_numpy()).any()
+    assert not crossing_segments(windows["bar0"].to_numpy(), bars["segment"].to_numpy()).any()
     assert set(windows["purpose"]) == {"pretraining", "train", "validation", "test"}

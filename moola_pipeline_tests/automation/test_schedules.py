@@ -15,7 +15,7 @@ from moola_pipeline.automation.schedules import AFTER_CLOSE, daily_predictions, 
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
 from moola_pipeline.bars.store import registered_store
-from moola_pipeline.labels.chosen_splits import remember_choice
+from moola_pipeline.labels.chosen_splits import write_split_choice
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.staleness import fingerprints
 from moola_pipeline.storage.home import Home
@@ -144,7 +144,7 @@ def test_changed_training_labels_retrain_what_depends_on_them(
 
 def choose_rolling(home: Home, months: int) -> None:
     choice = SplitSettings(rule="rolling", rolling_test_months=months, rolling_validation_months=months)
-    remember_choice(registered_store(home).root, choice)
+    write_split_choice(registered_store(home).root, choice)
 
 
 def test_labels_of_a_new_month_move_rolling_splits_and_retrain(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import inbox
-from moola_pipeline.bars.inbox import InboxFile, take_inbox
+from moola_pipeline.bars.inbox import InboxFile, add_inbox_files
 from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.bars.vendor import VendorOptions
@@ -36,7 +36,7 @@ def folder(home: Home) -> Path:
 
 
 def take(store: BarStore) -> list[InboxFile]:
-    return take_inbox(Home(store.root.parents[1]), settle_seconds=0)
+    return add_inbox_files(Home(store.root.parents[1]), settle_seconds=0)
 
 
 def outcomes(files: list[InboxFile]) -> dict[str, str]:
@@ -134,7 +134,7 @@ def test_the_same_file_is_stored_once(store: BarStore, folder: Path):
 def test_a_file_that_was_just_written_waits(store: BarStore, folder: Path):
     path = write_csv(folder / "nq.csv", made_up_bars())
     os.utime(path, (0, 0))  # a copy may keep the original's modification time
-    (file,) = take_inbox(Home(store.root.parents[1]))
+    (file,) = add_inbox_files(Home(store.root.parents[1]))
     assert (file.outcome, file.why) == (
         "waiting",
         "it was written 0 s ago, and is added 30 s after a write",
@@ -207,7 +207,7 @@ def test_a_file_whose_deletion_was_interrupted_is_read_again(store: BarStore, fo
 
 def test_files_wait_when_the_time_limit_is_reached(store: BarStore, folder: Path):
     write_csv(folder / "nq.csv", made_up_bars())
-    assert outcomes(take_inbox(Home(store.root.parents[1]), settle_seconds=0, most_seconds=-1)) == {
+    assert outcomes(add_inbox_files(Home(store.root.parents[1]), settle_seconds=0, most_seconds=-1)) == {
         "nq.csv": "waiting"
     }
     assert outcomes(take(store)) == {"nq.csv": "added"}

@@ -15,7 +15,7 @@ from moola_pipeline.benchmarks.measured_process import Memory
 from moola_pipeline.benchmarks.speed_page import speed_page
 from moola_pipeline.benchmarks.step_memory import StepMemory
 from moola_pipeline.benchmarks.training_speed import TrainingSpeed
-from moola_pipeline.cli.bench import REMOTE_VARIABLES, _measured_job, refuse_remote_stores
+from moola_pipeline.cli.bench import REMOTE_VARIABLES, _measured_job, without_remote_stores
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
@@ -103,7 +103,7 @@ def named_now() -> dict[str, str]:
 
 
 def test_remote_stores_are_unset_in_the_block_and_restored_after_it(shared: dict[str, str]):
-    with pytest.raises(KeyError), refuse_remote_stores():
+    with pytest.raises(KeyError), without_remote_stores():
         assert named_now() == {}
         raise KeyError
     assert named_now() == shared

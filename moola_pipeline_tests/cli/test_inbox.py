@@ -13,7 +13,7 @@ from moola_pipeline_tests.cli.calls import call, complaint, facts
 
 @pytest.fixture
 def inbox(isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(command, "take_inbox", lambda home: room.take_inbox(home, settle_seconds=0))
+    monkeypatch.setattr(command, "add_inbox_files", lambda home: room.add_inbox_files(home, settle_seconds=0))
     folder = isolated_home / "data/inbox"
     folder.mkdir(parents=True)
     return folder

@@ -8,7 +8,7 @@ import pytest
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT
 from moola_pipeline.instrument_data import choose_instrument_data
-from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
+from moola_pipeline.labels.chosen_splits import read_split_choice, write_split_choice
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
@@ -71,11 +71,11 @@ def test_an_unsound_split_is_not_saved_and_the_suggested_dates_work(registered_c
     assert result.exit_code == 2
     output = complaint(result)
     assert output.startswith("The train split (to 2024-11-30) must hold expansions of both types")
-    assert read_choice(registered_store(registered_copy).root) is None
+    assert read_split_choice(registered_store(registered_copy).root) is None
     advice = output.partition("Nearest dates that work: moola ")[2].split()
     assert advice[0] == "run"
     assert call(*advice, "--profile", "smoke", "--json", home=registered_copy.root).exit_code == 0
-    chosen = read_choice(registered_store(registered_copy).root)
+    chosen = read_split_choice(registered_store(registered_copy).root)
     assert chosen is not None
     assert (chosen.train_end, chosen.validation_end) == (date(2024, 12, 31), date(2025, 1, 31))
 
@@ -94,7 +94,7 @@ def test_invalid_split_options_are_refused_before_any_work(
     result = call(*SMOKE, *words, home=registered_copy.root)
     assert result.exit_code == 2
     assert complaint(result).startswith(message)
-    assert read_choice(registered_store(registered_copy).root) is None
+    assert read_split_choice(registered_store(registered_copy).root) is None
 
 
 def test_split_dates_of_a_simulated_market_are_fixed(isolated_home):
@@ -105,7 +105,7 @@ def test_split_dates_of_a_simulated_market_are_fixed(isolated_home):
 
 def test_registered_bars_use_the_saved_splits(registered_copy: Home):
     chosen = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
-    remember_choice(registered_store(registered_copy).root, chosen)
+    write_split_choice(registered_store(registered_copy).root, chosen)
     assert choose_instrument_data(registered_copy, "auto", PROFILES["smoke"]).splits == chosen
     simulated = choose_instrument_data(registered_copy, "simulated", PROFILES["smoke"])
     assert simulated.splits == PROFILES["smoke"].simulated_splits

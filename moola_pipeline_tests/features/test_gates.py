@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.features.gates import feature_table_figures, is_dense, is_spread, weakest
+from moola_pipeline.features.gates import feature_table_figures, is_dense, is_spread, weakest_feature
 from moola_pipeline.features.relativity import compute_features
 from moola_pipeline.features.schema import (
     FEATURE_NAMES,
@@ -102,4 +102,4 @@ def test_the_weakest_feature_is_the_one_farthest_below_its_limit():
     shares[1, FEATURE_NAMES.index("range_z")] = 0.1
     shares[2, 0] = 0.4
 
-    assert weakest(shares, MIN_SPREAD) == ("range_z", 0.1, 0.2)
+    assert weakest_feature(shares, MIN_SPREAD) == ("range_z", 0.1, 0.2)

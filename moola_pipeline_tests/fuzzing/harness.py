@@ -17,7 +17,7 @@ import click
 import numpy as np
 from pydantic import ValidationError
 
-from moola_pipeline.cli.exit_codes import settings_fault, shown_line, usage_fault
+from moola_pipeline.cli.exit_codes import printable_line, settings_error_text, usage_error_text
 from moola_pipeline.errors import MAX_LINE_LENGTH, MoolaError
 from moola_pipeline_tests.fuzzing.damage import Damage
 
@@ -152,9 +152,9 @@ def saved_crashers() -> Iterator[tuple[str, Path]]:
 def _require_one_line(error: Exception) -> None:
     message = str(error)
     if isinstance(error, ValidationError):
-        message = shown_line(settings_fault(error) or "")
+        message = printable_line(settings_error_text(error) or "")
     elif isinstance(error, click.ClickException):
-        message = shown_line(usage_fault(error))
+        message = printable_line(usage_error_text(error))
     if not message.strip() or len(message.splitlines()) > 1 or len(message) > MAX_LINE_LENGTH:
         raise Crash(f"{type(error).__name__} in more than one line, or a long one") from error
 

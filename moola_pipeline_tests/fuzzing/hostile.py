@@ -26,8 +26,8 @@ from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.labels.chosen_splits import read_choice
-from moola_pipeline.labels.ledger import account
+from moola_pipeline.labels.chosen_splits import read_split_choice
+from moola_pipeline.labels.ledger import build_ledger
 from moola_pipeline.storage.backup import LIST_NAME, restore
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.bars import vendor_files as made
@@ -52,10 +52,10 @@ def _model(path: Path) -> object:
 
 READ: dict[str, Callable[[Path], object]] = {
     "bars": read_vendor_file,
-    "labels": lambda path: account(path, bar_table()),
+    "labels": lambda path: build_ledger(path, bar_table()),
     "rolls": read_rolls,
     "manifest": lambda path: read_manifest(BarStore(path.parent, simulated=False)),
-    "splits": lambda path: read_choice(path.parent),
+    "splits": lambda path: read_split_choice(path.parent),
     "inbox options": _read_options,
     "backup": lambda path: restore(Home(path.parent / "home"), path, force=False),
     "model": _model,

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.labels.ledger import account
+from moola_pipeline.labels.ledger import build_ledger
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.bars import vendor_files as made
@@ -96,7 +96,7 @@ def _damaged_older(rng: np.random.Generator, content: bytes) -> bytes:
 
 def _accounted(content: bytes, folder: Path) -> None:
     """Read a file like `moola labels add`: every row must be kept, or dropped for a reason."""
-    ledger, rows = account(made.saved(folder / "labels.csv", content), bar_table())
+    ledger, rows = build_ledger(made.saved(folder / "labels.csv", content), bar_table())
     if ledger.kept + sum(ledger.dropped.values()) != ledger.rows:
         raise ValueError(f"{ledger.rows} rows read, {ledger.kept} kept, dropped {ledger.dropped}")
     if list(rows.columns) != list(LABEL_COLUMNS) or rows.dtypes.astype(str).to_dict() != LABEL_DTYPES:

@@ -16,7 +16,7 @@ import numpy as np
 
 from moola_pipeline.bars.manifest import add_bars, manifest_digest
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store, verify_files
-from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_choice, remember_choice
+from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_split_choice, write_split_choice
 from moola_pipeline.labels.registry import LEDGER_NAME, add_labels, registered_files, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.models.expansion_model import (
@@ -28,7 +28,7 @@ from moola_pipeline.models.expansion_model import (
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.storage.asset_checksums import checksums_file, prove, read_checksums, write_checksums
 from moola_pipeline.storage.atomic_write import atomic_write_bytes
-from moola_pipeline.storage.backup import LIST_NAME, back_up, kept_files, restore
+from moola_pipeline.storage.backup import LIST_NAME, back_up, backed_up_files, restore
 from moola_pipeline.storage.checksums import OWN_SHA256, checksummed_line, write_checksummed
 from moola_pipeline.storage.home import FORMAT_FILE, Home, home_format
 from moola_pipeline.tracking.promotion_log import LOG_NAME, Entry, champion_before, champion_periods, read_log
@@ -53,7 +53,7 @@ def _home() -> Path:
     add_bars(registered_store(home), path)
     rows = made.saved(folder / "labels.csv", label_rows().to_csv(index=False).encode())
     add_labels(registered_store(home).labels, rows, bar_table(), drop_bad=False)
-    remember_choice(registered_store(home).root, SplitSettings())
+    write_split_choice(registered_store(home).root, SplitSettings())
     atomic_write_bytes(home.store / "x" / "table.bin", b"rows")
     write_checksums(home.store / "x" / "table")
     return folder
@@ -128,7 +128,7 @@ def _kept_labels(content: bytes, folder: Path) -> None:
 
 def _splits(content: bytes, folder: Path) -> None:
     (folder / CHOICE_NAME).write_bytes(content)
-    read_choice(folder)
+    read_split_choice(folder)
 
 
 def _checksums(content: bytes, folder: Path) -> None:
@@ -258,7 +258,7 @@ def _restored(content: bytes, folder: Path) -> None:
             restore(home, source, force=False)
         finally:
             outside = [path for path in Path(place).rglob("*") if path.is_file() and path != source]
-            if set(outside) - set(kept_files(home)):
+            if set(outside) - set(backed_up_files(home)):
                 raise ValueError("restoring wrote files that do not belong to a home")
 
 

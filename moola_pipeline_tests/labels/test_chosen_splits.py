@@ -3,7 +3,7 @@ from datetime import date
 import pytest
 
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.labels.chosen_splits import read_choice, remember_choice
+from moola_pipeline.labels.chosen_splits import read_split_choice, write_split_choice
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.storage.checksums import write_checksummed
 
@@ -13,15 +13,15 @@ CHOSEN = SplitSettings(
 
 
 def test_a_new_home_has_no_chosen_splits(tmp_path):
-    assert read_choice(tmp_path) is None
+    assert read_split_choice(tmp_path) is None
 
 
 def test_a_choice_is_remembered_and_the_next_one_replaces_it(tmp_path):
-    remember_choice(tmp_path, CHOSEN)
-    assert read_choice(tmp_path) == CHOSEN
+    write_split_choice(tmp_path, CHOSEN)
+    assert read_split_choice(tmp_path) == CHOSEN
     rolling = SplitSettings(rule="rolling", rolling_test_months=2)
-    remember_choice(tmp_path, rolling)
-    assert read_choice(tmp_path) == rolling
+    write_split_choice(tmp_path, rolling)
+    assert read_split_choice(tmp_path) == rolling
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_broken_choice_is_refused_with_its_remedy(tmp_path, content, why):
     else:
         write_checksummed(tmp_path / "splits.json", content)
     with pytest.raises(IntegrityError) as caught:
-        read_choice(tmp_path)
+        read_split_choice(tmp_path)
     message = str(caught.value)
     assert message.startswith("splits.json must hold the chosen split dates, but ")
     assert why in message and "\n" not in message

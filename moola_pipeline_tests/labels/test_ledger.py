@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.labels.ledger import LabelLedger, account
+from moola_pipeline.labels.ledger import LabelLedger, build_ledger
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars
 
@@ -35,7 +35,7 @@ def reconciles(ledger: LabelLedger) -> None:
 def test_expansions_outside_bars_30_to_74_are_kept_and_counted_apart(tmp_path):
     starts = {360: 29, 660: 30, 960: 74, 700: 75}
     rows = [label_row(BARS, bar0, "retracement", start) for bar0, start in starts.items()]
-    ledger, kept = account(
+    ledger, kept = build_ledger(
         write(tmp_path / "a.csv", label_frame([*rows, label_row(BARS, 1000, "none")])), BARS
     )
     assert (ledger.rows, ledger.kept, ledger.outside_core) == (5, 5, 2)
@@ -48,7 +48,7 @@ def test_a_window_under_two_ids_that_disagree_is_refused_under_both(tmp_path):
         label_row(BARS, 360, "consolidation", 40, window_id="copy"),
         label_row(BARS, 660, "none"),
     ]
-    ledger, kept = account(write(tmp_path / "a.csv", label_frame(rows)), BARS)
+    ledger, kept = build_ledger(write(tmp_path / "a.csv", label_frame(rows)), BARS)
     assert ledger.dropped == {"same bars, both types": 2}
     assert ledger.refused[0]["detail"] == "windows w360 and copy label the same bars with both types"
     assert kept["window_id"].tolist() == ["w660"]
@@ -59,7 +59,7 @@ def test_later_passes_disagree_without_a_contradiction(tmp_path):
         label_row(BARS, 360, "retracement", 40),
         label_row(BARS, 360, "consolidation", 40, window_id="copy", **{"pass": 2}),
     ]
-    ledger, _ = account(write(tmp_path / "a.csv", label_frame(rows)), BARS)
+    ledger, _ = build_ledger(write(tmp_path / "a.csv", label_frame(rows)), BARS)
     assert (ledger.kept, ledger.passes) == (2, {"1": 1, "2": 1})
 
 
@@ -69,7 +69,7 @@ def test_a_d_grade_takes_its_window_and_stays_registered(tmp_path):
         label_row(BARS, 360, "retracement", 60, grade="D"),
         label_row(BARS, 660, "none"),
     ]
-    ledger, kept = account(write(tmp_path / "a.csv", label_frame(rows)), BARS)
+    ledger, kept = build_ledger(write(tmp_path / "a.csv", label_frame(rows)), BARS)
     assert (ledger.kept, ledger.dropped, len(kept)) == (1, {"grade D": 2}, 3)
 
 
@@ -103,7 +103,7 @@ def test_the_sums_of_every_ledger_reconcile_and_nothing_is_lost_by_merging(first
             if not rows:
                 continue
             path = write(Path(folder) / name, label_frame(rows))
-            ledger, to_register = account(path, BARS)
+            ledger, to_register = build_ledger(path, BARS)
             reconciles(ledger)
             assert set(to_register.index) <= set(range(2, len(rows) + 2))
             try:

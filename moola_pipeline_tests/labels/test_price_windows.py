@@ -8,7 +8,7 @@ import pytest
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.ledger import account
+from moola_pipeline.labels.ledger import build_ledger
 from moola_pipeline.labels.price_windows import find_windows
 from moola_pipeline.labels.registry import add_labels, registered_labels
 from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_bars
@@ -169,7 +169,7 @@ def test_an_older_file_registers_as_the_contract_with_its_account(tmp_path, name
 
 def test_a_window_that_crosses_a_session_break_is_found_and_refused_as_such(tmp_path):
     path = older_file(tmp_path / "old.csv", cells(window(SESSION_BARS - 50), window(SESSION_BARS + 10)))
-    ledger, rows = account(path, BARS)
+    ledger, rows = build_ledger(path, BARS)
     assert ledger.by_prices == {"found": 2, "ambiguous": 0, "not found": 0}
     assert ledger.dropped == {"window leaves its segment": 1, "too early in its segment": 1}
     assert rows.empty
@@ -177,13 +177,13 @@ def test_a_window_that_crosses_a_session_break_is_found_and_refused_as_such(tmp_
 
 def test_an_unknown_class_is_refused(tmp_path):
     path = older_file(tmp_path / "old.csv", cells(window(360), label="reversal"))
-    assert account(path, BARS)[0].dropped == {"unknown label class": 1}
+    assert build_ledger(path, BARS)[0].dropped == {"unknown label class": 1}
 
 
 def test_an_older_file_without_a_column_names_it(tmp_path):
     path = older_file(tmp_path / "old.csv", cells(window(360)).drop(columns="label"))
     with pytest.raises(BadInput, match="must have the columns window_id, label, .* but label is missing"):
-        account(path, BARS)
+        build_ledger(path, BARS)
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.store import registered_store
-from moola_pipeline.cli.bench import refuse_remote_stores
+from moola_pipeline.cli.bench import without_remote_stores
 from moola_pipeline.errors import MoolaError
-from moola_pipeline.labels.chosen_splits import remember_choice
+from moola_pipeline.labels.chosen_splits import write_split_choice
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.resources.instance import open_instance, prepare_instance
@@ -138,7 +138,7 @@ def _until_in_use(play: Rehearsal, files: Path, instance: dg.DagsterInstance) ->
         add_bars(registered_store(play.home), files / BARS)
         take_labels(play.home, files / LABELS)
         rolling = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
-        remember_choice(registered_store(play.home).root, rolling)
+        write_split_choice(registered_store(play.home).root, rolling)
         made = carry_out(instance, "train_job", launch_config(), None)
         require(len(made) == 9, f"nine assets must be made, got {len(made)}")
         champion = champion_of(play.home)
@@ -227,7 +227,7 @@ def _moved(play: Rehearsal, target: Path) -> None:
 
 def rehearse_in_a_temporary_home(show: Callable[[Step], None]) -> list[Step]:
     """`rehearse` in a temporary folder."""
-    with surroundings_kept(), refuse_remote_stores():
+    with surroundings_kept(), without_remote_stores():
         before = Path.cwd()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             try:

@@ -15,7 +15,7 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Tr
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage import backup, sqlite
 from moola_pipeline.storage.atomic_write import file_sha256, move, unwritable
-from moola_pipeline.storage.backup import LIST_NAME, back_up, kept_files, restore
+from moola_pipeline.storage.backup import LIST_NAME, back_up, backed_up_files, restore
 from moola_pipeline.storage.checksums import OWN_SHA256, write_checksummed
 from moola_pipeline.storage.home import HOME_FORMAT, Home
 from moola_pipeline_tests.cli.calls import call, complaint, facts
@@ -38,7 +38,7 @@ def small(tmp_path: Path) -> Home:
 
 def content(home: Home) -> dict[str, object]:
     """Digest of each file; of a database its content, as headers of copies differ."""
-    paths = {path.relative_to(home.root).as_posix(): path for path in kept_files(home)}
+    paths = {path.relative_to(home.root).as_posix(): path for path in backed_up_files(home)}
     return {name: _held(path) if path.suffix == ".db" else file_sha256(path) for name, path in paths.items()}
 
 
@@ -270,7 +270,7 @@ def test_bytes_changed_inside_an_archive_are_refused(small: Home, tmp_path: Path
             changed.writestr(name, content.replace(b"time", b"tide", 1) if name.endswith(".csv") else content)
     with pytest.raises(ChecksumMismatch, match=r"^c.zip: data/raw/bars.csv: SHA256 is [0-9a-f]{64}"):
         restore(Home(tmp_path / "new"), tmp_path / "c.zip", force=False)
-    assert not list(kept_files(Home(tmp_path / "new")))
+    assert not list(backed_up_files(Home(tmp_path / "new")))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -282,7 +282,7 @@ def test_an_archive_cut_off_anywhere_is_named_and_nothing_is_restored(
     (tmp_path / "b.zip").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(Truncated if share else BadInput, match=r"^b.zip"):
         restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
-    assert not list(kept_files(Home(tmp_path / "new")))
+    assert not list(backed_up_files(Home(tmp_path / "new")))
 
 
 def test_a_flipped_byte_of_an_archive_restores_nothing_wrong(small: Home, tmp_path: Path):
@@ -297,7 +297,7 @@ def test_a_flipped_byte_of_an_archive_restores_nothing_wrong(small: Home, tmp_pa
             restore(home, tmp_path / "d.zip", force=False)
         except (BadInput, IntegrityError):
             refused += 1
-            assert not list(kept_files(home))
+            assert not list(backed_up_files(home))
         else:
             assert content(home) == before  # the byte is in zip metadata, such as times
     assert refused > len(range(0, len(whole), 7)) / 2
@@ -317,4 +317,4 @@ def test_an_archive_of_a_later_version_is_refused(small: Home, tmp_path: Path):
     back_up(small, tmp_path / "b.zip")
     with pytest.raises(IntegrityError, match=r"^b.zip must have format 1 or earlier, got 2"):
         restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
-    assert not list(kept_files(Home(tmp_path / "new")))
+    assert not list(backed_up_files(Home(tmp_path / "new")))

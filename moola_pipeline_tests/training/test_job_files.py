@@ -85,10 +85,10 @@ def test_errors_come_back_by_rank(tmp_path: Path):
     errors = worker_errors(tmp_path)
 
     assert list(errors) == [0, 2, 10]
-    assert str(errors[0].as_ours()) == "no" and isinstance(errors[0].as_ours(), BadInput)
-    restored = errors[2].as_ours()
+    assert str(errors[0].to_exception()) == "no" and isinstance(errors[0].to_exception(), BadInput)
+    restored = errors[2].to_exception()
     assert isinstance(restored, LossNotFinite) and (restored.loss, restored.rows) == (float("inf"), (5, 7))
-    assert errors[10].as_ours() is None and errors[10].text == "'late'"
+    assert errors[10].to_exception() is None and errors[10].text == "'late'"
 
 
 def test_a_pickled_array_is_refused(tmp_path: Path):

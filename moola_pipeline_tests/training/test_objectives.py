@@ -14,7 +14,7 @@ from moola_pipeline.training.objectives.objective import states_before
 from moola_pipeline.training.objectives.span_structure import SPANS_A_WINDOW, SpanStructure
 from moola_pipeline.training.pretrain import OBJECTIVES, PretrainResult, pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
-from moola_pipeline.windows.dense import pretraining_windows, straddling
+from moola_pipeline.windows.dense import crossing_segments, pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.spans import Spans
@@ -160,7 +160,7 @@ def test_both_views_hold_the_same_bar_and_stay_in_segment_and_period():
 
     assert (np.abs(other - bar0) <= MAX_SHIFT).all() and (other != bar0).any()
     assert (other + WINDOW_BARS <= 2000).all()
-    assert not straddling(other, BARS.segment).any()
+    assert not crossing_segments(other, BARS.segment).any()
 
 
 def test_states_before_a_span_are_the_last_one_and_the_mean_of_45():

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.schema import N_FEATURES
 from moola_pipeline.windows.dense import (
+    crossing_segments,
     figures_by_position,
     pretraining_windows,
     scan_windows,
-    straddling,
     uncovered,
 )
 from moola_pipeline.windows.window_geometry import BARS_BEFORE, CORE_FIRST, CORE_LAST, WINDOW_BARS, view_rows
@@ -73,7 +73,7 @@ def test_straddling_marks_what_a_plain_loop_marks(segment: np.ndarray):
         rows = range(row - BARS_BEFORE, row + WINDOW_BARS)
         inside = rows[0] >= 0 and rows[-1] < len(segment)
         expected.append(not inside or len({int(segment[r]) for r in rows}) > 1)
-    assert straddling(bar0, segment).tolist() == expected
+    assert crossing_segments(bar0, segment).tolist() == expected
 
 
 def test_cores_of_a_segment_worked_by_hand():
@@ -100,7 +100,7 @@ def test_scan_cores_cover_each_bar_once(segment: np.ndarray):
     times = np.zeros(len(segment), int)
     for row, first in zip(bar0.tolist(), owned_from.tolist(), strict=True):
         times[row + first : row + CORE_LAST + 1] += 1
-    assert not straddling(bar0, segment).any()
+    assert not crossing_segments(bar0, segment).any()
     assert (owned_from >= CORE_FIRST).all()
     assert np.array_equal(times, (~uncovered(segment)).astype(int))
 

@@ -14,7 +14,7 @@ from moola_pipeline.windows.window_geometry import (
     WINDOW_BARS,
     decode_span,
     encode_span,
-    gathered,
+    gather_rows,
 )
 
 FIRST, LAST = np.triu_indices(WINDOW_BARS)
@@ -87,7 +87,7 @@ def test_the_core_lies_in_the_middle_of_the_window():
 
 def test_windows_gathered_from_a_table_are_the_rows_around_bar_0():
     table = np.arange(300)[:, None] * np.ones(3)
-    windows = gathered(table, np.array([20, 195]))
+    windows = gather_rows(table, np.array([20, 195]))
 
     assert windows.shape == (2, 125, 3)
     assert windows[0, :, 0].tolist() == list(range(125))
@@ -99,11 +99,11 @@ def test_windows_gathered_from_a_table_are_the_rows_around_bar_0():
 @pytest.mark.parametrize("row", [-1, 0, 19, 196, 300, 10**9])
 def test_a_window_that_leaves_the_table_is_refused_by_name(row: int):
     with pytest.raises(ValueError) as refused:
-        gathered(np.ones((300, 3)), np.array([40, row]))
+        gather_rows(np.ones((300, 3)), np.array([40, row]))
     assert str(refused.value) == (
         f"bar 0 of a window must lie in rows 20 to 195 of a table of 300 bars, got {row}"
     )
 
 
 def test_no_windows_give_no_rows():
-    assert gathered(np.ones((300, 3)), np.empty(0, np.int64)).shape == (0, 125, 3)
+    assert gather_rows(np.ones((300, 3)), np.empty(0, np.int64)).shape == (0, 125, 3)

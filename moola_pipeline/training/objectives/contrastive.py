@@ -14,9 +14,15 @@ from moola_pipeline.models.encoder import Encoder, initialize, states_of
 from moola_pipeline.training.objectives.objective import Objective, StateDropout, apply_dropout, states_before
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import Noise, apply_noise, augmented_features, draw_noise
-from moola_pipeline.windows.dense import straddling
+from moola_pipeline.windows.dense import crossing_segments
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS, gathered
+from moola_pipeline.windows.window_geometry import (
+    CONTEXT_BARS,
+    CORE_FIRST,
+    CORE_LAST,
+    WINDOW_BARS,
+    gather_rows,
+)
 
 MAX_SHIFT = 20
 JITTER_ATR, WARP = 0.05, 0.2
@@ -87,7 +93,7 @@ class Contrastive(Objective[ViewChoice, ViewBatch, ViewTensors]):
         """Draw shift (0 if it would leave the segment), anchor bar, mirroring and noise of each window."""
         shift = rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, len(bar0))
         other = bar0 + shift
-        is_outside = straddling(other, self.market.segment) | (other + WINDOW_BARS > self.end_row)
+        is_outside = crossing_segments(other, self.market.segment) | (other + WINDOW_BARS > self.end_row)
         other = np.where(is_outside, bar0, other)
         anchor = bar0 + rng.integers(CORE_FIRST, CORE_LAST + 1, len(bar0))
         flipped = (rng.random(len(bar0)) < 0.5) & self.settings.mirror
@@ -98,7 +104,7 @@ class Contrastive(Objective[ViewChoice, ViewBatch, ViewTensors]):
         bar0, other, anchor, flipped, *noise = chosen
         atr = self.market.atr[other]
         views = apply_noise(self.market.views(other), atr, JITTER_ATR, WARP, Noise(*noise))
-        both = gathered(self.market.features, bar0), augmented_features(self.market, other, views)
+        both = gather_rows(self.market.features, bar0), augmented_features(self.market, other, views)
         for features in both:
             features[flipped] = mirrored(features[flipped])
         onset = anchor - bar0 + CONTEXT_BARS, anchor - other + CONTEXT_BARS

@@ -21,7 +21,7 @@ from moola_pipeline.training.objectives.objective import Objective, Standardizer
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import augmented_features, bridge_hidden, hidden_blocks
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.window_geometry import VIEW_BARS, gathered
+from moola_pipeline.windows.window_geometry import VIEW_BARS, gather_rows
 
 RIDGE_WINDOWS = 1000
 
@@ -82,7 +82,7 @@ def hide(market: MarketArrays, bar0: np.ndarray, hidden: np.ndarray) -> tuple[np
         Two (B, 125, F) arrays; the first does not depend on any price of a hidden bar.
     """
     views = bridge_hidden(market.views(bar0), hidden)
-    return augmented_features(market, bar0, views), gathered(market.features, bar0)
+    return augmented_features(market, bar0, views), gather_rows(market.features, bar0)
 
 
 class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):

@@ -24,7 +24,7 @@ from moola_pipeline.training.objectives.objective import (
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.context import BARS_BEFORE_START
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gathered
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, VIEW_BARS, WINDOW_BARS, gather_rows
 
 LEG_NAMES = ("direction", "remaining_move", "log_bars_to_turn", "log_leg_size", "log_leg_bars")
 MAX_MOVE = 12.0
@@ -137,7 +137,7 @@ class NextLeg(Objective[LegChoice, LegBatch, LegTensors]):
         bar0, flipped, n_visible = chosen
         targets = self.leg_targets[_last_rows(bar0, n_visible)]
         targets[flipped, :2] *= -1
-        features = gathered(self.market.features, bar0)[:, :n_visible]
+        features = gather_rows(self.market.features, bar0)[:, :n_visible]
         features[flipped] = mirrored(features[flipped])
         last = self.standardizer(features[:, -1])
         last = np.concatenate([last, np.ones((len(bar0), 1), np.float32)], axis=1)
