@@ -122,7 +122,7 @@ def bootstrap_ci_report(
             run=run,
             seeds=facts["seeds"],
             differences=conclusions.differences(
-                scored.scores, {**scored.below_network, **scored.beside_network}
+                scored.scores, scored.trivial_baselines | scored.baselines | scored.ablations
             ),
             details=_details(context, stage, inputs, scored, rng, (pipeline.report_folder, run, about)),
         )
@@ -185,11 +185,6 @@ class _AllScores(NamedTuple):
         untrained = {name: scores for name, scores in self.ablations.items() if name == UNTRAINED}
         return self.trivial_baselines | untrained
 
-    @property
-    def beside_network(self) -> dict[str, "Scored"]:
-        """The baselines, and the same network trained from scratch."""
-        return self.baselines | {name: one for name, one in self.ablations.items() if name != UNTRAINED}
-
 
 def _all_scores(
     inputs: _ScoreInputs, settings: ReportSettings, device: str, workers: int, rng: np.random.Generator
@@ -249,8 +244,8 @@ def _details(
     details = details.model_copy(update={"learning_curve": curve})
     return details.model_copy(
         update={
-            "smallest_difference": smallest_difference(scored.scores, scored.below_network)
-            | smallest_difference(scored.scores, scored.beside_network),
+            "smallest_difference": smallest_difference(scored.scores, scored.trivial_baselines)
+            | smallest_difference(scored.scores, scored.baselines),
             "previous": before,
             "truth": truth_scores(test_set.resampled, scored.model, market.truth(), test_set.market.times),
             "prior": prior_scores(test_set.resampled, scored.model, inputs.labels),
