@@ -64,8 +64,9 @@ class Usage:
 
         The system's high-water mark if this stage raised it, else the maximum of the samples.
         """
-        record, sampled = _record_megabytes(), max(self._peak, self._resident_megabytes())
-        return max(sampled, record) if record > self._record_before else sampled
+        self._peak = max(self._peak, self._resident_megabytes())  # kept, so that a later peak is never lower
+        record = _record_megabytes()
+        return max(self._peak, record) if record > self._record_before else self._peak
 
     def totals(self) -> dict[str, float]:
         """Figures of the whole stage, by name."""

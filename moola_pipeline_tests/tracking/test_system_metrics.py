@@ -181,3 +181,11 @@ def test_the_peak_of_tensors_is_asked_for_only_where_a_gpu_was_used(monkeypatch:
     assert last(lines, "peak_gpu_reserved_megabytes") == 5
     monkeypatch.delitem(system_metrics.sys.modules, "torch")
     assert "system/peak_gpu_allocated_megabytes" not in use(lambda: None)
+
+
+def test_a_peak_that_was_read_is_never_lower_later(monkeypatch: pytest.MonkeyPatch):
+    usage = Usage()
+    monkeypatch.setattr(system_metrics, "_record_megabytes", lambda: 0.0)
+    resident = iter([300.0, 200.0])
+    monkeypatch.setattr(usage, "_resident_megabytes", lambda: next(resident))
+    assert (usage.peak_megabytes, usage.peak_megabytes) == (300.0, 300.0)
