@@ -74,7 +74,11 @@ REFUSED_AT_ONCE: dict[str, tuple[str, Make, str]] = {
         "first line of a csv must be at most 64 KiB",
     ),
     "brackets for labels": ("labels", _file("h.csv", hostile.brackets), "must hold at least one row"),
-    "brackets for rolls": ("rolls", _file("i.csv", hostile.brackets), "must be"),
+    "brackets for rolls": (
+        "rolls",
+        _file("i.csv", hostile.brackets),
+        "header of rolls must have at most 16 KiB",
+    ),
     "brackets for a manifest": ("manifest", _file("manifest.json", hostile.brackets), "nested too deeply"),
     "brackets for split dates": ("splits", _file("splits.json", hostile.brackets), "nested too deeply"),
     "brackets for options": (
@@ -109,9 +113,9 @@ def test_files_that_claim_to_be_huge_are_refused_at_once(name: str, at_once: dic
 
 
 UNPACKED = {
-    "gzip": (hostile.gzip_bomb, "at most 1,024 MiB unpacked"),
-    "zstd": (hostile.zstd_bomb, "at most 1,024 MiB unpacked"),
-    "zip": (hostile.zip_bomb, "at most 1,024 MiB unpacked"),
+    "gzip": (hostile.gzip_bomb, "at most 1,024 MiB of content"),
+    "zstd": (hostile.zstd_bomb, "at most 1,024 MiB of content"),
+    "zip": (hostile.zip_bomb, "at most 1,024 MiB of content"),
     "a line": (hostile.long_line, "each line of a csv must be at most 1 MiB long"),
 }
 
