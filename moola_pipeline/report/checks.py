@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.metrics.scores import Scored
 from moola_pipeline.report.data import Check, Score, Scores
-from moola_pipeline.report.metric_catalog import PRIMARY, goodness
+from moola_pipeline.report.metric_catalog import PRIMARY, best
 from moola_pipeline.report.verdict import TARGET_ESTIMATE, TARGET_LOW
 
 POINTER = "onset_rmse_bars"
@@ -60,21 +59,11 @@ def margins(model: Scored, baselines: Mapping[str, Scored]) -> dict[str, float]:
     For type F1 and the onset error; NaN counts as minus infinity.
     """
     leads = {}
-    if best := best_of(baselines, PRIMARY):
-        leads[PRIMARY] = model[PRIMARY].minus(best[1]).interval.low
+    if winner := best(baselines, PRIMARY):
+        leads[PRIMARY] = model[PRIMARY].minus(winner[1]).interval.low
     if MEAN_POINTER in baselines:
         leads[POINTER] = baselines[MEAN_POINTER][POINTER].minus(model[POINTER]).interval.low
     return {name: lead if lead == lead else -np.inf for name, lead in leads.items()}
-
-
-def best_of(others: Mapping[str, Scored], metric: str) -> tuple[str, Resampled] | None:
-    """The best method by a metric, whether high or low is good; None if no method has it."""
-    scored = {name: scores[metric] for name, scores in others.items() if metric in scores}
-    defined = [name for name, score in scored.items() if score.estimate == score.estimate]
-    if not defined:
-        return None
-    name = max(defined, key=lambda other: goodness(metric, scored[other].estimate))
-    return name, scored[name]
 
 
 def differences(model: Scored, others: Mapping[str, Scored]) -> dict[str, Scores]:
@@ -97,9 +86,9 @@ def smallest_difference(model: Scored, others: Mapping[str, Scored]) -> dict[str
     """
     half_widths = {}
     for name, own in model.items():
-        best = best_of(others, name)
-        if best is not None:
-            gap = own.minus(best[1]).interval
+        winner = best(others, name)
+        if winner is not None:
+            gap = own.minus(winner[1]).interval
             half_widths[name] = (gap.high - gap.low) / 2
     return {name: width for name, width in half_widths.items() if width == width}
 

@@ -197,15 +197,6 @@ class ReportData(_Part):
     differences: dict[str, Scores] = Field(default_factory=dict)
     details: Details = Details()
 
-    def best(self, among: dict[str, Scores], metric: str) -> tuple[str, Score] | None:
-        """Name and score of the highest estimate of `metric`; None if no method has one."""
-        scored = {name: scores[metric] for name, scores in among.items() if metric in scores}
-        defined = [(score.estimate, name) for name, score in scored.items() if score.estimate is not None]
-        if not defined:
-            return None
-        name = max(defined)[1]
-        return name, scored[name]
-
 
 @dataclass(frozen=True)
 class GalleryWindow:

@@ -25,7 +25,7 @@ from moola_pipeline.report.data import (
     Score,
     Scores,
 )
-from moola_pipeline.report.metric_catalog import PRIMARY, SHORT
+from moola_pipeline.report.metric_catalog import PRIMARY, SHORT, best
 from moola_pipeline.report.style import (
     LINE_HEIGHT,
     ROUND,
@@ -145,12 +145,12 @@ def _rows(data: ReportData, name: str) -> list[_Row]:
     ]
     rows = []
     for title, style, among in groups:
-        best = data.best(among, name)
-        if best is not None:
+        winner = best(among, name)
+        if winner is not None:
             others = [
-                scores[name] for method, scores in among.items() if method != best[0] and name in scores
+                scores[name] for method, scores in among.items() if method != winner[0] and name in scores
             ]
-            rows.append(_Row(title, style, best[1], others))
+            rows.append(_Row(title, style, winner[1], others))
     return rows
 
 
@@ -194,9 +194,9 @@ def loss_figure(curves: Sequence[LossCurve], title: str) -> Figure | None:
         finite = np.flatnonzero(np.isfinite(losses))
         axes.plot(finite + 1, losses[finite], **{**style, "marker": ""})
         if style is SECOND_LINE and len(finite):
-            best = finite[np.argmin(losses[finite])]
+            lowest = finite[np.argmin(losses[finite])]
             circle = {"marker": "o", "markersize": 8, "mfc": PAPER, "mec": ORANGE, "mew": 2}
-            axes.plot([best + 1], [losses[best]], label="lowest", zorder=3, **circle)
+            axes.plot([lowest + 1], [losses[lowest]], label="lowest", zorder=3, **circle)
     return figure_of(axes)
 
 

@@ -1,13 +1,24 @@
 """Titles and meanings of metrics, baselines, ablations and parts of the report."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-from moola_pipeline.report.data import Score, Scores
+from typing import Any, Literal, Protocol, TypeVar
 
 Question = Literal["detection", "identification", "onset", "other"]
 Better = Literal["higher", "lower", "zero", "neither"]
+
+
+class HasEstimate(Protocol):
+    """A score as the report or the bootstrap holds it."""
+
+    @property
+    def estimate(self) -> Any:
+        """float; None or NaN if undefined."""
+        ...
+
+
+ScoreT = TypeVar("ScoreT", bound=HasEstimate)
 
 PRIMARY = "type_f1_macro"
 """The metric of the target and of the primary comparison."""
@@ -302,16 +313,26 @@ def goodness(name: str, value: float) -> float:
     return -value if better == "lower" else -abs(value) if better == "zero" else value
 
 
-def best(among: dict[str, Scores], name: str) -> tuple[str, Score] | None:
-    """Name and score of the best method by a metric; None if no method has it or no value is better."""
+def best(among: Mapping[str, Mapping[str, ScoreT]], name: str) -> tuple[str, ScoreT] | None:
+    """Name and score of the best method by a metric; of equal ones the last by name.
+
+    None if no method has a defined score (None and NaN are undefined) or no value is better.
+    """
     if metric(name).better == "neither":
         return None
     ranked = [
-        (goodness(name, score.estimate), method)
+        (goodness(name, scores[name].estimate), method)
         for method, scores in among.items()
-        if (score := scores.get(name)) is not None and score.estimate is not None
+        if name in scores and _is_defined(scores[name].estimate)
     ]
-    return (max(ranked)[1], among[max(ranked)[1]][name]) if ranked else None
+    if not ranked:
+        return None
+    method = max(ranked)[1]
+    return method, among[method][name]
+
+
+def _is_defined(estimate: float | None) -> bool:
+    return estimate is not None and estimate == estimate
 
 
 def _sentence(text: str) -> str:

@@ -3,7 +3,7 @@
 import textwrap
 
 from moola_pipeline.report.data import HEADLINE_METRICS, Check, ReportData
-from moola_pipeline.report.metric_catalog import PRIMARY
+from moola_pipeline.report.metric_catalog import PRIMARY, best
 from moola_pipeline.report.verdict import (
     SIMULATED_NOTE,
     TARGET_BAND,
@@ -48,12 +48,12 @@ def summary_lines(data: ReportData) -> list[str]:
 
 def _metric_lines(data: ReportData, metric: str, title: str) -> list[str]:
     score, second_pass = data.metrics.get(metric), data.second_pass.get(metric)
-    best = {
-        "trivial_baseline": data.best(data.trivial_baselines, metric),
-        "baseline": data.best(data.baselines, metric),
-        "ablation": data.best(data.ablations, metric),
+    beside = {
+        "trivial_baseline": best(data.trivial_baselines, metric),
+        "baseline": best(data.baselines, metric),
+        "ablation": best(data.ablations, metric),
     }
-    trivial_baseline, baseline, ablation = best.values()
+    trivial_baseline, baseline, ablation = beside.values()
     difference = data.differences.get(baseline[0], {}).get(metric) if baseline else None
     lead = f"{interval_text(difference)}{'*' if metric == PRIMARY else ''}" if difference else "–"
     numbers = _row(
@@ -65,7 +65,7 @@ def _metric_lines(data: ReportData, metric: str, title: str) -> list[str]:
         number(ablation[1].estimate) if ablation else "–",
         number(second_pass.estimate) if second_pass else "–",
     )
-    names = ", ".join(f"{kind.replace('_', ' ')}: {other[0]}" for kind, other in best.items() if other)
+    names = ", ".join(f"{kind.replace('_', ' ')}: {other[0]}" for kind, other in beside.items() if other)
     return [numbers, *(textwrap.wrap(names, LINE_WIDTH, initial_indent="  ", subsequent_indent="  "))]
 
 

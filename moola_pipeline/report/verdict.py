@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moola_pipeline.report.data import Check, PreviousRun, ReportData, Score
-from moola_pipeline.report.metric_catalog import PRIMARY, method_name, metric
+from moola_pipeline.report.metric_catalog import PRIMARY, best, method_name, metric
 
 TARGET_ESTIMATE, TARGET_LOW = 0.75, 0.65
 """The target needs at least this estimate and a lower bound above the second number."""
@@ -128,8 +128,8 @@ def _better(data: ReportData) -> Answer:
     score = data.metrics.get(PRIMARY)
     if score is None or score.estimate is None:
         return Answer(question, "Not measured.", f"{metric(PRIMARY).title} was not measured.")
-    trivial, baseline = data.best(data.trivial_baselines, PRIMARY), data.best(data.baselines, PRIMARY)
-    ablation = data.best(data.ablations, PRIMARY)
+    trivial, baseline = best(data.trivial_baselines, PRIMARY), best(data.baselines, PRIMARY)
+    ablation = best(data.ablations, PRIMARY)
     opening = (
         "Given the span of an expansion, the model names its type with F1 "
         f"{interval_text(score)} ({score.n} expansions)."
@@ -166,8 +166,8 @@ def _short_standing(
     return f"{first}, {second}."
 
 
-def _standing_to(data: ReportData, score: Score, best: tuple[str, Score] | None) -> Standing | None:
-    return standing(score, best[1], data.differences.get(best[0], {}).get(PRIMARY)) if best else None
+def _standing_to(data: ReportData, score: Score, other: tuple[str, Score] | None) -> Standing | None:
+    return standing(score, other[1], data.differences.get(other[0], {}).get(PRIMARY)) if other else None
 
 
 def _compared(data: ReportData, best: tuple[str, Score] | None, kind: str) -> str:
@@ -182,7 +182,7 @@ def _compared(data: ReportData, best: tuple[str, Score] | None, kind: str) -> st
 
 
 def _from_window_only(data: ReportData) -> list[str]:
-    score, baseline = data.metrics.get(WINDOW_ONLY), data.best(data.baselines, WINDOW_ONLY)
+    score, baseline = data.metrics.get(WINDOW_ONLY), best(data.baselines, WINDOW_ONLY)
     if score is None or score.estimate is None:
         return []
     second_pass = data.second_pass.get(WINDOW_ONLY)

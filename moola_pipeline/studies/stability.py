@@ -16,7 +16,6 @@ from moola_pipeline.studies.ablation_folds import StudyData, whole_training
 from moola_pipeline.studies.ablation_rows import ROWS
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 
-N_SEEDS = 20
 MIN_SHARE = 0.05
 """A type with a smaller share of the predictions counts as never predicted."""
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -281,8 +281,3 @@ def _flattened(params: Mapping[str, Any], prefix: str) -> dict[str, str]:
         else:
             flat[f"{prefix}{name}"] = str(value)
     return flat
-
-
-def epoch_logger(run: TrackedRun, prefix: str = "") -> Callable[[dict[str, float]], None]:
-    """A training callback that logs each epoch's entry as metrics."""
-    return lambda entry: run.log_epoch(entry, prefix)

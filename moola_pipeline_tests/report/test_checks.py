@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from moola_pipeline.evaluation.sections import as_scores
 from moola_pipeline.evaluation.trivial_baselines import trivial_type_baselines
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.metrics.calibration import perfect_band
@@ -22,12 +23,12 @@ from moola_pipeline.report.checks import (
     REQUIRED_BASELINES,
     TRIVIAL_TYPE_BASELINES,
     UNTRAINED,
-    best_of,
     differences,
     margins,
     score_checks,
     smallest_difference,
 )
+from moola_pipeline.report.metric_catalog import best
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
 
@@ -142,15 +143,28 @@ def test_the_margin_is_the_lower_bound_against_the_best_baseline():
 
 
 def test_the_best_method_has_a_defined_score():
-    methods = {"a": {"x": made(float("nan"))}, "b": {"x": made(0.2)}, "c": {}}
-    best = best_of(methods, "x")
-    assert best is not None
-    assert best[0] == "b"
-    assert best_of(methods, "y") is None
+    methods = {"a": {"mcc": made(float("nan"))}, "b": {"mcc": made(0.2)}, "c": {}}
+    winner = best(methods, "mcc")
+    assert winner is not None
+    assert winner[0] == "b"
+    assert best(methods, "brier") is None
+
+
+def test_the_page_and_the_smallest_difference_choose_the_same_of_two_equal_methods():
+    model = {"mcc": made(0.5, *np.linspace(0.4, 0.6, 1001))}
+    wide, narrow = made(0.4, *np.linspace(0.9, 0.1, 1001)), made(0.4, *np.linspace(0.4, 0.6, 1001))
+    for methods in ({"a": {"mcc": narrow}, "b": {"mcc": wide}}, {"b": {"mcc": wide}, "a": {"mcc": narrow}}):
+        shown = best({name: as_scores(scored) for name, scored in methods.items()}, "mcc")
+        assert shown is not None
+        gap = differences(model, methods)[shown[0]]["mcc"]
+        half = (float(gap.high or 0) - float(gap.low or 0)) / 2
+        assert smallest_difference(model, methods) == {"mcc": pytest.approx(half)}
 
 
 def test_the_smallest_difference_is_half_the_width_of_the_paired_interval():
     model, baseline = made(0.5, *np.linspace(0.4, 0.6, 1001)), made(0.45, *np.full(1001, 0.45))
     width = np.quantile(model.values, 0.975) - np.quantile(model.values, 0.025)
-    assert smallest_difference({"x": model}, {"baseline": {"x": baseline}}) == {"x": pytest.approx(width / 2)}
-    assert smallest_difference({"x": model}, {"baseline": {}}) == {}
+    assert smallest_difference({"mcc": model}, {"baseline": {"mcc": baseline}}) == {
+        "mcc": pytest.approx(width / 2)
+    }
+    assert smallest_difference({"mcc": model}, {"baseline": {}}) == {}
