@@ -5,9 +5,9 @@ from typing import Literal
 
 import pandas as pd
 
+from moola_pipeline.bars.instruments import INSTRUMENTS, Instrument
 from moola_pipeline.bars.manifest import manifest_digest, read_bars
 from moola_pipeline.bars.rolls import registered_rolls
-from moola_pipeline.bars.schema import INSTRUMENTS, Instrument
 from moola_pipeline.bars.simulated import (
     SMOKE_SETTINGS,
     ScenarioName,

@@ -15,7 +15,7 @@ import click
 import numpy as np
 import torch
 
-from moola_pipeline.bars.schema import NQ
+from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, simulate
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.benchmarks.batch_speed import BatchSpeed

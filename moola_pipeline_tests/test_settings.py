@@ -10,8 +10,8 @@ import pytest
 from dagster import Shape
 from pydantic import ValidationError
 
+from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.manifest import add_bars
-from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.simulated import SCENARIOS
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.errors import BadInput

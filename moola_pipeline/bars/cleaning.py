@@ -7,9 +7,10 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.instruments import Instrument
 from moola_pipeline.bars.overlap import find_conflict, in_order, without_repeats
 from moola_pipeline.bars.row_rules import MINUTE_NS, NEEDS_TIME, ROW_RULES, CellFault
-from moola_pipeline.bars.schema import INSTRUMENTS, Instrument, nanoseconds
+from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import BadInput
 
 MAX_REJECTED = 0.01
@@ -45,19 +46,6 @@ class SiftedBars:
     rows: np.ndarray
     counts: RowCounts
     rejected: pd.DataFrame
-
-
-def instrument_named(name: str) -> Instrument:
-    """The instrument with a name.
-
-    Raises:
-        BadInput: If no instrument has this name.
-    """
-    if name not in INSTRUMENTS:
-        raise BadInput(
-            f"The instrument must be one of {', '.join(INSTRUMENTS)}, got {name!r}. Choose one of them."
-        )
-    return INSTRUMENTS[name]
 
 
 def clean_bars(bars: pd.DataFrame, instrument: Instrument, source: str) -> tuple[pd.DataFrame, RowCounts]:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.cleaning import MINUTE_NS
-from moola_pipeline.bars.schema import Instrument, nanoseconds
+from moola_pipeline.bars.instruments import Instrument
+from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.bars.sessions import session_minutes, session_of
 
 SPIKE_RANGES = 10.0

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from moola_pipeline.bars.rolls import CHICAGO, ROLL_COLUMNS, contract_code, next_expiry, third_friday
-from moola_pipeline.bars.schema import Instrument, nanoseconds
+from moola_pipeline.bars.instruments import Instrument, contract_code, next_expiry, third_friday
+from moola_pipeline.bars.rolls import CHICAGO, ROLL_COLUMNS
+from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.bars.sessions import session_of
 
 PROPOSAL_COLUMNS = (*ROLL_COLUMNS, "boundary", "jump_points", "ordinary_points")
@@ -68,7 +69,7 @@ def propose_rolls(
 
     Args:
         bars: timestamp, open and close of one-minute bars, in time order.
-        instrument: Its contracts expire on the third Friday of March, June, September and December.
+        instrument: Its contracts expire on the third Friday of its expiry months.
         settings: Search range and least jump.
 
     Returns:
@@ -76,13 +77,13 @@ def propose_rolls(
     """
     settings = settings or ProposalSettings()
     jumps = _boundary_jumps(bars, instrument)
-    expiries = _covered_expiries(jumps, settings)
+    expiries = _covered_expiries(jumps, settings, instrument)
     proposed, unfound, groups = [], [], [[contract_code(instrument, day)] for day in expiries[:1]]
     for expiry in expiries:
         earliest, latest = (_business_days_before(expiry, n) for n in (settings.earliest, settings.latest))
         near = jumps.loc[jumps["session"].between(earliest, latest) & jumps["jump"].notna()]
         largest = 0.0 if near.empty else float(near["jump"].max())
-        following = contract_code(instrument, next_expiry(expiry))
+        following = contract_code(instrument, next_expiry(expiry, instrument))
         if largest >= settings.min_jump:
             proposed.append(near.loc[near["jump"].idxmax()])
             groups.append([following])
@@ -127,17 +128,17 @@ def _boundary_jumps(bars: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
     return jumps.assign(jump=jumps["jump_points"].abs() / jumps["ordinary_points"])
 
 
-def _covered_expiries(jumps: pd.DataFrame, settings: ProposalSettings) -> list[date]:
+def _covered_expiries(jumps: pd.DataFrame, settings: ProposalSettings, instrument: Instrument) -> list[date]:
     """Expiries whose whole search range lies between the first and the last boundary."""
     if jumps.empty:
         return []
     first, last = jumps["session"].iloc[0], jumps["session"].iloc[-1]
-    expiry = third_friday(first.year, 3)
+    expiry = third_friday(first.year, instrument.expiry_months[0])
     expiries = []
     while _business_days_before(expiry, settings.latest) <= last:
         if _business_days_before(expiry, settings.earliest) >= first:
             expiries.append(expiry)
-        expiry = next_expiry(expiry)
+        expiry = next_expiry(expiry, instrument)
     return expiries
 
 

@@ -1,8 +1,7 @@
-"""Contract rolls: reading, registration, expiry dates and contract codes."""
+"""Contract rolls: reading and registration."""
 
 import io
 from dataclasses import dataclass
-from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from moola_pipeline.bars.schema import Instrument, nanoseconds
+from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, write_manifest
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile
@@ -18,27 +17,6 @@ from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
 from moola_pipeline.storage.checksums import checksummed_csv, unreadable, verify_csv
 
 CHICAGO = "America/Chicago"
-MONTH_CODES = {3: "H", 6: "M", 9: "U", 12: "Z"}
-"""Months in which index futures expire."""
-
-
-def third_friday(year: int, month: int) -> date:
-    """Expiry date of the contract of a month."""
-    middle = date(year, month, 15)
-    return middle + timedelta(days=(4 - middle.weekday()) % 7)
-
-
-def next_expiry(expiry: date) -> date:
-    """The next quarterly expiry."""
-    year, month = (expiry.year + 1, 3) if expiry.month == 12 else (expiry.year, expiry.month + 3)
-    return third_friday(year, month)
-
-
-def contract_code(instrument: Instrument, expiry: date) -> str:
-    """Code of the contract with this expiry, as NQH5 for March 2025."""
-    return f"{instrument.name}{MONTH_CODES[expiry.month]}{expiry.year % 10}"
-
-
 ROLL_COLUMNS = ("time", "old", "new")
 MAX_FILE = 2**24
 """Most bytes of a roll file; a thousand years of rolls need a hundredth of it."""

@@ -1,25 +1,17 @@
 """Rules for the rows of a vendor's file: time, prices and cells."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from moola_pipeline.bars.schema import (
-    BAR_INTERVAL,
-    BAR_RULES,
-    PRICE_COLUMNS,
-    BarRule,
-    Instrument,
-    nanoseconds,
-)
+from moola_pipeline.bars.instruments import Instrument
+from moola_pipeline.bars.schema import BAR_INTERVAL, BAR_RULES, PRICE_COLUMNS, BarRule, nanoseconds
 from moola_pipeline.bars.sessions import session_of
 
 MINUTE_NS = BAR_INTERVAL // timedelta(microseconds=1) * 1000
-FIRST_SESSIONS = {"NQ": date(1999, 6, 21), "ES": date(1997, 9, 9)}
-"""Date on which CME listed the instrument: no bar is older."""
 LOWEST_POINTS, HIGHEST_POINTS = 100.0, 1_000_000.0
 """Range of plausible prices: NQ and ES never traded below 660 points."""
 MAX_RATIO = 2.0
@@ -88,7 +80,7 @@ def _any_price(bars: pd.DataFrame, lowest: np.ndarray | float, highest: np.ndarr
 
 def _first_evening(instrument: Instrument) -> datetime:
     """The midnight UTC before the evening on which the first session opened."""
-    first = FIRST_SESSIONS.get(instrument.name, date(1990, 1, 1)) - timedelta(days=1)
+    first = instrument.listed - timedelta(days=1)
     return datetime(first.year, first.month, first.day, tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""Schema of bars: columns, dtypes, instruments, rules, and the digest of a table's content."""
+"""Schema of bars: columns, dtypes, rules, and the digest of a table's content."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.instruments import NQ, Instrument
 from moola_pipeline.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -34,18 +35,6 @@ BAR_INTERVAL = timedelta(minutes=1)
 MAX_GAP = timedelta(minutes=10)
 GRID_TOLERANCE = 1e-6
 """Largest distance of a price from the grid, in ticks: allows for decimal text only."""
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """A traded contract family; `tick_points` is its smallest price step in index points."""
-
-    name: str
-    tick_points: float
-
-
-NQ = Instrument("NQ", 0.25)
-INSTRUMENTS = {"NQ": NQ, "ES": Instrument("ES", 0.25)}
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from moola_pipeline.bars.cleaning import (
-    IN_TRADING_HOURS,
-    RowCounts,
-    SiftedBars,
-    instrument_named,
-    sift_bars,
-    without_bars,
-)
+from moola_pipeline.bars.cleaning import IN_TRADING_HOURS, RowCounts, SiftedBars, sift_bars, without_bars
 from moola_pipeline.bars.columns import COLUMN_ROLES, ID_ROLE, FileColumns, find_columns, read_columns
 from moola_pipeline.bars.csv_dialect import Layout, file_layout
 from moola_pipeline.bars.decompress import file_content
@@ -29,6 +22,7 @@ from moola_pipeline.bars.formats import (
     may_be_firstrate,
     recognized_format,
 )
+from moola_pipeline.bars.instruments import instrument_named
 from moola_pipeline.bars.raw import contract_codes, raw_rows, time_column
 from moola_pipeline.bars.schema import BAR_INTERVAL
 from moola_pipeline.bars.stamps import require_zone, utc_instants

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.manifest import read_bars
-from moola_pipeline.bars.schema import INSTRUMENTS, PRICE_COLUMNS
+from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.simulated import FULL_SETTINGS, GENERATOR_VERSION, SimulationSettings, simulate
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.table import build_table

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 
-from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS, content_digest
+from moola_pipeline.bars.instruments import NQ
+from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest
 from moola_pipeline.benchmarks.measured_process import (
     BATCH_WINDOWS,
     Memory,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
+from moola_pipeline.bars.instruments import NQ
+from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS, json_output_of, resident_mb
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from moola_pipeline.bars.schema import NQ
+from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.benchmarks.batch_speed import (
     MIN_RISE,
     REPEATS,

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from moola_pipeline.bars.cleaning import instrument_named
 from moola_pipeline.bars.inbox import REFUSED, InboxFile, add_inbox_files
+from moola_pipeline.bars.instruments import instrument_named
 from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.quality import BarReview, review_bars
 from moola_pipeline.bars.rolls import registered_rolls

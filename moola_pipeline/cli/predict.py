@@ -65,7 +65,7 @@ def predict(
     **vendor: Any,
 ) -> None:
     """Mark the expansions in FILE: in hindsight, or as live alarms."""
-    from moola_pipeline.bars.schema import INSTRUMENTS
+    from moola_pipeline.bars.instruments import INSTRUMENTS
     from moola_pipeline.bars.vendor import read_vendor_file
     from moola_pipeline.inference.bar_tables import table_from_bars
 

@@ -6,10 +6,10 @@ from typing import Any
 import click
 import pandas as pd
 
+from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.roll_proposals import ProposalSettings, RollProposal, propose_rolls
 from moola_pipeline.bars.rolls import add_rolls, registered_rolls, remove_rolls
-from moola_pipeline.bars.schema import INSTRUMENTS
 from moola_pipeline.bars.store import read_manifest, registered_store
 from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.output import (

@@ -61,7 +61,7 @@ def zigzag(
     weekend or roll. Rolls come from the file's contracts, --rolls or the registered rolls. Times are
     UTC bar opens.
     """
-    from moola_pipeline.bars.schema import INSTRUMENTS
+    from moola_pipeline.bars.instruments import INSTRUMENTS
     from moola_pipeline.bars.table import build_table
     from moola_pipeline.bars.vendor import read_vendor_file
 

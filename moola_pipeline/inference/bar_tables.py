@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 import pyarrow as pa
 
-from moola_pipeline.bars.cleaning import clean_bars, instrument_named
+from moola_pipeline.bars.cleaning import clean_bars
 from moola_pipeline.bars.columns import REQUIRED_ROLES
+from moola_pipeline.bars.instruments import instrument_named
 from moola_pipeline.bars.raw import MAX_VOLUME, WHOLE_VOLUME
 from moola_pipeline.bars.schema import DATE_NAME, FRAME_NAMES, KNOWN_NAMES, PRICE_COLUMNS
 from moola_pipeline.bars.stamps import utc_instants

@@ -31,7 +31,7 @@ class ServedModel(PythonModel):
         Raises:
             BadInput: If the mode is unknown, or the bars are refused: see `table_from_frame`.
         """
-        from moola_pipeline.bars.schema import INSTRUMENTS
+        from moola_pipeline.bars.instruments import INSTRUMENTS
         from moola_pipeline.inference.bar_tables import table_from_frame
         from moola_pipeline.inference.live import predictor_of
         from moola_pipeline.tracking.served_model import ROLLS, active_rolls

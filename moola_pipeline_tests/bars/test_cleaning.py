@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moola_pipeline.bars.cleaning import RowCounts, clean_bars, sift_bars, without_bars
+from moola_pipeline.bars.instruments import INSTRUMENTS, NQ
 from moola_pipeline.bars.row_rules import CellFault
-from moola_pipeline.bars.schema import INSTRUMENTS, NQ
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars
 

@@ -6,8 +6,8 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.quality import find_spikes, missing_minutes, review_bars
-from moola_pipeline.bars.schema import NQ
 from moola_pipeline.bars.sessions import session_minutes
 from moola_pipeline_tests.bars.examples import made_up_bars, session_bars
 

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from moola_pipeline.bars.instruments import INSTRUMENTS, NQ, contract_code, third_friday
 from moola_pipeline.bars.roll_proposals import (
     BOUNDARIES,
     ProposalSettings,
     RollProposal,
     propose_rolls,
 )
-from moola_pipeline.bars.rolls import contract_code, read_rolls, third_friday
-from moola_pipeline.bars.schema import INSTRUMENTS, NQ
+from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.sessions import session_minutes
 
 LISTED_IN_SPAN = 18
@@ -138,7 +138,7 @@ def test_on_real_bars_nothing_looks_like_a_roll_a_month_from_each_expiry(
     monkeypatch.setattr("moola_pipeline.bars.roll_proposals.contract_code", lambda *_: "NQ")
     monkeypatch.setattr(
         "moola_pipeline.bars.roll_proposals.next_expiry",
-        lambda day: four_weeks_early(day.year + (day.month > 10), {2: 6, 5: 9, 8: 12, 11: 3}[day.month]),
+        lambda day, _: four_weeks_early(day.year + (day.month > 10), {2: 6, 5: 9, 8: 12, 11: 3}[day.month]),
     )
     monkeypatch.setattr("moola_pipeline.bars.roll_proposals.third_friday", four_weeks_early)
     assert len(propose_rolls(real_bars, NQ).rolls) <= 1

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moola_pipeline.bars.instruments import INSTRUMENTS, NQ
 from moola_pipeline.bars.row_rules import MAX_RATIO, ROW_RULES, CellFault
-from moola_pipeline.bars.schema import INSTRUMENTS, NQ, PRICE_COLUMNS
+from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline_tests.bars.examples import made_up_bars
 
 RULES = {rule.requirement: rule for rule in ROW_RULES}

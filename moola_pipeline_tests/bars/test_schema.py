@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS, Instrument, content_digest, validate_bars
+from moola_pipeline.bars.instruments import INSTRUMENTS, NQ
+from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest, validate_bars
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline_tests.bars.examples import made_up_bars
@@ -211,5 +212,5 @@ def test_the_tick_grid_of_a_table_depends_on_its_instrument():
     halves = canonical_table().assign(**dict.fromkeys(PRICE_COLUMNS, 100.5))
 
     validate_bars(halves, NQ)
-    with pytest.raises(IntegrityError, match="CRUDE bar table: every bar must have prices on the tick grid"):
-        validate_bars(halves, Instrument("CRUDE", 1.0))
+    with pytest.raises(IntegrityError, match="YM bar table: every bar must have prices on the tick grid"):
+        validate_bars(halves, INSTRUMENTS["YM"])

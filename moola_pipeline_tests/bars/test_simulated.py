@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import kurtosis, mannwhitneyu
 
+from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.roll_proposals import propose_rolls
-from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS, RAW_COLUMNS, content_digest
+from moola_pipeline.bars.schema import PRICE_COLUMNS, RAW_COLUMNS, content_digest
 from moola_pipeline.bars.sessions import NEW_YORK, session_minutes, session_of
 from moola_pipeline.bars.simulated import (
     FULL_SETTINGS,

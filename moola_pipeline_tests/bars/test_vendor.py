@@ -422,7 +422,7 @@ def test_a_format_option_must_match_the_file(tmp_path: Path):
         ({"format": "xls"}, "--format must be parquet or csv or databento or"),
         ({"columns": {"price": "Last"}}, "--columns must name roles among time, open"),
         ({"columns": {"open": "Last", "close": "Last"}}, "a different column"),
-        ({"instrument": "CL"}, "must be one of NQ, ES, got 'CL'"),
+        ({"instrument": "CL"}, "must be one of NQ, MNQ, ES, MES, YM, MYM, RTY, M2K, got 'CL'"),
     ],
 )
 def test_an_invalid_option_value_is_refused(options: dict, words: str):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.bars.schema import NQ, PRICE_COLUMNS
+from moola_pipeline.bars.instruments import NQ
+from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.benchmarks.feature_speed import (
     REBUILT_WINDOWS,

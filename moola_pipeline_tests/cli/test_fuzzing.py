@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.manifest import read_bars
-from moola_pipeline.bars.schema import INSTRUMENTS, validate_bars
+from moola_pipeline.bars.schema import validate_bars
 from moola_pipeline.bars.store import read_manifest, registered_store
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars import vendor_files as made

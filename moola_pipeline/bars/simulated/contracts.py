@@ -5,8 +5,8 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.rolls import CHICAGO, contract_code, next_expiry, third_friday
-from moola_pipeline.bars.schema import Instrument
+from moola_pipeline.bars.instruments import Instrument, contract_code, next_expiry, third_friday
+from moola_pipeline.bars.rolls import CHICAGO
 
 LEVEL_DAYS = (
     date(2020, 9, 1),
@@ -43,7 +43,7 @@ def simulated_rolls(minutes: pd.DatetimeIndex, instrument: Instrument) -> pd.Dat
     rolls = []
     expiry = third_friday(LEVEL_DAYS[0].year, 3)
     while pd.Timestamp(expiry - _ROLL_BEFORE_EXPIRY).value <= minutes.asi8[-1]:
-        following = next_expiry(expiry)
+        following = next_expiry(expiry, instrument)
         rolled_at = pd.Timestamp(f"{expiry - _ROLL_BEFORE_EXPIRY} 00:01", tz=CHICAGO).tz_convert("UTC")
         row = int(minutes.get_indexer([rolled_at])[0])
         if row > 0:

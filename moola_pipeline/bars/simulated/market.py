@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.schema import INSTRUMENTS, MAX_GAP
+from moola_pipeline.bars.instruments import INSTRUMENTS
+from moola_pipeline.bars.schema import MAX_GAP
 from moola_pipeline.bars.sessions import session_minutes, session_of
 from moola_pipeline.bars.simulated.contracts import (
     VOLATILITY,
