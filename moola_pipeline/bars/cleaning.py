@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -16,18 +15,23 @@ from moola_pipeline.errors import BadInput
 MAX_REJECTED = 0.01
 """Largest share of invalid rows in a file; above it the whole file is refused."""
 IN_TRADING_HOURS = "open while the market trades: from 18:00 to 17:00 New York, Sunday to Friday"
+CALENDAR_DATES = (
+    "a bar's date must be that of the calendar, but evening bars carry the date of the next day, "
+    "their trading day."
+)
 ROW = "row"
 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """Row counts of a file: `read` = `kept` + `duplicates` + `rejected`."""
+    """Row counts of a file: `read` = `kept` + `duplicates` + `rejected` + `filler`."""
 
     read: int
     kept: int
     duplicates: int
     out_of_order: int
     rejected: int = 0
+    filler: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,31 +52,10 @@ class SiftedBars:
     rejected: pd.DataFrame
 
 
-def clean_bars(bars: pd.DataFrame, instrument: Instrument, source: str) -> tuple[pd.DataFrame, RowCounts]:
-    """Sort bars, drop repeated rows, and refuse them all if any row is invalid.
-
-    Args:
-        bars: RAW_COLUMNS and optionally `contract`, in any order.
-        instrument: The prices must lie on its tick grid.
-        source: Name of the bars, for errors.
-
-    Returns:
-        The kept bars, strictly increasing in time, and the row counts.
-
-    Raises:
-        BadInput: As `sift_bars`, and if a single row is invalid.
-    """
-    sifted = sift_bars(bars, instrument, source, most_rejected=0)
-    return sifted.bars, sifted.counts
-
-
 def sift_bars(
     bars: pd.DataFrame,
     instrument: Instrument,
     source: str,
-    *,
-    most_rejected: float = MAX_REJECTED,
-    interval_is_proven: bool = False,
     faults: Sequence[CellFault] = (),
 ) -> SiftedBars:
     """Sort a vendor's bars, drop repeated rows, and set aside invalid rows if they are few.
@@ -81,23 +64,19 @@ def sift_bars(
         bars: RAW_COLUMNS and optionally `contract`, in the order of the file.
         instrument: The prices must lie on its tick grid.
         source: Name of the file, for errors.
-        most_rejected: Largest share of invalid rows.
-        interval_is_proven: True if the format guarantees one-minute bars.
         faults: Invalid cells that the reader found.
 
     Raises:
-        BadInput: If the bars are not one-minute bars or too few to prove it, a greater share than
-            `most_rejected` is invalid, or two bars of the same minute differ.
+        BadInput: If a greater share than MAX_REJECTED is invalid, two bars of the same minute differ, or
+            the file's dates are trading days.
     """
-    timed = bars["timestamp"].notna().to_numpy()
-    if not interval_is_proven and (~timed).sum() <= most_rejected * len(bars):
-        _refuse_other_interval(nanoseconds(bars)[timed], source)
     reasons = _reasons(bars, instrument, faults)
     rejected = np.any([*reasons.values()], axis=0)
-    if rejected.sum() > most_rejected * len(bars) or rejected.all():
+    if rejected.sum() > MAX_REJECTED * len(bars) or rejected.all():
         raise BadInput(_refusal(bars, instrument, reasons, faults, source))
     numbered = bars.assign(**{ROW: np.arange(1, len(bars) + 1)})
     kept = numbered if not rejected.any() else numbered.loc[~rejected].reset_index(drop=True)
+    steps = np.diff(nanoseconds(kept))
     merged = in_order(kept)
     if conflict := find_conflict(merged):
         raise BadInput(
@@ -105,15 +84,30 @@ def sift_bars(
             "Remove the wrong rows, or export the file again."
         )
     clean = without_repeats(merged)
+    if len(clean) == len(kept):
+        _refuse_trading_days(steps, source)
     counts = RowCounts(
         read=len(bars),
         kept=len(clean),
         duplicates=len(kept) - len(clean),
-        out_of_order=int((np.diff(nanoseconds(kept)) < 0).sum()),
+        out_of_order=int((steps < 0).sum()),
         rejected=int(rejected.sum()),
     )
     listed = _rejected_rows(bars, reasons, faults, rejected)
     return SiftedBars(clean.drop(columns=ROW), clean[ROW].to_numpy(), counts, listed)
+
+
+def without_filler(sifted: SiftedBars, filler: np.ndarray) -> SiftedBars:
+    """Leave out the bars (n_kept,) that stand for hours without trading; they are counted, not rejected."""
+    if not filler.any():
+        return sifted
+    counts, n_filler = sifted.counts, int(filler.sum())
+    return replace(
+        sifted,
+        bars=sifted.bars.loc[~filler].reset_index(drop=True),
+        rows=sifted.rows[~filler],
+        counts=replace(counts, kept=counts.kept - n_filler, filler=n_filler),
+    )
 
 
 def without_bars(sifted: SiftedBars, broken: np.ndarray, requirement: str, source: str) -> SiftedBars:
@@ -225,15 +219,8 @@ def _refusal(
     )
 
 
-def _refuse_other_interval(moments: np.ndarray, source: str) -> None:
-    ordered = moments if (np.diff(moments) > 0).all() else np.sort(moments)
-    steps = np.diff(ordered)
-    steps = steps[steps > 0]
-    if not len(steps):
-        raise BadInput(f"{source}: bars of at least 2 minutes are needed, got fewer. Export more bars.")
-    if np.mean(steps == MINUTE_NS) < 0.5:
-        interval = timedelta(microseconds=float(np.median(steps)) / 1000)
-        raise BadInput(
-            f"{source}: bars must be of one minute, got one every {interval} (median). "
-            "Export one-minute bars."
-        )
+def _refuse_trading_days(steps: np.ndarray, source: str) -> None:
+    """Refuse dates that are trading days: evening bars stand before the morning of the same date."""
+    back = steps[steps < 0] // MINUTE_NS
+    if len(back) and np.mean((back > -24 * 60) & (back <= -23 * 60)) > 0.5:
+        raise BadInput(f"{source}: {CALENDAR_DATES} Export calendar dates.")

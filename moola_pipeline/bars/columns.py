@@ -1,28 +1,46 @@
-"""Columns of a table file: the column of each role, and its values."""
+"""Roles of a table's columns: time, prices, volume and contract, by name, by position or as the user says."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
+import pyarrow.compute as _compute
 
-from moola_pipeline.bars.csv_dialect import Layout, unreadable
-from moola_pipeline.bars.dbn import read_dbn
-from moola_pipeline.bars.number_parsing import DOT, price_style, trimmed
+from moola_pipeline.bars.clocks import proves_utc
+from moola_pipeline.bars.number_parsing import DOT, NumberStyle, price_style, trimmed
 from moola_pipeline.bars.row_rules import NEEDS_CELLS, NEEDS_NUMBERS, CellFault
-from moola_pipeline.bars.schema import DATE_NAME, KNOWN_NAMES, PRICE_COLUMNS
+from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.table_reader import HeaderNames, Table, name_parts, plain_name, table_values
 from moola_pipeline.errors import BadInput
 
-COLUMN_ROLES = (*KNOWN_NAMES, DATE_NAME)
+pc: Any = _compute  # its functions are made at run time
+KNOWN_NAMES = {
+    "open": ("open", "o"),
+    "high": ("high", "h"),
+    "low": ("low", "l"),
+    "close": ("close", "c", "last", "close/last"),
+    "volume": ("volume", "vol", "v", "totalvolume", "totalvol", "volumecontracts", "contracts", "tickvolume"),
+    "contract": ("contract", "symbol", "ticker", "instrument", "rawsymbol", "localsymbol", "contractcode"),
+}
+"""Known column names of each role but the time, as `plain_name` gives them, the best first."""
+TIME_NAMES = ("timestamp", "time", "datetime", "date_time", "ts", "ts_utc", "ts_event", "t", "date")
+"""The usual names of times; `_is_time_name` knows more."""
+FRAME_NAMES = (*TIME_NAMES, *(name for names in KNOWN_NAMES.values() for name in names))
+COLUMN_ROLES = ("time", *KNOWN_NAMES, "date")
 REQUIRED_ROLES = ("time", *PRICE_COLUMNS)
-THOUSAND = 1_000.0
+OPTIONAL_ROLES = ("volume", "contract")
 ID_ROLE = "instrument id"
 """Role of a number that identifies a contract; it is read as text."""
 NUMBER_ROLES = (*PRICE_COLUMNS, "volume")
+_TIME_WORDS = {"time", "timestamp", "datetime", "ts", "t", "stamp"}
+_BESIDE_TIME = {"event", "bar", "open", "start", "begin", "local", "exchange"} | {
+    *("utc", "gmt", "et", "est", "edt", "eastern", "ny", "ct", "cst", "cdt", "central", "date")
+}
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?|\d{1,6}")
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}|\d{1,2}[-/ ][A-Za-z]{3,9}[-/ ]\d{2,4}")
 
 
 @dataclass(frozen=True)
@@ -39,146 +57,184 @@ class FileColumns:
     faults: tuple[CellFault, ...] = ()
 
 
+def role_of(name: str) -> str | None:
+    """Role of a column by its name; None if the name is unknown."""
+    parts = [plain_name(part) for part in name_parts(name)]
+    for role, names in KNOWN_NAMES.items():
+        if any(part in names for part in parts):
+            return role
+    return "time" if _is_time_name(name) else "date" if _is_date_name(name) else None
+
+
+def header_names(named: Mapping[str, str]) -> HeaderNames:
+    """Names of a header of bars; the names that the user gave count as known."""
+    chosen = {name: role for role, name in named.items()}
+    return HeaderNames(lambda cell: chosen.get(cell.strip()) or role_of(cell.strip()), PRICE_COLUMNS)
+
+
 def find_columns(
-    layout: Layout, positions: Sequence[str], named: Mapping[str, str], source: str
+    table: Table, positions: Sequence[str], named: Mapping[str, str], source: str
 ) -> dict[str, str]:
     """Find the column of each role: as named by the user, else by position, else by name.
 
     Args:
-        layout: Layout of the file.
+        table: The file's columns.
         positions: Role of each column, if the vendor's format fixes them; else ().
-        named: Column by role, as the user named them.
+        named: Column by role, as the user named them, by name or number; "" leaves a role out.
         source: Name of the file, for errors.
 
     Raises:
         BadInput: If a required role has no column or several, or a named column is missing.
     """
-    names = layout.names
-    if unknown := [name for name in named.values() if name not in names]:
+    names = table.names
+    given = {role: _given_name(names, name) for role, name in named.items()}
+    if unknown := [named[role] for role, name in given.items() if name is None]:
         raise BadInput(
             f"{source}: --columns must name columns of the file, got {', '.join(unknown)}. "
             f"It has {_listed(names)}."
         )
-    columns = dict(zip(positions, names, strict=False)) | dict(named)
-    taken = set(named.values())
-    for role in KNOWN_NAMES:
-        if role in columns:
-            continue
-        matches = [name for name in names if _plain(name) in KNOWN_NAMES[role] and name not in taken]
-        if role == "time" and not matches:
-            matches = [*layout.index] or _dates(layout, taken)
-        if len(matches) > 1:
-            raise BadInput(
-                f"{source}: one column must hold the {role}, got {_listed(matches)}. "
-                f"Choose with --columns {role}={matches[0]}."
-            )
-        if matches:
-            columns[role] = matches[0]
+    columns = dict(zip(positions, names, strict=False)) | {role: str(name) for role, name in given.items()}
+    taken = {*columns.values()}
+    free = [name for name in names if name not in taken]
+    for role, known in KNOWN_NAMES.items():
+        if role not in columns and (matches := _matches(free, known)):
+            columns[role] = _only(matches, role, source)
+    taken = {*columns.values()}
+    if "time" not in columns and (matches := _times(table, taken)):
+        columns["time"] = _only(matches, "time", source)
     if missing := [role for role in REQUIRED_ROLES if role not in columns]:
-        raise _missing_columns(layout, missing, source)
-    if "date" not in columns and columns["time"] in layout.clocks:
-        dates = [name for name in _dates(layout, taken) if name != columns["time"]]
+        raise _missing_columns(table, missing, source)
+    if "date" not in columns and _CLOCK.fullmatch(table.cell(columns["time"])):
+        dates = [name for name in names if _is_date_name(name) and name not in (columns["time"], *taken)]
         if len(dates) == 1:
             columns["date"] = dates[0]
-    return {role: columns[role] for role in COLUMN_ROLES if role in columns}
+    return {role: columns[role] for role in COLUMN_ROLES if columns.get(role)}
 
 
-def read_columns(content: bytes, layout: Layout, columns: Mapping[str, str], source: str) -> FileColumns:
+def read_columns(table: Table, columns: Mapping[str, str], source: str) -> FileColumns:
     """Read the values of each role; a date and a time of day are joined to one text, role `time`.
 
     Raises:
         BadInput: If the file is damaged or has no rows, or the decimal sign of its prices is ambiguous.
     """
-    lines: dict[int, str] = {}
-    try:
-        if layout.kind == "dbn":
-            table = read_dbn(content, source)
-        elif layout.kind == "parquet":
-            table = pq.read_table(pa.BufferReader(content), columns=list(columns.values()))
-        else:
-            table, lines = _read_csv(content, layout, columns)
-        values = {role: _decoded(table.column(name)) for role, name in columns.items()}
-        if "contract" in values:
-            values["contract"] = values["contract"].cast(pa.string())
-        if "date" in values:
-            values["time"] = _joined(values.pop("date"), values["time"])
-    except (pa.ArrowException, OSError, KeyError) as fault:
-        raise unreadable(source, fault) from None
-    if not table.num_rows:
+    text_roles = ["contract", ID_ROLE, "date", *(["time"] if "date" in columns else [])]
+    texts, numbers = (
+        [columns[role] for role in roles if role in columns] for roles in (text_roles, NUMBER_ROLES)
+    )
+    read, lines = table_values(table, texts, numbers, [*columns.values()], source)
+    if not read.num_rows:
         raise BadInput(f"{source}: a bar file must hold bars, got no rows. Export it again.")
-    faults = [_line_fault(lines, table.num_rows)] if lines else []
-    if 2 * len(lines) > table.num_rows:
+    values = {role: _decoded(read.column(name)) for role, name in columns.items()}
+    if "contract" in values:
+        values["contract"] = _as_text(values["contract"])
+    if "date" in values:
+        values["time"] = _joined(values.pop("date"), values["time"])
+    faults = [_line_fault(lines, read.num_rows)] if lines else []
+    if 2 * len(lines) > read.num_rows:
         first = min(lines)
         raise BadInput(
-            f"{source}: each row must have {len(layout.names)} cells, but {len(lines):,} of "
-            f"{table.num_rows:,} do not, first in row {first + 1:,} ({faults[0].quote(first)}). "
+            f"{source}: each row must have {len(table.names)} cells, but {len(lines):,} of "
+            f"{read.num_rows:,} do not, first in row {first + 1:,} ({faults[0].quote(first)}). "
             "Export it again, with a name in the header for each column."
         )
     faults += _read_numbers(values, columns, source)
     return FileColumns(values, tuple(faults))
 
 
-def _read_csv(content: bytes, layout: Layout, columns: Mapping[str, str]) -> tuple[pa.Table, dict[int, str]]:
-    """The columns of a csv, and the lines with a wrong number of cells by row (from 0)."""
-    body = pa.py_buffer(content).slice(layout.start)
-    if not content[layout.start : layout.start + 2**12].strip():
-        return pa.table({name: pa.array([], pa.string()) for name in columns.values()}), {}
-    texts = ["contract", ID_ROLE, "date", *(["time"] if "date" in columns else [])]
-    types = {columns[role]: pa.string() for role in texts if role in columns}
-    numbers = {columns[role]: pa.float64() for role in NUMBER_ROLES if role in columns}
-    for decimal in (".", ","):
-        with suppress(pa.ArrowInvalid):
-            table = _parsed(body, layout, columns, types | numbers, decimal)
-            if decimal == "." or _is_clear(table, columns):
-                return table, {}
-    return _parsed_leniently(body, layout, columns, types | dict.fromkeys(numbers, pa.string()))
+def symbol_columns(table: Table, columns: Mapping[str, str]) -> list[str]:
+    """The columns that hold symbols: the one read as contract, and others of such a name."""
+    others = [name for name in table.names if role_of(name) == "contract" and name not in columns.values()]
+    return [*([columns["contract"]] if "contract" in columns else []), *others]
 
 
-def _is_clear(table: pa.Table, columns: Mapping[str, str]) -> bool:
-    """True if commas in prices cannot separate thousands: 1234,5 has too many digits before it."""
-    lowest = pc.min(table.column(columns["low"])).as_py()  # type: ignore[attr-defined]
-    return lowest is not None and lowest >= THOUSAND
+def unused_volume(table: Table, columns: Mapping[str, str]) -> str:
+    """A column that may hold the volume, if none was read as volume; else empty."""
+    if "volume" in columns:
+        return ""
+    return next((name for name in table.names if "vol" in name.lower() and name not in columns.values()), "")
 
 
-def _parsed_leniently(
-    body: pa.Buffer, layout: Layout, columns: Mapping[str, str], types: Mapping[str, pa.DataType]
-) -> tuple[pa.Table, dict[int, str]]:
-    """Numbers as text; a line with a wrong number of cells becomes a row of nulls."""
-    lines: dict[int, str] = {}
-
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        lines[row.number - 1] = row.text
-        return "skip"
-
-    text = pa.py_buffer(body.to_pybytes().decode(errors="replace").encode())
-    table = _parsed(text, layout, columns, types, note=note)
-    if not lines:
-        return table, lines
-    is_line = np.zeros(table.num_rows + len(lines), bool)
-    is_line[[*lines]] = True
-    places = pa.array(np.cumsum(~is_line) - 1, mask=is_line)
-    return table.take(places), lines
-
-
-def _parsed(
-    body: pa.Buffer,
-    layout: Layout,
-    columns: Mapping[str, str],
-    types: Mapping[str, pa.DataType],
-    decimal: str = ".",
-    note: Callable[[pyarrow.csv.InvalidRow], str] | None = None,
-) -> pa.Table:
-    return pyarrow.csv.read_csv(
-        pa.BufferReader(body),
-        read_options=pyarrow.csv.ReadOptions(column_names=list(layout.names), use_threads=note is None),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=layout.separator, invalid_row_handler=note),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=types,
-            include_columns=list(columns.values()),
-            strings_can_be_null=True,
-            decimal_point=decimal,
-        ),
+def _is_time_name(name: str) -> bool:
+    words = _words(name)
+    return words <= _TIME_WORDS | _BESIDE_TIME and bool(
+        words & _TIME_WORDS or (words and words <= {"utc", "gmt"})
     )
+
+
+def _is_date_name(name: str) -> bool:
+    words = _words(name)
+    return "date" in words and words <= _BESIDE_TIME
+
+
+def _words(name: str) -> set[str]:
+    """The words of a name: `DateTime_UTC` has datetime and utc."""
+    title = name.rpartition("#")[0] or name
+    return set(re.findall(r"[a-z]+", title.lower()))
+
+
+def _matches(free: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The columns with the best known name."""
+    parts = {name: [plain_name(part) for part in name_parts(name)] for name in free}
+    for title in known:
+        if matches := [name for name in free if title in parts[name]]:
+            return matches
+    return []
+
+
+def _times(table: Table, taken: set[str]) -> list[str]:
+    """The columns that may hold the time; one that says UTC, or carries an offset, is preferred."""
+    free = [name for name in table.names if name not in taken]
+    matches = [name for name in free if _is_time_name(name) and name not in table.index]
+    matches = matches or [name for name in table.index if isinstance(name, str)]
+    matches = matches or [name for name in free if _is_date_name(name)]
+    if len(matches) > 1:
+        proven = [name for name in matches if proves_utc(name)]
+        return proven if len(proven) == 1 else matches
+    return matches
+
+
+def _only(matches: Sequence[str], role: str, source: str) -> str:
+    if len(matches) > 1:
+        raise BadInput(
+            f"{source}: one column must hold the {role}, got {_listed(matches)}. "
+            f"Choose with --columns {role}={_quoted(matches[0])}."
+        )
+    return matches[0]
+
+
+def _given_name(names: Sequence[str], given: str) -> str | None:
+    """The column that the user named, by its name or its number; None if there is none."""
+    if given in names or not given:
+        return given
+    place = int(given) - 1 if given.isdecimal() and len(given) < 9 else -1
+    return names[place] if 0 <= place < len(names) else None
+
+
+def _missing_columns(table: Table, missing: list[str], source: str) -> BadInput:
+    if not table.has_header:
+        return BadInput(
+            f"{source}: a file must have a header line or a known format, but it begins with "
+            f"{table.separator.join(table.sample)[:100]!r}. Name the vendor with --format, "
+            f"or the column numbers with --columns {_example(table.sample)}."
+        )
+    example = ",".join(f"{role}=NAME" for role in missing)
+    quotes = " (a name with a comma in double quotes)" if any("," in name for name in table.names) else ""
+    return BadInput(
+        f"{source}: columns must hold {', '.join(REQUIRED_ROLES)}, got {_listed(table.names)}. "
+        f"Name the missing ones with --columns {example}{quotes}."
+    )
+
+
+def _example(sample: Sequence[str]) -> str:
+    """Column numbers that fit the first row: its date, a clock behind it, then the numbers in their order."""
+    cells = [cell.strip() for cell in sample]
+    first = next((place for place, cell in enumerate(cells) if _DATE.match(cell)), 0)
+    clock = cells[first + 1] if first + 1 < len(cells) else ""
+    parted = bool(_DATE.fullmatch(cells[first])) and bool(_CLOCK.fullmatch(clock))
+    numbers = [place for place in range(len(cells)) if not first <= place <= first + parted]
+    places = [first, *([first + 1] if parted else []), *numbers]
+    roles = [*(["date"] if parted else []), *REQUIRED_ROLES, "volume"]
+    return ",".join(f"{role}={place + 1}" for role, place in zip(roles, places, strict=False))
 
 
 def _line_fault(lines: Mapping[int, str], n_rows: int) -> CellFault:
@@ -201,7 +257,8 @@ def _read_numbers(
         if role not in texts:
             values[role] = _as_floats(values[role], columns[role], source)
             continue
-        numbers, invalid = style.numbers(texts[role])
+        parse = NumberStyle.amounts if role == "volume" else NumberStyle.numbers
+        numbers, invalid = parse(style, texts[role])
         values[role] = pa.chunked_array([pa.array(numbers, from_pandas=True)])
         if invalid.any():
             faults.append(CellFault(NEEDS_NUMBERS, invalid, columns[role], texts[role]))
@@ -217,46 +274,35 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
+def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_floating(values.type):  # pandas reads numbers with gaps as floats
+        values = values.cast(pa.int64(), safe=False)
+    return values.cast(pa.string())
+
+
 def _joined(dates: pa.ChunkedArray, clocks: pa.ChunkedArray) -> pa.ChunkedArray:
-    trim = pc.utf8_trim_whitespace  # type: ignore[attr-defined]
-    parts = [trim(part.cast(pa.string())) for part in (dates, clocks)]
-    return pc.binary_join_element_wise(*parts, pa.scalar(" "))  # type: ignore[attr-defined]
-
-
-def _plain(name: str) -> str:
-    """A column's name in lower case without decoration: `<CLOSE>` and `close#5` become close."""
-    title, _, place = name.rpartition("#")
-    return (title if place.isdecimal() else name).strip().strip("<>").lower()
-
-
-def _dates(layout: Layout, taken: set[str]) -> list[str]:
-    return [name for name in layout.names if _plain(name) == DATE_NAME and name not in taken]
-
-
-def _missing_columns(layout: Layout, missing: list[str], source: str) -> BadInput:
-    if layout.first_row:
-        example = ",".join(f"{role}={place + 1}" for place, role in enumerate(REQUIRED_ROLES))
-        return BadInput(
-            f"{source}: a csv must have a header line or a known format, but it begins with "
-            f"{layout.separator.join(layout.first_row)[:100]!r}. Name the vendor with --format, "
-            f"or the column numbers with --columns {example}."
-        )
-    example = ",".join(f"{role}=NAME" for role in missing)
-    return BadInput(
-        f"{source}: columns must hold {', '.join(REQUIRED_ROLES)}, got {_listed(layout.names)}. "
-        f"Name the missing ones with --columns {example}."
-    )
+    parts = [pc.utf8_trim_whitespace(part.cast(pa.string())) for part in (dates, clocks)]
+    return pc.binary_join_element_wise(*parts, pa.scalar(" "))
 
 
 def _as_floats(values: pa.ChunkedArray, column: str, source: str) -> pa.ChunkedArray:
     kind = values.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if not (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    ):
         raise BadInput(
             f"{source}: {column} must hold numbers, got {kind}. Correct it, or name another column."
         )
     return values.cast(pa.float64(), safe=False)
 
 
+def _quoted(name: str) -> str:
+    return f'"{name}"' if "," in name else name
+
+
 def _listed(names: Sequence[str]) -> str:
-    listing = ", ".join(repr(name)[1:-1] for name in names[:20]) or "none"
+    listing = ", ".join(_quoted(repr(name)[1:-1]) for name in names[:20]) or "none"
     return listing + (", ..." if len(names) > 20 else "")

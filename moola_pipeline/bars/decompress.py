@@ -31,8 +31,6 @@ _FOREIGN = {
     b"<!": "a web page. Download the file itself",
     b"<html": "a web page. Download the file itself",
     b"<?xml": "XML. Export csv",
-    b"{": "JSON. Export csv",
-    b"[{": "JSON. Export csv",
 }
 """Other kinds of files by their first bytes, with the remedy."""
 _ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60)))

@@ -1,18 +1,41 @@
-"""Vendor formats: their columns, time zone and stamp, and how to recognize them."""
+"""Vendor formats as data: their columns, time zone and stamp, and the rows that show them."""
 
 import re
 from dataclasses import dataclass
 
-from moola_pipeline.bars.csv_dialect import Layout
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import NEW_YORK
+from moola_pipeline.bars.table_reader import Table
 from moola_pipeline.errors import BadInput
 
 _BAR = (*PRICE_COLUMNS, "volume")
 INSTRUMENT_ID = "instrument_id"
 """Column of Databento's contract number, in all its bar files."""
-_DATABENTO_COLUMNS = {"ts_event", "rtype", INSTRUMENT_ID, *_BAR}
-_ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})?")
+EST = "Etc/GMT+5"
+"""Eastern standard time all year."""
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """The rows of a file without a header.
+
+    Attributes:
+        separator: Between the cells; "" for JSON.
+        times: Pattern of the first cells, joined by a blank.
+        roles: Role of each column.
+    """
+
+    separator: str
+    times: re.Pattern[str]
+    roles: tuple[str, ...] = ("time", *_BAR)
+
+    def fits(self, table: Table) -> bool:
+        """True if the first row of a table without a header is such a row."""
+        n_cells, n_times = len(self.roles), len(self.roles) - len(_BAR)
+        times = " ".join(table.sample[:n_times]).strip()
+        same = not table.has_header and (table.separator == self.separator or table.kind == "json")
+        rest = table.sample[n_cells:]
+        return same and len(table.sample) >= n_cells and bool(self.times.fullmatch(times)) and not any(rest)
 
 
 @dataclass(frozen=True)
@@ -21,45 +44,61 @@ class VendorFormat:
 
     Attributes:
         name: Value of `--format`.
-        kinds: Kinds of files: parquet, csv, dbn.
+        kinds: Kinds of tables.
         timezone: Zone of times without a zone.
-        counts_are_utc: Whether counts since 1970 are in UTC.
         stamp: Whether a time is the bar's open or close; "" if the user chooses it on export.
-        positions: Role of each column of a csv without header.
-        first_row: Pattern of the first time cells of such a csv, joined by a blank.
+        layouts: Rows without a header.
+        header: Column names that show the format, in lower case.
+        shared: True if other vendors, with other zones, write the same rows.
     """
 
     name: str
     kinds: tuple[str, ...]
     timezone: str | None = None
-    counts_are_utc: bool = False
     stamp: str | None = None
-    positions: tuple[str, ...] = ()
-    first_row: re.Pattern[str] | None = None
+    layouts: tuple[RowLayout, ...] = ()
+    header: frozenset[str] = frozenset()
+    shared: bool = False
+
+    def fits(self, table: Table) -> bool:
+        """True if the table looks like the format."""
+        if table.kind not in self.kinds:
+            return False
+        if any(layout.fits(table) for layout in self.layouts):
+            return True
+        return bool(self.header) and self.header <= {name.lower() for name in table.names}
 
 
-PARQUET = VendorFormat("parquet", ("parquet",))
-CSV = VendorFormat("csv", ("csv",))
-DATABENTO = VendorFormat("databento", ("dbn", "csv", "parquet"), "UTC", True, "open")
-FIRSTRATE = VendorFormat("firstrate", ("csv",), NEW_YORK, False, "open", ("time", *_BAR), _ISO_TIME)
-NINJATRADER = VendorFormat(
-    "ninjatrader", ("csv",), "UTC", False, "", ("time", *_BAR), re.compile(r"\d{8} \d{6}")
-)
-METATRADER = VendorFormat(
-    "metatrader",
-    ("csv",),
-    "Etc/GMT+5",
-    False,
+_ISO = RowLayout(",", re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})?"))
+_SEMICOLONS = RowLayout(";", re.compile(r"\d{8} \d{6}"))
+_DOTTED = RowLayout(",", re.compile(r"\d{4}\.\d{2}\.\d{2} \d{2}:\d{2}"), ("date", "time", *_BAR))
+_COUNTED = RowLayout("", re.compile(r"\d{10,19}"))
+PLAIN = {kind: VendorFormat(kind, (kind,)) for kind in ("parquet", "csv", "frame")}
+"""Tables of no vendor, by kind."""
+DATABENTO = VendorFormat(
+    "databento",
+    ("dbn", "csv", "parquet"),
+    "UTC",
     "open",
-    ("date", "time", *_BAR),
-    re.compile(r"\d{4}\.\d{2}\.\d{2} \d{2}:\d{2}"),
+    header=frozenset({"rtype", INSTRUMENT_ID, *_BAR}),
 )
-TRADINGVIEW = VendorFormat("tradingview", ("csv", "parquet"), None, True, "open")
 VENDOR_FORMATS = {
     vendor.name: vendor
-    for vendor in (PARQUET, CSV, DATABENTO, FIRSTRATE, NINJATRADER, METATRADER, TRADINGVIEW)
+    for vendor in (
+        PLAIN["parquet"],
+        PLAIN["csv"],
+        VendorFormat("json", ("json",), "UTC", None, (_COUNTED,)),
+        DATABENTO,
+        VendorFormat(
+            "firstrate", ("csv",), NEW_YORK, "open", (_ISO,), frozenset({"timestamp", *_BAR}), shared=True
+        ),
+        VendorFormat("ninjatrader", ("csv",), "UTC", "", (_SEMICOLONS,)),
+        VendorFormat("histdata", ("csv",), EST, "open", (_SEMICOLONS, _DOTTED)),
+        VendorFormat("metatrader", ("csv",), None, "open", (_DOTTED,)),
+        VendorFormat("tradingview", ("csv", "parquet"), None, "open"),
+    )
 }
-_OTHER_NAMES = {"ninjatrader8": "ninjatrader", "histdata": "metatrader", "dbn": "databento"}
+_OTHER_NAMES = {"ninjatrader8": "ninjatrader", "dbn": "databento"}
 
 
 def format_name(claimed: str) -> str:
@@ -67,64 +106,25 @@ def format_name(claimed: str) -> str:
     return _OTHER_NAMES.get(claimed.lower(), claimed.lower())
 
 
-def recognized_format(layout: Layout, claimed: str | None, source: str) -> VendorFormat:
-    """The format that the file proves, or the claimed format if the file does not contradict it.
-
-    Other vendors share FirstRate's layout, so FirstRate must be claimed.
+def fitting_formats(table: Table, claimed: str | None, source: str) -> tuple[VendorFormat, ...]:
+    """The formats that a table looks like: the claimed one, else all that fit, else a plain one.
 
     Raises:
-        BadInput: If the file contradicts the claimed format.
+        BadInput: If the table contradicts the claimed format.
     """
-    proven = _proven_format(layout)
-    if claimed is None or claimed == proven.name:
-        return proven
+    fitting = tuple(vendor for vendor in VENDOR_FORMATS.values() if vendor.fits(table))
+    plain = (VENDOR_FORMATS.get(table.kind) or PLAIN.get(table.kind) or DATABENTO,)
+    if claimed is None:
+        return fitting or plain
     vendor = VENDOR_FORMATS[claimed]
-    if layout.kind not in vendor.kinds or not _fits(layout, vendor):
+    has_rows = table.has_header or not vendor.layouts or vendor in fitting
+    has_names = vendor in fitting or vendor is not DATABENTO or table.kind == "dbn"
+    headless = vendor.layouts and not vendor.header and table.has_header and vendor.name != "metatrader"
+    if table.kind not in vendor.kinds or not has_rows or not has_names or headless:
+        shown = [vendor for vendor in fitting if not vendor.shared] or plain
+        names = " or ".join(vendor.name for vendor in shown)
+        without = "" if table.has_header or fitting else " without a header line"
         raise BadInput(
-            f"{source}: --format is {claimed}, but the file is {_described(layout, proven)}. "
-            "Leave --format out."
+            f"{source}: --format is {claimed}, but the file is {names}{without}. Leave --format out."
         )
-    return vendor
-
-
-def may_be_firstrate(layout: Layout) -> bool:
-    """True if a csv has FirstRate's layout, which other vendors share."""
-    if layout.kind != "csv" or layout.separator != ",":
-        return False
-    header = tuple(name.lower() for name in layout.names) == ("timestamp", *_BAR)
-    naive = bool(layout.sample) and _ISO_TIME.fullmatch(layout.sample[0]) is not None
-    return (header and naive) or _row_fits(layout, FIRSTRATE)
-
-
-def _proven_format(layout: Layout) -> VendorFormat:
-    if layout.kind == "dbn":
-        return DATABENTO
-    if set(layout.names) >= _DATABENTO_COLUMNS:
-        return DATABENTO
-    if layout.kind == "parquet":
-        return PARQUET
-    if layout.separator == ";" and _row_fits(layout, NINJATRADER):
-        return NINJATRADER
-    if layout.separator == "," and _row_fits(layout, METATRADER):
-        return METATRADER
-    return CSV
-
-
-def _fits(layout: Layout, vendor: VendorFormat) -> bool:
-    """True if the file does not contradict the format."""
-    if layout.first_row:
-        return not vendor.positions or _row_fits(layout, vendor)
-    return vendor not in (NINJATRADER, METATRADER) and (
-        vendor is not DATABENTO or _DATABENTO_COLUMNS - {"ts_event"} <= set(layout.names)
-    )
-
-
-def _row_fits(layout: Layout, vendor: VendorFormat) -> bool:
-    n_cells, n_times = len(vendor.positions), len(vendor.positions) - len(_BAR)
-    times = " ".join(layout.first_row[:n_times])
-    matches = vendor.first_row is not None and vendor.first_row.fullmatch(times.strip()) is not None
-    return matches and len(layout.first_row) >= n_cells and not any(layout.first_row[n_cells:])
-
-
-def _described(layout: Layout, proven: VendorFormat) -> str:
-    return proven.name + (" without a header line" if layout.first_row and proven is CSV else "")
+    return (vendor,)

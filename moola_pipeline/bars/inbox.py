@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.bars.vendor import VendorOptions, column_mapping
@@ -106,7 +107,7 @@ def _take(home: Home, path: Path, common: VendorOptions, settle_seconds: float) 
             return InboxFile(path.name, "waiting", why=why if part is path else f"{part.name}: {why}")
     try:
         options = _read_options(own) if own.exists() else common
-        added = add_bars(registered_store(home, options.instrument), path, options)
+        added = add_bars(registered_store(home, options.instrument or NQ.name), path, options)
     except BadInput as fault:
         if _state(path) != before:
             return InboxFile(path.name, "waiting", why="it changed while it was read")

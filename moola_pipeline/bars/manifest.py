@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.overlap import confirmed, find_conflict, in_order, without_repeats
@@ -18,6 +19,7 @@ from moola_pipeline.bars.parsed import (
     record_files,
     write_bars,
 )
+from moola_pipeline.bars.plausibility import level_jump
 from moola_pipeline.bars.rolls import registered_rolls
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import (
@@ -27,6 +29,7 @@ from moola_pipeline.bars.store import (
     is_intact,
     read_manifest,
     require_plain_name,
+    store_instrument,
     verify_files,
 )
 from moola_pipeline.bars.table import build_table
@@ -34,6 +37,8 @@ from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.atomic_write import atomic_write, file_sha256, locked
 
+_LEVEL_BARS = 1_380
+"""Bars next to another file whose prices are compared: a session."""
 RECORDED = "the manifest"
 """Source of the zone and stamp of a file that was registered before."""
 
@@ -82,6 +87,7 @@ def add_bars(store: BarStore, path: Path, options: VendorOptions | None = None) 
         before = next((entry for entry in manifest.files if entry.file == name), None)
         others = tuple(entry for entry in manifest.files if entry.file != name)
         _refuse_other_instrument(others, bars, path.name)
+        _refuse_other_level(store, others, bars, path.name)
         cut_short = _refuse_conflicts(store, others, bars, path.name)
         intact = before is not None and is_intact(store, before) and parsed_or_none(store, before) is not None
         _copy(path, store.raw / name, sha256)
@@ -139,7 +145,7 @@ def manifest_digest(store: BarStore) -> str:
 
 def _read_added(store: BarStore, path: Path, sha256: str, options: VendorOptions) -> VendorBars:
     if options != VendorOptions():
-        return read_vendor_file(path, options)
+        return read_vendor_file(path, options, store_instrument(store))
     in_raw = path.resolve().parent == store.raw.resolve()
     for entry in read_manifest(store).files:
         if entry.sha256 == sha256:
@@ -149,7 +155,7 @@ def _read_added(store: BarStore, path: Path, sha256: str, options: VendorOptions
                 return _as_recorded(read_vendor_file(path, entry.options))
             except BadInput:
                 break  # a different file now: read it without the recorded options
-    return read_vendor_file(path, options)
+    return read_vendor_file(path, options, store_instrument(store))
 
 
 def _as_recorded(bars: VendorBars) -> VendorBars:
@@ -187,6 +193,31 @@ def _refuse_other_instrument(others: tuple[ManifestEntry, ...], bars: VendorBars
         raise BadInput(
             f"{source}: a home must hold one instrument, this home holds {others[0].instrument}, got {came}. "
             "Add it to another home with --home."
+        )
+
+
+def _refuse_other_level(
+    store: BarStore, others: tuple[ManifestEntry, ...], bars: VendorBars, source: str
+) -> None:
+    """Refuse prices further from those of the nearest registered file than a market moves in between."""
+    first, last = bars.frame["timestamp"].iloc[0], bars.frame["timestamp"].iloc[-1]
+    apart = [(max(first - entry.last, entry.first - last), entry) for entry in others]
+    nearest = min(apart, key=lambda pair: pair[0], default=None)
+    if nearest is None:
+        return
+    entry = nearest[1]
+    known = parsed_or_none(store, entry)
+    if known is None:
+        return
+    near = known.iloc[-_LEVEL_BARS:] if entry.last < last else known.iloc[:_LEVEL_BARS]
+    here = bars.frame.iloc[:_LEVEL_BARS] if entry.last < last else bars.frame.iloc[-_LEVEL_BARS:]
+    levels = np.array([part["close"].median() for part in (near, here)])
+    days = np.array([part["timestamp"].iloc[0].timestamp() for part in (near, here)]) / 86_400
+    if level_jump(levels, np.sort(days)) is not None:
+        raise BadInput(
+            f"{source}: prices must continue those of {entry.file} (median close {levels[0]:,.2f}), but "
+            f"their median close is {levels[1]:,.2f}: they are of another instrument or in another unit. "
+            "Name the instrument with --instrument."
         )
 
 

@@ -41,6 +41,18 @@ class NumberStyle:
         invalid = pc.and_not(texts.is_valid(), valid)  # type: ignore[attr-defined]
         return values.to_numpy(), invalid.to_numpy()
 
+    def amounts(self, texts: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+        """As `numbers`; 1.5K is 1,500 and 2M two million, rounded to whole ones."""
+        scale = np.ones(len(texts))
+        for letter, factor in (("k", 1e3), ("m", 1e6)):
+            ends = pc.fill_null(pc.match_substring_regex(texts, rf"(?i)\d ?{letter}$"), False)  # type: ignore[attr-defined]
+            scale[ends.to_numpy()] = factor
+        if (scale == 1).all():
+            return self.numbers(texts)
+        plain = pc.replace_substring_regex(texts, r"(?i) ?[km]$", "")  # type: ignore[attr-defined]
+        values, invalid = self.numbers(plain)
+        return np.where(scale > 1, np.rint(values * scale), values), invalid
+
 
 DOT, COMMA = NumberStyle("."), NumberStyle(",")
 

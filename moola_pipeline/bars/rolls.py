@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from moola_pipeline.bars.clocks import in_utc, read_times
 from moola_pipeline.bars.schema import nanoseconds
-from moola_pipeline.bars.stamps import utc_instants
 from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, write_manifest
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
@@ -56,14 +56,13 @@ def rolls_of_text(source: Path | io.BytesIO, name: str) -> pd.DataFrame:
     table, columns = _read_table(source, name)
     if not table.num_rows:
         raise BadInput(f"{name}: a roll file must hold at least one roll, got no rows. Add a line for each.")
-    times, _ = utc_instants(
-        table.column(columns["time"]),
-        column=columns["time"],
-        timezone=None,
-        source=name,
-        remedy="Write them with their offset, as in 2024-12-16T23:00:00Z, or name the column roll_ts_utc.",
-    )
-    rolls = pd.DataFrame({"time": times})
+    times = read_times(table.column(columns["time"]), columns["time"], name)
+    if times.zone is None:
+        raise BadInput(
+            f"{name}: the times in {columns['time']} must prove their time zone, got none. "
+            "Write them with their offset, as in 2024-12-16T23:00:00Z, or name the column roll_ts_utc."
+        )
+    rolls = pd.DataFrame({"time": in_utc(times, times.zone, columns["time"], name)})
     for role in ("old", "new"):
         rolls[role] = table.column(columns[role]).to_pandas().astype("str").str.strip()
     _refuse_broken_chain(rolls, name)

@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 PRICE_COLUMNS = ("open", "high", "low", "close")
 RAW_COLUMNS = ("timestamp", *PRICE_COLUMNS, "volume")
 BAR_COLUMNS = (*RAW_COLUMNS, "session", "contract", "segment")
-KNOWN_NAMES = {
-    "time": ("timestamp", "time", "datetime", "date_time", "ts", "ts_utc", "ts_event"),
-    **{name: (name,) for name in PRICE_COLUMNS},
-    "volume": ("volume",),
-    "contract": ("contract", "symbol"),
-}
-"""Known column names of each role, in any case."""
-DATE_NAME = "date"
-"""A column of this name is the time, or the date if another column holds the clock."""
-FRAME_NAMES = (*(name for names in KNOWN_NAMES.values() for name in names), DATE_NAME)
 BAR_INTERVAL = timedelta(minutes=1)
 MAX_GAP = timedelta(minutes=10)
 GRID_TOLERANCE = 1e-6

@@ -6,8 +6,9 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.instruments import NQ
+
 NEW_YORK = "America/New_York"
-CALENDAR = "CME Globex Equity"
 
 _CLOSE_TO_MIDNIGHT = pd.Timedelta(hours=6)
 """A session opens at 18:00 New York, six hours before its date begins."""
@@ -46,8 +47,12 @@ def session_of(timestamps: pd.Series | pd.DatetimeIndex) -> pd.Series:
     return pd.Series(sessions.to_numpy(), index=index, name="session")
 
 
-def session_schedule(first: date, last: date) -> pd.DataFrame:
+def session_schedule(first: date, last: date, calendar: str = NQ.calendar) -> pd.DataFrame:
     """Opening hours of every session from `first` to `last`, both included.
+
+    Args:
+        first, last: Trading days.
+        calendar: Name in pandas_market_calendars: that of the instrument.
 
     Returns:
         One row per session: `session` (datetime64[ns], no time zone), `opened_at` and
@@ -57,24 +62,24 @@ def session_schedule(first: date, last: date) -> pd.DataFrame:
         ValueError: If `last` lies before `first`.
 
     Source:
-        pandas_market_calendars, "CME Globex Equity", corrected where bars show otherwise.
+        pandas_market_calendars, corrected where bars show otherwise.
     """
     if last < first:
         raise ValueError(f"last session must not lie before the first ({first}), got {last}")
-    return _schedule(first, last).copy()
+    return _schedule(first, last, calendar).copy()
 
 
 @lru_cache(maxsize=64)
-def _schedule(first: date, last: date) -> pd.DataFrame:
+def _schedule(first: date, last: date, calendar: str) -> pd.DataFrame:
     """Cached `session_schedule`: computing it takes longer than reading a day of bars."""
     import pandas_market_calendars as calendars  # the import takes 0.2 s
 
-    listed = calendars.get_calendar(CALENDAR).schedule(first, last)
+    listed = calendars.get_calendar(calendar).schedule(first, last)
     schedule = pd.DataFrame(
         {
             "session": pd.DatetimeIndex(listed.index).as_unit("ns"),
-            "opened_at": pd.DatetimeIndex(listed["market_open"]).as_unit("ns"),
-            "closed_at": pd.DatetimeIndex(listed["market_close"]).as_unit("ns"),
+            "opened_at": pd.DatetimeIndex(pd.to_datetime(listed["market_open"], utc=True)).as_unit("ns"),
+            "closed_at": pd.DatetimeIndex(pd.to_datetime(listed["market_close"], utc=True)).as_unit("ns"),
         }
     )
     closed = schedule["session"].dt.date.isin(NOT_SESSIONS)

@@ -199,6 +199,18 @@ def registered_store(home: Home, instrument: str = NQ.name) -> BarStore:
     return next((store for store in (default, *instrument_stores(home)) if _has_files(store)), default)
 
 
+def home_instrument(home: Home) -> str:
+    """The instrument of a home: that of its registered bars, else NQ."""
+    return store_instrument(registered_store(home))
+
+
+def store_instrument(store: BarStore) -> str:
+    """The instrument of the registered bars of a store; without bars that of its folder, else NQ."""
+    files = read_manifest(store).files
+    named = store.root.name.upper()
+    return files[0].instrument if files else named if named in INSTRUMENTS else NQ.name
+
+
 def instrument_stores(home: Home) -> list[BarStore]:
     """The stores of all instruments of a home, registered or not."""
     return [BarStore(home.instrument(name), simulated=False) for name in INSTRUMENTS]

@@ -1,80 +1,119 @@
-"""Read a vendor's file into clean one-minute bars in UTC."""
+"""Read bars, from a vendor's file or a DataFrame, into clean one-minute bars in UTC."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from moola_pipeline.bars.cleaning import IN_TRADING_HOURS, RowCounts, SiftedBars, sift_bars, without_bars
-from moola_pipeline.bars.columns import COLUMN_ROLES, ID_ROLE, FileColumns, find_columns, read_columns
-from moola_pipeline.bars.csv_dialect import Layout, file_layout
+from moola_pipeline.bars.cleaning import (
+    IN_TRADING_HOURS,
+    MAX_REJECTED,
+    RowCounts,
+    SiftedBars,
+    sift_bars,
+    without_bars,
+    without_filler,
+)
+from moola_pipeline.bars.clocks import FileTimes, in_utc, read_times, require_zone
+from moola_pipeline.bars.columns import (
+    COLUMN_ROLES,
+    ID_ROLE,
+    OPTIONAL_ROLES,
+    FileColumns,
+    find_columns,
+    header_names,
+    read_columns,
+    symbol_columns,
+    unused_volume,
+)
 from moola_pipeline.bars.decompress import file_content
 from moola_pipeline.bars.formats import (
     DATABENTO,
-    FIRSTRATE,
     INSTRUMENT_ID,
+    PLAIN,
     VENDOR_FORMATS,
     VendorFormat,
+    fitting_formats,
     format_name,
-    may_be_firstrate,
-    recognized_format,
 )
-from moola_pipeline.bars.instruments import instrument_named
-from moola_pipeline.bars.raw import contract_codes, raw_rows, time_column
-from moola_pipeline.bars.schema import BAR_INTERVAL
-from moola_pipeline.bars.stamps import require_zone, utc_instants
-from moola_pipeline.bars.timezone_inference import (
+from moola_pipeline.bars.instruments import INSTRUMENTS, NQ, instrument_named
+from moola_pipeline.bars.plausibility import (
     MIN_BREAKS,
+    SessionClock,
     TimeConvention,
     daily_breaks,
-    new_york_clock,
-    refuse_contradictions,
-    refuse_future,
-    refuse_holidays,
+    is_filler,
+    refuse_implausible,
+    session_clock,
+    wall_minutes,
 )
+from moola_pipeline.bars.row_rules import NEEDS_TIME, CellFault
+from moola_pipeline.bars.schema import BAR_INTERVAL, PRICE_COLUMNS
+from moola_pipeline.bars.sessions import NEW_YORK
+from moola_pipeline.bars.symbols import Symbol, file_instruments, parse_symbol
+from moola_pipeline.bars.table_reader import Table, file_table, frame_table, table_values
 from moola_pipeline.errors import BadInput
 
 FORMATS = tuple(VENDOR_FORMATS)
 STAMPS = ("open", "close")
+FRAME = "bars"
+"""Source name of a DataFrame in errors."""
+MAX_VOLUME = 2**53
+WHOLE_VOLUME = "have a volume that is a whole number of contracts"
+FIXED_POINT = 1e9
+"""Fixed-point units of an index point in Databento's csv, if its prices are not decimal."""
+MAX_POINTS = 1e8
+"""Greater prices are in fixed point: no index is so high."""
+_LAST_SECOND = 59
 
 
 @dataclass(frozen=True)
 class VendorOptions:
-    """The user's options for reading a file; None means that the file decides.
+    """The user's options for reading bars; None means that the file decides.
 
     Attributes:
         format: One of FORMATS, or an alias of one.
         timezone: IANA zone of times without a zone.
         stamp: Whether a time is the bar's open or close; None means the stamp of the format, else
             open.
-        columns: Column name of each role: time, open, high, low, close, volume, contract, and date
-            if `time` is a time of day. Without a header columns are numbered from 1.
-        instrument: Instrument of the bars.
+        columns: Column of each role, by name or number: time, open, high, low, close, volume, contract, and
+            date if `time` is a time of day; "" leaves volume or contract out.
+        instrument: Instrument of the bars; None means the default, unless the file names another.
     """
 
     format: str | None = None
     timezone: str | None = None
     stamp: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    instrument: str = "NQ"
+    instrument: str | None = None
 
     def __post_init__(self) -> None:
         _require_one_of("--format", self.format and format_name(self.format), FORMATS)
         _require_one_of("--stamp", self.stamp, STAMPS)
-        instrument_named(self.instrument)
-        if len(set(self.columns.values())) < len(self.columns):
-            raise BadInput(
-                "--columns must give each role a different column, got one column twice. Write each once."
-            )
+        if self.instrument is not None:
+            instrument_named(self.instrument)
         if self.timezone is not None:
             require_zone(self.timezone)
         if unknown := set(self.columns) - set(COLUMN_ROLES):
             raise BadInput(
                 f"--columns must name roles among {', '.join(COLUMN_ROLES)}, "
                 f"got {', '.join(sorted(unknown))}. Write role=NAME, for example time=ts,close=Last."
+            )
+        chosen = [name for name in self.columns.values() if name]
+        if len(set(chosen)) < len(chosen):
+            raise BadInput(
+                "--columns must give each role a different column, got one column twice. Write each once."
+            )
+        if left_out := {role for role, name in self.columns.items() if not name} - set(OPTIONAL_ROLES):
+            raise BadInput(
+                f"--columns can leave out {' and '.join(OPTIONAL_ROLES)} only, got {', '.join(left_out)}=. "
+                "Name a column."
             )
 
 
@@ -96,14 +135,16 @@ class VendorBars:
     Attributes:
         sifted: Kept and rejected rows.
         facts: How it was read.
-        zone_known_by: Source of the zone: the times, the format, daily breaks or --timezone.
-        stamp_known_by: Source of the stamp: the format, the default or --stamp.
+        zone_known_by: Source of the zone: the times, the format, its daily breaks or --timezone.
+        stamp_known_by: Source of the stamp: the format, the default, its daily breaks, the seconds, --stamp.
+        volume: Why the bars have no volume; empty if they have it.
     """
 
     sifted: SiftedBars
     facts: VendorFacts
     zone_known_by: str
     stamp_known_by: str
+    volume: str = ""
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -121,135 +162,378 @@ class VendorBars:
         return self.sifted.rejected
 
 
+class _Convention(NamedTuple):
+    """Format, zone and stamp of a file, and the source of zone and stamp."""
+
+    vendor: VendorFormat
+    zone: str
+    stamp: str
+    zone_known_by: str
+    stamp_known_by: str
+
+
 def column_mapping(text: str) -> dict[str, str]:
-    """Parse a mapping such as `time=ts,close=Last`.
+    """Parse a mapping such as `time=ts,close="Close, USD",volume=`.
 
     Raises:
         BadInput: If a part is not role=NAME, or a role comes twice.
     """
     mapping: dict[str, str] = {}
-    for part in text.split(","):
+    for part in next(csv.reader([_with_quotes_around(text)], skipinitialspace=True), None) or [""]:
         role, equals, name = (piece.strip() for piece in part.partition("="))
-        if not (role and equals and name) or role in mapping:
+        if not (role and equals) or role in mapping or (not name and role not in OPTIONAL_ROLES):
             raise BadInput(
-                f"--columns must hold each role once as role=NAME, got {part!r}. Write time=ts,close=Last."
+                f"--columns must hold each role once as role=NAME, got {part!r}. Write time=ts,close=Last; "
+                'a name with a comma as close="Close, USD", or its number.'
             )
         mapping[role] = name
     return mapping
 
 
-def read_vendor_file(path: Path, options: VendorOptions | None = None) -> VendorBars:
+def read_vendor_file(
+    path: Path, options: VendorOptions | None = None, instrument: str = NQ.name
+) -> VendorBars:
     """Read, clean and check one file of one-minute bars.
 
     Args:
-        path: parquet, DBN, or text with `,`, `;`, `|` or tabs between the cells, plain or compressed.
+        path: parquet, DBN, JSON, or text with `,`, `;`, `|` or tabs between the cells, plain or compressed.
         options: The user's options.
+        instrument: The instrument if neither the options nor the file name another.
 
     Returns:
         Bars in UTC, stamped at their open, strictly increasing in time.
 
     Raises:
-        BadInput: If the file cannot be read without a guess, or its bars contradict the zone or
-            stamp they were read with; the text names the remedy.
+        BadInput: If the file cannot be read without a guess, or its bars contradict how they were read; the
+            text names the remedy.
     """
-    bars = _read_file(path, options or VendorOptions())
-    facts, sifted = bars.facts, bars.sifted
-    zone_is_stated = bars.zone_known_by == "the times" or facts.format == DATABENTO.name
-    reading = TimeConvention(facts.timezone, facts.stamp, zone_is_stated, path.name)
-    refuse_future(sifted.bars, sifted.rows, reading, datetime.now(UTC))
-    refuse_contradictions(sifted.bars, sifted.rows, reading)
-    refuse_holidays(sifted.bars, reading)
-    return _in_trading_hours(bars, path.name)
+    options = options or VendorOptions()
+    bars = _read(_opened(path, options), options, path.name, instrument)
+    return _checked(bars, path.name)
+
+
+def read_frame(frame: pd.DataFrame, options: VendorOptions, instrument: str = NQ.name) -> VendorBars:
+    """Read a DataFrame of one-minute bars as `read_vendor_file` reads a file.
+
+    Args:
+        frame: Time as a column, or as the index or a level of it; columns named in any usual way.
+        options: The user's options.
+        instrument: The instrument if neither the options nor the frame name another.
+
+    Raises:
+        BadInput: As `read_vendor_file`.
+    """
+    return _checked(_read(frame_table(frame, FRAME), options, FRAME, instrument), FRAME)
 
 
 def read_recorded_file(path: Path, options: VendorOptions) -> VendorBars:
-    """Read a registered file; its dates, zone and stamp are not checked again.
+    """Read a registered file; whether its bars are plausible is not checked again.
 
     Raises:
         BadInput: If the file cannot be read as bars.
     """
-    return _in_trading_hours(_read_file(path, options), path.name)
+    bars = _read(_opened(path, options), options, path.name, NQ.name)
+    return _in_trading_hours(bars, session_clock(bars.frame), path.name)
 
 
-def _in_trading_hours(bars: VendorBars, source: str) -> VendorBars:
-    outside = new_york_clock(bars.frame).shut
-    return replace(bars, sifted=without_bars(bars.sifted, outside, IN_TRADING_HOURS, source))
+def _opened(path: Path, options: VendorOptions) -> Table:
+    return file_table(file_content(path, path.name), path.name, header_names(options.columns))
 
 
-def _read_file(path: Path, options: VendorOptions) -> VendorBars:
-    """The bars of a file, including those outside trading hours."""
-    source = path.name
-    content = file_content(path, source)
-    layout = file_layout(content, source)
-    claimed = options.format and format_name(options.format)
-    vendor = recognized_format(layout, claimed, source)
-    if claimed is None and options.timezone is None and options.stamp != "close" and may_be_firstrate(layout):
-        bars = _proven_firstrate(content, layout, options, source)
-        if bars is not None:
-            return bars
-    return _read(content, layout, vendor, options, source)
+def _checked(bars: VendorBars, source: str) -> VendorBars:
+    facts, sifted = bars.facts, bars.sifted
+    is_stated = bars.zone_known_by == "the times" or facts.format == DATABENTO.name
+    reading = TimeConvention(facts.timezone, facts.stamp, is_stated, source)
+    clock = session_clock(sifted.bars)
+    instrument = instrument_named(facts.instrument)
+    refuse_implausible(sifted, clock, reading, instrument, datetime.now(UTC))
+    return _in_trading_hours(bars, clock, source)
 
 
-def _read(
-    content: bytes, layout: Layout, vendor: VendorFormat, options: VendorOptions, source: str
-) -> VendorBars:
-    stamp = options.stamp or (vendor.stamp if vendor.stamp is not None else "open")
-    if not stamp:
-        raise BadInput(
-            f"{source}: the times of {vendor.name} files may be bar opens or bar closes, and the file does "
-            "not show which. Give --stamp close or --stamp open."
+def _in_trading_hours(bars: VendorBars, clock: SessionClock, source: str) -> VendorBars:
+    return replace(bars, sifted=without_bars(bars.sifted, clock.shut, IN_TRADING_HOURS, source))
+
+
+def _read(table: Table, options: VendorOptions, source: str, default_instrument: str) -> VendorBars:
+    """The bars of a table, including those outside trading hours."""
+    formats = fitting_formats(table, options.format and format_name(options.format), source)
+    layouts = [layout for vendor in formats for layout in vendor.layouts if layout.fits(table)]
+    columns = find_columns(table, layouts[0].roles if layouts else (), options.columns, source)
+    is_databento = formats == (DATABENTO,)
+    ids = {ID_ROLE: INSTRUMENT_ID} if is_databento and "contract" not in options.columns else {}
+    read = read_columns(table, columns | ids, source)
+    instrument = options.instrument or default_instrument
+    _refuse_other_symbols(table, columns, options, instrument, source)
+    contract = _contract(read, columns, options, instrument, source)
+    times = read_times(read.values["time"], time_column(columns), source)
+    raw, faults, volume = _raw_rows(read, columns, contract, is_databento and table.kind == "csv")
+    volume = _volume_note(volume, table, columns, options)
+
+    def sifted(zone: str, stamp: str) -> SiftedBars:
+        opened = _opens(in_utc(times, zone, time_column(columns), source), stamp)
+        rows = raw.copy(deep=False)
+        rows.insert(0, "timestamp", opened)
+        missing = _time_fault(read.values["time"], columns, opened)
+        return sift_bars(rows, instrument_named(instrument), source, faults=[*faults, *missing])
+
+    convention = _convention(formats, times, options, time_column(columns), source)
+    if isinstance(convention, BadInput):
+        sifted("UTC", "open")  # raises if the prices are wrong in any zone
+        raise convention
+    kept = sifted(convention.zone, convention.stamp)
+    kept = without_filler(kept, is_filler(kept.bars))
+    left_out = {role: "" for role, name in options.columns.items() if not name}
+    facts = VendorFacts(
+        convention.vendor.name, convention.zone, convention.stamp, columns | left_out, instrument
+    )
+    return VendorBars(kept, facts, convention.zone_known_by, convention.stamp_known_by, volume)
+
+
+def _convention(
+    formats: Sequence[VendorFormat], times: FileTimes, options: VendorOptions, column: str, source: str
+) -> _Convention | BadInput:
+    """Zone and stamp as the file proves them or the user says; else the question to ask.
+
+    Raises:
+        BadInput: If the file contradicts an option.
+    """
+    stamp, stamp_by = options.stamp, "--stamp"
+    if _are_last_seconds(times):
+        if stamp == "open":
+            raise BadInput(
+                f"{source}: times at second 59 are the last seconds of bars, got --stamp open. "
+                "Give --stamp close."
+            )
+        stamp, stamp_by = "close", "the seconds"
+    fitting = [vendor for vendor in formats if stamp is None or vendor.stamp in (None, "", stamp)]
+    fitting = fitting or [*formats]
+    zone, zone_by = _stated_zone(times, options, column, source)
+    if zone is not None:
+        fitting = [vendor for vendor in fitting if vendor.timezone == zone] or fitting
+    plain = PLAIN.get(formats[0].kinds[0], formats[0])
+    is_known = len(fitting) == 1 and (options.format is not None or not fitting[0].shared)
+    if zone is None and is_known and fitting[0].timezone:
+        zone, zone_by = fitting[0].timezone, "the format"
+    if zone is None:
+        proven = _proven(fitting, times, stamp, column, source)
+        if proven is None:
+            return _zone_question(formats, column, source)
+        return proven._replace(stamp_known_by=stamp_by) if stamp else proven
+    vendor = fitting[0] if is_known else plain
+    if stamp is None and any(candidate.stamp == "" for candidate in fitting):
+        return BadInput(
+            f"{source}: the times of {' or '.join(candidate.name for candidate in fitting)} files may be bar "
+            "opens or bar closes, and the file does not show which. Give --stamp close or --stamp open."
         )
-    positions = vendor.positions if layout.first_row else ()
-    columns = find_columns(layout, positions, options.columns, source)
-    ids = {ID_ROLE: INSTRUMENT_ID} if vendor is DATABENTO and "contract" not in options.columns else {}
-    read = read_columns(content, layout, columns | ids, source)
-    times = read.values["time"]
-    counts_are_utc = vendor.counts_are_utc and pa.types.is_integer(times.type)
-    timestamps, zone = utc_instants(
-        times,
-        column=time_column(columns),
-        timezone=options.timezone,
-        source=source,
-        remedy=_zone_remedy(layout),
-        usual_zone="UTC" if counts_are_utc else vendor.timezone,
-    )
-    if stamp == "close":
-        timestamps = timestamps - BAR_INTERVAL
-    contract = _contract(read, columns, options, source)
-    raw = raw_rows(read, columns, timestamps, contract, vendor is DATABENTO and layout.kind == "csv")
-    sifted = sift_bars(
-        raw.frame,
-        instrument_named(options.instrument),
-        source,
-        interval_is_proven=layout.kind == "dbn",
-        faults=raw.faults,
-    )
-    facts = VendorFacts(vendor.name, zone, stamp, columns, options.instrument)
-    by_format = "the format" if counts_are_utc or vendor.timezone == zone else "the times"
-    return VendorBars(
-        sifted,
-        facts,
-        "--timezone" if options.timezone else by_format,
-        "--stamp" if options.stamp else "the format" if vendor.stamp else "the default",
+    if stamp is None:
+        stamp, stamp_by = vendor.stamp or "open", "the format" if vendor.stamp else "the default"
+    return _Convention(vendor, zone, stamp, zone_by, stamp_by)
+
+
+def _stated_zone(
+    times: FileTimes, options: VendorOptions, column: str, source: str
+) -> tuple[str | None, str]:
+    """The zone that the times or the options state, and which of them does."""
+    if times.zone is not None:
+        if options.timezone not in (None, times.zone):
+            raise BadInput(
+                f"{source}: --timezone is for times without a zone, but {column} carries its own "
+                f"({times.zone}), got --timezone {options.timezone}. Leave --timezone out."
+            )
+        return times.zone, "the times"
+    if options.timezone is not None:
+        return options.timezone, "--timezone"
+    return ("UTC", "the times") if times.counted else (None, "")
+
+
+def _proven(
+    formats: Sequence[VendorFormat], times: FileTimes, stamp: str | None, column: str, source: str
+) -> _Convention | None:
+    """The only one of the formats whose zone and stamp the daily breaks of the file prove."""
+    proven: list[tuple[np.ndarray, _Convention]] = []
+    for vendor in formats:
+        for tried in (stamp,) if stamp else (vendor.stamp,) if vendor.stamp else STAMPS:
+            if vendor.timezone is None:
+                continue
+            try:
+                opened = _opens(in_utc(times, vendor.timezone, column, source), tried).dropna()
+            except BadInput:
+                continue
+            minutes = np.unique(wall_minutes(opened, NEW_YORK))
+            if daily_breaks(SessionClock(minutes)) >= MIN_BREAKS:
+                known_by = "its daily breaks"
+                proven.append((minutes, _Convention(vendor, vendor.timezone, tried, known_by, known_by)))
+    same = all(np.array_equal(minutes, proven[0][0]) for minutes, _ in proven)
+    return proven[0][1] if proven and same else None
+
+
+def _zone_question(formats: Sequence[VendorFormat], column: str, source: str) -> BadInput:
+    named = [
+        f"--format {vendor.name}{' --stamp close' if vendor.stamp == '' else ''}"
+        f"{f' ({vendor.timezone})' if len(formats) > 1 else ''}"
+        for vendor in formats
+        if vendor.timezone
+    ]
+    other = f", or the vendor with {' or '.join(named)}" if named else ""
+    return BadInput(
+        f"{source}: the times in {column} must prove their time zone, got none. Name it with --timezone, for "
+        f"example --timezone America/New_York{other}."
     )
 
 
-def _proven_firstrate(
-    content: bytes, layout: Layout, options: VendorOptions, source: str
-) -> VendorBars | None:
-    """The bars read as FirstRate's, if daily breaks prove New York time and bar opens."""
-    try:
-        bars = _read(content, layout, FIRSTRATE, options, source)
-    except BadInput:
-        return None  # the error then comes from the generic format
-    if bars.zone_known_by == "the times" or daily_breaks(bars.frame) < MIN_BREAKS:
+def _are_last_seconds(times: FileTimes) -> bool:
+    """True if nearly all times lie in the last second of a minute."""
+    seconds = times.values.dropna().dt.second.to_numpy()
+    return bool(len(seconds)) and float(np.mean(seconds == _LAST_SECOND)) > 1 - MAX_REJECTED
+
+
+def _opens(times: pd.Series, stamp: str) -> pd.Series:
+    """Bar opens from bar opens or closes; a last second stands for the close after it."""
+    if stamp == "open":
+        return times
+    ends = times.where(times.dt.second != _LAST_SECOND, times.dt.ceil("min"))
+    return ends - BAR_INTERVAL
+
+
+def _raw_rows(
+    read: FileColumns, columns: Mapping[str, str], contract: pd.Series | None, may_be_fixed: bool
+) -> tuple[pd.DataFrame, list[CellFault], str]:
+    """Prices, volume and contract of each row, the cells at fault, and why there is no volume."""
+    frame = pd.DataFrame(
+        {name: _points(read.values[name].to_numpy(), may_be_fixed) for name in PRICE_COLUMNS}
+    )
+    faults, note = [*read.faults], ""
+    values = read.values.get("volume")
+    volume = np.full(len(frame), np.nan) if values is None else values.to_numpy()
+    known = ~np.isnan(volume)
+    odd = known & ~((np.abs(volume) < MAX_VOLUME) & (volume == np.rint(volume)))
+    if values is not None and odd.sum() > MAX_REJECTED * len(volume):
+        note = f"left out, {columns['volume']} is no whole number of contracts ({volume[odd][0]:g})"
+        known, odd = np.zeros(len(frame), bool), np.zeros(len(frame), bool)
+    elif values is not None and odd.any():
+        faults.append(CellFault(WHOLE_VOLUME, odd, columns["volume"], values))
+    whole = np.where(known & ~odd, volume, 0).astype(np.int64)
+    frame["volume"] = pd.Series(pd.arrays.IntegerArray(whole, mask=~known | odd))
+    if contract is not None:
+        frame["contract"] = contract
+    return frame, faults, note
+
+
+def _volume_note(note: str, table: Table, columns: Mapping[str, str], options: VendorOptions) -> str:
+    if note or "volume" in columns:
+        return note
+    if options.columns.get("volume") == "":
+        return "left out (--columns)"
+    other = unused_volume(table, columns)
+    return f"none found; {other} may hold it: --columns volume={other}" if other else "none in the file"
+
+
+def time_column(columns: Mapping[str, str]) -> str:
+    """Name of the time column, or of the date and clock columns, for errors."""
+    return " and ".join(columns[role] for role in ("date", "time") if role in columns)
+
+
+def _time_fault(times: pa.ChunkedArray, columns: Mapping[str, str], opened: pd.Series) -> list[CellFault]:
+    """Cells that are neither empty nor a time."""
+    broken = opened.isna().to_numpy() & times.is_valid().to_numpy()
+    return [CellFault(NEEDS_TIME, broken, time_column(columns), times)] if broken.any() else []
+
+
+def _points(prices: np.ndarray, may_be_fixed: bool) -> np.ndarray:
+    if may_be_fixed and np.isfinite(prices).any() and np.nanmedian(prices) >= MAX_POINTS:
+        return prices / FIXED_POINT
+    return prices
+
+
+def _refuse_other_symbols(
+    table: Table, columns: Mapping[str, str], options: VendorOptions, instrument: str, source: str
+) -> None:
+    """Refuse bars that name another instrument: in a column, beside the header, or in the file's name."""
+    if options.columns.get("contract") == "":
+        return
+    named = dict.fromkeys(text for text in table.symbols if parse_symbol(text))
+    where = "its header"
+    for column in symbol_columns(table, columns):
+        texts, _ = table_values(table, [column], (), (), source)
+        named |= dict.fromkeys(str(text) for text in texts.column(0).unique().to_pylist() if text is not None)
+        where = column
+    symbols = {text: symbol for text in named if (symbol := parse_symbol(text)) is not None and symbol.root}
+    others = [text for text, symbol in symbols.items() if symbol.root != instrument]
+    if others:
+        root = symbols[others[0]].root
+        alone = len({symbol.root for symbol in symbols.values()}) == 1
+        remedy = (
+            f"Give --instrument {root}"
+            if alone and root in INSTRUMENTS
+            else "Export one instrument, and name it with --instrument"
+        )
+        raise BadInput(
+            f"{source}: the bars must be of instrument {instrument}, but {where} names "
+            f"{', '.join(others[:3])}. {remedy}; --columns contract= leaves the symbols out."
+        )
+    by_name = file_instruments(source)
+    if options.instrument is None and not symbols and by_name and instrument not in by_name:
+        raise BadInput(
+            f"{source}: the bars must be of instrument {instrument}, but the file's name says {by_name[0]}. "
+            f"Give --instrument {by_name[0]} or --instrument {instrument}."
+        )
+
+
+def _contract(
+    read: FileColumns, columns: dict[str, str], options: VendorOptions, instrument: str, source: str
+) -> pd.Series | None:
+    """Contract of each row, if the file has it; updates the contract column in `columns`.
+
+    With one continuous symbol, as NQ.c.0, Databento's instrument id still changes at each roll.
+    """
+    values, ids = read.values.get("contract"), read.values.get(ID_ROLE)
+    codes = None
+    if values is not None:
+        codes = _codes(values, columns["contract"], options, instrument, source)
+    if codes is None and ids is not None and ids.null_count < len(ids):
+        columns["contract"] = INSTRUMENT_ID
+        return ids.cast(pa.string()).to_pandas().astype("str")
+    if codes is None:
+        columns.pop("contract", None)
+    return codes
+
+
+def _codes(
+    values: pa.ChunkedArray, column: str, options: VendorOptions, instrument: str, source: str
+) -> pd.Series | None:
+    """Contract codes (n,) str of symbols; None for one continuous symbol.
+
+    Raises:
+        BadInput: If the symbols change and are no contracts.
+    """
+    coded = values.combine_chunks().dictionary_encode()
+    texts = [str(text) for text in coded.dictionary.to_pylist()]
+    symbols = [parse_symbol(text) or Symbol("", None) for text in texts]
+    codes = [symbol.code(instrument) for symbol in symbols]
+    is_named = "contract" in options.columns
+    if None in codes and not is_named:
+        if len({text.strip().upper() for text in texts}) > 1:
+            unread = [text for text, code in zip(texts, codes, strict=True) if code is None]
+            raise BadInput(
+                f"{source}: {column} changes, so its contracts must be readable, as NQZ4, NQZ24, NQ 12-24 or "
+                f"202412, got {unread[0]!r}. Take its values as they are with --columns contract={column}, "
+                "or leave them out with --columns contract=."
+            )
         return None
-    return replace(bars, zone_known_by="its daily breaks", stamp_known_by="its daily breaks")
+    if not codes:
+        return None
+    names = [text if code is None else code for text, code in zip(texts, codes, strict=True)]
+    known = pa.array(names, pa.string()).take(coded.indices)
+    return known.to_pandas().astype("str")
 
 
-def _zone_remedy(layout: Layout) -> str:
-    other = ", or the vendor with --format firstrate" if may_be_firstrate(layout) else ""
-    return f"Name it with --timezone, for example --timezone America/New_York{other}."
+def _with_quotes_around(text: str) -> str:
+    """Move a quote behind an equals sign to the front of its role: close="a, b" becomes "close=a, b"."""
+    parts = text.split('="')
+    for place, part in enumerate(parts[:-1]):
+        head, comma, role = part.rpartition(",")
+        parts[place] = f'{head}{comma}"{role.strip()}='
+    return "".join(parts)
 
 
 def _require_one_of(option: str, came: str | None, known: tuple[str, ...]) -> None:
@@ -257,21 +541,3 @@ def _require_one_of(option: str, came: str | None, known: tuple[str, ...]) -> No
         raise BadInput(
             f"{option} must be {' or '.join(known)}, got {came!r}. Choose one of them, or leave it out."
         )
-
-
-def _contract(
-    read: FileColumns, columns: dict[str, str], options: VendorOptions, source: str
-) -> pd.Series | None:
-    """Contract of each row, if the file has it; updates the contract column in `columns`.
-
-    With one continuous symbol, as NQ.c.0, Databento's instrument id still changes at each roll.
-    """
-    values, named = read.values.get("contract"), "contract" in options.columns
-    codes = None if values is None else contract_codes(values, named, options.instrument, source)
-    ids = read.values.get(ID_ROLE)
-    if codes is None and ids is not None and ids.null_count < len(ids):
-        columns["contract"] = INSTRUMENT_ID
-        return ids.cast(pa.string()).to_pandas().astype("str")
-    if codes is None:
-        columns.pop("contract", None)
-    return codes

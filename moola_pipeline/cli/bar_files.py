@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from moola_pipeline.bars.inbox import REFUSED, InboxFile, add_inbox_files
-from moola_pipeline.bars.instruments import instrument_named
+from moola_pipeline.bars.instruments import NQ, instrument_named
 from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.quality import BarReview, review_bars
 from moola_pipeline.bars.rolls import registered_rolls
@@ -43,12 +43,12 @@ def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> No
     without a guess is refused; the error names the option to set. Files before it stay registered.
     """
     options = chosen_options(**vendor)
-    store = registered_store(home, options.instrument)
+    store = registered_store(home, options.instrument or NQ.name)
     done: list[dict[str, Any]] = []
     try:
         for path in files:
             added = add_bars(store, path, options)
-            review = review_bars(added.bars.frame, instrument_named(options.instrument))
+            review = _review(added)
             done.append(added_facts(store, path, added, review))
             if not as_json:
                 click.echo("\n".join(added_lines(store, path, added, review)))

@@ -66,6 +66,7 @@ def predict(
 ) -> None:
     """Mark the expansions in FILE: in hindsight, or as live alarms."""
     from moola_pipeline.bars.instruments import INSTRUMENTS
+    from moola_pipeline.bars.store import home_instrument
     from moola_pipeline.bars.vendor import read_vendor_file
     from moola_pipeline.inference.bar_tables import table_from_bars
 
@@ -75,8 +76,10 @@ def predict(
         )
     require_files(out, plot, file)
     options = chosen_options(**vendor)
-    bars = read_vendor_file(file, options)
-    rolls_used = applied_rolls(Home.resolve(), bars.frame, options.instrument, rolls)
+    home = Home.resolve()
+    bars = read_vendor_file(file, options, home_instrument(home))
+    instrument = bars.facts.instrument
+    rolls_used = applied_rolls(home, bars.frame, instrument, rolls)
     table = table_from_bars(bars, file.name, rolls_used.rolls)
     # Slow imports: refuse a wrong option or file first.
     quiet_libraries()
@@ -84,23 +87,29 @@ def predict(
     from moola_pipeline.inference.live import predict_live
     from moola_pipeline.tracking.registry import load_version
 
-    model = model or f"models:/moola-{options.instrument.lower()}@champion"
-    loaded, facts = load_version(Home.resolve(), model)
-    if facts["instrument"] != options.instrument:
+    model = model or f"models:/moola-{instrument.lower()}@champion"
+    loaded, facts = load_version(home, model)
+    trained_on = facts["instrument"]
+    if instrument != trained_on and options.instrument is None:
         raise BadInput(
-            f"{model} is for bars of {facts['instrument']}, got {options.instrument}. Choose another model."
+            f"{model} was trained on bars of {trained_on}, but {file.name} was read as {instrument}. "
+            f"Give --instrument {trained_on} if it holds {trained_on}, or --instrument {instrument} to mark "
+            "it with this model all the same."
         )
-    tick_points = INSTRUMENTS[options.instrument].tick_points
+    tick_points = INSTRUMENTS[instrument].tick_points
     inputs = loaded, table, tick_points, facts["model_version"]
     wait = int(max_wait or MAX_WAIT)
     predictions = predict_live(*inputs, max_wait=wait) if mode == "live" else predict_expansions(*inputs)
-    model_title = f"{model} (version {facts['model_version']})"
+    other = "" if instrument == trained_on else f", trained on {trained_on}"
+    model_title = f"{model} (version {facts['model_version']}{other})"
     written = [write_marks(out, predictions, table, f"{file.name}, {model_title}")] if out else []
     written += [plot_marks(plot, predictions, table, file.name, model_title)] if plot else []
     shown = {
         "model": model,
         "model_version": facts["model_version"],
         "simulated_model": facts["simulated"],
+        "trained_on": trained_on,
+        "instrument": instrument,
         "mode": mode,
         "max_wait": wait if mode == "live" else None,
         "bars": len(table),

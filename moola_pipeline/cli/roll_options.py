@@ -88,15 +88,15 @@ def _within(rolls: "pd.DataFrame", bars: "pd.DataFrame") -> int:
 
 def _registered(home: "Home", instrument: str) -> "pd.DataFrame | None":
     """The home's rolls, if their contracts, or else the home's bars, are of this instrument."""
-    from moola_pipeline.bars.raw import CONTRACT_CODE
     from moola_pipeline.bars.rolls import registered_rolls
     from moola_pipeline.bars.store import read_manifest, registered_store
+    from moola_pipeline.bars.symbols import parse_symbol
 
     store = registered_store(home)
     rolls = registered_rolls(store)
     if rolls is None:
         return None
-    code = CONTRACT_CODE.fullmatch(str(rolls["new"].iloc[0]))
+    symbol = parse_symbol(str(rolls["new"].iloc[0]))
     files = read_manifest(store).files
-    owner = code[1] if code else files[0].instrument if files else instrument
+    owner = symbol.root if symbol and symbol.expiry else files[0].instrument if files else instrument
     return rolls if owner == instrument else None

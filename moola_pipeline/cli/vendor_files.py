@@ -30,10 +30,12 @@ _OPTIONS = (
     click.option(
         "--columns",
         metavar="ROLE=NAME,...",
-        help="Column of each role, for example time=ts,close=Last; without a header its number.",
+        help="Column of each role by name or number, for example time=ts,close=5; volume= leaves it out.",
     ),
     click.option(
-        "--instrument", metavar="|".join(INSTRUMENTS), default=VendorOptions.instrument, show_default=True
+        "--instrument",
+        metavar="|".join(INSTRUMENTS),
+        help="Instrument of the bars. Default: that of the registered bars, else NQ.",
     ),
 )
 
@@ -46,7 +48,7 @@ def vendor_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def chosen_options(
-    format: str | None, timezone: str | None, stamp: str | None, columns: str | None, instrument: str
+    format: str | None, timezone: str | None, stamp: str | None, columns: str | None, instrument: str | None
 ) -> VendorOptions:
     """The values of the options of `vendor_options`.
 
@@ -60,6 +62,7 @@ def chosen_options(
 SHOWN_DIGITS = 12
 SHOWN_MOST = 3
 DUPLICATE = "exact duplicate"
+FILLER = "filler: the last close repeated without volume in hours without trading"
 
 
 def added_facts(store: BarStore, path: Path, added: AddedBars, review: BarReview) -> dict[str, Any]:
@@ -82,6 +85,7 @@ def added_facts(store: BarStore, path: Path, added: AddedBars, review: BarReview
         "instrument": entry.instrument,
         "first": iso_time(entry.first),
         "last": iso_time(entry.last),
+        "volume": bars.volume or "read",
         "cut_short": list(added.cut_short),
         "missing": {
             "minutes": missing.minutes,
@@ -105,6 +109,8 @@ def added_lines(store: BarStore, path: Path, added: AddedBars, review: BarReview
         yield f"  set aside in {place}, each with its reason; {first_rejected(bars)}"
     yield f"  read    {reading_line(bars)}"
     yield f"  columns {', '.join(f'{role}={name}' for role, name in entry.columns.items())}"
+    if bars.volume:
+        yield f"  volume  {bars.volume}"
     yield f"  bars    {shown_time(entry.first)} to {shown_time(entry.last)} UTC (bar opens)"
     yield f"  missing {_missing(review)}"
     if review.spikes:
@@ -157,9 +163,9 @@ def reading_line(bars: VendorBars) -> str:
 
 def _dropped(bars: VendorBars) -> dict[str, int]:
     """Dropped rows by reason."""
-    n_duplicates = bars.counts.duplicates
+    counted = {DUPLICATE: bars.counts.duplicates, FILLER: bars.counts.filler}
     reasons = bars.rejected["reason"].value_counts()
-    return ({DUPLICATE: n_duplicates} if n_duplicates else {}) | {
+    return {reason: n for reason, n in counted.items() if n} | {
         str(reason): int(count) for reason, count in reasons.items()
     }
 

@@ -62,6 +62,7 @@ def zigzag(
     UTC bar opens.
     """
     from moola_pipeline.bars.instruments import INSTRUMENTS
+    from moola_pipeline.bars.store import home_instrument
     from moola_pipeline.bars.table import build_table
     from moola_pipeline.bars.vendor import read_vendor_file
 
@@ -69,8 +70,8 @@ def zigzag(
     require_out("--out", out, TABLE_SUFFIXES, file)
     require_out("--plot", plot, PLOT_SUFFIXES, file, out)
     options = chosen_options(**vendor)
-    read = read_vendor_file(file, options)
-    rolls_used = applied_rolls(Home.resolve(), read.frame, options.instrument, rolls)
+    read = read_vendor_file(file, options, home_instrument(Home.resolve()))
+    rolls_used = applied_rolls(Home.resolve(), read.frame, read.facts.instrument, rolls)
     bars = build_table(read.frame, rolls_used.rolls)
     lengths = bars["segment"].value_counts()
     if lengths.max() <= atr:
@@ -79,7 +80,7 @@ def zigzag(
             f"got {lengths.max()}. Give more bars, or a smaller --atr."
         )
     drawn = _chosen_session(bars, session, file.name) if plot is not None else None
-    swings = _swings(bars, INSTRUMENTS[options.instrument].tick_points, k, atr)
+    swings = _swings(bars, INSTRUMENTS[read.facts.instrument].tick_points, k, atr)
     listed = swings.loc[:, list(COLUMNS)]
     rows = records(listed)
     if out is not None:

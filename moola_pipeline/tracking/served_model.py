@@ -1,4 +1,4 @@
-"""Parts stored with a served model: rolls, input schema, pinned packages."""
+"""Parts of a served model: rolls, options, input schema, pinned packages."""
 
 from collections.abc import Mapping
 from importlib.metadata import version as installed
@@ -8,8 +8,27 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
+    from moola_pipeline.bars.vendor import VendorOptions
+
 ROLLS = "rolls"
 """Key of the rolls in a version's facts; also the served model's parameter that replaces them."""
+
+
+BAR_PARAMS = ("timezone", "stamp", "instrument", "columns", "format")
+"""Parameters of the served model with the meaning of the options of `moola predict`."""
+
+
+def bar_options(params: Mapping[str, str]) -> "VendorOptions":
+    """The options for reading bars among a served model's parameters.
+
+    Raises:
+        BadInput: If a value is invalid.
+    """
+    from moola_pipeline.bars.vendor import VendorOptions, column_mapping
+
+    chosen: dict[str, Any] = {name: params[name] for name in BAR_PARAMS if params.get(name)}
+    columns = column_mapping(chosen.pop("columns")) if "columns" in chosen else {}
+    return VendorOptions(**chosen, columns=columns)
 
 
 def served_rolls(rolls: "pd.DataFrame | None") -> list[list[str]]:
@@ -71,17 +90,17 @@ def bars_signature() -> "ModelSignature":
 
     MLflow drops columns whose exact spelling is not in the schema, so all common spellings are listed:
     `close`, `Close` and `CLOSE`. It refuses integers in a column of type float, so no column has a
-    type here. `inference.bar_tables` checks the columns instead.
+    type here. `bars.columns` checks the columns instead.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    from moola_pipeline.bars.schema import FRAME_NAMES
+    from moola_pipeline.bars.columns import FRAME_NAMES
 
     spelled = dict.fromkeys(form for name in FRAME_NAMES for form in (name, name.capitalize(), name.upper()))
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in spelled]
     return ModelSignature(
         inputs=Schema(columns),
-        params=ParamSchema([ParamSpec(name, DataType.string, "") for name in ("timezone", ROLLS, "mode")]),
+        params=ParamSchema([ParamSpec(name, DataType.string, "") for name in (*BAR_PARAMS, ROLLS, "mode")]),
     )

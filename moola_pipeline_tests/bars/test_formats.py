@@ -19,6 +19,7 @@ from moola_pipeline_tests.bars.examples import made_up_bars, session_bars, wall_
 
 BARS = made_up_bars(40)
 CLOSES = VendorOptions(stamp="close")
+HISTDATA = VendorOptions(format="histdata")
 
 
 def refusal(path: Path, options: VendorOptions | None = None) -> str:
@@ -43,23 +44,26 @@ def test_ninjatrader_close_times_are_read_as_utc_bar_opens(tmp_path: Path):
 
 def test_a_ninjatrader_file_needs_the_stamp_option(tmp_path: Path):
     path = made.saved(tmp_path / "nq.txt", made.ninjatrader(BARS))
-    assert refusal(path).endswith("Give --stamp close or --stamp open.")
+    assert refusal(path).endswith(
+        "with --format ninjatrader --stamp close (UTC) or --format histdata (Etc/GMT+5)."
+    )
+    assert refusal(path, VendorOptions(format="ninjatrader")).endswith("Give --stamp close or --stamp open.")
     pd.testing.assert_frame_equal(read_vendor_file(path, CLOSES).frame, BARS)
 
 
-def test_metatrader_times_are_est_in_winter_and_summer(tmp_path: Path):
+def test_histdata_times_are_est_in_winter_and_summer(tmp_path: Path):
     lines = (
         b"2026.02.01,18:00,25387.75,25418.25,25387.25,25405.25,0\n"
         b"2026.07.01,18:01,25387.75,25418.25,25387.25,25405.25,0\n"
         b"2026.07.01,18:02,25387.75,25418.25,25387.25,25405.25,0\n"
         b"2026.07.01,18:03,25387.75,25418.25,25387.25,25405.25,0\n"
     )
-    bars = read_vendor_file(made.saved(tmp_path / "DAT_MT.csv", lines))
+    bars = read_vendor_file(made.saved(tmp_path / "DAT_MT.csv", lines), HISTDATA)
     assert bars.frame["timestamp"].iloc[[0, 1]].tolist() == [
         pd.Timestamp("2026-02-01 23:00", tz="UTC"),
         pd.Timestamp("2026-07-01 23:01", tz="UTC"),
     ]
-    assert (bars.facts.format, bars.facts.timezone) == ("metatrader", "Etc/GMT+5")
+    assert (bars.facts.format, bars.facts.timezone) == ("histdata", "Etc/GMT+5")
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -142,7 +146,7 @@ def test_a_missing_extra_is_named_with_its_install_command(tmp_path: Path, monke
 
 def test_contracts_of_another_instrument_are_refused_with_the_option_to_set(tmp_path: Path):
     path = made.saved(tmp_path / "es.csv", made.databento_csv(BARS, True, "ESH4"))
-    assert "must be of instrument NQ, got ES. Name the instrument with --instrument" in refusal(path)
+    assert "must be of instrument NQ, but symbol names ESH4. Give --instrument ES" in refusal(path)
     assert read_vendor_file(path, VendorOptions(instrument="ES")).facts.instrument == "ES"
 
 
@@ -212,15 +216,15 @@ def test_an_impossible_day_is_refused(tmp_path: Path):
 def test_columns_without_a_header_are_named_by_number(tmp_path: Path):
     lines = BARS[["close", "low", "high", "open", "timestamp"]].to_csv(index=False, header=False).encode()
     path = made.saved(tmp_path / "nq.csv", lines)
-    assert "with --columns time=1,open=2,high=3,low=4,close=5" in refusal(path)
+    assert "with --columns time=5,open=1,high=2,low=3,close=4" in refusal(path)
     named = VendorOptions(columns={"time": "5", "open": "4", "high": "3", "low": "2", "close": "1"})
     assert read_vendor_file(path, named).frame["close"].tolist() == BARS["close"].tolist()
 
 
 @pytest.mark.parametrize("pack", [made.gzipped, made.zstd, made.zipped])
 def test_a_compressed_file_reads_as_its_content(tmp_path: Path, pack: Callable[[bytes], bytes]):
-    plain = read_vendor_file(made.saved(tmp_path / "plain.csv", made.metatrader(BARS)))
-    packed = read_vendor_file(made.saved(tmp_path / "nq.csv", pack(made.metatrader(BARS))))
+    plain = read_vendor_file(made.saved(tmp_path / "plain.csv", made.metatrader(BARS)), HISTDATA)
+    packed = read_vendor_file(made.saved(tmp_path / "nq.csv", pack(made.metatrader(BARS))), HISTDATA)
     pd.testing.assert_frame_equal(packed.frame, plain.frame)
 
 
@@ -229,7 +233,7 @@ def test_extra_zip_members_of_macos_are_ignored(tmp_path: Path):
     with zipfile.ZipFile(sink, "a") as archive:
         archive.writestr("__MACOSX/._0.csv", b"x")
         archive.writestr("exports/.DS_Store", b"x")
-    bars = read_vendor_file(made.saved(tmp_path / "nq.zip", sink.getvalue()))
+    bars = read_vendor_file(made.saved(tmp_path / "nq.zip", sink.getvalue()), HISTDATA)
     pd.testing.assert_frame_equal(bars.frame, BARS)
 
 
@@ -263,10 +267,10 @@ def test_a_truncated_compressed_file_is_refused(tmp_path: Path, pack: Callable[[
 
 def test_a_format_option_that_contradicts_the_file_is_refused(tmp_path: Path):
     path = made.saved(tmp_path / "nq.csv", made.metatrader(BARS))
-    assert "--format is ninjatrader, but the file is metatrader" in refusal(
+    assert "--format is ninjatrader, but the file is histdata or metatrader" in refusal(
         path, VendorOptions(format="ninjatrader", stamp="close")
     )
-    assert read_vendor_file(path, VendorOptions(format="histdata")).facts.format == "metatrader"
+    assert read_vendor_file(path, HISTDATA).facts.format == "histdata"
 
 
 FIRST_BARS = {
@@ -286,7 +290,7 @@ FIRST_BARS = {
 }
 """Worked by hand: 18:00 EST, 14:29 and 21:56 closes, 04:56 in the file, midnight UTC in the file."""
 REFUSED = {
-    "ninjatrader8/NQ_12-24.Last.excerpt.txt": (VendorOptions(), "Give --stamp"),
+    "ninjatrader8/NQ_12-24.Last.excerpt.txt": (VendorOptions(), "--format ninjatrader --stamp close (UTC)"),
     "metatrader/DAT_MT_NSXUSD_M1_202602.csv": (VendorOptions(), "must have prices on the tick grid"),
     "tradingview/NQ1_5m.parquet": (VendorOptions(), "one every 0:05:00"),
     "tradingview/ES_1m.parquet": (VendorOptions(instrument="ES"), "must prove their time zone"),

@@ -171,9 +171,9 @@ def test_changed_minutes_are_different_added_or_removed():
 @pytest.mark.parametrize(
     ("module", "old", "new", "counts"),
     [
-        ("dates", "_MIN_FITTING = 0.5", "_MIN_FITTING = 0.6", True),
-        ("dates", "_MIN_FITTING = 0.5", "# why\n_MIN_FITTING = (0.5)", False),
-        ("dates", '"""Times written as text', '"""Times', False),
+        ("clocks", "_MIN_FITTING = 0.5", "_MIN_FITTING = 0.6", True),
+        ("clocks", "_MIN_FITTING = 0.5", "# why\n_MIN_FITTING = (0.5)", False),
+        ("clocks", '"""Times of a file', '"""Times', False),
         ("inbox", "SETTLE_SECONDS = 30.0", "SETTLE_SECONDS = 31.0", False),
     ],
 )

@@ -149,8 +149,10 @@ def test_bars_are_stored_by_instrument_and_a_home_uses_one_instrument(tmp_path: 
 
     assert (home.data / "es" / "raw" / "es.csv").read_bytes() == path.read_bytes()
     assert registered_store(home) == registered_store(home, "NQ") == registered_store(home, "ES")
-    with pytest.raises(BadInput, match="a home must hold one instrument, this home holds ES, got NQ"):
+    with pytest.raises(BadInput, match="must be of instrument ES, but the file.s name says NQ"):
         add_bars(registered_store(home, "NQ"), write_csv(tmp_path / "nq.csv", made_up_bars(50)))
+    with pytest.raises(BadInput, match="a home must hold one instrument, this home holds ES, got NQ"):
+        add_bars(registered_store(home, "NQ"), tmp_path / "nq.csv", VendorOptions(instrument="NQ"))
     assert not (home.data / "nq").exists()
 
 

@@ -116,7 +116,7 @@ def test_json_lists_the_files_added_before_a_bad_file(bar_file: Path, tmp_path: 
     [
         ("no_time.csv", "open,high,low,close\n1,1,1,1\n", "no_time.csv: columns must hold time, open,"),
         ("empty.csv", "", "empty.csv: a bar file must hold bars, got an empty file."),
-        ("other.csv", "\0\1\2", "other.csv: a bar file must be parquet, csv or DBN, got other bytes."),
+        ("other.csv", "\0\1\2", "other.csv: a bar file must be parquet, csv, JSON or DBN, got other bytes."),
         ("absent.csv", None, "absent.csv: a bar file must be readable, got: No such file or directory."),
     ],
 )
@@ -143,7 +143,10 @@ def test_a_folder_without_a_name_is_named_by_its_path(command: tuple[str, ...], 
         (["--columns", "close"], "--columns must hold each role once as role=NAME, got 'close'."),
         (["--stamp", "middle"], "--stamp must be open or close, got 'middle'."),
         (["--timezone", "Mars"], "--timezone must name a zone of the IANA database, got 'Mars'."),
-        (["--instrument", "CL"], "The instrument must be one of NQ, ES, got 'CL'."),
+        (
+            ["--instrument", "CL"],
+            "The instrument must be one of NQ, MNQ, ES, MES, YM, MYM, RTY, M2K, got 'CL'.",
+        ),
     ],
 )
 def test_a_bad_option_is_refused_before_any_file_is_read(option: list[str], opening: str):

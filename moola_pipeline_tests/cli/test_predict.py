@@ -180,10 +180,20 @@ def test_changed_weights_of_a_registered_model_mark_nothing(smoke_copy: Home, ba
     assert call("predict", bar_file, *MODEL, home=smoke_copy.root).exit_code == FAILED
 
 
-def test_the_model_of_one_instrument_marks_no_other(smoke_home: Home, bar_file: Path):
-    result = call("predict", bar_file, *MODEL, "--instrument", "ES", home=smoke_home.root)
-    assert result.exit_code == BAD_INPUT
-    assert complaint(result) == f"{MODEL[1]} is for bars of NQ, got ES. Choose another model."
+def test_the_model_of_one_instrument_marks_another_only_when_asked_for(
+    smoke_home: Home, bars: pd.DataFrame, tmp_path: Path, shown: dict
+):
+    es = tmp_path / "es.csv"
+    bars.to_csv(es, index=False)
+    unasked = call("predict", es, *MODEL, home=smoke_home.root)
+    assert unasked.exit_code == BAD_INPUT
+    assert "the file's name says ES. Give --instrument ES" in complaint(unasked)
+    no_champion = call("predict", es, "--instrument", "ES", home=smoke_home.root)
+    assert no_champion.exit_code == BAD_INPUT
+    assert MODEL[1].partition("@")[0] in complaint(no_champion)
+    asked = facts(call("predict", es, *MODEL, "--instrument", "ES", "--json", home=smoke_home.root))
+    assert (asked["trained_on"], asked["instrument"]) == ("NQ", "ES")
+    assert asked["expansions"] == shown["expansions"]
 
 
 def test_fewer_bars_than_one_window_are_refused(smoke_home: Home, bars: pd.DataFrame, tmp_path: Path):

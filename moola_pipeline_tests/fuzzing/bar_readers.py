@@ -59,7 +59,7 @@ PARQUET_TYPES = (
 def _readable(content: bytes, folder: Path, options: VendorOptions) -> None:
     path = made.saved(folder / "nq.csv", content)
     bars = read_vendor_file(path, options)
-    _require_sound(bars.frame, options.instrument)
+    _require_sound(bars.frame, bars.facts.instrument)
     facts = bars.facts
     again = VendorOptions(facts.format, facts.timezone, facts.stamp, facts.columns, facts.instrument)
     if not read_recorded_file(path, again).frame.equals(bars.frame):
@@ -262,7 +262,7 @@ def _served(content: bytes, _: Path) -> None:
         return  # MLflow's server refuses it
     if not all(isinstance(name, str) for name in frame.columns):
         return  # MLflow refuses it by the model's signature
-    table_from_frame(frame, "NQ")
+    table_from_frame(frame)
 
 
 def _rolls() -> list[bytes]:
@@ -311,7 +311,7 @@ BAR_READERS = (
         damaged_table,
         _one_of(VendorOptions(stamp="close"), AS_OPEN),
     ),
-    Reader("bars-metatrader", _of(made.metatrader), damaged_table, _one_of(VendorOptions())),
+    Reader("bars-histdata", _of(made.metatrader), damaged_table, _one_of(VendorOptions(format="histdata"))),
     Reader("bars-tradingview", _tradingview, damaged_table, _one_of(VendorOptions(format="tradingview"))),
     Reader("bars-packed", _packed, damaged_pack, _one_of(VendorOptions())),
     Reader("rolls", _rolls, damaged_table, _rolled),

@@ -43,7 +43,7 @@ def expected(model: PyFuncModel, bars: pd.DataFrame) -> pd.DataFrame:
     return model.predict(bars)
 
 
-def with_times(bars: pd.DataFrame, times: pd.Series) -> pd.DataFrame:
+def with_times(bars: pd.DataFrame, times: "pd.Series | pd.DataFrame") -> pd.DataFrame:
     return bars.assign(timestamp=times)
 
 
@@ -136,16 +136,47 @@ def test_naive_times_are_read_in_the_given_zone(
 
 
 def test_integer_prices_are_accepted(model: PyFuncModel, bars: pd.DataFrame):
-    rounded = bars.assign(**{name: bars[name].round() for name in PRICES})
-    whole = rounded.astype(dict.fromkeys(PRICES, "int64"))
-    pd.testing.assert_frame_equal(model.predict(whole), model.predict(rounded))
+    rounded = bars.assign(open=bars["open"].round().clip(bars["low"], bars["high"]))
+    kept = rounded.loc[rounded["open"] % 1 == 0]
+    whole = kept.astype({"open": "int64"})
+    pd.testing.assert_frame_equal(model.predict(whole), model.predict(kept))
 
 
-def test_times_with_a_zone_ignore_the_given_zone(
+def test_another_zone_than_that_of_the_times_is_refused(
     model: PyFuncModel, bars: pd.DataFrame, expected: pd.DataFrame
 ):
-    marks = model.predict(bars, params={"timezone": "America/New_York"})
-    pd.testing.assert_frame_equal(marks, expected)
+    pd.testing.assert_frame_equal(model.predict(bars, params={"timezone": "UTC"}), expected)
+    with pytest.raises(BadInput, match=r"timestamp carries its own \(UTC\), got --timezone America/New_York"):
+        model.predict(bars, params={"timezone": "America/New_York"})
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Chicago", "Asia/Tokyo"])
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_wrong_zone_is_refused_as_the_command_refuses_it(
+    zone: str, counted: bool, model: PyFuncModel, bars: pd.DataFrame
+):
+    local = bars["timestamp"].dt.tz_convert("America/New_York").dt.tz_localize(None)
+    wrong = with_times(bars, local.astype("int64") // 1_000_000 if counted else local)
+    with pytest.raises(BadInput, match="The times look like America/New_York: give --timezone America/New"):
+        model.predict(wrong, params={"timezone": zone})
+
+
+def test_closes_are_refused_as_opens_and_read_with_the_stamp(
+    model: PyFuncModel, bars: pd.DataFrame, expected: pd.DataFrame
+):
+    closes = with_times(bars, bars["timestamp"] + pd.Timedelta(minutes=1))
+    with pytest.raises(BadInput, match="They look like bar closes: give --stamp close"):
+        model.predict(closes)
+    pd.testing.assert_frame_equal(model.predict(closes, params={"stamp": "close"}), expected)
+
+
+def test_bars_of_another_instrument_are_marked_only_when_asked_for(model: PyFuncModel, bars: pd.DataFrame):
+    named = bars.assign(symbol="ES1!")
+    with pytest.raises(
+        BadInput, match="must be of instrument NQ, but symbol names ES1!. Give --instrument ES"
+    ):
+        model.predict(named)
+    pd.testing.assert_frame_equal(model.predict(named, params={"instrument": "ES"}), model.predict(bars))
 
 
 @pytest.fixture(scope="module")
@@ -208,16 +239,16 @@ WRONG: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "naive times": (
         lambda bars: with_times(bars, bars["timestamp"].dt.tz_localize(None)),
         "bars: the times in timestamp must prove their time zone, got none. "
-        'Pass params={"timezone": "America/New_York"}, or localize the times.',
+        "Name it with --timezone, for example --timezone America/New_York.",
     ),
     "no time": (
         lambda bars: bars.drop(columns="timestamp"),
-        "bars: columns must hold time, open, high, low, close (time may be the index), "
-        "got open, high, low, close, volume. Add time.",
+        "bars: columns must hold time, open, high, low, close, got open, high, low, close, volume. "
+        "Name the missing ones with --columns time=NAME.",
     ),
     "two times": (
         lambda bars: bars.assign(time=bars["timestamp"]),
-        "bars: one column must hold the time, got timestamp, time. Drop one.",
+        "bars: one column must hold the time, got timestamp, time. Choose with --columns time=timestamp.",
     ),
     "too few bars": (
         lambda bars: bars.iloc[:144],

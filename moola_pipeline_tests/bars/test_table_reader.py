@@ -1,8 +1,10 @@
-"""Layout of table files: separators, headers, lines above the header, and other files."""
+"""Tables: separators, headers, lines above the header, and other files."""
 
 import pytest
 
-from moola_pipeline.bars.csv_dialect import HEADER_BYTES, MAX_LINE_BYTES, file_layout
+from moola_pipeline.bars.columns import header_names
+from moola_pipeline.bars.table_reader import HEADER_BYTES, MAX_LINE_BYTES, Table
+from moola_pipeline.bars.table_reader import file_table as read
 from moola_pipeline.errors import BadInput
 
 HEADER = "time,open,high,low,close"
@@ -10,9 +12,13 @@ ROW = "2024-03-08T14:30Z,1,2,1,2"
 TABLE = f"{HEADER}\n{ROW}\n"
 
 
+def file_table(content: bytes) -> Table:
+    return read(content, "nq.csv", header_names({}))
+
+
 def refusal(content: bytes) -> str:
     with pytest.raises(BadInput) as caught:
-        file_layout(content, "nq.csv")
+        file_table(content)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -21,7 +27,7 @@ def refusal(content: bytes) -> str:
 @pytest.mark.parametrize("header", [True, False])
 def test_the_separator_splits_every_line(separator: str, header: bool):
     text = (TABLE if header else f"{ROW}\n{ROW}\n").replace(",", separator)
-    layout = file_layout(text.encode(), "nq.csv")
+    layout = file_table(text.encode())
     assert layout.separator == separator
     assert len(layout.names) == 5
     assert layout.start == (len(HEADER) + 1 if header else 0)
@@ -31,27 +37,27 @@ def test_the_separator_splits_every_line(separator: str, header: bool):
     "line", ["20240308 143100;18000,0;18002,75;17999,75;18002,0;139", "2024-03-08, 14:30\t1\t2\t1\t2"]
 )
 def test_commas_in_the_cells_do_not_hide_the_separator(line: str):
-    assert file_layout(f"{line}\n{line}\n".encode(), "nq.csv").separator != ","
+    assert file_table(f"{line}\n{line}\n".encode()).separator != ","
 
 
 @pytest.mark.parametrize("above", ["# export of NQ\n", "NQ 1 minute\n\n", "sep=,\n", "a;b\nc\n"])
 def test_short_lines_above_the_header_are_skipped(above: str):
-    layout = file_layout((above + TABLE).encode(), "nq.csv")
+    layout = file_table((above + TABLE).encode())
     assert layout.names == tuple(HEADER.split(","))
     assert layout.start == len(above) + len(HEADER) + 1
 
 
 def test_a_short_first_line_without_a_header_is_not_skipped():
-    assert file_layout(f"2024-03-08T14:29Z,1,2\n{ROW}\n{ROW}\n".encode(), "nq.csv").start == 0
+    assert file_table(f"2024-03-08T14:29Z,1,2\n{ROW}\n{ROW}\n".encode()).start == 0
 
 
 def test_duplicate_column_names_get_their_number():
-    names = file_layout(b"time,open, close ,Close,close\n", "nq.csv").names
+    names = file_table(b"time,open, close ,Close,close\n").names
     assert names == ("time", "open", "close#3", "Close", "close#5")
 
 
 def test_a_separator_at_the_end_of_each_row_does_not_shift_columns():
-    assert file_layout(TABLE.replace(ROW, ROW + ",").encode(), "nq.csv").names[5:] == ("#6",)
+    assert file_table(TABLE.replace(ROW, ROW + ",").encode()).names[5:] == ("#6",)
 
 
 @pytest.mark.parametrize("header", ["", HEADER + "\n"])
@@ -71,7 +77,6 @@ def test_a_comma_as_separator_and_decimal_sign_is_refused_with_a_remedy(header: 
         (b"\x1f\x8b\x08", "a compressed file in a compressed file. Decompress it once."),
         (b"\xd0\xcf\x11\xe0", "an Excel workbook. Save it as csv."),
         (b"<!DOCTYPE html><html>", "a web page. Download the file itself."),
-        (b'[{"time": 1}]', "JSON. Export csv."),
         (b"time open high low close\n", "separated by a comma, semicolon, tab or |, got the line 'time open"),
     ],
 )
@@ -83,4 +88,4 @@ def test_an_endless_line_is_refused_before_parsing():
     error = refusal(TABLE.encode() + b"1" * (2 * MAX_LINE_BYTES))
     assert "each line of a csv must be at most 1 MiB long, got a longer one from byte 1,048,576 on." in error
     assert "first line of a csv must be at most 64 KiB long" in refusal(b"c," * HEADER_BYTES + b"\n1\n")
-    assert file_layout((TABLE + f"{ROW}\n" * 60_000).encode(), "nq.csv").kind == "csv"
+    assert file_table((TABLE + f"{ROW}\n" * 60_000).encode()).kind == "csv"

@@ -1,12 +1,21 @@
-"""Checks of zone and stamp by trading hours, daily breaks and the 09:30 burst."""
+"""Whether bars are what they were read as, session by session."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.timezone_inference import daily_breaks, new_york_clock
+from moola_pipeline.bars.instruments import NQ
+from moola_pipeline.bars.plausibility import (
+    TimeConvention,
+    daily_breaks,
+    refuse_coarse,
+    refuse_future,
+    refuse_wrong_dates,
+    session_clock,
+)
 from moola_pipeline.bars.vendor import VendorOptions, read_vendor_file
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars, session_bars, wall_clock, write_csv
@@ -35,14 +44,16 @@ def test_shut_hours_of_the_new_york_week():
         ["2024-03-07 21:59", "2024-03-07 22:00", "2024-03-07 23:00", "2024-03-08 22:30", "2024-03-09 15:00",
          "2024-03-10 21:59", "2024-03-10 22:00", "2024-07-01 20:59", "2024-07-01 21:00"], utc=True
     )  # fmt: skip
-    clock = new_york_clock(pd.DataFrame({"timestamp": moments}))
+    clock = session_clock(pd.DataFrame({"timestamp": moments, "high": 1.0, "low": 1.0}))
     assert clock.shut.tolist() == [False, True, False, True, True, True, False, False, True]
 
 
 def test_only_exact_daily_breaks_are_counted():
-    assert daily_breaks(WEEK) == 4
-    assert daily_breaks(WEEK.assign(timestamp=WEEK["timestamp"] + pd.Timedelta(minutes=1))) == 0
-    assert daily_breaks(made_up_bars(60)) == 0
+    assert daily_breaks(session_clock(WEEK)) == 4
+    assert (
+        daily_breaks(session_clock(WEEK.assign(timestamp=WEEK["timestamp"] + pd.Timedelta(minutes=1)))) == 0
+    )
+    assert daily_breaks(session_clock(made_up_bars(60))) == 0
 
 
 @pytest.mark.parametrize("stated", ["UTC", "America/Chicago", "Europe/Berlin", "Asia/Tokyo"])
@@ -102,7 +113,8 @@ def test_a_few_bars_in_shut_hours_are_set_aside(tmp_path: Path):
 
 def test_a_file_with_more_than_one_percent_of_bars_in_shut_hours_is_refused(tmp_path: Path):
     text = refusal(tmp_path, with_strays(100), "UTC")
-    assert "but 100 of 7,000 do not, read as UTC, first in row 6,901 (2024-03-09 23:00 UTC)." in text
+    assert "but 100 of 7,000 do not, read as UTC, first in row 6,901 (2024-03-09 23:00 UTC)" in text
+    assert "whole hours on 2024-03-09." in text
 
 
 def test_bars_on_saturday_in_every_zone_have_wrong_dates(tmp_path: Path):
@@ -113,9 +125,9 @@ def test_bars_on_saturday_in_every_zone_have_wrong_dates(tmp_path: Path):
 
 def test_until_2015_the_market_closed_later():
     late = made_up_bars(15, "2015-09-17 21:00")  # 17:00 to 17:14 New York
-    assert not new_york_clock(late).shut.any()
-    assert new_york_clock(made_up_bars(15, "2015-09-21 21:00")).shut.all()
-    assert new_york_clock(made_up_bars(15, "2012-11-15 22:30")).shut.all()
+    assert not session_clock(late).shut.any()
+    assert session_clock(made_up_bars(15, "2015-09-21 21:00")).shut.all()
+    assert session_clock(made_up_bars(15, "2012-11-15 22:30")).shut.all()
 
 
 def test_short_files_without_daily_breaks_or_mornings_are_accepted(tmp_path: Path):
@@ -123,6 +135,91 @@ def test_short_files_without_daily_breaks_or_mornings_are_accepted(tmp_path: Pat
     for stamp, minutes in (("open", 0), ("close", 1)):
         first = read(tmp_path, local, "America/New_York", stamp)["timestamp"].iloc[0]
         assert first == made_up_bars(1)["timestamp"].iloc[0] - np.timedelta64(minutes, "m")
+
+
+NAIVE = TimeConvention("America/Chicago", "open", False, "nq.csv")
+STATED = TimeConvention("UTC", "open", True, "nq.csv")
+HOUR = made_up_bars(60)
+LAST = datetime(2024, 3, 8, 15, 29, tzinfo=UTC)
+
+
+def future_refusal(now: datetime, reading: TimeConvention = NAIVE, rows: np.ndarray | None = None) -> str:
+    with pytest.raises(BadInput) as caught:
+        refuse_future(HOUR, np.arange(1, 61) if rows is None else rows, reading, now)
+    return str(caught.value)
+
+
+def test_a_bar_up_to_ten_minutes_in_the_future_is_accepted():
+    refuse_future(HOUR, np.arange(1, 61), NAIVE, LAST - timedelta(minutes=10))
+
+
+def test_a_bar_in_the_future_is_refused_with_its_row():
+    assert future_refusal(LAST - timedelta(minutes=11)) == (
+        "nq.csv: a bar must open before now (2024-03-08 15:18 UTC by this machine's clock), but 1 of 60 "
+        "do not, read as America/Chicago, first in row 60 (2024-03-08 15:29 UTC). Give the right --timezone."
+    )
+    assert future_refusal(LAST - timedelta(hours=2), STATED).endswith(
+        "The zone in the file is wrong: export it again."
+    )
+
+
+def test_the_named_row_is_the_first_in_the_file_not_in_time():
+    assert "but 2 of 60 do not" in (
+        text := future_refusal(LAST - timedelta(minutes=12), rows=np.arange(60, 0, -1))
+    )
+    assert "first in row 1 (2024-03-08 15:29 UTC)" in text
+
+
+def test_bars_far_in_the_future_have_wrong_dates():
+    assert future_refusal(LAST - timedelta(days=400)).endswith(
+        "Correct the dates (year, order of day and month), or remove those rows."
+    )
+
+
+def refuse_days(bars: pd.DataFrame) -> None:
+    refuse_wrong_dates(bars, session_clock(bars), NAIVE, NQ)
+
+
+@pytest.mark.parametrize("day", ["2024-12-25", "2024-03-29"])
+def test_a_file_with_bars_of_a_holiday_only_is_refused(day: str):
+    with pytest.raises(BadInput) as caught:
+        refuse_days(made_up_bars(60, f"{day} 15:00"))
+    assert str(caught.value) == (
+        f"nq.csv: bars must lie on trading days, but 60 of 60 do not, first on {day}. "
+        "Correct the dates, or add the bars in one file with the days around them."
+    )
+
+
+def test_a_few_bars_on_a_holiday_are_accepted():
+    bars = pd.concat([made_up_bars(60, "2024-12-24 15:00"), made_up_bars(60, "2024-12-25 15:00")])
+    refuse_days(bars)
+    refuse_days(HOUR)
+
+
+@pytest.mark.parametrize("step", [2, 5, 15, 60])
+def test_coarser_bars_are_refused_in_the_whole_file_or_in_a_stretch(step: int):
+    coarse = WEEK.iloc[::step].reset_index(drop=True)
+    with pytest.raises(BadInput, match=f"got one every {timedelta(minutes=step)} from 2024-03-06 23:00"):
+        refuse_coarse(coarse, "nq.csv")
+    stretch = pd.concat([WEEK.iloc[:1380], WEEK.iloc[1380:2760:step], WEEK.iloc[2760:]], ignore_index=True)
+    with pytest.raises(BadInput, match=f"got one every {timedelta(minutes=step)} from 2024-03-07 2"):
+        refuse_coarse(stretch, "nq.csv")
+
+
+@pytest.mark.parametrize("step", [2, 5, 15])
+def test_coarser_bars_repeated_each_minute_are_refused(step: int):
+    rows = np.arange(len(WEEK)) // step * step
+    repeated = WEEK.iloc[rows].reset_index(drop=True).assign(timestamp=WEEK["timestamp"])
+    with pytest.raises(BadInput, match="most bars repeat the bar before"):
+        refuse_coarse(repeated, "nq.csv")
+
+
+def test_one_minute_is_no_interval_and_a_thin_contract_is_none_either():
+    with pytest.raises(BadInput, match="bars of at least 2 minutes are needed"):
+        refuse_coarse(made_up_bars(1), "nq.csv")
+    for share in (0.1, 0.35, 0.7):
+        traded = np.random.default_rng(3).random(len(WEEK)) < share
+        refuse_coarse(WEEK.loc[traded].reset_index(drop=True), "nq.csv")
 
 
 @pytest.mark.slow

@@ -1,0 +1,332 @@
+"""Times of a file: text in vendors' layouts, counts since 1970 or typed times, and their instants in UTC."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as _compute
+
+from moola_pipeline.errors import BadInput
+
+pc: Any = _compute  # its functions are made at run time
+EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Ticks per second of each unit of counts since 1970."""
+EPOCH_SECONDS = (631_152_000, 4_102_444_800)
+"""1990 to 2100: in this range a count fits one unit only."""
+NS_SECONDS = (-9_222_768_000, 9_222_768_000)
+"""1677 to 2262: the range of int64 nanoseconds, less a week for zones and sessions."""
+DATE_LAYOUTS = (
+    *("%Y-%m-%d", "%Y%m%d", "%Y.%m.%d", "%Y/%m/%d", "%d.%m.%Y", "%d.%m.%y"),
+    *("%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%m/%d/%y", "%d/%m/%y", "%m-%d-%y", "%d-%m-%y"),
+    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d %Y", "%d %B %Y", "%B %d %Y", "%Y-%b-%d", "%Y %b %d"),
+)
+"""Date layouts of vendors; text that fits two of them is ambiguous."""
+READ_TIMES = (
+    "2025-01-31 18:00 (also with / or . between the parts), 20250131 180000, 01/31/2025 06:00 PM, "
+    "01/31/25 18:00, 31.01.2025 18:00, 31-Jan-2025 18:00, Jan 31 2025 18:00, each also with Z, -05:00, "
+    "EST or a zone's name behind it, and whole s, ms, us or ns since 1970"
+)
+"""Times that are read, for errors."""
+_FIXED_HOURS = {"Z": 0, "UTC": 0, "GMT": 0, "BST": 1, "CET": 1, "CEST": 2, "JST": 9} | {
+    f"{area}{kind}": hours + (kind == "DT")
+    for area, hours in {"E": -5, "C": -6, "M": -7, "P": -8}.items()
+    for kind in ("ST", "DT")
+}
+"""Hours from UTC of abbreviations behind a time."""
+_NAMED_ZONES = {"ET": "America/New_York", "CT": "America/Chicago", "PT": "America/Los_Angeles"}
+_COLON_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?"
+_ZONED = (
+    rf"^(?P<rest>.*{_COLON_CLOCK}|\d{{8}}[Tt_ ]?\d{{4,6}}) ?(?P<zone>(?:UTC|GMT)?[+-]\d{{1,2}}(?::?\d{{2}})?|"
+    rf"(?i:{'|'.join([*_FIXED_HOURS, *_NAMED_ZONES])})|[A-Za-z]+/[A-Za-z_/]+)$"
+)
+_WEEKDAY = r"^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +"
+_PARTS = rf"^(?P<day>\S.*?)(?:[Tt]|,? +)(?P<clock>{_COLON_CLOCK}|\d{{1,6}})$"
+_DIGITS = rf"^(?P<day>\d{{8}})[-_Tt]?(?P<clock>{_COLON_CLOCK}|\d{{4}}|\d{{6}})$"
+_CLOCK = re.compile(r"(\d{1,2}):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,6})\d*)?)? ?(?:([AaPp])\.?[Mm]\.?)?")
+_OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d\d)?")
+_MIN_FITTING = 0.5
+"""Least share of cells that must be times: below it the column holds something else."""
+
+
+@dataclass(frozen=True)
+class FileTimes:
+    """The times of a file.
+
+    Attributes:
+        values: (n,) datetime64[ns], UTC if they are instants, else wall clock; NaT where a cell is empty or
+            not a time.
+        zone: Zone that the file states; None if it states none.
+        counted: True for counts since 1970: they are in UTC unless the user says otherwise.
+    """
+
+    values: pd.Series
+    zone: str | None
+    counted: bool = False
+
+
+def require_zone(name: str) -> str:
+    """Return `name` if it is a zone of the IANA database.
+
+    Raises:
+        BadInput: If it is not.
+    """
+    if not _is_zone(name):
+        raise BadInput(
+            f"--timezone must name a zone of the IANA database, got {name!r}. "
+            "Give UTC, America/New_York or America/Chicago, for example."
+        )
+    return name
+
+
+def proves_utc(column: str) -> bool:
+    """True if a column's name says that its times are UTC, as `ts_utc`, `Gmt time` or `DateTime (UTC)` do."""
+    return not {"utc", "gmt"}.isdisjoint(re.findall(r"[a-z]+", column.lower()))
+
+
+def read_times(times: pa.ChunkedArray, column: str, source: str) -> FileTimes:
+    """Read a column of times.
+
+    Args:
+        times: (n,) timestamps, text as in READ_TIMES, or whole counts since 1970.
+        column: Its name; one that says UTC states the zone of times without one.
+        source: Name of the file, for errors.
+
+    Raises:
+        BadInput: If most cells are not times, or the dates fit two layouts equally well.
+    """
+    parsed: pa.ChunkedArray | None = times
+    zone, counted = None, False
+    if pa.types.is_floating(times.type):
+        parsed = times = _whole(times)
+    if pa.types.is_integer(times.type):
+        parsed = _from_epoch(times)
+        counted = parsed is not None
+    if parsed is None or pa.types.is_string(times.type) or pa.types.is_large_string(times.type):
+        parsed, zone = text_times(times.cast(pa.string()), column, source)
+    if parsed is None or not pa.types.is_timestamp(parsed.type):
+        raise _not_times(times, column, source)
+    stated = _zone_name(parsed.type)
+    if stated is not None:
+        zone = stated if stated and _is_zone(stated) else "UTC"
+        parsed = parsed.cast(pa.timestamp(parsed.type.unit, "UTC"))  # same instants, valid zone
+    elif proves_utc(column):
+        zone = "UTC"
+    return FileTimes(_in_range(parsed).to_pandas().dt.as_unit("ns"), zone, counted)
+
+
+def in_utc(times: FileTimes, zone: str, column: str, source: str) -> pd.Series:
+    """The instants of the times, read in `zone` where they are wall clock, (n,) datetime64[ns, UTC].
+
+    Raises:
+        BadInput: If a local time does not exist or exists twice.
+    """
+    values = times.values
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return values
+    if zone == "UTC":
+        return values.dt.tz_localize("UTC")
+    instants = values.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
+    invalid = np.flatnonzero(instants.isna() & values.notna())
+    if len(invalid):
+        raise BadInput(
+            f"{source}: each time in {column} must exist once in {zone}, but {len(invalid):,} fall on a "
+            f"clock change, the first in row {invalid[0] + 1:,} ({values.iloc[invalid[0]]}). "
+            "Name the right zone, or export the bars in UTC."
+        )
+    return instants
+
+
+def text_times(texts: pa.ChunkedArray, column: str, source: str) -> tuple[pa.ChunkedArray | None, str | None]:
+    """Parse times from text: null where a cell is not a time, None if most are not; and the zone's name.
+
+    Args:
+        texts: (n,) text as in READ_TIMES.
+        column: Its name, for errors.
+        source: Name of the file, for errors.
+
+    Raises:
+        BadInput: If the dates fit two layouts equally well.
+    """
+    for kind in (pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
+        try:
+            return texts.cast(kind), None
+        except pa.ArrowInvalid:
+            continue
+    texts = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), _WEEKDAY, "")
+    parts = pc.extract_regex(texts, _ZONED)
+    zones = pc.struct_field(parts, "zone")
+    n_known, zone = len(texts) - texts.null_count, None
+    if 2 * (len(zones) - zones.null_count) > n_known:
+        times, zone = _zoned_times(pc.struct_field(parts, "rest"), zones, column, source)
+    else:
+        times = _naive_times(pc.if_else(pc.is_null(zones), texts, None), column, source)
+    n_times = int((~np.isnat(times)).sum())
+    if not n_times or n_times < _MIN_FITTING * n_known:
+        return None, None
+    kind = pa.timestamp("us", "UTC" if zone == "UTC" else None)
+    return pa.chunked_array([pa.array(times, mask=np.isnat(times)).cast(kind)]), zone
+
+
+def _zoned_times(
+    texts: pa.ChunkedArray, zones: pa.ChunkedArray, column: str, source: str
+) -> tuple[np.ndarray, str]:
+    """Instants if the zones are offsets, else wall clock in the most frequent zone; NaT in another zone."""
+    coded = zones.combine_chunks().dictionary_encode()
+    names = [str(name) for name in coded.dictionary.to_pylist()]
+    codes = pc.fill_null(coded.indices, -1).to_numpy()
+    times = _naive_times(texts, column, source)
+    usual = names[np.bincount(codes[codes >= 0]).argmax()]
+    named = _NAMED_ZONES.get(usual.upper(), usual)
+    if "/" in named and _is_zone(named):
+        same = [_NAMED_ZONES.get(name.upper(), name) == named for name in names]
+        times[~np.append(same, False)[codes]] = np.datetime64("NaT")
+        return times, named
+    offsets = np.array([_offset(name) for name in [*names, ""]], "m8[us]")
+    return times - offsets[codes], "UTC"
+
+
+def _offset(zone: str) -> timedelta | None:
+    """Distance from UTC of a zone that is not a name: Z, EST, -05:00, GMT-0500."""
+    if (hours := _FIXED_HOURS.get(zone.upper())) is not None:
+        return timedelta(hours=hours)
+    match = _OFFSET.search(zone)
+    if match is None:
+        return None
+    size = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
+    return -size if match[1] == "-" else size
+
+
+def _naive_times(texts: pa.ChunkedArray, column: str, source: str) -> np.ndarray:
+    """Wall clock (n,) datetime64[us], NaT where a cell is not a time."""
+    digits, parts = (pc.extract_regex(texts, pattern) for pattern in (_DIGITS, _PARTS))
+    days, clocks = (
+        pc.coalesce(pc.struct_field(digits, name), pc.struct_field(parts, name)) for name in ("day", "clock")
+    )
+    days = pc.replace_substring_regex(days, r"[, ]+", " ")
+    day = _by_distinct(days, lambda distinct: _dates(distinct, column, source))
+    return day.astype("M8[us]") + _by_distinct(clocks, _clocks)
+
+
+def _by_distinct(texts: pa.ChunkedArray, parse: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+    """Parse the distinct texts and expand the result to rows; NaT where a text is null."""
+    coded = texts.combine_chunks().dictionary_encode()
+    values = parse(coded.dictionary.to_pylist())
+    codes = pc.fill_null(coded.indices, -1).to_numpy()
+    return np.append(values, np.array(["NaT"], values.dtype))[codes]
+
+
+def _dates(days: Sequence[str], column: str, source: str) -> np.ndarray:
+    parsed = {layout: [_date(day, layout) for day in days] for layout in DATE_LAYOUTS}
+    fits = {layout: sum(day is not None for day in dates) for layout, dates in parsed.items()}
+    most = max(fits.values())
+    best = [layout for layout, count in fits.items() if count == most] if most else []
+    if len(best) > 1 and any(parsed[best[0]] != parsed[layout] for layout in best[1:]):
+        first = next(i for i, day in enumerate(parsed[best[0]]) if day is not None)
+        raise BadInput(
+            f"{source}: dates in {column} must be unambiguous, but {days[first]} may be "
+            f"{' or '.join(_readable(layout) for layout in best)}. "
+            "Write them as 2024-01-31, or include days after the 12th."
+        )
+    dates = parsed[best[0]] if best else [None] * len(days)
+    return np.array([day and day.date() for day in dates], "M8[D]")
+
+
+def _date(text: str, layout: str) -> datetime | None:
+    if layout == "%Y%m%d" and not re.fullmatch(r"\d{8}", text):
+        return None  # strptime reads 2025112 too
+    try:
+        return datetime.strptime(text, layout)
+    except ValueError:
+        return None
+
+
+def _clocks(clocks: Sequence[str]) -> np.ndarray:
+    """Time since midnight; 24:00 is the end of the day.
+
+    Numbers may lack leading zeros, as 930 does: the longest decides between HHMM and HHMMSS.
+    """
+    width = max((4 if len(clock) <= 4 else 6 for clock in clocks if clock.isdecimal()), default=0)
+    padded = [clock.zfill(width) if clock.isdecimal() else clock for clock in clocks]
+    return np.array([_clock(text) for text in padded], "m8[us]")
+
+
+def _clock(text: str) -> timedelta | None:
+    match = _CLOCK.fullmatch(text)
+    if match is None:
+        return None
+    hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+    if match[5]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + 12 * (match[5] in "Pp")
+    since = timedelta(
+        hours=hour, minutes=minute, seconds=second, microseconds=int((match[4] or "0").ljust(6, "0"))
+    )
+    return since if minute < 60 and second < 60 and since <= timedelta(days=1) else None
+
+
+def _readable(layout: str) -> str:
+    for part, name in (("%m", "month"), ("%d", "day"), ("%Y", "year"), ("%y", "year"), ("%b", "month")):
+        layout = layout.replace(part, name)
+    return layout
+
+
+def _zone_name(kind: pa.TimestampType) -> str | None:
+    """Zone of a column's type; "" if its bytes are not text, None if it has none."""
+    try:
+        return kind.tz
+    except UnicodeDecodeError:
+        return ""
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def _in_range(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The times, null outside the range of nanoseconds."""
+    first, last = (second * EPOCH_UNITS[times.type.unit] for second in NS_SECONDS)
+    counts = times.cast(pa.int64())
+    sound = pc.and_(pc.greater(counts, first), pc.less(counts, last))
+    return pc.if_else(sound, times, pa.scalar(None, times.type))
+
+
+def _whole(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Counts written with a decimal point, as integers if all are whole."""
+    try:
+        return times.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return times
+
+
+def _from_epoch(times: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Counts since 1970 in the unit that fits most, null for the others; None if no unit does."""
+    times = times.cast(
+        pa.int64(), safe=False
+    )  # an unsigned overflow becomes negative, which is no valid count
+    first, last = EPOCH_SECONDS
+    for unit, ticks in EPOCH_UNITS.items():
+        sound = pc.and_(pc.greater_equal(times, first * ticks), pc.less(times, last * ticks))
+        n_sound = pc.sum(sound).as_py() or 0
+        if n_sound and 2 * n_sound >= len(times) - times.null_count:
+            counts = pc.if_else(sound, times, pa.scalar(None, pa.int64()))
+            return counts.cast(pa.timestamp(unit))
+    return None
+
+
+def _not_times(times: pa.ChunkedArray, column: str, source: str) -> BadInput:
+    came = times.drop_null()[:1].to_pylist()
+    return BadInput(
+        f"{source}: {column} must hold a date and a time, got {str(came[0]) if came else 'nothing'!r}. "
+        f"Write it in one of these ways, or name another column with --columns time=NAME: {READ_TIMES}."
+    )
