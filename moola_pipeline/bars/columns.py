@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as _compute
 
 from moola_pipeline.bars.clocks import proves_utc
+from moola_pipeline.bars.csv_tables import HeaderNames, Table, name_parts, plain_name
 from moola_pipeline.bars.number_parsing import DOT, NumberStyle, price_style, trimmed
 from moola_pipeline.bars.row_rules import NEEDS_CELLS, NEEDS_NUMBERS, CellFault
 from moola_pipeline.bars.schema import PRICE_COLUMNS
-from moola_pipeline.bars.table_reader import HeaderNames, Table, name_parts, plain_name, table_values
+from moola_pipeline.bars.table_reader import table_values
 from moola_pipeline.errors import BadInput
 
 pc: Any = _compute  # its functions are made at run time

@@ -1,4 +1,4 @@
-"""Read a vendor's file, plain or compressed once (gzip, zstd, zip), up to a size limit."""
+"""Read a file, plain or compressed once (gzip, zstd, zip), up to a size limit."""
 
 import codecs
 import io
@@ -11,7 +11,7 @@ import pyarrow as pa
 from moola_pipeline.errors import BadInput
 
 MAX_CONTENT = 2**30
-"""Most bytes of a decompressed bar file: six times a csv of five years of minutes."""
+"""Most bytes of a decompressed file: six times a csv of five years of minutes."""
 _CHUNK = 2**22
 WORKBOOK_MEMBER = "[Content_Types].xml"
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile)
@@ -36,33 +36,35 @@ _FOREIGN = {
 _ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60)))
 
 
-def file_content(path: Path, source: str) -> bytes:
+def file_content(path: Path, source: str, most: int | None = None) -> bytes:
     """Content of a file, decompressed if it is gzip, zstd or a zip with one member, text in UTF-8.
 
     Args:
-        path: The vendor's file; the first bytes decide the compression, the name is ignored.
+        path: The file; its first bytes decide the compression, its name is ignored.
         source: Name of the file, for errors.
+        most: Most bytes of content; None: MAX_CONTENT.
 
     Raises:
         BadInput: If the file cannot be read, is damaged or empty, has several members or an
             encrypted one, or more than MAX_CONTENT bytes.
     """
+    most = MAX_CONTENT if most is None else most
     try:
-        if path.stat().st_size > MAX_CONTENT:
-            raise _too_large(source)
+        if path.stat().st_size > most:
+            raise _too_large(source, most)
         stored = path.read_bytes()
     except OSError as fault:
         raise BadInput(
-            f"{source or path}: a bar file must be readable, got: {fault.strerror}. Check the path."
+            f"{source or path}: a data file must be readable, got: {fault.strerror}. Check the path."
         ) from None
-    content = _from_utf16(_decompressed(stored, source), source)
+    content = _from_utf16(_decompressed(stored, source, most), source)
     if not content[:4096].strip():
-        raise BadInput(f"{source}: a bar file must hold bars, got an empty file. Export it again.")
+        raise BadInput(f"{source}: a data file must hold rows, but it is empty. Export it again.")
     return content
 
 
 def other_file_kind(content: bytes) -> str | None:
-    """Kind of a file that is no bar file, with the remedy; None if its first bytes are unknown."""
+    """Kind of a file that is no table, with the remedy; None if its first bytes are unknown."""
     return next((kind for magic, kind in _FOREIGN.items() if content.startswith(magic)), None)
 
 
@@ -78,38 +80,38 @@ def _from_utf16(content: bytes, source: str) -> bytes:
         ) from None
 
 
-def _decompressed(stored: bytes, source: str) -> bytes:
+def _decompressed(stored: bytes, source: str, most: int) -> bytes:
     try:
         if stored.startswith(GZIP_MAGIC):
-            return _bounded(pa.CompressedInputStream(io.BytesIO(stored), "gzip"), source)
+            return _bounded(pa.CompressedInputStream(io.BytesIO(stored), "gzip"), source, most)
         if stored.startswith(_ZSTD):
-            return _bounded(pa.CompressedInputStream(io.BytesIO(stored), "zstd"), source)
+            return _bounded(pa.CompressedInputStream(io.BytesIO(stored), "zstd"), source, most)
         if stored.startswith(ZIP_MAGIC):
-            return _only_member(stored, source)
+            return _only_member(stored, source, most)
     except BadInput:
         raise
     except _DAMAGE as fault:
         raise BadInput(
-            f"{source}: a compressed bar file must be whole and not encrypted, got: {_first_line(fault)}. "
+            f"{source}: a compressed file must be whole and not encrypted, got: {_first_line(fault)}. "
             "Compress or export it again."
         ) from None
     return stored
 
 
-def _only_member(stored: bytes, source: str) -> bytes:
+def _only_member(stored: bytes, source: str, most: int) -> bytes:
     with zipfile.ZipFile(io.BytesIO(stored)) as archive:
         names = archive.namelist()
         if WORKBOOK_MEMBER in names:
-            raise BadInput(f"{source}: a zip must hold one bar file, got an Excel workbook. Save it as csv.")
+            raise BadInput(f"{source}: a zip must hold one data file, got an Excel workbook. Save it as csv.")
         members = [archive.getinfo(name) for name in names if not _is_ignored(name)]
         if len(members) != 1:
             raise BadInput(
-                f"{source}: a zip must hold one bar file, got {len(members)}. Extract and add the files."
+                f"{source}: a zip must hold one data file, got {len(members)}. Extract and add the files."
             )
         if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise zipfile.BadZipFile("a method other than deflate")
         with archive.open(members[0]) as stream:
-            return _bounded(stream, source)
+            return _bounded(stream, source, most)
 
 
 def _is_ignored(name: str) -> bool:
@@ -117,18 +119,18 @@ def _is_ignored(name: str) -> bool:
     return name.endswith("/") or name.startswith("__MACOSX/") or name.rpartition("/")[2] == ".DS_Store"
 
 
-def _bounded(stream: "io.IOBase | pa.NativeFile", source: str) -> bytes:
+def _bounded(stream: "io.IOBase | pa.NativeFile", source: str, most: int) -> bytes:
     content = io.BytesIO()  # getvalue() makes no copy
     while chunk := stream.read(_CHUNK):
-        if content.tell() + len(chunk) > MAX_CONTENT:
-            raise _too_large(source)
+        if content.tell() + len(chunk) > most:
+            raise _too_large(source, most)
         content.write(chunk)
     return content.getvalue()
 
 
-def _too_large(source: str) -> BadInput:
+def _too_large(source: str, most: int) -> BadInput:
     return BadInput(
-        f"{source}: a bar file must have at most {MAX_CONTENT // 2**20:,} MiB of content, got more. Split it."
+        f"{source}: a data file must have at most {most // 2**20:,} MiB of content, got more. Split it."
     )
 
 

@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
+from moola_pipeline.bars.csv_tables import Table
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import NEW_YORK
-from moola_pipeline.bars.table_reader import Table
 from moola_pipeline.errors import BadInput
 
 _BAR = (*PRICE_COLUMNS, "volume")

@@ -32,6 +32,7 @@ from moola_pipeline.bars.columns import (
     symbol_columns,
     unused_volume,
 )
+from moola_pipeline.bars.csv_tables import Table
 from moola_pipeline.bars.decompress import file_content
 from moola_pipeline.bars.formats import (
     DATABENTO,
@@ -43,21 +44,21 @@ from moola_pipeline.bars.formats import (
     format_name,
 )
 from moola_pipeline.bars.instruments import INSTRUMENTS, NQ, instrument_named
-from moola_pipeline.bars.plausibility import (
+from moola_pipeline.bars.plausibility import refuse_implausible
+from moola_pipeline.bars.row_rules import NEEDS_TIME, CellFault
+from moola_pipeline.bars.schema import BAR_INTERVAL, PRICE_COLUMNS
+from moola_pipeline.bars.session_clock import (
     MIN_BREAKS,
     SessionClock,
     TimeConvention,
     daily_breaks,
     is_filler,
-    refuse_implausible,
     session_clock,
     wall_minutes,
 )
-from moola_pipeline.bars.row_rules import NEEDS_TIME, CellFault
-from moola_pipeline.bars.schema import BAR_INTERVAL, PRICE_COLUMNS
 from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.bars.symbols import Symbol, file_instruments, parse_symbol
-from moola_pipeline.bars.table_reader import Table, file_table, frame_table, table_values
+from moola_pipeline.bars.table_reader import file_table, frame_table, table_values
 from moola_pipeline.errors import BadInput
 
 FORMATS = tuple(VENDOR_FORMATS)

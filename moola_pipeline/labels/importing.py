@@ -142,14 +142,14 @@ def _typed(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
     window_id = _text(table, "window_id")
     _record_fault(faults, window_id.isna(), "no window_id", "window_id is empty")
     start = _window_starts(table.loc[:, "window_start"], faults)
-    label = _text(table, "label")
+    label = _text(table, "label").str.lower()
     allowed = f"{', '.join(LABELS[:-1])} or {LABELS[-1]}"
     texts = '"' + label.fillna("") + '"'
     _record_fault(
         faults, ~label.isin(LABELS), "unknown label class", f"label must be {allowed}, got " + texts
     )
     first, last = _spans(table, label, faults)
-    grade = _text(table, "grade")
+    grade = _text(table, "grade").str.upper()
     unknown = grade.notna() & ~grade.isin(GRADES)
     _record_fault(faults, unknown, "unknown grade", f"grade must be {'..'.join(GRADES[::3])}, got " + grade)
     number = _whole_numbers(table, "pass", faults).fillna(FIRST_PASS)

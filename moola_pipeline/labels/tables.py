@@ -1,6 +1,5 @@
 """The cells of a label file, csv or parquet, as they are stored."""
 
-import codecs
 import hashlib
 import io
 import warnings
@@ -11,8 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.decompress import GZIP_MAGIC, WORKBOOK_MEMBER, ZIP_MAGIC, other_file_kind
+from moola_pipeline.bars.csv_tables import HeaderNames, csv_table
+from moola_pipeline.bars.decompress import file_content, other_file_kind
 from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.schema import LABEL_COLUMNS
 
 PARQUET_MAGIC = b"PAR1"
 MAX_FILE = 2**28
@@ -28,7 +29,8 @@ class LabelTable:
 
     Attributes:
         name: The file's name.
-        cells: Its columns; the index is the row number in the file; a csv's header is row 1.
+        cells: Its columns, those of LABEL_COLUMNS in lower case; the index is the row number in the file;
+            the first line of a csv is row 1.
         sha256: Digest of the file's bytes.
     """
 
@@ -40,22 +42,24 @@ class LabelTable:
 def read_table(path: Path) -> LabelTable:
     """Read the cells of a label file: text from csv, typed values from parquet.
 
+    A csv is read as one of bars is: separated by `,`, `;`, `|` or tabs, UTF-8 or UTF-16, compressed or not;
+    lines above its header are passed over.
+
     Raises:
         BadInput: If the file cannot be read, is not a table, or has no row.
     """
-    content = _read_bytes(path)
-    if not content.strip():
-        raise BadInput(f"{path.name}: a label file must hold a table, but it is empty. Choose another file.")
-    if kind := _other_kind(content):
+    content = file_content(path, path.name, MAX_FILE)
+    if kind := other_file_kind(content) or _json(content):
         raise BadInput(f"{path.name}: a label file must be a csv in UTF-8 or parquet, got {kind}.")
     cells = _read_parquet(path, content) if content.startswith(PARQUET_MAGIC) else _read_csv(path, content)
+    cells = cells.rename(columns=lambda name: _known(name) or name)
     if twice := cells.columns[cells.columns.duplicated()].tolist():
         raise _no_table(path, f"it has more than one column {twice[0]!r}")
     if cells.empty:
         raise BadInput(
             f"{path.name}: a label file must hold at least one row, but it holds none. Add labels."
         )
-    return LabelTable(path.name, cells, hashlib.sha256(content).hexdigest())
+    return LabelTable(path.name, cells, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def cut_short(text: str) -> str:
@@ -63,29 +67,18 @@ def cut_short(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE:
-            raise BadInput(
-                f"{path.name}: a label file must have at most {MAX_FILE // 2**20} MiB, got "
-                f"{size // 2**20:,} MiB. Split it."
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(
-            f"{path}: the label file must be readable, got: {error.strerror}. Check the path."
-        ) from error
+def _known(name: object) -> str | None:
+    """A column of the label schema by its name in any case; None for another."""
+    title, _, place = str(name).rpartition("#")
+    plain = (title if place.isdecimal() else str(name)).strip().lower()
+    return plain if plain in LABEL_COLUMNS else None
 
 
-def _other_kind(content: bytes) -> str | None:
-    """The kind of a file that is not a label file, with the remedy; None if it may be one."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "text in UTF-16. Save it as UTF-8, with commas between the columns"
-    if content.startswith(ZIP_MAGIC):
-        workbook = WORKBOOK_MEMBER.encode() in content
-        return "an Excel workbook. Save it as csv" if workbook else "a packed file. Unpack it"
-    return "a packed file. Unpack it" if content.startswith(GZIP_MAGIC) else other_file_kind(content)
+_HEADER = HeaderNames(_known, {"window_id", "label"}, "window_id, window_start and label", levels=False)
+
+
+def _json(content: bytes) -> str | None:
+    return "JSON. Save it as csv" if content.lstrip()[:1] in (b"{", b"[") else None
 
 
 def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
@@ -104,12 +97,18 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
 def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
     if b"\0" in content:
         raise _no_table(path, "it holds bytes that are not text")
-    _require_size(path, content.count(b"\n"), content.partition(b"\n")[0].count(b",") + 1)
+    table = csv_table(content, path.name, _HEADER)
+    _require_size(path, content.count(b"\n"), len(table.names))
+    above = content[: table.start].count(b"\n")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            table = pd.read_csv(
+            cells = pd.read_csv(
                 io.BytesIO(content),
+                skiprows=above,
+                sep=table.separator,
+                header=None,
+                names=list(table.names),
                 dtype=str,
                 encoding="utf-8-sig",
                 index_col=False,
@@ -120,10 +119,11 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
             )
     except UnicodeDecodeError as error:
         raise _no_table(path, "it is not UTF-8 text") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=list(table.names))
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         raise _no_table(path, str(error).rpartition("C error: ")[2]) from error
-    table = table.set_axis(range(2, len(table) + 2)).dropna(how="all")
-    return table.rename(columns=str.strip)
+    return cells.set_axis(range(above + 1, above + 1 + len(cells))).dropna(how="all")
 
 
 def _require_size(path: Path, n_rows: int, n_columns: int) -> None:

@@ -247,7 +247,7 @@ def test_an_excel_workbook_is_refused_by_name(tmp_path: Path):
 
 def test_a_zip_of_several_files_is_refused(tmp_path: Path):
     path = made.saved(tmp_path / "nq.zip", made.zipped(b"1", b"2"))
-    assert "a zip must hold one bar file, got 2" in refusal(path)
+    assert "a zip must hold one data file, got 2" in refusal(path)
 
 
 @pytest.mark.parametrize("pack", [made.gzipped, made.zstd, made.zipped])
@@ -262,7 +262,7 @@ def test_a_file_that_decompresses_to_too_many_bytes_is_refused(
 @pytest.mark.parametrize("pack", [made.gzipped, made.zstd, made.zipped])
 def test_a_truncated_compressed_file_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]):
     path = made.saved(tmp_path / "cut", pack(made.metatrader(BARS))[:-30])
-    assert "a compressed bar file must be whole" in refusal(path)
+    assert "a compressed file must be whole" in refusal(path)
 
 
 def test_a_format_option_that_contradicts_the_file_is_refused(tmp_path: Path):

@@ -3,7 +3,7 @@
 import pytest
 
 from moola_pipeline.bars.columns import header_names
-from moola_pipeline.bars.table_reader import HEADER_BYTES, MAX_LINE_BYTES, Table
+from moola_pipeline.bars.csv_tables import HEADER_BYTES, MAX_LINE_BYTES, Table
 from moola_pipeline.bars.table_reader import file_table as read
 from moola_pipeline.errors import BadInput
 

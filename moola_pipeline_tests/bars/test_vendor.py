@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.plausibility import session_clock
 from moola_pipeline.bars.schema import PRICE_COLUMNS, RAW_COLUMNS
+from moola_pipeline.bars.session_clock import session_clock
 from moola_pipeline.bars.vendor import (
     VendorOptions,
     column_mapping,
@@ -243,11 +243,11 @@ def test_contract_codes_are_kept_and_a_continuous_symbol_is_dropped(tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "got an empty file"),
-        (b"\n\n", "got an empty file"),
+        (b"", "but it is empty"),
+        (b"\n\n", "but it is empty"),
         (b"timestamp,open,high,low,close\n", "got no rows"),
         (b"PAR1 and then nothing of use", "must be whole"),
-        (b"\x28\xb5\x2f\xfd\x00\x58DBN", "a compressed bar file must be whole"),
+        (b"\x28\xb5\x2f\xfd\x00\x58DBN", "a compressed file must be whole"),
         ("Uhrzeit;Schluß\n".encode("latin-1"), "must be UTF-8 text"),
         (
             b"timestamp,open,high,low,close\n2024-03-08T14:30Z,200,200,200,200\n2024-03-08T14:31Z,1,1,x,1\n",

@@ -227,7 +227,7 @@ def test_closing_stamps_are_bars_a_minute_earlier(
 def test_a_file_that_is_not_there_is_refused_in_one_line(smoke_home: Home, tmp_path: Path):
     result = call("predict", tmp_path / "none.csv", *MODEL, home=smoke_home.root)
     assert result.exit_code == BAD_INPUT
-    assert complaint(result).startswith("none.csv: a bar file must be readable, got: No such file")
+    assert complaint(result).startswith("none.csv: a data file must be readable, got: No such file")
 
 
 def test_an_impossible_output_folder_is_refused_in_one_line(smoke_home: Home, bar_file: Path, tmp_path: Path):

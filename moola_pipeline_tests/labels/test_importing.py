@@ -1,3 +1,5 @@
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -157,7 +159,7 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(BadInput) as caught:
         read_labels(path)
-    assert str(caught.value).startswith("labels.csv: a label file must")
+    assert str(caught.value).startswith("labels.csv: a")
     assert "\n" not in str(caught.value)
 
 
@@ -165,7 +167,6 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content):
     ("content", "why"),
     [
         (b"window_id,label\na,none\nb,none,x\n", "Expected 2 fields in line 3, saw 3"),
-        (b"window_id,label\ncaf\xe9,none\n", "it is not UTF-8 text"),
         (b"PAR1 and no more", "Parquet magic bytes not found"),
     ],
 )
@@ -181,12 +182,8 @@ def test_a_file_that_is_no_table_says_where_and_what_to_do(tmp_path, content, wh
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        ("window_id,label\na,none\n".encode("utf-16"), "text in UTF-16. Save it as UTF-8"),
-        (b"PK\x03\x04 and then [Content_Types].xml", "an Excel workbook. Save it as csv."),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "an Excel workbook. Save it as csv."),
-        (b"PK\x03\x04 and then labels.csv", "a packed file. Unpack it."),
-        (b"\x1f\x8b\x08", "a packed file. Unpack it."),
-        (b"{}", "JSON. Export csv."),
+        (b"{}", "JSON. Save it as csv."),
     ],
 )
 def test_what_a_spreadsheet_saved_instead_is_named_with_the_way_out(tmp_path, content, kind):
@@ -198,11 +195,34 @@ def test_what_a_spreadsheet_saved_instead_is_named_with_the_way_out(tmp_path, co
     assert str(caught.value).startswith(wanted + kind)
 
 
-def test_semicolons_are_named_as_what_is_wrong(tmp_path):
-    path = tmp_path / "labels.csv"
-    path.write_text("window_id;window_start;label\na;2024-05-06T14:30:00Z;none\n")
-    with pytest.raises(BadInput, match=r"Separate the columns by commas\.$"):
-        read_labels(path)
+LENIENT: dict[str, Callable[[str], bytes]] = {
+    "semicolons": lambda text: text.replace(",", ";").encode(),
+    "tabs": lambda text: text.replace(",", "\t").encode(),
+    "capitals": lambda text: text.upper().encode(),
+    "a comment line": lambda text: f"# my labels\n{text}".encode(),
+    "a title with commas": lambda text: f"labels, by me, of May, 2024, all\n\n{text}".encode(),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "UTF-8 with a mark": lambda text: text.encode("utf-8-sig"),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "Windows line ends": lambda text: text.replace("\n", "\r\n").encode(),
+}
+
+
+@pytest.mark.parametrize("way", LENIENT)
+def test_a_csv_is_read_as_leniently_as_one_of_bars(tmp_path, way):
+    text = "\n".join([HEADER, *SOUND, ""])
+    (tmp_path / "plain.csv").write_text(text)
+    (tmp_path / "labels.csv").write_bytes(LENIENT[way](text))
+    expected, read = read_labels(tmp_path / "plain.csv"), read_labels(tmp_path / "labels.csv")
+    if way == "capitals":
+        expected = expected.assign(window_id=expected["window_id"].str.upper())
+    pd.testing.assert_frame_equal(read, expected)
+
+
+def test_rows_are_numbered_as_lines_of_the_file(tmp_path):
+    (tmp_path / "labels.csv").write_text("\n".join(["# mine", "", HEADER, *SOUND, "x,never,none,,,", ""]))
+    with pytest.raises(BadInput, match=f"row {len(SOUND) + 4}: window_start must be"):
+        read_labels(tmp_path / "labels.csv")
 
 
 def test_an_endless_cell_is_cut_in_the_error(tmp_path):

@@ -11,7 +11,10 @@ FIRST_DAY = "2024-09-02"
 
 
 def weekly_bars(n_weeks: int = 44) -> pd.DataFrame:
-    """BAR_COLUMNS; each week's session opens at 14:00 UTC and is one segment, from 2024-09-02 on."""
+    """BAR_COLUMNS; each week's session opens at 14:00 UTC and is one segment, from 2024-09-02 on.
+
+    Bars are wider from 09:30 New York on.
+    """
     days = pd.date_range(FIRST_DAY, periods=n_weeks, freq="7D")
     minutes = pd.timedelta_range("14h", periods=SESSION_BARS, freq="1min")
     n_bars = n_weeks * SESSION_BARS
@@ -31,6 +34,9 @@ def weekly_bars(n_weeks: int = 44) -> pd.DataFrame:
         }
     )
     frame["timestamp"] = pd.DatetimeIndex(frame["timestamp"]).as_unit("ns").tz_localize("UTC")
+    local = frame["timestamp"].dt.tz_convert("America/New_York")
+    wide = 3.0 * (local.dt.hour * 60 + local.dt.minute >= 9 * 60 + 30)  # the stock market is open
+    frame["high"], frame["low"] = frame["high"] + wide, frame["low"] - wide
     frame["session"] = pd.DatetimeIndex(frame["session"]).as_unit("ns")
     return frame.astype({"volume": "Int64", "contract": "str"}).loc[:, list(BAR_COLUMNS)]
 

@@ -1,0 +1,143 @@
+"""Bars on a wall clock in New York: sessions, hours without trading, daily breaks."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.sessions import NEW_YORK
+
+DAY, HOUR = 24 * 60, 60
+"""Minutes."""
+SESSION_OPEN, SESSION_CLOSE = 18 * 60, 17 * 60
+"""Minutes of the New York day."""
+LISTED_DAYS = 3
+MIN_BREAKS = 2
+"""Exact daily breaks that a file needs to prove its zone and stamp."""
+MIN_MORNINGS = 5
+"""Mornings from which the opening is known."""
+_OLD_CLOSE, _CLOSE_SINCE = 17 * 60 + 30, np.datetime64("2015-09-21").astype(int)
+"""CME traded until 17:30 New York to November 2012, and until 17:15 to September 18, 2015."""
+_SATURDAY, _SUNDAY, _FRIDAY, _THURSDAY_1970 = 5, 6, 4, 3
+
+
+@dataclass(frozen=True)
+class TimeConvention:
+    """How the times of a file were read.
+
+    Attributes:
+        zone: Time zone.
+        stamp: open or close.
+        zone_is_stated: True if the file states the zone, so that --timezone cannot change it.
+        source: Name of the file, for errors.
+    """
+
+    zone: str
+    stamp: str
+    zone_is_stated: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class SessionClock:
+    """Bars in New York time, and where their sessions begin and end.
+
+    Attributes:
+        minutes: (n,) int64, minutes since 1970 of the bars on a wall clock in New York, increasing.
+        ranges: (n,) high less low, index points.
+    """
+
+    minutes: np.ndarray
+    ranges: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @cached_property
+    def day(self) -> np.ndarray:
+        """(n,) days since 1970."""
+        return self.minutes // DAY
+
+    @cached_property
+    def minute(self) -> np.ndarray:
+        """(n,) minute of the day."""
+        return self.minutes - self.day * DAY
+
+    @cached_property
+    def shut(self) -> np.ndarray:
+        """(n,) bool, True where no bar can open: 17:00 (once 17:30) to 18:00 and the weekend."""
+        weekday = (self.day + _THURSDAY_1970) % 7
+        closed = self.minute >= np.where(self.day >= _CLOSE_SINCE, SESSION_CLOSE, _OLD_CLOSE)
+        shut = closed & (self.minute < SESSION_OPEN)
+        shut |= (weekday == _SATURDAY) | ((weekday == _SUNDAY) & (self.minute < SESSION_OPEN))
+        return shut | ((weekday == _FRIDAY) & closed)
+
+    @cached_property
+    def session(self) -> np.ndarray:
+        """(n,) trading day of each bar, days since 1970."""
+        return (self.minutes + DAY - SESSION_OPEN) // DAY
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """(n_sessions,) row of the first bar of each session."""
+        return np.flatnonzero(np.diff(self.session, prepend=self.session[:1] - 1))
+
+    @cached_property
+    def last(self) -> np.ndarray:
+        """(n_sessions,) row of the last bar of each session."""
+        return np.append(self.first[1:], len(self.minutes)) - 1
+
+    @property
+    def dates(self) -> np.ndarray:
+        """(n_sessions,) datetime64[D]."""
+        return self.session[self.first].astype("M8[D]")
+
+    def since_open(self, rows: np.ndarray) -> np.ndarray:
+        """Minutes from 18:00 New York to the bars at these rows."""
+        return self.minutes[rows] - self.session[rows] * DAY + DAY - SESSION_OPEN
+
+
+def session_clock(bars: pd.DataFrame) -> SessionClock:
+    """Bars in New York time."""
+    return SessionClock(wall_minutes(bars["timestamp"], NEW_YORK), (bars["high"] - bars["low"]).to_numpy())
+
+
+def daily_breaks(clock: SessionClock) -> int:
+    """Count daily breaks from a bar at 16:59 to one at 18:00 New York, exact to the minute.
+
+    0 if a bar lies outside trading hours, or if most breaks are at other times.
+    """
+    if clock.shut.any():
+        return 0
+    after = np.flatnonzero(np.diff(clock.minutes) > HOUR) + 1
+    exact = (clock.minute[after] == SESSION_OPEN) & (clock.minute[after - 1] == SESSION_CLOSE - 1)
+    return int(exact.sum()) if 2 * exact.sum() >= len(after) else 0
+
+
+def is_filler(bars: pd.DataFrame) -> np.ndarray:
+    """True (n,) for bars without trading: the last close repeated, no volume, in hours without trading."""
+    prices = [bars[name].to_numpy() for name in PRICE_COLUMNS]
+    last = np.concatenate([[np.nan], prices[-1][:-1]])
+    flat = np.logical_and.reduce([price == last for price in prices])
+    rows = np.flatnonzero(flat)
+    still = bars.iloc[rows]
+    unsold = still["volume"].fillna(0).to_numpy() == 0
+    flat[rows] = unsold & session_clock(still).shut
+    return flat
+
+
+def wall_minutes(timestamps: Any, zone: str) -> np.ndarray:
+    """Minutes since 1970 of aware times (n,) on a wall clock in a zone."""
+    local = pd.DatetimeIndex(timestamps).tz_convert(zone).tz_localize(None)
+    return local.to_numpy().astype("M8[m]").astype(np.int64)
+
+
+def listed_days(days: np.ndarray) -> str:
+    """Some days, the first ones by name."""
+    shown = ", ".join(map(str, days[:LISTED_DAYS].astype("M8[D]")))
+    return f"{shown} and {len(days) - LISTED_DAYS:,} more days" if len(days) > LISTED_DAYS else shown
+
+
+def clock_text(minute: int) -> str:
+    """A minute of the day as HH:MM."""
+    return f"{minute // HOUR:02d}:{minute % HOUR:02d}"

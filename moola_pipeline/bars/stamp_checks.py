@@ -1,0 +1,124 @@
+"""Whether stamps are bar opens or closes, by the first and the last stamp of each session."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.bars.instruments import Instrument
+from moola_pipeline.bars.session_clock import (
+    DAY,
+    HOUR,
+    MIN_MORNINGS,
+    SESSION_CLOSE,
+    SESSION_OPEN,
+    SessionClock,
+    TimeConvention,
+    clock_text,
+    listed_days,
+)
+from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
+from moola_pipeline.errors import BadInput
+
+MIN_JUMP, NO_JUMP = 1.8, 1.15
+"""Range of the opening's bar over that of the bar before, median of mornings, where it is and where not."""
+CHANCE = 1e-4
+"""Largest probability that a thin contract's opens look like closes in one file."""
+DENSE = 0.95
+"""Share of minutes with a bar from which a session's first and last minute are known."""
+_THIN_WAIT = 10
+"""Minutes in which a session of a thin contract begins."""
+_TINY = float(np.finfo(float).tiny)
+
+
+def refuse_stamp(
+    minutes: np.ndarray, clock: SessionClock, reading: TimeConvention, instrument: Instrument
+) -> None:
+    """Refuse a stamp that sessions contradict: closes begin at 18:01 and end at 17:00, opens earlier.
+
+    `minutes` are the New York opens of all rows, also of those set aside.
+    """
+    written = SessionClock(minutes + (reading.stamp == "close"))
+    votes = {stamp: _stamp_votes(written, stamp, instrument) for stamp in ("open", "close")}
+    likely = "close" if reading.stamp == "open" else "open"
+    right, wrong = votes[reading.stamp], votes[likely]
+    if wrong.any.any() and (wrong.whole.any() or wrong.any.sum() > right.any.sum()):
+        begin, end = written.first[wrong.any][0], written.last[wrong.any][0]
+        raise BadInput(
+            f"{reading.source}: read as bar {reading.stamp}s, a session's stamps must run from "
+            f"{'18:00 to 16:59' if reading.stamp == 'open' else '18:01 to 17:00'} New York, but those of "
+            f"{listed_days(written.dates[wrong.any])} run from {clock_text(int(written.minute[begin]))} to "
+            f"{clock_text(int(written.minute[end]))}. They look like bar {likely}s: give --stamp {likely}."
+        )
+    shift = 1 if reading.stamp == "open" else -1
+    at_bell, shifted = (_jump(clock, instrument.opening + minutes) for minutes in (0, shift))
+    if (at_bell is None or at_bell < NO_JUMP) and shifted is not None and shifted >= MIN_JUMP:
+        raise BadInput(
+            f"{reading.source}: bar ranges must rise at {clock_text(instrument.opening)} New York, but read "
+            f"as bar {reading.stamp}s they rise a minute {'later' if shift > 0 else 'earlier'}. "
+            f"They look like bar {likely}s: give --stamp {likely}."
+        )
+
+
+class _Votes(NamedTuple):
+    """Sessions (n_sessions,) bool that look stamped in one way: at one end at least; at both ends."""
+
+    any: np.ndarray
+    whole: np.ndarray
+
+
+def _stamp_votes(written: SessionClock, stamp: str, instrument: Instrument) -> _Votes:
+    """The sessions whose stamps, taken as they are written, look like bar opens or like bar closes.
+
+    No close is ever stamped 18:00, and no open 17:00; 09:30 and 16:00 may also be where a file was cut.
+    """
+    late, bell = int(stamp == "close"), instrument.opening + DAY - SESSION_OPEN
+    begins, ends = written.since_open(written.first), written.since_open(written.last)
+    shut = _closing_minutes(written, instrument)
+    day_ends = np.array([16 * HOUR, 16 * HOUR + 15]) + DAY - SESSION_OPEN
+    begin, other_begin = (np.isin(begins, (minute, bell + minute)) for minute in (late, 1 - late))
+    end, other_end = (
+        (ends == shut - 1 + minute) | np.isin(ends, day_ends - 1 + minute) for minute in (late, 1 - late)
+    )
+    density, whole = _density(written), begin & end
+    dense = (density >= DENSE) & (ends - begins >= HOUR)
+    if late:
+        looks = (begin & ~other_end) | ((ends == shut) & ~other_begin)
+    else:
+        looks = whole | ((begins == 0) & ~other_end) | ((ends == shut - 1) & ~other_begin)
+    looks &= dense
+    thin = ~dense & (begins <= _THIN_WAIT)
+    if late and not (other_begin & thin).any():
+        by_chance = np.prod(1 - density[thin]) < CHANCE or ((ends == shut) & thin).sum() >= 2
+        looks |= thin & by_chance
+    elif not late and ((begins == 0) & thin).sum() >= 2:
+        looks |= thin & (begins == 0)
+    return _Votes(looks, dense & whole)
+
+
+def _closing_minutes(clock: SessionClock, instrument: Instrument) -> np.ndarray:
+    """Minutes from 18:00 New York to the close of each session (n_sessions,)."""
+    first, last = clock.dates[[0, -1]].tolist()
+    hours = session_schedule(first, last, instrument.calendar)
+    closed = pd.DatetimeIndex(hours["closed_at"]).tz_convert(NEW_YORK).tz_localize(None)
+    days = hours["session"].to_numpy().astype("M8[D]").astype(np.int64)
+    since = closed.to_numpy().astype("M8[m]").astype(np.int64) - days * DAY + DAY - SESSION_OPEN
+    usual = SESSION_CLOSE + DAY - SESSION_OPEN
+    return np.array(pd.Series(since, days).reindex(clock.session[clock.first]).fillna(usual), np.int64)
+
+
+def _density(clock: SessionClock) -> np.ndarray:
+    """Share of minutes with a bar in the first hour of each session (n_sessions,)."""
+    begins = clock.minutes[clock.first]
+    until = np.minimum(begins + HOUR - 1, clock.minutes[clock.last])
+    n_bars = np.searchsorted(clock.minutes, until, side="right") - clock.first
+    return n_bars / (until - begins + 1)
+
+
+def _jump(clock: SessionClock, minute: int) -> float | None:
+    """Median over mornings of the range of one minute's bar over the one before it."""
+    at, before = (np.flatnonzero(clock.minute == opened) for opened in (minute, minute - 1))
+    _, i, j = np.intersect1d(clock.day[at], clock.day[before], return_indices=True)
+    if len(i) < MIN_MORNINGS:
+        return None
+    return float(np.median(clock.ranges[at[i]] / np.maximum(clock.ranges[before[j]], _TINY)))
