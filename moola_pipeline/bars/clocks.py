@@ -40,7 +40,7 @@ _FIXED_HOURS = {"Z": 0, "UTC": 0, "GMT": 0, "BST": 1, "CET": 1, "CEST": 2, "JST"
 }
 """Hours from UTC of abbreviations behind a time."""
 _NAMED_ZONES = {"ET": "America/New_York", "CT": "America/Chicago", "PT": "America/Los_Angeles"}
-_COLON_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?"
+_COLON_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?(?:[AaPp][Mm]\b|[AaPp]\.[Mm]\.))?"
 _ZONED = (
     rf"^(?P<rest>.*{_COLON_CLOCK}|\d{{8}}[Tt_ ]?\d{{4,6}}) ?(?P<zone>(?:UTC|GMT)?[+-]\d{{1,2}}(?::?\d{{2}})?|"
     rf"(?i:{'|'.join([*_FIXED_HOURS, *_NAMED_ZONES])})|[A-Za-z]+/[A-Za-z_/]+)$"

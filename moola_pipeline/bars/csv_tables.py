@@ -132,7 +132,7 @@ def csv_table(content: bytes, source: str, names: HeaderNames) -> Table:
     titles = [cell.strip().removeprefix("#").strip() for cell in cells]
     for place, title in enumerate(titles):
         known = [lower[place] for lower in more if place < len(lower) and names.role_of(lower[place])]
-        titles[place] = known[0] if known and not names.role_of(title) else title
+        titles[place] = known[-1] if known and not names.role_of(title) else title
     symbols = tuple(dict.fromkeys(cell.strip() for lower in more for cell in lower[1:] if cell.strip()))
     unique, start = unique_names(titles, sample), rows[last][0]
     return Table("csv", unique, sample, symbols=symbols, separator=separator, start=start, content=content)

@@ -20,13 +20,13 @@ from moola_pipeline.bars.session_clock import (
 from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
 from moola_pipeline.errors import BadInput
 
-MIN_JUMP, NO_JUMP = 1.8, 1.15
-"""Range of the opening's bar over that of the bar before, median of mornings, where it is and where not."""
+MIN_JUMP, SURE_JUMP = 1.8, 2.2
+"""Range of the opening's bar over that of the bar before; the second if that of the stamp is unknown."""
 CHANCE = 1e-4
 """Largest probability that a thin contract's opens look like closes in one file."""
 DENSE = 0.95
 """Share of minutes with a bar from which a session's first and last minute are known."""
-_THIN_WAIT = 10
+THIN_WAIT = 10
 """Minutes in which a session of a thin contract begins."""
 _TINY = float(np.finfo(float).tiny)
 
@@ -52,7 +52,8 @@ def refuse_stamp(
         )
     shift = 1 if reading.stamp == "open" else -1
     at_bell, shifted = (_jump(clock, instrument.opening + minutes) for minutes in (0, shift))
-    if (at_bell is None or at_bell < NO_JUMP) and shifted is not None and shifted >= MIN_JUMP:
+    least = SURE_JUMP if at_bell is None else max(MIN_JUMP, 1.5 * at_bell)
+    if shifted is not None and shifted >= least:
         raise BadInput(
             f"{reading.source}: bar ranges must rise at {clock_text(instrument.opening)} New York, but read "
             f"as bar {reading.stamp}s they rise a minute {'later' if shift > 0 else 'earlier'}. "
@@ -87,7 +88,7 @@ def _stamp_votes(written: SessionClock, stamp: str, instrument: Instrument) -> _
     else:
         looks = whole | ((begins == 0) & ~other_end) | ((ends == shut - 1) & ~other_begin)
     looks &= dense
-    thin = ~dense & (begins <= _THIN_WAIT)
+    thin = ~dense & (begins <= THIN_WAIT)
     if late and not (other_begin & thin).any():
         by_chance = np.prod(1 - density[thin]) < CHANCE or ((ends == shut) & thin).sum() >= 2
         looks |= thin & by_chance
@@ -116,9 +117,12 @@ def _density(clock: SessionClock) -> np.ndarray:
 
 
 def _jump(clock: SessionClock, minute: int) -> float | None:
-    """Median over mornings of the range of one minute's bar over the one before it."""
+    """Range of one minute's bar over that of the bar before, over all mornings; None if they are few."""
     at, before = (np.flatnonzero(clock.minute == opened) for opened in (minute, minute - 1))
     _, i, j = np.intersect1d(clock.day[at], clock.day[before], return_indices=True)
-    if len(i) < MIN_MORNINGS:
+    after, ahead = clock.ranges[at[i]], clock.ranges[before[j]]
+    moved = after + ahead > 0
+    if moved.sum() < MIN_MORNINGS:
         return None
-    return float(np.median(clock.ranges[at[i]] / np.maximum(clock.ranges[before[j]], _TINY)))
+    share = float(np.mean(after[moved] / (after + ahead)[moved]))  # each morning counts the same
+    return share / max(1 - share, _TINY)

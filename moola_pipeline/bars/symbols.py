@@ -52,6 +52,12 @@ def parse_symbol(text: str) -> Symbol | None:
     return None
 
 
+def is_clear_symbol(text: str) -> bool:
+    """True for a symbol that is no ordinary word: of a known instrument, or with signs, as CL=F."""
+    symbol = parse_symbol(text)
+    return symbol is not None and (symbol.root in INSTRUMENTS or not text.isalpha())
+
+
 def file_instruments(name: str) -> list[str]:
     """The instruments that the name of a file names, as ES in `ES 03-25.Last.txt`."""
     words = [word for word in re.split(r"[^A-Za-z0-9!=@#/]+", PurePath(name).name) if word]

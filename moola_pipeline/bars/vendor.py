@@ -57,7 +57,7 @@ from moola_pipeline.bars.session_clock import (
     wall_minutes,
 )
 from moola_pipeline.bars.sessions import NEW_YORK
-from moola_pipeline.bars.symbols import Symbol, file_instruments, parse_symbol
+from moola_pipeline.bars.symbols import Symbol, file_instruments, is_clear_symbol, parse_symbol
 from moola_pipeline.bars.table_reader import file_table, frame_table, table_values
 from moola_pipeline.errors import BadInput
 
@@ -452,7 +452,7 @@ def _refuse_other_symbols(
     """Refuse bars that name another instrument: in a column, beside the header, or in the file's name."""
     if options.columns.get("contract") == "":
         return
-    named = dict.fromkeys(text for text in table.symbols if parse_symbol(text))
+    named = dict.fromkeys(text for text in table.symbols if is_clear_symbol(text))
     where = "its header"
     for column in symbol_columns(table, columns):
         texts, _ = table_values(table, [column], (), (), source)

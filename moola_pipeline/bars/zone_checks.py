@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.cleaning import IN_TRADING_HOURS, MAX_REJECTED
-from moola_pipeline.bars.instruments import Instrument
+from moola_pipeline.bars.instruments import NQ, Instrument
 from moola_pipeline.bars.session_clock import (
     DAY,
     HOUR,
@@ -21,6 +21,7 @@ from moola_pipeline.bars.session_clock import (
     wall_minutes,
 )
 from moola_pipeline.bars.sessions import NEW_YORK
+from moola_pipeline.bars.stamp_checks import THIN_WAIT
 from moola_pipeline.errors import BadInput
 
 LIKELY_ZONES = (
@@ -45,7 +46,7 @@ ONE_RISE = 1.3
 """The same on a single morning: above it on 99 of 100 days."""
 TRIED_BARS = 30_000
 """Number of bars tried in other zones: about a month of sessions."""
-_DAY_SESSION = range(385, 421)
+_DAY_SESSION = range(380, 421)
 """Minutes of a day session: the stock market's 390, or 405 with the quarter hour after."""
 _SLOT = 15
 _TINY = float(np.finfo(float).tiny)
@@ -78,29 +79,41 @@ def refuse_full_breaks(
 
 
 def refuse_moved_sessions(bars: pd.DataFrame, clock: SessionClock, reading: TimeConvention) -> None:
-    """Refuse sessions that begin and end as many half hours early or late as each other."""
+    """Refuse sessions that begin and end as many half hours early or late as each other.
+
+    Raises:
+        BadInput: If they do so in New York and on the clock of the file.
+    """
     moved = _moved(clock)
-    if not moved.any():
+    if (
+        not moved.any()
+        or not _moved(SessionClock(wall_minutes(bars["timestamp"], reading.zone)), clock).any()
+    ):
         return
-    own = SessionClock(wall_minutes(bars["timestamp"], reading.zone))
-    if not _moved(own, clock).any():
-        return
+    around = max(0, int(clock.first[moved.argmax()]) - TRIED_BARS // 2)
+    for likely in _fitting_zones(bars.iloc[around:], reading.zone):
+        if not _moved(session_clock(_reread(bars.iloc[around:], reading.zone, likely))).any():
+            advice = _try_zone(likely, reading)
+            break
+    else:
+        advice = "Export the file again in one zone."
     raise BadInput(
         f"{reading.source}: the times must be in one zone, but read as {reading.zone} the sessions of "
-        f"{listed_days(clock.dates[moved])} begin and end at other hours than the others. Name the zone of "
-        "all times with --timezone, or export the file again in one zone."
+        f"{listed_days(clock.dates[moved])} begin and end at other hours than the others. {advice}"
     )
 
 
 def _moved(clock: SessionClock, sessions: SessionClock | None = None) -> np.ndarray:
-    """True (n_sessions,) for sessions moved by half hours against most others on this clock."""
+    """True (n_sessions,) for sessions moved by half hours against the usual ones on this clock.
+
+    The usual ones are most; of equally many, those that begin when trading does.
+    """
     bounds = sessions or clock
     days = bounds.session[bounds.first] * DAY
     begins, ends = clock.minutes[bounds.first] - days, clock.minutes[bounds.last] - days
-    usual = [
-        int(minutes[np.argmax(counts)])
-        for minutes, counts in (np.unique(values, return_counts=True) for values in (begins, ends))
-    ]
+    pairs, counts = np.unique(np.stack([begins, ends]), axis=1, return_counts=True)
+    begins_right = np.isin(pairs[0] % DAY, (SESSION_OPEN, NQ.opening))
+    usual = pairs[:, np.lexsort([begins_right, counts])[-1]]
     early, late = begins - usual[0], ends - usual[1]
     return (early == late) & (early != 0) & (early % 30 == 0) & (ends - begins >= HOUR)
 
@@ -146,18 +159,23 @@ def _wrong_opening(clock: SessionClock, opening: int) -> str | None:
     elif height >= CLEAR_RISE and np.mean(others[highest] >= NO_RISE - 0.1) >= 0.95:
         return elsewhere
     begins, ends = (clock.since_open(rows) + SESSION_OPEN for rows in (clock.first, clock.last))
-    times, counts = np.unique(begins, return_counts=True)
+    sharp = begins // 5 * 5  # in a thin contract the first trades come a little later
+    times, counts = np.unique(sharp, return_counts=True)
     begin = int(times[counts.argmax()])
-    if counts.max() < 0.6 * len(begins) or begin in (SESSION_OPEN, opening + DAY):
+    if (
+        counts.max() < 0.6 * len(begins)
+        or 0 <= min((begin - t) % DAY for t in (opening, SESSION_OPEN)) <= THIN_WAIT
+    ):
         return None
     here = float(np.median(bell)) if len(bell) else 0.0
     at = clock_text(begin % DAY)
     then = rises.get((opening + begin - SESSION_OPEN) % DAY, np.empty(0))
     if begin % 30 == 0 and len(then) and np.median(then) >= 2 * max(here, 1.0):
         return f"they rise {clock_text((opening + begin - SESSION_OPEN) % DAY)}, and sessions begin at {at}"
-    length = int(np.median(ends[begins == begin] - begin)) + 1
+    length = int(np.median(ends[sharp == begin] - begin)) + 1
     covers = begin + _SLOT <= opening + DAY <= begin + length - _SLOT
-    if covers and len(bell) and (len(begins) > 1 or length in _DAY_SESSION) and here < ONE_RISE:
+    enough = NO_RISE if length in _DAY_SESSION else ONE_RISE
+    if covers and len(bell) and (len(begins) > 1 or length in _DAY_SESSION) and here < enough:
         return f"they do not, and sessions begin at {at}"
     return (
         f"sessions begin at {at} and last {length} minutes" if not covers and length in _DAY_SESSION else None
@@ -185,9 +203,10 @@ def _advice(bars: pd.DataFrame, clock: SessionClock, reading: TimeConvention) ->
     fitting = _fitting_zones(bars.iloc[around:], reading.zone)
     if not fitting:
         wrong = np.unique(clock.session[clock.shut])
-        some = bars.loc[np.isin(clock.session, wrong)]
-        if len(wrong) < len(clock.first) and (alone := _fitting_zones(some, reading.zone)):
-            return f"Those sessions look like {alone[0]}: export the file again in one zone."
+        for later in (1, 0):  # an earlier clock moves the session's begin into the break before it
+            some = bars.loc[clock.shut | np.isin(clock.session, wrong + later)]
+            if len(some) < len(bars) and (alone := _fitting_zones(some, reading.zone)):
+                return f"Those sessions look like {alone[0]}: export the file again in one zone."
         other_zone = "" if reading.zone_is_stated else ", or give the right --timezone"
         return f"No likely zone corrects this: correct the dates (order of day and month, year){other_zone}."
     return _try_zone(fitting[0], reading)

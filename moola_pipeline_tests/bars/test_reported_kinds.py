@@ -1,0 +1,509 @@
+"""The kinds of trouble that users reported with their bar files, each with a file made here."""
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars.manifest import add_bars
+from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.vendor import VendorBars, VendorOptions, column_mapping, read_vendor_file
+from moola_pipeline.errors import BadInput
+from moola_pipeline_tests.bars.made_up_market import market, part, written
+
+WEEK = market(date(2025, 1, 13), date(2025, 1, 17), np.random.default_rng(1))
+MONTH = market(date(2025, 1, 13), date(2025, 2, 7), np.random.default_rng(2))
+DAYS = part(MONTH, 9 * 60 + 30, 16 * 60)
+NEW_YORK = VendorOptions(timezone="America/New_York")
+FRAME_ORDER = ["timestamp", "open", "high", "low", "close", "volume"]
+
+
+def saved(path: Path, frame: pd.DataFrame, **how: object) -> Path:
+    frame.to_csv(path, index=False, **how)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return path
+
+
+def refusal(path: Path, options: VendorOptions | None = None) -> str:
+    with pytest.raises(BadInput) as caught:
+        read_vendor_file(path, options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def same_bars(read: VendorBars, bars: pd.DataFrame, but: tuple[str, ...] = ()) -> None:
+    wanted = bars.drop(columns=list(but)).reset_index(drop=True)
+    pd.testing.assert_frame_equal(read.frame.reindex(columns=list(wanted)), wanted)
+
+
+def text_times(bars: pd.DataFrame, layout: str, zone: str = "America/New_York") -> pd.DataFrame:
+    return bars.assign(timestamp=bars["timestamp"].dt.tz_convert(zone).dt.strftime(layout))
+
+
+# K01: the zone is wrong for part of the file
+
+
+def test_a_session_in_another_zone_is_named(tmp_path: Path):
+    third = WEEK["timestamp"].between("2025-01-14T23:00Z", "2025-01-15T22:00Z")
+    times = written(WEEK, "America/New_York")["timestamp"]
+    mixed = WEEK.assign(timestamp=times.where(~third, written(WEEK, "America/Chicago")["timestamp"]))
+    text = refusal(saved(tmp_path / "nq.csv", mixed), NEW_YORK)
+    assert "whole hours on 2025-01-14" in text
+    assert text.endswith("Those sessions look like America/Chicago: export the file again in one zone.")
+
+
+@pytest.mark.parametrize("sessions", ["all", "day"])
+def test_standard_time_all_year_is_refused_as_new_york(tmp_path: Path, sessions: str):
+    bars = market(date(2025, 2, 24), date(2025, 3, 21), np.random.default_rng(3))
+    bars = bars if sessions == "all" else part(bars, 570, 960)
+    path = saved(tmp_path / "nq.csv", written(bars, "Etc/GMT+5"))
+    text = refusal(path, NEW_YORK)
+    assert "2025-03-09, 2025-03-10" in text if sessions == "all" else "2025-03-10, 2025-03-11" in text
+    same_bars(read_vendor_file(path, VendorOptions(timezone="Etc/GMT+5")), bars)
+
+
+# K02: day sessions in a wrong zone
+
+
+@pytest.mark.parametrize("days", [1, 3, 20])
+@pytest.mark.parametrize(
+    ("true", "stated"),
+    [
+        ("America/Chicago", "America/New_York"),
+        ("America/New_York", "America/Chicago"),
+        ("America/New_York", "UTC"),
+        ("UTC", "America/New_York"),
+        ("Asia/Tokyo", "America/New_York"),
+    ],
+)
+def test_day_sessions_in_a_wrong_zone_are_refused_with_the_right_one(
+    tmp_path: Path, true: str, stated: str, days: int
+):
+    bars = DAYS.iloc[: 390 * days]
+    path = saved(tmp_path / "nq.csv", written(bars, true))
+    assert f"give --timezone {true}." in refusal(path, VendorOptions(timezone=stated))
+    same_bars(read_vendor_file(path, VendorOptions(timezone=true)), bars)
+
+
+# K03: closes read as opens, and the reverse
+
+
+@pytest.mark.parametrize(
+    "bars",
+    [WEEK, WEEK.iloc[:1200], DAYS, DAYS.iloc[:390], DAYS.iloc[390:690], part(MONTH, 480, 720)],
+    ids=["week", "session in progress", "days", "day", "day in progress", "mornings"],
+)
+def test_closes_are_not_read_as_opens(tmp_path: Path, bars: pd.DataFrame):
+    path = saved(tmp_path / "nq.csv", written(bars, "America/New_York", late=1))
+    assert refusal(path, NEW_YORK).endswith("They look like bar closes: give --stamp close.")
+    same_bars(read_vendor_file(path, VendorOptions(timezone="America/New_York", stamp="close")), bars)
+
+
+def test_one_session_of_closes_among_opens_is_named(tmp_path: Path):
+    third = WEEK["timestamp"].between("2025-01-14T23:00Z", "2025-01-15T22:00Z")
+    late = WEEK["timestamp"] + pd.to_timedelta(third.astype(int), "min")
+    text = refusal(saved(tmp_path / "nq.csv", WEEK.assign(timestamp=late)))
+    assert "those of 2025-01-15 run from 18:01 to 17:00" in text
+
+
+# K04: another instrument
+
+
+@pytest.mark.parametrize("column", ["symbol", "ticker", "Instrument", "contract"])
+@pytest.mark.parametrize("symbol", ["ES1!", "@ES", "ES=F", "/ES", "MNQ", "ES.c.0", "CME_MINI:ES1!", "ESH5"])
+def test_a_symbol_of_another_instrument_is_refused(tmp_path: Path, column: str, symbol: str):
+    path = saved(tmp_path / "bars.csv", WEEK.assign(**{column: symbol}))
+    root = "MNQ" if symbol == "MNQ" else "ES"
+    assert f"{column} names {symbol}. Give --instrument {root}" in refusal(path)
+    assert read_vendor_file(path, VendorOptions(instrument=root)).facts.instrument == root
+    same_bars(read_vendor_file(path, VendorOptions(columns={"contract": ""})), WEEK)
+
+
+def test_two_instruments_in_one_file_are_refused_with_and_without_symbols(tmp_path: Path):
+    es = market(date(2025, 1, 20), date(2025, 1, 24), np.random.default_rng(4), "ES")
+    both = pd.concat([WEEK.assign(symbol="NQ"), es.assign(symbol="ES")])
+    assert "symbol names ES. Export one instrument" in refusal(saved(tmp_path / "a.csv", both))
+    text = refusal(saved(tmp_path / "b.csv", both.drop(columns="symbol")))
+    assert "prices must be of one instrument in one unit" in text
+    assert "--instrument" in text
+
+
+@pytest.mark.parametrize("name", ["ES 03-25.Last.csv", "ES_1min.csv", "CME_MINI_ES1!, 1.csv", "esh5.csv"])
+def test_the_name_of_a_file_asks_for_its_instrument(tmp_path: Path, name: str):
+    path = saved(tmp_path / name, WEEK)
+    assert refusal(path).endswith("the file's name says ES. Give --instrument ES or --instrument NQ.")
+    for instrument in ("NQ", "ES"):
+        same_bars(read_vendor_file(path, VendorOptions(instrument=instrument)), WEEK)
+
+
+def test_a_price_level_far_from_registered_neighbors_is_refused(tmp_path: Path):
+    store = BarStore(tmp_path / "nq", simulated=False)
+    add_bars(store, saved(tmp_path / "first.csv", WEEK))
+    es = market(date(2025, 1, 21), date(2025, 1, 24), np.random.default_rng(4), "ES")
+    with pytest.raises(BadInput, match="prices must continue those of first.csv .* with --instrument"):
+        add_bars(store, saved(tmp_path / "second.csv", es))
+    nq = market(date(2025, 1, 21), date(2025, 1, 24), np.random.default_rng(4))
+    assert add_bars(store, saved(tmp_path / "third.csv", nq)).outcome == "registered"
+
+
+# K05: contracts
+
+
+@pytest.mark.parametrize("column", ["ticker", "instrument", "symbol", "contract"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("NQ 12-24", "NQ 03-25"),
+        ("NQZ4 ", "NQH5 "),
+        ("nqz4", "nqh5"),
+        ("NQZ24.CME", "NQH25.CME"),
+        ("/NQZ24", "/NQH25"),
+        ("202412", "202503"),
+        ("20241220", "20250321"),
+        ("CME_MINI:NQZ2024", "CME_MINI:NQH2025"),
+        ("NQ DEC24", "NQ MAR25"),
+    ],
+)
+def test_contracts_are_read_in_any_notation(tmp_path: Path, column: str, old: str, new: str):
+    half = len(WEEK) // 2
+    path = saved(tmp_path / "nq.csv", WEEK.assign(**{column: [old] * half + [new] * (len(WEEK) - half)}))
+    read = read_vendor_file(path)
+    assert read.frame["contract"].tolist() == ["NQZ4"] * half + ["NQH5"] * (len(WEEK) - half)
+
+
+@pytest.mark.parametrize("symbols", [("A12", "B13"), ("NQ.c.0", "NQ.c.1"), ("NQZ4-NQH5", "NQH5-NQM5")])
+def test_symbols_that_change_and_cannot_be_read_are_refused(tmp_path: Path, symbols: tuple[str, str]):
+    half = len(WEEK) // 2
+    names = [symbols[0]] * half + [symbols[1]] * (len(WEEK) - half)
+    path = saved(tmp_path / "nq.csv", WEEK.assign(symbol=names))
+    text = refusal(path)
+    assert "--columns contract=" in text
+    if "changes" in text:
+        raw = read_vendor_file(path, VendorOptions(columns={"contract": "symbol"}))
+        assert raw.frame["contract"].tolist() == names
+
+
+# K06: units
+
+
+@pytest.mark.parametrize(("scale", "words"), [(100, "steps of 25"), (10, "steps of 2.5"), (4, "steps of 1")])
+def test_prices_in_another_unit_are_refused(tmp_path: Path, scale: int, words: str):
+    es = market(date(2025, 1, 13), date(2025, 1, 15), np.random.default_rng(5), "ES")
+    prices = {name: es[name] * scale for name in FRAME_ORDER[1:5]}
+    text = refusal(saved(tmp_path / "b.csv", es.assign(**prices)), VendorOptions(instrument="ES"))
+    assert words in text
+
+
+def test_one_session_in_hundredths_is_named(tmp_path: Path):
+    es = market(date(2025, 1, 13), date(2025, 1, 17), np.random.default_rng(5), "ES")
+    third = es["timestamp"].between("2025-01-14T23:00Z", "2025-01-15T22:00Z")
+    prices = {name: es[name].where(~third, es[name] * 100) for name in FRAME_ORDER[1:5]}
+    text = refusal(saved(tmp_path / "b.csv", es.assign(**prices)), VendorOptions(instrument="ES"))
+    assert "on 2025-01-15" in text
+
+
+# K07: intervals
+
+
+def test_a_stretch_of_coarser_bars_is_named(tmp_path: Path):
+    coarse = pd.concat([WEEK.iloc[:2760:5], WEEK.iloc[2760:]])
+    text = refusal(saved(tmp_path / "nq.csv", coarse))
+    assert "got one every 0:05:00 from 2025-01-12 23:00 to 2025-01-14 " in text
+
+
+# K08: trading days as dates
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_dates_that_are_trading_days_are_refused(tmp_path: Path, in_order: bool):
+    local = written(WEEK.iloc[: 4 * 1380], "America/New_York")
+    evening = local["timestamp"].dt.hour >= 18
+    local["timestamp"] += pd.to_timedelta(evening.astype(int), "D")
+    path = saved(tmp_path / "nq.csv", local.sort_values("timestamp") if in_order else local)
+    assert refusal(path, NEW_YORK).endswith("their trading day. Export calendar dates.")
+
+
+# K10: counts since 1970
+
+
+@pytest.mark.parametrize("unit", [1, 1_000, 1_000_000_000])
+def test_counts_are_utc_and_judged_like_any_time(tmp_path: Path, unit: int):
+    counts = WEEK["timestamp"].astype("int64") // (1_000_000_000 // unit)
+    same_bars(read_vendor_file(saved(tmp_path / "nq.csv", WEEK.assign(timestamp=counts))), WEEK)
+    local = written(WEEK, "America/New_York")["timestamp"].astype("int64") // (1_000_000_000 // unit)
+    wrong = saved(tmp_path / "wrong.csv", WEEK.assign(timestamp=local))
+    assert "the times look like America/New_York" in refusal(wrong)
+    same_bars(read_vendor_file(wrong, NEW_YORK), WEEK)
+
+
+# K11, K22: volumes
+
+
+@pytest.mark.parametrize("name", ["Vol", "VOLUME", "v", "<VOL>", "Total Volume", "Volume (Contracts)"])
+def test_volume_is_read_under_any_usual_name(tmp_path: Path, name: str):
+    read = read_vendor_file(saved(tmp_path / "nq.csv", WEEK.rename(columns={"volume": name})))
+    same_bars(read, WEEK)
+    assert read.volume == ""
+
+
+def test_a_volume_that_is_not_read_is_said(tmp_path: Path):
+    other = saved(tmp_path / "a.csv", WEEK.rename(columns={"volume": "UpVolume"}))
+    assert read_vendor_file(other).volume == ("none found; UpVolume may hold it: --columns volume=UpVolume")
+    named = read_vendor_file(other, VendorOptions(columns={"volume": "UpVolume"}))
+    same_bars(named, WEEK)
+    left_out = read_vendor_file(saved(tmp_path / "b.csv", WEEK), VendorOptions(columns={"volume": ""}))
+    assert (left_out.volume, bool(left_out.frame["volume"].isna().to_numpy().all())) == (
+        "left out (--columns)",
+        True,
+    )
+    fraction = read_vendor_file(saved(tmp_path / "c.csv", WEEK.assign(volume=WEEK["volume"] / 1000)))
+    assert "is no whole number of contracts" in fraction.volume
+    same_bars(fraction, WEEK, but=("volume",))
+
+
+def test_thousands_are_written_with_a_k(tmp_path: Path):
+    texts = WEEK["volume"].map(lambda volume: f"{volume / 1000:.3f}K")
+    same_bars(read_vendor_file(saved(tmp_path / "nq.csv", WEEK.assign(volume=texts))), WEEK)
+
+
+# K12: a layout of two vendors
+
+
+def test_a_layout_that_two_vendors_share_proves_no_zone(tmp_path: Path):
+    mornings = part(WEEK, 480, 720)
+    rows = text_times(mornings, "%Y%m%d %H%M%S", "Etc/GMT+5")
+    path = saved(tmp_path / "nq.txt", rows, sep=";", header=False)
+    for stamp in (None, "open"):
+        text = refusal(path, VendorOptions(stamp=stamp))
+        assert text.endswith("--format ninjatrader --stamp close (UTC) or --format histdata (Etc/GMT+5).")
+    same_bars(read_vendor_file(path, VendorOptions(format="histdata")), mornings)
+
+
+@pytest.mark.parametrize(("zone", "late", "name"), [("UTC", 1, "ninjatrader"), ("Etc/GMT+5", 0, "histdata")])
+def test_daily_breaks_prove_which_vendor_wrote_it(tmp_path: Path, zone: str, late: int, name: str):
+    rows = text_times(
+        WEEK.assign(timestamp=WEEK["timestamp"] + pd.Timedelta(minutes=late)), "%Y%m%d %H%M%S", zone
+    )
+    read = read_vendor_file(saved(tmp_path / "nq.txt", rows, sep=";", header=False))
+    same_bars(read, WEEK)
+    assert (read.facts.format, read.zone_known_by) == (name, "its daily breaks")
+
+
+# K13, K14: thin contracts and filler
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.7])
+def test_a_thin_contract_is_read(tmp_path: Path, share: float):
+    thin = MONTH.loc[np.random.default_rng(6).random(len(MONTH)) < share]
+    same_bars(read_vendor_file(saved(tmp_path / "nq.csv", thin)), thin)
+
+
+@pytest.mark.parametrize("with_volume", [True, False])
+def test_filler_in_shut_hours_is_left_out_and_counted(tmp_path: Path, with_volume: bool):
+    everywhere = WEEK.set_index("timestamp").asfreq("min")
+    close = everywhere["close"].ffill()
+    filled = everywhere.assign(
+        volume=everywhere["volume"].fillna(0),
+        **{name: everywhere[name].fillna(close) for name in FRAME_ORDER[1:5]},
+    ).reset_index()
+    filled = filled if with_volume else filled.drop(columns="volume")
+    read = read_vendor_file(saved(tmp_path / "nq.csv", filled))
+    same_bars(read, WEEK, but=() if with_volume else ("volume",))
+    assert read.counts.filler == len(filled) - len(WEEK) == 4 * 60
+    assert read.counts.read == read.counts.kept + read.counts.filler
+
+
+# K15, K19: stamps
+
+
+@pytest.mark.parametrize("stamp", [None, "close"])
+def test_the_last_second_of_a_minute_is_its_close(tmp_path: Path, stamp: str | None):
+    path = saved(tmp_path / "nq.csv", WEEK.assign(timestamp=WEEK["timestamp"] + pd.Timedelta(seconds=59)))
+    read = read_vendor_file(path, VendorOptions(stamp=stamp))
+    same_bars(read, WEEK)
+    assert (read.facts.stamp, read.stamp_known_by) == ("close", "the seconds")
+    assert refusal(path, VendorOptions(stamp="open")).endswith("Give --stamp close.")
+
+
+def test_midnight_may_be_written_as_2400(tmp_path: Path):
+    closes = written(WEEK, "America/New_York", late=1)["timestamp"]
+    midnight = (closes.dt.hour == 0) & (closes.dt.minute == 0)
+    day = (closes - pd.to_timedelta(midnight.astype(int), "D")).dt.strftime("%Y-%m-%d")
+    texts = day + closes.dt.strftime(" %H:%M").where(~midnight, " 24:00")
+    path = saved(tmp_path / "nq.csv", WEEK.assign(timestamp=texts))
+    same_bars(read_vendor_file(path, VendorOptions(timezone="America/New_York", stamp="close")), WEEK)
+
+
+# K16: headers and JSON
+
+
+@pytest.mark.parametrize(
+    "above",
+    ["# symbol=NQ, exchange=CME, tz=UTC, interval=1m, source=x, rows=9\n", "a,b,c,d,e,f\n", "NQ\n\nsep=,\n"],
+)
+def test_the_header_is_the_first_line_whose_names_are_known(tmp_path: Path, above: str):
+    path = tmp_path / "nq.csv"
+    path.write_text(above + str(WEEK.to_csv(index=False)))
+    same_bars(read_vendor_file(path), WEEK)
+
+
+def test_names_and_symbol_over_several_lines_are_read_as_yfinance_writes_them(tmp_path: Path):
+    rows = WEEK[["timestamp", "close", "high", "low", "open", "volume"]]
+    body = str(rows.to_csv(index=False, header=False))
+    head = "Price,Close,High,Low,Open,Volume\nTicker,{0},{0},{0},{0},{0}\nDatetime,,,,,\n"
+    path = tmp_path / "download.csv"
+    path.write_text(head.format("NQ=F") + body)
+    same_bars(read_vendor_file(path), WEEK)
+    path.write_text(head.format("ES=F") + body)
+    assert "its header names ES=F. Give --instrument ES" in refusal(path)
+
+
+JSON: dict[str, Callable[[pd.DataFrame], object]] = {
+    "rows": lambda bars: bars.to_numpy().tolist(),
+    "records": lambda bars: bars.to_dict("records"),
+    "results": lambda bars: {"ticker": "NQH5", "results": bars.to_dict("records"), "count": len(bars)},
+    "columns": lambda bars: {"s": "ok", **bars.to_dict("list")},
+}
+
+
+@pytest.mark.parametrize("shape", JSON)
+@pytest.mark.parametrize("packed", [True, False])
+def test_json_arrays_and_records_are_read(tmp_path: Path, shape: str, packed: bool):
+    counted = WEEK.assign(timestamp=WEEK["timestamp"].astype("int64") // 1_000_000).astype({"volume": float})
+    short = counted.rename(columns=dict(zip(counted.columns, "tohlcv", strict=True)))
+    content = json.dumps(JSON[shape](short.astype(object))).encode()
+    path = tmp_path / "bars.json"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    same_bars(read_vendor_file(path), WEEK)
+
+
+# K17: clocks
+
+
+CLOCKS = (
+    *("%m/%d/%y %H:%M", "%m/%d/%Y %I:%M%p", "%m/%d/%Y %I:%M:%S %p", "%Y%m%d_%H%M%S", "%Y%m%d-%H:%M:%S"),
+    *("%b %d, %Y %H:%M", "%d %B %Y %H:%M", "%d.%m.%y %H:%M", "%Y%m%d  %H:%M:%S", "%a %b %d %Y %H:%M:%S"),
+    *("%Y-%m-%d %H:%M:%S America/New_York", "%Y-%m-%d %H:%M:%S ET", "%Y-%m-%d %H:%M:%S EST"),
+    *("%Y-%m-%d %H:%M:%S %z", "%Y-%m-%dT%H:%M%z", "%d.%m.%Y %H:%M:%S.000 GMT%z"),
+)
+
+
+@pytest.mark.parametrize("layout", CLOCKS)
+def test_common_clocks_are_read(tmp_path: Path, layout: str):
+    path = saved(tmp_path / "nq.csv", text_times(WEEK, layout), sep="\t")
+    is_zoned = "%z" in layout or layout.endswith(("ET", "EST", "York"))
+    same_bars(read_vendor_file(path, VendorOptions() if is_zoned else NEW_YORK), WEEK)
+
+
+def test_the_message_lists_the_clocks_that_are_read(tmp_path: Path):
+    path = saved(tmp_path / "nq.csv", WEEK.assign(timestamp="quarter past six"))
+    assert "01/31/25 18:00" in refusal(path, NEW_YORK)
+
+
+# K18: without a header
+
+
+@pytest.mark.parametrize("layout", ["%m/%d/%Y,%H:%M", "%Y-%m-%d %H:%M", "%Y%m%d,%H%M%S"])
+def test_the_suggested_columns_fit_a_file_without_a_header(tmp_path: Path, layout: str):
+    path = tmp_path / "nq.txt"
+    path.write_text(str(text_times(WEEK, layout).to_csv(index=False, header=False)).replace('"', ""))
+    options = NEW_YORK
+    if layout != "%Y-%m-%d %H:%M":
+        suggested = refusal(path, NEW_YORK).rpartition("--columns ")[2].rstrip(".")
+        options = VendorOptions(timezone="America/New_York", columns=column_mapping(suggested))
+    same_bars(read_vendor_file(path, options), WEEK)
+
+
+# K23: names with commas, tuples; other names
+
+
+@pytest.mark.parametrize("close", ['close="Close, USD"', "close=5"])
+def test_a_name_with_a_comma_is_named_in_quotes_or_by_number(tmp_path: Path, close: str):
+    path = saved(tmp_path / "nq.csv", WEEK.rename(columns={"close": "Close, USD"}))
+    assert 'got timestamp, open, high, low, "Close, USD", volume' in refusal(path)
+    same_bars(read_vendor_file(path, VendorOptions(columns=column_mapping(close))), WEEK)
+
+
+def test_tuple_names_of_pandas_are_read(tmp_path: Path):
+    tuples = {name: f"('{name.title()}', 'NQ=F')" for name in FRAME_ORDER[1:]}
+    same_bars(read_vendor_file(saved(tmp_path / "nq.csv", WEEK.rename(columns=tuples))), WEEK)
+
+
+def test_last_is_the_close_and_a_utc_column_proves_the_zone(tmp_path: Path):
+    both = written(WEEK, "America/New_York").rename(columns={"timestamp": "DateTime_ET", "close": "Last"})
+    utc = written(WEEK, "UTC")["timestamp"]
+    read = read_vendor_file(saved(tmp_path / "nq.csv", both.assign(DateTime_UTC=utc)))
+    same_bars(read, WEEK)
+    assert read.facts.columns["time"] == "DateTime_UTC"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What is right for a file of the reports: words of the refusal, or the first bar and the rows."""
+
+    options: VendorOptions
+    refused: str = ""
+    first: str = ""
+    kept: int = 0
+
+
+def _as(zone: str = "", **more: str) -> VendorOptions:
+    columns = column_mapping(more.pop("columns")) if "columns" in more else {}
+    return VendorOptions(timezone=zone or None, columns=columns, **more)
+
+
+_ET, _CT = "America/New_York", "America/Chicago"
+_JANUARY = "2025-01-12 23:00"
+REPORTED = {
+    "k01_one_session_of_eight_in_chicago_time.csv.gz": Reported(_as(_ET), "whole hours on 2025-02-02"),
+    "k01_fixed_EST_nov_to_mar26_as_new_york.csv.gz": Reported(_as(_ET), "give --timezone Etc/GMT+5"),
+    "k02_day_session_chicago_clock_as_new_york.csv.gz": Reported(_as(_ET), f"give --timezone {_CT}"),
+    "k02_day_session_new_york_clock_as_chicago.csv.gz": Reported(_as(_CT), f"give --timezone {_ET}"),
+    "k03_day_session_0931_to_1600.csv.gz": Reported(_as(_ET), "give --stamp close"),
+    "k03_session_in_progress_from_1801.csv": Reported(_as(_ET), "give --stamp close"),
+    "k04_symbol_ES1!_as_NQ.csv": Reported(_as(), "Give --instrument ES"),
+    "k04_NQ_then_ES_in_one_file.csv": Reported(_as(), "--instrument"),
+    "k05_NQ_12-24_then_NQ_03-25.csv": Reported(_as(), first="2024-12-15 23:00", kept=6900),
+    "k05_code_with_trailing_blank.csv": Reported(_as(), first="2024-12-15 23:00", kept=6900),
+    "k05_ticker_column.csv": Reported(_as(), first="2024-12-15 23:00", kept=6900),
+    "k06_ES_in_hundredths.csv": Reported(_as(instrument="ES"), "another unit (hundredths"),
+    "k07_5_minute_then_1_minute.csv": Reported(_as(), "got one every 0:05:00 from 2025-01-05 23:00"),
+    "k08_trading_day_as_date_mon_to_thu.csv": Reported(_as(_ET), "their trading day"),
+    "k10_epoch_ms.csv": Reported(_as(), first=_JANUARY, kept=4140),
+    "k11_volume_called_Vol.csv": Reported(_as(), first=_JANUARY, kept=4140),
+    "k12_histdata_ascii_mornings.csv": Reported(_as(stamp="open"), "--format histdata"),
+    "k13_thin_contract_35_percent.csv": Reported(_as(), first="2025-01-05 23:01", kept=4772),
+    "k14_flat_filler_in_the_daily_break.csv": Reported(_as(), first=_JANUARY, kept=6900),
+    "k15_stamped_at_second_59.csv": Reported(_as(stamp="close"), first=_JANUARY, kept=4140),
+    "k16_comment_line_with_commas.csv": Reported(_as(), first=_JANUARY, kept=4140),
+    "k16_ccxt_array.json": Reported(_as(), first=_JANUARY, kept=6900),
+    "k17_two_digit_year.csv": Reported(_as(_ET), first=_JANUARY, kept=4140),
+    "k17_pm_without_blank.csv": Reported(_as(_ET), first=_JANUARY, kept=4140),
+    "k17_offset_after_blank.csv": Reported(_as(), first=_JANUARY, kept=4140),
+    "k18_kibot_no_header.txt": Reported(_as(_ET), "date=1,time=2,open=3,high=4,low=5,close=6,volume=7"),
+    "k19_midnight_as_2400.csv": Reported(_as(_ET, stamp="close"), first=_JANUARY, kept=6900),
+    "k22_fractional_volume.csv": Reported(_as(columns="time=Gmt time"), first="2025-01-05 23:00", kept=13800),
+    "k23_comma_in_a_column_name.csv": Reported(_as(columns='close="Close, USD"'), first=_JANUARY, kept=6900),
+}
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_the_reported_files_are_read_or_refused_as_is_right(private_data: Path, name: str):
+    path, right = private_data / "reported_files" / name, REPORTED[name]
+    if not path.exists():
+        pytest.skip("the reported files are absent")
+    if right.refused:
+        assert right.refused in refusal(path, right.options)
+        return
+    read = read_vendor_file(path, right.options)
+    assert read.frame["timestamp"].iloc[0] == pd.Timestamp(right.first, tz="UTC")
+    assert read.counts.kept == right.kept
+    if name.startswith("k05"):
+        assert set(read.frame["contract"]) == {"NQZ4", "NQH5"}
+    if name.startswith("k11"):
+        assert read.frame["volume"].notna().to_numpy().all()
