@@ -106,7 +106,7 @@ def without_filler(sifted: SiftedBars, filler: np.ndarray) -> SiftedBars:
         sifted,
         bars=sifted.bars.loc[~filler].reset_index(drop=True),
         rows=sifted.rows[~filler],
-        counts=replace(counts, kept=counts.kept - n_filler, filler=n_filler),
+        counts=replace(counts, kept=counts.kept - n_filler, filler=counts.filler + n_filler),
     )
 
 

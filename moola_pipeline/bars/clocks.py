@@ -24,7 +24,18 @@ NS_SECONDS = (-9_222_768_000, 9_222_768_000)
 DATE_LAYOUTS = (
     *("%Y-%m-%d", "%Y%m%d", "%Y.%m.%d", "%Y/%m/%d", "%d.%m.%Y", "%d.%m.%y"),
     *("%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%m/%d/%y", "%d/%m/%y", "%m-%d-%y", "%d-%m-%y"),
-    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d %Y", "%d %B %Y", "%B %d %Y", "%Y-%b-%d", "%Y %b %d"),
+    *(
+        "%d%b%Y",
+        "%d%b%y",
+        "%d-%b-%Y",
+        "%d-%b-%y",
+        "%d %b %Y",
+        "%b %d %Y",
+        "%d %B %Y",
+        "%B %d %Y",
+        "%Y-%b-%d",
+        "%Y %b %d",
+    ),
 )
 """Date layouts of vendors; text that fits two of them is ambiguous."""
 READ_TIMES = (
@@ -45,7 +56,19 @@ _ZONED = (
     rf"^(?P<rest>.*{_COLON_CLOCK}|\d{{8}}[Tt_ ]?\d{{4,6}}) ?(?P<zone>(?:UTC|GMT)?[+-]\d{{1,2}}(?::?\d{{2}})?|"
     rf"(?i:{'|'.join([*_FIXED_HOURS, *_NAMED_ZONES])})|[A-Za-z]+/[A-Za-z_/]+)$"
 )
-_WEEKDAY = r"^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +"
+_USUAL_FORM = (
+    (r"[\x{a0}\x{202f}]", " "),
+    (r"^'|^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +| *\([^)]*\)$|\[[A-Za-z_/]+\]$", ""),
+    (r",? at +", " "),
+    (r"([+-]\d\d:?\d\d) +[A-Z]{3,4}$", r"\1"),
+    (r"^([A-Za-z]{3} +\d{1,2}) +(\d\d:\d\d:\d\d) *([A-Z]{3,4})? +(\d{4})$", r"\1 \4 \2 \3"),
+    (r"^(\d{1,2}:\d\d(?::\d\d)?) +(\S+[./-]\S+)$", r"\2 \1"),
+    (r"^(\d{4}-\d\d-\d\d|\d{1,2}[A-Za-z]{3}\d{2,4})[_:-](\d\d)[:-]?(\d\d)", r"\1 \2:\3"),
+    (r" (\d\d)[.-](\d\d)[.-](\d\d)\b", r" \1:\2:\3"),
+    (r"(\d:\d\d:\d\d):(\d{3})$", r"\1.\2"),
+    (r"(:\d\d) ?([AaPp])$", r"\1 \2M"),
+)
+"""Rarer notations and how they are rewritten, in order."""
 _PARTS = rf"^(?P<day>\S.*?)(?:[Tt]|,? +)(?P<clock>{_COLON_CLOCK}|\d{{1,6}})$"
 _DIGITS = rf"^(?P<day>\d{{8}})[-_Tt]?(?P<clock>{_COLON_CLOCK}|\d{{4}}|\d{{6}})$"
 _CLOCK = re.compile(r"(\d{1,2}):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,6})\d*)?)? ?(?:([AaPp])\.?[Mm]\.?)?")
@@ -104,6 +127,8 @@ def read_times(times: pa.ChunkedArray, column: str, source: str) -> FileTimes:
     zone, counted = None, False
     if pa.types.is_floating(times.type):
         parsed = times = _whole(times)
+    if pa.types.is_string(times.type) and pc.all(pc.match_substring_regex(times, r"^\d{10,19}$")).as_py():
+        times = times.cast(pa.int64())
     if pa.types.is_integer(times.type):
         parsed = _from_epoch(times)
         counted = parsed is not None
@@ -158,7 +183,10 @@ def text_times(texts: pa.ChunkedArray, column: str, source: str) -> tuple[pa.Chu
             return texts.cast(kind), None
         except pa.ArrowInvalid:
             continue
-    texts = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), _WEEKDAY, "")
+    texts = pc.utf8_trim_whitespace(texts)
+    for pattern, usual in _USUAL_FORM:
+        texts = pc.replace_substring_regex(texts, pattern, usual)
+    texts = pc.utf8_trim_whitespace(texts)
     parts = pc.extract_regex(texts, _ZONED)
     zones = pc.struct_field(parts, "zone")
     n_known, zone = len(texts) - texts.null_count, None

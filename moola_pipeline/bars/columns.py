@@ -36,7 +36,7 @@ OPTIONAL_ROLES = ("volume", "contract")
 ID_ROLE = "instrument id"
 """Role of a number that identifies a contract; it is read as text."""
 NUMBER_ROLES = (*PRICE_COLUMNS, "volume")
-_TIME_WORDS = {"time", "timestamp", "datetime", "ts", "t", "stamp"}
+_TIME_WORDS = {"time", "timestamp", "datetime", "ts", "t", "stamp", "window"}
 _BESIDE_TIME = {"event", "bar", "open", "start", "begin", "local", "exchange"} | {
     *("utc", "gmt", "et", "est", "edt", "eastern", "ny", "ct", "cst", "cdt", "central", "date")
 }
@@ -207,6 +207,8 @@ def _given_name(names: Sequence[str], given: str) -> str | None:
     """The column that the user named, by its name or its number; None if there is none."""
     if given in names or not given:
         return given
+    if len(same := [name for name in names if name.strip().lower() == given.lower()]) == 1:
+        return same[0]
     place = int(given) - 1 if given.isdecimal() and len(given) < 9 else -1
     return names[place] if 0 <= place < len(names) else None
 

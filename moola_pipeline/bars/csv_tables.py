@@ -83,16 +83,18 @@ class Table:
 def plain_name(name: str) -> str:
     """A name without case, blanks and decoration: `<CLOSE>`, `close#5` and `Close ` are close."""
     title, _, place = name.rpartition("#")
-    return re.sub(r"[^a-z0-9/]", "", (title if place.isdecimal() else name).lower())
+    title = re.sub(r"^\d+[.)] *", "", title if place.isdecimal() else name)  # 1. open
+    return re.sub(r"[^a-z0-9/]", "", title.lower())
 
 
 def name_parts(name: str) -> tuple[str, ...]:
-    """Parts of a name that pandas wrote for several levels, as ('Close', 'NQ=F'); else the name alone."""
+    """Parts of a name with a symbol in it, as ('Close', 'NQ=F') or NQ=F Close; else the name alone."""
     if name.startswith("(") and name.endswith(")"):
         with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             parts = ast.literal_eval(name)
             return tuple(map(str, parts)) if isinstance(parts, tuple) else (name,)
-    return (name,)
+    symbol, blank, title = name.partition(" ")
+    return (title, symbol) if blank and re.search(r"[=!@]", symbol) else (name,)
 
 
 def csv_table(content: bytes, source: str, names: HeaderNames) -> Table:

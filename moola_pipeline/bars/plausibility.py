@@ -111,9 +111,10 @@ def refuse_coarse(bars: pd.DataFrame, source: str) -> None:
         raise BadInput(f"{source}: bars of at least 2 minutes are needed, got fewer. Export more bars.")
     minute = np.flatnonzero(steps == 1)
     longest = int(np.diff(minute, prepend=-1, append=len(steps)).max()) - 1
+    other = max(len(steps) - len(minute) - longest, 1) / len(steps)
     for interval in COARSE_MINUTES:
         # So many steps on a coarser grid happen by chance in one file of 1 / CHANCE.
-        by_chance = math.ceil(math.log(len(bars) / CHANCE) / math.log(interval))
+        by_chance = math.ceil(math.log(len(bars) / CHANCE) / math.log(max(interval, 1 / other)))
         if longest < by_chance:
             continue
         others = np.flatnonzero(np.append(np.append(True, steps % interval != 0), True))
@@ -164,7 +165,7 @@ def refuse_other_scale(bars: pd.DataFrame, clock: SessionClock, instrument: Inst
     points = np.concatenate([np.diff(closes)[::every], clock.ranges[::every]])
     moves = np.rint(points / instrument.tick_points).astype(np.int64)
     moves = moves[moves != 0]
-    for factor in (100, 10, 5, 4):
+    for factor in (100, 10, 5, 4, 2):
         if len(moves) >= 30 and np.mean(moves % factor == 0) > 0.95:
             raise BadInput(
                 f"{source}: prices of {instrument.name} must move in ticks of {instrument.tick_points:g} "
@@ -221,9 +222,9 @@ def refuse_wrong_dates(
 
 def _refuse_trading_days(bars: pd.DataFrame, reading: TimeConvention) -> None:
     """Refuse dates that are trading days: prices then jump over midnight, where the market trades on."""
-    wall = wall_minutes(bars["timestamp"], reading.zone)
+    wall = wall_minutes(bars["timestamp"], reading.zone) + (reading.stamp == "close")
     crossing = np.flatnonzero((np.diff(wall // DAY) == 1) & (np.diff(wall) == 1))
-    if len(crossing) < 2:
+    if not len(crossing):
         return
     opens, closes = bars["open"].to_numpy(), bars["close"].to_numpy()
     gap = np.median(np.abs(opens[crossing + 1] - closes[crossing]))

@@ -88,6 +88,12 @@ class SessionClock:
         return np.append(self.first[1:], len(self.minutes)) - 1
 
     @property
+    def runs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the first and the last bar of each run without a gap of over an hour, (n_runs,) each."""
+        after = np.flatnonzero(np.diff(self.minutes) > HOUR)
+        return np.append(0, after + 1), np.append(after, len(self.minutes) - 1)
+
+    @property
     def dates(self) -> np.ndarray:
         """(n_sessions,) datetime64[D]."""
         return self.session[self.first].astype("M8[D]")
@@ -112,6 +118,16 @@ def daily_breaks(clock: SessionClock) -> int:
     after = np.flatnonzero(np.diff(clock.minutes) > HOUR) + 1
     exact = (clock.minute[after] == SESSION_OPEN) & (clock.minute[after - 1] == SESSION_CLOSE - 1)
     return int(exact.sum()) if 2 * exact.sum() >= len(after) else 0
+
+
+def is_empty_filler(rows: pd.DataFrame) -> np.ndarray:
+    """True (n,) for rows without any price, empty or 0, in hours without trading; times may be missing."""
+    prices = rows[list(PRICE_COLUMNS)].fillna(0.0).to_numpy()
+    empty = np.flatnonzero((prices == 0).all(axis=1) & rows["timestamp"].notna().to_numpy())
+    filler = np.zeros(len(rows), bool)
+    if len(empty):
+        filler[empty] = session_clock(rows.iloc[empty]).shut
+    return filler
 
 
 def is_filler(bars: pd.DataFrame) -> np.ndarray:

@@ -81,18 +81,19 @@ def _stamp_votes(written: SessionClock, stamp: str, instrument: Instrument) -> _
     end, other_end = (
         (ends == shut - 1 + minute) | np.isin(ends, day_ends - 1 + minute) for minute in (late, 1 - late)
     )
-    density, whole = _density(written), begin & end
+    sharp = (begins % 30 == late) & (ends % 30 == (29 + late) % 30)  # also where a file was cut
+    density, whole = _density(written), (begin & end) | sharp
     dense = (density >= DENSE) & (ends - begins >= HOUR)
     if late:
-        looks = (begin & ~other_end) | ((ends == shut) & ~other_begin)
+        looks = whole | (begin & ~other_end) | ((ends == shut) & ~other_begin)
     else:
         looks = whole | ((begins == 0) & ~other_end) | ((ends == shut - 1) & ~other_begin)
     looks &= dense
     thin = ~dense & (begins <= THIN_WAIT)
     if late and not (other_begin & thin).any():
-        by_chance = np.prod(1 - density[thin]) < CHANCE or ((ends == shut) & thin).sum() >= 2
+        by_chance = np.prod(1 - density[thin]) < CHANCE or ((ends == shut) & thin).any()
         looks |= thin & by_chance
-    elif not late and ((begins == 0) & thin).sum() >= 2:
+    elif not late:
         looks |= thin & (begins == 0)
     return _Votes(looks, dense & whole)
 

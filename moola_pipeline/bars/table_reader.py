@@ -206,14 +206,33 @@ def _json_table(content: bytes, source: str) -> Table:
 
 
 def _json_rows(data: Any) -> tuple[tuple[str, ...], list[Any]]:
-    """The rows of parsed JSON, and the texts beside them: a list, or an object with one or with columns."""
+    """The rows of parsed JSON, and the texts beside them: a list, or an object that holds one or columns."""
     if isinstance(data, list):
         return (), data
     texts = tuple(value for value in data.values() if isinstance(value, str))
+    if {"columns", "data"} <= set(data):  # pandas, orient "split"
+        index = data.get("index", range(len(data["data"])))
+        names = ("time", *map(str, data["columns"]))
+        return texts, [
+            dict(zip(names, (at, *row), strict=True)) for at, row in zip(index, data["data"], strict=True)
+        ]
+    inner = {name: value for name, value in data.items() if isinstance(value, dict) and value}
+    if len(inner) > 1:  # pandas, orient "columns" or "index"
+        if "close" in map(str.lower, inner):
+            index = [*next(iter(inner.values()))]
+            return texts, [
+                {"time": at} | {name: column[at] for name, column in inner.items()} for at in index
+            ]
+        return texts, [{"time": at, **row} for at, row in inner.items()]
     lists = {name: value for name, value in data.items() if isinstance(value, list) and value}
-    nested = [value for value in lists.values() if isinstance(value[0], dict | list)]
+    if inner and not lists:
+        (name, value), *_ = inner.items()
+        more, rows = _json_rows(value)
+        return (*texts, name, *more), rows
+    nested = [(name, value) for name, value in lists.items() if isinstance(value[0], dict | list)]
     if nested:
-        return texts, max(nested, key=len)
+        name, rows = max(nested, key=lambda item: len(item[1]))
+        return (*texts, name), rows
     columns = {name: value for name, value in lists.items() if len(value) == max(map(len, lists.values()))}
     return texts, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -1,6 +1,6 @@
 """Read bars, from a vendor's file or a DataFrame, into clean one-minute bars in UTC."""
 
-import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -52,6 +52,7 @@ from moola_pipeline.bars.session_clock import (
     SessionClock,
     TimeConvention,
     daily_breaks,
+    is_empty_filler,
     is_filler,
     session_clock,
     wall_minutes,
@@ -72,6 +73,8 @@ FIXED_POINT = 1e9
 MAX_POINTS = 1e8
 """Greater prices are in fixed point: no index is so high."""
 _LAST_SECOND = 59
+_COMMAS = re.compile(r""",(?=(?:[^"']*["'][^"']*["'])*[^"']*$)""")
+"""Commas outside quotes."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +183,9 @@ def column_mapping(text: str) -> dict[str, str]:
         BadInput: If a part is not role=NAME, or a role comes twice.
     """
     mapping: dict[str, str] = {}
-    for part in next(csv.reader([_with_quotes_around(text)], skipinitialspace=True), None) or [""]:
-        role, equals, name = (piece.strip() for piece in part.partition("="))
+    for part in _COMMAS.split(text):
+        role, equals, name = (piece.strip() for piece in part.strip(" \"'").partition("="))
+        name = name.strip("\"'")
         if not (role and equals) or role in mapping or (not name and role not in OPTIONAL_ROLES):
             raise BadInput(
                 f"--columns must hold each role once as role=NAME, got {part!r}. Write time=ts,close=Last; "
@@ -275,7 +279,19 @@ def _read(table: Table, options: VendorOptions, source: str, default_instrument:
         rows = raw.copy(deep=False)
         rows.insert(0, "timestamp", opened)
         missing = _time_fault(read.values["time"], columns, opened)
-        return sift_bars(rows, instrument_named(instrument), source, faults=[*faults, *missing])
+        empty = is_empty_filler(rows)
+        if not empty.any():
+            return sift_bars(rows, instrument_named(instrument), source, faults=[*faults, *missing])
+        left = [
+            replace(fault, broken=fault.broken[~empty], cells=fault.cells.filter(~empty)) for fault in faults
+        ]
+        kept = sift_bars(
+            rows.loc[~empty].reset_index(drop=True), instrument_named(instrument), source, faults=left
+        )
+        read_rows, n_empty = np.flatnonzero(~empty) + 1, int(empty.sum())
+        kept.rejected["row"] = read_rows[kept.rejected["row"] - 1]
+        counts = replace(kept.counts, read=kept.counts.read + n_empty, filler=n_empty)
+        return replace(kept, rows=read_rows[kept.rows - 1], counts=counts)
 
     convention = _convention(formats, times, options, time_column(columns), source)
     if isinstance(convention, BadInput):
@@ -288,6 +304,19 @@ def _read(table: Table, options: VendorOptions, source: str, default_instrument:
         convention.vendor.name, convention.zone, convention.stamp, columns | left_out, instrument
     )
     return VendorBars(kept, facts, convention.zone_known_by, convention.stamp_known_by, volume)
+
+
+def _sifted_but(
+    empty: np.ndarray, rows: pd.DataFrame, faults: Sequence[CellFault], instrument: str, source: str
+) -> SiftedBars:
+    """The bars of all rows but the empty ones (n,), which are counted as filler."""
+    left = [replace(fault, broken=fault.broken[~empty], cells=fault.cells.filter(~empty)) for fault in faults]
+    others = rows.loc[~empty].reset_index(drop=True)
+    sifted = sift_bars(others, instrument_named(instrument), source, faults=left)
+    places, n_empty = np.flatnonzero(~empty) + 1, int(empty.sum())
+    sifted.rejected["row"] = places[sifted.rejected["row"] - 1]
+    counts = replace(sifted.counts, read=sifted.counts.read + n_empty, filler=n_empty)
+    return replace(sifted, rows=places[sifted.rows - 1], counts=counts)
 
 
 def _convention(
@@ -526,15 +555,6 @@ def _codes(
     names = [text if code is None else code for text, code in zip(texts, codes, strict=True)]
     known = pa.array(names, pa.string()).take(coded.indices)
     return known.to_pandas().astype("str")
-
-
-def _with_quotes_around(text: str) -> str:
-    """Move a quote behind an equals sign to the front of its role: close="a, b" becomes "close=a, b"."""
-    parts = text.split('="')
-    for place, part in enumerate(parts[:-1]):
-        head, comma, role = part.rpartition(",")
-        parts[place] = f'{head}{comma}"{role.strip()}='
-    return "".join(parts)
 
 
 def _require_one_of(option: str, came: str | None, known: tuple[str, ...]) -> None:

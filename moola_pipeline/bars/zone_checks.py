@@ -46,8 +46,8 @@ ONE_RISE = 1.3
 """The same on a single morning: above it on 99 of 100 days."""
 TRIED_BARS = 30_000
 """Number of bars tried in other zones: about a month of sessions."""
-_DAY_SESSION = range(380, 421)
-"""Minutes of a day session: the stock market's 390, or 405 with the quarter hour after."""
+_DAY_SESSION = range(380, 456)
+"""Minutes of a day session: the stock market's 390, or up to 450 with the time after."""
 _SLOT = 15
 _TINY = float(np.finfo(float).tiny)
 
@@ -90,7 +90,8 @@ def refuse_moved_sessions(bars: pd.DataFrame, clock: SessionClock, reading: Time
         or not _moved(SessionClock(wall_minutes(bars["timestamp"], reading.zone)), clock).any()
     ):
         return
-    around = max(0, int(clock.first[moved.argmax()]) - TRIED_BARS // 2)
+    days = clock.session[clock.runs[0][moved]].astype("M8[D]")
+    around = max(0, int(clock.runs[0][moved.argmax()]) - TRIED_BARS // 2)
     for likely in _fitting_zones(bars.iloc[around:], reading.zone):
         if not _moved(session_clock(_reread(bars.iloc[around:], reading.zone, likely))).any():
             advice = _try_zone(likely, reading)
@@ -99,22 +100,25 @@ def refuse_moved_sessions(bars: pd.DataFrame, clock: SessionClock, reading: Time
         advice = "Export the file again in one zone."
     raise BadInput(
         f"{reading.source}: the times must be in one zone, but read as {reading.zone} the sessions of "
-        f"{listed_days(clock.dates[moved])} begin and end at other hours than the others. {advice}"
+        f"{listed_days(days)} begin and end at other hours than the others. {advice}"
     )
 
 
 def _moved(clock: SessionClock, sessions: SessionClock | None = None) -> np.ndarray:
-    """True (n_sessions,) for sessions moved by half hours against the usual ones on this clock.
+    """True (n_runs,) for runs of bars moved by half hours against the usual ones on this clock.
 
-    The usual ones are most; of equally many, those that begin when trading does.
+    A run ends at a gap of over an hour. The usual runs are most; of equally many, those that begin when
+    trading does.
     """
-    bounds = sessions or clock
-    days = bounds.session[bounds.first] * DAY
-    begins, ends = clock.minutes[bounds.first] - days, clock.minutes[bounds.last] - days
+    first, last = (sessions or clock).runs
+    days = (sessions or clock).session[first] * DAY
+    begins, ends = clock.minutes[first] - days, clock.minutes[last] - days
     pairs, counts = np.unique(np.stack([begins, ends]), axis=1, return_counts=True)
     begins_right = np.isin(pairs[0] % DAY, (SESSION_OPEN, NQ.opening))
     usual = pairs[:, np.lexsort([begins_right, counts])[-1]]
     early, late = begins - usual[0], ends - usual[1]
+    early = (early + DAY // 2) % DAY - DAY // 2  # across midnight the trading day is another
+    late = (late + DAY // 2) % DAY - DAY // 2
     return (early == late) & (early != 0) & (early % 30 == 0) & (ends - begins >= HOUR)
 
 
