@@ -14,7 +14,7 @@ from moola_pipeline.bars.csv_tables import HeaderNames, Table, name_parts, plain
 from moola_pipeline.bars.number_parsing import DOT, NumberStyle, price_style, trimmed
 from moola_pipeline.bars.row_rules import NEEDS_CELLS, NEEDS_NUMBERS, CellFault
 from moola_pipeline.bars.schema import PRICE_COLUMNS
-from moola_pipeline.bars.table_reader import table_values
+from moola_pipeline.bars.table_columns import table_values
 from moola_pipeline.errors import BadInput
 
 pc: Any = _compute  # its functions are made at run time

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pandas.util import hash_pandas_object
 
+from moola_pipeline.bars.bar_reader import VendorBars
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.store import (
     BarStore,
@@ -24,7 +25,7 @@ from moola_pipeline.bars.store import (
     verify_parsed,
     write_manifest,
 )
-from moola_pipeline.bars.vendor import VendorBars, read_recorded_file
+from moola_pipeline.bars.vendor import read_recorded_file
 from moola_pipeline.code_digests import SourceTree, package_tree
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked

@@ -1,12 +1,8 @@
-"""The one reader of tables: csv, JSON, parquet, DBN or a DataFrame, as named columns with a first row."""
+"""The columns of a file: csv, JSON, parquet or DBN, by its first bytes."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as _compute
 import pyarrow.csv
@@ -15,6 +11,7 @@ import pyarrow.parquet as pq
 from moola_pipeline.bars.csv_tables import HeaderNames, Table, csv_table, unique_names
 from moola_pipeline.bars.dbn import DBN_MAGIC, read_dbn
 from moola_pipeline.bars.decompress import other_file_kind
+from moola_pipeline.bars.table_columns import first_cells, first_line, known_table, unreadable
 from moola_pipeline.errors import BadInput
 
 pc: Any = _compute  # its functions are made at run time
@@ -22,7 +19,6 @@ MAX_JSON = 2**28
 """Most bytes of JSON: in memory it takes ten times as many."""
 MAX_ROWS = 30_000_000
 """Most rows of a parquet file: minutes of 57 years. A small file can encode any number of rows."""
-_THOUSAND, _N_PRICES = 1_000.0, 4
 
 
 def file_table(content: bytes, source: str, names: HeaderNames) -> Table:
@@ -39,7 +35,7 @@ def file_table(content: bytes, source: str, names: HeaderNames) -> Table:
     if content.startswith(b"PAR1"):
         return _parquet_table(content, source)
     if content.startswith(DBN_MAGIC):
-        return _known_table("dbn", read_dbn(content, source))
+        return known_table("dbn", read_dbn(content, source))
     if kind := other_file_kind(content):
         raise BadInput(f"{source}: a bar file must be parquet, csv, JSON or DBN, got {kind}.")
     if b"\0" in content[:4096]:
@@ -51,111 +47,6 @@ def file_table(content: bytes, source: str, names: HeaderNames) -> Table:
     return csv_table(content, source, names)
 
 
-def frame_table(frame: pd.DataFrame, source: str) -> Table:
-    """The columns of a DataFrame; the times of its index count as a column.
-
-    Raises:
-        BadInput: If a column holds values of mixed kinds.
-    """
-    levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
-    times = [level for level in levels if isinstance(level, pd.DatetimeIndex)]
-    if not times and len(levels) == 1 and pd.api.types.is_string_dtype(levels[0].dtype):
-        times = levels
-    columns = [(str(level.name or "index"), level.to_series()) for level in times[:1]]
-    columns += [(str(name), frame.iloc[:, i]) for i, name in enumerate(frame.columns)]
-    names = unique_names([name for name, _ in columns])
-    arrays = [_as_arrow(pd.Series(values), name, source) for name, values in columns]
-    return _known_table("frame", pa.table(arrays, names=list(names)), index=names[: len(times[:1])])
-
-
-def table_values(
-    table: Table, texts: Collection[str], numbers: Collection[str], others: Collection[str], source: str
-) -> tuple[pa.Table, dict[int, str]]:
-    """The columns with these names, and the lines with a wrong number of cells by row (from 0).
-
-    Args:
-        table: From `file_table` or `frame_table`.
-        texts: Columns to read as text.
-        numbers: Columns to read as numbers where all cells are; else as text.
-        others: Columns to read as what they are.
-        source: Name of the file, for errors.
-
-    Raises:
-        BadInput: If the file is damaged.
-    """
-    wanted = [*dict.fromkeys([*texts, *numbers, *others])]
-    try:
-        if table.values is not None:
-            return table.values.select(wanted), {}
-        if table.kind == "parquet":
-            return pq.read_table(pa.BufferReader(table.content), columns=wanted), {}
-        return _read_csv(table, texts, numbers, wanted)
-    except (pa.ArrowException, OSError, KeyError) as fault:
-        raise _unreadable(source, fault) from None
-
-
-def _read_csv(
-    table: Table, texts: Collection[str], numbers: Collection[str], wanted: list[str]
-) -> tuple[pa.Table, dict[int, str]]:
-    body = pa.py_buffer(table.content).slice(table.start)
-    if not table.content[table.start : table.start + 2**12].strip():
-        return pa.table({name: pa.array([], pa.string()) for name in wanted}), {}
-    types = dict.fromkeys(texts, pa.string())
-    for decimal in (".", ","):
-        with suppress(pa.ArrowInvalid):
-            read = _parsed(body, table, wanted, types | dict.fromkeys(numbers, pa.float64()), decimal)
-            if decimal == "." or _is_clear(read, numbers):
-                return read, {}
-    return _parsed_leniently(body, table, wanted, types | dict.fromkeys(numbers, pa.string()))
-
-
-def _is_clear(read: pa.Table, numbers: Collection[str]) -> bool:
-    """True if commas in four prices cannot separate thousands: 1234,5 has too many digits before it."""
-    lowest = [pc.min(read.column(name)).as_py() for name in numbers]
-    return sum(value is not None and value >= _THOUSAND for value in lowest) >= _N_PRICES
-
-
-def _parsed_leniently(
-    body: pa.Buffer, table: Table, wanted: list[str], types: Mapping[str, pa.DataType]
-) -> tuple[pa.Table, dict[int, str]]:
-    """Numbers as text; a line with a wrong number of cells becomes a row of nulls."""
-    lines: dict[int, str] = {}
-
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        lines[row.number - 1] = row.text
-        return "skip"
-
-    text = pa.py_buffer(body.to_pybytes().decode(errors="replace").encode())
-    read = _parsed(text, table, wanted, types, note=note)
-    if not lines:
-        return read, lines
-    is_line = np.zeros(read.num_rows + len(lines), bool)
-    is_line[[*lines]] = True
-    places = pa.array(np.cumsum(~is_line) - 1, mask=is_line)
-    return read.take(places), lines
-
-
-def _parsed(
-    body: pa.Buffer,
-    table: Table,
-    wanted: list[str],
-    types: Mapping[str, pa.DataType],
-    decimal: str = ".",
-    note: Callable[[pyarrow.csv.InvalidRow], str] | None = None,
-) -> pa.Table:
-    return pyarrow.csv.read_csv(
-        pa.BufferReader(body),
-        read_options=pyarrow.csv.ReadOptions(column_names=list(table.names), use_threads=note is None),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=table.separator, invalid_row_handler=note),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=types,
-            include_columns=wanted,
-            strings_can_be_null=True,
-            decimal_point=decimal,
-        ),
-    )
-
-
 def _parquet_table(content: bytes, source: str) -> Table:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
@@ -163,9 +54,9 @@ def _parquet_table(content: bytes, source: str) -> Table:
         metadata = json.loads((schema.metadata or {}).get(b"pandas") or b"{}")
         indexed = metadata.get("index_columns", []) if isinstance(metadata, dict) else []
         first = next(file.iter_batches(batch_size=1), None) if n_rows <= MAX_ROWS else None
-        sample = () if first is None else _texts(pa.Table.from_batches([first]))
+        sample = () if first is None else first_cells(pa.Table.from_batches([first]))
     except (pa.ArrowException, OSError, ValueError, RecursionError) as fault:
-        raise _unreadable(source, fault) from None
+        raise unreadable(source, fault) from None
     if n_rows > MAX_ROWS:
         raise BadInput(
             f"{source}: a bar file must have at most {MAX_ROWS:,} rows, got {n_rows:,}. Split it, or export "
@@ -199,10 +90,10 @@ def _json_table(content: bytes, source: str) -> Table:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, pa.ArrowException) as fault:
         raise BadInput(
             f"{source}: JSON must hold rows, as [[time, open, high, low, close], ...] or "
-            f'[{{"time": ..., "open": ...}}, ...], got: {_first_line(fault)}. Export it so, or as csv.'
+            f'[{{"time": ..., "open": ...}}, ...], got: {first_line(fault)}. Export it so, or as csv.'
         ) from None
     named = isinstance(rows[0], dict)
-    return Table("json", unique_names(names), _texts(table), named, symbols=symbols, values=table)
+    return Table("json", unique_names(names), first_cells(table), named, symbols=symbols, values=table)
 
 
 def _json_rows(data: Any) -> tuple[tuple[str, ...], list[Any]]:
@@ -242,38 +133,3 @@ def _json_column(values: list[Any]) -> pa.Array:
         return pa.array(values)
     except (pa.ArrowException, TypeError, OverflowError):
         return pa.array([None if value is None else str(value) for value in values], pa.string())
-
-
-def _known_table(kind: str, values: pa.Table, index: tuple[str, ...] = ()) -> Table:
-    return Table(kind, tuple(values.column_names), _texts(values), index=index, values=values)
-
-
-def _texts(values: pa.Table) -> tuple[str, ...]:
-    """The cells of the first row as text."""
-    return tuple(map(_text, values.columns))
-
-
-def _text(column: pa.ChunkedArray) -> str:
-    try:
-        cells = column[:1].to_pylist()
-    except (ValueError, LookupError, OverflowError, pa.ArrowException):  # an unknown zone, nanoseconds
-        return ""
-    return "" if not cells or cells[0] is None else str(cells[0])
-
-
-def _as_arrow(values: pd.Series, name: str, source: str) -> pa.Array | pa.ChunkedArray:
-    try:
-        return pa.array(values.reset_index(drop=True))
-    except (pa.ArrowException, TypeError, OverflowError, UnicodeError, ValueError):
-        raise BadInput(
-            f"{source}: {name} must hold values of one kind (times, text or numbers), got mixed kinds "
-            f"({values.dtype}). Convert them to one kind."
-        ) from None
-
-
-def _unreadable(source: str, fault: Exception) -> BadInput:
-    return BadInput(f"{source}: a bar file must be whole, got: {_first_line(fault)}. Export it again.")
-
-
-def _first_line(fault: Exception) -> str:
-    return next(iter(str(fault).splitlines()), type(fault).__name__).rstrip(".")

@@ -1,16 +1,20 @@
 """Exit codes and error lines: 0 done, 1 failed run or integrity check, 2 bad input, 130 interrupted."""
 
+import errno
 import os
 import re
 import shlex
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 
 import click
 
 from moola_pipeline.errors import BadInput, MoolaError, one_line
+from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT
 
 DEBUG_VARIABLE = "MOOLA_DEBUG"
 _COMMANDS = re.compile(
@@ -18,6 +22,8 @@ _COMMANDS = re.compile(
     r"|stability|status|study|ui|verify|zigzag)\b"
 )
 """Commands in error texts; `in_this_home` adds --home to them."""
+_DISK_FULL, _SQLITE_FULL = (errno.ENOSPC, errno.EDQUOT), "database or disk is full"
+_SHOWN_FOLDERS = 3
 FAILED, BAD_INPUT, INTERRUPTED = MoolaError.exit_code, BadInput.exit_code, 130
 
 
@@ -37,7 +43,8 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
         _print_error(usage_error_text(error))
         return error.exit_code
     except MoolaError as error:
-        _print_error(str(error))
+        full = disk_full_text(error)
+        _print_error(f"{error} {full}" if full else str(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
@@ -80,7 +87,43 @@ def usage_error_text(error: click.ClickException) -> str:
     return error.format_message() + remedy
 
 
+def disk_full_text(error: BaseException) -> str | None:
+    """One sentence for a full disk of the home, with its largest folders; None for any other error.
+
+    SQLite says so in its text; other errors, or their causes, carry the system's number.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    if not any(getattr(one, "errno", None) in _DISK_FULL or _SQLITE_FULL in str(one) for one in chain):
+        return None
+    root = Path(os.environ.get(HOME_VARIABLE) or PROJECT_ROOT)
+    names = [str(name) for one in chain if (name := getattr(one, "filename", None)) is not None]
+    if names and not any(Path(name).absolute().is_relative_to(root) for name in names):
+        return None  # the disk of another file
+    folders = (*root.glob("data/*/"), root / ".dagster")
+    sizes = {str(folder.relative_to(root)): _bytes_in(folder) for folder in folders}
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:_SHOWN_FOLDERS]
+    taken = ", ".join(f"{name} {sizes[name] / 2**20:,.0f} MiB" for name in largest if sizes[name])
+    return (
+        f"The disk of the home {root} is full. Free space on it"
+        f"{f' (in the home: {taken})' if taken else ''}, then run the command again."
+    )
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_size
+    return total
+
+
 def _file_error(error: OSError) -> int:
+    if text := disk_full_text(error):
+        _print_error(text)
+        return FAILED
     """Report a file that could not be opened, written or renamed; other OSErrors are unexpected."""
     if error.filename is None or error.strerror is None:
         return _unexpected_error(error)
@@ -97,6 +140,9 @@ def _unexpected_error(error: Exception) -> int:
     if text := settings_error_text(error):
         _print_error(text)
         return BAD_INPUT
+    if text := disk_full_text(error):
+        _print_error(text)
+        return FAILED
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
     name = traceback.format_exception_only(error)[-1].strip().rstrip(".")

@@ -22,7 +22,7 @@ from moola_pipeline.storage.home import Home
 from moola_pipeline.windows.window_geometry import MAX_WAIT, WAITS
 
 if TYPE_CHECKING:
-    from moola_pipeline.bars.vendor import VendorBars
+    from moola_pipeline.bars.bar_reader import VendorBars
     from moola_pipeline.inference.hindsight import Predictions
 
 READ = {"hindsight": "read in hindsight", "live": "read live, one per closed bar"}

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TIMEOUT_SECONDS = 4.0
 """Time for the work to end before the signal is repeated; assets close their MLflow runs in it."""
@@ -45,11 +45,13 @@ def repeat_interrupt(patience_seconds: float = TIMEOUT_SECONDS) -> Iterator[None
 
 
 def _repeat(reader: int, ended: threading.Event, patience_seconds: float) -> None:
-    while received := os.read(reader, 1):
-        if received[0] in ENDING:
-            while not ended.wait(patience_seconds):
-                os.kill(os.getpid(), received[0])
-            return
+    """Ends without a word if the pipe is gone: the main thread may be interrupted while it closes it."""
+    with suppress(OSError):
+        while received := os.read(reader, 1):
+            if received[0] in ENDING:
+                while not ended.wait(patience_seconds):
+                    os.kill(os.getpid(), received[0])
+                return
 
 
 def _hide_interrupts(unraisable: "sys.UnraisableHookArgs") -> None:

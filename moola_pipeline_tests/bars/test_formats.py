@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import decompress
+from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.bars.vendor import VendorOptions, read_vendor_file
+from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars, session_bars, wall_clock

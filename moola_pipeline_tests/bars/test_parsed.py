@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import parsed as parsed_module
+from moola_pipeline.bars.bar_reader import VendorBars, VendorOptions
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.parsed import changed_minutes, reader_digest
 from moola_pipeline.bars.store import BarStore, read_manifest
-from moola_pipeline.bars.vendor import VendorBars, VendorOptions, read_recorded_file
+from moola_pipeline.bars.vendor import read_recorded_file
 from moola_pipeline.code_digests import PACKAGE, SourceTree
 from moola_pipeline.errors import ChecksumMismatch, MissingFile
 from moola_pipeline.storage.crash_injection import WRITE_POINTS, InjectedFault, arm

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from moola_pipeline.bars.bar_reader import VendorBars, VendorOptions, column_mapping
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.store import BarStore
-from moola_pipeline.bars.vendor import VendorBars, VendorOptions, column_mapping, read_vendor_file
+from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.made_up_market import market, part, written
 

@@ -1,5 +1,6 @@
 """The entry point: imports of --help, errors and exit codes, and positions of --home."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -34,6 +35,25 @@ def ending_in(fault: Callable[[], None]) -> Result:
     group = LazyGroup("moola", params=[])
     group.add_command(click.Command("act", callback=fault))
     return CliRunner().invoke(group, ["act"])
+
+
+@pytest.mark.parametrize("sqlite", [True, False])
+def test_a_full_disk_names_the_home_and_its_largest_folders(isolated_home: Path, sqlite: bool):
+    (isolated_home / "data" / "mlflow").mkdir(parents=True)
+    (isolated_home / "data" / "mlflow" / "runs").write_bytes(bytes(3 << 20))
+    file = str(isolated_home / "data" / "nq" / "manifest.json")
+    full = OSError(errno.ENOSPC, "No space left on device", file)
+    result = ending_in(raising(RuntimeError("database or disk is full") if sqlite else full))
+    assert result.exit_code == 1
+    assert complaint(result) == (
+        f"The disk of the home {isolated_home} is full. Free space on it (in the home: data/mlflow 3 MiB), "
+        "then run the command again."
+    )
+
+
+def test_a_full_disk_of_another_file_is_named_by_the_file(isolated_home: Path, tmp_path: Path):
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "elsewhere" / "out.csv"))
+    assert "out.csv must be accessible, got: No space left" in complaint(ending_in(raising(full)))
 
 
 def raising(fault: BaseException) -> Callable[[], None]:
@@ -107,10 +127,9 @@ def test_the_module_and_the_command_are_one_program():
             "unexpected error: KeyError: 'x'. Set MOOLA_DEBUG=1 for the traceback.",
         ),
         (
-            OSError(28, "No space left on device"),
+            OSError(5, "Input/output error"),
             1,
-            "unexpected error: OSError: [Errno 28] No space left on device. "
-            "Set MOOLA_DEBUG=1 for the traceback.",
+            "unexpected error: OSError: [Errno 5] Input/output error. Set MOOLA_DEBUG=1 for the traceback.",
         ),
         (
             PermissionError(13, "Permission denied", "labels.csv"),

@@ -105,5 +105,29 @@ def test_the_server_finds_the_expansions_of_predict(
 def test_bars_without_a_zone_are_refused_with_the_reason(address: str, bars: pd.DataFrame):
     with pytest.raises(urllib.error.HTTPError) as fault:
         posted(address, bars)
-    assert fault.value.code in (400, 500)
-    assert "must prove their time zone, got none" in fault.value.read().decode()
+    assert fault.value.code == 400
+    assert json.load(fault.value) == {
+        "error_code": "INVALID_PARAMETER_VALUE",
+        "message": "bars: the times in Time must prove their time zone, got none. Name it with --timezone, "
+        "for example --timezone America/New_York.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"timezone": "Asia/Tokyo"}, f"give --timezone {ZONE}."),
+        ({"timezone": ZONE, "stamp": "close"}, "give --stamp open."),
+        ({"timezone": ZONE, "instrument": "YM"}, "every bar must have prices on the tick grid"),
+        ({"timezone": ZONE, "stamp": "middle"}, "--stamp must be open or close, got 'middle'"),
+    ],
+)
+def test_the_server_refuses_as_the_command_does_in_one_line(
+    params: dict[str, str], words: str, address: str, bars: pd.DataFrame
+):
+    with pytest.raises(urllib.error.HTTPError) as fault:
+        posted(address, bars, **params)
+    assert fault.value.code == 400
+    message = json.load(fault.value)["message"]
+    assert words in message
+    assert "\n" not in message
