@@ -39,6 +39,8 @@ MIN_SESSIONS = 10
 MAX_DAYS_APART = 20
 MAX_GAP_RANGES = 8.0
 """Largest gap over midnight, in median bar ranges: the market trades through it."""
+_SMALL_TICKS = 2
+"""Bars of at most this range are alike by chance in a quiet hour."""
 _SCALE_BARS = 50_000
 """Bars whose moves are tried, evenly spread over a file."""
 _LEVEL_BARS = 15
@@ -65,7 +67,7 @@ def refuse_implausible(
     """
     bars, rows = sifted.bars, sifted.rows
     refuse_future(bars, rows, reading, now)
-    refuse_coarse(bars, reading.source)
+    refuse_coarse(bars, instrument, reading.source)
     refuse_other_scale(bars, clock, instrument, reading.source)
     refuse_wrong_dates(bars, clock, reading, instrument)
     left_out = wall_minutes(sifted.rejected["timestamp"].dropna(), NEW_YORK)
@@ -100,7 +102,7 @@ def refuse_future(bars: pd.DataFrame, rows: np.ndarray, reading: TimeConvention,
     )
 
 
-def refuse_coarse(bars: pd.DataFrame, source: str) -> None:
+def refuse_coarse(bars: pd.DataFrame, instrument: Instrument, source: str) -> None:
     """Refuse bars of another interval, in any stretch: stamps on a coarser grid, or coarser bars repeated.
 
     Raises:
@@ -124,7 +126,7 @@ def refuse_coarse(bars: pd.DataFrame, source: str) -> None:
             raise _coarse(bars, int(others[run]), length + 1, interval, source)
     if not len(minute):
         raise _coarse(bars, 0, len(bars), int(np.median(steps)), source)
-    _refuse_repeated(bars, steps, source)
+    _refuse_repeated(bars, steps, instrument, source)
 
 
 def _coarse(bars: pd.DataFrame, first: int, n_bars: int, interval: int, source: str) -> BadInput:
@@ -136,10 +138,10 @@ def _coarse(bars: pd.DataFrame, first: int, n_bars: int, interval: int, source: 
     )
 
 
-def _refuse_repeated(bars: pd.DataFrame, steps: np.ndarray, source: str) -> None:
+def _refuse_repeated(bars: pd.DataFrame, steps: np.ndarray, instrument: Instrument, source: str) -> None:
     """Refuse coarser bars that were written once a minute."""
     prices = [bars[name].to_numpy() for name in PRICE_COLUMNS]
-    traded = prices[1] > prices[2]
+    traded = prices[1] - prices[2] > (_SMALL_TICKS + 0.5) * instrument.tick_points
     same = np.append(False, steps == 1) & traded
     for price in prices:
         same[1:] &= price[1:] == price[:-1]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars.bar_reader import VendorOptions
-from moola_pipeline.bars.instruments import NQ
+from moola_pipeline.bars.instruments import INSTRUMENTS, NQ
 from moola_pipeline.bars.plausibility import refuse_coarse, refuse_future, refuse_wrong_dates
 from moola_pipeline.bars.session_clock import TimeConvention, daily_breaks, session_clock
 from moola_pipeline.bars.vendor import read_vendor_file
@@ -195,10 +195,10 @@ def test_a_few_bars_on_a_holiday_are_accepted():
 def test_coarser_bars_are_refused_in_the_whole_file_or_in_a_stretch(step: int):
     coarse = WEEK.iloc[::step].reset_index(drop=True)
     with pytest.raises(BadInput, match=f"got one every {timedelta(minutes=step)} from 2024-03-06 23:00"):
-        refuse_coarse(coarse, "nq.csv")
+        refuse_coarse(coarse, NQ, "nq.csv")
     stretch = pd.concat([WEEK.iloc[:1380], WEEK.iloc[1380:2760:step], WEEK.iloc[2760:]], ignore_index=True)
     with pytest.raises(BadInput, match=f"got one every {timedelta(minutes=step)} from 2024-03-07 2"):
-        refuse_coarse(stretch, "nq.csv")
+        refuse_coarse(stretch, NQ, "nq.csv")
 
 
 @pytest.mark.parametrize("step", [2, 5, 15])
@@ -206,15 +206,20 @@ def test_coarser_bars_repeated_each_minute_are_refused(step: int):
     rows = np.arange(len(WEEK)) // step * step
     repeated = WEEK.iloc[rows].reset_index(drop=True).assign(timestamp=WEEK["timestamp"])
     with pytest.raises(BadInput, match="most bars repeat the bar before"):
-        refuse_coarse(repeated, "nq.csv")
+        refuse_coarse(repeated, NQ, "nq.csv")
+
+
+def test_the_small_bars_of_a_quiet_hour_are_no_repeats():
+    quiet = WEEK.assign(open=6_000.0, low=6_000.0, high=6_000.25, close=6_000.25)
+    refuse_coarse(quiet, INSTRUMENTS["ES"], "es.csv")
 
 
 def test_one_minute_is_no_interval_and_a_thin_contract_is_none_either():
     with pytest.raises(BadInput, match="bars of at least 2 minutes are needed"):
-        refuse_coarse(made_up_bars(1), "nq.csv")
+        refuse_coarse(made_up_bars(1), NQ, "nq.csv")
     for share in (0.1, 0.35, 0.7):
         traded = np.random.default_rng(3).random(len(WEEK)) < share
-        refuse_coarse(WEEK.loc[traded].reset_index(drop=True), "nq.csv")
+        refuse_coarse(WEEK.loc[traded].reset_index(drop=True), NQ, "nq.csv")
 
 
 @pytest.mark.slow
