@@ -1,6 +1,7 @@
 """Readers of bars: every format as vendors write it, packed or not, and what `moola predict` does with it."""
 
 import io
+import json
 import struct
 import zipfile
 import zlib
@@ -97,6 +98,23 @@ def _texts() -> list[bytes]:
         bars.to_csv(index=False, header=False).encode(),
         bars.to_csv(index=False, sep=";", decimal=",").encode(),
         b"NQ 1 minute\n" + made_up_bars(130).to_csv(index=False, sep="|").encode(),
+    ]
+
+
+def _jsons() -> list[bytes]:
+    bars = made_up_bars(N_BARS)
+    counted = bars.assign(timestamp=bars["timestamp"].astype("int64") // 1_000_000).astype(object)
+    records = counted.to_dict("records")
+    return [
+        json.dumps(content).encode()
+        for content in (
+            counted.to_numpy().tolist(),
+            records,
+            {"symbol": "NQH4", "results": records},
+            {"bars": {"NQ": records}},
+            counted.to_dict("list"),
+            counted.set_index("timestamp").to_dict("split"),
+        )
     ]
 
 
@@ -297,6 +315,7 @@ def _databento() -> list[bytes]:
 AS_OPEN, AS_CLOSE = VendorOptions(stamp="open"), VendorOptions(stamp="close")
 BAR_READERS = (
     Reader("bars-csv", _texts, damaged_table, _one_of(*ANY_OPTIONS)),
+    Reader("bars-json", _jsons, damaged_json, _one_of(*ANY_OPTIONS[:3])),
     Reader("bars-parquet", _parquets, damaged_parquet, _one_of(*ANY_OPTIONS[:3])),
     Reader("bars-databento-csv", _databento, damaged_table, _one_of(VendorOptions())),
     Reader("bars-dbn", _dbns, damaged_dbn, _one_of(VendorOptions())),
