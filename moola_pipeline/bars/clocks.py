@@ -127,7 +127,7 @@ def read_times(times: pa.ChunkedArray, column: str, source: str) -> FileTimes:
     zone, counted = None, False
     if pa.types.is_floating(times.type):
         parsed = times = _whole(times)
-    if pa.types.is_string(times.type) and pc.all(pc.match_substring_regex(times, r"^\d{10,19}$")).as_py():
+    if pa.types.is_string(times.type) and pc.all(pc.match_substring_regex(times, r"^\d{10,18}$")).as_py():
         times = times.cast(pa.int64())
     if pa.types.is_integer(times.type):
         parsed = _from_epoch(times)

@@ -230,7 +230,7 @@ def _missing_columns(table: Table, missing: list[str], source: str) -> BadInput:
 
 def _example(sample: Sequence[str]) -> str:
     """Column numbers that fit the first row: its date, a clock behind it, then the numbers in their order."""
-    cells = [cell.strip() for cell in sample]
+    cells = [cell.strip() for cell in sample] or [""]
     first = next((place for place, cell in enumerate(cells) if _DATE.match(cell)), 0)
     clock = cells[first + 1] if first + 1 < len(cells) else ""
     parted = bool(_DATE.fullmatch(cells[first])) and bool(_CLOCK.fullmatch(clock))

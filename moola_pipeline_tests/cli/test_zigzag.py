@@ -17,7 +17,7 @@ from moola_pipeline.inference import plots
 from moola_pipeline_tests.cli.calls import call, complaint, facts, start
 from moola_pipeline_tests.features.naive import TICK, naive_atr, naive_swings, random_bars
 
-N_BARS = (600, 400, 8)
+N_BARS = (600, 500, 8)
 """Two sessions, and a third that is too short for the ATR."""
 DAYS = ("2024-03-04", "2024-03-05", "2024-03-06")
 
@@ -25,7 +25,7 @@ DAYS = ("2024-03-04", "2024-03-05", "2024-03-06")
 @pytest.fixture(scope="module")
 def bars() -> pd.DataFrame:
     prices = random_bars(np.random.default_rng(0), sum(N_BARS))
-    minutes = [np.datetime64(f"{day}T10:00") + np.arange(n) for day, n in zip(DAYS, N_BARS, strict=True)]
+    minutes = [np.datetime64(f"{day}T00:00") + np.arange(n) for day, n in zip(DAYS, N_BARS, strict=True)]
     frame = pd.DataFrame(prices, columns=["open", "high", "low", "close"])
     return frame.assign(timestamp=pd.to_datetime(np.concatenate(minutes), utc=True), volume=1)
 
@@ -73,7 +73,7 @@ def test_json_holds_the_settings(shown: dict):
         "file": "bars.csv",
         "k": 1.2,
         "atr_bars": 10,
-        "bars": 1008,
+        "bars": 1108,
         "segments": 3,
         "segments_too_short": 1,
         "plotted_session": None,
@@ -92,7 +92,7 @@ def test_k_and_atr_are_those_of_the_options(bars: pd.DataFrame, bar_file: Path):
 
 def test_the_text_shows_the_last_swings_and_how_to_get_all(bar_file: Path, shown: dict):
     lines = call("zigzag", bar_file).stdout.splitlines()
-    assert lines[0] == f"bars.csv: {len(shown['swings'])} swings in 1,008 bars, 3 segments"
+    assert lines[0] == f"bars.csv: {len(shown['swings'])} swings in 1,108 bars, 3 segments"
     assert lines[1] == ("rolls: none known, a roll in these bars would look like a price move (--rolls FILE)")
     assert lines[2] == "each confirmed by a retracement of 1.2 ATR(10); times: UTC bar opens"
     assert lines[3] == "1 segment is too short for the ATR: no swing can be confirmed in it"
