@@ -77,7 +77,7 @@ REFUSED_AT_ONCE: dict[str, tuple[str, Make, str]] = {
         _file("g.csv", hostile.brackets),
         "first line of a csv must be at most 64 KiB",
     ),
-    "brackets for labels": ("labels", _file("h.csv", hostile.brackets), "must hold at least one row"),
+    "brackets for labels": ("labels", _file("h.csv", hostile.brackets), "got JSON. Save it as csv"),
     "brackets for rolls": (
         "rolls",
         _file("i.csv", hostile.brackets),
