@@ -75,7 +75,7 @@ REFUSED_AT_ONCE: dict[str, tuple[str, Make, str]] = {
     "brackets for bars": (
         "bars",
         _file("g.csv", hostile.brackets),
-        "first line of a csv must be at most 64 KiB",
+        "JSON must hold rows",
     ),
     "brackets for labels": ("labels", _file("h.csv", hostile.brackets), "got JSON. Save it as csv"),
     "brackets for rolls": (
