@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as _compute
 
-from moola_pipeline.bars.clocks import proves_utc
 from moola_pipeline.bars.csv_tables import HeaderNames, Table, name_parts, plain_name
+from moola_pipeline.bars.file_times import proves_utc
 from moola_pipeline.bars.number_parsing import DOT, NumberStyle, price_style, trimmed
 from moola_pipeline.bars.row_rules import NEEDS_CELLS, NEEDS_NUMBERS, CellFault
 from moola_pipeline.bars.schema import PRICE_COLUMNS
@@ -51,10 +51,12 @@ class FileColumns:
     Attributes:
         values: (n,) by role: float64 prices and volume, text contracts, times not parsed; null
             where a cell is empty or not a number.
+        symbols: (n,) by column, for each column that holds symbols.
         faults: Lines with too few or too many cells, and cells that are not numbers.
     """
 
     values: dict[str, pa.ChunkedArray]
+    symbols: dict[str, pa.ChunkedArray]
     faults: tuple[CellFault, ...] = ()
 
 
@@ -122,7 +124,8 @@ def read_columns(table: Table, columns: Mapping[str, str], source: str) -> FileC
     texts, numbers = (
         [columns[role] for role in roles if role in columns] for roles in (text_roles, NUMBER_ROLES)
     )
-    read, lines = table_values(table, texts, numbers, [*columns.values()], source)
+    symbols = _symbol_columns(table, columns)
+    read, lines = table_values(table, [*texts, *symbols], numbers, [*columns.values()], source)
     if not read.num_rows:
         raise BadInput(f"{source}: a bar file must hold bars, got no rows. Export it again.")
     values = {role: _decoded(read.column(name)) for role, name in columns.items()}
@@ -139,10 +142,10 @@ def read_columns(table: Table, columns: Mapping[str, str], source: str) -> FileC
             "Export it again, with a name in the header for each column."
         )
     faults += _read_numbers(values, columns, source)
-    return FileColumns(values, tuple(faults))
+    return FileColumns(values, {name: read.column(name) for name in symbols}, tuple(faults))
 
 
-def symbol_columns(table: Table, columns: Mapping[str, str]) -> list[str]:
+def _symbol_columns(table: Table, columns: Mapping[str, str]) -> list[str]:
     """The columns that hold symbols: the one read as contract, and others of such a name."""
     others = [name for name in table.names if role_of(name) == "contract" and name not in columns.values()]
     return [*([columns["contract"]] if "contract" in columns else []), *others]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from moola_pipeline.bars.bar_reader import VendorOptions, column_mapping
 from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.manifest import AddedBars, add_bars
 from moola_pipeline.bars.store import registered_store
+from moola_pipeline.bars.vendor_options import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256, locked, move
 from moola_pipeline.storage.home import Home

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.bar_reader import VendorBars, VendorOptions
+from moola_pipeline.bars.bar_reader import VendorBars
 from moola_pipeline.bars.overlap import confirmed, find_conflict, in_order, without_repeats
 from moola_pipeline.bars.parsed import (
     current_bars,
@@ -35,6 +35,7 @@ from moola_pipeline.bars.store import (
 )
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import read_recorded_file, read_vendor_file
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.atomic_write import atomic_write, file_sha256, locked
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from moola_pipeline.bars.clocks import in_utc, read_times
+from moola_pipeline.bars.file_times import in_utc, read_times
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, write_manifest
 from moola_pipeline.errors import BadInput, IntegrityError, MissingFile

@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.instruments import INSTRUMENTS, NQ
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import IntegrityError, MissingFile, UnreadableFile
 from moola_pipeline.storage.checksums import (
     FileDigest,

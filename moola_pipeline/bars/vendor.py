@@ -4,7 +4,6 @@ from pathlib import Path
 
 from moola_pipeline.bars.bar_reader import (
     VendorBars,
-    VendorOptions,
     checked,
     in_trading_hours,
     read_table,
@@ -15,6 +14,7 @@ from moola_pipeline.bars.decompress import file_content
 from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.session_clock import session_clock
 from moola_pipeline.bars.table_reader import file_table
+from moola_pipeline.bars.vendor_options import VendorOptions
 
 
 def read_vendor_file(

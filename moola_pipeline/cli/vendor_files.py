@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from moola_pipeline.bars.bar_reader import FORMATS, STAMPS, VendorBars, VendorOptions, column_mapping
+from moola_pipeline.bars.bar_reader import VendorBars
 from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.manifest import AddedBars
 from moola_pipeline.bars.quality import BarReview
 from moola_pipeline.bars.store import BarStore
+from moola_pipeline.bars.vendor_options import FORMATS, STAMPS, VendorOptions, column_mapping
 from moola_pipeline.cli.output import iso_time, shown_time
 
 _OPTIONS = (

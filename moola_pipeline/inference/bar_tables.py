@@ -4,9 +4,10 @@ import logging
 
 import pandas as pd
 
-from moola_pipeline.bars.bar_reader import FRAME, VendorBars, VendorOptions, read_frame
+from moola_pipeline.bars.bar_reader import FRAME, VendorBars, read_frame
 from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.table import build_table
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput
 from moola_pipeline.windows.window_geometry import BARS_BEFORE, WINDOW_BARS
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.rolls import register_rolls
 from moola_pipeline.bars.simulated import (
@@ -14,6 +13,7 @@ from moola_pipeline.bars.simulated import (
     simulate,
 )
 from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import ChecksumMismatch
 from moola_pipeline.storage.atomic_write import atomic_write, locked
 from moola_pipeline.storage.checksums import (

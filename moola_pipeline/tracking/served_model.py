@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-    from moola_pipeline.bars.bar_reader import VendorOptions
+    from moola_pipeline.bars.vendor_options import VendorOptions
 
 ROLLS = "rolls"
 """Key of the rolls in a version's facts; also the served model's parameter that replaces them."""
@@ -24,7 +24,7 @@ def bar_options(params: Mapping[str, str]) -> "VendorOptions":
     Raises:
         BadInput: If a value is invalid.
     """
-    from moola_pipeline.bars.bar_reader import VendorOptions, column_mapping
+    from moola_pipeline.bars.vendor_options import VendorOptions, column_mapping
 
     chosen: dict[str, Any] = {name: params[name] for name in BAR_PARAMS if params.get(name)}
     columns = column_mapping(chosen.pop("columns")) if "columns" in chosen else {}

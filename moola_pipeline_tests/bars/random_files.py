@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.vendor import read_vendor_file
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.made_up_market import LEVELS, market, new_york_minutes, part, written
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import decompress
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.bars.vendor import read_vendor_file
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars, session_bars, wall_clock
@@ -147,7 +147,7 @@ def test_a_missing_extra_is_named_with_its_install_command(tmp_path: Path, monke
 
 def test_contracts_of_another_instrument_are_refused_with_the_option_to_set(tmp_path: Path):
     path = made.saved(tmp_path / "es.csv", made.databento_csv(BARS, True, "ESH4"))
-    assert "must be of instrument NQ, but symbol names ESH4. Give --instrument ES" in refusal(path)
+    assert "must be of instrument NQ, but column symbol names ESH4. Give --instrument ES" in refusal(path)
     assert read_vendor_file(path, VendorOptions(instrument="ES")).facts.instrument == "ES"
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import inbox
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.inbox import InboxFile, add_inbox_files
 from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock, write_csv

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.parsed import reader_digest
 from moola_pipeline.bars.rolls import add_rolls
 from moola_pipeline.bars.schema import MAX_GAP, PRICE_COLUMNS, content_digest, validate_bars
 from moola_pipeline.bars.store import BarStore, read_manifest
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv, write_parquet

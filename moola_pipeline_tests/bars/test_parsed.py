@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars import parsed as parsed_module
-from moola_pipeline.bars.bar_reader import VendorBars, VendorOptions
+from moola_pipeline.bars.bar_reader import VendorBars
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.parsed import changed_minutes, reader_digest
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import read_recorded_file
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.code_digests import PACKAGE, SourceTree
 from moola_pipeline.errors import ChecksumMismatch, MissingFile
 from moola_pipeline.storage.crash_injection import WRITE_POINTS, InjectedFault, arm
@@ -172,9 +173,9 @@ def test_changed_minutes_are_different_added_or_removed():
 @pytest.mark.parametrize(
     ("module", "old", "new", "counts"),
     [
-        ("clocks", "_MIN_FITTING = 0.5", "_MIN_FITTING = 0.6", True),
-        ("clocks", "_MIN_FITTING = 0.5", "# why\n_MIN_FITTING = (0.5)", False),
-        ("clocks", '"""Times of a file', '"""Times', False),
+        ("time_parsing", "_MIN_FITTING = 0.5", "_MIN_FITTING = 0.6", True),
+        ("time_parsing", "_MIN_FITTING = 0.5", "# why\n_MIN_FITTING = (0.5)", False),
+        ("time_parsing", '"""Times written as text', '"""Times', False),
         ("inbox", "SETTLE_SECONDS = 30.0", "SETTLE_SECONDS = 31.0", False),
     ],
 )

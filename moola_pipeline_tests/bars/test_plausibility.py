@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.instruments import INSTRUMENTS, NQ
 from moola_pipeline.bars.plausibility import refuse_coarse, refuse_future, refuse_wrong_dates
 from moola_pipeline.bars.session_clock import TimeConvention, daily_breaks, session_clock
 from moola_pipeline.bars.vendor import read_vendor_file
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars, session_bars, wall_clock, write_csv
 

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.bar_reader import VendorBars, VendorOptions, column_mapping
+from moola_pipeline.bars.bar_reader import VendorBars
 from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.bars.vendor import read_vendor_file
+from moola_pipeline.bars.vendor_options import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.made_up_market import market, part, written
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.manifest import add_bars, manifest_digest, read_bars
 from moola_pipeline.bars.rolls import add_rolls
 from moola_pipeline.bars.store import (
@@ -19,6 +18,7 @@ from moola_pipeline.bars.store import (
     require_plain_name,
     verify_files,
 )
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.storage.home import Home

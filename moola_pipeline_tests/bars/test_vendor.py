@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.bar_reader import VendorOptions, column_mapping
 from moola_pipeline.bars.schema import PRICE_COLUMNS, RAW_COLUMNS
 from moola_pipeline.bars.session_clock import session_clock
 from moola_pipeline.bars.vendor import read_recorded_file, read_vendor_file
+from moola_pipeline.bars.vendor_options import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv, write_parquet
 

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.schema import BAR_RULES, nanoseconds
 from moola_pipeline.bars.table import contract_of
 from moola_pipeline.bars.vendor import read_recorded_file, read_vendor_file
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.inference.bar_tables import table_from_bars, table_from_frame
 from moola_pipeline_tests.bars import vendor_files as made
 from moola_pipeline_tests.bars.examples import made_up_bars, wall_clock

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.bars.bar_reader import VendorOptions
 from moola_pipeline.bars.schema import BAR_COLUMNS
 from moola_pipeline.bars.vendor import read_vendor_file
+from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.errors import BadInput
 from moola_pipeline.inference.bar_tables import NEEDED_BARS, table_from_bars, table_from_frame
 

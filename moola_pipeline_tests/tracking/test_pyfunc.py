@@ -173,7 +173,7 @@ def test_closes_are_refused_as_opens_and_read_with_the_stamp(
 def test_bars_of_another_instrument_are_marked_only_when_asked_for(model: PyFuncModel, bars: pd.DataFrame):
     named = bars.assign(symbol="ES1!")
     with pytest.raises(
-        BadInput, match="must be of instrument NQ, but symbol names ES1!. Give --instrument ES"
+        BadInput, match="must be of instrument NQ, but column symbol names ES1!. Give --instrument ES"
     ):
         model.predict(named)
     pd.testing.assert_frame_equal(model.predict(named, params={"instrument": "ES"}), model.predict(bars))

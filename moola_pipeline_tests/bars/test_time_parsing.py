@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.bars.clocks import text_times
+from moola_pipeline.bars.time_parsing import text_times
 from moola_pipeline.errors import BadInput
 
 
