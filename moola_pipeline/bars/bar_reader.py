@@ -135,7 +135,7 @@ def read_table(table: Table, options: VendorOptions, source: str, default_instru
     read = read_columns(table, columns | ids, source)
     instrument = options.instrument or default_instrument
     refuse_other_symbols(table, read, options, instrument, source)
-    column, contract = read_contracts(read, columns.get("contract", ""), options, instrument, source)
+    column, contract = read_contracts(read, columns, options, instrument, source)
     columns = {role: name for role, name in (columns | {"contract": column}).items() if name}
     times = read_times(read.values["time"], _time_column(columns), source)
     raw, faults, volume = _raw_rows(read, columns, contract, is_databento and table.kind == "csv")

@@ -14,6 +14,7 @@ from moola_pipeline.bars.file_times import proves_utc
 from moola_pipeline.bars.number_parsing import DOT, NumberStyle, price_style, trimmed
 from moola_pipeline.bars.row_rules import NEEDS_CELLS, NEEDS_NUMBERS, CellFault
 from moola_pipeline.bars.schema import PRICE_COLUMNS
+from moola_pipeline.bars.symbols import is_clear_symbol
 from moola_pipeline.bars.table_columns import table_values
 from moola_pipeline.errors import BadInput
 
@@ -40,6 +41,10 @@ _TIME_WORDS = {"time", "timestamp", "datetime", "ts", "t", "stamp", "window"}
 _BESIDE_TIME = {"event", "bar", "open", "start", "begin", "local", "exchange"} | {
     *("utc", "gmt", "et", "est", "edt", "eastern", "ny", "ct", "cst", "cdt", "central", "date")
 }
+_SYMBOL_WORDS = {
+    *("symbol", "ticker", "contract", "instrument", "expiry", "expiration", "maturity", "delivery", "code"),
+    *("name", "root", "underlying", "product", "security", "ric", "conid", "isin", "figi", "sid"),
+}
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?|\d{1,6}")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}|\d{1,2}[-/ ][A-Za-z]{3,9}[-/ ]\d{2,4}")
 
@@ -49,9 +54,9 @@ class FileColumns:
     """Column values of a file.
 
     Attributes:
-        values: (n,) by role: float64 prices and volume, text contracts, times not parsed; null
-            where a cell is empty or not a number.
-        symbols: (n,) by column, for each column that holds symbols.
+        values: (n,) by role: float64 prices and volume, times not parsed; null where a cell is empty or
+            not a number.
+        symbols: (n,) text by column, for each column that may hold symbols; that of the contracts first.
         faults: Lines with too few or too many cells, and cells that are not numbers.
     """
 
@@ -128,9 +133,7 @@ def read_columns(table: Table, columns: Mapping[str, str], source: str) -> FileC
     read, lines = table_values(table, [*texts, *symbols], numbers, [*columns.values()], source)
     if not read.num_rows:
         raise BadInput(f"{source}: a bar file must hold bars, got no rows. Export it again.")
-    values = {role: _decoded(read.column(name)) for role, name in columns.items()}
-    if "contract" in values:
-        values["contract"] = _as_text(values["contract"])
+    values = {role: _decoded(read.column(name)) for role, name in columns.items() if role != "contract"}
     if "date" in values:
         values["time"] = _joined(values.pop("date"), values["time"])
     faults = [_line_fault(lines, read.num_rows)] if lines else []
@@ -142,13 +145,19 @@ def read_columns(table: Table, columns: Mapping[str, str], source: str) -> FileC
             "Export it again, with a name in the header for each column."
         )
     faults += _read_numbers(values, columns, source)
-    return FileColumns(values, {name: read.column(name) for name in symbols}, tuple(faults))
+    return FileColumns(values, {name: _as_text(_decoded(read.column(name))) for name in symbols}, tuple(faults))
 
 
 def _symbol_columns(table: Table, columns: Mapping[str, str]) -> list[str]:
-    """The columns that hold symbols: the one read as contract, and others of such a name."""
-    others = [name for name in table.names if role_of(name) == "contract" and name not in columns.values()]
-    return [*([columns["contract"]] if "contract" in columns else []), *others]
+    """The columns that may hold symbols: the one read as contract, others by their name or first cell."""
+    free = [name for name in table.names if name not in columns.values()]
+    named = [name for name in free if role_of(name) == "contract"]
+    others = [
+        name
+        for name in free
+        if name not in named and (_words(name) & _SYMBOL_WORDS or is_clear_symbol(table.cell(name)))
+    ]
+    return [*([columns["contract"]] if "contract" in columns else []), *named, *others]
 
 
 def unused_volume(table: Table, columns: Mapping[str, str]) -> str:
