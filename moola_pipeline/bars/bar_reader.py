@@ -105,7 +105,7 @@ def checked(bars: VendorBars, source: str) -> VendorBars:
     """
     facts, sifted = bars.facts, bars.sifted
     is_stated = bars.zone_known_by == "the times" or facts.format == DATABENTO.name
-    reading = TimeConvention(facts.timezone, facts.stamp, is_stated, source)
+    reading = TimeConvention(facts.timezone, facts.stamp, is_stated, bars.stamp_known_by == "--stamp", source)
     clock = session_clock(sifted.bars)
     instrument = instrument_named(facts.instrument)
     refuse_implausible(sifted, clock, reading, instrument, datetime.now(UTC))

@@ -88,9 +88,23 @@ def _stated_zone(
                 f"({times.zone}), got --timezone {options.timezone}. Leave --timezone out."
             )
         return times.zone, "the times"
+    if times.counted and options.timezone not in (None, "UTC") and not _breaks(times, options, column, source):
+        raise BadInput(
+            f"{source}: counts since 1970 are in UTC, got --timezone {options.timezone}, and the bars do not "
+            "show that zone. Leave --timezone out, or export the times as text."
+        )
     if options.timezone is not None:
         return options.timezone, "--timezone"
     return ("UTC", "the times") if times.counted else (None, "")
+
+
+def _breaks(times: FileTimes, options: VendorOptions, column: str, source: str) -> bool:
+    """True if the daily breaks prove the zone that the user states."""
+    stamps = (options.stamp,) if options.stamp else STAMPS
+    zone = str(options.timezone)
+    opened = [bar_opens(in_utc(times, zone, column, source), stamp).dropna() for stamp in stamps]
+    clocks = [SessionClock(np.unique(wall_minutes(times, NEW_YORK))) for times in opened]
+    return any(daily_breaks(clock) >= MIN_BREAKS for clock in clocks)
 
 
 def _proven(

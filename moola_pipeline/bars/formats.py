@@ -87,13 +87,13 @@ VENDOR_FORMATS = {
     for vendor in (
         PLAIN["parquet"],
         PLAIN["csv"],
-        VendorFormat("json", ("json",), "UTC", None, (_COUNTED,)),
+        VendorFormat("json", ("json",), None, None, (_COUNTED,)),
         DATABENTO,
         VendorFormat(
             "firstrate", ("csv",), NEW_YORK, "open", (_ISO,), frozenset({"timestamp", *_BAR}), shared=True
         ),
-        VendorFormat("ninjatrader", ("csv",), "UTC", "", (_SEMICOLONS,)),
-        VendorFormat("histdata", ("csv",), EST, "open", (_SEMICOLONS, _DOTTED)),
+        VendorFormat("ninjatrader", ("csv",), "UTC", "", (_SEMICOLONS,), shared=True),
+        VendorFormat("histdata", ("csv",), EST, "open", (_SEMICOLONS, _DOTTED), shared=True),
         VendorFormat("metatrader", ("csv",), None, "open", (_DOTTED,)),
         VendorFormat("tradingview", ("csv", "parquet"), None, "open"),
     )

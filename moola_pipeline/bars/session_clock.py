@@ -32,12 +32,14 @@ class TimeConvention:
         zone: Time zone.
         stamp: open or close.
         zone_is_stated: True if the file states the zone, so that --timezone cannot change it.
+        stamp_is_stated: True if the user states the stamp.
         source: Name of the file, for errors.
     """
 
     zone: str
     stamp: str
     zone_is_stated: bool
+    stamp_is_stated: bool
     source: str
 
 

@@ -37,10 +37,17 @@ def refuse_stamp(
     """Refuse a stamp that sessions contradict: closes begin at 18:01 and end at 17:00, opens earlier.
 
     `minutes` are the New York opens of all rows, also of those set aside.
+
+    Raises:
+        BadInput: If more sessions look like the other stamp, or ranges rise a minute off the opening.
     """
     written = SessionClock(minutes + (reading.stamp == "close"))
-    votes = {stamp: _stamp_votes(written, stamp, instrument) for stamp in ("open", "close")}
     likely = "close" if reading.stamp == "open" else "open"
+    shift = 1 if reading.stamp == "open" else -1
+    rises, shifted_rises = (_jumps(clock, instrument.opening + later) for later in (0, shift))
+    votes = _both_votes(written, instrument, "all")
+    if np.mean(votes[likely].any) > 0.5:  # the file may be cut by its stamps
+        votes = _both_votes(written, instrument, _cuts_that_show(reading, rises, shifted_rises))
     right, wrong = votes[reading.stamp], votes[likely]
     if wrong.any.any() and (wrong.whole.any() or wrong.any.sum() > right.any.sum()):
         begin, end = written.first[wrong.any][0], written.last[wrong.any][0]
@@ -50,8 +57,7 @@ def refuse_stamp(
             f"{listed_days(written.dates[wrong.any])} run from {clock_text(int(written.minute[begin]))} to "
             f"{clock_text(int(written.minute[end]))}. They look like bar {likely}s: give --stamp {likely}."
         )
-    shift = 1 if reading.stamp == "open" else -1
-    at_bell, shifted = (_jump(clock, instrument.opening + minutes) for minutes in (0, shift))
+    at_bell, shifted = (_mean_jump(found) for found in (rises, shifted_rises))
     least = SURE_JUMP if at_bell is None else max(MIN_JUMP, 1.5 * at_bell)
     if shifted is not None and shifted >= least:
         raise BadInput(
@@ -61,6 +67,19 @@ def refuse_stamp(
         )
 
 
+def _cuts_that_show(reading: TimeConvention, rises: np.ndarray, shifted: np.ndarray) -> str:
+    """Which cuts of sessions show a stamp: "all", those at the "bell", or "none".
+
+    A file may be cut by its stamps as well as by the opens: where the opening shows the stamp, or the user
+    says it, the cut does not.
+    """
+    here, other = (float(np.mean(found)) if len(found) else None for found in (rises, shifted))
+    if here is not None and here >= MIN_JUMP / (1 + MIN_JUMP) and (other is None or here > other):
+        return "none"
+    contradicted = here is not None and other is not None and other > here
+    return "bell" if reading.stamp_is_stated and not contradicted else "all"
+
+
 class _Votes(NamedTuple):
     """Sessions (n_sessions,) bool that look stamped in one way: at one end at least; at both ends."""
 
@@ -68,21 +87,28 @@ class _Votes(NamedTuple):
     whole: np.ndarray
 
 
-def _stamp_votes(written: SessionClock, stamp: str, instrument: Instrument) -> _Votes:
+def _both_votes(written: SessionClock, instrument: Instrument, cuts: str) -> dict[str, _Votes]:
+    return {stamp: _stamp_votes(written, stamp, instrument, cuts) for stamp in ("open", "close")}
+
+
+def _stamp_votes(written: SessionClock, stamp: str, instrument: Instrument, cuts: str) -> _Votes:
     """The sessions whose stamps, taken as they are written, look like bar opens or like bar closes.
 
-    No close is ever stamped 18:00, and no open 17:00; 09:30 and 16:00 may also be where a file was cut.
+    No close is ever stamped 18:00, and no open 17:00; 09:30 and 16:00 may also be where a file was cut,
+    and count as `_cuts_that_show` says.
     """
     late, bell = int(stamp == "close"), instrument.opening + DAY - SESSION_OPEN
     begins, ends = written.since_open(written.first), written.since_open(written.last)
     shut = _closing_minutes(written, instrument)
-    day_ends = np.array([16 * HOUR, 16 * HOUR + 15]) + DAY - SESSION_OPEN
-    begin, other_begin = (np.isin(begins, (minute, bell + minute)) for minute in (late, 1 - late))
+    bells = [] if cuts == "none" else [bell]
+    day_ends = np.array([] if cuts == "none" else [16 * HOUR, 16 * HOUR + 15]) + DAY - SESSION_OPEN
+    begin, other_begin = (np.isin(begins - minute, [0, *bells]) for minute in (late, 1 - late))
     end, other_end = (
         (ends == shut - 1 + minute) | np.isin(ends, day_ends - 1 + minute) for minute in (late, 1 - late)
     )
-    sharp = (begins % 30 == late) & (ends % 30 == (29 + late) % 30)  # also where a file was cut
-    density, whole = _density(written), (begin & end) | sharp
+    density, whole = _density(written), begin & end
+    if cuts == "all":
+        whole |= (begins % 30 == late) & (ends % 30 == (29 + late) % 30)
     dense = (density >= DENSE) & (ends - begins >= HOUR)
     if late:
         looks = whole | (begin & ~other_end) | ((ends == shut) & ~other_begin)
@@ -117,13 +143,18 @@ def _density(clock: SessionClock) -> np.ndarray:
     return n_bars / (until - begins + 1)
 
 
-def _jump(clock: SessionClock, minute: int) -> float | None:
-    """Range of one minute's bar over that of the bar before, over all mornings; None if they are few."""
+def _jumps(clock: SessionClock, minute: int) -> np.ndarray:
+    """Share of one minute's bar in its range and that of the bar before (n_mornings,)."""
     at, before = (np.flatnonzero(clock.minute == opened) for opened in (minute, minute - 1))
     _, i, j = np.intersect1d(clock.day[at], clock.day[before], return_indices=True)
     after, ahead = clock.ranges[at[i]], clock.ranges[before[j]]
     moved = after + ahead > 0
-    if moved.sum() < MIN_MORNINGS:
+    return after[moved] / (after + ahead)[moved]
+
+
+def _mean_jump(shares: np.ndarray) -> float | None:
+    """Range of a minute's bar over that of the bar before, each morning alike; None if they are few."""
+    if len(shares) < MIN_MORNINGS:
         return None
-    share = float(np.mean(after[moved] / (after + ahead)[moved]))  # each morning counts the same
+    share = float(np.mean(shares))
     return share / max(1 - share, _TINY)

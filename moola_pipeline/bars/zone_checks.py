@@ -163,12 +163,12 @@ def _wrong_opening(clock: SessionClock, opening: int) -> str | None:
     elif height >= CLEAR_RISE and np.mean(others[highest] >= NO_RISE - 0.1) >= 0.95:
         return elsewhere
     begins, ends = (clock.since_open(rows) + SESSION_OPEN for rows in (clock.first, clock.last))
-    sharp = begins // 5 * 5  # in a thin contract the first trades come a little later
+    sharp = (begins + 1) // 5 * 5  # in a thin contract the first trades come a little later
     times, counts = np.unique(sharp, return_counts=True)
     begin = int(times[counts.argmax()])
     if (
         counts.max() < 0.6 * len(begins)
-        or 0 <= min((begin - t) % DAY for t in (opening, SESSION_OPEN)) <= THIN_WAIT
+        or min((begin - t) % DAY for t in (opening, SESSION_OPEN)) <= THIN_WAIT
     ):
         return None
     here = float(np.median(bell)) if len(bell) else 0.0

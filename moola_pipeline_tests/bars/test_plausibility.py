@@ -132,8 +132,8 @@ def test_short_files_without_daily_breaks_or_mornings_are_accepted(tmp_path: Pat
         assert first == made_up_bars(1)["timestamp"].iloc[0] - np.timedelta64(minutes, "m")
 
 
-NAIVE = TimeConvention("America/Chicago", "open", False, "nq.csv")
-STATED = TimeConvention("UTC", "open", True, "nq.csv")
+NAIVE = TimeConvention("America/Chicago", "open", False, False, "nq.csv")
+STATED = TimeConvention("UTC", "open", True, False, "nq.csv")
 HOUR = made_up_bars(60)
 LAST = datetime(2024, 3, 8, 15, 29, tzinfo=UTC)
 
