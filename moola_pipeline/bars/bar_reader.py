@@ -156,7 +156,7 @@ def read_table(table: Table, options: VendorOptions, source: str, default_instru
         sifted("UTC", "open")  # raises if the prices are wrong in any zone
         raise convention
     kept = sifted(convention.zone, convention.stamp)
-    kept = without_filler(kept, is_filler(kept.bars))
+    kept = without_filler(kept, is_filler(kept.bars, instrument_named(instrument).calendar))
     left_out = {role: "" for role, name in options.columns.items() if not name}
     facts = VendorFacts(
         convention.vendor.name, convention.zone, convention.stamp, columns | left_out, instrument
@@ -184,21 +184,39 @@ def _raw_rows(
     frame = pd.DataFrame(
         {name: _points(read.values[name].to_numpy(), may_be_fixed) for name in PRICE_COLUMNS}
     )
-    faults, note = [*read.faults], ""
-    values = read.values.get("volume")
-    volume = np.full(len(frame), np.nan) if values is None else values.to_numpy()
-    known = ~np.isnan(volume)
-    odd = known & ~((np.abs(volume) < MAX_VOLUME) & (volume == np.rint(volume)))
-    if values is not None and odd.sum() > MAX_REJECTED * len(volume):
-        note = f"left out, {columns['volume']} is no whole number of contracts ({volume[odd][0]:g})"
-        known, odd = np.zeros(len(frame), bool), np.zeros(len(frame), bool)
-    elif values is not None and odd.any():
-        faults.append(CellFault(WHOLE_VOLUME, odd, columns["volume"], values))
-    whole = np.where(known & ~odd, volume, 0).astype(np.int64)
-    frame["volume"] = pd.Series(pd.arrays.IntegerArray(whole, mask=~known | odd))
+    frame["volume"], faults, note = _volume(read, columns.get("volume"))
     if contract is not None:
         frame["contract"] = contract
     return frame, faults, note
+
+
+def _volume(read: FileColumns, column: str | None) -> tuple[pd.Series, list[CellFault], str]:
+    """The volume (n,) Int64, the cells at fault, and why there is no volume.
+
+    Where over MAX_REJECTED of the cells are no volume, none is read.
+    """
+    n_rows, faults, values = len(read.values["close"]), [*read.faults], read.values.get("volume")
+    if values is None or column is None:
+        return _whole(np.zeros(n_rows), np.zeros(n_rows, bool)), faults, ""
+    volume = values.to_numpy()
+    texts = [fault for fault in faults if fault.column == column]
+    known = ~np.isnan(volume)
+    odd = known & ~((np.abs(volume) < MAX_VOLUME) & (volume == np.rint(volume)))
+    invalid = np.logical_or.reduce([odd, known & (volume < 0), *(fault.broken for fault in texts)])
+    if invalid.sum() > MAX_REJECTED * n_rows:
+        first = int(invalid.argmax())
+        came = f"{volume[first]:g}" if known[first] else repr(texts[0].cells[first].as_py())
+        others = [fault for fault in faults if fault.column != column]
+        note = f"left out, {column} is no whole number of contracts ({came})"
+        return _whole(volume, np.zeros(n_rows, bool)), others, note
+    if odd.any():
+        faults.append(CellFault(WHOLE_VOLUME, odd, column, values))
+    return _whole(volume, known & ~odd), faults, "" if known.any() else f"none, {column} is empty"
+
+
+def _whole(volume: np.ndarray, known: np.ndarray) -> pd.Series:
+    whole = np.where(known, volume, 0).astype(np.int64)
+    return pd.Series(pd.arrays.IntegerArray(whole, mask=~known))
 
 
 def _volume_note(note: str, table: Table, columns: Mapping[str, str], options: VendorOptions) -> str:

@@ -81,7 +81,7 @@ def sift_bars(
     if conflict := find_conflict(merged):
         raise BadInput(
             f"{source}: bars of the same minute must agree, but {conflict}. "
-            "Remove the wrong rows, or export the file again."
+            "Remove the wrong rows, those of another contract or zone, or export the file again."
         )
     clean = without_repeats(merged)
     if len(clean) == len(kept):

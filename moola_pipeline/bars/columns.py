@@ -24,7 +24,10 @@ KNOWN_NAMES = {
     "high": ("high", "h"),
     "low": ("low", "l"),
     "close": ("close", "c", "last", "close/last"),
-    "volume": ("volume", "vol", "v", "totalvolume", "totalvol", "volumecontracts", "contracts", "tickvolume"),
+    "volume": (
+        *("volume", "vol", "v", "totalvolume", "totalvol", "volumecontracts", "contracts", "tradedvolume"),
+        *("realvolume", "quantity", "qty", "size", "lots", "tickvolume", "tickvol"),
+    ),
     "contract": ("contract", "symbol", "ticker", "instrument", "rawsymbol", "localsymbol", "contractcode"),
 }
 """Known column names of each role but the time, as `plain_name` gives them, the best first."""
@@ -145,7 +148,9 @@ def read_columns(table: Table, columns: Mapping[str, str], source: str) -> FileC
             "Export it again, with a name in the header for each column."
         )
     faults += _read_numbers(values, columns, source)
-    return FileColumns(values, {name: _as_text(_decoded(read.column(name))) for name in symbols}, tuple(faults))
+    return FileColumns(
+        values, {name: _as_text(_decoded(read.column(name))) for name in symbols}, tuple(faults)
+    )
 
 
 def _symbol_columns(table: Table, columns: Mapping[str, str]) -> list[str]:
@@ -162,9 +167,8 @@ def _symbol_columns(table: Table, columns: Mapping[str, str]) -> list[str]:
 
 def unused_volume(table: Table, columns: Mapping[str, str]) -> str:
     """A column that may hold the volume, if none was read as volume; else empty."""
-    if "volume" in columns:
-        return ""
-    return next((name for name in table.names if "vol" in name.lower() and name not in columns.values()), "")
+    free = [name for name in table.names if name not in columns.values() and "volume" not in columns]
+    return next((name for name in free if re.search("vol|turnover", name.lower())), "")
 
 
 def _is_time_name(name: str) -> bool:
@@ -246,10 +250,14 @@ def _example(sample: Sequence[str]) -> str:
     first = next((place for place, cell in enumerate(cells) if _DATE.match(cell)), 0)
     clock = cells[first + 1] if first + 1 < len(cells) else ""
     parted = bool(_DATE.fullmatch(cells[first])) and bool(_CLOCK.fullmatch(clock))
-    numbers = [place for place in range(len(cells)) if not first <= place <= first + parted]
-    places = [first, *([first + 1] if parted else []), *numbers]
+    symbol = next((place for place, cell in enumerate(cells) if is_clear_symbol(cell)), None)
+    times = [first, *([first + 1] if parted else [])]
+    others = [place for place in range(len(cells)) if place not in (*times, symbol)]
+    behind = [place for place in others if place > first]
+    places = times + (behind if len(behind) >= len(PRICE_COLUMNS) else others)
     roles = [*(["date"] if parted else []), *REQUIRED_ROLES, "volume"]
-    return ",".join(f"{role}={place + 1}" for role, place in zip(roles, places, strict=False))
+    chosen = [*([("contract", symbol)] if symbol is not None else []), *zip(roles, places, strict=False)]
+    return ",".join(f"{role}={place + 1}" for role, place in chosen)
 
 
 def _line_fault(lines: Mapping[int, str], n_rows: int) -> CellFault:

@@ -1,6 +1,6 @@
 """The instrument and the contracts that the symbols of a file name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -57,8 +57,8 @@ def refuse_other_symbols(
     if len(places) == 1 and not symbols and "contract" not in options.columns:
         text, place = places.popitem()
         raise BadInput(
-            f"{source}: the bars must be of instrument {instrument}, but {place} names {text!r}, which is not "
-            f"known. If they are, give --instrument {instrument}; known are {', '.join(INSTRUMENTS)}."
+            f"{source}: the bars must be of instrument {instrument}, but {place} names {text!r}, which is "
+            f"not known. If they are, give --instrument {instrument}; known are {', '.join(INSTRUMENTS)}."
         )
     by_name = file_instruments(source)
     if not symbols and by_name and instrument not in by_name:
@@ -110,7 +110,7 @@ def _names(text: str, instrument: str) -> bool:
     return symbol is not None and symbol.root == instrument
 
 
-def _codes(texts: list[object], instrument: str) -> dict[str, str | None]:
+def _codes(texts: Sequence[object], instrument: str) -> dict[str, str | None]:
     """Code of the contract that each text names; None if it names none."""
     symbols = {str(text): parse_symbol(str(text)) or Symbol("", None) for text in texts}
     return {text: symbol.code(instrument) for text, symbol in symbols.items()}
@@ -122,7 +122,7 @@ def _changes(column: str, values: pa.ChunkedArray, codes: dict[str, str | None])
     if role_of(column) == "contract":
         return n_names > 1
     coded = values.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
-    return 1 < n_names and np.count_nonzero(np.diff(coded)) < len(coded) / _MIN_BARS
+    return n_names > 1 and int(np.count_nonzero(np.diff(coded))) < len(coded) / _MIN_BARS
 
 
 def _contracts(

@@ -88,7 +88,11 @@ def _stated_zone(
                 f"({times.zone}), got --timezone {options.timezone}. Leave --timezone out."
             )
         return times.zone, "the times"
-    if times.counted and options.timezone not in (None, "UTC") and not _breaks(times, options, column, source):
+    if (
+        times.counted
+        and options.timezone not in (None, "UTC")
+        and not _breaks(times, options, column, source)
+    ):
         raise BadInput(
             f"{source}: counts since 1970 are in UTC, got --timezone {options.timezone}, and the bars do not "
             "show that zone. Leave --timezone out, or export the times as text."

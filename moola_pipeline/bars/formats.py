@@ -92,8 +92,8 @@ VENDOR_FORMATS = {
         VendorFormat(
             "firstrate", ("csv",), NEW_YORK, "open", (_ISO,), frozenset({"timestamp", *_BAR}), shared=True
         ),
-        VendorFormat("ninjatrader", ("csv",), "UTC", "", (_SEMICOLONS,), shared=True),
-        VendorFormat("histdata", ("csv",), EST, "open", (_SEMICOLONS, _DOTTED), shared=True),
+        VendorFormat("ninjatrader", ("csv",), "UTC", "", (_SEMICOLONS,)),
+        VendorFormat("histdata", ("csv",), EST, "open", (_SEMICOLONS, _DOTTED)),
         VendorFormat("metatrader", ("csv",), None, "open", (_DOTTED,)),
         VendorFormat("tradingview", ("csv", "parquet"), None, "open"),
     )

@@ -111,22 +111,32 @@ def refuse_coarse(bars: pd.DataFrame, instrument: Instrument, source: str) -> No
     steps = np.diff(wall_minutes(bars["timestamp"], "UTC"))
     if not len(steps):
         raise BadInput(f"{source}: bars of at least 2 minutes are needed, got fewer. Export more bars.")
-    minute = np.flatnonzero(steps == 1)
-    longest = int(np.diff(minute, prepend=-1, append=len(steps)).max()) - 1
-    other = max(len(steps) - len(minute) - longest, 1) / len(steps)
     for interval in COARSE_MINUTES:
-        # So many steps on a coarser grid happen by chance in one file of 1 / CHANCE.
-        by_chance = math.ceil(math.log(len(bars) / CHANCE) / math.log(max(interval, 1 / other)))
-        if longest < by_chance:
-            continue
-        others = np.flatnonzero(np.append(np.append(True, steps % interval != 0), True))
-        run = int(np.diff(others).argmax())
-        length = int(others[run + 1] - others[run]) - 1
-        if length >= by_chance:
-            raise _coarse(bars, int(others[run]), length + 1, interval, source)
-    if not len(minute):
+        first, n_steps = _coarse_run(steps, interval)
+        if n_steps:
+            raise _coarse(bars, first, n_steps + 1, interval, source)
+    if not (steps == 1).any():
         raise _coarse(bars, 0, len(bars), int(np.median(steps)), source)
     _refuse_repeated(bars, steps, instrument, source)
+
+
+def _coarse_run(steps: np.ndarray, interval: int) -> tuple[int, int]:
+    """The first run of steps on a coarser grid that is no chance: its first step and its length; else (0, 0).
+
+    So long a run comes by chance in one file of 1 / CHANCE, among steps like those of the hour around it.
+    """
+    coarser = np.flatnonzero(steps != 1)
+    on_grid = coarser[steps[coarser] % interval == 0]
+    if not len(on_grid):
+        return 0, 0
+    begins = np.flatnonzero(np.diff(on_grid, prepend=-2) > 1)
+    first, length = on_grid[begins], np.diff(np.append(begins, len(on_grid)))
+    begin, end = np.maximum(first - HOUR, 0), np.minimum(first + length + HOUR, len(steps))
+    beside = np.searchsorted(coarser, end) - np.searchsorted(coarser, begin) - length
+    share = (beside + 1) / (end - begin - length + 2)
+    by_chance = np.log(len(steps) / CHANCE) / np.log(np.maximum(interval, 1 / share))
+    found = np.flatnonzero(length >= by_chance)
+    return (int(first[found[0]]), int(length[found[0]])) if len(found) else (0, 0)
 
 
 def _coarse(bars: pd.DataFrame, first: int, n_bars: int, interval: int, source: str) -> BadInput:
@@ -202,7 +212,7 @@ def refuse_wrong_dates(
     Raises:
         BadInput: If there are any.
     """
-    dates = clock.dates.astype("M8[D]")
+    dates = clock.dates
     if len(dates) <= MIN_SESSIONS:
         first, last = dates[[0, -1]].tolist()
         held = session_schedule(first, last, instrument.calendar)["session"].to_numpy().astype("M8[D]")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
-from moola_pipeline.bars.sessions import NEW_YORK
+from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
 
 DAY, HOUR = 24 * 60, 60
 """Minutes."""
@@ -132,16 +132,36 @@ def is_empty_filler(rows: pd.DataFrame) -> np.ndarray:
     return filler
 
 
-def is_filler(bars: pd.DataFrame) -> np.ndarray:
-    """True (n,) for bars without trading: the last close repeated, no volume, in hours without trading."""
+def is_filler(bars: pd.DataFrame, calendar: str) -> np.ndarray:
+    """True (n,) for bars without trading: the last close repeated, no volume, in hours without trading.
+
+    `calendar` also gives the holidays.
+    """
     prices = [bars[name].to_numpy() for name in PRICE_COLUMNS]
     last = np.concatenate([[np.nan], prices[-1][:-1]])
     flat = np.logical_and.reduce([price == last for price in prices])
     rows = np.flatnonzero(flat)
+    if not len(rows):
+        return flat
     still = bars.iloc[rows]
+    clock = session_clock(still)
+    closed = clock.since_open(np.arange(len(rows))) >= closing_minutes(clock.session, calendar, missing=0)
     unsold = still["volume"].fillna(0).to_numpy() == 0
-    flat[rows] = unsold & session_clock(still).shut
+    flat[rows] = unsold & (clock.shut | closed)
     return flat
+
+
+def closing_minutes(sessions: np.ndarray, calendar: str, missing: int) -> np.ndarray:
+    """Minutes from 18:00 New York to the close of each session (n,), days since 1970.
+
+    `missing` stands for the sessions that the calendar lacks.
+    """
+    first, last = sessions[[0, -1]].astype("M8[D]").tolist()
+    hours = session_schedule(first, last, calendar)
+    closed = pd.DatetimeIndex(hours["closed_at"]).tz_convert(NEW_YORK).tz_localize(None)
+    days = hours["session"].to_numpy().astype("M8[D]").astype(np.int64)
+    since = closed.to_numpy().astype("M8[m]").astype(np.int64) - days * DAY + DAY - SESSION_OPEN
+    return np.array(pd.Series(since, days).reindex(sessions).fillna(missing), np.int64)
 
 
 def wall_minutes(timestamps: Any, zone: str) -> np.ndarray:

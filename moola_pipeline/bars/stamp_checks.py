@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from moola_pipeline.bars.instruments import Instrument
 from moola_pipeline.bars.session_clock import (
@@ -15,9 +14,9 @@ from moola_pipeline.bars.session_clock import (
     SessionClock,
     TimeConvention,
     clock_text,
+    closing_minutes,
     listed_days,
 )
-from moola_pipeline.bars.sessions import NEW_YORK, session_schedule
 from moola_pipeline.errors import BadInput
 
 MIN_JUMP, SURE_JUMP = 1.8, 2.2
@@ -99,7 +98,8 @@ def _stamp_votes(written: SessionClock, stamp: str, instrument: Instrument, cuts
     """
     late, bell = int(stamp == "close"), instrument.opening + DAY - SESSION_OPEN
     begins, ends = written.since_open(written.first), written.since_open(written.last)
-    shut = _closing_minutes(written, instrument)
+    usual = SESSION_CLOSE + DAY - SESSION_OPEN
+    shut = closing_minutes(written.session[written.first], instrument.calendar, usual)
     bells = [] if cuts == "none" else [bell]
     day_ends = np.array([] if cuts == "none" else [16 * HOUR, 16 * HOUR + 15]) + DAY - SESSION_OPEN
     begin, other_begin = (np.isin(begins - minute, [0, *bells]) for minute in (late, 1 - late))
@@ -122,17 +122,6 @@ def _stamp_votes(written: SessionClock, stamp: str, instrument: Instrument, cuts
     elif not late:
         looks |= thin & (begins == 0)
     return _Votes(looks, dense & whole)
-
-
-def _closing_minutes(clock: SessionClock, instrument: Instrument) -> np.ndarray:
-    """Minutes from 18:00 New York to the close of each session (n_sessions,)."""
-    first, last = clock.dates[[0, -1]].tolist()
-    hours = session_schedule(first, last, instrument.calendar)
-    closed = pd.DatetimeIndex(hours["closed_at"]).tz_convert(NEW_YORK).tz_localize(None)
-    days = hours["session"].to_numpy().astype("M8[D]").astype(np.int64)
-    since = closed.to_numpy().astype("M8[m]").astype(np.int64) - days * DAY + DAY - SESSION_OPEN
-    usual = SESSION_CLOSE + DAY - SESSION_OPEN
-    return np.array(pd.Series(since, days).reindex(clock.session[clock.first]).fillna(usual), np.int64)
 
 
 def _density(clock: SessionClock) -> np.ndarray:

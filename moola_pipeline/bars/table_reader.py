@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 from moola_pipeline.bars.csv_tables import HeaderNames, Table, csv_table, unique_names
 from moola_pipeline.bars.dbn import DBN_MAGIC, read_dbn
 from moola_pipeline.bars.decompress import other_file_kind
-from moola_pipeline.bars.table_columns import first_cells, first_line, known_table, unreadable
+from moola_pipeline.bars.table_columns import first_cells, known_table, unreadable
 from moola_pipeline.errors import BadInput
 
 pc: Any = _compute  # its functions are made at run time
+_QUOTED = 80
 MAX_JSON = 2**28
 """Most bytes of JSON: in memory it takes ten times as many."""
 MAX_ROWS = 30_000_000
@@ -87,10 +88,11 @@ def _json_table(content: bytes, source: str) -> Table:
             names = tuple(str(number) for number in range(1, len(rows[0]) + 1))
             columns = [[row[place] for row in rows] for place in range(len(names))]
         table = pa.table([_json_column(column) for column in columns], names=unique_names(names))
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, pa.ArrowException) as fault:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, pa.ArrowException):
+        came = " ".join(content[:_QUOTED].decode(errors="replace").split())
         raise BadInput(
             f"{source}: JSON must hold rows, as [[time, open, high, low, close], ...] or "
-            f'[{{"time": ..., "open": ...}}, ...], got: {first_line(fault)}. Export it so, or as csv.'
+            f'[{{"time": ..., "open": ...}}, ...], got {came!r}. Export it so, or as csv.'
         ) from None
     named = isinstance(rows[0], dict)
     return Table("json", unique_names(names), first_cells(table), named, symbols=symbols, values=table)

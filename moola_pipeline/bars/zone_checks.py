@@ -39,13 +39,15 @@ LIKELY_ZONES = (
 """Zones of vendors and brokers, tried when bars contradict the stated zone."""
 MAX_STRAYS = 3
 """Bars that one hour without trading may hold; or a quarter of those of a usual hour, if these are more."""
-RISE, NO_RISE, CLEAR_RISE = 1.8, 1.5, 2.5
+RISE, NO_RISE, SURE_RISE, CLEAR_RISE = 1.8, 1.5, 2.2, 2.5
 """Mean bar range of the 15 minutes after the opening over that of the 15 before, median of mornings. On NQ
 it is 3.0 after 09:30, at least 1.8 in any five mornings; after 03:00, the next highest, 1.7."""
 ONE_RISE = 1.3
 """The same on a single morning: above it on 99 of 100 days."""
 TRIED_BARS = 30_000
 """Number of bars tried in other zones: about a month of sessions."""
+MAX_SHUT = 0.0005
+"""Largest share of bars in shut hours in a zone that is advised."""
 _DAY_SESSION = range(380, 456)
 """Minutes of a day session: the stock market's 390, or up to 450 with the time after."""
 _SLOT = 15
@@ -55,7 +57,11 @@ _TINY = float(np.finfo(float).tiny)
 def refuse_full_breaks(
     bars: pd.DataFrame, clock: SessionClock, rows: np.ndarray, reading: TimeConvention
 ) -> None:
-    """Refuse bars in hours without trading: too many in the file, or in one hour."""
+    """Refuse bars in hours without trading: too many in the file, or in one hour.
+
+    Raises:
+        BadInput: If there are; the text names the zone in which the times fit.
+    """
     shut = np.flatnonzero(clock.shut)
     if not len(shut):
         return
@@ -85,10 +91,8 @@ def refuse_moved_sessions(bars: pd.DataFrame, clock: SessionClock, reading: Time
         BadInput: If they do so in New York and on the clock of the file.
     """
     moved = _moved(clock)
-    if (
-        not moved.any()
-        or not _moved(SessionClock(wall_minutes(bars["timestamp"], reading.zone)), clock).any()
-    ):
+    own = SessionClock(wall_minutes(bars["timestamp"], reading.zone))
+    if not moved.any() or not _moved(own, clock).any():
         return
     days = clock.session[clock.runs[0][moved]].astype("M8[D]")
     around = max(0, int(clock.runs[0][moved.argmax()]) - TRIED_BARS // 2)
@@ -125,7 +129,11 @@ def _moved(clock: SessionClock, sessions: SessionClock | None = None) -> np.ndar
 def refuse_missing_opening(
     bars: pd.DataFrame, clock: SessionClock, reading: TimeConvention, instrument: Instrument
 ) -> None:
-    """Refuse a zone in which ranges do not rise when the stock market opens, in any stretch of one offset."""
+    """Refuse a zone in which ranges do not rise when the stock market opens, in any stretch of one offset.
+
+    Raises:
+        BadInput: If they do not; the text names the zone in which they do.
+    """
     opening = instrument.opening
     begins = bars["timestamp"].iloc[clock.first]
     own, utc = (wall_minutes(begins, zone) for zone in (reading.zone, "UTC"))
@@ -158,9 +166,9 @@ def _wrong_opening(clock: SessionClock, opening: int) -> str | None:
     elsewhere = f"they rise at {clock_text(highest)}"
     if len(bell) >= MIN_MORNINGS:
         here = float(np.median(bell))
-        if (here < NO_RISE and height >= RISE) or (height >= RISE + 0.4 and height > 1.5 * here):
+        if (here < NO_RISE and height >= RISE) or (height >= SURE_RISE and height > 1.5 * here):
             return elsewhere
-    elif height >= CLEAR_RISE and np.mean(others[highest] >= NO_RISE - 0.1) >= 0.95:
+    elif height >= CLEAR_RISE and np.mean(others[highest] >= ONE_RISE) >= 0.95:
         return elsewhere
     begins, ends = (clock.since_open(rows) + SESSION_OPEN for rows in (clock.first, clock.last))
     sharp = (begins + 1) // 5 * 5  # in a thin contract the first trades come a little later
@@ -224,12 +232,13 @@ def _fitting_zones(bars: pd.DataFrame, zone: str) -> list[str]:
             continue
         moved = _reread(bars, zone, likely)
         clock = session_clock(moved)
-        if len(moved) < 0.9 * min(len(bars), TRIED_BARS) or clock.shut.mean() > MAX_REJECTED / 20:
+        if len(moved) < 0.9 * min(len(bars), TRIED_BARS) or clock.shut.mean() > MAX_SHUT:
             continue
         begins = clock.since_open(clock.first)
-        bell = _rises(clock).get(9 * 60 + 30, np.empty(0))
+        bell = _rises(clock).get(NQ.opening, np.empty(0))
+        opening = NQ.opening + DAY - SESSION_OPEN
         scores[likely] = (
-            float(np.isin(begins, (0, 1, 930, 931)).mean()),
+            float(np.isin(begins, (0, 1, opening, opening + 1)).mean()),
             float(np.median(bell)) if len(bell) else 0.0,
         )
     order = list(scores)

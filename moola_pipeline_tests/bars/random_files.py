@@ -238,8 +238,9 @@ def _content(rows: pd.DataFrame, file: RandomFile, stated: str) -> tuple[bytes, 
     if file.layout == "semicolons":
         return rows.to_csv(index=False, sep=";", decimal=",").encode(), naive
     if file.layout == "counts":
-        counts = rows.assign(timestamp=rows["timestamp"].astype("int64") // 1_000_000_000)
-        return counts.to_csv(index=False).encode(), naive
+        zoned = times.tz_localize(stated, ambiguous="NaT", nonexistent="NaT")
+        counts = rows.assign(timestamp=zoned.dt.tz_convert("UTC").astype("int64") // 1_000_000_000)
+        return counts.loc[zoned.notna()].to_csv(index=False).encode(), VendorOptions()
     if file.layout == "offsets":
         zoned = times.tz_localize(stated, ambiguous="NaT", nonexistent="NaT")
         return rows.assign(timestamp=zoned).dropna().to_csv(index=False).encode(), VendorOptions()

@@ -106,6 +106,37 @@ def test_closes_are_not_read_as_opens(tmp_path: Path, bars: pd.DataFrame):
     same_bars(read_vendor_file(path, VendorOptions(timezone="America/New_York", stamp="close")), bars)
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "days", "proven"),
+    [
+        (480, 719, 6, True),
+        (480, 719, 1, False),
+        (600, 959, 2, False),
+        (570, 959, 5, True),
+        (570, 960, 5, True),
+    ],
+)
+def test_closes_in_a_file_cut_by_its_stamps_are_read_if_the_user_says_so(
+    tmp_path: Path, first: int, last: int, days: int, proven: bool
+):
+    late = written(MONTH, "America/New_York", late=1)
+    minute = late["timestamp"].dt.hour * 60 + late["timestamp"].dt.minute
+    chosen = minute.between(first, last) & (late["timestamp"] < f"2025-01-{13 + days}")
+    path = saved(tmp_path / "nq.csv", late.loc[chosen])
+    same_bars(
+        read_vendor_file(path, VendorOptions(timezone="America/New_York", stamp="close")), MONTH.loc[chosen]
+    )
+    if proven:
+        assert "give --stamp close" in refusal(path, NEW_YORK)
+
+
+@pytest.mark.parametrize("bars", [WEEK, DAYS, DAYS.iloc[:390], part(MONTH, 480, 720)])
+def test_opens_are_not_read_as_closes_even_if_the_user_says_so(tmp_path: Path, bars: pd.DataFrame):
+    path = saved(tmp_path / "nq.csv", written(bars, "America/New_York"))
+    text = refusal(path, VendorOptions(timezone="America/New_York", stamp="close"))
+    assert text.endswith("They look like bar opens: give --stamp open.")
+
+
 def test_one_session_of_closes_among_opens_is_named(tmp_path: Path):
     third = WEEK["timestamp"].between("2025-01-14T23:00Z", "2025-01-15T22:00Z")
     late = WEEK["timestamp"] + pd.to_timedelta(third.astype(int), "min")
@@ -126,16 +157,46 @@ def test_a_symbol_of_another_instrument_is_refused(tmp_path: Path, column: str, 
     same_bars(read_vendor_file(path, VendorOptions(columns={"contract": ""})), WEEK)
 
 
+@pytest.mark.parametrize(
+    "symbol",
+    ["E-mini S&P 500", "ES*0", "$ES", "@ES#", "ES-H5", "ES_H25", "ES Z4", "FUT ES MAR 2025", "CME/ES"],
+)
+def test_other_notations_of_another_instrument_are_refused(tmp_path: Path, symbol: str):
+    path = saved(tmp_path / "bars.csv", WEEK.assign(symbol=symbol))
+    assert f"names {symbol}. Give --instrument ES" in refusal(path)
+
+
+@pytest.mark.parametrize("column", ["code", "name", "root", "RIC", "underlying", "whatever"])
+def test_another_instrument_is_seen_in_any_column(tmp_path: Path, column: str):
+    assert f"column {column} names ESH5" in refusal(
+        saved(tmp_path / "a.csv", WEEK.assign(**{column: "ESH5"}))
+    )
+    path = saved(
+        tmp_path / "b.csv", WEEK.assign(**{column: "ESH5"}), columns=[column, *FRAME_ORDER], header=False
+    )
+    named = column_mapping("time=2,open=3,high=4,low=5,close=6,volume=7")
+    assert "column 1 names ESH5" in refusal(path, VendorOptions(columns=named))
+
+
+@pytest.mark.parametrize("symbol", ["^GSPC", "QQQ.US", "NQZ4-NQH5"])
+def test_a_symbol_that_is_not_known_is_asked_about(tmp_path: Path, symbol: str):
+    path = saved(tmp_path / "bars.csv", WEEK.assign(symbol=symbol))
+    assert f"names {symbol!r}, which is not known. If they are, give --instrument NQ" in refusal(path)
+    same_bars(read_vendor_file(path, VendorOptions(instrument="NQ")), WEEK)
+
+
 def test_two_instruments_in_one_file_are_refused_with_and_without_symbols(tmp_path: Path):
     es = market(date(2025, 1, 20), date(2025, 1, 24), np.random.default_rng(4), "ES")
     both = pd.concat([WEEK.assign(symbol="NQ"), es.assign(symbol="ES")])
-    assert "symbol names ES. Export one instrument" in refusal(saved(tmp_path / "a.csv", both))
+    assert "symbol names ES. Export one of NQ, MNQ, ES" in refusal(saved(tmp_path / "a.csv", both))
     text = refusal(saved(tmp_path / "b.csv", both.drop(columns="symbol")))
     assert "prices must be of one instrument in one unit" in text
     assert "--instrument" in text
 
 
-@pytest.mark.parametrize("name", ["ES 03-25.Last.csv", "ES_1min.csv", "CME_MINI_ES1!, 1.csv", "esh5.csv"])
+@pytest.mark.parametrize(
+    "name", ["ES 03-25.Last.csv", "ES_1min.csv", "CME_MINI_ES1!, 1.csv", "esh5.csv", "ES1m.csv", "ES0325.csv"]
+)
 def test_the_name_of_a_file_asks_for_its_instrument(tmp_path: Path, name: str):
     path = saved(tmp_path / name, WEEK)
     assert refusal(path).endswith("the file's name says ES. Give --instrument ES or --instrument NQ.")
@@ -156,7 +217,7 @@ def test_a_price_level_far_from_registered_neighbors_is_refused(tmp_path: Path):
 # K05: contracts
 
 
-@pytest.mark.parametrize("column", ["ticker", "instrument", "symbol", "contract"])
+@pytest.mark.parametrize("column", ["ticker", "instrument", "symbol", "contract", "expiry", "Contract Month"])
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -169,6 +230,9 @@ def test_a_price_level_far_from_registered_neighbors_is_refused(tmp_path: Path):
         ("20241220", "20250321"),
         ("CME_MINI:NQZ2024", "CME_MINI:NQH2025"),
         ("NQ DEC24", "NQ MAR25"),
+        ("Z4", "H5"),
+        ("DEC24", "MAR25"),
+        ("2024-12-20", "2025-03-21"),
     ],
 )
 def test_contracts_are_read_in_any_notation(tmp_path: Path, column: str, old: str, new: str):
@@ -176,6 +240,31 @@ def test_contracts_are_read_in_any_notation(tmp_path: Path, column: str, old: st
     path = saved(tmp_path / "nq.csv", WEEK.assign(**{column: [old] * half + [new] * (len(WEEK) - half)}))
     read = read_vendor_file(path)
     assert read.frame["contract"].tolist() == ["NQZ4"] * half + ["NQH5"] * (len(WEEK) - half)
+
+
+def test_contracts_beside_a_column_that_names_the_root_are_read(tmp_path: Path):
+    half = len(WEEK) // 2
+    codes = ["NQZ4"] * half + ["NQH5"] * (len(WEEK) - half)
+    read = read_vendor_file(saved(tmp_path / "nq.csv", WEEK.assign(contract="NQ", symbol=codes)))
+    assert read.frame["contract"].tolist() == codes
+    assert read.facts.columns["contract"] == "symbol"
+
+
+def test_numbers_of_contracts_that_change_are_asked_about(tmp_path: Path):
+    half = len(WEEK) // 2
+    numbers = [637533641] * half + [672387468] * (len(WEEK) - half)
+    path = saved(tmp_path / "nq.csv", WEEK.assign(conid=numbers))
+    assert "conid changes, so its contracts must be readable" in refusal(path)
+    read = read_vendor_file(path, VendorOptions(columns={"contract": "conid"}))
+    assert read.frame["contract"].tolist() == [*map(str, numbers)]
+    same_bars(read_vendor_file(path, VendorOptions(columns={"contract": ""})), WEEK)
+
+
+def test_rows_without_a_contract_are_refused(tmp_path: Path):
+    path = saved(tmp_path / "nq.csv", WEEK.assign(symbol=[None, *["NQH5"] * (len(WEEK) - 1)]))
+    assert "each row must name its contract, but symbol is empty in 1 of 6,900, first in row 1" in refusal(
+        path
+    )
 
 
 @pytest.mark.parametrize("symbols", [("A12", "B13"), ("NQ.c.0", "NQ.c.1"), ("NQZ4-NQH5", "NQH5-NQM5")])
@@ -241,12 +330,17 @@ def test_counts_are_utc_and_judged_like_any_time(tmp_path: Path, unit: int):
     wrong = saved(tmp_path / "wrong.csv", WEEK.assign(timestamp=local))
     assert "the times look like America/New_York" in refusal(wrong)
     same_bars(read_vendor_file(wrong, NEW_YORK), WEEK)
+    mornings = WEEK.assign(timestamp=counts).loc[WEEK["timestamp"].dt.hour.between(15, 16)]
+    text = refusal(saved(tmp_path / "part.csv", mornings), NEW_YORK)
+    assert "counts since 1970 are in UTC, got --timezone America/New_York" in text
 
 
 # K11, K22: volumes
 
 
-@pytest.mark.parametrize("name", ["Vol", "VOLUME", "v", "<VOL>", "Total Volume", "Volume (Contracts)"])
+@pytest.mark.parametrize(
+    "name", ["Vol", "VOLUME", "v", "<VOL>", "Total Volume", "Volume (Contracts)", "Quantity", "real_volume"]
+)
 def test_volume_is_read_under_any_usual_name(tmp_path: Path, name: str):
     read = read_vendor_file(saved(tmp_path / "nq.csv", WEEK.rename(columns={"volume": name})))
     same_bars(read, WEEK)
@@ -266,6 +360,29 @@ def test_a_volume_that_is_not_read_is_said(tmp_path: Path):
     fraction = read_vendor_file(saved(tmp_path / "c.csv", WEEK.assign(volume=WEEK["volume"] / 1000)))
     assert "is no whole number of contracts" in fraction.volume
     same_bars(fraction, WEEK, but=("volume",))
+
+
+def test_contracts_are_read_before_ticks(tmp_path: Path):
+    both = WEEK.assign(tick_volume=3, real_volume=WEEK["volume"]).drop(columns="volume")
+    read = read_vendor_file(saved(tmp_path / "nq.csv", both))
+    assert read.facts.columns["volume"] == "real_volume"
+
+
+@pytest.mark.parametrize(
+    ("cell", "note"),
+    [
+        ("-", "left out, volume is no whole number of contracts ('-')"),
+        (-1, "left out, volume is no whole number of contracts (-1)"),
+        ("19 lots", "left out, volume is no whole number of contracts ('19 lots')"),
+        ("", "none, volume is empty"),
+        ("N/A", "none, volume is empty"),
+    ],
+)
+def test_a_column_that_holds_no_volume_is_left_out_and_said(tmp_path: Path, cell: object, note: str):
+    read = read_vendor_file(saved(tmp_path / "nq.csv", WEEK.assign(volume=cell)))
+    same_bars(read, WEEK, but=("volume",))
+    assert read.volume == note
+    assert read.frame["volume"].isna().to_numpy().all()
 
 
 def test_thousands_are_written_with_a_k(tmp_path: Path):
@@ -303,6 +420,26 @@ def test_daily_breaks_prove_which_vendor_wrote_it(tmp_path: Path, zone: str, lat
 def test_a_thin_contract_is_read(tmp_path: Path, share: float):
     thin = MONTH.loc[np.random.default_rng(6).random(len(MONTH)) < share]
     same_bars(read_vendor_file(saved(tmp_path / "nq.csv", thin)), thin)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_thin_nights_beside_full_days_are_no_coarser_bars(tmp_path: Path, seed: int):
+    local = MONTH["timestamp"].dt.tz_convert("America/New_York")
+    by_day = (local.dt.hour * 60 + local.dt.minute).between(570, 959)
+    mixed = MONTH.loc[by_day | (np.random.default_rng(seed).random(len(MONTH)) < 0.12)]
+    same_bars(read_vendor_file(saved(tmp_path / "nq.csv", mixed)), mixed)
+
+
+def test_filler_after_the_early_close_of_a_holiday_is_left_out(tmp_path: Path):
+    bars = market(date(2025, 2, 13), date(2025, 2, 19), np.random.default_rng(8))
+    everywhere = bars.set_index("timestamp").asfreq("min")
+    close = everywhere["close"].ffill()
+    filled = everywhere.assign(
+        volume=everywhere["volume"].fillna(0),
+        **{name: everywhere[name].fillna(close) for name in FRAME_ORDER[1:5]},
+    ).reset_index()
+    assert (bars["timestamp"].between("2025-02-17T18:00Z", "2025-02-17T22:00Z")).sum() == 0
+    same_bars(read_vendor_file(saved(tmp_path / "nq.csv", filled)), bars)
 
 
 @pytest.mark.parametrize("with_volume", [True, False])
@@ -401,6 +538,20 @@ def test_json_arrays_and_records_are_read(tmp_path: Path, shape: str, packed: bo
     same_bars(read_vendor_file(path), WEEK)
 
 
+def test_json_times_without_a_zone_are_asked_about(tmp_path: Path):
+    rows = text_times(part(WEEK, 600, 720), "%Y-%m-%d %H:%M:%S")
+    path = tmp_path / "bars.json"
+    path.write_text(json.dumps({"values": rows.to_dict("records")}))
+    assert "must prove their time zone, got none" in refusal(path)
+    same_bars(read_vendor_file(path, NEW_YORK), part(WEEK, 600, 720))
+
+
+def test_json_without_rows_is_quoted(tmp_path: Path):
+    path = tmp_path / "bars.json"
+    path.write_text('{"error": "rate limit", "status": 429}')
+    assert """got '{"error": "rate limit", "status": 429}'.""" in refusal(path)
+
+
 # K17: clocks
 
 
@@ -438,6 +589,17 @@ def test_the_suggested_columns_fit_a_file_without_a_header(tmp_path: Path, layou
         suggested = refusal(path, NEW_YORK).rpartition("--columns ")[2].rstrip(".")
         options = VendorOptions(timezone="America/New_York", columns=column_mapping(suggested))
     same_bars(read_vendor_file(path, options), WEEK)
+
+
+@pytest.mark.parametrize("first", ["NQH5", 17])
+def test_the_suggested_columns_leave_out_a_symbol_or_number_in_front(tmp_path: Path, first: object):
+    rows = text_times(WEEK, "%Y-%m-%d %H:%M:%S")
+    rows.insert(0, "first", first)
+    path = saved(tmp_path / "nq.txt", rows, header=False)
+    suggested = column_mapping(refusal(path, NEW_YORK).rpartition("--columns ")[2].rstrip("."))
+    read = read_vendor_file(path, VendorOptions(timezone="America/New_York", columns=suggested))
+    same_bars(read, WEEK)
+    assert ("contract" in read.frame) == (first == "NQH5")
 
 
 # K23: names with commas, tuples; other names
