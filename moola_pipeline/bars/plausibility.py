@@ -37,8 +37,8 @@ MAX_ON_HOLIDAYS = 0.5
 MIN_SESSIONS = 10
 """Only files with at most this many sessions are compared: in longer ones few bars lie on holidays."""
 MAX_DAYS_APART = 20
-MAX_GAP_RANGES = 8.0
-"""Largest gap over midnight, in median bar ranges: the market trades through it."""
+MAX_GAP_RANGES = 2.0
+"""Largest gap over midnight, in median bar ranges; on NQ it was at most 0.6: the market trades through it."""
 _SMALL_TICKS = 2
 """Bars of at most this range are alike by chance in a quiet hour."""
 _SCALE_BARS = 50_000

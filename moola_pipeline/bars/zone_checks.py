@@ -184,7 +184,7 @@ def _wrong_opening(clock: SessionClock, opening: int) -> str | None:
     then = rises.get((opening + begin - SESSION_OPEN) % DAY, np.empty(0))
     if begin % 30 == 0 and len(then) and np.median(then) >= 2 * max(here, 1.0):
         return f"they rise {clock_text((opening + begin - SESSION_OPEN) % DAY)}, and sessions begin at {at}"
-    length = int(np.median(ends[sharp == begin] - begin)) + 1
+    length = int(np.max(ends[sharp == begin] - begin)) + 1  # the last may be in progress
     covers = begin + _SLOT <= opening + DAY <= begin + length - _SLOT
     enough = NO_RISE if length in _DAY_SESSION else ONE_RISE
     if covers and len(bell) and (len(begins) > 1 or length in _DAY_SESSION) and here < enough:
