@@ -73,7 +73,7 @@ def refuse_implausible(
     left_out = wall_minutes(sifted.rejected["timestamp"].dropna(), NEW_YORK)
     refuse_stamp(np.union1d(clock.minutes, left_out), clock, reading, instrument)
     refuse_full_breaks(bars, clock, rows, reading)
-    refuse_moved_sessions(bars, clock, reading)
+    refuse_moved_sessions(bars, clock, reading, instrument)
     refuse_missing_opening(bars, clock, reading, instrument)
 
 

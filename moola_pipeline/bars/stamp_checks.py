@@ -110,11 +110,7 @@ def _stamp_votes(written: SessionClock, stamp: str, instrument: Instrument, cuts
     if cuts == "all":
         whole |= (begins % 30 == late) & (ends % 30 == (29 + late) % 30)
     dense = (density >= DENSE) & (ends - begins >= HOUR)
-    if late:
-        looks = whole | (begin & ~other_end) | ((ends == shut) & ~other_begin)
-    else:
-        looks = whole | ((begins == 0) & ~other_end) | ((ends == shut - 1) & ~other_begin)
-    looks &= dense
+    looks = (whole | (begin & ~other_end) | ((ends == shut - 1 + late) & ~other_begin)) & dense
     thin = ~dense & (begins <= THIN_WAIT)
     if late and not (other_begin & thin).any():
         by_chance = np.prod(1 - density[thin]) < CHANCE or ((ends == shut) & thin).any()

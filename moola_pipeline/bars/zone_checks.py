@@ -16,6 +16,7 @@ from moola_pipeline.bars.session_clock import (
     SessionClock,
     TimeConvention,
     clock_text,
+    closing_minutes,
     listed_days,
     session_clock,
     wall_minutes,
@@ -84,20 +85,24 @@ def refuse_full_breaks(
     )
 
 
-def refuse_moved_sessions(bars: pd.DataFrame, clock: SessionClock, reading: TimeConvention) -> None:
+def refuse_moved_sessions(
+    bars: pd.DataFrame, clock: SessionClock, reading: TimeConvention, instrument: Instrument
+) -> None:
     """Refuse sessions that begin and end as many half hours early or late as each other.
 
     Raises:
         BadInput: If they do so in New York and on the clock of the file.
     """
-    moved = _moved(clock)
+    calendar = instrument.calendar
+    moved = _moved(clock, clock, calendar)
     own = SessionClock(wall_minutes(bars["timestamp"], reading.zone))
-    if not moved.any() or not _moved(own, clock).any():
+    if not moved.any() or not _moved(own, clock, calendar).any():
         return
     days = clock.session[clock.runs[0][moved]].astype("M8[D]")
     around = max(0, int(clock.runs[0][moved.argmax()]) - TRIED_BARS // 2)
     for likely in _fitting_zones(bars.iloc[around:], reading.zone):
-        if not _moved(session_clock(_reread(bars.iloc[around:], reading.zone, likely))).any():
+        other = session_clock(_reread(bars.iloc[around:], reading.zone, likely))
+        if not _moved(other, other, calendar).any():
             advice = _try_zone(likely, reading)
             break
     else:
@@ -108,19 +113,23 @@ def refuse_moved_sessions(bars: pd.DataFrame, clock: SessionClock, reading: Time
     )
 
 
-def _moved(clock: SessionClock, sessions: SessionClock | None = None) -> np.ndarray:
-    """True (n_runs,) for runs of bars moved by half hours against the usual ones on this clock.
+def _moved(own: SessionClock, clock: SessionClock, calendar: str) -> np.ndarray:
+    """True (n_runs,) for runs of bars moved by half hours against the usual ones on their own clock.
 
     A run ends at a gap of over an hour. The usual runs are most; of equally many, those that begin when
-    trading does.
+    trading does. On a day with an early close a run ends earlier. `clock` is in New York time.
     """
-    first, last = (sessions or clock).runs
-    days = (sessions or clock).session[first] * DAY
-    begins, ends = clock.minutes[first] - days, clock.minutes[last] - days
+    first, last = clock.runs
+    sessions = clock.session[first]
+    begins, ends = own.minutes[first] - sessions * DAY, own.minutes[last] - sessions * DAY
     pairs, counts = np.unique(np.stack([begins, ends]), axis=1, return_counts=True)
     begins_right = np.isin(pairs[0] % DAY, (SESSION_OPEN, NQ.opening))
     usual = pairs[:, np.lexsort([begins_right, counts])[-1]]
-    early, late = begins - usual[0], ends - usual[1]
+    closed = closing_minutes(sessions, calendar, SESSION_CLOSE + DAY - SESSION_OPEN)
+    is_usual = np.flatnonzero((begins == usual[0]) & (ends == usual[1]))[0]
+    usual_end = clock.since_open(last[is_usual])
+    due = usual[1] - np.maximum(usual_end - closed + 1, 0)
+    early, late = begins - usual[0], ends - due
     early = (early + DAY // 2) % DAY - DAY // 2  # across midnight the trading day is another
     late = (late + DAY // 2) % DAY - DAY // 2
     return (early == late) & (early != 0) & (early % 30 == 0) & (ends - begins >= HOUR)

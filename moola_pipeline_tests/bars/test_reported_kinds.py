@@ -59,6 +59,16 @@ def test_a_session_in_another_zone_is_named(tmp_path: Path):
     assert text.endswith("Those sessions look like America/Chicago: export the file again in one zone.")
 
 
+def test_a_session_in_another_zone_on_a_day_that_closes_early_is_named(tmp_path: Path):
+    bars = part(market(date(2025, 2, 10), date(2025, 2, 21), np.random.default_rng(9)), 570, 960)
+    holiday = bars["timestamp"].between("2025-02-17T00:00Z", "2025-02-17T23:00Z")
+    assert 0 < holiday.sum() < 390
+    times = written(bars, "America/New_York")["timestamp"]
+    mixed = bars.assign(timestamp=times.where(~holiday, written(bars, "America/Chicago")["timestamp"]))
+    text = refusal(saved(tmp_path / "nq.csv", mixed), NEW_YORK)
+    assert "the sessions of 2025-02-17 begin and end at other hours than the others" in text
+
+
 @pytest.mark.parametrize("sessions", ["all", "day"])
 def test_standard_time_all_year_is_refused_as_new_york(tmp_path: Path, sessions: str):
     bars = market(date(2025, 2, 24), date(2025, 3, 21), np.random.default_rng(3))
@@ -130,7 +140,7 @@ def test_closes_in_a_file_cut_by_its_stamps_are_read_if_the_user_says_so(
         assert "give --stamp close" in refusal(path, NEW_YORK)
 
 
-@pytest.mark.parametrize("bars", [WEEK, DAYS, DAYS.iloc[:390], part(MONTH, 480, 720)])
+@pytest.mark.parametrize("bars", [WEEK, DAYS, DAYS.iloc[:390], DAYS.iloc[:270], part(MONTH, 480, 720)])
 def test_opens_are_not_read_as_closes_even_if_the_user_says_so(tmp_path: Path, bars: pd.DataFrame):
     path = saved(tmp_path / "nq.csv", written(bars, "America/New_York"))
     text = refusal(path, VendorOptions(timezone="America/New_York", stamp="close"))
@@ -310,9 +320,10 @@ def test_a_stretch_of_coarser_bars_is_named(tmp_path: Path):
 # K08: trading days as dates
 
 
+@pytest.mark.parametrize("n_sessions", [2, 4])
 @pytest.mark.parametrize("in_order", [True, False])
-def test_dates_that_are_trading_days_are_refused(tmp_path: Path, in_order: bool):
-    local = written(WEEK.iloc[: 4 * 1380], "America/New_York")
+def test_dates_that_are_trading_days_are_refused(tmp_path: Path, in_order: bool, n_sessions: int):
+    local = written(WEEK.iloc[: n_sessions * 1380], "America/New_York")
     evening = local["timestamp"].dt.hour >= 18
     local["timestamp"] += pd.to_timedelta(evening.astype(int), "D")
     path = saved(tmp_path / "nq.csv", local.sort_values("timestamp") if in_order else local)

@@ -481,7 +481,7 @@ def test_private_tradingview_files_are_read_or_refused_by_their_interval(private
 @pytest.mark.parametrize("moment", ["1677-09-21 00:13:00", "2262-04-11 23:47:00"])
 @pytest.mark.parametrize("stamp", ["open", "close"])
 def test_a_time_at_the_limit_of_nanoseconds_is_not_a_time(tmp_path: Path, moment: str, stamp: str):
-    text = str(made_up_bars(301).to_csv(index=False)).splitlines()
+    text = str(made_up_bars(301, start="2024-03-08 14:41").to_csv(index=False)).splitlines()
     row = text[150].partition(",")[2]
     path = tmp_path / "nq.csv"
     path.write_text("\n".join([*text, f"{moment}+00:00,{row}", ""]))
