@@ -9,8 +9,8 @@ import pandas as pd
 from moola_pipeline.labels.schema import NONE, expansions
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
-ONE_PASS = ["window_id", "pass"]
-"""One pass over one window; its labels must agree."""
+ONE_PASS = ["window_id", "pass", "annotator", "definition"]
+"""One annotator's pass over one window under one definition; its labels must agree."""
 BOTH_TYPES = "same bars, both types"
 
 
@@ -33,14 +33,19 @@ def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFr
     _add(
         faults, sound.loc[starts > 1], "window_id with two starts", "window {} has more than one window_start"
     )
-    empty = sound.assign(empty=sound["label"] == NONE).groupby(ONE_PASS)["empty"].transform("mean").to_numpy()
+    empty = (
+        sound.assign(empty=sound["label"] == NONE)
+        .groupby(ONE_PASS, dropna=False)["empty"]
+        .transform("mean")
+        .to_numpy()
+    )
     _add(
         faults,
         sound.loc[(empty > 0) & (empty < 1)],
         "none and labeled",
         "window {} is labeled none and has an expansion",
     )
-    crowded = sound.groupby(ONE_PASS)["label"].transform("size").to_numpy() > WINDOW_BARS
+    crowded = sound.groupby(ONE_PASS, dropna=False)["label"].transform("size").to_numpy() > WINDOW_BARS
     _add(faults, sound.loc[crowded], "expansions overlap", "window {} has more expansions than bars")
     comparable = sound.loc[~crowded]  # each row is compared with every other row of its window
     pairs = _overlapping_pairs(comparable, comparable)

@@ -9,6 +9,8 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.conflicts import find_contradictions, whole_windows
 from moola_pipeline.labels.price_windows import find_windows, is_older
 from moola_pipeline.labels.schema import (
+    CHOSEN,
+    FIRST_DEFINITION,
     FIRST_PASS,
     GRADES,
     LABEL_COLUMNS,
@@ -154,8 +156,13 @@ def _typed(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
     _record_fault(faults, unknown, "unknown grade", f"grade must be {'..'.join(GRADES[::3])}, got " + grade)
     number = _whole_numbers(table, "pass", faults).fillna(FIRST_PASS)
     _record_fault(faults, number < 1, "pass below 1", "pass must be 1 or more")
+    definition = _whole_numbers(table, "definition", faults).fillna(FIRST_DEFINITION)
+    _record_fault(faults, definition < 1, "definition below 1", "definition must be 1 or more")
+    chosen = _text(table, "chosen").str.lower().fillna(CHOSEN[0])
+    texts = f"chosen must be {', '.join(CHOSEN[:-1])} or {CHOSEN[-1]}, got " + chosen
+    _record_fault(faults, ~chosen.isin(CHOSEN), "unknown choice", texts)
     columns = (window_id, start, label, first, last, grade)
-    others = (_text(table, "batch"), _text(table, "annotator"), number)
+    others = (_text(table, "batch"), _text(table, "annotator"), number, definition, chosen)
     labels = pd.DataFrame(dict(zip(LABEL_COLUMNS, columns + others, strict=True)))
     return labels.astype(LABEL_DTYPES)
 

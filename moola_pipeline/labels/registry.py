@@ -1,18 +1,33 @@
-"""The labels registered in a home: the user's files, the merged rows, and the ledger of both."""
+"""The labels registered in a home: the user's files, the judgments, their rows, and the ledger of all."""
 
 import dataclasses
 import hashlib
 import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import require_plain_name
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
 from moola_pipeline.labels.conflicts import clashing_windows, repeated_labels
 from moola_pipeline.labels.importing import describe_faults, read_labels
+from moola_pipeline.labels.judgments import (
+    JOURNAL_NAME,
+    NO_DIGEST,
+    ONE_JUDGMENT,
+    Journal,
+    Judgment,
+    in_file_order,
+    journal_lines,
+    judgments_of,
+    read_journal,
+    rows_of,
+)
 from moola_pipeline.labels.ledger import LabelLedger, build_ledger, kept_counts
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, SECOND_PASS
@@ -21,18 +36,46 @@ from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 
 LABELS_NAME, LEDGER_NAME, RAW_NAME = "labels.csv", "ledger.json", "raw"
 REGISTERED = "already registered"
-EMPTY_LEDGER: dict[str, Any] = {"sha256": None, "files": []}
+EMPTY_LEDGER: dict[str, Any] = {"sha256": None, "judgments": [0, NO_DIGEST], "files": []}
+
+
+class AddSettings(NamedTuple):
+    """How the labels of a file join the registered ones.
+
+    Attributes:
+        revise: Its windows replace the registered ones of the same pass, annotator and definition.
+        why: The reason for it.
+        instrument: Of the bars.
+    """
+
+    revise: bool = False
+    why: str = ""
+    instrument: str = NQ.name
+
+
+ADD = AddSettings()
 
 
 def add_labels(
-    folder: Path, path: Path, bars: pd.DataFrame, drop_bad: bool, pass_number: int | None = None
+    folder: Path,
+    path: Path,
+    bars: pd.DataFrame,
+    drop_bad: bool,
+    pass_number: int | None = None,
+    how: AddSettings = ADD,
 ) -> LabelLedger:
     """Check a label file and register it; see `build_ledger` and `register_labels`."""
-    return register_labels(folder, path, *build_ledger(path, bars, pass_number), bars, drop_bad)
+    return register_labels(folder, path, *build_ledger(path, bars, pass_number), bars, drop_bad, how)
 
 
 def register_labels(
-    folder: Path, path: Path, ledger: LabelLedger, rows: pd.DataFrame, bars: pd.DataFrame, drop_bad: bool
+    folder: Path,
+    path: Path,
+    ledger: LabelLedger,
+    rows: pd.DataFrame,
+    bars: pd.DataFrame,
+    drop_bad: bool,
+    how: AddSettings = ADD,
 ) -> LabelLedger:
     """Store a label file in raw/, merge its rows, and record what happened to each.
 
@@ -45,6 +88,7 @@ def register_labels(
         ledger, rows: What `build_ledger` returned for the file.
         bars: BAR_COLUMNS that the labels lie on.
         drop_bad: Register the usable rows of a file in which some cannot be used; else refuse the file.
+        how: Whether its windows replace the registered ones.
 
     Returns:
         The recorded ledger; if no row is new, the ledger that would have been recorded.
@@ -60,11 +104,15 @@ def register_labels(
     with locked(folder / LEDGER_NAME):
         state = _state(folder)
         known = _rows(folder, state)
-        merged = _merged(known, rows)
-        _refuse_changed_labels(path, known, rows, merged, bars)
+        kept = _not_replaced(known, rows) if how.revise else known
+        merged = _merged(kept, rows)
+        _refuse_changed_labels(path, kept, rows, merged, bars)
         ledger = _without_known(ledger, rows, known)
-        if len(merged) > len(known):
-            return _write_files(folder, path, state, merged, ledger)
+        changed = _changed(known, merged)
+        if len(changed):
+            made_at = datetime.now(UTC).isoformat(timespec="seconds")
+            new = judgments_of(changed, bars, how.instrument, made_at)
+            return _write_files(folder, path, state, new, how.why, bars, ledger)
         if "before" in state:  # killed after the labels and before the final ledger were written
             write_checksummed(folder / LEDGER_NAME, {name: state[name] for name in EMPTY_LEDGER})
         return ledger
@@ -163,10 +211,7 @@ def _state(folder: Path) -> dict[str, Any]:
     """
     ledger_path, labels_path = folder / LEDGER_NAME, folder / LABELS_NAME
     actual = file_sha256(labels_path) if labels_path.exists() else None
-    remedy = (
-        f"Restore the file, or move the folder {folder} away and register the files in its {RAW_NAME} "
-        'again with "moola labels add".'
-    )
+    remedy = _remedy(folder)
     ledger = _read_ledger(ledger_path, remedy)
     for state in (ledger, ledger.get("before", ledger)):
         if state["sha256"] == actual:
@@ -189,7 +234,7 @@ def _read_ledger(path: Path, remedy: str) -> dict[str, Any]:
     try:
         ledger = read_checksummed(path, "must record the registered labels", remedy)
         for state in (ledger, ledger.get("before", EMPTY_LEDGER)):
-            _ = state["sha256"], [LabelLedger(**entry) for entry in state["files"]]
+            _ = state["sha256"], state["judgments"], [LabelLedger(**entry) for entry in state["files"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise IntegrityError(
             f"{path.name} must record the registered labels, but it cannot be read. {remedy}"
@@ -205,9 +250,22 @@ def _rows(folder: Path, state: dict[str, Any]) -> pd.DataFrame:
 
 def _merged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     merged = pd.concat([known, new], ignore_index=True)
-    merged = merged.loc[~_keys(merged).duplicated()]
-    order = ["window_start", "window_id", "pass", "expansion_start", "expansion_end", "label"]
-    return merged.sort_values(order, ignore_index=True)
+    return in_file_order(merged.loc[~_keys(merged).duplicated()])
+
+
+def _not_replaced(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """The known rows of the windows that the new rows do not judge again."""
+    return known.loc[~_keys(known, ONE_JUDGMENT).isin(_keys(new, ONE_JUDGMENT))]
+
+
+def _changed(known: pd.DataFrame, merged: pd.DataFrame) -> pd.DataFrame:
+    """All rows of the judgments that are new or differ from the known ones."""
+    before, after = (
+        {key: frozenset(group) for key, group in _keys(rows).groupby(_keys(rows, ONE_JUDGMENT))}
+        for rows in (known, merged)
+    )
+    changed = [key for key, rows in after.items() if before.get(key) != rows]
+    return merged.loc[_keys(merged, ONE_JUDGMENT).isin(changed)]
 
 
 def _without_known(ledger: LabelLedger, rows: pd.DataFrame, known: pd.DataFrame) -> LabelLedger:
@@ -220,26 +278,79 @@ def _without_known(ledger: LabelLedger, rows: pd.DataFrame, known: pd.DataFrame)
     return dataclasses.replace(ledger, dropped=dropped, **kept_counts(usable.loc[~again]))
 
 
-def _keys(labels: pd.DataFrame) -> pd.Series:
-    """One text per row; equal rows have equal texts."""
-    texts = labels.loc[:, list(LABEL_COLUMNS)].astype("str").fillna("")
+def _keys(labels: pd.DataFrame, columns: Sequence[str] = LABEL_COLUMNS) -> pd.Series:
+    """One text per row; rows that are equal in these columns have equal texts."""
+    texts = labels.loc[:, list(columns)].astype("str").fillna("")
     return pd.Series(["\x1f".join(row) for row in texts.itertuples(index=False)], labels.index, dtype="str")
 
 
 def _write_files(
-    folder: Path, path: Path, state: dict[str, Any], merged: pd.DataFrame, ledger: LabelLedger
+    folder: Path,
+    path: Path,
+    state: dict[str, Any],
+    new: list[Judgment],
+    why: str,
+    bars: pd.DataFrame,
+    ledger: LabelLedger,
 ) -> LabelLedger:
     raw = folder / RAW_NAME / path.name
     if raw.exists() and file_sha256(raw) != ledger.sha256:
         raw = raw.with_name(f"{path.stem}-{ledger.sha256[:8]}{path.suffix}")
     atomic_write_bytes(raw, path.read_bytes())
     ledger = dataclasses.replace(ledger, file=raw.name)
-    stamps = merged["window_start"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    content = merged.assign(window_start=stamps).to_csv(index=False).encode()
-    before = {"sha256": state["sha256"], "files": state["files"]}
-    files = [*state["files"], dataclasses.asdict(ledger)]
-    after = {"sha256": hashlib.sha256(content).hexdigest(), "files": files}
+    before = {name: state[name] for name in EMPTY_LEDGER}
+    _write_judgments(folder, before, new, why, bars, [*state["files"], dataclasses.asdict(ledger)])
+    return ledger
+
+
+def _write_judgments(
+    folder: Path,
+    before: dict[str, Any],
+    new: list[Judgment],
+    why: str,
+    bars: pd.DataFrame,
+    files: list[dict[str, Any]],
+) -> None:
+    """Write the journal, then its rows; the ledger tells which of both hold if a kill comes between."""
+    journal = _journal(folder, before)
+    known = journal.numbers()
+    lines, journal = journal_lines(
+        journal,
+        [
+            dataclasses.replace(one, supersedes=known.get(one.key), why=why if one.key in known else "")
+            for one in new
+        ],
+    )
+    rows = rows_of(journal.current().values(), bars)
+    stamps = rows["window_start"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    content = rows.assign(window_start=stamps).to_csv(index=False).encode()
+    after = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "judgments": [len(journal.judgments), journal.digest],
+        "files": files,
+    }
+    atomic_write_bytes(folder / JOURNAL_NAME, lines)
     write_checksummed(folder / LEDGER_NAME, {**after, "before": before})
     atomic_write_bytes(folder / LABELS_NAME, content)
     write_checksummed(folder / LEDGER_NAME, after)
-    return ledger
+
+
+def registered_judgments(folder: Path) -> Journal:
+    """All judgments, also those that were superseded, oldest first.
+
+    Raises:
+        ChecksumMismatch, Truncated, IntegrityError: If the journal is not the one that was recorded.
+    """
+    return _journal(folder, _state(folder))
+
+
+def _journal(folder: Path, state: dict[str, Any]) -> Journal:
+    n_lines, digest = state["judgments"]
+    return read_journal(folder / JOURNAL_NAME, n_lines, digest, _remedy(folder))
+
+
+def _remedy(folder: Path) -> str:
+    return (
+        f"Restore the file, or move the folder {folder} away and register the files in its {RAW_NAME} "
+        'again with "moola labels add".'
+    )

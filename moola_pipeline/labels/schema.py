@@ -12,6 +12,8 @@ LABEL_COLUMNS = (
     "batch",
     "annotator",
     "pass",
+    "definition",
+    "chosen",
 )
 REQUIRED_COLUMNS = LABEL_COLUMNS[:5]
 LABEL_DTYPES = {
@@ -24,6 +26,8 @@ LABEL_DTYPES = {
     "batch": "str",
     "annotator": "str",
     "pass": "Int64",
+    "definition": "Int64",
+    "chosen": "str",
 }
 TYPES = ("consolidation", "retracement")
 """State of the market before an expansion; the index is the class number, 1 the positive class."""
@@ -32,6 +36,12 @@ NONE = "none"
 LABELS = (*TYPES, NONE)
 GRADES = ("A", "B", "C", "D")
 EXCLUDED_GRADE = "D"
+FIRST_DEFINITION = 1
+CHOSEN = ("import", "random", "doubt", "alike", "repeat", "review", "replay")
+"""How a window may be chosen: imported with a file, drawn at random, or for what the model makes of it."""
+REPLAY = CHOSEN[-1]
+DRAWN = CHOSEN[:2]
+"""Only windows chosen so enter validation and test."""
 FIRST_PASS, SECOND_PASS = 1, 2
 """Training and evaluation use the first pass; the second measures the annotator's agreement."""
 

@@ -9,7 +9,16 @@ import pandas as pd
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings
-from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, LABEL_DTYPES, NONE, SECOND_PASS, TYPES
+from moola_pipeline.labels.schema import (
+    DRAWN,
+    FIRST_DEFINITION,
+    FIRST_PASS,
+    LABEL_COLUMNS,
+    LABEL_DTYPES,
+    NONE,
+    SECOND_PASS,
+    TYPES,
+)
 from moola_pipeline.labels.surges import Setups, Surges, setups_before, visible_surges
 from moola_pipeline.windows.window_geometry import (
     BARS_BEFORE,
@@ -210,7 +219,15 @@ def _rows(
         kinds = _classes(chosen, leniency, view, market, settings)
         marks = _mark(start, chosen[kinds != _UNKNOWN], kinds[kinds != _UNKNOWN], view, settings, rng)
         for mark in marks or [(NONE, None, None)]:
-            yield (f"sim-{opened_at:%Y%m%dT%H%M}", opened_at, *mark, *_SAME_FOR_ALL, pass_number)
+            yield (
+                f"sim-{opened_at:%Y%m%dT%H%M}",
+                opened_at,
+                *mark,
+                *_SAME_FOR_ALL,
+                pass_number,
+                FIRST_DEFINITION,
+                DRAWN[1],
+            )
 
 
 def _mark(

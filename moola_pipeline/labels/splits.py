@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.schema import LABELS, TYPES
+from moola_pipeline.labels.schema import DRAWN, LABELS, REPLAY, TYPES
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 SPLITS = ("train", "validation", "test")
@@ -96,6 +96,8 @@ def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetti
 
     All rows of a window get one split. A window is unused if any bar it reads (20 before bar 0 to
     bar 104) lies within the embargo before the first bar that a window of the next split may read.
+    Only windows that were drawn at random or imported enter validation and test, and none of a session
+    that was replayed: what a model or a choice showed the annotator would flatter the scores.
 
     Args:
         placed: The frame of `place_labels`.
@@ -110,7 +112,15 @@ def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetti
     for name in SPLITS[:-1]:
         crowded = (split == name) & (last_bar >= used_rows_end(bars, settings, name))
         split[crowded] = UNUSED
+    split[(split != SPLITS[0]).to_numpy() & ~_is_drawn(placed)] = UNUSED
     return placed.assign(split=split)
+
+
+def _is_drawn(placed: pd.DataFrame) -> np.ndarray:
+    """True (n,) for rows whose window says how often expansions occur: not chosen, in no replayed session."""
+    replayed = placed.loc[placed["chosen"] == REPLAY, "session"]
+    other = placed.loc[~placed["chosen"].isin(DRAWN), "window_id"]
+    return ~placed["window_id"].isin(other).to_numpy() & ~placed["session"].isin(replayed).to_numpy()
 
 
 def training_rows_end(bars: pd.DataFrame, settings: SplitSettings) -> int:

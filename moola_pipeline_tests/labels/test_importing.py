@@ -267,8 +267,8 @@ def test_a_pass_that_the_file_denies_is_refused(tmp_path):
 
 
 def test_a_window_with_more_rows_than_bars_is_refused_without_comparing_each_with_each(tmp_path):
-    rows = [f"a,2024-05-06T14:30:00Z,consolidation,33,41,A,me-{i}" for i in range(200)]
-    file = inspect_labels(write(tmp_path, *rows, SOUND[2], header=f"{HEADER},annotator"))
+    rows = [f"a,2024-05-06T14:30:00Z,consolidation,33,41,A,batch-{i}" for i in range(200)]
+    file = inspect_labels(write(tmp_path, *rows, SOUND[2], header=f"{HEADER},batch"))
     assert file.labels["window_id"].tolist() == ["b"]
     assert set(file.refused["detail"]) == {"window a has more expansions than bars"}
 

@@ -189,7 +189,7 @@ def test_a_changed_byte_is_refused_with_both_digests(tmp_path, bars):
     assert len(registered_labels(folder)) == 6
 
 
-@pytest.mark.parametrize(("writes_before_the_kill", "rows"), [(0, 3), (1, 3), (2, 3), (3, 6), (4, 6)])
+@pytest.mark.parametrize(("writes_before_the_kill", "rows"), [(0, 3), (1, 3), (2, 3), (3, 3), (4, 6), (5, 6)])
 def test_a_kill_at_any_write_leaves_the_previous_or_the_new_labels(
     tmp_path, bars, monkeypatch, writes_before_the_kill, rows
 ):
@@ -300,7 +300,7 @@ def test_the_next_add_completes_a_ledger_that_a_kill_interrupted(tmp_path, bars)
     path = write(tmp_path / "a.csv", weekly_labels(bars))
     add_labels(folder, path, bars, drop_bad=False)
     ledger = json.loads((folder / "ledger.json").read_text())
-    cut_off = {**ledger, "before": {"sha256": None, "files": []}}
+    cut_off = {**ledger, "before": registry.EMPTY_LEDGER}
     cut_off.pop(OWN_SHA256)
     write_checksummed(folder / "ledger.json", cut_off)
     add_labels(folder, path, bars, drop_bad=False)

@@ -1,0 +1,291 @@
+"""Judgments: what an annotator saw in a stretch of bars, in time; a journal of them that only grows."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.bars.schema import nanoseconds
+from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
+from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, NONE
+from moola_pipeline.storage.checksums import bytes_digest, checksummed_line, parse_checksummed_line
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
+
+JOURNAL_NAME = "judgments.jsonl"
+NO_DIGEST = bytes_digest(b"").sha256
+"""The digest before the first line."""
+ONE_JUDGMENT = ["window_id", "pass", "annotator", "definition"]
+"""The newest judgment of these holds."""
+
+
+@dataclass(frozen=True)
+class MarkedSpan:
+    """One expansion that the annotator marked.
+
+    Attributes:
+        started_at, ended_at: UTC opens of its first and last bar, ISO 8601.
+        type: consolidation, retracement or unknown.
+        grade: A to D, or None.
+        batch: Batch in the label file.
+    """
+
+    started_at: str
+    ended_at: str
+    type: str
+    grade: str | None = None
+    batch: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What an annotator saw in a stretch of bars; a line of the journal.
+
+    Attributes:
+        instrument: Root of its contracts, as NQ.
+        window_id: The window's name in label files.
+        looked_from, looked_to: UTC opens of the first and last bar that were judged, ISO 8601.
+        spans: The expansions that start there, and others marked in the window; none if it is empty.
+        annotator: None if the file named none.
+        definition: Number of the text that says what an expansion is.
+        pass_number: 1, and more for each repetition.
+        batch, grade: Of a window without an expansion.
+        chosen: How the window was chosen; one of labels.schema.CHOSEN.
+        made_at: When it was made or imported, UTC, ISO 8601.
+        supersedes: Number of the judgment that it replaces, from 1.
+        why: The annotator's reason for replacing it.
+        saw_model: Whether the annotator had seen the model's marks.
+        context: What was shown beside the window.
+        seconds: Time from opening the window to the judgment.
+    """
+
+    instrument: str
+    window_id: str
+    looked_from: str
+    looked_to: str
+    spans: tuple[MarkedSpan, ...]
+    annotator: str | None
+    definition: int
+    pass_number: int
+    batch: str | None
+    grade: str | None
+    chosen: str
+    made_at: str
+    supersedes: int | None = None
+    why: str = ""
+    saw_model: bool = False
+    context: str = ""
+    seconds: float | None = None
+
+    @property
+    def key(self) -> tuple:
+        """Window, pass, annotator and definition: a newer judgment of these supersedes this one."""
+        return self.window_id, self.pass_number, self.annotator, self.definition
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The judgments of a home, oldest first, and the digest of the last line."""
+
+    judgments: tuple[Judgment, ...] = ()
+    digest: str = NO_DIGEST
+
+    def numbers(self) -> dict[tuple, int]:
+        """Number of the newest judgment of each window, pass, annotator and definition, from 1."""
+        return {judgment.key: number for number, judgment in enumerate(self.judgments, 1)}
+
+    def current(self) -> dict[int, Judgment]:
+        """The judgments that hold, by number: the newest ones."""
+        return {number: self.judgments[number - 1] for number in sorted(self.numbers().values())}
+
+
+def read_journal(path: Path, n_lines: int, digest: str, remedy: str) -> Journal:
+    """Read the first lines of a journal; lines behind them were never acknowledged.
+
+    Args:
+        path: The journal.
+        n_lines: Number of recorded lines.
+        digest: Recorded digest of the last of them.
+        remedy: The remedy in the errors.
+
+    Raises:
+        Truncated: If lines are missing.
+        ChecksumMismatch: If a line was changed, or is not the one that was recorded.
+        IntegrityError: If a line is no judgment.
+    """
+    if not n_lines:
+        return Journal()
+    try:
+        lines = path.read_text("utf-8").split("\n")[:-1]
+    except FileNotFoundError:
+        lines = []
+    except UnicodeDecodeError:
+        raise ChecksumMismatch(f"{path.name}: it holds bytes that are not text. {remedy}") from None
+    if len(lines) < n_lines:
+        raise Truncated(f"{path.name}: it must hold {n_lines:,} judgments, got {len(lines):,}. {remedy}")
+    last, judgments = NO_DIGEST, []
+    for number, line in enumerate(lines[:n_lines], 1):
+        try:
+            record = json.loads(parse_checksummed_line(line))
+            if record.pop("previous") != last:
+                raise ChecksumMismatch("it does not follow the line before it")
+            judgments.append(_judgment(record))
+        except ChecksumMismatch as fault:
+            raise ChecksumMismatch(f"{path.name}: line {number:,} was changed: {fault}. {remedy}") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise IntegrityError(f"{path.name}: line {number:,} is no judgment. {remedy}") from None
+        last = bytes_digest(line.encode()).sha256
+    if last != digest:
+        raise ChecksumMismatch(f"{path.name}: line {n_lines:,} is not the recorded one. {remedy}")
+    return Journal(tuple(judgments), last)
+
+
+def journal_lines(journal: Journal, new: Iterable[Judgment]) -> tuple[bytes, Journal]:
+    """The lines of a journal with new judgments, and the journal with them."""
+    content, last = [], NO_DIGEST
+    judgments = (*journal.judgments, *new)
+    for judgment in judgments:
+        text = json.dumps({**_record(judgment), "previous": last}, ensure_ascii=False, separators=(",", ":"))
+        line = checksummed_line(text)
+        last = bytes_digest(line.encode()).sha256
+        content.append(line + "\n")
+    return "".join(content).encode(), Journal(judgments, last)
+
+
+def rows_of(judgments: Iterable[Judgment], bars: pd.DataFrame) -> pd.DataFrame:
+    """Judgments as rows of label files: windows of 105 bars whose bars 30-74 were judged.
+
+    Args:
+        judgments: Those that hold.
+        bars: BAR_COLUMNS.
+
+    Returns:
+        LABEL_COLUMNS, in the order of label files.
+
+    Raises:
+        IntegrityError: If a bar of a judgment is not registered.
+    """
+    opened, rows, moments = nanoseconds(bars), [], []
+    for judgment in judgments:
+        marks = judgment.spans or (None,)
+        moments += [judgment.looked_from] * len(marks)
+        moments += [mark.started_at if mark else judgment.looked_from for mark in marks]
+        moments += [mark.ended_at if mark else judgment.looked_from for mark in marks]
+        rows += [_row(judgment, mark) for mark in marks]
+    wanted = pd.DatetimeIndex(pd.to_datetime(moments, utc=True, format="ISO8601")).as_unit("ns").asi8
+    places = np.searchsorted(opened, wanted)
+    missing = np.flatnonzero(opened[np.minimum(places, len(opened) - 1)] != wanted)
+    if len(missing):
+        raise IntegrityError(
+            f"Registered labels must lie on the registered bars, but no bar opens at {moments[missing[0]]} "
+            '(UTC). Restore their bars with "moola bars add FILE".'
+        )
+    frame = pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
+    if len(frame):
+        counts = [max(len(judgment.spans), 1) for judgment in judgments]
+        looked, first, last = _by_role(places, counts)
+        bar0 = looked - CORE_FIRST
+        frame["window_start"] = pd.DatetimeIndex(opened[bar0].astype("M8[ns]"), tz="UTC")
+        marked = frame["label"].ne(NONE).to_numpy()
+        frame["expansion_start"] = pd.array(np.where(marked, first - bar0, 0), "Int64")
+        frame["expansion_end"] = pd.array(np.where(marked, last - bar0, 0), "Int64")
+        frame.loc[~marked, ["expansion_start", "expansion_end"]] = pd.NA
+    return in_file_order(frame.astype(LABEL_DTYPES))
+
+
+def judgments_of(rows: pd.DataFrame, bars: pd.DataFrame, instrument: str, made_at: str) -> list[Judgment]:
+    """The judgments that rows of label files hold, one for each window, pass, annotator and definition.
+
+    Args:
+        rows: LABEL_COLUMNS, placed on the bars.
+        bars: BAR_COLUMNS.
+        instrument: Of the bars.
+        made_at: UTC, ISO 8601.
+    """
+    opened = nanoseconds(bars)
+    starts = pd.DatetimeIndex(rows["window_start"]).as_unit("ns").asi8
+    bar0 = np.searchsorted(opened, starts)
+    made: dict[tuple, list[int]] = {}
+    for place, key in enumerate(rows[ONE_JUDGMENT].itertuples(index=False)):
+        made.setdefault(tuple(map(_plain, key)), []).append(place)
+    records = rows.to_dict("records")
+    judgments = []
+    for places in made.values():
+        first, row0 = records[places[0]], int(bar0[places[0]])
+        spans = tuple(
+            MarkedSpan(
+                _stamp(opened[row0 + int(records[place]["expansion_start"])]),
+                _stamp(opened[row0 + int(records[place]["expansion_end"])]),
+                records[place]["label"],
+                _plain(records[place]["grade"]),
+                _plain(records[place]["batch"]),
+            )
+            for place in places
+            if records[place]["label"] != NONE
+        )
+        judgments.append(
+            Judgment(
+                instrument=instrument,
+                window_id=first["window_id"],
+                looked_from=_stamp(opened[row0 + CORE_FIRST]),
+                looked_to=_stamp(opened[row0 + CORE_LAST]),
+                spans=spans,
+                annotator=_plain(first["annotator"]),
+                definition=int(first["definition"]),
+                pass_number=int(first["pass"]),
+                batch=None if spans else _plain(first["batch"]),
+                grade=None if spans else _plain(first["grade"]),
+                chosen=first["chosen"],
+                made_at=made_at,
+            )
+        )
+    return judgments
+
+
+def in_file_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows by time, window, pass and span."""
+    order = ["window_start", "window_id", "pass", "expansion_start", "expansion_end", "label"]
+    return rows.sort_values([*order, "annotator", "definition"], ignore_index=True)
+
+
+def _record(judgment: Judgment) -> dict[str, Any]:
+    record = dataclasses.asdict(judgment)
+    record["spans"] = [list(dataclasses.astuple(span)) for span in judgment.spans]
+    return record
+
+
+def _judgment(record: dict[str, Any]) -> Judgment:
+    return Judgment(**{**record, "spans": tuple(MarkedSpan(*span) for span in record["spans"])})
+
+
+def _row(judgment: Judgment, mark: MarkedSpan | None) -> dict[str, Any]:
+    return {
+        "window_id": judgment.window_id,
+        "label": mark.type if mark else NONE,
+        "grade": mark.grade if mark else judgment.grade,
+        "batch": mark.batch if mark else judgment.batch,
+        "annotator": judgment.annotator,
+        "pass": judgment.pass_number,
+        "definition": judgment.definition,
+        "chosen": judgment.chosen,
+    }
+
+
+def _by_role(places: np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bar rows (n_rows,) of the judged part, and of the first and the last bar of each span."""
+    ends = np.cumsum(3 * np.array(counts))
+    parts = [places[end - 3 * n : end].reshape(3, n) for end, n in zip(ends, counts, strict=True)]
+    looked, first, last = np.concatenate(parts, axis=1)
+    return looked, first, last
+
+
+def _stamp(nanosecond: np.integer | int) -> str:
+    return f"{np.datetime64(int(nanosecond), 'ns').astype('M8[s]')}Z"
+
+
+def _plain(value: Any) -> Any:
+    return None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value
