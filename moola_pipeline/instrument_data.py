@@ -8,6 +8,7 @@ import pandas as pd
 from moola_pipeline.bars.instruments import INSTRUMENTS, Instrument
 from moola_pipeline.bars.manifest import manifest_digest, read_bars
 from moola_pipeline.bars.rolls import registered_rolls
+from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.simulated import (
     SMOKE_SETTINGS,
     ScenarioName,
@@ -16,9 +17,11 @@ from moola_pipeline.bars.simulated import (
 )
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.annotators import ANYBODY, LabelChoice, choose_labels, read_label_choice
 from moola_pipeline.labels.chosen_splits import read_split_choice
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.registry import has_labels, registered_labels
+from moola_pipeline.labels.schema import LABEL_COLUMNS
 from moola_pipeline.labels.simulated import ensure_simulated, read_truth
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.settings import PROFILES, Profile, ProfileName
@@ -40,6 +43,7 @@ class InstrumentData:
         splits: Where training, validation and test end.
         model_name: Name of its models in the registry.
         instrument: The traded contract.
+        label_choice: Annotator and definition whose labels count.
     """
 
     name: str
@@ -49,6 +53,7 @@ class InstrumentData:
     model_name: str
     instrument: Instrument
     home: Home
+    label_choice: LabelChoice = ANYBODY
 
     @property
     def simulated(self) -> bool:
@@ -65,13 +70,15 @@ class InstrumentData:
         return read_bars(self.store)
 
     def labels(self) -> pd.DataFrame:
-        """All labels, LABEL_COLUMNS."""
+        """The labels of the chosen annotator under the chosen definition, LABEL_COLUMNS, every pass.
+
+        Raises:
+            BadInput: If there are none.
+        """
         self._make()
-        return (
-            read_labels(self.store.root / "labels.csv")
-            if self.simulated
-            else registered_labels(self.store.labels)
-        )
+        if self.simulated:
+            return read_labels(self.store.root / "labels.csv")
+        return choose_labels(registered_labels(self.store.labels), self.label_choice)[0]
 
     def rolls(self) -> pd.DataFrame | None:
         """The registered rolls; None where there are none."""
@@ -87,10 +94,11 @@ class InstrumentData:
         return manifest_digest(self.store)
 
     def labels_digest(self) -> str:
-        """SHA256 of the stored labels."""
+        """Digest of the labels that count."""
         self._make()
-        folder = self.store.root if self.simulated else self.store.labels
-        return file_sha256(folder / "labels.csv")
+        if self.simulated:
+            return file_sha256(self.store.root / "labels.csv")
+        return content_digest(self.labels(), LABEL_COLUMNS)
 
     def _make(self) -> None:
         if self.simulation is not None:
@@ -144,7 +152,8 @@ def choose_instrument_data(
         instrument = INSTRUMENTS[read_manifest(registered).files[0].instrument]
         name = instrument.name.lower()
         splits = read_split_choice(registered.root) or profile.splits
-        return InstrumentData(name, registered, None, splits, f"moola-{name}", instrument, home)
+        choice = read_label_choice(registered.root)
+        return InstrumentData(name, registered, None, splits, f"moola-{name}", instrument, home, choice)
     return _simulated_market(home, profile, scenario)
 
 

@@ -67,6 +67,47 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --annotator and --definition to a command."""
+    command = click.option(
+        "--definition",
+        type=click.IntRange(min=1),
+        metavar="NUMBER",
+        help="The definition that the labels follow.  [default: that of most windows]",
+    )(command)
+    return click.option(
+        "--annotator",
+        metavar="NAME",
+        help='Whose labels to learn; "consensus" merges those of all.  [default: the one with most windows]',
+    )(command)
+
+
+def choose_annotator(
+    market: "InstrumentData", annotator: str | None, definition: int | None
+) -> "InstrumentData":
+    """Save annotator and definition from the options in the home; the market that has them.
+
+    Raises:
+        BadInput: If the market is simulated, or there are no such labels; nothing is saved.
+    """
+    if annotator is None and definition is None:
+        return market
+    if market.simulated:
+        raise BadInput(
+            "An annotator can be chosen for registered labels only, but this market is simulated. Register "
+            "bars and labels first, or leave --annotator and --definition out."
+        )
+    from dataclasses import replace
+
+    from moola_pipeline.labels.annotators import LabelChoice, choose_labels, write_label_choice
+    from moola_pipeline.labels.registry import registered_labels
+
+    choice = LabelChoice(annotator=annotator, definition=definition)
+    choose_labels(registered_labels(market.store.labels), choice)
+    write_label_choice(market.store.root, choice)
+    return replace(market, label_choice=choice)
+
+
 def active_splits(home: "Home", rolling: int | None = None, **ends: datetime | None) -> "SplitSettings":
     """The splits from the options, else the splits saved in the home, else the default splits.
 

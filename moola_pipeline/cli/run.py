@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE, in_this_home
-from moola_pipeline.cli.options import choose_splits, chosen_pipeline, market_options, split_options
+from moola_pipeline.cli.options import (
+    choose_annotator,
+    choose_splits,
+    chosen_pipeline,
+    label_options,
+    market_options,
+    split_options,
+)
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.signals import repeat_interrupt
 from moola_pipeline.errors import BadInput, IntegrityError, MoolaError
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 )
 @click.option("--tf32", is_flag=True, help="Multiply in TF32 on a GPU: faster, but less exact than float32.")
 @click.option("--force", is_flag=True, help="Rebuild all assets, even if nothing has changed.")
+@label_options
 @split_options
 @json_option
 def run(
@@ -52,13 +60,16 @@ def run(
     tf32: bool,
     force: bool,
     as_json: bool,
+    annotator: str | None,
+    definition: int | None,
     rolling: int | None,
     **ends: datetime | None,
 ) -> None:
     """Train, evaluate, register and predict. Assets that are up to date are not rebuilt.
 
-    The home remembers the split dates that you give. The profile "study" trains no model: it compares
-    pretraining methods at several numbers of labels and takes hours. An interrupted study resumes.
+    The home remembers the split dates, the annotator and the definition that you give. The profile "study"
+    trains no model: it compares pretraining methods at several numbers of labels and takes hours. An
+    interrupted study resumes.
     """
     from moola_pipeline.resources.instance import open_instance, prepare_instance
 
@@ -85,6 +96,7 @@ def run(
         # Resolve `auto` now: bars or labels added during the run must not change its market.
         chosen = _resolved(Pipeline(**chosen_pipeline(profile, market, scenario)))
         pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
+        choose_annotator(pipeline.chosen_market(), annotator, definition)
         split = choose_splits(home, pipeline.chosen_market(), rolling, **ends)
         steps = everything("--force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]

@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from moola_pipeline.errors import BadInput
+from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.schema import DRAWN, NONE, TYPES
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
     OFFSET_COLLAR_SHARE,
@@ -20,14 +22,45 @@ CONSENSUS = "consensus"
 UNNAMED = "unnamed"
 """The annotator of label files that name none."""
 UNKNOWN = "unknown"
+CHOICE_NAME = "label_choice.json"
+REQUIREMENT = "must hold the chosen annotator and definition"
+REMEDY = "Restore it, or delete it and choose again with: moola run --annotator NAME --definition NUMBER"
 
 
-@dataclass(frozen=True)
-class LabelChoice:
+class LabelChoice(BaseModel):
     """Annotator (None: the one with most windows) and definition (None: that of most windows)."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     annotator: str | None = None
-    definition: int | None = None
+    definition: int | None = Field(default=None, ge=1)
+
+
+ANYBODY = LabelChoice()
+"""The annotator with most windows, under the definition of most windows."""
+
+
+def read_label_choice(folder: Path) -> LabelChoice:
+    """The annotator and definition chosen for the registered labels of a home.
+
+    Args:
+        folder: The home's data folder.
+
+    Raises:
+        IntegrityError: If the file was changed after `write_label_choice` wrote it.
+    """
+    try:
+        return LabelChoice.model_validate(read_checksummed(folder / CHOICE_NAME, REQUIREMENT, REMEDY))
+    except FileNotFoundError:
+        return ANYBODY
+    except ValidationError as fault:
+        first = fault.errors()[0]["msg"]
+    raise IntegrityError(f"{CHOICE_NAME} {REQUIREMENT}, but {first}. {REMEDY}")
+
+
+def write_label_choice(folder: Path, choice: LabelChoice) -> None:
+    """Store whose labels later runs of this home learn."""
+    write_checksummed(folder / CHOICE_NAME, choice.model_dump(mode="json"))
 
 
 def annotators_of(rows: pd.DataFrame) -> np.ndarray:
@@ -54,10 +87,10 @@ def choose_labels(rows: pd.DataFrame, choice: LabelChoice) -> tuple[pd.DataFrame
     if choice.annotator not in (None, CONSENSUS):
         wanted &= names == choice.annotator
     if choice.definition is None and wanted.any():
-        choice = LabelChoice(choice.annotator, _most_windows(windows[wanted], definitions[wanted]))
+        choice = choice.model_copy(update={"definition": _most_windows(windows[wanted], definitions[wanted])})
     wanted &= definitions == choice.definition
     if choice.annotator is None and wanted.any():
-        choice = LabelChoice(_most_windows(windows[wanted], names[wanted]), choice.definition)
+        choice = choice.model_copy(update={"annotator": _most_windows(windows[wanted], names[wanted])})
         wanted &= names == choice.annotator
     if not wanted.any():
         under = "any definition" if choice.definition is None else f"definition {choice.definition}"

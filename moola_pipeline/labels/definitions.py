@@ -1,0 +1,57 @@
+"""The texts that say what an expansion is, and each type: numbered, never changed, kept with the labels."""
+
+from pathlib import Path
+
+from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.labels.schema import FIRST_DEFINITION
+from moola_pipeline.storage.atomic_write import locked
+from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
+
+FOLDER = "definitions"
+REMEDY = "Restore it from a backup."
+MAX_CHARACTERS = 100_000
+
+
+def definition_texts(folder: Path) -> dict[int, str]:
+    """The definitions of a label folder by number; the first has no text unless one was added.
+
+    Raises:
+        IntegrityError: If one was changed.
+    """
+    numbers = sorted(int(path.stem) for path in (folder / FOLDER).glob("*.json") if path.stem.isdecimal())
+    return {FIRST_DEFINITION: ""} | {number: _read(folder, number) for number in numbers}
+
+
+def add_definition(folder: Path, text: str) -> int:
+    """Keep a new definition; return its number. The text of the first may be given once.
+
+    Raises:
+        BadInput: If it is empty, too long, or that of the newest definition.
+    """
+    text = text.strip()
+    if not text or len(text) > MAX_CHARACTERS:
+        raise BadInput(
+            f"A definition must be a text of at most {MAX_CHARACTERS:,} characters, got {len(text):,}. "
+            "Write what an expansion is, and each type."
+        )
+    with locked(folder / FOLDER / "number"):
+        texts = definition_texts(folder)
+        newest = max(texts)
+        if texts[newest] == text:
+            raise BadInput(f"A new definition must differ from the newest one, got that of {newest}.")
+        number = newest if not texts[newest] else newest + 1
+        write_checksummed(_path(folder, number), {"definition": number, "text": text})
+    return number
+
+
+def _read(folder: Path, number: int) -> str:
+    path = _path(folder, number)
+    record = read_checksummed(path, "must hold a definition", REMEDY)
+    text = record.get("text")
+    if not isinstance(text, str):
+        raise IntegrityError(f"{path.name} must hold a definition, but it has no text. {REMEDY}")
+    return text
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / FOLDER / f"{number}.json"
