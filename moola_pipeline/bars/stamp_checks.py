@@ -27,6 +27,8 @@ DENSE = 0.95
 """Share of minutes with a bar from which a session's first and last minute are known."""
 THIN_WAIT = 10
 """Minutes in which a session of a thin contract begins."""
+_FEW_MORNINGS = 3
+"""On one morning the range of the opening's second bar may be the greater by chance."""
 _TINY = float(np.finfo(float).tiny)
 
 
@@ -73,7 +75,8 @@ def _cuts_that_show(reading: TimeConvention, rises: np.ndarray, shifted: np.ndar
     says it, the cut does not.
     """
     here, other = (float(np.mean(found)) if len(found) else None for found in (rises, shifted))
-    if here is not None and here >= MIN_JUMP / (1 + MIN_JUMP) and (other is None or here > other):
+    rises_here = here is not None and here >= MIN_JUMP / (1 + MIN_JUMP) and (other is None or here > other)
+    if rises_here and len(rises) >= _FEW_MORNINGS:
         return "none"
     contradicted = here is not None and other is not None and other > here
     return "bell" if reading.stamp_is_stated and not contradicted else "all"
