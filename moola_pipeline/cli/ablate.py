@@ -77,7 +77,7 @@ def stability(
         raise BadInput(f"--out must end in .svg, got {out.name}. Name an SVG file.")
     instrument, data, store = _load(home, profile, market, scenario)
     outcomes = run_seeds(data, range(seeds), store, "cpu", _show_progress)
-    types = data.validation.spans.type
+    types = data.validation.typed.spans.type
     true_share = [float((types == number).mean()) for number in range(len(TYPES))]
     about = f"{seeds} seeds, {len(types)} validation expansions{_simulated(instrument)}"
     if out is not None:

@@ -129,7 +129,7 @@ def _counted(groups: list[Group], name: str, ending: str) -> str:
 def _measured(group: Group) -> str:
     retracement, empty = _share(group.retracement_share), _share(group.empty_share)
     return (
-        f"retracement {retracement} of {group.expansions}, empty {empty} of {group.windows}, "
+        f"retracement {retracement} of {group.typed}, empty {empty} of {group.windows}, "
         f"{_number(group.mean_span_bars, '.1f')} bars"
     )
 

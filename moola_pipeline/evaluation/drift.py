@@ -64,7 +64,7 @@ def reference_of(
     first = np.searchsorted(session, np.unique(session)[-REFERENCE_SESSIONS:][0])
     recent = market.rows(int(first), training_end)  # features restart with each session
     marks = predict_new(model, recent, 0, "").expansions
-    types = labeled_windows(labels, SPLITS[1]).spans.type
+    types = labeled_windows(labels, SPLITS[1]).typed.spans.type
     share = float((types == TYPES.index("retracement")).mean()) if len(types) else 0.0
     return Reference(
         edges=edges,
@@ -126,7 +126,7 @@ def compare(
         new: Bars after all splits.
         marks: The champion's expansions in these bars.
         windows: Labeled windows in these bars, possibly none.
-        p_retracement: (n,) of the expansions in these windows.
+        p_retracement: (n,) of the expansions in these windows, of unknown types too.
         rng: Source of the resamples.
     """
     from moola_pipeline.plotting import picture_file
@@ -137,12 +137,13 @@ def compare(
         return no_drift(f"{len(new):,} new bars: too few to compute the features")
     shifts = feature_shifts(reference, values, list(FEATURE_NAMES))
     rates = session_rates(marks, new)
-    is_retracement = windows.spans.type == TYPES.index("retracement")
+    typed = windows.spans.is_typed
+    is_retracement = windows.spans.type[typed] == TYPES.index("retracement")
     findings = [
         check_features(shifts, len(values)),
         check_rates(reference, rates.rate),
         check_type_mix(reference, marks["p_retracement"].to_numpy(float), rng),
-        check_calibration(is_retracement, p_retracement, rng),
+        check_calibration(is_retracement, p_retracement[typed], rng),
     ]
     figure = drift_figure(shifts, reference, rates.session, rates.rate)
     return Drift(findings, shifts, rates, picture_file(figure, ".svg"))

@@ -148,12 +148,13 @@ def decide_promotion(
 def unseen_windows(market: MarketArrays, labels: pd.DataFrame, last_bar_seen: pd.Timestamp) -> LabeledWindows:
     """Labeled windows that start more than one window's length after a bar, context included.
 
+    Their spans are the expansions of known type: versions are compared by type F1.
     The embargo is the one between splits: no prediction reads a bar that the model was fitted on.
     """
     last_row = int(np.searchsorted(market.times.asi8, last_bar_seen.value, side="right")) - 1
     first_read = labels["bar0"] - CONTEXT_BARS
     later = labels.loc[first_read - last_row > WINDOW_BARS]
-    return labeled_windows(later.assign(split=_UNSEEN), _UNSEEN)
+    return labeled_windows(later.assign(split=_UNSEEN), _UNSEEN).typed
 
 
 def compare(
@@ -163,7 +164,14 @@ def compare(
     windows: LabeledWindows,
     rng: np.random.Generator,
 ) -> Difference:
-    """Type F1 of challenger minus champion, on the same resamples of sessions."""
+    """Type F1 of challenger minus champion, on the same resamples of sessions.
+
+    Args:
+        challenger, champion: In evaluation mode, on the CPU.
+        market: The bars.
+        windows: Labeled windows with the expansions of known type.
+        rng: Source of the resamples.
+    """
     resampled = resample_windows(windows, N_RESAMPLES, rng)
     new, old = (
         score_types(resampled, _p_retracement(model, market, windows))["type_f1_macro"]

@@ -85,7 +85,8 @@ def score_models(
             **score_ranking(resampled, ranked),
             **live,
         }
-        probabilities[seed], bands[seed] = calibrated, perfect_band(calibrated, rng)
+        typed = resampled.windows.spans.is_typed
+        probabilities[seed], bands[seed] = calibrated, perfect_band(calibrated[typed], rng)
     return EvaluatedModel(mean_scores(list(scored.values())), scored, answers, probabilities, bands)
 
 
@@ -126,11 +127,12 @@ def score_trivial_baselines(
     the expansions that the model finds, so that the two errors are paired. shuffled_answers are the
     model's predictions in random order.
     """
-    resampled, y = test_set.resampled, train.spans.type
+    resampled, typed = test_set.resampled, train.typed.spans
+    y = typed.type
     spans = resampled.windows.spans
     trivial_baselines = {}
     onsets = np.concatenate([spans.start, found.start])
-    for name, p in trivial_type_baselines(y, train.spans.start, onsets).items():
+    for name, p in trivial_type_baselines(y, typed.start, onsets).items():
         labeled, proposed = np.split(p, [len(spans.start)])
         events = _events(resampled, found, (proposed > 0.5).astype(np.int64))
         trivial_baselines[name] = {**score_types(resampled, labeled), **score_events(resampled, events)}
@@ -162,12 +164,12 @@ def score_baselines(
     on_baseline: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Scored]:
     """Scores of baselines fitted on training expansions, for types and, with the rule's spans, for events."""
-    resampled = test_set.resampled
-    train_inputs, test_inputs = (baseline_inputs(test_set, windows) for windows in (train, resampled.windows))
+    resampled, typed = test_set.resampled, train.typed
+    train_inputs, test_inputs = (baseline_inputs(test_set, windows) for windows in (typed, resampled.windows))
     fitted: dict[str, TypeBaseline] = {}
     for name in TYPE_BASELINES:
         on_baseline(name)
-        fitted[name] = fit_type_baseline(name, train_inputs, train.spans.type, rng)
+        fitted[name] = fit_type_baseline(name, train_inputs, typed.spans.type, rng)
     baselines = {
         name: score_types(resampled, baseline.predict_proba(test_inputs)) for name, baseline in fitted.items()
     }
@@ -192,7 +194,8 @@ def score_second_pass(resampled: ResampledWindows, twice: TwiceLabeled) -> Score
     """The annotator's second pass, scored as a prediction on the test windows that have one.
 
     No average precision, as the second pass has no probabilities; no type F1, as the annotator types
-    expansions without a given span. Empty if no window has a second pass.
+    expansions without a given span. Where either pass leaves the type unknown, they agree about finding
+    and say nothing about types. Empty if no window has a second pass.
     """
     if not len(twice.first.bar0):
         return {}

@@ -12,7 +12,7 @@ from moola_pipeline.evaluation.event_study import event_study
 from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs
-from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.schema import LABELS, TYPES, type_name
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
 from moola_pipeline.metrics.bootstrap import Interval
@@ -54,6 +54,8 @@ def choose_windows(
     truth: pd.DataFrame, predicted: pd.DataFrame, window_ids: np.ndarray, n_windows: int
 ) -> list[ChosenWindow]:
     """Choose windows with many found expansions and few errors, and windows with the most errors.
+
+    Expansions of unknown type do not count.
 
     Args:
         truth: window_id, start, end, type of labeled expansions.
@@ -121,7 +123,8 @@ def details_of(
     """
     resampled, answers = test_set.resampled, evaluated.answers
     by_way = break_down(resampled, test_set.labeled, list(answers.values()), test_set.market.times)
-    y = resampled.windows.spans.type
+    labeled, train = resampled.windows.spans, train.typed
+    y, p = labeled.type[labeled.is_typed], evaluated.probabilities[served][labeled.is_typed]
     inputs, test_inputs = (baseline_inputs(test_set, windows) for windows in (train, resampled.windows))
     null: Interval = permuted_training(resampled, inputs, train.spans.type, test_inputs, rng)
     closes, atr = test_set.market.prices[:, 3], test_set.market.atr
@@ -130,11 +133,11 @@ def details_of(
             way: {group: as_scores(scored) for group, scored in groups.items()}
             for way, groups in by_way.items()
         },
-        confusion=confusion(y, answers[served].p_retracement),
+        confusion=confusion(labeled.type, answers[served].p_retracement),
         calibration=Calibration(
             bins=[
-                ReliabilityBin(probability=float(p), share=float(share), n=int(n))
-                for p, share, n in zip(*reliability(y, evaluated.probabilities[served]), strict=True)
+                ReliabilityBin(probability=float(probability), share=float(share), n=int(n))
+                for probability, share, n in zip(*reliability(y, p), strict=True)
             ],
             ece_band=evaluated.perfect_bands[served],
         ),
@@ -159,7 +162,7 @@ def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
     return [
         MonthMix.model_validate(
             {
-                **{name: int(row[name]) for name in (*TYPES, "none")},
+                **{name: int(row[name]) for name in LABELS},
                 "month": str(row["month"]),
                 "split": row["split"],
             }
@@ -298,7 +301,7 @@ def _gallery_window(
         started_at=f"{rows['timestamp'].iloc[0]:%Y-%m-%d %H:%M} UTC",
         **{name: rows[name].to_numpy(float) for name in ("open", "high", "low", "close")},
         truth=[
-            (int(spans.start[i]), int(spans.end[i]), TYPES[spans.type[i]], int(spans.direction[i]))
+            (int(spans.start[i]), int(spans.end[i]), type_name(spans.type[i]), int(spans.direction[i]))
             for i in np.flatnonzero(spans.window == chosen.place)
         ],
         predicted=[

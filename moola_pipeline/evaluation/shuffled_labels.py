@@ -25,11 +25,12 @@ def permuted_training(
 
     Args:
         resampled: The test windows.
-        inputs, y: The training expansions and their class numbers.
+        inputs, y: The training expansions of known type and their class numbers.
         test_inputs: The test expansions, in the order of `resampled`.
         rng: Source of the permutations.
     """
-    train_matrix, test_matrix = summaries(inputs.paths), summaries(test_inputs.paths)
+    known, resampled = resampled.windows.spans.is_typed, resampled.typed
+    train_matrix, test_matrix = summaries(inputs.paths), summaries(test_inputs.paths[known])
     labeled = resampled.windows.spans.type
     share = resample(lambda weights: prevalence(labeled, weights), resampled.event_weights)
     gains = []
@@ -49,7 +50,9 @@ def shuffled_predictions(
 ) -> Scored:
     """Mean scores of the model's predictions in 20 random orders of the test expansions.
 
-    The model is not refitted: this is chance level for its distribution of predictions.
+    The model is not refitted: this is chance level for its distribution of predictions. Only those of
+    expansions of known type change places.
     """
+    resampled, p_retracement = resampled.typed, p_retracement[resampled.windows.spans.is_typed]
     shuffled = [score_types(resampled, rng.permutation(p_retracement)) for _ in range(N_PERMUTATIONS)]
     return mean_scores(shuffled)

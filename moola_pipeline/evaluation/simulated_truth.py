@@ -38,8 +38,8 @@ def against_truth(
     """Score the model and the labels on the simulated expansions of the windows.
 
     Events are all simulated expansions that start in bars 30-74, including those hidden by noise.
-    Types are scored on the labeled expansions that were simulated: the hidden state before them,
-    given span and direction.
+    Types are scored on the labeled expansions of known type that were simulated: the hidden state
+    before them, given span and direction.
 
     Args:
         resampled: The labeled windows and their resamples.
@@ -49,7 +49,7 @@ def against_truth(
         answers: Predictions of each training seed.
 
     Returns:
-        MODEL and LABELS; without type scores if no labeled expansion was simulated.
+        MODEL and LABELS; without type scores if no labeled expansion of known type was simulated.
     """
     planted = planted_windows(resampled.windows, truth, timestamps)
     true = ResampledWindows(
@@ -61,7 +61,7 @@ def against_truth(
         LABELS: score_events(true, labeled),
     }
     paired = pair_events(labeled, events_of(planted), typed=False)
-    simulated = paired >= 0
+    simulated = (paired >= 0) & resampled.windows.spans.is_typed
     if simulated.any():
         hidden = replace(
             resampled.windows.spans.select(simulated), type=planted.spans.type[paired[simulated]]
@@ -126,8 +126,8 @@ def prior_scores(
         resampled, evaluated: The test windows and the model's predictions.
         labels: The labeled frame with splits; P(retracement) was calibrated on validation.
     """
-    prior = float(np.mean(labeled_windows(labels, "validation").spans.type))
-    if not 0 < prior < 1 or len(set(resampled.windows.spans.type.tolist())) < 2:
+    prior = float(np.mean(labeled_windows(labels, "validation").typed.spans.type))
+    if not 0 < prior < 1 or len(set(resampled.typed.windows.spans.type.tolist())) < 2:
         return {}
     probabilities = list(evaluated.probabilities.values())
     rows = {}

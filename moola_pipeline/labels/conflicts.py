@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.labels.schema import NONE, expansions
+from moola_pipeline.labels.schema import NONE, UNKNOWN, expansions
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 ONE_PASS = ["window_id", "pass", "annotator", "definition"]
@@ -50,7 +50,9 @@ def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFr
     comparable = sound.loc[~crowded]  # each row is compared with every other row of its window
     pairs = _overlapping_pairs(comparable, comparable)
     pairs = pairs.loc[(pairs["row_a"] != pairs["row_b"]) & ((pairs["shared"] > 1) | pairs["mostly"])]
-    two_types = pairs.loc[pairs["mostly"] & (pairs["label_a"] != pairs["label_b"]), "row_a"].unique()
+    both_known = (pairs["label_a"] != UNKNOWN) & (pairs["label_b"] != UNKNOWN)
+    differ = both_known & (pairs["label_a"] != pairs["label_b"])
+    two_types = pairs.loc[pairs["mostly"] & differ, "row_a"].unique()
     _add(faults, sound.loc[two_types], BOTH_TYPES, "window {} labels the same bars with both types")
     overlapping = pairs["row_a"].unique()
     _add(
@@ -132,7 +134,10 @@ def near_duplicates(placed: pd.DataFrame) -> pd.DataFrame:
 
 
 def clashing_windows(placed: pd.DataFrame) -> dict[str, str]:
-    """Windows that label shared bars with different types: each id with the other window's id."""
+    """Windows that label shared bars with different types: each id with the other window's id.
+
+    An unknown type differs from none.
+    """
     clashes = {}
     for (window, other), agree in _pairs_on_same_bars(placed):
         if not agree:
@@ -144,7 +149,7 @@ def clashing_windows(placed: pd.DataFrame) -> dict[str, str]:
 def _pairs_on_same_bars(placed: pd.DataFrame) -> Iterator[tuple[tuple[str, str], bool]]:
     """Expansions of two windows that share more than half the bars of the shorter one.
 
-    Yields both window ids, and whether the expansions have one type.
+    Yields both window ids, and whether the types agree: they are equal, or one is unknown.
     """
     marked = expansions(placed)
     first = (marked["bar0"] + marked["expansion_start"].astype("int64")).to_numpy(np.int64)
@@ -156,7 +161,7 @@ def _pairs_on_same_bars(placed: pd.DataFrame) -> Iterator[tuple[tuple[str, str],
         shared = min(last[a], last[b]) - first[b] + 1
         shorter = min(last[a] - first[a], last[b] - first[b]) + 1
         if shared * 2 > shorter and names[a] != names[b]:
-            yield (names[a], names[b]), labels[a] == labels[b]
+            yield (names[a], names[b]), labels[a] == labels[b] or UNKNOWN in (labels[a], labels[b])
 
 
 def _within(ordered: np.ndarray, reach: int) -> Iterator[tuple[int, int]]:

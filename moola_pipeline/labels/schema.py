@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from moola_pipeline.windows.window_geometry import UNTYPED
+
 LABEL_COLUMNS = (
     "window_id",
     "window_start",
@@ -31,9 +33,11 @@ LABEL_DTYPES = {
 }
 TYPES = ("consolidation", "retracement")
 """State of the market before an expansion; the index is the class number, 1 the positive class."""
+UNKNOWN = "unknown"
+"""The label of an expansion of which the annotator does not know the type: it counts in finding only."""
 NONE = "none"
 """The label of a window that the annotator found empty."""
-LABELS = (*TYPES, NONE)
+LABELS = (*TYPES, UNKNOWN, NONE)
 GRADES = ("A", "B", "C", "D")
 EXCLUDED_GRADE = "D"
 FIRST_DEFINITION = 1
@@ -47,11 +51,16 @@ FIRST_PASS, SECOND_PASS = 1, 2
 
 
 def expansions(labels: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are expansions, without the empty windows."""
+    """The rows that are expansions, those of unknown type included, without the empty windows."""
     return labels.loc[labels["label"] != NONE]
 
 
 def type_numbers(labels: pd.DataFrame) -> pd.Series:
-    """Class number of each row as int64: its index in `TYPES`, and -1 for an empty window."""
+    """Class number of each row as int64: its index in `TYPES`; UNTYPED if unknown, or an empty window."""
     numbers = {name: number for number, name in enumerate(TYPES)}
-    return pd.Series([numbers.get(label, -1) for label in labels["label"]], labels.index, dtype="int64")
+    return pd.Series([numbers.get(label, UNTYPED) for label in labels["label"]], labels.index, dtype="int64")
+
+
+def type_name(number: int) -> str:
+    """The label of a class number: one of `TYPES`, or UNKNOWN for UNTYPED."""
+    return UNKNOWN if number == UNTYPED else TYPES[number]

@@ -8,19 +8,20 @@ from scipy.special import ndtri, stdtrit
 
 from moola_pipeline.labels.permutation import N_PERMUTATIONS, adjust_families, permutation_p_values
 from moola_pipeline.labels.schema import TYPES, type_numbers
+from moola_pipeline.windows.window_geometry import UNTYPED
 
 LEVEL = 0.05
 """Rate of false alarms: the share of label sets without shift that raise one."""
 BATCH, MONTH, FILE_ORDER, TIME_ORDER = "batch", "month", "file order", "time order"
 RATIOS = {
-    "retracement_share": ("retracements", "expansions"),
+    "retracement_share": ("retracements", "typed"),
     "empty_share": ("empty", "windows"),
     "mean_span_bars": ("bars", "expansions"),
 }
 """Measures of a batch or month: numerator and denominator of each."""
 DRIFT, NEIGHBORS = "drift", "neighbors"
 """Measures of an order: a change in the share of retracements, and correlation of neighbors."""
-_COUNTS = ("retracements", "expansions", "empty", "windows", "bars")
+_COUNTS = ("retracements", "typed", "expansions", "empty", "windows", "bars")
 _NUMERATORS = [_COUNTS.index(numerator) for numerator, _ in RATIOS.values()]
 _DENOMINATORS = [_COUNTS.index(denominator) for _, denominator in RATIOS.values()]
 _TAIL = 0.975
@@ -43,7 +44,8 @@ class Group:
     Attributes:
         name: The batch, or the month as 2024-05.
         windows, expansions: Their numbers; an expansion counts if it starts in bars 30-74.
-        retracement_share: Of the expansions (Wilson interval).
+        typed: Expansions of known type.
+        retracement_share: Of these (Wilson interval).
         empty_share: Windows without an expansion, of all (Wilson interval).
         mean_span_bars: Mean length of an expansion (interval from the spread between sessions).
     """
@@ -51,6 +53,7 @@ class Group:
     name: str
     windows: int
     expansions: int
+    typed: int
     retracement_share: Measured
     empty_share: Measured
     mean_span_bars: Measured
@@ -135,17 +138,19 @@ def _by_window(placed: pd.DataFrame) -> pd.DataFrame:
     """One row for each window, by time: its batch, month, session, row in the file, and _COUNTS."""
     core = placed["in_core"]
     length = (placed["expansion_end"] - placed["expansion_start"] + 1).where(core, 0)
+    types = type_numbers(placed)
     rows = pd.DataFrame(
         {
             **{name: placed[name] for name in ("window_id", "bar0", "session", BATCH, "row")},
             MONTH: placed["window_start"].dt.strftime("%Y-%m"),
-            "retracements": core & (type_numbers(placed) == TYPES.index("retracement")),
+            "retracements": core & (types == TYPES.index("retracement")),
+            "typed": core & (types != UNTYPED),
             "expansions": core,
             "bars": length.astype("int64"),
         }
     )
     how = dict.fromkeys(("bar0", "session", BATCH, MONTH, "row"), "first")
-    how |= dict.fromkeys(("retracements", "expansions", "bars"), "sum")
+    how |= dict.fromkeys(("retracements", "typed", "expansions", "bars"), "sum")
     windows = rows.groupby("window_id", as_index=False).agg(how)
     windows = windows.assign(empty=(windows["expansions"] == 0).astype("int64"), windows=1)
     return windows.sort_values(["bar0", "window_id"], ignore_index=True)
@@ -183,7 +188,7 @@ def _compare_groups(
 
 
 def _compare_orders(windows: pd.DataFrame, rng: np.random.Generator, n_permutations: int) -> list[Comparison]:
-    marked = windows.loc[windows["expansions"] > 0]
+    marked = windows.loc[windows["typed"] > 0]
     by_file = marked.loc[marked["row"].notna()].sort_values("row", kind="stable")
     orders = {TIME_ORDER: marked}
     if len(by_file) and not by_file["bar0"].is_monotonic_increasing:
@@ -197,7 +202,7 @@ def _compare_orders(windows: pd.DataFrame, rng: np.random.Generator, n_permutati
 def _compare_order(
     name: str, ordered: pd.DataFrame, rng: np.random.Generator, n_permutations: int, n_orders: int
 ) -> list[Comparison]:
-    share = (ordered["retracements"] / ordered["expansions"]).to_numpy(np.float64)
+    share = (ordered["retracements"] / ordered["typed"]).to_numpy(np.float64)
     if len(share) < 2 or not np.ptp(share):
         return []
     centered = share - share.mean()
@@ -229,7 +234,8 @@ def _group(name: str, windows: pd.DataFrame) -> Group:
         name,
         counts["windows"],
         counts["expansions"],
-        _share(counts["retracements"], counts["expansions"]),
+        counts["typed"],
+        _share(counts["retracements"], counts["typed"]),
         _share(counts["empty"], counts["windows"]),
         _mean(sessions["bars"].to_numpy(np.float64), sessions["expansions"].to_numpy(np.float64)),
     )

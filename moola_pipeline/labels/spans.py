@@ -25,6 +25,15 @@ class LabeledWindows(NamedTuple):
     session: np.ndarray
     spans: Spans
 
+    @property
+    def typed(self) -> "LabeledWindows":
+        """The same windows with the expansions of known type only, for what concerns the type.
+
+        A window that has lost its expansions is not empty: nothing may be learned about finding.
+        """
+        known = self.spans.is_typed
+        return self if known.all() else self._replace(spans=self.spans.select(known))
+
     def select(self, chosen: np.ndarray) -> "LabeledWindows":
         """The windows at the given indices, increasing, or those marked True, with their expansions."""
         rows = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen

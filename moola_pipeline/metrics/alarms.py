@@ -15,7 +15,7 @@ import pandas as pd
 
 from moola_pipeline.metrics.bootstrap import resample
 from moola_pipeline.metrics.definitions import event_f1_macro, event_f1_untyped
-from moola_pipeline.metrics.matching import ANY_TYPE, assigned, candidates, event_counts, in_core, outcomes
+from moola_pipeline.metrics.matching import ANY_TYPE, event_counts, outcomes, pair_typed
 from moola_pipeline.metrics.scores import CLASSES, ResampledWindows, Scored, events_of
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WAITS
 
@@ -27,7 +27,8 @@ def pair_alarms(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: boo
     """The alarm that finds each labeled expansion, one to one, window by window.
 
     Args:
-        truth: window_id, start (bars 0..104), type (class number), direction (+1, -1).
+        truth: window_id, start (bars 0..104), type (class number, or UNTYPED: see `pair_events`), direction
+            (+1, -1).
         alarms: The same columns, and closed: the bar of the window whose close raised the alarm.
         wait: Maximum delay of an alarm after the labeled onset, bars.
         typed: False pairs regardless of type.
@@ -39,17 +40,15 @@ def pair_alarms(truth: pd.DataFrame, alarms: pd.DataFrame, wait: int, typed: boo
     predicted, alarm_direction, closed = (
         alarms[name].to_numpy(np.int64) for name in ("start", "direction", "closed")
     )
-    complete, core = in_core(truth), in_core(alarms)
-    paired = np.full(len(truth), -1, np.int64)
-    for labeled, raised in candidates(truth, alarms, typed):
-        labeled = labeled[complete[labeled]]
+
+    def may_pair(labeled: np.ndarray, raised: np.ndarray) -> np.ndarray:
         near = np.abs(onset[labeled, None] - predicted[raised]) <= ONSET_COLLAR_BARS
-        near &= (direction[labeled, None] == alarm_direction[raised]) & (
-            closed[raised] <= onset[labeled, None] + wait
+        return near & (
+            (direction[labeled, None] == alarm_direction[raised])
+            & (closed[raised] <= onset[labeled, None] + wait)
         )
-        rows, columns = assigned(near, core[raised])
-        paired[labeled[rows]] = raised[columns]
-    return paired
+
+    return pair_typed(truth, alarms, may_pair, typed)
 
 
 def directed(resampled: ResampledWindows) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from moola_pipeline.metrics.bootstrap import resample
 from moola_pipeline.metrics.definitions import THRESHOLD, event_f1_untyped, f1_of_type, type_f1_macro
 from moola_pipeline.metrics.matching import event_counts, in_core, match_events, pair_events
 from moola_pipeline.metrics.scores import CLASSES, ResampledWindows, Scored, mean_scores
+from moola_pipeline.windows.window_geometry import UNTYPED
 
 PARTS_OF_DAY = (
     ("Asia", 18 * 60),
@@ -83,9 +84,11 @@ def break_down(
 
 
 def confusion(y: np.ndarray, p_retracement: np.ndarray) -> list[list[int]]:
-    """`[labeled][predicted]` expansions, types in the order of TYPES."""
+    """`[labeled][predicted]` expansions of known type, types in the order of TYPES."""
+    known = np.asarray(y) != UNTYPED
+    y, p_retracement = np.asarray(y)[known], np.asarray(p_retracement)[known]
     table = np.zeros((len(TYPES), len(TYPES)), np.int64)
-    np.add.at(table, (np.asarray(y), (np.asarray(p_retracement) > THRESHOLD).astype(int)), 1)
+    np.add.at(table, (y, (p_retracement > THRESHOLD).astype(int)), 1)
     return table.tolist()
 
 
@@ -111,11 +114,12 @@ def _mean_by_type(resampled: ResampledWindows, answers: Sequence[ScoredPredictio
 
 
 def _of_type(resampled: ResampledWindows, answers: ScoredPredictions, kind: int) -> Scored:
-    y = resampled.windows.spans.type
+    typed, p = resampled.typed, answers.p_retracement[resampled.windows.spans.is_typed]
+    y = typed.windows.spans.type
     counts = event_counts(match_events(resampled.truth, answers.events), resampled.window_ids, CLASSES)[
         :, [kind]
     ]
-    type_f1 = resample(lambda w: f1_of_type(y, answers.p_retracement, kind, w), resampled.event_weights)
+    type_f1 = resample(lambda w: f1_of_type(y, p, kind, w), typed.event_weights)
     event_f1 = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)
     n = int((y == kind).sum())
     return {"type_f1": replace(type_f1, n=n), "event_f1": replace(event_f1, n=n)}
@@ -129,12 +133,13 @@ def _of_group(
     group: str,
 ) -> Scored:
     inside = of_label == group
-    y = resampled.windows.spans.type[inside]
+    typed = inside & resampled.windows.spans.is_typed
+    y = resampled.windows.spans.type[typed]
     scored: Scored = {}
     if len(set(y)) == len(TYPES):
-        p = answers.p_retracement[inside]
+        p = answers.p_retracement[typed]
         scored["type_f1_macro"] = resample(
-            lambda w: type_f1_macro(y, p, w), resampled.event_weights[:, inside]
+            lambda w: type_f1_macro(y, p, w), resampled.event_weights[:, typed]
         )
     counts = _group_counts(resampled, answers.events, inside, of_event == group)
     event_f1 = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)

@@ -17,7 +17,8 @@ class RankedPredictions(NamedTuple):
         type: Class number.
         score: Higher is more probable.
         hit: Whether it matches a labeled expansion.
-        judged: Whether it counts as false without a match: it starts where labels are complete.
+        judged: Whether it counts as false without a match: it starts where labels are complete, and no
+            expansion of unknown type explains it.
     """
 
     window: np.ndarray
@@ -31,7 +32,7 @@ def type_f1_macro(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray 
     """Macro F1 of the type, predicted as retracement if its probability is above 0.5.
 
     Args:
-        y: (n,) class numbers, 0 or 1.
+        y: (n,) class numbers, 0 or 1; expansions of unknown type are left out before.
         p_retracement: (n,) probabilities.
         weights: (..., n) counts, or None.
     """
@@ -86,6 +87,9 @@ def brier(y: np.ndarray, p_retracement: np.ndarray, weights: np.ndarray | None =
 
 def event_f1_macro(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Event-based F1 per type over all windows, then the mean over the types.
+
+    Counted are labels and predictions of known type. A label of unknown type is neither found nor missed,
+    and a prediction matched by it alone is not false: the F1 is that of a type as far as types are known.
 
     Args:
         counts: (n_windows, K, 3), tp, fp, fn per window and type: `matching.event_counts`.

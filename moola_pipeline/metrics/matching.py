@@ -1,6 +1,6 @@
 """One-to-one matching of predicted and labeled expansions within a collar."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,11 @@ from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
     OFFSET_COLLAR_SHARE,
     ONSET_COLLAR_BARS,
+    UNTYPED,
 )
 
-ANY_TYPE = -1
+ANY_TYPE = -2
+"""Type of all expansions in matches regardless of type; no class, and not UNTYPED."""
 OUTCOMES = ["tp", "fp", "fn"]
 
 
@@ -22,9 +24,10 @@ def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = Tru
     """Count true positives, false positives and misses per window and type, as `pair_events` pairs them.
 
     Args:
-        truth: window_id, start, end (bars 0..104, inclusive), type (class number).
+        truth: window_id, start, end (bars 0..104, inclusive), type (class number, or UNTYPED).
         predicted: The same columns; others are ignored.
-        typed: False matches regardless of type; `type` is then -1.
+        typed: False matches regardless of type, and counts expansions of unknown type like all others;
+            `type` is then ANY_TYPE.
 
     Returns:
         window_id, type, tp, fp, fn; one row per window and type with a labeled or predicted expansion.
@@ -37,16 +40,21 @@ def match_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = Tru
 def outcomes(truth: pd.DataFrame, predicted: pd.DataFrame, found: np.ndarray) -> pd.DataFrame:
     """Count true positives, false positives and misses of a pairing, as in `match_events`.
 
+    An expansion of unknown type is none of the three, and neither is the one paired with it.
+
     Args:
         truth, predicted: window_id, start, type.
         found: (n_truth,) index in `predicted` of the match of each labeled expansion, -1 if none.
     """
     keys = ["window_id", "type"]
-    complete, alarm = in_core(truth), in_core(predicted) & ~np.isin(np.arange(len(predicted)), found)
+    truth_typed, typed = is_typed(truth), is_typed(predicted)
+    counted = in_core(truth) & truth_typed
+    counted[found >= 0] &= typed[found[found >= 0]]
+    alarm = in_core(predicted) & ~np.isin(np.arange(len(predicted)), found)
     rows = pd.concat(
         [
-            truth.loc[complete, keys].assign(tp=found[complete] >= 0, fp=False, fn=found[complete] < 0),
-            predicted.loc[:, keys].assign(tp=False, fp=alarm, fn=False),
+            truth.loc[counted, keys].assign(tp=found[counted] >= 0, fp=False, fn=found[counted] < 0),
+            predicted.loc[typed, keys].assign(tp=False, fp=alarm[typed], fn=False),
         ]
     )
     counts = pd.DataFrame(rows.astype(dict.fromkeys(OUTCOMES, np.int64)).groupby(keys).sum())
@@ -62,8 +70,11 @@ def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True
     labels in other bars are ignored, and a prediction there may match (in bars 27 to 77) but is
     never false.
 
+    An expansion of unknown type may match one of any type. Such a pair says nothing about types, so it
+    never takes the place of a pair of one type; it only keeps its sides from counting as false or missed.
+
     Args:
-        truth: window_id, start, end (bars 0..104, inclusive), type (class number).
+        truth: window_id, start, end (bars 0..104, inclusive), type (class number, or UNTYPED).
         predicted: The same columns; others are ignored.
         typed: False pairs regardless of type.
 
@@ -74,31 +85,64 @@ def pair_events(truth: pd.DataFrame, predicted: pd.DataFrame, typed: bool = True
         Mesaros, Heittola and Virtanen (2016), Applied Sciences 6(6), event-based metrics.
     """
     spans, found_spans = (table[["start", "end"]].to_numpy(np.int64) for table in (truth, predicted))
+    return pair_typed(
+        truth, predicted, lambda labeled, found: may_match(spans[labeled], found_spans[found]), typed
+    )
+
+
+def pair_typed(
+    truth: pd.DataFrame,
+    predicted: pd.DataFrame,
+    may_pair: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    typed: bool,
+) -> np.ndarray:
+    """Pair labels in the core with predictions, one to one, window by window, as in `pair_events`.
+
+    Args:
+        truth, predicted: window_id, start, type.
+        may_pair: Takes the indices of n labels and of m predictions of a window; returns (n, m) bool.
+        typed: False pairs regardless of type.
+
+    Returns:
+        (n_truth,) int64: index in `predicted`, -1 if there is none.
+    """
+    kind, found_kind = (table["type"].to_numpy(np.int64) for table in (truth, predicted))
     complete, core = in_core(truth), in_core(predicted)
     paired = np.full(len(truth), -1, dtype=np.int64)
     for labeled, found in candidates(truth, predicted, typed):
         labeled = labeled[complete[labeled]]
-        near = may_match(spans[labeled], found_spans[found])
-        rows, columns = assigned(near, core[found])
+        near = may_pair(labeled, found)
+        counts = np.ones_like(near)
+        if typed:
+            counts = (kind[labeled, None] == found_kind[found]) & (kind[labeled, None] != UNTYPED)
+            either_unknown = (kind[labeled, None] == UNTYPED) | (found_kind[found] == UNTYPED)
+            near = near & (counts | (either_unknown & core[found]))
+        rows, columns = assigned(near, core[found], counts)
         paired[labeled[rows]] = found[columns]
     return paired
 
 
-def assigned(near: np.ndarray, core: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest one-to-one matching, with predictions in the core preferred.
+def assigned(near: np.ndarray, core: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The one-to-one matching with most pairs that count, then with most predictions in the core.
 
     An unmatched prediction outside the core is never false, so predictions in the core match first.
 
     Args:
         near: (n_labeled, n_found) bool, whether a pair may match.
         core: (n_found,) bool.
+        counts: (n_labeled, n_found) bool; False for pairs with a side of unknown type.
 
     Returns:
         Indices of the matched labels and of their predictions.
     """
-    rows, columns = linear_sum_assignment(near * (1 + core / (1 + len(core))), maximize=True)
+    rows, columns = linear_sum_assignment(near * (counts + core / (1 + len(core))), maximize=True)
     matched = near[rows, columns]
     return rows[matched], columns[matched]
+
+
+def is_typed(events: pd.DataFrame) -> np.ndarray:
+    """Whether the type of each expansion is known: (n,) bool."""
+    return events["type"].to_numpy(np.int64) != UNTYPED
 
 
 def in_core(events: pd.DataFrame) -> np.ndarray:
@@ -111,18 +155,22 @@ def candidates(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Indices of the labeled and predicted expansions of each window, and type if `typed`.
 
-    Groups without labels or without predictions are skipped; the order of groups is undefined.
+    A window with an expansion of unknown type is one group, whatever the types. Groups without labels
+    or without predictions are skipped; the order of groups is undefined.
     """
     keys = ["window_id", "type"] if typed else ["window_id"]
-    labeled, found = (_places(table, keys) for table in (truth, predicted))
+    unknown: set[str] = set()
+    for table in (truth, predicted) if typed else ():
+        unknown.update(table["window_id"].to_numpy(object)[~is_typed(table)])
+    labeled, found = (_places(table, keys, unknown) for table in (truth, predicted))
     for key in labeled.keys() & found.keys():
         yield labeled[key], found[key]
 
 
-def _places(events: pd.DataFrame, keys: list[str]) -> dict[tuple, np.ndarray]:
+def _places(events: pd.DataFrame, keys: list[str], unknown: Container[str]) -> dict[tuple, np.ndarray]:
     places: dict[tuple, list[int]] = {}
     for place, key in enumerate(zip(*(events[name].to_list() for name in keys), strict=True)):
-        places.setdefault(key, []).append(place)
+        places.setdefault(key[:1] if key[0] in unknown else key, []).append(place)
     return {key: np.array(group) for key, group in places.items()}
 
 

@@ -4,8 +4,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from moola_pipeline.metrics.matching import candidates, in_core
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, ONSET_COLLAR_BARS, WINDOW_BARS
+from moola_pipeline.metrics.matching import candidates, in_core, is_typed
+from moola_pipeline.windows.window_geometry import (
+    CORE_FIRST,
+    CORE_LAST,
+    ONSET_COLLAR_BARS,
+    UNTYPED,
+    WINDOW_BARS,
+)
 
 
 def temporal_iou(labeled: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -47,7 +53,8 @@ def ranked_hits(truth: pd.DataFrame, predicted: pd.DataFrame, least_iou: float) 
     """Predictions that match a label of their type, in order of falling score.
 
     Each prediction takes the free label of its window and type with the greatest temporal IoU, if
-    that is at least `least_iou`. Only predictions that start in bars 27..77 can match.
+    that is at least `least_iou`. Only predictions that start in bars 27..77 can match. Labels of unknown
+    type match nothing: see `near_unknown`.
 
     Args:
         truth: window_id, start, end, type; labels that start outside bars 30..74 are ignored.
@@ -61,16 +68,48 @@ def ranked_hits(truth: pd.DataFrame, predicted: pd.DataFrame, least_iou: float) 
         Everingham et al. (2010), IJCV 88(2), the rule for detections; temporal as in ActivityNet,
         Caba Heilbron et al. (2015), CVPR.
     """
+    return _greedy_hits(truth, predicted, in_core(truth) & is_typed(truth), least_iou, typed=True)
+
+
+def near_unknown(
+    truth: pd.DataFrame, predicted: pd.DataFrame, hit: np.ndarray, least_iou: float
+) -> np.ndarray:
+    """Predictions without a hit that match a label of unknown type: neither right nor wrong about the type.
+
+    Each takes a free label as in `ranked_hits`, whatever its own type.
+
+    Args:
+        truth, predicted, least_iou: As in `ranked_hits`.
+        hit: (n_predicted,) bool, its result.
+
+    Returns:
+        (n_predicted,) bool.
+
+    Source:
+        Everingham et al. (2010), IJCV 88(2): detections of difficult objects are ignored.
+    """
+    matched = np.zeros(len(predicted), dtype=bool)
+    unknown = in_core(truth) & ~is_typed(truth)
+    if unknown.any():
+        matched[~hit] = _greedy_hits(truth, predicted.loc[~hit], unknown, least_iou, typed=False)
+    return matched
+
+
+def _greedy_hits(
+    truth: pd.DataFrame, predicted: pd.DataFrame, eligible_truth: np.ndarray, least_iou: float, typed: bool
+) -> np.ndarray:
     spans, found_spans = (_spans(table) for table in (truth, predicted))
-    core = in_core(truth)
     reach = predicted["start"].between(CORE_FIRST - ONSET_COLLAR_BARS, CORE_LAST + ONSET_COLLAR_BARS)
     eligible, score = reach.to_numpy(bool), predicted["score"].to_numpy(float)
     hit = np.zeros(len(predicted), dtype=bool)
-    for labeled, found in candidates(truth, predicted, typed=True):
-        labeled, found = labeled[core[labeled]], found[eligible[found]]
+    kind, found_kind = (table["type"].to_numpy(np.int64) for table in (truth, predicted))
+    for labeled, found in candidates(truth, predicted, typed):
+        labeled, found = labeled[eligible_truth[labeled]], found[eligible[found]]
         if not len(labeled):
             continue
         iou = temporal_iou(spans[labeled], found_spans[found])
+        if typed:
+            iou = np.where(kind[labeled, None] == found_kind[found], iou, -1)
         for column in np.argsort(-score[found], kind="stable"):
             best = int(iou[:, column].argmax())
             if iou[best, column] >= least_iou:
@@ -85,10 +124,11 @@ def segment_counts(
     """Count true positive, false positive and missed bars by type.
 
     Only bars of labeled expansions and bars 30..74 are scored. A prediction that starts outside bars
-    30..74 may be right but is never false, as with whole expansions.
+    30..74 may be right but is never false, as with whole expansions. Bars of an expansion of unknown
+    type are neither false nor missed bars of any type.
 
     Args:
-        truth: window_id, start, end (bars 0..104, inclusive), type (class number).
+        truth: window_id, start, end (bars 0..104, inclusive), type (class number, or UNTYPED).
         predicted: The same columns; others are ignored.
         windows: (n_windows,) window_id of every scored window, also of empty ones.
         types: Class numbers in output order.
@@ -101,12 +141,21 @@ def segment_counts(
     """
     truth = truth.loc[in_core(truth)]
     core = in_core(predicted)
-    labeled = _covered(truth, windows, types)
-    covered = _covered(predicted, windows, types)
-    covered_from_core = _covered(predicted.loc[core], windows, types)
+    typed, found_typed = is_typed(truth), is_typed(predicted)
+    labeled = _covered(truth.loc[typed], windows, types)
+    covered = _covered(predicted.loc[found_typed], windows, types)
+    covered_from_core = _covered(predicted.loc[core & found_typed], windows, types)
+    unknown, found_unknown = (
+        _covered(table.loc[~known], windows, (UNTYPED,))
+        for table, known in ((truth, typed), (predicted, found_typed))
+    )
     scored = np.logical_or.reduce(labeled, axis=1, keepdims=True)
     scored[..., CORE_FIRST : CORE_LAST + 1] = True
-    outcomes = (labeled & covered, covered_from_core & ~labeled & scored, labeled & ~covered)
+    outcomes = (
+        labeled & covered,
+        covered_from_core & ~labeled & scored & ~unknown,
+        labeled & ~covered & ~found_unknown,
+    )
     return np.stack([bars.sum(axis=-1) for bars in outcomes], axis=-1)
 
 

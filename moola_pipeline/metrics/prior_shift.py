@@ -53,15 +53,17 @@ def score_shifted(
     The new prior is estimated from the probabilities alone, without labels.
 
     Args:
-        resampled: The labeled expansions.
-        probabilities: (n,) calibrated, of each training seed.
+        resampled: The labeled expansions; those of unknown type are left out.
+        probabilities: (n_expansions,) calibrated, of each training seed.
         prior: Share of retracements in the calibration data.
         share: Weight the labeled expansions to this share of retracements; None for equal weights.
 
     Returns:
         FROZEN and REESTIMATED.
     """
-    y, weights = resampled.windows.spans.type, resampled.event_weights.astype(float)
+    typed, known = resampled.typed, resampled.windows.spans.is_typed
+    y, weights = typed.windows.spans.type, typed.event_weights.astype(float)
+    probabilities = [p[known] for p in probabilities]
     each = np.ones(len(y))
     if share is not None:
         each = np.where(y == 1, share / np.mean(y == 1), (1 - share) / np.mean(y == 0))
@@ -74,5 +76,5 @@ def score_shifted(
             )
             for metric, score in metrics.items()
         }
-        for name, variants in ((FROZEN, list(probabilities)), (REESTIMATED, corrected))
+        for name, variants in ((FROZEN, probabilities), (REESTIMATED, corrected))
     }

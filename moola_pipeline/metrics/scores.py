@@ -25,7 +25,7 @@ from moola_pipeline.metrics.definitions import (
     type_f1_macro,
 )
 from moola_pipeline.metrics.matching import ANY_TYPE, event_counts, in_core, match_events
-from moola_pipeline.metrics.overlap import pair_overlapping, ranked_hits, segment_counts
+from moola_pipeline.metrics.overlap import near_unknown, pair_overlapping, ranked_hits, segment_counts
 
 Scored = dict[str, Resampled]
 CLASSES = tuple(range(len(TYPES)))
@@ -46,6 +46,14 @@ class ResampledWindows:
     windows: LabeledWindows
     event_weights: np.ndarray
     window_weights: np.ndarray
+
+    @property
+    def typed(self) -> "ResampledWindows":
+        """The same windows and draws with the expansions of known type only, for scores of the type."""
+        known = self.windows.spans.is_typed
+        if known.all():
+            return self
+        return ResampledWindows(self.windows.typed, self.event_weights[:, known], self.window_weights)
 
     @property
     def truth(self) -> pd.DataFrame:
@@ -72,20 +80,31 @@ def events_of(windows: LabeledWindows) -> pd.DataFrame:
 
 
 def score_types(resampled: ResampledWindows, p_retracement: np.ndarray) -> Scored:
-    """Scores of P(retracement) with balanced types, threshold 0.5, for the labeled expansions."""
+    """Scores of P(retracement) with balanced types, threshold 0.5, over the expansions of known type.
+
+    Args:
+        resampled: The labeled expansions.
+        p_retracement: (n_expansions,) of all of them; those of unknown type are not read.
+    """
     metrics = {"type_f1_macro": type_f1_macro, "aucpr_retracement": aucpr_retracement, "mcc": mcc}
     return _each(metrics, resampled, p_retracement)
 
 
 def score_probabilities(resampled: ResampledWindows, p_retracement: np.ndarray) -> Scored:
-    """Scores of calibrated P(retracement), and the prevalence."""
-    y = resampled.windows.spans.type
-    share = resample(lambda weights: prevalence(y, weights), resampled.event_weights)
+    """Scores of calibrated P(retracement), and the prevalence; arguments as in `score_types`."""
+    typed = resampled.typed
+    y = typed.windows.spans.type
+    share = resample(lambda weights: prevalence(y, weights), typed.event_weights)
     return {**_each({"brier": brier, "ece": ece}, resampled, p_retracement), "prevalence": share}
 
 
 def score_events(resampled: ResampledWindows, events: pd.DataFrame) -> Scored:
-    """Scores of predicted expansions: EVENT_COLUMNS, others are ignored."""
+    """Scores of predicted expansions: EVENT_COLUMNS, others are ignored.
+
+    An expansion of unknown type counts in event_f1_untyped like any other. In the scores by type it is
+    neither found nor missed, and a prediction that it alone explains is not false (`pair_events`,
+    `segment_counts`).
+    """
     truth, ids, weights = resampled.truth, resampled.window_ids, resampled.window_weights
     typed = event_counts(match_events(truth, events), ids, CLASSES)
     untyped = event_counts(match_events(truth, events, typed=False), ids, (ANY_TYPE,))
@@ -140,16 +159,20 @@ def score_residuals(resampled: ResampledWindows, predicted: np.ndarray, found: n
 
 
 def score_ranking(resampled: ResampledWindows, events: pd.DataFrame) -> Scored:
-    """Mean average precision at each temporal IoU, for all proposals with a `score`."""
+    """Mean average precision at each temporal IoU, for all proposals with a `score`.
+
+    A proposal that only an expansion of unknown type explains is neither right nor wrong.
+    """
     truth, ids = resampled.truth, resampled.window_ids
     window = pd.Index(ids).get_indexer(events["window_id"].to_numpy())
-    labeled = np.zeros((len(ids), len(TYPES)), np.int64)
-    np.add.at(labeled, (resampled.windows.spans.window, resampled.windows.spans.type), 1)
+    labeled, spans = np.zeros((len(ids), len(TYPES)), np.int64), resampled.typed.windows.spans
+    np.add.at(labeled, (spans.window, spans.type), 1)
     kind, score = events["type"].to_numpy(np.int64), events["score"].to_numpy(float)
-    rankings = {
-        iou: RankedPredictions(window, kind, score, ranked_hits(truth, events, iou), in_core(events))
-        for iou in MIN_IOU
-    }
+    rankings = {}
+    for iou in MIN_IOU:
+        hit = ranked_hits(truth, events, iou)
+        judged = in_core(events) & ~near_unknown(truth, events, hit, iou)
+        rankings[iou] = RankedPredictions(window, kind, score, hit, judged)
     return {
         f"map_iou{iou * 100:.0f}": resample(
             lambda drawn, ranked=ranked: mean_average_precision(ranked, labeled, drawn),
@@ -167,8 +190,10 @@ def mean_scores(runs: Sequence[Mapping[str, Resampled]]) -> Scored:
 def _each(
     metrics: Mapping[str, Callable[..., np.ndarray]], resampled: ResampledWindows, p: np.ndarray
 ) -> Scored:
-    y = resampled.windows.spans.type
+    """Metrics of the type over the expansions of known type; `p` is (n_expansions,) of all."""
+    typed, p = resampled.typed, p[resampled.windows.spans.is_typed]
+    y = typed.windows.spans.type
     return {
-        name: resample(lambda weights, metric=metric: metric(y, p, weights), resampled.event_weights)
+        name: resample(lambda weights, metric=metric: metric(y, p, weights), typed.event_weights)
         for name, metric in metrics.items()
     }

@@ -88,12 +88,13 @@ class Calibration(_Part):
 
 
 class MonthMix(_Part):
-    """Labels of one month: expansions by type, windows without an expansion, split."""
+    """Labels of one month: expansions by type and of unknown type, empty windows, split."""
 
     month: str
     split: str
     consolidation: int
     retracement: int
+    unknown: int = 0
     none: int
 
 
@@ -142,7 +143,7 @@ class Details(_Part):
     Attributes:
         breakdowns: By grouping ("type", "hour" in New York, "session" part of the day, "direction")
             and group: scores.
-        confusion: `[labeled][predicted]` expansions given the span, types in the order of TYPES.
+        confusion: `[labeled][predicted]` expansions of known type given the span, in the order of TYPES.
         by_seed: Estimates by metric, one per seed.
         smallest_difference: Smallest detectable paired difference by metric.
         delay_curve: Live event F1 by delay after the onset, in bars.

@@ -65,6 +65,7 @@ LEVEL: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (3, 3))}
 STACK: dict[str, dict[str, Any]] = {
     "retracement": {"facecolor": BLUE},
     "consolidation": {"facecolor": GRID},
+    "unknown": {"facecolor": PAPER},
     "none": {"facecolor": PAPER, "linestyle": (0, (2, 2))},
 }
 """From the bottom up; the template has the key."""

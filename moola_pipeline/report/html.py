@@ -143,7 +143,7 @@ def _gists(data: ReportData, gallery: Sequence[GalleryWindow]) -> dict[str, str]
         return f"{title} {interval_text(score)}" if score and score.estimate is not None else ""
 
     failed = [name for name, check in data.checks.items() if not check.passed]
-    labels = sum(month.consolidation + month.retracement for month in data.details.class_mix)
+    labels = sum(month.consolidation + month.retracement + month.unknown for month in data.details.class_mix)
     return {
         "detection": scored("event_f1_macro", "event F1"),
         "identification": scored("type_f1_macro", "type F1"),

@@ -134,12 +134,12 @@ def no_signal_at_chance(silent: PlantedSignal, chance: EvaluatedModel) -> Selfte
 
 def null_refit_at_chance(planted: PlantedSignal, rng: np.random.Generator) -> SelftestCheck:
     """Twenty refits of a baseline on shuffled labels score at chance level."""
-    test_set = planted.test_set
+    test_set, train = planted.test_set, planted.train.typed
     train_inputs, test_inputs = (
-        baseline_inputs(test_set, planted.train),
+        baseline_inputs(test_set, train),
         baseline_inputs(test_set, test_set.resampled.windows),
     )
-    null = permuted_training(test_set.resampled, train_inputs, planted.train.spans.type, test_inputs, rng)
+    null = permuted_training(test_set.resampled, train_inputs, train.spans.type, test_inputs, rng)
     return SelftestCheck(
         "null_refits_at_chance",
         null.low <= 0 <= null.high,
@@ -202,7 +202,7 @@ def constant_pointer_caught(planted: PlantedSignal, evaluated: EvaluatedModel) -
 
 def _baselines(planted: PlantedSignal, evaluated: EvaluatedModel) -> dict[str, Scored]:
     test_set: LabeledTestSet = planted.test_set
-    train, spans = planted.train.spans, test_set.resampled.windows.spans
+    train, spans = planted.train.typed.spans, test_set.resampled.windows.spans
     answers = trivial_type_baselines(train.type, train.start, spans.start)
     pointer = score_mean_pointer(test_set.resampled, evaluated.answers[0].events)
     return {
@@ -216,5 +216,6 @@ def _everywhere(resampled: ResampledWindows, start: int, end: int) -> pd.DataFra
 
 
 def _above_prevalence(resampled: ResampledWindows, precision: Resampled) -> Resampled:
-    y = resampled.windows.spans.type
-    return precision.minus(resample(lambda weights: prevalence(y, weights), resampled.event_weights))
+    typed = resampled.typed
+    y = typed.windows.spans.type
+    return precision.minus(resample(lambda weights: prevalence(y, weights), typed.event_weights))

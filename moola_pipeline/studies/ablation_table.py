@@ -114,9 +114,9 @@ def _events(outcome: Outcome) -> pd.DataFrame:
 
 
 def _log_loss(data: ResampledWindows, p: np.ndarray) -> Resampled:
-    y = data.windows.spans.type
-    loss = -np.log(np.clip(np.where(y == 1, p, 1 - p), _MIN_P, 1))
-    return resample(lambda weights: weights @ loss / weights.sum(axis=-1), data.event_weights)
+    typed, p = data.typed, p[data.windows.spans.is_typed]
+    loss = -np.log(np.clip(np.where(typed.windows.spans.type == 1, p, 1 - p), _MIN_P, 1))
+    return resample(lambda weights: weights @ loss / weights.sum(axis=-1), typed.event_weights)
 
 
 def table_lines(rows: Sequence[TableRow]) -> list[str]:

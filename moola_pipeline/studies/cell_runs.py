@@ -28,7 +28,7 @@ from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_thresholds
 from moola_pipeline.windows.span_inputs import N_BEFORE
 from moola_pipeline.windows.spans import Spans
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, UNTYPED
 
 MEASURED = "measured"
 """Arm of the probe on the 53 measured numbers before a span, without an encoder."""
@@ -123,8 +123,9 @@ def run_cell(subset: LabelSubset, arm: str, encoder: Encoder, distilled: bool, d
 def measured_numbers_cell(subset: LabelSubset) -> Cell:
     """The probe on the measured numbers before a span: the baseline for encoder states."""
     started = time.perf_counter()
-    train, validation = (_measured(subset.data, it) for it in (subset.windows, subset.data.validation))
-    p = _probe_predictions(train, validation, subset.windows.spans.type, subset.settings.probe_strength)
+    typed = subset.windows.typed
+    train, validation = (_measured(subset.data, it) for it in (typed, subset.data.validation))
+    p = _probe_predictions(train, validation, typed.spans.type, subset.settings.probe_strength)
     return Cell(
         **_description(subset, MEASURED, False),
         probe=p.tolist(),
@@ -140,8 +141,9 @@ def probe(subset: LabelSubset, encoder: Encoder) -> np.ndarray:
     Inputs are the encoder states that the type head uses: that of the bar before the start, and the
     mean over the 45 bars before it, given span and direction.
     """
-    train, validation = (_states(subset.data, it, encoder) for it in (subset.windows, subset.data.validation))
-    return _probe_predictions(train, validation, subset.windows.spans.type, subset.settings.probe_strength)
+    typed = subset.windows.typed
+    train, validation = (_states(subset.data, it, encoder) for it in (typed, subset.data.validation))
+    return _probe_predictions(train, validation, typed.spans.type, subset.settings.probe_strength)
 
 
 def label_settings(settings: StudySettings, n_rows: int, distilled: bool) -> FinetuneSettings:
@@ -228,8 +230,8 @@ def _cross_fitted_events(
 def nested_subset(windows: LabeledWindows, n_labels: int, seed: int) -> LabeledWindows:
     """Draw whole windows with at least `n_labels` expansions; a smaller subset is part of a larger one.
 
-    Types and empty windows have the proportions of the data. A window with several expansions may
-    add a few more than `n_labels`.
+    Types, unknown ones and empty windows have the proportions of the data. A window with several
+    expansions may add a few more than `n_labels`.
 
     Args:
         windows: All training windows.
@@ -257,7 +259,7 @@ def _order(windows: LabeledWindows, seed: int) -> np.ndarray:
     kind = np.full(len(windows.bar0), empty)
     kind[spans.window[::-1]] = spans.type[::-1]  # the kind of a window is that of its first expansion
     rank = np.empty(len(kind))
-    for number in range(empty + 1):
+    for number in (*range(empty + 1), UNTYPED):
         rows = rng.permutation(np.flatnonzero(kind == number))
         rank[rows] = (np.arange(len(rows)) + rng.random(len(rows))) / max(len(rows), 1)
     return np.argsort(rank, kind="stable")

@@ -15,13 +15,14 @@ from moola_pipeline.studies.ablation import AblationStore, cached_training
 from moola_pipeline.studies.ablation_folds import StudyData, whole_training
 from moola_pipeline.studies.ablation_rows import ROWS
 from moola_pipeline.training.finetune import FinetuneRows, finetune
+from moola_pipeline.windows.window_geometry import UNTYPED
 
 MIN_SHARE = 0.05
 """A type with a smaller share of the predictions counts as never predicted."""
 
 
 class SeedPredictions(NamedTuple):
-    """Predictions of one seed on the labeled validation expansions, with equal weight on both types.
+    """Predictions of one seed on the validation expansions of known type, with equal weight on both types.
 
     Attributes:
         seed: Of the training.
@@ -88,6 +89,7 @@ def run_seeds(
 
 
 def _predictions(seed: int, logits: np.ndarray, kind: np.ndarray, stopped: str) -> SeedPredictions:
+    logits, kind = logits[kind != UNTYPED], kind[kind != UNTYPED]
     predicted = (logits > 0).astype(np.int64)
     numbers = range(len(TYPES))
     recall = tuple(float((predicted[kind == number] == number).mean()) for number in numbers)

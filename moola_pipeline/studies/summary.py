@@ -43,7 +43,10 @@ def study_rows(cells: Sequence[Cell], validation: LabeledWindows, resamples: int
 
 
 def balanced_log_loss(y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Log-loss of P(retracement) with equal weight on both types: (...) for weights (..., n)."""
+    """Log-loss of P(retracement) with equal weight on both types: (...) for weights (..., n).
+
+    Expansions of unknown type are left out before: `y` is 0 or 1.
+    """
     p = np.clip(p, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     loss = -np.where(y == 1, np.log(p), np.log1p(-p))
     weights = np.asarray(weights, float)
@@ -56,14 +59,15 @@ def balanced_log_loss(y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.n
 
 
 def _scored(data: ResampledWindows, cell: Cell) -> Scored:
-    y, weights = data.windows.spans.type, data.event_weights
+    typed, known = data.typed, data.windows.spans.is_typed
+    y, weights = typed.windows.spans.type, typed.event_weights
     scored: Scored = {}
     if cell.probe:
-        probe = np.array(cell.probe)
+        probe = np.array(cell.probe)[known]
         scored["probe_type_f1"] = resample(lambda drawn: type_f1_macro(y, probe, drawn), weights)
         scored["probe_log_loss"] = resample(lambda drawn: balanced_log_loss(y, probe, drawn), weights)
     if cell.p_retracement:
-        p = np.array(cell.p_retracement)
+        p = np.array(cell.p_retracement)[known]
         scored["type_f1_macro"] = resample(lambda drawn: type_f1_macro(y, p, drawn), weights)
         spans = np.array(cell.events, np.int64).reshape(-1, 4)
         ids = data.windows.window_id[spans[:, 0]]

@@ -10,11 +10,11 @@ import torch
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.classifier import SpanTensors
 from moola_pipeline.training.device import to_device
-from moola_pipeline.training.examples import N_KINDS, Examples
+from moola_pipeline.training.examples import EMPTY, N_KINDS, NO_TARGET, Examples
 from moola_pipeline.windows.augmentation import augmented_prices, augmented_table
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
-from moola_pipeline.windows.window_geometry import encode_span, gather_rows
+from moola_pipeline.windows.window_geometry import UNTYPED, encode_span, gather_rows
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class KnownTargets(NamedTuple):
     Attributes:
         bars: Indices in B * 105 bars.
         expansion: Indices of the N spans with an expansion target.
-        type: Indices of the N spans with a labeled span.
+        type: Indices of the N spans with a label of known type.
+        pointer: Indices of the N spans with a labeled span, of any type.
     """
 
     bars: torch.Tensor
     expansion: torch.Tensor
     type: torch.Tensor
+    pointer: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,16 @@ class _Inputs(NamedTuple):
 
 
 def sampling_weights(examples: Examples, balanced: bool) -> np.ndarray:
-    """Probability of drawing each row: (n_rows,), sums to 1; equal for each kind if balanced."""
-    counts = np.bincount(examples.kind, minlength=N_KINDS)
-    weights = 1 / counts[examples.kind] if balanced else np.ones(len(examples.kind))
+    """Probability of drawing each row: (n_rows,), sums to 1; equal for each kind if balanced.
+
+    A row of unknown type is drawn as often as the mean row of known type, whatever its type may be.
+    """
+    kind, typed = examples.kind, examples.kind != UNTYPED
+    counts = np.bincount(kind[typed], minlength=N_KINDS)
+    weights = np.ones(len(kind))
+    if balanced:
+        weights[typed] = 1 / counts[kind[typed]]
+        weights[~typed] = np.count_nonzero(counts[:EMPTY]) / max(counts[:EMPTY].sum(), 1)
     return weights / weights.sum()
 
 
@@ -132,7 +141,8 @@ def _batch(examples: Examples, rows: np.ndarray, inputs: _Inputs, device: torch.
         return to_device(array, device)
 
     expansion = examples.expansion[index]
-    known = (examples.bar_known[rows], expansion >= 0, batch_spans.type >= 0)
+    has_label = examples.true_start[index] != NO_TARGET
+    known = (examples.bar_known[rows], expansion >= 0, batch_spans.is_typed, has_label)
     return Batch(
         examples.bar0[rows],
         on_device(features),

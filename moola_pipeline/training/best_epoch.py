@@ -105,7 +105,7 @@ def evaluate(classifier: Classifier, held_out: list[Batch]) -> dict[str, float]:
     for task, known_by_batch in (
         ("type", [batch.known.type for batch in held_out]),
         ("expansion", [batch.known.expansion for batch in held_out]),
-        ("pointer", [batch.known.type for batch in held_out]),
+        ("pointer", [batch.known.pointer for batch in held_out]),
     ):
         by_batch = np.array([float(part[task]) for part in parts])
         require_finite(by_batch, [batch.bar0 for batch in held_out])

@@ -7,12 +7,14 @@ import numpy as np
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.windows.market_arrays import MarketArrays
-from moola_pipeline.windows.spans import UNKNOWN, Spans
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, UNTYPED, WINDOW_BARS
 
 EMPTY = 2
 """Kind of the rows of an empty window, after the two types."""
 N_KINDS = 3
+NO_TARGET = -1
+"""In place of a target that is unknown, and of a bar that is none."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,11 @@ class Examples:
     Attributes:
         bar0: (n_rows,) int64.
         down: (n_rows,) bool, True where the window is mirrored.
-        kind: (n_rows,) class number of the row's expansion; 2 for an empty window.
+        kind: (n_rows,) class number of the row's expansion, UNTYPED if unknown; 2 for an empty window.
         bar_target: (n_rows, 105) float32, 1 if a bar belongs to an expansion that points up.
         bar_known: (n_rows, 105) bool, True if the target counts.
-        spans: Spans of these rows, sorted by row; `type` is that of the matched label.
+        spans: Spans of these rows, sorted by row; `type` is that of the matched label, UNTYPED if none
+            matches or its type is unknown.
         expansion: (n_spans,) 1 or 0 for a proposal; -1 if unknown (it starts outside bars 30-74), and
             for labeled spans, since the model only scores proposals.
         true_start, true_end: (n_spans,) the matched labeled span, -1 if none.
@@ -109,11 +112,11 @@ def _span_targets(
     is_proposal = index < n_proposals
     spans = all_spans.select(index)
 
-    def of_label(column: np.ndarray) -> np.ndarray:
-        values = np.full(len(label), UNKNOWN)
+    def of_label(column: np.ndarray, otherwise: int = NO_TARGET) -> np.ndarray:
+        values = np.full(len(label), otherwise)
         values[label >= 0] = column[label[label >= 0]]
         return values
 
-    spans = replace(spans, window=np.concatenate(rows), type=of_label(labeled.type))
-    expansion = np.where(is_proposal & (label >= 0), 1, np.where(is_proposal & spans.in_core, 0, UNKNOWN))
+    spans = replace(spans, window=np.concatenate(rows), type=of_label(labeled.type, UNTYPED))
+    expansion = np.where(is_proposal & (label >= 0), 1, np.where(is_proposal & spans.in_core, 0, NO_TARGET))
     return spans, expansion, of_label(labeled.start), of_label(labeled.end)

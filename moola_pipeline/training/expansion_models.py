@@ -12,7 +12,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import ExpansionModel
-from moola_pipeline.models.span_inference import SpanLogits, read_spans
+from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.checkpoints import Checkpoints
 from moola_pipeline.training.examples import TrainingData, make_examples
@@ -33,7 +33,8 @@ class TrainedModel:
     Attributes:
         model: Span proposer, network and thresholds.
         result: Training result of the network.
-        type_shares: Share of each type among its predictions for the labeled validation spans.
+        type_shares: Share of each type among its predictions for the labeled validation spans of known
+            type.
         spread: Standard deviation of its uncalibrated P(retracement) over those spans.
     """
 
@@ -100,16 +101,17 @@ def train_expansion_models(
         labeled_logits = read_spans(network, market, validation.bar0, labeled)
         live = fit_live_thresholds(network, market, validation, min_net_atr) if has_live else None
         thresholds = fit_thresholds(validation, proposals, proposed_logits, labeled_logits, live)
-        return _trained_model(ExpansionModel(network, proposer, thresholds), result, labeled_logits)
+        type_logits = labeled_logits.retracement[labeled.is_typed]
+        return _trained_model(ExpansionModel(network, proposer, thresholds), result, type_logits)
 
     models = all_in_parallel([partial(train_one, seed) for seed in settings.seeds], workers)
     return dict(zip(settings.seeds, models, strict=True))
 
 
-def _trained_model(model: ExpansionModel, result: FinetuneResult, logits: SpanLogits) -> TrainedModel:
-    retracement = logits.retracement > 0
+def _trained_model(model: ExpansionModel, result: FinetuneResult, logits: np.ndarray) -> TrainedModel:
+    retracement = logits > 0
     shares = {name: float((retracement == bool(number)).mean()) for number, name in enumerate(TYPES)}
-    spread = float(np.std(1 / (1 + np.exp(-logits.retracement))))
+    spread = float(np.std(1 / (1 + np.exp(-logits))))
     return TrainedModel(model, result, shares, spread)
 
 

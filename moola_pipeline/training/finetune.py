@@ -26,6 +26,7 @@ from moola_pipeline.training.supervised_loop import (
     distilled_parameters,
 )
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.window_geometry import UNTYPED
 
 VALIDATION_BATCH_ROWS = 128
 """Validation rows in a batch; the size changes speed only."""
@@ -101,7 +102,7 @@ def finetune(
 
     Raises:
         BadInput: If a type is missing from the training rows, they are fewer than one batch, or the
-            validation rows hold no expansion.
+            validation rows hold no expansion of known type.
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
     _check(rows, settings)
@@ -171,7 +172,7 @@ def _stages(
 
 def _check(rows: FinetuneRows, settings: FinetuneSettings) -> None:
     train, validation = rows.train, rows.validation
-    counts = np.bincount(train.kind, minlength=N_KINDS)
+    counts = np.bincount(train.kind[train.kind != UNTYPED], minlength=N_KINDS)
     if (counts[:2] == 0).any():
         raise BadInput(
             f"training rows must hold both types, got {counts[0]} and {counts[1]}. "
@@ -184,9 +185,9 @@ def _check(rows: FinetuneRows, settings: FinetuneSettings) -> None:
         )
     if not (settings.epochs or settings.distill_windows):
         raise ValueError("epochs or distill_windows must be > 0, got 0 and 0")
-    if not (validation.spans.type >= 0).any():
+    if not validation.spans.is_typed.any():
         raise BadInput(
-            "validation rows must hold a labeled expansion, got none. "
+            "validation rows must hold a labeled expansion of known type, got none. "
             "Label more windows, or choose another --train-end and --validation-end."
         )
 

@@ -64,7 +64,7 @@ def losses(
         "bars": binary_loss(bar_logits, batch.bar_target, known.bars, smoothing),
         "expansion": binary_loss(heads.expansion, batch.expansion, known.expansion, smoothing),
         "type": binary_loss(heads.retracement, batch.type, known.type, smoothing),
-        "pointer": pointer_loss(heads.pointer, batch.center, batch.length, known.type, center_length),
+        "pointer": pointer_loss(heads.pointer, batch.center, batch.length, known.pointer, center_length),
     }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.live import onset_candidates
 from moola_pipeline.models.span_proposer import SpanProposer, propose
+from moola_pipeline.training.examples import NO_TARGET
 from moola_pipeline.training.proposer_fit import matches
 from moola_pipeline.training.teachers import (
     LabeledInputs,
@@ -20,7 +21,7 @@ from moola_pipeline.training.teachers import (
 from moola_pipeline.windows.dense import live_windows, live_windows_of, pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_INPUTS
-from moola_pipeline.windows.spans import UNKNOWN, Spans
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
 
 TEACHER_SEED = 0
@@ -110,7 +111,8 @@ def _expansion_examples(market: MarketArrays, train: LabeledWindows, proposer: S
 
 
 def _type_examples(market: MarketArrays, train: LabeledWindows) -> LabeledInputs:
-    """Labeled expansions, features of the bars before them: 1 for a retracement."""
+    """Labeled expansions of known type, features of the bars before them: 1 for a retracement."""
+    train = train.typed
     features = teacher_features(market, train.bar0, train.spans.pointed())
     return LabeledInputs(before_start(features), train.spans.type)
 
@@ -171,7 +173,7 @@ def claim_targets(labeled: Spans, window: np.ndarray, onset: np.ndarray, directi
         onset: (n,) claimed first bar, counted in the labeled window.
         direction: (n,) +1 or -1.
     """
-    target = np.where((onset >= CORE_FIRST) & (onset <= CORE_LAST), 0, UNKNOWN)
+    target = np.where((onset >= CORE_FIRST) & (onset <= CORE_LAST), 0, NO_TARGET)
     labeled = labeled.pointed()
     for i in range(len(labeled.window)):
         near = np.abs(onset - labeled.start[i]) <= NEAR_BARS

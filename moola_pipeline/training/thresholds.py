@@ -77,14 +77,18 @@ def fit_thresholds(
         live: Thresholds of live mode; None if it was not trained.
 
     Returns:
-        Scale and shift of both probabilities; the threshold on P(expansion) with the best untyped
-        event F1; whether the pointer's spans score better than the rule's. The threshold on
-        P(retracement) is the point where both types have the same weight.
+        Scale and shift of both probabilities (that of the type fitted on labels of known type); the
+        threshold on P(expansion) with the best untyped event F1; whether the pointer's spans score
+        better than the rule's. The threshold on P(retracement) is the point where both types have the
+        same weight.
     """
     matched = matches(proposals, windows.spans) >= 0
     known = matched | proposals.in_core
     scale, shift = calibration(proposed.expansion[known], matched[known])
-    type_scale, type_shift = calibrate_near_identity(labeled.retracement, windows.spans.type == 1)
+    typed = windows.spans.is_typed
+    type_scale, type_shift = calibrate_near_identity(
+        labeled.retracement[typed], windows.spans.type[typed] == 1
+    )
     probability = sigmoid(scale * proposed.expansion + shift)
     best = max(
         (

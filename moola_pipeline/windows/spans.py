@@ -6,11 +6,10 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS, CORE_FIRST, CORE_LAST, UNTYPED, WINDOW_BARS
 
 MAX_LENGTH = 20
 """Bars of the longest span that is measured and may be proposed."""
-UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Spans:
         window: Index of the window in its set.
         start, end: First and last bar, 0..104 inclusive.
         direction: +1 or -1; 0 if price ended where it began.
-        type: Class number, index in `TYPES`; UNKNOWN if there is none.
+        type: Class number, index in `TYPES`; UNTYPED if it is not known.
     """
 
     window: np.ndarray
@@ -35,7 +34,7 @@ class Spans:
         cls, window: np.ndarray, start: np.ndarray, end: np.ndarray, direction: np.ndarray
     ) -> "Spans":
         """Spans of unknown type."""
-        return cls(window, start, end, direction, np.full(len(window), UNKNOWN))
+        return cls(window, start, end, direction, np.full(len(window), UNTYPED))
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -46,6 +45,11 @@ class Spans:
     def in_core(self) -> np.ndarray:
         """Whether each span starts in bars 30-74, where labels are complete: (n_spans,) bool."""
         return (self.start >= CORE_FIRST) & (self.start <= CORE_LAST)
+
+    @property
+    def is_typed(self) -> np.ndarray:
+        """Whether the type of each span is known: (n_spans,) bool."""
+        return self.type != UNTYPED
 
     def select(self, chosen: np.ndarray | slice) -> "Spans":
         """The spans at the given indices, or those marked True."""

@@ -23,6 +23,8 @@ SAME_MOVE_BARS = 10
 ONSET_COLLAR_BARS, OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE = 3, 3, 0.5
 """Two spans match if their onsets differ by at most the first, and their ends by at most the second
 or that share of the labeled length, whichever is more."""
+UNTYPED = -1
+"""Class number of a span whose type is not known. No class: never an index and never a target."""
 
 
 def view_rows(bar0: np.ndarray, bars: int = WINDOW_BARS) -> np.ndarray:

@@ -62,7 +62,13 @@ def test_added_labels_are_accounted_for_by_split_and_month(with_bars: Path, good
     assert list(shown["splits"]) == ["train", "validation", "test"]
     train = shown["splits"]["train"]
     assert (train["consolidation"], train["retracement"], train["windows"]) == (9, 9, 18)
-    assert train["months"]["2024-09"] == {"consolidation": 3, "retracement": 2, "none": 0, "windows": 5}
+    assert train["months"]["2024-09"] == {
+        "consolidation": 3,
+        "retracement": 2,
+        "unknown": 0,
+        "none": 0,
+        "windows": 5,
+    }
     for split in shown["splits"].values():
         assert split["windows"] == sum(month["windows"] for month in split["months"].values())
     (warning,) = shown["warnings"]  # these labels alternate, week by week
@@ -73,11 +79,12 @@ def test_the_text_shows_the_same_in_a_few_lines(with_bars: Path, good: Path):
     lines = call("labels", "add", good, home=with_bars).stdout.splitlines()
     assert lines[:2] == [
         "mine.csv: 44 rows, 44 kept, 0 dropped",
-        "  kept    22 consolidation, 22 retracement, 0 none, in 44 windows",
+        "  kept    22 consolidation, 22 retracement, 0 unknown, 0 none, in 44 windows",
     ]
-    assert "  train      9 consolidation, 9 retracement, 0 none, in 18 windows" in lines
-    assert "2024-09 3/2/0" in "\n".join(lines)
-    assert "Splits to 2024-12-31, 2025-03-31, 2025-06-30; months as consolidation/retracement/none:" in lines
+    assert "  train      9 consolidation, 9 retracement, 0 unknown, 0 none, in 18 windows" in lines
+    assert "2024-09 3/2/0/0" in "\n".join(lines)
+    ends, names = "2024-12-31, 2025-03-31, 2025-06-30", "consolidation/retracement/unknown/none"
+    assert f"Splits to {ends}; months as {names}:" in lines
     assert all(len(line) <= 100 for line in lines if not line.startswith("warning: "))
 
 
@@ -234,11 +241,11 @@ def test_a_second_pass_is_registered_and_counted(with_bars: Path, good: Path, tm
     lines = call("labels", "add", path, "--pass", "2", home=with_bars).stdout.splitlines()
     assert lines[:3] == [
         "second.csv: 44 rows, 44 kept, 0 dropped",
-        "  kept    0 consolidation, 44 retracement, 0 none, in 44 windows",
+        "  kept    0 consolidation, 44 retracement, 0 unknown, 0 none, in 44 windows",
         "  passes  44 rows of pass 2; pass 2 measures the annotator's consistency "
         "and is not used for training",
     ]
-    assert "  train      9 consolidation, 9 retracement, 0 none, in 18 windows" in lines
+    assert "  train      9 consolidation, 9 retracement, 0 unknown, 0 none, in 18 windows" in lines
 
 
 def test_a_batch_unlike_the_registered_labels_raises_a_warning(with_bars: Path, tmp_path: Path):
@@ -277,7 +284,7 @@ def test_windows_given_as_prices_are_counted(with_bars: Path, tmp_path: Path):
     assert lines[:4] == [
         "old.parquet: 2 rows, 1 kept, 1 dropped (1 prices shifted by a constant)",
         "  windows 1 found, 0 ambiguous, 1 not found, matched by price",
-        "  kept    1 consolidation, 0 retracement, 0 none, in 1 windows",
+        "  kept    1 consolidation, 0 retracement, 0 unknown, 0 none, in 1 windows",
         "  row 2      prices shifted by a constant: window b matches 2024-09-16T15:00:00Z with every price 2 "
         "points higher, as in back-adjusted prices: give its window_start",
     ]

@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.sections import choose_windows
+from moola_pipeline.evaluation.sections import choose_windows, gallery
+from moola_pipeline.labels.spans import LabeledWindows
+from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import UNTYPED, WINDOW_BARS
 
 COLUMNS = ["window_id", "start", "end", "type", "probability"]
 IDS = np.array(["a", "b", "c", "d", "e"])
@@ -44,3 +47,15 @@ def test_a_window_without_hits_and_errors_is_not_chosen():
 def test_no_window_is_chosen_if_none_is_requested():
     assert choose_windows(TRUTH, PREDICTED, IDS, 0) == []
     assert choose_windows(TRUTH.iloc[:0], PREDICTED.iloc[:0], IDS, 6) == []
+
+
+def test_an_expansion_of_unknown_type_is_drawn_under_its_name_and_does_not_count():
+    one = Spans(*(np.array([value]) for value in (0, 40, 50, 1, UNTYPED)))
+    test = LabeledWindows(IDS[:1], np.array([0]), np.array(["2025-04-01"], "datetime64[ns]"), one)
+    prices = {name: np.zeros(WINDOW_BARS) for name in ("open", "high", "low", "close")}
+    bars = pd.DataFrame({"timestamp": pd.date_range("2025-04-01", periods=WINDOW_BARS, freq="min"), **prices})
+    events = pd.DataFrame([("a", 40, 50, 0, 0.9), ("a", 60, 65, 1, 0.8)], columns=COLUMNS)
+    (window,) = gallery(bars, test, events.assign(direction=1), 2)
+    assert window.truth == [(40, 50, "unknown", 1)]
+    assert [kind for _, _, kind, _, _ in window.predicted] == ["consolidation", "retracement"]
+    assert window.note == "0 found, 0 missed, 1 false"

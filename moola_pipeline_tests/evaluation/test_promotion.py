@@ -243,3 +243,18 @@ def test_an_untrained_network_does_not_replace_a_trained_one_but_the_reverse_hol
     assert not decide_promotion(worse, champion, GOOD, *trials, rng).promote
     better = decide_promotion(replace(champion, version="3"), worse, GOOD, *trials, rng)
     assert better.promote and better.interval is not None and better.interval.estimate > 0.1
+
+
+def test_expansions_of_unknown_type_are_not_compared(answers: dict):
+    trials = made_trials()
+    unknown = np.arange(len(trials.labels)) % 3 == 0
+    labels = trials.labels.assign(label=np.where(unknown, "unknown", trials.labels["label"]))
+    unseen = promotion.unseen_windows(trials.market, labels, next(iter(trials.market.times)))
+    assert len(unseen.bar0) == len(labels)
+    assert len(unseen.spans.type) == (~unknown).sum()
+    answers["new"] = answers["old"] = np.full((~unknown).sum(), 0.7)
+    decision = ruled(trials._replace(labels=labels))
+    assert decision.interval is not None
+    assert decision.interval.expansions == (~unknown).sum()
+    few = ruled(trials._replace(labels=trials.labels.assign(label="unknown")))
+    assert "only 0 consolidation and 0 retracement expansions in 0 sessions" in few.reason

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from moola_pipeline.evaluation.baselines import BaselineInputs
 from moola_pipeline.evaluation.shuffled_labels import permuted_training, shuffled_predictions
 from moola_pipeline.metrics.scores import ResampledWindows, score_types
+from moola_pipeline.windows.window_geometry import UNTYPED
 from moola_pipeline_tests.evaluation.made_answers import made_ground, made_p
 
 
@@ -55,3 +58,23 @@ def test_shuffled_predictions_are_at_chance(resampled: ResampledWindows):
     assert shuffled["aucpr_retracement"].estimate == pytest.approx(share, abs=0.05)
     assert abs(shuffled["mcc"].estimate) < 0.08
     assert own["type_f1_macro"].minus(shuffled["type_f1_macro"]).interval.low > 0
+
+
+def test_controls_leave_out_expansions_of_unknown_type(resampled: ResampledWindows):
+    spans = resampled.windows.spans
+    unknown = np.arange(len(spans.type)) % 3 == 0
+    unsure = replace(spans, type=np.where(unknown, UNTYPED, spans.type))
+    labeled = replace(resampled, windows=resampled.windows._replace(spans=unsure))
+    inputs = inputs_of(spans.type, np.random.default_rng(0), 0.5)
+    known = BaselineInputs(inputs.paths[~unknown], inputs.features[~unknown])
+    one, other = (
+        permuted_training(to, inputs, spans.type, test_inputs, np.random.default_rng(1))
+        for to, test_inputs in ((labeled, inputs), (labeled.typed, known))
+    )
+    assert one == other and one.n == (~unknown).sum()
+    p = np.random.default_rng(2).random(len(unknown))
+    first, second = (
+        shuffled_predictions(to, values, np.random.default_rng(3))["mcc"].estimate
+        for to, values in ((labeled, p), (labeled.typed, p[~unknown]))
+    )
+    assert first == second

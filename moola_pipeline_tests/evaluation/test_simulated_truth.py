@@ -1,5 +1,7 @@
 """Scores of the model and of the labels on simulated ground truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import ScoredPredictions
 from moola_pipeline.metrics.scores import events_of
+from moola_pipeline.windows.window_geometry import UNTYPED
 from moola_pipeline_tests.evaluation.made_answers import made_ground
 
 TIMES = pd.date_range("2025-04-01", periods=60_000, freq="min", tz="UTC")
@@ -61,3 +64,16 @@ def test_types_are_scored_against_the_hidden_type_not_the_label():
     scored = against_truth(resampled, turned, TIMES, [agrees_with_labels])
     assert scored[MODEL]["type_f1_macro"].estimate == scored[LABELS]["type_f1_macro"].estimate == 0
     assert scored[MODEL]["event_f1_untyped"].estimate == 1
+
+
+def test_labels_of_unknown_type_say_nothing_about_the_hidden_type():
+    resampled = made_ground(resamples=50)
+    truth, spans = truth_of(resampled.windows), resampled.windows.spans
+    unknown = np.arange(len(spans.type)) % 3 == 0
+    unsure = replace(spans, type=np.where(unknown, UNTYPED, spans.type))
+    labeled = replace(resampled, windows=resampled.windows._replace(spans=unsure))
+    right = ScoredPredictions(spans.type.astype(float), events_of(resampled.windows))
+    scored = against_truth(labeled, truth, TIMES, [right])
+    assert scored[LABELS]["type_f1_macro"].estimate == scored[MODEL]["type_f1_macro"].estimate == 1
+    assert scored[LABELS]["type_f1_macro"].n == (~unknown).sum()
+    assert scored[LABELS]["event_f1_untyped"].estimate == scored[LABELS]["event_f1_macro"].estimate == 1

@@ -50,3 +50,10 @@ def test_bars_labeled_with_both_types_under_two_ids_clash():
 def test_expansions_that_share_half_their_bars_or_less_do_not_clash():
     frame = placed(label_row(BARS, 360, "retracement", 60), label_row(BARS, 380, "consolidation", 43))
     assert clashing_windows(frame) == {}
+
+
+@pytest.mark.parametrize("kind", ["consolidation", "retracement", "unknown"])
+def test_an_unknown_type_clashes_with_none_under_another_id(kind: str):
+    frame = placed(label_row(BARS, 360, "unknown", 60), label_row(BARS, 380, kind, 40))
+    assert clashing_windows(frame) == {}
+    assert near_duplicates(frame)["shared_expansions"].tolist() == [1]

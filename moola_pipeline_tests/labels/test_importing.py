@@ -7,7 +7,8 @@ import pytest
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.importing import inspect_labels, read_labels
-from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES
+from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, expansions, type_name, type_numbers
+from moola_pipeline.windows.window_geometry import UNTYPED
 
 HEADER = "window_id,window_start,label,expansion_start,expansion_end,grade"
 SOUND = (
@@ -62,7 +63,7 @@ def test_a_naive_time_in_parquet_is_refused(tmp_path):
 
 def test_an_unknown_class_is_named_with_its_row_and_the_allowed_ones(tmp_path):
     message = fault_of(tmp_path, *SOUND, "c,2024-05-08T14:30:00Z,expanion,33,41,A")
-    assert 'row 5: label must be consolidation, retracement or none, got "expanion"' in message
+    assert 'row 5: label must be consolidation, retracement, unknown or none, got "expanion"' in message
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_an_unknown_class_is_named_with_its_row_and_the_allowed_ones(tmp_path):
         ("c,2024-05-08T14:30:00Z,retracement,x,8,", "expansion_start must be a whole number, got x"),
         ("c,2024-05-08T14:30:00Z,none,,,E", "grade must be A..D, got E"),
         (",2024-05-08T14:30:00Z,none,,,", "window_id is empty"),
-        ("c,2024-05-08T14:30:00Z,,,,", 'label must be consolidation, retracement or none, got ""'),
+        ("c,2024-05-08T14:30:00Z,,,,", 'label must be consolidation, retracement, unknown or none, got ""'),
     ],
 )
 def test_a_malformed_row_is_refused_in_one_line(tmp_path, row, expected):
@@ -280,3 +281,18 @@ def test_columns_of_one_name_and_too_many_columns_are_refused(tmp_path):
     path = write(tmp_path, "a,1,1", header=",".join(f"c{i}" for i in range(1_001)))
     with pytest.raises(BadInput, match="at most 1,000,000 rows and 1,000 columns, got 2 and 1,001"):
         read_labels(path)
+
+
+def test_an_expansion_of_unknown_type_is_a_row_with_a_span(tmp_path):
+    labels = read_labels(write(tmp_path, *SOUND, "c,2024-05-08T14:30:00Z,Unknown,40,45,"))
+    assert labels["label"].tolist() == ["consolidation", "retracement", "none", "unknown"]
+    assert expansions(labels)["label"].tolist() == ["consolidation", "retracement", "unknown"]
+    assert type_numbers(labels).tolist() == [0, 1, UNTYPED, UNTYPED]
+    assert [type_name(number) for number in (0, 1, UNTYPED)] == ["consolidation", "retracement", "unknown"]
+    assert "must have a start and an end" in fault_of(tmp_path, "c,2024-05-08T14:30:00Z,unknown,,,")
+
+
+def test_an_unknown_type_and_a_type_on_the_same_bars_of_a_window_overlap_but_are_not_two_types(tmp_path):
+    rows = ("a,2024-05-06T14:30:00Z,unknown,33,41,", "a,2024-05-06T14:30:00Z,retracement,33,41,")
+    refused = inspect_labels(write(tmp_path, *rows)).refused
+    assert refused["reason"].tolist() == ["expansions overlap"] * 2

@@ -39,7 +39,7 @@ def test_an_added_file_keeps_its_bytes_its_rows_and_its_account(tmp_path, bars):
     path = write(tmp_path / "mine.csv", weekly_labels(bars))
     ledger = add_labels(tmp_path / "labels", path, bars, drop_bad=False)
     assert (ledger.rows, ledger.kept, ledger.dropped, ledger.windows) == (6, 6, {}, 6)
-    assert ledger.counts == {"consolidation": 3, "retracement": 3, "none": 0}
+    assert ledger.counts == {"consolidation": 3, "retracement": 3, "unknown": 0, "none": 0}
     assert (tmp_path / "labels/raw/mine.csv").read_bytes() == path.read_bytes()
     pd.testing.assert_frame_equal(registered_labels(tmp_path / "labels"), weekly_labels(bars))
     assert registered_files(tmp_path / "labels") == [ledger]

@@ -164,3 +164,22 @@ def test_expansions_outside_the_core_are_not_counted():
 def test_the_same_labels_raise_the_same_alarms():
     frame = drawn(np.random.default_rng(0), shares=(0.3, 0.6))
     assert shift_of(frame, 5) == shift_of(frame, 5)
+
+
+def test_the_share_of_retracements_is_that_of_the_known_types():
+    frame = drawn(np.random.default_rng(0), shares=(0.35, 0.35, 0.75), lengths=(5, 5, 5))
+    extra = frame.loc[frame["in_core"] & (frame["batch"] == "b0")].assign(label="unknown")
+    extra = extra.assign(window_id="u" + extra["window_id"])
+    plain, unsure = shift_of(frame), shift_of(pd.concat([frame, extra], ignore_index=True))
+    for before, after in zip(plain.batches, unsure.batches, strict=True):
+        assert (after.typed, after.retracement_share) == (before.typed, before.retracement_share)
+    assert unsure.batches[0].expansions == 2 * plain.batches[0].expansions
+    assert ("b2", "retracement_share") in alarms(unsure, "batch")
+
+
+def test_unknown_types_alone_are_no_order_and_have_no_share():
+    frame = drawn(np.random.default_rng(0), n_windows=30)
+    frame = frame.assign(label=frame["label"].where(~frame["in_core"], "unknown"))
+    shift = shift_of(frame)
+    assert [(one.typed, one.retracement_share.estimate) for one in shift.batches] == [(0, None)] * 2
+    assert not any(one.measure in (DRIFT, NEIGHBORS, "retracement_share") for one in shift.alarms)

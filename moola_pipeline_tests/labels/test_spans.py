@@ -6,6 +6,7 @@ from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.second_pass import twice_labeled
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, assign_splits
+from moola_pipeline.windows.window_geometry import UNTYPED
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars
 
 
@@ -88,3 +89,19 @@ def test_windows_come_by_time_and_spans_by_window_and_start(bars):
     assert windows.spans.start.tolist() == [30, 70]
     assert windows.spans.type.tolist() == [0, 1]
     assert np.all(np.abs(windows.spans.direction) <= 1)
+
+
+def test_typed_windows_keep_all_windows_and_the_expansions_of_known_type(bars):
+    labels = label_frame(
+        [
+            label_row(bars, 360, "unknown", 40),
+            label_row(bars, 660, "unknown", 31),
+            label_row(bars, 660, "retracement", 60),
+        ]
+    )
+    windows = labeled_windows(split_frame(labels, bars), "train")
+    assert windows.spans.type.tolist() == [UNTYPED, UNTYPED, 1]
+    typed = windows.typed
+    assert typed.window_id.tolist() == ["w360", "w660"]
+    assert (typed.spans.window.tolist(), typed.spans.start.tolist()) == ([1], [60])
+    assert typed.typed is typed

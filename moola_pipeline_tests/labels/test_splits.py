@@ -234,6 +234,7 @@ def test_class_counts_add_up_to_the_rows(bars, placed):
     assert counts.loc[("train", pd.Period("2024-09", "M"))].to_dict() == {
         "consolidation": 3,
         "retracement": 2,
+        "unknown": 0,
         "none": 0,
         "windows": 5,
     }
@@ -261,3 +262,13 @@ def test_the_real_labels_all_find_their_bars_and_split_without_loss(private_data
     core = frame.loc[frame["in_core"]]
     assert core["split"].value_counts().to_dict() == {"train": 174, "validation": 110, "test": 147}
     assert frame.loc[frame["split"] == "train", "bar0"].max() + 104 < training_rows_end(bars, FIXED)
+
+
+def test_an_unknown_type_is_no_type_of_a_split():
+    bars = weekly_bars()
+    labels = weekly_labels(bars)
+    labels["label"] = labels["label"].where(labels["label"] != "retracement", "unknown")
+    frame = assign_splits(place_labels(labels, bars).frame, bars, SplitSettings())
+    with pytest.raises(UnsoundSplit, match="both types, but holds 9 cons.* and 0 retr"):
+        check_splits(frame, bars, SplitSettings())
+    assert class_counts(frame).loc["train", "unknown"].sum() == 9

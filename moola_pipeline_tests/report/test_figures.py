@@ -163,7 +163,7 @@ def _month(month: str, split: str, n: int) -> MonthMix:
 def test_months_are_ordered_by_time_and_split_and_stacked():
     months = [
         MonthMix(month="2025-06", split="test", consolidation=2, retracement=1, none=0),
-        MonthMix(month="2025-06", split="train", consolidation=4, retracement=3, none=1),
+        MonthMix(month="2025-06", split="train", consolidation=4, retracement=3, unknown=2, none=1),
     ]
     figure = mix_figure(months)
     bars = {
@@ -173,7 +173,8 @@ def test_months_are_ordered_by_time_and_split_and_stacked():
     assert bars == {
         "retracement": [(0.5, 0, 3), (1.5, 0, 1)],
         "consolidation": [(0.5, 3, 4), (1.5, 1, 2)],
-        "none": [(0.5, 7, 1)],
+        "unknown": [(0.5, 7, 2)],
+        "none": [(0.5, 9, 1)],
     }
     assert figure is not None
     assert [line.get_label() for line in figure.axes[1].lines] == ["train", "test"]

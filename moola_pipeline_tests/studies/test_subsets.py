@@ -1,11 +1,14 @@
 """Label subsets: nested, of whole windows, with the proportions of the data."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from moola_pipeline.studies.cell_runs import nested_subset
+from moola_pipeline.studies.stability import _predictions
+from moola_pipeline.windows.window_geometry import UNTYPED
 from moola_pipeline_tests.made_bars import made_market
 
 WINDOWS = made_market(40).windows
@@ -66,3 +69,21 @@ def test_a_selection_renumbers_its_windows():
 def test_a_number_of_labels_out_of_range_is_refused(count: int):
     with pytest.raises(ValueError, match=f"1 to {N_LABELS} expansions, got {count}"):
         nested_subset(WINDOWS, count, 0)
+
+
+def test_windows_of_unknown_type_keep_their_proportion_too():
+    spans = WINDOWS.spans
+    unknown = np.arange(N_LABELS) % 3 == 0
+    unsure = WINDOWS._replace(spans=replace(spans, type=np.where(unknown, UNTYPED, spans.type)))
+    for seed in range(5):
+        subset = nested_subset(unsure, 40, seed)
+        assert abs((subset.spans.type == UNTYPED).mean() - unknown.mean()) < 0.12
+        assert set(subset.window_id) < set(nested_subset(unsure, 44, seed).window_id)
+
+
+def test_recall_and_share_of_a_seed_are_those_of_the_known_types():
+    rng = np.random.default_rng(0)
+    logits, kind = rng.normal(size=60), rng.integers(0, 2, 60)
+    unknown = np.arange(60) % 3 == 0
+    unsure = _predictions(0, logits, np.where(unknown, UNTYPED, kind), "")
+    assert unsure == _predictions(0, logits[~unknown], kind[~unknown], "")

@@ -75,6 +75,7 @@ def test_a_batch_holds_the_spans_of_its_rows(source: MarketArrays, train: SplitR
     assert batch.known.bars.tolist() == np.flatnonzero(train.rows.bar_known[chosen]).tolist()
     assert batch.known.expansion.tolist() == np.flatnonzero(train.rows.expansion[at] >= 0).tolist()
     assert batch.known.type.tolist() == np.flatnonzero(spans.type[at] >= 0).tolist()
+    assert batch.known.pointer.tolist() == np.flatnonzero(train.rows.true_start[at] >= 0).tolist()
 
 
 def test_augmented_rows_differ_each_time_and_their_labels_do_not_change(

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.training.examples import EMPTY, make_examples
-from moola_pipeline.windows.spans import UNKNOWN, Spans
+from moola_pipeline.training.examples import EMPTY, NO_TARGET, make_examples
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline_tests.made_bars import InstrumentData, upside_down
 from moola_pipeline_tests.training.conftest import SplitRows, split_rows
 
@@ -55,8 +55,8 @@ def test_a_window_with_two_expansions_counts_neither_as_negative():
     examples = rows_of(TWO, proposals_of((0, 33, 36, 1), (0, 61, 69, -1)))
 
     # start, end, expansion, type, true start, true end: the label itself, and the proposal near it
-    assert spans_in_row(examples, 0) == [(32, 36, UNKNOWN, 0, 32, 36), (33, 36, 1, 0, 32, 36)]
-    assert spans_in_row(examples, 1) == [(60, 70, UNKNOWN, 1, 60, 70), (61, 69, 1, 1, 60, 70)]
+    assert spans_in_row(examples, 0) == [(32, 36, NO_TARGET, 0, 32, 36), (33, 36, 1, 0, 32, 36)]
+    assert spans_in_row(examples, 1) == [(60, 70, NO_TARGET, 1, 60, 70), (61, 69, 1, 1, 60, 70)]
 
 
 def test_two_expansions_in_one_direction_are_both_positive_in_both_rows():
@@ -64,7 +64,7 @@ def test_two_expansions_in_one_direction_are_both_positive_in_both_rows():
     examples = rows_of(both, proposals_of((0, 33, 36, 1), (0, 61, 70, 1)))
 
     for row in (0, 1):
-        proposed = [span for span in spans_in_row(examples, row) if span[2] != UNKNOWN]
+        proposed = [span for span in spans_in_row(examples, row) if span[2] != NO_TARGET]
         assert proposed == [(33, 36, 1, 0, 32, 36), (61, 70, 1, 1, 60, 70)]
         assert np.flatnonzero(examples.bar_target[row]).tolist() == [*range(32, 37), *range(60, 71)]
 
@@ -89,11 +89,11 @@ def test_unknown_is_never_negative():
         (1, 10, 15, -1), (1, 41, 50, -1), (1, 60, 64, -1), (1, 90, 95, -1), (2, 29, 33, 1)
     )
     examples = rows_of(TWO, proposals)
-    unknown, nothing = (UNKNOWN,) * 4, (0, *(UNKNOWN,) * 3)
+    unknown, nothing = (NO_TARGET,) * 4, (0, *(NO_TARGET,) * 3)
 
     assert spans_in_row(examples, 2) == [
         (10, 15, *unknown),
-        (40, 49, UNKNOWN, 0, 40, 49),
+        (40, 49, NO_TARGET, 0, 40, 49),
         (41, 50, 1, 0, 40, 49),
         (60, 64, *nothing),
         (90, 95, *unknown),
@@ -130,7 +130,7 @@ def test_a_span_without_net_move_points_up():
     assert flat.spans.pointed().direction.tolist() == [1]
     assert examples.down.tolist() == [False]
     assert np.flatnonzero(examples.bar_target[0]).tolist() == list(range(40, 45))
-    assert spans_in_row(examples, 0) == [(40, 44, UNKNOWN, 1, 40, 44)]
+    assert spans_in_row(examples, 0) == [(40, 44, NO_TARGET, 1, 40, 44)]
 
 
 def test_rows_of_the_mirrored_market_are_mirrored(market: InstrumentData, train: SplitRows):
@@ -155,4 +155,4 @@ def test_windows_without_an_expansion_give_empty_rows_only():
     examples = rows_of(windows_with(n_windows=2), proposals_of((1, 40, 44, -1)))
 
     assert examples.kind.tolist() == [EMPTY] * 4
-    assert spans_in_row(examples, 3) == [(40, 44, 0, *(UNKNOWN,) * 3)]
+    assert spans_in_row(examples, 3) == [(40, 44, 0, *(NO_TARGET,) * 3)]

@@ -460,7 +460,7 @@ def test_fewer_rows_than_a_batch_are_refused_with_the_next_step(trainer: Trainer
 def test_validation_without_an_expansion_is_refused(trainer: Trainer, validation: SplitRows):
     empty = validation.windows._replace(spans=validation.windows.spans.select(slice(0)))
     rows = make_examples(empty, validation.proposals)
-    with pytest.raises(ValueError, match="validation rows must hold a labeled expansion, got none"):
+    with pytest.raises(ValueError, match="must hold a labeled expansion of known type, got none"):
         trainer(validation=rows)
 
 

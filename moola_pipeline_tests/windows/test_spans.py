@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from moola_pipeline.windows.spans import UNKNOWN, Spans
+from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import UNTYPED
 
 
 def spans_of(*rows: tuple[int, int, int, int, int]) -> Spans:
@@ -38,4 +39,4 @@ def test_joined_spans_come_one_set_after_the_other():
 def test_the_type_of_a_span_without_one_is_unknown():
     window, start, end, direction, _ = THREE.arrays
 
-    assert Spans.untyped(window, start, end, direction).type.tolist() == [UNKNOWN] * 3
+    assert Spans.untyped(window, start, end, direction).type.tolist() == [UNTYPED] * 3
