@@ -1,9 +1,15 @@
 """Windows that look like a given one, by the numbers measured on a span and the bars before it."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from moola_pipeline.label_choice.trees import CHUNK_WINDOWS, core_proposals
+from moola_pipeline.models.span_proposer import SpanProposer
+from moola_pipeline.windows.dense import scan_windows
+from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 N_ALIKE = 20
@@ -21,6 +27,39 @@ class Nearest(NamedTuple):
 
     candidate: np.ndarray
     distance: np.ndarray
+
+
+class MeasuredSpans(NamedTuple):
+    """Spans of windows, and the numbers measured on them.
+
+    Attributes:
+        bar0: (n_windows,) rows of bar 0.
+        spans: n spans in these windows.
+        numbers: (n, 78) float32, columns as INPUT_NAMES.
+    """
+
+    bar0: np.ndarray
+    spans: Spans
+    numbers: np.ndarray
+
+
+def measure_all(market: MarketArrays, proposer: SpanProposer) -> MeasuredSpans:
+    """Every span that a rule proposes in all bars, each onset once, and its measured numbers."""
+    bar0, owned_from = scan_windows(market.segment)
+    parts = []
+    for first in range(0, len(bar0), CHUNK_WINDOWS):
+        chunk = slice(first, first + CHUNK_WINDOWS)
+        spans = core_proposals(market, proposer, bar0[chunk])
+        spans = spans.select(spans.start >= owned_from[chunk][spans.window])
+        numbers = market.measure_inputs(bar0[chunk], spans)
+        parts.append((replace(spans, window=spans.window + first), numbers))
+    if not parts:
+        spans = core_proposals(market, proposer, bar0)
+        return MeasuredSpans(bar0, spans, market.measure_inputs(bar0, spans))
+    spans = Spans(
+        *(np.concatenate(arrays) for arrays in zip(*(part.arrays for part, _ in parts), strict=True))
+    )
+    return MeasuredSpans(bar0, spans, np.concatenate([numbers for _, numbers in parts]))
 
 
 def nearest_windows(

@@ -3,8 +3,10 @@
 import numpy as np
 
 from moola_pipeline.label_choice.trees import ScoredProposals
+from moola_pipeline.windows.dense import pretraining_windows
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
-SHARPNESS = 4.0
+SHARPNESS = 8.0
 """Power of the doubt that weighs a draw: 0 draws at random, infinity takes the most doubtful."""
 PER_SESSION = 2
 """Most windows drawn from one session."""
@@ -25,6 +27,24 @@ def window_doubt(proposals: ScoredProposals, n_windows: int) -> np.ndarray:
     expansion, retracement = proposals.probabilities
     doubt = entropy(expansion) + np.asarray(expansion, float) * entropy(retracement)
     return np.bincount(proposals.spans.window, weights=doubt, minlength=n_windows)
+
+
+def unlabeled_windows(segment: np.ndarray, end_row: int, labeled_bar0: np.ndarray) -> np.ndarray:
+    """Windows side by side before a row, without those that share a bar with a labeled window.
+
+    Args:
+        segment: (n_bars,) int, non-decreasing.
+        end_row: First row that no window may use: the end of the training period.
+        labeled_bar0: (n_labeled,) rows of bar 0 of labeled windows, of every split.
+
+    Returns:
+        (n_windows,) int64 rows of bar 0, increasing; they share no bar.
+    """
+    tiled = pretraining_windows(segment, end_row, WINDOW_BARS)
+    labeled = np.sort(np.asarray(labeled_bar0, np.int64))
+    first = np.searchsorted(labeled, tiled - WINDOW_BARS, side="right")
+    after = np.searchsorted(labeled, tiled + WINDOW_BARS)
+    return tiled[first == after]
 
 
 def draw_spread(

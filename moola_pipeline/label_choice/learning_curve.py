@@ -31,8 +31,9 @@ class CurveSettings(BaseModel):
 
     n_folds: int = Field(default=N_FOLDS, ge=2, description="blocks of sessions, each scored once")
     shares: tuple[float, ...] = Field(
-        default=(0.125, 0.25, 0.5, 1.0), min_length=3, description="of a fold's labels, increasing"
+        default=(0.125, 0.25, 0.5, 1.0), min_length=3, description="of a fold's labels, increasing to 1"
     )
+    min_labels: int = Field(default=16, ge=1, description="shares with fewer labels are left out")
     orders: int = Field(default=2, ge=1, description="random orders of the labels; scores are their mean")
     resamples: int = Field(default=500, ge=100, description="bootstrap resamples of sessions")
     seed: int = Field(default=0, ge=0)
@@ -85,11 +86,13 @@ def learning_curve(
         on_fit: Called with the number of finished trainings and of all.
 
     Raises:
-        ValueError: If there are too few sessions, or a smallest part has too few labels of a type.
+        ValueError: If there are too few sessions, fewer than three parts have enough labels, or a
+            smallest part has too few of a type.
     """
+    shares = measured_shares(len(windows.spans.window), settings)
     fold = session_folds(windows.session, settings.n_folds)
     resampled = resample_windows(windows, settings.resamples, np.random.default_rng(settings.seed))
-    n_points, total = len(settings.shares), settings.orders * settings.n_folds * len(settings.shares)
+    n_points, total = len(shares), settings.orders * settings.n_folds * len(shares)
     scores: list[list[Resampled]] = [[] for _ in range(n_points)]
     sizes = np.zeros((n_points, 2))
     done = 0
@@ -98,7 +101,7 @@ def learning_curve(
         for number in range(settings.n_folds):
             held = windows.select(fold == number)
             rng = np.random.default_rng([settings.seed, order, number])
-            parts = nested_parts(windows.select(fold != number), settings.shares, rng)
+            parts = nested_parts(windows.select(fold != number), shares, rng)
             for point, learned in enumerate(parts):
                 trees = fit_trees(market, learned, order)
                 proposals = score_proposals(market, trees, held.bar0)
@@ -114,6 +117,20 @@ def learning_curve(
         CurvePoint(float(n_labels), float(n_windows), mean_over_seeds(runs))
         for (n_labels, n_windows), runs in zip(sizes, scores, strict=True)
     ]
+
+
+def measured_shares(n_labels: int, settings: CurveSettings) -> tuple[float, ...]:
+    """The shares with enough labels.
+
+    Raises:
+        ValueError: If fewer than three shares have them.
+    """
+    in_fold = n_labels * (1 - 1 / settings.n_folds)
+    shares = tuple(share for share in settings.shares if share * in_fold >= settings.min_labels)
+    if len(shares) < 3:
+        least = settings.min_labels / settings.shares[-3] / (1 - 1 / settings.n_folds)
+        raise ValueError(f"a curve needs at least {least:.0f} labeled expansions, got {n_labels}")
+    return shares
 
 
 def nested_parts(

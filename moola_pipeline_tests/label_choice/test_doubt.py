@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.label_choice.doubt import draw_spread, entropy, window_doubt
+from moola_pipeline.label_choice.doubt import draw_spread, entropy, unlabeled_windows, window_doubt
 from moola_pipeline.label_choice.trees import ScoredProposals, SpanProbabilities
 from moola_pipeline.windows.spans import Spans
 
@@ -69,6 +69,15 @@ def test_one_seed_draws_the_same_windows():
     doubt, session = np.random.default_rng(3).random(50), np.arange(50) // 5
     draws = [draw_spread(doubt, session, 10, np.random.default_rng(7)).tolist() for _ in range(2)]
     assert draws[0] == draws[1]
+
+
+def test_no_unlabeled_window_touches_a_labeled_one_or_passes_the_end():
+    segment, labeled = np.repeat([0, 1], 700), np.array([200, 800])
+    free = unlabeled_windows(segment, 1200, labeled)
+    tiled = unlabeled_windows(segment, 1200, np.empty(0))
+    assert tiled.tolist() == [40, 145, 250, 355, 460, 565, 740, 845, 950, 1055]
+    assert free.tolist() == [40, 355, 460, 565, 950, 1055]
+    assert (np.abs(free[:, None] - labeled[None, :]) >= 105).all()
 
 
 def test_shapes_that_differ_are_named():

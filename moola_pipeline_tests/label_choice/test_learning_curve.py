@@ -8,6 +8,7 @@ from moola_pipeline.label_choice.learning_curve import (
     CurveSettings,
     forecast,
     learning_curve,
+    measured_shares,
     nested_parts,
     power_law,
 )
@@ -63,13 +64,20 @@ def test_smaller_parts_lie_in_larger_ones_and_hold_their_share_of_labels():
 
 def test_a_clear_market_is_learned_from_few_labels_and_each_training_is_counted():
     made, seen = made_market(24), []
-    settings = CurveSettings(n_folds=2, shares=(0.2, 0.5, 1.0), orders=1, resamples=100)
+    settings = CurveSettings(n_folds=2, shares=(0.2, 0.5, 1.0), min_labels=6, orders=1, resamples=100)
     curve = learning_curve(made.bars, made.windows, settings, lambda done, total: seen.append((done, total)))
     assert seen == [(done, 6) for done in range(1, 7)]
     assert [point.n_labels for point in curve] == sorted(point.n_labels for point in curve)
     assert all(point.score.estimate > 0.6 for point in curve)
     again = learning_curve(made.bars, made.windows, settings)
     assert [point.score.estimate for point in again] == [point.score.estimate for point in curve]
+
+
+def test_shares_with_too_few_labels_are_left_out_or_refused():
+    assert measured_shares(174, CurveSettings()) == (0.125, 0.25, 0.5, 1.0)
+    assert measured_shares(100, CurveSettings()) == (0.25, 0.5, 1.0)
+    with pytest.raises(ValueError, match="a curve needs at least 80 labeled expansions, got 46"):
+        measured_shares(46, CurveSettings())
 
 
 def test_the_best_threshold_worked_by_hand():
