@@ -7,6 +7,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from moola_pipeline.instrument_data import InstrumentData
@@ -22,6 +23,7 @@ class ChoiceData(NamedTuple):
 
     Attributes:
         frame: The placed labels with their splits.
+        labeled_bar0: Rows of bar 0 of every window with a label, those of grade D included.
         train: Labeled windows of the training period.
         end_row: First row behind the training period.
     """
@@ -30,6 +32,7 @@ class ChoiceData(NamedTuple):
     table: "pd.DataFrame"
     market: "MarketArrays"
     frame: "pd.DataFrame"
+    labeled_bar0: "np.ndarray"
     train: "LabeledWindows"
     end_row: int
 
@@ -45,6 +48,9 @@ class ChoiceData(NamedTuple):
 
 def load_choice_data(home: Home, profile: str, market: str, scenario: str | None) -> ChoiceData:
     """Bars and labels of the market that `moola run` would use."""
+    import numpy as np
+    import pandas as pd
+
     from moola_pipeline.instrument_data import choose_instrument_data, choose_profile
     from moola_pipeline.label_choice.trees import MIN_EACH_TYPE, can_learn
     from moola_pipeline.labels.placement import split_labels
@@ -56,7 +62,8 @@ def load_choice_data(home: Home, profile: str, market: str, scenario: str | None
     chosen = choose_profile(home, names[1], names[0], names[2])
     instrument = choose_instrument_data(home, names[0], chosen, names[2])
     table = instrument.bars()
-    frame = split_labels(instrument.labels(), table, instrument.splits).frame
+    labels = instrument.labels()
+    frame = split_labels(labels, table, instrument.splits).frame
     dates = resolve_dates(instrument.splits, frame)
     train = labeled_windows(frame, "train")
     if not can_learn(train):
@@ -67,7 +74,9 @@ def load_choice_data(home: Home, profile: str, market: str, scenario: str | None
             "Label more windows, then run: moola labels add FILE"
         )
     arrays = MarketArrays.from_table(table, instrument.instrument.tick_points)
-    return ChoiceData(instrument, table, arrays, frame, train, training_rows_end(table, dates))
+    rows = arrays.times.get_indexer(pd.DatetimeIndex(labels["window_start"]))
+    end_row = training_rows_end(table, dates)
+    return ChoiceData(instrument, table, arrays, frame, np.unique(rows[rows >= 0]), train, end_row)
 
 
 def from_parts(compute: "Callable[[], _Result]") -> "_Result":

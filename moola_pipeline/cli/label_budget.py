@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from moola_pipeline.studies.doubt_study import ArmSteps, NeededLabels
     from moola_pipeline.studies.slip_study import SlipRepeat
 
-STUDY_CODE = ("studies/doubt_study.py", "studies/slip_study.py")
-"""Modules whose code decides the study, with the modules that they import."""
+DOUBT_CODE, SLIP_CODE = "studies/doubt_study.py", "studies/slip_study.py"
+"""Modules whose code decides a part of the study, with the modules that they import."""
 
 
 @click.command()
@@ -86,10 +86,11 @@ def choice_study(home: Home, repeats: int, as_json: bool) -> None:
     from moola_pipeline.studies.slip_study import SlipStudySettings, run_slip_study
     from moola_pipeline.studies.store import content_key
 
-    folder, code = home.studies / "label_choice", content_key(code_digests(*STUDY_CODE))
+    folder = home.studies / "label_choice"
+    doubt_code, slip_code = (content_key(code_digests(root)) for root in (DOUBT_CODE, SLIP_CODE))
     settings = DoubtStudySettings()
-    chosen = run_doubt_study(range(repeats), settings, folder, code, _show_progress)
-    slips = run_slip_study(range(repeats), SlipStudySettings(), folder, code, _show_progress)
+    chosen = run_doubt_study(range(repeats), settings, folder, doubt_code, _show_progress)
+    slips = run_slip_study(range(repeats), SlipStudySettings(), folder, slip_code, _show_progress)
     needed = needed_labels(chosen, settings.windows)
     facts = {
         "simulated": True,
@@ -165,6 +166,13 @@ def _slip_lines(repeats: "Sequence[SlipRepeat]") -> list[str]:
             f"precision at {depth}: {shown_interval(precision)}, "
             f"minus random {shown_interval(gained, signed=True)}; "
             f"found of swapped types {shown_interval(swapped)}, of moved spans {shown_interval(moved)}"
+        )
+    at_random = mean_over_repeats([it.swapped_share for it in repeats])
+    for depth in DEPTHS:
+        precision = mean_over_repeats([it.type_precision(depth) for it in repeats])
+        lines.append(
+            f"ranked by type alone, swapped types among the first {depth}: {shown_interval(precision)}, "
+            f"at random {shown_interval(at_random)}"
         )
     return lines
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 MAX_CANDIDATES = 4_000
 """Most windows that are scored; more are drawn from at random."""
-TRAINING_ONLY = "Windows of the training period; labels of chosen windows are never used to validate or test."
+TRAINING_ONLY = (
+    "All are in the training period: labels of windows chosen by a model must not validate or test."
+)
 
 
 @click.command("next")
@@ -51,12 +53,18 @@ def next_windows(
     """
     import numpy as np
 
-    from moola_pipeline.label_choice.doubt import SHARPNESS, draw_spread, unlabeled_windows, window_doubt
+    from moola_pipeline.label_choice.doubt import (
+        PER_SESSION,
+        SHARPNESS,
+        draw_spread,
+        unlabeled_windows,
+        window_doubt,
+    )
     from moola_pipeline.label_choice.trees import fit_trees, score_proposals
 
     data = load_choice_data(home, profile, market, scenario)
-    rng = np.random.default_rng([seed, len(data.frame)])
-    free = unlabeled_windows(data.market.segment, data.end_row, data.frame["bar0"].to_numpy())
+    rng = np.random.default_rng([seed, len(data.train.bar0)])
+    free = unlabeled_windows(data.market.segment, data.end_row, data.labeled_bar0)
     bar0 = np.sort(rng.permutation(free)[:MAX_CANDIDATES])
     proposals = score_proposals(data.market, fit_trees(data.market, data.train), bar0)
     doubt = window_doubt(proposals, len(bar0))
@@ -86,7 +94,9 @@ def next_windows(
         for row in windows
     ]
     if len(windows) < number:
-        lines.append(f"Only {len(windows)} of {number}: the training period has no more unlabeled windows.")
+        lines.append(
+            f"Only {len(windows)} of {number}: no more without labels, at most {PER_SESSION} a session."
+        )
     emit(facts, [*data.heading, *lines, "", f"By {by}. {TRAINING_ONLY}"], as_json)
 
 

@@ -13,42 +13,66 @@ from moola_pipeline.storage.home import Home
 if TYPE_CHECKING:
     from moola_pipeline.label_choice.contradictions import Contradictions, OutOfFold
 
+TITLES = {
+    "spans": "{} of {} labels look like no expansion to trees that learned from other sessions:",
+    "types": "{} of {} labels seem to have the other type:",
+    "unmarked": "{} spans without a label look like expansions:",
+}
+
 
 @click.command()
 @click.argument("number", metavar="[N]", type=click.IntRange(min=1), default=20)
+@click.option("--types", is_flag=True, help="Also rank labels by their type; not better than chance.")
+@click.option("--unmarked", is_flag=True, help="Also list spans without a label that look like expansions.")
 @market_options
 @json_option
 @click.pass_obj
-def doubtful(home: Home, number: int, profile: str, market: str, scenario: str | None, as_json: bool) -> None:
-    """Rank labels that trees contradict which were fitted on other sessions; show N of them.
+def doubtful(
+    home: Home,
+    number: int,
+    types: bool,
+    unmarked: bool,
+    profile: str,
+    market: str,
+    scenario: str | None,
+    as_json: bool,
+) -> None:
+    """Rank labels whose span looks like no expansion to trees fitted on other sessions; show N of them.
 
-    Labels of the training period only. Also lists spans without a label that look like expansions. A
-    contradiction is a reason to look again, not an error.
+    Labels of the training period only. A contradiction is a reason to look again, not an error.
     """
-    from moola_pipeline.label_choice.contradictions import contradicted_labels, out_of_fold
+    from moola_pipeline.label_choice.contradictions import NOTHING, contradicted_labels, out_of_fold
 
     data = load_choice_data(home, profile, market, scenario)
     answers = from_parts(lambda: out_of_fold(data.market, data.train))
-    ranking = contradicted_labels(answers.given, answers.probability)
-    n_labels = len(data.train.spans.window)
-    contradicted = [row for row in ranking.order.tolist() if ranking.suggested[row] != answers.given[row]]
-    labels = [_doubtful_row(data, answers, ranking, row) for row in contradicted if row < n_labels]
-    unmarked = [_doubtful_row(data, answers, ranking, row) for row in contradicted if row >= n_labels]
+    ranking, n = contradicted_labels(answers.given, answers.probability), answers.n_labels
+    rows = [row for row in ranking.order.tolist() if ranking.suggested[row] != answers.given[row]]
+    spans = [row for row in rows if row < n and ranking.suggested[row] == NOTHING]
+    groups = {"spans": _described(data, answers, ranking, spans)}
+    if types:
+        by_type = contradicted_labels(answers.given[:n], answers.type_probability)
+        rows_by_type = [row for row in by_type.order.tolist() if by_type.suggested[row] != answers.given[row]]
+        groups["types"] = _described(data, answers, by_type, rows_by_type)
+    if unmarked:
+        groups["unmarked"] = _described(data, answers, ranking, [row for row in rows if row >= n])
     facts = {
         "simulated": data.instrument.simulated,
-        "labels": n_labels,
-        "contradicted": len(labels),
-        "doubtful": labels[:number],
-        "unmarked": unmarked[:number],
+        "labels": n,
+        "contradicted": {name: len(group) for name, group in groups.items()},
+        **{name: group[:number] for name, group in groups.items()},
     }
     lines = [
-        f"{len(labels)} of {n_labels} labels are contradicted by trees that learned from other sessions:",
-        *_doubtful_lines(labels[:number]),
-        "",
-        f"{len(unmarked)} spans without a label look like expansions:",
-        *_doubtful_lines(unmarked[:number]),
+        line
+        for name, group in groups.items()
+        for line in ("", TITLES[name].format(len(group), n), *_doubtful_lines(group[:number]))
     ]
-    emit(facts, [*data.heading, *lines], as_json)
+    emit(facts, [*data.heading, *lines[1:]], as_json)
+
+
+def _described(
+    data: ChoiceData, answers: "OutOfFold", ranking: "Contradictions", rows: Sequence[int]
+) -> list[dict[str, Any]]:
+    return [_doubtful_row(data, answers, ranking, row) for row in rows]
 
 
 def _doubtful_row(

@@ -21,7 +21,7 @@ from moola_pipeline.windows.spans import Spans
 
 CLASSES = (*TYPES, NONE)
 """What can stand at a span; the index is the class number."""
-_NONE = CLASSES.index(NONE)
+NOTHING = CLASSES.index(NONE)
 
 
 class OutOfFold(NamedTuple):
@@ -36,6 +36,17 @@ class OutOfFold(NamedTuple):
     spans: Spans
     given: np.ndarray
     probability: np.ndarray
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labeled expansions, which are the first rows."""
+        return int((self.given != NOTHING).sum())
+
+    @property
+    def type_probability(self) -> np.ndarray:
+        """Of each of TYPES for the labeled expansions, given that they are some: (n_labels, 2)."""
+        both = self.probability[: self.n_labels, : len(TYPES)]
+        return both / np.maximum(both.sum(axis=1, keepdims=True), 1e-12)
 
 
 class Contradictions(NamedTuple):
@@ -133,7 +144,7 @@ def out_of_fold(
     given = [spans.type]
     for more in others:
         spans = spans.joined(more)
-        given.append(np.full(len(more.window), _NONE))
+        given.append(np.full(len(more.window), NOTHING))
     return OutOfFold(spans, np.concatenate(given), np.concatenate([labeled, *probabilities]))
 
 

@@ -34,6 +34,7 @@ class SlipRepeat(BaseModel):
 
     Attributes:
         order: Label numbers, the most doubtful first.
+        type_order: The same by the type alone.
         swapped, moved: Numbers of the labels with a planted slip.
         n_labels: All of them.
         estimated: Wrong labels as the confident joint estimates them.
@@ -42,6 +43,7 @@ class SlipRepeat(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     order: list[int]
+    type_order: list[int]
     swapped: list[int]
     moved: list[int]
     n_labels: int
@@ -51,6 +53,15 @@ class SlipRepeat(BaseModel):
         """Share of planted slips among the first labels of the ranking."""
         slips = {*self.swapped, *self.moved}
         return sum(label in slips for label in self.order[:depth]) / depth
+
+    def type_precision(self, depth: int) -> float:
+        """Share of swapped types among the first labels of the ranking by type."""
+        return len(set(self.swapped) & set(self.type_order[:depth])) / depth
+
+    @property
+    def swapped_share(self) -> float:
+        """Share of swapped types among all labels: the expected precision of a random order."""
+        return len(self.swapped) / self.n_labels
 
     @property
     def share(self) -> float:
@@ -99,10 +110,12 @@ def slip_repeat(ground: LabeledMarket, settings: SlipStudySettings, seed: int) -
     enough = int(np.searchsorted(np.cumsum(expansions), settings.labels)) + 1
     planted = plant_slips(pool.select(np.sort(order[:enough])), settings, rng)
     answers = out_of_fold(ground.market, planted.windows, seed=seed)
-    n_labels = len(planted.windows.spans.window)
+    n_labels = answers.n_labels
+    types = contradicted_labels(answers.given[:n_labels], answers.type_probability)
     ranking = contradicted_labels(answers.given, answers.probability)
     return SlipRepeat(
         order=ranking.order[ranking.order < n_labels].tolist(),
+        type_order=types.order.tolist(),
         swapped=planted.swapped.tolist(),
         moved=planted.moved.tolist(),
         n_labels=n_labels,

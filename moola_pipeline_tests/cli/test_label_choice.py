@@ -1,5 +1,7 @@
 """`moola labels next`, `doubtful`, `alike`, `budget`: on the smallest simulated market, and refusals."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from moola_pipeline.bars.simulated import SMOKE_SETTINGS
 from moola_pipeline.bars.store import BarStore, registered_store
 from moola_pipeline.label_choice.learning_curve import CurveSettings
 from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.simulated import ensure_simulated, labels_file
+from moola_pipeline.storage.checksums import FileDigest, read_checksummed, write_checksummed
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training import teachers
 from moola_pipeline_tests.cli.calls import call, complaint, facts, start
@@ -60,6 +64,21 @@ def test_next_proposes_unlabeled_windows_of_the_training_period(home: Path, labe
     assert chosen(home, "next", "12", "--seed", "1") != shown
 
 
+def test_labels_of_validation_and_test_change_nothing(home: Path, tmp_path: Path, labels: pd.DataFrame):
+    changed, kept = tmp_path / "changed", Home(home).simulated / "smoke"
+    shutil.copytree(home, changed)
+    later = labels["window_start"] >= TRAIN_END
+    swapped = labels["label"].replace({"consolidation": "retracement", "retracement": "consolidation"})
+    other = labels.assign(label=labels["label"].mask(later & (labels["label"] != "none"), swapped))
+    path = Home(changed).simulated / "smoke" / "labels.csv"
+    other.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+    record = read_checksummed(kept / "settings.json", "must record the market", "Delete it.")
+    record["files"]["labels.csv"] = dataclasses.asdict(FileDigest.of(path))
+    write_checksummed(path.parent / "settings.json", record)
+    assert chosen(changed, "next", "12") == chosen(home, "next", "12")
+    assert chosen(changed, "doubtful") == chosen(home, "doubtful")
+
+
 def test_windows_by_doubt_are_more_doubtful_than_at_random(home: Path):
     means = {
         by: pd.Series([row["doubt_bits"] for row in chosen(home, "next", "20", "--by", by)["windows"]]).mean()
@@ -69,15 +88,22 @@ def test_windows_by_doubt_are_more_doubtful_than_at_random(home: Path):
 
 
 def test_doubtful_shows_training_labels_only(home: Path, labels: pd.DataFrame):
-    shown = chosen(home, "doubtful", "5")
+    shown = chosen(home, "doubtful", "5", "--types", "--unmarked")
     trained = set(labels.loc[labels["window_start"] < TRAIN_END, "window_id"])
-    rows = [*shown["doubtful"], *shown["unmarked"]]
+    rows = [*shown["spans"], *shown["types"], *shown["unmarked"]]
     assert {row["window_id"] for row in rows} <= trained
-    assert 0 < len(shown["doubtful"]) <= 5
-    assert shown["contradicted"] >= len(shown["doubtful"])
-    assert all(row["label"] != row["suggested"] for row in rows)
+    assert 0 < len(shown["spans"]) <= 5
+    assert shown["contradicted"]["spans"] >= len(shown["spans"])
+    assert all(row["suggested"] == "none" for row in shown["spans"])
+    assert all({row["label"], row["suggested"]} == {*TYPES} for row in shown["types"])
     assert all(row["label"] == "none" for row in shown["unmarked"])
     assert all(30 <= row["start"] <= 74 for row in rows)
+
+
+def test_doubtful_ranks_spans_alone_unless_more_is_asked(home: Path):
+    shown = chosen(home, "doubtful")
+    assert "types" not in shown
+    assert "unmarked" not in shown
 
 
 def test_alike_finds_twenty_windows_by_id_and_by_time(home: Path, labels: pd.DataFrame):
@@ -131,9 +157,9 @@ def test_the_curve_shows_each_count_and_its_proof(home: Path, monkeypatch: pytes
 def test_text_marks_the_simulated_market_and_the_use_of_the_windows(home: Path):
     lines = call("labels", "next", "3", "--profile", "smoke", home=home).stdout.splitlines()
     assert lines[0] == "SIMULATED market"
-    assert lines[-1].endswith("labels of chosen windows are never used to validate or test.")
+    assert lines[-1].endswith("labels of windows chosen by a model must not validate or test.")
     shown = call("labels", "doubtful", "3", "--profile", "smoke", home=home).stdout
-    assert "labels are contradicted by trees that learned from other sessions" in shown
+    assert "labels look like no expansion to trees that learned from other sessions" in shown
 
 
 @pytest.mark.parametrize("command", [("next", "5"), ("doubtful",), ("alike", "w60"), ("budget",)])

@@ -13,9 +13,12 @@ from moola_pipeline_tests.studies.conftest import LOOSE
 
 
 def test_precision_worked_by_hand():
-    repeat = SlipRepeat(order=[3, 1, 0, 2], swapped=[3], moved=[0], n_labels=4, estimated=1.0)
+    repeat = SlipRepeat(
+        order=[3, 1, 0, 2], type_order=[0, 3, 1, 2], swapped=[3], moved=[0], n_labels=4, estimated=1.0
+    )
     assert (repeat.precision(1), repeat.precision(2), repeat.precision(4)) == (1.0, 0.5, 0.5)
     assert repeat.share == 0.5
+    assert (repeat.type_precision(1), repeat.type_precision(2), repeat.swapped_share) == (0.0, 0.5, 0.25)
     assert (repeat.found([3], 1), repeat.found([0], 1)) == (1.0, 0.0)
 
 
@@ -44,5 +47,5 @@ def test_a_repeat_ranks_each_label_once(monkeypatch: pytest.MonkeyPatch):
     repeat = slip_repeat(
         LabeledMarket(made.bars, made.windows, made.windows), SlipStudySettings(labels=40), 0
     )
-    assert sorted(repeat.order) == list(range(repeat.n_labels))
+    assert sorted(repeat.order) == sorted(repeat.type_order) == list(range(repeat.n_labels))
     assert repeat.n_labels >= 40
