@@ -22,7 +22,6 @@ TITLES = {
 
 @click.command()
 @click.argument("number", metavar="[N]", type=click.IntRange(min=1), default=20)
-@click.option("--types", is_flag=True, help="Also rank labels by their type; not better than chance.")
 @click.option("--unmarked", is_flag=True, help="Also list spans without a label that look like expansions.")
 @market_options
 @json_option
@@ -30,14 +29,13 @@ TITLES = {
 def doubtful(
     home: Home,
     number: int,
-    types: bool,
     unmarked: bool,
     profile: str,
     market: str,
     scenario: str | None,
     as_json: bool,
 ) -> None:
-    """Rank labels whose span looks like no expansion to trees fitted on other sessions; show N of them.
+    """Rank labels whose span or type is contradicted by trees fitted on other sessions; show N of each.
 
     Labels of the training period only. A contradiction is a reason to look again, not an error.
     """
@@ -48,11 +46,12 @@ def doubtful(
     ranking, n = contradicted_labels(answers.given, answers.probability), answers.n_labels
     rows = [row for row in ranking.order.tolist() if ranking.suggested[row] != answers.given[row]]
     spans = [row for row in rows if row < n and ranking.suggested[row] == NOTHING]
-    groups = {"spans": _described(data, answers, ranking, spans)}
-    if types:
-        by_type = contradicted_labels(answers.given[:n], answers.type_probability)
-        rows_by_type = [row for row in by_type.order.tolist() if by_type.suggested[row] != answers.given[row]]
-        groups["types"] = _described(data, answers, by_type, rows_by_type)
+    by_type = contradicted_labels(answers.given[:n], answers.type_probability)
+    types = [row for row in by_type.order.tolist() if by_type.suggested[row] != answers.given[row]]
+    groups = {
+        "spans": _described(data, answers, ranking, spans),
+        "types": _described(data, answers, by_type, types),
+    }
     if unmarked:
         groups["unmarked"] = _described(data, answers, ranking, [row for row in rows if row >= n])
     facts = {

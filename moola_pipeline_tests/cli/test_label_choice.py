@@ -88,7 +88,7 @@ def test_windows_by_doubt_are_more_doubtful_than_at_random(home: Path):
 
 
 def test_doubtful_shows_training_labels_only(home: Path, labels: pd.DataFrame):
-    shown = chosen(home, "doubtful", "5", "--types", "--unmarked")
+    shown = chosen(home, "doubtful", "5", "--unmarked")
     trained = set(labels.loc[labels["window_start"] < TRAIN_END, "window_id"])
     rows = [*shown["spans"], *shown["types"], *shown["unmarked"]]
     assert {row["window_id"] for row in rows} <= trained
@@ -100,10 +100,8 @@ def test_doubtful_shows_training_labels_only(home: Path, labels: pd.DataFrame):
     assert all(30 <= row["start"] <= 74 for row in rows)
 
 
-def test_doubtful_ranks_spans_alone_unless_more_is_asked(home: Path):
-    shown = chosen(home, "doubtful")
-    assert "types" not in shown
-    assert "unmarked" not in shown
+def test_spans_without_a_label_are_listed_on_request_only(home: Path):
+    assert "unmarked" not in chosen(home, "doubtful")
 
 
 def test_alike_finds_twenty_windows_by_id_and_by_time(home: Path, labels: pd.DataFrame):
