@@ -11,6 +11,9 @@ import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import registered_store
+from moola_pipeline.cli.label_budget import budget, choice_study
+from moola_pipeline.cli.label_choice import alike, next_windows
+from moola_pipeline.cli.label_doubt import doubtful
 from moola_pipeline.cli.label_review import LabelPreview, preview_labels
 from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.options import active_splits, split_options
@@ -40,6 +43,10 @@ pass_option = click.option(
 @click.group()
 def labels() -> None:
     """Add and check labeled windows."""
+
+
+for _command in (next_windows, doubtful, alike, budget, choice_study):
+    labels.add_command(_command)
 
 
 @labels.command()

@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.labels.schema import DRAWN, NONE, TYPES
+from moola_pipeline.labels.schema import DRAWN, NONE, TYPES, UNKNOWN
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
@@ -21,7 +21,6 @@ from moola_pipeline.windows.window_geometry import (
 CONSENSUS = "consensus"
 UNNAMED = "unnamed"
 """The annotator of label files that name none."""
-UNKNOWN = "unknown"
 CHOICE_NAME = "label_choice.json"
 REQUIREMENT = "must hold the chosen annotator and definition"
 REMEDY = "Restore it, or delete it and choose again with: moola run --annotator NAME --definition NUMBER"

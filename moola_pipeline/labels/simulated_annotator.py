@@ -118,6 +118,24 @@ def draw_labels(market: SimulatedMarket, settings: SimulationSettings) -> pd.Dat
     return pd.DataFrame(rows, columns=list(LABEL_COLUMNS)).astype(LABEL_DTYPES)
 
 
+def label_windows(
+    market: SimulatedMarket, settings: SimulationSettings, bar0: np.ndarray, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Mark the visible expansions that start in bars 30-74 of given windows, as in `draw_labels`.
+
+    Args:
+        market, settings: The market and how its annotator labels.
+        bar0: (n_windows,) rows of bar 0; each window lies inside one segment.
+        rng: Source of leniency, misses and slips.
+
+    Returns:
+        LABEL_COLUMNS: one row per marked expansion or empty window, in the order of `bar0`.
+    """
+    view = visible_market(market, settings)
+    rows = _rows(market, view, np.asarray(bar0).tolist(), FIRST_PASS, settings, rng)
+    return pd.DataFrame(list(rows), columns=list(LABEL_COLUMNS)).astype(LABEL_DTYPES)
+
+
 def visible_market(market: SimulatedMarket, settings: SimulationSettings) -> VisibleMarket:
     """All surges of a market that an annotator can see, and which of them were planted."""
     prices = market.bars[list(PRICE_COLUMNS)].to_numpy()

@@ -86,8 +86,8 @@ def make_pseudo_labels(
     Raises:
         ValueError: If the labels hold one type only, or all or none of the proposals match a label.
     """
-    judge = fit_judge(_expansion_examples(market, train, proposer), TEACHER_SEED)
-    typer = fit_typer(_type_examples(market, train), TEACHER_SEED)
+    judge = fit_judge(expansion_examples(market, train, proposer), TEACHER_SEED)
+    typer = fit_typer(type_examples(market, train), TEACHER_SEED)
     tiled = pretraining_windows(market.segment, int(train.bar0.max()) + WINDOW_BARS)
     bar0 = np.sort(np.random.default_rng(TEACHER_SEED).permutation(tiled)[:n_windows])
     proposals = propose(market.measure_spans(bar0), proposer)
@@ -100,7 +100,7 @@ def make_pseudo_labels(
     return PseudoLabels(bar0, proposals, features[:, :N_INPUTS], *targets, live=live)
 
 
-def _expansion_examples(market: MarketArrays, train: LabeledWindows, proposer: SpanProposer) -> LabeledInputs:
+def expansion_examples(market: MarketArrays, train: LabeledWindows, proposer: SpanProposer) -> LabeledInputs:
     """Proposals in labeled windows, without unknown ones: 1 if a proposal matches a label."""
     proposals = propose(market.measure_spans(train.bar0), proposer)
     matched = matches(proposals, train.spans) >= 0
@@ -110,7 +110,7 @@ def _expansion_examples(market: MarketArrays, train: LabeledWindows, proposer: S
     )
 
 
-def _type_examples(market: MarketArrays, train: LabeledWindows) -> LabeledInputs:
+def type_examples(market: MarketArrays, train: LabeledWindows) -> LabeledInputs:
     """Labeled expansions of known type, features of the bars before them: 1 for a retracement."""
     train = train.typed
     features = teacher_features(market, train.bar0, train.spans.pointed())

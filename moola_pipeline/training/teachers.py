@@ -13,6 +13,8 @@ from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 N_TREES = 400
+QUICK_TREES = 150
+"""Randomized trees of a teacher that is fitted many times in one command."""
 N_BOOSTED = 2
 """Boosted ensembles in each teacher; each draws other features."""
 # Any: the stubs of scikit-learn allow fewer values than its documentation.
@@ -66,7 +68,7 @@ class Teacher:
     """Mean probability of randomized and boosted trees for one target.
 
     Live mode has many spans and uses boosted trees only: randomized ones take ten times as long and
-    are no better there.
+    are no better there. A quick teacher has randomized trees only.
     """
 
     randomized: _Probabilistic | None
@@ -74,36 +76,40 @@ class Teacher:
 
     def probability(self, inputs: np.ndarray) -> np.ndarray:
         """P(1) of (n, d) inputs: (n,) float32; both kinds of trees have the same weight."""
+        if self.randomized is not None and not self.boosted:
+            return _positive(self.randomized, inputs).astype(np.float32)
         boosted = np.mean([_positive(trees, inputs) for trees in self.boosted], axis=0)
         if self.randomized is None:
             return boosted.astype(np.float32)
         return ((_positive(self.randomized, inputs) + boosted) / 2).astype(np.float32)
 
 
-def fit_judge(known: LabeledInputs, seed: int) -> Teacher:
+def fit_judge(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
     """Fit the teacher of expansions among proposed spans; classes keep their frequencies.
 
     Args:
         known: Proposals in labeled windows; 1 if one matches a labeled expansion.
         seed: Seed of the trees.
+        quick: Fit fewer trees, randomized ones only: a tenth of the time.
 
     Raises:
         ValueError: If all targets are the same.
     """
-    return _fit_teacher(known, _JUDGING_TREES, _JUDGING_BOOSTS, seed)
+    return _fit_teacher(known, _JUDGING_TREES, None if quick else _JUDGING_BOOSTS, seed)
 
 
-def fit_typer(known: LabeledInputs, seed: int) -> Teacher:
+def fit_typer(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
     """Fit the teacher of the type, retracement (1) or consolidation (0); both have the same weight.
 
     Args:
         known: Labeled expansions, features of the bars before them.
         seed: Seed of the trees.
+        quick: Fit fewer trees, randomized ones only: a tenth of the time.
 
     Raises:
         ValueError: If all targets are the same.
     """
-    return _fit_teacher(known, _TYPING_TREES, _TYPING_BOOSTS, seed)
+    return _fit_teacher(known, _TYPING_TREES, None if quick else _TYPING_BOOSTS, seed)
 
 
 def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
@@ -120,10 +126,14 @@ def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
     return Teacher(None, _fit_boosted(known, _LIVE_BOOSTS, seed))
 
 
-def _fit_teacher(known: LabeledInputs, trees: dict[str, Any], boosts: dict[str, Any], seed: int) -> Teacher:
+def _fit_teacher(
+    known: LabeledInputs, trees: dict[str, Any], boosts: dict[str, Any] | None, seed: int
+) -> Teacher:
     _require_both(known)
-    randomized = ExtraTreesClassifier(N_TREES, n_jobs=1, random_state=seed, **trees)
-    return Teacher(randomized.fit(known.inputs, known.target), _fit_boosted(known, boosts, seed))
+    n_trees = QUICK_TREES if boosts is None else N_TREES
+    randomized = ExtraTreesClassifier(n_trees, n_jobs=1, random_state=seed, **trees)
+    boosted = () if boosts is None else _fit_boosted(known, boosts, seed)
+    return Teacher(randomized.fit(known.inputs, known.target), boosted)
 
 
 def _fit_boosted(known: LabeledInputs, boosts: dict[str, Any], seed: int) -> tuple[_Probabilistic, ...]:
