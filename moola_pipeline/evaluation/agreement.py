@@ -66,7 +66,7 @@ def measure_agreement(
 
 
 def _counts(mine: LabeledWindows, yours: LabeledWindows) -> np.ndarray:
-    """Matches, marks without one, bars between onsets, typed and equal types of each window (5, n_windows)."""
+    """Matches, marks without one, bars between onsets, typed and equal types, of each window (5, n)."""
     left, right = events_of(mine), events_of(yours)
     pairs = pair_events(left, right, typed=False)
     matched = np.flatnonzero(pairs >= 0)

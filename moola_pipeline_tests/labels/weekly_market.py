@@ -44,7 +44,12 @@ def weekly_bars(n_weeks: int = 44) -> pd.DataFrame:
 def label_row(bars: pd.DataFrame, bar0: int, label: str, start: int | None = None, **other: object) -> dict:
     """One row of LABEL_COLUMNS for the window whose bar 0 is row `bar0`; the span is 6 bars long."""
     end = None if start is None else start + 5
-    row = dict.fromkeys(LABEL_COLUMNS) | {"window_id": f"w{bar0}", "pass": 1, "definition": 1, "chosen": "import"}
+    row = dict.fromkeys(LABEL_COLUMNS) | {
+        "window_id": f"w{bar0}",
+        "pass": 1,
+        "definition": 1,
+        "chosen": "import",
+    }
     window_start = bars["timestamp"].iloc[bar0]
     return row | {
         "window_start": window_start,
