@@ -54,7 +54,7 @@ def labels() -> None:
 def add(
     home: Home, file: Path, drop_bad: bool, pass_number: int | None, options: LabelOptions, as_json: bool
 ) -> None:
-    """Register a label file (csv or parquet).
+    """Register a label file: csv, parquet, Label Studio, or an Audacity label track.
 
     Accounts for each row. Needs registered bars. A file with an unusable row is refused, unless
     --drop-bad is given.

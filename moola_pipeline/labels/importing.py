@@ -8,6 +8,7 @@ import pandas as pd
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.conflicts import find_contradictions, whole_windows
 from moola_pipeline.labels.label_options import LabelOptions, apply_options
+from moola_pipeline.labels.platform_files import read_platform_file
 from moola_pipeline.labels.price_windows import find_windows, is_older
 from moola_pipeline.labels.schema import (
     FIRST_PASS,
@@ -86,17 +87,22 @@ def inspect_labels(
         BadInput: If the file is not a table, is empty, lacks a column, or gives another pass; if its rows
             share one fault, see `refuse_shared_faults`.
     """
-    table = read_table(path)
+    options = options or LabelOptions()
+    platform = None if bars is None else read_platform_file(path, bars, options)
+    table = read_table(path) if platform is None else platform.table
     cells, faults, by_prices = table.cells, _no_faults(table.cells.index), {}
     if bars is not None and is_older(cells):
         _require_columns(path, cells, tuple(name for name in REQUIRED_COLUMNS if name != "window_start"))
         timed = find_windows(cells, bars)
         cells, faults, by_prices = timed.cells, timed.faults, timed.windows
     _require_columns(path, cells, REQUIRED_COLUMNS)
-    options, written = options or LabelOptions(), cells
-    cells, notes = apply_options(cells, options)
+    written = cells
+    if platform is None:
+        cells, notes = apply_options(cells, options)
+    else:
+        faults, notes = platform.faults, platform.notes
     labels = _typed(_numbered(path, cells, pass_number), faults)
-    if bars is not None:
+    if bars is not None and platform is None:
         refuse_shared_faults(path.name, written, labels, faults, bars, options)
     repeated = labels.duplicated() & faults["reason"].isna()
     labels, faults = labels.loc[~repeated], faults.loc[~repeated]

@@ -59,7 +59,15 @@ def apply_options(cells: pd.DataFrame, options: LabelOptions) -> tuple[pd.DataFr
     Args:
         cells: As `read_table` returns them, with window_start, expansion_start and expansion_end.
         options: What to change; cells that cannot be read stay as they are.
+
+    Raises:
+        BadInput: If covered time is given: the windows of such a file are what was looked at.
     """
+    if options.covers:
+        raise BadInput(
+            "--covers is for files with spans in time, but this one has windows, which were looked at whole. "
+            "Leave --covers out."
+        )
     notes = []
     if options.timezone is not None:
         cells, n_other = _in_zone(cells, options.timezone)

@@ -25,6 +25,8 @@ ZONE_T, ZONE_Z = 3.0, 3.3
 """t over windows from which another clock fits better, and z against random spans that it must reach."""
 RANDOM_Z = 2.5
 """z below which spans move no more than random ones."""
+LEAST_PERCENTILE = 0.65
+"""Mean percentile of spans that lie on moves, at least; that of marked spans is 0.9, of random ones 0.5."""
 _ENDS = {
     (-1, -1): "one bar late",
     (1, 1): "one bar early",
@@ -33,7 +35,7 @@ _ENDS = {
     (0, -1): "one bar too long",
 }
 """Bars to add to the first and last bar of each span, and how the given spans look if that fits best."""
-_REFERENCES = np.concatenate([np.arange(-60, -14, 2), np.arange(15, 61, 2)])
+_REFERENCES = np.concatenate([np.arange(-60, -14, 3), np.arange(15, 61, 3)])
 """Bars by which a span is moved to places that are random with respect to its move."""
 _FIXED_ZONES = tuple(f"Etc/GMT{-hours:+d}" for n in range(1, 13) for hours in (-n, n))
 
@@ -54,6 +56,11 @@ class MarkedSpans:
     clock: np.ndarray
     start: np.ndarray
     end: np.ndarray
+
+    @property
+    def length(self) -> np.ndarray:
+        """Bars of each span, (n_spans,)."""
+        return self.end - self.start + 1
 
     @classmethod
     def of_labels(cls, labels: pd.DataFrame, clock: pd.Series | None = None) -> "MarkedSpans":
@@ -89,21 +96,38 @@ class Misfit:
     remedy: str
 
 
+@dataclass(frozen=True)
+class BarMoves:
+    """What is read of a table of bars; every array is (n_bars,).
+
+    Attributes:
+        opened: UTC opens, ns since 1970, increasing.
+        segment: Segment of each bar.
+        open, close: Index points.
+        atr: ATR(10), index points.
+    """
+
+    opened: np.ndarray
+    segment: np.ndarray
+    open: np.ndarray
+    close: np.ndarray
+    atr: np.ndarray
+
+    @classmethod
+    def of_bars(cls, bars: pd.DataFrame) -> "BarMoves":
+        """The arrays of BAR_COLUMNS, timestamps strictly increasing."""
+        segment = bars["segment"].to_numpy()
+        opens, high, low, close = (bars[name].to_numpy() for name in PRICE_COLUMNS)
+        atr = mean_true_range(high, low, close, *segment_bounds(segment), ATR_BARS)
+        return cls(nanoseconds(bars), segment, opens, close, atr)
+
+
+@dataclass(frozen=True)
 class SpanFit:
     """How well spans fit a table of bars, at the given times and at others."""
 
-    def __init__(self, spans: MarkedSpans, bars: pd.DataFrame):
-        """Prepare the comparison.
-
-        Args:
-            spans: Spans to judge.
-            bars: BAR_COLUMNS, timestamps strictly increasing.
-        """
-        self.spans = spans
-        self.opened = nanoseconds(bars)
-        self.segment = bars["segment"].to_numpy()
-        self.open, high, low, self.close = (bars[name].to_numpy() for name in PRICE_COLUMNS)
-        self.atr = mean_true_range(high, low, self.close, *segment_bounds(self.segment), ATR_BARS)
+    spans: MarkedSpans
+    bars: BarMoves
 
     @property
     def n_spans(self) -> int:
@@ -133,6 +157,15 @@ class SpanFit:
         """How far above one half the mean percentile lies, in standard errors of random spans."""
         return float((percentiles.mean() - 0.5) * np.sqrt(12 * len(percentiles)))
 
+    def lie_on_moves(self, percentiles: np.ndarray, least_z: float) -> bool:
+        """Whether spans of these percentiles move more than random ones, surely and by much."""
+        return self.z_score(percentiles) >= least_z and float(percentiles.mean()) >= LEAST_PERCENTILE
+
+    def mean_move(self, moments: np.ndarray) -> float:
+        """Mean net move at these opens of bar 0, ATR; 0 where no span can lie."""
+        moves = self._moves(self._rows(moments) + self.spans.start)
+        return float(np.minimum(np.nan_to_num(moves), MOST_PER_BAR * self.spans.length).mean())
+
     def t_score(self, differences: np.ndarray) -> float:
         """t of the mean of differences by span, summed by window; -inf if there are too few."""
         totals = np.bincount(self.spans.window, differences)
@@ -150,15 +183,15 @@ class SpanFit:
         before, after = np.minimum(first, first + start_bars), np.maximum(last, last + end_bars)
         usable = self._inside(before - 2, after + 1, first) & (last + end_bars >= first + start_bars)
         first, last, before, after = (np.where(usable, row, 2) for row in (first, last, before, after))
-        unit = self.atr[before - 1]
+        unit = self.bars.atr[before - 1]
         usable &= unit > 0
-        direction = np.sign(self.close[after] - self.close[before - 1])
+        direction = np.sign(self.bars.close[after] - self.bars.close[before - 1])
         total = np.zeros(self.n_spans)
         for edge, moved, sign in ((first, start_bars, -1), (last + 1, end_bars, 1)):
             for step in range(abs(moved)):
                 row = edge + step if moved > 0 else edge - 1 - step
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    move = direction * (self.close[row] - self.close[row - 1]) / unit
+                    move = direction * (self.bars.close[row] - self.bars.close[row - 1]) / unit
                 worth = np.clip(move, -MOST_PER_BAR, MOST_PER_BAR) - self.least_per_bar
                 total += sign * np.sign(moved) * worth
         return np.where(usable, total, 0.0)
@@ -172,33 +205,39 @@ class SpanFit:
     def least_per_bar(self) -> float:
         """Move that a bar must add to belong to a span, ATR: LEAST_SHARE of the mean over all spans."""
         moves = self._moves(self._rows(self.spans.window_start) + self.spans.start)
-        bars = (self.spans.end - self.spans.start + 1)[np.isfinite(moves)].sum()
+        bars = self.spans.length[np.isfinite(moves)].sum()
         return float(LEAST_SHARE * np.nansum(moves) / max(bars, 1))
 
     def _rows(self, moments: np.ndarray) -> np.ndarray:
         """Row of each moment, far below 0 where the table has no bar at it."""
-        rows = np.searchsorted(self.opened, moments)
-        found = rows < len(self.opened)
-        found[found] = self.opened[rows[found]] == moments[found]
+        rows = np.searchsorted(self.bars.opened, moments)
+        found = rows < len(self.bars.opened)
+        found[found] = self.bars.opened[rows[found]] == moments[found]
         return np.where(found, rows, -(2**31))
 
     def _inside(self, first: np.ndarray, last: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-        inside = (first >= 0) & (last < len(self.segment)) & (anchor >= 0) & (anchor < len(self.segment))
+        inside = (
+            (first >= 0) & (last < len(self.bars.segment)) & (anchor >= 0) & (anchor < len(self.bars.segment))
+        )
         low, high, at = (np.where(inside, row, 0) for row in (first, last, anchor))
-        return inside & (self.segment[low] == self.segment[at]) & (self.segment[high] == self.segment[at])
+        return (
+            inside
+            & (self.bars.segment[low] == self.bars.segment[at])
+            & (self.bars.segment[high] == self.bars.segment[at])
+        )
 
     def _moves(self, first: np.ndarray, anchor: np.ndarray | None = None) -> np.ndarray:
         """Net move of spans that begin at rows `first`, in ATR; NaN outside the segment of `anchor`."""
         last = first + self.spans.end - self.spans.start
         usable = self._inside(first - 1, last, first if anchor is None else anchor)
         first, last = (np.where(usable, row, 1) for row in (first, last))
-        unit = self.atr[first - 1]
+        unit = self.bars.atr[first - 1]
         usable &= unit > 0
-        move = np.abs(self.close[last] - self.open[first])
+        move = np.abs(self.bars.close[last] - self.bars.open[first])
         return np.divide(move, unit, out=np.full(len(move), np.nan), where=usable)
 
 
-def find_misfit(spans: MarkedSpans, bars: pd.DataFrame) -> Misfit | None:
+def find_misfit(spans: MarkedSpans, bars: BarMoves, by_bars: bool = True) -> Misfit | None:
     """The one fault that explains why spans do not lie on moves of the bars; None if they do.
 
     Spans are compared with the same spans on other clocks, by a paired test over windows of how they rank
@@ -206,19 +245,22 @@ def find_misfit(spans: MarkedSpans, bars: pd.DataFrame) -> Misfit | None:
 
     Args:
         spans: Spans to judge; fewer than MIN_SPANS raise nothing.
-        bars: BAR_COLUMNS, timestamps strictly increasing.
+        bars: The bars that they must fit.
+        by_bars: Whether a shift by one or two bars can be seen: not if marks were made on coarser bars.
     """
     fit = SpanFit(spans, bars)
     if fit.n_spans < MIN_SPANS:
         return None
-    return _other_clock(fit) or _random(fit) or _moved_by_bars(fit)
+    return _other_clock(fit) or _random(fit) or (_moved_by_bars(fit) if by_bars else None)
 
 
 def _other_clock(fit: SpanFit) -> Misfit | None:
-    best, chosen = 0.0, None
+    best, chosen, least = 0.0, None, fit.mean_move(fit.spans.window_start)
     for zone, moments in clocks(fit.spans):
+        if fit.mean_move(moments) <= least:  # saves the comparison with random places
+            continue
         there = fit.percentiles(moments)
-        fits = fit.z_score(there) >= ZONE_Z and fit.t_score(there - fit.given) >= ZONE_T
+        fits = fit.lie_on_moves(there, ZONE_Z) and fit.t_score(there - fit.given) >= ZONE_T
         if fits and there.mean() > best:
             best, chosen = float(there.mean()), zone
     if chosen is None:
@@ -226,14 +268,14 @@ def _other_clock(fit: SpanFit) -> Misfit | None:
     return Misfit(f"the times look like {_shown_zone(chosen)} times", f"give --timezone {chosen}")
 
 
-def fitting_zone(spans: MarkedSpans, bars: pd.DataFrame) -> str | None:
+def fitting_zone(spans: MarkedSpans, bars: BarMoves) -> str | None:
     """The zone in which the clock of spans without a zone fits the bars best; None if none fits clearly."""
     fit = SpanFit(spans, bars)
     if fit.n_spans < MIN_SPANS:
         return None
     zones = {zone: fit.percentiles(moments) for zone, moments in clocks(spans, every=True)}
     best = max(zones, key=lambda zone: float(zones[zone].mean()))
-    return best if fit.z_score(zones[best]) >= ZONE_Z else None
+    return best if fit.lie_on_moves(zones[best], ZONE_Z) else None
 
 
 def clocks(spans: MarkedSpans, every: bool = False) -> Iterator[tuple[str, np.ndarray]]:
@@ -260,7 +302,7 @@ def _shown_zone(zone: str) -> str:
 def _random(fit: SpanFit) -> Misfit | None:
     shifts = {0, *(end for _, end in _ENDS)}
     places = (fit.percentiles(fit.spans.window_start, bars) for bars in shifts)
-    if max(fit.z_score(there) for there in places) >= RANDOM_Z:
+    if any(fit.lie_on_moves(there, RANDOM_Z) for there in places):
         return None
     return Misfit(
         "the spans move no more than random spans of these bars",

@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.label_options import ENDS, LabelOptions, written_clock
-from moola_pipeline.labels.plausibility import MarkedSpans, find_misfit, fitting_zone
+from moola_pipeline.labels.plausibility import BarMoves, MarkedSpans, find_misfit, fitting_zone
 from moola_pipeline.labels.schema import NONE
 
 KEEP = "or keep them with --as-is"
@@ -39,12 +38,12 @@ def refuse_shared_faults(
     """
     if options.as_is:
         return
-    clock = written_clock(cells.loc[:, "window_start"])
-    _refuse_without_zone(source, clock, labels, faults, bars)
-    _refuse_swapped_ends(source, labels, faults)
+    clock, moves = written_clock(cells.loc[:, "window_start"]), BarMoves.of_bars(bars)
+    _refuse_without_zone(source, clock, labels, faults, moves)
+    refuse_swapped_ends(source, labels, faults)
     sound = labels.loc[faults["reason"].isna() & clock.notna()]
-    _refuse_uncovered(source, sound, bars)
-    if misfit := find_misfit(MarkedSpans.of_labels(sound, clock), bars):
+    _refuse_uncovered(source, sound, moves.opened)
+    if misfit := find_misfit(MarkedSpans.of_labels(sound, clock), moves):
         raise BadInput(
             f"{source}: spans must lie on moves of the registered bars, but {misfit.looks}: "
             f"{misfit.remedy}, {KEEP}."
@@ -56,7 +55,7 @@ def _most(n: int, of: int) -> bool:
 
 
 def _refuse_without_zone(
-    source: str, clock: pd.Series, labels: pd.DataFrame, faults: pd.DataFrame, bars: pd.DataFrame
+    source: str, clock: pd.Series, labels: pd.DataFrame, faults: pd.DataFrame, bars: BarMoves
 ) -> None:
     without = faults["reason"].eq(WITHOUT_ZONE).to_numpy()
     if not _most(int(without.sum()), len(labels)):
@@ -71,7 +70,12 @@ def _refuse_without_zone(
     )
 
 
-def _refuse_swapped_ends(source: str, labels: pd.DataFrame, faults: pd.DataFrame) -> None:
+def refuse_swapped_ends(source: str, labels: pd.DataFrame, faults: pd.DataFrame) -> None:
+    """Refuse labels whose spans mostly end before they start; `faults` has the reason of each row.
+
+    Raises:
+        BadInput: If most do.
+    """
     swapped = int(faults["reason"].eq(ENDS_FIRST).to_numpy().sum())
     n_spans = int(labels["expansion_start"].notna().to_numpy().sum())
     if _most(swapped, n_spans):
@@ -81,12 +85,11 @@ def _refuse_swapped_ends(source: str, labels: pd.DataFrame, faults: pd.DataFrame
         )
 
 
-def _refuse_uncovered(source: str, labels: pd.DataFrame, bars: pd.DataFrame) -> None:
+def _refuse_uncovered(source: str, labels: pd.DataFrame, opened: np.ndarray) -> None:
     """Refuse windows that all lie outside the bars, or mostly between the minutes."""
     moments = labels["window_start"].astype("int64").to_numpy()
     if len(moments) < _LEAST_ROWS:
         return
-    opened = nanoseconds(bars)
     if ((moments < opened[0]) | (moments > opened[-1])).all():
         days = [
             f"{pd.Timestamp(ns):%Y-%m-%d}" for ns in (moments.min(), moments.max(), opened[0], opened[-1])

@@ -6,20 +6,32 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moola_pipeline.labels.plausibility import MIN_SPANS, MarkedSpans, SpanFit, find_misfit, fitting_zone
+from moola_pipeline.labels.plausibility import (
+    MIN_SPANS,
+    BarMoves,
+    MarkedSpans,
+    SpanFit,
+    find_misfit,
+    fitting_zone,
+)
 from moola_pipeline_tests.labels.marked_market import marked_bars, marked_spans, on_clock, shifted
 
 NEW_YORK = "America/New_York"
 
 
 @pytest.fixture(scope="module")
-def bars() -> pd.DataFrame:
+def table() -> pd.DataFrame:
     return marked_bars()
 
 
 @pytest.fixture(scope="module")
-def spans(bars: pd.DataFrame) -> MarkedSpans:
-    return marked_spans(bars)
+def bars(table: pd.DataFrame) -> BarMoves:
+    return BarMoves.of_bars(table)
+
+
+@pytest.fixture(scope="module")
+def spans(table: pd.DataFrame) -> MarkedSpans:
+    return marked_spans(table)
 
 
 def test_spans_on_their_moves_raise_nothing(bars, spans):
@@ -90,13 +102,13 @@ def test_the_zone_of_times_without_one_is_found(bars, spans):
 
 def test_the_gain_of_moved_ends_is_that_of_a_loop(bars, spans):
     fit = SpanFit(spans, bars)
-    close = bars["close"].to_numpy()
+    close = bars.close
     gains = fit.gain(1, 1)
     for k in range(len(gains)):
-        row = int(np.searchsorted(fit.opened, spans.window_start[k]))
+        row = int(np.searchsorted(bars.opened, spans.window_start[k]))
         first, last = row + int(spans.start[k]), row + int(spans.end[k])
         up = np.sign(close[last + 1] - close[first - 1])
-        moves = up * np.diff(close) / fit.atr[first - 1]  # of bar 1 and on
+        moves = up * np.diff(close) / bars.atr[first - 1]  # of bar 1 and on
         added, lost = (np.clip(moves[bar - 1], -3, 3) - fit.least_per_bar for bar in (last + 1, first))
         assert gains[k] == pytest.approx(added - lost)
 
@@ -104,8 +116,8 @@ def test_the_gain_of_moved_ends_is_that_of_a_loop(bars, spans):
 def test_percentiles_of_random_places_average_one_half(bars):
     rng = np.random.default_rng(1)
     n_spans = 400
-    first = rng.integers(200, len(bars) - 200, n_spans)
-    opened = bars["timestamp"].astype("int64").to_numpy()[first]
+    first = rng.integers(200, len(bars.close) - 200, n_spans)
+    opened = bars.opened[first]
     nothing = np.zeros(n_spans, np.int64)
     fit = SpanFit(MarkedSpans(np.arange(n_spans), opened, opened, nothing, nothing + 4), bars)
     inside = fit.percentiles(opened)
