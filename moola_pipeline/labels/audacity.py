@@ -10,6 +10,8 @@ from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.spans_in_time import SPAN_COLUMNS, covered_stretch
 
 _LINE = re.compile(r"(-?\d+(?:[.,]\d+)?)\t(-?\d+(?:[.,]\d+)?)\t?(.*)")
+_FIRST_LINE = 1_000
+"""Bytes that show whether a file is a label track."""
 _FREQUENCIES = "\\\t"
 """Begins a line with the frequencies of the label above it."""
 
@@ -22,6 +24,8 @@ def label_track_spans(content: bytes, options: LabelOptions, source: str) -> pd.
     Raises:
         BadInput: If it is unknown from where the seconds count.
     """
+    if not _LINE.match(content[:_FIRST_LINE].decode("utf-8-sig", "replace").lstrip()):
+        return None
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:

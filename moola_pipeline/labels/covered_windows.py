@@ -80,7 +80,7 @@ def _covering_windows(
     segment: np.ndarray,
 ) -> np.ndarray:
     """Rows of bar 0 of all windows, increasing."""
-    bar0 = [np.empty(0, np.int64)]
+    bar0, onsets = [np.empty(0, np.int64)], np.sort(onsets)
     for start, end in _merged(covered):
         low, high = np.searchsorted(opened, [start.value, end.value]).tolist()
         for number in np.unique(segment[low:high]):
@@ -107,16 +107,16 @@ def _tiles(low: int, high: int, whole: list[int], onsets: np.ndarray) -> np.ndar
     if not n_windows:
         return np.empty(0, np.int64)
     spare = high - low - n_windows * CORE_BARS
-    inside = [
-        np.count_nonzero((onsets >= low + at) & (onsets < low + at + n_windows * CORE_BARS))
-        for at in range(spare + 1)
-    ]
+    starts = low + np.arange(spare + 1)
+    inside = np.searchsorted(onsets, starts + n_windows * CORE_BARS) - np.searchsorted(onsets, starts)
     return low + int(np.argmax(inside)) - CORE_FIRST + CORE_BARS * np.arange(n_windows)
 
 
 def _window_of(first: int, last: int, bar0: np.ndarray) -> int:
     """Row of bar 0 of the window that holds a span, in its bars 30-74 if one does; -1 for none."""
-    holds = bar0[(bar0 <= first) & (last < bar0 + WINDOW_BARS)]
+    low, high = np.searchsorted(bar0, [first - WINDOW_BARS, first], side="right")
+    holds = bar0[low:high]
+    holds = holds[last < holds + WINDOW_BARS]
     if not len(holds):
         return -1
     middle = (CORE_FIRST + CORE_LAST) // 2

@@ -15,6 +15,8 @@ from moola_pipeline.labels.schema import expansions
 
 MIN_SPANS = 10
 """Fewer spans than this are not judged."""
+MAX_SPANS = 2_000
+"""Of more spans, so many are judged, evenly chosen."""
 LEAST_SHARE = 0.5
 """Share of the mean move per bar of all spans that a bar must add to belong to its span."""
 MOST_PER_BAR = 3.0
@@ -56,6 +58,17 @@ class MarkedSpans:
     clock: np.ndarray
     start: np.ndarray
     end: np.ndarray
+
+    def thinned(self) -> "MarkedSpans":
+        """At most MAX_SPANS of the spans, evenly chosen."""
+        every = -(-len(self.window) // MAX_SPANS) or 1
+        return MarkedSpans(
+            self.window[::every],
+            self.window_start[::every],
+            self.clock[::every],
+            self.start[::every],
+            self.end[::every],
+        )
 
     @property
     def length(self) -> np.ndarray:
@@ -248,7 +261,7 @@ def find_misfit(spans: MarkedSpans, bars: BarMoves, by_bars: bool = True) -> Mis
         bars: The bars that they must fit.
         by_bars: Whether a shift by one or two bars can be seen: not if marks were made on coarser bars.
     """
-    fit = SpanFit(spans, bars)
+    fit = SpanFit(spans.thinned(), bars)
     if fit.n_spans < MIN_SPANS:
         return None
     return _other_clock(fit) or _random(fit) or (_moved_by_bars(fit) if by_bars else None)
@@ -270,7 +283,7 @@ def _other_clock(fit: SpanFit) -> Misfit | None:
 
 def fitting_zone(spans: MarkedSpans, bars: BarMoves) -> str | None:
     """The zone in which the clock of spans without a zone fits the bars best; None if none fits clearly."""
-    fit = SpanFit(spans, bars)
+    fit = SpanFit(spans.thinned(), bars)
     if fit.n_spans < MIN_SPANS:
         return None
     zones = {zone: fit.percentiles(moments) for zone, moments in clocks(spans, every=True)}

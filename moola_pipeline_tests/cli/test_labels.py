@@ -137,6 +137,21 @@ def test_a_fault_that_all_rows_share_is_one_line_and_its_option_mends_it(
     assert result.exit_code == 0
 
 
+def test_spans_in_time_are_added_with_the_time_that_was_looked_at(with_bars: Path, tmp_path: Path):
+    days = sorted(set(BARS["session"]))[:20]
+    first = [day.tz_localize("UTC") + pd.Timedelta("15h40min") for day in days]
+    spans = pd.DataFrame({"Start": first, "End": [at + pd.Timedelta("5min") for at in first]})
+    spans.assign(Label="Retracement").to_csv(tmp_path / "spans.csv", index=False, sep=";")
+    stretches = [f"{at - pd.Timedelta('20min')}/{at + pd.Timedelta('70min')}" for at in first]
+    words = [word for stretch in stretches for word in ("--covers", stretch)]
+    result = call("labels", "add", tmp_path / "spans.csv", *words, "--as-is", "--json", home=with_bars)
+    (ledger,) = facts(result)["files"]
+    assert ledger["counts"] == {"consolidation": 0, "retracement": 20, "none": 20}
+    assert ledger["notes"][-1] == "40 windows are cut from the covered time, 20 of them empty"
+    without = call("labels", "check", tmp_path / "spans.csv", "--as-is", home=with_bars)
+    assert "can be known only if the time that was looked at whole is given" in complaint(without)
+
+
 def test_an_option_for_reading_needs_a_file(with_bars: Path, good: Path):
     call("labels", "add", good, home=with_bars)
     result = call("labels", "check", "--shift-bars", "1", home=with_bars)

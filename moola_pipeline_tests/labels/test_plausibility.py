@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.labels.plausibility import (
+    MAX_SPANS,
     MIN_SPANS,
     BarMoves,
     MarkedSpans,
@@ -93,6 +94,13 @@ def test_few_spans_are_not_judged(bars, spans):
         *(array[: MIN_SPANS - 1] for array in vars(shifted(spans, 1)).values()),
     )
     assert find_misfit(few, bars) is None
+
+
+def test_many_spans_are_judged_by_an_even_choice(bars, spans):
+    many = MarkedSpans(*(np.tile(array, 101) for array in vars(spans).values()))
+    assert 1_000 < len(many.thinned().window) <= MAX_SPANS
+    assert find_misfit(many, bars) is None
+    assert find_misfit(shifted(many, 1), bars) is not None
 
 
 def test_the_zone_of_times_without_one_is_found(bars, spans):
