@@ -74,26 +74,23 @@ def drawn(labels: pd.DataFrame, n_windows: int, rng: np.random.Generator) -> Mar
     return MarkedSpans.of_labels(labels.loc[labels["window_id"].isin(chosen.tolist())])
 
 
-def count(
+def share_found(
     labels: pd.DataFrame, others: pd.DataFrame, bars: BarMoves, n_windows: int, n_sound: int, n_faulty: int
-) -> dict[str, str]:
-    """Found of planted faults, and alarms on sound labels, as `k of n`."""
+) -> dict[str, int]:
+    """How many planted faults were found, and how many sound subsets raised an alarm."""
     rng = np.random.default_rng(n_windows)
     alarms = sum(bool(diagnosis(drawn(labels, n_windows, rng), bars)) for _ in range(n_sound))
-    counts = {"sound: alarms": f"{alarms} of {n_sound}"}
+    counts = {"sound: alarms": alarms}
     for name, (plant, wanted) in FAULTS.items():
         said = [diagnosis(plant(drawn(labels, n_windows, rng), rng), bars) for _ in range(n_faulty)]
-        counts[name] = f"{sum(wanted in text for text in said)} of {n_faulty}"
+        counts[name] = sum(wanted in text for text in said)
     said = [diagnosis(drawn(others, n_windows, rng), bars) for _ in range(n_faulty)]
-    counts["another market's labels"] = f"{sum('register the bars' in text for text in said)} of {n_faulty}"
+    counts["another market's labels"] = sum("register the bars" in text for text in said)
     return counts
 
 
-def private_market() -> tuple[BarMoves, pd.DataFrame] | None:
-    chosen = os.environ.get(PRIVATE_DATA_VARIABLE)
-    folder = (Path(chosen) if chosen else PROJECT_ROOT.parent / "shared") / "real"
-    if not folder.is_dir():
-        return None
+def private_market(shared: Path) -> tuple[BarMoves, pd.DataFrame]:
+    folder = shared / "real"
     raw = pd.read_parquet(folder / "nq_1m_2020-09_2025-06.parquet").rename(columns={"ts_utc": "timestamp"})
     bars = build_table(raw.loc[:, list(RAW_COLUMNS)], read_rolls(folder / "nq_rolls.csv"))
     return BarMoves.of_bars(bars), read_labels(folder / "labels.csv")
@@ -114,7 +111,9 @@ def simulated_market() -> tuple[BarMoves, pd.DataFrame]:
 def main(n_sound: int, n_faulty: int, sizes: tuple[int, ...], names: tuple[str, ...]) -> None:
     """Print a table: how often planted faults are found, with the option that mends them."""
     bars, labels = simulated_market()
-    private = private_market()
+    chosen = os.environ.get(PRIVATE_DATA_VARIABLE)
+    shared = Path(chosen) if chosen else PROJECT_ROOT.parent / "shared"
+    private = private_market(shared) if (shared / "real").is_dir() else None
     markets = [("simulated", bars, labels, labels if private is None else private[1])]
     if private is not None:
         later = private[1]["window_start"] >= TRAINING_END
@@ -124,7 +123,7 @@ def main(n_sound: int, n_faulty: int, sizes: tuple[int, ...], names: tuple[str, 
         if names and not name.startswith(names):
             continue
         for n_windows in sizes:
-            counts = count(labels, others, bars, n_windows, n_sound, n_faulty)
+            counts = share_found(labels, others, bars, n_windows, n_sound, n_faulty)
             click.echo(f"{name}, {n_windows} windows: " + "; ".join(f"{k} {v}" for k, v in counts.items()))
 
 
