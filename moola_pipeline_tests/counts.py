@@ -68,6 +68,8 @@ COMMANDS = {
     "staleness.edits": "prints which code edits make which assets stale",
     "staleness.witness": "records the files that each asset executes and compares them with its dependencies",
     "walks": "prints the rooms of the package that a file and a label pass through",
+    "labels.planted_label_faults": "plants faults in label sets, and prints how many are found and how many "
+    "sound sets raise an alarm",
     "package_size": "counts lines, modules, functions with many parameters, and import cycles",
 }
 """Commands that `.ci/run` runs in part or not at all."""

@@ -14,11 +14,13 @@ from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.label_budget import budget, choice_study
 from moola_pipeline.cli.label_choice import alike, next_windows
 from moola_pipeline.cli.label_doubt import doubtful
+from moola_pipeline.cli.label_reading import reading_options
 from moola_pipeline.cli.label_review import LabelPreview, preview_labels
 from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.options import active_splits, split_options
 from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.ledger import LabelLedger, build_ledger
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.registry import (
@@ -53,10 +55,13 @@ for _command in (next_windows, doubtful, alike, budget, choice_study):
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--drop-bad", is_flag=True, help="Add the usable rows and list the others.")
 @pass_option
+@reading_options
 @json_option
 @click.pass_obj
-def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json: bool) -> None:
-    """Register a label file (csv or parquet).
+def add(
+    home: Home, file: Path, drop_bad: bool, pass_number: int | None, options: LabelOptions, as_json: bool
+) -> None:
+    """Register a label file: csv, parquet, Label Studio, or an Audacity label track.
 
     Accounts for each row. Needs registered bars. A file with an unusable row is refused, unless
     --drop-bad is given.
@@ -64,7 +69,7 @@ def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json
     settings = active_splits(home)
     store = registered_store(home)
     bars = read_bars(store)
-    ledger, rows = build_ledger(file, bars, pass_number)
+    ledger, rows = build_ledger(file, bars, pass_number, options)
     ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad)
     preview = preview_labels(registered_labels(store.labels), bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
@@ -73,6 +78,7 @@ def add(home: Home, file: Path, drop_bad: bool, pass_number: int | None, as_json
 @labels.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @pass_option
+@reading_options
 @split_options
 @json_option
 @click.pass_obj
@@ -80,6 +86,7 @@ def check(
     home: Home,
     file: Path | None,
     pass_number: int | None,
+    options: LabelOptions,
     as_json: bool,
     rolling: int | None,
     **ends: datetime | None,
@@ -93,10 +100,12 @@ def check(
     store = registered_store(home)
     bars = read_bars(store)
     if file is not None:
-        _check_file(home, file, pass_number, settings, bars, as_json)
+        ledger, rows = build_ledger(file, bars, pass_number, options)
+        _check_file(home, file, ledger, rows, settings, bars, as_json)
         return
-    if pass_number is not None:
-        raise BadInput("--pass needs a FILE, got none. Name a file, or leave --pass out.")
+    if pass_number is not None or options != LabelOptions():
+        given = "--pass" if pass_number is not None else "An option for reading"
+        raise BadInput(f"{given} needs a FILE, got none. Name a file, or leave the option out.")
     rows = registered_labels(store.labels)
     _report(home, registered_files(store.labels), preview_labels(rows, bars, settings), as_json)
     _require_on_bars(rows, bars)
@@ -105,12 +114,12 @@ def check(
 def _check_file(
     home: Home,
     file: Path,
-    pass_number: int | None,
+    ledger: LabelLedger,
+    rows: pd.DataFrame,
     settings: SplitSettings,
     bars: pd.DataFrame,
     as_json: bool,
 ) -> None:
-    ledger, rows = build_ledger(file, bars, pass_number)
     refusal, merged = None, rows
     try:
         merged = with_registered(registered_store(home).labels, file, rows, bars)
@@ -166,6 +175,7 @@ def _ledger_lines(ledger: LabelLedger) -> Iterator[str]:
     yield f"{ledger.file}: {ledger.rows:,} rows, {ledger.kept:,} kept, {dropped:,} dropped{why}"
     if ledger.by_prices:
         yield f"  windows {_listed(ledger.by_prices)}, matched by price"
+    yield from (f"  {note}" for note in ledger.notes)
     yield f"  kept    {_listed(ledger.counts)}, in {ledger.windows:,} windows"
     if ledger.outside_core:
         yield f"  of them {ledger.outside_core:,} start outside bars 30-74: not used for training or scores"

@@ -7,6 +7,8 @@ import pandas as pd
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.conflicts import find_contradictions, whole_windows
+from moola_pipeline.labels.label_options import LabelOptions, apply_options
+from moola_pipeline.labels.platform_files import read_platform_file
 from moola_pipeline.labels.price_windows import find_windows, is_older
 from moola_pipeline.labels.schema import (
     CHOSEN,
@@ -19,6 +21,7 @@ from moola_pipeline.labels.schema import (
     NONE,
     REQUIRED_COLUMNS,
 )
+from moola_pipeline.labels.shared_faults import refuse_shared_faults
 from moola_pipeline.labels.tables import cut_short, read_table
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
@@ -37,6 +40,7 @@ class LabelFile:
         rows: Number of rows in the file, the sum of these three parts.
         sha256: Digest of the file's bytes.
         by_prices: For an older file, the number of windows found in the bars, ambiguous and not found.
+        notes: What the options changed, one sentence each.
     """
 
     labels: pd.DataFrame
@@ -45,6 +49,7 @@ class LabelFile:
     rows: int
     sha256: str
     by_prices: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_labels(path: Path) -> pd.DataFrame:
@@ -62,7 +67,12 @@ def read_labels(path: Path) -> pd.DataFrame:
     return file.labels.reset_index(drop=True)
 
 
-def inspect_labels(path: Path, bars: pd.DataFrame | None = None, pass_number: int | None = None) -> LabelFile:
+def inspect_labels(
+    path: Path,
+    bars: pd.DataFrame | None = None,
+    pass_number: int | None = None,
+    options: LabelOptions | None = None,
+) -> LabelFile:
     """Read a label file and sort its rows into usable, refused and duplicate ones.
 
     A malformed or contradictory row removes its whole window: if an expansion were missing, a
@@ -70,21 +80,32 @@ def inspect_labels(path: Path, bars: pd.DataFrame | None = None, pass_number: in
 
     Args:
         path: The file, csv or parquet.
-        bars: BAR_COLUMNS to search for the windows of an older file, which has prices but no times;
-            without bars such a file lacks a column.
+        bars: BAR_COLUMNS that the spans must fit, and to search for the windows of an older file, which
+            has prices but no times; without bars such a file lacks a column.
         pass_number: The pass of every row, if the file does not give it.
+        options: Of the user; None for none.
 
     Raises:
-        BadInput: If the file is not a table, is empty, lacks a column, or gives another pass.
+        BadInput: If the file is not a table, is empty, lacks a column, or gives another pass; if its rows
+            share one fault, see `refuse_shared_faults`.
     """
-    table = read_table(path)
+    options = options or LabelOptions()
+    platform = None if bars is None else read_platform_file(path, bars, options)
+    table = read_table(path) if platform is None else platform.table
     cells, faults, by_prices = table.cells, _no_faults(table.cells.index), {}
     if bars is not None and is_older(cells):
         _require_columns(path, cells, tuple(name for name in REQUIRED_COLUMNS if name != "window_start"))
         timed = find_windows(cells, bars)
         cells, faults, by_prices = timed.cells, timed.faults, timed.windows
     _require_columns(path, cells, REQUIRED_COLUMNS)
+    written = cells
+    if platform is None:
+        cells, notes = apply_options(cells, options)
+    else:
+        faults, notes = platform.faults, platform.notes
     labels = _typed(_numbered(path, cells, pass_number), faults)
+    if bars is not None and platform is None:
+        refuse_shared_faults(path.name, written, labels, faults, bars, options)
     repeated = labels.duplicated() & faults["reason"].isna()
     labels, faults = labels.loc[~repeated], faults.loc[~repeated]
     faults = whole_windows(labels, find_contradictions(labels, faults))
@@ -96,6 +117,7 @@ def inspect_labels(path: Path, bars: pd.DataFrame | None = None, pass_number: in
         rows=len(cells),
         sha256=table.sha256,
         by_prices=by_prices,
+        notes=notes,
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from moola_pipeline.labels.conflicts import BOTH_TYPES, clashing_windows
 from moola_pipeline.labels.importing import LabelFile, inspect_labels
+from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABELS, expansions
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
@@ -32,6 +33,7 @@ class LabelLedger:
         outside_core: Kept expansions that start outside bars 30-74: not used in training or scores.
         passes: Pass to number of kept rows.
         by_prices: For an older file, the number of windows found in the bars, ambiguous and not found.
+        notes: What options changed, one sentence each.
     """
 
     file: str
@@ -45,6 +47,7 @@ class LabelLedger:
     outside_core: int = 0
     passes: dict[str, int] = field(default_factory=dict)
     by_prices: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None) -> LabelLedger:
@@ -58,7 +61,7 @@ def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None)
 
 
 def build_ledger(
-    path: Path, bars: pd.DataFrame, pass_number: int | None = None
+    path: Path, bars: pd.DataFrame, pass_number: int | None = None, options: LabelOptions | None = None
 ) -> tuple[LabelLedger, pd.DataFrame]:
     """The ledger of a file, and the rows to register: the kept ones and those graded D.
 
@@ -66,11 +69,12 @@ def build_ledger(
         path: The file, csv or parquet, with LABEL_COLUMNS or the older columns.
         bars: BAR_COLUMNS that the labels must lie on.
         pass_number: The pass of its rows, if the file does not give it.
+        options: Of the user; None for none.
 
     Raises:
-        BadInput: If the file is not a table, is empty, lacks a column, or gives another pass.
+        BadInput: As `inspect_labels`.
     """
-    file = inspect_labels(path, bars, pass_number)
+    file = inspect_labels(path, bars, pass_number, options)
     refused = [file.refused]
     for number in file.labels["pass"].unique():
         placement = place_labels(file.labels, bars, int(number))
@@ -103,6 +107,7 @@ def _ledger(path: Path, file: LabelFile, refused: pd.DataFrame, kept: pd.DataFra
         dropped=dropped | ({DUPLICATE: file.duplicates} if file.duplicates else {}),
         refused=_listed(refused),
         by_prices=file.by_prices,
+        notes=file.notes,
         **kept_counts(kept),
     )
 

@@ -51,7 +51,7 @@ def read_table(path: Path) -> LabelTable:
     content = file_content(path, path.name, MAX_FILE)
     if kind := other_file_kind(content) or _json(content):
         raise BadInput(f"{path.name}: a label file must be a csv in UTF-8 or parquet, got {kind}.")
-    cells = _read_parquet(path, content) if content.startswith(PARQUET_MAGIC) else _read_csv(path, content)
+    cells = _read_parquet(path, content) if content.startswith(PARQUET_MAGIC) else csv_cells(path, content)
     cells = cells.rename(columns=lambda name: _known(name) or name)
     if twice := cells.columns[cells.columns.duplicated()].tolist():
         raise _no_table(path, f"it has more than one column {twice[0]!r}")
@@ -94,10 +94,20 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
     return table.reset_index(drop=True).set_axis(range(1, len(table) + 1))
 
 
-def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
+def csv_cells(path: Path, content: bytes, header: HeaderNames = _HEADER) -> pd.DataFrame:
+    """Cells of a csv as text; the index is the line, which is row 1 for the first.
+
+    Args:
+        path: The file, for errors.
+        content: Its text in UTF-8.
+        header: Names that its header may hold.
+
+    Raises:
+        BadInput: If it is no table.
+    """
     if b"\0" in content:
         raise _no_table(path, "it holds bytes that are not text")
-    table = csv_table(content, path.name, _HEADER)
+    table = csv_table(content, path.name, header)
     _require_size(path, content.count(b"\n"), len(table.names))
     above = content[: table.start].count(b"\n")
     try:

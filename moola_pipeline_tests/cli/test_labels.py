@@ -116,12 +116,54 @@ def test_checking_a_file_lists_its_faults_exits_2_and_writes_nothing(with_bars: 
 
 
 def test_drop_bad_is_not_offered_without_a_usable_row(with_bars: Path, good: Path, tmp_path: Path):
-    rows = pd.read_csv(good).assign(window_start="2024-05-06T14:30:00")
-    rows.to_csv(tmp_path / "naive.csv", index=False)
-    result = call("labels", "check", tmp_path / "naive.csv", home=with_bars)
+    rows = pd.read_csv(good).assign(label="surge")
+    rows.to_csv(tmp_path / "surges.csv", index=False)
+    result = call("labels", "check", tmp_path / "surges.csv", home=with_bars)
     assert result.exit_code == 2
     assert complaint(result) == (
-        f"naive.csv: each row must be usable, but {len(rows)} of {len(rows)} are not. Correct them."
+        f"surges.csv: each row must be usable, but {len(rows)} of {len(rows)} are not. Correct them."
+    )
+
+
+def test_a_fault_that_all_rows_share_is_one_line_and_its_option_mends_it(
+    with_bars: Path, good: Path, tmp_path: Path
+):
+    rows = pd.read_csv(good)
+    late = rows.assign(expansion_start=rows["expansion_start"] + 1, expansion_end=rows["expansion_end"] + 1)
+    late.to_csv(tmp_path / "late.csv", index=False)
+    for command in ("check", "add"):
+        result = call("labels", command, tmp_path / "late.csv", home=with_bars)
+        assert result.exit_code == 2
+        assert complaint(result) == (
+            "late.csv: spans must lie on moves of the registered bars, but all spans look one bar late: "
+            "give --shift-bars -1, or keep them with --as-is."
+        )
+        assert not result.stdout
+    result = call("labels", "add", tmp_path / "late.csv", "--shift-bars", "-1", home=with_bars)
+    assert "  windows are moved by -1 bar" in result.stdout.splitlines()
+    assert result.exit_code == 0
+
+
+def test_spans_in_time_are_added_with_the_time_that_was_looked_at(with_bars: Path, tmp_path: Path):
+    days = sorted(set(BARS["session"]))[:20]
+    first = [day.tz_localize("UTC") + pd.Timedelta("15h40min") for day in days]
+    spans = pd.DataFrame({"Start": first, "End": [at + pd.Timedelta("5min") for at in first]})
+    spans.assign(Label="Retracement").to_csv(tmp_path / "spans.csv", index=False, sep=";")
+    stretches = [f"{at - pd.Timedelta('20min')}/{at + pd.Timedelta('70min')}" for at in first]
+    words = [word for stretch in stretches for word in ("--covers", stretch)]
+    result = call("labels", "add", tmp_path / "spans.csv", *words, "--as-is", "--json", home=with_bars)
+    (ledger,) = facts(result)["files"]
+    assert ledger["counts"] == {"consolidation": 0, "retracement": 20, "none": 20}
+    assert ledger["notes"][-1] == "40 windows are cut from the covered time, 20 of them empty"
+    without = call("labels", "check", tmp_path / "spans.csv", "--as-is", home=with_bars)
+    assert "can be known only if the time that was looked at whole is given" in complaint(without)
+
+
+def test_an_option_for_reading_needs_a_file(with_bars: Path, good: Path):
+    call("labels", "add", good, home=with_bars)
+    result = call("labels", "check", "--shift-bars", "1", home=with_bars)
+    assert complaint(result) == (
+        "An option for reading needs a FILE, got none. Name a file, or leave the option out."
     )
 
 

@@ -58,6 +58,14 @@ def test_a_file_sorted_by_type_gives_a_warning():
     assert not any(text.startswith("in time order, ") for text in found.warnings)
 
 
+def test_windows_cut_one_after_another_raise_no_warning():
+    bars = weekly_bars(4)
+    labels = label_frame([label_row(bars, bar0, "none") for bar0 in (360, 405, 450)])
+    found = review_labels(labels, place_labels(labels, bars).frame, np.random.default_rng(0))
+    assert [pair["shared_bars"] for pair in found.near_duplicates] == [60, 60]
+    assert not [text for text in found.warnings if "share more than half" in text]
+
+
 def test_near_duplicates_are_counted_with_the_expansions_that_count_twice():
     labels = label_frame([label_row(BARS, 360, "retracement", 60), label_row(BARS, 370, "retracement", 50)])
     found = review(labels)

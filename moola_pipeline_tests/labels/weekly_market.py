@@ -8,6 +8,8 @@ from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES
 
 SESSION_BARS = 300
 FIRST_DAY = "2024-09-02"
+SURGE = slice(100, 106)
+"""Bars of each session in which price moves one way: those that `weekly_labels` marks."""
 
 
 def weekly_bars(n_weeks: int = 44) -> pd.DataFrame:
@@ -18,7 +20,9 @@ def weekly_bars(n_weeks: int = 44) -> pd.DataFrame:
     days = pd.date_range(FIRST_DAY, periods=n_weeks, freq="7D")
     minutes = pd.timedelta_range("14h", periods=SESSION_BARS, freq="1min")
     n_bars = n_weeks * SESSION_BARS
-    close = 20_000 + np.cumsum(np.random.default_rng(3).integers(-4, 5, n_bars)) * 0.25
+    steps = np.random.default_rng(3).integers(-4, 5, n_bars).reshape(n_weeks, SESSION_BARS)
+    steps[:, SURGE] = np.where(np.arange(n_weeks) % 2, 8, -8)[:, None]
+    close = 20_000 + np.cumsum(steps.ravel()) * 0.25
     opened = np.append(close[0], close[:-1])
     frame = pd.DataFrame(
         {
