@@ -8,7 +8,7 @@ import click
 
 from moola_pipeline.labels.label_options import ENDS, LabelOptions
 
-_NAMES = ("shift_bars", "timezone", "ends", "covers", "as_is")
+_NAMES = ("shift_bars", "timezone", "ends", "covers", "as_is", "annotator", "definition")
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,6 +41,13 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="A stretch that was looked at whole, for files with spans in time; may be repeated.",
         ),
         click.option("--as-is", is_flag=True, help="Accept spans that do not seem to fit the bars."),
+        click.option("--annotator", metavar="NAME", help="Who judged the rows that name no annotator."),
+        click.option(
+            "--definition",
+            type=click.IntRange(min=1),
+            metavar="NUMBER",
+            help="The definition that the rows follow.  [default: 1]",
+        ),
     )
     for option in reversed(declared):
         with_options = option(with_options)

@@ -10,7 +10,8 @@ import click
 import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
-from moola_pipeline.bars.store import registered_store
+from moola_pipeline.bars.store import read_manifest, registered_store
+from moola_pipeline.cli.judgments import COMMANDS
 from moola_pipeline.cli.label_budget import budget, choice_study
 from moola_pipeline.cli.label_choice import alike, next_windows
 from moola_pipeline.cli.label_doubt import doubtful
@@ -20,10 +21,12 @@ from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.options import active_splits, split_options
 from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.labels.annotators import choose_labels, read_label_choice
 from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.ledger import LabelLedger, build_ledger
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.registry import (
+    AddSettings,
     register_labels,
     registered_files,
     registered_labels,
@@ -47,19 +50,28 @@ def labels() -> None:
     """Add and check labeled windows."""
 
 
-for _command in (next_windows, doubtful, alike, budget, choice_study):
+for _command in (*COMMANDS, next_windows, doubtful, alike, budget, choice_study):
     labels.add_command(_command)
 
 
 @labels.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--drop-bad", is_flag=True, help="Add the usable rows and list the others.")
+@click.option("--revise", is_flag=True, help="Its windows replace the registered ones; history keeps both.")
+@click.option("--why", default="", metavar="TEXT", help="The reason for --revise, kept in the history.")
 @pass_option
 @reading_options
 @json_option
 @click.pass_obj
 def add(
-    home: Home, file: Path, drop_bad: bool, pass_number: int | None, options: LabelOptions, as_json: bool
+    home: Home,
+    file: Path,
+    drop_bad: bool,
+    revise: bool,
+    why: str,
+    pass_number: int | None,
+    options: LabelOptions,
+    as_json: bool,
 ) -> None:
     """Register a label file: csv, parquet, Label Studio, or an Audacity label track.
 
@@ -70,8 +82,12 @@ def add(
     store = registered_store(home)
     bars = read_bars(store)
     ledger, rows = build_ledger(file, bars, pass_number, options)
-    ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad)
-    preview = preview_labels(registered_labels(store.labels), bars, settings, rows, file.name)
+    if why and not revise:
+        raise BadInput("--why is the reason for --revise, got no --revise. Give both, or leave it out.")
+    how = AddSettings(revise, why, read_manifest(store).files[0].instrument)
+    ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad, how)
+    chosen, _ = choose_labels(registered_labels(store.labels), read_label_choice(store.root))
+    preview = preview_labels(chosen, bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
 
 
@@ -107,7 +123,8 @@ def check(
         given = "--pass" if pass_number is not None else "An option for reading"
         raise BadInput(f"{given} needs a FILE, got none. Name a file, or leave the option out.")
     rows = registered_labels(store.labels)
-    _report(home, registered_files(store.labels), preview_labels(rows, bars, settings), as_json)
+    chosen, _ = choose_labels(rows, read_label_choice(store.root))
+    _report(home, registered_files(store.labels), preview_labels(chosen, bars, settings), as_json)
     _require_on_bars(rows, bars)
 
 

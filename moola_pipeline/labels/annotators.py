@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.labels.label_options import CONSENSUS
 from moola_pipeline.labels.schema import DRAWN, NONE, TYPES, UNKNOWN
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.windows.window_geometry import (
@@ -18,7 +19,6 @@ from moola_pipeline.windows.window_geometry import (
     ONSET_COLLAR_BARS,
 )
 
-CONSENSUS = "consensus"
 UNNAMED = "unnamed"
 """The annotator of label files that name none."""
 CHOICE_NAME = "label_choice.json"

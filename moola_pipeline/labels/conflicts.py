@@ -81,6 +81,11 @@ def repeated_labels(known: pd.DataFrame, new: pd.DataFrame) -> list[str]:
     return sorted({*moved, *contradictory})
 
 
+def judges(labels: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each annotator under each definition; only these must agree."""
+    return [rows for _, rows in labels.groupby(["annotator", "definition"], dropna=False, sort=False)]
+
+
 def whole_windows(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
     """Extend each fault to all rows of its window, so that no window is kept in part."""
     faults = faults.copy()

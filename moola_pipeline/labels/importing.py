@@ -7,7 +7,7 @@ import pandas as pd
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.conflicts import find_contradictions, whole_windows
-from moola_pipeline.labels.label_options import LabelOptions, apply_options
+from moola_pipeline.labels.label_options import LabelOptions, apply_options, name_judges
 from moola_pipeline.labels.platform_files import read_platform_file
 from moola_pipeline.labels.price_windows import find_windows, is_older
 from moola_pipeline.labels.schema import (
@@ -103,7 +103,7 @@ def inspect_labels(
         cells, notes = apply_options(cells, options)
     else:
         faults, notes = platform.faults, platform.notes
-    labels = _typed(_numbered(path, cells, pass_number), faults)
+    labels = _typed(_numbered(path, name_judges(cells, options), pass_number), faults)
     if bars is not None and platform is None:
         refuse_shared_faults(path.name, written, labels, faults, bars, options)
     repeated = labels.duplicated() & faults["reason"].isna()

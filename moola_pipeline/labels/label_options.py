@@ -13,6 +13,8 @@ from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW
 ENDS = ("inclusive", "exclusive", "swapped")
 """How the last bar of a span is given: as its last bar, as the bar after it, or before its first bar."""
 MAX_SHIFT_BARS = 5
+CONSENSUS = "consensus"
+"""The name that stands for all annotators."""
 _OFFSET = r"(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 _ZONED = r"\d:\d{2}.*" + _OFFSET
 _MARGIN = pd.Timedelta("1D")
@@ -30,6 +32,8 @@ class LabelOptions:
         ends: One of ENDS.
         covers: Stretches that were looked at whole, each as START/END.
         as_is: Accept spans that do not fit the bars.
+        annotator: Who judged the rows that name nobody; None leaves them so.
+        definition: Number of the definition of the rows that name none.
     """
 
     shift_bars: int = 0
@@ -37,6 +41,8 @@ class LabelOptions:
     ends: str = ENDS[0]
     covers: tuple[str, ...] = ()
     as_is: bool = False
+    annotator: str | None = None
+    definition: int | None = None
 
     def __post_init__(self) -> None:
         if abs(self.shift_bars) > MAX_SHIFT_BARS:
@@ -48,6 +54,8 @@ class LabelOptions:
             raise BadInput(f"--ends must be {', '.join(ENDS[:-1])} or {ENDS[-1]}, got {self.ends!r}.")
         if self.timezone is not None:
             require_zone(self.timezone)
+        if self.annotator is not None and (not self.annotator.strip() or self.annotator == CONSENSUS):
+            raise BadInput(f"--annotator must name a person, got {self.annotator!r}. Give a name.")
 
 
 def apply_options(cells: pd.DataFrame, options: LabelOptions) -> tuple[pd.DataFrame, list[str]]:
@@ -84,6 +92,18 @@ def apply_options(cells: pd.DataFrame, options: LabelOptions) -> tuple[pd.DataFr
         what = "spans are moved inside their windows" if counted_from_one else "windows are moved"
         notes.append(f"{what} by {by}")
     return cells, notes
+
+
+def name_judges(cells: pd.DataFrame, options: LabelOptions) -> pd.DataFrame:
+    """The cells with the annotator and the definition that the user gives where the file gives none."""
+    named: dict[str, object] = {"annotator": options.annotator, "definition": options.definition}
+    for name, value in named.items():
+        if value is None:
+            continue
+        given = cells[name] if name in cells.columns else pd.Series(None, cells.index, dtype=object)
+        texts = given.astype("str").str.strip()
+        cells = cells.assign(**{name: given.astype(object).mask(given.isna() | (texts == ""), value)})
+    return cells
 
 
 def written_clock(column: pd.Series) -> pd.Series:

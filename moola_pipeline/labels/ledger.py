@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from moola_pipeline.labels.conflicts import BOTH_TYPES, clashing_windows
+from moola_pipeline.labels.conflicts import BOTH_TYPES, clashing_windows, judges
 from moola_pipeline.labels.importing import LabelFile, inspect_labels
 from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
@@ -76,9 +76,10 @@ def build_ledger(
     """
     file = inspect_labels(path, bars, pass_number, options)
     refused = [file.refused]
-    for number in file.labels["pass"].unique():
-        placement = place_labels(file.labels, bars, int(number))
-        refused += [placement.refused, _clashing(file.labels, placement.frame, int(number))]
+    for labels in judges(file.labels):
+        for number in labels["pass"].unique():
+            placement = place_labels(labels, bars, int(number))
+            refused += [placement.refused, _clashing(labels, placement.frame, int(number))]
     refused = pd.concat(refused).sort_index()
     faulty = refused.loc[refused["reason"] != GRADED_OUT].index
     placed = file.labels.loc[~file.labels.index.isin(refused.index)]

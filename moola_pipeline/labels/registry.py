@@ -14,7 +14,7 @@ from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import require_plain_name
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
-from moola_pipeline.labels.conflicts import clashing_windows, repeated_labels
+from moola_pipeline.labels.conflicts import clashing_windows, judges, repeated_labels
 from moola_pipeline.labels.importing import describe_faults, read_labels
 from moola_pipeline.labels.judgments import (
     JOURNAL_NAME,
@@ -193,8 +193,9 @@ def _refuse_changed_labels(
             f"{path.name}: registered windows must keep their labels, but the file changes {len(changed)} "
             f"(first {changed[0]}). Correct the file, or {remedy}"
         )
-    for number in new["pass"].unique():
-        clashing = clashing_windows(place_labels(merged, bars, int(number)).frame)
+    of_all = [(rows, int(number)) for rows in judges(merged) for number in new["pass"].unique()]
+    for rows, number in of_all:
+        clashing = clashing_windows(place_labels(rows, bars, number).frame)
         new_ids = sorted(set(clashing) & set(new["window_id"]))
         if new_ids:
             raise BadInput(
