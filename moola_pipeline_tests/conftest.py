@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from moola_pipeline_tests.surroundings import surroundings_kept
@@ -20,6 +21,8 @@ QUIET = {
 PRIVATE_DATA_VARIABLE = "MOOLA_PRIVATE_DATA"
 for _shared in ("MOOLA_TRACKING_URI", "MOOLA_ARTIFACTS_URI", "MOOLA_STORE_URI"):
     os.environ.pop(_shared, None)  # tests write to no shared store
+settings.register_profile("moola", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("moola")
 os.environ.update(QUIET)  # must precede imports of numpy, torch and mlflow in test modules
 
 
