@@ -82,9 +82,9 @@ def frame_of(rows: list[tuple]) -> pd.DataFrame:
     for bar0, start, label, grade, annotator, number, batch in rows:
         key = (bar0, annotator, number)
         if start is None:
-            made.setdefault(key, {}).setdefault(
-                None, label_row(BARS, bar0, "none", annotator=annotator, **{"pass": number})
-            )
+            empty = label_row(BARS, bar0, "none", annotator=annotator, **{"pass": number})
+            if not made.get(key):
+                made[key] = {None: empty}
         else:
             marks = made.setdefault(key, {})
             marks.pop(None, None)
