@@ -55,6 +55,25 @@ def test_windows_are_split_by_the_day_they_start(bars, placed):
     assert find_leakage(frame) == []
 
 
+@pytest.mark.parametrize("how", ["doubt", "alike", "repeat", "review", "replay"])
+@pytest.mark.parametrize("rule", ["fixed", "rolling"])
+def test_windows_that_were_chosen_never_enter_validation_or_test(bars, placed, how, rule):
+    chosen = placed.assign(chosen=how)
+    frame = assign_splits(chosen, bars, SplitSettings(rule=rule))
+    assert set(frame["split"]) == {"train", "unused"}
+    mixed = placed.assign(chosen=np.where(np.arange(len(placed)) % 2, how, "random"))
+    frame = assign_splits(mixed, bars, SplitSettings(rule=rule))
+    assert set(frame.loc[frame["split"].isin(["validation", "test"]), "chosen"]) == {"random"}
+    assert how in set(frame.loc[frame["split"] == "train", "chosen"])
+
+
+def test_no_window_of_a_replayed_session_validates_or_tests(bars):
+    rows = [label_row(bars, 40 * SESSION_BARS + 60, "retracement", 40)]
+    rows.append(label_row(bars, 40 * SESSION_BARS + 170, "none", chosen="replay"))
+    frame = assign_splits(place_labels(label_frame(rows), bars).frame, bars, FIXED)
+    assert set(frame["split"]) == {"unused"}
+
+
 def test_windows_behind_the_last_test_day_are_unused(bars, placed):
     settings = SplitSettings(test_end=date(2025, 6, 16))
     assert assign_splits(placed, bars, settings)["split"].tolist()[-3:] == ["test", "unused", "unused"]

@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline_tests.cli.test_labels import BARS, call, complaint, facts, home, label_file, with_bars
+from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_labels
+
+__all__ = ["home", "with_bars"]
+
+
+@pytest.fixture
+def judged(with_bars: Path, tmp_path: Path) -> Path:
+    """A home in which two annotators judged the same windows, and one revised a mark."""
+    rows = weekly_labels(BARS)
+    other = rows.assign(expansion_start=rows["expansion_start"] + 1)
+    other.loc[0, "label"] = "unknown"
+    facts(
+        call(
+            "labels",
+            "add",
+            label_file(tmp_path / "a.csv", rows),
+            "--annotator",
+            "ann",
+            "--json",
+            home=with_bars,
+        )
+    )
+    facts(
+        call(
+            *("labels", "add", label_file(tmp_path / "b.csv", other), "--annotator", "bob", "--as-is"),
+            "--json",
+            home=with_bars,
+        )
+    )
+    moved = label_frame([label_row(BARS, 60, "retracement", 45)])
+    path = label_file(tmp_path / "c.csv", moved)
+    words = (
+        "labels",
+        "add",
+        path,
+        "--annotator",
+        "ann",
+        "--revise",
+        "--why",
+        "the move began later",
+        "--json",
+    )
+    facts(call(*words, home=with_bars))
+    return with_bars
+
+
+def test_the_history_of_a_window_shows_what_replaced_what_and_why(judged: Path):
+    shown = facts(call("labels", "history", "w60", "--json", home=judged))["judgments"]
+    assert [one["annotator"] for one in shown] == ["ann", "bob", "ann"]
+    assert (shown[0]["replaced_by"], shown[2]["supersedes"]) == (shown[2]["number"], shown[0]["number"])
+    assert shown[2]["why"] == "the move began later"
+    text = call("labels", "history", "w60", home=judged).stdout
+    assert f"replaces {shown[0]['number']}, why: the move began later" in text
+
+
+def test_a_window_that_nobody_judged_has_no_history(judged: Path):
+    assert "WINDOW must be a judged window, got 'w7'" in complaint(
+        call("labels", "history", "w7", home=judged)
+    )
+
+
+def test_two_annotators_are_compared(judged: Path):
+    (pair,) = facts(call("labels", "compare", "--json", home=judged))["pairs"]
+    assert (pair["annotators"], pair["windows"]) == (["ann", "bob"], 44)
+    assert 0.9 < pair["finding"]["estimate"] < 1
+    assert pair["differing"][0]["window_id"] == "w60"
+    lines = call("labels", "compare", home=judged).stdout.splitlines()
+    assert lines[0] == "ann and bob: 44 windows judged by both"
+
+
+def test_one_annotator_cannot_be_compared(with_bars: Path, tmp_path: Path):
+    call("labels", "add", label_file(tmp_path / "a.csv", weekly_labels(BARS)), home=with_bars)
+    result = call("labels", "compare", home=with_bars)
+    assert "moola labels add FILE --annotator NAME" in complaint(result)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_labels_are_exported_and_added_again_without_a_change(judged: Path, tmp_path: Path, suffix: str):
+    out = tmp_path / f"out{suffix}"
+    shown = facts(call("labels", "export", out, "--annotator", "ann", "--json", home=judged))
+    assert (shown["rows"], shown["windows"]) == (44, 44)
+    if suffix == ".json":
+        assert len(json.loads(out.read_text())) == 44
+    else:
+        (ledger,) = facts(call("labels", "add", out, "--json", home=judged))["files"]
+        assert ledger["dropped"] == {"already registered": 44}
+
+
+def test_an_unknown_suffix_is_refused(judged: Path, tmp_path: Path):
+    result = call("labels", "export", tmp_path / "labels.txt", home=judged)
+    assert "OUT must end in .csv, .parquet, .json" in complaint(result)
+
+
+def test_a_definition_is_added_and_shown(with_bars: Path, tmp_path: Path):
+    text = tmp_path / "definition.txt"
+    text.write_text("An expansion moves twice the ATR.\n")
+    assert facts(call("labels", "define", text, "--json", home=with_bars))["newest"] == 1
+    shown = call("labels", "define", home=with_bars).stdout
+    assert "An expansion moves twice the ATR." in shown
+
+
+def test_a_reason_needs_a_revision(judged: Path, tmp_path: Path):
+    path = label_file(tmp_path / "d.csv", weekly_labels(BARS))
+    assert "got no --revise" in complaint(call("labels", "add", path, "--why", "so", home=judged))
+
+
+def test_a_run_learns_one_annotator_and_refuses_one_without_labels(judged: Path):
+    result = call("run", "--profile", "smoke", "--annotator", "zoe", home=judged)
+    assert "got zoe under any definition. There are " in complaint(result)
+    assert not (judged / "data" / "nq" / "label_choice.json").exists()
+
+
+def test_labels_of_an_annotator_stay_when_another_is_added(judged: Path):
+    rows = pd.read_csv(judged / "data" / "nq" / "labels" / "labels.csv")
+    assert rows["annotator"].value_counts().to_dict() == {"ann": 44, "bob": 44}
