@@ -13,7 +13,7 @@ from moola_pipeline.features.averages import mean_true_range, segment_bounds
 from moola_pipeline.features.zigzag import ATR_BARS
 from moola_pipeline.labels.schema import expansions
 
-MIN_SPANS = 10
+MIN_SPANS, MIN_OTHER_BARS_SPANS = 10, 15
 """Fewer spans than this are not judged."""
 MAX_SPANS = 2_000
 """Of more spans, so many are judged, evenly chosen."""
@@ -313,6 +313,8 @@ def _shown_zone(zone: str) -> str:
 
 
 def _random(fit: SpanFit) -> Misfit | None:
+    if fit.n_spans < MIN_OTHER_BARS_SPANS:
+        return None
     shifts = {0, *(end for _, end in _ENDS)}
     places = (fit.percentiles(fit.spans.window_start, bars) for bars in shifts)
     if any(fit.lie_on_moves(there, RANDOM_Z) for there in places):
