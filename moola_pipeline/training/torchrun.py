@@ -1,6 +1,7 @@
 """python -m moola_pipeline.training.torchrun FOLDER PROCESSES PARENT: torchrun that ends with its parent."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -93,13 +94,14 @@ def first_failure(codes: Mapping[int, int], first: int) -> int:
     """The rank whose end made the others fail.
 
     torchrun knows the order only to the second, and a killed process fails the others at once:
-    they lose their connection to it.
+    they lose their connection to it. Those that still run it ends itself, by SIGTERM.
 
     Args:
         codes: Exit code of each failed rank; negative if a signal ended it.
         first: The rank that torchrun takes for the first.
     """
-    return next((rank for rank in sorted(codes) if codes[rank] < 0), first)
+    killed = [rank for rank, code in sorted(codes.items()) if code < 0 and code != -signal.SIGTERM]
+    return next(iter(killed), first)
 
 
 if __name__ == "__main__":

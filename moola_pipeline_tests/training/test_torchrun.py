@@ -11,6 +11,8 @@ from moola_pipeline.training.torchrun import first_failure
         ({1: -9}, 1, 1),
         ({0: 1, 1: -9}, 0, 1),  # rank 0 lost its connection to the killed rank 1
         ({0: -9, 1: 1}, 1, 0),
+        ({0: -15, 1: 1}, 1, 1),  # torchrun ended rank 0
+        ({0: -15, 1: -15}, 0, 0),
         ({0: 1, 1: 1}, 1, 1),
     ],
 )
