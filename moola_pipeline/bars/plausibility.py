@@ -70,8 +70,11 @@ def refuse_implausible(
     refuse_coarse(bars, instrument, reading.source)
     refuse_other_scale(bars, clock, instrument, reading.source)
     refuse_wrong_dates(bars, clock, reading, instrument)
-    left_out = wall_minutes(sifted.rejected["timestamp"].dropna(), NEW_YORK)
-    refuse_stamp(np.union1d(clock.minutes, left_out), clock, reading, instrument)
+    left_out = np.unique(wall_minutes(sifted.rejected["timestamp"].dropna(), NEW_YORK))
+    places = np.searchsorted(clock.minutes, left_out)
+    is_new = clock.minutes[np.minimum(places, len(bars) - 1)] != left_out
+    minutes = np.insert(clock.minutes, places[is_new], left_out[is_new])
+    refuse_stamp(minutes, clock, reading, instrument)
     refuse_full_breaks(bars, clock, rows, reading)
     refuse_moved_sessions(bars, clock, reading, instrument)
     refuse_missing_opening(bars, clock, reading, instrument)

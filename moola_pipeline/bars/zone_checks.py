@@ -47,6 +47,9 @@ ONE_RISE = 1.3
 """The same on a single morning: above it on 99 of 100 days."""
 TRIED_BARS = 30_000
 """Number of bars tried in other zones: about a month of sessions."""
+MAX_LATE = 3 * HOUR
+"""Sessions that begin so late, and whose ranges rise as late after the opening, are moved: on NQ ranges rise
+by CLEAR_RISE at 10:30 on no day of five years, at 11:30 and 12:30 on one or two of a thousand."""
 MAX_SHUT = 0.0005
 """Largest share of bars in shut hours in a zone that is advised."""
 _DAY_SESSION = range(380, 456)
@@ -191,7 +194,9 @@ def _wrong_opening(clock: SessionClock, opening: int) -> str | None:
     here = float(np.median(bell)) if len(bell) else 0.0
     at = clock_text(begin % DAY)
     then = rises.get((opening + begin - SESSION_OPEN) % DAY, np.empty(0))
-    if begin % 30 == 0 and len(then) and np.median(then) >= 2 * max(here, 1.0):
+    late = 0 < begin - SESSION_OPEN <= MAX_LATE  # news at 08:30 may look like the opening
+    least = min(2 * max(here, 1.0), CLEAR_RISE) if late else 2 * max(here, 1.0)
+    if begin % 30 == 0 and len(then) and np.median(then) >= least:
         return f"they rise {clock_text((opening + begin - SESSION_OPEN) % DAY)}, and sessions begin at {at}"
     length = int(np.max(ends[sharp == begin] - begin)) + 1  # the last may be in progress
     covers = begin + _SLOT <= opening + DAY <= begin + length - _SLOT

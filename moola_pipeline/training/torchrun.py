@@ -1,10 +1,12 @@
 """python -m moola_pipeline.training.torchrun FOLDER PROCESSES PARENT: torchrun that ends with its parent."""
 
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, atomic_write_bytes, atomic_write_json
@@ -81,10 +83,25 @@ def _run(folder: Path, processes: int) -> int:
     try:
         run.main([*options, "-m", RANK_MODULE, str(folder), str(os.getpid())])
     except ChildFailedError as fault:
-        rank, failure = fault.get_first_failure()
-        atomic_write_json(job_file(folder, ENDED), {"rank": rank, "code": failure.exitcode})
+        codes = {rank: failure.exitcode for rank, failure in fault.failures.items()}
+        rank = first_failure(codes, fault.get_first_failure()[0])
+        atomic_write_json(job_file(folder, ENDED), {"rank": rank, "code": codes[rank]})
         return 1
     return 0
+
+
+def first_failure(codes: Mapping[int, int], first: int) -> int:
+    """The rank whose end made the others fail.
+
+    torchrun knows the order only to the second, and a killed process fails the others at once:
+    they lose their connection to it. Those that still run it ends itself, by SIGTERM.
+
+    Args:
+        codes: Exit code of each failed rank; negative if a signal ended it.
+        first: The rank that torchrun takes for the first.
+    """
+    killed = [rank for rank, code in sorted(codes.items()) if code < 0 and code != -signal.SIGTERM]
+    return next(iter(killed), first)
 
 
 if __name__ == "__main__":

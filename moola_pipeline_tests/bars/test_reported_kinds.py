@@ -154,6 +154,15 @@ def test_one_session_of_closes_among_opens_is_named(tmp_path: Path):
     assert "those of 2025-01-15 run from 18:01 to 17:00" in text
 
 
+@pytest.mark.parametrize(("first", "begin"), [(540, "09:01"), (570, "09:31")])
+def test_one_day_of_closes_among_day_sessions_of_opens_is_named(tmp_path: Path, first: int, begin: str):
+    bars = part(MONTH, first, 960)
+    third = bars["timestamp"].between("2025-01-15T00:00Z", "2025-01-15T23:00Z")
+    late = bars["timestamp"] + pd.to_timedelta(third.astype(int), "min")
+    text = refusal(saved(tmp_path / "nq.csv", bars.assign(timestamp=late)))
+    assert f"those of 2025-01-15 run from {begin} to 16:00" in text
+
+
 # K04: another instrument
 
 

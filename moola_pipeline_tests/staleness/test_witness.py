@@ -24,7 +24,7 @@ def test_every_file_that_an_asset_executes_is_in_its_closure(executed: dict[str,
 @pytest.mark.parametrize(
     ("asset", "path"),
     [
-        ("raw_nq_bars", "bars/vendor.py"),
+        ("raw_nq_bars", "bars/manifest.py"),
         ("labeled_expansions", "labels/placement.py"),
         ("pretrained_encoder", "training/pretrain.py"),
         ("finetuned_classifier", "training/teachers.py"),
