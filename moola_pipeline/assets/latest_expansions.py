@@ -13,7 +13,7 @@ from moola_pipeline.errors import MissingArtifact
 from moola_pipeline.evaluation.drift import NAMES, Drift, compare, load_reference, no_drift
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
-from moola_pipeline.labels.splits import SPLITS, resolve_dates, used_rows_end
+from moola_pipeline.labels.splits import SPLITS, is_drawn, resolve_dates, used_rows_end
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
@@ -75,8 +75,7 @@ def latest_expansions(
             if predictions.n_windows == 0:
                 note = f"{n_new} bars lie after the last split: too few for a window"
             if n_new:
-                new_labels = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
-                windows = labeled_windows(new_labels.assign(split=_NEW), _NEW)
+                windows = new_windows(labeled_expansions, first_new)
                 p = _types(model, market, windows, str(device))
                 drift = _drift(stage, facts, market.rows(first_new), predictions.expansions, windows, p)
         _store_drift(stage, pipeline, drift)
@@ -100,6 +99,17 @@ def latest_expansions(
             checks=_drift_checks(drift),
             device=device,
         )
+
+
+def new_windows(labels: pd.DataFrame, first_new: int) -> LabeledWindows:
+    """The labeled windows behind all splits that were drawn: those that drift is measured on.
+
+    Args:
+        labels: The frame of `labeled_expansions`.
+        first_new: First bar behind all splits; a window may read none before it.
+    """
+    is_new = labels["bar0"] - CONTEXT_BARS >= first_new
+    return labeled_windows(labels.loc[is_new & is_drawn(labels)].assign(split=_NEW), _NEW)
 
 
 def _predictions(

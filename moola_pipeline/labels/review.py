@@ -9,6 +9,7 @@ import pandas as pd
 from moola_pipeline.labels.conflicts import near_duplicates
 from moola_pipeline.labels.schema import FIRST_PASS, expansions
 from moola_pipeline.labels.shift import BATCH, DRIFT, MONTH, Comparison, LabelShift, find_shift
+from moola_pipeline.labels.splits import is_drawn
 from moola_pipeline.windows.window_geometry import CORE_BARS, WINDOW_BARS
 
 NO_BATCH = "no batch named"
@@ -43,7 +44,7 @@ def review_labels(
     arrived: pd.DataFrame | None = None,
     source: str = "",
 ) -> LabelReview:
-    """Review usable labels as a whole.
+    """Review usable labels as a whole; only windows that were drawn are tested for shift.
 
     Args:
         labels: LABEL_COLUMNS, every pass.
@@ -53,7 +54,7 @@ def review_labels(
             pass forms no batch.
         source: That file's name, the batch of its rows without one.
     """
-    shift = find_shift(_with_source(placed, arrived, source), rng)
+    shift = find_shift(_with_source(placed.loc[is_drawn(placed)], arrived, source), rng)
     pairs = near_duplicates(placed)
     return LabelReview(
         shift,

@@ -65,14 +65,14 @@ class SplitSettings(BaseModel):
 
 
 def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
-    """Turn rolling settings into fixed dates; fixed settings stay.
+    """Turn rolling settings into fixed dates, by the months of drawn windows; fixed settings stay.
 
     Raises:
         UnsoundSplit: If there are too few labeled months for a rolling split.
     """
     if settings.rule == "fixed":
         return settings
-    months = sorted(_months(placed).unique())
+    months = sorted(_months(placed.loc[is_drawn(placed)]).unique())
     n_test, n_later = (
         settings.rolling_test_months,
         settings.rolling_test_months + settings.rolling_validation_months,
@@ -112,12 +112,15 @@ def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetti
     for name in SPLITS[:-1]:
         crowded = (split == name) & (last_bar >= used_rows_end(bars, settings, name))
         split[crowded] = UNUSED
-    split[(split != SPLITS[0]).to_numpy() & ~_is_drawn(placed)] = UNUSED
+    split[(split != SPLITS[0]).to_numpy() & ~is_drawn(placed)] = UNUSED
     return placed.assign(split=split)
 
 
-def _is_drawn(placed: pd.DataFrame) -> np.ndarray:
-    """True (n,) for rows whose window says how often expansions occur: not chosen, in no replayed session."""
+def is_drawn(placed: pd.DataFrame) -> np.ndarray:
+    """True (n,) for rows whose window was drawn at random or imported, and in no replayed session.
+
+    Only these show how often expansions and their types occur.
+    """
     replayed = placed.loc[placed["chosen"] == REPLAY, "session"]
     other = placed.loc[~placed["chosen"].isin(DRAWN), "window_id"]
     return ~placed["window_id"].isin(other).to_numpy() & ~placed["session"].isin(replayed).to_numpy()
@@ -281,6 +284,7 @@ def _nearest(
     core: pd.DataFrame, days: np.ndarray, bars: pd.DataFrame, ends: list[date], settings: SplitSettings
 ) -> tuple[date, date, date] | None:
     kinds = core["label"].to_numpy()[:, None] == np.array(TYPES, object)  # (n_expansions, 2)
+    drawn = kinds & is_drawn(core)[:, None]
     last_bar = core["bar0"].to_numpy() + WINDOW_BARS - 1
     until = days[None, :] <= np.array(ends, "datetime64[ns]")[:, None]  # (n_ends, n_expansions)
     opened = nanoseconds(bars)
@@ -292,8 +296,8 @@ def _nearest(
     trains = ((until & before_embargo) @ kinds).all(axis=1)
     options = []
     for middle in range(1, len(ends) - 1):
-        validates = ((until[middle] & before_embargo[middle] & ~until[:middle]) @ kinds).all(axis=1)
-        tests = ((until[middle + 1 :] & ~until[middle]) @ kinds).all(axis=1)
+        validates = ((until[middle] & before_embargo[middle] & ~until[:middle]) @ drawn).all(axis=1)
+        tests = ((until[middle + 1 :] & ~until[middle]) @ drawn).all(axis=1)
         first = np.flatnonzero(validates & trains[:middle])
         last = np.flatnonzero(tests) + middle + 1
         if len(first) and len(last):

@@ -95,3 +95,13 @@ def test_files_with_at_most_one_expansion_per_window_are_recognized():
     two = label_frame([label_row(BARS, 360, "retracement", 40), label_row(BARS, 360, "retracement", 60)])
     assert one_expansion_each(one)
     assert not one_expansion_each(two)
+
+
+def test_windows_that_a_model_chose_raise_no_alarm():
+    drawn = random_labels(0.3, WINDOWS[::2], batch="drawn")
+    doubted = random_labels(0.95, WINDOWS[1::2], seed=1, batch="doubted")
+    as_drawn = review(pd.concat([drawn, doubted], ignore_index=True))
+    assert any(text.startswith("batch ") for text in as_drawn.warnings)
+    found = review(pd.concat([drawn, doubted.assign(chosen="doubt")], ignore_index=True))
+    assert found.warnings == []
+    assert [group.name for group in found.shift.batches] == ["drawn"]

@@ -58,8 +58,7 @@ def test_windows_are_split_by_the_day_they_start(bars, placed):
 @pytest.mark.parametrize("how", ["doubt", "alike", "repeat", "review", "replay"])
 @pytest.mark.parametrize("rule", ["fixed", "rolling"])
 def test_windows_that_were_chosen_never_enter_validation_or_test(bars, placed, how, rule):
-    chosen = placed.assign(chosen=how)
-    frame = assign_splits(chosen, bars, SplitSettings(rule=rule))
+    frame = assign_splits(placed.assign(chosen=how), bars, FIXED)
     assert set(frame["split"]) == {"train", "unused"}
     mixed = placed.assign(chosen=np.where(np.arange(len(placed)) % 2, how, "random"))
     frame = assign_splits(mixed, bars, SplitSettings(rule=rule))
@@ -72,6 +71,22 @@ def test_no_window_of_a_replayed_session_validates_or_tests(bars):
     rows.append(label_row(bars, 40 * SESSION_BARS + 170, "none", chosen="replay"))
     frame = assign_splits(place_labels(label_frame(rows), bars).frame, bars, FIXED)
     assert set(frame["split"]) == {"unused"}
+
+
+def test_a_rolling_split_does_not_count_months_of_chosen_windows(bars, placed):
+    settings = SplitSettings(rule="rolling", rolling_test_months=2, rolling_validation_months=1)
+    doubted = placed["window_start"].dt.month == 6  # the newest month holds windows that a model chose
+    frame = placed.assign(chosen=np.where(doubted, "doubt", "random"))
+    assert resolve_dates(settings, frame).ends[2] == date(2025, 5, 31)
+
+
+def test_the_nearest_dates_do_not_rest_on_chosen_windows(bars, placed):
+    late = placed["window_start"] >= pd.Timestamp("2025-04-01T00:00Z")
+    frame = placed.assign(chosen=np.where(late, "doubt", "random"))
+    ends = nearest_dates(frame, bars, FIXED)
+    assert ends is not None and ends[1] < date(2025, 3, 31)  # the default dates test on doubted windows only
+    settings = SplitSettings(train_end=ends[0], validation_end=ends[1], test_end=ends[2])
+    check_splits(assign_splits(frame, bars, settings), bars, settings)
 
 
 def test_windows_behind_the_last_test_day_are_unused(bars, placed):
