@@ -46,8 +46,14 @@ class ChoiceData(NamedTuple):
         return ["SIMULATED market", ""] if self.instrument.simulated else []
 
 
-def load_choice_data(home: Home, profile: str, market: str, scenario: str | None) -> ChoiceData:
-    """Bars and labels of the market that `moola run` would use."""
+def load_choice_data(
+    home: Home, profile: str, market: str, scenario: str | None, for_trees: bool = True
+) -> ChoiceData:
+    """Bars and labels of the market that `moola run` would use.
+
+    Raises:
+        BadInput: If trees are to be fitted, and the labels of the training period are too few.
+    """
     import numpy as np
     import pandas as pd
 
@@ -66,7 +72,7 @@ def load_choice_data(home: Home, profile: str, market: str, scenario: str | None
     frame = split_labels(labels, table, instrument.splits).frame
     dates = resolve_dates(instrument.splits, frame)
     train = labeled_windows(frame, "train")
-    if not can_learn(train):
+    if for_trees and not can_learn(train):
         n_second = int(train.spans.type.sum())
         raise BadInput(
             f"The training period, to {dates.train_end}, must hold at least {MIN_EACH_TYPE} labeled "

@@ -12,7 +12,11 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from moola_pipeline.bars.store import BarStore
     from moola_pipeline.evaluation.agreement import Agreement
+    from moola_pipeline.labels.annotators import LabelChoice
     from moola_pipeline.metrics.bootstrap import Interval
 
 SHOWN_JUDGMENTS, SHOWN_WINDOWS = 40, 10
@@ -59,42 +63,100 @@ def _history_line(number: int, judgment: Any, replaced_by: int | None) -> str:
 @click.argument("first", required=False)
 @click.argument("second", required=False)
 @click.option("--definition", type=click.IntRange(min=1), metavar="NUMBER", help="Compare under this one.")
+@click.option(
+    "--definitions",
+    type=(click.IntRange(min=1), click.IntRange(min=1)),
+    metavar="OLD NEW",
+    help="Compare each annotator with himself under two definitions.",
+)
 @json_option
 @click.pass_obj
-def compare(home: Home, first: str | None, second: str | None, definition: int | None, as_json: bool) -> None:
+def compare(
+    home: Home,
+    first: str | None,
+    second: str | None,
+    definition: int | None,
+    definitions: tuple[int, int] | None,
+    as_json: bool,
+) -> None:
     """How far annotators agree, by pair: finding, onsets, types.
 
     FIRST and SECOND are annotators; without them all pairs are compared. Lists the windows in which they
     differ most. All windows that both judged count, those of the test split included.
     """
-    from itertools import combinations
-
-    import numpy as np
-
-    from moola_pipeline.bars.manifest import read_bars
     from moola_pipeline.bars.store import registered_store
-    from moola_pipeline.evaluation.agreement import measure_agreement
-    from moola_pipeline.labels.annotators import LabelChoice, annotators_of, choose_labels
     from moola_pipeline.labels.registry import registered_labels
 
     store = registered_store(home)
     rows = registered_labels(store.labels)
+    if definitions is not None:
+        if second is not None or definition is not None:
+            raise BadInput(
+                "--definitions compares an annotator with himself, got a second annotator or --definition. "
+                "Leave them out."
+            )
+        found = _compare_definitions(store, rows, first, *definitions)
+    else:
+        found = _compare_annotators(store, rows, first, second, definition)
+    facts = {"pairs": [_agreement_facts(*pair) for pair in found]}
+    emit(facts, [line for pair in found for line in _agreement_lines(*pair)], as_json)
+
+
+def _compare_annotators(
+    store: "BarStore", rows: "pd.DataFrame", first: str | None, second: str | None, definition: int | None
+) -> "list[tuple[str, str, Agreement]]":
+    from itertools import combinations
+
+    from moola_pipeline.labels.annotators import LabelChoice, annotators_of, choose_labels
+
     names = [first, second] if first and second else sorted({*annotators_of(rows)})
     if len({*names}) < 2:
         raise BadInput(
             f"Two annotators must have judged windows, got {' and '.join(map(str, names))}. Add labels of "
             "another: moola labels add FILE --annotator NAME"
         )
-    bars, found = read_bars(store), []
+    pairs = []
     for one, other in combinations(map(str, names), 2):
         _, choice = choose_labels(rows, LabelChoice(annotator=one, definition=definition))
-        left, right = (
-            choose_labels(rows, LabelChoice(annotator=name, definition=choice.definition))[0]
-            for name in (one, other)
+        left, right = (LabelChoice(annotator=name, definition=choice.definition) for name in (one, other))
+        pairs.append((one, other, left, right))
+    return _measured(store, rows, pairs)
+
+
+def _compare_definitions(
+    store: "BarStore", rows: "pd.DataFrame", annotator: str | None, old: int, new: int
+) -> "list[tuple[str, str, Agreement]]":
+    """How far each annotator agrees with himself under two definitions."""
+    from moola_pipeline.labels.annotators import LabelChoice, annotators_of
+
+    judged = [set(annotators_of(rows.loc[rows["definition"] == number])) for number in (old, new)]
+    names = [annotator] if annotator else sorted(set.intersection(*judged))
+    if old == new or not names:
+        raise BadInput(
+            f"An annotator must have judged windows under both definitions, got {old} and {new}. Judge "
+            f"some again: moola labels second-look; moola labels add FILE --definition {new}"
         )
+    pairs = []
+    for name in names:
+        left, right = (LabelChoice(annotator=name, definition=number) for number in (old, new))
+        pairs.append((f"{name} under definition {old}", f"under definition {new}", left, right))
+    return _measured(store, rows, pairs)
+
+
+def _measured(
+    store: "BarStore", rows: "pd.DataFrame", pairs: "list[tuple[str, str, LabelChoice, LabelChoice]]"
+) -> "list[tuple[str, str, Agreement]]":
+    import numpy as np
+
+    from moola_pipeline.bars.manifest import read_bars
+    from moola_pipeline.evaluation.agreement import measure_agreement
+    from moola_pipeline.labels.annotators import choose_labels
+
+    bars, found = read_bars(store), []
+    for one, other, *choices in pairs:
+        left, right = (choose_labels(rows, choice)[0] for choice in choices)
         found.append((one, other, measure_agreement(left, right, bars, np.random.default_rng(0))))
-    facts = {"pairs": [_agreement_facts(*pair) for pair in found]}
-    emit(facts, [line for pair in found for line in _agreement_lines(*pair)], as_json)
+    return found
 
 
 def _agreement_facts(one: str, other: str, agreement: "Agreement") -> dict[str, Any]:
@@ -183,7 +245,26 @@ def define(home: Home, file: Path | None, as_json: bool) -> None:
     newest = max(texts)
     added = [f"definition {newest} added"] if file is not None else [f"definition {newest}:", texts[newest]]
     lines = added if texts[newest] else ["definition 1 has no text yet. Add one: moola labels define FILE"]
-    emit({"newest": newest, "definitions": {str(n): text for n, text in texts.items()}}, lines, as_json)
+    waiting = _waiting(folder, newest)
+    if waiting:
+        lines.append(
+            f"{waiting:,} windows were judged under an earlier definition. Those most affected first: "
+            "moola labels second-look"
+        )
+    facts = {"newest": newest, "waiting": waiting, "definitions": {str(n): text for n, text in texts.items()}}
+    emit(facts, lines, as_json)
+
+
+def _waiting(folder: Path, newest: int) -> int:
+    """Number of windows that an annotator judged under earlier definitions only."""
+    from moola_pipeline.label_choice.second_look import waiting_windows
+    from moola_pipeline.labels.annotators import annotators_of
+    from moola_pipeline.labels.registry import has_labels, registered_labels
+
+    if not has_labels(folder):
+        return 0
+    rows = registered_labels(folder)
+    return sum(len(waiting_windows(rows, name, newest)) for name in {*annotators_of(rows)})
 
 
 COMMANDS = (history, compare, export, define)

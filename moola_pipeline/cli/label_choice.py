@@ -1,4 +1,4 @@
-"""`moola labels next` and `moola labels alike`: windows to label, and windows like a given one."""
+"""`moola labels next`, `alike`, `second-look`: windows to label, like a given one, or to judge again."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,57 @@ def next_windows(
             f"Only {len(windows)} of {number}: no more without labels, at most {PER_SESSION} a session."
         )
     emit(facts, [*data.heading, *lines, "", f"By {by}. {TRAINING_ONLY}"], as_json)
+
+
+@click.command("second-look")
+@click.argument("number", metavar="N", type=click.IntRange(min=1), default=20)
+@json_option
+@click.pass_obj
+def second_look(home: Home, number: int, as_json: bool) -> None:
+    """List N windows judged under an earlier definition, those that the new one affects most first.
+
+    A changed definition changes the marks at its border: windows come first in which trees, fitted on
+    other labels under the earlier one, doubt most. Judge them again: moola labels add FILE --definition
+    NUMBER
+    """
+    import numpy as np
+    import pandas as pd
+
+    from moola_pipeline.label_choice.second_look import labeled_doubt, waiting_windows
+    from moola_pipeline.labels.annotators import choose_labels
+    from moola_pipeline.labels.definitions import definition_texts
+    from moola_pipeline.labels.registry import registered_labels
+
+    data = load_choice_data(home, "auto", "registered", None, for_trees=False)
+    folder = data.instrument.store.labels
+    rows, newest = registered_labels(folder), max(definition_texts(folder))
+    _, choice = choose_labels(rows, data.instrument.label_choice)
+    waiting = waiting_windows(rows, str(choice.annotator), newest)
+    bar0 = data.market.times.get_indexer(pd.DatetimeIndex(waiting["window_start"]))
+    note = ""
+    try:
+        doubt = labeled_doubt(data.market, data.train, bar0)
+    except ValueError as error:
+        doubt, note = np.zeros(len(bar0)), f"By time, as no trees can be fitted: {error}."
+    order = np.lexsort((bar0, -doubt))[:number]
+    windows = [
+        {**row, "window_start": iso_time(row["window_start"]), "doubt_bits": round(float(doubt[i]), 3)}
+        for i, row in zip(order, waiting.iloc[order].to_dict("records"), strict=True)
+    ]
+    facts = {"annotator": choice.annotator, "newest": newest, "waiting": len(waiting), "windows": windows}
+    facts["note"] = note
+    lines = [
+        f"{len(waiting):,} windows of {choice.annotator} were judged under an earlier definition than "
+        f"{newest}."
+    ]
+    lines += (
+        [f"{'window':<20} {'window_start':<20} {'definition':>10} {'doubt (bits)':>12}"] if windows else []
+    )
+    lines += [
+        f"{row['window_id']:<20} {row['window_start']:<20} {row['definition']:>10} {row['doubt_bits']:>12.2f}"
+        for row in windows
+    ]
+    emit(facts, [*lines, *([note] if note else [])], as_json)
 
 
 @click.command()

@@ -191,7 +191,7 @@ def _refuse_changed_labels(
         remedy = f"register it as a second pass: moola labels add {quoted} --pass {SECOND_PASS}"
         raise BadInput(
             f"{path.name}: registered windows must keep their labels, but the file changes {len(changed)} "
-            f"(first {changed[0]}). Correct the file, or {remedy}"
+            f"(first {changed[0]}). Correct the file, replace them with --revise, or {remedy}"
         )
     of_all = [(rows, int(number)) for rows in judges(merged) for number in new["pass"].unique()]
     for rows, number in of_all:

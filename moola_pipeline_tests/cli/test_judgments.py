@@ -106,6 +106,55 @@ def test_a_definition_is_added_and_shown(with_bars: Path, tmp_path: Path):
     assert "An expansion moves twice the ATR." in shown
 
 
+@pytest.fixture
+def redefined(with_bars: Path, tmp_path: Path) -> Path:
+    """A home with a second definition, under which some windows were judged again."""
+    rows = weekly_labels(BARS).assign(annotator="ann")
+    facts(call("labels", "add", label_file(tmp_path / "a.csv", rows), "--json", home=with_bars))
+    for number in (1, 2):
+        text = tmp_path / "definition.txt"
+        text.write_text(f"An expansion moves {number} times the ATR.\n")
+        facts(call("labels", "define", text, "--json", home=with_bars))
+    again = rows.iloc[:10].assign(definition=2)
+    again.loc[0, ["expansion_start", "expansion_end"]] += 8
+    facts(call("labels", "add", label_file(tmp_path / "b.csv", again), "--as-is", "--json", home=with_bars))
+    return with_bars
+
+
+def test_a_changed_definition_leaves_earlier_windows_to_judge_again(redefined: Path):
+    assert facts(call("labels", "define", "--json", home=redefined))["waiting"] == 34
+    assert (
+        "34 windows were judged under an earlier definition"
+        in call("labels", "define", home=redefined).stdout
+    )
+    shown = facts(call("labels", "second-look", "5", "--json", home=redefined))
+    assert (shown["annotator"], shown["newest"], shown["waiting"]) == ("ann", 2, 34)
+    doubt = [row["doubt_bits"] for row in shown["windows"]]
+    assert doubt == [0] * 5 and shown["note"].startswith("By time, as no trees can be fitted: ")
+    every = facts(call("labels", "second-look", "99", "--json", home=redefined))["windows"]
+    judged_again = set(weekly_labels(BARS)["window_id"].iloc[:10])
+    assert len(every) == 34 and not judged_again & {row["window_id"] for row in every}
+
+
+def test_an_annotator_is_compared_with_himself_under_two_definitions(redefined: Path):
+    (pair,) = facts(call("labels", "compare", "--definitions", 1, 2, "--json", home=redefined))["pairs"]
+    assert pair["annotators"] == ["ann under definition 1", "under definition 2"]
+    assert pair["windows"] == 10
+    assert pair["finding"]["estimate"] == pytest.approx(0.9)
+    assert [row["window_id"] for row in pair["differing"]] == [weekly_labels(BARS)["window_id"].iloc[0]]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--definitions", 1, 3), "must have judged windows under both definitions, got 1 and 3"),
+        (("ann", "bob", "--definitions", 1, 2), "compares an annotator with himself"),
+    ],
+)
+def test_definitions_that_cannot_be_compared_are_refused(redefined: Path, words: tuple, said: str):
+    assert said in complaint(call("labels", "compare", *words, home=redefined))
+
+
 def test_a_reason_needs_a_revision(judged: Path, tmp_path: Path):
     path = label_file(tmp_path / "d.csv", weekly_labels(BARS))
     assert "got no --revise" in complaint(call("labels", "add", path, "--why", "so", home=judged))
