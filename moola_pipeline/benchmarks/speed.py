@@ -100,6 +100,40 @@ def measure_scan(table: pd.DataFrame) -> ScanSpeed:
     return ScanSpeed(timing, found[-1] / timing.seconds)
 
 
+LABELED_WINDOWS = 1_000
+"""Labels of five years: five times as many as the annotator had made when this was written."""
+
+
+def measure_labels(table: pd.DataFrame) -> Timing:
+    """Time the projection of judgments, in time, to rows of label files on a table of bars."""
+    from moola_pipeline.labels.judgments import Judgment, MarkedSpan, rows_of
+    from moola_pipeline.labels.schema import CHOSEN, FIRST_DEFINITION, TYPES
+    from moola_pipeline.windows.dense import pretraining_windows
+    from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
+
+    windows = pretraining_windows(table["segment"].to_numpy(), len(table))
+    bar0 = windows[:: max(len(windows) // LABELED_WINDOWS, 1)][:LABELED_WINDOWS]
+    opened = table["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_numpy()
+    judgments = [
+        Judgment(
+            instrument="NQ",
+            window_id=f"w{row}",
+            looked_from=opened[row + CORE_FIRST],
+            looked_to=opened[row + CORE_LAST],
+            spans=(MarkedSpan(opened[row + CORE_FIRST], opened[row + CORE_FIRST + 9], TYPES[row % 2]),),
+            annotator="made",
+            definition=FIRST_DEFINITION,
+            pass_number=1,
+            batch=None,
+            grade=None,
+            chosen=CHOSEN[0],
+            made_at=opened[row],
+        )
+        for row in bar0.tolist()
+    ]
+    return timed(lambda: rows_of(judgments, table), REPEATS, floor=0.05)
+
+
 N_BARS = 1_800_000
 STREAMED_BARS = 100_000
 """Bars for the slow loop; its time per bar does not depend on their number."""
@@ -117,6 +151,7 @@ MEASURED = {
     "features_rebuilt": f"some features recomputed in pandas for {REBUILT_WINDOWS} windows",
     "features_loaded": "load a stored feature table, SHA256 checked",
     "features_from_bars": "load stored bars, digest checked, and compute features",
+    "labels": f"labels of {LABELED_WINDOWS:,} judged windows, from times to bars",
     "scan": "scan of all bars, features included, on two cores",
     "help": "`moola --help`, whole process",
     "definitions": "loading Dagster's definitions, whole process",
@@ -174,7 +209,8 @@ def measure_speed(
     set_precision(tf32=False)  # as in training; by default, cuDNN computes an LSTM in TF32
     bars = made_bars(n_bars)
     prices = bars[list(PRICE_COLUMNS)].to_numpy()
-    segment = build_table(bars, None)["segment"].to_numpy()
+    table = build_table(bars, None)
+    segment = table["segment"].to_numpy()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bars.csv"
         atomic_write_bytes(path, bars.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ").encode())
@@ -186,7 +222,8 @@ def measure_speed(
         }
     found = measure_feature_speed(prices, segment, streamed_bars)
     timings |= found.timings
-    scan = measure_scan(build_table(bars, None))
+    timings["labels"] = measure_labels(table)
+    scan = measure_scan(table)
     timings["scan"] = scan.timing
     timings |= measure_startup(rehearsed)
     per_bar = found.microseconds_a_bar

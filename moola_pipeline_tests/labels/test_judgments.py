@@ -1,7 +1,9 @@
 """Judgments in time: their rows, the journal, and any sequence of additions against a naive twin."""
 
 import dataclasses
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
+from moola_pipeline.evaluation.agreement import measure_agreement
+from moola_pipeline.labels.annotators import LabelChoice, annotators_of, choose_labels
+from moola_pipeline.labels.export import WRITERS
 from moola_pipeline.labels.importing import read_labels
 from moola_pipeline.labels.judgments import (
     Journal,
@@ -23,6 +28,7 @@ from moola_pipeline.labels.judgments import (
 from moola_pipeline.labels.registry import (
     AddSettings,
     add_labels,
+    registered_files,
     registered_judgments,
     registered_labels,
 )
@@ -101,31 +107,72 @@ def test_rows_made_into_judgments_come_back_as_they_were(rows: list[tuple]):
     pd.testing.assert_frame_equal(rows_of(judgments_of(frame, BARS, "NQ", "now"), BARS), frame)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), ROWS), min_size=1, max_size=4))
-def test_any_sequence_of_additions_and_revisions_ends_as_its_naive_twin(tmp_path_factory, steps):
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "revise", "export", "compare"]), ROWS), min_size=1, max_size=5
+)
+
+
+def added(twin: dict[str, dict], rows: pd.DataFrame, revise: bool) -> None:
+    """Add rows to a naive twin of the store: by judgment, by row."""
+    for key, group in rows.groupby(["window_id", "pass", "annotator", "definition"], dropna=False):
+        known = {} if revise else twin.get(str(key), {})
+        twin[str(key)] = known | {tuple(map(str, row)): row for row in group.itertuples(index=False)}
+
+
+def rows_in(twin: dict[str, dict]) -> pd.DataFrame:
+    columns = label_frame([]).columns
+    kept = [dict(zip(columns, row, strict=True)) for group in twin.values() for row in group.values()]
+    return in_file_order(label_frame(kept))
+
+
+@settings(max_examples=40, deadline=None)
+@given(STEPS)
+def test_any_sequence_of_steps_ends_as_its_naive_twin(tmp_path_factory, steps):
     folder, twin = tmp_path_factory.mktemp("home"), {}
-    for number, (revise, rows) in enumerate(steps):
-        frame = frame_of(rows)
-        path = written(folder / f"{number}.csv", frame)
+    for number, (step, rows) in enumerate(steps):
+        if step == "compare" and twin:  # reads only
+            names = {*annotators_of(rows_in(twin))}
+            if len(names) == 2:
+                left, right = (
+                    choose_labels(rows_in(twin), LabelChoice(annotator=name, definition=1))[0]
+                    for name in sorted(names)
+                )
+                measure_agreement(left, right, BARS, np.random.default_rng(0))
+            continue
+        if step == "export":  # into another home, which goes on in place of this one
+            if twin:
+                path, folder = folder / f"{number}.parquet", tmp_path_factory.mktemp("home")
+                path.write_bytes(WRITERS[".parquet"](registered_labels(path.parent / "labels"), BARS))
+                add_labels(folder / "labels", path, BARS, False)
+            continue
+        path = written(folder / f"{number}.csv", frame_of(rows))
         try:
-            add_labels(folder / "labels", path, BARS, True, how=AddSettings(revise, "better"))
+            add_labels(folder / "labels", path, BARS, True, how=AddSettings(step == "revise", "better"))
         except BadInput:
             continue
-        new = read_labels(path)
-        new = new.loc[~new["window_id"].isin([])]
-        for key, group in new.groupby(["window_id", "pass", "annotator", "definition"], dropna=False):
-            known = {} if revise else twin.get(str(key), {})
-            twin[str(key)] = known | {tuple(map(str, row)): row for row in group.itertuples(index=False)}
-    kept = [row for group in twin.values() for row in group.values()]
-    if not kept:
+        added(twin, read_labels(path), step == "revise")
+    if not twin:
         return
-    expected = in_file_order(
-        label_frame([row._asdict() | dict(zip(label_frame([]).columns, row, strict=True)) for row in kept])
-    )
-    pd.testing.assert_frame_equal(registered_labels(folder / "labels"), expected)
+    pd.testing.assert_frame_equal(registered_labels(folder / "labels"), rows_in(twin))
     journal = registered_judgments(folder / "labels")
-    pd.testing.assert_frame_equal(rows_of(journal.current().values(), BARS), expected)
+    pd.testing.assert_frame_equal(rows_of(journal.current().values(), BARS), rows_in(twin))
+
+
+def add_in_a_process(folder: Path, path: Path) -> None:
+    add_labels(folder, path, BARS, drop_bad=False)
+
+
+def test_two_writers_at_once_lose_nothing(tmp_path: Path):
+    folder, paths = tmp_path / "labels", []
+    for name in ("ann", "bob", "eve", "joe"):
+        labels = weekly_labels(BARS).assign(annotator=name)
+        paths.append(written(tmp_path / f"{name}.csv", labels))
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(add_in_a_process, [folder] * 4, paths))
+    rows = registered_labels(folder)
+    assert rows["annotator"].value_counts().to_dict() == dict.fromkeys(("ann", "bob", "eve", "joe"), 6)
+    assert len(registered_judgments(folder).judgments) == 24
+    assert sorted(one.file for one in registered_files(folder)) == sorted(path.name for path in paths)
 
 
 def made_journal(path: Path) -> Journal:
