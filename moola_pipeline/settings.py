@@ -66,7 +66,7 @@ class Profile(BaseModel):
     name: str
     simulation: SimulationSettings = FULL_SETTINGS
     simulated_splits: SplitSettings = SplitSettings()
-    splits: SplitSettings = SplitSettings()
+    splits: SplitSettings = SplitSettings(proposed=True)
     pretrain: PretrainSettings = PretrainSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     report: ReportSettings = ReportSettings()

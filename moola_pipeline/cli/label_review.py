@@ -20,6 +20,7 @@ from moola_pipeline.labels.splits import (
     assign_splits,
     check_splits,
     class_counts,
+    resolve_dates,
 )
 
 WIDTH = 100
@@ -80,6 +81,8 @@ def preview_labels(
             frame = assign_splits(placed, bars, settings)
             splits = _split_facts_of(frame)
             check_splits(frame, bars, settings)
+            dates = resolve_dates(settings, placed)
+            settings = dates if dates.rule == "provisional" else settings
         except UnsoundSplit as error:
             warnings.append(str(error))
     rng = np.random.default_rng(0)  # fixed seed: the same labels raise the same alarms

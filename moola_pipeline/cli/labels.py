@@ -22,6 +22,7 @@ from moola_pipeline.cli.options import active_splits, split_options
 from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.annotators import choose_labels, read_label_choice
+from moola_pipeline.labels.chosen_splits import keep_proposed
 from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.ledger import LabelLedger, build_ledger
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
@@ -33,7 +34,7 @@ from moola_pipeline.labels.registry import (
     with_registered,
 )
 from moola_pipeline.labels.review import one_expansion_each
-from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.labels.splits import SplitSettings, proposed_dates
 from moola_pipeline.storage.home import Home
 
 SHOWN_ROWS = 20
@@ -78,14 +79,15 @@ def add(
     Accounts for each row. Needs registered bars. A file with an unusable row is refused, unless
     --drop-bad is given.
     """
-    settings = active_splits(home)
     store = registered_store(home)
     bars = read_bars(store)
+    settings = proposed_dates(bars, active_splits(home))
     ledger, rows = build_ledger(file, bars, pass_number, options)
     if why and not revise:
         raise BadInput("--why is the reason for --revise, got no --revise. Give both, or leave it out.")
     how = AddSettings(revise, why, read_manifest(store).files[0].instrument)
     ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad, how)
+    keep_proposed(store.root, settings)
     chosen, _ = choose_labels(registered_labels(store.labels), read_label_choice(store.root))
     preview = preview_labels(chosen, bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
@@ -112,9 +114,9 @@ def check(
     Accounts for the rows of FILE, or of the registered labels. Exits 2 if "moola labels add" would
     refuse the file. Split dates given here are not saved; "moola run" saves them.
     """
-    settings = active_splits(home, rolling, **ends)
     store = registered_store(home)
     bars = read_bars(store)
+    settings = proposed_dates(bars, active_splits(home, rolling, **ends))
     if file is not None:
         ledger, rows = build_ledger(file, bars, pass_number, options)
         _check_file(home, file, ledger, rows, settings, bars, as_json)

@@ -125,17 +125,19 @@ def active_splits(home: "Home", rolling: int | None = None, **ends: datetime | N
     from moola_pipeline.labels.chosen_splits import read_split_choice
     from moola_pipeline.labels.splits import SplitSettings
 
-    chosen = read_split_choice(registered_store(home).root) or SplitSettings()
+    chosen = read_split_choice(registered_store(home).root) or SplitSettings(proposed=True)
     new_ends: dict[str, date] = {name: end.date() for name, end in ends.items() if end is not None}
     if rolling is not None and new_ends:
         raise BadInput("Splits must be set by --rolling or by dates, got both. Leave one out.")
     if rolling is not None:
         months = {"rolling_test_months": rolling, "rolling_validation_months": rolling}
-        return chosen.model_copy(update={"rule": "rolling", **months})
+        return chosen.model_copy(update={"rule": "rolling", "proposed": False, **months})
     if not new_ends:
         return chosen
     try:
-        return SplitSettings.model_validate({**chosen.model_dump(), "rule": "fixed", **new_ends})
+        return SplitSettings.model_validate(
+            {**chosen.model_dump(), "rule": "fixed", "proposed": False, **new_ends}
+        )
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise BadInput(f"{reason}. Give all three: --train-end, --validation-end, --test-end.") from None

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moola_pipeline.label_choice.folds import N_FOLDS, session_folds
 from moola_pipeline.label_choice.trees import (
     LabelTrees,
     SpanProbabilities,
@@ -13,6 +12,7 @@ from moola_pipeline.label_choice.trees import (
     fit_trees,
     span_probabilities,
 )
+from moola_pipeline.labels.folds import N_FOLDS, session_folds
 from moola_pipeline.labels.schema import NONE, TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.training.proposer_fit import matches

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from moola_pipeline.label_choice.folds import N_FOLDS, session_folds
 from moola_pipeline.label_choice.trees import (
     best_threshold,
     can_learn,
@@ -15,6 +14,7 @@ from moola_pipeline.label_choice.trees import (
     predicted_events,
     score_proposals,
 )
+from moola_pipeline.labels.folds import N_FOLDS, session_folds
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import Interval, Resampled, interval, mean_over_seeds
 from moola_pipeline.metrics.scores import resample_windows, score_events

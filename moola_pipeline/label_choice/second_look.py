@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.label_choice.doubt import window_doubt
-from moola_pipeline.label_choice.folds import N_FOLDS, session_folds
 from moola_pipeline.label_choice.trees import fit_trees, score_proposals
 from moola_pipeline.labels.annotators import annotators_of
+from moola_pipeline.labels.folds import N_FOLDS, session_folds
 from moola_pipeline.labels.schema import FIRST_PASS
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.windows.market_arrays import MarketArrays

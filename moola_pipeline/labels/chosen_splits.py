@@ -37,3 +37,16 @@ def read_split_choice(folder: Path) -> SplitSettings | None:
 def write_split_choice(folder: Path, settings: SplitSettings) -> None:
     """Store the splits that later runs of this home use."""
     write_checksummed(folder / CHOICE_NAME, settings.model_dump(mode="json"))
+
+
+def keep_proposed(folder: Path, settings: SplitSettings) -> None:
+    """Store dates that were proposed for the bars, so that later bars do not move them.
+
+    Default dates are not stored, and a stored choice stays.
+
+    Args:
+        folder: The home's data folder.
+        settings: See `labels.splits.proposed_dates`.
+    """
+    if settings.proposed and settings != SplitSettings(proposed=True) and read_split_choice(folder) is None:
+        write_split_choice(folder, settings)

@@ -16,6 +16,16 @@ from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 SPLITS = ("train", "validation", "test")
 UNUSED = "unused"
+MIN_EXPANSIONS = 30
+"""Expansions of known type that a first model needs."""
+FEW_EXPANSIONS = 80
+"""With fewer, and too few of them for a test split, all serve training and cross-validation."""
+MIN_TEST_OF_TYPE = 5
+"""Expansions of each type in a test split of dates that nobody chose."""
+VALIDATION_SHARE = 0.25
+"""Share of the expansions, the newest, that validate while there is no test split."""
+PROPOSED_SHARES = (0.60, 0.75)
+"""Shares of the sessions at which proposed dates end training and validation."""
 
 
 class UnsoundSplit(BadInput):
@@ -27,8 +37,13 @@ class SplitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rule: Literal["fixed", "rolling"] = Field(
-        default="fixed", description="fixed: by the dates below; rolling: test on the newest labeled months"
+    rule: Literal["fixed", "rolling", "provisional"] = Field(
+        default="fixed",
+        description="fixed: by the dates below; rolling: test on the newest labeled months; provisional: no "
+        "test split, as there are too few labels",
+    )
+    proposed: bool = Field(
+        default=False, description="whether nobody chose the dates; few labels then give a provisional report"
     )
     train_end: date = Field(default=date(2024, 12, 31), description="last day of training")
     validation_end: date = Field(default=date(2025, 3, 31), description="last day of validation")
@@ -57,7 +72,14 @@ class SplitSettings(BaseModel):
     def shown(self) -> str:
         """The split dates as text."""
         if self.rule == "fixed":
-            return f"to {self.train_end}, {self.validation_end}, {self.test_end}"
+            dates = f"to {self.train_end}, {self.validation_end}, {self.test_end}"
+            is_default = not self.proposed or self.ends == SplitSettings().ends
+            return dates if is_default else f"{dates} (proposed for these bars)"
+        if self.rule == "provisional":
+            return (
+                f"provisional, as there are too few labels for a test split: training to {self.train_end}, "
+                "the rest for validation; scores by cross-validation"
+            )
         return (
             f"rolling: the newest {self.rolling_test_months} labeled months for test, "
             f"{self.rolling_validation_months} before for validation"
@@ -65,13 +87,23 @@ class SplitSettings(BaseModel):
 
 
 def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
-    """Turn rolling settings into fixed dates, by the months of drawn windows; fixed settings stay.
+    """The dates of the splits: of rolling settings by the months of drawn windows.
+
+    Fixed dates stay, unless they are proposed and the labels too few for a test split: then the rule is
+    provisional, and the newest quarter of the expansions validates.
 
     Raises:
-        UnsoundSplit: If there are too few labeled months for a rolling split.
+        UnsoundSplit: If there are too few labeled months for a rolling split, or too few expansions for a
+            first model.
     """
-    if settings.rule == "fixed":
-        return settings
+    if settings.rule == "rolling":
+        return _rolling_dates(settings, placed)
+    if settings.rule == "fixed" and settings.proposed and _is_provisional(settings, placed):
+        return _provisional_dates(settings, placed)
+    return settings
+
+
+def _rolling_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
     months = sorted(_months(placed.loc[is_drawn(placed)]).unique())
     n_test, n_later = (
         settings.rolling_test_months,
@@ -89,6 +121,82 @@ def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSetting
         "test_end": months[-1].end_time.date(),
     }
     return settings.model_copy(update={"rule": "fixed", **cuts})
+
+
+def _is_provisional(settings: SplitSettings, placed: pd.DataFrame) -> bool:
+    """Whether all expansions are few, and those of a split by these dates too few."""
+    typed = _typed(placed)
+    if len(typed) >= FEW_EXPANSIONS:
+        return False
+    drawn = is_drawn(typed)
+    days = _days(typed)
+    train, validation, test = (np.datetime64(end) for end in settings.ends)
+    parts = (
+        (days <= train, 1),
+        ((days > train) & (days <= validation) & drawn, 1),
+        ((days > validation) & (days <= test) & drawn, MIN_TEST_OF_TYPE),
+    )
+    return any(min(_of_each_type(typed.loc[part])) < least for part, least in parts)
+
+
+def _provisional_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
+    """Training to the day nearest to three quarters of the expansions that parts both types."""
+    typed = _typed(placed)
+    if len(typed) < MIN_EXPANSIONS:
+        raise UnsoundSplit(
+            f"A first model must have {MIN_EXPANSIONS} labeled expansions of known type, but there are "
+            f"{len(typed)}. {_per_month(placed)} Label more windows, then run: moola labels add FILE"
+        )
+    days, drawn = _days(typed), is_drawn(typed)
+    cuts = [
+        (abs((days <= day).mean() - (1 - VALIDATION_SHARE)), day)
+        for day in np.unique(days)[:-1]
+        if min(*_of_each_type(typed.loc[days <= day]), *_of_each_type(typed.loc[(days > day) & drawn]))
+    ]
+    if not cuts:
+        raise UnsoundSplit(
+            "Training and validation must hold expansions of both types, but no day parts the labels so. "
+            f"{_per_month(placed)} Label more windows of other days, then run: moola labels add FILE"
+        )
+    last = pd.Timestamp(_days(placed).max()).date()
+    train_end = pd.Timestamp(min(cuts)[1]).date()
+    ends = {"train_end": train_end, "validation_end": last, "test_end": last + timedelta(days=1)}
+    return settings.model_copy(update={"rule": "provisional", **ends})
+
+
+def proposed_dates(bars: pd.DataFrame, default: SplitSettings) -> SplitSettings:
+    """Dates that nobody chose, where each split has bars; else training takes 60 % of the sessions.
+
+    Validation takes 15 %, and test the newest 25 %. Dates that somebody chose stay.
+
+    Args:
+        bars: BAR_COLUMNS.
+        default: The dates so far.
+    """
+    if not default.proposed:
+        return default
+    sessions = np.unique(bars["session"].to_numpy("datetime64[D]"))
+    train, validation, test = (np.datetime64(end) for end in default.ends)
+    counts = np.bincount(np.searchsorted([train, validation, test], sessions), minlength=len(SPLITS) + 1)
+    if counts[: len(SPLITS)].all() or len(sessions) <= len(SPLITS):
+        return default
+    last = [round(share * len(sessions)) - 1 for share in PROPOSED_SHARES]
+    ends = [pd.Timestamp(sessions[place]).date() for place in (*last, -1)]
+    return default.model_copy(update={"train_end": ends[0], "validation_end": ends[1], "test_end": ends[2]})
+
+
+def _typed(placed: pd.DataFrame) -> pd.DataFrame:
+    """The expansions of known type that are learned from."""
+    return placed.loc[placed["in_core"] & placed["label"].isin(TYPES)]
+
+
+def _of_each_type(rows: pd.DataFrame) -> list[int]:
+    return [list(rows["label"]).count(kind) for kind in TYPES]
+
+
+def _days(placed: pd.DataFrame) -> np.ndarray:
+    """(n,) datetime64[D] UTC day of each window."""
+    return placed["window_start"].dt.tz_localize(None).to_numpy("datetime64[D]")
 
 
 def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
@@ -140,7 +248,7 @@ def used_rows_end(bars: pd.DataFrame, settings: SplitSettings, split: str) -> in
     Raises:
         ValueError: If the settings are rolling: `resolve_dates` must come first.
     """
-    if settings.rule != "fixed":
+    if settings.rule == "rolling":
         raise ValueError(
             "settings must have fixed dates, got rolling ones. Call resolve_dates(settings, placed) first."
         )
@@ -170,7 +278,7 @@ def check_splits(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetting
             the nearest dates that work.
     """
     settings = resolve_dates(settings, frame)
-    for name in SPLITS:
+    for name in SPLITS[:2] if settings.rule == "provisional" else SPLITS:
         part = frame.loc[(frame["split"] == name) & frame["in_core"]]
         counts = [list(part["label"]).count(kind) for kind in TYPES]
         if not all(counts):

@@ -12,8 +12,8 @@ from moola_pipeline.label_choice.contradictions import (
     out_of_fold,
     overlaps,
 )
-from moola_pipeline.label_choice.folds import session_folds
 from moola_pipeline.label_choice.trees import SpanProbabilities
+from moola_pipeline.labels.folds import session_folds
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline_tests.made_bars import made_market
 

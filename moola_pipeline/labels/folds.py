@@ -1,4 +1,4 @@
-"""Folds of the training period, blocked by session."""
+"""Folds of labeled windows, blocked by session."""
 
 import numpy as np
 
