@@ -26,7 +26,7 @@ from moola_pipeline.errors import IntegrityError
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.second_pass import TwiceLabeled, twice_labeled
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
-from moola_pipeline.labels.splits import resolve_dates
+from moola_pipeline.labels.splits import SPLITS, UNUSED, SplitSettings, resolve_dates
 from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.report.data import Check, DataFacts, Details, ReportData, RunFacts
 from moola_pipeline.resources.compute import Compute
@@ -40,9 +40,13 @@ from moola_pipeline.tracking.runs import TrackedRun, Tracking
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 if TYPE_CHECKING:
+    from moola_pipeline.evaluation.folds import Fold
     from moola_pipeline.evaluation.scoring import EvaluatedModel
     from moola_pipeline.evaluation.test_set import LabeledTestSet
     from moola_pipeline.metrics.scores import Scored
+    from moola_pipeline.models.expansion_model import ExpansionModel
+    from moola_pipeline.training.examples import TrainingData
+    from moola_pipeline.training.settings import FinetuneSettings
 
 ReportConfig = launchpad_config(ReportSettings, "ReportConfig")
 TEST_TAG, MODEL_TAG = "test.sha256", "model.fingerprint"
@@ -96,14 +100,20 @@ def bootstrap_ci_report(
     settings = active_settings(config, pipeline.chosen_profile().report)
     with open_stage(context, pipeline, tracking, {"report": settings}) as stage:
         device, rng = compute.prepare(), np.random.default_rng(settings.seed)
-        facts, test = finetuned_classifier.facts, labeled_windows(labeled_expansions, "test")
-        require_unseen(facts["last_bar_seen"], test, pd.DatetimeIndex(raw_nq_bars["timestamp"]))
+        facts = finetuned_classifier.facts
         tick_points = stage.market.instrument.tick_points
         market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
+        tested, folds = _evaluated_windows(stage.market.splits, labeled_expansions)
+        test = labeled_windows(tested, "test")
+        if len(folds) == 1:
+            require_unseen(facts["last_bar_seen"], test, market.times)
         test_set = LabeledTestSet(market, resample_windows(test, settings.resamples, rng))
-        twice = twice_labeled(labeled_expansions, stage.market.labels(), raw_nq_bars, "test")
-        inputs = _ScoreInputs(test_set, labeled_expansions, twice, pretrained_encoder, finetuned_classifier)
-        scored = _all_scores(inputs, settings, device, compute.workers_on(device), rng)
+        twice = twice_labeled(tested, stage.market.labels(), raw_nq_bars, "test")
+        inputs = _ScoreInputs(
+            test_set, folds, labeled_expansions, twice, pretrained_encoder, finetuned_classifier
+        )
+        score_all = _all_scores if len(folds) == 1 else _cross_validated_scores
+        scored = score_all(inputs, settings, device, compute.workers_on(device), rng)
         checks = conclusions.score_checks(
             scored.scores, scored.below_network, scored.model.perfect_bands.values()
         )
@@ -114,6 +124,7 @@ def bootstrap_ci_report(
             device=device,
             precision=precision_on(device),
             profile=stage.profile.name,
+            n_folds=len(folds),
             metrics=sections.as_scores({**scored.scores, **scored.sessions}),
             trivial_baselines=sections.as_tables(scored.trivial_baselines),
             baselines=sections.as_tables(scored.baselines),
@@ -121,7 +132,7 @@ def bootstrap_ci_report(
             second_pass=sections.as_scores(scored.second_pass),
             checks={**_earlier_checks(context, stage.market.name), **checks},
             run=run,
-            seeds=facts["seeds"],
+            seeds=list(scored.model.by_seed),
             differences=conclusions.differences(
                 scored.scores, scored.trivial_baselines | scored.baselines | scored.ablations
             ),
@@ -150,19 +161,41 @@ def bootstrap_ci_report(
         )
 
 
+def _evaluated_windows(settings: SplitSettings, labels: pd.DataFrame) -> tuple[pd.DataFrame, "list[Fold]"]:
+    """The labels with the scored windows as their test split, and the folds."""
+    from moola_pipeline.evaluation.folds import cross_validation, single_fold
+
+    dates = resolve_dates(settings, labels)
+    if dates.rule != "provisional":
+        test, train, validation = (labeled_windows(labels, part) for part in ("test", *SPLITS[:2]))
+        return labels, single_fold(len(test.bar0), train, validation)
+    scored, folds = cross_validation(labels, dates.embargo_bars)
+    is_scored = labels["window_id"].isin(scored.window_id.tolist())
+    return labels.assign(split=np.where(is_scored, "test", UNUSED)), folds
+
+
 class _ScoreInputs(NamedTuple):
-    """Inputs of the scores: the test windows, all labels, the second pass, the trained networks."""
+    """Inputs of the scores: the scored windows, folds, all labels, the second pass, the trained networks."""
 
     test_set: "LabeledTestSet"
+    folds: "list[Fold]"
     labels: pd.DataFrame
     twice: TwiceLabeled
     encoder: PretrainedEncoder
     trained: TrainedClassifiers
 
     @property
-    def train(self) -> LabeledWindows:
-        """The training windows."""
-        return labeled_windows(self.labels, "train")
+    def settings(self) -> "FinetuneSettings":
+        """Fine-tuning settings of the model."""
+        from moola_pipeline.training.settings import FinetuneSettings
+
+        return FinetuneSettings.model_validate(self.trained.facts["settings"])
+
+    def data(self, fold: int = 0) -> "TrainingData":
+        """What the models of a fold learn from."""
+        from moola_pipeline.training.examples import TrainingData
+
+        return TrainingData(self.test_set.market, self.folds[fold].train, self.folds[fold].validation)
 
 
 class _AllScores(NamedTuple):
@@ -194,14 +227,12 @@ def _all_scores(
     from moola_pipeline.evaluation import scoring
     from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
     from moola_pipeline.evaluation.live import score_whole_sessions
-    from moola_pipeline.training.examples import TrainingData
-    from moola_pipeline.training.settings import FinetuneSettings
 
-    test_set, train, trained = inputs.test_set, inputs.train, inputs.trained
+    test_set, folds, trained = inputs.test_set, inputs.folds, inputs.trained
     with fresh_networks(
-        TrainingData(test_set.market, train, labeled_windows(inputs.labels, "validation")),
+        inputs.data(),
         inputs.encoder.encoder,
-        FinetuneSettings.model_validate(trained.facts["settings"]),
+        inputs.settings,
         settings.scratch_seeds,
         device,
         workers,
@@ -209,9 +240,9 @@ def _all_scores(
     ) as in_training:
         model = scoring.score_models(test_set, trained.models, device, rng)
         sessions = score_whole_sessions(test_set, trained.served, settings.live_sessions, device)
-        by_rule = scoring.find_by_proposer(test_set, train)
-        trivial_baselines = scoring.score_trivial_baselines(test_set, train, by_rule, model, rng)
-        baselines = scoring.score_baselines(test_set, train, by_rule, rng)
+        by_rule = scoring.find_by_proposer(test_set, folds)
+        trivial_baselines = scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng)
+        baselines = scoring.score_baselines(test_set, folds, by_rule, rng)
         ablations = {
             name: scoring.score_models(test_set, in_training[name].result(), device, rng).scores
             for name in (UNTRAINED, SCRATCH)
@@ -219,6 +250,42 @@ def _all_scores(
         }
     second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
     return _AllScores(model, sessions, trivial_baselines, baselines, ablations, second_pass)
+
+
+def _cross_validated_scores(
+    inputs: _ScoreInputs, settings: ReportSettings, device: str, workers: int, rng: np.random.Generator
+) -> _AllScores:
+    """Score models that learned from the other blocks of sessions, one for each block, by one seed."""
+    from moola_pipeline.evaluation import scoring
+    from moola_pipeline.evaluation.ablations import train_untrained
+    from moola_pipeline.training.expansion_models import train_expansion_models
+    from moola_pipeline.training.parallel import all_in_parallel
+
+    test_set, folds, served = inputs.test_set, inputs.folds, inputs.trained.facts["served"]
+    encoder, recipe = inputs.encoder.encoder, inputs.settings.model_copy(update={"seeds": (served,)})
+
+    def train(fold: int) -> "ExpansionModel":
+        report = partial(_show_fresh, f"block {fold + 1} of {len(folds)}")
+        return train_expansion_models(encoder, inputs.data(fold), recipe, device, report)[served].model
+
+    def untrained(fold: int) -> "ExpansionModel":
+        return train_untrained(inputs.data(fold), encoder, recipe, device)[served]
+
+    jobs = [partial(work, fold) for work in (train, untrained) for fold in range(len(folds))]
+    models = all_in_parallel(jobs, workers)
+    model, ablation = (
+        scoring.score_fold_models(test_set, folds, part, served, device, rng)
+        for part in (models[: len(folds)], models[len(folds) :])
+    )
+    by_rule = scoring.find_by_proposer(test_set, folds)
+    return _AllScores(
+        model,
+        {},
+        scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng),
+        scoring.score_baselines(test_set, folds, by_rule, rng),
+        {UNTRAINED: ablation.scores},
+        scoring.score_second_pass(test_set.resampled, inputs.twice),
+    )
 
 
 def _details(
@@ -234,9 +301,9 @@ def _details(
     from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
     from moola_pipeline.report.checks import smallest_difference
 
-    test_set, facts = inputs.test_set, inputs.trained.facts
+    test_set, facts, is_tested = inputs.test_set, inputs.trained.facts, len(inputs.folds) == 1
     (folder, run, about), market = report, stage.market
-    details = sections.details_of(test_set, scored.model, facts["served"], inputs.train, inputs.labels, rng)
+    details = sections.details_of(test_set, scored.model, facts["served"], inputs.folds, inputs.labels, rng)
     curve = sections.study_learning_curve(
         market.home.studies / market.name, stage.data_digests, facts["encoder"]["settings"]
     )
@@ -249,8 +316,9 @@ def _details(
             | smallest_difference(scored.scores, scored.baselines),
             "previous": before,
             "truth": truth_scores(test_set.resampled, scored.model, market.truth(), test_set.market.times),
-            "prior": prior_scores(test_set.resampled, scored.model, inputs.labels),
-            "not_measured": sections.not_measured(details, scored.second_pass, before, scored.ablations),
+            "prior": prior_scores(test_set.resampled, scored.model, inputs.labels) if is_tested else {},
+            "not_measured": sections.not_measured(details, scored.second_pass, before, scored.ablations)
+            | ({} if is_tested else sections.WITHOUT_TEST),
         }
     )
 
@@ -265,7 +333,9 @@ def _data_facts(
     """Facts about the data; tags the run as one evaluation of this model on these test rows."""
     from moola_pipeline.evaluation.sections import labels_note
 
-    test_data = stage.data_digests["labels.test"] + stage.data_digests["bars.test"]
+    digests = stage.data_digests
+    has_test = bool((labels["split"] == "test").any())
+    test_data = digests["labels.test"] + digests["bars.test"] if has_test else digests["labels"]
     model = recorded(context.instance, "finetuned_classifier", stage.market.name)
     fingerprint = str(model.fingerprint if model else None)
     n_models = _n_models_scored(stage.run, test_data, fingerprint)
@@ -274,7 +344,7 @@ def _data_facts(
         simulated=stage.market.simulated,
         sha256=content_digest(bars),
         looks_at_test=n_models,
-        labels_sha256=stage.data_digests["labels"],
+        labels_sha256=digests["labels"],
         labels_note=labels_note(labels, stage.market.simulated, scenario),
     )
 
@@ -327,7 +397,9 @@ def _run_facts(
     settings: ReportSettings,
 ) -> RunFacts:
     chosen = stage.market.splits
-    splits = resolve_dates(chosen, labels).model_copy(update={"rule": chosen.rule})
+    splits = resolve_dates(chosen, labels)
+    if chosen.rule == "rolling":
+        splits = splits.model_copy(update={"rule": chosen.rule})
     return RunFacts(
         run_id=context.run.run_id,
         created_at=datetime.now(UTC),

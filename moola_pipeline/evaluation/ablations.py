@@ -63,6 +63,13 @@ def fresh_networks(
         yield dict(zip(jobs, results, strict=True))
 
 
+def train_untrained(
+    data: TrainingData, encoder: Encoder, settings: FinetuneSettings, device: str
+) -> dict[int, ExpansionModel]:
+    """Train heads on an untrained encoder, on labels only, by seed; arguments as in `fresh_networks`."""
+    return _train_fresh(data, encoder, settings, device, True, lambda seed, entry: None)
+
+
 def _train_fresh(
     data: TrainingData,
     encoder: Encoder,

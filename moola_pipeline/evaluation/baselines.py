@@ -48,6 +48,10 @@ class BaselineInputs(NamedTuple):
     paths: np.ndarray
     features: np.ndarray
 
+    def select(self, chosen: np.ndarray) -> "BaselineInputs":
+        """Those of the expansions marked True."""
+        return BaselineInputs(self.paths[chosen], self.features[chosen])
+
 
 class _Classifier(Protocol):
     def probabilities(self, inputs: np.ndarray) -> np.ndarray: ...

@@ -1,16 +1,20 @@
 """Scores on the test windows: the model, baselines, trivial baselines and the second pass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from moola_pipeline.evaluation.baselines import (
     TYPE_BASELINES,
+    BaselineInputs,
     TypeBaseline,
     fit_type_baseline,
 )
+from moola_pipeline.evaluation.folds import Fold, by_fold
 from moola_pipeline.evaluation.live import score_live, score_proposer_live
 from moola_pipeline.evaluation.shuffled_labels import shuffled_predictions
 from moola_pipeline.evaluation.test_set import (
@@ -39,7 +43,7 @@ from moola_pipeline.metrics.scores import (
 )
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.models.span_proposer import propose
-from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN
+from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN, TRIVIAL_TYPE_BASELINES
 from moola_pipeline.training.expansion_models import standalone_proposer
 from moola_pipeline.windows.spans import Spans
 
@@ -70,30 +74,84 @@ def score_models(
     test_set: LabeledTestSet, models: Mapping[int, ExpansionModel], device: str, rng: np.random.Generator
 ) -> EvaluatedModel:
     """Scores, predictions and perfect calibration bands of all training seeds."""
-    resampled = test_set.resampled
-    scored, answers, probabilities, bands = {}, {}, {}, {}
+    predicted, live = {}, {}
     for seed, model in models.items():
         model.classifier.to(device)
-        calibrated, answers[seed], ranked = _predict(test_set, model, device)
-        live = score_live(test_set, model, device)
+        predicted[seed] = _predict(test_set, model, device)
+        live[seed] = score_live(test_set, model, device)
         model.classifier.to("cpu")
-        scored[seed] = {
-            **score_types(resampled, answers[seed].p_retracement),
-            **score_probabilities(resampled, calibrated),
-            **score_events(resampled, answers[seed].events),
-            **score_ends(resampled, answers[seed].events),
-            **score_ranking(resampled, ranked),
-            **live,
-        }
-        typed = resampled.windows.spans.is_typed
-        probabilities[seed], bands[seed] = calibrated, perfect_band(calibrated[typed], rng)
-    return EvaluatedModel(mean_scores(list(scored.values())), scored, answers, probabilities, bands)
+    return _evaluated(test_set.resampled, predicted, live, rng)
 
 
-def _predict(
-    test_set: LabeledTestSet, model: ExpansionModel, device: str
-) -> tuple[np.ndarray, ScoredPredictions, pd.DataFrame]:
+def score_fold_models(
+    test_set: LabeledTestSet,
+    folds: Sequence[Fold],
+    models: Sequence[ExpansionModel],
+    seed: int,
+    device: str,
+    rng: np.random.Generator,
+) -> EvaluatedModel:
+    """The same for one model of each fold, which reads its windows; live mode is not scored.
+
+    Args:
+        test_set: The scored windows of all folds.
+        folds, models: Pairs of a fold and the model that learned from it.
+        seed: Of the trainings.
+        device: Device of the networks.
+        rng: Source of the calibration bands.
+    """
+    window = test_set.resampled.windows.spans.window
+    calibrated, balanced = np.empty(len(window)), np.empty(len(window))
+    events, ranked = [], []
+    for fold, model in zip(folds, models, strict=True):
+        model.classifier.to(device)
+        found = _predict(test_set.select(fold.scored), model, device)
+        model.classifier.to("cpu")
+        mine = np.isin(window, fold.scored)
+        calibrated[mine], balanced[mine] = found.calibrated, found.answers.p_retracement
+        events.append(found.answers.events)
+        ranked.append(found.ranked)
+    joined = ScoredPredictions(balanced, pd.concat(events, ignore_index=True))
+    predicted = _Predicted(calibrated, joined, pd.concat(ranked, ignore_index=True))
+    return _evaluated(test_set.resampled, {seed: predicted}, {seed: {}}, rng)
+
+
+class _Predicted(NamedTuple):
     """Calibrated P(retracement) of labeled spans, the predictions, and all proposals with scores."""
+
+    calibrated: np.ndarray
+    answers: ScoredPredictions
+    ranked: pd.DataFrame
+
+
+def _evaluated(
+    resampled: ResampledWindows,
+    predicted: Mapping[int, _Predicted],
+    live: Mapping[int, Scored],
+    rng: np.random.Generator,
+) -> EvaluatedModel:
+    scored = {
+        seed: {
+            **score_types(resampled, one.answers.p_retracement),
+            **score_probabilities(resampled, one.calibrated),
+            **score_events(resampled, one.answers.events),
+            **score_ends(resampled, one.answers.events),
+            **score_ranking(resampled, one.ranked),
+            **live[seed],
+        }
+        for seed, one in predicted.items()
+    }
+    typed = resampled.windows.spans.is_typed
+    return EvaluatedModel(
+        mean_scores(list(scored.values())),
+        scored,
+        {seed: one.answers for seed, one in predicted.items()},
+        {seed: one.calibrated for seed, one in predicted.items()},
+        {seed: perfect_band(one.calibrated[typed], rng) for seed, one in predicted.items()},
+    )
+
+
+def _predict(test_set: LabeledTestSet, model: ExpansionModel, device: str) -> _Predicted:
     windows = test_set.resampled.windows
     calibrated, balanced = oracle_span_probabilities(model, test_set.market, windows, device)
     # F1 uses the reported expansions, average precision the ranking of all proposals.
@@ -104,7 +162,8 @@ def _predict(
         _placed(windows, find_events(it, test_set.market, windows.bar0, device))
         for it in (model, accepting_all)
     )
-    return calibrated, ScoredPredictions(balanced, events), ranked.assign(score=ranked["probability"])
+    ranked = ranked.assign(score=ranked["probability"])
+    return _Predicted(calibrated, ScoredPredictions(balanced, events), ranked)
 
 
 def _placed(windows: LabeledWindows, found: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +174,7 @@ def _placed(windows: LabeledWindows, found: pd.DataFrame) -> pd.DataFrame:
 
 def score_trivial_baselines(
     test_set: LabeledTestSet,
-    train: LabeledWindows,
+    folds: Sequence[Fold],
     found: Spans,
     evaluated: EvaluatedModel,
     rng: np.random.Generator,
@@ -127,20 +186,27 @@ def score_trivial_baselines(
     the expansions that the model finds, so that the two errors are paired. shuffled_answers are the
     model's predictions in random order.
     """
-    resampled, typed = test_set.resampled, train.typed.spans
-    y = typed.type
+    resampled = test_set.resampled
     spans = resampled.windows.spans
+    onsets, window = np.concatenate([spans.start, found.start]), np.concatenate([spans.window, found.window])
     trivial_baselines = {}
-    onsets = np.concatenate([spans.start, found.start])
-    for name, p in trivial_type_baselines(y, typed.start, onsets).items():
-        labeled, proposed = np.split(p, [len(spans.start)])
+    for name in TRIVIAL_TYPE_BASELINES:
+
+        def predict(fold: int, mine: np.ndarray, name: str = name) -> np.ndarray:
+            typed = folds[fold].train.typed.spans
+            return trivial_type_baselines(typed.type, typed.start, onsets[mine])[name]
+
+        labeled, proposed = np.split(by_fold(folds, window, predict), [len(spans.start)])
         events = _events(resampled, found, (proposed > 0.5).astype(np.int64))
         trivial_baselines[name] = {**score_types(resampled, labeled), **score_events(resampled, events)}
-    share = np.full(len(spans.start), np.mean(y))
+    share = by_fold(
+        folds,
+        spans.window,
+        lambda fold, mine: np.full(mine.sum(), np.mean(folds[fold].train.typed.spans.type)),
+    )
     trivial_baselines["training_share"] = score_probabilities(resampled, share)
-    start, end = constant_span(train)
-    everywhere = pd.DataFrame({"window_id": resampled.windows.window_id, "start": start, "end": end})
-    trivial_baselines[ONE_SPAN] = score_events(resampled, everywhere.assign(type=int(np.mean(y) > 0.5)))
+    everywhere = pd.concat([_one_span(resampled, fold) for fold in folds], ignore_index=True)
+    trivial_baselines[ONE_SPAN] = score_events(resampled, everywhere)
     trivial_baselines[MEAN_POINTER] = mean_scores(
         [score_mean_pointer(resampled, it.events) for it in evaluated.answers.values()]
     )
@@ -150,36 +216,65 @@ def score_trivial_baselines(
     return trivial_baselines
 
 
-def find_by_proposer(test_set: LabeledTestSet, train: LabeledWindows) -> Spans:
-    """Spans in the test windows by the rule that alone finds training expansions best."""
-    proposer = standalone_proposer(test_set.market, train)
-    return propose(test_set.market.measure_spans(test_set.resampled.windows.bar0), proposer)
+def _one_span(resampled: ResampledWindows, fold: Fold) -> pd.DataFrame:
+    """One span of the majority class in every window of a fold: EVENT_COLUMNS."""
+    start, end = constant_span(fold.train)
+    ids = resampled.windows.window_id[fold.scored]
+    majority = int(np.mean(fold.train.typed.spans.type) > 0.5)
+    return pd.DataFrame({"window_id": ids, "start": start, "end": end, "type": majority})
+
+
+def find_by_proposer(test_set: LabeledTestSet, folds: Sequence[Fold]) -> Spans:
+    """Spans in the scored windows by the rule that alone finds training expansions best."""
+    found = []
+    for fold in folds:
+        proposer = standalone_proposer(test_set.market, fold.train)
+        bar0 = test_set.resampled.windows.bar0[fold.scored]
+        spans = propose(test_set.market.measure_spans(bar0), proposer)
+        found.append(replace(spans, window=fold.scored[spans.window]))
+    return reduce(Spans.joined, found)
 
 
 def score_baselines(
     test_set: LabeledTestSet,
-    train: LabeledWindows,
+    folds: Sequence[Fold],
     found: Spans,
     rng: np.random.Generator,
     on_baseline: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Scored]:
-    """Scores of baselines fitted on training expansions, for types and, with the rule's spans, for events."""
-    resampled, typed = test_set.resampled, train.typed
-    train_inputs, test_inputs = (baseline_inputs(test_set, windows) for windows in (typed, resampled.windows))
-    fitted: dict[str, TypeBaseline] = {}
+    """Scores of baselines fitted on training expansions, for types and, with the rule's spans, for events.
+
+    Live mode is scored if there is one fold.
+    """
+    resampled, windows = test_set.resampled, test_set.resampled.windows
+    test_inputs = baseline_inputs(test_set, windows)
+    train_inputs = [baseline_inputs(test_set, fold.train.typed) for fold in folds]
+    fitted: dict[str, list[TypeBaseline]] = {}
     for name in TYPE_BASELINES:
         on_baseline(name)
-        fitted[name] = fit_type_baseline(name, train_inputs, typed.spans.type, rng)
+        fitted[name] = [
+            fit_type_baseline(name, inputs, fold.train.typed.spans.type, rng)
+            for fold, inputs in zip(folds, train_inputs, strict=True)
+        ]
+
+    def probabilities(name: str, inputs: BaselineInputs, window: np.ndarray) -> np.ndarray:
+        typers = fitted[name]
+        return by_fold(folds, window, lambda fold, mine: typers[fold].predict_proba(inputs.select(mine)))
+
     baselines = {
-        name: score_types(resampled, baseline.predict_proba(test_inputs)) for name, baseline in fitted.items()
+        name: score_types(resampled, probabilities(name, test_inputs, windows.spans.window))
+        for name in fitted
     }
     proposed_inputs = baseline_inputs_before(
-        test_set, resampled.windows.bar0[found.window] + found.start, found.direction
+        test_set, windows.bar0[found.window] + found.start, found.direction
     )
-    live = score_proposer_live(test_set, train, {typer: fitted[typer] for typer in PROPOSER_TYPERS})
-    net = np.abs(test_set.market.measure_spans(resampled.windows.bar0).net_of(found))
+    live = {typer: {} for typer in PROPOSER_TYPERS}
+    if len(folds) == 1:
+        typers = {typer: fitted[typer][0] for typer in PROPOSER_TYPERS}
+        live = score_proposer_live(test_set, folds[0].train, typers)
+    net = np.abs(test_set.market.measure_spans(windows.bar0).net_of(found))
     for typer in PROPOSER_TYPERS:
-        types = (fitted[typer].predict_proba(proposed_inputs) > 0.5).astype(np.int64)
+        types = (probabilities(typer, proposed_inputs, found.window) > 0.5).astype(np.int64)
         events = _events(resampled, found, types)
         baselines[f"rule_{typer}"] = {
             **score_events(resampled, events),

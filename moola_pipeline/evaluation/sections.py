@@ -1,6 +1,6 @@
 """Report sections other than scores: details, gallery, curves, previous run."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from moola_pipeline.evaluation.event_study import event_study
+from moola_pipeline.evaluation.folds import Fold
 from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs
@@ -90,6 +91,9 @@ NOT_LIVE = "the model was not trained for live mode; all scores use the whole wi
 NO_STUDY = "no study of these bars and labels yet; run moola run --profile study"
 NO_SECOND_PASS = "no test window has a second pass by the annotator"
 NO_SCRATCH = "this profile trains no network from scratch; the profiles demo and full train one seed"
+FEW_LABELS = "there are too few labels for a test split"
+WITHOUT_TEST = dict.fromkeys(("delay_curve", "null", "scratch"), FEW_LABELS)
+"""Parts that cross-validation does not have, with the reason."""
 FIRST_REPORT = "this is the first report on this market and profile"
 
 
@@ -107,7 +111,7 @@ def details_of(
     test_set: LabeledTestSet,
     evaluated: EvaluatedModel,
     served: int,
-    train: LabeledWindows,
+    folds: Sequence[Fold],
     labels: pd.DataFrame,
     rng: np.random.Generator,
 ) -> Details:
@@ -117,16 +121,19 @@ def details_of(
         test_set: The test windows.
         evaluated: Scores and predictions of the model.
         served: The served seed, used for confusion, calibration and event study.
-        train: Training windows, for the control with shuffled labels.
+        folds: Windows learned from; the control with shuffled labels needs a test split.
         labels: The labeled frame with splits.
         rng: Source of the permutations.
     """
     resampled, answers = test_set.resampled, evaluated.answers
     by_way = break_down(resampled, test_set.labeled, list(answers.values()), test_set.market.times)
-    labeled, train = resampled.windows.spans, train.typed
+    labeled = resampled.windows.spans
     y, p = labeled.type[labeled.is_typed], evaluated.probabilities[served][labeled.is_typed]
-    inputs, test_inputs = (baseline_inputs(test_set, windows) for windows in (train, resampled.windows))
-    null: Interval = permuted_training(resampled, inputs, train.spans.type, test_inputs, rng)
+    null: Interval | None = None
+    if len(folds) == 1:
+        train = folds[0].train.typed
+        inputs, test_inputs = (baseline_inputs(test_set, windows) for windows in (train, resampled.windows))
+        null = permuted_training(resampled, inputs, train.spans.type, test_inputs, rng)
     closes, atr = test_set.market.prices[:, 3], test_set.market.atr
     return Details(
         breakdowns={
@@ -152,7 +159,7 @@ def details_of(
             for wait in WAITS
             if (name := f"event_f1_live_{wait}") in evaluated.scores
         },
-        null=Score.model_validate(null),
+        null=Score.model_validate(null) if null else None,
     )
 
 

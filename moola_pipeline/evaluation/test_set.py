@@ -28,6 +28,17 @@ class LabeledTestSet:
     market: MarketArrays
     resampled: ResampledWindows
 
+    def select(self, windows: np.ndarray) -> "LabeledTestSet":
+        """The same market and draws with the windows at (n,) increasing indices only."""
+        whole = self.resampled
+        expansions = np.isin(whole.windows.spans.window, windows)
+        part = ResampledWindows(
+            whole.windows.select(windows),
+            whole.event_weights[:, expansions],
+            whole.window_weights[:, windows],
+        )
+        return LabeledTestSet(self.market, part)
+
     @property
     def labeled(self) -> LabeledStarts:
         """Starts of the labeled expansions."""

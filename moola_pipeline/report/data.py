@@ -175,6 +175,7 @@ class ReportData(_Part):
 
     Attributes:
         precision: Of the networks on `device`.
+        n_folds: 1 with a test split; else the blocks of sessions of a cross-validation.
         metrics: Scores of the model.
         trivial_baselines: Constants and predictions that use no price.
         baselines: Methods that a person would use instead of the network.
@@ -187,6 +188,7 @@ class ReportData(_Part):
     device: str
     precision: str = ""
     profile: str
+    n_folds: int = 1
     metrics: Scores
     trivial_baselines: dict[str, Scores]
     baselines: dict[str, Scores]
@@ -197,6 +199,11 @@ class ReportData(_Part):
     seeds: list[int]
     differences: dict[str, Scores] = Field(default_factory=dict)
     details: Details = Details()
+
+    @property
+    def provisional(self) -> bool:
+        """Whether there were too few labels for a test split."""
+        return self.n_folds > 1
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from moola_pipeline.report.verdict import (
     interval_text,
     number,
     plain,
+    provisional_note,
     target_outcome,
     verdict,
 )
@@ -76,6 +77,7 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         data=data,
         details=details,
         simulated_note=SIMULATED_NOTE,
+        provisional_note=provisional_note(data),
         target=target_outcome(data),
         band=TARGET_BAND,
         answers=verdict(data),

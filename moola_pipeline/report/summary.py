@@ -11,6 +11,7 @@ from moola_pipeline.report.verdict import (
     interval_text,
     number,
     plain,
+    provisional_note,
     target_outcome,
     verdict,
 )
@@ -31,18 +32,20 @@ def summary_lines(data: ReportData) -> list[str]:
     failed = {name: check for name, check in data.checks.items() if not check.passed}
     reasons = [f"{name} ({_value_and_limit(check)})" for name, check in failed.items()]
     looks = data.data.looks_at_test
+    rows = "These labels" if data.provisional else "The test rows"
     low, high = TARGET_BAND
     outcome = target_outcome(data)
     better, trusted, _ = verdict(data)
     return [
         *([SIMULATED_NOTE] if data.data.simulated else []),
+        *_wrapped(provisional_note(data)),
         *_wrapped(f"Target, F1 of {low:.2f} to {high:.2f}: {outcome.word}. {outcome.why}"),
         *_wrapped(f"Verdict: {better.short} Trust: {trusted.short}"),
         *table,
         *(["* primary comparison; all others are exploratory"] if data.baselines else []),
         "Checks: " + "; ".join(counts(data.checks, kind) for kind in ("integrity", "score")) + ".",
         *(_wrapped("Failed: " + ", ".join(reasons) + ".") if reasons else []),
-        f"The test rows have been scored by {looks} model version{'' if looks == 1 else 's'}.",
+        f"{rows} have been scored by {looks} model version{'' if looks == 1 else 's'}.",
     ]
 
 

@@ -40,6 +40,10 @@ def target_outcome(data: ReportData) -> TargetOutcome:
     """Whether the report's type F1 meets the target, with the requirement."""
     score = data.metrics.get(PRIMARY)
     met = is_met(score)
+    if data.provisional and score is not None:
+        return TargetOutcome(
+            None, "–", "PROVISIONAL", "The target needs a test split, so more labels.", score
+        )
     needed = f"at least {TARGET_ESTIMATE:.2f} with a lower bound above {TARGET_LOW:.2f}"
     if met is None or score is None or score.estimate is None or score.low is None:
         return TargetOutcome(None, "–", "NOT MEASURED", f"The target needs type F1 of {needed}.", score)
@@ -51,6 +55,19 @@ def target_outcome(data: ReportData) -> TargetOutcome:
 
 
 SIMULATED_NOTE = "SIMULATED bars and labels: no number in this report describes a real market."
+
+
+def provisional_note(data: ReportData) -> str:
+    """What the scores of a provisional report are; empty for a report on a test split."""
+    if not data.provisional:
+        return ""
+    return (
+        f"PROVISIONAL: too few labels for a test split. Scores are by cross-validation over {data.n_folds} "
+        "blocks of sessions: each window is read by a model that learned from other blocks. The registered "
+        "model learned from all of them. The encoder has seen the bars of earlier blocks, never their labels."
+    )
+
+
 WINDOW_ONLY = "event_f1_macro"
 """Primary metric of predictions from the window alone."""
 
@@ -200,17 +217,20 @@ def _trusted(data: ReportData) -> Answer:
         return Answer(question, "Unknown.", "No check was recorded.")
     failed = [name for name, check in data.checks.items() if not check.passed and check.kind == "integrity"]
     looks = data.data.looks_at_test
+    where = "on these labels" if data.provisional else "on the test rows"
     versions = (
         "This is the only model version scored"
         if looks == 1
         else f"{looks} model versions, including this one, were scored"
     )
-    facts = [f"{counts(data.checks, 'integrity')}.", *_calibration(data), f"{versions} on the test rows."]
+    facts = [f"{counts(data.checks, 'integrity')}.", *_calibration(data), f"{versions} {where}."]
     if failed:
         facts = [f"Failed: {', '.join(failed)}. The numbers are not valid.", *facts]
         return Answer(question, "No.", " ".join(facts))
     if data.data.simulated:
         return Answer(question, "Yes, but the market is simulated.", " ".join(facts))
+    if data.provisional:
+        return Answer(question, "Provisionally: there is no test split yet.", " ".join(facts))
     return Answer(question, "Yes, no integrity check failed.", " ".join(facts))
 
 

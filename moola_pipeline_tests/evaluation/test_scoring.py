@@ -14,6 +14,7 @@ import pytest
 
 from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.table import build_table
+from moola_pipeline.evaluation.folds import single_fold
 from moola_pipeline.evaluation.scoring import (
     LabeledTestSet,
     baseline_inputs,
@@ -71,7 +72,8 @@ def print_scores(name: str, scored: Scored) -> None:
 def test_the_table_of_the_design_is_reproduced_within_its_intervals(benchmark: Benchmark):
     test_set, train, _ = benchmark
     assert (len(train.spans.type), len(test_set.resampled.windows.spans.type)) == (174, 147)
-    baselines = score_baselines(test_set, train, find_by_proposer(test_set, train), np.random.default_rng(0))
+    folds = single_fold(len(test_set.resampled.windows.bar0), train, train)
+    baselines = score_baselines(test_set, folds, find_by_proposer(test_set, folds), np.random.default_rng(0))
     for name, scored in baselines.items():
         print_scores(name, scored)
     for name, (metric, estimate, low, high) in DESIGN.items():

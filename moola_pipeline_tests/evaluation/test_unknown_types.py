@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from moola_pipeline.evaluation.folds import single_fold
 from moola_pipeline.evaluation.scoring import EvaluatedModel, score_second_pass, score_trivial_baselines
 from moola_pipeline.evaluation.test_set import LabeledTestSet
 from moola_pipeline.labels.second_pass import TwiceLabeled
@@ -36,7 +37,9 @@ def trivial_scores(train: LabeledWindows, test: LabeledWindows) -> dict[str, Sco
     answers = {0: ScoredPredictions(p, events_of(TEST))}
     evaluated = cast(EvaluatedModel, SimpleNamespace(answers=answers))
     test_set = LabeledTestSet(MARKET.bars, resampled)
-    return score_trivial_baselines(test_set, train, TEST.spans, evaluated, np.random.default_rng(0))
+    return score_trivial_baselines(
+        test_set, single_fold(len(TEST.bar0), train, train), TEST.spans, evaluated, np.random.default_rng(0)
+    )
 
 
 def test_trivial_baselines_are_fitted_and_scored_on_known_types():
