@@ -76,7 +76,7 @@ def latest_expansions(
                 note = f"{n_new} bars lie after the last split: too few for a window"
             if n_new:
                 new_labels = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
-                windows = labeled_windows(new_labels.assign(split=_NEW), _NEW)
+                windows = labeled_windows(new_labels.assign(split=_NEW), _NEW).complete_windows
                 p = _types(model, market, windows, str(device))
                 drift = _drift(stage, facts, market.rows(first_new), predictions.expansions, windows, p)
         _store_drift(stage, pipeline, drift)

@@ -122,11 +122,13 @@ def score_trivial_baselines(
 ) -> dict[str, Scored]:
     """Scores of constants and of predictions that use no price.
 
-    For events, the trivial type baselines type the spans that the rule finds alone. one_constant_span
+    They learn from complete training windows: they are rates and places. For events, the trivial type
+    baselines type the spans that the rule finds alone. one_constant_span
     predicts one span of the majority class in every window. mean_pointer predicts the mean ends of
     the expansions that the model finds, so that the two errors are paired. shuffled_answers are the
     model's predictions in random order.
     """
+    train = train.complete_windows
     resampled, typed = test_set.resampled, train.typed.spans
     y = typed.type
     spans = resampled.windows.spans

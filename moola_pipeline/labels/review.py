@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.labels.conflicts import near_duplicates
-from moola_pipeline.labels.schema import FIRST_PASS, expansions
+from moola_pipeline.labels.schema import FIRST_PASS, expansions, is_complete
 from moola_pipeline.labels.shift import BATCH, DRIFT, MONTH, Comparison, LabelShift, find_shift
 from moola_pipeline.windows.window_geometry import CORE_BARS, WINDOW_BARS
 
@@ -53,7 +53,8 @@ def review_labels(
             pass forms no batch.
         source: That file's name, the batch of its rows without one.
     """
-    shift = find_shift(_with_source(placed, arrived, source), rng)
+    complete = placed.loc[is_complete(placed)]  # the others say nothing about shares
+    shift = find_shift(_with_source(complete, arrived, source), rng)
     pairs = near_duplicates(placed)
     return LabelReview(
         shift,
