@@ -50,7 +50,8 @@ def made_market(n_segments: int, seed: int = 0) -> InstrumentData:
     labeled = Spans(*(np.array(column, np.int64) for column in zip(*spans, strict=True)))
     names = np.array([f"w{i}" for i in range(len(bar0))], object)
     session = np.datetime64("2024-01-01", "ns") + segment[bar0].astype("timedelta64[D]")
-    return InstrumentData(bars, LabeledWindows(names, bar0, session, labeled))
+    windows = LabeledWindows(names, bar0, session, np.ones(len(bar0), bool), labeled)
+    return InstrumentData(bars, windows)
 
 
 def upside_down(bars: MarketArrays) -> MarketArrays:

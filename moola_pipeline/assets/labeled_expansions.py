@@ -9,6 +9,7 @@ import pandas as pd
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.labels.placement import GRADED_OUT, split_labels
+from moola_pipeline.labels.schema import is_complete
 from moola_pipeline.labels.splits import (
     UnsoundSplit,
     check_splits,
@@ -58,6 +59,7 @@ def labeled_expansions(
             {
                 "rows": len(frame),
                 "windows": len(set(frame["window_id"])),
+                "incomplete_windows": frame.loc[~is_complete(frame), "window_id"].nunique(),
                 "refused": len(refused),
                 "class_counts": dg.MetadataValue.md(f"```\n{counts.to_string()}\n```"),
                 "content_sha256": digest,

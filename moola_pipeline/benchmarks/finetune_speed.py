@@ -101,6 +101,7 @@ def _repeated(rows: Examples, drawn: np.ndarray) -> Examples:
         rows.expansion[picked],
         rows.true_start[picked],
         rows.true_end[picked],
+        rows.complete[drawn],
     )
 
 

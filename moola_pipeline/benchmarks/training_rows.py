@@ -46,7 +46,8 @@ def labeled_rows(market: MarketArrays, n_windows: int) -> Examples:
     largest = order[first]  # by window
     labels = replace(proposals.select(largest), type=np.arange(len(largest)) % 2)
     window_id = np.arange(len(bar0)).astype(str).astype(object)
-    windows = LabeledWindows(window_id, bar0, np.zeros(len(bar0), "datetime64[ns]"), labels)
+    session, complete = np.zeros(len(bar0), "datetime64[ns]"), np.ones(len(bar0), bool)
+    windows = LabeledWindows(window_id, bar0, session, complete, labels)
     return make_examples(windows, proposals)
 
 

@@ -58,7 +58,7 @@ def load_choice_data(
     import pandas as pd
 
     from moola_pipeline.instrument_data import choose_instrument_data, choose_profile
-    from moola_pipeline.label_choice.trees import MIN_EACH_TYPE, can_learn
+    from moola_pipeline.label_choice.trees import MIN_EACH_TYPE, can_learn, type_counts
     from moola_pipeline.labels.placement import split_labels
     from moola_pipeline.labels.spans import labeled_windows
     from moola_pipeline.labels.splits import resolve_dates, training_rows_end
@@ -73,10 +73,10 @@ def load_choice_data(
     dates = resolve_dates(instrument.splits, frame)
     train = labeled_windows(frame, "train")
     if for_trees and not can_learn(train):
-        n_second = int(train.spans.type.sum())
+        counts = type_counts(train)
         raise BadInput(
             f"The training period, to {dates.train_end}, must hold at least {MIN_EACH_TYPE} labeled "
-            f"expansions of each type, got {len(train.spans.type) - n_second} and {n_second}. "
+            f"expansions of each type in complete windows, got {counts[0]} and {counts[1]}. "
             "Label more windows, then run: moola labels add FILE"
         )
     arrays = MarketArrays.from_table(table, instrument.instrument.tick_points)

@@ -50,7 +50,8 @@ def history(home: Home, window: str | None, as_json: bool) -> None:
 def _history_line(number: int, judgment: Any, replaced_by: int | None) -> str:
     spans = "; ".join(f"{one.started_at[11:16]}-{one.ended_at[11:16]} {one.type}" for one in judgment.spans)
     about = f"definition {judgment.definition}, pass {judgment.pass_number}, {judgment.chosen}"
-    notes = [f"replaces {judgment.supersedes}"] if judgment.supersedes else []
+    notes = [] if judgment.complete else ["incomplete"]
+    notes += [f"replaces {judgment.supersedes}"] if judgment.supersedes else []
     notes += [f"why: {judgment.why}"] if judgment.why else []
     notes += [f"replaced by {replaced_by}"] if replaced_by else []
     return (

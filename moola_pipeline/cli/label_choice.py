@@ -168,8 +168,9 @@ def alike(home: Home, window: str, profile: str, market: str, scenario: str | No
 
     data = load_choice_data(home, profile, market, scenario)
     bar0 = _window_row(data, window)
-    measures = data.market.measure_spans(data.train.bar0)
-    proposer = fit_proposer(measures, data.train.spans, FinetuneSettings().proposal_beta)
+    complete = data.train.complete_windows
+    measures = data.market.measure_spans(complete.bar0)
+    proposer = fit_proposer(measures, complete.spans, FinetuneSettings().proposal_beta)
     start, end, numbers = _main_span(data, proposer, bar0, window)
     found = measure_all(data.market, proposer)
     rows = found.bar0[found.spans.window]

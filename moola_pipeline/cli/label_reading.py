@@ -38,7 +38,8 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--covers",
             multiple=True,
             metavar="START/END",
-            help="A stretch that was looked at whole, for files with spans in time; may be repeated.",
+            help="A stretch that was looked at whole, for files with spans in time; may be repeated. Without "
+            "one only the spans are known, and are used for training only.",
         ),
         click.option("--as-is", is_flag=True, help="Accept spans that do not seem to fit the bars."),
         click.option("--annotator", metavar="NAME", help="Who judged the rows that name no annotator."),

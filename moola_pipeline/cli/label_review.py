@@ -10,7 +10,7 @@ import pandas as pd
 
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.review import LabelReview, review_labels
-from moola_pipeline.labels.schema import LABELS
+from moola_pipeline.labels.schema import LABELS, is_complete
 from moola_pipeline.labels.shift import Group, Measured
 from moola_pipeline.labels.splits import (
     SPLITS,
@@ -31,10 +31,19 @@ SHOWN_BATCHES = 12
 
 @dataclasses.dataclass(frozen=True)
 class LabelPreview:
-    """Labels as a run would use them: counts per split and type, the review, and all warnings."""
+    """Labels as a run would use them.
+
+    Attributes:
+        settings: Where the splits end.
+        splits: Counts of complete windows and their labels per split, type and month.
+        incomplete: Number of incomplete windows per split.
+        review: Of the complete windows.
+        warnings: All of them.
+    """
 
     settings: SplitSettings
     splits: dict[str, Any]
+    incomplete: dict[str, int]
     review: LabelReview
     warnings: list[str]
 
@@ -46,13 +55,20 @@ class LabelPreview:
             "near_duplicates": self.review.near_duplicates,
         }
         ends = self.settings.model_dump(mode="json")
-        return {"split_settings": ends, "splits": self.splits, "shift": shift, "warnings": self.warnings}
+        return {
+            "split_settings": ends,
+            "splits": self.splits,
+            "incomplete_windows": self.incomplete,
+            "shift": shift,
+            "warnings": self.warnings,
+        }
 
     @property
     def lines(self) -> list[str]:
         """The preview as text."""
         return [
             *_split_lines(self.splits, self.settings),
+            *_incomplete_lines(self.incomplete),
             *_shift_lines(self.review),
             *(f"warning: {text}" for text in self.warnings),
         ]
@@ -75,11 +91,11 @@ def preview_labels(
         source: Name of that file.
     """
     placed = place_labels(rows, bars).frame
-    warnings, splits = [], {}
+    warnings, splits, incomplete = [], {}, {}
     if len(placed):
         try:
             frame = assign_splits(placed, bars, settings)
-            splits = _split_facts_of(frame)
+            splits, incomplete = _split_facts_of(frame), _incomplete_of(frame)
             check_splits(frame, bars, settings)
             dates = resolve_dates(settings, placed)
             settings = dates if dates.rule == "provisional" else settings
@@ -87,13 +103,20 @@ def preview_labels(
             warnings.append(str(error))
     rng = np.random.default_rng(0)  # fixed seed: the same labels raise the same alarms
     review = review_labels(rows, placed, rng, arrived, source)
-    return LabelPreview(settings, splits, review, warnings + review.warnings)
+    return LabelPreview(settings, splits, incomplete, review, warnings + review.warnings)
 
 
 def _split_facts_of(frame: pd.DataFrame) -> dict[str, Any]:
     counts = class_counts(frame)
     present = [split for split in (*SPLITS, UNUSED) if split in counts.index.get_level_values("split")]
     return {split: _split_facts(counts.xs(split, level="split")) for split in present}
+
+
+def _incomplete_of(frame: pd.DataFrame) -> dict[str, int]:
+    """Number of incomplete windows per split."""
+    windows = frame.loc[~is_complete(frame)].drop_duplicates("window_id")
+    counts = {split: int((windows["split"] == split).sum()) for split in (SPLITS[0], UNUSED)}
+    return {split: n for split, n in counts.items() if n}
 
 
 def _split_facts(per_month: pd.DataFrame) -> dict[str, Any]:
@@ -111,6 +134,15 @@ def _split_lines(splits: dict[str, Any], settings: SplitSettings) -> Iterator[st
         yield f"  {name:<10} {totals}, in {counts['windows']:,} windows"
         months = [f"{month} {'/'.join(str(n[x]) for x in LABELS)}" for month, n in counts["months"].items()]
         yield from _wrapped(months)
+
+
+def _incomplete_lines(incomplete: dict[str, int]) -> Iterator[str]:
+    if incomplete:
+        counts = ", ".join(f"{n:,} {split}" for split, n in incomplete.items())
+        yield (
+            f"  incomplete {counts}: of these windows only the marks are learned; they count in no share, "
+            "split or score"
+        )
 
 
 def _shift_lines(review: LabelReview) -> Iterator[str]:

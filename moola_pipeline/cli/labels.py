@@ -198,6 +198,8 @@ def _ledger_lines(ledger: LabelLedger) -> Iterator[str]:
     yield f"  kept    {_listed(ledger.counts)}, in {ledger.windows:,} windows"
     if ledger.outside_core:
         yield f"  of them {ledger.outside_core:,} start outside bars 30-74: not used for training or scores"
+    if ledger.incomplete:
+        yield f"  of them {ledger.incomplete:,} windows are incomplete: only their marks are learned"
     if set(ledger.passes) - {"1"}:
         passes = ", ".join(f"{n:,} rows of pass {number}" for number, n in ledger.passes.items())
         yield f"  passes  {passes}; pass 2 measures the annotator's consistency and is not used for training"

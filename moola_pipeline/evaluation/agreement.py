@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.schema import TYPES
+from moola_pipeline.labels.schema import TYPES, is_complete
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import Interval, interval, session_weights
 from moola_pipeline.metrics.matching import in_core, pair_events
@@ -21,7 +21,7 @@ class Agreement:
     """Agreement of two annotators, or of two definitions, with 95 % intervals over sessions.
 
     Attributes:
-        windows: Windows that both judged.
+        windows: Windows that both judged whole.
         finding: Untyped event F1 of one against the other; it is symmetric.
         onset: Mean distance of the onsets of matched marks, bars.
         types: Share of the matched marks with known types whose types are equal.
@@ -39,7 +39,7 @@ class Agreement:
 def measure_agreement(
     first: pd.DataFrame, second: pd.DataFrame, bars: pd.DataFrame, rng: np.random.Generator
 ) -> Agreement:
-    """Compare two sets of labels on the windows that both judged.
+    """Compare two sets of labels on the windows that both judged whole.
 
     Args:
         first, second: LABEL_COLUMNS of one annotator under one definition each; the first pass counts.
@@ -47,6 +47,7 @@ def measure_agreement(
         rng: Source of the resamples.
     """
     one, other = (place_labels(rows, bars).frame.assign(split=_ALL) for rows in (first, second))
+    one, other = (frame.loc[is_complete(frame)] for frame in (one, other))
     place = ["window_id", "bar0"]
     both = pd.merge(one[place].drop_duplicates(), other[place].drop_duplicates())["window_id"]
     mine, yours = (labeled_windows(frame.loc[frame["window_id"].isin(both)], _ALL) for frame in (one, other))

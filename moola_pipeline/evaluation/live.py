@@ -87,8 +87,9 @@ def score_proposer_live(
     """Scores of the rule in live mode, by the baseline that types its alarms.
 
     It scores the same unfinished moves as the model, by their speed: net move in ATR over the square
-    root of the number of bars. A threshold for each wait is fitted on training windows.
+    root of the number of bars. A threshold for each wait is fitted on complete training windows.
     """
+    train = train.complete_windows
     min_net_atr = fit_min_net(test_set.market, train)
     candidates, window = _onset_candidates(test_set, train, min_net_atr)
     thresholds = fit_delay_thresholds(train, candidates, window, candidates.onset)

@@ -181,7 +181,8 @@ def score_trivial_baselines(
 ) -> dict[str, Scored]:
     """Scores of constants and of predictions that use no price.
 
-    For events, the trivial type baselines type the spans that the rule finds alone. one_constant_span
+    They learn from complete training windows: they are rates and places. For events, the trivial type
+    baselines type the spans that the rule finds alone. one_constant_span
     predicts one span of the majority class in every window. mean_pointer predicts the mean ends of
     the expansions that the model finds, so that the two errors are paired. shuffled_answers are the
     model's predictions in random order.
@@ -193,17 +194,14 @@ def score_trivial_baselines(
     for name in TRIVIAL_TYPE_BASELINES:
 
         def predict(fold: int, mine: np.ndarray, name: str = name) -> np.ndarray:
-            typed = folds[fold].train.typed.spans
+            typed = folds[fold].train.complete_windows.typed.spans
             return trivial_type_baselines(typed.type, typed.start, onsets[mine])[name]
 
         labeled, proposed = np.split(by_fold(folds, window, predict), [len(spans.start)])
         events = _events(resampled, found, (proposed > 0.5).astype(np.int64))
         trivial_baselines[name] = {**score_types(resampled, labeled), **score_events(resampled, events)}
-    share = by_fold(
-        folds,
-        spans.window,
-        lambda fold, mine: np.full(mine.sum(), np.mean(folds[fold].train.typed.spans.type)),
-    )
+    shares = [np.mean(fold.train.complete_windows.typed.spans.type) for fold in folds]
+    share = by_fold(folds, spans.window, lambda fold, mine: np.full(mine.sum(), shares[fold]))
     trivial_baselines["training_share"] = score_probabilities(resampled, share)
     everywhere = pd.concat([_one_span(resampled, fold) for fold in folds], ignore_index=True)
     trivial_baselines[ONE_SPAN] = score_events(resampled, everywhere)
@@ -218,9 +216,10 @@ def score_trivial_baselines(
 
 def _one_span(resampled: ResampledWindows, fold: Fold) -> pd.DataFrame:
     """One span of the majority class in every window of a fold: EVENT_COLUMNS."""
-    start, end = constant_span(fold.train)
+    train = fold.train.complete_windows
+    start, end = constant_span(train)
     ids = resampled.windows.window_id[fold.scored]
-    majority = int(np.mean(fold.train.typed.spans.type) > 0.5)
+    majority = int(np.mean(train.typed.spans.type) > 0.5)
     return pd.DataFrame({"window_id": ids, "start": start, "end": end, "type": majority})
 
 

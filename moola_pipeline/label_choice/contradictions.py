@@ -28,7 +28,8 @@ class OutOfFold(NamedTuple):
     """Spans of labeled windows, and what trees say that were fitted on other sessions; n spans.
 
     Attributes:
-        spans: First the labeled expansions, in label order, then the proposals that overlap none.
+        spans: First the labeled expansions, in label order, then the proposals in complete windows that
+            overlap none.
         given: (n,) class number by the labels: index in CLASSES.
         probability: (n, 3) of each of CLASSES; rows sum to 1.
     """
@@ -161,7 +162,7 @@ def _fold_probabilities(
     start[match[found]], end[match[found]] = proposals.start[found], proposals.end[found]
     direction[match[found]] = proposals.direction[found]
     read = Spans(labeled.window, start, end, direction, labeled.type)
-    rest = proposals.select(~overlaps(proposals, labeled) & ~found)
+    rest = proposals.select(~overlaps(proposals, labeled) & ~found & part.complete[proposals.window])
     marked = span_probabilities(market, trees, part.bar0, read)
     return class_probabilities(marked), (
         rest,

@@ -81,7 +81,7 @@ def learning_curve(
 
     Args:
         market: The bars and their features.
-        windows: Labeled windows of the training period.
+        windows: Labeled windows of the training period; only complete ones are used.
         settings: Shares, folds, orders and resamples.
         on_fit: Called with the number of finished trainings and of all.
 
@@ -89,6 +89,7 @@ def learning_curve(
         ValueError: If there are too few sessions, fewer than three parts have enough labels, or a
             smallest part has too few of a type.
     """
+    windows = windows.complete_windows
     shares = measured_shares(len(windows.spans.window), settings)
     fold = session_folds(windows.session, settings.n_folds)
     resampled = resample_windows(windows, settings.resamples, np.random.default_rng(settings.seed))

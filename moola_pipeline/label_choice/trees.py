@@ -52,13 +52,17 @@ class ScoredProposals(NamedTuple):
 
 
 def can_learn(train: LabeledWindows) -> bool:
-    """Whether labels hold enough expansions of each type for `fit_trees`."""
-    counts = np.bincount(train.spans.type, minlength=len(TYPES))
-    return bool(counts.min() >= MIN_EACH_TYPE)
+    """Whether complete windows hold enough expansions of each type for `fit_trees`."""
+    return bool(min(type_counts(train)) >= MIN_EACH_TYPE)
+
+
+def type_counts(train: LabeledWindows) -> list[int]:
+    """Number of expansions of each of TYPES in complete windows."""
+    return np.bincount(train.complete_windows.typed.spans.type, minlength=len(TYPES)).tolist()
 
 
 def fit_trees(market: MarketArrays, train: LabeledWindows, seed: int = 0) -> LabelTrees:
-    """Fit proposer, judge and typer on labeled windows.
+    """Fit proposer and judge on complete windows, the typer on the expansions of all.
 
     Args:
         market: The bars and their features.
@@ -69,10 +73,11 @@ def fit_trees(market: MarketArrays, train: LabeledWindows, seed: int = 0) -> Lab
         ValueError: If a type has fewer than MIN_EACH_TYPE expansions.
     """
     if not can_learn(train):
-        counts = np.bincount(train.spans.type, minlength=len(TYPES)).tolist()
-        raise ValueError(f"labels must hold at least {MIN_EACH_TYPE} expansions of each type, got {counts}")
-    beta = FinetuneSettings().proposal_beta
-    proposer = fit_proposer(market.measure_spans(train.bar0), train.spans, beta)
+        raise ValueError(
+            f"labels must hold at least {MIN_EACH_TYPE} expansions of each type, got {type_counts(train)}"
+        )
+    beta, complete = FinetuneSettings().proposal_beta, train.complete_windows
+    proposer = fit_proposer(market.measure_spans(complete.bar0), complete.spans, beta)
     return LabelTrees(
         proposer,
         fit_judge(expansion_examples(market, train, proposer), seed, quick=True),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.label_options import CONSENSUS
-from moola_pipeline.labels.schema import DRAWN, NONE, TYPES, UNKNOWN
+from moola_pipeline.labels.schema import COMPLETE, DRAWN, INCOMPLETE, NONE, TYPES, UNKNOWN
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
@@ -116,7 +116,8 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
     Two marks are the same if their onsets differ by at most 3 bars and their ends by at most 3 bars or half
     the longer mark. Ends are medians, rounded down; the type is that of most marks, `unknown` without a
     majority. A window that one annotator judged keeps his marks; one in which no expansion has a majority is
-    `none`. A window counts as drawn only if all drew it.
+    `none`. A window counts as drawn only if all drew it, and as complete if it is so for one of them: who
+    did not look at it whole votes for the expansions that he marked, and against none.
 
     Args:
         rows: LABEL_COLUMNS under one definition.
@@ -130,15 +131,21 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
         windows.setdefault((record["window_id"], record["pass"]), []).append((record, name))
     made = []
     for window in windows.values():
-        judges = {name for _, name in window}
+        partial = {name for record, name in window if record["complete"] == INCOMPLETE}
+        judges = {name for _, name in window} - partial
         other = [record["chosen"] for record, _ in window if record["chosen"] not in DRAWN]
         facts = window[0][0] | {"annotator": CONSENSUS, "chosen": (other or [window[0][0]["chosen"]])[0]}
+        facts |= {"complete": COMPLETE if judges else INCOMPLETE}
         marks = [
             Mark(record["expansion_start"], record["expansion_end"], record["label"], name)
             for record, name in window
             if record["label"] != NONE
         ]
-        agreed = [group for group in same_marks(marks) if 2 * len(group) > len(judges)]
+        agreed = [
+            group
+            for group in same_marks(marks)
+            if 2 * len(group) > len(judges | {mark.annotator for mark in group})
+        ]
         merged = [_merged(group) for group in agreed] or [(NONE, None, None)]
         names_of = ("label", "expansion_start", "expansion_end")
         made += [facts | {"grade": None} | dict(zip(names_of, one, strict=True)) for one in merged]

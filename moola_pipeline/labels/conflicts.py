@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.labels.schema import NONE, UNKNOWN, expansions
+from moola_pipeline.labels.schema import NONE, UNKNOWN, expansions, is_complete
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 ONE_PASS = ["window_id", "pass", "annotator", "definition"]
@@ -15,7 +15,7 @@ BOTH_TYPES = "same bars, both types"
 
 
 def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
-    """Add a fault to each row that contradicts another row.
+    """Add a fault to each row that contradicts another row, or itself.
 
     Two expansions contradict each other when they share more than one bar, or more than half of
     the shorter one. The last bar of one may be the first bar of the next.
@@ -44,6 +44,20 @@ def find_contradictions(labels: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFr
         sound.loc[(empty > 0) & (empty < 1)],
         "none and labeled",
         "window {} is labeled none and has an expansion",
+    )
+    partial = sound.assign(partial=~is_complete(sound))
+    partial = partial.groupby(ONE_PASS, dropna=False)["partial"].transform("mean").to_numpy()
+    _add(
+        faults,
+        sound.loc[(partial > 0) & (partial < 1)],
+        "complete and not",
+        "window {} is complete in one row and not in another",
+    )
+    _add(
+        faults,
+        sound.loc[(empty > 0) & (partial > 0)],
+        "none and not complete",
+        "window {} is labeled none, which says that it was looked at whole, but is not complete",
     )
     crowded = sound.groupby(ONE_PASS, dropna=False)["label"].transform("size").to_numpy() > WINDOW_BARS
     _add(faults, sound.loc[crowded], "expansions overlap", "window {} has more expansions than bars")
@@ -118,6 +132,8 @@ def _overlapping_pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
 def near_duplicates(placed: pd.DataFrame) -> pd.DataFrame:
     """Pairs of windows with different ids that share more than half their bars.
 
+    A pair with an incomplete window counts only if an expansion is labeled in both.
+
     Args:
         placed: The frame of `place_labels`.
 
@@ -135,7 +151,10 @@ def near_duplicates(placed: pd.DataFrame) -> pd.DataFrame:
     ]
     pairs = pd.DataFrame(rows, columns=["window_a", "window_b", "shared_bars"])
     both = [twice[frozenset(pair)] for pair in zip(pairs["window_a"], pairs["window_b"], strict=True)]
-    return pairs.assign(shared_expansions=np.array(both, np.int64))
+    pairs = pairs.assign(shared_expansions=np.array(both, np.int64))
+    partial = windows.loc[~is_complete(windows), "window_id"].to_list()
+    alone = pairs["window_a"].isin(partial) | pairs["window_b"].isin(partial)
+    return pairs.loc[~alone | (pairs["shared_expansions"] > 0)].reset_index(drop=True)
 
 
 def clashing_windows(placed: pd.DataFrame) -> dict[str, str]:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from moola_pipeline.bars.schema import nanoseconds
-from moola_pipeline.labels.schema import NONE
+from moola_pipeline.bars.schema import BAR_INTERVAL, nanoseconds
+from moola_pipeline.labels.schema import COMPLETE, INCOMPLETE, NONE
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
 
 def label_studio(rows: pd.DataFrame, bars: pd.DataFrame) -> bytes:
     """One task for each window and annotator, with the time of each span in UTC.
+
+    looked_from and looked_to (excluded) of a complete window are its bars 30-74, all that was judged whole.
 
     Args:
         rows: LABEL_COLUMNS on the bars.
@@ -25,25 +28,33 @@ def label_studio(rows: pd.DataFrame, bars: pd.DataFrame) -> bytes:
     for record, row0 in zip(rows.to_dict("records"), bar0.tolist(), strict=True):
         name = None if pd.isna(record["annotator"]) else record["annotator"]
         key = (record["window_id"], record["pass"], name, record["definition"])
-        task = tasks.setdefault(key, _task(record, name))
+        task = tasks.setdefault(key, _task(record, name, opened[row0 + CORE_FIRST : row0 + CORE_LAST + 1]))
         if record["label"] == NONE:
             continue
         ends = [opened[row0 + int(record[name])] for name in ("expansion_start", "expansion_end")]
-        start, end = (f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in ends)
+        start, end = (_stamp(moment) for moment in ends)
         value = {"start": start, "end": end, "instant": False, "timeserieslabels": [record["label"]]}
         result = {"from_name": "label", "to_name": "ts", "type": "timeserieslabels", "value": value}
         task["annotations"][0]["result"].append(result)
     return (json.dumps([*tasks.values()], indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _task(record: dict[str, Any], annotator: str | None) -> dict[str, Any]:
+def _task(record: dict[str, Any], annotator: str | None, judged: pd.DatetimeIndex) -> dict[str, Any]:
+    complete = record["complete"] != INCOMPLETE
     data = {
         "window_id": record["window_id"],
-        "window_start": f"{record['window_start']:%Y-%m-%dT%H:%M:%SZ}",
+        "window_start": _stamp(record["window_start"]),
         "definition": record["definition"],
         "pass": record["pass"],
+        "complete": COMPLETE if complete else INCOMPLETE,
     }
+    if complete:
+        data |= {"looked_from": _stamp(judged[0]), "looked_to": _stamp(judged[-1] + BAR_INTERVAL)}
     return {"data": data, "annotations": [{"completed_by": annotator, "result": []}]}
+
+
+def _stamp(moment: Any) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _csv(rows: pd.DataFrame, _: pd.DataFrame) -> bytes:

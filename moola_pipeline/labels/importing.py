@@ -12,9 +12,11 @@ from moola_pipeline.labels.platform_files import read_platform_file
 from moola_pipeline.labels.price_windows import find_windows, is_older
 from moola_pipeline.labels.schema import (
     CHOSEN,
+    COMPLETE,
     FIRST_DEFINITION,
     FIRST_PASS,
     GRADES,
+    INCOMPLETE,
     LABEL_COLUMNS,
     LABEL_DTYPES,
     LABELS,
@@ -184,7 +186,10 @@ def _typed(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
     texts = f"chosen must be {', '.join(CHOSEN[:-1])} or {CHOSEN[-1]}, got " + chosen
     _record_fault(faults, ~chosen.isin(CHOSEN), "unknown choice", texts)
     columns = (window_id, start, label, first, last, grade)
-    others = (_text(table, "batch"), _text(table, "annotator"), number, definition, chosen)
+    complete = _text(table, "complete").str.lower().fillna(COMPLETE)
+    texts = f"complete must be {COMPLETE} or {INCOMPLETE}, got " + complete
+    _record_fault(faults, ~complete.isin((COMPLETE, INCOMPLETE)), "unknown completeness", texts)
+    others = (_text(table, "batch"), _text(table, "annotator"), number, definition, chosen, complete)
     labels = pd.DataFrame(dict(zip(LABEL_COLUMNS, columns + others, strict=True)))
     return labels.astype(LABEL_DTYPES)
 

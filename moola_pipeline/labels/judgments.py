@@ -12,7 +12,7 @@ import pandas as pd
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
-from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, NONE
+from moola_pipeline.labels.schema import COMPLETE, INCOMPLETE, LABEL_COLUMNS, LABEL_DTYPES, NONE
 from moola_pipeline.storage.checksums import bytes_digest, checksummed_line, parse_checksummed_line
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
@@ -61,6 +61,7 @@ class Judgment:
         saw_model: Whether the annotator had seen the model's marks.
         context: What was shown beside the window.
         seconds: Time from opening the window to the judgment.
+        complete: Whether all expansions that start there are marked; else only the spans are known.
     """
 
     instrument: str
@@ -80,6 +81,7 @@ class Judgment:
     saw_model: bool = False
     context: str = ""
     seconds: float | None = None
+    complete: bool = True
 
     @property
     def key(self) -> tuple:
@@ -241,6 +243,7 @@ def judgments_of(rows: pd.DataFrame, bars: pd.DataFrame, instrument: str, made_a
                 grade=None if spans else _plain(first["grade"]),
                 chosen=first["chosen"],
                 made_at=made_at,
+                complete=first["complete"] != INCOMPLETE,
             )
         )
     return judgments
@@ -255,6 +258,8 @@ def in_file_order(rows: pd.DataFrame) -> pd.DataFrame:
 def _record(judgment: Judgment) -> dict[str, Any]:
     record = dataclasses.asdict(judgment)
     record["spans"] = [list(dataclasses.astuple(span)) for span in judgment.spans]
+    if judgment.complete:
+        del record["complete"]  # lines from before this field stay as they are, byte for byte
     return record
 
 
@@ -272,6 +277,7 @@ def _row(judgment: Judgment, mark: MarkedSpan | None) -> dict[str, Any]:
         "pass": judgment.pass_number,
         "definition": judgment.definition,
         "chosen": judgment.chosen,
+        "complete": COMPLETE if judgment.complete else INCOMPLETE,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.schema import NONE
 from moola_pipeline.labels.spans_in_time import SPAN_COLUMNS
 
 LABELS_KEY = "timeserieslabels"
@@ -16,7 +17,8 @@ _LOOKED = ("looked_from", "looked_to")
 def studio_json_spans(content: bytes, source: str) -> pd.DataFrame:
     """The spans of a JSON or JSON-MIN export, SPAN_COLUMNS as text; the index counts the spans from 1.
 
-    Canceled annotations and predictions are left out. `looked_from` and `looked_to` come from a task's data.
+    Canceled annotations and predictions are left out. `looked_from` and `looked_to` come from a task's data;
+    an annotation without spans in a task that has them is a span labeled `none` there.
 
     Raises:
         BadInput: If it is no such export, a span has more than one label, or none has any.
@@ -79,6 +81,9 @@ def _task_rows(task: Mapping[str, Any], source: str) -> Iterator[dict[str, Any]]
         by = by.get("email") or by.get("id") if isinstance(by, dict) else by
         regions = annotation.get("result")
         found = [{"annotator": by, **looked, **values} for values in _regions(regions or [], source)]
+        if not found and None not in looked.values():
+            start = looked[_LOOKED[0]]
+            found = [{"annotator": by, **looked, "start": start, "end": start, "label": NONE}]
         yield from found
 
 

@@ -11,7 +11,7 @@ from moola_pipeline.labels.conflicts import BOTH_TYPES, clashing_windows, judges
 from moola_pipeline.labels.importing import LabelFile, inspect_labels
 from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
-from moola_pipeline.labels.schema import LABELS, expansions
+from moola_pipeline.labels.schema import LABELS, expansions, is_complete
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
 DUPLICATE = "exact duplicate"
@@ -34,6 +34,7 @@ class LabelLedger:
         passes: Pass to number of kept rows.
         by_prices: For an older file, the number of windows found in the bars, ambiguous and not found.
         notes: What options changed, one sentence each.
+        incomplete: Windows of the kept rows of which only the labeled spans are known.
     """
 
     file: str
@@ -48,6 +49,7 @@ class LabelLedger:
     passes: dict[str, int] = field(default_factory=dict)
     by_prices: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    incomplete: int = 0
 
 
 def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None) -> LabelLedger:
@@ -129,6 +131,7 @@ def kept_counts(kept: pd.DataFrame) -> dict[str, Any]:
         "kept": len(kept),
         "counts": {label: list(kept["label"]).count(label) for label in LABELS},
         "windows": len(set(kept["window_id"])),
+        "incomplete": len(set(kept.loc[~is_complete(kept), "window_id"])),
         "outside_core": int((~inside).sum()),
         "passes": {str(number): n for number, n in sorted(Counter(kept["pass"]).items())},
     }

@@ -1,5 +1,6 @@
 """The label schema: columns, dtypes, and the classes an annotator may give."""
 
+import numpy as np
 import pandas as pd
 
 from moola_pipeline.windows.window_geometry import UNTYPED
@@ -16,6 +17,7 @@ LABEL_COLUMNS = (
     "pass",
     "definition",
     "chosen",
+    "complete",
 )
 REQUIRED_COLUMNS = LABEL_COLUMNS[:5]
 LABEL_DTYPES = {
@@ -30,6 +32,7 @@ LABEL_DTYPES = {
     "pass": "Int64",
     "definition": "Int64",
     "chosen": "str",
+    "complete": "str",
 }
 TYPES = ("consolidation", "retracement")
 """State of the market before an expansion; the index is the class number, 1 the positive class."""
@@ -46,6 +49,9 @@ CHOSEN = ("import", "random", "doubt", "alike", "repeat", "review", "replay")
 REPLAY = CHOSEN[-1]
 DRAWN = CHOSEN[:2]
 """Only windows chosen so enter validation and test."""
+COMPLETE, INCOMPLETE = "yes", "no"
+"""Whether every expansion that starts in bars 30-74 of a window is labeled. Of an incomplete window only the
+labeled spans are known: it is used for training alone, and nothing in it counts as no expansion."""
 FIRST_PASS, SECOND_PASS = 1, 2
 """Training and evaluation use the first pass; the second measures the annotator's agreement."""
 
@@ -53,6 +59,11 @@ FIRST_PASS, SECOND_PASS = 1, 2
 def expansions(labels: pd.DataFrame) -> pd.DataFrame:
     """The rows that are expansions, those of unknown type included, without the empty windows."""
     return labels.loc[labels["label"] != NONE]
+
+
+def is_complete(labels: pd.DataFrame) -> np.ndarray:
+    """Whether the window of each row is complete: (n_rows,) bool."""
+    return labels["complete"].ne(INCOMPLETE).to_numpy(bool)
 
 
 def type_numbers(labels: pd.DataFrame) -> pd.Series:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from moola_pipeline.labels.placement import place_labels
-from moola_pipeline.labels.schema import SECOND_PASS
+from moola_pipeline.labels.schema import SECOND_PASS, is_complete
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 
 
@@ -24,7 +24,7 @@ def twice_labeled(
 ) -> TwiceLabeled:
     """Collect the windows of one split that have a second pass, to measure the annotator's agreement.
 
-    A window graded D in either pass, or whose second pass lies on other bars, is left out.
+    A window graded D or incomplete in either pass, or whose second pass lies on other bars, is left out.
 
     Args:
         labeled: The frame of `assign_splits`: the first pass, with its splits.
@@ -35,8 +35,9 @@ def twice_labeled(
     Returns:
         Both passes over the same windows; no windows where there is no second pass.
     """
-    first = labeled.loc[labeled["split"] == split]
+    first = labeled.loc[(labeled["split"] == split) & is_complete(labeled)]
     second = place_labels(labels, bars, SECOND_PASS).frame
+    second = second.loc[is_complete(second)]
     place = ["window_id", "bar0"]
     both = pd.merge(first[place].drop_duplicates(), second[place].drop_duplicates())["window_id"]
     return TwiceLabeled(

@@ -10,6 +10,7 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings
 from moola_pipeline.labels.schema import (
+    COMPLETE,
     DRAWN,
     FIRST_DEFINITION,
     FIRST_PASS,
@@ -245,6 +246,7 @@ def _rows(
                 pass_number,
                 FIRST_DEFINITION,
                 DRAWN[1],
+                COMPLETE,
             )
 
 

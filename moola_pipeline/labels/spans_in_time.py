@@ -1,4 +1,4 @@
-"""Label files whose spans are given in time: their clock, their ends, and the windows they are cut into."""
+"""Label files whose spans are given in time: their clock, their ends, and the windows they are put in."""
 
 from dataclasses import dataclass
 
@@ -40,9 +40,10 @@ class SpansInTime:
 def windows_of_spans(
     spans: pd.DataFrame, bars: pd.DataFrame, options: LabelOptions, source: str
 ) -> SpansInTime:
-    """Read spans in time, and cut the covered time into windows.
+    """Read spans in time, cut the covered time into windows, and place windows around the other spans.
 
-    A row labeled `none` covers its own time. Spans on 5-minute bars are read as their minutes.
+    --covers covers the time around all spans, looked_from and looked_to that around the span of their row,
+    and a row labeled `none` its own time. Spans on 5-minute bars are read as their minutes.
 
     Args:
         spans: SPAN_COLUMNS as text; the index is the row in the file.
@@ -51,8 +52,8 @@ def windows_of_spans(
         source: Name of the file, for errors.
 
     Raises:
-        BadInput: If a time cannot be read or has no zone, no time is covered, the file has several
-            annotators, or the spans do not fit the bars.
+        BadInput: If a time cannot be read or has no zone, the covered time holds no window, the file has
+            several annotators, or the spans do not fit the bars.
     """
     _refuse_annotators(spans["annotator"].dropna().tolist(), source)
     notes = []
@@ -74,28 +75,37 @@ def windows_of_spans(
         )
     started, ended = _with_options(started, ended, step, options, source)
     marked = label != NONE
+    has_looked = spans["looked_from"].notna() & spans["looked_to"].notna()
     typed = pd.DataFrame(
-        {"started_at": started, "ended_at": ended, "label": label, "annotator": spans["annotator"]}
+        {
+            "started_at": started,
+            "ended_at": ended,
+            "label": label,
+            "annotator": spans["annotator"],
+            "is_covered": has_looked | bool(options.covers),
+        }
     )
     if not options.as_is:
         _refuse_misfit(typed.loc[marked], bars, options, step, source)
     covered = [stretch for text in options.covers for stretch in [covered_stretch(text, options.timezone)]]
-    covered += _looked_at(spans, options, source)
+    covered += _looked_at(spans.loc[has_looked], options, source)
     empty = typed.loc[~marked]
     covered += list(zip(empty["started_at"], empty["ended_at"] + BAR_INTERVAL, strict=True))
-    if not covered:
-        raise BadInput(
-            f"{source}: windows without an expansion can be known only if the time that was looked at whole "
-            f"is given, but it is not. Give it, for example {_EXAMPLE}, or as columns looked_from and "
-            "looked_to."
-        )
     cut = cut_windows(typed.loc[marked], covered, bars)
-    if not cut.n_windows:
+    if covered and not cut.n_windows:
         raise BadInput(
             f"{source}: covered time must hold 45 bars that lie 70 bars after the start of their segment and "
             "30 before its end, but none does. Cover more time, or register its bars."
         )
-    notes.append(f"{cut.n_windows:,} windows are cut from the covered time, {cut.n_empty:,} of them empty")
+    if covered:
+        notes.append(
+            f"{cut.n_windows:,} windows are cut from the covered time, {cut.n_empty:,} of them empty"
+        )
+    if cut.n_incomplete:
+        notes.append(
+            f"{cut.n_incomplete:,} windows are placed around spans without covered time; name the time that "
+            f"was looked at whole to learn where no expansion is: {_EXAMPLE}"
+        )
     return SpansInTime(cut, notes)
 
 
@@ -190,12 +200,14 @@ def _with_options(
 
 
 def _looked_at(
-    spans: pd.DataFrame, options: LabelOptions, source: str
+    given: pd.DataFrame, options: LabelOptions, source: str
 ) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
-    given = spans.loc[spans["looked_from"].notna() & spans["looked_to"].notna()]
+    """The stretches of the rows that name one."""
     if given.empty:
         return []
-    ends = [utc_times(given[name], name, source, options.timezone) for name in ("looked_from", "looked_to")]
+    ends = [
+        utc_times(given.loc[:, name], name, source, options.timezone) for name in ("looked_from", "looked_to")
+    ]
     return [(start, end) for start, end in zip(*ends, strict=True) if start < end]
 
 

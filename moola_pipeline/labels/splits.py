@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.schema import DRAWN, LABELS, REPLAY, TYPES
+from moola_pipeline.labels.schema import DRAWN, LABELS, REPLAY, TYPES, is_complete
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 SPLITS = ("train", "validation", "test")
@@ -205,7 +205,8 @@ def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetti
     All rows of a window get one split. A window is unused if any bar it reads (20 before bar 0 to
     bar 104) lies within the embargo before the first bar that a window of the next split may read.
     Only windows that were drawn at random or imported enter validation and test, and none of a session
-    that was replayed: what a model or a choice showed the annotator would flatter the scores.
+    that was replayed: what a model or a choice showed the annotator would flatter the scores. Incomplete
+    windows do not enter them either: there a correct prediction without a label would count as false.
 
     Args:
         placed: The frame of `place_labels`.
@@ -225,13 +226,14 @@ def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetti
 
 
 def is_drawn(placed: pd.DataFrame) -> np.ndarray:
-    """True (n,) for rows whose window was drawn at random or imported, and in no replayed session.
+    """True (n,) for rows of complete windows, drawn at random or imported, in no replayed session.
 
     Only these show how often expansions and their types occur.
     """
     replayed = placed.loc[placed["chosen"] == REPLAY, "session"]
     other = placed.loc[~placed["chosen"].isin(DRAWN), "window_id"]
-    return ~placed["window_id"].isin(other).to_numpy() & ~placed["session"].isin(replayed).to_numpy()
+    was_chosen = placed["window_id"].isin(other) | placed["session"].isin(replayed)
+    return ~was_chosen.to_numpy(bool) & is_complete(placed)
 
 
 def training_rows_end(bars: pd.DataFrame, settings: SplitSettings) -> int:
@@ -271,7 +273,7 @@ def _apart_from_later(opened: np.ndarray, end: date, embargo_bars: int) -> int:
 
 
 def check_splits(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> None:
-    """Check that each split holds expansions of both types in the bars where labels are complete.
+    """Check that each split holds expansions of both types in bars 30-74 of complete windows.
 
     Raises:
         UnsoundSplit: If one does not; names the split, the labels per month and the command with
@@ -279,13 +281,13 @@ def check_splits(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetting
     """
     settings = resolve_dates(settings, frame)
     for name in SPLITS[:2] if settings.rule == "provisional" else SPLITS:
-        part = frame.loc[(frame["split"] == name) & frame["in_core"]]
+        part = frame.loc[(frame["split"] == name) & _counts(frame)]
         counts = [list(part["label"]).count(kind) for kind in TYPES]
         if not all(counts):
             held = " and ".join(f"{n} {kind}" for n, kind in zip(counts, TYPES, strict=True))
             raise UnsoundSplit(
                 f"The {name} split ({_period(settings, name)}) must hold expansions of both types, "
-                f"but holds {held}. {_per_month(frame)} {_advice(frame, bars, settings)}"
+                f"but holds {held}. {_per_month(frame)} {_incomplete(frame)}{_advice(frame, bars, settings)}"
             )
 
 
@@ -304,7 +306,7 @@ def nearest_dates(
     Returns:
         The last days of training, validation and test; None if no dates work.
     """
-    core = frame.loc[frame["in_core"]]
+    core = frame.loc[_counts(frame)]
     days = core["window_start"].dt.tz_localize(None).dt.normalize()
     months = days.dt.to_period("M").drop_duplicates().sort_values().dt.end_time.dt.normalize()
     for cuts in (months, days.drop_duplicates().sort_values()):
@@ -339,7 +341,8 @@ def find_leakage(frame: pd.DataFrame, embargo_bars: int = WINDOW_BARS) -> list[s
 
 
 def class_counts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows per split and month (index), one column per label class, and the number of windows."""
+    """Rows of complete windows per split and month (index), by label class, and the number of windows."""
+    frame = frame.loc[is_complete(frame)]
     keys = [frame["split"], _months(frame).rename("month")]
     counts = pd.crosstab(keys, frame["label"]).reindex(list(LABELS), axis="columns", fill_value=0)
     return counts.assign(windows=frame.groupby(keys)["window_id"].nunique()).rename_axis(columns=None)
@@ -352,6 +355,11 @@ def _too_near(first: pd.DataFrame, second: pd.DataFrame, embargo_bars: int) -> I
     touching = (between < embargo_bars) | (distance < CONTEXT_BARS + WINDOW_BARS)
     for row, column in zip(*np.nonzero(touching), strict=True):
         yield first["window_id"].iloc[row], second["window_id"].iloc[column], int(between[row, column])
+
+
+def _counts(frame: pd.DataFrame) -> np.ndarray:
+    """Whether each row is an expansion in bars 30-74 of a complete window: (n_rows,) bool."""
+    return frame["in_core"].to_numpy(bool) & is_complete(frame)
 
 
 def _months(frame: pd.DataFrame) -> pd.Series:
@@ -373,11 +381,16 @@ def _fewer_months(n_months: int) -> str:
 
 
 def _per_month(frame: pd.DataFrame) -> str:
-    core = frame.loc[frame["in_core"]]
+    core = frame.loc[_counts(frame)]
     table = pd.crosstab(_months(core).rename("month"), core["label"])
     table = table.reindex(list(TYPES), axis="columns", fill_value=0)
     listed = ", ".join(f"{month} {a}/{b}" for month, a, b in table.itertuples())
     return f"Labels per month ({'/'.join(TYPES)}): {listed or 'none'}."
+
+
+def _incomplete(frame: pd.DataFrame) -> str:
+    n_windows = frame.loc[~is_complete(frame), "window_id"].nunique()
+    return f"{n_windows} windows do not count, because they are incomplete. " if n_windows else ""
 
 
 def _advice(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> str:

@@ -128,11 +128,11 @@ def reach() -> int:
 
 
 def study_data(market: InstrumentData) -> StudyData:
-    """Read a market's bars and labels, without the test windows."""
+    """Read a market's bars and labels, without the test windows and incomplete ones."""
     bars = market.bars()
     frame = split_labels(market.labels(), bars, market.splits).frame
     arrays = MarketArrays.from_table(bars, market.instrument.tick_points)
-    train, validation = (labeled_windows(frame, split) for split in ("train", "validation"))
+    train, validation = (labeled_windows(frame, split).complete_windows for split in ("train", "validation"))
     digest = digest_of([market.bars_digest(), market.labels_digest(), market.splits.model_dump(mode="json")])
     return StudyData(arrays, train, validation, digest)
 

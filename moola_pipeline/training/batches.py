@@ -90,12 +90,20 @@ def sampling_weights(examples: Examples, balanced: bool) -> np.ndarray:
 
 
 def expected_priors(examples: Examples, weights: np.ndarray) -> dict[str, float]:
-    """Expected share of positive targets in each loss if rows are drawn by `weights`."""
+    """Expected share of positive targets in each loss if rows are drawn by `weights`.
+
+    For bars and expansions, those of complete windows: in others all known targets are positive.
+    """
     spans = examples.spans
     row_weight = weights[spans.window]
-    bars = (weights[:, None] * examples.bar_known * examples.bar_target).sum()
-    shares = {"bars": bars / (weights[:, None] * examples.bar_known).sum()}
-    for task, target in (("expansion", examples.expansion), ("type", spans.type)):
+    bar_known = examples.bar_known & examples.complete[:, None]
+    bars = (weights[:, None] * bar_known * examples.bar_target).sum()
+    shares = {"bars": bars / (weights[:, None] * bar_known).sum()}
+    in_complete = examples.complete[spans.window]
+    for task, target in (
+        ("expansion", np.where(in_complete, examples.expansion, NO_TARGET)),
+        ("type", spans.type),
+    ):
         known = target >= 0
         shares[task] = (row_weight * (target == 1))[known].sum() / row_weight[known].sum()
     return {task: float(share) for task, share in shares.items()}

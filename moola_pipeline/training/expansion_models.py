@@ -60,6 +60,9 @@ def train_expansion_models(
 ) -> dict[int, TrainedModel]:
     """Fit the span proposer on training windows, then a network and its thresholds for each seed.
 
+    The proposer and the teachers of finding learn from complete windows only; the network learns the
+    labeled spans of the others too, and no bar or span there is a negative.
+
     Results do not depend on the number of workers.
 
     Args:
@@ -75,11 +78,11 @@ def train_expansion_models(
         ValueError: If the training windows hold too few rows, or one type only.
     """
     market, train, validation = data.market, data.train, data.validation
-    train_measures = market.measure_spans(train.bar0)
-    proposer = fit_proposer(train_measures, train.spans, settings.proposal_beta)
+    complete = train.complete_windows
+    proposer = fit_proposer(market.measure_spans(complete.bar0), complete.spans, settings.proposal_beta)
     proposals = propose(market.measure_spans(validation.bar0), proposer)
     labeled = validation.spans.pointed()
-    examples = make_examples(train, propose(train_measures, proposer))
+    examples = make_examples(train, propose(market.measure_spans(train.bar0), proposer))
     validation_examples = make_examples(validation, proposals)
     min_net_atr = fit_min_net(market, train)
     pseudo_labels = None
@@ -116,5 +119,6 @@ def _trained_model(model: ExpansionModel, result: FinetuneResult, logits: np.nda
 
 
 def standalone_proposer(market: MarketArrays, train: LabeledWindows) -> SpanProposer:
-    """The rule with the best F1 by itself, for the baseline without a network."""
-    return improve_proposer(market.measure_spans(train.bar0), train.spans)
+    """The rule with the best F1 by itself on complete windows, for the baseline without a network."""
+    complete = train.complete_windows
+    return improve_proposer(market.measure_spans(complete.bar0), complete.spans)

@@ -25,13 +25,14 @@ def fit_live_thresholds(
     Args:
         classifier: In evaluation mode on the CPU.
         market: The bars and their features.
-        windows: The validation windows.
+        windows: The validation windows; only complete ones count.
         min_net_atr: Least net move of a candidate, ATR.
 
     Returns:
         Scale and shift of the probability that an expansion has begun, fitted on claimed onsets in
         bars 30-74; for each wait, the threshold with the best untyped F1 of the alarms.
     """
+    windows = windows.complete_windows
     bar0, series = live_windows_of(market.segment, windows.bar0)
     candidates = read_live(classifier, market, bar0, min_net_atr)
     window = series[candidates.window]

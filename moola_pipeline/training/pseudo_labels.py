@@ -75,6 +75,9 @@ def make_pseudo_labels(
 ) -> PseudoLabels:
     """Fit teachers on labeled windows and let them label unlabeled ones of the same period.
 
+    The teacher of the type learns from the expansions of all windows, the others from complete windows only:
+    their probabilities are rates.
+
     Args:
         market: The bars and their features.
         train: Labeled training windows.
@@ -101,7 +104,8 @@ def make_pseudo_labels(
 
 
 def expansion_examples(market: MarketArrays, train: LabeledWindows, proposer: SpanProposer) -> LabeledInputs:
-    """Proposals in labeled windows, without unknown ones: 1 if a proposal matches a label."""
+    """Proposals in complete windows, without unknown ones: 1 if a proposal matches a label."""
+    train = train.complete_windows
     proposals = propose(market.measure_spans(train.bar0), proposer)
     matched = matches(proposals, train.spans) >= 0
     known = matched | proposals.in_core
@@ -118,7 +122,8 @@ def type_examples(market: MarketArrays, train: LabeledWindows) -> LabeledInputs:
 
 
 def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:
-    """The net move, in ATR, that nearly every training label reaches by its third bar."""
+    """The net move, in ATR, that nearly every label of a complete window reaches by its third bar."""
+    train = train.complete_windows
     spans = train.spans.pointed()
     net = spans.direction * market.net_moves(train.bar0, replace(spans, end=spans.start + 2))
     return round(max(float(np.quantile(net, EARLY_SHARE)), MIN_NET_ATR), 2)
@@ -152,7 +157,8 @@ def make_live_pseudo_labels(
 
 
 def fit_live_teacher(market: MarketArrays, train: LabeledWindows, min_net_atr: float, seed: int) -> Teacher:
-    """Fit trees on the onset candidates of labeled windows, one live window for each closed bar."""
+    """Fit trees on the onset candidates of complete windows, one live window for each closed bar."""
+    train = train.complete_windows
     bar0, window = live_windows_of(market.segment, train.bar0)
     spans = onset_candidates(market, bar0, min_net_atr)
     start = bar0[spans.window] + spans.start - train.bar0[window[spans.window]]

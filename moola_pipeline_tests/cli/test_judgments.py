@@ -137,7 +137,7 @@ def test_a_changed_definition_leaves_earlier_windows_to_judge_again(redefined: P
 
 
 def test_an_annotator_is_compared_with_himself_under_two_definitions(redefined: Path):
-    (pair,) = facts(call("labels", "compare", "--definitions", 1, 2, "--json", home=redefined))["pairs"]
+    (pair,) = facts(call("labels", "compare", "--definitions", "1", "2", "--json", home=redefined))["pairs"]
     assert pair["annotators"] == ["ann under definition 1", "under definition 2"]
     assert pair["windows"] == 10
     assert pair["finding"]["estimate"] == pytest.approx(0.9)

@@ -25,7 +25,7 @@ def made_windows(rng: np.random.Generator) -> LabeledWindows:
         rng.choice([-1, 1], N_EXPANSIONS).astype(np.int8),
         (rng.random(N_EXPANSIONS) < 0.35).astype(np.int64),
     )
-    return LabeledWindows(ids, 200 + 300 * np.arange(N_WINDOWS), session, spans)
+    return LabeledWindows(ids, 200 + 300 * np.arange(N_WINDOWS), session, np.ones(N_WINDOWS, bool), spans)
 
 
 def made_ground(seed: int = 0, resamples: int = 2000) -> ResampledWindows:

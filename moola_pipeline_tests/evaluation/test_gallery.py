@@ -51,7 +51,8 @@ def test_no_window_is_chosen_if_none_is_requested():
 
 def test_an_expansion_of_unknown_type_is_drawn_under_its_name_and_does_not_count():
     one = Spans(*(np.array([value]) for value in (0, 40, 50, 1, UNTYPED)))
-    test = LabeledWindows(IDS[:1], np.array([0]), np.array(["2025-04-01"], "datetime64[ns]"), one)
+    session = np.array(["2025-04-01"], "datetime64[ns]")
+    test = LabeledWindows(IDS[:1], np.array([0]), session, np.ones(1, bool), one)
     prices = {name: np.zeros(WINDOW_BARS) for name in ("open", "high", "low", "close")}
     bars = pd.DataFrame({"timestamp": pd.date_range("2025-04-01", periods=WINDOW_BARS, freq="min"), **prices})
     events = pd.DataFrame([("a", 40, 50, 0, 0.9), ("a", 60, 65, 1, 0.8)], columns=COLUMNS)

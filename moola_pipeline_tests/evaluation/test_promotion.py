@@ -67,6 +67,7 @@ def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
             "session": days.tz_localize(None).as_unit("ns"),
             "direction": 1,
             "in_core": True,
+            "complete": "yes",
             "split": "unused",
         }
     )

@@ -143,7 +143,9 @@ def windows_at(*bar0: int) -> LabeledWindows:
     none = np.empty(0, np.int64)
     ids = np.array([f"w{row}" for row in bar0], dtype=object)
     days = np.full(len(bar0), np.datetime64("2025-04-01", "ns"))
-    return LabeledWindows(ids, np.array(bar0), days, Spans(none, none, none, none, none))
+    return LabeledWindows(
+        ids, np.array(bar0), days, np.ones(len(bar0), bool), Spans(none, none, none, none, none)
+    )
 
 
 def test_a_model_trained_on_a_bar_of_the_test_windows_is_refused():

@@ -26,7 +26,9 @@ def windows_of(*spans: tuple[int, int, int], n_windows: int = 4) -> LabeledWindo
     days = np.arange("2025-04-01", "2025-04-30", dtype="datetime64[D]").astype("datetime64[ns]")
     zeros = np.zeros(len(window), np.int64)
     labeled = Spans(window, start, end, zeros.astype(np.int8) + 1, zeros)
-    return LabeledWindows(ids, 1000 * np.arange(n_windows), days[:n_windows], labeled)
+    return LabeledWindows(
+        ids, 1000 * np.arange(n_windows), days[:n_windows], np.ones(n_windows, bool), labeled
+    )
 
 
 def test_the_constant_span_finds_most_windows():

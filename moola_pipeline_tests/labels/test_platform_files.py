@@ -96,9 +96,6 @@ def test_covers_may_be_given_as_options_in_the_clock_of_the_file(tmp_path, bars,
     path = tmp_path / "spans.csv"
     local[["start", "end", "label"]].to_csv(path, index=False)
     assert "the times in start must name their time zone, got none" in refusal(path, bars)
-    assert "can be known only if the time that was looked at whole is given" in refusal(
-        path, bars, timezone=NEW_YORK
-    )
     stretches = tuple(
         "/".join(f"{moment.tz_convert(NEW_YORK):%Y-%m-%d %H:%M}" for moment in pair)
         for pair in zip(spans["looked_from"], spans["looked_to"], strict=True)
@@ -228,11 +225,101 @@ def test_new_york_times_called_utc_are_found(tmp_path, bars, spans):
 
 def test_a_span_that_was_not_covered_is_a_faulty_row(tmp_path, bars, spans):
     stray = spans.iloc[:1].assign(start=bars["timestamp"].iloc[5], end=bars["timestamp"].iloc[8])
-    rows = pd.concat([spans, stray.assign(looked_from=None, looked_to=None)], ignore_index=True)
+    rows = pd.concat([spans, stray], ignore_index=True)
     file = inspect_labels(as_csv(tmp_path, rows), bars)
     assert file.refused["reason"].tolist() == ["span outside the covered windows"]
     assert file.refused.index.tolist() == [len(spans) + 2]
     assert file.rows == len(file.labels) + len(file.refused)
+
+
+WITHOUT_COVER = "40 windows are placed around spans without covered time; name the time that was looked at"
+
+
+def known_spans_only(file: LabelFile, bars: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a file placed on the bars, each an expansion in bars 30-74 of an incomplete window."""
+    placed = place_labels(file.labels, bars)
+    assert not len(placed.refused)
+    assert placed.frame["in_core"].to_numpy(bool).all()
+    assert set(placed.frame["complete"]) == {"no"}
+    assert placed.frame["window_id"].str.endswith("-spans").all()
+    return placed.frame
+
+
+def test_without_covered_time_the_spans_are_known_and_the_rest_is_not(tmp_path, bars, spans):
+    file = inspect_labels(as_csv(tmp_path, spans[["start", "end", "label"]]), bars)
+    assert marked_times(file) == expected_times(spans)
+    assert len(known_spans_only(file, bars)) == len(spans)
+    (note,) = file.notes
+    assert note.startswith(WITHOUT_COVER)
+    assert "--covers" in note
+
+
+def test_a_label_studio_task_without_looked_from_is_incomplete(tmp_path, bars, spans):
+    tasks = [studio_task(row, number, str) for number, row in enumerate(spans.itertuples())]
+    for task in tasks:
+        del task["data"]["looked_from"], task["data"]["looked_to"]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    minimal = [
+        {"csv": "bars.csv", "annotator": 1, "label": [task["annotations"][0]["result"][0]["value"]]}
+        for task in tasks
+    ]
+    (tmp_path / "min.json").write_text(json.dumps(minimal))
+    table = pd.DataFrame(minimal)
+    table.assign(label=[json.dumps(cell) for cell in table["label"]]).to_csv(tmp_path / "e.csv", index=False)
+    for name in ("export.json", "min.json", "e.csv"):
+        file = inspect_labels(tmp_path / name, bars)
+        assert marked_times(file) == expected_times(spans)
+        assert len(known_spans_only(file, bars)) == len(spans)
+
+
+def test_a_label_track_without_covers_is_incomplete(tmp_path, bars, spans):
+    path = label_track(tmp_path / "track.txt", spans, pd.Timestamp("1970-01-01T00:00Z"))
+    file = inspect_labels(path, bars, options=LabelOptions(timezone="UTC"))
+    assert marked_times(file) == expected_times(spans)
+    assert len(known_spans_only(file, bars)) == len(spans)
+
+
+def test_a_label_studio_task_that_was_looked_at_and_has_no_span_is_empty(tmp_path, bars, spans):
+    tasks = [studio_task(row, number, str) for number, row in enumerate(spans.itertuples())]
+    for task in tasks[::2]:
+        task["annotations"][0]["result"] = []
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    file = inspect_labels(tmp_path / "export.json", bars)
+    assert marked_times(file) == expected_times(spans.iloc[1::2])
+    assert file.labels["label"].tolist().count(NONE) == 20 * 3 + 20 * 2
+
+
+def test_covered_and_uncovered_spans_of_a_file_are_told_apart(tmp_path, bars, spans):
+    half = spans.assign(
+        looked_from=spans["looked_from"].where(spans.index < 20),
+        looked_to=spans["looked_to"].where(spans.index < 20),
+    )
+    file = inspect_labels(as_csv(tmp_path, half), bars)
+    assert marked_times(file) == expected_times(spans)
+    assert file.labels["complete"].tolist().count("yes") == 3 * 20
+    assert file.labels["complete"].tolist().count("no") == 20
+
+
+def test_a_span_of_covered_time_is_in_a_complete_window_though_its_row_names_none(tmp_path, bars, spans):
+    looked = spans.iloc[:1].assign(start=spans["looked_from"], end=spans["looked_to"] - MINUTE, label="none")
+    rows = pd.concat([spans, looked]).loc[:, ["start", "end", "label"]]
+    file = inspect_labels(as_csv(tmp_path, rows), bars)
+    assert file.labels["complete"].tolist().count("yes") == 3
+    assert file.labels["complete"].tolist().count("no") == len(spans) - 1
+
+
+def test_a_span_that_fits_no_window_is_a_faulty_row(tmp_path, bars, spans):
+    early = spans.iloc[:1].assign(start=bars["timestamp"].iloc[69], end=bars["timestamp"].iloc[72])
+    rows = pd.concat([spans, early], ignore_index=True).loc[:, ["start", "end", "label"]]
+    file = inspect_labels(as_csv(tmp_path, rows), bars)
+    assert file.refused["reason"].tolist() == ["span fits no window"]
+    assert file.refused["detail"].tolist() == [
+        "the span at 2024-01-08T01:09:00Z must have 70 bars of its segment before it, 30 after its first "
+        "bar, and at most 75 in all"
+    ]
+    fits = early.assign(start=bars["timestamp"].iloc[70], end=bars["timestamp"].iloc[144])
+    rows = pd.concat([spans, fits], ignore_index=True).loc[:, ["start", "end", "label"]]
+    assert not len(inspect_labels(as_csv(tmp_path, rows), bars).refused)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def label_row(bars: pd.DataFrame, bar0: int, label: str, start: int | None = Non
         "pass": 1,
         "definition": 1,
         "chosen": "import",
+        "complete": "yes",
     }
     window_start = bars["timestamp"].iloc[bar0]
     return row | {

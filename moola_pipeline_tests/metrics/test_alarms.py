@@ -92,7 +92,9 @@ def ground_of(n_windows: int, start: int = 50) -> ResampledWindows:
     sessions = np.datetime64("2024-01-01", "ns") + n.astype("timedelta64[D]")
     names = np.array([f"w{i}" for i in n], object)
     return resample_windows(
-        LabeledWindows(names, 1000 * n + 100, sessions, spans), 200, np.random.default_rng(0)
+        LabeledWindows(names, 1000 * n + 100, sessions, np.ones(len(n), bool), spans),
+        200,
+        np.random.default_rng(0),
     )
 
 

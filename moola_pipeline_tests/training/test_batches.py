@@ -139,7 +139,7 @@ def made_rows(kind: list[int]) -> Examples:
     spans = Spans(row, start, end, np.ones(len(row)), np.array([1, 0, *([-1] * (n_rows - 1))]))
     expansion = np.array([1, 1, *([0] * (n_rows - 1))])
     rows = np.arange(n_rows), np.zeros(n_rows, bool), np.array(kind)
-    return Examples(*rows, target, known, spans, expansion, start, end)
+    return Examples(*rows, target, known, spans, expansion, start, end, np.ones(n_rows, bool))
 
 
 def test_expected_priors_worked_by_hand():

@@ -18,6 +18,7 @@ def windows_with(*spans: tuple[int, int, int, int, int], n_windows: int = 3) -> 
         np.array([f"w{i}" for i in range(n_windows)], object),
         np.arange(n_windows) * 200 + 100,
         np.full(n_windows, np.datetime64("2024-01-02", "ns")),
+        np.ones(n_windows, bool),
         Spans(*(np.array(column, np.int64) for column in columns)),
     )
 

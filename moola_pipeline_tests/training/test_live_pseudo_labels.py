@@ -37,7 +37,8 @@ def live(pseudo_labels: PseudoLabels) -> PseudoLabels:
 def one_window(onset: int, direction: int = 1) -> LabeledWindows:
     columns = ([0], [onset], [onset + 5], [direction], [0])
     spans = Spans(*(np.array(column, np.int64) for column in columns))
-    return LabeledWindows(np.array(["w"], object), np.array([100]), np.zeros(1, "datetime64[ns]"), spans)
+    name, session = np.array(["w"], object), np.zeros(1, "datetime64[ns]")
+    return LabeledWindows(name, np.array([100]), session, np.ones(1, bool), spans)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ def windows_of(start: np.ndarray, kind: np.ndarray) -> LabeledWindows:
     n = len(start)
     spans = Spans(np.arange(n), start, start + 4, np.ones(n, np.int8), kind)
     names = np.array([f"w{i}" for i in range(n)], object)
-    return LabeledWindows(names, np.arange(n) * 105 + 40, np.zeros(n, "datetime64[ns]"), spans)
+    session, complete = np.zeros(n, "datetime64[ns]"), np.ones(n, bool)
+    return LabeledWindows(names, np.arange(n) * 105 + 40, session, complete, spans)
 
 
 def proposals_of(window: np.ndarray, start: np.ndarray, length: int = 5) -> Spans:
