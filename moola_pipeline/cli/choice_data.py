@@ -67,10 +67,10 @@ def load_choice_data(home: Home, profile: str, market: str, scenario: str | None
     dates = resolve_dates(instrument.splits, frame)
     train = labeled_windows(frame, "train")
     if not can_learn(train):
-        n_second = int(train.spans.type.sum())
+        types = train.typed.spans.type.tolist()
         raise BadInput(
             f"The training period, to {dates.train_end}, must hold at least {MIN_EACH_TYPE} labeled "
-            f"expansions of each type, got {len(train.spans.type) - n_second} and {n_second}. "
+            f"expansions of each type, got {types.count(0)} and {types.count(1)}. "
             "Label more windows, then run: moola labels add FILE"
         )
     arrays = MarketArrays.from_table(table, instrument.instrument.tick_points)

@@ -52,8 +52,8 @@ class ScoredProposals(NamedTuple):
 
 
 def can_learn(train: LabeledWindows) -> bool:
-    """Whether labels hold enough expansions of each type for `fit_trees`."""
-    counts = np.bincount(train.spans.type, minlength=len(TYPES))
+    """Whether labels hold enough expansions of each known type for `fit_trees`."""
+    counts = np.bincount(train.typed.spans.type, minlength=len(TYPES))
     return bool(counts.min() >= MIN_EACH_TYPE)
 
 
@@ -69,7 +69,7 @@ def fit_trees(market: MarketArrays, train: LabeledWindows, seed: int = 0) -> Lab
         ValueError: If a type has fewer than MIN_EACH_TYPE expansions.
     """
     if not can_learn(train):
-        counts = np.bincount(train.spans.type, minlength=len(TYPES)).tolist()
+        counts = np.bincount(train.typed.spans.type, minlength=len(TYPES)).tolist()
         raise ValueError(f"labels must hold at least {MIN_EACH_TYPE} expansions of each type, got {counts}")
     beta = FinetuneSettings().proposal_beta
     proposer = fit_proposer(market.measure_spans(train.bar0), train.spans, beta)
