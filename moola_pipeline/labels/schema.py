@@ -46,6 +46,8 @@ CHOSEN = ("import", "random", "doubt", "alike", "repeat", "review", "replay")
 REPLAY = CHOSEN[-1]
 DRAWN = CHOSEN[:2]
 """Only windows chosen so enter validation and test."""
+MISSING = ("", "nan", "NaN", "NA", "null")
+"""Texts of a cell that holds nothing."""
 FIRST_PASS, SECOND_PASS = 1, 2
 """Training and evaluation use the first pass; the second measures the annotator's agreement."""
 
