@@ -28,8 +28,8 @@ class OutOfFold(NamedTuple):
     """Spans of labeled windows, and what trees say that were fitted on other sessions; n spans.
 
     Attributes:
-        spans: First the labeled expansions, in label order, then the proposals in complete windows that
-            overlap none.
+        spans: First the labeled expansions of known type, in label order, then the proposals in complete
+            windows that overlap no labeled expansion.
         given: (n,) class number by the labels: index in CLASSES.
         probability: (n, 3) of each of CLASSES; rows sum to 1.
     """
@@ -40,7 +40,7 @@ class OutOfFold(NamedTuple):
 
     @property
     def n_labels(self) -> int:
-        """Number of labeled expansions, which are the first rows."""
+        """Number of labeled expansions of known type, which are the first rows."""
         return int((self.given != NOTHING).sum())
 
     @property
@@ -116,7 +116,7 @@ def contradicted_labels(given: np.ndarray, probability: np.ndarray) -> Contradic
 def out_of_fold(
     market: MarketArrays, windows: LabeledWindows, n_folds: int = N_FOLDS, seed: int = 0
 ) -> OutOfFold:
-    """Probabilities for every labeled expansion and every other proposal, by trees of the other folds.
+    """Probabilities for every label of known type and every other proposal, by trees of the other folds.
 
     Args:
         market: The bars and their features.
@@ -141,12 +141,13 @@ def out_of_fold(
         spans, p = unmarked
         others.append(replace(spans, window=held[spans.window]))
         probabilities.append(p)
-    spans = windows.spans.pointed()
+    typed = windows.spans.is_typed
+    spans = windows.spans.select(typed).pointed()
     given = [spans.type]
     for more in others:
         spans = spans.joined(more)
         given.append(np.full(len(more.window), NOTHING))
-    return OutOfFold(spans, np.concatenate(given), np.concatenate([labeled, *probabilities]))
+    return OutOfFold(spans, np.concatenate(given), np.concatenate([labeled[typed], *probabilities]))
 
 
 def _fold_probabilities(

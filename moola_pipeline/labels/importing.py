@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.annotators import UNNAMED
 from moola_pipeline.labels.conflicts import find_contradictions, whole_windows
-from moola_pipeline.labels.label_options import LabelOptions, apply_options, name_judges
+from moola_pipeline.labels.label_options import CONSENSUS, LabelOptions, apply_options, name_judges
 from moola_pipeline.labels.platform_files import read_platform_file
 from moola_pipeline.labels.price_windows import find_windows, is_older
 from moola_pipeline.labels.schema import (
@@ -20,6 +21,7 @@ from moola_pipeline.labels.schema import (
     LABEL_COLUMNS,
     LABEL_DTYPES,
     LABELS,
+    MISSING,
     NONE,
     REQUIRED_COLUMNS,
 )
@@ -189,7 +191,11 @@ def _typed(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
     complete = _text(table, "complete").str.lower().fillna(COMPLETE)
     texts = f"complete must be {COMPLETE} or {INCOMPLETE}, got " + complete
     _record_fault(faults, ~complete.isin((COMPLETE, INCOMPLETE)), "unknown completeness", texts)
-    others = (_text(table, "batch"), _text(table, "annotator"), number, definition, chosen, complete)
+    annotator = _text(table, "annotator")
+    annotator = annotator.mask(annotator == UNNAMED)
+    names_all = f"annotator must be a person, but {CONSENSUS} stands for all annotators"
+    _record_fault(faults, annotator == CONSENSUS, "annotator is no person", names_all)
+    others = (_text(table, "batch"), annotator, number, definition, chosen, complete)
     labels = pd.DataFrame(dict(zip(LABEL_COLUMNS, columns + others, strict=True)))
     return labels.astype(LABEL_DTYPES)
 
@@ -205,7 +211,7 @@ def _text(table: pd.DataFrame, name: str) -> pd.Series:
     if name not in table.columns:
         return pd.Series(None, index=table.index, dtype="str")
     stripped = table[name].astype("str").str.strip()
-    return stripped.mask(stripped == "")
+    return stripped.mask(stripped.isin(MISSING))
 
 
 def _window_starts(column: pd.Series, faults: pd.DataFrame) -> pd.Series:

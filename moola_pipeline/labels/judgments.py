@@ -12,7 +12,7 @@ import pandas as pd
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
-from moola_pipeline.labels.schema import COMPLETE, INCOMPLETE, LABEL_COLUMNS, LABEL_DTYPES, NONE
+from moola_pipeline.labels.schema import COMPLETE, DRAWN, INCOMPLETE, LABEL_COLUMNS, LABEL_DTYPES, NONE
 from moola_pipeline.storage.checksums import bytes_digest, checksummed_line, parse_checksummed_line
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
@@ -122,7 +122,7 @@ def read_journal(path: Path, n_lines: int, digest: str, remedy: str) -> Journal:
     if not n_lines:
         return Journal()
     try:
-        lines = path.read_text("utf-8").split("\n")[:-1]
+        lines = path.read_bytes().decode().split("\n")[:-1]  # read_text would accept other line ends
     except FileNotFoundError:
         lines = []
     except UnicodeDecodeError:
@@ -241,7 +241,7 @@ def judgments_of(rows: pd.DataFrame, bars: pd.DataFrame, instrument: str, made_a
                 pass_number=int(first["pass"]),
                 batch=None if spans else _plain(first["batch"]),
                 grade=None if spans else _plain(first["grade"]),
-                chosen=first["chosen"],
+                chosen=_least_drawn([records[place]["chosen"] for place in places]),
                 made_at=made_at,
                 complete=first["complete"] != INCOMPLETE,
             )
@@ -287,6 +287,11 @@ def _by_role(places: np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, np.
     parts = [places[end - 3 * n : end].reshape(3, n) for end, n in zip(ends, counts, strict=True)]
     looked, first, last = np.concatenate(parts, axis=1)
     return looked, first, last
+
+
+def _least_drawn(chosen: Sequence[str]) -> str:
+    """How a window was chosen whose rows say this: drawn only if all of them say so."""
+    return next((how for how in chosen if how not in DRAWN), chosen[0])
 
 
 def _stamp(nanosecond: np.integer | int) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from moola_pipeline.bars.file_times import require_zone
 from moola_pipeline.bars.schema import BAR_INTERVAL
 from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.schema import MISSING
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 ENDS = ("inclusive", "exclusive", "swapped")
@@ -54,7 +55,7 @@ class LabelOptions:
             raise BadInput(f"--ends must be {', '.join(ENDS[:-1])} or {ENDS[-1]}, got {self.ends!r}.")
         if self.timezone is not None:
             require_zone(self.timezone)
-        if self.annotator is not None and (not self.annotator.strip() or self.annotator == CONSENSUS):
+        if self.annotator is not None and self.annotator.strip() in (*MISSING, CONSENSUS):
             raise BadInput(f"--annotator must name a person, got {self.annotator!r}. Give a name.")
 
 

@@ -30,7 +30,7 @@ from moola_pipeline.labels.judgments import (
 )
 from moola_pipeline.labels.ledger import LabelLedger, build_ledger, kept_counts
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
-from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, SECOND_PASS
+from moola_pipeline.labels.schema import DRAWN, LABEL_COLUMNS, LABEL_DTYPES, NONE, SECOND_PASS
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256, locked
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 
@@ -100,14 +100,15 @@ def register_labels(
         IntegrityError: If the ledger cannot be read, or the labels that it records are missing.
     """
     _require_plain_name(path)
-    _refuse(path, ledger, drop_bad)
+    _refuse(path, ledger, drop_bad, graded_out_only=how.revise and len(rows) > 0)
     with locked(folder / LEDGER_NAME):
         state = _state(folder)
         known = _rows(folder, state)
+        rows = _as_chosen_before(rows, known)
         kept = _not_replaced(known, rows) if how.revise else known
         merged = _merged(kept, rows)
         _refuse_changed_labels(path, kept, rows, merged, bars)
-        ledger = _without_known(ledger, rows, known)
+        ledger = _without_known(ledger, rows, known, merged)
         changed = _changed(known, merged)
         if len(changed):
             made_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -125,6 +126,7 @@ def with_registered(folder: Path, path: Path, rows: pd.DataFrame, bars: pd.DataF
         BadInput, ChecksumMismatch, IntegrityError: As `register_labels` would.
     """
     known = _rows(folder, _state(folder))
+    rows = _as_chosen_before(rows, known)
     merged = _merged(known, rows)
     _refuse_changed_labels(path, known, rows, merged, bars)
     return merged
@@ -169,13 +171,13 @@ def _require_plain_name(path: Path) -> None:
         raise BadInput(f"{fault}. Rename the file.") from None
 
 
-def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool) -> None:
+def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool, graded_out_only: bool) -> None:
     faults = [row for row in ledger.refused if row["reason"] != GRADED_OUT]
     if faults and not drop_bad:
         named = pd.DataFrame(faults).set_index("row")
         remedy = "Correct them, or keep the rest with --drop-bad." if ledger.kept else "Correct them."
         raise BadInput(f"{path.name}: {describe_faults(named, ledger.rows)} {remedy}")
-    if not ledger.kept:
+    if not ledger.kept and not graded_out_only:
         raise BadInput(
             f"{path.name}: a label file must hold a usable row, but none of its {ledger.rows} rows is "
             f"usable. For the reasons, run: moola labels check {shlex.quote(str(path))}"
@@ -250,8 +252,22 @@ def _rows(folder: Path, state: dict[str, Any]) -> pd.DataFrame:
 
 
 def _merged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """The known rows and the new ones; a window that was judged empty before is empty once."""
     merged = pd.concat([known, new], ignore_index=True)
-    return in_file_order(merged.loc[~_keys(merged).duplicated()])
+    keys = _keys(merged).mask(merged["label"] == NONE, _keys(merged, [*ONE_JUDGMENT, "label"]))
+    return in_file_order(merged.loc[~keys.duplicated()])
+
+
+def _as_chosen_before(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a file; where they only say imported, windows stay chosen as they were judged first.
+
+    Else a window that a model chose would enter validation or test when it is revised.
+    """
+    place = ["window_id", "pass", "annotator"]
+    chosen = known.loc[~known["chosen"].isin(DRAWN)]
+    before = dict(zip(_keys(chosen, place), chosen["chosen"], strict=True))
+    how = _keys(rows, place).map(before)
+    return rows.assign(chosen=rows["chosen"].mask(rows["chosen"].eq(DRAWN[0]) & how.notna(), how))
 
 
 def _not_replaced(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -269,10 +285,12 @@ def _changed(known: pd.DataFrame, merged: pd.DataFrame) -> pd.DataFrame:
     return merged.loc[_keys(merged, ONE_JUDGMENT).isin(changed)]
 
 
-def _without_known(ledger: LabelLedger, rows: pd.DataFrame, known: pd.DataFrame) -> LabelLedger:
+def _without_known(
+    ledger: LabelLedger, rows: pd.DataFrame, known: pd.DataFrame, merged: pd.DataFrame
+) -> LabelLedger:
     """The ledger, with rows that were registered before counted apart."""
     usable = rows.loc[~rows.index.isin([row["row"] for row in ledger.refused])]
-    again = _keys(usable).isin(_keys(known))
+    again = ~_keys(usable).isin({*_keys(merged)} - {*_keys(known)})
     if not again.any():
         return ledger
     dropped = ledger.dropped | {REGISTERED: int(again.sum())}

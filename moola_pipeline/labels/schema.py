@@ -52,6 +52,8 @@ DRAWN = CHOSEN[:2]
 COMPLETE, INCOMPLETE = "yes", "no"
 """Whether every expansion that starts in bars 30-74 of a window is labeled. Of an incomplete window only the
 labeled spans are known: it is used for training alone, and nothing in it counts as no expansion."""
+MISSING = ("", "nan", "NaN", "NA", "null")
+"""Texts of a cell that holds nothing."""
 FIRST_PASS, SECOND_PASS = 1, 2
 """Training and evaluation use the first pass; the second measures the annotator's agreement."""
 

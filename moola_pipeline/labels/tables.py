@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from moola_pipeline.bars.csv_tables import HeaderNames, csv_table
 from moola_pipeline.bars.decompress import file_content, other_file_kind
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.schema import LABEL_COLUMNS
+from moola_pipeline.labels.schema import LABEL_COLUMNS, MISSING
 
 PARQUET_MAGIC = b"PAR1"
 MAX_FILE = 2**28
@@ -124,7 +124,7 @@ def csv_cells(path: Path, content: bytes, header: HeaderNames = _HEADER) -> pd.D
                 index_col=False,
                 skip_blank_lines=False,
                 keep_default_na=False,
-                na_values=["", "nan", "NaN", "NA", "null"],
+                na_values=list(MISSING),
                 skipinitialspace=True,
             )
     except UnicodeDecodeError as error:

@@ -1,5 +1,7 @@
 """Confident learning: the joint worked by hand, a naive twin, and planted slips."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from moola_pipeline.label_choice.contradictions import (
 from moola_pipeline.label_choice.trees import SpanProbabilities
 from moola_pipeline.labels.folds import session_folds
 from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import UNTYPED
 from moola_pipeline_tests.made_bars import made_market
 
 
@@ -96,6 +99,19 @@ def test_sessions_are_never_split_between_folds():
     assert set(fold.tolist()) == {0, 1, 2}
     with pytest.raises(ValueError, match="folds must number 2 to 7"):
         session_folds(session, 8)
+
+
+def test_marks_of_unknown_type_are_not_ranked_but_nothing_is_proposed_on_them():
+    made = made_market(30)
+    spans = made.windows.spans
+    kind = spans.type.copy()
+    kind[::9] = UNTYPED
+    answers = out_of_fold(made.bars, made.windows._replace(spans=replace(spans, type=kind)), n_folds=3)
+    assert answers.given[: answers.n_labels].tolist() == kind[kind != UNTYPED].tolist()
+    assert len(answers.spans.window) == len(answers.given) == len(answers.probability)
+    proposed = answers.spans.select(np.arange(answers.n_labels, len(answers.given)))
+    assert not overlaps(proposed, spans).any()
+    contradicted_labels(answers.given, answers.probability)
 
 
 def test_swapped_types_of_a_clear_market_come_first_and_no_row_is_lost():

@@ -7,6 +7,7 @@ import pytest
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.importing import inspect_labels, read_labels
+from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, expansions, type_name, type_numbers
 from moola_pipeline.windows.window_geometry import UNTYPED
 
@@ -51,6 +52,20 @@ def test_parquet_with_typed_times_reads_like_csv(tmp_path):
 def test_a_time_with_an_offset_is_turned_to_utc(tmp_path):
     labels = read_labels(write(tmp_path, "a,2024-05-06T10:30:00-04:00,none,,,"))
     assert labels["window_start"].iloc[0] == pd.Timestamp("2024-05-06 14:30", tz="UTC")
+
+
+def test_names_that_stand_for_all_or_for_nobody_are_no_annotators(tmp_path):
+    rows = [f"{row},{name}" for row, name in zip(SOUND, ("unnamed", "unnamed", ""), strict=True)]
+    assert read_labels(write(tmp_path, *rows, header=f"{HEADER},annotator"))["annotator"].isna().to_numpy(bool).all()
+    path = write(tmp_path, f"{SOUND[2]},consensus", header=f"{HEADER},annotator")
+    with pytest.raises(BadInput, match="annotator must be a person, but consensus stands for all annotators"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("name", ["consensus", " ", "NA"])
+def test_an_annotator_must_have_a_name(name):
+    with pytest.raises(BadInput, match="--annotator must name a person"):
+        LabelOptions(annotator=name)
 
 
 def test_a_naive_time_in_parquet_is_refused(tmp_path):

@@ -205,6 +205,15 @@ def test_every_flipped_byte_of_a_journal_is_noticed(tmp_path: Path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", [b"\r\n", b"\r"])
+def test_a_journal_with_other_line_ends_is_refused(tmp_path: Path, ending: bytes):
+    path = tmp_path / "judgments.jsonl"
+    journal = made_journal(path)
+    path.write_bytes(path.read_bytes().replace(b"\n", ending))
+    with pytest.raises((ChecksumMismatch, Truncated)):
+        read_journal(path, 6, journal.digest, REMEDY)
+
+
 @pytest.mark.parametrize("lines", [0, 5])
 def test_a_journal_that_lost_lines_is_refused(tmp_path: Path, lines: int):
     path = tmp_path / "judgments.jsonl"
@@ -233,6 +242,66 @@ def test_a_revision_replaces_a_judgment_and_the_history_keeps_both(tmp_path: Pat
     pd.testing.assert_frame_equal(registered_labels(folder), moved)
     old, new = registered_judgments(folder).judgments
     assert (old.supersedes, old.why, new.supersedes, new.why) == (None, "", 1, "one bar later")
+
+
+@pytest.mark.parametrize("start", [None, 40])
+def test_a_window_that_a_model_chose_stays_so_when_it_is_added_to_or_revised(
+    tmp_path: Path, start: int | None
+):
+    folder, label = tmp_path / "labels", "none" if start is None else "retracement"
+    doubted = label_frame([label_row(BARS, 360, label, start, chosen="doubt")])
+    add_labels(folder, written(tmp_path / "a.csv", doubted), BARS, drop_bad=False)
+    plain = doubted.drop(columns="chosen")
+    again = add_labels(folder, written(tmp_path / "b.csv", plain), BARS, drop_bad=False)
+    assert again.dropped == {"already registered": 1}
+    more = label_frame([label_row(BARS, 360, "consolidation", 55)]).drop(columns="chosen")
+    if start is not None:
+        add_labels(folder, written(tmp_path / "c.csv", more), BARS, drop_bad=False)
+        assert registered_labels(folder)["chosen"].tolist() == ["doubt", "doubt"]
+    add_labels(folder, written(tmp_path / "d.csv", more), BARS, drop_bad=False, how=AddSettings(revise=True))
+    assert registered_labels(folder)["chosen"].tolist() == ["doubt"]
+    under_another = label_frame([label_row(BARS, 360, "consolidation", 50, definition=2)])
+    add_labels(folder, written(tmp_path / "e.csv", under_another), BARS, drop_bad=False)
+    assert registered_labels(folder)["chosen"].tolist() == ["doubt", "doubt"]
+
+
+def test_rows_of_one_window_that_were_chosen_differently_count_as_chosen(tmp_path: Path):
+    folder = tmp_path / "labels"
+    rows = [label_row(BARS, 360, "retracement", 40), label_row(BARS, 360, "retracement", 55, chosen="replay")]
+    add_labels(folder, written(tmp_path / "a.csv", label_frame(rows[:1])), BARS, drop_bad=False)
+    add_labels(folder, written(tmp_path / "b.csv", label_frame(rows[1:])), BARS, drop_bad=False)
+    assert registered_labels(folder)["chosen"].tolist() == ["replay", "replay"]
+
+
+@pytest.mark.parametrize("changed", [{"batch": "may"}, {"grade": "B"}, {"chosen": "doubt"}])
+def test_a_window_judged_empty_again_is_registered_once(tmp_path: Path, changed: dict):
+    folder = tmp_path / "labels"
+    empty = label_frame([label_row(BARS, 360, "none")])
+    add_labels(folder, written(tmp_path / "a.csv", empty), BARS, drop_bad=False)
+    again = add_labels(folder, written(tmp_path / "b.csv", empty.assign(**changed)), BARS, drop_bad=False)
+    assert (again.kept, again.dropped) == (0, {"already registered": 1})
+    assert len(registered_judgments(folder).judgments) == 1
+    pd.testing.assert_frame_equal(registered_labels(folder), empty)
+
+
+def test_a_revision_may_grade_a_window_out(tmp_path: Path):
+    folder = tmp_path / "labels"
+    row = label_frame([label_row(BARS, 360, "retracement", 40)])
+    add_labels(folder, written(tmp_path / "a.csv", row), BARS, drop_bad=False)
+    path = written(tmp_path / "b.csv", row.assign(grade="D"))
+    add_labels(folder, path, BARS, drop_bad=False, how=AddSettings(revise=True))
+    assert registered_labels(folder)["grade"].tolist() == ["D"]
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "null"])
+def test_a_name_that_means_nothing_in_a_csv_means_nothing_in_a_parquet_file(tmp_path: Path, name: str):
+    folder = tmp_path / "labels"
+    row = label_frame([label_row(BARS, 360, "retracement", 40, annotator=name, batch=name)])
+    row.to_parquet(tmp_path / "a.parquet")
+    for _ in range(2):
+        add_labels(folder, tmp_path / "a.parquet", BARS, drop_bad=False)
+    (judgment,) = registered_judgments(folder).judgments
+    assert (judgment.annotator, judgment.spans[0].batch) == (None, None)
 
 
 def test_a_second_annotator_may_judge_the_same_bars_otherwise(tmp_path: Path):
