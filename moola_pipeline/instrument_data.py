@@ -19,7 +19,7 @@ from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.annotators import ANYBODY, LabelChoice, choose_labels, read_label_choice
 from moola_pipeline.labels.chosen_splits import read_split_choice
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.registry import has_labels, registered_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS
 from moola_pipeline.labels.simulated import ensure_simulated, read_truth

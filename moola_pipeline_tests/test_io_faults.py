@@ -17,7 +17,8 @@ from moola_pipeline.bars.rolls import register_rolls, registered_rolls
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import MoolaError, UnreadableFile, UnwritableFile
 from moola_pipeline.labels.chosen_splits import read_split_choice, write_split_choice
-from moola_pipeline.labels.registry import add_labels, registered_labels
+from moola_pipeline.labels.importing import add_labels
+from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.storage.asset_checksums import prove, write_checksums
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256

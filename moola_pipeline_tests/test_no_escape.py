@@ -11,7 +11,7 @@ import pytest
 
 from moola_pipeline.cli.ui import _dagster, _mlflow
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.labels.registry import add_labels
+from moola_pipeline.labels.importing import add_labels
 from moola_pipeline.storage.asset_checksums import checksums_file, prove
 from moola_pipeline.storage.backup import LIST_NAME, restore
 from moola_pipeline.storage.checksums import FileDigest, bytes_digest, listed, write_checksummed

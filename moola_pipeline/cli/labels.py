@@ -21,10 +21,11 @@ from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.options import active_splits, split_options
 from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.labels.annotators import choose_labels, read_label_choice
+from moola_pipeline.labels.annotators import LabelChoice, choose_labels, read_label_choice
 from moola_pipeline.labels.chosen_splits import keep_proposed
+from moola_pipeline.labels.importing import build_ledger
 from moola_pipeline.labels.label_options import LabelOptions
-from moola_pipeline.labels.ledger import LabelLedger, build_ledger
+from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.registry import (
     AddSettings,
@@ -88,8 +89,9 @@ def add(
     how = AddSettings(revise, why, read_manifest(store).files[0].instrument)
     ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad, how)
     keep_proposed(store.root, settings)
-    chosen, _ = choose_labels(registered_labels(store.labels), read_label_choice(store.root))
+    chosen, choice = choose_labels(registered_labels(store.labels), read_label_choice(store.root))
     preview = preview_labels(chosen, bars, settings, rows, file.name)
+    preview = _with_unlearned(preview, rows, chosen, choice)
     _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
 
 
@@ -128,6 +130,20 @@ def check(
     chosen, _ = choose_labels(rows, read_label_choice(store.root))
     _report(home, registered_files(store.labels), preview_labels(chosen, bars, settings), as_json)
     _require_on_bars(rows, bars)
+
+
+def _with_unlearned(
+    preview: LabelPreview, rows: pd.DataFrame, chosen: pd.DataFrame, choice: LabelChoice
+) -> LabelPreview:
+    """The preview with a warning if a run does not learn windows of the file."""
+    n_left = len(set(rows["window_id"]) - set(chosen["window_id"]))
+    if not n_left:
+        return preview
+    warning = (
+        f"{n_left} windows of this file will not be learned: a run learns the labels of {choice.annotator} "
+        f"under definition {choice.definition}. Choose: moola run --annotator NAME --definition NUMBER"
+    )
+    return dataclasses.replace(preview, warnings=[*preview.warnings, warning])
 
 
 def _check_file(

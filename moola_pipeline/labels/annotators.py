@@ -10,8 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.labels.label_options import CONSENSUS
-from moola_pipeline.labels.schema import COMPLETE, DRAWN, INCOMPLETE, NONE, TYPES, UNKNOWN
+from moola_pipeline.labels.schema import COMPLETE, CONSENSUS, DRAWN, INCOMPLETE, NONE, TYPES, UNKNOWN, UNNAMED
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
@@ -19,8 +18,6 @@ from moola_pipeline.windows.window_geometry import (
     ONSET_COLLAR_BARS,
 )
 
-UNNAMED = "unnamed"
-"""The annotator of label files that name none."""
 CHOICE_NAME = "label_choice.json"
 REQUIREMENT = "must hold the chosen annotator and definition"
 REMEDY = "Restore it, or delete it and choose again with: moola run --annotator NAME --definition NUMBER"
@@ -70,6 +67,9 @@ def annotators_of(rows: pd.DataFrame) -> np.ndarray:
 def choose_labels(rows: pd.DataFrame, choice: LabelChoice) -> tuple[pd.DataFrame, LabelChoice]:
     """The labels of one annotator, or of the consensus, under one definition.
 
+    Where nobody is asked for, the annotator with most windows is given the windows whose file names nobody
+    too, if he did not judge them.
+
     Args:
         rows: LABEL_COLUMNS of all annotators and definitions.
         choice: What the user asks for.
@@ -90,7 +90,8 @@ def choose_labels(rows: pd.DataFrame, choice: LabelChoice) -> tuple[pd.DataFrame
     wanted &= definitions == choice.definition
     if choice.annotator is None and wanted.any():
         choice = choice.model_copy(update={"annotator": _most_windows(windows[wanted], names[wanted])})
-        wanted &= names == choice.annotator
+        his = wanted & (names == choice.annotator)
+        wanted = his | (wanted & (names == UNNAMED) & ~np.isin(windows, windows[his]))
     if not wanted.any():
         under = "any definition" if choice.definition is None else f"definition {choice.definition}"
         raise BadInput(

@@ -1,36 +1,26 @@
-"""Import of a label file: typed rows, and the reason for each row that cannot be used."""
+"""Import of a label file: its rows, what happened to each, and their registration."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.annotators import UNNAMED
-from moola_pipeline.labels.conflicts import find_contradictions, whole_windows
-from moola_pipeline.labels.label_options import CONSENSUS, LabelOptions, apply_options, name_judges
+from moola_pipeline.labels.conflicts import BOTH_TYPES, clashing_windows, judges
+from moola_pipeline.labels.label_options import LabelOptions, apply_options, name_judges
+from moola_pipeline.labels.label_rows import no_faults, require_columns, typed_rows, usable_rows
+from moola_pipeline.labels.ledger import LabelLedger, kept_counts
+from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.platform_files import read_platform_file
 from moola_pipeline.labels.price_windows import find_windows, is_older
-from moola_pipeline.labels.schema import (
-    CHOSEN,
-    COMPLETE,
-    FIRST_DEFINITION,
-    FIRST_PASS,
-    GRADES,
-    INCOMPLETE,
-    LABEL_COLUMNS,
-    LABEL_DTYPES,
-    LABELS,
-    MISSING,
-    NONE,
-    REQUIRED_COLUMNS,
-)
+from moola_pipeline.labels.registry import ADD, AddSettings, register_labels
+from moola_pipeline.labels.schema import REQUIRED_COLUMNS
 from moola_pipeline.labels.shared_faults import refuse_shared_faults
-from moola_pipeline.labels.tables import cut_short, read_table
-from moola_pipeline.windows.window_geometry import WINDOW_BARS
+from moola_pipeline.labels.tables import read_table
 
-ZONED_TIME = r"\d:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$"
-SHOWN_FAULTS = 3
+DUPLICATE = "exact duplicate"
 
 
 @dataclass(frozen=True)
@@ -54,21 +44,6 @@ class LabelFile:
     sha256: str
     by_prices: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-
-def read_labels(path: Path) -> pd.DataFrame:
-    """Read a label file; all of its rows must be usable.
-
-    Returns:
-        LABEL_COLUMNS in the order of the file; exact duplicates left out. A missing `pass` is 1.
-
-    Raises:
-        BadInput: If the file is not a table, lacks a column, or has a row that cannot be used.
-    """
-    file = inspect_labels(path)
-    if len(file.refused):
-        raise BadInput(f"{path.name}: {describe_faults(file.refused, file.rows)} Correct the file.")
-    return file.labels.reset_index(drop=True)
 
 
 def inspect_labels(
@@ -96,55 +71,31 @@ def inspect_labels(
     options = options or LabelOptions()
     platform = None if bars is None else read_platform_file(path, bars, options)
     table = read_table(path) if platform is None else platform.table
-    cells, faults, by_prices = table.cells, _no_faults(table.cells.index), {}
+    cells, faults, by_prices = table.cells, no_faults(table.cells.index), {}
     if bars is not None and is_older(cells):
-        _require_columns(path, cells, tuple(name for name in REQUIRED_COLUMNS if name != "window_start"))
+        require_columns(path, cells, tuple(name for name in REQUIRED_COLUMNS if name != "window_start"))
         timed = find_windows(cells, bars)
         cells, faults, by_prices = timed.cells, timed.faults, timed.windows
-    _require_columns(path, cells, REQUIRED_COLUMNS)
+    require_columns(path, cells, REQUIRED_COLUMNS)
     written = cells
     if platform is None:
         cells, notes = apply_options(cells, options)
     else:
         faults, notes = platform.faults, platform.notes
-    labels = _typed(_numbered(path, name_judges(cells, options), pass_number), faults)
+    labels = typed_rows(_numbered(path, name_judges(cells, options), pass_number), faults)
     if bars is not None and platform is None:
         refuse_shared_faults(path.name, written, labels, faults, bars, options)
-    repeated = labels.duplicated() & faults["reason"].isna()
-    labels, faults = labels.loc[~repeated], faults.loc[~repeated]
-    faults = whole_windows(labels, find_contradictions(labels, faults))
+    labels, faults, duplicates = usable_rows(labels, faults)
     bad = faults["reason"].notna()
     return LabelFile(
         labels=labels.loc[~bad],
         refused=pd.concat([labels.loc[bad], faults.loc[bad]], axis=1),
-        duplicates=int(repeated.sum()),
+        duplicates=duplicates,
         rows=len(cells),
         sha256=table.sha256,
         by_prices=by_prices,
         notes=notes,
     )
-
-
-def describe_faults(refused: pd.DataFrame, rows: int) -> str:
-    """One sentence: the number of rows that cannot be used, and the first few with their details."""
-    named = [
-        f"row {row}: {cut_short(str(detail))}" for row, detail in refused["detail"].head(SHOWN_FAULTS).items()
-    ]
-    more = len(refused) - len(named)
-    rest = f"; and {more} more" if more else ""
-    return f"{len(refused)} of {rows} rows cannot be used ({'; '.join(named)}{rest})."
-
-
-def _require_columns(path: Path, table: pd.DataFrame, wanted: tuple[str, ...]) -> None:
-    missing = [name for name in wanted if name not in table.columns]
-    if missing:
-        verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
-        remedy = "Separate the columns by commas." if len(table.columns) == 1 else f"Add or rename {them}."
-        raise BadInput(
-            f"{path.name}: a label file must have the columns {', '.join(wanted)}, "
-            f"but {', '.join(missing)} {verb} missing from {cut_short(', '.join(map(str, table.columns)))}. "
-            + remedy
-        )
 
 
 def _numbered(path: Path, cells: pd.DataFrame, pass_number: int | None) -> pd.DataFrame:
@@ -161,115 +112,85 @@ def _numbered(path: Path, cells: pd.DataFrame, pass_number: int | None) -> pd.Da
     return cells.assign(**{"pass": pass_number})
 
 
-def _no_faults(index: pd.Index) -> pd.DataFrame:
-    return pd.DataFrame({"reason": None, "detail": None}, index=index, dtype="str")
+def add_labels(
+    folder: Path,
+    path: Path,
+    bars: pd.DataFrame,
+    drop_bad: bool,
+    pass_number: int | None = None,
+    how: AddSettings = ADD,
+) -> LabelLedger:
+    """Check a label file and register it; see `build_ledger` and `register_labels`."""
+    return register_labels(folder, path, *build_ledger(path, bars, pass_number), bars, drop_bad, how)
 
 
-def _typed(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
-    """The rows in LABEL_DTYPES; writes the first fault of each row into `faults`."""
-    window_id = _text(table, "window_id")
-    _record_fault(faults, window_id.isna(), "no window_id", "window_id is empty")
-    start = _window_starts(table.loc[:, "window_start"], faults)
-    label = _text(table, "label").str.lower()
-    allowed = f"{', '.join(LABELS[:-1])} or {LABELS[-1]}"
-    texts = '"' + label.fillna("") + '"'
-    _record_fault(
-        faults, ~label.isin(LABELS), "unknown label class", f"label must be {allowed}, got " + texts
+def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None) -> LabelLedger:
+    """The ledger of a label file checked against the bars; writes nothing.
+
+    Raises:
+        BadInput: If the file is not a table, is empty, or lacks a column.
+    """
+    ledger, _ = build_ledger(path, bars, pass_number)
+    return ledger
+
+
+def build_ledger(
+    path: Path, bars: pd.DataFrame, pass_number: int | None = None, options: LabelOptions | None = None
+) -> tuple[LabelLedger, pd.DataFrame]:
+    """The ledger of a file, and the rows to register: the kept ones and those graded D.
+
+    Args:
+        path: The file, csv or parquet, with LABEL_COLUMNS or the older columns.
+        bars: BAR_COLUMNS that the labels must lie on.
+        pass_number: The pass of its rows, if the file does not give it.
+        options: Of the user; None for none.
+
+    Raises:
+        BadInput: As `inspect_labels`.
+    """
+    file = inspect_labels(path, bars, pass_number, options)
+    refused = [file.refused]
+    for labels in judges(file.labels):
+        for number in labels["pass"].unique():
+            placement = place_labels(labels, bars, int(number))
+            refused += [placement.refused, _clashing(labels, placement.frame, int(number))]
+    refused = pd.concat(refused).sort_index()
+    faulty = refused.loc[refused["reason"] != GRADED_OUT].index
+    placed = file.labels.loc[~file.labels.index.isin(refused.index)]
+    return _ledger(path, file, refused, placed), file.labels.loc[~file.labels.index.isin(faulty)]
+
+
+def _clashing(labels: pd.DataFrame, placed: pd.DataFrame, pass_number: int) -> pd.DataFrame:
+    """Rows of one pass whose windows label the same bars with both types, under two ids."""
+    other = clashing_windows(placed)
+    rows = labels.loc[labels["window_id"].isin(list(other)) & (labels["pass"] == pass_number)]
+    return rows.assign(
+        reason=BOTH_TYPES,
+        detail=[
+            f"windows {name} and {other[name]} label the same bars with both types"
+            for name in rows["window_id"]
+        ],
     )
-    first, last = _spans(table, label, faults)
-    grade = _text(table, "grade").str.upper()
-    unknown = grade.notna() & ~grade.isin(GRADES)
-    _record_fault(faults, unknown, "unknown grade", f"grade must be {'..'.join(GRADES[::3])}, got " + grade)
-    number = _whole_numbers(table, "pass", faults).fillna(FIRST_PASS)
-    _record_fault(faults, number < 1, "pass below 1", "pass must be 1 or more")
-    definition = _whole_numbers(table, "definition", faults).fillna(FIRST_DEFINITION)
-    _record_fault(faults, definition < 1, "definition below 1", "definition must be 1 or more")
-    chosen = _text(table, "chosen").str.lower().fillna(CHOSEN[0])
-    texts = f"chosen must be {', '.join(CHOSEN[:-1])} or {CHOSEN[-1]}, got " + chosen
-    _record_fault(faults, ~chosen.isin(CHOSEN), "unknown choice", texts)
-    columns = (window_id, start, label, first, last, grade)
-    complete = _text(table, "complete").str.lower().fillna(COMPLETE)
-    texts = f"complete must be {COMPLETE} or {INCOMPLETE}, got " + complete
-    _record_fault(faults, ~complete.isin((COMPLETE, INCOMPLETE)), "unknown completeness", texts)
-    annotator = _text(table, "annotator")
-    annotator = annotator.mask(annotator == UNNAMED)
-    names_all = f"annotator must be a person, but {CONSENSUS} stands for all annotators"
-    _record_fault(faults, annotator == CONSENSUS, "annotator is no person", names_all)
-    others = (_text(table, "batch"), annotator, number, definition, chosen, complete)
-    labels = pd.DataFrame(dict(zip(LABEL_COLUMNS, columns + others, strict=True)))
-    return labels.astype(LABEL_DTYPES)
 
 
-def _record_fault(faults: pd.DataFrame, wrong: pd.Series, reason: str, detail: str | pd.Series) -> None:
-    """Record a fault for each wrong row that has none yet."""
-    new = wrong.fillna(False).astype(bool) & faults["reason"].isna()
-    faults.loc[new, "reason"] = reason
-    faults.loc[new, "detail"] = detail[new] if isinstance(detail, pd.Series) else detail
-
-
-def _text(table: pd.DataFrame, name: str) -> pd.Series:
-    if name not in table.columns:
-        return pd.Series(None, index=table.index, dtype="str")
-    stripped = table[name].astype("str").str.strip()
-    return stripped.mask(stripped.isin(MISSING))
-
-
-def _window_starts(column: pd.Series, faults: pd.DataFrame) -> pd.Series:
-    """UTC window starts in ns; a time without a time zone is a fault, never assumed to be UTC."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        moments, zoned = column.dt.tz_convert("UTC"), pd.Series(True, index=column.index)
-    else:
-        text = column.astype("str").str.strip()
-        moments = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
-        zoned = text.str.contains(ZONED_TIME, regex=True) & (column.dtype.kind != "M")
-    in_reach = moments.between(pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC"))
-    texts = column.astype("str").fillna("nothing")
-    readable = moments.notna() & in_reach
-    _record_fault(
-        faults, ~readable, "unreadable window_start", "window_start must be an ISO time, got " + texts
+def _ledger(path: Path, file: LabelFile, refused: pd.DataFrame, kept: pd.DataFrame) -> LabelLedger:
+    dropped = dict(Counter(refused["reason"]))
+    return LabelLedger(
+        file=path.name,
+        sha256=file.sha256,
+        rows=file.rows,
+        dropped=dropped | ({DUPLICATE: file.duplicates} if file.duplicates else {}),
+        refused=_listed(refused),
+        by_prices=file.by_prices,
+        notes=file.notes,
+        **kept_counts(kept),
     )
-    without_zone = "window_start must have a time zone (like 2024-05-06T14:30:00Z), got " + texts
-    _record_fault(faults, readable & ~zoned.fillna(False), "window_start without time zone", without_zone)
-    return moments.where(readable).dt.as_unit("ns")
 
 
-def _whole_numbers(table: pd.DataFrame, name: str, faults: pd.DataFrame) -> pd.Series:
-    if name not in table.columns:
-        return pd.Series(pd.NA, index=table.index, dtype="Int64")
-    column: pd.Series = table.loc[:, name]
-    numbers = pd.Series(pd.to_numeric(column, errors="coerce"), table.index, dtype="float64")
-    wrong = column.notna() & ~((numbers % 1 == 0) & (numbers.abs() < 2**31))
-    texts = column.astype("str")
-    _record_fault(faults, wrong, f"{name} is no whole number", f"{name} must be a whole number, got " + texts)
-    return numbers.mask(wrong).astype("Int64")
-
-
-def _spans(table: pd.DataFrame, label: pd.Series, faults: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    first = _whole_numbers(table, "expansion_start", faults)
-    last = _whole_numbers(table, "expansion_end", faults)
-    given = first.notna() | last.notna()
-    empty = label == NONE
-    texts = first.astype("str").fillna("nothing") + ".." + last.astype("str").fillna("nothing")
-    _record_fault(
-        faults,
-        empty & given,
-        "span given for none",
-        f"a window labeled {NONE} must have no span, got " + texts,
-    )
-    partial = first.isna() | last.isna()
-    _record_fault(
-        faults,
-        ~empty & partial,
-        "expansion without span",
-        "an expansion must have a start and an end, got " + texts,
-    )
-    outside = (first < 0) | (last >= WINDOW_BARS)
-    limits = f"a span must lie in bars 0..{WINDOW_BARS - 1}, got "
-    _record_fault(faults, outside, "span outside the window", limits + texts)
-    _record_fault(
-        faults,
-        last < first,
-        "span ends before it starts",
-        "a span must not end before it starts, got " + texts,
-    )
-    return first, last
+def _listed(refused: pd.DataFrame) -> list[dict[str, Any]]:
+    names = ("window_id", "reason", "detail")
+    columns = [refused[name].astype("str").fillna("") for name in names]
+    return [
+        {"row": int(row), **dict(zip(names, map(str, cells), strict=True))}
+        for row, *cells in zip(refused.index, *columns, strict=True)
+    ]

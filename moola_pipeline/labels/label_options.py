@@ -8,14 +8,12 @@ import pandas as pd
 from moola_pipeline.bars.file_times import require_zone
 from moola_pipeline.bars.schema import BAR_INTERVAL
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.schema import MISSING
+from moola_pipeline.labels.schema import CONSENSUS, MISSING
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 ENDS = ("inclusive", "exclusive", "swapped")
 """How the last bar of a span is given: as its last bar, as the bar after it, or before its first bar."""
 MAX_SHIFT_BARS = 5
-CONSENSUS = "consensus"
-"""The name that stands for all annotators."""
 _OFFSET = r"(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 _ZONED = r"\d:\d{2}.*" + _OFFSET
 _MARGIN = pd.Timedelta("1D")

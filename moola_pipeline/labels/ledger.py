@@ -2,19 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from moola_pipeline.labels.conflicts import BOTH_TYPES, clashing_windows, judges
-from moola_pipeline.labels.importing import LabelFile, inspect_labels
-from moola_pipeline.labels.label_options import LabelOptions
-from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import LABELS, expansions, is_complete
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
-
-DUPLICATE = "exact duplicate"
 
 
 @dataclass(frozen=True)
@@ -50,78 +43,6 @@ class LabelLedger:
     by_prices: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     incomplete: int = 0
-
-
-def check_labels(path: Path, bars: pd.DataFrame, pass_number: int | None = None) -> LabelLedger:
-    """The ledger of a label file checked against the bars; writes nothing.
-
-    Raises:
-        BadInput: If the file is not a table, is empty, or lacks a column.
-    """
-    ledger, _ = build_ledger(path, bars, pass_number)
-    return ledger
-
-
-def build_ledger(
-    path: Path, bars: pd.DataFrame, pass_number: int | None = None, options: LabelOptions | None = None
-) -> tuple[LabelLedger, pd.DataFrame]:
-    """The ledger of a file, and the rows to register: the kept ones and those graded D.
-
-    Args:
-        path: The file, csv or parquet, with LABEL_COLUMNS or the older columns.
-        bars: BAR_COLUMNS that the labels must lie on.
-        pass_number: The pass of its rows, if the file does not give it.
-        options: Of the user; None for none.
-
-    Raises:
-        BadInput: As `inspect_labels`.
-    """
-    file = inspect_labels(path, bars, pass_number, options)
-    refused = [file.refused]
-    for labels in judges(file.labels):
-        for number in labels["pass"].unique():
-            placement = place_labels(labels, bars, int(number))
-            refused += [placement.refused, _clashing(labels, placement.frame, int(number))]
-    refused = pd.concat(refused).sort_index()
-    faulty = refused.loc[refused["reason"] != GRADED_OUT].index
-    placed = file.labels.loc[~file.labels.index.isin(refused.index)]
-    return _ledger(path, file, refused, placed), file.labels.loc[~file.labels.index.isin(faulty)]
-
-
-def _clashing(labels: pd.DataFrame, placed: pd.DataFrame, pass_number: int) -> pd.DataFrame:
-    """Rows of one pass whose windows label the same bars with both types, under two ids."""
-    other = clashing_windows(placed)
-    rows = labels.loc[labels["window_id"].isin(list(other)) & (labels["pass"] == pass_number)]
-    return rows.assign(
-        reason=BOTH_TYPES,
-        detail=[
-            f"windows {name} and {other[name]} label the same bars with both types"
-            for name in rows["window_id"]
-        ],
-    )
-
-
-def _ledger(path: Path, file: LabelFile, refused: pd.DataFrame, kept: pd.DataFrame) -> LabelLedger:
-    dropped = dict(Counter(refused["reason"]))
-    return LabelLedger(
-        file=path.name,
-        sha256=file.sha256,
-        rows=file.rows,
-        dropped=dropped | ({DUPLICATE: file.duplicates} if file.duplicates else {}),
-        refused=_listed(refused),
-        by_prices=file.by_prices,
-        notes=file.notes,
-        **kept_counts(kept),
-    )
-
-
-def _listed(refused: pd.DataFrame) -> list[dict[str, Any]]:
-    names = ("window_id", "reason", "detail")
-    columns = [refused[name].astype("str").fillna("") for name in names]
-    return [
-        {"row": int(row), **dict(zip(names, map(str, cells), strict=True))}
-        for row, *cells in zip(refused.index, *columns, strict=True)
-    ]
 
 
 def kept_counts(kept: pd.DataFrame) -> dict[str, Any]:

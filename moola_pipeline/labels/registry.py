@@ -15,7 +15,6 @@ from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.bars.store import require_plain_name
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
 from moola_pipeline.labels.conflicts import clashing_windows, judges, repeated_labels
-from moola_pipeline.labels.importing import describe_faults, read_labels
 from moola_pipeline.labels.judgments import (
     JOURNAL_NAME,
     NO_DIGEST,
@@ -28,7 +27,8 @@ from moola_pipeline.labels.judgments import (
     read_journal,
     rows_of,
 )
-from moola_pipeline.labels.ledger import LabelLedger, build_ledger, kept_counts
+from moola_pipeline.labels.label_rows import describe_faults, read_labels
+from moola_pipeline.labels.ledger import LabelLedger, kept_counts
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import DRAWN, LABEL_COLUMNS, LABEL_DTYPES, NONE, SECOND_PASS
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256, locked
@@ -54,18 +54,6 @@ class AddSettings(NamedTuple):
 
 
 ADD = AddSettings()
-
-
-def add_labels(
-    folder: Path,
-    path: Path,
-    bars: pd.DataFrame,
-    drop_bad: bool,
-    pass_number: int | None = None,
-    how: AddSettings = ADD,
-) -> LabelLedger:
-    """Check a label file and register it; see `build_ledger` and `register_labels`."""
-    return register_labels(folder, path, *build_ledger(path, bars, pass_number), bars, drop_bad, how)
 
 
 def register_labels(

@@ -38,6 +38,10 @@ TYPES = ("consolidation", "retracement")
 """State of the market before an expansion; the index is the class number, 1 the positive class."""
 UNKNOWN = "unknown"
 """The label of an expansion of which the annotator does not know the type: it counts in finding only."""
+UNNAMED = "unnamed"
+"""The annotator of label files that name none."""
+CONSENSUS = "consensus"
+"""The name that stands for all annotators."""
 NONE = "none"
 """The label of a window that the annotator found empty."""
 LABELS = (*TYPES, UNKNOWN, NONE)

@@ -12,7 +12,7 @@ from moola_pipeline.bars.schema import BAR_COLUMNS, PRICE_COLUMNS, content_diges
 from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.resources.executors import GPU_STEPS
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.staleness.records import evaluations

@@ -13,7 +13,7 @@ from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.simulated import SMOKE_SETTINGS
 from moola_pipeline.bars.store import BarStore, registered_store
 from moola_pipeline.label_choice.learning_curve import CurveSettings
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.simulated import ensure_simulated, labels_file
 from moola_pipeline.storage.checksums import FileDigest, read_checksummed, write_checksummed

@@ -24,7 +24,7 @@ from moola_pipeline.evaluation.scoring import (
 )
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.trivial_baselines import trivial_type_baselines
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import SECOND_PASS
 from moola_pipeline.labels.second_pass import TwiceLabeled, twice_labeled

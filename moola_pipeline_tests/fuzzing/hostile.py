@@ -27,7 +27,7 @@ from moola_pipeline.bars.store import BarStore, read_manifest
 from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.labels.chosen_splits import read_split_choice
-from moola_pipeline.labels.ledger import build_ledger
+from moola_pipeline.labels.importing import build_ledger
 from moola_pipeline.storage.backup import LIST_NAME, restore
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline_tests.bars import vendor_files as made

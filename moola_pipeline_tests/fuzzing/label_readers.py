@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.labels.ledger import build_ledger
+from moola_pipeline.labels.importing import build_ledger
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 from moola_pipeline_tests.bars import vendor_files as made

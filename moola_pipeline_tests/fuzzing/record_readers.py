@@ -17,7 +17,8 @@ import numpy as np
 from moola_pipeline.bars.manifest import add_bars, manifest_digest
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store, verify_files
 from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_split_choice, write_split_choice
-from moola_pipeline.labels.registry import LEDGER_NAME, add_labels, registered_files, registered_labels
+from moola_pipeline.labels.importing import add_labels
+from moola_pipeline.labels.registry import LEDGER_NAME, registered_files, registered_labels
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.models.expansion_model import (
     CONFIG_FILE,

@@ -18,7 +18,7 @@ from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.simulated import FULL_SETTINGS, simulate
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.plausibility import BarMoves, MarkedSpans, find_misfit
 from moola_pipeline.labels.schema import FIRST_PASS
 from moola_pipeline.labels.shared_faults import refuse_swapped_ends

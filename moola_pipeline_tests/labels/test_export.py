@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.labels.export import WRITERS
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
 
 BARS = weekly_bars(6)

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.importing import inspect_labels, read_labels
+from moola_pipeline.labels.importing import inspect_labels
 from moola_pipeline.labels.label_options import LabelOptions
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS, LABEL_DTYPES, expansions, type_name, type_numbers
 from moola_pipeline.windows.window_geometry import UNTYPED
 
@@ -56,7 +57,12 @@ def test_a_time_with_an_offset_is_turned_to_utc(tmp_path):
 
 def test_names_that_stand_for_all_or_for_nobody_are_no_annotators(tmp_path):
     rows = [f"{row},{name}" for row, name in zip(SOUND, ("unnamed", "unnamed", ""), strict=True)]
-    assert read_labels(write(tmp_path, *rows, header=f"{HEADER},annotator"))["annotator"].isna().to_numpy(bool).all()
+    assert (
+        read_labels(write(tmp_path, *rows, header=f"{HEADER},annotator"))["annotator"]
+        .isna()
+        .to_numpy(bool)
+        .all()
+    )
     path = write(tmp_path, f"{SOUND[2]},consensus", header=f"{HEADER},annotator")
     with pytest.raises(BadInput, match="annotator must be a person, but consensus stands for all annotators"):
         read_labels(path)

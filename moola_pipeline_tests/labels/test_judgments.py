@@ -16,7 +16,7 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Tr
 from moola_pipeline.evaluation.agreement import measure_agreement
 from moola_pipeline.labels.annotators import LabelChoice, annotators_of, choose_labels
 from moola_pipeline.labels.export import WRITERS
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.importing import add_labels
 from moola_pipeline.labels.judgments import (
     Journal,
     in_file_order,
@@ -25,9 +25,9 @@ from moola_pipeline.labels.judgments import (
     read_journal,
     rows_of,
 )
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.registry import (
     AddSettings,
-    add_labels,
     registered_files,
     registered_judgments,
     registered_labels,

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.labels.ledger import LabelLedger, build_ledger
-from moola_pipeline.labels.registry import add_labels, registered_labels
+from moola_pipeline.labels.importing import add_labels, build_ledger
+from moola_pipeline.labels.ledger import LabelLedger
+from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars
 
 BARS = weekly_bars(4)

@@ -8,9 +8,9 @@ import pytest
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.ledger import build_ledger
+from moola_pipeline.labels.importing import add_labels, build_ledger
 from moola_pipeline.labels.price_windows import find_windows
-from moola_pipeline.labels.registry import add_labels, registered_labels
+from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_bars
 
 BARS = weekly_bars(6)

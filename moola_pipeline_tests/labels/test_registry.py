@@ -9,14 +9,8 @@ import pytest
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.labels import registry
-from moola_pipeline.labels.ledger import check_labels
-from moola_pipeline.labels.registry import (
-    add_labels,
-    has_labels,
-    labels_digest,
-    registered_files,
-    registered_labels,
-)
+from moola_pipeline.labels.importing import add_labels, check_labels
+from moola_pipeline.labels.registry import has_labels, labels_digest, registered_files, registered_labels
 from moola_pipeline.storage.checksums import OWN_SHA256, write_checksummed
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
 

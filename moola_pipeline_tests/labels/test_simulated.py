@@ -25,7 +25,7 @@ from moola_pipeline.bars.simulated import (
 from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, write_manifest
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
 from moola_pipeline.labels import simulated_annotator
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import FIRST_PASS, LABEL_COLUMNS, NONE, TYPES, expansions
 from moola_pipeline.labels.simulated import (

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.table import build_table
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.importing import read_labels
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.splits import (

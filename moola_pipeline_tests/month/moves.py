@@ -16,7 +16,7 @@ from moola_pipeline.bars.store import registered_store
 from moola_pipeline.definitions import defs
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.evaluation.promotion import PromotionDecision
-from moola_pipeline.labels.registry import add_labels
+from moola_pipeline.labels.importing import add_labels
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.imported_promotion import decide_version
 from moola_pipeline.tracking.promotion_log import (
