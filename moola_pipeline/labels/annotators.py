@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.label_options import CONSENSUS
-from moola_pipeline.labels.schema import DRAWN, NONE, TYPES, UNKNOWN
+from moola_pipeline.labels.schema import DRAWN, EXCLUDED_GRADE, NONE, TYPES, UNKNOWN
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
@@ -116,7 +116,7 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
     Two marks are the same if their onsets differ by at most 3 bars and their ends by at most 3 bars or half
     the longer mark. Ends are medians, rounded down; the type is that of most marks, `unknown` without a
     majority. A window that one annotator judged keeps his marks; one in which no expansion has a majority is
-    `none`. A window counts as drawn only if all drew it.
+    `none`. A window counts as drawn only if all drew it, and has grade D if anyone graded it out.
 
     Args:
         rows: LABEL_COLUMNS under one definition.
@@ -132,7 +132,12 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
     for window in windows.values():
         judges = {name for _, name in window}
         other = [record["chosen"] for record, _ in window if record["chosen"] not in DRAWN]
-        facts = window[0][0] | {"annotator": CONSENSUS, "chosen": (other or [window[0][0]["chosen"]])[0]}
+        graded_out = any(record["grade"] == EXCLUDED_GRADE for record, _ in window)
+        facts = window[0][0] | {
+            "annotator": CONSENSUS,
+            "chosen": (other or [window[0][0]["chosen"]])[0],
+            "grade": EXCLUDED_GRADE if graded_out else None,
+        }
         marks = [
             Mark(record["expansion_start"], record["expansion_end"], record["label"], name)
             for record, name in window
@@ -141,7 +146,7 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
         agreed = [group for group in same_marks(marks) if 2 * len(group) > len(judges)]
         merged = [_merged(group) for group in agreed] or [(NONE, None, None)]
         names_of = ("label", "expansion_start", "expansion_end")
-        made += [facts | {"grade": None} | dict(zip(names_of, one, strict=True)) for one in merged]
+        made += [facts | dict(zip(names_of, one, strict=True)) for one in merged]
     frame = pd.DataFrame(made, columns=list(rows.columns)).astype(rows.dtypes.to_dict())
     return frame.sort_values(["window_start", "window_id", "pass", "expansion_start"], ignore_index=True)
 

@@ -59,6 +59,12 @@ def test_a_window_that_one_did_not_draw_counts_as_chosen():
     assert consensus(rows)["chosen"].tolist() == ["doubt"]
 
 
+def test_a_window_that_one_graded_out_stays_out():
+    rows = label_frame([judged("ann", 40), judged("ann", 60), judged("bob", 41, grade="D")])
+    assert consensus(rows)["grade"].tolist() == ["D"]
+    assert not consensus(rows.assign(grade="C"))["grade"].dropna().tolist()
+
+
 MARKS = st.lists(
     st.builds(
         lambda start, length, who: Mark(start, start + length, "retracement", who),
