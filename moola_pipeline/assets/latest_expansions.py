@@ -13,7 +13,7 @@ from moola_pipeline.errors import MissingArtifact
 from moola_pipeline.evaluation.drift import NAMES, Drift, compare, load_reference, no_drift
 from moola_pipeline.features.relativity import FeatureTable
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
-from moola_pipeline.labels.splits import SPLITS, resolve_dates, used_rows_end
+from moola_pipeline.labels.splits import SPLITS, is_drawn, resolve_dates, used_rows_end
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
@@ -75,7 +75,8 @@ def latest_expansions(
             if predictions.n_windows == 0:
                 note = f"{n_new} bars lie after the last split: too few for a window"
             if n_new:
-                new_labels = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
+                is_new = labeled_expansions["bar0"] - CONTEXT_BARS >= first_new
+                new_labels = labeled_expansions.loc[is_new & is_drawn(labeled_expansions)]
                 windows = labeled_windows(new_labels.assign(split=_NEW), _NEW)
                 p = _types(model, market, windows, str(device))
                 drift = _drift(stage, facts, market.rows(first_new), predictions.expansions, windows, p)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
+from moola_pipeline.labels.splits import is_drawn
 from moola_pipeline.metrics.bootstrap import N_RESAMPLES
 from moola_pipeline.metrics.scores import resample_windows, score_types
 from moola_pipeline.report.data import Check
@@ -148,12 +149,13 @@ def decide_promotion(
 def unseen_windows(market: MarketArrays, labels: pd.DataFrame, last_bar_seen: pd.Timestamp) -> LabeledWindows:
     """Labeled windows that start more than one window's length after a bar, context included.
 
-    Their spans are the expansions of known type: versions are compared by type F1.
+    Windows that a model chose are left out, as in validation and test. Their spans are the expansions of
+    known type: versions are compared by type F1.
     The embargo is the one between splits: no prediction reads a bar that the model was fitted on.
     """
     last_row = int(np.searchsorted(market.times.asi8, last_bar_seen.value, side="right")) - 1
     first_read = labels["bar0"] - CONTEXT_BARS
-    later = labels.loc[first_read - last_row > WINDOW_BARS]
+    later = labels.loc[(first_read - last_row > WINDOW_BARS) & is_drawn(labels)]
     return labeled_windows(later.assign(split=_UNSEEN), _UNSEEN).typed
 
 

@@ -65,14 +65,14 @@ class SplitSettings(BaseModel):
 
 
 def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
-    """Turn rolling settings into fixed dates; fixed settings stay.
+    """Turn rolling settings into fixed dates; fixed settings stay. Chosen windows make no labeled month.
 
     Raises:
         UnsoundSplit: If there are too few labeled months for a rolling split.
     """
     if settings.rule == "fixed":
         return settings
-    months = sorted(_months(placed).unique())
+    months = sorted(_months(placed.loc[is_drawn(placed)]).unique())
     n_test, n_later = (
         settings.rolling_test_months,
         settings.rolling_test_months + settings.rolling_validation_months,
@@ -112,12 +112,19 @@ def assign_splits(placed: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetti
     for name in SPLITS[:-1]:
         crowded = (split == name) & (last_bar >= used_rows_end(bars, settings, name))
         split[crowded] = UNUSED
-    split[(split != SPLITS[0]).to_numpy() & ~_is_drawn(placed)] = UNUSED
+    split[(split != SPLITS[0]).to_numpy() & ~is_drawn(placed)] = UNUSED
     return placed.assign(split=split)
 
 
-def _is_drawn(placed: pd.DataFrame) -> np.ndarray:
-    """True (n,) for rows whose window says how often expansions occur: not chosen, in no replayed session."""
+def is_drawn(placed: pd.DataFrame) -> np.ndarray:
+    """Which rows may be scored and count in rates: their window was not chosen, their session not replayed.
+
+    Args:
+        placed: The frame of `place_labels`.
+
+    Returns:
+        (n_rows,) bool.
+    """
     replayed = placed.loc[placed["chosen"] == REPLAY, "session"]
     other = placed.loc[~placed["chosen"].isin(DRAWN), "window_id"]
     return ~placed["window_id"].isin(other).to_numpy() & ~placed["session"].isin(replayed).to_numpy()
@@ -193,12 +200,12 @@ def nearest_dates(
     Returns:
         The last days of training, validation and test; None if no dates work.
     """
-    core = frame.loc[frame["in_core"]]
+    core, drawn = frame.loc[frame["in_core"]], is_drawn(frame)[frame["in_core"].to_numpy(bool)]
     days = core["window_start"].dt.tz_localize(None).dt.normalize()
     months = days.dt.to_period("M").drop_duplicates().sort_values().dt.end_time.dt.normalize()
     for cuts in (months, days.drop_duplicates().sort_values()):
         ends = [cut.date() for cut in cuts]
-        nearest = _nearest(core, days.to_numpy(), bars, ends, settings)
+        nearest = _nearest(core.assign(drawn=drawn), days.to_numpy(), bars, ends, settings)
         if nearest is not None:
             return nearest
     return None
@@ -290,6 +297,7 @@ def _nearest(
         np.array(ends, "datetime64[D]")[:, None] - np.array(settings.ends, "datetime64[D]")[None, :]
     ).astype(int)  # (n_ends, 3) days
     trains = ((until & before_embargo) @ kinds).all(axis=1)
+    kinds = kinds & core["drawn"].to_numpy(bool)[:, None]  # of validation and test
     options = []
     for middle in range(1, len(ends) - 1):
         validates = ((until[middle] & before_embargo[middle] & ~until[:middle]) @ kinds).all(axis=1)
