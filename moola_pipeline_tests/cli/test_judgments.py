@@ -4,6 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from moola_pipeline.cli.options import choose_annotator
+from moola_pipeline.instrument_data import choose_instrument_data
+from moola_pipeline.labels.annotators import LabelChoice, read_label_choice
+from moola_pipeline.settings import PROFILES
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.test_labels import BARS, call, complaint, facts, home, label_file, with_bars
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_labels
 
@@ -115,6 +120,13 @@ def test_a_run_learns_one_annotator_and_refuses_one_without_labels(judged: Path)
     result = call("run", "--profile", "smoke", "--annotator", "zoe", home=judged)
     assert "got zoe under any definition. There are " in complaint(result)
     assert not (judged / "data" / "nq" / "label_choice.json").exists()
+
+
+def test_a_definition_chosen_later_keeps_the_annotator(judged: Path):
+    market = choose_instrument_data(Home(judged), "registered", PROFILES["smoke"])
+    ann = choose_annotator(market, "ann", None)
+    assert choose_annotator(ann, None, 1).label_choice == LabelChoice(annotator="ann", definition=1)
+    assert read_label_choice(market.store.root) == LabelChoice(annotator="ann", definition=1)
 
 
 def test_labels_of_an_annotator_stay_when_another_is_added(judged: Path):
