@@ -152,4 +152,8 @@ def test_names_in_labels_are_never_used_as_paths(tmp_path: Path):
     assert ledger.kept == 2
     new = {file for file in tmp_path.rglob("*") if file.is_file()} - before
     assert all(file.is_relative_to(tmp_path / "home" / "data" / "labels") for file in new)
-    assert {file.name.lstrip(".").removesuffix(".lock") for file in new} == {"labels.csv", "ledger.json"}
+    assert {file.name.lstrip(".").removesuffix(".lock") for file in new} == {
+        "labels.csv",
+        "ledger.json",
+        "judgments.jsonl",
+    }

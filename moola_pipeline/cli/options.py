@@ -87,6 +87,8 @@ def choose_annotator(
 ) -> "InstrumentData":
     """Save annotator and definition from the options in the home; the market that has them.
 
+    Of the two, one that is not given stays as it was chosen before.
+
     Raises:
         BadInput: If the market is simulated, or there are no such labels; nothing is saved.
     """
@@ -102,7 +104,11 @@ def choose_annotator(
     from moola_pipeline.labels.annotators import LabelChoice, choose_labels, write_label_choice
     from moola_pipeline.labels.registry import registered_labels
 
-    choice = LabelChoice(annotator=annotator, definition=definition)
+    before = market.label_choice
+    choice = LabelChoice(
+        annotator=before.annotator if annotator is None else annotator,
+        definition=before.definition if definition is None else definition,
+    )
     choose_labels(registered_labels(market.store.labels), choice)
     write_label_choice(market.store.root, choice)
     return replace(market, label_choice=choice)

@@ -149,7 +149,8 @@ def decide_promotion(
 def unseen_windows(market: MarketArrays, labels: pd.DataFrame, last_bar_seen: pd.Timestamp) -> LabeledWindows:
     """Complete windows that start more than one window's length after a bar, context included.
 
-    Their spans are the expansions of known type: versions are compared by type F1.
+    Windows that a model chose are left out, as in validation and test. Their spans are the expansions of
+    known type: versions are compared by type F1.
     The embargo is the one between splits: no prediction reads a bar that the model was fitted on.
     """
     last_row = int(np.searchsorted(market.times.asi8, last_bar_seen.value, side="right")) - 1

@@ -10,7 +10,17 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moola_pipeline.errors import BadInput, IntegrityError
-from moola_pipeline.labels.schema import COMPLETE, CONSENSUS, DRAWN, INCOMPLETE, NONE, TYPES, UNKNOWN, UNNAMED
+from moola_pipeline.labels.schema import (
+    COMPLETE,
+    CONSENSUS,
+    DRAWN,
+    EXCLUDED_GRADE,
+    INCOMPLETE,
+    NONE,
+    TYPES,
+    UNKNOWN,
+    UNNAMED,
+)
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
@@ -117,8 +127,9 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
     Two marks are the same if their onsets differ by at most 3 bars and their ends by at most 3 bars or half
     the longer mark. Ends are medians, rounded down; the type is that of most marks, `unknown` without a
     majority. A window that one annotator judged keeps his marks; one in which no expansion has a majority is
-    `none`. A window counts as drawn only if all drew it, and as complete if it is so for one of them: who
-    did not look at it whole votes for the expansions that he marked, and against none.
+    `none`. A window counts as drawn only if all drew it, and has grade D if anyone graded it out. It is
+    complete if it is so for one of them: who did not look at it whole votes for the expansions that he
+    marked, and against none.
 
     Args:
         rows: LABEL_COLUMNS under one definition.
@@ -135,8 +146,13 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
         partial = {name for record, name in window if record["complete"] == INCOMPLETE}
         judges = {name for _, name in window} - partial
         other = [record["chosen"] for record, _ in window if record["chosen"] not in DRAWN]
-        facts = window[0][0] | {"annotator": CONSENSUS, "chosen": (other or [window[0][0]["chosen"]])[0]}
-        facts |= {"complete": COMPLETE if judges else INCOMPLETE}
+        graded_out = any(record["grade"] == EXCLUDED_GRADE for record, _ in window)
+        facts = window[0][0] | {
+            "annotator": CONSENSUS,
+            "chosen": (other or [window[0][0]["chosen"]])[0],
+            "grade": EXCLUDED_GRADE if graded_out else None,
+            "complete": COMPLETE if judges else INCOMPLETE,
+        }
         marks = [
             Mark(record["expansion_start"], record["expansion_end"], record["label"], name)
             for record, name in window
@@ -149,7 +165,7 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
         ]
         merged = [_merged(group) for group in agreed] or [(NONE, None, None)]
         names_of = ("label", "expansion_start", "expansion_end")
-        made += [facts | {"grade": None} | dict(zip(names_of, one, strict=True)) for one in merged]
+        made += [facts | dict(zip(names_of, one, strict=True)) for one in merged]
     frame = pd.DataFrame(made, columns=list(rows.columns)).astype(rows.dtypes.to_dict())
     return frame.sort_values(["window_start", "window_id", "pass", "expansion_start"], ignore_index=True)
 

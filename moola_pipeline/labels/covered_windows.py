@@ -136,9 +136,15 @@ def _tiles(low: int, high: int, whole: list[int], onsets: np.ndarray) -> np.ndar
 
 
 def _window_of(first: int, last: int, bar0: np.ndarray) -> int:
-    """Row of bar 0 of the window that holds a span, in its bars 30-74 if one does; -1 for none."""
+    """Row of bar 0 of the window in whose bars 30-74 a span starts, else of one that holds it; -1 for none.
+
+    A span that leaves the former is a fault of it: without the span it would seem empty.
+    """
     low, high = np.searchsorted(bar0, [first - WINDOW_BARS, first], side="right")
     holds = bar0[low:high]
+    own = holds[(first - holds >= CORE_FIRST) & (first - holds <= CORE_LAST)]
+    if len(own):
+        return int(own[0])
     holds = holds[last < holds + WINDOW_BARS]
     if not len(holds):
         return -1

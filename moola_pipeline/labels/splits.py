@@ -128,8 +128,7 @@ def _is_provisional(settings: SplitSettings, placed: pd.DataFrame) -> bool:
     typed = _typed(placed)
     if len(typed) >= FEW_EXPANSIONS:
         return False
-    drawn = is_drawn(typed)
-    days = _days(typed)
+    drawn, days = typed["drawn"].to_numpy(bool), _days(typed)
     train, validation, test = (np.datetime64(end) for end in settings.ends)
     parts = (
         (days <= train, 1),
@@ -147,7 +146,7 @@ def _provisional_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSe
             f"A first model must have {MIN_EXPANSIONS} labeled expansions of known type, but there are "
             f"{len(typed)}. {_per_month(placed)} Label more windows, then run: moola labels add FILE"
         )
-    days, drawn = _days(typed), is_drawn(typed)
+    drawn, days = typed["drawn"].to_numpy(bool), _days(typed)
     cuts = [
         (abs((days <= day).mean() - (1 - VALIDATION_SHARE)), day)
         for day in np.unique(days)[:-1]
@@ -186,7 +185,8 @@ def proposed_dates(bars: pd.DataFrame, default: SplitSettings) -> SplitSettings:
 
 
 def _typed(placed: pd.DataFrame) -> pd.DataFrame:
-    """The expansions of known type that are learned from."""
+    """The expansions of known type that are learned from, and whether they may be scored: `drawn`."""
+    placed = placed.assign(drawn=is_drawn(placed))
     return placed.loc[placed["in_core"] & placed["label"].isin(TYPES)]
 
 
@@ -306,12 +306,12 @@ def nearest_dates(
     Returns:
         The last days of training, validation and test; None if no dates work.
     """
-    core = frame.loc[_counts(frame)]
+    core, drawn = frame.loc[_counts(frame)], is_drawn(frame)[_counts(frame)]
     days = core["window_start"].dt.tz_localize(None).dt.normalize()
     months = days.dt.to_period("M").drop_duplicates().sort_values().dt.end_time.dt.normalize()
     for cuts in (months, days.drop_duplicates().sort_values()):
         ends = [cut.date() for cut in cuts]
-        nearest = _nearest(core, days.to_numpy(), bars, ends, settings)
+        nearest = _nearest(core.assign(drawn=drawn), days.to_numpy(), bars, ends, settings)
         if nearest is not None:
             return nearest
     return None
@@ -405,7 +405,7 @@ def _nearest(
     core: pd.DataFrame, days: np.ndarray, bars: pd.DataFrame, ends: list[date], settings: SplitSettings
 ) -> tuple[date, date, date] | None:
     kinds = core["label"].to_numpy()[:, None] == np.array(TYPES, object)  # (n_expansions, 2)
-    drawn = kinds & is_drawn(core)[:, None]
+    drawn = kinds & core["drawn"].to_numpy(bool)[:, None]  # they validate and test
     last_bar = core["bar0"].to_numpy() + WINDOW_BARS - 1
     until = days[None, :] <= np.array(ends, "datetime64[ns]")[:, None]  # (n_ends, n_expansions)
     opened = nanoseconds(bars)

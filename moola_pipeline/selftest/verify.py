@@ -18,13 +18,17 @@ from moola_pipeline.bars.store import (
     verify_quarantined,
 )
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
+from moola_pipeline.labels.annotators import CHOICE_NAME as LABEL_CHOICE_NAME
+from moola_pipeline.labels.annotators import read_label_choice
 from moola_pipeline.labels.chosen_splits import CHOICE_NAME, read_split_choice
+from moola_pipeline.labels.definitions import definition_texts
 from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.registry import (
     LEDGER_NAME,
     RAW_NAME,
     has_labels,
     registered_files,
+    registered_judgments,
     registered_labels,
 )
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
@@ -162,7 +166,9 @@ def _simulated(result: Verification, store: BarStore) -> None:
 
 
 def _labels(result: Verification, store: BarStore) -> None:
-    folder, choice = store.labels, store.root / CHOICE_NAME
+    folder, choice, annotator = store.labels, store.root / CHOICE_NAME, store.root / LABEL_CHOICE_NAME
+    if annotator.exists():
+        result.prove("choice of labels", annotator, lambda: read_label_choice(store.root))
     if choice.exists():
         result.prove("split dates", choice, lambda: read_split_choice(store.root))
     if not folder.exists():
@@ -179,9 +185,11 @@ def _labels(result: Verification, store: BarStore) -> None:
 
 
 def _proven_labels(folder: Path) -> list[LabelLedger]:
-    """The ledgers of the registered files, after verifying the labels made from them."""
+    """The ledgers of the registered files, after verifying judgments, their labels, and definitions."""
+    definition_texts(folder)
     if has_labels(folder):
         registered_labels(folder)
+        registered_judgments(folder)
     return registered_files(folder)
 
 

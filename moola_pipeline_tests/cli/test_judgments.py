@@ -4,6 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from moola_pipeline.cli.options import choose_annotator
+from moola_pipeline.instrument_data import choose_instrument_data
+from moola_pipeline.labels.annotators import LabelChoice, read_label_choice
+from moola_pipeline.settings import PROFILES
+from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.test_labels import BARS, call, complaint, facts, home, label_file, with_bars
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_labels
 
@@ -166,6 +171,20 @@ def test_a_run_learns_one_annotator_and_refuses_one_without_labels(judged: Path)
     assert not (judged / "data" / "nq" / "label_choice.json").exists()
 
 
+def test_a_definition_chosen_later_keeps_the_annotator(judged: Path):
+    market = choose_instrument_data(Home(judged), "registered", PROFILES["smoke"])
+    ann = choose_annotator(market, "ann", None)
+    assert choose_annotator(ann, None, 1).label_choice == LabelChoice(annotator="ann", definition=1)
+    assert read_label_choice(market.store.root) == LabelChoice(annotator="ann", definition=1)
+
+
 def test_labels_of_an_annotator_stay_when_another_is_added(judged: Path):
     rows = pd.read_csv(judged / "data" / "nq" / "labels" / "labels.csv")
     assert rows["annotator"].value_counts().to_dict() == {"ann": 44, "bob": 44}
+
+
+def test_labels_that_a_run_does_not_learn_are_named(judged: Path, tmp_path: Path):
+    rows = weekly_labels(BARS).iloc[:3].assign(annotator="cyd")
+    rows["window_id"] = ["x1", "x2", "x3"]
+    result = call("labels", "add", label_file(tmp_path / "d.csv", rows), "--as-is", home=judged)
+    assert "3 windows of this file will not be learned: a run learns the labels of bob" in result.stdout

@@ -68,6 +68,7 @@ def made_trials(n_sessions: int = SESSIONS, per_session: int = 3) -> Trials:
             "direction": 1,
             "in_core": True,
             "complete": "yes",
+            "chosen": "import",
             "split": "unused",
         }
     )
@@ -244,6 +245,15 @@ def test_an_untrained_network_does_not_replace_a_trained_one_but_the_reverse_hol
     assert not decide_promotion(worse, champion, GOOD, *trials, rng).promote
     better = decide_promotion(replace(champion, version="3"), worse, GOOD, *trials, rng)
     assert better.promote and better.interval is not None and better.interval.estimate > 0.1
+
+
+def test_windows_that_a_model_chose_are_not_compared(answers: dict):
+    trials = made_trials()
+    chosen = np.where(np.arange(len(trials.labels)) % 3 == 0, "doubt", "random")
+    labels = trials.labels.assign(chosen=chosen)
+    labels.loc[1, "chosen"] = "replay"  # and with it the other windows of its session
+    unseen = promotion.unseen_windows(trials.market, labels, next(iter(trials.market.times)))
+    assert set(unseen.window_id) == set(labels["window_id"][3:][chosen[3:] == "random"])
 
 
 def test_expansions_of_unknown_type_are_not_compared(answers: dict):

@@ -59,6 +59,12 @@ def test_a_window_that_one_did_not_draw_counts_as_chosen():
     assert consensus(rows)["chosen"].tolist() == ["doubt"]
 
 
+def test_a_window_that_one_graded_out_stays_out():
+    rows = label_frame([judged("ann", 40), judged("ann", 60), judged("bob", 41, grade="D")])
+    assert consensus(rows)["grade"].tolist() == ["D"]
+    assert not consensus(rows.assign(grade="C"))["grade"].dropna().tolist()
+
+
 MARKS = st.lists(
     st.builds(
         lambda start, length, who: Mark(start, start + length, "retracement", who),
@@ -112,3 +118,20 @@ def test_the_choice_is_kept_and_a_changed_one_refused(tmp_path: Path):
     path.write_bytes(path.read_bytes().replace(b"2", b"3", 1))
     with pytest.raises(IntegrityError):
         read_label_choice(tmp_path)
+
+
+def test_windows_of_nobody_are_learned_with_those_of_the_annotator_who_judged_most():
+    rows = label_frame(
+        [
+            label_row(BARS, 360, "retracement", 40, annotator="ann"),
+            label_row(BARS, 660, "none", annotator="ann"),
+            label_row(BARS, 660, "retracement", 40),
+            label_row(BARS, 960, "consolidation", 50),
+            label_row(BARS, 1260, "none", annotator="bob"),
+        ]
+    )
+    chosen, choice = choose_labels(rows, ANYBODY)
+    assert choice == LabelChoice(annotator="ann", definition=1)
+    assert chosen["window_id"].tolist() == ["w360", "w660", "w960"]
+    assert chosen["label"].tolist() == ["retracement", "none", "consolidation"]
+    assert choose_labels(rows, LabelChoice(annotator="ann"))[0]["window_id"].tolist() == ["w360", "w660"]

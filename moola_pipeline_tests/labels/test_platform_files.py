@@ -11,6 +11,7 @@ from moola_pipeline.labels.importing import LabelFile, inspect_labels
 from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import NONE, expansions
+from moola_pipeline.windows.window_geometry import CORE_BARS, CORE_FIRST, CORE_LAST
 from moola_pipeline_tests.labels.marked_market import SPAN_BARS, marked_bars, marked_labels
 
 MINUTE = pd.Timedelta("1min")
@@ -335,6 +336,18 @@ def test_covered_time_that_cannot_be_is_refused(tmp_path, bars, spans, covers, m
     assert message in refusal(
         as_csv(tmp_path, spans.loc[:, ["start", "end", "label"]]), bars, covers=(covers,)
     )
+
+
+def test_a_window_whose_span_leaves_it_is_refused_and_not_empty(tmp_path, bars, spans):
+    window = inspect_labels(as_csv(tmp_path, spans), bars).labels.iloc[0]
+    opened = bars["timestamp"].tolist()
+    core = opened.index(window["window_start"]) + CORE_LAST
+    long = pd.DataFrame({"start": [opened[core]], "end": [opened[core + 40]], "label": ["retracement"]})
+    stretch = f"{opened[core + 1 - CORE_BARS].isoformat()}/{opened[core + 1 + CORE_BARS].isoformat()}"
+    file = inspect_labels(as_csv(tmp_path, long), bars, options=LabelOptions(covers=(stretch,)))
+    assert file.refused["reason"].tolist() == ["span outside the window"]
+    assert file.labels["label"].tolist() == ["none"]
+    assert file.labels["window_start"].tolist() == [opened[core + 1 - CORE_FIRST]]
 
 
 def test_a_file_with_windows_takes_no_covers(tmp_path, bars):

@@ -58,12 +58,34 @@ def test_windows_are_split_by_the_day_they_start(bars, placed):
 @pytest.mark.parametrize("how", ["doubt", "alike", "repeat", "review", "replay"])
 @pytest.mark.parametrize("rule", ["fixed", "rolling"])
 def test_windows_that_were_chosen_never_enter_validation_or_test(bars, placed, how, rule):
-    frame = assign_splits(placed.assign(chosen=how), bars, FIXED)
-    assert set(frame["split"]) == {"train", "unused"}
+    chosen = placed.assign(chosen=how)
+    if rule == "rolling":
+        with pytest.raises(UnsoundSplit, match="only 0 are labeled"):
+            assign_splits(chosen, bars, SplitSettings(rule=rule))
+    else:
+        frame = assign_splits(chosen, bars, SplitSettings(rule=rule))
+        assert set(frame["split"]) == {"train", "unused"}
     mixed = placed.assign(chosen=np.where(np.arange(len(placed)) % 2, how, "random"))
     frame = assign_splits(mixed, bars, SplitSettings(rule=rule))
     assert set(frame.loc[frame["split"].isin(["validation", "test"]), "chosen"]) == {"random"}
     assert how in set(frame.loc[frame["split"] == "train", "chosen"])
+
+
+def test_months_with_chosen_windows_only_do_not_move_rolling_splits(placed):
+    settings = SplitSettings(rule="rolling", rolling_test_months=2, rolling_validation_months=1)
+    newest = placed["window_start"] >= "2025-06-01"
+    mixed = placed.assign(chosen=np.where(newest, "doubt", "random"))
+    assert resolve_dates(settings, mixed) == resolve_dates(settings, placed.loc[~newest])
+
+
+def test_proposed_dates_count_no_chosen_window_in_validation_and_test(bars, placed):
+    mixed = placed.assign(chosen=np.where(placed["window_start"] >= "2025-01-01", "doubt", "random"))
+    with pytest.raises(UnsoundSplit):
+        check_splits(assign_splits(mixed, bars, FIXED), bars, FIXED)
+    ends = nearest_dates(mixed, bars, FIXED)
+    assert ends is not None
+    works = SplitSettings(train_end=ends[0], validation_end=ends[1], test_end=ends[2])
+    check_splits(assign_splits(mixed, bars, works), bars, works)
 
 
 def test_no_window_of_a_replayed_session_validates_or_tests(bars):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.bars.store import registered_store
+from moola_pipeline.labels.annotators import LabelChoice, write_label_choice
+from moola_pipeline.labels.definitions import add_definition
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, facts
@@ -159,7 +161,12 @@ def test_temporary_files_of_killed_writers_are_counted_and_harmless(changed: Hom
 
 def test_registered_labels_and_bars_are_verified(registered_copy: Home):
     assert verify_home(registered_copy).findings == []
-    names = ("labels/raw/labels.csv", "labels/ledger.json", "labels/labels.csv", "raw/bars.parquet")
+    nq = registered_copy.data / "nq"
+    add_definition(nq / "labels", "An expansion moves twice the ATR.")
+    write_label_choice(nq, LabelChoice(definition=1))
+    assert verify_home(registered_copy).findings == []
+    names = ("raw/labels.csv", "ledger.json", "labels.csv", "judgments.jsonl", "definitions/1.json")
+    names = ("label_choice.json", "raw/bars.parquet", *(f"labels/{name}" for name in names))
     [parsed] = registered_store(registered_copy).parsed_folder.iterdir()
     for path in (*(registered_copy.data / "nq" / name for name in names), parsed):
         content = path.read_bytes()
