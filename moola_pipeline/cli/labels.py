@@ -23,7 +23,6 @@ from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.annotators import LabelChoice, choose_labels, read_label_choice
 from moola_pipeline.labels.chosen_splits import keep_proposed
-from moola_pipeline.labels.importing import build_ledger
 from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
@@ -80,6 +79,8 @@ def add(
     Accounts for each row. Needs registered bars. A file with an unusable row is refused, unless
     --drop-bad is given.
     """
+    from moola_pipeline.labels.importing import build_ledger
+
     store = registered_store(home)
     bars = read_bars(store)
     settings = proposed_dates(bars, active_splits(home))
@@ -116,6 +117,8 @@ def check(
     Accounts for the rows of FILE, or of the registered labels. Exits 2 if "moola labels add" would
     refuse the file. Split dates given here are not saved; "moola run" saves them.
     """
+    from moola_pipeline.labels.importing import build_ledger
+
     store = registered_store(home)
     bars = read_bars(store)
     settings = proposed_dates(bars, active_splits(home, rolling, **ends))

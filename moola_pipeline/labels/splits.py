@@ -93,12 +93,11 @@ def resolve_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSetting
     provisional, and the newest quarter of the expansions validates.
 
     Raises:
-        UnsoundSplit: If there are too few labeled months for a rolling split, or too few expansions for a
-            first model.
+        UnsoundSplit: If there are too few labeled months for a rolling split.
     """
     if settings.rule == "rolling":
         return _rolling_dates(settings, placed)
-    if settings.rule == "fixed" and settings.proposed and _is_provisional(settings, placed):
+    if settings.rule == "fixed" and settings.proposed and _are_few(settings, placed):
         return _provisional_dates(settings, placed)
     return settings
 
@@ -123,10 +122,10 @@ def _rolling_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettin
     return settings.model_copy(update={"rule": "fixed", **cuts})
 
 
-def _is_provisional(settings: SplitSettings, placed: pd.DataFrame) -> bool:
-    """Whether all expansions are few, and those of a split by these dates too few."""
+def _are_few(settings: SplitSettings, placed: pd.DataFrame) -> bool:
+    """Whether the expansions are enough for a first model, but too few for a split by these dates."""
     typed = _typed(placed)
-    if len(typed) >= FEW_EXPANSIONS:
+    if not MIN_EXPANSIONS <= len(typed) < FEW_EXPANSIONS:
         return False
     drawn, days = typed["drawn"].to_numpy(bool), _days(typed)
     train, validation, test = (np.datetime64(end) for end in settings.ends)
@@ -139,13 +138,8 @@ def _is_provisional(settings: SplitSettings, placed: pd.DataFrame) -> bool:
 
 
 def _provisional_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSettings:
-    """Training to the day nearest to three quarters of the expansions that parts both types."""
+    """Training to the day nearest to three quarters of the expansions that parts both types, if one does."""
     typed = _typed(placed)
-    if len(typed) < MIN_EXPANSIONS:
-        raise UnsoundSplit(
-            f"A first model must have {MIN_EXPANSIONS} labeled expansions of known type, but there are "
-            f"{len(typed)}. {_per_month(placed)} Label more windows, then run: moola labels add FILE"
-        )
     drawn, days = typed["drawn"].to_numpy(bool), _days(typed)
     cuts = [
         (abs((days <= day).mean() - (1 - VALIDATION_SHARE)), day)
@@ -153,10 +147,7 @@ def _provisional_dates(settings: SplitSettings, placed: pd.DataFrame) -> SplitSe
         if min(*_of_each_type(typed.loc[days <= day]), *_of_each_type(typed.loc[(days > day) & drawn]))
     ]
     if not cuts:
-        raise UnsoundSplit(
-            "Training and validation must hold expansions of both types, but no day parts the labels so. "
-            f"{_per_month(placed)} Label more windows of other days, then run: moola labels add FILE"
-        )
+        return settings
     last = pd.Timestamp(_days(placed).max()).date()
     train_end = pd.Timestamp(min(cuts)[1]).date()
     ends = {"train_end": train_end, "validation_end": last, "test_end": last + timedelta(days=1)}
@@ -391,6 +382,14 @@ def _per_month(frame: pd.DataFrame) -> str:
 def _incomplete(frame: pd.DataFrame) -> str:
     n_windows = frame.loc[~is_complete(frame), "window_id"].nunique()
     return f"{n_windows} windows do not count, because they are incomplete. " if n_windows else ""
+
+
+def _of_first_model(frame: pd.DataFrame, settings: SplitSettings) -> str:
+    """From how many labels on a first model needs no test split, where that would help."""
+    n = len(_typed(frame))
+    if not settings.proposed or n >= MIN_EXPANSIONS:
+        return ""
+    return f"With {MIN_EXPANSIONS} expansions of known type, not {n}, a first model needs no test split. "
 
 
 def _advice(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSettings) -> str:

@@ -36,7 +36,7 @@ STAGES = {
     ),
     "labeled_expansions": Stage(
         "FrameIOManager",
-        roots=("labels/importing.py:read_labels", "labels/registry.py:registered_labels"),
+        roots=("labels/label_rows.py:read_labels", "labels/registry.py:registered_labels"),
         data_digests=("labels",),
         settings=("splits",),
         upstream=("raw_nq_bars",),

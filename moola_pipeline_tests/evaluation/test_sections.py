@@ -99,7 +99,7 @@ def test_months_are_counted_by_split_and_class():
         ("b", "2025-01-02", "validation", "none"),
         ("c", "2024-11-05", "train", "consolidation"),
     ]
-    frame = pd.DataFrame(rows, columns=["window_id", "window_start", "split", "label"])
+    frame = pd.DataFrame(rows, columns=["window_id", "window_start", "split", "label"]).assign(complete="yes")
     frame["window_start"] = pd.to_datetime(frame["window_start"], utc=True)
     got = [(m.month, m.split, m.consolidation, m.retracement, m.none) for m in class_mix(frame)]
     assert got == [

@@ -125,6 +125,7 @@ def test_windows_of_nobody_are_learned_with_those_of_the_annotator_who_judged_mo
         [
             label_row(BARS, 360, "retracement", 40, annotator="ann"),
             label_row(BARS, 660, "none", annotator="ann"),
+            label_row(BARS, 1560, "none", annotator="ann"),
             label_row(BARS, 660, "retracement", 40),
             label_row(BARS, 960, "consolidation", 50),
             label_row(BARS, 1260, "none", annotator="bob"),
@@ -132,6 +133,7 @@ def test_windows_of_nobody_are_learned_with_those_of_the_annotator_who_judged_mo
     )
     chosen, choice = choose_labels(rows, ANYBODY)
     assert choice == LabelChoice(annotator="ann", definition=1)
-    assert chosen["window_id"].tolist() == ["w360", "w660", "w960"]
-    assert chosen["label"].tolist() == ["retracement", "none", "consolidation"]
-    assert choose_labels(rows, LabelChoice(annotator="ann"))[0]["window_id"].tolist() == ["w360", "w660"]
+    assert chosen["window_id"].tolist() == ["w360", "w660", "w1560", "w960"]
+    assert chosen["label"].tolist() == ["retracement", "none", "none", "consolidation"]
+    named, _ = choose_labels(rows, LabelChoice(annotator="ann"))
+    assert named["window_id"].tolist() == ["w360", "w660", "w1560"]
