@@ -64,8 +64,9 @@ def _history_line(number: int, judgment: Any, replaced_by: int | None) -> str:
 def compare(home: Home, first: str | None, second: str | None, definition: int | None, as_json: bool) -> None:
     """How far annotators agree, by pair: finding, onsets, types.
 
-    FIRST and SECOND are annotators; without them all pairs are compared. Lists the windows in which they
-    differ most. All windows that both judged count, those of the test split included.
+    FIRST and SECOND are annotators; without SECOND, FIRST is compared with all others, without both all
+    pairs. Lists the windows in which they differ most. All windows that both judged count, those of the test
+    split included.
     """
     from itertools import combinations
 
@@ -86,7 +87,8 @@ def compare(home: Home, first: str | None, second: str | None, definition: int |
             "another: moola labels add FILE --annotator NAME"
         )
     bars, found = read_bars(store), []
-    for one, other in combinations(map(str, names), 2):
+    pairs = combinations(names, 2) if first is None or second else ((first, name) for name in names)
+    for one, other in ((str(a), str(b)) for a, b in pairs if a != b):
         _, choice = choose_labels(rows, LabelChoice(annotator=one, definition=definition))
         left, right = (
             choose_labels(rows, LabelChoice(annotator=name, definition=choice.definition))[0]
