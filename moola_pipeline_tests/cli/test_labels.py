@@ -153,7 +153,7 @@ def test_spans_in_time_are_added_with_the_time_that_was_looked_at(with_bars: Pat
     words = [word for stretch in stretches for word in ("--covers", stretch)]
     result = call("labels", "add", tmp_path / "spans.csv", *words, "--as-is", "--json", home=with_bars)
     (ledger,) = facts(result)["files"]
-    assert ledger["counts"] == {"consolidation": 0, "retracement": 20, "none": 20}
+    assert ledger["counts"] == {"consolidation": 0, "retracement": 20, "unknown": 0, "none": 20}
     assert ledger["notes"][-1] == "40 windows are cut from the covered time, 20 of them empty"
     without = call("labels", "check", tmp_path / "spans.csv", "--as-is", home=with_bars)
     assert "can be known only if the time that was looked at whole is given" in complaint(without)
