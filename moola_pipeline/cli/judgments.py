@@ -82,8 +82,9 @@ def compare(
 ) -> None:
     """How far annotators agree, by pair: finding, onsets, types.
 
-    FIRST and SECOND are annotators; without them all pairs are compared. Lists the windows in which they
-    differ most. All windows that both judged count, those of the test split included.
+    FIRST and SECOND are annotators; without SECOND, FIRST is compared with all others, without both all
+    pairs. Lists the windows in which they differ most. All windows that both judged count, those of the test
+    split included.
     """
     from moola_pipeline.bars.store import registered_store
     from moola_pipeline.labels.registry import registered_labels
@@ -117,7 +118,8 @@ def _compare_annotators(
             "another: moola labels add FILE --annotator NAME"
         )
     pairs = []
-    for one, other in combinations(map(str, names), 2):
+    couples = combinations(names, 2) if first is None or second else ((first, name) for name in names)
+    for one, other in ((str(a), str(b)) for a, b in couples if a != b):
         _, choice = choose_labels(rows, LabelChoice(annotator=one, definition=definition))
         left, right = (LabelChoice(annotator=name, definition=choice.definition) for name in (one, other))
         pairs.append((one, other, left, right))

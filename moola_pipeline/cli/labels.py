@@ -158,11 +158,14 @@ def _check_file(
     bars: pd.DataFrame,
     as_json: bool,
 ) -> None:
-    refusal, merged = None, rows
+    refusal, merged, store = None, rows, registered_store(home)
     try:
-        merged = with_registered(registered_store(home).labels, file, rows, bars)
+        merged = with_registered(store.labels, file, rows, bars)
     except BadInput as error:
         refusal = error
+    else:
+        if len(merged):
+            merged, _ = choose_labels(merged, read_label_choice(store.root))
     preview = preview_labels(merged, bars, settings, rows, file.name)
     _report(home, [ledger], _with_older(preview, ledger, rows), as_json)
     if faults := sum(row["reason"] != GRADED_OUT for row in ledger.refused):

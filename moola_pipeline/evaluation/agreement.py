@@ -9,7 +9,7 @@ from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.schema import TYPES, is_complete
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.metrics.bootstrap import Interval, interval, session_weights
-from moola_pipeline.metrics.matching import in_core, pair_events
+from moola_pipeline.metrics.matching import in_core, may_match, pair_typed
 from moola_pipeline.metrics.scores import events_of
 
 _ALL = "all"
@@ -69,7 +69,11 @@ def measure_agreement(
 def _counts(mine: LabeledWindows, yours: LabeledWindows) -> np.ndarray:
     """Matches, marks without one, bars between onsets, typed and equal types, of each window (5, n)."""
     left, right = events_of(mine), events_of(yours)
-    pairs = pair_events(left, right, typed=False)
+    one, other = (events[["start", "end"]].to_numpy(np.int64) for events in (left, right))
+    # the collar of ends grows with the longer mark, so that both orders agree
+    pairs = pair_typed(
+        left, right, lambda a, b: may_match(one[a], other[b]) | may_match(other[b], one[a]).T, typed=False
+    )
     matched = np.flatnonzero(pairs >= 0)
     partner = pairs[matched]
     counts = np.zeros((5, len(mine.bar0)), np.int64)

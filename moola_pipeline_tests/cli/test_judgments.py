@@ -80,6 +80,29 @@ def test_two_annotators_are_compared(judged: Path):
     assert lines[0] == "ann and bob: 44 windows judged by both"
 
 
+def test_one_annotator_is_compared_with_all_others(judged: Path, tmp_path: Path):
+    path = label_file(tmp_path / "d.csv", weekly_labels(BARS))
+    facts(call("labels", "add", path, "--annotator", "cy", "--json", home=judged))
+    pairs = facts(call("labels", "compare", "bob", "--json", home=judged))["pairs"]
+    assert [pair["annotators"] for pair in pairs] == [["bob", "ann"], ["bob", "cy"]]
+    assert "got zoe under any definition" in complaint(call("labels", "compare", "zoe", home=judged))
+
+
+def test_a_check_counts_the_labels_that_an_added_file_would_leave_to_a_run(judged: Path, tmp_path: Path):
+    path = label_file(tmp_path / "d.csv", weekly_labels(BARS))
+    words = (path, "--annotator", "cy", "--json")
+    checked = facts(call("labels", "check", *words, home=judged))["splits"]
+    assert sum(split["windows"] for split in checked.values()) == 44
+    assert facts(call("labels", "add", *words, home=judged))["splits"] == checked
+    assert (
+        sum(
+            split["none"] + split["unknown"] + split["retracement"] + split["consolidation"]
+            for split in checked.values()
+        )
+        == 44
+    )
+
+
 def test_one_annotator_cannot_be_compared(with_bars: Path, tmp_path: Path):
     call("labels", "add", label_file(tmp_path / "a.csv", weekly_labels(BARS)), home=with_bars)
     result = call("labels", "compare", home=with_bars)

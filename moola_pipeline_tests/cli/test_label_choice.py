@@ -181,7 +181,10 @@ def test_labels_of_one_type_are_too_few(tmp_path: Path):
     assert call("labels", "add", tmp_path / "mine.csv", home=home).exit_code == 0
     result = call("labels", "next", "5", home=home)
     assert result.exit_code == 2
-    assert "must hold at least 4 labeled expansions of each type in complete windows, got 5 and 0." in complaint(result)
+    assert (
+        "must hold at least 4 labeled expansions of each type in complete windows, got 5 and 0."
+        in complaint(result)
+    )
 
 
 def test_help_of_these_commands_imports_no_trees_and_no_torch():

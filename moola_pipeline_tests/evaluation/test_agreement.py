@@ -54,3 +54,10 @@ def test_without_a_common_window_nothing_is_measured():
     agreement = measure_agreement(one, other, BARS, rng())
     assert agreement.windows == 0
     assert np.isnan(agreement.finding.estimate)
+
+
+def test_marks_of_different_length_agree_in_both_orders():
+    row = label_row(BARS, 360, "retracement", 40)
+    long, short = (label_frame([row | {"expansion_end": end}]) for end in (60, 50))
+    assert measure_agreement(long, short, BARS, rng()).finding.estimate == 1
+    assert measure_agreement(short, long, BARS, rng()).finding.estimate == 1
