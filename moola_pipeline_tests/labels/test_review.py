@@ -95,3 +95,12 @@ def test_files_with_at_most_one_expansion_per_window_are_recognized():
     two = label_frame([label_row(BARS, 360, "retracement", 40), label_row(BARS, 360, "retracement", 60)])
     assert one_expansion_each(one)
     assert not one_expansion_each(two)
+
+
+def test_incomplete_windows_are_in_no_share_and_raise_no_alarm():
+    whole, partial = random_labels(0.4, WINDOWS[::2]), random_labels(1.0, WINDOWS[1::2], batch="spans")
+    merged = pd.concat([whole, partial.assign(complete="no")], ignore_index=True)
+    found = review(merged)
+    assert found.shift == review(whole).shift
+    assert found.warnings == []
+    assert any(text.startswith("batch spans") for text in review(merged.assign(complete="yes")).warnings)
