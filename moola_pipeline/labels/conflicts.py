@@ -152,7 +152,7 @@ def near_duplicates(placed: pd.DataFrame) -> pd.DataFrame:
     pairs = pd.DataFrame(rows, columns=["window_a", "window_b", "shared_bars"])
     both = [twice[frozenset(pair)] for pair in zip(pairs["window_a"], pairs["window_b"], strict=True)]
     pairs = pairs.assign(shared_expansions=np.array(both, np.int64))
-    partial = set(windows.loc[~is_complete(windows), "window_id"])
+    partial = windows.loc[~is_complete(windows), "window_id"].tolist()
     alone = pairs["window_a"].isin(partial) | pairs["window_b"].isin(partial)
     return pairs.loc[~alone | (pairs["shared_expansions"] > 0)].reset_index(drop=True)
 

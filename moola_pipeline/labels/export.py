@@ -32,7 +32,7 @@ def label_studio(rows: pd.DataFrame, bars: pd.DataFrame) -> bytes:
         if record["label"] == NONE:
             continue
         ends = [opened[row0 + int(record[name])] for name in ("expansion_start", "expansion_end")]
-        start, end = map(_stamp, ends)
+        start, end = (_stamp(moment) for moment in ends)
         value = {"start": start, "end": end, "instant": False, "timeserieslabels": [record["label"]]}
         result = {"from_name": "label", "to_name": "ts", "type": "timeserieslabels", "value": value}
         task["annotations"][0]["result"].append(result)
@@ -53,7 +53,7 @@ def _task(record: dict[str, Any], annotator: str | None, judged: pd.DatetimeInde
     return {"data": data, "annotations": [{"completed_by": annotator, "result": []}]}
 
 
-def _stamp(moment: pd.Timestamp) -> str:
+def _stamp(moment: Any) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 

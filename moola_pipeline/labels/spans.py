@@ -47,8 +47,9 @@ class LabeledWindows(NamedTuple):
         rows = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
         spans = self.spans.select(np.isin(self.spans.window, rows))
         spans = replace(spans, window=np.searchsorted(rows, spans.window))
-        of_windows = self.window_id, self.bar0, self.session, self.complete
-        return LabeledWindows(*(array[rows] for array in of_windows), spans)
+        return LabeledWindows(
+            self.window_id[rows], self.bar0[rows], self.session[rows], self.complete[rows], spans
+        )
 
 
 def labeled_windows(labels: pd.DataFrame, split: str) -> LabeledWindows:

@@ -205,7 +205,9 @@ def _looked_at(
     """The stretches of the rows that name one."""
     if given.empty:
         return []
-    ends = [utc_times(given[name], name, source, options.timezone) for name in ("looked_from", "looked_to")]
+    ends = [
+        utc_times(given.loc[:, name], name, source, options.timezone) for name in ("looked_from", "looked_to")
+    ]
     return [(start, end) for start, end in zip(*ends, strict=True) if start < end]
 
 

@@ -93,8 +93,8 @@ def test_two_counts_at_least_make_a_power_law():
 
 def test_incomplete_windows_are_neither_learned_from_nor_scored():
     made = made_market(30)
-    settings = CurveSettings(n_folds=2, shares=(0.2, 0.5, 1.0), min_labels=6, orders=1, resamples=100)
-    windows = made.windows._replace(complete=np.arange(len(made.windows.bar0)) % 5 != 4)
+    settings = CurveSettings(n_folds=2, shares=(0.4, 0.6, 1.0), min_labels=6, orders=1, resamples=100)
+    windows = made.windows._replace(complete=np.arange(len(made.windows.bar0)) % 9 != 4)
     curve, expected = (learning_curve(made.bars, it, settings) for it in (windows, windows.complete_windows))
     assert [point[:2] for point in curve] == [point[:2] for point in expected]
     assert [point.score.estimate for point in curve] == [point.score.estimate for point in expected]

@@ -239,9 +239,9 @@ def known_spans_only(file: LabelFile, bars: pd.DataFrame) -> pd.DataFrame:
     """The rows of a file placed on the bars, each an expansion in bars 30-74 of an incomplete window."""
     placed = place_labels(file.labels, bars)
     assert not len(placed.refused)
-    assert placed.frame["in_core"].all()
+    assert placed.frame["in_core"].to_numpy().all()
     assert set(placed.frame["complete"]) == {"no"}
-    assert placed.frame["window_id"].str.endswith("-spans").all()
+    assert placed.frame["window_id"].str.endswith("-spans").to_numpy().all()
     return placed.frame
 
 
@@ -302,7 +302,7 @@ def test_covered_and_uncovered_spans_of_a_file_are_told_apart(tmp_path, bars, sp
 
 def test_a_span_of_covered_time_is_in_a_complete_window_though_its_row_names_none(tmp_path, bars, spans):
     looked = spans.iloc[:1].assign(start=spans["looked_from"], end=spans["looked_to"] - MINUTE, label="none")
-    rows = pd.concat([spans, looked])[["start", "end", "label"]]
+    rows = pd.concat([spans, looked]).loc[:, ["start", "end", "label"]]
     file = inspect_labels(as_csv(tmp_path, rows), bars)
     assert file.labels["complete"].tolist().count("yes") == 3
     assert file.labels["complete"].tolist().count("no") == len(spans) - 1
@@ -310,7 +310,7 @@ def test_a_span_of_covered_time_is_in_a_complete_window_though_its_row_names_non
 
 def test_a_span_that_fits_no_window_is_a_faulty_row(tmp_path, bars, spans):
     early = spans.iloc[:1].assign(start=bars["timestamp"].iloc[69], end=bars["timestamp"].iloc[72])
-    rows = pd.concat([spans, early], ignore_index=True)[["start", "end", "label"]]
+    rows = pd.concat([spans, early], ignore_index=True).loc[:, ["start", "end", "label"]]
     file = inspect_labels(as_csv(tmp_path, rows), bars)
     assert file.refused["reason"].tolist() == ["span fits no window"]
     assert file.refused["detail"].tolist() == [
@@ -318,7 +318,7 @@ def test_a_span_that_fits_no_window_is_a_faulty_row(tmp_path, bars, spans):
         "bar, and at most 75 in all"
     ]
     fits = early.assign(start=bars["timestamp"].iloc[70], end=bars["timestamp"].iloc[144])
-    rows = pd.concat([spans, fits], ignore_index=True)[["start", "end", "label"]]
+    rows = pd.concat([spans, fits], ignore_index=True).loc[:, ["start", "end", "label"]]
     assert not len(inspect_labels(as_csv(tmp_path, rows), bars).refused)
 
 

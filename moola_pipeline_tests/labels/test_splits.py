@@ -302,9 +302,9 @@ def test_incomplete_windows_never_enter_validation_or_test(bars, placed, rule):
     partial = (frame["complete"] == "no").to_numpy()
     assert set(frame["split"][partial]) == {"train", "unused"}
     trained = (plain["split"] == "train").to_numpy()
-    assert (frame["split"][partial & trained] == "train").all()
+    assert set(frame["split"][partial & trained]) == {"train"}
     assert set(frame["split"][partial & late & ~trained]) == {"unused"}
-    pd.testing.assert_series_equal(frame["split"][~partial], plain["split"][~partial])
+    assert frame["split"][~partial].tolist() == plain["split"][~partial].tolist()
 
 
 def test_incomplete_windows_make_no_split_sound_and_are_in_no_count(bars, placed):
