@@ -75,8 +75,7 @@ def latest_expansions(
             if predictions.n_windows == 0:
                 note = f"{n_new} bars lie after the last split: too few for a window"
             if n_new:
-                new_labels = labeled_expansions.loc[labeled_expansions["bar0"] - CONTEXT_BARS >= first_new]
-                windows = labeled_windows(new_labels.assign(split=_NEW), _NEW).complete_windows
+                windows = new_windows(labeled_expansions, first_new)
                 p = _types(model, market, windows, str(device))
                 drift = _drift(stage, facts, market.rows(first_new), predictions.expansions, windows, p)
         _store_drift(stage, pipeline, drift)
@@ -121,6 +120,12 @@ def _merged(expansions: pd.DataFrame, alarms: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([expansions, alarms]).sort_values(
         ["started_at", "mode", "decided_at"], ignore_index=True
     )
+
+
+def new_windows(labels: pd.DataFrame, first_new: int) -> LabeledWindows:
+    """The complete windows that read no bar before a row, context included."""
+    later = labels.loc[labels["bar0"] - CONTEXT_BARS >= first_new]
+    return labeled_windows(later.assign(split=_NEW), _NEW).complete_windows
 
 
 def _types(
