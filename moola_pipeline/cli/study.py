@@ -91,7 +91,7 @@ def _prepared(market: "InstrumentData", settings: "StudySettings", device: str) 
     digests = read_data_digests(market).digests
     labels = split_labels(market.labels(), table, market.splits).frame
     arrays = MarketArrays.from_table(table, market.instrument.tick_points)
-    train, validation = (labeled_windows(labels, split).complete_windows for split in ("train", "validation"))
+    train, validation = (labeled_windows(labels, split) for split in ("train", "validation"))
     end = training_rows_end(table, resolve_dates(market.splits, labels))
     return Study(
         TrainingData(arrays, train, validation),

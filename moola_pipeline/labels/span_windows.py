@@ -23,7 +23,7 @@ def windows_around(
         segment: (n_bars,) int, non-decreasing.
     """
     bar0 = np.full(len(first), -1, np.int64)
-    earliest, latest = _room(first, last, segment)
+    earliest, latest = (rows.tolist() for rows in _room(first, last, segment))
     group: list[int] = []
     low, high = 0, -1
     for i in np.lexsort((last, first)).tolist():

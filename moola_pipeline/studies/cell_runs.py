@@ -45,9 +45,9 @@ class LabelSubset:
 
     @cached_property
     def windows(self) -> LabeledWindows:
-        """Windows of the subset; the whole training split if it has no more labels."""
-        n_labels = min(self.count, len(self.data.train.spans.window))
-        return nested_subset(self.data.train, n_labels, self.seed)
+        """Complete windows of the subset; all those of the training split if it has no more labels."""
+        train = self.data.train.complete_windows
+        return nested_subset(train, min(self.count, len(train.spans.window)), self.seed)
 
     @cached_property
     def proposer(self) -> SpanProposer:

@@ -18,3 +18,15 @@ def test_drift_is_measured_on_new_windows_that_were_drawn():
     assert drawn.bar0.tolist() == [bar0 for bar0 in PLACES if bar0 > first_new]
     doubted = placed.assign(chosen=np.where(np.arange(len(placed)) % 2, "doubt", "random"))
     assert new_windows(doubted, first_new).bar0.tolist() == drawn.bar0[drawn.bar0 % 600 == 60].tolist()
+
+
+def test_only_complete_windows_that_read_new_bars_alone_are_checked():
+    bars = weekly_bars(4)
+    rows = [
+        label_row(bars, 360, "retracement", 40),
+        label_row(bars, 660, "retracement", 40),
+        label_row(bars, 960, "retracement", 40, complete="no"),
+    ]
+    placed = place_labels(label_frame(rows), bars).frame
+    assert new_windows(placed, 640).window_id.tolist() == ["w660"]
+    assert len(new_windows(placed, 641).window_id) == 0

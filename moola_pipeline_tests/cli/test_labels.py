@@ -159,6 +159,28 @@ def test_spans_in_time_are_added_with_the_time_that_was_looked_at(with_bars: Pat
     assert without.exit_code == 0
     lines = without.stdout.splitlines()
     assert "  of them 20 windows are incomplete: only their marks are learned" in lines
+    assert any(
+        line.startswith("  incomplete 18 train, 2 unused: of these windows only the") for line in lines
+    )
+
+
+def test_spans_without_covered_time_are_kept_as_incomplete_in_history_and_export(
+    with_bars: Path, tmp_path: Path
+):
+    first = BARS["timestamp"].iloc[400]
+    rows = pd.DataFrame({"start": [first], "end": [first + pd.Timedelta("5min")], "label": "unknown"})
+    rows.to_csv(tmp_path / "spans.csv", index=False)
+    added = facts(call("labels", "add", tmp_path / "spans.csv", "--as-is", "--json", home=with_bars))
+    assert (added["files"][0]["incomplete"], added["incomplete_windows"]) == (1, {"train": 1})
+    assert added["splits"] == {}
+    (judgment,) = facts(call("labels", "history", "--json", home=with_bars))["judgments"]
+    assert (judgment["complete"], len(judgment["spans"])) == (False, 1)
+    assert "(definition 1, pass 1, import, incomplete)" in call("labels", "history", home=with_bars).stdout
+    call("labels", "export", tmp_path / "out.csv", home=with_bars)
+    exported = pd.read_csv(tmp_path / "out.csv")
+    assert exported["complete"].tolist() == ["no"]
+    again = facts(call("labels", "add", tmp_path / "out.csv", "--as-is", "--json", home=with_bars))
+    assert again["files"][0]["dropped"] == {"already registered": 1}
 
 
 def test_an_option_for_reading_needs_a_file(with_bars: Path, good: Path):

@@ -42,6 +42,15 @@ def test_an_unknown_type_counts_in_finding_only():
     assert agreement.types.n == 0
 
 
+def test_windows_that_one_did_not_judge_whole_are_not_compared():
+    rows = weekly_labels(BARS)
+    other = rows.assign(complete=["no", "no", "yes", "yes", "yes", "yes"])
+    other.loc[0, ["expansion_start", "expansion_end"]] += 20
+    for pair in ((rows, other), (other, rows)):
+        agreement = measure_agreement(*pair, BARS, rng())
+        assert (agreement.windows, agreement.finding.estimate) == (4, 1.0)
+
+
 def test_agreement_is_symmetric():
     rows = weekly_labels(BARS)
     other = rows.iloc[1:].assign(expansion_start=rows["expansion_start"] + 1)

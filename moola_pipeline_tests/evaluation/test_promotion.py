@@ -269,3 +269,11 @@ def test_expansions_of_unknown_type_are_not_compared(answers: dict):
     assert decision.interval.expansions == (~unknown).sum()
     few = ruled(trials._replace(labels=trials.labels.assign(label="unknown")))
     assert "only 0 consolidation and 0 retracement expansions in 0 sessions" in few.reason
+
+
+def test_incomplete_windows_are_not_compared():
+    trials = made_trials()
+    labels = trials.labels.assign(complete=np.where(np.arange(len(trials.labels)) % 3, "yes", "no"))
+    unseen = promotion.unseen_windows(trials.market, labels, next(iter(trials.market.times)))
+    assert len(unseen.bar0) == (labels["complete"] == "yes").sum()
+    assert unseen.complete.all()

@@ -94,12 +94,13 @@ def test_missing_parts_have_reasons(data: ReportData):
 
 def test_months_are_counted_by_split_and_class():
     rows = [
-        ("a", "2024-12-30", "train", "retracement"),
-        ("a", "2024-12-30", "train", "consolidation"),
-        ("b", "2025-01-02", "validation", "none"),
-        ("c", "2024-11-05", "train", "consolidation"),
+        ("a", "2024-12-30", "train", "retracement", "yes"),
+        ("a", "2024-12-30", "train", "consolidation", "yes"),
+        ("b", "2025-01-02", "validation", "none", "yes"),
+        ("c", "2024-11-05", "train", "consolidation", "yes"),
+        ("d", "2024-11-06", "train", "consolidation", "no"),
     ]
-    frame = pd.DataFrame(rows, columns=["window_id", "window_start", "split", "label"]).assign(complete="yes")
+    frame = pd.DataFrame(rows, columns=["window_id", "window_start", "split", "label", "complete"])
     frame["window_start"] = pd.to_datetime(frame["window_start"], utc=True)
     got = [(m.month, m.split, m.consolidation, m.retracement, m.none) for m in class_mix(frame)]
     assert got == [

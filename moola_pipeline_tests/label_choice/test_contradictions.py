@@ -14,7 +14,7 @@ from moola_pipeline.label_choice.contradictions import (
     out_of_fold,
     overlaps,
 )
-from moola_pipeline.label_choice.trees import SpanProbabilities
+from moola_pipeline.label_choice.trees import SpanProbabilities, fit_trees
 from moola_pipeline.labels.folds import session_folds
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import UNTYPED
@@ -130,3 +130,27 @@ def test_swapped_types_of_a_clear_market_come_first_and_no_row_is_lost():
     ranking = contradicted_labels(answers.given, answers.probability)
     first = [row for row in ranking.order.tolist() if row < n][:10]
     assert len(set(first) & set(swapped.tolist())) >= 4  # by chance: 6 * 10 / n, less than one
+
+
+def test_no_span_beside_the_labels_of_an_incomplete_window_counts_as_nothing():
+    made = made_market(30)
+    windows = made.windows._replace(complete=np.arange(len(made.windows.bar0)) % 4 != 3)
+    empty = set(np.flatnonzero(~windows.complete)) - set(windows.spans.window)
+    assert empty  # windows without a label, of which nothing is known
+    answers, plain = (out_of_fold(made.bars, it, n_folds=3) for it in (windows, made.windows))
+    n = len(windows.spans.type)
+    others = answers.spans.window[n:]
+    assert windows.complete[others].all()
+    assert not windows.complete[plain.spans.window[n:]].all()
+    assert answers.given[:n].tolist() == windows.spans.type.tolist()
+
+
+def test_trees_learn_finding_from_complete_windows_and_need_both_types_there():
+    made = made_market(30)
+    windows = made.windows._replace(complete=np.arange(len(made.windows.bar0)) % 4 != 3)
+    trees, expected = (fit_trees(made.bars, it) for it in (windows, windows.complete_windows))
+    inputs = np.random.default_rng(0).normal(size=(50, 102))
+    assert trees.judge.probability(inputs).tolist() == expected.judge.probability(inputs).tolist()
+    few = made.windows._replace(complete=np.arange(len(made.windows.bar0)) < 4)
+    with pytest.raises(ValueError, match="labels must hold at least 4 expansions of each type"):
+        fit_trees(made.bars, few)

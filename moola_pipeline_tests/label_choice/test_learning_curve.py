@@ -89,3 +89,12 @@ def test_the_best_threshold_worked_by_hand():
 def test_two_counts_at_least_make_a_power_law():
     with pytest.raises(ValueError, match="at least 2 numbers of labels, got 1"):
         power_law(COUNTS[:1], np.ones((1, 1)), 10)
+
+
+def test_incomplete_windows_are_neither_learned_from_nor_scored():
+    made = made_market(30)
+    settings = CurveSettings(n_folds=2, shares=(0.4, 0.6, 1.0), min_labels=6, orders=1, resamples=100)
+    windows = made.windows._replace(complete=np.arange(len(made.windows.bar0)) % 9 != 4)
+    curve, expected = (learning_curve(made.bars, it, settings) for it in (windows, windows.complete_windows))
+    assert [point[:2] for point in curve] == [point[:2] for point in expected]
+    assert [point.score.estimate for point in curve] == [point.score.estimate for point in expected]

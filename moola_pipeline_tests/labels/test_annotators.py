@@ -54,6 +54,18 @@ def test_a_window_that_one_judged_keeps_his_marks():
     assert spans(consensus(rows)) == spans(rows)
 
 
+def test_who_did_not_look_at_a_window_whole_votes_for_his_marks_and_against_none():
+    partial = judged("bob", 60, complete="no")
+    rows = consensus(label_frame([judged("ann", 40), partial]))
+    assert spans(rows) == [("retracement", 40, 45)]  # bob is not against 40; ann is against 60
+    assert set(rows["complete"]) == {"yes"}
+    both = consensus(label_frame([judged("ann", 60), partial]))
+    assert spans(both) == [("retracement", 60, 65)]
+    alone = consensus(label_frame([partial, judged("cy", 40, complete="no")]))
+    assert spans(alone) == [("retracement", 40, 45), ("retracement", 60, 65)]
+    assert set(alone["complete"]) == {"no"}
+
+
 def test_a_window_that_one_did_not_draw_counts_as_chosen():
     rows = label_frame([judged("ann", 40), judged("bob", 40, chosen="doubt")])
     assert consensus(rows)["chosen"].tolist() == ["doubt"]

@@ -32,6 +32,16 @@ def test_windows_are_near_duplicates_above_half_of_their_bars(distance, n_pairs)
     assert pairs["shared_bars"].tolist() == [105 - distance] * n_pairs
 
 
+def test_an_incomplete_window_is_near_another_only_by_an_expansion_in_both():
+    other, both, apart = (
+        label_row(BARS, 360, "retracement", 60),
+        label_row(BARS, 380, "retracement", 40, complete="no"),
+        label_row(BARS, 380, "retracement", 70, complete="no"),
+    )
+    assert near_duplicates(placed(other, both))["shared_expansions"].tolist() == [1]
+    assert near_duplicates(placed(other, apart)).empty
+
+
 def test_one_window_with_many_rows_is_no_pair():
     frame = placed(label_row(BARS, 360, "retracement", 40), label_row(BARS, 360, "retracement", 60))
     assert near_duplicates(frame).empty

@@ -317,3 +317,24 @@ def test_an_unknown_type_and_a_type_on_the_same_bars_of_a_window_overlap_but_are
     rows = ("a,2024-05-06T14:30:00Z,unknown,33,41,", "a,2024-05-06T14:30:00Z,retracement,33,41,")
     refused = inspect_labels(write(tmp_path, *rows)).refused
     assert refused["reason"].tolist() == ["expansions overlap"] * 2
+
+
+@pytest.mark.parametrize("cells", [["no", "no", ""], [" No ", "NO", "yes"], [None, "no", "yes"]])
+def test_a_window_is_complete_unless_the_file_says_no(tmp_path, cells):
+    rows = [f"{row},{cell}" if cell is not None else row for row, cell in zip(SOUND, cells, strict=True)]
+    path = write(tmp_path, *rows, header=HEADER + ",complete")
+    if cells[0] is None:
+        with pytest.raises(BadInput, match="window a is complete in one row and not in another"):
+            read_labels(path)
+    else:
+        assert read_labels(path)["complete"].tolist() == ["no", "no", "yes"]
+    assert read_labels(write(tmp_path, *SOUND))["complete"].tolist() == ["yes"] * 3
+
+
+def test_other_words_for_complete_and_an_incomplete_empty_window_are_refused(tmp_path):
+    path = write(tmp_path, SOUND[0] + ",maybe", header=HEADER + ",complete")
+    with pytest.raises(BadInput, match="complete must be yes or no, got maybe"):
+        read_labels(path)
+    path = write(tmp_path, SOUND[2] + ",no", header=HEADER + ",complete")
+    with pytest.raises(BadInput, match="is labeled none, which says that it was looked at whole, but is not"):
+        read_labels(path)

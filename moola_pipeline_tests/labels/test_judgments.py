@@ -76,6 +76,7 @@ ROWS = st.lists(
         st.sampled_from([None, "ann", "bob"]),
         st.sampled_from([1, 2]),
         st.sampled_from([None, "may"]),
+        st.sampled_from(["yes", "no"]),
     ),
     min_size=1,
     max_size=12,
@@ -83,9 +84,9 @@ ROWS = st.lists(
 
 
 def frame_of(rows: list[tuple]) -> pd.DataFrame:
-    """Rows that agree: a window is empty for an annotator, or holds each span once."""
+    """Rows that agree: a window is empty for an annotator, or holds each span once and is complete or not."""
     made = {}
-    for bar0, start, label, grade, annotator, number, batch in rows:
+    for bar0, start, label, grade, annotator, number, batch, complete in rows:
         key = (bar0, annotator, number)
         if start is None:
             empty = label_row(BARS, bar0, "none", annotator=annotator, **{"pass": number})
@@ -94,8 +95,10 @@ def frame_of(rows: list[tuple]) -> pd.DataFrame:
         else:
             marks = made.setdefault(key, {})
             marks.pop(None, None)
+            complete = next((row["complete"] for row in marks.values()), complete)
+            others = {"pass": number, "complete": complete}
             marks[start] = label_row(
-                BARS, bar0, label, start, grade=grade, annotator=annotator, batch=batch, **{"pass": number}
+                BARS, bar0, label, start, grade=grade, annotator=annotator, batch=batch, **others
             )
     return in_file_order(label_frame([row for marks in made.values() for row in marks.values()]))
 
@@ -190,6 +193,34 @@ def test_a_journal_reads_back_and_ignores_lines_that_were_never_acknowledged(tmp
     assert read_journal(path, 6, journal.digest, REMEDY) == journal
     path.write_bytes(longer[:-7])  # a cut last line
     assert read_journal(path, 6, journal.digest, REMEDY) == journal
+
+
+def test_a_line_states_only_that_a_window_is_incomplete_and_older_lines_stay_as_they_were(tmp_path: Path):
+    path = tmp_path / "judgments.jsonl"
+    journal = made_journal(path)
+    older = path.read_bytes()
+    assert b'"complete"' not in older
+    partial = weekly_labels(BARS).iloc[:1].assign(complete="no", window_id="new")
+    longer, journal = journal_lines(journal, judgments_of(partial, BARS, "NQ", "later"))
+    assert longer.startswith(older)
+    assert b'"complete":false' in longer.removeprefix(older)
+    path.write_bytes(longer)
+    assert [one.complete for one in read_journal(path, 7, journal.digest, REMEDY).judgments] == [True] * 6 + [
+        False
+    ]
+
+
+def test_a_window_that_becomes_complete_is_a_revision(tmp_path: Path):
+    folder = tmp_path / "labels"
+    partial = label_frame([label_row(BARS, 360, "retracement", 40, complete="no")])
+    whole = label_frame([label_row(BARS, 360, "retracement", 40)])
+    add_labels(folder, written(tmp_path / "a.csv", partial), BARS, drop_bad=False)
+    with pytest.raises(BadInput, match="registered windows must keep their labels, but the file changes 1"):
+        add_labels(folder, written(tmp_path / "b.csv", whole), BARS, drop_bad=False)
+    pd.testing.assert_frame_equal(registered_labels(folder), partial)
+    add_labels(folder, written(tmp_path / "b.csv", whole), BARS, False, how=AddSettings(revise=True))
+    pd.testing.assert_frame_equal(registered_labels(folder), whole)
+    assert [one.complete for one in registered_judgments(folder).judgments] == [False, True]
 
 
 def test_every_flipped_byte_of_a_journal_is_noticed(tmp_path: Path):

@@ -242,7 +242,7 @@ def known_spans_only(file: LabelFile, bars: pd.DataFrame) -> pd.DataFrame:
     assert not len(placed.refused)
     assert placed.frame["in_core"].to_numpy(bool).all()
     assert set(placed.frame["complete"]) == {"no"}
-    assert placed.frame["window_id"].str.endswith("-spans").all()
+    assert placed.frame["window_id"].str.endswith("-spans").to_numpy().all()
     return placed.frame
 
 

@@ -105,3 +105,12 @@ def test_windows_that_a_model_chose_raise_no_alarm():
     found = review(pd.concat([drawn, doubted.assign(chosen="doubt")], ignore_index=True))
     assert found.warnings == []
     assert [group.name for group in found.shift.batches] == ["drawn"]
+
+
+def test_incomplete_windows_are_in_no_share_and_raise_no_alarm():
+    whole, partial = random_labels(0.4, WINDOWS[::2]), random_labels(1.0, WINDOWS[1::2], batch="spans")
+    merged = pd.concat([whole, partial.assign(complete="no")], ignore_index=True)
+    found = review(merged)
+    assert found.shift == review(whole).shift
+    assert found.warnings == []
+    assert any(text.startswith("batch spans") for text in review(merged.assign(complete="yes")).warnings)

@@ -91,6 +91,30 @@ def test_windows_come_by_time_and_spans_by_window_and_start(bars):
     assert np.all(np.abs(windows.spans.direction) <= 1)
 
 
+def test_incomplete_windows_are_told_apart_and_left_out_of_the_complete_ones(bars):
+    labels = label_frame(
+        [
+            label_row(bars, 360, "retracement", 40, complete="no"),
+            label_row(bars, 660, "retracement", 50),
+            label_row(bars, 960, "none"),
+        ]
+    )
+    windows = labeled_windows(split_frame(labels, bars), "train")
+    assert windows.complete.tolist() == [False, True, True]
+    complete = windows.complete_windows
+    assert complete.window_id.tolist() == ["w660", "w960"]
+    assert (complete.spans.window.tolist(), complete.spans.start.tolist()) == ([0], [50])
+    assert complete.complete_windows is complete
+    assert windows.typed.complete.tolist() == windows.complete.tolist()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_window_that_is_incomplete_in_either_pass_is_not_compared(bars, number):
+    labels = label_frame([label_row(bars, 360, "retracement", 40), second(bars, 360, "retracement", 41)])
+    labels.loc[labels["pass"] == number, "complete"] = "no"
+    assert len(twice_labeled(split_frame(labels, bars), labels, bars, "train").first.window_id) == 0
+
+
 def test_typed_windows_keep_all_windows_and_the_expansions_of_known_type(bars):
     labels = label_frame(
         [

@@ -328,3 +328,44 @@ def test_an_unknown_type_is_no_type_of_a_split():
     with pytest.raises(UnsoundSplit, match="both types, but holds 9 cons.* and 0 retr"):
         check_splits(frame, bars, SplitSettings())
     assert class_counts(frame).loc["train", "unknown"].sum() == 9
+
+
+@pytest.mark.parametrize("rule", ["fixed", "rolling"])
+def test_incomplete_windows_never_enter_validation_or_test(bars, placed, rule):
+    settings = FIXED if rule == "fixed" else SplitSettings(rule="rolling")
+    late = (placed["window_start"] > pd.Timestamp("2024-12-31", tz="UTC")).to_numpy()
+    some = placed.assign(complete=np.where(np.arange(len(placed)) % 2, "no", "yes"))
+    plain, frame = (assign_splits(it, bars, settings) for it in (placed, some))
+    partial = (frame["complete"] == "no").to_numpy()
+    assert set(frame["split"][partial]) == {"train", "unused"}
+    trained = (plain["split"] == "train").to_numpy()
+    assert set(frame["split"][partial & trained]) == {"train"}
+    assert set(frame["split"][partial & late & ~trained]) == {"unused"}
+    assert frame["split"][~partial].tolist() == plain["split"][~partial].tolist()
+
+
+def test_incomplete_windows_make_no_split_sound_and_are_in_no_count(bars, placed):
+    last = placed["window_start"] >= pd.Timestamp("2025-04-01", tz="UTC")
+    frame = assign_splits(placed.assign(complete=np.where(last, "no", "yes")), bars, FIXED)
+    with pytest.raises(UnsoundSplit) as caught:
+        check_splits(frame, bars, FIXED)
+    assert "The test split (2025-04-01 to 2025-06-30) must hold expansions of both types" in str(caught.value)
+    assert f"{last.sum()} windows do not count, because they are incomplete. Nearest dates" in str(
+        caught.value
+    )
+    assert "2025-05" not in str(caught.value)
+    months = class_counts(frame).index.get_level_values("month").astype(str)
+    assert max(months) == "2025-03"
+    chosen = nearest_dates(frame, bars, FIXED)
+    assert chosen is not None
+    advised = SplitSettings(**dict(zip(("train_end", "validation_end", "test_end"), chosen, strict=True)))
+    check_splits(assign_splits(frame, bars, advised), bars, advised)
+
+
+def test_a_rolling_split_counts_months_with_complete_windows_only(bars, placed):
+    last = placed["window_start"] >= pd.Timestamp("2025-06-01", tz="UTC")
+    settings = SplitSettings(rule="rolling", rolling_test_months=1, rolling_validation_months=1)
+    assert resolve_dates(settings, placed).test_end == date(2025, 6, 30)
+    assert resolve_dates(settings, placed.assign(complete=np.where(last, "no", "yes"))).test_end == date(
+        2025, 5, 31
+    )

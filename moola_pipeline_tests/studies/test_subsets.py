@@ -2,16 +2,26 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
-from moola_pipeline.studies.cell_runs import nested_subset
+from moola_pipeline.bars.instruments import INSTRUMENTS
+from moola_pipeline.instrument_data import InstrumentData
+from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.settings import StudySettings
+from moola_pipeline.studies.ablation_folds import study_data
+from moola_pipeline.studies.cell_runs import LabelSubset, nested_subset
 from moola_pipeline.studies.stability import _predictions
+from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.windows.window_geometry import UNTYPED
+from moola_pipeline_tests.labels.weekly_market import weekly_bars, weekly_labels
 from moola_pipeline_tests.made_bars import made_market
 
-WINDOWS = made_market(40).windows
+MARKET = made_market(40)
+WINDOWS = MARKET.windows
 N_LABELS = len(WINDOWS.spans.window)
 COUNTS = (5, 11, 22, 44, N_LABELS)
 
@@ -87,3 +97,26 @@ def test_recall_and_share_of_a_seed_are_those_of_the_known_types():
     unknown = np.arange(60) % 3 == 0
     unsure = _predictions(0, logits, np.where(unknown, UNTYPED, kind), "")
     assert unsure == _predictions(0, logits[~unknown], kind[~unknown], "")
+
+
+def test_a_subset_is_drawn_from_complete_windows():
+    complete = np.arange(len(WINDOWS.bar0)) % 3 != 0
+    data = TrainingData(MARKET.bars, WINDOWS._replace(complete=complete), WINDOWS)
+    whole = LabelSubset(data, 1_000, 0, StudySettings()).windows
+    assert whole.window_id.tolist() == WINDOWS.window_id[complete].tolist()
+
+
+def test_ablations_read_complete_windows():
+    bars = weekly_bars()
+    labels = weekly_labels(bars).assign(complete=["no", "yes", "yes", "yes"] * 11)
+    market = SimpleNamespace(
+        bars=lambda: bars,
+        labels=lambda: labels,
+        splits=SplitSettings(),
+        instrument=INSTRUMENTS["NQ"],
+        bars_digest=str,
+        labels_digest=str,
+    )
+    data = study_data(cast(InstrumentData, market))
+    assert data.train.complete.all()
+    assert len(data) == 18 - 5
