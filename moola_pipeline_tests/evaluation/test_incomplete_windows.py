@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from moola_pipeline.evaluation import live
+from moola_pipeline.evaluation.folds import single_fold
 from moola_pipeline.evaluation.scoring import find_by_proposer
 from moola_pipeline.evaluation.test_set import LabeledTestSet
 from moola_pipeline.labels.spans import LabeledWindows
@@ -44,7 +45,10 @@ def test_trivial_baselines_take_complete_windows():
 def test_the_rule_alone_takes_complete_windows():
     train = of_other_types()
     test_set = LabeledTestSet(MARKET.bars, resample_windows(TEST, 20, np.random.default_rng(0)))
-    found, expected = (find_by_proposer(test_set, it) for it in (train, train.complete_windows))
+    found, expected = (
+        find_by_proposer(test_set, single_fold(len(TEST.bar0), it, it))
+        for it in (train, train.complete_windows)
+    )
     for array, same in zip(found.arrays, expected.arrays, strict=True):
         np.testing.assert_array_equal(array, same)
 
