@@ -138,7 +138,8 @@ def test_a_journal_reads_back_and_ignores_lines_that_were_never_acknowledged(tmp
     path = tmp_path / "judgments.jsonl"
     journal = made_journal(path)
     assert read_journal(path, 6, journal.digest, REMEDY) == journal
-    longer, _ = journal_lines(journal, judgments_of(weekly_labels(BARS).iloc[:1], BARS, "NQ", "later"))
+    more, _ = journal_lines(journal, judgments_of(weekly_labels(BARS).iloc[:1], BARS, "NQ", "later"))
+    longer = path.read_bytes() + more
     path.write_bytes(longer)
     assert read_journal(path, 6, journal.digest, REMEDY) == journal
     path.write_bytes(longer[:-7])  # a cut last line
