@@ -41,6 +41,16 @@ class ChoiceData(NamedTuple):
         return self.table["timestamp"].iloc[row]
 
     @property
+    def drawn(self) -> "LabeledWindows":
+        """Those of them that may be scored: no model chose them."""
+        import numpy as np
+
+        from moola_pipeline.labels.splits import is_drawn
+
+        ids = self.frame.loc[is_drawn(self.frame), "window_id"].unique()
+        return self.train.select(np.isin(self.train.window_id, ids))
+
+    @property
     def heading(self) -> list[str]:
         """A first line for simulated markets."""
         return ["SIMULATED market", ""] if self.instrument.simulated else []

@@ -33,11 +33,11 @@ def budget(home: Home, profile: str, market: str, scenario: str | None, as_json:
     from moola_pipeline.label_choice.learning_curve import CurveSettings, forecast, learning_curve
 
     data = load_choice_data(home, profile, market, scenario)
-    curve = from_parts(lambda: learning_curve(data.market, data.train, CurveSettings(), _show_fits))
+    curve = from_parts(lambda: learning_curve(data.market, data.drawn, CurveSettings(), _show_fits))
     ahead = forecast(curve)
     facts = {
         "simulated": data.instrument.simulated,
-        "sessions": len(set(data.train.session.tolist())),
+        "sessions": len(set(data.drawn.session.tolist())),
         "curve": [
             {"labels": point.n_labels, "windows": point.n_windows, **vars(point.score.interval)}
             for point in curve

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from moola_pipeline.labels.label_options import ENDS, LabelOptions
+from moola_pipeline.labels.schema import CHOSEN
 
-_NAMES = ("shift_bars", "timezone", "ends", "covers", "as_is", "annotator", "definition")
+_NAMES = ("shift_bars", "timezone", "ends", "covers", "as_is", "annotator", "definition", "chosen")
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,6 +49,12 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=1),
             metavar="NUMBER",
             help="The definition that the rows follow.  [default: 1]",
+        ),
+        click.option(
+            "--chosen",
+            type=click.Choice(CHOSEN),
+            help="How the windows were chosen; what a model chose is used for training only.  "
+            "[default: import]",
         ),
     )
     for option in reversed(declared):

@@ -23,6 +23,7 @@ from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.annotators import LabelChoice, choose_labels, read_label_choice
 from moola_pipeline.labels.chosen_splits import keep_proposed
+from moola_pipeline.labels.definitions import definition_texts
 from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
@@ -85,6 +86,7 @@ def add(
     bars = read_bars(store)
     settings = proposed_dates(bars, active_splits(home))
     ledger, rows = build_ledger(file, bars, pass_number, options)
+    _require_definition(store.labels, rows)
     if why and not revise:
         raise BadInput("--why is the reason for --revise, got no --revise. Give both, or leave it out.")
     how = AddSettings(revise, why, read_manifest(store).files[0].instrument)
@@ -124,6 +126,7 @@ def check(
     settings = proposed_dates(bars, active_splits(home, rolling, **ends))
     if file is not None:
         ledger, rows = build_ledger(file, bars, pass_number, options)
+        _require_definition(store.labels, rows)
         _check_file(home, file, ledger, rows, settings, bars, as_json)
         return
     if pass_number is not None or options != LabelOptions():
@@ -133,6 +136,16 @@ def check(
     chosen, _ = choose_labels(rows, read_label_choice(store.root))
     _report(home, registered_files(store.labels), preview_labels(chosen, bars, settings), as_json)
     _require_on_bars(rows, bars)
+
+
+def _require_definition(folder: Path, rows: pd.DataFrame) -> None:
+    """Refuse labels under a definition that does not exist: of a typo a run would learn."""
+    newest, highest = max(definition_texts(folder)), max(rows["definition"].tolist(), default=1)
+    if highest > newest:
+        raise BadInput(
+            f"A definition must be one of 1 to {newest}, got {highest}. Add it first: "
+            "moola labels define FILE"
+        )
 
 
 def _with_unlearned(

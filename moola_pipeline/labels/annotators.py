@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.schema import (
     COMPLETE,
@@ -17,6 +18,7 @@ from moola_pipeline.labels.schema import (
     EXCLUDED_GRADE,
     INCOMPLETE,
     NONE,
+    REPLAY,
     TYPES,
     UNKNOWN,
     UNNAMED,
@@ -108,7 +110,13 @@ def choose_labels(rows: pd.DataFrame, choice: LabelChoice) -> tuple[pd.DataFrame
             f"Labels must be those of an annotator under a definition, got {choice.annotator or 'anybody'} "
             f"under {under}. There are {_listed(windows, names, definitions)}."
         )
-    chosen = rows.loc[wanted].reset_index(drop=True)
+    everybody = choice.annotator == CONSENSUS
+    replayed = rows.loc[(rows["chosen"] == REPLAY) & (everybody | np.isin(names, names[wanted]))]
+    chosen = rows.loc[wanted]
+    seen = session_of(chosen["window_start"]).isin(session_of(replayed["window_start"]).unique())
+    # also if the replay was graded D, or judged under another definition
+    chosen = chosen.assign(chosen=chosen["chosen"].mask(seen & chosen["chosen"].isin(DRAWN), REPLAY))
+    chosen = chosen.reset_index(drop=True)
     return consensus(chosen) if choice.annotator == CONSENSUS else chosen, choice
 
 

@@ -1,12 +1,15 @@
 """Contradictions between labels: in one window, and in windows of different ids on the same bars."""
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.labels.schema import NONE, UNKNOWN, expansions, is_complete
+from moola_pipeline.errors import BadInput
+from moola_pipeline.labels.judgments import LabelRow
+from moola_pipeline.labels.schema import EXCLUDED_GRADE, NONE, UNKNOWN, expansions, is_complete
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 ONE_PASS = ["window_id", "pass", "annotator", "definition"]
@@ -193,3 +196,47 @@ def _within(ordered: np.ndarray, reach: int) -> Iterator[tuple[int, int]]:
     for a, after in enumerate(np.searchsorted(ordered, ordered + reach)):
         for b in range(a + 1, int(after)):
             yield a, b
+
+
+def refuse_contradictions(rows: Sequence[LabelRow], keys: Iterable[tuple]) -> None:
+    """Refuse judgments whose spans contradict each other, or those of windows on the same bars.
+
+    The rules are those of `find_contradictions` and `clashing_windows`, for some judgments among many.
+
+    Args:
+        rows: Of all judgments that hold.
+        keys: Of the judgments to look at.
+
+    Raises:
+        BadInput: At the first contradiction.
+    """
+    marked = [row for row in rows if row.start is not None and row.grade != EXCLUDED_GRADE]
+    for key in keys:
+        own = [row for row in marked if row.key == key]
+        near = [
+            row
+            for row in marked
+            if own and row.key[1:] == key[1:] and abs(row.bar0 - own[0].bar0) < WINDOW_BARS
+        ]
+        for row, other in itertools.product(own, near):
+            if row is not other:
+                _refuse_pair(row, other)
+
+
+def _refuse_pair(row: LabelRow, other: LabelRow) -> None:
+    first, last = (max(row.first_bar, other.first_bar), min(row.last_bar, other.last_bar))
+    shared, shorter = (
+        last - first + 1,
+        min(row.last_bar - row.first_bar, other.last_bar - other.first_bar) + 1,
+    )
+    mostly, types = 2 * shared > shorter, {row.label, other.label}
+    if row.key == other.key and (mostly or shared > 1):
+        raise BadInput(
+            f"Expansions must share a border bar at most, but {shared} bars of window {row.key[0]} lie in "
+            "two. Move an end."
+        )
+    if row.key != other.key and mostly and len(types) == 2 and UNKNOWN not in types:
+        raise BadInput(
+            f"The same bars must have one type, but window {other.key[0]} calls them {other.label} and "
+            f"window {row.key[0]} {row.label}. Change one."
+        )

@@ -1,18 +1,29 @@
 """Judgments: what an annotator saw in a stretch of bars, in time; a journal of them that only grows."""
 
+import csv
 import dataclasses
+import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated
-from moola_pipeline.labels.schema import COMPLETE, DRAWN, INCOMPLETE, LABEL_COLUMNS, LABEL_DTYPES, NONE
+from moola_pipeline.labels.schema import (
+    COMPLETE,
+    DRAWN,
+    INCOMPLETE,
+    LABEL_COLUMNS,
+    LABEL_DTYPES,
+    NONE,
+    REVIEW,
+)
 from moola_pipeline.storage.checksums import bytes_digest, checksummed_line, parse_checksummed_line
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 
@@ -147,15 +158,15 @@ def read_journal(path: Path, n_lines: int, digest: str, remedy: str) -> Journal:
 
 
 def journal_lines(journal: Journal, new: Iterable[Judgment]) -> tuple[bytes, Journal]:
-    """The lines of a journal with new judgments, and the journal with them."""
-    content, last = [], NO_DIGEST
-    judgments = (*journal.judgments, *new)
-    for judgment in judgments:
+    """The lines of new judgments behind those of a journal, and the journal with them."""
+    content, last = [], journal.digest
+    new = tuple(new)
+    for judgment in new:
         text = json.dumps({**_record(judgment), "previous": last}, ensure_ascii=False, separators=(",", ":"))
         line = checksummed_line(text)
         last = bytes_digest(line.encode()).sha256
         content.append(line + "\n")
-    return "".join(content).encode(), Journal(judgments, last)
+    return "".join(content).encode(), Journal((*journal.judgments, *new), last)
 
 
 def rows_of(judgments: Iterable[Judgment], bars: pd.DataFrame) -> pd.DataFrame:
@@ -171,14 +182,71 @@ def rows_of(judgments: Iterable[Judgment], bars: pd.DataFrame) -> pd.DataFrame:
     Raises:
         IntegrityError: If a bar of a judgment is not registered.
     """
-    opened, rows, moments = nanoseconds(bars), [], []
-    for judgment in judgments:
-        marks = judgment.spans or (None,)
-        moments += [judgment.looked_from] * len(marks)
-        moments += [mark.started_at if mark else judgment.looked_from for mark in marks]
-        moments += [mark.ended_at if mark else judgment.looked_from for mark in marks]
-        rows += [_row(judgment, mark) for mark in marks]
-    wanted = pd.DatetimeIndex(pd.to_datetime(moments, utc=True, format="ISO8601")).as_unit("ns").asi8
+    opened = nanoseconds(bars)
+    return frame_of(sorted(row for one in judgments for row in label_rows(one, opened)))
+
+
+class LabelRow(NamedTuple):
+    """A row of LABEL_COLUMNS as plain values, sorted as in label files.
+
+    Attributes:
+        order: What rows are sorted by: UTC open of bar 0 in ns, window, pass, span, label, annotator and
+            definition.
+        bar0: Row of bar 0 in the bars.
+        key: That of its judgment.
+        values: As in labels.csv, in the order of LABEL_COLUMNS; missing ones are None.
+    """
+
+    order: tuple
+    bar0: int
+    key: tuple
+    values: tuple
+
+    @property
+    def label(self) -> str:
+        """The type of the expansion, or none."""
+        return self.values[_LABEL]
+
+    @property
+    def start(self) -> int | None:
+        """First bar of the expansion in the window."""
+        return self.values[_START]
+
+    @property
+    def grade(self) -> str | None:
+        """A to D, or None."""
+        return self.values[_GRADE]
+
+    @property
+    def first_bar(self) -> int:
+        """Row of the first bar of the expansion."""
+        return self.bar0 + self.values[_START]
+
+    @property
+    def last_bar(self) -> int:
+        """Row of the last bar of the expansion."""
+        return self.bar0 + self.values[_END]
+
+
+_LABEL, _START, _END, _GRADE = map(
+    LABEL_COLUMNS.index, ("label", "expansion_start", "expansion_end", "grade")
+)
+
+
+def label_rows(judgment: Judgment, opened: np.ndarray) -> list[LabelRow]:
+    """The rows of one judgment: one for each span, or one for an empty window.
+
+    Args:
+        judgment: Of a window on these bars.
+        opened: (n_bars,) int64, UTC opens, ns.
+
+    Raises:
+        IntegrityError: If a bar of the judgment is not registered.
+    """
+    moments = [judgment.looked_from]
+    for mark in judgment.spans:
+        moments += [mark.started_at, mark.ended_at]
+    wanted = np.array([_nanosecond(moment) for moment in moments], np.int64)
     places = np.searchsorted(opened, wanted)
     missing = np.flatnonzero(opened[np.minimum(places, len(opened) - 1)] != wanted)
     if len(missing):
@@ -186,17 +254,58 @@ def rows_of(judgments: Iterable[Judgment], bars: pd.DataFrame) -> pd.DataFrame:
             f"Registered labels must lie on the registered bars, but no bar opens at {moments[missing[0]]} "
             '(UTC). Restore their bars with "moola bars add FILE".'
         )
-    frame = pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
-    if len(frame):
-        counts = [max(len(judgment.spans), 1) for judgment in judgments]
-        looked, first, last = _by_role(places, counts)
-        bar0 = looked - CORE_FIRST
-        frame["window_start"] = pd.DatetimeIndex(opened[bar0].astype("M8[ns]"), tz="UTC")
-        marked = frame["label"].ne(NONE).to_numpy()
-        frame["expansion_start"] = pd.array(np.where(marked, first - bar0, 0), "Int64")
-        frame["expansion_end"] = pd.array(np.where(marked, last - bar0, 0), "Int64")
-        frame.loc[~marked, ["expansion_start", "expansion_end"]] = pd.NA
-    return in_file_order(frame.astype(LABEL_DTYPES))
+    bar0 = int(places[0]) - CORE_FIRST
+    ends = (places[1:] - bar0).tolist()
+    spans = (
+        zip(judgment.spans, ends[::2], ends[1::2], strict=True) if judgment.spans else [(None, None, None)]
+    )
+    return [_label_row(judgment, int(opened[bar0]), bar0, *span) for span in spans]
+
+
+def _label_row(
+    judgment: Judgment,
+    opened_at: int,
+    bar0: int,
+    mark: MarkedSpan | None,
+    start: int | None,
+    end: int | None,
+) -> LabelRow:
+    label = mark.type if mark else NONE
+    values = {
+        "window_id": judgment.window_id,
+        "window_start": f"{np.datetime64(opened_at, 'ns').astype('M8[us]')}Z",
+        "label": label,
+        "expansion_start": start,
+        "expansion_end": end,
+        "grade": mark.grade if mark else judgment.grade,
+        "batch": mark.batch if mark else judgment.batch,
+        "annotator": judgment.annotator,
+        "pass": judgment.pass_number,
+        "definition": judgment.definition,
+        "chosen": REVIEW if judgment.saw_model and judgment.chosen in DRAWN else judgment.chosen,
+        "complete": COMPLETE if judgment.complete else INCOMPLETE,
+    }
+    span = (math.inf if start is None else start, math.inf if end is None else end)
+    annotator = (judgment.annotator is None, judgment.annotator or "")
+    order = (opened_at, judgment.window_id, judgment.pass_number, *span, label, annotator)
+    row = tuple(values[name] for name in LABEL_COLUMNS)
+    return LabelRow((*order, judgment.definition), bar0, judgment.key, row)
+
+
+def frame_of(rows: Sequence[LabelRow]) -> pd.DataFrame:
+    """Rows as a table: LABEL_COLUMNS."""
+    frame = pd.DataFrame([row.values for row in rows], columns=list(LABEL_COLUMNS))
+    starts = np.array([row.order[0] for row in rows], "M8[ns]")
+    return frame.assign(window_start=pd.DatetimeIndex(starts, tz="UTC")).astype(LABEL_DTYPES)
+
+
+def csv_of(rows: Iterable[LabelRow]) -> bytes:
+    """Rows as labels.csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LABEL_COLUMNS)
+    writer.writerows(row.values for row in rows)
+    return text.getvalue().encode()
 
 
 def judgments_of(rows: pd.DataFrame, bars: pd.DataFrame, instrument: str, made_at: str) -> list[Judgment]:
@@ -267,26 +376,8 @@ def _judgment(record: dict[str, Any]) -> Judgment:
     return Judgment(**{**record, "spans": tuple(MarkedSpan(*span) for span in record["spans"])})
 
 
-def _row(judgment: Judgment, mark: MarkedSpan | None) -> dict[str, Any]:
-    return {
-        "window_id": judgment.window_id,
-        "label": mark.type if mark else NONE,
-        "grade": mark.grade if mark else judgment.grade,
-        "batch": mark.batch if mark else judgment.batch,
-        "annotator": judgment.annotator,
-        "pass": judgment.pass_number,
-        "definition": judgment.definition,
-        "chosen": judgment.chosen,
-        "complete": COMPLETE if judgment.complete else INCOMPLETE,
-    }
-
-
-def _by_role(places: np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bar rows (n_rows,) of the judged part, and of the first and the last bar of each span."""
-    ends = np.cumsum(3 * np.array(counts))
-    parts = [places[end - 3 * n : end].reshape(3, n) for end, n in zip(ends, counts, strict=True)]
-    looked, first, last = np.concatenate(parts, axis=1)
-    return looked, first, last
+def _nanosecond(moment: str) -> int:
+    return int(np.datetime64(moment.removesuffix("Z"), "ns").astype(np.int64))
 
 
 def _least_drawn(chosen: Sequence[str]) -> str:

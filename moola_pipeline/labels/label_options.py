@@ -33,6 +33,7 @@ class LabelOptions:
         as_is: Accept spans that do not fit the bars.
         annotator: Who judged the rows that name nobody; None leaves them so.
         definition: Number of the definition of the rows that name none.
+        chosen: How the windows of the rows that do not say so were chosen.
     """
 
     shift_bars: int = 0
@@ -42,6 +43,7 @@ class LabelOptions:
     as_is: bool = False
     annotator: str | None = None
     definition: int | None = None
+    chosen: str | None = None
 
     def __post_init__(self) -> None:
         if abs(self.shift_bars) > MAX_SHIFT_BARS:
@@ -94,8 +96,10 @@ def apply_options(cells: pd.DataFrame, options: LabelOptions) -> tuple[pd.DataFr
 
 
 def name_judges(cells: pd.DataFrame, options: LabelOptions) -> pd.DataFrame:
-    """The cells with the annotator and the definition that the user gives where the file gives none."""
-    named: dict[str, object] = {"annotator": options.annotator, "definition": options.definition}
+    """The cells with the annotator, definition and choice that the user gives where the file gives none."""
+    named: dict[str, object] = {
+        name: getattr(options, name) for name in ("annotator", "definition", "chosen")
+    }
     for name, value in named.items():
         if value is None:
             continue

@@ -8,31 +8,40 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.instruments import NQ
-from moola_pipeline.bars.schema import content_digest
+from moola_pipeline.bars.schema import content_digest, nanoseconds
 from moola_pipeline.bars.store import require_plain_name
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated
-from moola_pipeline.labels.conflicts import clashing_windows, judges, repeated_labels
+from moola_pipeline.labels.conflicts import (
+    clashing_windows,
+    judges,
+    refuse_contradictions,
+    repeated_labels,
+)
 from moola_pipeline.labels.judgments import (
     JOURNAL_NAME,
     NO_DIGEST,
     ONE_JUDGMENT,
     Journal,
     Judgment,
+    LabelRow,
+    csv_of,
     in_file_order,
     journal_lines,
     judgments_of,
+    label_rows,
     read_journal,
-    rows_of,
 )
 from moola_pipeline.labels.label_rows import describe_faults, read_labels
 from moola_pipeline.labels.ledger import LabelLedger, kept_counts
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.schema import DRAWN, LABEL_COLUMNS, LABEL_DTYPES, NONE, SECOND_PASS
-from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256, locked
+from moola_pipeline.storage.atomic_write import append_bytes, atomic_write_bytes, file_sha256, locked
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
+from moola_pipeline.windows.window_geometry import CORE_BARS
 
 LABELS_NAME, LEDGER_NAME, RAW_NAME = "labels.csv", "ledger.json", "raw"
 REGISTERED = "already registered"
@@ -94,6 +103,8 @@ def register_labels(
         known = _rows(folder, state)
         rows = _as_chosen_before(rows, known)
         kept = _not_replaced(known, rows) if how.revise else known
+        if how.revise:
+            _refuse_other_windows(path, kept, rows)
         merged = _merged(kept, rows)
         _refuse_changed_labels(path, kept, rows, merged, bars)
         ledger = _without_known(ledger, rows, known, merged)
@@ -169,6 +180,28 @@ def _refuse(path: Path, ledger: LabelLedger, drop_bad: bool, graded_out_only: bo
         raise BadInput(
             f"{path.name}: a label file must hold a usable row, but none of its {ledger.rows} rows is "
             f"usable. For the reasons, run: moola labels check {shlex.quote(str(path))}"
+        )
+
+
+def _refuse_other_windows(path: Path, kept: pd.DataFrame, new: pd.DataFrame) -> None:
+    """Refuse a revision that judges bars of registered windows in other windows: both would stay in force."""
+    judge = ["pass", "annotator", "definition"]
+    reach = CORE_BARS * 60 * 10**9
+    starts = {
+        key: group["window_start"].astype("int64").to_numpy()
+        for key, group in kept.groupby(_keys(kept, judge))
+    }
+    moments = new["window_start"].astype("int64")
+    near = [
+        key in starts and bool((np.abs(starts[key] - moment) < reach).any())
+        for key, moment in zip(_keys(new, judge), moments, strict=True)
+    ]
+    if any(near):
+        first, windows = new["window_id"].iloc[near.index(True)], set(new.loc[near, "window_id"])
+        raise BadInput(
+            f"{path.name}: a revision must judge the registered windows, but {len(windows)} of its windows "
+            f"share judged bars with others (first {first}). Export the labels, change them there, and add "
+            "that file: moola labels export labels.csv; moola labels add labels.csv --revise"
         )
 
 
@@ -318,28 +351,115 @@ def _write_judgments(
     bars: pd.DataFrame,
     files: list[dict[str, Any]],
 ) -> None:
+    known = _in_memory(folder, before, nanoseconds(bars))
+    numbers = known.journal.numbers()
+    new = [dataclasses.replace(one, why=why if one.key in numbers else "") for one in new]
+    _write_journal(folder, before, known, _with_judgments(known, new), files)
+
+
+class RegisteredJudgments(NamedTuple):
+    """The judgments of a label folder in memory, so that one can be added in milliseconds.
+
+    Attributes:
+        journal: All of them.
+        lines: Bytes of the journal.
+        rows: Of those that hold, sorted.
+        opened: (n_bars,) int64, UTC opens of the bars, ns.
+    """
+
+    journal: Journal
+    lines: bytes
+    rows: tuple[LabelRow, ...]
+    opened: np.ndarray
+
+
+def open_judgments(folder: Path, opened: np.ndarray) -> RegisteredJudgments:
+    """The registered judgments, to be handed to `add_judgments`.
+
+    Args:
+        folder: The label folder of a home.
+        opened: (n_bars,) int64, UTC opens of the bars that the labels lie on, ns.
+
+    Raises:
+        ChecksumMismatch, Truncated, IntegrityError: If the labels are not those that were recorded.
+    """
+    return _in_memory(folder, _state(folder), opened)
+
+
+def add_judgments(folder: Path, new: Sequence[Judgment], known: RegisteredJudgments) -> RegisteredJudgments:
+    """Add judgments to the journal and their rows to the labels; each replaces the newest one of its key.
+
+    Everything is on disk when it returns. A kill leaves the judgments before, or all of the new ones.
+
+    Args:
+        folder: The label folder of a home.
+        new: Judgments of windows on the bars; `supersedes` is filled in.
+        known: From `open_judgments` or the last addition; read again if another process has added some.
+
+    Returns:
+        The registered judgments with the new ones.
+
+    Raises:
+        BadInput: If the spans of a judgment overlap, or give bars another type than a registered window of
+            the same annotator, pass and definition does. Nothing is written.
+        ChecksumMismatch, Truncated, IntegrityError: If the labels are not those that were recorded.
+        UnwritableFile: If writing fails; what was registered before stays.
+    """
+    with locked(folder / LEDGER_NAME):
+        state = _state(folder)
+        before = {name: state[name] for name in EMPTY_LEDGER}
+        if not _is_current(folder, before, known):
+            known = _in_memory(folder, before, known.opened)
+        after = _with_judgments(known, new)
+        refuse_contradictions(after.rows, {one.key for one in new})
+        _write_journal(folder, before, known, after, before["files"])
+    return after
+
+
+def _in_memory(folder: Path, state: dict[str, Any], opened: np.ndarray) -> RegisteredJudgments:
+    journal, lines = _journal(folder, state), b""
+    if journal.judgments:
+        read = (folder / JOURNAL_NAME).read_bytes().split(b"\n")[: len(journal.judgments)]
+        lines = b"\n".join([*read, b""])
+    rows = sorted(row for one in journal.current().values() for row in label_rows(one, opened))
+    return RegisteredJudgments(journal, lines, tuple(rows), opened)
+
+
+def _is_current(folder: Path, state: dict[str, Any], known: RegisteredJudgments) -> bool:
+    if state["judgments"] != [len(known.journal.judgments), known.journal.digest]:
+        return False
+    return not known.lines or (folder / JOURNAL_NAME).read_bytes().startswith(known.lines)
+
+
+def _with_judgments(known: RegisteredJudgments, new: Sequence[Judgment]) -> RegisteredJudgments:
+    numbers = known.journal.numbers()
+    new = [dataclasses.replace(one, supersedes=numbers.get(one.key)) for one in new]
+    lines, journal = journal_lines(known.journal, new)
+    newest = {one.key: one for one in new}
+    rows = [row for row in known.rows if row.key not in newest]
+    rows += [row for one in newest.values() for row in label_rows(one, known.opened)]
+    return RegisteredJudgments(journal, known.lines + lines, tuple(sorted(rows)), known.opened)
+
+
+def _write_journal(
+    folder: Path,
+    before: dict[str, Any],
+    known: RegisteredJudgments,
+    after: RegisteredJudgments,
+    files: list[dict[str, Any]],
+) -> None:
     """Write the journal, then its rows; the ledger tells which of both hold if a kill comes between."""
-    journal = _journal(folder, before)
-    known = journal.numbers()
-    lines, journal = journal_lines(
-        journal,
-        [
-            dataclasses.replace(one, supersedes=known.get(one.key), why=why if one.key in known else "")
-            for one in new
-        ],
-    )
-    rows = rows_of(journal.current().values(), bars)
-    stamps = rows["window_start"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    content = rows.assign(window_start=stamps).to_csv(index=False).encode()
-    after = {
+    content = csv_of(after.rows)
+    state = {
         "sha256": hashlib.sha256(content).hexdigest(),
-        "judgments": [len(journal.judgments), journal.digest],
+        "judgments": [len(after.journal.judgments), after.journal.digest],
         "files": files,
     }
-    atomic_write_bytes(folder / JOURNAL_NAME, lines)
-    write_checksummed(folder / LEDGER_NAME, {**after, "before": before})
+    size = len(known.lines)
+    append_bytes(folder / JOURNAL_NAME, after.lines[size:], size)
+    write_checksummed(folder / LEDGER_NAME, {**state, "before": before})
     atomic_write_bytes(folder / LABELS_NAME, content)
-    write_checksummed(folder / LEDGER_NAME, after)
+    write_checksummed(folder / LEDGER_NAME, state)
 
 
 def registered_judgments(folder: Path) -> Journal:

@@ -50,7 +50,7 @@ EXCLUDED_GRADE = "D"
 FIRST_DEFINITION = 1
 CHOSEN = ("import", "random", "doubt", "alike", "repeat", "review", "replay")
 """How a window may be chosen: imported with a file, drawn at random, or for what the model makes of it."""
-REPLAY = CHOSEN[-1]
+REVIEW, REPLAY = CHOSEN[-2:]
 DRAWN = CHOSEN[:2]
 """Only windows chosen so enter validation and test."""
 COMPLETE, INCOMPLETE = "yes", "no"

@@ -81,6 +81,34 @@ def atomic_write_json(path: Path, content: Any) -> None:
     atomic_write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def append_bytes(path: Path, content: bytes, size: int) -> None:
+    """Write `content` behind the first `size` bytes of a file, and sync it.
+
+    Bytes behind these, which a killed writer left, are replaced. After a kill a part of the content may
+    stand there: the reader must know, from elsewhere or from the content, how far the file counts.
+
+    Raises:
+        UnwritableFile: If writing fails; the first `size` bytes stay.
+    """
+    crash_point("atomic_write.before_write", path)
+    try:
+        _make_folder(path.parent)
+        is_new = not path.exists()
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as stream:
+            stream.truncate(size)
+            stream.seek(size)
+            stream.write(content)
+            stream.flush()
+            crash_point("atomic_write.after_write", path)
+            os.fsync(stream.fileno())
+        if is_new:
+            _sync(path.parent)
+    except OSError as fault:
+        if isinstance(fault, MoolaError):
+            raise
+        raise unwritable(path, fault) from fault
+
+
 def locked(path: Path) -> FileLock:
     """A lock between processes, in a file beside `path`, as a context manager."""
     path.parent.mkdir(parents=True, exist_ok=True)

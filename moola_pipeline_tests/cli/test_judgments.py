@@ -183,6 +183,29 @@ def test_definitions_that_cannot_be_compared_are_refused(redefined: Path, words:
     assert said in complaint(call("labels", "compare", *words, home=redefined))
 
 
+def test_a_definition_that_does_not_exist_is_refused(with_bars: Path, tmp_path: Path):
+    path = label_file(tmp_path / "a.csv", weekly_labels(BARS))
+    result = call("labels", "add", path, "--definition", "7", home=with_bars)
+    assert "A definition must be one of 1 to 1, got 7." in complaint(result)
+
+
+def test_windows_that_a_model_chose_are_named_so_by_an_option(with_bars: Path, tmp_path: Path):
+    rows = weekly_labels(BARS).drop(columns="chosen")
+    path = label_file(tmp_path / "a.csv", rows)
+    facts(call("labels", "add", path, "--chosen", "doubt", "--json", home=with_bars))
+    kept = pd.read_csv(with_bars / "data" / "nq" / "labels" / "labels.csv")
+    assert set(kept["chosen"]) == {"doubt"}
+
+
+def test_a_revision_with_other_windows_on_the_same_bars_is_refused(judged: Path, tmp_path: Path):
+    rows = weekly_labels(BARS).iloc[:3].assign(annotator="ann")
+    rows["window_id"], rows["window_start"] = ["x1", "x2", "x3"], rows["window_start"] + pd.Timedelta("9min")
+    words = ("labels", "add", label_file(tmp_path / "d.csv", rows), "--as-is", "--revise")
+    said = complaint(call(*words, home=judged))
+    assert "3 of its windows share judged bars with others (first x1)" in said
+    assert "moola labels export labels.csv" in said
+
+
 def test_a_reason_needs_a_revision(judged: Path, tmp_path: Path):
     path = label_file(tmp_path / "d.csv", weekly_labels(BARS))
     assert "got no --revise" in complaint(call("labels", "add", path, "--why", "so", home=judged))

@@ -132,6 +132,22 @@ def test_the_choice_is_kept_and_a_changed_one_refused(tmp_path: Path):
         read_label_choice(tmp_path)
 
 
+def test_a_replayed_session_stays_replayed_under_another_definition_and_graded_out():
+    rows = label_frame(
+        [
+            label_row(BARS, 360, "none", annotator="ann", chosen="replay", grade="D"),
+            label_row(BARS, 460, "retracement", 40, annotator="ann", definition=2),
+            label_row(BARS, 660, "none", annotator="ann", definition=2, chosen="random"),
+            label_row(BARS, 960, "none", annotator="ann", definition=2),
+            label_row(BARS, 970, "none", annotator="bob", chosen="replay"),
+        ]
+    )
+    chosen, _ = choose_labels(rows, LabelChoice(annotator="ann", definition=2))
+    assert chosen["chosen"].tolist() == ["replay", "random", "import"]
+    merged, _ = choose_labels(rows, LabelChoice(annotator="consensus", definition=2))
+    assert merged["chosen"].tolist() == ["replay", "random", "replay"]
+
+
 def test_windows_of_nobody_are_learned_with_those_of_the_annotator_who_judged_most():
     rows = label_frame(
         [

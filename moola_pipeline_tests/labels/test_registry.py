@@ -191,17 +191,17 @@ def test_a_kill_at_any_write_leaves_the_previous_or_the_new_labels(
     add_labels(folder, write(tmp_path / "a.csv", labels.iloc[:3]), bars, drop_bad=False)
     second, done = write(tmp_path / "b.csv", labels.iloc[3:]), []
 
-    def killed(publish: Callable[[Path, Any], None]) -> Callable[[Path, Any], None]:
-        def publish_or_die(path: Path, content: Any) -> None:
+    def killed(publish: Callable[..., None]) -> Callable[..., None]:
+        def publish_or_die(path: Path, content: Any, *size: int) -> None:
             if len(done) == writes_before_the_kill:
                 raise KeyboardInterrupt
-            publish(path, content)
+            publish(path, content, *size)
             done.append(path.name)
 
         return publish_or_die
 
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
-        for name in ("atomic_write_bytes", "write_checksummed"):
+        for name in ("append_bytes", "atomic_write_bytes", "write_checksummed"):
             patched.setattr(registry, name, killed(getattr(registry, name)))
         add_labels(folder, second, bars, drop_bad=False)
     assert len(done) == writes_before_the_kill
