@@ -278,7 +278,8 @@ def check_splits(frame: pd.DataFrame, bars: pd.DataFrame, settings: SplitSetting
             held = " and ".join(f"{n} {kind}" for n, kind in zip(counts, TYPES, strict=True))
             raise UnsoundSplit(
                 f"The {name} split ({_period(settings, name)}) must hold expansions of both types, "
-                f"but holds {held}. {_per_month(frame)} {_incomplete(frame)}{_advice(frame, bars, settings)}"
+                f"but holds {held}. {_per_month(frame)} {_incomplete(frame)}"
+                f"{_of_first_model(frame, settings)}{_advice(frame, bars, settings)}"
             )
 
 

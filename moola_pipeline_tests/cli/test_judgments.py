@@ -184,7 +184,7 @@ def test_definitions_that_cannot_be_compared_are_refused(redefined: Path, words:
 
 
 def test_a_definition_that_does_not_exist_is_refused(with_bars: Path, tmp_path: Path):
-    path = label_file(tmp_path / "a.csv", weekly_labels(BARS))
+    path = label_file(tmp_path / "a.csv", weekly_labels(BARS).drop(columns="definition"))
     result = call("labels", "add", path, "--definition", "7", home=with_bars)
     assert "A definition must be one of 1 to 1, got 7." in complaint(result)
 

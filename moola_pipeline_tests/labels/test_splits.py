@@ -22,6 +22,7 @@ from moola_pipeline.labels.splits import (
     class_counts,
     find_leakage,
     nearest_dates,
+    proposed_dates,
     resolve_dates,
     training_rows_end,
     used_rows_end,
@@ -369,3 +370,54 @@ def test_a_rolling_split_counts_months_with_complete_windows_only(bars, placed):
     assert resolve_dates(settings, placed.assign(complete=np.where(last, "no", "yes"))).test_end == date(
         2025, 5, 31
     )
+
+
+PROPOSED = SplitSettings(proposed=True)
+
+
+def few(placed: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The first n expansions: too few for a test split by the default dates."""
+    return placed.head(n).reset_index(drop=True)
+
+
+def test_too_few_labels_for_a_test_split_are_provisional(bars, placed):
+    dates = resolve_dates(PROPOSED, few(placed, 36))
+    assert dates.rule == "provisional"
+    frame = assign_splits(few(placed, 36), bars, PROPOSED)
+    counts = frame["split"].value_counts().to_dict()
+    assert set(counts) <= {"train", "validation", "unused"} and counts["validation"] >= 6
+    for part in ("train", "validation"):
+        assert set(frame.loc[frame["split"] == part, "label"]) == set(TYPES)
+    check_splits(frame, bars, PROPOSED)
+    assert find_leakage(frame) == []
+    assert training_rows_end(bars, dates) <= frame.loc[frame["split"] == "validation", "bar0"].min() - 125
+
+
+def test_chosen_dates_and_enough_labels_are_not_provisional(bars, placed):
+    assert resolve_dates(FIXED, few(placed, 36)).rule == "fixed"
+    assert resolve_dates(PROPOSED, placed).rule == "fixed"  # the test split holds enough of each type
+
+
+def test_fewer_labels_than_a_first_model_needs_are_named(bars, placed):
+    rows = few(placed, 29)
+    assert resolve_dates(PROPOSED, rows) == PROPOSED
+    with pytest.raises(UnsoundSplit, match="With 30 expansions of known type, not 29, a first model"):
+        check_splits(assign_splits(rows, bars, PROPOSED), bars, PROPOSED)
+
+
+def test_windows_that_a_model_chose_do_not_validate_a_provisional_model(bars, placed):
+    rows = few(placed, 36)
+    rows = rows.assign(chosen=np.where(np.arange(36) % 3 == 0, "doubt", "random"))
+    frame = assign_splits(rows, bars, PROPOSED)
+    assert set(frame.loc[frame["split"] == "validation", "chosen"]) == {"random"}
+
+
+def test_dates_are_proposed_where_a_default_split_has_no_bars(bars):
+    assert proposed_dates(bars, PROPOSED) == PROPOSED
+    early = bars.loc[bars["timestamp"] < pd.Timestamp("2024-12-01", tz="UTC")]
+    dates = proposed_dates(early, PROPOSED)
+    sessions = np.unique(early["session"])
+    assert dates.proposed and dates.ends[2] == pd.Timestamp(sessions[-1]).date()
+    parts = np.searchsorted(np.array(dates.ends, "datetime64[ns]"), sessions)
+    assert np.bincount(parts).tolist() == [8, 2, 3]  # 60, 15 and 25 % of 13
+    assert proposed_dates(early, FIXED) == FIXED  # somebody chose them
