@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.errors import BadInput, IntegrityError, did_you_mean
 from moola_pipeline.labels.label_options import CONSENSUS
 from moola_pipeline.labels.schema import DRAWN, NONE, TYPES, UNKNOWN
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
@@ -96,6 +96,7 @@ def choose_labels(rows: pd.DataFrame, choice: LabelChoice) -> tuple[pd.DataFrame
         raise BadInput(
             f"Labels must be those of an annotator under a definition, got {choice.annotator or 'anybody'} "
             f"under {under}. There are {_listed(windows, names, definitions)}."
+            f"{did_you_mean(choice.annotator or '', set(names))}"
         )
     chosen = rows.loc[wanted].reset_index(drop=True)
     return consensus(chosen) if choice.annotator == CONSENSUS else chosen, choice
